@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// Templates is a template set on disk.
+type Templates interface {
+	// Load reads and compiles the set as it is now. Its error names file and line.
+	Load() (Template, error)
+	// Watch calls changed soon after the set changed on disk. It blocks and returns nil when ctx is done.
+	Watch(ctx context.Context, changed func()) error
+}
+
+// A Template renders snapshots. It never changes and may be used from several goroutines.
+type Template interface {
+	// Render returns the files of a document, the main one first, and notes about the snapshot that a person should see,
+	// such as an instance that had to be left out.
+	Render(sdk.Snapshot) (files []sdk.File, notes []string, err error)
+}
+
+// PipelineConfig joins one template set to its source and its sink.
+type PipelineConfig struct {
+	Name      string
+	Source    string // a key of [Config.Sources]
+	Templates Templates
+	Sink      sdk.Sink // no other pipeline's
+}
+
+// Config says what an [Engine] runs.
+type Config struct {
+	Sources   map[string]sdk.Source
+	Pipelines []PipelineConfig
+	Log       *slog.Logger
+	Observer  Observer // nil for none
+}
+
+// An Observer is told what happens, from several goroutines, and must not block.
+type Observer interface {
+	SnapshotReceived(sdk.Snapshot)
+	Rendered(pipeline string, took time.Duration, err error)
+	Applied(Entry)
+}
+
+// An Engine runs sources and pipelines. Its methods may be called from any goroutine.
+type Engine struct {
+	log       *slog.Logger
+	observer  Observer
+	sources   map[string]*source
+	pipelines []*pipeline
+}
+
+// New prepares an engine. It loads every template set, and reports each that does not load or that has no source.
+func New(cfg Config) (*Engine, error) {
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, sources: map[string]*source{}}
+	if e.observer == nil {
+		e.observer = silent{}
+	}
+	for name, src := range cfg.Sources {
+		e.sources[name] = &source{name: name, impl: src, log: cfg.Log.With("source", name), observer: e.observer}
+	}
+	var faults error
+	for _, pc := range cfg.Pipelines {
+		src, ok := e.sources[pc.Source]
+		if !ok {
+			faults = errors.Join(faults, fmt.Errorf("pipeline %s has no source %q", pc.Name, pc.Source))
+			continue
+		}
+		template, err := pc.Templates.Load()
+		if err != nil {
+			faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, err))
+			continue
+		}
+		p := newPipeline(pc, template, cfg.Log.With("pipeline", pc.Name), e.observer)
+		src.pipelines = append(src.pipelines, p)
+		e.pipelines = append(e.pipelines, p)
+	}
+	return e, faults
+}
+
+// Run runs everything until ctx is done and all of it has stopped. What is in effect stays in effect.
+func (e *Engine) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, p := range e.pipelines {
+		wg.Go(func() { p.run(ctx) })
+	}
+	for _, s := range e.sources {
+		wg.Go(func() { s.run(ctx) })
+	}
+	wg.Wait()
+}
+
+// Snapshot returns the newest snapshot of the named source, and false where it has none yet.
+func (e *Engine) Snapshot(name string) (sdk.Snapshot, bool) {
+	s, ok := e.sources[name]
+	if !ok {
+		return sdk.Snapshot{}, false
+	}
+	return s.latest()
+}
+
+// Status tells about every pipeline, in the order of the configuration.
+func (e *Engine) Status() []PipelineStatus {
+	all := make([]PipelineStatus, len(e.pipelines))
+	for i, p := range e.pipelines {
+		all[i] = p.report()
+	}
+	return all
+}
+
+// Health asks every sink at once and returns what is wrong, one sentence each; nothing when all is well. A sink that has
+// not answered when ctx is done is a problem too.
+func (e *Engine) Health(ctx context.Context) []string {
+	problems := make([][]string, len(e.pipelines))
+	var wg sync.WaitGroup
+	for i, p := range e.pipelines {
+		wg.Go(func() { problems[i] = p.health(ctx) })
+	}
+	wg.Wait()
+	var all []string
+	for i, found := range problems {
+		for _, problem := range found {
+			if len(e.pipelines) > 1 {
+				problem = e.pipelines[i].name + ": " + problem
+			}
+			all = append(all, problem)
+		}
+	}
+	return all
+}
+
+type silent struct{}
+
+func (silent) SnapshotReceived(sdk.Snapshot)         {}
+func (silent) Rendered(string, time.Duration, error) {}
+func (silent) Applied(Entry)                         {}

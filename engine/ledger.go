@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// keep is how many entries a ledger remembers.
+const keep = 128
+
+// An Entry is what became of one document that was offered to a sink.
+type Entry struct {
+	Pipeline   string
+	Generation uint64
+	Digest     string
+	Trigger    string      // what led to it: "snapshot", "template", "sink restart" or "retry"
+	Last       *sdk.Change // the catalogue's own word on what changed, if it gave one
+	Notes      []string    // what the template had to say about the snapshot
+	Received   time.Time   // when the source learned of the snapshot
+	Offered    time.Time
+	Took       time.Duration // how long the sink took
+	Result     sdk.Result
+	Err        error // nil when the document is in effect
+}
+
+// ledger remembers the last entries of one pipeline.
+type ledger struct {
+	mu      sync.Mutex
+	entries []Entry // oldest first
+}
+
+func (l *ledger) add(e Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.entries) == keep {
+		l.entries = append(l.entries[:0], l.entries[1:]...)
+	}
+	l.entries = append(l.entries, e)
+}
+
+// last returns the newest entry, and false where there is none.
+func (l *ledger) last() (Entry, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.entries) == 0 {
+		return Entry{}, false
+	}
+	return l.entries[len(l.entries)-1], true
+}

@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// What makes a pipeline look again, as [Entry] tells it.
+const (
+	triggerSnapshot = "snapshot"
+	triggerTemplate = "template"
+	triggerRestart  = "sink restart"
+	triggerRetry    = "retry"
+)
+
+// pipeline keeps one sink true to one source. All fields below the line belong to run's goroutine.
+type pipeline struct {
+	name      string
+	source    string
+	templates Templates
+	sink      sdk.Sink
+	restarted <-chan struct{} // nil for a sink that cannot be restarted
+	snapshots *mailbox[sdk.Snapshot]
+	edited    signal
+	log       *slog.Logger
+	observer  Observer
+	ledger    *ledger
+	board     board
+	pace      *backoff.ExponentialBackOff
+
+	// ---
+	active     *version // the template of the document in effect
+	candidate  *version // a newer one that has not proved itself yet
+	inEffect   *effect  // nil until a sink took a document, and again when it forgot
+	generation uint64
+	digest     string // of the document with that generation
+	trigger    string
+}
+
+// version is one state of the template set, and the last document of it that the sink refused for good.
+type version struct {
+	template Template
+	refused  string // a digest
+	refusal  error
+	blamed   bool // it was said that this version is not used
+}
+
+// effect is what the sink has made live.
+type effect struct {
+	version  *version
+	snapshot sdk.Snapshot
+	digest   string
+}
+
+func newPipeline(cfg PipelineConfig, t Template, log *slog.Logger, o Observer) *pipeline {
+	p := &pipeline{
+		name: cfg.Name, source: cfg.Source, templates: cfg.Templates, sink: cfg.Sink, log: log, observer: o,
+		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), ledger: &ledger{},
+		candidate: &version{template: t}, pace: backoff.NewExponentialBackOff(),
+	}
+	p.pace.InitialInterval = 250 * time.Millisecond
+	p.pace.MaxInterval = 30 * time.Second
+	if r, ok := cfg.Sink.(interface{ Restarted() <-chan struct{} }); ok {
+		p.restarted = r.Restarted()
+	}
+	return p
+}
+
+func (p *pipeline) run(ctx context.Context) {
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		if err := p.templates.Watch(ctx, p.edited.raise); err != nil {
+			p.log.Error("templates are no longer watched: restart to pick up edits", "error", err)
+		}
+	}()
+	defer func() { <-watching }()
+
+	retry := time.NewTimer(0)
+	retry.Stop()
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.snapshots.ready:
+			p.trigger = triggerSnapshot
+		case <-p.edited:
+			p.trigger = triggerTemplate
+			p.load()
+		case <-p.restarted:
+			p.trigger = triggerRestart
+			p.inEffect = nil
+		case <-retry.C:
+			p.trigger = triggerRetry
+		}
+		retry.Stop()
+		if wait, again := p.converge(ctx); again {
+			retry.Reset(wait)
+		}
+	}
+}
+
+// load takes the template set as it is now for the candidate. One that does not even load leaves no candidate: the file is
+// broken, and the version before it was replaced by its author.
+func (p *pipeline) load() {
+	t, err := p.templates.Load()
+	if err != nil {
+		p.candidate = nil
+		p.board.setTemplateError(err)
+		p.log.Error("the edited template is not used", "error", err)
+		return
+	}
+	p.candidate = &version{template: t}
+}
+
+// converge tries to bring the newest snapshot into effect. It returns when to try again, if that may help.
+func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
+	snap, ok := p.snapshots.latest()
+	if !ok {
+		return 0, false
+	}
+	err := p.try(ctx, snap)
+	switch {
+	case ctx.Err() != nil:
+		return 0, false
+	case err == nil:
+		p.pace.Reset()
+		p.board.setApplyError(nil)
+		return 0, false
+	}
+	p.board.setApplyError(err)
+	if final(err) {
+		p.log.Error("the last good configuration stays in effect", "error", err)
+		return 0, false
+	}
+	wait := p.pace.NextBackOff()
+	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
+		wait = hint.After
+	}
+	p.log.Error("the last good configuration stays in effect for now", "error", err, "again_in", wait)
+	return wait, true
+}
+
+// try lets the candidate prove itself, and falls back to the active version when the candidate is to blame.
+func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
+	if p.candidate == nil {
+		if p.active == nil {
+			return &TemplateError{errors.New("there is no template to render with: mend it and save it")}
+		}
+		return p.offer(ctx, p.active, snap)
+	}
+	err := p.offer(ctx, p.candidate, snap)
+	switch {
+	case err == nil:
+		p.active, p.candidate = p.candidate, nil
+		p.board.setTemplateError(nil)
+		return nil
+	case final(err) && p.active != nil:
+		p.blame(p.candidate, err)
+		return p.offer(ctx, p.active, snap)
+	}
+	return err
+}
+
+// offer renders snap with v and gives the document to the sink, unless it is in effect already.
+func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
+	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) {
+		return nil
+	}
+	began := time.Now()
+	files, notes, err := v.template.Render(snap)
+	p.observer.Rendered(p.name, time.Since(began), err)
+	if err != nil {
+		return &TemplateError{err}
+	}
+	p.tell(notes)
+	digest := sdk.DigestOf(files)
+	switch {
+	case p.inEffect != nil && p.inEffect.digest == digest:
+		p.inEffect = &effect{v, snap, digest}
+		return nil
+	case v.refused == digest:
+		return v.refusal
+	}
+	if digest != p.digest {
+		p.generation, p.digest = p.generation+1, digest
+	}
+	err = p.apply(ctx, sdk.Document{Pipeline: p.name, Generation: p.generation, Digest: digest, Files: files}, snap, notes)
+	switch {
+	case err == nil:
+		p.inEffect = &effect{v, snap, digest}
+	case errors.Is(err, sdk.ErrRejected):
+		v.refused, v.refusal = digest, err
+	}
+	return err
+}
+
+func (p *pipeline) apply(ctx context.Context, doc sdk.Document, snap sdk.Snapshot, notes []string) error {
+	entry := Entry{
+		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
+		Last: snap.Last, Notes: notes, Received: snap.Taken, Offered: time.Now(),
+	}
+	entry.Result, entry.Err = p.sink.Apply(ctx, doc)
+	entry.Took = time.Since(entry.Offered)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.ledger.add(entry)
+	p.observer.Applied(entry)
+	if entry.Err == nil {
+		p.board.setInEffect(doc)
+		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
+			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
+	}
+	return entry.Err
+}
+
+// tell logs notes that are new: the same ones come with every render.
+func (p *pipeline) tell(notes []string) {
+	before := p.board.setNotes(notes)
+	for _, note := range notes {
+		if !slices.Contains(before, note) {
+			p.log.Warn("found in the catalogue", "note", note)
+		}
+	}
+}
+
+// blame says once that v is not used; v is tried again with every snapshot all the same.
+func (p *pipeline) blame(v *version, err error) {
+	p.board.setTemplateError(err)
+	if !v.blamed {
+		v.blamed = true
+		p.log.Error("the edited template is not used", "error", err)
+	}
+}
+
+// A TemplateError says that a template could not render a snapshot.
+type TemplateError struct{ Err error }
+
+func (e *TemplateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the renderer's own error.
+func (e *TemplateError) Unwrap() error { return e.Err }
+
+// final reports whether trying the same again is useless.
+func final(err error) bool {
+	_, template := errors.AsType[*TemplateError](err)
+	return template || errors.Is(err, sdk.ErrRejected)
+}

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// PipelineStatus is what a pipeline looks like at one moment.
+type PipelineStatus struct {
+	Name          string
+	Source        string
+	Generation    uint64    // of the document in effect; 0 for none
+	Digest        string    // of the document in effect
+	Since         time.Time // when it came into effect
+	TemplateError error     // why the newest template is not used
+	ApplyError    error     // why the newest snapshot is not in effect
+	Notes         []string  // what the template says about the newest snapshot
+	Last          *Entry    // the newest offer to the sink
+}
+
+// board is where the pipeline's goroutine writes what others may read.
+type board struct {
+	mu     sync.Mutex
+	status PipelineStatus
+}
+
+func (b *board) setInEffect(doc sdk.Document) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Generation, b.status.Digest, b.status.Since = doc.Generation, doc.Digest, time.Now()
+}
+
+func (b *board) setTemplateError(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.TemplateError = err
+}
+
+func (b *board) setApplyError(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.ApplyError = err
+}
+
+// setNotes returns the notes before.
+func (b *board) setNotes(notes []string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.status.Notes
+	b.status.Notes = notes
+	return before
+}
+
+func (p *pipeline) report() PipelineStatus {
+	p.board.mu.Lock()
+	status := p.board.status
+	p.board.mu.Unlock()
+	status.Name, status.Source = p.name, p.source
+	if entry, ok := p.ledger.last(); ok {
+		status.Last = &entry
+	}
+	return status
+}
+
+// health returns what is wrong with the sink and with what it was offered last.
+func (p *pipeline) health(ctx context.Context) []string {
+	var problems []string
+	health, err := p.sink.Health(ctx)
+	if err != nil {
+		problems = append(problems, "the sink does not answer: "+err.Error())
+	}
+	problems = append(problems, health.Problems...)
+	if err := p.report().ApplyError; err != nil {
+		problems = append(problems, "the last configuration could not be applied: "+err.Error())
+	}
+	return problems
+}

@@ -1,0 +1,57 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// ErrGone says that the plugin's process ended, or was not there, while it was asked. It is started again by itself.
+var ErrGone = errors.New("the plugin is gone and is being started again")
+
+// callError gives an error of gRPC itself its place in our own terms. What the plugin's author returned travels as
+// wire.Failure instead.
+func callError(what string, err error) error {
+	s := status.Convert(err)
+	switch s.Code() {
+	case codes.Unavailable:
+		return ErrGone
+	case codes.Canceled:
+		return context.Canceled
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("cannot %s the plugin: it did not answer in time: %w", what, context.DeadlineExceeded)
+	default:
+		return fmt.Errorf("cannot %s the plugin: %s", what, s.Message())
+	}
+}
+
+// failure turns what a plugin reported into the error that its author returned, as far as the wire can tell.
+func failure(f *wire.Failure) error {
+	if f == nil {
+		return nil
+	}
+	var err error
+	switch f.GetCode() {
+	case wire.Failure_CODE_REJECTED:
+		err = sdk.Rejectf("%s", f.GetMessage())
+	case wire.Failure_CODE_CANCELED:
+		err = &canceled{f.GetMessage()}
+	default:
+		err = errors.New(f.GetMessage())
+	}
+	if f.GetRetryAfter() != nil {
+		err = sdk.RetryAfter(err, f.GetRetryAfter().AsDuration())
+	}
+	return err
+}
+
+type canceled struct{ message string }
+
+func (c *canceled) Error() string { return c.message }
+func (c *canceled) Unwrap() error { return context.Canceled }

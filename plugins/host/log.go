@@ -1,0 +1,89 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+// maxLogLine bounds one line of a plugin's log, in bytes; a longer one arrives in pieces.
+const maxLogLine = 64 << 10
+
+// logWriter brings what a plugin writes to its standard error into the daemon's log: JSON lines as log/slog or hclog write
+// them with level and fields, anything else as it stands. Nothing in such a line is trusted.
+type logWriter struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	partial []byte
+}
+
+// Write never fails: a plugin's log is no reason to end the plugin.
+func (w *logWriter) Write(content []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.partial = append(w.partial, content...)
+	for {
+		end := bytes.IndexByte(w.partial, '\n')
+		switch {
+		case end >= 0:
+			w.line(w.partial[:end])
+			w.partial = w.partial[end+1:]
+		case len(w.partial) >= maxLogLine:
+			w.line(w.partial[:maxLogLine])
+			w.partial = w.partial[maxLogLine:]
+		default:
+			w.partial = bytes.Clone(w.partial) // lets go of the lines before
+			return len(content), nil
+		}
+	}
+}
+
+func (w *logWriter) line(line []byte) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	var fields map[string]any
+	if json.Unmarshal(line, &fields) != nil || fields == nil {
+		w.log.Info(string(line))
+		return
+	}
+	level := levelOf(take(fields, "level", "@level"))
+	if !w.log.Enabled(context.Background(), level) {
+		return
+	}
+	message := take(fields, "msg", "@message")
+	record := slog.NewRecord(time.Now(), level, message, 0)
+	for key, value := range fields {
+		if key != "time" && key != "@timestamp" {
+			record.AddAttrs(slog.Any(key, value))
+		}
+	}
+	_ = w.log.Handler().Handle(context.Background(), record)
+}
+
+// take removes the first of keys that holds text and returns it.
+func take(fields map[string]any, keys ...string) string {
+	for _, key := range keys {
+		if text, ok := fields[key].(string); ok {
+			delete(fields, key)
+			return text
+		}
+	}
+	return ""
+}
+
+func levelOf(name string) slog.Level {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.ToUpper(name))); err != nil {
+		if strings.EqualFold(name, "trace") {
+			return slog.LevelDebug
+		}
+		return slog.LevelInfo
+	}
+	return level
+}

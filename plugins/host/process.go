@@ -1,0 +1,168 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+const (
+	// startWithin bounds the time from exec to the end of the handshake.
+	startWithin = 30 * time.Second
+	// configureWithin bounds the first call, in which a plugin may look at the world.
+	configureWithin = 30 * time.Second
+)
+
+// process is one run of a plugin's program, from its start to its end.
+type process struct {
+	client *plugin.Client
+	conn   *grpc.ClientConn
+	info   sdk.Info
+	pid    int
+	done   chan struct{} // closed when the program ended or let go of us
+	detach context.CancelFunc
+}
+
+// start runs the program and configures it. Faults in the configuration block come back as [sdk.Faults].
+func start(ctx context.Context, opts Options) (*process, error) {
+	p := &process{done: make(chan struct{})}
+	cmd := exec.Command(opts.Path, opts.Args...)
+	cmd.Env = opts.Env
+	p.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion:  wire.ProtocolVersion,
+			MagicCookieKey:   wire.CookieKey,
+			MagicCookieValue: wire.CookieValue,
+		},
+		Plugins:          plugin.PluginSet{opts.Kind: connector{}},
+		Cmd:              cmd,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		StartTimeout:     startWithin,
+		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
+			grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage))},
+		// The library's own reading of a plugin's log trusts the types in it; ours does not, see logWriter.
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
+		Stderr: &logWriter{log: opts.Log},
+	})
+	if err := p.connect(ctx, opts); err != nil {
+		p.kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) connect(ctx context.Context, opts Options) error {
+	protocol, err := p.client.Client()
+	if err != nil {
+		return fmt.Errorf("plugin %s (%s) did not start: %w", opts.Name, opts.Path, err)
+	}
+	raw, err := protocol.Dispense(opts.Kind)
+	if err != nil {
+		return fmt.Errorf("plugin %s (%s) is not a %s: %w", opts.Name, opts.Path, opts.Kind, err)
+	}
+	conn, ok := raw.(*grpc.ClientConn)
+	if !ok {
+		return fmt.Errorf("plugin %s (%s) does not speak gRPC: build it with a current plugins/sdk", opts.Name, opts.Path)
+	}
+	p.conn = conn
+	if reattach := p.client.ReattachConfig(); reattach != nil {
+		p.pid = reattach.Pid
+	}
+	if err := p.attach(); err != nil {
+		return err
+	}
+	return p.configure(ctx, opts)
+}
+
+// attach opens the call that both sides hold for as long as they live, so that its end tells of the other's.
+func (p *process) attach() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.detach = cancel
+	stream, err := wire.NewPluginClient(p.conn).Attach(ctx, &wire.AttachRequest{})
+	if err != nil {
+		return callError("attach to", err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		return callError("attach to", err)
+	}
+	go func() {
+		defer close(p.done)
+		for {
+			if _, err := stream.Recv(); err != nil {
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+func (p *process) configure(ctx context.Context, opts Options) error {
+	ctx, cancel := context.WithTimeout(ctx, configureWithin)
+	defer cancel()
+	if opts.Block == nil {
+		opts.Block = sdk.Block{}
+	}
+	block, err := json.Marshal(opts.Block)
+	if err != nil {
+		return fmt.Errorf("the configuration of %s cannot be handed to its plugin: %w", opts.Name, err)
+	}
+	resp, err := wire.NewPluginClient(p.conn).Configure(ctx, &wire.ConfigureRequest{Name: opts.Name, Block: block})
+	if err != nil {
+		return callError("configure", err)
+	}
+	if kind := resp.GetKind(); kind != opts.Kind {
+		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, kind, opts.Kind)
+	}
+	if len(resp.GetFaults()) > 0 {
+		var faults sdk.Faults
+		for _, f := range resp.GetFaults() {
+			faults = append(faults, sdk.Fault{Key: f.GetKey(), Problem: f.GetProblem()})
+		}
+		return faults
+	}
+	p.info = sdk.Info{Name: resp.GetName(), Version: resp.GetVersion()}
+	return nil
+}
+
+// stop ends the program in order: it is told, then let go, then killed if it stays.
+func (p *process) stop(ctx context.Context) error {
+	_, err := wire.NewPluginClient(p.conn).Stop(ctx, &wire.StopRequest{})
+	p.kill()
+	if err != nil {
+		return callError("stop", err)
+	}
+	return nil
+}
+
+// kill ends the program and waits for it.
+func (p *process) kill() {
+	p.client.Kill()
+	if p.detach != nil {
+		p.detach()
+	}
+}
+
+// connector gives the bare connection: the adapters of this package are made from it.
+type connector struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (connector) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}
+
+func (connector) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("the daemon serves no plugins")
+}
+
+var _ plugin.GRPCPlugin = connector{}

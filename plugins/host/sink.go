@@ -1,0 +1,91 @@
+package host
+
+import (
+	"context"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A Sink is a sink in a process of its own. Its methods may be called at any time; while the process is down they return
+// [ErrGone].
+type Sink struct{ *supervisor }
+
+// StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop]. What is wrong in the
+// block comes back as [sdk.Faults]. ctx bounds the start alone.
+func StartSink(ctx context.Context, opts Options) (*Sink, error) {
+	opts.Kind = wire.KindSink
+	s, err := supervise(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Sink{s}, nil
+}
+
+// Restarted receives after the plugin died and runs again: it knows no document then.
+func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
+
+// Apply offers doc to the plugin.
+func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	resp, err := wire.NewSinkClient(p.conn).Apply(ctx, &wire.ApplyRequest{Document: documentToWire(doc)})
+	if err != nil {
+		return sdk.Result{}, callError("reach", err)
+	}
+	r := resp.GetResult()
+	return sdk.Result{
+		Action: r.GetAction(), Reason: r.GetReason(), Took: r.GetTook().AsDuration(), Details: r.GetDetails(),
+	}, failure(resp.GetFailure())
+}
+
+// Check asks the plugin to judge doc. A plugin that cannot tell accepts everything.
+func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
+	p, err := s.process()
+	if err != nil {
+		return err
+	}
+	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: documentToWire(doc)})
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		return nil
+	case err != nil:
+		return callError("reach", err)
+	}
+	return failure(resp.GetFailure())
+}
+
+// Health asks the plugin.
+func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Health{}, err
+	}
+	resp, err := wire.NewSinkClient(p.conn).Health(ctx, &wire.HealthRequest{})
+	if err != nil {
+		return sdk.Health{}, callError("reach", err)
+	}
+	return sdk.Health{Problems: resp.GetProblems(), Facts: resp.GetFacts()}, nil
+}
+
+// Stop ends the plugin: it is told, given until ctx is done to release what it should, and killed if it stays.
+func (s *Sink) Stop(ctx context.Context) error { return s.close(ctx) }
+
+func documentToWire(doc sdk.Document) *wire.Document {
+	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest}
+	for _, f := range doc.Files {
+		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})
+	}
+	return out
+}
+
+var (
+	_ sdk.Sink    = (*Sink)(nil)
+	_ sdk.Checker = (*Sink)(nil)
+	_ sdk.Stopper = (*Sink)(nil)
+)

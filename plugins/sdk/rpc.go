@@ -1,0 +1,125 @@
+package sdk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+)
+
+func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) (*wire.ConfigureResponse, error) {
+	resp := &wire.ConfigureResponse{Name: p.info.Name, Version: p.info.Version, Kind: p.kind}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.opened != nil {
+		return nil, status.Error(codes.FailedPrecondition, "the plugin is configured already: start it anew for another configuration")
+	}
+	var block Block
+	decoder := json.NewDecoder(bytes.NewReader(req.GetBlock()))
+	decoder.UseNumber()
+	if err := decoder.Decode(&block); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "the configuration block is not a JSON object: %v", err)
+	}
+	opened, err := p.open(Env{Name: req.GetName(), Log: p.log}, block)
+	if err != nil {
+		for _, f := range faultsOf(err) {
+			resp.Faults = append(resp.Faults, &wire.Fault{Key: f.Key, Problem: f.Problem})
+		}
+		return resp, nil
+	}
+	p.opened = opened
+	return resp, nil
+}
+
+// Attach returns when the daemon lets go, which ends the process: see serve.
+func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreamingServer[wire.AttachEvent]) error {
+	p.attached()
+	if err := stream.Send(&wire.AttachEvent{}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	p.release()
+	return nil
+}
+
+func (p *pluginServer) Stop(ctx context.Context, _ *wire.StopRequest) (*wire.StopResponse, error) {
+	if s, ok := p.get().(Stopper); ok {
+		if err := s.Stop(ctx); err != nil {
+			return nil, status.Error(codes.Unknown, err.Error())
+		}
+	}
+	return &wire.StopResponse{}, nil
+}
+
+func (p *pluginServer) get() any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opened
+}
+
+var errNotConfigured = status.Error(codes.FailedPrecondition, "the plugin is not configured: call Configure first")
+
+type sinkServer struct {
+	wire.UnimplementedSinkServer
+	plugin *pluginServer
+}
+
+func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.ApplyResponse, error) {
+	sink, ok := s.plugin.get().(Sink)
+	if !ok {
+		return nil, errNotConfigured
+	}
+	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
+	return &wire.ApplyResponse{Result: &wire.Result{
+		Action: result.Action, Reason: result.Reason, Took: durationpb.New(result.Took), Details: result.Details,
+	}, Failure: failureToWire(err)}, nil
+}
+
+func (s *sinkServer) Check(ctx context.Context, req *wire.CheckRequest) (*wire.CheckResponse, error) {
+	checker, ok := s.plugin.get().(Checker)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the sink cannot check a document")
+	}
+	return &wire.CheckResponse{Failure: failureToWire(checker.Check(ctx, documentFromWire(req.GetDocument())))}, nil
+}
+
+func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.HealthResponse, error) {
+	sink, ok := s.plugin.get().(Sink)
+	if !ok {
+		return nil, errNotConfigured
+	}
+	health, err := sink.Health(ctx)
+	if err != nil {
+		return nil, status.Error(codes.Unknown, err.Error())
+	}
+	return &wire.HealthResponse{Problems: health.Problems, Facts: health.Facts}, nil
+}
+
+type sourceServer struct {
+	wire.UnimplementedSourceServer
+	plugin *pluginServer
+}
+
+func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingServer[wire.WatchResponse]) error {
+	source, ok := s.plugin.get().(Source)
+	if !ok {
+		return errNotConfigured
+	}
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	err := source.Watch(ctx, func(snap Snapshot) {
+		if err := stream.Send(&wire.WatchResponse{Snapshot: snapshotToWire(snap)}); err != nil {
+			cancel(err) // nobody listens any more
+		}
+	})
+	if err != nil {
+		return status.Error(codes.Unknown, err.Error())
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package sdk
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// A Source watches one service catalogue.
+type Source interface {
+	// Watch calls emit with a complete [Snapshot] as soon as it has one and again after every change, from one goroutine
+	// at a time. emit never blocks for long, and the snapshot must not be touched once it is emitted.
+	//
+	// Watch blocks. It returns nil soon after ctx is done, and an error only when it cannot go on; troubles that may pass
+	// (a catalogue that does not answer) it logs and outlasts by itself, emitting nothing meanwhile. It is called again
+	// after an error, but never twice at once.
+	Watch(ctx context.Context, emit func(Snapshot)) error
+}
+
+// A Receiver is a [Source] that is told of changes over HTTP instead of asking for them. Its handler is served by the
+// daemon for POST /update and its aliases, before, during and after Watch.
+type Receiver interface {
+	Source
+	http.Handler
+}
+
+// A Sink makes documents live.
+type Sink interface {
+	// Apply returns nil only when doc is in effect; otherwise the document before it still is, on disk and in the running
+	// program. It is never called twice at once. A newer document may cancel ctx: Apply then stops at the next safe point,
+	// leaves the old document in effect and returns an error that wraps [context.Cause].
+	//
+	// An error that wraps [ErrRejected] is final for this document; any other one is tried again, see [RetryAfter]. The
+	// Result is looked at beside an error too: its Details are shown to people.
+	Apply(ctx context.Context, doc Document) (Result, error)
+
+	// Health says what is wrong now with the thing that the sink feeds. It returns an error only when it cannot find out.
+	// It may be called at any time, also while Apply runs, and should answer within a second.
+	Health(ctx context.Context) (Health, error)
+}
+
+// A Checker is a [Sink] that can judge a document without making it live.
+type Checker interface {
+	// Check returns nil when Apply would accept doc, and an error that wraps [ErrRejected] when it would not. It changes
+	// nothing that is in effect.
+	Check(ctx context.Context, doc Document) error
+}
+
+// A Stopper is a [Sink] or a [Source] that has something to do at an orderly end. Stop is the last call, and it is not
+// made when the daemon or the plugin crashes: what must outlive a crash should outlive the lack of Stop as well.
+type Stopper interface {
+	Stop(ctx context.Context) error
+}
+
+// A Document is what one pipeline rendered from one [Snapshot]. It is never modified.
+type Document struct {
+	Pipeline   string
+	Generation uint64 // grows by one with every document of the pipeline that differs from the one before
+	Digest     string // see [DigestOf]; equal digests mean equal files
+	Files      []File // the main file first, then its companions
+}
+
+// A File is one rendered file. The sink decides where it goes.
+type File struct {
+	Name    string
+	Content []byte
+}
+
+// DigestOf returns the SHA-256 over names and contents of files, in hexadecimal.
+func DigestOf(files []File) string {
+	h := sha256.New()
+	for _, f := range files {
+		for _, part := range [][]byte{[]byte(f.Name), f.Content} {
+			// A length before each part keeps the border between two parts from moving unnoticed.
+			_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
+			_, _ = h.Write(part)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// What a sink can have done, in [Result.Action].
+const (
+	ActionUnchanged = "unchanged" // the document was in effect already
+	ActionRuntime   = "runtime"   // the running program was changed in place
+	ActionReload    = "reload"    // the running program took over the document without losing its sockets
+	ActionRestart   = "restart"   // the program was started
+	ActionWritten   = "written"   // the files were written and nothing had to be told
+)
+
+// A Result says what a sink did and why, for people.
+type Result struct {
+	Action  string // one of the Action constants
+	Reason  string // why that, and not less
+	Took    time.Duration
+	Details []string // what else a person would want to see, such as the warnings of a check
+}
+
+// Health is the answer of [Sink.Health].
+type Health struct {
+	Problems []string          // one sentence each; empty when all is well
+	Facts    map[string]string // what a person would want to know: a version, a process id
+}
+
+// OK reports whether there is no problem.
+func (h Health) OK() bool { return len(h.Problems) == 0 }
+
+// Env is what the daemon gives to every sink and source at its start.
+type Env struct {
+	Name string       // the name under which the configuration knows it
+	Log  *slog.Logger // lines arrive in the daemon's log
+}

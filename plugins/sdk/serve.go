@@ -1,0 +1,124 @@
+package sdk
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+)
+
+// attachWithin bounds the time between the start of a plugin and the daemon's hold on it. A plugin that nobody holds by then
+// has lost its daemon on the way up.
+const attachWithin = 30 * time.Second
+
+// Info names a plugin.
+type Info struct {
+	Name    string // such as "nginx"; shown to people
+	Version string
+}
+
+// ServeSink runs a sink as a plugin: it is all that the main function of one does. It returns when the daemon is done with
+// the plugin or is gone itself, and main should return then.
+//
+// open is called once. It gets the sink's block of the configuration, decoded over defaults as [Decode] does; faults in the
+// block never reach it. ctx lives as long as the plugin. An error from open is shown to the person beside the sink's name.
+// Where the sink is a [Checker] or a [Stopper] the daemon makes use of that.
+//
+// Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol.
+func ServeSink[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Sink, error)) {
+	serve(info, wire.KindSink, func(ctx context.Context, env Env, block Block) (any, error) {
+		cfg := defaults
+		if err := Decode(block, &cfg); err != nil {
+			return nil, err
+		}
+		return open(ctx, env, cfg)
+	})
+}
+
+// ServeSource runs a source as a plugin. What is said of [ServeSink] holds for it too.
+func ServeSource[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Source, error)) {
+	serve(info, wire.KindSource, func(ctx context.Context, env Env, block Block) (any, error) {
+		cfg := defaults
+		if err := Decode(block, &cfg); err != nil {
+			return nil, err
+		}
+		return open(ctx, env, cfg)
+	})
+}
+
+func serve(info Info, kind string, open func(context.Context, Env, Block) (any, error)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{})}
+	server.open = func(env Env, block Block) (any, error) { return open(ctx, env, block) }
+	unattached := time.AfterFunc(attachWithin, server.release)
+	server.attached = func() { unattached.Stop() }
+
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		plugin.Serve(&plugin.ServeConfig{
+			HandshakeConfig: plugin.HandshakeConfig{
+				ProtocolVersion:  wire.ProtocolVersion,
+				MagicCookieKey:   wire.CookieKey,
+				MagicCookieValue: wire.CookieValue,
+			},
+			Plugins: plugin.PluginSet{kind: server},
+			GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+				return grpc.NewServer(append(opts,
+					grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))...)
+			},
+			Logger: hclog.NewNullLogger(),
+		})
+	}()
+	select {
+	case <-served:
+	case <-server.gone: // the daemon is gone: what the plugin manages goes on without either
+	}
+}
+
+// pluginServer is the plugin's end of the wire: the service that every plugin has, and registration of the other one.
+type pluginServer struct {
+	plugin.NetRPCUnsupportedPlugin
+	wire.UnimplementedPluginServer
+
+	info     Info
+	kind     string
+	log      *slog.Logger
+	open     func(Env, Block) (any, error)
+	attached func()
+
+	releaseOnce sync.Once
+	gone        chan struct{} // closed when the daemon let go of the plugin
+
+	mu     sync.Mutex
+	opened any // the author's Sink or Source once it is configured
+}
+
+func (p *pluginServer) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	wire.RegisterPluginServer(s, p)
+	if p.kind == wire.KindSink {
+		wire.RegisterSinkServer(s, &sinkServer{plugin: p})
+	} else {
+		wire.RegisterSourceServer(s, &sourceServer{plugin: p})
+	}
+	return nil
+}
+
+// GRPCClient is the daemon's side, which plugins/host has: a plugin never dials.
+func (p *pluginServer) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, plugin.ErrProcessNotFound
+}
+
+func (p *pluginServer) release() { p.releaseOnce.Do(func() { close(p.gone) }) }
+
+var _ plugin.GRPCPlugin = (*pluginServer)(nil)

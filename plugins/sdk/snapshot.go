@@ -1,0 +1,155 @@
+package sdk
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Snapshot is everything a [Source] knew at one moment. It is never modified once emitted, so it is shared without
+// locks; whoever wants another one makes a copy.
+type Snapshot struct {
+	Source   string    // the name of the source in the configuration
+	Cluster  string    // the catalogue's name for itself, if it has one
+	Taken    time.Time // when the source learned of it, by our clock
+	Changed  time.Time // when the catalogue says it changed last, by some other host's clock: never compare it to ours
+	Services []Service // sorted by name
+	Last     *Change   // the change that led to this snapshot, where the catalogue tells
+}
+
+// A Service is all the instances of one name.
+type Service struct {
+	Name      string
+	Instances []Instance // sorted by Hostname, then ID
+}
+
+// An Instance is one running copy of a service. Its fields, and their names in JSON, are those of Sidecar's Service, so
+// that a template written for Sidecar renders the instances of every source.
+type Instance struct {
+	ID        string
+	Name      string
+	Image     string
+	Created   time.Time
+	Hostname  string
+	Ports     []Port
+	Updated   time.Time // moves about once a minute for a living instance: it says nothing about the configuration
+	ProxyMode string    // "http", "tcp" or "ws"
+	Status    Status
+	Labels    map[string]string `json:",omitempty"` // empty for Sidecar, whose services have none
+}
+
+// A Port is one address at which an instance listens.
+type Port struct {
+	Type        string // "tcp" or "udp"
+	Port        int64  // where the instance listens
+	ServicePort int64  // the port under which the proxy offers the service; 0 when it is not offered
+	IP          string // may be empty: then the instance's Hostname is its address
+}
+
+// A Change is what happened to one instance.
+type Change struct {
+	Instance       Instance
+	PreviousStatus Status
+	Time           time.Time
+}
+
+// A Status is an instance's state of health, with Sidecar's numbers.
+type Status int
+
+const (
+	Alive     Status = 0
+	Tombstone Status = 1 // gone, and remembered for a while
+	Unhealthy Status = 2
+	Unknown   Status = 3
+	Draining  Status = 4 // finishes what it has and wants nothing new
+)
+
+// String returns the name that Sidecar shows for s. Sidecar takes a number that it does not know for a tombstone.
+func (s Status) String() string {
+	switch s {
+	case Alive:
+		return "Alive"
+	case Unhealthy:
+		return "Unhealthy"
+	case Unknown:
+		return "Unknown"
+	case Draining:
+		return "Draining"
+	default:
+		return "Tombstone"
+	}
+}
+
+// IsAlive reports whether the instance takes requests.
+func (i Instance) IsAlive() bool { return i.Status == Alive }
+
+// IsTombstone reports whether the instance is gone.
+func (i Instance) IsTombstone() bool { return i.Status == Tombstone }
+
+// IsDraining reports whether the instance only finishes what it has.
+func (i Instance) IsDraining() bool { return i.Status == Draining }
+
+// StatusString returns the name of the instance's status.
+func (i Instance) StatusString() string { return i.Status.String() }
+
+// Version returns what follows the first colon of Image, or the whole of Image where there is no colon. That is
+// Sidecar's rule; an image from a registry with a port has a surprising version there as well.
+func (i Instance) Version() string {
+	parts := strings.Split(i.Image, ":")
+	if len(parts) > 1 {
+		return parts[1]
+	}
+	return parts[0]
+}
+
+// GroupByName sorts instances into services by name, in the order that a [Snapshot] promises. It does not keep or
+// change the slice that it is given.
+func GroupByName(instances []Instance) []Service {
+	sorted := slices.Clone(instances)
+	slices.SortStableFunc(sorted, func(a, b Instance) int {
+		return cmp.Or(
+			cmp.Compare(a.Name, b.Name),
+			cmp.Compare(a.Hostname, b.Hostname),
+			cmp.Compare(a.ID, b.ID),
+			cmp.Compare(fingerprint(a), fingerprint(b)),
+		)
+	})
+	var services []Service
+	for start := 0; start < len(sorted); {
+		end := start + 1
+		for end < len(sorted) && sorted[end].Name == sorted[start].Name {
+			end++
+		}
+		services = append(services, Service{Name: sorted[start].Name, Instances: sorted[start:end:end]})
+		start = end
+	}
+	return services
+}
+
+// fingerprint orders two instances that claim the same name, host and id, which only a confused catalogue sends: the
+// order must still not depend on the order of arrival.
+func fingerprint(i Instance) string {
+	var b strings.Builder
+	b.WriteString(i.Image + "\x00" + i.ProxyMode + "\x00" + strconv.Itoa(int(i.Status)))
+	for _, p := range i.Ports {
+		b.WriteString("\x00" + p.Type + "/" + strconv.FormatInt(p.Port, 10) + "/" + strconv.FormatInt(p.ServicePort, 10) + "/" + p.IP)
+	}
+	return b.String()
+}
+
+// SameCatalogue reports whether s and other describe the same instances in the same state. Updated times do not count,
+// nor does who told it when: Sidecar moves them all the time without any event.
+func (s Snapshot) SameCatalogue(other Snapshot) bool {
+	return s.Cluster == other.Cluster && slices.EqualFunc(s.Services, other.Services, func(a, b Service) bool {
+		return a.Name == b.Name && slices.EqualFunc(a.Instances, b.Instances, sameInstance)
+	})
+}
+
+func sameInstance(a, b Instance) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname &&
+		a.ProxyMode == b.ProxyMode && a.Status == b.Status && a.Created.Equal(b.Created) &&
+		slices.Equal(a.Ports, b.Ports) && maps.Equal(a.Labels, b.Labels)
+}
