@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -108,13 +107,10 @@ func (s *supervisor) process() (*process, error) {
 	return s.current, nil
 }
 
-// close ends supervision and the program. It waits for both, for as long as ctx allows an orderly end.
-func (s *supervisor) close(ctx context.Context) error {
+// end ends supervision and returns the process that is left, nil where there is none.
+func (s *supervisor) end() *process {
 	s.quit()
 	<-s.over
-	p, err := s.process()
-	if errors.Is(err, ErrGone) {
-		return nil
-	}
-	return p.stop(ctx)
+	p, _ := s.process()
+	return p
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"io"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -14,7 +15,7 @@ import (
 // [ErrGone].
 type Sink struct{ *supervisor }
 
-// StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop]. What is wrong in the
+// StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop] or [Sink.Close]. What is wrong in the
 // block comes back as [sdk.Faults]. ctx bounds the start alone.
 func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 	opts.Kind = wire.KindSink
@@ -74,7 +75,21 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 }
 
 // Stop ends the plugin: it is told, given until ctx is done to release what it should, and killed if it stays.
-func (s *Sink) Stop(ctx context.Context) error { return s.close(ctx) }
+func (s *Sink) Stop(ctx context.Context) error {
+	p := s.end()
+	if p == nil {
+		return nil
+	}
+	return p.stop(ctx)
+}
+
+// Close ends the plugin as a crash of the daemon would: it releases nothing.
+func (s *Sink) Close() error {
+	if p := s.end(); p != nil {
+		p.kill()
+	}
+	return nil
+}
 
 func documentToWire(doc sdk.Document) *wire.Document {
 	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest}
@@ -88,4 +103,5 @@ var (
 	_ sdk.Sink    = (*Sink)(nil)
 	_ sdk.Checker = (*Sink)(nil)
 	_ sdk.Stopper = (*Sink)(nil)
+	_ io.Closer   = (*Sink)(nil)
 )

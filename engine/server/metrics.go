@@ -1,0 +1,103 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// Metrics counts what the engine does, for Prometheus. It is the engine's observer.
+type Metrics struct {
+	registry       *prometheus.Registry
+	snapshots      *prometheus.CounterVec
+	instances      *prometheus.GaugeVec
+	applies        *prometheus.CounterVec
+	applySeconds   *prometheus.HistogramVec
+	renderSeconds  *prometheus.HistogramVec
+	convergence    *prometheus.HistogramVec
+	templateErrors *prometheus.CounterVec
+	generation     *prometheus.GaugeVec
+}
+
+// NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
+func NewMetrics(version string) *Metrics {
+	// From a runtime change's millisecond to a slow reload's minute.
+	buckets := prometheus.ExponentialBuckets(0.0005, 2, 18)
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		registry:  prometheus.NewRegistry(),
+		snapshots: counter("haproxy_api_snapshots_total", "Snapshots that a source emitted.", "source", "outcome"),
+		instances: gauge("haproxy_api_instances", "Instances in the newest snapshot.", "source", "status"),
+		applies:   counter("haproxy_api_applies_total", "Documents offered to a sink.", "pipeline", "action", "outcome"),
+		applySeconds: histogram("haproxy_api_apply_seconds", "Time that the sink took for one document.",
+			"pipeline", "action"),
+		renderSeconds: histogram("haproxy_api_render_seconds", "Time to render one snapshot.", "pipeline"),
+		convergence: histogram("haproxy_api_convergence_seconds", "Time from a snapshot's arrival to its being in effect.",
+			"pipeline"),
+		templateErrors: counter("haproxy_api_template_errors_total", "Renderings that failed.", "pipeline"),
+		generation:     gauge("haproxy_api_generation", "The generation in effect.", "pipeline"),
+	}
+	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
+	build.WithLabelValues(version).Set(1)
+	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
+		m.templateErrors, m.generation, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Handler serves the metrics in Prometheus' text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// SnapshotReceived counts a snapshot and its instances.
+func (m *Metrics) SnapshotReceived(snap sdk.Snapshot) {
+	m.snapshots.WithLabelValues(snap.Source, "taken").Inc()
+	counts := map[sdk.Status]int{sdk.Alive: 0, sdk.Tombstone: 0, sdk.Unhealthy: 0, sdk.Unknown: 0, sdk.Draining: 0}
+	for _, service := range snap.Services {
+		for _, instance := range service.Instances {
+			counts[instance.Status]++
+		}
+	}
+	for status, count := range counts {
+		m.instances.WithLabelValues(snap.Source, status.String()).Set(float64(count))
+	}
+}
+
+// Rendered counts one rendering.
+func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
+	m.renderSeconds.WithLabelValues(pipeline).Observe(took.Seconds())
+	if err != nil {
+		m.templateErrors.WithLabelValues(pipeline).Inc()
+	}
+}
+
+// Applied counts one document offered to a sink.
+func (m *Metrics) Applied(e engine.Entry) {
+	outcome := "done"
+	if e.Err != nil {
+		outcome = "failed"
+	}
+	m.applies.WithLabelValues(e.Pipeline, e.Result.Action, outcome).Inc()
+	m.applySeconds.WithLabelValues(e.Pipeline, e.Result.Action).Observe(e.Took.Seconds())
+	if e.Err == nil {
+		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
+		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
+	}
+}
+
+var _ engine.Observer = (*Metrics)(nil)

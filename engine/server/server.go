@@ -1,0 +1,175 @@
+// Package server is the daemon's HTTP surface: push endpoints, health, state and metrics.
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+const (
+	// healthWithin bounds the time that sinks have to answer GET /health: probes give up after a few seconds.
+	healthWithin = 2 * time.Second
+	// drainWithin bounds how long requests under way may take once the daemon stops.
+	drainWithin = 2 * time.Second
+)
+
+// Config says what a [Server] serves.
+type Config struct {
+	Engine      *engine.Engine
+	Metrics     *Metrics
+	Source      string // whose snapshot /state and /health tell of
+	Receiver    http.Handler
+	EncodeState func(io.Writer, sdk.Snapshot) error // in Sidecar's encoding
+	Log         *slog.Logger
+}
+
+// A Server answers HTTP.
+type Server struct {
+	cfg Config
+	mux *http.ServeMux
+}
+
+// New prepares a server. Receiver takes the pushes; where it is nil, pushes are refused with a sentence.
+func New(cfg Config) *Server {
+	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	receiver := cfg.Receiver
+	if receiver == nil {
+		receiver = http.HandlerFunc(s.refusePush)
+	}
+	for _, path := range []string{"/update", "/api/update", "/sidecar/update"} {
+		s.mux.Handle(path, receiver)
+	}
+	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
+		s.mux.HandleFunc("GET "+path, s.state)
+	}
+	s.mux.HandleFunc("GET /health", s.health)
+	s.mux.HandleFunc("GET /live", s.live)
+	s.mux.HandleFunc("GET /ready", s.ready)
+	s.mux.Handle("GET /metrics", cfg.Metrics.Handler())
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Listen opens the address, such as "0.0.0.0:7778", that [Server.Serve] is to be called with.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w; stop what is using it or set haproxy_api.bind_port", address, reason(err))
+	}
+	return listener, nil
+}
+
+// reason strips what the sentence around it says already.
+func reason(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
+
+// Serve answers requests on listener until ctx is done, then lets those under way finish for a moment.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			_ = server.Close()
+		}
+	})
+	err := server.Serve(listener)
+	if stop() {
+		return fmt.Errorf("the HTTP server on %s ended: %w", listener.Addr(), err)
+	}
+	<-stopped
+	return nil
+}
+
+func (s *Server) refusePush(w http.ResponseWriter, _ *http.Request) {
+	answerErrors(w, http.StatusConflict, "this haproxy-api follows its catalogue and takes no pushes")
+}
+
+func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
+	snap, ok := s.cfg.Engine.Snapshot(s.cfg.Source)
+	if !ok {
+		answerErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := s.cfg.EncodeState(w, snap); err != nil {
+		s.cfg.Log.Debug("state was not sent whole", "error", err)
+	}
+}
+
+// health keeps the older answer's shape, which people's probes read.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), healthWithin)
+	defer cancel()
+	if problems := s.cfg.Engine.Health(ctx); len(problems) > 0 {
+		answerErrors(w, http.StatusInternalServerError, problems...)
+		return
+	}
+	answer := struct {
+		Message            string        `json:"message"`
+		LastChanged        time.Time     `json:"last_changed"`
+		LastServiceChanged *sdk.Instance `json:"last_service_changed"`
+	}{Message: "Healthy!"}
+	if snap, ok := s.cfg.Engine.Snapshot(s.cfg.Source); ok {
+		answer.LastChanged = snap.Changed
+		if snap.Last != nil {
+			answer.LastServiceChanged = &snap.Last.Instance
+		}
+	}
+	answerJSON(w, http.StatusOK, answer)
+}
+
+func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
+	answerJSON(w, http.StatusOK, map[string]string{"message": "alive"})
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	var waiting []string
+	for _, p := range s.cfg.Engine.Status() {
+		if p.Generation == 0 {
+			waiting = append(waiting, fmt.Sprintf("pipeline %s serves no configuration yet", p.Name))
+		}
+	}
+	if len(waiting) > 0 {
+		answerErrors(w, http.StatusServiceUnavailable, waiting...)
+		return
+	}
+	answerJSON(w, http.StatusOK, map[string]string{"message": "ready"})
+}
+
+func answerErrors(w http.ResponseWriter, code int, problems ...string) {
+	answerJSON(w, code, map[string][]string{"errors": problems})
+}
+
+// answerJSON writes what always can be encoded; a client that went away is no news.
+func answerJSON(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,304 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// TestMain is also the plugin: the tests start their own binary as one.
+func TestMain(m *testing.M) {
+	if os.Getenv(wire.CookieKey) == wire.CookieValue {
+		sdk.ServeSink(sdk.Info{Name: "notes", Version: "1.2"}, notesConfig{Greeting: "hello"}, openNotes)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+type notesConfig struct {
+	Folder   string `json:"folder"`
+	Greeting string `json:"greeting"`
+}
+
+func (c notesConfig) Validate() error {
+	if c.Folder == "" {
+		return errors.New("folder is missing: say where the notes go")
+	}
+	return nil
+}
+
+// notes writes what it is offered into its folder. A few contents have a meaning of their own.
+type notes struct {
+	cfg notesConfig
+	env sdk.Env
+}
+
+func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error) {
+	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name)
+	return &notes{cfg, env}, nil
+}
+
+func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	switch content := string(doc.Files[0].Content); content {
+	case "reject":
+		return sdk.Result{Details: []string{"line 1"}}, sdk.Rejectf("line 1 is wrong")
+	case "busy":
+		return sdk.Result{}, sdk.RetryAfter(errors.New("busy"), time.Minute)
+	case "wait":
+		<-ctx.Done()
+		return sdk.Result{}, context.Cause(ctx)
+	case "die":
+		os.Exit(3)
+	}
+	content, err := json.Marshal(doc)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(n.cfg.Folder, "note"), content, 0o600)
+	}
+	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: time.Second, Details: []string{"a", "b"}}, err
+}
+
+func (n *notes) Health(context.Context) (sdk.Health, error) {
+	return sdk.Health{Problems: []string{"too quiet"}, Facts: map[string]string{"pid": fmt.Sprint(os.Getpid())}}, nil
+}
+
+func (n *notes) Stop(context.Context) error {
+	return os.WriteFile(filepath.Join(n.cfg.Folder, "stopped"), nil, 0o600)
+}
+
+// logBuffer is a log that tests read.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func startNotes(t *testing.T, block sdk.Block) (*Sink, string, *logBuffer) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if block == nil {
+		block = sdk.Block{"folder": folder}
+	}
+	log := &logBuffer{}
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: self, Block: block, Log: slog.New(slog.NewTextHandler(log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sink.Close() })
+	return sink, folder, log
+}
+
+func document(content string) sdk.Document {
+	files := []sdk.File{{Name: "main", Content: []byte(content)}, {Name: "other", Content: []byte{0, 255}}}
+	return sdk.Document{Pipeline: "p", Generation: 7, Digest: sdk.DigestOf(files), Files: files}
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("never: %s", what)
+}
+
+func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
+	sink, folder, log := startNotes(t, nil)
+	doc := document("text")
+	got, err := sink.Apply(t.Context(), doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: time.Second, Details: []string{"a", "b"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got)\n%s", diff)
+	}
+	content, err := os.ReadFile(filepath.Join(folder, "note"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var arrived sdk.Document
+	if err := json.Unmarshal(content, &arrived); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(doc, arrived); diff != "" {
+		t.Errorf("document (-want +got)\n%s", diff)
+	}
+	health, err := sink.Health(t.Context())
+	if err != nil || health.OK() || health.Problems[0] != "too quiet" {
+		t.Errorf("health %+v, %v", health, err)
+	}
+	if err := sink.Check(t.Context(), doc); err != nil {
+		t.Errorf("a sink that cannot check refused: %v", err)
+	}
+	if want := `level=WARN msg=opened greeting=hello name=edge`; !strings.Contains(log.String(), want) {
+		t.Errorf("the plugin's log did not arrive: %s", log)
+	}
+}
+
+func TestErrorsCrossTheBorder(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	result, err := sink.Apply(t.Context(), document("reject"))
+	if !errors.Is(err, sdk.ErrRejected) || err.Error() != "line 1 is wrong" || len(result.Details) != 1 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	_, err = sink.Apply(t.Context(), document("busy"))
+	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != time.Minute || errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err = sink.Apply(ctx, document("wait")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestFaultsInTheBlockAreTheCallersToReport(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		block sdk.Block
+		want  sdk.Faults
+	}{
+		{nil, sdk.Faults{{Problem: "folder is missing: say where the notes go"}}},
+		{sdk.Block{"foldr": "x", "greeting": 5}, sdk.Faults{
+			{Key: "foldr", Problem: "is not a known key; did you mean folder?"},
+			{Key: "greeting", Problem: "must be text, not 5"},
+		}},
+	} {
+		_, err := StartSink(t.Context(), Options{Name: "edge", Path: self, Block: test.block, Log: slog.New(slog.DiscardHandler)})
+		if diff := cmp.Diff(error(test.want), err); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestAProgramThatIsNoPluginGetsASentence(t *testing.T) {
+	for _, path := range []string{"/bin/true", "/nonexistent/plugin"} {
+		_, err := StartSink(t.Context(), Options{Name: "edge", Path: path, Log: slog.New(slog.DiscardHandler)})
+		if err == nil || !strings.Contains(err.Error(), "plugin edge ("+path+") did not start") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestADeadPluginIsStartedAgain(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	before := pidOf(t, sink)
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-sink.Restarted()
+	if after := pidOf(t, sink); after == before {
+		t.Errorf("still process %d", after)
+	}
+	if _, err := sink.Apply(t.Context(), document("text")); err != nil {
+		t.Error(err)
+	}
+	if _, err := sink.Apply(t.Context(), document("die")); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v", err)
+	}
+	<-sink.Restarted()
+}
+
+func pidOf(t *testing.T, sink *Sink) int {
+	t.Helper()
+	health, err := sink.Health(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(health.Facts["pid"], &pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func TestStopIsAnOrderlyEndAndCloseIsNot(t *testing.T) {
+	for _, orderly := range []bool{true, false} {
+		sink, folder, _ := startNotes(t, nil)
+		pid := pidOf(t, sink)
+		var err error
+		if orderly {
+			err = sink.Stop(t.Context())
+		} else {
+			err = sink.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(folder, "stopped")); (err == nil) != orderly {
+			t.Errorf("orderly %v, yet the note of it: %v", orderly, err)
+		}
+		eventually(t, "the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
+		if _, err := sink.Health(t.Context()); err == nil {
+			t.Error("a plugin that was ended still answers")
+		}
+	}
+}
+
+func TestAPluginFollowsADaemonThatDied(t *testing.T) {
+	sink, folder, _ := startNotes(t, nil)
+	pid := pidOf(t, sink)
+	p, err := sink.process()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.detach() // what the plugin sees when the daemon is killed
+	eventually(t, "the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
+	if _, err := os.Stat(filepath.Join(folder, "stopped")); err == nil {
+		t.Error("the plugin took the daemon's death for an orderly end")
+	}
+}
+
+func TestNothingInAPluginsLogIsTrusted(t *testing.T) {
+	buffer := &logBuffer{}
+	w := &logWriter{log: slog.New(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, line := range []string{
+		`{"@message":1,"@level":[],"@timestamp":{}}`, "{\n", `null`, `"text"`, `{"msg":"m","level":"ERROR","k":{"a":1}}`,
+		`{"@message":"hc","@level":"trace","x":1}`, "plain \x1b[31m", strings.Repeat("x", 2*maxLogLine),
+	} {
+		_, _ = w.Write([]byte(line))
+		_, _ = w.Write([]byte("\n"))
+	}
+	for _, want := range []string{"level=ERROR msg=m k=", "level=DEBUG msg=hc x=1", `msg="plain \x1b[31m"`, "msg=null"} {
+		if !strings.Contains(buffer.String(), want) {
+			t.Errorf("no %q in the log:\n%.2000s", want, buffer)
+		}
+	}
+}
