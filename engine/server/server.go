@@ -67,7 +67,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w; stop what is using it or set haproxy_api.bind_port", address, reason(err))
+		return nil, fmt.Errorf("cannot listen on %s: %w; free it or set haproxy_api.bind_port", address, reason(err))
 	}
 	return listener, nil
 }

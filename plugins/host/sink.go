@@ -15,8 +15,8 @@ import (
 // [ErrGone].
 type Sink struct{ *supervisor }
 
-// StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop] or [Sink.Close]. What is wrong in the
-// block comes back as [sdk.Faults]. ctx bounds the start alone.
+// StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop] or [Sink.Close]. What is
+// wrong in the block comes back as [sdk.Faults]. ctx bounds the start alone.
 func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 	opts.Kind = wire.KindSink
 	s, err := supervise(ctx, opts)

@@ -86,7 +86,7 @@ func faultsOf(err error) Faults {
 
 type decoder struct{ faults Faults }
 
-func (d *decoder) add(key, format string, args ...any) {
+func (d *decoder) addf(key, format string, args ...any) {
 	d.faults = append(d.faults, Fault{Key: key, Problem: fmt.Sprintf(format, args...)})
 }
 
@@ -95,7 +95,7 @@ func (d *decoder) fill(prefix string, block map[string]any, target reflect.Value
 	for _, key := range slices.Sorted(maps.Keys(block)) {
 		field, ok := fields[key]
 		if !ok {
-			d.add(prefix+key, "is not a known key%s", suggestion(prefix, key, slices.Sorted(maps.Keys(fields))))
+			d.addf(prefix+key, "is not a known key%s", suggestion(prefix, key, slices.Sorted(maps.Keys(fields))))
 			continue
 		}
 		d.set(prefix+key, block[key], field)
@@ -182,30 +182,30 @@ func (d *decoder) set(key string, value any, target reflect.Value) {
 			target.Set(reflect.ValueOf(value))
 		}
 	default:
-		d.add(key, "has a type that no configuration can hold: %s", target.Type())
+		d.addf(key, "has a type that no configuration can hold: %s", target.Type())
 	}
 }
 
 func (d *decoder) setText(key string, value any, target encoding.TextUnmarshaler) {
 	text, ok := value.(string)
 	if !ok {
-		d.add(key, "must be text, not %s", describe(value))
+		d.addf(key, "must be text, not %s", describe(value))
 		return
 	}
 	if err := target.UnmarshalText([]byte(text)); err != nil {
-		d.add(key, "is %q: %v", text, err)
+		d.addf(key, "is %q: %v", text, err)
 	}
 }
 
 func (d *decoder) setDuration(key string, value any, target reflect.Value) {
 	text, ok := value.(string)
 	if !ok {
-		d.add(key, `must be a duration such as "30s", not %s`, describe(value))
+		d.addf(key, `must be a duration such as "30s", not %s`, describe(value))
 		return
 	}
 	duration, err := time.ParseDuration(text)
 	if err != nil {
-		d.add(key, `must be a duration such as "30s" or "1m30s", not %q`, text)
+		d.addf(key, `must be a duration such as "30s" or "1m30s", not %q`, text)
 		return
 	}
 	target.SetInt(int64(duration))
@@ -214,7 +214,7 @@ func (d *decoder) setDuration(key string, value any, target reflect.Value) {
 func (d *decoder) setString(key string, value any, target reflect.Value) {
 	text, ok := value.(string)
 	if !ok {
-		d.add(key, "must be text, not %s", describe(value))
+		d.addf(key, "must be text, not %s", describe(value))
 		return
 	}
 	target.SetString(text)
@@ -231,16 +231,16 @@ func (d *decoder) setBool(key string, value any, target reflect.Value) {
 			return
 		}
 	}
-	d.add(key, "must be true or false, not %s", describe(value))
+	d.addf(key, "must be true or false, not %s", describe(value))
 }
 
 func (d *decoder) setInt(key string, value any, target reflect.Value) {
 	n, ok := wholeNumber(value)
 	switch {
 	case !ok:
-		d.add(key, "must be a whole number, not %s", describe(value))
+		d.addf(key, "must be a whole number, not %s", describe(value))
 	case target.OverflowInt(n):
-		d.add(key, "is out of range: %d", n)
+		d.addf(key, "is out of range: %d", n)
 	default:
 		target.SetInt(n)
 	}
@@ -259,7 +259,7 @@ func wholeNumber(value any) (int64, bool) {
 	case v.CanInt():
 		return v.Int(), true
 	case v.CanUint() && v.Uint() <= math.MaxInt64:
-		return int64(v.Uint()), true
+		return int64(v.Uint()), true //nolint:gosec // bounded in the case above
 	case v.CanFloat() && v.Float() == math.Trunc(v.Float()) && math.Abs(v.Float()) < 1<<53:
 		return int64(v.Float()), true
 	}
@@ -271,7 +271,7 @@ func (d *decoder) setFloat(key string, value any, target reflect.Value) {
 		target.SetFloat(n)
 		return
 	}
-	d.add(key, "must be a number, not %s", describe(value))
+	d.addf(key, "must be a number, not %s", describe(value))
 }
 
 func number(value any) (float64, bool) {
@@ -300,7 +300,7 @@ func (d *decoder) setSlice(key string, value any, target reflect.Value) {
 		source = reflect.ValueOf(strings.Split(text, ","))
 	}
 	if source.Kind() != reflect.Slice {
-		d.add(key, "must be a list, not %s", describe(value))
+		d.addf(key, "must be a list, not %s", describe(value))
 		return
 	}
 	list := reflect.MakeSlice(target.Type(), source.Len(), source.Len())
@@ -313,7 +313,7 @@ func (d *decoder) setSlice(key string, value any, target reflect.Value) {
 func (d *decoder) setMap(key string, value any, target reflect.Value) {
 	source, ok := value.(map[string]any)
 	if !ok || target.Type().Key().Kind() != reflect.String {
-		d.add(key, "must be a table, not %s", describe(value))
+		d.addf(key, "must be a table, not %s", describe(value))
 		return
 	}
 	table := reflect.MakeMapWithSize(target.Type(), len(source))
@@ -328,7 +328,7 @@ func (d *decoder) setMap(key string, value any, target reflect.Value) {
 func (d *decoder) setStruct(key string, value any, target reflect.Value) {
 	block, ok := value.(map[string]any)
 	if !ok {
-		d.add(key, "must be a table, not %s", describe(value))
+		d.addf(key, "must be a table, not %s", describe(value))
 		return
 	}
 	d.fill(key+".", block, target)

@@ -18,7 +18,8 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opened != nil {
-		return nil, status.Error(codes.FailedPrecondition, "the plugin is configured already: start it anew for another configuration")
+		return nil, status.Error(codes.FailedPrecondition,
+			"the plugin is configured already: start it anew for another configuration")
 	}
 	var block Block
 	decoder := json.NewDecoder(bytes.NewReader(req.GetBlock()))

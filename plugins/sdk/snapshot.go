@@ -2,9 +2,9 @@ package sdk
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -133,9 +133,9 @@ func GroupByName(instances []Instance) []Service {
 // order must still not depend on the order of arrival.
 func fingerprint(i Instance) string {
 	var b strings.Builder
-	b.WriteString(i.Image + "\x00" + i.ProxyMode + "\x00" + strconv.Itoa(int(i.Status)))
+	fmt.Fprintf(&b, "%s\x00%s\x00%d", i.Image, i.ProxyMode, int(i.Status))
 	for _, p := range i.Ports {
-		b.WriteString("\x00" + p.Type + "/" + strconv.FormatInt(p.Port, 10) + "/" + strconv.FormatInt(p.ServicePort, 10) + "/" + p.IP)
+		fmt.Fprintf(&b, "\x00%s/%d/%d/%s", p.Type, p.Port, p.ServicePort, p.IP)
 	}
 	return b.String()
 }

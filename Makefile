@@ -1,0 +1,36 @@
+# Two commands are for everybody: `make run` and `make test`. The others are for working on haproxy-api.
+
+GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 30s
+
+.PHONY: run test build lint generate fuzz cross deps
+
+# Runs the demo, or with FOLLOW=host:port follows that Sidecar. Installs HAProxy if it is missing.
+run: build
+	@scripts/install-deps run
+	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
+
+# Installs what the tests need and runs all of them.
+test:
+	@scripts/install-deps test
+	go vet ./...
+	go test -race -timeout 20m ./...
+
+build:
+	@scripts/install-deps build
+	go build -trimpath -o bin/haproxy-api ./cmd/haproxy-api
+
+lint:
+	$(GOLANGCI_LINT) run ./...
+
+generate:
+	go generate ./...
+
+# Every fuzz target for FUZZTIME each.
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+# The platforms that a release has beside the one of this machine.
+cross:
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api

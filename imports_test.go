@@ -1,0 +1,107 @@
+// Package haproxyapi_test keeps the house in order: see docs/architecture.md.
+package haproxyapi_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/haproxy-api/haproxy-api"
+
+// rooms says which packages of ours a package may import. The first pattern that matches a package decides.
+var rooms = []struct {
+	pattern string
+	may     []string
+}{
+	{"plugins/internal/wire", nil},
+	{"plugins/sdk", []string{"plugins/internal/wire"}},
+	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire"}},
+	{"sources/internal/*", []string{"plugins/sdk"}},
+	{"sources/sidecar/sidecartest", []string{"plugins/sdk", "sources/internal/*"}},
+	{"sources/*", []string{"plugins/sdk", "sources/internal/*"}},
+	{"sinks/*", []string{"plugins/sdk"}},
+	{"templates", []string{"plugins/sdk"}},
+	{"engine", []string{"plugins/sdk"}},
+	{"engine/config", nil},
+	{"engine/server", []string{"engine", "plugins/sdk"}},
+	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
+}
+
+// keepers says which packages of others only one room may import.
+var keepers = map[string]string{
+	"github.com/Masterminds/sprig": "templates",
+	"github.com/knadh/koanf":       "engine/config",
+	"github.com/spf13/cobra":       "cmd/*",
+	"google.golang.org/grpc":       "plugins/*",
+	"github.com/hashicorp":         "plugins/*",
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func list(t *testing.T) []listed {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestNobodyReachesOverTheWall(t *testing.T) {
+	for _, p := range list(t) {
+		name, ours := strings.CutPrefix(p.ImportPath, module+"/")
+		if !ours {
+			continue // the root, which holds only this test
+		}
+		may, known := room(name)
+		if !known {
+			t.Errorf("%s has no place in the house: give it one here and in docs/architecture.md", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if other, ours := strings.CutPrefix(imported, module+"/"); ours && !matchesAny(may, other) {
+				t.Errorf("%s imports %s; it may import %q", name, other, may)
+			}
+			for theirs, keeper := range keepers {
+				if strings.HasPrefix(imported, theirs) && !matchesAny([]string{keeper, keeper + "/*"}, name) {
+					t.Errorf("%s imports %s, which only %s may", name, imported, keeper)
+				}
+			}
+		}
+	}
+}
+
+func room(name string) ([]string, bool) {
+	for _, r := range rooms {
+		if matchesAny([]string{r.pattern}, name) {
+			return r.may, true
+		}
+	}
+	return nil, false
+}
+
+func matchesAny(patterns []string, name string) bool {
+	for _, pattern := range patterns {
+		if ok, err := path.Match(pattern, name); err == nil && ok {
+			return true
+		}
+	}
+	return false
+}
