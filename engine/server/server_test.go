@@ -1,0 +1,253 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// catalogue is a source that emits what it is given, and takes any push.
+type catalogue struct{ snapshots chan sdk.Snapshot }
+
+func (c *catalogue) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case snap := <-c.snapshots:
+			emit(snap)
+		}
+	}
+}
+
+func (c *catalogue) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "pushed") }
+
+// proxy is a sink that is as well as it is told to be.
+type proxy struct {
+	refuse  error
+	problem string
+	applied chan struct{}
+}
+
+func (p *proxy) Apply(context.Context, sdk.Document) (sdk.Result, error) {
+	defer func() { p.applied <- struct{}{} }()
+	return sdk.Result{Action: sdk.ActionReload}, p.refuse
+}
+
+func (p *proxy) Health(context.Context) (sdk.Health, error) {
+	if p.problem != "" {
+		return sdk.Health{Problems: []string{p.problem}}, nil
+	}
+	return sdk.Health{}, nil
+}
+
+type plain struct{}
+
+func (plain) Load() (engine.Template, error) { return plain{}, nil }
+func (plain) Watch(ctx context.Context, _ func()) error {
+	<-ctx.Done()
+	return nil
+}
+func (plain) Render(sdk.Snapshot) ([]sdk.File, []string, error) {
+	return []sdk.File{{Name: "main", Content: []byte("text")}}, nil, nil
+}
+
+// site is a server in front of a running engine.
+type site struct {
+	*Server
+	source *catalogue
+	sink   *proxy
+}
+
+func open(t *testing.T, takesPushes bool) *site {
+	t.Helper()
+	s := &site{
+		source: &catalogue{snapshots: make(chan sdk.Snapshot)},
+		sink:   &proxy{applied: make(chan struct{}, 10)},
+	}
+	metrics := NewMetrics("v1")
+	e, err := engine.New(engine.Config{
+		Sources:   map[string]sdk.Source{"sidecar": s.source},
+		Pipelines: []engine.PipelineConfig{{Name: "haproxy", Source: "sidecar", Templates: plain{}, Sink: s.sink}},
+		Log:       slog.New(slog.DiscardHandler), Observer: metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Engine: e, Metrics: metrics, Source: "sidecar", Log: slog.New(slog.DiscardHandler)}
+	cfg.EncodeState = func(w io.Writer, snap sdk.Snapshot) error {
+		_, err := fmt.Fprintf(w, `{"ClusterName":%q}`, snap.Cluster)
+		return err
+	}
+	if takesPushes {
+		cfg.Receiver = s.source
+	}
+	s.Server = New(cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); e.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return s
+}
+
+// ask returns the code and the body that a request gets.
+func (s *site) ask(method, path string) (int, string) {
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w.Code, strings.TrimSpace(w.Body.String())
+}
+
+func (s *site) want(t *testing.T, method, path string, code int, body string) {
+	t.Helper()
+	gotCode, gotBody := s.ask(method, path)
+	if gotCode != code || gotBody != body {
+		t.Errorf("%s %s answered %d %s, want %d %s", method, path, gotCode, gotBody, code, body)
+	}
+}
+
+var changed = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func (s *site) emit() {
+	web := sdk.Instance{ID: "1", Name: "web", Hostname: "h"}
+	s.source.snapshots <- sdk.Snapshot{
+		Source: "sidecar", Cluster: "demo", Taken: time.Now(), Changed: changed, Services: sdk.GroupByName([]sdk.Instance{web}),
+		Last: &sdk.Change{Instance: web},
+	}
+	<-s.sink.applied
+}
+
+func TestBeforeTheFirstSnapshot(t *testing.T) {
+	s := open(t, true)
+	s.want(t, "GET", "/live", 200, `{"message":"alive"}`)
+	s.want(t, "GET", "/ready", 503, `{"errors":["pipeline haproxy serves no configuration yet"]}`)
+	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
+		s.want(t, "GET", path, 500, `{"errors":["there is no state yet: nothing was received"]}`)
+	}
+}
+
+func TestPushesReachTheReceiver(t *testing.T) {
+	s := open(t, true)
+	for _, path := range []string{"/update", "/api/update", "/sidecar/update"} {
+		s.want(t, "POST", path, 200, "pushed")
+	}
+	follower := open(t, false)
+	follower.want(t, "POST", "/update", 409, `{"errors":["this haproxy-api follows its catalogue and takes no pushes"]}`)
+}
+
+func TestHealthHasTheOlderShape(t *testing.T) {
+	s := open(t, true)
+	s.emit()
+	// The engine learns of the end of Apply a moment after the sink does.
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if code, _ := s.ask("GET", "/ready"); code == 200 || time.Now().After(deadline) {
+			break
+		}
+	}
+	s.want(t, "GET", "/ready", 200, `{"message":"ready"}`)
+	s.want(t, "GET", "/state", 200, `{"ClusterName":"demo"}`)
+	code, body := s.ask("GET", "/health")
+	var got map[string]any
+	if err := json.Unmarshal([]byte(body), &got); err != nil {
+		t.Fatal(err)
+	}
+	last, _ := got["last_service_changed"].(map[string]any)
+	if code != 200 || got["message"] != "Healthy!" || got["last_changed"] != "2026-01-02T03:04:05Z" || last["Name"] != "web" {
+		t.Errorf("got %d %s", code, body)
+	}
+	s.sink.problem = "HAProxy is not running"
+	s.want(t, "GET", "/health", 500, `{"errors":["HAProxy is not running"]}`)
+}
+
+func TestAFailedApplyIsNotHealthy(t *testing.T) {
+	s := open(t, true)
+	s.sink.refuse = sdk.Rejectf("line 3 is wrong")
+	s.emit()
+	want := `{"errors":["the last configuration could not be applied: line 3 is wrong"]}`
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if code, body := s.ask("GET", "/health"); code == 500 && body == want {
+			return
+		}
+	}
+	s.want(t, "GET", "/health", 500, want)
+}
+
+func TestMetricsCount(t *testing.T) {
+	s := open(t, true)
+	s.emit()
+	for _, want := range []string{
+		`haproxy_api_snapshots_total{outcome="taken",source="sidecar"} 1`,
+		`haproxy_api_instances{source="sidecar",status="Alive"} 1`,
+		`haproxy_api_build_info{version="v1"} 1`,
+	} {
+		if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	s := open(t, true)
+	ctx, cancel := context.WithCancel(t.Context())
+	listener, err := Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx, listener) }()
+	resp, err := http.Get("http://" + listener.Addr().String() + "/live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+
+	_, err = Listen(ctx, listener.Addr().String())
+	want := fmt.Sprintf("cannot listen on %s: bind: address already in use; free it or set haproxy_api.bind_port", listener.Addr())
+	if err == nil || err.Error() != want {
+		t.Errorf("a port in use: got %v, want %s", err, want)
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("an orderly end is no error: %v", err)
+	}
+}
+
+func TestServeReportsWhyItEnded(t *testing.T) {
+	s := open(t, true)
+	listener, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.Close()
+	if err := s.Serve(t.Context(), listener); err == nil || errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNothingElseIsServed(t *testing.T) {
+	s := open(t, true)
+	for _, path := range []string{"/nothing", "/update/x"} {
+		if code, _ := s.ask("GET", path); code != 404 {
+			t.Errorf("%s answered %d", path, code)
+		}
+	}
+	if diff := cmp.Diff(405, func() int { code, _ := s.ask("POST", "/health"); return code }()); diff != "" {
+		t.Errorf("POST /health (-want +got)\n%s", diff)
+	}
+}
