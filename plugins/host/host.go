@@ -13,14 +13,20 @@ import (
 
 // Options say which program to run as a plugin, and with what.
 type Options struct {
-	Name  string   // the sink's or source's name in the configuration
-	Kind  string   // "sink" or "source"
-	Path  string   // the program
-	Args  []string // its arguments
-	Env   []string // added to the daemon's own environment
-	Block sdk.Block
-	Log   *slog.Logger
+	Name   string   // the sink's or source's name in the configuration
+	Kind   string   // "sink" or "source"
+	Path   string   // the program
+	SHA256 string   // what the program must hash to, in hexadecimal; empty for anything
+	Args   []string // its arguments
+	Env    []string // added to the daemon's own environment
+	Block  sdk.Block
+	Log    *slog.Logger
+
+	pulse pulse // zero for the usual one
 }
+
+// pulse says how soon a program that hangs is noticed.
+type pulse struct{ every, within time.Duration }
 
 // supervisor keeps one plugin running.
 type supervisor struct {
@@ -37,11 +43,14 @@ type supervisor struct {
 // supervise starts the plugin and keeps it running until close. A fault in its configuration, or a program that does not
 // start at all, is the caller's to report; later ends are outlasted.
 func supervise(ctx context.Context, opts Options) (*supervisor, error) {
+	if opts.pulse == (pulse{}) {
+		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
+	}
 	first, err := start(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
-	opts.Log.Info("plugin started", "plugin", opts.Name, "version", first.info.Version, "pid", first.pid)
+	opts.Log.Info("plugin started", "plugin", opts.Name, "version", first.info.Version, "pid", first.program.pid())
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
 	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), current: first, restarted: make(chan struct{}, 1)}
 	go s.run(life, first)
@@ -51,25 +60,43 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 func (s *supervisor) run(ctx context.Context, p *process) {
 	defer close(s.over)
 	for {
-		select {
-		case <-ctx.Done():
+		if !s.attend(ctx, p) {
 			return
-		case <-p.done:
 		}
 		s.set(nil)
 		p.kill() // collects the process and its socket
 		if ctx.Err() != nil {
 			return
 		}
-		s.opts.Log.Warn("plugin died and is started again", "plugin", s.opts.Name, "pid", p.pid)
+		s.opts.Log.Warn("plugin died and is started again", "plugin", s.opts.Name, "pid", p.program.pid())
 		next, err := s.restart(ctx)
 		if err != nil {
 			return // only ctx ends the attempts
 		}
 		p = next
 		s.set(p)
-		s.opts.Log.Info("plugin started again", "plugin", s.opts.Name, "pid", p.pid)
+		s.opts.Log.Info("plugin started again", "plugin", s.opts.Name, "pid", p.program.pid())
 		s.announce()
+	}
+}
+
+// attend waits until p is of no more use and returns true, or returns false when ctx is done. A program that hangs is as
+// good as dead.
+func (s *supervisor) attend(ctx context.Context, p *process) bool {
+	ticks := time.NewTicker(s.opts.pulse.every)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-p.done:
+			return true
+		case <-ticks.C:
+			if err := p.ping(ctx, s.opts.pulse.within); err != nil && ctx.Err() == nil {
+				s.opts.Log.Error("plugin hangs and is killed", "plugin", s.opts.Name, "pid", p.program.pid())
+				return true
+			}
+		}
 	}
 }
 
@@ -105,6 +132,23 @@ func (s *supervisor) process() (*process, error) {
 		return nil, ErrGone
 	}
 	return s.current, nil
+}
+
+// stop ends supervision and then the program, in order until ctx is done.
+func (s *supervisor) stop(ctx context.Context) error {
+	p := s.end()
+	if p == nil {
+		return nil
+	}
+	return p.stop(ctx)
+}
+
+// close ends supervision and then the program, which is told nothing.
+func (s *supervisor) close() error {
+	if p := s.end(); p != nil {
+		p.kill()
+	}
+	return nil
 }
 
 // end ends supervision and returns the process that is left, nil where there is none.

@@ -209,9 +209,12 @@ func TestFaultsInTheBlockAreTheCallersToReport(t *testing.T) {
 }
 
 func TestAProgramThatIsNoPluginGetsASentence(t *testing.T) {
-	for _, path := range []string{"/bin/true", "/nonexistent/plugin"} {
+	for path, want := range map[string]string{
+		"/bin/true":           "plugin edge (/bin/true) did not start: ",
+		"/nonexistent/plugin": "there is no plugin at /nonexistent/plugin: install it there or correct the path",
+	} {
 		_, err := StartSink(t.Context(), Options{Name: "edge", Path: path, Log: slog.New(slog.DiscardHandler)})
-		if err == nil || !strings.Contains(err.Error(), "plugin edge ("+path+") did not start") {
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -300,5 +303,87 @@ func TestNothingInAPluginsLogIsTrusted(t *testing.T) {
 		if !strings.Contains(buffer.String(), want) {
 			t.Errorf("no %q in the log:\n%.2000s", want, buffer)
 		}
+	}
+}
+
+func TestAHungPluginIsKilledAndStartedAgain(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: self, Block: sdk.Block{"folder": t.TempDir()}, Log: slog.New(slog.DiscardHandler),
+		pulse: pulse{every: 20 * time.Millisecond, within: time.Second},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	before := pidOf(t, sink)
+	if err := syscall.Kill(before, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	<-sink.Restarted()
+	if err := syscall.Kill(before, 0); err == nil {
+		t.Errorf("process %d is still there", before)
+	}
+	if after := pidOf(t, sink); after == before {
+		t.Errorf("still process %d", after)
+	}
+}
+
+func TestAHungPluginDoesNotDelayTheEnd(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	pid := pidOf(t, sink)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := sink.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if err := syscall.Kill(pid, 0); err == nil {
+		t.Errorf("process %d is still there", pid)
+	}
+}
+
+func TestFindLooksInTheRightOrder(t *testing.T) {
+	folder, path := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", path)
+	if _, err := Find("sink", "x", "", folder); err == nil || !strings.Contains(err.Error(), "haproxy-api-sink-x") {
+		t.Errorf("got %v", err)
+	}
+	for _, place := range []string{path, folder} { // each hides the one before
+		want := filepath.Join(place, "haproxy-api-sink-x")
+		if err := os.WriteFile(want, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Find("sink", "x", "", folder); err != nil || got != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
+	}
+	if got, err := Find("sink", "x", "/else/where", folder); err != nil || got != "/else/where" {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestVerifyRefusesWhatMayHaveBeenExchanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("text"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const sum = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+	if err := verify(path, strings.ToUpper(sum)); err != nil {
+		t.Error(err)
+	}
+	if err := verify(path, strings.Repeat("0", 64)); err == nil || !strings.Contains(err.Error(), sum) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Chmod(path, 0o757); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(path, ""); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+		t.Errorf("got %v", err)
 	}
 }

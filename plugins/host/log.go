@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,9 +60,9 @@ func (w *logWriter) line(line []byte) {
 	}
 	message := take(fields, "msg", "@message")
 	record := slog.NewRecord(time.Now(), level, message, 0)
-	for key, value := range fields {
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if key != "time" && key != "@timestamp" {
-			record.AddAttrs(slog.Any(key, value))
+			record.AddAttrs(slog.Any(key, fields[key]))
 		}
 	}
 	_ = w.log.Handler().Handle(context.Background(), record)

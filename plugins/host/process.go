@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -22,31 +25,37 @@ const (
 	startWithin = 30 * time.Second
 	// configureWithin bounds the first call, in which a plugin may look at the world.
 	configureWithin = 30 * time.Second
+	// endWithin bounds the time in which a program may end by itself.
+	endWithin = time.Second
 )
 
 // process is one run of a plugin's program, from its start to its end.
 type process struct {
-	client *plugin.Client
-	conn   *grpc.ClientConn
-	info   sdk.Info
-	pid    int
-	done   chan struct{} // closed when the program ended or let go of us
-	detach context.CancelFunc
+	program *program
+	client  *plugin.Client
+	conn    *grpc.ClientConn
+	info    sdk.Info
+	done    chan struct{} // closed when the program ended or let go of us
+	detach  context.CancelFunc
 }
 
 // start runs the program and configures it. Faults in the configuration block come back as [sdk.Faults].
 func start(ctx context.Context, opts Options) (*process, error) {
-	p := &process{done: make(chan struct{})}
-	cmd := exec.Command(opts.Path, opts.Args...)
-	cmd.Env = opts.Env
+	if err := verify(opts.Path, opts.SHA256); err != nil {
+		return nil, err
+	}
+	p := &process{program: &program{cmd: exec.Command(opts.Path, opts.Args...)}, done: make(chan struct{})}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion:  wire.ProtocolVersion,
 			MagicCookieKey:   wire.CookieKey,
 			MagicCookieValue: wire.CookieValue,
 		},
-		Plugins:          plugin.PluginSet{opts.Kind: connector{}},
-		Cmd:              cmd,
+		Plugins: plugin.PluginSet{opts.Kind: connector{}},
+		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
+			p.program.cmd.Env = append(prepared.Env, opts.Env...)
+			return p.program, nil
+		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
 		StartTimeout:     startWithin,
@@ -66,7 +75,8 @@ func start(ctx context.Context, opts Options) (*process, error) {
 func (p *process) connect(ctx context.Context, opts Options) error {
 	protocol, err := p.client.Client()
 	if err != nil {
-		return fmt.Errorf("plugin %s (%s) did not start: %w", opts.Name, opts.Path, err)
+		// The library's errors have several lines.
+		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, strings.Join(strings.Fields(err.Error()), " "))
 	}
 	raw, err := protocol.Dispense(opts.Kind)
 	if err != nil {
@@ -77,9 +87,6 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 		return fmt.Errorf("plugin %s (%s) does not speak gRPC: build it with a current plugins/sdk", opts.Name, opts.Path)
 	}
 	p.conn = conn
-	if reattach := p.client.ReattachConfig(); reattach != nil {
-		p.pid = reattach.Pid
-	}
 	if err := p.attach(); err != nil {
 		return err
 	}
@@ -146,12 +153,22 @@ func (p *process) stop(ctx context.Context) error {
 	return nil
 }
 
-// kill ends the program and waits for it.
+// kill ends the program and collects it. One that does not end by itself is not given long: it may hang.
 func (p *process) kill() {
+	force := time.AfterFunc(endWithin, func() { _ = p.program.Kill(context.Background()) })
 	p.client.Kill()
+	force.Stop()
 	if p.detach != nil {
 		p.detach()
 	}
+}
+
+// ping asks the program for a sign of life, by the health service that every plugin of go-plugin has.
+func (p *process) ping(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	_, err := grpc_health_v1.NewHealthClient(p.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "plugin"})
+	return err
 }
 
 // connector gives the bare connection: the adapters of this package are made from it.

@@ -75,21 +75,10 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 }
 
 // Stop ends the plugin: it is told, given until ctx is done to release what it should, and killed if it stays.
-func (s *Sink) Stop(ctx context.Context) error {
-	p := s.end()
-	if p == nil {
-		return nil
-	}
-	return p.stop(ctx)
-}
+func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
 
 // Close ends the plugin as a crash of the daemon would: it releases nothing.
-func (s *Sink) Close() error {
-	if p := s.end(); p != nil {
-		p.kill()
-	}
-	return nil
-}
+func (s *Sink) Close() error { return s.close() }
 
 func documentToWire(doc sdk.Document) *wire.Document {
 	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest}

@@ -1,0 +1,74 @@
+package host
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Find returns the program of the plugin for the type: explicit where it is not empty, or else the file
+// haproxy-api-KIND-TYPE in folder, or else in PATH. kind is "sink" or "source".
+func Find(kind, pluginType, explicit, folder string) (string, error) {
+	if explicit != "" {
+		return explicit, nil
+	}
+	name := "haproxy-api-" + kind + "-" + pluginType
+	if folder != "" {
+		if path := filepath.Join(folder, name); isFile(path) {
+			return path, nil
+		}
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("type %q is neither built in nor installed: put %s into %s or into PATH, or set plugins.%s.path",
+		pluginType, name, folder, pluginType)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// verify refuses a program that anybody may have exchanged, and one that is not what the configuration pins.
+func verify(path, pinned string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no plugin at %s: install it there or correct the path", path)
+	case err != nil:
+		return fmt.Errorf("the plugin cannot be looked at: %w", err)
+	case info.Mode().Perm()&0o002 != 0:
+		return fmt.Errorf("the plugin %s may be written by everybody and is not run: chmod o-w it", path)
+	case pinned == "":
+		return nil
+	}
+	sum, err := checksum(path)
+	if err != nil {
+		return fmt.Errorf("the plugin's checksum cannot be computed: %w", err)
+	}
+	if !strings.EqualFold(sum, pinned) {
+		return fmt.Errorf("the plugin %s is not the pinned one: its sha256 is %s, the configuration asks for %s",
+			path, sum, strings.ToLower(pinned))
+	}
+	return nil
+}
+
+func checksum(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}

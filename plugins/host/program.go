@@ -1,0 +1,90 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+)
+
+// lastWords bounds how long the pipes of a program that ended are still read. A child that it left behind may hold them
+// open for ever, and must not keep us from collecting the program itself.
+const lastWords = time.Second
+
+// program is the operating system's side of a plugin: go-plugin speaks to it through this.
+type program struct {
+	cmd            *exec.Cmd
+	stdout, stderr *os.File
+	exited         chan struct{}
+	err            error // of the exit; read it once exited is closed
+}
+
+func (p *program) Start(context.Context) error {
+	out, outWriter, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer outWriter.Close()
+	errs, errsWriter, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, out.Close())
+	}
+	defer errsWriter.Close()
+
+	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = nil, outWriter, errsWriter
+	if err := p.cmd.Start(); err != nil {
+		return errors.Join(err, out.Close(), errs.Close())
+	}
+	p.stdout, p.stderr, p.exited = out, errs, make(chan struct{})
+	go func() {
+		p.err = p.cmd.Wait()
+		_ = out.SetReadDeadline(time.Now().Add(lastWords))
+		_ = errs.SetReadDeadline(time.Now().Add(lastWords))
+		close(p.exited)
+	}()
+	return nil
+}
+
+func (p *program) Wait(context.Context) error {
+	<-p.exited
+	return p.err
+}
+
+// Kill is no error for a program that is gone already.
+func (p *program) Kill(context.Context) error {
+	if p.exited == nil {
+		return nil
+	}
+	if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+func (p *program) pid() int {
+	if p.exited == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+func (p *program) ID() string                      { return strconv.Itoa(p.pid()) }
+func (p *program) Name() string                    { return p.cmd.Path }
+func (p *program) Stdout() io.ReadCloser           { return p.stdout }
+func (p *program) Stderr() io.ReadCloser           { return p.stderr }
+func (p *program) Diagnose(context.Context) string { return "" }
+
+func (p *program) PluginToHost(network, address string) (hostNetwork, hostAddress string, err error) {
+	return network, address, nil
+}
+
+func (p *program) HostToPlugin(network, address string) (pluginNetwork, pluginAddress string, err error) {
+	return network, address, nil
+}
+
+var _ runner.Runner = (*program)(nil)

@@ -1,0 +1,128 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A Source is a source in a process of its own.
+type Source struct{ *supervisor }
+
+// StartSource starts the plugin, hands it its configuration and keeps it running until [Source.Stop] or [Source.Close].
+// What is wrong in the block comes back as [sdk.Faults]. ctx bounds the start alone.
+func StartSource(ctx context.Context, opts Options) (*Source, error) {
+	opts.Kind = wire.KindSource
+	s, err := supervise(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{s}, nil
+}
+
+// Watch passes on what the plugin emits. It outlasts the plugin's deaths: the catalogue as it was last seen holds until the
+// plugin that was started again has seen it anew.
+func (s *Source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
+	for {
+		err := s.watchOnce(ctx, emit)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, ErrGone):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.restarted:
+		}
+	}
+}
+
+func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
+	p, err := s.process()
+	if err != nil {
+		return err
+	}
+	stream, err := wire.NewSourceClient(p.conn).Watch(ctx, &wire.WatchRequest{})
+	for err == nil {
+		var resp *wire.WatchResponse
+		if resp, err = stream.Recv(); err == nil {
+			snap := snapshotFromWire(resp.GetSnapshot())
+			snap.Source = s.opts.Name
+			emit(snap)
+		}
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the plugin ended its watch without saying why")
+	case status.Code(err) == codes.Unknown:
+		return errors.New(status.Convert(err).Message()) // the author's own words
+	}
+	return callError("watch by", err)
+}
+
+// Stop ends the plugin in order, see [Sink.Stop].
+func (s *Source) Stop(ctx context.Context) error { return s.stop(ctx) }
+
+// Close ends the plugin as a crash of the daemon would.
+func (s *Source) Close() error { return s.close() }
+
+func snapshotFromWire(w *wire.Snapshot) sdk.Snapshot {
+	snap := sdk.Snapshot{
+		Source: w.GetSource(), Cluster: w.GetCluster(),
+		Taken: timeFromWire(w.GetTaken()), Changed: timeFromWire(w.GetChanged()),
+	}
+	// The order is a promise to everybody after this, so it is not the plugin's to break.
+	var all []sdk.Instance
+	for _, service := range w.GetServices() {
+		for _, i := range service.GetInstances() {
+			all = append(all, instanceFromWire(i))
+		}
+	}
+	snap.Services = sdk.GroupByName(all)
+	if last := w.GetLast(); last != nil {
+		snap.Last = &sdk.Change{
+			Instance:       instanceFromWire(last.GetInstance()),
+			PreviousStatus: sdk.Status(last.GetPreviousStatus()),
+			Time:           timeFromWire(last.GetTime()),
+		}
+	}
+	return snap
+}
+
+func instanceFromWire(w *wire.Instance) sdk.Instance {
+	i := sdk.Instance{
+		ID: w.GetId(), Name: w.GetName(), Image: w.GetImage(), Hostname: w.GetHostname(), ProxyMode: w.GetProxyMode(),
+		Status: sdk.Status(w.GetStatus()), Created: timeFromWire(w.GetCreated()), Updated: timeFromWire(w.GetUpdated()),
+		Labels: w.GetLabels(),
+	}
+	for _, p := range w.GetPorts() {
+		i.Ports = append(i.Ports, sdk.Port{
+			Type: p.GetType(), Port: p.GetPort(), ServicePort: p.GetServicePort(), IP: p.GetIp(),
+		})
+	}
+	return i
+}
+
+// timeFromWire gives the zero time for none.
+func timeFromWire(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+var (
+	_ sdk.Source  = (*Source)(nil)
+	_ sdk.Stopper = (*Source)(nil)
+	_ io.Closer   = (*Source)(nil)
+)
