@@ -1,0 +1,66 @@
+package config
+
+// expand adds what the tables sidecar and haproxy stand for to the general form.
+func (c *Config) expand(l *loader) {
+	whole := len(l.names("pipelines")) == 0 || l.says("haproxy")
+	if whole || l.says("sidecar") {
+		claim(l, c.Sources, path{"sources", shortSource}, "sidecar", c.shortSource())
+	}
+	if whole {
+		claim(l, c.Sinks, path{"sinks", shortSink}, "haproxy", c.shortSink())
+		claim(l, c.Pipelines, path{"pipelines", shortPipeline}, "haproxy", c.shortPipeline())
+	}
+}
+
+// claim stores v under its name, which the general form must not use for something else.
+func claim[T any](l *loader, into map[string]T, at path, table string, v T) {
+	if _, taken := into[at[1]]; taken {
+		l.failAt(at, "is also what the table "+table+" stands for; give it another name")
+	}
+	into[at[1]] = v
+}
+
+func (c *Config) shortSource() Component {
+	s := c.Sidecar
+	subscriptions := make([]any, len(s.Subscriptions))
+	for i, name := range s.Subscriptions {
+		subscriptions[i] = name
+	}
+	content := map[string]any{
+		"resync_interval": s.ResyncInterval.String(),
+		"subscriptions":   subscriptions,
+	}
+	if s.Follow != "" {
+		content["address"] = s.Follow
+		return Component{Type: "sidecar-follow", Block: content}
+	}
+	content["state_url"] = s.StateURL
+	content["max_body"] = c.API.MaxBody
+	return Component{Type: "sidecar-push", Block: content}
+}
+
+func (c *Config) shortSink() Component {
+	h := c.HAProxy
+	content := map[string]any{
+		"reload_interval": h.ReloadInterval.String(),
+		"drain_timeout":   h.DrainTimeout.String(),
+		"runtime":         h.Runtime,
+	}
+	for key, value := range map[string]string{
+		"binary": h.Binary, "mode": h.Mode, "config_file": h.ConfigFile, "pid_file": h.PIDFile,
+		"reload_cmd": h.ReloadCmd, "verify_cmd": h.VerifyCmd, "on_exit": h.OnExit,
+	} {
+		if value != "" {
+			content[key] = value
+		}
+	}
+	return Component{Type: "haproxy", Block: content}
+}
+
+func (c *Config) shortPipeline() Pipeline {
+	h := c.HAProxy
+	return Pipeline{
+		Source: shortSource, Sink: shortSink, Template: h.Template, Delims: []string{"{{", "}}"},
+		BindIP: h.BindIP, UseHostnames: h.UseHostnames, User: h.User, Group: h.Group,
+	}
+}

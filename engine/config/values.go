@@ -1,0 +1,118 @@
+package config
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Value is one key of the effective configuration.
+type Value struct {
+	Key    string // as TOML writes it
+	Value  any    // string, bool, int64, float64, []any or map[string]any; secrets are masked
+	Origin string // "default", the file, "environment NAME" or "flag --NAME"
+}
+
+// Text returns the value in JSON, which is TOML as well for all but tables.
+func (v Value) Text() string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v.Value); err != nil {
+		return fmt.Sprint(v.Value) // TOML and YAML have infinite numbers, JSON does not
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Values returns the effective configuration, sorted by key, for people to read. Secrets are masked as "***": what has
+// token, password or secret in its key, the environment of plugins, and the user part of addresses.
+//
+// A pipeline's key that falls back to the table haproxy has the origin of the value there. What the tables sidecar and
+// haproxy stand for in the general form is not repeated.
+func (c *Config) Values() []Value { return slices.Clone(c.values) }
+
+func (l *loader) values() []Value {
+	var values []Value
+	for key, at := range l.effective.KeyMap() {
+		v := l.effective.Get(key)
+		if m, isTable := v.(map[string]any); isTable && len(m) > 0 {
+			continue
+		}
+		values = append(values, Value{Key: path(at).String(), Value: masked(at, v), Origin: l.origin(at)})
+	}
+	slices.SortFunc(values, func(a, b Value) int { return cmp.Compare(a.Key, b.Key) })
+	return values
+}
+
+const mask = "***"
+
+var (
+	secretName = regexp.MustCompile(`(?i)(^|_|-)token$|passw(or)?d|secret`)
+	userPart   = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@`)
+)
+
+// secret reports whether what stands at that path is nobody's business. Names that people choose say nothing of that.
+func secret(at path) bool {
+	for i, part := range at {
+		chosen := i == 1 && slices.Contains([]string{"sources", "sinks", "plugins", "pipelines"}, at[0])
+		if !chosen && secretName.MatchString(part) {
+			return true
+		}
+	}
+	return len(at) > 3 && at[0] == "plugins" && at[2] == "env"
+}
+
+// masked returns v without its secrets.
+func masked(at path, v any) any {
+	switch v := v.(type) {
+	case []any:
+		items := make([]any, len(v))
+		for i, item := range v {
+			items[i] = masked(at, item)
+		}
+		return items
+	case map[string]any:
+		content := make(map[string]any, len(v))
+		for name, inner := range v {
+			content[name] = masked(at.with(name), inner)
+		}
+		return content
+	case string:
+		if v == "" || !secret(at) {
+			return userPart.ReplaceAllString(v, "${1}"+mask+"@")
+		}
+		return mask
+	default:
+		if secret(at) {
+			return mask
+		}
+		return v
+	}
+}
+
+const maxShown = 80
+
+// shown returns a value that was found at that path as part of a sentence: short, on one line, without secrets.
+func shown(at path, v any) string {
+	switch v := masked(at, v).(type) {
+	case string:
+		return strconv.Quote(clipped(v))
+	case []any:
+		return clipped(Value{Value: v}.Text())
+	case map[string]any:
+		return "a table"
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+func clipped(text string) string {
+	if runes := []rune(text); len(runes) > maxShown {
+		return string(runes[:maxShown]) + "…"
+	}
+	return text
+}
