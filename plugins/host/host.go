@@ -134,6 +134,42 @@ func (s *supervisor) process() (*process, error) {
 	return s.current, nil
 }
 
+// Info names the program that runs now; it is empty while none does.
+func (s *supervisor) Info() sdk.Info {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Info{}
+	}
+	return p.info
+}
+
+// PID returns the process that runs now, 0 while none does.
+func (s *supervisor) PID() int {
+	p, err := s.process()
+	if err != nil {
+		return 0
+	}
+	return p.program.pid()
+}
+
+// Abandon lets go of the program as a daemon does that is killed: the program has to end by itself. It returns when the
+// program ended or ctx is done, and the cause then; the program is dead afterwards either way.
+func (s *supervisor) Abandon(ctx context.Context) error {
+	p := s.end()
+	if p == nil {
+		return nil
+	}
+	p.detach()
+	var err error
+	select {
+	case <-p.program.exited:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	p.kill()
+	return err
+}
+
 // stop ends supervision and then the program, in order until ctx is done.
 func (s *supervisor) stop(ctx context.Context) error {
 	p := s.end()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -69,12 +70,18 @@ var errNotConfigured = status.Error(codes.FailedPrecondition, "the plugin is not
 type sinkServer struct {
 	wire.UnimplementedSinkServer
 	plugin *pluginServer
+	turn   sync.Mutex // held while Apply runs: the call before may have been cancelled and still be on its way out
 }
 
 func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.ApplyResponse, error) {
 	sink, ok := s.plugin.get().(Sink)
 	if !ok {
 		return nil, errNotConfigured
+	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if ctx.Err() != nil {
+		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
 	return &wire.ApplyResponse{Result: &wire.Result{
