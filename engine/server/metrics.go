@@ -74,7 +74,7 @@ func (m *Metrics) SnapshotReceived(snap sdk.Snapshot) {
 		}
 	}
 	for status, count := range counts {
-		m.instances.WithLabelValues(snap.Source, status.String()).Set(float64(count))
+		m.instances.WithLabelValues(snap.Source, status.Name()).Set(float64(count))
 	}
 }
 

@@ -67,8 +67,9 @@ const (
 	Draining  Status = 4 // finishes what it has and wants nothing new
 )
 
-// String returns the name that Sidecar shows for s. Sidecar takes a number that it does not know for a tombstone.
-func (s Status) String() string {
+// Name returns the name that Sidecar shows for s. Sidecar takes a number that it does not know for a tombstone. It is not
+// called String, since templates print a Status, and the older ones expect the number.
+func (s Status) Name() string {
 	switch s {
 	case Alive:
 		return "Alive"
@@ -93,7 +94,7 @@ func (i Instance) IsTombstone() bool { return i.Status == Tombstone }
 func (i Instance) IsDraining() bool { return i.Status == Draining }
 
 // StatusString returns the name of the instance's status.
-func (i Instance) StatusString() string { return i.Status.String() }
+func (i Instance) StatusString() string { return i.Status.Name() }
 
 // Version returns what follows the first colon of Image, or the whole of Image where there is no colon. That is
 // Sidecar's rule; an image from a registry with a port has a surprising version there as well.
@@ -110,12 +111,12 @@ func (i Instance) Version() string {
 func GroupByName(instances []Instance) []Service {
 	sorted := slices.Clone(instances)
 	slices.SortStableFunc(sorted, func(a, b Instance) int {
-		return cmp.Or(
-			cmp.Compare(a.Name, b.Name),
-			cmp.Compare(a.Hostname, b.Hostname),
-			cmp.Compare(a.ID, b.ID),
-			cmp.Compare(fingerprint(a), fingerprint(b)),
-		)
+		if order := cmp.Or(
+			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID),
+		); order != 0 {
+			return order
+		}
+		return cmp.Compare(fingerprint(a), fingerprint(b))
 	})
 	var services []Service
 	for start := 0; start < len(sorted); {
@@ -132,12 +133,8 @@ func GroupByName(instances []Instance) []Service {
 // fingerprint orders two instances that claim the same name, host and id, which only a confused catalogue sends: the
 // order must still not depend on the order of arrival.
 func fingerprint(i Instance) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s\x00%s\x00%d", i.Image, i.ProxyMode, int(i.Status))
-	for _, p := range i.Ports {
-		fmt.Fprintf(&b, "\x00%s/%d/%d/%s", p.Type, p.Port, p.ServicePort, p.IP)
-	}
-	return b.String()
+	return fmt.Sprintf("%q %q %d %v %q %d %d", i.Image, i.ProxyMode, i.Status, i.Ports, i.Labels,
+		i.Created.UnixNano(), i.Updated.UnixNano())
 }
 
 // SameCatalogue reports whether s and other describe the same instances in the same state. Updated times do not count,

@@ -1,0 +1,273 @@
+package file
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var recordedNames = []string{
+	"services.json", "state-1-node3-joining.json", "state-4-node3-tombstoned.json", "updates/post-031.json",
+}
+
+func recorded(t testing.TB, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("../sidecar/testdata/recorded", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func asYAML(t testing.TB, content []byte) []byte {
+	t.Helper()
+	var tree any
+	if err := yaml.Unmarshal(content, &tree); err != nil {
+		t.Fatal(err)
+	}
+	out, err := yaml.Marshal(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestDecodeRecordedEncodings(t *testing.T) {
+	for _, name := range recordedNames {
+		content := recorded(t, name)
+		want, err := catalog.Decode(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for as, content := range map[string][]byte{
+			"x.json": content, "x.txt": content, "-": content, "x.yaml": asYAML(t, content), "x.YML": asYAML(t, content),
+			"x": asYAML(t, content),
+		} {
+			got, err := Decode(as, content, "here")
+			if err != nil {
+				t.Fatalf("%s as %s: %v", name, as, err)
+			}
+			if !got.SameCatalogue(want) || !got.Changed.Equal(want.Changed) || got.Source != "here" || got.Taken.IsZero() {
+				t.Errorf("%s as %s (-want +got):\n%s", name, as, cmp.Diff(want, got))
+			}
+		}
+	}
+}
+
+func TestDecodeList(t *testing.T) {
+	created := time.Date(2026, 11, 22, 7, 44, 54, 0, time.UTC)
+	full := sdk.Instance{
+		ID: "0123", Name: "web", Image: "1.10", Created: created, Updated: created, Hostname: "node-1",
+		Ports: []sdk.Port{
+			{Type: "tcp", Port: 31180, ServicePort: 8080, IP: "10.0.0.1"},
+			{Type: "udp", Port: 53},
+		},
+		ProxyMode: "tcp", Status: sdk.Draining, Labels: map[string]string{"zone": "a", "rank": "7"},
+	}
+	for name, content := range map[string]string{
+		"full.yaml": `
+- id: 0123
+  name: web
+  image: 1.10
+  created: 2026-11-22T07:44:54Z
+  updated: "2026-11-22T07:44:54Z"
+  hostname: node-1
+  proxy_mode: TCP
+  status: draining
+  labels: {zone: a, rank: 7}
+  ports:
+    - {port: 31180, service_port: 8080, ip: 10.0.0.1, type: }
+    - {port: 0x35, type: UDP}
+`,
+		"sidecar-keys.yaml": `
+- {ID: "0123", Name: web, Image: "1.10", Created: 2026-11-22T07:44:54Z, Updated: 2026-11-22T07:44:54Z, Hostname: node-1,
+   ProxyMode: tcp, Status: 4, Labels: {zone: a, rank: "7"}, Ports: [
+   {Type: tcp, Port: 31180, ServicePort: 8080, IP: 10.0.0.1}, {Type: udp, Port: 53, ServicePort: 0, IP: ""}]}
+`,
+		"anchors.yaml": `
+- &web
+  id: "0123"
+  name: web
+  image: "1.10"
+  created: 2026-11-22T07:44:54Z
+  updated: 2026-11-22T07:44:54Z
+  hostname: node-1
+  proxy_mode: tcp
+  status: draining
+  labels: &labels {zone: a, rank: "7"}
+  ports:
+    - &port {port: 31180, service_port: 8080, ip: 10.0.0.1}
+    - {port: 53, type: udp}
+`,
+		"full.json": `[
+	{"id": "0123", "name": "web", "image": 1.10, "created": "2026-11-22T07:44:54Z", "updated": "2026-11-22T07:44:54Z",
+	 "hostname": "node-1", "proxyMode": "tcp", "status": "4", "labels": {"zone": "a", "rank": 7},
+	 "ports": [{"port": "31180", "service-port": 8080, "ip": "10.0.0.1"}, {"port": 53, "type": "udp"}]}]`,
+	} {
+		got, err := Decode(name, []byte(content), "")
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		want := sdk.GroupByName([]sdk.Instance{full})
+		if diff := cmp.Diff(want, got.Services); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestDecodeListFillsIn(t *testing.T) {
+	decode := func(content string) []sdk.Instance {
+		snap, err := Decode("x.yaml", []byte(content), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snap.Services[0].Instances
+	}
+	got := decode("- {name: web, ports: [{port: 1, ip: 10.0.0.1}]}\n- {name: web, ports: [{port: 2, ip: 10.0.0.1}]}\n")
+	want := sdk.Instance{ID: got[0].ID, Name: "web", Hostname: "10.0.0.1", ProxyMode: "http", Status: sdk.Alive}
+	want.Ports = []sdk.Port{{Type: "tcp", Port: got[0].Ports[0].Port, IP: "10.0.0.1"}}
+	if diff := cmp.Diff(want, got[0]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(got[0].ID) != 12 || got[0].ID == got[1].ID {
+		t.Errorf("ids %q and %q", got[0].ID, got[1].ID)
+	}
+	again := decode("- {name: web, image: new, ports: [{port: 1, ip: 10.0.0.1}]}")[0]
+	if again.ID != got[0].ID && again.ID != got[1].ID {
+		t.Error("a new image makes another instance")
+	}
+}
+
+func TestDecodeMergeKeys(t *testing.T) {
+	const content = `
+- &base {name: web, hostname: a, status: draining, ports: [{port: 1}]}
+- {<<: *base, hostname: b}
+- {hostname: c, <<: [{status: unhealthy}, *base]}
+`
+	snap, err := Decode("x.yaml", []byte(content), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, i := range snap.Services[0].Instances {
+		got = append(got, fmt.Sprintf("%s/%v/%d", i.Hostname, i.Status, len(i.Ports)))
+	}
+	if s := strings.Join(got, " "); s != "a/Draining/1 b/Draining/1 c/Unhealthy/1" {
+		t.Error(s)
+	}
+}
+
+func TestDecodeEmptyListIsACatalogue(t *testing.T) {
+	for name, content := range map[string]string{"x.json": "[]", "x.yaml": "# nobody\n[]\n", "x": "[ ]"} {
+		if snap, err := Decode(name, []byte(content), ""); err != nil || len(snap.Services) != 0 {
+			t.Errorf("%s: %v, %v", name, snap, err)
+		}
+	}
+}
+
+func TestDecodeSaysFileAndLine(t *testing.T) {
+	for name, tt := range map[string]struct{ in, want string }{
+		"empty.yaml":    {" \n", "empty.yaml: the file is empty" + orNobody},
+		"comments.yaml": {"# x\n", "comments.yaml: the file has nothing but comments" + orNobody},
+		"keys.yaml": {"- name: web\n  hostname: a\n  prots: []\n- name: web\n  hostname: b\n  ports:\n    - prot: 1\n",
+			`keys.yaml:3: "prots" is not a key of an instance; those are ` +
+				`id, name, image, created, hostname, ports, updated, proxy_mode, status, labels` + "\n" +
+				`keys.yaml:7: "prot" is not a key of a port; those are type, port, service_port, ip`},
+		"values.json": {`[{"name": "web", "hostname": ["x"],
+ "status": "well",
+ "proxy_mode": "https", "created": "today",
+ "ports": [{"port": "x"}, {"port": 0}, {"port": 1, "service_port": 70000}, 7],
+ "labels": []}, {}, 7,
+ {"name": "x", "ports": {}}]`,
+			`values.json:1: hostname: a list where a text belongs
+values.json:2: status: "well" is none of alive, tombstone, unhealthy, unknown, draining
+values.json:3: proxy_mode: "https" is none of http, tcp, ws
+values.json:3: created: "today" is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z
+values.json:4: port: a text where a whole number belongs
+values.json:4: port: 0 is not a port; those are 1 to 65535
+values.json:4: service_port: 70000 is not a port; those are 1 to 65535, and 0 means that it is not offered
+values.json:4: a number where a port belongs
+values.json:5: labels: a list where a mapping of texts belongs
+values.json:5: an instance has no name
+values.json:5: an instance has neither a hostname nor a port with an ip, so nobody could reach it
+values.json:5: a number where an instance belongs
+values.json:6: ports: a mapping where a list of ports belongs`},
+		"twice.yaml": {"- {name: a, hostname: h, id: x}\n- {name: b, hostname: h, id: x}\n",
+			`twice.yaml:2: this is the instance of line 1 again: hostname "h" and id "x" are the same; give it another id`},
+		"samekey.yaml": {"- name: a\n  hostname: h\n  Name: b\n", `samekey.yaml:3: the key "name" is there twice`},
+		"doubled.yaml": {"- name: a\n  hostname: h\n  name: b\n", `doubled.yaml:3: the key "name" is there twice`},
+		"doubled.json": {"[{\"name\": \"a\",\n\"name\": \"b\"}]", `doubled.json:2: the key "name" is there twice`},
+		"syntax.json": {"[\n{\"name\": \"a\",}\n]",
+			`syntax.json:2: not JSON: invalid character '}' looking for beginning of object key string`},
+		"cut.json":    {"[\n{\"name\":\n", `cut.json:3: the JSON ends in the middle, as if cut off`},
+		"more.json":   {"[]\n[]", `more.json:2: not JSON: invalid character '[' after top-level value`},
+		"syntax.yaml": {"- name: a\n  ports: [\n", "syntax.yaml: yaml: line 2: did not find expected node content"},
+		"two.yaml":    {"[]\n---\n[]\n", "two.yaml:2: a second YAML document begins here, and there can only be one"},
+		"merge.yaml":  {"- name: a\n  <<: 7\n", "merge.yaml:2: a number cannot be merged; << wants a mapping"},
+		"loop.yaml":   {"- &a\n  name: x\n  labels: *a\n", "loop.yaml:1: the nesting is deeper than 100"},
+		"nan.yaml":    {"- name: .nan\n", `nan.yaml:1: ".nan" is no number that can be used`},
+		"text.yaml":   {"hello\n", "text.yaml:1: not a Sidecar catalogue: a string where an object belongs"},
+		"other.yaml": {"web:\n  port: 1\n",
+			`other.yaml: not a Sidecar catalogue: none of the keys "Servers", "State" and "Services" is there`},
+		"state.yaml": {
+			"Servers:\n  node-1:\n    Services:\n      a:\n        Name: web\n        Status: bad\n        Image: x\n",
+			`state.yaml:6: "Servers.Services.Status" has a string where a whole number belongs`},
+		"time.json": {"{\"Servers\":{},\n\"LastChanged\":\"today\"}",
+			"time.json:2: a time is not written as RFC 3339 wants it, 2006-01-02T15:04:05Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Decode(name, []byte(tt.in), "")
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDecodeOutlivesAliasBombs(t *testing.T) {
+	bomb := "- &a0 [x]\n"
+	for n := range 30 {
+		bomb += fmt.Sprintf("- &a%d [*a%d, *a%d, *a%d]\n", n+1, n, n, n)
+	}
+	if _, err := Decode("x.yaml", []byte(bomb), ""); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, name := range recordedNames {
+		f.Add("x.json", recorded(f, name))
+		f.Add("x.yaml", asYAML(f, recorded(f, name)))
+	}
+	f.Add("x", []byte("- &a {name: web, hostname: a, ports: [{port: 1, service_port: 80}]}\n- {<<: *a, hostname: b}\n"))
+	f.Add("x", []byte(`[{"name": "web", "hostname": "a", "status": 4, "labels": {"a": "b"}}]`))
+	f.Fuzz(func(t *testing.T, name string, content []byte) {
+		snap, err := Decode(name, content, "")
+		if err != nil {
+			return
+		}
+		for _, svc := range snap.Services {
+			for _, i := range svc.Instances {
+				if i.Name != svc.Name {
+					t.Fatalf("instance of %q is among those of %q", i.Name, svc.Name)
+				}
+			}
+		}
+	})
+}

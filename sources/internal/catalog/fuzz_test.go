@@ -1,0 +1,90 @@
+package catalog_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
+)
+
+func seeds(f *testing.F) {
+	for _, name := range []string{
+		"services.json", "state-1-node3-joining.json", "state-4-node3-tombstoned.json", "watch.stream",
+		"watch-by_service-false.stream", "updates/post-001.json", "updates/post-031.json",
+	} {
+		f.Add(recorded(f, name))
+	}
+	for _, odd := range []string{
+		`{}`, `null`, `{"Servers":{"a":null}}`, `{"a":[null]}`, `{"State":{"Servers":{}},"ChangeEvent":null}`,
+	} {
+		f.Add([]byte(odd))
+	}
+}
+
+// checkRoundTrip holds for whatever a decoder lets through: it can be told to others, and they learn the same.
+func checkRoundTrip(t *testing.T, snap sdk.Snapshot) {
+	t.Helper()
+	content := encode(t, snap)
+	again, err := catalog.Decode(content)
+	if err != nil {
+		t.Fatalf("what was encoded cannot be decoded: %v", err)
+	}
+	if !snap.SameCatalogue(again) || !snap.Changed.Equal(again.Changed) {
+		t.Fatalf("round trip changed %+v into %+v", snap, again)
+	}
+	if !bytes.Equal(content, encode(t, again)) {
+		t.Fatal("the second encoding differs from the first")
+	}
+}
+
+func checkError(t *testing.T, err error) {
+	t.Helper()
+	for _, r := range err.Error() {
+		if r < ' ' || r == 0x7f {
+			t.Fatalf("the error has a control character in it: %q", err)
+		}
+	}
+	if len(err.Error()) > 300 {
+		t.Fatalf("the error is %d bytes long", len(err.Error()))
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		snap, err := catalog.Decode(content)
+		if err != nil {
+			checkError(t, err)
+			return
+		}
+		checkRoundTrip(t, snap)
+	})
+}
+
+func FuzzDecodeEvent(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		snap, err := catalog.DecodeEvent(content)
+		if err != nil {
+			checkError(t, err)
+			return
+		}
+		checkRoundTrip(t, snap)
+	})
+}
+
+func FuzzStream(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		stream := catalog.NewStream(bytes.NewReader(content), 8<<10)
+		for {
+			snap, err := stream.Next()
+			if err != nil {
+				checkError(t, err)
+				return
+			}
+			checkRoundTrip(t, snap)
+		}
+	})
+}

@@ -1,0 +1,100 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
+)
+
+func TestFetchStateKnowsBothPaths(t *testing.T) {
+	for name, tt := range map[string]struct {
+		older bool
+		path  string
+	}{
+		"older at the old path": {true, "/state.json"},
+		"older at the new path": {true, "/api/state.json"},
+		"newer at the old path": {false, "/state.json"},
+		"newer at the new path": {false, "/api/state.json"},
+		"services":              {false, "/api/services.json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(sidecartest.New(sidecartest.Options{Older: tt.older, Cluster: "blue"}))
+			defer server.Close()
+			snap, err := FetchState(t.Context(), server.Client(), server.URL+tt.path, "here")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if snap.Cluster != "blue" || snap.Source != "here" || snap.Taken.IsZero() {
+				t.Errorf("got %+v", snap)
+			}
+		})
+	}
+}
+
+func TestFetchStateOnlyAtTheNewPath(t *testing.T) {
+	server := httptest.NewServer(http.StripPrefix("/api", sidecartest.New(sidecartest.Options{Older: true})))
+	defer server.Close()
+	if _, err := FetchState(t.Context(), server.Client(), server.URL+"/state.json", ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFetchStateSaysWhatIsWrong(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer  network
+		address string
+		want    string
+	}{
+		"not found": {answers(404, "404 page not found"), "http://side:7777/state.json",
+			"http://side:7777/state.json answers 404 Not Found"},
+		"broken": {answers(503, ""), "http://u:secret@side:7777/state.json",
+			"http://u:xxxxx@side:7777/state.json answers 503 Service Unavailable"},
+		"another program": {answers(200, "<html>"), "http://side:7777/state.json",
+			"http://side:7777/state.json answers with something else than a Sidecar's state: " +
+				"not JSON: invalid character '<' looking for beginning of value (at byte 0)"},
+		"nobody": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
+			"http://u:secret@side:7777/state.json", "http://u:xxxxx@side:7777/state.json does not answer: connection refused"},
+		"no URL": {nil, "side:7777", `"side:7777" is not a URL such as http://localhost:7777/state.json`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := FetchState(t.Context(), clientOf(tt.answer), tt.address, "")
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func answers(status int, content string) network {
+	return func(*http.Request) (*http.Response, error) { return answerWith(status, []byte(content)), nil }
+}
+
+func TestFetchStateGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := clientOf(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		_, err := FetchState(context.Background(), hung, "http://side/state.json", "")
+		if err == nil || !strings.HasSuffix(err.Error(), "it took too long") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestFetchStateIsLimited(t *testing.T) {
+	u, err := parseURL("http://side/state.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fetchState(t.Context(), clientOf(answers(200, strings.Repeat(" ", 11))), u, "", 10)
+	if err == nil || !strings.Contains(err.Error(), "longer than 10 bytes") {
+		t.Errorf("got %v", err)
+	}
+}

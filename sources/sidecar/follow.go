@@ -1,0 +1,105 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A FollowConfig is the configuration of a [Follow].
+type FollowConfig struct {
+	// Address is the Sidecar to follow: HOST:PORT, or a URL where there is a path before /watch, a password or TLS.
+	Address string `json:"address"`
+
+	// Subscriptions are the names of the services that count; none of them means all services.
+	Subscriptions []string `json:"subscriptions"`
+
+	// ResyncInterval is about how long a watch may be silent before Sidecar is asked whether it is still there and
+	// whether anything was lost.
+	ResyncInterval time.Duration `json:"resync_interval"`
+}
+
+// FollowDefaults returns the configuration that holds where nothing is said. The address has to be said.
+func FollowDefaults() FollowConfig { return FollowConfig{ResyncInterval: time.Minute} }
+
+// Validate returns all that is wrong with c.
+func (c FollowConfig) Validate() error {
+	var faults []error
+	if _, err := parsePeer(c.Address); err != nil {
+		faults = append(faults, fmt.Errorf("address: %w", err))
+	}
+	if c.ResyncInterval <= 0 {
+		faults = append(faults, fmt.Errorf("resync_interval: %v would never tell a dead Sidecar from a quiet one; 1m would",
+			c.ResyncInterval))
+	}
+	return errors.Join(faults...)
+}
+
+// A Follow keeps a watch open at a Sidecar.
+type Follow struct {
+	name   string
+	log    *slog.Logger
+	config FollowConfig
+	peer   peer
+	client *http.Client
+}
+
+// NewFollow returns a source that follows the Sidecar in config. The error lists all that is wrong with config.
+func NewFollow(env sdk.Env, config FollowConfig) (*Follow, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	p, err := parsePeer(config.Address)
+	if err != nil {
+		return nil, err
+	}
+	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient()}, nil
+}
+
+// A peer is where one Sidecar answers.
+type peer struct {
+	watches []*url.URL // in the order to try: older and newer Sidecars have different paths
+	state   *url.URL
+}
+
+func parsePeer(address string) (peer, error) {
+	if address == "" {
+		return peer{}, errors.New("which Sidecar to follow is not said; give HOST:PORT")
+	}
+	short := !strings.Contains(address, "://")
+	if short {
+		address = "http://" + address
+	}
+	u, err := parseURL(address)
+	if err != nil || short && u.Port() == "" {
+		return peer{}, errors.New("the Sidecar to follow is neither HOST:PORT nor a URL")
+	}
+	base := *u
+	base.RawQuery, base.Fragment = "", ""
+	paths := []string{"watch", "api/watch"}
+	if given, found := strings.CutSuffix(strings.TrimSuffix(u.Path, "/"), "/watch"); found {
+		older, newer := strings.CutSuffix(given, "/api")
+		if newer {
+			paths = []string{"api/watch", "watch"}
+		}
+		base.Path, base.RawPath = older, ""
+	}
+	if base.Path == "" {
+		base.Path = "/" // or what is joined to it would have no slash before it
+	}
+	p := peer{state: base.JoinPath("api/state.json")}
+	for _, path := range paths {
+		watch := base.JoinPath(path)
+		watch.RawQuery = "by_service=false"
+		p.watches = append(p.watches, watch)
+	}
+	return p, nil
+}
+
+func (p peer) String() string { return p.state.Host }

@@ -1,0 +1,223 @@
+package sidecar
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func newTestPush(t *testing.T, change func(*PushConfig)) *Push {
+	t.Helper()
+	config := PushDefaults()
+	config.StateURL = ""
+	if change != nil {
+		change(&config)
+	}
+	p, err := NewPush(sdk.Env{Name: "test"}, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPushEmitsEveryRecordedUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPush(t, nil)
+		emitted, stop := watch(t, p)
+		defer stop()
+		for n := 1; n <= updates; n++ {
+			if w := post(t, p, recordedUpdate(t, n)); w.Code != http.StatusOK {
+				t.Fatalf("post %d: %d %s", n, w.Code, w.Body)
+			}
+			synctest.Wait()
+		}
+		all := emitted.all()
+		if len(all) != updates {
+			t.Fatalf("%d snapshots emitted for %d pushes: bursts have one LastChanged", len(all), updates)
+		}
+		for n, snap := range all {
+			want := decoded(t, recordedUpdate(t, n+1))
+			if !snap.SameCatalogue(want) || !cmp.Equal(snap.Last, want.Last) {
+				t.Errorf("push %d was emitted as another one", n+1)
+			}
+		}
+		last := all[updates-1]
+		if !last.SameCatalogue(decoded(t, recorded(t, "state-4-node3-tombstoned.json"))) {
+			t.Error("the replay does not end in the last recorded state")
+		}
+		if last.Source != "test" || last.Cluster != "demo" || last.Taken.IsZero() || last.Changed.IsZero() {
+			t.Errorf("the snapshot is not stamped: %+v", last)
+		}
+	})
+}
+
+func TestPushNeverWaitsForEmit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPush(t, nil)
+		release := make(chan struct{})
+		var emitted []sdk.Snapshot
+		ended := make(chan error, 1)
+		go func() {
+			ended <- p.Watch(t.Context(), func(s sdk.Snapshot) {
+				<-release
+				emitted = append(emitted, s)
+			})
+		}()
+		for n := 1; n <= updates; n++ {
+			post(t, p, recordedUpdate(t, n)) // would block for ever if it waited
+			if n == 1 {
+				synctest.Wait()
+			}
+		}
+		close(release)
+		synctest.Wait()
+		if len(emitted) != 2 || !emitted[1].SameCatalogue(decoded(t, recorded(t, "state-4-node3-tombstoned.json"))) {
+			t.Errorf("%d snapshots emitted; want the first and the newest", len(emitted))
+		}
+	})
+}
+
+func TestPushReceivesBeforeWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPush(t, nil)
+		post(t, p, eventOf(t, "early"))
+		emitted, stop := watch(t, p)
+		defer stop()
+		synctest.Wait()
+		if got := emitted.images(); got != "early" {
+			t.Errorf("emitted %q", got)
+		}
+	})
+}
+
+func TestPushGoesByTheOrderOfArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTestPush(t, nil)
+		emitted, stop := watch(t, p)
+		defer stop()
+		body, slow := io.Pipe()
+		go p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/update", body))
+		synctest.Wait()
+		post(t, p, eventOf(t, "second"))
+		_, _ = slow.Write(eventOf(t, "first"))
+		_ = slow.Close()
+		synctest.Wait()
+		if got := emitted.images(); got != "second" {
+			t.Errorf("emitted %q: a push that took longer replaced a newer one", got)
+		}
+	})
+}
+
+func TestPushAnswers(t *testing.T) {
+	whole := recordedUpdate(t, 31)
+	for name, tt := range map[string]struct {
+		method string
+		body   io.Reader
+		status int
+		errors []string
+	}{
+		"push": {"POST", bytes.NewReader(whole), 200, nil},
+		"get":  {"GET", nil, 405, []string{"a push is a POST of a Sidecar's StateChangedEvent"}},
+		"put":  {"PUT", bytes.NewReader(whole), 405, []string{"a push is a POST of a Sidecar's StateChangedEvent"}},
+		"empty": {"POST", nil, 400,
+			[]string{"the body is no push: it is empty: a JSON object is missing"}},
+		"truncated": {"POST", bytes.NewReader(whole[:2000]), 400,
+			[]string{"the body is no push: the JSON ends in the middle, as if cut off (at byte 2000)"}},
+		"malformed": {"POST", strings.NewReader("\x00\x1b[31m"), 400,
+			[]string{`the body is no push: not JSON: invalid character '\x00' looking for beginning of value (at byte 0)`}},
+		"trailing": {"POST", strings.NewReader(`{"State":{"Servers":{}}}{}`), 400,
+			[]string{"the body is no push: not JSON: invalid character '{' after top-level value (at byte 24)"}},
+		"something else": {"POST", strings.NewReader(`{}`), 400,
+			[]string{`the body is no push: not a Sidecar StateChangedEvent: the key "State" is missing or null`}},
+		"too large": {"POST", strings.NewReader(strings.Repeat(" ", 10_001)), 413,
+			[]string{"the body is no push: it is longer than 10000 bytes, which is the limit"}},
+		"broken off": {"POST", io.MultiReader(bytes.NewReader(whole[:100]), failingReader{}), 400,
+			[]string{"the body cannot be read: gone"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newTestPush(t, func(c *PushConfig) { c.MaxBody = 10_000 })
+			w := httptest.NewRecorder()
+			p.ServeHTTP(w, httptest.NewRequest(tt.method, "/sidecar/update", tt.body))
+			var answer struct{ Errors []string }
+			if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+				t.Fatalf("the answer is not JSON: %q", w.Body)
+			}
+			if w.Code != tt.status || !slices.Equal(answer.Errors, tt.errors) {
+				t.Errorf("got %d %q\nwant %d %q", w.Code, answer.Errors, tt.status, tt.errors)
+			}
+			if got := w.Header().Get("Content-Type"); got != "application/json" {
+				t.Errorf("Content-Type %q", got)
+			}
+			if allow := w.Header().Get("Allow"); (allow == "POST") != (tt.status == 405) {
+				t.Errorf("Allow %q", allow)
+			}
+			if _, queued := p.slot.take(); (queued != nil) != (tt.status == 200) {
+				t.Errorf("queued: %v", queued)
+			}
+		})
+	}
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, errors.New("gone") }
+
+func TestPushLogsARefusalOnceAndEscaped(t *testing.T) {
+	var log lockedBuffer
+	p, err := NewPush(logTo(&log), PushDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		post(t, p, []byte("\x1b[31m"))
+	}
+	if got := strings.Count(log.String(), "\n"); got != 1 || strings.Contains(log.String(), "\x1b") {
+		t.Errorf("%d lines, want one without control characters: %q", got, log.String())
+	}
+}
+
+func TestPushSubscriptions(t *testing.T) {
+	p := newTestPush(t, func(c *PushConfig) { c.Subscriptions = []string{"web", "chat"} })
+	post(t, p, recordedUpdate(t, 31)) // a change of chat
+	_, snap := p.slot.take()
+	if len(snap.Services) != 2 || snap.Services[0].Name != "chat" || snap.Services[1].Name != "web" || snap.Last == nil {
+		t.Errorf("got %+v", snap)
+	}
+	post(t, p, recordedUpdate(t, 29)) // a change of dns
+	if _, snap = p.slot.take(); snap.Last != nil {
+		t.Errorf("the last change is of a service that nobody wants: %+v", snap.Last)
+	}
+}
+
+func TestPushConfigTellsAllFaults(t *testing.T) {
+	_, err := NewPush(sdk.Env{}, PushConfig{StateURL: "ftp://user:secret@x/", ResyncInterval: -1, MaxBody: 0})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, key := range []string{"state_url", "resync_interval", "max_body"} {
+		if !strings.Contains(err.Error(), key) {
+			t.Errorf("%s is missing in %q", key, err)
+		}
+	}
+	if strings.Contains(err.Error(), "secret") {
+		t.Errorf("the password is in %q", err)
+	}
+	if err := PushDefaults().Validate(); err != nil {
+		t.Errorf("the defaults are wrong: %v", err)
+	}
+	if _, err = NewPush(sdk.Env{}, PushConfig{StateURL: "http://user:secret@x/%zz", MaxBody: 1}); err == nil ||
+		strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,278 @@
+package sidecar
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
+)
+
+// fetching returns a Push whose state comes from the network n.
+func fetching(t *testing.T, log *lockedBuffer, n network) *Push {
+	t.Helper()
+	p, err := NewPush(logTo(log), PushDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.client = clientOf(n)
+	return p
+}
+
+// pass lets fake time pass, and everything that happens in it.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func TestPushBootstrapsWithBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedBuffer
+		var up atomic.Bool
+		var asked atomic.Int32
+		p := fetching(t, &log, func(*http.Request) (*http.Response, error) {
+			asked.Add(1)
+			if !up.Load() {
+				return nil, errors.New("connection refused")
+			}
+			return answerWith(200, stateOf(t, "a")), nil
+		})
+		emitted, stop := watch(t, p)
+		defer stop()
+		synctest.Wait()
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times at once", asked.Load())
+		}
+		pass(5 * time.Minute)
+		if n := asked.Load(); n < 10 || n > 30 {
+			t.Errorf("asked %d times in five minutes", n)
+		}
+		if got := strings.Count(log.String(), "\n"); got != 1 || !strings.Contains(log.String(), "connection refused") {
+			t.Errorf("%d lines for one trouble:\n%s", got, log.String())
+		}
+		up.Store(true)
+		pass(time.Minute)
+		if emitted.images() != "a" || !strings.Contains(log.String(), "again") {
+			t.Errorf("emitted %q; log:\n%s", emitted.images(), log.String())
+		}
+	})
+}
+
+func TestPushEndsBootstrapping(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			asked.Add(1)
+			return nil, errors.New("connection refused")
+		})
+		emitted, stop := watch(t, p)
+		defer stop()
+		pass(time.Minute)
+		before := asked.Load()
+		post(t, p, eventOf(t, "pushed"))
+		pass(45 * time.Second)
+		if asked.Load() > before || emitted.images() != "pushed" {
+			t.Errorf("%d fetches after a push; emitted %q", asked.Load()-before, emitted.images())
+		}
+		pass(45 * time.Second)
+		if asked.Load() == before {
+			t.Error("no fetch an interval later")
+		}
+	})
+}
+
+func TestPushResyncRepairsWhatWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := sidecartest.New(sidecartest.Options{})
+		s.Add(sdk.Instance{ID: "a", Name: "web", Hostname: "node-1", Image: "one"})
+		p := fetching(t, &lockedBuffer{}, handledBy(s))
+		emitted, stop := watch(t, p)
+		defer stop()
+		synctest.Wait()
+		s.Touch()
+		pass(5 * time.Minute)
+		if got := emitted.images(); got != "one" {
+			t.Fatalf("emitted %q: a state that only moved its clocks is no news", got)
+		}
+		s.Quietly(func(b *sidecartest.Batch) {
+			b.Add(sdk.Instance{ID: "a", Name: "web", Hostname: "node-1", Image: "two"})
+		})
+		pass(2 * time.Minute)
+		if got := emitted.images(); got != "one two" {
+			t.Errorf("emitted %q", got)
+		}
+	})
+}
+
+// handledBy lets h answer what is no stream.
+func handledBy(h http.Handler) network {
+	return func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result(), nil
+	}
+}
+
+func TestPushEmptyBodyIsAHintToFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			n := asked.Add(1)
+			return answerWith(200, stateOf(t, []string{"one", "two", "three"}[min(n, 3)-1])), nil
+		})
+		emitted, stop := watch(t, p)
+		defer stop()
+		pass(5 * time.Second)
+		for range 6 {
+			post(t, p, nil)
+			synctest.Wait()
+		}
+		if asked.Load() != 2 || emitted.images() != "one two" {
+			t.Errorf("%d fetches, emitted %q; want the bootstrap and one at once", asked.Load(), emitted.images())
+		}
+		pass(fetchGap)
+		if asked.Load() != 3 || emitted.images() != "one two three" {
+			t.Errorf("%d fetches, emitted %q; want one more for the hints since", asked.Load(), emitted.images())
+		}
+	})
+}
+
+func TestPushWinsOverAFetchUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var asked atomic.Int32
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			n := asked.Add(1)
+			<-release
+			return answerWith(200, stateOf(t, []string{"stale", "fresh"}[n-1])), nil
+		})
+		emitted, stop := watch(t, p)
+		defer stop()
+		synctest.Wait()
+		post(t, p, eventOf(t, "pushed"))
+		close(release)
+		synctest.Wait()
+		if got := emitted.images(); got != "pushed" {
+			t.Errorf("emitted %q", got)
+		}
+		pass(75 * time.Second)
+		if got := emitted.images(); got != "pushed fresh" {
+			t.Errorf("an interval later: emitted %q", got)
+		}
+	})
+}
+
+func TestPushHintDuringAFetchIsNotForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var asked atomic.Int32
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			n := asked.Add(1)
+			<-release
+			return answerWith(200, stateOf(t, []string{"one", "two"}[n-1])), nil
+		})
+		emitted, stop := watch(t, p)
+		defer stop()
+		synctest.Wait()
+		post(t, p, nil)
+		synctest.Wait()
+		close(release)
+		pass(2 * fetchGap)
+		if got := emitted.images(); got != "one two" {
+			t.Errorf("emitted %q", got)
+		}
+	})
+}
+
+func TestPushThatWasReadTooSlowlyIsLookedInto(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			return answerWith(200, stateOf(t, "newer")), nil
+		})
+		body, slow := io.Pipe()
+		go p.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/update", body))
+		synctest.Wait()
+		emitted, stop := watch(t, p)
+		defer stop()
+		pass(2 * time.Second)
+		_, _ = slow.Write(eventOf(t, "older"))
+		_ = slow.Close()
+		synctest.Wait()
+		if got := emitted.images(); got != "newer older newer" {
+			t.Errorf("emitted %q; want the state fetched again at once", got)
+		}
+	})
+}
+
+func TestPushWithoutResync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			asked.Add(1)
+			return answerWith(200, stateOf(t, "a")), nil
+		})
+		p.config.ResyncInterval = 0
+		_, stop := watch(t, p)
+		defer stop()
+		pass(time.Hour)
+		if asked.Load() != 1 {
+			t.Errorf("%d fetches", asked.Load())
+		}
+	})
+}
+
+func TestPushStopsWhileFetching(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := fetching(t, &lockedBuffer{}, func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		_, stop := watch(t, p)
+		synctest.Wait()
+		before := time.Now()
+		stop()
+		if time.Since(before) != 0 {
+			t.Errorf("it took %v", time.Since(before))
+		}
+	})
+}
+
+// A listener that does not answer in time gets nothing but empty bodies from then on, which must not cost the change.
+func TestPushRepairsDrainedRetries(t *testing.T) {
+	var p *Push
+	var tries atomic.Int32
+	var drained atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if tries.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done() // until Sidecar gives up
+			return
+		}
+		drained.Store(r.ContentLength == 0)
+		p.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	s := sidecartest.New(sidecartest.Options{
+		PushTimeout: 100 * time.Millisecond, RetryPause: time.Millisecond, Listeners: []string{server.URL + "/update"},
+	})
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	p = newTestPush(t, func(c *PushConfig) { c.StateURL = s.URL("/state.json") })
+	emitted, stop := watch(t, p)
+	defer stop()
+	emitted.until(t, func(snap sdk.Snapshot) bool { return len(snap.Services) == 0 })
+	s.Add(sdk.Instance{ID: "a", Name: "web", Hostname: "node-1", Image: "one"})
+	emitted.until(t, s.Snapshot().SameCatalogue)
+	if !drained.Load() {
+		t.Error("the retry was not empty, so nothing was tested")
+	}
+}
