@@ -163,7 +163,7 @@ func TestDecodeMergeKeys(t *testing.T) {
 	}
 	var got []string
 	for _, i := range snap.Services[0].Instances {
-		got = append(got, fmt.Sprintf("%s/%v/%d", i.Hostname, i.Status, len(i.Ports)))
+		got = append(got, fmt.Sprintf("%s/%s/%d", i.Hostname, i.StatusString(), len(i.Ports)))
 	}
 	if s := strings.Join(got, " "); s != "a/Draining/1 b/Draining/1 c/Unhealthy/1" {
 		t.Error(s)
