@@ -72,3 +72,29 @@ func checksum(path string) (string, error) {
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
+
+// Installed is a plugin's program that lies where the daemon looks for one.
+type Installed struct {
+	Kind string // "sink" or "source"
+	Type string
+	Path string
+}
+
+// List returns the plugins in folder and in PATH, as [Find] would find them: the first of a name hides the others.
+func List(folder string) []Installed {
+	var all []Installed
+	seen := map[string]bool{}
+	for _, place := range append([]string{folder}, filepath.SplitList(os.Getenv("PATH"))...) {
+		paths, _ := filepath.Glob(filepath.Join(place, "haproxy-api-s*-*")) // only a wrong pattern is an error
+		for _, path := range paths {
+			name := filepath.Base(path)
+			kind, pluginType, ok := strings.Cut(strings.TrimPrefix(name, "haproxy-api-"), "-")
+			if !ok || kind != "sink" && kind != "source" || seen[name] || !isFile(path) {
+				continue
+			}
+			seen[name] = true
+			all = append(all, Installed{Kind: kind, Type: pluginType, Path: path})
+		}
+	}
+	return all
+}

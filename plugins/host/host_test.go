@@ -387,3 +387,22 @@ func TestVerifyRefusesWhatMayHaveBeenExchanged(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestListFindsWhatFindFinds(t *testing.T) {
+	folder, path := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", path)
+	for _, name := range []string{
+		folder + "/haproxy-api-sink-a", path + "/haproxy-api-sink-a", path + "/haproxy-api-source-b-c", path + "/haproxy-api-sync-d",
+	} {
+		if err := os.WriteFile(name, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []Installed{
+		{"sink", "a", folder + "/haproxy-api-sink-a"},
+		{"source", "b-c", path + "/haproxy-api-source-b-c"},
+	}
+	if diff := cmp.Diff(want, List(folder)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

@@ -42,7 +42,7 @@ func TestSink(t *testing.T, s Sink) { CheckSink(t.Context(), s, asTests(t)) }
 // starts the plugin several times and makes documents live: it is no thing to do to a sink that serves.
 func CheckSink(ctx context.Context, s Sink, report func(Finding)) bool {
 	bench := &sinkBench{Sink: s.withDefaults()}
-	defer bench.close()
+	defer bench.finish(context.WithoutCancel(ctx))
 	return perform(ctx, bench, sinkChecks, report)
 }
 
@@ -85,6 +85,15 @@ func (b *sinkBench) close() {
 	if b.sink != nil {
 		_ = b.sink.Close()
 		b.sink = nil
+	}
+}
+
+// finish is an orderly end, so that the sink may take away what the checks made live.
+func (b *sinkBench) finish(ctx context.Context) {
+	if b.sink != nil {
+		ctx, cancel := context.WithTimeout(ctx, endWithin)
+		defer cancel()
+		_ = b.sink.Stop(ctx)
 	}
 }
 

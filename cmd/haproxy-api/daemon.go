@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar"
+)
+
+// stopWithin bounds the orderly end of sinks: with the HTTP server's own bound it keeps SIGTERM within five seconds.
+const stopWithin = 2500 * time.Millisecond
+
+// daemon is a configuration turned into running parts.
+type daemon struct {
+	log     *slog.Logger
+	engine  *engine.Engine
+	server  *server.Server
+	sources map[string]sdk.Source
+	sinks   map[string]sdk.Sink
+}
+
+// newDaemon builds every part that cfg names and starts the plugins. On an error nothing is left running.
+func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daemon, error) {
+	sets, err := loadTemplates(cfg)
+	if err != nil {
+		return nil, err
+	}
+	open := opener{cfg, log}
+	d := &daemon{log: log}
+	if d.sources, err = open.sources(ctx); err != nil {
+		return nil, err
+	}
+	if d.sinks, err = open.sinks(ctx); err != nil {
+		closeAll(d.sources)
+		return nil, err
+	}
+	metrics := server.NewMetrics(version())
+	d.engine, err = engine.New(engine.Config{
+		Sources: d.sources, Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
+	})
+	if err != nil {
+		closeAll(d.sources)
+		closeAll(d.sinks)
+		return nil, err
+	}
+	shown, receiver := frontSource(d.sources)
+	d.server = server.New(server.Config{
+		Engine: d.engine, Metrics: metrics, Source: shown, Receiver: receiver, EncodeState: sidecar.EncodeState, Log: log,
+	})
+	return d, nil
+}
+
+// run serves until ctx is done: pushes and pipelines stop first, then sinks.
+func (d *daemon) run(ctx context.Context, listener net.Listener) error {
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d.log.Info("haproxy-api started", "version", version(), "address", listener.Addr().String())
+	var serving error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer cancel()
+		serving = d.server.Serve(running, listener)
+	})
+	wg.Go(func() { d.engine.Run(running) })
+	wg.Wait()
+
+	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer done()
+	d.stop(grace)
+	d.log.Info("haproxy-api stopped")
+	return serving
+}
+
+// stop gives every sink and source its orderly end, all at once, until ctx is done.
+func (d *daemon) stop(ctx context.Context) {
+	var wg sync.WaitGroup
+	stop := func(name string, part any) {
+		if s, ok := part.(sdk.Stopper); ok {
+			wg.Go(func() {
+				if err := s.Stop(ctx); err != nil {
+					d.log.Warn("not everything stopped in order", "name", name, "error", err)
+				}
+			})
+		}
+	}
+	for name, s := range d.sources {
+		stop(name, s)
+	}
+	for name, s := range d.sinks {
+		stop(name, s)
+	}
+	wg.Wait()
+}
+
+// frontSource picks the source of which /state and /health tell, and that takes what is posted to /update: the one in
+// [sidecar], or else the first by name that takes pushes, or else the first.
+func frontSource(sources map[string]sdk.Source) (string, http.Handler) {
+	var first, firstReceiver string
+	for _, name := range sortedKeys(sources) {
+		if first == "" {
+			first = name
+		}
+		if _, ok := sources[name].(sdk.Receiver); ok && firstReceiver == "" {
+			firstReceiver = name
+		}
+	}
+	front := first
+	if _, ok := sources[shorthandSource]; ok {
+		front = shorthandSource
+	} else if firstReceiver != "" {
+		front = firstReceiver
+	}
+	receiver, _ := sources[front].(sdk.Receiver)
+	if receiver == nil {
+		return front, nil
+	}
+	return front, receiver
+}

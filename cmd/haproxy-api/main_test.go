@@ -1,0 +1,53 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the command haproxy-api out of the test binary: scripts and tests run it as a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"haproxy-api": main})
+}
+
+// TestScript runs the command line as people do. Each script has an address of its own on loopback in $IP.
+func TestScript(t *testing.T) {
+	needHAProxy(t)
+	program, err := exec.LookPath("haproxy-api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("IP", freshIP())
+			env.Setenv("BIN", filepath.Dir(program))
+			// A script's own folder may be too deep for the path of a unix socket.
+			run, err := os.MkdirTemp("", "ha")
+			if err != nil {
+				return err
+			}
+			env.Setenv("RUN", run)
+			env.Defer(func() {
+				stopLeftHAProxy(run)
+				_ = os.RemoveAll(run)
+			})
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await, "sidecar": startSidecar, "occupy": occupy},
+	})
+}
+
+// needHAProxy fails where there is no HAProxy: a test that passes without one would prove nothing.
+func needHAProxy(t *testing.T) {
+	t.Helper()
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		t.Fatal("HAProxy is not installed: run 'make test', which installs it")
+	}
+}

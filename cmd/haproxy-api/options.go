@@ -1,0 +1,50 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+)
+
+// options are the flags that every subcommand has.
+type options struct {
+	configFile string
+	set        []string
+	flags      *pflag.FlagSet
+}
+
+func (o *options) register(flags *pflag.FlagSet) {
+	o.flags = flags
+	flags.StringVarP(&o.configFile, "config-file", "f", "haproxy-api.toml", "configuration in TOML, YAML or JSON")
+	flags.StringP("follow", "F", "", "follow the Sidecar at `HOST:PORT` instead of waiting for pushes")
+	flags.String("log-level", "", "debug, info, warn or error")
+	flags.String("log-format", "", "text or json")
+	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be given again")
+}
+
+// load reads the configuration from everywhere it comes from. Extra settings win over all of them.
+func (o *options) load(extra ...string) (*config.Config, error) {
+	file, named := o.configFile, o.flags.Changed("config-file")
+	if env, ok := os.LookupEnv(config.EnvFile); ok && !named && env != "" {
+		file, named = env, true
+	}
+	cfg, err := config.Load(config.Options{
+		File: file, Named: named, Environ: os.Environ(), Set: append(o.set[:len(o.set):len(o.set)], extra...), Flags: o.flags,
+	})
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return cfg, nil
+}
+
+// newLogger logs to standard error in the way that the configuration asks for.
+func newLogger(api config.API) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: api.LoggingLevel}
+	if api.LoggingFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+}

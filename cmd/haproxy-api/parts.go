@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/host"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	filesink "github.com/haproxy-api/haproxy-api/sinks/file"
+	filesource "github.com/haproxy-api/haproxy-api/sources/file"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar"
+	"github.com/haproxy-api/haproxy-api/templates"
+)
+
+// This file is the one place where the names in a configuration meet what is behind them.
+
+// The names that the older tables [sidecar] and [haproxy] get among the general ones.
+const (
+	shorthandSource = "sidecar"
+	shorthandSink   = "haproxy"
+)
+
+// opener makes sources and sinks out of what a configuration says about them.
+type opener struct {
+	cfg *config.Config
+	log *slog.Logger
+}
+
+// openAll opens every component of one table. What went wrong is reported in one go; what was opened then is closed.
+func openAll[T any](components map[string]config.Component, open func(name string, c config.Component) (T, error)) (
+	map[string]T, error,
+) {
+	opened := map[string]T{}
+	var faults error
+	for _, name := range sortedKeys(components) {
+		part, err := open(name, components[name])
+		if err != nil {
+			faults = errors.Join(faults, err)
+			continue
+		}
+		opened[name] = part
+	}
+	if faults != nil {
+		closeAll(opened)
+		return nil, faults
+	}
+	return opened, nil
+}
+
+// closeAll lets go of parts that are not to be run: what they manage stays as it is.
+func closeAll[T any](parts map[string]T) {
+	for _, part := range parts {
+		if c, ok := any(part).(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
+}
+
+func (o opener) sources(ctx context.Context) (map[string]sdk.Source, error) {
+	return openAll(o.cfg.Sources, func(name string, c config.Component) (sdk.Source, error) {
+		env := sdk.Env{Name: name, Log: o.log.With("source", name)}
+		source, err := o.source(ctx, env, c)
+		return source, place("sources", name, err)
+	})
+}
+
+func (o opener) source(ctx context.Context, env sdk.Env, c config.Component) (sdk.Source, error) {
+	switch c.Type {
+	case "sidecar-push":
+		return open(env, c, sidecar.PushDefaults(), sidecar.NewPush)
+	case "sidecar-follow":
+		return open(env, c, sidecar.FollowDefaults(), sidecar.NewFollow)
+	case "file":
+		return open(env, c, filesource.Defaults(), filesource.New)
+	}
+	options, err := o.plugin("source", env, c)
+	if err != nil {
+		return nil, err
+	}
+	return host.StartSource(ctx, options)
+}
+
+func (o opener) sinks(ctx context.Context) (map[string]sdk.Sink, error) {
+	return openAll(o.cfg.Sinks, func(name string, c config.Component) (sdk.Sink, error) {
+		env := sdk.Env{Name: name, Log: o.log.With("sink", name)}
+		sink, err := o.sink(ctx, env, c)
+		return sink, place("sinks", name, err)
+	})
+}
+
+func (o opener) sink(ctx context.Context, env sdk.Env, c config.Component) (sdk.Sink, error) {
+	if c.Type == "file" {
+		return open(env, c, filesink.Defaults(), filesink.New)
+	}
+	options, err := o.plugin("sink", env, c)
+	if err != nil {
+		return nil, err
+	}
+	return host.StartSink(ctx, options)
+}
+
+// plugin says how to run the plugin for c. The default plugin is this very program, run like anybody's.
+func (o opener) plugin(kind string, env sdk.Env, c config.Component) (host.Options, error) {
+	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log}
+	configured, found := o.cfg.Plugins[c.Type]
+	if kind == "sink" && c.Type == "haproxy" && !found {
+		self, err := os.Executable()
+		if err != nil {
+			return options, fmt.Errorf("cannot find the program to run the plugin with: %w", err)
+		}
+		options.Path, options.Args = self, []string{"plugin", "haproxy"}
+		return options, nil
+	}
+	path, err := host.Find(kind, c.Type, configured.Path, o.cfg.PluginDir)
+	if err != nil {
+		return options, err
+	}
+	options.Path, options.SHA256, options.Args = path, configured.SHA256, configured.Args
+	for _, name := range sortedKeys(configured.Env) {
+		options.Env = append(options.Env, name+"="+configured.Env[name])
+	}
+	return options, nil
+}
+
+// open decodes the block over its owner's defaults and hands it over.
+func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.Env, C) (T, error)) (T, error) {
+	if err := sdk.Decode(c.Block, &cfg); err != nil {
+		var none T
+		return none, err
+	}
+	return construct(env, cfg)
+}
+
+// place puts the table in front of what its owner found wrong with it, each fault on a line of its own. The shorthand's
+// tables are named as the person wrote them.
+func place(table, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	at := table + "." + name
+	if name == shorthandSource || name == shorthandSink {
+		at = name
+	}
+	faults, ok := errors.AsType[sdk.Faults](err)
+	if !ok {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	var all error
+	for _, f := range faults {
+		if f.Key != "" {
+			f.Key = at + "." + f.Key
+			all = errors.Join(all, &usageError{errors.New(f.String())})
+			continue
+		}
+		all = errors.Join(all, &usageError{fmt.Errorf("%s: %s", at, f.Problem)})
+	}
+	return all
+}
+
+// templateSet is a templates.Set as the engine wants one.
+type templateSet struct{ *templates.Set }
+
+func (s templateSet) Load() (engine.Template, error) { return s.Set.Load() }
+
+func newTemplates(p config.Pipeline) engine.Templates {
+	set := templates.Config{
+		Path: p.Template, Files: p.Files, Partials: p.Partials, Vars: p.Vars,
+		BindIP: p.BindIP, UseHostnames: p.UseHostnames, User: p.User, Group: p.Group,
+	}
+	if len(p.Delims) == len(set.Delims) {
+		set.Delims = [2]string(p.Delims)
+	}
+	return templateSet{templates.New(set)}
+}
+
+// loadTemplates sees to it that every template set loads: one that does not is the person's to mend before anything starts.
+func loadTemplates(cfg *config.Config) (map[string]engine.Templates, error) {
+	sets := map[string]engine.Templates{}
+	var faults error
+	for _, name := range sortedKeys(cfg.Pipelines) {
+		sets[name] = newTemplates(cfg.Pipelines[name])
+		if _, err := sets[name].Load(); err != nil {
+			faults = errors.Join(faults, &usageError{err})
+		}
+	}
+	return sets, faults
+}
+
+func joinPipelines(
+	cfg *config.Config, sets map[string]engine.Templates, sinks map[string]sdk.Sink,
+) []engine.PipelineConfig {
+	var all []engine.PipelineConfig
+	for _, name := range sortedKeys(cfg.Pipelines) {
+		p := cfg.Pipelines[name]
+		all = append(all, engine.PipelineConfig{
+			Name: name, Source: p.Source, Templates: sets[name], Sink: sinks[p.Sink],
+		})
+	}
+	return all
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

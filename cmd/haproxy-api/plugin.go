@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/host"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
+)
+
+func newPlugin(opts *options) *cobra.Command {
+	plugin := &cobra.Command{
+		Use:   "plugin",
+		Short: "List plugins, and look at one closely",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	plugin.AddCommand(newPluginList(opts), newDoctor(), newPluginHAProxy())
+	return plugin
+}
+
+// newPluginHAProxy is the default plugin. It lives in this binary, and the daemon starts it as it starts anybody's.
+func newPluginHAProxy() *cobra.Command {
+	return &cobra.Command{
+		Use:    "haproxy",
+		Short:  "Serve the HAProxy sink; started by the daemon, not by people",
+		Hidden: true,
+		Args:   noArgs,
+		Run: func(*cobra.Command, []string) {
+			sdk.ServeSink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
+				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
+					return haproxy.New(env, cfg)
+				})
+		},
+	}
+}
+
+func newPluginList(opts *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the types of sinks and sources that can be used",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := opts.load()
+			if err != nil {
+				return err
+			}
+			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(out, "KIND\tTYPE\tPROGRAM")
+			for _, p := range installed(cfg) {
+				fmt.Fprintf(out, "%s\t%s\t%s\n", p.Kind, p.Type, p.Path)
+			}
+			return out.Flush()
+		},
+	}
+}
+
+// installed lists what is built in, what the configuration names, and what lies where plugins are looked for.
+func installed(cfg *config.Config) []host.Installed {
+	all := []host.Installed{
+		{Kind: "source", Type: "sidecar-push", Path: "built in"},
+		{Kind: "source", Type: "sidecar-follow", Path: "built in"},
+		{Kind: "source", Type: "file", Path: "built in"},
+		{Kind: "sink", Type: "haproxy", Path: "built in"},
+		{Kind: "sink", Type: "file", Path: "built in"},
+	}
+	for _, name := range sortedKeys(cfg.Plugins) {
+		if path := cfg.Plugins[name].Path; path != "" {
+			all = append(all, host.Installed{Kind: "any", Type: name, Path: path})
+		}
+	}
+	return append(all, host.List(cfg.PluginDir)...)
+}
+
+type doctorOptions struct {
+	kind, fileName, bad string
+	args, set, good     []string
+}
+
+func newDoctor() *cobra.Command {
+	var o doctorOptions
+	cmd := &cobra.Command{
+		Use:   "doctor PATH",
+		Short: "Look whether a plugin keeps the contract",
+		Long: "doctor starts the plugin as the daemon would, several times, and looks at everything that the contract asks.\n" +
+			"A sink is offered documents, and makes them live: give it a configuration for which that does no harm.",
+		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return &usageError{fmt.Errorf("name the one plugin to look at: %s PATH", cmd.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.kind, "kind", "", "sink or source; read off the program's name where it is haproxy-api-sink-… or -source-…")
+	flags.StringArrayVar(&o.args, "arg", nil, "an argument for the plugin; may be given again")
+	flags.StringArrayVar(&o.set, "block", nil, "a `key=value` of the plugin's configuration; may be given again")
+	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; give two")
+	flags.StringVar(&o.bad, "bad", "", "a `FILE` that a sink must reject")
+	flags.StringVar(&o.fileName, "name", "main", "the name of the file in the documents")
+	return cmd
+}
+
+func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
+	program := sdktest.Program{Path: path, Args: o.args, Block: sdk.Block{}}
+	for _, pair := range o.set {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok {
+			return &usageError{fmt.Errorf("--block %q is not key=value", pair)}
+		}
+		program.Block[key] = value
+	}
+	report := func(f sdktest.Finding) { fmt.Fprintln(cmd.OutOrStdout(), f) }
+	var passed bool
+	switch kind := kindOf(path, o.kind); kind {
+	case "source":
+		passed = sdktest.CheckSource(cmd.Context(), sdktest.Source{Program: program}, report)
+	case "sink":
+		sink, err := doctorSink(program, o)
+		if err != nil {
+			return err
+		}
+		passed = sdktest.CheckSink(cmd.Context(), sink, report)
+	default:
+		return &usageError{fmt.Errorf("%s may be a sink or a source: say which with --kind", path)}
+	}
+	if !passed {
+		return fmt.Errorf("%s does not keep the contract: see what failed above", path)
+	}
+	return nil
+}
+
+func doctorSink(program sdktest.Program, o doctorOptions) (sdktest.Sink, error) {
+	sink := sdktest.Sink{Program: program, FileName: o.fileName}
+	if len(o.good) > 0 && len(o.good) != len(sink.Good) {
+		return sink, &usageError{fmt.Errorf("--good is given %d times: give two different files, or none", len(o.good))}
+	}
+	for i, name := range o.good {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return sink, fmt.Errorf("cannot read what the sink should accept: %w", err)
+		}
+		sink.Good[i] = string(content)
+	}
+	if o.bad == "" {
+		return sink, nil
+	}
+	content, err := os.ReadFile(o.bad)
+	if err != nil {
+		return sink, fmt.Errorf("cannot read what the sink should reject: %w", err)
+	}
+	sink.Bad = string(content)
+	return sink, nil
+}
+
+// kindOf believes what it is told, and else the name under which the daemon would find the program.
+func kindOf(path, told string) string {
+	if told != "" {
+		return told
+	}
+	name := filepath.Base(path)
+	for _, kind := range []string{"sink", "source"} {
+		if strings.HasPrefix(name, "haproxy-api-"+kind+"-") {
+			return kind
+		}
+	}
+	return ""
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"net"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/engine/server"
+)
+
+func newRun(opts *options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon (the default)",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
+	}
+}
+
+func runDaemon(cmd *cobra.Command, opts *options) error {
+	cfg, err := opts.load()
+	if err != nil {
+		return err
+	}
+	log := newLogger(cfg.API)
+	for _, warning := range cfg.Warnings {
+		log.Warn(warning)
+	}
+	ctx := cmd.Context()
+	listener, err := server.Listen(ctx, net.JoinHostPort(cfg.API.BindIP, strconv.Itoa(cfg.API.BindPort)))
+	if err != nil {
+		return err
+	}
+	d, err := newDaemon(ctx, cfg, log)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	return d.run(ctx, listener)
+}

@@ -1,0 +1,248 @@
+// Package file makes documents live as files of any program: it writes them, has them checked, and runs a command that
+// tells the program. The command's exit code is all that is known of the program.
+package file
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// placeholder is what stands for the main file's path in the arguments of a command.
+const placeholder = "{}"
+
+// A Config is the sink's block of the configuration.
+type Config struct {
+	Path      string        `json:"path"`       // where the main file goes; companions go into its folder
+	Mode      string        `json:"mode"`       // the files' mode in octal; empty keeps the one they have, or is 0644
+	CheckCmd  []string      `json:"check_cmd"`  // a program and its arguments; {} stands for the file to check
+	ReloadCmd []string      `json:"reload_cmd"` // a program and its arguments; {} stands for the file in its place
+	Timeout   time.Duration `json:"timeout"`    // the longest that a command may take
+}
+
+// Defaults returns what holds where the configuration says nothing. Path has no default.
+func Defaults() Config {
+	return Config{Mode: "0644", Timeout: 30 * time.Second}
+}
+
+// Validate reports all faults at once, each one naming its key.
+func (c Config) Validate() error {
+	var faults []error
+	if c.Path == "" {
+		faults = append(faults, errors.New("path is missing: it says where the file is written"))
+	}
+	if _, err := c.mode(); err != nil {
+		faults = append(faults, err)
+	}
+	if c.Timeout <= 0 {
+		faults = append(faults, fmt.Errorf("timeout is %v: it must be more than nothing", c.Timeout))
+	}
+	for _, cmd := range []struct {
+		key  string
+		args []string
+	}{{"check_cmd", c.CheckCmd}, {"reload_cmd", c.ReloadCmd}} {
+		if len(cmd.args) > 0 && cmd.args[0] == "" {
+			faults = append(faults, fmt.Errorf("%s starts with an empty word: the first one names the program", cmd.key))
+		}
+	}
+	if len(c.CheckCmd) > 0 && !slices.ContainsFunc(c.CheckCmd, mentions) {
+		faults = append(faults, fmt.Errorf("check_cmd does not contain %s, which stands for the file to check", placeholder))
+	}
+	return errors.Join(faults...)
+}
+
+func mentions(arg string) bool { return strings.Contains(arg, placeholder) }
+
+func (c Config) mode() (fs.FileMode, error) {
+	if c.Mode == "" {
+		return 0, nil
+	}
+	mode, err := strconv.ParseUint(c.Mode, 8, 32)
+	if err != nil || mode == 0 || mode > 0o777 {
+		return 0, fmt.Errorf("mode is %q: it must be an octal number such as %q", c.Mode, "0644")
+	}
+	return fs.FileMode(mode), nil
+}
+
+// A Sink keeps one program's files true to the documents that it is given. Its methods may be called from any
+// goroutine.
+type Sink struct {
+	cfg  Config
+	mode fs.FileMode
+	log  *slog.Logger
+
+	mu   sync.Mutex
+	last error // what the last reload ended with
+	ran  time.Time
+}
+
+// New returns a sink for the files at cfg.Path. It touches nothing yet.
+func New(env sdk.Env, cfg Config) (*Sink, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	mode, err := cfg.mode()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Path, err = filepath.Abs(cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("path %s: %w", cfg.Path, err)
+	}
+	log := env.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Sink{cfg: cfg, mode: mode, log: log}, nil
+}
+
+// Apply writes the files and runs the reload command, if there is one. When that fails, the files before are put back
+// and the command is not run again: the program is taken to go on with what it had.
+func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	began := time.Now()
+	result, err := s.apply(ctx, doc)
+	result.Took = time.Since(began)
+	return result, err
+}
+
+func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	files, err := s.place(doc)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	reason := s.difference(files)
+	if reason == "" {
+		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "the files are in effect"}, nil
+	}
+	st, err := stage.New("", files, s.mode)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	defer st.Discard()
+	if err := s.check(ctx, st); err != nil {
+		return sdk.Result{}, err
+	}
+	if ctx.Err() != nil {
+		return sdk.Result{}, fmt.Errorf("the change was broken off before it had an effect: %w", context.Cause(ctx))
+	}
+	if err := st.Commit(); err != nil {
+		return sdk.Result{}, err
+	}
+	// The files are live from here on: they stay only if the program takes them.
+	if len(s.cfg.ReloadCmd) == 0 {
+		return sdk.Result{Action: sdk.ActionWritten, Reason: reason}, nil
+	}
+	output, err := s.reload(ctx)
+	if err != nil {
+		return sdk.Result{Details: output}, errors.Join(err, st.Restore())
+	}
+	if err := s.note(files); err != nil {
+		s.log.Warn("a restart of ours will run reload_cmd once more", "error", err)
+	}
+	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
+}
+
+// Check runs the check command on private copies of the files.
+func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
+	files, err := s.place(doc)
+	if err != nil {
+		return err
+	}
+	st, err := stage.New("", files, s.mode)
+	if err != nil {
+		return err
+	}
+	defer st.Discard()
+	return s.check(ctx, st)
+}
+
+func (s *Sink) place(doc sdk.Document) ([]stage.File, error) {
+	return stage.Place(s.cfg.Path, doc, s.notePath())
+}
+
+func (s *Sink) check(ctx context.Context, st *stage.Stage) error {
+	if len(s.cfg.CheckCmd) == 0 {
+		return nil
+	}
+	o, err := s.run(ctx, s.cfg.CheckCmd, st.Checked())
+	o.Output = st.Original(o.Output)
+	if err != nil {
+		return fmt.Errorf("check_cmd did not run to its end: %w", err)
+	}
+	if o.Code != 0 {
+		return sdk.Rejectf("%s rejects the file: %s", s.cfg.CheckCmd[0], lastWords(o))
+	}
+	return nil
+}
+
+// reload runs the reload command to its end, also when ctx is cancelled meanwhile: half a reload is in nobody's
+// interest.
+func (s *Sink) reload(ctx context.Context) ([]string, error) {
+	o, err := s.run(context.WithoutCancel(ctx), s.cfg.ReloadCmd, s.cfg.Path)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("reload_cmd did not run to its end: %w", err)
+	case o.Code != 0:
+		err = fmt.Errorf("reload_cmd failed with exit code %d: %s", o.Code, lastWords(o))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last, s.ran = err, time.Now()
+	return program.Lines(o.Output), err
+}
+
+func (s *Sink) run(ctx context.Context, command []string, path string) (program.Outcome, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, fmt.Errorf("it took longer than %v", s.cfg.Timeout))
+	defer cancel()
+	args := make([]string, len(command))
+	for i, arg := range command {
+		args[i] = strings.ReplaceAll(arg, placeholder, path)
+	}
+	return program.Run(ctx, args[0], args[1:]...)
+}
+
+// shownLines bounds what an error quotes of a program's output.
+const shownLines = 6
+
+func lastWords(o program.Outcome) string {
+	lines := program.Lines(o.Output)
+	if len(lines) == 0 {
+		return "it says nothing"
+	}
+	return strings.Join(lines[max(0, len(lines)-shownLines):], "; ")
+}
+
+// Health reports a file that is gone and a reload that failed.
+func (s *Sink) Health(context.Context) (sdk.Health, error) {
+	s.mu.Lock()
+	last, ran := s.last, s.ran
+	s.mu.Unlock()
+	h := sdk.Health{Facts: map[string]string{"path": s.cfg.Path}}
+	if problem := s.missing(); problem != "" {
+		h.Problems = append(h.Problems, problem)
+	}
+	if last != nil {
+		h.Problems = append(h.Problems, last.Error())
+	}
+	if !ran.IsZero() {
+		h.Facts["last_reload"] = ran.UTC().Format(time.RFC3339)
+	}
+	return h, nil
+}
+
+var (
+	_ sdk.Sink    = (*Sink)(nil)
+	_ sdk.Checker = (*Sink)(nil)
+)

@@ -1,0 +1,201 @@
+package haproxy
+
+import (
+)
+
+func TestAdoption(t *testing.T) {
+	r := newRig(t)
+	one := r.document("one")
+	first := r.sink()
+	r.apply(first, one, sdk.ActionRestart)
+	before := r.running(first)
+	r.stop(first)
+	r.wantServed("one")
+
+	second := r.sink()
+	wantHealthy(t, second)
+	r.apply(second, one, sdk.ActionUnchanged)
+	if now := r.running(second); !now.same(before) {
+		t.Errorf("adoption led from %v to %v", before, now)
+	}
+	r.stop(second)
+
+	check(t, os.Remove(r.path("haproxy.cfg.applied")))
+	third := r.sink()
+	if p := problems(t, third); !strings.Contains(p, "no document") {
+		t.Errorf("with nothing known the problems are %q", p)
+	}
+	r.apply(third, one, sdk.ActionReload)
+	r.apply(third, one, sdk.ActionUnchanged)
+	r.stop(third)
+
+	check(t, os.Remove(r.cfg.PidFile)) // the master socket still knows
+	fourth := r.sink()
+	r.apply(fourth, one, sdk.ActionUnchanged)
+	if now := r.running(fourth); now.pids[0] != before.pids[0] {
+		t.Errorf("a lost pid file led to another HAProxy: %v after %v", now, before)
+	}
+}
+
+func TestDeadHAProxyIsStartedBeforeTheFirstDocument(t *testing.T) {
+	r := newRig(t)
+	one := r.document("one")
+	first := r.sink()
+	r.apply(first, one, sdk.ActionRestart)
+	now := r.running(first)
+	r.stop(first)
+	kill(t, now.pids[0])
+	eventually(t, "it is gone", func() bool { return r.served() == "" })
+	check(t, os.WriteFile(r.path(".haproxy.cfg123456789012"), nil, 0o600)) // as a crash leaves it
+
+	second := r.sink()
+	_ = problems(t, second)
+	r.awaitOther(second, now)
+	r.wantServed("one")
+	wantHealthy(t, second)
+	r.apply(second, one, sdk.ActionUnchanged)
+	r.wantTidy()
+}
+
+func TestReloadedBySomebodyElse(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
+	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))
+	eventually(t, "the other configuration serves", func() bool { return r.served() == "else" })
+	r.apply(s, one, sdk.ActionReload)
+	r.wantServed("one")
+	r.wantOnDisk(one)
+}
+
+// startClassic starts a HAProxy as the older haproxy-api did.
+func (r *rig) startClassic(name string) (pid int) {
+	r.t.Helper()
+	config := "global\n    daemon\n" + string(r.document(name).Files[0].Content)
+	check(r.t, os.WriteFile(r.cfg.ConfigFile, []byte(config), 0o644))
+	output, err := exec.Command(r.cfg.Binary, "-f", r.cfg.ConfigFile, "-p", r.cfg.PidFile).CombinedOutput()
+	if err != nil {
+		r.t.Fatalf("%v: %s", err, output)
+	}
+	pids, err := readPids(r.cfg.PidFile)
+	check(r.t, err)
+	return pids[0]
+}
+
+func TestClassicHAProxyIsTakenOver(t *testing.T) {
+	r := newRig(t)
+	old := r.startClassic("old")
+	r.wantServed("old")
+	s := r.sink()
+	if _, err := s.Apply(t.Context(), r.document("bad", "bogus")); !errors.Is(err, sdk.ErrRejected) {
+		t.Fatalf("a bad document: %v", err)
+	}
+	r.wantServed("old")
+	result := r.apply(s, r.document("new"), sdk.ActionRestart)
+	if !strings.Contains(result.Reason, "taken over") {
+		t.Errorf("reason %q", result.Reason)
+	}
+	eventually(t, "the old one is gone", func() bool { return !exists(old) })
+	r.wantServed("new")
+	r.apply(s, r.document("newer"), sdk.ActionReload)
+	r.wantServed("newer")
+}
+
+func TestFailedTakeOverLeavesTheOldOne(t *testing.T) {
+	r := newRig(t)
+	old := r.startClassic("old")
+	before := r.onDisk()
+	port, _ := occupy(t)
+	s := r.sink()
+	_, err := s.Apply(t.Context(), r.document("new", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port)))
+	wantError(t, err, "did not start")
+	eventually(t, "the old one listens again", func() bool { return r.served() == "old" })
+	if !exists(old) || r.onDisk() != before {
+		t.Errorf("the old HAProxy runs: %v, on disk: %s", exists(old), r.onDisk())
+	}
+}
+
+func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	before := r.running(s)
+	s.proxy.(*managed).patience = time.Second
+	check(t, os.Remove(r.path("haproxy.master.sock")))
+	if p := problems(t, s); !strings.Contains(p, "does not answer on its master socket") {
+		t.Errorf("without the socket the problems are %q", p)
+	}
+	r.apply(s, r.document("two"), sdk.ActionRestart)
+	eventually(t, "the old master is gone", func() bool { return !exists(before.pids[0]) })
+	r.wantServed("two")
+	wantHealthy(t, s)
+}
+
+func TestReusedPidIsNeverSignalled(t *testing.T) {
+	for _, reload := range []string{"", "formula"} {
+		t.Run("reload_cmd "+reload, func(t *testing.T) {
+			r := newRig(t)
+			doc := r.document("one")
+			if reload != "" {
+				r.older()
+				doc = edited(doc, "global", "global\n    daemon")
+			}
+			stranger := exec.Command("sleep", "1000")
+			check(t, stranger.Start())
+			ended := make(chan error, 1)
+			go func() { ended <- stranger.Wait() }()
+			t.Cleanup(func() {
+				select {
+				case err := <-ended:
+					t.Errorf("the process that has the pid now was ended: %v", err)
+				default:
+					_ = stranger.Process.Kill()
+					<-ended
+				}
+			})
+			check(t, os.WriteFile(r.cfg.PidFile, []byte(strconv.Itoa(stranger.Process.Pid)+"\n"), 0o644))
+			r.cfg.OnExit = OnExitStop
+			s := r.sink()
+			if p := problems(t, s); !strings.Contains(p, "not running") {
+				t.Errorf("the problems are %q", p)
+			}
+			r.apply(s, doc, sdk.ActionRestart)
+			r.wantServed("one")
+		})
+	}
+}
+
+func TestUnreadablePidFile(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		make func(path string) error
+		want string
+	}{
+		{"folder", func(path string) error { return os.Mkdir(path, 0o755) }, "is a directory"},
+		{"loop", func(path string) error { return os.Symlink(path, path) }, "too many levels"},
+		{"words", func(path string) error { return os.WriteFile(path, []byte("no pid\n"), 0o644) }, `holds "no"`},
+		{"negative", func(path string) error { return os.WriteFile(path, []byte("-1\n"), 0o644) }, `holds "-1"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			check(t, test.make(r.cfg.PidFile))
+			s := r.sink()
+			_, err := s.Apply(t.Context(), r.document("one"))
+			wantError(t, err, r.cfg.PidFile, test.want)
+			if p := problems(t, s); !strings.Contains(p, test.want) {
+				t.Errorf("the problems are %q", p)
+			}
+			if pids := processesOn(t, r.dir); len(pids) > 0 {
+				t.Errorf("a HAProxy was started all the same: %v", pids)
+			}
+			if r.onDisk() != "" {
+				t.Error("the configuration was left on disk")
+			}
+			r.wantTidy()
+			check(t, os.Remove(r.cfg.PidFile))
+			r.apply(s, r.document("one"), sdk.ActionRestart)
+		})
+	}
+}

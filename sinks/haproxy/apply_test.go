@@ -1,0 +1,198 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestStartThenUnchangedWrittenReload(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+
+	r.apply(s, one, sdk.ActionRestart)
+	r.wantServed("one")
+	r.wantOnDisk(one)
+	wantHealthy(t, s)
+	first := r.running(s)
+
+	r.apply(s, one, sdk.ActionUnchanged)
+	commented := edited(one, "frontend web", "# a comment\n\nfrontend   web # another")
+	r.apply(s, commented, sdk.ActionWritten)
+	r.wantOnDisk(commented)
+	if now := r.running(s); !now.same(first) {
+		t.Errorf("processes %v became %v without a reason", first, now)
+	}
+
+	two := r.document("two")
+	result := r.apply(s, two, sdk.ActionReload)
+	if !strings.Contains(result.Reason, "frontend web") {
+		t.Errorf("reason %q does not name the frontend that changed", result.Reason)
+	}
+	r.wantServed("two")
+	r.wantOnDisk(two)
+	now := r.running(s)
+	if now.pids[0] != first.pids[0] || now.worker == first.worker {
+		t.Errorf("a reload led from %v to %v, want the same master and another worker", first, now)
+	}
+	r.wantTidy()
+}
+
+func TestHealthFacts(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	if p := problems(t, s); !strings.Contains(p, "not running") || !strings.Contains(p, "no document") {
+		t.Errorf("before the first document the problems are %q", p)
+	}
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	h, err := s.Health(t.Context())
+	check(t, err)
+	for _, fact := range []string{"pid", "worker", "version", "config_file", "mode"} {
+		if h.Facts[fact] == "" {
+			t.Errorf("no fact %q in %v", fact, h.Facts)
+		}
+	}
+}
+
+func TestRejectedDocumentChangesNothing(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	good := r.document("good")
+	r.apply(s, good, sdk.ActionRestart)
+	before := r.running(s)
+
+	_, err := s.Apply(t.Context(), r.document("bad", "    bogus line"))
+	wantError(t, err, "HAProxy rejects", "unknown keyword 'bogus'", r.cfg.ConfigFile+":14]")
+	if !errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("%v is not ErrRejected", err)
+	}
+	if strings.Contains(err.Error(), "/.haproxy") {
+		t.Errorf("the error shows a temporary name: %v", err)
+	}
+	r.wantServed("good")
+	r.wantOnDisk(good)
+	r.wantTidy()
+	if !r.running(s).same(before) {
+		t.Error("HAProxy was touched")
+	}
+	wantHealthy(t, s)
+}
+
+func TestPortInUseAtStart(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	port, free := occupy(t)
+	doc := r.document("one", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port))
+
+	_, err := s.Apply(t.Context(), doc)
+	wantError(t, err, "HAProxy did not start", fmt.Sprintf("127.0.0.1:%d", port))
+	if errors.Is(err, sdk.ErrRejected) {
+		t.Error("a port that somebody else has is no fault of the document")
+	}
+	if r.onDisk() != "" {
+		t.Error("the configuration that did not start was left on disk")
+	}
+	r.wantTidy()
+
+	free()
+	r.apply(s, doc, sdk.ActionRestart)
+	r.wantServed("one")
+}
+
+func TestPortInUseAtReload(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	before := r.running(s)
+	port, free := occupy(t)
+	two := r.document("two", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port))
+
+	_, err := s.Apply(t.Context(), two)
+	wantError(t, err, "load the configuration")
+	if errors.Is(err, sdk.ErrRejected) {
+		t.Error("a port that somebody else has is no fault of the document")
+	}
+	r.wantServed("one")
+	r.wantOnDisk(one)
+	r.wantTidy()
+	if !r.running(s).same(before) {
+		t.Error("the worker that served was not kept")
+	}
+	wantHealthy(t, s)
+	r.apply(s, one, sdk.ActionUnchanged)
+
+	free()
+	r.apply(s, two, sdk.ActionReload)
+	r.wantServed("two")
+}
+
+// A limit on the size of files fails the same writes that a full disk fails, for users without rights as well.
+func TestFullDisk(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	big := r.document("big", strings.Repeat("# filling\n", 4000))
+
+	var limit syscall.Rlimit
+	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8192, Max: limit.Max}))
+	_, err := s.Apply(t.Context(), big)
+	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+
+	wantError(t, err, "cannot write the new configuration into the folder "+r.dir)
+	r.wantServed("one")
+	r.wantOnDisk(one)
+	r.wantTidy()
+	r.apply(s, big, sdk.ActionReload)
+	r.wantServed("big")
+}
+
+func TestSymbolicLinkStaysOne(t *testing.T) {
+	r := newRig(t)
+	target := filepath.Join(r.dir, "real", "lb.cfg")
+	check(t, os.Mkdir(filepath.Dir(target), 0o755))
+	check(t, os.WriteFile(target, nil, 0o640))
+	check(t, os.Symlink(target, r.cfg.ConfigFile))
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	r.wantServed("one")
+	link, err := os.Lstat(r.cfg.ConfigFile)
+	check(t, err)
+	if link.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link became a file")
+	}
+	info, err := os.Stat(target)
+	check(t, err)
+	if info.Mode().Perm() != 0o640 {
+		t.Errorf("the file's mode became %v", info.Mode())
+	}
+}
+
+func TestMissingBinary(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Binary = "haproxy-that-nobody-has"
+	s := r.sink()
+	_, err := s.Apply(t.Context(), r.document("one"))
+	wantError(t, err, `HAProxy is not installed: there is no "haproxy-that-nobody-has" in PATH`)
+	if errors.Is(err, sdk.ErrRejected) {
+		t.Error("a HAProxy that is not installed may be installed: this is worth a retry")
+	}
+	if p := problems(t, s); !strings.Contains(p, "not installed") {
+		t.Errorf("Health says %q", p)
+	}
+	r.wantTidy()
+
+	r.cfg.Binary = r.path("haproxy")
+	_, err = r.sink().Apply(t.Context(), r.document("one"))
+	wantError(t, err, "there is no program "+r.cfg.Binary)
+}

@@ -1,0 +1,136 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// checkLimit bounds one check. HAProxy takes about 0.1 s for 15,000 lines; more than a minute is a name server or a
+// file system that does not answer, which may pass.
+const checkLimit = time.Minute
+
+// Exit codes with which bash says that it could not run the command at all.
+const (
+	bashNotExecutable = 126
+	bashNotFound      = 127
+)
+
+// Check returns nil when HAProxy accepts doc. It works on private copies and changes nothing that is in effect.
+//
+// A verify command that does not mention the configuration file can only judge what is live, so Check leaves it out.
+func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
+	files, err := s.paths.place(doc)
+	if err != nil {
+		return err
+	}
+	st, remove, err := s.stageToCheck(files)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	_, err = s.checkStaged(ctx, st)
+	return err
+}
+
+// stageToCheck stages beside the live files, where relative paths lead to the same places, or in a folder of its own
+// where we may not write beside them: who only checks needs no such right.
+func (s *Sink) stageToCheck(files []stage.File) (*stage.Stage, func(), error) {
+	st, err := stage.New("", files, 0)
+	if err == nil {
+		return st, st.Discard, nil
+	}
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp("", "haproxy-api-check-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot make a folder to check the configuration in: %w", err)
+	}
+	st, err = stage.New(dir, files, 0)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return st, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// checkStaged has the staged files judged, before anything is live, and returns the warnings. A verify command that
+// does not mention the configuration file cannot do that; see verifyLive.
+func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
+	defer cancel()
+	if s.cfg.VerifyCmd != "" {
+		command, mentions := s.verifyCommand(st.Checked())
+		if !mentions {
+			return nil, nil
+		}
+		o, err := shell(ctx, command)
+		return nil, s.judgeCommand(st, o, err)
+	}
+	binary, err := findBinary(s.cfg.Binary)
+	if err != nil {
+		return nil, err
+	}
+	o, err := program.Run(ctx, binary, "-c", "-f", st.Checked())
+	o.Output = st.Original(o.Output)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration could not be checked with %s: %w", binary, err)
+	}
+	if o.Code != 0 {
+		return nil, sdk.Rejectf("HAProxy rejects the configuration: %s", complaint(o))
+	}
+	return linesOf("WARNING", o.Output), nil
+}
+
+var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
+
+// judgeCommand turns the end of the verify command into an error.
+func (s *Sink) judgeCommand(st *stage.Stage, o program.Outcome, err error) error {
+	o.Output = st.Original(o.Output)
+	switch {
+	case err != nil:
+		return fmt.Errorf("verify_cmd could not be run: %w", err)
+	case o.Code == bashNotFound || o.Code == bashNotExecutable:
+		return fmt.Errorf("verify_cmd could not be run: %s", complaint(o))
+	case o.Code != 0:
+		return sdk.Rejectf("verify_cmd rejects the configuration: %s", complaint(o))
+	default:
+		return nil
+	}
+}
+
+// verifiesLive reports whether the verify command can only be run once the files are in place.
+func (s *Sink) verifiesLive() bool {
+	_, mentions := s.verifyCommand("")
+	return s.cfg.VerifyCmd != "" && !mentions
+}
+
+// verifyLive runs a verify command that does not mention the configuration file, which is in place by now.
+func (s *Sink) verifyLive(ctx context.Context, st *stage.Stage) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
+	defer cancel()
+	o, err := shell(ctx, s.cfg.VerifyCmd)
+	return s.judgeCommand(st, o, err)
+}
+
+// verifyCommand returns the verify command with path in the place of the configuration file, and whether the command
+// mentions that file.
+func (s *Sink) verifyCommand(path string) (command string, mentions bool) {
+	command = s.cfg.VerifyCmd
+	for _, known := range []string{s.paths.config, s.cfg.ConfigFile} {
+		if replaced := stage.ReplacePath(command, known, path); replaced != command {
+			return replaced, true
+		}
+	}
+	return command, false
+}
+
+var _ sdk.Checker = (*Sink)(nil)

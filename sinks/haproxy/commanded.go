@@ -1,0 +1,144 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// commandLimit bounds one run of a reload command.
+const commandLimit = time.Minute
+
+var errCommandLimit = fmt.Errorf("it took longer than %v; if the command starts HAProxy, the configuration needs "+
+	"the word daemon in its global section", commandLimit)
+
+// commanded is a HAProxy that a command starts and reloads: the user's own, or the program with the pid file's
+// processes to replace. All that is known of it is its pid file.
+type commanded struct {
+	cfg   Config
+	paths paths
+	log   *slog.Logger
+
+	patience time.Duration // the constant, or less in a test
+}
+
+// find trusts the pid file only as far as it names a living HAProxy.
+func (c *commanded) find(context.Context) (running, error) {
+	pids, err := readPids(c.paths.pid)
+	if err != nil {
+		return running{}, err
+	}
+	return running{pids: slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isHAProxy(pid) })}, nil
+}
+
+// isHAProxy is less strict with a command of the user's, which may start HAProxy in any way.
+func (c *commanded) isHAProxy(pid int) bool {
+	if c.cfg.ReloadCmd == "" {
+		return c.paths.started(pid, c.cfg.Binary)
+	}
+	args, err := commandLine(pid)
+	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
+		return strings.Contains(arg, "haproxy") || filepath.Base(arg) == filepath.Base(c.cfg.Binary)
+	})
+}
+
+func (c *commanded) renew(ctx context.Context) (renewal, error) {
+	before, err := c.find(ctx)
+	if err != nil {
+		return renewal{}, err
+	}
+	if before.none() {
+		// Reload commands signal whatever the pid file names, which by now may be anybody's process.
+		if err := os.Remove(c.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", c.paths.pid, stage.Cause(err))
+		}
+	}
+	if err := c.command(ctx, before.pids); err != nil {
+		return renewal{}, err
+	}
+	now, err := c.replaced(ctx, before)
+	if before.none() {
+		return renewal{now: now, action: sdk.ActionRestart, why: "HAProxy was not running"}, err
+	}
+	return renewal{now: now, action: sdk.ActionReload}, err
+}
+
+// command starts HAProxy, in the place of old if there is any.
+func (c *commanded) command(ctx context.Context, old []int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, errCommandLimit)
+	defer cancel()
+	if c.cfg.ReloadCmd != "" {
+		o, err := shell(ctx, c.cfg.ReloadCmd)
+		return judgeReload("reload_cmd", o, err)
+	}
+	binary, err := findBinary(c.cfg.Binary)
+	if err != nil {
+		return err
+	}
+	args := []string{"-D", "-f", c.paths.config, "-p", c.paths.pid}
+	if len(old) > 0 {
+		args = append(args, "-sf")
+		for _, pid := range old {
+			args = append(args, strconv.Itoa(pid))
+		}
+	}
+	o, err := program.Run(ctx, binary, args...)
+	return judgeReload(binary, o, err)
+}
+
+func judgeReload(name string, o program.Outcome, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s did not run to its end: %w", name, err)
+	}
+	if o.Code != 0 {
+		return &refusal{sentence: name + " failed: " + complaint(o), log: program.Lines(o.Output)}
+	}
+	return nil
+}
+
+// replaced waits for the pid file to name the HAProxy that runs after the command. Without a master to ask, a living
+// process is all the proof there is, and a new one where the command is ours.
+func (c *commanded) replaced(ctx context.Context, before running) (now running, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, errNoPid)
+	defer cancel()
+	err = poll(ctx, func() (bool, error) {
+		found, err := c.find(ctx)
+		if err != nil || found.none() || (c.cfg.ReloadCmd == "" && found.same(before)) {
+			return false, nil
+		}
+		now = found
+		return true, nil
+	})
+	if errors.Is(err, errNoPid) {
+		err = &refusal{sentence: "the reload went through, but the pid file " + c.paths.pid + " names no HAProxy that runs"}
+	}
+	return now, err
+}
+
+func (c *commanded) probe(ctx context.Context) sdk.Health {
+	now, err := c.find(ctx)
+	h := sdk.Health{Facts: now.facts()}
+	if err != nil {
+		h.Problems = append(h.Problems, err.Error())
+	} else if now.none() {
+		h.Problems = append(h.Problems, notRunning)
+	}
+	return h
+}
+
+var (
+	_ proxy = (*managed)(nil)
+	_ proxy = (*commanded)(nil)
+)

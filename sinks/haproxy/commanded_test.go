@@ -1,0 +1,155 @@
+package haproxy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// older sets the commands that the older haproxy-api came with.
+func (r *rig) older() {
+	pid := r.cfg.PidFile
+	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -p %s `[[ -f %s ]] && echo \"-sf $(cat %s)\"`",
+		r.cfg.Binary, r.cfg.ConfigFile, pid, pid, pid)
+	r.cfg.VerifyCmd = fmt.Sprintf("%s -c -f %s", r.cfg.Binary, r.cfg.ConfigFile)
+}
+
+// daemon is a document as the older template wrote it.
+func (r *rig) daemon(name string, more ...string) sdk.Document {
+	return edited(r.document(name, more...), "global", "global\n    daemon")
+}
+
+func TestOlderCommands(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(r *rig)
+	}{
+		{"given", (*rig).older},
+		{"by mode", func(r *rig) { r.cfg.Mode = ModeCommand }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			test.set(r)
+			s := r.sink()
+			one := r.daemon("one")
+			r.apply(s, one, sdk.ActionRestart)
+			r.wantServed("one")
+			wantHealthy(t, s)
+			r.apply(s, one, sdk.ActionUnchanged)
+			r.apply(s, edited(one, "frontend", "# comment\nfrontend"), sdk.ActionWritten)
+			first := r.running(s).pids[0]
+			r.apply(s, r.daemon("two"), sdk.ActionReload)
+			eventually(t, "the first one is gone", func() bool { return !exists(first) })
+			r.wantServed("two")
+
+			_, err := s.Apply(t.Context(), r.daemon("bad", "bogus"))
+			wantError(t, err, "unknown keyword 'bogus'", r.cfg.ConfigFile)
+			if !errors.Is(err, sdk.ErrRejected) || strings.Contains(err.Error(), "/.haproxy") {
+				t.Errorf("want a rejection without temporary names: %v", err)
+			}
+			r.wantServed("two")
+			r.wantOnDisk(r.daemon("two"))
+
+			second := r.running(s)
+			kill(t, second.pids[0])
+			r.awaitOther(s, second)
+			r.wantServed("two")
+			wantHealthy(t, s)
+			r.stop(s)
+			next := r.sink()
+			eventually(t, "adopted", func() bool { return problems(t, next) == "" })
+			r.apply(next, r.daemon("two"), sdk.ActionUnchanged)
+			r.wantTidy()
+		})
+	}
+}
+
+func TestFailedReloadCommandIsUndone(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		reload func(r *rig, formula string) string
+		want   string
+	}{
+		{"exit code", func(_ *rig, formula string) string {
+			return "if grep -q two " + "FILE" + "; then echo no such luck; exit 3; fi; " + formula
+		}, "no such luck"},
+		{"dead afterwards", func(r *rig, formula string) string {
+			return "if grep -q two FILE; then kill -9 $(cat " + r.cfg.PidFile + "); exit 0; fi; " + formula
+		}, "names no HAProxy that runs"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			r.older()
+			r.cfg.ReloadCmd = strings.ReplaceAll(test.reload(r, r.cfg.ReloadCmd), "FILE", r.cfg.ConfigFile)
+			s := r.sink()
+			s.proxy.(*commanded).patience = time.Second
+			one := r.daemon("one")
+			r.apply(s, one, sdk.ActionRestart)
+			_, err := s.Apply(t.Context(), r.daemon("two"))
+			wantError(t, err, test.want)
+			if errors.Is(err, sdk.ErrRejected) {
+				t.Error("a failed reload may go better the next time")
+			}
+			r.wantOnDisk(one)
+			r.wantServed("one")
+			r.wantTidy()
+		})
+	}
+}
+
+func TestVerifyCommands(t *testing.T) {
+	r := newRig(t)
+	r.cfg.VerifyCmd = "! grep -q bad " + r.path("haproxy.c") + "*" // judges what is in place
+	s := r.sink()
+	good := r.document("good")
+	r.apply(s, good, sdk.ActionRestart)
+	before := r.running(s)
+	_, err := s.Apply(t.Context(), r.document("bad"))
+	if !errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("a verify command that says no: %v", err)
+	}
+	r.wantOnDisk(good)
+	if !r.running(s).same(before) {
+		t.Error("HAProxy was touched")
+	}
+	r.wantTidy()
+	r.stop(s)
+
+	r.cfg.VerifyCmd = "no-such-command-here " + r.cfg.ConfigFile
+	_, err = r.sink().Apply(t.Context(), r.document("bad"))
+	wantError(t, err, "verify_cmd could not be run")
+	if errors.Is(err, sdk.ErrRejected) {
+		t.Error("a command that is missing says nothing about the document")
+	}
+}
+
+// A command whose child keeps its output open must not hang the sink.
+func TestReloadCommandWithALingeringChild(t *testing.T) {
+	r := newRig(t)
+	r.older()
+	r.cfg.ReloadCmd = "(exec -a lingering-" + r.path("x") + " sleep 1000) & " + r.cfg.ReloadCmd
+	s := r.sink()
+	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	r.wantServed("one")
+}
+
+func TestReceiptIsPrivate(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	info, err := os.Stat(r.path("haproxy.cfg.applied"))
+	check(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the receipt's mode is %v", info.Mode())
+	}
+	info, err = os.Stat(r.cfg.ConfigFile)
+	check(t, err)
+	if info.Mode().Perm() != 0o644 {
+		t.Errorf("the configuration's mode is %v", info.Mode())
+	}
+}

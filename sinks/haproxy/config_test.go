@@ -1,0 +1,94 @@
+package haproxy
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestDefaultsNeedOnlyTheFiles(t *testing.T) {
+	cfg := Defaults()
+	wantError(t, cfg.Validate(), "config_file is missing", "pid_file is missing")
+	cfg.ConfigFile, cfg.PidFile = "haproxy.cfg", "haproxy.pid"
+	check(t, cfg.Validate())
+}
+
+func TestValidateReportsAllFaults(t *testing.T) {
+	err := Config{
+		Mode: "both", ConfigFile: "x", PidFile: "./x", ReloadInterval: -time.Second, DrainTimeout: -1, OnExit: "maybe",
+	}.Validate()
+	wantError(t, err, "binary", `mode is "both"`, "config_file and pid_file", "reload_interval", "drain_timeout",
+		`on_exit is "maybe"`)
+	if n := len(strings.Split(err.Error(), "\n")); n != 6 {
+		t.Errorf("%d faults, want 6: %v", n, err)
+	}
+	if _, err := New(sdk.Env{}, Config{}); err == nil {
+		t.Error("New takes a configuration that is not valid")
+	}
+}
+
+func TestDecodedBlock(t *testing.T) {
+	cfg := Defaults()
+	check(t, sdk.Decode(sdk.Block{
+		"config_file": "/etc/haproxy.cfg", "pid_file": "/run/haproxy.pid", "drain_timeout": "10s", "runtime": false,
+		"on_exit": "stop", "reload_interval": "1m", "mode": "command", "reload_cmd": "a", "verify_cmd": "b", "binary": "/bin/h",
+	}, &cfg))
+	want := Config{
+		Binary: "/bin/h", Mode: "command", ConfigFile: "/etc/haproxy.cfg", PidFile: "/run/haproxy.pid", ReloadCmd: "a",
+		VerifyCmd: "b", ReloadInterval: time.Minute, DrainTimeout: 10 * time.Second, OnExit: "stop",
+	}
+	if cfg != want {
+		t.Errorf("decoded %+v, want %+v", cfg, want)
+	}
+}
+
+func TestSocketPathThatIsTooLong(t *testing.T) {
+	cfg := Defaults()
+	cfg.ConfigFile = "/etc/haproxy.cfg"
+	cfg.PidFile = "/" + strings.Repeat("x", maxSocketPath) + "/haproxy.pid"
+	_, err := New(sdk.Env{}, cfg)
+	wantError(t, err, "pid_file "+cfg.PidFile+" is too long", "haproxy.master.sock")
+	cfg.ReloadCmd = "no master, no socket"
+	_, err = New(sdk.Env{}, cfg)
+	check(t, err)
+}
+
+// HAProxy has to take a socket path of the length that we allow.
+func TestLongestSocketPath(t *testing.T) {
+	r := newRig(t)
+	rest := maxSocketPath - len(filepath.Join(r.dir, ".master.sock"))
+	r.cfg.PidFile = filepath.Join(r.dir, strings.Repeat("p", rest)+".pid")
+	s := r.sink()
+	if n := len(s.paths.socket); n != maxSocketPath {
+		t.Fatalf("the socket's path has %d bytes", n)
+	}
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	r.wantServed("one")
+}
+
+func TestVerifyCommandWithStagedPath(t *testing.T) {
+	for _, test := range []struct {
+		config, command, want string
+		mentions              bool
+	}{
+		{"/etc/h.cfg", "haproxy -c -f /etc/h.cfg", "haproxy -c -f NEW", true},
+		{"/etc/h.cfg", "haproxy -c -f '/etc/h.cfg' && x /etc/h.cfg", "haproxy -c -f 'NEW' && x NEW", true},
+		{"/etc/h.cfg", "haproxy -c -f /etc/h.cfg.bak", "haproxy -c -f /etc/h.cfg.bak", false},
+		{"/etc/h.cfg", "haproxy -c -f /chroot/etc/h.cfg", "haproxy -c -f /chroot/etc/h.cfg", false},
+		{"h.cfg", "haproxy -c -f h.cfg", "haproxy -c -f NEW", true},
+		{"/etc/h.cfg", "true", "true", false},
+	} {
+		s, err := New(sdk.Env{}, Config{
+			Binary: "haproxy", Mode: ModeManaged, ConfigFile: test.config, PidFile: "/run/h.pid", VerifyCmd: test.command,
+			OnExit: OnExitLeave,
+		})
+		check(t, err)
+		got, mentions := s.verifyCommand("NEW")
+		if got != test.want || mentions != test.mentions {
+			t.Errorf("%q for %s: %q, %v", test.command, test.config, got, mentions)
+		}
+	}
+}

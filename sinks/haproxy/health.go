@@ -1,0 +1,64 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// longLoad is how long HAProxy may load before that is a trouble of its own. The worker before serves meanwhile.
+const longLoad = time.Minute
+
+// Health says what is true of the process, its socket and its worker. It answers within a second also while Apply runs.
+func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
+	s.beginOnce(ctx)
+	h := s.proxy.probe(ctx)
+	v := s.notes.view()
+	facts := map[string]string{"config_file": s.paths.config, "mode": s.mode()}
+	if v.renewal > 0 && v.now.stands() && len(h.Problems) > 0 {
+		// The master of 2.6 does not answer while it loads, and the worker before goes on serving.
+		h = sdk.Health{Facts: v.now.facts()}
+		facts["loading_for"] = v.renewal.Round(time.Millisecond).String()
+	}
+	if v.renewal > longLoad {
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy has been loading its configuration for %v",
+			v.renewal.Round(time.Second)))
+	}
+	if len(h.Problems) > 0 {
+		h.Problems = append(h.Problems, s.whyNot(v)...)
+	}
+	if !v.guarded {
+		h.Problems = append(h.Problems, "no document has been applied yet")
+	}
+	if h.Facts == nil {
+		h.Facts = facts
+	}
+	maps.Copy(h.Facts, facts)
+	return h, nil
+}
+
+// whyNot says why HAProxy does not run, as far as that is known.
+func (s *Sink) whyNot(v view) []string {
+	if v.trouble != nil {
+		return []string{v.trouble.Error()}
+	}
+	if s.cfg.ReloadCmd != "" {
+		return nil
+	}
+	if _, err := findBinary(s.cfg.Binary); err != nil {
+		return []string{err.Error()}
+	}
+	return nil
+}
+
+func (s *Sink) mode() string {
+	if s.cfg.byCommand() {
+		return ModeCommand
+	}
+	return ModeManaged
+}
+
+var _ sdk.Sink = (*Sink)(nil)

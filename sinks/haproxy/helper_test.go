@@ -1,0 +1,269 @@
+package haproxy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A rig is a folder with one HAProxy's files, a port for it and a backend that tells its name.
+type rig struct {
+	t       *testing.T
+	dir     string
+	cfg     Config
+	port    int
+	backend string
+}
+
+// newRig makes a folder with a short path: a socket's path may not be long. At the end of the test every process that
+// was started on its files is killed.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "hx")
+	check(t, err)
+	cfg := Defaults()
+	cfg.Binary = cmp.Or(os.Getenv("TEST_HAPROXY"), "haproxy")
+	cfg.ConfigFile = filepath.Join(dir, "haproxy.cfg")
+	cfg.PidFile = filepath.Join(dir, "haproxy.pid")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "backend")
+	}))
+	t.Cleanup(server.Close)
+	r := &rig{t: t, dir: dir, cfg: cfg, port: freePort(t), backend: server.Listener.Addr().String()}
+	t.Cleanup(func() {
+		killAll(t, dir)
+		check(t, os.RemoveAll(dir))
+	})
+	return r
+}
+
+func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
+
+// sink makes a sink that is stopped at the end of the test.
+func (r *rig) sink() *Sink {
+	r.t.Helper()
+	s, err := New(sdk.Env{Name: "edge", Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))}, r.cfg)
+	check(r.t, err)
+	r.t.Cleanup(func() { r.stop(s) })
+	return s
+}
+
+func (r *rig) stop(s *Sink) {
+	r.t.Helper()
+	check(r.t, s.Stop(context.WithoutCancel(r.t.Context())))
+}
+
+// document renders a configuration that answers with a header "X-Is: name".
+func (r *rig) document(name string, more ...string) sdk.Document {
+	config := fmt.Sprintf(`global
+    maxconn 100
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+frontend web
+    bind 127.0.0.1:%d
+    http-response set-header X-Is %s
+    default_backend app
+backend app
+    server s1 %s
+%s`, r.port, name, r.backend, strings.Join(more, "\n")+"\n")
+	return documentOf(config)
+}
+
+func documentOf(config string, companions ...sdk.File) sdk.Document {
+	files := append([]sdk.File{{Name: "main", Content: []byte(config)}}, companions...)
+	return sdk.Document{Pipeline: "test", Generation: 1, Digest: sdk.DigestOf(files), Files: files}
+}
+
+// edited returns doc with its main file changed.
+func edited(doc sdk.Document, from, to string) sdk.Document {
+	return documentOf(strings.ReplaceAll(string(doc.Files[0].Content), from, to), doc.Files[1:]...)
+}
+
+// apply applies doc and wants that action.
+func (r *rig) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
+	r.t.Helper()
+	result, err := s.Apply(r.t.Context(), doc)
+	check(r.t, err)
+	if result.Action != action {
+		r.t.Fatalf("Apply did %q (%s), want %q", result.Action, result.Reason, action)
+	}
+	if result.Reason == "" {
+		r.t.Errorf("Apply did %q and says no reason", result.Action)
+	}
+	return result
+}
+
+// served asks HAProxy over a new connection and returns who answered, or "" if nobody did.
+func (r *rig) served() string {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = answer.Body.Close() }()
+	return answer.Header.Get("X-Is")
+}
+
+func (r *rig) wantServed(name string) {
+	r.t.Helper()
+	if got := r.served(); got != name {
+		r.t.Fatalf("served by %q, want %q", got, name)
+	}
+}
+
+// onDisk returns the configuration file, and "" if there is none.
+func (r *rig) onDisk() string {
+	content, err := os.ReadFile(r.cfg.ConfigFile)
+	if err != nil {
+		return ""
+	}
+	return string(content)
+}
+
+func (r *rig) wantOnDisk(doc sdk.Document) {
+	r.t.Helper()
+	if got, want := r.onDisk(), string(doc.Files[0].Content); got != want {
+		r.t.Fatalf("on disk is\n%s\nwant\n%s", got, want)
+	}
+}
+
+// wantTidy wants nothing temporary in the folder.
+func (r *rig) wantTidy() {
+	r.t.Helper()
+	entries, err := os.ReadDir(r.dir)
+	check(r.t, err)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			r.t.Errorf("left behind: %s", e.Name())
+		}
+	}
+}
+
+// running returns the master and the worker.
+func (r *rig) running(s *Sink) running {
+	r.t.Helper()
+	now, err := s.proxy.find(r.t.Context())
+	check(r.t, err)
+	if now.none() {
+		r.t.Fatal("no HAProxy runs")
+	}
+	return now
+}
+
+// problems returns what Health says is wrong, as one string.
+func problems(t *testing.T, s *Sink) string {
+	t.Helper()
+	h, err := s.Health(t.Context())
+	check(t, err)
+	return strings.Join(h.Problems, "; ")
+}
+
+func wantHealthy(t *testing.T, s *Sink) {
+	t.Helper()
+	if p := problems(t, s); p != "" {
+		t.Fatalf("unhealthy: %s", p)
+	}
+}
+
+// wantError wants err to contain all of the words.
+func wantError(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("no error, want one with %q", words)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Fatalf("error %q lacks %q", err, word)
+		}
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for cond, for as long as a busy machine may need.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	defer cancel()
+	if err := poll(ctx, func() (bool, error) { return cond(), nil }); err != nil {
+		t.Fatalf("never: %s", what)
+	}
+}
+
+// occupy listens on a port of its own until the returned function is called.
+func occupy(t *testing.T) (port int, free func()) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().(*net.TCPAddr).Port, func() { _ = listener.Close() }
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	port, free := occupy(t)
+	free()
+	return port
+}
+
+// processesOn returns the processes whose command line mentions dir.
+func processesOn(t *testing.T, dir string) []int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	check(t, err)
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() || !exists(pid) {
+			continue
+		}
+		args, err := commandLine(pid)
+		if err == nil && slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, dir+"/") }) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func killAll(t *testing.T, dir string) {
+	t.Helper()
+	eventually(t, "every HAProxy is gone", func() bool {
+		pids := processesOn(t, dir)
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		return len(pids) == 0
+	})
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	check(t, syscall.Kill(pid, syscall.SIGKILL))
+}

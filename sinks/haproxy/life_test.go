@@ -1,0 +1,139 @@
+package haproxy
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestKilledHAProxyComesBack(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		more   string
+		victim func(running) int
+	}{
+		{"master", "", func(now running) int { return now.pids[0] }},
+		{"worker", "", func(now running) int { return now.worker }},
+		{
+			"worker with no-exit-on-failure", "global\n    master-worker no-exit-on-failure",
+			func(now running) int { return now.worker },
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			s := r.sink()
+			doc := r.document("one", test.more)
+			r.apply(s, doc, sdk.ActionRestart)
+			before := r.running(s)
+			kill(t, test.victim(before))
+			r.awaitOther(s, before)
+			r.wantServed("one")
+			wantHealthy(t, s)
+			r.apply(s, doc, sdk.ActionUnchanged)
+		})
+	}
+}
+
+// awaitOther waits until the watch has brought up another HAProxy than before and has noted it.
+func (r *rig) awaitOther(s *Sink, before running) {
+	r.t.Helper()
+	eventually(r.t, "another HAProxy serves", func() bool {
+		now := s.notes.running()
+		return !now.none() && !now.same(before) && s.notes.view().renewal == 0
+	})
+}
+
+func TestHealthTellsOfADeadHAProxy(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	s.change.Lock() // keeps the watch from starting it again
+	kill(t, r.running(s).pids[0])
+	eventually(t, "Health says that it is dead", func() bool { return strings.Contains(problems(t, s), "not running") })
+	s.change.Unlock()
+	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+	r.wantServed("one")
+}
+
+func TestHandEditedFileDoesNotComeAlive(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	check(t, os.WriteFile(r.cfg.ConfigFile, []byte("not a configuration\n"), 0o644))
+	before := r.running(s)
+	kill(t, before.pids[0])
+	r.awaitOther(s, before)
+	r.wantServed("one")
+	r.wantOnDisk(one)
+}
+
+func TestStopLeavesOrStops(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	now := r.running(s)
+	r.stop(s)
+	r.wantServed("one")
+
+	r.cfg.OnExit = OnExitStop
+	onlyChecks := r.sink()
+	check(t, onlyChecks.Check(t.Context(), r.document("two")))
+	r.stop(onlyChecks)
+	r.wantServed("one")
+
+	s = r.sink()
+	wantHealthy(t, s)
+	r.stop(s)
+	r.stop(s)
+	if exists(now.pids[0]) || exists(now.worker) {
+		t.Error("HAProxy still runs")
+	}
+	for _, name := range []string{"haproxy.pid", "haproxy.master.sock", "haproxy.cfg.applied"} {
+		if _, err := os.Lstat(r.path(name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+}
+
+// A client that keeps its connection has until the drain time is over, or shortly before the context is.
+func TestStopDoesNotWaitForEver(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		drain time.Duration
+		limit time.Duration
+	}{
+		{"drain_timeout", 100 * time.Millisecond, time.Hour},
+		{"context", time.Hour, 1200 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			r.cfg.DrainTimeout, r.cfg.OnExit = test.drain, OnExitStop
+			s := r.sink()
+			r.apply(s, r.document("one"), sdk.ActionRestart)
+			now := r.running(s)
+			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+			check(t, err)
+			defer func() { _ = conn.Close() }()
+			_, err = fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow:")
+			check(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), test.limit)
+			defer cancel()
+			check(t, s.Stop(ctx))
+			if exists(now.pids[0]) || exists(now.worker) {
+				t.Error("HAProxy still runs")
+			}
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+const (
+	// answerLimit bounds one question to a master or worker that is not busy loading.
+	answerLimit = 800 * time.Millisecond
+	// patience is how long a process may be there without doing what it does at once otherwise: write its pid file
+	// once it is in the background, answer on its socket, count a reload. It never bounds the loading itself.
+	patience = 10 * time.Second
+)
+
+// managed is a HAProxy in master-worker mode that was started by us, here or in a life before.
+//
+// Measured on 2.6.12 and 3.0.11: "-W -D" returns once the configuration is loaded and the ports are bound, with exit
+// code 1 and the alerts if that fails; the pid file names the master, whose parent is then process 1; a "daemon" or
+// "pidfile" in the configuration makes no difference. The last worker that dies takes the master with it, whether or
+// not the configuration says no-exit-on-failure, and a master that dies takes its workers. The pid file stays behind
+// in all cases.
+type managed struct {
+	cfg    Config
+	paths  paths
+	log    *slog.Logger
+	socket masterSocket
+
+	patience time.Duration // the constant, or less in a test
+}
+
+func newManaged(cfg Config, p paths, log *slog.Logger) *managed {
+	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, patience: patience}
+}
+
+// find asks the master socket first: it knows the worker, and it is right also where the pid file is lost.
+func (m *managed) find(ctx context.Context) (running, error) {
+	if p, err := m.answered(ctx); err == nil {
+		return running{pids: []int{p.master}, worker: p.worker(), version: p.version}, nil
+	}
+	pids, err := readPids(m.paths.pid)
+	if err != nil {
+		return running{}, err
+	}
+	return running{pids: m.paths.ours(pids, m.cfg.Binary)}, nil
+}
+
+var errNotOurs = errors.New("another program answers on the master socket")
+
+// answered asks the master for its processes, and is an error where no master of ours answers soon.
+func (m *managed) answered(ctx context.Context) (procs, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	p, err := m.socket.procs(ctx)
+	if err == nil && len(m.paths.ours([]int{p.master}, m.cfg.Binary)) == 0 {
+		return procs{}, errNotOurs
+	}
+	return p, err
+}
+
+func (m *managed) renew(ctx context.Context) (renewal, error) {
+	before, others, err := m.settled(ctx)
+	switch {
+	case err != nil:
+		return renewal{}, err
+	case before.master != 0:
+		return m.reload(ctx, before)
+	case len(others) > 0:
+		m.log.Info("taking over a HAProxy that has no master socket of ours", "pids", joinPids(others))
+		r, err := m.start(ctx, others)
+		r.why = "a HAProxy that was started otherwise was taken over"
+		return r, err
+	default:
+		r, err := m.start(ctx, nil)
+		r.why = "HAProxy was not running"
+		return r, err
+	}
+}
+
+// settled returns the master's processes, or else the HAProxy processes of ours that have no master socket to answer
+// on. A master that has one but is loading, because somebody else told it to, is waited for.
+func (m *managed) settled(ctx context.Context) (p procs, others []int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.patience, errSilent)
+	defer cancel()
+	err = poll(ctx, func() (bool, error) {
+		var err error
+		if p, err = m.answered(ctx); err == nil {
+			return true, nil
+		}
+		pids, err := readPids(m.paths.pid)
+		if err != nil {
+			return false, err
+		}
+		others = m.paths.ours(pids, m.cfg.Binary)
+		return !slices.ContainsFunc(others, m.paths.hasSocket), nil
+	})
+	if errors.Is(err, errSilent) { // its socket is gone: it can only be replaced
+		err = nil
+	}
+	return p, others, err
+}
+
+var errSilent = errors.New("HAProxy's master does not answer")
+
+// start starts HAProxy, which tells the processes in old to finish what they have once it has bound its ports.
+func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
+	binary, err := findBinary(m.cfg.Binary)
+	if err != nil {
+		return renewal{}, err
+	}
+	if len(old) == 0 { // what it names is dead or not ours: it must not be mistaken for the one that comes
+		if err := os.Remove(m.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
+		}
+	}
+	args := []string{"-W", "-D", "-S", m.paths.socket + ",mode,600", "-f", m.paths.config, "-p", m.paths.pid}
+	if len(old) > 0 {
+		args = append(args, "-sf")
+		for _, pid := range old {
+			args = append(args, strconv.Itoa(pid))
+		}
+	}
+	o, err := program.Run(ctx, binary, args...)
+	if err != nil {
+		return renewal{}, fmt.Errorf("HAProxy could not be started with %s: %w", binary, err)
+	}
+	if o.Code != 0 {
+		return renewal{}, failedStart("HAProxy did not start", o)
+	}
+	now, err := m.launched(ctx, old)
+	return renewal{now: now, action: sdk.ActionRestart, log: linesOf("WARNING", o.Output)}, err
+}
+
+// launched waits for the HAProxy that went into the background to serve.
+func (m *managed) launched(ctx context.Context, old []int) (running, error) {
+	master, err := m.newMaster(ctx, old)
+	if err != nil {
+		return running{}, err
+	}
+	var now running
+	err = poll(ctx, func() (bool, error) {
+		if !exists(master) {
+			return false, &refusal{sentence: "HAProxy ended right after it was started"}
+		}
+		p, err := m.answered(ctx)
+		if err != nil || p.master != master || !m.serves(ctx, p.worker()) {
+			return false, nil
+		}
+		now = running{pids: []int{master}, worker: p.worker(), version: p.version}
+		return true, nil
+	})
+	return now, err
+}
+
+func (m *managed) newMaster(ctx context.Context, old []int) (master int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.patience, errNoPid)
+	defer cancel()
+	err = poll(ctx, func() (bool, error) {
+		pids, err := readPids(m.paths.pid)
+		if err != nil || len(pids) == 0 || slices.Contains(old, pids[0]) || !exists(pids[0]) {
+			return false, nil // half written, perhaps
+		}
+		master = pids[0]
+		return true, nil
+	})
+	if errors.Is(err, errNoPid) {
+		err = &refusal{sentence: "HAProxy was started, but its pid file " + m.paths.pid + " names no living process"}
+	}
+	return master, err
+}
+
+var errNoPid = errors.New("no pid file")
+
+// serves reports whether that very worker answers and means to stay.
+func (m *managed) serves(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.socket.info(ctx, worker)
+	return err == nil && i.servedBy(worker)
+}
+
+// probe looks at the master, its worker, and whether the worker answers. A master that loads does not answer for a
+// moment on 2.6, so it is asked again while there is time.
+func (m *managed) probe(ctx context.Context) sdk.Health {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	now, err := m.find(ctx)
+	for err == nil && !now.none() && now.worker == 0 && ctx.Err() == nil {
+		pause(ctx, tick)
+		now, err = m.find(ctx)
+	}
+	h := sdk.Health{Facts: now.facts()}
+	switch {
+	case err != nil:
+		h.Problems = append(h.Problems, err.Error())
+	case now.none():
+		h.Problems = append(h.Problems, notRunning)
+	case now.worker == 0:
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
+			joinPids(now.pids), m.paths.socket))
+	case !m.serves(ctx, now.worker):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.worker))
+	}
+	return h
+}
+
+const notRunning = "HAProxy is not running"
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

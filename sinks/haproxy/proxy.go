@@ -1,0 +1,103 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+)
+
+// A proxy is one HAProxy, however it is run. Its methods are called by one goroutine at a time, except for find and
+// probe, which change nothing.
+type proxy interface {
+	// find says what runs now. It is an error when that cannot be known, not when nothing runs.
+	find(ctx context.Context) (running, error)
+
+	// renew makes HAProxy serve the files that are on disk: a running one is told to, a missing one is started. It
+	// returns nil only when HAProxy was seen to serve them. It has no time limit but ctx, because loading a large
+	// configuration may take long and giving up on it early would only start it over.
+	renew(ctx context.Context) (renewal, error)
+
+	// probe says what is wrong with the HAProxy that runs, within a second.
+	probe(ctx context.Context) sdk.Health
+}
+
+// running is what is known of a running HAProxy; the zero value means that none runs.
+type running struct {
+	pids    []int // the processes that stand for it: the master, or those in the pid file
+	worker  int   // the worker that serves, where there is a master that says so
+	version string
+}
+
+func (r running) none() bool { return len(r.pids) == 0 }
+
+// stands reports, cheaply, whether the processes are still there. Their ids were verified when r was made.
+func (r running) stands() bool {
+	return slices.ContainsFunc(r.pids, exists) && (r.worker == 0 || exists(r.worker))
+}
+
+// same reports whether r and other are the same processes, so that they still serve what they served.
+func (r running) same(other running) bool {
+	return !r.none() && slices.Equal(r.pids, other.pids) && r.worker == other.worker
+}
+
+func (r running) facts() map[string]string {
+	facts := map[string]string{}
+	if !r.none() {
+		facts["pid"] = joinPids(r.pids)
+	}
+	if r.worker != 0 {
+		facts["worker"] = strconv.Itoa(r.worker)
+	}
+	if r.version != "" {
+		facts["version"] = r.version
+	}
+	return facts
+}
+
+func joinPids(pids []int) string {
+	words := make([]string, len(pids))
+	for i, pid := range pids {
+		words[i] = strconv.Itoa(pid)
+	}
+	return strings.Join(words, " ")
+}
+
+// A renewal is a successful renew.
+type renewal struct {
+	now    running
+	action string // one of the sdk's
+	why    string // why that action and not a lesser one; empty for a reload
+	log    []string
+}
+
+// A refusal is HAProxy's answer that it did not take the files over, with what it logged.
+type refusal struct {
+	sentence string
+	log      []string
+}
+
+func (r *refusal) Error() string {
+	if alerts := linesOf("ALERT", strings.Join(r.log, "\n")); len(alerts) > 0 {
+		return r.sentence + ": " + strings.Join(alerts[:min(len(alerts), shownLines)], "; ")
+	}
+	return r.sentence
+}
+
+// detailsOf returns what HAProxy logged when it refused.
+func detailsOf(err error) []string {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r.log
+	}
+	return nil
+}
+
+// failedStart is the error for a HAProxy that would not start or be told by a command.
+func failedStart(what string, o program.Outcome) error {
+	return &refusal{sentence: fmt.Sprintf("%s: %s", what, complaint(o))}
+}

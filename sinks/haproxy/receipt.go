@@ -1,0 +1,88 @@
+package haproxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// A receipt is what the sink leaves beside the configuration after each change that it has verified, so that the
+// process after it knows what HAProxy serves without telling it anything.
+type receipt struct {
+	Files  map[string]string `json:"files"` // SHA-256 of each file that is in effect, by name
+	Pids   []int             `json:"pids"`
+	Worker int               `json:"worker,omitempty"`
+}
+
+func newReceipt(files []stage.File, now running) receipt {
+	r := receipt{Files: make(map[string]string, len(files)), Pids: now.pids, Worker: now.worker}
+	for _, f := range files {
+		r.Files[filepath.Base(f.Path)] = digest(f.Content)
+	}
+	return r
+}
+
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// readReceipt returns false where there is none that can be read: one that is damaged is as good as none, and costs a
+// reload.
+func readReceipt(path string) (receipt, bool) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return receipt{}, false
+	}
+	var r receipt
+	if err := json.Unmarshal(content, &r); err != nil || len(r.Files) == 0 {
+		return receipt{}, false
+	}
+	return r, true
+}
+
+func (r receipt) write(path string) error {
+	content, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(path, content, 0o600, renameio.WithTempDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("cannot note what is in effect in %s: %w", path, stage.Cause(err))
+	}
+	return nil
+}
+
+// isFor reports whether r was written about those very processes.
+func (r receipt) isFor(now running) bool {
+	return now.same(running{pids: r.Pids, worker: r.Worker})
+}
+
+// load returns the files that r is about, the main one first, if they are on disk as they were.
+func (r receipt) load(p paths) ([]stage.File, bool) {
+	main := filepath.Base(p.config)
+	names := []string{main}
+	for name := range r.Files {
+		if name != main && name == filepath.Base(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names[1:])
+	var files []stage.File
+	for _, name := range names {
+		path := filepath.Join(p.dir(), name)
+		content, err := os.ReadFile(path)
+		if err != nil || digest(content) != r.Files[name] {
+			return nil, false
+		}
+		files = append(files, stage.File{Path: path, Content: content})
+	}
+	return files, true
+}

@@ -1,0 +1,128 @@
+package haproxy
+
+import (
+)
+
+func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+	check(t, err)
+	defer func() { _ = conn.Close() }()
+	reader := bufio.NewReader(conn)
+	held := r.running(s).worker
+	_, err = fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow:")
+	check(t, err)
+	for i := range 3 {
+		name := fmt.Sprintf("more%d", i)
+		r.apply(s, r.document(name), sdk.ActionReload)
+		r.wantServed(name)
+		if now := r.running(s); now.worker == held {
+			t.Fatalf("the worker that leaves is taken for the one that serves: %v", now)
+		}
+	}
+	if !exists(held) {
+		t.Error("the old worker did not wait for its connection")
+	}
+	_, err = fmt.Fprint(conn, " done\r\n\r\n")
+	check(t, err)
+	if line, err := reader.ReadString('\n'); err != nil || !strings.Contains(line, "200") {
+		t.Errorf("the connection that was held got %q, %v", line, err)
+	}
+}
+
+// slow makes HAProxy take as long to load a document as the file gate is there.
+func (r *rig) slow(doc sdk.Document) (slow sdk.Document, open func()) {
+	r.t.Helper()
+	gate := r.path("gate")
+	script := fmt.Sprintf("local function there() local f = io.open(%q); if f then f:close() end; return f end\n"+
+		"while there() do os.execute(\"sleep 0.05\") end\n", gate)
+	check(r.t, os.WriteFile(gate, nil, 0o600))
+	check(r.t, os.WriteFile(r.path("slow.lua"), []byte(script), 0o600))
+	r.cfg.VerifyCmd = "true"
+	return edited(doc, "global", "global\n    lua-load "+r.path("slow.lua")), func() { check(r.t, os.Remove(gate)) }
+}
+
+func TestSlowReload(t *testing.T) {
+	r := newRig(t)
+	slow, open := r.slow(r.document("slow"))
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	var result sdk.Result
+	go func() {
+		var err error
+		result, err = s.Apply(ctx, slow)
+		ended <- err
+	}()
+	eventually(t, "HAProxy loads", func() bool {
+		h, err := s.Health(t.Context())
+		check(t, err)
+		if len(h.Problems) > 0 {
+			t.Fatalf("while HAProxy loads the problems are %q", h.Problems)
+		}
+		return h.Facts["loading_for"] != ""
+	})
+	cancel() // too late: breaking off here would begin everything again
+	r.wantServed("one")
+	open()
+	check(t, <-ended)
+	if result.Action != sdk.ActionReload {
+		t.Errorf("Apply did %q", result.Action)
+	}
+	r.wantServed("slow")
+}
+
+func TestStopDuringASlowReload(t *testing.T) {
+	r := newRig(t)
+	slow, open := r.slow(r.document("slow"))
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	ended := make(chan error)
+	go func() {
+		_, err := s.Apply(t.Context(), slow)
+		ended <- err
+	}()
+	eventually(t, "HAProxy loads", func() bool {
+		return s.notes.view().renewal > 0 && r.onDisk() == string(slow.Files[0].Content)
+	})
+	r.stop(s)
+	wantError(t, <-ended, "broken off")
+	open()
+
+	next := r.sink()
+	result, err := next.Apply(t.Context(), slow)
+	check(t, err)
+	r.wantServed("slow")
+	if result.Action == sdk.ActionUnchanged {
+		t.Error("the next one took an unfinished reload for granted")
+	}
+}
+
+func TestMasterKilledDuringAReload(t *testing.T) {
+	r := newRig(t)
+	slow, open := r.slow(r.document("slow"))
+	defer open()
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	master := r.running(s).pids[0]
+	ended := make(chan error)
+	go func() {
+		_, err := s.Apply(t.Context(), slow)
+		ended <- err
+	}()
+	eventually(t, "HAProxy loads", func() bool {
+		_, err := s.proxy.(*managed).answered(t.Context())
+		return s.notes.view().renewal > 0 && err != nil
+	})
+	kill(t, master)
+	wantError(t, <-ended, "ended during the reload")
+	r.wantServed("one")
+	r.wantOnDisk(one)
+	wantHealthy(t, s)
+	r.apply(s, one, sdk.ActionUnchanged)
+}

@@ -1,0 +1,105 @@
+package templates
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestCleanName(t *testing.T) {
+	for name, want := range map[string]string{
+		"web": "web", "Web-1": "web-1", "a_b.c/d:e": "a-b-c-d-e", "ÄÖ": "--", "日本": "--", "a\nb": "a-b", "a\xffb": "a-b", "": "",
+	} {
+		if got := cleanName(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+	if got := cleanServer("Node_1.example-x:1 \"ü"); got != "Node_1.example-x-1---" {
+		t.Error(got)
+	}
+}
+
+func TestDistinct(t *testing.T) {
+	// A name that is what another one becomes only because of the hash.
+	trap := "a-b-" + hash("a.b")[:8]
+	tests := map[string]struct {
+		names []string
+		want  map[string]string
+	}{
+		"different anyway": {[]string{"a", "b"}, map[string]string{"a": "a", "b": "b"}},
+		"two become one": {[]string{"a.b", "a_b", "c"}, map[string]string{
+			"a.b": trap, "a_b": "a-b-" + hash("a_b")[:8], "c": "c",
+		}},
+		"one is clean": {[]string{"a-b", "a.b"}, map[string]string{"a.b": trap, "a-b": "a-b-" + hash("a-b")[:8]}},
+		"a trap": {[]string{"a.b", "a_b", trap}, map[string]string{
+			"a.b": trap, "a_b": "a-b-" + hash("a_b")[:8], trap: trap + "-" + hash(trap)[:8],
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got := distinct(tt.names, cleanName)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+			slices.Reverse(tt.names)
+			if diff := cmp.Diff(got, distinct(tt.names, cleanName)); diff != "" {
+				t.Errorf("depends on the order: %s", diff)
+			}
+			allDifferent(t, got, len(tt.names))
+		})
+	}
+}
+
+func allDifferent(t *testing.T, names map[string]string, n int) {
+	t.Helper()
+	seen := map[string]string{}
+	for name, clean := range names {
+		if other, ok := seen[clean]; ok {
+			t.Errorf("%q and %q both become %q", name, other, clean)
+		}
+		if cleanName(clean) != clean {
+			t.Errorf("%q becomes %q", name, clean)
+		}
+		seen[clean] = name
+	}
+	if len(names) != n {
+		t.Errorf("%d names for %d", len(names), n)
+	}
+}
+
+func FuzzDistinct(f *testing.F) {
+	f.Add("a.b", "a_b", "a-b")
+	f.Add("a.b", "a_b", "a-b-"+hash("a.b")[:8])
+	f.Add("", ".", "\xff")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		// The first two more names are what an attacker would choose.
+		names := []string{a, b, c, cleanName(a) + "-" + hash(a)[:8], cleanName(b) + "-" + hash(b)[:16]}
+		slices.Sort(names)
+		names = slices.Compact(names)
+		allDifferent(t, distinct(names, cleanName), len(names))
+	})
+}
+
+func TestServerNames(t *testing.T) {
+	v := newView(snapshot(tangled()...))
+	seen := map[string]bool{}
+	for _, inst := range v.live["srv"] {
+		name := v.serverName(inst)
+		if seen[name] || cleanServer(name) != name {
+			t.Errorf("%s/%s: %q", inst.Hostname, inst.ID, name)
+		}
+		seen[name] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("names: %v", seen)
+	}
+	if got := v.serverName(v.live["web"][0]); got != "b-2" {
+		t.Errorf("a name without need for a hash: %q", got)
+	}
+	if got := v.serverName(sdk.Instance{Name: "other", Hostname: "n o", ID: "1"}); got != "n-o-1" {
+		t.Errorf("an instance from elsewhere: %q", got)
+	}
+}

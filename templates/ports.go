@@ -1,0 +1,116 @@
+package templates
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// ports is getPorts.
+func (v *view) ports(service string) map[string]string {
+	ports := map[string]string{}
+	for servicePort, port := range v.exported(service) {
+		ports[strconv.FormatInt(servicePort, 10)] = strconv.FormatInt(port, 10)
+	}
+	return ports
+}
+
+// portFor returns the port at which the instance serves servicePort.
+func (r *run) portFor(servicePort, instance any) (string, error) {
+	port, _, err := find(servicePort, instance)
+	if err != nil {
+		return "", err
+	}
+	return strconv.FormatInt(port.Port, 10), nil
+}
+
+// ipFor returns the address at which the instance serves servicePort.
+func (r *run) ipFor(servicePort, instance any) (string, error) {
+	port, inst, err := find(servicePort, instance)
+	if err != nil {
+		return "", err
+	}
+	address := cmp.Or(port.IP, inst.Hostname)
+	if r.cfg.UseHostnames {
+		address = inst.Hostname
+	}
+	if address == "" {
+		return "", failf("%s has no address for service port %d", describe(inst), port.ServicePort)
+	}
+	return address, nil
+}
+
+// ownsPort reports whether the service is the one that may have servicePort.
+func (v *view) ownsPort(service string, servicePort any) (bool, error) {
+	number, err := portNumber(servicePort)
+	if err != nil {
+		return false, err
+	}
+	owner, ok := v.owners[number]
+	return ok && owner == service, nil
+}
+
+// find returns the port of the instance that belongs to servicePort. One over TCP is preferred: that is what proxies
+// speak.
+func find(servicePort, instance any) (sdk.Port, sdk.Instance, error) {
+	inst, err := toInstance(instance)
+	if err != nil {
+		return sdk.Port{}, inst, err
+	}
+	number, err := portNumber(servicePort)
+	if err != nil {
+		return sdk.Port{}, inst, err
+	}
+	matches := func(p sdk.Port) bool { return p.ServicePort == number && number > 0 }
+	i := slices.IndexFunc(inst.Ports, func(p sdk.Port) bool { return matches(p) && isExported(p) })
+	if i < 0 {
+		i = slices.IndexFunc(inst.Ports, matches)
+	}
+	if i < 0 {
+		return sdk.Port{}, inst, failf("%s has no service port %d; it offers %s", describe(inst), number, offered(inst))
+	}
+	return inst.Ports[i], inst, nil
+}
+
+func toInstance(v any) (sdk.Instance, error) {
+	switch inst := v.(type) {
+	case sdk.Instance:
+		return inst, nil
+	case *sdk.Instance:
+		if inst != nil {
+			return *inst, nil
+		}
+	}
+	return sdk.Instance{}, failf("an instance is needed here, as in {{ range .Services.NAME }}, and this is %s", kindOf(v))
+}
+
+// portNumber takes what templates hold port numbers in: keys of getPorts, numbers, .Vars from any configuration format.
+func portNumber(v any) (int64, error) {
+	value := reflect.ValueOf(v)
+	switch {
+	case value.Kind() == reflect.String:
+		if n, err := strconv.ParseInt(strings.TrimSpace(value.String()), 10, 64); err == nil {
+			return n, nil
+		}
+		return 0, failf("a service port is needed here, and %q is not a number", value.String())
+	case value.CanInt():
+		return value.Int(), nil
+	case value.CanUint() && value.Uint() <= 1<<16:
+		return int64(value.Uint()), nil //nolint:gosec // just checked
+	case value.CanFloat() && value.Float() == float64(int64(value.Float())):
+		return int64(value.Float()), nil
+	}
+	return 0, failf("a service port is needed here, and this is %s", kindOf(v))
+}
+
+func kindOf(v any) string {
+	if v == nil {
+		return "nothing"
+	}
+	return fmt.Sprintf("of type %T", v)
+}

@@ -1,0 +1,164 @@
+// Package templates turns snapshots into documents: it reads a set of text/template files, compiles them, and renders
+// the services of a snapshot with them.
+//
+// A [Set] is where the files are. [Set.Load] reads them as they are at that moment into a [Template], which never
+// changes afterwards and renders as a pure function of the snapshot; [Set.Watch] says when loading again would give
+// something else. Which Template is in force is the caller's decision.
+//
+// A template sees the fields of its root (.Services, .User, .Group, .Vars, .Cluster, .Source), the functions listed at
+// [Functions], and all text functions of sprig v3. Those include env and expandenv, so whoever may write a template may
+// read the daemon's environment, secrets included: give write access to templates only to people you would show it to.
+package templates
+
+import (
+	"context"
+	_ "embed" // for the built-in template
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config says which files make up a set and what they are rendered with.
+type Config struct {
+	// Name is the main file's name in the document. It defaults to the base name of Path, or "haproxy.cfg".
+	Name string
+	// Path is the main template. Empty means the built-in one.
+	Path string
+	// Files are the companions: from their name in the document to the path of their template.
+	Files map[string]string
+	// Partials are patterns, as of [filepath.Glob], of files that define templates for the others to use. Each is also
+	// a template itself, named by its base name. As in a shell, a leading dot has to be matched explicitly.
+	Partials []string
+	// Delims replace {{ and }} where they are not empty.
+	Delims [2]string
+	// Vars is .Vars. Every rendered file gets a copy of its own, so a template that changes it spoils nothing.
+	Vars map[string]any
+
+	BindIP       string // what the function bindIP returns
+	UseHostnames bool   // makes ipFor return hostnames
+	User, Group  string // .User and .Group
+
+	// Now replaces [time.Now], for tests.
+	Now func() time.Time
+}
+
+//go:embed builtin/haproxy.cfg
+var builtin []byte
+
+// The built-in template's place in errors, and the name of its document file.
+const (
+	builtinPath = "builtin/haproxy.cfg"
+	builtinName = "haproxy.cfg"
+)
+
+// Builtin returns a copy of the built-in HAProxy template, a good start for one's own.
+func Builtin() []byte { return append([]byte(nil), builtin...) }
+
+// A Set is a set of template files. Its methods may be called from any goroutine.
+type Set struct {
+	cfg Config
+
+	mu     sync.Mutex
+	loaded string // digest of what Load read last; "" before the first time
+}
+
+// New returns the set that cfg describes. It reads nothing yet. The maps and slices of cfg must not change from now on.
+func New(cfg Config) *Set {
+	if cfg.Name == "" {
+		cfg.Name = builtinName
+		if cfg.Path != "" {
+			cfg.Name = filepath.Base(cfg.Path)
+		}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Set{cfg: cfg}
+}
+
+// Load reads and compiles every file of the set as it is now. The error names every file with a mistake in it: each is
+// an [*Error] where the place is known.
+func (s *Set) Load() (*Template, error) {
+	sources, err := s.read()
+	s.mu.Lock()
+	s.loaded = digest(sources, err)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.complain(sources); err != nil {
+		return nil, err
+	}
+	set, err := compile(s.cfg, sources, false)
+	if err != nil {
+		return nil, err
+	}
+	return &Template{cfg: s.cfg, sources: sources, set: set, bound: maxOutput}, nil
+}
+
+// complain reports what is wrong with the files before any is parsed.
+func (s *Set) complain(sources []source) error {
+	var faults []error
+	seen := map[string]string{}
+	for _, src := range sources {
+		if src.err != nil {
+			faults = append(faults, fmt.Errorf("template %s cannot be read: %w", src.path, cause(src.err)))
+		}
+		if other, ok := seen[src.name]; ok {
+			faults = append(faults, fmt.Errorf("two files of the template set are called %s: %s and %s; rename one",
+				src.name, other, src.path))
+		}
+		seen[src.name] = src.path
+	}
+	// An editor that truncates and then writes leaves an empty file for a moment. It would compile, to an empty
+	// document.
+	if main := sources[0]; main.err == nil && strings.TrimSpace(main.text) == "" {
+		faults = append(faults, &Error{File: main.path, Message: "the template is empty"})
+	}
+	return errors.Join(faults...)
+}
+
+// Watch calls changed after a file of the set changed, appeared or vanished and has been left alone for a moment, a
+// tenth of a second at most. It does not call it for files that read the same as before, nor for other files nearby.
+// Changes since the last [Set.Load] count, so an edit between Load and Watch is not lost. changed runs on Watch's
+// goroutine.
+//
+// Watch blocks until ctx is done and then returns nil. Where the system has no events to give, it looks every two
+// seconds.
+func (s *Set) Watch(ctx context.Context, changed func()) error {
+	if s.cfg.Path == "" && len(s.cfg.Files) == 0 && len(s.cfg.Partials) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	w := newWatcher(pollEvery)
+	defer w.close()
+	s.watch(ctx, w, changed)
+	return nil
+}
+
+func (s *Set) watch(ctx context.Context, w *watcher, changed func()) {
+	last := s.lastLoaded()
+	for {
+		// Folders first, files second: a change after the look is then certain to make an event.
+		w.follow(s.places)
+		if now := digest(s.read()); now != last {
+			last = now
+			changed()
+		}
+		if !w.wait(ctx) {
+			return
+		}
+	}
+}
+
+func (s *Set) lastLoaded() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loaded != "" {
+		return s.loaded
+	}
+	return digest(s.read())
+}

@@ -1,0 +1,189 @@
+package templates
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestNames(t *testing.T) {
+	dir := write(t, map[string]string{"views/edge.cfg": "x", "m.tmpl": "m", "a.tmpl": "a"})
+	tests := map[string]struct {
+		cfg  Config
+		want []string
+	}{
+		"built in":  {Config{}, []string{"haproxy.cfg"}},
+		"base name": {Config{Path: dir + "/views/edge.cfg"}, []string{"edge.cfg"}},
+		"chosen":    {Config{Path: dir + "/views/edge.cfg", Name: "haproxy.cfg"}, []string{"haproxy.cfg"}},
+		"with companions": {
+			Config{Files: map[string]string{"routes.map": dir + "/m.tmpl", "a.lst": dir + "/a.tmpl"}},
+			[]string{"haproxy.cfg", "a.lst", "routes.map"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			files, _, err := mustLoad(t, New(tt.cfg)).Render(sdk.Snapshot{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range files {
+				got = append(got, f.Name)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestSetOfFiles(t *testing.T) {
+	dir := write(t, map[string]string{
+		"main.cfg":          `[[ template "head" . ]] [[ include "part.tmpl" 1 ]] {{ not ours }}`,
+		"routes":            `[[ template "head" . ]] [[ range $k, $_ := .Services ]][[ $k ]] [[ end ]]`,
+		"parts/head.tmpl":   `[[ define "head" ]]head of [[ .Cluster ]][[ end ]]`,
+		"parts/part.tmpl":   `part [[ . ]]`,
+		"parts/.part.tmpl":  `[[ broken, but hidden`,
+		"parts/x.tmpl/file": `a folder`,
+	})
+	set := New(Config{
+		Path: dir + "/main.cfg", Files: map[string]string{"routes.map": dir + "/routes"},
+		Partials: []string{dir + "/parts/*.tmpl", dir + "/parts/h*"}, Delims: [2]string{"[[", "]]"},
+	})
+	files, _, err := mustLoad(t, set).Render(snapshot(instance("web", "a", "1", 80)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []sdk.File{
+		{Name: "main.cfg", Content: []byte("head of demo part 1 {{ not ours }}")},
+		{Name: "routes.map", Content: []byte("head of demo web ")},
+	}
+	if diff := cmp.Diff(want, files); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A Template is what the files were when it was loaded.
+func TestTemplateDoesNotChange(t *testing.T) {
+	path := filepath.Join(write(t, map[string]string{"a": "one"}), "a")
+	set := New(Config{Path: path})
+	one := mustLoad(t, set)
+	save(t, path, "two")
+	two := mustLoad(t, set)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	for tmpl, want := range map[*Template]string{one: "one", two: "two"} {
+		if got, _ := mustRender(t, tmpl, sdk.Snapshot{}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestLoadFaults(t *testing.T) {
+	dir := write(t, map[string]string{
+		"ok": "x", "bad1": "{{ nope }}", "bad2": "\n{{ end }}", "empty": " \n", "sub/ok": "x",
+		"def1": `{{ define "x" }}1{{ end }}`, "def2": `{{ define "x" }}2{{ end }}`,
+	})
+	at := func(name string) string { return filepath.Join(dir, name) }
+	tests := map[string]struct {
+		cfg  Config
+		want []string
+	}{
+		"missing": {Config{Path: at("gone")}, []string{"template DIR/gone cannot be read: no such file or directory"}},
+		"folder":  {Config{Path: at("sub")}, []string{"template DIR/sub cannot be read: is a directory"}},
+		"empty":   {Config{Path: at("empty")}, []string{"DIR/empty: the template is empty"}},
+		"all at once": {
+			Config{Path: at("bad1"), Files: map[string]string{"b": at("bad2")}},
+			[]string{`DIR/bad1:1:4: function "nope" not defined`, "DIR/bad2:2:1: unexpected {{end}}"},
+		},
+		"one name twice": {
+			Config{Path: at("ok"), Partials: []string{at("sub/*")}},
+			[]string{"two files of the template set are called ok: DIR/ok and DIR/sub/ok; rename one"},
+		},
+		"one definition twice": {
+			Config{Path: at("ok"), Partials: []string{at("def*")}},
+			[]string{`DIR/def2: template "x" is defined here and in DIR/def1; rename one`},
+		},
+		"pattern": {
+			Config{Path: at("ok"), Partials: []string{"["}},
+			[]string{`partials pattern "[" is not a valid pattern: syntax error in pattern`},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tmpl, err := New(tt.cfg).Load()
+			if err == nil || tmpl != nil {
+				t.Fatalf("no error, template %v", tmpl)
+			}
+			got := strings.Split(strings.ReplaceAll(err.Error(), dir, "DIR"), "\n")
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestErrorIsTyped(t *testing.T) {
+	_, err := setOf(t, "a\n\tb {{ nope }} c\n").Load()
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		t.Fatalf("%T: %v", err, err)
+	}
+	want := &Error{File: e.File, Line: 2, Column: 7, Snippet: "\tb {{ nope }} c", Message: `function "nope" not defined`}
+	if diff := cmp.Diff(want, e); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestErrorInCompanion(t *testing.T) {
+	dir := write(t, map[string]string{"main": "x", "map": "\n{{ .Vars.x }}", "part": `{{ define "p" }}{{ .Nope }}{{ end }}`})
+	set := New(Config{
+		Path: dir + "/main", Files: map[string]string{"routes:1.map": dir + "/map"}, Partials: []string{dir + "/part"},
+	})
+	_, _, err := mustLoad(t, set).Render(sdk.Snapshot{})
+	if err == nil || !strings.HasPrefix(err.Error(), dir+"/map:2:4: ") {
+		t.Error(err)
+	}
+	save(t, dir+"/map", `{{ include "p" . }}`)
+	_, _, err = mustLoad(t, set).Render(sdk.Snapshot{})
+	if err == nil || !strings.HasPrefix(err.Error(), dir+"/part:1:20: ") {
+		t.Error(err)
+	}
+}
+
+func TestNotesComeWithErrors(t *testing.T) {
+	_, notes, err := mustLoad(t, setOf(t, `{{ fail "no" }}`)).Render(snapshot(tangled()...))
+	if err == nil || len(notes) == 0 {
+		t.Errorf("%q, %v", notes, err)
+	}
+}
+
+func TestConcurrentRender(t *testing.T) {
+	tmpl := mustLoad(t, New(Config{BindIP: "127.0.0.1", Vars: map[string]any{"x": []string{"b", "a"}}, Now: atNoon}))
+	snap := readState(t, "testdata/states/state-2-all-alive.json")
+	want, _ := mustRender(t, tmpl, snap)
+	broken := mustLoad(t, setOf(t, `{{ range .Services }}{{ .Nope }}{{ end }}`))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 10 {
+				files, _, err := tmpl.Render(snap)
+				if err != nil || string(files[0].Content) != want {
+					t.Errorf("differs: %v", err)
+				}
+				if _, _, err := broken.Render(snap); err == nil {
+					t.Error("no error")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,86 @@
+package templates
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A source is one template file as it was read.
+type source struct {
+	name string // in the set; the document file's name for main file and companions, the base name for partials
+	path string // for people
+	text string
+	err  error // why it could not be read
+}
+
+// read reads the whole set: the main file, then the companions by name, then the partials by path. The error is about
+// the configuration; what is wrong with a file is in its source.
+func (s *Set) read() ([]source, error) {
+	sources := []source{s.readMain()}
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Files)) {
+		sources = append(sources, readSource(name, s.cfg.Files[name]))
+	}
+	partials, err := s.partials()
+	for _, path := range partials {
+		sources = append(sources, readSource(filepath.Base(path), path))
+	}
+	return sources, err
+}
+
+func (s *Set) readMain() source {
+	if s.cfg.Path == "" {
+		return source{name: s.cfg.Name, path: builtinPath, text: string(builtin)}
+	}
+	return readSource(s.cfg.Name, s.cfg.Path)
+}
+
+func readSource(name, path string) source {
+	text, err := os.ReadFile(path)
+	return source{name: name, path: path, text: string(text), err: err}
+}
+
+// partials returns the files that the patterns match, without folders.
+func (s *Set) partials() ([]string, error) {
+	var found []string
+	for _, pattern := range s.cfg.Partials {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("partials pattern %q is not a valid pattern: %w", pattern, err)
+		}
+		for _, path := range matches {
+			// Editors keep their swap files next to the edited one, under names with a dot.
+			hidden := strings.HasPrefix(filepath.Base(path), ".") && !strings.HasPrefix(filepath.Base(pattern), ".")
+			if info, err := os.Stat(path); !hidden && (err != nil || !info.IsDir()) {
+				found = append(found, path)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
+}
+
+// digest is equal for equal results of read.
+func digest(sources []source, err error) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%v\n", err)
+	for _, src := range sources {
+		fmt.Fprintf(h, "%q %q %v\n", src.path, src.text, src.err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// cause returns what is wrong without the operation and the path, which the caller's sentence has already.
+func cause(err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathErr.Err
+	}
+	return err
+}

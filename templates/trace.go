@@ -1,0 +1,63 @@
+package templates
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A trace knows which elements the ranges of a running template are at, from the outermost in.
+type trace struct{ elements []string }
+
+func (t *trace) enter() string {
+	t.elements = append(t.elements, "")
+	return ""
+}
+
+func (t *trace) at(element any) {
+	t.elements[len(t.elements)-1] = elementName(element)
+}
+
+func (t *trace) leave() string {
+	t.elements = t.elements[:len(t.elements)-1]
+	return ""
+}
+
+// innermost names the service or instance that the template was at, "" where it was at none.
+func (t *trace) innermost() string {
+	for _, name := range slices.Backward(t.elements) {
+		if name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+func elementName(element any) string {
+	switch e := element.(type) {
+	case sdk.Instance:
+		return describe(e)
+	case []sdk.Instance:
+		if len(e) > 0 {
+			return "service " + strconv.Quote(e[0].Name)
+		}
+	}
+	return ""
+}
+
+// explain finds out where a rendering of v went wrong and with what. It renders again, with a set that keeps track of
+// that; doing so always would cost every rendering.
+func (t *Template) explain(v *view, failure error) *Error {
+	traced, err := compile(t.cfg, t.sources, true)
+	if err != nil { // it compiled before
+		return t.locate(failure, "")
+	}
+	r := t.newRun(v, traced)
+	r.trace = &trace{}
+	if _, err := r.files(); err != nil {
+		return t.locate(err, r.trace.innermost())
+	}
+	// A template with chance in it may fail only sometimes.
+	return t.locate(failure, "")
+}

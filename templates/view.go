@@ -1,0 +1,208 @@
+package templates
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A view is a snapshot as templates see it, with the older rules applied. It is built once for each document.
+type view struct {
+	snap   sdk.Snapshot
+	all    map[string][]sdk.Instance // instances in any state
+	live   map[string][]sdk.Instance // .Services
+	clean  map[string]string         // what sanitizeName makes of each service's name
+	owners map[int64]string          // ServicePort to the one service that may have it
+	notes  []string
+
+	servers map[string]map[server]string // by service: the names that serverName gives, made when asked for
+}
+
+func newView(snap sdk.Snapshot) *view {
+	v := &view{
+		snap: snap, all: map[string][]sdk.Instance{}, live: map[string][]sdk.Instance{},
+		owners: map[int64]string{}, servers: map[string]map[server]string{},
+	}
+	services := ordered(snap.Services)
+	var names []string
+	for _, svc := range services {
+		names = append(names, svc.Name)
+		v.all[svc.Name] = svc.Instances
+		if live := v.choose(svc); len(live) > 0 {
+			v.live[svc.Name] = live
+		}
+	}
+	v.clean = distinct(names, cleanName)
+	v.settlePorts()
+	return v
+}
+
+// ordered returns services in the order that a snapshot promises. Sources of other people may not keep the promise, and
+// everything below depends on it.
+func ordered(services []sdk.Service) []sdk.Service {
+	before := func(a, b sdk.Instance) bool {
+		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID)) < 0
+	}
+	inOrder := true
+	for i, svc := range services {
+		inOrder = inOrder && (i == 0 || services[i-1].Name < svc.Name)
+		for j := range svc.Instances {
+			inOrder = inOrder && svc.Instances[j].Name == svc.Name
+			inOrder = inOrder && (j == 0 || before(svc.Instances[j-1], svc.Instances[j]))
+		}
+	}
+	if inOrder {
+		return services
+	}
+	var all []sdk.Instance
+	for _, svc := range services {
+		all = append(all, svc.Instances...)
+	}
+	return sdk.GroupByName(all)
+}
+
+// choose returns the instances of svc that the proxy shall use: those that are alive, have ports, and offer the same
+// service ports as most of them do. It notes what it leaves out.
+func (v *view) choose(svc sdk.Service) []sdk.Instance {
+	var alive []sdk.Instance
+	var offers []string
+	for _, inst := range svc.Instances {
+		if inst.IsAlive() && len(inst.Ports) > 0 {
+			alive = append(alive, inst)
+			offers = append(offers, offered(inst))
+		}
+	}
+	usual := majority(offers)
+	var chosen []sdk.Instance
+	for i, inst := range alive {
+		switch last := len(chosen) - 1; {
+		case offers[i] != usual:
+			v.notef("%s is left out: it offers %s, while most of the service offer %s", describe(inst), offers[i], usual)
+		case last >= 0 && chosen[last].Hostname == inst.Hostname && chosen[last].ID == inst.ID:
+			v.notef("%s is listed twice; the second one is left out", describe(inst))
+		default:
+			chosen = append(chosen, inst)
+		}
+	}
+	return chosen
+}
+
+// offered describes the service ports of inst in words that are equal for equal sets of them.
+func offered(inst sdk.Instance) string {
+	var ports []sdk.Port
+	for _, p := range inst.Ports {
+		if p.ServicePort > 0 {
+			ports = append(ports, sdk.Port{Type: p.Type, ServicePort: p.ServicePort})
+		}
+	}
+	slices.SortFunc(ports, func(a, b sdk.Port) int {
+		return cmp.Or(cmp.Compare(a.ServicePort, b.ServicePort), cmp.Compare(a.Type, b.Type))
+	})
+	var words []string
+	for _, p := range slices.Compact(ports) {
+		words = append(words, fmt.Sprintf("%d/%s", p.ServicePort, p.Type))
+	}
+	if len(words) == 0 {
+		return "no service port"
+	}
+	return strings.Join(words, " ")
+}
+
+// settlePorts gives every exported port to one service, and notes who else wanted it.
+func (v *view) settlePorts() {
+	claims := map[int64][]string{}
+	for _, name := range slices.Sorted(maps.Keys(v.live)) {
+		for port := range v.exported(name) {
+			claims[port] = append(claims[port], name)
+		}
+	}
+	for _, port := range slices.Sorted(maps.Keys(claims)) {
+		names := claims[port]
+		// Stable, so that the name decides among equals.
+		slices.SortStableFunc(names, func(a, b string) int { return v.oldest(a).Compare(v.oldest(b)) })
+		v.owners[port] = names[0]
+		for _, loser := range names[1:] {
+			reason := "its oldest instance is the older one"
+			if v.oldest(loser).Equal(v.oldest(names[0])) {
+				reason = "they are of one age, so the name decides"
+			}
+			v.notef("service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason)
+		}
+	}
+}
+
+// exported returns what the service offers over TCP: from ServicePort to the Port of its first instance. The others in
+// use offer the same.
+func (v *view) exported(name string) map[int64]int64 {
+	ports := map[int64]int64{}
+	if len(v.live[name]) == 0 {
+		return ports
+	}
+	for _, p := range v.live[name][0].Ports {
+		if _, seen := ports[p.ServicePort]; !seen && isExported(p) {
+			ports[p.ServicePort] = p.Port
+		}
+	}
+	return ports
+}
+
+func isExported(p sdk.Port) bool { return p.Type == "tcp" && p.ServicePort > 0 }
+
+// oldest returns when the service's oldest instance was created. One that does not say counts as new.
+func (v *view) oldest(name string) time.Time {
+	oldest := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, inst := range v.live[name] {
+		if !inst.Created.IsZero() && inst.Created.Before(oldest) {
+			oldest = inst.Created
+		}
+	}
+	return oldest
+}
+
+// mode returns the mode of the service, by majority of the instances in use. A service with none of those still has the
+// mode of the ones it knows, as it had for the older templates; a service that nobody knows has "".
+func (v *view) mode(name string) string {
+	instances := v.live[name]
+	if len(instances) == 0 {
+		instances = v.all[name]
+	}
+	var modes []string
+	for _, inst := range instances {
+		mode := inst.ProxyMode
+		if mode == "ws" || mode == "" { // Sidecar's default
+			mode = "http"
+		}
+		modes = append(modes, mode)
+	}
+	return majority(modes)
+}
+
+// majority returns the most frequent word, among equals the first by name, and "" for none.
+func majority(words []string) string {
+	counts := map[string]int{}
+	for _, w := range words {
+		counts[w]++
+	}
+	var best string
+	for _, w := range slices.Sorted(maps.Keys(counts)) {
+		if counts[w] > counts[best] {
+			best = w
+		}
+	}
+	return best
+}
+
+func (v *view) notef(format string, args ...any) {
+	v.notes = append(v.notes, fmt.Sprintf(format, args...))
+}
+
+// describe names an instance for people.
+func describe(inst sdk.Instance) string {
+	return "instance " + inst.ID + " of service " + strconv.Quote(inst.Name) + " on " + inst.Hostname
+}

@@ -1,0 +1,236 @@
+package templates
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func with(inst sdk.Instance, change func(*sdk.Instance)) sdk.Instance {
+	inst.Ports = slices.Clone(inst.Ports)
+	change(&inst)
+	return inst
+}
+
+func mode(m string) func(*sdk.Instance)       { return func(i *sdk.Instance) { i.ProxyMode = m } }
+func status(s sdk.Status) func(*sdk.Instance) { return func(i *sdk.Instance) { i.Status = s } }
+func daysOld(n int) func(*sdk.Instance) {
+	return func(i *sdk.Instance) { i.Created = noon.AddDate(0, 0, -n) }
+}
+
+// ids returns the instances in use as SERVICE/ID.
+func ids(v *view) []string {
+	var all []string
+	for _, svc := range ordered(v.snap.Services) {
+		for _, inst := range v.live[svc.Name] {
+			all = append(all, svc.Name+"/"+inst.ID)
+		}
+	}
+	return all
+}
+
+func TestLeftOut(t *testing.T) {
+	udp := func(i *sdk.Instance) { i.Ports = append(i.Ports, sdk.Port{Type: "udp", Port: 1, ServicePort: 80}) }
+	metrics := func(i *sdk.Instance) { i.Ports = append(i.Ports, sdk.Port{Type: "tcp", Port: 9100}) }
+	tests := map[string]struct {
+		instances []sdk.Instance
+		want      []string
+		notes     []string
+	}{
+		"majority": {
+			instances: []sdk.Instance{
+				instance("web", "a", "1", 80), instance("web", "b", "2", 80, 443), instance("web", "c", "3", 443, 80),
+			},
+			want: []string{"web/2", "web/3"},
+			notes: []string{
+				`instance 1 of service "web" on a is left out: it offers 80/tcp, while most of the service offer 80/tcp 443/tcp`,
+			},
+		},
+		"the dead have no vote": {
+			instances: []sdk.Instance{
+				instance("web", "a", "1", 80),
+				with(instance("web", "b", "2", 443), status(sdk.Unhealthy)),
+				with(instance("web", "c", "3", 443), status(sdk.Tombstone)),
+			},
+			want: []string{"web/1"},
+		},
+		"a draw goes by name": {
+			instances: []sdk.Instance{instance("web", "a", "1", 90), instance("web", "b", "2", 80)},
+			want:      []string{"web/2"},
+			notes: []string{
+				`instance 1 of service "web" on a is left out: it offers 90/tcp, while most of the service offer 80/tcp`,
+			},
+		},
+		"own ports may differ": {
+			instances: []sdk.Instance{
+				with(instance("web", "a", "1", 80), func(i *sdk.Instance) { i.Ports[0].Port = 5; i.Ports[0].IP = "::1" }),
+				with(instance("web", "b", "2", 80), metrics),
+			},
+			want: []string{"web/1", "web/2"},
+		},
+		"type matters": {
+			instances: []sdk.Instance{
+				instance("web", "a", "1", 80), instance("web", "b", "2", 80), with(instance("web", "c", "3", 80), udp),
+			},
+			want: []string{"web/1", "web/2"},
+			notes: []string{
+				`instance 3 of service "web" on c is left out: it offers 80/tcp 80/udp, while most of the service offer 80/tcp`,
+			},
+		},
+		"without ports at all": {
+			instances: []sdk.Instance{instance("web", "a", "1"), instance("web", "b", "2", 80)},
+			want:      []string{"web/2"},
+		},
+		"twice": {
+			instances: []sdk.Instance{instance("web", "a", "1", 80), instance("web", "a", "1", 80)},
+			want:      []string{"web/1"},
+			notes:     []string{`instance 1 of service "web" on a is listed twice; the second one is left out`},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := newView(snapshot(tt.instances...))
+			if diff := cmp.Diff(tt.want, ids(v)); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(tt.notes, v.notes); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestMode(t *testing.T) {
+	http, tcp := instance("web", "a", "1", 80), with(instance("web", "b", "2", 80), mode("tcp"))
+	ws := with(instance("web", "c", "3", 80), mode("ws"))
+	tests := map[string]struct {
+		instances []sdk.Instance
+		want      string
+	}{
+		"majority":              {[]sdk.Instance{tcp, with(tcp, func(i *sdk.Instance) { i.ID = "4" }), http}, "tcp"},
+		"ws votes for http":     {[]sdk.Instance{tcp, with(tcp, func(i *sdk.Instance) { i.ID = "4" }), http, ws}, "http"},
+		"a draw goes by name":   {[]sdk.Instance{tcp, http}, "http"},
+		"the dead have no vote": {[]sdk.Instance{tcp, with(http, status(sdk.Draining))}, "tcp"},
+		"not said":              {[]sdk.Instance{with(tcp, mode(""))}, "http"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := newView(snapshot(tt.instances...)).mode("web"); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestPortOwner(t *testing.T) {
+	tests := map[string]struct {
+		instances []sdk.Instance
+		want      string
+		note      string
+	}{
+		"the oldest instance decides": {
+			[]sdk.Instance{
+				with(instance("a", "n", "1", 80), daysOld(1)), with(instance("b", "n", "2", 80), daysOld(0)),
+				with(instance("b", "n", "3", 80), daysOld(2)),
+			},
+			"b", `service "a" claims service port 80, which belongs to service "b": its oldest instance is the older one`,
+		},
+		"a draw goes by name": {
+			[]sdk.Instance{instance("b", "n", "2", 80), instance("a", "n", "1", 80)},
+			"a", `service "b" claims service port 80, which belongs to service "a": they are of one age, so the name decides`,
+		},
+		"no date is young": {
+			[]sdk.Instance{
+				with(instance("a", "n", "1", 80), func(i *sdk.Instance) { i.Created = i.Updated }), instance("b", "n", "2", 80),
+			},
+			"b", `service "a" claims service port 80, which belongs to service "b": its oldest instance is the older one`,
+		},
+		"the dead claim nothing": {
+			[]sdk.Instance{
+				with(with(instance("a", "n", "1", 80), daysOld(9)), status(sdk.Tombstone)), instance("b", "n", "2", 80),
+			},
+			"b", "",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			v := newView(snapshot(tt.instances...))
+			for _, svc := range []string{"a", "b"} {
+				if owns, err := v.ownsPort(svc, "80"); err != nil || owns != (svc == tt.want) {
+					t.Errorf("ownsPort %s: %v, %v", svc, owns, err)
+				}
+			}
+			if owns, _ := v.ownsPort(tt.want, 81); owns {
+				t.Error("owns a port that nobody claims")
+			}
+			if got := strings.Join(v.notes, "\n"); got != tt.note {
+				t.Errorf("note %q", got)
+			}
+		})
+	}
+}
+
+// tangled is a catalogue with everything in it that has to be decided.
+func tangled() []sdk.Instance {
+	return []sdk.Instance{
+		instance("web", "a", "1", 80), instance("web", "b", "2", 80, 443), instance("web", "c", "3", 443, 80),
+		with(instance("web", "d", "4", 443, 80), mode("tcp")), with(instance("web", "e", "5", 80), status(sdk.Unhealthy)),
+		instance("Web", "a", "6", 80), instance("we_b", "a", "7", 81), instance("we.b", "a", "8", 80),
+		with(instance("old", "a", "9", 80), daysOld(3)), with(instance("old", "b", "10", 80), daysOld(2)),
+		instance("srv", "h.1", "x", 9000), instance("srv", "h 1", "x", 9000), instance("srv", "h", "1-x", 9000),
+		instance("twin", "a", "1", 70), with(instance("twin", "a", "1", 70), mode("tcp")),
+	}
+}
+
+func TestOrderOfArrivalDoesNotMatter(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, set := range []*Set{
+		New(Config{BindIP: "127.0.0.1", Now: atNoon}), New(Config{Path: "testdata/older-default.cfg", Now: atNoon}),
+	} {
+		tmpl := mustLoad(t, set)
+		want, wantNotes := mustRender(t, tmpl, snapshot(tangled()...))
+		if len(wantNotes) < 4 {
+			t.Errorf("too little to decide: %q", wantNotes)
+		}
+		for range 200 {
+			all := tangled()
+			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			snap := snapshot(all...)
+			if random.IntN(2) == 0 { // a source that does not keep its promise
+				random.Shuffle(len(snap.Services), func(i, j int) {
+					snap.Services[i], snap.Services[j] = snap.Services[j], snap.Services[i]
+				})
+				for _, svc := range snap.Services {
+					slices.Reverse(svc.Instances)
+				}
+			}
+			got, notes := mustRender(t, tmpl, snap)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Fatal(diff)
+			}
+			if diff := cmp.Diff(wantNotes, notes); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+	}
+}
+
+func TestTangledIsAccepted(t *testing.T) {
+	out, _ := mustRender(t, mustLoad(t, New(Config{BindIP: "127.0.0.1"})), snapshot(tangled()...))
+	checkClean(t, out)
+}
+
+func TestRenderLeavesSnapshotAlone(t *testing.T) {
+	snap, same := snapshot(tangled()...), snapshot(tangled()...)
+	slices.Reverse(snap.Services)
+	slices.Reverse(same.Services)
+	mustRender(t, mustLoad(t, New(Config{})), snap)
+	if diff := cmp.Diff(same, snap); diff != "" {
+		t.Error(diff)
+	}
+}
