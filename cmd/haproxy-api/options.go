@@ -25,14 +25,14 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be given again")
 }
 
-// load reads the configuration from everywhere it comes from. Extra settings win over all of them.
-func (o *options) load(extra ...string) (*config.Config, error) {
+// load reads the configuration from everywhere it comes from.
+func (o *options) load() (*config.Config, error) {
 	file, named := o.configFile, o.flags.Changed("config-file")
 	if env, ok := os.LookupEnv(config.EnvFile); ok && !named && env != "" {
 		file, named = env, true
 	}
 	cfg, err := config.Load(config.Options{
-		File: file, Named: named, Environ: os.Environ(), Set: append(o.set[:len(o.set):len(o.set)], extra...), Flags: o.flags,
+		File: file, Named: named, Environ: os.Environ(), Set: o.set, Flags: o.flags,
 	})
 	if err != nil {
 		return nil, &usageError{err}

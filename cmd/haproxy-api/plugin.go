@@ -93,7 +93,8 @@ func newDoctor() *cobra.Command {
 		Short: "Look whether a plugin keeps the contract",
 		Long: "doctor starts the plugin as the daemon would, several times, and looks at everything that the contract asks.\n" +
 			"A sink is offered documents, and makes them live: give it a configuration for which that does no harm.",
-		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
+		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
+			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return &usageError{fmt.Errorf("name the one plugin to look at: %s PATH", cmd.CommandPath())}
@@ -103,7 +104,7 @@ func newDoctor() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kind, "kind", "", "sink or source; read off the program's name where it is haproxy-api-sink-… or -source-…")
+	flags.StringVar(&o.kind, "kind", "", "sink or source; read off a program's name such as haproxy-api-sink-note")
 	flags.StringArrayVar(&o.args, "arg", nil, "an argument for the plugin; may be given again")
 	flags.StringArrayVar(&o.set, "block", nil, "a `key=value` of the plugin's configuration; may be given again")
 	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; give two")

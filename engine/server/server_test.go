@@ -218,7 +218,8 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 
 	_, err = Listen(ctx, listener.Addr().String())
-	want := fmt.Sprintf("cannot listen on %s: bind: address already in use; free it or set haproxy_api.bind_port", listener.Addr())
+	want := "cannot listen on " + listener.Addr().String() +
+		": bind: address already in use; free it or set haproxy_api.bind_port"
 	if err == nil || err.Error() != want {
 		t.Errorf("a port in use: got %v, want %s", err, want)
 	}

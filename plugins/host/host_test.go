@@ -392,7 +392,8 @@ func TestListFindsWhatFindFinds(t *testing.T) {
 	folder, path := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)
 	for _, name := range []string{
-		folder + "/haproxy-api-sink-a", path + "/haproxy-api-sink-a", path + "/haproxy-api-source-b-c", path + "/haproxy-api-sync-d",
+		folder + "/haproxy-api-sink-a", path + "/haproxy-api-sink-a",
+		path + "/haproxy-api-source-b-c", path + "/haproxy-api-sync-d",
 	} {
 		if err := os.WriteFile(name, nil, 0o755); err != nil {
 			t.Fatal(err)

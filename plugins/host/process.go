@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func start(ctx context.Context, opts Options) (*process, error) {
 		},
 		Plugins: plugin.PluginSet{opts.Kind: connector{}},
 		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
-			p.program.cmd.Env = append(prepared.Env, opts.Env...)
+			p.program.cmd.Env = slices.Concat(prepared.Env, opts.Env)
 			return p.program, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -76,7 +77,8 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 	protocol, err := p.client.Client()
 	if err != nil {
 		// The library's errors have several lines.
-		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, strings.Join(strings.Fields(err.Error()), " "))
+		reason := strings.Join(strings.Fields(err.Error()), " ")
+		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, reason)
 	}
 	raw, err := protocol.Dispense(opts.Kind)
 	if err != nil {
