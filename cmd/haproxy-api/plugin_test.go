@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
+)
+
+func TestTheDefaultPluginKeepsTheContract(t *testing.T) {
+	needHAProxy(t)
+	folder, err := os.MkdirTemp("", "ha")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stopLeftHAProxy(folder); _ = os.RemoveAll(folder) })
+	program, err := exec.LookPath("haproxy-api")
+	if err != nil {
+		t.Fatal(err)
+	}
+	configuration := func(port int) string {
+		return fmt.Sprintf("defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"+
+			"frontend f\n bind %s:%d\n", freshIP(), port)
+	}
+	sdktest.TestSink(t, sdktest.Sink{
+		Program: sdktest.Program{Path: program, Args: []string{"plugin", "haproxy"}, Block: sdk.Block{
+			"config_file": filepath.Join(folder, "haproxy.cfg"), "pid_file": filepath.Join(folder, "haproxy.pid"), "on_exit": "stop",
+		}},
+		FileName: "haproxy.cfg",
+		Good:     [2]string{configuration(8000), configuration(8001)},
+		Bad:      "nonsense\n",
+	})
+}
+
+// severalPipelines gives the site a second pipeline into a folder, and a third whose sink is a plugin that sh plays.
+func (s *site) severalPipelines(plugin string) {
+	s.t.Helper()
+	path := s.path("haproxy-api-sink-other")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+plugin+"\n"), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	s.write("names.tmpl", "{{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
+	s.write("more.toml", s.read("haproxy-api.toml")+fmt.Sprintf(`
+[sinks.names]
+type = "file"
+path = %q
+[pipelines.names]
+source = "sidecar"
+sink = "names"
+template = %q
+files = { "extra.txt" = %q }
+[sinks.other]
+type = "other"
+[plugins.other]
+path = %q
+[pipelines.other]
+source = "sidecar"
+sink = "other"
+template = %q
+`, s.path("names"), s.path("names.tmpl"), s.path("names.tmpl"), path, s.path("names.tmpl")))
+	s.write("haproxy-api.toml", s.read("more.toml"))
+}
+
+func TestOneSourceFeedsSeveralPipelines(t *testing.T) {
+	s := newSite(t)
+	s.severalPipelines("exec haproxy-api plugin haproxy") // a second HAProxy, by the path of a third party's plugin
+	config := strings.Replace(s.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
+		"type = \"other\"\nconfig_file = %q\npid_file = %q", s.path("other.cfg"), s.path("other.pid")), 1)
+	config = strings.Replace(config, fmt.Sprintf("sink = \"other\"\ntemplate = %q", s.path("names.tmpl")),
+		"sink = \"other\"\nbind_ip = \"127.10.0.1\"", 1)
+	s.write("haproxy-api.toml", config)
+	s.serve("web", "a", 8000)
+	s.start()
+	s.answered(8000, "a")
+	s.eventually("the second HAProxy answers", func() bool {
+		body, err := get("http://127.10.0.1:8000/")
+		return err == nil && body == "a"
+	})
+	s.serve("chat", "c", 8001)
+	s.answered(8001, "c")
+	s.eventually("both files name both services", func() bool {
+		return s.read("names") == "chat\nweb\n" && s.read("extra.txt") == "chat\nweb\n"
+	})
+	s.eventually("healthy", s.healthy)
+}
+
+func TestAHungPluginDelaysNobodyElse(t *testing.T) {
+	s := newSite(t)
+	s.severalPipelines("exec haproxy-api plugin haproxy")
+	config := strings.Replace(s.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
+		"type = \"other\"\nconfig_file = %q\npid_file = %q", s.path("other.cfg"), s.path("other.pid")), 1)
+	s.write("haproxy-api.toml", config)
+	s.serve("web", "a", 8000)
+	s.start()
+	s.answered(8000, "a")
+	other := 0
+	for _, pid := range childrenOf(s.cmd.Process.Pid) {
+		if pid != s.pluginPID() {
+			other = pid
+		}
+	}
+	// The one of the two that serves port 8000 is the younger or the older: whoever is stopped, the file goes on.
+	if err := syscall.Kill(other, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	s.serve("chat", "c", 8001)
+	s.eventually("the file names the new service", func() bool { return strings.Contains(s.read("names"), "chat") })
+	if code, body := s.health(); code != 500 {
+		t.Errorf("a plugin hangs, yet health says %d %s", code, body)
+	}
+	s.stop()
+}
