@@ -18,7 +18,7 @@ test:
 
 build:
 	@scripts/install-deps build
-	go build -trimpath -o bin/haproxy-api ./cmd/haproxy-api
+	go build -o bin/haproxy-api ./cmd/haproxy-api
 
 lint:
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...

@@ -33,7 +33,6 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 			}
 		}
 	}
-	guardRecursion(set)
 	if traced {
 		traceAll(set)
 	}

@@ -1,6 +1,17 @@
 package haproxy
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 func TestAdoption(t *testing.T) {

@@ -1,7 +1,6 @@
 package haproxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"

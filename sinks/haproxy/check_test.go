@@ -1,6 +1,16 @@
 package haproxy
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 func TestCompanions(t *testing.T) {

@@ -108,18 +108,25 @@ func judgeReload(name string, o program.Outcome, err error) error {
 	return nil
 }
 
+// steadyLooks is how many looks in a row, a tick apart, the process from before has to be there after a command to be
+// taken for the one that stays: a signal that ends it may be on its way still.
+const steadyLooks = 10
+
 // replaced waits for the pid file to name the HAProxy that runs after the command. Without a master to ask, a living
 // process is all the proof there is, and a new one where the command is ours.
 func (c *commanded) replaced(ctx context.Context, before running) (now running, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, errNoPid)
 	defer cancel()
+	steady := 0
 	err = poll(ctx, func() (bool, error) {
 		found, err := c.find(ctx)
-		if err != nil || found.none() || (c.cfg.ReloadCmd == "" && found.same(before)) {
+		if err != nil || found.none() {
+			steady = 0
 			return false, nil
 		}
 		now = found
-		return true, nil
+		steady++
+		return !found.same(before) || (c.cfg.ReloadCmd != "" && steady >= steadyLooks), nil
 	})
 	if errors.Is(err, errNoPid) {
 		err = &refusal{sentence: "the reload went through, but the pid file " + c.paths.pid + " names no HAProxy that runs"}

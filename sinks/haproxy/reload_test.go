@@ -1,6 +1,15 @@
 package haproxy
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
