@@ -115,24 +115,15 @@ func (e *Engine) Status() []PipelineStatus {
 	return all
 }
 
-// Health asks every sink at once and returns what is wrong, one sentence each; nothing when all is well. A sink that has
-// not answered when ctx is done is a problem too.
-func (e *Engine) Health(ctx context.Context) []string {
-	problems := make([][]string, len(e.pipelines))
+// Health asks every sink at once, in the order of [Engine.Status]. To what a sink says of itself comes the problem that the
+// last document could not be applied. A sink that has not answered when ctx is done has a problem too.
+func (e *Engine) Health(ctx context.Context) []sdk.Health {
+	all := make([]sdk.Health, len(e.pipelines))
 	var wg sync.WaitGroup
 	for i, p := range e.pipelines {
-		wg.Go(func() { problems[i] = p.health(ctx) })
+		wg.Go(func() { all[i] = p.health(ctx) })
 	}
 	wg.Wait()
-	var all []string
-	for i, found := range problems {
-		for _, problem := range found {
-			if len(e.pipelines) > 1 {
-				problem = e.pipelines[i].name + ": " + problem
-			}
-			all = append(all, problem)
-		}
-	}
 	return all
 }
 

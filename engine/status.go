@@ -65,16 +65,24 @@ func (p *pipeline) report() PipelineStatus {
 	return status
 }
 
-// health returns what is wrong with the sink and with what it was offered last.
-func (p *pipeline) health(ctx context.Context) []string {
-	var problems []string
-	health, err := p.sink.Health(ctx)
-	if err != nil {
-		problems = append(problems, "the sink does not answer: "+err.Error())
+// health asks the sink, but not for longer than ctx: a sink may hang.
+func (p *pipeline) health(ctx context.Context) sdk.Health {
+	answered := make(chan sdk.Health, 1)
+	go func() {
+		health, err := p.sink.Health(ctx)
+		if err != nil {
+			health.Problems = append(health.Problems, "the sink cannot tell how it is: "+err.Error())
+		}
+		answered <- health
+	}()
+	var health sdk.Health
+	select {
+	case health = <-answered:
+	case <-ctx.Done():
+		health.Problems = []string{"the sink does not answer"}
 	}
-	problems = append(problems, health.Problems...)
 	if err := p.report().ApplyError; err != nil {
-		problems = append(problems, "the last configuration could not be applied: "+err.Error())
+		health.Problems = append(health.Problems, "the last configuration could not be applied: "+err.Error())
 	}
-	return problems
+	return health
 }

@@ -42,7 +42,7 @@ func check(cmd *cobra.Command, opts *options, state string) []error {
 	}
 	ctx, log := cmd.Context(), slog.New(slog.DiscardHandler)
 	var faults []error
-	open := opener{cfg, log}
+	open := opener{cfg: cfg, log: log}
 	sources, err := open.sources(ctx)
 	if err != nil {
 		faults = append(faults, err)

@@ -33,7 +33,8 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 	if err != nil {
 		return nil, err
 	}
-	open := opener{cfg, log}
+	metrics := server.NewMetrics(version())
+	open := opener{cfg: cfg, log: log, restarted: metrics.PluginRestarted}
 	d := &daemon{log: log}
 	if d.sources, err = open.sources(ctx); err != nil {
 		return nil, err
@@ -42,7 +43,6 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 		closeAll(d.sources)
 		return nil, err
 	}
-	metrics := server.NewMetrics(version())
 	d.engine, err = engine.New(engine.Config{
 		Sources: d.sources, Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
 	})

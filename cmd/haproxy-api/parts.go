@@ -30,8 +30,9 @@ const (
 
 // opener makes sources and sinks out of what a configuration says about them.
 type opener struct {
-	cfg *config.Config
-	log *slog.Logger
+	cfg       *config.Config
+	log       *slog.Logger
+	restarted func(plugin string) // told when a plugin ended and runs again; nil for nobody
 }
 
 // openAll opens every component of one table. What went wrong is reported in one go; what was opened then is closed.
@@ -110,6 +111,9 @@ func (o opener) sink(ctx context.Context, env sdk.Env, c config.Component) (sdk.
 // plugin says how to run the plugin for c. The default plugin is this very program, run like anybody's.
 func (o opener) plugin(kind string, env sdk.Env, c config.Component) (host.Options, error) {
 	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log}
+	if o.restarted != nil {
+		options.OnRestart = func() { o.restarted(env.Name) }
+	}
 	configured, found := o.cfg.Plugins[c.Type]
 	if kind == "sink" && c.Type == "haproxy" && !found {
 		self, err := os.Executable()

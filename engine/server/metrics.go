@@ -23,6 +23,7 @@ type Metrics struct {
 	convergence    *prometheus.HistogramVec
 	templateErrors *prometheus.CounterVec
 	generation     *prometheus.GaugeVec
+	restarts       *prometheus.CounterVec
 }
 
 // NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
@@ -50,11 +51,12 @@ func NewMetrics(version string) *Metrics {
 			"pipeline"),
 		templateErrors: counter("haproxy_api_template_errors_total", "Renderings that failed.", "pipeline"),
 		generation:     gauge("haproxy_api_generation", "The generation in effect.", "pipeline"),
+		restarts:       counter("haproxy_api_plugin_restarts_total", "Plugins that ended and were started again.", "plugin"),
 	}
 	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
-		m.templateErrors, m.generation, build,
+		m.templateErrors, m.generation, m.restarts, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -99,5 +101,8 @@ func (m *Metrics) Applied(e engine.Entry) {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
 	}
 }
+
+// PluginRestarted counts a plugin that ended and runs again. name is the sink's or source's in the configuration.
+func (m *Metrics) PluginRestarted(name string) { m.restarts.WithLabelValues(name).Inc() }
 
 var _ engine.Observer = (*Metrics)(nil)

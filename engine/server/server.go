@@ -56,6 +56,8 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET /live", s.live)
 	s.mux.HandleFunc("GET /ready", s.ready)
 	s.mux.Handle("GET /metrics", cfg.Metrics.Handler())
+	s.mux.HandleFunc("GET /api/v1/pipelines", s.pipelines)
+	s.mux.HandleFunc("GET /api/v1/pipelines/{name}", s.pipeline)
 	return s
 }
 
@@ -127,7 +129,7 @@ func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), healthWithin)
 	defer cancel()
-	if problems := s.cfg.Engine.Health(ctx); len(problems) > 0 {
+	if problems := s.problems(ctx); len(problems) > 0 {
 		answerErrors(w, http.StatusInternalServerError, problems...)
 		return
 	}
@@ -143,6 +145,21 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	answerJSON(w, http.StatusOK, answer)
+}
+
+// problems names the pipeline with each problem where there are several.
+func (s *Server) problems(ctx context.Context) []string {
+	var all []string
+	pipelines := s.cfg.Engine.Status()
+	for i, health := range s.cfg.Engine.Health(ctx) {
+		for _, problem := range health.Problems {
+			if len(pipelines) > 1 {
+				problem = pipelines[i].Name + ": " + problem
+			}
+			all = append(all, problem)
+		}
+	}
+	return all
 }
 
 func (s *Server) live(w http.ResponseWriter, _ *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +186,31 @@ func TestAFailedApplyIsNotHealthy(t *testing.T) {
 		}
 	}
 	s.want(t, "GET", "/health", 500, want)
+}
+
+func TestPipelinesTellHowTheyAre(t *testing.T) {
+	s := open(t, true)
+	s.sink.refuse = sdk.Rejectf("line 3 is wrong")
+	s.sink.problem = "HAProxy is not running"
+	s.emit()
+	var got []Pipeline
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		_, body := s.ask("GET", "/api/v1/pipelines")
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got[0].Last != nil {
+			break
+		}
+	}
+	if len(got) != 1 || got[0].Name != "haproxy" || got[0].Last == nil || got[0].Last.Error != "line 3 is wrong" ||
+		!slices.Contains(got[0].Problems, "HAProxy is not running") {
+		t.Errorf("got %+v", got)
+	}
+	if code, body := s.ask("GET", "/api/v1/pipelines/haproxy"); code != 200 || !strings.Contains(body, `"source":"sidecar"`) {
+		t.Errorf("one pipeline: %d %s", code, body)
+	}
+	s.want(t, "GET", "/api/v1/pipelines/x", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
 }
 
 func TestMetricsCount(t *testing.T) {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ type Options struct {
 	Block  sdk.Block
 	Log    *slog.Logger
 
+	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
+	OnRestart func()
+
 	pulse pulse // zero for the usual one
 }
 
@@ -34,8 +38,10 @@ type supervisor struct {
 	quit context.CancelFunc
 	over chan struct{} // closed when run returned
 
-	mu      sync.Mutex
-	current *process // nil while the program is down
+	mu       sync.Mutex
+	current  *process // nil while the program is down
+	restarts int
+	lastEnd  string // how the program ended the last time, and when; empty for not yet
 
 	restarted chan struct{} // one slot: see Sink.Restarted
 }
@@ -59,70 +65,112 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 
 func (s *supervisor) run(ctx context.Context, p *process) {
 	defer close(s.over)
+	pace := backoff.NewExponentialBackOff()
+	pace.InitialInterval = 100 * time.Millisecond
+	pace.MaxInterval = 30 * time.Second
 	for {
-		if !s.attend(ctx, p) {
+		began := time.Now()
+		why, ended := s.attend(ctx, p)
+		if !ended {
 			return
 		}
-		s.set(nil)
-		p.kill() // collects the process and its socket
-		if ctx.Err() != nil {
-			return
+		s.ended(p, why)
+		if time.Since(began) > pace.MaxInterval {
+			pace.Reset()
 		}
-		s.opts.Log.Warn("plugin died and is started again", "plugin", s.opts.Name, "pid", p.program.pid())
-		next, err := s.restart(ctx)
+		next, err := s.restart(ctx, pace)
 		if err != nil {
 			return // only ctx ends the attempts
 		}
 		p = next
-		s.set(p)
-		s.opts.Log.Info("plugin started again", "plugin", s.opts.Name, "pid", p.program.pid())
-		s.announce()
+		s.started(p)
 	}
 }
 
-// attend waits until p is of no more use and returns true, or returns false when ctx is done. A program that hangs is as
-// good as dead.
-func (s *supervisor) attend(ctx context.Context, p *process) bool {
+// attend waits until p is of no more use and says why, or returns false when ctx is done. A program that hangs is as good
+// as dead.
+func (s *supervisor) attend(ctx context.Context, p *process) (why string, ended bool) {
 	ticks := time.NewTicker(s.opts.pulse.every)
 	defer ticks.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return false
+			return "", false
 		case <-p.done:
-			return true
+			return "", true
 		case <-ticks.C:
 			if err := p.ping(ctx, s.opts.pulse.within); err != nil && ctx.Err() == nil {
-				s.opts.Log.Error("plugin hangs and is killed", "plugin", s.opts.Name, "pid", p.program.pid())
-				return true
+				return "it did not answer and was killed", true
 			}
 		}
 	}
 }
 
-func (s *supervisor) restart(ctx context.Context) (*process, error) {
-	pace := backoff.NewExponentialBackOff()
-	pace.InitialInterval = 100 * time.Millisecond
-	pace.MaxInterval = 30 * time.Second
-	return backoff.Retry(ctx, func() (*process, error) { return start(ctx, s.opts) },
-		backoff.WithBackOff(pace),
-		backoff.WithMaxElapsedTime(0),
-		backoff.WithNotify(func(err error, wait time.Duration) {
-			s.opts.Log.Error("plugin does not start", "plugin", s.opts.Name, "error", err, "again_in", wait)
-		}))
+// ended collects the process and its socket and notes how it ended; why is empty where its exit tells.
+func (s *supervisor) ended(p *process, why string) {
+	s.mu.Lock()
+	s.current = nil
+	s.mu.Unlock()
+	p.kill()
+	if why == "" {
+		why = p.program.lastWord()
+	}
+	s.mu.Lock()
+	s.lastEnd = why + " at " + time.Now().Format(time.RFC3339)
+	s.mu.Unlock()
+	s.opts.Log.Error("plugin ended and is started again", "plugin", s.opts.Name, "pid", p.program.pid(), "why", why)
 }
 
-func (s *supervisor) announce() {
+// restart starts the program until that works. pace goes on from one end to the next, so that a program which dies as soon
+// as it has started is not started all the time.
+func (s *supervisor) restart(ctx context.Context, pace backoff.BackOff) (*process, error) {
+	for {
+		wait := pace.NextBackOff().Round(time.Millisecond)
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(wait):
+		}
+		p, err := start(ctx, s.opts)
+		if err == nil || ctx.Err() != nil {
+			return p, err
+		}
+		s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
+		s.mu.Lock()
+		s.lastEnd = err.Error()
+		s.mu.Unlock()
+	}
+}
+
+// started makes p the current process and tells whoever waits for that.
+func (s *supervisor) started(p *process) {
+	s.mu.Lock()
+	s.current = p
+	s.restarts++
+	s.mu.Unlock()
+	s.opts.Log.Info("plugin started again", "plugin", s.opts.Name, "pid", p.program.pid())
+	if s.opts.OnRestart != nil {
+		s.opts.OnRestart()
+	}
 	select {
 	case s.restarted <- struct{}{}:
 	default: // not yet heard from the last time: once is enough
 	}
 }
 
-func (s *supervisor) set(p *process) {
+// facts tells a person about the program.
+func (s *supervisor) facts() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.current = p
+	facts := map[string]string{"plugin_restarts": strconv.Itoa(s.restarts)}
+	if s.lastEnd != "" {
+		facts["plugin_last_end"] = s.lastEnd
+	}
+	if p := s.current; p != nil {
+		facts["plugin"] = p.info.Name + " " + p.info.Version
+		facts["plugin_pid"] = strconv.Itoa(p.program.pid())
+	}
+	return facts
 }
 
 func (s *supervisor) process() (*process, error) {

@@ -230,6 +230,11 @@ func TestADeadPluginIsStartedAgain(t *testing.T) {
 	if after := pidOf(t, sink); after == before {
 		t.Errorf("still process %d", after)
 	}
+	health, err := sink.Health(t.Context())
+	if end := health.Facts["plugin_last_end"]; err != nil || health.Facts["plugin_restarts"] != "1" ||
+		!strings.HasPrefix(end, "signal: killed at ") || health.Facts["plugin"] != "notes 1.2" {
+		t.Errorf("health does not tell of the death: %+v, %v", health, err)
+	}
 	if _, err := sink.Apply(t.Context(), document("text")); err != nil {
 		t.Error(err)
 	}
@@ -269,8 +274,8 @@ func TestStopIsAnOrderlyEndAndCloseIsNot(t *testing.T) {
 			t.Errorf("orderly %v, yet the note of it: %v", orderly, err)
 		}
 		eventually(t, "the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
-		if _, err := sink.Health(t.Context()); err == nil {
-			t.Error("a plugin that was ended still answers")
+		if health, err := sink.Health(t.Context()); err != nil || health.OK() {
+			t.Errorf("a plugin that was ended is well: %+v, %v", health, err)
 		}
 	}
 }

@@ -66,6 +66,16 @@ func (p *program) Kill(context.Context) error {
 	return nil
 }
 
+// lastWord says how the program ended.
+func (p *program) lastWord() string {
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.String()
+	default:
+		return "it let go of the daemon"
+	}
+}
+
 func (p *program) pid() int {
 	if p.exited == nil {
 		return 0

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"io"
+	"maps"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -61,17 +62,30 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return failure(resp.GetFailure())
 }
 
-// Health asks the plugin.
+// Health asks the plugin, and adds what is known about its program. That the program is down, or does not answer, is a
+// problem like any other.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
+	health := sdk.Health{Facts: s.facts()}
+	answer, err := s.askHealth(ctx)
+	if err != nil {
+		health.Problems = []string{err.Error()}
+		return health, nil
+	}
+	health.Problems = answer.GetProblems()
+	maps.Copy(health.Facts, answer.GetFacts())
+	return health, nil
+}
+
+func (s *Sink) askHealth(ctx context.Context) (*wire.HealthResponse, error) {
 	p, err := s.process()
 	if err != nil {
-		return sdk.Health{}, err
+		return nil, err
 	}
 	resp, err := wire.NewSinkClient(p.conn).Health(ctx, &wire.HealthRequest{})
 	if err != nil {
-		return sdk.Health{}, callError("reach", err)
+		return nil, callError("ask", err)
 	}
-	return sdk.Health{Problems: resp.GetProblems(), Facts: resp.GetFacts()}, nil
+	return resp, nil
 }
 
 // Stop ends the plugin: it is told, given until ctx is done to release what it should, and killed if it stays.

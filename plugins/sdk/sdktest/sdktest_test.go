@@ -101,9 +101,12 @@ func (n *note) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return sdk.Result{Action: sdk.ActionWritten}, nil
 }
 
-func (n *note) Health(context.Context) (sdk.Health, error) {
-	if os.Getenv(fault) == "is never healthy" {
+func (n *note) Health(ctx context.Context) (sdk.Health, error) {
+	switch os.Getenv(fault) {
+	case "is never healthy":
 		return sdk.Health{Problems: []string{"I feel sick"}}, nil
+	case "is silent about its health":
+		<-ctx.Done()
 	}
 	return sdk.Health{}, nil
 }
@@ -136,6 +139,7 @@ func TestEveryFaultOfASinkIsNamed(t *testing.T) {
 		"forgets":                    "knows a document that is in effect",
 		"invents actions":            "takes a document",
 		"is never healthy":           "is healthy then",
+		"is silent about its health": "answers health before the first document",
 		"takes everything":           "rejects what it cannot use",
 		"does not mark rejections":   "rejects what it cannot use",
 		"loses what was in effect":   "keeps what was in effect after a rejection",

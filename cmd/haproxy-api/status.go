@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/server"
+)
+
+// watchEvery is how often status --watch looks again.
+const watchEvery = time.Second
+
+func newStatus(opts *options) *cobra.Command {
+	var watch bool
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the running daemon's pipelines are",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := opts.load()
+			if err != nil {
+				return err
+			}
+			for {
+				if err := showStatus(cmd.Context(), cmd.OutOrStdout(), apiAddress(cfg.API)); err != nil || !watch {
+					return err
+				}
+				if !sleep(cmd.Context(), watchEvery) {
+					return nil
+				}
+			}
+		},
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second")
+	return cmd
+}
+
+// apiAddress is where a program on this machine reaches the daemon.
+func apiAddress(api config.API) string {
+	host := api.BindIP
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(api.BindPort))
+}
+
+func showStatus(ctx context.Context, out io.Writer, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/pipelines", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f: %w", address, err)
+	}
+	defer resp.Body.Close()
+	var pipelines []server.Pipeline
+	if err := json.NewDecoder(resp.Body).Decode(&pipelines); err != nil {
+		return fmt.Errorf("what answers at %s is no haproxy-api: %w", address, err)
+	}
+	for _, p := range pipelines {
+		showPipeline(out, p)
+	}
+	return nil
+}
+
+func showPipeline(out io.Writer, p server.Pipeline) {
+	state := "well"
+	if len(p.Problems) > 0 {
+		state = "not well"
+	}
+	fmt.Fprintf(out, "%s: %s, from source %s\n", p.Name, state, p.Source)
+	for _, problem := range p.Problems {
+		fmt.Fprintf(out, "  problem     %s\n", problem)
+	}
+	if p.TemplateError != "" {
+		fmt.Fprintf(out, "  template    %s\n", p.TemplateError)
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintf(out, "  note        %s\n", note)
+	}
+	switch {
+	case p.Since == nil:
+		fmt.Fprintln(out, "  in effect   nothing yet")
+	default:
+		fmt.Fprintf(out, "  in effect   generation %d since %s\n", p.Generation, p.Since.Local().Format(time.DateTime))
+	}
+	if l := p.Last; l != nil && l.Error == "" {
+		fmt.Fprintf(out, "  last        %s because %s (%s, %.3f s)\n", l.Action, l.Reason, l.Trigger, l.Seconds)
+	}
+	for _, name := range sortedKeys(p.Facts) {
+		fmt.Fprintf(out, "  %-11s %s\n", name, p.Facts[name])
+	}
+}
