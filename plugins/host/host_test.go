@@ -24,6 +24,10 @@ import (
 
 // TestMain is also the plugin: the tests start their own binary as one.
 func TestMain(m *testing.M) {
+	if kind := os.Getenv("ECHO_PLUGIN"); kind != "" {
+		serveEcho(kind)
+		return
+	}
 	if os.Getenv(wire.CookieKey) == wire.CookieValue {
 		sdk.ServeSink(sdk.Info{Name: "notes", Version: "1.2"}, notesConfig{Greeting: "hello"}, openNotes)
 		return
@@ -58,6 +62,8 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	switch content := string(doc.Files[0].Content); content {
 	case "reject":
 		return sdk.Result{Details: []string{"line 1"}}, sdk.Rejectf("line 1 is wrong")
+	case "latin":
+		return sdk.Result{Details: []string{"caf\xe9"}}, errors.New("caf\xe9")
 	case "busy":
 		return sdk.Result{}, sdk.RetryAfter(errors.New("busy"), time.Minute)
 	case "wait":

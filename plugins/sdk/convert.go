@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -23,7 +24,7 @@ func failureToWire(err error) *wire.Failure {
 	if err == nil {
 		return nil
 	}
-	failure := &wire.Failure{Message: err.Error()}
+	failure := &wire.Failure{Message: text(err.Error())}
 	if retry, ok := errors.AsType[*RetryError](err); ok {
 		failure.RetryAfter = durationpb.New(retry.After)
 	}
@@ -38,10 +39,10 @@ func failureToWire(err error) *wire.Failure {
 
 func snapshotToWire(s Snapshot) *wire.Snapshot {
 	out := &wire.Snapshot{
-		Source: s.Source, Cluster: s.Cluster, Taken: timeToWire(s.Taken), Changed: timeToWire(s.Changed),
+		Source: text(s.Source), Cluster: text(s.Cluster), Taken: timeToWire(s.Taken), Changed: timeToWire(s.Changed),
 	}
 	for _, service := range s.Services {
-		w := &wire.Service{Name: service.Name}
+		w := &wire.Service{Name: text(service.Name)}
 		for _, i := range service.Instances {
 			w.Instances = append(w.Instances, instanceToWire(i))
 		}
@@ -50,7 +51,7 @@ func snapshotToWire(s Snapshot) *wire.Snapshot {
 	if s.Last != nil {
 		out.Last = &wire.Change{
 			Instance:       instanceToWire(s.Last.Instance),
-			PreviousStatus: int32(s.Last.PreviousStatus), //nolint:gosec // five values
+			PreviousStatus: int64(s.Last.PreviousStatus),
 			Time:           timeToWire(s.Last.Time),
 		}
 	}
@@ -59,12 +60,13 @@ func snapshotToWire(s Snapshot) *wire.Snapshot {
 
 func instanceToWire(i Instance) *wire.Instance {
 	out := &wire.Instance{
-		Id: i.ID, Name: i.Name, Image: i.Image, Hostname: i.Hostname, ProxyMode: i.ProxyMode,
-		Status:  int32(i.Status), //nolint:gosec // five values
-		Created: timeToWire(i.Created), Updated: timeToWire(i.Updated), Labels: i.Labels,
+		Id: text(i.ID), Name: text(i.Name), Image: text(i.Image), Hostname: text(i.Hostname), ProxyMode: text(i.ProxyMode),
+		Status: int64(i.Status), Created: timeToWire(i.Created), Updated: timeToWire(i.Updated), Labels: textsOf(i.Labels),
 	}
 	for _, p := range i.Ports {
-		out.Ports = append(out.Ports, &wire.Port{Type: p.Type, Port: p.Port, ServicePort: p.ServicePort, Ip: p.IP})
+		out.Ports = append(out.Ports, &wire.Port{
+			Type: text(p.Type), Port: p.Port, ServicePort: p.ServicePort, Ip: text(p.IP),
+		})
 	}
 	return out
 }
@@ -75,4 +77,26 @@ func timeToWire(t time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(t)
+}
+
+// text makes s fit for a protobuf string, which has to be UTF-8: a program's own words, or a catalogue's, may be anything.
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+
+func texts(list []string) []string {
+	var out []string
+	for _, s := range list {
+		out = append(out, text(s))
+	}
+	return out
+}
+
+func textsOf(table map[string]string) map[string]string {
+	if table == nil {
+		return nil
+	}
+	out := make(map[string]string, len(table))
+	for key, value := range table {
+		out[text(key)] = text(value)
+	}
+	return out
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) (*wire.ConfigureResponse, error) {
-	resp := &wire.ConfigureResponse{Name: p.info.Name, Version: p.info.Version, Kind: p.kind}
+	resp := &wire.ConfigureResponse{Name: text(p.info.Name), Version: text(p.info.Version), Kind: p.kind}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.opened != nil {
@@ -31,7 +31,7 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 	opened, err := p.open(Env{Name: req.GetName(), Log: p.log}, block)
 	if err != nil {
 		for _, f := range faultsOf(err) {
-			resp.Faults = append(resp.Faults, &wire.Fault{Key: f.Key, Problem: f.Problem})
+			resp.Faults = append(resp.Faults, &wire.Fault{Key: text(f.Key), Problem: text(f.Problem)})
 		}
 		return resp, nil
 	}
@@ -53,7 +53,7 @@ func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreaming
 func (p *pluginServer) Stop(ctx context.Context, _ *wire.StopRequest) (*wire.StopResponse, error) {
 	if s, ok := p.get().(Stopper); ok {
 		if err := s.Stop(ctx); err != nil {
-			return nil, status.Error(codes.Unknown, err.Error())
+			return nil, status.Error(codes.Unknown, text(err.Error()))
 		}
 	}
 	return &wire.StopResponse{}, nil
@@ -85,7 +85,8 @@ func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.A
 	}
 	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
 	return &wire.ApplyResponse{Result: &wire.Result{
-		Action: result.Action, Reason: result.Reason, Took: durationpb.New(result.Took), Details: result.Details,
+		Action: text(result.Action), Reason: text(result.Reason), Took: durationpb.New(result.Took),
+		Details: texts(result.Details),
 	}, Failure: failureToWire(err)}, nil
 }
 
@@ -104,9 +105,9 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 	}
 	health, err := sink.Health(ctx)
 	if err != nil {
-		return nil, status.Error(codes.Unknown, err.Error())
+		return nil, status.Error(codes.Unknown, text(err.Error()))
 	}
-	return &wire.HealthResponse{Problems: health.Problems, Facts: health.Facts}, nil
+	return &wire.HealthResponse{Problems: texts(health.Problems), Facts: textsOf(health.Facts)}, nil
 }
 
 type sourceServer struct {
@@ -127,7 +128,7 @@ func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingSe
 		}
 	})
 	if err != nil {
-		return status.Error(codes.Unknown, err.Error())
+		return status.Error(codes.Unknown, text(err.Error()))
 	}
 	return nil
 }

@@ -1153,7 +1153,7 @@ type Instance struct {
 	Ports     []*Port                `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
 	ProxyMode string                 `protobuf:"bytes,6,opt,name=proxy_mode,json=proxyMode,proto3" json:"proxy_mode,omitempty"`
 	// 0 alive, 1 tombstone, 2 unhealthy, 3 unknown, 4 draining.
-	Status        int32                  `protobuf:"varint,7,opt,name=status,proto3" json:"status,omitempty"`
+	Status        int64                  `protobuf:"varint,7,opt,name=status,proto3" json:"status,omitempty"`
 	Created       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
 	Updated       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated,proto3" json:"updated,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -1233,7 +1233,7 @@ func (x *Instance) GetProxyMode() string {
 	return ""
 }
 
-func (x *Instance) GetStatus() int32 {
+func (x *Instance) GetStatus() int64 {
 	if x != nil {
 		return x.Status
 	}
@@ -1332,7 +1332,7 @@ func (x *Port) GetIp() string {
 type Change struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Instance       *Instance              `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
-	PreviousStatus int32                  `protobuf:"varint,2,opt,name=previous_status,json=previousStatus,proto3" json:"previous_status,omitempty"`
+	PreviousStatus int64                  `protobuf:"varint,2,opt,name=previous_status,json=previousStatus,proto3" json:"previous_status,omitempty"`
 	Time           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1375,7 +1375,7 @@ func (x *Change) GetInstance() *Instance {
 	return nil
 }
 
-func (x *Change) GetPreviousStatus() int32 {
+func (x *Change) GetPreviousStatus() int64 {
 	if x != nil {
 		return x.PreviousStatus
 	}
@@ -1471,7 +1471,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05ports\x18\x05 \x03(\v2\x1a.haproxyapi.plugin.v1.PortR\x05ports\x12\x1d\n" +
 	"\n" +
 	"proxy_mode\x18\x06 \x01(\tR\tproxyMode\x12\x16\n" +
-	"\x06status\x18\a \x01(\x05R\x06status\x124\n" +
+	"\x06status\x18\a \x01(\x03R\x06status\x124\n" +
 	"\acreated\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\acreated\x124\n" +
 	"\aupdated\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aupdated\x12B\n" +
 	"\x06labels\x18\n" +
@@ -1486,7 +1486,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x02ip\x18\x04 \x01(\tR\x02ip\"\x9d\x01\n" +
 	"\x06Change\x12:\n" +
 	"\binstance\x18\x01 \x01(\v2\x1e.haproxyapi.plugin.v1.InstanceR\binstance\x12'\n" +
-	"\x0fprevious_status\x18\x02 \x01(\x05R\x0epreviousStatus\x12.\n" +
+	"\x0fprevious_status\x18\x02 \x01(\x03R\x0epreviousStatus\x12.\n" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\x89\x02\n" +
 	"\x06Plugin\x12\\\n" +
 	"\tConfigure\x12&.haproxyapi.plugin.v1.ConfigureRequest\x1a'.haproxyapi.plugin.v1.ConfigureResponse\x12R\n" +

@@ -1,0 +1,295 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// echoConfig is what the plugins below have in common with the tests: a folder in which the test says what to answer, and
+// in which the plugin says what it was asked.
+type echoConfig struct {
+	Folder string `json:"folder"`
+}
+
+// echoSink notes what it is offered and answers what the test has put down.
+type echoSink struct{ folder string }
+
+// said is an answer of every shape that a sink can give.
+type said struct {
+	Result   sdk.Result
+	Health   sdk.Health
+	Error    string
+	Rejected bool
+	After    time.Duration
+}
+
+func (s said) error() error {
+	if s.Error == "" {
+		return nil
+	}
+	err := errors.New(s.Error)
+	if s.Rejected {
+		err = sdk.Rejectf("%s", s.Error)
+	}
+	if s.After != 0 {
+		err = sdk.RetryAfter(err, s.After)
+	}
+	return err
+}
+
+func (e *echoSink) answer() (s said, err error) {
+	content, err := os.ReadFile(filepath.Join(e.folder, "answer"))
+	if err == nil {
+		err = json.Unmarshal(content, &s)
+	}
+	return s, err
+}
+
+func (e *echoSink) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
+	content, err := json.Marshal(doc)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	if err := os.WriteFile(filepath.Join(e.folder, "asked"), content, 0o600); err != nil {
+		return sdk.Result{}, err
+	}
+	answer, err := e.answer()
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	return answer.Result, answer.error()
+}
+
+func (e *echoSink) Check(context.Context, sdk.Document) error {
+	answer, err := e.answer()
+	return errors.Join(err, answer.error())
+}
+
+func (e *echoSink) Health(context.Context) (sdk.Health, error) {
+	answer, err := e.answer()
+	return answer.Health, err
+}
+
+// echoSource emits the snapshot that the test has put down, once.
+type echoSource struct{ folder string }
+
+func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
+	content, err := os.ReadFile(filepath.Join(e.folder, "answer"))
+	if err != nil {
+		return err
+	}
+	var snap sdk.Snapshot
+	if err := json.Unmarshal(content, &snap); err != nil {
+		return err
+	}
+	emit(snap)
+	<-ctx.Done()
+	return nil
+}
+
+func serveEcho(kind string) {
+	info := sdk.Info{Name: "echo", Version: "1"}
+	if kind == "sink" {
+		sdk.ServeSink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
+			return &echoSink{c.Folder}, nil
+		})
+		return
+	}
+	sdk.ServeSource(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Source, error) {
+		return &echoSource{c.Folder}, nil
+	})
+}
+
+func echoOptions(tb testing.TB, kind string) (Options, string) {
+	tb.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	folder := tb.TempDir()
+	return Options{
+		Name: "echo", Path: self, Env: []string{"ECHO_PLUGIN=" + kind}, Block: sdk.Block{"folder": folder},
+		Log: slog.New(slog.DiscardHandler),
+	}, folder
+}
+
+func put(tb testing.TB, path string, v any) {
+	tb.Helper()
+	content, err := json.Marshal(v)
+	if err == nil {
+		err = os.WriteFile(path, content, 0o600)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// words makes values out of a seed and a text, which JSON and protobuf both can carry.
+type words struct {
+	*rand.Rand
+	text string
+}
+
+func newWords(seed uint64, text string) words {
+	return words{rand.New(rand.NewPCG(seed, 1)), strings.ToValidUTF8(text, "?")}
+}
+
+func (w words) word() string {
+	runes := []rune(w.text)
+	from := w.IntN(len(runes) + 1)
+	return string(runes[from : from+w.IntN(len(runes)-from+1)])
+}
+
+func (w words) list() []string {
+	var list []string
+	for range w.IntN(4) {
+		list = append(list, w.word())
+	}
+	return list
+}
+
+func (w words) table() map[string]string {
+	table := map[string]string{}
+	for range w.IntN(4) {
+		table[w.word()] = w.word()
+	}
+	return table
+}
+
+func (w words) time() time.Time {
+	if w.IntN(4) == 0 {
+		return time.Time{}
+	}
+	return time.Unix(w.Int64N(1<<33), w.Int64N(1e9)).UTC()
+}
+
+func (w words) instance(name string) sdk.Instance {
+	i := sdk.Instance{
+		ID: w.word(), Name: name, Image: w.word(), Hostname: w.word(), ProxyMode: w.word(), Status: sdk.Status(w.Int64() >> 8),
+		Created: w.time(), Updated: w.time(), Labels: w.table(),
+	}
+	for range w.IntN(3) {
+		i.Ports = append(i.Ports, sdk.Port{Type: w.word(), Port: w.Int64(), ServicePort: -w.Int64(), IP: w.word()})
+	}
+	return i
+}
+
+func FuzzSnapshotsCrossUnharmed(f *testing.F) {
+	options, folder := echoOptions(f, "source")
+	source, err := StartSource(context.Background(), options)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = source.Close() })
+	for seed := range uint64(20) {
+		f.Add(seed, "web-1.example ☃\x00\n\"#{}")
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, text string) {
+		w := newWords(seed, text)
+		want := sdk.Snapshot{Source: "echo", Cluster: w.word(), Taken: w.time(), Changed: w.time()}
+		var instances []sdk.Instance
+		for range w.IntN(6) {
+			instances = append(instances, w.instance(w.word()))
+		}
+		want.Services = sdk.GroupByName(instances)
+		if w.IntN(2) == 0 {
+			want.Last = &sdk.Change{Instance: w.instance("x"), PreviousStatus: sdk.Status(w.IntN(5)), Time: w.time()}
+		}
+		put(t, filepath.Join(folder, "answer"), want)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var got sdk.Snapshot
+		if err := source.Watch(ctx, func(s sdk.Snapshot) { got = s; cancel() }); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-sent +received)\n%s", diff)
+		}
+	})
+}
+
+func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
+	options, folder := echoOptions(f, "sink")
+	sink, err := StartSink(context.Background(), options)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = sink.Close() })
+	for seed := range uint64(20) {
+		f.Add(seed, "nginx: ☃ \x00\n", []byte{0, 255, 10})
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, text string, content []byte) {
+		w := newWords(seed, text)
+		doc := sdk.Document{Pipeline: w.word(), Generation: w.Uint64(), Digest: w.word()}
+		for range w.IntN(4) {
+			doc.Files = append(doc.Files, sdk.File{Name: w.word(), Content: content})
+		}
+		want := said{
+			Result: sdk.Result{Action: w.word(), Reason: w.word(), Took: time.Duration(w.Int64() >> 8), Details: w.list()},
+			Health: sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
+			Error:  w.word(), Rejected: w.IntN(2) == 0, After: time.Duration(w.IntN(2)) * time.Minute,
+		}
+		put(t, filepath.Join(folder, "answer"), want)
+
+		result, err := sink.Apply(t.Context(), doc)
+		if diff := cmp.Diff(want.Result, result, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("result (-sent +received)\n%s", diff)
+		}
+		sameError(t, want.error(), err)
+		sameError(t, want.error(), sink.Check(t.Context(), doc))
+		asked, err := os.ReadFile(filepath.Join(folder, "asked"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got sdk.Document
+		if err := json.Unmarshal(asked, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(doc, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("document (-sent +received)\n%s", diff)
+		}
+		health, err := sink.Health(t.Context())
+		for fact, value := range want.Health.Facts {
+			if health.Facts[fact] != value {
+				t.Errorf("fact %q is %q, want %q", fact, health.Facts[fact], value)
+			}
+		}
+		if diff := cmp.Diff(want.Health.Problems, health.Problems, cmpopts.EquateEmpty()); diff != "" || err != nil {
+			t.Errorf("problems (-sent +received)\n%s%v", diff, err)
+		}
+	})
+}
+
+// sameError compares what the wire keeps of an error: its words, whether it is final, and when to try again.
+func sameError(t *testing.T, want, got error) {
+	t.Helper()
+	tell := func(err error) string {
+		retry, _ := errors.AsType[*sdk.RetryError](err)
+		return fmt.Sprintf("%v, rejected %v, %+v", err, errors.Is(err, sdk.ErrRejected), retry)
+	}
+	if tell(want) != tell(got) {
+		t.Errorf("sent %s\nreceived %s", tell(want), tell(got))
+	}
+}
+
+func TestWordsThatAreNoUTF8Cross(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	_, err := sink.Apply(t.Context(), document("latin"))
+	if err == nil || err.Error() != "caf\uFFFD" {
+		t.Errorf("got %v", err)
+	}
+}
