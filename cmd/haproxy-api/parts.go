@@ -32,7 +32,7 @@ const (
 type opener struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	restarted func(plugin string) // told when a plugin ended and runs again; nil for nobody
+	restarted func(plugin string) // told when a plugin ended and runs again; nil to report a plugin that does not start
 }
 
 // openAll opens every component of one table. What went wrong is reported in one go; what was opened then is closed.
@@ -112,7 +112,7 @@ func (o opener) sink(ctx context.Context, env sdk.Env, c config.Component) (sdk.
 func (o opener) plugin(kind string, env sdk.Env, c config.Component) (host.Options, error) {
 	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log}
 	if o.restarted != nil {
-		options.OnRestart = func() { o.restarted(env.Name) }
+		options.Outlast, options.OnRestart = true, func() { o.restarted(env.Name) }
 	}
 	configured, found := o.cfg.Plugins[c.Type]
 	if kind == "sink" && c.Type == "haproxy" && !found {

@@ -116,3 +116,78 @@ func TestAHungPluginDelaysNobodyElse(t *testing.T) {
 	}
 	s.stop()
 }
+
+func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
+	for name, test := range map[string]struct{ script, settings, says string }{
+		"exits at start": {script: "exit 3", says: "it ended without a handshake (exit status 3)"},
+		"wrong cookie": {
+			script: "HAPROXY_API_PLUGIN=x exec haproxy-api plugin haproxy",
+			says:   "it ended without a handshake (exit status 1)",
+		},
+		"wrong protocol version": {
+			script: `printf '1|99|unix|/nowhere|grpc|\n'; sleep 60`,
+			says:   "Plugin version: 99, Client versions: [1]",
+		},
+		"wrong checksum": {
+			script:   "exec haproxy-api plugin haproxy",
+			settings: `sha256 = "` + strings.Repeat("0", 64) + `"`,
+			says:     "is not the pinned one",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.severalPipelines(test.script)
+			s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), "[plugins.other]", "[plugins.other]\n"+test.settings, 1))
+			s.serve("web", "a", 8000)
+			s.start()
+			s.answered(8000, "a")
+			s.serve("chat", "c", 8001)
+			s.answered(8001, "c")
+			var status string
+			s.eventually("status tells what is wrong", func() bool {
+				out, err := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "status").Output()
+				status = string(out)
+				return err == nil && strings.Contains(status, test.says)
+			})
+			t.Log("\n" + status)
+			s.eventually("metrics tell of the failure", func() bool {
+				body, err := get("http://" + s.api + "/metrics")
+				return err == nil && strings.Contains(body, `haproxy_api_applies_total{action="",outcome="failed",pipeline="other"}`)
+			})
+			s.stop()
+		})
+	}
+}
+
+func TestAPluginThatFloodsItsLogStillServes(t *testing.T) {
+	s := newSite(t)
+	s.severalPipelines("head -c 20000000 /dev/zero | tr '\\0' 'x' >&2; seq 200000 >&2; exec haproxy-api plugin haproxy")
+	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
+		"type = \"other\"\nconfig_file = %q\npid_file = %q", s.path("other.cfg"), s.path("other.pid")), 1))
+	s.serve("web", "a", 8000)
+	s.start()
+	s.answered(8000, "a")
+	s.eventually("the flood is noticed", func() bool { return strings.Contains(s.log.String(), "too many lines at once") })
+	if size := len(s.log.String()); size > 10<<20 {
+		t.Errorf("a flood of 21 MB left %d bytes in the log", size)
+	}
+	s.stop()
+}
+
+func TestMetricsTellOfAPluginsDeath(t *testing.T) {
+	s := newSite(t)
+	s.serve("web", "a", 8000)
+	s.start()
+	s.answered(8000, "a")
+	if err := syscall.Kill(s.pluginPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the metric", func() bool {
+		body, err := get("http://" + s.api + "/metrics")
+		return err == nil && strings.Contains(body, `haproxy_api_plugin_restarts_total{plugin="haproxy"} 1`)
+	})
+	out, err := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "status").Output()
+	if err != nil || !strings.Contains(string(out), "plugin_last_end signal: killed") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // ErrGone says that the plugin's process ended, or was not there, while it was asked. It is started again by itself.
-var ErrGone = errors.New("the plugin is gone and is being started again")
+var ErrGone = errors.New("the plugin does not run and is being started again")
 
 // callError gives an error of gRPC itself its place in our own terms. What the plugin's author returned travels as
 // wire.Failure instead.

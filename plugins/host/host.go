@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -22,6 +24,10 @@ type Options struct {
 	Env    []string // added to the daemon's own environment
 	Block  sdk.Block
 	Log    *slog.Logger
+
+	// Outlast has a program that does not start tried again like one that ended. Without it that is the caller's to report.
+	// Faults in the block are so in any case: trying again does not mend them.
+	Outlast bool
 
 	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
 	OnRestart func()
@@ -46,37 +52,46 @@ type supervisor struct {
 	restarted chan struct{} // one slot: see Sink.Restarted
 }
 
-// supervise starts the plugin and keeps it running until close. A fault in its configuration, or a program that does not
-// start at all, is the caller's to report; later ends are outlasted.
+// supervise starts the plugin and keeps it running until close.
 func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	if opts.pulse == (pulse{}) {
 		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
 	}
+	s := &supervisor{opts: opts, over: make(chan struct{}), restarted: make(chan struct{}, 1)}
 	first, err := start(ctx, opts)
-	if err != nil {
+	_, faulty := errors.AsType[sdk.Faults](err)
+	switch {
+	case err == nil:
+		s.current = first
+		opts.Log.Info("plugin started", "plugin", opts.Name, "version", first.info.Version, "pid", first.program.pid())
+	case faulty || !opts.Outlast || ctx.Err() != nil:
 		return nil, err
+	default:
+		s.failed(err)
 	}
-	opts.Log.Info("plugin started", "plugin", opts.Name, "version", first.info.Version, "pid", first.program.pid())
-	life, quit := context.WithCancel(context.WithoutCancel(ctx))
-	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), current: first, restarted: make(chan struct{}, 1)}
+	var life context.Context
+	life, s.quit = context.WithCancel(context.WithoutCancel(ctx))
 	go s.run(life, first)
 	return s, nil
 }
 
+// run goes on from p, which is nil where the program did not start.
 func (s *supervisor) run(ctx context.Context, p *process) {
 	defer close(s.over)
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval = 100 * time.Millisecond
 	pace.MaxInterval = 30 * time.Second
 	for {
-		began := time.Now()
-		why, ended := s.attend(ctx, p)
-		if !ended {
-			return
-		}
-		s.ended(p, why)
-		if time.Since(began) > pace.MaxInterval {
-			pace.Reset()
+		if p != nil {
+			began := time.Now()
+			why, ended := s.attend(ctx, p)
+			if !ended {
+				return
+			}
+			s.ended(p, why)
+			if time.Since(began) > pace.MaxInterval {
+				pace.Reset()
+			}
 		}
 		next, err := s.restart(ctx, pace)
 		if err != nil {
@@ -135,11 +150,16 @@ func (s *supervisor) restart(ctx context.Context, pace backoff.BackOff) (*proces
 		if err == nil || ctx.Err() != nil {
 			return p, err
 		}
-		s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
-		s.mu.Lock()
-		s.lastEnd = err.Error()
-		s.mu.Unlock()
+		s.failed(err)
 	}
+}
+
+// failed notes that the program did not start.
+func (s *supervisor) failed(err error) {
+	s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastEnd = err.Error()
 }
 
 // started makes p the current process and tells whoever waits for that.
@@ -177,7 +197,7 @@ func (s *supervisor) process() (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
-		return nil, ErrGone
+		return nil, fmt.Errorf("%w: %s", ErrGone, s.lastEnd)
 	}
 	return s.current, nil
 }

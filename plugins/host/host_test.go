@@ -69,6 +69,8 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "wait":
 		<-ctx.Done()
 		return sdk.Result{}, context.Cause(ctx)
+	case "leak":
+		leak()
 	case "die":
 		os.Exit(3)
 	}
@@ -77,6 +79,18 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 		err = os.WriteFile(filepath.Join(n.cfg.Folder, "note"), content, 0o600)
 	}
 	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: time.Second, Details: []string{"a", "b"}}, err
+}
+
+// leak takes memory until the system gives no more, which a limit brings near.
+func leak() {
+	const limit = 3 << 30
+	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		return
+	}
+	var all [][]byte
+	for {
+		all = append(all, make([]byte, 64<<20))
+	}
 }
 
 func (n *notes) Health(context.Context) (sdk.Health, error) {
@@ -297,6 +311,71 @@ func TestAPluginFollowsADaemonThatDied(t *testing.T) {
 	eventually(t, "the process is gone", func() bool { return syscall.Kill(pid, 0) != nil })
 	if _, err := os.Stat(filepath.Join(folder, "stopped")); err == nil {
 		t.Error("the plugin took the daemon's death for an orderly end")
+	}
+}
+
+func TestAFloodInThePluginsLogIsDammed(t *testing.T) {
+	buffer := &logBuffer{}
+	w := &logWriter{log: slog.New(slog.NewTextHandler(buffer, nil))}
+	now := time.Unix(1000, 0)
+	passed := 0
+	for range 5000 {
+		if !w.flooded(now) {
+			passed++
+		}
+	}
+	if passed != maxLogLines || buffer.String() != "" {
+		t.Errorf("%d lines passed; the log says %q", passed, buffer)
+	}
+	if w.flooded(now.Add(time.Second)) || !strings.Contains(buffer.String(), "lines=4800") {
+		t.Errorf("the next second: %q", buffer)
+	}
+}
+
+func TestAPluginThatDoesNotStartIsOutlasted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), Outlast: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	if _, err := sink.Apply(t.Context(), document("text")); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v", err)
+	}
+	if health, err := sink.Health(t.Context()); err != nil || health.OK() ||
+		!strings.Contains(health.Facts["plugin_last_end"], "did not start") {
+		t.Errorf("health %+v, %v", health, err)
+	}
+	if err := os.Symlink(self, path+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	<-sink.Restarted()
+	if _, err := sink.Apply(t.Context(), document("text")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPluginThatLeaksUntilItDiesIsStartedAgain(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	if _, err := sink.Apply(t.Context(), document("leak")); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v", err)
+	}
+	<-sink.Restarted()
+	if _, err := sink.Apply(t.Context(), document("text")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -12,8 +12,12 @@ import (
 	"time"
 )
 
-// maxLogLine bounds one line of a plugin's log, in bytes; a longer one arrives in pieces.
-const maxLogLine = 64 << 10
+const (
+	// maxLogLine bounds one line of a plugin's log, in bytes; a longer one arrives in pieces.
+	maxLogLine = 8 << 10
+	// maxLogLines bounds the lines in a second: a plugin that floods its log must not fill the daemon's disk.
+	maxLogLines = 200
+)
 
 // logWriter brings what a plugin writes to its standard error into the daemon's log: JSON lines as log/slog or hclog write
 // them with level and fields, anything else as it stands. Nothing in such a line is trusted.
@@ -22,6 +26,8 @@ type logWriter struct {
 
 	mu      sync.Mutex
 	partial []byte
+	second  time.Time // the second in which lines are being counted
+	lines   int       // in that second
 }
 
 // Write never fails: a plugin's log is no reason to end the plugin.
@@ -46,7 +52,7 @@ func (w *logWriter) Write(content []byte) (int, error) {
 }
 
 func (w *logWriter) line(line []byte) {
-	if len(bytes.TrimSpace(line)) == 0 {
+	if len(bytes.TrimSpace(line)) == 0 || w.flooded(time.Now()) {
 		return
 	}
 	var fields map[string]any
@@ -66,6 +72,18 @@ func (w *logWriter) line(line []byte) {
 		}
 	}
 	_ = w.log.Handler().Handle(context.Background(), record)
+}
+
+// flooded counts a line and reports whether it is one too many. It says once a second that lines were dropped.
+func (w *logWriter) flooded(now time.Time) bool {
+	if second := now.Truncate(time.Second); second != w.second {
+		if dropped := w.lines - maxLogLines; dropped > 0 {
+			w.log.Warn("the plugin wrote too many lines at once; some were dropped", "lines", dropped)
+		}
+		w.second, w.lines = second, 0
+	}
+	w.lines++
+	return w.lines > maxLogLines
 }
 
 // take removes the first of keys that holds text and returns it.

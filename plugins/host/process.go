@@ -76,9 +76,7 @@ func start(ctx context.Context, opts Options) (*process, error) {
 func (p *process) connect(ctx context.Context, opts Options) error {
 	protocol, err := p.client.Client()
 	if err != nil {
-		// The library's errors have several lines.
-		reason := strings.Join(strings.Fields(err.Error()), " ")
-		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, reason)
+		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, p.reason(err))
 	}
 	raw, err := protocol.Dispense(opts.Kind)
 	if err != nil {
@@ -93,6 +91,19 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 		return err
 	}
 	return p.configure(ctx, opts)
+}
+
+// reason says why the handshake failed. The library's errors have several lines, and the end of the program says more where
+// it came before any word on standard output.
+func (p *process) reason(err error) string {
+	if p.program.exited != nil {
+		select {
+		case <-p.program.exited:
+			return "it ended without a handshake (" + p.program.lastWord() + "); its log may say why"
+		case <-time.After(lastWords):
+		}
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
 // attach opens the call that both sides hold for as long as they live, so that its end tells of the other's.
