@@ -33,6 +33,7 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 			}
 		}
 	}
+	guardRecursion(set)
 	if traced {
 		traceAll(set)
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Masterminds/sprig/v3"
 
@@ -47,6 +48,23 @@ func TestFunctions(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestNowIsUTC(t *testing.T) {
+	set := setOf(t, `{{ now }}`)
+	set.cfg.Now = func() time.Time { return time.Now().In(time.FixedZone("far", 3600)) }
+	out, _ := mustRender(t, mustLoad(t, set), sdk.Snapshot{})
+	if !strings.HasSuffix(out, " +0000 UTC") {
+		t.Error(out)
+	}
+}
+
+// A port over TCP goes before one over UDP that comes first.
+func TestTCPFirst(t *testing.T) {
+	dns := with(instance("dns", "node-1", "1", 53, 53), func(i *sdk.Instance) { i.Ports[0].Type = "udp" })
+	if got := rendered(t, `{{ range .Services.dns }}{{ portFor 53 . }}{{ end }}`, snapshot(dns)); got != "30001" {
+		t.Error(got)
 	}
 }
 

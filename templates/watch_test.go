@@ -42,12 +42,12 @@ func start(t *testing.T, set *Set, w *watcher) <-chan struct{} {
 	return changes
 }
 
-// await loads the set at every change, until it renders to want.
-func await(t *testing.T, set *Set, changes <-chan struct{}, want string) {
+// await loads the set at every change, until it renders to want. It returns how many changes that took.
+func await(t *testing.T, set *Set, changes <-chan struct{}, want string) int {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
 	var got string
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-changes:
 			tmpl, err := set.Load()
@@ -56,7 +56,7 @@ func await(t *testing.T, set *Set, changes <-chan struct{}, want string) {
 				continue
 			}
 			if got, _ = mustRender(t, tmpl, sdk.Snapshot{}); got == want {
-				return
+				return n
 			}
 		case <-deadline:
 			t.Fatalf("never became %q; the last was %q", want, got)
@@ -188,11 +188,20 @@ func TestWatchWaysOfSaving(t *testing.T) {
 
 func TestWatchWithoutEvents(t *testing.T) {
 	path := filepath.Join(write(t, map[string]string{"main": "old"}), "main")
-	set := New(Config{Path: path})
-	mustLoad(t, set)
-	changes := start(t, set, &watcher{poll: time.NewTicker(time.Millisecond)})
-	save(t, path, "new")
-	await(t, set, changes, "new")
+	synctest.Test(t, func(t *testing.T) {
+		set := New(Config{Path: path})
+		mustLoad(t, set)
+		changes := start(t, set, &watcher{poll: time.NewTicker(pollEvery)})
+		for _, text := range []string{"old", "new", "newer"} {
+			synctest.Wait() // until the watcher has read what is there
+			told := len(changes)
+			replace(t, path, text)
+			time.Sleep(10 * pollEvery)
+			if text == "old" && len(changes) != 0 || text != "old" && len(changes) != told+1 {
+				t.Errorf("%s: %d changes after %d", text, len(changes), told)
+			}
+		}
+	})
 }
 
 func TestWatchWholeSet(t *testing.T) {
@@ -208,7 +217,8 @@ func TestWatchWholeSet(t *testing.T) {
 
 	save(t, dir+"/parts/1.tmpl", `{{ define "p" }}two{{ end }}`)
 	await(t, set, changes, "two")
-	save(t, dir+"/parts/2.tmpl", `{{ define "q" }}three{{ end }}`)
+	replace(t, dir+"/parts/2.tmpl", `{{ define "q" }}three{{ end }}`)
+	<-changes
 	replace(t, dir+"/parts/1.tmpl", `{{ define "p" }}{{ include "q" . }}{{ end }}`)
 	await(t, set, changes, "three")
 	must(t, os.Remove(dir+"/parts/1.tmpl"))
@@ -229,11 +239,11 @@ func TestWatchTellsOnlyChanges(t *testing.T) {
 	replace(t, dir+"/main", "old")
 	must(t, os.Chtimes(dir+"/main", noon, noon))
 	replace(t, dir+"/main", "new")
-	await(t, set, changes, "new")
+	told := await(t, set, changes, "new")
 	replace(t, dir+"/main", "newer")
-	await(t, set, changes, "newer")
-	if n := len(changes); n > 0 {
-		t.Errorf("%d more changes", n)
+	told += await(t, set, changes, "newer")
+	if told += len(changes); told != 2 {
+		t.Errorf("%d changes were told, want 2", told)
 	}
 }
 
