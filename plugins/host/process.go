@@ -93,13 +93,15 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 	return p.configure(ctx, opts)
 }
 
-// reason says why the handshake failed. The library's errors have several lines, and the end of the program says more where
-// it came before any word on standard output.
+// reason says why the handshake failed. The library's errors have several lines; and of a program that ended by itself it
+// knows only that there was no handshake.
 func (p *process) reason(err error) string {
 	if p.program.exited != nil {
 		select {
 		case <-p.program.exited:
-			return "it ended without a handshake (" + p.program.lastWord() + "); its log may say why"
+			if !p.program.wasKilled() {
+				return "it ended without a handshake (" + p.program.lastWord() + "); its log may say why"
+			}
 		case <-time.After(lastWords):
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
@@ -74,6 +75,12 @@ func (p *program) lastWord() string {
 	default:
 		return "it let go of the daemon"
 	}
+}
+
+// wasKilled reports whether the program, which has to have exited, was ended by force: by us, or by the system.
+func (p *program) wasKilled() bool {
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 func (p *program) pid() int {
