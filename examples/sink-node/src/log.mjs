@@ -1,0 +1,9 @@
+// The plugin's log: one JSON object a line on standard error. The daemon puts it into its own, with level and fields.
+
+/** Returns a log with a method for each level. Fields must be representable in JSON. */
+export function createLog(stream) {
+  const at = (level) => (msg, fields = {}) => {
+    stream.write(JSON.stringify({ time: new Date().toISOString(), level, msg, ...fields }) + '\n');
+  };
+  return { debug: at('DEBUG'), info: at('INFO'), warn: at('WARN'), error: at('ERROR') };
+}

@@ -1,0 +1,20 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createServices } from '../src/services.mjs';
+import { createLog } from '../src/log.mjs';
+import { documentOf, temporaryFolder } from './helpers.mjs';
+
+test('a call that the daemon gave up is answered as cancelled', async (t) => {
+  const services = createServices({ log: createLog({ write() {} }), attached() {}, released() {} });
+  const answer = (method, request, cancelled = false) => new Promise((resolve) => {
+    const call = { request, on: (event, listener) => cancelled && event === 'cancelled' && listener() };
+    method(call, (err, value) => resolve(err ?? value));
+  });
+  const block = Buffer.from(JSON.stringify({ folder: temporaryFolder(t) }));
+  await answer(services['haproxyapi.plugin.v1.Plugin'].Configure, { name: 'pages', block });
+  const { Apply } = services['haproxyapi.plugin.v1.Sink'];
+  const { failure } = await answer(Apply, { document: documentOf({ main: 'text' }) }, true);
+  assert.deepEqual(failure, { code: 'CODE_CANCELED', message: 'the call was cancelled: what was current stays so' });
+  const { result } = await answer(Apply, { document: documentOf({ main: 'text' }) });
+  assert.equal(result.action, 'written');
+});

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import {
+  existsSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, symlinkSync, writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Rejected } from '../src/document.mjs';
+import { createLog } from '../src/log.mjs';
+import { Sink } from '../src/sink.mjs';
+import { documentOf, temporaryFolder } from './helpers.mjs';
+
+const never = new AbortController().signal;
+const quiet = createLog({ write() {} });
+
+function sinkIn(t, keep = 3) {
+  const folder = join(temporaryFolder(t), 'made', 'when needed');
+  return { folder, sink: new Sink({ folder, keep }, quiet) };
+}
+
+const current = (folder, name = 'main') => readFileSync(join(folder, 'current', name), 'utf8');
+const versions = (folder) => readdirSync(join(folder, 'versions')).sort();
+
+test('a document becomes current, and its files are as they were', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  const binary = Buffer.from([0, 255, 10]);
+  const document = documentOf({ main: 'one\n', 'routes.map': binary });
+  assert.deepEqual(await sink.apply(document, never), { action: 'written', reason: 'it is the first', details: [] });
+  assert.equal(current(folder), 'one\n');
+  assert.deepEqual(readFileSync(join(folder, 'current', 'routes.map')), binary);
+  assert.equal(readlinkSync(join(folder, 'current')), 'versions/000001-abababababab');
+  assert.deepEqual(readdirSync(folder).sort(), ['current', 'versions']);
+});
+
+test('the same document is unchanged, for another process too', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  await sink.apply(documentOf({ main: 'one', b: 'b' }), never);
+  const reason = '000001-abababababab holds these very files';
+  for (const s of [sink, new Sink({ folder, keep: 3 }, quiet)]) {
+    assert.deepEqual(await s.apply(documentOf({ main: 'one', b: 'b' }), never), { action: 'unchanged', reason });
+  }
+  assert.equal(versions(folder).length, 1);
+});
+
+test('any difference makes a version', async (t) => {
+  const { folder, sink } = sinkIn(t, 100);
+  const documents = [
+    { main: 'one' }, { main: 'two' }, { main: 'two', b: '' }, { main: 'two', c: '' }, { other: 'two', c: '' },
+  ];
+  for (const files of documents) assert.equal((await sink.apply(documentOf(files), never)).action, 'written');
+  writeFileSync(join(folder, 'current', 'c'), 'by hand');
+  const { action, reason } = await sink.apply(documentOf(documents.at(-1)), never);
+  assert.deepEqual([action, reason], ['written', 'it differs from 000005-abababababab']);
+  assert.equal(versions(folder).length, 6);
+});
+
+test('the last versions are kept, and what is not ours is left alone', async (t) => {
+  const { folder, sink } = sinkIn(t, 2);
+  mkdirSync(join(folder, 'versions', 'mine'), { recursive: true });
+  mkdirSync(join(folder, 'versions', '.new-left-behind'));
+  symlinkSync('nowhere', join(folder, '.new-left-behind'));
+  for (let i = 1; i <= 4; i++) await sink.apply(documentOf({ main: `text ${i}` }, ''), never);
+  assert.deepEqual(versions(folder), ['000003', '000004', 'mine']);
+  assert.deepEqual(readdirSync(folder).sort(), ['current', 'versions']);
+  assert.equal(current(folder), 'text 4');
+});
+
+test('a document that will never do is rejected and changes nothing', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  await sink.apply(documentOf({ main: 'good' }), never);
+  const cases = [
+    [{}, 'the document has no file'],
+    [{ main: '' }, 'the main file main is empty'],
+    [{ main: ' \n\t\r\n' }, 'the main file main is empty'],
+    [{ main: 'x', '../evil': '' }, 'the file name "../evil" cannot be used'],
+    [{ '/etc/passwd': 'x' }, 'the file name "/etc/passwd" cannot be used'],
+    [{ '..': 'x' }, 'the file name ".." cannot be used'],
+    [{ '.hidden': 'x' }, 'the file name ".hidden" cannot be used'],
+    [{ 'a\0b': 'x' }, 'the file name "a\\u0000b" cannot be used'],
+    [{ '': 'x' }, 'the file name "" cannot be used'],
+  ];
+  const is = (want) => (err) => err instanceof Rejected && err.message.startsWith(want);
+  for (const [files, want] of cases) {
+    await assert.rejects(sink.apply(documentOf(files), never), is(want));
+    await assert.rejects(sink.check(documentOf(files)), is(want));
+  }
+  const file = { name: 'twice', content: Buffer.from('x') };
+  await assert.rejects(sink.apply({ files: [file, file] }, never), is('the file name "twice" cannot be used'));
+  await assert.rejects(sink.apply(null, never), is('the document has no file'));
+  assert.equal(versions(folder).length, 1);
+  assert.equal(current(folder), 'good');
+});
+
+test('check accepts what apply would and changes nothing', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  assert.deepEqual(await sink.check(documentOf({ main: 'x' })), {});
+  assert.equal(existsSync(folder), false);
+});
+
+test('a cancelled call leaves what was current, and nothing else', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  await sink.apply(documentOf({ main: 'old' }), never);
+  const giveUp = new AbortController();
+  const document = documentOf({ main: 'new', companion: 'x' });
+  // The caller gives up between the first file and the second.
+  Object.defineProperty(document.files[1], 'content', { get: () => { giveUp.abort(); return Buffer.from('x'); } });
+  const message = 'the call was cancelled: what was current stays so';
+  await assert.rejects(sink.apply(document, giveUp.signal), { message });
+  await assert.rejects(sink.apply(documentOf({ main: 'new' }), AbortSignal.abort()), /was cancelled/);
+  assert.equal(current(folder), 'old');
+  assert.deepEqual(versions(folder), ['000001-abababababab']);
+});
+
+test('calls that overlap take turns, and one that fails keeps nobody', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  const calls = ['1', '', '2', '3'].map((main) => sink.apply(documentOf({ main }), never));
+  const outcomes = (await Promise.allSettled(calls)).map(({ status }) => status);
+  assert.deepEqual(outcomes, ['fulfilled', 'rejected', 'fulfilled', 'fulfilled']);
+  assert.equal(current(folder), '3');
+  assert.equal(versions(folder).length, 3);
+});
+
+test('a folder that cannot be used is a failure with a sentence, and no rejection', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  mkdirSync(join(folder, 'current'), { recursive: true });
+  const message = `${folder}/current is not a symbolic link: move it away`;
+  const isFailure = (err) => !(err instanceof Rejected) && err.message === message;
+  await assert.rejects(sink.apply(documentOf({ main: 'x' }), never), isFailure);
+  assert.deepEqual((await sink.health()).problems, [message]);
+
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, '');
+  await assert.rejects(sink.apply(documentOf({ main: 'x' }), never), { message: /^cannot publish into .*: ENOTDIR/ });
+});
+
+test('a link that leads astray is put right', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  for (const target of ['versions', 'nowhere', '/dev/null']) {
+    await sink.apply(documentOf({ main: target }), never);
+    rmSync(join(folder, 'current'));
+    symlinkSync(target, join(folder, 'current'));
+    assert.equal((await sink.apply(documentOf({ main: target }), never)).action, 'written');
+    assert.equal(current(folder), target);
+  }
+});
+
+test('health says what is wrong and what is there', async (t) => {
+  const { folder, sink } = sinkIn(t);
+  const facts = { folder, node: process.version, current: 'none', versions: '0' };
+  assert.deepEqual(await sink.health(), { problems: [], facts });
+
+  await sink.apply(documentOf({ main: '1' }, ''), never);
+  await sink.apply(documentOf({ main: '2' }, ''), never);
+  assert.deepEqual(await sink.health(), { problems: [], facts: { ...facts, current: '000002', versions: '2' } });
+
+  rmSync(join(folder, 'current'));
+  symlinkSync('versions/000001', join(folder, 'current'));
+  assert.match((await sink.health()).problems[0], /current leads to 000001, not to 000002, which was published/);
+
+  rmSync(join(folder, 'current'));
+  assert.match((await sink.health()).problems[0], /current leads to nothing, not to 000002, which was published/);
+
+  symlinkSync('versions/000002', join(folder, 'current'));
+  assert.deepEqual((await sink.health()).problems, []);
+  rmSync(join(folder, 'versions', '000002'), { recursive: true });
+  assert.match((await sink.health()).problems[0], /current leads to 000002, which is gone/);
+});
