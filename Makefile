@@ -15,6 +15,10 @@ test:
 	@scripts/install-deps test
 	go vet ./...
 	go test -race -timeout 20m ./...
+	@for module in examples/*/go.mod; do \
+		echo "testing $$(dirname $$module)"; \
+		(cd $$(dirname $$module) && go vet ./... && go test -race -timeout 10m ./...) || exit 1; \
+	done
 
 build:
 	@scripts/install-deps build
