@@ -28,8 +28,9 @@ func TestPluginAuthorsGuide(t *testing.T) {
 				t.Fatal(err)
 			}
 		case language == "sh":
-			script := strings.ReplaceAll(block.text, "go get github.com/haproxy-api/haproxy-api@latest",
-				"go mod edit -require=github.com/haproxy-api/haproxy-api@v0.0.0 -replace=github.com/haproxy-api/haproxy-api="+root)
+			const ours = "github.com/haproxy-api/haproxy-api"
+			script := strings.ReplaceAll(block.text, "go get "+ours+"@latest",
+				"go mod edit -require="+ours+"@v0.0.0 -replace="+ours+"="+root)
 			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 			if cmd.Dir = folder; ran == 0 {
 				cmd.Dir = filepath.Dir(folder)

@@ -30,7 +30,8 @@ func TestTheDefaultPluginKeepsTheContract(t *testing.T) {
 	}
 	sdktest.TestSink(t, sdktest.Sink{
 		Program: sdktest.Program{Path: program, Args: []string{"plugin", "haproxy"}, Block: sdk.Block{
-			"config_file": filepath.Join(folder, "haproxy.cfg"), "pid_file": filepath.Join(folder, "haproxy.pid"), "on_exit": "stop",
+			"config_file": filepath.Join(folder, "haproxy.cfg"), "pid_file": filepath.Join(folder, "haproxy.pid"),
+			"on_exit": "stop",
 		}},
 		FileName: "haproxy.cfg",
 		Good:     [2]string{configuration(8000), configuration(8001)},
@@ -137,7 +138,8 @@ func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
 			s.severalPipelines(test.script)
-			s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), "[plugins.other]", "[plugins.other]\n"+test.settings, 1))
+			s.write("haproxy-api.toml", strings.Replace(
+				s.read("haproxy-api.toml"), "[plugins.other]", "[plugins.other]\n"+test.settings, 1))
 			s.serve("web", "a", 8000)
 			s.start()
 			s.answered(8000, "a")
@@ -152,7 +154,8 @@ func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
 			t.Log("\n" + status)
 			s.eventually("metrics tell of the failure", func() bool {
 				body, err := get("http://" + s.api + "/metrics")
-				return err == nil && strings.Contains(body, `haproxy_api_applies_total{action="",outcome="failed",pipeline="other"}`)
+				return err == nil &&
+					strings.Contains(body, `haproxy_api_applies_total{action="",outcome="failed",pipeline="other"}`)
 			})
 			s.stop()
 		})

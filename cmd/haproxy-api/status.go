@@ -91,10 +91,9 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, note := range p.Notes {
 		fmt.Fprintf(out, "  note        %s\n", note)
 	}
-	switch {
-	case p.Since == nil:
+	if p.Since == nil {
 		fmt.Fprintln(out, "  in effect   nothing yet")
-	default:
+	} else {
 		fmt.Fprintf(out, "  in effect   generation %d since %s\n", p.Generation, p.Since.Local().Format(time.DateTime))
 	}
 	if l := p.Last; l != nil && l.Error == "" {

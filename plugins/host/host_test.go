@@ -49,13 +49,14 @@ func (c notesConfig) Validate() error {
 
 // notes writes what it is offered into its folder. A few contents have a meaning of their own.
 type notes struct {
-	cfg notesConfig
-	env sdk.Env
+	cfg   notesConfig
+	env   sdk.Env
+	hoard [][]byte
 }
 
 func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error) {
 	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name)
-	return &notes{cfg, env}, nil
+	return &notes{cfg: cfg, env: env}, nil
 }
 
 func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
@@ -70,7 +71,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 		<-ctx.Done()
 		return sdk.Result{}, context.Cause(ctx)
 	case "leak":
-		leak()
+		n.leak()
 	case "die":
 		os.Exit(3)
 	}
@@ -82,14 +83,13 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 }
 
 // leak takes memory until the system gives no more, which a limit brings near.
-func leak() {
+func (n *notes) leak() {
 	const limit = 3 << 30
 	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
 		return
 	}
-	var all [][]byte
 	for {
-		all = append(all, make([]byte, 64<<20))
+		n.hoard = append(n.hoard, make([]byte, 64<<20))
 	}
 }
 
@@ -396,6 +396,24 @@ func TestNothingInAPluginsLogIsTrusted(t *testing.T) {
 	}
 }
 
+// halt stops a process and waits until all of it stands still, which takes a moment.
+func halt(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process stands still", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread)
+			if err != nil || !strings.Contains(string(stat), ") T ") {
+				return false
+			}
+		}
+		return len(threads) > 0
+	})
+}
+
 func TestAHungPluginIsKilledAndStartedAgain(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -410,9 +428,7 @@ func TestAHungPluginIsKilledAndStartedAgain(t *testing.T) {
 	}
 	defer sink.Close()
 	before := pidOf(t, sink)
-	if err := syscall.Kill(before, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, before)
 	<-sink.Restarted()
 	if err := syscall.Kill(before, 0); err == nil {
 		t.Errorf("process %d is still there", before)
@@ -425,9 +441,7 @@ func TestAHungPluginIsKilledAndStartedAgain(t *testing.T) {
 func TestAHungPluginDoesNotDelayTheEnd(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	halt(t, pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := sink.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) {
