@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -74,14 +75,15 @@ func newPipeline(cfg PipelineConfig, t Template, log *slog.Logger, o Observer) *
 }
 
 func (p *pipeline) run(ctx context.Context) {
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() {
 		if err := p.templates.Watch(ctx, p.edited.raise); err != nil {
 			p.log.Error("templates are no longer watched: restart to pick up edits", "error", err)
 		}
-	}()
-	defer func() { <-watching }()
+	})
+	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
+	beside.Go(func() { p.health(ctx) })
 
 	retry := time.NewTimer(0)
 	retry.Stop()

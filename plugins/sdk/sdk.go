@@ -39,7 +39,8 @@ type Sink interface {
 	Apply(ctx context.Context, doc Document) (Result, error)
 
 	// Health says what is wrong now with the thing that the sink feeds. It returns an error only when it cannot find out.
-	// It may be called at any time, also while Apply runs, and should answer within a second.
+	// It may be called at any time, also while Apply runs, and should answer within a second. The daemon calls it once at
+	// the start: from then on, as from the first Apply, the sink may look after what it manages.
 	Health(ctx context.Context) (Health, error)
 }
 

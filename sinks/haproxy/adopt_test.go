@@ -81,6 +81,34 @@ func TestReloadedBySomebodyElse(t *testing.T) {
 	r.wantOnDisk(one)
 }
 
+// The process before us may have died between replacing the file and the reload, or somebody may have reloaded since.
+func TestAdoptionBelievesNeitherDiskNorReceiptAlone(t *testing.T) {
+	t.Run("file newer than the process", func(t *testing.T) {
+		r := newRig(t)
+		first := r.sink()
+		r.apply(first, r.document("one"), sdk.ActionRestart)
+		r.stop(first)
+		two := r.document("two")
+		check(t, os.WriteFile(r.cfg.ConfigFile, two.Files[0].Content, 0o644))
+		r.apply(r.sink(), two, sdk.ActionReload)
+		r.wantServed("two")
+	})
+	t.Run("process newer than the file", func(t *testing.T) {
+		r := newRig(t)
+		first := r.sink()
+		one := r.document("one")
+		r.apply(first, one, sdk.ActionRestart)
+		master := r.running(first).pids[0]
+		r.stop(first)
+		check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
+		check(t, syscall.Kill(master, syscall.SIGUSR2))
+		eventually(t, "the other configuration serves", func() bool { return r.served() == "else" })
+		check(t, os.WriteFile(r.cfg.ConfigFile, one.Files[0].Content, 0o644))
+		r.apply(r.sink(), one, sdk.ActionReload)
+		r.wantServed("one")
+	})
+}
+
 // startClassic starts a HAProxy as the older haproxy-api did.
 func (r *rig) startClassic(name string) (pid int) {
 	r.t.Helper()
@@ -100,6 +128,9 @@ func TestClassicHAProxyIsTakenOver(t *testing.T) {
 	old := r.startClassic("old")
 	r.wantServed("old")
 	s := r.sink()
+	if p := problems(t, s); !strings.Contains(p, "takes it over") {
+		t.Errorf("beside a HAProxy that is not ours the problems are %q", p)
+	}
 	if _, err := s.Apply(t.Context(), r.document("bad", "bogus")); !errors.Is(err, sdk.ErrRejected) {
 		t.Fatalf("a bad document: %v", err)
 	}

@@ -22,6 +22,9 @@ func TestStartThenUnchangedWrittenReload(t *testing.T) {
 	r.wantOnDisk(one)
 	wantHealthy(t, s)
 	first := r.running(s)
+	if group, err := syscall.Getpgid(first.pids[0]); err != nil || group == syscall.Getpgrp() {
+		t.Errorf("HAProxy is in our process group, whose signals would end it: %d, %v", group, err)
+	}
 
 	r.apply(s, one, sdk.ActionUnchanged)
 	commented := edited(one, "frontend web", "# a comment\n\nfrontend   web # another")
@@ -134,17 +137,18 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.wantServed("two")
 }
 
-// A limit on the size of files fails the same writes that a full disk fails, for users without rights as well.
+// A limit on the size of files fails the same writes that a full disk fails, for users without rights as well. It is high
+// enough for what the test program itself writes.
 func TestFullDisk(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
-	big := r.document("big", strings.Repeat("# filling\n", 4000))
+	big := r.document("big", strings.Repeat("# filling\n", 150_000))
 
 	var limit syscall.Rlimit
 	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 8192, Max: limit.Max}))
+	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: limit.Max}))
 	_, err := s.Apply(t.Context(), big)
 	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 

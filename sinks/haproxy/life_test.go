@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -130,5 +131,20 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 				t.Error("HAProxy still runs")
 			}
 		})
+	}
+}
+
+// In a container whose first process collects nobody, the dead stay in the list of processes for ever.
+func TestTheDeadDoNotExist(t *testing.T) {
+	process := exec.Command("sleep", "1000")
+	check(t, process.Start())
+	if !exists(process.Process.Pid) {
+		t.Error("a living process does not exist")
+	}
+	kill(t, process.Process.Pid)
+	eventually(t, "it is dead", func() bool { return !exists(process.Process.Pid) })
+	_ = process.Wait()
+	if exists(process.Process.Pid) || exists(0) || exists(-1) {
+		t.Error("a process that is gone exists")
 	}
 }

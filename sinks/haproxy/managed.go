@@ -199,7 +199,7 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	now, err := m.find(ctx)
-	for err == nil && !now.none() && now.worker == 0 && ctx.Err() == nil {
+	for err == nil && m.mayAnswer(now) && ctx.Err() == nil {
 		pause(ctx, tick)
 		now, err = m.find(ctx)
 	}
@@ -209,13 +209,21 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, err.Error())
 	case now.none():
 		h.Problems = append(h.Problems, notRunning)
-	case now.worker == 0:
+	case m.mayAnswer(now):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
 			joinPids(now.pids), m.paths.socket))
+	case now.worker == 0:
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by somebody else; "+
+			"the next document takes it over", joinPids(now.pids)))
 	case !m.serves(ctx, now.worker):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.worker))
 	}
 	return h
+}
+
+// mayAnswer reports whether now has a master that should tell its worker and does not.
+func (m *managed) mayAnswer(now running) bool {
+	return now.worker == 0 && slices.ContainsFunc(now.pids, m.paths.hasSocket)
 }
 
 const notRunning = "HAProxy is not running"
