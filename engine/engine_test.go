@@ -250,7 +250,7 @@ func TestAFailureIsTriedAgainUntilItWorks(t *testing.T) {
 		if got := len(w.sink.texts()); got != before+1 {
 			t.Errorf("tried %d times more after it worked", got-before-1)
 		}
-		if s := w.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger != triggerRetry {
+		if s := w.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger != TriggerRetry {
 			t.Errorf("status %+v", s)
 		}
 	})
@@ -392,4 +392,75 @@ func TestNewNamesEveryFault(t *testing.T) {
 		!strings.Contains(err.Error(), "pipeline two: haproxy.cfg:1:1: broken") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestATemplateThatCannotGoLiveCostsNobodyAnUpdate(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		for _, services := range []string{"a", "b", "c"} {
+			w.sink.answer("v2:"+services, errors.New("port 80 is in use"))
+		}
+		w.edit("v2")
+		w.say("b")
+		w.want("1 v1:a", "2 v2:a", "3 v2:b", "4 v1:b")
+		if s := w.status(); s.TemplateError == nil || s.ApplyError != nil || s.Generation != 4 {
+			t.Errorf("status %+v", s)
+		}
+		time.Sleep(candidatePause - time.Second)
+		synctest.Wait()
+		w.want("1 v1:a", "2 v2:a", "3 v2:b", "4 v1:b")
+		w.sink.answer("v2:b", nil) // the port is free again
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.want("1 v1:a", "2 v2:a", "3 v2:b", "4 v1:b", "5 v2:b")
+		if s := w.status(); s.TemplateError != nil {
+			t.Errorf("still %v", s.TemplateError)
+		}
+	})
+}
+
+func TestARestartedSinkGetsTheLastGoodDocument(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("web")
+		w.sink.answer("v1:chat", sdk.Rejectf("line 3 is wrong"))
+		w.say("chat")
+		w.sink.restarted <- struct{}{}
+		synctest.Wait()
+		w.want("1 v1:web", "2 v1:chat", "1 v1:web", "2 v1:chat")
+		if s := w.status(); s.Generation != 1 || s.ApplyError == nil {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestAHintOfNothingIsNoHotLoop(t *testing.T) {
+	play(t, func(w *world) {
+		w.sink.answer("v1:web", sdk.RetryAfter(errors.New("busy"), 0))
+		w.say("web")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := len(w.sink.texts()); got < 2 || got > 50 {
+			t.Errorf("tried %d times in ten seconds", got)
+		}
+	})
+}
+
+func TestASinkThatIsBusyForLongIsAProblem(t *testing.T) {
+	play(t, func(w *world) {
+		gate := make(chan struct{})
+		w.sink.gate = gate
+		w.say("web")
+		if !w.engine.Health(w.t.Context())[0].OK() {
+			t.Error("a problem at once")
+		}
+		time.Sleep(time.Minute)
+		if got := w.engine.Health(w.t.Context())[0].Problems; len(got) != 1 || !strings.Contains(got[0], "for 1m0s") {
+			t.Errorf("got %q", got)
+		}
+		close(gate)
+		synctest.Wait()
+		if !w.engine.Health(w.t.Context())[0].OK() {
+			t.Error("still a problem")
+		}
+	})
 }

@@ -15,7 +15,7 @@ type Entry struct {
 	Pipeline   string
 	Generation uint64
 	Digest     string
-	Trigger    string      // what led to it: "snapshot", "template", "sink restart" or "retry"
+	Trigger    string      // one of the Trigger constants
 	Last       *sdk.Change // the catalogue's own word on what changed, if it gave one
 	Notes      []string    // what the template had to say about the snapshot
 	Received   time.Time   // when the source learned of the snapshot

@@ -13,13 +13,17 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// What makes a pipeline look again, as [Entry] tells it.
+// What makes a pipeline look again: see [Entry].
 const (
-	triggerSnapshot = "snapshot"
-	triggerTemplate = "template"
-	triggerRestart  = "sink restart"
-	triggerRetry    = "retry"
+	TriggerSnapshot = "snapshot"
+	TriggerTemplate = "template"
+	TriggerRestart  = "sink restart"
+	TriggerRetry    = "retry"
 )
+
+// candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
+// may disturb what the sink feeds.
+const candidatePause = 30 * time.Second
 
 // pipeline keeps one sink true to one source. All fields below the line belong to run's goroutine.
 type pipeline struct {
@@ -40,6 +44,7 @@ type pipeline struct {
 	active     *version // the template of the document in effect
 	candidate  *version // a newer one that has not proved itself yet
 	inEffect   *effect  // nil until a sink took a document, and again when it forgot
+	accepted   *effect  // the last one that the sink took, also after it forgot
 	generation uint64
 	digest     string // of the document with that generation
 	trigger    string
@@ -57,7 +62,7 @@ type version struct {
 type effect struct {
 	version  *version
 	snapshot sdk.Snapshot
-	digest   string
+	document sdk.Document
 }
 
 func newPipeline(cfg PipelineConfig, t Template, log *slog.Logger, o Observer) *pipeline {
@@ -93,20 +98,34 @@ func (p *pipeline) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-p.snapshots.ready:
-			p.trigger = triggerSnapshot
+			p.trigger = TriggerSnapshot
 		case <-p.edited:
-			p.trigger = triggerTemplate
+			p.trigger = TriggerTemplate
 			p.load()
 		case <-p.restarted:
-			p.trigger = triggerRestart
-			p.inEffect = nil
+			p.trigger = TriggerRestart
+			p.remind(ctx)
 		case <-retry.C:
-			p.trigger = triggerRetry
+			p.trigger = TriggerRetry
 		}
 		retry.Stop()
 		if wait, again := p.converge(ctx); again {
 			retry.Reset(wait)
 		}
+	}
+}
+
+// remind gives the last good document to a sink that was started anew and knows nothing. The newest one may be no good, and
+// then that one has to hold. What the sink refused before it may take now.
+func (p *pipeline) remind(ctx context.Context) {
+	for _, v := range []*version{p.active, p.candidate} {
+		if v != nil {
+			v.refused = ""
+		}
+	}
+	p.inEffect = nil
+	if p.accepted != nil && p.apply(ctx, p.accepted.document, p.accepted.snapshot, nil) == nil {
+		p.inEffect = p.accepted
 	}
 }
 
@@ -138,6 +157,10 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		p.board.setApplyError(nil)
 		return 0, false
 	}
+	if _, unproven := errors.AsType[*unprovenError](err); unproven {
+		p.board.setApplyError(nil)
+		return max(p.pace.NextBackOff(), candidatePause), true
+	}
 	p.board.setApplyError(err)
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
@@ -145,13 +168,14 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	}
 	wait := p.pace.NextBackOff()
 	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
-		wait = hint.After
+		wait = max(wait, hint.After)
 	}
-	p.log.Error("the last good configuration stays in effect for now", "error", err, "again_in", wait)
+	p.log.Error("the last good configuration stays in effect for now", "error", err, "again_in", wait.Round(time.Millisecond))
 	return wait, true
 }
 
-// try lets the candidate prove itself, and falls back to the active version when the candidate is to blame.
+// try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
+// catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed.
 func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 	if p.candidate == nil {
 		if p.active == nil {
@@ -165,12 +189,20 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 		p.active, p.candidate = p.candidate, nil
 		p.board.setTemplateError(nil)
 		return nil
-	case final(err) && p.active != nil:
-		p.blame(p.candidate, err)
-		return p.offer(ctx, p.active, snap)
+	case p.active == nil || ctx.Err() != nil:
+		return err
 	}
-	return err
+	p.blame(p.candidate, err)
+	if instead := p.offer(ctx, p.active, snap); instead != nil || final(err) {
+		return instead
+	}
+	return &unprovenError{err}
 }
+
+// unprovenError says that all is well but for a candidate whose trouble may pass.
+type unprovenError struct{ error }
+
+func (e *unprovenError) Unwrap() error { return e.error }
 
 // offer renders snap with v and gives the document to the sink, unless it is in effect already.
 func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
@@ -186,8 +218,8 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 	p.tell(notes)
 	digest := sdk.DigestOf(files)
 	switch {
-	case p.inEffect != nil && p.inEffect.digest == digest:
-		p.inEffect = &effect{v, snap, digest}
+	case p.inEffect != nil && p.inEffect.document.Digest == digest:
+		p.settle(&effect{v, snap, p.inEffect.document})
 		return nil
 	case v.refused == digest:
 		return v.refusal
@@ -195,22 +227,27 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 	if digest != p.digest {
 		p.generation, p.digest = p.generation+1, digest
 	}
-	err = p.apply(ctx, sdk.Document{Pipeline: p.name, Generation: p.generation, Digest: digest, Files: files}, snap, notes)
+	doc := sdk.Document{Pipeline: p.name, Generation: p.generation, Digest: digest, Files: files}
+	err = p.apply(ctx, doc, snap, notes)
 	switch {
 	case err == nil:
-		p.inEffect = &effect{v, snap, digest}
+		p.settle(&effect{v, snap, doc})
 	case errors.Is(err, sdk.ErrRejected):
 		v.refused, v.refusal = digest, err
 	}
 	return err
 }
 
+func (p *pipeline) settle(e *effect) { p.inEffect, p.accepted = e, e }
+
 func (p *pipeline) apply(ctx context.Context, doc sdk.Document, snap sdk.Snapshot, notes []string) error {
 	entry := Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
 		Last: snap.Last, Notes: notes, Received: snap.Taken, Offered: time.Now(),
 	}
+	p.board.setOffered(entry.Offered)
 	entry.Result, entry.Err = p.sink.Apply(ctx, doc)
+	p.board.setOffered(time.Time{})
 	entry.Took = time.Since(entry.Offered)
 	if ctx.Err() != nil {
 		return ctx.Err()

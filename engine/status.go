@@ -2,11 +2,15 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
+
+// overdueAfter is how long a sink may take for a document before that is a problem to tell.
+const overdueAfter = 15 * time.Second
 
 // PipelineStatus is what a pipeline looks like at one moment.
 type PipelineStatus struct {
@@ -23,14 +27,29 @@ type PipelineStatus struct {
 
 // board is where the pipeline's goroutine writes what others may read.
 type board struct {
-	mu     sync.Mutex
-	status PipelineStatus
+	mu      sync.Mutex
+	status  PipelineStatus
+	offered time.Time // when the document was offered that the sink is busy with; zero for none
 }
 
 func (b *board) setInEffect(doc sdk.Document) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status.Generation, b.status.Digest, b.status.Since = doc.Generation, doc.Digest, time.Now()
+}
+
+func (b *board) setOffered(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.offered = at
+}
+
+// overdue returns for how long the sink has been busy with a document, if that is remarkable.
+func (b *board) overdue() (time.Duration, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	busy := time.Since(b.offered)
+	return busy.Round(time.Second), !b.offered.IsZero() && busy > overdueAfter
 }
 
 func (b *board) setTemplateError(err error) {
@@ -80,6 +99,9 @@ func (p *pipeline) health(ctx context.Context) sdk.Health {
 	case health = <-answered:
 	case <-ctx.Done():
 		health.Problems = []string{"the sink does not answer"}
+	}
+	if busy, overdue := p.board.overdue(); overdue {
+		health.Problems = append(health.Problems, fmt.Sprintf("the sink has been busy with a configuration for %s", busy))
 	}
 	if err := p.report().ApplyError; err != nil {
 		health.Problems = append(health.Problems, "the last configuration could not be applied: "+err.Error())

@@ -98,6 +98,8 @@ func (m *Metrics) Applied(e engine.Entry) {
 	m.applySeconds.WithLabelValues(e.Pipeline, e.Result.Action).Observe(e.Took.Seconds())
 	if e.Err == nil {
 		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
+	}
+	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,17 +42,29 @@ func (c *catalogue) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fpri
 
 // proxy is a sink that is as well as it is told to be.
 type proxy struct {
+	applied chan struct{}
+
+	mu      sync.Mutex
 	refuse  error
 	problem string
-	applied chan struct{}
+}
+
+func (p *proxy) suffer(refuse error, problem string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse, p.problem = refuse, problem
 }
 
 func (p *proxy) Apply(context.Context, sdk.Document) (sdk.Result, error) {
 	defer func() { p.applied <- struct{}{} }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return sdk.Result{Action: sdk.ActionReload}, p.refuse
 }
 
 func (p *proxy) Health(context.Context) (sdk.Health, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.problem != "" {
 		return sdk.Health{Problems: []string{p.problem}}, nil
 	}
@@ -171,13 +184,13 @@ func TestHealthHasTheOlderShape(t *testing.T) {
 	if code != 200 || got["message"] != "Healthy!" || got["last_changed"] != "2026-01-02T03:04:05Z" || last["Name"] != "web" {
 		t.Errorf("got %d %s", code, body)
 	}
-	s.sink.problem = "HAProxy is not running"
+	s.sink.suffer(nil, "HAProxy is not running")
 	s.want(t, "GET", "/health", 500, `{"errors":["HAProxy is not running"]}`)
 }
 
 func TestAFailedApplyIsNotHealthy(t *testing.T) {
 	s := open(t, true)
-	s.sink.refuse = sdk.Rejectf("line 3 is wrong")
+	s.sink.suffer(sdk.Rejectf("line 3 is wrong"), "")
 	s.emit()
 	want := `{"errors":["the last configuration could not be applied: line 3 is wrong"]}`
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -190,8 +203,7 @@ func TestAFailedApplyIsNotHealthy(t *testing.T) {
 
 func TestPipelinesTellHowTheyAre(t *testing.T) {
 	s := open(t, true)
-	s.sink.refuse = sdk.Rejectf("line 3 is wrong")
-	s.sink.problem = "HAProxy is not running"
+	s.sink.suffer(sdk.Rejectf("line 3 is wrong"), "HAProxy is not running")
 	s.emit()
 	var got []Pipeline
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

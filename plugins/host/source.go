@@ -58,6 +58,9 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 		if resp, err = stream.Recv(); err == nil {
 			snap := snapshotFromWire(resp.GetSnapshot())
 			snap.Source = s.opts.Name
+			if snap.Taken.IsZero() {
+				snap.Taken = time.Now()
+			}
 			emit(snap)
 		}
 	}
