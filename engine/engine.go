@@ -127,6 +127,23 @@ func (e *Engine) Health(ctx context.Context) []sdk.Health {
 	return all
 }
 
+// SourceHealth returns what the named source says of itself; nothing where it cannot tell.
+func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
+	s, ok := e.sources[name]
+	if !ok {
+		return sdk.Health{}
+	}
+	reporter, ok := s.impl.(sdk.Reporter)
+	if !ok {
+		return sdk.Health{}
+	}
+	health, err := reporter.Health(ctx)
+	if err != nil {
+		health.Problems = append(health.Problems, "the source cannot tell how it is: "+err.Error())
+	}
+	return health
+}
+
 type silent struct{}
 
 func (silent) SnapshotReceived(sdk.Snapshot)         {}

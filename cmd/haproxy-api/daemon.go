@@ -16,7 +16,7 @@ import (
 )
 
 // stopWithin bounds the orderly end of sinks: with the HTTP server's own bound it keeps SIGTERM within five seconds.
-const stopWithin = 2500 * time.Millisecond
+const stopWithin = 1500 * time.Millisecond
 
 // daemon is a configuration turned into running parts.
 type daemon struct {

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,6 +34,9 @@ func newDemo(opts *options) *cobra.Command {
 			if pace <= 0 {
 				return &usageError{fmt.Errorf("--pace is %s: it must be longer than nothing", pace)}
 			}
+			if opts.flags.Changed("config-file") {
+				return &usageError{errors.New("the demo has a configuration of its own: leave out --config-file")}
+			}
 			return runDemo(cmd.Context(), cmd.OutOrStdout(), opts, demoOptions{pace: pace, port: port})
 		},
 	}
@@ -44,8 +50,9 @@ type demoOptions struct {
 	port int
 }
 
-// runDemo runs until ctx is done and leaves nothing behind.
+// runDemo runs until ctx is done and cleans up after itself.
 func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions) error {
+	signal.Ignore(syscall.SIGPIPE) // a reader that has seen enough must not keep us from cleaning up
 	folder, err := os.MkdirTemp("", "haproxy-api-demo-")
 	if err != nil {
 		return fmt.Errorf("the demo needs a temporary folder: %w", err)
@@ -67,7 +74,7 @@ func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions
 		defer story.close()
 		settings = append(settings, "sidecar.state_url="+story.sidecar.URL("/state.json"))
 	}
-	cfg, err := config.Load(config.Options{Set: settings, Flags: opts.flags})
+	cfg, err := config.Load(config.Options{Set: append(settings, opts.set...), Flags: opts.flags})
 	if err != nil {
 		return &usageError{err}
 	}
@@ -78,6 +85,8 @@ func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions
 	fmt.Fprintf(out, "haproxy-api demo: configuration in %s, health at http://%s/health\n",
 		cfg.HAProxy.ConfigFile, listener.Addr())
 	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if story != nil {
 		story.inForce = func() uint64 { return d.engine.Status()[0].Generation }
 		wg.Go(func() { story.tell(ctx) })
@@ -85,8 +94,9 @@ func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions
 		fmt.Fprintf(out, "Following %s; HAProxy offers its services on 127.0.0.1. Ctrl-C ends.\n", cfg.Sidecar.Follow)
 	}
 	err = d.run(ctx, listener)
+	cancel()
 	wg.Wait()
-	fmt.Fprintln(out, "\nHAProxy, Sidecar and services are stopped; nothing is left behind.")
+	fmt.Fprintln(out, "\nHAProxy, Sidecar and services are stopped.")
 	return err
 }
 

@@ -120,7 +120,8 @@ func TestAHungPluginDelaysNobodyElse(t *testing.T) {
 
 func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
 	for name, test := range map[string]struct{ script, settings, says string }{
-		"exits at start": {script: "exit 3", says: "it ended without a handshake (exit status 3)"},
+		"exits at start":     {script: "exit 3", says: "it ended without a handshake (exit status 3)"},
+		"never shakes hands": {script: "exec sleep 600", says: "its handshake is not over yet"},
 		"wrong cookie": {
 			script: "HAPROXY_API_PLUGIN=x exec haproxy-api plugin haproxy",
 			says:   "it ended without a handshake (exit status 1)",

@@ -2,7 +2,10 @@ package main
 
 import (
 	"net"
+	"os"
+	"os/signal"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +35,15 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	if err != nil {
 		return err
 	}
+	// Without this a SIGHUP, which log rotation and service managers send, would end the daemon.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	go func() {
+		for range hangups {
+			log.Warn("SIGHUP does not reload the configuration in this version: restart to take it up, HAProxy goes on")
+		}
+	}()
 	d, err := newDaemon(ctx, cfg, log)
 	if err != nil {
 		_ = listener.Close()

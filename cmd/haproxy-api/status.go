@@ -85,6 +85,9 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, problem := range p.Problems {
 		fmt.Fprintf(out, "  problem     %s\n", problem)
 	}
+	for _, problem := range p.SourceTrouble {
+		fmt.Fprintf(out, "  source      %s\n", problem)
+	}
 	if p.TemplateError != "" {
 		fmt.Fprintf(out, "  template    %s\n", p.TemplateError)
 	}
@@ -101,5 +104,8 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	}
 	for _, name := range sortedKeys(p.Facts) {
 		fmt.Fprintf(out, "  %-11s %s\n", name, p.Facts[name])
+	}
+	for _, name := range sortedKeys(p.SourceFacts) {
+		fmt.Fprintf(out, "  source's %s %s\n", name, p.SourceFacts[name])
 	}
 }

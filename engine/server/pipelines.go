@@ -18,6 +18,8 @@ type Pipeline struct {
 	Since         *time.Time        `json:"since,omitempty"`
 	Problems      []string          `json:"problems"`
 	Facts         map[string]string `json:"facts,omitempty"`
+	SourceTrouble []string          `json:"source_problems,omitempty"`
+	SourceFacts   map[string]string `json:"source_facts,omitempty"`
 	TemplateError string            `json:"template_error,omitempty"` // why the newest template is not used
 	Notes         []string          `json:"notes,omitempty"`          // what the template says about the catalogue
 	Last          *Offer            `json:"last,omitempty"`
@@ -55,7 +57,10 @@ func (s *Server) allPipelines(ctx context.Context) []Pipeline {
 	all := []Pipeline{}
 	health := s.cfg.Engine.Health(ctx)
 	for i, status := range s.cfg.Engine.Status() {
-		all = append(all, describe(status, health[i]))
+		p := describe(status, health[i])
+		source := s.cfg.Engine.SourceHealth(ctx, status.Source)
+		p.SourceTrouble, p.SourceFacts = source.Problems, source.Facts
+		all = append(all, p)
 	}
 	return all
 }

@@ -38,6 +38,10 @@ func (c *catalogue) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	}
 }
 
+func (c *catalogue) Health(context.Context) (sdk.Health, error) {
+	return sdk.Health{Problems: []string{"etcd is away"}, Facts: map[string]string{"plugin": "etcd 1"}}, nil
+}
+
 func (c *catalogue) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "pushed") }
 
 // proxy is a sink that is as well as it is told to be.
@@ -216,7 +220,8 @@ func TestPipelinesTellHowTheyAre(t *testing.T) {
 		}
 	}
 	if len(got) != 1 || got[0].Name != "haproxy" || got[0].Last == nil || got[0].Last.Error != "line 3 is wrong" ||
-		!slices.Contains(got[0].Problems, "HAProxy is not running") {
+		!slices.Contains(got[0].Problems, "HAProxy is not running") || len(got[0].Problems) != 2 ||
+		!slices.Equal(got[0].SourceTrouble, []string{"etcd is away"}) || got[0].SourceFacts["plugin"] != "etcd 1" {
 		t.Errorf("got %+v", got)
 	}
 	if code, body := s.ask("GET", "/api/v1/pipelines/haproxy"); code != 200 || !strings.Contains(body, `"source":"sidecar"`) {

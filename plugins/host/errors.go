@@ -16,14 +16,17 @@ import (
 var ErrGone = errors.New("the plugin does not run and is being started again")
 
 // callError gives an error of gRPC itself its place in our own terms. What the plugin's author returned travels as
-// wire.Failure instead.
-func callError(what string, err error) error {
+// wire.Failure instead. ctx is the call's.
+func callError(ctx context.Context, what string, err error) error {
 	s := status.Convert(err)
 	switch s.Code() {
 	case codes.Unavailable:
 		return ErrGone
 	case codes.Canceled:
-		return context.Canceled
+		if ctx.Err() == nil { // it was not us: the connection was closed because the program is being ended
+			return ErrGone
+		}
+		return context.Cause(ctx)
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("cannot %s the plugin: it did not answer in time: %w", what, context.DeadlineExceeded)
 	default:

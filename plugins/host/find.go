@@ -33,7 +33,7 @@ func Find(kind, pluginType, explicit, folder string) (string, error) {
 
 func isFile(path string) bool {
 	info, err := os.Stat(path) //nolint:gosec // PATH and the configuration say where plugins lie
-	return err == nil && info.Mode().IsRegular()
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
 // verify refuses a program that anybody may have exchanged, and one that is not what the configuration pins.
@@ -85,6 +85,9 @@ func List(folder string) []Installed {
 	var all []Installed
 	seen := map[string]bool{}
 	for _, place := range append([]string{folder}, filepath.SplitList(os.Getenv("PATH"))...) {
+		if place == "" {
+			continue
+		}
 		paths, _ := filepath.Glob(filepath.Join(place, "haproxy-api-s*-*")) // only a wrong pattern is an error
 		for _, path := range paths {
 			name := filepath.Base(path)

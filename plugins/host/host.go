@@ -25,8 +25,8 @@ type Options struct {
 	Block  sdk.Block
 	Log    *slog.Logger
 
-	// Outlast has a program that does not start tried again like one that ended. Without it that is the caller's to report.
-	// Faults in the block are so in any case: trying again does not mend them.
+	// Outlast has a program that does not start, or not soon, tried again like one that ended. Without it that is the
+	// caller's to report. Faults in the block always are, if they come soon.
 	Outlast bool
 
 	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
@@ -52,37 +52,64 @@ type supervisor struct {
 	restarted chan struct{} // one slot: see Sink.Restarted
 }
 
-// supervise starts the plugin and keeps it running until close.
+// soon is how long a start may hold up everybody else's.
+const soon = 2 * time.Second
+
+// supervise starts the plugin and keeps it running until end. ctx bounds the start alone.
 func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	if opts.pulse == (pulse{}) {
 		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
 	}
-	s := &supervisor{opts: opts, over: make(chan struct{}), restarted: make(chan struct{}, 1)}
-	first, err := start(ctx, opts)
-	_, faulty := errors.AsType[sdk.Faults](err)
-	switch {
-	case err == nil:
-		s.current = first
-		opts.Log.Info("plugin started", "plugin", opts.Name, "version", first.info.Version, "pid", first.program.pid())
-	case faulty || !opts.Outlast || ctx.Err() != nil:
-		return nil, err
-	default:
-		s.failed(err)
-	}
-	var life context.Context
-	life, s.quit = context.WithCancel(context.WithoutCancel(ctx))
+	life, quit := context.WithCancel(context.WithoutCancel(ctx))
+	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), restarted: make(chan struct{}, 1)}
+	first := make(chan error, 1)
 	go s.run(life, first)
+
+	var patience <-chan time.Time
+	if opts.Outlast {
+		patience = time.After(soon)
+	}
+	var err error
+	select {
+	case err = <-first:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-patience:
+		s.failed(errors.New("its handshake is not over yet"))
+		return s, nil
+	}
+	_, faulty := errors.AsType[sdk.Faults](err)
+	if err != nil && (faulty || !opts.Outlast || ctx.Err() != nil) {
+		_ = s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
-// run goes on from p, which is nil where the program did not start.
-func (s *supervisor) run(ctx context.Context, p *process) {
+// run starts the program and starts it again whenever it ended, until ctx is done. first gets the outcome of the first start.
+// The pace goes on from one end to the next, so that a program which dies as soon as it has started is not started all the
+// time.
+func (s *supervisor) run(ctx context.Context, first chan<- error) {
 	defer close(s.over)
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval = 100 * time.Millisecond
 	pace.MaxInterval = 30 * time.Second
-	for {
-		if p != nil {
+	for ran := false; ; {
+		p, err := start(ctx, s.opts)
+		if err == nil {
+			s.started(p, ran)
+			ran = true
+		}
+		select {
+		case first <- err:
+		default: // not the first
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			s.failed(err)
+		} else {
 			began := time.Now()
 			why, ended := s.attend(ctx, p)
 			if !ended {
@@ -93,12 +120,11 @@ func (s *supervisor) run(ctx context.Context, p *process) {
 				pace.Reset()
 			}
 		}
-		next, err := s.restart(ctx, pace)
-		if err != nil {
-			return // only ctx ends the attempts
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pace.NextBackOff()):
 		}
-		p = next
-		s.started(p)
 	}
 }
 
@@ -136,24 +162,6 @@ func (s *supervisor) ended(p *process, why string) {
 	s.opts.Log.Error("plugin ended and is started again", "plugin", s.opts.Name, "pid", p.program.pid(), "why", why)
 }
 
-// restart starts the program until that works. pace goes on from one end to the next, so that a program which dies as soon
-// as it has started is not started all the time.
-func (s *supervisor) restart(ctx context.Context, pace backoff.BackOff) (*process, error) {
-	for {
-		wait := pace.NextBackOff().Round(time.Millisecond)
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(wait):
-		}
-		p, err := start(ctx, s.opts)
-		if err == nil || ctx.Err() != nil {
-			return p, err
-		}
-		s.failed(err)
-	}
-}
-
 // failed notes that the program did not start.
 func (s *supervisor) failed(err error) {
 	s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
@@ -162,15 +170,21 @@ func (s *supervisor) failed(err error) {
 	s.lastEnd = err.Error()
 }
 
-// started makes p the current process and tells whoever waits for that.
-func (s *supervisor) started(p *process) {
+// started makes p the current process. Whoever had to do without is told.
+func (s *supervisor) started(p *process, again bool) {
 	s.mu.Lock()
 	s.current = p
-	s.restarts++
+	missed := s.lastEnd != ""
+	if again {
+		s.restarts++
+	}
 	s.mu.Unlock()
-	s.opts.Log.Info("plugin started again", "plugin", s.opts.Name, "pid", p.program.pid())
-	if s.opts.OnRestart != nil {
+	s.opts.Log.Info("plugin started", "plugin", s.opts.Name, "version", p.info.Version, "pid", p.program.pid())
+	if again && s.opts.OnRestart != nil {
 		s.opts.OnRestart()
+	}
+	if !missed {
+		return
 	}
 	select {
 	case s.restarted <- struct{}{}:
@@ -238,11 +252,14 @@ func (s *supervisor) Abandon(ctx context.Context) error {
 	return err
 }
 
+// errDown says that an order to release things did not reach anybody.
+var errDown = errors.New("the plugin was down: what it manages was left as it is")
+
 // stop ends supervision and then the program, in order until ctx is done.
 func (s *supervisor) stop(ctx context.Context) error {
 	p := s.end()
 	if p == nil {
-		return nil
+		return errDown
 	}
 	return p.stop(ctx)
 }

@@ -368,6 +368,51 @@ func TestAPluginThatDoesNotStartIsOutlasted(t *testing.T) {
 	}
 }
 
+// hangs is a program that never says a word.
+func hangs(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAStartThatHangsEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := StartSink(ctx, Options{Name: "edge", Path: hangs(t), Log: slog.New(slog.DiscardHandler)})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAStartThatHangsHoldsUpNeitherTheDaemonNorItsEnd(t *testing.T) {
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: hangs(t), Log: slog.New(slog.DiscardHandler), Outlast: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sink.Apply(t.Context(), document("text")); !errors.Is(err, ErrGone) {
+		t.Errorf("got %v", err)
+	}
+	if err := sink.Stop(t.Context()); !errors.Is(err, errDown) { // else the test's own time limit ends it
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPluginThatDiesWithItsDaemonLeavesNoSocket(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	sink, _, _ := startNotes(t, nil)
+	if err := sink.Abandon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestAPluginThatLeaksUntilItDiesIsStartedAgain(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	if _, err := sink.Apply(t.Context(), document("leak")); !errors.Is(err, ErrGone) {

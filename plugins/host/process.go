@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -42,10 +43,15 @@ type process struct {
 
 // start runs the program and configures it. Faults in the configuration block come back as [sdk.Faults].
 func start(ctx context.Context, opts Options) (*process, error) {
-	if err := verify(opts.Path, opts.SHA256); err != nil {
+	// What is verified must be what is run, so PATH has no say in it.
+	path, err := filepath.Abs(opts.Path)
+	if err != nil {
 		return nil, err
 	}
-	p := &process{program: &program{cmd: exec.Command(opts.Path, opts.Args...)}, done: make(chan struct{})}
+	if err := verify(path, opts.SHA256); err != nil {
+		return nil, err
+	}
+	p := &process{program: &program{cmd: exec.Command(path, opts.Args...)}, done: make(chan struct{})}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion:  wire.ProtocolVersion,
@@ -66,8 +72,14 @@ func start(ctx context.Context, opts Options) (*process, error) {
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
 		Stderr: &logWriter{log: opts.Log},
 	})
+	// The library's handshake knows no context.
+	release := context.AfterFunc(ctx, func() { _ = p.program.Kill(context.Background()) })
+	defer release()
 	if err := p.connect(ctx, opts); err != nil {
 		p.kill()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, err
 	}
 	return p, nil
@@ -114,10 +126,10 @@ func (p *process) attach() error {
 	p.detach = cancel
 	stream, err := wire.NewPluginClient(p.conn).Attach(ctx, &wire.AttachRequest{})
 	if err != nil {
-		return callError("attach to", err)
+		return callError(ctx, "attach to", err)
 	}
 	if _, err := stream.Recv(); err != nil {
-		return callError("attach to", err)
+		return callError(ctx, "attach to", err)
 	}
 	go func() {
 		defer close(p.done)
@@ -142,7 +154,7 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 	}
 	resp, err := wire.NewPluginClient(p.conn).Configure(ctx, &wire.ConfigureRequest{Name: opts.Name, Block: block})
 	if err != nil {
-		return callError("configure", err)
+		return callError(ctx, "configure", err)
 	}
 	if kind := resp.GetKind(); kind != opts.Kind {
 		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, kind, opts.Kind)
@@ -158,24 +170,28 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// stop ends the program in order: it is told, then let go, then killed if it stays.
+// stop ends the program in order: it is told, until ctx is done, and then ended as kill does.
 func (p *process) stop(ctx context.Context) error {
 	_, err := wire.NewPluginClient(p.conn).Stop(ctx, &wire.StopRequest{})
-	p.kill()
 	if err != nil {
-		return callError("stop", err)
+		err = callError(ctx, "stop", err)
 	}
-	return nil
+	if forced := p.kill(); forced && err == nil {
+		err = fmt.Errorf("the plugin did not end by itself within %s and was killed", endWithin)
+	}
+	return err
 }
 
-// kill ends the program and collects it. One that does not end by itself is not given long: it may hang.
-func (p *process) kill() {
+// kill ends the program and collects it. One that does not end by itself is not given long: it may hang. It returns whether
+// force was needed.
+func (p *process) kill() bool {
 	force := time.AfterFunc(endWithin, func() { _ = p.program.Kill(context.Background()) })
 	p.client.Kill()
-	force.Stop()
+	forced := !force.Stop()
 	if p.detach != nil {
 		p.detach()
 	}
+	return forced
 }
 
 // ping asks the program for a sign of life, by the health service that every plugin of go-plugin has.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,6 +24,9 @@ type program struct {
 	stdout, stderr *os.File
 	exited         chan struct{}
 	err            error // of the exit; read it once exited is closed
+
+	mu     sync.Mutex // held while the program is started or killed
+	doomed bool       // killed before it was started
 }
 
 func (p *program) Start(context.Context) error {
@@ -37,6 +41,11 @@ func (p *program) Start(context.Context) error {
 	}
 	defer errsWriter.Close()
 
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doomed {
+		return errors.Join(context.Canceled, out.Close(), errs.Close())
+	}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = nil, outWriter, errsWriter
 	if err := p.cmd.Start(); err != nil {
 		return errors.Join(err, out.Close(), errs.Close())
@@ -58,6 +67,9 @@ func (p *program) Wait(context.Context) error {
 
 // Kill is no error for a program that is gone already.
 func (p *program) Kill(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doomed = true
 	if p.exited == nil {
 		return nil
 	}

@@ -2,8 +2,10 @@ package host
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -11,6 +13,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
+
+// applyWithin bounds one document's way into effect. The slowest honest one is a reload of a large proxy on a busy machine.
+const applyWithin = 3 * time.Minute
 
 // A Sink is a sink in a process of its own. Its methods may be called at any time; while the process is down they return
 // [ErrGone].
@@ -30,15 +35,20 @@ func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 // Restarted receives after the plugin died and runs again: it knows no document then.
 func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 
-// Apply offers doc to the plugin.
+// Apply offers doc to the plugin. A plugin that has not answered after three minutes is taken for hung and killed.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	p, err := s.process()
 	if err != nil {
 		return sdk.Result{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, applyWithin)
+	defer cancel()
 	resp, err := wire.NewSinkClient(p.conn).Apply(ctx, &wire.ApplyRequest{Document: documentToWire(doc)})
 	if err != nil {
-		return sdk.Result{}, callError("reach", err)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			_ = p.program.Kill(ctx) // nobody knows what it is doing; a fresh one will look
+		}
+		return sdk.Result{}, callError(ctx, "reach", err)
 	}
 	r := resp.GetResult()
 	return sdk.Result{
@@ -52,12 +62,14 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, applyWithin)
+	defer cancel()
 	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: documentToWire(doc)})
 	switch {
 	case status.Code(err) == codes.Unimplemented:
 		return nil
 	case err != nil:
-		return callError("reach", err)
+		return callError(ctx, "reach", err)
 	}
 	return failure(resp.GetFailure())
 }
@@ -83,12 +95,13 @@ func (s *Sink) askHealth(ctx context.Context) (*wire.HealthResponse, error) {
 	}
 	resp, err := wire.NewSinkClient(p.conn).Health(ctx, &wire.HealthRequest{})
 	if err != nil {
-		return nil, callError("ask", err)
+		return nil, callError(ctx, "ask", err)
 	}
 	return resp, nil
 }
 
-// Stop ends the plugin: it is told, given until ctx is done to release what it should, and killed if it stays.
+// Stop ends the plugin: it is told, given until ctx is done to release what it should, then a second to end, and killed if
+// it stays.
 func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
 
 // Close ends the plugin as a crash of the daemon would: it releases nothing.

@@ -70,7 +70,25 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	case status.Code(err) == codes.Unknown:
 		return errors.New(status.Convert(err).Message()) // the author's own words
 	}
-	return callError("watch by", err)
+	err = callError(ctx, "watch by", err)
+	if errors.Is(err, ErrGone) {
+		// The word may be the plugin's own, about its catalogue.
+		select {
+		case <-p.done:
+		case <-time.After(time.Second):
+			return errors.New("the plugin answers that it is not available")
+		}
+	}
+	return err
+}
+
+// Health tells about the plugin's program. Of the catalogue the plugin tells in its log.
+func (s *Source) Health(context.Context) (sdk.Health, error) {
+	health := sdk.Health{Facts: s.facts()}
+	if _, err := s.process(); err != nil {
+		health.Problems = []string{err.Error()}
+	}
+	return health, nil
 }
 
 // Stop ends the plugin in order, see [Sink.Stop].
@@ -125,7 +143,7 @@ func timeFromWire(t *timestamppb.Timestamp) time.Time {
 }
 
 var (
-	_ sdk.Source  = (*Source)(nil)
-	_ sdk.Stopper = (*Source)(nil)
-	_ io.Closer   = (*Source)(nil)
+	_ sdk.Reporter = (*Source)(nil)
+	_ sdk.Stopper  = (*Source)(nil)
+	_ io.Closer    = (*Source)(nil)
 )

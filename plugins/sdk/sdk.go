@@ -28,6 +28,14 @@ type Receiver interface {
 	http.Handler
 }
 
+// A Reporter is a [Source] that can say how it is. A source's problems are told to people and stop nothing: what it said last
+// holds.
+type Reporter interface {
+	Source
+	// Health says what is wrong now. It may be called at any time and should answer within a second.
+	Health(ctx context.Context) (Health, error)
+}
+
 // A Sink makes documents live.
 type Sink interface {
 	// Apply returns nil only when doc is in effect; otherwise the document before it still is, on disk and in the running
@@ -101,7 +109,7 @@ type Result struct {
 	Details []string // what else a person would want to see, such as the warnings of a check
 }
 
-// Health is the answer of [Sink.Health].
+// Health is the answer of [Sink.Health] and of a [Reporter].
 type Health struct {
 	Problems []string          // one sentence each; empty when all is well
 	Facts    map[string]string // what a person would want to know: a version, a process id

@@ -83,6 +83,9 @@ func serve(info Info, kind string, open func(context.Context, Env, Block) (any, 
 	select {
 	case <-served:
 	case <-server.gone: // the daemon is gone: what the plugin manages goes on without either
+		if folder := os.Getenv(plugin.EnvUnixSocketDir); folder != "" {
+			_ = os.RemoveAll(folder) // made by the daemon for this plugin alone, and nobody else is left to remove it
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -88,11 +89,57 @@ func TestRejectedDocumentChangesNothing(t *testing.T) {
 	wantHealthy(t, s)
 }
 
+// hiddenBind is a frontend with an address that is not tried before HAProxy tries it, because of its quotes.
+func hiddenBind(port int) string {
+	return fmt.Sprintf("frontend other\n    bind \"127.0.0.1:%d\"", port)
+}
+
+// A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
+func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	before := r.running(s)
+	port, free := occupy(t)
+	two := r.document("two", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port))
+
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if got := r.served(); got != "one" {
+					t.Errorf("served by %q meanwhile", got)
+				}
+			}
+		}
+	})
+	for range 3 {
+		_, err := s.Apply(t.Context(), two)
+		wantError(t, err, fmt.Sprintf("HAProxy cannot bind 127.0.0.1:%d: bind: address already in use", port))
+	}
+	close(stop)
+	asking.Wait()
+	r.wantOnDisk(one)
+	r.wantTidy()
+	if !r.running(s).same(before) {
+		t.Error("HAProxy was touched")
+	}
+
+	free()
+	r.apply(s, two, sdk.ActionReload)
+	r.wantServed("two")
+}
+
 func TestPortInUseAtStart(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	port, free := occupy(t)
-	doc := r.document("one", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port))
+	doc := r.document("one", hiddenBind(port))
 
 	_, err := s.Apply(t.Context(), doc)
 	wantError(t, err, "HAProxy did not start", fmt.Sprintf("127.0.0.1:%d", port))
@@ -116,7 +163,7 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.apply(s, one, sdk.ActionRestart)
 	before := r.running(s)
 	port, free := occupy(t)
-	two := r.document("two", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port))
+	two := r.document("two", hiddenBind(port))
 
 	_, err := s.Apply(t.Context(), two)
 	wantError(t, err, "load the configuration")

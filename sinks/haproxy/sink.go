@@ -120,6 +120,9 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, files []stage.File
 	if p.need == needNothing { // it came back to life meanwhile
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
+	if err := s.tryBinds(ctx, files); err != nil {
+		return sdk.Result{}, err
+	}
 	if err := st.Commit(); err != nil {
 		return sdk.Result{}, err
 	}
@@ -134,6 +137,19 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, files []stage.File
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
 	}
 	return s.renew(ctx, st, files, p.reason)
+}
+
+// tryBinds leaves it to HAProxy where it is not known what the running one has bound.
+func (s *Sink) tryBinds(ctx context.Context, files []stage.File) error {
+	now, err := s.proxy.find(ctx)
+	if err != nil {
+		return err
+	}
+	inEffect := s.notes.inEffect(now)
+	if inEffect == nil && !now.none() {
+		return nil
+	}
+	return tryBinds(ctx, inEffect, files)
 }
 
 func (s *Sink) renew(ctx context.Context, st *stage.Stage, files []stage.File, reason string) (sdk.Result, error) {

@@ -83,7 +83,7 @@ func (f Finding) String() string {
 	}
 }
 
-// check is one thing that a plugin should do. A check that returns errStop ends the series: the others make no sense then.
+// check is one thing that a plugin should do.
 type check[T any] struct {
 	name string
 	run  func(T, context.Context) error // the shape of a method expression

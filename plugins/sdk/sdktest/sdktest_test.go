@@ -56,7 +56,7 @@ func serveSink() {
 	sdk.ServeSink(info, sinkConfig{}, func(_ context.Context, _ sdk.Env, cfg sinkConfig) (sdk.Sink, error) {
 		return &note{path: filepath.Join(cfg.Folder, "note")}, nil
 	})
-	if os.Getenv(fault) == "outlives its daemon" {
+	if what := os.Getenv(fault); what == "outlives its daemon" || what == "lingers when told to end" {
 		time.Sleep(time.Minute)
 	}
 }
@@ -146,6 +146,7 @@ func TestEveryFaultOfASinkIsNamed(t *testing.T) {
 		"hangs after a cancellation": "takes a newer document after a cancelled one",
 		"dies of large documents":    "survives a large document",
 		"outlives its daemon":        "ends with its daemon",
+		"lingers when told to end":   "ends when it is told to",
 	} {
 		t.Run(wrong, func(t *testing.T) {
 			t.Parallel()
