@@ -11,6 +11,8 @@ import (
 
 // TestMain makes the command haproxy-api out of the test binary: scripts and tests run it as a process of its own.
 func TestMain(m *testing.M) {
+	// The race detector keeps a program for a second at its end, which here would pass for a program that lingers.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"haproxy-api": main})
 }
 

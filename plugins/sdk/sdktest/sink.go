@@ -23,6 +23,8 @@ type Sink struct {
 	FileName string    // of the main file; default "main"
 	Good     [2]string // two different main files that the sink accepts; default two lines of text
 	Bad      string    // a main file that the sink must reject; empty where there is no such thing
+
+	large int // size of the large document in bytes; zero for the usual one
 }
 
 func (s Sink) withDefaults() Sink {
@@ -31,6 +33,9 @@ func (s Sink) withDefaults() Sink {
 	}
 	if s.Good == [2]string{} {
 		s.Good = [2]string{"first\n", "second\n"}
+	}
+	if s.large == 0 {
+		s.large = largeDocument
 	}
 	return s
 }
@@ -215,12 +220,12 @@ func (b *sinkBench) takesAfterCancel(ctx context.Context) error {
 // survivesLarge lets the sink take or refuse the document, as long as it is there afterwards.
 func (b *sinkBench) survivesLarge(ctx context.Context) error {
 	pid := b.sink.PID()
-	_, err := b.apply(ctx, string(bytes.Repeat([]byte("# large\n"), largeDocument/8)))
+	_, err := b.apply(ctx, string(bytes.Repeat([]byte("# large\n"), b.large/8)))
 	if errors.Is(err, host.ErrGone) || b.sink.PID() != pid {
-		return fmt.Errorf("it died of a document of %d MiB", largeDocument>>20)
+		return fmt.Errorf("it died of a document of %d MiB", b.large>>20)
 	}
 	if err != nil && !errors.Is(err, sdk.ErrRejected) {
-		return fmt.Errorf("a document of %d MiB is neither taken nor rejected: %w", largeDocument>>20, err)
+		return fmt.Errorf("a document of %d MiB is neither taken nor rejected: %w", b.large>>20, err)
 	}
 	return b.takes(ctx, b.Good[1])
 }
