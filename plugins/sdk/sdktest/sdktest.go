@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,9 @@ func (p Program) options(block sdk.Block) host.Options {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return host.Options{Name: "sdktest", Path: p.Path, Args: p.Args, Env: p.Env, Block: block, Log: log}
+	// The race detector keeps a Go program for a second at its end, which here would pass for a program that lingers.
+	env := slices.Concat([]string{"GORACE=atexit_sleep_ms=0"}, p.Env)
+	return host.Options{Name: "sdktest", Path: p.Path, Args: p.Args, Env: env, Block: block, Log: log}
 }
 
 // A Finding is the outcome of one check.

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
+)
+
+// TestMain is also the plugin: the tests start their own program as one.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "plugin" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// An audience hears what a source emits and logs.
+type audience struct {
+	*testing.T
+	snapshots chan sdk.Snapshot
+	log       logBuffer
+}
+
+// watch watches until the test ends, and sees to it that Watch ends then.
+func watch(t *testing.T, cfg config) *audience {
+	t.Helper()
+	a := &audience{T: t, snapshots: make(chan sdk.Snapshot, 100)}
+	if cfg.Prefix == "" {
+		cfg.Prefix = defaults().Prefix
+	}
+	if cfg.DialTimeout == 0 {
+		cfg.DialTimeout = defaults().DialTimeout
+	}
+	s := &source{
+		name: "catalogue", log: slog.New(slog.NewTextHandler(&a.log, nil)), cfg: cfg,
+		pulse: 50 * time.Millisecond, pause: 50 * time.Millisecond,
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- s.Watch(ctx, func(snap sdk.Snapshot) { a.snapshots <- snap }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Watch returned %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the source's log:\n%s", a.log.String())
+		}
+	})
+	return a
+}
+
+// next waits for the next snapshot and wants these instances in it, as "name/host/id:port".
+func (a *audience) next(want ...string) sdk.Snapshot {
+	a.Helper()
+	select {
+	case snap := <-a.snapshots:
+		if diff := cmp.Diff(want, told(snap)); diff != "" {
+			a.Fatalf("(-want +got)\n%s", diff)
+		}
+		return snap
+	case <-time.After(time.Minute):
+		a.Fatalf("nothing came; the source's log:\n%s", a.log.String())
+		return sdk.Snapshot{}
+	}
+}
+
+func told(snap sdk.Snapshot) []string {
+	var all []string
+	for _, service := range snap.Services {
+		for _, i := range service.Instances {
+			all = append(all, fmt.Sprintf("%s/%s/%s:%d", i.Name, i.Hostname, i.ID, i.Ports[0].Port))
+		}
+	}
+	return all
+}
+
+// silence wants nothing to be emitted that was not asked for.
+func (a *audience) silence() {
+	a.Helper()
+	select {
+	case snap := <-a.snapshots:
+		a.Errorf("unasked for came %q", told(snap))
+	default:
+	}
+}
+
+func (a *audience) logs(line string) {
+	a.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if strings.Contains(a.log.String(), line) {
+			return
+		}
+	}
+	a.Fatalf("the log never has %q:\n%s", line, a.log.String())
+}
+
+// logBuffer is a log that tests read.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestAFullViewFirstAndThenEveryChange(t *testing.T) {
+	e := startEtcd(t)
+	e.put("/services/web/two/b", instance(2))
+	e.put("/services/web/one/a", instance(1))
+	e.put("/elsewhere/web/one/a", instance(9))
+	a := watch(t, config{Endpoints: []string{e.address}})
+	first := a.next("web/one/a:1", "web/two/b:2")
+	if first.Source != "catalogue" || first.Cluster == "" || first.Taken.IsZero() || first.Last != nil {
+		t.Errorf("got %+v", first)
+	}
+
+	e.put("/services/chat/one/c", instance(3))
+	last := a.next("chat/one/c:3", "web/one/a:1", "web/two/b:2").Last
+	if last == nil || last.Instance.ID != "c" || last.PreviousStatus != sdk.Unknown || last.Instance.Status != sdk.Alive {
+		t.Errorf("got %+v", last)
+	}
+	e.put("/services/web/two/b", `{"Status": 4, "Ports": [{"Port": 2}]}`)
+	last = a.next("chat/one/c:3", "web/one/a:1", "web/two/b:2").Last
+	if last == nil || last.Instance.Status != sdk.Draining || last.PreviousStatus != sdk.Alive {
+		t.Errorf("got %+v", last)
+	}
+	e.delete("/services/web/two/b")
+	last = a.next("chat/one/c:3", "web/one/a:1").Last
+	if last == nil || last.Instance.ID != "b" || last.Instance.Status != sdk.Tombstone || last.PreviousStatus != sdk.Draining {
+		t.Errorf("got %+v", last)
+	}
+	if first.Services[0].Instances[1].Status != sdk.Alive || len(first.Services) != 1 {
+		t.Errorf("the first snapshot was changed afterwards: %+v", first)
+	}
+}
+
+func TestAnEmptyCatalogueIsOne(t *testing.T) {
+	e := startEtcd(t)
+	a := watch(t, config{Endpoints: []string{e.address}})
+	a.next()
+}
+
+func TestWhatHappensAtOnceIsToldAtOnce(t *testing.T) {
+	e := startEtcd(t)
+	e.put("/services/old/one/a", instance(1))
+	a := watch(t, config{Endpoints: []string{e.address}})
+	a.next("old/one/a:1")
+	ops := []clientv3.Op{clientv3.OpDelete("/services/old/one/a")}
+	var want []string
+	for n := range 50 {
+		ops = append(ops, clientv3.OpPut(fmt.Sprintf("/services/web/one/%02d", n), instance(100+n)))
+		want = append(want, fmt.Sprintf("web/one/%02d:%d", n, 100+n))
+	}
+	if _, err := e.client.Txn(t.Context()).Then(ops...).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	a.next(want...)
+	e.put("/services/web/two/a", instance(1))
+	a.next(append(want, "web/two/a:1")...)
+}
+
+func TestWhatIsNoInstanceDoesNotSpoilTheRest(t *testing.T) {
+	e := startEtcd(t)
+	e.put("/services/web/one/a", instance(1))
+	e.put("/services/web/one/b", `{"ports": [{"port": 99999}]}`)
+	e.put("/services/web/one", instance(3))
+	a := watch(t, config{Endpoints: []string{e.address}})
+	a.next("web/one/a:1")
+	a.logs(`key=/services/web/one/b error="port 1 of the list: 99999 is no port"`)
+	a.logs(`key=/services/web/one error="the key is not NAME/HOST/ID after the prefix"`)
+
+	e.put("/services/web/one/c", "no JSON")
+	e.put("/services/web/one/b", instance(2))
+	a.next("web/one/a:1", "web/one/b:2")
+	a.logs("key=/services/web/one/c")
+	e.put("/services/web/one/a", `{}`)
+	a.next("web/one/b:2")
+	e.delete("/services/web/one/a")
+	e.put("/services/web/one/d", instance(4))
+	a.next("web/one/b:2", "web/one/d:4")
+	a.silence()
+}
+
+func TestTheLastGoodCatalogueStaysWhileEtcdIsAway(t *testing.T) {
+	e := startEtcd(t)
+	e.put("/services/web/one/a", instance(1))
+	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 200 * time.Millisecond})
+	a.next("web/one/a:1")
+	for n := range 2 {
+		e.kill()
+		a.logs("etcd does not answer")
+		e.start()
+		a.silence()
+		e.put("/services/web/one/a", instance(2+n))
+		a.next(fmt.Sprintf("web/one/a:%d", 2+n))
+		if got := strings.Count(a.log.String(), "etcd does not answer"); got != n+1 {
+			t.Errorf("etcd was away %d times, and that was logged %d times", n+1, got)
+		}
+		a.logs("etcd answers again")
+	}
+	if strings.Contains(a.log.String(), "etcd refuses") {
+		t.Error("something else was logged than that etcd was away")
+	}
+}
+
+func TestEtcdMayComeLater(t *testing.T) {
+	e := newEtcd(t)
+	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 100 * time.Millisecond})
+	a.logs("etcd does not answer")
+	e.start()
+	e.put("/services/web/one/a", instance(1))
+	for !slices.Contains(told(<-a.snapshots), "web/one/a:1") { // it may have seen etcd empty
+	}
+}
+
+func TestWhatWasMissedComesInOneGo(t *testing.T) {
+	for _, compacted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("compacted=%v", compacted), func(t *testing.T) {
+			e := startEtcd(t)
+			cable := newCable(t, e.address)
+			e.put("/services/web/one/a", instance(1))
+			e.put("/services/web/one/b", instance(2))
+			a := watch(t, config{Endpoints: []string{cable.address}, DialTimeout: 200 * time.Millisecond})
+			a.next("web/one/a:1", "web/one/b:2")
+			e.delete("/services/web/one/b")
+			a.next("web/one/a:1") // so the watch stands
+			cable.pull()
+			a.logs("etcd does not answer")
+			e.delete("/services/web/one/a")
+			e.put("/services/web/one/c", instance(3))
+			last := e.put("/services/web/one/c", instance(4))
+			if compacted {
+				if _, err := e.client.Compact(t.Context(), last); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.silence()
+			cable.plug()
+			a.next("web/one/c:4")
+			if got := strings.Contains(a.log.String(), "read again"); got != compacted {
+				t.Errorf("the whole catalogue was read again: %v", got)
+			}
+			e.put("/services/web/one/d", instance(5))
+			a.next("web/one/c:4", "web/one/d:5")
+		})
+	}
+}
+
+// A watch would wait in silence until the new etcd has had as many changes as the one before.
+func TestAnEtcdThatLostItsPastIsNoticed(t *testing.T) {
+	e := startEtcd(t)
+	for n := range 20 {
+		e.put("/services/web/one/a", instance(1+n))
+	}
+	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 200 * time.Millisecond})
+	a.next("web/one/a:20")
+	e.put("/services/web/one/a", instance(21))
+	a.next("web/one/a:21") // so the watch stands
+	e.kill()
+	e.forget()
+	e.start()
+	a.next()
+	e.put("/services/web/one/b", instance(2))
+	a.next("web/one/b:2")
+}
+
+func TestPasswords(t *testing.T) {
+	e := startEtcd(t)
+	e.put("/services/web/one/a", instance(1))
+	_, err := e.client.UserAdd(t.Context(), "root", "secret")
+	if err == nil {
+		_, err = e.client.UserGrantRole(t.Context(), "root", "root")
+	}
+	if err == nil {
+		_, err = e.client.AuthEnable(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoints := []string{e.address}
+	watch(t, config{Endpoints: endpoints, Username: "root", Password: "secret"}).next("web/one/a:1")
+
+	wrong := watch(t, config{Endpoints: endpoints, Username: "root", Password: "guess"})
+	wrong.logs("etcd refuses: etcdserver: authentication failed, invalid user ID or password")
+	none := watch(t, config{Endpoints: endpoints})
+	none.logs("etcd refuses: etcdserver: user name is empty")
+	wrong.silence()
+	none.silence()
+	if strings.Contains(wrong.log.String(), "guess") {
+		t.Error("the log has the password")
+	}
+}
+
+func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
+	for _, test := range []struct {
+		block sdk.Block
+		want  []string
+	}{
+		{sdk.Block{}, []string{`endpoints is missing: list members of the cluster, such as ["http://127.0.0.1:2379"]`}},
+		{
+			sdk.Block{"endpoints": []any{"a:1", ""}, "prefix": "/services", "dial_timeout": "0s", "username": "root"},
+			[]string{
+				"endpoints[1] is empty",
+				`prefix is "/services": it must end with a slash, or it would be that of other keys too`,
+				"dial_timeout is 0s: it must be more than nothing",
+				"username and password are set together or not at all",
+			},
+		},
+	} {
+		cfg := defaults()
+		err := sdk.Decode(test.block, &cfg)
+		if err == nil {
+			t.Fatalf("%v was accepted", test.block)
+		}
+		if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestConformance(t *testing.T) {
+	e := startEtcd(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.put("/services/web/one/a", instance(1))
+	sdktest.TestSource(t, sdktest.Source{
+		Program: sdktest.Program{
+			Path: self, Args: []string{"plugin"}, Block: sdk.Block{"endpoints": []any{"http://" + e.address}},
+			Env: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector would have it linger for a second at its end
+		},
+		Change: func(ctx context.Context) error {
+			_, err := e.client.Put(ctx, "/services/web/one/b", instance(2))
+			return err
+		},
+	})
+}
