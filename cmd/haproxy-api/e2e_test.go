@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -268,4 +269,43 @@ func TestBadPushesLoseNothing(t *testing.T) {
 	s.eventually("healthy", s.healthy)
 	s.serve("chat", "c", 8001)
 	s.answered(8001, "c")
+}
+
+// A template that HAProxy accepts and cannot load is the nastiest: the check lets it through.
+func TestATemplateThatCannotBindHarmsNobody(t *testing.T) {
+	s := newSite(t, `template = "haproxy.tmpl"`)
+	template := func(more string) string {
+		return `
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 5s
+  timeout server 5s
+{{ range $name, $instances := .Services }}{{ range $port, $_ := getPorts $name }}
+listen {{ $name }}-{{ $port }}
+  bind {{ bindIP }}:{{ $port }}
+{{ range $instances }}  server {{ .ID }} {{ ipFor $port . }}:{{ portFor $port . }}
+{{ end }}{{ end }}{{ end }}` + more
+	}
+	s.write("haproxy.tmpl", template(""))
+	s.serve("web", "a", 8000)
+	s.start()
+	s.answered(8000, "a")
+	taken, err := net.Listen("tcp", s.ip+":8999")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+
+	load := s.load(8000)
+	s.write("haproxy.tmpl", template("\nlisten other\n  bind "+s.ip+":8999\n"))
+	s.eventually("the fault is named", func() bool {
+		return strings.Contains(s.log.String(), "HAProxy cannot bind "+s.ip+":8999")
+	})
+	s.serve("chat", "c", 8001) // the catalogue's changes go on, by the template before
+	s.answered(8001, "c")
+	load.unharmed(t)
+	if code, body := s.health(); code != http.StatusOK {
+		t.Errorf("what is in effect is right, yet health says %d %s", code, body)
+	}
 }
