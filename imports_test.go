@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -86,6 +87,31 @@ func TestNobodyReachesOverTheWall(t *testing.T) {
 					t.Errorf("%s imports %s, which only %s may", name, imported, keeper)
 				}
 			}
+		}
+	}
+}
+
+// TestAuthorsGetLittleBaggage keeps what a plugin's author has to download short.
+func TestAuthorsGetLittleBaggage(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./plugins/sdk").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sdk listed
+	if err := json.Unmarshal(out, &sdk); err != nil {
+		t.Fatal(err)
+	}
+	baggage := []string{
+		module + "/plugins/internal/wire", "google.golang.org/grpc", "google.golang.org/protobuf",
+		"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", // which is go-plugin's own
+	}
+	for _, imported := range sdk.Imports {
+		domain, _, _ := strings.Cut(imported, "/")
+		if !strings.Contains(domain, ".") {
+			continue // the standard library
+		}
+		if !slices.ContainsFunc(baggage, func(b string) bool { return imported == b || strings.HasPrefix(imported, b+"/") }) {
+			t.Errorf("plugins/sdk imports %s", imported)
 		}
 	}
 }
