@@ -52,7 +52,8 @@ type demoOptions struct {
 
 // runDemo runs until ctx is done and cleans up after itself.
 func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions) error {
-	signal.Ignore(syscall.SIGPIPE) // a reader that has seen enough must not keep us from cleaning up
+	// A reader that has seen enough must not keep us from cleaning up.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	folder, err := os.MkdirTemp("", "haproxy-api-demo-")
 	if err != nil {
 		return fmt.Errorf("the demo needs a temporary folder: %w", err)

@@ -166,7 +166,7 @@ func TestConformance(t *testing.T) {
 			Path: self, Args: []string{"plugin"}, Block: b.block(),
 			Env: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector would have it linger for a second at its end
 		},
-		Good:    [2]string{b.conf("one", ""), b.conf("two", "")},
-		Bad:     "nonsense;",
+		Good: [2]string{b.conf("one", ""), b.conf("two", "")},
+		Bad:  "nonsense;",
 	})
 }

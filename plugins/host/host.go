@@ -83,6 +83,9 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 		_ = s.close()
 		return nil, err
 	}
+	if err != nil {
+		s.failed(err)
+	}
 	return s, nil
 }
 
@@ -101,15 +104,13 @@ func (s *supervisor) run(ctx context.Context, first chan<- error) {
 			ran = true
 		}
 		select {
-		case first <- err:
-		default: // not the first
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return
+		case first <- err: // and it is for whoever waits for it to tell
+		default:
+			if err != nil && ctx.Err() == nil {
+				s.failed(err)
 			}
-			s.failed(err)
-		} else {
+		}
+		if err == nil {
 			began := time.Now()
 			why, ended := s.attend(ctx, p)
 			if !ended {
@@ -179,7 +180,7 @@ func (s *supervisor) started(p *process, again bool) {
 		s.restarts++
 	}
 	s.mu.Unlock()
-	s.opts.Log.Info("plugin started", "plugin", s.opts.Name, "version", p.info.Version, "pid", p.program.pid())
+	s.opts.Log.Info("plugin started", "plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid())
 	if again && s.opts.OnRestart != nil {
 		s.opts.OnRestart()
 	}

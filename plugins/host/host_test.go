@@ -558,3 +558,20 @@ func TestListFindsWhatFindFinds(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
+
+func TestOnlyTheDaemonEndsItsPlugins(t *testing.T) {
+	sink, folder, _ := startNotes(t, nil)
+	pid := pidOf(t, sink)
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if now := pidOf(t, sink); now != pid {
+		t.Errorf("process %d became %d", pid, now)
+	}
+	if err := sink.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "stopped")); err != nil {
+		t.Errorf("Stop was not carried out: %v", err)
+	}
+}

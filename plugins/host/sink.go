@@ -78,26 +78,27 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 // problem like any other.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	health := sdk.Health{Facts: s.facts()}
-	answer, err := s.askHealth(ctx)
+	answer, err := s.AskHealth(ctx)
 	if err != nil {
 		health.Problems = []string{err.Error()}
 		return health, nil
 	}
-	health.Problems = answer.GetProblems()
-	maps.Copy(health.Facts, answer.GetFacts())
+	health.Problems = answer.Problems
+	maps.Copy(health.Facts, answer.Facts)
 	return health, nil
 }
 
-func (s *Sink) askHealth(ctx context.Context) (*wire.HealthResponse, error) {
+// AskHealth returns the plugin's own answer. It is an error when there is none.
+func (s *Sink) AskHealth(ctx context.Context) (sdk.Health, error) {
 	p, err := s.process()
 	if err != nil {
-		return nil, err
+		return sdk.Health{}, err
 	}
 	resp, err := wire.NewSinkClient(p.conn).Health(ctx, &wire.HealthRequest{})
 	if err != nil {
-		return nil, callError(ctx, "ask", err)
+		return sdk.Health{}, callError(ctx, "ask", err)
 	}
-	return resp, nil
+	return sdk.Health{Problems: resp.GetProblems(), Facts: resp.GetFacts()}, nil
 }
 
 // Stop ends the plugin: it is told, given until ctx is done to release what it should, then a second to end, and killed if

@@ -4,7 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,6 +59,9 @@ func ServeSource[C any](info Info, defaults C, open func(ctx context.Context, en
 func serve(info Info, kind string, open func(context.Context, Env, Block) (any, error)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	// Service managers send SIGTERM to every process of a service at once, but it is the daemon's to end its plugins: only
+	// that is an orderly end. Not signal.Ignore, which the programs that a plugin starts would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{})}
@@ -83,10 +89,24 @@ func serve(info Info, kind string, open func(context.Context, Env, Block) (any, 
 	select {
 	case <-served:
 	case <-server.gone: // the daemon is gone: what the plugin manages goes on without either
-		if folder := os.Getenv(plugin.EnvUnixSocketDir); folder != "" {
-			_ = os.RemoveAll(folder) // made by the daemon for this plugin alone, and nobody else is left to remove it
+		removeSockets()
+	}
+}
+
+// removeSockets does what the daemon would have done: it made a folder for the socket of this plugin alone. Nothing but
+// sockets is removed, and the folder only where it is empty then.
+func removeSockets() {
+	folder := os.Getenv(plugin.EnvUnixSocketDir)
+	if folder == "" {
+		return
+	}
+	entries, _ := os.ReadDir(folder) // an unreadable folder stays
+	for _, e := range entries {
+		if e.Type() == os.ModeSocket {
+			_ = os.Remove(filepath.Join(folder, e.Name()))
 		}
 	}
+	_ = os.Remove(folder)
 }
 
 // pluginServer is the plugin's end of the wire: the service that every plugin has, and registration of the other one.

@@ -130,14 +130,7 @@ func (b *sinkBench) answersHealth(ctx context.Context) error {
 func (b *sinkBench) health(ctx context.Context) (sdk.Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	health, err := b.sink.Health(ctx)
-	switch {
-	case ctx.Err() != nil:
-		err = fmt.Errorf("it did not answer within %s", answerWithin)
-	case b.sink.PID() == 0:
-		err = errors.New("it died of the question")
-	}
-	return health, err
+	return b.sink.AskHealth(ctx)
 }
 
 func (b *sinkBench) isHealthy(ctx context.Context) error {
