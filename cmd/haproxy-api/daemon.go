@@ -52,6 +52,11 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 		return nil, err
 	}
 	shown, receiver := frontSource(d.sources)
+	for _, name := range sortedKeys(d.sources) {
+		if _, ok := d.sources[name].(sdk.Receiver); ok && name != shown {
+			log.Warn("this source gets no pushes: what is posted to /update is for another", "source", name, "other", shown)
+		}
+	}
 	d.server = server.New(server.Config{
 		Engine: d.engine, Metrics: metrics, Source: shown, Receiver: receiver, EncodeState: sidecar.EncodeState, Log: log,
 	})

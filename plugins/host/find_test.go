@@ -1,0 +1,70 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestFindLooksInTheRightOrder(t *testing.T) {
+	folder, path := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", path)
+	if _, err := Find("sink", "x", "", folder); err == nil || !strings.Contains(err.Error(), "haproxy-api-sink-x") {
+		t.Errorf("got %v", err)
+	}
+	for _, place := range []string{path, folder} { // each hides the one before
+		want := filepath.Join(place, "haproxy-api-sink-x")
+		if err := os.WriteFile(want, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Find("sink", "x", "", folder); err != nil || got != want {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
+	}
+	if got, err := Find("sink", "x", "/else/where", folder); err != nil || got != "/else/where" {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+func TestVerifyRefusesWhatMayHaveBeenExchanged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("text"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const sum = "982d9e3eb996f559e633f4d194def3761d909f5a3b647d1a851fead67c32c9d1"
+	if err := verify(path, strings.ToUpper(sum)); err != nil {
+		t.Error(err)
+	}
+	if err := verify(path, strings.Repeat("0", 64)); err == nil || !strings.Contains(err.Error(), sum) {
+		t.Errorf("got %v", err)
+	}
+	if err := os.Chmod(path, 0o757); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(path, ""); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestListFindsWhatFindFinds(t *testing.T) {
+	folder, path := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", path)
+	for _, name := range []string{
+		folder + "/haproxy-api-sink-a", path + "/haproxy-api-sink-a",
+		path + "/haproxy-api-source-b-c", path + "/haproxy-api-sync-d",
+	} {
+		if err := os.WriteFile(name, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []Installed{
+		{"sink", "a", folder + "/haproxy-api-sink-a"},
+		{"source", "b-c", path + "/haproxy-api-source-b-c"},
+	}
+	if diff := cmp.Diff(want, List(folder)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
