@@ -89,9 +89,9 @@ func (w *watcher) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-w.poll.C:
-			return true
+			return w.settle(ctx)
 		case <-w.errors: //nolint:errcheck // whatever it is, events may have been lost
-			return true
+			return w.settle(ctx)
 		case event := <-w.events:
 			if w.concerns(event) {
 				return w.settle(ctx)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -136,6 +137,10 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	if ctx.Err() != nil {
 		return sdk.Result{}, fmt.Errorf("the change was broken off before it had an effect: %w", context.Cause(ctx))
+	}
+	// Until the program has taken the files nobody can say what it has: not even that it has what was noted before.
+	if err := os.Remove(s.notePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return sdk.Result{}, fmt.Errorf("cannot remove the note of what is in effect: %w", err)
 	}
 	if err := st.Commit(); err != nil {
 		return sdk.Result{}, err

@@ -241,3 +241,24 @@ func TestUnreadablePidFile(t *testing.T) {
 		})
 	}
 }
+
+// A master loads the file that it was started with at every reload, whatever is configured now.
+func TestAnotherConfigurationFileIsTakenUp(t *testing.T) {
+	r := newRig(t)
+	first := r.sink()
+	r.apply(first, r.document("one"), sdk.ActionRestart)
+	before := r.running(first)
+	r.stop(first)
+
+	r.cfg.ConfigFile = r.path("other.cfg")
+	second := r.sink()
+	_, err := second.Apply(t.Context(), r.document("two"))
+	check(t, err)
+	r.wantServed("two")
+	if now := r.running(second); now.pids[0] == before.pids[0] {
+		t.Errorf("still the master %v", now)
+	}
+	r.apply(second, r.document("three"), sdk.ActionReload)
+	r.wantServed("three")
+	eventually(t, "the first master is gone", func() bool { return !exists(before.pids[0]) })
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -21,11 +22,14 @@ func tryBinds(ctx context.Context, inEffect, files []stage.File) error {
 	standing := bindsOf(inEffect)
 	var taken error
 	for _, address := range bindsOf(files) {
-		if slices.Contains(standing, address) {
+		if slices.ContainsFunc(standing, func(own string) bool { return overlap(own, address) }) {
 			continue
 		}
 		var config net.ListenConfig
-		listener, err := config.Listen(ctx, "tcp", address)
+		listener, err := config.Listen(ctx, familyOf(address), address)
+		if err != nil && !hopeless(err) {
+			continue // HAProxy may have rights or ways that we have not
+		}
 		if err != nil {
 			taken = errors.Join(taken, fmt.Errorf("HAProxy cannot bind %s: %w; free the address or offer the service elsewhere",
 				address, causeOf(err)))
@@ -34,6 +38,28 @@ func tryBinds(ctx context.Context, inEffect, files []stage.File) error {
 		_ = listener.Close() // nothing was accepted
 	}
 	return taken
+}
+
+// hopeless reports whether HAProxy cannot bind the address either.
+func hopeless(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// overlap reports whether a listener on one address may be in the way of one on the other: with the same port, where one of
+// them is every address. HAProxy's own listeners are in nobody's way, for the new process shares them.
+func overlap(one, other string) bool {
+	hostOne, portOne, _ := net.SplitHostPort(one)
+	hostOther, portOther, _ := net.SplitHostPort(other)
+	return portOne == portOther &&
+		(hostOne == hostOther || net.ParseIP(hostOne).IsUnspecified() || net.ParseIP(hostOther).IsUnspecified())
+}
+
+// familyOf keeps package net from binding both families for 0.0.0.0, as HAProxy does not.
+func familyOf(address string) string {
+	if strings.HasPrefix(address, "[") {
+		return "tcp6"
+	}
+	return "tcp4"
 }
 
 // causeOf leaves out the address, which the sentence has already.

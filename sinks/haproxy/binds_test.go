@@ -42,6 +42,19 @@ listen not-to-be-tried
 	}
 }
 
+func TestTryBindsTriesOneFamily(t *testing.T) {
+	listener, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	files := []stage.File{{Content: []byte("frontend f\n bind :" + port + "\n")}}
+	if err := tryBinds(t.Context(), nil, files); err != nil {
+		t.Errorf("only the other family is taken: %v", err)
+	}
+}
+
 func TestTryBindsTriesWhatIsNew(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,6 +69,11 @@ func TestTryBindsTriesWhatIsNew(t *testing.T) {
 	}
 	if err := tryBinds(t.Context(), files, files); err != nil {
 		t.Errorf("what is bound already: %v", err)
+	}
+	_, port, _ := net.SplitHostPort(address)
+	everywhere := []stage.File{{Content: []byte("frontend f\n bind :" + port + "\n")}}
+	if err := tryBinds(t.Context(), everywhere, files); err != nil {
+		t.Errorf("what HAProxy itself has bound under another name: %v", err)
 	}
 	listener.Close()
 	if err := tryBinds(t.Context(), nil, files); err != nil {

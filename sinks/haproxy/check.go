@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -84,11 +85,18 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 	if err != nil {
 		return nil, fmt.Errorf("the configuration could not be checked with %s: %w", binary, err)
 	}
+	if o.Code != 0 && strings.Contains(o.Output, unresolved) {
+		return nil, fmt.Errorf("HAProxy rejects the configuration for now: %s", complaint(o))
+	}
 	if o.Code != 0 {
 		return nil, sdk.Rejectf("HAProxy rejects the configuration: %s", complaint(o))
 	}
 	return linesOf("WARNING", o.Output), nil
 }
+
+// unresolved is in HAProxy's output (2.6 and 3.0) where a host name has no address. That may pass, and HAProxy has no other
+// way to tell it from a fault in the configuration.
+const unresolved = "could not resolve address"
 
 var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
 

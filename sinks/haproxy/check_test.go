@@ -119,3 +119,16 @@ func TestCancelledDuringTheCheck(t *testing.T) {
 	r.wantOnDisk(one)
 	r.wantTidy()
 }
+
+// A name server may be away for a moment: that is no fault of the document.
+func TestAnUnknownHostNameIsTriedAgain(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	doc := edited(r.document("one"), "server s1 "+r.backend, "server s1 node-1.invalid:80")
+	_, err := s.Apply(t.Context(), doc)
+	wantError(t, err, "could not resolve address", "node-1.invalid")
+	if errors.Is(err, sdk.ErrRejected) {
+		t.Error("it is taken for a final rejection")
+	}
+	r.wantTidy()
+}

@@ -74,8 +74,12 @@ func (m *managed) renew(ctx context.Context) (renewal, error) {
 	switch {
 	case err != nil:
 		return renewal{}, err
-	case before.master != 0:
+	case before.master != 0 && m.paths.loads(before.master):
 		return m.reload(ctx, before)
+	case before.master != 0: // a reload would have it load the file that it was started with once more
+		r, err := m.start(ctx, []int{before.master})
+		r.why = "a HAProxy that was started for another configuration file was taken over"
+		return r, err
 	case len(others) > 0:
 		m.log.Info("taking over a HAProxy that has no master socket of ours", "pids", joinPids(others))
 		r, err := m.start(ctx, others)

@@ -92,16 +92,38 @@ func (p paths) started(pid int, binary string) bool {
 	})
 }
 
-// samePath reports whether an argument of process pid names path.
+// loads reports whether pid was started with our configuration file: a master loads that one at every reload.
+func (p paths) loads(pid int) bool {
+	args, err := commandLine(pid)
+	if err != nil {
+		return false
+	}
+	for i, arg := range args[1:] {
+		if args[i] == "-f" && samePath(arg, p.config, pid) {
+			return true
+		}
+	}
+	return false
+}
+
+// samePath reports whether an argument of process pid names path, be it through a symbolic link.
 func samePath(arg, path string, pid int) bool {
-	if filepath.IsAbs(arg) {
-		return filepath.Clean(arg) == path
+	if !filepath.IsAbs(arg) {
+		dir, err := workingDir(pid)
+		if err != nil { // not told on this system: the last part has to do
+			return filepath.Base(arg) == filepath.Base(path)
+		}
+		arg = filepath.Join(dir, arg)
 	}
-	dir, err := workingDir(pid)
-	if err != nil { // not told on this system: the last part has to do
-		return filepath.Base(arg) == filepath.Base(path)
+	if filepath.Clean(arg) == path {
+		return true
 	}
-	return filepath.Join(dir, arg) == path
+	named, err := os.Stat(arg)
+	if err != nil || !named.Mode().IsRegular() {
+		return false
+	}
+	wanted, err := os.Stat(path)
+	return err == nil && os.SameFile(named, wanted)
 }
 
 // hasSocket reports whether pid was started with our master socket.

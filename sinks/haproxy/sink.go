@@ -181,7 +181,8 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		return cause
 	}
 	files := s.notes.inEffect(before)
-	if now, err := s.proxy.find(ctx); err == nil && now.same(before) {
+	// A HAProxy that a command reloads in place may have loaded the new files and still look the same.
+	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && !s.cfg.byCommand() {
 		return cause
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)

@@ -40,6 +40,10 @@ func (s *Sink) end(ctx context.Context) error {
 		return fmt.Errorf("HAProxy is left running: %w", err)
 	}
 	pids := s.paths.ours(now.pids, s.cfg.Binary)
+	if len(pids) < len(now.pids) {
+		return fmt.Errorf("HAProxy (process %s) is left running: it was not started for %s, and may be somebody else's",
+			joinPids(now.pids), s.paths.config)
+	}
 	gentle := time.Now().Add(s.cfg.DrainTimeout)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-lastWait).Before(gentle) {
 		gentle = deadline.Add(-lastWait)

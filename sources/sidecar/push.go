@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -67,6 +68,7 @@ type Push struct {
 	slot     *slot
 	lost     chan struct{} // has one element after a push that could not be read
 	refused  complaint
+	decoding sync.Mutex
 }
 
 // NewPush returns a source that is ready to receive. The error lists all that is wrong with config.
@@ -114,7 +116,9 @@ func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, er
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body cannot be read: %w", plain(err))
 	}
+	p.decoding.Lock() // a large one takes many times its size in memory: one after another
 	snap, err := catalog.DecodeEvent(content)
+	p.decoding.Unlock()
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", err)
 	}
