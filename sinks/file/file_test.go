@@ -218,3 +218,20 @@ func TestValidate(t *testing.T) {
 		t.Errorf("decoded %+v", cfg)
 	}
 }
+
+// A program may have taken the files although its command failed: then nobody can say that the ones before are in effect.
+func TestAFailedReloadIsMadeUpForByAnother(t *testing.T) {
+	dir := t.TempDir()
+	program := filepath.Join(dir, "program")
+	s := newSink(t, filepath.Join(dir, "file"), func(c *Config) {
+		c.ReloadCmd = []string{"sh", "-c", "cp {} " + program + "; ! grep -q bad {}"}
+	})
+	apply(t, s, document("good"), sdk.ActionReload)
+	_, err := s.Apply(t.Context(), document("bad"))
+	wantError(t, err)
+	apply(t, s, document("good"), sdk.ActionReload)
+	if got, err := os.ReadFile(program); err != nil || string(got) != "good" {
+		t.Errorf("the program has %q, %v", got, err)
+	}
+	apply(t, s, document("good"), sdk.ActionUnchanged)
+}
