@@ -115,6 +115,13 @@ func TestAHungPluginDelaysNobodyElse(t *testing.T) {
 	if code, body := s.health(); code != 500 {
 		t.Errorf("a plugin hangs, yet health says %d %s", code, body)
 	}
+	s.eventually("it is killed and started again, and status and metrics tell", func() bool {
+		metrics, err := get("http://" + s.api + "/metrics")
+		out, _ := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "status").Output()
+		return err == nil && strings.Contains(metrics, "haproxy_api_plugin_restarts_total{plugin=") &&
+			strings.Contains(string(out), "plugin_last_end it did not answer and was killed at")
+	})
+	s.answered(8001, "c")
 	s.stop()
 }
 
