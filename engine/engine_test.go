@@ -464,3 +464,16 @@ func TestASinkThatIsBusyForLongIsAProblem(t *testing.T) {
 		}
 	})
 }
+
+func TestAfterAFailureTheDocumentBeforeIsOfferedAgain(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		w.sink.answer("v1:b", errors.New("disk full"))
+		w.say("b")
+		w.say("a")
+		w.want("1 v1:a", "2 v1:b", "3 v1:a")
+		if s := w.status(); s.ApplyError != nil || s.Generation != 3 {
+			t.Errorf("status %+v", s)
+		}
+	})
+}

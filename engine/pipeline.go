@@ -181,7 +181,12 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 		if p.active == nil {
 			return &TemplateError{errors.New("there is no template to render with: mend it and save it")}
 		}
-		return p.offer(ctx, p.active, snap)
+		err := p.offer(ctx, p.active, snap)
+		if err != nil && !final(err) {
+			// The sink has to have kept the document before. Having failed once, it is asked again when that one is wanted.
+			p.inEffect = nil
+		}
+		return err
 	}
 	err := p.offer(ctx, p.candidate, snap)
 	switch {
