@@ -42,7 +42,9 @@ func failure(f *wire.Failure) error {
 	var err error
 	switch f.GetCode() {
 	case wire.Failure_CODE_REJECTED:
-		err = sdk.Rejectf("%s", f.GetMessage())
+		err = sdk.RejectAt(places(f), "%s", f.GetMessage())
+	case wire.Failure_CODE_DEFERRED:
+		return sdk.Deferred(f.GetMessage(), f.GetRetryAfter().AsDuration())
 	case wire.Failure_CODE_CANCELED:
 		err = &canceled{f.GetMessage()}
 	default:
@@ -52,6 +54,14 @@ func failure(f *wire.Failure) error {
 		err = sdk.RetryAfter(err, f.GetRetryAfter().AsDuration())
 	}
 	return err
+}
+
+func places(f *wire.Failure) []sdk.Place {
+	var all []sdk.Place
+	for _, p := range f.GetPlaces() {
+		all = append(all, sdk.Place{File: p.GetFile(), Path: p.GetPath(), Line: int(p.GetLine()), Problem: p.GetProblem()})
+	}
+	return all
 }
 
 type canceled struct{ message string }

@@ -34,6 +34,8 @@ type said struct {
 	Health   sdk.Health
 	Error    string
 	Rejected bool
+	Places   []sdk.Place
+	Deferred bool
 	After    time.Duration
 }
 
@@ -42,8 +44,11 @@ func (s said) error() error {
 		return nil
 	}
 	err := errors.New(s.Error)
-	if s.Rejected {
-		err = sdk.Rejectf("%s", s.Error)
+	switch {
+	case s.Deferred:
+		return sdk.Deferred(s.Error, s.After)
+	case s.Rejected:
+		err = sdk.RejectAt(s.Places, "%s", s.Error)
 	}
 	if s.After != 0 {
 		err = sdk.RetryAfter(err, s.After)
@@ -162,6 +167,14 @@ func (w words) list() []string {
 	return list
 }
 
+func (w words) places() []sdk.Place {
+	var places []sdk.Place
+	for range w.IntN(3) * w.IntN(5) {
+		places = append(places, sdk.Place{File: w.word(), Path: w.word(), Line: w.IntN(9), Problem: w.word()})
+	}
+	return places
+}
+
 func (w words) table() map[string]string {
 	table := map[string]string{}
 	for range w.IntN(4) {
@@ -245,6 +258,7 @@ func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
 			Result: sdk.Result{Action: w.word(), Reason: w.word(), Took: time.Duration(w.Int64() >> 8), Details: w.list()},
 			Health: sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
 			Error:  w.word(), Rejected: w.IntN(2) == 0, After: time.Duration(w.IntN(2)) * time.Minute,
+			Places: w.places(), Deferred: w.IntN(4) == 0,
 		}
 		put(t, filepath.Join(folder, "answer"), want)
 
@@ -277,12 +291,18 @@ func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
 	})
 }
 
-// sameError compares what the wire keeps of an error: its words, whether it is final, and when to try again.
+// sameError compares what the wire keeps of an error: its words, whether it is final, where, and when to try again.
 func sameError(t *testing.T, want, got error) {
 	t.Helper()
 	tell := func(err error) string {
 		retry, _ := errors.AsType[*sdk.RetryError](err)
-		return fmt.Sprintf("%v, rejected %v, %+v", err, errors.Is(err, sdk.ErrRejected), retry)
+		deferred, _ := errors.AsType[*sdk.DeferredError](err)
+		var places []sdk.Place
+		if r, ok := errors.AsType[*sdk.Rejection](err); ok {
+			places = r.Places
+		}
+		return fmt.Sprintf("%v, rejected %v at %+v, %+v, deferred %v %+v", err, errors.Is(err, sdk.ErrRejected), places, retry,
+			errors.Is(err, sdk.ErrDeferred), deferred)
 	}
 	if tell(want) != tell(got) {
 		t.Errorf("sent %s\nreceived %s", tell(want), tell(got))

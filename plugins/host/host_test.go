@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +42,7 @@ func TestMain(m *testing.M) {
 type notesConfig struct {
 	Folder   string `json:"folder"`
 	Greeting string `json:"greeting"`
+	Checks   bool   `json:"checks"`
 }
 
 func (c notesConfig) Validate() error {
@@ -54,17 +57,25 @@ type notes struct {
 	cfg   notesConfig
 	env   sdk.Env
 	hoard [][]byte
+	slow  chan struct{} // received from with each question for health, while a slow document is under way
+	hung  atomic.Bool   // the health is not told any more
 }
 
 func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error) {
 	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name)
-	return &notes{cfg: cfg, env: env}, nil
+	n := &notes{cfg: cfg, env: env, slow: make(chan struct{})}
+	if cfg.Checks {
+		return checker{n}, nil
+	}
+	return n, nil
 }
 
 func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	switch content := string(doc.Files[0].Content); content {
 	case "reject":
 		return sdk.Result{Details: []string{"line 1"}}, sdk.Rejectf("line 1 is wrong")
+	case "reject there":
+		return sdk.Result{}, fmt.Errorf("look: %w", sdk.RejectAt(wrongPlaces, "no such thing"))
 	case "latin":
 		return sdk.Result{Details: []string{"caf\xe9"}}, errors.New("caf\xe9")
 	case "busy":
@@ -72,6 +83,15 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "wait":
 		<-ctx.Done()
 		return sdk.Result{}, context.Cause(ctx)
+	case "slow":
+		for range 3 {
+			<-n.slow
+		}
+	case "hang":
+		n.hung.Store(true)
+		select {}
+	case "later":
+		return sdk.Result{}, sdk.Deferred("one reload in five seconds", time.Minute)
 	case "leak":
 		n.leak()
 	case "die":
@@ -82,6 +102,10 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 		err = os.WriteFile(filepath.Join(n.cfg.Folder, "note"), content, 0o600)
 	}
 	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: time.Second, Details: []string{"a", "b"}}, err
+}
+
+var wrongPlaces = []sdk.Place{
+	{File: "main", Path: "/etc/main", Line: 3, Problem: "unknown word"}, {File: "other", Problem: "too long"},
 }
 
 // leak takes memory until the system gives no more, which a limit brings near.
@@ -95,7 +119,22 @@ func (n *notes) leak() {
 	}
 }
 
+// checker is notes that can check: it judges as Apply does.
+type checker struct{ *notes }
+
+func (n checker) Check(ctx context.Context, doc sdk.Document) error {
+	_, err := n.Apply(ctx, doc)
+	return err
+}
+
 func (n *notes) Health(context.Context) (sdk.Health, error) {
+	if n.hung.Load() {
+		select {}
+	}
+	select {
+	case n.slow <- struct{}{}:
+	default:
+	}
 	return sdk.Health{Problems: []string{"too quiet"}, Facts: map[string]string{"pid": fmt.Sprint(os.Getpid())}}, nil
 }
 
@@ -196,6 +235,17 @@ func TestErrorsCrossTheBorder(t *testing.T) {
 	result, err := sink.Apply(t.Context(), document("reject"))
 	if !errors.Is(err, sdk.ErrRejected) || err.Error() != "line 1 is wrong" || len(result.Details) != 1 {
 		t.Errorf("got %+v, %v", result, err)
+	}
+	_, err = sink.Apply(t.Context(), document("reject there"))
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || !errors.Is(err, sdk.ErrRejected) || !slices.Equal(rejection.Places, wrongPlaces) ||
+		err.Error() != "look: no such thing: [/etc/main:3] unknown word; too long" {
+		t.Errorf("got %v", err)
+	}
+	_, err = sink.Apply(t.Context(), document("later"))
+	if deferred, ok := errors.AsType[*sdk.DeferredError](err); !ok || !errors.Is(err, sdk.ErrDeferred) ||
+		*deferred != (sdk.DeferredError{Reason: "one reload in five seconds", After: time.Minute}) {
+		t.Errorf("got %v", err)
 	}
 	_, err = sink.Apply(t.Context(), document("busy"))
 	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != time.Minute || errors.Is(err, sdk.ErrRejected) {

@@ -28,13 +28,32 @@ func failureToWire(err error) *wire.Failure {
 	if retry, ok := errors.AsType[*RetryError](err); ok {
 		failure.RetryAfter = durationpb.New(retry.After)
 	}
+	rejection, placed := errors.AsType[*Rejection](err)
+	deferred, later := errors.AsType[*DeferredError](err)
 	switch {
+	case placed && len(rejection.Places) > 0:
+		// What an error around it says stays; the places travel by themselves.
+		sentence := strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1)
+		failure.Code, failure.Message = wire.Failure_CODE_REJECTED, text(sentence)
+		failure.Places = placesToWire(rejection.Places)
 	case errors.Is(err, ErrRejected):
 		failure.Code = wire.Failure_CODE_REJECTED
+	case later:
+		failure.Code, failure.RetryAfter = wire.Failure_CODE_DEFERRED, durationpb.New(deferred.After)
 	case errors.Is(err, context.Canceled):
 		failure.Code = wire.Failure_CODE_CANCELED
 	}
 	return failure
+}
+
+func placesToWire(places []Place) []*wire.Place {
+	var out []*wire.Place
+	for _, p := range places {
+		out = append(out, &wire.Place{
+			File: text(p.File), Path: text(p.Path), Line: int64(p.Line), Problem: text(p.Problem),
+		})
+	}
+	return out
 }
 
 func snapshotToWire(s Snapshot) *wire.Snapshot {

@@ -1,8 +1,11 @@
 package sdk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -12,12 +15,90 @@ var ErrRejected = errors.New("document rejected")
 
 // Rejectf returns an error with that sentence that is also [ErrRejected].
 func Rejectf(format string, args ...any) error {
-	return &rejection{fmt.Errorf(format, args...)}
+	return RejectAt(nil, format, args...)
 }
 
-type rejection struct{ error }
+// RejectAt is [Rejectf] for a sink that can tell what is wrong where. The sentence says who rejects the document; what is
+// wrong is in places, and both are shown to people. The daemon finds the service or instance that each place comes from,
+// leaves it out, and offers the rest.
+func RejectAt(places []Place, format string, args ...any) error {
+	return &Rejection{Err: fmt.Errorf(format, args...), Places: places}
+}
 
-func (r *rejection) Unwrap() []error { return []error{r.error, ErrRejected} }
+// A Rejection is what [Rejectf] and [RejectAt] return.
+type Rejection struct {
+	Err    error
+	Places []Place
+}
+
+// A Place is a fault in a [Document].
+type Place struct {
+	File    string // the name of the document's file, as in [File].Name
+	Path    string // the name of that file for people, such as the path to which it goes; empty where File will do
+	Line    int    // of the file, from 1; 0 where the line is not known
+	Problem string
+}
+
+// shownPlaces bounds how many places a sentence names.
+const shownPlaces = 6
+
+// Error returns the sentence with the first places after it.
+func (r *Rejection) Error() string {
+	return r.Tell(func(p Place) string {
+		if p.Line == 0 {
+			return p.Problem
+		}
+		return "[" + p.String() + "] " + p.Problem
+	})
+}
+
+// Tell is Error with places that are put into other words.
+func (r *Rejection) Tell(word func(Place) string) string {
+	var words []string
+	for _, p := range r.Places[:min(len(r.Places), shownPlaces)] {
+		words = append(words, word(p))
+	}
+	if more := len(r.Places) - shownPlaces; more > 0 {
+		words = append(words, fmt.Sprintf("(%d more)", more))
+	}
+	if len(words) == 0 {
+		return r.Err.Error()
+	}
+	return r.Err.Error() + ": " + strings.Join(words, "; ")
+}
+
+// Unwrap returns the sentence, which may wrap more, and [ErrRejected].
+func (r *Rejection) Unwrap() []error { return []error{r.Err, ErrRejected} }
+
+// String returns FILE:LINE, or FILE where the line is not known, with the file's name for people.
+func (p Place) String() string {
+	name := cmp.Or(p.Path, p.File)
+	if p.Line == 0 {
+		return name
+	}
+	return name + ":" + strconv.Itoa(p.Line)
+}
+
+// ErrDeferred marks a [Document] that is not in effect yet although nothing is wrong. It crosses the border between plugin
+// and daemon: test with [errors.Is].
+var ErrDeferred = errors.New("document deferred")
+
+// Deferred returns an error that is also [ErrDeferred]. reason says what is waited for. The daemon offers the document, or
+// a newer one, again when that time has passed; a newer one it offers at once.
+func Deferred(reason string, after time.Duration) error {
+	return &DeferredError{Reason: reason, After: after}
+}
+
+// A DeferredError is what [Deferred] returns.
+type DeferredError struct {
+	Reason string
+	After  time.Duration
+}
+
+func (e *DeferredError) Error() string { return e.Reason }
+
+// Unwrap returns [ErrDeferred].
+func (e *DeferredError) Unwrap() error { return ErrDeferred }
 
 // RetryAfter returns err with the hint that trying again makes no sense before d has passed. Without the hint the daemon
 // chooses, with backoff and jitter.

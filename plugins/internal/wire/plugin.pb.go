@@ -37,6 +37,9 @@ const (
 	Failure_CODE_REJECTED Failure_Code = 1
 	// The caller cancelled the call.
 	Failure_CODE_CANCELED Failure_Code = 2
+	// Nothing is wrong, but the document is not in effect yet: offer it, or a newer one, again after retry_after. A newer
+	// one may be offered at once.
+	Failure_CODE_DEFERRED Failure_Code = 3
 )
 
 // Enum value maps for Failure_Code.
@@ -45,11 +48,13 @@ var (
 		0: "CODE_UNSPECIFIED",
 		1: "CODE_REJECTED",
 		2: "CODE_CANCELED",
+		3: "CODE_DEFERRED",
 	}
 	Failure_Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
 		"CODE_REJECTED":    1,
 		"CODE_CANCELED":    2,
+		"CODE_DEFERRED":    3,
 	}
 )
 
@@ -677,11 +682,15 @@ func (x *HealthResponse) GetFacts() map[string]string {
 }
 
 type Failure struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Code    Failure_Code           `protobuf:"varint,1,opt,name=code,proto3,enum=haproxyapi.plugin.v1.Failure_Code" json:"code,omitempty"`
-	Message string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Code  Failure_Code           `protobuf:"varint,1,opt,name=code,proto3,enum=haproxyapi.plugin.v1.Failure_Code" json:"code,omitempty"`
+	// For people; what places say is added by the host.
+	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// When to try again; unset leaves it to the host.
-	RetryAfter    *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// Beside CODE_REJECTED: what is wrong where, as far as the sink can tell. The host may leave out what is at these places
+	// and offer the rest.
+	Places        []*Place `protobuf:"bytes,4,rep,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -737,6 +746,85 @@ func (x *Failure) GetRetryAfter() *durationpb.Duration {
 	return nil
 }
 
+func (x *Failure) GetPlaces() []*Place {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+// Place is a fault in a document.
+type Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the document's file.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// From 1; 0 where the line is not known.
+	Line    int64  `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The name of that file for people, such as the path to which it goes; empty where file will do.
+	Path          string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_plugin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Place) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Place) GetLine() int64 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *Place) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *Place) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
 type Document struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Pipeline   string                 `protobuf:"bytes,1,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
@@ -751,7 +839,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -763,7 +851,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -776,7 +864,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{14}
+	return file_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Document) GetPipeline() string {
@@ -817,7 +905,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +917,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +930,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15}
+	return file_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *File) GetName() string {
@@ -872,7 +960,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -884,7 +972,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -897,7 +985,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Result) GetAction() string {
@@ -936,7 +1024,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1036,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1049,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 type WatchResponse struct {
@@ -973,7 +1061,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1073,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1086,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchResponse) GetSnapshot() *Snapshot {
@@ -1022,7 +1110,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1122,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1135,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Snapshot) GetSource() string {
@@ -1102,7 +1190,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1202,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1215,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Service) GetName() string {
@@ -1163,7 +1251,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1263,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1276,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Instance) GetId() string {
@@ -1273,7 +1361,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1373,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1386,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Port) GetType() string {
@@ -1340,7 +1428,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1440,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1453,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Change) GetInstance() *Instance {
@@ -1425,16 +1513,23 @@ const file_plugin_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xdb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
 	"\aFailure\x126\n" +
 	"\x04code\x18\x01 \x01(\x0e2\".haproxyapi.plugin.v1.Failure.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +
 	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryAfter\"B\n" +
+	"retryAfter\x123\n" +
+	"\x06places\x18\x04 \x03(\v2\x1b.haproxyapi.plugin.v1.PlaceR\x06places\"U\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCODE_REJECTED\x10\x01\x12\x11\n" +
-	"\rCODE_CANCELED\x10\x02\"\x90\x01\n" +
+	"\rCODE_CANCELED\x10\x02\x12\x11\n" +
+	"\rCODE_DEFERRED\x10\x03\"]\n" +
+	"\x05Place\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x02 \x01(\x03R\x04line\x12\x18\n" +
+	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\"\x90\x01\n" +
 	"\bDocument\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\tR\bpipeline\x12\x1e\n" +
 	"\n" +
@@ -1512,7 +1607,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_plugin_proto_goTypes = []any{
 	(Failure_Code)(0),             // 0: haproxyapi.plugin.v1.Failure.Code
 	(*ConfigureRequest)(nil),      // 1: haproxyapi.plugin.v1.ConfigureRequest
@@ -1529,64 +1624,66 @@ var file_plugin_proto_goTypes = []any{
 	(*HealthRequest)(nil),         // 12: haproxyapi.plugin.v1.HealthRequest
 	(*HealthResponse)(nil),        // 13: haproxyapi.plugin.v1.HealthResponse
 	(*Failure)(nil),               // 14: haproxyapi.plugin.v1.Failure
-	(*Document)(nil),              // 15: haproxyapi.plugin.v1.Document
-	(*File)(nil),                  // 16: haproxyapi.plugin.v1.File
-	(*Result)(nil),                // 17: haproxyapi.plugin.v1.Result
-	(*WatchRequest)(nil),          // 18: haproxyapi.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),         // 19: haproxyapi.plugin.v1.WatchResponse
-	(*Snapshot)(nil),              // 20: haproxyapi.plugin.v1.Snapshot
-	(*Service)(nil),               // 21: haproxyapi.plugin.v1.Service
-	(*Instance)(nil),              // 22: haproxyapi.plugin.v1.Instance
-	(*Port)(nil),                  // 23: haproxyapi.plugin.v1.Port
-	(*Change)(nil),                // 24: haproxyapi.plugin.v1.Change
-	nil,                           // 25: haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	nil,                           // 26: haproxyapi.plugin.v1.Instance.LabelsEntry
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*Place)(nil),                 // 15: haproxyapi.plugin.v1.Place
+	(*Document)(nil),              // 16: haproxyapi.plugin.v1.Document
+	(*File)(nil),                  // 17: haproxyapi.plugin.v1.File
+	(*Result)(nil),                // 18: haproxyapi.plugin.v1.Result
+	(*WatchRequest)(nil),          // 19: haproxyapi.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),         // 20: haproxyapi.plugin.v1.WatchResponse
+	(*Snapshot)(nil),              // 21: haproxyapi.plugin.v1.Snapshot
+	(*Service)(nil),               // 22: haproxyapi.plugin.v1.Service
+	(*Instance)(nil),              // 23: haproxyapi.plugin.v1.Instance
+	(*Port)(nil),                  // 24: haproxyapi.plugin.v1.Port
+	(*Change)(nil),                // 25: haproxyapi.plugin.v1.Change
+	nil,                           // 26: haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	nil,                           // 27: haproxyapi.plugin.v1.Instance.LabelsEntry
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
 }
 var file_plugin_proto_depIdxs = []int32{
 	3,  // 0: haproxyapi.plugin.v1.ConfigureResponse.faults:type_name -> haproxyapi.plugin.v1.Fault
-	15, // 1: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	17, // 2: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	16, // 1: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	18, // 2: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
 	14, // 3: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	15, // 4: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	16, // 4: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
 	14, // 5: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	25, // 6: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	26, // 6: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
 	0,  // 7: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
-	27, // 8: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	16, // 9: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
-	27, // 10: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	20, // 11: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
-	28, // 12: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
-	28, // 13: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
-	21, // 14: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
-	24, // 15: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
-	22, // 16: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
-	23, // 17: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
-	28, // 18: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	28, // 19: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
-	26, // 20: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
-	22, // 21: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
-	28, // 22: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	1,  // 23: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
-	4,  // 24: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
-	6,  // 25: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
-	8,  // 26: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
-	10, // 27: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
-	12, // 28: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	18, // 29: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
-	2,  // 30: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
-	5,  // 31: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
-	7,  // 32: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
-	9,  // 33: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
-	11, // 34: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
-	13, // 35: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	19, // 36: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
-	30, // [30:37] is the sub-list for method output_type
-	23, // [23:30] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	28, // 8: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	15, // 9: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
+	17, // 10: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
+	28, // 11: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	21, // 12: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
+	29, // 13: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
+	29, // 14: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
+	22, // 15: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
+	25, // 16: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
+	23, // 17: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
+	24, // 18: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
+	29, // 19: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	29, // 20: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
+	27, // 21: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
+	23, // 22: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
+	29, // 23: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	1,  // 24: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
+	4,  // 25: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
+	6,  // 26: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
+	8,  // 27: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
+	10, // 28: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
+	12, // 29: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	19, // 30: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
+	2,  // 31: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
+	5,  // 32: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
+	7,  // 33: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
+	9,  // 34: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
+	11, // 35: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
+	13, // 36: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	20, // 37: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
+	31, // [31:38] is the sub-list for method output_type
+	24, // [24:31] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -1600,7 +1697,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
