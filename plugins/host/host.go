@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type Options struct {
 	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
 	OnRestart func()
 
-	pulse pulse // zero for the usual one
+	pulse    pulse         // zero for the usual one
+	patience time.Duration // zero for the constant
 }
 
 // pulse says how soon a program that hangs is noticed.
@@ -60,6 +62,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	if opts.pulse == (pulse{}) {
 		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
 	}
+	opts.patience = cmp.Or(opts.patience, patience)
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
 	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), restarted: make(chan struct{}, 1)}
 	first := make(chan error, 1)

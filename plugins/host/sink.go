@@ -2,10 +2,8 @@ package host
 
 import (
 	"context"
-	"errors"
 	"io"
 	"maps"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -13,9 +11,6 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
-
-// applyWithin bounds one document's way into effect. The slowest honest one is a reload of a large proxy on a busy machine.
-const applyWithin = 3 * time.Minute
 
 // A Sink is a sink in a process of its own. Its methods may be called at any time; while the process is down they return
 // [ErrGone].
@@ -35,19 +30,17 @@ func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 // Restarted receives after the plugin died and runs again: it knows no document then.
 func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 
-// Apply offers doc to the plugin. A plugin that has not answered after three minutes is taken for hung and killed.
+// Apply offers doc to the plugin, however long that takes: a proxy may be slow to load. A plugin that takes minutes is asked
+// for its health now and then, and killed when it does not answer that either.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	p, err := s.process()
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, applyWithin)
-	defer cancel()
+	ctx, release := s.whileAlive(ctx, p)
+	defer release()
 	resp, err := wire.NewSinkClient(p.conn).Apply(ctx, &wire.ApplyRequest{Document: documentToWire(doc)})
 	if err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			_ = p.program.Kill(ctx) // nobody knows what it is doing; a fresh one will look
-		}
 		return sdk.Result{}, callError(ctx, "reach", err)
 	}
 	r := resp.GetResult()
@@ -56,14 +49,14 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}, failure(resp.GetFailure())
 }
 
-// Check asks the plugin to judge doc. A plugin that cannot tell accepts everything.
+// Check asks the plugin to judge doc. A plugin that cannot tell accepts everything. What is said of time at Apply holds here.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	p, err := s.process()
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, applyWithin)
-	defer cancel()
+	ctx, release := s.whileAlive(ctx, p)
+	defer release()
 	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: documentToWire(doc)})
 	switch {
 	case status.Code(err) == codes.Unimplemented:
