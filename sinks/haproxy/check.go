@@ -89,7 +89,7 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 		return nil, fmt.Errorf("HAProxy rejects the configuration for now: %s", complaint(o))
 	}
 	if o.Code != 0 {
-		return nil, sdk.Rejectf("HAProxy rejects the configuration: %s", complaint(o))
+		return nil, rejected("HAProxy rejects the configuration", st.Files(), o)
 	}
 	return linesOf("WARNING", o.Output), nil
 }
@@ -109,7 +109,7 @@ func (s *Sink) judgeCommand(st *stage.Stage, o program.Outcome, err error) error
 	case o.Code == bashNotFound || o.Code == bashNotExecutable:
 		return fmt.Errorf("verify_cmd could not be run: %s", complaint(o))
 	case o.Code != 0:
-		return sdk.Rejectf("verify_cmd rejects the configuration: %s", complaint(o))
+		return rejected("verify_cmd rejects the configuration", st.Files(), o)
 	default:
 		return nil
 	}

@@ -24,6 +24,7 @@ import (
 type File struct {
 	Path    string
 	Content []byte
+	Name    string // in the document
 }
 
 // Place says where the files of doc go: the first one is the main file, the others go into its folder under their own
@@ -33,7 +34,7 @@ func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 		return nil, sdk.Rejectf("the document has no file")
 	}
 	dir := filepath.Dir(main)
-	files := []File{{main, doc.Files[0].Content}}
+	files := []File{{Path: main, Content: doc.Files[0].Content, Name: doc.Files[0].Name}}
 	used := map[string]bool{main: true}
 	for _, path := range taken {
 		used[path] = true
@@ -45,7 +46,7 @@ func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 				"in %s", f.Name, dir)
 		}
 		used[path] = true
-		files = append(files, File{path, f.Content})
+		files = append(files, File{Path: path, Content: f.Content, Name: f.Name})
 	}
 	return files, nil
 }
@@ -97,6 +98,15 @@ func New(dir string, files []File, mode fs.FileMode) (*Stage, error) {
 // leads to the staged ones. So does a bare name after HAProxy's default-path, which makes names relative to the folder.
 func (s *Stage) Checked() string { return s.checked }
 
+// Files returns the files, in order, each with the path that [Stage.Original] tells.
+func (s *Stage) Files() []File {
+	var files []File
+	for _, f := range s.files {
+		files = append(files, f.File)
+	}
+	return files
+}
+
 // redirect writes the copy of the main file that is checked where it refers to companions.
 func (s *Stage) redirect(dir string) error {
 	main := string(s.files[0].Content)
@@ -110,7 +120,7 @@ func (s *Stage) redirect(dir string) error {
 	if checked == main {
 		return nil
 	}
-	copied, err := write(dir, File{s.files[0].Path, []byte(checked)}, 0)
+	copied, err := write(dir, File{Path: s.files[0].Path, Content: []byte(checked)}, 0)
 	if err != nil {
 		return err
 	}

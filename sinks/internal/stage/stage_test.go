@@ -45,7 +45,7 @@ func TestCommitAndRestore(t *testing.T) {
 	dir := t.TempDir()
 	old, added := filepath.Join(dir, "main"), filepath.Join(dir, "added")
 	check(t, os.WriteFile(old, []byte("old"), 0o640))
-	s := newStage(t, File{old, []byte("new")}, File{added, []byte("new too")})
+	s := newStage(t, File{Path: old, Content: []byte("new")}, File{Path: added, Content: []byte("new too")})
 	check(t, s.Commit())
 	if info, err := os.Stat(old); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("the mode became %v, %v", info.Mode(), err)
@@ -54,7 +54,7 @@ func TestCommitAndRestore(t *testing.T) {
 	s.Discard()
 	wantFiles(t, dir, "main=old")
 
-	s = newStage(t, File{old, []byte("new")}, File{added, []byte("new too")})
+	s = newStage(t, File{Path: old, Content: []byte("new")}, File{Path: added, Content: []byte("new too")})
 	check(t, s.Commit())
 	s.Discard()
 	wantFiles(t, dir, "added=new too", "main=new")
@@ -63,7 +63,7 @@ func TestCommitAndRestore(t *testing.T) {
 func TestHalfACommitIsUndone(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "b"), []byte("old"), 0o600))
-	s := newStage(t, File{filepath.Join(dir, "a"), nil}, File{filepath.Join(dir, "b"), []byte("new")})
+	s := newStage(t, File{Path: filepath.Join(dir, "a")}, File{Path: filepath.Join(dir, "b"), Content: []byte("new")})
 	check(t, os.Remove(s.files[0].pending.Name())) // as somebody does who cleans up
 	if err := s.Commit(); err == nil || !strings.Contains(err.Error(), "cannot replace "+filepath.Join(dir, "a")) {
 		t.Errorf("a commit that cannot be done: %v", err)
@@ -74,7 +74,7 @@ func TestHalfACommitIsUndone(t *testing.T) {
 
 func TestFailedStagingLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	_, err := New("", []File{{filepath.Join(dir, "a"), nil}, {filepath.Join(dir, "not", "there"), nil}}, 0)
+	_, err := New("", []File{{Path: filepath.Join(dir, "a")}, {Path: filepath.Join(dir, "not", "there")}}, 0)
 	if !errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), ".there") {
 		t.Errorf("staging into a missing folder: %v", err)
 	}
@@ -89,7 +89,7 @@ func TestCheckedRefersToTheStagedFiles(t *testing.T) {
 		{config, "map(STAGED) " + routes + ".old bare routes.map\n"},
 		{"default-path config\n" + config, "default-path config\nmap(STAGED) " + routes + ".old bare BASE\n"},
 	} {
-		s := newStage(t, File{main, []byte(test.config)}, File{routes, []byte("a b\n")})
+		s := newStage(t, File{Path: main, Content: []byte(test.config)}, File{Path: routes, Content: []byte("a b\n")})
 		name := s.files[1].pending.Name()
 		want := strings.NewReplacer("STAGED", name, "BASE", filepath.Base(name)).Replace(test.want)
 		got, err := os.ReadFile(s.Checked())
@@ -120,7 +120,8 @@ func TestPlace(t *testing.T) {
 	doc := sdk.Document{Files: []sdk.File{{Name: "whatever", Content: []byte("m")}, {Name: "a.map", Content: []byte("a")}}}
 	files, err := Place("/etc/lb/main", doc)
 	check(t, err)
-	if len(files) != 2 || files[0].Path != "/etc/lb/main" || files[1].Path != "/etc/lb/a.map" {
+	if len(files) != 2 || files[0].Path != "/etc/lb/main" || files[1].Path != "/etc/lb/a.map" ||
+		files[0].Name != "whatever" || files[1].Name != "a.map" {
 		t.Errorf("placed at %+v", files)
 	}
 	if _, err := Place("/etc/lb/main", doc, "/etc/lb/a.map"); !errors.Is(err, sdk.ErrRejected) {
