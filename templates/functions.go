@@ -104,6 +104,7 @@ func (r *run) hooks() template.FuncMap {
 	return template.FuncMap{
 		hookEnter: func() string { return r.trace.enter() },
 		hookLeave: func() string { return r.trace.leave() },
+		hookMark:  func(number int) string { return r.trace.mark(number) },
 		hookAt: func(element any) (string, error) {
 			r.trace.at(element)
 			return "", r.tooLong()

@@ -15,6 +15,7 @@ const (
 	hookAt      = "_at"      // at the start of each round, with the round's element
 	hookLeave   = "_leave"   // after a range
 	hookShown   = "_shown"   // around every value that is printed
+	hookMark    = "_mark"    // before every node that writes, with its number
 )
 
 // hook returns an action that calls the named function, with errors that point to pos in tree.

@@ -87,6 +87,7 @@ func (r *run) files() ([]sdk.File, error) {
 			return nil, err
 		}
 		files = append(files, sdk.File{Name: name, Content: content})
+		r.trace.endFile()
 	}
 	return files, nil
 }
@@ -114,6 +115,7 @@ func (r *run) include(name string, data any) (string, error) {
 	}
 	r.includes++
 	defer func() { r.includes-- }()
+	defer r.trace.include()()
 	var out strings.Builder
 	err := r.set.ExecuteTemplate(&writer{run: r, to: &out}, name, data)
 	return out.String(), err
@@ -158,5 +160,6 @@ func (w *writer) Write(p []byte) (int, error) {
 	if err := w.run.tooLong(); err != nil && (w.run.trace == nil || w.run.written > 2*w.run.bound) {
 		return 0, err
 	}
+	w.run.trace.wrote(p)
 	return w.to.Write(p)
 }

@@ -7,17 +7,24 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A trace knows which elements the ranges of a running template are at, from the outermost in.
-type trace struct{ elements []string }
+// A trace knows which elements the ranges of a running template are at, from the outermost in, and in a run for that purpose
+// where the lines that it writes come from.
+type trace struct {
+	elements []any
+
+	marks    []mark     // nil where lines are of no interest
+	marked   int        // the node that writes
+	lines    []line     // of what is being written
+	included []line     // of what was included since the mark
+	ended    [][]Origin // by file
+}
 
 func (t *trace) enter() string {
-	t.elements = append(t.elements, "")
+	t.elements = append(t.elements, nil)
 	return ""
 }
 
-func (t *trace) at(element any) {
-	t.elements[len(t.elements)-1] = elementName(element)
-}
+func (t *trace) at(element any) { t.elements[len(t.elements)-1] = element }
 
 func (t *trace) leave() string {
 	t.elements = t.elements[:len(t.elements)-1]
@@ -26,8 +33,8 @@ func (t *trace) leave() string {
 
 // innermost names the service or instance that the template was at, "" where it was at none.
 func (t *trace) innermost() string {
-	for _, name := range slices.Backward(t.elements) {
-		if name != "" {
+	for _, element := range slices.Backward(t.elements) {
+		if name := elementName(element); name != "" {
 			return name
 		}
 	}
