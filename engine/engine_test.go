@@ -98,6 +98,7 @@ func (s *playedSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error
 }
 
 // playedTemplates renders "text:service,service"; text that starts with "broken" does not load, with "bad" does not render.
+// One that starts with "lines" is a linesTemplate.
 type playedTemplates struct {
 	changed signal
 	mu      sync.Mutex
@@ -120,6 +121,9 @@ func (p *playedTemplates) Load() (Template, error) {
 	defer p.mu.Unlock()
 	if strings.HasPrefix(p.text, "broken") {
 		return nil, errors.New("haproxy.cfg:1:1: " + p.text)
+	}
+	if strings.HasPrefix(p.text, "lines") {
+		return linesTemplate(p.text), nil
 	}
 	return playedTemplate(p.text), nil
 }
@@ -156,6 +160,7 @@ type playedSink struct {
 	mu      sync.Mutex
 	offered []sdk.Document
 	answers map[string]error
+	judge   func(sdk.Document) error // nil for a sink that has no opinion of its own
 	gate    chan struct{}
 }
 
@@ -169,6 +174,9 @@ func (s *playedSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, e
 	s.mu.Lock()
 	s.offered = append(s.offered, doc)
 	err, gate := s.answers[string(doc.Files[0].Content)], s.gate
+	if err == nil && s.judge != nil {
+		err = s.judge(doc)
+	}
 	s.mu.Unlock()
 	if gate != nil {
 		select {

@@ -18,6 +18,7 @@ type Entry struct {
 	Trigger    string      // one of the Trigger constants
 	Last       *sdk.Change // the catalogue's own word on what changed, if it gave one
 	Notes      []string    // what the template had to say about the snapshot
+	LeftOut    []LeftOut   // what the document was rendered without
 	Received   time.Time   // when the source learned of the snapshot
 	Offered    time.Time
 	Took       time.Duration // how long the sink took

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -47,22 +46,8 @@ type pipeline struct {
 	accepted   *effect  // the last one that the sink took, also after it forgot
 	generation uint64
 	digest     string // of the document with that generation
+	owed       *debt  // nil unless the sink put a document off
 	trigger    string
-}
-
-// version is one state of the template set, and the last document of it that the sink refused for good.
-type version struct {
-	template Template
-	refused  string // a digest
-	refusal  error
-	blamed   bool // it was said that this version is not used
-}
-
-// effect is what the sink has made live.
-type effect struct {
-	version  *version
-	snapshot sdk.Snapshot
-	document sdk.Document
 }
 
 func newPipeline(cfg PipelineConfig, t Template, log *slog.Logger, o Observer) *pipeline {
@@ -118,13 +103,15 @@ func (p *pipeline) run(ctx context.Context) {
 // remind gives the last good document to a sink that was started anew and knows nothing. The newest one may be no good, and
 // then that one has to hold. What the sink refused before it may take now.
 func (p *pipeline) remind(ctx context.Context) {
+	again := false
 	for _, v := range []*version{p.active, p.candidate} {
 		if v != nil {
-			v.refused = ""
+			again = again || len(v.culprits) > 0
+			v.refused, v.culprits = "", nil
 		}
 	}
 	p.inEffect = nil
-	if p.accepted != nil && p.apply(ctx, p.accepted.document, p.accepted.snapshot, nil) == nil {
+	if p.accepted != nil && p.apply(ctx, p.accepted, nil) == nil && !again {
 		p.inEffect = p.accepted
 	}
 }
@@ -149,10 +136,14 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		return 0, false
 	}
 	err := p.try(ctx, snap)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return 0, false
-	case err == nil:
+	}
+	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
+		return p.wait(deferred), true
+	}
+	p.board.setWaiting(nil)
+	if err == nil {
 		p.pace.Reset()
 		p.board.setApplyError(nil)
 		return 0, false
@@ -164,7 +155,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	p.board.setApplyError(err)
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
-		return 0, false
+		return p.redeem(ctx)
 	}
 	wait := p.pace.NextBackOff()
 	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
@@ -194,7 +185,7 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 		p.active, p.candidate = p.candidate, nil
 		p.board.setTemplateError(nil)
 		return nil
-	case p.active == nil || ctx.Err() != nil:
+	case p.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
 		return err
 	}
 	p.blame(p.candidate, err)
@@ -209,74 +200,6 @@ type unprovenError struct{ error }
 
 func (e *unprovenError) Unwrap() error { return e.error }
 
-// offer renders snap with v and gives the document to the sink, unless it is in effect already.
-func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
-	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) {
-		return nil
-	}
-	began := time.Now()
-	files, notes, err := v.template.Render(snap)
-	p.observer.Rendered(p.name, time.Since(began), err)
-	if err != nil {
-		return &TemplateError{err}
-	}
-	p.tell(notes)
-	digest := sdk.DigestOf(files)
-	switch {
-	case p.inEffect != nil && p.inEffect.document.Digest == digest:
-		p.settle(&effect{v, snap, p.inEffect.document})
-		return nil
-	case v.refused == digest:
-		return v.refusal
-	}
-	if digest != p.digest {
-		p.generation, p.digest = p.generation+1, digest
-	}
-	doc := sdk.Document{Pipeline: p.name, Generation: p.generation, Digest: digest, Files: files}
-	err = p.apply(ctx, doc, snap, notes)
-	switch {
-	case err == nil:
-		p.settle(&effect{v, snap, doc})
-	case errors.Is(err, sdk.ErrRejected):
-		v.refused, v.refusal = digest, err
-	}
-	return err
-}
-
-func (p *pipeline) settle(e *effect) { p.inEffect, p.accepted = e, e }
-
-func (p *pipeline) apply(ctx context.Context, doc sdk.Document, snap sdk.Snapshot, notes []string) error {
-	entry := Entry{
-		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
-		Last: snap.Last, Notes: notes, Received: snap.Taken, Offered: time.Now(),
-	}
-	p.board.setOffered(entry.Offered)
-	entry.Result, entry.Err = p.sink.Apply(ctx, doc)
-	p.board.setOffered(time.Time{})
-	entry.Took = time.Since(entry.Offered)
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	p.ledger.add(entry)
-	p.observer.Applied(entry)
-	if entry.Err == nil {
-		p.board.setInEffect(doc)
-		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
-			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
-	}
-	return entry.Err
-}
-
-// tell logs notes that are new: the same ones come with every render.
-func (p *pipeline) tell(notes []string) {
-	before := p.board.setNotes(notes)
-	for _, note := range notes {
-		if !slices.Contains(before, note) {
-			p.log.Warn("found in the catalogue", "note", note)
-		}
-	}
-}
-
 // blame says once that v is not used; v is tried again with every snapshot all the same.
 func (p *pipeline) blame(v *version, err error) {
 	p.board.setTemplateError(err)
@@ -284,18 +207,4 @@ func (p *pipeline) blame(v *version, err error) {
 		v.blamed = true
 		p.log.Error("the edited template is not used", "error", err)
 	}
-}
-
-// A TemplateError says that a template could not render a snapshot.
-type TemplateError struct{ Err error }
-
-func (e *TemplateError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the renderer's own error.
-func (e *TemplateError) Unwrap() error { return e.Err }
-
-// final reports whether trying the same again is useless.
-func final(err error) bool {
-	_, template := errors.AsType[*TemplateError](err)
-	return template || errors.Is(err, sdk.ErrRejected)
 }

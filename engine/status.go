@@ -22,6 +22,8 @@ type PipelineStatus struct {
 	TemplateError error     // why the newest template is not used
 	ApplyError    error     // why the newest snapshot is not in effect
 	Notes         []string  // what the template says about the newest snapshot
+	LeftOut       []LeftOut // without whom the rest is live
+	Waiting       *Waiting  // for what the newest document waits; nil for nothing
 	Last          *Entry    // the newest offer to the sink
 }
 
@@ -62,6 +64,21 @@ func (b *board) setApplyError(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status.ApplyError = err
+}
+
+func (b *board) setWaiting(w *Waiting) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Waiting = w
+}
+
+// setLeftOut returns those before.
+func (b *board) setLeftOut(now []LeftOut) []LeftOut {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.status.LeftOut
+	b.status.LeftOut = now
+	return before
 }
 
 // setNotes returns the notes before.

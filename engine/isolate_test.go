@@ -1,0 +1,352 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE".
+type linesTemplate string
+
+func (l linesTemplate) Render(snap sdk.Snapshot) ([]sdk.File, []string, error) {
+	lines, _ := l.lines(snap)
+	if strings.Contains(string(l), "needs web") && !slices.Contains(lines, "service web") {
+		return nil, nil, errors.New("lines.tmpl:1:1: there is no web")
+	}
+	return []sdk.File{{Name: "main", Content: []byte(strings.Join(lines, "\n"))}}, nil, nil
+}
+
+func (l linesTemplate) Trace(snap sdk.Snapshot) ([][]Origin, error) {
+	_, origins := l.lines(snap)
+	return [][]Origin{origins}, nil
+}
+
+func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []Origin) {
+	add := func(line int, service string, instance *sdk.Instance, text string) {
+		lines = append(lines, text)
+		origins = append(origins, Origin{"lines.tmpl", line, service, instance})
+	}
+	add(1, "", nil, string(l))
+	for _, s := range snap.Services {
+		add(2, s.Name, nil, "service "+s.Name)
+		for _, i := range s.Instances {
+			add(3, s.Name, &i, "server "+s.Name+"/"+i.ID+" "+i.Image)
+		}
+	}
+	return lines, origins
+}
+
+// rejecting is a sink that rejects every line with one of the words in it, and tells where.
+func rejecting(words ...string) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		var places []sdk.Place
+		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
+			for _, word := range words {
+				if strings.Contains(line, word) {
+					places = append(places, sdk.Place{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
+				}
+			}
+		}
+		if places == nil {
+			return nil
+		}
+		return sdk.RejectAt(places, "the proxy says no")
+	}
+}
+
+// list emits instances, each written "SERVICE/ID IMAGE".
+func (w *world) list(instances ...string) {
+	var all []sdk.Instance
+	for _, text := range instances {
+		name, rest, _ := strings.Cut(text, "/")
+		id, image, _ := strings.Cut(rest, " ")
+		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Updated: time.Now()})
+	}
+	w.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
+	synctest.Wait()
+}
+
+// live is what the sink took last, line by line without the template's own.
+func (s *playedSink) live() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, doc := range slices.Backward(s.offered) {
+		if s.judge(doc) == nil {
+			return strings.Split(string(doc.Files[0].Content), "\n")[1:]
+		}
+	}
+	return nil
+}
+
+func (s *playedSink) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.offered)
+}
+
+func (s *playedSink) rejects(words ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judge = rejecting(words...)
+}
+
+// names are those who are left out, "SERVICE" or "SERVICE/ID".
+func (w *world) leftOut() string {
+	var names []string
+	for _, l := range w.status().LeftOut {
+		names = append(names, strings.TrimSuffix(l.Service+"/"+l.ID, "/"))
+	}
+	return strings.Join(names, " ")
+}
+
+func (w *world) wantLive(leftOut string, lines ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(lines, w.sink.live()); diff != "" {
+		w.t.Errorf("live (-want +got)\n%s", diff)
+	}
+	if got := w.leftOut(); got != leftOut {
+		w.t.Errorf("left out: %q, want %q", got, leftOut)
+	}
+	if s := w.status(); s.ApplyError != nil || !w.engine.Health(w.t.Context())[0].OK() {
+		w.t.Errorf("not well: %v", s.ApplyError)
+	}
+}
+
+func (w *world) wantAsked(times int) {
+	w.t.Helper()
+	if got := w.sink.asked(); got != times {
+		w.t.Errorf("the sink was offered %d documents, want %d", got, times)
+	}
+}
+
+// playLines is play with a linesTemplate and a sink that rejects the word "bad".
+func playLines(t *testing.T, scene func(w *world)) {
+	play(t, func(w *world) {
+		w.edit("lines")
+		w.sink.rejects("bad")
+		scene(w)
+	})
+}
+
+func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "dns/1 ok", "web/1 ok", "web/2 bad")
+		w.wantLive("web/2", "service chat", "server chat/1 ok", "service dns", "server dns/1 ok", "service web", "server web/1 ok")
+		w.wantAsked(2)
+		want := LeftOut{Service: "web", Hostname: "h", ID: "2", Reason: "/etc/main:8 (lines.tmpl:3): bad"}
+		if s := w.status(); s.LeftOut[0] != want || s.Last.LeftOut[0] != want || s.Generation != 2 {
+			t.Errorf("got %+v, last %+v", s, s.Last)
+		}
+		// It is left out at once, however the others change.
+		time.Sleep(time.Minute)
+		w.list("chat/1 ok", "dns/1 ok", "web/1 ok", "web/2 bad")
+		w.wantAsked(2)
+		w.list("chat/1 new", "web/1 ok", "web/2 bad")
+		w.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
+		w.wantAsked(3)
+		// It differs, and still is no good.
+		w.list("chat/1 new", "web/1 ok", "web/2 bad too")
+		w.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
+		w.wantAsked(4) // what is left is in effect
+		w.list("chat/1 new", "web/1 ok", "web/2 mended")
+		w.wantLive("", "service chat", "server chat/1 new", "service web", "server web/1 ok", "server web/2 mended")
+		w.wantAsked(5)
+	})
+}
+
+func TestOneThatIsGoneIsNoLongerLeftOut(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 bad")
+		w.wantLive("web/1", "service chat", "server chat/1 ok")
+		w.list("chat/1 ok")
+		w.wantLive("", "service chat", "server chat/1 ok")
+		w.wantAsked(2)
+	})
+}
+
+func TestOneBadServiceSpoilsOnlyItself(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("bad/1 ok", "bad/2 ok", "web/1 ok")
+		w.wantLive("bad", "service web", "server web/1 ok")
+		if got := w.status().LeftOut[0].Reason; got != "/etc/main:2 (lines.tmpl:2): bad" {
+			t.Errorf("reason %q", got)
+		}
+	})
+}
+
+func TestAServiceThatIsRejectedWithoutItsBadInstanceIsLeftOut(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.sink.mu.Lock()
+		w.sink.judge = func(doc sdk.Document) error {
+			if err := rejecting("bad")(doc); err != nil {
+				return err
+			}
+			return rejecting("service web")(doc)
+		}
+		w.sink.mu.Unlock()
+		w.list("chat/1 ok", "web/1 ok", "web/2 bad")
+		w.wantLive("web", "service chat", "server chat/1 ok")
+		w.wantAsked(3)
+	})
+}
+
+func TestManyBadOnesAreLeftOutInOneRound(t *testing.T) {
+	playLines(t, func(w *world) {
+		instances := []string{"web/good ok"}
+		for i := range 50 {
+			instances = append(instances, fmt.Sprintf("s%d/1 bad", i))
+		}
+		w.list(instances...)
+		w.wantAsked(2)
+		if got := len(w.status().LeftOut); got != 50 {
+			t.Errorf("%d are left out", got)
+		}
+	})
+}
+
+// Where it is nobody's fault, or everybody's, the last good document stays in effect as a whole.
+func TestWhatIsNobodysFaultIsRejected(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		reject func(sdk.Document) error
+		list   []string
+		want   string
+	}{
+		{"the template's own line", rejecting("lines"), []string{"chat/1 ok", "web/1 ok"}, "/etc/main:1 (lines.tmpl:1): lines"},
+		{
+			"beside an instance's fault", rejecting("lines", "bad"), []string{"chat/1 ok", "web/1 bad"},
+			"the proxy says no: /etc/main:1 (lines.tmpl:1): lines; " +
+				"/etc/main:5 (lines.tmpl:3, service \"web\", instance \"1\" on h): bad",
+		},
+		{"a line that is wrong for every service", rejecting("service"), []string{"chat/1 ok", "web/1 ok"}, `service "chat"`},
+		{"a line that is wrong for every instance", rejecting("server"), []string{"chat/1 ok", "web/1 ok"}, `instance "1"`},
+		{"nothing would be left", rejecting("service"), []string{"web/1 ok", "web/2 ok"}, `service "web"): service`},
+		{"no places", func(sdk.Document) error { return sdk.Rejectf("too long") }, []string{"web/1 ok"}, "too long"},
+		{"no line", func(sdk.Document) error {
+			return sdk.RejectAt([]sdk.Place{{File: "main", Problem: "too long"}}, "no")
+		}, []string{"web/1 ok"}, "no: too long"},
+		{"no such file", func(sdk.Document) error {
+			return sdk.RejectAt([]sdk.Place{{File: "x", Line: 1, Problem: "too long"}}, "no")
+		}, []string{"web/1 ok"}, "no: x:1: too long"},
+		{"no such line", func(sdk.Document) error {
+			return sdk.RejectAt([]sdk.Place{{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"}}, "no")
+		}, []string{"web/1 ok"}, "no: main:99: a; main:-1: b"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			playLines(t, func(w *world) {
+				w.list("old/1 ok")
+				w.sink.mu.Lock()
+				w.sink.judge = test.reject
+				w.sink.mu.Unlock()
+				w.list(test.list...)
+				s := w.status()
+				if !errors.Is(s.ApplyError, sdk.ErrRejected) || !strings.Contains(s.ApplyError.Error(), test.want) {
+					t.Errorf("got %v, want %q", s.ApplyError, test.want)
+				}
+				if s.LeftOut != nil || s.Generation != 1 {
+					t.Errorf("status %+v", s)
+				}
+				w.wantAsked(2)
+				time.Sleep(time.Minute)
+				w.list(test.list...)
+				w.wantAsked(2)
+			})
+		})
+	}
+}
+
+func TestWhatTheRestNeedsIsNotLeftOut(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.edit("lines needs web")
+		w.list("chat/1 ok", "web/1 bad")
+		want := `the proxy says no: /etc/main:5 (lines.tmpl:3, service "web", instance "1" on h): bad`
+		if s := w.status(); s.ApplyError == nil || s.ApplyError.Error() != want {
+			t.Errorf("got %v, want %s", s.ApplyError, want)
+		}
+	})
+}
+
+func TestACandidateIsBlamedForWhatTheActiveVersionDoesWell(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 ok")
+		w.sink.rejects("lines 2", "service chat")
+		w.sink.mu.Lock()
+		w.sink.judge = func(doc sdk.Document) error {
+			if strings.HasPrefix(string(doc.Files[0].Content), "lines 2") {
+				return rejecting("service chat")(doc)
+			}
+			return nil
+		}
+		w.sink.mu.Unlock()
+		w.edit("lines 2")
+		want := `the proxy says no: /etc/main:2 (lines.tmpl:2, service "chat"): service chat`
+		if s := w.status(); s.LeftOut != nil || s.TemplateError == nil || s.TemplateError.Error() != want {
+			t.Errorf("got %+v", s)
+		}
+		w.list("chat/1 ok", "web/1 new")
+		w.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 new")
+	})
+}
+
+func TestACandidateMayLeaveOutWhomTheActiveVersionLeavesOut(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 ok", "web/2 bad")
+		w.edit("lines 2")
+		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
+		if s := w.status(); s.TemplateError != nil || s.Generation != 4 {
+			t.Errorf("status %+v", s)
+		}
+		w.sink.rejects("nothing") // the next version renders it well
+		w.edit("lines 3")
+		w.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 ok", "server web/2 bad")
+	})
+}
+
+func TestAFailureOnTheWayCostsNoOtherLook(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.sink.answer("lines\nservice chat\nserver chat/1 ok", errors.New("disk full"))
+		w.list("chat/1 ok", "web/1 bad")
+		w.wantAsked(2)
+		if s := w.status(); s.ApplyError == nil || w.leftOut() != "web/1" {
+			t.Errorf("status %+v", s)
+		}
+		w.sink.answer("lines\nservice chat\nserver chat/1 ok", nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		w.wantAsked(3)
+		w.wantLive("web/1", "service chat", "server chat/1 ok")
+	})
+}
+
+func TestARestartedSinkIsAskedAgainAboutThoseLeftOut(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 bad")
+		w.sink.rejects("nothing")
+		w.sink.restarted <- struct{}{}
+		synctest.Wait()
+		w.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 bad")
+	})
+}
+
+func TestExplainLeavesOtherErrorsAlone(t *testing.T) {
+	for _, err := range []error{nil, errors.New("disk full"), sdk.Rejectf("no"), sdk.Deferred("later", time.Second)} {
+		if got := Explain(linesTemplate("x"), sdk.Snapshot{}, nil, err); !errors.Is(got, err) || got != err {
+			t.Errorf("%v became %v", err, got)
+		}
+	}
+	files := []sdk.File{{Name: "main", Content: []byte("bad")}}
+	err := errors.Join(rejecting("bad")(sdk.Document{Files: files}), errors.New("and more"))
+	got := Explain(playedTemplate("v1"), sdk.Snapshot{}, files, err) // which cannot tell
+	if got.Error() != "the proxy says no: /etc/main:1: bad\nand more" || !errors.Is(got, sdk.ErrRejected) {
+		t.Errorf("got %v", got)
+	}
+}

@@ -1,0 +1,216 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// version is one state of the template set, and the last document of a whole snapshot that the sink refused for good.
+type version struct {
+	template Template
+	refused  string // a digest
+	refusal  error
+	blamed   bool     // it was said that this version is not used
+	culprits culprits // whom it leaves out
+}
+
+// effect is what the sink has made live.
+type effect struct {
+	version  *version
+	snapshot sdk.Snapshot
+	document sdk.Document
+	leftOut  []LeftOut // of the snapshot
+}
+
+// offer renders snap with v and gives the document to the sink, unless it is in effect already. Where the sink rejects it and
+// tells whose fault that is, the others go live without those.
+func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
+	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) {
+		return nil
+	}
+	left := v.culprits.still(snap)
+	e, notes, err := p.render(v, snap, left)
+	if err != nil {
+		return err
+	}
+	first := e.document.Digest
+	if v.refused == first && !p.isInEffect(first) {
+		p.tell(notes)
+		return v.refusal
+	}
+	err = p.present(ctx, e, notes)
+	if errors.Is(err, sdk.ErrRejected) {
+		e, left, err = p.isolate(ctx, e, left, err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(err, sdk.ErrRejected):
+		v.refused, v.refusal = first, err
+		return err
+	}
+	v.culprits = left
+	p.conclude(e, err)
+	return err
+}
+
+// isolate leaves out those for whom the sink rejects e, which lacks some already, until the sink takes the rest. Each round
+// leaves out more, so this ends. It returns what was offered last, who is missing in it, and what became of it; an error that
+// is a rejection means that there is no way out.
+func (p *pipeline) isolate(ctx context.Context, e *effect, left culprits, err error) (*effect, culprits, error) {
+	var first error
+	for errors.Is(err, sdk.ErrRejected) {
+		more, ok, verdict := p.judge(e, left, err)
+		if first == nil {
+			first = verdict
+		} else {
+			verdict = fmt.Errorf("%w; and without that: %w", first, verdict)
+		}
+		if !ok {
+			return e, left, verdict
+		}
+		next, notes, unable := p.render(e.version, e.snapshot, more)
+		if unable != nil { // the template needs what would be missing
+			return e, left, verdict
+		}
+		e, left = next, more
+		err = p.present(ctx, e, notes)
+	}
+	return e, left, err
+}
+
+// conclude notes what became of e, which was not rejected.
+func (p *pipeline) conclude(e *effect, err error) {
+	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
+		p.owed = &debt{e, deferred.Reason, time.Now().Add(deferred.After)}
+	}
+	switch {
+	case err == nil:
+		p.settle(e)
+	case p.active == nil || p.active == e.version:
+		p.tellLeftOut(e.leftOut)
+	}
+}
+
+// render makes the document of snap without the culprits.
+func (p *pipeline) render(v *version, snap sdk.Snapshot, left culprits) (*effect, []string, error) {
+	began := time.Now()
+	files, notes, err := v.template.Render(left.without(snap))
+	p.observer.Rendered(p.name, time.Since(began), err)
+	if err != nil {
+		return nil, nil, &TemplateError{err}
+	}
+	doc := sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}
+	return &effect{v, snap, doc, left.list()}, notes, nil
+}
+
+// present gives the document to the sink, unless it is in effect already.
+func (p *pipeline) present(ctx context.Context, e *effect, notes []string) error {
+	p.tell(notes)
+	digest := e.document.Digest
+	if p.isInEffect(digest) {
+		e.document = p.inEffect.document
+		return nil
+	}
+	if digest != p.digest {
+		p.generation, p.digest = p.generation+1, digest
+	}
+	e.document.Generation = p.generation
+	return p.apply(ctx, e, notes)
+}
+
+func (p *pipeline) isInEffect(digest string) bool {
+	return p.inEffect != nil && p.inEffect.document.Digest == digest
+}
+
+// judge puts the rejection of e, which lacks some already, into words, and returns whom to leave out instead, if that may help. A
+// candidate may leave out only whom the active version leaves out as well: all others are live with that one, so it must
+// be the candidate's own fault.
+func (p *pipeline) judge(e *effect, left culprits, err error) (more culprits, ok bool, verdict error) {
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Places) == 0 {
+		return nil, false, err
+	}
+	lines := traceOf(e.version.template, left.without(e.snapshot), e.document.Files)
+	var faults []fault
+	for _, place := range rejection.Places {
+		faults = append(faults, fault{place, lines.at(place)})
+	}
+	more, ok = left.charged(e.snapshot, faults, lines)
+	if p.active != nil && p.active != e.version {
+		ok = ok && more.within(p.active.culprits.still(e.snapshot))
+	}
+	return more, ok, explain(lines, rejection, err)
+}
+
+func (p *pipeline) settle(e *effect) {
+	p.inEffect, p.accepted, p.owed = e, e, nil
+	p.tellLeftOut(e.leftOut)
+}
+
+func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
+	doc := e.document
+	entry := Entry{
+		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
+		Last: e.snapshot.Last, Notes: notes, LeftOut: e.leftOut, Received: e.snapshot.Taken, Offered: time.Now(),
+	}
+	p.board.setOffered(entry.Offered)
+	entry.Result, entry.Err = p.sink.Apply(ctx, doc)
+	p.board.setOffered(time.Time{})
+	entry.Took = time.Since(entry.Offered)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	p.ledger.add(entry)
+	p.observer.Applied(entry)
+	if entry.Err == nil {
+		p.board.setInEffect(doc)
+		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
+			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
+	}
+	return entry.Err
+}
+
+// tell logs notes that are new: the same ones come with every render.
+func (p *pipeline) tell(notes []string) {
+	before := p.board.setNotes(notes)
+	for _, note := range notes {
+		if !slices.Contains(before, note) {
+			p.log.Warn("found in the catalogue", "note", note)
+		}
+	}
+}
+
+// tellLeftOut logs who is left out from now on, and who no longer is.
+func (p *pipeline) tellLeftOut(now []LeftOut) {
+	before := p.board.setLeftOut(now)
+	for _, l := range now {
+		if !slices.ContainsFunc(before, l.same) {
+			p.log.Warn("left out, so that the rest can go live", append(l.fields(), "reason", l.Reason)...)
+		}
+	}
+	for _, l := range before {
+		if !slices.ContainsFunc(now, l.same) {
+			p.log.Info("no longer left out", l.fields()...)
+		}
+	}
+}
+
+// A TemplateError says that a template could not render a snapshot.
+type TemplateError struct{ Err error }
+
+func (e *TemplateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the renderer's own error.
+func (e *TemplateError) Unwrap() error { return e.Err }
+
+// final reports whether trying the same again is useless.
+func final(err error) bool {
+	_, template := errors.AsType[*TemplateError](err)
+	return template || errors.Is(err, sdk.ErrRejected)
+}
