@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -86,6 +87,7 @@ func checkPipeline(ctx context.Context, name string, p config.Pipeline, sink sdk
 		return nil
 	}
 	err = checker.Check(ctx, sdk.Document{Pipeline: name, Digest: sdk.DigestOf(files), Files: files})
+	err = engine.Explain(template, *snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}

@@ -172,7 +172,31 @@ func place(table, name string, err error) error {
 // templateSet is a templates.Set as the engine wants one.
 type templateSet struct{ *templates.Set }
 
-func (s templateSet) Load() (engine.Template, error) { return s.Set.Load() }
+func (s templateSet) Load() (engine.Template, error) {
+	t, err := s.Set.Load()
+	if err != nil {
+		return nil, err
+	}
+	return tracedTemplate{t}, nil
+}
+
+// tracedTemplate is a templates.Template as the engine wants one.
+type tracedTemplate struct{ *templates.Template }
+
+func (t tracedTemplate) Trace(snap sdk.Snapshot) ([][]engine.Origin, error) {
+	files, err := t.Template.Trace(snap)
+	var all [][]engine.Origin
+	for _, f := range files {
+		var lines []engine.Origin
+		for _, o := range f.Origins {
+			lines = append(lines, engine.Origin(o))
+		}
+		all = append(all, lines)
+	}
+	return all, err
+}
+
+var _ engine.Tracer = tracedTemplate{}
 
 func newTemplates(p config.Pipeline) engine.Templates {
 	set := templates.Config{

@@ -94,12 +94,18 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, note := range p.Notes {
 		fmt.Fprintf(out, "  note        %s\n", note)
 	}
+	for _, l := range p.LeftOut {
+		fmt.Fprintf(out, "  left out    %s: %s\n", nameLeftOut(l), l.Reason)
+	}
+	if w := p.Waiting; w != nil {
+		fmt.Fprintf(out, "  waiting     until %s: %s\n", w.Until.Local().Format(time.TimeOnly), w.Reason)
+	}
 	if p.Since == nil {
 		fmt.Fprintln(out, "  in effect   nothing yet")
 	} else {
 		fmt.Fprintf(out, "  in effect   generation %d since %s\n", p.Generation, p.Since.Local().Format(time.DateTime))
 	}
-	if l := p.Last; l != nil && l.Error == "" {
+	if l := p.Last; l != nil && l.Error == "" && l.Deferred == "" {
 		fmt.Fprintf(out, "  last        %s because %s (%s, %.3f s)\n", l.Action, l.Reason, l.Trigger, l.Seconds)
 	}
 	for _, name := range sortedKeys(p.Facts) {
@@ -108,4 +114,11 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, name := range sortedKeys(p.SourceFacts) {
 		fmt.Fprintf(out, "  source's %s %s\n", name, p.SourceFacts[name])
 	}
+}
+
+func nameLeftOut(l server.LeftOut) string {
+	if l.Instance == "" && l.Hostname == "" {
+		return fmt.Sprintf("service %q", l.Service)
+	}
+	return fmt.Sprintf("instance %q of service %q on %s", l.Instance, l.Service, l.Hostname)
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
@@ -90,17 +91,24 @@ func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
 
 // Applied counts one document offered to a sink.
 func (m *Metrics) Applied(e engine.Entry) {
-	outcome := "done"
-	if e.Err != nil {
-		outcome = "failed"
-	}
-	m.applies.WithLabelValues(e.Pipeline, e.Result.Action, outcome).Inc()
+	m.applies.WithLabelValues(e.Pipeline, e.Result.Action, outcome(e.Err)).Inc()
 	m.applySeconds.WithLabelValues(e.Pipeline, e.Result.Action).Observe(e.Took.Seconds())
 	if e.Err == nil {
 		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
 	}
 	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
+	}
+}
+
+func outcome(err error) string {
+	switch {
+	case err == nil:
+		return "done"
+	case errors.Is(err, sdk.ErrDeferred):
+		return "deferred"
+	default:
+		return "failed"
 	}
 }
 

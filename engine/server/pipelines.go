@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -22,7 +23,23 @@ type Pipeline struct {
 	SourceFacts   map[string]string `json:"source_facts,omitempty"`
 	TemplateError string            `json:"template_error,omitempty"` // why the newest template is not used
 	Notes         []string          `json:"notes,omitempty"`          // what the template says about the catalogue
+	LeftOut       []LeftOut         `json:"left_out,omitempty"`       // without whom the rest is in effect
+	Waiting       *Waiting          `json:"waiting,omitempty"`        // why the newest document is not in effect yet
 	Last          *Offer            `json:"last,omitempty"`
+}
+
+// LeftOut is a service, or an instance of it, for which the sink rejects what was rendered.
+type LeftOut struct {
+	Service  string `json:"service"`
+	Instance string `json:"instance,omitempty"` // its id
+	Hostname string `json:"hostname,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+// Waiting says for what the sink waits, with nothing being wrong.
+type Waiting struct {
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
 }
 
 // Offer is what became of the last document that was offered to the sink.
@@ -33,6 +50,8 @@ type Offer struct {
 	Reason     string    `json:"reason,omitempty"`
 	Details    []string  `json:"details,omitempty"`
 	Error      string    `json:"error,omitempty"`
+	Deferred   string    `json:"deferred,omitempty"` // for what the sink waits
+	LeftOut    []LeftOut `json:"left_out,omitempty"` // what the document was rendered without
 	At         time.Time `json:"at"`
 	Seconds    float64   `json:"seconds"`
 }
@@ -79,14 +98,34 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	if status.TemplateError != nil {
 		p.TemplateError = status.TemplateError.Error()
 	}
-	if e := status.Last; e != nil {
-		p.Last = &Offer{
-			Generation: e.Generation, Trigger: e.Trigger, Action: e.Result.Action, Reason: e.Result.Reason,
-			Details: e.Result.Details, At: e.Offered, Seconds: e.Took.Seconds(),
-		}
-		if e.Err != nil {
-			p.Last.Error = e.Err.Error()
-		}
+	p.LeftOut = leftOut(status.LeftOut)
+	if w := status.Waiting; w != nil {
+		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
+	}
+	if status.Last != nil {
+		p.Last = describeOffer(*status.Last)
 	}
 	return p
+}
+
+func describeOffer(e engine.Entry) *Offer {
+	o := &Offer{
+		Generation: e.Generation, Trigger: e.Trigger, Action: e.Result.Action, Reason: e.Result.Reason,
+		Details: e.Result.Details, LeftOut: leftOut(e.LeftOut), At: e.Offered, Seconds: e.Took.Seconds(),
+	}
+	switch {
+	case errors.Is(e.Err, sdk.ErrDeferred):
+		o.Deferred = e.Err.Error()
+	case e.Err != nil:
+		o.Error = e.Err.Error()
+	}
+	return o
+}
+
+func leftOut(all []engine.LeftOut) []LeftOut {
+	var out []LeftOut
+	for _, l := range all {
+		out = append(out, LeftOut{Service: l.Service, Instance: l.ID, Hostname: l.Hostname, Reason: l.Reason})
+	}
+	return out
 }

@@ -230,6 +230,58 @@ func TestPipelinesTellHowTheyAre(t *testing.T) {
 	s.want(t, "GET", "/api/v1/pipelines/x", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
 }
 
+// pipelineThat waits for the pipeline's answer to be like that.
+func (s *site) pipelineThat(t *testing.T, is func(Pipeline) bool) Pipeline {
+	t.Helper()
+	var got []Pipeline
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		_, body := s.ask("GET", "/api/v1/pipelines")
+		got = nil
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err)
+		}
+		if is(got[0]) {
+			return got[0]
+		}
+	}
+	t.Fatalf("never so: %+v", got)
+	return Pipeline{}
+}
+
+func TestADeferredDocumentIsNoProblem(t *testing.T) {
+	s := open(t, true)
+	s.sink.suffer(sdk.Deferred("one reload in five seconds", time.Hour), "")
+	s.emit()
+	p := s.pipelineThat(t, func(p Pipeline) bool { return p.Waiting != nil })
+	if p.Waiting.Reason != "one reload in five seconds" || time.Until(p.Waiting.Until) < 59*time.Minute ||
+		len(p.Problems) != 0 || p.Last.Error != "" || p.Last.Deferred != p.Waiting.Reason {
+		t.Errorf("got %+v, last %+v", p, p.Last)
+	}
+	if code, body := s.ask("GET", "/health"); code != 200 {
+		t.Errorf("health %d %s", code, body)
+	}
+	want := `haproxy_api_applies_total{action="reload",outcome="deferred",pipeline="haproxy"} 1`
+	if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want) {
+		t.Errorf("no %s in\n%s", want, body)
+	}
+}
+
+func TestWhoIsLeftOutIsTold(t *testing.T) {
+	status := engine.PipelineStatus{
+		LeftOut: []engine.LeftOut{{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"}},
+		Last:    &engine.Entry{LeftOut: []engine.LeftOut{{Service: "chat", Reason: "worse"}}},
+	}
+	got, err := json.Marshal(describe(status, sdk.Health{}))
+	for _, want := range []string{
+		`"left_out":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
+		`"left_out":[{"service":"chat","reason":"worse"}],"at"`,
+	} {
+		if err != nil || !strings.Contains(string(got), want) {
+			t.Errorf("no %s in %s, %v", want, got, err)
+		}
+	}
+}
+
 func TestMetricsCount(t *testing.T) {
 	s := open(t, true)
 	s.emit()
