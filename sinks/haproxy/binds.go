@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -77,7 +78,7 @@ func bindsOf(files []stage.File) []string {
 		return nil
 	}
 	var addresses []string
-	for line := range strings.Lines(string(normalize(files[0].Content))) {
+	for line := range strings.Lines(string(syntax.Normalize(files[0].Content))) {
 		words := strings.Fields(line)
 		if len(words) < 2 || words[0] != "bind" || slices.ContainsFunc(words[2:], special) {
 			continue

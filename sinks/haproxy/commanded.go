@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -25,11 +26,12 @@ var errCommandLimit = fmt.Errorf("it took longer than %v; if the command starts 
 	"the word daemon in its global section", commandLimit)
 
 // commanded is a HAProxy that a command starts and reloads: the user's own, or the program with the pid file's
-// processes to replace. All that is known of it is its pid file.
+// processes to replace. It is known by its pid file, and by an admin socket where there is one.
 type commanded struct {
-	cfg   Config
-	paths paths
-	log   *slog.Logger
+	cfg    Config
+	paths  paths
+	log    *slog.Logger
+	socket func() string // the path of the admin socket that the document in effect has; "" for none
 
 	patience time.Duration // the constant, or less in a test
 }
@@ -87,8 +89,14 @@ func (c *commanded) command(ctx context.Context, old []int) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"-D", "-f", c.paths.config, "-p", c.paths.pid}
+	if err := c.paths.writeBase(c.cfg); err != nil {
+		return err
+	}
+	args := []string{"-D", "-f", c.paths.base, "-f", c.paths.config, "-p", c.paths.pid}
 	if len(old) > 0 {
+		if _, err := os.Stat(c.paths.admin); err == nil { // else HAProxy was started by somebody else
+			args = append(args, "-x", c.paths.admin)
+		}
 		args = append(args, "-sf")
 		for _, pid := range old {
 			args = append(args, strconv.Itoa(pid))
@@ -132,6 +140,21 @@ func (c *commanded) replaced(ctx context.Context, before running) (now running, 
 		err = &refusal{sentence: "the reload went through, but the pid file " + c.paths.pid + " names no HAProxy that runs"}
 	}
 	return now, err
+}
+
+// endpoint is the socket that we had HAProxy open, or the one that the user's document asks for.
+func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
+	if now.pid() == 0 {
+		return cli.Endpoint{}, errors.New("HAProxy runs as more than one process")
+	}
+	path := c.paths.admin
+	if c.cfg.ReloadCmd != "" {
+		path = c.socket()
+	}
+	if path == "" {
+		return cli.Endpoint{}, errors.New("the configuration has no \"stats socket PATH level admin\" in its global section")
+	}
+	return cli.Endpoint{Path: path}, nil
 }
 
 func (c *commanded) probe(ctx context.Context) sdk.Health {

@@ -40,7 +40,7 @@ type Config struct {
 	ReloadCmd      string        `json:"reload_cmd"`      // for bash; starts HAProxy too when none runs
 	VerifyCmd      string        `json:"verify_cmd"`      // for bash; used instead of HAProxy's own check
 	ReloadInterval time.Duration `json:"reload_interval"` // the least time between two reloads
-	DrainTimeout   time.Duration `json:"drain_timeout"`   // how long connections may take to end at a stop
+	DrainTimeout   time.Duration `json:"drain_timeout"`   // how long what leaves may finish: servers, workers, HAProxy itself
 	OnExit         string        `json:"on_exit"`         // OnExitLeave or OnExitStop
 	Runtime        bool          `json:"runtime"`         // change the running HAProxy in place where that is enough
 }
@@ -88,6 +88,8 @@ type paths struct {
 	pid     string // HAProxy's pid file
 	socket  string // the master's command line interface
 	receipt string // what is in effect, for the process after this one
+	base    string // what HAProxy reads before the main file
+	admin   string // the socket that it opens because of that, where there is no master
 }
 
 // maxSocketPath bounds the master socket's path in bytes. The system takes 107 (103 on Darwin), but HAProxy binds a
@@ -104,9 +106,10 @@ func (c Config) paths() (paths, error) {
 		return paths{}, fmt.Errorf("pid_file %s: %w", c.PidFile, err)
 	}
 	stem := pid[:len(pid)-len(filepath.Ext(pid))]
-	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + ".applied"}
-	if !c.byCommand() && len(p.socket) > maxSocketPath {
-		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's master socket goes beside it, as %s, and may "+
+	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + ".applied",
+		base: stem + ".base.cfg", admin: stem + ".admin.sock"}
+	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath {
+		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's socket goes beside it, as %s, and may "+
 			"have %d bytes at most", pid, filepath.Base(p.socket), maxSocketPath)
 	}
 	return p, nil
@@ -117,5 +120,5 @@ func (p paths) dir() string { return filepath.Dir(p.config) }
 
 // place says where the files of doc go.
 func (p paths) place(doc sdk.Document) ([]stage.File, error) {
-	return stage.Place(p.config, doc, p.pid, p.socket, p.receipt)
+	return stage.Place(p.config, doc, p.pid, p.socket, p.receipt, p.base, p.admin)
 }

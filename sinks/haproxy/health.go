@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -17,7 +18,7 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	s.beginOnce(ctx)
 	h := s.proxy.probe(ctx)
 	v := s.notes.view()
-	facts := map[string]string{"config_file": s.paths.config, "mode": s.mode()}
+	facts := s.facts(v)
 	if v.renewal > 0 && v.now.stands() && len(h.Problems) > 0 {
 		// The master of 2.6 does not answer while it loads, and the worker before goes on serving.
 		h = sdk.Health{Facts: v.now.facts()}
@@ -30,6 +31,10 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	if len(h.Problems) > 0 {
 		h.Problems = append(h.Problems, s.whyNot(v)...)
 	}
+	if v.lagging != nil {
+		h.Problems = append(h.Problems, fmt.Sprintf("%s does not follow what HAProxy runs, so that a restart would bring back "+
+			"the configuration before: %v", s.paths.config, v.lagging))
+	}
 	if !v.guarded {
 		h.Problems = append(h.Problems, "no document has been applied yet")
 	}
@@ -38,6 +43,24 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	}
 	maps.Copy(h.Facts, facts)
 	return h, nil
+}
+
+// facts are what the sink knows besides the proxy's own.
+func (s *Sink) facts(v view) map[string]string {
+	facts := map[string]string{
+		"config_file": s.paths.config, "mode": s.mode(),
+		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimes),
+	}
+	if v.last != "" {
+		facts["last_change"] = v.last
+	}
+	if v.leaving > 0 {
+		facts["servers_leaving"] = strconv.Itoa(v.leaving)
+	}
+	if v.guarded && !v.known {
+		facts["in_effect"] = "not known"
+	}
+	return facts
 }
 
 // whyNot says why HAProxy does not run, as far as that is known.

@@ -3,9 +3,15 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -41,6 +47,7 @@ func newRig(t *testing.T) *rig {
 	dir, err := os.MkdirTemp("", "hx")
 	check(t, err)
 	cfg := Defaults()
+	cfg.ReloadInterval = 0 // but where it is what the test is about
 	cfg.Binary = cmp.Or(os.Getenv("TEST_HAPROXY"), "haproxy")
 	cfg.ConfigFile = filepath.Join(dir, "haproxy.cfg")
 	cfg.PidFile = filepath.Join(dir, "haproxy.pid")
@@ -266,4 +273,18 @@ func killAll(t *testing.T, dir string) {
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
+}
+
+// certificate returns a self-signed certificate with its key.
+func certificate(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	check(t, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	check(t, err)
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -47,7 +48,7 @@ func newManaged(cfg Config, p paths, log *slog.Logger) *managed {
 // find asks the master socket first: it knows the worker, and it is right also where the pid file is lost.
 func (m *managed) find(ctx context.Context) (running, error) {
 	if p, err := m.answered(ctx); err == nil {
-		return running{pids: []int{p.master}, worker: p.worker(), version: p.version}, nil
+		return p.running(), nil
 	}
 	pids, err := readPids(m.paths.pid)
 	if err != nil {
@@ -128,7 +129,11 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
 		}
 	}
-	args := []string{"-W", "-D", "-S", m.paths.socket + ",mode,600", "-f", m.paths.config, "-p", m.paths.pid}
+	if err := m.paths.writeBase(m.cfg); err != nil {
+		return renewal{}, err
+	}
+	args := []string{"-W", "-D", "-S", m.paths.socket + ",mode,600",
+		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}
 	if len(old) > 0 {
 		args = append(args, "-sf")
 		for _, pid := range old {
@@ -161,7 +166,7 @@ func (m *managed) launched(ctx context.Context, old []int) (running, error) {
 		if err != nil || p.master != master || !m.serves(ctx, p.worker()) {
 			return false, nil
 		}
-		now = running{pids: []int{master}, worker: p.worker(), version: p.version}
+		now = p.running()
 		return true, nil
 	})
 	return now, err
@@ -185,6 +190,14 @@ func (m *managed) newMaster(ctx context.Context, old []int) (master int, err err
 }
 
 var errNoPid = errors.New("no pid file")
+
+// endpoint is the master's socket, by which one worker can be addressed and no other one.
+func (m *managed) endpoint(now running) (cli.Endpoint, error) {
+	if now.worker == 0 {
+		return cli.Endpoint{}, errors.New("HAProxy was started by somebody else, without our master socket")
+	}
+	return cli.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
+}
 
 // serves reports whether that very worker answers and means to stay.
 func (m *managed) serves(ctx context.Context, worker int) bool {

@@ -3,40 +3,109 @@ package haproxy
 import (
 	"sync"
 	"time"
-
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // notes is what the sink knows about its HAProxy, for readers that must not wait for a change to end.
 type notes struct {
 	mu      sync.Mutex
-	content []stage.File // the files that were last in effect, the main one first; nil while there is nothing to keep alive
-	known   bool         // content is what the HAProxy in now serves
-	guarded bool         // HAProxy is to run: something was in effect before, by us or by the process before us
-	now     running      // the HAProxy that serves
-	since   time.Time    // when it began to
-	renewal time.Time    // when the renewal under way began; zero if none is
-	trouble error        // why HAProxy could not be started again
+	content *placed // what HAProxy should run; nil while there is nothing to keep alive
+	disk    *placed // what was last put on disk, after the check; another one than content while the disk follows
+	known   bool    // content is what the HAProxy in now serves
+	ours    bool    // content was offered to this process, and is not only what the one before left
+	guarded bool    // HAProxy is to run: something was in effect before, by us or by the process before us
+
+	now     running   // the HAProxy that serves
+	since   time.Time // when it began to
+	renewal time.Time // when the renewal under way began; zero if none is
+	trouble error     // why HAProxy could not be started again
+	lagging error     // why the disk does not follow
+
+	reloads, runtimes int    // how often HAProxy was changed by each way
+	leaving           int    // servers that finish what they have
+	last              string // the last change, for people
 }
 
-// settle notes that now serves files; nil is for not knowing which. From then on HAProxy is to run if there are files.
-func (n *notes) settle(files []stage.File, now running) {
+// settle notes that now serves doc, which is also on disk; nil is for not knowing which. From then on HAProxy is to run
+// if there is a document.
+func (n *notes) settle(doc *placed, now running) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.meet(now)
+	n.trouble, n.known = nil, doc != nil
+	if doc != nil {
+		n.content, n.disk, n.guarded, n.lagging = doc, doc, true, nil
+	}
+}
+
+// changed notes that the HAProxy that serves was changed to doc while it runs. The disk has to follow.
+func (n *notes) changed(doc *placed) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.content, n.ours = doc, true
+	n.runtimes++
+}
+
+// followed notes that doc is on disk.
+func (n *notes) followed(doc *placed) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.disk, n.lagging = doc, nil
+}
+
+// lags notes why the disk does not follow.
+func (n *notes) lags(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lagging = err
+}
+
+// owed returns what the disk has to follow, and nil if it has.
+func (n *notes) owed() *placed {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.known || n.content == n.disk {
+		return nil
+	}
+	return n.content
+}
+
+// owe notes that HAProxy should run, with doc if that is known, and does not.
+func (n *notes) owe(doc *placed) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.content, n.disk, n.guarded = doc, doc, true
+}
+
+// offered notes that what is in effect was offered to this process.
+func (n *notes) offered() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ours = true
+}
+
+// lose notes that now serves something that is not known.
+func (n *notes) lose(now running) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.meet(now)
+	n.known = false
+}
+
+func (n *notes) meet(now running) {
 	if !now.same(n.now) {
 		n.since = time.Now()
 	}
-	n.now, n.trouble, n.known = now, nil, files != nil
-	if files != nil {
-		n.content, n.guarded = files, true
-	}
+	n.now = now
 }
 
-// owe notes that HAProxy should run, with files if they are known, and does not.
-func (n *notes) owe(files []stage.File) {
+// astray returns what HAProxy should serve, if it was offered to this process and it is not known that it does.
+func (n *notes) astray() *placed {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.content, n.guarded = files, true
+	if n.known || !n.ours {
+		return nil
+	}
+	return n.content
 }
 
 // failed notes that HAProxy could not be started.
@@ -53,11 +122,26 @@ func (n *notes) renewing(begins bool) {
 	n.renewal = time.Time{}
 	if begins {
 		n.renewal = time.Now()
+		n.reloads++
 	}
 }
 
-// inEffect returns the files that the HAProxy in now serves, or nil if that is not known.
-func (n *notes) inEffect(now running) []stage.File {
+// tell notes the last change for people.
+func (n *notes) tell(last string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last = last
+}
+
+// leave notes how many servers finish what they have.
+func (n *notes) leave(leaving int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.leaving = leaving
+}
+
+// inEffect returns what the HAProxy in now serves, or nil if that is not known.
+func (n *notes) inEffect(now running) *placed {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.known || !now.same(n.now) {
@@ -66,11 +150,11 @@ func (n *notes) inEffect(now running) []stage.File {
 	return n.content
 }
 
-// wanted returns the files that were last in effect, or nil if they are not known.
-func (n *notes) wanted() []stage.File {
+// wanted returns what HAProxy should run and what is on disk, or nil where that is not known.
+func (n *notes) wanted() (content, disk *placed) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.content
+	return n.content, n.disk
 }
 
 func (n *notes) running() running {
@@ -82,16 +166,24 @@ func (n *notes) running() running {
 // A view is one moment of the notes.
 type view struct {
 	guarded bool
+	known   bool
 	now     running
 	uptime  time.Duration // how long now has served
 	renewal time.Duration // how long the renewal under way has taken; 0 if none is
 	trouble error
+	lagging error
+
+	reloads, runtimes, leaving int
+	last                       string
 }
 
 func (n *notes) view() view {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	v := view{guarded: n.guarded, now: n.now, trouble: n.trouble}
+	v := view{
+		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble, lagging: n.lagging,
+		reloads: n.reloads, runtimes: n.runtimes, leaving: n.leaving, last: n.last,
+	}
 	if !n.now.none() {
 		v.uptime = time.Since(n.since)
 	}

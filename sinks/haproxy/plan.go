@@ -3,48 +3,64 @@ package haproxy
 import (
 	"bytes"
 	"cmp"
-	"os"
+	"context"
 	"path/filepath"
 	"slices"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A need is the least that has to be done to bring files into effect.
+// A need is the least that has to be done to bring a document into effect.
 type need int
 
 const (
-	needNothing need = iota // they are in effect and on disk
+	needNothing need = iota // it is in effect and on disk
 	needWriting             // what runs has the same meaning, what is on disk differs
-	needRenewal             // HAProxy has to load them
+	needRuntime             // only servers of standing backends differ
+	needRenewal             // HAProxy has to load it
 )
 
 // A plan is a need and, for people, why not less.
 type plan struct {
-	need   need
-	reason string
+	need     need
+	reason   string
+	backends []string // whose servers differ, for needRuntime
 }
 
-// compare plans how files come into effect where running ones are in effect now; nil is for not knowing.
+// plan compares a document with what is in effect in the HAProxy that runs now.
+func (s *Sink) plan(ctx context.Context, doc *placed) (plan, running) {
+	now, err := s.proxy.find(ctx)
+	switch {
+	case err == nil && now.none():
+		return plan{need: needRenewal, reason: "HAProxy is not running"}, now
+	case err != nil:
+		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}, now
+	}
+	return compare(s.notes.inEffect(now), doc), now
+}
+
+// compare plans how a document comes into effect where another one is in effect now; nil is for not knowing which.
 //
 // The main files are compared by meaning. Companions may be anything, so any other byte in them counts.
-func compare(inEffect, files []stage.File) plan {
+func compare(inEffect, doc *placed) plan {
 	if inEffect == nil {
-		return plan{needRenewal, "what HAProxy serves now is not known"}
+		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}
 	}
-	before, after := normalize(inEffect[0].Content), normalize(files[0].Content)
-	if !bytes.Equal(before, after) {
-		return plan{needRenewal, firstChange(before, after)}
+	if name := changedCompanion(inEffect.files[1:], doc.files[1:]); name != "" {
+		return plan{need: needRenewal, reason: "the file " + name + " differs"}
 	}
-	if name := changedCompanion(inEffect[1:], files[1:]); name != "" {
-		return plan{needRenewal, "the file " + name + " differs"}
+	change := syntax.Compare(inEffect.config, doc.config)
+	switch {
+	case change.Reload != "":
+		return plan{need: needRenewal, reason: change.Reload}
+	case len(change.Servers) > 0:
+		return plan{need: needRuntime, reason: change.Reason, backends: change.Servers}
+	case !doc.onDisk():
+		return plan{need: needWriting, reason: "HAProxy would not notice a difference, but the file differs"}
+	default:
+		return plan{need: needNothing, reason: "the configuration is in effect"}
 	}
-	for _, f := range files {
-		if content, err := os.ReadFile(f.Path); err != nil || !bytes.Equal(content, f.Content) {
-			return plan{needWriting, "only comments and white space differ"}
-		}
-	}
-	return plan{needNothing, "the configuration is in effect"}
 }
 
 // changedCompanion returns the name of the first file that is in only one of the two or differs, and "" if none does.

@@ -110,6 +110,11 @@ func (p procs) worker() int {
 	return p.workers[0]
 }
 
+// running is what p says for the rest of the package.
+func (p procs) running() running {
+	return running{pids: []int{p.master}, worker: p.worker(), old: p.old, version: p.version}
+}
+
 // info is the answer of one worker to "show info": lines of "Name: value".
 type info map[string]string
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
@@ -23,6 +24,10 @@ type proxy interface {
 	// configuration may take long and giving up on it early would only start it over.
 	renew(ctx context.Context) (renewal, error)
 
+	// endpoint says where the HAProxy that was found takes commands that change it while it runs. It is an error where
+	// there is no such place.
+	endpoint(now running) (cli.Endpoint, error)
+
 	// probe says what is wrong with the HAProxy that runs, within a second.
 	probe(ctx context.Context) sdk.Health
 }
@@ -31,10 +36,19 @@ type proxy interface {
 type running struct {
 	pids    []int // the processes that stand for it: the master, or those in the pid file
 	worker  int   // the worker that serves, where there is a master that says so
+	old     []int // workers that finish what they have
 	version string
 }
 
 func (r running) none() bool { return len(r.pids) == 0 }
+
+// pid returns the process that serves, and 0 where there is not just one.
+func (r running) pid() int {
+	if r.worker != 0 || len(r.pids) != 1 {
+		return r.worker
+	}
+	return r.pids[0]
+}
 
 // stands reports, cheaply, whether the processes are still there. Their ids were verified when r was made.
 func (r running) stands() bool {
@@ -53,6 +67,9 @@ func (r running) facts() map[string]string {
 	}
 	if r.worker != 0 {
 		facts["worker"] = strconv.Itoa(r.worker)
+	}
+	if len(r.old) > 0 {
+		facts["old_workers"] = joinPids(r.old)
 	}
 	if r.version != "" {
 		facts["version"] = r.version

@@ -61,7 +61,8 @@ func (w *waiting) look(ctx context.Context) (bool, error) {
 			w.before.master, p.master)}
 	}
 	if fresh := p.fresh(w.before); fresh != 0 {
-		w.now = running{pids: []int{p.master}, worker: fresh, version: p.version}
+		w.now = p.running()
+		w.now.worker = fresh
 		return w.serves(ctx, fresh), nil
 	}
 	return false, w.without(p)

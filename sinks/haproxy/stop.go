@@ -25,12 +25,17 @@ func (s *Sink) Stop(ctx context.Context) error {
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })
 	s.watching.Wait()
-	if unused || s.cfg.OnExit != OnExitStop {
+	if unused {
 		return nil
 	}
+	err := s.catchUp(ctx)
 	s.change.Lock()
 	defer s.change.Unlock()
-	return s.end(ctx)
+	s.live.hangUp()
+	if s.cfg.OnExit != OnExitStop {
+		return err
+	}
+	return errors.Join(err, s.end(ctx))
 }
 
 // end stops HAProxy: gently, then firmly, then by force.
@@ -95,7 +100,7 @@ func gone(ctx context.Context, pids []int, until time.Time) bool {
 // forget removes what would make the process after us look for the HAProxy that was stopped.
 func (s *Sink) forget() error {
 	var faults []error
-	left := []string{s.paths.pid, s.paths.receipt}
+	left := []string{s.paths.pid, s.paths.receipt, s.paths.base, s.paths.admin}
 	if !s.cfg.byCommand() {
 		left = append(left, s.paths.socket)
 	}

@@ -33,6 +33,11 @@ func (s *Sink) beginOnce(ctx context.Context) {
 	s.begin.Do(func() {
 		s.adopt(ctx)
 		s.watching.Go(s.supervise)
+		s.watching.Go(func() {
+			ctx, release := s.untilStopped(context.Background())
+			defer release()
+			s.followDisk(ctx)
+		})
 	})
 }
 
@@ -43,10 +48,12 @@ func (s *Sink) adopt(ctx context.Context) {
 	defer cancel()
 	left, have := readReceipt(s.paths.receipt)
 	s.paths.sweep(left)
-	var files []stage.File
+	var doc *placed
 	if have {
-		files, _ = left.load(s.paths)
-		s.notes.owe(files)
+		if files, ok := left.load(s.paths); ok {
+			doc = read(files, nil)
+		}
+		s.notes.owe(doc)
 	}
 	now, err := s.proxy.find(ctx)
 	switch {
@@ -55,13 +62,29 @@ func (s *Sink) adopt(ctx context.Context) {
 		s.notes.failed(err)
 	case now.none():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
-	case have && left.isFor(now):
+	case doc != nil && left.isFor(now) && s.runs(ctx, now, doc):
 		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
-		s.notes.settle(files, now)
+		s.notes.settle(doc, now)
 	default:
 		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", joinPids(now.pids), "worker", now.worker)
 		s.notes.settle(nil, now)
 	}
+}
+
+// runs reports whether the servers of the HAProxy that was found are those of doc, as far as that can be asked: the process
+// before us may have died between a change of them and the file.
+func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
+	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
+		return true
+	}
+	s.live.about(now)
+	differs, err := s.live.differs(ctx, doc.config)
+	if err != nil {
+		s.log.Warn("cannot tell what the running HAProxy serves", "error", err)
+	} else if differs != "" {
+		s.log.Warn("the running HAProxy serves something else than the file says", "for_example", differs)
+	}
+	return err == nil && differs == ""
 }
 
 // sweep removes what a crash in the middle of a change has left of its temporary files.
@@ -82,12 +105,13 @@ func (s *Sink) supervise() {
 	}
 }
 
-// A guard starts HAProxy again when it is gone.
+// A guard starts HAProxy again when it is gone, and sees to it that it runs what it should.
 type guard struct {
 	*Sink
-	pace   *backoff.ExponentialBackOff
-	next   time.Time // not before then is HAProxy started again
-	silent time.Time // since when there has been a process that does not serve
+	pace     *backoff.ExponentialBackOff
+	next     time.Time // not before then is HAProxy started or reloaded again
+	silent   time.Time // since when there has been a process that does not serve
+	observed time.Time // when what runs was last read
 }
 
 // look does nothing while a change is under way: that takes care of HAProxy itself.
@@ -99,12 +123,15 @@ func (g *guard) look(ctx context.Context) {
 			g.pace.Reset()
 			g.next = time.Time{}
 		}
-		return
 	}
 	if !v.guarded || !g.change.TryLock() {
 		return
 	}
 	defer g.change.Unlock()
+	if g.notes.running().stands() {
+		g.attend(ctx)
+		return
+	}
 	g.tend(ctx)
 }
 
@@ -122,8 +149,7 @@ func (g *guard) tend(ctx context.Context) {
 	case now.none():
 		g.revive(ctx)
 	case now.serving(before):
-		g.log.Warn("HAProxy was started or reloaded by somebody else", "pid", joinPids(now.pids), "worker", now.worker)
-		g.notes.settle(nil, now)
+		g.astray(now)
 	case g.silent.IsZero():
 		g.silent = time.Now()
 	case time.Since(g.silent) > silenceLimit:
@@ -143,13 +169,15 @@ func (g *guard) revive(ctx context.Context) {
 	}
 	g.next = time.Now().Add(g.pace.NextBackOff())
 	g.log.Warn("HAProxy is gone; starting it again", "was", joinPids(g.notes.running().pids), "config_file", g.paths.config)
-	files := g.notes.wanted()
-	if err := g.rewrite(files); err != nil {
-		g.log.Warn("the configuration on disk is not the one that was in effect, and stays", "error", err)
-		files = nil
-	}
+	g.bringBack(ctx)
+}
+
+// bringBack has HAProxy load what was last in effect.
+func (g *guard) bringBack(ctx context.Context) {
+	doc := g.prepare(ctx)
 	g.notes.renewing(true)
 	defer g.notes.renewing(false)
+	g.Sink.pace.step()
 	r, err := g.proxy.renew(ctx)
 	if ctx.Err() != nil {
 		return
@@ -160,7 +188,41 @@ func (g *guard) revive(ctx context.Context) {
 		return
 	}
 	g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
-	g.settle(files, r.now)
+	g.settle(doc, r.now)
+}
+
+// prepare puts on disk what HAProxy should load, and returns it; nil stands for whatever is there. What has not passed the
+// check yet, because HAProxy was changed to it at run time, has to pass it now.
+func (g *guard) prepare(ctx context.Context) *placed {
+	content, disk := g.notes.wanted()
+	if content != disk {
+		if err := g.install(ctx, content); err == nil {
+			g.notes.followed(content)
+			return content
+		} else if ctx.Err() == nil {
+			g.log.Warn("the last change at run time is lost", "error", err)
+		}
+	}
+	if disk == nil {
+		return nil
+	}
+	if err := g.rewrite(disk.files); err != nil {
+		g.log.Warn("the configuration on disk is not the one that was in effect, and stays", "error", err)
+		return nil
+	}
+	return disk
+}
+
+func (s *Sink) install(ctx context.Context, doc *placed) error {
+	st, err := stage.New("", doc.files, 0)
+	if err != nil {
+		return err
+	}
+	defer st.Discard()
+	if _, err := s.checkStaged(ctx, st); err != nil {
+		return err
+	}
+	return s.commit(ctx, st)
 }
 
 // rewrite puts files back on disk where somebody has changed them since they came into effect.

@@ -1,4 +1,4 @@
-package haproxy
+package syntax
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func TestNormalize(t *testing.T) {
 		{"backslash at the end", `x \`, `x \` + "\n"},
 		{"unfinished quote", `x "a  # b`, `x "a  # b` + "\n"},
 	} {
-		if got := string(normalize([]byte(test.config))); got != test.want {
+		if got := string(Normalize([]byte(test.config))); got != test.want {
 			t.Errorf("%s: %q became %q, want %q", test.name, test.config, got, test.want)
 		}
 	}
@@ -32,8 +32,8 @@ func FuzzNormalize(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, config []byte) {
-		normal := normalize(config)
-		if again := normalize(normal); !bytes.Equal(again, normal) {
+		normal := Normalize(config)
+		if again := Normalize(normal); !bytes.Equal(again, normal) {
 			t.Errorf("the normal form %q has the normal form %q", normal, again)
 		}
 		var spaced []byte
@@ -42,32 +42,8 @@ func FuzzNormalize(f *testing.F) {
 			spaced = append(spaced, line...)
 			spaced = append(spaced, "\n\n# comment\n"...)
 		}
-		if got := normalize(spaced); !bytes.Equal(got, normal) {
+		if got := Normalize(spaced); !bytes.Equal(got, normal) {
 			t.Errorf("with comments and blank lines %q became %q", normal, got)
 		}
 	})
-}
-
-func TestFirstChange(t *testing.T) {
-	const config = "global\nfrontend web\nbind :80\nbackend app\nserver a 1\n"
-	for _, test := range []struct{ name, after, want string }{
-		{"line", "global\nfrontend web\nbind :80\nbackend app\nserver b 2\n",
-			"the configuration differs in backend app, first at: server b 2"},
-		{"section", "global\nfrontend web\nbind :80\nbackend new\nserver a 1\n",
-			"the configuration differs in frontend web, first at: backend new"},
-		{"more", config + "server b 2\n", "the configuration goes on after backend app: server b 2"},
-		{"less", "global\nfrontend web\n", "the configuration ends earlier, in frontend web"},
-	} {
-		if got := firstChange([]byte(config), []byte(test.after)); got != test.want {
-			t.Errorf("%s: %q, want %q", test.name, got, test.want)
-		}
-	}
-}
-
-func BenchmarkNormalize(b *testing.B) {
-	config := bytes.Repeat([]byte("    server web-1 10.0.0.1:8080 cookie web-1 check # of 15,000\n"), 15000)
-	b.SetBytes(int64(len(config)))
-	for b.Loop() {
-		normalize(config)
-	}
 }

@@ -1,0 +1,182 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	files, err := s.paths.place(doc)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	content, _ := s.notes.wanted()
+	target := read(files, content)
+	result, left, err := s.applyLive(ctx, target)
+	if err == nil && left != nil {
+		var more sdk.Result
+		more, err = s.applyByFile(ctx, target, *left)
+		more.Details = append(result.Details, more.Details...)
+		result = more
+	}
+	if err == nil {
+		s.notes.offered()
+		s.notes.tell(result.Action + ": " + result.Reason)
+	}
+	return result, err
+}
+
+// remainder is what is left to do once all is done that needs no file.
+type remainder struct {
+	reason string // why HAProxy has to load the document; empty where only the file differs
+	paced  bool   // a reload would come too soon after another one
+}
+
+// applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
+func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
+	st, err := stage.New("", doc.files, 0)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	defer st.Discard()
+	warnings, err := s.checkStaged(ctx, st)
+	if ctx.Err() != nil {
+		return sdk.Result{}, interrupted(context.Cause(ctx))
+	}
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	if left.paced && s.pace.wait() > 0 {
+		s.vetted = doc
+		return sdk.Result{}, s.deferred(left.reason)
+	}
+	result, err := s.switchTo(ctx, st, doc, left.reason)
+	result.Details = append(result.Details, warnings...)
+	return result, err
+}
+
+// deferred says that a reload waits for its time.
+func (s *Sink) deferred(reason string) error {
+	return sdk.Deferred(fmt.Sprintf("the reload waits, because the last one was less than %v ago (%s)",
+		s.cfg.ReloadInterval, reason), s.pace.wait())
+}
+
+func interrupted(cause error) error {
+	return fmt.Errorf("the change was broken off before it had an effect: %w", cause)
+}
+
+// switchTo puts the staged files into place and makes HAProxy serve them, or puts everything back.
+func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
+	if ctx.Err() != nil {
+		return sdk.Result{}, interrupted(context.Cause(ctx))
+	}
+	ctx, release := s.untilStopped(ctx)
+	defer release()
+
+	p, now := s.plan(ctx, doc) // once more, because HAProxy may have died or been reloaded by somebody else
+	if p.need == needNothing {
+		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
+	}
+	if err := s.tryBinds(ctx, now, doc); err != nil {
+		return sdk.Result{}, err
+	}
+	if err := st.Commit(); err != nil {
+		return sdk.Result{}, err
+	}
+	// The files are live from here on: each way out either has HAProxy serve them or puts the ones before back.
+	if s.verifiesLive() {
+		if err := s.verifyLive(ctx, st); err != nil {
+			return sdk.Result{}, errors.Join(err, st.Restore())
+		}
+	}
+	if p.need == needWriting {
+		s.settle(doc, now)
+		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
+	}
+	if reason == "" {
+		reason = p.reason
+	}
+	return s.renew(ctx, st, doc, reason)
+}
+
+// tryBinds leaves it to HAProxy where it is not known what the running one has bound.
+func (s *Sink) tryBinds(ctx context.Context, now running, doc *placed) error {
+	var standing []stage.File
+	if inEffect := s.notes.inEffect(now); inEffect != nil {
+		standing = inEffect.files
+	} else if !now.none() {
+		return nil
+	}
+	return tryBinds(ctx, standing, doc.files)
+}
+
+func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
+	s.notes.renewing(true)
+	defer s.notes.renewing(false)
+	if !s.notes.running().none() { // a start disturbs nobody
+		s.pace.step()
+		defer s.pace.step() // a slow one must not be followed at once
+	}
+	r, err := s.proxy.renew(ctx)
+	if err != nil {
+		return sdk.Result{Details: detailsOf(err)}, s.putBack(ctx, st, err)
+	}
+	s.settle(doc, r.now)
+	if r.why != "" {
+		reason = r.why
+	}
+	return sdk.Result{Action: r.action, Reason: reason, Details: r.log}, nil
+}
+
+// putBack restores the files and, where HAProxy no longer is the one that served them, has it load them again.
+func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error {
+	if s.isStopped() {
+		// Whether HAProxy will have loaded the new files is open. They passed the check, and the receipt does not
+		// fit them, so the process after us will look and not take them for granted.
+		return fmt.Errorf("the change was broken off while HAProxy was loading it: %w", cause)
+	}
+	if err := st.Restore(); err != nil {
+		return errors.Join(cause, err)
+	}
+	before := s.notes.running()
+	if before.none() {
+		return cause
+	}
+	// A HAProxy that a command reloads in place may have loaded the new files and still look the same.
+	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && !s.cfg.byCommand() {
+		return cause
+	}
+	var restored *placed
+	if s.notes.inEffect(before) != nil {
+		_, restored = s.notes.wanted()
+	}
+	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
+	r, err := s.proxy.renew(ctx)
+	if err != nil {
+		s.notes.failed(err)
+		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
+	}
+	s.settle(restored, r.now)
+	return cause
+}
+
+// settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves.
+func (s *Sink) settle(doc *placed, now running) {
+	s.live.about(now)
+	s.notes.settle(doc, now)
+	if doc != nil {
+		s.leaveReceipt(doc, now)
+	}
+}
+
+func (s *Sink) leaveReceipt(doc *placed, now running) {
+	if err := newReceipt(doc.files, now).write(s.paths.receipt); err != nil {
+		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
+	}
+}

@@ -1,0 +1,138 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+)
+
+// A command is one line for HAProxy, and what it answers when all is well.
+type command struct {
+	text    string
+	backend string
+	well    string
+}
+
+const (
+	saysNothing  = ""
+	saysAdded    = "New server registered."
+	saysWhatever = "*" // a sentence that tells what was changed: what is read afterwards has to be enough
+)
+
+// commands returns what makes the servers of b, as they were seen, what b says. First come those that add servers, so
+// that a backend never has fewer of them than before and after. Servers that nobody wants begin to drain.
+func (l *live) commands(b *syntax.Backend, s seen) ([]command, error) {
+	var commands []command
+	for _, want := range b.Servers {
+		id := b.Name + "/" + want.Name
+		is, there := s.server(b.Name, want.Name)
+		gone, leaving := l.leaving[id]
+		switch {
+		case !there && !want.Addable():
+			return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
+		case !there:
+			commands = append(commands, additions(b.Name, want)...)
+		case leaving && gone.options != want.Options:
+			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back with other options before it is gone", id)}
+		case want.Known():
+			commands = append(commands, corrections(b.Name, want, is, s.loads)...)
+		}
+	}
+	if !b.Complete() {
+		return commands, nil
+	}
+	for _, is := range s.servers[b.Name] {
+		if _, wanted := b.Server(is.Name); !wanted && is.Admin&(cli.ForcedDrain|cli.ForcedMaint) == 0 {
+			commands = append(commands, set(b.Name, is.Name, "state drain", saysNothing))
+		}
+	}
+	return commands, nil
+}
+
+func set(backend, server, what, well string) command {
+	return command{fmt.Sprintf("set server %s/%s %s", backend, server, what), backend, well}
+}
+
+// additions add a server and leave it as one that was loaded from a file.
+func additions(backend string, s syntax.Server) []command {
+	id := backend + "/" + s.Name
+	words := []string{"add server", id, s.Address}
+	if s.Options != "" {
+		words = append(words, s.Options)
+	}
+	words = append(words, fmt.Sprintf("weight %d", s.Weight))
+	if s.MaxConn > 0 {
+		words = append(words, fmt.Sprintf("maxconn %d", s.MaxConn))
+	}
+	all := []command{{strings.Join(words, " "), backend, saysAdded}}
+	if s.Check {
+		all = append(all, command{"enable health " + id, backend, saysNothing})
+	}
+	if !s.Disabled {
+		all = append(all, set(backend, s.Name, "state ready", saysNothing))
+	}
+	return all
+}
+
+// corrections make a server that is there what it should be.
+func corrections(backend string, want syntax.Server, is cli.Server, loads map[string]cli.Load) []command {
+	id := backend + "/" + want.Name
+	var all []command
+	if want.Addr.IsValid() && is.Addr != want.Addr {
+		all = append(all, set(backend, want.Name, fmt.Sprintf("addr %s port %d", want.Addr.Addr(), want.Addr.Port()), saysWhatever))
+	}
+	if is.Weight != want.Weight {
+		all = append(all, set(backend, want.Name, fmt.Sprintf("weight %d", want.Weight), saysNothing))
+	}
+	if load, known := loads[id]; known && load.MaxConn != want.MaxConn {
+		all = append(all, command{fmt.Sprintf("set maxconn server %s %d", id, want.MaxConn), backend, saysNothing})
+	}
+	if is.Check != want.Check {
+		word := map[bool]string{true: "enable", false: "disable"}[want.Check]
+		all = append(all, command{word + " health " + id, backend, saysNothing})
+	}
+	switch forced := is.Admin & (cli.ForcedMaint | cli.ForcedDrain); {
+	case want.Disabled && forced&cli.ForcedMaint == 0:
+		all = append(all, set(backend, want.Name, "state maint", saysNothing))
+	case !want.Disabled && forced != 0:
+		all = append(all, set(backend, want.Name, "state ready", saysNothing))
+	}
+	return all
+}
+
+// run sends commands and reads every answer. One that is not as it should be is a refusal, and the backend is left to
+// reloads from then on.
+func (l *live) run(ctx context.Context, commands []command) error {
+	texts := make([]string, len(commands))
+	for i, c := range commands {
+		texts[i] = c.text
+	}
+	answers, err := l.conn.Do(ctx, texts...)
+	if err != nil {
+		return err
+	}
+	var refused *refusal
+	for i, c := range commands {
+		if c.well == saysWhatever || c.well == answers[i] {
+			continue
+		}
+		said := fmt.Sprintf("HAProxy answered %q to %q", firstLine(answers[i]), c.text)
+		l.stubborn[c.backend] = said
+		if refused == nil {
+			refused = &refusal{sentence: said}
+		}
+		refused.log = append(refused.log, said)
+	}
+	if refused != nil {
+		return refused
+	}
+	return nil
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}

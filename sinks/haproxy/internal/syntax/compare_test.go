@@ -1,0 +1,212 @@
+package syntax
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const base = `# made by hand
+global
+	maxconn 100
+defaults
+	mode http
+	timeout connect 1s
+	default-server inter 5s
+frontend web
+	bind :80
+	acl gone srv_is_up(app/tied)
+	default_backend app
+backend app
+	option httpchk
+	server a 127.0.0.1:1 check
+	server b 127.0.0.1:2 check cookie host-2 weight 10
+	server tied 127.0.0.1:3
+backend pinned
+	balance source
+	server a 127.0.0.1:1
+	server b 127.0.0.1:2
+backend sticky
+	cookie SRV insert
+	server a 127.0.0.1:1 cookie a
+peers others
+	server me 127.0.0.1:9
+`
+
+func TestCompare(t *testing.T) {
+	for _, test := range []struct{ from, to, reload, reason string }{
+		// Nothing to HAProxy.
+		{"# made by hand\n", "", "", ""},
+		{"\tmaxconn 100", "  maxconn   100 # the bound", "", ""},
+		{"cookie host-2 ", "cookie host-3 ", "", ""},
+		{"127.0.0.1:1 check", "127.0.0.1:1 check inter 5s", "", ""},
+		{"check cookie host-2 weight 10", "weight 10 check enabled", "", ""},
+		{"\tserver a 127.0.0.1:1 check\n", "\tserver a 127.0.0.1:1 check weight 1\n", "", ""},
+		{"127.0.0.1:3", "127.0.0.1:3 init-addr none", "", ""},
+
+		// Servers.
+		{"127.0.0.1:2 check", "127.0.0.1:22 check", "", "backend app: server b: address 127.0.0.1:2 changed to 127.0.0.1:22"},
+		{"weight 10", "weight 20", "", "backend app: server b: weight 10 changed to 20"},
+		{"weight 10", "weight 10 maxconn 5", "", "backend app: server b: maxconn 0 changed to 5"},
+		{"weight 10", "weight 10 disabled", "", "backend app: server b: disabled"},
+		{"\tserver tied", "\tserver c [::1]:4 check\n\tserver tied", "", "backend app: server c added"},
+		{"\tserver a 127.0.0.1:1 check\n", "", "", "backend app: server a removed"},
+		{
+			"server a 127.0.0.1:1 check", "server x 127.0.0.1:1 check", "",
+			"backend app: server x added; backend app: server a removed",
+		},
+		{"127.0.0.1:1 check", "127.0.0.1:1 check inter 1s", "backend app: server a: option 1s added, option 5s removed", ""},
+		{"127.0.0.1:1 check", "127.0.0.1:1", "backend app: server a: option check removed", ""},
+		{"127.0.0.1:1 check", "localhost:1 check", "backend app: server a: address 127.0.0.1:1 changed to localhost:1", ""},
+		{"weight 10", "weight 1000", "backend app: server b: its weight or maxconn is out of range", ""},
+		{"weight 10", "weight 10 track a", "backend app: server b: its line changed and has the option track", ""},
+		{"weight 10", "weight 10 minconn 1 maxconn 2", "backend app: server b: option maxconn 2 minconn 1 added", ""},
+		{"\tserver tied", "\tserver c foo:4\n\tserver tied",
+			"backend app: server c added, and its address foo:4 is not a plain one", ""},
+		{"\tserver tied", "\tserver c \"$A\":4\n\tserver tied",
+			"backend app: server c added, and its line has quotes or variables", ""},
+		{"\tserver tied", "\tserver a 127.0.0.1:4\n\tserver tied",
+			"backend app: a name is used by two servers", ""},
+		{"\tserver tied 127.0.0.1:3\n", "", "backend app: server tied removed, and something else refers to it", ""},
+		{"server b 127.0.0.1:2\nbackend sticky", "server b 127.0.0.1:3\nbackend sticky", "",
+			"backend pinned: server b: address 127.0.0.1:2 changed to 127.0.0.1:3"},
+		{"server b 127.0.0.1:2\nbackend sticky", "server b 127.0.0.1:2 weight 2\nbackend sticky",
+			"backend pinned: server b: the weight changed, and with balance source that needs one", ""},
+		{"\tserver b 127.0.0.1:2\nbackend sticky", "backend sticky",
+			"backend pinned: server b removed, and with balance source the order of servers matters", ""},
+		{"\tserver a 127.0.0.1:1\n\tserver b 127.0.0.1:2\nb", "\tserver b 127.0.0.1:2\n\tserver a 127.0.0.1:1\nb",
+			"backend pinned: the order of servers changed, and it matters with balance source", ""},
+		{"127.0.0.1:1 cookie a", "127.0.0.1:1 cookie b", "backend sticky: server a: option b added, option a removed", ""},
+		{"\tserver a 127.0.0.1:1 cookie a", "\tserver a 127.0.0.1:1 cookie a\n\tserver b 127.0.0.1:2",
+			"backend sticky: server b added, and the backend has a cookie directive", ""},
+
+		// Everything else.
+		{"\toption httpchk\n", "", "backend app: option httpchk removed", ""},
+		{"maxconn 100", "maxconn 200", "global: maxconn 100 changed to maxconn 200", ""},
+		{"bind :80", "bind :80\n\tbind :81", "frontend web: bind :81 added", ""},
+		{"server me 127.0.0.1:9", "server me 127.0.0.1:8",
+			"peers others: server me 127.0.0.1:9 changed to server me 127.0.0.1:8", ""},
+		{"peers others", "backend new\n\tserver a 127.0.0.1:1\npeers others", "backend new added", ""},
+		{"backend sticky\n\tcookie SRV insert\n\tserver a 127.0.0.1:1 cookie a\n", "", "backend sticky removed", ""},
+		{"inter 5s", "inter 6s", "defaults: default-server inter 5s changed to default-server inter 6s; " +
+			"backend app: server a: option 6s added, option 5s removed; " +
+			"backend app: server b: option 6s added, option 5s removed (and 4 more)", ""},
+		{"\tserver b 127.0.0.1:2 check cookie", ".if defined(X)\n\tserver b 127.0.0.1:2 check cookie",
+			"backend app: .if defined(X) added", ""},
+	} {
+		if !strings.Contains(base, test.from) {
+			t.Fatalf("the configuration lacks %q", test.from)
+		}
+		before := Parse([]byte(base), nil)
+		after := Parse([]byte(strings.Replace(base, test.from, test.to, 1)), before)
+		got := Compare(before, after)
+		want := test.reason
+		if want == "" {
+			want = test.reload
+		}
+		if got.Reload != test.reload || got.Reason != want {
+			t.Errorf("%q to %q:\nreload %q, reason %q\nwant   %q, %q", test.from, test.to, got.Reload, got.Reason, test.reload, want)
+		}
+	}
+}
+
+// What is inherited counts only behind the line that says so.
+func TestDefaultServerCountsFromItsLineOn(t *testing.T) {
+	config := Parse([]byte("defaults one\n default-server check weight 7\ndefaults two\nbackend a from one\n"+
+		" server x 127.0.0.1:1\n default-server no-check disabled\n server y 127.0.0.1:1 enabled\n server z 127.0.0.1:1\n"+
+		"backend b\n server x 127.0.0.1:1\n"), nil)
+	var got []string
+	for _, name := range config.Backends() {
+		for _, s := range config.Backend(name).Servers {
+			got = append(got, fmt.Sprintf("%s/%s weight %d check %v disabled %v [%s]", name, s.Name, s.Weight, s.Check, s.Disabled, s.Options))
+		}
+	}
+	want := `a/x weight 7 check true disabled false [check]
+a/y weight 7 check false disabled false []
+a/z weight 7 check false disabled true []
+b/x weight 1 check false disabled false []`
+	if strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+}
+
+// edits are changes of base, some for run time and some for a reload.
+var edits = []string{
+	"127.0.0.1:2 check", "127.0.0.1:22 check", "\tserver tied", "\tserver c 127.0.0.1:4\n\tserver tied",
+	"weight 10", "weight 20", "option httpchk", "option redispatch", "bind :80", "bind :81", "backend sticky", "backend glued",
+	"server a 127.0.0.1:1 cookie a", "server a 127.0.0.1:1 cookie b", "inter 5s", "inter 6s", "# made by hand", "# by machine",
+	"balance source", "balance leastconn", "server me 127.0.0.1:9\n", "server me 127.0.0.1:9",
+	"server b 127.0.0.1:2\nbackend sticky", "server n 127.0.0.1:2\nbackend sticky",
+}
+
+// For every set of edits: the bridge is reached without a reload, it is as near to the end as that allows, and a
+// configuration that needs no reload is its own bridge.
+func TestBridge(t *testing.T) {
+	for set := range 1 << (len(edits) / 2) {
+		text := base
+		for i := range len(edits) / 2 {
+			if set&(1<<i) != 0 {
+				text = strings.Replace(text, edits[2*i], edits[2*i+1], 1)
+			}
+		}
+		before := Parse([]byte(base), nil)
+		after := Parse([]byte(text), before)
+		whole := Compare(before, after)
+		bridge, differs := Bridge(before, after)
+		if !differs {
+			if whole.Reload == "" && len(whole.Servers) > 0 {
+				t.Fatalf("no bridge to\n%s", text)
+			}
+			continue
+		}
+		half := Compare(before, Parse(bridge, before))
+		if half.Reload != "" || len(half.Servers) == 0 {
+			t.Fatalf("the bridge needs a reload (%s) or is none, on the way to\n%s", half.Reload, text)
+		}
+		if rest := Compare(Parse(bridge, nil), after); rest.Reload != whole.Reload {
+			t.Fatalf("after the bridge the reload is for %q, before it was for %q", rest.Reload, whole.Reload)
+		}
+		if whole.Reload == "" && fmt.Sprint(half.Servers) != fmt.Sprint(whole.Servers) {
+			t.Fatalf("the bridge changes %v, the whole %v", half.Servers, whole.Servers)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(base))
+	f.Add([]byte("global#x\n\"backend\"\n backend a\\\nserver\nserver a\ndefaults from x\nbackend\nlisten x from\n server a b weight"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		c := Parse(content, nil)
+		var text strings.Builder
+		text.WriteString(c.top)
+		for _, s := range c.sections {
+			text.WriteString(s.raw)
+		}
+		if text.String() != string(content) {
+			t.Errorf("the sections of %q make up %q", content, text.String())
+		}
+		if d := Compare(c, Parse(content, nil)); d.Reload != "" || d.Reason != "" {
+			t.Errorf("%q differs from itself: %+v", content, d)
+		}
+		for _, name := range c.Backends() {
+			c.Backend(name).Complete()
+		}
+	})
+}
+
+func BenchmarkParseAfterOneChange(b *testing.B) {
+	var text strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&text, "frontend f%d\n\tbind :%d\n\tdefault_backend f%d\nbackend f%d\n", i, i, i, i)
+		for j := range 20 {
+			fmt.Fprintf(&text, "\tserver s%d 10.0.0.%d:%d\n", j, j, i+1)
+		}
+	}
+	before := Parse([]byte(text.String()), nil)
+	changed := []byte(strings.Replace(text.String(), "server s3 10.0.0.3:200\n", "server s3 10.0.0.4:200\n", 1))
+	for b.Loop() {
+		if c := Compare(before, Parse(changed, before)); c.Reload != "" || len(c.Servers) != 1 {
+			b.Fatal(c)
+		}
+	}
+}

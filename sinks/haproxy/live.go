@@ -1,0 +1,265 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+)
+
+const (
+	// alignLimit bounds one alignment. It takes about 0.15 ms for each command, and is given up for a reload.
+	alignLimit = 10 * time.Second
+	// alignRounds is how often HAProxy is told and read back before it is given up for a reload.
+	alignRounds = 3
+	// manyBackends is from how many backends on all servers are read in one go.
+	manyBackends = 50
+)
+
+// A live is the running HAProxy, as far as it takes changes without a reload. It belongs to whoever holds Sink.change.
+//
+// Facts it builds on, measured on 2.6.12 and 3.0.11: an added server is in maintenance, with its checks off, and inherits
+// nothing from default-server. A server that drains gets no new requests and keeps those it has. A server is deleted only
+// in maintenance and without connections.
+type live struct {
+	endpoint func(running) (cli.Endpoint, error)
+	drain    time.Duration // how long a server that leaves may finish what it has
+
+	now      running // whom all below is about
+	conn     *cli.Conn
+	version  string
+	leaving  map[string]leaver // by "backend/server"
+	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
+}
+
+// A leaver is a server that is in HAProxy still, though not in the document.
+type leaver struct {
+	options string // as it was added with; unknown for a server that somebody else added
+	until   time.Time
+}
+
+// about forgets what was known of another HAProxy.
+func (l *live) about(now running) {
+	if now.same(l.now) {
+		return
+	}
+	l.hangUp()
+	l.now, l.leaving, l.stubborn = now, map[string]leaver{}, map[string]string{}
+}
+
+func (l *live) hangUp() {
+	if l.conn != nil {
+		l.conn.Close()
+	}
+	l.conn = nil
+}
+
+// align makes the servers of the named backends what want says, where before is what ran until now, and returns the
+// commands that it took. What runs is read before and after: nil means that it was seen to be what want says. After an
+// error anything between the two may run.
+func (l *live) align(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
+	defer cancel()
+	// Beginning again does no harm, because each attempt begins with reading. The connection may have been closed by
+	// HAProxy out of boredom.
+	const attempts = 3
+	for range attempts {
+		if err = l.connect(ctx); err == nil {
+			var more []string
+			more, err = l.settle(ctx, before, want, backends)
+			did = append(did, more...)
+		}
+		if _, refused := errors.AsType[*refusal](err); err == nil || refused || ctx.Err() != nil {
+			return did, err
+		}
+		l.hangUp()
+	}
+	return did, err
+}
+
+var errNoAnswer = fmt.Errorf("HAProxy did not answer within %v", alignLimit)
+
+// connect sees to a connection to the process that is known to serve.
+func (l *live) connect(ctx context.Context) error {
+	if l.conn != nil {
+		return nil
+	}
+	to, err := l.endpoint(l.now)
+	if err != nil {
+		return err
+	}
+	conn, err := cli.Dial(ctx, to)
+	if err != nil {
+		return fmt.Errorf("HAProxy takes no commands on %s: %w", to.Path, err)
+	}
+	l.conn = conn
+	if err := l.introduce(ctx); err != nil {
+		l.hangUp()
+		return err
+	}
+	return nil
+}
+
+// introduce makes sure of who answers and what it can do.
+func (l *live) introduce(ctx context.Context) error {
+	answers, err := l.conn.Do(ctx, "show info")
+	if err != nil {
+		return err
+	}
+	i, pid := parseInfo(answers[0]), l.now.pid()
+	if !i.servedBy(pid) {
+		return fmt.Errorf("it is not process %d that answers, or it is about to end", pid)
+	}
+	l.version = i["Version"]
+	switch major, minor := parseVersion(l.version); {
+	case major < 2 || major == 2 && minor < 4:
+		return &refusal{sentence: fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", l.version)}
+	case major == 2 && minor == 4: // where it was new
+		_, err = l.conn.Do(ctx, "experimental-mode on")
+	}
+	return err
+}
+
+// parseVersion reads the first two numbers of a version such as 2.6.12-1+deb12u4. One that cannot be read is 0.0.
+func parseVersion(version string) (major, minor int) {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	second, _, _ = strings.Cut(second, "-")
+	major, errMajor := strconv.Atoi(first)
+	minor, errMinor := strconv.Atoi(second)
+	if errMajor != nil || errMinor != nil {
+		return 0, 0
+	}
+	return major, minor
+}
+
+// settle reads what runs and tells HAProxy what differs, until nothing does.
+func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
+	for range alignRounds {
+		seen, err := l.read(ctx, backends, func(name string) bool {
+			return len(backends) < manyBackends || bounded(want.Backend(name))
+		})
+		if err != nil {
+			return did, err
+		}
+		var commands []command
+		for _, name := range backends {
+			more, err := l.commands(want.Backend(name), seen)
+			if err != nil {
+				return did, err
+			}
+			commands = append(commands, more...)
+		}
+		if len(commands) == 0 {
+			l.noteLeaving(before, want, backends, seen)
+			return did, nil
+		}
+		for _, c := range commands {
+			did = append(did, c.text)
+		}
+		if err := l.run(ctx, commands); err != nil {
+			return did, err
+		}
+	}
+	return did, &refusal{sentence: "HAProxy took all commands and still runs something else"}
+}
+
+// seen is what HAProxy says that it runs.
+type seen struct {
+	servers map[string][]cli.Server // by backend
+	loads   map[string]cli.Load     // by backend/server, of the backends where they matter
+}
+
+func (s seen) server(backend, name string) (cli.Server, bool) {
+	i := slices.IndexFunc(s.servers[backend], func(s cli.Server) bool { return s.Name == name })
+	if i < 0 {
+		return cli.Server{}, false
+	}
+	return s.servers[backend][i], true
+}
+
+// read asks for the servers of the named backends, and for the loads of those for which that is wanted: statistics are
+// long.
+func (l *live) read(ctx context.Context, backends []string, loads func(backend string) bool) (seen, error) {
+	s := seen{map[string][]cli.Server{}, map[string]cli.Load{}}
+	questions := []string{"show servers state"}
+	if len(backends) < manyBackends {
+		questions = nil
+		for _, name := range backends {
+			questions = append(questions, "show servers state "+name)
+		}
+	}
+	answers, err := l.conn.Do(ctx, questions...)
+	if err != nil {
+		return s, err
+	}
+	for _, answer := range answers {
+		servers, err := cli.ParseServers(answer)
+		if err != nil {
+			return s, err
+		}
+		for _, server := range servers {
+			s.servers[server.Backend] = append(s.servers[server.Backend], server)
+		}
+	}
+	questions = nil
+	for _, name := range backends {
+		if servers := s.servers[name]; len(servers) > 0 && loads(name) {
+			questions = append(questions, fmt.Sprintf("show stat %d 4 -1", servers[0].BackendID))
+		}
+	}
+	return s, l.readLoads(ctx, s, questions)
+}
+
+func (l *live) readLoads(ctx context.Context, s seen, questions []string) error {
+	answers, err := l.conn.Do(ctx, questions...)
+	if err != nil {
+		return err
+	}
+	for _, answer := range answers {
+		loads, err := cli.ParseLoads(answer)
+		if err != nil {
+			return err
+		}
+		maps.Copy(s.loads, loads)
+	}
+	return nil
+}
+
+func bounded(b *syntax.Backend) bool {
+	return b != nil && slices.ContainsFunc(b.Servers, func(s syntax.Server) bool { return s.MaxConn > 0 })
+}
+
+// noteLeaving remembers which servers are there that nobody wants.
+func (l *live) noteLeaving(before, want *syntax.Config, backends []string, s seen) {
+	for _, name := range backends {
+		b := want.Backend(name)
+		for _, is := range s.servers[name] {
+			id := name + "/" + is.Name
+			if _, wanted := b.Server(is.Name); wanted || !b.Complete() {
+				delete(l.leaving, id)
+				continue
+			}
+			if _, known := l.leaving[id]; known {
+				continue
+			}
+			gone := leaver{until: time.Now().Add(l.drain), options: unknownOptions}
+			if old := before.Backend(name); old != nil {
+				if server, was := old.Server(is.Name); was && server.Known() {
+					gone.options = server.Options
+				}
+			}
+			l.leaving[id] = gone
+		}
+	}
+}
+
+// unknownOptions is what no server has for its options.
+const unknownOptions = "?"

@@ -1,0 +1,40 @@
+package haproxy
+
+import (
+	"bytes"
+	"os"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// A placed is a document whose files know where they go, and whose main file has been read. It is never modified.
+type placed struct {
+	files  []stage.File // the main one first
+	config *syntax.Config
+}
+
+// read reads the main file of files. What stands in like as well is taken from there.
+func read(files []stage.File, like *placed) *placed {
+	var config *syntax.Config
+	if like != nil {
+		config = like.config
+	}
+	return &placed{files, syntax.Parse(files[0].Content, config)}
+}
+
+// with returns p with another main file.
+func (p *placed) with(main []byte) *placed {
+	files := append([]stage.File{{Path: p.files[0].Path, Content: main}}, p.files[1:]...)
+	return read(files, p)
+}
+
+// onDisk reports whether all files are there as they are.
+func (p *placed) onDisk() bool {
+	for _, f := range p.files {
+		if content, err := os.ReadFile(f.Path); err != nil || !bytes.Equal(content, f.Content) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,288 @@
+package haproxy
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+)
+
+// A named server answers with its name, and with a request for /slow not before it is told to.
+type named struct {
+	address string
+	open    chan struct{} // closed to let slow answers go
+	asked   chan struct{} // receives when a slow request has come
+}
+
+func (r *rig) named(name string) named {
+	n := named{open: make(chan struct{}), asked: make(chan struct{}, 10)}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/slow" {
+			n.asked <- struct{}{}
+			select {
+			case <-n.open:
+			case <-req.Context().Done():
+			}
+		}
+		w.Header().Set("X-Server", name)
+	}))
+	r.t.Cleanup(server.Close)
+	n.address = server.Listener.Addr().String()
+	return n
+}
+
+// lines is a document whose backend app has these lines.
+func (r *rig) lines(lines ...string) sdk.Document {
+	return edited(r.document("x"), "    server s1 "+r.backend+"\n", "    "+strings.Join(lines, "\n    ")+"\n")
+}
+
+// answeredBy asks HAProxy a few times and returns the servers that answered, each once.
+func (r *rig) answeredBy() string {
+	var names []string
+	for range 6 {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
+		check(r.t, err)
+		_ = answer.Body.Close()
+		names = append(names, cmp.Or(answer.Header.Get("X-Server"), answer.Status))
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), " ")
+}
+
+func (r *rig) wantAnswers(want string) {
+	r.t.Helper()
+	if got := r.answeredBy(); got != want {
+		r.t.Fatalf("answers come from %q, want %q", got, want)
+	}
+}
+
+// ask sends commands to the worker that serves.
+func (r *rig) ask(s *Sink, commands ...string) []string {
+	r.t.Helper()
+	to, err := s.proxy.endpoint(s.notes.running())
+	check(r.t, err)
+	conn, err := cli.Dial(r.t.Context(), to)
+	check(r.t, err)
+	defer conn.Close()
+	answers, err := conn.Do(r.t.Context(), commands...)
+	check(r.t, err)
+	return answers
+}
+
+// servers returns the names of a backend's servers in HAProxy, those that drain with a "-" behind them.
+func (r *rig) servers(s *Sink, backend string) string {
+	r.t.Helper()
+	servers, err := cli.ParseServers(r.ask(s, "show servers state "+backend)[0])
+	check(r.t, err)
+	var names []string
+	for _, server := range servers {
+		name := server.Name
+		if server.Admin&(cli.ForcedDrain|cli.ForcedMaint) != 0 {
+			name += "-"
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// awaitDisk waits until the file has followed.
+func (r *rig) awaitDisk(doc sdk.Document) {
+	r.t.Helper()
+	eventually(r.t, "the file follows", func() bool { return r.onDisk() == string(doc.Files[0].Content) })
+}
+
+func TestServersChangeWithoutAReload(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	before := r.running(s)
+	var last sdk.Document
+	for _, step := range []struct {
+		reason, answers string
+		lines           []string
+	}{
+		{"server b added", "a b", []string{"server a " + a.address, "server b " + b.address + " check cookie b"}},
+		{"weight 1 changed to 0", "b", []string{"server a " + a.address + " weight 0", "server b " + b.address + " check"}},
+		{"disabled", "b", []string{"server a " + a.address + " disabled", "server b " + b.address + " check"}},
+		{"no longer disabled", "a b", []string{"server a " + a.address, "server b " + b.address + " check maxconn 7"}},
+		{"server a removed", "b", []string{"server b " + b.address + " check maxconn 7"}},
+		{"address", "a", []string{"server b " + a.address + " check"}},
+		{"removed", "503 Service Unavailable", nil},
+		{"server b added", "b", []string{"server b " + b.address + " check"}},
+	} {
+		last = r.lines(step.lines...)
+		result := r.apply(s, last, sdk.ActionRuntime)
+		if !strings.Contains(result.Reason, step.reason) || len(result.Details) == 0 {
+			t.Errorf("reason %q, details %q", result.Reason, result.Details)
+		}
+		r.wantAnswers(step.answers)
+	}
+	r.awaitDisk(last)
+	eventually(t, "what left is gone", func() bool { return r.servers(s, "app") == "b" })
+	if now := r.running(s); !now.same(before) {
+		t.Errorf("HAProxy was reloaded: %v became %v", before, now)
+	}
+	wantHealthy(t, s)
+	r.apply(s, last, sdk.ActionUnchanged)
+	r.wantTidy()
+	r.stop(s)
+
+	next := r.sink()
+	r.apply(next, last, sdk.ActionUnchanged)
+}
+
+// slowly sends a request that is answered when the server is told to, and returns who answered.
+func (r *rig) slowly() (answer func() string) {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+	check(r.t, err)
+	r.t.Cleanup(func() { _ = conn.Close() })
+	_, err = io.WriteString(conn, "GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	check(r.t, err)
+	return func() string {
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return err.Error()
+		}
+		return cmp.Or(resp.Header.Get("X-Server"), resp.Status)
+	}
+}
+
+func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	answer := r.slowly()
+	<-a.asked
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	r.wantAnswers("b")
+	if got := r.servers(s, "app"); got != "a- b" {
+		t.Errorf("while a finishes the servers are %q", got)
+	}
+	wantHealthy(t, s)
+
+	// It comes back meanwhile.
+	both := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, both, sdk.ActionRuntime)
+	r.wantAnswers("a b")
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	r.wantAnswers("b")
+
+	close(a.open)
+	if got := answer(); got != "a" {
+		t.Errorf("the request that was under way was answered by %q", got)
+	}
+	eventually(t, "a is gone", func() bool { return r.servers(s, "app") == "b" })
+	r.apply(s, both, sdk.ActionRuntime)
+	r.wantAnswers("a b")
+}
+
+func TestLeavingServersDoNotStayForEver(t *testing.T) {
+	r := newRig(t)
+	r.cfg.DrainTimeout = 0
+	a, b := r.named("a"), r.named("b")
+	defer close(a.open)
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	answer := r.slowly()
+	<-a.asked
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	eventually(t, "a is gone", func() bool { return r.servers(s, "app") == "b" })
+	if got := answer(); got == "a" {
+		t.Errorf("the request that took too long was answered by %q", got)
+	}
+}
+
+// A server that comes back as something else than what still runs under its name cannot be had without a reload.
+func TestAServerComesBackAsAnotherOne(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	answer := r.slowly()
+	<-a.asked
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	result := r.apply(s, r.lines("server a "+a.address+" check", "server b "+b.address), sdk.ActionReload)
+	if !strings.Contains(result.Reason, "comes back with other options") {
+		t.Errorf("reason %q", result.Reason)
+	}
+	close(a.open)
+	if got := answer(); got != "a" {
+		t.Errorf("the request that was under way was answered by %q", got)
+	}
+	r.wantAnswers("a b")
+}
+
+// HAProxy's refusal is undone, told, and costs a reload; later changes of that backend do not try again.
+func TestWhatHAProxyRefusesIsReloaded(t *testing.T) {
+	r := newRig(t)
+	pem := filepath.Join(r.dir, "own.pem")
+	check(t, os.WriteFile(pem, certificate(t), 0o600))
+	s := r.sink()
+	one := "server s1 " + r.backend
+	r.apply(s, r.lines(one), sdk.ActionRestart)
+	with := r.lines(one, "server s2 "+r.backend+" ssl verify none crt "+pem)
+	result := r.apply(s, with, sdk.ActionReload)
+	if !strings.Contains(result.Reason, "HAProxy answered") {
+		t.Errorf("reason %q", result.Reason)
+	}
+	r.wantOnDisk(with)
+	if got := r.servers(s, "app"); got != "s1 s2" {
+		t.Errorf("the servers are %q", got)
+	}
+}
+
+func TestReloadsArePacedAndServersAreNot(t *testing.T) {
+	r := newRig(t)
+	r.cfg.ReloadInterval = time.Hour
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	before := r.lines("server a "+a.address, "option httplog")
+	r.apply(s, before, sdk.ActionReload) // the first at once
+	worker := r.running(s).worker
+
+	more := edited(r.lines("server b "+b.address, "option httplog"), "maxconn 100", "maxconn 200")
+	for range 3 {
+		_, err := s.Apply(t.Context(), more)
+		if !errors.Is(err, sdk.ErrDeferred) {
+			t.Fatalf("a reload that comes too soon: %v", err)
+		}
+		wantError(t, err, "maxconn 100 changed to maxconn 200")
+		r.wantAnswers("b")
+		wantHealthy(t, s)
+	}
+	r.awaitDisk(r.lines("server b "+b.address, "option httplog")) // what runs, and nothing else
+	if now := r.running(s).worker; now != worker {
+		t.Error("HAProxy was reloaded all the same")
+	}
+
+	bad := edited(more, "option httplog", "bogus")
+	if _, err := s.Apply(t.Context(), bad); !errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("a document that will never do need not wait for its turn: %v", err)
+	}
+
+	s.change.Lock()
+	s.pace.last = s.pace.last.Add(-time.Hour)
+	s.change.Unlock()
+	r.apply(s, more, sdk.ActionReload)
+	r.wantOnDisk(more)
+	r.wantAnswers("b")
+}
