@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,22 +82,20 @@ func (c *commanded) renew(ctx context.Context) (renewal, error) {
 func (c *commanded) command(ctx context.Context, old []int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, errCommandLimit)
 	defer cancel()
+	if err := c.paths.writeBase(c.cfg); err != nil {
+		return err
+	}
 	if c.cfg.ReloadCmd != "" {
-		o, err := shell(ctx, c.cfg.ReloadCmd)
+		o, err := shell(ctx, c.prelude()+c.cfg.ReloadCmd)
 		return judgeReload("reload_cmd", o, err)
 	}
 	binary, err := findBinary(c.cfg.Binary)
 	if err != nil {
 		return err
 	}
-	if err := c.paths.writeBase(c.cfg); err != nil {
-		return err
-	}
-	args := []string{"-D", "-f", c.paths.base, "-f", c.paths.config, "-p", c.paths.pid}
+	args := append([]string{"-D"}, c.options()...)
+	args = append(args, "-f", c.paths.config, "-p", c.paths.pid)
 	if len(old) > 0 {
-		if _, err := os.Stat(c.paths.admin); err == nil { // else HAProxy was started by somebody else
-			args = append(args, "-x", c.paths.admin)
-		}
 		args = append(args, "-sf")
 		for _, pid := range old {
 			args = append(args, strconv.Itoa(pid))
@@ -142,19 +141,52 @@ func (c *commanded) replaced(ctx context.Context, before running) (now running, 
 	return now, err
 }
 
-// endpoint is the socket that we had HAProxy open, or the one that the user's document asks for.
+// options are what HAProxy is started with besides what the user wants: the file that is read first and, where there is
+// one to take them from, the listening sockets. HAProxy does not start where it cannot have these.
+func (c *commanded) options() []string {
+	options := []string{"-f", c.paths.base}
+	if answers(c.paths.admin) {
+		options = append(options, "-x", c.paths.admin)
+	}
+	return options
+}
+
+// prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
+// haproxy-api's did, so that a reload by it loses no connection either.
+func (c *commanded) prelude() string {
+	name := filepath.Base(c.cfg.Binary)
+	words := []string{"command", name}
+	for _, option := range c.options() {
+		words = append(words, quote(option))
+	}
+	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, strings.Join(words, " "))
+}
+
+// quote makes a word of bash of any text.
+func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+
+// endpoint is the socket that we had HAProxy open, or else the one that the document asks for.
 func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
 	if now.pid() == 0 {
 		return cli.Endpoint{}, errors.New("HAProxy runs as more than one process")
 	}
-	path := c.paths.admin
-	if c.cfg.ReloadCmd != "" {
-		path = c.socket()
+	for _, path := range []string{c.paths.admin, c.socket()} {
+		if path != "" && answers(path) {
+			return cli.Endpoint{Path: path}, nil
+		}
 	}
-	if path == "" {
-		return cli.Endpoint{}, errors.New("the configuration has no \"stats socket PATH level admin\" in its global section")
+	return cli.Endpoint{}, errors.New(
+		"HAProxy was started without our options, and has no \"stats socket PATH level admin\" in its global section")
+}
+
+// answers reports whether somebody takes connections on the socket.
+func answers(path string) bool {
+	conn, err := net.DialTimeout("unix", path, answerLimit)
+	if err != nil {
+		return false
 	}
-	return cli.Endpoint{Path: path}, nil
+	_ = conn.Close()
+	return true
 }
 
 func (c *commanded) probe(ctx context.Context) sdk.Health {

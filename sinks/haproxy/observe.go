@@ -17,7 +17,7 @@ func (g *guard) attend(ctx context.Context) {
 		g.restore(ctx)
 		return
 	}
-	if time.Since(g.observed) > observeEvery {
+	if time.Since(g.observed) > g.observeEvery {
 		g.observed = time.Now()
 		g.observe(ctx)
 	}

@@ -34,6 +34,8 @@ type Sink struct {
 	notes  notes
 
 	behind chan struct{} // receives when the disk has to follow
+
+	observeEvery time.Duration // the constant, or less in a test
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -51,7 +53,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	}
 	s := &Sink{
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), behind: make(chan struct{}, 1),
-		pace: pace{interval: cfg.ReloadInterval},
+		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery,
 	}
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket}

@@ -219,6 +219,8 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 		return "its address " + clip(s.Address) + " is not a plain one"
 	case s.static != "":
 		return "its option " + s.static + " needs one"
+	case s.Disabled && s.Check: // the checks of a server that is added in maintenance would not pause
+		return "it is disabled and has checks"
 	case c.names(b.Name, s.Name):
 		return "something else refers to it"
 	}

@@ -61,6 +61,8 @@ func TestCompare(t *testing.T) {
 		{"weight 10", "weight 1000", "backend app: server b: its weight or maxconn is out of range", ""},
 		{"weight 10", "weight 10 track a", "backend app: server b: its line changed and has the option track", ""},
 		{"weight 10", "weight 10 minconn 1 maxconn 2", "backend app: server b: option maxconn 2 minconn 1 added", ""},
+		{"\tserver tied", "\tserver c 127.0.0.1:4 check disabled\n\tserver tied",
+			"backend app: server c added, and it is disabled and has checks", ""},
 		{"\tserver tied", "\tserver c foo:4\n\tserver tied",
 			"backend app: server c added, and its address foo:4 is not a plain one", ""},
 		{"\tserver tied", "\tserver c \"$A\":4\n\tserver tied",

@@ -1,9 +1,6 @@
 package syntax
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // AdminSocket returns the path of a socket on disk at which the process that runs the configuration takes every command,
 // and "" if there is none.
@@ -23,19 +20,4 @@ func (c *Config) AdminSocket() string {
 		}
 	}
 	return ""
-}
-
-// HandsOver reports whether the admin socket gives the listening sockets to the process that comes next.
-func (c *Config) HandsOver() bool {
-	return c.hasGlobal(func(words []string) bool {
-		return len(words) > 2 && words[0] == "stats" && words[1] == "socket" && slices.Contains(words, "expose-fd")
-	})
-}
-
-func (c *Config) hasGlobal(is func(words []string) bool) bool {
-	return slices.ContainsFunc(c.sections, func(s *section) bool {
-		return s.kind == "global" && slices.ContainsFunc(s.lines, func(line string) bool {
-			return is(strings.Split(line, " "))
-		})
-	})
 }
