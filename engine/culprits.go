@@ -137,7 +137,7 @@ func (c culprits) charged(snap sdk.Snapshot, faults []fault, lines trace) (culpr
 		}
 		who := ownerOf(f.origin)
 		looked, known := who.portrait(snap)
-		if !known || c.cover(who) {
+		if !known {
 			return nil, false
 		}
 		if !next.cover(who) {

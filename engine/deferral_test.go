@@ -94,6 +94,28 @@ func TestACandidateThatIsDeferredIsNotBlamed(t *testing.T) {
 	})
 }
 
+func TestAfterACandidateWasDeferredTheDocumentBeforeReachesTheSinkAgain(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		w.sink.answer("v2:a", later())
+		w.edit("v2")
+		w.edit("v1")
+		w.want("1 v1:a", "2 v2:a", "3 v1:a")
+	})
+}
+
+func TestADeferralEndsTheFailureBefore(t *testing.T) {
+	play(t, func(w *world) {
+		w.sink.answer("v1:a", errors.New("disk full"))
+		w.say("a")
+		w.sink.answer("v1:b", later())
+		w.say("b")
+		if s := w.status(); s.ApplyError != nil || s.Waiting == nil {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
 func TestADeferredDocumentIsOwedWhileNoNewerOneCanBeMade(t *testing.T) {
 	play(t, func(w *world) {
 		w.say("a")

@@ -14,7 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE".
+// linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
+// image is "quiet".
 type linesTemplate string
 
 func (l linesTemplate) Render(snap sdk.Snapshot) ([]sdk.File, []string, error) {
@@ -39,6 +40,9 @@ func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []Origi
 	for _, s := range snap.Services {
 		add(2, s.Name, nil, "service "+s.Name)
 		for _, i := range s.Instances {
+			if i.Image == "quiet" {
+				continue
+			}
 			add(3, s.Name, &i, "server "+s.Name+"/"+i.ID+" "+i.Image)
 		}
 	}
@@ -60,6 +64,18 @@ func rejecting(words ...string) func(sdk.Document) error {
 			return nil
 		}
 		return sdk.RejectAt(places, "the proxy says no")
+	}
+}
+
+// oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
+func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		for _, judge := range sinks {
+			if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+				return sdk.RejectAt(r.Places[:1], "the proxy says no")
+			}
+		}
+		return nil
 	}
 }
 
@@ -186,12 +202,7 @@ func TestOneBadServiceSpoilsOnlyItself(t *testing.T) {
 func TestAServiceThatIsRejectedWithoutItsBadInstanceIsLeftOut(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.sink.mu.Lock()
-		w.sink.judge = func(doc sdk.Document) error {
-			if err := rejecting("bad")(doc); err != nil {
-				return err
-			}
-			return rejecting("service web")(doc)
-		}
+		w.sink.judge = oneByOne(rejecting("bad"), rejecting("service web"))
 		w.sink.mu.Unlock()
 		w.list("chat/1 ok", "web/1 ok", "web/2 bad")
 		w.wantLive("web", "service chat", "server chat/1 ok")
@@ -229,6 +240,10 @@ func TestWhatIsNobodysFaultIsRejected(t *testing.T) {
 		},
 		{"a line that is wrong for every service", rejecting("service"), []string{"chat/1 ok", "web/1 ok"}, `service "chat"`},
 		{"a line that is wrong for every instance", rejecting("server"), []string{"chat/1 ok", "web/1 ok"}, `instance "1"`},
+		{
+			"a line that is wrong wherever it is rendered", rejecting("server"),
+			[]string{"chat/1 ok", "dns/1 quiet", "web/1 ok"}, `service "web"`,
+		},
 		{"nothing would be left", rejecting("service"), []string{"web/1 ok", "web/2 ok"}, `service "web"): service`},
 		{"no places", func(sdk.Document) error { return sdk.Rejectf("too long") }, []string{"web/1 ok"}, "too long"},
 		{"no line", func(sdk.Document) error {
@@ -262,6 +277,60 @@ func TestWhatIsNobodysFaultIsRejected(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestWhatComesToLightInSeveralRounds(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		reject func(sdk.Document) error
+		last   string // of the instances
+		rounds int
+		want   string
+	}{
+		{
+			"a line that is wrong wherever it is rendered", oneByOne(rejecting("server")), "zoo/1 quiet", 2,
+			`the proxy says no: /etc/main:3 (lines.tmpl:3, service "chat", instance "1" on h): server; and without that: ` +
+				`the proxy says no: /etc/main:4 (lines.tmpl:3, service "web", instance "1" on h): server`,
+		},
+		{
+			"the template's own line", oneByOne(rejecting("chat/1"), rejecting("web/1"), rejecting("lines")), "zoo/1 ok", 3,
+			`the proxy says no: /etc/main:3 (lines.tmpl:3, service "chat", instance "1" on h): chat/1; and without that: ` +
+				`the proxy says no: /etc/main:1 (lines.tmpl:1): lines`,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			playLines(t, func(w *world) {
+				w.list("old/1 ok")
+				w.sink.mu.Lock()
+				w.sink.judge = test.reject
+				w.sink.mu.Unlock()
+				all := []string{"chat/1 ok", "dns/1 quiet", "web/1 ok", "web/2 quiet", test.last}
+				for range 2 { // the second time it is known
+					w.list(all...)
+					if s := w.status(); s.ApplyError == nil || s.ApplyError.Error() != test.want || s.LeftOut != nil {
+						t.Errorf("got %v, want %s", s.ApplyError, test.want)
+					}
+					w.wantAsked(1 + test.rounds)
+				}
+			})
+		})
+	}
+}
+
+func TestAFaultWithoutALineDoesNotKeepTheOthersFromGoingLive(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.sink.mu.Lock()
+		w.sink.judge = func(doc sdk.Document) error {
+			err := rejecting("bad")(doc)
+			if r, ok := errors.AsType[*sdk.Rejection](err); ok {
+				r.Places = append(r.Places, sdk.Place{File: "main", Problem: "cannot load it"})
+			}
+			return err
+		}
+		w.sink.mu.Unlock()
+		w.list("chat/1 ok", "web/1 bad")
+		w.wantLive("web/1", "service chat", "server chat/1 ok")
+	})
 }
 
 func TestWhatTheRestNeedsIsNotLeftOut(t *testing.T) {

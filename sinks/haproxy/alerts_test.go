@@ -5,7 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // faulty is what people and catalogues get wrong. Each "(n)" ends a line at which HAProxy must see a fault, whose words are
@@ -100,6 +103,26 @@ func TestPlacesBesideACompanion(t *testing.T) {
 	}
 	if len(rejection.Places) != 1 || rejection.Places[0] != want {
 		t.Errorf("got %+v, want %+v", rejection.Places, want)
+	}
+}
+
+func TestPlacesAreInTheFileThatIsNamed(t *testing.T) {
+	files := []stage.File{
+		{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte("backend b\n")}, {Path: "/etc/lb/a.lst", Name: "a.lst"},
+	}
+	for alert, want := range map[string]sdk.Place{
+		"config : parsing [/etc/lb/haproxy.cfg:3] : x": {File: "main", Path: "/etc/lb/haproxy.cfg", Line: 3, Problem: "x"},
+		"Parsing [/etc/lb/a.lst:4]: x":                 {File: "a.lst", Path: "/etc/lb/a.lst", Line: 4, Problem: "x"},
+		"parsing [/etc/other.cfg:5] : x": {
+			File: "main", Path: "/etc/lb/haproxy.cfg", Problem: "parsing [/etc/other.cfg:5] : x",
+		},
+		"Proxy 'b': x":    {File: "main", Path: "/etc/lb/haproxy.cfg", Line: 1, Problem: "Proxy 'b': x"},
+		"nothing is free": {File: "main", Path: "/etc/lb/haproxy.cfg", Problem: "nothing is free"},
+	} {
+		got := alertPlaces(files, []string{alert, "config : Fatal errors found in configuration."})
+		if diff := cmp.Diff([]sdk.Place{want}, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", alert, diff)
+		}
 	}
 }
 
