@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // LeftOut is a service or an instance without which the rest is live, because the sink rejects what is rendered for it. It is
-// tried again when the catalogue says something else of it, and when the template changes.
+// tried again when the catalogue says something else of it, when the template changes, and when the sink said that it may judge
+// otherwise.
 type LeftOut struct {
 	Service      string
 	Hostname, ID string // of the instance; both empty for the whole service
@@ -22,10 +24,12 @@ func (l LeftOut) same(other LeftOut) bool {
 	return l.Service == other.Service && l.Hostname == other.Hostname && l.ID == other.ID
 }
 
+func (l LeftOut) whole() bool { return l.Hostname == "" && l.ID == "" }
+
 // fields are for a line in the log.
 func (l LeftOut) fields() []any {
 	fields := []any{"service", l.Service}
-	if l.Hostname != "" || l.ID != "" {
+	if !l.whole() {
 		fields = append(fields, "instance", l.ID, "hostname", l.Hostname)
 	}
 	return fields
@@ -73,19 +77,30 @@ type charge struct {
 	looked sdk.Snapshot // what the catalogue said of the owner
 	at     templateLine
 	reason string
+	until  time.Time // when the sink may judge otherwise; zero for never
 }
 
 // culprits are those that one version of a template leaves out. But for add, methods change nothing and return what would be.
 type culprits map[owner]charge
 
-// still returns those of whom snap says the same as when they were charged.
+// still returns those of whom snap says the same as when they were charged, if the sink has not changed its mind by now.
 func (c culprits) still(snap sdk.Snapshot) culprits {
 	kept := maps.Clone(c)
 	maps.DeleteFunc(kept, func(o owner, ch charge) bool {
-		now, known := o.portrait(snap)
-		return !known || !now.SameCatalogue(ch.looked)
+		looks, known := o.portrait(snap)
+		return !known || !looks.SameCatalogue(ch.looked) || !ch.until.IsZero() && !time.Now().Before(ch.until)
 	})
 	return kept
+}
+
+// soonest returns the time until the sink may judge one of them otherwise, and whether it may.
+func (c culprits) soonest() (wait time.Duration, ok bool) {
+	for _, ch := range c {
+		if left := time.Until(ch.until); !ch.until.IsZero() && (!ok || left < wait) {
+			wait, ok = left, true
+		}
+	}
+	return max(wait, 0), ok
 }
 
 // without returns snap with nothing of the culprits in it.
@@ -113,19 +128,20 @@ func (c culprits) cover(o owner) bool {
 	return itself || whole
 }
 
-// within reports whether others leave out all that c does.
-func (c culprits) within(others culprits) bool {
-	for who := range c {
-		if !others.cover(who) {
-			return false
+// any reports whether is holds for one of them.
+func (c culprits) any(is func(owner, charge) bool) bool {
+	for who, ch := range c {
+		if is(who, ch) {
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // charged returns c with those whom the faults are about, and false where leaving out more is no way out: a fault is
-// nobody's, nobody new is found, a line of the template is wrong whomever it is about, or nothing would be left.
-func (c culprits) charged(snap sdk.Snapshot, faults []fault, lines trace) (culprits, bool) {
+// nobody's, nobody new is found, a line of the template is wrong whomever it is about, or nothing would be left. until is for
+// the charges.
+func (c culprits) charged(snap sdk.Snapshot, faults []fault, lines trace, until time.Time) (culprits, bool) {
 	next := maps.Clone(c)
 	if next == nil {
 		next = culprits{}
@@ -141,7 +157,7 @@ func (c culprits) charged(snap sdk.Snapshot, faults []fault, lines trace) (culpr
 			return nil, false
 		}
 		if !next.cover(who) {
-			next.add(who, charge{looked, templateLine{f.origin.Template, f.origin.Line}, reason(f)})
+			next.add(who, charge{looked, templateLine{f.origin.Template, f.origin.Line}, reason(f), until})
 			grown = true
 		}
 	}

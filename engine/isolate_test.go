@@ -406,6 +406,53 @@ func TestARestartedSinkIsAskedAgainAboutThoseLeftOut(t *testing.T) {
 	})
 }
 
+// forNow makes a rejection one that may pass.
+func forNow(judge func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		if err := judge(doc); err != nil {
+			return sdk.RetryAfter(err, 10*time.Second)
+		}
+		return nil
+	}
+}
+
+func TestATroubleThatMayPassIsLookedAtAgain(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.sink.mu.Lock()
+		w.sink.judge = forNow(rejecting("bad"))
+		w.sink.mu.Unlock()
+		w.list("chat/1 ok", "web/1 ok", "web/2 bad")
+		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
+		w.pass(10*time.Second - 1)
+		w.wantAsked(2)
+		w.pass(time.Second)
+		w.wantAsked(3) // about the whole; what is left is in effect
+		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
+		w.sink.rejects("nothing")
+		w.pass(10 * time.Second)
+		w.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 ok", "server web/2 bad")
+		w.wantAsked(4)
+		w.pass(time.Hour)
+		w.wantAsked(4)
+	})
+}
+
+func TestATroubleThatMayPassTakesNothingAwayThatIsLive(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 ok", "web/2 fine")
+		w.sink.mu.Lock()
+		w.sink.judge = forNow(rejecting("fine"))
+		w.sink.mu.Unlock()
+		w.list("chat/1 new", "web/1 ok", "web/2 fine")
+		if s := w.status(); s.Generation != 1 || s.LeftOut != nil || s.ApplyError == nil {
+			t.Errorf("status %+v", s)
+		}
+		w.sink.rejects("nothing")
+		w.pass(time.Minute)
+		w.wantLive("", "service chat", "server chat/1 new", "service web", "server web/1 ok", "server web/2 fine")
+	})
+}
+
 func TestExplainLeavesOtherErrorsAlone(t *testing.T) {
 	for _, err := range []error{nil, errors.New("disk full"), sdk.Rejectf("no"), sdk.Deferred("later", time.Second)} {
 		if got := Explain(linesTemplate("x"), sdk.Snapshot{}, nil, err); !errors.Is(got, err) || got != err {

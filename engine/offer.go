@@ -27,13 +27,21 @@ type effect struct {
 	leftOut  []LeftOut // of the snapshot
 }
 
+// has reports whether e has the owner in it, looking as it does in the charge.
+func (e *effect) has(who owner, ch charge) bool {
+	looked, known := who.portrait(e.snapshot)
+	return known && looked.SameCatalogue(ch.looked) && !slices.ContainsFunc(e.leftOut, func(l LeftOut) bool {
+		return l.Service == who.service && (l.whole() || who.instance && l.Hostname == who.hostname && l.ID == who.id)
+	})
+}
+
 // offer renders snap with v and gives the document to the sink, unless it is in effect already. Where the sink rejects it and
 // tells whose fault that is, the others go live without those.
 func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
-	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) {
+	left := v.culprits.still(snap)
+	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) && len(left) == len(v.culprits) {
 		return nil
 	}
-	left := v.culprits.still(snap)
 	e, notes, err := p.render(v, snap, left)
 	if err != nil {
 		return err
@@ -51,7 +59,9 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 	case ctx.Err() != nil:
 		return err
 	case errors.Is(err, sdk.ErrRejected):
-		v.refused, v.refusal = first, err
+		if final(err) {
+			v.refused, v.refusal = first, err
+		}
 		return err
 	}
 	v.culprits = left
@@ -130,7 +140,7 @@ func (p *pipeline) isInEffect(digest string) bool {
 
 // judge puts the rejection of e, which lacks some already, into words, and returns whom to leave out instead, if that may help. A
 // candidate may leave out only whom the active version leaves out as well: all others are live with that one, so it must
-// be the candidate's own fault.
+// be the candidate's own fault. And what is live, and was good when it became so, is not taken away for a trouble that passes.
 func (p *pipeline) judge(e *effect, left culprits, err error) (more culprits, ok bool, verdict error) {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Places) == 0 {
@@ -141,9 +151,18 @@ func (p *pipeline) judge(e *effect, left culprits, err error) (more culprits, ok
 	for _, place := range rejection.Places {
 		faults = append(faults, fault{place, lines.at(place)})
 	}
-	more, ok = left.charged(e.snapshot, faults, lines)
+	hint, passes := errors.AsType[*sdk.RetryError](err)
+	var until time.Time
+	if passes {
+		until = time.Now().Add(hint.After)
+	}
+	more, ok = left.charged(e.snapshot, faults, lines, until)
+	if passes && p.accepted != nil {
+		ok = ok && !more.any(p.accepted.has)
+	}
 	if p.active != nil && p.active != e.version {
-		ok = ok && more.within(p.active.culprits.still(e.snapshot))
+		known := p.active.culprits.still(e.snapshot)
+		ok = ok && !more.any(func(who owner, _ charge) bool { return !known.cover(who) })
 	}
 	return more, ok, explain(lines, rejection, err)
 }
@@ -212,5 +231,6 @@ func (e *TemplateError) Unwrap() error { return e.Err }
 // final reports whether trying the same again is useless.
 func final(err error) bool {
 	_, template := errors.AsType[*TemplateError](err)
-	return template || errors.Is(err, sdk.ErrRejected)
+	_, passes := errors.AsType[*sdk.RetryError](err)
+	return template || errors.Is(err, sdk.ErrRejected) && !passes
 }

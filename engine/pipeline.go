@@ -146,7 +146,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	if err == nil {
 		p.pace.Reset()
 		p.board.setApplyError(nil)
-		return 0, false
+		return p.active.culprits.soonest()
 	}
 	if _, unproven := errors.AsType[*unprovenError](err); unproven {
 		p.board.setApplyError(nil)

@@ -101,7 +101,8 @@ func (e *DeferredError) Error() string { return e.Reason }
 func (e *DeferredError) Unwrap() error { return ErrDeferred }
 
 // RetryAfter returns err with the hint that trying again makes no sense before d has passed. Without the hint the daemon
-// chooses, with backoff and jitter.
+// chooses, with backoff and jitter. A rejection with the hint is not final: the sink may judge otherwise then, as when a name
+// that could not be looked up is known again.
 func RetryAfter(err error, d time.Duration) error {
 	return &RetryError{Err: err, After: d}
 }

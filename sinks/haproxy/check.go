@@ -86,7 +86,7 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 		return nil, fmt.Errorf("the configuration could not be checked with %s: %w", binary, err)
 	}
 	if o.Code != 0 && strings.Contains(o.Output, unresolved) {
-		return nil, fmt.Errorf("HAProxy rejects the configuration for now: %s", complaint(o))
+		return nil, sdk.RetryAfter(rejected("HAProxy rejects the configuration for now", st.Files(), o), lookUpAgain)
 	}
 	if o.Code != 0 {
 		return nil, rejected("HAProxy rejects the configuration", st.Files(), o)
@@ -97,6 +97,9 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 // unresolved is in HAProxy's output (2.6 and 3.0) where a host name has no address. That may pass, and HAProxy has no other
 // way to tell it from a fault in the configuration.
 const unresolved = "could not resolve address"
+
+// lookUpAgain is when to try again then: a name server that does not answer holds up the check as well.
+const lookUpAgain = 10 * time.Second
 
 var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
 
