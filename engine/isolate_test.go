@@ -156,7 +156,8 @@ func playLines(t *testing.T, scene func(w *world)) {
 func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("chat/1 ok", "dns/1 ok", "web/1 ok", "web/2 bad")
-		w.wantLive("web/2", "service chat", "server chat/1 ok", "service dns", "server dns/1 ok", "service web", "server web/1 ok")
+		w.wantLive("web/2",
+			"service chat", "server chat/1 ok", "service dns", "server dns/1 ok", "service web", "server web/1 ok")
 		w.wantAsked(2)
 		want := LeftOut{Service: "web", Hostname: "h", ID: "2", Reason: "/etc/main:8 (lines.tmpl:3): bad"}
 		if s := w.status(); s.LeftOut[0] != want || s.Last.LeftOut[0] != want || s.Generation != 2 {
@@ -409,8 +410,8 @@ func TestARestartedSinkIsAskedAgainAboutThoseLeftOut(t *testing.T) {
 // forNow makes a rejection one that may pass.
 func forNow(judge func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		if err := judge(doc); err != nil {
-			return sdk.RetryAfter(err, 10*time.Second)
+		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+			return sdk.RefuseAt(10*time.Second, r.Places, "the proxy says no for now")
 		}
 		return nil
 	}
@@ -453,9 +454,32 @@ func TestATroubleThatMayPassTakesNothingAwayThatIsLive(t *testing.T) {
 	})
 }
 
+// The rest is held up by a trouble that passes, so the whole is no final matter either.
+func TestAFaultBesideATroubleThatMayPassIsTriedAgain(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 fine")
+		bad, fine := rejecting("bad"), forNow(rejecting("fine"))
+		w.sink.mu.Lock()
+		w.sink.judge = func(doc sdk.Document) error {
+			if err := bad(doc); err != nil {
+				return err
+			}
+			return fine(doc)
+		}
+		w.sink.mu.Unlock()
+		w.list("chat/1 bad", "dns/1 ok", "web/1 fine")
+		if s := w.status(); s.ApplyError == nil || errors.Is(s.ApplyError, sdk.ErrRejected) {
+			t.Errorf("got %v", s.ApplyError)
+		}
+		w.sink.rejects("bad")
+		w.pass(time.Minute)
+		w.wantLive("chat/1", "service dns", "server dns/1 ok", "service web", "server web/1 fine")
+	})
+}
+
 func TestExplainLeavesOtherErrorsAlone(t *testing.T) {
 	for _, err := range []error{nil, errors.New("disk full"), sdk.Rejectf("no"), sdk.Deferred("later", time.Second)} {
-		if got := Explain(linesTemplate("x"), sdk.Snapshot{}, nil, err); !errors.Is(got, err) || got != err {
+		if got := Explain(linesTemplate("x"), sdk.Snapshot{}, nil, err); fmt.Sprint(got) != fmt.Sprint(err) || !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}

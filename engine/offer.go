@@ -52,13 +52,13 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 		return v.refusal
 	}
 	err = p.present(ctx, e, notes)
-	if errors.Is(err, sdk.ErrRejected) {
+	if isRejected(err) {
 		e, left, err = p.isolate(ctx, e, left, err)
 	}
 	switch {
 	case ctx.Err() != nil:
 		return err
-	case errors.Is(err, sdk.ErrRejected):
+	case isRejected(err):
 		if final(err) {
 			v.refused, v.refusal = first, err
 		}
@@ -74,13 +74,12 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 // is a rejection means that there is no way out.
 func (p *pipeline) isolate(ctx context.Context, e *effect, left culprits, err error) (*effect, culprits, error) {
 	var first error
-	for errors.Is(err, sdk.ErrRejected) {
+	for isRejected(err) {
 		more, ok, verdict := p.judge(e, left, err)
 		if first == nil {
 			first = verdict
-		} else {
-			verdict = fmt.Errorf("%w; and without that: %w", first, verdict)
 		}
+		verdict = both(first, verdict)
 		if !ok {
 			return e, left, verdict
 		}
@@ -92,6 +91,18 @@ func (p *pipeline) isolate(ctx context.Context, e *effect, left culprits, err er
 		err = p.present(ctx, e, notes)
 	}
 	return e, left, err
+}
+
+// both puts the verdicts on the whole and on what was left of it into a sentence. It is final only if the last one is.
+func both(first, last error) error {
+	switch {
+	case first == last: //nolint:errorlint // the very same
+		return last
+	case final(last):
+		return fmt.Errorf("%w; and without that: %w", first, last)
+	default:
+		return fmt.Errorf("%v; and without that: %w", first, last) //nolint:errorlint // final perhaps, which last is not
+	}
 }
 
 // conclude notes what became of e, which was not rejected.
@@ -151,13 +162,12 @@ func (p *pipeline) judge(e *effect, left culprits, err error) (more culprits, ok
 	for _, place := range rejection.Places {
 		faults = append(faults, fault{place, lines.at(place)})
 	}
-	hint, passes := errors.AsType[*sdk.RetryError](err)
 	var until time.Time
-	if passes {
-		until = time.Now().Add(hint.After)
+	if hint, ok := errors.AsType[*sdk.RetryError](err); ok && rejection.Passes {
+		until = time.Now().Add(max(hint.After, leastDeferral))
 	}
 	more, ok = left.charged(e.snapshot, faults, lines, until)
-	if passes && p.accepted != nil {
+	if rejection.Passes && p.accepted != nil {
 		ok = ok && !more.any(p.accepted.has)
 	}
 	if p.active != nil && p.active != e.version {
@@ -228,9 +238,14 @@ func (e *TemplateError) Error() string { return e.Err.Error() }
 // Unwrap returns the renderer's own error.
 func (e *TemplateError) Unwrap() error { return e.Err }
 
+// isRejected reports whether it is the document that is no good, for now or for ever.
+func isRejected(err error) bool {
+	_, ok := errors.AsType[*sdk.Rejection](err)
+	return ok || errors.Is(err, sdk.ErrRejected)
+}
+
 // final reports whether trying the same again is useless.
 func final(err error) bool {
 	_, template := errors.AsType[*TemplateError](err)
-	_, passes := errors.AsType[*sdk.RetryError](err)
-	return template || errors.Is(err, sdk.ErrRejected) && !passes
+	return template || errors.Is(err, sdk.ErrRejected)
 }

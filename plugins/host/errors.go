@@ -49,6 +49,9 @@ func failure(f *wire.Failure) error {
 		err = &canceled{f.GetMessage()}
 	default:
 		err = errors.New(f.GetMessage())
+		if len(f.GetPlaces()) > 0 {
+			err = &sdk.Rejection{Err: err, Places: places(f), Passes: true}
+		}
 	}
 	if f.GetRetryAfter() != nil {
 		err = sdk.RetryAfter(err, f.GetRetryAfter().AsDuration())

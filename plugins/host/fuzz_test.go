@@ -49,6 +49,8 @@ func (s said) error() error {
 		return sdk.Deferred(s.Error, s.After)
 	case s.Rejected:
 		err = sdk.RejectAt(s.Places, "%s", s.Error)
+	case len(s.Places) > 0:
+		return sdk.RefuseAt(s.After, s.Places, "%s", s.Error)
 	}
 	if s.After != 0 {
 		err = sdk.RetryAfter(err, s.After)

@@ -28,14 +28,13 @@ func failureToWire(err error) *wire.Failure {
 	if retry, ok := errors.AsType[*RetryError](err); ok {
 		failure.RetryAfter = durationpb.New(retry.After)
 	}
-	rejection, placed := errors.AsType[*Rejection](err)
+	if rejection, ok := errors.AsType[*Rejection](err); ok && len(rejection.Places) > 0 {
+		// What an error around it says stays; the places travel by themselves.
+		failure.Message = text(strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1))
+		failure.Places = placesToWire(rejection.Places)
+	}
 	deferred, later := errors.AsType[*DeferredError](err)
 	switch {
-	case placed && len(rejection.Places) > 0:
-		// What an error around it says stays; the places travel by themselves.
-		sentence := strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1)
-		failure.Code, failure.Message = wire.Failure_CODE_REJECTED, text(sentence)
-		failure.Places = placesToWire(rejection.Places)
 	case errors.Is(err, ErrRejected):
 		failure.Code = wire.Failure_CODE_REJECTED
 	case later:

@@ -25,10 +25,17 @@ func RejectAt(places []Place, format string, args ...any) error {
 	return &Rejection{Err: fmt.Errorf(format, args...), Places: places}
 }
 
-// A Rejection is what [Rejectf] and [RejectAt] return.
+// RefuseAt is [RejectAt] for a trouble that may pass, such as a name that cannot be looked up. The error is not [ErrRejected]:
+// what is at fault is left out only if it is not live yet, and tried again after that time.
+func RefuseAt(after time.Duration, places []Place, format string, args ...any) error {
+	return RetryAfter(&Rejection{Err: fmt.Errorf(format, args...), Places: places, Passes: true}, after)
+}
+
+// A Rejection is in what [Rejectf], [RejectAt] and [RefuseAt] return.
 type Rejection struct {
 	Err    error
 	Places []Place
+	Passes bool // it may: this is not [ErrRejected]
 }
 
 // A Place is a fault in a [Document].
@@ -67,8 +74,13 @@ func (r *Rejection) Tell(word func(Place) string) string {
 	return r.Err.Error() + ": " + strings.Join(words, "; ")
 }
 
-// Unwrap returns the sentence, which may wrap more, and [ErrRejected].
-func (r *Rejection) Unwrap() []error { return []error{r.Err, ErrRejected} }
+// Unwrap returns the sentence, which may wrap more, and [ErrRejected] unless it may pass.
+func (r *Rejection) Unwrap() []error {
+	if r.Passes {
+		return []error{r.Err}
+	}
+	return []error{r.Err, ErrRejected}
+}
 
 // String returns FILE:LINE, or FILE where the line is not known, with the file's name for people.
 func (p Place) String() string {
@@ -101,8 +113,7 @@ func (e *DeferredError) Error() string { return e.Reason }
 func (e *DeferredError) Unwrap() error { return ErrDeferred }
 
 // RetryAfter returns err with the hint that trying again makes no sense before d has passed. Without the hint the daemon
-// chooses, with backoff and jitter. A rejection with the hint is not final: the sink may judge otherwise then, as when a name
-// that could not be looked up is known again.
+// chooses, with backoff and jitter.
 func RetryAfter(err error, d time.Duration) error {
 	return &RetryError{Err: err, After: d}
 }

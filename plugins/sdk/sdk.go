@@ -42,8 +42,7 @@ type Sink interface {
 	// program. It is never called twice at once. A newer document may cancel ctx: Apply then stops at the next safe point,
 	// leaves the old document in effect and returns an error that wraps [context.Cause].
 	//
-	// An error that wraps [ErrRejected] is final for this document, unless [RetryAfter] says when the sink may judge
-	// otherwise; see [RejectAt] for how the rest of it can go live. With
+	// An error that wraps [ErrRejected] is final for this document; see [RejectAt] for how the rest of it can go live. With
 	// an error of [Deferred] the document is not in effect yet and nothing is wrong: a sink that paces what is costly does
 	// at once what it can, and is offered the document, or a newer one, again. Any other error is tried again, see
 	// [RetryAfter]. The Result is looked at beside an error too: its Details are shown to people.

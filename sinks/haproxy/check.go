@@ -86,7 +86,8 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 		return nil, fmt.Errorf("the configuration could not be checked with %s: %w", binary, err)
 	}
 	if o.Code != 0 && strings.Contains(o.Output, unresolved) {
-		return nil, sdk.RetryAfter(rejected("HAProxy rejects the configuration for now", st.Files(), o), lookUpAgain)
+		places := alertPlaces(st.Files(), linesOf("ALERT", o.Output))
+		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
 	}
 	if o.Code != 0 {
 		return nil, rejected("HAProxy rejects the configuration", st.Files(), o)

@@ -688,8 +688,8 @@ type Failure struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// When to try again; unset leaves it to the host.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
-	// Beside CODE_REJECTED: what is wrong where, as far as the sink can tell. The host may leave out what is at these places
-	// and offer the rest.
+	// Beside CODE_REJECTED, and beside CODE_UNSPECIFIED for what may pass: what is wrong where, as far as the sink can tell. The
+	// host may leave out what is at these places and offer the rest.
 	Places        []*Place `protobuf:"bytes,4,rep,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
