@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
+// image is "quiet".
+type linesTemplate string
+
+func (l linesTemplate) Render(snap sdk.Snapshot) ([]sdk.File, []string, error) {
+	lines, _ := l.lines(snap)
+	if strings.Contains(string(l), "needs web") && !slices.Contains(lines, "service web") {
+		return nil, nil, errors.New("lines.tmpl:1:1: there is no web")
+	}
+	return []sdk.File{{Name: "main", Content: []byte(strings.Join(lines, "\n"))}}, nil, nil
+}
+
+func (l linesTemplate) Trace(snap sdk.Snapshot) ([][]Origin, error) {
+	_, origins := l.lines(snap)
+	return [][]Origin{origins}, nil
+}
+
+func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []Origin) {
+	add := func(line int, service string, instance *sdk.Instance, text string) {
+		lines = append(lines, text)
+		origins = append(origins, Origin{"lines.tmpl", line, service, instance})
+	}
+	add(1, "", nil, string(l))
+	for _, s := range snap.Services {
+		add(2, s.Name, nil, "service "+s.Name)
+		for _, i := range s.Instances {
+			if i.Image == "quiet" {
+				continue
+			}
+			add(3, s.Name, &i, "server "+s.Name+"/"+i.ID+" "+i.Image)
+		}
+	}
+	return lines, origins
+}
+
+// rejecting is a sink that rejects every line with one of the words in it, and tells where.
+func rejecting(words ...string) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		var places []sdk.Place
+		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
+			for _, word := range words {
+				if strings.Contains(line, word) {
+					places = append(places, sdk.Place{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
+				}
+			}
+		}
+		if places == nil {
+			return nil
+		}
+		return sdk.RejectAt(places, "the proxy says no")
+	}
+}
+
+// oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
+func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		for _, judge := range sinks {
+			if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+				return sdk.RejectAt(r.Places[:1], "the proxy says no")
+			}
+		}
+		return nil
+	}
+}
+
+// list emits instances, each written "SERVICE/ID IMAGE".
+func (w *world) list(instances ...string) {
+	var all []sdk.Instance
+	for _, text := range instances {
+		name, rest, _ := strings.Cut(text, "/")
+		id, image, _ := strings.Cut(rest, " ")
+		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Updated: time.Now()})
+	}
+	w.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
+	synctest.Wait()
+}
+
+// live is what the sink took last, line by line without the template's own.
+func (s *playedSink) live() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, doc := range slices.Backward(s.offered) {
+		if s.judge(doc) == nil {
+			return strings.Split(string(doc.Files[0].Content), "\n")[1:]
+		}
+	}
+	return nil
+}
+
+func (s *playedSink) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.offered)
+}
+
+func (s *playedSink) rejects(words ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judge = rejecting(words...)
+}
+
+// names are those who are left out, "SERVICE" or "SERVICE/ID".
+func (w *world) leftOut() string {
+	var names []string
+	for _, l := range w.status().LeftOut {
+		names = append(names, strings.TrimSuffix(l.Service+"/"+l.ID, "/"))
+	}
+	return strings.Join(names, " ")
+}
+
+func (w *world) wantLive(leftOut string, lines ...string) {
+	w.t.Helper()
+	if diff := cmp.Diff(lines, w.sink.live()); diff != "" {
+		w.t.Errorf("live (-want +got)\n%s", diff)
+	}
+	if got := w.leftOut(); got != leftOut {
+		w.t.Errorf("left out: %q, want %q", got, leftOut)
+	}
+	if s := w.status(); s.ApplyError != nil || !w.engine.Health(w.t.Context())[0].OK() {
+		w.t.Errorf("not well: %v", s.ApplyError)
+	}
+}
+
+func (w *world) wantAsked(times int) {
+	w.t.Helper()
+	if got := w.sink.asked(); got != times {
+		w.t.Errorf("the sink was offered %d documents, want %d", got, times)
+	}
+}
+
+// playLines is play with a linesTemplate and a sink that rejects the word "bad".
+func playLines(t *testing.T, scene func(w *world)) {
+	play(t, func(w *world) {
+		w.edit("lines")
+		w.sink.rejects("bad")
+		scene(w)
+	})
+}
+
+// forNow makes a rejection one that may pass.
+func forNow(judge func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+			return sdk.RefuseAt(10*time.Second, r.Places, "the proxy says no for now")
+		}
+		return nil
+	}
+}
