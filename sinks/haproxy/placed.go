@@ -25,7 +25,7 @@ func read(files []stage.File, like *placed) *placed {
 
 // with returns p with another main file.
 func (p *placed) with(main []byte) *placed {
-	files := append([]stage.File{{Path: p.files[0].Path, Content: main}}, p.files[1:]...)
+	files := append([]stage.File{{Name: p.files[0].Name, Path: p.files[0].Path, Content: main}}, p.files[1:]...)
 	return read(files, p)
 }
 
