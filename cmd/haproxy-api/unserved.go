@@ -17,7 +17,6 @@ var (
 	notYetUsed = []string{
 		"haproxy_api.state_dir", "haproxy_api.cors_origins",
 		"sidecar.max_drop", "sidecar.min_instances", "sidecar.hold",
-		"haproxy.runtime", "haproxy.reload_interval",
 	}
 )
 

@@ -29,7 +29,8 @@ func TestServersChangeInADaemonWithoutAMaster(t *testing.T) {
 			test.set(r)
 			a, b := r.named("a"), r.named("b")
 			with := func(lines ...string) sdk.Document {
-				return edited(r.lines(lines...), "global", "global\n    daemon\n    stats socket "+r.path("s.sock")+" level admin")
+				socket := "\n    stats socket " + r.path("s.sock") + " level admin"
+				return edited(r.lines(lines...), "global", "global\n    daemon"+socket)
 			}
 			s := r.sink()
 			r.apply(s, with("server a "+a.address), sdk.ActionRestart)

@@ -82,7 +82,8 @@ func corrections(backend string, want syntax.Server, is cli.Server, loads map[st
 	id := backend + "/" + want.Name
 	var all []command
 	if want.Addr.IsValid() && is.Addr != want.Addr {
-		all = append(all, set(backend, want.Name, fmt.Sprintf("addr %s port %d", want.Addr.Addr(), want.Addr.Port()), saysWhatever))
+		address := fmt.Sprintf("addr %s port %d", want.Addr.Addr(), want.Addr.Port())
+		all = append(all, set(backend, want.Name, address, saysWhatever))
 	}
 	if is.Weight != want.Weight {
 		all = append(all, set(backend, want.Name, fmt.Sprintf("weight %d", want.Weight), saysNothing))

@@ -237,20 +237,27 @@ func describeServers(t *testing.T, state, stat string) map[string]string {
 			check(t, err)
 			return n
 		}
-		servers[value["be_name"]+"/"+value["srv_name"]] = fmt.Sprintf("%s:%s weight %s admin %x check %x ssl %s fqdn %s at %s:%s agent %s:%s %s",
-			value["srv_addr"], value["srv_port"], value["srv_uweight"], number("srv_admin_state")&0x7b,
-			number("srv_check_state")&0x6, value["srv_use_ssl"], value["srv_fqdn"], value["srv_check_addr"], value["srv_check_port"],
-			value["srv_agent_addr"], value["srv_agent_port"], value["srv_agent_state"])
+		servers[value["be_name"]+"/"+value["srv_name"]] = fmt.Sprintf("admin %x check %x %s",
+			number("srv_admin_state")&0x7b, number("srv_check_state")&0x6, columnsOf(value, "srv_addr", "srv_port", "srv_uweight",
+				"srv_use_ssl", "srv_fqdn", "srv_check_addr", "srv_check_port", "srv_agent_addr", "srv_agent_port",
+				"srv_agent_state"))
 	}
 	table, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(stat, "# "))).ReadAll()
 	check(t, err)
 	for _, fields := range table[1:] {
 		value := maps.Collect(zip(table[0], fields))
 		id := value["pxname"] + "/" + value["svname"]
-		servers[id] += fmt.Sprintf(" slim %s backup %s rise %s fall %s mode %s addr %s uweight %s qlimit %s", value["slim"], value["bck"],
-			value["check_rise"], value["check_fall"], value["mode"], value["addr"], value["uweight"], value["qlimit"])
+		servers[id] += columnsOf(value, "slim", "bck", "check_rise", "check_fall", "mode", "addr", "uweight", "qlimit")
 	}
 	return servers
+}
+
+func columnsOf(value map[string]string, columns ...string) string {
+	var b strings.Builder
+	for _, column := range columns {
+		fmt.Fprintf(&b, " %s=%s", column, value[column])
+	}
+	return b.String()
 }
 
 func zip(keys, values []string) func(yield func(string, string) bool) {

@@ -211,7 +211,9 @@ func TestParseLoads(t *testing.T) {
 	if len(loads) != 2 || loads["b/s1"] != (Load{3, 7}) || loads["b/s2"] != (Load{}) {
 		t.Errorf("got %+v", loads)
 	}
-	for _, bad := range []string{"", "Unknown command", strings.Replace(stat, "scur", "other", 1), strings.Replace(stat, ",3,", ",x,", 1)} {
+	for _, bad := range []string{
+		"", "Unknown command", strings.Replace(stat, "scur", "other", 1), strings.Replace(stat, ",3,", ",x,", 1),
+	} {
 		if loads, err := ParseLoads(bad); err == nil {
 			t.Errorf("%q was taken for %+v", bad, loads)
 		}

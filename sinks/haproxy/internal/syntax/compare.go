@@ -165,20 +165,16 @@ func compareServers(before, after *Config, name string) serverChanges {
 	}
 	for _, s := range now.Servers {
 		old, stood := was.Server(s.Name)
-		switch reason := ""; {
-		case !stood:
-			if reason = whyNotAdded(after, now, s); reason == "" {
-				change("server %s added", s.Name)
-			} else {
+		if !stood {
+			if reason := whyNotAdded(after, now, s); reason != "" {
 				reload("server %s added, and %s", s.Name, reason)
+			} else {
+				change("server %s added", s.Name)
 			}
-		case old == s:
-		default:
-			if reason = whyNotSet(now, old, s); reason != "" {
-				reload("server %s: %s", s.Name, reason)
-			} else if what := settable(old, s); what != "" {
-				change("server %s: %s", s.Name, what)
-			}
+		} else if reason := whyNotSet(now, old, s); reason != "" {
+			reload("server %s: %s", s.Name, reason)
+		} else if what := settable(old, s); what != "" {
+			change("server %s: %s", s.Name, what)
 		}
 	}
 	for _, s := range was.Servers {
@@ -244,7 +240,7 @@ func whyNotSet(b *Backend, old, now Server) string {
 		return "its line changed and " + old.opaque + now.opaque
 	case old.Options != now.Options:
 		return differentOptions(old.Options, now.Options)
-	case old.Address != now.Address && !(old.Addr.IsValid() && now.Addr.IsValid()):
+	case old.Address != now.Address && (!old.Addr.IsValid() || !now.Addr.IsValid()):
 		return "address " + clip(old.Address) + " changed to " + clip(now.Address)
 	case old.Weight != now.Weight && !b.spreads():
 		return "the weight changed, and with balance " + b.balance + " that needs one"

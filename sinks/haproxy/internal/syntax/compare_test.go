@@ -107,7 +107,8 @@ func TestCompare(t *testing.T) {
 			want = test.reload
 		}
 		if got.Reload != test.reload || got.Reason != want {
-			t.Errorf("%q to %q:\nreload %q, reason %q\nwant   %q, %q", test.from, test.to, got.Reload, got.Reason, test.reload, want)
+			t.Errorf("%q to %q:\nreload %q, reason %q\nwant   %q, %q",
+				test.from, test.to, got.Reload, got.Reason, test.reload, want)
 		}
 	}
 }
@@ -120,7 +121,8 @@ func TestDefaultServerCountsFromItsLineOn(t *testing.T) {
 	var got []string
 	for _, name := range config.Backends() {
 		for _, s := range config.Backend(name).Servers {
-			got = append(got, fmt.Sprintf("%s/%s weight %d check %v disabled %v [%s]", name, s.Name, s.Weight, s.Check, s.Disabled, s.Options))
+			got = append(got, fmt.Sprintf("%s/%s weight %d check %v disabled %v [%s]",
+				name, s.Name, s.Weight, s.Check, s.Disabled, s.Options))
 		}
 	}
 	want := `a/x weight 7 check true disabled false [check]
@@ -176,7 +178,8 @@ func TestBridge(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(base))
-	f.Add([]byte("global#x\n\"backend\"\n backend a\\\nserver\nserver a\ndefaults from x\nbackend\nlisten x from\n server a b weight"))
+	f.Add([]byte("global#x\n\"backend\"\n backend a\\\nserver\nserver a\n"))
+	f.Add([]byte("defaults from x\nbackend\nlisten x from\n server a b weight"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		c := Parse(content, nil)
 		var text strings.Builder

@@ -54,7 +54,7 @@ func (s Server) Known() bool { return s.opaque == "" }
 
 // Addable reports whether "add server" can make the server what its line says.
 func (s Server) Addable() bool {
-	return s.Known() && s.static == "" && s.Addr.IsValid() && !(s.Disabled && s.Check)
+	return s.Known() && s.static == "" && s.Addr.IsValid() && (!s.Disabled || !s.Check)
 }
 
 // plainAddress returns an address and a port, both given as numbers. HAProxy takes what follows the last colon for the port.
