@@ -120,6 +120,7 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 	s.notes.renewing(true)
 	defer s.notes.renewing(false)
 	if !s.notes.running().none() { // a start disturbs nobody
+		s.notes.reloading()
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}

@@ -51,6 +51,9 @@ func (s *Sink) facts(v view) map[string]string {
 		"config_file": s.paths.config, "mode": s.mode(),
 		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimes),
 	}
+	if _, err := s.proxy.endpoint(v.now); err != nil && v.now.stands() {
+		facts["runtime"] = "no: " + err.Error()
+	}
 	if v.last != "" {
 		facts["last_change"] = v.last
 	}

@@ -122,8 +122,14 @@ func (n *notes) renewing(begins bool) {
 	n.renewal = time.Time{}
 	if begins {
 		n.renewal = time.Now()
-		n.reloads++
 	}
+}
+
+// reloading notes that the HAProxy that runs is told to load something.
+func (n *notes) reloading() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reloads++
 }
 
 // tell notes the last change for people.

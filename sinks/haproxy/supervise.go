@@ -177,7 +177,10 @@ func (g *guard) bringBack(ctx context.Context) {
 	doc := g.prepare(ctx)
 	g.notes.renewing(true)
 	defer g.notes.renewing(false)
-	g.Sink.pace.step()
+	if g.notes.running().stands() {
+		g.notes.reloading()
+		g.Sink.pace.step()
+	}
 	r, err := g.proxy.renew(ctx)
 	if ctx.Err() != nil {
 		return
