@@ -1,9 +1,6 @@
 package haproxy
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,11 +14,7 @@ func TestServersChangeInADaemonWithoutAMaster(t *testing.T) {
 		set  func(r *rig)
 	}{
 		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", func(r *rig) {
-			r.t.Setenv("PATH", fmt.Sprintf("%s:%s", filepath.Dir(findIt(r.t, r.cfg.Binary)), os.Getenv("PATH")))
-			r.cfg.Binary = "haproxy"
-			r.older()
-		}},
+		{"by the older command", (*rig).bare},
 		{"by a command with a path", (*rig).pathed},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,0 +1,111 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// bare has HAProxy started by the older haproxy-api's command, which calls it by its bare name.
+func (r *rig) bare() {
+	r.t.Setenv("PATH", fmt.Sprintf("%s:%s", filepath.Dir(findIt(r.t, r.cfg.Binary)), os.Getenv("PATH")))
+	r.cfg.Binary = "haproxy"
+	r.older()
+}
+
+// The listening sockets are handed over, however HAProxy is run: every new connection is answered.
+func TestReloadsLoseNoConnection(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(r *rig)
+	}{
+		{"master", func(*rig) {}},
+		{"daemon", func(r *rig) { r.cfg.Mode = ModeCommand }},
+		{"daemon by the older command", (*rig).bare},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			test.set(r)
+			s := r.sink()
+			doc := r.daemon("x")
+			r.apply(s, doc, sdk.ActionRestart)
+			asked, failed := r.underLoad(func() {
+				for i := range 12 {
+					r.apply(s, edited(doc, "maxconn 100", fmt.Sprintf("maxconn %d", 2000+i)), sdk.ActionReload)
+				}
+			})
+			t.Logf("%d requests, %d failed", asked, failed)
+			if failed > 0 || asked < 100 {
+				t.Errorf("%d of %d requests failed", failed, asked)
+			}
+		})
+	}
+}
+
+// underLoad does something while clients ask over new connections.
+func (r *rig) underLoad(something func()) (asked, failed int64) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	var clients sync.WaitGroup
+	var all, bad atomic.Int64
+	for range 3 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				all.Add(1)
+				client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+				answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
+				if err != nil || answer.StatusCode != http.StatusOK {
+					bad.Add(1)
+				}
+				if err == nil {
+					_ = answer.Body.Close()
+				}
+			}
+		})
+	}
+	something()
+	cancel()
+	clients.Wait()
+	return all.Load(), bad.Load()
+}
+
+// A worker that was replaced is there for its connections, but not for ever; a hard-stop-after of the template's own counts.
+func TestOldWorkersAreBounded(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		t.Run(fmt.Sprintf("own=%v", own), func(t *testing.T) {
+			r := newRig(t)
+			r.cfg.DrainTimeout = time.Second
+			if own {
+				r.cfg.DrainTimeout = time.Hour
+			}
+			a := r.named("a")
+			defer close(a.open)
+			s := r.sink()
+			doc := r.lines("server a " + a.address)
+			if own {
+				doc = edited(doc, "global", "global\n    hard-stop-after 1s")
+			}
+			r.apply(s, doc, sdk.ActionRestart)
+			r.slowly()
+			<-a.asked
+			old := r.running(s).worker
+			r.apply(s, edited(doc, "maxconn 100", "maxconn 200"), sdk.ActionReload)
+			h, err := s.Health(t.Context())
+			check(t, err)
+			if exists(old) && !strings.Contains(h.Facts["old_workers"], fmt.Sprint(old)) {
+				t.Errorf("the old worker %d is not told of: %v", old, h.Facts)
+			}
+			eventually(t, "the old worker is gone", func() bool { return !exists(old) })
+		})
+	}
+}
