@@ -1,0 +1,101 @@
+package haproxy
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+)
+
+func TestParseVersion(t *testing.T) {
+	for version, want := range map[string]string{
+		"2.6.12-1+deb12u4": "2.6", "3.0.11-1+deb13u5": "3.0", "2.4.0": "2.4", "2.10-dev3": "2.10", "1.8": "1.8", "3.1-dev": "3.1",
+		"": "0.0", "unknown": "0.0", "3": "0.0",
+	} {
+		major, minor := parseVersion(version)
+		if got := fmt.Sprintf("%d.%d", major, minor); got != want {
+			t.Errorf("%q is %s, want %s", version, got, want)
+		}
+	}
+}
+
+// pretend answers on a socket as a HAProxy of that version would, with pid for its process id, and returns what it is told.
+func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
+	r.t.Helper()
+	listener, err := net.Listen("unix", r.path("pretend.sock"))
+	check(r.t, err)
+	commands := make(chan string, 100)
+	done := make(chan struct{})
+	r.t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			for lines := bufio.NewScanner(conn); lines.Scan(); {
+				answer := ""
+				switch line := lines.Text(); line {
+				case "prompt":
+				case "show info":
+					answer = fmt.Sprintf("Name: HAProxy\nVersion: %s\nPid: %d\nStopping: 0\n", version, pid)
+				default:
+					commands <- line
+				}
+				_, _ = fmt.Fprintf(conn, "%s\n> ", answer)
+			}
+			_ = conn.Close()
+		}
+	}()
+	s.change.Lock()
+	defer s.change.Unlock()
+	s.live.endpoint = func(running) (cli.Endpoint, error) { return cli.Endpoint{Path: r.path("pretend.sock")}, nil }
+	return func() []string {
+		close(commands)
+		var all []string
+		for command := range commands {
+			all = append(all, command)
+		}
+		return all
+	}
+}
+
+func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
+	for _, test := range []struct {
+		version string
+		pid     func(worker int) int
+		reason  string
+		told    string
+	}{
+		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 takes no servers at run time", ""},
+		{"2.6.12", func(worker int) int { return worker + 1 }, "it is not process", ""},
+		{"2.4.3", func(worker int) int { return worker }, "does not list its servers", "experimental-mode on"},
+		{"2.6.12", func(worker int) int { return worker }, "does not list its servers", "show servers state app"},
+	} {
+		r := newRig(t)
+		s := r.sink()
+		one := r.document("one")
+		r.apply(s, one, sdk.ActionRestart)
+		told := r.pretend(s, test.version, test.pid(r.running(s).worker))
+		result := r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
+		if !strings.Contains(result.Reason, test.reason) {
+			t.Errorf("%s: reason %q", test.version, result.Reason)
+		}
+		r.wantServed("one")
+		s.change.Lock()
+		s.live.hangUp()
+		s.change.Unlock()
+		r.stop(s)
+		if all := told(); test.told == "" && len(all) > 0 || test.told != "" && (len(all) == 0 || all[0] != test.told) {
+			t.Errorf("%s was told %q", test.version, all)
+		}
+	}
+}
