@@ -3,6 +3,7 @@ package haproxy
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
@@ -24,7 +25,7 @@ const (
 
 // commands returns what makes the servers of b, as they were seen, what b says. First come those that add servers, so
 // that a backend never has fewer of them than before and after. Servers that nobody wants begin to drain.
-func (l *live) commands(b *syntax.Backend, s seen) ([]command, error) {
+func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]command, error) {
 	var commands []command
 	for _, want := range b.Servers {
 		id := b.Name + "/" + want.Name
@@ -34,7 +35,11 @@ func (l *live) commands(b *syntax.Backend, s seen) ([]command, error) {
 		case !there && !want.Addable():
 			return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
 		case !there:
-			commands = append(commands, additions(b.Name, want)...)
+			address, err := l.addressOf(ctx, want)
+			if err != nil {
+				return nil, err
+			}
+			commands = append(commands, additions(b.Name, want, address)...)
 		case leaving && gone.options != want.Options:
 			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back with other options before it is gone", id)}
 		case want.Known():
@@ -52,14 +57,29 @@ func (l *live) commands(b *syntax.Backend, s seen) ([]command, error) {
 	return commands, nil
 }
 
+// addressOf looks a name up, as HAProxy does when it starts and not when a server is added. Where a name has several
+// addresses, it is HAProxy's to choose.
+func (l *live) addressOf(ctx context.Context, s syntax.Server) (string, error) {
+	if s.Addr.IsValid() {
+		return s.Address, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
+	defer cancel()
+	addresses, err := l.lookup(ctx, "ip", s.Host)
+	if err != nil || len(addresses) != 1 {
+		return "", &refusal{sentence: fmt.Sprintf("the name %s of server %s has %d addresses", s.Host, s.Name, len(addresses))}
+	}
+	return netip.AddrPortFrom(addresses[0].Unmap(), s.Port).String(), nil
+}
+
 func set(backend, server, what, well string) command {
 	return command{fmt.Sprintf("set server %s/%s %s", backend, server, what), backend, well}
 }
 
 // additions add a server and leave it as one that was loaded from a file.
-func additions(backend string, s syntax.Server) []command {
+func additions(backend string, s syntax.Server, address string) []command {
 	id := backend + "/" + s.Name
-	words := []string{"add server", id, s.Address}
+	words := []string{"add server", id, address}
 	if s.Options != "" {
 		words = append(words, s.Options)
 	}

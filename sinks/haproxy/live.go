@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,8 @@ const (
 	alignLimit = 10 * time.Second
 	// alignRounds is how often HAProxy is told and read back before it is given up for a reload.
 	alignRounds = 3
+	// lookupLimit bounds the wait for a name server.
+	lookupLimit = time.Second
 	// manyBackends is from how many backends on all servers are read in one go.
 	manyBackends = 50
 )
@@ -30,6 +33,7 @@ const (
 // in maintenance and without connections.
 type live struct {
 	endpoint func(running) (cli.Endpoint, error)
+	lookup   func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	drain    time.Duration // how long a server that leaves may finish what it has
 
 	now      running // whom all below is about
@@ -151,7 +155,7 @@ func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends
 		}
 		var commands []command
 		for _, name := range backends {
-			more, err := l.commands(want.Backend(name), seen)
+			more, err := l.commands(ctx, want.Backend(name), seen)
 			if err != nil {
 				return did, err
 			}

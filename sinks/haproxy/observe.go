@@ -110,7 +110,7 @@ func (l *live) differs(ctx context.Context, config *syntax.Config) (string, erro
 		return "", err
 	}
 	for _, name := range backends {
-		commands, err := l.commands(config.Backend(name), seen)
+		commands, err := l.commands(ctx, config.Backend(name), seen)
 		if err != nil {
 			return "", err
 		}

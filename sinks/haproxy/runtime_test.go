@@ -3,12 +3,14 @@ package haproxy
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -285,4 +287,37 @@ func TestReloadsArePacedAndServersAreNot(t *testing.T) {
 	r.apply(s, more, sdk.ActionReload)
 	r.wantOnDisk(more)
 	r.wantAnswers("b")
+}
+
+// HAProxy looks names up when it starts, and not when a server is added: so we do.
+func TestNamesAreLookedUp(t *testing.T) {
+	r := newRig(t)
+	b := r.named("b")
+	s := r.sink()
+	addresses := []string{"127.0.0.1"}
+	s.live.lookup = func(_ context.Context, network, host string) ([]netip.Addr, error) {
+		if network != "ip" || host != "localhost" {
+			t.Errorf("looked up %s %s", network, host)
+		}
+		var all []netip.Addr
+		for _, address := range addresses {
+			all = append(all, netip.MustParseAddr(address))
+		}
+		return all, nil
+	}
+	r.apply(s, r.lines(), sdk.ActionRestart)
+	_, port, err := net.SplitHostPort(b.address)
+	check(t, err)
+	r.apply(s, r.lines("server b localhost:"+port), sdk.ActionRuntime)
+	r.wantAnswers("b")
+	for _, several := range [][]string{{"127.0.0.1", "::1"}, nil} {
+		r.apply(s, r.lines(), sdk.ActionRuntime)
+		eventually(t, "b is gone", func() bool { return r.servers(s, "app") == "" })
+		addresses = several
+		result := r.apply(s, r.lines("server b localhost:"+port), sdk.ActionReload)
+		if !strings.Contains(result.Reason, fmt.Sprintf("has %d addresses", len(several))) {
+			t.Errorf("reason %q", result.Reason)
+		}
+		r.wantAnswers("b")
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -60,7 +61,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	} else {
 		s.proxy = newManaged(cfg, p, log)
 	}
-	s.live = &live{endpoint: s.proxy.endpoint, drain: cfg.DrainTimeout}
+	s.live = &live{endpoint: s.proxy.endpoint, lookup: net.DefaultResolver.LookupNetIP, drain: cfg.DrainTimeout}
 	s.live.about(running{})
 	return s, nil
 }

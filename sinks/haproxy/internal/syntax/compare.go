@@ -211,7 +211,7 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 		return b.fixed
 	case s.opaque != "":
 		return "its line " + s.opaque
-	case !s.Addr.IsValid():
+	case !s.Addr.IsValid() && s.Host == "":
 		return "its address " + clip(s.Address) + " is not a plain one"
 	case s.static != "":
 		return "its option " + s.static + " needs one"

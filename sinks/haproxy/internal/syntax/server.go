@@ -13,6 +13,8 @@ type Server struct {
 	Name     string
 	Address  string         // as written
 	Addr     netip.AddrPort // Address, where that is a plain address with a port; not valid otherwise
+	Host     string         // the name, where Address is one with a port: HAProxy looks it up when it starts
+	Port     uint16         // beside Host
 	Weight   int
 	MaxConn  int    // 0 for no bound
 	Disabled bool   // starts in maintenance
@@ -42,6 +44,9 @@ func parseServer(line string, inherited []string, cookies bool) Server {
 	}
 	s.Address = words[2]
 	s.Addr = plainAddress(s.Address)
+	if !s.Addr.IsValid() {
+		s.Host, s.Port = hostAndPort(s.Address)
+	}
 	options, problem := readOptions(slices.Concat(inherited, words[3:]))
 	if problem != "" {
 		return Server{Name: s.Name, line: line, opaque: problem}
@@ -54,7 +59,7 @@ func (s Server) Known() bool { return s.opaque == "" }
 
 // Addable reports whether "add server" can make the server what its line says.
 func (s Server) Addable() bool {
-	return s.Known() && s.static == "" && s.Addr.IsValid() && (!s.Disabled || !s.Check)
+	return s.Known() && s.static == "" && (s.Addr.IsValid() || s.Host != "") && (!s.Disabled || !s.Check)
 }
 
 // plainAddress returns an address and a port, both given as numbers. HAProxy takes what follows the last colon for the port.
@@ -70,6 +75,17 @@ func plainAddress(word string) netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(addr, uint16(port))
+}
+
+// hostAndPort returns the parts of a name with a port, and nothing where word is anything else.
+func hostAndPort(word string) (string, uint16) {
+	host, digits, found := strings.Cut(word, ":")
+	port, err := strconv.ParseUint(digits, 10, 16)
+	letters := strings.ContainsFunc(host, func(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' })
+	if !found || err != nil || port == 0 || !letters || strings.ContainsFunc(host, func(r rune) bool { return !inName(r) }) {
+		return "", 0
+	}
+	return host, uint16(port)
 }
 
 // with sorts the options into those that have a field and the others.
