@@ -1,6 +1,9 @@
 package haproxy
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -76,4 +79,49 @@ func TestNoSocketNoChangeAtRunTime(t *testing.T) {
 	if !strings.Contains(result.Reason, "switched off") {
 		t.Errorf("reason %q", result.Reason)
 	}
+}
+
+// A verify command may forbid what HAProxy would take: then nobody is asked to serve it.
+func TestAVerifyCommandComesFirst(t *testing.T) {
+	r := newRig(t)
+	r.cfg.VerifyCmd = "! grep -q forbidden " + r.cfg.ConfigFile
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	one := r.lines("server a " + a.address)
+	r.apply(s, one, sdk.ActionRestart)
+	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, "server forbidden "+b.address))
+	if !errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("got %v", err)
+	}
+	r.wantAnswers("a")
+	r.wantOnDisk(one)
+	both := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, both, sdk.ActionRuntime)
+	r.wantAnswers("a b")
+	r.awaitDisk(both)
+}
+
+// What the check refuses although HAProxy took it does not stay.
+func TestWhatTheCheckRefusesAfterwardsIsTakenBack(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	no, script := r.path("no"), r.path("haproxy-that-may-refuse")
+	check(t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
+if [ "$1" = -c ] && [ -e %s ]; then echo '[ALERT] (1) : config : no'; exit 1; fi
+exec %s "$@"
+`, no, r.cfg.Binary), 0o700))
+	r.cfg.Binary = script
+	s := r.sink()
+	one := r.lines("server a " + a.address)
+	r.apply(s, one, sdk.ActionRestart)
+	check(t, os.WriteFile(no, nil, 0o600))
+	r.apply(s, r.lines("server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
+	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "taken back") })
+	r.wantAnswers("a")
+	r.wantOnDisk(one)
+	check(t, os.Remove(no))
+	other := r.lines("server b " + b.address)
+	r.apply(s, other, sdk.ActionRuntime)
+	r.awaitDisk(other)
+	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
 }

@@ -107,9 +107,15 @@ func (s *Sink) raiseBehind() {
 	}
 }
 
-// checkFirst runs a verify command of the user's, which may judge more than HAProxy does, before anything is live.
+// checkFirst runs a verify command of the user's, which may judge more than HAProxy does, before servers are changed.
 func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	if s.cfg.VerifyCmd == "" || !s.cfg.Runtime {
+		return nil
+	}
+	s.change.Lock()
+	p, _ := s.plan(ctx, doc)
+	s.change.Unlock()
+	if p.need != needRuntime { // else it is checked before it is put in place
 		return nil
 	}
 	st, err := stage.New("", doc.files, 0)
