@@ -10,11 +10,16 @@ run: build
 	@scripts/install-deps run
 	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
 
-# Installs what the tests need and runs all of them.
+# Installs what the tests need and runs all of them: with HAProxy 2.6, and what runs a HAProxy with 3.0 too. Where
+# scripts/install-deps cannot get these, it is the installed one that is tested.
 test:
 	@scripts/install-deps test
 	go vet ./...
-	go test -race -timeout 20m ./...
+	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 20m ./...
+	@if [ -x .haproxy/3.0/haproxy ]; then \
+		echo "testing with HAProxy 3.0"; \
+		TEST_HAPROXY=$(CURDIR)/.haproxy/3.0/haproxy go test -race -timeout 20m ./sinks/haproxy/... ./cmd/haproxy-api/...; \
+	fi
 	@for module in examples/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
 		(cd $$(dirname $$module) && go vet ./... && go test -race -timeout 10m ./...) || exit 1; \

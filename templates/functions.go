@@ -2,6 +2,7 @@ package templates
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"text/template"
 	"time"
@@ -83,20 +84,40 @@ func (r *run) source(name string) (map[string][]sdk.Instance, error) {
 	return r.live, nil
 }
 
-func sortedKeys(dicts ...map[string]any) []string {
+// sortedKeys takes any map with strings for keys, as getPorts returns one, where sprig's takes only one kind.
+func sortedKeys(dicts ...any) ([]string, error) {
 	names := []string{}
 	for _, d := range dicts {
-		names = append(names, slices.Sorted(maps.Keys(d))...)
+		m, err := toMap(d)
+		if err != nil {
+			return nil, err
+		}
+		own := []string{}
+		for _, key := range m.MapKeys() {
+			own = append(own, key.String())
+		}
+		slices.Sort(own)
+		names = append(names, own...)
 	}
-	return names
+	return names, nil
 }
 
-func sortedValues(dict map[string]any) []any {
+func sortedValues(dict any) ([]any, error) {
 	found := []any{}
-	for _, key := range slices.Sorted(maps.Keys(dict)) {
-		found = append(found, dict[key])
+	keys, err := sortedKeys(dict)
+	for _, key := range keys {
+		m := reflect.ValueOf(dict)
+		found = append(found, m.MapIndex(reflect.ValueOf(key).Convert(m.Type().Key())).Interface())
 	}
-	return found
+	return found, err
+}
+
+func toMap(dict any) (reflect.Value, error) {
+	m := reflect.ValueOf(dict)
+	if m.Kind() != reflect.Map || m.Type().Key().Kind() != reflect.String {
+		return m, failf("wanted is a map with names for keys, and this is a %T", dict)
+	}
+	return m, nil
 }
 
 // hooks returns the functions that only a traced set calls.

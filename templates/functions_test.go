@@ -36,6 +36,7 @@ func TestFunctions(t *testing.T) {
 		"include":            {`{{ define "x" }}<{{ . }}>{{ end }}{{ include "x" 7 | upper | quote }}`, `"<7>"`},
 		"keys in order":      {`{{ keys (dict "b" 1 "a" 2 "d" 3 "c" 4 "f" 5 "e" 6) | join "" }}`, "abcdef"},
 		"values in order":    {`{{ values (dict "b" 1 "a" 2 "d" 3 "c" 4 "f" 5 "e" 6) | join "" }}`, "214365"},
+		"keys of ports":      {`{{ keys (getPorts "web") | first }} {{ values (getPorts "web") | last }}`, "443 30000"},
 		"sprig": {
 			`{{ list 1 2 | join "-" | b64enc }} {{ "x" | default "y" }} {{ ternary 1 2 true }}`, "MS0y x 1",
 		},

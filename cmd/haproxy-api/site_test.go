@@ -70,6 +70,9 @@ func newSite(t *testing.T, settings ...string) *site {
 		}
 		_ = os.RemoveAll(folder)
 	})
+	if binary := os.Getenv("TEST_HAPROXY"); binary != "" {
+		settings = append([]string{fmt.Sprintf("binary = %q", binary)}, settings...)
+	}
 	content := fmt.Sprintf(`
 [haproxy_api]
 bind_ip = %q
