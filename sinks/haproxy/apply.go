@@ -16,6 +16,9 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	content, _ := s.notes.wanted()
 	target := read(files, content)
+	if err := s.refusedBefore(target); err != nil {
+		return sdk.Result{}, err
+	}
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -38,18 +41,11 @@ type remainder struct {
 
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
-	st, err := stage.New("", doc.files, 0)
+	st, warnings, err := s.vet(ctx, doc)
 	if err != nil {
 		return sdk.Result{}, err
 	}
 	defer st.Discard()
-	warnings, err := s.checkStaged(ctx, st)
-	if ctx.Err() != nil {
-		return sdk.Result{}, interrupted(context.Cause(ctx))
-	}
-	if err != nil {
-		return sdk.Result{}, err
-	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	if left.paced && s.pace.wait() > 0 {
@@ -170,6 +166,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 // settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves.
 func (s *Sink) settle(doc *placed, now running) {
 	s.live.about(now)
+	s.vetted = nil
 	s.notes.settle(doc, now)
 	if doc != nil {
 		s.leaveReceipt(doc, now)

@@ -63,6 +63,24 @@ func (s *Sink) stageToCheck(files []stage.File) (*stage.Stage, func(), error) {
 	return st, func() { _ = os.RemoveAll(dir) }, nil
 }
 
+// vet stages doc and has it checked, and returns the warnings. The stage is the caller's to discard; there is none beside an
+// error.
+func (s *Sink) vet(ctx context.Context, doc *placed) (*stage.Stage, []string, error) {
+	st, err := stage.New("", doc.files, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	warnings, err := s.checkStaged(ctx, st)
+	if ctx.Err() != nil {
+		err = interrupted(context.Cause(ctx))
+	}
+	if err != nil {
+		st.Discard()
+		return nil, nil, err
+	}
+	return st, warnings, nil
+}
+
 // checkStaged has the staged files judged, before anything is live, and returns the warnings. A verify command that
 // does not mention the configuration file cannot do that; see verifyLive.
 func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, error) {

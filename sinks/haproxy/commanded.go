@@ -37,13 +37,39 @@ type commanded struct {
 	patience time.Duration // the constant, or less in a test
 }
 
-// find trusts the pid file only as far as it names a living HAProxy.
-func (c *commanded) find(context.Context) (running, error) {
+// find trusts the pid file only as far as it names a living HAProxy. Where it is lost, our own socket knows who serves.
+func (c *commanded) find(ctx context.Context) (running, error) {
 	pids, err := readPids(c.paths.pid)
 	if err != nil {
 		return running{}, err
 	}
+	if len(pids) == 0 {
+		if pid := c.onSocket(ctx); pid != 0 {
+			pids = []int{pid}
+		}
+	}
 	return running{pids: slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isHAProxy(pid) })}, nil
+}
+
+// onSocket returns the process that answers on our admin socket, and 0 if none does.
+func (c *commanded) onSocket(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	conn, err := cli.Dial(ctx, cli.Endpoint{Path: c.paths.admin})
+	if err != nil {
+		return 0
+	}
+	defer conn.Close()
+	answers, err := conn.Do(ctx, "show info")
+	if err != nil {
+		return 0
+	}
+	i := parseInfo(answers[0])
+	pid, err := strconv.Atoi(i["Pid"])
+	if err != nil || !i.servedBy(pid) {
+		return 0
+	}
+	return pid
 }
 
 // isHAProxy is less strict with a command of the user's, which may start HAProxy in any way.
@@ -67,6 +93,8 @@ func (c *commanded) renew(ctx context.Context) (renewal, error) {
 		if err := os.Remove(c.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", c.paths.pid, stage.Cause(err))
 		}
+	} else if err := c.restorePidFile(before); err != nil {
+		return renewal{}, err
 	}
 	if err := c.command(ctx, before.pids); err != nil {
 		return renewal{}, err
@@ -78,22 +106,44 @@ func (c *commanded) renew(ctx context.Context) (renewal, error) {
 	return renewal{now: now, action: sdk.ActionReload}, err
 }
 
+// restorePidFile writes a pid file that was lost, because reload commands tell the process in it to go.
+func (c *commanded) restorePidFile(now running) error {
+	if pids, err := readPids(c.paths.pid); err != nil || len(pids) > 0 {
+		return err
+	}
+	c.log.Warn("the pid file was lost and is written again", "pid_file", c.paths.pid, "pid", joinPids(now.pids))
+	if err := os.WriteFile(c.paths.pid, []byte(joinPids(now.pids)+"\n"), 0o644); err != nil { //nolint:gosec // as HAProxy does
+		return fmt.Errorf("cannot write the pid file %s: %w", c.paths.pid, stage.Cause(err))
+	}
+	return nil
+}
+
 // command starts HAProxy, in the place of old if there is any.
 func (c *commanded) command(ctx context.Context, old []int) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, errCommandLimit)
 	defer cancel()
-	if err := c.paths.writeBase(c.cfg); err != nil {
-		return err
-	}
+	base := c.paths.writeBase(c.cfg)
 	if c.cfg.ReloadCmd != "" {
-		o, err := shell(ctx, c.prelude()+c.cfg.ReloadCmd)
+		prelude := c.prelude(len(old) > 0)
+		if base != nil { // the command may have rights that we have not
+			c.log.Warn("reload_cmd is run without our options, so that connections may be lost", "error", base)
+			prelude = ""
+		}
+		o, err := shell(ctx, prelude+c.cfg.ReloadCmd)
 		return judgeReload("reload_cmd", o, err)
 	}
+	if base != nil {
+		return base
+	}
+	return c.native(ctx, old)
+}
+
+func (c *commanded) native(ctx context.Context, old []int) error {
 	binary, err := findBinary(c.cfg.Binary)
 	if err != nil {
 		return err
 	}
-	args := append([]string{"-D"}, c.options()...)
+	args := append([]string{"-D"}, c.options(len(old) > 0)...)
 	args = append(args, "-f", c.paths.config, "-p", c.paths.pid)
 	if len(old) > 0 {
 		args = append(args, "-sf")
@@ -141,11 +191,11 @@ func (c *commanded) replaced(ctx context.Context, before running) (now running, 
 	return now, err
 }
 
-// options are what HAProxy is started with besides what the user wants: the file that is read first and, where there is
-// one to take them from, the listening sockets. HAProxy does not start where it cannot have these.
-func (c *commanded) options() []string {
+// options are what HAProxy is started with besides what the user wants: the file that is read first and, where it is to
+// replace one that has them, the listening sockets. HAProxy does not start where it cannot have these.
+func (c *commanded) options(replaces bool) []string {
 	options := []string{"-f", c.paths.base}
-	if answers(c.paths.admin) {
+	if replaces && answers(c.paths.admin) {
 		options = append(options, "-x", c.paths.admin)
 	}
 	return options
@@ -153,13 +203,21 @@ func (c *commanded) options() []string {
 
 // prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
 // haproxy-api's did, so that a reload by it loses no connection either.
-func (c *commanded) prelude() string {
+func (c *commanded) prelude(replaces bool) string {
 	name := filepath.Base(c.cfg.Binary)
+	if strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }) {
+		return ""
+	}
 	words := []string{"command", name}
-	for _, option := range c.options() {
+	for _, option := range c.options(replaces) {
 		words = append(words, quote(option))
 	}
 	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, strings.Join(words, " "))
+}
+
+// inName reports whether bash takes r in the name of a function, as far as programs have it in theirs.
+func inName(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
 }
 
 // quote makes a word of bash of any text.

@@ -117,11 +117,46 @@ exec %s "$@"
 	check(t, os.WriteFile(no, nil, 0o600))
 	r.apply(s, r.lines("server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
 	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "taken back") })
-	r.wantAnswers("a")
+	eventually(t, "what was refused is gone", func() bool { return r.answeredBy() == "a" })
 	r.wantOnDisk(one)
 	check(t, os.Remove(no))
 	other := r.lines("server b " + b.address)
 	r.apply(s, other, sdk.ActionRuntime)
 	r.awaitDisk(other)
 	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+}
+
+// The pid file is all that a reload command knows of the HAProxy that runs. Where it is lost there must not be two.
+func TestALostPidFileIsWrittenAgain(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		set  func(r *rig)
+	}{
+		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
+		{"by the older command", (*rig).bare},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			test.set(r)
+			s := r.sink()
+			r.apply(s, r.daemon("one"), sdk.ActionRestart)
+			first := r.running(s).pids[0]
+			check(t, os.Remove(r.cfg.PidFile))
+			wantHealthy(t, s)
+			r.apply(s, r.daemon("two"), sdk.ActionReload)
+			eventually(t, "the first one is gone", func() bool { return !exists(first) })
+			r.wantServed("two")
+		})
+	}
+}
+
+// A command may have rights that we have not.
+func TestACommandGoesWithoutOurOptions(t *testing.T) {
+	r := newRig(t)
+	r.pathed()
+	check(t, os.MkdirAll(r.path("haproxy.base.cfg/in/the/way"), 0o755))
+	s := r.sink()
+	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	r.apply(s, r.daemon("two"), sdk.ActionReload)
+	r.wantServed("two")
 }

@@ -104,11 +104,14 @@ func corrections(backend string, want syntax.Server, is cli.Server, loads map[st
 	if want.Addr.IsValid() && is.Addr != want.Addr {
 		address := fmt.Sprintf("addr %s port %d", want.Addr.Addr(), want.Addr.Port())
 		all = append(all, set(backend, want.Name, address, saysWhatever))
+		if want.Check { // what was found out about the old address says nothing about the new one
+			all = append(all, set(backend, want.Name, "health up", saysNothing))
+		}
 	}
 	if is.Weight != want.Weight {
 		all = append(all, set(backend, want.Name, fmt.Sprintf("weight %d", want.Weight), saysNothing))
 	}
-	if load, known := loads[id]; known && load.MaxConn != want.MaxConn {
+	if load, known := loads[id]; known && want.MaxConn != syntax.BoundByOptions && load.MaxConn != want.MaxConn {
 		all = append(all, command{fmt.Sprintf("set maxconn server %s %d", id, want.MaxConn), backend, saysNothing})
 	}
 	if is.Check != want.Check {
@@ -141,7 +144,9 @@ func (l *live) run(ctx context.Context, commands []command) error {
 			continue
 		}
 		said := fmt.Sprintf("HAProxy answered %q to %q", firstLine(answers[i]), c.text)
-		l.stubborn[c.backend] = said
+		if l.stubborn[c.backend] == "" { // the first answer is the cause of those that follow
+			l.stubborn[c.backend] = said
+		}
 		if refused == nil {
 			refused = &refusal{sentence: said}
 		}

@@ -108,7 +108,7 @@ func (c Config) paths() (paths, error) {
 	stem := pid[:len(pid)-len(filepath.Ext(pid))]
 	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + ".applied",
 		base: stem + ".base.cfg", admin: stem + ".admin.sock"}
-	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath {
+	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath { // a command of the user's does without
 		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's socket goes beside it, as %s, and may "+
 			"have %d bytes at most", pid, filepath.Base(p.socket), maxSocketPath)
 	}

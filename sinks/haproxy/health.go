@@ -13,8 +13,13 @@ import (
 // longLoad is how long HAProxy may load before that is a trouble of its own. The worker before serves meanwhile.
 const longLoad = time.Minute
 
+// healthLimit bounds one look at how HAProxy is.
+const healthLimit = 950 * time.Millisecond
+
 // Health says what is true of the process, its socket and its worker. It answers within a second also while Apply runs.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
+	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
 	s.beginOnce(ctx)
 	h := s.proxy.probe(ctx)
 	v := s.notes.view()
@@ -31,9 +36,8 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	if len(h.Problems) > 0 {
 		h.Problems = append(h.Problems, s.whyNot(v)...)
 	}
-	if v.lagging != nil {
-		h.Problems = append(h.Problems, fmt.Sprintf("%s does not follow what HAProxy runs, so that a restart would bring back "+
-			"the configuration before: %v", s.paths.config, v.lagging))
+	for _, err := range v.wrong {
+		h.Problems = append(h.Problems, err.Error())
 	}
 	if !v.guarded {
 		h.Problems = append(h.Problems, "no document has been applied yet")

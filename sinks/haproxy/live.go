@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,6 @@ type live struct {
 
 	now      running // whom all below is about
 	conn     *cli.Conn
-	version  string
 	leaving  map[string]leaver // by "backend/server"
 	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
 }
@@ -80,7 +80,7 @@ func (l *live) align(ctx context.Context, before, want *syntax.Config, backends 
 			more, err = l.settle(ctx, before, want, backends)
 			did = append(did, more...)
 		}
-		if _, refused := errors.AsType[*refusal](err); err == nil || refused || ctx.Err() != nil {
+		if err == nil || isFinal(err) || ctx.Err() != nil {
 			return did, err
 		}
 		l.hangUp()
@@ -88,12 +88,32 @@ func (l *live) align(ctx context.Context, before, want *syntax.Config, backends 
 	return did, err
 }
 
-var errNoAnswer = fmt.Errorf("HAProxy did not answer within %v", alignLimit)
+var errNoAnswer = errors.New("HAProxy does not answer in time")
+
+// An unableError says why the HAProxy that runs cannot be changed, nor asked what it runs.
+type unableError struct{ sentence string }
+
+func (e *unableError) Error() string { return e.sentence }
+
+// isFinal reports whether another connection would bring nothing else.
+func isFinal(err error) bool {
+	_, refused := errors.AsType[*refusal](err)
+	_, unable := errors.AsType[*unableError](err)
+	return refused || unable
+}
 
 // connect sees to a connection to the process that is known to serve.
 func (l *live) connect(ctx context.Context) error {
-	if l.conn != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	defer cancel()
+	if l.conn != nil && l.now.worker != 0 {
 		return nil
+	}
+	if l.conn != nil { // a process without our master may have a new worker by now, and this be the old one
+		if err := l.introduce(ctx); err == nil {
+			return nil
+		}
+		l.hangUp()
 	}
 	to, err := l.endpoint(l.now)
 	if err != nil {
@@ -117,14 +137,14 @@ func (l *live) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i, pid := parseInfo(answers[0]), l.now.pid()
-	if !i.servedBy(pid) {
-		return fmt.Errorf("it is not process %d that answers, or it is about to end", pid)
+	i := parseInfo(answers[0])
+	if pid := l.now.pid(); !i.servedBy(pid) && !i.servedByChildOf(pid) {
+		return &unableError{fmt.Sprintf("it is not process %d that answers, or it is about to end", pid)}
 	}
-	l.version = i["Version"]
-	switch major, minor := parseVersion(l.version); {
+	version := i["Version"]
+	switch major, minor := parseVersion(version); {
 	case major < 2 || major == 2 && minor < 4:
-		return &refusal{sentence: fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", l.version)}
+		return &unableError{fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", version)}
 	case major == 2 && minor == 4: // where it was new
 		_, err = l.conn.Do(ctx, "experimental-mode on")
 	}
@@ -144,26 +164,26 @@ func parseVersion(version string) (major, minor int) {
 	return major, minor
 }
 
-// settle reads what runs and tells HAProxy what differs, until nothing does.
+// settle reads what runs and tells HAProxy what differs, until nothing does. A backend that cannot be had does not keep the
+// others from it.
 func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
 	for range alignRounds {
 		seen, err := l.read(ctx, backends, func(name string) bool {
-			return len(backends) < manyBackends || bounded(want.Backend(name))
+			return len(backends) < manyBackends || bounded(want.Backend(name)) || bounded(before.Backend(name))
 		})
 		if err != nil {
 			return did, err
 		}
 		var commands []command
+		var refused error
 		for _, name := range backends {
 			more, err := l.commands(ctx, want.Backend(name), seen)
-			if err != nil {
-				return did, err
-			}
 			commands = append(commands, more...)
+			refused = cmp.Or(refused, err)
 		}
 		if len(commands) == 0 {
 			l.noteLeaving(before, want, backends, seen)
-			return did, nil
+			return did, refused
 		}
 		for _, c := range commands {
 			did = append(did, c.text)

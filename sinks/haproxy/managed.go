@@ -71,6 +71,9 @@ func (m *managed) answered(ctx context.Context) (procs, error) {
 }
 
 func (m *managed) renew(ctx context.Context) (renewal, error) {
+	if err := m.paths.writeBase(m.cfg); err != nil {
+		return renewal{}, err
+	}
 	before, others, err := m.settled(ctx)
 	switch {
 	case err != nil:
@@ -128,9 +131,6 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 		if err := os.Remove(m.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
 		}
-	}
-	if err := m.paths.writeBase(m.cfg); err != nil {
-		return renewal{}, err
 	}
 	args := []string{"-W", "-D", "-S", m.paths.socket + ",mode,600",
 		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -14,11 +15,13 @@ type notes struct {
 	ours    bool    // content was offered to this process, and is not only what the one before left
 	guarded bool    // HAProxy is to run: something was in effect before, by us or by the process before us
 
-	now     running   // the HAProxy that serves
-	since   time.Time // when it began to
-	renewal time.Time // when the renewal under way began; zero if none is
-	trouble error     // why HAProxy could not be started again
-	lagging error     // why the disk does not follow
+	now      running   // the HAProxy that serves
+	since    time.Time // when it began to
+	renewal  time.Time // when the renewal under way began; zero if none is
+	trouble  error     // why HAProxy could not be started again
+	lagging  error     // why the disk does not follow
+	refused  error     // what HAProxy was changed to and back again, because its check refused it
+	straying error     // what HAProxy runs that it should not, and a reload has not helped
 
 	reloads, runtimes int    // how often HAProxy was changed by each way
 	leaving           int    // servers that finish what they have
@@ -33,7 +36,7 @@ func (n *notes) settle(doc *placed, now running) {
 	n.meet(now)
 	n.trouble, n.known = nil, doc != nil
 	if doc != nil {
-		n.content, n.disk, n.guarded, n.lagging = doc, doc, true, nil
+		n.content, n.disk, n.guarded, n.lagging, n.refused = doc, doc, true, nil, nil
 	}
 }
 
@@ -41,8 +44,22 @@ func (n *notes) settle(doc *placed, now running) {
 func (n *notes) changed(doc *placed) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.content, n.ours = doc, true
+	n.content, n.ours, n.refused = doc, true, nil
 	n.runtimes++
+}
+
+// tookBack notes that HAProxy was changed back to what is on disk.
+func (n *notes) tookBack(cause error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.content, n.lagging, n.refused = n.disk, nil, cause
+}
+
+// stray notes what HAProxy runs that it should not; nil is for nothing.
+func (n *notes) stray(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.straying = err
 }
 
 // followed notes that doc is on disk.
@@ -52,11 +69,13 @@ func (n *notes) followed(doc *placed) {
 	n.disk, n.lagging = doc, nil
 }
 
-// lags notes why the disk does not follow.
-func (n *notes) lags(err error) {
+// lags notes why the disk does not follow, and reports whether that is news.
+func (n *notes) lags(err error) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	news := n.lagging == nil
 	n.lagging = err
+	return news
 }
 
 // owed returns what the disk has to follow, and nil if it has.
@@ -80,7 +99,7 @@ func (n *notes) owe(doc *placed) {
 func (n *notes) offered() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.ours = true
+	n.ours, n.refused = true, nil
 }
 
 // lose notes that now serves something that is not known.
@@ -177,7 +196,7 @@ type view struct {
 	uptime  time.Duration // how long now has served
 	renewal time.Duration // how long the renewal under way has taken; 0 if none is
 	trouble error
-	lagging error
+	wrong   []error // what else is wrong
 
 	reloads, runtimes, leaving int
 	last                       string
@@ -187,8 +206,17 @@ func (n *notes) view() view {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	v := view{
-		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble, lagging: n.lagging,
+		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble,
 		reloads: n.reloads, runtimes: n.runtimes, leaving: n.leaving, last: n.last,
+	}
+	if n.lagging != nil {
+		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart would "+
+			"bring back the one before: %w", n.lagging))
+	}
+	for _, err := range []error{n.refused, n.straying} {
+		if err != nil {
+			v.wrong = append(v.wrong, err)
+		}
 	}
 	if !n.now.none() {
 		v.uptime = time.Since(n.since)

@@ -18,8 +18,9 @@ func (g *guard) attend(ctx context.Context) {
 		return
 	}
 	if time.Since(g.observed) > g.observeEvery {
-		g.observed = time.Now()
 		g.observe(ctx)
+		g.observed = time.Now()
+		g.looks++
 	}
 	if content := g.notes.inEffect(g.live.now); content != nil && len(g.live.leaving) > 0 {
 		if err := g.live.dismiss(ctx, content.config); err != nil {
@@ -61,7 +62,15 @@ func (g *guard) observeServers(ctx context.Context, now running, content *placed
 	if len(did) > 0 {
 		g.log.Warn("HAProxy's servers were changed by somebody else and are put right", "commands", did, "error", err)
 	}
-	if _, refused := errors.AsType[*refusal](err); refused && len(did) > 0 {
+	_, refused := errors.AsType[*refusal](err)
+	switch {
+	case !refused:
+		g.doubted = ""
+		g.notes.stray(nil)
+	case g.doubted == err.Error(): // a reload has not helped, and another one would not either
+		g.notes.stray(err)
+	default:
+		g.doubted = err.Error()
 		g.doubt(err)
 	}
 }
@@ -82,10 +91,10 @@ func (g *guard) astray(now running) {
 // restore has HAProxy load what it should run. What it runs now is not known, and may be the same: loading it again loses
 // nobody's request.
 func (g *guard) restore(ctx context.Context) {
-	if g.Sink.pace.wait() > 0 || time.Now().Before(g.next) {
+	if time.Now().Before(g.next) {
 		return
 	}
-	g.next = time.Now().Add(g.pace.NextBackOff())
+	g.next = time.Now().Add(g.backoff.NextBackOff())
 	g.bringBack(ctx)
 }
 

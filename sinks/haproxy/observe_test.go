@@ -2,12 +2,14 @@ package haproxy
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // watchful makes a sink that looks at what HAProxy runs at every chance.
@@ -209,4 +211,122 @@ func TestTheDiskIsFullWhenItHasToFollow(t *testing.T) {
 	r.awaitDisk(doc)
 	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
 	r.wantTidy()
+}
+
+// What the configuration says about servers is not always what HAProxy runs of it. That must not look like drift.
+func TestWhatIsNoDrift(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		more    []string
+		servers string
+	}{
+		{"a disabled backend", []string{"server a ADDRESS", "backend off", "    disabled", "    server x ADDRESS check"}, "a"},
+		{"a condition", []string{"server a ADDRESS", ".if defined(NOSUCH)", "server ghost 127.0.0.1:1", ".endif"}, "a"},
+		{"a quoted word", []string{"server a ADDRESS", `"server" b ADDRESS`}, "a b"},
+		{"a name", []string{"server a localhost:PORT"}, "a"},
+		{"an agent", []string{"server a ADDRESS agent-check agent-port 9", "server b ADDRESS"}, "a b"},
+		{"two bounds", []string{"server a ADDRESS minconn 5 maxconn 20"}, "a"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			a := r.named("a")
+			_, port, err := net.SplitHostPort(a.address)
+			check(t, err)
+			doc := edited(edited(r.lines(test.more...), "ADDRESS", a.address), "PORT", port)
+			s := r.watchful()
+			r.apply(s, doc, sdk.ActionRestart)
+			want := r.ask(s, "show servers state app")[0]
+			for range 3 {
+				seen := s.observedTimes()
+				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+			}
+			if got := r.servers(s, "app"); got != test.servers {
+				t.Errorf("the servers are %q", got)
+			}
+			if v := s.notes.view(); v.reloads > 0 || !v.known || v.runtimes > 0 {
+				t.Errorf("it was taken for drift: %+v; at first\n%s", v, want)
+			}
+			wantHealthy(t, s)
+		})
+	}
+}
+
+// observedTimes counts looks at what HAProxy runs.
+func (s *Sink) observedTimes() int {
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.looks
+}
+
+// What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
+func TestDriftThatNeedsAReload(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.watchful()
+	r.apply(s, r.lines("server a "+a.address+" agent-check agent-port 9", "server b "+b.address), sdk.ActionRestart)
+	want := r.servers(s, "app")
+	r.ask(s, "disable agent app/a", "set server app/a state maint", "del server app/a", "set server app/b state maint")
+	eventually(t, "HAProxy is reloaded", func() bool { v := s.notes.view(); return v.known && v.reloads == 1 })
+	if got := r.servers(s, "app"); got != want {
+		t.Errorf("the servers are %q, want %q", got, want)
+	}
+	wantHealthy(t, s)
+}
+
+// Where a reload does not help either, there is one and not one after another, and Health says so.
+func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
+	r := newRig(t)
+	a := r.named("a")
+	s := r.watchful()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	r.ghosted(s)
+	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "ghost") })
+	for range 3 {
+		seen := s.observedTimes()
+		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+	}
+	if v := s.notes.view(); v.reloads > 1 {
+		t.Errorf("%d reloads", v.reloads)
+	}
+	r.wantAnswers("a")
+}
+
+// ghosted makes s believe that HAProxy should have a server that it cannot have.
+func (r *rig) ghosted(s *Sink) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	content, _ := s.notes.wanted()
+	other := read(content.files, nil)
+	other.config = read(r.placedLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
+	s.notes.mu.Lock()
+	s.notes.content, s.notes.disk = other, other
+	s.notes.mu.Unlock()
+}
+
+func (r *rig) placedLines(lines ...string) []stage.File {
+	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
+}
+
+// After a failed reload the master's prompt is another one.
+func TestServersChangeAfterAFailedReload(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	port, free := occupy(t)
+	taken := fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
+	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, taken))
+	wantError(t, err, "HAProxy")
+	free()
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	r.wantAnswers("b")
+}
+
+func TestALostBaseFileIsWrittenAgain(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	check(t, os.Remove(r.path("haproxy.base.cfg")))
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.wantServed("two")
 }

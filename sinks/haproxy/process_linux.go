@@ -4,18 +4,37 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 )
 
-// defunct reports whether the process is a zombie. Its state is the first word after the program's name, which is in
+// stat returns what the system says about the process after its name: its state, its parent, and so on. The name is in
 // parentheses and may contain any character.
+func stat(pid int) ([]string, error) {
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return strings.Fields(string(line[bytes.LastIndexByte(line, ')')+1:])), err
+}
+
+// defunct reports whether the process is a zombie.
 func defunct(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := stat(pid)
 	if err != nil {
 		return os.IsNotExist(err)
 	}
-	after := bytes.TrimSpace(stat[bytes.LastIndexByte(stat, ')')+1:])
-	return len(after) > 0 && (after[0] == 'Z' || after[0] == 'X')
+	return len(fields) > 0 && (fields[0] == "Z" || fields[0] == "X")
+}
+
+// parentOf returns the process that the process was started by, and 0 where that is not known.
+func parentOf(pid int) int {
+	fields, err := stat(pid)
+	if err != nil || len(fields) < 2 {
+		return 0
+	}
+	parent, err := strconv.Atoi(fields[1])
+	if err != nil {
+		return 0
+	}
+	return parent
 }
 
 // commandLine returns the arguments that the process was started with, the program first.

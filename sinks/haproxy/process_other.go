@@ -23,5 +23,18 @@ func commandLine(pid int) ([]string, error) {
 	return strings.Fields(string(line)), nil
 }
 
+// parentOf returns the process that the process was started by, and 0 where that is not known.
+func parentOf(pid int) int {
+	line, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return 0
+	}
+	parent, err := strconv.Atoi(strings.TrimSpace(string(line)))
+	if err != nil {
+		return 0
+	}
+	return parent
+}
+
 // workingDir is not told here.
 func workingDir(int) (string, error) { return "", errors.ErrUnsupported }

@@ -128,6 +128,12 @@ func parseInfo(answer string) info {
 	return values
 }
 
+// servedByChildOf reports whether it is a worker of the master that answers, and that it is not about to leave.
+func (i info) servedByChildOf(master int) bool {
+	pid, err := strconv.Atoi(i["Pid"])
+	return err == nil && master > 0 && i.servedBy(pid) && parentOf(pid) == master
+}
+
 // servedBy reports whether it is the worker pid who answers, and that it is not about to leave.
 func (i info) servedBy(pid int) bool {
 	return i["Pid"] == strconv.Itoa(pid) && (i["Stopping"] == "0" || i["Stopping"] == "")

@@ -1,9 +1,11 @@
 package haproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -56,22 +58,47 @@ func (s *Sink) beforeReload(ctx context.Context, now running, doc *placed, reaso
 
 // bridge brings into effect what needs no reload, and returns the commands that it took.
 func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) []string {
-	content, differs := syntax.Bridge(inEffect.config, doc.config)
-	if !differs {
+	if !s.cfg.Runtime {
 		return nil
 	}
-	half := inEffect.with(content)
-	p := compare(inEffect, half)
-	if p.need != needRuntime {
-		return nil
+	s.live.about(now)
+	const attempts = 3 // each without the backends that HAProxy has refused to change by then
+	for range attempts {
+		content, differs := syntax.Bridge(inEffect.config, doc.config, func(backend string) bool {
+			return s.live.stubborn[backend] != ""
+		})
+		if !differs {
+			return nil
+		}
+		half := inEffect.with(content)
+		p := compare(inEffect, half)
+		if p.need != needRuntime || !s.verified(ctx, half) {
+			return nil
+		}
+		did, err := s.runtime(ctx, now, half, p.backends)
+		if err == nil {
+			s.log.Info("the servers of standing backends do not wait for the reload", "reason", p.reason)
+			return did
+		}
+		s.log.Warn("servers wait for the reload as well", "error", err)
+		if s.notes.inEffect(now) != inEffect {
+			return nil
+		}
 	}
-	did, err := s.runtime(ctx, now, half, p.backends)
+	return nil
+}
+
+// verified asks a verify command of the user's, if there is one, about what is to run until the reload.
+func (s *Sink) verified(ctx context.Context, doc *placed) bool {
+	if s.cfg.VerifyCmd == "" {
+		return true
+	}
+	st, _, err := s.vet(ctx, doc)
 	if err != nil {
-		s.log.Warn("the servers wait for the reload as well", "error", err)
-		return nil
+		return false
 	}
-	s.log.Info("the servers of standing backends do not wait for the reload", "reason", p.reason)
-	return did
+	st.Discard()
+	return true
 }
 
 // runtime changes the servers of the HAProxy that serves to those of doc, or back to those before. Where neither can be
@@ -118,16 +145,12 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	if p.need != needRuntime { // else it is checked before it is put in place
 		return nil
 	}
-	st, err := stage.New("", doc.files, 0)
+	st, _, err := s.vet(ctx, doc)
 	if err != nil {
 		return err
 	}
-	defer st.Discard()
-	_, err = s.checkStaged(ctx, st)
-	if ctx.Err() != nil {
-		return interrupted(context.Cause(ctx))
-	}
-	return err
+	st.Discard()
+	return nil
 }
 
 // followDisk puts on disk what HAProxy was changed to, until ctx is done.
@@ -141,39 +164,38 @@ func (s *Sink) followDisk(ctx context.Context) {
 		}
 		for s.notes.owed() != nil && ctx.Err() == nil {
 			if err := s.catchUp(ctx); err != nil && ctx.Err() == nil {
-				if s.notes.view().lagging == nil {
+				if s.notes.lags(err) {
 					s.log.Error("the configuration on disk does not follow what HAProxy runs", "error", err)
 				}
-				s.notes.lags(err)
 				pause(ctx, again)
 			}
 		}
 	}
 }
 
-// catchUp has what HAProxy runs checked and puts it on disk, so that a later start brings the same. It does nothing where
-// that is overtaken meanwhile.
+// catchUp has what HAProxy runs checked and puts it on disk, so that a later start brings the same. What HAProxy was changed to
+// meanwhile is the next one's to bring; what was put on disk meanwhile is newer.
 func (s *Sink) catchUp(ctx context.Context) error {
 	doc := s.notes.owed()
 	if doc == nil {
 		return nil
 	}
-	st, err := stage.New("", doc.files, 0)
-	if err != nil {
-		return err
+	_, disk := s.notes.wanted()
+	st, _, err := s.vet(ctx, doc)
+	if st != nil {
+		defer st.Discard()
 	}
-	defer st.Discard()
-	_, err = s.checkStaged(ctx, st)
 	s.change.Lock()
 	defer s.change.Unlock()
-	if s.notes.owed() != doc {
+	if _, now := s.notes.wanted(); s.notes.owed() == nil || now != disk {
 		return nil
 	}
 	if err == nil {
 		err = s.commit(ctx, st)
 	}
-	if errors.Is(err, sdk.ErrRejected) {
-		return s.takeBack(ctx, doc, err)
+	if errors.Is(err, sdk.ErrRejected) && s.notes.owed() == doc {
+		s.takeBack(ctx, doc, err)
+		return nil
 	}
 	if err != nil {
 		return err
@@ -196,13 +218,30 @@ func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
 }
 
 // takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring.
-func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) error {
+func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
 	now := s.notes.running()
 	_, disk := s.notes.wanted()
-	_, err := s.live.align(ctx, doc.config, disk.config, compare(doc, disk).backends)
-	s.notes.changed(disk)
-	if err != nil {
-		s.notes.lose(now)
+	s.refused, s.refusal = doc, cause
+	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
+	s.log.Error("a change is taken back", "error", cause)
+	back := compare(doc, disk)
+	s.notes.tookBack(cause)
+	if back.need == needRuntime {
+		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
+			return
+		}
 	}
-	return fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
+	s.notes.lose(now) // a reload has to help
+}
+
+// refusedBefore returns why doc was taken back, if it was the last one for which that had to be done.
+func (s *Sink) refusedBefore(doc *placed) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	if s.refused != nil && slices.EqualFunc(s.refused.files, doc.files, func(a, b stage.File) bool {
+		return a.Path == b.Path && bytes.Equal(a.Content, b.Content)
+	}) {
+		return s.refusal
+	}
+	return nil
 }

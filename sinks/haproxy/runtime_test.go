@@ -321,3 +321,56 @@ func TestNamesAreLookedUp(t *testing.T) {
 		r.wantAnswers("b")
 	}
 }
+
+func TestManyBackendsLoseTheirBound(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	with := func(bound string) sdk.Document {
+		var more []string
+		for i := range 2 * manyBackends {
+			more = append(more, fmt.Sprintf("backend b%d\n    server x %s%s", i, r.backend, bound))
+		}
+		return r.document("one", more...)
+	}
+	r.apply(s, with(" maxconn 5"), sdk.ActionRestart)
+	r.apply(s, with(""), sdk.ActionRuntime)
+	loads, err := cli.ParseLoads(r.ask(s, "show stat -1 4 -1")[0])
+	check(t, err)
+	for id, load := range loads {
+		if load.MaxConn != 0 {
+			t.Fatalf("%s is still bound by %d", id, load.MaxConn)
+		}
+	}
+}
+
+// A backend that HAProxy would not change does not make the others wait for the reload.
+func TestOneStubbornBackendWaitsAlone(t *testing.T) {
+	r := newRig(t)
+	r.cfg.ReloadInterval = time.Hour
+	pem := filepath.Join(r.dir, "own.pem")
+	check(t, os.WriteFile(pem, certificate(t), 0o600))
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address, "backend other"), sdk.ActionRestart)
+	r.apply(s, r.lines("server a "+a.address, "option httplog", "backend other"), sdk.ActionReload)
+	_, err := s.Apply(t.Context(), r.lines("server b "+b.address, "option httplog", "backend other",
+		"server x "+r.backend+" ssl verify none crt "+pem))
+	if !errors.Is(err, sdk.ErrDeferred) {
+		t.Fatalf("got %v", err)
+	}
+	r.wantAnswers("b")
+}
+
+// An address that moves takes nothing of what was found out about the old one with it.
+func TestAServerThatIsDownMoves(t *testing.T) {
+	r := newRig(t)
+	b := r.named("b")
+	s := r.sink()
+	const checks = " check inter 50ms fall 1 rise 1000"
+	port, free := occupy(t)
+	free()
+	r.apply(s, r.lines(fmt.Sprintf("server b 127.0.0.1:%d", port)+checks), sdk.ActionRestart)
+	eventually(t, "it is down", func() bool { return r.answeredBy() == "503 Service Unavailable" })
+	r.apply(s, r.lines("server b "+b.address+checks), sdk.ActionRuntime)
+	r.wantAnswers("b")
+}

@@ -26,13 +26,17 @@ type Sink struct {
 	stopOnce sync.Once
 	watching sync.WaitGroup
 
-	// change is held by whoever changes files or processes, and guards the three below it. What is noted is guarded by a
-	// lock of its own, so that Health never waits for a change.
+	// change is held by whoever changes files or processes, and guards what is below it but the notes. These
+	// have a lock of their own, so that Health never waits for a change.
 	change sync.Mutex
 	live   *live
 	pace   pace
 	vetted *placed // the last document that passed the check and whose reload waits
 	notes  notes
+
+	looks   int     // how often what runs was read
+	refused *placed // the last document that was taken back, guarded by change as well
+	refusal error   // why
 
 	behind chan struct{} // receives when the disk has to follow
 

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -79,6 +80,9 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 	}
 	s.live.about(now)
 	differs, err := s.live.differs(ctx, doc.config)
+	if _, unable := errors.AsType[*unableError](err); unable {
+		return true // nobody can tell, and nobody could have changed it
+	}
 	if err != nil {
 		s.log.Warn("cannot tell what the running HAProxy serves", "error", err)
 	} else if differs != "" {
@@ -91,14 +95,15 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 func (p paths) sweep(left receipt) {
 	names := []string{filepath.Base(p.config), filepath.Base(p.receipt)}
 	stage.RemoveTemporary(p.dir(), slices.AppendSeq(names, maps.Keys(left.Files)))
+	stage.RemoveTemporary(filepath.Dir(p.base), []string{filepath.Base(p.base)})
 }
 
 // supervise watches over HAProxy until Stop.
 func (s *Sink) supervise() {
 	ctx, release := s.untilStopped(context.Background())
 	defer release()
-	g := &guard{Sink: s, pace: backoff.NewExponentialBackOff()}
-	g.pace.MaxInterval = longestRetry
+	g := &guard{Sink: s, backoff: backoff.NewExponentialBackOff()}
+	g.backoff.MaxInterval = longestRetry
 	for ctx.Err() == nil {
 		g.look(ctx)
 		pause(ctx, watchInterval)
@@ -108,10 +113,11 @@ func (s *Sink) supervise() {
 // A guard starts HAProxy again when it is gone, and sees to it that it runs what it should.
 type guard struct {
 	*Sink
-	pace     *backoff.ExponentialBackOff
+	backoff  *backoff.ExponentialBackOff
 	next     time.Time // not before then is HAProxy started or reloaded again
 	silent   time.Time // since when there has been a process that does not serve
 	observed time.Time // when what runs was last read
+	doubted  string    // what the last reload because of that was for
 }
 
 // look does nothing while a change is under way: that takes care of HAProxy itself.
@@ -119,8 +125,8 @@ func (g *guard) look(ctx context.Context) {
 	v := g.notes.view()
 	if v.now.stands() {
 		g.silent = time.Time{}
-		if v.uptime > stableAfter {
-			g.pace.Reset()
+		if v.known && v.uptime > stableAfter {
+			g.backoff.Reset()
 			g.next = time.Time{}
 		}
 	}
@@ -167,7 +173,7 @@ func (g *guard) revive(ctx context.Context) {
 	if time.Now().Before(g.next) {
 		return
 	}
-	g.next = time.Now().Add(g.pace.NextBackOff())
+	g.next = time.Now().Add(g.backoff.NextBackOff())
 	g.log.Warn("HAProxy is gone; starting it again", "was", joinPids(g.notes.running().pids), "config_file", g.paths.config)
 	g.bringBack(ctx)
 }
@@ -179,7 +185,8 @@ func (g *guard) bringBack(ctx context.Context) {
 	defer g.notes.renewing(false)
 	if g.notes.running().stands() {
 		g.notes.reloading()
-		g.Sink.pace.step()
+		g.pace.step()
+		defer g.pace.step()
 	}
 	r, err := g.proxy.renew(ctx)
 	if ctx.Err() != nil {
@@ -217,14 +224,11 @@ func (g *guard) prepare(ctx context.Context) *placed {
 }
 
 func (s *Sink) install(ctx context.Context, doc *placed) error {
-	st, err := stage.New("", doc.files, 0)
+	st, _, err := s.vet(ctx, doc)
 	if err != nil {
 		return err
 	}
 	defer st.Discard()
-	if _, err := s.checkStaged(ctx, st); err != nil {
-		return err
-	}
 	return s.commit(ctx, st)
 }
 

@@ -43,18 +43,34 @@ func Dial(ctx context.Context, to Endpoint) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{conn: conn, prompt: "> "}
-	if to.Worker != 0 {
-		c.prompt = "master> "
-	}
-	if _, err = c.Do(ctx, "prompt"); err == nil && to.Worker != 0 {
+	if to.Worker == 0 {
+		_, err = c.Do(ctx, "prompt")
+	} else {
 		c.prompt = strconv.Itoa(to.Worker) + "> "
-		_, err = c.Do(ctx, "@!"+strconv.Itoa(to.Worker))
+		err = c.turnTo(ctx, to.Worker)
 	}
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// turnTo leads commands to the worker. The master's own prompt comes first, without a line's end behind it, and varies: after
+// a failed reload it is "master[ReloadFailed]> ".
+func (c *Conn) turnTo(ctx context.Context, worker int) error {
+	release := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer release()
+	if _, err := fmt.Fprintf(c.conn, "prompt\n@!%d\n", worker); err != nil {
+		return c.failed(ctx, err)
+	}
+	for !bytes.HasSuffix(c.unread, []byte(c.prompt)) {
+		if err := c.more(); err != nil {
+			return c.failed(ctx, err)
+		}
+	}
+	c.unread = c.unread[:0]
+	return nil
 }
 
 // Close ends the connection. It changes nothing in HAProxy.

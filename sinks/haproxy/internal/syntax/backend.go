@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -11,7 +12,9 @@ type Backend struct {
 	Servers []Server // in the order of their lines
 
 	settings []string // the other lines
+	defaults []string // the lines that count where the section says nothing
 	balance  string   // the algorithm
+	closed   string   // why nothing can be changed while HAProxy runs; empty if something can
 	fixed    string   // why servers can neither come nor go while HAProxy runs; empty if they can
 }
 
@@ -31,11 +34,14 @@ func (c *Config) Backend(name string) *Backend {
 	return b
 }
 
-// Backends returns the names of all backends, in their order.
+// Backends returns the names of all backends whose lines say what HAProxy runs, in their order.
 func (c *Config) Backends() []string {
+	if c.conditional() {
+		return nil
+	}
 	var names []string
 	for _, s := range c.sections {
-		if s.hasServers() {
+		if s.hasServers() && c.Backend(s.name).closed == "" {
 			names = append(names, s.name)
 		}
 	}
@@ -73,7 +79,7 @@ func (c *Config) defaultsOf(i int) []string {
 }
 
 func newBackend(s *section, defaults []string) *Backend {
-	b := &Backend{Name: s.name}
+	b := &Backend{Name: s.name, defaults: defaults}
 	for _, line := range s.lines {
 		if firstWord(line) != "server" {
 			b.settings = append(b.settings, line)
@@ -81,7 +87,7 @@ func newBackend(s *section, defaults []string) *Backend {
 	}
 	b.balance = lastOf(b.settings, defaults, "balance")
 	cookies := lastOf(b.settings, defaults, "cookie") != ""
-	b.fixed = b.whyFixed(cookies)
+	b.fixed, b.closed = b.whyFixed(cookies), b.whyClosed(s)
 	inherited := defaultServer(defaults)
 	for _, line := range s.lines {
 		switch firstWord(line) {
@@ -94,6 +100,23 @@ func newBackend(s *section, defaults []string) *Backend {
 	return b
 }
 
+// whyClosed looks for what keeps HAProxy from taking any change.
+func (b *Backend) whyClosed(s *section) string {
+	switch {
+	case s.quoted:
+		return "the section has quotes or variables where its words should be"
+	case lastOf(b.settings, nil, "disabled") != "" || lastOf(b.settings, b.defaults, "disabled") != "" &&
+		lastOf(b.settings, nil, "enabled") == "":
+		return "the backend is disabled"
+	}
+	return ""
+}
+
+// has reports whether the line stands in the section or in the defaults that count for it.
+func (b *Backend) has(line string) bool {
+	return slices.Contains(b.settings, line) || slices.Contains(b.defaults, line)
+}
+
 // whyFixed looks for what makes a server's place or number in the configuration matter.
 func (b *Backend) whyFixed(cookies bool) string {
 	if cookies {
@@ -101,6 +124,9 @@ func (b *Backend) whyFixed(cookies bool) string {
 	}
 	if !b.spreads() {
 		return "with balance " + b.balance + " the order of servers matters"
+	}
+	if b.has("option external-check") { // an added server's would never pass
+		return "the backend has external checks"
 	}
 	for _, line := range b.settings {
 		switch word := firstWord(line); word {
@@ -132,12 +158,13 @@ func defaultServer(lines []string) []string {
 	return words
 }
 
-// lastOf returns the first argument of the last line with that keyword, the section's own lines before the defaults'.
+// lastOf returns the first argument of the last line with that keyword, the keyword itself where it has none, and "" where
+// there is no such line. The section's own lines come before the defaults'.
 func lastOf(own, defaults []string, keyword string) string {
 	for _, lines := range [][]string{own, defaults} {
 		for _, line := range slices.Backward(lines) {
 			if firstWord(line) == keyword {
-				return wordAfter(line, keyword)
+				return cmp.Or(wordAfter(line, keyword), keyword)
 			}
 		}
 	}

@@ -6,9 +6,9 @@ import (
 )
 
 // Bridge returns the configuration before with the servers of after in every backend that stands in both and differs in
-// nothing that needs a reload. It is what can run while a reload to after is waited for. It returns false where that is
-// before itself.
-func Bridge(before, after *Config) ([]byte, bool) {
+// nothing that needs a reload, but for those that skip names. It is what can run while a reload to after is waited for. It
+// returns false where that is before itself.
+func Bridge(before, after *Config, skip func(backend string) bool) ([]byte, bool) {
 	if before.conditional() || after.conditional() || !slices.Equal(defaultsOnly(before), defaultsOnly(after)) {
 		return nil, false
 	}
@@ -23,7 +23,7 @@ func Bridge(before, after *Config) ([]byte, bool) {
 	differs := false
 	for _, was := range before.sections {
 		raw := was.raw
-		if now := standing[was.title()]; now != nil && now != was && crossable(before, after, was, now) {
+		if now := standing[was.title()]; now != nil && now != was && !skip(was.name) && crossable(before, after, was, now) {
 			raw, differs = strings.TrimSuffix(now.raw, "\n")+"\n", true
 		}
 		b.WriteString(raw)

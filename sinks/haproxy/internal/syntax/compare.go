@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,8 +160,12 @@ func compareServers(before, after *Config, name string) serverChanges {
 	if slices.Equal(was.Servers, now.Servers) {
 		return d
 	}
-	if was.ambiguous() || now.ambiguous() {
+	switch {
+	case was.ambiguous() || now.ambiguous():
 		reload("a name is used by two servers")
+		return d
+	case now.closed != "":
+		reload("its servers differ, and %s", now.closed)
 		return d
 	}
 	for _, s := range now.Servers {
@@ -190,10 +195,35 @@ func compareServers(before, after *Config, name string) serverChanges {
 			change("server %s removed", s.Name)
 		}
 	}
-	if len(d.reloads)+len(d.changes) == 0 && !now.spreads() && !slices.Equal(order(was), order(now)) {
+	if len(d.reloads) == 0 && !now.spreads() && !slices.Equal(order(was), order(now)) {
 		reload("the order of servers changed, and it matters with balance %s", now.balance)
 	}
+	if len(d.reloads) == 0 && !now.has("option allbackups") && !slices.Equal(backupsAtRunTime(was, now), backups(now)) {
+		reload("the order of backup servers changed, and the first one counts")
+	}
 	return d
+}
+
+// backups returns the names of the backup servers, in their order.
+func backups(b *Backend) []string {
+	var names []string
+	for _, s := range b.Servers {
+		if slices.Contains(strings.Split(s.Options, " "), "backup") {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// backupsAtRunTime returns the backup servers in the order in which HAProxy would have them: added ones come last.
+func backupsAtRunTime(was, now *Backend) []string {
+	wanted, names := backups(now), []string{}
+	for _, name := range append(backups(was), wanted...) {
+		if slices.Contains(wanted, name) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 func order(b *Backend) []string {
@@ -237,15 +267,17 @@ func whyNotSet(b *Backend, old, now Server) string {
 		if old.line == now.line && old.opaque == now.opaque {
 			return ""
 		}
-		return "its line changed and " + old.opaque + now.opaque
+		return "its line changed and " + cmp.Or(now.opaque, old.opaque)
 	case old.Options != now.Options:
 		return differentOptions(old.Options, now.Options)
 	case old.Address != now.Address && (!old.Addr.IsValid() || !now.Addr.IsValid()):
 		return "address " + clip(old.Address) + " changed to " + clip(now.Address)
 	case old.Weight != now.Weight && !b.spreads():
 		return "the weight changed, and with balance " + b.balance + " that needs one"
-	case now.Weight < 0 || now.Weight > maxWeight || now.MaxConn < 0:
-		return "its weight or maxconn is out of range"
+	case now.Weight > maxWeight:
+		return "its weight is out of range"
+	case old.Disabled != now.Disabled && strings.Contains(now.Options, "on-marked-down"):
+		return "it is disabled or enabled, and would cut its sessions off"
 	}
 	return ""
 }

@@ -58,7 +58,7 @@ func TestCompare(t *testing.T) {
 		{"127.0.0.1:1 check", "127.0.0.1:1 check inter 1s", "backend app: server a: option 1s added, option 5s removed", ""},
 		{"127.0.0.1:1 check", "127.0.0.1:1", "backend app: server a: option check removed", ""},
 		{"127.0.0.1:1 check", "localhost:1 check", "backend app: server a: address 127.0.0.1:1 changed to localhost:1", ""},
-		{"weight 10", "weight 1000", "backend app: server b: its weight or maxconn is out of range", ""},
+		{"weight 10", "weight 1000", "backend app: server b: its weight is out of range", ""},
 		{"weight 10", "weight 10 track a", "backend app: server b: its line changed and has the option track", ""},
 		{"weight 10", "weight 10 minconn 1 maxconn 2", "backend app: server b: option maxconn 2 minconn 1 added", ""},
 		{"\tserver tied", "\tserver c 127.0.0.1:4 check disabled\n\tserver tied",
@@ -86,6 +86,16 @@ func TestCompare(t *testing.T) {
 		{"127.0.0.1:1 cookie a", "127.0.0.1:1 cookie b", "backend sticky: server a: option b added, option a removed", ""},
 		{"\tserver a 127.0.0.1:1 cookie a", "\tserver a 127.0.0.1:1 cookie a\n\tserver b 127.0.0.1:2",
 			"backend sticky: server b added, and the backend has a cookie directive", ""},
+
+		{"weight 10", "weight 10 on-marked-down shutdown-sessions disabled",
+			"backend app: server b: option on-marked-down shutdown-sessions added", ""},
+		{"\toption httpchk\n\tserver a", "\toption httpchk\n\tdisabled\n\tserver z 127.0.0.1:7\n\tserver a",
+			"backend app: disabled added", ""},
+		{"\tserver b 127.0.0.1:2 check cookie", "\t\"server\" b 127.0.0.1:2 check cookie",
+			"backend app: \"server\" b 127.0.0.1:2 check cookie host-2 weight 10 added", ""},
+		{"\tserver tied", "\tserver z 127.0.0.1:9 backup\n\tserver tied", "", "backend app: server z added"},
+		{"server b 127.0.0.1:2\nbackend sticky", "server b 127.0.0.1:2 no-tlsv13 ssl-min-ver TLSv1.2\nbackend sticky",
+			"backend pinned: server b: its line changed and says TLS versions in two ways, of which the last one counts", ""},
 
 		// Everything else.
 		{"\toption httpchk\n", "", "backend app: option httpchk removed", ""},
@@ -161,7 +171,7 @@ func TestBridge(t *testing.T) {
 		before := Parse([]byte(base), nil)
 		after := Parse([]byte(text), before)
 		whole := Compare(before, after)
-		bridge, differs := Bridge(before, after)
+		bridge, differs := Bridge(before, after, func(string) bool { return false })
 		if !differs {
 			if whole.Reload == "" && len(whole.Servers) > 0 {
 				t.Fatalf("no bridge to\n%s", text)
@@ -217,6 +227,54 @@ func BenchmarkParseAfterOneChange(b *testing.B) {
 	for b.Loop() {
 		if c := Compare(before, Parse(changed, before)); c.Reload != "" || len(c.Servers) != 1 {
 			b.Fatal(c)
+		}
+	}
+}
+
+// What a change on the way to after needs, and what not, in small configurations of their own.
+func TestComparePairs(t *testing.T) {
+	for _, test := range []struct{ name, before, after, reload string }{
+		{"disabled backend", "backend b\n disabled\n server x 1.1.1.1:1\n", "backend b\n disabled\n server x 1.1.1.1:2\n",
+			"backend b: its servers differ, and the backend is disabled"},
+		{"disabled by defaults", "defaults\n disabled\nbackend b\n", "defaults\n disabled\nbackend b\n server x 1.1.1.1:2\n",
+			"backend b: its servers differ, and the backend is disabled"},
+		{"enabled again", "defaults\n disabled\nbackend b\n enabled\n", "defaults\n disabled\nbackend b\n enabled\n server x 1.1.1.1:2\n",
+			""},
+		{"external checks", "defaults\n option external-check\nbackend b\n", "defaults\n option external-check\nbackend b\n server x 1.1.1.1:1\n",
+			"backend b: server x added, and the backend has external checks"},
+		{"a backup before another one", "backend b\n server y 1.1.1.1:1 backup\n",
+			"backend b\n server x 1.1.1.1:2 backup\n server y 1.1.1.1:1 backup\n",
+			"backend b: the order of backup servers changed, and the first one counts"},
+		{"a backup behind another one", "backend b\n server y 1.1.1.1:1 backup\n",
+			"backend b\n server y 1.1.1.1:1 backup\n server x 1.1.1.1:2 backup\n", ""},
+		{"backups that all count", "backend b\n option allbackups\n server y 1.1.1.1:1 backup\n",
+			"backend b\n option allbackups\n server x 1.1.1.1:2 backup\n server y 1.1.1.1:1 backup\n", ""},
+		{"order and address under a hash", "backend b\n balance source\n server a 1.1.1.1:1\n server b 1.1.1.1:2\n",
+			"backend b\n balance source\n server b 1.1.1.1:3\n server a 1.1.1.1:1\n",
+			"backend b: the order of servers changed, and it matters with balance source"},
+		{"a line that is not understood, behind another default", "backend b\n server x 1.1.1.1:1 track y\n default-server check\n",
+			"backend b\n default-server check\n server x 1.1.1.1:1 track y\n",
+			"backend b: server x: its line changed and has the option track"},
+		{"the last of two that exclude each other", "backend b\n default-server ssl-reuse\n server x 1.1.1.1:1 no-ssl-reuse\n",
+			"backend b\n default-server ssl-reuse\n server x 1.1.1.1:1\n",
+			"backend b: server x: option ssl-reuse added, option no-ssl-reuse removed"},
+	} {
+		before := Parse([]byte(test.before), nil)
+		if got := Compare(before, Parse([]byte(test.after), before)); got.Reload != test.reload || got.Reason == "" {
+			t.Errorf("%s: reload %q, reason %q, want reload %q", test.name, got.Reload, got.Reason, test.reload)
+		}
+	}
+}
+
+func TestBackendsThatSayWhatRuns(t *testing.T) {
+	for config, want := range map[string]string{
+		"backend a\n server x 1.1.1.1:1\nlisten b\nfrontend c\n": "[a b]",
+		"backend a\n disabled\nbackend b\n":                      "[b]",
+		"backend \"a\"\nbackend b\n":                             "[b]",
+		"backend a\n .if defined(X)\n .endif\nbackend b\n":       "[]",
+	} {
+		if got := fmt.Sprint(Parse([]byte(config), nil).Backends()); got != want {
+			t.Errorf("%q has %s, want %s", config, got, want)
 		}
 	}
 }

@@ -30,6 +30,7 @@ type section struct {
 	lines  []string // the normal forms of the other lines
 
 	conditional bool
+	quoted      bool     // a keyword or the header has quotes, escapes or variables, so that the lines are not what they seem
 	named       []string // words of the form "backend/server", the targets of use-server included
 }
 
@@ -99,12 +100,17 @@ func newSection(raw string) *section {
 			s.name = words[1]
 		}
 	}
+	s.quoted = strings.ContainsAny(s.header, quotes)
 	for _, line := range s.lines {
+		s.quoted = s.quoted || strings.ContainsAny(firstWord(line), quotes)
 		s.named = append(s.named, namedIn(line)...)
 		s.conditional = s.conditional || line[0] == '.'
 	}
 	return s
 }
+
+// quotes are what makes a word another one than it looks.
+const quotes = "\"'\\$"
 
 // title names the section for people.
 func (s *section) title() string {

@@ -16,20 +16,23 @@ type Server struct {
 	Host     string         // the name, where Address is one with a port: HAProxy looks it up when it starts
 	Port     uint16         // beside Host
 	Weight   int
-	MaxConn  int    // 0 for no bound
+	MaxConn  int    // 0 for no bound, [BoundByOptions] where it cannot be set alone
 	Disabled bool   // starts in maintenance
 	Check    bool   // has health checks
 	Options  string // everything else, in an order of its own, as "add server" takes it; weight and so on are not in it
 
-	line   string // in its normal form
+	line   string // in its normal form, and what it inherits
 	opaque string // why the line is not understood, and then all fields but the name are empty
 	static string // which option keeps it from being added to a running HAProxy, if one does
 }
 
+// BoundByOptions stands for a maxconn that depends on another option and is among those.
+const BoundByOptions = -1
+
 // parseServer reads a server line in its normal form, after the options of the default-server lines that count for it.
 func parseServer(line string, inherited []string, cookies bool) Server {
 	words := strings.Split(line, " ")
-	s := Server{line: line}
+	s := Server{line: line + "\n" + strings.Join(inherited, " ")}
 	if len(words) > 1 {
 		s.Name = words[1]
 	}
@@ -49,7 +52,7 @@ func parseServer(line string, inherited []string, cookies bool) Server {
 	}
 	options, problem := readOptions(slices.Concat(inherited, words[3:]))
 	if problem != "" {
-		return Server{Name: s.Name, line: line, opaque: problem}
+		return Server{Name: s.Name, line: s.line, opaque: problem}
 	}
 	return s.with(options, cookies)
 }
@@ -93,14 +96,16 @@ func (s Server) with(options map[string]string, cookies bool) Server {
 	s.Weight = 1
 	number := func(keyword string, to *int) {
 		value, given := options[keyword]
-		if n, err := strconv.Atoi(value); given && err == nil {
+		if n, err := strconv.Atoi(value); given && err == nil && n >= 0 {
 			*to = n
 			delete(options, keyword)
 		}
 	}
 	number("weight", &s.Weight)
 	// With minconn the two bounds depend on each other, and "set maxconn" knows only one.
-	if _, bounded := options["minconn"]; !bounded {
+	if _, bounded := options["minconn"]; bounded {
+		s.MaxConn = BoundByOptions
+	} else {
 		number("maxconn", &s.MaxConn)
 	}
 	_, s.Disabled = options["disabled"]
@@ -108,6 +113,9 @@ func (s Server) with(options map[string]string, cookies bool) Server {
 	delete(options, "disabled")
 	if !cookies { // without a cookie directive the backend never looks at it
 		delete(options, "cookie")
+	}
+	if _, resolved := options["resolvers"]; resolved { // to add it would not fail where they are missing, and a start would
+		s.static = "resolvers"
 	}
 	if s.Addr.IsValid() { // there is no name to resolve
 		for _, keyword := range []string{"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts"} {
@@ -142,11 +150,24 @@ func readOptions(words []string) (options map[string]string, problem string) {
 		case revokes[keyword] != "":
 			delete(options, revokes[keyword])
 		default:
+			delete(options, opposites[keyword])
 			options[keyword] = strings.Join(words[i+1:i+1+arguments], " ")
 		}
 		i += arguments
 	}
+	if versions(options, "force-", "no-tlsv", "no-sslv") && versions(options, "ssl-min-ver", "ssl-max-ver") {
+		return nil, "says TLS versions in two ways, of which the last one counts"
+	}
 	return options, ""
+}
+
+func versions(options map[string]string, prefixes ...string) bool {
+	for keyword := range options {
+		if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(keyword, prefix) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // serverOptions are the options of a server line, of HAProxy 2.4 to 3.0, that mean what they say wherever they stand,
@@ -171,6 +192,11 @@ var serverOptions = map[string]int{
 var revokes = map[string]string{
 	"no-backup": "backup", "no-check": "check", "no-check-ssl": "check-ssl", "no-send-proxy": "send-proxy",
 	"no-send-proxy-v2": "send-proxy-v2", "no-ssl": "ssl", "no-tfo": "tfo", "no-verifyhost": "verifyhost",
+}
+
+// opposites are options of which the last one counts.
+var opposites = map[string]string{
+	"ssl-reuse": "no-ssl-reuse", "no-ssl-reuse": "ssl-reuse", "tls-tickets": "no-tls-tickets", "no-tls-tickets": "tls-tickets",
 }
 
 // dynamic reports whether HAProxy 2.6 takes the option in "add server". What it takes besides depends on the version,
