@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"net/http"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -30,18 +28,7 @@ backend {{ $name }}-{{ $port }}
 {{ end }}{{ end }}`
 
 // leftOut is what the API tells of it.
-func (s *site) leftOut() []server.LeftOut {
-	resp, err := http.Get("http://" + s.api + "/api/v1/pipelines")
-	if err != nil {
-		return nil
-	}
-	defer resp.Body.Close()
-	var pipelines []server.Pipeline
-	if json.NewDecoder(resp.Body).Decode(&pipelines) != nil || len(pipelines) != 1 {
-		return nil
-	}
-	return pipelines[0].LeftOut
-}
+func (s *site) leftOut() []server.LeftOut { return s.pipeline().LeftOut }
 
 // output is what a subcommand says, whatever becomes of it.
 func (s *site) output(args ...string) string {

@@ -4,6 +4,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -13,7 +15,19 @@ import (
 func TestMain(m *testing.M) {
 	// The race detector keeps a program for a second at its end, which here would pass for a program that lingers.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(m, map[string]func(){"haproxy-api": main})
+	testscript.Main(withHAProxy{m}, map[string]func(){"haproxy-api": main})
+}
+
+// withHAProxy sees to it that "haproxy" is found: the one in TEST_HAPROXY, or the system's.
+type withHAProxy struct{ testscript.TestingM }
+
+func (m withHAProxy) Run() int {
+	folders := []string{os.Getenv("PATH"), "/usr/sbin", "/sbin"}
+	if program := os.Getenv("TEST_HAPROXY"); program != "" {
+		folders = slices.Insert(folders, 0, filepath.Dir(program))
+	}
+	_ = os.Setenv("PATH", strings.Join(folders, ":"))
+	return m.TestingM.Run()
 }
 
 // TestScript runs the command line as people do. Each script has an address of its own on loopback in $IP.
@@ -46,9 +60,8 @@ func TestScript(t *testing.T) {
 }
 
 // needHAProxy fails where there is no HAProxy: a test that passes without one would prove nothing.
-func needHAProxy(t *testing.T) {
+func needHAProxy(t testing.TB) {
 	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	if _, err := exec.LookPath("haproxy"); err != nil {
 		t.Fatal("HAProxy is not installed: run 'make test', which installs it")
 	}

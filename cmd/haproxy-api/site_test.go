@@ -12,15 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
@@ -38,24 +37,27 @@ func freshIP() string {
 
 // site is a daemon with its Sidecar, its backends and its HAProxy, all of them real processes or real servers.
 type site struct {
-	t       *testing.T
+	t       testing.TB
 	ip      string // where HAProxy listens
 	folder  string
+	config  string // the name of HAProxy's configuration in it
 	sidecar *sidecartest.Sidecar
 	api     string // the daemon's address
 	cmd     *exec.Cmd
 	log     *logFile
+
+	template engine.Template // see wanted
 }
 
 // newSite prepares everything and starts nothing but the Sidecar. settings are lines for the table [haproxy].
-func newSite(t *testing.T, settings ...string) *site {
+func newSite(t testing.TB, settings ...string) *site {
 	t.Helper()
 	needHAProxy(t)
 	folder, err := os.MkdirTemp("", "ha") // short enough for the path of a unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, ip: freshIP(), folder: folder}
+	s := &site{t: t, ip: freshIP(), folder: folder, config: "haproxy.cfg"}
 	s.api = net.JoinHostPort(s.ip, "7778")
 	s.sidecar = sidecartest.New(sidecartest.Options{Listeners: []string{"http://" + s.api + "/update"}})
 	if err := s.sidecar.Start(context.Background()); err != nil {
@@ -154,25 +156,6 @@ func (s *site) serve(name, id string, servicePort int64) sdk.Instance {
 	return instance
 }
 
-// get asks HAProxy on the service's port, over a new connection.
-func (s *site) get(servicePort int) (string, error) {
-	return get(fmt.Sprintf("http://%s:%d/", s.ip, servicePort))
-}
-
-func get(url string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get(url)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, body)
-	}
-	return string(body), err
-}
-
 // health returns what GET /health answers; 0 stands for no answer at all.
 func (s *site) health() (int, string) {
 	resp, err := http.Get("http://" + s.api + "/health")
@@ -213,11 +196,14 @@ func (s *site) masterPID() int {
 
 // workerPID returns the current worker, the master's newest child.
 func (s *site) workerPID() int {
-	children := childrenOf(s.masterPID())
-	if len(children) == 0 {
-		return 0
+	newest, began := 0, 0
+	for _, pid := range childrenOf(s.masterPID()) {
+		// Process ids begin anew at some time, so the highest is not always the last.
+		if at := beganAt(pid); at >= began {
+			newest, began = pid, at
+		}
 	}
-	return slices.Max(children)
+	return newest
 }
 
 // pluginPID returns the process of the default plugin.
@@ -238,14 +224,29 @@ func childrenOf(parent int) []int {
 		if err != nil {
 			continue // it ended meanwhile
 		}
-		// The fields after the name, which may hold anything but ends with the last parenthesis.
-		fields := strings.Fields(string(content[bytes.LastIndexByte(content, ')')+1:]))
+		fields := statFields(content)
 		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) && fields[0] != "Z" {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
 			children = append(children, pid)
 		}
 	}
 	return children
+}
+
+// statFields are the fields after the name, which may hold anything but ends with the last parenthesis.
+func statFields(stat []byte) []string {
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+}
+
+// beganAt returns when the process began, in ticks since the machine did.
+func beganAt(pid int) int {
+	const began = 19 // of the fields after the name
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if fields := statFields(stat); err == nil && len(fields) > began {
+		ticks, _ := strconv.Atoi(fields[began])
+		return ticks
+	}
+	return 0
 }
 
 func commandLine(pid int) string {
@@ -262,60 +263,4 @@ func stopLeftHAProxy(folder string) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	}
-}
-
-// load asks HAProxy on a port again and again, each time over a new connection, until it is stopped.
-type load struct {
-	asked, failed atomic.Int64
-	lastFailure   atomic.Value
-	stop          func()
-}
-
-func (s *site) load(servicePort int) *load {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{}
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				l.asked.Add(1)
-				if _, err := s.get(servicePort); err != nil {
-					l.failed.Add(1)
-					l.lastFailure.Store(err)
-				}
-				time.Sleep(time.Millisecond)
-			}
-		})
-	}
-	l.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
-	s.t.Cleanup(l.stop)
-	return l
-}
-
-// unharmed stops the load and fails the test if a request failed.
-func (l *load) unharmed(t *testing.T) {
-	t.Helper()
-	l.stop()
-	t.Logf("%d requests, %d failed", l.asked.Load(), l.failed.Load())
-	if l.failed.Load() > 0 || l.asked.Load() == 0 {
-		t.Errorf("%d of %d requests failed, the last with: %v", l.failed.Load(), l.asked.Load(), l.lastFailure.Load())
-	}
-}
-
-// logFile is a log that tests read while it is written.
-type logFile struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logFile) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logFile) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
