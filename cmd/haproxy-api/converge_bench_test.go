@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkConverge measures from the POST of one instance's change to the first answer from that instance through HAProxy,
+// one change after the other. The yardstick is one "haproxy -c" of that very configuration.
+func BenchmarkConverge(b *testing.B) {
+	const changes = 20 // for each turn, so that there is a median
+	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
+		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
+			f := newFleet(b, size.services, size.instances)
+			var took, posting []time.Duration
+			before := f.spent()
+			for b.Loop() {
+				for range changes {
+					b.StopTimer()
+					body := f.change()
+					b.StartTimer()
+					began := time.Now()
+					f.post(body) // is answered once it is decoded
+					posting = append(posting, time.Since(began))
+					f.answeredByNewest()
+					took = append(took, time.Since(began))
+				}
+			}
+			f.settled()
+			p50, check := median(took), f.checked()
+			b.ReportMetric(milliseconds(p50), "p50-ms")
+			b.ReportMetric(milliseconds(check), "haproxy-c-ms")
+			b.ReportMetric(float64(p50)/float64(check), "p50/haproxy-c")
+			b.ReportMetric(milliseconds(median(posting)), "post-ms")
+			for what, since := range f.spent() {
+				b.ReportMetric(1000*(since.seconds-before[what].seconds)/(since.count-before[what].count), what+"-ms")
+			}
+			b.ReportMetric(0, "ns/op") // of twenty changes: it says nothing
+		})
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// checked is how long HAProxy takes to check the configuration that is in effect.
+func (f *fleet) checked() time.Duration {
+	f.t.Helper()
+	var took []time.Duration
+	for range 9 {
+		began := time.Now()
+		if out, err := exec.Command("haproxy", "-c", "-f", f.path(f.config)).CombinedOutput(); err != nil {
+			f.t.Fatalf("%v: %s", err, out)
+		}
+		took = append(took, time.Since(began))
+	}
+	return median(took)
+}
+
+// A spending is for what the daemon took time, and how often.
+type spending struct{ seconds, count float64 }
+
+// spent is what the daemon's metrics tell of it.
+func (f *fleet) spent() map[string]spending {
+	f.t.Helper()
+	resp, err := http.Get("http://" + f.api + "/metrics")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	all := map[string]spending{}
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		name, rest, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "haproxy_api_"), "{")
+		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		what, kind, timed := strings.Cut(name, "_seconds_")
+		if err != nil || !timed || what != "render" && what != "apply" {
+			continue
+		}
+		sum := all[what]
+		switch kind {
+		case "sum":
+			sum.seconds += value
+		case "count":
+			sum.count += value
+		}
+		all[what] = sum
+	}
+	return all
+}
