@@ -34,6 +34,7 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 		}
 	}
 	guardRecursion(set)
+	countRounds(set)
 	if traced {
 		traceAll(set)
 	}

@@ -3,6 +3,9 @@ package templates
 import (
 	"fmt"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // An Error is a mistake in a template, or in what a template makes of the data.
@@ -13,10 +16,48 @@ type Error struct {
 	Snippet string // the line
 	Message string // one sentence without the place
 	During  string // the service or instance that the template was at, if any
+	Hint    string // what to do about it, if anybody knows
+	Runaway bool   // the template would not come to an end
 }
 
-// Error returns FILE:LINE:COLUMN: MESSAGE, with what the template was at in brackets.
+// Error returns FILE:LINE:COLUMN: MESSAGE, with what the template was at in brackets, and with the hint.
 func (e *Error) Error() string {
+	text := e.headline()
+	if e.isDuringNews() {
+		text += " (at " + e.During + ")"
+	}
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
+}
+
+// Detail returns the same over several lines, with the line of the template and a caret under the place. It does not end
+// with a line end.
+func (e *Error) Detail() string {
+	lines := []string{e.headline()}
+	margin := fmt.Sprintf("%5d | ", e.Line)
+	blank := strings.Repeat(" ", len(margin)-2)
+	if e.Line > 0 {
+		shown, caret := e.excerpt()
+		lines = append(lines, strings.TrimRight(margin+shown, " "))
+		if e.Column > 0 {
+			lines = append(lines, blank+"| "+caret)
+		}
+	}
+	if e.isDuringNews() {
+		lines = append(lines, blank+"= at "+e.During)
+	}
+	if e.Hint != "" {
+		lines = append(lines, blank+"= "+e.Hint)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Endless reports whether trying again would take long and end in the same way.
+func (e *Error) Endless() bool { return e.Runaway }
+
+func (e *Error) headline() string {
 	var b strings.Builder
 	b.WriteString(e.File)
 	if e.Line > 0 {
@@ -26,19 +67,70 @@ func (e *Error) Error() string {
 		}
 	}
 	b.WriteString(": " + e.Message)
-	if e.During != "" && !strings.Contains(e.Message, e.During) {
-		b.WriteString(" (at " + e.During + ")")
-	}
 	return b.String()
 }
 
+func (e *Error) isDuringNews() bool { return e.During != "" && !strings.Contains(e.Message, e.During) }
+
+// excerpt returns the part of the line that has the place in it, and the line with the caret that goes under it.
+func (e *Error) excerpt() (shown, caret string) {
+	const before, most = 80, 110 // characters
+	line := []rune(e.Snippet)
+	at := min(max(e.Column-1, 0), len(line))
+	from := max(at-before, 0)
+	to := min(from+most, len(line))
+	var text, pad strings.Builder
+	if from > 0 {
+		text.WriteString("…")
+		pad.WriteString(" ")
+	}
+	for i := from; i < to; i++ {
+		r := line[i]
+		if unicode.IsControl(r) && r != '\t' {
+			r = ' '
+		}
+		text.WriteRune(r)
+		if i < at {
+			pad.WriteString(blankFor(r))
+		}
+	}
+	if to < len(line) {
+		text.WriteString("…")
+	}
+	return text.String(), pad.String() + "^"
+}
+
+// blankFor returns white space as wide as r. A tab is as wide as a tab in the same place, however wide that is.
+func blankFor(r rune) string {
+	switch kind := width.LookupRune(r).Kind(); {
+	case r == '\t':
+		return "\t"
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return ""
+	case kind == width.EastAsianWide || kind == width.EastAsianFullwidth:
+		return "  "
+	}
+	return " "
+}
+
 // A failure is an error of one of our functions: a sentence for the person who wrote the template.
-type failure struct{ sentence string }
+type failure struct {
+	sentence string
+	hint     string
+	runaway  bool
+}
 
 func (f *failure) Error() string { return f.sentence }
 
-func failf(format string, args ...any) error {
-	return &failure{fmt.Sprintf(format, args...)}
+func failf(format string, args ...any) *failure {
+	return &failure{sentence: fmt.Sprintf(format, args...)}
+}
+
+// runawayf is for what would go on and on.
+func runawayf(format string, args ...any) *failure {
+	f := failf(format, args...)
+	f.runaway = true
+	return f
 }
 
 var _ error = (*Error)(nil)

@@ -12,33 +12,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Functions returns the names of all functions that templates may call beside those of text/template, sorted: sprig's
-// and the following, which win over sprig's of the same name.
-//
-//	now                     the time of this rendering, UTC
-//	getMode NAME            "http" or "tcp", by majority of the service's instances; "ws" counts as "http"
-//	getPorts NAME           map of ServicePort to Port, as strings: what the service offers over TCP
-//	ownsPort NAME SVCPORT   whether no other service has the better claim to that ServicePort
-//	portFor SVCPORT INST    the instance's own port for that ServicePort; fails the rendering where there is none
-//	ipFor SVCPORT INST      its address for it, bare even where it is an IPv6 one; the hostname with use_hostnames
-//	bindIP                  the configured address to listen on
-//	sanitizeName NAME       NAME for a section; services with different names get different ones
-//	serverName INST         HOSTNAME-ID for a server line; instances of one service get different ones
-//	allInstances NAME       the service's instances in any state, sorted as in .Services
-//	source NAME             the services of the source with that name; fails where this pipeline has another source
-//	include NAME DATA       what the named template renders for DATA, as a string
-//	fail SENTENCE           gives up, with that sentence
-//	keys MAP…, values MAP   as sprig's, but in the order of the keys instead of a random one
-func Functions() []string {
-	return slices.DeleteFunc(slices.Sorted(maps.Keys((&run{}).functions())), func(name string) bool {
-		return name[0] == '_'
-	})
+// functions returns all functions for one run, but for those that text/template alone has. [Functions] is what people read
+// about them.
+func (r *run) functions() template.FuncMap {
+	fns := r.borrowed()
+	maps.Copy(fns, r.own())
+	maps.Copy(fns, r.hooks())
+	return fns
 }
 
-func (r *run) functions() template.FuncMap {
+// borrowed returns those of sprig, and those of text/template and sprig that have to be watched.
+func (r *run) borrowed() template.FuncMap {
 	fns := sprig.TxtFuncMap()
+	durationRound := fns["durationRound"].(func(any) string)
+	maps.Copy(fns, sized(fns))
+	maps.Copy(fns, printers)
 	maps.Copy(fns, template.FuncMap{
-		"now":          r.now,
+		"now":           func() time.Time { return r.clock("now") },
+		"ago":           r.ago,
+		"durationRound": func(v any) string { return durationRound(r.sinceThen(v)) },
+		"getHostByName": r.hostByName,
+		"fail":          func(sentence string) (string, error) { return "", failf("%s", sentence) },
+		"keys":          sortedKeys, // else in a random order
+		"values":        sortedValues,
+	})
+	return fns
+}
+
+func (r *run) own() template.FuncMap {
+	return template.FuncMap{
 		"getMode":      func(service string) string { return r.mode(service) },
 		"getPorts":     func(service string) map[string]string { return r.ports(service) },
 		"ownsPort":     func(service string, port any) (bool, error) { return r.ownsPort(service, port) },
@@ -56,17 +58,25 @@ func (r *run) functions() template.FuncMap {
 		"allInstances": func(service string) []sdk.Instance { return r.all[service] },
 		"source":       r.source,
 		"include":      r.include,
-		"fail":         func(sentence string) (string, error) { return "", failf("%s", sentence) },
-		"keys":         sortedKeys,
-		"values":       sortedValues,
-		hookDescend:    r.descend,
-		hookAscend:     r.ascend,
-	})
+	}
+}
+
+// bind returns the functions that are called, as templates call them in this run.
+func (r *run) bind(calls map[string]bool) template.FuncMap {
+	fns := template.FuncMap{}
+	for name, fn := range r.borrowed() {
+		switch {
+		case !calls[name]:
+		case isByChance(name):
+			fns[name] = r.keeping(name, fn)
+		default:
+			fns[name] = bounded(name, fn)
+		}
+	}
+	maps.Copy(fns, r.own())
 	maps.Copy(fns, r.hooks())
 	return fns
 }
-
-func (r *run) now() time.Time { return r.at }
 
 // sanitizeName works for names that are not a service's, too; those may then become what another name becomes.
 func (r *run) sanitizeName(name string) string {
@@ -120,21 +130,22 @@ func toMap(dict any) (reflect.Value, error) {
 	return m, nil
 }
 
-// hooks returns the functions that only a traced set calls.
+// hooks returns the functions that only we call.
 func (r *run) hooks() template.FuncMap {
 	return template.FuncMap{
+		hookDescend: r.descend, hookAscend: r.ascend,
 		hookEnter: func() string { return r.trace.enter() },
 		hookLeave: func() string { return r.trace.leave() },
 		hookMark:  func(number int) string { return r.trace.mark(number) },
 		hookAt: func(element any) (string, error) {
 			r.trace.at(element)
-			return "", r.tooLong()
+			return "", r.exceeded()
 		},
 		hookShown: func(value any) (any, error) {
 			if value == nil {
 				return nil, errNoValue
 			}
-			return value, r.tooLong()
+			return value, r.exceeded()
 		},
 	}
 }

@@ -1,12 +1,9 @@
 package templates
 
 import (
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/Masterminds/sprig/v3"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -102,7 +99,7 @@ func TestMissingPortFails(t *testing.T) {
 	for _, call := range []string{`portFor 81 .`, `ipFor "81" .`, `portFor 0 .`} {
 		tmpl := mustLoad(t, setOf(t, `{{ range .Services.web }}{{ `+call+` }}{{ end }}`))
 		inst := instance("web", "node-1", "1", 80, 0)
-		files, _, err := tmpl.Render(snapshot(inst))
+		files, _, err := tmpl.Render(t.Context(), snapshot(inst))
 		want := `instance 1 of service "web" on node-1 has no service port`
 		if err == nil || files != nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", call, err)
@@ -113,32 +110,8 @@ func TestMissingPortFails(t *testing.T) {
 func TestNoAddressFails(t *testing.T) {
 	tmpl := mustLoad(t, setOf(t, `{{ range .Services.web }}{{ ipFor 80 . }}{{ end }}`))
 	inst := with(instance("web", "", "1", 80), func(i *sdk.Instance) { i.Ports[0].IP = "" })
-	if _, _, err := tmpl.Render(snapshot(inst)); err == nil || !strings.Contains(err.Error(), "has no address") {
+	if _, _, err := tmpl.Render(t.Context(), snapshot(inst)); err == nil || !strings.Contains(err.Error(), "has no address") {
 		t.Error(err)
-	}
-}
-
-// Every name of sprig's works, and none of ours shows how it is made.
-func TestFunctionNames(t *testing.T) {
-	names := Functions()
-	if !slices.IsSorted(names) {
-		t.Error("not sorted")
-	}
-	for name := range sprig.TxtFuncMap() {
-		if !slices.Contains(names, name) {
-			t.Errorf("sprig's %s is missing", name)
-		}
-	}
-	ours := "now getMode getPorts portFor ipFor bindIP sanitizeName include allInstances source fail ownsPort serverName"
-	for name := range strings.FieldsSeq(ours) {
-		if !slices.Contains(names, name) {
-			t.Errorf("%s is missing", name)
-		}
-	}
-	for _, name := range names {
-		if strings.HasPrefix(name, "_") {
-			t.Errorf("%s is listed", name)
-		}
 	}
 }
 
@@ -151,7 +124,7 @@ func TestVarsAreCopied(t *testing.T) {
 	dir := write(t, map[string]string{"main": text, "other": text})
 	tmpl := mustLoad(t, New(Config{Path: dir + "/main", Files: map[string]string{"other": dir + "/other"}, Vars: vars}))
 	for range 2 {
-		files, _, err := tmpl.Render(sdk.Snapshot{})
+		files, _, err := tmpl.Render(t.Context(), sdk.Snapshot{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"strings"
@@ -15,7 +16,8 @@ import (
 //	template: NAME:LINE:OFFSET: executing "TEMPLATE" at <NODE>: MESSAGE  from Execute
 //	template: NAME: MESSAGE                                             from Execute, before anything ran
 //
-// Where a text is not of these forms, all of it becomes the message: less help, but nothing lost.
+// Where a text is not of these forms, all of it becomes the message: less help, but nothing lost. What is said about
+// messages of certain forms is in advice.go.
 
 // parseError returns what Parse had to say about src.
 func parseError(cfg Config, src source, err error) *Error {
@@ -25,10 +27,35 @@ func parseError(cfg Config, src source, err error) *Error {
 	}
 	e := at(src, line, mistakeColumn(cfg, src, line, err.Error()))
 	e.Message = strings.TrimSpace(message)
+	e.Hint = hint(e.Message, sceneOf(src, e, scene{}))
 	if e.Message == "unexpected EOF" {
 		e.Message = "the template ends where an {{ end }} is still missing"
+		e.Hint = hintUnclosed(cfg, src)
 	}
-	return e
+	return atStart(cfg, src, e)
+}
+
+// atStart moves an error about an action that is not closed to where that starts: Parse notices only in the next line.
+func atStart(cfg Config, src source, e *Error) *Error {
+	text, started, ok := strings.Cut(e.Message, " started at "+src.name+":")
+	line, err := strconv.Atoi(started)
+	if !ok || err != nil {
+		return e
+	}
+	_, lineText := lineAt(src.text, line)
+	before := max(strings.LastIndex(lineText, cmp.Or(cfg.Delims[0], "{{")), 0)
+	moved := at(src, line, 1+utf8.RuneCountInString(lineText[:before]))
+	moved.Message, moved.Hint = text, e.Hint
+	return moved
+}
+
+// sceneOf adds to a scene where in src the error is.
+func sceneOf(src source, e *Error, s scene) scene {
+	start, text := lineAt(src.text, e.Line)
+	line := []rune(text)
+	rest := string(line[min(max(e.Column-1, 0), len(line)):])
+	s.before, s.rest = src.text[:start+len(text)-len(rest)], rest
+	return s
 }
 
 // mistakeColumn returns the column of a mistake in a line, which Parse does not tell. The parser goes from left to
@@ -81,7 +108,7 @@ func tokenStart(cfg Config, text string) int {
 
 // locate returns what an execution had to say, with the place of the template in which it happened, however deep in
 // includes that was.
-func (t *Template) locate(err error, during string) *Error {
+func (t *Template) locate(v *view, err error, during string) *Error {
 	place, found := errors.AsType[template.ExecError](err)
 	for found {
 		deeper, ok := errors.AsType[template.ExecError](errors.Unwrap(place.Err))
@@ -90,19 +117,28 @@ func (t *Template) locate(err error, during string) *Error {
 		}
 		place = deeper
 	}
-	e := &Error{File: t.sources[0].path, Message: err.Error()}
+	e, src := &Error{File: t.sources[0].path, Message: err.Error()}, t.sources[0]
 	if found {
-		e = t.parseExec(place)
+		e, src = t.parseExec(place)
 	}
+	s := sceneOf(src, e, scene{view: v, vars: t.cfg.Vars, templates: templateNames(t.set)})
 	if own, ok := errors.AsType[*failure](err); ok {
-		e.Message = own.sentence
+		e.Message, e.Hint, e.Runaway = own.sentence, own.hint, own.runaway
+		if own == errNoValue {
+			e.Hint = cmp.Or(hintNothing(s), own.hint)
+		}
+	} else {
+		e.Hint = hint(e.Message, s)
+		if call, what, ok := strings.Cut(e.Message, ": reflect: "); ok && strings.HasSuffix(what, " on zero Value") {
+			e.Message = call + ": what it is given does not exist"
+		}
 	}
 	e.During = during
 	return e
 }
 
-// parseExec takes the text of an ExecError apart.
-func (t *Template) parseExec(err template.ExecError) *Error {
+// parseExec takes the text of an ExecError apart, and returns the file that it is about.
+func (t *Template) parseExec(err template.ExecError) (*Error, source) {
 	rest := strings.TrimPrefix(err.Error(), "template: ")
 	for _, src := range t.sources {
 		after, ok := strings.CutPrefix(rest, src.name+":")
@@ -111,7 +147,7 @@ func (t *Template) parseExec(err template.ExecError) *Error {
 		}
 		line, after, ok := cutNumber(after)
 		if !ok {
-			return &Error{File: src.path, Message: strings.TrimSpace(after)}
+			return &Error{File: src.path, Message: strings.TrimSpace(after)}, src
 		}
 		offset, after, ok := cutNumber(after)
 		if !ok {
@@ -120,9 +156,9 @@ func (t *Template) parseExec(err template.ExecError) *Error {
 		_, lineText := lineAt(src.text, line)
 		e := at(src, line, 1+utf8.RuneCountInString(lineText[:min(offset, len(lineText))]))
 		e.Message = execMessage(after, errors.Unwrap(err.Err))
-		return e
+		return e, src
 	}
-	return &Error{File: t.sources[0].path, Message: rest}
+	return &Error{File: t.sources[0].path, Message: rest}, t.sources[0]
 }
 
 // execMessage drops `executing "TEMPLATE" at <NODE>: `. The cause, if any, is what the called function returned; it

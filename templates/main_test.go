@@ -122,7 +122,7 @@ func mustLoad(t testing.TB, s *Set) *Template {
 
 func mustRender(t testing.TB, tmpl *Template, snap sdk.Snapshot) (string, []string) {
 	t.Helper()
-	files, notes, err := tmpl.Render(snap)
+	files, notes, err := tmpl.Render(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,12 @@ func mustRender(t testing.TB, tmpl *Template, snap sdk.Snapshot) (string, []stri
 // rendered is what text renders for snap.
 func rendered(t testing.TB, text string, snap sdk.Snapshot) string {
 	t.Helper()
-	out, _ := mustRender(t, mustLoad(t, setOf(t, text)), snap)
+	return renderedBy(t, setOf(t, text), snap)
+}
+
+func renderedBy(t testing.TB, set *Set, snap sdk.Snapshot) string {
+	t.Helper()
+	out, _ := mustRender(t, mustLoad(t, set), snap)
 	return out
 }
 

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"bytes"
+	"context"
 	"strconv"
 	"strings"
 	"text/template"
@@ -31,17 +32,18 @@ type TracedFile struct {
 }
 
 // Trace renders like Render and tells where every line comes from. That costs several times as much.
-func (t *Template) Trace(snap sdk.Snapshot) ([]TracedFile, error) {
+func (t *Template) Trace(ctx context.Context, snap sdk.Snapshot) ([]TracedFile, error) {
 	traced, err := compile(t.cfg, t.sources, true)
 	if err != nil { // it compiled before
 		return nil, err
 	}
 	v := newView(snap)
-	r := t.newRun(v, traced)
+	r, end := t.newRun(ctx, v, traced)
+	defer end()
 	r.trace = &trace{marks: markAll(traced, t.sources)}
 	files, err := r.files()
 	if err != nil {
-		return nil, t.explain(v, err)
+		return nil, t.explain(ctx, v, err)
 	}
 	var all []TracedFile
 	for i, f := range files {
@@ -85,7 +87,10 @@ func markAll(set *template.Template, sources []source) []mark {
 }
 
 func markOf(src source, n parse.Node) (mark, bool) {
-	_, text := n.(*parse.TextNode)
+	text := false
+	if n, ok := n.(*parse.TextNode); ok {
+		text = len(n.Text) > 0
+	}
 	_, action := n.(*parse.ActionNode)
 	pos := min(int(n.Position()), len(src.text))
 	return mark{src.path, 1 + strings.Count(src.text[:pos], "\n"), text}, text || action

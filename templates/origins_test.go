@@ -14,7 +14,7 @@ import (
 // told writes each line of the main file with its origin before it.
 func told(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
 	t.Helper()
-	files, err := tmpl.Trace(snap)
+	files, err := tmpl.Trace(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestOriginsInPartialsAndCompanions(t *testing.T) {
 	if got, want := told(t, tmpl, snap), "||\ns.tmpl:3|web a|  server a\n||\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	files, err := tmpl.Trace(snap)
+	files, err := tmpl.Trace(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestATraceIsOfTheDocument(t *testing.T) {
 	tmpl := mustLoad(t, New(Config{Now: atNoon}))
 	for name, snap := range states(t) {
 		want, _ := mustRender(t, tmpl, snap)
-		files, err := tmpl.Trace(snap)
+		files, err := tmpl.Trace(t.Context(), snap)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestATraceIsOfTheDocument(t *testing.T) {
 }
 
 func TestATraceThatFailsTellsThePlace(t *testing.T) {
-	_, err := mustLoad(t, setOf(t, "a\n{{ fail \"no luck\" }}")).Trace(sdk.Snapshot{})
+	_, err := mustLoad(t, setOf(t, "a\n{{ fail \"no luck\" }}")).Trace(t.Context(), sdk.Snapshot{})
 	if err == nil || !strings.HasSuffix(err.Error(), "main.cfg:2:4: no luck") {
 		t.Errorf("got %v", err)
 	}

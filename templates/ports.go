@@ -59,6 +59,9 @@ func (v *view) ownsPort(service string, servicePort any) (bool, error) {
 // speak.
 func find(servicePort, instance any) (sdk.Port, sdk.Instance, error) {
 	inst, err := toInstance(instance)
+	if _, swapped := servicePort.(sdk.Instance); err != nil && swapped {
+		return sdk.Port{}, inst, failf("the service port comes first and the instance second, and here it is the other way round")
+	}
 	if err != nil {
 		return sdk.Port{}, inst, err
 	}
@@ -86,7 +89,8 @@ func toInstance(v any) (sdk.Instance, error) {
 			return *inst, nil
 		}
 	}
-	return sdk.Instance{}, failf("an instance is needed here, as in {{ range .Services.NAME }}, and this is %s", kindOf(v))
+	return sdk.Instance{}, failf(
+		"an instance is needed here, as in {{ range .Services.NAME }}, and this is %s", kindOf(v))
 }
 
 // portNumber takes what templates hold port numbers in: keys of getPorts, numbers, .Vars from any configuration format.

@@ -59,7 +59,8 @@ func Builtin() []byte { return append([]byte(nil), builtin...) }
 
 // A Set is a set of template files. Its methods may be called from any goroutine.
 type Set struct {
-	cfg Config
+	cfg    Config
+	chance *chance
 
 	mu     sync.Mutex
 	loaded string // digest of what Load read last; "" before the first time
@@ -76,7 +77,7 @@ func New(cfg Config) *Set {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Set{cfg: cfg}
+	return &Set{cfg: cfg, chance: newChance()}
 }
 
 // Load reads and compiles every file of the set as it is now. The error names every file with a mistake in it: each is
@@ -96,7 +97,11 @@ func (s *Set) Load() (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{cfg: s.cfg, sources: sources, set: set, bound: maxOutput}, nil
+	t := &Template{cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, bounds: usualBounds}
+	if t.isByChance() { // what is kept is kept for whom a range is at
+		t.set, err = compile(s.cfg, sources, true)
+	}
+	return t, err
 }
 
 // complain reports what is wrong with the files before any is parsed.

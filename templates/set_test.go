@@ -29,7 +29,7 @@ func TestNames(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			files, _, err := mustLoad(t, New(tt.cfg)).Render(sdk.Snapshot{})
+			files, _, err := mustLoad(t, New(tt.cfg)).Render(t.Context(), sdk.Snapshot{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -57,7 +57,7 @@ func TestSetOfFiles(t *testing.T) {
 		Path: dir + "/main.cfg", Files: map[string]string{"routes.map": dir + "/routes"},
 		Partials: []string{dir + "/parts/*.tmpl", dir + "/parts/h*"}, Delims: [2]string{"[[", "]]"},
 	})
-	files, _, err := mustLoad(t, set).Render(snapshot(instance("web", "a", "1", 80)))
+	files, _, err := mustLoad(t, set).Render(t.Context(), snapshot(instance("web", "a", "1", 80)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestTemplateDoesNotChange(t *testing.T) {
 
 func TestLoadFaults(t *testing.T) {
 	dir := write(t, map[string]string{
-		"ok": "x", "bad1": "{{ nope }}", "bad2": "\n{{ end }}", "empty": " \n", "sub/ok": "x",
+		"ok": "x", "bad1": "{{ nowe }}", "bad2": "\n{{ $x }}", "empty": " \n", "sub/ok": "x",
 		"def1": `{{ define "x" }}1{{ end }}`, "def2": `{{ define "x" }}2{{ end }}`,
 	})
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -102,7 +102,10 @@ func TestLoadFaults(t *testing.T) {
 		"empty":   {Config{Path: at("empty")}, []string{"DIR/empty: the template is empty"}},
 		"all at once": {
 			Config{Path: at("bad1"), Files: map[string]string{"b": at("bad2")}},
-			[]string{`DIR/bad1:1:4: function "nope" not defined`, "DIR/bad2:2:1: unexpected {{end}}"},
+			[]string{
+				`DIR/bad1:1:4: function "nowe" not defined; did you mean "now"?`,
+				"DIR/bad2:2:4: undefined variable \"$x\"; declare it first, as in {{ $x := 1 }}",
+			},
 		},
 		"one name twice": {
 			Config{Path: at("ok"), Partials: []string{at("sub/*")}},
@@ -132,12 +135,15 @@ func TestLoadFaults(t *testing.T) {
 }
 
 func TestErrorIsTyped(t *testing.T) {
-	_, err := setOf(t, "a\n\tb {{ nope }} c\n").Load()
+	_, err := setOf(t, "a\n\tb {{ indnet }} c\n").Load()
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		t.Fatalf("%T: %v", err, err)
 	}
-	want := &Error{File: e.File, Line: 2, Column: 7, Snippet: "\tb {{ nope }} c", Message: `function "nope" not defined`}
+	want := &Error{
+		File: e.File, Line: 2, Column: 7, Snippet: "\tb {{ indnet }} c", Message: `function "indnet" not defined`,
+		Hint: `did you mean "indent"?`,
+	}
 	if diff := cmp.Diff(want, e); diff != "" {
 		t.Error(diff)
 	}
@@ -148,19 +154,19 @@ func TestErrorInCompanion(t *testing.T) {
 	set := New(Config{
 		Path: dir + "/main", Files: map[string]string{"routes:1.map": dir + "/map"}, Partials: []string{dir + "/part"},
 	})
-	_, _, err := mustLoad(t, set).Render(sdk.Snapshot{})
+	_, _, err := mustLoad(t, set).Render(t.Context(), sdk.Snapshot{})
 	if err == nil || !strings.HasPrefix(err.Error(), dir+"/map:2:4: ") {
 		t.Error(err)
 	}
 	save(t, dir+"/map", `{{ include "p" . }}`)
-	_, _, err = mustLoad(t, set).Render(sdk.Snapshot{})
+	_, _, err = mustLoad(t, set).Render(t.Context(), sdk.Snapshot{})
 	if err == nil || !strings.HasPrefix(err.Error(), dir+"/part:1:20: ") {
 		t.Error(err)
 	}
 }
 
 func TestNotesComeWithErrors(t *testing.T) {
-	_, notes, err := mustLoad(t, setOf(t, `{{ fail "no" }}`)).Render(snapshot(tangled()...))
+	_, notes, err := mustLoad(t, setOf(t, `{{ fail "no" }}`)).Render(t.Context(), snapshot(tangled()...))
 	if err == nil || len(notes) == 0 {
 		t.Errorf("%q, %v", notes, err)
 	}
@@ -175,11 +181,11 @@ func TestConcurrentRender(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 10 {
-				files, _, err := tmpl.Render(snap)
+				files, _, err := tmpl.Render(t.Context(), snap)
 				if err != nil || string(files[0].Content) != want {
 					t.Errorf("differs: %v", err)
 				}
-				if _, _, err := broken.Render(snap); err == nil {
+				if _, _, err := broken.Render(t.Context(), snap); err == nil {
 					t.Error("no error")
 				}
 			}

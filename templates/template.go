@@ -2,8 +2,9 @@ package templates
 
 import (
 	"bytes"
+	"context"
 	"fmt"
-	"io"
+	"net"
 	"strings"
 	"text/template"
 	"time"
@@ -11,19 +12,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Bounds for templates that have gone wild.
-const (
-	maxOutput  = 256 << 20 // bytes that all templates of a document write together, included ones counted each time
-	maxInclude = 100       // include within include
-	maxDepth   = 200       // templates that come back to themselves
-)
-
 // A Template is a compiled set. It never changes, and any number of goroutines may render with it.
 type Template struct {
 	cfg     Config
 	sources []source
 	set     *template.Template
-	bound   int // of the output, in bytes
+	calls   map[string]bool // the functions that any of its templates calls
+	chance  *chance
+	bounds  bounds
 }
 
 // root is what a template starts with as its dot.
@@ -37,15 +33,18 @@ type root struct {
 }
 
 // Render renders the document for snap: the main file, then the companions by name. It is a pure function of the set
-// and the snapshot, as far as the template's own functions are. The order of instances in snap does not matter.
+// and the snapshot, as far as the template's own functions are; see [Template.Vary]. The order of instances in snap does not
+// matter. It stops early when ctx is done, and by itself where a template would go on and on.
 //
 // notes are sentences about the data that a person should see, such as an instance that had to be left out; their order
 // does not vary either. They are returned beside an error too, which is an [*Error].
-func (t *Template) Render(snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
+func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
 	v := newView(snap)
-	r := t.newRun(v, t.set)
+	r, end := t.newRun(ctx, v, t.set)
+	defer end()
+	defer t.chance.endRun()
 	if files, err = r.files(); err != nil {
-		return nil, v.notes, t.explain(v, err)
+		return nil, v.notes, t.explain(ctx, v, err)
 	}
 	return files, v.notes, nil
 }
@@ -53,27 +52,35 @@ func (t *Template) Render(snap sdk.Snapshot) (files []sdk.File, notes []string, 
 // A run is one rendering of one document. It belongs to one goroutine.
 type run struct {
 	*view
+	*budget
 	cfg     Config
-	bound   int
 	at      time.Time // what now returns
 	set     *template.Template
 	outputs []string // names of the files to render, in order
-
-	written  int
-	includes int
-	depth    int
-	trace    *trace // nil but in a traced run
+	trace   *trace   // nil where nobody asks
+	chance  *chance
+	drawn   map[string]int // how often each call was made whose result is kept
+	varied  string         // the function that returns something else than usual
+	lookup  func(host string) ([]string, error)
 }
 
-func (t *Template) newRun(v *view, set *template.Template) *run {
+// newRun returns a run that ends with ctx. Call the function that it returns when it is over.
+func (t *Template) newRun(ctx context.Context, v *view, set *template.Template) (*run, context.CancelFunc) {
+	b, end := newBudget(ctx, t.bounds)
 	// Rounding drops the monotonic reading, which templates would print.
-	r := &run{view: v, cfg: t.cfg, bound: t.bound, at: t.cfg.Now().UTC().Round(0)}
+	r := &run{
+		view: v, budget: b, cfg: t.cfg, at: t.cfg.Now().UTC().Round(0), chance: t.chance, drawn: map[string]int{},
+		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
+	}
+	if t.isByChance() {
+		r.trace = &trace{}
+	}
 	for _, src := range t.sources[:1+len(t.cfg.Files)] {
 		r.outputs = append(r.outputs, src.name)
 	}
 	// Functions look at the snapshot, so every run binds its own. A clone shares the parsed templates.
-	r.set = template.Must(set.Clone()).Funcs(r.functions())
-	return r
+	r.set = template.Must(set.Clone()).Funcs(r.bind(t.calls))
+	return r, end
 }
 
 func (r *run) files() ([]sdk.File, error) {
@@ -108,10 +115,15 @@ func (r *run) execute(name string, data any) (content []byte, err error) {
 // include renders the named template into a string.
 func (r *run) include(name string, data any) (string, error) {
 	if r.set.Lookup(name) == nil {
-		return "", failf("there is no template called %q; a file defines it with {{ define %q }}", name, name)
+		missing := failf("there is no template called %q", name)
+		missing.hint = hintTemplate(name, templateNames(r.set))
+		return "", missing
+	}
+	if err := r.step(); err != nil {
+		return "", err
 	}
 	if r.includes == maxInclude {
-		return "", failf("include goes %d levels deep: does %q include itself?", maxInclude, name)
+		return "", runawayf("include goes %d levels deep: does %q include itself?", maxInclude, name)
 	}
 	r.includes++
 	defer func() { r.includes-- }()
@@ -122,8 +134,11 @@ func (r *run) include(name string, data any) (string, error) {
 }
 
 func (r *run) descend() (string, error) {
+	if err := r.step(); err != nil {
+		return "", err
+	}
 	if r.depth == maxDepth {
-		return "", failf("templates go %d levels deep: does this one call itself without an end?", maxDepth)
+		return "", runawayf("templates go %d levels deep: does this one call itself without an end?", maxDepth)
 	}
 	r.depth++
 	return "", nil
@@ -134,32 +149,6 @@ func (r *run) ascend() string {
 	return ""
 }
 
-var errNoValue = failf("a value that does not exist is printed; give it with default, or test for it with if")
-
-// tooLong returns an error once the output is.
-func (r *run) tooLong() error {
-	if r.written > r.bound {
-		return failf("the output exceeds %d MiB: does a loop not end?", r.bound>>20)
-	}
-	return nil
-}
-
-// A writer passes on what a template writes, as long as that makes sense.
-type writer struct {
-	run *run
-	to  io.Writer
-}
-
-// Write refuses what text/template prints for a missing map key: no configuration wants to contain that. text/template
-// drops the place of an error that a writer returns, so in a traced run the hooks get the chance to be first.
-func (w *writer) Write(p []byte) (int, error) {
-	if string(p) == "<no value>" {
-		return 0, errNoValue
-	}
-	w.run.written += len(p)
-	if err := w.run.tooLong(); err != nil && (w.run.trace == nil || w.run.written > 2*w.run.bound) {
-		return 0, err
-	}
-	w.run.trace.wrote(p)
-	return w.to.Write(p)
+var errNoValue = &failure{
+	sentence: "a value that does not exist is printed", hint: "give one with default, or test for it with if",
 }

@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"context"
 	"slices"
 	"strconv"
 
@@ -33,6 +34,9 @@ func (t *trace) leave() string {
 
 // innermost names the service or instance that the template was at, "" where it was at none.
 func (t *trace) innermost() string {
+	if t == nil {
+		return ""
+	}
 	for _, element := range slices.Backward(t.elements) {
 		if name := elementName(element); name != "" {
 			return name
@@ -55,16 +59,17 @@ func elementName(element any) string {
 
 // explain finds out where a rendering of v went wrong and with what. It renders again, with a set that keeps track of
 // that; doing so always would cost every rendering.
-func (t *Template) explain(v *view, failure error) *Error {
+func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
 	traced, err := compile(t.cfg, t.sources, true)
-	if err != nil { // it compiled before
-		return t.locate(failure, "")
+	if err != nil || ctx.Err() != nil { // it compiled before
+		return t.locate(v, failure, "")
 	}
-	r := t.newRun(v, traced)
+	r, end := t.newRun(ctx, v, traced)
+	defer end()
 	r.trace = &trace{}
 	if _, err := r.files(); err != nil {
-		return t.locate(err, r.trace.innermost())
+		return t.locate(v, err, r.trace.innermost())
 	}
-	// A template with chance in it may fail only sometimes.
-	return t.locate(failure, "")
+	// A template with the time in it may fail only sometimes.
+	return t.locate(v, failure, "")
 }

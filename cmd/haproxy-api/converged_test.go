@@ -51,7 +51,7 @@ func (s *site) wanted() sdk.File {
 	if s.template == nil {
 		s.template = s.loadTemplate()
 	}
-	files, _, err := s.template.Render(s.sidecar.Snapshot())
+	files, _, err := s.template.Render(s.t.Context(), s.sidecar.Snapshot())
 	if err != nil {
 		s.t.Fatal(err)
 	}

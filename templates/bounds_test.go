@@ -1,0 +1,130 @@
+package templates
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// What would not come to an end is stopped, named and known as such.
+func TestRunaways(t *testing.T) {
+	small := bounds{output: 1 << 20, steps: 10_000, time: never}
+	tests := map[string]struct {
+		text   string
+		bounds bounds
+		want   string
+	}{
+		"output": {"{{ range until 10 }}{{ repeat 1048576 \"x\" }}{{ end }}", small, "the output exceeds 1 MiB"},
+		"steps":  {"{{ range 100000000000 }}{{ end }}", small, "the rendering takes more than 10000 steps"},
+		"a list": {"{{ range until 1000 }}{{ range until 1000 }}{{ if false }}x{{ end }}{{ end }}{{ end }}", small, "more than 10000 steps"},
+		"a table": {
+			"{{ range allInstances \"web\" }}{{ range until 20000 }}{{ continue }}{{ end }}{{ end }}", small, "more than 10000 steps",
+		},
+		"many calls": {
+			`{{ define "x" }}{{ if gt . 0 }}{{ template "x" (sub . 1) }}{{ template "x" (sub . 1) }}{{ end }}{{ end }}` +
+				`{{ template "x" (int64 60) }}`, small, "more than 10000 steps",
+		},
+		"many includes": {
+			`{{ define "x" }}{{ if gt . 0 }}{{ $_ := include "x" (sub . 1) }}{{ $_ := include "x" (sub . 1) }}{{ end }}{{ end }}` +
+				`{{ $_ := include "x" (int64 60) }}`, small, "more than 10000 steps",
+		},
+		"depth":    {`{{ define "x" }}{{ template "x" . }}{{ end }}{{ template "x" . }}`, small, "200 levels deep"},
+		"includes": {`{{ define "x" }}{{ include "x" . }}{{ end }}{{ include "x" . }}`, small, "100 levels deep"},
+		"time": {
+			"{{ range until 5 }}x{{ . }}{{ end }}", bounds{output: 1 << 20, steps: 10_000, time: 1},
+			"the rendering takes longer than 1ns",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tmpl := mustLoad(t, setOf(t, tt.text))
+			tmpl.bounds = tt.bounds
+			_, _, err := tmpl.Render(t.Context(), sample())
+			e, ok := errors.AsType[*Error](err)
+			if !ok || !strings.Contains(e.Message, tt.want) || !e.Endless() || e.Line != 1 || e.Column < 1 {
+				t.Errorf("%#v", err)
+			}
+		})
+	}
+}
+
+// An ordinary mistake is none that would not come to an end.
+func TestMistakesEnd(t *testing.T) {
+	_, _, err := mustLoad(t, setOf(t, "{{ .Vars.x }}")).Render(t.Context(), sdk.Snapshot{})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Endless() {
+		t.Error(err)
+	}
+}
+
+// Whoever cancels does not wait for the end of a long loop, and gets no story about a mistake.
+func TestCancelled(t *testing.T) {
+	tmpl := mustLoad(t, setOf(t, "{{ range 1000000000000 }}{{ $x := getHostByName \"x\" }}{{ end }}"))
+	tmpl.bounds = bounds{output: 1 << 20, steps: 1 << 62, time: never}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("the daemon stops")
+	r, end := tmpl.newRun(ctx, newView(sdk.Snapshot{}), tmpl.set)
+	defer end()
+	r.lookup = func(string) ([]string, error) {
+		cancel(why)
+		return []string{"127.0.0.1"}, nil
+	}
+	if _, err := r.files(); !errors.Is(err, why) {
+		t.Error(err)
+	}
+	if _, _, err := tmpl.Render(ctx, sdk.Snapshot{}); err == nil || !strings.Contains(err.Error(), why.Error()) {
+		t.Error(err)
+	}
+}
+
+// Ten thousand instances are far from every bound.
+func TestBoundsAreFar(t *testing.T) {
+	tmpl := mustLoad(t, New(Config{BindIP: "127.0.0.1"}))
+	tmpl.bounds = bounds{output: maxOutput / 50, steps: maxSteps / 50, time: time.Hour}
+	if _, _, err := tmpl.Render(t.Context(), large()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Functions refuse what would fill the memory before they begin.
+func TestSizes(t *testing.T) {
+	tests := map[string]string{ // to what is told, "" for nothing
+		`until 2000000000`:                                     "until would make 2000000000 numbers, and 1000000 is the most",
+		`until -2000000000`:                                    "until would make 2000000000 numbers",
+		`until 1000001`:                                        "until would make 1000001 numbers",
+		`until 1000000 | len`:                                  "",
+		`untilStep 0 2000000000 1`:                             "untilStep would make 2000000000 numbers",
+		`untilStep 0 2000000000 1000000 | len`:                 "",
+		`untilStep -9000000000000000000 9000000000000000000 1`: "untilStep would make 18000000000000000000 numbers",
+		`seq 2000000000`:                                       "seq would make 1999999999 numbers",
+		`seq 5 2000000000`:                                     "seq would make 1999999995 numbers",
+		`seq 0 2 2000000000`:                                   "seq would make 1000000000 numbers",
+		`seq`:                                                  "",
+		`repeat 2000000000 "x"`:                                "repeat would make a text of 1907 MiB, and 16 is the most",
+		`repeat 2000000000 ""`:                                 "",
+		`repeat -1 "x"`:                                        "repeat is to write a text -1 times",
+		`repeat 4611686018427387905 "xxxx"`:                    "repeat would make a text of",
+		`indent 2000000000 "x"`:                                "indent would make a text of 1907 MiB",
+		`nindent 1000000 "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\no\np\nq\nr"`: "nindent would make a text of 17 MiB",
+		`indent -1 "x"`: "indent is to move a text in by -1 spaces",
+		`replace "" (repeat 10000 "y") (repeat 10000 "x")`:        "replace would make a text of 95 MiB",
+		`replace "x" "" "axb"`:                                    "",
+		`join (repeat 1000000 "x") (until 1000)`:                  "join would make a text of 954 MiB",
+		`randAlpha 2000000000`:                                    "randAlpha would make a text of 1907 MiB",
+		`randAscii 2000000000`:                                    "randAscii would make a text of 1907 MiB",
+		`concat (until 1000000) (list 1)`:                    "concat makes a list of more than 1000000 elements",
+		`cat (repeat 9000000 "x") (repeat 9000000 "x")`:           "cat makes a text of more than 16 MiB",
+		`printf "%s%s" (repeat 9000000 "x") (repeat 9000000 "x")`: "printf makes a text of more than 16 MiB",
+	}
+	for call, want := range tests {
+		t.Run(call[:min(len(call), 30)], func(t *testing.T) {
+			_, _, err := mustLoad(t, setOf(t, "{{ "+call+" }}")).Render(t.Context(), sdk.Snapshot{})
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: %v", call, err)
+			}
+		})
+	}
+}

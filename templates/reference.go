@@ -1,0 +1,69 @@
+package templates
+
+import (
+	_ "embed" // for the reference
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Function is what people are told about a function that templates may call.
+type Function struct {
+	Name        string
+	Topic       string // what it is about; all functions of a topic follow each other
+	Usage       string // the name and what it takes, in the order of a call
+	Description string // one line
+	Example     string // a template; see [Functions]
+	Result      string // what the example renders to
+	Volatile    bool   // it may return something else each time; see [Template.Vary]
+}
+
+//go:embed functions.txt
+var reference string
+
+// Functions returns every function that templates may call: text/template's own, sprig's and ours, which win over those of
+// the same name. They come by topic, those about services first.
+//
+// The examples are rendered for a service "web" with two instances that offer service port 8080.
+func Functions() []Function { return slices.Clone(described()) }
+
+// described reads the reference: topics after "== ", and for each function its usage, then indented its description, its
+// example, and after "=> " the lines of the result.
+var described = sync.OnceValue(func() []Function {
+	var all []Function
+	topic := ""
+	for block := range strings.SplitSeq(strings.TrimSpace(reference), "\n\n") {
+		if heading, ok := strings.CutPrefix(block, "== "); ok {
+			topic = heading
+			continue
+		}
+		lines := strings.Split(block, "\n\t")
+		name, _, _ := strings.Cut(lines[0], " ")
+		f := Function{Name: name, Topic: topic, Usage: lines[0], Description: lines[1], Example: lines[2]}
+		var result []string
+		for _, line := range lines[3:] {
+			result = append(result, strings.TrimPrefix(line, "=> "))
+		}
+		f.Result = strings.Join(result, "\n")
+		f.Volatile = isVolatile(name)
+		all = append(all, f)
+	}
+	return all
+})
+
+func functionNames() []string {
+	var names []string
+	for _, f := range described() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
+// usageOf returns how the function is called, "" where there is none of that name.
+func usageOf(name string) string {
+	i := slices.IndexFunc(described(), func(f Function) bool { return f.Name == name })
+	if i < 0 {
+		return ""
+	}
+	return described()[i].Usage
+}
