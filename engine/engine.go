@@ -22,8 +22,9 @@ type Templates interface {
 // A Template renders snapshots. It never changes and may be used from several goroutines.
 type Template interface {
 	// Render returns the files of a document, the main one first, and notes about the snapshot that a person should see,
-	// such as an instance that had to be left out.
-	Render(sdk.Snapshot) (files []sdk.File, notes []string, err error)
+	// such as an instance that had to be left out. It stops early when ctx is done. An error with a method Endless that returns
+	// true says that rendering any snapshot takes long and ends in the same way.
+	Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error)
 }
 
 // PipelineConfig joins one template set to its source and its sink.

@@ -98,11 +98,12 @@ func (s *playedSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error
 }
 
 // playedTemplates renders "text:service,service"; text that starts with "broken" does not load, with "bad" does not render.
-// One that starts with "lines" is a linesTemplate.
+// One that starts with "lines" is a linesTemplate, and so on.
 type playedTemplates struct {
 	changed signal
 	mu      sync.Mutex
 	text    string
+	endless int // renderings of an endlessTemplate
 }
 
 func newPlayedTemplates(text string) *playedTemplates {
@@ -125,6 +126,12 @@ func (p *playedTemplates) Load() (Template, error) {
 	if strings.HasPrefix(p.text, "lines") {
 		return linesTemplate(p.text), nil
 	}
+	switch {
+	case strings.HasPrefix(p.text, "volatile"):
+		return volatileTemplate{playedTemplate(p.text)}, nil
+	case strings.HasPrefix(p.text, "endless"):
+		return endlessTemplate{&p.endless}, nil
+	}
 	return playedTemplate(p.text), nil
 }
 
@@ -141,7 +148,7 @@ func (p *playedTemplates) Watch(ctx context.Context, changed func()) error {
 
 type playedTemplate string
 
-func (p playedTemplate) Render(snap sdk.Snapshot) ([]sdk.File, []string, error) {
+func (p playedTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
 	if strings.HasPrefix(string(p), "bad") {
 		return nil, nil, errors.New("haproxy.cfg:1:1: " + string(p))
 	}

@@ -327,14 +327,14 @@ func TestAFaultBesideATroubleThatMayPassIsTriedAgain(t *testing.T) {
 
 func TestExplainLeavesOtherErrorsAlone(t *testing.T) {
 	for _, err := range []error{nil, errors.New("disk full"), sdk.Rejectf("no"), sdk.Deferred("later", time.Second)} {
-		got := Explain(linesTemplate("x"), sdk.Snapshot{}, nil, err)
+		got := Explain(t.Context(), linesTemplate("x"), sdk.Snapshot{}, nil, err)
 		if fmt.Sprint(got) != fmt.Sprint(err) || !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
 	files := []sdk.File{{Name: "main", Content: []byte("bad")}}
 	err := errors.Join(rejecting("bad")(sdk.Document{Files: files}), errors.New("and more"))
-	got := Explain(playedTemplate("v1"), sdk.Snapshot{}, files, err) // which cannot tell
+	got := Explain(t.Context(), playedTemplate("v1"), sdk.Snapshot{}, files, err) // which cannot tell
 	if got.Error() != "the proxy says no: /etc/main:1: bad\nand more" || !errors.Is(got, sdk.ErrRejected) {
 		t.Errorf("got %v", got)
 	}

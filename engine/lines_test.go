@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // image is "quiet".
 type linesTemplate string
 
-func (l linesTemplate) Render(snap sdk.Snapshot) ([]sdk.File, []string, error) {
+func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
 	lines, _ := l.lines(snap)
 	if strings.Contains(string(l), "needs web") && !slices.Contains(lines, "service web") {
 		return nil, nil, errors.New("lines.tmpl:1:1: there is no web")
@@ -25,7 +26,7 @@ func (l linesTemplate) Render(snap sdk.Snapshot) ([]sdk.File, []string, error) {
 	return []sdk.File{{Name: "main", Content: []byte(strings.Join(lines, "\n"))}}, nil, nil
 }
 
-func (l linesTemplate) Trace(snap sdk.Snapshot) ([][]Origin, error) {
+func (l linesTemplate) Trace(_ context.Context, snap sdk.Snapshot) ([][]Origin, error) {
 	_, origins := l.lines(snap)
 	return [][]Origin{origins}, nil
 }

@@ -42,7 +42,7 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) && len(left) == len(v.culprits) {
 		return nil
 	}
-	e, notes, err := p.render(v, snap, left)
+	e, notes, err := p.render(ctx, v, snap, left)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 func (p *pipeline) isolate(ctx context.Context, e *effect, left culprits, err error) (*effect, culprits, error) {
 	var first error
 	for isRejected(err) {
-		more, ok, verdict := p.judge(e, left, err)
+		more, ok, verdict := p.judge(ctx, e, left, err)
 		if first == nil {
 			first = verdict
 		}
@@ -83,7 +83,7 @@ func (p *pipeline) isolate(ctx context.Context, e *effect, left culprits, err er
 		if !ok {
 			return e, left, verdict
 		}
-		next, notes, unable := p.render(e.version, e.snapshot, more)
+		next, notes, unable := p.render(ctx, e.version, e.snapshot, more)
 		if unable != nil { // the template needs what would be missing
 			return e, left, verdict
 		}
@@ -119,9 +119,11 @@ func (p *pipeline) conclude(e *effect, err error) {
 }
 
 // render makes the document of snap without the culprits.
-func (p *pipeline) render(v *version, snap sdk.Snapshot, left culprits) (*effect, []string, error) {
+func (p *pipeline) render(
+	ctx context.Context, v *version, snap sdk.Snapshot, left culprits,
+) (*effect, []string, error) {
 	began := time.Now()
-	files, notes, err := v.template.Render(left.without(snap))
+	files, notes, err := v.template.Render(ctx, left.without(snap))
 	p.observer.Rendered(p.name, time.Since(began), err)
 	if err != nil {
 		return nil, nil, &TemplateError{err}
@@ -152,12 +154,14 @@ func (p *pipeline) isInEffect(digest string) bool {
 // judge puts the rejection of e, which lacks some already, into words, and returns whom to leave out instead, if that may help. A
 // candidate may leave out only whom the active version leaves out as well: all others are live with that one, so it must
 // be the candidate's own fault. And what is live, and was good when it became so, is not taken away for a trouble that passes.
-func (p *pipeline) judge(e *effect, left culprits, err error) (more culprits, ok bool, verdict error) {
+func (p *pipeline) judge(
+	ctx context.Context, e *effect, left culprits, err error,
+) (more culprits, ok bool, verdict error) {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Places) == 0 {
 		return nil, false, err
 	}
-	lines := traceOf(e.version.template, left.without(e.snapshot), e.document.Files)
+	lines := traceOf(ctx, e.version.template, left.without(e.snapshot), e.document.Files)
 	var faults []fault
 	for _, place := range rejection.Places {
 		faults = append(faults, fault{place, lines.at(place)})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -14,7 +15,7 @@ type Tracer interface {
 	Template
 	// Trace renders like Render. For each file it returns the origin of every line: one more than the file has line ends. It
 	// may be much slower.
-	Trace(sdk.Snapshot) ([][]Origin, error)
+	Trace(ctx context.Context, snap sdk.Snapshot) ([][]Origin, error)
 }
 
 // An Origin is where a line of a document comes from, and whom it is about.
@@ -27,12 +28,12 @@ type Origin struct {
 
 // Explain puts what a sink rejects into words that name the line of the template and whom it is about, beside the line of
 // files, which is what t rendered from snap. Any other error comes back as it is. The result wraps err.
-func Explain(t Template, snap sdk.Snapshot, files []sdk.File, err error) error {
+func Explain(ctx context.Context, t Template, snap sdk.Snapshot, files []sdk.File, err error) error {
 	r, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(r.Places) == 0 {
 		return err
 	}
-	return explain(traceOf(t, snap, files), r, err)
+	return explain(traceOf(ctx, t, snap, files), r, err)
 }
 
 func explain(lines trace, r *sdk.Rejection, err error) error {
@@ -81,12 +82,12 @@ type trace map[string][]Origin
 
 // traceOf returns nothing for a file of which the trace has other lines: a template with the time or with chance in it may
 // render something else the second time.
-func traceOf(t Template, snap sdk.Snapshot, files []sdk.File) trace {
+func traceOf(ctx context.Context, t Template, snap sdk.Snapshot, files []sdk.File) trace {
 	tracer, ok := t.(Tracer)
 	if !ok {
 		return nil
 	}
-	origins, err := tracer.Trace(snap)
+	origins, err := tracer.Trace(ctx, snap)
 	if err != nil || len(origins) != len(files) {
 		return nil
 	}

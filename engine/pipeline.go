@@ -166,7 +166,8 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 }
 
 // try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
-// catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed.
+// catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed, unless
+// it would go on and on.
 func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 	if p.candidate == nil {
 		if p.active == nil {
@@ -184,11 +185,16 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 	case err == nil:
 		p.active, p.candidate = p.candidate, nil
 		p.board.setTemplateError(nil)
+		p.tellVolatile(ctx, p.active.template, snap)
 		return nil
 	case p.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
 		return err
 	}
 	p.blame(p.candidate, err)
+	if endless(err) {
+		// Each try holds up what comes from the catalogue. Saving it again makes another candidate.
+		p.candidate = nil
+	}
 	if instead := p.offer(ctx, p.active, snap); instead != nil || final(err) {
 		return instead
 	}

@@ -22,6 +22,7 @@ type PipelineStatus struct {
 	TemplateError error     // why the newest template is not used
 	ApplyError    error     // why the newest snapshot is not in effect
 	Notes         []string  // what the template says about the newest snapshot
+	Volatile      []string  // where the active template writes something else each time
 	LeftOut       []LeftOut // without whom the rest is live
 	Waiting       *Waiting  // for what the newest document waits; nil for nothing
 	Last          *Entry    // the newest offer to the sink
@@ -87,6 +88,15 @@ func (b *board) setNotes(notes []string) []string {
 	defer b.mu.Unlock()
 	before := b.status.Notes
 	b.status.Notes = notes
+	return before
+}
+
+// setVolatile returns what was told before.
+func (b *board) setVolatile(now []string) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.status.Volatile
+	b.status.Volatile = now
 	return before
 }
 

@@ -26,7 +26,7 @@ func newCheck(opts *options) *cobra.Command {
 				return err
 			}
 			for _, fault := range faults {
-				fmt.Fprintln(cmd.ErrOrStderr(), fault)
+				fmt.Fprintln(cmd.ErrOrStderr(), engine.Detail(fault))
 			}
 			return errSaid
 		},
@@ -78,7 +78,7 @@ func checkPipeline(ctx context.Context, name string, p config.Pipeline, sink sdk
 	if err != nil || snap == nil {
 		return err
 	}
-	files, _, err := template.Render(*snap)
+	files, _, err := template.Render(ctx, *snap)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func checkPipeline(ctx context.Context, name string, p config.Pipeline, sink sdk
 		return nil
 	}
 	err = checker.Check(ctx, sdk.Document{Pipeline: name, Digest: sdk.DigestOf(files), Files: files})
-	err = engine.Explain(template, *snap, files, err)
+	err = engine.Explain(ctx, template, *snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}

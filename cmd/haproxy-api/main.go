@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/engine"
 )
 
 // Exit codes, as people's scripts know them.
@@ -33,13 +35,13 @@ func mainCode() int {
 	return report(os.Stderr, err)
 }
 
-// report says what went wrong, a sentence for each fault, and returns the exit code that goes with it.
+// report says what went wrong, a sentence for each fault and the line where it is a template's, and returns the exit code that goes with it.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
 	if !errors.Is(err, errSaid) {
-		fmt.Fprintln(w, "haproxy-api:", err)
+		fmt.Fprintln(w, "haproxy-api:", engine.Detail(err))
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage

@@ -183,8 +183,8 @@ func (s templateSet) Load() (engine.Template, error) {
 // tracedTemplate is a templates.Template as the engine wants one.
 type tracedTemplate struct{ *templates.Template }
 
-func (t tracedTemplate) Trace(snap sdk.Snapshot) ([][]engine.Origin, error) {
-	files, err := t.Template.Trace(snap)
+func (t tracedTemplate) Trace(ctx context.Context, snap sdk.Snapshot) ([][]engine.Origin, error) {
+	files, err := t.Template.Trace(ctx, snap)
 	var all [][]engine.Origin
 	for _, f := range files {
 		var lines []engine.Origin
@@ -196,7 +196,19 @@ func (t tracedTemplate) Trace(snap sdk.Snapshot) ([][]engine.Origin, error) {
 	return all, err
 }
 
-var _ engine.Tracer = tracedTemplate{}
+func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
+	varying, err := t.Template.Vary(ctx, snap)
+	var all []string
+	for _, v := range varying {
+		all = append(all, v.String())
+	}
+	return all, err
+}
+
+var (
+	_ engine.Tracer = tracedTemplate{}
+	_ engine.Varier = tracedTemplate{}
+)
 
 func newTemplates(p config.Pipeline) engine.Templates {
 	set := templates.Config{

@@ -61,7 +61,7 @@ func renderOnce(cmd *cobra.Command, p config.Pipeline, snap sdk.Snapshot) ([]sdk
 	if err != nil {
 		return nil, err
 	}
-	files, notes, err := template.Render(snap)
+	files, notes, err := template.Render(cmd.Context(), snap)
 	if err != nil {
 		return nil, err
 	}

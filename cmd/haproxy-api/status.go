@@ -91,6 +91,9 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	if p.TemplateError != "" {
 		fmt.Fprintf(out, "  template    %s\n", p.TemplateError)
 	}
+	for _, place := range p.Volatile {
+		fmt.Fprintf(out, "  volatile    %s\n", place)
+	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(out, "  note        %s\n", note)
 	}

@@ -21,10 +21,12 @@ type Pipeline struct {
 	Facts         map[string]string `json:"facts,omitempty"`
 	SourceTrouble []string          `json:"source_problems,omitempty"`
 	SourceFacts   map[string]string `json:"source_facts,omitempty"`
-	TemplateError string            `json:"template_error,omitempty"` // why the newest template is not used
-	Notes         []string          `json:"notes,omitempty"`          // what the template says about the catalogue
-	LeftOut       []LeftOut         `json:"left_out,omitempty"`       // without whom the rest is in effect
-	Waiting       *Waiting          `json:"waiting,omitempty"`        // why the newest document is not in effect yet
+	TemplateError string            `json:"template_error,omitempty"`        // why the newest template is not used
+	TemplateTold  string            `json:"template_error_detail,omitempty"` // the same over several lines, with the line
+	Notes         []string          `json:"notes,omitempty"`                 // what the template says about the catalogue
+	Volatile      []string          `json:"volatile,omitempty"`              // where the template writes something else each time
+	LeftOut       []LeftOut         `json:"left_out,omitempty"`              // without whom the rest is in effect
+	Waiting       *Waiting          `json:"waiting,omitempty"`               // why the newest document is not in effect yet
 	Last          *Offer            `json:"last,omitempty"`
 }
 
@@ -87,7 +89,7 @@ func (s *Server) allPipelines(ctx context.Context) []Pipeline {
 func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	p := Pipeline{
 		Name: status.Name, Source: status.Source, Generation: status.Generation, Digest: status.Digest,
-		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes,
+		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Volatile: status.Volatile,
 	}
 	if p.Problems == nil {
 		p.Problems = []string{}
@@ -96,7 +98,7 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 		p.Since = &status.Since
 	}
 	if status.TemplateError != nil {
-		p.TemplateError = status.TemplateError.Error()
+		p.TemplateError, p.TemplateTold = status.TemplateError.Error(), engine.Detail(status.TemplateError)
 	}
 	p.LeftOut = leftOut(status.LeftOut)
 	if w := status.Waiting; w != nil {

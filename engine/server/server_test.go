@@ -82,7 +82,7 @@ func (plain) Watch(ctx context.Context, _ func()) error {
 	<-ctx.Done()
 	return nil
 }
-func (plain) Render(sdk.Snapshot) ([]sdk.File, []string, error) {
+func (plain) Render(context.Context, sdk.Snapshot) ([]sdk.File, []string, error) {
 	return []sdk.File{{Name: "main", Content: []byte("text")}}, nil, nil
 }
 
