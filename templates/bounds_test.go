@@ -115,7 +115,7 @@ func TestSizes(t *testing.T) {
 		`join (repeat 1000000 "x") (until 1000)`:                  "join would make a text of 954 MiB",
 		`randAlpha 2000000000`:                                    "randAlpha would make a text of 1907 MiB",
 		`randAscii 2000000000`:                                    "randAscii would make a text of 1907 MiB",
-		`concat (until 1000000) (list 1)`:                    "concat makes a list of more than 1000000 elements",
+		`concat (until 1000000) (list 1)`:                         "concat makes a list of more than 1000000 elements",
 		`cat (repeat 9000000 "x") (repeat 9000000 "x")`:           "cat makes a text of more than 16 MiB",
 		`printf "%s%s" (repeat 9000000 "x") (repeat 9000000 "x")`: "printf makes a text of more than 16 MiB",
 	}

@@ -89,7 +89,22 @@ func TestWatchWaysOfSaving(t *testing.T) {
 			path: "t/main", prepare: func(t *testing.T, dir string) { save(t, dir+"/t/main", "old") },
 			save: func(t *testing.T, dir string) { replace(t, dir+"/t/main", "new") },
 		},
-		"as vim does": {
+		"as vim does with backupcopy=yes": {
+			path: "t/main", prepare: func(t *testing.T, dir string) { save(t, dir+"/t/main", "old") },
+			save: func(t *testing.T, dir string) {
+				save(t, dir+"/t/main~", "old")
+				save(t, dir+"/t/main", "new")
+				must(t, os.Remove(dir+"/t/main~"))
+			},
+		},
+		"as sed does": { // and others that write elsewhere and move
+			path: "t/main", prepare: func(t *testing.T, dir string) { save(t, dir+"/t/main", "old") },
+			save: func(t *testing.T, dir string) {
+				save(t, dir+"/elsewhere/sedXYZ", "new")
+				must(t, os.Rename(dir+"/elsewhere/sedXYZ", dir+"/t/main"))
+			},
+		},
+		"as vim does with backupcopy=no": {
 			path: "t/main", prepare: func(t *testing.T, dir string) { save(t, dir+"/t/main", "old") },
 			save: func(t *testing.T, dir string) {
 				save(t, dir+"/t/4913", "")
@@ -226,6 +241,80 @@ func TestWatchWholeSet(t *testing.T) {
 	await(t, set, changes, "four")
 	replace(t, dir+"/map/m", "y")
 	await(t, set, changes, "four")
+}
+
+// A Kubernetes ConfigMap has all files of a set in it, and swaps them at once.
+func TestWatchConfigMapOfAWholeSet(t *testing.T) {
+	dir := t.TempDir()
+	version := func(n, word string) {
+		save(t, dir+"/t/.."+n+"/main", `{{ include "p" . }}`)
+		save(t, dir+"/t/.."+n+"/routes", word)
+		save(t, dir+"/t/.."+n+"/1.tmpl", `{{ define "p" }}`+word+`{{ end }}`)
+	}
+	version("1", "one")
+	version("2", "two")
+	link(t, "..1", dir+"/t/..data")
+	for _, name := range []string{"main", "routes", "1.tmpl"} {
+		link(t, "..data/"+name, dir+"/t/"+name)
+	}
+	set := New(Config{
+		Path: dir + "/t/main", Files: map[string]string{"routes.map": dir + "/t/routes"}, Partials: []string{dir + "/t/*.tmpl"},
+	})
+	mustLoad(t, set)
+	changes := start(t, set, newWatcher(never))
+	link(t, "..2", dir+"/t/..data")
+	must(t, os.RemoveAll(dir+"/t/..1"))
+	await(t, set, changes, "two")
+	files, _, err := mustLoad(t, set).Render(t.Context(), sdk.Snapshot{})
+	if err != nil || string(files[1].Content) != "two" {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
+// Whoever truncates and then writes slowly is seen at work: what is there meanwhile is no template, and the end is told.
+func TestWatchSlowWriter(t *testing.T) {
+	dir := write(t, map[string]string{"main": "old"})
+	set := New(Config{Path: dir + "/main"})
+	mustLoad(t, set)
+	changes := start(t, set, newWatcher(never))
+	f, err := os.Create(dir + "/main")
+	must(t, err)
+	for _, piece := range []string{"", "\n", "{{ if .User }}x{{ else }}", "ne"} {
+		_, err := f.WriteString(piece)
+		must(t, err, f.Sync())
+		if piece != "" || len(changes) == 0 {
+			<-changes // each piece is the last one for as long as the watcher can tell
+		}
+		if tmpl, err := set.Load(); err == nil {
+			t.Errorf("%q behind the others makes a template: %v", piece, tmpl)
+		}
+	}
+	_, err = f.WriteString("w{{ end }}")
+	must(t, err, f.Close())
+	await(t, set, changes, "\nnew")
+}
+
+// A folder that goes away takes nothing with it for good.
+func TestWatchFolderThatComesBack(t *testing.T) {
+	for name, goes := range map[string]string{"alone": "/parent/t", "with its parent": "/parent"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			save(t, dir+"/parent/t/main", "old")
+			set := New(Config{Path: dir + "/parent/t/main", Partials: []string{dir + "/parent/t/*.tmpl"}})
+			mustLoad(t, set)
+			changes := start(t, set, newWatcher(never))
+			must(t, os.RemoveAll(dir+goes))
+			<-changes
+			if _, err := set.Load(); err == nil {
+				t.Error("loaded a file that is gone")
+			}
+			save(t, dir+"/new/parent/t/main", "new")
+			must(t, os.Rename(dir+"/new"+goes, dir+goes))
+			await(t, set, changes, "new")
+			replace(t, dir+"/parent/t/main", "newer")
+			await(t, set, changes, "newer")
+		})
+	}
 }
 
 // Changes are told once, and nothing else is told.
