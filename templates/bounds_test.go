@@ -20,17 +20,20 @@ func TestRunaways(t *testing.T) {
 	}{
 		"output": {"{{ range until 10 }}{{ repeat 1048576 \"x\" }}{{ end }}", small, "the output exceeds 1 MiB"},
 		"steps":  {"{{ range 100000000000 }}{{ end }}", small, "the rendering takes more than 10000 steps"},
-		"a list": {"{{ range until 1000 }}{{ range until 1000 }}{{ if false }}x{{ end }}{{ end }}{{ end }}", small, "more than 10000 steps"},
+		"a list": {
+			"{{ range until 1000 }}{{ range until 1000 }}{{ if false }}x{{ end }}{{ end }}{{ end }}", small, "more than 10000 steps",
+		},
 		"a table": {
-			"{{ range allInstances \"web\" }}{{ range until 20000 }}{{ continue }}{{ end }}{{ end }}", small, "more than 10000 steps",
+			`{{ range allInstances "web" }}{{ range until 20000 }}{{ continue }}{{ end }}{{ end }}`, small,
+			"more than 10000 steps",
 		},
 		"many calls": {
 			`{{ define "x" }}{{ if gt . 0 }}{{ template "x" (sub . 1) }}{{ template "x" (sub . 1) }}{{ end }}{{ end }}` +
 				`{{ template "x" (int64 60) }}`, small, "more than 10000 steps",
 		},
 		"many includes": {
-			`{{ define "x" }}{{ if gt . 0 }}{{ $_ := include "x" (sub . 1) }}{{ $_ := include "x" (sub . 1) }}{{ end }}{{ end }}` +
-				`{{ $_ := include "x" (int64 60) }}`, small, "more than 10000 steps",
+			`{{ define "x" }}{{ if gt . 0 }}{{ $y := include "x" (sub . 1) }}{{ $y = include "x" (sub . 1) }}` +
+				`{{ end }}{{ end }}{{ $y := include "x" (int64 60) }}`, small, "more than 10000 steps",
 		},
 		"depth":    {`{{ define "x" }}{{ template "x" . }}{{ end }}{{ template "x" . }}`, small, "200 levels deep"},
 		"includes": {`{{ define "x" }}{{ include "x" . }}{{ end }}{{ include "x" . }}`, small, "100 levels deep"},

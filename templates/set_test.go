@@ -89,7 +89,7 @@ func TestTemplateDoesNotChange(t *testing.T) {
 
 func TestLoadFaults(t *testing.T) {
 	dir := write(t, map[string]string{
-		"ok": "x", "bad1": "{{ nowe }}", "bad2": "\n{{ $x }}", "empty": " \n", "sub/ok": "x",
+		"ok": "x", "bad1": "{{ indnet }}", "bad2": "\n{{ $x }}", "empty": " \n", "sub/ok": "x",
 		"def1": `{{ define "x" }}1{{ end }}`, "def2": `{{ define "x" }}2{{ end }}`,
 	})
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -103,7 +103,7 @@ func TestLoadFaults(t *testing.T) {
 		"all at once": {
 			Config{Path: at("bad1"), Files: map[string]string{"b": at("bad2")}},
 			[]string{
-				`DIR/bad1:1:4: function "nowe" not defined; did you mean "now"?`,
+				`DIR/bad1:1:4: function "indnet" not defined; did you mean "indent"?`,
 				"DIR/bad2:2:4: undefined variable \"$x\"; declare it first, as in {{ $x := 1 }}",
 			},
 		},

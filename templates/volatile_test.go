@@ -15,23 +15,36 @@ func TestVary(t *testing.T) {
 		text string
 		want []string // LINE FUNCTION
 	}{
-		"nothing volatile":              {"{{ range .Services.web }}\nserver {{ .ID }}\n{{ end }}", nil},
-		"the time in a comment":         {"# Rendered {{ now }}\nglobal", nil},
-		"the time behind a statement":   {"global # {{ now }}\n", nil},
-		"the time in a statement":       {"global\n\tdescription {{ now }}\n", []string{"2 now"}},
-		"a number sign in a word":       {"x#{{ now }}", []string{"1 now"}},
-		"the time by way of a variable": {"{{ $then := now }}\n\nuser {{ $then | date \"15:04\" }}\n# {{ $then }}", []string{"3 now"}},
-		"in a define":                   {"{{ define \"x\" }}\n{{ now }}{{ end }}{{ include \"x\" . | trim }}", []string{"2 now"}},
-		"for every instance":            {"{{ range .Services.web }}\nserver {{ .ID }} {{ now }}\n{{ end }}", []string{"2 now"}},
-		"how old an instance is":        {"{{ range .Services.web }}\n{{ ago .Created }} {{ durationRound .Created }}{{ end }}", []string{"2 ago", "2 durationRound"}},
-		"a duration that stands still":  {"{{ durationRound \"2h\" }}", nil},
-		"at night only":                 {"a\n{{ if gt (now.Year) 2026 }}b\nc\n{{ end }}d\n", []string{"4 now"}},
-		"chance":                        {"a\n{{ uuidv4 }}\n{{ randAlpha 8 }}\n# {{ randInt 0 100 }}", []string{"3 randAlpha", "2 uuidv4"}},
-		"little chance":                 {"{{ randInt 7 9 }} {{ randNumeric 1 }}", []string{"1 randInt", "1 randNumeric"}},
-		"no chance at all":              {"{{ randInt 7 8 }} {{ shuffle \"aa\" }}", nil},
-		"a host":                        {"{{ getHostByName \"127.0.0.1\" }}", []string{"1 getHostByName"}},
-		"called and not used":           {"{{ if false }}{{ now }}{{ end }}x", nil},
-		"a map's order":                 {"{{ keys (dict \"a\" 1 \"b\" 2 \"c\" 3) }}{{ range $k, $v := .Services }}{{ $k }}{{ end }}", nil},
+		"nothing volatile":            {"{{ range .Services.web }}\nserver {{ .ID }}\n{{ end }}", nil},
+		"the time in a comment":       {"# Rendered {{ now }}\nglobal", nil},
+		"the time behind a statement": {"global # {{ now }}\n", nil},
+		"the time in a statement":     {"global\n\tdescription {{ now }}\n", []string{"2 now"}},
+		"a number sign in a word":     {"x#{{ now }}", []string{"1 now"}},
+		"the time by way of a variable": {
+			"{{ $then := now }}\n\nuser {{ $then | date \"15:04\" }}\n# {{ $then }}", []string{"3 now"},
+		},
+		"in a define": {
+			"{{ define \"x\" }}\n{{ now }}{{ end }}{{ include \"x\" . | trim }}", []string{"2 now"},
+		},
+		"for every instance": {
+			"{{ range .Services.web }}\nserver {{ .ID }} {{ now }}\n{{ end }}", []string{"2 now"},
+		},
+		"how old an instance is": {
+			"{{ range .Services.web }}\n{{ ago .Created }} {{ durationRound .Created }}{{ end }}",
+			[]string{"2 ago", "2 durationRound"},
+		},
+		"a duration that stands still": {"{{ durationRound \"2h\" }}", nil},
+		"at night only":                {"a\n{{ if gt (now.Year) 2026 }}b\nc\n{{ end }}d\n", []string{"4 now"}},
+		"chance": {
+			"a\n{{ uuidv4 }}\n{{ randAlpha 8 }}\n# {{ randInt 0 100 }}", []string{"3 randAlpha", "2 uuidv4"},
+		},
+		"little chance":       {"{{ randInt 7 9 }} {{ randNumeric 1 }}", []string{"1 randInt", "1 randNumeric"}},
+		"no chance at all":    {"{{ randInt 7 8 }} {{ shuffle \"aa\" }}", nil},
+		"a host":              {"{{ getHostByName \"127.0.0.1\" }}", []string{"1 getHostByName"}},
+		"called and not used": {"{{ if false }}{{ now }}{{ end }}x", nil},
+		"a map's order": {
+			"{{ keys (dict \"a\" 1 \"b\" 2 \"c\" 3) }}{{ range $k, $v := .Services }}{{ $k }}{{ end }}", nil,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -64,8 +77,8 @@ func TestVaryingIsTold(t *testing.T) {
 	for function, want := range map[string]string{
 		"now": "main.cfg:7: now writes something else here each time, so that every change of the catalogue has to reload the " +
 			"proxy: move it into a comment, or do without",
-		"uuidv4": "main.cfg:7: uuidv4 writes something here that only this process keeps: the next start of it, and every other " +
-			"process, has another value",
+		"uuidv4": "main.cfg:7: uuidv4 writes something here that only this process keeps: the next start of it, and every " +
+			"other process, has another value",
 		"getHostByName": "main.cfg:7: what getHostByName writes here is as old as the last change of the catalogue",
 	} {
 		if got := (Varying{"main.cfg", 7, function}).String(); got != want {

@@ -35,7 +35,8 @@ func mainCode() int {
 	return report(os.Stderr, err)
 }
 
-// report says what went wrong, a sentence for each fault and the line where it is a template's, and returns the exit code that goes with it.
+// report says what went wrong, a sentence for each fault with the line where it is a template's, and returns the exit code that
+// goes with it.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
