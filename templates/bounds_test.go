@@ -12,7 +12,7 @@ import (
 
 // What would not come to an end is stopped, named and known as such.
 func TestRunaways(t *testing.T) {
-	small := bounds{output: 1 << 20, steps: 10_000, time: never}
+	small := bounds{output: 1 << 20, steps: 10_000, time: time.Minute}
 	tests := map[string]struct {
 		text   string
 		bounds bounds

@@ -134,9 +134,6 @@ func (r *run) include(name string, data any) (string, error) {
 }
 
 func (r *run) descend() (string, error) {
-	if err := r.step(); err != nil {
-		return "", err
-	}
 	if r.depth == maxDepth {
 		return "", runawayf("templates go %d levels deep: does this one call itself without an end?", maxDepth)
 	}
