@@ -2,18 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
@@ -32,7 +26,7 @@ func newStatus(opts *options) *cobra.Command {
 				return err
 			}
 			for {
-				if err := showStatus(cmd.Context(), cmd.OutOrStdout(), apiAddress(cfg.API)); err != nil || !watch {
+				if err := showStatus(cmd.Context(), cmd.OutOrStdout(), apiOf(cfg)); err != nil || !watch {
 					return err
 				}
 				if !sleep(cmd.Context(), watchEvery) {
@@ -45,30 +39,10 @@ func newStatus(opts *options) *cobra.Command {
 	return cmd
 }
 
-// apiAddress is where a program on this machine reaches the daemon.
-func apiAddress(api config.API) string {
-	host := api.BindIP
-	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return net.JoinHostPort(host, strconv.Itoa(api.BindPort))
-}
-
-func showStatus(ctx context.Context, out io.Writer, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/pipelines", nil)
+func showStatus(ctx context.Context, out io.Writer, daemon api) error {
+	pipelines, err := daemon.pipelines(ctx)
 	if err != nil {
 		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f: %w", address, err)
-	}
-	defer resp.Body.Close()
-	var pipelines []server.Pipeline
-	if err := json.NewDecoder(resp.Body).Decode(&pipelines); err != nil {
-		return fmt.Errorf("what answers at %s is no haproxy-api: %w", address, err)
 	}
 	for _, p := range pipelines {
 		showPipeline(out, p)
