@@ -13,14 +13,26 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+type checkOptions struct {
+	states []string
+	live   bool
+}
+
 func newCheck(opts *options) *cobra.Command {
-	var state string
+	var o checkOptions
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check configuration, templates and, with --state, what they render to",
-		Args:  noArgs,
+		Short: "Check configuration, templates and, with states, what they render to",
+		Long: "check loads the configuration, resolves plugins and compiles templates. With states it also renders each of\n" +
+			"them and lets the sink judge the result, which for HAProxy is what 'haproxy -c' says. It changes nothing, and\n" +
+			"prints every fault on standard error. Exit code: 0 no faults, 1 faults.",
+		Example: "  haproxy-api check\n" +
+			"  haproxy-api check --state monday.json --state http://sidecar:7777/state.json\n" +
+			"  haproxy-api check --state recorded/      # every *.json in the folder\n" +
+			"  haproxy-api check --live                 # what the running daemon knows now",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			faults := check(cmd, opts, state)
+			faults := check(cmd, opts, o)
 			if len(faults) == 0 {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults")
 				return err
@@ -31,12 +43,14 @@ func newCheck(opts *options) *cobra.Command {
 			return errSaid
 		},
 	}
-	cmd.Flags().StringVar(&state, "state", "", "also render this state and let the sink check it: `FILE`, URL or -")
+	cmd.Flags().StringArrayVar(&o.states, "state", nil,
+		"also check what this state renders to: `FILE`, URL, - or a folder of *.json; may be given again")
+	cmd.Flags().BoolVar(&o.live, "live", false, "also check what the running daemon's state renders to")
 	return cmd
 }
 
 // check looks at everything that can be looked at without changing anything, and returns all that is wrong.
-func check(cmd *cobra.Command, opts *options, state string) []error {
+func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	cfg, err := opts.load()
 	if err != nil {
 		return []error{err}
@@ -54,40 +68,72 @@ func check(cmd *cobra.Command, opts *options, state string) []error {
 		faults = append(faults, err)
 	}
 	defer closeAll(sinks)
-	var snap *sdk.Snapshot
-	if state != "" {
-		read, err := readState(ctx, state, cmd.InOrStdin())
-		if err != nil {
-			faults = append(faults, err)
-		} else {
-			snap = &read
-		}
-	}
+	states, unread := statesToCheck(cmd, cfg, o)
+	faults = append(faults, unread...)
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
-		if err := checkPipeline(ctx, name, p, sinks[p.Sink], snap); err != nil {
-			faults = append(faults, fmt.Errorf("pipeline %s: %w", name, err))
+		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: func(sentence string) {
+			fmt.Fprintln(cmd.ErrOrStderr(), "note:", sentence)
+		}}
+		faults = append(faults, c.run(ctx, states)...)
+	}
+	return faults
+}
+
+func statesToCheck(cmd *cobra.Command, cfg *config.Config, o checkOptions) ([]namedState, []error) {
+	states, faults := readStates(cmd.Context(), o.states, cmd.InOrStdin())
+	if o.live {
+		state, err := liveState(cmd.Context(), cfg)
+		if err != nil {
+			return states, append(faults, err)
+		}
+		states = append(states, state)
+	}
+	return states, faults
+}
+
+// pipelineCheck looks at one pipeline.
+type pipelineCheck struct {
+	name     string
+	pipeline config.Pipeline
+	sink     sdk.Sink // nil where there is none to ask
+	note     func(sentence string)
+}
+
+// run compiles the templates and tries each state on them. A state's faults are told with its name.
+func (c pipelineCheck) run(ctx context.Context, states []namedState) []error {
+	template, err := newTemplates(c.pipeline).Load()
+	if err != nil {
+		return []error{fmt.Errorf("pipeline %s: %w", c.name, err)}
+	}
+	var faults []error
+	for _, state := range states {
+		if ctx.Err() != nil {
+			return append(faults, ctx.Err())
+		}
+		if err := state.tellsOf(c.pipeline); err != nil {
+			c.note(fmt.Sprintf("pipeline %s is not checked with it: %v", c.name, err))
+			continue
+		}
+		if err := c.try(ctx, template, state.as(c.pipeline.Source)); err != nil {
+			faults = append(faults, fmt.Errorf("%s: pipeline %s: %w", state.name, c.name, err))
 		}
 	}
 	return faults
 }
 
-// checkPipeline compiles the templates and, given a snapshot, renders it and asks the sink. sink may be nil.
-func checkPipeline(ctx context.Context, name string, p config.Pipeline, sink sdk.Sink, snap *sdk.Snapshot) error {
-	template, err := newTemplates(p).Load()
-	if err != nil || snap == nil {
-		return err
-	}
-	files, _, err := template.Render(ctx, *snap)
+// try renders snap and asks the sink.
+func (c pipelineCheck) try(ctx context.Context, template engine.Template, snap sdk.Snapshot) error {
+	files, _, err := template.Render(ctx, snap)
 	if err != nil {
 		return err
 	}
-	checker, ok := sink.(sdk.Checker)
+	checker, ok := c.sink.(sdk.Checker)
 	if !ok {
 		return nil
 	}
-	err = checker.Check(ctx, sdk.Document{Pipeline: name, Digest: sdk.DigestOf(files), Files: files})
-	err = engine.Explain(ctx, template, *snap, files, err)
+	err = checker.Check(ctx, sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files})
+	err = engine.Explain(ctx, template, snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}

@@ -105,27 +105,26 @@ func (d *daemon) stop(ctx context.Context) {
 	wg.Wait()
 }
 
-// frontSource picks the source of which /state and /health tell, and that takes what is posted to /update: the one in
-// [sidecar], or else the first by name that takes pushes, or else the first.
+// frontSource returns the source of which /state and /health tell, and what takes the pushes; nil where it takes none.
 func frontSource(sources map[string]sdk.Source) (string, http.Handler) {
-	var first, firstReceiver string
-	for _, name := range sortedKeys(sources) {
-		if first == "" {
-			first = name
-		}
-		if _, ok := sources[name].(sdk.Receiver); ok && firstReceiver == "" {
-			firstReceiver = name
-		}
-	}
-	front := first
-	if _, ok := sources[shorthandSource]; ok {
-		front = shorthandSource
-	} else if firstReceiver != "" {
-		front = firstReceiver
-	}
+	front := frontName(sources, func(s sdk.Source) bool { _, ok := s.(sdk.Receiver); return ok })
 	receiver, _ := sources[front].(sdk.Receiver)
 	if receiver == nil {
 		return front, nil
 	}
 	return front, receiver
+}
+
+// frontName picks the one in [sidecar], or else the first by name that takes pushes, or else the first.
+func frontName[S any](sources map[string]S, receives func(S) bool) string {
+	names := sortedKeys(sources)
+	if _, ok := sources[shorthandSource]; ok || len(names) == 0 {
+		return shorthandSource
+	}
+	for _, name := range names {
+		if receives(sources[name]) {
+			return name
+		}
+	}
+	return names[0]
 }

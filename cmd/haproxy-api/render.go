@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -12,47 +14,67 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+type renderOptions struct {
+	state, template, output, pipeline string
+	watch                             bool
+}
+
 func newRender(opts *options) *cobra.Command {
-	var state, template, output, pipeline string
+	var o renderOptions
 	cmd := &cobra.Command{
 		Use:   "render --state FILE|URL|-",
-		Short: "Render a state once, touching no proxy",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if state == "" {
-				return &usageError{fmt.Errorf("there is nothing to render: name a state with --state FILE, URL or -")}
-			}
-			cfg, err := opts.load()
-			if err != nil {
-				return err
-			}
-			p, err := pickPipeline(cfg, pipeline)
-			if err != nil {
-				return err
-			}
-			if template != "" {
-				p.Template = template
-			}
-			snap, err := readState(cmd.Context(), state, cmd.InOrStdin())
-			if err != nil {
-				return err
-			}
-			files, err := renderOnce(cmd, p, snap)
-			if err != nil {
-				return err
-			}
-			if output != "" {
-				return renameio.WriteFile(output, files[0].Content, 0o644)
-			}
-			_, err = cmd.OutOrStdout().Write(files[0].Content)
-			return err
-		},
+		Short: "Render a state, touching no proxy",
+		Long: "render prints what a state renders to. With --watch it goes on until Ctrl-C: whenever a file of the template\n" +
+			"set is saved it renders again, and prints the difference to the rendering before, of companion files too. A\n" +
+			"mistake is told on standard error, and so is when it is mended. The state and the configuration are read once,\n" +
+			"so that every difference is the template's.",
+		Example: "  haproxy-api render --state http://sidecar:7777/state.json\n" +
+			"  haproxy-api render --state state.json --template haproxy.cfg --watch   # beside an editor",
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runRender(cmd, opts, o) },
 	}
-	cmd.Flags().StringVar(&state, "state", "", "a Sidecar state or a list of instances: `FILE`, URL or - for standard input")
-	cmd.Flags().StringVar(&template, "template", "", "a template `FILE` instead of the configured one")
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write to `FILE` instead of standard output")
-	cmd.Flags().StringVar(&pipeline, "pipeline", "", "the pipeline whose template it is, where there are several")
+	cmd.Flags().StringVar(&o.state, "state", "", "a Sidecar state or a list of instances: `FILE`, URL or - for standard input")
+	cmd.Flags().StringVar(&o.template, "template", "", "a template `FILE` instead of the configured one")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
+	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline whose template it is, where there are several")
+	cmd.Flags().BoolVar(&o.watch, "watch", false, "render again whenever a template is saved, and show what that changes")
 	return cmd
+}
+
+func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
+	if o.state == "" {
+		return &usageError{errors.New("there is nothing to render: name a state with --state FILE, URL or -")}
+	}
+	cfg, err := opts.load()
+	if err != nil {
+		return err
+	}
+	p, err := pickTemplates(cfg, o.pipeline, o.template)
+	if err != nil {
+		return err
+	}
+	state, err := readState(cmd.Context(), o.state, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	snap := state.as(p.Source)
+	if o.watch {
+		return watchRender(cmd, o, p, snap)
+	}
+	files, err := renderOnce(cmd, p, snap)
+	if err != nil {
+		return err
+	}
+	return o.write(cmd.OutOrStdout(), files)
+}
+
+// write writes the main file to where the person wants it.
+func (o renderOptions) write(stdout io.Writer, files []sdk.File) error {
+	if o.output != "" {
+		return renameio.WriteFile(o.output, files[0].Content, 0o644)
+	}
+	_, err := stdout.Write(files[0].Content)
+	return err
 }
 
 // renderOnce renders snap, and shows on standard error what the template noted.
@@ -69,6 +91,15 @@ func renderOnce(cmd *cobra.Command, p config.Pipeline, snap sdk.Snapshot) ([]sdk
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
 	}
 	return files, nil
+}
+
+// pickTemplates returns the pipeline as pickPipeline does, with another template if that is not empty.
+func pickTemplates(cfg *config.Config, name, template string) (config.Pipeline, error) {
+	p, err := pickPipeline(cfg, name)
+	if template != "" {
+		p.Template = template
+	}
+	return p, err
 }
 
 // pickPipeline returns the named pipeline, or the only one where none is named.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"time"
 
@@ -16,25 +17,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// await URL TEXT waits until the answer of the URL contains the text.
+// await URL|FILE TEXT waits until the answer of the URL, or the file, contains the text.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: await URL TEXT")
+		ts.Fatalf("usage: await URL|FILE TEXT")
 	}
 	var last string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		resp, err := http.Get(args[0])
+		content, err := look(ts, args[0])
 		if err != nil {
 			last = err.Error()
 			continue
 		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if last = string(body); strings.Contains(last, args[1]) {
+		if last = string(content); strings.Contains(last, args[1]) {
 			return
 		}
 	}
-	ts.Fatalf("%s never answered with %q; last: %s", args[0], args[1], last)
+	ts.Fatalf("%s never had %q; last: %s", args[0], args[1], last)
+}
+
+func look(ts *testscript.TestScript, at string) ([]byte, error) {
+	if !strings.HasPrefix(at, "http://") {
+		return os.ReadFile(ts.MkAbs(at))
+	}
+	resp, err := http.Get(at)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(resp.Body)
 }
 
 // sidecar starts a Sidecar at $SIDECAR that knows one instance of the service web, on ServicePort 8000, which answers
