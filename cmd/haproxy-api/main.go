@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 		return &usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
 	opts.register(root.PersistentFlags())
-	root.AddCommand(newRun(opts), newRender(opts), newCheck(opts), newStatus(opts), newConfig(opts), newPlugin(opts),
+	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newConfig(opts), newPlugin(opts),
 		newDemo(opts), newVersion())
 	return root
 }
