@@ -30,7 +30,7 @@ func mainCode() int {
 	defer stop()
 	context.AfterFunc(ctx, stop) // who asks twice means it
 	root := newRoot()
-	root.SetArgs(os.Args[1:])
+	root.SetArgs(goSpelling(os.Args[1:]))
 	err := root.ExecuteContext(ctx)
 	return report(os.Stderr, err)
 }
@@ -75,8 +75,8 @@ func newRoot() *cobra.Command {
 		return &usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
 	opts.register(root.PersistentFlags())
-	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newConfig(opts), newPlugin(opts),
-		newDemo(opts), newVersion())
+	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts),
+		newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion())
 	return root
 }
 

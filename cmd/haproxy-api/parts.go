@@ -211,6 +211,10 @@ var (
 )
 
 func newTemplates(p config.Pipeline) engine.Templates {
+	return templateSet{templates.New(templateConfig(p))}
+}
+
+func templateConfig(p config.Pipeline) templates.Config {
 	set := templates.Config{
 		Path: p.Template, Files: p.Files, Partials: p.Partials, Vars: p.Vars,
 		BindIP: p.BindIP, UseHostnames: p.UseHostnames, User: p.User, Group: p.Group,
@@ -218,7 +222,7 @@ func newTemplates(p config.Pipeline) engine.Templates {
 	if len(p.Delims) == len(set.Delims) {
 		set.Delims = [2]string(p.Delims)
 	}
-	return templateSet{templates.New(set)}
+	return set
 }
 
 // loadTemplates sees to it that every template set loads: one that does not is the person's to mend before anything starts.
