@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 type diffOptions struct {
@@ -21,7 +24,8 @@ func newDiff(opts *options) *cobra.Command {
 		Long: "diff compares the files that are live, which are those on disk where the sink puts them (config_file of\n" +
 			"[haproxy], and companions beside it), with what the templates as they are now would make of a state. Without\n" +
 			"--state that is the running daemon's newest one. It changes nothing and asks no sink: 'check' does. A companion\n" +
-			"that the template set no longer has is not shown.\n\n" +
+			"that the template set no longer has is not shown, and lines that differ only in the time at which they were\n" +
+			"rendered count as the same.\n\n" +
 			"Exit code: 0 whether something differs or not, since that is no failure; with --exit-code 1 if it does.",
 		Example: "  haproxy-api diff                                # what is edited, or not live yet\n" +
 			"  haproxy-api diff --template edited.cfg          # a copy, before it takes the template's place\n" +
@@ -84,19 +88,38 @@ func stateToCompare(cmd *cobra.Command, cfg *config.Config, p config.Pipeline, l
 
 // compareLive compares what is on disk at path with what the state renders to.
 func compareLive(cmd *cobra.Command, p config.Pipeline, path string, state namedState) ([]byte, error) {
-	files, err := renderOnce(cmd, p, state.as(p.Source))
+	ctx, snap, now := cmd.Context(), state.as(p.Source), time.Now()
+	files, notes, err := renderAt(ctx, p, snap, now)
 	if err != nil {
 		return nil, err
 	}
+	showNotes(cmd, notes)
+	others := atOtherTimes(ctx, p, snap, now)
 	sides, err := liveSides(path, files)
 	if err != nil {
 		return nil, err
 	}
 	var changes []byte
 	for i, live := range sides {
+		content := settleClock(files[i].Content, others[i], live.content)
 		changes = append(changes, unified(live, side{
-			path: live.path, from: "rendered from " + state.name, content: files[i].Content,
+			path: live.path, from: "rendered from " + state.name, content: content,
 		})...)
 	}
 	return changes, nil
+}
+
+// atOtherTimes returns for each file what it would be at other times. A rendering that fails at another time says nothing.
+func atOtherTimes(ctx context.Context, p config.Pipeline, snap sdk.Snapshot, now time.Time) map[int][][]byte {
+	versions := map[int][][]byte{}
+	for _, at := range otherTimes(now) {
+		files, _, err := renderAt(ctx, p, snap, at)
+		if err != nil {
+			continue
+		}
+		for i, f := range files {
+			versions[i] = append(versions[i], f.Content)
+		}
+	}
+	return versions
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -57,7 +56,7 @@ func (c goldenCase) try(ctx context.Context, p config.Pipeline, fixed bool) ([]d
 	if err != nil {
 		return nil, err
 	}
-	files, failure := renderGolden(ctx, p, state.as(p.Source))
+	files, _, failure := renderAt(ctx, p, state.as(p.Source), goldenNow)
 	wanted, err := readSide(c.path(wantError))
 	switch {
 	case err != nil:
@@ -137,17 +136,6 @@ func (c goldenCase) only(stem string, extensions ...string) (string, error) {
 		return found[0], nil
 	}
 	return "", fmt.Errorf("it has several of a kind: keep one of %s", strings.Join(found, ", "))
-}
-
-func renderGolden(ctx context.Context, p config.Pipeline, snap sdk.Snapshot) ([]sdk.File, error) {
-	set := templateConfig(p)
-	set.Now = func() time.Time { return goldenNow }
-	template, err := templates.New(set).Load()
-	if err != nil {
-		return nil, err
-	}
-	files, _, err := template.Render(ctx, snap)
-	return files, err
 }
 
 // compare returns the files that are not as they are wanted, among them those that are wanted and not there.

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates"
 )
 
 type renderOptions struct {
@@ -61,10 +64,11 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if o.watch {
 		return watchRender(cmd, o, p, snap)
 	}
-	files, err := renderOnce(cmd, p, snap)
+	files, notes, err := renderAt(cmd.Context(), p, snap, time.Now())
 	if err != nil {
 		return err
 	}
+	showNotes(cmd, notes)
 	return o.write(cmd.OutOrStdout(), files)
 }
 
@@ -77,20 +81,24 @@ func (o renderOptions) write(stdout io.Writer, files []sdk.File) error {
 	return err
 }
 
-// renderOnce renders snap, and shows on standard error what the template noted.
-func renderOnce(cmd *cobra.Command, p config.Pipeline, snap sdk.Snapshot) ([]sdk.File, error) {
-	template, err := newTemplates(p).Load()
+// renderAt renders snap with the pipeline's templates as they are now, which are told that it is that time.
+func renderAt(ctx context.Context, p config.Pipeline, snap sdk.Snapshot, at time.Time) (
+	files []sdk.File, notes []string, err error,
+) {
+	set := templateConfig(p)
+	set.Now = func() time.Time { return at }
+	template, err := templates.New(set).Load()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	files, notes, err := template.Render(cmd.Context(), snap)
-	if err != nil {
-		return nil, err
-	}
+	return template.Render(ctx, snap)
+}
+
+// showNotes shows what a template noted about the state.
+func showNotes(cmd *cobra.Command, notes []string) {
 	for _, note := range notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
 	}
-	return files, nil
 }
 
 // pickTemplates returns the pipeline as pickPipeline does, with another template if that is not empty.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -106,7 +107,7 @@ func (t *goldenTest) try(c goldenCase) {
 	t.failed++
 	fmt.Fprintf(t.out, "%s %s", colors.bad("FAIL"), c.name)
 	if err != nil {
-		fmt.Fprintf(t.out, ": %v\n", err)
+		fmt.Fprintf(t.out, ": %s\n", engine.Detail(err))
 		return
 	}
 	fmt.Fprintln(t.out)
