@@ -107,6 +107,7 @@ func (c pipelineCheck) run(ctx context.Context, states []namedState) []error {
 		return []error{fmt.Errorf("pipeline %s: %w", c.name, err)}
 	}
 	var faults []error
+	told := false
 	for _, state := range states {
 		if ctx.Err() != nil {
 			return append(faults, ctx.Err())
@@ -115,11 +116,29 @@ func (c pipelineCheck) run(ctx context.Context, states []namedState) []error {
 			c.note(fmt.Sprintf("pipeline %s is not checked with it: %v", c.name, err))
 			continue
 		}
-		if err := c.try(ctx, template, state.as(c.pipeline.Source)); err != nil {
+		snap := state.as(c.pipeline.Source)
+		if err := c.try(ctx, template, snap); err != nil {
 			faults = append(faults, fmt.Errorf("%s: pipeline %s: %w", state.name, c.name, err))
+			continue
+		}
+		if !told {
+			told = true
+			c.tellVolatile(ctx, template, snap)
 		}
 	}
 	return faults
+}
+
+// tellVolatile notes where the template writes something else each time. One state is enough to see it, mostly.
+func (c pipelineCheck) tellVolatile(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
+	varier, ok := template.(engine.Varier)
+	if !ok {
+		return
+	}
+	places, _ := varier.Vary(ctx, snap) // it rendered before
+	for _, place := range places {
+		c.note(fmt.Sprintf("pipeline %s: %s", c.name, place))
+	}
 }
 
 // try renders snap and asks the sink.

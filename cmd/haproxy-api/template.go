@@ -13,7 +13,7 @@ func newTemplate(opts *options) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTemplateTest(opts))
+	cmd.AddCommand(newTemplateTest(opts), newTemplateFunctions())
 	return cmd
 }
 

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/templates"
+)
+
+func newTemplateFunctions() *cobra.Command {
+	return &cobra.Command{
+		Use:   "functions [NAME]",
+		Short: "List the functions that templates may call, each with an example",
+		Long: "functions lists every function that a template may call, or shows the one that is named: how it is called, what it\n" +
+			"is for, and an example with what that renders to, where there is a service \"web\" with two instances that are alive.",
+		Example: "  haproxy-api template functions\n" +
+			"  haproxy-api template functions getPorts\n" +
+			"  haproxy-api template functions | grep -A2 regex",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return &usageError{fmt.Errorf("name one function, or none for all of them: %s [NAME]", cmd.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out, all := cmd.OutOrStdout(), templates.Functions()
+			if len(args) == 0 {
+				return listFunctions(out, all)
+			}
+			return showFunction(out, all, args[0])
+		},
+	}
+}
+
+func listFunctions(out io.Writer, all []templates.Function) error {
+	topic := ""
+	for _, f := range all {
+		if f.Topic != topic {
+			topic = f.Topic
+			if _, err := fmt.Fprintf(out, "%s\n\n", paletteFor(out).paint(bold, "== "+topic)); err != nil {
+				return err
+			}
+		}
+		if err := describeFunction(out, f); err != nil {
+			return err
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
+}
+
+func showFunction(out io.Writer, all []templates.Function, name string) error {
+	at := slices.IndexFunc(all, func(f templates.Function) bool { return f.Name == name })
+	if at < 0 {
+		nearest := slices.MinFunc(all, func(a, b templates.Function) int {
+			return cmp.Compare(unlike(name, a.Name), unlike(name, b.Name))
+		})
+		return &usageError{fmt.Errorf("templates have no function %q: the nearest is %q, and 'haproxy-api template functions' "+
+			"lists all of them", name, nearest.Name)}
+	}
+	return describeFunction(out, all[at])
+}
+
+// unlike is small for names that are alike, whatever their capitals.
+func unlike(a, b string) int {
+	return levenshtein.ComputeDistance(strings.ToLower(a), strings.ToLower(b))
+}
+
+// describeFunction shows how a function is called and what for on a line, then its example and what becomes of it.
+func describeFunction(out io.Writer, f templates.Function) error {
+	description := f.Description
+	if f.Volatile {
+		description += " (not the same each time)"
+	}
+	_, err := fmt.Fprintf(out, "%s: %s\n  %s\n", paletteFor(out).paint(bold, f.Usage), description, f.Example)
+	for line := range strings.SplitSeq(f.Result, "\n") {
+		fmt.Fprintln(out, "  =>", line)
+	}
+	return err
+}
