@@ -17,8 +17,8 @@ func newTemplateFunctions() *cobra.Command {
 	return &cobra.Command{
 		Use:   "functions [NAME]",
 		Short: "List the functions that templates may call, each with an example",
-		Long: "functions lists every function that a template may call, or shows the one that is named: how it is called, what it\n" +
-			"is for, and an example with what that renders to, where there is a service \"web\" with two instances that are alive.",
+		Long: "functions lists every function that a template may call, or shows the one that is named: how it is called,\n" +
+			"what it is for, and an example with what that renders to for a service \"web\" with two instances.",
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",

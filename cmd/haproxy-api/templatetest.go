@@ -32,10 +32,10 @@ func newTemplateTest(opts *options) *cobra.Command {
 			"  want.cfg      what the main file has to be\n" +
 			"  want/NAME     what each companion file has to be\n" +
 			"  want.error    instead of these: words that the error of a rendering that has to fail must have in it\n\n" +
-			"The template is the one of --template, or else the case's own, or else the configuration's; partials, companions and\n" +
-			"all other values are the configuration's. now is always " + goldenNow.Format(time.DateTime) + " UTC.\n\n" +
-			"--update (-update does as well) writes want.cfg and want/ as they are rendered; a rendering that fails it takes for\n" +
-			"wanted only where there is a want.error, be it an empty one. Exit code: 0 all pass, 1 something fails.",
+			"The template is the one of --template, or else the case's own, or else the configuration's; partials, companions\n" +
+			"and all other values are the configuration's. now is always " + goldenNow.Format(time.DateTime) + " UTC.\n\n" +
+			"--update (-update does as well) writes want.cfg and want/ as they are rendered; a rendering that fails it takes\n" +
+			"for wanted only where there is a want.error, be it an empty one. Exit code: 0 all pass, 1 something fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -148,8 +148,8 @@ func findCases(dir string) ([]goldenCase, error) {
 		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, bare(err))
 	}
 	if len(cases) == 0 {
-		return nil, fmt.Errorf("there is no case in %s: a case is a folder with a state.json and what it renders to in want.cfg; "+
-			"see '%s'", dir, "haproxy-api template test --help")
+		return nil, fmt.Errorf("there is no case in %s: a case is a folder with a state.json and what it renders to in "+
+			"want.cfg; see 'haproxy-api template test --help'", dir)
 	}
 	return cases, nil
 }
