@@ -41,3 +41,11 @@ func TestSettleClockOfAnotherShape(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A line of nothing but the time is not taken for any other.
+func TestSettleClockNeedsATime(t *testing.T) {
+	got := settleClock([]byte("# 5:00PM\n"), [][]byte{[]byte("# 6:01PM\n")}, []byte("# generated\n# 8:01AM\n"))
+	if string(got) != "# 8:01AM\n" {
+		t.Errorf("got %q", got)
+	}
+}
