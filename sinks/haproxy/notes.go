@@ -210,8 +210,8 @@ func (n *notes) view() view {
 		reloads: n.reloads, runtimes: n.runtimes, leaving: n.leaving, last: n.last,
 	}
 	if n.lagging != nil {
-		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart would "+
-			"bring back the one before: %w", n.lagging))
+		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart "+
+			"would bring back the one before: %w", n.lagging))
 	}
 	for _, err := range []error{n.refused, n.straying} {
 		if err != nil {
