@@ -166,8 +166,8 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 }
 
 // try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
-// catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed, unless
-// it would go on and on.
+// catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed,
+// unless it would go on and on.
 func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 	if p.candidate == nil {
 		if p.active == nil {

@@ -77,7 +77,8 @@ func TestTemplateExamples(t *testing.T) {
 			{"template", "test", example + "/cases"},
 			{"check", "--state", "services.yaml"},
 		} {
-			cmd := exec.CommandContext(t.Context(), "haproxy-api", append([]string{"-f", example + "/haproxy-api.toml"}, args...)...)
+			args = append([]string{"-f", example + "/haproxy-api.toml"}, args...)
+			cmd := exec.CommandContext(t.Context(), "haproxy-api", args...)
 			cmd.Dir = folder
 			out, err := cmd.CombinedOutput()
 			t.Logf("%s: %s", example, out)
