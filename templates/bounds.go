@@ -12,8 +12,8 @@ import (
 // are not who these are for.
 const (
 	maxOutput  = 256 << 20 // bytes that all templates of a document write together, included ones counted each time
-	maxSteps   = 20_000_000
-	maxTime    = 20 * time.Second
+	maxSteps   = 10_000_000
+	maxTime    = 30 * time.Second
 	maxInclude = 100       // include within include
 	maxDepth   = 200       // templates that come back to themselves
 	maxText    = 16 << 20  // bytes of what a function returns

@@ -51,10 +51,12 @@ func atStart(cfg Config, src source, e *Error) *Error {
 
 // sceneOf adds to a scene where in src the error is.
 func sceneOf(src source, e *Error, s scene) scene {
-	start, text := lineAt(src.text, e.Line)
-	line := []rune(text)
-	rest := string(line[min(max(e.Column-1, 0), len(line)):])
-	s.before, s.rest = src.text[:start+len(text)-len(rest)], rest
+	start, rest := lineAt(src.text, e.Line)
+	for range e.Column - 1 {
+		_, size := utf8.DecodeRuneInString(rest)
+		start, rest = start+size, rest[size:]
+	}
+	s.before, s.rest = src.text[:start], rest
 	return s
 }
 
