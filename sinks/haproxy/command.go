@@ -57,7 +57,7 @@ func linesOf(level, text string) []string {
 	var texts []string
 	for _, line := range program.Lines(text) {
 		if l, said := splitLevel(line); l == level {
-			texts = append(texts, said)
+			texts = append(texts, strings.TrimSuffix(said, ".")) // what quotes it goes on
 		}
 	}
 	return texts
