@@ -15,10 +15,10 @@ run: build
 test:
 	@scripts/install-deps test
 	go vet ./...
-	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 20m ./...
+	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 40m ./...
 	@if [ -x .haproxy/3.0/haproxy ]; then \
 		echo "testing with HAProxy 3.0"; \
-		TEST_HAPROXY=$(CURDIR)/.haproxy/3.0/haproxy go test -race -timeout 20m ./sinks/haproxy/... ./cmd/haproxy-api/...; \
+		TEST_HAPROXY=$(CURDIR)/.haproxy/3.0/haproxy go test -race -timeout 40m ./sinks/haproxy/... ./cmd/haproxy-api/...; \
 	fi
 	@for module in examples/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
