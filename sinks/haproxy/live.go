@@ -169,7 +169,7 @@ func parseVersion(version string) (major, minor int) {
 func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
 	for range alignRounds {
 		seen, err := l.read(ctx, backends, func(name string) bool {
-			return len(backends) < manyBackends || bounded(want.Backend(name)) || bounded(before.Backend(name))
+			return bounded(want.Backend(name)) || bounded(before.Backend(name))
 		})
 		if err != nil {
 			return did, err

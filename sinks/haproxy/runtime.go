@@ -153,15 +153,17 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	return nil
 }
 
-// followDisk puts on disk what HAProxy was changed to, until ctx is done.
+// followDisk puts on disk what HAProxy was changed to, until ctx is done. It is not in a hurry: in a storm the check would take
+// a processor for each change, and only the last one need get to the disk.
 func (s *Sink) followDisk(ctx context.Context) {
-	const again = time.Second
+	const soon, again = 100 * time.Millisecond, time.Second
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.behind:
 		}
+		pause(ctx, soon)
 		for s.notes.owed() != nil && ctx.Err() == nil {
 			if err := s.catchUp(ctx); err != nil && ctx.Err() == nil {
 				if s.notes.lags(err) {

@@ -26,6 +26,7 @@ type Conn struct {
 	conn   net.Conn
 	prompt string
 	unread []byte
+	chunk  [64 << 10]byte
 }
 
 const (
@@ -135,9 +136,8 @@ func (c *Conn) read() (string, error) {
 }
 
 func (c *Conn) more() error {
-	var chunk [64 << 10]byte
-	n, err := c.conn.Read(chunk[:])
-	c.unread = append(c.unread, chunk[:n]...)
+	n, err := c.conn.Read(c.chunk[:])
+	c.unread = append(c.unread, c.chunk[:n]...)
 	if n > 0 {
 		return nil
 	}
