@@ -158,6 +158,16 @@ func (l *live) run(ctx context.Context, commands []command) error {
 	return nil
 }
 
+// unwilling returns what HAProxy said when it would not change one of the backends, and "" if it has changed all so far.
+func (l *live) unwilling(backends []string) string {
+	for _, name := range backends {
+		if said := l.stubborn[name]; said != "" {
+			return said
+		}
+	}
+	return ""
+}
+
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line

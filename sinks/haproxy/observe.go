@@ -98,16 +98,6 @@ func (g *guard) restore(ctx context.Context) {
 	g.bringBack(ctx)
 }
 
-// refusedBefore returns what HAProxy said when it would not change one of the backends.
-func (l *live) refusedBefore(backends []string) string {
-	for _, name := range backends {
-		if said := l.stubborn[name]; said != "" {
-			return said
-		}
-	}
-	return ""
-}
-
 // differs returns a command that would be needed to make the servers what config says, and "" where they are.
 func (l *live) differs(ctx context.Context, config *syntax.Config) (string, error) {
 	if err := l.connect(ctx); err != nil {

@@ -109,7 +109,7 @@ func (s *Sink) runtime(ctx context.Context, now running, doc *placed, backends [
 	}
 	before := s.notes.inEffect(now)
 	s.live.about(now)
-	if said := s.live.refusedBefore(backends); said != "" {
+	if said := s.live.unwilling(backends); said != "" {
 		return nil, &refusal{sentence: said}
 	}
 	did, err := s.live.align(ctx, before.config, doc.config, backends)

@@ -169,8 +169,9 @@ func (r *rig) slowly() (answer func() string) {
 func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	s := r.sink()
-	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	s := r.watchful()
+	const cuts = " on-marked-down shutdown-sessions" // as maintenance does, which must not come too early
+	r.apply(s, r.lines("server a "+a.address+cuts), sdk.ActionRestart)
 	answer := r.slowly()
 	<-a.asked
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
@@ -181,12 +182,14 @@ func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
 	wantHealthy(t, s)
 
 	// It comes back meanwhile.
-	both := r.lines("server a "+a.address, "server b "+b.address)
+	both := r.lines("server a "+a.address+cuts, "server b "+b.address)
 	r.apply(s, both, sdk.ActionRuntime)
 	r.wantAnswers("a b")
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	r.wantAnswers("b")
 
+	seen := s.observedTimes()
+	eventually(t, "those that leave were looked at", func() bool { return s.observedTimes() > seen+1 })
 	close(a.open)
 	if got := answer(); got != "a" {
 		t.Errorf("the request that was under way was answered by %q", got)

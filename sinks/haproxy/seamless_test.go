@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ func TestReloadsLoseNoConnection(t *testing.T) {
 			s := r.sink()
 			doc := r.daemon("x")
 			r.apply(s, doc, sdk.ActionRestart)
+			sockets := listening(t, r.port)
 			asked, failed := r.underLoad(func() {
 				for i := range 12 {
 					r.apply(s, edited(doc, "maxconn 100", fmt.Sprintf("maxconn %d", 2000+i)), sdk.ActionReload)
@@ -47,8 +49,32 @@ func TestReloadsLoseNoConnection(t *testing.T) {
 			if failed > 0 || asked < 100 {
 				t.Errorf("%d of %d requests failed", failed, asked)
 			}
+			// A little load may be lucky. The very same socket is what makes it certain.
+			if now := listening(t, r.port); now != sockets {
+				t.Errorf("the listening sockets were %s and are %s", sockets, now)
+			}
 		})
 	}
+}
+
+// listening returns the system's numbers of the sockets that listen on a port of 127.0.0.1.
+func listening(t *testing.T, port int) string {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	check(t, err)
+	var sockets []string
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		const listens = "0A"
+		if len(fields) > 9 && fields[1] == fmt.Sprintf("0100007F:%04X", port) && fields[3] == listens {
+			sockets = append(sockets, fields[9])
+		}
+	}
+	if len(sockets) == 0 {
+		t.Fatalf("nobody listens on port %d", port)
+	}
+	slices.Sort(sockets)
+	return strings.Join(sockets, " ")
 }
 
 // underLoad does something while clients ask over new connections.
@@ -91,7 +117,8 @@ func TestOldWorkersAreBounded(t *testing.T) {
 			a := r.named("a")
 			defer close(a.open)
 			s := r.sink()
-			doc := r.lines("server a " + a.address)
+			// The request must not end by itself.
+			doc := edited(r.lines("server a "+a.address), "10s", "10m")
 			if own {
 				doc = edited(doc, "global", "global\n    hard-stop-after 1s")
 			}
