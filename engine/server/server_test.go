@@ -209,19 +209,10 @@ func TestPipelinesTellHowTheyAre(t *testing.T) {
 	s := open(t, true)
 	s.sink.suffer(sdk.Rejectf("line 3 is wrong"), "HAProxy is not running")
 	s.emit()
-	var got []Pipeline
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		_, body := s.ask("GET", "/api/v1/pipelines")
-		if err := json.Unmarshal([]byte(body), &got); err != nil {
-			t.Fatal(err)
-		}
-		if got[0].Last != nil {
-			break
-		}
-	}
-	if len(got) != 1 || got[0].Name != "haproxy" || got[0].Last == nil || got[0].Last.Error != "line 3 is wrong" ||
-		!slices.Contains(got[0].Problems, "HAProxy is not running") || len(got[0].Problems) != 2 ||
-		!slices.Equal(got[0].SourceTrouble, []string{"etcd is away"}) || got[0].SourceFacts["plugin"] != "etcd 1" {
+	// Of a refusal the ledger learns first, and then the health.
+	got := s.pipelineThat(t, func(p Pipeline) bool { return p.Last != nil && len(p.Problems) == 2 })
+	if got.Name != "haproxy" || got.Last.Error != "line 3 is wrong" || !slices.Contains(got.Problems, "HAProxy is not running") ||
+		!slices.Equal(got.SourceTrouble, []string{"etcd is away"}) || got.SourceFacts["plugin"] != "etcd 1" {
 		t.Errorf("got %+v", got)
 	}
 	if code, body := s.ask("GET", "/api/v1/pipelines/haproxy"); code != 200 || !strings.Contains(body, `"source":"sidecar"`) {
