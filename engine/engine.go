@@ -35,17 +35,25 @@ type PipelineConfig struct {
 	Sink      sdk.Sink // no other pipeline's
 }
 
+// SourceConfig is a source, and how far it is believed.
+type SourceConfig struct {
+	Source sdk.Source
+	Guard  Guard
+}
+
 // Config says what an [Engine] runs.
 type Config struct {
-	Sources   map[string]sdk.Source
+	Sources   map[string]SourceConfig
 	Pipelines []PipelineConfig
+	Memory    Memory // nil for none
 	Log       *slog.Logger
 	Observer  Observer // nil for none
 }
 
 // An Observer is told what happens, from several goroutines, and must not block.
 type Observer interface {
-	SnapshotReceived(sdk.Snapshot)
+	SnapshotReceived(snap sdk.Snapshot, held bool)
+	Held(pipeline string, held bool) // when it begins or ends; once at the start
 	Rendered(pipeline string, took time.Duration, err error)
 	Applied(Entry)
 }
@@ -64,8 +72,14 @@ func New(cfg Config) (*Engine, error) {
 	if e.observer == nil {
 		e.observer = silent{}
 	}
+	memory := cfg.Memory
+	if memory == nil {
+		memory = forgetful{}
+	}
 	for name, src := range cfg.Sources {
-		e.sources[name] = &source{name: name, impl: src, log: cfg.Log.With("source", name), observer: e.observer}
+		e.sources[name] = &source{
+			name: name, impl: src.Source, guard: src.Guard, memory: memory, log: cfg.Log.With("source", name), observer: e.observer,
+		}
 	}
 	var faults error
 	for _, pc := range cfg.Pipelines {
@@ -79,16 +93,21 @@ func New(cfg Config) (*Engine, error) {
 			faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, err))
 			continue
 		}
-		p := newPipeline(pc, template, cfg.Log.With("pipeline", pc.Name), e.observer)
+		p := newPipeline(pc, template, src, cfg.Log.With("pipeline", pc.Name))
 		src.pipelines = append(src.pipelines, p)
 		e.pipelines = append(e.pipelines, p)
 	}
 	return e, faults
 }
 
-// Run runs everything until ctx is done and all of it has stopped. What is in effect stays in effect.
+// Run runs everything until ctx is done and all of it has stopped. What is in effect stays in effect. It begins with what the
+// memory has.
 func (e *Engine) Run(ctx context.Context) {
 	var wg sync.WaitGroup
+	for _, s := range e.sources {
+		s.tellHeld(false)
+		s.recall()
+	}
 	for _, p := range e.pipelines {
 		wg.Go(func() { p.run(ctx) })
 	}
@@ -128,25 +147,51 @@ func (e *Engine) Health(ctx context.Context) []sdk.Health {
 	return all
 }
 
-// SourceHealth returns what the named source says of itself; nothing where it cannot tell.
+// SourceHealth returns what the named source says of itself, and whether it gave up.
 func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
 	s, ok := e.sources[name]
 	if !ok {
 		return sdk.Health{}
 	}
-	reporter, ok := s.impl.(sdk.Reporter)
-	if !ok {
-		return sdk.Health{}
-	}
-	health, err := reporter.Health(ctx)
+	return s.health(ctx)
+}
+
+// ErrNoPipeline means that there is no pipeline of that name.
+var ErrNoPipeline = errors.New("there is no such pipeline")
+
+// Release lets the snapshot through that the source of the named pipeline holds, to all pipelines that it feeds. It reports whether
+// there was one. The error is [ErrNoPipeline].
+func (e *Engine) Release(pipeline string) (bool, error) {
+	p, err := e.pipeline(pipeline)
 	if err != nil {
-		health.Problems = append(health.Problems, "the source cannot tell how it is: "+err.Error())
+		return false, err
 	}
-	return health
+	return p.source.letThrough(nil, "somebody released it"), nil
+}
+
+// Apply has the named pipeline try again now, whatever it waits for, and its sink be asked even for a document that it has made live
+// already. It does not wait for what comes of it. The error is [ErrNoPipeline].
+func (e *Engine) Apply(pipeline string) error {
+	p, err := e.pipeline(pipeline)
+	if err != nil {
+		return err
+	}
+	p.asked.raise()
+	return nil
+}
+
+func (e *Engine) pipeline(name string) (*pipeline, error) {
+	for _, p := range e.pipelines {
+		if p.name == name {
+			return p, nil
+		}
+	}
+	return nil, ErrNoPipeline
 }
 
 type silent struct{}
 
-func (silent) SnapshotReceived(sdk.Snapshot)         {}
+func (silent) SnapshotReceived(sdk.Snapshot, bool)   {}
+func (silent) Held(string, bool)                     {}
 func (silent) Rendered(string, time.Duration, error) {}
 func (silent) Applied(Entry)                         {}

@@ -35,7 +35,7 @@ func play(t *testing.T, scene func(w *world)) {
 			templates: newPlayedTemplates("v1"), sink: newPlayedSink(),
 		}
 		engine, err := New(Config{
-			Sources:   map[string]sdk.Source{"s": w.source},
+			Sources:   map[string]SourceConfig{"s": {Source: w.source}},
 			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: w.templates, Sink: w.sink}},
 			Log:       slog.New(slog.DiscardHandler),
 		})
@@ -369,7 +369,7 @@ func TestASlowSinkDelaysNobodyElse(t *testing.T) {
 		slow.gate = make(chan struct{})
 		src := &playedSource{emit: make(chan func(func(sdk.Snapshot)))}
 		engine, err := New(Config{
-			Sources: map[string]sdk.Source{"s": src},
+			Sources: map[string]SourceConfig{"s": {Source: src}},
 			Pipelines: []PipelineConfig{
 				{Name: "slow", Source: "s", Templates: newPlayedTemplates("a"), Sink: slow},
 				{Name: "quick", Source: "s", Templates: newPlayedTemplates("b"), Sink: quick},
@@ -396,7 +396,7 @@ func TestASlowSinkDelaysNobodyElse(t *testing.T) {
 
 func TestNewNamesEveryFault(t *testing.T) {
 	_, err := New(Config{
-		Sources: map[string]sdk.Source{"s": &playedSource{}},
+		Sources: map[string]SourceConfig{"s": {Source: &playedSource{}}},
 		Pipelines: []PipelineConfig{
 			{Name: "one", Source: "nowhere", Templates: newPlayedTemplates("a"), Sink: newPlayedSink()},
 			{Name: "two", Source: "s", Templates: newPlayedTemplates("broken"), Sink: newPlayedSink()},

@@ -18,6 +18,8 @@ const (
 	TriggerTemplate = "template"
 	TriggerRestart  = "sink restart"
 	TriggerRetry    = "retry"
+	TriggerRequest  = "request" // see [Engine.Apply]
+	TriggerStart    = "start"
 )
 
 // candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
@@ -27,12 +29,13 @@ const candidatePause = 30 * time.Second
 // pipeline keeps one sink true to one source. All fields below the line belong to run's goroutine.
 type pipeline struct {
 	name      string
-	source    string
+	source    *source
 	templates Templates
 	sink      sdk.Sink
 	restarted <-chan struct{} // nil for a sink that cannot be restarted
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
+	asked     signal
 	log       *slog.Logger
 	observer  Observer
 	ledger    *ledger
@@ -50,10 +53,10 @@ type pipeline struct {
 	trigger    string
 }
 
-func newPipeline(cfg PipelineConfig, t Template, log *slog.Logger, o Observer) *pipeline {
+func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
-		name: cfg.Name, source: cfg.Source, templates: cfg.Templates, sink: cfg.Sink, log: log, observer: o,
-		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), ledger: &ledger{},
+		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, log: log, observer: src.observer,
+		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), ledger: &ledger{},
 		candidate: &version{template: t}, pace: backoff.NewExponentialBackOff(),
 	}
 	p.pace.InitialInterval = 250 * time.Millisecond
@@ -75,6 +78,7 @@ func (p *pipeline) run(ctx context.Context) {
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
 	beside.Go(func() { p.health(ctx) })
 
+	p.recall(ctx)
 	retry := time.NewTimer(0)
 	retry.Stop()
 	defer retry.Stop()
@@ -90,6 +94,9 @@ func (p *pipeline) run(ctx context.Context) {
 		case <-p.restarted:
 			p.trigger = TriggerRestart
 			p.remind(ctx)
+		case <-p.asked:
+			p.trigger = TriggerRequest
+			p.startAnew()
 		case <-retry.C:
 			p.trigger = TriggerRetry
 		}
@@ -101,17 +108,47 @@ func (p *pipeline) run(ctx context.Context) {
 }
 
 // remind gives the last good document to a sink that was started anew and knows nothing. The newest one may be no good, and
-// then that one has to hold. What the sink refused before it may take now.
+// then that one has to hold.
 func (p *pipeline) remind(ctx context.Context) {
-	again := false
+	again := p.startAnew()
+	if p.accepted != nil && p.apply(ctx, p.accepted, nil) == nil && !again {
+		p.inEffect = p.accepted
+	}
+}
+
+// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether there was anything that
+// it refused.
+func (p *pipeline) startAnew() bool {
+	refused := false
 	for _, v := range []*version{p.active, p.candidate} {
 		if v != nil {
-			again = again || len(v.culprits) > 0
+			refused = refused || len(v.culprits) > 0
 			v.refused, v.culprits = "", nil
 		}
 	}
 	p.inEffect = nil
-	if p.accepted != nil && p.apply(ctx, p.accepted, nil) == nil && !again {
+	return refused
+}
+
+// recall takes up what an earlier run had in effect: its numbers go on, and its document holds where the template and the
+// snapshot that are there now make no good one.
+func (p *pipeline) recall(ctx context.Context) {
+	was, ok := p.source.memory.InEffect(p.name)
+	if !ok {
+		return
+	}
+	snap, known := p.source.latest()
+	p.generation, p.digest = was.Document.Generation, was.Document.Digest
+	p.accepted = &effect{snapshot: snap, document: was.Document, leftOut: was.LeftOut}
+	if !known {
+		p.trigger = TriggerStart
+		p.fallBack(ctx)
+	}
+}
+
+// fallBack gives the sink what an earlier run had in effect, if this one has nothing yet.
+func (p *pipeline) fallBack(ctx context.Context) {
+	if p.active == nil && p.inEffect == nil && p.accepted != nil && p.apply(ctx, p.accepted, nil) == nil {
 		p.inEffect = p.accepted
 	}
 }
@@ -153,6 +190,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		return max(p.pace.NextBackOff(), candidatePause), true
 	}
 	p.board.setApplyError(err)
+	p.fallBack(ctx)
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
 		return p.redeem(ctx)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,25 +12,48 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// source runs one sdk.Source and hands what it emits to the pipelines that it feeds.
+// source runs one sdk.Source and hands what it emits to the pipelines that it feeds, unless its guard holds it.
 type source struct {
 	name      string
 	impl      sdk.Source
+	guard     Guard
+	memory    Memory
 	log       *slog.Logger
 	observer  Observer
 	pipelines []*pipeline
 
-	mu     sync.Mutex
-	newest sdk.Snapshot
-	filled bool
+	mu      sync.Mutex
+	newest  sdk.Snapshot // that the pipelines have
+	filled  bool
+	stale   bool         // newest is from an earlier run
+	held    *Held        // nil for nothing
+	waiting sdk.Snapshot // the newest one that is held
+	letGo   *time.Timer  // nil unless something is held
+	trouble string       // why the source gave up; empty while it watches
+}
+
+// recall takes up what an earlier run of the daemon left behind, until the source has something newer.
+func (s *source) recall() {
+	snap, ok := s.memory.Snapshot(s.name)
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take(snap)
+	s.stale = true
+	s.log.Info("the catalogue as it was last is used until the source tells anything", "taken", snap.Taken,
+		"live", live(snap))
 }
 
 // run watches until ctx is done. A source that gives up is asked again after a while, and meanwhile what it said last holds.
 func (s *source) run(ctx context.Context) {
+	defer s.stopTimer()
 	pace := backoff.NewExponentialBackOff()
 	pace.MaxInterval = time.Minute
 	for {
 		began := time.Now()
+		s.setTrouble("")
 		err := s.impl.Watch(ctx, s.emit)
 		if ctx.Err() != nil {
 			return
@@ -39,6 +63,7 @@ func (s *source) run(ctx context.Context) {
 		}
 		wait := pace.NextBackOff()
 		s.log.Error("source gave up and is asked again", "error", err, "again_in", wait)
+		s.setTrouble(fmt.Sprintf("the source gave up and is asked again: %v", err))
 		select {
 		case <-ctx.Done():
 			return
@@ -49,16 +74,126 @@ func (s *source) run(ctx context.Context) {
 
 func (s *source) emit(snap sdk.Snapshot) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	reason := ""
+	if s.filled {
+		reason = s.guard.objection(s.newest, snap)
+	}
+	s.observer.SnapshotReceived(snap, reason != "")
+	if reason != "" {
+		s.hold(snap, reason)
+		return
+	}
+	s.release("the catalogue has recovered")
+	s.accept(snap)
+}
+
+// accept passes snap on, and so do take and hold below: all of them under the lock, so that no two snapshots change places.
+func (s *source) accept(snap sdk.Snapshot) {
+	s.take(snap)
+	s.stale = false
+	s.memory.KeepSnapshot(s.name, snap)
+}
+
+func (s *source) take(snap sdk.Snapshot) {
 	s.newest, s.filled = snap, true
-	s.mu.Unlock()
-	s.observer.SnapshotReceived(snap)
 	for _, p := range s.pipelines {
 		p.snapshots.put(snap)
 	}
+}
+
+// hold keeps snap back. The first one that is held sets the time.
+func (s *source) hold(snap sdk.Snapshot, reason string) {
+	s.waiting = snap
+	if s.held != nil {
+		s.held.Reason = reason
+		return
+	}
+	now := time.Now()
+	s.held = &Held{Reason: reason, Since: now, Until: now.Add(s.guard.Hold)}
+	held := s.held
+	s.letGo = time.AfterFunc(s.guard.Hold, func() { s.letThrough(held, "its time is up") })
+	s.tellHeld(true)
+	s.log.Warn("the newest catalogue is held and the one before stays in force; POST /api/v1/pipelines/NAME/release lets it through",
+		"reason", reason, "until", s.held.Until)
+}
+
+// letThrough lets the held snapshot through, unless it is another hold than that; nil is any. It reports whether it did.
+func (s *source) letThrough(which *Held, why string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil || which != nil && which != s.held {
+		return false
+	}
+	snap := s.waiting
+	s.release(why)
+	s.accept(snap)
+	return true
+}
+
+// release ends the holding, if any.
+func (s *source) release(why string) {
+	if s.held == nil {
+		return
+	}
+	s.letGo.Stop()
+	s.log.Info("the catalogue is no longer held", "why", why, "held_for", time.Since(s.held.Since).Round(time.Millisecond))
+	s.held, s.waiting, s.letGo = nil, sdk.Snapshot{}, nil
+	s.tellHeld(false)
+}
+
+func (s *source) tellHeld(held bool) {
+	for _, p := range s.pipelines {
+		s.observer.Held(p.name, held)
+	}
+}
+
+func (s *source) stopTimer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.letGo != nil {
+		s.letGo.Stop()
+	}
+}
+
+func (s *source) setTrouble(words string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = words
 }
 
 func (s *source) latest() (sdk.Snapshot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.newest, s.filled
+}
+
+// report adds to status what is to be said of the pipeline's source.
+func (s *source) report(status *PipelineStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held != nil {
+		held := *s.held
+		status.Held = &held
+	}
+	if s.stale {
+		status.StaleSince = s.newest.Taken
+	}
+}
+
+// health returns what the source says of itself, and that it gave up.
+func (s *source) health(ctx context.Context) sdk.Health {
+	var health sdk.Health
+	if reporter, ok := s.impl.(sdk.Reporter); ok {
+		var err error
+		if health, err = reporter.Health(ctx); err != nil {
+			health.Problems = append(health.Problems, "the source cannot tell how it is: "+err.Error())
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trouble != "" {
+		health.Problems = append(health.Problems, s.trouble)
+	}
+	return health
 }

@@ -25,6 +25,8 @@ type PipelineStatus struct {
 	Volatile      []string  // where the active template writes something else each time
 	LeftOut       []LeftOut // without whom the rest is live
 	Waiting       *Waiting  // for what the newest document waits; nil for nothing
+	Held          *Held     // why the newest snapshot of the source is not used yet; nil if it is
+	StaleSince    time.Time // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run
 	Last          *Entry    // the newest offer to the sink
 }
 
@@ -104,7 +106,8 @@ func (p *pipeline) report() PipelineStatus {
 	p.board.mu.Lock()
 	status := p.board.status
 	p.board.mu.Unlock()
-	status.Name, status.Source = p.name, p.source
+	status.Name, status.Source = p.name, p.source.name
+	p.source.report(&status)
 	if entry, ok := p.ledger.last(); ok {
 		status.Last = &entry
 	}

@@ -44,7 +44,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 		return nil, err
 	}
 	d.engine, err = engine.New(engine.Config{
-		Sources: d.sources, Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
+		Sources: guardSources(cfg, d.sources), Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
 	})
 	if err != nil {
 		closeAll(d.sources)

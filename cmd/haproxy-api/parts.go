@@ -36,9 +36,7 @@ type opener struct {
 }
 
 // openAll opens every component of one table. What went wrong is reported in one go; what was opened then is closed.
-func openAll[T any](components map[string]config.Component, open func(name string, c config.Component) (T, error)) (
-	map[string]T, error,
-) {
+func openAll[C, T any](components map[string]C, open func(name string, c C) (T, error)) (map[string]T, error) {
 	opened := map[string]T{}
 	var faults error
 	for _, name := range sortedKeys(components) {
@@ -66,9 +64,9 @@ func closeAll[T any](parts map[string]T) {
 }
 
 func (o opener) sources(ctx context.Context) (map[string]sdk.Source, error) {
-	return openAll(o.cfg.Sources, func(name string, c config.Component) (sdk.Source, error) {
+	return openAll(o.cfg.Sources, func(name string, c config.Source) (sdk.Source, error) {
 		env := sdk.Env{Name: name, Log: o.log.With("source", name)}
-		source, err := o.source(ctx, env, c)
+		source, err := o.source(ctx, env, c.Component)
 		return source, place("sources", name, err)
 	})
 }
@@ -249,6 +247,14 @@ func joinPipelines(
 		})
 	}
 	return all
+}
+
+func guardSources(cfg *config.Config, sources map[string]sdk.Source) map[string]engine.SourceConfig {
+	guarded := map[string]engine.SourceConfig{}
+	for name, source := range sources {
+		guarded[name] = engine.SourceConfig{Source: source, Guard: engine.Guard(cfg.Sources[name].Guard)}
+	}
+	return guarded
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

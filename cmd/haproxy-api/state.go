@@ -103,7 +103,7 @@ func statesAt(location string) ([]string, error) {
 
 // liveState asks the daemon that runs with cfg for its newest state.
 func liveState(ctx context.Context, cfg *config.Config) (namedState, error) {
-	source := frontName(cfg.Sources, func(c config.Component) bool { return c.Type == "sidecar-push" })
+	source := frontName(cfg.Sources, func(c config.Source) bool { return c.Type == "sidecar-push" })
 	daemon := apiOf(cfg)
 	snap, err := daemon.state(ctx, source)
 	return namedState{name: "the state of the daemon at " + daemon.address, snapshot: snap, source: source}, err

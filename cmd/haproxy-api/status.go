@@ -77,6 +77,13 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	if w := p.Waiting; w != nil {
 		fmt.Fprintf(out, "  waiting     until %s: %s\n", w.Until.Local().Format(time.TimeOnly), w.Reason)
 	}
+	if h := p.Held; h != nil {
+		fmt.Fprintf(out, "  held        until %s: %s\n", h.Until.Local().Format(time.TimeOnly), h.Reason)
+	}
+	if p.StaleSince != nil {
+		fmt.Fprintf(out, "  stale       the catalogue is the one of %s: the source has told nothing since the start\n",
+			p.StaleSince.Local().Format(time.DateTime))
+	}
 	if p.Since == nil {
 		fmt.Fprintln(out, "  in effect   nothing yet")
 	} else {

@@ -16,7 +16,6 @@ var (
 	}
 	notYetUsed = []string{
 		"haproxy_api.state_dir", "haproxy_api.cors_origins",
-		"sidecar.max_drop", "sidecar.min_instances", "sidecar.hold",
 	}
 )
 

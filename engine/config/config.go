@@ -35,7 +35,7 @@ type Config struct {
 	HAProxy HAProxy
 
 	// The general form, in which the shorthand of Sidecar and HAProxy is already expanded; see [Load].
-	Sources   map[string]Component
+	Sources   map[string]Source
 	Sinks     map[string]Component
 	Plugins   map[string]Plugin // by type
 	PluginDir string            // where plugins are looked for that Plugins does not name
@@ -69,9 +69,7 @@ type Sidecar struct {
 	Follow         string // host:port; "" waits for pushes
 	ResyncInterval time.Duration
 	Subscriptions  []string // names of services; empty means all
-	MaxDrop        float64  // share of the live instances, from 0 to 1
-	MinInstances   int
-	Hold           time.Duration
+	Guard          Guard
 }
 
 // HAProxy is the table haproxy: the proxy to keep, and what its template is told.
@@ -91,6 +89,19 @@ type HAProxy struct {
 	DrainTimeout   time.Duration
 	OnExit         string // "leave" or "stop"
 	Runtime        bool
+}
+
+// A Source is where a catalogue comes from, and how far it is believed.
+type Source struct {
+	Component
+	Guard Guard
+}
+
+// Guard is the same three keys of every source, whatever its type. They are not in its block.
+type Guard struct {
+	MaxDrop      float64 // share of the live instances, from 0 to 1
+	MinInstances int
+	Hold         time.Duration // 0 turns the guard off
 }
 
 // A Component is one source or one sink. Its block is what the configuration says beside the type, unchecked: strings,

@@ -70,7 +70,7 @@ func defaults() *config.Config {
 		},
 		Sidecar: config.Sidecar{
 			StateURL: "http://localhost:7777/state.json", ResyncInterval: time.Minute,
-			MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second,
+			Guard: config.Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second},
 		},
 		HAProxy: config.HAProxy{
 			BindIP: "0.0.0.0", ConfigFile: "/var/run/haproxy-api/haproxy.cfg", PIDFile: "/var/run/haproxy-api/haproxy.pid",
@@ -78,10 +78,13 @@ func defaults() *config.Config {
 			OnExit: "leave", Runtime: true,
 		},
 		PluginDir: "/usr/lib/haproxy-api/plugins",
-		Sources: map[string]config.Component{"sidecar": {Type: "sidecar-push", Block: map[string]any{
-			"state_url": "http://localhost:7777/state.json", "resync_interval": "1m0s", "subscriptions": []any{},
-			"max_body": int64(64 << 20),
-		}}},
+		Sources: map[string]config.Source{"sidecar": {
+			Component: config.Component{Type: "sidecar-push", Block: map[string]any{
+				"state_url": "http://localhost:7777/state.json", "resync_interval": "1m0s", "subscriptions": []any{},
+				"max_body": int64(64 << 20),
+			}},
+			Guard: config.Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second},
+		}},
 		Sinks: map[string]config.Component{"haproxy": {Type: "haproxy", Block: map[string]any{
 			"binary": "haproxy", "mode": "managed", "config_file": "/var/run/haproxy-api/haproxy.cfg",
 			"pid_file": "/var/run/haproxy-api/haproxy.pid", "reload_interval": "5s", "drain_timeout": "30s",
@@ -146,14 +149,21 @@ func TestGeneralForm(t *testing.T) {
 	}
 	want.Sidecar = config.Sidecar{
 		StateURL: "https://me:hush@sidecar.example.com/api/state.json", ResyncInterval: 2 * time.Minute,
-		Subscriptions: []string{"web", "chat"}, MaxDrop: 0.25, MinInstances: 3, Hold: 90 * time.Second,
+		Subscriptions: []string{"web", "chat"},
+		Guard:         config.Guard{MaxDrop: 0.25, MinInstances: 3, Hold: 90 * time.Second},
 	}
-	want.Sources = map[string]config.Component{
-		"catalogue": {Type: "file", Block: map[string]any{"path": "services.yaml"}},
-		"sidecar": {Type: "sidecar-push", Block: map[string]any{
-			"state_url": "https://me:hush@sidecar.example.com/api/state.json", "resync_interval": "2m0s",
-			"subscriptions": []any{"web", "chat"}, "max_body": int64(8 << 20),
-		}},
+	want.Sources = map[string]config.Source{
+		"catalogue": {
+			Component: config.Component{Type: "file", Block: map[string]any{"path": "services.yaml"}},
+			Guard:     config.Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 5 * time.Second},
+		},
+		"sidecar": {
+			Component: config.Component{Type: "sidecar-push", Block: map[string]any{
+				"state_url": "https://me:hush@sidecar.example.com/api/state.json", "resync_interval": "2m0s",
+				"subscriptions": []any{"web", "chat"}, "max_body": int64(8 << 20),
+			}},
+			Guard: config.Guard{MaxDrop: 0.25, MinInstances: 3, Hold: 90 * time.Second},
+		},
 	}
 	want.Sinks = map[string]config.Component{
 		"edge": {Type: "nginx", Block: map[string]any{

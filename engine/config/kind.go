@@ -96,8 +96,11 @@ var usablePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func usableName(name string) bool { return usablePattern.MatchString(name) }
 
-// A block is one source or sink: its type, and keys that only its owner knows.
-type block struct{ into *Component }
+// A block is one source or sink: its type, keys that are the same whatever the type, and keys that only its owner knows.
+type block struct {
+	into *Component
+	ours table
+}
 
 func (b block) read(at path, v any, to *collector) {
 	content, ok := v.(map[string]any)
@@ -106,15 +109,21 @@ func (b block) read(at path, v any, to *collector) {
 		return
 	}
 	b.into.Block = maps.Clone(content)
-	delete(b.into.Block, "type")
-	if kind, ok := content["type"]; ok {
-		b.below("type").read(at.with("type"), kind, to)
+	for _, f := range b.fixed() {
+		if value, ok := content[f.name]; ok {
+			f.kind.read(at.with(f.name), value, to)
+		}
+		delete(b.into.Block, f.name)
 	}
 }
 
+func (b block) fixed() table {
+	return append(table{{name: "type", kind: usableText(&b.into.Type)}}, b.ours...)
+}
+
 func (b block) below(name string) kind {
-	if name == "type" {
-		return usableText(&b.into.Type)
+	if fixed := b.fixed().below(name); fixed != nil {
+		return fixed
 	}
 	return anything{fromTextOr: listOrMap}
 }

@@ -155,6 +155,9 @@ func (l *loader) fallbacks() map[string]any {
 		mode = modeCommand
 	}
 	put(tree, path{"haproxy", "mode"}, mode)
+	for _, name := range l.names("sources") {
+		put(tree, path{"sources", name}, (&Guard{}).keys().fallbacks())
+	}
 	for _, name := range l.names("pipelines") {
 		at := path{"pipelines", name}
 		put(tree, at, (&Pipeline{}).keys().fallbacks())

@@ -15,17 +15,18 @@ const (
 
 // schema lists every key, and where in c its value goes.
 func (c *Config) schema() table {
-	c.Sources, c.Sinks = map[string]Component{}, map[string]Component{}
+	c.Sources, c.Sinks = map[string]Source{}, map[string]Component{}
 	c.Plugins, c.Pipelines = map[string]Plugin{}, map[string]Pipeline{}
-	component := func(one *Component) kind { return block{one} }
+	source := func(one *Source) kind { return block{&one.Component, one.Guard.keys()} }
+	sink := func(one *Component) kind { return block{one, nil} }
 	plugin := func(one *Plugin) kind { return one.keys() }
 	pipeline := func(one *Pipeline) kind { return one.keys() }
 	return table{
 		{name: "haproxy_api", kind: c.API.keys()},
 		{name: "sidecar", kind: c.Sidecar.keys()},
 		{name: "haproxy", kind: c.HAProxy.keys()},
-		{name: "sources", kind: named[Component]{c.Sources, component}},
-		{name: "sinks", kind: named[Component]{c.Sinks, component}},
+		{name: "sources", kind: named[Source]{c.Sources, source}},
+		{name: "sinks", kind: named[Component]{c.Sinks, sink}},
 		{name: "plugins", kind: named[Plugin]{c.Plugins, plugin}},
 		{name: "plugin_dir", fallback: "/usr/lib/haproxy-api/plugins", kind: text(&c.PluginDir)},
 		{name: "pipelines", kind: named[Pipeline]{c.Pipelines, pipeline}},
@@ -50,14 +51,19 @@ func (a *API) keys() table {
 }
 
 func (s *Sidecar) keys() table {
-	return table{
+	return append(table{
 		{"state_url", "http://localhost:7777/state.json", webAddress(&s.StateURL)},
 		{"follow", "", address(&s.Follow)},
 		{"resync_interval", "1m", span(&s.ResyncInterval)},
 		{"subscriptions", []any{}, list(&s.Subscriptions, "a list of service names", notEmpty)},
-		{"max_drop", 0.5, fraction(&s.MaxDrop)},
-		{"min_instances", int64(10), number(&s.MinInstances, 0, math.MaxInt32, "a number of instances from 0 on")},
-		{"hold", "30s", span(&s.Hold)},
+	}, s.Guard.keys()...)
+}
+
+func (g *Guard) keys() table {
+	return table{
+		{"max_drop", 0.5, fraction(&g.MaxDrop)},
+		{"min_instances", int64(10), number(&g.MinInstances, 0, math.MaxInt32, "a number of instances from 0 on")},
+		{"hold", "30s", span(&g.Hold)},
 	}
 }
 

@@ -20,7 +20,7 @@ func claim[T any](l *loader, into map[string]T, at path, table string, v T) {
 	into[at[1]] = v
 }
 
-func (c *Config) shortSource() Component {
+func (c *Config) shortSource() Source {
 	s := c.Sidecar
 	subscriptions := make([]any, len(s.Subscriptions))
 	for i, name := range s.Subscriptions {
@@ -32,11 +32,11 @@ func (c *Config) shortSource() Component {
 	}
 	if s.Follow != "" {
 		content["address"] = s.Follow
-		return Component{Type: "sidecar-follow", Block: content}
+		return Source{Component{Type: "sidecar-follow", Block: content}, s.Guard}
 	}
 	content["state_url"] = s.StateURL
 	content["max_body"] = c.API.MaxBody
-	return Component{Type: "sidecar-push", Block: content}
+	return Source{Component{Type: "sidecar-push", Block: content}, s.Guard}
 }
 
 func (c *Config) shortSink() Component {

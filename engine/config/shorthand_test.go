@@ -56,7 +56,11 @@ func TestShorthand(t *testing.T) {
 			o.Environ, o.Flags = test.environ, flags(t, test.args...)
 			o.Set, _ = o.Flags.GetStringArray("set")
 			c := load(t, o)
-			got := types(c.Sources) + " / " + types(c.Sinks) + " / " +
+			sources := map[string]config.Component{}
+			for name, source := range c.Sources {
+				sources[name] = source.Component
+			}
+			got := types(sources) + " / " + types(c.Sinks) + " / " +
 				strings.Join(slices.Sorted(maps.Keys(c.Pipelines)), " ")
 			if got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)

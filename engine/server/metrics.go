@@ -25,6 +25,7 @@ type Metrics struct {
 	templateErrors *prometheus.CounterVec
 	generation     *prometheus.GaugeVec
 	restarts       *prometheus.CounterVec
+	held           *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
@@ -52,12 +53,13 @@ func NewMetrics(version string) *Metrics {
 			"pipeline"),
 		templateErrors: counter("haproxy_api_template_errors_total", "Renderings that failed.", "pipeline"),
 		generation:     gauge("haproxy_api_generation", "The generation in effect.", "pipeline"),
+		held:           gauge("haproxy_api_held", "1 while the newest snapshot is held back.", "pipeline"),
 		restarts:       counter("haproxy_api_plugin_restarts_total", "Plugins that ended and were started again.", "plugin"),
 	}
 	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
-		m.templateErrors, m.generation, m.restarts, build,
+		m.templateErrors, m.generation, m.restarts, m.held, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -67,8 +69,12 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// SnapshotReceived counts a snapshot and its instances.
-func (m *Metrics) SnapshotReceived(snap sdk.Snapshot) {
+// SnapshotReceived counts a snapshot and, unless it is held, its instances.
+func (m *Metrics) SnapshotReceived(snap sdk.Snapshot, held bool) {
+	if held {
+		m.snapshots.WithLabelValues(snap.Source, "held").Inc()
+		return
+	}
 	m.snapshots.WithLabelValues(snap.Source, "taken").Inc()
 	counts := map[sdk.Status]int{sdk.Alive: 0, sdk.Tombstone: 0, sdk.Unhealthy: 0, sdk.Unknown: 0, sdk.Draining: 0}
 	for _, service := range snap.Services {
@@ -79,6 +85,15 @@ func (m *Metrics) SnapshotReceived(snap sdk.Snapshot) {
 	for status, count := range counts {
 		m.instances.WithLabelValues(snap.Source, status.Name()).Set(float64(count))
 	}
+}
+
+// Held notes whether a snapshot is held.
+func (m *Metrics) Held(pipeline string, held bool) {
+	value := 0.0
+	if held {
+		value = 1
+	}
+	m.held.WithLabelValues(pipeline).Set(value)
 }
 
 // Rendered counts one rendering.

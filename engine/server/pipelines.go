@@ -27,6 +27,8 @@ type Pipeline struct {
 	Volatile      []string          `json:"volatile,omitempty"`              // where the template writes something else each time
 	LeftOut       []LeftOut         `json:"left_out,omitempty"`              // without whom the rest is in effect
 	Waiting       *Waiting          `json:"waiting,omitempty"`               // why the newest document is not in effect yet
+	Held          *Held             `json:"held,omitempty"`                  // why the newest catalogue is not used yet
+	StaleSince    *time.Time        `json:"stale_since,omitempty"`           // see [engine.PipelineStatus]
 	Last          *Offer            `json:"last,omitempty"`
 }
 
@@ -41,6 +43,13 @@ type LeftOut struct {
 // Waiting says for what the sink waits, with nothing being wrong.
 type Waiting struct {
 	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
+}
+
+// Held says why the newest catalogue is held back, and until when if nobody releases it.
+type Held struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
 	Until  time.Time `json:"until"`
 }
 
@@ -69,7 +78,7 @@ func (s *Server) pipeline(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	answerErrors(w, http.StatusNotFound, "there is no such pipeline; GET /api/v1/pipelines lists them")
+	s.noPipeline(w)
 }
 
 func (s *Server) allPipelines(ctx context.Context) []Pipeline {
@@ -103,6 +112,12 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	p.LeftOut = leftOut(status.LeftOut)
 	if w := status.Waiting; w != nil {
 		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
+	}
+	if h := status.Held; h != nil {
+		p.Held = &Held{Reason: h.Reason, Since: h.Since, Until: h.Until}
+	}
+	if !status.StaleSince.IsZero() {
+		p.StaleSince = &status.StaleSince
 	}
 	if status.Last != nil {
 		p.Last = describeOffer(*status.Last)

@@ -58,6 +58,8 @@ func New(cfg Config) *Server {
 	s.mux.Handle("GET /metrics", cfg.Metrics.Handler())
 	s.mux.HandleFunc("GET /api/v1/pipelines", s.pipelines)
 	s.mux.HandleFunc("GET /api/v1/pipelines/{name}", s.pipeline)
+	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/release", s.release)
+	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.apply)
 	return s
 }
 

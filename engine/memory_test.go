@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// playedMemory outlives an engine.
+type playedMemory struct {
+	mu        sync.Mutex
+	snapshots map[string]sdk.Snapshot
+	inEffect  map[string]InEffect
+}
+
+func newPlayedMemory() *playedMemory {
+	return &playedMemory{snapshots: map[string]sdk.Snapshot{}, inEffect: map[string]InEffect{}}
+}
+
+func (m *playedMemory) Snapshot(source string) (sdk.Snapshot, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	snap, ok := m.snapshots[source]
+	return snap, ok
+}
+
+func (m *playedMemory) KeepSnapshot(source string, snap sdk.Snapshot) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.snapshots[source] = snap
+}
+
+func (m *playedMemory) InEffect(pipeline string) (InEffect, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.inEffect[pipeline]
+	return e, ok
+}
+
+func (m *playedMemory) KeepInEffect(pipeline string, e InEffect) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inEffect[pipeline] = e
+}
+
+func TestARestartServesWhatWas(t *testing.T) {
+	memory := newPlayedMemory()
+	taken := time.Time{}
+	playGuarded(t, usual, memory, func(_ *testing.T, g *guarded) {
+		snap := crowd(20, 0)
+		taken = snap.Taken
+		g.emit(crowd(19, 0))
+		g.emit(snap)
+		g.emit(crowd(0, 0)) // held, so not remembered
+	})
+	before := maps.Clone(memory.inEffect)
+	playGuarded(t, usual, memory, func(t *testing.T, g *guarded) {
+		g.live(t, 20)
+		g.want("1 v1:web")
+		status := g.status()
+		if !status.StaleSince.Equal(taken) || status.Generation != before["p"].Document.Generation ||
+			status.Digest != before["p"].Document.Digest || status.Last.Trigger != TriggerSnapshot {
+			t.Errorf("after the restart %+v, last %+v; before %+v", status, status.Last, before["p"])
+		}
+		// A catalogue that was restarted with us is held against what is remembered.
+		g.emit(crowd(1, 0))
+		g.held(t, true)
+		g.live(t, 20)
+		if g.status().StaleSince.IsZero() {
+			t.Error("what is in use is still the one from before")
+		}
+		g.emit(crowd(18, 0))
+		g.held(t, false)
+		if g.status().StaleSince != (time.Time{}) {
+			t.Error("the source has told something since")
+		}
+	})
+}
+
+func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
+	document := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "main", Content: []byte("v0:web")}}}
+	document.Digest = sdk.DigestOf(document.Files)
+	t.Run("the snapshot is lost", func(t *testing.T) {
+		memory := newPlayedMemory()
+		memory.inEffect["p"] = InEffect{Document: document}
+		playGuarded(t, usual, memory, func(t *testing.T, g *guarded) {
+			g.want("7 v0:web")
+			if s := g.status(); s.Generation != 7 || s.Last.Trigger != TriggerStart || !s.StaleSince.IsZero() {
+				t.Errorf("status %+v", s)
+			}
+			g.emit(crowd(1, 0))
+			g.want("7 v0:web", "8 v1:web")
+			if s := g.status(); s.Generation != 8 {
+				t.Errorf("status %+v", s)
+			}
+		})
+	})
+	t.Run("the template renders no more", func(t *testing.T) {
+		memory := newPlayedMemory()
+		memory.inEffect["p"] = InEffect{Document: document}
+		memory.snapshots["s"] = snapshotOf("web")
+		playTemplate(t, "bad", usual, memory, func(t *testing.T, g *guarded) {
+			g.want("7 v0:web")
+			if s := g.status(); s.Generation != 7 || s.ApplyError == nil {
+				t.Errorf("status %+v", s)
+			}
+			g.emit(snapshotOf("web", "chat"))
+			g.want("7 v0:web") // it is in effect already
+			g.edit("v2")
+			g.want("7 v0:web", "8 v2:chat,web")
+			if s := g.status(); s.Generation != 8 || s.ApplyError != nil {
+				t.Errorf("status %+v", s)
+			}
+		})
+	})
+}

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
+	s := open(t, true)
+	s.emit()
+	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"nothing was held"}`)
+	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Taken: time.Now()}
+	p := s.pipelineThat(t, func(p Pipeline) bool { return p.Held != nil })
+	if p.Held.Reason != "none of 1 live instance is left" || p.Held.Until.Sub(p.Held.Since) != time.Hour || len(p.Problems) != 0 {
+		t.Errorf("got %+v, held %+v", p, p.Held)
+	}
+	for _, path := range []string{"/health", "/ready"} {
+		if code, body := s.ask("GET", path); code != 200 {
+			t.Errorf("%s while held: %d %s", path, code, body)
+		}
+	}
+	s.metric(t, `haproxy_api_held{pipeline="haproxy"} 1`)
+	s.metric(t, `haproxy_api_snapshots_total{outcome="held",source="sidecar"} 1`)
+	s.metric(t, `haproxy_api_instances{source="sidecar",status="Alive"} 1`)
+
+	s.want(t, "POST", "/api/v1/pipelines/x/release", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
+	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"released"}`)
+	s.pipelineThat(t, func(p Pipeline) bool { return p.Held == nil })
+	s.metric(t, `haproxy_api_held{pipeline="haproxy"} 0`)
+}
+
+func TestAPipelineTriesAgainOnRequest(t *testing.T) {
+	s := open(t, true)
+	s.emit()
+	s.want(t, "POST", "/api/v1/pipelines/x/apply", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
+	s.want(t, "POST", "/api/v1/pipelines/haproxy/apply", 202, `{"message":"it is tried again now"}`)
+	<-s.sink.applied
+	s.pipelineThat(t, func(p Pipeline) bool { return p.Last.Trigger == "request" })
+}
+
+func (s *site) metric(t *testing.T, want string) {
+	t.Helper()
+	if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want+"\n") {
+		t.Errorf("no %s in\n%s", want, body)
+	}
+}
