@@ -32,6 +32,7 @@ var rooms = []struct {
 	{"templates", []string{"plugins/sdk"}},
 	{"engine", []string{"plugins/sdk"}},
 	{"engine/config", nil},
+	{"engine/memory", []string{"engine", "plugins/sdk"}},
 	{"engine/server", []string{"engine", "plugins/sdk"}},
 	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }

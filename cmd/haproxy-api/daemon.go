@@ -10,6 +10,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/memory"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
@@ -25,6 +26,7 @@ type daemon struct {
 	server  *server.Server
 	sources map[string]sdk.Source
 	sinks   map[string]sdk.Sink
+	memory  *memory.Store // nil for none
 }
 
 // newDaemon builds every part that cfg names and starts the plugins. On an error nothing is left running.
@@ -36,19 +38,25 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 	metrics := server.NewMetrics(version())
 	open := opener{cfg: cfg, log: log, restarted: metrics.PluginRestarted}
 	d := &daemon{log: log}
+	if d.memory, err = openMemory(cfg.API.StateDir, log); err != nil {
+		return nil, err
+	}
 	if d.sources, err = open.sources(ctx); err != nil {
+		d.close()
 		return nil, err
 	}
 	if d.sinks, err = open.sinks(ctx); err != nil {
-		closeAll(d.sources)
+		d.close()
 		return nil, err
 	}
-	d.engine, err = engine.New(engine.Config{
+	parts := engine.Config{
 		Sources: guardSources(cfg, d.sources), Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
-	})
-	if err != nil {
-		closeAll(d.sources)
-		closeAll(d.sinks)
+	}
+	if d.memory != nil {
+		parts.Memory = d.memory
+	}
+	if d.engine, err = engine.New(parts); err != nil {
+		d.close()
 		return nil, err
 	}
 	shown, receiver := frontSource(d.sources)
@@ -61,6 +69,27 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 		Engine: d.engine, Metrics: metrics, Source: shown, Receiver: receiver, EncodeState: sidecar.EncodeState, Log: log,
 	})
 	return d, nil
+}
+
+// openMemory returns nil where nothing is to be kept.
+func openMemory(dir string, log *slog.Logger) (*memory.Store, error) {
+	if dir == "" {
+		return nil, nil //nolint:nilnil // none is no fault
+	}
+	store, err := memory.Open(dir, log)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	return store, nil
+}
+
+// close lets go of what is not to be run.
+func (d *daemon) close() {
+	closeAll(d.sources)
+	closeAll(d.sinks)
+	if d.memory != nil {
+		_ = d.memory.Close()
+	}
 }
 
 // run serves until ctx is done: pushes and pipelines stop first, then sinks.
@@ -80,6 +109,9 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer done()
 	d.stop(grace)
+	if d.memory != nil {
+		_ = d.memory.Close()
+	}
 	d.log.Info("haproxy-api stopped")
 	return serving
 }

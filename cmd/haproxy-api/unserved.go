@@ -15,7 +15,7 @@ var (
 		"haproxy_api.client_ca",
 	}
 	notYetUsed = []string{
-		"haproxy_api.state_dir", "haproxy_api.cors_origins",
+		"haproxy_api.cors_origins",
 	}
 )
 

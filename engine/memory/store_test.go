@@ -1,0 +1,332 @@
+package memory
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var moment = time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC)
+
+func sample() (sdk.Snapshot, engine.InEffect) {
+	web := sdk.Instance{
+		ID: "1", Name: "web", Image: "web:1.2", Created: moment, Hostname: "h", Updated: moment, ProxyMode: "http",
+		Ports: []sdk.Port{{Type: "tcp", Port: 31000, ServicePort: 8080, IP: "10.0.0.1"}}, Status: sdk.Draining,
+		Labels: map[string]string{"canary": "10"},
+	}
+	files := []sdk.File{{Name: "haproxy.cfg", Content: []byte("global\n\xff\x00")}, {Name: "routes.map", Content: []byte("a b\n")}}
+	return sdk.Snapshot{
+			Source: "sidecar", Cluster: "demo", Taken: moment, Changed: moment.Add(-time.Hour),
+			Services: sdk.GroupByName([]sdk.Instance{web}),
+			Last:     &sdk.Change{Instance: web, PreviousStatus: sdk.Alive, Time: moment},
+		}, engine.InEffect{
+			Document: sdk.Document{Pipeline: "edge", Generation: 7, Digest: sdk.DigestOf(files), Files: files},
+			LeftOut:  []engine.LeftOut{{Service: "bad", Hostname: "h", ID: "1", Reason: "line 3"}},
+		}
+}
+
+func open(t *testing.T, dir string) (*Store, *logged) {
+	t.Helper()
+	log := &logged{}
+	s, err := Open(dir, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, log
+}
+
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func closed(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// kept returns a folder with the sample in it.
+func kept(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	s, _ := open(t, dir)
+	snap, effect := sample()
+	s.KeepSnapshot("sidecar", snap)
+	s.KeepInEffect("edge", effect)
+	closed(t, s)
+	return dir
+}
+
+func TestWhatIsKeptComesBack(t *testing.T) {
+	dir := kept(t)
+	s, log := open(t, dir)
+	defer closed(t, s)
+	wantSnap, wantEffect := sample()
+	if snap, ok := s.Snapshot("sidecar"); !ok || !reflect.DeepEqual(snap, wantSnap) {
+		t.Errorf("got %v %+v, want %+v", ok, snap, wantSnap)
+	}
+	if effect, ok := s.InEffect("edge"); !ok || !reflect.DeepEqual(effect, wantEffect) {
+		t.Errorf("got %v %+v, want %+v", ok, effect, wantEffect)
+	}
+	if _, ok := s.Snapshot("edge"); ok {
+		t.Error("another source's snapshot came back")
+	}
+	if log.String() != "" {
+		t.Errorf("it said %s", log)
+	}
+}
+
+func TestOnlyTheOwnerMayLook(t *testing.T) {
+	dir := kept(t)
+	for _, name := range []string{".", "lock", "source-sidecar.json", "pipeline-edge.json"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 {
+			t.Errorf("%s has mode %o", name, mode)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("there are %v, %v", entries, err)
+	}
+	if err := os.Chmod(dir, 0o770); err != nil { //nolint:gosec // that is the fault
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "can be written by others") {
+		t.Errorf("a folder open to the group: %v", err)
+	}
+}
+
+func TestAFolderIsForOne(t *testing.T) {
+	dir := kept(t)
+	s, _ := open(t, dir)
+	_, err := Open(dir, slog.New(slog.DiscardHandler))
+	want := "the state_dir " + dir + " cannot be used: another haproxy-api uses it; give each its own"
+	if !errors.Is(err, ErrInUse) || err.Error() != want {
+		t.Errorf("the second one: %v", err)
+	}
+	closed(t, s)
+	again, _ := open(t, dir)
+	closed(t, again)
+}
+
+func TestAFolderThatCannotBe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{file, filepath.Join(file, "below")} {
+		if _, err := Open(dir, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+func TestADamagedFileIsSetAside(t *testing.T) {
+	good := func(name string) []byte {
+		content, err := os.ReadFile(filepath.Join(kept(t), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+	snap, effect := good("source-sidecar.json"), good("pipeline-edge.json")
+	_, altered := sample()
+	altered.Document.Files[0].Content = []byte("backend evil\n")
+	forged, err := encode(altered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, file string
+		content    []byte
+		want       string
+	}{
+		{"empty", "source-sidecar.json", nil, "it has no header"},
+		{"rubbish", "source-sidecar.json", []byte("\x00\x01\n{}"), "it has no header"},
+		{"no body", "source-sidecar.json", bytes.SplitAfter(snap, []byte("\n"))[0], "its checksum is wrong"},
+		{"cut", "source-sidecar.json", snap[:len(snap)-1], "its checksum is wrong"},
+		{"longer", "source-sidecar.json", append(bytes.Clone(snap), ' '), "its checksum is wrong"},
+		{"a bit", "source-sidecar.json", bytes.Replace(snap, []byte("31000"), []byte("31001"), 1), "its checksum is wrong"},
+		{"a later format", "source-sidecar.json", bytes.Replace(snap, []byte(`"Format":1`), []byte(`"Format":2`), 1),
+			"its format is 2, and this version knows 1"},
+		{"the other kind", "source-sidecar.json", effect, "it is not a snapshot"},
+		{"the other kind", "pipeline-edge.json", snap, "it is not a document in effect"},
+		{"another document", "pipeline-edge.json", forged, "the document is not the one that it says"},
+	} {
+		dir := kept(t)
+		path := filepath.Join(dir, test.file)
+		if err := os.WriteFile(path, test.content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, log := open(t, dir)
+		ok := false
+		if test.file == "source-sidecar.json" {
+			_, ok = s.Snapshot("sidecar")
+		} else {
+			_, ok = s.InEffect("edge")
+		}
+		if ok || !strings.Contains(log.String(), test.want) {
+			t.Errorf("%s: believed %v, and it said %s", test.name, ok, log)
+		}
+		if aside, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(aside, test.content) {
+			t.Errorf("%s: not set aside: %v", test.name, err)
+		}
+		want, _ := sample()
+		s.KeepSnapshot("sidecar", want) // life goes on
+		closed(t, s)
+	}
+}
+
+func TestACrashLeavesTheOldOrTheNewFile(t *testing.T) {
+	dir := kept(t)
+	if err := os.WriteFile(filepath.Join(dir, "source-sidecar.json"+halfWritten), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := open(t, dir)
+	defer closed(t, s)
+	if _, ok := s.Snapshot("sidecar"); !ok {
+		t.Error("the old file is not believed")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*"+halfWritten)); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestTheNewestIsWrittenSoonAndWithinReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder
+			t.Fatal(err)
+		}
+		s, _ := open(t, dir)
+		defer closed(t, s)
+		on := func() (cluster string) {
+			var snap sdk.Snapshot
+			if err := load(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap); err != nil {
+				t.Fatal(err)
+			}
+			return snap.Cluster
+		}
+		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "1"})
+		synctest.Wait()
+		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "2"})
+		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "3"})
+		synctest.Wait()
+		if got := on(); got != "1" {
+			t.Errorf("written at once: %s", got)
+		}
+		time.Sleep(pause)
+		synctest.Wait()
+		if got := on(); got != "3" {
+			t.Errorf("written after a pause: %s", got)
+		}
+	})
+}
+
+func TestADiskThatTakesNothingIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		s, log := open(t, dir)
+		defer closed(t, s)
+		// Nobody can write a file where a folder is, root neither.
+		obstacle := filepath.Join(dir, "source-x.json"+halfWritten)
+		if err := os.Mkdir(obstacle, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "1"})
+		time.Sleep(3 * retryAfter)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "cannot be kept"); n != 1 {
+			t.Errorf("said %d times:\n%s", n, log)
+		}
+		if err := os.Remove(obstacle); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(retryAfter)
+		synctest.Wait()
+		if snap, ok := s.Snapshot("x"); !ok || snap.Cluster != "1" || !strings.Contains(log.String(), "kept again") {
+			t.Errorf("after the trouble: %v %+v\n%s", ok, snap, log)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	snap, effect := sample()
+	for _, v := range []any{snap, effect, sdk.Snapshot{}} {
+		content, err := encode(v)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+		// The checksum keeps nearly every change out, so the bodies alone are given too.
+		_, body, _ := bytes.Cut(content, []byte("\n"))
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		for _, given := range [][]byte{content, vouchedFor(t, kindSnapshot, content)} {
+			var snap sdk.Snapshot
+			if decode(given, kindSnapshot, &snap) == nil {
+				comesBack(t, kindSnapshot, snap)
+			}
+		}
+		var effect engine.InEffect
+		if decode(vouchedFor(t, kindInEffect, content), kindInEffect, &effect) == nil {
+			comesBack(t, kindInEffect, effect)
+		}
+	})
+}
+
+// comesBack fails unless encoding and decoding v gives what encodes to the same.
+func comesBack[T any](t *testing.T, kind string, v T) {
+	first, err := encode(v)
+	if err != nil {
+		return // a year that JSON has no words for
+	}
+	var again T
+	if err := decode(first, kind, &again); err != nil {
+		t.Fatalf("what was written cannot be read: %v", err)
+	}
+	if second, err := encode(again); err != nil || !bytes.Equal(first, second) {
+		t.Fatalf("%v\n%s\n%s", err, first, second)
+	}
+}
+
+func vouchedFor(t *testing.T, kind string, body []byte) []byte {
+	content, err := vouch(kind, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
