@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,11 +44,12 @@ func (c FollowConfig) Validate() error {
 
 // A Follow keeps a watch open at a Sidecar.
 type Follow struct {
-	name   string
-	log    *slog.Logger
-	config FollowConfig
-	peer   peer
-	client *http.Client
+	name    string
+	log     *slog.Logger
+	config  FollowConfig
+	peer    peer
+	client  *http.Client
+	trouble complaint
 }
 
 // NewFollow returns a source that follows the Sidecar in config. The error lists all that is wrong with config.
@@ -60,6 +62,11 @@ func NewFollow(env sdk.Env, config FollowConfig) (*Follow, error) {
 		return nil, err
 	}
 	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient()}, nil
+}
+
+// Health tells why the Sidecar cannot be followed now.
+func (f *Follow) Health(context.Context) (sdk.Health, error) {
+	return sdk.Health{Problems: f.trouble.problems(f.peer.String() + " cannot be followed")}, nil
 }
 
 // A peer is where one Sidecar answers.

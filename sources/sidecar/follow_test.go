@@ -124,9 +124,11 @@ func TestFollowLeavesABreakingPeerAlone(t *testing.T) {
 		var log lockedBuffer
 		n := &peerNet{state: answers(200, "")}
 		n.scripts = append(n.scripts, nil)
-		_, stop := watch(t, following(t, &log, n.client()))
+		f := following(t, &log, n.client())
+		_, stop := watch(t, f)
 		defer stop()
 		pass(10 * time.Minute)
+		wantProblem(t, f, "side:7777 cannot be followed: http://side:7777/watch?by_service=false does not answer: connection refused")
 		if got := n.watches.Load(); got < 15 || got > 50 {
 			t.Errorf("%d tries in ten minutes", got)
 		}

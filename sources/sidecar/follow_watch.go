@@ -49,7 +49,6 @@ type followWatch struct {
 	first   time.Time     // when the stream sent its first object; zero before
 	hasty   bool          // the stream was opened at once after the one before
 	retry   *backoff.ExponentialBackOff
-	trouble complaint
 }
 
 // pause returns how long to wait before the next stream.
@@ -202,4 +201,4 @@ func (w *followWatch) tell(snap sdk.Snapshot) {
 	w.emit(snap)
 }
 
-var _ sdk.Source = (*Follow)(nil)
+var _ sdk.Reporter = (*Follow)(nil)

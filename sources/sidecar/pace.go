@@ -42,6 +42,16 @@ func (c *complaint) about(log *slog.Logger, message string, err error) {
 	log.Warn(message, "error", err)
 }
 
+// problems returns the trouble as a health's problem, and nothing where there is none.
+func (c *complaint) problems(what string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == "" {
+		return nil
+	}
+	return []string{what + ": " + c.last}
+}
+
 // over reports whether there was a trouble, and forgets it.
 func (c *complaint) over() bool {
 	c.mu.Lock()

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -68,6 +69,7 @@ type Push struct {
 	slot     *slot
 	lost     chan struct{} // has one element after a push that could not be read
 	refused  complaint
+	trouble  complaint // with fetching the state
 	decoding sync.Mutex
 }
 
@@ -106,6 +108,11 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.refused.over()
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
+}
+
+// Health tells why the state cannot be fetched now.
+func (p *Push) Health(context.Context) (sdk.Health, error) {
+	return sdk.Health{Problems: p.trouble.problems("the state cannot be fetched")}, nil
 }
 
 func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, error) {

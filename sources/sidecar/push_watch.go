@@ -48,13 +48,12 @@ func (p *Push) fetch(ctx context.Context) (sdk.Snapshot, error) {
 // A pushWatch is the state of one call of Watch. It belongs to that call's goroutine.
 type pushWatch struct {
 	*Push
-	emit    func(sdk.Snapshot)
-	last    *sdk.Snapshot // what was emitted last
-	asker   *asker
-	due     *time.Timer // when to fetch next
-	again   bool        // a push was lost while a fetch was under way
-	retry   *backoff.ExponentialBackOff
-	trouble complaint
+	emit  func(sdk.Snapshot)
+	last  *sdk.Snapshot // what was emitted last
+	asker *asker
+	due   *time.Timer // when to fetch next
+	again bool        // a push was lost while a fetch was under way
+	retry *backoff.ExponentialBackOff
 
 	started  time.Time // when the last fetch began
 	arrivals uint64    // how many pushes had arrived then
@@ -147,4 +146,7 @@ func (w *pushWatch) fetchIn(pause time.Duration) {
 	w.due.Reset(max(pause, 0))
 }
 
-var _ sdk.Receiver = (*Push)(nil)
+var (
+	_ sdk.Receiver = (*Push)(nil)
+	_ sdk.Reporter = (*Push)(nil)
+)

@@ -57,8 +57,10 @@ func TestPushBootstrapsWithBackOff(t *testing.T) {
 		if got := strings.Count(log.String(), "\n"); got != 1 || !strings.Contains(log.String(), "connection refused") {
 			t.Errorf("%d lines for one trouble:\n%s", got, log.String())
 		}
+		wantProblem(t, p, "the state cannot be fetched: http://localhost:7777/state.json does not answer: connection refused")
 		up.Store(true)
 		pass(time.Minute)
+		wantProblem(t, p, "")
 		if emitted.images() != "a" || !strings.Contains(log.String(), "again") {
 			t.Errorf("emitted %q; log:\n%s", emitted.images(), log.String())
 		}
@@ -274,5 +276,14 @@ func TestPushRepairsDrainedRetries(t *testing.T) {
 	emitted.until(t, s.Snapshot().SameCatalogue)
 	if !drained.Load() {
 		t.Error("the retry was not empty, so nothing was tested")
+	}
+}
+
+// wantProblem fails unless the source says that, and nothing else, of itself.
+func wantProblem(t *testing.T, source sdk.Reporter, want string) {
+	t.Helper()
+	health, err := source.Health(t.Context())
+	if got := strings.Join(health.Problems, "; "); got != want || err != nil {
+		t.Errorf("it says %q, %v; want %q", got, err, want)
 	}
 }
