@@ -10,7 +10,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -23,6 +26,26 @@ const (
 	drainWithin = 2 * time.Second
 )
 
+// limits bound what a client can take up.
+type limits struct {
+	connections int
+	header      time.Duration // for a request's header, and for shaking hands over TLS
+	read        time.Duration // for the whole request
+	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
+	idle        time.Duration // between two requests
+	headerBytes int
+}
+
+func usualLimits() limits {
+	return limits{
+		connections: 512, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
+		headerBytes: 64 << 10,
+	}
+}
+
+// pushPaths are where pushes are posted to: the older haproxy-api's, and what people have in front of it.
+var pushPaths = []string{"/update", "/api/update", "/sidecar/update"}
+
 // Config says what a [Server] serves.
 type Config struct {
 	Engine      *engine.Engine
@@ -30,23 +53,31 @@ type Config struct {
 	Source      string // whose snapshot /state and /health tell of
 	Receiver    http.Handler
 	EncodeState func(io.Writer, sdk.Snapshot) error // in Sidecar's encoding
+	Door        *Door                               // nil for one that is open to everybody but browsers
 	Log         *slog.Logger
 }
 
 // A Server answers HTTP.
 type Server struct {
-	cfg Config
-	mux *http.ServeMux
+	cfg    Config
+	mux    *http.ServeMux
+	door   atomic.Pointer[Door]
+	limits limits
 }
 
 // New prepares a server. Receiver takes the pushes; where it is nil, pushes are refused with a sentence.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
+	door := cfg.Door
+	if door == nil {
+		door, _ = NewDoor(DoorConfig{Log: cfg.Log}) // there is no file to read
+	}
+	s.SetDoor(door)
 	receiver := cfg.Receiver
 	if receiver == nil {
 		receiver = http.HandlerFunc(s.refusePush)
 	}
-	for _, path := range []string{"/update", "/api/update", "/sidecar/update"} {
+	for _, path := range pushPaths {
 		s.mux.Handle(path, receiver)
 	}
 	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
@@ -63,8 +94,16 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// ServeHTTP answers one request.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+// ServeHTTP answers one request, if the door lets it in.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.door.Load().admit(w, r) {
+		s.mux.ServeHTTP(w, r)
+	}
+}
+
+// SetDoor puts another door in, also while requests are served: it holds for the next request, and whether TLS is spoken for the
+// next connection. Connections that speak plainly are of no use any more once TLS is on.
+func (s *Server) SetDoor(door *Door) { s.door.Store(door) }
 
 // Listen opens the address, such as "0.0.0.0:7778", that [Server.Serve] is to be called with.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
@@ -84,16 +123,21 @@ func reason(err error) error {
 	return err
 }
 
-// Serve answers requests on listener until ctx is done, then lets those under way finish for a moment.
+// Serve answers requests on listener until ctx is done, then lets those under way finish for a moment. It speaks HTTP/1.1 alone:
+// so the bound of connections is one of requests as well.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		Protocols:         new(http.Protocols),
+		ReadHeaderTimeout: s.limits.header,
+		ReadTimeout:       s.limits.read,
+		WriteTimeout:      s.limits.write,
+		IdleTimeout:       s.limits.idle,
+		MaxHeaderBytes:    s.limits.headerBytes,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
+	server.Protocols.SetHTTP1(true)
+	doorway := doorway{netutil.LimitListener(listener, s.limits.connections), s.door.Load}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -103,7 +147,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			_ = server.Close()
 		}
 	})
-	err := server.Serve(listener)
+	err := server.Serve(doorway)
 	if stop() {
 		return fmt.Errorf("the HTTP server on %s ended: %w", listener.Addr(), err)
 	}

@@ -70,6 +70,7 @@ type Push struct {
 	lost     chan struct{} // has one element after a push that could not be read
 	refused  complaint
 	trouble  complaint // with fetching the state
+	reading  *budget
 	decoding sync.Mutex
 }
 
@@ -80,6 +81,7 @@ func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 	}
 	p := &Push{
 		name: env.Name, log: logOf(env), config: config, client: newClient(), slot: newSlot(), lost: make(chan struct{}, 1),
+		reading: newBudget(config.MaxBody),
 	}
 	if config.StateURL != "" {
 		p.stateURL, _ = parseURL(config.StateURL) // Validate has seen it
@@ -89,8 +91,8 @@ func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 
 // ServeHTTP takes one push: a POST of a StateChangedEvent. It answers 200 as soon as that is decoded and stands in
 // line, and never waits for what is made of it, as Sidecar gives up after three seconds. A newer push replaces one
-// that still stands in line. Everything else is answered with {"errors":["…"]}: 405, 413, or 400 for what is no
-// StateChangedEvent.
+// that still stands in line. Everything else is answered with {"errors":["…"]}: 405, 413, 400 for what is no
+// StateChangedEvent, or 503 while so many pushes are being read that they would take about twice MaxBody in memory.
 func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -116,9 +118,14 @@ func (p *Push) Health(context.Context) (sdk.Health, error) {
 }
 
 func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, error) {
-	content, err := io.ReadAll(http.MaxBytesReader(w, r.Body, p.config.MaxBody))
+	room := room{budget: p.reading}
+	defer room.leave()
+	content, err := room.read(http.MaxBytesReader(w, r.Body, p.config.MaxBody))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", &catalog.TooLargeError{Limit: tooLarge.Limit})
+	}
+	if errors.Is(err, errBusy) {
+		return sdk.Snapshot{}, err
 	}
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body cannot be read: %w", plain(err))
@@ -146,6 +153,9 @@ func (p *Push) mourn(r *http.Request, err error) {
 func statusOf(err error) int {
 	if _, tooLarge := errors.AsType[*catalog.TooLargeError](err); tooLarge {
 		return http.StatusRequestEntityTooLarge
+	}
+	if errors.Is(err, errBusy) {
+		return http.StatusServiceUnavailable
 	}
 	return http.StatusBadRequest
 }

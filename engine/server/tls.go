@@ -1,0 +1,193 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+)
+
+// certificates are what a TLS listener needs out of files. Each handshake looks whether they have changed: no watch can miss it,
+// and a renewed certificate is in use with the next connection.
+type certificates struct {
+	cert, key, clientCA string // files; clientCA may be ""
+	log                 *slog.Logger
+
+	mu     sync.Mutex
+	seen   []fs.FileInfo // of the files, when they were last read; nil for what cannot be found
+	config *tls.Config   // of when they were last right
+}
+
+func openCertificates(cfg DoorConfig) (*certificates, error) {
+	c := &certificates{cert: cfg.TLSCert, key: cfg.TLSKey, clientCA: cfg.ClientCA, log: cfg.Log}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	c.seen = c.look()
+	var err error
+	c.config, err = c.read()
+	return c, err
+}
+
+// forConnections returns the configuration to wrap a connection with. It reads no file before the handshake.
+func (c *certificates) forConnections() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil },
+	}
+}
+
+// current returns what the files say, or what they said when they were last right.
+func (c *certificates) current() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.look()
+	if same(c.seen, now) {
+		return c.config
+	}
+	c.seen = now // wrong or right, it is told once
+	config, err := c.read()
+	if err != nil {
+		c.log.Error("the certificates have changed and cannot be used; the ones before stay in use", "error", err)
+		return c.config
+	}
+	c.config = config
+	c.log.Info("the certificates have changed and are in use", "file", c.cert)
+	return config
+}
+
+// trusts reports whether the client has shown what it needs to change something. That is decided anew for each request: the
+// authorities may be others than at the time of the handshake.
+func (c *certificates) trusts(state *tls.ConnectionState) bool {
+	authorities := c.current().ClientCAs
+	if authorities == nil {
+		return true
+	}
+	if len(state.PeerCertificates) == 0 {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	return err == nil
+}
+
+func (c *certificates) look() []fs.FileInfo {
+	var infos []fs.FileInfo
+	for _, file := range []string{c.cert, c.key, c.clientCA} {
+		info, err := os.Stat(file)
+		if err != nil {
+			info = nil
+		}
+		infos = append(infos, info)
+	}
+	return infos
+}
+
+func same(before, now []fs.FileInfo) bool {
+	for i, a := range before {
+		b := now[i]
+		if (a == nil) != (b == nil) {
+			return false
+		}
+		if a != nil && !(os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *certificates) read() (*tls.Config, error) {
+	pair, err := readPair(c.cert, c.key)
+	config := &tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		Certificates: []tls.Certificate{pair},
+		NextProtos:   []string{"http/1.1"},
+		// A resumed session would carry on with what an older configuration had verified.
+		SessionTicketsDisabled: true,
+	}
+	if c.clientCA == "" {
+		return config, err
+	}
+	authorities, caErr := readAuthorities(c.clientCA)
+	// Not RequireAndVerify: probes and Prometheus read without a certificate. The door demands one of who changes something.
+	config.ClientCAs, config.ClientAuth = authorities, tls.VerifyClientCertIfGiven
+	return config, errors.Join(err, caErr)
+}
+
+func readPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, certErr := os.ReadFile(certFile)
+	if certErr == nil && !hasCertificate(cert) {
+		certErr = errNoCertificate
+	}
+	key, keyErr := os.ReadFile(keyFile)
+	var pair tls.Certificate
+	if certErr == nil && keyErr == nil {
+		if pair, keyErr = tls.X509KeyPair(cert, key); keyErr != nil {
+			keyErr = fmt.Errorf("not the key of the certificate in %s: %s", certFile, strings.TrimPrefix(keyErr.Error(), "tls: "))
+		}
+	}
+	return pair, errors.Join(atFile("haproxy_api.tls_cert", certFile, certErr), atFile("haproxy_api.tls_key", keyFile, keyErr))
+}
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(file)
+	pool := x509.NewCertPool()
+	if err == nil && !pool.AppendCertsFromPEM(content) {
+		err = errNoCertificate
+	}
+	return pool, atFile("haproxy_api.client_ca", file, err)
+}
+
+var errNoCertificate = errors.New("there is no certificate in PEM format in it")
+
+// hasCertificate reports whether a certificate that can be read comes first, as TLS wants it.
+func hasCertificate(content []byte) bool {
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			_, err := x509.ParseCertificate(block.Bytes)
+			return err == nil
+		}
+	}
+	return false
+}
+
+// atFile says which key names the file that has that fault.
+func atFile(key, file string, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("cannot be read: %w", path.Err)
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %s: %w", key, file, err)
+}
+
+// A doorway is a listener whose connections speak TLS or not as the door has it at that moment.
+type doorway struct {
+	net.Listener
+	door func() *Door
+}
+
+// Accept returns a *[tls.Conn] where TLS is on: net/http recognises it, and shakes hands in the connection's own goroutine.
+func (l doorway) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if certs := l.door().tls; certs != nil {
+		return tls.Server(conn, certs.forConnections()), nil
+	}
+	return conn, nil
+}
