@@ -118,11 +118,11 @@ func (s namedState) tellsOf(p config.Pipeline) error {
 		s.name, s.source, p.Source)
 }
 
-// redacted leaves out a URL's password.
+// redacted leaves out what may be secret in a URL.
 func redacted(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
 		return "a URL"
 	}
-	return u.Redacted()
+	return sidecar.Redacted(u)
 }

@@ -4,6 +4,11 @@
 // Each of the four places wins over the ones before it, key by key: tables are merged, lists and single values
 // replaced. The part of a source or a sink stays raw, since only its owner knows its keys: see [Component].
 //
+// # Secrets
+//
+// The value of haproxy_api.update_token and of sidecar.state_url may stand in a file of its own, which the same key with
+// _file after it names. The content counts without a newline at its end.
+//
 // # Environment
 //
 // Three kinds of names are ours:
@@ -49,23 +54,25 @@ type Config struct {
 
 // API is the table haproxy_api: the daemon's own HTTP surface and logging.
 type API struct {
-	BindIP        string
-	BindPort      int // 0 lets the system choose a free one
-	LoggingLevel  slog.Level
-	LoggingFormat string // "text" or "json"
-	StateDir      string // "" keeps nothing
-	UpdateToken   string // "" asks for none
-	AllowFrom     []netip.Prefix
-	TLSCert       string // set together with TLSKey, or not at all
-	TLSKey        string
-	ClientCA      string // set only where TLSCert is
-	MaxBody       int64  // bytes, at least 1
-	CORSOrigins   []string
+	BindIP          string
+	BindPort        int // 0 lets the system choose a free one
+	LoggingLevel    slog.Level
+	LoggingFormat   string // "text" or "json"
+	StateDir        string // "" keeps nothing
+	UpdateToken     string // "" asks for none
+	UpdateTokenFile string // where UpdateToken was read from; "" if it was given itself
+	AllowFrom       []netip.Prefix
+	TLSCert         string // set together with TLSKey, or not at all
+	TLSKey          string
+	ClientCA        string // set only where TLSCert is
+	MaxBody         int64  // bytes, at least 1
+	CORSOrigins     []string
 }
 
 // Sidecar is the table sidecar: where the state comes from, and how far it is believed.
 type Sidecar struct {
 	StateURL       string // "" where there is none to ask
+	StateURLFile   string // where StateURL was read from; "" if it was given itself
 	Follow         string // host:port; "" waits for pushes
 	ResyncInterval time.Duration
 	Subscriptions  []string // names of services; empty means all

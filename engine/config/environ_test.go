@@ -173,7 +173,7 @@ func TestSet(t *testing.T) {
 		{"haproxy_api.bind_port=80", "haproxy_api.bind_port", "80"},
 		{"haproxy_api.allow_from=::1,10.0.0.0/8", "haproxy_api.allow_from", `["::1","10.0.0.0/8"]`},
 		{"sinks.edge.workers=5", "sinks.edge.workers", `"5"`},
-		{`sinks."edge"."dotted.key"=5`, `sinks.edge."dotted.key"`, `"5"`},
+		{`sinks."edge"."dotted.name"=5`, `sinks.edge."dotted.name"`, `"5"`},
 		{"pipelines.edge.files.routes.map=r", `pipelines.edge.files."routes.map"`, `"r"`},
 		{`pipelines.edge.files."routes.map"=r`, `pipelines.edge.files."routes.map"`, `"r"`},
 		{`pipelines.edge.vars.list=["x", 1.5]`, "pipelines.edge.vars.list", `["x",1.5]`},

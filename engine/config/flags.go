@@ -18,7 +18,7 @@ func (l *loader) sets(pairs []string) {
 	for _, pair := range pairs {
 		key, value, found := strings.Cut(pair, "=")
 		if !found {
-			l.fail(flagSet, fmt.Sprintf("%s is not key=value", shown(nil, pair)))
+			l.fail(flagSet, fmt.Sprintf("%s is not key=value", shown(path{pair}, pair)))
 			continue
 		}
 		at, err := parsePath(strings.TrimSpace(key))

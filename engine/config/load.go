@@ -25,7 +25,8 @@ type Options struct {
 const DefaultFile = "haproxy-api.toml"
 
 // Load reads and checks the configuration. Its error is [Faults] and has everything that was found wrong; a value
-// that is wrong is a fault also where a later place overrides it. Load reads the one file and has no other effect.
+// that is wrong is a fault also where a later place overrides it. Load reads the one file, and those that keys named _file
+// in it are about, and has no other effect.
 //
 // The tables sidecar and haproxy are shorthand, and stand expanded in the result: a source "sidecar" of type
 // "sidecar-follow" or, where nothing is to be followed, "sidecar-push"; a sink "haproxy" of type "haproxy"; a
@@ -37,6 +38,7 @@ func Load(o Options) (*Config, error) {
 	l.environment(o.Environ)
 	l.sets(o.Set)
 	l.flags(o.Flags)
+	l.secretFiles()
 	l.derive()
 
 	c := &Config{}
@@ -70,6 +72,7 @@ type loader struct {
 
 	given     map[string]any // all layers, merged, without base
 	effective *koanf.Koanf   // the same with base
+	secrets   []path         // what was read from files of their own
 	faults    Faults
 	warnings  []string
 }

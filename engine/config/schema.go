@@ -41,6 +41,7 @@ func (a *API) keys() table {
 		{"logging_format", "text", oneOf(&a.LoggingFormat, "text", "json")},
 		{"state_dir", "", text(&a.StateDir)},
 		{"update_token", "", text(&a.UpdateToken)},
+		{"update_token_file", "", text(&a.UpdateTokenFile)},
 		{"allow_from", []any{}, networks(&a.AllowFrom)},
 		{"tls_cert", "", text(&a.TLSCert)},
 		{"tls_key", "", text(&a.TLSKey)},
@@ -53,6 +54,7 @@ func (a *API) keys() table {
 func (s *Sidecar) keys() table {
 	return append(table{
 		{"state_url", "http://localhost:7777/state.json", webAddress(&s.StateURL)},
+		{"state_url_file", "", text(&s.StateURLFile)},
 		{"follow", "", address(&s.Follow)},
 		{"resync_interval", "1m", span(&s.ResyncInterval)},
 		{"subscriptions", []any{}, list(&s.Subscriptions, "a list of service names", notEmpty)},

@@ -14,7 +14,7 @@ import (
 type Value struct {
 	Key    string // as TOML writes it
 	Value  any    // string, bool, int64, float64, []any or map[string]any; secrets are masked
-	Origin string // "default", the file, "environment NAME" or "flag --NAME"
+	Origin string // "default", the file, "environment NAME", "flag --NAME", or "file NAME" for a secret's own
 }
 
 // Text returns the value in JSON, which is TOML as well for all but tables.
@@ -28,8 +28,9 @@ func (v Value) Text() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Values returns the effective configuration, sorted by key, for people to read. Secrets are masked as "***": what has
-// token, password or secret in its key, the environment of plugins, and the user part of addresses.
+// Values returns the effective configuration, sorted by key, for people to read. Secrets are masked as "***": what was read
+// from a file of its own; what has token, password, secret, credential or key in its name and is no path of a file; the
+// environment of plugins; the user part of addresses; and what stands after such a name and "=" in a command or an address.
 //
 // A pipeline's key that falls back to the table haproxy has the origin of the value there. What the tables sidecar and
 // haproxy stand for in the general form is not repeated.
@@ -42,7 +43,11 @@ func (l *loader) values() []Value {
 		if m, isTable := v.(map[string]any); isTable && len(m) > 0 {
 			continue
 		}
-		values = append(values, Value{Key: path(at).String(), Value: masked(at, v), Origin: l.origin(at)})
+		shown := masked(at, v)
+		if slices.ContainsFunc(l.secrets, func(p path) bool { return slices.Equal(p, at) }) {
+			shown = mask
+		}
+		values = append(values, Value{Key: path(at).String(), Value: shown, Origin: l.origin(at)})
 	}
 	slices.SortFunc(values, func(a, b Value) int { return cmp.Compare(a.Key, b.Key) })
 	return values
@@ -51,15 +56,17 @@ func (l *loader) values() []Value {
 const mask = "***"
 
 var (
-	secretName = regexp.MustCompile(`(?i)(^|_|-)token$|passw(or)?d|secret`)
+	secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|key`)
+	pathName   = regexp.MustCompile(`(?i)[_-](file|path|dir)s?$|^tls_key$`)
 	userPart   = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@`)
+	assignment = regexp.MustCompile(`(?i)([\w.-]*(?:passw|passphrase|secret|token|credential|key)[\w.-]*=)[^\s&"']+`)
 )
 
 // secret reports whether what stands at that path is nobody's business. Names that people choose say nothing of that.
 func secret(at path) bool {
 	for i, part := range at {
 		chosen := i == 1 && slices.Contains([]string{"sources", "sinks", "plugins", "pipelines"}, at[0])
-		if !chosen && secretName.MatchString(part) {
+		if !chosen && secretName.MatchString(part) && !pathName.MatchString(part) {
 			return true
 		}
 	}
@@ -83,7 +90,7 @@ func masked(at path, v any) any {
 		return content
 	case string:
 		if v == "" || !secret(at) {
-			return userPart.ReplaceAllString(v, "${1}"+mask+"@")
+			return assignment.ReplaceAllString(userPart.ReplaceAllString(v, "${1}"+mask+"@"), "${1}"+mask)
 		}
 		return mask
 	default:

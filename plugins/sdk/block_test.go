@@ -100,6 +100,20 @@ func TestDecodeReportsEveryFaultAtOnce(t *testing.T) {
 	}
 }
 
+func TestFaultsRepeatNoSecret(t *testing.T) {
+	var c struct {
+		Password string         `json:"password"`
+		APIKey   int            `json:"api_key"`
+		Tokens   map[string]int `json:"tokens"`
+	}
+	err := Decode(Block{"password": 31337, "api_key": "s31337", "tokens": map[string]any{"one": "31337"[:4] + "x"}}, &c)
+	want := "api_key must be a whole number, not what it is\npassword must be text, not what it is\n" +
+		"tokens.one must be a whole number, not what it is"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 func TestDecodeAsksValidate(t *testing.T) {
 	var c blockConfig
 	err := Decode(Block{"path": "bad"}, &c)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -118,7 +119,7 @@ func (d *decoder) set(key string, value any, target reflect.Value) {
 func (d *decoder) setText(key string, value any, target encoding.TextUnmarshaler) {
 	text, ok := value.(string)
 	if !ok {
-		d.addf(key, "must be text, not %s", describe(value))
+		d.addf(key, "must be text, not %s", describe(key, value))
 		return
 	}
 	if err := target.UnmarshalText([]byte(text)); err != nil {
@@ -129,7 +130,7 @@ func (d *decoder) setText(key string, value any, target encoding.TextUnmarshaler
 func (d *decoder) setDuration(key string, value any, target reflect.Value) {
 	text, ok := value.(string)
 	if !ok {
-		d.addf(key, `must be a duration such as "30s", not %s`, describe(value))
+		d.addf(key, `must be a duration such as "30s", not %s`, describe(key, value))
 		return
 	}
 	duration, err := time.ParseDuration(text)
@@ -143,7 +144,7 @@ func (d *decoder) setDuration(key string, value any, target reflect.Value) {
 func (d *decoder) setString(key string, value any, target reflect.Value) {
 	text, ok := value.(string)
 	if !ok {
-		d.addf(key, "must be text, not %s", describe(value))
+		d.addf(key, "must be text, not %s", describe(key, value))
 		return
 	}
 	target.SetString(text)
@@ -160,14 +161,14 @@ func (d *decoder) setBool(key string, value any, target reflect.Value) {
 			return
 		}
 	}
-	d.addf(key, "must be true or false, not %s", describe(value))
+	d.addf(key, "must be true or false, not %s", describe(key, value))
 }
 
 func (d *decoder) setInt(key string, value any, target reflect.Value) {
 	n, ok := wholeNumber(value)
 	switch {
 	case !ok:
-		d.addf(key, "must be a whole number, not %s", describe(value))
+		d.addf(key, "must be a whole number, not %s", describe(key, value))
 	case target.OverflowInt(n):
 		d.addf(key, "is out of range: %d", n)
 	default:
@@ -200,7 +201,7 @@ func (d *decoder) setFloat(key string, value any, target reflect.Value) {
 		target.SetFloat(n)
 		return
 	}
-	d.addf(key, "must be a number, not %s", describe(value))
+	d.addf(key, "must be a number, not %s", describe(key, value))
 }
 
 func number(value any) (float64, bool) {
@@ -229,7 +230,7 @@ func (d *decoder) setSlice(key string, value any, target reflect.Value) {
 		source = reflect.ValueOf(strings.Split(text, ","))
 	}
 	if source.Kind() != reflect.Slice {
-		d.addf(key, "must be a list, not %s", describe(value))
+		d.addf(key, "must be a list, not %s", describe(key, value))
 		return
 	}
 	list := reflect.MakeSlice(target.Type(), source.Len(), source.Len())
@@ -242,7 +243,7 @@ func (d *decoder) setSlice(key string, value any, target reflect.Value) {
 func (d *decoder) setMap(key string, value any, target reflect.Value) {
 	source, ok := value.(map[string]any)
 	if !ok || target.Type().Key().Kind() != reflect.String {
-		d.addf(key, "must be a table, not %s", describe(value))
+		d.addf(key, "must be a table, not %s", describe(key, value))
 		return
 	}
 	table := reflect.MakeMapWithSize(target.Type(), len(source))
@@ -257,23 +258,29 @@ func (d *decoder) setMap(key string, value any, target reflect.Value) {
 func (d *decoder) setStruct(key string, value any, target reflect.Value) {
 	block, ok := value.(map[string]any)
 	if !ok {
-		d.addf(key, "must be a table, not %s", describe(value))
+		d.addf(key, "must be a table, not %s", describe(key, value))
 		return
 	}
 	d.fill(key+".", block, target)
 }
 
-func describe(value any) string {
-	switch v := value.(type) {
+// secretName is the name of a key whose value no sentence may repeat.
+var secretName = regexp.MustCompile(`(?i)passw|secret|token|credential|key`)
+
+func describe(key string, value any) string {
+	switch value.(type) {
 	case nil:
 		return "nothing"
-	case string:
-		return strconv.Quote(v)
 	case map[string]any:
 		return "a table"
 	case []any:
 		return "a list"
-	default:
-		return fmt.Sprint(v)
 	}
+	if secretName.MatchString(key) {
+		return "what it is"
+	}
+	if text, ok := value.(string); ok {
+		return strconv.Quote(text)
+	}
+	return fmt.Sprint(value)
 }

@@ -46,7 +46,7 @@ func fetchState(
 	}
 	snap, err := DecodeState(content, source)
 	if err != nil {
-		return sdk.Snapshot{}, fmt.Errorf("%s answers with something else than a Sidecar's state: %w", u.Redacted(), err)
+		return sdk.Snapshot{}, fmt.Errorf("%s answers with something else than a Sidecar's state: %w", Redacted(u), err)
 	}
 	return snap, nil
 }
@@ -59,7 +59,7 @@ func get(ctx context.Context, client *http.Client, u *url.URL, limit int64) ([]b
 	defer func() { _ = response.Body.Close() }()
 	content, err := catalog.ReadAll(response.Body, limit)
 	if err != nil {
-		return nil, fmt.Errorf("the answer of %s cannot be read: %w", u.Redacted(), plain(err))
+		return nil, fmt.Errorf("the answer of %s cannot be read: %w", Redacted(u), plain(err))
 	}
 	return content, nil
 }
@@ -72,11 +72,11 @@ func open(ctx context.Context, client *http.Client, u *url.URL) (*http.Response,
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%s does not answer: %w", u.Redacted(), plain(err))
+		return nil, fmt.Errorf("%s does not answer: %w", Redacted(u), plain(err))
 	}
 	if response.StatusCode != http.StatusOK {
 		_ = response.Body.Close()
-		return nil, &statusError{url: u.Redacted(), code: response.StatusCode}
+		return nil, &statusError{url: Redacted(u), code: response.StatusCode}
 	}
 	return response, nil
 }

@@ -53,13 +53,13 @@ func TestFetchStateSaysWhatIsWrong(t *testing.T) {
 	}{
 		"not found": {answers(404, "404 page not found"), "http://side:7777/state.json",
 			"http://side:7777/state.json answers 404 Not Found"},
-		"broken": {answers(503, ""), "http://u:secret@side:7777/state.json",
-			"http://u:xxxxx@side:7777/state.json answers 503 Service Unavailable"},
+		"broken": {answers(503, ""), "http://u:secret@side:7777/state.json?key=secret",
+			"http://xxxxx@side:7777/state.json answers 503 Service Unavailable"},
 		"another program": {answers(200, "<html>"), "http://side:7777/state.json",
 			"http://side:7777/state.json answers with something else than a Sidecar's state: " +
 				"not JSON: invalid character '<' looking for beginning of value (at byte 0)"},
 		"nobody": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
-			"http://u:secret@side:7777/state.json", "http://u:xxxxx@side:7777/state.json does not answer: connection refused"},
+			"http://u:secret@side:7777/state.json", "http://xxxxx@side:7777/state.json does not answer: connection refused"},
 		"no URL": {nil, "side:7777", `"side:7777" is not a URL such as http://localhost:7777/state.json`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -128,7 +128,7 @@ func TestFollowLeavesABreakingPeerAlone(t *testing.T) {
 		_, stop := watch(t, f)
 		defer stop()
 		pass(10 * time.Minute)
-		wantProblem(t, f, "side:7777 cannot be followed: http://side:7777/watch?by_service=false does not answer: connection refused")
+		wantProblem(t, f, "side:7777 cannot be followed: http://side:7777/watch does not answer: connection refused")
 		if got := n.watches.Load(); got < 15 || got > 50 {
 			t.Errorf("%d tries in ten minutes", got)
 		}
@@ -204,7 +204,7 @@ func TestFollowGivesUpAPeerThatNeverBegins(t *testing.T) {
 		_, stop := watch(t, f)
 		defer stop()
 		pass(fetchTimeout + time.Second)
-		const want = "side:7777/watch?by_service=false does not answer: it took too long"
+		const want = "side:7777/watch does not answer: it took too long"
 		if asked.Load() != 2 || !strings.Contains(log.String(), want) {
 			t.Errorf("%d tries; log:\n%s", asked.Load(), log.String())
 		}

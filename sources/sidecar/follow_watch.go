@@ -100,7 +100,7 @@ func (w *followWatch) open(ctx context.Context, cancel context.CancelCauseFunc) 
 		if response != nil {
 			_ = response.Body.Close()
 		}
-		return nil, fmt.Errorf("%s does not answer: %w", w.peer.watches[0].Redacted(), errTimeout)
+		return nil, fmt.Errorf("%s does not answer: %w", Redacted(w.peer.watches[0]), errTimeout)
 	}
 	return response, err
 }

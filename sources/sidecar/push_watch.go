@@ -98,7 +98,7 @@ func (w *pushWatch) takeAnswer(a answer) {
 
 func (w *pushWatch) takeState(snap sdk.Snapshot) {
 	if w.trouble.over() {
-		w.log.Info("the state could be fetched again", "url", w.stateURL.Redacted())
+		w.log.Info("the state could be fetched again", "url", Redacted(w.stateURL))
 	}
 	w.fetched = w.arrivals
 	w.retry.Reset()

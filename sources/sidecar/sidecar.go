@@ -69,9 +69,19 @@ func parseURL(address string) (*url.URL, error) {
 		return nil, fmt.Errorf("not a URL: %w", err)
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, fmt.Errorf("%q is not a URL such as http://localhost:7777/state.json", u.Redacted())
+		return nil, fmt.Errorf("%q is not a URL such as http://localhost:7777/state.json", Redacted(u))
 	}
 	return u, nil
+}
+
+// Redacted returns u for people to read, without what may be a secret: user, password and query.
+func Redacted(u *url.URL) string {
+	shown := *u
+	shown.RawQuery, shown.ForceQuery = "", false
+	if u.User != nil {
+		shown.User = url.User("xxxxx") // as net/url masks passwords
+	}
+	return shown.String()
 }
 
 func logOf(env sdk.Env) *slog.Logger {
