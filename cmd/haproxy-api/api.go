@@ -1,13 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 
@@ -18,15 +24,80 @@ import (
 )
 
 // api is the running daemon as other commands see it: over HTTP, at the address in its configuration.
-type api struct{ address string }
+type api struct {
+	scheme, address string
+	client          *http.Client
+}
 
-// apiOf returns the daemon that runs with cfg, as a program on this machine reaches it.
+// apiOf returns the daemon that runs with cfg, as a program on this machine reaches it: through no proxy, and with the token where
+// something is to be changed.
 func apiOf(cfg *config.Config) api {
-	host := cfg.API.BindIP
+	host := cmp.Or(cfg.API.BindIP, "127.0.0.1")
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	return api{net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort))}
+	a := api{scheme: "http", address: net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort))}
+	transport := &http.Transport{}
+	if cfg.API.TLSCert != "" {
+		a.scheme, transport.TLSClientConfig = "https", trusting(cfg.API.TLSCert, host)
+	}
+	a.client = &http.Client{
+		Transport: presenting{transport, cfg.API.UpdateToken},
+		// The daemon sends nobody elsewhere, and the token must not get there.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return a
+}
+
+// presenting adds the token to requests that change something: who only reads does not need it.
+type presenting struct {
+	http.RoundTripper
+	token string
+}
+
+func (p presenting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if p.token != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+p.token)
+	}
+	return p.RoundTripper.RoundTrip(r)
+}
+
+var errUntrusted = errors.New("it shows a certificate that is not the one in haproxy_api.tls_cert, and is not trusted otherwise")
+
+// trusting takes the certificate in the file for the daemon's, whatever names and issuer it has; any other has to be right for
+// the host.
+func trusting(file, host string) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, //nolint:gosec // it is VerifyConnection that verifies
+		VerifyConnection: func(state tls.ConnectionState) error {
+			shown := state.PeerCertificates
+			if own := firstCertificate(file); own != nil && own.Equal(shown[0]) {
+				return nil
+			}
+			between := x509.NewCertPool()
+			for _, cert := range shown[1:] {
+				between.AddCert(cert)
+			}
+			if _, err := shown[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: between}); err != nil {
+				return fmt.Errorf("%w: %w", errUntrusted, err)
+			}
+			return nil
+		},
+	}
+}
+
+// firstCertificate returns the first certificate in the file, or nil where there is none that can be read.
+func firstCertificate(file string) *x509.Certificate {
+	content, _ := os.ReadFile(file)
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type == "CERTIFICATE" {
+			cert, _ := x509.ParseCertificate(block.Bytes)
+			return cert
+		}
+	}
+	return nil
 }
 
 // pipelines returns how the daemon's pipelines are.
@@ -58,11 +129,14 @@ func (a api) state(ctx context.Context, source string) (sdk.Snapshot, error) {
 func (a api) get(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.scheme+"://"+a.address+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := a.client.Do(req)
+	if errors.Is(err, errUntrusted) {
+		return nil, a.stranger(errUntrusted)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f: %w", a.address, err)
 	}

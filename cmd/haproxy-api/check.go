@@ -57,6 +57,9 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	}
 	ctx, log := cmd.Context(), slog.New(slog.DiscardHandler)
 	var faults []error
+	if _, err := newDoor(cfg.API, log); err != nil {
+		faults = append(faults, err)
+	}
 	open := opener{cfg: cfg, log: log}
 	sources, err := open.sources(ctx)
 	if err != nil {

@@ -21,6 +21,7 @@ const stopWithin = 1500 * time.Millisecond
 
 // daemon is a configuration turned into running parts.
 type daemon struct {
+	cfg     *config.Config
 	log     *slog.Logger
 	engine  *engine.Engine
 	server  *server.Server
@@ -35,9 +36,13 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 	if err != nil {
 		return nil, err
 	}
+	door, err := newDoor(cfg.API, log)
+	if err != nil {
+		return nil, err
+	}
 	metrics := server.NewMetrics(version())
 	open := opener{cfg: cfg, log: log, restarted: metrics.PluginRestarted}
-	d := &daemon{log: log}
+	d := &daemon{cfg: cfg, log: log}
 	if d.memory, err = openMemory(cfg.API.StateDir, log); err != nil {
 		return nil, err
 	}
@@ -66,7 +71,8 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 		}
 	}
 	d.server = server.New(server.Config{
-		Engine: d.engine, Metrics: metrics, Source: shown, Receiver: receiver, EncodeState: sidecar.EncodeState, Log: log,
+		Engine: d.engine, Metrics: metrics, Source: shown, Receiver: receiver, EncodeState: sidecar.EncodeState,
+		Door: door, Log: log,
 	})
 	return d, nil
 }
@@ -97,6 +103,9 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	d.log.Info("haproxy-api started", "version", version(), "address", listener.Addr().String())
+	if _, receiver := frontSource(d.sources); receiver != nil {
+		warnUnguarded(d.cfg.API, listener.Addr(), d.log)
+	}
 	var serving error
 	var wg sync.WaitGroup
 	wg.Go(func() {

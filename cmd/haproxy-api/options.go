@@ -37,11 +37,6 @@ func (o *options) load() (*config.Config, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	warnings, faults := unserved(cfg)
-	if faults != nil {
-		return nil, &usageError{faults}
-	}
-	cfg.Warnings = append(cfg.Warnings, warnings...)
 	return cfg, nil
 }
 

@@ -25,8 +25,9 @@ func newStatus(opts *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			daemon := apiOf(cfg)
 			for {
-				if err := showStatus(cmd.Context(), cmd.OutOrStdout(), apiOf(cfg)); err != nil || !watch {
+				if err := showStatus(cmd.Context(), cmd.OutOrStdout(), daemon); err != nil || !watch {
 					return err
 				}
 				if !sleep(cmd.Context(), watchEvery) {

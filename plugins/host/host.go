@@ -22,7 +22,7 @@ type Options struct {
 	Path   string   // the program
 	SHA256 string   // what the program must hash to, in hexadecimal; empty for anything
 	Args   []string // its arguments
-	Env    []string // added to the daemon's own environment
+	Env    []string // added to the daemon's own environment, which is passed on without what sets the daemon's secrets
 	Block  sdk.Block
 	Log    *slog.Logger
 

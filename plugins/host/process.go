@@ -8,6 +8,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,17 @@ type process struct {
 	detach  context.CancelFunc
 }
 
+// daemonSecret is the name of an environment variable that sets a secret of the daemon, or of another plugin.
+var daemonSecret = regexp.MustCompile(`(?i)^HAPROXY_API_.*(TOKEN|SECRET|PASSW|CREDENTIAL|STATE_URL|__ENV_)`)
+
+// withoutSecrets returns the daemon's environment as far as it is a plugin's business.
+func withoutSecrets(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return daemonSecret.MatchString(name) && !strings.HasSuffix(strings.ToUpper(name), "_FILE")
+	})
+}
+
 // start runs the program and configures it. Faults in the configuration block come back as [sdk.Faults].
 func start(ctx context.Context, opts Options) (*process, error) {
 	// What is verified must be what is run, so PATH has no say in it.
@@ -60,7 +72,7 @@ func start(ctx context.Context, opts Options) (*process, error) {
 		},
 		Plugins: plugin.PluginSet{opts.Kind: connector{}},
 		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
-			p.program.cmd.Env = slices.Concat(prepared.Env, opts.Env)
+			p.program.cmd.Env = slices.Concat(withoutSecrets(prepared.Env), opts.Env)
 			return p.program, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},

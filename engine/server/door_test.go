@@ -1,0 +1,262 @@
+package server
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const token = "s3cret-marker"
+
+func doorOf(t testing.TB, cfg DoorConfig) *Door {
+	t.Helper()
+	door, err := NewDoor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return door
+}
+
+func networks(t testing.TB, texts ...string) []netip.Prefix {
+	t.Helper()
+	var all []netip.Prefix
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
+}
+
+// untouched is a body that nobody may read.
+type untouched struct{ t *testing.T }
+
+func (u untouched) Read([]byte) (int, error) {
+	u.t.Error("the body was read before the door")
+	return 0, io.EOF
+}
+
+func TestDoor(t *testing.T) {
+	const inside, outside, mapped = "10.1.2.3:5000", "192.0.2.1:5000", "[::ffff:10.1.2.3]:5000"
+	wide := DoorConfig{}
+	asks := DoorConfig{Token: token}
+	fenced := DoorConfig{AllowFrom: networks(t, "10.0.0.0/8", "fe80::/10", "::ffff:172.16.0.0/108")}
+	both := DoorConfig{Token: token, AllowFrom: networks(t, "10.0.0.0/8")}
+	bearer := map[string]string{"Authorization": "Bearer " + token}
+	basic := map[string]string{"Authorization": basicAuth("x", token)}
+	for _, test := range []struct {
+		name, method, path, from string
+		cfg                      DoorConfig
+		header                   map[string]string
+		code                     int
+	}{
+		{"open", "POST", "/update", outside, wide, nil, 200},
+		{"open alias", "POST", "/sidecar/update", outside, wide, nil, 200},
+		{"open change", "POST", "/api/v1/x", outside, wide, nil, 404},
+
+		{"no token", "POST", "/update", outside, asks, nil, 401},
+		{"no token, alias", "POST", "/api/update", outside, asks, nil, 401},
+		{"no token, a route to come", "POST", "/api/v1/pipelines/haproxy/release", outside, asks, nil, 401},
+		{"no token, no route", "DELETE", "/nowhere", outside, asks, nil, 401},
+		{"no token, another method", "PUT", "/health", outside, asks, nil, 401},
+		{"no token, an invented method", "FETCH", "/health", outside, asks, nil, 401},
+		{"bearer", "POST", "/update", outside, asks, bearer, 200},
+		{"bearer in small letters", "POST", "/update", outside, asks, map[string]string{"Authorization": "bearer " + token}, 200},
+		{"basic", "POST", "/update", outside, asks, basic, 200},
+		{"another user", "POST", "/update", outside, asks, map[string]string{"Authorization": basicAuth("", token)}, 200},
+		{"as the user", "POST", "/update", outside, asks, map[string]string{"Authorization": basicAuth(token, "")}, 401},
+		{"wrong", "POST", "/update", outside, asks, map[string]string{"Authorization": "Bearer " + token + "x"}, 401},
+		{"shorter", "POST", "/update", outside, asks, map[string]string{"Authorization": "Bearer " + token[1:]}, 401},
+		{"no scheme", "POST", "/update", outside, asks, map[string]string{"Authorization": token}, 401},
+		{"empty", "POST", "/update", outside, asks, map[string]string{"Authorization": "Bearer "}, 401},
+		{"in the query", "POST", "/update?token=" + token, outside, asks, nil, 401},
+		{"read health", "GET", "/health", outside, asks, nil, 200},
+		{"read live", "HEAD", "/live", outside, asks, nil, 200},
+		{"read metrics", "GET", "/metrics", outside, asks, nil, 200},
+		{"read pipelines", "GET", "/api/v1/pipelines", outside, asks, nil, 200},
+
+		{"from inside", "POST", "/update", inside, fenced, nil, 200},
+		{"from inside over IPv6", "POST", "/update", mapped, fenced, nil, 200},
+		{"from inside with a zone", "POST", "/update", "[fe80::1%eth0]:5000", fenced, nil, 200},
+		{"a network in IPv6's clothes", "POST", "/update", "172.16.0.1:5000", fenced, nil, 200},
+		{"from outside", "POST", "/update", outside, fenced, nil, 403},
+		{"from loopback", "POST", "/update", "127.0.0.1:5000", fenced, nil, 403},
+		{"from outside, a route to come", "POST", "/api/v1/pipelines/haproxy/apply", outside, fenced, nil, 403},
+		{"forwarded for", "POST", "/update", outside, fenced, map[string]string{"X-Forwarded-For": "10.1.2.3",
+			"Forwarded": "for=10.1.2.3", "X-Real-IP": "10.1.2.3"}, 403},
+		{"from nowhere", "POST", "/update", "@", fenced, nil, 403},
+		{"read from outside", "GET", "/health", outside, fenced, nil, 200},
+
+		{"both", "POST", "/update", inside, both, basic, 200},
+		{"address alone", "POST", "/update", inside, both, nil, 401},
+		{"token alone", "POST", "/update", outside, both, basic, 403},
+
+		{"a browser from our origin", "POST", "/update", inside, wide, map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
+		{"a browser after DNS rebinding", "POST", "/update", inside, wide, map[string]string{"Origin": "http://example.com"}, 403},
+		{"a browser with the token", "POST", "/api/update", inside, asks, map[string]string{"Sec-Fetch-Site": "none",
+			"Authorization": "Bearer " + token}, 403},
+		{"another origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"another origin of the site", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		{"another origin in an older browser", "POST", "/api/v1/x", inside, wide,
+			map[string]string{"Origin": "http://evil.example"}, 403},
+		{"no origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Origin": "null"}, 403},
+		{"our origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "same-origin",
+			"Origin": "http://example.com"}, 404},
+		{"another origin with the token", "POST", "/api/v1/x", inside, asks, map[string]string{"Origin": "http://evil.example",
+			"Authorization": "Bearer " + token}, 403},
+		{"another origin reads", "GET", "/health", inside, wide, map[string]string{"Origin": "http://evil.example"}, 200},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := behind(t, test.cfg)
+			var body io.Reader = strings.NewReader("{}")
+			if test.code == 401 || test.code == 403 {
+				body = untouched{t}
+			}
+			r := httptest.NewRequest(test.method, test.path, body)
+			r.RemoteAddr = test.from
+			for name, value := range test.header {
+				r.Header.Set(name, value)
+			}
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if w.Code != test.code {
+				t.Errorf("got %d %s, want %d", w.Code, w.Body, test.code)
+			}
+			if refused := w.Code == 401 || w.Code == 403; refused && !strings.HasPrefix(w.Body.String(), `{"errors":["`) {
+				t.Errorf("not in the shape of errors: %s", w.Body)
+			}
+			if (w.Code == 401) != (w.Header().Get("WWW-Authenticate") != "") {
+				t.Errorf("WWW-Authenticate %q", w.Header().Values("WWW-Authenticate"))
+			}
+			if strings.Contains(w.Body.String(), "s3cret") {
+				t.Errorf("the token is in the answer: %s", w.Body)
+			}
+		})
+	}
+}
+
+func basicAuth(user, password string) string {
+	r := httptest.NewRequest("GET", "/", nil)
+	r.SetBasicAuth(user, password)
+	return r.Header.Get("Authorization")
+}
+
+// behind returns a server that takes pushes, behind that door.
+func behind(t *testing.T, cfg DoorConfig) *site {
+	t.Helper()
+	s := open(t, true)
+	s.SetDoor(doorOf(t, cfg))
+	return s
+}
+
+// Whatever is added to the routes later is behind the door as well.
+func TestEveryRouteThatChangesSomethingIsBehindTheDoor(t *testing.T) {
+	s := behind(t, DoorConfig{Token: token})
+	reached := false
+	s.mux.HandleFunc("/to/come", func(http.ResponseWriter, *http.Request) { reached = true })
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", "get", "PURGE"} {
+		if code, _ := s.ask(method, "/to/come"); code != 401 || reached {
+			t.Errorf("%s answered %d, reached: %v", method, code, reached)
+		}
+	}
+	for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+		reached = false
+		if code, _ := s.ask(method, "/to/come"); code != 200 || !reached {
+			t.Errorf("%s answered %d, reached: %v", method, code, reached)
+		}
+	}
+}
+
+func TestTheDoorCanBeChangedWhileServing(t *testing.T) {
+	s := behind(t, DoorConfig{})
+	s.want(t, "POST", "/update", 200, "pushed")
+	s.SetDoor(doorOf(t, DoorConfig{Token: token}))
+	if code, _ := s.ask("POST", "/update"); code != 401 {
+		t.Errorf("answered %d", code)
+	}
+	s.SetDoor(doorOf(t, DoorConfig{}))
+	s.want(t, "POST", "/update", 200, "pushed")
+}
+
+func TestOtherOriginsMayRead(t *testing.T) {
+	const status, evil = "https://status.example.com", "https://evil.example"
+	listed, all := []string{"HTTPS://Status.Example.com"}, []string{"*"}
+	for _, test := range []struct {
+		name, method, origin string
+		origins              []string
+		code                 int
+		allowed, vary        string
+	}{
+		{"none", "GET", status, nil, 200, "", ""},
+		{"listed", "GET", status, listed, 200, status, "Origin"},
+		{"another", "GET", evil, listed, 200, "", "Origin"},
+		{"nobody", "GET", "", listed, 200, "", "Origin"},
+		{"all", "GET", evil, all, 200, "*", ""},
+		{"asked beforehand", "OPTIONS", status, listed, 204, status, "Origin"},
+		{"asked beforehand by another", "OPTIONS", evil, listed, 405, "", "Origin"},
+		{"asked beforehand by any", "OPTIONS", evil, all, 204, "*", ""},
+		{"asked beforehand of none", "OPTIONS", status, nil, 405, "", ""},
+		{"listed changes", "POST", status, listed, 403, "", ""},
+		{"any changes", "POST", evil, all, 403, "", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := behind(t, DoorConfig{CORSOrigins: test.origins})
+			r := httptest.NewRequest(test.method, "/live", nil)
+			if test.origin != "" {
+				r.Header.Set("Origin", test.origin)
+			}
+			r.Header.Set("Access-Control-Request-Method", "POST")
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			h := w.Header()
+			if w.Code != test.code || h.Get("Access-Control-Allow-Origin") != test.allowed || h.Get("Vary") != test.vary {
+				t.Errorf("got %d %v", w.Code, h)
+			}
+			methods := h.Get("Access-Control-Allow-Methods")
+			if (w.Code == 204) != (methods == "GET, HEAD") || h.Get("Access-Control-Allow-Credentials") != "" {
+				t.Errorf("got %v", h)
+			}
+		})
+	}
+}
+
+func TestRefusalsAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		door := doorOf(t, DoorConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		knock := func(from string) {
+			r := httptest.NewRequest("POST", "/update", nil)
+			r.RemoteAddr = from
+			r.Header.Set("Authorization", "Bearer wrong-s3cret\nlevel=ERROR")
+			if door.admit(httptest.NewRecorder(), r) {
+				t.Error("came in")
+			}
+		}
+		lines := func() int { return strings.Count(log.String(), "\n") }
+		for range 100 {
+			knock("192.0.2.1:5000")
+			knock("192.0.2.2:5001")
+		}
+		if lines() != 2 || !strings.Contains(log.String(), `because="no token or a wrong one" from=192.0.2.1`) ||
+			strings.Contains(log.String(), "s3cret") {
+			t.Errorf("logged\n%s", log.String())
+		}
+		for n := range 3 * notesKept {
+			knock(fmt.Sprintf("[2001:db8::%x]:1", n))
+		}
+		if lines() != notesKept+1 || len(door.refusals.noted) > notesKept+1 {
+			t.Errorf("%d lines and %d notes for very many addresses", lines(), len(door.refusals.noted))
+		}
+		time.Sleep(noteAgain)
+		knock("192.0.2.1:5000")
+		if lines() != notesKept+2 {
+			t.Errorf("%d lines: what goes on is told again after an hour", lines())
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+const readAlive = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
+
+// Without the limits these would wait for ever, and the test for its end.
+func TestWhoIsSlowIsCutOff(t *testing.T) {
+	const short = 20 * time.Millisecond
+	for _, test := range []struct {
+		name   string
+		limit  func(*limits)
+		say    string
+		answer bool // before the end
+	}{
+		{"nothing", func(l *limits) { l.header = short }, "", false},
+		{"half a header", func(l *limits) { l.header = short }, "GET /live HTTP/1.1\r\nHost: x\r\nX-", true},
+		{"half a body", func(l *limits) { l.read = short },
+			"POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{", true},
+		{"a refused body", func(l *limits) { l.read = short },
+			"POST /update HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nContent-Length: 1000\r\n\r\n{", true},
+		{"nothing more", func(l *limits) { l.idle = short }, readAlive, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			site := open(t, true)
+			test.limit(&site.limits)
+			conn := serve(t, site).conn(t, test.say)
+			said, err := io.ReadAll(conn) // until the server closes it
+			if err != nil && !strings.Contains(err.Error(), "reset") {
+				t.Error(err)
+			}
+			if (len(said) > 0) != test.answer {
+				t.Errorf("answered %q", said)
+			}
+		})
+	}
+}
+
+func TestHeadersAreBounded(t *testing.T) {
+	s := serve(t, open(t, true))
+	conn := s.conn(t, "GET /live HTTP/1.1\r\nHost: x\r\n")
+	go func() { _, _ = io.WriteString(conn, "X: "+strings.Repeat("x", 100<<10)+"\r\n\r\n") }()
+	if got := status(t, conn); got != "431 Request Header Fields Too Large" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// counting counts the connections that are open.
+type counting struct {
+	net.Listener
+	open, most atomic.Int64
+}
+
+func (l *counting) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if n := l.open.Add(1); n > l.most.Load() {
+		l.most.Store(n)
+	}
+	return &counted{Conn: conn, on: l}, nil
+}
+
+type counted struct {
+	net.Conn
+	on     *counting
+	closed atomic.Bool
+}
+
+func (c *counted) Close() error {
+	if !c.closed.Swap(true) {
+		c.on.open.Add(-1)
+	}
+	return c.Conn.Close()
+}
+
+func TestConnectionsAreBounded(t *testing.T) {
+	site := open(t, true)
+	site.limits.connections = 2
+	tcp, err := Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := &counting{Listener: tcp}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error)
+	go func() { served <- site.Serve(ctx, listener) }()
+	s := &serving{site, tcp.Addr().String()}
+	var conns []net.Conn
+	for range 6 {
+		conns = append(conns, s.conn(t, readAlive))
+	}
+	for i, conn := range conns {
+		if got := status(t, conn); got != "200 OK" {
+			t.Errorf("connection %d: %s", i, got)
+		}
+		_ = conn.Close() // lets the next one but one in
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if most := listener.most.Load(); most != 2 {
+		t.Errorf("%d connections were open at once, want 2", most)
+	}
+}
+
+// A stream of events outlives the limit for answers by moving its own.
+func TestAnAnswerCanMoveItsDeadline(t *testing.T) {
+	site := open(t, true)
+	site.limits.write = 20 * time.Millisecond
+	site.mux.HandleFunc("GET /stream", func(w http.ResponseWriter, _ *http.Request) {
+		control := http.NewResponseController(w)
+		if err := control.SetWriteDeadline(time.Time{}); err != nil {
+			t.Error(err)
+		}
+		for n := range 3 {
+			time.Sleep(site.limits.write)
+			fmt.Fprintln(w, n)
+			if err := control.Flush(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	s := serve(t, site)
+	if code, body, _ := fetch(client(t, nil), "GET", "http://"+s.address+"/stream"); code != 200 || body != "0\n1\n2" {
+		t.Errorf("got %d %q", code, body)
+	}
+}

@@ -1,0 +1,21 @@
+package host
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestPluginsDoNotGetTheDaemonsSecrets(t *testing.T) {
+	others := []string{
+		"PATH=/bin", "TOKEN=theirs", "NGINX_LICENSE=theirs",
+		"HAPROXY_API_HAPROXY_CONFIGFILE=/etc/haproxy.cfg", // a reload_cmd may use it
+		"HAPROXY_API_HAPROXY_API_UPDATE_TOKEN_FILE=/run/secrets/token",
+	}
+	ours := []string{
+		"HAPROXY_API_HAPROXY_API_UPDATE_TOKEN=s", "HAPROXY_API_HAPROXY_API__UPDATE_TOKEN=s", "HAPROXY_API_SIDECAR_STATE_URL=s",
+		"HAPROXY_API_PLUGINS__X__ENV__LICENSE=s", "HAPROXY_API_SINKS__EDGE__PASSWORD=s",
+	}
+	if got := withoutSecrets(slices.Concat(ours, others, ours)); !slices.Equal(got, others) {
+		t.Errorf("got %q", got)
+	}
+}
