@@ -29,8 +29,8 @@ type api struct {
 	client          *http.Client
 }
 
-// apiOf returns the daemon that runs with cfg, as a program on this machine reaches it: through no proxy, and with the token where
-// something is to be changed.
+// apiOf returns the daemon that runs with cfg, as a program on this machine reaches it: through no proxy, and with the token
+// where something is to be changed.
 func apiOf(cfg *config.Config) api {
 	host := cmp.Or(cfg.API.BindIP, "127.0.0.1")
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {

@@ -50,8 +50,8 @@ func (l *loader) secretFile(at, naming path, file string) (problem string) {
 		return "does not hold " + kind.want
 	}
 	if open {
-		l.warnings = append(l.warnings, fmt.Sprintf("%s: %s names %s, which every user of this machine can read: 'chmod o= %s' keeps it",
-			l.origin(naming), naming, file, file))
+		l.warnings = append(l.warnings, fmt.Sprintf(
+			"%s: %s names %s, which every user of this machine can read: chmod it to 600", l.origin(naming), naming, file))
 	}
 	tree := map[string]any{}
 	put(tree, at, content)

@@ -30,7 +30,7 @@ func (v Value) Text() string {
 
 // Values returns the effective configuration, sorted by key, for people to read. Secrets are masked as "***": what was read
 // from a file of its own; what has token, password, secret, credential or key in its name and is no path of a file; the
-// environment of plugins; the user part of addresses; and what stands after such a name and "=" in a command or an address.
+// environment of plugins; the user part of addresses; and in a command or an address what stands after such a name.
 //
 // A pipeline's key that falls back to the table haproxy has the origin of the value there. What the tables sidecar and
 // haproxy stand for in the general form is not repeated.
@@ -59,7 +59,8 @@ var (
 	secretName = regexp.MustCompile(`(?i)passw|passphrase|secret|token|credential|key`)
 	pathName   = regexp.MustCompile(`(?i)[_-](file|path|dir)s?$|^tls_key$`)
 	userPart   = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s]*@`)
-	assignment = regexp.MustCompile(`(?i)([\w.-]*(?:passw|passphrase|secret|token|credential|key)[\w.-]*=)[^\s&"']+`)
+	assignment = regexp.MustCompile(`(?i)([\w.-]*(?:passw|passphrase|secret|token|credential|key)[\w.-]*` +
+		`(?:=|:\s+|["']\s*:\s*)["']?|\b(?:bearer|basic)\s+)[^\s&"',}]+`)
 )
 
 // secret reports whether what stands at that path is nobody's business. Names that people choose say nothing of that.

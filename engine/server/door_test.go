@@ -98,7 +98,8 @@ func TestDoor(t *testing.T) {
 		{"token alone", "POST", "/update", outside, both, basic, 403},
 
 		{"a browser from our origin", "POST", "/update", inside, wide, map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
-		{"a browser after DNS rebinding", "POST", "/update", inside, wide, map[string]string{"Origin": "http://example.com"}, 403},
+		{"a browser after DNS rebinding", "POST", "/update", inside, wide,
+			map[string]string{"Origin": "http://example.com"}, 403},
 		{"a browser with the token", "POST", "/api/update", inside, asks, map[string]string{"Sec-Fetch-Site": "none",
 			"Authorization": "Bearer " + token}, 403},
 		{"another origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
@@ -142,7 +143,7 @@ func TestDoor(t *testing.T) {
 }
 
 func basicAuth(user, password string) string {
-	r := httptest.NewRequest("GET", "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.SetBasicAuth(user, password)
 	return r.Header.Get("Authorization")
 }
@@ -231,7 +232,7 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 		var log bytes.Buffer
 		door := doorOf(t, DoorConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		knock := func(from string) {
-			r := httptest.NewRequest("POST", "/update", nil)
+			r := httptest.NewRequest(http.MethodPost, "/update", nil)
 			r.RemoteAddr = from
 			r.Header.Set("Authorization", "Bearer wrong-s3cret\nlevel=ERROR")
 			if door.admit(httptest.NewRecorder(), r) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -96,16 +97,12 @@ func (c *certificates) look() []fs.FileInfo {
 }
 
 func same(before, now []fs.FileInfo) bool {
-	for i, a := range before {
-		b := now[i]
-		if (a == nil) != (b == nil) {
-			return false
+	return slices.EqualFunc(before, now, func(a, b fs.FileInfo) bool {
+		if a == nil || b == nil {
+			return a == nil && b == nil
 		}
-		if a != nil && !(os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()) {
-			return false
-		}
-	}
-	return true
+		return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+	})
 }
 
 func (c *certificates) read() (*tls.Config, error) {
