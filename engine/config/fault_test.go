@@ -247,7 +247,7 @@ func TestTextsOfTheWrongKind(t *testing.T) {
 		"HAPROXY_API_HAPROXY_RUNTIME=maybe":         "haproxy.runtime must be true or false, not \"maybe\"",
 		"HAPROXY_API_SIDECAR_MIN_INSTANCES=many":    `sidecar.min_instances must be a number of instances from 0 on, not "many"`,
 		"HAPROXY_API_PIPELINES__P={":                "pipelines.p must be a table, not \"{\"",
-		"HAPROXY_API_PLUGINS__P__ENV=a":             `plugins.p.env must be a table of environment variables, not "a"`,
+		"HAPROXY_API_PLUGINS__P__ENV=a":             `plugins.p.env must be a table of environment variables, not "***"`,
 		"HAPROXY_API_HAPROXY__TEMPLATE__X=a":        "haproxy.template must be a text, not a table",
 		"HAPROXY_API_HAPROXY=[1":                    "",
 		"HAPROXY_API_SIDECAR__SUBSCRIPTIONS=[\"a\"": "sidecar.subscriptions must be a list of service names, not \"[\\\"a\\\"\"",

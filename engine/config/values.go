@@ -71,7 +71,7 @@ func secret(at path) bool {
 			return true
 		}
 	}
-	return len(at) > 3 && at[0] == "plugins" && at[2] == "env"
+	return len(at) > 2 && at[0] == "plugins" && at[2] == "env"
 }
 
 // masked returns v without its secrets.

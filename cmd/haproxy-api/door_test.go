@@ -1,0 +1,290 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
+)
+
+const updateToken = "marker-of-a-token"
+
+// Sidecar presents a token that stands in the URL of its listener.
+func TestPushesWithTheTokenComeIn(t *testing.T) {
+	s := newSite(t)
+	s.write("token", updateToken+"\n")
+	if err := os.Chmod(s.path("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.serve("chat", "b", 8001) // by a Sidecar that knows no token
+	s.start("--set", "haproxy_api.update_token_file="+s.path("token"), "--set", "sidecar.state_url=")
+	s.eventually("the daemon answers", func() bool { code, _ := s.health(); return code != 0 })
+	s.sidecar.SetStatus("host-b", "b", 4)
+	const refused = "a request was refused"
+	s.eventually("the push without is refused", func() bool { return strings.Contains(s.log.String(), refused) })
+
+	pusher := sidecartest.New(sidecartest.Options{Listeners: []string{"http://x:" + updateToken + "@" + s.api + "/update"}})
+	if err := pusher.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.sidecar.Close()
+	s.sidecar = pusher // which the site closes
+	s.serve("web", "a", 8000)
+	s.answered(8000, "a")
+	s.eventually("healthy", s.healthy)
+	if config := s.read("haproxy.cfg"); strings.Contains(config, "host-b") {
+		t.Errorf("what was refused is in the configuration:\n%s", config)
+	}
+	if log := s.log.String(); strings.Count(log, refused) != 1 || strings.Contains(log, "marker") ||
+		strings.Contains(log, "whoever reaches") || strings.Contains(log, "can read") {
+		t.Errorf("want one refusal, no token and no warning in the log")
+	}
+}
+
+// newCertificate writes a certificate with its key to the file, and returns it.
+func newCertificate(t *testing.T, file string) *x509.Certificate {
+	t.Helper()
+	content := selfSigned(t)
+	if err := os.WriteFile(file+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(content)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// pinned is a client that trusts this certificate and nothing else.
+func pinned(t *testing.T, cert *x509.Certificate) *http.Client {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}} // as in the certificate
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestTheDaemonSpeaksTLS(t *testing.T) {
+	s := newSite(t)
+	certFile := s.path("daemon.pem")
+	cert := newCertificate(t, certFile)
+	args := []string{"--set", "haproxy_api.tls_cert=" + certFile, "--set", "haproxy_api.tls_key=" + certFile,
+		"--set", "haproxy_api.update_token=" + updateToken}
+	s.serve("web", "a", 8000) // known from state_url: what is pushed over plain HTTP does not come in
+	s.start(args...)
+	s.answered(8000, "a")
+	secure := pinned(t, cert)
+	push := func(client *http.Client, address string) int {
+		t.Helper()
+		body, err := os.ReadFile(recorded + "updates/post-031.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Post(address, "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if code := push(http.DefaultClient, "http://"+s.api+"/update"); code != http.StatusBadRequest {
+		t.Errorf("over plain HTTP: %d", code)
+	}
+	if code := push(secure, "https://"+s.api+"/update"); code != http.StatusUnauthorized {
+		t.Errorf("without the token: %d", code)
+	}
+	if code := push(secure, "https://x:"+updateToken+"@"+s.api+"/update"); code != http.StatusOK {
+		t.Errorf("with the token: %d", code)
+	}
+	s.eventually("the pushed state", func() bool { return strings.Contains(s.read("haproxy.cfg"), "frontend chat") })
+	run := func(args ...string) (string, error) {
+		out, err := exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy: ") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	if out, err := run(append(args, "check", "--live")...); err != nil || !strings.Contains(out, "no faults") {
+		t.Errorf("check --live: %v\n%s", err, out)
+	}
+	otherFile := s.path("other.pem")
+	newCertificate(t, otherFile)
+	other := []string{"--set", "haproxy_api.tls_cert=" + otherFile, "--set", "haproxy_api.tls_key=" + otherFile, "status"}
+	if out, err := run(other...); err == nil || !strings.Contains(out, "it shows a certificate that is not the one in "+
+		"haproxy_api.tls_cert, and is not trusted otherwise") {
+		t.Errorf("status with another certificate: %v\n%s", err, out)
+	}
+
+	renewed := newCertificate(t, certFile)
+	if code := push(pinned(t, renewed), "https://x:"+updateToken+"@"+s.api+"/update"); code != http.StatusOK {
+		t.Errorf("with the renewed certificate: %d", code)
+	}
+	if out, err := run(append(args, "status")...); err != nil {
+		t.Errorf("status after the renewal: %v\n%s", err, out)
+	}
+}
+
+// A marker stands wherever a running daemon has a secret; nothing it says has it.
+func TestTheDaemonTellsNoSecret(t *testing.T) {
+	const marker = "marker"
+	s := newSite(t)
+	s.write("url", "http://marker:marker@127.0.0.1:1/state.json?key=marker\n")
+	t.Setenv("HAPROXY_API_HAPROXY_API_UPDATE_TOKEN", updateToken)
+	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), "state_url =", "state_url_file = \"url\" #", 1)+`
+[plugins.other]
+path = "other"
+args = ["--password=marker"]
+env = { LICENSE = "marker" }
+`)
+	s.start("--log-level", "debug")
+	s.eventually("the state cannot be fetched", func() bool { return strings.Contains(s.log.String(), "127.0.0.1:1/state.json") })
+	said := map[string]string{}
+	for _, request := range []struct{ method, path, authorization string }{
+		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},
+		{"GET", "/state", ""},
+		{"POST", "/update", "Bearer marker"}, {"POST", "/update", "Bearer " + updateToken}, {"POST", "/update", "Basic marker"},
+	} {
+		r, err := http.NewRequest(request.method, "http://"+s.api+request.path, strings.NewReader(`{"State":`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", request.authorization)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		said[request.method+request.path+request.authorization] = fmt.Sprint(resp.Status, resp.Header, string(body))
+	}
+	for _, command := range [][]string{{"config"}, {"status"}, {"check"}, {"check", "--live"}, {"diff"}, {"plugin", "list"},
+		{"check", "--state", "http://marker:marker@127.0.0.1:1/?token=marker"},
+		{"render", "--state", "http://marker:marker@127.0.0.1:1/%zz"},
+		{"config", "--set", "sidecar.state_url=ftp://me:marker@host"},
+		{"config", "--set", "haproxy_api.update_token_file=url"},
+		{"config", "--set", "plugins.other.env=marker"},
+	} {
+		cmd := exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, command...)...)
+		cmd.Dir = s.folder
+		out, _ := cmd.CombinedOutput()
+		said[strings.Join(command[:1], " ")+" …"+fmt.Sprint(len(said))] = string(out)
+	}
+	s.eventually("the plugin runs", func() bool { return s.pluginPID() != 0 })
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.pluginPID()))
+	if err != nil || len(environ) == 0 {
+		t.Errorf("the plugin's environment: %v", err)
+	}
+	said["the plugin's environment"], said["log"] = string(environ), s.log.String()
+	for where, text := range said {
+		if text == "" {
+			t.Errorf("%s says nothing", where)
+		}
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, marker) {
+				t.Errorf("%s has a secret: %s", where, line)
+			}
+		}
+	}
+}
+
+func TestTheTokenIsForChangesOnly(t *testing.T) {
+	presented := map[string]string{}
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("followed with %q", r.Header.Get("Authorization"))
+	}))
+	defer elsewhere.Close()
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		presented[r.Method] = r.Header.Get("Authorization")
+		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+	}))
+	defer daemon.Close()
+	t.Setenv("HTTP_PROXY", elsewhere.URL)
+	at := netip.MustParseAddrPort(daemon.Listener.Addr().String())
+	a := apiOf(&config.Config{API: config.API{BindIP: at.Addr().String(), BindPort: int(at.Port()), UpdateToken: updateToken}})
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		r, err := http.NewRequestWithContext(t.Context(), method, a.scheme+"://"+a.address+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := a.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if presented["GET"] != "" || presented["HEAD"] != "" || presented["POST"] != "Bearer "+updateToken {
+		t.Errorf("presented %q", presented)
+	}
+}
+
+// A certificate of an authority that is trusted still has to be for the host.
+func TestAnotherCertificateHasToBeRight(t *testing.T) {
+	folder := t.TempDir()
+	own, other := filepath.Join(folder, "own.pem"), filepath.Join(folder, "other.pem")
+	newCertificate(t, own)
+	newCertificate(t, other)
+	pair, err := tls.LoadX509KeyPair(own, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") }))
+	daemon.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	daemon.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	daemon.StartTLS()
+	defer daemon.Close()
+	at := netip.MustParseAddrPort(daemon.Listener.Addr().String())
+	for file, trusted := range map[string]bool{own: true, other: false, "missing": false, folder: false} {
+		a := apiOf(&config.Config{API: config.API{BindIP: at.Addr().String(), BindPort: int(at.Port()), TLSCert: file}})
+		if _, err := a.pipelines(t.Context()); (err == nil) != trusted {
+			t.Errorf("with %s: %v", file, err)
+		}
+		a.client.CloseIdleConnections()
+	}
+}
+
+func TestWhoIsWarned(t *testing.T) {
+	everywhere, here := &net.TCPAddr{IP: net.IPv4zero, Port: 7778}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7778}
+	for _, test := range []struct {
+		name   string
+		api    config.API
+		at     net.Addr
+		warned bool
+	}{
+		{"nothing", config.API{}, everywhere, true},
+		{"TLS alone", config.API{TLSCert: "c", TLSKey: "k"}, everywhere, true},
+		{"cors alone", config.API{CORSOrigins: []string{"*"}}, everywhere, true},
+		{"IPv6", config.API{}, &net.TCPAddr{IP: net.IPv6unspecified}, true},
+		{"loopback", config.API{}, here, false},
+		{"loopback of IPv6", config.API{}, &net.TCPAddr{IP: net.IPv6loopback}, false},
+		{"token", config.API{UpdateToken: "t"}, everywhere, false},
+		{"networks", config.API{AllowFrom: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, everywhere, false},
+		{"client certificates", config.API{TLSCert: "c", TLSKey: "k", ClientCA: "a"}, everywhere, false},
+	} {
+		var log bytes.Buffer
+		warnUnguarded(test.api, test.at, slog.New(slog.NewTextHandler(&log, nil)))
+		if (log.Len() > 0) != test.warned || test.warned && !strings.Contains(log.String(), "haproxy_api.update_token") {
+			t.Errorf("%s: logged %q", test.name, log.String())
+		}
+	}
+}
