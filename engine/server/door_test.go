@@ -62,7 +62,7 @@ func TestDoor(t *testing.T) {
 
 		{"no token", "POST", "/update", outside, asks, nil, 401},
 		{"no token, alias", "POST", "/api/update", outside, asks, nil, 401},
-		{"no token, a route to come", "POST", "/api/v1/pipelines/haproxy/release", outside, asks, nil, 401},
+		{"no token, release", "POST", "/api/v1/pipelines/haproxy/release", outside, asks, nil, 401},
 		{"no token, no route", "DELETE", "/nowhere", outside, asks, nil, 401},
 		{"no token, another method", "PUT", "/health", outside, asks, nil, 401},
 		{"no token, an invented method", "FETCH", "/health", outside, asks, nil, 401},
@@ -87,13 +87,15 @@ func TestDoor(t *testing.T) {
 		{"a network in IPv6's clothes", "POST", "/update", "172.16.0.1:5000", fenced, nil, 200},
 		{"from outside", "POST", "/update", outside, fenced, nil, 403},
 		{"from loopback", "POST", "/update", "127.0.0.1:5000", fenced, nil, 403},
-		{"from outside, a route to come", "POST", "/api/v1/pipelines/haproxy/apply", outside, fenced, nil, 403},
+		{"from outside, apply", "POST", "/api/v1/pipelines/haproxy/apply", outside, fenced, nil, 403},
 		{"forwarded for", "POST", "/update", outside, fenced, map[string]string{"X-Forwarded-For": "10.1.2.3",
 			"Forwarded": "for=10.1.2.3", "X-Real-IP": "10.1.2.3"}, 403},
 		{"from nowhere", "POST", "/update", "@", fenced, nil, 403},
 		{"read from outside", "GET", "/health", outside, fenced, nil, 200},
 
 		{"both", "POST", "/update", inside, both, basic, 200},
+		{"both, release", "POST", "/api/v1/pipelines/haproxy/release", inside, both, bearer, 200},
+		{"both, apply", "POST", "/api/v1/pipelines/haproxy/apply", inside, both, basic, 202},
 		{"address alone", "POST", "/update", inside, both, nil, 401},
 		{"token alone", "POST", "/update", outside, both, basic, 403},
 

@@ -2,12 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,29 +20,24 @@ const readAlive = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 func TestWhoIsSlowIsCutOff(t *testing.T) {
 	const short = 20 * time.Millisecond
 	for _, test := range []struct {
-		name   string
-		limit  func(*limits)
-		say    string
-		answer bool // before the end
+		name  string
+		limit func(*limits)
+		say   string
 	}{
-		{"nothing", func(l *limits) { l.header = short }, "", false},
-		{"half a header", func(l *limits) { l.header = short }, "GET /live HTTP/1.1\r\nHost: x\r\nX-", true},
+		{"nothing", func(l *limits) { l.header = short }, ""},
+		{"half a header", func(l *limits) { l.header = short }, "GET /live HTTP/1.1\r\nHost: x\r\nX-"},
 		{"half a body", func(l *limits) { l.read = short },
-			"POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{", true},
+			"POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"},
 		{"a refused body", func(l *limits) { l.read = short },
-			"POST /update HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nContent-Length: 1000\r\n\r\n{", true},
-		{"nothing more", func(l *limits) { l.idle = short }, readAlive, true},
+			"POST /update HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nContent-Length: 1000\r\n\r\n{"},
+		{"nothing more", func(l *limits) { l.idle = short }, readAlive},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			site := open(t, true)
 			test.limit(&site.limits)
 			conn := serve(t, site).conn(t, test.say)
-			said, err := io.ReadAll(conn) // until the server closes it
-			if err != nil && !strings.Contains(err.Error(), "reset") {
+			if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, syscall.ECONNRESET) { // until it is closed
 				t.Error(err)
-			}
-			if (len(said) > 0) != test.answer {
-				t.Errorf("answered %q", said)
 			}
 		})
 	}
