@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,7 +31,7 @@ func TestWhoIsSlowIsCutOff(t *testing.T) {
 			"POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"},
 		{"a refused body", func(l *limits) { l.read = short },
 			"POST /update HTTP/1.1\r\nHost: x\r\nOrigin: http://y\r\nContent-Length: 1000\r\n\r\n{"},
-		{"nothing more", func(l *limits) { l.idle = short }, readAlive},
+		{"nothing more", func(l *limits) { l.idle, l.read = short, 0 }, readAlive},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			site := open(t, true)
@@ -40,6 +41,24 @@ func TestWhoIsSlowIsCutOff(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestWhoDoesNotReadIsCutOff(t *testing.T) {
+	site := open(t, true)
+	site.limits.write = 20 * time.Millisecond
+	ended := make(chan error)
+	site.mux.HandleFunc("GET /endless", func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})
+	serve(t, site).conn(t, "GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }
 
