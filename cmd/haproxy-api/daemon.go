@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -54,6 +55,10 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daem
 		d.close()
 		return nil, err
 	}
+	if err := claimAll(ctx, d.sinks); err != nil {
+		d.close()
+		return nil, err
+	}
 	parts := engine.Config{
 		Sources: guardSources(cfg, d.sources), Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
 	}
@@ -96,6 +101,20 @@ func (d *daemon) close() {
 	if d.memory != nil {
 		_ = d.memory.Close()
 	}
+}
+
+// claimAll makes each sink the only one on what it manages, all at once. What stands in the way is reported in one go.
+func claimAll(ctx context.Context, sinks map[string]sdk.Sink) error {
+	names := sortedKeys(sinks)
+	faults := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		if c, ok := sinks[name].(sdk.Claimer); ok {
+			wg.Go(func() { faults[i] = place("sinks", name, c.Claim(ctx)) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(faults...)
 }
 
 // run serves until ctx is done: pushes and pipelines stop first, then sinks.

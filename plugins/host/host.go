@@ -48,6 +48,7 @@ type supervisor struct {
 
 	mu       sync.Mutex
 	current  *process // nil while the program is down
+	claimed  bool     // the sink is to be the only one on what it manages
 	restarts int
 	lastEnd  string // how the program ended the last time, and when; empty for not yet
 
@@ -102,6 +103,9 @@ func (s *supervisor) run(ctx context.Context, first chan<- error) {
 	pace.MaxInterval = 30 * time.Second
 	for ran := false; ; {
 		p, err := start(ctx, s.opts)
+		if err == nil {
+			err = s.admit(ctx, p)
+		}
 		if err == nil {
 			s.started(p, ran)
 			ran = true
@@ -174,10 +178,41 @@ func (s *supervisor) failed(err error) {
 	s.lastEnd = err.Error()
 }
 
-// started makes p the current process. Whoever had to do without is told.
+// claim notes that every process from now on has to claim, and returns the one that has not, nil where none runs.
+func (s *supervisor) claim() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.claimed = true
+	return s.current
+}
+
+// admit makes p the current process, once it has claimed where it has to. After an error p is no more.
+func (s *supervisor) admit(ctx context.Context, p *process) error {
+	if s.take(p, false) {
+		return nil
+	}
+	if err := p.claim(ctx); err != nil {
+		p.kill()
+		return err
+	}
+	s.take(p, true)
+	return nil
+}
+
+// take makes p the current process, unless it has to claim and has not.
+func (s *supervisor) take(p *process, claimed bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.claimed && !claimed {
+		return false
+	}
+	s.current = p
+	return true
+}
+
+// started says that p runs. Whoever had to do without is told.
 func (s *supervisor) started(p *process, again bool) {
 	s.mu.Lock()
-	s.current = p
 	missed := s.lastEnd != ""
 	if again {
 		s.restarts++

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,6 +137,14 @@ func (n *notes) Health(context.Context) (sdk.Health, error) {
 	default:
 	}
 	return sdk.Health{Problems: []string{"too quiet"}, Facts: map[string]string{"pid": fmt.Sprint(os.Getpid())}}, nil
+}
+
+// Claim is refused while there is a file "taken", and leaves a note.
+func (n *notes) Claim(context.Context) error {
+	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "taken")); err == nil {
+		return errors.New("somebody else has it")
+	}
+	return os.WriteFile(filepath.Join(n.cfg.Folder, "claimed"), []byte(strconv.Itoa(os.Getpid())), 0o600)
 }
 
 func (n *notes) Stop(context.Context) error {

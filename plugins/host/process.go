@@ -17,7 +17,9 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -28,6 +30,8 @@ const (
 	startWithin = 30 * time.Second
 	// configureWithin bounds the first call, in which a plugin may look at the world.
 	configureWithin = 30 * time.Second
+	// claimWithin bounds the call in which a plugin may wait for another one to end.
+	claimWithin = 10 * time.Second
 	// endWithin bounds the time in which a program may end by itself.
 	endWithin = time.Second
 )
@@ -180,6 +184,20 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 	}
 	p.info = sdk.Info{Name: resp.GetName(), Version: resp.GetVersion()}
 	return nil
+}
+
+// claim has a sink make itself the only one on what it manages.
+func (p *process) claim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimWithin)
+	defer cancel()
+	resp, err := wire.NewSinkClient(p.conn).Claim(ctx, &wire.ClaimRequest{})
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		return nil
+	case err != nil:
+		return callError(ctx, "reach", err)
+	}
+	return failure(resp.GetFailure())
 }
 
 // stop ends the program in order: it is told, until ctx is done, and then ended as kill does.

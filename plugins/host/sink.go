@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 
@@ -67,6 +68,20 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return failure(resp.GetFailure())
 }
 
+// Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin that is down
+// does it when it starts, and one that cannot tell is left alone.
+func (s *Sink) Claim(ctx context.Context) error {
+	p := s.claim()
+	if p == nil {
+		return nil
+	}
+	err := p.claim(ctx)
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}
+
 // Health asks the plugin, and adds what is known about its program. That the program is down, or does not answer, is a
 // problem like any other.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
@@ -112,6 +127,7 @@ func documentToWire(doc sdk.Document) *wire.Document {
 var (
 	_ sdk.Sink    = (*Sink)(nil)
 	_ sdk.Checker = (*Sink)(nil)
+	_ sdk.Claimer = (*Sink)(nil)
 	_ sdk.Stopper = (*Sink)(nil)
 	_ io.Closer   = (*Sink)(nil)
 )

@@ -17,5 +17,6 @@
 //		return &sink{path: cfg.Path, log: env.Log}, nil
 //	}
 //
-// What the daemon asks beyond [Sink] and [Source] is optional: a type that is also a [Checker] or a [Stopper] is used as one.
+// What the daemon asks beyond [Sink] and [Source] is optional: a type that is also a [Checker], a [Claimer] or a
+// [Stopper] is used as one.
 package sdk

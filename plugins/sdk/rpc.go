@@ -98,6 +98,14 @@ func (s *sinkServer) Check(ctx context.Context, req *wire.CheckRequest) (*wire.C
 	return &wire.CheckResponse{Failure: failureToWire(checker.Check(ctx, documentFromWire(req.GetDocument())))}, nil
 }
 
+func (s *sinkServer) Claim(ctx context.Context, _ *wire.ClaimRequest) (*wire.ClaimResponse, error) {
+	claimer, ok := s.plugin.get().(Claimer)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the sink cannot tell who else manages the same")
+	}
+	return &wire.ClaimResponse{Failure: failureToWire(claimer.Claim(ctx))}, nil
+}
+
 func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.HealthResponse, error) {
 	sink, ok := s.plugin.get().(Sink)
 	if !ok {

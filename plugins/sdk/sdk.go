@@ -61,6 +61,14 @@ type Checker interface {
 	Check(ctx context.Context, doc Document) error
 }
 
+// A Claimer is a [Sink] that can be the only one on what it manages.
+type Claimer interface {
+	// Claim returns nil when nobody else manages what this sink does, nor can until its process ends, and otherwise an error
+	// that says who does and what to do. The daemon calls it once, before the first Health or Apply; who only checks
+	// documents never does. It may wait a few seconds for a sink that is on its way out, but not beyond ctx.
+	Claim(ctx context.Context) error
+}
+
 // A Stopper is a [Sink] or a [Source] that has something to do at an orderly end. Stop is the last call, and it is not
 // made when the daemon or the plugin crashes: what must outlive a crash should outlive the lack of Stop as well.
 type Stopper interface {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -80,9 +82,10 @@ func (c Config) mode() (fs.FileMode, error) {
 // A Sink keeps one program's files true to the documents that it is given. Its methods may be called from any
 // goroutine.
 type Sink struct {
-	cfg  Config
-	mode fs.FileMode
-	log  *slog.Logger
+	cfg   Config
+	mode  fs.FileMode
+	log   *slog.Logger
+	claim claim.Claim
 
 	mu   sync.Mutex
 	last error // what the last reload ended with
@@ -107,6 +110,20 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Sink{cfg: cfg, mode: mode, log: log}, nil
+}
+
+// Claim refuses where the sink of another daemon keeps the same file.
+func (s *Sink) Claim(ctx context.Context) error {
+	return s.claim.Take(ctx, s.cfg.Path, claim.Owner{Daemon: os.Getpid(), Key: "path", Log: s.log})
+}
+
+// Stop lets go of the claim.
+func (s *Sink) Stop(context.Context) error { return s.Close() }
+
+// Close lets go of the claim.
+func (s *Sink) Close() error {
+	s.claim.Release()
+	return nil
 }
 
 // Apply writes the files and runs the reload command, if there is one. When that fails, the files before are put back
@@ -250,4 +267,7 @@ func (s *Sink) Health(context.Context) (sdk.Health, error) {
 var (
 	_ sdk.Sink    = (*Sink)(nil)
 	_ sdk.Checker = (*Sink)(nil)
+	_ sdk.Claimer = (*Sink)(nil)
+	_ sdk.Stopper = (*Sink)(nil)
+	_ io.Closer   = (*Sink)(nil)
 )

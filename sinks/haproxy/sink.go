@@ -5,10 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 )
 
 // A Sink keeps one HAProxy true to the documents that it is given. Make one with [New].
@@ -20,6 +22,7 @@ type Sink struct {
 	paths paths
 	log   *slog.Logger
 	proxy proxy
+	claim claim.Claim
 
 	begin    sync.Once
 	stopped  chan struct{} // closed by Stop
@@ -88,6 +91,12 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return result, err
 }
 
+// Claim refuses where the sink of another daemon keeps the same configuration file, which means the same HAProxy. It reckons
+// with being run as a plugin: the parent process is the daemon.
+func (s *Sink) Claim(ctx context.Context) error {
+	return s.claim.Take(ctx, s.paths.config, claim.Owner{Daemon: os.Getppid(), Key: "config_file", Log: s.log})
+}
+
 // untilStopped returns a context with the values of ctx that ends with Stop and not with ctx.
 func (s *Sink) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -120,3 +129,5 @@ func (s *Sink) adminSocket() string {
 	}
 	return content.config.AdminSocket()
 }
+
+var _ sdk.Claimer = (*Sink)(nil)

@@ -21,6 +21,7 @@ const lastWait = time.Second
 // drain_timeout, or until shortly before ctx ends, to finish. A Sink that has only checked documents leaves HAProxy
 // alone.
 func (s *Sink) Stop(ctx context.Context) error {
+	defer s.claim.Release()
 	unused := false
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })

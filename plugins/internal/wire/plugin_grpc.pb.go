@@ -220,6 +220,7 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 const (
 	Sink_Apply_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Apply"
 	Sink_Check_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Check"
+	Sink_Claim_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Claim"
 	Sink_Health_FullMethodName = "/haproxyapi.plugin.v1.Sink/Health"
 )
 
@@ -234,6 +235,9 @@ type SinkClient interface {
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
 	// Check says whether Apply would accept the document, changing nothing. Optional: UNIMPLEMENTED means it cannot tell.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// Claim makes the sink the only one on what it manages until its process ends; a failure says who has it. It is called once,
+	// before the first Health and Apply. Optional: UNIMPLEMENTED means that nobody can tell.
+	Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error)
 	// Health says what is wrong now with the thing that the sink feeds.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
 }
@@ -266,6 +270,16 @@ func (c *sinkClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *sinkClient) Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClaimResponse)
+	err := c.cc.Invoke(ctx, Sink_Claim_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sinkClient) Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(HealthResponse)
@@ -287,6 +301,9 @@ type SinkServer interface {
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
 	// Check says whether Apply would accept the document, changing nothing. Optional: UNIMPLEMENTED means it cannot tell.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// Claim makes the sink the only one on what it manages until its process ends; a failure says who has it. It is called once,
+	// before the first Health and Apply. Optional: UNIMPLEMENTED means that nobody can tell.
+	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Health says what is wrong now with the thing that the sink feeds.
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
 	mustEmbedUnimplementedSinkServer()
@@ -304,6 +321,9 @@ func (UnimplementedSinkServer) Apply(context.Context, *ApplyRequest) (*ApplyResp
 }
 func (UnimplementedSinkServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedSinkServer) Claim(context.Context, *ClaimRequest) (*ClaimResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Claim not implemented")
 }
 func (UnimplementedSinkServer) Health(context.Context, *HealthRequest) (*HealthResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Health not implemented")
@@ -365,6 +385,24 @@ func _Sink_Check_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sink_Claim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClaimRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SinkServer).Claim(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sink_Claim_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SinkServer).Claim(ctx, req.(*ClaimRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Sink_Health_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(HealthRequest)
 	if err := dec(in); err != nil {
@@ -397,6 +435,10 @@ var Sink_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Check",
 			Handler:    _Sink_Check_Handler,
+		},
+		{
+			MethodName: "Claim",
+			Handler:    _Sink_Claim_Handler,
 		},
 		{
 			MethodName: "Health",

@@ -1,0 +1,126 @@
+package host
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// claimedBy returns the process that has claimed; "" for none.
+func claimedBy(t *testing.T, folder string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(folder, "claimed"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestAPluginClaimsWhenItIsToldToAndEachTimeItIsStartedAgain(t *testing.T) {
+	sink, folder, _ := startNotes(t, nil)
+	if by := claimedBy(t, folder); by != "" {
+		t.Errorf("process %s has claimed without being told to", by)
+	}
+	if err := sink.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := sink.PID()
+	if by := claimedBy(t, folder); by != strconv.Itoa(before) {
+		t.Errorf("claimed by %q, not by %d", by, before)
+	}
+	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-sink.Restarted()
+	if by := claimedBy(t, folder); by != strconv.Itoa(sink.PID()) || by == strconv.Itoa(before) {
+		t.Errorf("claimed by %q, not by %d", by, sink.PID())
+	}
+}
+
+func TestAClaimThatIsRefusedIsTheCallersToReport(t *testing.T) {
+	sink, folder, _ := startNotes(t, nil)
+	if err := os.WriteFile(filepath.Join(folder, "taken"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Claim(t.Context()); err == nil || err.Error() != "somebody else has it" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Between the death of a plugin and its next start somebody else may come.
+func TestAPluginThatMayNotClaimAgainIsStartedUntilItMay(t *testing.T) {
+	sink, folder, log := startNotes(t, nil)
+	if err := sink.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	taken := filepath.Join(folder, "taken")
+	if err := os.WriteFile(taken, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(sink.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the refusal is told", func() bool { return strings.Contains(log.String(), "somebody else has it") })
+	if pid := sink.PID(); pid != 0 {
+		t.Errorf("process %d serves without a claim", pid)
+	}
+	if err := os.Remove(taken); err != nil {
+		t.Fatal(err)
+	}
+	<-sink.Restarted()
+}
+
+func TestAPluginThatKnowsNoClaimsIsLeftAlone(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: self, Env: []string{"ECHO_PLUGIN=sink"}, Block: sdk.Block{}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	if err := sink.Claim(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAPluginThatIsDownClaimsWhenItStarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), Outlast: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	if err := sink.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	<-sink.Restarted()
+	if by := claimedBy(t, folder); by != strconv.Itoa(sink.PID()) {
+		t.Errorf("claimed by %q, not by %d", by, sink.PID())
+	}
+}
