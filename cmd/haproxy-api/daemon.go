@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
@@ -16,9 +15,6 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
-
-// stopWithin bounds the orderly end of sinks: with the HTTP server's own bound it keeps SIGTERM within five seconds.
-const stopWithin = 1500 * time.Millisecond
 
 // daemon is a configuration turned into running parts.
 type daemon struct {
@@ -117,7 +113,7 @@ func claimAll(ctx context.Context, sinks map[string]sdk.Sink) error {
 	return errors.Join(faults...)
 }
 
-// run serves until ctx is done: pushes and pipelines stop first, then sinks.
+// run serves until ctx is done, and ends everything then: see shutdown.
 func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -126,43 +122,23 @@ func (d *daemon) run(ctx context.Context, listener net.Listener) error {
 		warnUnguarded(d.cfg.API, listener.Addr(), d.log)
 	}
 	var serving error
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	served, changing := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(served)
 		defer cancel()
 		serving = d.server.Serve(running, listener)
-	})
-	wg.Go(func() { d.engine.Run(running) })
-	wg.Wait()
-
-	grace, done := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-	defer done()
-	d.stop(grace)
-	if d.memory != nil {
-		_ = d.memory.Close()
+	}()
+	go func() {
+		defer close(changing)
+		d.engine.Run(running)
+	}()
+	<-running.Done()
+	if err := d.shutdown(context.WithoutCancel(ctx), changing); err != nil {
+		d.log.Warn("haproxy-api ends all the same", "error", err)
 	}
+	<-served
 	d.log.Info("haproxy-api stopped")
 	return serving
-}
-
-// stop gives every sink and source its orderly end, all at once, until ctx is done.
-func (d *daemon) stop(ctx context.Context) {
-	var wg sync.WaitGroup
-	stop := func(name string, part any) {
-		if s, ok := part.(sdk.Stopper); ok {
-			wg.Go(func() {
-				if err := s.Stop(ctx); err != nil {
-					d.log.Warn("not everything stopped in order", "name", name, "error", err)
-				}
-			})
-		}
-	}
-	for name, s := range d.sources {
-		stop(name, s)
-	}
-	for name, s := range d.sinks {
-		stop(name, s)
-	}
-	wg.Wait()
 }
 
 // frontSource returns the source of which /state and /health tell, and what takes the pushes; nil where it takes none.

@@ -47,6 +47,10 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	d, err := newDaemon(ctx, cfg, log)
 	if err != nil {
 		_ = listener.Close()
+		if ctx.Err() != nil {
+			log.Info("haproxy-api stopped before it had started")
+			return nil
+		}
 		return err
 	}
 	return d.run(ctx, listener)

@@ -44,6 +44,7 @@ type site struct {
 	sidecar *sidecartest.Sidecar
 	api     string // the daemon's address
 	cmd     *exec.Cmd
+	env     []string // the daemon's; nil for ours
 	log     *logFile
 
 	template engine.Template // see wanted
@@ -113,7 +114,7 @@ func (s *site) start(args ...string) {
 	s.t.Helper()
 	s.log = &logFile{}
 	s.cmd = exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, args...)...)
-	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.folder, s.log, s.log
+	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.folder, s.env, s.log, s.log
 	s.cmd.WaitDelay = time.Second
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -56,6 +55,12 @@ func (p *pluginServer) Stop(ctx context.Context, _ *wire.StopRequest) (*wire.Sto
 			return nil, status.Error(codes.Unknown, text(err.Error()))
 		}
 	}
+	// The process ends with the answer. An Apply that is on its way out may have files to clear away.
+	select {
+	case p.turn <- struct{}{}:
+		<-p.turn
+	case <-ctx.Done():
+	}
 	return &wire.StopResponse{}, nil
 }
 
@@ -70,7 +75,6 @@ var errNotConfigured = status.Error(codes.FailedPrecondition, "the plugin is not
 type sinkServer struct {
 	wire.UnimplementedSinkServer
 	plugin *pluginServer
-	turn   sync.Mutex // held while Apply runs: the call before may have been cancelled and still be on its way out
 }
 
 func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.ApplyResponse, error) {
@@ -78,8 +82,11 @@ func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.A
 	if !ok {
 		return nil, errNotConfigured
 	}
-	s.turn.Lock()
-	defer s.turn.Unlock()
+	select {
+	case s.plugin.turn <- struct{}{}:
+		defer func() { <-s.plugin.turn }()
+	case <-ctx.Done():
+	}
 	if ctx.Err() != nil {
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}

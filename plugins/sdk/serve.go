@@ -64,7 +64,7 @@ func serve(info Info, kind string, open func(context.Context, Env, Block) (any, 
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{})}
+	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{}), turn: make(chan struct{}, 1)}
 	server.open = func(env Env, block Block) (any, error) { return open(ctx, env, block) }
 	unattached := time.AfterFunc(attachWithin, server.release)
 	server.attached = func() { unattached.Stop() }
@@ -122,6 +122,8 @@ type pluginServer struct {
 
 	releaseOnce sync.Once
 	gone        chan struct{} // closed when the daemon let go of the plugin
+
+	turn chan struct{} // has a place for the Apply that runs: a cancelled one may still be on its way out
 
 	mu     sync.Mutex
 	opened any // the author's Sink or Source once it is configured

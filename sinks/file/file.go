@@ -87,6 +87,9 @@ type Sink struct {
 	log   *slog.Logger
 	claim claim.Claim
 
+	stopOnce sync.Once
+	stopped  chan struct{} // closed by Stop and Close
+
 	mu   sync.Mutex
 	last error // what the last reload ended with
 	ran  time.Time
@@ -109,7 +112,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Sink{cfg: cfg, mode: mode, log: log}, nil
+	return &Sink{cfg: cfg, mode: mode, log: log, stopped: make(chan struct{})}, nil
 }
 
 // Claim refuses where the sink of another daemon keeps the same file.
@@ -117,11 +120,12 @@ func (s *Sink) Claim(ctx context.Context) error {
 	return s.claim.Take(ctx, s.cfg.Path, claim.Owner{Daemon: os.Getpid(), Key: "path", Log: s.log})
 }
 
-// Stop lets go of the claim.
+// Stop is Close: there is nothing to be done in order.
 func (s *Sink) Stop(context.Context) error { return s.Close() }
 
-// Close lets go of the claim.
+// Close breaks off a command that runs, and lets somebody else claim the file.
 func (s *Sink) Close() error {
+	s.stopOnce.Do(func() { close(s.stopped) })
 	s.claim.Release()
 	return nil
 }
@@ -210,7 +214,7 @@ func (s *Sink) check(ctx context.Context, st *stage.Stage) error {
 }
 
 // reload runs the reload command to its end, also when ctx is cancelled meanwhile: half a reload is in nobody's
-// interest.
+// interest. Only Stop and Close break it off.
 func (s *Sink) reload(ctx context.Context) ([]string, error) {
 	o, err := s.run(context.WithoutCancel(ctx), s.cfg.ReloadCmd, s.cfg.Path)
 	switch {
@@ -228,11 +232,28 @@ func (s *Sink) reload(ctx context.Context) ([]string, error) {
 func (s *Sink) run(ctx context.Context, command []string, path string) (program.Outcome, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, fmt.Errorf("it took longer than %v", s.cfg.Timeout))
 	defer cancel()
+	ctx, release := s.untilStopped(ctx)
+	defer release()
 	args := make([]string, len(command))
 	for i, arg := range command {
 		args[i] = strings.ReplaceAll(arg, placeholder, path)
 	}
 	return program.Run(ctx, args[0], args[1:]...)
+}
+
+var errStopped = errors.New("the sink is being stopped")
+
+// untilStopped returns ctx with an earlier end at Stop or Close.
+func (s *Sink) untilStopped(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-s.stopped:
+			cancel(errStopped)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // shownLines bounds what an error quotes of a program's output.

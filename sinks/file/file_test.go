@@ -235,3 +235,44 @@ func TestAFailedReloadIsMadeUpForByAnother(t *testing.T) {
 	}
 	apply(t, s, document("good"), sdk.ActionUnchanged)
 }
+
+func TestStopBreaksOffAReloadUnderWay(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Defaults()
+	cfg.Path, cfg.Timeout = filepath.Join(dir, "out"), time.Hour
+	cfg.ReloadCmd = []string{"sh", "-c", "touch " + filepath.Join(dir, "runs") + "; sleep 1000"}
+	s, err := New(sdk.Env{Name: "out"}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []sdk.File{{Name: "out", Content: []byte("new")}}
+	ctx, cancel := context.WithCancel(t.Context())
+	applied := make(chan error)
+	go func() {
+		_, err := s.Apply(ctx, sdk.Document{Digest: sdk.DigestOf(files), Files: files})
+		applied <- err
+	}()
+	for !exists(filepath.Join(dir, "runs")) {
+		time.Sleep(time.Millisecond)
+	}
+	cancel() // which does not break it off
+	select {
+	case err := <-applied:
+		t.Fatalf("ended with its context: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-applied; !errors.Is(err, errStopped) {
+		t.Errorf("got %v", err)
+	}
+	if exists(cfg.Path) {
+		t.Error("the file that nobody has loaded is still in place")
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
