@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -60,66 +59,66 @@ type Observer interface {
 
 // An Engine runs sources and pipelines. Its methods may be called from any goroutine.
 type Engine struct {
-	log       *slog.Logger
-	observer  Observer
+	log      *slog.Logger
+	observer Observer
+	memory   Memory
+	changes  chan func() // to Run
+
+	mu sync.RWMutex // held to replace what is below
+	set
+}
+
+// A set is what an engine runs.
+type set struct {
 	sources   map[string]*source
 	pipelines []*pipeline
 }
 
 // New prepares an engine. It loads every template set, and reports each that does not load or that has no source.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{log: cfg.Log, observer: cfg.Observer, sources: map[string]*source{}}
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, memory: cfg.Memory, changes: make(chan func())}
 	if e.observer == nil {
 		e.observer = silent{}
 	}
-	memory := cfg.Memory
-	if memory == nil {
-		memory = forgetful{}
+	if e.memory == nil {
+		e.memory = forgetful{}
 	}
-	for name, src := range cfg.Sources {
-		e.sources[name] = &source{
-			name: name, impl: src.Source, guard: src.Guard, memory: memory, log: cfg.Log.With("source", name), observer: e.observer,
-		}
+	p, err := e.plan(cfg)
+	if err != nil {
+		return nil, err
 	}
-	var faults error
-	for _, pc := range cfg.Pipelines {
-		src, ok := e.sources[pc.Source]
-		if !ok {
-			faults = errors.Join(faults, fmt.Errorf("pipeline %s has no source %q", pc.Name, pc.Source))
-			continue
-		}
-		template, err := pc.Templates.Load()
-		if err != nil {
-			faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, err))
-			continue
-		}
-		p := newPipeline(pc, template, src, cfg.Log.With("pipeline", pc.Name))
-		src.pipelines = append(src.pipelines, p)
-		e.pipelines = append(e.pipelines, p)
-	}
-	return e, faults
+	e.install(p)
+	return e, nil
 }
 
 // Run runs everything until ctx is done and all of it has stopped. What is in effect stays in effect. It begins with what the
 // memory has.
 func (e *Engine) Run(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, s := range e.sources {
-		s.tellHeld(false)
-		s.recall()
+	for {
+		e.start(ctx)
+		select {
+		case <-ctx.Done():
+			e.stop(func(task) bool { return true })
+			for _, s := range e.sources {
+				s.stopTimer()
+			}
+			return
+		case change := <-e.changes:
+			change()
+		}
 	}
-	for _, p := range e.pipelines {
-		wg.Go(func() { p.run(ctx) })
-	}
-	for _, s := range e.sources {
-		wg.Go(func() { s.run(ctx) })
-	}
-	wg.Wait()
+}
+
+// now returns what the engine runs at the moment.
+func (e *Engine) now() set {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.set
 }
 
 // Snapshot returns the newest snapshot of the named source, and false where it has none yet.
 func (e *Engine) Snapshot(name string) (sdk.Snapshot, bool) {
-	s, ok := e.sources[name]
+	s, ok := e.now().sources[name]
 	if !ok {
 		return sdk.Snapshot{}, false
 	}
@@ -128,20 +127,30 @@ func (e *Engine) Snapshot(name string) (sdk.Snapshot, bool) {
 
 // Status tells about every pipeline, in the order of the configuration.
 func (e *Engine) Status() []PipelineStatus {
-	all := make([]PipelineStatus, len(e.pipelines))
-	for i, p := range e.pipelines {
-		all[i] = p.report()
+	var all []PipelineStatus
+	for _, p := range e.now().pipelines {
+		all = append(all, p.report())
 	}
 	return all
 }
 
-// Health asks every sink at once, in the order of [Engine.Status]. To what a sink says of itself comes the problem that the
+// PipelineHealth is how a pipeline and its sink are.
+type PipelineHealth struct {
+	PipelineStatus
+	sdk.Health
+}
+
+// Health asks every sink at once, in the order of the configuration. To what a sink says of itself comes the problem that the
 // last document could not be applied. A sink that has not answered when ctx is done has a problem too.
-func (e *Engine) Health(ctx context.Context) []sdk.Health {
-	all := make([]sdk.Health, len(e.pipelines))
+func (e *Engine) Health(ctx context.Context) []PipelineHealth {
+	pipelines := e.now().pipelines
+	all := make([]PipelineHealth, len(pipelines))
 	var wg sync.WaitGroup
-	for i, p := range e.pipelines {
-		wg.Go(func() { all[i] = p.health(ctx) })
+	for i, p := range pipelines {
+		wg.Go(func() {
+			health := p.health(ctx)
+			all[i] = PipelineHealth{p.report(), health}
+		})
 	}
 	wg.Wait()
 	return all
@@ -149,7 +158,7 @@ func (e *Engine) Health(ctx context.Context) []sdk.Health {
 
 // SourceHealth returns what the named source says of itself, and whether it gave up.
 func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
-	s, ok := e.sources[name]
+	s, ok := e.now().sources[name]
 	if !ok {
 		return sdk.Health{}
 	}
@@ -181,7 +190,7 @@ func (e *Engine) Apply(pipeline string) error {
 }
 
 func (e *Engine) pipeline(name string) (*pipeline, error) {
-	for _, p := range e.pipelines {
+	for _, p := range e.now().pipelines {
 		if p.name == name {
 			return p, nil
 		}

@@ -15,10 +15,15 @@ type mailbox[T any] struct {
 func newMailbox[T any]() *mailbox[T] { return &mailbox[T]{ready: newSignal()} }
 
 func (m *mailbox[T]) put(v T) {
-	m.mu.Lock()
-	m.newest, m.filled = v, true
-	m.mu.Unlock()
+	m.fill(v)
 	m.ready.raise()
+}
+
+// fill puts a value in that the reader finds when it looks for another reason.
+func (m *mailbox[T]) fill(v T) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.newest, m.filled = v, true
 }
 
 // latest returns the newest value, read before or not, and whether there is one.

@@ -20,6 +20,7 @@ const (
 	TriggerRetry    = "retry"
 	TriggerRequest  = "request" // see [Engine.Apply]
 	TriggerStart    = "start"
+	TriggerConfig   = "configuration"
 )
 
 // candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
@@ -36,11 +37,13 @@ type pipeline struct {
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
+	resumed   signal // to look again after a stop
 	log       *slog.Logger
 	observer  Observer
 	ledger    *ledger
 	board     board
 	pace      *backoff.ExponentialBackOff
+	running
 
 	// ---
 	active     *version // the template of the document in effect
@@ -53,11 +56,15 @@ type pipeline struct {
 	trigger    string
 }
 
+// newPipeline returns a pipeline with t for a candidate, and none where t is nil.
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, log: log, observer: src.observer,
-		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), ledger: &ledger{},
-		candidate: &version{template: t}, pace: backoff.NewExponentialBackOff(),
+		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), resumed: newSignal(),
+		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
+	}
+	if t != nil {
+		p.candidate = &version{template: t}
 	}
 	p.pace.InitialInterval = 250 * time.Millisecond
 	p.pace.MaxInterval = 30 * time.Second
@@ -68,6 +75,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 }
 
 func (p *pipeline) run(ctx context.Context) {
+	defer p.resumed.raise() // should it run again
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	beside.Go(func() {
@@ -78,7 +86,9 @@ func (p *pipeline) run(ctx context.Context) {
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
 	beside.Go(func() { p.health(ctx) })
 
-	p.recall(ctx)
+	if p.accepted == nil {
+		p.recall(ctx)
+	}
 	retry := time.NewTimer(0)
 	retry.Stop()
 	defer retry.Stop()
@@ -91,6 +101,11 @@ func (p *pipeline) run(ctx context.Context) {
 		case <-p.edited:
 			p.trigger = TriggerTemplate
 			p.load()
+		case <-p.resumed:
+			p.trigger = TriggerConfig
+			if _, ok := p.snapshots.latest(); !ok && p.inEffect == nil {
+				p.remind(ctx)
+			}
 		case <-p.restarted:
 			p.trigger = TriggerRestart
 			p.remind(ctx)
@@ -222,6 +237,7 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 	switch {
 	case err == nil:
 		p.active, p.candidate = p.candidate, nil
+		p.board.setActive(p.active.template)
 		p.board.setTemplateError(nil)
 		p.tellVolatile(ctx, p.active.template, snap)
 		return nil

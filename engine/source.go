@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,28 +13,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// source runs one sdk.Source and hands what it emits to the pipelines that it feeds, unless its guard holds it.
+// source runs one sdk.Source and hands what it emits to the pipelines that it feeds, unless its guard holds it. It stays, with what
+// was said last, when another sdk.Source takes over under its name.
 type source struct {
-	name      string
+	name     string
+	memory   Memory
+	log      *slog.Logger
+	observer Observer
+	running
+	recalled bool // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
+
+	mu        sync.Mutex
 	impl      sdk.Source
 	guard     Guard
-	memory    Memory
-	log       *slog.Logger
-	observer  Observer
 	pipelines []*pipeline
-
-	mu      sync.Mutex
-	newest  sdk.Snapshot // that the pipelines have
-	filled  bool
-	stale   bool         // newest is from an earlier run
-	held    *Held        // nil for nothing
-	waiting sdk.Snapshot // the newest one that is held
-	letGo   *time.Timer  // nil unless something is held
-	trouble string       // why the source gave up; empty while it watches
+	newest    sdk.Snapshot // that the pipelines have
+	filled    bool
+	stale     bool         // newest is from an earlier run
+	held      *Held        // nil for nothing
+	waiting   sdk.Snapshot // the newest one that is held
+	letGo     *time.Timer  // nil unless something is held
+	trouble   string       // why the source gave up; empty while it watches
 }
 
 // recall takes up what an earlier run of the daemon left behind, until the source has something newer.
 func (s *source) recall() {
+	if s.recalled {
+		return
+	}
+	s.recalled = true
 	snap, ok := s.memory.Snapshot(s.name)
 	if !ok {
 		return
@@ -48,13 +56,13 @@ func (s *source) recall() {
 
 // run watches until ctx is done. A source that gives up is asked again after a while, and meanwhile what it said last holds.
 func (s *source) run(ctx context.Context) {
-	defer s.stopTimer()
+	impl := s.implementation()
 	pace := backoff.NewExponentialBackOff()
 	pace.MaxInterval = time.Minute
 	for {
 		began := time.Now()
 		s.setTrouble("")
-		err := s.impl.Watch(ctx, s.emit)
+		err := impl.Watch(ctx, s.emit)
 		if ctx.Err() != nil {
 			return
 		}
@@ -142,12 +150,37 @@ func (s *source) release(why string) {
 	s.tellHeld(false)
 }
 
+func (s *source) implementation() sdk.Source {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.impl
+}
+
+// connect makes cfg the source, which has to be stopped if it was another one, and has it feed the pipelines from now on. Those
+// that are new to it get what was said last.
+func (s *source) connect(cfg SourceConfig, pipelines []*pipeline) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range pipelines {
+		if slices.Contains(s.pipelines, p) {
+			continue
+		}
+		s.observer.Held(p.name, s.held != nil)
+		if s.filled {
+			p.snapshots.fill(s.newest)
+			p.resumed.raise()
+		}
+	}
+	s.impl, s.guard, s.pipelines = cfg.Source, cfg.Guard, pipelines
+}
+
 func (s *source) tellHeld(held bool) {
 	for _, p := range s.pipelines {
 		s.observer.Held(p.name, held)
 	}
 }
 
+// stopTimer is for a source that is not run any more.
 func (s *source) stopTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -184,7 +217,7 @@ func (s *source) report(status *PipelineStatus) {
 // health returns what the source says of itself, and that it gave up.
 func (s *source) health(ctx context.Context) sdk.Health {
 	var health sdk.Health
-	if reporter, ok := s.impl.(sdk.Reporter); ok {
+	if reporter, ok := s.implementation().(sdk.Reporter); ok {
 		var err error
 		if health, err = reporter.Health(ctx); err != nil {
 			health.Problems = append(health.Problems, "the source cannot tell how it is: "+err.Error())

@@ -34,6 +34,7 @@ type PipelineStatus struct {
 type board struct {
 	mu      sync.Mutex
 	status  PipelineStatus
+	active  Template  // of the document in effect; nil for none
 	offered time.Time // when the document was offered that the sink is busy with; zero for none
 }
 
@@ -55,6 +56,29 @@ func (b *board) overdue() (time.Duration, bool) {
 	defer b.mu.Unlock()
 	busy := time.Since(b.offered)
 	return busy.Round(time.Second), !b.offered.IsZero() && busy > overdueAfter
+}
+
+func (b *board) setActive(t Template) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.active = t
+}
+
+func (b *board) activeTemplate() Template {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.active
+}
+
+// inherit takes over what the board of a pipeline says that has stopped, but for errors that another try may not have.
+func (b *board) inherit(before *board) {
+	before.mu.Lock()
+	status, active := before.status, before.active
+	before.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status, b.active = status, active
+	b.status.ApplyError, b.status.Waiting = nil, nil
 }
 
 func (b *board) setTemplateError(err error) {

@@ -145,18 +145,7 @@ func (s *Set) Watch(ctx context.Context, changed func()) error {
 }
 
 func (s *Set) watch(ctx context.Context, w *watcher, changed func()) {
-	last := s.lastLoaded()
-	for {
-		// Folders first, files second: a change after the look is then certain to make an event.
-		w.follow(s.places)
-		if now := digest(s.read()); now != last {
-			last = now
-			changed()
-		}
-		if !w.wait(ctx) {
-			return
-		}
-	}
+	w.run(ctx, s.places, func() string { return digest(s.read()) }, s.lastLoaded(), changed)
 }
 
 func (s *Set) lastLoaded() string {

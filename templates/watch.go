@@ -41,6 +41,22 @@ func (w *watcher) close() {
 	}
 }
 
+// run calls changed whenever read returns something else than last and the time before, until ctx is done. look returns where
+// that may come from.
+func (w *watcher) run(ctx context.Context, look func() places, read func() string, last string, changed func()) {
+	for {
+		// Folders first, files second: a change after the look is then certain to make an event.
+		w.follow(look)
+		if now := read(); now != last {
+			last = now
+			changed()
+		}
+		if !w.wait(ctx) {
+			return
+		}
+	}
+}
+
 // follow makes what look returns what w wakes up for. It looks again until nothing has moved meanwhile: a link that is
 // switched just before its folder is watched makes no event.
 func (w *watcher) follow(look func() places) {

@@ -61,12 +61,12 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 		faults = append(faults, err)
 	}
 	open := opener{cfg: cfg, log: log}
-	sources, err := open.sources(ctx)
+	sources, err := open.sources(ctx, nil)
 	if err != nil {
 		faults = append(faults, err)
 	}
 	defer closeAll(sources)
-	sinks, err := open.sinks(ctx)
+	sinks, err := open.sinks(ctx, nil)
 	if err != nil {
 		faults = append(faults, err)
 	}

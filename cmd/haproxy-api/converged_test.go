@@ -18,18 +18,18 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// pipeline is what the API tells of the only one, and the zero value where nobody answers.
+// pipeline is what the API tells of the one that is called haproxy, and the zero value where nobody answers.
 func (s *site) pipeline() server.Pipeline {
-	resp, err := http.Get("http://" + s.api + "/api/v1/pipelines")
+	resp, err := http.Get("http://" + s.api + "/api/v1/pipelines/haproxy")
 	if err != nil {
 		return server.Pipeline{}
 	}
 	defer resp.Body.Close()
-	var pipelines []server.Pipeline
-	if json.NewDecoder(resp.Body).Decode(&pipelines) != nil || len(pipelines) != 1 {
+	var p server.Pipeline
+	if json.NewDecoder(resp.Body).Decode(&p) != nil || resp.StatusCode != http.StatusOK {
 		return server.Pipeline{}
 	}
-	return pipelines[0]
+	return p
 }
 
 // count is a number among the facts that the API tells of HAProxy. There are none where HAProxy takes too long to answer.

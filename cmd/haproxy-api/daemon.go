@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -16,66 +15,57 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// daemon is a configuration turned into running parts.
+// daemon is a configuration turned into running parts. Another one can take its place, see change.
 type daemon struct {
-	cfg     *config.Config
 	log     *slog.Logger
+	level   *slog.LevelVar // of log
+	metrics *server.Metrics
 	engine  *engine.Engine
 	server  *server.Server
-	sources map[string]sdk.Source
-	sinks   map[string]sdk.Sink
 	memory  *memory.Store // nil for none
+
+	mu    sync.Mutex
+	parts *parts
+
+	desks desks
 }
 
 // newDaemon builds every part that cfg names and starts the plugins. On an error nothing is left running.
-func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger) (*daemon, error) {
-	sets, err := loadTemplates(cfg)
-	if err != nil {
-		return nil, err
-	}
+func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
 	door, err := newDoor(cfg.API, log)
 	if err != nil {
 		return nil, err
 	}
-	metrics := server.NewMetrics(version())
-	open := opener{cfg: cfg, log: log, restarted: metrics.PluginRestarted}
-	d := &daemon{cfg: cfg, log: log}
-	if d.memory, err = openMemory(cfg.API.StateDir, log); err != nil {
-		return nil, err
-	}
-	if d.sources, err = open.sources(ctx); err != nil {
+	d := &daemon{log: log, level: level, metrics: server.NewMetrics(version()), parts: &parts{cfg: &config.Config{}}}
+	if err := d.build(ctx, cfg); err != nil {
 		d.close()
 		return nil, err
-	}
-	if d.sinks, err = open.sinks(ctx); err != nil {
-		d.close()
-		return nil, err
-	}
-	if err := claimAll(ctx, d.sinks); err != nil {
-		d.close()
-		return nil, err
-	}
-	parts := engine.Config{
-		Sources: guardSources(cfg, d.sources), Pipelines: joinPipelines(cfg, sets, d.sinks), Log: log, Observer: metrics,
-	}
-	if d.memory != nil {
-		parts.Memory = d.memory
-	}
-	if d.engine, err = engine.New(parts); err != nil {
-		d.close()
-		return nil, err
-	}
-	shown, receiver := frontSource(d.sources)
-	for _, name := range sortedKeys(d.sources) {
-		if _, ok := d.sources[name].(sdk.Receiver); ok && name != shown {
-			log.Warn("this source gets no pushes: what is posted to /update is for another", "source", name, "other", shown)
-		}
 	}
 	d.server = server.New(server.Config{
-		Engine: d.engine, Metrics: metrics, Source: shown, Receiver: receiver, EncodeState: sidecar.EncodeState,
-		Door: door, Log: log,
+		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Door: door, Log: log,
 	})
 	return d, nil
+}
+
+func (d *daemon) build(ctx context.Context, cfg *config.Config) error {
+	var err error
+	if d.memory, err = openMemory(cfg.API.StateDir, d.log); err != nil {
+		return err
+	}
+	open := d.opener(cfg)
+	open.outlast = true
+	if d.parts, err = open.build(ctx, d.parts); err != nil {
+		return err
+	}
+	if err := claimAll(ctx, d.parts.sinks); err != nil {
+		return err
+	}
+	run := d.parts.engine(d.log, d.metrics)
+	if d.memory != nil {
+		run.Memory = d.memory
+	}
+	d.engine, err = engine.New(run)
+	return err
 }
 
 // openMemory returns nil where nothing is to be kept.
@@ -92,11 +82,24 @@ func openMemory(dir string, log *slog.Logger) (*memory.Store, error) {
 
 // close lets go of what is not to be run.
 func (d *daemon) close() {
-	closeAll(d.sources)
-	closeAll(d.sinks)
+	if d.parts != nil {
+		closeAll(d.parts.sources)
+		closeAll(d.parts.sinks)
+	}
 	if d.memory != nil {
 		_ = d.memory.Close()
 	}
+}
+
+func (d *daemon) opener(cfg *config.Config) opener {
+	return opener{cfg: cfg, log: d.log, restarted: d.metrics.PluginRestarted}
+}
+
+// now returns the parts that are in force.
+func (d *daemon) now() *parts {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.parts
 }
 
 // claimAll makes each sink the only one on what it manages, all at once. What stands in the way is reported in one go.
@@ -113,42 +116,66 @@ func claimAll(ctx context.Context, sinks map[string]sdk.Sink) error {
 	return errors.Join(faults...)
 }
 
-// run serves until ctx is done, and ends everything then: see shutdown.
-func (d *daemon) run(ctx context.Context, listener net.Listener) error {
-	running, cancel := context.WithCancel(ctx)
-	defer cancel()
+// run serves until ctx is done, and ends everything then: see shutdown. What is to be done beside it gets the same time.
+func (d *daemon) run(ctx context.Context, listener net.Listener, beside ...func(context.Context)) error {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	d.log.Info("haproxy-api started", "version", version(), "address", listener.Addr().String())
-	if _, receiver := frontSource(d.sources); receiver != nil {
-		warnUnguarded(d.cfg.API, listener.Addr(), d.log)
+	d.warnIfUnguarded(listener.Addr())
+	d.desks.serve = func(ctx context.Context, l net.Listener) {
+		if err := d.server.Serve(ctx, l); err != nil {
+			cancel(err)
+		}
 	}
-	var serving error
-	served, changing := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(served)
-		defer cancel()
-		serving = d.server.Serve(running, listener)
-	}()
+	d.desks.open(listener)
+	changing := make(chan struct{})
 	go func() {
 		defer close(changing)
-		d.engine.Run(running)
+		var wg sync.WaitGroup
+		wg.Go(func() { d.engine.Run(running) })
+		for _, f := range beside {
+			wg.Go(func() { f(running) })
+		}
+		wg.Wait()
 	}()
 	<-running.Done()
 	if err := d.shutdown(context.WithoutCancel(ctx), changing); err != nil {
 		d.log.Warn("haproxy-api ends all the same", "error", err)
 	}
-	<-served
 	d.log.Info("haproxy-api stopped")
-	return serving
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(running)
 }
 
-// frontSource returns the source of which /state and /health tell, and what takes the pushes; nil where it takes none.
-func frontSource(sources map[string]sdk.Source) (string, http.Handler) {
-	front := frontName(sources, func(s sdk.Source) bool { _, ok := s.(sdk.Receiver); return ok })
-	receiver, _ := sources[front].(sdk.Receiver)
-	if receiver == nil {
-		return front, nil
+// warnIfUnguarded looks at who can push.
+func (d *daemon) warnIfUnguarded(listening net.Addr) {
+	p := d.now()
+	if takesPushes(p.sources[frontName(p.sources, takesPushes)]) {
+		warnUnguarded(p.cfg.API, listening, d.log)
 	}
-	return front, receiver
+}
+
+// front returns the source that people see. Who posts to another one has to hear of it.
+func (d *daemon) front() server.Front {
+	sources := d.now().sources
+	front := server.Front{Source: frontName(sources, takesPushes)}
+	if receiver, ok := sources[front.Source].(sdk.Receiver); ok {
+		front.Receiver = receiver
+	}
+	for _, name := range sortedKeys(sources) {
+		if takesPushes(sources[name]) && name != front.Source {
+			d.log.Warn("this source gets no pushes: what is posted to /update is for another",
+				"source", name, "other", front.Source)
+		}
+	}
+	return front
+}
+
+func takesPushes(s sdk.Source) bool {
+	_, ok := s.(sdk.Receiver)
+	return ok
 }
 
 // frontName picks the one in [sidecar], or else the first by name that takes pushes, or else the first.

@@ -79,7 +79,8 @@ func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions
 	if err != nil {
 		return &usageError{err}
 	}
-	d, err := newDaemon(ctx, cfg, newLogger(cfg.API))
+	log, level := newLogger(cfg.API)
+	d, err := newDaemon(ctx, cfg, log, level)
 	if err != nil {
 		return err
 	}

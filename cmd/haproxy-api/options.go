@@ -25,12 +25,18 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be given again")
 }
 
+// file returns the configuration file, and whether somebody named it.
+func (o *options) file() (path string, named bool) {
+	path, named = o.configFile, o.flags.Changed("config-file")
+	if env, ok := os.LookupEnv(config.EnvFile); ok && !named && env != "" {
+		path, named = env, true
+	}
+	return path, named
+}
+
 // load reads the configuration from everywhere it comes from.
 func (o *options) load() (*config.Config, error) {
-	file, named := o.configFile, o.flags.Changed("config-file")
-	if env, ok := os.LookupEnv(config.EnvFile); ok && !named && env != "" {
-		file, named = env, true
-	}
+	file, named := o.file()
 	cfg, err := config.Load(config.Options{
 		File: file, Named: named, Environ: os.Environ(), Set: o.set, Flags: o.flags,
 	})
@@ -40,11 +46,13 @@ func (o *options) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// newLogger logs to standard error in the way that the configuration asks for.
-func newLogger(api config.API) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: api.LoggingLevel}
+// newLogger logs to standard error in the way that the configuration asks for. The level may be changed.
+func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
+	level := &slog.LevelVar{}
+	level.Set(api.LoggingLevel)
+	opts := &slog.HandlerOptions{Level: level}
 	if api.LoggingFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), level
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	return slog.New(slog.NewTextHandler(os.Stderr, opts)), level
 }

@@ -32,14 +32,24 @@ const (
 type opener struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	restarted func(plugin string) // told when a plugin ended and runs again; nil to report a plugin that does not start
+	restarted func(plugin string) // told when a plugin ended and runs again; nil for nobody
+	outlast   bool                // a plugin that does not start is tried again, and not reported
 }
 
-// openAll opens every component of one table. What went wrong is reported in one go; what was opened then is closed.
-func openAll[C, T any](components map[string]C, open func(name string, c C) (T, error)) (map[string]T, error) {
-	opened := map[string]T{}
+// openAll opens every component of one table but those that stand already. What went wrong is reported in one go; what was
+// opened then is closed.
+func openAll[C any, T comparable](
+	components map[string]C, standing map[string]T, open func(name string, c C) (T, error),
+) (map[string]T, error) {
+	opened := maps.Clone(standing)
+	if opened == nil {
+		opened = map[string]T{}
+	}
 	var faults error
 	for _, name := range sortedKeys(components) {
+		if _, ok := standing[name]; ok {
+			continue
+		}
 		part, err := open(name, components[name])
 		if err != nil {
 			faults = errors.Join(faults, err)
@@ -48,10 +58,17 @@ func openAll[C, T any](components map[string]C, open func(name string, c C) (T, 
 		opened[name] = part
 	}
 	if faults != nil {
-		closeAll(opened)
+		closeAll(but(opened, standing))
 		return nil, faults
 	}
 	return opened, nil
+}
+
+// but returns those of parts that are not the same in others.
+func but[T comparable](parts, others map[string]T) map[string]T {
+	rest := maps.Clone(parts)
+	maps.DeleteFunc(rest, func(name string, part T) bool { return others[name] == part })
+	return rest
 }
 
 // closeAll lets go of parts that are not to be run: what they manage stays as it is.
@@ -63,12 +80,20 @@ func closeAll[T any](parts map[string]T) {
 	}
 }
 
-func (o opener) sources(ctx context.Context) (map[string]sdk.Source, error) {
-	return openAll(o.cfg.Sources, func(name string, c config.Source) (sdk.Source, error) {
+func (o opener) sources(ctx context.Context, standing map[string]sdk.Source) (map[string]sdk.Source, error) {
+	return openAll(o.cfg.Sources, standing, func(name string, c config.Source) (sdk.Source, error) {
 		env := sdk.Env{Name: name, Log: o.log.With("source", name)}
 		source, err := o.source(ctx, env, c.Component)
 		return source, place("sources", name, err)
 	})
+}
+
+// isBuiltIn reports whether no plugin is needed for the type.
+func isBuiltIn(kind, typ string) bool {
+	if kind == "sink" {
+		return typ == "file"
+	}
+	return typ == "sidecar-push" || typ == "sidecar-follow" || typ == "file"
 }
 
 func (o opener) source(ctx context.Context, env sdk.Env, c config.Component) (sdk.Source, error) {
@@ -87,8 +112,8 @@ func (o opener) source(ctx context.Context, env sdk.Env, c config.Component) (sd
 	return host.StartSource(ctx, options)
 }
 
-func (o opener) sinks(ctx context.Context) (map[string]sdk.Sink, error) {
-	return openAll(o.cfg.Sinks, func(name string, c config.Component) (sdk.Sink, error) {
+func (o opener) sinks(ctx context.Context, standing map[string]sdk.Sink) (map[string]sdk.Sink, error) {
+	return openAll(o.cfg.Sinks, standing, func(name string, c config.Component) (sdk.Sink, error) {
 		env := sdk.Env{Name: name, Log: o.log.With("sink", name)}
 		sink, err := o.sink(ctx, env, c)
 		return sink, place("sinks", name, err)
@@ -108,9 +133,9 @@ func (o opener) sink(ctx context.Context, env sdk.Env, c config.Component) (sdk.
 
 // plugin says how to run the plugin for c. The default plugin is this very program, run like anybody's.
 func (o opener) plugin(kind string, env sdk.Env, c config.Component) (host.Options, error) {
-	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log}
+	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log, Outlast: o.outlast}
 	if o.restarted != nil {
-		options.Outlast, options.OnRestart = true, func() { o.restarted(env.Name) }
+		options.OnRestart = func() { o.restarted(env.Name) }
 	}
 	configured, found := o.cfg.Plugins[c.Type]
 	if kind == "sink" && c.Type == "haproxy" && !found {
@@ -221,40 +246,6 @@ func templateConfig(p config.Pipeline) templates.Config {
 		set.Delims = [2]string(p.Delims)
 	}
 	return set
-}
-
-// loadTemplates sees to it that every template set loads: one that does not is the person's to mend before anything starts.
-func loadTemplates(cfg *config.Config) (map[string]engine.Templates, error) {
-	sets := map[string]engine.Templates{}
-	var faults error
-	for _, name := range sortedKeys(cfg.Pipelines) {
-		sets[name] = newTemplates(cfg.Pipelines[name])
-		if _, err := sets[name].Load(); err != nil {
-			faults = errors.Join(faults, &usageError{err})
-		}
-	}
-	return sets, faults
-}
-
-func joinPipelines(
-	cfg *config.Config, sets map[string]engine.Templates, sinks map[string]sdk.Sink,
-) []engine.PipelineConfig {
-	var all []engine.PipelineConfig
-	for _, name := range sortedKeys(cfg.Pipelines) {
-		p := cfg.Pipelines[name]
-		all = append(all, engine.PipelineConfig{
-			Name: name, Source: p.Source, Templates: sets[name], Sink: sinks[p.Sink],
-		})
-	}
-	return all
-}
-
-func guardSources(cfg *config.Config, sources map[string]sdk.Source) map[string]engine.SourceConfig {
-	guarded := map[string]engine.SourceConfig{}
-	for name, source := range sources {
-		guarded[name] = engine.SourceConfig{Source: source, Guard: engine.Guard(cfg.Sources[name].Guard)}
-	}
-	return guarded
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

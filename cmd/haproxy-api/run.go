@@ -26,7 +26,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(cfg.API)
+	log, level := newLogger(cfg.API)
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
@@ -35,16 +35,11 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	if err != nil {
 		return err
 	}
-	// Without this a SIGHUP, which log rotation and service managers send, would end the daemon.
+	// From here on, so that a SIGHUP does not end a daemon that is still starting.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	go func() {
-		for range hangups {
-			log.Warn("SIGHUP does not reload the configuration in this version: restart to take it up, HAProxy goes on")
-		}
-	}()
-	d, err := newDaemon(ctx, cfg, log)
+	d, err := newDaemon(ctx, cfg, log, level)
 	if err != nil {
 		_ = listener.Close()
 		if ctx.Err() != nil {
@@ -53,5 +48,8 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 		}
 		return err
 	}
-	return d.run(ctx, listener)
+	file, _ := opts.file()
+	_, missing := os.Stat(file)
+	reload := &reloader{opts: opts, daemon: d, log: log, told: hangups, there: missing == nil}
+	return d.run(ctx, listener, reload.run)
 }

@@ -29,6 +29,7 @@ var errLeft = errors.New("not all that was under way has ended")
 func (d *daemon) shutdown(ctx context.Context, changing <-chan struct{}) error {
 	over, cancel := context.WithTimeout(ctx, overWithin)
 	defer cancel()
+	served := d.desks.close()
 	settling, cancel := context.WithTimeout(over, settleWithin)
 	defer cancel()
 	waitFor(settling, changing)
@@ -39,7 +40,7 @@ func (d *daemon) shutdown(ctx context.Context, changing <-chan struct{}) error {
 		defer done()
 		d.stop(grace)
 	}()
-	ended := waitFor(over, stopped) && waitFor(over, changing)
+	ended := waitFor(over, stopped) && waitFor(over, changing) && waitFor(over, served)
 	if !d.remember(ctx) || !ended {
 		return errLeft
 	}
@@ -83,10 +84,11 @@ func (d *daemon) stop(ctx context.Context) {
 			})
 		}
 	}
-	for name, s := range d.sources {
+	parts := d.now()
+	for name, s := range parts.sources {
 		stop(name, s)
 	}
-	for name, s := range d.sinks {
+	for name, s := range parts.sinks {
 		stop(name, s)
 	}
 	wg.Wait()

@@ -26,6 +26,7 @@ type Metrics struct {
 	generation     *prometheus.GaugeVec
 	restarts       *prometheus.CounterVec
 	held           *prometheus.GaugeVec
+	reloaded       prometheus.Gauge
 }
 
 // NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
@@ -55,11 +56,14 @@ func NewMetrics(version string) *Metrics {
 		generation:     gauge("haproxy_api_generation", "The generation in effect.", "pipeline"),
 		held:           gauge("haproxy_api_held", "1 while the newest snapshot is held back.", "pipeline"),
 		restarts:       counter("haproxy_api_plugin_restarts_total", "Plugins that ended and were started again.", "plugin"),
+		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_config_last_reload_successful",
+			Help: "Whether the configuration was taken up as it was saved last."}),
 	}
+	m.reloaded.Set(1)
 	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
-		m.templateErrors, m.generation, m.restarts, m.held, build,
+		m.templateErrors, m.generation, m.restarts, m.held, m.reloaded, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -89,11 +93,23 @@ func (m *Metrics) SnapshotReceived(snap sdk.Snapshot, held bool) {
 
 // Held notes whether a snapshot is held.
 func (m *Metrics) Held(pipeline string, held bool) {
-	value := 0.0
-	if held {
-		value = 1
+	m.held.WithLabelValues(pipeline).Set(number(held))
+}
+
+// ConfigReloaded notes whether the configuration was taken up.
+func (m *Metrics) ConfigReloaded(ok bool) { m.reloaded.Set(number(ok)) }
+
+// Forget is for a pipeline that is no more: what is left of it does not tell how anything is.
+func (m *Metrics) Forget(pipeline string) {
+	m.generation.DeleteLabelValues(pipeline)
+	m.held.DeleteLabelValues(pipeline)
+}
+
+func number(is bool) float64 {
+	if is {
+		return 1
 	}
-	m.held.WithLabelValues(pipeline).Set(value)
+	return 0
 }
 
 // Rendered counts one rendering.

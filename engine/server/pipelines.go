@@ -85,10 +85,9 @@ func (s *Server) allPipelines(ctx context.Context) []Pipeline {
 	ctx, cancel := context.WithTimeout(ctx, healthWithin)
 	defer cancel()
 	all := []Pipeline{}
-	health := s.cfg.Engine.Health(ctx)
-	for i, status := range s.cfg.Engine.Status() {
-		p := describe(status, health[i])
-		source := s.cfg.Engine.SourceHealth(ctx, status.Source)
+	for _, how := range s.cfg.Engine.Health(ctx) {
+		p := describe(how.PipelineStatus, how.Health)
+		source := s.cfg.Engine.SourceHealth(ctx, how.Source)
 		p.SourceTrouble, p.SourceFacts = source.Problems, source.Facts
 		all = append(all, p)
 	}

@@ -50,11 +50,16 @@ var pushPaths = []string{"/update", "/api/update", "/sidecar/update"}
 type Config struct {
 	Engine      *engine.Engine
 	Metrics     *Metrics
-	Source      string // whose snapshot /state and /health tell of
-	Receiver    http.Handler
+	Front       Front
 	EncodeState func(io.Writer, sdk.Snapshot) error // in Sidecar's encoding
 	Door        *Door                               // nil for one that is open to everybody but browsers
 	Log         *slog.Logger
+}
+
+// A Front is the source that people and catalogues see.
+type Front struct {
+	Source   string       // whose snapshot /state and /health tell of
+	Receiver http.Handler // takes the pushes; where it is nil, they are refused with a sentence
 }
 
 // A Server answers HTTP.
@@ -62,10 +67,11 @@ type Server struct {
 	cfg    Config
 	mux    *http.ServeMux
 	door   atomic.Pointer[Door]
+	front  atomic.Pointer[Front]
 	limits limits
 }
 
-// New prepares a server. Receiver takes the pushes; where it is nil, pushes are refused with a sentence.
+// New prepares a server.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
 	door := cfg.Door
@@ -73,12 +79,9 @@ func New(cfg Config) *Server {
 		door, _ = NewDoor(DoorConfig{Log: cfg.Log}) // there is no file to read
 	}
 	s.SetDoor(door)
-	receiver := cfg.Receiver
-	if receiver == nil {
-		receiver = http.HandlerFunc(s.refusePush)
-	}
+	s.SetFront(cfg.Front)
 	for _, path := range pushPaths {
-		s.mux.Handle(path, receiver)
+		s.mux.HandleFunc(path, s.push)
 	}
 	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
 		s.mux.HandleFunc("GET "+path, s.state)
@@ -93,6 +96,9 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.apply)
 	return s
 }
+
+// SetFront replaces the one in the configuration. Requests under way go on with the one before.
+func (s *Server) SetFront(f Front) { s.front.Store(&f) }
 
 // ServeHTTP answers one request, if the door lets it in.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -155,12 +161,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-func (s *Server) refusePush(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) push(w http.ResponseWriter, r *http.Request) {
+	if receiver := s.front.Load().Receiver; receiver != nil {
+		receiver.ServeHTTP(w, r)
+		return
+	}
 	answerErrors(w, http.StatusConflict, "this haproxy-api follows its catalogue and takes no pushes")
 }
 
 func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
-	snap, ok := s.cfg.Engine.Snapshot(s.cfg.Source)
+	snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source)
 	if !ok {
 		answerErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
 		return
@@ -184,7 +194,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		LastChanged        time.Time     `json:"last_changed"`
 		LastServiceChanged *sdk.Instance `json:"last_service_changed"`
 	}{Message: "Healthy!"}
-	if snap, ok := s.cfg.Engine.Snapshot(s.cfg.Source); ok {
+	if snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source); ok {
 		answer.LastChanged = snap.Changed
 		if snap.Last != nil {
 			answer.LastServiceChanged = &snap.Last.Instance
@@ -196,11 +206,11 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 // problems names the pipeline with each problem where there are several.
 func (s *Server) problems(ctx context.Context) []string {
 	var all []string
-	pipelines := s.cfg.Engine.Status()
-	for i, health := range s.cfg.Engine.Health(ctx) {
-		for _, problem := range health.Problems {
+	pipelines := s.cfg.Engine.Health(ctx)
+	for _, p := range pipelines {
+		for _, problem := range p.Problems {
 			if len(pipelines) > 1 {
-				problem = pipelines[i].Name + ": " + problem
+				problem = p.Name + ": " + problem
 			}
 			all = append(all, problem)
 		}

@@ -108,13 +108,13 @@ func open(t *testing.T, takesPushes bool) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Engine: e, Metrics: metrics, Source: "sidecar", Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{Engine: e, Metrics: metrics, Front: Front{Source: "sidecar"}, Log: slog.New(slog.DiscardHandler)}
 	cfg.EncodeState = func(w io.Writer, snap sdk.Snapshot) error {
 		_, err := fmt.Fprintf(w, `{"ClusterName":%q}`, snap.Cluster)
 		return err
 	}
 	if takesPushes {
-		cfg.Receiver = s.source
+		cfg.Front.Receiver = s.source
 	}
 	s.Server = New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())

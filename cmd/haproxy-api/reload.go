@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/templates"
+)
+
+// A reloader takes up the configuration anew when its file is saved and when it is told to.
+type reloader struct {
+	opts   *options
+	daemon *daemon
+	log    *slog.Logger
+	told   <-chan os.Signal
+	there  bool // the file was, so that it should be
+	faulty bool // the last try ended with faults
+}
+
+// run watches until ctx is done.
+func (r *reloader) run(ctx context.Context) {
+	saved := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		templates.WatchFiles(ctx, r.files, func() {
+			select {
+			case saved <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			<-watched
+			return
+		case <-r.told:
+			r.reload(ctx, true)
+		case <-saved:
+			r.reload(ctx, false)
+		}
+	}
+}
+
+// files are those whose content is the configuration.
+func (r *reloader) files() []string {
+	file, _ := r.opts.file()
+	return []string{file}
+}
+
+// reload takes the configuration up as it is now, and says what became of it. Where it is the one in force already, that is told
+// only to who wants to know.
+func (r *reloader) reload(ctx context.Context, tell bool) {
+	cfg, err := r.load()
+	var changed []string
+	before := r.daemon.now().cfg
+	if err == nil {
+		changed, err = r.daemon.change(ctx, cfg)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	r.daemon.metrics.ConfigReloaded(err == nil)
+	if err != nil {
+		r.faulty = true
+		r.log.Error("the configuration is not taken up, and the one before stays: " + oneLine(err))
+		return
+	}
+	news := tell || r.faulty || len(changed) > 0
+	r.faulty = false
+	for _, key := range needRestart(before.API, cfg.API) {
+		r.log.Warn("this is taken up with the next restart", "key", key)
+	}
+	if len(changed) == 0 {
+		changed = []string{"nothing changed"}
+	}
+	if news {
+		for _, warning := range cfg.Warnings {
+			r.log.Warn(warning)
+		}
+		r.log.Info("configuration reloaded: " + strings.Join(changed, ", "))
+	}
+}
+
+// load reads the configuration. A file that was there and is gone, or has nothing in it, is one in the making or a mishap: to take
+// the defaults for what somebody wanted would be the end of all that runs.
+func (r *reloader) load() (*config.Config, error) {
+	file, _ := r.opts.file()
+	content, err := os.ReadFile(file) //nolint:gosec // a person named it
+	empty := err == nil && len(bytes.TrimSpace(content)) == 0
+	switch {
+	case r.there && errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is gone; restart to do without it", file)
+	case r.there && empty:
+		return nil, fmt.Errorf("%s is empty; restart to do without it", file)
+	}
+	r.there = err == nil && !empty
+	return r.opts.load()
+}
+
+// oneLine puts faults behind one another.
+func oneLine(err error) string { return strings.Join(strings.Split(err.Error(), "\n"), "; ") }

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// Change runs next instead of what runs. Parts are told by what they are: where source, templates and sink of a pipeline are
+// the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what it
+// said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds until
+// there is a better one.
+//
+// Everything that can be wrong is looked at beforehand: templates load, and what is new renders the newest snapshot to the
+// satisfaction of sinks that can check. An error tells all that is wrong, and nothing has changed then.
+//
+// Once pipelines and sources that do not go on have stopped, handOver is called: nobody uses their sinks then, nor the new ones
+// yet. It returns next; or else an error, which Change returns, and what to run instead of it.
+//
+// Log, Observer and Memory of next are not looked at. Change waits for Run, which has to be running, and returns an error when ctx is done before it has begun.
+func (e *Engine) Change(ctx context.Context, next Config, handOver func() (Config, error)) error {
+	done := make(chan error, 1)
+	select {
+	case e.changes <- func() { done <- e.change(ctx, next, handOver) }:
+		return <-done
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// change does what Change says but for the start of what is new, in the goroutine of Run.
+func (e *Engine) change(ctx context.Context, next Config, handOver func() (Config, error)) error {
+	p, err := e.plan(next)
+	if err != nil {
+		return err
+	}
+	if err := e.try(ctx, p); err != nil {
+		return err
+	}
+	// Nothing has changed so far, and nothing below can fail but the hand-over.
+	e.stop(p.ends)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	run, err := handOver()
+	if err != nil {
+		instead, unable := e.plan(run)
+		if unable != nil { // what ran a moment ago
+			return errors.Join(err, unable)
+		}
+		p = instead
+	}
+	e.install(p)
+	return err
+}
+
+// A plan says what is to become of what runs.
+type plan struct {
+	config  Config
+	sources map[string]*source // by name; those of names that are new have no implementation yet
+	joins   []join
+}
+
+// A join is what is planned for one pipeline.
+type join struct {
+	PipelineConfig
+	source   *source
+	before   *pipeline // of the same name; nil for none
+	template Template  // loaded anew; nil where before has the same templates
+}
+
+// same reports whether the pipeline that is there goes on as it is.
+func (j join) same() bool {
+	b := j.before
+	return b != nil && b.source == j.source && b.templates == j.Templates && b.sink == j.Sink
+}
+
+// plan loads the templates that are new, and reports all that is wrong.
+func (e *Engine) plan(cfg Config) (*plan, error) {
+	p := &plan{config: cfg, sources: map[string]*source{}}
+	for name := range cfg.Sources {
+		p.sources[name] = e.sources[name]
+		if p.sources[name] == nil {
+			p.sources[name] = &source{name: name, memory: e.memory, log: e.log.With("source", name), observer: e.observer}
+		}
+	}
+	var faults error
+	for _, pc := range cfg.Pipelines {
+		src, ok := p.sources[pc.Source]
+		if !ok {
+			faults = errors.Join(faults, fmt.Errorf("pipeline %s has no source %q", pc.Name, pc.Source))
+			continue
+		}
+		before, _ := e.pipeline(pc.Name)
+		j := join{PipelineConfig: pc, source: src, before: before}
+		if j.before == nil || j.before.templates != pc.Templates {
+			var err error
+			if j.template, err = pc.Templates.Load(); err != nil {
+				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, err))
+				continue
+			}
+		}
+		p.joins = append(p.joins, j)
+	}
+	return p, faults
+}
+
+// ends reports whether t does not go on.
+func (p *plan) ends(t task) bool {
+	switch t := t.(type) {
+	case *source:
+		return p.config.Sources[t.name].Source != t.implementation()
+	case *pipeline:
+		return !slices.ContainsFunc(p.joins, func(j join) bool { return j.before == t && j.same() })
+	}
+	return false
+}
+
+// try renders the newest snapshots with what is new and has the documents checked.
+func (e *Engine) try(ctx context.Context, p *plan) error {
+	var faults error
+	for _, j := range p.joins {
+		if snap, ok := j.source.latest(); ok && !j.same() {
+			if err := j.try(ctx, snap); err != nil {
+				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", j.Name, err))
+			}
+		}
+	}
+	return faults
+}
+
+func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
+	t := j.template
+	if j.before != nil {
+		// Who is left out already is no fault of the configuration.
+		snap = without(snap, j.before.report().LeftOut)
+		if t == nil {
+			t = j.before.board.activeTemplate()
+		}
+	}
+	if t == nil { // the one before has not proved itself, and does not have to now
+		return nil
+	}
+	files, _, err := t.Render(ctx, snap)
+	if err != nil {
+		return &TemplateError{err}
+	}
+	checker, ok := j.Sink.(sdk.Checker)
+	if !ok {
+		return nil
+	}
+	return checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
+}
+
+// install makes the plan what the engine runs. All that does not go on has to be stopped.
+func (e *Engine) install(p *plan) {
+	next := set{sources: p.sources}
+	fed := map[string][]*pipeline{}
+	for _, j := range p.joins {
+		pipe := j.before
+		if !j.same() {
+			pipe = newPipeline(j.PipelineConfig, j.template, j.source, e.log.With("pipeline", j.Name))
+			if j.before != nil {
+				pipe.succeed(j.before)
+			}
+		}
+		next.pipelines = append(next.pipelines, pipe)
+		fed[j.Source] = append(fed[j.Source], pipe)
+	}
+	for name, s := range next.sources {
+		s.connect(p.config.Sources[name], fed[name])
+	}
+	for name, s := range e.sources {
+		if next.sources[name] == nil {
+			s.stopTimer()
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.set = next
+}
+
+// succeed takes over from a pipeline that has stopped what still holds.
+func (p *pipeline) succeed(before *pipeline) {
+	p.resumed.raise()
+	p.ledger, p.generation, p.digest = before.ledger, before.generation, before.digest
+	p.active, p.accepted = before.active, before.accepted
+	p.board.inherit(&before.board)
+	if p.templates == before.templates {
+		p.candidate = before.candidate
+	} else {
+		p.board.setTemplateError(nil)
+	}
+	if p.sink == before.sink {
+		p.inEffect, p.owed = before.inEffect, before.owed
+		return
+	}
+	p.startAnew()
+}
+
+// without leaves out of snap whom the list names.
+func without(snap sdk.Snapshot, left []LeftOut) sdk.Snapshot {
+	out := culprits{}
+	for _, l := range left {
+		out[owner{l.Service, !l.whole(), l.Hostname, l.ID}] = charge{}
+	}
+	return out.without(snap)
+}
