@@ -20,7 +20,8 @@ import (
 // Once pipelines and sources that do not go on have stopped, handOver is called: nobody uses their sinks then, nor the new ones
 // yet. It returns next; or else an error, which Change returns, and what to run instead of it.
 //
-// Log, Observer and Memory of next are not looked at. Change waits for Run, which has to be running, and returns an error when ctx is done before it has begun.
+// Log, Observer and Memory of next are not looked at. Change waits for Run, which has to be running, and returns an error when
+// ctx is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, handOver func() (Config, error)) error {
 	done := make(chan error, 1)
 	select {

@@ -199,12 +199,14 @@ func (j judge) Check(context.Context, sdk.Document) error { return j.verdict }
 
 func TestNothingChangesWhereAnythingIsWrong(t *testing.T) {
 	for name, spoil := range map[string]func(next *Config){
-		"no such source":     func(next *Config) { next.Pipelines[0].Source = "none" },
-		"broken template":    func(next *Config) { next.Pipelines[0].Templates = newPlayedTemplates("broken") },
-		"unrendered":         func(next *Config) { next.Pipelines[0].Templates = newPlayedTemplates("bad") },
-		"rejected":           func(next *Config) { next.Pipelines[0].Sink = &judge{newPlayedSink(), sdk.Rejectf("line 1")} },
-		"cannot be checked":  func(next *Config) { next.Pipelines[0].Sink = &judge{newPlayedSink(), errors.New("no disk")} },
-		"one pipeline of it": func(next *Config) { next.Pipelines = append(next.Pipelines, PipelineConfig{Name: "q", Source: "none"}) },
+		"no such source":    func(next *Config) { next.Pipelines[0].Source = "none" },
+		"broken template":   func(next *Config) { next.Pipelines[0].Templates = newPlayedTemplates("broken") },
+		"unrendered":        func(next *Config) { next.Pipelines[0].Templates = newPlayedTemplates("bad") },
+		"rejected":          func(next *Config) { next.Pipelines[0].Sink = &judge{newPlayedSink(), sdk.Rejectf("line 1")} },
+		"cannot be checked": func(next *Config) { next.Pipelines[0].Sink = &judge{newPlayedSink(), errors.New("no disk")} },
+		"one pipeline of it": func(next *Config) {
+			next.Pipelines = append(next.Pipelines, PipelineConfig{Name: "q", Source: "none"})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(w *world) {

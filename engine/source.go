@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// source runs one sdk.Source and hands what it emits to the pipelines that it feeds, unless its guard holds it. It stays, with what
-// was said last, when another sdk.Source takes over under its name.
+// source runs one sdk.Source and hands what it emits to the pipelines that it feeds, unless its guard holds it. It stays, with
+// what was said last, when another sdk.Source takes over under its name.
 type source struct {
 	name     string
 	memory   Memory

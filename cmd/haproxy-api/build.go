@@ -47,15 +47,17 @@ func (p *parts) closeBut(other *parts) {
 
 // standing returns the sources and sinks of before whose configuration is the same.
 func (o opener) standing(before *parts) *parts {
-	was := opener{cfg: before.cfg, log: o.log}
+	was := opener{cfg: before.cfg}
 	p := &parts{sources: map[string]sdk.Source{}, sinks: map[string]sdk.Sink{}}
 	for name, source := range before.sources {
-		if c, ok := o.cfg.Sources[name]; ok && o.recipe("source", c.Component).equal(was.recipe("source", before.cfg.Sources[name].Component)) {
+		c, stays := o.cfg.Sources[name]
+		if stays && o.recipe("source", c.Component).equal(was.recipe("source", before.cfg.Sources[name].Component)) {
 			p.sources[name] = source
 		}
 	}
 	for name, sink := range before.sinks {
-		if c, ok := o.cfg.Sinks[name]; ok && o.recipe("sink", c).equal(was.recipe("sink", before.cfg.Sinks[name])) {
+		c, stays := o.cfg.Sinks[name]
+		if stays && o.recipe("sink", c).equal(was.recipe("sink", before.cfg.Sinks[name])) {
 			p.sinks[name] = sink
 		}
 	}

@@ -90,11 +90,11 @@ func (r *reloader) reload(ctx context.Context, tell bool) {
 	}
 }
 
-// load reads the configuration. A file that was there and is gone, or has nothing in it, is one in the making or a mishap: to take
-// the defaults for what somebody wanted would be the end of all that runs.
+// load reads the configuration. A file that was there and is gone, or has nothing in it, is one in the making or a mishap: to
+// take the defaults for what somebody wanted would be the end of all that runs.
 func (r *reloader) load() (*config.Config, error) {
 	file, _ := r.opts.file()
-	content, err := os.ReadFile(file) //nolint:gosec // a person named it
+	content, err := os.ReadFile(file)
 	empty := err == nil && len(bytes.TrimSpace(content)) == 0
 	switch {
 	case r.there && errors.Is(err, fs.ErrNotExist):

@@ -95,8 +95,8 @@ func TestASavedConfigurationIsInForce(t *testing.T) {
 	s.eventually("the other template's file", func() bool { return s.read("names") == "other web\n" })
 	s.untouched(before)
 
-	config := s.read("haproxy-api.toml")
-	s.save(config[strings.Index(config, "[sinks.names]"):], "")
+	_, names, _ := strings.Cut(s.read("haproxy-api.toml"), "[sinks.names]")
+	s.save("[sinks.names]"+names, "")
 	s.logged("configuration reloaded: sink names removed, pipeline names removed")
 	s.eventually("only one pipeline is told of", func() bool {
 		body, _ := get("http://" + s.api + "/api/v1/pipelines")
@@ -212,6 +212,11 @@ func TestSIGHUPAlwaysSaysWhatBecameOfIt(t *testing.T) {
 	}
 }
 
+// plugged is a sink of which that program is the plugin.
+func plugged(path string) string {
+	return fmt.Sprintf("[sinks.x]\ntype = \"x\"\n[plugins.x]\npath = %q\n[haproxy]", path)
+}
+
 func TestABrokenConfigurationChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, `template = "one.tmpl"`)
@@ -243,8 +248,8 @@ func TestABrokenConfigurationChangesNothing(t *testing.T) {
 		{"a template that does not render", "one.tmpl", "unrendered.tmpl", "never"},
 		{"a template that HAProxy rejects", "one.tmpl", "nonsense.tmpl", "nonsense"},
 		{"a port in use", "bind_port = 7778", "bind_port = 7790", "cannot listen on " + s.ip + ":7790"},
-		{"no such plugin", "[haproxy]", "[sinks.x]\ntype = \"x\"\n[plugins.x]\npath = \"/none/x\"\n[haproxy]", "there is no plugin at /none/x"},
-		{"no plugin at all", "[haproxy]", "[sinks.x]\ntype = \"x\"\n[plugins.x]\npath = \"/bin/true\"\n[haproxy]", "did not start"},
+		{"no such plugin", "[haproxy]", plugged("/none/x"), "there is no plugin at /none/x"},
+		{"no plugin at all", "[haproxy]", plugged("/bin/true"), "did not start"},
 		{"a bad block", "[haproxy]", "[sinks.x]\ntype = \"file\"\n[haproxy]", "path is missing"},
 		{"no such source", "[haproxy]", "[pipelines.x]\nsource = \"none\"\nsink = \"haproxy\"\n[haproxy]", "none"},
 		{"empty", good, " \n", "is empty"},
