@@ -9,10 +9,15 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
+
+// calm is how long the file has to be left alone before it is taken for whole. Half a configuration may be a good one, which half
+// a template seldom is.
+const calm = 200 * time.Millisecond
 
 // A reloader takes up the configuration anew when its file is saved and when it is told to.
 type reloader struct {
@@ -37,6 +42,9 @@ func (r *reloader) run(ctx context.Context) {
 			}
 		})
 	}()
+	settled := time.NewTimer(0)
+	settled.Stop()
+	defer settled.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,6 +53,8 @@ func (r *reloader) run(ctx context.Context) {
 		case <-r.told:
 			r.reload(ctx, true)
 		case <-saved:
+			settled.Reset(calm)
+		case <-settled.C:
 			r.reload(ctx, false)
 		}
 	}

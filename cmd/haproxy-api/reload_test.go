@@ -5,9 +5,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // save replaces a text in the configuration file, as most editors do: with a new file that is renamed into place.
@@ -210,6 +212,55 @@ func TestSIGHUPAlwaysSaysWhatBecameOfIt(t *testing.T) {
 	if strings.Count(s.log.String(), "configuration reloaded") != 2 {
 		t.Error("a save that changes nothing is told of")
 	}
+}
+
+// A daemon that began without a file finds the one that comes.
+func TestAConfigurationFileThatAppearsIsTakenUp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	config := s.read("haproxy-api.toml")
+	if err := os.Remove(s.path("haproxy-api.toml")); err != nil {
+		t.Fatal(err)
+	}
+	s.log = &logFile{}
+	s.cmd = exec.Command("haproxy-api", "--set", "haproxy_api.bind_ip="+s.ip, "--set", "haproxy_api.bind_port=7778",
+		"--set", "haproxy.config_file="+s.path("haproxy.cfg"), "--set", "haproxy.pid_file="+s.path("haproxy.pid"))
+	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = s.folder, s.log, s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.logged("haproxy-api started")
+	s.write("haproxy-api.toml", config)
+	s.logged("configuration reloaded: ")
+	s.serve("web", "a", 8000)
+	s.answered(8000, "a")
+}
+
+// Somebody writes slowly, and what is there meanwhile is a good configuration of much less.
+func TestHalfAConfigurationIsNotTakenUp(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	before := s.standing()
+	whole := s.read("haproxy-api.toml") + "\n# the end\n"
+	file, err := os.Create(s.path("haproxy-api.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for piece := range strings.Lines(whole) {
+		if _, err := file.WriteString(piece); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(calm / 5)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.hangup()
+	s.logged("configuration reloaded: nothing changed")
+	if strings.Contains(s.log.String(), "not taken up") || strings.Count(s.log.String(), "configuration reloaded") != 1 {
+		t.Error("half of it was looked at")
+	}
+	s.untouched(before)
 }
 
 // plugged is a sink of which that program is the plugin.

@@ -39,7 +39,8 @@ type Claim struct {
 }
 
 // Take makes the owner the only one with a claim on the file at path. It is called once. It
-// waits a few seconds, but not beyond ctx, for a holder to end, and returns an error that names the holder if that does not happen.
+// waits a few seconds, but not beyond ctx, for a holder to end, and returns an error that names the holder if that does not
+// happen.
 //
 // Where the system cannot lock, as in a folder that may not be written, nobody is kept out: that is logged, and the claim holds
 // nothing.
