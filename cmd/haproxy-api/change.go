@@ -27,6 +27,10 @@ const releaseWithin = 5 * time.Second
 // goroutine at a time, while run runs.
 func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, error) {
 	before := d.now()
+	door, err := newDoor(cfg.API, d.log)
+	if err != nil {
+		return nil, err
+	}
 	listener, err := relisten(ctx, before.cfg.API, cfg.API)
 	if err != nil {
 		return nil, err
@@ -44,12 +48,16 @@ func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, erro
 	}
 	changed := differences(before, next)
 	// Nothing below can fail.
+	d.level.Set(cfg.API.LoggingLevel)
+	if mayPush(before.cfg.API) != mayPush(cfg.API) {
+		d.server.SetDoor(door)
+	}
 	if len(changed) > 0 {
 		d.server.SetFront(d.front())
 	}
-	d.level.Set(cfg.API.LoggingLevel)
 	if listener != nil {
 		d.desks.open(listener)
+		d.warnIfUnguarded(listener.Addr())
 	}
 	for name := range before.cfg.Pipelines {
 		if _, ok := cfg.Pipelines[name]; !ok {
@@ -178,10 +186,18 @@ func differences(before, next *parts) []string {
 	if a.BindIP != b.BindIP || a.BindPort != b.BindPort {
 		all = append(all, fmt.Sprintf("listens on %s", net.JoinHostPort(b.BindIP, strconv.Itoa(b.BindPort))))
 	}
+	if mayPush(a) != mayPush(b) {
+		all = append(all, "who may push changed")
+	}
 	if a.LoggingLevel != b.LoggingLevel {
 		all = append(all, "logs from level "+b.LoggingLevel.String())
 	}
 	return all
+}
+
+// mayPush is the same for configurations with the same door.
+func mayPush(api config.API) string {
+	return fmt.Sprintf("%q %v %q %q %q %q", api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins)
 }
 
 func changes[T comparable](kind string, before, next map[string]T) []string {

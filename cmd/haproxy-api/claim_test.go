@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,7 +17,9 @@ import (
 func (s *site) rival(args ...string) (int, string) {
 	s.t.Helper()
 	args = append([]string{"-f", s.path("haproxy-api.toml"), "--set", "haproxy_api.bind_port=0"}, args...)
-	out, err := exec.CommandContext(s.t.Context(), "haproxy-api", args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "haproxy-api", args...).CombinedOutput()
 	ended, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
 		s.t.Fatalf("%v\n%s", err, out)

@@ -63,7 +63,14 @@ func (r *reloader) run(ctx context.Context) {
 // files are those whose content is the configuration.
 func (r *reloader) files() []string {
 	file, _ := r.opts.file()
-	return []string{file}
+	all := []string{file}
+	cfg := r.daemon.now().cfg
+	for _, secret := range []string{cfg.API.UpdateTokenFile, cfg.Sidecar.StateURLFile} {
+		if secret != "" {
+			all = append(all, secret)
+		}
+	}
+	return all
 }
 
 // reload takes the configuration up as it is now, and says what became of it. Where it is the one in force already, that is told

@@ -198,6 +198,41 @@ func TestThePortMayChange(t *testing.T) {
 	s.stop()
 }
 
+func TestATokenInAFileOfItsOwnMayChange(t *testing.T) {
+	t.Parallel()
+	s := started(t)
+	before := s.standing()
+	s.write("token", "one\n")
+	if err := os.Chmod(s.path("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.save("[haproxy_api]", fmt.Sprintf("[haproxy_api]\nupdate_token_file = %q", s.path("token")))
+	s.logged("configuration reloaded: who may push changed")
+	push := func(token string) int {
+		req, err := http.NewRequest(http.MethodPost, "http://"+s.api+"/api/v1/pipelines/none/apply", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if one, two := push("one"), push("two"); one != http.StatusNotFound || two != http.StatusUnauthorized {
+		t.Errorf("answered %d and %d", one, two)
+	}
+	s.log.reset()
+	s.write("token", "two\n")
+	s.logged("configuration reloaded: who may push changed")
+	if one, two := push("one"), push("two"); one != http.StatusUnauthorized || two != http.StatusNotFound {
+		t.Errorf("answered %d and %d", one, two)
+	}
+	s.untouched(before)
+}
+
 func TestSIGHUPAlwaysSaysWhatBecameOfIt(t *testing.T) {
 	t.Parallel()
 	s := started(t)
@@ -303,6 +338,8 @@ func TestABrokenConfigurationChangesNothing(t *testing.T) {
 		{"no plugin at all", "[haproxy]", plugged("/bin/true"), "did not start"},
 		{"a bad block", "[haproxy]", "[sinks.x]\ntype = \"file\"\n[haproxy]", "path is missing"},
 		{"no such source", "[haproxy]", "[pipelines.x]\nsource = \"none\"\nsink = \"haproxy\"\n[haproxy]", "none"},
+		{"no such certificate", "[haproxy_api]", "[haproxy_api]\ntls_cert = \"none.pem\"\ntls_key = \"none.key\"", "none.pem"},
+		{"no such token", "[haproxy_api]", "[haproxy_api]\nupdate_token_file = \"none\"", "update_token_file"},
 		{"empty", good, " \n", "is empty"},
 	} {
 		s.log.reset()

@@ -124,3 +124,29 @@ func TestAPluginThatIsDownClaimsWhenItStarts(t *testing.T) {
 		t.Errorf("claimed by %q, not by %d", by, sink.PID())
 	}
 }
+
+// A start that is slow must not let a second daemon slip in.
+func TestAClaimWaitsForASlowStart(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "plugin")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nsleep 3\nexec "+self+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "taken"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), Outlast: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	if err := sink.Claim(t.Context()); err == nil || err.Error() != "somebody else has it" {
+		t.Errorf("got %v", err)
+	}
+}

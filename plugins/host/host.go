@@ -42,13 +42,15 @@ type pulse struct{ every, within time.Duration }
 
 // supervisor keeps one plugin running.
 type supervisor struct {
-	opts Options
-	quit context.CancelFunc
-	over chan struct{} // closed when run returned
+	opts  Options
+	quit  context.CancelFunc
+	over  chan struct{} // closed when run returned
+	tried chan struct{} // closed when the first start has succeeded or failed
 
 	mu       sync.Mutex
 	current  *process // nil while the program is down
 	claimed  bool     // the sink is to be the only one on what it manages
+	refusal  error    // of the last claim at a start
 	restarts int
 	lastEnd  string // how the program ended the last time, and when; empty for not yet
 
@@ -65,7 +67,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	}
 	opts.patience = cmp.Or(opts.patience, patience)
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
-	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), restarted: make(chan struct{}, 1)}
+	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), tried: make(chan struct{}), restarted: make(chan struct{}, 1)}
 	first := make(chan error, 1)
 	go s.run(life, first)
 
@@ -101,11 +103,13 @@ func (s *supervisor) run(ctx context.Context, first chan<- error) {
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval = 100 * time.Millisecond
 	pace.MaxInterval = 30 * time.Second
+	var once sync.Once
 	for ran := false; ; {
 		p, err := start(ctx, s.opts)
 		if err == nil {
 			err = s.admit(ctx, p)
 		}
+		once.Do(func() { close(s.tried) })
 		if err == nil {
 			s.started(p, ran)
 			ran = true
@@ -186,12 +190,29 @@ func (s *supervisor) claim() *process {
 	return s.current
 }
 
+// firstTry waits for the first start, if that is still under way, and returns why its claim was refused.
+func (s *supervisor) firstTry(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimWithin)
+	defer cancel()
+	select {
+	case <-s.tried:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refusal
+}
+
 // admit makes p the current process, once it has claimed where it has to. After an error p is no more.
 func (s *supervisor) admit(ctx context.Context, p *process) error {
 	if s.take(p, false) {
 		return nil
 	}
-	if err := p.claim(ctx); err != nil {
+	err := p.claim(ctx)
+	s.mu.Lock()
+	s.refusal = err
+	s.mu.Unlock()
+	if err != nil {
 		p.kill()
 		return err
 	}

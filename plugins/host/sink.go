@@ -68,12 +68,12 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return failure(resp.GetFailure())
 }
 
-// Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin that is down
-// does it when it starts, and one that cannot tell is left alone.
+// Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin
+// whose first start is slow is waited for; one that is down does it when it starts, and one that cannot tell is left alone.
 func (s *Sink) Claim(ctx context.Context) error {
 	p := s.claim()
 	if p == nil {
-		return nil
+		return s.firstTry(ctx)
 	}
 	err := p.claim(ctx)
 	if errors.Is(err, ErrGone) {
