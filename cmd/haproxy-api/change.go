@@ -197,7 +197,8 @@ func differences(before, next *parts) []string {
 
 // mayPush is the same for configurations with the same door.
 func mayPush(api config.API) string {
-	return fmt.Sprintf("%q %v %q %q %q %q", api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins)
+	return fmt.Sprintf("%q %v %q %q %q %q",
+		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins)
 }
 
 func changes[T comparable](kind string, before, next map[string]T) []string {

@@ -67,7 +67,9 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	}
 	opts.patience = cmp.Or(opts.patience, patience)
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
-	s := &supervisor{opts: opts, quit: quit, over: make(chan struct{}), tried: make(chan struct{}), restarted: make(chan struct{}, 1)}
+	s := &supervisor{
+		opts: opts, quit: quit, over: make(chan struct{}), tried: make(chan struct{}), restarted: make(chan struct{}, 1),
+	}
 	first := make(chan error, 1)
 	go s.run(life, first)
 
