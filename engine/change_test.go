@@ -274,7 +274,7 @@ func TestAHandOverThatFailsBringsBackWhatItSays(t *testing.T) {
 // What the sink refuses of one instance is no reason against a configuration that does not touch it.
 func TestWhoIsLeftOutAlreadyIsNoFault(t *testing.T) {
 	snap := snapshotOf("web", "chat")
-	got := without(snap, []LeftOut{{Service: "web", ID: "1"}})
+	got := without(snap, []LeftOut{{Service: "web", Hostname: "h", ID: "1"}})
 	if len(got.Services) != 1 || got.Services[0].Name != "chat" {
 		t.Errorf("left are %+v", got.Services)
 	}

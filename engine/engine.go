@@ -53,6 +53,7 @@ type Config struct {
 type Observer interface {
 	SnapshotReceived(snap sdk.Snapshot, held bool)
 	Held(pipeline string, held bool) // when it begins or ends; once at the start
+	Quarantined(source string, instances int)
 	Rendered(pipeline string, took time.Duration, err error)
 	Applied(Entry)
 }
@@ -202,5 +203,6 @@ type silent struct{}
 
 func (silent) SnapshotReceived(sdk.Snapshot, bool)   {}
 func (silent) Held(string, bool)                     {}
+func (silent) Quarantined(string, int)               {}
 func (silent) Rendered(string, time.Duration, error) {}
 func (silent) Applied(Entry)                         {}

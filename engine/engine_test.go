@@ -76,7 +76,7 @@ func (w *world) status() PipelineStatus { return w.engine.Status()[0] }
 func snapshotOf(services ...string) sdk.Snapshot {
 	var instances []sdk.Instance
 	for _, name := range services {
-		instances = append(instances, sdk.Instance{ID: "1", Name: name, Updated: time.Now()})
+		instances = append(instances, sdk.Instance{ID: "1", Name: name, Hostname: "h", Updated: time.Now()})
 	}
 	return sdk.Snapshot{Source: "s", Taken: time.Now(), Services: sdk.GroupByName(instances)}
 }

@@ -29,7 +29,7 @@ func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
 		w.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
 		w.wantAsked(3)
 		// It differs, and still is no good.
-		w.list("chat/1 new", "web/1 ok", "web/2 bad too")
+		w.list("chat/1 new", "web/1 ok", "web/2 bad-too")
 		w.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
 		w.wantAsked(4) // what is left is in effect
 		w.list("chat/1 new", "web/1 ok", "web/2 mended")

@@ -34,6 +34,8 @@ type source struct {
 	waiting   sdk.Snapshot // the newest one that is held
 	letGo     *time.Timer  // nil unless something is held
 	trouble   string       // why the source gave up; empty while it watches
+
+	quarantined []Quarantined // of the newest one that came
 }
 
 // recall takes up what an earlier run of the daemon left behind, until the source has something newer.
@@ -46,6 +48,7 @@ func (s *source) recall() {
 	if !ok {
 		return
 	}
+	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.take(snap)
@@ -81,6 +84,7 @@ func (s *source) run(ctx context.Context) {
 }
 
 func (s *source) emit(snap sdk.Snapshot) {
+	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	reason := ""
@@ -205,6 +209,7 @@ func (s *source) latest() (sdk.Snapshot, bool) {
 func (s *source) report(status *PipelineStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	status.Quarantined = s.quarantined
 	if s.held != nil {
 		held := *s.held
 		status.Held = &held

@@ -16,18 +16,19 @@ const overdueAfter = 15 * time.Second
 type PipelineStatus struct {
 	Name          string
 	Source        string
-	Generation    uint64    // of the document in effect; 0 for none
-	Digest        string    // of the document in effect
-	Since         time.Time // when it came into effect
-	TemplateError error     // why the newest template is not used
-	ApplyError    error     // why the newest snapshot is not in effect
-	Notes         []string  // what the template says about the newest snapshot
-	Volatile      []string  // where the active template writes something else each time
-	LeftOut       []LeftOut // without whom the rest is live
-	Waiting       *Waiting  // for what the newest document waits; nil for nothing
-	Held          *Held     // why the newest snapshot of the source is not used yet; nil if it is
-	StaleSince    time.Time // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run
-	Last          *Entry    // the newest offer to the sink
+	Generation    uint64        // of the document in effect; 0 for none
+	Digest        string        // of the document in effect
+	Since         time.Time     // when it came into effect
+	TemplateError error         // why the newest template is not used
+	ApplyError    error         // why the newest snapshot is not in effect
+	Notes         []string      // what the template says about the newest snapshot
+	Volatile      []string      // where the active template writes something else each time
+	LeftOut       []LeftOut     // without whom the rest is live
+	Quarantined   []Quarantined // of the source's newest snapshot, before any template saw it
+	Waiting       *Waiting      // for what the newest document waits; nil for nothing
+	Held          *Held         // why the newest snapshot of the source is not used yet; nil if it is
+	StaleSince    time.Time     // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run
+	Last          *Entry        // the newest offer to the sink
 }
 
 // board is where the pipeline's goroutine writes what others may read.

@@ -73,6 +73,9 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	defer closeAll(sinks)
 	states, unread := statesToCheck(cmd, cfg, o)
 	faults = append(faults, unread...)
+	for _, state := range states {
+		state.tell(cmd)
+	}
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
 		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: func(sentence string) {

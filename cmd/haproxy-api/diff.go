@@ -57,6 +57,7 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	if err != nil {
 		return err
 	}
+	state.tell(cmd)
 	changes, err := compareLive(cmd, p, path, state)
 	if err != nil {
 		return err

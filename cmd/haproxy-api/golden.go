@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -47,7 +48,8 @@ func (d difference) accept() error {
 
 // try renders the case and returns what is not as it is wanted. An error is about the case itself, or about a rendering that
 // failed and should not. With fixed the pipeline's template holds, whatever the case says.
-func (c goldenCase) try(ctx context.Context, p config.Pipeline, fixed bool) ([]difference, error) {
+func (c goldenCase) try(cmd *cobra.Command, p config.Pipeline, fixed bool) ([]difference, error) {
+	ctx := cmd.Context()
 	p, err := c.configure(p, fixed)
 	if err != nil {
 		return nil, err
@@ -56,6 +58,7 @@ func (c goldenCase) try(ctx context.Context, p config.Pipeline, fixed bool) ([]d
 	if err != nil {
 		return nil, err
 	}
+	state.tell(cmd)
 	files, _, failure := renderAt(ctx, p, state.as(p.Source), goldenNow)
 	wanted, err := readSide(c.path(wantError))
 	switch {

@@ -60,6 +60,7 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if err != nil {
 		return err
 	}
+	state.tell(cmd)
 	snap := state.as(p.Source)
 	if o.watch {
 		return watchRender(cmd, o, p, snap)

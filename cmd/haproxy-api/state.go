@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +12,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	filesource "github.com/haproxy-api/haproxy-api/sources/file"
@@ -25,7 +29,36 @@ type namedState struct {
 	name     string
 	snapshot sdk.Snapshot
 	source   string // the only source of which it tells; empty where it is taken for any
+
+	quarantined []engine.Quarantined // whom the snapshot lacks
 }
+
+// admit treats a state as the daemon treats what a source tells it.
+func admit(name string, snap sdk.Snapshot) namedState {
+	snap, quarantined := engine.Quarantine(snap)
+	return namedState{name: name, snapshot: snap, quarantined: quarantined}
+}
+
+// tell says who is quarantined.
+func (s namedState) tell(cmd *cobra.Command) {
+	for _, q := range s.quarantined {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s: quarantined, and not rendered: %s: %s\n", s.name,
+			nameQuarantined(q.Service, q.ID, q.Hostname), q.Reason)
+	}
+}
+
+// nameQuarantined names an instance, or a service without any; each part is safe to show as it is.
+func nameQuarantined(service, id, hostname string) string {
+	switch {
+	case id != "" || hostname != "":
+		return fmt.Sprintf("instance %s of service %s on %s", orNone(id), orNone(service), orNone(hostname))
+	case service != "":
+		return "service " + service
+	}
+	return "the catalogue"
+}
+
+func orNone(name string) string { return cmp.Or(name, "(none)") }
 
 // as returns the state as if it came from the named source, which is what a template sees of a daemon's.
 func (s namedState) as(source string) sdk.Snapshot {
@@ -46,7 +79,7 @@ func readState(ctx context.Context, location string, stdin io.Reader) (namedStat
 		return decodeState("standard input", content)
 	case strings.HasPrefix(location, "http://"), strings.HasPrefix(location, "https://"):
 		snap, err := sidecar.FetchState(ctx, &http.Client{Timeout: fetchWithin}, location, "")
-		return namedState{name: redacted(location), snapshot: snap}, err
+		return admit(redacted(location), snap), err
 	}
 	content, err := os.ReadFile(location)
 	if err != nil {
@@ -57,7 +90,7 @@ func readState(ctx context.Context, location string, stdin io.Reader) (namedStat
 
 func decodeState(name string, content []byte) (namedState, error) {
 	snap, err := filesource.Decode(name, content, "")
-	return namedState{name: name, snapshot: snap}, err
+	return admit(name, snap), err
 }
 
 // readStates reads each of the locations, of which one may be a folder: that stands for every *.json in it. It returns those
@@ -106,7 +139,9 @@ func liveState(ctx context.Context, cfg *config.Config) (namedState, error) {
 	source := frontName(cfg.Sources, func(c config.Source) bool { return c.Type == "sidecar-push" })
 	daemon := apiOf(cfg)
 	snap, err := daemon.state(ctx, source)
-	return namedState{name: "the state of the daemon at " + daemon.address, snapshot: snap, source: source}, err
+	state := admit("the state of the daemon at "+daemon.address, snap)
+	state.source = source
+	return state, err
 }
 
 // tellsOf returns an error where a pipeline has another source than the one that the state is of.

@@ -75,6 +75,12 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, l := range p.LeftOut {
 		fmt.Fprintf(out, "  left out    %s: %s\n", nameLeftOut(l), l.Reason)
 	}
+	for _, q := range p.Quarantined {
+		fmt.Fprintf(out, "  quarantined %s: %s\n", nameQuarantined(q.Service, q.Instance, q.Hostname), q.Reason)
+	}
+	if more := p.QuarantinedN - len(p.Quarantined); more > 0 {
+		fmt.Fprintf(out, "  quarantined and %d more\n", more)
+	}
 	if w := p.Waiting; w != nil {
 		fmt.Fprintf(out, "  waiting     until %s: %s\n", w.Until.Local().Format(time.TimeOnly), w.Reason)
 	}

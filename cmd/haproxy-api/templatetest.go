@@ -95,7 +95,7 @@ func (t *goldenTest) run(dir string) error {
 // try runs one case and tells of it, unless it simply passes.
 func (t *goldenTest) try(c goldenCase) {
 	colors := paletteFor(t.out)
-	differences, err := c.try(t.cmd.Context(), t.pipeline, t.fixed)
+	differences, err := c.try(t.cmd, t.pipeline, t.fixed)
 	if err == nil && t.update {
 		err = t.write(differences)
 		differences = nil

@@ -27,6 +27,7 @@ type Metrics struct {
 	restarts       *prometheus.CounterVec
 	held           *prometheus.GaugeVec
 	reloaded       prometheus.Gauge
+	quarantined    *prometheus.GaugeVec
 }
 
 // NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
@@ -55,6 +56,7 @@ func NewMetrics(version string) *Metrics {
 		templateErrors: counter("haproxy_api_template_errors_total", "Renderings that failed.", "pipeline"),
 		generation:     gauge("haproxy_api_generation", "The generation in effect.", "pipeline"),
 		held:           gauge("haproxy_api_held", "1 while the newest snapshot is held back.", "pipeline"),
+		quarantined:    gauge("haproxy_api_quarantined", "Instances of the newest snapshot that are quarantined.", "source"),
 		restarts:       counter("haproxy_api_plugin_restarts_total", "Plugins that ended and were started again.", "plugin"),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_config_last_reload_successful",
 			Help: "Whether the configuration was taken up as it was saved last."}),
@@ -63,7 +65,7 @@ func NewMetrics(version string) *Metrics {
 	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
-		m.templateErrors, m.generation, m.restarts, m.held, m.reloaded, build,
+		m.templateErrors, m.generation, m.restarts, m.held, m.reloaded, m.quarantined, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -110,6 +112,11 @@ func number(is bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// Quarantined notes how many instances are quarantined.
+func (m *Metrics) Quarantined(source string, instances int) {
+	m.quarantined.WithLabelValues(source).Set(float64(instances))
 }
 
 // Rendered counts one rendering.

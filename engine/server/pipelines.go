@@ -26,6 +26,8 @@ type Pipeline struct {
 	Notes         []string          `json:"notes,omitempty"`                 // what the template says about the catalogue
 	Volatile      []string          `json:"volatile,omitempty"`              // where the template writes something else each time
 	LeftOut       []LeftOut         `json:"left_out,omitempty"`              // without whom the rest is in effect
+	Quarantined   []Quarantined     `json:"quarantined,omitempty"`           // of whom no template knows; the first of them
+	QuarantinedN  int               `json:"quarantined_count,omitempty"`     // all of them
 	Waiting       *Waiting          `json:"waiting,omitempty"`               // why the newest document is not in effect yet
 	Held          *Held             `json:"held,omitempty"`                  // why the newest catalogue is not used yet
 	StaleSince    *time.Time        `json:"stale_since,omitempty"`           // see [engine.PipelineStatus]
@@ -35,6 +37,17 @@ type Pipeline struct {
 // LeftOut is a service, or an instance of it, for which the sink rejects what was rendered.
 type LeftOut struct {
 	Service  string `json:"service"`
+	Instance string `json:"instance,omitempty"` // its id
+	Hostname string `json:"hostname,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+// maxQuarantined is how many of them are told by name.
+const maxQuarantined = 100
+
+// Quarantined is an instance that is kept from the templates because of what it says of itself.
+type Quarantined struct {
+	Service  string `json:"service,omitempty"`
 	Instance string `json:"instance,omitempty"` // its id
 	Hostname string `json:"hostname,omitempty"`
 	Reason   string `json:"reason"`
@@ -109,6 +122,7 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 		p.TemplateError, p.TemplateTold = status.TemplateError.Error(), engine.Detail(status.TemplateError)
 	}
 	p.LeftOut = leftOut(status.LeftOut)
+	p.Quarantined, p.QuarantinedN = quarantined(status.Quarantined), len(status.Quarantined)
 	if w := status.Waiting; w != nil {
 		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
 	}
@@ -142,6 +156,14 @@ func leftOut(all []engine.LeftOut) []LeftOut {
 	var out []LeftOut
 	for _, l := range all {
 		out = append(out, LeftOut{Service: l.Service, Instance: l.ID, Hostname: l.Hostname, Reason: l.Reason})
+	}
+	return out
+}
+
+func quarantined(all []engine.Quarantined) []Quarantined {
+	var out []Quarantined
+	for _, q := range all[:min(len(all), maxQuarantined)] {
+		out = append(out, Quarantined{Service: q.Service, Instance: q.ID, Hostname: q.Hostname, Reason: q.Reason})
 	}
 	return out
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -22,5 +24,38 @@ func TestTemplateInAPI(t *testing.T) {
 		`"template_error_detail":"a.cfg:1:4: no\n   ^\n = do","volatile":["a.cfg:2: now"]}`
 	if err != nil || string(answer) != want {
 		t.Errorf("%s, %v, want %s", answer, err, want)
+	}
+}
+
+// However many are quarantined, the answer stays short and says how many there are.
+func TestQuarantinedInAPI(t *testing.T) {
+	var all []engine.Quarantined
+	for n := range 250 {
+		all = append(all, engine.Quarantined{Service: "web", ID: strconv.Itoa(n), Hostname: "h", Reason: "r"})
+	}
+	p := describe(engine.PipelineStatus{Quarantined: all}, sdk.Health{})
+	want := Quarantined{Service: "web", Instance: "99", Hostname: "h", Reason: "r"}
+	if len(p.Quarantined) != 100 || p.Quarantined[99] != want || p.QuarantinedN != 250 {
+		t.Errorf("%d of %d, the last one %+v", len(p.Quarantined), p.QuarantinedN, p.Quarantined[len(p.Quarantined)-1])
+	}
+}
+
+func TestQuarantineReachesAPIAndMetrics(t *testing.T) {
+	s := open(t, true)
+	good, bad := sdk.Instance{ID: "1", Name: "web", Hostname: "h"}, sdk.Instance{ID: "2", Name: "web", Hostname: "h h"}
+	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Services: sdk.GroupByName([]sdk.Instance{good, bad})}
+	<-s.sink.applied
+	got := s.pipelineThat(t, func(p Pipeline) bool { return p.QuarantinedN > 0 })
+	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname has white space in it"}
+	if got.QuarantinedN != 1 || got.Quarantined[0] != want {
+		t.Errorf("got %+v", got)
+	}
+	_, metrics := s.ask("GET", "/metrics")
+	for _, line := range []string{
+		`haproxy_api_quarantined{source="sidecar"} 1`, `haproxy_api_instances{source="sidecar",status="Alive"} 1`,
+	} {
+		if !strings.Contains(metrics, line) {
+			t.Errorf("no %s in\n%s", line, metrics)
+		}
 	}
 }
