@@ -3,7 +3,7 @@ package engine
 import "strings"
 
 // Detail returns what err says, with every error in it that has a method Detail, such as one of a template, told by that
-// instead: over several lines, for people.
+// instead: over several lines, for people, and [Printable].
 func Detail(err error) string {
 	var told strings.Builder
 	rest := err.Error()
@@ -13,7 +13,7 @@ func Detail(err error) string {
 			rest = after
 		}
 	}
-	return told.String() + rest
+	return Printable(told.String() + rest)
 }
 
 type detailer interface {

@@ -1,7 +1,9 @@
 package templates
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,5 +103,33 @@ func TestServerNames(t *testing.T) {
 	}
 	if got := v.serverName(sdk.Instance{Name: "other", Hostname: "n o", ID: "1"}); got != "n-o-1" {
 		t.Errorf("an instance from elsewhere: %q", got)
+	}
+}
+
+// Whoever chooses the names of services knows how they are told apart.
+func TestDistinctAgainstAnAttacker(t *testing.T) {
+	names := []string{"a.b", "a_b", "A.B", "a/b", "a:b", "a\nb", "a\u2028b", "a\xffb", "a-b", "a~b"}
+	// Each is what the one before becomes with a hash, as far as a name may be long.
+	for trap := "a-b-" + hash("a.b")[:8]; len(trap) < 255; trap += "-" + hash(trap)[:8] {
+		names = append(names, trap)
+	}
+	// Two whose hashes begin alike, so that the first digits do not tell them apart.
+	seen := map[string]string{}
+	for n := range 1 << 20 {
+		name := strings.NewReplacer("0", ".", "1", "_").Replace(fmt.Sprintf("x%020b", n))
+		if other, twice := seen[hash(name)[:8]]; twice {
+			names = append(names, name, other)
+			break
+		}
+		seen[hash(name)[:8]] = name
+	}
+	if len(names) < 35 {
+		t.Fatalf("only %d names: nothing was found that collides", len(names))
+	}
+	made := distinct(names, cleanName)
+	allDifferent(t, made, len(names))
+	slices.Reverse(names)
+	if diff := cmp.Diff(made, distinct(names, cleanName)); diff != "" {
+		t.Errorf("depends on the order: %s", diff)
 	}
 }

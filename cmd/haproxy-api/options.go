@@ -1,11 +1,13 @@
 package main
 
 import (
+	"io"
 	"log/slog"
 	"os"
 
 	"github.com/spf13/pflag"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -50,9 +52,28 @@ func (o *options) load() (*config.Config, error) {
 func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	level := &slog.LevelVar{}
 	level.Set(api.LoggingLevel)
+	return logTo(os.Stderr, api.LoggingFormat, level), level
+}
+
+// logTo logs to w, a line for each record and nothing in it that a terminal obeys: much of it is what others have said.
+func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
-	if api.LoggingFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, opts)), level
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(filter{w, engine.PrintableJSON}, opts))
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, opts)), level
+	text := func(line []byte) []byte { return []byte(engine.Printable(string(line))) }
+	return slog.New(slog.NewTextHandler(filter{w, text}, opts))
+}
+
+// A filter passes on what clean makes of each record, which slog writes in one piece.
+type filter struct {
+	io.Writer
+	clean func([]byte) []byte
+}
+
+func (f filter) Write(record []byte) (int, error) {
+	if _, err := f.Writer.Write(f.clean(record)); err != nil {
+		return 0, err
+	}
+	return len(record), nil
 }

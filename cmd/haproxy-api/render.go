@@ -12,6 +12,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates"
@@ -98,7 +99,7 @@ func renderAt(ctx context.Context, p config.Pipeline, snap sdk.Snapshot, at time
 // showNotes shows what a template noted about the state.
 func showNotes(cmd *cobra.Command, notes []string) {
 	for _, note := range notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(note))
 	}
 }
 

@@ -110,7 +110,7 @@ func (v *viewer) complain(err error) {
 func (v *viewer) tell(notes []string) {
 	for _, note := range notes {
 		if !slices.Contains(v.notes, note) {
-			fmt.Fprintln(v.cmd.ErrOrStderr(), "note:", note)
+			fmt.Fprintln(v.cmd.ErrOrStderr(), "note:", engine.OneLine(note))
 		}
 	}
 	v.notes = notes

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
@@ -52,58 +53,59 @@ func showStatus(ctx context.Context, out io.Writer, daemon api) error {
 }
 
 func showPipeline(out io.Writer, p server.Pipeline) {
+	line := func(format string, args ...any) { fmt.Fprintln(out, engine.OneLine(fmt.Sprintf(format, args...))) }
 	state := "well"
 	if len(p.Problems) > 0 {
 		state = "not well"
 	}
-	fmt.Fprintf(out, "%s: %s, from source %s\n", p.Name, state, p.Source)
+	line("%s: %s, from source %s", p.Name, state, p.Source)
 	for _, problem := range p.Problems {
-		fmt.Fprintf(out, "  problem     %s\n", problem)
+		line("  problem     %s", problem)
 	}
 	for _, problem := range p.SourceTrouble {
-		fmt.Fprintf(out, "  source      %s\n", problem)
+		line("  source      %s", problem)
 	}
 	if p.TemplateError != "" {
-		fmt.Fprintf(out, "  template    %s\n", p.TemplateError)
+		line("  template    %s", p.TemplateError)
 	}
 	for _, place := range p.Volatile {
-		fmt.Fprintf(out, "  volatile    %s\n", place)
+		line("  volatile    %s", place)
 	}
 	for _, note := range p.Notes {
-		fmt.Fprintf(out, "  note        %s\n", note)
+		line("  note        %s", note)
 	}
 	for _, l := range p.LeftOut {
-		fmt.Fprintf(out, "  left out    %s: %s\n", nameLeftOut(l), l.Reason)
+		line("  left out    %s: %s", nameLeftOut(l), l.Reason)
 	}
 	for _, q := range p.Quarantined {
-		fmt.Fprintf(out, "  quarantined %s: %s\n", nameQuarantined(q.Service, q.Instance, q.Hostname), q.Reason)
+		line("  quarantined %s: %s", nameQuarantined(q.Service, q.Instance, q.Hostname), q.Reason)
 	}
 	if more := p.QuarantinedN - len(p.Quarantined); more > 0 {
-		fmt.Fprintf(out, "  quarantined and %d more\n", more)
+		line("  quarantined and %d more", more)
 	}
 	if w := p.Waiting; w != nil {
-		fmt.Fprintf(out, "  waiting     until %s: %s\n", w.Until.Local().Format(time.TimeOnly), w.Reason)
+		line("  waiting     until %s: %s", w.Until.Local().Format(time.TimeOnly), w.Reason)
 	}
 	if h := p.Held; h != nil {
-		fmt.Fprintf(out, "  held        until %s: %s\n", h.Until.Local().Format(time.TimeOnly), h.Reason)
+		line("  held        until %s: %s", h.Until.Local().Format(time.TimeOnly), h.Reason)
 	}
 	if p.StaleSince != nil {
-		fmt.Fprintf(out, "  stale       the catalogue is the one of %s: the source has told nothing since the start\n",
+		line("  stale       the catalogue is the one of %s: the source has told nothing since the start",
 			p.StaleSince.Local().Format(time.DateTime))
 	}
 	if p.Since == nil {
-		fmt.Fprintln(out, "  in effect   nothing yet")
+		line("  in effect   nothing yet")
 	} else {
-		fmt.Fprintf(out, "  in effect   generation %d since %s\n", p.Generation, p.Since.Local().Format(time.DateTime))
+		line("  in effect   generation %d since %s", p.Generation, p.Since.Local().Format(time.DateTime))
 	}
 	if l := p.Last; l != nil && l.Error == "" && l.Deferred == "" {
-		fmt.Fprintf(out, "  last        %s because %s (%s, %.3f s)\n", l.Action, l.Reason, l.Trigger, l.Seconds)
+		line("  last        %s because %s (%s, %.3f s)", l.Action, l.Reason, l.Trigger, l.Seconds)
 	}
 	for _, name := range sortedKeys(p.Facts) {
-		fmt.Fprintf(out, "  %-11s %s\n", name, p.Facts[name])
+		line("  %-11s %s", name, p.Facts[name])
 	}
 	for _, name := range sortedKeys(p.SourceFacts) {
-		fmt.Fprintf(out, "  source's %s %s\n", name, p.SourceFacts[name])
+		line("  source's %s %s", name, p.SourceFacts[name])
 	}
 }
 

@@ -244,5 +244,6 @@ func answerErrors(w http.ResponseWriter, code int, problems ...string) {
 func answerJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body)
+	content, _ := json.Marshal(body)
+	_, _ = w.Write(append(engine.PrintableJSON(content), '\n'))
 }

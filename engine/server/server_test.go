@@ -338,3 +338,14 @@ func TestNothingElseIsServed(t *testing.T) {
 		t.Errorf("POST /health (-want +got)\n%s", diff)
 	}
 }
+
+// Whoever asks with a terminal sees what HAProxy or a plugin said, and nothing happens to the terminal.
+func TestAnswersAreHarmless(t *testing.T) {
+	const hostile = "x\n\x1b[2J\u009b2J\x7f\u202e\u2028\xff\"}"
+	w := httptest.NewRecorder()
+	answerErrors(w, 500, hostile)
+	want := `{"errors":["x\n\u001b[2J\u009b2J\u007f\u202e\u2028\ufffd\"}"]}` + "\n"
+	if got := w.Body.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

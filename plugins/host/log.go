@@ -36,7 +36,7 @@ func (w *logWriter) Write(content []byte) (int, error) {
 	defer w.mu.Unlock()
 	w.partial = append(w.partial, content...)
 	for {
-		end := bytes.IndexByte(w.partial, '\n')
+		end := bytes.IndexByte(w.partial[:min(len(w.partial), maxLogLine+1)], '\n')
 		switch {
 		case end >= 0:
 			w.line(w.partial[:end])
@@ -68,10 +68,20 @@ func (w *logWriter) line(line []byte) {
 	record := slog.NewRecord(time.Now(), level, message, 0)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if key != "time" && key != "@timestamp" {
-			record.AddAttrs(slog.Any(key, fields[key]))
+			record.AddAttrs(slog.Any(attribute(key), fields[key]))
 		}
 	}
 	_ = w.log.Handler().Handle(context.Background(), record)
+}
+
+// attribute returns the key for a plugin's field. Those that the daemon gives a record itself are told apart from it, so that a
+// plugin cannot pass for another one.
+func attribute(key string) string {
+	switch key {
+	case slog.LevelKey, slog.MessageKey, slog.SourceKey, "sink", "pipeline":
+		return "plugin_" + key
+	}
+	return key
 }
 
 // flooded counts a line and reports whether it is one too many. It says once a second that lines were dropped.

@@ -1,6 +1,8 @@
 package host
 
 import (
+	"bytes"
+	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -38,6 +40,43 @@ func TestNothingInAPluginsLogIsTrusted(t *testing.T) {
 	for _, want := range []string{"level=ERROR msg=m k=", "level=DEBUG msg=hc x=1", `msg="plain \x1b[31m"`, "msg=null"} {
 		if !strings.Contains(buffer.String(), want) {
 			t.Errorf("no %q in the log:\n%.2000s", want, buffer)
+		}
+	}
+}
+
+// forgeries are what a plugin would write that wants the daemon's log to tell something of others.
+var forgeries = []string{
+	"x\rlevel=ERROR msg=forged", "\x1b[2Jx", "x\u2028level=ERROR", "\xff\xfe", strings.Repeat("x\x00", 500_000),
+	`{"msg":"x\nlevel=ERROR msg=forged","level":"info"}`, `{"msg":"x","a\nb":"c\u2028d"}`,
+	`{"msg":"x","level":"warn","@level":"error","source":"other","sink":"other","pipeline":"other","time":"now"}`,
+	`{"level":5,"msg":{"a":1}}`,
+}
+
+func TestLogLinesCannotBeForged(t *testing.T) {
+	for _, text := range forgeries {
+		var out bytes.Buffer
+		w := &logWriter{log: slog.New(slog.NewJSONHandler(&out, nil)).With("sink", "own")}
+		_, _ = w.Write([]byte(text + "\n"))
+		pieces := (len(text) + maxLogLine) / maxLogLine
+		if lines := strings.Count(out.String(), "\n"); lines != min(pieces, maxLogLines) {
+			t.Errorf("%.100q became %d lines: %.300q", text, lines, out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			keys := map[string]bool{}
+			decoder := json.NewDecoder(strings.NewReader(line))
+			_, _ = decoder.Token()
+			for decoder.More() {
+				key, err := decoder.Token()
+				if err != nil || keys[key.(string)] {
+					t.Fatalf("%.100q became %.300q: %v is there twice, or %v", text, line, key, err)
+				}
+				keys[key.(string)] = true
+				var value any
+				_ = decoder.Decode(&value)
+				if key == "sink" && value != "own" || value == "ERROR" {
+					t.Errorf("%.100q became %.300q", text, line)
+				}
+			}
 		}
 	}
 }

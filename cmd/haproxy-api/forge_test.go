@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/server"
+)
+
+// forgeries are what somebody would have us say who wants a line of their own in a log or on a screen.
+var forgeries = []string{
+	"x\ntime=2026-01-01T00:00:00.000Z level=ERROR msg=forged", "x\r\nlevel=error msg=forged", "x\" level=ERROR msg=\"forged",
+	"x\"},{\"level\":\"ERROR\",\"msg\":\"forged\"}\n{\"level\":\"ERROR\",\"msg\":\"forged\"}",
+	"x\x1b[2J\x1b[31mforged", "x\x1b]0;forged\a", "x\u009b2Jforged", "x\x7f\b\b\bforged", "x\u2028level=ERROR\u2029forged",
+	"x\u202edegrof", "x\u200b\ufeff\U000e0041forged", "x\xff\xfe\xc0\xafforged", "x\x00forged", "x\v\fforged\u0085forged",
+	strings.Repeat("forged\n", 150_000),
+}
+
+// wantLines wants so many lines, and nothing in them that is more than a sign.
+func wantLines(t *testing.T, out string, n int) {
+	t.Helper()
+	if got := strings.Count(out, "\n"); got != n || !strings.HasSuffix(out, "\n") {
+		t.Errorf("%d lines instead of %d: %.300q", got, n, out)
+	}
+	if !utf8.ValidString(out) || strings.ContainsFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		t.Errorf("a terminal would obey %.300q", out)
+	}
+}
+
+func TestLogLinesCannotBeForged(t *testing.T) {
+	for _, text := range forgeries {
+		var lines, objects bytes.Buffer
+		for out, format := range map[*bytes.Buffer]string{&lines: "text", &objects: "json"} {
+			log := logTo(out, format, slog.LevelInfo).With("source", text)
+			log.Warn(text, "error", errors.New(text), text, text, "any", map[string]any{text: text}, slog.Group(text, text, text))
+			wantLines(t, out.String(), 1)
+		}
+		if strings.Contains(strings.ReplaceAll(lines.String(), `\"`, ""), "level=ERROR msg=\"forged") {
+			t.Errorf("%.100q became %.300q", text, &lines)
+		}
+		var record struct{ Level, Msg string }
+		if json.Unmarshal(objects.Bytes(), &record) != nil || record.Level != "WARN" || record.Msg != inJSON(t, text) {
+			t.Errorf("%.100q became %.300q", text, &objects)
+		}
+	}
+}
+
+// inJSON is what is left of a text that goes through JSON.
+func inJSON(t *testing.T, text string) (left string) {
+	t.Helper()
+	content, err := json.Marshal(text)
+	if err = errors.Join(err, json.Unmarshal(content, &left)); err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
+
+func TestStatusLinesCannotBeForged(t *testing.T) {
+	for _, text := range forgeries {
+		var out bytes.Buffer
+		facts, left := map[string]string{text: text}, server.LeftOut{Service: text, Instance: text, Hostname: text, Reason: text}
+		showPipeline(&out, server.Pipeline{
+			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceTrouble: []string{text}, SourceFacts: facts,
+			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, LeftOut: []server.LeftOut{left},
+			Quarantined: []server.Quarantined{server.Quarantined(left)}, QuarantinedN: 2,
+			Waiting: &server.Waiting{Reason: text}, Held: &server.Held{Reason: text}, Since: &time.Time{},
+			Last: &server.Offer{Action: text, Reason: text, Trigger: text},
+		})
+		wantLines(t, out.String(), 15)
+	}
+}
+
+// What went wrong may take several lines, but none of them moves the cursor, rings, or hides.
+func TestErrorsOnATerminalAreHarmless(t *testing.T) {
+	for _, text := range forgeries {
+		var out bytes.Buffer
+		report(&out, errors.New(text))
+		lines := strings.Count(text, "\n") + 1
+		wantLines(t, strings.ReplaceAll(out.String(), "\t", ""), lines)
+		wantLines(t, engine.OneLine(text)+"\n", 1)
+	}
+}
