@@ -131,7 +131,7 @@ func hostFault(field, s string) string {
 		return fmt.Sprintf("%s is %d bytes long; a host name has at most %d", field, len(s), maxHost)
 	case !hostBytes.spell(s):
 		return field + " has " + hostBytes.stranger(s) + " in it"
-	case strings.Contains(s, ":"), dottedBytes.spell(s) && strings.Contains(s, "."):
+	case strings.Contains(s, ":"), numeric(s):
 		return addressFault(field, s)
 	case s != "" && !wellDotted(s):
 		return field + " " + quoted(s) + " is no host name"
@@ -148,6 +148,19 @@ func addressFault(field, s string) string {
 		return field + " " + quoted(s) + " is nobody's address"
 	}
 	return ""
+}
+
+// numeric reports whether a resolver would take a host for numbers, of which it makes an address in ways of its own: 0 is
+// 0.0.0.0. A container's name may be a number too, one that is larger than any address.
+func numeric(host string) bool {
+	for label := range strings.SplitSeq(host, ".") {
+		hexadecimal := strings.HasPrefix(label, "0x") || strings.HasPrefix(label, "0X")
+		if !hexadecimal && !digitBytes.spell(label) {
+			return false
+		}
+	}
+	const longest = len("4294967295")
+	return host != "" && (len(host) <= longest || host[0] == '0' || strings.Contains(host, "."))
 }
 
 // wellDotted reports whether each label of a host name may be one. The dot at the end is that of the root.
@@ -171,7 +184,7 @@ const (
 
 var (
 	protocolBytes = alphabetOf(small + digits)
-	dottedBytes   = alphabetOf(digits + ".")
+	digitBytes    = alphabetOf(digits)
 	hostBytes     = alphabetOf(small + capital + digits + "-_." + ":")
 	textBytes     = alphabetOf(small + capital + digits + "._:/@+~=-")
 	labelBytes    = alphabetOf(small + capital + digits + "._:/@+~=-" + "!&()*,<>?[]^|")

@@ -51,7 +51,8 @@ func (s *site) wanted() sdk.File {
 	if s.template == nil {
 		s.template = s.loadTemplate()
 	}
-	files, _, err := s.template.Render(s.t.Context(), s.sidecar.Snapshot())
+	snap, _ := engine.Quarantine(s.sidecar.Snapshot())
+	files, _, err := s.template.Render(s.t.Context(), snap)
 	if err != nil {
 		s.t.Fatal(err)
 	}
