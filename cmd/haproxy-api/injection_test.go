@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates"
 )
 
 var update = flag.Bool("update", false, "write docs/injection.md instead of comparing with it")
@@ -205,4 +209,71 @@ whose names become one (%s) get a hash each, so that adding one of them renames 
 		}
 	}
 	return page.String()
+}
+
+// FuzzInjection puts anything into the fields of an instance, and wants no template to write more lines or words for it than
+// usual.
+func FuzzInjection(f *testing.F) {
+	f.Add("evil", "web:1", "host-evil", "http", "tcp", "10.0.0.1", "zone", "a", int64(31000), int64(8000), 0)
+	for _, t := range tricks {
+		if len(t.value) < 1000 {
+			f.Add(t.value, t.value, t.value, t.value, t.value, t.value, t.value, t.value, int64(1), int64(8000), 0)
+			f.Add("evil", t.value, "host-evil", "ws", "tcp", "10.0.0.1", "zone", "b", int64(1), int64(8000), 0)
+		}
+	}
+	folder := f.TempDir()
+	loaded := map[string]*templates.Template{}
+	for name, path := range map[string]string{
+		"built-in": "", "older": "../../templates/testdata/older-default.cfg", "own": filepath.Join(folder, "everything.txt"),
+		"hosts.map": filepath.Join(folder, "hosts.map"),
+	} {
+		text := map[string]string{"own": everything, "hosts.map": hosts}[name]
+		if text != "" {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				f.Fatal(err)
+			}
+		}
+		now := func() time.Time { return time.Unix(0, 0).UTC() }
+		template, err := templates.New(templates.Config{Path: path, Now: now, BindIP: "127.0.0.1"}).Load()
+		if err != nil {
+			f.Fatal(err)
+		}
+		loaded[name] = template
+	}
+	one := func(name, id string) sdk.Instance {
+		return sdk.Instance{
+			ID: id, Name: name, Image: name + ":1", Hostname: "host-" + id, ProxyMode: "http",
+			Ports:  []sdk.Port{{Type: "tcp", Port: 31000, ServicePort: 8000, IP: "10.0.0.1"}},
+			Labels: map[string]string{"zone": "a"},
+		}
+	}
+	good, fine := one("web", "good"), one("web", "fine")
+	draw := func(t testing.TB, name string, instances ...sdk.Instance) []string {
+		snap, _ := engine.Quarantine(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(instances)})
+		files, _, err := loaded[name].Render(t.Context(), snap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(files[0].Content), "\n")
+	}
+	healthy, ordinary := map[string][]string{}, map[string][]string{}
+	for name := range loaded {
+		healthy[name], ordinary[name] = draw(f, name, good, fine), draw(f, name, good, fine, one("web", "evil"))
+	}
+	f.Fuzz(func(t *testing.T, id, image, host, mode, protocol, ip, key, value string, port, servicePort int64, status int) {
+		evil := sdk.Instance{
+			ID: id, Name: "web", Image: image, Hostname: host, ProxyMode: mode, Labels: map[string]string{key: value},
+			Ports: []sdk.Port{{Type: protocol, Port: port, ServicePort: servicePort, IP: ip}}, Status: sdk.Status(status),
+		}
+		if host == good.Hostname && id == good.ID || host == fine.Hostname && id == fine.ID {
+			return // it takes another one's place, which is no injection
+		}
+		for name := range loaded {
+			more, intact := added(healthy[name], draw(t, name, good, fine, evil))
+			usually, _ := added(healthy[name], ordinary[name])
+			if !intact || !within(shape(name, more), shape(name, usually)) || stranger(more) != "" {
+				t.Errorf("%s: %+v has the lines %q, and others are as they were: %v", name, evil, more, intact)
+			}
+		}
+	})
 }

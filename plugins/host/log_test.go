@@ -80,3 +80,31 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 		}
 	}
 }
+
+func FuzzLogWriter(f *testing.F) {
+	for _, text := range forgeries {
+		f.Add([]byte(text[:min(len(text), 1000)]), 7)
+	}
+	f.Add([]byte("plain\n\n{\"msg\":\"m\",\"k\":[1,{\"a\":null}]}\n{\"level\":\"ERROR+4\",\"msg\":\"m\"}\n"), 1)
+	f.Fuzz(func(t *testing.T, content []byte, size int) {
+		var out bytes.Buffer
+		handler := slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})
+		w := &logWriter{log: slog.New(handler).With("sink", "own")}
+		for rest := content; len(rest) > 0; {
+			n := min(len(rest), max(1, size))
+			if written, err := w.Write(rest[:n]); written != n || err != nil {
+				t.Fatalf("%d of %d were written: %v", written, n, err)
+			}
+			rest = rest[n:]
+		}
+		if lines := strings.Count(out.String(), "\n"); lines > bytes.Count(content, []byte("\n"))+len(content)/maxLogLine {
+			t.Errorf("%q became %d lines", content, lines)
+		}
+		for line := range strings.Lines(out.String()) {
+			var record map[string]any
+			if err := json.Unmarshal([]byte(line), &record); err != nil || record["sink"] != "own" {
+				t.Errorf("%q became %q: %v", content, line, err)
+			}
+		}
+	})
+}
