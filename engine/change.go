@@ -71,6 +71,7 @@ type join struct {
 	source   *source
 	before   *pipeline // of the same name; nil for none
 	template Template  // loaded anew; nil where before has the same templates
+	broken   error     // why it does not load
 }
 
 // same reports whether the pipeline that is there goes on as it is.
@@ -98,15 +99,21 @@ func (e *Engine) plan(cfg Config) (*plan, error) {
 		before, _ := e.pipeline(pc.Name)
 		j := join{PipelineConfig: pc, source: src, before: before}
 		if j.before == nil || j.before.templates != pc.Templates {
-			var err error
-			if j.template, err = pc.Templates.Load(); err != nil {
-				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, err))
+			if j.template, j.broken = pc.Templates.Load(); j.broken != nil && !e.outlasts(pc.Name) {
+				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, j.broken))
 				continue
 			}
 		}
 		p.joins = append(p.joins, j)
 	}
 	return p, faults
+}
+
+// outlasts reports whether the pipeline can start without a template that loads: an earlier run left behind what was in effect.
+// Whoever edits the template while the daemon is restarted would end it otherwise.
+func (e *Engine) outlasts(pipeline string) bool {
+	_, kept := e.memory.InEffect(pipeline)
+	return kept && e.sources == nil
 }
 
 // ends reports whether t does not go on.
@@ -166,6 +173,9 @@ func (e *Engine) install(p *plan) {
 			pipe = newPipeline(j.PipelineConfig, j.template, j.source, e.log.With("pipeline", j.Name))
 			if j.before != nil {
 				pipe.succeed(j.before)
+			}
+			if j.broken != nil {
+				pipe.refuse(j.broken)
 			}
 		}
 		next.pipelines = append(next.pipelines, pipe)

@@ -75,7 +75,8 @@ type set struct {
 	pipelines []*pipeline
 }
 
-// New prepares an engine. It loads every template set, and reports each that does not load or that has no source.
+// New prepares an engine. It loads every template set, and reports each that does not load or that has no source. One that does
+// not load is no fault where the memory has what was in effect: that holds until the template is mended.
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{log: cfg.Log, observer: cfg.Observer, memory: cfg.Memory, changes: make(chan func())}
 	if e.observer == nil {
@@ -169,8 +170,8 @@ func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
 // ErrNoPipeline means that there is no pipeline of that name.
 var ErrNoPipeline = errors.New("there is no such pipeline")
 
-// Release lets the snapshot through that the source of the named pipeline holds, to all pipelines that it feeds. It reports whether
-// there was one. The error is [ErrNoPipeline].
+// Release lets the snapshot through that the source of the named pipeline holds, to all pipelines that it feeds. It reports
+// whether there was one. The error is [ErrNoPipeline].
 func (e *Engine) Release(pipeline string) (bool, error) {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
@@ -179,8 +180,8 @@ func (e *Engine) Release(pipeline string) (bool, error) {
 	return p.source.letThrough(nil, "somebody released it"), nil
 }
 
-// Apply has the named pipeline try again now, whatever it waits for, and its sink be asked even for a document that it has made live
-// already. It does not wait for what comes of it. The error is [ErrNoPipeline].
+// Apply has the named pipeline try again now, whatever it waits for, and its sink be asked even for a document that it has made
+// live already. It does not wait for what comes of it. The error is [ErrNoPipeline].
 func (e *Engine) Apply(pipeline string) error {
 	p, err := e.pipeline(pipeline)
 	if err != nil {

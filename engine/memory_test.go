@@ -98,6 +98,22 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 			}
 		})
 	})
+	t.Run("the template does not even load", func(t *testing.T) {
+		memory := newPlayedMemory()
+		memory.inEffect["p"] = InEffect{Document: document}
+		memory.snapshots["s"] = snapshotOf("web")
+		playTemplate(t, "broken", usual, memory, func(t *testing.T, g *guarded) {
+			g.want("7 v0:web")
+			if s := g.status(); s.Generation != 7 || s.ApplyError == nil || s.TemplateError == nil {
+				t.Errorf("status %+v", s)
+			}
+			g.edit("v2")
+			g.want("7 v0:web", "8 v2:web")
+			if s := g.status(); s.ApplyError != nil || s.TemplateError != nil {
+				t.Errorf("status %+v", s)
+			}
+		})
+	})
 	t.Run("the template renders no more", func(t *testing.T) {
 		memory := newPlayedMemory()
 		memory.inEffect["p"] = InEffect{Document: document}

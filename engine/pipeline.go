@@ -131,8 +131,8 @@ func (p *pipeline) remind(ctx context.Context) {
 	}
 }
 
-// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether there was anything that
-// it refused.
+// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether there was anything
+// that it refused.
 func (p *pipeline) startAnew() bool {
 	refused := false
 	for _, v := range []*version{p.active, p.candidate} {
@@ -174,11 +174,16 @@ func (p *pipeline) load() {
 	t, err := p.templates.Load()
 	if err != nil {
 		p.candidate = nil
-		p.board.setTemplateError(err)
-		p.log.Error("the edited template is not used", "error", err)
+		p.refuse(err)
 		return
 	}
 	p.candidate = &version{template: t}
+}
+
+// refuse tells of a template that does not load.
+func (p *pipeline) refuse(err error) {
+	p.board.setTemplateError(err)
+	p.log.Error("the edited template is not used", "error", err)
 }
 
 // converge tries to bring the newest snapshot into effect. It returns when to try again, if that may help.

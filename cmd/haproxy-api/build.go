@@ -93,11 +93,20 @@ func (o opener) loadTemplates(before *parts) (map[string]engine.Templates, error
 			continue
 		}
 		sets[name] = newTemplates(o.cfg.Pipelines[name])
-		if _, err := sets[name].Load(); err != nil {
+		if _, err := sets[name].Load(); err != nil && !o.outlasts(name) {
 			faults = errors.Join(faults, &usageError{err})
 		}
 	}
 	return sets, faults
+}
+
+// outlasts reports whether the engine can start the pipeline without a template that loads: see [engine.New].
+func (o opener) outlasts(pipeline string) bool {
+	if o.kept == nil {
+		return false
+	}
+	_, kept := o.kept.InEffect(pipeline)
+	return kept
 }
 
 // engine is what the engine is to run.

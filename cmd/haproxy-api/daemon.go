@@ -54,6 +54,9 @@ func (d *daemon) build(ctx context.Context, cfg *config.Config) error {
 	}
 	open := d.opener(cfg)
 	open.outlast = true
+	if d.memory != nil {
+		open.kept = d.memory
+	}
 	if d.parts, err = open.build(ctx, d.parts); err != nil {
 		return err
 	}

@@ -116,6 +116,15 @@ func TestAfterARestartWithoutSidecarTheSameIsServed(t *testing.T) {
 	}
 	s.eventually("healthy", s.healthy)
 
+	// Nor is a template that somebody is just editing a reason not to start.
+	s.stop()
+	s.write("haproxy.tmpl", "{{ nonsense }}")
+	s.start(append(kept, "--set", "haproxy.template=haproxy.tmpl")...)
+	s.pipelineThat("in effect without a template", func(p server.Pipeline) bool {
+		return p.Digest == before.Digest && strings.Contains(p.TemplateError, `function "nonsense" not defined`)
+	})
+	s.answered(10100, "one")
+
 	// A damaged file is no reason not to start.
 	s.stop()
 	s.write("state/source-sidecar.json", "rubbish")

@@ -18,9 +18,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Store is a folder with one file for each source and each pipeline. What it is told to keep it writes within about a second, or
-// when it is closed; of what comes faster only the newest. Each file replaces the one before whole, or not at all. It is safe for
-// several goroutines.
+// A Store is a folder with one file for each source and each pipeline. What it is told to keep it writes within about a second,
+// or when it is closed; of what comes faster only the newest. Each file replaces the one before whole, or not at all. It is safe
+// for several goroutines.
 type Store struct {
 	dir  string
 	log  *slog.Logger

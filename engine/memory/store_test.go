@@ -29,7 +29,9 @@ func sample() (sdk.Snapshot, engine.InEffect) {
 		Ports: []sdk.Port{{Type: "tcp", Port: 31000, ServicePort: 8080, IP: "10.0.0.1"}}, Status: sdk.Draining,
 		Labels: map[string]string{"canary": "10"},
 	}
-	files := []sdk.File{{Name: "haproxy.cfg", Content: []byte("global\n\xff\x00")}, {Name: "routes.map", Content: []byte("a b\n")}}
+	files := []sdk.File{
+		{Name: "haproxy.cfg", Content: []byte("global\n\xff\x00")}, {Name: "routes.map", Content: []byte("a b\n")},
+	}
 	return sdk.Snapshot{
 			Source: "sidecar", Cluster: "demo", Taken: moment, Changed: moment.Add(-time.Hour),
 			Services: sdk.GroupByName([]sdk.Instance{web}),
@@ -120,10 +122,11 @@ func TestOnlyTheOwnerMayLook(t *testing.T) {
 	if err != nil || len(entries) != 3 {
 		t.Errorf("there are %v, %v", entries, err)
 	}
-	if err := os.Chmod(dir, 0o770); err != nil { //nolint:gosec // that is the fault
+	if err := os.Chmod(dir, 0o770); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "can be written by others") {
+	_, err = Open(dir, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "can be written by others") {
 		t.Errorf("a folder open to the group: %v", err)
 	}
 }
@@ -191,7 +194,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, log := open(t, dir)
-		ok := false
+		var ok bool
 		if test.file == "source-sidecar.json" {
 			_, ok = s.Snapshot("sidecar")
 		} else {
@@ -227,7 +230,7 @@ func TestACrashLeavesTheOldOrTheNewFile(t *testing.T) {
 func TestTheNewestIsWrittenSoonAndWithinReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder
+		if err := os.Chmod(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		s, _ := open(t, dir)

@@ -8,6 +8,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+const noPipeline = `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`
+
 func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
 	s := open(t, true)
 	s.emit()
@@ -26,7 +28,7 @@ func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
 	s.metric(t, `haproxy_api_snapshots_total{outcome="held",source="sidecar"} 1`)
 	s.metric(t, `haproxy_api_instances{source="sidecar",status="Alive"} 1`)
 
-	s.want(t, "POST", "/api/v1/pipelines/x/release", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
+	s.want(t, "POST", "/api/v1/pipelines/x/release", 404, noPipeline)
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"released"}`)
 	s.pipelineThat(t, func(p Pipeline) bool { return p.Held == nil })
 	s.metric(t, `haproxy_api_held{pipeline="haproxy"} 0`)
@@ -35,7 +37,7 @@ func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
 func TestAPipelineTriesAgainOnRequest(t *testing.T) {
 	s := open(t, true)
 	s.emit()
-	s.want(t, "POST", "/api/v1/pipelines/x/apply", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
+	s.want(t, "POST", "/api/v1/pipelines/x/apply", 404, noPipeline)
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/apply", 202, `{"message":"it is tried again now"}`)
 	<-s.sink.applied
 	s.pipelineThat(t, func(p Pipeline) bool { return p.Last.Trigger == "request" })

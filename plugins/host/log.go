@@ -84,15 +84,16 @@ func attribute(key string) string {
 	return key
 }
 
-// flooded counts a line and reports whether it is one too many. It says once a second that lines were dropped.
+// flooded counts a line and reports whether it is one too many. It says so once a second, with the first that is dropped: there
+// may never be another line.
 func (w *logWriter) flooded(now time.Time) bool {
 	if second := now.Truncate(time.Second); second != w.second {
-		if dropped := w.lines - maxLogLines; dropped > 0 {
-			w.log.Warn("the plugin wrote too many lines at once; some were dropped", "lines", dropped)
-		}
 		w.second, w.lines = second, 0
 	}
 	w.lines++
+	if w.lines == maxLogLines+1 {
+		w.log.Warn("the plugin writes too many lines at once; the rest of this second's are dropped")
+	}
 	return w.lines > maxLogLines
 }
 
