@@ -3,7 +3,7 @@
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
 
-.PHONY: run test build lint generate fuzz cross deps
+.PHONY: run test build lint generate fuzz chaos soak cross
 
 # Runs the demo, or with FOLLOW=host:port follows that Sidecar. Installs HAProxy if it is missing.
 run: build
@@ -38,6 +38,16 @@ generate:
 # Every fuzz target for FUZZTIME each.
 fuzz:
 	scripts/fuzz $(FUZZTIME)
+
+# Ten minutes in which everything goes wrong at once, in another order each time: SEED=N repeats one.
+chaos:
+	@scripts/install-deps test
+	go test -race -timeout 20m -run 'TestChaos$$' -v ./cmd/haproxy-api -args -chaos 10m -chaos.seed $(or $(SEED),$(shell date +%s))
+
+# What each second of an hour brings, without the seconds.
+soak:
+	@scripts/install-deps test
+	go test -timeout 60m -run 'TestSoak$$' -v ./cmd/haproxy-api -args -soak 3600
 
 # The platforms that a release has beside the one of this machine.
 cross:

@@ -126,7 +126,7 @@ func (s *source) hold(snap sdk.Snapshot, reason string) {
 	held := s.held
 	s.letGo = time.AfterFunc(s.guard.Hold, func() { s.letThrough(held, "its time is up") })
 	s.tellHeld(true)
-	s.log.Warn("the newest catalogue is held and the one before stays in force; POST /api/v1/pipelines/NAME/release lets it through",
+	s.log.Warn("the newest catalogue is held; POST /api/v1/pipelines/NAME/release lets it through",
 		"reason", reason, "until", s.held.Until)
 }
 

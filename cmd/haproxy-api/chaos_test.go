@@ -319,7 +319,8 @@ var faults = map[string]func(c *chaos){
 	},
 	"a broken configuration is saved": func(c *chaos) {
 		c.configure("[haproxy]\n", []string{
-			"[haproxy]\nbinari = 1\n", "[haproxy\n", "[haproxy]\nmode = \"other\"\n", "[sinks.x]\ntype = \"nothing\"\n[haproxy]\n",
+			"[haproxy]\nbinari = 1\n", "[haproxy\n", "[haproxy]\nmode = \"other\"\n",
+			"[sinks.x]\ntype = \"nothing\"\n[haproxy]\n",
 		}[c.rand.IntN(4)])
 	},
 	"SIGHUP": func(c *chaos) {

@@ -101,7 +101,9 @@ func open(t *testing.T, takesPushes bool) *site {
 	}
 	metrics := NewMetrics("v1")
 	e, err := engine.New(engine.Config{
-		Sources:   map[string]engine.SourceConfig{"sidecar": {Source: s.source, Guard: engine.Guard{MaxDrop: 1, Hold: time.Hour}}},
+		Sources: map[string]engine.SourceConfig{
+			"sidecar": {Source: s.source, Guard: engine.Guard{MaxDrop: 1, Hold: time.Hour}},
+		},
 		Pipelines: []engine.PipelineConfig{{Name: "haproxy", Source: "sidecar", Templates: plain{}, Sink: s.sink}},
 		Log:       slog.New(slog.DiscardHandler), Observer: metrics,
 	})
