@@ -288,7 +288,12 @@ var faults = map[string]func(c *chaos){
 		c.signal(pid, syscall.SIGSTOP)
 		c.lasts(func() { c.signal(pid, syscall.SIGCONT) })
 	},
-	"the daemon is killed": func(c *chaos) { c.s.kill(); c.restart() },
+	"the daemon is killed": func(c *chaos) {
+		// A plugin that stands still cannot notice, and would keep its claim on the file.
+		c.signal(c.s.pluginPID(), syscall.SIGCONT)
+		c.s.kill()
+		c.restart()
+	},
 	"the daemon is stopped and started": func(c *chaos) {
 		// It is not asked how it ended: it may have been waiting for a plugin that stands still.
 		_ = c.s.cmd.Process.Signal(syscall.SIGTERM)
@@ -369,14 +374,24 @@ func (c *chaos) killHAProxy(pid int) {
 	back := c.accounts.outage()
 	defer back()
 	c.signal(pid, syscall.SIGKILL)
+	// An old worker may serve for a moment longer, until the master dies of the new one's death.
 	c.s.eventually("HAProxy serves again", func() bool {
-		for n := range chaosServices {
-			if _, err := c.s.get(chaosPort + n); err != nil {
-				return false
-			}
+		master := c.s.masterPID()
+		if !c.serves() {
+			return false
 		}
-		return true
+		time.Sleep(500 * time.Millisecond)
+		return c.serves() && c.s.masterPID() == master
 	})
+}
+
+func (c *chaos) serves() bool {
+	for n := range chaosServices {
+		if _, err := c.s.get(chaosPort + n); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // restart starts the daemon with a configuration that is good: it refuses to start with another.

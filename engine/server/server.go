@@ -222,18 +222,26 @@ func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
 	answerJSON(w, http.StatusOK, map[string]string{"message": "alive"})
 }
 
+// ready also tells what is held: what is served then is a good configuration, and not the newest.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	var waiting []string
+	answer := struct {
+		Message string   `json:"message"`
+		Held    []string `json:"held,omitempty"`
+	}{Message: "ready"}
 	for _, p := range s.cfg.Engine.Status() {
 		if p.Generation == 0 {
 			waiting = append(waiting, fmt.Sprintf("pipeline %s serves no configuration yet", p.Name))
+		}
+		if p.Held != nil {
+			answer.Held = append(answer.Held, fmt.Sprintf("pipeline %s: %s", p.Name, p.Held.Reason))
 		}
 	}
 	if len(waiting) > 0 {
 		answerErrors(w, http.StatusServiceUnavailable, waiting...)
 		return
 	}
-	answerJSON(w, http.StatusOK, map[string]string{"message": "ready"})
+	answerJSON(w, http.StatusOK, answer)
 }
 
 func answerErrors(w http.ResponseWriter, code int, problems ...string) {
