@@ -397,12 +397,13 @@ func (c *chaos) serves() bool {
 // restart starts the daemon with a configuration that is good: it refuses to start with another.
 func (c *chaos) restart() {
 	c.s.write("haproxy-api.toml", c.plain)
-	log := c.s.log
+	before := c.s.log.String()
 	c.s.start()
-	_, _ = c.s.log.Write([]byte(tail(log.String(), 4000) + "\n-- the daemon was started again --\n"))
+	c.s.eventually("the daemon has read its configuration", func() bool {
+		return strings.Contains(c.s.log.String(), "level=")
+	})
+	c.s.log.prepend(before[max(0, len(before)-20000):] + "\n-- the daemon was started again --\n")
 }
-
-func tail(text string, most int) string { return text[max(0, len(text)-most):] }
 
 func (c *chaos) fill() {
 	file, err := os.Create(c.disk + "/filler")

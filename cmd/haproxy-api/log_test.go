@@ -44,3 +44,12 @@ func (l *logFile) reset() {
 	defer l.mu.Unlock()
 	l.b.Reset()
 }
+
+// prepend puts what an earlier daemon wrote before this one's.
+func (l *logFile) prepend(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	content := text + l.b.String()
+	l.b.Reset()
+	l.b.WriteString(content)
+}

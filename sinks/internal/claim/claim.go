@@ -52,7 +52,7 @@ func (c *Claim) Take(ctx context.Context, path string, owner Owner) error {
 		file, err := open(lock)
 		switch {
 		case err == nil:
-			sign(file, owner.Daemon)
+			sign(lock, owner.Daemon)
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.file = file
@@ -95,7 +95,8 @@ var errHeld = errors.New("somebody else holds the lock")
 
 // open returns the lock file, locked.
 func open(lock string) (*os.File, error) {
-	file, err := os.OpenFile(lock, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) // os sets O_CLOEXEC
+	// For reading, since a disk with a file open for writing cannot be made read-only. os sets O_CLOEXEC.
+	file, err := os.OpenFile(lock, os.O_RDONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -124,10 +125,8 @@ func isAt(file *os.File, path string) bool {
 }
 
 // sign writes who holds the lock. It serves a sentence only, so a full disk is no trouble.
-func sign(file *os.File, daemon int) {
-	if file.Truncate(0) == nil {
-		_, _ = file.WriteAt([]byte(strconv.Itoa(daemon)+"\n"), 0)
-	}
+func sign(lock string, daemon int) {
+	_ = os.WriteFile(lock, []byte(strconv.Itoa(daemon)+"\n"), 0o600)
 }
 
 // refusal names the holder as far as that is known. A process of another PID namespace is not.
