@@ -189,6 +189,44 @@ func TestAHeldSnapshotOutlastsAChangeOfItsSource(t *testing.T) {
 	})
 }
 
+// Who changes the guard at night means the catalogue that is held.
+func TestAGuardThatChangesJudgesWhatIsHeld(t *testing.T) {
+	play(t, func(w *world) {
+		guarded := func(guard Guard) {
+			next := w.next()
+			next.Sources["s"] = SourceConfig{Source: w.source, Guard: guard}
+			w.must(w.change(next))
+		}
+		guard := Guard{MaxDrop: 0.1, MinInstances: 1, Hold: time.Hour}
+		guarded(guard)
+		w.say("web", "chat")
+		w.say("web")
+		time.Sleep(time.Minute)
+		guard.Hold = 2 * time.Minute // of which one is over
+		guarded(guard)
+		if held := w.status().Held; held == nil || held.Until != held.Since.Add(2*time.Minute) {
+			t.Fatalf("held is %+v", held)
+		}
+		guard.Hold = 3 * time.Minute
+		guarded(guard)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		w.want("1 v1:chat,web")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.want("1 v1:chat,web", "2 v1:web")
+
+		w.say("mail", "web")
+		w.say("web")
+		w.want("1 v1:chat,web", "2 v1:web", "3 v1:mail,web")
+		guarded(Guard{})
+		w.want("1 v1:chat,web", "2 v1:web", "3 v1:mail,web", "4 v1:web")
+		if held := w.status().Held; held != nil {
+			t.Errorf("held is %+v", held)
+		}
+	})
+}
+
 // judge is a sink that checks.
 type judge struct {
 	*playedSink

@@ -121,13 +121,19 @@ func (s *source) hold(snap sdk.Snapshot, reason string) {
 		s.held.Reason = reason
 		return
 	}
-	now := time.Now()
-	s.held = &Held{Reason: reason, Since: now, Until: now.Add(s.guard.Hold)}
-	held := s.held
-	s.letGo = time.AfterFunc(s.guard.Hold, func() { s.letThrough(held, "its time is up") })
+	s.held = &Held{Reason: reason, Since: time.Now()}
+	s.setTime()
 	s.tellHeld(true)
 	s.log.Warn("the newest catalogue is held; POST /api/v1/pipelines/NAME/release lets it through",
 		"reason", reason, "until", s.held.Until)
+}
+
+// setTime has what is held let through when its time is up. A timer that was set before lets nothing through any more.
+func (s *source) setTime() {
+	held := *s.held
+	held.Until = held.Since.Add(s.guard.Hold)
+	s.held = &held
+	s.letGo = time.AfterFunc(time.Until(held.Until), func() { s.letThrough(&held, "its time is up") })
 }
 
 // letThrough lets the held snapshot through, unless it is another hold than that; nil is any. It reports whether it did.
@@ -175,7 +181,25 @@ func (s *source) connect(cfg SourceConfig, pipelines []*pipeline) {
 			p.resumed.raise()
 		}
 	}
+	changed := s.guard != cfg.Guard
 	s.impl, s.guard, s.pipelines = cfg.Source, cfg.Guard, pipelines
+	if changed && s.held != nil {
+		s.judgeAgain()
+	}
+}
+
+// judgeAgain is for a guard that was changed while something is held: it goes by what is wanted now.
+func (s *source) judgeAgain() {
+	snap := s.waiting
+	reason := s.guard.objection(s.newest, snap)
+	if reason == "" {
+		s.release("the guard that is configured now does not object")
+		s.accept(snap)
+		return
+	}
+	s.letGo.Stop()
+	s.held.Reason = reason
+	s.setTime()
 }
 
 func (s *source) tellHeld(held bool) {
