@@ -227,6 +227,20 @@ func TestAGuardThatChangesJudgesWhatIsHeld(t *testing.T) {
 	})
 }
 
+// What was broken off may be live all the same, so going back to the document before is more than doing nothing.
+func TestADocumentThatWasBrokenOffIsMadeUpFor(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("web")
+		w.sink.gate = make(chan struct{}) // never opens
+		w.edit("v2")
+		w.want("1 v1:web", "2 v2:web")
+		next := w.next()
+		next.Pipelines[0].Templates = newPlayedTemplates("v1")
+		w.must(w.change(next))
+		w.want("1 v1:web", "2 v2:web", "3 v1:web")
+	})
+}
+
 // judge is a sink that checks.
 type judge struct {
 	*playedSink

@@ -198,6 +198,7 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	p.board.setOffered(time.Time{})
 	entry.Took = time.Since(entry.Offered)
 	if ctx.Err() != nil {
+		p.inEffect = nil // what was broken off may be live, or half of it
 		return ctx.Err()
 	}
 	p.ledger.add(entry)
