@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -52,9 +53,6 @@ func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, erro
 	if mayPush(before.cfg.API) != mayPush(cfg.API) {
 		d.server.SetDoor(door)
 	}
-	if len(changed) > 0 {
-		d.server.SetFront(d.front())
-	}
 	if listener != nil {
 		d.desks.open(listener)
 		d.warnIfUnguarded(listener.Addr())
@@ -84,8 +82,13 @@ func (d *daemon) swap(ctx context.Context, next *parts) error {
 	return d.engine.Change(ctx, next.engine(d.log, d.metrics), func() (engine.Config, error) {
 		run, err := d.handOver(ctx, next)
 		d.mu.Lock()
+		before := d.parts
 		d.parts = run
 		d.mu.Unlock()
+		// Before any source is watched, so that none gets its pushes late; and also where what was there before is opened anew.
+		if !maps.Equal(before.sources, run.sources) {
+			d.server.SetFront(d.front())
+		}
 		return run.engine(d.log, d.metrics), err
 	})
 }

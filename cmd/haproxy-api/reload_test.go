@@ -392,6 +392,26 @@ func TestASinkThatMayNotClaimGivesWayToTheOneBefore(t *testing.T) {
 	load.unharmed(t)
 }
 
+// The source was ended too, and another one was made of the configuration before: it is the one that gets the pushes.
+func TestPushesGoOnWhereTheOneBeforeComesBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.save("[sidecar]", "[sidecar]\nresync_interval = \"0s\"")
+	s.serve("web", "a", 8000)
+	s.start()
+	s.answered(8000, "a")
+	other := newSite(t)
+	other.serve("web", "x", 8000)
+	other.start()
+	other.answered(8000, "x")
+	config := strings.Replace(s.read("haproxy-api.toml"), `"0s"`, `"1h"`, 1)
+	s.write("haproxy-api.toml", strings.Replace(config, s.path("haproxy.cfg"), other.path("haproxy.cfg"), 1))
+	s.logged("the configuration is not taken up, and the one before stays")
+	s.eventually("healthy", s.healthy)
+	s.serve("web", "b", 8000)
+	s.answered(8000, "b")
+}
+
 func TestManySavesLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	s := started(t, `reload_interval = "1s"`)
