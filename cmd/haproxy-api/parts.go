@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
@@ -37,8 +38,8 @@ type opener struct {
 	kept      engine.Memory       // whose pipelines can do without a template that loads; nil for none
 }
 
-// openAll opens every component of one table but those that stand already. What went wrong is reported in one go; what was
-// opened then is closed.
+// openAll opens every component of one table but those that stand already, all at once: a plugin that is slow holds up no other.
+// What went wrong is reported in one go; what was opened then is closed.
 func openAll[C any, T comparable](
 	components map[string]C, standing map[string]T, open func(name string, c C) (T, error),
 ) (map[string]T, error) {
@@ -46,21 +47,31 @@ func openAll[C any, T comparable](
 	if opened == nil {
 		opened = map[string]T{}
 	}
-	var faults error
+	var names []string
 	for _, name := range sortedKeys(components) {
-		if _, ok := standing[name]; ok {
-			continue
+		if _, ok := standing[name]; !ok {
+			names = append(names, name)
 		}
-		part, err := open(name, components[name])
-		if err != nil {
-			faults = errors.Join(faults, err)
-			continue
-		}
-		opened[name] = part
 	}
-	if faults != nil {
+	faults := make([]error, len(names))
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			part, err := open(name, components[name])
+			if err != nil {
+				faults[i] = err
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			opened[name] = part
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(faults...); err != nil {
 		closeAll(but(opened, standing))
-		return nil, faults
+		return nil, err
 	}
 	return opened, nil
 }
@@ -72,13 +83,15 @@ func but[T comparable](parts, others map[string]T) map[string]T {
 	return rest
 }
 
-// closeAll lets go of parts that are not to be run: what they manage stays as it is.
+// closeAll lets go of parts that are not to be run, all at once: what they manage stays as it is.
 func closeAll[T any](parts map[string]T) {
+	var wg sync.WaitGroup
 	for _, part := range parts {
 		if c, ok := any(part).(io.Closer); ok {
-			_ = c.Close()
+			wg.Go(func() { _ = c.Close() })
 		}
 	}
+	wg.Wait()
 }
 
 func (o opener) sources(ctx context.Context, standing map[string]sdk.Source) (map[string]sdk.Source, error) {

@@ -1,6 +1,9 @@
 package host
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -148,5 +153,62 @@ func TestAClaimWaitsForASlowStart(t *testing.T) {
 	defer sink.Close()
 	if err := sink.Claim(t.Context()); err == nil || err.Error() != "somebody else has it" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// But not so long that nothing else of the daemon gets going.
+func TestAClaimWaitsForSecondsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &supervisor{tried: make(chan struct{})}
+		began := time.Now()
+		if err := s.firstTry(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if waited := time.Since(began); waited > 3*time.Second {
+			t.Errorf("it waited for %v", waited)
+		}
+	})
+}
+
+func TestAPluginThatHangsInItsClaim(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, outlast := range []bool{false, true} {
+		t.Run(fmt.Sprintf("outlast %v", outlast), func(t *testing.T) {
+			folder := t.TempDir()
+			sink, err := StartSink(t.Context(), Options{
+				Name: "edge", Path: self, Block: sdk.Block{"folder": folder}, Outlast: outlast,
+				Log: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sink.Close()
+			stuck := filepath.Join(folder, "stuck")
+			if err := os.WriteFile(stuck, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			err = sink.Claim(ctx)
+			if !outlast {
+				if !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(stuck); err != nil {
+				t.Fatal(err)
+			}
+			<-sink.Restarted()
+			if by := claimedBy(t, folder); by != strconv.Itoa(sink.PID()) {
+				t.Errorf("claimed by %q, not by %d", by, sink.PID())
+			}
+		})
 	}
 }

@@ -57,8 +57,12 @@ type supervisor struct {
 	restarted chan struct{} // one slot: see Sink.Restarted
 }
 
-// soon is how long a start may hold up everybody else's.
-const soon = 2 * time.Second
+const (
+	// soon is how long a start may hold up everybody else's.
+	soon = 2 * time.Second
+	// claimSoon is how long one that is slow may do so after that: who is refused a claim should hear of it at the start.
+	claimSoon = 3 * time.Second
+)
 
 // supervise starts the plugin and keeps it running until end. ctx bounds the start alone.
 func supervise(ctx context.Context, opts Options) (*supervisor, error) {
@@ -192,9 +196,9 @@ func (s *supervisor) claim() *process {
 	return s.current
 }
 
-// firstTry waits for the first start, if that is still under way, and returns why its claim was refused.
+// firstTry waits for the first start, if that is still under way, but not for long, and returns why its claim was refused.
 func (s *supervisor) firstTry(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, claimWithin)
+	ctx, cancel := context.WithTimeout(ctx, claimSoon)
 	defer cancel()
 	select {
 	case <-s.tried:

@@ -139,8 +139,11 @@ func (n *notes) Health(context.Context) (sdk.Health, error) {
 	return sdk.Health{Problems: []string{"too quiet"}, Facts: map[string]string{"pid": fmt.Sprint(os.Getpid())}}, nil
 }
 
-// Claim is refused while there is a file "taken", and leaves a note.
+// Claim is refused while there is a file "taken", hangs while there is one "stuck", and leaves a note.
 func (n *notes) Claim(context.Context) error {
+	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "stuck")); err == nil {
+		select {}
+	}
 	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "taken")); err == nil {
 		return errors.New("somebody else has it")
 	}

@@ -31,7 +31,7 @@ const (
 	// configureWithin bounds the first call, in which a plugin may look at the world.
 	configureWithin = 30 * time.Second
 	// claimWithin bounds the call in which a plugin may wait for another one to end.
-	claimWithin = 10 * time.Second
+	claimWithin = 5 * time.Second
 	// endWithin bounds the time in which a program may end by itself.
 	endWithin = time.Second
 )

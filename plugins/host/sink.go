@@ -69,13 +69,23 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 }
 
 // Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin
-// whose first start is slow is waited for; one that is down does it when it starts, and one that cannot tell is left alone.
+// whose first start is slow is waited for, for some seconds; one that is down does it when it starts, and one that cannot tell is
+// left alone. One that does not answer within some seconds is an error; with Outlast it is killed, and does it when it starts
+// again.
 func (s *Sink) Claim(ctx context.Context) error {
 	p := s.claim()
 	if p == nil {
-		return s.firstTry(ctx)
+		return unlessGone(s.firstTry(ctx))
 	}
 	err := p.claim(ctx)
+	if s.opts.Outlast && errors.Is(err, context.DeadlineExceeded) {
+		return p.program.Kill(ctx)
+	}
+	return unlessGone(err)
+}
+
+// unlessGone takes no offence at a plugin that ended.
+func unlessGone(err error) error {
 	if errors.Is(err, ErrGone) {
 		return nil
 	}
