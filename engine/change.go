@@ -12,7 +12,7 @@ import (
 // Change runs next instead of what runs. Parts are told by what they are: where source, templates and sink of a pipeline are
 // the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what it
 // said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds until
-// there is a better one.
+// there is a better one; but where its sink is of another type, it only goes on counting.
 //
 // Everything that can be wrong is looked at beforehand: templates load, and what is new renders the newest snapshot to the
 // satisfaction of sinks that can check. An error tells all that is wrong, and nothing has changed then.
@@ -70,7 +70,7 @@ type join struct {
 	PipelineConfig
 	source   *source
 	before   *pipeline // of the same name; nil for none
-	template Template  // loaded anew; nil where before has the same templates
+	template Template  // loaded anew; nil where before has the same templates, and a sink of the same type
 	broken   error     // why it does not load
 }
 
@@ -98,8 +98,8 @@ func (e *Engine) plan(cfg Config) (*plan, error) {
 		}
 		before, _ := e.pipeline(pc.Name)
 		j := join{PipelineConfig: pc, source: src, before: before}
-		if j.before == nil || j.before.templates != pc.Templates {
-			if j.template, j.broken = pc.Templates.Load(); j.broken != nil && !e.outlasts(pc.Name) {
+		if j.before == nil || j.before.templates != pc.Templates || j.before.sinkType != pc.SinkType {
+			if j.template, j.broken = pc.Templates.Load(); j.broken != nil && !e.outlasts(pc) {
 				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, j.broken))
 				continue
 			}
@@ -111,9 +111,9 @@ func (e *Engine) plan(cfg Config) (*plan, error) {
 
 // outlasts reports whether the pipeline can start without a template that loads: an earlier run left behind what was in effect.
 // Whoever edits the template while the daemon is restarted would end it otherwise.
-func (e *Engine) outlasts(pipeline string) bool {
-	_, kept := e.memory.InEffect(pipeline)
-	return kept && e.sources == nil
+func (e *Engine) outlasts(pc PipelineConfig) bool {
+	was, kept := e.memory.InEffect(pc.Name)
+	return kept && was.SinkType == pc.SinkType && e.sources == nil
 }
 
 // ends reports whether t does not go on.
@@ -198,6 +198,9 @@ func (e *Engine) install(p *plan) {
 func (p *pipeline) succeed(before *pipeline) {
 	p.resumed.raise()
 	p.ledger, p.generation, p.digest = before.ledger, before.generation, before.digest
+	if p.sinkType != before.sinkType {
+		return // what was good there would be nonsense here
+	}
 	p.active, p.accepted = before.active, before.accepted
 	p.board.inherit(&before.board)
 	if p.templates == before.templates {

@@ -241,6 +241,38 @@ func TestADocumentThatWasBrokenOffIsMadeUpFor(t *testing.T) {
 	})
 }
 
+func TestASinkOfAnotherTypeGetsNothingThatWasForTheOneBefore(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("web")
+		next := w.next()
+		sink := newPlayedSink()
+		sink.answer("v2:web", errors.New("the disk is full"))
+		next.Pipelines[0].Sink, next.Pipelines[0].SinkType, next.Pipelines[0].Templates = sink, "nginx", newPlayedTemplates("v2")
+		w.must(w.change(next))
+		sink.restarted <- struct{}{}
+		synctest.Wait()
+		wantApplied(t, sink, "2 v2:web", "2 v2:web")
+		if s := w.status(); s.Generation != 0 || s.ApplyError == nil {
+			t.Errorf("status is %+v", s)
+		}
+		sink.answer("v2:web", nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantApplied(t, sink, "2 v2:web", "2 v2:web", "2 v2:web")
+	})
+}
+
+func TestASinkOfAnotherTypeWithTheSameTemplate(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("web")
+		next := w.next()
+		sink := newPlayedSink()
+		next.Pipelines[0].Sink, next.Pipelines[0].SinkType = sink, "nginx"
+		w.must(w.change(next))
+		wantApplied(t, sink, "1 v1:web")
+	})
+}
+
 // judge is a sink that checks.
 type judge struct {
 	*playedSink

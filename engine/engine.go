@@ -32,6 +32,7 @@ type PipelineConfig struct {
 	Source    string // a key of [Config.Sources]
 	Templates Templates
 	Sink      sdk.Sink // no other pipeline's
+	SinkType  string   // what was good for a sink of one type is not offered to one of another
 }
 
 // SourceConfig is a source, and how far it is believed.

@@ -16,8 +16,9 @@ type Memory interface {
 	KeepInEffect(pipeline string, e InEffect)
 }
 
-// InEffect is a document that is in effect, and who was left out for it.
+// InEffect is a document that is in effect in a sink of that type, and who was left out for it.
 type InEffect struct {
+	SinkType string
 	Document sdk.Document
 	LeftOut  []LeftOut
 }

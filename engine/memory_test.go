@@ -98,6 +98,15 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 			}
 		})
 	})
+	t.Run("it was for a sink of another type", func(t *testing.T) {
+		memory := newPlayedMemory()
+		memory.inEffect["p"] = InEffect{Document: document, SinkType: "nginx"}
+		playGuarded(t, usual, memory, func(_ *testing.T, g *guarded) {
+			g.want()
+			g.emit(crowd(1, 0))
+			g.want("1 v1:web")
+		})
+	})
 	t.Run("the template does not even load", func(t *testing.T) {
 		memory := newPlayedMemory()
 		memory.inEffect["p"] = InEffect{Document: document}

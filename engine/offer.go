@@ -183,7 +183,7 @@ func (p *pipeline) judge(
 
 func (p *pipeline) settle(e *effect) {
 	p.inEffect, p.accepted, p.owed = e, e, nil
-	p.source.memory.KeepInEffect(p.name, InEffect{e.document, e.leftOut})
+	p.source.memory.KeepInEffect(p.name, InEffect{p.sinkType, e.document, e.leftOut})
 	p.tellLeftOut(e.leftOut)
 }
 

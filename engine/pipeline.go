@@ -33,6 +33,7 @@ type pipeline struct {
 	source    *source
 	templates Templates
 	sink      sdk.Sink
+	sinkType  string
 	restarted <-chan struct{} // nil for a sink that cannot be restarted
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
@@ -59,7 +60,8 @@ type pipeline struct {
 // newPipeline returns a pipeline with t for a candidate, and none where t is nil.
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
-		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, log: log, observer: src.observer,
+		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
+		log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), resumed: newSignal(),
 		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
@@ -149,7 +151,7 @@ func (p *pipeline) startAnew() bool {
 // snapshot that are there now make no good one.
 func (p *pipeline) recall(ctx context.Context) {
 	was, ok := p.source.memory.InEffect(p.name)
-	if !ok {
+	if !ok || was.SinkType != p.sinkType {
 		return
 	}
 	snap, known := p.source.latest()

@@ -105,8 +105,8 @@ func (o opener) outlasts(pipeline string) bool {
 	if o.kept == nil {
 		return false
 	}
-	_, kept := o.kept.InEffect(pipeline)
-	return kept
+	was, kept := o.kept.InEffect(pipeline)
+	return kept && was.SinkType == o.cfg.Sinks[o.cfg.Pipelines[pipeline].Sink].Type
 }
 
 // engine is what the engine is to run.
@@ -118,7 +118,8 @@ func (p *parts) engine(log *slog.Logger, observer engine.Observer) engine.Config
 	for _, name := range sortedKeys(p.cfg.Pipelines) {
 		c := p.cfg.Pipelines[name]
 		cfg.Pipelines = append(cfg.Pipelines, engine.PipelineConfig{
-			Name: name, Source: c.Source, Templates: p.templates[name], Sink: p.sinks[c.Sink],
+			Name: name, Source: c.Source, Templates: p.templates[name],
+			Sink: p.sinks[c.Sink], SinkType: p.cfg.Sinks[c.Sink].Type,
 		})
 	}
 	return cfg

@@ -143,7 +143,8 @@ func (s *Store) KeepInEffect(pipeline string, e engine.InEffect) {
 	before, known := s.kept[pipeline]
 	s.kept[pipeline] = e
 	s.mu.Unlock()
-	if known && before.Document.Digest == e.Document.Digest && slices.Equal(before.LeftOut, e.LeftOut) {
+	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
+		slices.Equal(before.LeftOut, e.LeftOut) {
 		return
 	}
 	s.keep(pipelineFile(pipeline), e)

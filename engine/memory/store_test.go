@@ -37,6 +37,7 @@ func sample() (sdk.Snapshot, engine.InEffect) {
 			Services: sdk.GroupByName([]sdk.Instance{web}),
 			Last:     &sdk.Change{Instance: web, PreviousStatus: sdk.Alive, Time: moment},
 		}, engine.InEffect{
+			SinkType: "haproxy",
 			Document: sdk.Document{Pipeline: "edge", Generation: 7, Digest: sdk.DigestOf(files), Files: files},
 			LeftOut:  []engine.LeftOut{{Service: "bad", Hostname: "h", ID: "1", Reason: "line 3"}},
 		}
