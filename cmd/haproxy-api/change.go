@@ -55,7 +55,9 @@ func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, erro
 	}
 	if listener != nil {
 		d.desks.open(listener)
-		d.warnIfUnguarded(listener.Addr())
+	}
+	if len(changed) > 0 {
+		d.warnIfUnguarded()
 	}
 	for name := range before.cfg.Pipelines {
 		if _, ok := cfg.Pipelines[name]; !ok {

@@ -124,13 +124,13 @@ func (d *daemon) run(ctx context.Context, listener net.Listener, beside ...func(
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d.log.Info("haproxy-api started", "version", version(), "address", listener.Addr().String())
-	d.warnIfUnguarded(listener.Addr())
 	d.desks.serve = func(ctx context.Context, l net.Listener) {
 		if err := d.server.Serve(ctx, l); err != nil {
 			cancel(err)
 		}
 	}
 	d.desks.open(listener)
+	d.warnIfUnguarded()
 	changing := make(chan struct{})
 	go func() {
 		defer close(changing)
@@ -153,10 +153,10 @@ func (d *daemon) run(ctx context.Context, listener net.Listener, beside ...func(
 }
 
 // warnIfUnguarded looks at who can push.
-func (d *daemon) warnIfUnguarded(listening net.Addr) {
+func (d *daemon) warnIfUnguarded() {
 	p := d.now()
 	if takesPushes(p.sources[frontName(p.sources, takesPushes)]) {
-		warnUnguarded(p.cfg.API, listening, d.log)
+		warnUnguarded(p.cfg.API, d.desks.address(), d.log)
 	}
 }
 

@@ -12,6 +12,7 @@ type desks struct {
 
 	mu     sync.Mutex
 	closed bool
+	at     net.Addr           // of the current one; nil for none
 	leave  context.CancelFunc // ends the current one; nil for none
 	busy   sync.WaitGroup
 }
@@ -26,7 +27,7 @@ func (d *desks) open(listener net.Listener) {
 	}
 	before := d.leave
 	ctx, leave := context.WithCancel(context.Background())
-	d.leave = leave
+	d.at, d.leave = listener.Addr(), leave
 	d.busy.Go(func() {
 		defer leave()
 		d.serve(ctx, listener)
@@ -34,6 +35,13 @@ func (d *desks) open(listener net.Listener) {
 	if before != nil {
 		before()
 	}
+}
+
+// address returns where HTTP is served.
+func (d *desks) address() net.Addr {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.at
 }
 
 // close lets requests under way finish and returns what is closed when they have.
