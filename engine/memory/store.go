@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,8 +31,8 @@ type Store struct {
 	wake chan struct{} // has one element while there is something to write
 
 	mu      sync.Mutex
-	waiting map[string]any // what has to be written, by file name
-	kept    map[string]engine.InEffect
+	waiting map[string]any    // what has to be written, by file name
+	newest  map[string]any    // what there was to write last, by file name
 	failed  map[string]string // what went wrong last, by file name
 }
 
@@ -59,7 +60,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, log: log, lock: lock, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: map[string]any{}, kept: map[string]engine.InEffect{}, failed: map[string]string{},
+		waiting: map[string]any{}, newest: map[string]any{}, failed: map[string]string{},
 	}
 	go s.write(ctx)
 	return s, nil
@@ -114,8 +115,12 @@ func (s *Store) Close() error {
 
 // Snapshot implements [engine.Memory].
 func (s *Store) Snapshot(source string) (sdk.Snapshot, bool) {
+	name := sourceFile(source)
+	if snap, ok := s.last(name).(sdk.Snapshot); ok {
+		return snap, true
+	}
 	var snap sdk.Snapshot
-	return snap, s.recall(sourceFile(source), kindSnapshot, &snap)
+	return snap, s.recall(name, kindSnapshot, &snap)
 }
 
 // KeepSnapshot implements [engine.Memory].
@@ -125,8 +130,11 @@ func (s *Store) KeepSnapshot(source string, snap sdk.Snapshot) {
 
 // InEffect implements [engine.Memory].
 func (s *Store) InEffect(pipeline string) (engine.InEffect, bool) {
-	var e engine.InEffect
 	name := pipelineFile(pipeline)
+	if e, ok := s.last(name).(engine.InEffect); ok {
+		return e, true
+	}
+	var e engine.InEffect
 	if !s.recall(name, kindInEffect, &e) {
 		return engine.InEffect{}, false
 	}
@@ -139,15 +147,13 @@ func (s *Store) InEffect(pipeline string) (engine.InEffect, bool) {
 
 // KeepInEffect implements [engine.Memory].
 func (s *Store) KeepInEffect(pipeline string, e engine.InEffect) {
-	s.mu.Lock()
-	before, known := s.kept[pipeline]
-	s.kept[pipeline] = e
-	s.mu.Unlock()
+	name := pipelineFile(pipeline)
+	before, known := s.last(name).(engine.InEffect)
 	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
 		slices.Equal(before.LeftOut, e.LeftOut) {
 		return
 	}
-	s.keep(pipelineFile(pipeline), e)
+	s.keep(name, e)
 }
 
 func sourceFile(name string) string   { return "source-" + name + ".json" }
@@ -156,8 +162,15 @@ func pipelineFile(name string) string { return "pipeline-" + name + ".json" }
 func (s *Store) keep(name string, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting[name] = v
+	s.waiting[name], s.newest[name] = v, v
 	s.raise()
+}
+
+// last returns what is in the file of that name, or will be, as far as this process has given it; nil for what it has not.
+func (s *Store) last(name string) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest[name]
 }
 
 func (s *Store) raise() {
@@ -225,6 +238,9 @@ func (s *Store) tell(name string, err error) {
 		delete(s.failed, name)
 		if before != "" {
 			s.log.Info("what was last good is kept again", "file", name)
+			// A disk that took nothing may have lost the rest as well.
+			maps.Copy(s.waiting, s.newest)
+			s.raise()
 		}
 		return
 	}

@@ -3,6 +3,7 @@ package memory
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -280,8 +281,55 @@ func TestADiskThatTakesNothingIsTriedAgain(t *testing.T) {
 		}
 		time.Sleep(retryAfter)
 		synctest.Wait()
-		if snap, ok := s.Snapshot("x"); !ok || snap.Cluster != "1" || !strings.Contains(log.String(), "kept again") {
-			t.Errorf("after the trouble: %v %+v\n%s", ok, snap, log)
+		var snap sdk.Snapshot
+		err := load(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap)
+		if err != nil || snap.Cluster != "1" || !strings.Contains(log.String(), "kept again") {
+			t.Errorf("after the trouble: %v %+v\n%s", err, snap, log)
+		}
+	})
+}
+
+// A part that is taken out of the configuration and put in again must not find something older than it left.
+func TestWhatIsNotWrittenYetIsKnown(t *testing.T) {
+	s, _ := open(t, filepath.Join(t.TempDir(), "state"))
+	defer closed(t, s)
+	snap, effect := sample()
+	for i := range 3 {
+		snap.Cluster, effect.Document.Generation, effect.SinkType = fmt.Sprint(i), uint64(i), fmt.Sprint(i)
+		s.KeepSnapshot("sidecar", snap)
+		s.KeepInEffect("edge", effect)
+		if got, ok := s.Snapshot("sidecar"); !ok || !reflect.DeepEqual(got, snap) {
+			t.Errorf("got %v %+v, want %+v", ok, got, snap)
+		}
+		if got, ok := s.InEffect("edge"); !ok || !reflect.DeepEqual(got, effect) {
+			t.Errorf("got %v %+v, want %+v", ok, got, effect)
+		}
+	}
+}
+
+func TestAFolderThatIsGoneIsFilledAgainWhenItIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		s, log := open(t, dir)
+		defer closed(t, s)
+		_, effect := sample()
+		s.KeepInEffect("edge", effect)
+		s.KeepSnapshot("x", sdk.Snapshot{})
+		time.Sleep(time.Minute)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		s.KeepSnapshot("x", sdk.Snapshot{}) // and nothing new of the pipeline
+		time.Sleep(time.Minute)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, name := range []string{"source-x.json", "pipeline-edge.json"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Errorf("%v\n%s", err, log)
+			}
 		}
 	})
 }
