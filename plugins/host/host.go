@@ -88,6 +88,13 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 		err = context.Cause(ctx)
 	case <-patience:
 		s.failed(errors.New("its handshake is not over yet"))
+		select {
+		case first <- nil: // nobody waits for it any more, and what comes of it is told like any other start
+		case err := <-first:
+			if err != nil {
+				s.failed(err)
+			}
+		}
 		return s, nil
 	}
 	_, faulty := errors.AsType[sdk.Faults](err)

@@ -201,3 +201,22 @@ func TestAPluginFollowsADaemonThatDied(t *testing.T) {
 		t.Error("the plugin took the daemon's death for an orderly end")
 	}
 }
+
+// What is wrong with a slow start shows after everybody has gone on without it.
+func TestASlowStartThatFailsIsTold(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "plugin")
+	script := "#!/bin/sh\n[ -e " + folder + "/again ] && exec sleep 1000\n: > " + folder + "/again\nsleep 3\nexit 42\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log := &logBuffer{}
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: path, Log: slog.New(slog.NewTextHandler(log, nil)), Outlast: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	eventually(t, "the end of the first start is told", func() bool { return strings.Contains(log.String(), "exit status 42") })
+}
