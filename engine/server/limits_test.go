@@ -9,10 +9,13 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 const readAlive = "GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -153,4 +156,30 @@ func TestAnAnswerCanMoveItsDeadline(t *testing.T) {
 	if code, body, _ := fetch(client(t, nil), "GET", "http://"+s.address+"/stream"); code != 200 || body != "0\n1\n2" {
 		t.Errorf("got %d %q", code, body)
 	}
+}
+
+func TestOnlyAFewHoldTheStateAtOnce(t *testing.T) {
+	site := open(t, true)
+	site.emit()
+	site.limits.turn = 20 * time.Millisecond
+	reading, done := make(chan struct{}), make(chan struct{})
+	site.cfg.EncodeState = func(io.Writer, sdk.Snapshot) error {
+		reading <- struct{}{}
+		<-done
+		return nil
+	}
+	var readers sync.WaitGroup
+	for range site.limits.states {
+		readers.Go(func() { site.ask("GET", "/state") })
+		<-reading
+	}
+	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
+		site.want(t, "GET", path, 503, `{"errors":["too many read the state now: ask again in a moment"]}`)
+	}
+	site.limits.turn = time.Minute
+	readers.Go(func() { site.ask("GET", "/state") })
+	done <- struct{}{} // one has read it all
+	<-reading
+	close(done)
+	readers.Wait()
 }

@@ -34,12 +34,14 @@ type limits struct {
 	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
 	idle        time.Duration // between two requests
 	headerBytes int
+	states      int           // answers that hold a whole state, at once
+	turn        time.Duration // to wait for being one of them
 }
 
 func usualLimits() limits {
 	return limits{
 		connections: 512, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
-		headerBytes: 64 << 10,
+		headerBytes: 64 << 10, states: 8, turn: 5 * time.Second,
 	}
 }
 
@@ -69,11 +71,13 @@ type Server struct {
 	door   atomic.Pointer[Door]
 	front  atomic.Pointer[Front]
 	limits limits
+	states chan struct{} // has an element for each answer that holds a whole state
 }
 
 // New prepares a server.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
+	s.states = make(chan struct{}, s.limits.states)
 	door := cfg.Door
 	if door == nil {
 		door, _ = NewDoor(DoorConfig{Log: cfg.Log}) // there is no file to read
@@ -169,7 +173,17 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 	answerErrors(w, http.StatusConflict, "this haproxy-api follows its catalogue and takes no pushes")
 }
 
-func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
+// state takes many times the state's size in memory for as long as the client reads, so only a few have it at once.
+func (s *Server) state(w http.ResponseWriter, r *http.Request) {
+	turn, cancel := context.WithTimeout(r.Context(), s.limits.turn)
+	defer cancel()
+	select {
+	case s.states <- struct{}{}:
+		defer func() { <-s.states }()
+	case <-turn.Done():
+		answerErrors(w, http.StatusServiceUnavailable, "too many read the state now: ask again in a moment")
+		return
+	}
 	snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source)
 	if !ok {
 		answerErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
