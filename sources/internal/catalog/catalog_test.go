@@ -279,3 +279,25 @@ func TestReadAllStopsAtTheLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestSmallValuesInHeapsAreRefused(t *testing.T) {
+	// What nobody reads counts as well, and is quickly skipped.
+	with := func(value string, times int) []byte {
+		return []byte(`{"State":{"Servers":{}},"X":[` + strings.Repeat(value+",", times-1) + value + "]}")
+	}
+	for _, test := range []struct {
+		name    string
+		content []byte
+		refused bool
+	}{
+		{"objects", with("{}", 499_997), false},
+		{"too many objects", with("{}", 500_000), true},
+		{"values", with("0", 3_999_999), false},
+		{"too many values", with("0", 4_000_001), true},
+	} {
+		_, err := catalog.DecodeEvent(test.content)
+		if refused := err != nil; refused != test.refused {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}

@@ -97,9 +97,20 @@ func decodeByService(content []byte) (sdk.Snapshot, error) {
 	return b.snapshot(), nil
 }
 
+// What a catalogue may have, so that a few bytes of it cannot take a hundred times as many in memory. 160,000 instances have
+// about that.
+const (
+	maxObjects = 500_000
+	maxValues  = 4_000_000
+)
+
 func unmarshal(content []byte, into any) error {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return ErrEmpty
+	}
+	// Counting those in strings too is near enough.
+	if bytes.Count(content, []byte("{")) > maxObjects || bytes.Count(content, []byte(",")) > maxValues {
+		return misfit("not a Sidecar catalogue: it has more than %d objects or %d values", maxObjects, maxValues)
 	}
 	if err := json.Unmarshal(content, into); err != nil {
 		return explain(content, err)
