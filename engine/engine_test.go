@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,7 +158,11 @@ func (p playedTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File
 		names = append(names, s.Name)
 	}
 	text := string(p) + ":" + strings.Join(names, ",")
-	return []sdk.File{{Name: "haproxy.cfg", Content: []byte(text)}}, nil, nil
+	var notes []string
+	if strings.HasPrefix(string(p), "notes") {
+		notes = names
+	}
+	return []sdk.File{{Name: "haproxy.cfg", Content: []byte(text)}}, notes, nil
 }
 
 // playedSink takes every document unless answers holds an error for its text. gate, when set, holds Apply up.
@@ -489,6 +494,25 @@ func TestAfterAFailureTheDocumentBeforeIsOfferedAgain(t *testing.T) {
 		w.want("1 v1:a", "2 v1:b", "3 v1:a")
 		if s := w.status(); s.ApplyError != nil || s.Generation != 3 {
 			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestOfEndlessNotesTheFirstAreKept(t *testing.T) {
+	play(t, func(w *world) {
+		w.edit("notes")
+		var services []string
+		for n := range 1000 {
+			services = append(services, fmt.Sprintf("s%04d", n))
+		}
+		w.say(services[:100]...)
+		if notes := w.status().Notes; len(notes) != 100 {
+			t.Errorf("of 100 notes %d are kept", len(notes))
+		}
+		w.say(services...)
+		want := append(slices.Clone(services[:100]), "and 900 more")
+		if status := w.status(); !slices.Equal(status.Notes, want) || !slices.Equal(status.Last.Notes, want) {
+			t.Errorf("kept are %q, and in the ledger %q", status.Notes, status.Last.Notes)
 		}
 	})
 }

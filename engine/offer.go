@@ -129,7 +129,18 @@ func (p *pipeline) render(
 		return nil, nil, &TemplateError{err}
 	}
 	doc := sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}
-	return &effect{v, snap, doc, left.list()}, notes, nil
+	return &effect{v, snap, doc, left.list()}, firstOf(notes), nil
+}
+
+// maxNotes bounds what is kept and logged of what a template has to say, which a catalogue may make endless.
+const maxNotes = 100
+
+// firstOf returns notes, or so many of them that the ledger can keep them, and how many more there are.
+func firstOf(notes []string) []string {
+	if len(notes) <= maxNotes {
+		return notes
+	}
+	return append(slices.Clone(notes[:maxNotes]), fmt.Sprintf("and %d more", len(notes)-maxNotes))
 }
 
 // present gives the document to the sink, unless it is in effect already.
