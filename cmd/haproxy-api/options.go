@@ -55,14 +55,15 @@ func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	return logTo(os.Stderr, api.LoggingFormat, level), level
 }
 
-// logTo logs to w, a line for each record and nothing in it that a terminal obeys: much of it is what others have said.
+// logTo logs to w, a line for each record and nothing in it that a terminal obeys: much of it is what others have said, and they
+// may say it endlessly, see [floodgate].
 func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(filter{w, engine.PrintableJSON}, opts))
+		return slog.New(newFloodgate(slog.NewJSONHandler(filter{w, engine.PrintableJSON}, opts)))
 	}
 	text := func(line []byte) []byte { return []byte(engine.Printable(string(line))) }
-	return slog.New(slog.NewTextHandler(filter{w, text}, opts))
+	return slog.New(newFloodgate(slog.NewTextHandler(filter{w, text}, opts)))
 }
 
 // A filter passes on what clean makes of each record, which slog writes in one piece.

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNobodyFloodsTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := logTo(&out, "text", slog.LevelDebug)
+		for n := range 10_000 {
+			log.With("from", n).WithGroup("g").Warn("flood", "n", n)
+		}
+		log.Error("something else")
+		got := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if len(got) != floodAfter+2 || !strings.HasSuffix(got[floodAfter+1], `msg="something else"`) ||
+			!strings.Contains(got[floodAfter], "are dropped") || !strings.HasSuffix(got[floodAfter], "which=flood") {
+			t.Errorf("%d lines, at last %q", len(got), got[max(0, len(got)-3):])
+		}
+		time.Sleep(time.Minute)
+		out.Reset()
+		log.Warn("flood")
+		if !strings.HasSuffix(out.String(), "msg=flood\n") {
+			t.Errorf("a minute later %q", &out)
+		}
+		out.Reset()
+		for n := range 10_000 {
+			log.Info(fmt.Sprint("made up ", n))
+			log.Debug("asked for")
+		}
+		made, asked := strings.Count(out.String(), "made up"), strings.Count(out.String(), `"asked for"`)
+		if made > floodKinds+floodAfter+1 || asked != 10_000 {
+			t.Errorf("%d lines with messages that are made up, and %d that were asked for", made, asked)
+		}
+	})
+}
