@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -513,6 +514,56 @@ func TestOfEndlessNotesTheFirstAreKept(t *testing.T) {
 		want := append(slices.Clone(services[:100]), "and 900 more")
 		if status := w.status(); !slices.Equal(status.Notes, want) || !slices.Equal(status.Last.Notes, want) {
 			t.Errorf("kept are %q, and in the ledger %q", status.Notes, status.Last.Notes)
+		}
+	})
+}
+
+// slowToTell is a sink that tells how it is when it is let go on.
+type slowToTell struct {
+	*playedSink
+	asked atomic.Int64
+	goOn  chan struct{}
+}
+
+func (s *slowToTell) Health(ctx context.Context) (sdk.Health, error) {
+	s.asked.Add(1)
+	select {
+	case <-s.goOn:
+		return sdk.Health{Problems: []string{"tired"}}, nil
+	case <-ctx.Done():
+		return sdk.Health{}, ctx.Err()
+	}
+}
+
+func TestManyWhoAskAtOnceShareOneAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &slowToTell{playedSink: newPlayedSink(), goOn: make(chan struct{})}
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{}, slog.New(slog.DiscardHandler))
+		var people sync.WaitGroup
+		ask := func(ctx context.Context) {
+			if got := p.health(ctx).Problems; len(got) != 1 || got[0] != "tired" {
+				t.Errorf("got %q", got)
+			}
+		}
+		hasty, cancel := context.WithCancel(t.Context())
+		people.Go(func() {
+			if got := p.health(hasty).Problems; len(got) != 1 || got[0] != "the sink does not answer" {
+				t.Errorf("the hasty one got %q", got)
+			}
+		})
+		for range 100 {
+			people.Go(func() { ask(t.Context()) })
+		}
+		synctest.Wait()
+		cancel() // the first to ask does not take the others' answer away
+		synctest.Wait()
+		close(sink.goOn)
+		people.Wait()
+		if n := sink.asked.Load(); n != 1 {
+			t.Errorf("the sink was asked %d times", n)
+		}
+		if ask(t.Context()); sink.asked.Load() != 2 {
+			t.Error("an answer from before is given")
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -44,6 +45,7 @@ type pipeline struct {
 	ledger    *ledger
 	board     board
 	pace      *backoff.ExponentialBackOff
+	asking    singleflight.Group // how the sink is
 	running
 
 	// ---
@@ -86,7 +88,7 @@ func (p *pipeline) run(ctx context.Context) {
 		}
 	})
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
-	beside.Go(func() { p.health(ctx) })
+	beside.Go(func() { _, _ = p.sink.Health(ctx) })
 
 	if p.accepted == nil {
 		p.recall(ctx)

@@ -3,8 +3,11 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -139,19 +142,16 @@ func (p *pipeline) report() PipelineStatus {
 	return status
 }
 
+// askWithin bounds one question to a sink how it is.
+const askWithin = 2 * time.Second
+
 // health asks the sink, but not for longer than ctx: a sink may hang.
 func (p *pipeline) health(ctx context.Context) sdk.Health {
-	answered := make(chan sdk.Health, 1)
-	go func() {
-		health, err := p.sink.Health(ctx)
-		if err != nil {
-			health.Problems = append(health.Problems, "the sink cannot tell how it is: "+err.Error())
-		}
-		answered <- health
-	}()
 	var health sdk.Health
 	select {
-	case health = <-answered:
+	case answered := <-p.askSink(ctx):
+		health = answered.Val.(sdk.Health)
+		health.Problems = slices.Clone(health.Problems)
 	case <-ctx.Done():
 		health.Problems = []string{"the sink does not answer"}
 	}
@@ -162,4 +162,18 @@ func (p *pipeline) health(ctx context.Context) sdk.Health {
 		health.Problems = append(health.Problems, "the last configuration could not be applied: "+err.Error())
 	}
 	return health
+}
+
+// askSink puts the question to the sink, or shares one that is under way: anybody may want to know, and many at once would take from
+// the sink, and from what it feeds, the time for changes.
+func (p *pipeline) askSink(ctx context.Context) <-chan singleflight.Result {
+	return p.asking.DoChan("health", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
+		defer cancel()
+		health, err := p.sink.Health(ctx)
+		if err != nil {
+			health.Problems = append(health.Problems, "the sink cannot tell how it is: "+err.Error())
+		}
+		return health, nil
+	})
 }
