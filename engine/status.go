@@ -164,8 +164,8 @@ func (p *pipeline) health(ctx context.Context) sdk.Health {
 	return health
 }
 
-// askSink puts the question to the sink, or shares one that is under way: anybody may want to know, and many at once would take from
-// the sink, and from what it feeds, the time for changes.
+// askSink puts the question to the sink, or shares one that is under way: anybody may want to know, and many at once would take
+// from the sink, and from what it feeds, the time for changes.
 func (p *pipeline) askSink(ctx context.Context) <-chan singleflight.Result {
 	return p.asking.DoChan("health", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)

@@ -46,14 +46,16 @@ type process struct {
 	detach  context.CancelFunc
 }
 
-// daemonSecret is the name of an environment variable that sets a secret of the daemon, or of another plugin.
-var daemonSecret = regexp.MustCompile(`(?i)^HAPROXY_API_.*(TOKEN|SECRET|PASSW|CREDENTIAL|STATE_URL|__ENV_)`)
+// daemonSecret is an environment variable that sets a secret of the daemon, or of another plugin: by its name, or by a value that
+// has a user before an @.
+var daemonSecret = regexp.MustCompile(
+	`(?is)^HAPROXY_API_([^=]*(TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|STATE_URL|__ENV_)|[^=]*=.*@)`)
 
 // withoutSecrets returns the daemon's environment as far as it is a plugin's business.
 func withoutSecrets(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
-		return daemonSecret.MatchString(name) && !strings.HasSuffix(strings.ToUpper(name), "_FILE")
+		return daemonSecret.MatchString(variable) && !strings.HasSuffix(strings.ToUpper(name), "_FILE")
 	})
 }
 
