@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -182,4 +183,52 @@ func TestOnlyAFewHoldTheStateAtOnce(t *testing.T) {
 	<-reading
 	close(done)
 	readers.Wait()
+}
+
+func TestNobodyTakesAllConnections(t *testing.T) {
+	site := open(t, true)
+	site.limits.share = 2
+	s := serve(t, site)
+	first, second := s.conn(t, readAlive), s.conn(t, readAlive)
+	for _, conn := range []net.Conn{first, second} {
+		if got := status(t, conn); got != "200 OK" {
+			t.Errorf("within the share: %s", got)
+		}
+	}
+	if got := firstLine(s.conn(t, "")); got != "" {
+		t.Errorf("beyond the share: %s", got)
+	}
+	elsewhere := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	other, err := elsewhere.DialContext(t.Context(), "tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = other.Close() }()
+	if _, err := io.WriteString(other, readAlive); err != nil {
+		t.Fatal(err)
+	}
+	if got := status(t, other); got != "200 OK" {
+		t.Errorf("another address: %s", got)
+	}
+	_ = first.Close()
+	for firstLine(s.conn(t, "")) == "" { // until the server has noticed
+	}
+}
+
+// firstLine returns that of the answer, and nothing from a connection that is closed instead, perhaps before we could ask.
+func firstLine(conn net.Conn) string {
+	_, _ = io.WriteString(conn, readAlive)
+	line, _ := bufio.NewReader(conn).ReadString('\n')
+	return strings.TrimSpace(line)
+}
+
+func TestAHouseholdIsOneOfThePeers(t *testing.T) {
+	for peer, want := range map[string]string{
+		"192.0.2.7:1": "192.0.2.7", "[::ffff:192.0.2.7]:1": "192.0.2.7", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::",
+		"[fe80::1%eth0]:1": "fe80::",
+	} {
+		if got := householdOf(peer).String(); got != want {
+			t.Errorf("%s counts as %s, want %s", peer, got, want)
+		}
+	}
 }

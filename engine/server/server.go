@@ -29,6 +29,7 @@ const (
 // limits bound what a client can take up.
 type limits struct {
 	connections int
+	share       int           // of the connections, for one address
 	header      time.Duration // for a request's header, and for shaking hands over TLS
 	read        time.Duration // for the whole request
 	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
@@ -40,7 +41,7 @@ type limits struct {
 
 func usualLimits() limits {
 	return limits{
-		connections: 512, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
+		connections: 512, share: 128, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
 		headerBytes: 64 << 10, states: 8, turn: 5 * time.Second,
 	}
 }
@@ -147,7 +148,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	server.Protocols.SetHTTP1(true)
-	doorway := doorway{netutil.LimitListener(listener, s.limits.connections), s.door.Load}
+	doorway := doorway{netutil.LimitListener(newFair(listener, s.limits.share), s.limits.connections), s.door.Load}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
