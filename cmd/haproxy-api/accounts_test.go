@@ -183,8 +183,8 @@ func (a *accounts) rendered(number int, cluster string) string {
 	return string(files[0].Content)
 }
 
-// bridged reports whether content is want with the servers of another catalogue that may be believed: while a reload has to wait,
-// servers go live under the template that is in effect.
+// bridged reports whether content is want with the servers of another catalogue that may be believed, white space aside: while a
+// reload has to wait, servers go live under the template that is in effect.
 func (a *accounts) bridged(content, want string) bool {
 	if withoutServers(content) != withoutServers(want) {
 		return false
@@ -199,7 +199,7 @@ func (a *accounts) bridged(content, want string) bool {
 func withoutServers(content string) string {
 	var b strings.Builder
 	for line := range strings.Lines(content) {
-		if !strings.HasPrefix(line, "  server ") {
+		if !strings.HasPrefix(line, "  server ") && strings.TrimSpace(line) != "" {
 			b.WriteString(line)
 		}
 	}
