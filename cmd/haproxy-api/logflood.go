@@ -29,7 +29,7 @@ func (f floodgate) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level <= slog.LevelDebug {
 		return f.Handler.Handle(ctx, r)
 	}
-	switch n := f.counts.add(r.Message, r.Time); {
+	switch n := f.counts.add(whatIsSaid(r), r.Time); {
 	case n > floodAfter+1:
 		return nil
 	case n == floodAfter+1:
@@ -38,6 +38,18 @@ func (f floodgate) Handle(ctx context.Context, r slog.Record) error {
 		return f.Handler.Handle(ctx, told)
 	}
 	return f.Handler.Handle(ctx, r)
+}
+
+// whatIsSaid tells records apart of which there may be too many. Reloads must not go under in changes at run time, which are many.
+func whatIsSaid(r slog.Record) string {
+	kind := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "action" {
+			kind += " " + a.Value.String()
+		}
+		return true
+	})
+	return kind
 }
 
 // WithAttrs implements [slog.Handler].

@@ -23,6 +23,14 @@ func TestNobodyFloodsTheLog(t *testing.T) {
 			!strings.Contains(got[floodAfter], "are dropped") || !strings.HasSuffix(got[floodAfter], "which=flood") {
 			t.Errorf("%d lines, at last %q", len(got), got[max(0, len(got)-3):])
 		}
+		out.Reset()
+		for range 1000 {
+			log.Info("configuration in effect", "action", "runtime")
+		}
+		log.Info("configuration in effect", "action", "reload")
+		if !strings.HasSuffix(out.String(), "action=reload\n") {
+			t.Errorf("a reload goes under in changes at run time: %q", out.String()[max(0, out.Len()-200):])
+		}
 		time.Sleep(time.Minute)
 		out.Reset()
 		log.Warn("flood")
