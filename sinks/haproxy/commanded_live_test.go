@@ -158,5 +158,6 @@ func TestACommandGoesWithoutOurOptions(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.daemon("one"), sdk.ActionRestart)
 	r.apply(s, r.daemon("two"), sdk.ActionReload)
-	r.wantServed("two")
+	// The sockets are not handed over: for a moment the old process may still take connections.
+	eventually(t, "it serves the new document", func() bool { return r.served() == "two" })
 }
