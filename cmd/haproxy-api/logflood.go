@@ -40,7 +40,8 @@ func (f floodgate) Handle(ctx context.Context, r slog.Record) error {
 	return f.Handler.Handle(ctx, r)
 }
 
-// whatIsSaid tells records apart of which there may be too many. Reloads must not go under in changes at run time, which are many.
+// whatIsSaid tells records apart of which there may be too many. Reloads must not go under in changes at run time, which are
+// many.
 func whatIsSaid(r slog.Record) string {
 	kind := r.Message
 	r.Attrs(func(a slog.Attr) bool {
