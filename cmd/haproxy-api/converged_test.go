@@ -193,14 +193,15 @@ func parseServers(answer string) runningServers {
 	return servers
 }
 
-// ask puts one question to HAProxy and returns the answer, as far as there is one.
+// ask puts one question to HAProxy and returns the answer, as far as there is one. A master that begins anew for a reload at
+// this very moment may never give one, so whoever asks has to ask again.
 func (s *site) ask(socket, question string) string {
 	conn, err := net.Dial("unix", s.path(socket))
 	if err != nil {
 		return ""
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(patience / 10))
 	if _, err := fmt.Fprintln(conn, question); err != nil {
 		return ""
 	}

@@ -136,24 +136,31 @@ func (k *soak) look() belongings {
 	k.s.t.Helper()
 	daemon, plugin, worker := k.s.cmd.Process.Pid, k.s.pluginPID(), k.s.workerPID()
 	b := belongings{
-		DaemonFiles: openFiles(daemon), PluginFiles: openFiles(plugin), HAProxyFiles: openFiles(worker),
 		DaemonKiB: resident(daemon), PluginKiB: resident(plugin), HAProxyKiB: resident(worker),
 		PluginThreads: threads(plugin), Servers: len(k.s.servers()),
 	}
-	// The goroutines of connections that were just used end a moment later, so the least of several looks counts.
+	// Connections that were just used end a moment later, so the least of several looks counts.
 	for range 20 {
+		least(&b.DaemonFiles, openFiles(daemon))
+		least(&b.PluginFiles, openFiles(plugin))
+		least(&b.HAProxyFiles, openFiles(worker))
 		body, err := get("http://" + k.s.api + "/metrics")
 		if err != nil {
 			k.s.t.Fatal(err)
 		}
 		n, _ := strconv.Atoi(goroutines.FindStringSubmatch(body)[1])
-		if b.Goroutines == 0 || n < b.Goroutines {
-			b.Goroutines = n
-		}
+		least(&b.Goroutines, n)
 		time.Sleep(50 * time.Millisecond)
 	}
 	_ = filepath.WalkDir(k.s.folder, func(string, os.DirEntry, error) error { b.Files++; return nil })
 	return b
+}
+
+// least lowers what was seen so far to now, if that is less. 0 is nothing seen.
+func least(seen *int, now int) {
+	if *seen == 0 || now < *seen {
+		*seen = now
+	}
 }
 
 func openFiles(pid int) int {
