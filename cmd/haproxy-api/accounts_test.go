@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -86,7 +87,11 @@ func (a *accounts) ask(ctx context.Context, url, want string, kept bool) {
 // look notes every document that it finds on disk.
 func (a *accounts) look(ctx context.Context) {
 	for ctx.Err() == nil {
-		content := a.s.read(a.s.config)
+		found, err := os.ReadFile(a.s.path(a.s.config))
+		content := string(found)
+		if err != nil {
+			content = err.Error()
+		}
 		a.mu.Lock()
 		if _, known := a.seen[content]; !known {
 			a.seen[content] = time.Now()

@@ -97,6 +97,7 @@ func newChaos(t *testing.T) *chaos {
 	for n := range chaosServices {
 		s.answered(chaosPort+n, fmt.Sprint(n))
 	}
+	s.inEffect() // what broke off the very first document would leave none, as there was none before
 	c.accounts.open(chaosServices)
 	t.Cleanup(c.accounts.close)
 	return c
