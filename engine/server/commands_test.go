@@ -15,7 +15,7 @@ func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
 	s.emit()
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"nothing was held"}`)
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Taken: time.Now()}
-	p := s.pipelineThat(t, func(p Pipeline) bool { return p.Held != nil })
+	p := s.pipelineThat(t, func(p Pipeline) bool { return p.Held != nil && p.Generation > 0 })
 	if p.Held.Reason != "none of 1 live instance is left" || p.Held.Until.Sub(p.Held.Since) != time.Hour || len(p.Problems) != 0 {
 		t.Errorf("got %+v, held %+v", p, p.Held)
 	}
