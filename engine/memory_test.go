@@ -80,6 +80,20 @@ func TestARestartServesWhatWas(t *testing.T) {
 	})
 }
 
+// Another version may have believed more than this one.
+func TestWhatIsRememberedIsQuarantinedToo(t *testing.T) {
+	memory := newPlayedMemory()
+	snap := snapshotOf("web", "chat")
+	snap.Services[0].Instances[0].ID = "1\n  server evil 6.6.6.6:666"
+	memory.snapshots["s"] = snap
+	playGuarded(t, usual, memory, func(t *testing.T, g *guarded) {
+		g.want("1 v1:web")
+		if q := g.status().Quarantined; len(q) != 1 || q[0].Service != "chat" {
+			t.Errorf("quarantined are %+v", q)
+		}
+	})
+}
+
 func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 	document := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "main", Content: []byte("v0:web")}}}
 	document.Digest = sdk.DigestOf(document.Files)
