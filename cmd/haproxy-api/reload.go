@@ -15,8 +15,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// calm is how long the file has to be left alone before it is taken for whole. Half a configuration may be a good one, which half
-// a template seldom is.
+// calm is how long the files have to be left alone before they are taken for whole. Half a configuration may be a good one, which
+// half a template seldom is.
 const calm = 200 * time.Millisecond
 
 // A reloader takes up the configuration anew when its file is saved and when it is told to.
@@ -45,17 +45,27 @@ func (r *reloader) run(ctx context.Context) {
 	settled := time.NewTimer(0)
 	settled.Stop()
 	defer settled.Stop()
+	var left string // what the files said when the timer was set
 	for {
 		select {
 		case <-ctx.Done():
 			<-watched
 			return
 		case <-r.told:
-			r.reload(ctx, true)
+			cfg, err := r.load()
+			r.takeUp(ctx, cfg, err, true)
 		case <-saved:
+			left = r.look()
 			settled.Reset(calm)
 		case <-settled.C:
-			r.reload(ctx, false)
+			cfg, err := r.load()
+			// The news of a save takes a moment, in which the time may be up that an earlier one began.
+			if now := r.look(); now != left {
+				left = now
+				settled.Reset(calm)
+				continue
+			}
+			r.takeUp(ctx, cfg, err, false)
 		}
 	}
 }
@@ -73,10 +83,19 @@ func (r *reloader) files() []string {
 	return all
 }
 
-// reload takes the configuration up as it is now, and says what became of it. Where it is the one in force already, that is told
-// only to who wants to know.
-func (r *reloader) reload(ctx context.Context, tell bool) {
-	cfg, err := r.load()
+// look returns what the files say, to be compared.
+func (r *reloader) look() string {
+	var all strings.Builder
+	for _, file := range r.files() {
+		content, err := os.ReadFile(file)
+		fmt.Fprintf(&all, "%q %v\n", content, err)
+	}
+	return all.String()
+}
+
+// takeUp puts in force what load returned, and says what became of it. Where it is in force already, that is told only to who
+// wants to know.
+func (r *reloader) takeUp(ctx context.Context, cfg *config.Config, err error, tell bool) {
 	var changed []string
 	before := r.daemon.now().cfg
 	if err == nil {
