@@ -72,6 +72,7 @@ type Push struct {
 	trouble  complaint // with fetching the state
 	reading  *budget
 	decoding sync.Mutex
+	decoder  catalog.Decoder
 }
 
 // NewPush returns a source that is ready to receive. The error lists all that is wrong with config.
@@ -130,8 +131,8 @@ func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, er
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body cannot be read: %w", plain(err))
 	}
-	p.decoding.Lock() // a large one takes many times its size in memory: one after another
-	snap, err := catalog.DecodeEvent(content)
+	p.decoding.Lock() // a large one may take many times its size in memory: one after another
+	snap, err := p.decoder.DecodeEvent(content)
 	p.decoding.Unlock()
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", err)

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -30,12 +31,46 @@ func largeEvent(b *testing.B) []byte {
 	return fmt.Appendf(nil, `{"State":%s}`, state.Bytes())
 }
 
-func BenchmarkDecodeEvent(b *testing.B) {
+// BenchmarkDecodeAfterOneChange decodes pushes of which each has one instance that is another than in the push before. The
+// yardstick is encoding/json on the same bytes.
+func BenchmarkDecodeAfterOneChange(b *testing.B) {
+	const instances = 10_000
 	content := largeEvent(b)
+	var pushes [][]byte
+	for n := range 20 {
+		id := fmt.Sprintf(`"ID":"%012x"`, n*instances/20)
+		from := append([]byte(id), `,"Name":"service-`...)
+		to := append([]byte(id), `,"Name":"renamed-`...)
+		pushes = append(pushes, bytes.Replace(content, from, to, 1))
+	}
+	var decoder catalog.Decoder
+	n := 0
 	b.SetBytes(int64(len(content)))
 	for b.Loop() {
-		if _, err := catalog.DecodeEvent(content); err != nil {
+		if _, err := decoder.DecodeEvent(pushes[n%len(pushes)]); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	incremental := b.Elapsed() / time.Duration(b.N)
+	b.StopTimer()
+	const decodings = 5
+	began := time.Now()
+	for n := range decodings {
+		var whole struct {
+			State struct {
+				Servers map[string]struct {
+					Name                     string
+					Services                 map[string]sdk.Instance
+					LastUpdated, LastChanged time.Time
+				}
+				LastChanged           time.Time
+				ClusterName, Hostname string
+			}
+		}
+		if err := json.Unmarshal(pushes[n], &whole); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(time.Since(began)/decodings)/float64(incremental), "json/this")
 }

@@ -108,12 +108,19 @@ func unmarshal(content []byte, into any) error {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return ErrEmpty
 	}
-	// Counting those in strings too is near enough.
-	if bytes.Count(content, []byte("{")) > maxObjects || bytes.Count(content, []byte(",")) > maxValues {
-		return misfit("not a Sidecar catalogue: it has more than %d objects or %d values", maxObjects, maxValues)
+	if err := oversize(content); err != nil {
+		return err
 	}
 	if err := json.Unmarshal(content, into); err != nil {
 		return explain(content, err)
+	}
+	return nil
+}
+
+func oversize(content []byte) error {
+	// Counting those in strings too is near enough.
+	if bytes.Count(content, []byte("{")) > maxObjects || bytes.Count(content, []byte(",")) > maxValues {
+		return misfit("not a Sidecar catalogue: it has more than %d objects or %d values", maxObjects, maxValues)
 	}
 	return nil
 }

@@ -89,3 +89,17 @@ func FuzzStream(f *testing.F) {
 		}
 	})
 }
+
+func FuzzDecoder(f *testing.F) {
+	pushes := updates(f)
+	for n, push := range pushes[1:] {
+		f.Add(pushes[n], push)
+	}
+	f.Fuzz(func(t *testing.T, before, content []byte) {
+		var decoder catalog.Decoder
+		for _, c := range [][]byte{before, content, before} {
+			checkSame(t, decoder.DecodeEvent, catalog.DecodeEvent, bytes.Clone(c))
+			checkSame(t, decoder.DecodeWatch, catalog.DecodeWatch, bytes.Clone(c))
+		}
+	})
+}

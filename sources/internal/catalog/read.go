@@ -30,13 +30,14 @@ func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 // goroutine.
 type Stream struct {
 	source  *bounded
-	decoder *json.Decoder
+	objects *json.Decoder
+	decoder Decoder
 }
 
 // NewStream returns a stream over r whose objects may have up to about limit bytes each.
 func NewStream(r io.Reader, limit int64) *Stream {
 	source := &bounded{reader: r, limit: limit}
-	return &Stream{source: source, decoder: json.NewDecoder(source)}
+	return &Stream{source: source, objects: json.NewDecoder(source)}
 }
 
 // Next blocks until an object is complete and returns it decoded. It returns io.EOF when the stream has ended between
@@ -45,10 +46,10 @@ func NewStream(r io.Reader, limit int64) *Stream {
 func (s *Stream) Next() (sdk.Snapshot, error) {
 	s.source.left = s.source.limit
 	var object json.RawMessage
-	if err := s.decoder.Decode(&object); err != nil {
-		return sdk.Snapshot{}, streamError(err, s.decoder.InputOffset())
+	if err := s.objects.Decode(&object); err != nil {
+		return sdk.Snapshot{}, streamError(err, s.objects.InputOffset())
 	}
-	return DecodeWatch(object)
+	return s.decoder.DecodeWatch(object)
 }
 
 func streamError(err error, offset int64) error {
