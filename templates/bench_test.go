@@ -2,7 +2,9 @@ package templates
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -19,18 +21,43 @@ func large() sdk.Snapshot {
 	return snapshot(all...)
 }
 
-func BenchmarkRender(b *testing.B) {
-	snap := large()
+// withChange returns snap with the port of one instance changed, where each n is another one's.
+func withChange(snap sdk.Snapshot, n int) sdk.Snapshot {
+	snap.Services = slices.Clone(snap.Services)
+	service := &snap.Services[n%len(snap.Services)]
+	service.Instances = slices.Clone(service.Instances)
+	one := &service.Instances[n%len(service.Instances)]
+	one.Ports = slices.Clone(one.Ports)
+	one.Ports[0].Port++
+	return snap
+}
+
+// BenchmarkRenderAfterOneChange renders snapshots of which each has one instance changed. The yardstick is a template that
+// has no past.
+func BenchmarkRenderAfterOneChange(b *testing.B) {
 	for name, set := range map[string]*Set{
 		"builtin": New(Config{BindIP: "127.0.0.1"}), "older": New(Config{Path: "testdata/older-default.cfg"}),
 	} {
 		b.Run(name, func(b *testing.B) {
+			snap := large()
 			tmpl := mustLoad(b, set)
+			mustRender(b, tmpl, snap)
+			n := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				out, _ := mustRender(b, tmpl, snap)
-				b.SetBytes(int64(len(out)))
+				snap = withChange(snap, n)
+				n++
+				mustRender(b, tmpl, snap)
 			}
+			incremental := b.Elapsed() / time.Duration(b.N)
+			b.StopTimer()
+			const renderings = 5
+			began := time.Now()
+			for range renderings {
+				tmpl.memo = &memo{}
+				mustRender(b, tmpl, snap)
+			}
+			b.ReportMetric(float64(time.Since(began)/renderings)/float64(incremental), "whole/this")
 		})
 	}
 }

@@ -71,7 +71,7 @@ func TestCancelled(t *testing.T) {
 	tmpl.bounds = bounds{output: 1 << 20, steps: 1 << 62, time: never}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the daemon stops")
-	r, end := tmpl.newRun(ctx, newView(sdk.Snapshot{}), tmpl.set)
+	r, end := tmpl.newRun(ctx, newView(sdk.Snapshot{}, nil), tmpl.set)
 	defer end()
 	r.lookup = func(string) ([]string, error) {
 		cancel(why)

@@ -41,21 +41,22 @@ func (r *run) borrowed() template.FuncMap {
 
 func (r *run) own() template.FuncMap {
 	return template.FuncMap{
-		"getMode":      func(service string) string { return r.mode(service) },
-		"getPorts":     func(service string) map[string]string { return r.ports(service) },
-		"ownsPort":     func(service string, port any) (bool, error) { return r.ownsPort(service, port) },
+		"getMode":      func(service string) string { return r.mode(r.about(service)) },
+		"getPorts":     func(service string) map[string]string { return r.ports(r.about(service)) },
+		"ownsPort":     func(service string, port any) (bool, error) { return r.ownsPort(r.about(service), port) },
 		"portFor":      r.portFor,
 		"ipFor":        r.ipFor,
 		"bindIP":       func() string { return r.cfg.BindIP },
-		"sanitizeName": r.sanitizeName,
+		"sanitizeName": func(name string) string { return r.sanitizeName(r.about(name)) },
 		"serverName": func(instance any) (string, error) {
 			inst, err := toInstance(instance)
 			if err != nil {
 				return "", err
 			}
+			r.about(inst.Name)
 			return r.serverName(inst), nil
 		},
-		"allInstances": func(service string) []sdk.Instance { return r.all[service] },
+		"allInstances": func(service string) []sdk.Instance { return r.all[r.about(service)] },
 		"source":       r.source,
 		"include":      r.include,
 	}
@@ -79,8 +80,8 @@ func (r *run) bind(calls map[string]bool) template.FuncMap {
 }
 
 // sanitizeName works for names that are not a service's, too; those may then become what another name becomes.
-func (r *run) sanitizeName(name string) string {
-	if clean, ok := r.clean[name]; ok {
+func (v *view) sanitizeName(name string) string {
+	if clean, ok := v.clean[name]; ok {
 		return clean
 	}
 	return cleanName(name)
@@ -134,6 +135,7 @@ func toMap(dict any) (reflect.Value, error) {
 func (r *run) hooks() template.FuncMap {
 	return template.FuncMap{
 		hookDescend: r.descend, hookAscend: r.ascend,
+		hookStale: r.stale, hookKeep: r.keep, hookKept: r.again,
 		hookEnter: func() string { return r.trace.enter() },
 		hookLeave: func() string { return r.trace.leave() },
 		hookMark:  func(number int) string { return r.trace.mark(number) },

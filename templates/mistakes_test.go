@@ -104,7 +104,7 @@ func TestRecursionThatEnds(t *testing.T) {
 func TestFleetingError(t *testing.T) {
 	snap := sdk.Snapshot{}
 	tmpl := mustLoad(t, setOf(t, "a\n{{ .Vars.x }}"))
-	v := newView(snap)
+	v := newView(snap, nil)
 	r, end := tmpl.newRun(t.Context(), v, tmpl.set)
 	defer end()
 	_, err := r.files()

@@ -86,7 +86,7 @@ func FuzzDistinct(f *testing.F) {
 }
 
 func TestServerNames(t *testing.T) {
-	v := newView(snapshot(tangled()...))
+	v := newView(snapshot(tangled()...), nil)
 	seen := map[string]bool{}
 	for _, inst := range v.live["srv"] {
 		name := v.serverName(inst)

@@ -37,7 +37,7 @@ func (t *Template) Trace(ctx context.Context, snap sdk.Snapshot) ([]TracedFile, 
 	if err != nil { // it compiled before
 		return nil, err
 	}
-	v := newView(snap)
+	v := newView(snap, nil)
 	r, end := t.newRun(ctx, v, traced)
 	defer end()
 	r.trace = &trace{marks: markAll(traced, t.sources)}

@@ -97,11 +97,13 @@ func (s *Set) Load() (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Template{cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, bounds: usualBounds}
+	t := &Template{cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, memo: &memo{}, bounds: usualBounds}
 	if t.isByChance() { // what is kept is kept for whom a range is at
 		t.set, err = compile(s.cfg, sources, true)
+		return t, err
 	}
-	return t, err
+	keepRounds(set, t.outputs())
+	return t, nil
 }
 
 // complain reports what is wrong with the files before any is parsed.

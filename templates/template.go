@@ -12,13 +12,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Template is a compiled set. It never changes, and any number of goroutines may render with it.
+// A Template is a compiled set. It never changes, and any number of goroutines may render with it. What it remembers of its last
+// rendering makes the next one faster, and nothing else.
 type Template struct {
 	cfg     Config
 	sources []source
 	set     *template.Template
 	calls   map[string]bool // the functions that any of its templates calls
 	chance  *chance
+	memo    *memo
 	bounds  bounds
 }
 
@@ -39,10 +41,14 @@ type root struct {
 // notes are sentences about the data that a person should see, such as an instance that had to be left out; their order
 // does not vary either. They are returned beside an error too, which is an [*Error].
 func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
-	v := newView(snap)
+	known, giveBack := t.memo.take()
+	defer giveBack()
+	v := known.view(snap)
 	r, end := t.newRun(ctx, v, t.set)
 	defer end()
 	defer t.chance.endRun()
+	r.memo = known
+	defer known.forget()
 	if files, err = r.files(); err != nil {
 		return nil, v.notes, t.explain(ctx, v, err)
 	}
@@ -53,15 +59,19 @@ func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.F
 type run struct {
 	*view
 	*budget
-	cfg     Config
-	at      time.Time // what now returns
-	set     *template.Template
-	outputs []string // names of the files to render, in order
-	trace   *trace   // nil where nobody asks
-	chance  *chance
-	drawn   map[string]int // how often each call was made whose result is kept
-	varied  string         // the function that returns something else than usual
-	lookup  func(host string) ([]string, error)
+	cfg      Config
+	at       time.Time // what now returns
+	set      *template.Template
+	outputs  []string
+	trace    *trace // nil where nobody asks
+	chance   *chance
+	drawn    map[string]int // how often each call was made whose result is kept
+	varied   string         // the function that returns something else than usual
+	out      *bytes.Buffer  // what is written of a file, but for what is included
+	memo     *memo          // nil where every round is done
+	captures []*capture     // of the rounds that are being done; nil for one that is not to be kept
+	kept     []any
+	lookup   func(host string) ([]string, error)
 }
 
 // newRun returns a run that ends with ctx. Call the function that it returns when it is over.
@@ -69,18 +79,24 @@ func (t *Template) newRun(ctx context.Context, v *view, set *template.Template) 
 	b, end := newBudget(ctx, t.bounds)
 	// Rounding drops the monotonic reading, which templates would print.
 	r := &run{
-		view: v, budget: b, cfg: t.cfg, at: t.cfg.Now().UTC().Round(0), chance: t.chance, drawn: map[string]int{},
+		view: v, budget: b, cfg: t.cfg, outputs: t.outputs(), at: t.cfg.Now().UTC().Round(0), chance: t.chance, drawn: map[string]int{},
 		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
 	}
 	if t.isByChance() {
 		r.trace = &trace{}
 	}
-	for _, src := range t.sources[:1+len(t.cfg.Files)] {
-		r.outputs = append(r.outputs, src.name)
-	}
 	// Functions look at the snapshot, so every run binds its own. A clone shares the parsed templates.
 	r.set = template.Must(set.Clone()).Funcs(r.bind(t.calls))
 	return r, end
+}
+
+// outputs returns the names of the files to render, in order.
+func (t *Template) outputs() []string {
+	var names []string
+	for _, src := range t.sources[:1+len(t.cfg.Files)] {
+		names = append(names, src.name)
+	}
+	return names
 }
 
 func (r *run) files() ([]sdk.File, error) {
@@ -105,11 +121,11 @@ func (r *run) execute(name string, data any) (content []byte, err error) {
 			err = fmt.Errorf("template %s stopped with a fault: %v", name, p)
 		}
 	}()
-	var out bytes.Buffer
-	if err := r.set.ExecuteTemplate(&writer{run: r, to: &out}, name, data); err != nil {
+	r.out = &bytes.Buffer{}
+	if err := r.set.ExecuteTemplate(&writer{run: r, to: r.out}, name, data); err != nil {
 		return nil, err
 	}
-	return out.Bytes(), nil
+	return r.out.Bytes(), nil
 }
 
 // include renders the named template into a string.

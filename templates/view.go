@@ -19,28 +19,52 @@ type view struct {
 	live   map[string][]sdk.Instance // .Services
 	clean  map[string]string         // what sanitizeName makes of each service's name
 	owners map[int64]string          // ServicePort to the one service that may have it
+	owns   map[string]string         // by service: the ports that are its own
+	left   map[string][]string       // by service: what is to be said of instances that are left out
 	notes  []string
 
 	servers map[string]map[server]string // by service: the names that serverName gives, made when asked for
 }
 
-func newView(snap sdk.Snapshot) *view {
+// newView makes the view of snap. What it has to say of services that are those of the view before, which may be nil, it takes
+// from there.
+func newView(snap sdk.Snapshot, before *view) *view {
 	v := &view{
 		snap: snap, all: map[string][]sdk.Instance{}, live: map[string][]sdk.Instance{},
-		owners: map[int64]string{}, servers: map[string]map[server]string{},
+		owners: map[int64]string{}, owns: map[string]string{}, left: map[string][]string{},
+		servers: map[string]map[server]string{},
 	}
 	services := ordered(snap.Services)
 	var names []string
 	for _, svc := range services {
 		names = append(names, svc.Name)
 		v.all[svc.Name] = svc.Instances
-		if live := v.choose(svc); len(live) > 0 {
-			v.live[svc.Name] = live
+		if before == nil || !v.adopt(svc.Name, before) {
+			v.choose(svc)
 		}
+		v.notes = append(v.notes, v.left[svc.Name]...)
 	}
 	v.clean = distinct(names, cleanName)
 	v.settlePorts()
 	return v
+}
+
+// adopt takes over what is told of a service, if that is the very same as before.
+func (v *view) adopt(service string, before *view) bool {
+	now, then := v.all[service], before.all[service]
+	if len(now) == 0 || len(now) != len(then) || &now[0] != &then[0] {
+		return false
+	}
+	if live := before.live[service]; len(live) > 0 {
+		v.live[service] = live
+	}
+	if notes := before.left[service]; len(notes) > 0 {
+		v.left[service] = notes
+	}
+	if names := before.servers[service]; len(names) > 0 {
+		v.servers[service] = names
+	}
+	return true
 }
 
 // ordered returns services in the order that a snapshot promises. Sources of other people may not keep the promise, and
@@ -67,9 +91,9 @@ func ordered(services []sdk.Service) []sdk.Service {
 	return sdk.GroupByName(all)
 }
 
-// choose returns the instances of svc that the proxy shall use: those that are alive, have ports, and offer the same
+// choose finds the instances of svc that the proxy shall use: those that are alive, have ports, and offer the same
 // service ports as most of them do. It notes what it leaves out.
-func (v *view) choose(svc sdk.Service) []sdk.Instance {
+func (v *view) choose(svc sdk.Service) {
 	var alive []sdk.Instance
 	var offers []string
 	for _, inst := range svc.Instances {
@@ -80,17 +104,22 @@ func (v *view) choose(svc sdk.Service) []sdk.Instance {
 	}
 	usual := majority(offers)
 	var chosen []sdk.Instance
+	leave := func(format string, args ...any) {
+		v.left[svc.Name] = append(v.left[svc.Name], fmt.Sprintf(format, args...))
+	}
 	for i, inst := range alive {
 		switch last := len(chosen) - 1; {
 		case offers[i] != usual:
-			v.notef("%s is left out: it offers %s, while most of the service offer %s", describe(inst), offers[i], usual)
+			leave("%s is left out: it offers %s, while most of the service offer %s", describe(inst), offers[i], usual)
 		case last >= 0 && chosen[last].Hostname == inst.Hostname && chosen[last].ID == inst.ID:
-			v.notef("%s is listed twice; the second one is left out", describe(inst))
+			leave("%s is listed twice; the second one is left out", describe(inst))
 		default:
 			chosen = append(chosen, inst)
 		}
 	}
-	return chosen
+	if len(chosen) > 0 {
+		v.live[svc.Name] = chosen
+	}
 }
 
 // offered describes the service ports of inst in words that are equal for equal sets of them.
@@ -127,6 +156,7 @@ func (v *view) settlePorts() {
 		// Stable, so that the name decides among equals.
 		slices.SortStableFunc(names, func(a, b string) int { return v.oldest(a).Compare(v.oldest(b)) })
 		v.owners[port] = names[0]
+		v.owns[names[0]] += strconv.FormatInt(port, 10) + " "
 		for _, loser := range names[1:] {
 			reason := "its oldest instance is the older one"
 			if v.oldest(loser).Equal(v.oldest(names[0])) {

@@ -94,7 +94,7 @@ func TestLeftOut(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newView(snapshot(tt.instances...))
+			v := newView(snapshot(tt.instances...), nil)
 			if diff := cmp.Diff(tt.want, ids(v)); diff != "" {
 				t.Error(diff)
 			}
@@ -120,7 +120,7 @@ func TestMode(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := newView(snapshot(tt.instances...)).mode("web"); got != tt.want {
+			if got := newView(snapshot(tt.instances...), nil).mode("web"); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
@@ -159,7 +159,7 @@ func TestPortOwner(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newView(snapshot(tt.instances...))
+			v := newView(snapshot(tt.instances...), nil)
 			for _, svc := range []string{"a", "b"} {
 				if owns, err := v.ownsPort(svc, "80"); err != nil || owns != (svc == tt.want) {
 					t.Errorf("ownsPort %s: %v, %v", svc, owns, err)

@@ -101,7 +101,7 @@ func addVarying(all []Varying, origins []Origin, line int, function string) []Va
 
 // renderVaried renders at the time that clock is, with the named function returning something else than usual.
 func (t *Template) renderVaried(ctx context.Context, snap sdk.Snapshot, clock time.Time, function string) ([]sdk.File, error) {
-	r, end := t.newRun(ctx, newView(snap), t.set)
+	r, end := t.newRun(ctx, newView(snap, nil), t.set)
 	defer end()
 	r.at, r.varied = clock.UTC().Round(0), function
 	return r.files()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // An editor saves a template again and again, in every way that people's editors do, and a third of the time broken.
@@ -112,7 +113,7 @@ func TestAThousandEditsUnderLoad(t *testing.T) {
 	s.start()
 	s.answered(8000, "stays")
 	s.eventually("healthy", s.healthy)
-	before := s.belongings()
+	before := s.steadyBelongings()
 
 	load := s.load(8000)
 	var instances sync.WaitGroup
@@ -167,6 +168,23 @@ func (s *site) comeAndGo(done <-chan struct{}) {
 		s.sidecar.Remove("host-"+id, id)
 		s.eventually(id+" is gone", func() bool { return !strings.Contains(s.read("haproxy.cfg"), id) })
 	}
+}
+
+// steadyBelongings waits until they are the same for a while: what has just begun has more, or not yet all.
+func (s *site) steadyBelongings() string {
+	s.t.Helper()
+	const looks = 5
+	last, same := "", 0
+	s.eventually("steady belongings", func() bool {
+		now := s.belongings()
+		if now != last {
+			last, same = now, 0
+		}
+		same++
+		time.Sleep(50 * time.Millisecond)
+		return same > looks
+	})
+	return last
 }
 
 // belongings lists what a daemon must not gather: processes, files in its folder, open files other than connections.

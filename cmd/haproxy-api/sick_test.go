@@ -57,6 +57,7 @@ func TestARestartedSidecarDoesNotEmptyTheProxy(t *testing.T) {
 	for i := range 12 {
 		s.answered(10100+i, fmt.Sprint(i))
 	}
+	s.converged()
 	generation := s.inEffect().Generation
 	loads := []*load{s.load(10100), s.load(10105), s.load(10111)}
 
@@ -94,6 +95,7 @@ func TestAfterARestartWithoutSidecarTheSameIsServed(t *testing.T) {
 	s.start(kept...)
 	s.serve("web", "one", 10100)
 	s.answered(10100, "one")
+	s.converged()
 	before := s.inEffect()
 	s.stop()
 	s.sidecar.Close()

@@ -1,0 +1,217 @@
+package templates
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A memo remembers what a template wrote for whom in its last run, and what its view of the snapshot was, so that the next run
+// does only what changed. A run has it for itself; those that are there at the same time do without.
+type memo struct {
+	mu     sync.Mutex
+	last   *view
+	rounds map[string][]*round // by number and label
+	runs   uint64
+}
+
+// A round is what went into one round of a range, and what came out.
+type round struct {
+	run     uint64 // the last one that needed it
+	inputs  []any  // the dot and the variables
+	regards map[string]regard
+	text    []byte
+	finals  []any // what the variables were at the end to which it assigns
+}
+
+// A regard is all that functions tell of a service, or of what only sounds like one.
+type regard struct {
+	all, live   []sdk.Instance
+	clean, owns string
+}
+
+func (g regard) equal(other regard) bool {
+	return g.clean == other.clean && g.owns == other.owns && same(g.all, other.all) && same(g.live, other.live)
+}
+
+func (v *view) regard(service string) regard {
+	return regard{v.all[service], v.live[service], v.sanitizeName(service), v.owns[service]}
+}
+
+// take returns m for one run, and what has to be called afterwards, or nil while another run has it.
+func (m *memo) take() (taken *memo, giveBack func()) {
+	if !m.mu.TryLock() {
+		return nil, func() {}
+	}
+	return m, m.mu.Unlock
+}
+
+// view returns snap as templates see it.
+func (m *memo) view(snap sdk.Snapshot) *view {
+	if m == nil {
+		return newView(snap, nil)
+	}
+	v := newView(snap, m.last)
+	// Templates may print these two anywhere.
+	if m.last == nil || m.last.snap.Cluster != snap.Cluster || m.last.snap.Source != snap.Source {
+		m.rounds = map[string][]*round{}
+	}
+	m.last = v
+	m.runs++
+	return v
+}
+
+// forget drops what the run did not need.
+func (m *memo) forget() {
+	if m == nil {
+		return
+	}
+	maps.DeleteFunc(m.rounds, func(label string, rounds []*round) bool {
+		m.rounds[label] = slices.DeleteFunc(rounds, func(r *round) bool { return r.run != m.runs })
+		return len(m.rounds[label]) == 0
+	})
+}
+
+// A capture is a round that is being done to be kept.
+type capture struct {
+	round
+	label string
+	start int // in the output
+}
+
+// stale writes what the round wrote the last time and returns false, if all that goes into it is the same. Otherwise the round
+// has to be done, and ends with keep.
+func (r *run) stale(number int, top, dot any, variables ...any) (bool, error) {
+	r.kept = nil
+	if _, ok := top.(root); !ok || r.memo == nil || r.includes > 0 || len(r.captures) > 0 {
+		r.captures = append(r.captures, nil)
+		return true, nil
+	}
+	inputs := append([]any{dot}, variables...)
+	label := fmt.Sprint(number)
+	for _, input := range inputs {
+		name, ok := labelOf(input)
+		if !ok {
+			r.captures = append(r.captures, nil)
+			return true, nil
+		}
+		label += "\x00" + name
+	}
+	for _, known := range r.memo.rounds[label] {
+		if r.holds(known, inputs) {
+			known.run, r.kept = r.memo.runs, known.finals
+			r.written += len(known.text)
+			_, _ = r.out.Write(known.text) // a buffer
+			return false, r.step()
+		}
+	}
+	r.captures = append(r.captures, &capture{
+		round{run: r.memo.runs, inputs: inputs, regards: map[string]regard{}}, label, r.out.Len(),
+	})
+	return true, nil
+}
+
+// holds reports whether the round would write the same again.
+func (r *run) holds(known *round, inputs []any) bool {
+	if !slices.EqualFunc(known.inputs, inputs, sameInput) {
+		return false
+	}
+	for service, was := range known.regards {
+		if !was.equal(r.regard(service)) {
+			return false
+		}
+	}
+	return true
+}
+
+// keep ends a round that had to be done.
+func (r *run) keep(finals ...any) string {
+	last := len(r.captures) - 1
+	c := r.captures[last]
+	r.captures = r.captures[:last]
+	if c == nil || slices.ContainsFunc(finals, func(v any) bool { return !isPlain(v) }) {
+		return ""
+	}
+	c.text, c.finals = bytes.Clone(r.out.Bytes()[c.start:]), finals
+	r.memo.rounds[c.label] = append(r.memo.rounds[c.label], &c.round)
+	return ""
+}
+
+// again returns what a variable was at the end of the round that was not done.
+func (r *run) again(number int) any { return r.kept[number] }
+
+// about notes that the round depends on what is told of the service, whose name it returns.
+func (r *run) about(service string) string {
+	for _, c := range r.captures {
+		if c == nil {
+			continue
+		}
+		if _, known := c.regards[service]; !known {
+			c.regards[service] = r.regard(service)
+		}
+	}
+	return service
+}
+
+// labelOf returns what is quickly looked up and different for most rounds. It reports false for what cannot be compared, or can
+// be changed by those who have it.
+func labelOf(input any) (string, bool) {
+	switch input := input.(type) {
+	case string:
+		return input, true
+	case sdk.Instance:
+		return input.ID, true
+	case sdk.Port:
+		return input.IP, true
+	case []sdk.Instance:
+		if len(input) > 0 {
+			return input[0].Name, true
+		}
+		return "", true
+	}
+	if !isPlain(input) {
+		return "", false
+	}
+	return fmt.Sprint(input), true
+}
+
+// isPlain reports whether v is a word, a number or nothing.
+func isPlain(v any) bool {
+	if v == nil {
+		return true
+	}
+	kind := reflect.TypeOf(v).Kind()
+	return kind >= reflect.Bool && kind <= reflect.Complex128 || kind == reflect.String
+}
+
+func sameInput(a, b any) bool {
+	switch a := a.(type) {
+	case []sdk.Instance:
+		b, ok := b.([]sdk.Instance)
+		return ok && same(a, b)
+	case sdk.Instance:
+		b, ok := b.(sdk.Instance)
+		return ok && sameInstance(a, b)
+	}
+	return a == b // which has another type for a port and its number
+}
+
+// same reports whether templates cannot tell a from b.
+func same(a, b []sdk.Instance) bool {
+	if len(a) != len(b) || (a == nil) != (b == nil) {
+		return false
+	}
+	return len(a) == 0 || &a[0] == &b[0] || slices.EqualFunc(a, b, sameInstance)
+}
+
+func sameInstance(a, b sdk.Instance) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname && a.ProxyMode == b.ProxyMode &&
+		a.Status == b.Status && a.Created == b.Created && a.Updated == b.Updated && //nolint:staticcheck // to the last bit
+		(a.Ports == nil) == (b.Ports == nil) && slices.Equal(a.Ports, b.Ports) &&
+		(a.Labels == nil) == (b.Labels == nil) && maps.Equal(a.Labels, b.Labels)
+}
