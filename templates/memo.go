@@ -31,16 +31,16 @@ type round struct {
 
 // A regard is all that functions tell of a service, or of what only sounds like one.
 type regard struct {
-	all, live   []sdk.Instance
+	instances   []sdk.Instance // from which those follow that the proxy shall use
 	clean, owns string
 }
 
 func (g regard) equal(other regard) bool {
-	return g.clean == other.clean && g.owns == other.owns && same(g.all, other.all) && same(g.live, other.live)
+	return g.clean == other.clean && g.owns == other.owns && same(g.instances, other.instances)
 }
 
 func (v *view) regard(service string) regard {
-	return regard{v.all[service], v.live[service], v.sanitizeName(service), v.owns[service]}
+	return regard{v.all[service], v.sanitizeName(service), v.owns[service]}
 }
 
 // take returns m for one run, and what has to be called afterwards, or nil while another run has it.
@@ -134,7 +134,7 @@ func (r *run) keep(finals ...any) string {
 	last := len(r.captures) - 1
 	c := r.captures[last]
 	r.captures = r.captures[:last]
-	if c == nil || slices.ContainsFunc(finals, func(v any) bool { return !isPlain(v) }) {
+	if c == nil {
 		return ""
 	}
 	c.text, c.finals = bytes.Clone(r.out.Bytes()[c.start:]), finals

@@ -37,6 +37,11 @@ var rounds = map[string]struct {
 	"the whole":         {`{{ range .Services }}{{ len $.Services }}{{ end }}`, 0},
 	"the root":          {`{{ define "n" }}{{ len .Services }}{{ end }}{{ range .Services }}{{ template "n" $ }}{{ end }}`, 0},
 	"by source":         {`{{ range .Services }}{{ len (source "sidecar") }}{{ end }}`, 0},
+	"the cluster":       {`{{ range .Services }}{{ $.Cluster }} {{ end }}`, 1},
+	"a clock":           {`{{ range .Services }}{{ now }}{{ end }}`, 0},
+	"a clock elsewhere": {`{{ define "n" }}{{ now }}{{ end }}{{ range .Services }}{{ template "n" }}{{ end }}`, 0},
+	"source elsewhere":  {`{{ define "n" }}{{ len (source "sidecar") }}{{ end }}{{ range .Services }}{{ include "n" . }}{{ end }}`, 0},
+	"a clock outside":   {`{{ now }}{{ range $n, $l := .Services }}{{ $n }}{{ end }}`, 1},
 	"break":             {`{{ range $n, $l := .Services }}{{ if eq $n "b" }}{{ break }}{{ end }}{{ $n }}{{ end }}`, 0},
 	"continue":          {`{{ range $n, $l := .Services }}{{ if eq $n "b" }}{{ continue }}{{ end }}{{ $n }}{{ end }}`, 0},
 	"shadow":            {`{{ $x := 1 }}{{ range $n, $l := .Services }}{{ $x := $n }}{{ $x }}{{ $x = "" }}{{ end }}{{ $x }}`, 0},
@@ -124,8 +129,8 @@ func (p *past) next() sdk.Snapshot {
 
 func (p *past) edit(snap sdk.Snapshot) sdk.Snapshot {
 	name := string(rune('a' + p.random.IntN(5)))
-	if p.random.IntN(6) == 0 {
-		name += "/" // which looks like another service's when it is cleaned
+	if p.random.IntN(4) == 0 {
+		name += string("/-"[p.random.IntN(2)]) // which look the same when they are cleaned
 	}
 	switch p.random.IntN(12) {
 	case 0:
@@ -151,7 +156,7 @@ func (p *past) edit(snap sdk.Snapshot) sdk.Snapshot {
 		return snap
 	}
 	instances := slices.Clone(snap.Services[i].Instances)
-	switch at := p.random.IntN(len(instances)); p.random.IntN(4) {
+	switch at := p.random.IntN(len(instances)); p.random.IntN(5) {
 	case 0:
 		instances = append(instances, p.instance(name))
 	case 1:
@@ -161,6 +166,9 @@ func (p *past) edit(snap sdk.Snapshot) sdk.Snapshot {
 	case 2:
 		instances[at].Status = sdk.Status(p.random.IntN(3))
 	case 3:
+		instances[at].Ports = slices.Clone(instances[at].Ports)
+		instances[at].Ports[0].Port++
+	case 4:
 		instances[at].Updated = instances[at].Updated.Add(time.Second)
 		if p.random.IntN(2) == 0 {
 			instances[at] = p.instance(name)
