@@ -205,3 +205,43 @@ func TestWhichRoundsAreKept(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRenderingAfterAPast(f *testing.F) {
+	for _, test := range rounds {
+		f.Add(test.text, uint64(len(test.text)))
+	}
+	f.Fuzz(func(t *testing.T, text string, seed uint64) {
+		cfg := Config{Name: "main.cfg", Path: "main.cfg", Now: atNoon, Vars: map[string]any{"word": "w"}}
+		load := func() *Template {
+			sources := []source{{name: "main.cfg", path: "main.cfg", text: text}}
+			set, err := compile(cfg, sources, false)
+			if err != nil {
+				t.Skip()
+			}
+			return &Template{
+				cfg: cfg, sources: sources, set: set, calls: callsIn(set), chance: newChance(), memo: &memo{},
+				bounds: bounds{output: 1 << 20, steps: 10_000, time: time.Second},
+			}
+		}
+		tmpl := load()
+		for name := range tmpl.calls {
+			if isVolatile(name) {
+				t.Skip()
+			}
+		}
+		keepRounds(tmpl.set, tmpl.outputs())
+		tmpl.bounds.time = never // by then it has ended once
+		past := newPast(seed)
+		for range 6 {
+			snap := past.next()
+			want, _, err := load().Render(t.Context(), snap)
+			if err != nil {
+				t.Skip() // a past makes no good template bad, but may spare a bad one its fault
+			}
+			got, _, err := tmpl.Render(t.Context(), snap)
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Fatalf("%v of %+v (-without +with a past):\n%s", err, snap, diff)
+			}
+		}
+	})
+}

@@ -29,12 +29,16 @@ const (
 // mutators are the functions that change what they are given.
 var mutators = []string{"set", "unset", "merge", "mergeOverwrite", "mustMerge", "mustMergeOverwrite"}
 
+// dates are the functions of sprig's that look at the clock where they are not given a time.
+var dates = []string{"date", "dateInZone", "date_in_zone", "htmlDate", "htmlDateInZone"}
+
 // settled are the fields of the root that are the same in each run, or for which a memo looks.
 var settled = []string{"Vars", "User", "Group", "Cluster", "Source"}
 
 // isOpen reports whether the function may return what does not follow from its arguments and from what a memo notes.
 func isOpen(function string) bool {
-	return isVolatile(function) || function == "source" || function == "call" || slices.Contains(mutators, function)
+	return isVolatile(function) || function == "source" || function == "call" ||
+		slices.Contains(mutators, function) || slices.Contains(dates, function)
 }
 
 // keepRounds prepares the outermost ranges of the named templates.

@@ -21,11 +21,10 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	s.beginOnce(ctx)
-	h := s.proxy.probe(ctx)
-	v := s.notes.view()
+	h, v := s.look(ctx)
 	facts := s.facts(v)
-	if v.renewal > 0 && v.now.stands() && len(h.Problems) > 0 {
-		// The master of 2.6 does not answer while it loads, and the worker before goes on serving.
+	if v.renewal > 0 && v.now.mastered() && len(h.Problems) > 0 {
+		// A master does not answer while it loads. The worker before goes on serving, and may end as soon as the next one does.
 		h = sdk.Health{Facts: v.now.facts()}
 		facts["loading_for"] = v.renewal.Round(time.Millisecond).String()
 	}
@@ -47,6 +46,19 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	}
 	maps.Copy(h.Facts, facts)
 	return h, nil
+}
+
+// look asks HAProxy how it is, and once more where it was made to load something meanwhile: then the answer is about neither what
+// was before nor what is now.
+func (s *Sink) look(ctx context.Context) (sdk.Health, view) {
+	before := s.notes.view()
+	h := s.proxy.probe(ctx)
+	v := s.notes.view()
+	if len(h.Problems) > 0 && v.renewal == 0 && (before.renewal > 0 || before.reloads != v.reloads) {
+		h = s.proxy.probe(ctx)
+		v = s.notes.view()
+	}
+	return h, v
 }
 
 // facts are what the sink knows besides the proxy's own.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -83,6 +84,35 @@ func TestSlowReload(t *testing.T) {
 		t.Errorf("Apply did %q", result.Action)
 	}
 	r.wantServed("slow")
+}
+
+// Who asks just when a reload ends hears the truth as well.
+func TestHealthyDuringReloads(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	done := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for asked := 0; ; asked++ {
+				select {
+				case <-done:
+					t.Logf("asked %d times", asked)
+					return
+				default:
+				}
+				if h, err := s.Health(t.Context()); err != nil || len(h.Problems) > 0 {
+					t.Errorf("problems %q, %v", h.Problems, err)
+				}
+			}
+		})
+	}
+	for i := range 15 {
+		r.apply(s, r.document(fmt.Sprint("more", i)), sdk.ActionReload)
+	}
+	close(done)
+	asking.Wait()
 }
 
 func TestStopDuringASlowReload(t *testing.T) {
