@@ -26,6 +26,15 @@ type Quarantined struct {
 // terminal is not among them. A bad Cluster is made empty, and a Last of a bad instance is left out,
 // and so is a Changed that cannot be written.
 func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
+	return new(inspector).quarantine(snap)
+}
+
+// An inspector does not look again at services that it has found nothing wrong with the last time, if they are the very same.
+type inspector struct {
+	well map[string]sdk.Service
+}
+
+func (i *inspector) quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
 	var out []Quarantined
 	if reason := textFault("Cluster", snap.Cluster); reason != "" {
 		out = append(out, Quarantined{Reason: reason})
@@ -37,27 +46,28 @@ func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
 	if snap.Last != nil && instanceFault(&snap.Last.Instance) != "" {
 		snap.Last = nil
 	}
-	bad := badInstances(snap.Services)
+	bad := i.badInstances(snap.Services)
 	if len(bad) > 0 {
-		snap.Services = withoutFaulty(snap.Services)
+		snap.Services = i.withoutFaulty(snap.Services)
 	}
 	return snap, append(out, bad...)
 }
 
-func badInstances(services []sdk.Service) []Quarantined {
+func (i *inspector) badInstances(services []sdk.Service) []Quarantined {
 	var bad []Quarantined
-	for i := range services {
-		svc := &services[i]
-		if reason := serviceFault(svc); reason != "" {
-			bad = append(bad, Quarantined{Service: shown(svc.Name), Reason: reason})
+	well := make(map[string]sdk.Service, len(services))
+	for n := range services {
+		svc := &services[n]
+		var reasons []Quarantined
+		if !svc.Shares(i.well[svc.Name]) {
+			reasons = faultsOf(svc)
 		}
-		for j := range svc.Instances {
-			inst := &svc.Instances[j]
-			if reason := memberFault(svc, inst); reason != "" {
-				bad = append(bad, Quarantined{shown(inst.Name), shown(inst.Hostname), shown(inst.ID), reason})
-			}
+		if len(reasons) == 0 {
+			well[svc.Name] = *svc
 		}
+		bad = append(bad, reasons...)
 	}
+	i.well = well
 	slices.SortFunc(bad, func(a, b Quarantined) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID),
 			cmp.Compare(a.Reason, b.Reason))
@@ -65,9 +75,28 @@ func badInstances(services []sdk.Service) []Quarantined {
 	return bad
 }
 
-func withoutFaulty(services []sdk.Service) []sdk.Service {
+func faultsOf(svc *sdk.Service) []Quarantined {
+	var bad []Quarantined
+	if reason := serviceFault(svc); reason != "" {
+		bad = append(bad, Quarantined{Service: shown(svc.Name), Reason: reason})
+	}
+	for n := range svc.Instances {
+		inst := &svc.Instances[n]
+		if reason := memberFault(svc, inst); reason != "" {
+			bad = append(bad, Quarantined{shown(inst.Name), shown(inst.Hostname), shown(inst.ID), reason})
+		}
+	}
+	return bad
+}
+
+// withoutFaulty returns services as badInstances has found them, without those that are bad.
+func (i *inspector) withoutFaulty(services []sdk.Service) []sdk.Service {
 	var kept []sdk.Service
 	for _, svc := range services {
+		if svc.Shares(i.well[svc.Name]) {
+			kept = append(kept, svc)
+			continue
+		}
 		if serviceFault(&svc) != "" {
 			continue
 		}
@@ -99,8 +128,8 @@ func memberFault(svc *sdk.Service, inst *sdk.Instance) string {
 
 // admit puts into quarantine whoever of snap belongs there, and tells of it.
 func (s *source) admit(snap sdk.Snapshot) sdk.Snapshot {
-	snap, now := Quarantine(snap)
 	s.mu.Lock()
+	snap, now := s.inspector.quarantine(snap)
 	before := s.quarantined
 	s.quarantined = now
 	s.mu.Unlock()

@@ -35,6 +35,7 @@ type source struct {
 	letGo     *time.Timer  // nil unless something is held
 	trouble   string       // why the source gave up; empty while it watches
 
+	inspector   inspector
 	quarantined []Quarantined // of the newest one that came
 }
 

@@ -51,8 +51,7 @@ func newView(snap sdk.Snapshot, before *view) *view {
 
 // adopt takes over what is told of a service, if that is the very same as before.
 func (v *view) adopt(service string, before *view) bool {
-	now, then := v.all[service], before.all[service]
-	if len(now) == 0 || len(now) != len(then) || &now[0] != &then[0] {
+	if !(sdk.Service{Instances: v.all[service]}).Shares(sdk.Service{Instances: before.all[service]}) {
 		return false
 	}
 	if live := before.live[service]; len(live) > 0 {

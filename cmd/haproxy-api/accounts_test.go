@@ -67,7 +67,7 @@ func (a *accounts) close() { a.stop() }
 func (a *accounts) ask(ctx context.Context, url, want string, kept bool) {
 	transport := &http.Transport{DisableKeepAlives: !kept}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Timeout: 5 * time.Second, Transport: transport}
+	client := &http.Client{Timeout: patience, Transport: transport}
 	for ctx.Err() == nil {
 		from := time.Now()
 		body, err := getBy(client, url)

@@ -17,7 +17,7 @@ func (s *site) get(servicePort int) (string, error) {
 }
 
 func get(url string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	return getBy(client, url)
 }
 
@@ -52,7 +52,7 @@ func (s *site) load(servicePort int) *load {
 func (s *site) keptLoad(servicePort int) *load {
 	transport := &http.Transport{MaxIdleConnsPerHost: 2}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	client := &http.Client{Timeout: 5 * time.Second, Transport: transport}
+	client := &http.Client{Timeout: patience, Transport: transport}
 	return s.loadBy(2, func() error {
 		_, err := getBy(client, fmt.Sprintf("http://%s:%d/", s.ip, servicePort))
 		return err

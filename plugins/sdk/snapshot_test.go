@@ -3,6 +3,7 @@ package sdk
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,6 +85,23 @@ func TestStatusHasSidecarsNames(t *testing.T) {
 	} {
 		if got := (Instance{Status: status}).StatusString(); got != want {
 			t.Errorf("%d is %q, want %q", status, got, want)
+		}
+	}
+}
+
+func TestServicesShare(t *testing.T) {
+	t.Parallel()
+	list := []Instance{{ID: "1"}, {ID: "2"}}
+	of := func(instances []Instance) Service { return Service{Instances: instances} }
+	for _, test := range []struct {
+		a, b []Instance
+		want bool
+	}{
+		{list, list, true}, {list, slices.Clone(list), false}, {list, list[:1], false}, {list[1:], list[:1], false},
+		{nil, nil, false}, {list[:0], list[:0], false},
+	} {
+		if got := of(test.a).Shares(of(test.b)); got != test.want {
+			t.Errorf("%v and %v: %v", test.a, test.b, got)
 		}
 	}
 }

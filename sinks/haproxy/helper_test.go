@@ -124,7 +124,7 @@ func (r *rig) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 
 // served asks HAProxy over a new connection and returns who answered, or "" if nobody did.
 func (r *rig) served() string {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
 	if err != nil {
 		return ""
@@ -217,7 +217,7 @@ func check(t *testing.T, err error) {
 // eventually waits for cond, for as long as a busy machine may need.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	if err := poll(ctx, func() (bool, error) { return cond(), nil }); err != nil {
 		t.Fatalf("never: %s", what)

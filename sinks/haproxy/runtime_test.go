@@ -55,7 +55,7 @@ func (r *rig) lines(lines ...string) sdk.Document {
 func (r *rig) answeredBy() string {
 	var names []string
 	for range 6 {
-		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 		answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
 		check(r.t, err)
 		_ = answer.Body.Close()

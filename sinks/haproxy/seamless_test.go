@@ -88,7 +88,7 @@ func (r *rig) underLoad(something func()) (asked, failed int64) {
 		clients.Go(func() {
 			for ctx.Err() == nil {
 				all.Add(1)
-				client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+				client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 				answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
 				if err != nil || answer.StatusCode != http.StatusOK {
 					bad.Add(1)
