@@ -72,9 +72,9 @@ func TestRenderingAfterAnyPastIsRenderingWithout(t *testing.T) {
 			set := setOf(t, test.text)
 			set.cfg.Vars = map[string]any{"word": "w"}
 			tmpl := mustLoad(t, set)
-			for seed := range uint64(5) {
+			for seed := range uint64(3) {
 				past := newPast(seed)
-				for range 40 {
+				for range 30 {
 					checkRendering(t, tmpl, set, past.next())
 				}
 			}
