@@ -13,7 +13,8 @@ import (
 )
 
 // BenchmarkConverge measures from the POST of one instance's change to the first answer from that instance through HAProxy,
-// one change after the other. The yardstick is one "haproxy -c" of that very configuration.
+// one change after the other. The yardstick is one "haproxy -c" of that very configuration. MiB is what daemon and plugin have in
+// memory at the end.
 func BenchmarkConverge(b *testing.B) {
 	const changes = 20 // for each turn, so that there is a median
 	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
@@ -42,6 +43,7 @@ func BenchmarkConverge(b *testing.B) {
 			for what, since := range f.spent() {
 				b.ReportMetric(1000*(since.seconds-before[what].seconds)/(since.count-before[what].count), what+"-ms")
 			}
+			b.ReportMetric(float64(resident(f.cmd.Process.Pid)+resident(f.pluginPID()))/1024, "MiB")
 			b.ReportMetric(0, "ns/op") // of twenty changes: it says nothing
 		})
 	}
