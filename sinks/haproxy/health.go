@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,10 +22,9 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	s.beginOnce(ctx)
-	h, v := s.look(ctx)
+	h, v, loads := s.look(ctx)
 	facts := s.facts(v)
-	if v.renewal > 0 && v.now.mastered() && len(h.Problems) > 0 {
-		// A master does not answer while it loads. The worker before goes on serving, and may end as soon as the next one does.
+	if loads {
 		h = sdk.Health{Facts: v.now.facts()}
 		facts["loading_for"] = v.renewal.Round(time.Millisecond).String()
 	}
@@ -48,17 +48,26 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	return h, nil
 }
 
-// look asks HAProxy how it is, and once more where it was made to load something meanwhile: then the answer is about neither what
-// was before nor what is now.
-func (s *Sink) look(ctx context.Context) (sdk.Health, view) {
-	before := s.notes.view()
-	h := s.proxy.probe(ctx)
-	v := s.notes.view()
-	if len(h.Problems) > 0 && v.renewal == 0 && (before.renewal > 0 || before.reloads != v.reloads) {
+// look asks HAProxy how it is, and again while it is made to load something: one process may be gone before the next one can be
+// found, and an answer that took until the load was over is about neither. loads says that there is no answer because of that,
+// which is no trouble: a master has none while it loads, and its worker goes on serving until the next one does.
+func (s *Sink) look(ctx context.Context) (h sdk.Health, v view, loads bool) {
+	for {
+		before := s.notes.view()
 		h = s.proxy.probe(ctx)
 		v = s.notes.view()
+		if len(h.Problems) == 0 {
+			return h, v, false
+		}
+		if v.renewal > 0 && slices.ContainsFunc(v.now.pids, exists) {
+			return h, v, true
+		}
+		meanwhile := before.renewal > 0 || v.renewal > 0 || before.reloads != v.reloads
+		if !meanwhile || ctx.Err() != nil {
+			return h, v, false
+		}
+		pause(ctx, tick)
 	}
-	return h, v
 }
 
 // facts are what the sink knows besides the proxy's own.

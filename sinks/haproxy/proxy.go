@@ -52,11 +52,8 @@ func (r running) pid() int {
 
 // stands reports, cheaply, whether the processes are still there. Their ids were verified when r was made.
 func (r running) stands() bool {
-	return r.mastered() && (r.worker == 0 || exists(r.worker))
+	return slices.ContainsFunc(r.pids, exists) && (r.worker == 0 || exists(r.worker))
 }
-
-// mastered reports, as cheaply, whether a master is still there, whatever became of its worker.
-func (r running) mastered() bool { return slices.ContainsFunc(r.pids, exists) }
 
 // same reports whether r and other are the same processes, so that they still serve what they served.
 func (r running) same(other running) bool {

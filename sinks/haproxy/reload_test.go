@@ -88,31 +88,48 @@ func TestSlowReload(t *testing.T) {
 
 // Who asks just when a reload ends hears the truth as well.
 func TestHealthyDuringReloads(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	done := make(chan struct{})
-	var asking sync.WaitGroup
-	for range 4 {
-		asking.Go(func() {
-			for asked := 0; ; asked++ {
-				select {
-				case <-done:
-					t.Logf("asked %d times", asked)
-					return
-				default:
+	for name, set := range map[string]func(r *rig){
+		"with a master": func(*rig) {},
+		"without":       func(r *rig) { r.cfg.Mode = ModeCommand },
+		"by a command":  (*rig).older,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			set(r)
+			document := func(name string) sdk.Document {
+				if name == "with a master" {
+					return r.document(name)
 				}
-				if h, err := s.Health(t.Context()); err != nil || len(h.Problems) > 0 {
-					t.Errorf("problems %q, %v", h.Problems, err)
-				}
+				return edited(r.document(name), "global", "global\n    daemon")
 			}
+			s := r.sink()
+			r.apply(s, document("one"), sdk.ActionRestart)
+			done := make(chan struct{})
+			var asking sync.WaitGroup
+			for range 4 {
+				asking.Go(func() { wantHealthyUntil(t, s, done) })
+			}
+			for i := range 5 {
+				r.apply(s, document(fmt.Sprint("more", i)), sdk.ActionReload)
+			}
+			close(done)
+			asking.Wait()
 		})
 	}
-	for i := range 15 {
-		r.apply(s, r.document(fmt.Sprint("more", i)), sdk.ActionReload)
+}
+
+func wantHealthyUntil(t *testing.T, s *Sink, done <-chan struct{}) {
+	for asked := 1; ; asked++ {
+		if h, err := s.Health(t.Context()); err != nil || len(h.Problems) > 0 {
+			t.Errorf("problems %q, %v", h.Problems, err)
+		}
+		select {
+		case <-done:
+			t.Logf("asked %d times", asked)
+			return
+		default:
+		}
 	}
-	close(done)
-	asking.Wait()
 }
 
 func TestStopDuringASlowReload(t *testing.T) {
