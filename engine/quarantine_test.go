@@ -293,7 +293,7 @@ func TestQuarantinedInStatus(t *testing.T) {
 // What was looked at before makes no difference, but that services without a fault are not copied.
 func TestInspectorFindsWhatALookAtTheWholeFinds(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // to be repeated
+	random := rand.New(rand.NewPCG(1, 1))
 	service := func(name string) sdk.Service {
 		svc := sdk.Service{Name: name}
 		for n := range 1 + random.IntN(3) {

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"iter"
+	"strconv"
 	"text/template"
 	"text/template/parse"
 )
@@ -28,6 +29,26 @@ func hook(tree *parse.Tree, pos parse.Pos, name string, args ...parse.Node) *par
 func hookCommand(tree *parse.Tree, pos parse.Pos, name string, args ...parse.Node) *parse.CommandNode {
 	words := append([]parse.Node{parse.NewIdentifier(name).SetPos(pos).SetTree(tree)}, args...)
 	return &parse.CommandNode{NodeType: parse.NodeCommand, Pos: pos, Args: words}
+}
+
+func numberNode(pos parse.Pos, n int) *parse.NumberNode {
+	return &parse.NumberNode{NodeType: parse.NodeNumber, Pos: pos, IsInt: true, Int64: int64(n), Text: strconv.Itoa(n)}
+}
+
+func variableNode(pos parse.Pos, name string) *parse.VariableNode {
+	return &parse.VariableNode{NodeType: parse.NodeVariable, Pos: pos, Ident: []string{name}}
+}
+
+func variableNodes(pos parse.Pos, names []string) []parse.Node {
+	var nodes []parse.Node
+	for _, name := range names {
+		nodes = append(nodes, variableNode(pos, name))
+	}
+	return nodes
+}
+
+func listNode(pos parse.Pos, nodes ...parse.Node) *parse.ListNode {
+	return &parse.ListNode{NodeType: parse.NodeList, Pos: pos, Nodes: nodes}
 }
 
 // countRounds has every round of a range write nothing, so that the writer can count it. That costs less than any call.

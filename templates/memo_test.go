@@ -3,7 +3,9 @@ package templates
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,61 +15,42 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// rounds are templates, and how many of their ranges are kept.
-var rounds = map[string]struct {
+type roundsCase struct {
+	name string
+	kept int // of the ranges
 	text string
-	kept int
-}{
-	"names":             {`{{ range $name, $list := .Services }}{{ $name }} {{ len $list }};{{ end }}`, 1},
-	"dot":               {`{{ range .Services }}{{ range . }}{{ .Hostname }}{{ .Updated }}{{ .StatusString }} {{ end }};{{ end }}`, 1},
-	"functions":         {`{{ range $n, $l := .Services }}{{ getMode $n }}{{ getPorts $n }}{{ sanitizeName $n }}{{ end }}`, 1},
-	"owner":             {`{{ range $n, $l := .Services }}{{ range $p, $_ := getPorts $n }}{{ ownsPort $n $p }}{{ $p }} {{ end }}{{ end }}`, 1},
-	"any owner":         {`{{ range $n, $l := .Services }}{{ ownsPort $n 8000 }}{{ ownsPort "b" 8001 }} {{ end }}`, 1},
-	"servers":           {`{{ range .Services }}{{ range . }}{{ serverName . }} {{ ipFor 8000 . }}:{{ portFor 8000 . }};{{ end }}{{ end }}`, 1},
-	"another service":   {`{{ range $n, $l := .Services }}{{ $n }}{{ range allInstances "b" }}{{ .ID }}{{ .Status }} {{ end }};{{ end }}`, 1},
-	"flag":              {`{{ $any := false }}{{ range .Services }}{{ $any = true }}x{{ end }}{{ $any }}`, 1},
-	"flag sometimes":    {`{{ $b := "" }}{{ range $n, $l := .Services }}{{ if eq $n "b" }}{{ $b = "b" }}{{ end }}{{ end }}{{ $b }}`, 1},
-	"flag that is read": {`{{ $last := "" }}{{ range $n, $l := .Services }}{{ $last }}<{{ $n }} {{ $last = $n }}{{ end }}{{ $last }}`, 1},
-	"counter":           {`{{ $i := 0 }}{{ range .Services }}{{ $i = add1 $i }}{{ $i }} {{ end }}{{ $i }}`, 1},
-	"list of names":     {`{{ $all := list }}{{ range $n, $l := .Services }}{{ $all = append $all $n }}{{ end }}{{ $all | join " " }}`, 1},
-	"list that is read": {`{{ $all := list }}{{ range $n, $l := .Services }}{{ $all = append $all $n }}{{ len $all }}{{ end }}`, 1},
-	"instances out":     {`{{ $i := 0 }}{{ range .Services }}{{ $i = index . 0 }}{{ end }}{{ with $i }}{{ .ID }}{{ .Status }}{{ end }}`, 1},
-	"outer variables":   {`{{ $c := .Cluster }}{{ $v := .Vars.word }}{{ range .Services }}{{ $c }}{{ $v }}{{ $.Vars.word }}{{ $.Cluster }} {{ end }}`, 1},
-	"dicts outside":     {`{{ $d := dict "a" (len .Services) }}{{ range $n, $l := .Services }}{{ $n }}{{ $d.a }}{{ end }}`, 1},
-	"the whole":         {`{{ range .Services }}{{ len $.Services }}{{ end }}`, 0},
-	"the root":          {`{{ define "n" }}{{ len .Services }}{{ end }}{{ range .Services }}{{ template "n" $ }}{{ end }}`, 0},
-	"by source":         {`{{ range .Services }}{{ len (source "sidecar") }}{{ end }}`, 0},
-	"the cluster":       {`{{ range .Services }}{{ $.Cluster }} {{ end }}`, 1},
-	"a clock":           {`{{ range .Services }}{{ now }}{{ end }}`, 0},
-	"a clock elsewhere": {`{{ define "n" }}{{ now }}{{ end }}{{ range .Services }}{{ template "n" }}{{ end }}`, 0},
-	"source elsewhere":  {`{{ define "n" }}{{ len (source "sidecar") }}{{ end }}{{ range .Services }}{{ include "n" . }}{{ end }}`, 0},
-	"a clock outside":   {`{{ now }}{{ range $n, $l := .Services }}{{ $n }}{{ end }}`, 1},
-	"break":             {`{{ range $n, $l := .Services }}{{ if eq $n "b" }}{{ break }}{{ end }}{{ $n }}{{ end }}`, 0},
-	"continue":          {`{{ range $n, $l := .Services }}{{ if eq $n "b" }}{{ continue }}{{ end }}{{ $n }}{{ end }}`, 0},
-	"shadow":            {`{{ $x := 1 }}{{ range $n, $l := .Services }}{{ $x := $n }}{{ $x }}{{ $x = "" }}{{ end }}{{ $x }}`, 0},
-	"shadow of a range": {`{{ range $n, $l := .Services }}{{ range $n := $l }}{{ $n.ID }}{{ end }}{{ $n }}{{ end }}`, 1},
-	"dict that changes": {`{{ $d := dict }}{{ range $n, $l := .Services }}{{ $_ := set $d $n 1 }}{{ len $d }}{{ end }}`, 0},
-	"vars that change":  {`{{ $_ := set .Vars "word" (len .Services) }}{{ range .Services }}{{ $.Vars.word }}{{ end }}`, 0},
-	"included":          {`{{ define "s" }}{{ serverName . }}{{ .Status }} {{ end }}{{ range .Services }}{{ range . }}{{ include "s" . | upper }}{{ end }}{{ end }}`, 1},
-	"called":            {`{{ define "s" }}{{ range . }}{{ .ID }}{{ .Status }} {{ end }}{{ end }}{{ range .Services }}{{ template "s" . }}{{ end }}`, 1},
-	"two ranges":        {`{{ range $n, $l := .Services }}{{ $n }}{{ end }};{{ range $n, $l := .Services }}{{ len $l }}{{ end }}`, 2},
-	"else":              {`{{ range $n, $l := .Services }}{{ $n }}{{ else }}none{{ range list 1 2 }}{{ . }}{{ end }}{{ end }}`, 2},
-	"in a branch":       {`{{ if .Services }}{{ with .Services }}{{ range $n, $l := . }}{{ $n }}{{ len $l }}{{ end }}{{ end }}{{ end }}`, 1},
-	"numbers":           {`{{ range $i := until (len .Services) }}{{ $i }} {{ end }}`, 1},
-	"an integer":        {`{{ range len .Services }}{{ . }} {{ end }}`, 1},
-	"living ones":       {`{{ range $n, $l := .Services }}{{ range $l }}{{ if .IsAlive }}{{ .ID }}{{ end }}{{ end }}{{ end }}`, 1},
-	"kept by one":       {`{{ range .Services.a }}{{ .ID }}{{ .Hostname }}{{ .Status }}{{ .Ports }}{{ .Labels }}{{ end }}`, 1},
-	"ports":             {`{{ range .Services.a }}{{ range .Ports }}{{ .Port }}{{ .IP }} {{ end }}{{ end }}`, 1},
-	"equal services":    {`{{ range .Services }}same {{ end }}{{ range list "x" "x" }}{{ . }}{{ end }}`, 2},
-	"a missing value":   {`{{ $x := .Vars.nothing }}{{ range $n, $l := .Services }}{{ $x | default $n }}{{ end }}`, 1},
-	"comments":          {"{{ range $n, $l := .Services }}\n# {{/* no */}} {{- $n -}}\n{{ end }}", 1},
+}
+
+// roundsCases are in a file of their own, a line each.
+func roundsCases(t testing.TB) []roundsCase {
+	t.Helper()
+	content, err := os.ReadFile("testdata/rounds.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []roundsCase
+	for line := range strings.Lines(string(content)) {
+		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), " | ", 3)
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(parts) != 3 {
+			t.Fatalf("%q is no case", line)
+		}
+		kept, err := strconv.Atoi(parts[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases = append(cases, roundsCase{parts[0], kept, parts[2]})
+	}
+	return cases
 }
 
 // Whatever was rendered before, a template renders what it renders without a past.
 func TestRenderingAfterAnyPastIsRenderingWithout(t *testing.T) {
 	t.Parallel()
-	for name, test := range rounds {
-		t.Run(name, func(t *testing.T) {
+	for _, test := range roundsCases(t) {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			set := setOf(t, test.text)
 			set.cfg.Vars = map[string]any{"word": "w"}
@@ -103,7 +86,8 @@ func checkRendering(t *testing.T, tmpl *Template, set *Set, snap sdk.Snapshot) {
 	t.Helper()
 	files, notes, err := tmpl.Render(t.Context(), snap)
 	wantFiles, wantNotes, wantErr := mustLoad(t, set).Render(t.Context(), snap)
-	if diff := cmp.Diff(wantFiles, files) + cmp.Diff(wantNotes, notes) + cmp.Diff(fmt.Sprint(wantErr), fmt.Sprint(err)); diff != "" {
+	diff := cmp.Diff(wantFiles, files) + cmp.Diff(wantNotes, notes) + cmp.Diff(fmt.Sprint(wantErr), fmt.Sprint(err))
+	if diff != "" {
 		t.Fatalf("of %+v (-without +with a past):\n%s", snap, diff)
 	}
 }
@@ -115,7 +99,7 @@ type past struct {
 }
 
 func newPast(seed uint64) *past {
-	return &past{rand.New(rand.NewPCG(seed, 2)), snapshot()} //nolint:gosec // to be repeated
+	return &past{rand.New(rand.NewPCG(seed, 2)), snapshot()}
 }
 
 func (p *past) next() sdk.Snapshot {
@@ -189,7 +173,7 @@ func (p *past) instance(name string) sdk.Instance {
 // The table above proves nothing for rounds that are always done.
 func TestWhichRoundsAreKept(t *testing.T) {
 	t.Parallel()
-	for name, test := range rounds {
+	for _, test := range roundsCases(t) {
 		tmpl := mustLoad(t, setOf(t, test.text))
 		kept := 0
 		for list := range lists(tmpl.set.Lookup("main.cfg").Root) {
@@ -201,13 +185,13 @@ func TestWhichRoundsAreKept(t *testing.T) {
 			}
 		}
 		if kept != test.kept {
-			t.Errorf("%s: %d ranges are kept, want %d", name, kept, test.kept)
+			t.Errorf("%s: %d ranges are kept, want %d", test.name, kept, test.kept)
 		}
 	}
 }
 
 func FuzzRenderingAfterAPast(f *testing.F) {
-	for _, test := range rounds {
+	for _, test := range roundsCases(f) {
 		f.Add(test.text, uint64(len(test.text)))
 	}
 	f.Fuzz(func(t *testing.T, text string, seed uint64) {

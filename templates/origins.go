@@ -3,7 +3,6 @@ package templates
 import (
 	"bytes"
 	"context"
-	"strconv"
 	"strings"
 	"text/template"
 	"text/template/parse"
@@ -72,10 +71,7 @@ func markAll(set *template.Template, sources []source) []mark {
 			var nodes []parse.Node
 			for _, n := range list.Nodes {
 				if m, ok := markOf(src, n); ok {
-					number := strconv.Itoa(len(marks))
-					nodes = append(nodes, hook(t.Tree, n.Position(), hookMark, &parse.NumberNode{
-						NodeType: parse.NodeNumber, Pos: n.Position(), IsInt: true, Int64: int64(len(marks)), Text: number,
-					}))
+					nodes = append(nodes, hook(t.Tree, n.Position(), hookMark, numberNode(n.Position(), len(marks))))
 					marks = append(marks, m)
 				}
 				nodes = append(nodes, n)

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"slices"
-	"strconv"
 	"text/template"
 	"text/template/parse"
 )
@@ -16,7 +15,7 @@ import (
 //
 //	{{ range $name, $list := .Services }}{{ if _stale 0 $ . $name $list }} BODY {{ _keep }}{{ end }}{{ end }}
 //
-// and where BODY assigns to a variable from outside, {{ _keep $it }}{{ else }}{{ $it = _kept 0 }} is in its place. That is done only
+// and where BODY assigns to a variable from outside, it ends with {{ _keep $it }}{{ else }}{{ $it = _kept 0 }}. That is done only
 // where all that BODY can depend on is known: the arguments of _stale, what functions say of services, which a memo notes, and
 // what never changes. All other ranges stay as they are.
 
@@ -107,36 +106,26 @@ func (k *roundKeeper) wrap(loop *parse.RangeNode, scope []string) bool {
 		return false
 	}
 	pos := loop.Position()
-	number := func(n int) parse.Node {
-		return &parse.NumberNode{NodeType: parse.NodeNumber, Pos: pos, IsInt: true, Int64: int64(n), Text: strconv.Itoa(n)}
-	}
-	variables := func(names []string) (nodes []parse.Node) {
-		for _, name := range names {
-			nodes = append(nodes, &parse.VariableNode{NodeType: parse.NodeVariable, Pos: pos, Ident: []string{name}})
-		}
-		return nodes
-	}
-	list := func(nodes ...parse.Node) *parse.ListNode {
-		return &parse.ListNode{NodeType: parse.NodeList, Pos: pos, Nodes: nodes}
-	}
-	args := append([]parse.Node{number(k.ranges)}, variables([]string{"$"})...)
-	args = append(args, &parse.DotNode{NodeType: parse.NodeDot, Pos: pos})
-	stale := hook(k.tree, pos, hookStale, append(args, variables(body.used)...)...)
-	again := &parse.IfNode{BranchNode: parse.BranchNode{
+	args := []parse.Node{numberNode(pos, k.ranges), variableNode(pos, "$"), &parse.DotNode{NodeType: parse.NodeDot, Pos: pos}}
+	stale := hook(k.tree, pos, hookStale, append(args, variableNodes(pos, body.used)...)...)
+	keep := hook(k.tree, pos, hookKeep, variableNodes(pos, body.assigned)...)
+	loop.List = listNode(pos, &parse.IfNode{BranchNode: parse.BranchNode{
 		NodeType: parse.NodeIf, Pos: pos, Pipe: stale.Pipe,
-		List: list(append(loop.List.Nodes, hook(k.tree, pos, hookKeep, variables(body.assigned)...))...),
-	}}
-	for i, v := range variables(body.assigned) {
-		kept := hook(k.tree, pos, hookKept, number(i))
-		kept.Pipe.IsAssign, kept.Pipe.Decl = true, []*parse.VariableNode{v.(*parse.VariableNode)} //nolint:forcetypeassert // made above
-		if again.ElseList == nil {
-			again.ElseList = list()
-		}
-		again.ElseList.Nodes = append(again.ElseList.Nodes, kept)
-	}
-	loop.List = list(again)
+		List: listNode(pos, append(loop.List.Nodes, keep)...), ElseList: k.instead(pos, body.assigned),
+	}})
 	k.ranges++
 	return true
+}
+
+// instead assigns to the variables what they were at the end of the round, which is not done.
+func (k *roundKeeper) instead(pos parse.Pos, assigned []string) *parse.ListNode {
+	list := listNode(pos)
+	for i, name := range assigned {
+		kept := hook(k.tree, pos, hookKept, numberNode(pos, i))
+		kept.Pipe.IsAssign, kept.Pipe.Decl = true, []*parse.VariableNode{variableNode(pos, name)}
+		list.Nodes = append(list.Nodes, kept)
+	}
+	return list
 }
 
 // A body is what is known of a range's inside.

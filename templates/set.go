@@ -97,7 +97,9 @@ func (s *Set) Load() (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Template{cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, memo: &memo{}, bounds: usualBounds}
+	t := &Template{
+		cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, memo: &memo{}, bounds: usualBounds,
+	}
 	if t.isByChance() { // what is kept is kept for whom a range is at
 		t.set, err = compile(s.cfg, sources, true)
 		return t, err

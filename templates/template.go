@@ -79,7 +79,8 @@ func (t *Template) newRun(ctx context.Context, v *view, set *template.Template) 
 	b, end := newBudget(ctx, t.bounds)
 	// Rounding drops the monotonic reading, which templates would print.
 	r := &run{
-		view: v, budget: b, cfg: t.cfg, outputs: t.outputs(), at: t.cfg.Now().UTC().Round(0), chance: t.chance, drawn: map[string]int{},
+		view: v, budget: b, cfg: t.cfg, outputs: t.outputs(), at: t.cfg.Now().UTC().Round(0),
+		chance: t.chance, drawn: map[string]int{},
 		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
 	}
 	if t.isByChance() {
