@@ -5,7 +5,7 @@ import (
 	"text/template/parse"
 )
 
-// callsIn returns the names of the functions that templates of the set call.
+// callsIn returns the names of the functions that templates of the set call, and of the fields and methods, with a dot.
 func callsIn(set *template.Template) map[string]bool {
 	calls := map[string]bool{}
 	for _, t := range set.Templates() {
@@ -41,7 +41,18 @@ func addCalls(calls map[string]bool, n parse.Node) {
 		}
 	case *parse.ChainNode:
 		addCalls(calls, n.Node)
+		addFields(calls, n.Field)
+	case *parse.FieldNode:
+		addFields(calls, n.Ident)
+	case *parse.VariableNode:
+		addFields(calls, n.Ident[1:])
 	case *parse.IdentifierNode:
 		calls[n.Ident] = true
+	}
+}
+
+func addFields(calls map[string]bool, names []string) {
+	for _, name := range names {
+		calls["."+name] = true
 	}
 }

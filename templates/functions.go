@@ -25,6 +25,7 @@ func (r *run) functions() template.FuncMap {
 func (r *run) borrowed() template.FuncMap {
 	fns := sprig.TxtFuncMap()
 	durationRound := fns["durationRound"].(func(any) string)
+	sortAlpha := fns["sortAlpha"].(func(any) []string)
 	maps.Copy(fns, sized(fns))
 	maps.Copy(fns, printers)
 	maps.Copy(fns, template.FuncMap{
@@ -35,6 +36,7 @@ func (r *run) borrowed() template.FuncMap {
 		"fail":          func(sentence string) (string, error) { return "", failf("%s", sentence) },
 		"keys":          sortedKeys, // else in a random order
 		"values":        sortedValues,
+		"sortAlpha":     func(list any) []string { return sortAlpha(copied(list)) },
 	})
 	return fns
 }
@@ -56,7 +58,8 @@ func (r *run) own() template.FuncMap {
 			r.about(inst.Name)
 			return r.serverName(inst), nil
 		},
-		"allInstances": func(service string) []sdk.Instance { return r.all[r.about(service)] },
+		// A copy, since a time has methods that change it, and others have the snapshot too.
+		"allInstances": func(service string) []sdk.Instance { return slices.Clone(r.all[r.about(service)]) },
 		"source":       r.source,
 		"include":      r.include,
 	}
@@ -111,6 +114,14 @@ func sortedKeys(dicts ...any) ([]string, error) {
 		names = append(names, own...)
 	}
 	return names, nil
+}
+
+// copied returns a list that may be sorted in its place.
+func copied(list any) any {
+	if words, ok := list.([]string); ok {
+		return slices.Clone(words)
+	}
+	return list
 }
 
 func sortedValues(dict any) ([]any, error) {

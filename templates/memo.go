@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -18,7 +19,15 @@ type memo struct {
 	last   *view
 	rounds map[string][]*round // by number and label
 	runs   uint64
+	used   int // rounds that the run has kept or found
 }
+
+// What is kept is bounded for templates that go on and on, or have nothing that tells their rounds apart.
+const (
+	maxRounds = 50_000 // of a template
+	maxAlike  = 16     // with one label
+	maxWord   = 1024   // bytes of a variable
+)
 
 // A round is what went into one round of a range, and what came out.
 type round struct {
@@ -26,6 +35,8 @@ type round struct {
 	inputs  []any  // the dot and the variables
 	regards map[string]regard
 	text    []byte
+	written int // what it takes of a run's bounds
+	stepped int
 	finals  []any // what the variables were at the end to which it assigns
 }
 
@@ -45,7 +56,7 @@ func (v *view) regard(service string) regard {
 
 // take returns m for one run, and what has to be called afterwards, or nil while another run has it.
 func (m *memo) take() (taken *memo, giveBack func()) {
-	if !m.mu.TryLock() {
+	if m == nil || !m.mu.TryLock() {
 		return nil, func() {}
 	}
 	return m, m.mu.Unlock
@@ -63,13 +74,17 @@ func (m *memo) view(snap sdk.Snapshot) *view {
 	}
 	m.last = v
 	m.runs++
+	m.used = 0
 	return v
 }
 
-// forget drops what the run did not need.
-func (m *memo) forget() {
-	if m == nil {
+// forget drops what the run did not need. Of one that failed it drops all: the next one shall find the same fault.
+func (m *memo) forget(failed bool) {
+	switch {
+	case m == nil:
 		return
+	case failed:
+		m.rounds = map[string][]*round{}
 	}
 	maps.DeleteFunc(m.rounds, func(label string, rounds []*round) bool {
 		m.rounds[label] = slices.DeleteFunc(rounds, func(r *round) bool { return r.run != m.runs })
@@ -87,44 +102,59 @@ type capture struct {
 // stale writes what the round wrote the last time and returns false, if all that goes into it is the same. Otherwise the round
 // has to be done, and ends with keep.
 func (r *run) stale(number int, top, dot any, variables ...any) (bool, error) {
-	r.kept = nil
-	if _, ok := top.(root); !ok || r.memo == nil || r.includes > 0 || len(r.captures) > 0 {
+	inputs := append([]any{dot}, variables...)
+	label, ok := r.label(number, top, inputs)
+	if !ok {
 		r.captures = append(r.captures, nil)
 		return true, nil
 	}
-	inputs := append([]any{dot}, variables...)
-	label := fmt.Sprint(number)
-	for _, input := range inputs {
-		name, ok := labelOf(input)
-		if !ok {
-			r.captures = append(r.captures, nil)
-			return true, nil
-		}
-		label += "\x00" + name
-	}
+	r.memo.used++
 	for _, known := range r.memo.rounds[label] {
 		if r.holds(known, inputs) {
 			known.run, r.kept = r.memo.runs, known.finals
-			r.written += len(known.text)
+			r.written += known.written
+			r.stepped += known.stepped
 			_, _ = r.out.Write(known.text) // a buffer
-			return false, r.step()
+			return false, r.exceeded()
 		}
 	}
-	r.captures = append(r.captures, &capture{
-		round{run: r.memo.runs, inputs: inputs, regards: map[string]regard{}}, label, r.out.Len(),
-	})
+	begun := round{
+		run: r.memo.runs, inputs: inputs, regards: map[string]regard{}, written: -r.written, stepped: -r.stepped,
+	}
+	r.captures = append(r.captures, &capture{begun, label, r.out.Len()})
 	return true, nil
 }
 
-// holds reports whether the round would write the same again.
+// label returns what is quickly looked up and different for most rounds. It reports false for one that is not kept.
+func (r *run) label(number int, top any, inputs []any) (string, bool) {
+	_, atRoot := top.(root)
+	if !atRoot || r.memo == nil || r.memo.used >= maxRounds || r.includes > 0 || r.depth > 0 || len(r.captures) > 0 {
+		return "", false
+	}
+	label := strconv.Itoa(number)
+	for _, input := range inputs {
+		name, ok := labelOf(input)
+		if !ok {
+			return "", false
+		}
+		label += "\x00" + name
+	}
+	return label, true
+}
+
+// holds reports whether the round would write the same again. What went into it is exchanged for what is the same now, so that
+// no old snapshot is held on to.
 func (r *run) holds(known *round, inputs []any) bool {
 	if !slices.EqualFunc(known.inputs, inputs, sameInput) {
 		return false
 	}
+	known.inputs = inputs
 	for service, was := range known.regards {
-		if !was.equal(r.regard(service)) {
+		is := r.regard(service)
+		if !was.equal(is) {
 			return false
 		}
+		known.regards[service] = is
 	}
 	return true
 }
@@ -134,11 +164,15 @@ func (r *run) keep(finals ...any) string {
 	last := len(r.captures) - 1
 	c := r.captures[last]
 	r.captures = r.captures[:last]
-	if c == nil {
+	if c == nil || slices.ContainsFunc(finals, func(v any) bool { return !isPlain(v) }) {
 		return ""
 	}
-	c.text, c.finals = bytes.Clone(r.out.Bytes()[c.start:]), finals
-	r.memo.rounds[c.label] = append(r.memo.rounds[c.label], &c.round)
+	if alike := r.memo.rounds[c.label]; len(alike) < maxAlike {
+		c.text, c.finals = bytes.Clone(r.out.Bytes()[c.start:]), finals
+		c.written += r.written
+		c.stepped += r.stepped + 1 // what this returns is written, too
+		r.memo.rounds[c.label] = append(alike, &c.round)
+	}
 	return ""
 }
 
@@ -158,16 +192,13 @@ func (r *run) about(service string) string {
 	return service
 }
 
-// labelOf returns what is quickly looked up and different for most rounds. It reports false for what cannot be compared, or can
-// be changed by those who have it.
+// labelOf returns a label for one input. It reports false for what cannot be compared, or can be changed by those who have it.
 func labelOf(input any) (string, bool) {
 	switch input := input.(type) {
-	case string:
-		return input, true
 	case sdk.Instance:
-		return input.ID, true
+		return input.Hostname + "\x00" + input.ID, true
 	case sdk.Port:
-		return input.IP, true
+		return fmt.Sprint(input), true
 	case []sdk.Instance:
 		if len(input) > 0 {
 			return input[0].Name, true
@@ -185,8 +216,13 @@ func isPlain(v any) bool {
 	if v == nil {
 		return true
 	}
-	kind := reflect.TypeOf(v).Kind()
-	return kind >= reflect.Bool && kind <= reflect.Complex128 || kind == reflect.String
+	value := reflect.ValueOf(v)
+	switch kind := value.Kind(); {
+	case kind == reflect.String:
+		return value.Len() <= maxWord
+	default:
+		return kind >= reflect.Bool && kind <= reflect.Complex128
+	}
 }
 
 func sameInput(a, b any) bool {

@@ -190,6 +190,94 @@ func TestWhichRoundsAreKept(t *testing.T) {
 	}
 }
 
+func keptRounds(tmpl *Template) []*round {
+	var all []*round
+	for _, alike := range tmpl.memo.rounds {
+		all = append(all, alike...)
+	}
+	return all
+}
+
+func TestKeptRoundsHoldOnToNoOldSnapshot(t *testing.T) {
+	t.Parallel()
+	tmpl := mustLoad(t, setOf(t, `{{ range $n, $l := .Services }}{{ getMode $n }}{{ end }}`))
+	var snap sdk.Snapshot
+	for range 2 { // the same, made anew
+		snap = snapshot(instance("a", "h", "1", 8000), instance("b", "h", "2", 8001))
+		mustRender(t, tmpl, snap)
+	}
+	kept := keptRounds(tmpl)
+	for _, round := range kept {
+		for service, regard := range round.regards {
+			at := slices.IndexFunc(snap.Services, func(svc sdk.Service) bool { return svc.Name == service })
+			if !(sdk.Service{Instances: regard.instances}).Shares(snap.Services[at]) {
+				t.Errorf("service %s is kept as it was before", service)
+			}
+		}
+	}
+	if len(kept) != 2 {
+		t.Errorf("%d rounds are kept", len(kept))
+	}
+}
+
+func TestKeptRoundsAreBounded(t *testing.T) {
+	t.Parallel()
+	var many []sdk.Instance
+	for n := range 40 {
+		many = append(many, instance("a", "h", fmt.Sprint(n), 8000))
+	}
+	snap := snapshot(many...)
+	for _, test := range []struct {
+		text string
+		want int
+	}{
+		{`{{ range until 60000 }}{{ . }}{{ end }}`, maxRounds},
+		{`{{ range $i := until 40 }}{{ range list (slice (allInstances "a") 0 $i) }}{{ end }}{{ if false }}{{ break }}{{ end }}{{ end }}`,
+			maxAlike + 1}, // of no instance at all
+		{`{{ $x := "" }}{{ range $i := until 100 }}{{ $x = printf "%s%0100d" $x $i }}{{ end }}`, maxWord / 100},
+		{`{{ range until 10 }}{{ . }}{{ end }}{{ fail "never" }}`, 0},
+	} {
+		tmpl := mustLoad(t, setOf(t, test.text))
+		_, _, _ = tmpl.Render(t.Context(), snap)
+		if kept := len(keptRounds(tmpl)); kept != test.want {
+			t.Errorf("%s: %d rounds are kept, want %d", test.text, kept, test.want)
+		}
+	}
+}
+
+// What a round takes of the bounds it takes also when it is not done, and a run that went too far does so again.
+func TestKeptRoundsCountAsIfTheyWereDone(t *testing.T) {
+	t.Parallel()
+	set := setOf(t, `{{ range .Services }}{{ range until 10 }}{{ . }}{{ end }}{{ end }}`)
+	snap := snapshot(instance("a", "h", "1", 8000))
+	more := snapshot(instance("a", "h", "1", 8000), instance("b", "h", "2", 8001))
+	for limit := range 60 {
+		tmpl := mustLoad(t, set)
+		tmpl.bounds.steps = limit
+		for n, snap := range []sdk.Snapshot{snap, more, more, snap, more} {
+			fresh := mustLoad(t, set)
+			fresh.bounds.steps = limit
+			_, _, err := tmpl.Render(t.Context(), snap)
+			if _, _, want := fresh.Render(t.Context(), snap); fmt.Sprint(err) != fmt.Sprint(want) {
+				t.Errorf("%d steps, run %d: %v, want %v", limit, n, err, want)
+			}
+		}
+	}
+}
+
+func TestKeptRoundsAreNotForDeeperTemplates(t *testing.T) {
+	t.Parallel()
+	set := setOf(t, `{{ define "d" }}{{ if . }}{{ template "d" (rest .) }}{{ end }}{{ end }}`+
+		`{{ range list 150 }}{{ template "d" (until .) }}{{ end }}`+
+		`{{ if gt (len .Services) 1 }}{{ template "d" (until 199) }}{{ template "main.cfg" dict "Services" list }}{{ end }}`)
+	tmpl := mustLoad(t, set)
+	for _, snap := range []sdk.Snapshot{
+		snapshot(instance("a", "h", "1", 8000)), snapshot(instance("a", "h", "1", 8000), instance("b", "h", "2", 8001)),
+	} {
+		checkRendering(t, tmpl, set, snap)
+	}
+}
+
 func FuzzRenderingAfterAPast(f *testing.F) {
 	for _, test := range roundsCases(f) {
 		f.Add(test.text, uint64(len(test.text)))
@@ -213,7 +301,9 @@ func FuzzRenderingAfterAPast(f *testing.F) {
 				t.Skip()
 			}
 		}
-		keepRounds(tmpl.set, tmpl.outputs())
+		if !keepRounds(tmpl.set, tmpl.calls, tmpl.outputs()) {
+			t.Skip()
+		}
 		tmpl.bounds.time = never // by then it has ended once
 		past := newPast(seed)
 		for range 6 {

@@ -25,8 +25,11 @@ const (
 	hookKept  = "_kept"  // instead of it: what such a variable was, by its number
 )
 
-// mutators are the functions that change what they are given.
-var mutators = []string{"set", "unset", "merge", "mergeOverwrite", "mustMerge", "mustMergeOverwrite"}
+// mutators are the functions that change what they are given, even .Vars, and the methods, even of a snapshot's times.
+var mutators = []string{
+	"set", "unset", "merge", "mergeOverwrite", "mustMerge", "mustMergeOverwrite",
+	".UnmarshalText", ".UnmarshalJSON", ".UnmarshalBinary", ".GobDecode", ".Scan",
+}
 
 // dates are the functions of sprig's that look at the clock where they are not given a time.
 var dates = []string{"date", "dateInZone", "date_in_zone", "htmlDate", "htmlDateInZone"}
@@ -40,11 +43,11 @@ func isOpen(function string) bool {
 		slices.Contains(mutators, function) || slices.Contains(dates, function)
 }
 
-// keepRounds prepares the outermost ranges of the named templates.
-func keepRounds(set *template.Template, names []string) {
-	calls := callsIn(set)
+// keepRounds prepares the outermost ranges of the named templates of a set that makes these calls. It reports false where nothing
+// may be kept from one run to the next.
+func keepRounds(set *template.Template, calls map[string]bool, names []string) bool {
 	if slices.ContainsFunc(mutators, func(name string) bool { return calls[name] }) {
-		return // even .Vars may change
+		return false
 	}
 	k := &roundKeeper{}
 	for name := range calls {
@@ -56,6 +59,7 @@ func keepRounds(set *template.Template, names []string) {
 			k.list(t.Root, nil)
 		}
 	}
+	return true
 }
 
 type roundKeeper struct {
@@ -172,6 +176,8 @@ func (b *body) pipe(pipe *parse.PipeNode) {
 		name := v.Ident[0]
 		outside := slices.Contains(b.scope, name)
 		switch {
+		case name == "$":
+			b.open = true
 		case !pipe.IsAssign && outside: // there are two of that name, and only the inner one would be seen at the end
 			b.open = true
 		case pipe.IsAssign && outside:

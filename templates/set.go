@@ -98,13 +98,15 @@ func (s *Set) Load() (*Template, error) {
 		return nil, err
 	}
 	t := &Template{
-		cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, memo: &memo{}, bounds: usualBounds,
+		cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, bounds: usualBounds,
 	}
 	if t.isByChance() { // what is kept is kept for whom a range is at
 		t.set, err = compile(s.cfg, sources, true)
 		return t, err
 	}
-	keepRounds(set, t.outputs())
+	if keepRounds(set, t.calls, t.outputs()) {
+		t.memo = &memo{}
+	}
 	return t, nil
 }
 

@@ -48,7 +48,7 @@ func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.F
 	defer end()
 	defer t.chance.endRun()
 	r.memo = known
-	defer known.forget()
+	defer func() { known.forget(err != nil) }()
 	if files, err = r.files(); err != nil {
 		return nil, v.notes, t.explain(ctx, v, err)
 	}
