@@ -25,7 +25,6 @@ func (r *run) functions() template.FuncMap {
 func (r *run) borrowed() template.FuncMap {
 	fns := sprig.TxtFuncMap()
 	durationRound := fns["durationRound"].(func(any) string)
-	sortAlpha := fns["sortAlpha"].(func(any) []string)
 	maps.Copy(fns, sized(fns))
 	maps.Copy(fns, printers)
 	maps.Copy(fns, template.FuncMap{
@@ -36,7 +35,6 @@ func (r *run) borrowed() template.FuncMap {
 		"fail":          func(sentence string) (string, error) { return "", failf("%s", sentence) },
 		"keys":          sortedKeys, // else in a random order
 		"values":        sortedValues,
-		"sortAlpha":     func(list any) []string { return sortAlpha(copied(list)) },
 	})
 	return fns
 }
@@ -114,14 +112,6 @@ func sortedKeys(dicts ...any) ([]string, error) {
 		names = append(names, own...)
 	}
 	return names, nil
-}
-
-// copied returns a list that may be sorted in its place.
-func copied(list any) any {
-	if words, ok := list.([]string); ok {
-		return slices.Clone(words)
-	}
-	return list
 }
 
 func sortedValues(dict any) ([]any, error) {

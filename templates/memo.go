@@ -217,12 +217,8 @@ func isPlain(v any) bool {
 		return true
 	}
 	value := reflect.ValueOf(v)
-	switch kind := value.Kind(); {
-	case kind == reflect.String:
-		return value.Len() <= maxWord
-	default:
-		return kind >= reflect.Bool && kind <= reflect.Complex128
-	}
+	kind := value.Kind()
+	return kind >= reflect.Bool && kind <= reflect.Complex128 || kind == reflect.String && value.Len() <= maxWord
 }
 
 func sameInput(a, b any) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -232,7 +233,7 @@ func TestKeptRoundsAreBounded(t *testing.T) {
 		want int
 	}{
 		{`{{ range until 60000 }}{{ . }}{{ end }}`, maxRounds},
-		{`{{ range $i := until 40 }}{{ range list (slice (allInstances "a") 0 $i) }}{{ end }}{{ if false }}{{ break }}{{ end }}{{ end }}`,
+		{`{{ range until 40 }}{{ range list (slice (allInstances "a") 0 .) }}{{ end }}{{ if false }}{{ break }}{{ end }}{{ end }}`,
 			maxAlike + 1}, // of no instance at all
 		{`{{ $x := "" }}{{ range $i := until 100 }}{{ $x = printf "%s%0100d" $x $i }}{{ end }}`, maxWord / 100},
 		{`{{ range until 10 }}{{ . }}{{ end }}{{ fail "never" }}`, 0},
@@ -265,16 +266,37 @@ func TestKeptRoundsCountAsIfTheyWereDone(t *testing.T) {
 	}
 }
 
-func TestKeptRoundsAreNotForDeeperTemplates(t *testing.T) {
+// An output that is written into another one has other surroundings than by itself.
+func TestKeptRoundsOfAnOutputInAnother(t *testing.T) {
 	t.Parallel()
-	set := setOf(t, `{{ define "d" }}{{ if . }}{{ template "d" (rest .) }}{{ end }}{{ end }}`+
-		`{{ range list 150 }}{{ template "d" (until .) }}{{ end }}`+
-		`{{ if gt (len .Services) 1 }}{{ template "d" (until 199) }}{{ template "main.cfg" dict "Services" list }}{{ end }}`)
-	tmpl := mustLoad(t, set)
-	for _, snap := range []sdk.Snapshot{
-		snapshot(instance("a", "h", "1", 8000)), snapshot(instance("a", "h", "1", 8000), instance("b", "h", "2", 8001)),
+	for name, test := range map[string]struct{ main, other string }{
+		"included": {`x{{ include "other.map" . | upper }}`, `{{ range $n, $l := .Services }}{{ $n }}{{ end }}`},
+		"called":   {`x{{ template "other.map" . }}`, `{{ range $n, $l := .Services }}{{ $n }}{{ end }}`},
+		"another root": {
+			`{{ template "other.map" dict "Services" .Services "Cluster" (len .Services) }}`,
+			`{{ range .Services }}{{ $.Cluster }}{{ end }}`,
+		},
+		"deeper down": {
+			`{{ define "down" }}{{ if .n }}{{ template "down" dict "n" (rest .n) "root" .root }}` +
+				`{{ else }}{{ template "other.map" .root }}{{ end }}{{ end }}` +
+				`{{ template "down" dict "n" (until (mul 40 (len .Services) | int)) "root" . }}`,
+			`{{ define "e" }}{{ if . }}{{ template "e" (rest .) }}{{ end }}{{ end }}` +
+				`{{ range list 100 }}{{ template "e" (until .) }}{{ end }}`,
+		},
 	} {
-		checkRendering(t, tmpl, set, snap)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := write(t, map[string]string{"main.cfg": test.main, "other.map": test.other})
+			set := New(Config{
+				Path: filepath.Join(dir, "main.cfg"), Now: atNoon,
+				Files: map[string]string{"other.map": filepath.Join(dir, "other.map")},
+			})
+			tmpl := mustLoad(t, set)
+			past := newPast(3)
+			for range 30 {
+				checkRendering(t, tmpl, set, past.next())
+			}
+		})
 	}
 }
 

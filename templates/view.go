@@ -38,7 +38,7 @@ func newView(snap sdk.Snapshot, before *view) *view {
 	var names []string
 	for _, svc := range services {
 		names = append(names, svc.Name)
-		v.all[svc.Name] = slices.Clip(svc.Instances) // what is behind them is nobody's business
+		v.all[svc.Name] = svc.Instances
 		if before == nil || !v.adopt(svc.Name, before) {
 			v.choose(svc)
 		}
@@ -117,7 +117,7 @@ func (v *view) choose(svc sdk.Service) {
 		}
 	}
 	if len(chosen) > 0 {
-		v.live[svc.Name] = slices.Clip(chosen)
+		v.live[svc.Name] = chosen
 	}
 }
 
