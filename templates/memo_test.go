@@ -242,7 +242,7 @@ func TestKeptRoundsAreBounded(t *testing.T) {
 		want int
 	}{
 		{`{{ range until 60000 }}{{ . }}{{ end }}`, maxRounds},
-		{`{{ range until 40 }}{{ range list (slice (allInstances "a") 0 .) }}{{ end }}{{ if false }}{{ break }}{{ end }}{{ end }}`,
+		{`{{ range until 40 }}{{ range list (slice (allInstances "a") 0 .) }}{{ end }}{{ if 0 }}{{ break }}{{ end }}{{ end }}`,
 			maxAlike + 1}, // of no instance at all
 		{`{{ $x := "" }}{{ range $i := until 100 }}{{ $x = printf "%s%0100d" $x $i }}{{ end }}`, maxWord / 100},
 		{`{{ range until 10 }}{{ . }}{{ end }}{{ fail "never" }}`, 0},
