@@ -57,7 +57,7 @@ func (p *pipeline) pay(ctx context.Context, d *debt) bool {
 	case err == nil:
 		p.settle(d.effect)
 		return false
-	case errors.Is(err, sdk.ErrRejected):
+	case errors.Is(err, sdk.ErrRejected), isNotLoaded(err):
 		p.owed = nil
 		return false
 	case again:

@@ -30,7 +30,10 @@ type world struct {
 }
 
 // play runs scene in a bubble of fake time with everything started, and stops it all at the end.
-func play(t *testing.T, scene func(w *world)) {
+func play(t *testing.T, scene func(w *world)) { playRemembering(t, forgetful{}, scene) }
+
+// playRemembering is play with what an earlier run left behind.
+func playRemembering(t *testing.T, memory Memory, scene func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))},
@@ -40,6 +43,7 @@ func play(t *testing.T, scene func(w *world)) {
 			Sources:   map[string]SourceConfig{"s": {Source: w.source}},
 			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: w.templates, Sink: w.sink}},
 			Log:       slog.New(slog.DiscardHandler),
+			Memory:    memory,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -48,6 +52,7 @@ func play(t *testing.T, scene func(w *world)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); engine.Run(ctx) }()
+		synctest.Wait()
 		scene(w)
 		cancel()
 		<-done
@@ -169,6 +174,7 @@ func (p playedTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File
 // playedSink takes every document unless answers holds an error for its text. gate, when set, holds Apply up.
 type playedSink struct {
 	restarted chan struct{}
+	lost      chan sdk.Lost
 
 	mu      sync.Mutex
 	offered []sdk.Document
@@ -178,10 +184,12 @@ type playedSink struct {
 }
 
 func newPlayedSink() *playedSink {
-	return &playedSink{restarted: make(chan struct{}, 1), answers: map[string]error{}}
+	return &playedSink{restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1), answers: map[string]error{}}
 }
 
 func (s *playedSink) Restarted() <-chan struct{} { return s.restarted }
+
+func (s *playedSink) Lost() <-chan sdk.Lost { return s.lost }
 
 func (s *playedSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	s.mu.Lock()

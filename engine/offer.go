@@ -10,9 +10,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// version is one state of the template set, and the last document of a whole snapshot that the sink refused for good.
+// version is one state of the template set, and the last document of a whole snapshot that the sink refused for good or failed
+// to load.
 type version struct {
 	template Template
+	first    uint64 // the generation of the first document of it that was in effect
 	refused  string // a digest
 	refusal  error
 	blamed   bool     // it was said that this version is not used
@@ -47,7 +49,7 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 		return err
 	}
 	first := e.document.Digest
-	if v.refused == first && !p.isInEffect(first) {
+	if v.refused == first && !p.isInEffect(first) && !(isNotLoaded(v.refusal) && p.loads.due()) {
 		p.tell(notes)
 		return v.refusal
 	}
@@ -63,6 +65,8 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 			v.refused, v.refusal = first, err
 		}
 		return err
+	case isNotLoaded(err):
+		v.refused, v.refusal = first, err
 	}
 	v.culprits = left
 	p.conclude(e, err)
@@ -200,6 +204,7 @@ func (p *pipeline) settle(e *effect) {
 
 func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	doc := e.document
+	doc.Retry = p.loads.due()
 	entry := Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
 		Last: e.snapshot.Last, Notes: notes, LeftOut: e.leftOut, Received: e.snapshot.Taken, Offered: time.Now(),

@@ -22,6 +22,7 @@ const (
 	TriggerRequest  = "request" // see [Engine.Apply]
 	TriggerStart    = "start"
 	TriggerConfig   = "configuration"
+	TriggerLost     = "lost by the sink" // see [sdk.Notifier]
 )
 
 // candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
@@ -36,6 +37,7 @@ type pipeline struct {
 	sink      sdk.Sink
 	sinkType  string
 	restarted <-chan struct{} // nil for a sink that cannot be restarted
+	lost      <-chan sdk.Lost // nil for a sink that cannot tell
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
@@ -51,12 +53,15 @@ type pipeline struct {
 	// ---
 	active     *version // the template of the document in effect
 	candidate  *version // a newer one that has not proved itself yet
+	previous   *version // the one that active replaced; it is active again if the sink cannot keep active's first document
+	dropped    bool     // the newest template is not the candidate any more, because trying it costs too much
 	inEffect   *effect  // nil until a sink took a document, and again when it forgot
 	accepted   *effect  // the last one that the sink took, also after it forgot
 	generation uint64
 	digest     string // of the document with that generation
 	owed       *debt  // nil unless the sink put a document off
 	trigger    string
+	loads      loadRetry
 }
 
 // newPipeline returns a pipeline with t for a candidate, and none where t is nil.
@@ -75,6 +80,10 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 	if r, ok := cfg.Sink.(interface{ Restarted() <-chan struct{} }); ok {
 		p.restarted = r.Restarted()
 	}
+	if n, ok := cfg.Sink.(interface{ Lost() <-chan sdk.Lost }); ok {
+		p.lost = n.Lost()
+	}
+	p.loads.backoff = newLoadBackOff()
 	return p
 }
 
@@ -113,9 +122,16 @@ func (p *pipeline) run(ctx context.Context) {
 		case <-p.restarted:
 			p.trigger = TriggerRestart
 			p.remind(ctx)
+		case lost := <-p.lost:
+			p.trigger = TriggerLost
+			p.handleLost(lost)
 		case <-p.asked:
 			p.trigger = TriggerRequest
+			p.loads.request()
 			p.startAnew()
+			if p.dropped {
+				p.load()
+			}
 		case <-retry.C:
 			p.trigger = TriggerRetry
 		}
@@ -140,9 +156,13 @@ func (p *pipeline) remind(ctx context.Context) {
 func (p *pipeline) startAnew() bool {
 	refused := false
 	for _, v := range []*version{p.active, p.candidate} {
-		if v != nil {
-			refused = refused || len(v.culprits) > 0
-			v.refused, v.culprits = "", nil
+		if v == nil {
+			continue
+		}
+		refused = refused || len(v.culprits) > 0
+		v.culprits = nil
+		if !isNotLoaded(v.refusal) || p.trigger == TriggerRequest {
+			v.refused, v.refusal = "", nil
 		}
 	}
 	p.inEffect = nil
@@ -153,7 +173,7 @@ func (p *pipeline) startAnew() bool {
 // snapshot that are there now make no good one.
 func (p *pipeline) recall(ctx context.Context) {
 	was, ok := p.source.memory.InEffect(p.name)
-	if !ok || was.SinkType != p.sinkType {
+	if !ok || was.SinkType != p.sinkType || was.Document.Digest == "" {
 		return
 	}
 	snap, known := p.source.latest()
@@ -175,6 +195,7 @@ func (p *pipeline) fallBack(ctx context.Context) {
 // load takes the template set as it is now for the candidate. One that does not even load leaves no candidate: the file is
 // broken, and the version before it was replaced by its author.
 func (p *pipeline) load() {
+	p.dropped = false
 	t, err := p.templates.Load()
 	if err != nil {
 		p.candidate = nil
@@ -206,6 +227,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	p.board.setWaiting(nil)
 	if err == nil {
 		p.pace.Reset()
+		p.loads.reset()
 		p.board.setApplyError(nil)
 		return p.active.culprits.soonest()
 	}
@@ -215,6 +237,10 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	}
 	p.board.setApplyError(err)
 	p.fallBack(ctx)
+	if isNotLoaded(err) {
+		return p.waitToLoad(err)
+	}
+	p.loads.requested = false
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
 		return p.redeem(ctx)
@@ -245,7 +271,8 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 	err := p.offer(ctx, p.candidate, snap)
 	switch {
 	case err == nil:
-		p.active, p.candidate = p.candidate, nil
+		p.previous, p.active, p.candidate = p.active, p.candidate, nil
+		p.active.first = p.generation
 		p.board.setActive(p.active.template)
 		p.board.setTemplateError(nil)
 		p.tellVolatile(ctx, p.active.template, snap)
@@ -254,11 +281,12 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 		return err
 	}
 	p.blame(p.candidate, err)
-	if endless(err) {
-		// Each try holds up what comes from the catalogue. Saving it again makes another candidate.
-		p.candidate = nil
+	if endless(err) || isNotLoaded(err) {
+		// Each try holds up what comes from the catalogue, or interrupts what the sink manages. Saving the template again makes
+		// another candidate, and so does a request.
+		p.candidate, p.dropped = nil, true
 	}
-	if instead := p.offer(ctx, p.active, snap); instead != nil || final(err) {
+	if instead := p.offer(ctx, p.active, snap); instead != nil || p.candidate == nil || final(err) {
 		return instead
 	}
 	return &unprovenError{err}

@@ -48,6 +48,13 @@ func (b *board) setInEffect(doc sdk.Document) {
 	b.status.Generation, b.status.Digest, b.status.Since = doc.Generation, doc.Digest, time.Now()
 }
 
+// setLost notes that the sink has put the document with that generation back; 0 where it does not know which.
+func (b *board) setLost(generation uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.Generation, b.status.Digest, b.status.Since = generation, "", time.Now()
+}
+
 func (b *board) setOffered(at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

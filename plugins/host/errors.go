@@ -45,6 +45,8 @@ func failure(f *wire.Failure) error {
 		err = sdk.RejectAt(places(f), "%s", f.GetMessage())
 	case wire.Failure_CODE_DEFERRED:
 		return sdk.Deferred(f.GetMessage(), f.GetRetryAfter().AsDuration())
+	case wire.Failure_CODE_NOT_LOADED:
+		err = sdk.NotLoaded(errors.New(f.GetMessage()))
 	case wire.Failure_CODE_CANCELED:
 		err = &canceled{f.GetMessage()}
 	default:

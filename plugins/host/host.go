@@ -33,8 +33,9 @@ type Options struct {
 	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
 	OnRestart func()
 
-	pulse    pulse         // zero for the usual one
-	patience time.Duration // zero for the constant
+	lost     func(sdk.Lost) // called with what a sink lost; does not block
+	pulse    pulse          // zero for the usual one
+	patience time.Duration  // zero for the constant
 }
 
 // pulse says how soon a program that hangs is noticed.
@@ -55,6 +56,7 @@ type supervisor struct {
 	lastEnd  string // how the program ended the last time, and when; empty for not yet
 
 	restarted chan struct{} // one slot: see Sink.Restarted
+	lost      chan sdk.Lost // one slot: see Sink.Lost
 }
 
 const (
@@ -73,7 +75,9 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
 	s := &supervisor{
 		opts: opts, quit: quit, over: make(chan struct{}), tried: make(chan struct{}), restarted: make(chan struct{}, 1),
+		lost: make(chan sdk.Lost, 1),
 	}
+	s.opts.lost = s.noteLost
 	first := make(chan error, 1)
 	go s.run(life, first)
 
@@ -263,6 +267,17 @@ func (s *supervisor) started(p *process, again bool) {
 	case s.restarted <- struct{}{}:
 	default: // not yet heard from the last time: once is enough
 	}
+}
+
+// noteLost replaces what was not read yet: only the newest counts.
+func (s *supervisor) noteLost(lost sdk.Lost) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.lost:
+	default:
+	}
+	s.lost <- lost
 }
 
 // facts tells a person about the program.

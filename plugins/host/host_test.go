@@ -60,6 +60,7 @@ type notes struct {
 	hoard [][]byte
 	slow  chan struct{} // received from with each question for health, while a slow document is under way
 	hung  atomic.Bool   // the health is not told any more
+	lost  func(sdk.Lost)
 }
 
 func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error) {
@@ -93,6 +94,13 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 		select {}
 	case "later":
 		return sdk.Result{}, sdk.Deferred("one reload in five seconds", time.Minute)
+	case "fail to load":
+		return sdk.Result{}, sdk.NotLoaded(errors.New("cannot chroot"))
+	case "lose":
+		n.lost(sdk.Lost{Err: sdk.NotLoaded(errors.New("it ended")), Generation: 3})
+	case "lose twice":
+		n.lost(sdk.Lost{Err: errors.New("older"), Generation: 4})
+		n.lost(sdk.Lost{Err: sdk.Rejectf("newer"), Generation: 5})
 	case "leak":
 		n.leak()
 	case "die":
@@ -108,6 +116,8 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 var wrongPlaces = []sdk.Place{
 	{File: "main", Path: "/etc/main", Line: 3, Problem: "unknown word"}, {File: "other", Problem: "too long"},
 }
+
+func (n *notes) OnLost(lost func(sdk.Lost)) { n.lost = lost }
 
 // leak takes memory until the system gives no more, which a limit brings near.
 func (n *notes) leak() {
@@ -211,6 +221,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	doc := document("text")
+	doc.Retry = true
 	got, err := sink.Apply(t.Context(), doc)
 	if err != nil {
 		t.Fatal(err)
@@ -263,10 +274,35 @@ func TestErrorsCrossTheBorder(t *testing.T) {
 	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != time.Minute || errors.Is(err, sdk.ErrRejected) {
 		t.Errorf("got %v", err)
 	}
+	_, err = sink.Apply(t.Context(), document("fail to load"))
+	if notLoaded, ok := errors.AsType[*sdk.NotLoadedError](err); !ok || notLoaded.Error() != "cannot chroot" {
+		t.Errorf("got %v", err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err = sink.Apply(ctx, document("wait")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSink_LostReceivesWhatThePluginLost(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	apply := func(content string) {
+		t.Helper()
+		if _, err := sink.Apply(t.Context(), document(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply("lose")
+	lost := <-sink.Lost()
+	if _, notLoaded := errors.AsType[*sdk.NotLoadedError](lost.Err); !notLoaded || lost.Generation != 3 {
+		t.Errorf("lost %+v", lost)
+	}
+	apply("lose twice")
+	for lost = <-sink.Lost(); lost.Generation == 4; lost = <-sink.Lost() { // it may have been read before the newer one came
+	}
+	if !errors.Is(lost.Err, sdk.ErrRejected) || lost.Generation != 5 {
+		t.Errorf("lost %+v", lost)
 	}
 }
 

@@ -117,7 +117,7 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 		return fmt.Errorf("plugin %s (%s) does not speak gRPC: build it with a current plugins/sdk", opts.Name, opts.Path)
 	}
 	p.conn = conn
-	if err := p.attach(); err != nil {
+	if err := p.attach(opts.lost); err != nil {
 		return err
 	}
 	return p.configure(ctx, opts)
@@ -138,8 +138,9 @@ func (p *process) reason(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// attach opens the call that both sides hold for as long as they live, so that its end tells of the other's.
-func (p *process) attach() error {
+// attach opens the call that both sides hold for as long as they live, so that its end tells of the other's. What a sink loses
+// comes over it.
+func (p *process) attach(lost func(sdk.Lost)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.detach = cancel
 	stream, err := wire.NewPluginClient(p.conn).Attach(ctx, &wire.AttachRequest{})
@@ -152,8 +153,12 @@ func (p *process) attach() error {
 	go func() {
 		defer close(p.done)
 		for {
-			if _, err := stream.Recv(); err != nil {
+			event, err := stream.Recv()
+			if err != nil {
 				return
+			}
+			if f := event.GetLost(); f != nil && lost != nil {
+				lost(sdk.Lost{Err: failure(f), Generation: event.GetGeneration()})
 			}
 		}
 	}()

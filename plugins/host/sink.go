@@ -31,6 +31,9 @@ func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 // Restarted receives after the plugin died and runs again: it knows no document then.
 func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 
+// Lost receives what the plugin lost, see [sdk.Notifier]; of what comes faster than it is read only the newest.
+func (s *Sink) Lost() <-chan sdk.Lost { return s.lost }
+
 // Apply offers doc to the plugin, however long that takes: a proxy may be slow to load. A plugin that takes minutes is asked
 // for its health now and then, and killed when it does not answer that either.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
@@ -127,7 +130,7 @@ func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
 func (s *Sink) Close() error { return s.close() }
 
 func documentToWire(doc sdk.Document) *wire.Document {
-	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest}
+	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry}
 	for _, f := range doc.Files {
 		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})
 	}

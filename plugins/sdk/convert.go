@@ -13,7 +13,7 @@ import (
 )
 
 func documentFromWire(d *wire.Document) Document {
-	doc := Document{Pipeline: d.GetPipeline(), Generation: d.GetGeneration(), Digest: d.GetDigest()}
+	doc := Document{Pipeline: d.GetPipeline(), Generation: d.GetGeneration(), Digest: d.GetDigest(), Retry: d.GetRetry()}
 	for _, f := range d.GetFiles() {
 		doc.Files = append(doc.Files, File{Name: f.GetName(), Content: f.GetContent()})
 	}
@@ -34,11 +34,14 @@ func failureToWire(err error) *wire.Failure {
 		failure.Places = placesToWire(rejection.Places)
 	}
 	deferred, later := errors.AsType[*DeferredError](err)
+	_, notLoaded := errors.AsType[*NotLoadedError](err)
 	switch {
 	case errors.Is(err, ErrRejected):
 		failure.Code = wire.Failure_CODE_REJECTED
 	case later:
 		failure.Code, failure.RetryAfter = wire.Failure_CODE_DEFERRED, durationpb.New(deferred.After)
+	case notLoaded:
+		failure.Code = wire.Failure_CODE_NOT_LOADED
 	case errors.Is(err, context.Canceled):
 		failure.Code = wire.Failure_CODE_CANCELED
 	}

@@ -112,6 +112,20 @@ func (e *DeferredError) Error() string { return e.Reason }
 // Unwrap returns [ErrDeferred].
 func (e *DeferredError) Unwrap() error { return ErrDeferred }
 
+// NotLoaded returns err as one that says that the document passed the sink's check, and that the program which the sink manages
+// then failed to load it or did not stay up with it. The document before is in effect again. Each try may interrupt the program,
+// so the daemon gives up a template that was just edited, and tries a document of any other again only after minutes, with
+// [Document].Retry set.
+func NotLoaded(err error) error { return &NotLoadedError{Err: err} }
+
+// A NotLoadedError is what [NotLoaded] returns. It crosses the border between plugin and daemon: test with [errors.AsType].
+type NotLoadedError struct{ Err error }
+
+func (e *NotLoadedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *NotLoadedError) Unwrap() error { return e.Err }
+
 // RetryAfter returns err with the hint that trying again makes no sense before d has passed. Without the hint the daemon
 // chooses, with backoff and jitter.
 func RetryAfter(err error, d time.Duration) error {

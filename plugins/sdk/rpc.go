@@ -34,19 +34,31 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 		}
 		return resp, nil
 	}
+	if n, ok := opened.(Notifier); ok {
+		n.OnLost(p.lost.put)
+	}
 	p.opened = opened
 	return resp, nil
 }
 
-// Attach returns when the daemon lets go, which ends the process: see serve.
+// Attach sends what the sink lost. It returns when the daemon lets go, which ends the process: see serve.
 func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreamingServer[wire.AttachEvent]) error {
 	p.attached()
 	if err := stream.Send(&wire.AttachEvent{}); err != nil {
 		return err
 	}
-	<-stream.Context().Done()
-	p.release()
-	return nil
+	defer p.release()
+	for {
+		select {
+		case <-stream.Context().Done():
+			return nil
+		case <-p.lost.ready:
+			lost := p.lost.take()
+			if err := stream.Send(&wire.AttachEvent{Lost: failureToWire(lost.Err), Generation: lost.Generation}); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func (p *pluginServer) Stop(ctx context.Context, _ *wire.StopRequest) (*wire.StopResponse, error) {

@@ -44,8 +44,9 @@ type Sink interface {
 	//
 	// An error that wraps [ErrRejected] is final for this document; see [RejectAt] for how the rest of it can go live. With
 	// an error of [Deferred] the document is not in effect yet and nothing is wrong: a sink that paces what is costly does
-	// at once what it can, and is offered the document, or a newer one, again. Any other error is tried again, see
-	// [RetryAfter]. The Result is looked at beside an error too: its Details are shown to people.
+	// at once what it can, and is offered the document, or a newer one, again. An error of [NotLoaded] says that trying the
+	// document has interrupted the program that the sink manages. Any other error is tried again, see [RetryAfter]. The Result
+	// is looked at beside an error too: its Details are shown to people.
 	Apply(ctx context.Context, doc Document) (Result, error)
 
 	// Health says what is wrong now with the thing that the sink feeds. It returns an error only when it cannot find out.
@@ -69,6 +70,24 @@ type Claimer interface {
 	Claim(ctx context.Context) error
 }
 
+// A Notifier is a [Sink] that tells when a document that Apply reported as applied is no longer in effect: the program did not
+// stay up with it, say, or what was changed at run time had to be taken back.
+type Notifier interface {
+	// OnLost is called once, before the first Health or Apply. The sink calls lost whenever it has put another document into
+	// effect than the one that Apply reported last, after it has done so. lost does not block and may be called from any
+	// goroutine; what was reported and not yet read is replaced by what is newer.
+	OnLost(lost func(Lost))
+}
+
+// Lost is a document that is no longer in effect, although Apply reported it as applied.
+type Lost struct {
+	// Err says why. An error of [NotLoaded] keeps the daemon from offering the same document again by itself; after any other
+	// error it is offered again at once.
+	Err error
+	// Generation is that of the [Document] that is in effect instead; 0 where the sink does not know it.
+	Generation uint64
+}
+
 // A Stopper is a [Sink] or a [Source] that has something to do at an orderly end. Stop is the last call, and it is not
 // made when the daemon or the plugin crashes: what must outlive a crash should outlive the lack of Stop as well.
 type Stopper interface {
@@ -81,6 +100,7 @@ type Document struct {
 	Generation uint64 // grows by one with every document of the pipeline that differs from the one before
 	Digest     string // see [DigestOf]; equal digests mean equal files
 	Files      []File // the main file first, then its companions
+	Retry      bool   // try also what failed to load before, see [NotLoaded]: a person asked for it, or enough time has passed
 }
 
 // A File is one rendered file. The sink decides where it goes.

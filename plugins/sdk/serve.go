@@ -32,7 +32,7 @@ type Info struct {
 //
 // open is called once. It gets the sink's block of the configuration, decoded over defaults as [Decode] does; faults in the
 // block never reach it. ctx lives as long as the plugin. An error from open is shown to the person beside the sink's name.
-// Where the sink is a [Checker] or a [Stopper] the daemon makes use of that.
+// Where the sink is a [Checker], a [Notifier] or a [Stopper] the daemon makes use of that.
 //
 // Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol.
 func ServeSink[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Sink, error)) {
@@ -64,7 +64,8 @@ func serve(info Info, kind string, open func(context.Context, Env, Block) (any, 
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{}), turn: make(chan struct{}, 1)}
+	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{}), turn: make(chan struct{}, 1),
+		lost: lostSlot{ready: make(chan struct{}, 1)}}
 	server.open = func(env Env, block Block) (any, error) { return open(ctx, env, block) }
 	unattached := time.AfterFunc(attachWithin, server.release)
 	server.attached = func() { unattached.Stop() }
@@ -123,6 +124,8 @@ type pluginServer struct {
 	releaseOnce sync.Once
 	gone        chan struct{} // closed when the daemon let go of the plugin
 
+	lost lostSlot
+
 	turn chan struct{} // has a place for the Apply that runs: a cancelled one may still be on its way out
 
 	mu     sync.Mutex
@@ -142,6 +145,30 @@ func (p *pluginServer) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 // GRPCClient is the daemon's side, which plugins/host has: a plugin never dials.
 func (p *pluginServer) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, plugin.ErrProcessNotFound
+}
+
+// lostSlot keeps the newest [Lost] that was not sent yet.
+type lostSlot struct {
+	ready chan struct{} // has an element while there is one
+
+	mu     sync.Mutex
+	newest Lost
+}
+
+func (s *lostSlot) put(l Lost) {
+	s.mu.Lock()
+	s.newest = l
+	s.mu.Unlock()
+	select {
+	case s.ready <- struct{}{}:
+	default: // not sent yet
+	}
+}
+
+func (s *lostSlot) take() Lost {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest
 }
 
 func (p *pluginServer) release() { p.releaseOnce.Do(func() { close(p.gone) }) }

@@ -40,6 +40,9 @@ const (
 	// Nothing is wrong, but the document is not in effect yet: offer it, or a newer one, again after retry_after. A newer
 	// one may be offered at once.
 	Failure_CODE_DEFERRED Failure_Code = 3
+	// The document passed the check, and the program that the sink manages then failed to load it or did not stay up with it.
+	// The document before it is in effect again. Trying the same again may interrupt the program again.
+	Failure_CODE_NOT_LOADED Failure_Code = 4
 )
 
 // Enum value maps for Failure_Code.
@@ -49,12 +52,14 @@ var (
 		1: "CODE_REJECTED",
 		2: "CODE_CANCELED",
 		3: "CODE_DEFERRED",
+		4: "CODE_NOT_LOADED",
 	}
 	Failure_Code_value = map[string]int32{
 		"CODE_UNSPECIFIED": 0,
 		"CODE_REJECTED":    1,
 		"CODE_CANCELED":    2,
 		"CODE_DEFERRED":    3,
+		"CODE_NOT_LOADED":  4,
 	}
 )
 
@@ -298,8 +303,14 @@ func (*AttachRequest) Descriptor() ([]byte, []int) {
 	return file_plugin_proto_rawDescGZIP(), []int{3}
 }
 
+// AttachEvent is sent once when the plugin is attached, and by a sink whenever a document that it reported as applied no longer
+// is in effect.
 type AttachEvent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why the document is no longer in effect; unset in the first event.
+	Lost *Failure `protobuf:"bytes,1,opt,name=lost,proto3" json:"lost,omitempty"`
+	// The generation of the document that is in effect instead; 0 where the sink does not know it.
+	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -332,6 +343,20 @@ func (x *AttachEvent) ProtoReflect() protoreflect.Message {
 // Deprecated: Use AttachEvent.ProtoReflect.Descriptor instead.
 func (*AttachEvent) Descriptor() ([]byte, []int) {
 	return file_plugin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AttachEvent) GetLost() *Failure {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+func (x *AttachEvent) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 type StopRequest struct {
@@ -912,7 +937,9 @@ type Document struct {
 	// The SHA-256 over the files, in hexadecimal.
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The main file first.
-	Files         []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
+	Files []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
+	// Try also what failed to load before: a person asked for it, or enough time has passed.
+	Retry         bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -973,6 +1000,13 @@ func (x *Document) GetFiles() []*File {
 		return x.Files
 	}
 	return nil
+}
+
+func (x *Document) GetRetry() bool {
+	if x != nil {
+		return x.Retry
+	}
+	return false
 }
 
 type File struct {
@@ -1573,8 +1607,12 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Fault\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"\x0f\n" +
-	"\rAttachRequest\"\r\n" +
-	"\vAttachEvent\"\r\n" +
+	"\rAttachRequest\"`\n" +
+	"\vAttachEvent\x121\n" +
+	"\x04lost\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\x04lost\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
 	"\fStopResponse\"J\n" +
 	"\fApplyRequest\x12:\n" +
@@ -1596,30 +1634,32 @@ const file_plugin_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa3\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb8\x02\n" +
 	"\aFailure\x126\n" +
 	"\x04code\x18\x01 \x01(\x0e2\".haproxyapi.plugin.v1.Failure.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +
 	"\vretry_after\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\x123\n" +
-	"\x06places\x18\x04 \x03(\v2\x1b.haproxyapi.plugin.v1.PlaceR\x06places\"U\n" +
+	"\x06places\x18\x04 \x03(\v2\x1b.haproxyapi.plugin.v1.PlaceR\x06places\"j\n" +
 	"\x04Code\x12\x14\n" +
 	"\x10CODE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCODE_REJECTED\x10\x01\x12\x11\n" +
 	"\rCODE_CANCELED\x10\x02\x12\x11\n" +
-	"\rCODE_DEFERRED\x10\x03\"]\n" +
+	"\rCODE_DEFERRED\x10\x03\x12\x13\n" +
+	"\x0fCODE_NOT_LOADED\x10\x04\"]\n" +
 	"\x05Place\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x03R\x04line\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\x90\x01\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\"\xa6\x01\n" +
 	"\bDocument\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\tR\bpipeline\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x120\n" +
-	"\x05files\x18\x04 \x03(\v2\x1a.haproxyapi.plugin.v1.FileR\x05files\"4\n" +
+	"\x05files\x18\x04 \x03(\v2\x1a.haproxyapi.plugin.v1.FileR\x05files\x12\x14\n" +
+	"\x05retry\x18\x05 \x01(\bR\x05retry\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"\x81\x01\n" +
@@ -1728,51 +1768,52 @@ var file_plugin_proto_goTypes = []any{
 }
 var file_plugin_proto_depIdxs = []int32{
 	3,  // 0: haproxyapi.plugin.v1.ConfigureResponse.faults:type_name -> haproxyapi.plugin.v1.Fault
-	18, // 1: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	20, // 2: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	16, // 3: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	18, // 4: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	16, // 5: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	16, // 6: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	28, // 7: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	0,  // 8: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
-	30, // 9: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	17, // 10: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
-	19, // 11: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
-	30, // 12: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	23, // 13: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
-	31, // 14: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
-	31, // 15: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
-	24, // 16: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
-	27, // 17: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
-	25, // 18: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
-	26, // 19: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
-	31, // 20: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	31, // 21: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
-	29, // 22: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
-	25, // 23: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
-	31, // 24: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	1,  // 25: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
-	4,  // 26: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
-	6,  // 27: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
-	8,  // 28: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
-	10, // 29: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
-	12, // 30: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
-	14, // 31: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	21, // 32: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
-	2,  // 33: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
-	5,  // 34: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
-	7,  // 35: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
-	9,  // 36: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
-	11, // 37: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
-	13, // 38: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
-	15, // 39: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	22, // 40: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
-	33, // [33:41] is the sub-list for method output_type
-	25, // [25:33] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	16, // 1: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
+	18, // 2: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	20, // 3: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	16, // 4: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	18, // 5: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	16, // 6: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	16, // 7: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	28, // 8: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	0,  // 9: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
+	30, // 10: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	17, // 11: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
+	19, // 12: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
+	30, // 13: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	23, // 14: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
+	31, // 15: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
+	31, // 16: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
+	24, // 17: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
+	27, // 18: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
+	25, // 19: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
+	26, // 20: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
+	31, // 21: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	31, // 22: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
+	29, // 23: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
+	25, // 24: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
+	31, // 25: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	1,  // 26: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
+	4,  // 27: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
+	6,  // 28: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
+	8,  // 29: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
+	10, // 30: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
+	12, // 31: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
+	14, // 32: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	21, // 33: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
+	2,  // 34: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
+	5,  // 35: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
+	7,  // 36: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
+	9,  // 37: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
+	11, // 38: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
+	13, // 39: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
+	15, // 40: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	22, // 41: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
+	34, // [34:42] is the sub-list for method output_type
+	26, // [26:34] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
