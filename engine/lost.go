@@ -55,12 +55,12 @@ func (p *pipeline) waitToLoad(err error) (time.Duration, bool) {
 type loadRetry struct {
 	backoff   *backoff.ExponentialBackOff
 	at        time.Time // zero while there is nothing to try again
-	requested bool      // a person asked for it
+	requested bool      // a person asked for it, or saved the template
 }
 
 func newLoadBackOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = time.Minute, 10*time.Minute
+	b.InitialInterval, b.MaxInterval = 20*time.Second, 10*time.Minute
 	return b
 }
 
@@ -73,13 +73,13 @@ func (l *loadRetry) due() bool { return l.requested || !l.at.IsZero() && !time.N
 // wait returns the time until the next try, after one that failed.
 func (l *loadRetry) wait() time.Duration {
 	if l.at.IsZero() || l.due() {
-		l.requested, l.at = false, time.Now().Add(l.backoff.NextBackOff())
+		l.at = time.Now().Add(l.backoff.NextBackOff())
 	}
 	return time.Until(l.at)
 }
 
 func (l *loadRetry) reset() {
-	l.requested, l.at = false, time.Time{}
+	l.at = time.Time{}
 	l.backoff.Reset()
 }
 

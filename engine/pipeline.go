@@ -113,6 +113,7 @@ func (p *pipeline) run(ctx context.Context) {
 			p.trigger = TriggerSnapshot
 		case <-p.edited:
 			p.trigger = TriggerTemplate
+			p.loads.request() // its author may have removed the reason for which it failed to load
 			p.load()
 		case <-p.resumed:
 			p.trigger = TriggerConfig
@@ -225,6 +226,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		return p.wait(deferred), true
 	}
 	p.board.setWaiting(nil)
+	p.loads.requested = false
 	if err == nil {
 		p.pace.Reset()
 		p.loads.reset()
@@ -240,7 +242,6 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	if isNotLoaded(err) {
 		return p.waitToLoad(err)
 	}
-	p.loads.requested = false
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
 		return p.redeem(ctx)

@@ -114,8 +114,8 @@ func (e *DeferredError) Unwrap() error { return ErrDeferred }
 
 // NotLoaded returns err as one that says that the document passed the sink's check, and that the program which the sink manages
 // then failed to load it or did not stay up with it. The document before is in effect again. Each try may interrupt the program,
-// so the daemon gives up a template that was just edited, and tries a document of any other again only after minutes, with
-// [Document].Retry set.
+// so the daemon gives up a template that was just edited, and tries a document of any other again after longer and longer
+// delays, with [Document].Retry set.
 func NotLoaded(err error) error { return &NotLoadedError{Err: err} }
 
 // A NotLoadedError is what [NotLoaded] returns. It crosses the border between plugin and daemon: test with [errors.AsType].

@@ -16,9 +16,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	content, _ := s.notes.wanted()
 	target := read(files, content)
-	if err := s.refusedBefore(target); err != nil {
-		return sdk.Result{}, err
-	}
+	target.generation, target.retry = doc.Generation, doc.Retry
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -54,6 +52,9 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	}
 	result, err := s.switchTo(ctx, st, doc, left.reason)
 	result.Details = append(result.Details, warnings...)
+	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
+		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
+	}
 	return result, err
 }
 
@@ -115,15 +116,23 @@ func (s *Sink) tryBinds(ctx context.Context, now running, doc *placed) error {
 func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
 	s.notes.renewing(true)
 	defer s.notes.renewing(false)
-	if !s.notes.running().none() { // a start disturbs nobody
+	before := s.notes.running()
+	if !before.none() { // a start disturbs nobody
 		s.notes.reloading()
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}
 	r, err := s.proxy.renew(ctx)
 	if err != nil {
-		return sdk.Result{Details: detailsOf(err)}, s.putBack(ctx, st, err)
+		result := sdk.Result{Details: detailsOf(err)}
+		err = s.putBack(ctx, st, err)
+		if _, refused := errors.AsType[*refusal](err); refused && !before.none() {
+			err = s.noteFailedLoad(doc, err)
+		}
+		return result, err
 	}
+	s.pace.worked()
+	s.failed = failedLoad{}
 	s.settle(doc, r.now)
 	if r.why != "" {
 		reason = r.why
@@ -174,7 +183,7 @@ func (s *Sink) settle(doc *placed, now running) {
 }
 
 func (s *Sink) leaveReceipt(doc *placed, now running) {
-	if err := newReceipt(doc.files, now).write(s.paths.receipt); err != nil {
+	if err := newReceipt(doc, now).write(s.paths.receipt); err != nil {
 		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
 	}
 }

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -19,6 +20,9 @@ func (p paths) writeBase(cfg Config) error {
 	content += fmt.Sprintf("    hard-stop-after %dms\n", max(cfg.DrainTimeout, time.Second).Milliseconds())
 	if cfg.byCommand() && len(p.admin) <= maxSocketPath {
 		content += fmt.Sprintf("    stats socket %s mode 600 level admin expose-fd listeners\n", p.admin)
+	}
+	if standing, err := os.ReadFile(p.base); err == nil && string(standing) == content {
+		return nil // also where nothing can be written: a full disk must not keep HAProxy from being started
 	}
 	err := renameio.WriteFile(p.base, []byte(content), 0o600, renameio.WithTempDir(filepath.Dir(p.base)))
 	if err != nil {

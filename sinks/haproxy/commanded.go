@@ -169,6 +169,8 @@ func judgeReload(name string, o program.Outcome, err error) error {
 // taken for the one that stays: a signal that ends it may be on its way still.
 const steadyLooks = 10
 
+var errNoPid = errors.New("no pid file")
+
 // replaced waits for the pid file to name the HAProxy that runs after the command. Without a master to ask, a living
 // process is all the proof there is, and a new one where the command is ours.
 func (c *commanded) replaced(ctx context.Context, before running) (now running, err error) {
@@ -246,6 +248,9 @@ func answers(path string) bool {
 	_ = conn.Close()
 	return true
 }
+
+// said returns nothing: the command's output ends with the command.
+func (c *commanded) said() []string { return nil }
 
 func (c *commanded) probe(ctx context.Context) sdk.Health {
 	now, err := c.find(ctx)

@@ -90,6 +90,7 @@ type paths struct {
 	receipt string // what is in effect, for the process after this one
 	base    string // what HAProxy reads before the main file
 	admin   string // the socket that it opens because of that, where there is no master
+	output  string // what a managed HAProxy writes to its standard output and standard error
 }
 
 // maxSocketPath bounds the master socket's path in bytes. The system takes 107 (103 on Darwin), but HAProxy binds a
@@ -107,7 +108,7 @@ func (c Config) paths() (paths, error) {
 	}
 	stem := pid[:len(pid)-len(filepath.Ext(pid))]
 	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + ".applied",
-		base: stem + ".base.cfg", admin: stem + ".admin.sock"}
+		base: stem + ".base.cfg", admin: stem + ".admin.sock", output: stem + ".stderr.log"}
 	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath { // a command of the user's does without
 		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's socket goes beside it, as %s, and may "+
 			"have %d bytes at most", pid, filepath.Base(p.socket), maxSocketPath)
@@ -120,5 +121,5 @@ func (p paths) dir() string { return filepath.Dir(p.config) }
 
 // place says where the files of doc go.
 func (p paths) place(doc sdk.Document) ([]stage.File, error) {
-	return stage.Place(p.config, doc, p.pid, p.socket, p.receipt, p.base, p.admin)
+	return stage.Place(p.config, doc, p.pid, p.socket, p.receipt, p.base, p.admin, p.output)
 }

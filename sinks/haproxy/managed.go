@@ -9,11 +9,11 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -27,22 +27,23 @@ const (
 
 // managed is a HAProxy in master-worker mode that was started by us, here or in a life before.
 //
-// Measured on 2.6.12 and 3.0.11: "-W -D" returns once the configuration is loaded and the ports are bound, with exit
-// code 1 and the alerts if that fails; the pid file names the master, whose parent is then process 1; a "daemon" or
-// "pidfile" in the configuration makes no difference. The last worker that dies takes the master with it, whether or
-// not the configuration says no-exit-on-failure, and a master that dies takes its workers. The pid file stays behind
-// in all cases.
+// Measured on 2.6.12, 3.0.11 and 3.2.26: "-W -db" stays in the foreground, which leaves HAProxy its standard error; it writes its
+// pid file once the ports are bound, and ends with exit code 1 and the alerts if that fails; a "daemon" or "pidfile" in the
+// configuration makes no difference. The last worker that dies takes the master with it, whether or not the configuration says
+// no-exit-on-failure, and a master that dies takes its workers. The pid file stays behind in all cases.
 type managed struct {
 	cfg    Config
 	paths  paths
 	log    *slog.Logger
 	socket masterSocket
+	output output
 
+	loaded   int64         // where the output since HAProxy was last told to load something begins
 	patience time.Duration // the constant, or less in a test
 }
 
 func newManaged(cfg Config, p paths, log *slog.Logger) *managed {
-	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, patience: patience}
+	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience}
 }
 
 // find asks the master socket first: it knows the worker, and it is right also where the pid file is lost.
@@ -132,7 +133,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
 		}
 	}
-	args := []string{"-W", "-D", "-S", m.paths.socket + ",mode,600",
+	args := []string{"-W", "-db", "-S", m.paths.socket + ",mode,600",
 		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}
 	if len(old) > 0 {
 		args = append(args, "-sf")
@@ -140,56 +141,33 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 			args = append(args, strconv.Itoa(pid))
 		}
 	}
-	o, err := program.Run(ctx, binary, args...)
+	m.loaded = 0
+	l, err := launchMaster(m.output, binary, args...)
 	if err != nil {
-		return renewal{}, fmt.Errorf("HAProxy could not be started with %s: %w", binary, err)
+		return renewal{}, err
 	}
-	if o.Code != 0 {
-		return renewal{}, failedStart("HAProxy did not start", o)
+	now, err := m.launched(ctx, l)
+	if err != nil && ctx.Err() != nil {
+		l.abandon(m.paths.pid)
 	}
-	now, err := m.launched(ctx, old)
-	return renewal{now: now, action: sdk.ActionRestart, log: linesOf("WARNING", o.Output)}, err
+	warnings := linesOf("WARNING", strings.Join(m.said(), "\n"))
+	return renewal{now: now, action: sdk.ActionRestart, log: warnings}, err
 }
 
-// launched waits for the HAProxy that went into the background to serve.
-func (m *managed) launched(ctx context.Context, old []int) (running, error) {
-	master, err := m.newMaster(ctx, old)
-	if err != nil {
-		return running{}, err
-	}
-	var now running
-	err = poll(ctx, func() (bool, error) {
-		if !exists(master) {
-			return false, &refusal{sentence: "HAProxy ended right after it was started"}
-		}
+// launched waits for the master's worker to serve. The master tells its workers on its socket.
+func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
+	err = l.await(ctx, m.output, func() bool {
 		p, err := m.answered(ctx)
-		if err != nil || p.master != master || !m.serves(ctx, p.worker()) {
-			return false, nil
+		if err != nil || p.master != l.master || !m.serves(ctx, p.worker()) {
+			return false
 		}
 		now = p.running()
-		return true, nil
+		return true
 	})
 	return now, err
 }
 
-func (m *managed) newMaster(ctx context.Context, old []int) (master int, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.patience, errNoPid)
-	defer cancel()
-	err = poll(ctx, func() (bool, error) {
-		pids, err := readPids(m.paths.pid)
-		if err != nil || len(pids) == 0 || slices.Contains(old, pids[0]) || !exists(pids[0]) {
-			return false, nil // half written, perhaps
-		}
-		master = pids[0]
-		return true, nil
-	})
-	if errors.Is(err, errNoPid) {
-		err = &refusal{sentence: "HAProxy was started, but its pid file " + m.paths.pid + " names no living process"}
-	}
-	return master, err
-}
-
-var errNoPid = errors.New("no pid file")
+func (m *managed) said() []string { return m.output.since(m.loaded) }
 
 // endpoint is the master's socket, by which one worker can be addressed and no other one.
 func (m *managed) endpoint(now running) (cli.Endpoint, error) {

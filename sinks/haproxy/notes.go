@@ -15,6 +15,7 @@ type notes struct {
 	ours    bool    // content was offered to this process, and is not only what the one before left
 	guarded bool    // HAProxy is to run: something was in effect before, by us or by the process before us
 
+	proven   *placed   // what HAProxy last stayed up with; nil while that is not known
 	now      running   // the HAProxy that serves
 	since    time.Time // when it began to
 	renewal  time.Time // when the renewal under way began; zero if none is
@@ -24,6 +25,7 @@ type notes struct {
 	straying error     // what HAProxy runs that it should not, and a reload has not helped
 
 	reloads, runtimes int    // how often HAProxy was changed by each way
+	restarts          int    // how often it was started again after it ended
 	leaving           int    // servers that finish what they have
 	last              string // the last change, for people
 }
@@ -127,6 +129,29 @@ func (n *notes) astray() *placed {
 	return n.content
 }
 
+// prove notes that HAProxy has stayed up with what it should run.
+func (n *notes) prove() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known {
+		n.proven = n.content
+	}
+}
+
+// unproven returns what HAProxy should run and what it last stayed up with; nil is for not knowing.
+func (n *notes) unproven() (content, proven *placed) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.content, n.proven
+}
+
+// restarting notes that HAProxy is started again after it ended.
+func (n *notes) restarting() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.restarts++
+}
+
 // failed notes that HAProxy could not be started.
 func (n *notes) failed(err error) {
 	n.mu.Lock()
@@ -182,6 +207,13 @@ func (n *notes) wanted() (content, disk *placed) {
 	return n.content, n.disk
 }
 
+// servingSince returns when the HAProxy that serves, or served last, began to.
+func (n *notes) servingSince() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.since
+}
+
 func (n *notes) running() running {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -198,8 +230,8 @@ type view struct {
 	trouble error
 	wrong   []error // what else is wrong
 
-	reloads, runtimes, leaving int
-	last                       string
+	reloads, runtimes, restarts, leaving int
+	last                                 string
 }
 
 func (n *notes) view() view {
@@ -207,7 +239,7 @@ func (n *notes) view() view {
 	defer n.mu.Unlock()
 	v := view{
 		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble,
-		reloads: n.reloads, runtimes: n.runtimes, leaving: n.leaving, last: n.last,
+		reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving, last: n.last,
 	}
 	if n.lagging != nil {
 		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart "+

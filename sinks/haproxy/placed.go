@@ -10,8 +10,10 @@ import (
 
 // A placed is a document whose files know where they go, and whose main file has been read. It is never modified.
 type placed struct {
-	files  []stage.File // the main one first
-	config *syntax.Config
+	files      []stage.File // the main one first
+	config     *syntax.Config
+	generation uint64 // of the document; 0 where that is not known
+	retry      bool   // to be loaded although it, or one like it, failed to load before
 }
 
 // read reads the main file of files. What stands in like as well is taken from there.
@@ -20,13 +22,15 @@ func read(files []stage.File, like *placed) *placed {
 	if like != nil {
 		config = like.config
 	}
-	return &placed{files, syntax.Parse(files[0].Content, config)}
+	return &placed{files: files, config: syntax.Parse(files[0].Content, config)}
 }
 
 // with returns p with another main file.
 func (p *placed) with(main []byte) *placed {
 	files := append([]stage.File{{Name: p.files[0].Name, Path: p.files[0].Path, Content: main}}, p.files[1:]...)
-	return read(files, p)
+	half := read(files, p)
+	half.generation = p.generation
+	return half
 }
 
 // onDisk reports whether all files are there as they are.

@@ -28,6 +28,9 @@ type proxy interface {
 	// there is no such place.
 	endpoint(now running) (cli.Endpoint, error)
 
+	// said returns what HAProxy has logged since it was last told to load something, as far as that can be known.
+	said() []string
+
 	// probe says what is wrong with the HAProxy that runs, within a second.
 	probe(ctx context.Context) sdk.Health
 }
@@ -100,10 +103,23 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string {
-	if alerts := linesOf("ALERT", strings.Join(r.log, "\n")); len(alerts) > 0 {
-		return r.sentence + ": " + strings.Join(alerts[:min(len(alerts), shownLines)], "; ")
+	if words := causes(strings.Join(r.log, "\n")); len(words) > 0 {
+		return r.sentence + ": " + strings.Join(words[:min(len(words), shownLines)], "; ")
 	}
 	return r.sentence
+}
+
+// causes returns the alerts that HAProxy logged, or else how its processes ended.
+func causes(log string) []string {
+	alerts := slices.DeleteFunc(linesOf("ALERT", log), func(line string) bool {
+		return strings.HasPrefix(line, "exit-on-failure:") // follows from a process that ended
+	})
+	if len(alerts) > 0 {
+		return alerts
+	}
+	return slices.DeleteFunc(linesOf("WARNING", log), func(line string) bool {
+		return !strings.Contains(line, "exited with code") || strings.HasPrefix(line, "Former worker")
+	})
 }
 
 // detailsOf returns what HAProxy logged when it refused.

@@ -20,11 +20,13 @@ type receipt struct {
 	Files  map[string]string `json:"files"` // SHA-256 of each file that is in effect, by name
 	Pids   []int             `json:"pids"`
 	Worker int               `json:"worker,omitempty"`
+
+	Generation uint64 `json:"generation,omitempty"` // of the document
 }
 
-func newReceipt(files []stage.File, now running) receipt {
-	r := receipt{Files: make(map[string]string, len(files)), Pids: now.pids, Worker: now.worker}
-	for _, f := range files {
+func newReceipt(doc *placed, now running) receipt {
+	r := receipt{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
+	for _, f := range doc.files {
 		r.Files[filepath.Base(f.Path)] = digest(f.Content)
 	}
 	return r

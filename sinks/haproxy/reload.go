@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 // before answers under its own process id.
 func (m *managed) reload(ctx context.Context, before procs) (renewal, error) {
 	began := time.Now()
+	m.loaded = m.output.mark()
 	// An error here is no answer: the connection may break because the master is executing itself again.
 	answer, _ := m.socket.ask(ctx, "reload")
 	if ctx.Err() != nil {
@@ -30,6 +32,9 @@ func (m *managed) reload(ctx context.Context, before procs) (renewal, error) {
 	}
 	w := &waiting{managed: m, before: before, began: began}
 	if err := poll(ctx, func() (bool, error) { return w.look(ctx) }); err != nil {
+		if r, ok := errors.AsType[*refusal](err); ok && len(r.log) == 0 {
+			r.log = m.said()
+		}
 		return renewal{}, err
 	}
 	return renewal{now: w.now, action: sdk.ActionReload, log: linesOf("WARNING", strings.Join(log, "\n"))}, nil

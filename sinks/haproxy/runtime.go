@@ -1,11 +1,9 @@
 package haproxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -26,6 +24,9 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 	ctx, release := s.untilStopped(ctx)
 	defer release()
 	p, now := s.plan(ctx, doc)
+	if now.none() && s.rollBack(ctx) {
+		p, now = s.plan(ctx, doc)
+	}
 	switch p.need {
 	case needNothing:
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil, nil
@@ -44,16 +45,28 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 // beforeReload brings the servers of standing backends into effect where it is too soon for the reload that doc needs. A
 // HAProxy that does not run, or runs nobody knows what, does not wait.
 func (s *Sink) beforeReload(ctx context.Context, now running, doc *placed, reason string) (sdk.Result, *remainder, error) {
-	inEffect := s.notes.inEffect(now)
-	if inEffect == nil || s.pace.wait() == 0 {
+	inEffect, failed := s.notes.inEffect(now), s.failedBefore(doc)
+	if inEffect == nil || failed == nil && s.pace.wait() == 0 {
 		return sdk.Result{}, &remainder{reason: reason}, nil
 	}
 	result := sdk.Result{Details: s.bridge(ctx, now, inEffect, doc)}
+	if failed != nil {
+		return result, nil, failed
+	}
 	// What differs from a document that waits already only by what can be changed at run time has passed the check as well.
 	if s.vetted != nil && compare(s.vetted, doc).need != needRenewal {
 		return result, nil, s.deferred(reason)
 	}
 	return result, &remainder{reason, true}, nil
+}
+
+// updatePartially brings into effect what needs no reload, in the HAProxy that runs, and returns the commands that it took.
+func (s *Sink) updatePartially(ctx context.Context, doc *placed) []string {
+	now := s.notes.running()
+	if inEffect := s.notes.inEffect(now); inEffect != nil {
+		return s.bridge(ctx, now, inEffect, doc)
+	}
+	return nil
 }
 
 // bridge brings into effect what needs no reload, and returns the commands that it took.
@@ -134,15 +147,17 @@ func (s *Sink) raiseBehind() {
 	}
 }
 
-// checkFirst runs a verify command of the user's, which may judge more than HAProxy does, before servers are changed.
+// checkFirst has doc checked before servers are changed where the check may refuse that: a verify command of the user's may judge
+// more than HAProxy does, and after a change was taken back the check may go on to refuse.
 func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
-	if s.cfg.VerifyCmd == "" || !s.cfg.Runtime {
+	if !s.cfg.Runtime {
 		return nil
 	}
 	s.change.Lock()
+	checks := s.cfg.VerifyCmd != "" || s.checkAhead
 	p, _ := s.plan(ctx, doc)
 	s.change.Unlock()
-	if p.need != needRuntime { // else it is checked before it is put in place
+	if !checks || p.need != needRuntime { // what is loaded from the file is checked before it is put in place
 		return nil
 	}
 	st, _, err := s.vet(ctx, doc)
@@ -150,6 +165,9 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 		return err
 	}
 	st.Discard()
+	s.change.Lock()
+	defer s.change.Unlock()
+	s.checkAhead = false
 	return nil
 }
 
@@ -187,6 +205,11 @@ func (s *Sink) catchUp(ctx context.Context) error {
 	if st != nil {
 		defer st.Discard()
 	}
+	if errors.Is(err, sdk.ErrRejected) && s.rejects(ctx, disk) {
+		// Whatever the check refuses is not among what was changed, and taking that back would not help.
+		err = fmt.Errorf("the check refuses the configuration that was in effect before as well: %w", err)
+		return &pendingError{err}
+	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	if _, now := s.notes.wanted(); s.notes.owed() == nil || now != disk {
@@ -207,6 +230,23 @@ func (s *Sink) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// A pendingError says why what runs cannot be written to disk yet. It is not a rejection of the document.
+type pendingError struct{ cause error }
+
+func (e *pendingError) Error() string { return e.cause.Error() }
+
+// rejects reports whether the check refuses doc too, which it accepted before.
+func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
+	if doc == nil {
+		return false
+	}
+	st, _, err := s.vet(ctx, doc)
+	if st != nil {
+		st.Discard()
+	}
+	return errors.Is(err, sdk.ErrRejected)
+}
+
 func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
 	if err := st.Commit(); err != nil {
 		return err
@@ -219,31 +259,21 @@ func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
 	return nil
 }
 
-// takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring.
+// takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The next
+// change is checked before it is made, since the reason may still be there.
 func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
 	now := s.notes.running()
 	_, disk := s.notes.wanted()
-	s.refused, s.refusal = doc, cause
+	s.checkAhead = true
 	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
 	s.log.Error("a change is taken back", "error", cause)
 	back := compare(doc, disk)
 	s.notes.tookBack(cause)
+	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation})
 	if back.need == needRuntime {
 		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
 			return
 		}
 	}
 	s.notes.lose(now) // a reload has to help
-}
-
-// refusedBefore returns why doc was taken back, if it was the last one for which that had to be done.
-func (s *Sink) refusedBefore(doc *placed) error {
-	s.change.Lock()
-	defer s.change.Unlock()
-	if s.refused != nil && slices.EqualFunc(s.refused.files, doc.files, func(a, b stage.File) bool {
-		return a.Path == b.Path && bytes.Equal(a.Content, b.Content)
-	}) {
-		return s.refusal
-	}
-	return nil
 }

@@ -37,13 +37,14 @@ type Sink struct {
 	vetted *placed // the last document that passed the check and whose reload waits
 	notes  notes
 
-	looks   int     // how often what runs was read
-	refused *placed // the last document that was taken back, guarded by change as well
-	refusal error   // why
+	looks      int        // how often what runs was read
+	failed     failedLoad // guarded by change as well
+	checkAhead bool       // the last change at run time was taken back: the next one is checked before it is made
+	lost       func(sdk.Lost)
 
 	behind chan struct{} // receives when the disk has to follow
 
-	observeEvery time.Duration // the constant, or less in a test
+	observeEvery, stableAfter time.Duration // the constants, or less in a test
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -61,7 +62,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	}
 	s := &Sink{
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), behind: make(chan struct{}, 1),
-		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery,
+		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter, lost: func(sdk.Lost) {},
 	}
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket}
@@ -97,6 +98,10 @@ func (s *Sink) Claim(ctx context.Context) error {
 	return s.claim.Take(ctx, s.paths.config, claim.Owner{Daemon: os.Getppid(), Key: "config_file", Log: s.log})
 }
 
+// OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
+// with it, or its check refused what had been changed at run time.
+func (s *Sink) OnLost(lost func(sdk.Lost)) { s.lost = lost }
+
 // untilStopped returns a context with the values of ctx that ends with Stop and not with ctx.
 func (s *Sink) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -130,4 +135,7 @@ func (s *Sink) adminSocket() string {
 	return content.config.AdminSocket()
 }
 
-var _ sdk.Claimer = (*Sink)(nil)
+var (
+	_ sdk.Claimer  = (*Sink)(nil)
+	_ sdk.Notifier = (*Sink)(nil)
+)

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -53,6 +56,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	if have {
 		if files, ok := left.load(s.paths); ok {
 			doc = read(files, nil)
+			doc.generation = left.Generation
 		}
 		s.notes.owe(doc)
 	}
@@ -125,7 +129,8 @@ func (g *guard) look(ctx context.Context) {
 	v := g.notes.view()
 	if v.now.stands() {
 		g.silent = time.Time{}
-		if v.known && v.uptime > stableAfter {
+		if v.known && v.uptime > g.stableAfter {
+			g.notes.prove()
 			g.backoff.Reset()
 			g.next = time.Time{}
 		}
@@ -174,7 +179,12 @@ func (g *guard) revive(ctx context.Context) {
 		return
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
-	g.log.Warn("HAProxy is gone; starting it again", "was", joinPids(g.notes.running().pids), "config_file", g.paths.config)
+	g.notes.restarting()
+	if g.rollBack(ctx) {
+		return
+	}
+	g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
+		"log", causes(strings.Join(g.proxy.said(), "\n")))
 	g.bringBack(ctx)
 }
 
@@ -210,7 +220,10 @@ func (g *guard) prepare(ctx context.Context) *placed {
 			g.notes.followed(content)
 			return content
 		} else if ctx.Err() == nil {
-			g.log.Warn("the last change at run time is lost", "error", err)
+			err = fmt.Errorf("the last change at run time was lost with the HAProxy that ended: %w", err)
+			g.log.Error("a change is lost", "error", err)
+			g.checkAhead = true
+			defer g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
 		}
 	}
 	if disk == nil {

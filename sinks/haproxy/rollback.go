@@ -1,0 +1,76 @@
+package haproxy
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A failedLoad is a document that passed the check and that HAProxy then failed to load, or did not stay up with.
+type failedLoad struct {
+	doc *placed
+	err error // an [sdk.NotLoadedError]
+}
+
+// noteFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
+func (s *Sink) noteFailedLoad(doc *placed, cause error) error {
+	s.pace.failed()
+	s.failed = failedLoad{doc, sdk.NotLoaded(cause)}
+	return s.failed.err
+}
+
+// failedBefore returns the error of the last failed load where doc differs from that document in nothing that needs a reload: it
+// would fail in the same way, and each load that fails may interrupt HAProxy.
+func (s *Sink) failedBefore(doc *placed) error {
+	if s.failed.doc == nil || doc.retry || compare(s.failed.doc, doc).need == needRenewal {
+		return nil
+	}
+	return s.failed.err
+}
+
+// rollBack puts back what HAProxy last stayed up with, on disk and in the process, and reports that to the daemon, where HAProxy
+// has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.change, and no HAProxy
+// runs.
+func (s *Sink) rollBack(ctx context.Context) bool {
+	content, proven := s.notes.unproven()
+	if content == nil || proven == nil || compare(proven, content).need != needRenewal {
+		return false
+	}
+	cause := s.noteFailedLoad(content, &refusal{
+		sentence: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
+			time.Since(s.notes.servingSince()).Round(100*time.Millisecond)),
+		log: s.proxy.said(),
+	})
+	s.log.Error("HAProxy did not stay up after a change; putting the previous configuration back", "error", cause)
+	s.notes.owe(proven)
+	if err := s.loadAgain(ctx, proven); err != nil && ctx.Err() == nil {
+		s.log.Error("HAProxy cannot be started with the previous configuration", "error", err)
+		s.notes.failed(err)
+	}
+	s.lost(sdk.Lost{Err: cause, Generation: proven.generation})
+	return true
+}
+
+// loadAgain writes doc, which was in effect before, and has HAProxy load it.
+func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
+	s.notes.renewing(true)
+	defer s.notes.renewing(false)
+	if err := s.rewrite(doc.files); err != nil {
+		return err
+	}
+	r, err := s.proxy.renew(ctx)
+	if err != nil {
+		return err
+	}
+	s.settle(doc, r.now)
+	return nil
+}
+
+func generationOf(doc *placed) uint64 {
+	if doc == nil {
+		return 0
+	}
+	return doc.generation
+}

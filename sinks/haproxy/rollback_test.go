@@ -1,0 +1,175 @@
+package haproxy
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func isNotLoaded(err error) bool {
+	_, ok := errors.AsType[*sdk.NotLoadedError](err)
+	return ok
+}
+
+// onlyAStartFinds are lines of a global section that HAProxy's check accepts and that keep its worker from starting, with a word
+// that HAProxy says then.
+func (r *rig) onlyAStartFinds() map[string][2]string {
+	return map[string][2]string{
+		"chroot": {"    chroot " + r.path("nowhere") + "\n", r.path("nowhere")},
+		"socket": {"    stats socket " + r.path("nowhere/x.sock") + "\n", "nowhere"},
+		"ulimit": {"    ulimit-n 999999999\n    strict-limits\n", "999999999"},
+		"lua":    {"    lua-load " + r.luaThat("core.register_init(function() error('no backend') end)") + "\n", "no backend"},
+	}
+}
+
+// luaThat writes a Lua file and returns its path.
+func (r *rig) luaThat(does string) string {
+	r.t.Helper()
+	path := r.path("program.lua")
+	check(r.t, os.WriteFile(path, []byte(does+"\n"), 0o600))
+	return path
+}
+
+func withGlobal(doc sdk.Document, lines string) sdk.Document { return edited(doc, "global\n", "global\n"+lines) }
+
+func reloadsOf(t *testing.T, s *Sink) string { return fact(t, s, "reloads") }
+
+func fact(t *testing.T, s *Sink, name string) string {
+	t.Helper()
+	h, err := s.Health(t.Context())
+	check(t, err)
+	return h.Facts[name]
+}
+
+func TestApply_WhatOnlyAStartFindsIsNotLoaded(t *testing.T) {
+	for name := range newRig(t).onlyAStartFinds() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			line := r.onlyAStartFinds()[name]
+			s := r.sink()
+			r.apply(s, r.document("one"), sdk.ActionRestart)
+			_, err := s.Apply(t.Context(), withGlobal(r.document("two"), line[0]))
+			if !isNotLoaded(err) || !strings.Contains(err.Error(), line[1]) {
+				t.Errorf("got %T %v", err, err)
+			}
+			if served := r.served(); served != "one" {
+				t.Errorf("served %q", served)
+			}
+			wantHealthy(t, s)
+			r.apply(s, r.document("one"), sdk.ActionUnchanged)
+			r.wantTidy()
+		})
+	}
+}
+
+func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	bad := withGlobal(r.document("two"), "    chroot "+r.path("nowhere")+"\n")
+	_, err := s.Apply(t.Context(), bad)
+	if !isNotLoaded(err) {
+		t.Fatalf("got %v", err)
+	}
+	before := reloadsOf(t, s)
+
+	// Servers of standing backends change meanwhile.
+	result, err := s.Apply(t.Context(), edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1"))
+	if !isNotLoaded(err) || len(result.Details) == 0 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	if after := reloadsOf(t, s); after != before {
+		t.Errorf("%s reloads, then %s", before, after)
+	}
+	if state := r.ask(s, "show servers state app")[0]; !strings.Contains(state, " s2 ") {
+		t.Errorf("the server was not added:\n%s", state)
+	}
+
+	// A retry is one load, and works once the reason is gone.
+	bad.Retry = true
+	if _, err = s.Apply(t.Context(), bad); !isNotLoaded(err) {
+		t.Errorf("got %v", err)
+	}
+	if after := reloadsOf(t, s); after == before {
+		t.Error("nothing was tried")
+	}
+	check(t, os.Mkdir(r.path("nowhere"), 0o700))
+	if _, err := s.Apply(t.Context(), bad); err != nil {
+		t.Error(err)
+	}
+	if served := r.served(); served != "two" {
+		t.Errorf("served %q", served)
+	}
+}
+
+// lostBy returns a channel with what the sink loses.
+func lostBy(s *Sink) <-chan sdk.Lost {
+	lost := make(chan sdk.Lost, 10)
+	s.OnLost(func(l sdk.Lost) { lost <- l })
+	return lost
+}
+
+func (r *rig) awaitProven(s *Sink) {
+	r.t.Helper()
+	eventually(r.t, "HAProxy has stayed up", func() bool {
+		content, proven := s.notes.unproven()
+		return content == proven
+	})
+}
+
+func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	s.stableAfter = 5 * time.Second
+	lost := lostBy(s)
+	good := r.document("one")
+	good.Generation = 41
+	r.apply(s, good, sdk.ActionRestart)
+	r.awaitProven(s)
+
+	bad := withGlobal(r.document("two"), "    lua-load "+
+		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n")
+	bad.Generation = 42
+	r.apply(s, bad, sdk.ActionReload)
+	l := <-lost
+	if !isNotLoaded(l.Err) || l.Generation != 41 || !strings.Contains(l.Err.Error(), "7") {
+		t.Errorf("lost %+v", l)
+	}
+	r.awaitDisk(good)
+	if served := r.served(); served != "one" {
+		t.Errorf("served %q", served)
+	}
+	wantHealthy(t, s)
+	if restarts := fact(t, s, "restarts"); restarts != "1" {
+		t.Errorf("%s restarts", restarts)
+	}
+	before := reloadsOf(t, s)
+	if _, err := s.Apply(t.Context(), bad); !isNotLoaded(err) || reloadsOf(t, s) != before {
+		t.Errorf("got %v", err)
+	}
+	r.apply(s, r.document("three"), sdk.ActionReload)
+}
+
+func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	s.stableAfter = 300 * time.Millisecond
+	lost := lostBy(s)
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	r.awaitProven(s)
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.awaitProven(s)
+	check(t, syscall.Kill(r.running(s).worker, syscall.SIGSEGV))
+	eventually(t, "HAProxy was started again", func() bool { return fact(t, s, "restarts") == "1" && r.served() == "two" })
+	select {
+	case l := <-lost:
+		t.Errorf("lost %+v", l)
+	default:
+	}
+}
