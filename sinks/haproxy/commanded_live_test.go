@@ -101,29 +101,80 @@ func TestAVerifyCommandComesFirst(t *testing.T) {
 	r.awaitDisk(both)
 }
 
-// What the check refuses although HAProxy took it does not stay.
-func TestWhatTheCheckRefusesAfterwardsIsTakenBack(t *testing.T) {
+// checkThatRefuses puts a script in the place of HAProxy that refuses configurations which mention a word of the file that is
+// returned, and runs HAProxy in all other respects.
+func (r *rig) checkThatRefuses() (words string) {
+	words = r.path("words")
+	check(r.t, os.WriteFile(words, nil, 0o600))
+	script := r.path("haproxy-that-may-refuse")
+	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/bash
+for argument in "$@"; do
+	if [ "$argument" = -c ]; then checks=yes; fi
+done
+if [ "$checks" ] && grep -qFf %s "${@: -1}"; then echo '[ALERT] (1) : config : no'; exit 1; fi
+exec %s "$@"
+`, words, r.cfg.Binary), 0o700))
+	r.cfg.Binary = script
+	return words
+}
+
+func TestPersist_ChangeThatTheCheckRefusesIsTakenBack(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	no, script := r.path("no"), r.path("haproxy-that-may-refuse")
-	check(t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
-if [ "$1" = -c ] && [ -e %s ]; then echo '[ALERT] (1) : config : no'; exit 1; fi
-exec %s "$@"
-`, no, r.cfg.Binary), 0o700))
-	r.cfg.Binary = script
+	words := r.checkThatRefuses()
 	s := r.sink()
+	lost := lostBy(s)
 	one := r.lines("server a " + a.address)
+	one.Generation = 7
 	r.apply(s, one, sdk.ActionRestart)
-	check(t, os.WriteFile(no, nil, 0o600))
-	r.apply(s, r.lines("server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "taken back") })
+	check(t, os.WriteFile(words, []byte("server b\n"), 0o600))
+	both := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, both, sdk.ActionRuntime)
+	if l := <-lost; !errors.Is(l.Err, sdk.ErrRejected) || l.Generation != 7 {
+		t.Errorf("lost %+v", l)
+	}
 	eventually(t, "what was refused is gone", func() bool { return r.answeredBy() == "a" })
 	r.wantOnDisk(one)
-	check(t, os.Remove(no))
-	other := r.lines("server b " + b.address)
-	r.apply(s, other, sdk.ActionRuntime)
-	r.awaitDisk(other)
-	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+
+	// It is checked before it is made from now on, and not refused from memory.
+	if _, err := s.Apply(t.Context(), both); !errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("got %v", err)
+	}
+	r.wantAnswers("a")
+	check(t, os.WriteFile(words, nil, 0o600))
+	r.apply(s, both, sdk.ActionRuntime)
+	r.awaitDisk(both)
+	eventually(t, "healthy", func() bool { return problems(t, s) == "" })
+	select {
+	case l := <-lost:
+		t.Errorf("lost %+v", l)
+	default:
+	}
+}
+
+// A certificate that is half written, or an error file that is missing for a moment, is not the fault of a server that comes.
+func TestPersist_ChangeStaysWhereTheCheckRefusesThePreviousDocumentToo(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	words := r.checkThatRefuses()
+	s := r.sink()
+	lost := lostBy(s)
+	one := r.lines("server a " + a.address)
+	r.apply(s, one, sdk.ActionRestart)
+	check(t, os.WriteFile(words, []byte("server\n"), 0o600))
+	both := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, both, sdk.ActionRuntime)
+	eventually(t, "Health reports that what runs is not on disk", func() bool { return problems(t, s) != "" })
+	r.wantAnswers("a b")
+	r.wantOnDisk(one)
+	check(t, os.WriteFile(words, nil, 0o600))
+	r.awaitDisk(both)
+	eventually(t, "healthy", func() bool { return problems(t, s) == "" })
+	select {
+	case l := <-lost:
+		t.Errorf("lost %+v", l)
+	default:
+	}
 }
 
 // The pid file is all that a reload command knows of the HAProxy that runs. Where it is lost there must not be two.

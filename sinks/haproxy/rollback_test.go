@@ -173,3 +173,22 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	default:
 	}
 }
+
+func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	words := r.checkThatRefuses()
+	s := r.sink()
+	lost := lostBy(s)
+	one := r.lines("server a " + a.address)
+	one.Generation = 3
+	r.apply(s, one, sdk.ActionRestart)
+	check(t, os.WriteFile(words, []byte("server\n"), 0o600))
+	r.apply(s, r.lines("server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
+	kill(t, r.running(s).pids[0])
+	if l := <-lost; l.Generation != 3 {
+		t.Errorf("lost %+v", l)
+	}
+	eventually(t, "HAProxy serves the previous document", func() bool { return problems(t, s) == "" })
+	r.wantAnswers("a")
+}
