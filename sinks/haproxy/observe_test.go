@@ -55,13 +55,9 @@ func TestDriftIsPutRight(t *testing.T) {
 
 func (r *rig) described(s *Sink) string {
 	r.t.Helper()
-	answers := r.ask(s, "show servers state", "show stat -1 4 -1")
-	var all []string
-	servers := describeServers(r.t, answers[0], answers[1])
-	for _, name := range []string{"app/a", "app/b", "app/c"} {
-		all = append(all, servers[name])
-	}
-	return strings.Join(all, "\n")
+	running := side{commonPrefix, func(commands ...string) []string { return r.ask(s, commands...) }}
+	servers, _ := running.servers(r.t)
+	return fmt.Sprint(servers)
 }
 
 // What somebody else has HAProxy load does not stay, and neither does what they write into the file.
