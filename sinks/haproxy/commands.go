@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
@@ -40,11 +41,17 @@ func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]comma
 				return nil, err
 			}
 			commands = append(commands, additions(b.Name, want, address)...)
-		case leaving && gone.options != want.Options:
-			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back with other options before it is gone", id)}
+		case leaving:
+			if reason := l.whyNotBack(ctx, b, gone, want, is); reason != "" {
+				return nil, &refusal{sentence: fmt.Sprintf("server %s comes back before it is gone: %s", id, reason)}
+			}
+			commands = append(commands, corrections(b.Name, want, is, s.loads)...)
 		case want.Known():
 			commands = append(commands, corrections(b.Name, want, is, s.loads)...)
 		}
+	}
+	if !slices.Equal(s.orderWith(b), b.Order()) {
+		return nil, &refusal{sentence: fmt.Sprintf("HAProxy has the servers of backend %s in another order", b.Name)}
 	}
 	if !b.Complete() {
 		return commands, nil
@@ -55,6 +62,23 @@ func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]comma
 		}
 	}
 	return commands, nil
+}
+
+// orderWith returns the servers of b whose order matters, as HAProxy has them once those that are missing were added: they
+// come last.
+func (s seen) orderWith(b *syntax.Backend) []string {
+	var order []string
+	for _, is := range s.servers[b.Name] {
+		if b.InOrder(is.Name) {
+			order = append(order, is.Name)
+		}
+	}
+	for _, name := range b.Order() {
+		if _, there := s.server(b.Name, name); !there {
+			order = append(order, name)
+		}
+	}
+	return order
 }
 
 // addressOf looks a name up, as HAProxy does when it starts and not when a server is added. Where a name has several

@@ -45,8 +45,9 @@ type live struct {
 
 // A leaver is a server that is in HAProxy still, though not in the document.
 type leaver struct {
-	options string // as it was added with; unknown for a server that somebody else added
-	until   time.Time
+	was   syntax.Server // its last line
+	known bool          // was is known; it is not for a server that somebody else added
+	until time.Time
 }
 
 // about forgets what was known of another HAProxy.
@@ -168,8 +169,9 @@ func parseVersion(version string) (major, minor int) {
 // others from it.
 func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
 	for range alignRounds {
+		draining := l.drainingBackends() // in which a bound may stand that neither of the two mentions
 		seen, err := l.read(ctx, backends, func(name string) bool {
-			return bounded(want.Backend(name)) || bounded(before.Backend(name))
+			return bounded(want.Backend(name)) || bounded(before.Backend(name)) || draining[name]
 		})
 		if err != nil {
 			return did, err
@@ -197,22 +199,20 @@ func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends
 
 // seen is what HAProxy says that it runs.
 type seen struct {
-	servers map[string][]cli.Server // by backend
+	servers map[string][]cli.Server // by backend, in HAProxy's order
+	byID    map[string]cli.Server   // by backend/server
 	loads   map[string]cli.Load     // by backend/server, of the backends where they matter
 }
 
 func (s seen) server(backend, name string) (cli.Server, bool) {
-	i := slices.IndexFunc(s.servers[backend], func(s cli.Server) bool { return s.Name == name })
-	if i < 0 {
-		return cli.Server{}, false
-	}
-	return s.servers[backend][i], true
+	is, there := s.byID[backend+"/"+name]
+	return is, there
 }
 
 // read asks for the servers of the named backends, and for the loads of those for which that is wanted: statistics are
 // long.
 func (l *live) read(ctx context.Context, backends []string, loads func(backend string) bool) (seen, error) {
-	s := seen{map[string][]cli.Server{}, map[string]cli.Load{}}
+	s := seen{map[string][]cli.Server{}, map[string]cli.Server{}, map[string]cli.Load{}}
 	questions := []string{"show servers state"}
 	if len(backends) < manyBackends {
 		questions = nil
@@ -231,6 +231,7 @@ func (l *live) read(ctx context.Context, backends []string, loads func(backend s
 		}
 		for _, server := range servers {
 			s.servers[server.Backend] = append(s.servers[server.Backend], server)
+			s.byID[server.Backend+"/"+server.Name] = server
 		}
 	}
 	questions = nil
@@ -274,16 +275,11 @@ func (l *live) noteLeaving(before, want *syntax.Config, backends []string, s see
 			if _, known := l.leaving[id]; known {
 				continue
 			}
-			gone := leaver{until: time.Now().Add(l.drain), options: unknownOptions}
+			gone := leaver{until: time.Now().Add(l.drain)}
 			if old := before.Backend(name); old != nil {
-				if server, was := old.Server(is.Name); was && server.Known() {
-					gone.options = server.Options
-				}
+				gone.was, gone.known = old.Server(is.Name)
 			}
 			l.leaving[id] = gone
 		}
 	}
 }
-
-// unknownOptions is what no server has for its options.
-const unknownOptions = "?"
