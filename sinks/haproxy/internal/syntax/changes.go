@@ -108,6 +108,8 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 		return "its option " + s.static + " needs one"
 	case s.Weight > maxWeight:
 		return "its weight is out of range"
+	case s.hasOption("weight") || s.hasOption("maxconn") && s.MaxConn != BoundByOptions:
+		return "its weight or maxconn is not a number"
 	case strings.Count(s.Options, " ") > maxWords || strings.Count(s.line, " ") > maxWords:
 		return "its line has too many words"
 	case s.Disabled && s.Check: // the checks of a server that is added in maintenance would not pause
@@ -117,6 +119,8 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 	}
 	return ""
 }
+
+func (s Server) hasOption(keyword string) bool { return slices.Contains(strings.Fields(s.Options), keyword) }
 
 // whyNotRemoved says why the server cannot go while HAProxy runs, and "" if it can.
 func whyNotRemoved(c *Config, b *Backend, s Server) string {
