@@ -13,7 +13,9 @@ func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
 		func(backend, name string) (string, string) { return `"` + backend + `"`, `"` + name + `"` },
 		func(backend, name string) (string, string) { return "'" + backend + "'", "'" + name + "'" },
 		func(backend, name string) (string, string) { return backend + `""`, name[:0] + `""` + name },
-		func(backend, name string) (string, string) { return `\x61pp`, `\x` + map[string]string{"a": "61", "b": "62"}[name] },
+		func(backend, name string) (string, string) {
+			return `\x61pp`, `\x` + map[string]string{"a": "61", "b": "62"}[name]
+		},
 	} {
 		_, title := quoted("app", "a")
 		t.Run(title, func(t *testing.T) {

@@ -120,7 +120,9 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 	return ""
 }
 
-func (s Server) hasOption(keyword string) bool { return slices.Contains(strings.Fields(s.Options), keyword) }
+func (s Server) hasOption(keyword string) bool {
+	return slices.Contains(strings.Fields(s.Options), keyword)
+}
 
 // whyNotRemoved says why the server cannot go while HAProxy runs, and "" if it can.
 func whyNotRemoved(c *Config, b *Backend, s Server) string {
