@@ -29,26 +29,11 @@ const (
 func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]command, error) {
 	var commands []command
 	for _, want := range b.Servers {
-		id := b.Name + "/" + want.Name
-		is, there := s.server(b.Name, want.Name)
-		gone, leaving := l.leaving[id]
-		switch {
-		case !there && !want.Addable():
-			return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
-		case !there:
-			address, err := l.addressOf(ctx, want)
-			if err != nil {
-				return nil, err
-			}
-			commands = append(commands, additions(b.Name, want, address)...)
-		case leaving:
-			if reason := l.whyNotBack(ctx, b, gone, want, is); reason != "" {
-				return nil, &refusal{sentence: fmt.Sprintf("server %s comes back before it is gone: %s", id, reason)}
-			}
-			commands = append(commands, corrections(b.Name, want, is, s.loads)...)
-		case want.Known():
-			commands = append(commands, corrections(b.Name, want, is, s.loads)...)
+		more, err := l.commandsFor(ctx, b, want, s)
+		if err != nil {
+			return nil, err
 		}
+		commands = append(commands, more...)
 	}
 	if !slices.Equal(s.orderWith(b), b.Order()) {
 		return nil, &refusal{sentence: fmt.Sprintf("HAProxy has the servers of backend %s in another order", b.Name)}
@@ -57,11 +42,42 @@ func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]comma
 		return commands, nil
 	}
 	for _, is := range s.servers[b.Name] {
-		if _, wanted := b.Server(is.Name); !wanted && is.Admin&(cli.ForcedDrain|cli.ForcedMaint) == 0 {
+		_, wanted := b.Server(is.Name)
+		switch {
+		case wanted:
+		case l.oldLua && b.Lua() != "":
+			return nil, &refusal{sentence: fmt.Sprintf("server %s/%s is to go, and %q may use it", b.Name, is.Name, b.Lua())}
+		case is.Admin&(cli.ForcedDrain|cli.ForcedMaint) == 0:
 			commands = append(commands, set(b.Name, is.Name, "state drain", saysNothing))
 		}
 	}
 	return commands, nil
+}
+
+// commandsFor returns what makes one server what its line says.
+func (l *live) commandsFor(ctx context.Context, b *syntax.Backend, want syntax.Server, s seen) ([]command, error) {
+	id := b.Name + "/" + want.Name
+	is, there := s.server(b.Name, want.Name)
+	gone, leaving := l.leaving[id]
+	switch {
+	case !there && !want.Addable():
+		return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
+	case !there && l.oldLua && b.Lua() != "":
+		return nil, &refusal{sentence: fmt.Sprintf("server %s is missing, and %q would not see it", id, b.Lua())}
+	case !there:
+		address, err := l.addressOf(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		return additions(b.Name, want, address), nil
+	case leaving:
+		if reason := l.whyNotBack(ctx, b, gone, want, is); reason != "" {
+			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back before it is gone: %s", id, reason)}
+		}
+	case !want.Known():
+		return nil, nil
+	}
+	return corrections(b.Name, want, is, s.loads), nil
 }
 
 // orderWith returns the servers of b whose order matters, as HAProxy has them once those that are missing were added: they

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,4 +85,41 @@ func TestNumbersOfServersAreThoseOfAStart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Lua scripts see the servers that there are. Before 2.8 they see those of the start and use those that were deleted, so that
+// there servers come and go by reloads.
+func TestLuaScriptsSeeTheServersOfAStart(t *testing.T) {
+	r := newRig(t)
+	script := r.path("servers.lua")
+	check(t, os.WriteFile(script, []byte(`core.register_service("addresses", "http", function(applet)
+	local all = {}
+	for _, server in pairs(core.backends["app"].servers) do all[#all+1] = server:get_addr() end
+	table.sort(all)
+	applet:set_status(200)
+	applet:add_header("X-Server", table.concat(all, " "))
+	applet:start_response()
+end)
+`), 0o600))
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	document := func(servers ...string) sdk.Document {
+		lines := append([]string{"http-request use-service lua.addresses"}, servers...)
+		return edited(r.lines(lines...), "maxconn 100", "maxconn 100\n    lua-load "+script)
+	}
+	addresses := func(want ...string) {
+		t.Helper()
+		slices.Sort(want)
+		eventually(t, "the servers that were removed are gone", func() bool { return r.answeredBy() == strings.Join(want, " ") })
+	}
+	r.apply(s, document("server a "+a.address), sdk.ActionRestart)
+	action := sdk.ActionRuntime
+	if major, minor := parseVersion(parseInfo(r.ask(s, "show info")[0])["Version"]); major == 2 && minor < 8 {
+		action = sdk.ActionReload
+	}
+	r.apply(s, document("server a "+a.address, "server b "+b.address), action)
+	addresses(a.address, b.address)
+	r.apply(s, document("server b "+b.address), action)
+	addresses(b.address)
+	r.apply(s, document("server b "+b.address+" weight 7"), sdk.ActionRuntime)
 }

@@ -18,6 +18,7 @@ type Backend struct {
 	closed   string         // why nothing can be changed while HAProxy runs; empty if something can
 	fixed    string         // why servers can neither come nor go while HAProxy runs; empty if they can
 	ordered  string         // why the order of all servers matters; empty if it does not
+	lua      string         // a line that loads Lua scripts, anywhere in the configuration
 	order    []string       // the servers whose order matters
 	inOrder  map[string]bool
 }
@@ -33,6 +34,7 @@ func (c *Config) Backend(name string) *Backend {
 func (c *Config) backend(e *entry) *Backend {
 	if e.parsed == nil {
 		e.parsed = newBackend(e, c.numbering(e.name))
+		e.parsed.lua = c.references().lua
 	}
 	return e.parsed
 }
@@ -56,6 +58,10 @@ func (b *Backend) Server(name string) (Server, bool) {
 	}
 	return b.Servers[i], true
 }
+
+// Lua returns a line of the configuration that loads Lua scripts, which may keep servers in variables, and "" if there is
+// none.
+func (b *Backend) Lua() string { return b.lua }
 
 // Complete reports whether every server of the backend has a line of its own.
 func (b *Backend) Complete() bool {

@@ -1,6 +1,7 @@
 package syntax
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -10,6 +11,7 @@ type references struct {
 	servers []string // "backend/server", or "server" for one of the backend that the line belongs to
 	counted []string // backends of which every server counts, also one that drains; "" as above
 	numbers string   // a line that reads the numbers (id) of servers; empty for none
+	lua     string   // a line that loads Lua scripts; empty for none
 }
 
 // serverFetches are the sample fetches that name a server, alone or behind its backend. HAProxy (2.6 to 3.4) refuses to
@@ -24,8 +26,11 @@ var serverFetches = map[string]bool{
 func (r *references) read(line string) {
 	keyword := firstWord(line)
 	tracks := (keyword == "server" || keyword == "default-server") && strings.Contains(line, " track ")
-	if keyword == "use-server" {
+	switch keyword {
+	case "use-server":
 		r.servers = append(r.servers, wordAfter(line, keyword))
+	case "lua-load", "lua-load-per-thread":
+		r.lua = line
 	}
 	if !tracks && !strings.Contains(line, "/") && !strings.Contains(line, "srv_") &&
 		!strings.Contains(line, "connslots") && !strings.Contains(line, "server_id") {
@@ -81,6 +86,7 @@ type allReferences struct {
 	servers  map[string]bool   // "backend/server", with anyName for what is not known
 	counted  map[string]bool   // backends, or anyName
 	numbered map[string]string // by backend or anyName, the line that reads the numbers of its servers
+	lua      string
 }
 
 const anyName = "*"
@@ -89,8 +95,9 @@ func (c *Config) references() *allReferences {
 	if c.refs != nil {
 		return c.refs
 	}
-	all := &allReferences{map[string]bool{}, map[string]bool{}, map[string]string{}}
+	all := &allReferences{servers: map[string]bool{}, counted: map[string]bool{}, numbered: map[string]string{}}
 	for _, s := range c.sections {
+		all.lua = cmp.Or(all.lua, s.refs.lua)
 		here := anyName // an expression in a frontend or in defaults is about any backend
 		if s.hasServers() {
 			here = s.name
