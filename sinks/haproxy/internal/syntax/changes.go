@@ -110,8 +110,10 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 		return "its weight is out of range"
 	case s.hasOption("weight") || s.hasOption("maxconn") && s.MaxConn != BoundByOptions:
 		return "its weight or maxconn is not a number"
-	case strings.Count(s.Options, " ") > maxWords || strings.Count(s.line, " ") > maxWords:
+	case s.tooLong() || strings.Count(s.Options, " ") > maxOptions:
 		return "its line has too many words"
+	case strings.Contains(s.Options+" ", "proto fcgi "): // with an application, which only the check of the file asks for
+		return "it speaks FastCGI"
 	case s.Disabled && s.Check: // the checks of a server that is added in maintenance would not pause
 		return "it is disabled and has checks"
 	case c.names(b.Name, s.Name):
@@ -156,6 +158,8 @@ func (b *Backend) WhyNotSet(old, now Server) string {
 		return "the weight changed, and with balance " + b.balance + " that needs one"
 	case now.Weight > maxWeight:
 		return "its weight is out of range"
+	case now.tooLong():
+		return "its line has too many words"
 	case old.Disabled != now.Disabled && strings.Contains(now.Options, "on-marked-down"):
 		return "it is disabled or enabled, and would cut its sessions off"
 	}
@@ -163,9 +167,16 @@ func (b *Backend) WhyNotSet(old, now Server) string {
 }
 
 const (
-	maxWeight = 256 // of a server
-	maxWords  = 45  // of an option list; HAProxy takes 64 in a line and, on 2.6, ignores those that follow in a command
+	maxWeight  = 256 // of a server
+	maxWords   = 64  // of a line; HAProxy 2.6 ignores those of a command that are more
+	maxOptions = 45  // words for the options in "add server", which leaves room for others
 )
+
+// tooLong reports whether HAProxy refuses the line for its length.
+func (s Server) tooLong() bool {
+	own, _, _ := strings.Cut(s.line, "\n")
+	return strings.Count(own, " ") >= maxWords
+}
 
 func differentOptions(old, now string) string {
 	was, is := strings.Fields(old), strings.Fields(now)

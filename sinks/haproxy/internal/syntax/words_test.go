@@ -53,19 +53,32 @@ func TestNamesThatAreNotKnown(t *testing.T) {
 
 // A new server that HAProxy would refuse in the file is not tried first.
 func TestServersThatHAProxyRefuses(t *testing.T) {
-	options := ""
-	for range 40 {
-		options += " check"
+	long := strings.Repeat(" check", 61) // 64 words are what HAProxy takes
+	var many strings.Builder
+	for _, option := range []string{"check-send-proxy", "check-ssl", "ssl", "tfo", "allow-0rtt", "no-ssl-reuse", "no-tls-tickets", "backup"} {
+		many.WriteString(" " + option)
+	}
+	for _, option := range []string{"inter 1", "fall 1", "rise 1", "fastinter 1", "downinter 1", "addr ::1", "port 1", "alpn x", "sni x",
+		"ciphers x", "ciphersuites x", "verify none", "ca-file x", "crl-file x", "maxqueue 1", "slowstart 1", "observe layer4",
+		"on-error x", "error-limit 1", "npn x", "max-reuse 1", "ws h1", "pool-low-conn 1"} {
+		many.WriteString(" " + option)
 	}
 	for _, line := range []string{
 		"server a;b 127.0.0.1:3", "server a/b 127.0.0.1:3", "server é 127.0.0.1:3", "server y 127.0.0.1:0", "server y 127.0.0.1:65536",
 		"server y ipv4@[::1]:3", "server y ipv6@127.0.0.1:3", "server y 127.0.0.1:3 weight 257", "server y 127.0.0.1:3 weight -1",
 		"server y 127.0.0.1:3 weight 1x", "server y 127.0.0.1:3 maxconn x", "server y 127.0.0.1:3 weight", "server y",
-		"server y 127.0.0.1:3 id 1", "server x 127.0.0.1:3", "server y 127.0.0.1:3 nonsense", "server y 127.0.0.1:3" + options + options,
+		"server y 127.0.0.1:3 id 1", "server x 127.0.0.1:3", "server y 127.0.0.1:3 nonsense", "server y 127.0.0.1:3" + long + " check",
+		"server y 127.0.0.1:3" + many.String(), "server y 127.0.0.1:3 proto fcgi",
 	} {
 		if got := needs("backend a\n"+serverX, "backend a\n"+serverX+" "+line+"\n"); got != "reload" {
 			t.Errorf("%q: needs %s", line, got)
 		}
+	}
+	if got := needs("backend a\n"+serverX, "backend a\n"+serverX+" server y 127.0.0.1:3"+long+"\n"); got != "runtime [a]" {
+		t.Errorf("64 words: needs %s", got)
+	}
+	if got := needs("backend a\n"+serverX, "backend a\n server x 127.0.0.1:1"+strings.Repeat(" weight 2", 31)+"\n"); got != "reload" {
+		t.Errorf("65 words for a server that stands: needs %s", got)
 	}
 	for _, address := range []string{"127.0.0.1:0", "ipv4@[::1]:3", "ipv6@127.0.0.1:3", "127.0.0.1"} {
 		if got := needs("backend a\n"+serverX, "backend a\n server x "+address+"\n"); got != "reload" {
