@@ -39,6 +39,7 @@ type live struct {
 
 	now      running // whom all below is about
 	conn     *cli.Conn
+	before30 bool              // it is older than 3.0
 	leaving  map[string]leaver // by "backend/server"
 	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
 }
@@ -142,7 +143,9 @@ func (l *live) introduce(ctx context.Context) error {
 		return &unableError{fmt.Sprintf("it is not process %d that answers, or it is about to end", pid)}
 	}
 	version := i["Version"]
-	switch major, minor := parseVersion(version); {
+	major, minor := parseVersion(version)
+	l.before30 = major < 3
+	switch {
 	case major < 2 || major == 2 && minor < 4:
 		return &unableError{fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", version)}
 	case major == 2 && minor == 4: // where it was new

@@ -272,6 +272,8 @@ func whyNotSet(b *Backend, old, now Server) string {
 		return differentOptions(old.Options, now.Options)
 	case old.Address != now.Address && (!old.Addr.IsValid() || !now.Addr.IsValid()):
 		return "address " + clip(old.Address) + " changed to " + clip(now.Address)
+	case now.lateCheck && (old.Addr != now.Addr || old.Disabled && !now.Disabled):
+		return "it becomes another one, and its next check may come late"
 	case old.Weight != now.Weight && !b.spreads():
 		return "the weight changed, and with balance " + b.balance + " that needs one"
 	case now.Weight > maxWeight:
@@ -286,7 +288,7 @@ func whyNotSet(b *Backend, old, now Server) string {
 const maxWeight = 256
 
 func differentOptions(old, now string) string {
-	was, is := strings.Split(old, " "), strings.Split(now, " ")
+	was, is := strings.Fields(old), strings.Fields(now)
 	var parts []string
 	if added := without(is, was); len(added) > 0 {
 		parts = append(parts, "option "+clip(strings.Join(added, " "))+" added")
