@@ -310,3 +310,19 @@ func TestAddedServerIsCheckedAsEarlyAsALoadedOne(t *testing.T) {
 		})
 	}
 }
+
+// This is where an added server is not a loaded one: it begins as one that comes back.
+func TestAddedServerStartsSlowly(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	line := "server x " + r.backend + " weight 100 slowstart 1h"
+	r.apply(s, r.lines(), sdk.ActionRestart)
+	r.apply(s, r.lines(line), sdk.ActionRuntime)
+	if weight := r.stat(s, "x")["weight"]; weight == "100" {
+		t.Error("it has its weight at once")
+	}
+	r.apply(s, r.lines(line, "option httplog"), sdk.ActionReload)
+	if weight := r.stat(s, "x")["weight"]; weight != "100" {
+		t.Errorf("it has the weight %s after a reload", weight)
+	}
+}
