@@ -14,10 +14,11 @@ type Waiting struct {
 	Until  time.Time
 }
 
-// A debt is a document that the sink put off.
+// A debt is a document that the sink put off, or that it took before and has to be given again.
 type debt struct {
 	*effect
 	reason string
+	err    error // why the last try failed; nil where the sink put it off
 	due    time.Time
 }
 
@@ -52,18 +53,61 @@ func (p *pipeline) redeem(ctx context.Context) (again time.Duration, owed bool) 
 // pay offers what is owed and reports whether it still is.
 func (p *pipeline) pay(ctx context.Context, d *debt) bool {
 	err := p.apply(ctx, d.effect, nil)
-	deferred, again := errors.AsType[*sdk.DeferredError](err)
-	switch {
-	case err == nil:
+	if err == nil {
 		p.settle(d.effect)
 		return false
-	case errors.Is(err, sdk.ErrRejected), isNotLoaded(err):
+	}
+	return p.postpone(d.effect, err)
+}
+
+// postpone notes that e has to be given to the sink again, after it failed with err, and returns whether that may help.
+func (p *pipeline) postpone(e *effect, err error) bool {
+	if errors.Is(err, sdk.ErrRejected) || isNotLoaded(err) {
 		p.owed = nil
 		return false
-	case again:
-		d.reason, d.due = deferred.Reason, time.Now().Add(max(deferred.After, leastDeferral))
-	default:
-		d.reason, d.due = err.Error(), time.Now().Add(p.pace.NextBackOff())
+	}
+	p.owed = &debt{effect: e, reason: err.Error(), err: err, due: time.Now().Add(p.pace.NextBackOff())}
+	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
+		p.owed = &debt{effect: e, reason: deferred.Reason, due: time.Now().Add(max(deferred.After, leastDeferral))}
 	}
 	return true
+}
+
+// reapply gives the sink again what it took last, and reports whether it took it. Where it failed, the document is pending.
+func (p *pipeline) reapply(ctx context.Context) bool {
+	err := p.apply(ctx, p.accepted, nil)
+	switch {
+	case err == nil:
+		p.inEffect = p.accepted
+		return true
+	case ctx.Err() == nil:
+		p.postpone(p.accepted, err)
+		p.board.setApplyError(unlessDeferred(err))
+		p.log.Error("applying the last configuration again failed", "error", err, "retried", p.owed != nil)
+	}
+	return false
+}
+
+// reapplyPending tries what is pending while there is no snapshot to render.
+func (p *pipeline) reapplyPending(ctx context.Context) (time.Duration, bool) {
+	before := p.owed
+	wait, again := p.redeem(ctx)
+	switch {
+	case p.owed != nil:
+		p.board.setApplyError(p.owed.err)
+	case before != nil && p.inEffect != nil:
+		p.board.setApplyError(nil)
+		p.board.setWaiting(nil)
+		p.pace.Reset()
+		p.log.Info("the last configuration was applied again", "generation", p.inEffect.document.Generation)
+	}
+	return wait, again
+}
+
+// unlessDeferred returns err, and nil where the sink has put the document off and nothing is wrong.
+func unlessDeferred(err error) error {
+	if errors.Is(err, sdk.ErrDeferred) {
+		return nil
+	}
+	return err
 }

@@ -112,7 +112,7 @@ func both(first, last error) error {
 // conclude notes what became of e, which was not rejected.
 func (p *pipeline) conclude(e *effect, err error) {
 	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		p.owed = &debt{e, deferred.Reason, time.Now().Add(deferred.After)}
+		p.owed = &debt{effect: e, reason: deferred.Reason, due: time.Now().Add(deferred.After)}
 	}
 	switch {
 	case err == nil:

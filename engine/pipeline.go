@@ -147,8 +147,8 @@ func (p *pipeline) run(ctx context.Context) {
 // then that one has to hold.
 func (p *pipeline) remind(ctx context.Context) {
 	again := p.startAnew()
-	if p.accepted != nil && p.apply(ctx, p.accepted, nil) == nil && !again {
-		p.inEffect = p.accepted
+	if p.accepted != nil && p.reapply(ctx) && again {
+		p.inEffect = nil // the newest document may do now
 	}
 }
 
@@ -188,8 +188,8 @@ func (p *pipeline) recall(ctx context.Context) {
 
 // fallBack gives the sink what an earlier run had in effect, if this one has nothing yet.
 func (p *pipeline) fallBack(ctx context.Context) {
-	if p.active == nil && p.inEffect == nil && p.accepted != nil && p.apply(ctx, p.accepted, nil) == nil {
-		p.inEffect = p.accepted
+	if p.active == nil && p.inEffect == nil && p.accepted != nil && p.owed == nil {
+		p.reapply(ctx)
 	}
 }
 
@@ -216,7 +216,7 @@ func (p *pipeline) refuse(err error) {
 func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	snap, ok := p.snapshots.latest()
 	if !ok {
-		return 0, false
+		return p.reapplyPending(ctx)
 	}
 	err := p.try(ctx, snap)
 	if ctx.Err() != nil {

@@ -28,8 +28,9 @@ const (
 // that a backend never has fewer of them than before and after. Servers that nobody wants begin to drain.
 func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]command, error) {
 	var commands []command
+	newID := unusedIDs(s.servers[b.Name])
 	for _, want := range b.Servers {
-		more, err := l.commandsFor(ctx, b, want, s)
+		more, err := l.commandsFor(ctx, b, want, s, newID)
 		if err != nil {
 			return nil, err
 		}
@@ -54,14 +55,19 @@ func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]comma
 	return commands, nil
 }
 
-// commandsFor returns what makes one server what its line says.
-func (l *live) commandsFor(ctx context.Context, b *syntax.Backend, want syntax.Server, s seen) ([]command, error) {
+// commandsFor returns what makes one server what its line says. newID returns a number that no server has.
+func (l *live) commandsFor(
+	ctx context.Context, b *syntax.Backend, want syntax.Server, s seen, newID func() int,
+) ([]command, error) {
 	id := b.Name + "/" + want.Name
 	is, there := s.server(b.Name, want.Name)
 	gone, leaving := l.leaving[id]
 	switch {
 	case !there && !want.Addable():
 		return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
+	case !there && l.before30 && want.Multiplexes():
+		l.stubborn[b.Name] = fmt.Sprintf("HAProxy before 3.0 would send one request on each connection to an added server %s", id)
+		return nil, &refusal{sentence: l.stubborn[b.Name]}
 	case !there && l.oldLua && b.Lua() != "":
 		return nil, &refusal{sentence: fmt.Sprintf("server %s is missing, and %q would not see it", id, b.Lua())}
 	case !there:
@@ -69,7 +75,7 @@ func (l *live) commandsFor(ctx context.Context, b *syntax.Backend, want syntax.S
 		if err != nil {
 			return nil, err
 		}
-		return additions(b.Name, want, address), nil
+		return l.additions(b.Name, want, address, newID), nil
 	case leaving:
 		if reason := l.whyNotBack(ctx, b, gone, want, is); reason != "" {
 			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back before it is gone: %s", id, reason)}
@@ -116,8 +122,23 @@ func set(backend, server, what, well string) command {
 	return command{fmt.Sprintf("set server %s/%s %s", backend, server, what), backend, well}
 }
 
-// additions add a server and leave it as one that was loaded from a file.
-func additions(backend string, s syntax.Server, address string) []command {
+// unusedIDs returns a function that returns the numbers that no server has, each once and the lowest one first.
+func unusedIDs(servers []cli.Server) (next func() int) {
+	used := map[int]bool{}
+	for _, s := range servers {
+		used[s.ID] = true
+	}
+	id := 0
+	return func() int {
+		for id++; used[id]; id++ {
+		}
+		return id
+	}
+}
+
+// additions add a server and leave it as one that was loaded from a file. HAProxy before 3.0 has to be told more: it leaves out
+// defaults, and places a server among others by a number that it gives only afterwards.
+func (l *live) additions(backend string, s syntax.Server, address string, newID func() int) []command {
 	id := backend + "/" + s.Name
 	words := []string{"add server", id, address}
 	if s.Options != "" {
@@ -126,6 +147,9 @@ func additions(backend string, s syntax.Server, address string) []command {
 	words = append(words, fmt.Sprintf("weight %d", s.Weight))
 	if s.MaxConn > 0 {
 		words = append(words, fmt.Sprintf("maxconn %d", s.MaxConn))
+	}
+	if l.before30 {
+		words = append(words, s.Defaults(), fmt.Sprintf("id %d", newID()))
 	}
 	all := []command{{strings.Join(words, " "), backend, saysAdded}}
 	if s.Check {

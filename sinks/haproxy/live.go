@@ -40,6 +40,7 @@ type live struct {
 	now      running // whom all below is about
 	conn     *cli.Conn
 	oldLua   bool              // its Lua scripts see the servers of the start, and use those that were deleted
+	before30 bool              // it is older than 3.0
 	leaving  map[string]leaver // by "backend/server"
 	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
 }
@@ -146,6 +147,7 @@ func (l *live) introduce(ctx context.Context) error {
 	version := i["Version"]
 	major, minor := parseVersion(version)
 	l.oldLua = major == 2 && minor < 8
+	l.before30 = major < 3
 	switch {
 	case major < 2 || major == 2 && minor < 4:
 		return &unableError{fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", version)}

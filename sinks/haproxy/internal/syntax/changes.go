@@ -154,6 +154,8 @@ func (b *Backend) WhyNotSet(old, now Server) string {
 		return differentOptions(old.Options, now.Options)
 	case old.Address != now.Address && (!old.Addr.IsValid() || !now.Addr.IsValid()):
 		return "address " + clip(old.Address) + " changed to " + clip(now.Address)
+	case now.lateCheck && (old.Addr != now.Addr || old.Disabled && !now.Disabled):
+		return "it becomes another one, and its next check may come late"
 	case old.Weight != now.Weight && !b.spreads():
 		return "the weight changed, and with balance " + b.balance + " that needs one"
 	case now.Weight > maxWeight:

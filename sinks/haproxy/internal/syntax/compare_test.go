@@ -95,7 +95,7 @@ func TestCompare(t *testing.T) {
 			"", ""},
 		{"\tserver tied", "\tserver z 127.0.0.1:9 backup\n\tserver tied", "", "backend app: server z added"},
 		{"server b 127.0.0.1:2\nbackend sticky", "server b 127.0.0.1:2 no-tlsv13 ssl-min-ver TLSv1.2\nbackend sticky",
-			"backend pinned: server b: its line changed and says TLS versions in two ways, of which the last one counts", ""},
+			"backend pinned: server b: option no-tlsv13 ssl-min-ver TLSv1.2 added", ""},
 
 		// Everything else.
 		{"\toption httpchk\n", "", "backend app: option httpchk removed", ""},
@@ -258,9 +258,19 @@ func TestComparePairs(t *testing.T) {
 			"backend b\n server x 1.1.1.1:1 track y\n default-server check\n",
 			"backend b\n default-server check\n server x 1.1.1.1:1 track y\n",
 			"backend b: server x: its line changed and has the option track"},
+		{"another address, and a long wait for its check", "backend b\n server x 1.1.1.1:1 check downinter 1h\n",
+			"backend b\n server x 1.1.1.1:2 check downinter 1h\n",
+			"backend b: server x: it becomes another one, and its next check may come late"},
+		{"enabled, and a long wait for its check", "backend b\n server x 1.1.1.1:1 check downinter 1h disabled\n",
+			"backend b\n server x 1.1.1.1:1 check downinter 1h\n",
+			"backend b: server x: it becomes another one, and its next check may come late"},
+		{"disabled, and a long wait for its check", "backend b\n server x 1.1.1.1:1 check downinter 1h\n",
+			"backend b\n server x 1.1.1.1:1 check downinter 1h disabled\n", ""},
+		{"the order of TLS versions", "backend b\n server x 1.1.1.1:1 ssl force-tlsv13 force-tlsv12\n",
+			"backend b\n server x 1.1.1.1:1 ssl force-tlsv12 force-tlsv13\n", "backend b: server x: its options changed"},
 		{"the last of two that exclude each other", "backend b\n default-server ssl-reuse\n server x 1.1.1.1:1 no-ssl-reuse\n",
 			"backend b\n default-server ssl-reuse\n server x 1.1.1.1:1\n",
-			"backend b: server x: option ssl-reuse added, option no-ssl-reuse removed"},
+			"backend b: server x: option no-ssl-reuse removed"},
 	} {
 		before := Parse([]byte(test.before), nil)
 		if got := Compare(before, Parse([]byte(test.after), before)); got.Reload != test.reload || got.Reason == "" {
