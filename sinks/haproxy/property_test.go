@@ -118,7 +118,7 @@ func (w *world) document() sdk.Document {
 	fmt.Fprintf(&b, "# rendered %d\ndefaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n %s\n",
 		w.rand.Int(), w.defaults)
 	for _, s := range w.services {
-		fmt.Fprintf(&b, "frontend %s\n bind 127.0.0.1:%d\n mode %s\n default_backend %s\n", s.name, s.port, s.mode, s.name)
+		fmt.Fprintf(&b, "frontend %s-in\n bind 127.0.0.1:%d\n mode %s\n default_backend %s\n", s.name, s.port, s.mode, s.name)
 		fmt.Fprintf(&b, "backend %s\n mode %s\n", s.name, s.mode)
 		if s.balance != "" {
 			fmt.Fprintf(&b, " balance %s\n", s.balance)
