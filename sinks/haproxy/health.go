@@ -79,6 +79,8 @@ func (s *Sink) facts(v view) map[string]string {
 	}
 	if _, err := s.proxy.endpoint(v.now); err != nil && v.now.stands() {
 		facts["runtime"] = "no: " + err.Error()
+	} else if v.tooOld != "" {
+		facts["runtime"] = "no: " + v.tooOld
 	}
 	if v.last != "" {
 		facts["last_change"] = v.last

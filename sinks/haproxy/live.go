@@ -43,6 +43,7 @@ type live struct {
 	before30 bool              // it is older than 3.0
 	leaving  map[string]leaver // by "backend/server"
 	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
+	tooOld   string            // says that its version takes no changes; empty for one that does
 }
 
 // A leaver is a server that is in HAProxy still, though not in the document.
@@ -58,7 +59,7 @@ func (l *live) about(now running) {
 		return
 	}
 	l.hangUp()
-	l.now, l.leaving, l.stubborn = now, map[string]leaver{}, map[string]string{}
+	l.now, l.leaving, l.stubborn, l.tooOld = now, map[string]leaver{}, map[string]string{}, ""
 }
 
 func (l *live) hangUp() {
@@ -144,18 +145,19 @@ func (l *live) introduce(ctx context.Context) error {
 	if pid := l.now.pid(); !i.servedBy(pid) && !i.servedByChildOf(pid) {
 		return &unableError{fmt.Sprintf("it is not process %d that answers, or it is about to end", pid)}
 	}
-	version := i["Version"]
-	major, minor := parseVersion(version)
+	major, minor := parseVersion(i["Version"])
+	if major < 2 || major == 2 && minor < oldestMinor {
+		l.tooOld = fmt.Sprintf("HAProxy %s is not changed at run time, 2.%d and newer are", i["Version"], oldestMinor)
+		return &unableError{l.tooOld}
+	}
 	l.oldLua = major == 2 && minor < 8
 	l.before30 = major < 3
-	switch {
-	case major < 2 || major == 2 && minor < 4:
-		return &unableError{fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", version)}
-	case major == 2 && minor == 4: // where it was new
-		_, err = l.conn.Do(ctx, "experimental-mode on")
-	}
-	return err
+	return nil
 }
+
+// oldestMinor is of the first version 2.x that is changed at run time. 2.4 and 2.5 do so only in their experimental mode, and
+// 2.4 deletes none of the servers in the file.
+const oldestMinor = 6
 
 // parseVersion reads the first two numbers of a version such as 2.6.12-1+deb12u4. One that cannot be read is 0.0.
 func parseVersion(version string) (major, minor int) {

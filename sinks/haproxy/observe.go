@@ -27,7 +27,7 @@ func (g *guard) attend(ctx context.Context) {
 			g.doubt(err)
 		}
 	}
-	g.notes.leave(len(g.live.leaving))
+	g.notes.leave(len(g.live.leaving), g.live.tooOld)
 }
 
 // observe reads what runs, and puts right what somebody else has changed there or on disk.

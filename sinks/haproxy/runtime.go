@@ -94,6 +94,9 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 			return did
 		}
 		s.log.Warn("servers wait for the reload as well", "error", err)
+		if _, unable := errors.AsType[*unableError](err); unable {
+			return nil
+		}
 		if s.notes.inEffect(now) != inEffect {
 			return nil
 		}
