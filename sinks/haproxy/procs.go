@@ -27,8 +27,9 @@ type procs struct {
 //	# programs
 //
 // After a failed reload the standing worker's own counter is above 0 and it is still listed under "# workers": it is
-// the heading that tells old from current. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any
-// other form are passed over; without a line for the master the answer is none, and ok is false.
+// the heading that tells old from current. From 3.1 on it is then the one under "# old workers" whose counter is the number of
+// failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are passed over; without a line for
+// the master the answer is none, and ok is false.
 func parseProcs(answer string) (p procs, ok bool) {
 	p.failed = -1
 	reloadsAt, leaving := 2, false
@@ -64,6 +65,9 @@ func (p *procs) addLine(fields []string, reloadsAt int, leaving bool) {
 	pid, err := strconv.Atoi(fields[0])
 	if err != nil || pid <= 0 {
 		return
+	}
+	if len(p.workers) == 0 && p.failed > 0 && fields[reloadsAt] == strconv.Itoa(p.failed) {
+		leaving = false // it stands since before the reloads that failed
 	}
 	switch {
 	case fields[1] == "worker" && leaving:
