@@ -32,7 +32,8 @@ func TestOlderDefaultTemplate_RenamedFrontends(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := write(t, map[string]string{"a": regexp.MustCompile(`(?m)^frontend (.+)$`).ReplaceAllString(string(content), "frontend $1-in")}) + "/a"
+	renamed := regexp.MustCompile(`(?m)^frontend (.+)$`).ReplaceAllString(string(content), "frontend $1-in")
+	path := write(t, map[string]string{"a": renamed}) + "/a"
 	tmpl := mustLoad(t, New(Config{Path: path, BindIP: "127.0.0.1", User: "nobody", Group: "nogroup"}))
 	for name, snap := range states(t) {
 		out, _ := mustRender(t, tmpl, snap)

@@ -68,7 +68,7 @@ const (
 	unsaid     verdict = iota // 2.6 and older: the connection just ends
 	succeeded                 // 2.7 and newer, as "Success=1"
 	refused                   // 2.7 and newer, as "Success=0"
-	inProgress                // 3.1 and newer, as "Success=0" with a sentence: the master is loading already, and was not told anything
+	inProgress                // 3.1 and newer, as "Success=0" with a sentence: the master is loading already
 )
 
 // parseReload reads the answer to "reload": the verdict, and the lines that HAProxy logged while it loaded.

@@ -11,7 +11,8 @@ import (
 
 // sharedName is the alert with which HAProxy 3.3 and newer refuse a frontend and a backend of one name. It is the last one of
 // the check. Two sections of one kind, and a listen section with either, are refused by all versions in similar words.
-var sharedName = regexp.MustCompile(`(?:frontend '[^']+' has the same name as backend|backend '[^']+' has the same name as frontend) '`)
+var sharedName = regexp.MustCompile(`(?:frontend '[^']+' has the same name as backend|` +
+	`backend '[^']+' has the same name as frontend) '`)
 
 // sharedNames returns the place of every frontend and backend of one name in the main file when alert is about the first of
 // them, so that a template that gives one name to both is corrected in one go. The place is that of the second section.

@@ -46,7 +46,7 @@ var procAnswers = []struct {
 # programs
 
 `, procs{master: 27571, reloads: 4, failed: 2, workers: []int{27632}, version: "3.0.11-1+deb13u3"}},
-	{"3.2 after failed reloads, with an old worker", `#<PID>          <type>          <reloads>       <uptime>        <version>      
+	{"3.2 after failures, one old", `#<PID>          <type>          <reloads>       <uptime>        <version>      
 30587           master          3 [failed: 2]   0d00h00m04s     3.2.26-1       
 # workers
 # old workers
