@@ -80,7 +80,8 @@ func (c *chaos) rejectsFailing() {
 func (c *chaos) runForeign() {
 	c.endLasting()
 	var config strings.Builder
-	config.WriteString("defaults\n  mode http\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\nfrontend foreign\n")
+	config.WriteString("defaults\n  mode http\n  timeout connect 5s\n  timeout client 5s\n  timeout server 5s\n" +
+		"frontend foreign\n")
 	for n := range chaosServices {
 		fmt.Fprintf(&config, "  bind %s:%d\n", c.s.ip, chaosPort+n)
 	}

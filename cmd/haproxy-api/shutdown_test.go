@@ -64,8 +64,8 @@ func (s *site) endsInTime() {
 	}
 	for _, pid := range pids {
 		line := commandLine(pid)
-		goesOn := strings.Contains(line, " -p "+s.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy itself
-		if line != "" && !goesOn {                                                                        // it is empty for one that is dead and that nobody has collected yet
+		goesOn := strings.Contains(line, " -p "+s.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy
+		if line != "" && !goesOn { // empty is one that is dead and not collected yet
 			s.t.Errorf("process %d is still there: %s", pid, line)
 		}
 	}
