@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -79,12 +79,13 @@ func (m *managed) renew(ctx context.Context) (renewal, error) {
 	switch {
 	case err != nil:
 		return renewal{}, err
-	case before.master != 0 && m.paths.loads(before.master):
-		return m.reload(ctx, before)
-	case before.master != 0: // a reload would have it load the file that it was started with once more
+	case before.master != 0 && !m.paths.loads(before.master):
+		// A reload would have it load the file that it was started with once more.
 		r, err := m.start(ctx, []int{before.master})
 		r.why = "a HAProxy that was started for another configuration file was taken over"
 		return r, err
+	case before.master != 0:
+		return m.reloadOrReplace(ctx, before)
 	case len(others) > 0:
 		m.log.Info("taking over a HAProxy that has no master socket of ours", "pids", joinPids(others))
 		r, err := m.start(ctx, others)
@@ -95,6 +96,48 @@ func (m *managed) renew(ctx context.Context) (renewal, error) {
 		r.why = "HAProxy was not running"
 		return r, err
 	}
+}
+
+// reloadOrReplace tells the master to reload, or starts another one in its place where it would load something else than a
+// HAProxy that is started now.
+func (m *managed) reloadOrReplace(ctx context.Context, before procs) (renewal, error) {
+	why, err := m.outdated(ctx, before.master)
+	if err != nil {
+		return renewal{}, err
+	}
+	if why == "" {
+		return m.reload(ctx, before)
+	}
+	m.log.Info("starting another master process instead of a reload", "reason", why)
+	r, err := m.start(ctx, []int{before.master})
+	r.why = "HAProxy was started anew without losing a connection, because " + why
+	return r, err
+}
+
+func (m *managed) outdated(ctx context.Context, master int) (string, error) {
+	now, err := m.invocation(ctx)
+	if err != nil {
+		return "", err
+	}
+	content, err := os.ReadFile(m.paths.config)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", m.paths.config, stage.Cause(err))
+	}
+	running, err := invocationOf(master)
+	if err != nil { // another user's process, or a system that does not tell: nobody knows a reason against a reload
+		return "", nil
+	}
+	return now.outdated(running, syntax.Parse(content, nil)), nil
+}
+
+// invocation is how HAProxy is started. A master that would load the files otherwise is replaced and not told to reload.
+func (m *managed) invocation(context.Context) (invocation, error) {
+	binary, err := findBinary(m.cfg.Binary)
+	if err != nil {
+		return invocation{}, err
+	}
+	return invocation{program: binary, args: []string{"-W", "-db", "-S", m.paths.socket + ",mode,600",
+		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}}, nil
 }
 
 // settled returns the master's processes, or else the HAProxy processes of ours that have no master socket to answer
@@ -122,9 +165,10 @@ func (m *managed) settled(ctx context.Context) (p procs, others []int, err error
 
 var errSilent = errors.New("HAProxy's master does not answer")
 
-// start starts HAProxy, which tells the processes in old to finish what they have once it has bound its ports.
+// start starts HAProxy, which tells the processes in old to finish what they have once it has bound its ports. Where they
+// have our admin socket, it takes their listening sockets over, so that no connection is lost.
 func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
-	binary, err := findBinary(m.cfg.Binary)
+	start, err := m.invocation(ctx)
 	if err != nil {
 		return renewal{}, err
 	}
@@ -133,16 +177,8 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
 		}
 	}
-	args := []string{"-W", "-db", "-S", m.paths.socket + ",mode,600",
-		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}
-	if len(old) > 0 {
-		args = append(args, "-sf")
-		for _, pid := range old {
-			args = append(args, strconv.Itoa(pid))
-		}
-	}
 	m.loaded = 0
-	l, err := launchMaster(m.output, binary, args...)
+	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, m.paths.replacing(old))...)
 	if err != nil {
 		return renewal{}, err
 	}
@@ -158,7 +194,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
 	err = l.await(ctx, m.output, func() bool {
 		p, err := m.answered(ctx)
-		if err != nil || p.master != l.master || !m.serves(ctx, p.worker()) {
+		if err != nil || p.master != l.master || !m.socket.serves(ctx, p.worker()) {
 			return false
 		}
 		now = p.running()
@@ -175,17 +211,6 @@ func (m *managed) endpoint(now running) (cli.Endpoint, error) {
 		return cli.Endpoint{}, errors.New("HAProxy was started by somebody else, without our master socket")
 	}
 	return cli.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
-}
-
-// serves reports whether that very worker answers and means to stay.
-func (m *managed) serves(ctx context.Context, worker int) bool {
-	if worker == 0 {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
-	defer cancel()
-	i, err := m.socket.info(ctx, worker)
-	return err == nil && i.servedBy(worker)
 }
 
 // probe looks at the master, its worker, and whether the worker answers. A master that loads does not answer for a
@@ -210,7 +235,7 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 	case now.worker == 0:
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by somebody else; "+
 			"the next document takes it over", joinPids(now.pids)))
-	case !m.serves(ctx, now.worker):
+	case !m.socket.serves(ctx, now.worker):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.worker))
 	}
 	return h

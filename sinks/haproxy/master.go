@@ -61,6 +61,17 @@ func (m masterSocket) info(ctx context.Context, worker int) (info, error) {
 	return parseInfo(answer), nil
 }
 
+// serves reports whether that very worker answers and means to stay.
+func (m masterSocket) serves(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.info(ctx, worker)
+	return err == nil && i.servedBy(worker)
+}
+
 // A verdict is what a master says about a reload.
 type verdict int
 

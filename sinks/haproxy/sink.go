@@ -65,7 +65,8 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter, lost: func(sdk.Lost) {},
 	}
 	if cfg.byCommand() {
-		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket}
+		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket,
+			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
 	} else {
 		s.proxy = newManaged(cfg, p, log)
 	}

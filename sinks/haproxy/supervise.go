@@ -67,7 +67,7 @@ func (s *Sink) adopt(ctx context.Context) {
 		s.notes.failed(err)
 	case now.none():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
-	case doc != nil && left.isFor(now) && s.runs(ctx, now, doc):
+	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.runs(ctx, now, doc):
 		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
 		s.notes.settle(doc, now)
 	default:
@@ -209,6 +209,7 @@ func (g *guard) bringBack(ctx context.Context) {
 	}
 	g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
 	g.settle(doc, r.now)
+	g.correctLoaded(ctx, doc, r.now)
 }
 
 // prepare puts on disk what HAProxy should load, and returns it; nil stands for whatever is there. What has not passed the

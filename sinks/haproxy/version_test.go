@@ -57,6 +57,7 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	}()
 	s.change.Lock()
 	defer s.change.Unlock()
+	s.live.hangUp()
 	s.live.endpoint = func(running) (cli.Endpoint, error) { return cli.Endpoint{Path: r.path("pretend.sock")}, nil }
 	return func() []string {
 		close(commands)
