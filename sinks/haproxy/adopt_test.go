@@ -150,14 +150,30 @@ func TestFailedTakeOverLeavesTheOldOne(t *testing.T) {
 	r := newRig(t)
 	old := r.startClassic("old")
 	before := r.onDisk()
-	port, _ := occupy(t)
 	s := r.sink()
-	_, err := s.Apply(t.Context(), r.document("new", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port)))
+	_, err := s.Apply(t.Context(), r.document("new", "frontend other\n    bind "+r.path("nowhere/x.sock")))
 	wantError(t, err, "did not start")
 	eventually(t, "the old one listens again", func() bool { return r.served() == "old" })
 	if !exists(old) || r.onDisk() != before {
 		t.Errorf("the old HAProxy runs: %v, on disk: %s", exists(old), r.onDisk())
 	}
+}
+
+// A HAProxy that cannot bind an address disturbs the one before for seconds, so that it is not started.
+func TestNoTakeOverWhereAnAddressIsTaken(t *testing.T) {
+	r := newRig(t)
+	old := r.startClassic("old")
+	port, _ := occupy(t)
+	s := r.sink()
+	_, err := s.Apply(t.Context(), r.document("new", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port)))
+	taken, ok := errors.AsType[conflict](err)
+	if !ok || taken.pid != os.Getpid() || len(taken.addresses) != 1 {
+		t.Errorf("got %v", err)
+	}
+	if pids := processesOn(t, r.dir); len(pids) != 1 || pids[0] != old {
+		t.Errorf("beside process %d run %v", old, pids)
+	}
+	r.wantServed("old")
 }
 
 func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {

@@ -33,6 +33,8 @@ type commanded struct {
 	paths  paths
 	log    *slog.Logger
 	socket func() string // the path of the admin socket that the document in effect has; "" for none
+	strays strays
+	infos  *infos
 
 	patience time.Duration // the constant, or less in a test
 }
@@ -48,23 +50,21 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 			pids = []int{pid}
 		}
 	}
-	return running{pids: slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isHAProxy(pid) })}, nil
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isOurs(pid) })
+	if len(pids) == 0 {
+		pids = c.strays.find(c.paths, c.cfg.Binary)
+	}
+	return running{pids: pids}, nil
 }
 
 // onSocket returns the process that answers on our admin socket, and 0 if none does.
 func (c *commanded) onSocket(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	conn, err := cli.Dial(ctx, cli.Endpoint{Path: c.paths.admin})
+	i, err := c.infos.of(ctx, cli.Endpoint{Path: c.paths.admin})
 	if err != nil {
 		return 0
 	}
-	defer conn.Close()
-	answers, err := conn.Do(ctx, "show info")
-	if err != nil {
-		return 0
-	}
-	i := parseInfo(answers[0])
 	pid, err := strconv.Atoi(i["Pid"])
 	if err != nil || !i.servedBy(pid) {
 		return 0
@@ -72,15 +72,12 @@ func (c *commanded) onSocket(ctx context.Context) int {
 	return pid
 }
 
-// isHAProxy is less strict with a command of the user's, which may start HAProxy in any way.
-func (c *commanded) isHAProxy(pid int) bool {
+// isOurs is less strict with a command of the user's, which may start HAProxy with any options.
+func (c *commanded) isOurs(pid int) bool {
 	if c.cfg.ReloadCmd == "" {
 		return c.paths.started(pid, c.cfg.Binary)
 	}
-	args, err := commandLine(pid)
-	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
-		return strings.Contains(arg, "haproxy") || filepath.Base(arg) == filepath.Base(c.cfg.Binary)
-	})
+	return isHAProxy(pid, c.cfg.Binary)
 }
 
 func (c *commanded) renew(ctx context.Context) (renewal, error) {
@@ -106,9 +103,10 @@ func (c *commanded) renew(ctx context.Context) (renewal, error) {
 	return renewal{now: now, action: sdk.ActionReload}, err
 }
 
-// restorePidFile writes a pid file that was lost, because reload commands tell the process in it to go.
+// restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the process in it to go.
 func (c *commanded) restorePidFile(now running) error {
-	if pids, err := readPids(c.paths.pid); err != nil || len(pids) > 0 {
+	pids, err := readPids(c.paths.pid)
+	if err != nil || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(now.pids, pid) }) {
 		return err
 	}
 	c.log.Warn("the pid file was lost and is written again", "pid_file", c.paths.pid, "pid", joinPids(now.pids))
@@ -124,7 +122,7 @@ func (c *commanded) command(ctx context.Context, old []int) error {
 	defer cancel()
 	base := c.paths.writeBase(c.cfg)
 	if c.cfg.ReloadCmd != "" {
-		prelude := c.prelude(len(old) > 0)
+		prelude := c.prelude(ctx, len(old) > 0)
 		if base != nil { // the command may have rights that we have not
 			c.log.Warn("reload_cmd is run without our options, so that connections may be lost", "error", base)
 			prelude = ""
@@ -143,7 +141,10 @@ func (c *commanded) native(ctx context.Context, old []int) error {
 	if err != nil {
 		return err
 	}
-	args := append([]string{"-D"}, c.options(len(old) > 0)...)
+	if old, err = c.paths.makeWay(old, c.cfg.Binary); err != nil {
+		return err
+	}
+	args := append([]string{"-D"}, c.options(ctx, len(old) > 0)...)
 	args = append(args, "-f", c.paths.config, "-p", c.paths.pid)
 	if len(old) > 0 {
 		args = append(args, "-sf")
@@ -195,23 +196,35 @@ func (c *commanded) replaced(ctx context.Context, before running) (now running, 
 
 // options are what HAProxy is started with besides what the user wants: the file that is read first and, where it is to
 // replace one that has them, the listening sockets. HAProxy does not start where it cannot have these.
-func (c *commanded) options(replaces bool) []string {
+func (c *commanded) options(ctx context.Context, replaces bool) []string {
 	options := []string{"-f", c.paths.base}
-	if replaces && answers(c.paths.admin) {
+	switch {
+	case !replaces || !answers(c.paths.admin):
+	case c.busy(ctx, c.paths.admin): // HAProxy would not start
+		c.log.Warn("the listening sockets are not handed over, so that connections may be lost", "error", errBusy)
+	default:
 		options = append(options, "-x", c.paths.admin)
 	}
 	return options
 }
 
+// busy reports whether HAProxy takes no command on the socket.
+func (c *commanded) busy(ctx context.Context, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	_, err := c.infos.of(ctx, cli.Endpoint{Path: path})
+	return errors.Is(err, errBusy)
+}
+
 // prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
 // haproxy-api's did, so that a reload by it loses no connection either.
-func (c *commanded) prelude(replaces bool) string {
+func (c *commanded) prelude(ctx context.Context, replaces bool) string {
 	name := filepath.Base(c.cfg.Binary)
 	if strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }) {
 		return ""
 	}
 	words := []string{"command", name}
-	for _, option := range c.options(replaces) {
+	for _, option := range c.options(ctx, replaces) {
 		words = append(words, quote(option))
 	}
 	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, strings.Join(words, " "))
@@ -239,8 +252,25 @@ func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
 		"HAProxy was started without our options, and has no \"stats socket PATH level admin\" in its global section")
 }
 
-// answers reports whether somebody takes connections on the socket.
+// sharesNetwork is not known of what a command of the user's starts, which may be in a container or on another host.
+func (c *commanded) sharesNetwork(now running) bool {
+	if c.cfg.ReloadCmd == "" {
+		return true
+	}
+	theirs, err := networkOf(now.pid())
+	ours, errOurs := networkOf(os.Getpid())
+	return err == nil && errOurs == nil && theirs == ours
+}
+
+// answers reports whether somebody takes connections on the socket. It opens none where the system tells.
 func answers(path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	sockets, err := unixSockets(os.Getpid())
+	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.path == path }) {
+		return true
+	}
 	conn, err := net.DialTimeout("unix", path, answerLimit)
 	if err != nil {
 		return false
