@@ -193,35 +193,38 @@ func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
 }
 
 func TestReusedPidIsNeverSignalled(t *testing.T) {
-	for _, reload := range []string{"", "formula"} {
-		t.Run("reload_cmd "+reload, func(t *testing.T) {
-			r := newRig(t)
-			doc := r.document("one")
-			if reload != "" {
-				r.older()
-				doc = edited(doc, "global", "global\n    daemon")
-			}
-			stranger := exec.Command("sleep", "1000")
-			check(t, stranger.Start())
-			ended := make(chan error, 1)
-			go func() { ended <- stranger.Wait() }()
-			t.Cleanup(func() {
-				select {
-				case err := <-ended:
-					t.Errorf("the process that has the pid now was ended: %v", err)
-				default:
-					_ = stranger.Process.Kill()
-					<-ended
+	for name, command := range map[string]string{
+		"any program":                    "exec sleep 1000",
+		"a program that reads our files": "exec -a haproxy tail -f haproxy.cfg haproxy.pid haproxy.log",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+				for _, file := range []string{"haproxy.cfg", "haproxy.pid", "haproxy.log"} {
+					check(t, os.WriteFile(r.path(file), nil, 0o644))
 				}
+				stranger := exec.Command("bash", "-c", command)
+				stranger.Dir = r.dir
+				check(t, stranger.Start())
+				ended := make(chan error, 1)
+				go func() { ended <- stranger.Wait() }()
+				t.Cleanup(func() {
+					select {
+					case err := <-ended:
+						t.Errorf("the process that has the pid now was ended: %v", err)
+					default:
+						_ = stranger.Process.Kill()
+						<-ended
+					}
+				})
+				check(t, os.WriteFile(r.cfg.PidFile, []byte(strconv.Itoa(stranger.Process.Pid)+"\n"), 0o644))
+				r.cfg.OnExit = OnExitStop
+				s := r.sink()
+				if p := problems(t, s); !strings.Contains(p, "not running") {
+					t.Errorf("the problems are %q", p)
+				}
+				r.apply(s, document("one"), sdk.ActionRestart)
+				r.wantServed("one")
 			})
-			check(t, os.WriteFile(r.cfg.PidFile, []byte(strconv.Itoa(stranger.Process.Pid)+"\n"), 0o644))
-			r.cfg.OnExit = OnExitStop
-			s := r.sink()
-			if p := problems(t, s); !strings.Contains(p, "not running") {
-				t.Errorf("the problems are %q", p)
-			}
-			r.apply(s, doc, sdk.ActionRestart)
-			r.wantServed("one")
 		})
 	}
 }

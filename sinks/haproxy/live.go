@@ -107,10 +107,9 @@ func isFinal(err error) bool {
 func (l *live) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
 	defer cancel()
-	if l.conn != nil && l.now.worker != 0 {
-		return nil
-	}
-	if l.conn != nil { // a process without our master may have a new worker by now, and this be the old one
+	// A process without our master may have a new worker by now, and this be the connection to the old one. A master of HAProxy
+	// 3.2 has a place at its worker only while that answers, and there may be none now.
+	if l.conn != nil {
 		if err := l.introduce(ctx); err == nil {
 			return nil
 		}

@@ -51,7 +51,7 @@ type managed struct {
 
 func newManaged(cfg Config, p paths, log *slog.Logger, infos *infos) *managed {
 	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
-		infos: infos, listed: question[procs]{stopped: infos.stopped}}
+		infos: infos, listed: question[procs]{stopped: infos.stopped, limit: patience}}
 }
 
 // find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,
@@ -136,7 +136,7 @@ func (m *managed) settled(ctx context.Context) (p procs, others []int, err error
 		if p, err = m.answered(ctx); err == nil {
 			return true, nil
 		}
-		busy = errors.Is(err, errBusy)
+		busy = errors.Is(err, errBusy) || busy && ctx.Err() != nil
 		pids, err := readPids(m.paths.pid)
 		if err != nil {
 			return false, err
@@ -227,7 +227,7 @@ func (m *managed) serves(ctx context.Context, worker int) bool {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
-	if errors.Is(err, errBusy) {
+	if ctx.Err() != nil {
 		return listens(worker)
 	}
 	return err == nil && i.servedBy(worker)

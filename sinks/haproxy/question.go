@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 )
@@ -22,19 +23,24 @@ var errBusy = errors.New("HAProxy does not answer on its socket: too many connec
 // make it as deaf as its worker. Measured on 2.6.12, 3.0.11 and 3.2.26.
 type question[T any] struct {
 	stopped <-chan struct{} // ends every wait
+	limit   time.Duration   // how long an answer is waited for before the question is asked again
 
 	mu      sync.Mutex
 	pending map[string]*answer[T]
 }
 
+// busyAfter is how long HAProxy has to be silent before it is taken to be busy.
+const busyAfter = answerLimit / 2
+
 // An answer is there once done is closed.
 type answer[T any] struct {
+	asked time.Time
 	done  chan struct{}
 	value T
 	err   error
 }
 
-// put returns the answer, or errBusy where there is none before ctx is done.
+// put returns the answer, or errBusy where there is none before ctx is done although there was time for one.
 func (q *question[T]) put(ctx context.Context, key string, ask func(ctx context.Context) (T, error)) (T, error) {
 	a := q.begin(key, ask)
 	select {
@@ -42,6 +48,9 @@ func (q *question[T]) put(ctx context.Context, key string, ask func(ctx context.
 		return a.value, a.err
 	case <-ctx.Done():
 		var none T
+		if time.Since(a.asked) < busyAfter {
+			return none, context.Cause(ctx)
+		}
 		return none, errBusy
 	}
 }
@@ -55,9 +64,9 @@ func (q *question[T]) begin(key string, ask func(ctx context.Context) (T, error)
 	if q.pending == nil {
 		q.pending = map[string]*answer[T]{}
 	}
-	a := &answer[T]{done: make(chan struct{})}
+	a := &answer[T]{asked: time.Now(), done: make(chan struct{})}
 	q.pending[key] = a
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), q.limit)
 	go func() {
 		select {
 		case <-q.stopped:
@@ -90,6 +99,13 @@ func socketKey(path string) string {
 
 // infos asks workers about themselves.
 type infos struct{ question[info] }
+
+// infoLimit is long, because each question that is given up takes one of the master's ten connections.
+const infoLimit = 10 * time.Minute
+
+func newInfos(stopped <-chan struct{}) *infos {
+	return &infos{question[info]{stopped: stopped, limit: infoLimit}}
+}
 
 // of asks the worker at that endpoint, and no other one, about itself.
 func (i *infos) of(ctx context.Context, to cli.Endpoint) (info, error) {

@@ -81,7 +81,6 @@ func (c *Claim) Take(ctx context.Context, owner Owner, files ...File) error {
 		}
 		select {
 		case <-ctx.Done():
-			c.release()
 			return err // and so does Hold, for as long as it is true
 		case <-time.After(tryEvery):
 		}
@@ -101,16 +100,16 @@ func (c *Claim) Hold() error {
 }
 
 func (c *Claim) hold() error {
-	var refused, missing error
-	for _, l := range c.locks {
+	for _, l := range c.locks { // all in the same order, so that no two keep one another out
 		err := l.hold(c.owner)
-		if _, ok := errors.AsType[*MissingError](err); ok {
-			missing = cmp.Or(missing, err)
-		} else {
-			refused = cmp.Or(refused, err)
+		if _, missing := errors.AsType[*MissingError](err); err != nil && !missing {
+			c.release()
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return cmp.Or(refused, missing)
+	return nil
 }
 
 func (l *lock) hold(owner Owner) error {
