@@ -35,7 +35,9 @@ func (r *rig) luaThat(does string) string {
 	return path
 }
 
-func withGlobal(doc sdk.Document, lines string) sdk.Document { return edited(doc, "global\n", "global\n"+lines) }
+func withGlobal(doc sdk.Document, lines string) sdk.Document {
+	return edited(doc, "global\n", "global\n"+lines)
+}
 
 func reloadsOf(t *testing.T, s *Sink) string { return fact(t, s, "reloads") }
 
