@@ -114,11 +114,8 @@ func TestFullStatsSocket_KeptConnection(t *testing.T) {
 		before := r.running(s).pids
 		r.fill(r.path("s.sock"))
 		wantHealthy(t, s)
-		result, err := s.Apply(t.Context(), edited(doc, "server s1", "server s3"))
+		_, err := s.Apply(t.Context(), edited(doc, "server s1", "server s3"))
 		check(t, err)
-		if result.Took > alignLimit {
-			t.Errorf("it took %v", result.Took)
-		}
 		if now := r.running(s).pids; !r.cfg.byCommand() && !slices.Equal(now, before) {
 			t.Errorf("process %v was replaced by %v", before, now)
 		}

@@ -197,7 +197,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
 	err = l.await(ctx, m.output, func() bool {
 		p, err := m.answered(ctx)
-		if err != nil || p.master != l.master || !m.serves(ctx, p.worker()) {
+		if err != nil || p.master != l.master || !m.answersAs(ctx, p.worker()) {
 			return false
 		}
 		now = p.running()
@@ -218,7 +218,18 @@ func (m *managed) endpoint(now running) (cli.Endpoint, error) {
 
 func (m *managed) sharesNetwork(running) bool { return true }
 
-// serves reports whether that very worker serves and means to stay. One that takes no command is known by what it listens
+// answersAs reports whether that very worker answers and means to stay: the proof that is asked of a new one.
+func (m *managed) answersAs(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	return err == nil && i.servedBy(worker)
+}
+
+// serves reports whether that worker, which answered before, still serves. One that takes no command is known by what it listens
 // on: HAProxy's own watchdog ends a worker that hangs, and one that leaves has closed all.
 func (m *managed) serves(ctx context.Context, worker int) bool {
 	if worker == 0 {
