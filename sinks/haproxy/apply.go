@@ -102,8 +102,11 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	return s.renew(ctx, st, doc, reason)
 }
 
-// tryBinds leaves it to HAProxy where it is not known what the running one has bound.
+// tryBinds leaves it to HAProxy where it is not known what the running one has bound, or where it listens.
 func (s *Sink) tryBinds(ctx context.Context, now running, doc *placed) error {
+	if !s.proxy.sharesNetwork(now) {
+		return nil
+	}
 	var standing []stage.File
 	if inEffect := s.notes.inEffect(now); inEffect != nil {
 		standing = inEffect.files

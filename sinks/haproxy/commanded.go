@@ -37,6 +37,8 @@ type commanded struct {
 	socket  func() string  // the path of the admin socket that the document in effect has; "" for none
 	applied func() *placed // the document that is to be in effect; nil for none
 
+	strays strays
+	infos  *infos
 	remote remote
 	stale  atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
 
@@ -54,7 +56,10 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 			pids = []int{pid}
 		}
 	}
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isHAProxy(pid) })
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isOurs(pid) })
+	if len(pids) == 0 {
+		pids = c.strays.find(c.paths, c.cfg.Binary)
+	}
 	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.receipt)}, nil
 }
 
@@ -62,16 +67,10 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 func (c *commanded) onSocket(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	conn, err := cli.Dial(ctx, cli.Endpoint{Path: c.paths.admin})
+	i, err := c.infos.of(ctx, cli.Endpoint{Path: c.paths.admin})
 	if err != nil {
 		return 0
 	}
-	defer conn.Close()
-	answers, err := conn.Do(ctx, "show info")
-	if err != nil {
-		return 0
-	}
-	i := parseInfo(answers[0])
 	pid, err := strconv.Atoi(i["Pid"])
 	if err != nil || !i.servedBy(pid) {
 		return 0
@@ -79,15 +78,12 @@ func (c *commanded) onSocket(ctx context.Context) int {
 	return pid
 }
 
-// isHAProxy is less strict with a command of the user's, which may start HAProxy in any way.
-func (c *commanded) isHAProxy(pid int) bool {
+// isOurs is less strict with a command of the user's, which may start HAProxy with any options.
+func (c *commanded) isOurs(pid int) bool {
 	if c.cfg.ReloadCmd == "" {
 		return c.paths.started(pid, c.cfg.Binary)
 	}
-	args, err := commandLine(pid)
-	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
-		return strings.Contains(arg, "haproxy") || filepath.Base(arg) == filepath.Base(c.cfg.Binary)
-	})
+	return isHAProxy(pid, c.cfg.Binary)
 }
 
 func (c *commanded) renew(ctx context.Context) (renewal, error) {
@@ -157,9 +153,10 @@ func (c *commanded) preparePidFile(before running) error {
 	return nil
 }
 
-// restorePidFile writes a pid file that was lost, because reload commands tell the process in it to go.
+// restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the process in it to go.
 func (c *commanded) restorePidFile(now running) error {
-	if pids, err := readPids(c.paths.pid); err != nil || len(pids) > 0 {
+	pids, err := readPids(c.paths.pid)
+	if err != nil || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(now.pids, pid) }) {
 		return err
 	}
 	c.log.Warn("the pid file was lost and is written again", "pid_file", c.paths.pid, "pid", joinPids(now.pids))
@@ -175,7 +172,7 @@ func (c *commanded) command(ctx context.Context, old []int) error {
 	defer cancel()
 	base := c.paths.writeBase(c.cfg)
 	if c.cfg.ReloadCmd != "" {
-		prelude := c.prelude(len(old) > 0)
+		prelude := c.prelude(ctx, len(old) > 0)
 		if base != nil { // the command may have rights that we have not
 			c.log.Warn("reload_cmd is run without our options, so that connections may be lost", "error", base)
 			prelude = ""
@@ -194,7 +191,10 @@ func (c *commanded) native(ctx context.Context, old []int) error {
 	if err != nil {
 		return err
 	}
-	o, err := program.Run(ctx, l.program, slices.Concat(l.args, c.paths.replacing(old))...)
+	if old, err = c.paths.makeWay(old, c.cfg.Binary); err != nil {
+		return err
+	}
+	o, err := program.Run(ctx, l.program, slices.Concat(l.args, c.paths.replacing(old, c.handsOver(ctx)))...)
 	return judgeReload(l.program, o, err)
 }
 
@@ -292,23 +292,27 @@ func (c *commanded) replaced(ctx context.Context, w *witness) (now running, err 
 
 // options are what HAProxy is started with besides what the user wants: the file that is read first and, where it is to
 // replace one that has them, the listening sockets. HAProxy does not start where it cannot have these.
-func (c *commanded) options(replaces bool) []string {
+func (c *commanded) options(ctx context.Context, replaces bool) []string {
 	options := []string{"-f", c.paths.base}
-	if replaces && answers(c.paths.admin) {
+	if replaces && c.handsOver(ctx) {
 		options = append(options, "-x", c.paths.admin)
 	}
 	return options
 }
 
+func (c *commanded) handsOver(ctx context.Context) bool {
+	return c.infos.handsOver(ctx, c.paths.admin, c.log)
+}
+
 // prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
 // haproxy-api's did, so that a reload by it loses no connection either.
-func (c *commanded) prelude(replaces bool) string {
+func (c *commanded) prelude(ctx context.Context, replaces bool) string {
 	name := filepath.Base(c.cfg.Binary)
 	if strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }) {
 		return ""
 	}
 	words := []string{"command", name}
-	for _, option := range c.options(replaces) {
+	for _, option := range c.options(ctx, replaces) {
 		words = append(words, quote(option))
 	}
 	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, strings.Join(words, " "))
@@ -339,8 +343,25 @@ func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
 		"HAProxy was started without our options, and has no \"stats socket PATH level admin\" in its global section")
 }
 
-// answers reports whether somebody takes connections on the socket.
+// sharesNetwork is not known of what a command of the user's starts, which may be in a container or on another host.
+func (c *commanded) sharesNetwork(now running) bool {
+	if c.cfg.ReloadCmd == "" {
+		return true
+	}
+	theirs, err := networkOf(now.pid())
+	ours, errOurs := networkOf(os.Getpid())
+	return err == nil && errOurs == nil && theirs == ours
+}
+
+// answers reports whether somebody takes connections on the socket. It opens none where the system tells.
 func answers(path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	sockets, err := unixSockets(os.Getpid())
+	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.path == path }) {
+		return true
+	}
 	conn, err := net.DialTimeout("unix", path, answerLimit)
 	if err != nil {
 		return false

@@ -30,31 +30,3 @@ func children(pid int) ([]int, error) {
 	}
 	return pids, nil
 }
-
-// listens reports whether the process has a TCP socket that takes connections.
-func listens(pid int) (bool, error) {
-	listening := map[string]bool{}
-	for _, table := range []string{"tcp", "tcp6"} {
-		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
-		if err != nil && !os.IsNotExist(err) {
-			return false, err
-		}
-		for line := range strings.Lines(string(content)) {
-			const state, listen, inode = 3, "0A", 9
-			if fields := strings.Fields(line); len(fields) > inode && fields[state] == listen {
-				listening["socket:["+fields[inode]+"]"] = true
-			}
-		}
-	}
-	dir := fmt.Sprintf("/proc/%d/fd", pid)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return false, err
-	}
-	for _, e := range entries {
-		if target, err := os.Readlink(dir + "/" + e.Name()); err == nil && listening[target] {
-			return true, nil
-		}
-	}
-	return false, nil
-}

@@ -9,6 +9,3 @@ func environ(int) (map[string]string, error) { return nil, errors.ErrUnsupported
 
 // children are not told here.
 func children(int) ([]int, error) { return nil, errors.ErrUnsupported }
-
-// listens is not told here.
-func listens(int) (bool, error) { return false, errors.ErrUnsupported }

@@ -68,13 +68,14 @@ func withoutReplaced(args []string) []string {
 	return kept
 }
 
-// replacing are the options with which HAProxy takes over from the processes in old.
-func (p paths) replacing(old []int) []string {
+// replacing are the options with which HAProxy takes over from the processes in old. handsOver says that they hand their
+// listening sockets over on the admin socket: HAProxy does not start where it cannot have them.
+func (p paths) replacing(old []int, handsOver bool) []string {
 	if len(old) == 0 {
 		return nil
 	}
 	var options []string
-	if answers(p.admin) { // HAProxy does not start where it cannot have the sockets
+	if handsOver {
 		options = append(options, "-x", p.admin)
 	}
 	options = append(options, "-sf")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -37,25 +38,40 @@ type managed struct {
 	log    *slog.Logger
 	socket masterSocket
 	output output
+	strays strays
+	infos  *infos
+	listed question[procs]
+
+	mu   sync.Mutex
+	last procs // what the master answered last
 
 	loaded   int64         // where the output since HAProxy was last told to load something begins
 	patience time.Duration // the constant, or less in a test
 }
 
-func newManaged(cfg Config, p paths, log *slog.Logger) *managed {
-	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience}
+func newManaged(cfg Config, p paths, log *slog.Logger, infos *infos) *managed {
+	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
+		infos: infos, listed: question[procs]{stopped: infos.stopped, limit: patience}}
 }
 
-// find asks the master socket first: it knows the worker, and it is right also where the pid file is lost.
+// find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,
+// the system knows who runs our configuration file.
 func (m *managed) find(ctx context.Context) (running, error) {
-	if p, err := m.answered(ctx); err == nil {
+	p, err := m.answered(ctx)
+	if err == nil {
 		return p.running(), nil
+	}
+	if last := m.lastAnswer(); errors.Is(err, errBusy) && last.stands() {
+		return last.running(), nil
 	}
 	pids, err := readPids(m.paths.pid)
 	if err != nil {
 		return running{}, err
 	}
-	return running{pids: m.paths.ours(pids, m.cfg.Binary)}, nil
+	if pids = m.paths.ours(pids, m.cfg.Binary); len(pids) == 0 {
+		pids = m.strays.find(m.paths, m.cfg.Binary)
+	}
+	return running{pids: pids}, nil
 }
 
 var errNotOurs = errors.New("another program answers on the master socket")
@@ -64,11 +80,23 @@ var errNotOurs = errors.New("another program answers on the master socket")
 func (m *managed) answered(ctx context.Context) (procs, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	p, err := m.socket.procs(ctx)
-	if err == nil && len(m.paths.ours([]int{p.master}, m.cfg.Binary)) == 0 {
+	p, err := m.listed.put(ctx, socketKey(m.paths.socket), m.socket.procs)
+	switch {
+	case err != nil:
+		return procs{}, err
+	case len(m.paths.ours([]int{p.master}, m.cfg.Binary)) == 0:
 		return procs{}, errNotOurs
 	}
-	return p, err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = p
+	return p, nil
+}
+
+func (m *managed) lastAnswer() procs {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
 }
 
 func (m *managed) renew(ctx context.Context) (renewal, error) {
@@ -145,19 +173,27 @@ func (m *managed) invocation(context.Context) (invocation, error) {
 func (m *managed) settled(ctx context.Context) (p procs, others []int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.patience, errSilent)
 	defer cancel()
+	busy := false
 	err = poll(ctx, func() (bool, error) {
 		var err error
 		if p, err = m.answered(ctx); err == nil {
 			return true, nil
 		}
+		busy = errors.Is(err, errBusy) || busy && ctx.Err() != nil
 		pids, err := readPids(m.paths.pid)
 		if err != nil {
 			return false, err
 		}
-		others = m.paths.ours(pids, m.cfg.Binary)
+		if others = m.paths.ours(pids, m.cfg.Binary); len(others) == 0 {
+			others = m.strays.find(m.paths, m.cfg.Binary)
+		}
 		return !slices.ContainsFunc(others, m.paths.hasSocket), nil
 	})
-	if errors.Is(err, errSilent) { // its socket is gone: it can only be replaced
+	switch {
+	case !errors.Is(err, errSilent):
+	case busy && !slices.ContainsFunc(others, stopped): // it is there, and replacing it would be for nothing
+		err = fmt.Errorf("%w; it is left as it is: see who is connected to %s", errBusy, m.paths.socket)
+	default: // its socket is gone: it can only be replaced
 		err = nil
 	}
 	return p, others, err
@@ -172,13 +208,16 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 	if err != nil {
 		return renewal{}, err
 	}
+	if old, err = m.paths.makeWay(old, m.cfg.Binary); err != nil {
+		return renewal{}, err
+	}
 	if len(old) == 0 { // what it names is dead or not ours: it must not be mistaken for the one that comes
 		if err := os.Remove(m.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
 		}
 	}
 	m.loaded = 0
-	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, m.paths.replacing(old))...)
+	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, m.paths.replacing(old, m.infos.handsOver(ctx, m.paths.admin, m.log)))...)
 	if err != nil {
 		return renewal{}, err
 	}
@@ -194,7 +233,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
 	err = l.await(ctx, m.output, func() bool {
 		p, err := m.answered(ctx)
-		if err != nil || p.master != l.master || !m.socket.serves(ctx, p.worker()) {
+		if err != nil || p.master != l.master || !m.answersAs(ctx, p.worker()) {
 			return false
 		}
 		now = p.running()
@@ -213,6 +252,34 @@ func (m *managed) endpoint(now running) (cli.Endpoint, error) {
 	return cli.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
 }
 
+func (m *managed) sharesNetwork(running) bool { return true }
+
+// answersAs reports whether that very worker answers and means to stay: the proof that is asked of a new one.
+func (m *managed) answersAs(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	return err == nil && i.servedBy(worker)
+}
+
+// serves reports whether that worker, which answered before, still serves. One that takes no command is known by what it listens
+// on: HAProxy's own watchdog ends a worker that hangs, and one that leaves has closed all.
+func (m *managed) serves(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	if ctx.Err() != nil {
+		return listens(worker)
+	}
+	return err == nil && i.servedBy(worker)
+}
+
 // probe looks at the master, its worker, and whether the worker answers. A master that loads does not answer for a
 // moment on 2.6, so it is asked again while there is time.
 func (m *managed) probe(ctx context.Context) sdk.Health {
@@ -229,13 +296,15 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, err.Error())
 	case now.none():
 		h.Problems = append(h.Problems, notRunning)
+	case m.mayAnswer(now) && m.isBusy(now): // no trouble as long as it is not to be told anything
+		h.Facts["master_socket"] = errBusy.Error()
 	case m.mayAnswer(now):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
 			joinPids(now.pids), m.paths.socket))
 	case now.worker == 0:
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by somebody else; "+
 			"the next document takes it over", joinPids(now.pids)))
-	case !m.socket.serves(ctx, now.worker):
+	case !m.serves(ctx, now.worker):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.worker))
 	}
 	return h
@@ -244,6 +313,20 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 // mayAnswer reports whether now has a master that should tell its worker and does not.
 func (m *managed) mayAnswer(now running) bool {
 	return now.worker == 0 && slices.ContainsFunc(now.pids, m.paths.hasSocket)
+}
+
+// isBusy reports whether now has a master that takes connections and a worker that serves.
+func (m *managed) isBusy(now running) bool {
+	all, err := listProcesses()
+	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, stopped) {
+		return false
+	}
+	for pid, p := range all {
+		if slices.Contains(now.pids, p.parent) && listens(pid) {
+			return true
+		}
+	}
+	return false
 }
 
 const notRunning = "HAProxy is not running"

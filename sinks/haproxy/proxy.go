@@ -34,6 +34,10 @@ type proxy interface {
 	// said returns what HAProxy has logged since it was last told to load something, as far as that can be known.
 	said() []string
 
+	// sharesNetwork reports whether the HAProxy that was found, or the one that renew starts, is known to be in our network
+	// namespace, so that it can listen where we can.
+	sharesNetwork(now running) bool
+
 	// probe says what is wrong with the HAProxy that runs, within a second.
 	probe(ctx context.Context) sdk.Health
 }

@@ -116,7 +116,7 @@ func (w *witness) renewed(ctx context.Context, now running) (bool, error) {
 // a fault in the files. Once it is ready, they are told to leave.
 func (w *witness) handedOver() bool {
 	for _, old := range w.workers {
-		listening, err := listens(old)
+		listening, err := hasListener(old)
 		if exists(old) && (listening || err != nil && time.Since(w.since) < steadyFor) {
 			return false
 		}

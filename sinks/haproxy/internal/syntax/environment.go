@@ -37,7 +37,7 @@ func (c *Config) DifferentVariable(one, other map[string]string) string {
 			if i := slices.IndexFunc(names, differs); i >= 0 {
 				return names[i]
 			}
-			if s.kind == "global" && !s.conditional { // with conditions it is open whether the line counts
+			if s.kind == "global" && len(s.conditions) == 0 { // with conditions it is open whether the line counts
 				setVariables(line, one)
 				setVariables(line, other)
 			}
@@ -66,7 +66,7 @@ func (c *Config) AssignedVariables() []string {
 		for _, line := range s.lines {
 			words := strings.Split(line, " ")
 			if s.kind == "global" && (words[0] == "setenv" || words[0] == "presetenv") && len(words) > 1 {
-				names = append(names, unquoted(words[1]))
+				names = append(names, withoutQuotes(words[1]))
 			}
 		}
 	}
@@ -76,7 +76,7 @@ func (c *Config) AssignedVariables() []string {
 // ResetsEnvironment reports whether c has a resetenv line. It takes from a master process what it needs in order to reload:
 // on 2.6 to 3.2 the master takes the reload for its first start.
 func (c *Config) ResetsEnvironment() bool {
-	return slices.ContainsFunc(c.sections, func(s *section) bool {
+	return slices.ContainsFunc(c.sections, func(s *entry) bool {
 		return s.kind == "global" && slices.ContainsFunc(s.lines, func(line string) bool { return firstWord(line) == "resetenv" })
 	})
 }
@@ -86,14 +86,14 @@ func setVariables(line string, environment map[string]string) {
 	words := strings.SplitN(line, " ", 3)
 	switch {
 	case words[0] == "setenv" && len(words) == 3:
-		environment[unquoted(words[1])] = words[2]
+		environment[withoutQuotes(words[1])] = words[2]
 	case words[0] == "presetenv" && len(words) == 3:
-		if _, set := environment[unquoted(words[1])]; !set {
-			environment[unquoted(words[1])] = words[2]
+		if _, set := environment[withoutQuotes(words[1])]; !set {
+			environment[withoutQuotes(words[1])] = words[2]
 		}
 	case words[0] == "unsetenv":
 		for _, name := range strings.Split(line, " ")[1:] {
-			delete(environment, unquoted(name))
+			delete(environment, withoutQuotes(name))
 		}
 	case words[0] == "resetenv":
 		kept := strings.Split(line, " ")[1:]
@@ -101,7 +101,11 @@ func setVariables(line string, environment map[string]string) {
 	}
 }
 
-func unquoted(word string) string { return strings.Trim(word, `"'`) }
+// withoutQuotes returns what HAProxy makes of a word that has no variables.
+func withoutQuotes(word string) string {
+	text, _ := unquoted([]byte(word))
+	return string(text)
+}
 
 // inherited returns the names of the variables that programs and scripts see and that HAProxy does not set for itself.
 func inherited(one, other map[string]string) []string {

@@ -72,14 +72,15 @@ func (s Server) Addable() bool {
 
 // plainAddress returns an address and a port, both given as numbers. HAProxy takes what follows the last colon for the port.
 func plainAddress(word string) netip.AddrPort {
-	word = strings.TrimPrefix(strings.TrimPrefix(word, "ipv4@"), "ipv6@")
+	word, four := strings.CutPrefix(word, "ipv4@")
+	word, six := strings.CutPrefix(word, "ipv6@")
 	colon := strings.LastIndexByte(word, ':')
 	if colon < 0 {
 		return netip.AddrPort{}
 	}
 	addr, err := netip.ParseAddr(strings.Trim(word[:colon], "[]"))
 	port, portErr := strconv.ParseUint(word[colon+1:], 10, 16)
-	if err != nil || portErr != nil || port == 0 || addr.Zone() != "" {
+	if err != nil || portErr != nil || port == 0 || addr.Zone() != "" || four && !addr.Is4() || six && !addr.Is6() {
 		return netip.AddrPort{}
 	}
 	return netip.AddrPortFrom(addr, uint16(port))
