@@ -34,6 +34,7 @@ const (
 // in maintenance and without connections.
 type live struct {
 	endpoint func(running) (cli.Endpoint, error)
+	infos    *infos
 	lookup   func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	drain    time.Duration // how long a server that leaves may finish what it has
 
@@ -103,17 +104,16 @@ func (e *unableError) Error() string { return e.sentence }
 func isFinal(err error) bool {
 	_, refused := errors.AsType[*refusal](err)
 	_, unable := errors.AsType[*unableError](err)
-	return refused || unable
+	return refused || unable || errors.Is(err, errBusy)
 }
 
 // connect sees to a connection to the process that is known to serve.
 func (l *live) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
 	defer cancel()
-	if l.conn != nil && l.now.worker != 0 {
-		return nil
-	}
-	if l.conn != nil { // a process without our master may have a new worker by now, and this be the old one
+	// A process without our master may have a new worker by now, and this be the connection to the old one. A master of HAProxy
+	// 3.2 has a place at its worker only while that answers, and there may be none now.
+	if l.conn != nil {
 		if err := l.introduce(ctx); err == nil {
 			return nil
 		}
@@ -121,6 +121,9 @@ func (l *live) connect(ctx context.Context) error {
 	}
 	to, err := l.endpoint(l.now)
 	if err != nil {
+		return err
+	}
+	if _, err := l.infos.of(ctx, to); errors.Is(err, errBusy) { // another connection would be one more that waits
 		return err
 	}
 	conn, err := cli.Dial(ctx, to)

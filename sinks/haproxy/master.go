@@ -52,13 +52,28 @@ func (m masterSocket) procs(ctx context.Context) (procs, error) {
 	return p, nil
 }
 
-// info asks the worker with that process id, and no other one, about itself.
+// info asks the worker with that process id, and no other one, about itself; 0 stands for the process that has the socket.
 func (m masterSocket) info(ctx context.Context, worker int) (info, error) {
-	answer, err := m.ask(ctx, "@!"+strconv.Itoa(worker)+" show info")
+	command := "show info"
+	if worker != 0 {
+		command = "@!" + strconv.Itoa(worker) + " " + command
+	}
+	answer, err := m.ask(ctx, command)
 	if err != nil {
 		return nil, err
 	}
 	return parseInfo(answer), nil
+}
+
+// serves reports whether that very worker answers and means to stay.
+func (m masterSocket) serves(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.info(ctx, worker)
+	return err == nil && i.servedBy(worker)
 }
 
 // A verdict is what a master says about a reload.

@@ -18,6 +18,7 @@ func (g *guard) attend(ctx context.Context) {
 		return
 	}
 	if time.Since(g.observed) > g.observeEvery {
+		g.watchConflicts(g.notes.running())
 		g.observe(ctx)
 		g.observed = time.Now()
 		g.looks++

@@ -114,6 +114,25 @@ func (p procs) worker() int {
 	return p.workers[0]
 }
 
+// stands reports whether the processes are those that p lists: none has ended, none is stopped, and the master has started
+// no other worker.
+func (p procs) stands() bool {
+	if p.master == 0 || p.worker() == 0 || !exists(p.master) || stopped(p.master) || !exists(p.worker()) {
+		return false
+	}
+	all, err := listProcesses()
+	if err != nil {
+		return true
+	}
+	for pid, other := range all {
+		listed := slices.Contains(p.workers, pid) || slices.Contains(p.old, pid)
+		if other.parent == p.master && !listed && programName(pid) == programName(p.master) {
+			return false
+		}
+	}
+	return true
+}
+
 // running is what p says for the rest of the package.
 func (p procs) running() running {
 	return running{pids: []int{p.master}, worker: p.worker(), old: p.old, version: p.version}

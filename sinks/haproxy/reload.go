@@ -66,7 +66,7 @@ func (w *waiting) look(ctx context.Context) (bool, error) {
 	if fresh := p.fresh(w.before); fresh != 0 {
 		w.now = p.running()
 		w.now.worker = fresh
-		return w.serves(ctx, fresh), nil
+		return w.answersAs(ctx, fresh), nil
 	}
 	return false, w.without(p)
 }

@@ -203,6 +203,9 @@ func (s *Sink) catchUp(ctx context.Context) error {
 	if doc == nil {
 		return nil
 	}
+	if err := s.claim.Hold(); err != nil {
+		return err
+	}
 	_, disk := s.notes.wanted()
 	st, _, err := s.vet(ctx, doc)
 	if st != nil {
