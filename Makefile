@@ -2,6 +2,7 @@
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
+CHAOSTIME ?= 10m
 
 .PHONY: run test build lint generate fuzz chaos soak cross
 
@@ -10,16 +11,19 @@ run: build
 	@scripts/install-deps run
 	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
 
-# Installs what the tests need and runs all of them: with HAProxy 2.6, and what runs a HAProxy with 3.0 too. Where
-# scripts/install-deps cannot get these, it is the installed one that is tested.
+# Installs what the tests need and runs all of them: with HAProxy 2.6, and what runs or checks with a HAProxy with 3.0 and 3.2 too.
+# Where scripts/install-deps cannot get these, it is the installed one that is tested.
 test:
 	@scripts/install-deps test
 	go vet ./...
 	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 40m ./...
-	@if [ -x .haproxy/3.0/haproxy ]; then \
-		echo "testing with HAProxy 3.0"; \
-		TEST_HAPROXY=$(CURDIR)/.haproxy/3.0/haproxy go test -race -timeout 40m ./sinks/haproxy/... ./cmd/haproxy-api/...; \
-	fi
+	@for version in 3.0 3.2; do \
+		if [ -x .haproxy/$$version/haproxy ]; then \
+			echo "testing with HAProxy $$version"; \
+			TEST_HAPROXY=$(CURDIR)/.haproxy/$$version/haproxy \
+				go test -race -timeout 40m ./sinks/haproxy/... ./cmd/haproxy-api/... ./templates || exit 1; \
+		fi; \
+	done
 	@for module in examples/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
 		(cd $$(dirname $$module) && go vet ./... && go test -race -timeout 10m ./...) || exit 1; \
@@ -39,10 +43,14 @@ generate:
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# Ten minutes in which everything goes wrong at once, in another order each time: SEED=N repeats one.
+# CHAOSTIME with each HAProxy in which everything goes wrong at once, in another order each time: SEED=N repeats one.
 chaos:
 	@scripts/install-deps test
-	go test -race -timeout 20m -run 'TestChaos$$' -v ./cmd/haproxy-api -args -chaos 10m -chaos.seed $(or $(SEED),$(shell date +%s))
+	@for haproxy in $$(ls $(CURDIR)/.haproxy/*/haproxy 2>/dev/null || echo haproxy); do \
+		echo "chaos with $$haproxy"; \
+		TEST_HAPROXY=$$haproxy go test -race -timeout 40m -run 'TestChaos$$' -v ./cmd/haproxy-api \
+			-args -chaos $(CHAOSTIME) -chaos.seed $(or $(SEED),$(shell date +%s)) || exit 1; \
+	done
 
 # What each second of an hour brings, without the seconds.
 soak:

@@ -51,10 +51,10 @@ func TestBuiltinAccepted(t *testing.T) {
 		"IPv6 bind": {cfg: Config{BindIP: "::1"}, snap: snapshot(v4), want: []string{"\tbind ::1:8080"}},
 		"IPv6 idle": {cfg: Config{BindIP: "::"}},
 		"mixed modes": {
-			cfg: Config{BindIP: "127.0.0.1"}, snap: snapshot(v4, tcp), want: []string{"frontend redis-6379", "\tmode tcp"},
+			cfg: Config{BindIP: "127.0.0.1"}, snap: snapshot(v4, tcp), want: []string{"frontend redis-6379-in", "\tmode tcp"},
 		},
 		"odd names": {
-			cfg: Config{BindIP: "127.0.0.1"}, snap: snapshot(odd, twin), want: []string{"frontend gr--e-web-app-9090"},
+			cfg: Config{BindIP: "127.0.0.1"}, snap: snapshot(odd, twin), want: []string{"frontend gr--e-web-app-9090-in"},
 		},
 		"every variable": {
 			cfg: Config{BindIP: "127.0.0.1", User: "nobody", Group: "nogroup", Vars: map[string]any{

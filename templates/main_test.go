@@ -157,12 +157,16 @@ func golden(t *testing.T, path, got string) {
 	}
 }
 
-// checkHAProxy has HAProxy judge a configuration, and returns its warnings.
+// checkHAProxy has HAProxy judge a configuration, the one in TEST_HAPROXY or the system's, and returns its warnings.
 func checkHAProxy(t *testing.T, config string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "haproxy.cfg")
 	save(t, path, config)
-	out, err := exec.CommandContext(t.Context(), "haproxy", "-c", "-f", path).CombinedOutput()
+	binary := "haproxy"
+	if program := os.Getenv("TEST_HAPROXY"); program != "" {
+		binary = program
+	}
+	out, err := exec.CommandContext(t.Context(), binary, "-c", "-f", path).CombinedOutput()
 	if err != nil {
 		t.Errorf("haproxy -c: %v\n%s\n%s", err, out, numbered(config))
 	}

@@ -1,6 +1,11 @@
 package templates
 
-import "testing"
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
 
 // The older project's default template must go on working, and so must whatever people wrote for it.
 func TestOlderDefaultTemplate(t *testing.T) {
@@ -17,6 +22,26 @@ func TestOlderDefaultTemplate(t *testing.T) {
 			golden(t, "testdata/older/"+name+".cfg", out)
 			checkHAProxy(t, out)
 		})
+	}
+}
+
+// What the rejection by HAProxy 3.3 and newer advises is enough for the older default template, and leaves no other warning than
+// the one that all versions give.
+func TestOlderDefaultTemplate_RenamedFrontends(t *testing.T) {
+	content, err := os.ReadFile("testdata/older-default.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := regexp.MustCompile(`(?m)^frontend (.+)$`).ReplaceAllString(string(content), "frontend $1-in")
+	path := write(t, map[string]string{"a": renamed}) + "/a"
+	tmpl := mustLoad(t, New(Config{Path: path, BindIP: "127.0.0.1", User: "nobody", Group: "nogroup"}))
+	for name, snap := range states(t) {
+		out, _ := mustRender(t, tmpl, snap)
+		for warning := range strings.Lines(checkHAProxy(t, out)) {
+			if strings.HasPrefix(warning, "[WARNING]") && !strings.Contains(warning, "ignoring cookie for server") {
+				t.Errorf("%s: %s", name, warning)
+			}
+		}
 	}
 }
 

@@ -237,11 +237,16 @@ func marks(content string) (template int, cluster string) {
 }
 
 // chaosTemplate is a template that says which it is. What numbers differ in needs a reload, nothing but servers changed, or
-// nothing.
-func chaosTemplate(number int) string {
+// nothing. environment is for chaosEnvironment.
+func chaosTemplate(number, environment int) string {
+	variables, header := "", ""
+	if environment > 0 {
+		variables = fmt.Sprintf("  setenv CHAOS_SET s%d\n  presetenv CHAOS_PRESET p%d\n", environment, environment/2)
+		header = "  http-response set-header X-Environment \"${CHAOS_SET}-${CHAOS_PRESET}\"\n"
+	}
 	return fmt.Sprintf(`# template %d, catalogue {{ .Cluster }}
 global
-  maxconn 400
+%s  maxconn 400
 defaults
   mode http
   retries 3
@@ -250,10 +255,10 @@ defaults
   timeout client 1%ds
   timeout server 10s
 {{ range $name, $instances := .Services }}{{ range $port, $_ := getPorts $name }}
-frontend {{ $name }}-{{ $port }}
+frontend {{ $name }}-{{ $port }}-in
   bind {{ bindIP }}:{{ $port }}
-  default_backend {{ $name }}-{{ $port }}
+%s  default_backend {{ $name }}-{{ $port }}
 backend {{ $name }}-{{ $port }}
 {{ range $instances }}  server {{ serverName . }} {{ ipFor $port . }}:{{ portFor $port . }}
-{{ end }}{{ end }}{{ end }}`, number, number/4%10)
+{{ end }}{{ end }}{{ end }}`, number, variables, number/4%10, header)
 }

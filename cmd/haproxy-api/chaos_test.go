@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ import (
 var (
 	chaosFor  = flag.Duration("chaos", 25*time.Second, "for how long TestChaos makes trouble")
 	chaosSeed = flag.Uint64("chaos.seed", 1, "the seed of TestChaos; the same seed makes the same trouble in the same order")
+	chaosOnly = flag.String("chaos.only", "", "a regular expression: TestChaos makes only trouble whose name it matches")
 )
 
 const (
@@ -39,20 +41,23 @@ type chaos struct {
 	s    *site
 	liar *liar
 	rand *rand.Rand
+	only *regexp.Regexp // faults
 
 	pool  []sdk.Instance
 	in    []bool // which of the pool are in the true catalogue
 	disk  string
 	plain string // the configuration as it is while nobody plays with it
 
-	accounts *accounts
-	survived map[string]int
-	lasting  []func() // what ends the faults that last
-	template int      // the number of the last good one that was saved
-	clusters int
-	variants int
-	past     []sdk.Snapshot
-	slowest  time.Duration // to converge
+	accounts    *accounts
+	survived    map[string]int
+	lasting     []func() // what ends the faults that last
+	template    int      // the number of the last good one that was saved
+	failing     string   // a word of why HAProxy fails to load the template that is saved; empty where it does not fail
+	clusters    int
+	variants    int
+	environment int // of the templates
+	past        []sdk.Snapshot
+	slowest     time.Duration // to converge
 }
 
 // Everything that goes wrong around the daemon goes wrong at once, in an order that the seed decides. All the while requests to
@@ -76,7 +81,7 @@ func newChaos(t *testing.T) *chaos {
 	s := newSite(t, `template = "haproxy.tmpl"`, `reload_interval = "200ms"`, `drain_timeout = "2s"`)
 	c := &chaos{
 		s: s, liar: newLiar(), rand: rand.New(rand.NewPCG(*chaosSeed, 0)), survived: map[string]int{},
-		in: make([]bool, chaosMost),
+		in: make([]bool, chaosMost), only: regexp.MustCompile(*chaosOnly),
 	}
 	t.Cleanup(c.liar.close)
 	for n := range chaosMost {
@@ -166,7 +171,7 @@ func (c *chaos) change() {
 
 // step does one thing, and now and then ends one that lasts.
 func (c *chaos) step() {
-	kinds := slices.Sorted(maps.Keys(faults))
+	kinds := slices.DeleteFunc(slices.Sorted(maps.Keys(faults)), func(kind string) bool { return !c.only.MatchString(kind) })
 	c.happens(kinds[c.rand.IntN(len(kinds))])
 	if c.rand.IntN(2) == 0 {
 		c.happens("a true change") // is what happens most
@@ -186,10 +191,7 @@ func (c *chaos) happens(kind string) {
 // calm ends all trouble and wants what is true to be in effect soon.
 func (c *chaos) calm() {
 	c.s.t.Helper()
-	for _, end := range c.lasting {
-		end()
-	}
-	c.lasting = nil
+	c.endLasting()
 	c.liar.be(honest)
 	c.s.write("haproxy-api.toml", c.plain)
 	c.saveTemplate()
@@ -207,6 +209,7 @@ func (c *chaos) calm() {
 	c.s.eventually("HAProxy runs what is on disk", func() bool {
 		return maps.Equal(c.s.servers().serving(), serversIn(want))
 	})
+	c.checkEnvironment()
 	c.slowest = max(c.slowest, time.Since(began))
 	c.accounts.audit()
 }
@@ -316,7 +319,10 @@ var faults = map[string]func(c *chaos){
 
 	"a good template is saved":   func(c *chaos) { c.saveTemplate() },
 	"a broken template is saved": func(c *chaos) { c.breakTemplate() },
-	"the template is deleted":    func(c *chaos) { _ = os.Remove(c.s.path("haproxy.tmpl")) },
+	"the template is deleted": func(c *chaos) {
+		c.failing = ""
+		_ = os.Remove(c.s.path("haproxy.tmpl"))
+	},
 	"a good configuration is saved": func(c *chaos) {
 		c.configure("reload_interval = \"200ms\"", fmt.Sprintf("reload_interval = \"%dms\"", 200+c.rand.IntN(200)))
 	},
@@ -368,22 +374,11 @@ func (c *chaos) killHAProxy(pid int) {
 	if pid < 2 {
 		return
 	}
-	for _, end := range c.lasting {
-		end()
-	}
-	c.lasting = nil
+	c.endLasting()
 	back := c.accounts.outage()
 	defer back()
 	c.signal(pid, syscall.SIGKILL)
-	// An old worker may serve for a moment longer, until the master dies of the new one's death.
-	c.s.eventually("HAProxy serves again", func() bool {
-		master := c.s.masterPID()
-		if !c.serves() {
-			return false
-		}
-		time.Sleep(500 * time.Millisecond)
-		return c.serves() && c.s.masterPID() == master
-	})
+	c.servesAgain()
 }
 
 func (c *chaos) serves() bool {
@@ -399,11 +394,19 @@ func (c *chaos) serves() bool {
 func (c *chaos) restart() {
 	c.s.write("haproxy-api.toml", c.plain)
 	before := c.s.log.String()
+	if c.failing != "" { // is tried once again by a daemon that knows nothing of it
+		c.endLasting()
+		back := c.accounts.outage()
+		defer back()
+	}
 	c.s.start()
 	c.s.eventually("the daemon has read its configuration", func() bool {
 		return strings.Contains(c.s.log.String(), "level=")
 	})
 	c.s.log.prepend(before[max(0, len(before)-20000):] + "\n-- the daemon was started again --\n")
+	if c.failing != "" {
+		c.rejectsFailing()
+	}
 }
 
 func (c *chaos) fill() {
@@ -430,14 +433,14 @@ func (c *chaos) configure(line, instead string) {
 func (c *chaos) saveTemplate() {
 	c.variants++
 	c.template = c.variants
-	content := chaosTemplate(c.template)
+	content := chaosTemplate(c.template, c.environment)
 	c.accounts.accept(c.template, content)
 	c.save(content)
 }
 
 func (c *chaos) breakTemplate() {
 	c.variants++
-	content := chaosTemplate(c.variants) // a number that must never show
+	content := chaosTemplate(c.variants, c.environment) // a number that must never show
 	c.save([]string{
 		content[:len(content)*2/3] + "{{",
 		content + "{{ nonsense }}",
@@ -448,6 +451,7 @@ func (c *chaos) breakTemplate() {
 }
 
 func (c *chaos) save(content string) {
+	c.failing = ""
 	if c.rand.IntN(2) == 0 {
 		c.s.write("haproxy.tmpl", content)
 		return

@@ -71,6 +71,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 		faults = append(faults, err)
 	}
 	defer closeAll(sinks)
+	faults = append(faults, sharedFiles(cfg)...)
 	states, unread := statesToCheck(cmd, cfg, o)
 	faults = append(faults, unread...)
 	for _, state := range states {

@@ -103,6 +103,10 @@ sink = "b"
 		"give one of them another path") {
 		t.Errorf("exit code %d, said\n%s", code, said)
 	}
+	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", s.path("twice.toml"), "check")
+	if out, err := looking.CombinedOutput(); looking.ProcessState.ExitCode() != exitFail || !strings.Contains(string(out), s.path("out")) {
+		t.Errorf("check: %v\n%s", err, out)
+	}
 }
 
 func TestASinkWithoutALockServesAllTheSame(t *testing.T) {

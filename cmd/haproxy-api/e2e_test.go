@@ -174,7 +174,7 @@ defaults
   timeout client 5s
   timeout server 5s
 {{ range $name, $instances := .Services }}{{ range $port, $_ := getPorts $name }}
-frontend {{ $name }}-{{ $port }}
+frontend {{ $name }}-{{ $port }}-in
   bind {{ bindIP }}:{{ $port }}
   default_backend {{ $name }}-{{ $port }}
   %s

@@ -33,7 +33,7 @@ defaults
   timeout client 10s
   timeout server 10s
 {{ range $name, $instances := .Services }}{{ range $port, $_ := getPorts $name }}
-frontend {{ $name }}-{{ $port }}
+frontend {{ $name }}-{{ $port }}-in
   bind {{ bindIP }}:{{ $port }}
   http-response set-header X-Edit %d
   default_backend {{ $name }}-{{ $port }}

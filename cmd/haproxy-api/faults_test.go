@@ -79,7 +79,7 @@ func TestAWorkerKilledInABatch(t *testing.T) {
 		t.Logf("the worker was killed when it had %d of %d new servers", seen, many)
 		if seen < many {
 			s.eventually("the log tells of it", func() bool {
-				return strings.Contains(s.log.String(), "HAProxy is gone; starting it again") ||
+				return strings.Contains(s.log.String(), "HAProxy ended; starting it again") ||
 					strings.Contains(s.log.String(), "HAProxy was not running")
 			})
 			return

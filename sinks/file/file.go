@@ -117,7 +117,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 
 // Claim refuses where the sink of another daemon keeps the same file.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, s.cfg.Path, claim.Owner{Daemon: os.Getpid(), Key: "path", Log: s.log})
+	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getpid(), Log: s.log}, claim.File{Path: s.cfg.Path, Key: "path"})
 }
 
 // Stop is Close: there is nothing to be done in order.
@@ -134,6 +134,9 @@ func (s *Sink) Close() error {
 // and the command is not run again: the program is taken to go on with what it had.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	began := time.Now()
+	if err := s.claim.Hold(); err != nil {
+		return sdk.Result{}, err
+	}
 	result, err := s.apply(ctx, doc)
 	result.Took = time.Since(began)
 	return result, err

@@ -73,6 +73,11 @@ func TestReloadedBySomebodyElse(t *testing.T) {
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
+	eventually(t, "the file was observed", func() bool { // it is put back by the next observation, ten seconds later
+		s.change.Lock()
+		defer s.change.Unlock()
+		return s.looks > 0
+	})
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
 	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))
 	eventually(t, "the other configuration serves", func() bool { return r.served() == "else" })
@@ -150,14 +155,30 @@ func TestFailedTakeOverLeavesTheOldOne(t *testing.T) {
 	r := newRig(t)
 	old := r.startClassic("old")
 	before := r.onDisk()
-	port, _ := occupy(t)
 	s := r.sink()
-	_, err := s.Apply(t.Context(), r.document("new", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port)))
+	_, err := s.Apply(t.Context(), r.document("new", "frontend other\n    bind "+r.path("nowhere/x.sock")))
 	wantError(t, err, "did not start")
 	eventually(t, "the old one listens again", func() bool { return r.served() == "old" })
 	if !exists(old) || r.onDisk() != before {
 		t.Errorf("the old HAProxy runs: %v, on disk: %s", exists(old), r.onDisk())
 	}
+}
+
+// A HAProxy that cannot bind an address disturbs the one before for seconds, so that it is not started.
+func TestNoTakeOverWhereAnAddressIsTaken(t *testing.T) {
+	r := newRig(t)
+	old := r.startClassic("old")
+	port, _ := occupy(t)
+	s := r.sink()
+	_, err := s.Apply(t.Context(), r.document("new", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port)))
+	taken, ok := errors.AsType[conflict](err)
+	if !ok || taken.pid != os.Getpid() || len(taken.addresses) != 1 {
+		t.Errorf("got %v", err)
+	}
+	if pids := processesOn(t, r.dir); len(pids) != 1 || pids[0] != old {
+		t.Errorf("beside process %d run %v", old, pids)
+	}
+	r.wantServed("old")
 }
 
 func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
@@ -177,35 +198,38 @@ func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
 }
 
 func TestReusedPidIsNeverSignalled(t *testing.T) {
-	for _, reload := range []string{"", "formula"} {
-		t.Run("reload_cmd "+reload, func(t *testing.T) {
-			r := newRig(t)
-			doc := r.document("one")
-			if reload != "" {
-				r.older()
-				doc = edited(doc, "global", "global\n    daemon")
-			}
-			stranger := exec.Command("sleep", "1000")
-			check(t, stranger.Start())
-			ended := make(chan error, 1)
-			go func() { ended <- stranger.Wait() }()
-			t.Cleanup(func() {
-				select {
-				case err := <-ended:
-					t.Errorf("the process that has the pid now was ended: %v", err)
-				default:
-					_ = stranger.Process.Kill()
-					<-ended
+	for name, command := range map[string]string{
+		"any program":                    "exec sleep 1000",
+		"a program that reads our files": "exec -a haproxy tail -f haproxy.cfg haproxy.pid haproxy.log",
+	} {
+		t.Run(name, func(t *testing.T) {
+			inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+				for _, file := range []string{"haproxy.cfg", "haproxy.pid", "haproxy.log"} {
+					check(t, os.WriteFile(r.path(file), nil, 0o644))
 				}
+				stranger := exec.Command("bash", "-c", command)
+				stranger.Dir = r.dir
+				check(t, stranger.Start())
+				ended := make(chan error, 1)
+				go func() { ended <- stranger.Wait() }()
+				t.Cleanup(func() {
+					select {
+					case err := <-ended:
+						t.Errorf("the process that has the pid now was ended: %v", err)
+					default:
+						_ = stranger.Process.Kill()
+						<-ended
+					}
+				})
+				check(t, os.WriteFile(r.cfg.PidFile, []byte(strconv.Itoa(stranger.Process.Pid)+"\n"), 0o644))
+				r.cfg.OnExit = OnExitStop
+				s := r.sink()
+				if p := problems(t, s); !strings.Contains(p, "not running") {
+					t.Errorf("the problems are %q", p)
+				}
+				r.apply(s, document("one"), sdk.ActionRestart)
+				r.wantServed("one")
 			})
-			check(t, os.WriteFile(r.cfg.PidFile, []byte(strconv.Itoa(stranger.Process.Pid)+"\n"), 0o644))
-			r.cfg.OnExit = OnExitStop
-			s := r.sink()
-			if p := problems(t, s); !strings.Contains(p, "not running") {
-				t.Errorf("the problems are %q", p)
-			}
-			r.apply(s, doc, sdk.ActionRestart)
-			r.wantServed("one")
 		})
 	}
 }

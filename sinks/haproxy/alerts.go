@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// HAProxy tells places only in the text of its alerts. These forms are those of 2.6 and 3.0:
+// HAProxy tells places only in the text of its alerts. These forms are those of 2.6, 3.0 and 3.2:
 //
 //	parsing [/etc/haproxy/haproxy.cfg:17] : unknown keyword 'bogus' in 'backend' section
 //	Parsing [/etc/haproxy/haproxy.cfg:11]: frontend 'f' has the same name as …
@@ -46,6 +46,10 @@ func alertPlaces(files []stage.File, alerts []string) []sdk.Place {
 	for _, alert := range alerts {
 		// HAProxy's check names itself, or "config", before each text since 2.4.
 		alert = strings.TrimPrefix(alert, "config : ")
+		if shared := sharedNames(files[0], alert); len(shared) > 0 {
+			places = append(places, shared...)
+			continue
+		}
 		if !slices.ContainsFunc(closingWords, func(words string) bool { return strings.HasPrefix(alert, words) }) {
 			places = append(places, alertPlace(files, alert))
 		}

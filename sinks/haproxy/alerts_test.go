@@ -126,6 +126,36 @@ func TestPlacesAreInTheFileThatIsNamed(t *testing.T) {
 	}
 }
 
+// HAProxy 3.3 and newer refuse the first such pair and say nothing of the others. The alert is the one of 3.4.0.
+func TestSharedNamesBecomePlaces(t *testing.T) {
+	const config = "frontend a\n bind :1\nbackend a\nfrontend b-in\n bind :2\nbackend b\nbackend c\n\nfrontend c\n bind :3\n"
+	files := []stage.File{{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte(config)}}
+	got := alertPlaces(files, []string{
+		"config : Parsing [/etc/lb/haproxy.cfg:3]: backend 'a' has the same name as frontend 'a' declared at " +
+			"/etc/lb/haproxy.cfg:1. This is no longer supported as of 3.3. Please rename one or the other.",
+		"config : Error(s) found in configuration file : /etc/lb/haproxy.cfg",
+	})
+	if len(got) != 2 {
+		t.Fatalf("%d places: %+v", len(got), got)
+	}
+	for i, want := range []struct {
+		line  int
+		words []string
+	}{
+		{3, []string{"backend 'a'", "frontend 'a'", "line 1", "'a-in'"}},
+		{9, []string{"frontend 'c'", "backend 'c'", "line 7", "'c-in'"}},
+	} {
+		if got[i].File != "main" || got[i].Path != "/etc/lb/haproxy.cfg" || got[i].Line != want.line {
+			t.Errorf("place %d is %+v, want line %d", i, got[i], want.line)
+		}
+		for _, word := range want.words {
+			if !strings.Contains(got[i].Problem, word) {
+				t.Errorf("the problem %q lacks %q", got[i].Problem, word)
+			}
+		}
+	}
+}
+
 func TestProxyLine(t *testing.T) {
 	const config = "global\n\nfrontend x\n bind :1\nbackend x\n server a h:1\n server b h:2\nlisten y\n server b h:3\n" +
 		"resolvers r\n server b h:4\n"

@@ -102,8 +102,11 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	return s.renew(ctx, st, doc, reason)
 }
 
-// tryBinds leaves it to HAProxy where it is not known what the running one has bound.
+// tryBinds leaves it to HAProxy where it is not known what the running one has bound, or where it listens.
 func (s *Sink) tryBinds(ctx context.Context, now running, doc *placed) error {
+	if !s.proxy.sharesNetwork(now) {
+		return nil
+	}
 	var standing []stage.File
 	if inEffect := s.notes.inEffect(now); inEffect != nil {
 		standing = inEffect.files
@@ -137,6 +140,7 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 	if r.why != "" {
 		reason = r.why
 	}
+	r.log = append(r.log, s.correctLoaded(ctx, doc, r.now)...)
 	return sdk.Result{Action: r.action, Reason: reason, Details: r.log}, nil
 }
 
@@ -155,7 +159,8 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		return cause
 	}
 	// A HAProxy that a command reloads in place may have loaded the new files and still look the same.
-	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && !s.cfg.byCommand() {
+	_, unchanged := errors.AsType[*unchangedError](cause)
+	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && (unchanged || !s.cfg.byCommand()) {
 		return cause
 	}
 	var restored *placed
@@ -169,6 +174,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
 	}
 	s.settle(restored, r.now)
+	s.correctLoaded(ctx, restored, r.now)
 	return cause
 }
 

@@ -89,9 +89,9 @@ func TestRejectedDocumentChangesNothing(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// hiddenBind is a frontend with an address that is not tried before HAProxy tries it, because of its quotes.
+// hiddenBind is a frontend with an address that is not tried before HAProxy tries it, because it is a range of ports.
 func hiddenBind(port int) string {
-	return fmt.Sprintf("frontend other\n    bind \"127.0.0.1:%d\"", port)
+	return fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
 }
 
 // A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
@@ -142,7 +142,7 @@ func TestPortInUseAtStart(t *testing.T) {
 	doc := r.document("one", hiddenBind(port))
 
 	_, err := s.Apply(t.Context(), doc)
-	wantError(t, err, "HAProxy did not start", fmt.Sprintf("127.0.0.1:%d", port))
+	wantError(t, err, fmt.Sprintf("127.0.0.1:%d", port))
 	if errors.Is(err, sdk.ErrRejected) {
 		t.Error("a port that somebody else has is no fault of the document")
 	}

@@ -1,12 +1,16 @@
 package haproxy
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -79,4 +83,47 @@ func TestTryBindsTriesWhatIsNew(t *testing.T) {
 	if err := tryBinds(t.Context(), nil, files); err != nil {
 		t.Errorf("what is free: %v", err)
 	}
+}
+
+// Whoever starts HAProxy by a command may do so where other addresses are to be had.
+func TestAddressesOfAnotherNetworkNamespace(t *testing.T) {
+	r := newRig(t)
+	r.older()
+	r.cfg.ReloadCmd = "unshare -rn " + r.cfg.ReloadCmd
+	port, _ := occupy(t)
+	other, _ := occupy(t)
+	config := fmt.Sprintf("global\n    daemon\nlisten f\n    bind *:%d\n    timeout client 1s\n    timeout connect 1s\n"+
+		"    timeout server 1s\n", port)
+	s := r.sink()
+	s.observeEvery = tick
+	r.apply(s, documentOf(config), sdk.ActionRestart)
+	r.apply(s, documentOf(config+fmt.Sprintf("    bind *:%d\n", other)), sdk.ActionReload)
+	eventually(t, "conflicts were looked for", func() bool {
+		s.change.Lock()
+		defer s.change.Unlock()
+		return s.looks > 1
+	})
+	wantHealthy(t, s)
+}
+
+// The first document is left to the command, since nobody knows where it starts HAProxy.
+func TestAnAddressThatIsNotOurs(t *testing.T) {
+	r := newRig(t)
+	config := strings.ReplaceAll(string(r.daemon("one").Files[0].Content), "bind 127.0.0.1", "bind 192.0.2.1")
+	r.older()
+	elsewhere := r.path("elsewhere.cfg")
+	r.cfg.ReloadCmd = fmt.Sprintf("sed s/192.0.2.1/127.0.0.1/ %s >%s; %s", r.cfg.ConfigFile, elsewhere,
+		strings.ReplaceAll(r.cfg.ReloadCmd, r.cfg.ConfigFile, elsewhere))
+	s := r.sink()
+	r.apply(s, documentOf(config), sdk.ActionRestart)
+	r.wantServed("one")
+
+	port, free := occupy(t)
+	more := documentOf(config + fmt.Sprintf("frontend more\n    bind 127.0.0.1:%d\n", port))
+	_, err := s.Apply(t.Context(), more) // by now it is known
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v", err)
+	}
+	free()
+	r.apply(s, more, sdk.ActionReload)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -94,14 +95,9 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 		o, err := shell(ctx, command)
 		return nil, s.judgeCommand(st, o, err)
 	}
-	binary, err := findBinary(s.cfg.Binary)
+	o, err := s.checkAsInvoked(ctx, st)
 	if err != nil {
 		return nil, err
-	}
-	o, err := program.Run(ctx, binary, "-c", "-f", st.Checked())
-	o.Output = st.Original(o.Output)
-	if err != nil {
-		return nil, fmt.Errorf("the configuration could not be checked with %s: %w", binary, err)
 	}
 	if o.Code != 0 && strings.Contains(o.Output, unresolved) {
 		places := alertPlaces(st.Files(), linesOf("ALERT", o.Output))
@@ -111,6 +107,31 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 		return nil, rejected("HAProxy rejects the configuration", st.Files(), o)
 	}
 	return linesOf("WARNING", o.Output), nil
+}
+
+// checkAsInvoked has HAProxy read the staged files in the way in which it will load them: with the same options, files,
+// folder and environment.
+func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Outcome, error) {
+	l, err := s.proxy.invocation(ctx)
+	if err != nil {
+		return program.Outcome{}, err
+	}
+	main := st.Files()[0].Content
+	if l.reloads && syntax.Parse(main, nil).ResetsEnvironment() {
+		return program.Outcome{}, sdk.Rejectf("resetenv makes HAProxy's master process lose its workers when it reloads, " +
+			"so HAProxy has to be started without a master, or the line removed")
+	}
+	base, remove, err := s.paths.stageBase(s.cfg)
+	if err != nil {
+		return program.Outcome{}, err
+	}
+	defer remove()
+	o, err := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, main).Run(ctx)
+	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.base)
+	if err != nil {
+		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.program, err)
+	}
+	return o, nil
 }
 
 // unresolved is in HAProxy's output (2.6 and 3.0) where a host name has no address. That may pass, and HAProxy has no other

@@ -12,10 +12,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -29,10 +31,16 @@ var errCommandLimit = fmt.Errorf("it took longer than %v; if the command starts 
 // commanded is a HAProxy that a command starts and reloads: the user's own, or the program with the pid file's
 // processes to replace. It is known by its pid file, and by an admin socket where there is one.
 type commanded struct {
-	cfg    Config
-	paths  paths
-	log    *slog.Logger
-	socket func() string // the path of the admin socket that the document in effect has; "" for none
+	cfg     Config
+	paths   paths
+	log     *slog.Logger
+	socket  func() string  // the path of the admin socket that the document in effect has; "" for none
+	applied func() *placed // the document that is to be in effect; nil for none
+
+	strays strays
+	infos  *infos
+	remote remote
+	stale  atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
 
 	patience time.Duration // the constant, or less in a test
 }
@@ -48,23 +56,21 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 			pids = []int{pid}
 		}
 	}
-	return running{pids: slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isHAProxy(pid) })}, nil
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isOurs(pid) })
+	if len(pids) == 0 {
+		pids = c.strays.find(c.paths, c.cfg.Binary)
+	}
+	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.receipt)}, nil
 }
 
 // onSocket returns the process that answers on our admin socket, and 0 if none does.
 func (c *commanded) onSocket(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	conn, err := cli.Dial(ctx, cli.Endpoint{Path: c.paths.admin})
+	i, err := c.infos.of(ctx, cli.Endpoint{Path: c.paths.admin})
 	if err != nil {
 		return 0
 	}
-	defer conn.Close()
-	answers, err := conn.Do(ctx, "show info")
-	if err != nil {
-		return 0
-	}
-	i := parseInfo(answers[0])
 	pid, err := strconv.Atoi(i["Pid"])
 	if err != nil || !i.servedBy(pid) {
 		return 0
@@ -72,15 +78,12 @@ func (c *commanded) onSocket(ctx context.Context) int {
 	return pid
 }
 
-// isHAProxy is less strict with a command of the user's, which may start HAProxy in any way.
-func (c *commanded) isHAProxy(pid int) bool {
+// isOurs is less strict with a command of the user's, which may start HAProxy with any options.
+func (c *commanded) isOurs(pid int) bool {
 	if c.cfg.ReloadCmd == "" {
 		return c.paths.started(pid, c.cfg.Binary)
 	}
-	args, err := commandLine(pid)
-	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
-		return strings.Contains(arg, "haproxy") || filepath.Base(arg) == filepath.Base(c.cfg.Binary)
-	})
+	return isHAProxy(pid, c.cfg.Binary)
 }
 
 func (c *commanded) renew(ctx context.Context) (renewal, error) {
@@ -88,27 +91,72 @@ func (c *commanded) renew(ctx context.Context) (renewal, error) {
 	if err != nil {
 		return renewal{}, err
 	}
-	if before.none() {
-		// Reload commands signal whatever the pid file names, which by now may be anybody's process.
-		if err := os.Remove(c.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", c.paths.pid, stage.Cause(err))
-		}
-	} else if err := c.restorePidFile(before); err != nil {
+	if err := c.preparePidFile(before); err != nil {
 		return renewal{}, err
 	}
+	w := c.witness(ctx, before)
+	stale := c.staleVariable(before)
 	if err := c.command(ctx, before.pids); err != nil {
 		return renewal{}, err
 	}
-	now, err := c.replaced(ctx, before)
-	if before.none() {
-		return renewal{now: now, action: sdk.ActionRestart, why: "HAProxy was not running"}, err
+	now, err := c.replaced(ctx, w)
+	if err != nil {
+		return renewal{}, err
 	}
-	return renewal{now: now, action: sdk.ActionReload}, err
+	r := renewal{now: now, action: sdk.ActionReload}
+	switch {
+	case before.none():
+		r.action, r.why = sdk.ActionRestart, "HAProxy was not running"
+	case !now.same(before): // it was started anew
+		stale = ""
+	}
+	if c.stale.Store(&stale); stale != "" {
+		c.log.Warn("HAProxy has to be restarted: its master process keeps the environment", "variable", stale)
+		r.log = append(r.log, restartFor(stale))
+	}
+	return r, nil
 }
 
-// restorePidFile writes a pid file that was lost, because reload commands tell the process in it to go.
+func restartFor(variable string) string {
+	return fmt.Sprintf("HAProxy has to be restarted for the environment variable %s: its master process keeps the value that it has",
+		variable)
+}
+
+// staleVariable returns the variable that a reload by the running master would read in another way than a start.
+func (c *commanded) staleVariable(before running) string {
+	applied := c.applied()
+	content, err := os.ReadFile(c.paths.config)
+	if err != nil || applied == nil {
+		return ""
+	}
+	for _, pid := range before.pids {
+		if l, err := invocationOf(pid); err == nil && len(workersOf([]int{pid})) > 0 {
+			return staleVariable(l.env, applied.config, syntax.Parse(content, nil))
+		}
+	}
+	return ""
+}
+
+// preparePidFile sees to it that the pid file names the HAProxy that runs, because reload commands signal whatever it names.
+// An id that no process here has is left alone: it may be that of a HAProxy that cannot be seen from here.
+func (c *commanded) preparePidFile(before running) error {
+	if len(before.pids) > 0 {
+		return c.restorePidFile(before)
+	}
+	pids, err := readPids(c.paths.pid)
+	if err != nil || !slices.ContainsFunc(pids, exists) {
+		return err
+	}
+	if err := os.Remove(c.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the stale pid file %s: %w", c.paths.pid, stage.Cause(err))
+	}
+	return nil
+}
+
+// restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the process in it to go.
 func (c *commanded) restorePidFile(now running) error {
-	if pids, err := readPids(c.paths.pid); err != nil || len(pids) > 0 {
+	pids, err := readPids(c.paths.pid)
+	if err != nil || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(now.pids, pid) }) {
 		return err
 	}
 	c.log.Warn("the pid file was lost and is written again", "pid_file", c.paths.pid, "pid", joinPids(now.pids))
@@ -124,7 +172,7 @@ func (c *commanded) command(ctx context.Context, old []int) error {
 	defer cancel()
 	base := c.paths.writeBase(c.cfg)
 	if c.cfg.ReloadCmd != "" {
-		prelude := c.prelude(len(old) > 0)
+		prelude := c.prelude(ctx, len(old) > 0)
 		if base != nil { // the command may have rights that we have not
 			c.log.Warn("reload_cmd is run without our options, so that connections may be lost", "error", base)
 			prelude = ""
@@ -139,20 +187,56 @@ func (c *commanded) command(ctx context.Context, old []int) error {
 }
 
 func (c *commanded) native(ctx context.Context, old []int) error {
-	binary, err := findBinary(c.cfg.Binary)
+	l, err := c.invocation(ctx)
 	if err != nil {
 		return err
 	}
-	args := append([]string{"-D"}, c.options(len(old) > 0)...)
-	args = append(args, "-f", c.paths.config, "-p", c.paths.pid)
-	if len(old) > 0 {
-		args = append(args, "-sf")
-		for _, pid := range old {
-			args = append(args, strconv.Itoa(pid))
+	if old, err = c.paths.makeWay(old, c.cfg.Binary); err != nil {
+		return err
+	}
+	o, err := program.Run(ctx, l.program, slices.Concat(l.args, c.paths.replacing(old, c.handsOver(ctx)))...)
+	return judgeReload(l.program, o, err)
+}
+
+// invocation is how we start HAProxy or, with a command of the user's, how the running one was started: a master loads the files
+// as it did before, and the next process without one will have the same options.
+func (c *commanded) invocation(ctx context.Context) (invocation, error) {
+	binary, err := findBinary(c.cfg.Binary)
+	own := invocation{program: binary, args: []string{"-D", "-f", c.paths.base, "-f", c.paths.config, "-p", c.paths.pid}}
+	if c.cfg.ReloadCmd == "" {
+		return own, err
+	}
+	now, errFind := c.find(ctx)
+	if errFind != nil {
+		return invocation{}, errFind
+	}
+	for _, pid := range now.pids {
+		l, errInvocation := invocationOf(pid)
+		switch {
+		case errInvocation != nil || !c.paths.started(pid, c.cfg.Binary) || !l.reads(c.paths.config):
+		case l.master() && filepath.IsAbs(l.program):
+			l.reloads = true
+			return l, nil
+		default:
+			return invocation{program: binary, args: l.args}, err
 		}
 	}
-	o, err := program.Run(ctx, binary, args...)
-	return judgeReload(binary, o, err)
+	own.args = []string{"-f", c.paths.config}
+	if c.startsMaster() {
+		own.args = append(own.args, "-W")
+	}
+	return own, err
+}
+
+// startsMaster reports whether the reload command starts HAProxy with a master. A command that does not call HAProxy itself
+// may, and then only HAProxy can say what it refuses without one.
+func (c *commanded) startsMaster() bool {
+	words := strings.Fields(c.cfg.ReloadCmd)
+	calls := false
+	for i, word := range words[:max(0, len(words)-1)] { // "systemctl reload haproxy" does not
+		calls = calls || filepath.Base(word) == filepath.Base(c.cfg.Binary) && strings.HasPrefix(words[i+1], "-")
+	}
+	return !calls || slices.Contains(words, "-W") || slices.Contains(words, "-Ws")
 }
 
 func judgeReload(name string, o program.Outcome, err error) error {
@@ -165,53 +249,70 @@ func judgeReload(name string, o program.Outcome, err error) error {
 	return nil
 }
 
-// steadyLooks is how many looks in a row, a tick apart, the process from before has to be there after a command to be
-// taken for the one that stays: a signal that ends it may be on its way still.
-const steadyLooks = 10
-
 var errNoPid = errors.New("no pid file")
 
-// replaced waits for the pid file to name the HAProxy that runs after the command. Without a master to ask, a living
-// process is all the proof there is, and a new one where the command is ours.
-func (c *commanded) replaced(ctx context.Context, before running) (now running, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.patience, errNoPid)
-	defer cancel()
-	steady := 0
+// replaced waits for a process that is new and serves, for as long as one loads the files. A HAProxy that was never seen,
+// neither before the command nor after it, runs where it cannot be seen from here, and then the command's word has to do.
+func (c *commanded) replaced(ctx context.Context, w *witness) (now running, err error) {
+	idle := time.Now() // since when nothing has been loading
 	err = poll(ctx, func() (bool, error) {
 		found, err := c.find(ctx)
-		if err != nil || found.none() {
-			steady = 0
-			return false, nil
+		if err == nil && (!found.none() || now.none()) {
+			now = found
 		}
-		now = found
-		steady++
-		return !found.same(before) || (c.cfg.ReloadCmd != "" && steady >= steadyLooks), nil
+		if err == nil && len(found.pids) > 0 {
+			if done, err := w.renewed(ctx, found); done || err != nil {
+				return done, err
+			}
+		}
+		if w.loads(ctx) {
+			idle = time.Now()
+		}
+		if time.Since(idle) > c.patience {
+			now = found
+			return false, errNoPid
+		}
+		return found.unseen, nil
 	})
-	if errors.Is(err, errNoPid) {
+	switch {
+	case !errors.Is(err, errNoPid):
+	case now.same(w.before):
+		err = w.unchanged(c.paths.pid)
+	case !now.none():
+		err = &refusal{sentence: fmt.Sprintf("HAProxy runs as process %s after the reload, but has no worker", joinPids(now.pids))}
+	case c.cfg.ReloadCmd == "" || !c.remote.assume():
 		err = &refusal{sentence: "the reload went through, but the pid file " + c.paths.pid + " names no HAProxy that runs"}
+	default:
+		c.log.Warn("reload_cmd was run, but whether HAProxy took the configuration cannot be verified: no HAProxy can be seen",
+			"pid_file", c.paths.pid)
+		now, err = running{unseen: true}, nil
 	}
 	return now, err
 }
 
 // options are what HAProxy is started with besides what the user wants: the file that is read first and, where it is to
 // replace one that has them, the listening sockets. HAProxy does not start where it cannot have these.
-func (c *commanded) options(replaces bool) []string {
+func (c *commanded) options(ctx context.Context, replaces bool) []string {
 	options := []string{"-f", c.paths.base}
-	if replaces && answers(c.paths.admin) {
+	if replaces && c.handsOver(ctx) {
 		options = append(options, "-x", c.paths.admin)
 	}
 	return options
 }
 
+func (c *commanded) handsOver(ctx context.Context) bool {
+	return c.infos.handsOver(ctx, c.paths.admin, c.log)
+}
+
 // prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
 // haproxy-api's did, so that a reload by it loses no connection either.
-func (c *commanded) prelude(replaces bool) string {
+func (c *commanded) prelude(ctx context.Context, replaces bool) string {
 	name := filepath.Base(c.cfg.Binary)
 	if strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }) {
 		return ""
 	}
 	words := []string{"command", name}
-	for _, option := range c.options(replaces) {
+	for _, option := range c.options(ctx, replaces) {
 		words = append(words, quote(option))
 	}
 	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, strings.Join(words, " "))
@@ -227,6 +328,9 @@ func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\'
 
 // endpoint is the socket that we had HAProxy open, or else the one that the document asks for.
 func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
+	if now.unseen {
+		return cli.Endpoint{}, errors.New("no HAProxy can be seen from here")
+	}
 	if now.pid() == 0 {
 		return cli.Endpoint{}, errors.New("HAProxy runs as more than one process")
 	}
@@ -239,8 +343,25 @@ func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
 		"HAProxy was started without our options, and has no \"stats socket PATH level admin\" in its global section")
 }
 
-// answers reports whether somebody takes connections on the socket.
+// sharesNetwork is not known of what a command of the user's starts, which may be in a container or on another host.
+func (c *commanded) sharesNetwork(now running) bool {
+	if c.cfg.ReloadCmd == "" {
+		return true
+	}
+	theirs, err := networkOf(now.pid())
+	ours, errOurs := networkOf(os.Getpid())
+	return err == nil && errOurs == nil && theirs == ours
+}
+
+// answers reports whether somebody takes connections on the socket. It opens none where the system tells.
 func answers(path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
+	sockets, err := unixSockets(os.Getpid())
+	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.path == path }) {
+		return true
+	}
 	conn, err := net.DialTimeout("unix", path, answerLimit)
 	if err != nil {
 		return false
@@ -259,6 +380,11 @@ func (c *commanded) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, err.Error())
 	} else if now.none() {
 		h.Problems = append(h.Problems, notRunning)
+	} else if now.unseen {
+		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
+	}
+	if stale := c.stale.Load(); stale != nil && *stale != "" {
+		h.Facts["restart_needed"] = restartFor(*stale)
 	}
 	return h
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
@@ -27,34 +28,79 @@ const (
 // that a backend never has fewer of them than before and after. Servers that nobody wants begin to drain.
 func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]command, error) {
 	var commands []command
+	newID := unusedIDs(s.servers[b.Name])
 	for _, want := range b.Servers {
-		id := b.Name + "/" + want.Name
-		is, there := s.server(b.Name, want.Name)
-		gone, leaving := l.leaving[id]
-		switch {
-		case !there && !want.Addable():
-			return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
-		case !there:
-			address, err := l.addressOf(ctx, want)
-			if err != nil {
-				return nil, err
-			}
-			commands = append(commands, additions(b.Name, want, address)...)
-		case leaving && gone.options != want.Options:
-			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back with other options before it is gone", id)}
-		case want.Known():
-			commands = append(commands, corrections(b.Name, want, is, s.loads)...)
+		more, err := l.commandsFor(ctx, b, want, s, newID)
+		if err != nil {
+			return nil, err
 		}
+		commands = append(commands, more...)
+	}
+	if !slices.Equal(s.orderWith(b), b.Order()) {
+		return nil, &refusal{sentence: fmt.Sprintf("HAProxy has the servers of backend %s in another order", b.Name)}
 	}
 	if !b.Complete() {
 		return commands, nil
 	}
 	for _, is := range s.servers[b.Name] {
-		if _, wanted := b.Server(is.Name); !wanted && is.Admin&(cli.ForcedDrain|cli.ForcedMaint) == 0 {
+		_, wanted := b.Server(is.Name)
+		switch {
+		case wanted:
+		case l.oldLua && b.Lua() != "":
+			return nil, &refusal{sentence: fmt.Sprintf("server %s/%s is to go, and %q may use it", b.Name, is.Name, b.Lua())}
+		case is.Admin&(cli.ForcedDrain|cli.ForcedMaint) == 0:
 			commands = append(commands, set(b.Name, is.Name, "state drain", saysNothing))
 		}
 	}
 	return commands, nil
+}
+
+// commandsFor returns what makes one server what its line says. newID returns a number that no server has.
+func (l *live) commandsFor(
+	ctx context.Context, b *syntax.Backend, want syntax.Server, s seen, newID func() int,
+) ([]command, error) {
+	id := b.Name + "/" + want.Name
+	is, there := s.server(b.Name, want.Name)
+	gone, leaving := l.leaving[id]
+	switch {
+	case !there && !want.Addable():
+		return nil, &refusal{sentence: fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
+	case !there && l.before30 && want.Multiplexes():
+		l.stubborn[b.Name] = fmt.Sprintf("HAProxy before 3.0 would send one request on each connection to an added server %s", id)
+		return nil, &refusal{sentence: l.stubborn[b.Name]}
+	case !there && l.oldLua && b.Lua() != "":
+		return nil, &refusal{sentence: fmt.Sprintf("server %s is missing, and %q would not see it", id, b.Lua())}
+	case !there:
+		address, err := l.addressOf(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		return l.additions(b.Name, want, address, newID), nil
+	case leaving:
+		if reason := l.whyNotBack(ctx, b, gone, want, is); reason != "" {
+			return nil, &refusal{sentence: fmt.Sprintf("server %s comes back before it is gone: %s", id, reason)}
+		}
+	case !want.Known():
+		return nil, nil
+	}
+	return corrections(b.Name, want, is, s.loads), nil
+}
+
+// orderWith returns the servers of b whose order matters, as HAProxy has them once those that are missing were added: they
+// come last.
+func (s seen) orderWith(b *syntax.Backend) []string {
+	var order []string
+	for _, is := range s.servers[b.Name] {
+		if b.InOrder(is.Name) {
+			order = append(order, is.Name)
+		}
+	}
+	for _, name := range b.Order() {
+		if _, there := s.server(b.Name, name); !there {
+			order = append(order, name)
+		}
+	}
+	return order
 }
 
 // addressOf looks a name up, as HAProxy does when it starts and not when a server is added. Where a name has several
@@ -76,8 +122,23 @@ func set(backend, server, what, well string) command {
 	return command{fmt.Sprintf("set server %s/%s %s", backend, server, what), backend, well}
 }
 
-// additions add a server and leave it as one that was loaded from a file.
-func additions(backend string, s syntax.Server, address string) []command {
+// unusedIDs returns a function that returns the numbers that no server has, each once and the lowest one first.
+func unusedIDs(servers []cli.Server) (next func() int) {
+	used := map[int]bool{}
+	for _, s := range servers {
+		used[s.ID] = true
+	}
+	id := 0
+	return func() int {
+		for id++; used[id]; id++ {
+		}
+		return id
+	}
+}
+
+// additions add a server and leave it as one that was loaded from a file. HAProxy before 3.0 has to be told more: it leaves out
+// defaults, and places a server among others by a number that it gives only afterwards.
+func (l *live) additions(backend string, s syntax.Server, address string, newID func() int) []command {
 	id := backend + "/" + s.Name
 	words := []string{"add server", id, address}
 	if s.Options != "" {
@@ -86,6 +147,9 @@ func additions(backend string, s syntax.Server, address string) []command {
 	words = append(words, fmt.Sprintf("weight %d", s.Weight))
 	if s.MaxConn > 0 {
 		words = append(words, fmt.Sprintf("maxconn %d", s.MaxConn))
+	}
+	if l.before30 {
+		words = append(words, s.Defaults(), fmt.Sprintf("id %d", newID()))
 	}
 	all := []command{{strings.Join(words, " "), backend, saysAdded}}
 	if s.Check {

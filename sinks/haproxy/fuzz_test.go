@@ -15,6 +15,7 @@ func FuzzAlerts(f *testing.F) {
 		"[ALERT]    (15110) : config : parsing [/etc/lb/haproxy.cfg:3] : unknown keyword 'bogus' in 'frontend' section.\n",
 		"[ALERT] 325/140250 (15110) : Proxy 'x': unable to find required default_backend: 'nope'.\n",
 		"[NOTICE]   (1) : haproxy version is 2.6.12\n[ALERT]    (1) : backend 'x', server 'a': no\n",
+		"[ALERT]    (1) : config : Parsing [/etc/lb/haproxy.cfg:5]: backend 'x' has the same name as frontend 'x' declared at \n",
 		"[ALERT]    (1) : config : Fatal errors found in configuration.\n",
 		"[ALERT]    (1) : [/etc/lb/a.lst:99999999999999999999] : x\n[ALERT", "config: backend 'y': server 'b' has neither\r\n",
 	} {

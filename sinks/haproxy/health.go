@@ -21,7 +21,9 @@ const healthLimit = 950 * time.Millisecond
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	s.beginOnce(ctx)
+	if err := s.ready(ctx); err != nil {
+		return sdk.Health{Problems: []string{err.Error()}, Facts: map[string]string{"config_file": s.paths.config}}, nil
+	}
 	h, v, loads := s.look(ctx)
 	facts := s.facts(v)
 	if loads {
@@ -35,6 +37,7 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	if len(h.Problems) > 0 {
 		h.Problems = append(h.Problems, s.whyNot(v)...)
 	}
+	h.Problems = append(h.Problems, s.conflicts.problems(facts)...)
 	for _, err := range v.wrong {
 		h.Problems = append(h.Problems, err.Error())
 	}
@@ -79,6 +82,8 @@ func (s *Sink) facts(v view) map[string]string {
 	}
 	if _, err := s.proxy.endpoint(v.now); err != nil && v.now.stands() {
 		facts["runtime"] = "no: " + err.Error()
+	} else if v.tooOld != "" {
+		facts["runtime"] = "no: " + v.tooOld
 	}
 	if v.last != "" {
 		facts["last_change"] = v.last

@@ -25,12 +25,7 @@ func (l *live) dismiss(ctx context.Context, config *syntax.Config) error {
 	if err := l.connect(ctx); err != nil {
 		return nil // who watches over HAProxy finds out what that means
 	}
-	backends := map[string]bool{}
-	for id := range l.leaving {
-		backend, _, _ := strings.Cut(id, "/")
-		backends[backend] = true
-	}
-	seen, err := l.read(ctx, slices.Sorted(maps.Keys(backends)), func(string) bool { return true })
+	seen, err := l.read(ctx, slices.Sorted(maps.Keys(l.drainingBackends())), func(string) bool { return true })
 	if err == nil {
 		_, err = l.conn.Do(ctx, l.farewells(config, seen)...)
 	}
@@ -44,6 +39,16 @@ func (l *live) dismiss(ctx context.Context, config *syntax.Config) error {
 		}
 	}
 	return nil
+}
+
+// drainingBackends returns the names of the backends in which servers drain.
+func (l *live) drainingBackends() map[string]bool {
+	backends := map[string]bool{}
+	for id := range l.leaving {
+		backend, _, _ := strings.Cut(id, "/")
+		backends[backend] = true
+	}
+	return backends
 }
 
 // farewells returns the commands for those whose time has come, and forgets those that are gone. It is the next look that
@@ -79,4 +84,28 @@ func wanted(config *syntax.Config, backend, server string) bool {
 	}
 	_, is := b.Server(server)
 	return is
+}
+
+// whyNotBack says why a server that drains still cannot become what its line says, and "" if it can.
+func (l *live) whyNotBack(ctx context.Context, b *syntax.Backend, gone leaver, want syntax.Server, is cli.Server) string {
+	switch {
+	case !gone.known:
+		return "what it was is not known"
+	case !gone.was.Known() || !want.Known():
+		return "its line is not understood"
+	}
+	if reason := b.WhyNotSet(gone.was, want); reason != "" {
+		return reason
+	}
+	if want.Host == "" {
+		return ""
+	}
+	address, err := l.addressOf(ctx, want) // a start would look the name up
+	switch {
+	case err != nil:
+		return err.Error()
+	case address != is.Addr.String():
+		return "its name has another address now"
+	}
+	return ""
 }

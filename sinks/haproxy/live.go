@@ -34,19 +34,24 @@ const (
 // in maintenance and without connections.
 type live struct {
 	endpoint func(running) (cli.Endpoint, error)
+	infos    *infos
 	lookup   func(ctx context.Context, network, host string) ([]netip.Addr, error)
 	drain    time.Duration // how long a server that leaves may finish what it has
 
 	now      running // whom all below is about
 	conn     *cli.Conn
+	oldLua   bool              // its Lua scripts see the servers of the start, and use those that were deleted
+	before30 bool              // it is older than 3.0
 	leaving  map[string]leaver // by "backend/server"
 	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
+	tooOld   string            // says that its version takes no changes; empty for one that does
 }
 
 // A leaver is a server that is in HAProxy still, though not in the document.
 type leaver struct {
-	options string // as it was added with; unknown for a server that somebody else added
-	until   time.Time
+	was   syntax.Server // its last line
+	known bool          // was is known; it is not for a server that somebody else added
+	until time.Time
 }
 
 // about forgets what was known of another HAProxy.
@@ -55,7 +60,7 @@ func (l *live) about(now running) {
 		return
 	}
 	l.hangUp()
-	l.now, l.leaving, l.stubborn = now, map[string]leaver{}, map[string]string{}
+	l.now, l.leaving, l.stubborn, l.tooOld = now, map[string]leaver{}, map[string]string{}, ""
 }
 
 func (l *live) hangUp() {
@@ -99,17 +104,16 @@ func (e *unableError) Error() string { return e.sentence }
 func isFinal(err error) bool {
 	_, refused := errors.AsType[*refusal](err)
 	_, unable := errors.AsType[*unableError](err)
-	return refused || unable
+	return refused || unable || errors.Is(err, errBusy)
 }
 
 // connect sees to a connection to the process that is known to serve.
 func (l *live) connect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
 	defer cancel()
-	if l.conn != nil && l.now.worker != 0 {
-		return nil
-	}
-	if l.conn != nil { // a process without our master may have a new worker by now, and this be the old one
+	// A process without our master may have a new worker by now, and this be the connection to the old one. A master of HAProxy
+	// 3.2 has a place at its worker only while that answers, and there may be none now.
+	if l.conn != nil {
 		if err := l.introduce(ctx); err == nil {
 			return nil
 		}
@@ -117,6 +121,9 @@ func (l *live) connect(ctx context.Context) error {
 	}
 	to, err := l.endpoint(l.now)
 	if err != nil {
+		return err
+	}
+	if _, err := l.infos.of(ctx, to); errors.Is(err, errBusy) { // another connection would be one more that waits
 		return err
 	}
 	conn, err := cli.Dial(ctx, to)
@@ -141,15 +148,19 @@ func (l *live) introduce(ctx context.Context) error {
 	if pid := l.now.pid(); !i.servedBy(pid) && !i.servedByChildOf(pid) {
 		return &unableError{fmt.Sprintf("it is not process %d that answers, or it is about to end", pid)}
 	}
-	version := i["Version"]
-	switch major, minor := parseVersion(version); {
-	case major < 2 || major == 2 && minor < 4:
-		return &unableError{fmt.Sprintf("HAProxy %s takes no servers at run time, 2.4 and newer do", version)}
-	case major == 2 && minor == 4: // where it was new
-		_, err = l.conn.Do(ctx, "experimental-mode on")
+	major, minor := parseVersion(i["Version"])
+	if major < 2 || major == 2 && minor < oldestMinor {
+		l.tooOld = fmt.Sprintf("HAProxy %s is not changed at run time, 2.%d and newer are", i["Version"], oldestMinor)
+		return &unableError{l.tooOld}
 	}
-	return err
+	l.oldLua = major == 2 && minor < 8
+	l.before30 = major < 3
+	return nil
 }
+
+// oldestMinor is of the first version 2.x that is changed at run time. 2.4 and 2.5 do so only in their experimental mode, and
+// 2.4 deletes none of the servers in the file.
+const oldestMinor = 6
 
 // parseVersion reads the first two numbers of a version such as 2.6.12-1+deb12u4. One that cannot be read is 0.0.
 func parseVersion(version string) (major, minor int) {
@@ -168,8 +179,9 @@ func parseVersion(version string) (major, minor int) {
 // others from it.
 func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
 	for range alignRounds {
+		draining := l.drainingBackends() // in which a bound may stand that neither of the two mentions
 		seen, err := l.read(ctx, backends, func(name string) bool {
-			return bounded(want.Backend(name)) || bounded(before.Backend(name))
+			return bounded(want.Backend(name)) || bounded(before.Backend(name)) || draining[name]
 		})
 		if err != nil {
 			return did, err
@@ -197,22 +209,20 @@ func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends
 
 // seen is what HAProxy says that it runs.
 type seen struct {
-	servers map[string][]cli.Server // by backend
+	servers map[string][]cli.Server // by backend, in HAProxy's order
+	byID    map[string]cli.Server   // by backend/server
 	loads   map[string]cli.Load     // by backend/server, of the backends where they matter
 }
 
 func (s seen) server(backend, name string) (cli.Server, bool) {
-	i := slices.IndexFunc(s.servers[backend], func(s cli.Server) bool { return s.Name == name })
-	if i < 0 {
-		return cli.Server{}, false
-	}
-	return s.servers[backend][i], true
+	is, there := s.byID[backend+"/"+name]
+	return is, there
 }
 
 // read asks for the servers of the named backends, and for the loads of those for which that is wanted: statistics are
 // long.
 func (l *live) read(ctx context.Context, backends []string, loads func(backend string) bool) (seen, error) {
-	s := seen{map[string][]cli.Server{}, map[string]cli.Load{}}
+	s := seen{map[string][]cli.Server{}, map[string]cli.Server{}, map[string]cli.Load{}}
 	questions := []string{"show servers state"}
 	if len(backends) < manyBackends {
 		questions = nil
@@ -231,6 +241,7 @@ func (l *live) read(ctx context.Context, backends []string, loads func(backend s
 		}
 		for _, server := range servers {
 			s.servers[server.Backend] = append(s.servers[server.Backend], server)
+			s.byID[server.Backend+"/"+server.Name] = server
 		}
 	}
 	questions = nil
@@ -274,16 +285,11 @@ func (l *live) noteLeaving(before, want *syntax.Config, backends []string, s see
 			if _, known := l.leaving[id]; known {
 				continue
 			}
-			gone := leaver{until: time.Now().Add(l.drain), options: unknownOptions}
+			gone := leaver{until: time.Now().Add(l.drain)}
 			if old := before.Backend(name); old != nil {
-				if server, was := old.Server(is.Name); was && server.Known() {
-					gone.options = server.Options
-				}
+				gone.was, gone.known = old.Server(is.Name)
 			}
 			l.leaving[id] = gone
 		}
 	}
 }
-
-// unknownOptions is what no server has for its options.
-const unknownOptions = "?"

@@ -8,12 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -37,25 +38,40 @@ type managed struct {
 	log    *slog.Logger
 	socket masterSocket
 	output output
+	strays strays
+	infos  *infos
+	listed question[procs]
+
+	mu   sync.Mutex
+	last procs // what the master answered last
 
 	loaded   int64         // where the output since HAProxy was last told to load something begins
 	patience time.Duration // the constant, or less in a test
 }
 
-func newManaged(cfg Config, p paths, log *slog.Logger) *managed {
-	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience}
+func newManaged(cfg Config, p paths, log *slog.Logger, infos *infos) *managed {
+	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
+		infos: infos, listed: question[procs]{stopped: infos.stopped, limit: patience}}
 }
 
-// find asks the master socket first: it knows the worker, and it is right also where the pid file is lost.
+// find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,
+// the system knows who runs our configuration file.
 func (m *managed) find(ctx context.Context) (running, error) {
-	if p, err := m.answered(ctx); err == nil {
+	p, err := m.answered(ctx)
+	if err == nil {
 		return p.running(), nil
+	}
+	if last := m.lastAnswer(); errors.Is(err, errBusy) && last.stands() {
+		return last.running(), nil
 	}
 	pids, err := readPids(m.paths.pid)
 	if err != nil {
 		return running{}, err
 	}
-	return running{pids: m.paths.ours(pids, m.cfg.Binary)}, nil
+	if pids = m.paths.ours(pids, m.cfg.Binary); len(pids) == 0 {
+		pids = m.strays.find(m.paths, m.cfg.Binary)
+	}
+	return running{pids: pids}, nil
 }
 
 var errNotOurs = errors.New("another program answers on the master socket")
@@ -64,11 +80,23 @@ var errNotOurs = errors.New("another program answers on the master socket")
 func (m *managed) answered(ctx context.Context) (procs, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	p, err := m.socket.procs(ctx)
-	if err == nil && len(m.paths.ours([]int{p.master}, m.cfg.Binary)) == 0 {
+	p, err := m.listed.put(ctx, socketKey(m.paths.socket), m.socket.procs)
+	switch {
+	case err != nil:
+		return procs{}, err
+	case len(m.paths.ours([]int{p.master}, m.cfg.Binary)) == 0:
 		return procs{}, errNotOurs
 	}
-	return p, err
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = p
+	return p, nil
+}
+
+func (m *managed) lastAnswer() procs {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
 }
 
 func (m *managed) renew(ctx context.Context) (renewal, error) {
@@ -79,12 +107,13 @@ func (m *managed) renew(ctx context.Context) (renewal, error) {
 	switch {
 	case err != nil:
 		return renewal{}, err
-	case before.master != 0 && m.paths.loads(before.master):
-		return m.reload(ctx, before)
-	case before.master != 0: // a reload would have it load the file that it was started with once more
+	case before.master != 0 && !m.paths.loads(before.master):
+		// A reload would have it load the file that it was started with once more.
 		r, err := m.start(ctx, []int{before.master})
 		r.why = "a HAProxy that was started for another configuration file was taken over"
 		return r, err
+	case before.master != 0:
+		return m.reloadOrReplace(ctx, before)
 	case len(others) > 0:
 		m.log.Info("taking over a HAProxy that has no master socket of ours", "pids", joinPids(others))
 		r, err := m.start(ctx, others)
@@ -97,24 +126,74 @@ func (m *managed) renew(ctx context.Context) (renewal, error) {
 	}
 }
 
+// reloadOrReplace tells the master to reload, or starts another one in its place where it would load something else than a
+// HAProxy that is started now.
+func (m *managed) reloadOrReplace(ctx context.Context, before procs) (renewal, error) {
+	why, err := m.outdated(ctx, before.master)
+	if err != nil {
+		return renewal{}, err
+	}
+	if why == "" {
+		return m.reload(ctx, before)
+	}
+	m.log.Info("starting another master process instead of a reload", "reason", why)
+	r, err := m.start(ctx, []int{before.master})
+	r.why = "HAProxy was started anew without losing a connection, because " + why
+	return r, err
+}
+
+func (m *managed) outdated(ctx context.Context, master int) (string, error) {
+	now, err := m.invocation(ctx)
+	if err != nil {
+		return "", err
+	}
+	content, err := os.ReadFile(m.paths.config)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", m.paths.config, stage.Cause(err))
+	}
+	running, err := invocationOf(master)
+	if err != nil { // another user's process, or a system that does not tell: nobody knows a reason against a reload
+		return "", nil
+	}
+	return now.outdated(running, syntax.Parse(content, nil)), nil
+}
+
+// invocation is how HAProxy is started. A master that would load the files otherwise is replaced and not told to reload.
+func (m *managed) invocation(context.Context) (invocation, error) {
+	binary, err := findBinary(m.cfg.Binary)
+	if err != nil {
+		return invocation{}, err
+	}
+	return invocation{program: binary, args: []string{"-W", "-db", "-S", m.paths.socket + ",mode,600",
+		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}}, nil
+}
+
 // settled returns the master's processes, or else the HAProxy processes of ours that have no master socket to answer
 // on. A master that has one but is loading, because somebody else told it to, is waited for.
 func (m *managed) settled(ctx context.Context) (p procs, others []int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.patience, errSilent)
 	defer cancel()
+	busy := false
 	err = poll(ctx, func() (bool, error) {
 		var err error
 		if p, err = m.answered(ctx); err == nil {
 			return true, nil
 		}
+		busy = errors.Is(err, errBusy) || busy && ctx.Err() != nil
 		pids, err := readPids(m.paths.pid)
 		if err != nil {
 			return false, err
 		}
-		others = m.paths.ours(pids, m.cfg.Binary)
+		if others = m.paths.ours(pids, m.cfg.Binary); len(others) == 0 {
+			others = m.strays.find(m.paths, m.cfg.Binary)
+		}
 		return !slices.ContainsFunc(others, m.paths.hasSocket), nil
 	})
-	if errors.Is(err, errSilent) { // its socket is gone: it can only be replaced
+	switch {
+	case !errors.Is(err, errSilent):
+	case busy && !slices.ContainsFunc(others, stopped): // it is there, and replacing it would be for nothing
+		err = fmt.Errorf("%w; it is left as it is: see who is connected to %s", errBusy, m.paths.socket)
+	default: // its socket is gone: it can only be replaced
 		err = nil
 	}
 	return p, others, err
@@ -122,10 +201,14 @@ func (m *managed) settled(ctx context.Context) (p procs, others []int, err error
 
 var errSilent = errors.New("HAProxy's master does not answer")
 
-// start starts HAProxy, which tells the processes in old to finish what they have once it has bound its ports.
+// start starts HAProxy, which tells the processes in old to finish what they have once it has bound its ports. Where they
+// have our admin socket, it takes their listening sockets over, so that no connection is lost.
 func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
-	binary, err := findBinary(m.cfg.Binary)
+	start, err := m.invocation(ctx)
 	if err != nil {
+		return renewal{}, err
+	}
+	if old, err = m.paths.makeWay(old, m.cfg.Binary); err != nil {
 		return renewal{}, err
 	}
 	if len(old) == 0 { // what it names is dead or not ours: it must not be mistaken for the one that comes
@@ -133,16 +216,8 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
 		}
 	}
-	args := []string{"-W", "-db", "-S", m.paths.socket + ",mode,600",
-		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}
-	if len(old) > 0 {
-		args = append(args, "-sf")
-		for _, pid := range old {
-			args = append(args, strconv.Itoa(pid))
-		}
-	}
 	m.loaded = 0
-	l, err := launchMaster(m.output, binary, args...)
+	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, m.paths.replacing(old, m.infos.handsOver(ctx, m.paths.admin, m.log)))...)
 	if err != nil {
 		return renewal{}, err
 	}
@@ -158,7 +233,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
 	err = l.await(ctx, m.output, func() bool {
 		p, err := m.answered(ctx)
-		if err != nil || p.master != l.master || !m.serves(ctx, p.worker()) {
+		if err != nil || p.master != l.master || !m.answersAs(ctx, p.worker()) {
 			return false
 		}
 		now = p.running()
@@ -177,14 +252,31 @@ func (m *managed) endpoint(now running) (cli.Endpoint, error) {
 	return cli.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
 }
 
-// serves reports whether that very worker answers and means to stay.
+func (m *managed) sharesNetwork(running) bool { return true }
+
+// answersAs reports whether that very worker answers and means to stay: the proof that is asked of a new one.
+func (m *managed) answersAs(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	return err == nil && i.servedBy(worker)
+}
+
+// serves reports whether that worker, which answered before, still serves. One that takes no command is known by what it listens
+// on: HAProxy's own watchdog ends a worker that hangs, and one that leaves has closed all.
 func (m *managed) serves(ctx context.Context, worker int) bool {
 	if worker == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	i, err := m.socket.info(ctx, worker)
+	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	if ctx.Err() != nil {
+		return listens(worker)
+	}
 	return err == nil && i.servedBy(worker)
 }
 
@@ -204,6 +296,8 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, err.Error())
 	case now.none():
 		h.Problems = append(h.Problems, notRunning)
+	case m.mayAnswer(now) && m.isBusy(now): // no trouble as long as it is not to be told anything
+		h.Facts["master_socket"] = errBusy.Error()
 	case m.mayAnswer(now):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
 			joinPids(now.pids), m.paths.socket))
@@ -219,6 +313,20 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 // mayAnswer reports whether now has a master that should tell its worker and does not.
 func (m *managed) mayAnswer(now running) bool {
 	return now.worker == 0 && slices.ContainsFunc(now.pids, m.paths.hasSocket)
+}
+
+// isBusy reports whether now has a master that takes connections and a worker that serves.
+func (m *managed) isBusy(now running) bool {
+	all, err := listProcesses()
+	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, stopped) {
+		return false
+	}
+	for pid, p := range all {
+		if slices.Contains(now.pids, p.parent) && listens(pid) {
+			return true
+		}
+	}
+	return false
 }
 
 const notRunning = "HAProxy is not running"

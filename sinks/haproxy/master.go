@@ -52,22 +52,38 @@ func (m masterSocket) procs(ctx context.Context) (procs, error) {
 	return p, nil
 }
 
-// info asks the worker with that process id, and no other one, about itself.
+// info asks the worker with that process id, and no other one, about itself; 0 stands for the process that has the socket.
 func (m masterSocket) info(ctx context.Context, worker int) (info, error) {
-	answer, err := m.ask(ctx, "@!"+strconv.Itoa(worker)+" show info")
+	command := "show info"
+	if worker != 0 {
+		command = "@!" + strconv.Itoa(worker) + " " + command
+	}
+	answer, err := m.ask(ctx, command)
 	if err != nil {
 		return nil, err
 	}
 	return parseInfo(answer), nil
 }
 
+// serves reports whether that very worker answers and means to stay.
+func (m masterSocket) serves(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	i, err := m.info(ctx, worker)
+	return err == nil && i.servedBy(worker)
+}
+
 // A verdict is what a master says about a reload.
 type verdict int
 
 const (
-	unsaid    verdict = iota // 2.6 and older: the connection just ends
-	succeeded                // 2.7 and newer, as "Success=1"
-	refused                  // 2.7 and newer, as "Success=0"
+	unsaid     verdict = iota // 2.6 and older: the connection just ends
+	succeeded                 // 2.7 and newer, as "Success=1"
+	refused                   // 2.7 and newer, as "Success=0"
+	inProgress                // 3.1 and newer, as "Success=0" with a sentence: the master is loading already
 )
 
 // parseReload reads the answer to "reload": the verdict, and the lines that HAProxy logged while it loaded.
@@ -78,8 +94,26 @@ func parseReload(answer string) (verdict, []string) {
 	case "Success=1":
 		return succeeded, logLines(log)
 	case "Success=0":
+		if strings.HasPrefix(log, "Another reload is still in progress") {
+			return inProgress, nil
+		}
 		return refused, logLines(log)
 	default:
 		return unsaid, nil
 	}
+}
+
+// requestReload has the master load the files on disk, and returns what it says. One that is loading already is asked until that
+// is over: what it loads may be older.
+func (m masterSocket) requestReload(ctx context.Context) (said verdict, log []string, err error) {
+	err = poll(ctx, func() (bool, error) {
+		// An error here is no answer: the connection may break because the master is executing itself again.
+		answer, _ := m.ask(ctx, "reload")
+		said, log = parseReload(answer)
+		return said != inProgress, nil
+	})
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return said, log, err
 }

@@ -15,11 +15,13 @@ import (
 	"time"
 )
 
-// fakeMaster answers on the rig's master socket in the place of a HAProxy, whose command line it has.
+// fakeMaster answers on the rig's master socket in the place of a HAProxy, for which it has another program with the same
+// options.
 func (r *rig) fakeMaster(answer func(command string, pid int) string) (m *managed, pid int) {
 	r.t.Helper()
 	check(r.t, os.WriteFile(r.cfg.ConfigFile, nil, 0o600))
-	process := exec.Command("bash", "-c", "exec -a haproxy tail -f "+r.cfg.ConfigFile)
+	r.cfg.Binary = "tail"
+	process := exec.Command(r.cfg.Binary, "-f", r.cfg.ConfigFile)
 	check(r.t, process.Start())
 	p, err := r.cfg.paths()
 	check(r.t, err)
@@ -44,7 +46,7 @@ func (r *rig) fakeMaster(answer func(command string, pid int) string) (m *manage
 		_ = process.Process.Kill()
 		_ = process.Wait()
 	})
-	m = newManaged(r.cfg, p, slog.New(slog.DiscardHandler))
+	m = newManaged(r.cfg, p, slog.New(slog.DiscardHandler), newInfos(nil))
 	eventually(r.t, "the command line is there", func() bool { return p.started(process.Process.Pid, r.cfg.Binary) })
 	return m, process.Process.Pid
 }

@@ -15,7 +15,7 @@ type notes struct {
 	ours    bool    // content was offered to this process, and is not only what the one before left
 	guarded bool    // HAProxy is to run: something was in effect before, by us or by the process before us
 
-	proven   *placed   // what HAProxy last stayed up with; nil while that is not known
+	proven   *placed   // what HAProxy last stayed up with, or what it served first; nil while that is not known
 	now      running   // the HAProxy that serves
 	since    time.Time // when it began to
 	renewal  time.Time // when the renewal under way began; zero if none is
@@ -27,6 +27,7 @@ type notes struct {
 	reloads, runtimes int    // how often HAProxy was changed by each way
 	restarts          int    // how often it was started again after it ended
 	leaving           int    // servers that finish what they have
+	tooOld            string // says that HAProxy's version takes no changes at run time
 	last              string // the last change, for people
 }
 
@@ -36,6 +37,9 @@ func (n *notes) settle(doc *placed, now running) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.meet(now)
+	if n.proven == nil && n.known && doc != nil && doc != n.content {
+		n.proven = n.content // has not run for long, and is still the best one to go back to
+	}
 	n.trouble, n.known = nil, doc != nil
 	if doc != nil {
 		n.content, n.disk, n.guarded, n.lagging, n.refused = doc, doc, true, nil, nil
@@ -184,10 +188,10 @@ func (n *notes) tell(last string) {
 }
 
 // leave notes how many servers finish what they have.
-func (n *notes) leave(leaving int) {
+func (n *notes) leave(leaving int, tooOld string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.leaving = leaving
+	n.leaving, n.tooOld = leaving, tooOld
 }
 
 // inEffect returns what the HAProxy in now serves, or nil if that is not known.
@@ -231,7 +235,7 @@ type view struct {
 	wrong   []error // what else is wrong
 
 	reloads, runtimes, restarts, leaving int
-	last                                 string
+	tooOld, last                         string
 }
 
 func (n *notes) view() view {
@@ -239,7 +243,8 @@ func (n *notes) view() view {
 	defer n.mu.Unlock()
 	v := view{
 		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble,
-		reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving, last: n.last,
+		reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving,
+		tooOld: n.tooOld, last: n.last,
 	}
 	if n.lagging != nil {
 		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart "+

@@ -18,6 +18,7 @@ func (g *guard) attend(ctx context.Context) {
 		return
 	}
 	if time.Since(g.observed) > g.observeEvery {
+		g.watchConflicts(g.notes.running())
 		g.observe(ctx)
 		g.observed = time.Now()
 		g.looks++
@@ -27,7 +28,7 @@ func (g *guard) attend(ctx context.Context) {
 			g.doubt(err)
 		}
 	}
-	g.notes.leave(len(g.live.leaving))
+	g.notes.leave(len(g.live.leaving), g.live.tooOld)
 }
 
 // observe reads what runs, and puts right what somebody else has changed there or on disk.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,6 +72,25 @@ func exists(pid int) bool {
 	return (err == nil || errors.Is(err, syscall.EPERM)) && !defunct(pid)
 }
 
+// listens reports whether the process takes connections from somebody. Where that is not told, it is enough that it runs.
+func listens(pid int) bool {
+	if !exists(pid) || stopped(pid) {
+		return false
+	}
+	listens, err := hasListener(pid)
+	return err != nil || listens
+}
+
+// hasListener reports whether the process has a socket that takes connections or packets from anybody.
+func hasListener(pid int) (bool, error) {
+	open, err := openSockets(pid)
+	if err != nil {
+		return false, err
+	}
+	sockets, err := listeningSockets(pid)
+	return slices.ContainsFunc(sockets, func(s socket) bool { return open[s.inode] }), err
+}
+
 // ours returns those of pids that are living HAProxy processes which were started for our files. Any other process has
 // come by the id after ours had ended, and is no business of ours.
 func (p paths) ours(pids []int, binary string) []int {
@@ -79,52 +99,15 @@ func (p paths) ours(pids []int, binary string) []int {
 
 // started reports whether pid is a HAProxy whose command line names our configuration or pid file.
 func (p paths) started(pid int, binary string) bool {
-	args, err := commandLine(pid)
-	if err != nil || len(args) == 0 {
+	if !isHAProxy(pid, binary) {
 		return false
 	}
-	program := filepath.Base(args[0])
-	if program != filepath.Base(binary) && !strings.Contains(program, "haproxy") {
-		return false
-	}
-	return slices.ContainsFunc(args[1:], func(arg string) bool {
-		return samePath(arg, p.config, pid) || samePath(arg, p.pid, pid)
-	})
+	options := optionsOf(pid)
+	return !options.check && (options.loads(p.config) || options.hasPidFile(p.pid))
 }
 
 // loads reports whether pid was started with our configuration file: a master loads that one at every reload.
-func (p paths) loads(pid int) bool {
-	args, err := commandLine(pid)
-	if err != nil {
-		return false
-	}
-	for i, arg := range args[1:] {
-		if args[i] == "-f" && samePath(arg, p.config, pid) {
-			return true
-		}
-	}
-	return false
-}
-
-// samePath reports whether an argument of process pid names path, be it through a symbolic link.
-func samePath(arg, path string, pid int) bool {
-	if !filepath.IsAbs(arg) {
-		dir, err := workingDir(pid)
-		if err != nil { // not told on this system: the last part has to do
-			return filepath.Base(arg) == filepath.Base(path)
-		}
-		arg = filepath.Join(dir, arg)
-	}
-	if filepath.Clean(arg) == path {
-		return true
-	}
-	named, err := os.Stat(arg)
-	if err != nil || !named.Mode().IsRegular() {
-		return false
-	}
-	wanted, err := os.Stat(path)
-	return err == nil && os.SameFile(named, wanted)
-}
+func (p paths) loads(pid int) bool { return optionsOf(pid).loads(p.config) }
 
 // hasSocket reports whether pid was started with our master socket.
 func (p paths) hasSocket(pid int) bool {
@@ -133,4 +116,27 @@ func (p paths) hasSocket(pid int) bool {
 		path, _, _ := strings.Cut(arg, ",")
 		return path == p.socket
 	})
+}
+
+// haproxyName matches the names that HAProxy's program has in packages, such as haproxy, haproxy24 and hapee-2.8-lb.
+// Programs that deal with HAProxy, such as haproxy-api and haproxy_exporter, have others.
+var haproxyName = regexp.MustCompile(`^(haproxy|hapee)([-_.]?[0-9][-_.0-9a-z]*)?$`)
+
+// isHAProxy reports whether the program that runs as pid is HAProxy. The executable decides: a program that has our file
+// among its arguments, such as an editor, is not HAProxy, whatever name it was given.
+func isHAProxy(pid int, binary string) bool { return isNamed(programName(pid), binaryNames(binary)) }
+
+func isNamed(program string, names []string) bool {
+	return slices.Contains(names, program) || haproxyName.MatchString(program)
+}
+
+// binaryNames returns the names under which the configured program can run.
+func binaryNames(binary string) []string {
+	names := []string{filepath.Base(binary)}
+	if found, err := findBinary(binary); err == nil {
+		if resolved, err := filepath.EvalSymlinks(found); err == nil {
+			names = append(names, filepath.Base(resolved))
+		}
+	}
+	return names
 }

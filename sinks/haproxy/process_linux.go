@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -49,4 +50,27 @@ func commandLine(pid int) ([]string, error) {
 // workingDir returns the folder that the process's relative paths start from.
 func workingDir(pid int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+}
+
+// rootDir returns the root folder of the process as a path for us, and "" for our own or where we may not look.
+func rootDir(pid int) string {
+	root := fmt.Sprintf("/proc/%d/root", pid)
+	if _, err := os.Stat(root + "/"); err != nil {
+		return ""
+	}
+	return root
+}
+
+// programName returns the name of the executable that the process runs, also where it has been replaced on disk since.
+// Where we may not look, it is the name under which the system lists the process, of which it keeps 15 bytes.
+func programName(pid int) string {
+	executable, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err == nil {
+		return filepath.Base(strings.TrimSuffix(executable, " (deleted)"))
+	}
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(name))
 }

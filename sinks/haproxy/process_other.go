@@ -5,6 +5,7 @@ package haproxy
 import (
 	"errors"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -38,3 +39,15 @@ func parentOf(pid int) int {
 
 // workingDir is not told here.
 func workingDir(int) (string, error) { return "", errors.ErrUnsupported }
+
+// rootDir returns the root folder of the process as a path for us: here all processes have the same.
+func rootDir(int) string { return "" }
+
+// programName returns the name of the executable that the process runs.
+func programName(pid int) string {
+	path, err := exec.Command("ps", "-o", "comm=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(strings.TrimSpace(string(path)))
+}

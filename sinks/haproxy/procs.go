@@ -27,8 +27,9 @@ type procs struct {
 //	# programs
 //
 // After a failed reload the standing worker's own counter is above 0 and it is still listed under "# workers": it is
-// the heading that tells old from current. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any
-// other form are passed over; without a line for the master the answer is none, and ok is false.
+// the heading that tells old from current. From 3.1 on it is then the one under "# old workers" whose counter is the number of
+// failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are passed over; without a line for
+// the master the answer is none, and ok is false.
 func parseProcs(answer string) (p procs, ok bool) {
 	p.failed = -1
 	reloadsAt, leaving := 2, false
@@ -64,6 +65,9 @@ func (p *procs) addLine(fields []string, reloadsAt int, leaving bool) {
 	pid, err := strconv.Atoi(fields[0])
 	if err != nil || pid <= 0 {
 		return
+	}
+	if len(p.workers) == 0 && p.failed > 0 && fields[reloadsAt] == strconv.Itoa(p.failed) {
+		leaving = false // it stands since before the reloads that failed
 	}
 	switch {
 	case fields[1] == "worker" && leaving:
@@ -108,6 +112,25 @@ func (p procs) worker() int {
 		return 0
 	}
 	return p.workers[0]
+}
+
+// stands reports whether the processes are those that p lists: none has ended, none is stopped, and the master has started
+// no other worker.
+func (p procs) stands() bool {
+	if p.master == 0 || p.worker() == 0 || !exists(p.master) || stopped(p.master) || !exists(p.worker()) {
+		return false
+	}
+	all, err := listProcesses()
+	if err != nil {
+		return true
+	}
+	for pid, other := range all {
+		listed := slices.Contains(p.workers, pid) || slices.Contains(p.old, pid)
+		if other.parent == p.master && !listed && programName(pid) == programName(p.master) {
+			return false
+		}
+	}
+	return true
 }
 
 // running is what p says for the rest of the package.

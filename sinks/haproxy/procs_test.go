@@ -46,6 +46,14 @@ var procAnswers = []struct {
 # programs
 
 `, procs{master: 27571, reloads: 4, failed: 2, workers: []int{27632}, version: "3.0.11-1+deb13u3"}},
+	{"3.2 after failures, one old", `#<PID>          <type>          <reloads>       <uptime>        <version>      
+30587           master          3 [failed: 2]   0d00h00m04s     3.2.26-1       
+# workers
+# old workers
+30598           worker          2               0d00h00m04s     3.2.26-1       
+30590           worker          3               0d00h00m09s     3.2.26-1       
+
+`, procs{master: 30587, reloads: 3, failed: 2, workers: []int{30598}, old: []int{30590}, version: "3.2.26-1"}},
 	{"2.4", `#<PID>          <type>          <relative PID>  <reloads>       <uptime>        <version>      
 100             master          0               7               0d00h00m04s     2.4.0
 # workers
@@ -147,6 +155,7 @@ func TestParseReload(t *testing.T) {
 		{"Success=1\n--\n[NOTICE]   (27571) : New worker (27628) forked\n", succeeded, ""},
 		{"Success=0\n--\n[NOTICE] (1) : x\n[ALERT]    (27571) : config : parsing [a:1] : no\n", refused,
 			"[ALERT]    (27571) : config : parsing [a:1] : no"},
+		{"Success=0\n--\nAnother reload is still in progress.\n", inProgress, ""},
 	} {
 		said, log := parseReload(test.answer)
 		if said != test.want || strings.Join(log, "|") != test.log {

@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// An answer is what a client gets for one request.
-type answer struct {
+// A reply is what a client gets for one request.
+type reply struct {
 	from       string // the server's address, or the status where none has answered
 	connection string // between HAProxy and the server
 	form       string // what that connection looked like, and what HAProxy adds to the answer
 }
 
 // request sends one request through s.
-func (s side) request(client *http.Client, port int, path string) answer {
+func (s side) request(client *http.Client, port int, path string) reply {
 	got, err := client.Get(fmt.Sprintf("http://%s0.1:%d%s", s.prefix, port, path))
 	if err != nil {
-		return answer{from: "closed"}
+		return reply{from: "closed"}
 	}
 	defer got.Body.Close()
 	_, _ = io.Copy(io.Discard, got.Body)
@@ -37,16 +37,16 @@ func (s side) request(client *http.Client, port int, path string) answer {
 		}
 	}
 	common := func(text string) string { return strings.ReplaceAll(text, s.prefix, commonPrefix) }
-	return answer{common(from), got.Header.Get("X-Connection"), common(form.String())}
+	return reply{common(from), got.Header.Get("X-Connection"), common(form.String())}
 }
 
 // requests sends n requests, each on a connection of its own or all on one.
-func (s side) requests(n, port int, path string, keepAlive bool) []answer {
+func (s side) requests(n, port int, path string, keepAlive bool) []reply {
 	transport := &http.Transport{DisableKeepAlives: !keepAlive}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	var answers []answer
+	var answers []reply
 	for range n {
 		answers = append(answers, s.request(client, port, path))
 	}

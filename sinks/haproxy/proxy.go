@@ -24,12 +24,19 @@ type proxy interface {
 	// configuration may take long and giving up on it early would only start it over.
 	renew(ctx context.Context) (renewal, error)
 
+	// invocation says how HAProxy will load the files on disk, for the check.
+	invocation(ctx context.Context) (invocation, error)
+
 	// endpoint says where the HAProxy that was found takes commands that change it while it runs. It is an error where
 	// there is no such place.
 	endpoint(now running) (cli.Endpoint, error)
 
 	// said returns what HAProxy has logged since it was last told to load something, as far as that can be known.
 	said() []string
+
+	// sharesNetwork reports whether the HAProxy that was found, or the one that renew starts, is known to be in our network
+	// namespace, so that it can listen where we can.
+	sharesNetwork(now running) bool
 
 	// probe says what is wrong with the HAProxy that runs, within a second.
 	probe(ctx context.Context) sdk.Health
@@ -41,9 +48,10 @@ type running struct {
 	worker  int   // the worker that serves, where there is a master that says so
 	old     []int // workers that finish what they have
 	version string
+	unseen  bool // it runs where no process of it can be seen from here, and a command is trusted to reload it
 }
 
-func (r running) none() bool { return len(r.pids) == 0 }
+func (r running) none() bool { return len(r.pids) == 0 && !r.unseen }
 
 // pid returns the process that serves, and 0 where there is not just one.
 func (r running) pid() int {
@@ -55,12 +63,12 @@ func (r running) pid() int {
 
 // stands reports, cheaply, whether the processes are still there. Their ids were verified when r was made.
 func (r running) stands() bool {
-	return slices.ContainsFunc(r.pids, exists) && (r.worker == 0 || exists(r.worker))
+	return r.unseen || slices.ContainsFunc(r.pids, exists) && (r.worker == 0 || exists(r.worker))
 }
 
 // same reports whether r and other are the same processes, so that they still serve what they served.
 func (r running) same(other running) bool {
-	return !r.none() && slices.Equal(r.pids, other.pids) && r.worker == other.worker
+	return !r.none() && slices.Equal(r.pids, other.pids) && r.worker == other.worker && r.unseen == other.unseen
 }
 
 func (r running) facts() map[string]string {

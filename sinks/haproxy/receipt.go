@@ -21,11 +21,13 @@ type receipt struct {
 	Pids   []int             `json:"pids"`
 	Worker int               `json:"worker,omitempty"`
 
-	Generation uint64 `json:"generation,omitempty"` // of the document
+	Generation  uint64 `json:"generation,omitempty"`  // of the document
+	Environment string `json:"environment,omitempty"` // identifies the values that the variables in the main file had
 }
 
 func newReceipt(doc *placed, now running) receipt {
 	r := receipt{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
+	r.Environment = environmentDigest(doc.config)
 	for _, f := range doc.files {
 		r.Files[filepath.Base(f.Path)] = digest(f.Content)
 	}
@@ -62,9 +64,14 @@ func (r receipt) write(path string) error {
 	return nil
 }
 
+// inEnvironment reports whether the variables in doc have the values now that they had then.
+func (r receipt) inEnvironment(doc *placed) bool {
+	return r.Environment == environmentDigest(doc.config)
+}
+
 // isFor reports whether r was written about those very processes.
 func (r receipt) isFor(now running) bool {
-	return now.same(running{pids: r.Pids, worker: r.Worker})
+	return now.same(running{pids: r.Pids, worker: r.Worker, unseen: len(r.Pids) == 0})
 }
 
 // load returns the files that r is about, the main one first, if they are on disk as they were.

@@ -21,12 +21,10 @@ import (
 func (m *managed) reload(ctx context.Context, before procs) (renewal, error) {
 	began := time.Now()
 	m.loaded = m.output.mark()
-	// An error here is no answer: the connection may break because the master is executing itself again.
-	answer, _ := m.socket.ask(ctx, "reload")
-	if ctx.Err() != nil {
-		return renewal{}, context.Cause(ctx)
+	said, log, err := m.socket.requestReload(ctx)
+	if err != nil {
+		return renewal{}, err
 	}
-	said, log := parseReload(answer)
 	if said == refused {
 		return renewal{}, &refusal{"HAProxy did not load the configuration and keeps the one before", log}
 	}
@@ -68,7 +66,7 @@ func (w *waiting) look(ctx context.Context) (bool, error) {
 	if fresh := p.fresh(w.before); fresh != 0 {
 		w.now = p.running()
 		w.now.worker = fresh
-		return w.serves(ctx, fresh), nil
+		return w.answersAs(ctx, fresh), nil
 	}
 	return false, w.without(p)
 }

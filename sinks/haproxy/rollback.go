@@ -65,6 +65,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
 		return err
 	}
 	s.settle(doc, r.now)
+	s.correctLoaded(ctx, doc, r.now)
 	return nil
 }
 

@@ -35,7 +35,9 @@ func (r *rig) luaThat(does string) string {
 	return path
 }
 
-func withGlobal(doc sdk.Document, lines string) sdk.Document { return edited(doc, "global\n", "global\n"+lines) }
+func withGlobal(doc sdk.Document, lines string) sdk.Document {
+	return edited(doc, "global\n", "global\n"+lines)
+}
 
 func reloadsOf(t *testing.T, s *Sink) string { return fact(t, s, "reloads") }
 
@@ -154,6 +156,24 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *tes
 		t.Errorf("got %v", err)
 	}
 	r.apply(s, r.document("three"), sdk.ActionReload)
+}
+
+// A change may follow a start so soon that nothing has stayed up for long.
+func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	s.stableAfter = time.Hour
+	lost := lostBy(s)
+	good := r.document("one")
+	good.Generation = 41
+	r.apply(s, good, sdk.ActionRestart)
+	r.apply(s, withGlobal(r.document("two"), "    lua-load "+
+		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n"), sdk.ActionReload)
+	if l := <-lost; !isNotLoaded(l.Err) || l.Generation != 41 {
+		t.Errorf("lost %+v", l)
+	}
+	r.awaitDisk(good)
+	eventually(t, "the first document serves", func() bool { return r.served() == "one" })
 }
 
 func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T) {

@@ -94,6 +94,9 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 			return did
 		}
 		s.log.Warn("servers wait for the reload as well", "error", err)
+		if _, unable := errors.AsType[*unableError](err); unable {
+			return nil
+		}
 		if s.notes.inEffect(now) != inEffect {
 			return nil
 		}
@@ -199,6 +202,9 @@ func (s *Sink) catchUp(ctx context.Context) error {
 	doc := s.notes.owed()
 	if doc == nil {
 		return nil
+	}
+	if err := s.claim.Hold(); err != nil {
+		return err
 	}
 	_, disk := s.notes.wanted()
 	st, _, err := s.vet(ctx, doc)

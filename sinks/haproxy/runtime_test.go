@@ -225,7 +225,7 @@ func TestAServerComesBackAsAnotherOne(t *testing.T) {
 	<-a.asked
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	result := r.apply(s, r.lines("server a "+a.address+" check", "server b "+b.address), sdk.ActionReload)
-	if !strings.Contains(result.Reason, "comes back with other options") {
+	if !strings.Contains(result.Reason, "comes back before it is gone") {
 		t.Errorf("reason %q", result.Reason)
 	}
 	close(a.open)

@@ -25,6 +25,7 @@ type Sink struct {
 	claim claim.Claim
 
 	begin    sync.Once
+	adopting sync.Once
 	stopped  chan struct{} // closed by Stop
 	stopOnce sync.Once
 	watching sync.WaitGroup
@@ -36,6 +37,8 @@ type Sink struct {
 	pace   pace
 	vetted *placed // the last document that passed the check and whose reload waits
 	notes  notes
+
+	conflicts conflictWatch
 
 	looks      int        // how often what runs was read
 	failed     failedLoad // guarded by change as well
@@ -64,12 +67,14 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), behind: make(chan struct{}, 1),
 		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter, lost: func(sdk.Lost) {},
 	}
+	infos := newInfos(s.stopped)
 	if cfg.byCommand() {
-		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket}
+		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
+			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
 	} else {
-		s.proxy = newManaged(cfg, p, log)
+		s.proxy = newManaged(cfg, p, log, infos)
 	}
-	s.live = &live{endpoint: s.proxy.endpoint, lookup: net.DefaultResolver.LookupNetIP, drain: cfg.DrainTimeout}
+	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, lookup: net.DefaultResolver.LookupNetIP, drain: cfg.DrainTimeout}
 	s.live.about(running{})
 	return s, nil
 }
@@ -86,16 +91,22 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 // either end, because breaking off and beginning again would make a slow reload an endless one. Only Stop ends it then.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	began := time.Now()
-	s.beginOnce(ctx)
+	if err := s.ready(ctx); err != nil {
+		return sdk.Result{}, err
+	}
 	result, err := s.apply(ctx, doc)
 	result.Took = time.Since(began)
 	return result, err
 }
 
-// Claim refuses where the sink of another daemon keeps the same configuration file, which means the same HAProxy. It reckons
-// with being run as a plugin: the parent process is the daemon.
+// Claim refuses where the sink of another daemon keeps the same configuration file, or the same pid file and what lies
+// beside that: either means the same HAProxy. It reckons with being run as a plugin: the parent process is the daemon.
+//
+// What could not be claimed, because a folder does not exist, is claimed before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, s.paths.config, claim.Owner{Daemon: os.Getppid(), Key: "config_file", Log: s.log})
+	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getppid(), Log: s.log},
+		claim.File{Path: s.paths.config, Key: "config_file"},
+		claim.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up

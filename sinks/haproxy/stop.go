@@ -26,7 +26,7 @@ func (s *Sink) Stop(ctx context.Context) error {
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })
 	s.watching.Wait()
-	if unused {
+	if unused || s.claim.Hold() != nil {
 		return nil
 	}
 	err := s.catchUp(ctx)

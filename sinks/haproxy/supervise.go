@@ -32,10 +32,10 @@ const (
 	adoptLimit = time.Second
 )
 
-// beginOnce adopts what runs and begins to watch over it, at the first call.
-func (s *Sink) beginOnce(ctx context.Context) {
+// ready begins to watch over HAProxy, at the first call, and adopts what runs as soon as nobody else has a claim on it. Until
+// then it returns an error, and nothing may be touched.
+func (s *Sink) ready(ctx context.Context) error {
 	s.begin.Do(func() {
-		s.adopt(ctx)
 		s.watching.Go(s.supervise)
 		s.watching.Go(func() {
 			ctx, release := s.untilStopped(context.Background())
@@ -43,6 +43,11 @@ func (s *Sink) beginOnce(ctx context.Context) {
 			s.followDisk(ctx)
 		})
 	})
+	if err := s.claim.Hold(); err != nil {
+		return err
+	}
+	s.adopting.Do(func() { s.adopt(ctx) })
+	return nil
 }
 
 // adopt finds out what runs and whether it is what the process before us left in effect.
@@ -61,13 +66,14 @@ func (s *Sink) adopt(ctx context.Context) {
 		s.notes.owe(doc)
 	}
 	now, err := s.proxy.find(ctx)
+	s.watchConflicts(now)
 	switch {
 	case err != nil:
 		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
 		s.notes.failed(err)
 	case now.none():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
-	case doc != nil && left.isFor(now) && s.runs(ctx, now, doc):
+	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.runs(ctx, now, doc):
 		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
 		s.notes.settle(doc, now)
 	default:
@@ -109,7 +115,11 @@ func (s *Sink) supervise() {
 	g := &guard{Sink: s, backoff: backoff.NewExponentialBackOff()}
 	g.backoff.MaxInterval = longestRetry
 	for ctx.Err() == nil {
-		g.look(ctx)
+		err := g.ready(ctx)
+		g.tellClaim(err)
+		if err == nil {
+			g.look(ctx)
+		}
 		pause(ctx, watchInterval)
 	}
 }
@@ -122,6 +132,23 @@ type guard struct {
 	silent   time.Time // since when there has been a process that does not serve
 	observed time.Time // when what runs was last read
 	doubted  string    // what the last reload because of that was for
+	unready  string    // why nothing may be touched
+}
+
+// tellClaim logs why nothing may be touched, when that begins, changes and ends.
+func (g *guard) tellClaim(err error) {
+	was := g.unready
+	g.unready = ""
+	if err != nil {
+		g.unready = err.Error()
+	}
+	switch {
+	case g.unready == was:
+	case err != nil:
+		g.log.Error("HAProxy and its files are left alone", "error", err)
+	default:
+		g.log.Info("HAProxy and its files are taken care of again")
+	}
 }
 
 // look does nothing while a change is under way: that takes care of HAProxy itself.
@@ -209,6 +236,7 @@ func (g *guard) bringBack(ctx context.Context) {
 	}
 	g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
 	g.settle(doc, r.now)
+	g.correctLoaded(ctx, doc, r.now)
 }
 
 // prepare puts on disk what HAProxy should load, and returns it; nil stands for whatever is there. What has not passed the

@@ -57,6 +57,7 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	}()
 	s.change.Lock()
 	defer s.change.Unlock()
+	s.live.hangUp()
 	s.live.endpoint = func(running) (cli.Endpoint, error) { return cli.Endpoint{Path: r.path("pretend.sock")}, nil }
 	return func() []string {
 		close(commands)
@@ -75,9 +76,10 @@ func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
 		reason  string
 		told    string
 	}{
-		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 takes no servers at run time", ""},
+		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 is not changed at run time", ""},
+		{"2.4.3", func(worker int) int { return worker }, "HAProxy 2.4.3 is not changed at run time", ""},
+		{"2.5.14", func(worker int) int { return worker }, "HAProxy 2.5.14 is not changed at run time", ""},
 		{"2.6.12", func(worker int) int { return worker + 1 }, "it is not process", ""},
-		{"2.4.3", func(worker int) int { return worker }, "does not list its servers", "experimental-mode on"},
 		{"2.6.12", func(worker int) int { return worker }, "does not list its servers", "show servers state app"},
 	} {
 		r := newRig(t)
@@ -98,4 +100,28 @@ func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
 			t.Errorf("%s was told %q", test.version, all)
 		}
 	}
+}
+
+// A HAProxy that takes no changes at run time is healthy, and the facts say why there are none.
+func TestHealth_VersionWithoutRuntimeChanges(t *testing.T) {
+	r := newRig(t)
+	s := r.watchful()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	if fact := runtimeFact(t, s); fact != "" {
+		t.Errorf("runtime is %q for the HAProxy that runs", fact)
+	}
+	told := r.pretend(s, "2.5.14", r.running(s).worker)
+	eventually(t, "the facts name the version", func() bool { return strings.Contains(runtimeFact(t, s), "HAProxy 2.5.14") })
+	wantHealthy(t, s)
+	r.stop(s)
+	if all := told(); len(all) > 0 {
+		t.Errorf("it was told %q", all)
+	}
+}
+
+func runtimeFact(t *testing.T, s *Sink) string {
+	t.Helper()
+	h, err := s.Health(t.Context())
+	check(t, err)
+	return h.Facts["runtime"]
 }

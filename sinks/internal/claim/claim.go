@@ -5,9 +5,11 @@
 package claim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -27,58 +29,145 @@ const tryEvery = 20 * time.Millisecond
 
 // An Owner is who takes a claim, as others are told of it.
 type Owner struct {
-	Daemon int    // its process id
-	Key    string // of the configuration, that says which file it is
+	Daemon int // its process id
 	Log    *slog.Logger
 }
 
-// A Claim is on one file. The zero value is ready to be taken. Its methods may be called from any goroutine.
-type Claim struct {
-	mu   sync.Mutex
-	file *os.File // nil where nothing is held
+// A File is what a claim is on.
+type File struct {
+	Path string // of the file, or of a folder's entry that stands for several
+	Name string // what people know it by; Path if empty
+	Key  string // of the configuration, that says which file it is
 }
 
-// Take makes the owner the only one with a claim on the file at path. It is called once. It
-// waits a few seconds, but not beyond ctx, for a holder to end, and returns an error that names the holder if that does not
-// happen.
+func (f File) name() string { return cmp.Or(f.Name, f.Path) }
+
+// A Claim is on some files. The zero value is ready to be taken. Its methods may be called from any goroutine.
+type Claim struct {
+	mu    sync.Mutex
+	owner Owner
+	locks []*lock
+}
+
+// A lock is on one file.
+type lock struct {
+	File
+	path   string
+	file   *os.File // nil while it is not held
+	warned bool     // that nobody is kept out
+}
+
+// Take makes the owner the only one with a claim on the files. It is called once. It waits a few seconds, but not beyond
+// ctx, for a holder to end, and returns an error that names the holder if that does not happen.
 //
-// Where the system cannot lock, as in a folder that may not be written, nobody is kept out: that is logged, and the claim holds
-// nothing.
-func (c *Claim) Take(ctx context.Context, path string, owner Owner) error {
+// A folder that does not exist yet is no error: see [Claim.Hold].
+func (c *Claim) Take(ctx context.Context, owner Owner, files ...File) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owner, c.locks = owner, nil
+	for _, f := range files {
+		c.locks = append(c.locks, &lock{File: f})
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	lock := lockPath(path)
 	for {
-		file, err := open(lock)
-		switch {
-		case err == nil:
-			sign(lock, owner.Daemon)
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.file = file
+		err := c.hold()
+		if _, missing := errors.AsType[*MissingError](err); missing {
+			owner.Log.Warn("nothing is done before the folder exists", "error", err)
 			return nil
-		case !errors.Is(err, errHeld):
-			owner.Log.Warn("nothing keeps a second haproxy-api from managing the same file", "file", path, "error", err)
+		}
+		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return refusal(path, lock, owner)
+			return err // and so does Hold, for as long as it is true
 		case <-time.After(tryEvery):
 		}
 	}
+}
+
+// Hold returns nil where nobody else has a claim on the files, so that they may be touched. It is cheap, and takes what is
+// not held yet or not any more, such as after a folder was made, or removed and made again. It returns a [MissingError]
+// while a folder does not exist, and an error that names the holder where there is one. Where nothing was to be taken it
+// returns nil.
+//
+// Where the system cannot lock, as in a folder that may not be written, nobody is kept out: that is logged.
+func (c *Claim) Hold() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hold()
+}
+
+func (c *Claim) hold() error {
+	for _, l := range c.locks { // all in the same order, so that no two keep one another out
+		err := l.hold(c.owner)
+		if _, missing := errors.AsType[*MissingError](err); err != nil && !missing {
+			c.release()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lock) hold(owner Owner) error {
+	if l.file != nil {
+		if isAt(l.file, l.path) {
+			return nil
+		}
+		_ = l.file.Close()
+		l.file = nil
+	}
+	l.path = lockPath(l.Path)
+	file, err := open(l.path)
+	switch {
+	case err == nil:
+		l.file, l.warned = file, false
+		sign(l.path, owner.Daemon)
+	case errors.Is(err, errHeld):
+		return l.refusal(owner)
+	case errors.Is(err, fs.ErrNotExist) && isMissing(filepath.Dir(l.path)):
+		return &MissingError{Folder: filepath.Dir(l.Path), Key: l.Key}
+	case !l.warned:
+		owner.Log.Warn("nothing keeps a second haproxy-api from managing the same file", "file", l.name(), "error", err)
+		l.warned = true
+	}
+	return nil
+}
+
+func isMissing(folder string) bool {
+	_, err := os.Stat(folder)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// A MissingError says that a folder does not exist, so that nothing can be claimed in it.
+type MissingError struct{ Folder, Key string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("the folder %s of %s does not exist: create it", e.Folder, e.Key)
 }
 
 // Release gives the claim up and leaves nothing behind. It may be called again.
 func (c *Claim) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.file == nil {
-		return
+	c.release()
+	c.locks = nil
+}
+
+func (c *Claim) release() {
+	for _, l := range c.locks {
+		if l.file == nil {
+			continue
+		}
+		if isAt(l.file, l.path) {
+			_ = os.Remove(l.path) // while it is locked: who opened it meanwhile finds that it is gone, see open
+		}
+		_ = l.file.Close()
+		l.file = nil
 	}
-	_ = os.Remove(c.file.Name()) // while it is locked: who opened it meanwhile finds that it is gone, see open
-	_ = c.file.Close()
-	c.file = nil
 }
 
 // lockPath is the same for every way to write path.
@@ -130,15 +219,15 @@ func sign(lock string, daemon int) {
 }
 
 // refusal names the holder as far as that is known. A process of another PID namespace is not.
-func refusal(path, lock string, owner Owner) error {
+func (l *lock) refusal(owner Owner) error {
 	who := "another haproxy-api"
-	switch pid := signed(lock); {
+	switch pid := signed(l.path); {
 	case pid == owner.Daemon:
-		return fmt.Errorf("%s is kept by another sink of this haproxy-api; give one of them another %s", path, owner.Key)
+		return fmt.Errorf("%s is kept by another sink of this haproxy-api; give one of them another %s", l.name(), l.Key)
 	case pid > 0 && exists(pid):
 		who += fmt.Sprintf(" (process %d)", pid)
 	}
-	return fmt.Errorf("%s is kept by %s; stop it, or give this one another %s", path, who, owner.Key)
+	return fmt.Errorf("%s is kept by %s; stop it, or give this one another %s", l.name(), who, l.Key)
 }
 
 // signed returns 0 where the file does not tell.

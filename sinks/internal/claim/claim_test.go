@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	if path := os.Getenv("CLAIM_PATH"); path != "" {
 		var c Claim
-		if err := c.Take(context.Background(), path, owner(os.Getpid(), io.Discard)); err != nil {
+		if err := c.Take(context.Background(), owner(os.Getpid(), io.Discard), on(path)); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -34,14 +34,16 @@ func TestMain(m *testing.M) {
 }
 
 func owner(pid int, log io.Writer) Owner {
-	return Owner{Daemon: pid, Key: "config_file", Log: slog.New(slog.NewTextHandler(log, nil))}
+	return Owner{Daemon: pid, Log: slog.New(slog.NewTextHandler(log, nil))}
 }
+
+func on(path string) File { return File{Path: path, Key: "config_file"} }
 
 func take(t *testing.T, path string, pid int) (*Claim, error) {
 	t.Helper()
 	c := &Claim{}
 	t.Cleanup(c.Release)
-	return c, c.Take(t.Context(), path, owner(pid, t.Output()))
+	return c, c.Take(t.Context(), owner(pid, t.Output()), on(path))
 }
 
 // soon ends a refusal early.
@@ -79,7 +81,7 @@ func TestASecondOneIsRefusedByName(t *testing.T) {
 	path := filepath.Join(dir, "haproxy.cfg")
 	holder := hold(t, path)
 	var c Claim
-	err := c.Take(soon(t), path, owner(os.Getpid(), t.Output()))
+	err := c.Take(soon(t), owner(os.Getpid(), t.Output()), on(path))
 	want := fmt.Sprintf("%s is kept by another haproxy-api (process %d); stop it, or give this one another config_file",
 		path, holder.Process.Pid)
 	if err == nil || err.Error() != want {
@@ -104,7 +106,7 @@ func TestEveryWayToWriteThePathIsTheSame(t *testing.T) {
 		filepath.Join(link, "a"), filepath.Join(filepath.Base(dir), "a"), dir + "//./a", dir + "/../" + filepath.Base(dir) + "/a",
 	} {
 		var c Claim
-		if err := c.Take(soon(t), path, owner(1, t.Output())); err == nil {
+		if err := c.Take(soon(t), owner(1, t.Output()), on(path)); err == nil {
 			t.Errorf("%s was taken as well", path)
 		}
 	}
@@ -128,12 +130,12 @@ func TestAnotherSinkOfTheSameDaemonTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c Claim
-	err = c.Take(soon(t), path, owner(os.Getpid(), t.Output()))
+	err = c.Take(soon(t), owner(os.Getpid(), t.Output()), on(path))
 	if err == nil || !strings.Contains(err.Error(), "another sink of this haproxy-api") {
 		t.Errorf("said %v", err)
 	}
 	taken := make(chan error)
-	go func() { taken <- c.Take(t.Context(), path, owner(os.Getpid(), t.Output())) }()
+	go func() { taken <- c.Take(t.Context(), owner(os.Getpid(), t.Output()), on(path)) }()
 	first.Release()
 	if err := <-taken; err != nil {
 		t.Error(err)
@@ -162,7 +164,7 @@ func TestNoTwoHoldItHoweverOftenItChangesHands(t *testing.T) {
 				}
 				most.Store(max(most.Load(), holders.Add(1)))
 				holders.Add(-1)
-				(&Claim{file: file}).Release()
+				(&Claim{locks: []*lock{{path: lockPath(path), file: file}}}).Release()
 			}
 		})
 	}
@@ -174,7 +176,6 @@ func TestNoTwoHoldItHoweverOftenItChangesHands(t *testing.T) {
 
 func TestWhereNothingCanBeLockedNobodyIsKeptOut(t *testing.T) {
 	for name, path := range map[string]string{
-		"no folder":   filepath.Join(t.TempDir(), "none", "haproxy.cfg"),
 		"no writing":  "/proc/haproxy.cfg", // also for root
 		"a link":      linked(t),
 		"not a place": "/dev/null/haproxy.cfg",
@@ -182,7 +183,7 @@ func TestWhereNothingCanBeLockedNobodyIsKeptOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			var c Claim
-			if err := c.Take(t.Context(), path, owner(1, &log)); err != nil {
+			if err := c.Take(t.Context(), owner(1, &log), on(path)); err != nil {
 				t.Error(err)
 			}
 			if !strings.Contains(log.String(), "nothing keeps a second haproxy-api") {
@@ -215,13 +216,13 @@ func TestAChildDoesNotInheritIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
-	_ = c.file.Close() // as at a death
-	c.file = nil
+	_ = c.locks[0].file.Close() // as at a death
+	c.locks = nil
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var next Claim
 	defer next.Release()
-	if err := next.Take(ctx, path, owner(1, t.Output())); err != nil {
+	if err := next.Take(ctx, owner(1, t.Output()), on(path)); err != nil {
 		t.Error(err)
 	}
 }
@@ -234,5 +235,93 @@ func TestTheLockIsPrivate(t *testing.T) {
 	info, err := os.Stat(lockPath(path))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", info, err)
+	}
+}
+
+// What is in a folder that does not exist yet is claimed once it does, and nothing may be touched before that.
+func TestHold_FolderMissing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	path := filepath.Join(dir, "haproxy.cfg")
+	first, err := take(t, path, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := take(t, path, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*Claim{first, second} {
+		missing, ok := errors.AsType[*MissingError](c.Hold())
+		if !ok || missing.Folder != dir || missing.Key != "config_file" {
+			t.Errorf("without the folder: %v", c.Hold())
+		}
+	}
+	for range 2 { // it may be removed and made again
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.Hold(); err != nil {
+			t.Error(err)
+		}
+		if err := second.Hold(); err == nil {
+			t.Error("both hold it")
+		}
+		if err := first.Hold(); err != nil {
+			t.Error(err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := errors.AsType[*MissingError](first.Hold()); !ok {
+			t.Errorf("without the folder: %v", first.Hold())
+		}
+	}
+}
+
+// Who was refused may touch nothing, and takes what it needs once that is free.
+func TestHold_AfterARefusal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "haproxy.cfg")
+	holder := hold(t, path)
+	var c Claim
+	defer c.Release()
+	if err := c.Take(soon(t), owner(1, t.Output()), on(path)); err == nil {
+		t.Fatal("was taken")
+	}
+	if err := c.Hold(); err == nil {
+		t.Error("is held")
+	}
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = holder.Wait()
+	if err := c.Hold(); err != nil {
+		t.Error(err)
+	}
+}
+
+// One file in common is enough.
+func TestTake_SeveralFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) File { return File{Path: filepath.Join(dir, name), Key: name} }
+	var first, second, third Claim
+	defer first.Release()
+	defer second.Release()
+	defer third.Release()
+	if err := first.Take(t.Context(), owner(1, t.Output()), file("a.cfg"), file("pid")); err != nil {
+		t.Fatal(err)
+	}
+	err := second.Take(soon(t), owner(2, t.Output()), file("b.cfg"), file("pid"))
+	if err == nil || !strings.HasSuffix(err.Error(), "another pid") {
+		t.Errorf("said %v", err)
+	}
+	if err := third.Take(t.Context(), owner(3, t.Output()), file("b.cfg"), file("other")); err != nil {
+		t.Errorf("what was refused is held: %v", err)
+	}
+}
+
+func TestHold_NothingTaken(t *testing.T) {
+	var c Claim
+	if err := c.Hold(); err != nil {
+		t.Error(err)
 	}
 }

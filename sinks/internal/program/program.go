@@ -30,9 +30,22 @@ const (
 // The program gets a session of its own, so that no signal to our process group or terminal reaches it or what it
 // starts.
 func Run(ctx context.Context, name string, args ...string) (Outcome, error) {
+	return Command{Name: name, Args: args}.Run(ctx)
+}
+
+// A Command is a program to run, and where.
+type Command struct {
+	Name string
+	Args []string
+	Dir  string   // the working directory; empty for ours
+	Env  []string // NAME=value; nil for ours
+}
+
+// Run executes the command as [Run] does.
+func (c Command) Run(ctx context.Context) (Outcome, error) {
 	var output tail
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &output, &output, c.Dir, c.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = pipeGrace

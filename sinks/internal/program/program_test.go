@@ -29,6 +29,17 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestCommandHasItsOwnDirectoryAndEnvironment(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := Command{Name: "/bin/sh", Args: []string{"-c", "pwd -P; echo $GIVEN"}, Dir: dir, Env: []string{"GIVEN=x"}}.Run(t.Context())
+	if err != nil || o.Output != dir+"\nx\n" {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
 func TestRunKeepsTheEndOfLongOutput(t *testing.T) {
 	o, err := Run(t.Context(), "sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done")
 	if err != nil || len(o.Output) != maxOutput || !strings.HasSuffix(o.Output, "line 19999\n") {

@@ -13,6 +13,7 @@ type Server struct {
 	Backend   string
 	BackendID int
 	Name      string
+	ID        int            // its number in the backend
 	Addr      netip.AddrPort // not valid where HAProxy knows none
 	Weight    int
 	Admin     Admin
@@ -88,7 +89,7 @@ func (r *record) number(column string) int {
 
 func (r *record) server() Server {
 	s := Server{
-		Backend: r.text("be_name"), BackendID: r.number("be_id"), Name: r.text("srv_name"),
+		Backend: r.text("be_name"), BackendID: r.number("be_id"), Name: r.text("srv_name"), ID: r.number("srv_id"),
 		Weight: r.number("srv_uweight"), Admin: Admin(r.number("srv_admin_state")),
 		Check: r.number("srv_check_state")&checkEnabled != 0,
 	}

@@ -11,37 +11,39 @@ type Backend struct {
 	Name    string
 	Servers []Server // in the order of their lines
 
-	settings []string // the other lines
-	defaults []string // the lines that count where the section says nothing
-	balance  string   // the algorithm
-	closed   string   // why nothing can be changed while HAProxy runs; empty if something can
-	fixed    string   // why servers can neither come nor go while HAProxy runs; empty if they can
+	byName   map[string]int // the place of the first server of a name
+	settings []string       // the other lines
+	defaults []string       // the lines that count where the section says nothing
+	balance  string         // the algorithm
+	closed   string         // why nothing can be changed while HAProxy runs; empty if something can
+	fixed    string         // why servers can neither come nor go while HAProxy runs; empty if they can
+	ordered  string         // why the order of all servers matters; empty if it does not
+	lua      string         // a line that loads Lua scripts, anywhere in the configuration
+	order    []string       // the servers whose order matters
+	inOrder  map[string]bool
 }
 
 // Backend returns the backend of that name, and nil if there is none.
 func (c *Config) Backend(name string) *Backend {
-	if b, known := c.backends[name]; known {
-		return b
+	if e := c.byName[name]; e != nil {
+		return c.backend(e)
 	}
-	var b *Backend
-	for i, s := range c.sections {
-		if s.hasServers() && s.name == name {
-			b = newBackend(s, c.defaultsOf(i))
-			break
-		}
+	return nil
+}
+
+func (c *Config) backend(e *entry) *Backend {
+	if e.parsed == nil {
+		e.parsed = newBackend(e, c.numbering(e.name))
+		e.parsed.lua = c.references().lua
 	}
-	c.backends[name] = b
-	return b
+	return e.parsed
 }
 
 // Backends returns the names of all backends whose lines say what HAProxy runs, in their order.
 func (c *Config) Backends() []string {
-	if c.conditional() {
-		return nil
-	}
 	var names []string
 	for _, s := range c.sections {
-		if s.hasServers() && c.Backend(s.name).closed == "" {
+		if s.hasServers() && c.backend(s).closed == "" {
 			names = append(names, s.name)
 		}
 	}
@@ -50,61 +52,76 @@ func (c *Config) Backends() []string {
 
 // Server returns the server of that name.
 func (b *Backend) Server(name string) (Server, bool) {
-	i := slices.IndexFunc(b.Servers, func(s Server) bool { return s.Name == name })
-	if i < 0 {
+	i, known := b.byName[name]
+	if !known {
 		return Server{}, false
 	}
 	return b.Servers[i], true
 }
+
+// Lua returns a line of the configuration that loads Lua scripts, which may keep servers in variables, and "" if there is
+// none.
+func (b *Backend) Lua() string { return b.lua }
 
 // Complete reports whether every server of the backend has a line of its own.
 func (b *Backend) Complete() bool {
 	return !slices.ContainsFunc(b.settings, func(line string) bool { return firstWord(line) == "server-template" })
 }
 
-// defaultsOf returns the lines of the defaults that count for section i: those that its header names after "from", or
-// those of the last section before it.
-func (c *Config) defaultsOf(i int) []string {
-	from := wordAfter(c.sections[i].header, "from")
-	for j := i - 1; j >= 0; j-- {
-		d := c.sections[j]
-		if d.kind == "defaults" && (from == "" || d.name == from) {
-			if wordAfter(d.header, "from") != "" {
-				return slices.Concat(c.defaultsOf(j), d.lines)
-			}
-			return d.lines
-		}
+// inherited returns the lines of a defaults section with those that it inherits; nil has none.
+func (e *entry) inherited() []string {
+	switch {
+	case e == nil:
+		return nil
+	case e.defaults == nil:
+		return e.lines
 	}
-	return nil
+	return slices.Concat(e.defaults.inherited(), e.lines)
 }
 
-func newBackend(s *section, defaults []string) *Backend {
-	b := &Backend{Name: s.name, defaults: defaults}
-	for _, line := range s.lines {
+func newBackend(e *entry, numbering string) *Backend {
+	b := &Backend{Name: e.name, defaults: e.defaults.inherited(), byName: map[string]int{}, inOrder: map[string]bool{}}
+	for _, line := range e.lines {
 		if firstWord(line) != "server" {
 			b.settings = append(b.settings, line)
 		}
 	}
-	b.balance = lastOf(b.settings, defaults, "balance")
-	cookies := lastOf(b.settings, defaults, "cookie") != ""
-	b.fixed, b.closed = b.whyFixed(cookies), b.whyClosed(s)
-	inherited := defaultServer(defaults)
-	for _, line := range s.lines {
+	b.balance = lastOf(b.settings, b.defaults, "balance")
+	cookies := lastOf(b.settings, b.defaults, "cookie") != ""
+	b.readServers(e.lines, cookies)
+	b.ordered = b.whyOrdered(numbering)
+	b.fixed, b.closed = b.whyFixed(cookies), b.whyClosed(e)
+	b.findOrder()
+	return b
+}
+
+func (b *Backend) readServers(lines []string, cookies bool) {
+	inherited := defaultServer(b.defaults)
+	for _, line := range lines {
 		switch firstWord(line) {
 		case "default-server":
 			inherited = append(inherited, strings.Split(line, " ")[1:]...)
 		case "server":
-			b.Servers = append(b.Servers, parseServer(line, inherited, cookies))
+			s := parseServer(line, inherited, cookies)
+			if _, known := b.byName[s.Name]; !known {
+				b.byName[s.Name] = len(b.Servers)
+			}
+			b.Servers = append(b.Servers, s)
 		}
 	}
-	return b
 }
 
-// whyClosed looks for what keeps HAProxy from taking any change.
-func (b *Backend) whyClosed(s *section) string {
+// whyClosed looks for what keeps HAProxy from taking any change, or us from knowing what its servers are.
+func (b *Backend) whyClosed(e *entry) string {
 	switch {
-	case s.quoted:
+	case e.quoted:
 		return "the section has quotes or variables where its words should be"
+	case slices.ContainsFunc(b.Servers, func(s Server) bool { return !validName(s.Name) }):
+		return "the name of one of them has quotes, variables or characters that HAProxy refuses"
+	case e.condition != "":
+		return "the line " + clip(e.condition) + " decides which lines count"
+	case e.repeats:
+		return "another section has the same name"
 	case lastOf(b.settings, nil, "disabled") != "" || lastOf(b.settings, b.defaults, "disabled") != "" &&
 		lastOf(b.settings, nil, "enabled") == "":
 		return "the backend is disabled"
@@ -112,21 +129,56 @@ func (b *Backend) whyClosed(s *section) string {
 	return ""
 }
 
-// has reports whether the line stands in the section or in the defaults that count for it.
-func (b *Backend) has(line string) bool {
-	return slices.Contains(b.settings, line) || slices.Contains(b.defaults, line)
+// validName reports whether HAProxy takes name for a server and would tell it in the same words.
+func validName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !inName(r) })
 }
 
-// whyFixed looks for what makes a server's place or number in the configuration matter.
+// option reports whether the option is on: the last line about it counts, and the section's own come after those of the
+// defaults.
+func (b *Backend) option(name string) bool {
+	on := false
+	for _, lines := range [][]string{b.defaults, b.settings} {
+		for _, line := range lines {
+			words := strings.Split(line, " ")
+			off := words[0] == "no" || words[0] == "default"
+			if off {
+				words = words[1:]
+			}
+			if len(words) > 1 && words[0] == "option" && words[1] == name {
+				on = !off
+			}
+		}
+	}
+	return on
+}
+
+// whyOrdered looks for what makes a server's place in the configuration matter. The place also gives it its number.
+func (b *Backend) whyOrdered(numbering string) string {
+	switch {
+	case !b.spreads():
+		return "with balance " + b.balance + " the order of servers matters"
+	case b.option("external-check"): // whose program is told the number
+		return "the backend has external checks"
+	case numbering != "":
+		return "the line " + clip(numbering) + " reads the numbers of servers"
+	}
+	return ""
+}
+
+// whyFixed looks for what makes a server that comes or goes another one than after a start.
 func (b *Backend) whyFixed(cookies bool) string {
 	if cookies {
 		return "the backend has a cookie directive"
 	}
-	if !b.spreads() {
-		return "with balance " + b.balance + " the order of servers matters"
+	if b.ordered != "" { // and the checks of a server that is added would never pass
+		return b.ordered
 	}
-	if b.has("option external-check") { // an added server's would never pass
-		return "the backend has external checks"
+	if lastOf(nil, b.defaults, "persist") != "" {
+		return "its defaults have the directive persist"
+	}
+	if lastOf(b.settings, b.defaults, "mode") == "log" { // whose servers HAProxy never adds
+		return "it is a log backend"
 	}
 	for _, line := range b.settings {
 		switch word := firstWord(line); word {
@@ -135,6 +187,33 @@ func (b *Backend) whyFixed(cookies bool) string {
 		}
 	}
 	return ""
+}
+
+// InOrder reports whether the place of the server among the others for which that holds matters: that of all servers, or
+// that of backup servers, of which the first one that is usable counts.
+func (b *Backend) InOrder(name string) bool { return b.inOrder[name] }
+
+// Order returns the names of the servers whose order matters, in that order.
+func (b *Backend) Order() []string { return b.order }
+
+func (b *Backend) findOrder() {
+	allBackups := b.option("allbackups")
+	for _, s := range b.Servers {
+		if b.ordered != "" || !allBackups && s.mayBeBackup() {
+			b.order = append(b.order, s.Name)
+			b.inOrder[s.Name] = true
+		}
+	}
+}
+
+// mayBeBackup reports whether the server is a backup, or may be one because its line is not understood.
+func (s Server) mayBeBackup() bool {
+	words := s.Options
+	if !s.Known() {
+		words = strings.ReplaceAll(s.line, "\n", " ")
+		words = strings.TrimPrefix(words, "server "+s.Name+" ")
+	}
+	return slices.Contains(strings.Split(words, " "), "backup") || strings.ContainsAny(words, quotes)
 }
 
 // spreads reports whether the algorithm asks for nothing but a server's weight and load. HAProxy takes servers at run time

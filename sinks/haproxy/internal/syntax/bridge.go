@@ -9,10 +9,10 @@ import (
 // nothing that needs a reload, but for those that skip names. It is what can run while a reload to after is waited for. It
 // returns false where that is before itself.
 func Bridge(before, after *Config, skip func(backend string) bool) ([]byte, bool) {
-	if before.conditional() || after.conditional() || !slices.Equal(defaultsOnly(before), defaultsOnly(after)) {
+	if !slices.Equal(defaultsOnly(before), defaultsOnly(after)) {
 		return nil, false
 	}
-	standing := map[string]*section{}
+	standing := map[string]*entry{}
 	for _, s := range after.sections {
 		if s.hasServers() {
 			standing[s.title()] = s
@@ -23,7 +23,7 @@ func Bridge(before, after *Config, skip func(backend string) bool) ([]byte, bool
 	differs := false
 	for _, was := range before.sections {
 		raw := was.raw
-		if now := standing[was.title()]; now != nil && now != was && !skip(was.name) && crossable(before, after, was, now) {
+		if now := standing[was.title()]; now != nil && now.section != was.section && !skip(was.name) && crossable(before, after, was, now) {
 			raw, differs = strings.TrimSuffix(now.raw, "\n")+"\n", true
 		}
 		b.WriteString(raw)
@@ -31,11 +31,11 @@ func Bridge(before, after *Config, skip func(backend string) bool) ([]byte, bool
 	return []byte(b.String()), differs
 }
 
-func crossable(before, after *Config, was, now *section) bool {
-	if differentSettings(was, now, false) != "" {
+func crossable(before, after *Config, was, now *entry) bool {
+	if differentSettings(was, now) != "" {
 		return false
 	}
-	d := compareServers(before, after, now.name)
+	d := compareServers(before, after, was, now)
 	return len(d.changes) > 0 && len(d.reloads) == 0
 }
 

@@ -6,7 +6,7 @@ package syntax
 
 import (
 	"bytes"
-	"slices"
+	"cmp"
 	"strings"
 )
 
@@ -14,10 +14,21 @@ import (
 // question and kept.
 type Config struct {
 	top      string // what stands before the first section, if that is only comments
-	sections []*section
-	backends map[string]*Backend
+	sections []*entry
 	byRaw    map[string]*section
-	refs     map[string]bool
+	byName   map[string]*entry // backend and listen sections
+	refs     *allReferences
+
+	reading reading
+}
+
+// An entry is a section at its place in a configuration.
+type entry struct {
+	*section
+	defaults  *entry // whose lines count where the section's own say nothing; nil for none
+	condition string // a line of a conditional block on which it depends what belongs to the section; empty for none
+	repeats   bool   // a section before it has servers and the same name
+	parsed    *Backend
 }
 
 // A section is a header line and what follows up to the next one. It is shared by all configurations that contain the
@@ -26,18 +37,20 @@ type section struct {
 	raw    string
 	kind   string   // the first word
 	name   string   // the second word, if there is one
+	from   string   // the name of the defaults section that the header names, if it does
 	header string   // the normal form of the header line; empty for what stands before the first header
 	lines  []string // the normal forms of the other lines
 
-	conditional bool
-	quoted      bool     // a keyword or the header has quotes, escapes or variables, so that the lines are not what they seem
-	named       []string // words of the form "backend/server", the targets of use-server included
+	conditions []string // the lines of conditional blocks (.if, .else)
+	resumes    bool     // there are other lines behind those
+	quoted     bool     // a keyword or the header needs quotes or has variables, so that the lines are not what they seem
+	refs       references
 }
 
 // Parse reads content. Sections that stand in like as well, which may be nil, are taken from there, so that reading a
 // large configuration of which little has changed costs little.
 func Parse(content []byte, like *Config) *Config {
-	c := &Config{backends: map[string]*Backend{}, byRaw: map[string]*section{}}
+	c := &Config{byRaw: map[string]*section{}, byName: map[string]*entry{}}
 	start := 0
 	for at := 0; at < len(content); {
 		end := len(content)
@@ -67,23 +80,85 @@ func (c *Config) add(raw string, like *Config) {
 		return
 	}
 	c.byRaw[raw] = s
-	c.sections = append(c.sections, s)
+	e := &entry{section: s, defaults: c.reading.defaultsOf(s)}
+	e.condition = c.reading.conditionOf(e)
+	c.sections = append(c.sections, e)
+	if s.hasServers() {
+		if _, e.repeats = c.byName[s.name]; !e.repeats {
+			c.byName[s.name] = e
+		}
+	}
+	if s.kind == "defaults" {
+		c.reading.lastDefaults = e
+	}
+}
+
+// reading is what the sections read so far mean for the next one.
+type reading struct {
+	lastDefaults  *entry
+	namedDefaults map[string]*entry
+	blocks        []string // the .if lines of the conditional blocks that are open
+	unconditional *entry   // the last section that began outside of them
+}
+
+// defaultsOf returns the defaults section that counts for the next section: the one that its header names, or the last
+// one before it. A defaults section inherits only from one that it names.
+func (r *reading) defaultsOf(next *section) *entry {
+	if d := r.lastDefaults; d != nil && d.name != "" {
+		if r.namedDefaults == nil {
+			r.namedDefaults = map[string]*entry{}
+		}
+		r.namedDefaults[d.name] = d
+	}
+	switch {
+	case next.from != "":
+		return r.namedDefaults[next.from]
+	case next.kind == "defaults":
+		return nil
+	}
+	return r.lastDefaults
+}
+
+// conditionOf returns a line on which it depends what belongs to the next section. If HAProxy skips the header of a section,
+// the lines behind the end of that block belong to the section before.
+func (r *reading) conditionOf(next *entry) string {
+	condition := ""
+	if next.defaults != nil {
+		condition = next.defaults.condition
+	}
+	if len(r.blocks) > 0 {
+		condition = r.blocks[0]
+		if next.resumes && r.unconditional != nil {
+			r.unconditional.condition = cmp.Or(r.unconditional.condition, condition)
+		}
+	} else {
+		r.unconditional = next
+	}
+	if next.resumes {
+		condition = cmp.Or(condition, next.conditions[0])
+	}
+	for _, line := range next.conditions {
+		switch firstWord(line) {
+		case ".if":
+			r.blocks = append(r.blocks, line)
+		case ".endif":
+			r.blocks = r.blocks[:max(0, len(r.blocks)-1)]
+		}
+	}
+	return condition
 }
 
 // sectionWords start a section of a configuration.
 var sectionWords = map[string]bool{
 	"global": true, "defaults": true, "frontend": true, "backend": true, "listen": true, "peers": true, "resolvers": true,
 	"userlist": true, "mailers": true, "program": true, "cache": true, "ring": true, "http-errors": true, "fcgi-app": true,
-	"log-forward": true, "log-profile": true, "crt-store": true, "traces": true, "acme": true,
+	"log-forward": true, "log-profile": true, "crt-store": true, "traces": true, "acme": true, "namespace_list": true,
+	"healthcheck": true,
 }
 
 func startsSection(line []byte) bool {
-	line = bytes.TrimLeft(line, " \t\r\v\f")
-	end := 0
-	for end < len(line) && !isBlank(line[end]) && line[end] != '\n' && line[end] != '#' {
-		end++
-	}
-	return sectionWords[string(line[:end])]
+	word, _ := cutWord(line)
+	return sectionWords[string(plain(word))]
 }
 
 func newSection(raw string) *section {
@@ -94,19 +169,36 @@ func newSection(raw string) *section {
 	}
 	if len(s.lines) > 0 && startsSection([]byte(s.lines[0])) {
 		s.header, s.lines = s.lines[0], s.lines[1:]
-		words := strings.Split(s.header, " ")
-		s.kind = words[0]
-		if len(words) > 1 {
-			s.name = words[1]
-		}
+		s.readHeader()
 	}
 	s.quoted = strings.ContainsAny(s.header, quotes)
 	for _, line := range s.lines {
 		s.quoted = s.quoted || strings.ContainsAny(firstWord(line), quotes)
-		s.named = append(s.named, namedIn(line)...)
-		s.conditional = s.conditional || line[0] == '.'
+		switch firstWord(line) {
+		case ".if", ".elif", ".else", ".endif":
+			s.conditions = append(s.conditions, line)
+		default:
+			s.resumes = s.resumes || len(s.conditions) > 0
+			s.refs.read(line)
+		}
 	}
 	return s
+}
+
+// readHeader reads "backend NAME from DEFAULTS" and the like. Only a defaults section may lack a name before "from".
+func (s *section) readHeader() {
+	words := strings.Split(s.header, " ")
+	s.kind = words[0]
+	switch {
+	case s.kind == "defaults" && len(words) == 3 && words[1] == "from":
+		s.from = words[2]
+		return
+	case len(words) > 1:
+		s.name = words[1]
+	}
+	if len(words) > 3 && words[2] == "from" {
+		s.from = words[3]
+	}
 }
 
 // quotes are what makes a word another one than it looks.
@@ -126,48 +218,3 @@ func (s *section) title() string {
 
 // hasServers reports whether the section's server lines are those of a backend. Sections such as peers have others.
 func (s *section) hasServers() bool { return s.kind == "backend" || s.kind == "listen" }
-
-// conditional reports whether HAProxy reads only some of the lines (.if, .else), so that any line may mean nothing.
-func (c *Config) conditional() bool {
-	return slices.ContainsFunc(c.sections, func(s *section) bool { return s.conditional })
-}
-
-// namedIn returns the words of a line that may name a server of a backend, as "backend/server", wherever they stand:
-// in a track, an ACL or a format.
-func namedIn(line string) []string {
-	if word, rest, _ := strings.Cut(line, " "); word == "use-server" {
-		name, _, _ := strings.Cut(rest, " ")
-		return []string{name}
-	}
-	if !strings.Contains(line, "/") {
-		return nil
-	}
-	var named []string
-	for _, word := range strings.FieldsFunc(line, func(r rune) bool { return !inName(r) && r != '/' }) {
-		if backend, server, ok := strings.Cut(word, "/"); ok && backend != "" && server != "" && !strings.Contains(server, "/") {
-			named = append(named, word)
-		}
-	}
-	return named
-}
-
-// inName reports whether HAProxy takes r in the name of a proxy or server.
-func inName(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-' || r == '.' || r == ':'
-}
-
-// names reports whether something in the configuration refers to that server.
-func (c *Config) names(backend, server string) bool {
-	if c.refs == nil {
-		c.refs = map[string]bool{}
-		for _, s := range c.sections {
-			for _, word := range s.named {
-				if !strings.Contains(word, "/") {
-					word = s.name + "/" + word
-				}
-				c.refs[word] = true
-			}
-		}
-	}
-	return c.refs[backend+"/"+server]
-}

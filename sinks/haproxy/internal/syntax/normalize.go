@@ -1,9 +1,13 @@
 package syntax
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Normalize returns the lines of a configuration that mean something to HAProxy, one a line: without comments, without
-// blank lines, and with one space for every run of white space. Quoted and escaped characters are left alone.
+// blank lines, with one space for every run of white space, and without quotes and escapes around words that need none.
+// Other quoted and escaped words are left alone.
 //
 // Two configurations with equal normal forms are the same to HAProxy; the reverse is not promised.
 func Normalize(config []byte) []byte {
@@ -18,37 +22,104 @@ func Normalize(config []byte) []byte {
 	return normal
 }
 
-// appendNormalLine appends the normal form of one line to normal. HAProxy starts a comment at every # that is neither
-// quoted nor escaped, also in the middle of a word; in single quotes a backslash is an ordinary character.
+// appendNormalLine appends the normal form of one line to normal.
 func appendNormalLine(normal, line []byte) []byte {
 	start := len(normal)
-	quote := byte(0)
-	gap := false
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		if quote == 0 && c == '#' {
-			break
+	for {
+		word, rest := cutWord(line)
+		if len(word) == 0 {
+			return normal
 		}
-		if quote == 0 && isBlank(c) {
-			gap = true
-			continue
-		}
-		if gap && len(normal) > start {
+		if len(normal) > start {
 			normal = append(normal, ' ')
 		}
-		gap = false
-		normal = append(normal, c)
+		normal = append(normal, plain(word)...)
+		line = rest
+	}
+}
+
+// cutWord returns the first word of a line as it is written, and what follows it. HAProxy starts a comment at every #
+// that is neither quoted nor escaped, also in the middle of a word, and ends the line at a carriage return that follows
+// a word. In single quotes a backslash is an ordinary character.
+func cutWord(line []byte) (word, rest []byte) {
+	for len(line) > 0 && isBlank(line[0]) {
+		line = line[1:]
+	}
+	quote := byte(0)
+	for i := 0; i < len(line); i++ {
+		c := line[i]
 		switch {
-		case c == '\\' && quote != '\'' && i+1 < len(line):
+		case c == '\n', quote == 0 && (c == '#' || c == '\r'):
+			return line[:i], nil
+		case quote == 0 && isBlank(c):
+			return line[:i], line[i:]
+		case c == '\\' && quote != '\'' && i+1 < len(line) && line[i+1] != '\n' && line[i+1] != '\r':
 			i++
-			normal = append(normal, line[i])
 		case c == quote:
 			quote = 0
 		case quote == 0 && (c == '"' || c == '\''):
 			quote = c
 		}
 	}
-	return normal
+	return line, nil
+}
+
+// plain returns the word without its quotes and escapes where it means the same without them, and word otherwise.
+func plain(word []byte) []byte {
+	if bytes.IndexAny(word, quotes) < 0 {
+		return word
+	}
+	text, constant := unquoted(word)
+	special := func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }
+	if !constant || len(text) == 0 || bytes.ContainsAny(text, quotes) || bytes.ContainsFunc(text, special) {
+		return word
+	}
+	return text
+}
+
+// unquoted returns what HAProxy makes of a word, and false where that depends on the environment, whose variables it
+// expands in double quotes.
+func unquoted(word []byte) (text []byte, constant bool) {
+	constant = true
+	quote := byte(0)
+	for i := 0; i < len(word); i++ {
+		c := word[i]
+		switch {
+		case c == '\\' && quote != '\'' && i+1 < len(word):
+			characters, length := unescaped(word[i+1:], quote)
+			text = append(text, characters...)
+			i += length
+		case c == quote && quote != 0:
+			quote = 0
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		default:
+			constant = constant && (c != '$' || quote != '"')
+			text = append(text, c)
+		}
+	}
+	return text, constant
+}
+
+// unescaped returns what a backslash and what follows it stand for, and how much of what follows belongs to it.
+func unescaped(after []byte, quote byte) (characters []byte, length int) {
+	switch c := after[0]; c {
+	case ' ', '\\', '#', '\'', '"':
+		return []byte{c}, 1
+	case 't', 'n', 'r':
+		return []byte{map[byte]byte{'t': '\t', 'n': '\n', 'r': '\r'}[c]}, 1
+	case '$':
+		if quote == '"' {
+			return []byte{c}, 1
+		}
+	case 'x':
+		if len(after) > 2 {
+			if code, err := strconv.ParseUint(string(after[1:3]), 16, 8); err == nil {
+				return []byte{byte(code)}, 3
+			}
+		}
+	}
+	return []byte{'\\'}, 0
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f' }

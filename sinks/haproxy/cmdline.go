@@ -1,0 +1,86 @@
+package haproxy
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// options are what a HAProxy process was started with, as far as it matters here.
+type options struct {
+	root    string   // what the process has for its root folder, as a path for us
+	dir     string   // what its relative paths start from; empty where that is not known
+	files   []string // configuration files and folders
+	pidFile string
+	check   bool // it only checks configuration files
+}
+
+// optionsOf reads the command line of a HAProxy. Nothing is known of a process that has ended.
+func optionsOf(pid int) options {
+	args, err := commandLine(pid)
+	if err != nil || len(args) == 0 {
+		return options{}
+	}
+	o := options{root: rootDir(pid)}
+	o.dir, _ = workingDir(pid)
+	for i, arg := range args[1:] {
+		value := ""
+		if i+2 < len(args) {
+			value = args[i+2]
+		}
+		switch arg {
+		case "-f":
+			o.files = append(o.files, value)
+		case "--": // all that follow are configuration files
+			o.files = append(o.files, args[i+2:]...)
+			return o
+		case "-p":
+			o.pidFile = value
+		case "-C":
+			o.dir = value
+		case "-c":
+			o.check = true
+		}
+	}
+	return o
+}
+
+// loads reports whether the process reads the configuration file at path. HAProxy takes folders too, and reads what
+// ends in .cfg there.
+func (o options) loads(path string) bool {
+	return slices.ContainsFunc(o.files, func(file string) bool {
+		return o.names(file, path) || filepath.Ext(path) == ".cfg" && o.names(file, filepath.Dir(path))
+	})
+}
+
+func (o options) hasPidFile(path string) bool { return o.pidFile != "" && o.names(o.pidFile, path) }
+
+// names reports whether an argument names path, be it through a symbolic link or from another mount namespace.
+func (o options) names(arg, path string) bool {
+	if !filepath.IsAbs(arg) {
+		if o.dir == "" { // not told on this system, or not to us: the last part has to do
+			return filepath.Base(arg) == filepath.Base(path)
+		}
+		arg = filepath.Join(o.dir, arg)
+	}
+	arg = filepath.Clean(arg)
+	if arg == path && o.sharesRoot() { // without a look at the file, which may be replaced at this moment
+		return true
+	}
+	named, err := os.Stat(o.root + arg)
+	if err != nil {
+		return false
+	}
+	wanted, err := os.Stat(path)
+	return err == nil && os.SameFile(named, wanted)
+}
+
+// sharesRoot reports whether the process has our root folder, so that equal paths are equal files.
+func (o options) sharesRoot() bool {
+	theirs, err := os.Stat(o.root + "/")
+	if err != nil {
+		return true // not told: it is taken for one that was started like ours
+	}
+	ours, err := os.Stat("/")
+	return err == nil && os.SameFile(theirs, ours)
+}

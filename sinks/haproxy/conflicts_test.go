@@ -1,0 +1,327 @@
+package haproxy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// startBeside starts a HAProxy that has nothing to do with the sink and returns its process id.
+func (r *rig) startBeside(binary, config string, options ...string) int {
+	r.t.Helper()
+	pidFile := r.path("beside.pid")
+	_ = os.Remove(pidFile)
+	args := append([]string{"-D", "-f", config, "-p", pidFile}, options...)
+	if output, err := exec.Command(binary, args...).CombinedOutput(); err != nil {
+		r.t.Fatalf("%v: %s", err, output)
+	}
+	pids, err := readPids(pidFile)
+	check(r.t, err)
+	return pids[0]
+}
+
+// beside writes a configuration of somebody else's.
+func (r *rig) beside(config string) string {
+	r.t.Helper()
+	path := r.path("beside.cfg")
+	check(r.t, os.WriteFile(path, []byte(config), 0o600))
+	return path
+}
+
+// conflictingPids returns the processes that Health names.
+func conflictingPids(t *testing.T, s *Sink) string {
+	t.Helper()
+	h, err := s.Health(t.Context())
+	check(t, err)
+	if (h.Facts["conflicting_processes"] != "") != (len(s.conflicts.problems(map[string]string{})) > 0) {
+		t.Errorf("facts %v, problems %v", h.Facts, h.Problems)
+	}
+	return h.Facts["conflicting_processes"]
+}
+
+// watching is a sink that looks at what runs all the time.
+func (r *rig) watching() *Sink {
+	s := r.sink()
+	s.observeEvery = tick
+	return s
+}
+
+// inEachMode runs a test with a HAProxy that we manage and with one that commands start.
+func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name string, more ...string) sdk.Document)) {
+	t.Helper()
+	for _, mode := range []struct {
+		name string
+		set  func(r *rig)
+	}{
+		{"managed", func(*rig) {}},
+		{"command", func(r *rig) { r.cfg.Mode = ModeCommand }},
+		{"reload_cmd", (*rig).older},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			r := newRig(t)
+			mode.set(r)
+			document := r.document
+			if r.cfg.byCommand() {
+				document = r.daemon
+			}
+			test(t, r, document)
+		})
+	}
+}
+
+func TestHealthNamesASecondHAProxy(t *testing.T) {
+	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+		s := r.watching()
+		r.apply(s, document("one"), sdk.ActionRestart)
+		for name, start := range map[string]func() int{
+			"with our file": func() int { return r.startBeside(r.cfg.Binary, r.cfg.ConfigFile) },
+			"with a master": func() int { return r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, "-W") },
+			"with our file's folder": func() int {
+				check(t, os.Remove(r.path("haproxy.base.cfg")))
+				_ = os.Remove(r.path("beside.cfg"))
+				return r.startBeside(r.cfg.Binary, r.dir)
+			},
+			"with a file of its own": func() int {
+				return r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stale")))
+			},
+			"on an address that overlaps": func() int {
+				return r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "bind 127.0.0.1", "bind *")))
+			},
+			"with another program": func() int {
+				program := r.path("other")
+				content, err := os.ReadFile(findIt(t, r.cfg.Binary))
+				check(t, err)
+				check(t, os.WriteFile(program, content, 0o700))
+				return r.startBeside(program, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stale")))
+			},
+		} {
+			pid := start()
+			eventually(t, name+" it is named", func() bool { return conflictingPids(t, s) == strconv.Itoa(pid) })
+			kill(t, pid)
+			eventually(t, name+" it is over", func() bool { return problems(t, s) == "" })
+		}
+		r.wantServed("one")
+	})
+}
+
+// What is left of a reload or takeover, and HAProxys on other addresses, are no conflicts.
+func TestHealthNamesNobodyElse(t *testing.T) {
+	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+		port := freePort(t)
+		r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(string(document("other").Files[0].Content),
+			strconv.Itoa(r.port), strconv.Itoa(port))))
+		r.startClassic("old")
+		hold := r.openConnection()
+		s := r.watching()
+		r.apply(s, document("new"), r.takeover())
+		r.apply(s, document("newer"), sdk.ActionReload)
+		wantNone := func() {
+			t.Helper()
+			for range 3 {
+				found, err := s.paths.conflicts(r.running(s), r.cfg.Binary)
+				check(t, err)
+				if len(found) > 0 {
+					t.Fatalf("named: %v", found)
+				}
+			}
+		}
+		wantNone()
+		check(t, hold.Close())
+		wantNone()
+		wantHealthy(t, s)
+	})
+}
+
+// takeover is how a HAProxy that runs without us comes to be ours.
+func (r *rig) takeover() string {
+	if r.cfg.byCommand() {
+		return sdk.ActionReload
+	}
+	return sdk.ActionRestart
+}
+
+// openConnection holds a request open, so that whoever serves it does not end.
+func (r *rig) openConnection() net.Conn {
+	r.t.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+	check(r.t, err)
+	r.t.Cleanup(func() { _ = conn.Close() })
+	_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+	check(r.t, err)
+	return conn
+}
+
+// The folder of the pid file, such as /run/haproxy, may be emptied while we are away.
+func TestNoSecondHAProxyIsStarted(t *testing.T) {
+	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+		check(t, os.Mkdir(r.path("run"), 0o700))
+		r.cfg.PidFile = r.path("run/haproxy.pid")
+		if r.cfg.ReloadCmd != "" {
+			r.older()
+		}
+		first := r.sink()
+		r.apply(first, document("one"), sdk.ActionRestart)
+		old := r.running(first).pids[0]
+		r.stop(first)
+		for _, path := range glob(t, r.path("run/*")) {
+			check(t, os.RemoveAll(path))
+		}
+
+		second := r.watching()
+		if m, ok := second.proxy.(*managed); ok {
+			m.patience = time.Second
+		}
+		_, err := second.Apply(t.Context(), document("two"))
+		check(t, err)
+		eventually(t, "the old one is gone", func() bool { return !exists(old) })
+		for range 20 {
+			r.wantServed("two")
+		}
+		eventually(t, "healthy", func() bool { return problems(t, second) == "" })
+	})
+}
+
+func glob(t *testing.T, pattern string) []string {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	check(t, err)
+	return paths
+}
+
+// A HAProxy that died is not started beside somebody who has taken its address meanwhile.
+func TestNoHAProxyIsStartedBesideAStranger(t *testing.T) {
+	for _, mode := range []string{ModeManaged, ModeCommand} {
+		t.Run(mode, func(t *testing.T) {
+			r := newRig(t)
+			r.cfg.Mode = mode
+			s := r.watching()
+			r.apply(s, r.document("one"), sdk.ActionRestart)
+			before := r.running(s)
+			stranger := r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stranger")))
+			kill(t, before.pids[0])
+			eventually(t, "the trouble is told", func() bool {
+				return s.notes.view().trouble != nil && strings.Contains(s.notes.view().trouble.Error(), strconv.Itoa(stranger))
+			})
+			if pids := processesOn(t, r.cfg.ConfigFile[:len(r.cfg.ConfigFile)-len("haproxy.cfg")]+"haproxy.pid"); len(pids) > 0 {
+				t.Errorf("started all the same: %v", pids)
+			}
+			kill(t, stranger)
+			r.awaitOther(s, before)
+			r.wantServed("one")
+			eventually(t, "healthy", func() bool { return problems(t, s) == "" })
+		})
+	}
+}
+
+// Somebody's service manager starts its own HAProxy again after ours has taken its place.
+func TestARestartedHAProxyIsNamedAndNotFought(t *testing.T) {
+	r := newRig(t)
+	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("old").Files[0].Content, 0o600))
+	manager := exec.Command("bash", "-c", fmt.Sprintf("while true; do %q -db -f %q -p %q; sleep 0.1; done",
+		r.cfg.Binary, r.cfg.ConfigFile, r.path("unit.pid")))
+	manager.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	check(t, manager.Start())
+	end := func() {
+		_ = syscall.Kill(-manager.Process.Pid, syscall.SIGKILL)
+		_ = manager.Wait()
+	}
+	t.Cleanup(end)
+	eventually(t, "it serves", func() bool { return r.served() == "old" })
+	s := r.watching()
+	_, err := s.Apply(t.Context(), r.document("new"))
+	check(t, err)
+	eventually(t, "the one that came again is named", func() bool {
+		pid := conflictingPids(t, s)
+		return pid != "" && parentOf(atoi(pid)) == manager.Process.Pid
+	})
+	named := conflictingPids(t, s)
+	r.apply(s, r.document("newer"), sdk.ActionReload)
+	if now := conflictingPids(t, s); now != named {
+		t.Errorf("process %s was ended, and %s is there", named, now)
+	}
+	end()
+	eventually(t, "it is over", func() bool { return problems(t, s) == "" })
+	r.wantServed("newer")
+}
+
+func atoi(text string) int {
+	n, _ := strconv.Atoi(text)
+	return n
+}
+
+func TestListenAddresses(t *testing.T) {
+	const config = `
+frontend a
+  bind 127.0.0.1:80
+  bind :81 ssl crt /x.pem   # bind :99
+  bind *:82,[::1]:83 ,
+  bind quic6@:84
+  bind :8000-8010 interface eth0
+  bind /run/x.sock,unix@/run/y.sock
+  bind "127.0.0.1:88"
+  bind ${ADDRESS}:89
+  bind name:90
+  bind abns@name
+  bind :92 namespace blue
+  bind 127.0.0.1:
+  bind
+`
+	var got []string
+	for _, a := range listenAddresses([]byte(config)) {
+		got = append(got, a.String())
+	}
+	want := []string{
+		"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "[::]:84 (UDP)", "0.0.0.0:8000-8010", "/run/x.sock", "/run/y.sock",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestOverlaps(t *testing.T) {
+	parse := func(text string) listenAddress {
+		a, ok := parseListenAddress(text)
+		if !ok {
+			t.Fatalf("%q is no address", text)
+		}
+		return a
+	}
+	for _, pair := range [][2]string{
+		{"1.2.3.4:80", "1.2.3.4:80"}, {"*:80", "1.2.3.4:80"}, {"*:80", ":70-90"}, {"[::]:80", "[::1]:80"}, {"/a", "unix@/a"},
+		{"1.2.3.4:80", "[::ffff:1.2.3.4]:80"},
+	} {
+		if a, b := parse(pair[0]), parse(pair[1]); !a.overlaps(b) || !b.overlaps(a) {
+			t.Errorf("%v do not overlap", pair)
+		}
+	}
+	for _, pair := range [][2]string{
+		{"1.2.3.4:80", "1.2.3.5:80"}, {"*:80", "*:81"}, {"*:80", "[::1]:80"}, {"*:80", "quic4@*:80"}, {"/a", "/b"}, {"/a", "*:80"},
+	} {
+		if a, b := parse(pair[0]), parse(pair[1]); a.overlaps(b) || b.overlaps(a) {
+			t.Errorf("%v overlap", pair)
+		}
+	}
+}
+
+func TestHAProxyNames(t *testing.T) {
+	names := []string{"haproxy", "haproxy24", "haproxy-2.8", "haproxy_2.8.1", "hapee-2.8-lb", "lb", "haproxy-api", "haproxy_exporter",
+		"haproxy-ingress", "tail", "vim", ""}
+	names = slices.DeleteFunc(names, func(name string) bool { return isNamed(name, []string{"lb"}) })
+	want := []string{"haproxy-api", "haproxy_exporter", "haproxy-ingress", "tail", "vim", ""}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}

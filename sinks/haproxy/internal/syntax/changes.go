@@ -1,0 +1,214 @@
+package syntax
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// serverChanges are what separates the servers of one backend.
+type serverChanges struct {
+	backend          string
+	reloads, changes []string
+}
+
+func (d *serverChanges) reload(format string, args ...any) {
+	d.reloads = append(d.reloads, "backend "+d.backend+": "+fmt.Sprintf(format, args...))
+}
+
+func (d *serverChanges) change(format string, args ...any) {
+	d.changes = append(d.changes, "backend "+d.backend+": "+fmt.Sprintf(format, args...))
+}
+
+func compareServers(before, after *Config, old, standing *entry) serverChanges {
+	was, now := before.backend(old), after.backend(standing)
+	d := serverChanges{backend: now.Name}
+	switch {
+	case slices.Equal(was.Servers, now.Servers):
+		return d
+	case was.ambiguous() || now.ambiguous():
+		d.reload("a name is used by two servers")
+		return d
+	case cmp.Or(now.closed, was.closed) != "":
+		d.reload("its servers differ, and %s", cmp.Or(now.closed, was.closed))
+		return d
+	}
+	for _, s := range now.Servers {
+		d.compareServer(after, was, now, s)
+	}
+	for _, s := range was.Servers {
+		if _, stands := now.Server(s.Name); stands {
+			continue
+		}
+		if reason := whyNotRemoved(before, now, s); reason != "" {
+			d.reload("server %s removed, and %s", s.Name, reason)
+		} else {
+			d.change("server %s removed", s.Name)
+		}
+	}
+	if len(d.reloads) == 0 {
+		d.compareOrder(was, now)
+	}
+	return d
+}
+
+func (d *serverChanges) compareServer(after *Config, was, now *Backend, s Server) {
+	old, stood := was.Server(s.Name)
+	if !stood {
+		if reason := whyNotAdded(after, now, s); reason != "" {
+			d.reload("server %s added, and %s", s.Name, reason)
+		} else {
+			d.change("server %s added", s.Name)
+		}
+	} else if reason := now.WhyNotSet(old, s); reason != "" {
+		d.reload("server %s: %s", s.Name, reason)
+	} else if what := settable(old, s); what != "" {
+		d.change("server %s: %s", s.Name, what)
+	}
+}
+
+func (d *serverChanges) compareOrder(was, now *Backend) {
+	switch {
+	case slices.Equal(was.orderAtRunTime(now), now.Order()):
+	case now.ordered != "":
+		d.reload("the order of servers changed, and %s", now.ordered)
+	default:
+		d.reload("the order of backup servers changed, and the first one counts")
+	}
+}
+
+// orderAtRunTime returns the names that now has in order, as HAProxy would have them: added servers come last.
+func (b *Backend) orderAtRunTime(now *Backend) []string {
+	var stand, added []string
+	for _, s := range b.Servers {
+		if now.InOrder(s.Name) {
+			stand = append(stand, s.Name)
+		}
+	}
+	for _, s := range now.Servers {
+		if _, stood := b.Server(s.Name); !stood && now.InOrder(s.Name) {
+			added = append(added, s.Name)
+		}
+	}
+	return append(stand, added...)
+}
+
+// whyNotAdded says why the server cannot come while HAProxy runs, and "" if it can. What HAProxy would refuse in the file
+// is among the reasons: a reload has the file checked first.
+func whyNotAdded(c *Config, b *Backend, s Server) string {
+	switch {
+	case b.fixed != "":
+		return b.fixed
+	case s.opaque != "":
+		return "its line " + s.opaque
+	case !s.Addr.IsValid() && s.Host == "":
+		return "its address " + clip(s.Address) + " is not a plain one"
+	case s.static != "":
+		return "its option " + s.static + " needs one"
+	case s.Weight > maxWeight:
+		return "its weight is out of range"
+	case s.hasOption("weight") || s.hasOption("maxconn") && s.MaxConn != BoundByOptions:
+		return "its weight or maxconn is not a number"
+	case s.tooLong() || strings.Count(s.Options, " ") > maxOptions:
+		return "its line has too many words"
+	case strings.Contains(s.Options+" ", "proto fcgi "): // with an application, which only the check of the file asks for
+		return "it speaks FastCGI"
+	case s.Disabled && s.Check: // the checks of a server that is added in maintenance would not pause
+		return "it is disabled and has checks"
+	case c.names(b.Name, s.Name):
+		return "something else refers to it"
+	}
+	return ""
+}
+
+func (s Server) hasOption(keyword string) bool {
+	return slices.Contains(strings.Fields(s.Options), keyword)
+}
+
+// whyNotRemoved says why the server cannot go while HAProxy runs, and "" if it can.
+func whyNotRemoved(c *Config, b *Backend, s Server) string {
+	switch {
+	case b.fixed != "":
+		return b.fixed
+	case c.names(b.Name, s.Name):
+		return "something else refers to it"
+	case c.counts(b.Name):
+		return "something counts the servers that drain as well"
+	}
+	return ""
+}
+
+// ambiguous reports whether two servers have one name, which HAProxy refuses.
+func (b *Backend) ambiguous() bool { return len(b.byName) < len(b.Servers) }
+
+// WhyNotSet says why a standing server cannot become another while HAProxy runs, and "" if it can.
+func (b *Backend) WhyNotSet(old, now Server) string {
+	switch {
+	case old.opaque != "" || now.opaque != "":
+		if old.line == now.line && old.opaque == now.opaque {
+			return ""
+		}
+		return "its line changed and " + cmp.Or(now.opaque, old.opaque)
+	case old.Options != now.Options:
+		return differentOptions(old.Options, now.Options)
+	case old.Address != now.Address && (!old.Addr.IsValid() || !now.Addr.IsValid()):
+		return "address " + clip(old.Address) + " changed to " + clip(now.Address)
+	case now.lateCheck && (old.Addr != now.Addr || old.Disabled && !now.Disabled):
+		return "it becomes another one, and its next check may come late"
+	case old.Weight != now.Weight && !b.spreads():
+		return "the weight changed, and with balance " + b.balance + " that needs one"
+	case now.Weight > maxWeight:
+		return "its weight is out of range"
+	case now.tooLong():
+		return "its line has too many words"
+	case old.Disabled != now.Disabled && strings.Contains(now.Options, "on-marked-down"):
+		return "it is disabled or enabled, and would cut its sessions off"
+	}
+	return ""
+}
+
+const (
+	maxWeight  = 256 // of a server
+	maxWords   = 64  // of a line; HAProxy 2.6 ignores those of a command that are more
+	maxOptions = 45  // words for the options in "add server", which leaves room for others
+)
+
+// tooLong reports whether HAProxy refuses the line for its length.
+func (s Server) tooLong() bool {
+	own, _, _ := strings.Cut(s.line, "\n")
+	return strings.Count(own, " ") >= maxWords
+}
+
+func differentOptions(old, now string) string {
+	was, is := strings.Fields(old), strings.Fields(now)
+	var parts []string
+	if added := without(is, was); len(added) > 0 {
+		parts = append(parts, "option "+clip(strings.Join(added, " "))+" added")
+	}
+	if removed := without(was, is); len(removed) > 0 {
+		parts = append(parts, "option "+clip(strings.Join(removed, " "))+" removed")
+	}
+	if len(parts) == 0 {
+		return "its options changed"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// settable says what "set server" has to change.
+func settable(old, now Server) string {
+	var parts []string
+	if old.Addr != now.Addr {
+		parts = append(parts, fmt.Sprintf("address %s changed to %s", old.Address, now.Address))
+	}
+	if old.Weight != now.Weight {
+		parts = append(parts, fmt.Sprintf("weight %d changed to %d", old.Weight, now.Weight))
+	}
+	if old.MaxConn != now.MaxConn {
+		parts = append(parts, fmt.Sprintf("maxconn %d changed to %d", old.MaxConn, now.MaxConn))
+	}
+	if old.Disabled != now.Disabled {
+		parts = append(parts, map[bool]string{true: "disabled", false: "no longer disabled"}[now.Disabled])
+	}
+	return strings.Join(parts, ", ")
+}

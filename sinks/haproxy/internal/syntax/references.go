@@ -1,0 +1,163 @@
+package syntax
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// references are what the lines of a section say about servers other than by their own lines.
+type references struct {
+	servers []string // "backend/server", or "server" for one of the backend that the line belongs to
+	counted []string // backends of which every server counts, also one that drains; "" as above
+	numbers string   // a line that reads the numbers (id) of servers; empty for none
+	lua     string   // a line that loads Lua scripts; empty for none
+}
+
+// serverFetches are the sample fetches that name a server, alone or behind its backend. HAProxy (2.6 to 3.4) refuses to
+// start where it is missing, and to delete it while it runs.
+var serverFetches = map[string]bool{
+	"srv_conn": true, "srv_conn_free": true, "srv_is_up": true, "srv_iweight": true, "srv_queue": true,
+	"srv_sess_rate": true, "srv_uweight": true, "srv_weight": true,
+}
+
+// read adds what a line says. Quotes and escapes may be around a name on two levels, of the line and of an expression
+// in it. A variable is not looked into, and stands for any server where a name is expected.
+func (r *references) read(line string) {
+	keyword := firstWord(line)
+	tracks := (keyword == "server" || keyword == "default-server") && strings.Contains(line, " track ")
+	switch keyword {
+	case "use-server":
+		r.servers = append(r.servers, wordAfter(line, keyword))
+	case "lua-load", "lua-load-per-thread":
+		r.lua = line
+	}
+	if !tracks && !strings.Contains(line, "/") && !strings.Contains(line, "srv_") &&
+		!strings.Contains(line, "connslots") && !strings.Contains(line, "server_id") {
+		return
+	}
+	text := line
+	if strings.ContainsAny(line, quotes) {
+		bare, _ := unquoted([]byte(line))
+		text = strings.NewReplacer(`"`, "", `'`, "", `\`, "").Replace(string(bare))
+	}
+	for text != "" {
+		end := strings.IndexFunc(text, func(c rune) bool { return !inName(c) && c != '/' })
+		if end < 0 {
+			end = len(text)
+		}
+		word, after := text[:end], text[end:]
+		text = after[min(1, len(after)):]
+		r.readWord(line, word, after, tracks)
+	}
+}
+
+func (r *references) readWord(line, word, after string, tracks bool) {
+	switch argument, called := argumentOf(after); {
+	case serverFetches[word] && called:
+		r.servers = append(r.servers, argument)
+	case word == "connslots":
+		r.counted = append(r.counted, argument)
+	case word == "srv_id" || word == "table_server_id" || word == "srv_queue": // the last one takes "#" and a number
+		r.numbers = line
+	case word == "track" && tracks:
+		r.servers = append(r.servers, firstWord(strings.TrimPrefix(after, " ")))
+	case strings.Count(word, "/") == 1 && word[0] != '/' && word[len(word)-1] != '/': // of rhttp@, attach-srv and the like
+		r.servers = append(r.servers, word)
+	}
+}
+
+// argumentOf returns the first argument of a sample fetch, and whether it has any.
+func argumentOf(after string) (argument string, called bool) {
+	inside, called := strings.CutPrefix(after, "(")
+	if end := strings.IndexAny(inside, ",)"); called && end >= 0 {
+		inside = inside[:end]
+	}
+	return strings.Trim(inside, " "), called
+}
+
+// inName reports whether HAProxy takes r in the name of a proxy or server.
+func inName(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-' || r == '.' || r == ':'
+}
+
+// allReferences are those of a whole configuration.
+type allReferences struct {
+	servers  map[string]bool   // "backend/server", with anyName for what is not known
+	counted  map[string]bool   // backends, or anyName
+	numbered map[string]string // by backend or anyName, the line that reads the numbers of its servers
+	lua      string
+}
+
+const anyName = "*"
+
+func (c *Config) references() *allReferences {
+	if c.refs != nil {
+		return c.refs
+	}
+	all := &allReferences{servers: map[string]bool{}, counted: map[string]bool{}, numbered: map[string]string{}}
+	for _, s := range c.sections {
+		all.lua = cmp.Or(all.lua, s.refs.lua)
+		here := anyName // an expression in a frontend or in defaults is about any backend
+		if s.hasServers() {
+			here = s.name
+		}
+		for _, word := range s.refs.servers {
+			all.servers[nameOr(here, word)] = true
+		}
+		for _, word := range s.refs.counted {
+			all.counted[knownOr(here, word)] = true
+		}
+		if s.refs.numbers != "" {
+			if s.kind == "listen" { // which may be the frontend of other backends as well
+				here = anyName
+			}
+			all.numbered[here] = s.refs.numbers
+		}
+	}
+	c.refs = all
+	return all
+}
+
+// nameOr returns "backend/server" for a word that names a server, where here is the backend of one that is named alone.
+func nameOr(here, word string) string {
+	backend, server := here, word
+	if slash := strings.LastIndexByte(word, '/'); slash >= 0 {
+		backend, server = word[:slash], word[slash+1:]
+	}
+	return knownOr(here, backend) + "/" + knownOr(anyName, server)
+}
+
+// knownOr returns name, or fallback where there is none, or anyName where it depends on more than the configuration.
+func knownOr(fallback, name string) string {
+	switch {
+	case name == "":
+		return fallback
+	case strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }):
+		return anyName
+	}
+	return name
+}
+
+// names reports whether something in the configuration refers to that server.
+func (c *Config) names(backend, server string) bool {
+	refs := c.references().servers
+	return slices.ContainsFunc([]string{backend, anyName}, func(b string) bool {
+		return refs[b+"/"+server] || refs[b+"/"+anyName]
+	})
+}
+
+// counts reports whether something in the configuration counts all servers of the backend, those that drain included.
+func (c *Config) counts(backend string) bool {
+	refs := c.references().counted
+	return refs[backend] || refs[anyName]
+}
+
+// numbering returns a line for which the numbers of the backend's servers matter, and "" if there is none.
+func (c *Config) numbering(backend string) string {
+	refs := c.references().numbered
+	if line := refs[backend]; line != "" {
+		return line
+	}
+	return refs[anyName]
+}

@@ -1,0 +1,185 @@
+package haproxy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// startMaster starts a HAProxy with a master in the folder of r, as a service manager would, and a configuration that
+// answers with name. Its document is reloaded by a signal.
+func (r *rig) startMaster(name string, args ...string) (pid int) {
+	r.t.Helper()
+	r.cfg.ReloadCmd = "kill -USR2 $(cat " + r.cfg.PidFile + ")"
+	if r.onDisk() == "" {
+		check(r.t, os.WriteFile(r.cfg.ConfigFile, r.document(name).Files[0].Content, 0o644))
+	}
+	cmd := exec.Command(findIt(r.t, r.cfg.Binary), append([]string{"-W", "-D", "-p", r.cfg.PidFile}, args...)...)
+	cmd.Dir = r.dir
+	if output, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("%v: %s", err, output)
+	}
+	executesTwice := !atLeast(r.t.Context(), findIt(r.t, r.cfg.Binary), 3, 1)
+	eventually(r.t, "the master serves", func() bool {
+		pids, err := readPids(r.cfg.PidFile)
+		if err != nil || len(pids) == 0 {
+			return false
+		}
+		pid = pids[0]
+		return len(workersOf(pids)) > 0 && (!executesTwice || waits(pid))
+	})
+	return pid
+}
+
+const programSection = `program helper
+    command sleep 1000
+`
+
+// withProgram returns doc with a program section, which HAProxy 3.2 wants to be asked for.
+func withProgram(doc sdk.Document) sdk.Document {
+	doc = edited(doc, "global\n", "global\n    .if version_atleast(3.2)\n    expose-deprecated-directives\n    .endif\n")
+	return documentOf(string(doc.Files[0].Content) + programSection)
+}
+
+func TestCheckAcceptsProgramsForAMaster(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	doc := withProgram(r.document("one"))
+	check(t, s.Check(t.Context(), doc))
+	r.apply(s, doc, sdk.ActionRestart)
+	r.wantServed("one")
+}
+
+func TestCheckRefusesProgramsWithoutAMaster(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Mode = ModeCommand
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	if _, err := s.Apply(t.Context(), withProgram(r.document("two"))); !errors.Is(err, sdk.ErrRejected) {
+		t.Errorf("got %v, want a rejection", err)
+	}
+	r.wantServed("one")
+}
+
+// With a reload_cmd, the running HAProxy tells with which options, files and folder it will load the document.
+func TestCheckReadsAsTheRunningMasterDoes(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args func(r *rig) []string
+		make func(r *rig) sdk.Document
+	}{
+		{"program section", func(r *rig) []string { return []string{"-f", r.cfg.ConfigFile} },
+			func(r *rig) sdk.Document { return withProgram(r.document("two")) }},
+		{"another file", func(r *rig) []string { return []string{"-f", r.path("users.cfg"), "-f", r.cfg.ConfigFile} },
+			func(r *rig) sdk.Document {
+				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
+			}},
+		{"a file after --", func(r *rig) []string { return []string{"--", r.path("users.cfg"), r.cfg.ConfigFile} },
+			func(r *rig) sdk.Document {
+				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
+			}},
+		{"the working directory", func(*rig) []string { return []string{"-f", "haproxy.cfg"} },
+			func(r *rig) sdk.Document {
+				return edited(r.document("two"), "defaults\n", "defaults\n    errorfile 503 page.http\n")
+			}},
+		{"unknown host names", func(r *rig) []string { return []string{"-dr", "-f", r.cfg.ConfigFile} },
+			func(r *rig) sdk.Document {
+				return documentOf(string(r.document("two").Files[0].Content) + "    server s2 node-1.invalid:80\n")
+			}},
+		{"a folder", func(r *rig) []string { return []string{"-f", r.path("conf.d")} },
+			func(r *rig) sdk.Document {
+				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
+			}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			check(t, os.WriteFile(r.path("users.cfg"), []byte("userlist users\n    user x insecure-password x\n"), 0o644))
+			check(t, os.WriteFile(r.path("page.http"), []byte("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), 0o644))
+			if test.name == "a folder" {
+				check(t, os.MkdirAll(r.path("conf.d"), 0o755))
+				check(t, os.Rename(r.path("users.cfg"), r.path("conf.d/00-users.cfg")))
+				r.cfg.ConfigFile = r.path("conf.d/10-main.cfg")
+			}
+			master := r.startMaster("one", test.args(r)...)
+			s := r.sink()
+			doc := test.make(r)
+			check(t, s.Check(t.Context(), doc))
+			r.apply(s, doc, sdk.ActionReload)
+			r.wantServed("two")
+			if now := r.running(s); now.pids[0] != master {
+				t.Errorf("the master was %d and is %v", master, now.pids)
+			}
+			bad := edited(doc, "frontend web", "frontend web\n    bogus")
+			if err := s.Check(t.Context(), bad); !errors.Is(err, sdk.ErrRejected) {
+				t.Errorf("a bad document: %v", err)
+			}
+		})
+	}
+}
+
+// The variable tells a configuration that it has a master: from 3.1 on at a start, before that only at a reload.
+func TestCheckKnowsOfTheMaster(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	doc := edited(r.document("one"), "global\n", "global\n    .if defined(HAPROXY_MWORKER)\n    bogus\n    .endif\n")
+	checked := s.Check(t.Context(), doc)
+	if atLeast(t.Context(), findIt(t, r.cfg.Binary), 3, 1) != errors.Is(checked, sdk.ErrRejected) {
+		t.Fatalf("the check says %v", checked)
+	}
+	if checked != nil {
+		return
+	}
+	r.apply(s, doc, sdk.ActionRestart)
+	r.apply(s, edited(doc, "X-Is one", "X-Is two"), sdk.ActionRestart)
+	r.wantServed("two")
+}
+
+func TestCheckArgs(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"b.cfg", "a.cfg", ".hidden.cfg", "other"} {
+		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	}
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, test := range []struct{ args, want string }{
+		{"-W -D -S m,mode,600 -f a.cfg -p x.pid", "-c -W -f new"},
+		{"-Ws -f a.cfg", "-c -Ws -f new"},
+		{"-f b.cfg -- a.cfg other", "-c -f " + at("b.cfg") + " -f new -f " + at("other")},
+		{"-f .", "-c -f new -f " + at("b.cfg")},
+		{"-dr -dW -n 5 -m 6 -N 7 -L peer -q -V -db -d -C / -f a.cfg", "-c -dr -dW -n 5 -m 6 -N 7 -L peer -f new"},
+		{"-f a.cfg -sf 1 2 -x s -W", "-c -f new -W"},
+	} {
+		l := invocation{args: withoutReplaced(strings.Fields(test.args)), dir: dir}
+		got := l.checkArgs(map[string]string{at("a.cfg"): "new"})
+		if want := strings.Fields(test.want); !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", test.args, got, want)
+		}
+	}
+}
+
+// A master that was started with other options would load something else than a HAProxy that is started now.
+func TestMasterWithOtherOptionsIsReplaced(t *testing.T) {
+	r := newRig(t)
+	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("one").Files[0].Content, 0o644))
+	other := r.path("maxconn.cfg")
+	check(t, os.WriteFile(other, []byte("global\n    maxconn 77\n"), 0o644))
+	master := r.startMaster("one", "-S", r.path("haproxy.master.sock"), "-f", r.cfg.ConfigFile, "-f", other)
+	r.cfg.ReloadCmd = ""
+	s := r.sink()
+	r.apply(s, r.document("two"), sdk.ActionRestart)
+	r.wantServed("two")
+	if now := r.running(s); now.pids[0] == master {
+		t.Error("the master with other options still serves")
+	}
+	eventually(t, "the other master is gone", func() bool { return !exists(master) })
+	r.apply(s, r.document("three"), sdk.ActionReload)
+	if said := r.ask(s, "show info")[0]; !strings.Contains(said, fmt.Sprintf("Maxconn: %d\n", 100)) {
+		t.Errorf("HAProxy says %s", said)
+	}
+}

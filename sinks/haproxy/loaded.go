@@ -1,0 +1,50 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// correctLoaded reads which servers the HAProxy runs that has just loaded doc, and makes them what doc says where they
+// differ. It returns the commands that it took, and what could not be corrected, for people.
+//
+// A worker that was just started need not run what its file says: a server-state file
+// (load-server-state-from-file) gives it the addresses, ports, weights and states that the servers had at another time. doc
+// wins, as it does over what anybody changes at run time.
+func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []string {
+	if _, err := s.proxy.endpoint(now); err != nil || doc == nil {
+		return nil // nobody can ask
+	}
+	s.live.about(now)
+	did, err := s.alignLoaded(ctx, doc)
+	if len(did) > 0 {
+		s.log.Warn("HAProxy started with other servers than its configuration says, and they were corrected", "commands", did)
+	}
+	if err != nil && !isFinal(err) { // the next look at what runs sees whether anything differs
+		s.log.Warn("cannot read which servers HAProxy started with", "error", err)
+		return did
+	}
+	if _, unable := errors.AsType[*unableError](err); unable {
+		err = nil
+	}
+	if err != nil {
+		err = fmt.Errorf("HAProxy started with other servers than its configuration says: %w", err)
+		s.log.Error("cannot correct the servers that HAProxy started with", "error", err)
+		did = append(did, err.Error())
+	}
+	s.notes.stray(err)
+	return did
+}
+
+// alignLoaded only reads where changes at run time are switched off.
+func (s *Sink) alignLoaded(ctx context.Context, doc *placed) ([]string, error) {
+	if s.cfg.Runtime {
+		return s.live.align(ctx, doc.config, doc.config, doc.config.Backends())
+	}
+	differs, err := s.live.differs(ctx, doc.config)
+	if differs != "" {
+		err = &refusal{sentence: "changes at run time are switched off, and it would take " + differs}
+	}
+	return nil, err
+}

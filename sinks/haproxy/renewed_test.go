@@ -1,0 +1,166 @@
+package haproxy
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// unopenable is a document that the check passes and that HAProxy cannot load, because its socket cannot be opened.
+func (r *rig) unopenable(name string) sdk.Document {
+	return edited(r.document(name), "global\n", "global\n    stats socket "+r.path("missing/s.sock")+" level admin\n")
+}
+
+// A command that only sends a signal succeeds whatever HAProxy makes of it: the workers tell.
+func TestReloadCommandSucceedsWithANewWorker(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		args func(r *rig) []string
+	}{
+		{"with a master socket", func(r *rig) []string { return []string{"-S", r.path("own.sock")} }},
+		{"without a master socket", func(*rig) []string { return nil }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			master := r.startMaster("one", append(test.args(r), "-f", r.cfg.ConfigFile)...)
+			s := r.sink()
+			s.proxy.(*commanded).patience = 2 * time.Second
+			two := r.document("two")
+			r.apply(s, two, sdk.ActionReload)
+			r.wantServed("two")
+			for range 2 {
+				_, err := s.Apply(t.Context(), r.unopenable("three"))
+				if _, refused := errors.AsType[*refusal](err); !refused || errors.Is(err, sdk.ErrRejected) {
+					t.Fatalf("a document that HAProxy did not load: %v", err)
+				}
+				r.wantServed("two")
+				r.wantOnDisk(two)
+			}
+			s.proxy.(*commanded).patience = patience
+			r.apply(s, r.document("four"), sdk.ActionReload)
+			r.wantServed("four")
+			wantHealthy(t, s)
+			if !exists(master) {
+				t.Error("the master is gone")
+			}
+		})
+	}
+}
+
+func TestReloadCommandThatEndsEarlyIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	r.startMaster("one", "-f", r.cfg.ConfigFile)
+	r.cfg.ReloadCmd = "(sleep 0.5; " + r.cfg.ReloadCmd + ") >/dev/null 2>&1 &"
+	s := r.sink()
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.wantServed("two")
+}
+
+// A master that takes long to load is waited for.
+func TestReloadCommandWithASlowLoad(t *testing.T) {
+	for name, args := range map[string][]string{"with a master socket": {"-S", "unix@own.sock"}, "without": nil} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			slow, open := r.slow(r.document("slow"))
+			r.startMaster("one", append(args, "-f", r.cfg.ConfigFile)...)
+			s := r.sink()
+			s.proxy.(*commanded).patience = time.Second
+			ended := make(chan error)
+			go func() {
+				_, err := s.Apply(t.Context(), slow)
+				ended <- err
+			}()
+			select { // longer than the patience for a HAProxy that does nothing
+			case err := <-ended:
+				t.Errorf("it was not waited for: %v", err)
+				open()
+				return
+			case <-time.After(3 * time.Second):
+			}
+			open()
+			check(t, <-ended)
+			r.wantServed("slow")
+		})
+	}
+}
+
+func TestReloadCommandThatDoesNothingFails(t *testing.T) {
+	for name, start := range map[string]func(r *rig) int{
+		"with a master": func(r *rig) int { return r.startMaster("one", "-f", r.cfg.ConfigFile) },
+		"without":       func(r *rig) int { return r.startClassic("one") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			start(r)
+			before := r.onDisk()
+			r.cfg.ReloadCmd = "true"
+			s := r.sink()
+			s.proxy.(*commanded).patience = time.Second
+			_, err := s.Apply(t.Context(), r.document("two"))
+			if _, unchanged := errors.AsType[*unchangedError](err); !unchanged {
+				t.Errorf("got %v", err)
+			}
+			if r.onDisk() != before {
+				t.Error("the document stayed on disk")
+			}
+		})
+	}
+}
+
+// A HAProxy in another container or on another host has no process here.
+func TestReloadCommandForAHAProxyThatCannotBeSeen(t *testing.T) {
+	r := newRig(t)
+	r.cfg.ReloadCmd = "echo again >>" + r.path("runs")
+	s := r.sink()
+	s.proxy.(*commanded).patience = 100 * time.Millisecond
+	check(t, os.WriteFile(r.cfg.PidFile, []byte("4194000\n"), 0o644)) // a process of another namespace
+	one, two := r.document("one"), r.document("two")
+	r.apply(s, one, sdk.ActionRestart)
+	r.apply(s, two, sdk.ActionReload)
+	r.apply(s, two, sdk.ActionUnchanged)
+	r.wantOnDisk(two)
+	wantHealthy(t, s)
+	h, err := s.Health(t.Context())
+	check(t, err)
+	if h.Facts["reload"] == "" {
+		t.Errorf("the facts do not tell that nothing can be verified: %v", h.Facts)
+	}
+	if pids, err := readPids(r.cfg.PidFile); err != nil || len(pids) != 1 {
+		t.Errorf("the pid file that it may need names %v, %v", pids, err)
+	}
+	r.stop(s)
+
+	next := r.sink()
+	r.apply(next, two, sdk.ActionUnchanged)
+	wantHealthy(t, next)
+	runs, err := os.ReadFile(r.path("runs"))
+	check(t, err)
+	if count := strings.Count(string(runs), "again"); count != 2 {
+		t.Errorf("the command was run %d times", count)
+	}
+}
+
+// A HAProxy that was seen and is gone has ended, whatever the command says.
+func TestHAProxyThatWasSeenIsNotTakenForOneElsewhere(t *testing.T) {
+	r := newRig(t)
+	r.startMaster("one", "-f", r.cfg.ConfigFile)
+	s := r.sink()
+	s.proxy.(*commanded).patience = time.Second
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	pids := r.running(s).pids
+	s.change.Lock()
+	check(t, syscall.Kill(pids[0], syscall.SIGKILL))
+	eventually(t, "it is gone", func() bool { return !exists(pids[0]) })
+	s.change.Unlock()
+	if _, err := s.Apply(t.Context(), r.document("three")); err == nil {
+		t.Error("a HAProxy that does not run was reloaded")
+	}
+	if problems(t, s) == "" {
+		t.Error("Health tells no problem")
+	}
+}
