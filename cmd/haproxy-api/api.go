@@ -42,21 +42,22 @@ func apiOf(cfg *config.Config) api {
 		a.scheme, transport.TLSClientConfig = "https", trusting(cfg.API.TLSCert, host)
 	}
 	a.client = &http.Client{
-		Transport: presenting{transport, cfg.API.UpdateToken},
+		Transport: presenting{transport, cfg.API.UpdateToken, cfg.API.ProtectReads},
 		// The daemon sends nobody elsewhere, and the token must not get there.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return a
 }
 
-// presenting adds the token to requests that change something: who only reads does not need it.
+// presenting adds the token to requests that change something, and to those that read where reads are protected.
 type presenting struct {
 	http.RoundTripper
 	token string
+	reads bool
 }
 
 func (p presenting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if p.token != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if p.token != "" && (p.reads || r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		r = r.Clone(r.Context())
 		r.Header.Set("Authorization", "Bearer "+p.token)
 	}

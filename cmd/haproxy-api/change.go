@@ -192,7 +192,7 @@ func differences(before, next *parts) []string {
 		all = append(all, fmt.Sprintf("listens on %s", net.JoinHostPort(b.BindIP, strconv.Itoa(b.BindPort))))
 	}
 	if mayPush(a) != mayPush(b) {
-		all = append(all, "who may push changed")
+		all = append(all, "access policy changed")
 	}
 	if a.LoggingLevel != b.LoggingLevel {
 		all = append(all, "logs from level "+b.LoggingLevel.String())
@@ -202,8 +202,8 @@ func differences(before, next *parts) []string {
 
 // mayPush is the same for configurations with the same door.
 func mayPush(api config.API) string {
-	return fmt.Sprintf("%q %v %q %q %q %q",
-		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins)
+	return fmt.Sprintf("%q %v %q %q %q %q %q %v",
+		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins, allowedHosts(api), api.ProtectReads)
 }
 
 func changes[T comparable](kind string, before, next map[string]T) []string {

@@ -67,6 +67,8 @@ type API struct {
 	ClientCA        string // set only where TLSCert is
 	MaxBody         int64  // bytes, at least 1
 	CORSOrigins     []string
+	ProtectReads    bool // only with UpdateToken or ClientCA
+	AllowedHosts    []string
 }
 
 // Sidecar is the table sidecar: where the state comes from, and how far it is believed.
