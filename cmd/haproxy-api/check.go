@@ -79,7 +79,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
 		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: func(sentence string) {
-			fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(sentence))
+			fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
 		}}
 		faults = append(faults, c.run(ctx, states)...)
 	}

@@ -128,7 +128,7 @@ func (d *Door) refusal(r *http.Request) *refusal {
 			"a client certificate of an authority in haproxy_api.client_ca is needed to change anything"}
 	case d.demandsToken && !d.knows(r):
 		return &refusal{http.StatusUnauthorized, "no token or a wrong one",
-			"the token is missing or wrong: send it as a bearer token or as the password of basic authentication"}
+			"the token is missing or wrong: send it as a bearer token, or with basic authentication"}
 	}
 	return nil
 }

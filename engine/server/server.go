@@ -263,10 +263,10 @@ func answerErrors(w http.ResponseWriter, code int, problems ...string) {
 	answerJSON(w, code, map[string][]string{"errors": problems})
 }
 
-// answerJSON writes what always can be encoded; a client that went away is no news.
+// answerJSON writes what always can be encoded, without secrets; a client that went away is no news.
 func answerJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	content, _ := json.Marshal(body)
-	_, _ = w.Write(append(engine.PrintableJSON(content), '\n'))
+	_, _ = w.Write(append(engine.PrintableJSON(engine.MaskedJSON(content)), '\n'))
 }
