@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -32,21 +33,35 @@ func newCheck(opts *options) *cobra.Command {
 			"  haproxy-api check --live                 # what the running daemon knows now",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			faults := check(cmd, opts, o)
-			if len(faults) == 0 {
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults")
-				return err
-			}
-			for _, fault := range faults {
-				fmt.Fprintln(cmd.ErrOrStderr(), engine.Detail(fault))
-			}
-			return errSaid
+			return reportFaults(cmd, check(cmd, opts, o), opts.json())
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.states, "state", nil,
 		"also check what this state renders to: `FILE`, URL, - or a folder of *.json; may be given again")
 	cmd.Flags().BoolVar(&o.live, "live", false, "also check what the running daemon's state renders to")
-	return cmd
+	return opts.reporting(opts.asking(cmd))
+}
+
+func reportFaults(cmd *cobra.Command, faults []error, inJSON bool) error {
+	told := []string{}
+	for _, fault := range faults {
+		told = append(told, engine.Detail(fault))
+	}
+	switch {
+	case inJSON:
+		if err := printJSON(cmd.OutOrStdout(), map[string][]string{"faults": told}); err != nil {
+			return err
+		}
+	case len(faults) == 0:
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults")
+		return err
+	default:
+		fmt.Fprintln(cmd.ErrOrStderr(), strings.Join(told, "\n"))
+	}
+	if len(faults) > 0 {
+		return errSaid
+	}
+	return nil
 }
 
 // check looks at everything that can be looked at without changing anything, and returns all that is wrong.
@@ -71,7 +86,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 		faults = append(faults, err)
 	}
 	defer closeAll(sinks)
-	states, unread := statesToCheck(cmd, cfg, o)
+	states, unread := statesToCheck(cmd, opts, cfg, o)
 	faults = append(faults, unread...)
 	for _, state := range states {
 		state.tell(cmd)
@@ -86,10 +101,14 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	return faults
 }
 
-func statesToCheck(cmd *cobra.Command, cfg *config.Config, o checkOptions) ([]namedState, []error) {
+func statesToCheck(cmd *cobra.Command, opts *options, cfg *config.Config, o checkOptions) ([]namedState, []error) {
 	states, faults := readStates(cmd.Context(), o.states, cmd.InOrStdin())
 	if o.live {
-		state, err := liveState(cmd.Context(), cfg)
+		daemon, err := opts.daemonOf(cfg)
+		if err != nil {
+			return states, append(faults, err)
+		}
+		state, err := liveState(cmd.Context(), daemon, cfg)
 		if err != nil {
 			return states, append(faults, err)
 		}

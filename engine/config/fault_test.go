@@ -253,7 +253,7 @@ func TestTextsOfTheWrongKind(t *testing.T) {
 		"HAPROXY_API_PIPELINES__P={":                "pipelines.p must be a table, not \"{\"",
 		"HAPROXY_API_PLUGINS__P__ENV=a":             `plugins.p.env must be a table of environment variables, not "***"`,
 		"HAPROXY_API_HAPROXY__TEMPLATE__X=a":        "haproxy.template must be a text, not a table",
-		"HAPROXY_API_HAPROXY=[1":                    "",
+		"HAPROXY_API_HAPROXY=[1":                    "is not a known variable; the nearest known one is HAPROXY_API_HAPROXY_MODE",
 		"HAPROXY_API_SIDECAR__SUBSCRIPTIONS=[\"a\"": "sidecar.subscriptions must be a list of service names, not \"[\\\"a\\\"\"",
 	} {
 		got := ""
@@ -261,10 +261,7 @@ func TestTextsOfTheWrongKind(t *testing.T) {
 			got = err.Error()
 		}
 		variable, _, _ := strings.Cut(name, "=")
-		if want != "" {
-			want = "environment " + variable + ": " + want
-		}
-		if got != want {
+		if want = "environment " + variable + ": " + want; got != want {
 			t.Errorf("%s\ngot  %s\nwant %s", name, got, want)
 		}
 	}

@@ -75,9 +75,9 @@ func checksum(path string) (string, error) {
 
 // Installed is a plugin's program that lies where the daemon looks for one.
 type Installed struct {
-	Kind string // "sink" or "source"
-	Type string
-	Path string
+	Kind string `json:"kind"` // "sink" or "source"
+	Type string `json:"type"`
+	Path string `json:"path"`
 }
 
 // List returns the plugins in folder and in PATH, as [Find] would find them: the first of a name hides the others.
