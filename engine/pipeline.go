@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -48,6 +49,7 @@ type pipeline struct {
 	board     board
 	pace      *backoff.ExponentialBackOff
 	asking    singleflight.Group // how the sink is
+	silent    atomic.Bool        // the sink let the last question pass
 	running
 
 	// ---

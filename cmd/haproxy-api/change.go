@@ -59,12 +59,19 @@ func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, erro
 	if len(changed) > 0 {
 		d.warnIfUnguarded()
 	}
-	for name := range before.cfg.Pipelines {
-		if _, ok := cfg.Pipelines[name]; !ok {
-			d.metrics.Forget(name)
+	forget(d.metrics, "pipeline", before.cfg.Pipelines, cfg.Pipelines)
+	forget(d.metrics, "sink", before.cfg.Sinks, cfg.Sinks)
+	forget(d.metrics, "source", before.cfg.Sources, cfg.Sources)
+	return changed, nil
+}
+
+// forget removes the metrics of what is in before and not in next.
+func forget[C any](metrics *server.Metrics, kind string, before, next map[string]C) {
+	for name := range before {
+		if _, ok := next[name]; !ok {
+			metrics.Forget(kind, name)
 		}
 	}
-	return changed, nil
 }
 
 // relisten opens the address in the new configuration, where it is another one.
