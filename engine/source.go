@@ -43,14 +43,14 @@ type source struct {
 
 // recall takes up what an earlier run of the daemon left behind, until the source has something newer.
 func (s *source) recall() {
-	if s.recalled {
+	if _, known := s.latest(); known || s.recalled {
 		return
 	}
-	s.recalled = true
 	snap, ok := s.memory.Snapshot(s.name)
 	if !ok {
-		return
+		return // and asked for again with the next start: it may be there and could not be read
 	}
+	s.recalled = true
 	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
