@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -159,30 +160,96 @@ func TestAnAnswerCanMoveItsDeadline(t *testing.T) {
 	}
 }
 
-func TestOnlyAFewHoldTheStateAtOnce(t *testing.T) {
+// slowReader takes an answer when it is let go on.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	reads, goOn chan struct{}
+}
+
+func (r slowReader) Write(content []byte) (int, error) {
+	r.reads <- struct{}{}
+	<-r.goOn
+	return r.ResponseRecorder.Write(content)
+}
+
+// readSlowly has n clients begin to read the state, and returns what waits until they have when goOn is closed.
+func (s *site) readSlowly(n int, goOn chan struct{}) (wait func()) {
+	var readers sync.WaitGroup
+	reads := make(chan struct{})
+	for range n {
+		readers.Go(func() {
+			r := httptest.NewRequest("GET", "/state", nil)
+			r.Host = "localhost"
+			s.ServeHTTP(slowReader{httptest.NewRecorder(), reads, goOn}, r)
+		})
+	}
+	for range n {
+		<-reads
+	}
+	return readers.Wait
+}
+
+func TestState_SlowReadersShareOneCopy(t *testing.T) {
 	site := open(t, true)
 	site.emit()
+	var encoded atomic.Int64
+	site.states.encode = func(w io.Writer, _ sdk.Snapshot) error {
+		encoded.Add(1)
+		_, err := io.WriteString(w, "state")
+		return err
+	}
+	goOn := make(chan struct{})
+	wait := site.readSlowly(200, goOn)
+	site.want(t, "GET", "/state", 200, "state")
+	if n := encoded.Load(); n != 1 {
+		t.Errorf("encoded %d times for 201 clients", n)
+	}
+	close(goOn)
+	wait()
+	if site.states.newest != nil || len(site.states.slots) != 0 {
+		t.Error("the copy is kept though nobody reads it")
+	}
+	site.want(t, "GET", "/state.json", 200, "state")
+}
+
+func TestState_OnlyAFewDifferentOnesAreHeld(t *testing.T) {
+	site := open(t, true)
 	site.limits.turn = 20 * time.Millisecond
-	reading, done := make(chan struct{}), make(chan struct{})
-	site.cfg.EncodeState = func(io.Writer, sdk.Snapshot) error {
-		reading <- struct{}{}
-		<-done
-		return nil
+	goOn := make(chan struct{})
+	var waits []func()
+	next := func(n int) {
+		site.source.snapshots <- sdk.Snapshot{Source: "sidecar", Cluster: fmt.Sprint(n), Taken: time.Now()}
+		for snap, _ := site.cfg.Engine.Snapshot("sidecar"); snap.Cluster != fmt.Sprint(n); {
+			time.Sleep(time.Millisecond)
+			snap, _ = site.cfg.Engine.Snapshot("sidecar")
+		}
 	}
-	var readers sync.WaitGroup
-	for range site.limits.states {
-		readers.Go(func() { site.ask("GET", "/state") })
-		<-reading
+	for n := range site.limits.states {
+		next(n)
+		waits = append(waits, site.readSlowly(2, goOn))
 	}
+	next(site.limits.states)
 	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
-		site.want(t, "GET", path, 503, `{"errors":["too many read the state now: ask again in a moment"]}`)
+		site.want(t, "GET", path, 503, `{"errors":["`+errTooManyStates.Error()+`"]}`)
 	}
-	site.limits.turn = time.Minute
-	readers.Go(func() { site.ask("GET", "/state") })
-	done <- struct{}{} // one has read it all
-	<-reading
-	close(done)
-	readers.Wait()
+	close(goOn)
+	for _, wait := range waits {
+		wait()
+	}
+	site.want(t, "GET", "/state", 200, `{"ClusterName":"8"}`)
+}
+
+// A state of which a part cannot be encoded is not sent as far as it went.
+func TestState_IsNeverSentInPart(t *testing.T) {
+	site := open(t, true)
+	site.emit()
+	site.states.encode = func(w io.Writer, _ sdk.Snapshot) error {
+		_, _ = io.WriteString(w, "half a state")
+		return errors.New("no")
+	}
+	if code, body := site.ask("GET", "/state"); code != 500 || strings.Contains(body, "half") {
+		t.Errorf("got %d %s", code, body)
+	}
 }
 
 func TestNobodyTakesAllConnections(t *testing.T) {

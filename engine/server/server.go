@@ -35,8 +35,8 @@ type limits struct {
 	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
 	idle        time.Duration // between two requests
 	headerBytes int
-	states      int           // answers that hold a whole state, at once
-	turn        time.Duration // to wait for being one of them
+	states      int           // different states in answers, at once
+	turn        time.Duration // to wait for a place among them
 }
 
 func usualLimits() limits {
@@ -72,13 +72,13 @@ type Server struct {
 	door   atomic.Pointer[Door]
 	front  atomic.Pointer[Front]
 	limits limits
-	states chan struct{} // has an element for each answer that holds a whole state
+	states *stateCopies
 }
 
 // New prepares a server.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
-	s.states = make(chan struct{}, s.limits.states)
+	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.states)}
 	door := cfg.Door
 	if door == nil {
 		door, _ = NewDoor(DoorConfig{Log: cfg.Log}) // there is no file to read
@@ -172,28 +172,6 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answerErrors(w, http.StatusConflict, "this haproxy-api follows its catalogue and takes no pushes")
-}
-
-// state takes many times the state's size in memory for as long as the client reads, so only a few have it at once.
-func (s *Server) state(w http.ResponseWriter, r *http.Request) {
-	turn, cancel := context.WithTimeout(r.Context(), s.limits.turn)
-	defer cancel()
-	select {
-	case s.states <- struct{}{}:
-		defer func() { <-s.states }()
-	case <-turn.Done():
-		answerErrors(w, http.StatusServiceUnavailable, "too many read the state now: ask again in a moment")
-		return
-	}
-	snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source)
-	if !ok {
-		answerErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := s.cfg.EncodeState(w, snap); err != nil {
-		s.cfg.Log.Debug("state was not sent whole", "error", err)
-	}
 }
 
 // health keeps the older answer's shape, which people's probes read.
