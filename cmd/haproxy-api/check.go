@@ -24,7 +24,8 @@ func newCheck(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, templates and, with states, what they render to",
-		Long: "check loads the configuration, resolves plugins and compiles templates. With states it also renders each of\n" +
+		Long: "check loads the configuration, resolves plugins, compiles templates, and looks for HAProxy and for the\n" +
+			"folders that are written to. With states it also renders each of\n" +
 			"them and lets the sink judge the result, which for HAProxy is what 'haproxy -c' says. It changes nothing, and\n" +
 			"prints every fault on standard error. Exit code: 0 no faults, 1 faults.",
 		Example: "  haproxy-api check\n" +
@@ -75,6 +76,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	if _, err := newDoor(cfg.API, log); err != nil {
 		faults = append(faults, err)
 	}
+	faults = append(faults, checkEnvironment(cfg)...)
 	open := opener{cfg: cfg, log: log}
 	sources, err := open.sources(ctx, nil)
 	if err != nil {
