@@ -108,7 +108,7 @@ func (c *counted) Close() error {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	site := open(t, true)
-	site.limits.connections = 2
+	site.limits.connections, site.limits.reserve = 2, 0
 	tcp, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -132,8 +132,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if most := listener.most.Load(); most != 2 {
-		t.Errorf("%d connections were open at once, want 2", most)
+	if most := listener.most.Load(); most > 3 {
+		t.Errorf("%d connections were open at once, want 2 and one that waits", most)
 	}
 }
 
@@ -254,7 +254,7 @@ func TestState_IsNeverSentInPart(t *testing.T) {
 
 func TestNobodyTakesAllConnections(t *testing.T) {
 	site := open(t, true)
-	site.limits.share = 2
+	site.limits.share, site.limits.reserve, site.limits.grace = 2, 0, time.Hour
 	s := serve(t, site)
 	first, second := s.conn(t, readAlive), s.conn(t, readAlive)
 	for _, conn := range []net.Conn{first, second} {
@@ -282,6 +282,70 @@ func TestNobodyTakesAllConnections(t *testing.T) {
 	}
 }
 
+// dialFrom connects from another address of loopback.
+func (s *serving) dialFrom(t *testing.T, ip net.IP, say string) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, say); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// Connections that are kept open for nothing keep nobody out, neither before their first request nor after it.
+func TestConnections_IdleOnesAreClosedFirst(t *testing.T) {
+	site := open(t, true)
+	site.limits.connections, site.limits.share, site.limits.reserve, site.limits.grace = 8, 2, 0, 0
+	s := serve(t, site)
+	for n := range 4 {
+		attacker := net.IPv4(127, 0, 1, byte(1+n))
+		s.dialFrom(t, attacker, "")
+		if got := status(t, s.dialFrom(t, attacker, readAlive)); got != "200 OK" {
+			t.Errorf("address %d: %s", n, got)
+		}
+	}
+	first := s.dialFrom(t, net.IPv4(127, 0, 2, 1), readAlive)
+	if got := status(t, first); got != "200 OK" {
+		t.Errorf("another address: %s", got)
+	}
+	// Of a client that has its share, its own are closed; and those of the one with most before the only one of another.
+	for range 5 {
+		if got := status(t, s.dialFrom(t, net.IPv4(127, 0, 1, 1), readAlive)); got != "200 OK" {
+			t.Errorf("a client with its share: %s", got)
+		}
+	}
+	if _, err := io.WriteString(first, readAlive); err != nil || status(t, first) != "200 OK" {
+		t.Errorf("the only connection of a client was closed: %v", err)
+	}
+}
+
+func TestConnections_AFewAreReservedForProbesAndPushes(t *testing.T) {
+	site := open(t, true)
+	site.limits.connections, site.limits.share, site.limits.reserve, site.limits.grace = 2, 2, 4, 0
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	site.mux.HandleFunc("GET /busy", func(http.ResponseWriter, *http.Request) { busy <- struct{}{}; <-goOn })
+	s := serve(t, site)
+	for range 2 {
+		s.dialFrom(t, net.IPv4(127, 0, 3, 1), "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-busy
+	}
+	for request, want := range map[string]string{
+		"GET /live": "200 OK", "GET /health": "200 OK", "POST /update": "200 OK",
+		"GET /metrics": "503 Service Unavailable",
+	} {
+		conn := s.dialFrom(t, net.IPv4(127, 0, 3, 2), request+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		if got := status(t, conn); got != want {
+			t.Errorf("%s while all connections are busy: %s, want %s", request, got, want)
+		}
+	}
+	close(goOn)
+}
+
 // firstLine returns that of the answer, and nothing from a connection that is closed instead, perhaps before we could ask.
 func firstLine(conn net.Conn) string {
 	_, _ = io.WriteString(conn, readAlive)
@@ -294,7 +358,7 @@ func TestAHouseholdIsOneOfThePeers(t *testing.T) {
 		"192.0.2.7:1": "192.0.2.7", "[::ffff:192.0.2.7]:1": "192.0.2.7", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::",
 		"[fe80::1%eth0]:1": "fe80::",
 	} {
-		if got := householdOf(peer).String(); got != want {
+		if got := clientOf(peer).String(); got != want {
 			t.Errorf("%s counts as %s, want %s", peer, got, want)
 		}
 	}

@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -30,6 +28,8 @@ const (
 type limits struct {
 	connections int
 	share       int           // of the connections, for one address
+	reserve     int           // beside the connections, for probes and pushes while all others are busy
+	grace       time.Duration // for a new connection, or one whose request ended, before it is closed for another one
 	header      time.Duration // for a request's header, and for shaking hands over TLS
 	read        time.Duration // for the whole request
 	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
@@ -41,7 +41,7 @@ type limits struct {
 
 func usualLimits() limits {
 	return limits{
-		connections: 512, share: 128, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
+		connections: 512, share: 128, reserve: 32, grace: time.Second, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
 		headerBytes: 64 << 10, states: 8, turn: 5 * time.Second,
 	}
 }
@@ -107,6 +107,14 @@ func (s *Server) SetFront(f Front) { s.front.Store(&f) }
 
 // ServeHTTP answers one request, if the door lets it in.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if conn, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		if !conn.begin(r) {
+			w.Header().Set("Connection", "close")
+			answerErrors(w, http.StatusServiceUnavailable, "all connections are busy: ask again in a moment")
+			return
+		}
+		defer conn.end()
+	}
 	if s.door.Load().admit(w, r) {
 		s.mux.ServeHTTP(w, r)
 	}
@@ -145,10 +153,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      s.limits.write,
 		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    s.limits.headerBytes,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	server.Protocols.SetHTTP1(true)
-	doorway := doorway{netutil.LimitListener(newFair(listener, s.limits.share), s.limits.connections), s.door.Load}
+	doorway := doorway{newConnLimiter(listener, s.limits), s.door.Load}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
