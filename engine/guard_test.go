@@ -279,6 +279,20 @@ func TestASourceThatGivesUpIsReported(t *testing.T) {
 	})
 }
 
+func TestTemplateError_HasALineWhenItIsOver(t *testing.T) {
+	play(t, func(w *world) {
+		var log bytes.Buffer
+		w.engine.now().pipelines[0].log = slog.New(slog.NewTextHandler(&log, nil))
+		w.say("a")
+		w.edit("broken:")
+		broken := w.status().TemplateError != nil && !strings.Contains(log.String(), "template accepted again")
+		w.edit("v2")
+		if again := strings.Count(log.String(), "template accepted again"); !broken || again != 1 {
+			t.Errorf("broken %v, and %d lines:\n%s", broken, again, &log)
+		}
+	})
+}
+
 // What was logged as a fault has a line when it is over.
 func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
 	play(t, func(w *world) {

@@ -93,10 +93,13 @@ func (b *board) inherit(before *board) {
 	b.status.ApplyError, b.status.Waiting = nil, nil
 }
 
-func (b *board) setTemplateError(err error) {
+// setTemplateError returns the error before.
+func (b *board) setTemplateError(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := b.status.TemplateError
 	b.status.TemplateError = err
+	return before
 }
 
 func (b *board) setApplyError(err error) {
