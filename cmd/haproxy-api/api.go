@@ -45,8 +45,8 @@ func apiOf(cfg *config.Config) api {
 	return a
 }
 
-// apiAt returns the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL is the token;
-// without one it is that of cfg.
+// apiAt returns the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL is
+// the token; without one it is that of cfg.
 func apiAt(address string, cfg *config.Config) (api, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
@@ -168,8 +168,8 @@ func (a api) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("the daemon at %s is not trusted: %w", a.address, errUntrusted)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address: %w",
-			a.address, err)
+		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f or its address with "+
+			"--address: %w", a.address, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, sidecar.MaxState))
@@ -192,5 +192,6 @@ func (a api) refusal(status string, body []byte) error {
 }
 
 func (a api) stranger(err error) error {
-	return fmt.Errorf("what answers at %s is no haproxy-api: free its address, or name another with -f or --address: %w", a.address, err)
+	return fmt.Errorf("what answers at %s is no haproxy-api: free its address, or name another with -f or --address: %w",
+		a.address, err)
 }

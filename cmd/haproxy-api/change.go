@@ -210,7 +210,8 @@ func differences(before, next *parts) []string {
 // mayPush is the same for configurations with the same door.
 func mayPush(api config.API) string {
 	return fmt.Sprintf("%q %v %q %q %q %q %q %v",
-		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins, allowedHosts(api), api.ProtectReads)
+		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins,
+		allowedHosts(api), api.ProtectReads)
 }
 
 func changes[T comparable](kind string, before, next map[string]T) []string {

@@ -17,8 +17,8 @@ const (
 )
 
 // A floodgate passes on what is logged, but not endlessly the same: of the records with one message those beyond a bound are
-// dropped until the minute is over, and that is told. It counts for each pipeline, sink and source by itself. An error that goes on
-// is logged when it begins and when it changes: see [ongoingErrors]. Debugging is not bounded.
+// dropped until the minute is over, and that is told. It counts for each pipeline, sink and source by itself. An error that goes
+// on is logged when it begins and when it changes: see [ongoingErrors]. Debugging is not bounded.
 type floodgate struct {
 	slog.Handler
 	component string // which pipeline, sink or source the logger belongs to; "" for none

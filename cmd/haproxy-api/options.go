@@ -116,8 +116,8 @@ func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	return logTo(os.Stderr, api.LoggingFormat, level), level
 }
 
-// logTo logs to w, a line for each record, without secrets and with nothing in it that a terminal obeys: much of it is what others
-// have said, and they may say it endlessly, see [floodgate].
+// logTo logs to w, a line for each record, without secrets and with nothing in it that a terminal obeys: much of it is what
+// others have said, and they may say it endlessly, see [floodgate].
 func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {

@@ -22,8 +22,8 @@ func newStatus(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the running daemon's pipelines are",
-		Long: "status asks the running daemon and shows each of its pipelines. Exit code: 0 all are healthy; 1 one is not, or the\n" +
-			"daemon does not answer. A pipeline is unhealthy while its sink has a problem, the newest snapshot could not be\n" +
+		Long: "status asks the running daemon and shows each of its pipelines. Exit code: 0 all are healthy; 1 one is not, or\n" +
+			"the daemon does not answer. A pipeline is unhealthy while its sink has a problem, the newest snapshot could not be\n" +
 			"applied, or the template as it is saved cannot be used.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

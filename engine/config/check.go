@@ -30,7 +30,8 @@ func (a *API) check(l *loader) {
 		l.failAt(ca, "is given without "+cert.String()+" and "+key.String())
 	}
 	if a.ProtectReads && a.UpdateToken == "" && a.ClientCA == "" {
-		l.failAt(path{"haproxy_api", "protect_reads"}, "needs haproxy_api.update_token or haproxy_api.client_ca, or nobody could read")
+		l.failAt(path{"haproxy_api", "protect_reads"},
+			"needs haproxy_api.update_token or haproxy_api.client_ca, or nobody could read")
 	}
 }
 

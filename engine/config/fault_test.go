@@ -60,7 +60,8 @@ func TestFaults(t *testing.T) {
 		{"origin", "[haproxy_api]\ncors_origins=['https://a/b']", at +
 			`haproxy_api.cors_origins must be a list of origins such as ["https://example.com"], not ["https://a/b"]`},
 		{"host with a port", "[haproxy_api]\nallowed_hosts=['a.example:80']", at +
-			`haproxy_api.allowed_hosts must be a list of host names such as ["edge.example.com", "*.internal"], not ["a.example:80"]`},
+			`haproxy_api.allowed_hosts must be a list of host names such as ["edge.example.com", "*.internal"], ` +
+			`not ["a.example:80"]`},
 		{"protected reads for nobody", "[haproxy_api]\nprotect_reads=true", at + "haproxy_api.protect_reads needs " +
 			"haproxy_api.update_token or haproxy_api.client_ca, or nobody could read"},
 		{"URL", "[sidecar]\nstate_url='localhost:7777'", at +

@@ -49,7 +49,8 @@ func (a *API) keys() table {
 		{"max_body", "64MiB", size(&a.MaxBody)},
 		{"cors_origins", []any{}, list(&a.CORSOrigins, `a list of origins such as ["https://example.com"]`, isOrigin)},
 		{"protect_reads", false, yesNo(&a.ProtectReads)},
-		{"allowed_hosts", []any{}, list(&a.AllowedHosts, `a list of host names such as ["edge.example.com", "*.internal"]`, isHostPattern)},
+		{"allowed_hosts", []any{}, list(&a.AllowedHosts,
+			`a list of host names such as ["edge.example.com", "*.internal"]`, isHostPattern)},
 	}
 }
 

@@ -257,8 +257,8 @@ func (s *Store) tell(name string, err error) {
 	}
 }
 
-// recall reads the file of that name into v. One that is damaged is set aside. One that cannot be read, for want of a permission or
-// of file descriptors, stays where it is and is tried again for a moment, and whenever it is asked for.
+// recall reads the file of that name into v. One that is damaged is set aside. One that cannot be read, for want of a permission
+// or of file descriptors, stays where it is and is tried again for a moment, and whenever it is asked for.
 func (s *Store) recall(name, kind string, v any) bool {
 	path := filepath.Join(s.dir, name)
 	var err error

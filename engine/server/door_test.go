@@ -229,8 +229,8 @@ func TestOtherOriginsMayRead(t *testing.T) {
 	}
 }
 
-// DNS rebinding makes a page of any name look like one of the daemon's own, so the name counts. Pushes of a Sidecar, and changes by
-// programs, use whatever name somebody has configured.
+// DNS rebinding makes a page of any name look like one of the daemon's own, so the name counts. Pushes of a Sidecar, and changes
+// by programs, use whatever name somebody has configured.
 func TestHostNames(t *testing.T) {
 	const evil = "evil.example:7778"
 	secret := DoorConfig{Token: token}
