@@ -22,7 +22,8 @@ var rooms = []struct {
 	{"plugins/internal/wire", nil},
 	{"plugins/sdk", []string{"plugins/internal/wire"}},
 	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/host"}},
-	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire"}},
+	{"internal/trust", nil},
+	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/trust"}},
 	{"sources/internal/*", []string{"plugins/sdk"}},
 	{"sources/sidecar/sidecartest", []string{"plugins/sdk", "sources/internal/*"}},
 	{"sources/*", []string{"plugins/sdk", "sources/internal/*"}},
@@ -32,7 +33,7 @@ var rooms = []struct {
 	{"templates", []string{"plugins/sdk"}},
 	{"engine", []string{"plugins/sdk"}},
 	{"engine/config", nil},
-	{"engine/memory", []string{"engine", "plugins/sdk"}},
+	{"engine/memory", []string{"engine", "plugins/sdk", "internal/trust"}},
 	{"engine/server", []string{"engine", "plugins/sdk"}},
 	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }

@@ -206,7 +206,7 @@ func (p *pipeline) succeed(before *pipeline) {
 	if p.templates == before.templates {
 		p.candidate = before.candidate
 	} else {
-		p.board.setTemplateError(nil)
+		_ = p.board.setTemplateError(nil)
 	}
 	if p.sink == before.sink {
 		p.inEffect, p.owed = before.inEffect, before.owed

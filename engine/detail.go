@@ -3,7 +3,7 @@ package engine
 import "strings"
 
 // Detail returns what err says, with every error in it that has a method Detail, such as one of a template, told by that
-// instead: over several lines, for people, and [Printable].
+// instead: over several lines, for people, [Printable] and [Masked].
 func Detail(err error) string {
 	var told strings.Builder
 	rest := err.Error()
@@ -13,7 +13,7 @@ func Detail(err error) string {
 			rest = after
 		}
 	}
-	return Printable(told.String() + rest)
+	return Printable(Masked(told.String() + rest))
 }
 
 type detailer interface {

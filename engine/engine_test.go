@@ -543,6 +543,35 @@ func (s *slowToTell) Health(ctx context.Context) (sdk.Health, error) {
 	}
 }
 
+func TestHealth_AHungSinkDelaysOnlyTheFirstWhoAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &slowToTell{playedSink: newPlayedSink(), goOn: make(chan struct{})}
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{}, slog.New(slog.DiscardHandler))
+		took := func() time.Duration {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			began := time.Now() // of the bubble: nothing is measured
+			if len(p.health(ctx).Problems) != 1 {
+				t.Error("a sink that hangs is no problem")
+			}
+			return time.Since(began)
+		}
+		if first := took(); first != 2*time.Second {
+			t.Errorf("the first waited %s", first)
+		}
+		for range 10 {
+			if next := took(); next != askSilentWithin {
+				t.Errorf("the next waited %s", next)
+			}
+		}
+		close(sink.goOn)
+		synctest.Wait()
+		if p.silent.Load() {
+			t.Error("it is still taken for hung after it has answered")
+		}
+	})
+}
+
 func TestManyWhoAskAtOnceShareOneAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowToTell{playedSink: newPlayedSink(), goOn: make(chan struct{})}

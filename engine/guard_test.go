@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -274,6 +275,40 @@ func TestASourceThatGivesUpIsReported(t *testing.T) {
 		synctest.Wait()
 		if problems := w.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
 			t.Errorf("after it watches again: %q", problems)
+		}
+	})
+}
+
+func TestTemplateError_HasALineWhenItIsOver(t *testing.T) {
+	play(t, func(w *world) {
+		var log bytes.Buffer
+		w.engine.now().pipelines[0].log = slog.New(slog.NewTextHandler(&log, nil))
+		w.say("a")
+		w.edit("broken:")
+		broken := w.status().TemplateError != nil && !strings.Contains(log.String(), "template accepted again")
+		w.edit("v2")
+		if again := strings.Count(log.String(), "template accepted again"); !broken || again != 1 {
+			t.Errorf("broken %v, and %d lines:\n%s", broken, again, &log)
+		}
+	})
+}
+
+// What was logged as a fault has a line when it is over.
+func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
+	play(t, func(w *world) {
+		var log bytes.Buffer
+		w.engine.now().sources["s"].log = slog.New(slog.NewTextHandler(&log, nil))
+		w.source.emit <- nil
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if strings.Contains(log.String(), "level=INFO") {
+			t.Errorf("it has not emitted anything yet: %s", &log)
+		}
+		for _, service := range []string{"a", "b"} {
+			w.say(service)
+		}
+		if n := strings.Count(log.String(), "level=INFO"); n != 1 {
+			t.Errorf("%d lines tell that it emits again: %s", n, &log)
 		}
 	})
 }

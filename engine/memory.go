@@ -3,7 +3,7 @@ package engine
 import "github.com/haproxy-api/haproxy-api/plugins/sdk"
 
 // A Memory outlives the daemon: what was last good is there after a restart, also while the catalogue is away. Its methods may be
-// called from any goroutine and do not block; what cannot be kept is its own to report.
+// called from any goroutine. Those that keep do not block; what cannot be kept or read is its own to report.
 type Memory interface {
 	// Snapshot returns what [Memory.KeepSnapshot] was last given for that source, and false where that is nothing of use.
 	Snapshot(source string) (sdk.Snapshot, bool)

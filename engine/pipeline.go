@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -48,6 +49,7 @@ type pipeline struct {
 	board     board
 	pace      *backoff.ExponentialBackOff
 	asking    singleflight.Group // how the sink is
+	silent    atomic.Bool        // the sink let the last question pass
 	running
 
 	// ---
@@ -208,7 +210,7 @@ func (p *pipeline) load() {
 
 // refuse tells of a template that does not load.
 func (p *pipeline) refuse(err error) {
-	p.board.setTemplateError(err)
+	_ = p.board.setTemplateError(err)
 	p.log.Error("the edited template is not used", "error", err)
 }
 
@@ -275,7 +277,9 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 		p.previous, p.active, p.candidate = p.active, p.candidate, nil
 		p.active.first = p.generation
 		p.board.setActive(p.active.template)
-		p.board.setTemplateError(nil)
+		if p.board.setTemplateError(nil) != nil {
+			p.log.Info("template accepted again")
+		}
 		p.tellVolatile(ctx, p.active.template, snap)
 		return nil
 	case p.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
@@ -300,7 +304,7 @@ func (e *unprovenError) Unwrap() error { return e.error }
 
 // blame says once that v is not used; v is tried again with every snapshot all the same.
 func (p *pipeline) blame(v *version, err error) {
-	p.board.setTemplateError(err)
+	_ = p.board.setTemplateError(err)
 	if !v.blamed {
 		v.blamed = true
 		p.log.Error("the edited template is not used", "error", err)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -21,7 +22,8 @@ type source struct {
 	log      *slog.Logger
 	observer Observer
 	running
-	recalled bool // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
+	gaveUp   atomic.Bool // and has emitted nothing since
+	recalled bool        // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
 
 	mu        sync.Mutex
 	impl      sdk.Source
@@ -41,14 +43,14 @@ type source struct {
 
 // recall takes up what an earlier run of the daemon left behind, until the source has something newer.
 func (s *source) recall() {
-	if s.recalled {
+	if _, known := s.latest(); known || s.recalled {
 		return
 	}
-	s.recalled = true
 	snap, ok := s.memory.Snapshot(s.name)
 	if !ok {
-		return
+		return // and asked for again with the next start: it may be there and could not be read
 	}
+	s.recalled = true
 	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,6 +76,7 @@ func (s *source) run(ctx context.Context) {
 			pace.Reset()
 		}
 		wait := pace.NextBackOff()
+		s.gaveUp.Store(true)
 		s.log.Error("source gave up and is asked again", "error", err, "again_in", wait)
 		s.setTrouble(fmt.Sprintf("the source gave up and is asked again: %v", err))
 		select {
@@ -85,6 +88,9 @@ func (s *source) run(ctx context.Context) {
 }
 
 func (s *source) emit(snap sdk.Snapshot) {
+	if s.gaveUp.CompareAndSwap(true, false) {
+		s.log.Info("source emits snapshots again")
+	}
 	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -92,10 +93,13 @@ func (b *board) inherit(before *board) {
 	b.status.ApplyError, b.status.Waiting = nil, nil
 }
 
-func (b *board) setTemplateError(err error) {
+// setTemplateError returns the error before.
+func (b *board) setTemplateError(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	before := b.status.TemplateError
 	b.status.TemplateError = err
+	return before
 }
 
 func (b *board) setApplyError(err error) {
@@ -149,17 +153,30 @@ func (p *pipeline) report() PipelineStatus {
 	return status
 }
 
-// askWithin bounds one question to a sink how it is.
-const askWithin = 2 * time.Second
+const (
+	// askWithin bounds one question to a sink how it is.
+	askWithin = 2 * time.Second
+	// askSilentWithin bounds it where the sink has let the last one pass.
+	askSilentWithin = 50 * time.Millisecond
+)
 
-// health asks the sink, but not for longer than ctx: a sink may hang.
+// health asks the sink, but not for longer than ctx: a sink may hang. One that let a question pass delays nobody until it has
+// answered another.
 func (p *pipeline) health(ctx context.Context) sdk.Health {
 	var health sdk.Health
+	if p.silent.Load() {
+		var done context.CancelFunc
+		ctx, done = context.WithTimeout(ctx, askSilentWithin)
+		defer done()
+	}
 	select {
 	case answered := <-p.askSink(ctx):
 		health = answered.Val.(sdk.Health)
 		health.Problems = slices.Clone(health.Problems)
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			p.silent.Store(true)
+		}
 		health.Problems = []string{"the sink does not answer"}
 	}
 	if busy, overdue := p.board.overdue(); overdue {
@@ -178,6 +195,7 @@ func (p *pipeline) askSink(ctx context.Context) <-chan singleflight.Result {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askWithin)
 		defer cancel()
 		health, err := p.sink.Health(ctx)
+		p.silent.Store(ctx.Err() != nil)
 		if err != nil {
 			health.Problems = append(health.Problems, "the sink cannot tell how it is: "+err.Error())
 		}

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -37,26 +38,55 @@ func apiOf(cfg *config.Config) api {
 		host = "127.0.0.1"
 	}
 	a := api{scheme: "http", address: net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort))}
-	transport := &http.Transport{}
 	if cfg.API.TLSCert != "" {
-		a.scheme, transport.TLSClientConfig = "https", trusting(cfg.API.TLSCert, host)
+		a.scheme = "https"
 	}
-	a.client = &http.Client{
-		Transport: presenting{transport, cfg.API.UpdateToken},
-		// The daemon sends nobody elsewhere, and the token must not get there.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	a.client = clientFor(trusting(cfg.API.TLSCert, host), cfg.API.UpdateToken, cfg.API.ProtectReads)
 	return a
 }
 
-// presenting adds the token to requests that change something: who only reads does not need it.
+// apiAt returns the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL is
+// the token; without one it is that of cfg.
+func apiAt(address string, cfg *config.Config) (api, error) {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
+		return api{}, &usageError{errors.New("the daemon's address is to be a URL such as http://localhost:7778, or HOST:PORT")}
+	}
+	a := api{scheme: u.Scheme, address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "7778"))}
+	token, given := u.User.Password()
+	if !given {
+		token = cfg.API.UpdateToken
+	}
+	a.client = clientFor(trusting(cfg.API.TLSCert, u.Hostname()), token, given || cfg.API.ProtectReads)
+	return a, nil
+}
+
+func clientFor(security *tls.Config, token string, reads bool) *http.Client {
+	return &http.Client{
+		Transport: presenting{&http.Transport{TLSClientConfig: security}, token, reads},
+		// The daemon sends nobody elsewhere, and the token must not get there.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// unverified is the same daemon, whatever certificate it shows, without a token that somebody else could take.
+func (a api) unverified() api {
+	a.client = clientFor(&tls.Config{InsecureSkipVerify: true}, "", false) //nolint:gosec // who asks is told, and sends no secret
+	return a
+}
+
+// presenting adds the token to requests that change something, and to those that read where reads are protected.
 type presenting struct {
 	http.RoundTripper
 	token string
+	reads bool
 }
 
 func (p presenting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if p.token != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if p.token != "" && (p.reads || r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		r = r.Clone(r.Context())
 		r.Header.Set("Authorization", "Bearer "+p.token)
 	}
@@ -135,10 +165,11 @@ func (a api) get(ctx context.Context, path string) ([]byte, error) {
 	}
 	resp, err := a.client.Do(req)
 	if errors.Is(err, errUntrusted) {
-		return nil, a.stranger(errUntrusted)
+		return nil, fmt.Errorf("the daemon at %s is not trusted: %w", a.address, errUntrusted)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f: %w", a.address, err)
+		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f or its address with "+
+			"--address: %w", a.address, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, sidecar.MaxState))
@@ -161,5 +192,6 @@ func (a api) refusal(status string, body []byte) error {
 }
 
 func (a api) stranger(err error) error {
-	return fmt.Errorf("what answers at %s is no haproxy-api: free its address, or name another with -f: %w", a.address, err)
+	return fmt.Errorf("what answers at %s is no haproxy-api: free its address, or name another with -f or --address: %w",
+		a.address, err)
 }

@@ -28,6 +28,9 @@ func (o opener) build(ctx context.Context, before *parts) (*parts, error) {
 	if next.templates, faults = o.loadTemplates(before); faults != nil {
 		return nil, faults
 	}
+	if faults = makeFolders(o.cfg); faults != nil {
+		return nil, faults
+	}
 	var err error
 	next.sources, err = o.sources(ctx, o.standing(before).sources)
 	faults = errors.Join(faults, err)

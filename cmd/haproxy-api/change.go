@@ -59,12 +59,19 @@ func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, erro
 	if len(changed) > 0 {
 		d.warnIfUnguarded()
 	}
-	for name := range before.cfg.Pipelines {
-		if _, ok := cfg.Pipelines[name]; !ok {
-			d.metrics.Forget(name)
+	forget(d.metrics, "pipeline", before.cfg.Pipelines, cfg.Pipelines)
+	forget(d.metrics, "sink", before.cfg.Sinks, cfg.Sinks)
+	forget(d.metrics, "source", before.cfg.Sources, cfg.Sources)
+	return changed, nil
+}
+
+// forget removes the metrics of what is in before and not in next.
+func forget[C any](metrics *server.Metrics, kind string, before, next map[string]C) {
+	for name := range before {
+		if _, ok := next[name]; !ok {
+			metrics.Forget(kind, name)
 		}
 	}
-	return changed, nil
 }
 
 // relisten opens the address in the new configuration, where it is another one.
@@ -192,7 +199,7 @@ func differences(before, next *parts) []string {
 		all = append(all, fmt.Sprintf("listens on %s", net.JoinHostPort(b.BindIP, strconv.Itoa(b.BindPort))))
 	}
 	if mayPush(a) != mayPush(b) {
-		all = append(all, "who may push changed")
+		all = append(all, "access policy changed")
 	}
 	if a.LoggingLevel != b.LoggingLevel {
 		all = append(all, "logs from level "+b.LoggingLevel.String())
@@ -202,8 +209,9 @@ func differences(before, next *parts) []string {
 
 // mayPush is the same for configurations with the same door.
 func mayPush(api config.API) string {
-	return fmt.Sprintf("%q %v %q %q %q %q",
-		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins)
+	return fmt.Sprintf("%q %v %q %q %q %q %q %v",
+		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins,
+		allowedHosts(api), api.ProtectReads)
 }
 
 func changes[T comparable](kind string, before, next map[string]T) []string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,8 @@ func newCheck(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, templates and, with states, what they render to",
-		Long: "check loads the configuration, resolves plugins and compiles templates. With states it also renders each of\n" +
+		Long: "check loads the configuration, resolves plugins, compiles templates, and looks for HAProxy and for the\n" +
+			"folders that are written to. With states it also renders each of\n" +
 			"them and lets the sink judge the result, which for HAProxy is what 'haproxy -c' says. It changes nothing, and\n" +
 			"prints every fault on standard error. Exit code: 0 no faults, 1 faults.",
 		Example: "  haproxy-api check\n" +
@@ -32,21 +34,35 @@ func newCheck(opts *options) *cobra.Command {
 			"  haproxy-api check --live                 # what the running daemon knows now",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			faults := check(cmd, opts, o)
-			if len(faults) == 0 {
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults")
-				return err
-			}
-			for _, fault := range faults {
-				fmt.Fprintln(cmd.ErrOrStderr(), engine.Detail(fault))
-			}
-			return errSaid
+			return reportFaults(cmd, check(cmd, opts, o), opts.json())
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.states, "state", nil,
 		"also check what this state renders to: `FILE`, URL, - or a folder of *.json; may be given again")
 	cmd.Flags().BoolVar(&o.live, "live", false, "also check what the running daemon's state renders to")
-	return cmd
+	return opts.reporting(opts.asking(cmd))
+}
+
+func reportFaults(cmd *cobra.Command, faults []error, inJSON bool) error {
+	told := []string{}
+	for _, fault := range faults {
+		told = append(told, engine.Detail(fault))
+	}
+	switch {
+	case inJSON:
+		if err := printJSON(cmd.OutOrStdout(), map[string][]string{"faults": told}); err != nil {
+			return err
+		}
+	case len(faults) == 0:
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults")
+		return err
+	default:
+		fmt.Fprintln(cmd.ErrOrStderr(), strings.Join(told, "\n"))
+	}
+	if len(faults) > 0 {
+		return errSaid
+	}
+	return nil
 }
 
 // check looks at everything that can be looked at without changing anything, and returns all that is wrong.
@@ -60,6 +76,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	if _, err := newDoor(cfg.API, log); err != nil {
 		faults = append(faults, err)
 	}
+	faults = append(faults, checkEnvironment(cfg)...)
 	open := opener{cfg: cfg, log: log}
 	sources, err := open.sources(ctx, nil)
 	if err != nil {
@@ -72,7 +89,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	}
 	defer closeAll(sinks)
 	faults = append(faults, sharedFiles(cfg)...)
-	states, unread := statesToCheck(cmd, cfg, o)
+	states, unread := statesToCheck(cmd, opts, cfg, o)
 	faults = append(faults, unread...)
 	for _, state := range states {
 		state.tell(cmd)
@@ -80,17 +97,21 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
 		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: func(sentence string) {
-			fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(sentence))
+			fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
 		}}
 		faults = append(faults, c.run(ctx, states)...)
 	}
 	return faults
 }
 
-func statesToCheck(cmd *cobra.Command, cfg *config.Config, o checkOptions) ([]namedState, []error) {
+func statesToCheck(cmd *cobra.Command, opts *options, cfg *config.Config, o checkOptions) ([]namedState, []error) {
 	states, faults := readStates(cmd.Context(), o.states, cmd.InOrStdin())
 	if o.live {
-		state, err := liveState(cmd.Context(), cfg)
+		daemon, err := opts.daemonOf(cfg)
+		if err != nil {
+			return states, append(faults, err)
+		}
+		state, err := liveState(cmd.Context(), daemon, cfg)
 		if err != nil {
 			return states, append(faults, err)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 func newConfig(opts *options) *cobra.Command {
-	return &cobra.Command{
+	return opts.reporting(&cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration and where each value comes from",
 		Args:  noArgs,
@@ -17,11 +17,14 @@ func newConfig(opts *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if opts.json() {
+				return printJSON(cmd.OutOrStdout(), cfg.Values())
+			}
 			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, v := range cfg.Values() {
 				fmt.Fprintf(out, "%s\t= %v\t# %s\n", v.Key, v.Value, v.Origin)
 			}
 			return out.Flush()
 		},
-	}
+	})
 }

@@ -37,7 +37,7 @@ func newDiff(opts *options) *cobra.Command {
 	cmd.Flags().StringVar(&o.template, "template", "", "a template `FILE` instead of the configured one")
 	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline to compare, where there are several")
 	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit with 1 if something differs")
-	return cmd
+	return opts.asking(cmd)
 }
 
 func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
@@ -53,7 +53,7 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	if err != nil {
 		return err
 	}
-	state, err := stateToCompare(cmd, cfg, p, o.state)
+	state, err := stateToCompare(cmd, opts, cfg, p, o.state)
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,17 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	return nil
 }
 
-func stateToCompare(cmd *cobra.Command, cfg *config.Config, p config.Pipeline, location string) (namedState, error) {
+func stateToCompare(
+	cmd *cobra.Command, opts *options, cfg *config.Config, p config.Pipeline, location string,
+) (namedState, error) {
 	if location != "" {
 		return readState(cmd.Context(), location, cmd.InOrStdin())
 	}
-	state, err := liveState(cmd.Context(), cfg)
+	daemon, err := opts.daemonOf(cfg)
+	if err != nil {
+		return namedState{}, err
+	}
+	state, err := liveState(cmd.Context(), daemon, cfg)
 	if err != nil {
 		return state, fmt.Errorf("%w; or name a state with --state", err)
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"log/slog"
 	"net"
+	"os"
+	"slices"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/server"
@@ -13,12 +15,21 @@ func newDoor(api config.API, log *slog.Logger) (*server.Door, error) {
 	door, err := server.NewDoor(server.DoorConfig{
 		Token: api.UpdateToken, AllowFrom: api.AllowFrom,
 		TLSCert: api.TLSCert, TLSKey: api.TLSKey, ClientCA: api.ClientCA,
-		CORSOrigins: api.CORSOrigins, Log: log,
+		CORSOrigins: api.CORSOrigins, AllowedHosts: allowedHosts(api), ProtectReads: api.ProtectReads, Log: log,
 	})
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	return door, nil
+}
+
+// allowedHosts are the names in the configuration, and the machine's own.
+func allowedHosts(api config.API) []string {
+	hosts := append(slices.Clone(api.AllowedHosts), api.BindIP)
+	if own, err := os.Hostname(); err == nil {
+		hosts = append(hosts, own)
+	}
+	return hosts
 }
 
 // warnUnguarded says so where other machines can push and nothing is asked of them. It is for a daemon that takes pushes.

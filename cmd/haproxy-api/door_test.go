@@ -130,10 +130,19 @@ func TestTheDaemonSpeaksTLS(t *testing.T) {
 	}
 	otherFile := s.path("other.pem")
 	newCertificate(t, otherFile)
-	other := []string{"--set", "haproxy_api.tls_cert=" + otherFile, "--set", "haproxy_api.tls_key=" + otherFile, "status"}
-	if out, err := run(other...); err == nil || !strings.Contains(out, "it shows a certificate that is not the one in "+
-		"haproxy_api.tls_cert, and is not trusted otherwise") {
+	other := []string{"--set", "haproxy_api.tls_cert=" + otherFile, "--set", "haproxy_api.tls_key=" + otherFile}
+	if out, err := run(append(other, "check", "--live")...); err == nil || !strings.Contains(out, errUntrusted.Error()) {
+		t.Errorf("check --live with another certificate: %v\n%s", err, out)
+	}
+	// A certificate that was replaced by one that the daemon cannot use must not hide how the daemon is.
+	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, errUntrusted.Error()) ||
+		!strings.Contains(out, "haproxy: healthy") {
 		t.Errorf("status with another certificate: %v\n%s", err, out)
+	}
+	s.write("haproxy-api.toml.broken", "[")
+	broken := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml.broken"), "--address", "https://"+s.api, "status")
+	if out, err := broken.CombinedOutput(); err != nil || !strings.Contains(string(out), "haproxy: healthy") {
+		t.Errorf("status with a broken configuration: %v\n%s", err, out)
 	}
 
 	renewed := newCertificate(t, certFile)

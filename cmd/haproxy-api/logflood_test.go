@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -46,5 +47,57 @@ func TestNobodyFloodsTheLog(t *testing.T) {
 		if made > floodKinds+floodAfter+1 || asked != 10_000 {
 			t.Errorf("%d lines with messages that are made up, and %d that were asked for", made, asked)
 		}
+	})
+}
+
+func TestFlood_OneComponentDoesNotMuteAnother(t *testing.T) {
+	var out bytes.Buffer
+	log := logTo(&out, "text", slog.LevelInfo)
+	for range 2 * floodAfter {
+		log.With("pipeline", "busy").Warn("found in the catalogue", "note", "x")
+	}
+	out.Reset()
+	log.With("pipeline", "quiet").Warn("found in the catalogue", "note", "x")
+	if got := strings.Count(out.String(), "\n"); got != 1 {
+		t.Errorf("%d lines of the other pipeline", got)
+	}
+}
+
+func TestFault_IsLoggedWhenItBeginsChangesAndRecurs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		all := logTo(&out, "text", slog.LevelInfo)
+		log, other := all.With("pipeline", "a"), all.With("pipeline", "b")
+		lines := func(want int, when string) {
+			t.Helper()
+			if got := strings.Count(out.String(), "\n"); got != want {
+				t.Errorf("%s: %d lines, want %d:\n%s", when, got, want, &out)
+			}
+			out.Reset()
+		}
+		fail := func(err string) {
+			for range 10 {
+				log.Error("failed", "error", errors.New(err), "again_in", time.Since(time.Time{}))
+				time.Sleep(time.Second)
+			}
+		}
+		fail("disk full")
+		lines(1, "it begins")
+		other.Error("failed", "error", "disk full")
+		lines(1, "another pipeline's")
+		fail("disk gone")
+		lines(1, "it changes")
+		log.Error("failed in another way", "error", "disk gone")
+		lines(1, "another message")
+		time.Sleep(faultAgain)
+		fail("disk gone")
+		lines(1, "an hour later")
+		log.Info("configuration in effect")
+		fail("disk gone")
+		lines(2, "it is over and recurs")
+		for range 2 {
+			all.Error("failed", "error", "no component")
+		}
+		lines(2, "without a component")
 	})
 }

@@ -67,6 +67,7 @@ func newRoot() *cobra.Command {
 		Long: "haproxy-api receives what a service catalogue such as Sidecar knows, renders it through a template and keeps\n" +
 			"HAProxy, or whatever a plugin feeds, true to it. Without a subcommand it runs the daemon.",
 		Args:          noArgs,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
@@ -74,16 +75,22 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
 	})
+	root.SetVersionTemplate(versionLine())
 	opts.register(root.PersistentFlags())
 	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts),
-		newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion())
+		newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion(opts))
 	return root
 }
 
 // noArgs is cobra.NoArgs with an exit code for usage and a sentence that helps.
 func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return &usageError{fmt.Errorf("%s does not know %q; see '%s --help'", cmd.CommandPath(), args[0], cmd.CommandPath())}
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	hint := ""
+	cmd.SuggestionsMinimumDistance = 2
+	if likely := cmd.SuggestionsFor(args[0]); len(likely) > 0 {
+		hint = fmt.Sprintf("did you mean %q? ", likely[0])
+	}
+	return &usageError{fmt.Errorf("%s does not know %q; %ssee '%s --help'", cmd.CommandPath(), args[0], hint, cmd.CommandPath())}
 }

@@ -15,7 +15,9 @@ import (
 func TestMain(m *testing.M) {
 	// The race detector keeps a program for a second at its end, which here would pass for a program that lingers.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(withHAProxy{m}, map[string]func(){"haproxy-api": main, "stubborn-plugin": stubborn})
+	testscript.Main(withHAProxy{m}, map[string]func(){
+		"haproxy-api": main, "stubborn-plugin": stubborn, "inherit-orphans": inheritOrphans,
+	})
 }
 
 // withHAProxy sees to it that "haproxy" is found: the one in TEST_HAPROXY, or the system's.

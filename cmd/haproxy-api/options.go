@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -15,6 +20,8 @@ import (
 type options struct {
 	configFile string
 	set        []string
+	address    string // of the daemon to ask; "" for where the configuration says
+	output     string // how commands report: text or json
 	flags      *pflag.FlagSet
 }
 
@@ -26,6 +33,60 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.String("log-format", "", "text or json")
 	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be given again")
 }
+
+// asking adds the flag that says which daemon cmd asks.
+func (o *options) asking(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&o.address, "address", "",
+		"the daemon to ask, as `URL` or HOST:PORT, instead of the one in the configuration ("+config.EnvAddress+")")
+	return cmd
+}
+
+// reporting adds the flag that says how cmd reports.
+func (o *options) reporting(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&o.output, "output", "text", "how to report: text or json")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.output != "text" && o.output != "json" {
+			return &usageError{fmt.Errorf("--output %q is neither text nor json", o.output)}
+		}
+		return run(cmd, args)
+	}
+	return cmd
+}
+
+// json reports whether to report in JSON.
+func (o *options) json() bool { return o.output == "json" }
+
+// printJSON writes v for programs to read.
+func printJSON(out io.Writer, v any) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
+// daemon returns the running daemon. Where its address is given, no configuration is needed; one that can be read still says
+// which certificate and which token it has.
+func (o *options) daemon() (api, error) {
+	cfg, err := o.load()
+	if err == nil {
+		return o.daemonOf(cfg)
+	}
+	if o.addressToAsk() == "" {
+		return api{}, fmt.Errorf("%w\nto ask a running daemon without its configuration, give its address with --address", err)
+	}
+	return o.daemonOf(&config.Config{})
+}
+
+// daemonOf is daemon where the configuration is known.
+func (o *options) daemonOf(cfg *config.Config) (api, error) {
+	if address := o.addressToAsk(); address != "" {
+		return apiAt(address, cfg)
+	}
+	return apiOf(cfg), nil
+}
+
+func (o *options) addressToAsk() string { return cmp.Or(o.address, os.Getenv(config.EnvAddress)) }
 
 // file returns the configuration file, and whether somebody named it.
 func (o *options) file() (path string, named bool) {
@@ -55,15 +116,43 @@ func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	return logTo(os.Stderr, api.LoggingFormat, level), level
 }
 
-// logTo logs to w, a line for each record and nothing in it that a terminal obeys: much of it is what others have said, and they
-// may say it endlessly, see [floodgate].
+// logTo logs to w, a line for each record, without secrets and with nothing in it that a terminal obeys: much of it is what
+// others have said, and they may say it endlessly, see [floodgate].
 func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(newFloodgate(slog.NewJSONHandler(filter{w, engine.PrintableJSON}, opts)))
+		return slog.New(newFloodgate(slog.NewJSONHandler(filter{w, func(line []byte) []byte {
+			return engine.PrintableJSON(engine.MaskedJSON(line))
+		}}, opts)))
 	}
-	text := func(line []byte) []byte { return []byte(engine.Printable(string(line))) }
+	opts.ReplaceAttr = onOneLine
+	text := func(line []byte) []byte { return []byte(engine.Printable(engine.MaskedLine(string(line)))) }
 	return slog.New(newFloodgate(slog.NewTextHandler(filter{w, text}, opts)))
+}
+
+// onOneLine puts the lines of an attribute's text behind one another: in a log they would be written as "\n".
+func onOneLine(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case string:
+		a.Value = slog.StringValue(oneLine(v))
+	case error:
+		a.Value = slog.StringValue(oneLine(v.Error()))
+	}
+	return a
+}
+
+// oneLine puts the lines of a text behind one another.
+func oneLine(text string) string {
+	if !strings.Contains(text, "\n") {
+		return text
+	}
+	var lines []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // A filter passes on what clean makes of each record, which slog writes in one piece.

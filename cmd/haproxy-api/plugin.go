@@ -45,7 +45,7 @@ func newPluginHAProxy() *cobra.Command {
 }
 
 func newPluginList(opts *options) *cobra.Command {
-	return &cobra.Command{
+	return opts.reporting(&cobra.Command{
 		Use:   "list",
 		Short: "List the types of sinks and sources that can be used",
 		Args:  noArgs,
@@ -54,6 +54,9 @@ func newPluginList(opts *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if opts.json() {
+				return printJSON(cmd.OutOrStdout(), installed(cfg))
+			}
 			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(out, "KIND\tTYPE\tPROGRAM")
 			for _, p := range installed(cfg) {
@@ -61,7 +64,7 @@ func newPluginList(opts *options) *cobra.Command {
 			}
 			return out.Flush()
 		},
-	}
+	})
 }
 
 // installed lists what is built in, what the configuration names, and what lies where plugins are looked for.

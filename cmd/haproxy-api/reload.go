@@ -107,7 +107,7 @@ func (r *reloader) takeUp(ctx context.Context, cfg *config.Config, err error, te
 	r.daemon.metrics.ConfigReloaded(err == nil)
 	if err != nil {
 		r.faulty = true
-		r.log.Error("the configuration is not taken up, and the one before stays: " + oneLine(err))
+		r.log.Error("the configuration is not taken up, and the one before stays: " + oneLine(err.Error()))
 		return
 	}
 	news := tell || r.faulty || len(changed) > 0
@@ -141,6 +141,3 @@ func (r *reloader) load() (*config.Config, error) {
 	r.there = err == nil && !empty
 	return r.opts.load()
 }
-
-// oneLine puts faults behind one another.
-func oneLine(err error) string { return strings.Join(strings.Split(err.Error(), "\n"), "; ") }

@@ -207,7 +207,7 @@ func TestATokenInAFileOfItsOwnMayChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.save("[haproxy_api]", fmt.Sprintf("[haproxy_api]\nupdate_token_file = %q", s.path("token")))
-	s.logged("configuration reloaded: who may push changed")
+	s.logged("configuration reloaded: access policy changed")
 	push := func(token string) int {
 		req, err := http.NewRequest(http.MethodPost, "http://"+s.api+"/api/v1/pipelines/none/apply", nil)
 		if err != nil {
@@ -226,7 +226,7 @@ func TestATokenInAFileOfItsOwnMayChange(t *testing.T) {
 	}
 	s.log.reset()
 	s.write("token", "two\n")
-	s.logged("configuration reloaded: who may push changed")
+	s.logged("configuration reloaded: access policy changed")
 	if one, two := push("one"), push("two"); one != http.StatusUnauthorized || two != http.StatusNotFound {
 		t.Errorf("answered %d and %d", one, two)
 	}

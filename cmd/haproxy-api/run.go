@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net"
 	"os"
 	"os/signal"
@@ -51,5 +52,9 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	file, _ := opts.file()
 	_, missing := os.Stat(file)
 	reload := &reloader{opts: opts, daemon: d, log: log, told: hangups, there: missing == nil}
-	return d.run(ctx, listener, reload.run)
+	beside := []func(context.Context){reload.run}
+	if os.Getpid() == 1 {
+		beside = append(beside, reapOrphans)
+	}
+	return d.run(ctx, listener, beside...)
 }

@@ -134,10 +134,9 @@ func statesAt(location string) ([]string, error) {
 	return files, nil
 }
 
-// liveState asks the daemon that runs with cfg for its newest state.
-func liveState(ctx context.Context, cfg *config.Config) (namedState, error) {
+// liveState asks the daemon, which runs with cfg, for its newest state.
+func liveState(ctx context.Context, daemon api, cfg *config.Config) (namedState, error) {
 	source := frontName(cfg.Sources, func(c config.Source) bool { return c.Type == "sidecar-push" })
-	daemon := apiOf(cfg)
 	snap, err := daemon.state(ctx, source)
 	state := admit("the state of the daemon at "+daemon.address, snap)
 	state.source = source

@@ -1,9 +1,11 @@
 package main
 
 import (
-	"context"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,15 +22,18 @@ func newStatus(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show how the running daemon's pipelines are",
-		Args:  noArgs,
+		Long: "status asks the running daemon and shows each of its pipelines. Exit code: 0 all are healthy; 1 one is not, or\n" +
+			"the daemon does not answer. A pipeline is unhealthy while its sink has a problem, the newest snapshot could not be\n" +
+			"applied, or the template as it is saved cannot be used.",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := opts.load()
+			daemon, err := opts.daemon()
 			if err != nil {
 				return err
 			}
-			daemon := apiOf(cfg)
 			for {
-				if err := showStatus(cmd.Context(), cmd.OutOrStdout(), daemon); err != nil || !watch {
+				err := showStatus(cmd, daemon, opts.json())
+				if !watch || err != nil && !errors.Is(err, errSaid) {
 					return err
 				}
 				if !sleep(cmd.Context(), watchEvery) {
@@ -38,25 +43,43 @@ func newStatus(opts *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second")
-	return cmd
+	return opts.reporting(opts.asking(cmd))
 }
 
-func showStatus(ctx context.Context, out io.Writer, daemon api) error {
-	pipelines, err := daemon.pipelines(ctx)
+// showStatus returns errSaid where a pipeline is unhealthy.
+func showStatus(cmd *cobra.Command, daemon api, inJSON bool) error {
+	pipelines, err := daemon.pipelines(cmd.Context())
+	if errors.Is(err, errUntrusted) {
+		// The file may have been replaced by one that the daemon cannot use, and then its status is what somebody needs.
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %v; this may be another program's answer\n", err)
+		pipelines, err = daemon.unverified().pipelines(cmd.Context())
+	}
 	if err != nil {
 		return err
 	}
-	for _, p := range pipelines {
-		showPipeline(out, p)
+	if inJSON {
+		err = printJSON(cmd.OutOrStdout(), pipelines)
+	} else {
+		for _, p := range pipelines {
+			showPipeline(cmd.OutOrStdout(), p)
+		}
 	}
-	return nil
+	if err == nil && !slices.ContainsFunc(pipelines, unhealthy) {
+		return nil
+	}
+	return cmp.Or(err, errSaid)
 }
 
+// unhealthy reports whether something is wrong that a person should look at: with the sink, or with the template as it is saved.
+func unhealthy(p server.Pipeline) bool { return len(p.Problems) > 0 || p.TemplateError != "" }
+
 func showPipeline(out io.Writer, p server.Pipeline) {
-	line := func(format string, args ...any) { fmt.Fprintln(out, engine.OneLine(fmt.Sprintf(format, args...))) }
-	state := "well"
-	if len(p.Problems) > 0 {
-		state = "not well"
+	line := func(format string, args ...any) {
+		fmt.Fprintln(out, engine.OneLine(oneLine(fmt.Sprintf(format, args...))))
+	}
+	state := "healthy"
+	if unhealthy(p) {
+		state = "unhealthy"
 	}
 	line("%s: %s, from source %s", p.Name, state, p.Source)
 	for _, problem := range p.Problems {

@@ -23,15 +23,23 @@ func version() string {
 	return info.Main.Version
 }
 
-func newVersion() *cobra.Command {
-	return &cobra.Command{
+func versionLine() string {
+	return fmt.Sprintf("haproxy-api %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+func newVersion(opts *options) *cobra.Command {
+	return opts.reporting(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "haproxy-api %s %s %s/%s\n",
-				version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			if opts.json() {
+				return printJSON(cmd.OutOrStdout(), map[string]string{
+					"version": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+				})
+			}
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionLine())
 			return err
 		},
-	}
+	})
 }

@@ -29,6 +29,10 @@ func (a *API) check(l *loader) {
 	case a.ClientCA != "" && a.TLSCert == "":
 		l.failAt(ca, "is given without "+cert.String()+" and "+key.String())
 	}
+	if a.ProtectReads && a.UpdateToken == "" && a.ClientCA == "" {
+		l.failAt(path{"haproxy_api", "protect_reads"},
+			"needs haproxy_api.update_token or haproxy_api.client_ca, or nobody could read")
+	}
 }
 
 // checkType looks at what was given rather than at what could be read of it, so that a fault is not followed by

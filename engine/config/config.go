@@ -11,10 +11,11 @@
 //
 // # Environment
 //
-// Three kinds of names are ours:
+// These kinds of names are ours:
 //
 //   - The older haproxy-api's, such as HAPROXY_API_FOLLOW and HAPROXY_API_HAPROXY_BINDIP.
-//   - HAPROXY_API_TABLE_KEY for each key of the tables haproxy_api, sidecar and haproxy.
+//   - HAPROXY_API_TABLE_KEY for each key of the tables haproxy_api, sidecar and haproxy; for those of haproxy_api also
+//     HAPROXY_API_KEY.
 //   - For any key its path in capitals, with "__" for the dots: HAPROXY_API_SINKS__EDGE__CONFIG_FILE. A part matches a
 //     name in the file whatever its capitals, and with "_" for its dots and dashes; else it is taken in small letters.
 //     These names are checked: one that leads to no key is a fault.
@@ -22,9 +23,9 @@
 // If several are set for one key, the last kind here wins over the ones before. An empty variable counts as not set.
 // Lists have commas between their items, or are JSON; tables are JSON.
 //
-// All other names are left alone, even if they begin with HAPROXY_API_: where a service or a container is called
-// haproxy-api, Kubernetes and Docker make up such names (HAPROXY_API_SERVICE_HOST, HAPROXY_API_PORT_7778_TCP). Only one
-// that differs from a name of ours by a slip leads to a warning.
+// Any other name that begins with HAPROXY_API_ or HAPROXYAPI_ is a fault, since it may be meant to keep others out. Left alone
+// is what Kubernetes and Docker make up where a service or a container is called haproxy-api: HAPROXY_API_SERVICE_HOST,
+// HAPROXY_API_PORT_7778_TCP, HAPROXY_API_PORT=tcp://….
 package config
 
 import (
@@ -67,6 +68,8 @@ type API struct {
 	ClientCA        string // set only where TLSCert is
 	MaxBody         int64  // bytes, at least 1
 	CORSOrigins     []string
+	ProtectReads    bool // only with UpdateToken or ClientCA
+	AllowedHosts    []string
 }
 
 // Sidecar is the table sidecar: where the state comes from, and how far it is believed.

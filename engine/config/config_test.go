@@ -145,7 +145,8 @@ func TestGeneralForm(t *testing.T) {
 		UpdateToken: "s3cret",
 		AllowFrom:   []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		TLSCert:     "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", MaxBody: 8 << 20,
-		CORSOrigins: []string{"https://status.example.com"},
+		CORSOrigins:  []string{"https://status.example.com"},
+		ProtectReads: true, AllowedHosts: []string{"edge.example.com", "*.internal"},
 	}
 	want.Sidecar = config.Sidecar{
 		StateURL: "https://me:hush@sidecar.example.com/api/state.json", ResyncInterval: 2 * time.Minute,

@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,11 +15,19 @@ import (
 // know the file first.
 const EnvFile = "HAPROXY_API_CONFIG_FILE"
 
-const envPrefix = "HAPROXY_API_"
+// EnvAddress is the environment variable that says where the running daemon answers, for the commands that ask it.
+const EnvAddress = "HAPROXY_API_ADDRESS"
+
+const (
+	envPrefix   = "HAPROXY_API_"
+	olderPrefix = "HAPROXYAPI_"
+	envPlugin   = "HAPROXY_API_PLUGIN" // by it a program knows that it was started as a plugin; what it starts inherits it
+)
 
 // How much a name of a key counts when several are set: a higher one wins.
 const (
 	rankOlder   = iota // the older haproxy-api's names
+	rankShort          // HAPROXY_API_ + KEY, for the table haproxy_api
 	rankPlain          // HAPROXY_API_ + TABLE_KEY
 	rankGeneric        // HAPROXY_API_ + the path with "__" for its dots
 )
@@ -57,7 +64,7 @@ func (l *loader) variables(set *koanf.Koanf, root table) []variable {
 	plain := plainNames(root)
 	file := l.merged().Raw()
 	for _, name := range set.Keys() {
-		if set.String(name) == "" || name == EnvFile {
+		if set.String(name) == "" || slices.Contains([]string{EnvFile, EnvAddress, envPlugin}, name) {
 			continue
 		}
 		if known, ok := plain[name]; ok {
@@ -65,8 +72,8 @@ func (l *loader) variables(set *koanf.Koanf, root table) []variable {
 		} else if generic(name) {
 			parts := strings.Split(strings.TrimPrefix(name, envPrefix), "__")
 			found = append(found, variable{name, spelled(parts, root, file), rankGeneric})
-		} else {
-			l.warn(name, plain)
+		} else if ours(name) && !injected(name, set.String(name)) {
+			l.unknownVariable(name, plain)
 		}
 	}
 	// A table that is given whole comes before its parts, which change it.
@@ -103,6 +110,9 @@ func plainNames(root table) map[string]variable {
 	for _, at := range root.knownPaths(nil) {
 		// Keys like sources, which hold names, are only reached by the general form.
 		if len(at) == 2 {
+			if short := envPrefix + strings.ToUpper(at[1]); at[0] == "haproxy_api" {
+				names[short] = variable{short, at, rankShort}
+			}
 			name := envPrefix + strings.ToUpper(strings.Join(at, "_"))
 			names[name] = variable{name, at, rankPlain}
 		}
@@ -112,21 +122,33 @@ func plainNames(root table) map[string]variable {
 	return names
 }
 
-// injected is the shape of what Kubernetes and Docker set for a service or container whose name begins with
-// haproxy-api.
-var injected = regexp.MustCompile(`^HAPROXY_API_([A-Z0-9]+_)*(` +
-	`SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME)$` +
-	`|^HAPROXY_API_ENV_`)
+var (
+	injectedName = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*(` +
+		`SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$|^HAPROXY_?API_ENV_`)
+	// A person may mean something by these names, so their values count too.
+	injectedPort = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*PORT=(tcp|udp|sctp)://`)
+	injectedLink = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*NAME=/`)
+)
 
-func generic(name string) bool {
-	return strings.HasPrefix(name, envPrefix) && strings.Contains(name, "__") && !injected.MatchString(name)
+// injected reports whether Kubernetes or Docker set the variable, for a service or container whose name begins with haproxy-api.
+func injected(name, value string) bool {
+	pair := name + "=" + value
+	return injectedName.MatchString(name) || injectedPort.MatchString(pair) || injectedLink.MatchString(pair)
 }
 
-func (l *loader) warn(name string, plain map[string]variable) {
-	best := nearest(name, slices.AppendSeq([]string{EnvFile}, maps.Keys(plain)))
-	if distance(name, best) <= 2 {
-		l.warnings = append(l.warnings, fmt.Sprintf("environment %s means nothing; did you mean %s?", name, best))
-	}
+func ours(name string) bool {
+	return strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, olderPrefix)
+}
+
+func generic(name string) bool {
+	return strings.HasPrefix(name, envPrefix) && strings.Contains(name, "__") && !injectedName.MatchString(name)
+}
+
+// unknownVariable reports a variable that somebody has set for us and that would not be heeded: it may be what keeps others out.
+func (l *loader) unknownVariable(name string, plain map[string]variable) {
+	known := append(slices.Sorted(maps.Keys(plain)), EnvFile, EnvAddress)
+	best := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
+	l.fail("environment "+name, "is not a known variable; the nearest known one is "+best)
 }
 
 // spelled returns the path that the parts of a general name stand for.

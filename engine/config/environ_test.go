@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,12 @@ func TestEnvironmentNames(t *testing.T) {
 		{"HAPROXY_API_SIDECAR_FOLLOW", "a:1", "sidecar.follow", `"a:1"`},
 		{"HAPROXY_API_SIDECAR_SUBSCRIPTIONS", "web,chat", "sidecar.subscriptions", `["web","chat"]`},
 		{"HAPROXY_API_SIDECAR_MAX_DROP", "0.75", "sidecar.max_drop", "0.75"},
+		// The table haproxy_api by the keys alone.
+		{"HAPROXY_API_BIND_IP", "127.0.0.1", "haproxy_api.bind_ip", `"127.0.0.1"`},
+		{"HAPROXY_API_BIND_PORT", "80", "haproxy_api.bind_port", "80"},
+		{"HAPROXY_API_UPDATE_TOKEN", "s", "haproxy_api.update_token", `"***"`},
+		{"HAPROXY_API_ALLOW_FROM", "::1", "haproxy_api.allow_from", `["::1"]`},
+		{"HAPROXY_API_STATE_DIR", "d", "haproxy_api.state_dir", `"d"`},
 		// The general form.
 		{"HAPROXY_API_PLUGIN_DIR", "d", "plugin_dir", `"d"`},
 		{"HAPROXY_API_HAPROXY_API__BIND_PORT", "0", "haproxy_api.bind_port", "0"},
@@ -123,14 +130,15 @@ func TestEnvironmentOrder(t *testing.T) {
 
 func TestForeignEnvironment(t *testing.T) {
 	environ := []string{
-		"PATH=/bin", "HAPROXY_VERSION=2.6.12", "HAPROXY_API_CONFIG_FILE=x.toml", "HAPROXY_API_FOO=1", "odd", "HAPROXY_API_",
+		"PATH=/bin", "HAPROXY_VERSION=2.6.12", "HAPROXY_API_CONFIG_FILE=x.toml", "odd", "HAPROXY_API_", "HAPROXY_API_FOO=",
+		"HAPROXY_API_ADDRESS=http://a:1",
 		// Kubernetes', for services haproxy-api, haproxy-api-haproxy and haproxy-api-sidecar.
 		"HAPROXY_API_SERVICE_HOST=10.0.0.1", "HAPROXY_API_SERVICE_PORT=7778", "HAPROXY_API_SERVICE_PORT_HTTP=7778",
 		"HAPROXY_API_PORT=tcp://10.0.0.1:7778", "HAPROXY_API_PORT_7778_TCP=tcp://10.0.0.1:7778",
 		"HAPROXY_API_PORT_7778_TCP_PROTO=tcp",
 		"HAPROXY_API_PORT_7778_TCP_PORT=7778", "HAPROXY_API_PORT_7778_TCP_ADDR=10.0.0.1",
 		"HAPROXY_API_HAPROXY_SERVICE_HOST=10.0.0.1", "HAPROXY_API_HAPROXY_PORT_80_UDP=x",
-		"HAPROXY_API_SIDECAR_SERVICE_PORT=1",
+		"HAPROXY_API_SIDECAR_SERVICE_PORT=1", "HAPROXY_API_EDGE_PORT=udp://10.0.0.1:1", "HAPROXYAPI_SERVICE_HOST=10.0.0.1",
 		// Docker's, for a link named haproxy-api.
 		"HAPROXY_API_NAME=/web/haproxy_api", "HAPROXY_API_ENV_FOLLOW=a:1", "HAPROXY_API_ENV_HAPROXY_API_SINKS__EDGE__TYPE=x",
 	}
@@ -145,23 +153,26 @@ func TestForeignEnvironment(t *testing.T) {
 	}
 }
 
-func TestEnvironmentSlips(t *testing.T) {
-	for name, meant := range map[string]string{
-		"HAPROXY_API_FOLOW":                   "HAPROXY_API_FOLLOW",
-		"HAPROXY_API_CONFIGFILE":              "HAPROXY_API_CONFIG_FILE",
-		"HAPROXY_API_HAPROXY_USE_HOSTNAME":    "HAPROXY_API_HAPROXY_USE_HOSTNAMES",
-		"HAPROXY_API_HAPROXY_API_BINDPORT":    "HAPROXY_API_HAPROXY_API_BIND_PORT",
-		"HAPROXYAPI_LOGGINGLEVEL":             "HAPROXYAPI_LOGGING_LEVEL",
-		"HAPROXY_API_SIDECAR_RESYNC_INTERVAL": "",
-		"HAPROXY_API_SOMETHING_ELSE":          "",
+// A variable that means nothing may be the one that should have closed the port.
+func TestUnknownEnvironment(t *testing.T) {
+	for name, nearest := range map[string]string{
+		"HAPROXY_API_FOLOW":                "HAPROXY_API_FOLLOW",
+		"HAPROXY_API_CONFIGFILE":           "HAPROXY_API_CONFIG_FILE",
+		"HAPROXY_API_HAPROXY_USE_HOSTNAME": "HAPROXY_API_HAPROXY_USE_HOSTNAMES",
+		"HAPROXY_API_HAPROXY_API_BINDPORT": "HAPROXY_API_HAPROXY_API_BIND_PORT",
+		"HAPROXYAPI_LOGGINGLEVEL":          "HAPROXYAPI_LOGGING_LEVEL",
+		"HAPROXY_API_UPDATE_TOKN":          "HAPROXY_API_UPDATE_TOKEN",
+		"HAPROXY_API_PORT":                 "HAPROXY_API_BIND_PORT",
+		"HAPROXY_API_SOMETHING_ELSE":       "HAPROXY_API_",
 	} {
-		var want []string
-		if meant != "" {
-			want = []string{"environment " + name + " means nothing; did you mean " + meant + "?"}
+		_, err := config.Load(config.Options{Environ: []string{name + "=30s"}})
+		faults, _ := errors.AsType[config.Faults](err)
+		if len(faults) != 1 || faults[0].Origin != "environment "+name || !strings.Contains(faults[0].Problem, nearest) {
+			t.Errorf("%s: %v", name, err)
 		}
-		if got := load(t, config.Options{Environ: []string{name + "=30s"}}).Warnings; !slices.Equal(got, want) {
-			t.Errorf("%s: %q", name, got)
-		}
+	}
+	if _, err := config.Load(config.Options{Environ: []string{"HAPROXY_API_SIDECAR_RESYNC_INTERVAL=30s"}}); err != nil {
+		t.Error(err)
 	}
 }
 

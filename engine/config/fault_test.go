@@ -59,6 +59,11 @@ func TestFaults(t *testing.T) {
 			`haproxy_api.max_body must be a number of bytes from 1 on, or a text such as "64MiB", not "20000000000 GiB"`},
 		{"origin", "[haproxy_api]\ncors_origins=['https://a/b']", at +
 			`haproxy_api.cors_origins must be a list of origins such as ["https://example.com"], not ["https://a/b"]`},
+		{"host with a port", "[haproxy_api]\nallowed_hosts=['a.example:80']", at +
+			`haproxy_api.allowed_hosts must be a list of host names such as ["edge.example.com", "*.internal"], ` +
+			`not ["a.example:80"]`},
+		{"protected reads for nobody", "[haproxy_api]\nprotect_reads=true", at + "haproxy_api.protect_reads needs " +
+			"haproxy_api.update_token or haproxy_api.client_ca, or nobody could read"},
 		{"URL", "[sidecar]\nstate_url='localhost:7777'", at +
 			`sidecar.state_url must be an address such as "http://localhost:7777/state.json", not "localhost:7777"`},
 		{"address", "[sidecar]\nfollow='http://a:1'", at +
@@ -249,7 +254,7 @@ func TestTextsOfTheWrongKind(t *testing.T) {
 		"HAPROXY_API_PIPELINES__P={":                "pipelines.p must be a table, not \"{\"",
 		"HAPROXY_API_PLUGINS__P__ENV=a":             `plugins.p.env must be a table of environment variables, not "***"`,
 		"HAPROXY_API_HAPROXY__TEMPLATE__X=a":        "haproxy.template must be a text, not a table",
-		"HAPROXY_API_HAPROXY=[1":                    "",
+		"HAPROXY_API_HAPROXY=[1":                    "is not a known variable; the nearest known one is HAPROXY_API_HAPROXY_MODE",
 		"HAPROXY_API_SIDECAR__SUBSCRIPTIONS=[\"a\"": "sidecar.subscriptions must be a list of service names, not \"[\\\"a\\\"\"",
 	} {
 		got := ""
@@ -257,10 +262,7 @@ func TestTextsOfTheWrongKind(t *testing.T) {
 			got = err.Error()
 		}
 		variable, _, _ := strings.Cut(name, "=")
-		if want != "" {
-			want = "environment " + variable + ": " + want
-		}
-		if got != want {
+		if want = "environment " + variable + ": " + want; got != want {
 			t.Errorf("%s\ngot  %s\nwant %s", name, got, want)
 		}
 	}

@@ -182,6 +182,11 @@ func isOrigin(s string) bool {
 	return s == "*" || err == nil && isWeb(u) && s == u.Scheme+"://"+u.Host
 }
 
+var hostPattern = regexp.MustCompile(`^(\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?)$`)
+
+// isHostPattern takes host names without a port; a first part of "*" stands for one or more parts.
+func isHostPattern(s string) bool { return hostPattern.MatchString(s) }
+
 func sha256Sum(into *string) leaf {
 	hex := regexp.MustCompile(`^([0-9a-fA-F]{64})?$`)
 	return like(into, "a SHA-256 of 64 hexadecimal digits", hex.MatchString)

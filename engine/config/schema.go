@@ -48,6 +48,9 @@ func (a *API) keys() table {
 		{"client_ca", "", text(&a.ClientCA)},
 		{"max_body", "64MiB", size(&a.MaxBody)},
 		{"cors_origins", []any{}, list(&a.CORSOrigins, `a list of origins such as ["https://example.com"]`, isOrigin)},
+		{"protect_reads", false, yesNo(&a.ProtectReads)},
+		{"allowed_hosts", []any{}, list(&a.AllowedHosts,
+			`a list of host names such as ["edge.example.com", "*.internal"]`, isHostPattern)},
 	}
 }
 

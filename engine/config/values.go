@@ -12,9 +12,9 @@ import (
 
 // A Value is one key of the effective configuration.
 type Value struct {
-	Key    string // as TOML writes it
-	Value  any    // string, bool, int64, float64, []any or map[string]any; secrets are masked
-	Origin string // "default", the file, "environment NAME", "flag --NAME", or "file NAME" for a secret's own
+	Key    string `json:"key"`    // as TOML writes it
+	Value  any    `json:"value"`  // string, bool, int64, float64, []any or map[string]any; secrets are masked
+	Origin string `json:"origin"` // "default", the file, "environment NAME", "flag --NAME", or "file NAME" for a secret's own
 }
 
 // Text returns the value in JSON, which is TOML as well for all but tables.

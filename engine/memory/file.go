@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -85,20 +88,32 @@ func decode(content []byte, kind string, v any) error {
 	return nil
 }
 
+// A damagedError says that a file was read and its content is no good. Any other error may pass.
+type damagedError struct{ error }
+
+func (e damagedError) Unwrap() error { return e.error }
+
+// load reads the file at path into v. It follows no symbolic link, and waits for nobody at the other end of a pipe.
 func load(path, kind string, v any) error {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(err, errors.New("it is not a regular file"))
+	}
 	content, err := io.ReadAll(io.LimitReader(f, largest+1))
 	switch {
 	case err != nil:
 		return err
 	case len(content) > largest:
-		return fmt.Errorf("it is longer than %d bytes", largest)
+		return damagedError{fmt.Errorf("it is longer than %d bytes", largest)}
 	}
-	return decode(content, kind, v)
+	if err := decode(content, kind, v); err != nil {
+		return damagedError{err}
+	}
+	return nil
 }
 
 // save replaces the file at path, so that after a crash at any moment there is the old one or the new one.
@@ -107,7 +122,14 @@ func save(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+halfWritten, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err := trust.Check(filepath.Dir(path)); err != nil {
+		return err
+	}
+	// What is left of an earlier try goes first: nothing that stands there already is written to, nor what a link there leads to.
+	if err := syscall.Unlink(path + halfWritten); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path+halfWritten, os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

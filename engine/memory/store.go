@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -41,6 +42,9 @@ const (
 	pause = time.Second
 	// retryAfter is how long a disk is left alone that does not take what it is given.
 	retryAfter = 10 * time.Second
+	// readTries is how often a file is read that cannot be read, readPause apart.
+	readTries = 5
+	readPause = 200 * time.Millisecond
 )
 
 // ErrInUse means that another process uses the folder.
@@ -79,12 +83,15 @@ func prepare(dir string) error {
 	case info.Mode().Perm()&0o022 != 0:
 		return fmt.Errorf("the state_dir %s can be written by others, and what is in it is believed: chmod 700 it", dir)
 	}
+	if err := trust.Check(dir); err != nil {
+		return fmt.Errorf("the state_dir %s cannot be used, since what is in it is believed: %w", dir, err)
+	}
 	return nil
 }
 
 // claim holds dir for this process until the file is closed, by the kernel if need be.
 func claim(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the state_dir %s cannot be used: %w", dir, reason(err))
 	}
@@ -250,16 +257,28 @@ func (s *Store) tell(name string, err error) {
 	}
 }
 
-// recall reads the file of that name into v, and sets it aside if it is no good.
+// recall reads the file of that name into v. One that is damaged is set aside. One that cannot be read, for want of a permission
+// or of file descriptors, stays where it is and is tried again for a moment, and whenever it is asked for.
 func (s *Store) recall(name, kind string, v any) bool {
-	err := load(filepath.Join(s.dir, name), kind, v)
-	switch {
-	case err == nil:
-		return true
-	case !errors.Is(err, fs.ErrNotExist):
-		s.setAside(name, err)
+	path := filepath.Join(s.dir, name)
+	var err error
+	for try := range readTries {
+		if try > 0 {
+			time.Sleep(readPause)
+		}
+		err = load(path, kind, v)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if damaged, ok := errors.AsType[damagedError](err); ok {
+			s.setAside(name, damaged.error)
+			return false
+		}
 	}
-	return false
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Error("reading what was last good failed: the file is kept and not used for now", "file", path, "error", err)
+	}
+	return err == nil
 }
 
 func (s *Store) setAside(name string, why error) {

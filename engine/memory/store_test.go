@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -211,6 +212,103 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 		want, _ := sample()
 		s.KeepSnapshot("sidecar", want) // life goes on
 		closed(t, s)
+	}
+}
+
+// Reading a folder fails like a disk, a permission or a want of file descriptors would: that says nothing of the file.
+func TestRecall_AFileThatCannotBeReadIsKeptAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := kept(t)
+		path := filepath.Join(dir, "source-sidecar.json")
+		s, log := open(t, dir)
+		defer closed(t, s)
+		hide := func() {
+			if err := errors.Join(os.Rename(path, path+".hidden"), os.Mkdir(path, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		show := func() {
+			if err := errors.Join(os.Remove(path), os.Rename(path+".hidden", path)); err != nil {
+				t.Error(err)
+			}
+		}
+		hide()
+		if _, ok := s.Snapshot("sidecar"); ok || strings.Count(log.String(), "level=ERROR") != 1 {
+			t.Errorf("believed %v, and it said %s", ok, log)
+		}
+		if _, err := os.Lstat(path + ".damaged"); err == nil {
+			t.Error("it was set aside")
+		}
+		show()
+		if _, ok := s.Snapshot("sidecar"); !ok {
+			t.Error("it is not asked for again")
+		}
+		hide()
+		time.AfterFunc(readPause+readPause/2, show)
+		if _, ok := s.Snapshot("sidecar"); !ok {
+			t.Error("a trouble of a moment is not waited for")
+		}
+	})
+}
+
+func TestOpen_RefusesAFolderOfSomebodyElse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else can give a folder away
+	}
+	const stranger = 54321
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "state")
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, stranger, stranger)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, trust.ErrOwner) {
+		t.Errorf("the folder: %v", err)
+	}
+	if err := errors.Join(os.Chown(dir, 0, 0), os.Chown(parent, stranger, stranger)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, trust.ErrOwner) {
+		t.Errorf("the folder above: %v", err)
+	}
+}
+
+// Whoever could plant a link has no use of it: what it leads to is neither believed, nor locked, nor written to.
+func TestStore_FollowsNoLink(t *testing.T) {
+	dir, elsewhere := kept(t), filepath.Join(t.TempDir(), "elsewhere")
+	plant := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		_ = os.Remove(path)
+		if err := errors.Join(os.WriteFile(elsewhere, []byte(content), 0o600), os.Symlink(elsewhere, path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good, err := os.ReadFile(filepath.Join(dir, "source-sidecar.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plant("lock", "precious")
+	if s, err := Open(dir, slog.New(slog.DiscardHandler)); err == nil {
+		closed(t, s)
+		t.Error("a link was locked")
+	}
+	if err := os.Remove(filepath.Join(dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := open(t, dir)
+	plant("source-sidecar.json", string(good))
+	if _, ok := s.Snapshot("sidecar"); ok {
+		t.Error("what a link leads to was believed")
+	}
+	plant("source-sidecar.json"+halfWritten, "precious")
+	snap, _ := sample()
+	s.KeepSnapshot("sidecar", snap)
+	closed(t, s)
+	if content, err := os.ReadFile(elsewhere); err != nil || string(content) != "precious" {
+		t.Errorf("what a link leads to became %q, %v", content, err)
+	}
+	if info, err := os.Lstat(filepath.Join(dir, "source-sidecar.json")); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("the link was not replaced: %v, %v", info, err)
 	}
 }
 

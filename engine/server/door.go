@@ -18,21 +18,27 @@ type DoorConfig struct {
 	TLSKey      string         // the file of its key
 	ClientCA    string         // what changes something needs a certificate of these authorities; only with TLSCert
 	CORSOrigins []string       // which other origins' pages may read; "*" for all
-	Log         *slog.Logger   // is told who was refused
+
+	AllowedHosts []string // names under which the daemon answers, beside addresses and names without a dot; "*.example.com", "*"
+	ProtectReads bool     // reading needs Token or a certificate of ClientCA too, but for probes
+
+	Log *slog.Logger // is told who was refused
 }
 
-// A Door decides which requests reach a [Server]. Reading is open to everybody, as probes and Prometheus have no secrets. What
-// changes something, which is every method but GET, HEAD and OPTIONS, has to satisfy all that is configured. It is safe for
-// concurrent use.
+// A Door decides which requests reach a [Server]. Reading is open to everybody unless ProtectReads is set, as probes and
+// Prometheus have no secrets. What changes something, which is every method but GET, HEAD and OPTIONS, has to satisfy all that is
+// configured. It is safe for concurrent use.
 type Door struct {
 	token     [sha256.Size]byte // of the token; see demandsToken
 	allowFrom []netip.Prefix
 	origins   []string
+	hosts     hostPolicy
 	tls       *certificates // nil for plain HTTP
 	foreign   *http.CrossOriginProtection
 	refusals  *notebook
 
 	demandsToken bool
+	protectReads bool
 }
 
 // NewDoor reads the files that cfg names and returns all that is wrong with them, a sentence for each with its key. They are read
@@ -41,6 +47,7 @@ func NewDoor(cfg DoorConfig) (*Door, error) {
 	d := &Door{
 		token: sha256.Sum256([]byte(cfg.Token)), demandsToken: cfg.Token != "",
 		foreign: http.NewCrossOriginProtection(), refusals: newNotebook(cfg.Log),
+		hosts: newHostPolicy(cfg.AllowedHosts), protectReads: cfg.ProtectReads,
 	}
 	for _, network := range cfg.AllowFrom {
 		d.allowFrom = append(d.allowFrom, plainPrefix(network))
@@ -74,8 +81,9 @@ type refusal struct {
 
 // admit reports whether the request may go on. If not, it is answered already.
 func (d *Door) admit(w http.ResponseWriter, r *http.Request) bool {
-	if reads(r.Method) && (d.tls == nil || r.TLS != nil) {
-		return d.share(w, r)
+	speaksRight := d.tls == nil || r.TLS != nil
+	if reads(r.Method) && speaksRight && !d.share(w, r) {
+		return false
 	}
 	why := d.refusal(r)
 	if why == nil {
@@ -97,17 +105,21 @@ func reads(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// refusal returns why a request that changes something may not come in, or nil. It does not touch the body.
+// refusal returns why a request may not come in, or nil. It does not touch the body.
 func (d *Door) refusal(r *http.Request) *refusal {
 	switch {
 	case d.tls != nil && r.TLS == nil:
 		return &refusal{http.StatusForbidden, "no TLS",
 			"this connection is from before TLS was switched on: open another one with https"}
+	case reads(r.Method):
+		return d.refusalToRead(r)
 	case isPush(r) && fromBrowser(r):
 		// Not even from our own origin: DNS rebinding makes any page look like one of ours.
 		return &refusal{http.StatusForbidden, "a browser", "browsers may not push: a catalogue does"}
 	case d.foreign.Check(r) != nil:
 		return &refusal{http.StatusForbidden, "another origin", "pages of other origins may not change anything"}
+	case fromBrowser(r) && !d.answersTo(r):
+		return refuseHost
 	case !d.allows(r.RemoteAddr):
 		return &refusal{http.StatusForbidden, "an address outside allow_from",
 			"nothing may be changed from this address: haproxy_api.allow_from does not have it"}
@@ -116,9 +128,40 @@ func (d *Door) refusal(r *http.Request) *refusal {
 			"a client certificate of an authority in haproxy_api.client_ca is needed to change anything"}
 	case d.demandsToken && !d.knows(r):
 		return &refusal{http.StatusUnauthorized, "no token or a wrong one",
-			"the token is missing or wrong: send it as a bearer token or as the password of basic authentication"}
+			"the token is missing or wrong: send it as a bearer token, or with basic authentication"}
 	}
 	return nil
+}
+
+// refusalToRead is refusal for what changes nothing. Programs may read without a secret unless reads are protected. A browser may
+// be asked to read by any page, under any name that leads here: it does not send an Origin where the page's name is the daemon's.
+func (d *Door) refusalToRead(r *http.Request) *refusal {
+	switch {
+	case isProbe(r):
+		return nil
+	case d.identified(r):
+		return nil
+	case d.protectReads:
+		return &refusal{http.StatusUnauthorized, "no token or client certificate",
+			"reading needs the token or a client certificate: send the token as a bearer token or with basic authentication"}
+	case !d.answersTo(r):
+		return refuseHost
+	case fromOtherOrigin(r) && !d.shares(r.Header.Get("Origin")):
+		return &refusal{http.StatusForbidden, "another origin",
+			"pages of this origin may not read: haproxy_api.cors_origins does not have it"}
+	}
+	return nil
+}
+
+var refuseHost = &refusal{http.StatusForbidden, "a host name outside allowed_hosts",
+	"this host name is not known: add it to haproxy_api.allowed_hosts, or use an address"}
+
+// answersTo reports whether the request asks for a name of this daemon. Over TLS the client has compared the name already.
+func (d *Door) answersTo(r *http.Request) bool { return r.TLS != nil || d.hosts.allows(r.Host) }
+
+// identified reports whether the client has presented the token, or a certificate that client_ca asks for.
+func (d *Door) identified(r *http.Request) bool {
+	return d.demandsToken && d.knows(r) || d.tls != nil && d.tls.identifies(r.TLS)
 }
 
 func isPush(r *http.Request) bool { return slices.Contains(pushPaths, r.URL.Path) }
@@ -161,6 +204,11 @@ func presented(r *http.Request) string {
 	return ""
 }
 
+// shares reports whether pages of the origin may read.
+func (d *Door) shares(origin string) bool {
+	return slices.Contains(d.origins, "*") || slices.Contains(d.origins, origin)
+}
+
 // share lets pages of the origins in cors_origins read. It reports whether the request may go on: what a browser asks beforehand
 // is answered here.
 func (d *Door) share(w http.ResponseWriter, r *http.Request) bool {
@@ -181,6 +229,9 @@ func (d *Door) share(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD")
+	if d.protectReads {
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return false
 }

@@ -110,7 +110,7 @@ func TestDoor(t *testing.T) {
 			map[string]string{"Origin": "http://evil.example"}, 403},
 		{"no origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Origin": "null"}, 403},
 		{"our origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "same-origin",
-			"Origin": "http://example.com"}, 404},
+			"Origin": "http://localhost:7778"}, 404},
 		{"another origin with the token", "POST", "/api/v1/x", inside, asks, map[string]string{"Origin": "http://evil.example",
 			"Authorization": "Bearer " + token}, 403},
 		{"another origin reads", "GET", "/health", inside, wide, map[string]string{"Origin": "http://evil.example"}, 200},
@@ -122,7 +122,7 @@ func TestDoor(t *testing.T) {
 				body = untouched{t}
 			}
 			r := httptest.NewRequest(test.method, test.path, body)
-			r.RemoteAddr = test.from
+			r.RemoteAddr, r.Host = test.from, "localhost:7778"
 			for name, value := range test.header {
 				r.Header.Set(name, value)
 			}
@@ -224,6 +224,113 @@ func TestOtherOriginsMayRead(t *testing.T) {
 			methods := h.Get("Access-Control-Allow-Methods")
 			if (w.Code == 204) != (methods == "GET, HEAD") || h.Get("Access-Control-Allow-Credentials") != "" {
 				t.Errorf("got %v", h)
+			}
+		})
+	}
+}
+
+// DNS rebinding makes a page of any name look like one of the daemon's own, so the name counts. Pushes of a Sidecar, and changes
+// by programs, use whatever name somebody has configured.
+func TestHostNames(t *testing.T) {
+	const evil = "evil.example:7778"
+	secret := DoorConfig{Token: token}
+	named := DoorConfig{AllowedHosts: []string{"Edge.Example.com", "*.internal."}}
+	all := DoorConfig{AllowedHosts: []string{"*"}}
+	bearer := map[string]string{"Authorization": "Bearer " + token}
+	wrong := map[string]string{"Authorization": "Bearer wrong"}
+	same := map[string]string{"Origin": "http://" + evil}
+	for _, test := range []struct {
+		name, method, path, host string
+		cfg                      DoorConfig
+		header                   map[string]string
+		code                     int
+	}{
+		{"a foreign name", "GET", "/state", evil, DoorConfig{}, nil, 403},
+		{"a foreign name, status", "GET", "/api/v1/pipelines", evil, DoorConfig{}, nil, 403},
+		{"a foreign name, metrics", "HEAD", "/metrics", evil, DoorConfig{}, nil, 403},
+		{"a foreign name that looks like an address", "GET", "/state", "127.0.0.1.evil.example", DoorConfig{}, nil, 403},
+		{"a foreign name that looks like localhost", "GET", "/state", "localhost.evil.example", DoorConfig{}, nil, 403},
+		{"a foreign name, live", "GET", "/live", evil, DoorConfig{}, nil, 200},
+		{"a foreign name, ready", "GET", "/ready", evil, DoorConfig{}, nil, 503},
+		{"a foreign name, health", "GET", "/health", evil, DoorConfig{}, nil, 200},
+		{"no name", "GET", "/metrics", "", DoorConfig{}, nil, 200},
+		{"loopback", "GET", "/metrics", "localhost:7778", DoorConfig{}, nil, 200},
+		{"below localhost", "GET", "/metrics", "edge.localhost.", DoorConfig{}, nil, 200},
+		{"an address", "GET", "/metrics", "192.0.2.7:7778", DoorConfig{}, nil, 200},
+		{"an address of IPv6", "GET", "/metrics", "[2001:db8::1]:7778", DoorConfig{}, nil, 200},
+		{"an address of IPv6 without a port", "GET", "/metrics", "[2001:db8::1]", DoorConfig{}, nil, 200},
+		{"a container's name", "GET", "/metrics", "haproxy-api:7778", DoorConfig{}, nil, 200},
+		{"an allowed name", "GET", "/metrics", "EDGE.example.com.:7778", named, nil, 200},
+		{"below an allowed name", "GET", "/metrics", "a.b.internal", named, nil, 200},
+		{"a name that ends like an allowed one", "GET", "/metrics", "evilinternal.example", named, nil, 403},
+		{"above an allowed name", "GET", "/metrics", "example.com", named, nil, 403},
+		{"any name", "GET", "/metrics", evil, all, nil, 200},
+		{"a foreign name with the token", "GET", "/metrics", evil, secret, bearer, 200},
+		{"a foreign name with a wrong token", "GET", "/metrics", evil, secret, wrong, 403},
+		{"a foreign origin", "GET", "/state", "localhost", DoorConfig{}, map[string]string{"Origin": "http://evil.example"}, 403},
+		{"no origin", "GET", "/state", "localhost", DoorConfig{}, map[string]string{"Origin": "null"}, 403},
+		{"our origin", "GET", "/metrics", "localhost:1", DoorConfig{}, map[string]string{"Origin": "http://localhost:1"}, 200},
+		{"our host at another port", "GET", "/metrics", "localhost:1", DoorConfig{},
+			map[string]string{"Origin": "http://localhost:2"}, 403},
+
+		{"Sidecar pushes to a name", "POST", "/update", "haproxy-api.example.com:7778", DoorConfig{}, nil, 200},
+		{"a program changes by a name", "POST", "/api/v1/pipelines/haproxy/apply", evil, DoorConfig{}, nil, 202},
+		{"a page of a foreign name changes", "POST", "/api/v1/pipelines/haproxy/apply", evil, DoorConfig{}, same, 403},
+		{"a page of a foreign name releases", "POST", "/api/v1/pipelines/haproxy/release", evil, DoorConfig{},
+			map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
+		{"a page of a foreign name pushes", "POST", "/update", evil, DoorConfig{}, same, 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if code, _ := answer(t, test.cfg, test.method, test.path, test.host, test.header); code != test.code {
+				t.Errorf("got %d, want %d", code, test.code)
+			}
+		})
+	}
+}
+
+func answer(t *testing.T, cfg DoorConfig, method, path, host string, header map[string]string) (int, http.Header) {
+	t.Helper()
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = host
+	for name, value := range header {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	behind(t, cfg).ServeHTTP(w, r)
+	return w.Code, w.Header()
+}
+
+func TestProtectReads(t *testing.T) {
+	cfg := DoorConfig{Token: token, ProtectReads: true, CORSOrigins: []string{"https://status.example.com"}}
+	bearer := map[string]string{"Authorization": "Bearer " + token}
+	for _, test := range []struct {
+		name, method, path string
+		header             map[string]string
+		code               int
+	}{
+		{"state", "GET", "/state", nil, 401},
+		{"state's alias", "HEAD", "/api/state.json", nil, 401},
+		{"metrics", "GET", "/metrics", nil, 401},
+		{"pipelines", "GET", "/api/v1/pipelines", nil, 401},
+		{"no route", "GET", "/live/", nil, 401},
+		{"options", "OPTIONS", "/metrics", nil, 401},
+		{"a wrong token", "GET", "/metrics", map[string]string{"Authorization": "Bearer x"}, 401},
+		{"metrics with the token", "GET", "/metrics", bearer, 200},
+		{"pipelines with the token", "GET", "/api/v1/pipelines", bearer, 200},
+		{"metrics with a password", "GET", "/metrics", map[string]string{"Authorization": basicAuth("x", token)}, 200},
+		{"live", "GET", "/live", nil, 200},
+		{"ready", "GET", "/ready", nil, 503},
+		{"health", "HEAD", "/health", nil, 200},
+		{"asked beforehand", "OPTIONS", "/metrics", map[string]string{"Origin": "https://status.example.com",
+			"Access-Control-Request-Method": "GET"}, 204},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, header := answer(t, cfg, test.method, test.path, "localhost", test.header)
+			if code != test.code || (code == 401) != (header.Get("WWW-Authenticate") != "") {
+				t.Errorf("got %d %v, want %d", code, header, test.code)
+			}
+			if code == 204 && header.Get("Access-Control-Allow-Headers") != "Authorization" {
+				t.Errorf("a page may not send the token: %v", header)
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -107,7 +108,7 @@ func (c *counted) Close() error {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	site := open(t, true)
-	site.limits.connections = 2
+	site.limits.connections, site.limits.reserve = 2, 0
 	tcp, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -131,8 +132,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if most := listener.most.Load(); most != 2 {
-		t.Errorf("%d connections were open at once, want 2", most)
+	if most := listener.most.Load(); most > 3 {
+		t.Errorf("%d connections were open at once, want 2 and one that waits", most)
 	}
 }
 
@@ -159,35 +160,101 @@ func TestAnAnswerCanMoveItsDeadline(t *testing.T) {
 	}
 }
 
-func TestOnlyAFewHoldTheStateAtOnce(t *testing.T) {
+// slowReader takes an answer when it is let go on.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	reads, goOn chan struct{}
+}
+
+func (r slowReader) Write(content []byte) (int, error) {
+	r.reads <- struct{}{}
+	<-r.goOn
+	return r.ResponseRecorder.Write(content)
+}
+
+// readSlowly has n clients begin to read the state, and returns what waits until they have when goOn is closed.
+func (s *site) readSlowly(n int, goOn chan struct{}) (wait func()) {
+	var readers sync.WaitGroup
+	reads := make(chan struct{})
+	for range n {
+		readers.Go(func() {
+			r := httptest.NewRequest("GET", "/state", nil)
+			r.Host = "localhost"
+			s.ServeHTTP(slowReader{httptest.NewRecorder(), reads, goOn}, r)
+		})
+	}
+	for range n {
+		<-reads
+	}
+	return readers.Wait
+}
+
+func TestState_SlowReadersShareOneCopy(t *testing.T) {
 	site := open(t, true)
 	site.emit()
+	var encoded atomic.Int64
+	site.states.encode = func(w io.Writer, _ sdk.Snapshot) error {
+		encoded.Add(1)
+		_, err := io.WriteString(w, "state")
+		return err
+	}
+	goOn := make(chan struct{})
+	wait := site.readSlowly(200, goOn)
+	site.want(t, "GET", "/state", 200, "state")
+	if n := encoded.Load(); n != 1 {
+		t.Errorf("encoded %d times for 201 clients", n)
+	}
+	close(goOn)
+	wait()
+	if site.states.newest != nil || len(site.states.slots) != 0 {
+		t.Error("the copy is kept though nobody reads it")
+	}
+	site.want(t, "GET", "/state.json", 200, "state")
+}
+
+func TestState_OnlyAFewDifferentOnesAreHeld(t *testing.T) {
+	site := open(t, true)
 	site.limits.turn = 20 * time.Millisecond
-	reading, done := make(chan struct{}), make(chan struct{})
-	site.cfg.EncodeState = func(io.Writer, sdk.Snapshot) error {
-		reading <- struct{}{}
-		<-done
-		return nil
+	goOn := make(chan struct{})
+	var waits []func()
+	next := func(n int) {
+		site.source.snapshots <- sdk.Snapshot{Source: "sidecar", Cluster: fmt.Sprint(n), Taken: time.Now()}
+		for snap, _ := site.cfg.Engine.Snapshot("sidecar"); snap.Cluster != fmt.Sprint(n); {
+			time.Sleep(time.Millisecond)
+			snap, _ = site.cfg.Engine.Snapshot("sidecar")
+		}
 	}
-	var readers sync.WaitGroup
-	for range site.limits.states {
-		readers.Go(func() { site.ask("GET", "/state") })
-		<-reading
+	for n := range site.limits.states {
+		next(n)
+		waits = append(waits, site.readSlowly(2, goOn))
 	}
+	next(site.limits.states)
 	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
-		site.want(t, "GET", path, 503, `{"errors":["too many read the state now: ask again in a moment"]}`)
+		site.want(t, "GET", path, 503, `{"errors":["`+errTooManyStates.Error()+`"]}`)
 	}
-	site.limits.turn = time.Minute
-	readers.Go(func() { site.ask("GET", "/state") })
-	done <- struct{}{} // one has read it all
-	<-reading
-	close(done)
-	readers.Wait()
+	close(goOn)
+	for _, wait := range waits {
+		wait()
+	}
+	site.want(t, "GET", "/state", 200, `{"ClusterName":"8"}`)
+}
+
+// A state of which a part cannot be encoded is not sent as far as it went.
+func TestState_IsNeverSentInPart(t *testing.T) {
+	site := open(t, true)
+	site.emit()
+	site.states.encode = func(w io.Writer, _ sdk.Snapshot) error {
+		_, _ = io.WriteString(w, "half a state")
+		return errors.New("no")
+	}
+	if code, body := site.ask("GET", "/state"); code != 500 || strings.Contains(body, "half") {
+		t.Errorf("got %d %s", code, body)
+	}
 }
 
 func TestNobodyTakesAllConnections(t *testing.T) {
 	site := open(t, true)
-	site.limits.share = 2
+	site.limits.share, site.limits.reserve, site.limits.grace = 2, 0, time.Hour
 	s := serve(t, site)
 	first, second := s.conn(t, readAlive), s.conn(t, readAlive)
 	for _, conn := range []net.Conn{first, second} {
@@ -215,6 +282,70 @@ func TestNobodyTakesAllConnections(t *testing.T) {
 	}
 }
 
+// dialFrom connects from another address of loopback.
+func (s *serving) dialFrom(t *testing.T, ip net.IP, say string) net.Conn {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, say); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// Connections that are kept open for nothing keep nobody out, neither before their first request nor after it.
+func TestConnections_IdleOnesAreClosedFirst(t *testing.T) {
+	site := open(t, true)
+	site.limits.connections, site.limits.share, site.limits.reserve, site.limits.grace = 8, 2, 0, 0
+	s := serve(t, site)
+	for n := range 4 {
+		attacker := net.IPv4(127, 0, 1, byte(1+n))
+		s.dialFrom(t, attacker, "")
+		if got := status(t, s.dialFrom(t, attacker, readAlive)); got != "200 OK" {
+			t.Errorf("address %d: %s", n, got)
+		}
+	}
+	first := s.dialFrom(t, net.IPv4(127, 0, 2, 1), readAlive)
+	if got := status(t, first); got != "200 OK" {
+		t.Errorf("another address: %s", got)
+	}
+	// Of a client that has its share, its own are closed; and those of the one with most before the only one of another.
+	for range 5 {
+		if got := status(t, s.dialFrom(t, net.IPv4(127, 0, 1, 1), readAlive)); got != "200 OK" {
+			t.Errorf("a client with its share: %s", got)
+		}
+	}
+	if _, err := io.WriteString(first, readAlive); err != nil || status(t, first) != "200 OK" {
+		t.Errorf("the only connection of a client was closed: %v", err)
+	}
+}
+
+func TestConnections_AFewAreReservedForProbesAndPushes(t *testing.T) {
+	site := open(t, true)
+	site.limits.connections, site.limits.share, site.limits.reserve, site.limits.grace = 2, 2, 4, 0
+	busy, goOn := make(chan struct{}), make(chan struct{})
+	site.mux.HandleFunc("GET /busy", func(http.ResponseWriter, *http.Request) { busy <- struct{}{}; <-goOn })
+	s := serve(t, site)
+	for range 2 {
+		s.dialFrom(t, net.IPv4(127, 0, 3, 1), "GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-busy
+	}
+	for request, want := range map[string]string{
+		"GET /live": "200 OK", "GET /health": "200 OK", "POST /update": "200 OK",
+		"GET /metrics": "503 Service Unavailable",
+	} {
+		conn := s.dialFrom(t, net.IPv4(127, 0, 3, 2), request+" HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+		if got := status(t, conn); got != want {
+			t.Errorf("%s while all connections are busy: %s, want %s", request, got, want)
+		}
+	}
+	close(goOn)
+}
+
 // firstLine returns that of the answer, and nothing from a connection that is closed instead, perhaps before we could ask.
 func firstLine(conn net.Conn) string {
 	_, _ = io.WriteString(conn, readAlive)
@@ -227,7 +358,7 @@ func TestAHouseholdIsOneOfThePeers(t *testing.T) {
 		"192.0.2.7:1": "192.0.2.7", "[::ffff:192.0.2.7]:1": "192.0.2.7", "[2001:db8:1:2:3:4:5:6]:1": "2001:db8:1:2::",
 		"[fe80::1%eth0]:1": "fe80::",
 	} {
-		if got := householdOf(peer).String(); got != want {
+		if got := clientOf(peer).String(); got != want {
 			t.Errorf("%s counts as %s, want %s", peer, got, want)
 		}
 	}

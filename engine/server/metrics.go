@@ -82,14 +82,17 @@ func (m *Metrics) SnapshotReceived(snap sdk.Snapshot, held bool) {
 		return
 	}
 	m.snapshots.WithLabelValues(snap.Source, "taken").Inc()
-	counts := map[sdk.Status]int{sdk.Alive: 0, sdk.Tombstone: 0, sdk.Unhealthy: 0, sdk.Unknown: 0, sdk.Draining: 0}
+	counts := map[string]int{}
+	for _, status := range []sdk.Status{sdk.Alive, sdk.Tombstone, sdk.Unhealthy, sdk.Unknown, sdk.Draining} {
+		counts[status.Name()] = 0
+	}
 	for _, service := range snap.Services {
 		for _, instance := range service.Instances {
-			counts[instance.Status]++
+			counts[instance.Status.Name()]++
 		}
 	}
 	for status, count := range counts {
-		m.instances.WithLabelValues(snap.Source, status.Name()).Set(float64(count))
+		m.instances.WithLabelValues(snap.Source, status).Set(float64(count))
 	}
 }
 
@@ -101,10 +104,31 @@ func (m *Metrics) Held(pipeline string, held bool) {
 // ConfigReloaded notes whether the configuration was taken up.
 func (m *Metrics) ConfigReloaded(ok bool) { m.reloaded.Set(number(ok)) }
 
-// Forget is for a pipeline that is no more: what is left of it does not tell how anything is.
-func (m *Metrics) Forget(pipeline string) {
-	m.generation.DeleteLabelValues(pipeline)
-	m.held.DeleteLabelValues(pipeline)
+// Forget removes the metrics of a pipeline, a sink or a source that is no longer in the configuration. kind is "pipeline", "sink"
+// or "source".
+func (m *Metrics) Forget(kind, name string) {
+	label := kind
+	if kind == "sink" {
+		label = "plugin"
+	}
+	for _, vec := range m.labelled() {
+		vec.DeletePartialMatch(prometheus.Labels{label: name})
+	}
+	if kind == "source" {
+		m.restarts.DeletePartialMatch(prometheus.Labels{"plugin": name})
+	}
+}
+
+type partialDeleter interface {
+	DeletePartialMatch(labels prometheus.Labels) int
+}
+
+// labelled returns the metrics that have a pipeline, a source or a plugin for a label.
+func (m *Metrics) labelled() []partialDeleter {
+	return []partialDeleter{
+		m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence, m.templateErrors, m.generation,
+		m.restarts, m.held, m.quarantined,
+	}
 }
 
 func number(is bool) float64 {
@@ -129,13 +153,24 @@ func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
 
 // Applied counts one document offered to a sink.
 func (m *Metrics) Applied(e engine.Entry) {
-	m.applies.WithLabelValues(e.Pipeline, e.Result.Action, outcome(e.Err)).Inc()
-	m.applySeconds.WithLabelValues(e.Pipeline, e.Result.Action).Observe(e.Took.Seconds())
+	action := knownAction(e.Result.Action)
+	m.applies.WithLabelValues(e.Pipeline, action, outcome(e.Err)).Inc()
+	m.applySeconds.WithLabelValues(e.Pipeline, action).Observe(e.Took.Seconds())
 	if e.Err == nil {
 		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
 	}
 	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
+	}
+}
+
+// knownAction keeps what a plugin makes up from becoming a label: each value costs memory for ever.
+func knownAction(action string) string {
+	switch action {
+	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
+		return action
+	default:
+		return "other"
 	}
 }
 

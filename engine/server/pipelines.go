@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -97,11 +99,21 @@ func (s *Server) pipeline(w http.ResponseWriter, r *http.Request) {
 func (s *Server) allPipelines(ctx context.Context) []Pipeline {
 	ctx, cancel := context.WithTimeout(ctx, healthWithin)
 	defer cancel()
+	pipelines := s.cfg.Engine.Status()
+	sources := make([]sdk.Health, len(pipelines))
+	var asked sync.WaitGroup
+	for i, p := range pipelines {
+		asked.Go(func() { sources[i] = s.cfg.Engine.SourceHealth(ctx, p.Source) })
+	}
+	health := s.cfg.Engine.Health(ctx)
+	asked.Wait()
 	all := []Pipeline{}
-	for _, how := range s.cfg.Engine.Health(ctx) {
+	for _, how := range health {
 		p := describe(how.PipelineStatus, how.Health)
-		source := s.cfg.Engine.SourceHealth(ctx, how.Source)
-		p.SourceTrouble, p.SourceFacts = source.Problems, source.Facts
+		// The configuration may have changed meanwhile.
+		if i := slices.IndexFunc(pipelines, func(other engine.PipelineStatus) bool { return other.Name == p.Name }); i >= 0 {
+			p.SourceTrouble, p.SourceFacts = sources[i].Problems, sources[i].Facts
+		}
 		all = append(all, p)
 	}
 	return all

@@ -13,8 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -30,18 +28,20 @@ const (
 type limits struct {
 	connections int
 	share       int           // of the connections, for one address
+	reserve     int           // beside the connections, for probes and pushes while all others are busy
+	grace       time.Duration // for a new connection, or one whose request ended, before it is closed for another one
 	header      time.Duration // for a request's header, and for shaking hands over TLS
 	read        time.Duration // for the whole request
 	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
 	idle        time.Duration // between two requests
 	headerBytes int
-	states      int           // answers that hold a whole state, at once
-	turn        time.Duration // to wait for being one of them
+	states      int           // different states in answers, at once
+	turn        time.Duration // to wait for a place among them
 }
 
 func usualLimits() limits {
 	return limits{
-		connections: 512, share: 128, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
+		connections: 512, share: 128, reserve: 32, grace: time.Second, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
 		headerBytes: 64 << 10, states: 8, turn: 5 * time.Second,
 	}
 }
@@ -72,13 +72,13 @@ type Server struct {
 	door   atomic.Pointer[Door]
 	front  atomic.Pointer[Front]
 	limits limits
-	states chan struct{} // has an element for each answer that holds a whole state
+	states *stateCopies
 }
 
 // New prepares a server.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
-	s.states = make(chan struct{}, s.limits.states)
+	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.states)}
 	door := cfg.Door
 	if door == nil {
 		door, _ = NewDoor(DoorConfig{Log: cfg.Log}) // there is no file to read
@@ -107,6 +107,14 @@ func (s *Server) SetFront(f Front) { s.front.Store(&f) }
 
 // ServeHTTP answers one request, if the door lets it in.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if conn, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		if !conn.begin(r) {
+			w.Header().Set("Connection", "close")
+			answerErrors(w, http.StatusServiceUnavailable, "all connections are busy: ask again in a moment")
+			return
+		}
+		defer conn.end()
+	}
 	if s.door.Load().admit(w, r) {
 		s.mux.ServeHTTP(w, r)
 	}
@@ -145,10 +153,11 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      s.limits.write,
 		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    s.limits.headerBytes,
+		ConnContext:       withConn,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	server.Protocols.SetHTTP1(true)
-	doorway := doorway{netutil.LimitListener(newFair(listener, s.limits.share), s.limits.connections), s.door.Load}
+	doorway := doorway{newConnLimiter(listener, s.limits), s.door.Load}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -172,28 +181,6 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answerErrors(w, http.StatusConflict, "this haproxy-api follows its catalogue and takes no pushes")
-}
-
-// state takes many times the state's size in memory for as long as the client reads, so only a few have it at once.
-func (s *Server) state(w http.ResponseWriter, r *http.Request) {
-	turn, cancel := context.WithTimeout(r.Context(), s.limits.turn)
-	defer cancel()
-	select {
-	case s.states <- struct{}{}:
-		defer func() { <-s.states }()
-	case <-turn.Done():
-		answerErrors(w, http.StatusServiceUnavailable, "too many read the state now: ask again in a moment")
-		return
-	}
-	snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source)
-	if !ok {
-		answerErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if err := s.cfg.EncodeState(w, snap); err != nil {
-		s.cfg.Log.Debug("state was not sent whole", "error", err)
-	}
 }
 
 // health keeps the older answer's shape, which people's probes read.
@@ -263,10 +250,10 @@ func answerErrors(w http.ResponseWriter, code int, problems ...string) {
 	answerJSON(w, code, map[string][]string{"errors": problems})
 }
 
-// answerJSON writes what always can be encoded; a client that went away is no news.
+// answerJSON writes what always can be encoded, without secrets; a client that went away is no news.
 func answerJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	content, _ := json.Marshal(body)
-	_, _ = w.Write(append(engine.PrintableJSON(content), '\n'))
+	_, _ = w.Write(append(engine.PrintableJSON(engine.MaskedJSON(content)), '\n'))
 }

@@ -129,7 +129,9 @@ func open(t *testing.T, takesPushes bool) *site {
 // ask returns the code and the body that a request gets.
 func (s *site) ask(method, path string) (int, string) {
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	r := httptest.NewRequest(method, path, nil)
+	r.Host = "localhost:7778"
+	s.ServeHTTP(w, r)
 	return w.Code, strings.TrimSpace(w.Body.String())
 }
 

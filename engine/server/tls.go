@@ -67,11 +67,13 @@ func (c *certificates) current() *tls.Config {
 // trusts reports whether the client has shown what it needs to change something. That is decided anew for each request: the
 // authorities may be others than at the time of the handshake.
 func (c *certificates) trusts(state *tls.ConnectionState) bool {
+	return c.current().ClientCAs == nil || c.identifies(state)
+}
+
+// identifies reports whether the client has shown a certificate of an authority in client_ca.
+func (c *certificates) identifies(state *tls.ConnectionState) bool {
 	authorities := c.current().ClientCAs
-	if authorities == nil {
-		return true
-	}
-	if len(state.PeerCertificates) == 0 {
+	if authorities == nil || state == nil || len(state.PeerCertificates) == 0 {
 		return false
 	}
 	between := x509.NewCertPool()

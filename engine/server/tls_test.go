@@ -169,6 +169,20 @@ func expect(t *testing.T, what string, c *http.Client, method, url string, code 
 	return state
 }
 
+// Either the token or a client certificate is enough to read.
+func TestProtectReadsByClientCertificate(t *testing.T) {
+	a := newAuthority(t)
+	cert, key, _ := a.server()
+	ca := a.write("ca.pem", certPEM(a.cert))
+	s := serve(t, behind(t, DoorConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}))
+	anybody := client(t, &tls.Config{RootCAs: a.pool()})
+	known := client(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.client()}})
+	expect(t, "nobody", anybody, "GET", "https://"+s.address+"/metrics", 401, "errors")
+	expect(t, "nobody's probe", anybody, "GET", "https://"+s.address+"/live", 200, "alive")
+	expect(t, "a certificate", known, "GET", "https://"+s.address+"/metrics", 200, "haproxy_api_build_info")
+	expect(t, "a certificate alone changes", known, "POST", "https://"+s.address+"/update", 401, "errors")
+}
+
 func TestTLSAlone(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()

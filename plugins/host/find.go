@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/haproxy-api/haproxy-api/internal/trust"
 )
 
 // Find returns the program of the plugin for the type: explicit where it is not empty, or else the file
@@ -36,17 +38,19 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// verify refuses a program that anybody may have exchanged, and one that is not what the configuration pins.
+// verify refuses a program that somebody else may have exchanged, and one that is not what the configuration pins.
 func verify(path, pinned string) error {
-	info, err := os.Stat(path)
+	_, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("there is no plugin at %s: install it there or correct the path", path)
 	case err != nil:
 		return fmt.Errorf("the plugin cannot be looked at: %w", err)
-	case info.Mode().Perm()&0o002 != 0:
-		return fmt.Errorf("the plugin %s may be written by everybody and is not run: chmod o-w it", path)
-	case pinned == "":
+	}
+	if err := trust.Check(path); err != nil && !runsAlready(path) {
+		return fmt.Errorf("the plugin %s is not run, since somebody else could exchange it: %w", path, err)
+	}
+	if pinned == "" {
 		return nil
 	}
 	sum, err := checksum(path)
@@ -58,6 +62,13 @@ func verify(path, pinned string) error {
 			path, sum, strings.ToLower(pinned))
 	}
 	return nil
+}
+
+// runsAlready reports whether path is the program of this process, which the default plugin lives in: who could exchange it is
+// trusted already.
+func runsAlready(path string) bool {
+	self, err := os.Executable()
+	return err == nil && self == path
 }
 
 func checksum(path string) (string, error) {
@@ -75,9 +86,9 @@ func checksum(path string) (string, error) {
 
 // Installed is a plugin's program that lies where the daemon looks for one.
 type Installed struct {
-	Kind string // "sink" or "source"
-	Type string
-	Path string
+	Kind string `json:"kind"` // "sink" or "source"
+	Type string `json:"type"`
+	Path string `json:"path"`
 }
 
 // List returns the plugins in folder and in PATH, as [Find] would find them: the first of a name hides the others.

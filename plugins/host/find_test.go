@@ -1,12 +1,15 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/internal/trust"
 )
 
 func TestFindLooksInTheRightOrder(t *testing.T) {
@@ -44,7 +47,7 @@ func TestVerifyRefusesWhatMayHaveBeenExchanged(t *testing.T) {
 	if err := os.Chmod(path, 0o757); err != nil {
 		t.Fatal(err)
 	}
-	if err := verify(path, ""); err == nil || !strings.Contains(err.Error(), "chmod o-w") {
+	if err := verify(path, ""); err == nil || !strings.Contains(err.Error(), "chmod go-w") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -66,5 +69,38 @@ func TestListFindsWhatFindFinds(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, List(folder)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// What root runs must not be anybody else's to exchange: neither the program, nor a folder on the way to it.
+func TestVerify_RefusesAProgramOfSomebodyElse(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // nobody else can give files away
+	}
+	const stranger = 54321
+	folder := filepath.Join(t.TempDir(), "plugins")
+	path := filepath.Join(folder, "haproxy-api-sink-x")
+	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(path, nil, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(path, ""); err != nil {
+		t.Errorf("our own: %v", err)
+	}
+	for _, at := range []string{path, folder} {
+		if err := os.Chown(at, stranger, stranger); err != nil {
+			t.Fatal(err)
+		}
+		if err := verify(path, ""); !errors.Is(err, trust.ErrOwner) {
+			t.Errorf("%s of another user: %v", at, err)
+		}
+		if err := os.Chown(at, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(folder, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := verify(path, ""); err == nil {
+		t.Error("in a folder of everybody")
 	}
 }

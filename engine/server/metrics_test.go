@@ -1,0 +1,72 @@
+package server
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+func scrape(m *Metrics) string {
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+// fill observes everything that there is of a pipeline "p" from source "s" into sink "k".
+func fill(m *Metrics) {
+	web := sdk.Instance{Name: "web", Status: 57}
+	gone := sdk.Instance{Name: "web", Status: sdk.Tombstone}
+	m.SnapshotReceived(sdk.Snapshot{Source: "s", Services: sdk.GroupByName([]sdk.Instance{web, gone})}, false)
+	m.SnapshotReceived(sdk.Snapshot{Source: "s"}, true)
+	m.Quarantined("s", 1)
+	m.Held("p", true)
+	m.Rendered("p", 1, fmt.Errorf("no"))
+	for _, trigger := range []string{engine.TriggerSnapshot, engine.TriggerRetry} {
+		m.Applied(engine.Entry{Pipeline: "p", Generation: 1, Trigger: trigger, Result: sdk.Result{Action: sdk.ActionReload}})
+	}
+	m.PluginRestarted("k")
+	m.PluginRestarted("s")
+}
+
+func TestMetricsForget_LeavesNothingOfWhatWasRemoved(t *testing.T) {
+	m := NewMetrics("v1")
+	fill(m)
+	for kind, name := range map[string]string{"pipeline": "p", "sink": "k", "source": "s"} {
+		if label := fmt.Sprintf("=%q", name); !strings.Contains(scrape(m), label) {
+			t.Fatalf("nothing is known of %s %s", kind, name)
+		}
+	}
+	for kind, name := range map[string]string{"pipeline": "p", "sink": "k", "source": "s"} {
+		m.Forget(kind, name)
+		if label := fmt.Sprintf("=%q", name); strings.Contains(scrape(m), label) {
+			t.Errorf("the %s has left something behind:\n%s", kind, scrape(m))
+		}
+	}
+}
+
+func TestMetrics_PluginsMakeUpNoLabels(t *testing.T) {
+	m := NewMetrics("v1")
+	for n := range 1000 {
+		m.Applied(engine.Entry{Pipeline: "p", Result: sdk.Result{Action: fmt.Sprint("made up ", n)}})
+	}
+	got := scrape(m)
+	if strings.Contains(got, "made up") || !strings.Contains(got, `haproxy_api_applies_total{action="other",outcome="done",pipeline="p"} 1000`) {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// A status that nobody knows counts as gone, like in templates.
+func TestMetrics_InstancesOfEveryStatusAreCounted(t *testing.T) {
+	m := NewMetrics("v1")
+	web := []sdk.Instance{{Name: "web", Status: 57}, {Name: "web", Status: 58}, {Name: "web", Status: sdk.Tombstone}}
+	for range 20 { // maps have no order
+		m.SnapshotReceived(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(web)}, false)
+		if got := scrape(m); !strings.Contains(got, `haproxy_api_instances{source="s",status="Tombstone"} 3`) {
+			t.Fatalf("got\n%s", got)
+		}
+	}
+}
