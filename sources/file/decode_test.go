@@ -271,3 +271,16 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestDecode_FilesOfOtherEditors(t *testing.T) {
+	for name, content := range map[string]string{
+		"a.json": "\ufeff[{\"name\": \"web\",\r\n\"hostname\": \"h\"}]\r\n",
+		"a.yaml": "\ufeff- name: web\r\n  hostname: h\r\n",
+		"a":      "\ufeff[{\"name\": \"web\", \"hostname\": \"h\"}]",
+	} {
+		snap, err := Decode(name, []byte(content), "here")
+		if err != nil || len(snap.Services) != 1 || snap.Services[0].Name != "web" {
+			t.Errorf("%s: %v, %v", name, snap.Services, err)
+		}
+	}
+}
