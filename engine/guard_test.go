@@ -47,7 +47,7 @@ func TestWhatAGuardObjectsTo(t *testing.T) {
 		{Guard{MaxDrop: 0, Hold: 1}, crowd(10, 0), crowd(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
 		{Guard{MaxDrop: 0, MinInstances: 1}, crowd(10, 0), crowd(0, 0), ""},
 	} {
-		if got := test.guard.objection(test.before, test.next); got != test.want {
+		if got := test.guard.objection(live(test.before), live(test.next)); got != test.want {
 			t.Errorf("%+v of %d after %d: %q, want %q", test.guard, live(test.next), live(test.before), got, test.want)
 		}
 	}
@@ -274,6 +274,33 @@ func TestASourceThatGivesUpIsReported(t *testing.T) {
 		synctest.Wait()
 		if problems := w.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
 			t.Errorf("after it watches again: %q", problems)
+		}
+	})
+}
+
+// A catalogue that shrinks in small steps within the time of Hold is held like one that shrinks at once.
+func TestGuard_ShrinkInSmallSteps(t *testing.T) {
+	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
+	playGuarded(t, guard, newPlayedMemory(), func(t *testing.T, g *guarded) {
+		for _, step := range []struct {
+			after      time.Duration
+			says, uses int
+			held       bool
+		}{
+			{0, 100, 100, false},
+			{time.Second, 51, 51, false},
+			{time.Second, 26, 51, true}, // 74 of 100 within 30 s
+			{time.Second, 13, 51, true},
+			{time.Second, 60, 60, false},
+			{40 * time.Second, 31, 31, false}, // 100 was longer ago
+			{time.Second, 29, 31, true},       // 60 was not
+			{31 * time.Second, 29, 29, false}, // its time was up
+			{time.Second, 15, 15, false},      // and what was before does not count any more
+		} {
+			time.Sleep(step.after)
+			g.emit(crowd(step.says, 0))
+			g.live(t, step.uses)
+			g.held(t, step.held)
 		}
 	})
 }
