@@ -181,8 +181,9 @@ func (e *Engine) install(p *plan) {
 		next.pipelines = append(next.pipelines, pipe)
 		fed[j.Source] = append(fed[j.Source], pipe)
 	}
+	own := newOwnAddresses(p.config.Listening)
 	for name, s := range next.sources {
-		s.connect(p.config.Sources[name], fed[name])
+		s.connect(p.config.Sources[name], own, fed[name])
 	}
 	for name, s := range e.sources {
 		if next.sources[name] == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -45,7 +46,8 @@ type SourceConfig struct {
 type Config struct {
 	Sources   map[string]SourceConfig
 	Pipelines []PipelineConfig
-	Memory    Memory // nil for none
+	Listening []netip.AddrPort // where the daemon listens: an instance there is quarantined
+	Memory    Memory           // nil for none
 	Log       *slog.Logger
 	Observer  Observer // nil for none
 }

@@ -3,7 +3,9 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,14 +27,80 @@ const (
 	maxShown    = 40 // bytes that are shown of what is wrong
 )
 
-// instanceFault returns the first thing that is wrong with inst, and "" if all is well.
+// instanceFault returns the first thing that is wrong with inst, and "" if all is well. It looks at what an instance cannot be
+// rendered without; see cleaned for the rest.
 func instanceFault(inst *sdk.Instance) string {
 	return cmp.Or(
-		nameFault("Name", inst.Name), absence("Hostname", inst.Hostname), hostFault("Hostname", inst.Hostname),
-		nameFault("ID", inst.ID), textFault("Image", inst.Image), modeFault(inst.ProxyMode),
-		timeFault("Created", inst.Created), timeFault("Updated", inst.Updated),
-		portsFault(inst.Ports), labelsFault(inst.Labels),
+		invalidFault(inst.Invalid), nameFault("Name", inst.Name), absence("Hostname", inst.Hostname),
+		hostFault("Hostname", inst.Hostname), nameFault("ID", inst.ID), modeFault(inst.ProxyMode), portsFault(inst.Ports),
 	)
+}
+
+func invalidFault(reason string) string {
+	if reason == "" || len(reason) <= maxText && OneLine(reason) == reason {
+		return reason
+	}
+	return quoted(reason)
+}
+
+// cleaned returns inst without what it may lack and what is no good, and the reasons. Types of ports are written in one way: none
+// is tcp. It reports whether all is as it was.
+func cleaned(inst sdk.Instance) (clean sdk.Instance, dropped []string, asIs bool) {
+	created, updated := inst.Created, inst.Updated
+	if reason := textFault("Image", inst.Image); reason != "" {
+		inst.Image, dropped = "", append(dropped, reason)
+	}
+	inst.Created, inst.Updated = writable(inst.Created), writable(inst.Updated)
+	labels, reasons := cleanLabels(inst.Labels)
+	ports, portsAsIs := cleanPorts(inst.Ports)
+	inst.Labels, inst.Ports = labels, ports
+	dropped = append(dropped, reasons...)
+	asIs = len(dropped) == 0 && portsAsIs && inst.Created == created && inst.Updated == updated //nolint:staticcheck // the zone too
+	return inst, dropped, asIs
+}
+
+func cleanPorts(ports []sdk.Port) (clean []sdk.Port, asIs bool) {
+	copied := false
+	for n := range ports {
+		usual := cmp.Or(strings.ToLower(ports[n].Type), "tcp")
+		if usual == ports[n].Type {
+			continue
+		}
+		if !copied {
+			ports, copied = slices.Clone(ports), true // others have those that came
+		}
+		ports[n].Type = usual
+	}
+	return ports, !copied
+}
+
+// cleanLabels returns the labels that are good, the first of them by key where there are too many.
+func cleanLabels(labels map[string]string) (clean map[string]string, dropped []string) {
+	for key, value := range labels {
+		if reason := labelFault(key, value); reason != "" {
+			dropped = append(dropped, reason)
+		}
+	}
+	if len(dropped) == 0 && len(labels) <= maxLabels {
+		return labels, nil
+	}
+	slices.Sort(dropped)
+	dropped = slices.Compact(dropped)
+	clean = map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if labelFault(key, labels[key]) != "" {
+			continue
+		}
+		if len(clean) == maxLabels {
+			dropped = append(dropped, fmt.Sprintf("Labels has %d of them; the first %d are taken", len(labels), maxLabels))
+			break
+		}
+		clean[key] = labels[key]
+	}
+	if len(clean) == 0 {
+		clean = nil
+	}
+	return clean, dropped
 }
 
 func modeFault(mode string) string {
@@ -43,12 +111,17 @@ func modeFault(mode string) string {
 	return "ProxyMode " + quoted(mode) + " is none of http, tcp and ws"
 }
 
-// timeFault looks for a time that cannot be written as JSON, where years have four digits. The bounds leave room for any zone.
-func timeFault(field string, t time.Time) string {
+// writable returns t so that it can be written as JSON, where years have four digits and zones less than a day: in UTC if its
+// zone is none, and the zero time where there is no other. The bounds leave room for any zone.
+func writable(t time.Time) time.Time {
 	if seconds := t.Unix(); seconds < -62_135_596_800 || seconds > 253_402_200_000 {
-		return field + " is not in the years 1 to 9999"
+		return time.Time{}
 	}
-	return ""
+	const day = 24 * 60 * 60
+	if _, offset := t.Zone(); offset <= -day || offset >= day {
+		return t.UTC()
+	}
+	return t
 }
 
 func portsFault(ports []sdk.Port) string {
@@ -73,20 +146,6 @@ func portFault(p *sdk.Port) string {
 		return fmt.Sprintf("Port %d is no port", p.Port)
 	}
 	return hostFault("IP", p.IP)
-}
-
-func labelsFault(labels map[string]string) string {
-	if len(labels) > maxLabels {
-		return fmt.Sprintf("Labels has %d of them; at most %d are taken", len(labels), maxLabels)
-	}
-	// The same reason each time, whichever comes first in the map.
-	first := ""
-	for key, value := range labels {
-		if reason := labelFault(key, value); reason != "" && (first == "" || reason < first) {
-			first = reason
-		}
-	}
-	return first
 }
 
 func labelFault(key, value string) string {

@@ -48,7 +48,7 @@ func TestWhatAGuardObjectsTo(t *testing.T) {
 		{Guard{MaxDrop: 0, Hold: 1}, crowd(10, 0), crowd(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
 		{Guard{MaxDrop: 0, MinInstances: 1}, crowd(10, 0), crowd(0, 0), ""},
 	} {
-		if got := test.guard.objection(test.before, test.next); got != test.want {
+		if got := test.guard.objection(live(test.before), live(test.next)); got != test.want {
 			t.Errorf("%+v of %d after %d: %q, want %q", test.guard, live(test.next), live(test.before), got, test.want)
 		}
 	}
@@ -309,6 +309,33 @@ func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "level=INFO"); n != 1 {
 			t.Errorf("%d lines tell that it emits again: %s", n, &log)
+		}
+	})
+}
+
+// A catalogue that shrinks in small steps within the time of Hold is held like one that shrinks at once.
+func TestGuard_ShrinkInSmallSteps(t *testing.T) {
+	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
+	playGuarded(t, guard, newPlayedMemory(), func(t *testing.T, g *guarded) {
+		for _, step := range []struct {
+			after      time.Duration
+			says, uses int
+			held       bool
+		}{
+			{0, 100, 100, false},
+			{time.Second, 51, 51, false},
+			{time.Second, 26, 51, true}, // 74 of 100 within 30 s
+			{time.Second, 13, 51, true},
+			{time.Second, 60, 60, false},
+			{40 * time.Second, 31, 31, false}, // 100 was longer ago
+			{time.Second, 29, 31, true},       // 60 was not
+			{31 * time.Second, 29, 29, false}, // its time was up
+			{time.Second, 15, 15, false},      // and what was before does not count any more
+		} {
+			time.Sleep(step.after)
+			g.emit(crowd(step.says, 0))
+			g.live(t, step.uses)
+			g.held(t, step.held)
 		}
 	})
 }

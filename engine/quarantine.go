@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"slices"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -19,96 +18,140 @@ type Quarantined struct {
 }
 
 // Quarantine returns snap without the instances whose values are no good, and who that is, in order. snap itself is left as it
-// is; where all is well it is what is returned.
+// is, and services without a fault are not copied.
 //
 // Strings are what catalogues use for them: letters and digits of ASCII with a few marks, and host names and addresses where
 // such belong. Whatever means something to HAProxy's configuration, to its command line, to a shell, to a template or to a
-// terminal is not among them. A bad Cluster is made empty, and a Last of a bad instance is left out,
-// and so is a Changed that cannot be written.
+// terminal is not among them. Only what an instance cannot be rendered without makes it quarantined: a bad Image, label or time
+// is dropped and the instance stays. A bad Cluster is made empty, and so is a Changed that cannot be written; a Last of a bad
+// instance is left out.
 func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
-	return new(inspector).quarantine(snap)
+	snap, found := new(inspector).inspect(snap)
+	return snap, found.quarantined
 }
 
-// An inspector does not look again at services that it has found nothing wrong with the last time, if they are the very same.
+// An inspector does not inspect services again that are the very same as the last time. An instance of which nothing but the
+// Updated time is new stays what it was, so that whoever compares finds services without a change to be the same slices.
 type inspector struct {
-	well map[string]sdk.Service
+	own   ownAddresses
+	known map[string]inspected
 }
 
-func (i *inspector) quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
-	var out []Quarantined
+// An inspected is what became of a service.
+type inspected struct {
+	raw, clean sdk.Service
+	found      findings
+}
+
+// findings are the instances that are quarantined, and those of which a value is dropped.
+type findings struct {
+	quarantined, dropped []Quarantined
+}
+
+func (i *inspector) inspect(snap sdk.Snapshot) (sdk.Snapshot, findings) {
+	var all findings
 	if reason := textFault("Cluster", snap.Cluster); reason != "" {
-		out = append(out, Quarantined{Reason: reason})
+		all.quarantined = append(all.quarantined, Quarantined{Reason: reason})
 		snap.Cluster = ""
 	}
-	if timeFault("Changed", snap.Changed) != "" {
-		snap.Changed = time.Time{}
+	snap.Changed = writable(snap.Changed)
+	snap.Last = i.cleanChange(snap.Last)
+	var services []sdk.Service
+	known := make(map[string]inspected, len(snap.Services))
+	for _, svc := range snap.Services {
+		was := i.known[svc.Name]
+		if !svc.Shares(was.raw) {
+			was = i.inspectService(svc, was.clean)
+		}
+		known[svc.Name] = was
+		if len(was.clean.Instances) > 0 || len(svc.Instances) == 0 && len(was.found.quarantined) == 0 {
+			services = append(services, was.clean)
+		}
+		all.quarantined = append(all.quarantined, was.found.quarantined...)
+		all.dropped = append(all.dropped, was.found.dropped...)
 	}
-	if snap.Last != nil && instanceFault(&snap.Last.Instance) != "" {
-		snap.Last = nil
-	}
-	bad := i.badInstances(snap.Services)
-	if len(bad) > 0 {
-		snap.Services = i.withoutFaulty(snap.Services)
-	}
-	return snap, append(out, bad...)
+	i.known, snap.Services = known, services
+	sortFindings(all.quarantined)
+	sortFindings(all.dropped)
+	return snap, all
 }
 
-func (i *inspector) badInstances(services []sdk.Service) []Quarantined {
-	var bad []Quarantined
-	well := make(map[string]sdk.Service, len(services))
-	for n := range services {
-		svc := &services[n]
-		var reasons []Quarantined
-		if !svc.Shares(i.well[svc.Name]) {
-			reasons = faultsOf(svc)
-		}
-		if len(reasons) == 0 {
-			well[svc.Name] = *svc
-		}
-		bad = append(bad, reasons...)
+// cleanChange returns c as templates and others may have it, or nil.
+func (i *inspector) cleanChange(c *sdk.Change) *sdk.Change {
+	if c == nil {
+		return nil
 	}
-	i.well = well
-	slices.SortFunc(bad, func(a, b Quarantined) int {
+	inst, _, _ := cleaned(c.Instance)
+	if i.fault(&inst) != "" {
+		return nil
+	}
+	return &sdk.Change{Instance: inst, PreviousStatus: c.PreviousStatus, Time: writable(c.Time)}
+}
+
+// inspectService returns svc as templates may see it. What it has in common with before, it shares.
+func (i *inspector) inspectService(svc, before sdk.Service) inspected {
+	result := inspected{raw: svc, clean: sdk.Service{Name: svc.Name}}
+	if reason := serviceFault(&svc); reason != "" {
+		result.found.quarantined = []Quarantined{{Service: shown(svc.Name), Reason: reason}}
+	}
+	asIs := true // what is clean is what came
+	for n := range svc.Instances {
+		inst, drops, same := cleaned(svc.Instances[n])
+		is := Quarantined{Service: shown(inst.Name), Hostname: shown(inst.Hostname), ID: shown(inst.ID)}
+		if is.Reason = i.memberFault(&svc, &inst); is.Reason != "" {
+			result.found.quarantined = append(result.found.quarantined, is)
+			asIs = false
+			continue
+		}
+		for _, reason := range drops {
+			is.Reason = reason
+			result.found.dropped = append(result.found.dropped, is)
+		}
+		asIs = asIs && same
+		result.clean.Instances = append(result.clean.Instances, inst)
+	}
+	if asIs {
+		result.clean.Instances = svc.Instances
+	}
+	result.clean.Instances = unchanged(before.Instances, result.clean.Instances)
+	return result
+}
+
+// unchanged returns now, with every instance that is the same as before in the state that it had then, Updated time and all: that
+// moves with every heartbeat.
+func unchanged(before, now []sdk.Instance) []sdk.Instance {
+	type key struct{ hostname, id string }
+	was := make(map[key]*sdk.Instance, len(before))
+	for n := range before {
+		was[key{before[n].Hostname, before[n].ID}] = &before[n]
+	}
+	copied, same := false, len(before) == len(now)
+	for n := range now {
+		old, found := was[key{now[n].Hostname, now[n].ID}]
+		if !found || !sdk.SameInstance(*old, now[n]) {
+			same = false
+			continue
+		}
+		same = same && old == &before[n]
+		if old.Updated.Equal(now[n].Updated) {
+			continue
+		}
+		if !copied {
+			now, copied = slices.Clone(now), true // the source's own are left as they are
+		}
+		now[n] = *old
+	}
+	if same {
+		return before
+	}
+	return now
+}
+
+func sortFindings(all []Quarantined) {
+	slices.SortFunc(all, func(a, b Quarantined) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID),
 			cmp.Compare(a.Reason, b.Reason))
 	})
-	return bad
-}
-
-func faultsOf(svc *sdk.Service) []Quarantined {
-	var bad []Quarantined
-	if reason := serviceFault(svc); reason != "" {
-		bad = append(bad, Quarantined{Service: shown(svc.Name), Reason: reason})
-	}
-	for n := range svc.Instances {
-		inst := &svc.Instances[n]
-		if reason := memberFault(svc, inst); reason != "" {
-			bad = append(bad, Quarantined{shown(inst.Name), shown(inst.Hostname), shown(inst.ID), reason})
-		}
-	}
-	return bad
-}
-
-// withoutFaulty returns services as badInstances has found them, without those that are bad.
-func (i *inspector) withoutFaulty(services []sdk.Service) []sdk.Service {
-	var kept []sdk.Service
-	for _, svc := range services {
-		if svc.Shares(i.well[svc.Name]) {
-			kept = append(kept, svc)
-			continue
-		}
-		if serviceFault(&svc) != "" {
-			continue
-		}
-		before := len(svc.Instances)
-		svc.Instances = slices.DeleteFunc(slices.Clone(svc.Instances), func(inst sdk.Instance) bool {
-			return memberFault(&svc, &inst) != ""
-		})
-		if len(svc.Instances) > 0 || before == 0 {
-			kept = append(kept, svc)
-		}
-	}
-	return kept
 }
 
 // serviceFault returns what is wrong with a service that has no instance to be wrong.
@@ -119,23 +162,30 @@ func serviceFault(svc *sdk.Service) string {
 	return nameFault("Name", svc.Name)
 }
 
-func memberFault(svc *sdk.Service, inst *sdk.Instance) string {
-	if reason := instanceFault(inst); reason != "" || inst.Name == svc.Name {
+func (i *inspector) memberFault(svc *sdk.Service, inst *sdk.Instance) string {
+	if reason := i.fault(inst); reason != "" || inst.Name == svc.Name {
 		return reason
 	}
 	return nameFault("the service's Name", svc.Name)
 }
 
+func (i *inspector) fault(inst *sdk.Instance) string {
+	return cmp.Or(instanceFault(inst), i.own.fault(inst))
+}
+
 // admit puts into quarantine whoever of snap belongs there, and tells of it.
 func (s *source) admit(snap sdk.Snapshot) sdk.Snapshot {
 	s.mu.Lock()
-	snap, now := s.inspector.quarantine(snap)
-	before := s.quarantined
-	s.quarantined = now
+	snap, now := s.inspector.inspect(snap)
+	before := s.found
+	s.found = now
 	s.mu.Unlock()
-	s.observer.Quarantined(s.name, len(now))
-	s.tellEach("quarantined: nothing of it is rendered until it says something else", minus(now, before))
-	s.tellEach("no longer quarantined", minus(before, now))
+	s.observer.Quarantined(s.name, len(now.quarantined))
+	s.tellEach("quarantined: nothing of it is rendered until it says something else",
+		minus(now.quarantined, before.quarantined))
+	s.tellEach("no longer quarantined", minus(before.quarantined, now.quarantined))
+	s.tellEach("a value is dropped, and the instance is rendered without it", minus(now.dropped, before.dropped))
+	s.tellEach("a value is no longer dropped", minus(before.dropped, now.dropped))
 	return snap
 }
 

@@ -30,6 +30,7 @@ type source struct {
 	guard     Guard
 	pipelines []*pipeline
 	newest    sdk.Snapshot // that the pipelines have
+	levels    levels       // of those that they had lately
 	filled    bool
 	stale     bool         // newest is from an earlier run
 	held      *Held        // nil for nothing
@@ -37,8 +38,8 @@ type source struct {
 	letGo     *time.Timer  // nil unless something is held
 	trouble   string       // why the source gave up; empty while it watches
 
-	inspector   inspector
-	quarantined []Quarantined // of the newest one that came
+	inspector inspector
+	found     findings // in the newest one that came
 }
 
 // recall takes up what an earlier run of the daemon left behind, until the source has something newer.
@@ -96,7 +97,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 	defer s.mu.Unlock()
 	reason := ""
 	if s.filled {
-		reason = s.guard.objection(s.newest, snap)
+		reason = s.objection(snap)
 	}
 	s.observer.SnapshotReceived(snap, reason != "")
 	if reason != "" {
@@ -105,6 +106,11 @@ func (s *source) emit(snap sdk.Snapshot) {
 	}
 	s.release("the catalogue has recovered")
 	s.accept(snap)
+}
+
+// objection says why snap shall not be used at once, or nothing.
+func (s *source) objection(snap sdk.Snapshot) string {
+	return s.guard.objection(s.levels.peak(time.Now().Add(-s.guard.Hold)), live(snap))
 }
 
 // accept passes snap on, and so do take and hold below: all of them under the lock, so that no two snapshots change places.
@@ -116,6 +122,8 @@ func (s *source) accept(snap sdk.Snapshot) {
 
 func (s *source) take(snap sdk.Snapshot) {
 	s.newest, s.filled = snap, true
+	now := time.Now()
+	s.levels = s.levels.accepted(now, now.Add(-s.guard.Hold), live(snap))
 	for _, p := range s.pipelines {
 		p.snapshots.put(snap)
 	}
@@ -152,6 +160,7 @@ func (s *source) letThrough(which *Held, why string) bool {
 	}
 	snap := s.waiting
 	s.release(why)
+	s.levels = nil // what was before it does not count any more
 	s.accept(snap)
 	return true
 }
@@ -175,9 +184,12 @@ func (s *source) implementation() sdk.Source {
 
 // connect makes cfg the source, which has to be stopped if it was another one, and has it feed the pipelines from now on. Those
 // that are new to it get what was said last.
-func (s *source) connect(cfg SourceConfig, pipelines []*pipeline) {
+func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeline) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !slices.Equal(s.inspector.own.listening, own.listening) {
+		s.inspector = inspector{own: own}
+	}
 	for _, p := range pipelines {
 		if slices.Contains(s.pipelines, p) {
 			continue
@@ -198,7 +210,7 @@ func (s *source) connect(cfg SourceConfig, pipelines []*pipeline) {
 // judgeAgain is for a guard that was changed while something is held: it goes by what is wanted now.
 func (s *source) judgeAgain() {
 	snap := s.waiting
-	reason := s.guard.objection(s.newest, snap)
+	reason := s.objection(snap)
 	if reason == "" {
 		s.release("the guard that is configured now does not object")
 		s.accept(snap)
@@ -240,7 +252,7 @@ func (s *source) latest() (sdk.Snapshot, bool) {
 func (s *source) report(status *PipelineStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status.Quarantined = s.quarantined
+	status.Quarantined, status.Dropped = s.found.quarantined, s.found.dropped
 	if s.held != nil {
 		held := *s.held
 		status.Held = &held

@@ -29,6 +29,7 @@ type PipelineStatus struct {
 	Volatile      []string      // where the active template writes something else each time
 	LeftOut       []LeftOut     // without whom the rest is live
 	Quarantined   []Quarantined // of the source's newest snapshot, before any template saw it
+	Dropped       []Quarantined // instances of it that templates see without some of their values
 	Waiting       *Waiting      // for what the newest document waits; nil for nothing
 	Held          *Held         // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince    time.Time     // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run

@@ -6,6 +6,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/width"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // An Error is a mistake in a template, or in what a template makes of the data.
@@ -18,6 +20,11 @@ type Error struct {
 	During  string // the service or instance that the template was at, if any
 	Hint    string // what to do about it, if anybody knows
 	Runaway bool   // the template would not come to an end
+
+	// Service and Instance are whom the failing iteration of a range rendered: excluding them may help. Service is empty where
+	// it rendered nobody, and Instance is nil where it rendered a service as a whole.
+	Service  string
+	Instance *sdk.Instance
 }
 
 // Error returns FILE:LINE:COLUMN: MESSAGE, with what the template was at in brackets, and with the hint.
@@ -56,6 +63,9 @@ func (e *Error) Detail() string {
 
 // Endless reports whether trying again would take long and end in the same way.
 func (e *Error) Endless() bool { return e.Runaway }
+
+// Owner returns [Error.Service] and [Error.Instance].
+func (e *Error) Owner() (service string, instance *sdk.Instance) { return e.Service, e.Instance }
 
 func (e *Error) headline() string {
 	var b strings.Builder

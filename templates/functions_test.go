@@ -129,7 +129,7 @@ func TestVarsAreCopied(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, f := range files {
-			if string(f.Content) != "ab52" {
+			if string(f.Content) != "ab52\n" {
 				t.Errorf("%s: %s", f.Name, f.Content)
 			}
 		}

@@ -120,7 +120,8 @@ func hintField(name, typeName string) string {
 func fieldsOf(t reflect.Type) []string {
 	var names []string
 	for _, field := range reflect.VisibleFields(t) {
-		if field.IsExported() && !field.Anonymous {
+		hidden := field.Name == "Invalid" // empty in a template: such an instance is quarantined
+		if field.IsExported() && !field.Anonymous && !hidden {
 			names = append(names, field.Name)
 		}
 	}

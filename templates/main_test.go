@@ -127,7 +127,11 @@ func mustRender(t testing.TB, tmpl *Template, snap sdk.Snapshot) (string, []stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(files[0].Content), notes
+	out := string(files[0].Content)
+	if !strings.HasSuffix(tmpl.sources[0].text, "\n") { // the newline at the end is ours
+		out = strings.TrimSuffix(out, "\n")
+	}
+	return out, notes
 }
 
 // rendered is what text renders for snap.

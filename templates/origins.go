@@ -177,6 +177,13 @@ func (t *trace) include() (end func()) {
 	return func() { t.included, t.lines, t.marked = t.lines, lines, marked }
 }
 
+// endLine notes that the last line was ended by nobody's node.
+func (t *trace) endLine() {
+	if t != nil && t.marks != nil {
+		t.lines = append(t.lines, line{})
+	}
+}
+
 // endFile puts the lines away: those of another file follow.
 func (t *trace) endFile() {
 	if t == nil {

@@ -49,13 +49,13 @@ func TestOrigins(t *testing.T) {
 		{
 			"trimmed text has the lines of the template",
 			"a\n{{- /* b */ -}}\n\n\n c\n{{ if true -}}\n\n d\n{{ end -}}\ne",
-			"main.cfg:5||ac\nmain.cfg:8||d\nmain.cfg:10||e\n",
+			"main.cfg:5||ac\nmain.cfg:8||d\nmain.cfg:10||e\n||\n",
 		},
 		{
 			"a line about one instance, several, and several services",
 			"one {{ range .Services.chat }}{{ .ID }}{{ end }}\nfew {{ range .Services.web }}{{ .ID }}{{ end }}\n" +
 				"all {{ range .Services }}{{ range . }}{{ .ID }}{{ end }}{{ end }} of them",
-			"main.cfg:1|chat c|one c\nmain.cfg:2|web|few ab\nmain.cfg:3||all cab of them\n",
+			"main.cfg:1|chat c|one c\nmain.cfg:2|web|few ab\nmain.cfg:3||all cab of them\n||\n",
 		},
 		{
 			"templates",
@@ -68,11 +68,11 @@ func TestOrigins(t *testing.T) {
 				"{{ range .Services }}{{ include \"s\" . | indent 1 }}{{ end }}\n{{ include \"s\" .Services.web | trim }}!",
 			"|| \nmain.cfg:2|chat c| server\nmain.cfg:3|chat c| c \nmain.cfg:2|web a| server\nmain.cfg:3|web a| a\n" +
 				"main.cfg:2|web b| server\nmain.cfg:3|web b| b\n" +
-				"main.cfg:4||server\nmain.cfg:4||a\nmain.cfg:4||server\nmain.cfg:4||b!\n", // trim took a line away
+				"main.cfg:4||server\nmain.cfg:4||a\nmain.cfg:4||server\nmain.cfg:4||b!\n||\n", // trim took a line away
 		},
-		{"text of several lines", "{{ \"a\\n\\nb\" }}\nc", "main.cfg:1||a\n||\nmain.cfg:1||b\nmain.cfg:2||c\n"},
-		{"no range", "{{ (index .Services.web 0).ID }}", "main.cfg:1||a\n"},
-		{"break", "{{ range .Services.web }}{{ .ID }}\n{{ break }}{{ end }}x", "main.cfg:1|web a|a\nmain.cfg:2||x\n"},
+		{"text of several lines", "{{ \"a\\n\\nb\" }}\nc", "main.cfg:1||a\n||\nmain.cfg:1||b\nmain.cfg:2||c\n||\n"},
+		{"no range", "{{ (index .Services.web 0).ID }}", "main.cfg:1||a\n||\n"},
+		{"break", "{{ range .Services.web }}{{ .ID }}\n{{ break }}{{ end }}x", "main.cfg:1|web a|a\nmain.cfg:2||x\n||\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, told(t, mustLoad(t, setOf(t, test.text)), snap)); diff != "" {

@@ -2,6 +2,7 @@ package templates
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -140,6 +141,29 @@ func eventually(t *testing.T, what string, yes func() bool) {
 		case <-ctx.Done():
 			t.Fatalf("%s did not come", what)
 		case <-again.C:
+		}
+	}
+}
+
+// An error tells whom the failing iteration rendered.
+func TestError_Owner(t *testing.T) {
+	snap := snapshot(instance("api", "h", "1", 80), instance("web", "h", "2", 81))
+	for name, tt := range map[string]struct{ text, service, id string }{
+		"instance": {`{{ range .Services }}{{ range . }}{{ if eq .ID "2" }}{{ index (splitList ":" .ID) 1 }}{{ end }}{{ end }}{{ end }}`, "web", "2"},
+		"service":  {`{{ range $name, $list := .Services }}{{ if eq $name "web" }}{{ fail "no" }}{{ end }}{{ end }}`, "web", ""},
+		"included": {`{{ define "s" }}{{ index (splitList ":" .ID) 1 }}{{ end }}{{ range .Services.web }}{{ include "s" . }}{{ end }}`, "web", "2"},
+		"before":   {`{{ range .Services }}{{ range . }}{{ .ID }}{{ end }}{{ end }}{{ fail "no" }}`, "", ""},
+		"nobody":   {`{{ range $i, $n := list 1 2 }}{{ fail "no" }}{{ end }}`, "", ""},
+	} {
+		_, _, err := mustLoad(t, setOf(t, tt.text)).Render(t.Context(), snap)
+		failed, ok := errors.AsType[*Error](err)
+		if !ok {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		service, inst := failed.Owner()
+		if service != tt.service || (inst != nil) != (tt.id != "") || inst != nil && inst.ID != tt.id {
+			t.Errorf("%s: %q, %v", name, service, inst)
 		}
 	}
 }

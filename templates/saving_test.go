@@ -157,7 +157,7 @@ func TestWatchConfigMapOfAWholeSet(t *testing.T) {
 	must(t, os.RemoveAll(dir+"/t/..1"))
 	await(t, set, changes, "two")
 	files, _, err := mustLoad(t, set).Render(t.Context(), sdk.Snapshot{})
-	if err != nil || string(files[1].Content) != "two" {
+	if err != nil || string(files[1].Content) != "two\n" {
 		t.Errorf("%v, %v", files, err)
 	}
 }

@@ -118,6 +118,9 @@ func (s *Set) complain(sources []source) error {
 		if src.err != nil {
 			faults = append(faults, fmt.Errorf("template %s cannot be read: %w", src.path, cause(src.err)))
 		}
+		if err := src.noText(); err != nil {
+			faults = append(faults, err)
+		}
 		if other, ok := seen[src.name]; ok {
 			faults = append(faults, fmt.Errorf("two files of the template set are called %s: %s and %s; rename one",
 				src.name, other, src.path))

@@ -62,8 +62,8 @@ func TestSetOfFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []sdk.File{
-		{Name: "main.cfg", Content: []byte("head of demo part 1 {{ not ours }}")},
-		{Name: "routes.map", Content: []byte("head of demo web ")},
+		{Name: "main.cfg", Content: []byte("head of demo part 1 {{ not ours }}\n")},
+		{Name: "routes.map", Content: []byte("head of demo web \n")},
 	}
 	if diff := cmp.Diff(want, files); diff != "" {
 		t.Error(diff)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A source is one template file as it was read.
@@ -44,7 +45,26 @@ func (s *Set) readMain() source {
 
 func readSource(name, path string) source {
 	text, err := os.ReadFile(path)
-	return source{name: name, path: path, text: string(text), err: err}
+	return source{name: name, path: path, text: strings.TrimPrefix(string(text), byteOrderMark), err: err}
+}
+
+// byteOrderMark is what some editors put before a text in UTF-8. It says nothing, and HAProxy would read it.
+const byteOrderMark = "\ufeff"
+
+// noText returns what is wrong with a file that is not a text in UTF-8, or nil. Line ends of any system, form feeds and
+// vertical tabs are white space to HAProxy and stay as they are. A NUL is an end to it: files have them after a crash, or in
+// UTF-16.
+func (s source) noText() error {
+	before, _, found := strings.Cut(s.text, "\x00")
+	if !found {
+		return nil
+	}
+	line := 1 + strings.Count(before, "\n")
+	column := 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
+	return &Error{
+		File: s.path, Line: line, Column: column, Message: "the template has a NUL byte in it",
+		Hint: "it was cut off, or is not in UTF-8: save it again, as UTF-8",
+	}
 }
 
 // partials returns the files that the patterns match, without folders.

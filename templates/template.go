@@ -110,10 +110,20 @@ func (r *run) files() ([]sdk.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, sdk.File{Name: name, Content: content})
+		files = append(files, sdk.File{Name: name, Content: r.endLastLine(content)})
 		r.trace.endFile()
 	}
 	return files, nil
+}
+
+// endLastLine adds the newline that content lacks at its end: HAProxy takes a file without one for cut off. What is empty stays
+// empty.
+func (r *run) endLastLine(content []byte) []byte {
+	if len(content) == 0 || content[len(content)-1] == '\n' {
+		return content
+	}
+	r.trace.endLine()
+	return append(content, '\n')
 }
 
 func (r *run) execute(name string, data any) (content []byte, err error) {

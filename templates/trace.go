@@ -68,7 +68,9 @@ func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
 	defer end()
 	r.trace = &trace{}
 	if _, err := r.files(); err != nil {
-		return t.locate(v, err, r.trace.innermost())
+		located := t.locate(v, err, r.trace.innermost())
+		located.Service, located.Instance = r.trace.owner()
+		return located
 	}
 	// A template with the time in it may fail only sometimes.
 	return t.locate(v, failure, "")

@@ -106,6 +106,9 @@ func (v *view) choose(svc sdk.Service) {
 	leave := func(format string, args ...any) {
 		v.left[svc.Name] = append(v.left[svc.Name], fmt.Sprintf(format, args...))
 	}
+	if len(alive) == 0 && slices.ContainsFunc(svc.Instances, sdk.Instance.IsAlive) {
+		leave("service %q is left out: none of its live instances has a port", svc.Name)
+	}
 	for i, inst := range alive {
 		switch last := len(chosen) - 1; {
 		case offers[i] != usual:

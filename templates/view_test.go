@@ -234,3 +234,32 @@ func TestRenderLeavesSnapshotAlone(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A service that no proxy can offer, though it is meant to be offered, is told of.
+func TestView_ServicesWithoutUsablePorts(t *testing.T) {
+	with := func(ports ...sdk.Port) sdk.Instance {
+		inst := instance("web", "h", "a")
+		inst.Ports = ports
+		return inst
+	}
+	for name, tt := range map[string]struct {
+		inst  sdk.Instance
+		notes int
+	}{
+		"none":        {with(), 1},
+		"over UDP":    {with(sdk.Port{Type: "udp", Port: 1, ServicePort: 80}), 0},
+		"not offered": {with(sdk.Port{Type: "tcp", Port: 1}), 0},
+		"over TCP":    {with(sdk.Port{Type: "tcp", Port: 1, ServicePort: 80}), 0},
+		"over both":   {with(sdk.Port{Type: "udp", Port: 1, ServicePort: 80}, sdk.Port{Type: "tcp", Port: 1, ServicePort: 80}), 0},
+	} {
+		first := newView(snapshot(tt.inst), nil)
+		if again := newView(first.snap, first); len(first.notes) != tt.notes || len(again.notes) != tt.notes {
+			t.Errorf("%s: %q, and again %q", name, first.notes, again.notes)
+		}
+	}
+	gone := with()
+	gone.Status = sdk.Tombstone
+	if v := newView(snapshot(gone), nil); len(v.notes) > 0 {
+		t.Errorf("of a service that is gone: %q", v.notes)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"reflect"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -115,6 +116,9 @@ func (o opener) outlasts(pipeline string) bool {
 // engine is what the engine is to run.
 func (p *parts) engine(log *slog.Logger, observer engine.Observer) engine.Config {
 	cfg := engine.Config{Sources: map[string]engine.SourceConfig{}, Log: log, Observer: observer}
+	if address, err := netip.ParseAddr(p.cfg.API.BindIP); err == nil && p.cfg.API.BindPort > 0 {
+		cfg.Listening = []netip.AddrPort{netip.AddrPortFrom(address, uint16(p.cfg.API.BindPort))} //nolint:gosec // a port
+	}
 	for name, source := range p.sources {
 		cfg.Sources[name] = engine.SourceConfig{Source: source, Guard: engine.Guard(p.cfg.Sources[name].Guard)}
 	}

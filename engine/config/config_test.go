@@ -237,3 +237,15 @@ func TestTypesOfValues(t *testing.T) {
 		t.Errorf("TOML's 3.0 became %T %v", x, x)
 	}
 }
+
+func TestLoad_FilesOfOtherEditors(t *testing.T) {
+	for name, content := range map[string]string{
+		"a.toml": "\ufeff[haproxy_api]\r\nbind_port = 7779\r\n",
+		"a.yaml": "\ufeffhaproxy_api:\r\n  bind_port: 7779\r\n",
+		"a.json": "\ufeff{\"haproxy_api\":\r\n{\"bind_port\": 7779}}",
+	} {
+		if c := load(t, config.Options{File: write(t, name, content), Named: true}); c.API.BindPort != 7779 {
+			t.Errorf("%s: bind_port is %d", name, c.API.BindPort)
+		}
+	}
+}

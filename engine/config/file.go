@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,9 @@ func readable(name string) error {
 	return nil
 }
 
+// byteOrderMark is what some editors put before a text in UTF-8.
+const byteOrderMark = "\ufeff"
+
 // A parser is one of koanf's that returns plain trees, and a [*syntaxError] for what is not its language.
 type parser struct {
 	koanf.Parser
@@ -100,6 +104,7 @@ func parserFor(name string) (parser, error) {
 
 // Unmarshal implements [koanf.Parser].
 func (p parser) Unmarshal(content []byte) (map[string]any, error) {
+	content = bytes.TrimPrefix(content, []byte(byteOrderMark))
 	parsed, err := p.Parser.Unmarshal(content)
 	if err != nil {
 		return nil, p.explain(content, err)

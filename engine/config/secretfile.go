@@ -63,7 +63,7 @@ func (l *loader) secretFile(at, naming path, file string) (problem string) {
 	return ""
 }
 
-// readSecret returns what the file holds, without the newline at its end, and whether every user can read it.
+// readSecret returns what the file holds, without a byte order mark and the newline at its end, and whether every user can read it.
 func readSecret(file string) (content string, open bool, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -78,7 +78,7 @@ func readSecret(file string) (content string, open bool, err error) {
 	}
 	defer func() { _ = f.Close() }()
 	read, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-	content = strings.TrimSuffix(strings.TrimSuffix(string(read), "\n"), "\r")
+	content = strings.TrimPrefix(strings.TrimSuffix(strings.TrimSuffix(string(read), "\n"), "\r"), byteOrderMark)
 	switch {
 	case err != nil:
 		return "", false, err

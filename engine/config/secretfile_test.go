@@ -14,6 +14,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		{"a newline at its end", "s3cret\n", "s3cret"},
 		{"none", "s3cret", "s3cret"},
 		{"of another system", "s3cret\r\n", "s3cret"},
+		{"a byte order mark", "\ufeffs3cret\n", "s3cret"},
 		{"one of two", "s3cret\n\n", "s3cret\n"},
 		{"blanks", " s3cret ", " s3cret "},
 	} {

@@ -65,7 +65,9 @@ func snapshotToWire(s Snapshot) *wire.Snapshot {
 	for _, service := range s.Services {
 		w := &wire.Service{Name: text(service.Name)}
 		for _, i := range service.Instances {
-			w.Instances = append(w.Instances, instanceToWire(i))
+			if i.Invalid == "" { // else it would pass for one that can be read
+				w.Instances = append(w.Instances, instanceToWire(i))
+			}
 		}
 		out.Services = append(out.Services, w)
 	}

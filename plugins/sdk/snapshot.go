@@ -39,6 +39,9 @@ type Instance struct {
 	ProxyMode string    // "http", "tcp" or "ws"
 	Status    Status
 	Labels    map[string]string `json:",omitempty"` // empty for Sidecar, whose services have none
+
+	// Invalid says why the source could not read the instance, naming the field. Such an instance is quarantined.
+	Invalid string `json:"-"`
 }
 
 // A Port is one address at which an instance listens.
@@ -133,7 +136,7 @@ func GroupByName(instances []Instance) []Service {
 // fingerprint orders two instances that claim the same name, host and id, which only a confused catalogue sends: the
 // order must still not depend on the order of arrival.
 func fingerprint(i Instance) string {
-	return fmt.Sprintf("%q %q %d %v %q %d %d", i.Image, i.ProxyMode, i.Status, i.Ports, i.Labels,
+	return fmt.Sprintf("%q %q %q %d %v %q %d %d", i.Invalid, i.Image, i.ProxyMode, i.Status, i.Ports, i.Labels,
 		i.Created.UnixNano(), i.Updated.UnixNano())
 }
 
@@ -141,7 +144,7 @@ func fingerprint(i Instance) string {
 // nor does who told it when: Sidecar moves them all the time without any event.
 func (s Snapshot) SameCatalogue(other Snapshot) bool {
 	return s.Cluster == other.Cluster && slices.EqualFunc(s.Services, other.Services, func(a, b Service) bool {
-		return a.Name == b.Name && (a.Shares(b) || slices.EqualFunc(a.Instances, b.Instances, sameInstance))
+		return a.Name == b.Name && (a.Shares(b) || slices.EqualFunc(a.Instances, b.Instances, SameInstance))
 	})
 }
 
@@ -151,8 +154,9 @@ func (s Service) Shares(other Service) bool {
 	return len(s.Instances) == len(other.Instances) && len(s.Instances) > 0 && &s.Instances[0] == &other.Instances[0]
 }
 
-func sameInstance(a, b Instance) bool {
-	return a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname &&
+// SameInstance reports whether a and b describe the same instance in the same state. Updated times do not count.
+func SameInstance(a, b Instance) bool {
+	return a.Invalid == b.Invalid && a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname &&
 		a.ProxyMode == b.ProxyMode && a.Status == b.Status && a.Created.Equal(b.Created) &&
 		slices.Equal(a.Ports, b.Ports) && maps.Equal(a.Labels, b.Labels)
 }

@@ -25,6 +25,7 @@ func Decode(name string, content []byte, source string) (sdk.Snapshot, error) {
 }
 
 func decode(name string, content []byte) (sdk.Snapshot, error) {
+	content = bytes.TrimPrefix(content, []byte("\ufeff")) // a byte order mark, of which JSON knows nothing
 	if len(bytes.TrimSpace(content)) == 0 {
 		return sdk.Snapshot{}, &fault{reason: "the file is empty" + orNobody}
 	}

@@ -186,25 +186,6 @@ func TestDecodeSaysFileAndLine(t *testing.T) {
 			`keys.yaml:3: "prots" is not a key of an instance; those are ` +
 				`id, name, image, created, hostname, ports, updated, proxy_mode, status, labels` + "\n" +
 				`keys.yaml:7: "prot" is not a key of a port; those are type, port, service_port, ip`},
-		"values.json": {`[{"name": "web", "hostname": ["x"],
- "status": "well",
- "proxy_mode": "https", "created": "today",
- "ports": [{"port": "x"}, {"port": 0}, {"port": 1, "service_port": 70000}, 7],
- "labels": []}, {}, 7,
- {"name": "x", "ports": {}}]`,
-			`values.json:1: hostname: a list where a text belongs
-values.json:2: status: "well" is none of alive, tombstone, unhealthy, unknown, draining
-values.json:3: proxy_mode: "https" is none of http, tcp, ws
-values.json:3: created: "today" is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z
-values.json:4: port: a text where a whole number belongs
-values.json:4: port: 0 is not a port; those are 1 to 65535
-values.json:4: service_port: 70000 is not a port; those are 1 to 65535, and 0 means that it is not offered
-values.json:4: a number where a port belongs
-values.json:5: labels: a list where a mapping of texts belongs
-values.json:5: an instance has no name
-values.json:5: an instance has neither a hostname nor a port with an ip, so nobody could reach it
-values.json:5: a number where an instance belongs
-values.json:6: ports: a mapping where a list of ports belongs`},
 		"twice.yaml": {"- {name: a, hostname: h, id: x}\n- {name: b, hostname: h, id: x}\n",
 			`twice.yaml:2: this is the instance of line 1 again: hostname "h" and id "x" are the same; give it another id`},
 		"samekey.yaml": {"- name: a\n  hostname: h\n  Name: b\n", `samekey.yaml:3: the key "name" is there twice`},
@@ -222,11 +203,6 @@ values.json:6: ports: a mapping where a list of ports belongs`},
 		"text.yaml":   {"hello\n", "text.yaml:1: not a Sidecar catalogue: a string where an object belongs"},
 		"other.yaml": {"web:\n  port: 1\n",
 			`other.yaml: not a Sidecar catalogue: none of the keys "Servers", "State" and "Services" is there`},
-		"state.yaml": {
-			"Servers:\n  node-1:\n    Services:\n      a:\n        Name: web\n        Status: bad\n        Image: x\n",
-			`state.yaml:6: "Servers.Services.Status" has a string where a whole number belongs`},
-		"time.json": {"{\"Servers\":{},\n\"LastChanged\":\"today\"}",
-			"time.json:2: a time is not written as RFC 3339 wants it, 2006-01-02T15:04:05Z"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(name, []byte(tt.in), "")
@@ -270,4 +246,51 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestDecode_FilesOfOtherEditors(t *testing.T) {
+	for name, content := range map[string]string{
+		"a.json": "\ufeff[{\"name\": \"web\",\r\n\"hostname\": \"h\"}]\r\n",
+		"a.yaml": "\ufeff- name: web\r\n  hostname: h\r\n",
+		"a":      "\ufeff[{\"name\": \"web\", \"hostname\": \"h\"}]",
+	} {
+		snap, err := Decode(name, []byte(content), "here")
+		if err != nil || len(snap.Services) != 1 || snap.Services[0].Name != "web" {
+			t.Errorf("%s: %v, %v", name, snap.Services, err)
+		}
+	}
+}
+
+// One instance with a wrong value does not cost the others.
+func TestDecode_InvalidInstances(t *testing.T) {
+	const good = `{"name": "web", "hostname": "h", "id": "good"}`
+	for name, tt := range map[string]struct{ in, field string }{
+		"hostname":      {`{"name": "web", "id": "x", "hostname": ["x"]}`, "hostname"},
+		"status":        {`{"name": "web", "id": "x", "hostname": "h", "status": "well"}`, "status"},
+		"mode":          {`{"name": "web", "id": "x", "hostname": "h", "proxy_mode": "https"}`, "proxy_mode"},
+		"time":          {`{"name": "web", "id": "x", "hostname": "h", "created": "today"}`, "created"},
+		"port":          {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": "x"}]}`, "port"},
+		"port too low":  {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 0}]}`, "port"},
+		"service port":  {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 1, "service_port": 70000}]}`, "service_port"},
+		"no port":       {`{"name": "web", "id": "x", "hostname": "h", "ports": [7]}`, "port"},
+		"no ports":      {`{"name": "web", "id": "x", "hostname": "h", "ports": {}}`, "ports"},
+		"labels":        {`{"name": "web", "id": "x", "hostname": "h", "labels": []}`, "labels"},
+		"nothing in it": {`{}`, "name"},
+		"a number":      {`7`, "instance"},
+	} {
+		for _, file := range []string{"x.json", "x.yaml"} {
+			snap, err := Decode(file, []byte("["+tt.in+", "+good+"]"), "")
+			if err != nil {
+				t.Errorf("%s as %s: %v", name, file, err)
+				continue
+			}
+			for _, svc := range snap.Services {
+				for _, i := range svc.Instances {
+					if good := i.ID == "good"; good != (i.Invalid == "") || !good && !strings.Contains(i.Invalid, tt.field) {
+						t.Errorf("%s as %s: instance %q is invalid: %q", name, file, i.ID, i.Invalid)
+					}
+				}
+			}
+		}
+	}
 }

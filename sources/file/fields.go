@@ -18,7 +18,7 @@ func (r *reader) text(key string, into *string) field {
 		case number:
 			*into = n.raw
 		default:
-			r.complainf(n, "%s: %v where a text belongs", key, n.kind)
+			r.invalidf(n, "%s: %v where a text belongs", key, n.kind)
 		}
 	}}
 }
@@ -27,7 +27,7 @@ func (r *reader) number(key string, into *int64) field {
 	return field{key, func(n *node) {
 		value, err := strconv.ParseInt(n.value, 10, 64)
 		if err != nil || n.kind != number && n.kind != text {
-			r.complainf(n, "%s: %v where a whole number belongs", key, n.kind)
+			r.invalidf(n, "%s: %v where a whole number belongs", key, n.kind)
 			return
 		}
 		*into = value
@@ -38,7 +38,7 @@ func (r *reader) time(key string, into *time.Time) field {
 	return field{key, func(n *node) {
 		value, err := time.Parse(time.RFC3339Nano, n.value)
 		if err != nil {
-			r.complainf(n, "%s: %q is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z", key, n.value)
+			r.invalidf(n, "%s: %q is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z", key, n.value)
 			return
 		}
 		*into = value
@@ -49,7 +49,7 @@ func (r *reader) oneOf(key string, into *string, values ...string) field {
 	return field{key, func(n *node) {
 		value := strings.ToLower(n.value)
 		if n.kind != text || !slices.Contains(values, value) {
-			r.complainf(n, "%s: %q is none of %s", key, n.value, strings.Join(values, ", "))
+			r.invalidf(n, "%s: %q is none of %s", key, n.value, strings.Join(values, ", "))
 			return
 		}
 		*into = value
@@ -65,14 +65,14 @@ func (r *reader) status(key string, into *sdk.Status) field {
 				return
 			}
 		}
-		r.complainf(n, "%s: %q is none of alive, tombstone, unhealthy, unknown, draining", key, n.value)
+		r.invalidf(n, "%s: %q is none of alive, tombstone, unhealthy, unknown, draining", key, n.value)
 	}}
 }
 
 func (r *reader) labels(key string, into *map[string]string) field {
 	return field{key, func(n *node) {
 		if n.kind != mapping {
-			r.complainf(n, "%s: %v where a mapping of texts belongs", key, n.kind)
+			r.invalidf(n, "%s: %v where a mapping of texts belongs", key, n.kind)
 			return
 		}
 		*into = map[string]string{}
@@ -87,7 +87,7 @@ func (r *reader) labels(key string, into *map[string]string) field {
 func (r *reader) ports(key string, into *[]sdk.Port) field {
 	return field{key, func(n *node) {
 		if n.kind != list {
-			r.complainf(n, "%s: %v where a list of ports belongs", key, n.kind)
+			r.invalidf(n, "%s: %v where a list of ports belongs", key, n.kind)
 			return
 		}
 		for _, item := range n.items {

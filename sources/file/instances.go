@@ -11,18 +11,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+// decodeList reads a list of instances. Keys that nobody knows are faults of the file. An instance with a wrong value is there as
+// invalid, so that it does not cost the others.
 func decodeList(root *node) (sdk.Snapshot, error) {
 	r := &reader{}
 	var instances []sdk.Instance
 	seen := map[[2]string]int{}
 	for _, item := range root.items {
-		before := len(r.faults)
 		instance := r.instance(item)
-		if len(r.faults) > before {
-			continue
-		}
 		key := [2]string{instance.Hostname, instance.ID}
-		if first, twice := seen[key]; twice {
+		if first, twice := seen[key]; twice && instance.Invalid == "" {
 			r.complainf(item, "this is the instance of line %d again: hostname %q and id %q are the same; give it another id",
 				first, instance.Hostname, instance.ID)
 		}
@@ -37,10 +35,19 @@ func decodeList(root *node) (sdk.Snapshot, error) {
 }
 
 // A reader makes values of nodes and goes on after a fault, so that all of them are told together.
-type reader struct{ faults faults }
+type reader struct {
+	faults  faults // of the file
+	invalid string // the first wrong value of the instance that is being read
+}
 
 func (r *reader) complainf(n *node, format string, args ...any) {
 	r.faults = append(r.faults, faultAt(n, format, args...))
+}
+
+func (r *reader) invalidf(n *node, format string, args ...any) {
+	if r.invalid == "" {
+		r.invalid = fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d)", n.line)
+	}
 }
 
 // A field reads the value of one key.
@@ -52,7 +59,7 @@ type field struct {
 // mapping gives each member of n to its field. A value that is left empty counts as left out.
 func (r *reader) mapping(n *node, what string, fields ...field) {
 	if n.kind != mapping {
-		r.complainf(n, "%v where %s belongs", n.kind, what)
+		r.invalidf(n, "%v where %s belongs", n.kind, what)
 		return
 	}
 	seen := map[string]bool{}
@@ -88,7 +95,7 @@ func folded(key string) string {
 
 func (r *reader) instance(n *node) sdk.Instance {
 	i := sdk.Instance{ProxyMode: "http"}
-	before := len(r.faults)
+	r.invalid = ""
 	r.mapping(n, "an instance",
 		r.text("id", &i.ID),
 		r.text("name", &i.Name),
@@ -101,13 +108,12 @@ func (r *reader) instance(n *node) sdk.Instance {
 		r.status("status", &i.Status),
 		r.labels("labels", &i.Labels),
 	)
-	if len(r.faults) > before {
-		return i
-	}
 	if i.Name == "" {
-		r.complainf(n, "an instance has no name")
+		r.invalidf(n, "an instance has no name")
 	}
-	return r.completed(n, i)
+	i = r.completed(n, i)
+	i.Invalid = r.invalid
+	return i
 }
 
 // completed fills in what may be left out because the other fields tell it.
@@ -118,7 +124,7 @@ func (r *reader) completed(n *node, i sdk.Instance) sdk.Instance {
 		}
 	}
 	if i.Hostname == "" {
-		r.complainf(n, "an instance has neither a hostname nor a port with an ip, so nobody could reach it")
+		r.invalidf(n, "an instance has neither a hostname nor a port with an ip, so nobody could reach it")
 	}
 	if i.ID == "" {
 		// Of what tells instances apart, and of nothing that a new version changes.
@@ -130,21 +136,17 @@ func (r *reader) completed(n *node, i sdk.Instance) sdk.Instance {
 
 func (r *reader) port(n *node) sdk.Port {
 	p := sdk.Port{Type: "tcp"}
-	before := len(r.faults)
 	r.mapping(n, "a port",
 		r.oneOf("type", &p.Type, "tcp", "udp"),
 		r.number("port", &p.Port),
 		r.number("service_port", &p.ServicePort),
 		r.text("ip", &p.IP),
 	)
-	if len(r.faults) > before {
-		return p
-	}
 	if p.Port < 1 || p.Port > 65535 {
-		r.complainf(n, "port: %d is not a port; those are 1 to 65535", p.Port)
+		r.invalidf(n, "port: %d is not a port; those are 1 to 65535", p.Port)
 	}
 	if p.ServicePort < 0 || p.ServicePort > 65535 {
-		r.complainf(n, "service_port: %d is not a port; those are 1 to 65535, and 0 means that it is not offered",
+		r.invalidf(n, "service_port: %d is not a port; those are 1 to 65535, and 0 means that it is not offered",
 			p.ServicePort)
 	}
 	return p

@@ -27,7 +27,9 @@ func FetchState(ctx context.Context, client *http.Client, address, source string
 	if err != nil {
 		return sdk.Snapshot{}, err
 	}
-	return fetchState(ctx, client, u, source, MaxState)
+	own := *client
+	own.CheckRedirect = sameHost
+	return fetchState(ctx, &own, u, source, MaxState)
 }
 
 func fetchState(
@@ -130,13 +132,34 @@ var errTimeout = errors.New("it took too long")
 
 func newClient() *http.Client {
 	// No time limit for the whole: a watch is open for months. Whoever asks for a state sets one.
-	return &http.Client{Transport: &http.Transport{
+	return &http.Client{CheckRedirect: sameHost, Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: fetchTimeout / 2}).DialContext,
 		TLSHandshakeTimeout: fetchTimeout / 2,
 		IdleConnTimeout:     90 * time.Second,
 		ForceAttemptHTTP2:   true,
 	}}
+}
+
+// A redirectError says that an answer leads to another host than the one that is configured.
+type redirectError struct{ to string }
+
+func (e *redirectError) Error() string {
+	return "it redirects to another host, " + e.to + ": configure that address if it is right"
+}
+
+// sameHost follows a redirect only to the host and port that was asked, and never from https to http: whoever answers for the
+// configured address cannot have others asked, who may be reachable from here alone.
+func sameHost(next *http.Request, via []*http.Request) error {
+	const most = 10
+	first := via[0].URL
+	switch {
+	case !strings.EqualFold(next.URL.Host, first.Host), next.URL.Scheme != first.Scheme:
+		return &redirectError{to: Redacted(next.URL)}
+	case len(via) >= most:
+		return errors.New("it redirects again and again")
+	}
+	return nil
 }
 
 // An asker fetches the state in the background, once at a time. It belongs to the goroutine that reads its answers.

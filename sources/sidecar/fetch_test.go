@@ -3,9 +3,11 @@ package sidecar
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -96,5 +98,36 @@ func TestFetchStateIsLimited(t *testing.T) {
 	_, err = fetchState(t.Context(), clientOf(answers(200, strings.Repeat(" ", 11))), u, "", 10)
 	if err == nil || !strings.Contains(err.Error(), "longer than 10 bytes") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A redirect is followed on the same host only, whoever asks.
+func TestFetchState_Redirects(t *testing.T) {
+	var asked atomic.Int32
+	answer := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"Servers":{}}`) }
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		answer(w, r)
+	}))
+	defer other.Close()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/here", answer)
+	mux.Handle("/near", http.RedirectHandler("/here", http.StatusFound))
+	mux.Handle("/far", http.RedirectHandler(other.URL+"/state.json", http.StatusFound))
+	mux.Handle("/round", http.RedirectHandler("/round", http.StatusFound))
+	first := httptest.NewServer(mux)
+	defer first.Close()
+	own := newClient()
+	defer own.CloseIdleConnections()
+	for _, client := range []*http.Client{own, first.Client()} {
+		for path, good := range map[string]bool{"/here": true, "/near": true, "/far": false, "/round": false} {
+			_, err := FetchState(t.Context(), client, first.URL+path, "s")
+			if _, elsewhere := errors.AsType[*redirectError](err); (err == nil) != good || elsewhere != (path == "/far") {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("the other host was asked %d times", n)
 	}
 }

@@ -221,3 +221,22 @@ func TestPushConfigTellsAllFaults(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A push with one invalid instance is taken with the others.
+func TestPush_InvalidInstance(t *testing.T) {
+	p, err := NewPush(sdk.Env{Name: "s"}, PushConfig{MaxBody: MaxState})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := `{"State":{"Servers":{"h":{"Services":{"bad":{"ID":"bad","Name":"web","Hostname":"h","Ports":"80"},` +
+		`"good":{"ID":"good","Name":"web","Hostname":"h"}}}}},"ChangeEvent":null}`
+	answer := httptest.NewRecorder()
+	p.ServeHTTP(answer, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/update", strings.NewReader(body)))
+	_, snap := p.slot.take()
+	if answer.Code != http.StatusOK || snap == nil || len(snap.Services) != 1 || len(snap.Services[0].Instances) != 2 {
+		t.Fatalf("answered %d, in line is %+v", answer.Code, snap)
+	}
+	if bad := snap.Services[0].Instances[0]; bad.ID != "bad" || bad.Invalid == "" {
+		t.Errorf("%+v", bad)
+	}
+}

@@ -10,33 +10,29 @@
 package catalog
 
 import (
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The types below have the field names and the field order of the recorded traffic. An instance needs no type of its
-// own: sdk.Instance promises Sidecar's names. Pointers tell a missing or null part from an empty one.
+// The types below have the field names of the recorded traffic. What a catalogue says beside its instances is read so that
+// nothing of the wrong type costs them: only a part without which there is no catalogue has to be what it is called. Pointers
+// tell a missing or null part from an empty one.
 
 type state struct {
 	Servers     map[string]*server
-	LastChanged time.Time
-	ClusterName string
-	Hostname    string
+	LastChanged lenient[time.Time]
+	ClusterName lenient[string]
 }
 
 type server struct {
-	Name        string
-	Services    map[string]*sdk.Instance
-	LastUpdated time.Time
-	LastChanged time.Time
+	Services map[string]*entry
 }
 
 type event struct {
 	State       *state
-	ChangeEvent *change
+	ChangeEvent lenient[*change]
 }
 
 type change struct {
@@ -47,24 +43,32 @@ type change struct {
 
 type services struct {
 	Services    byService
-	ClusterName string
+	ClusterName lenient[string]
 }
 
-type byService map[string][]*sdk.Instance
+type byService map[string][]*entry
 
 func (s *state) snapshot() sdk.Snapshot {
 	var instances []sdk.Instance
-	for _, srv := range s.Servers {
-		if srv != nil {
-			instances = appendPresent(instances, slices.Collect(maps.Values(srv.Services)))
+	for hostname, srv := range s.Servers {
+		if srv == nil {
+			continue
+		}
+		for id, e := range srv.Services {
+			if e != nil {
+				e.named(hostname, id)
+				instances = append(instances, e.Instance)
+			}
 		}
 	}
-	return sdk.Snapshot{Cluster: s.ClusterName, Changed: s.LastChanged, Services: sdk.GroupByName(instances)}
+	return sdk.Snapshot{
+		Cluster: s.ClusterName.value, Changed: s.LastChanged.value, Services: sdk.GroupByName(instances),
+	}
 }
 
 func (e *event) snapshot() sdk.Snapshot {
 	snap := e.State.snapshot()
-	if c := e.ChangeEvent; c != nil && c.Service != nil {
+	if c := e.ChangeEvent.value; c != nil && c.Service != nil {
 		snap.Last = &sdk.Change{Instance: *c.Service, PreviousStatus: c.PreviousStatus, Time: c.Time}
 	}
 	return snap
@@ -72,14 +76,22 @@ func (e *event) snapshot() sdk.Snapshot {
 
 func (s *services) snapshot() sdk.Snapshot {
 	snap := s.Services.snapshot()
-	snap.Cluster = s.ClusterName
+	snap.Cluster = s.ClusterName.value
 	return snap
 }
 
 func (b byService) snapshot() sdk.Snapshot {
 	var instances []sdk.Instance
-	for _, list := range b {
-		instances = appendPresent(instances, list)
+	for name, list := range b {
+		for _, e := range list {
+			if e == nil {
+				continue
+			}
+			if e.Invalid != "" && e.Name == "" {
+				e.Name = name
+			}
+			instances = append(instances, e.Instance)
+		}
 	}
 	return sdk.Snapshot{Services: sdk.GroupByName(instances)}
 }
@@ -88,18 +100,9 @@ func (b byService) snapshot() sdk.Snapshot {
 // program's answer could be read as instances with nothing in them.
 func (b byService) named() bool {
 	for _, list := range b {
-		if slices.ContainsFunc(list, func(i *sdk.Instance) bool { return i != nil && i.Name != "" }) {
+		if slices.ContainsFunc(list, func(i *entry) bool { return i != nil && i.Name != "" }) {
 			return true
 		}
 	}
 	return false
-}
-
-func appendPresent(to []sdk.Instance, from []*sdk.Instance) []sdk.Instance {
-	for _, i := range from {
-		if i != nil {
-			to = append(to, *i)
-		}
-	}
-	return to
 }

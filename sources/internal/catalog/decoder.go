@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -100,17 +101,17 @@ func (d *Decoder) server(w *walker, name string) bool {
 	}
 	srv.run = d.run
 	return w.object("Services", func() bool {
-		return w.members(func(id string) bool { return d.instance(w, srv, id) })
+		return w.members(func(id string) bool { return d.instance(w, srv, name, id) })
 	}, &server{})
 }
 
-func (d *Decoder) instance(w *walker, srv *knownServer, id string) bool {
+func (d *Decoder) instance(w *walker, srv *knownServer, hostname, id string) bool {
 	known := srv.instances[id]
 	if known == nil {
 		known = &knownInstance{}
 		srv.instances[id] = known
 	}
-	if known.run == d.run || !known.read(w) {
+	if known.run == d.run || !known.read(w, hostname, id) {
 		return false
 	}
 	known.run = d.run
@@ -118,8 +119,9 @@ func (d *Decoder) instance(w *walker, srv *knownServer, id string) bool {
 	return true
 }
 
-// read goes through the value, which has to be an object.
-func (k *knownInstance) read(w *walker) bool {
+// read goes through the value, which has to be an object. The instance is the one before, where nothing but its Updated time
+// differs.
+func (k *knownInstance) read(w *walker, hostname, id string) bool {
 	w.space()
 	start := w.at
 	if k.content != nil && bytes.HasPrefix(w.content[start:], k.content) {
@@ -131,9 +133,40 @@ func (k *knownInstance) read(w *walker) bool {
 	if !bytes.HasPrefix(w.content[start:], []byte("{")) || !w.skip() {
 		return false
 	}
-	// Others have the one before.
-	k.content, k.instance = w.content[start:w.at], new(sdk.Instance)
-	return json.Unmarshal(k.content, k.instance) == nil
+	before := k.content
+	k.content = w.content[start:w.at]
+	if before != nil && onlyUpdatedDiffers(before, k.content) {
+		return true
+	}
+	read := entry{readInstance(k.content)}
+	if read.Invalid != "" && !json.Valid(k.content) {
+		return false
+	}
+	read.named(hostname, id)
+	if k.instance == nil || !sdk.SameInstance(*k.instance, read.Instance) {
+		k.instance = &read.Instance // others have the one before
+	}
+	return true
+}
+
+// onlyUpdatedDiffers reports whether two objects have the same bytes but for the digits of the one Updated time. It says no
+// where that is not certain: labels may have a key of that name.
+func onlyUpdatedDiffers(a, b []byte) bool {
+	key := []byte(`"Updated":"`)
+	at := bytes.Index(a, key) + len(key)
+	if at < len(key) || len(b) < at || !bytes.Equal(a[:at], b[:at]) || bytes.Contains(a, []byte(`"Labels"`)) {
+		return false
+	}
+	endA, endB := bytes.IndexByte(a[at:], '"'), bytes.IndexByte(b[at:], '"')
+	if endA < 0 || endB < 0 || !bytes.Equal(a[at+endA:], b[at+endB:]) {
+		return false
+	}
+	return isTime(a[at:at+endA]) && isTime(b[at:at+endB])
+}
+
+func isTime(text []byte) bool {
+	var t time.Time
+	return t.UnmarshalText(text) == nil
 }
 
 // forgetTheRest drops what was not met.
@@ -166,11 +199,19 @@ func (d *Decoder) group() []sdk.Service {
 	for _, name := range slices.Sorted(maps.Keys(met)) {
 		service := d.services[name]
 		if !slices.Equal(service.from, met[name]) {
-			service = knownService{met[name], sdk.GroupByName(appendPresent(nil, met[name]))[0].Instances}
+			service = knownService{met[name], sdk.GroupByName(values(met[name]))[0].Instances}
 		}
 		now[name] = service
 		services = append(services, sdk.Service{Name: name, Instances: service.sorted})
 	}
 	d.services = now
 	return services
+}
+
+func values(pointers []*sdk.Instance) []sdk.Instance {
+	all := make([]sdk.Instance, len(pointers))
+	for n, p := range pointers {
+		all[n] = *p
+	}
+	return all
 }

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
@@ -15,7 +18,7 @@ import (
 
 type decode func([]byte) (sdk.Snapshot, error)
 
-// checkSame holds for any content, whatever was decoded before: it is as if nothing had been.
+// checkSame holds for any content, whatever was decoded before: it is as if nothing had been, but for Updated times.
 func checkSame(t testing.TB, incremental, whole decode, content []byte) {
 	t.Helper()
 	got, err := incremental(content)
@@ -23,8 +26,67 @@ func checkSame(t testing.TB, incremental, whole decode, content []byte) {
 	if fmt.Sprint(err) != fmt.Sprint(wantErr) {
 		t.Fatalf("%.300s\ngave the error %v, and read by itself %v", content, err, wantErr)
 	}
-	if !reflect.DeepEqual(got, want) {
+	if !reflect.DeepEqual(withoutUpdated(got), withoutUpdated(want)) {
 		t.Fatalf("%.300s\nis read as\n%+v\nand by itself as\n%+v", content, got, want)
+	}
+}
+
+func withoutUpdated(snap sdk.Snapshot) sdk.Snapshot {
+	services := snap.Services
+	snap.Services = nil
+	for _, svc := range services {
+		svc.Instances = slices.Clone(svc.Instances)
+		for n := range svc.Instances {
+			svc.Instances[n].Updated = time.Time{}
+		}
+		snap.Services = append(snap.Services, svc)
+	}
+	return snap
+}
+
+// Instances that differ only in when they were last heard of are the very same ones.
+func TestDecoder_HeartbeatsChangeNothing(t *testing.T) {
+	t.Parallel()
+	body := updates(t)[20]
+	var decoder catalog.Decoder
+	before, err := decoder.DecodeEvent(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	updated := regexp.MustCompile(`"(Updated|LastUpdated)":"[^"]*"`)
+	for n, moved := range []string{`"$1":"2030-01-01T00:00:00.5Z"`, `"$1": "2031-01-01T00:00:00+01:00"`} {
+		after, err := decoder.DecodeEvent(updated.ReplaceAll(body, []byte(moved)))
+		if err != nil || len(after.Services) != len(before.Services) || len(before.Services) == 0 {
+			t.Fatalf("%d: %v", n, err)
+		}
+		for i, svc := range after.Services {
+			if !svc.Shares(before.Services[i]) {
+				t.Errorf("%d: service %s is another one", n, svc.Name)
+			}
+		}
+	}
+}
+
+// A label called Updated is a label, and a time that is none makes the instance invalid.
+func TestDecoder_NotEveryUpdatedIsAHeartbeat(t *testing.T) {
+	t.Parallel()
+	event := func(instance string) []byte {
+		return []byte(`{"State":{"Servers":{"h":{"Services":{"1":` + instance + `}}}}}`)
+	}
+	for _, pair := range [][2]string{
+		{`{"ID":"1","Name":"a","Labels":{"Updated":"2026-11-22T07:44:54Z"}}`, `{"ID":"1","Name":"a","Labels":{"Updated":"2027-11-22T07:44:54Z"}}`},
+		{`{"ID":"1","Name":"a","Updated":"2026-11-22T07:44:54Z"}`, `{"ID":"1","Name":"a","Updated":"today"}`},
+	} {
+		var decoder catalog.Decoder
+		before, err := decoder.DecodeEvent(event(pair[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := decoder.DecodeEvent(event(pair[1]))
+		if err != nil || after.SameCatalogue(before) {
+			t.Errorf("%s is taken for %s (%v)", pair[1], pair[0], err)
+		}
+		checkSame(t, decoder.DecodeEvent, catalog.DecodeEvent, event(pair[1]))
 	}
 }
 

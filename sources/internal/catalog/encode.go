@@ -25,8 +25,25 @@ func EncodeState(w io.Writer, s sdk.Snapshot) error {
 	return err
 }
 
-func toState(s sdk.Snapshot) state {
-	servers := map[string]*server{}
+// The types below have the field names and the field order of the recorded traffic. An instance needs no type of its own:
+// sdk.Instance promises Sidecar's names.
+
+type writtenState struct {
+	Servers     map[string]*writtenServer
+	LastChanged time.Time
+	ClusterName string
+	Hostname    string
+}
+
+type writtenServer struct {
+	Name        string
+	Services    map[string]*sdk.Instance
+	LastUpdated time.Time
+	LastChanged time.Time
+}
+
+func toState(s sdk.Snapshot) writtenState {
+	servers := map[string]*writtenServer{}
 	for _, svc := range s.Services {
 		for _, instance := range svc.Instances {
 			srv := servers[instance.Hostname]
@@ -37,14 +54,14 @@ func toState(s sdk.Snapshot) state {
 			srv.add(instance)
 		}
 	}
-	return state{Servers: servers, LastChanged: s.Changed, ClusterName: s.Cluster}
+	return writtenState{Servers: servers, LastChanged: s.Changed, ClusterName: s.Cluster}
 }
 
-func newServer(name string, changed time.Time) *server {
-	return &server{Name: name, Services: map[string]*sdk.Instance{}, LastChanged: changed}
+func newServer(name string, changed time.Time) *writtenServer {
+	return &writtenServer{Name: name, Services: map[string]*sdk.Instance{}, LastChanged: changed}
 }
 
-func (s *server) add(instance sdk.Instance) {
+func (s *writtenServer) add(instance sdk.Instance) {
 	if instance.Updated.After(s.LastUpdated) {
 		s.LastUpdated = instance.Updated
 	}

@@ -66,18 +66,24 @@ func syntaxError(content []byte, bad *json.SyntaxError) *Error {
 }
 
 func wrongType(e *json.UnmarshalTypeError) string {
-	kind, _, _ := strings.Cut(e.Value, " ") // a number's digits follow, as many as somebody likes to send
-	got, want := jsonKinds[kind], goKind(e.Type)
-	if got == "" {
-		got = "something else"
-	}
-	if got == "a number" && want == "a whole number" {
-		got = "a broken or too large number"
-	}
+	got, want := gotKind(e), goKind(e.Type)
 	if e.Field == "" {
 		return fmt.Sprintf("not a Sidecar catalogue: %s where %s belongs", got, want)
 	}
 	return fmt.Sprintf("%q has %s where %s belongs", e.Field, got, want)
+}
+
+// gotKind says what is there where something else belongs.
+func gotKind(e *json.UnmarshalTypeError) string {
+	kind, _, _ := strings.Cut(e.Value, " ") // a number's digits follow, as many as somebody likes to send
+	got := jsonKinds[kind]
+	switch {
+	case got == "":
+		return "something else"
+	case got == "a number" && goKind(e.Type) == "a whole number":
+		return "a broken or too large number"
+	}
+	return got
 }
 
 var jsonKinds = map[string]string{
