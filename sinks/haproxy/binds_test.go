@@ -40,7 +40,7 @@ listen not-to-be-tried
   bind quic4@:92
   bind
 `
-	want := []string{"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "10.0.0.1:84", "[::1]:85"}
+	want := []string{"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "10.0.0.1:84", "[::1]:85", "127.0.0.1:88"}
 	if diff := cmp.Diff(want, bindsOf([]stage.File{{Content: []byte(config)}})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

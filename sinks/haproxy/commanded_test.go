@@ -36,6 +36,7 @@ func TestOlderCommands(t *testing.T) {
 			r := newRig(t)
 			test.set(r)
 			s := r.sink()
+			s.stableAfter = 100 * time.Millisecond // what ends later is started again with the same document
 			one := r.daemon("one")
 			r.apply(s, one, sdk.ActionRestart)
 			r.wantServed("one")
@@ -55,6 +56,7 @@ func TestOlderCommands(t *testing.T) {
 			r.wantServed("two")
 			r.wantOnDisk(r.daemon("two"))
 
+			r.awaitProven(s)
 			second := r.running(s)
 			kill(t, second.pids[0])
 			r.awaitOther(s, second)

@@ -285,6 +285,7 @@ frontend a
 	}
 	want := []string{
 		"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "[::]:84 (UDP)", "0.0.0.0:8000-8010", "/run/x.sock", "/run/y.sock",
+		"127.0.0.1:88",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -57,7 +57,10 @@ func TestOrderOfBackupsIsPutRight(t *testing.T) {
 	s.change.Lock() // so that nobody looks in between
 	r.ask(s, "set server app/a state maint", "del server app/a", "add server app/a "+a.address+" backup", "set server app/a state ready")
 	s.change.Unlock()
-	eventually(t, "HAProxy is reloaded", func() bool { return !r.running(s).same(before) })
+	eventually(t, "HAProxy is reloaded", func() bool {
+		now, err := s.proxy.find(t.Context()) // which is none for a moment while 2.6 writes its pid file anew
+		return err == nil && now.worker != 0 && !now.same(before)
+	})
 	eventually(t, "the first one counts", func() bool { return r.answeredBy() == "a" })
 	r.wantAsFresh(s)
 	after := r.running(s)
