@@ -28,6 +28,7 @@ type Metrics struct {
 	held           *prometheus.GaugeVec
 	reloaded       prometheus.Gauge
 	quarantined    *prometheus.GaugeVec
+	haproxy        *haproxyMetrics
 }
 
 // NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
@@ -45,6 +46,7 @@ func NewMetrics(version string) *Metrics {
 	}
 	m := &Metrics{
 		registry:  prometheus.NewRegistry(),
+		haproxy:   newHAProxyMetrics(),
 		snapshots: counter("haproxy_api_snapshots_total", "Snapshots that a source emitted.", "source", "outcome"),
 		instances: gauge("haproxy_api_instances", "Instances in the newest snapshot.", "source", "status"),
 		applies:   counter("haproxy_api_applies_total", "Documents offered to a sink.", "pipeline", "action", "outcome"),
@@ -65,7 +67,7 @@ func NewMetrics(version string) *Metrics {
 	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
-		m.templateErrors, m.generation, m.restarts, m.held, m.reloaded, m.quarantined, build,
+		m.templateErrors, m.generation, m.restarts, m.held, m.reloaded, m.quarantined, m.haproxy, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -77,6 +77,7 @@ type Server struct {
 
 // New prepares a server.
 func New(cfg Config) *Server {
+	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.states)}
 	door := cfg.Door

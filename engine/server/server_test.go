@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -51,6 +52,7 @@ type proxy struct {
 	mu      sync.Mutex
 	refuse  error
 	problem string
+	facts   map[string]string
 }
 
 func (p *proxy) suffer(refuse error, problem string) {
@@ -72,7 +74,7 @@ func (p *proxy) Health(context.Context) (sdk.Health, error) {
 	if p.problem != "" {
 		return sdk.Health{Problems: []string{p.problem}}, nil
 	}
-	return sdk.Health{}, nil
+	return sdk.Health{Facts: maps.Clone(p.facts)}, nil
 }
 
 type plain struct{}

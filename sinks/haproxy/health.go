@@ -78,7 +78,7 @@ func (s *Sink) facts(v view) map[string]string {
 	facts := map[string]string{
 		"config_file": s.paths.config, "mode": s.mode(),
 		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimes),
-		"restarts": strconv.Itoa(v.restarts),
+		"haproxy_restarts": strconv.Itoa(v.restarts),
 	}
 	if _, err := s.proxy.endpoint(v.now); err != nil && v.now.stands() {
 		facts["runtime"] = "no: " + err.Error()

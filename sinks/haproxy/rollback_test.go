@@ -148,7 +148,7 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *tes
 		t.Errorf("served %q", served)
 	}
 	wantHealthy(t, s)
-	if restarts := fact(t, s, "restarts"); restarts != "1" {
+	if restarts := fact(t, s, "haproxy_restarts"); restarts != "1" {
 		t.Errorf("%s restarts", restarts)
 	}
 	before := reloadsOf(t, s)
@@ -186,7 +186,7 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	r.apply(s, r.document("two"), sdk.ActionReload)
 	r.awaitProven(s)
 	check(t, syscall.Kill(r.running(s).worker, syscall.SIGSEGV))
-	eventually(t, "HAProxy was started again", func() bool { return fact(t, s, "restarts") == "1" && r.served() == "two" })
+	eventually(t, "HAProxy was started again", func() bool { return fact(t, s, "haproxy_restarts") == "1" && r.served() == "two" })
 	select {
 	case l := <-lost:
 		t.Errorf("lost %+v", l)
