@@ -155,9 +155,8 @@ func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
 			s.answered(8001, "c")
 			var status string
 			s.eventually("status tells what is wrong", func() bool {
-				out, err := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "status").Output()
-				status = string(out)
-				return err == nil && strings.Contains(status, test.says)
+				status = s.output("status")
+				return strings.Contains(status, test.says)
 			})
 			t.Log("\n" + status)
 			s.eventually("metrics tell of the failure", func() bool {
@@ -197,8 +196,7 @@ func TestMetricsTellOfAPluginsDeath(t *testing.T) {
 		body, err := get("http://" + s.api + "/metrics")
 		return err == nil && strings.Contains(body, `haproxy_api_plugin_restarts_total{plugin="haproxy"} 1`)
 	})
-	out, err := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "status").Output()
-	if err != nil || !strings.Contains(string(out), "plugin_last_end signal: killed") {
-		t.Errorf("status: %v\n%s", err, out)
+	if out := s.output("status"); !strings.Contains(out, "plugin_last_end signal: killed") {
+		t.Errorf("status:\n%s", out)
 	}
 }

@@ -40,6 +40,7 @@ type managed struct {
 	output output
 	strays strays
 	infos  *infos
+	starts *infos // of workers that may not have started yet
 	listed question[procs]
 
 	mu   sync.Mutex
@@ -51,7 +52,7 @@ type managed struct {
 
 func newManaged(cfg Config, p paths, log *slog.Logger, infos *infos) *managed {
 	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
-		infos: infos, listed: question[procs]{stopped: infos.stopped, limit: patience}}
+		infos: infos, starts: newInfos(infos.stopped, startingLimit), listed: question[procs]{stopped: infos.stopped, limit: patience}}
 }
 
 // find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,
@@ -261,7 +262,7 @@ func (m *managed) answersAs(ctx context.Context, worker int) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	i, err := m.starts.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
 	return err == nil && i.servedBy(worker)
 }
 

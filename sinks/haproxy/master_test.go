@@ -46,7 +46,7 @@ func (r *rig) fakeMaster(answer func(command string, pid int) string) (m *manage
 		_ = process.Process.Kill()
 		_ = process.Wait()
 	})
-	m = newManaged(r.cfg, p, slog.New(slog.DiscardHandler), newInfos(nil))
+	m = newManaged(r.cfg, p, slog.New(slog.DiscardHandler), newInfos(nil, infoLimit))
 	eventually(r.t, "the command line is there", func() bool { return p.started(process.Process.Pid, r.cfg.Binary) })
 	return m, process.Process.Pid
 }

@@ -101,11 +101,15 @@ func socketKey(path string) string {
 // infos asks workers about themselves.
 type infos struct{ question[info] }
 
-// infoLimit is long, because each question that is given up takes one of the master's ten connections.
-const infoLimit = 10 * time.Minute
+const (
+	// infoLimit is long, because each question that is given up may take one of the master's ten connections.
+	infoLimit = time.Minute
+	// startingLimit is short: HAProxy 3.2 does not answer some of the questions that reach a worker while it starts.
+	startingLimit = 2 * time.Second
+)
 
-func newInfos(stopped <-chan struct{}) *infos {
-	return &infos{question[info]{stopped: stopped, limit: infoLimit}}
+func newInfos(stopped <-chan struct{}, limit time.Duration) *infos {
+	return &infos{question[info]{stopped: stopped, limit: limit}}
 }
 
 // handsOver reports whether a HAProxy hands its listening sockets over on the admin socket. One that takes no command does not.

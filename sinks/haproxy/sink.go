@@ -67,7 +67,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), behind: make(chan struct{}, 1),
 		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter, lost: func(sdk.Lost) {},
 	}
-	infos := newInfos(s.stopped)
+	infos := newInfos(s.stopped, infoLimit)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
 			applied: func() *placed { content, _ := s.notes.wanted(); return content }}

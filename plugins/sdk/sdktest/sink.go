@@ -217,8 +217,8 @@ func (b *sinkBench) survivesLarge(ctx context.Context) error {
 	if errors.Is(err, host.ErrGone) || b.sink.PID() != pid {
 		return fmt.Errorf("it died of a document of %d MiB", b.large>>20)
 	}
-	if err != nil && !errors.Is(err, sdk.ErrRejected) {
-		return fmt.Errorf("a document of %d MiB is neither taken nor rejected: %w", b.large>>20, err)
+	if err != nil && !errors.Is(err, sdk.ErrRejected) && !errors.Is(err, sdk.ErrDeferred) {
+		return fmt.Errorf("a document of %d MiB is neither taken nor rejected nor deferred: %w", b.large>>20, err)
 	}
 	return b.takes(ctx, b.Good[1])
 }
