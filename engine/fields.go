@@ -55,7 +55,8 @@ func cleaned(inst sdk.Instance) (clean sdk.Instance, dropped []string, asIs bool
 	ports, portsAsIs := cleanPorts(inst.Ports)
 	inst.Labels, inst.Ports = labels, ports
 	dropped = append(dropped, reasons...)
-	asIs = len(dropped) == 0 && portsAsIs && inst.Created == created && inst.Updated == updated //nolint:staticcheck // the zone too
+	asIs = len(dropped) == 0 && portsAsIs &&
+		inst.Created == created && inst.Updated == updated //nolint:staticcheck // the zone too
 	return inst, dropped, asIs
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Guard holds back a snapshot that lacks too much of what those before had within the time of Hold: a catalogue that was just restarted may know
-// nothing but itself. The zero Guard lets everything through.
+// A Guard holds back a snapshot that lacks too much of what those before had within the time of Hold: a catalogue that was
+// just restarted may know nothing but itself. The zero Guard lets everything through.
 type Guard struct {
 	// MaxDrop is the share of the live instances, from 0 to 1, that may go within the time of Hold.
 	MaxDrop float64

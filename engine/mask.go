@@ -35,6 +35,7 @@ var maskings = []masking{
 	{`\b((?i:basic|bearer)\\?[ \t]+)[A-Za-z0-9+/._~-]*[A-Z0-9=][A-Za-z0-9+/._~=-]*`, "${1}" + Mask},
 }
 
+//nolint:gosec // they match the names of secrets
 const (
 	secretName   = `(?:passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|auth[-_]?key)`
 	secretHeader = `["']?[\w-]*(?:authorization|passw|secret|token|credential|cookie|api-?key|auth-?key)[\w-]*["']?`

@@ -49,7 +49,7 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 		return err
 	}
 	first := e.document.Digest
-	if v.refused == first && !p.isInEffect(first) && !(isNotLoaded(v.refusal) && p.loads.due()) {
+	if v.refused == first && !p.isInEffect(first) && (!isNotLoaded(v.refusal) || !p.loads.due()) {
 		p.tell(notes)
 		return v.refusal
 	}

@@ -149,11 +149,13 @@ func eventually(t *testing.T, what string, yes func() bool) {
 func TestError_Owner(t *testing.T) {
 	snap := snapshot(instance("api", "h", "1", 80), instance("web", "h", "2", 81))
 	for name, tt := range map[string]struct{ text, service, id string }{
-		"instance": {`{{ range .Services }}{{ range . }}{{ if eq .ID "2" }}{{ index (splitList ":" .ID) 1 }}{{ end }}{{ end }}{{ end }}`, "web", "2"},
-		"service":  {`{{ range $name, $list := .Services }}{{ if eq $name "web" }}{{ fail "no" }}{{ end }}{{ end }}`, "web", ""},
-		"included": {`{{ define "s" }}{{ index (splitList ":" .ID) 1 }}{{ end }}{{ range .Services.web }}{{ include "s" . }}{{ end }}`, "web", "2"},
-		"before":   {`{{ range .Services }}{{ range . }}{{ .ID }}{{ end }}{{ end }}{{ fail "no" }}`, "", ""},
-		"nobody":   {`{{ range $i, $n := list 1 2 }}{{ fail "no" }}{{ end }}`, "", ""},
+		"instance": {`{{ range .Services }}{{ range . }}{{ if eq .ID "2" }}` +
+			`{{ index (splitList ":" .ID) 1 }}{{ end }}{{ end }}{{ end }}`, "web", "2"},
+		"service": {`{{ range $name, $list := .Services }}{{ if eq $name "web" }}{{ fail "no" }}{{ end }}{{ end }}`, "web", ""},
+		"included": {`{{ define "s" }}{{ index (splitList ":" .ID) 1 }}{{ end }}` +
+			`{{ range .Services.web }}{{ include "s" . }}{{ end }}`, "web", "2"},
+		"before": {`{{ range .Services }}{{ range . }}{{ .ID }}{{ end }}{{ end }}{{ fail "no" }}`, "", ""},
+		"nobody": {`{{ range $i, $n := list 1 2 }}{{ fail "no" }}{{ end }}`, "", ""},
 	} {
 		_, _, err := mustLoad(t, setOf(t, tt.text)).Render(t.Context(), snap)
 		failed, ok := errors.AsType[*Error](err)

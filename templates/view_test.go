@@ -250,7 +250,8 @@ func TestView_ServicesWithoutUsablePorts(t *testing.T) {
 		"over UDP":    {with(sdk.Port{Type: "udp", Port: 1, ServicePort: 80}), 0},
 		"not offered": {with(sdk.Port{Type: "tcp", Port: 1}), 0},
 		"over TCP":    {with(sdk.Port{Type: "tcp", Port: 1, ServicePort: 80}), 0},
-		"over both":   {with(sdk.Port{Type: "udp", Port: 1, ServicePort: 80}, sdk.Port{Type: "tcp", Port: 1, ServicePort: 80}), 0},
+		"over both": {with(sdk.Port{Type: "udp", Port: 1, ServicePort: 80}, sdk.Port{Type: "tcp", Port: 1, ServicePort: 80}),
+			0},
 	} {
 		first := newView(snapshot(tt.inst), nil)
 		if again := newView(first.snap, first); len(first.notes) != tt.notes || len(again.notes) != tt.notes {

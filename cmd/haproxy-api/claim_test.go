@@ -104,7 +104,8 @@ sink = "b"
 		t.Errorf("exit code %d, said\n%s", code, said)
 	}
 	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", s.path("twice.toml"), "check")
-	if out, err := looking.CombinedOutput(); looking.ProcessState.ExitCode() != exitFail || !strings.Contains(string(out), s.path("out")) {
+	out, err := looking.CombinedOutput()
+	if looking.ProcessState.ExitCode() != exitFail || !strings.Contains(string(out), s.path("out")) {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 }

@@ -30,8 +30,8 @@ func sharedFiles(cfg *config.Config) []error {
 			}
 			file := oneFile(key, path)
 			if owner, taken := owners[file]; taken {
-				faults = append(faults, place("sinks", name, fmt.Errorf("%s is %s, which sink %s keeps as well; give one of them another",
-					key, path, owner)))
+				faults = append(faults, place("sinks", name, fmt.Errorf(
+					"%s is %s, which sink %s keeps as well; give one of them another", key, path, owner)))
 				continue
 			}
 			owners[file] = name

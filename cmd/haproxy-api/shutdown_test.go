@@ -65,7 +65,8 @@ func (s *site) endsInTime() {
 	for _, pid := range pids {
 		line := commandLine(pid)
 		goesOn := strings.Contains(line, " -p "+s.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy
-		if line != "" && !goesOn { // empty is one that is dead and not collected yet
+		// An empty one is of a process that is dead and not collected yet.
+		if line != "" && !goesOn {
 			s.t.Errorf("process %d is still there: %s", pid, line)
 		}
 	}

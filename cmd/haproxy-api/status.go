@@ -23,8 +23,8 @@ func newStatus(opts *options) *cobra.Command {
 		Use:   "status",
 		Short: "Show how the running daemon's pipelines are",
 		Long: "status asks the running daemon and shows each of its pipelines. Exit code: 0 all are healthy; 1 one is not, or\n" +
-			"the daemon does not answer. A pipeline is unhealthy while its sink has a problem, the newest snapshot could not be\n" +
-			"applied, or the template as it is saved cannot be used.",
+			"the daemon does not answer. A pipeline is unhealthy while its sink has a problem, the newest snapshot could not\n" +
+			"be applied, or the template as it is saved cannot be used.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			daemon, err := opts.daemon()

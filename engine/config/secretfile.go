@@ -63,7 +63,8 @@ func (l *loader) secretFile(at, naming path, file string) (problem string) {
 	return ""
 }
 
-// readSecret returns what the file holds, without a byte order mark and the newline at its end, and whether every user can read it.
+// readSecret returns what the file holds, without a byte order mark and the newline at its end, and whether every user can
+// read it.
 func readSecret(file string) (content string, open bool, err error) {
 	info, err := os.Stat(file)
 	if err != nil {

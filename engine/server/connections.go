@@ -11,8 +11,8 @@ import (
 )
 
 // A connLimiter bounds the connections of a listener, and those of each client. Where there are too many, one that waits for
-// nothing but its client is closed for a new one: the one that has waited longest, of the client that has most. While all of them are at
-// work, a few more are taken in reserve, which are for probes and pushes alone.
+// nothing but its client is closed for a new one: the one that has waited longest, of the client that has most. While all of
+// them are at work, a few more are taken in reserve, which are for probes and pushes alone.
 type connLimiter struct {
 	net.Listener
 	limits limits

@@ -178,7 +178,7 @@ func (s *site) readSlowly(n int, goOn chan struct{}) (wait func()) {
 	reads := make(chan struct{})
 	for range n {
 		readers.Go(func() {
-			r := httptest.NewRequest("GET", "/state", nil)
+			r := httptest.NewRequest(http.MethodGet, "/state", nil)
 			r.Host = "localhost"
 			s.ServeHTTP(slowReader{httptest.NewRecorder(), reads, goOn}, r)
 		})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -12,7 +13,7 @@ import (
 
 func scrape(m *Metrics) string {
 	w := httptest.NewRecorder()
-	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	m.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
 }
 
@@ -54,7 +55,8 @@ func TestMetrics_PluginsMakeUpNoLabels(t *testing.T) {
 		m.Applied(engine.Entry{Pipeline: "p", Result: sdk.Result{Action: fmt.Sprint("made up ", n)}})
 	}
 	got := scrape(m)
-	if strings.Contains(got, "made up") || !strings.Contains(got, `haproxy_api_applies_total{action="other",outcome="done",pipeline="p"} 1000`) {
+	const want = `haproxy_api_applies_total{action="other",outcome="done",pipeline="p"} 1000`
+	if strings.Contains(got, "made up") || !strings.Contains(got, want) {
 		t.Errorf("got\n%s", got)
 	}
 }

@@ -41,7 +41,8 @@ type limits struct {
 
 func usualLimits() limits {
 	return limits{
-		connections: 512, share: 128, reserve: 32, grace: time.Second, header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
+		connections: 512, share: 128, reserve: 32, grace: time.Second,
+		header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
 		headerBytes: 64 << 10, states: 8, turn: 5 * time.Second,
 	}
 }

@@ -32,7 +32,8 @@ type stateCopy struct {
 
 var errTooManyStates = errors.New("too many read older states now: ask again in a moment")
 
-// get returns a copy of snap, to be given back with put. It waits for a slot until ctx is done, and returns errTooManyStates then.
+// get returns a copy of snap, to be given back with put. It waits for a slot until ctx is done, and returns errTooManyStates
+// then.
 func (c *stateCopies) get(ctx context.Context, snap sdk.Snapshot) (*stateCopy, error) {
 	if shared := c.share(snap); shared != nil {
 		return c.wait(ctx, shared)

@@ -46,8 +46,12 @@ func TestCheck(t *testing.T) {
 		}, false, true},
 		{"a file of our group", func(t *testing.T, _, _, file string) { must(t, os.Chmod(file, 0o775)) }, true, false},
 		{"a folder of everybody", func(t *testing.T, _, inner, _ string) { must(t, os.Chmod(inner, 0o777)) }, false, true},
-		{"a folder of another user", func(t *testing.T, _, inner, _ string) { must(t, os.Chown(inner, stranger, 0)) }, false, true},
-		{"a folder above of everybody", func(t *testing.T, folder, _, _ string) { must(t, os.Chmod(folder, 0o777)) }, false, true},
+		{"a folder of another user", func(t *testing.T, _, inner, _ string) {
+			must(t, os.Chown(inner, stranger, 0))
+		}, false, true},
+		{"a folder above of everybody", func(t *testing.T, folder, _, _ string) {
+			must(t, os.Chmod(folder, 0o777))
+		}, false, true},
 		{"a sticky folder", func(t *testing.T, folder, _, _ string) {
 			must(t, os.Chmod(folder, 0o777|os.ModeSticky))
 		}, true, false},
@@ -58,7 +62,8 @@ func TestCheck(t *testing.T) {
 			must(t, errors.Join(os.Rename(file, folder+"/real"), os.Symlink("../real", file), os.Lchown(file, stranger, 0)))
 		}, false, true},
 		{"a link to a file of another user", func(t *testing.T, folder, _, file string) {
-			must(t, errors.Join(os.Rename(file, folder+"/real"), os.Symlink("../real", file), os.Chown(folder+"/real", stranger, 0)))
+			target := folder + "/real"
+			must(t, errors.Join(os.Rename(file, target), os.Symlink("../real", file), os.Chown(target, stranger, 0)))
 		}, false, true},
 		{"a link in a circle", func(t *testing.T, _, _, file string) {
 			must(t, errors.Join(os.Remove(file), os.Symlink("file", file)))

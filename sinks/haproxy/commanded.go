@@ -118,8 +118,8 @@ func (c *commanded) renew(ctx context.Context) (renewal, error) {
 }
 
 func restartFor(variable string) string {
-	return fmt.Sprintf("HAProxy has to be restarted for the environment variable %s: its master process keeps the value that it has",
-		variable)
+	return fmt.Sprintf(
+		"HAProxy has to be restarted for the environment variable %s: its master process keeps the value that it has", variable)
 }
 
 // staleVariable returns the variable that a reload by the running master would read in another way than a start.
@@ -153,7 +153,8 @@ func (c *commanded) preparePidFile(before running) error {
 	return nil
 }
 
-// restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the process in it to go.
+// restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the
+// process in it to go.
 func (c *commanded) restorePidFile(now running) error {
 	pids, err := readPids(c.paths.pid)
 	if err != nil || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(now.pids, pid) }) {
@@ -279,7 +280,7 @@ func (c *commanded) replaced(ctx context.Context, w *witness) (now running, err 
 	case now.same(w.before):
 		err = w.unchanged(c.paths.pid)
 	case !now.none():
-		err = &refusal{sentence: fmt.Sprintf("HAProxy runs as process %s after the reload, but has no worker", joinPids(now.pids))}
+		err = &refusal{sentence: "HAProxy runs as process " + joinPids(now.pids) + " after the reload, but has no worker"}
 	case c.cfg.ReloadCmd == "" || !c.remote.assume():
 		err = &refusal{sentence: "the reload went through, but the pid file " + c.paths.pid + " names no HAProxy that runs"}
 	default:
@@ -376,11 +377,12 @@ func (c *commanded) said() []string { return nil }
 func (c *commanded) probe(ctx context.Context) sdk.Health {
 	now, err := c.find(ctx)
 	h := sdk.Health{Facts: now.facts()}
-	if err != nil {
+	switch {
+	case err != nil:
 		h.Problems = append(h.Problems, err.Error())
-	} else if now.none() {
+	case now.none():
 		h.Problems = append(h.Problems, notRunning)
-	} else if now.unseen {
+	case now.unseen:
 		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
 	}
 	if stale := c.stale.Load(); stale != nil && *stale != "" {

@@ -284,8 +284,8 @@ frontend a
 		got = append(got, a.String())
 	}
 	want := []string{
-		"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "[::]:84 (UDP)", "0.0.0.0:8000-8010", "/run/x.sock", "/run/y.sock",
-		"127.0.0.1:88",
+		"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "[::]:84 (UDP)", "0.0.0.0:8000-8010", "/run/x.sock",
+		"/run/y.sock", "127.0.0.1:88",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -309,7 +309,8 @@ func TestOverlaps(t *testing.T) {
 		}
 	}
 	for _, pair := range [][2]string{
-		{"1.2.3.4:80", "1.2.3.5:80"}, {"*:80", "*:81"}, {"*:80", "[::1]:80"}, {"*:80", "quic4@*:80"}, {"/a", "/b"}, {"/a", "*:80"},
+		{"1.2.3.4:80", "1.2.3.5:80"}, {"*:80", "*:81"}, {"*:80", "[::1]:80"}, {"*:80", "quic4@*:80"},
+		{"/a", "/b"}, {"/a", "*:80"},
 	} {
 		if a, b := parse(pair[0]), parse(pair[1]); a.overlaps(b) || b.overlaps(a) {
 			t.Errorf("%v overlap", pair)
@@ -318,8 +319,8 @@ func TestOverlaps(t *testing.T) {
 }
 
 func TestHAProxyNames(t *testing.T) {
-	names := []string{"haproxy", "haproxy24", "haproxy-2.8", "haproxy_2.8.1", "hapee-2.8-lb", "lb", "haproxy-api", "haproxy_exporter",
-		"haproxy-ingress", "tail", "vim", ""}
+	names := []string{"haproxy", "haproxy24", "haproxy-2.8", "haproxy_2.8.1", "hapee-2.8-lb", "lb", "haproxy-api",
+		"haproxy_exporter", "haproxy-ingress", "tail", "vim", ""}
 	names = slices.DeleteFunc(names, func(name string) bool { return isNamed(name, []string{"lb"}) })
 	want := []string{"haproxy-api", "haproxy_exporter", "haproxy-ingress", "tail", "vim", ""}
 	if diff := cmp.Diff(want, names); diff != "" {

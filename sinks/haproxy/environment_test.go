@@ -39,9 +39,11 @@ func TestEnvironmentIsThatOfAStart(t *testing.T) {
 		{"setenv edited", []string{"setenv V A", "setenv V B"}, []string{"A", "B"}},
 		{"setenv removed", []string{"setenv V A", "maxconn 50"}, []string{"A", "own"}},
 		{"setenv adds up", []string{`setenv V "${V}A"`, `setenv V "${V}B"`}, []string{"ownA", "ownB"}},
-		{"setenv of another variable", []string{"setenv W A\n    presetenv V \"$W\"", "setenv W B\n    presetenv V \"$W\""}, []string{"A", "B"}},
+		{"setenv of another variable", []string{"setenv W A\n    presetenv V \"$W\"", "setenv W B\n    presetenv V \"$W\""},
+			[]string{"A", "B"}},
 		{"unsetenv removed", []string{"unsetenv V", "maxconn 50"}, []string{"", "own"}},
-		{"resetenv", []string{"resetenv PATH", "resetenv PATH\n    maxconn 50", "resetenv PATH V", "maxconn 60"}, []string{"", "", "own", "own"}},
+		{"resetenv", []string{"resetenv PATH", "resetenv PATH\n    maxconn 50", "resetenv PATH V", "maxconn 60"},
+			[]string{"", "", "own", "own"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
@@ -137,7 +139,7 @@ func TestMasterOfSomebodyElseKeepsItsEnvironment(t *testing.T) {
 	result := r.apply(s, r.telling("presetenv V B", "maxconn 50"), sdk.ActionReload)
 	h, err := s.Health(t.Context())
 	check(t, err)
-	if atLeast(t.Context(), findIt(t, r.cfg.Binary), 3, 1) {
+	if atLeast31(t.Context(), findIt(t, r.cfg.Binary)) {
 		r.wantServed("V=B")
 		if h.Facts["restart_needed"] != "" {
 			t.Errorf("a restart is asked for: %v", h.Facts)

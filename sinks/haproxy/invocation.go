@@ -99,7 +99,7 @@ func (l invocation) reads(path string) bool {
 func (l invocation) check(ctx context.Context, instead map[string]string, main []byte) program.Command {
 	env := l.env
 	// From 3.1 on a worker has this variable before it reads its configuration, but a check does not.
-	if l.master() && bytes.Contains(main, []byte("HAPROXY_MWORKER")) && atLeast(ctx, l.program, 3, 1) {
+	if l.master() && bytes.Contains(main, []byte("HAPROXY_MWORKER")) && atLeast31(ctx, l.program) {
 		if env == nil {
 			env = ownEnvironment()
 		}
@@ -183,15 +183,15 @@ func sameFile(one, other string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// atLeast reports whether the program is a HAProxy of that version or a newer one.
-func atLeast(ctx context.Context, name string, major, minor int) bool {
+// atLeast31 reports whether the program is HAProxy 3.1 or a newer one.
+func atLeast31(ctx context.Context, name string) bool {
 	o, err := program.Run(ctx, name, "-v")
 	if err != nil {
 		return false
 	}
 	_, version, _ := strings.Cut(o.Output, "version ")
-	is, isMinor := parseVersion(version)
-	return is > major || is == major && isMinor >= minor
+	major, minor := parseVersion(version)
+	return major > 3 || major == 3 && minor >= 1
 }
 
 // ownEnvironment returns the environment that a process of ours starts with.
@@ -248,7 +248,8 @@ func isScript(path string) bool {
 	return err == nil && string(start) == "#!"
 }
 
-// environmentDigest identifies the values that the variables in config have for a process of ours; it is empty where there are none.
+// environmentDigest identifies the values that the variables in config have for a process of ours; it is empty where there
+// are none.
 func environmentDigest(config *syntax.Config) string {
 	env := ownEnvironment()
 	var values []string

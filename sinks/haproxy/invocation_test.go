@@ -26,7 +26,7 @@ func (r *rig) startMaster(name string, args ...string) (pid int) {
 	if output, err := cmd.CombinedOutput(); err != nil {
 		r.t.Fatalf("%v: %s", err, output)
 	}
-	executesTwice := !atLeast(r.t.Context(), findIt(r.t, r.cfg.Binary), 3, 1)
+	executesTwice := !atLeast31(r.t.Context(), findIt(r.t, r.cfg.Binary))
 	eventually(r.t, "the master serves", func() bool {
 		pids, err := readPids(r.cfg.PidFile)
 		if err != nil || len(pids) == 0 {
@@ -130,7 +130,7 @@ func TestCheckKnowsOfTheMaster(t *testing.T) {
 	s := r.sink()
 	doc := edited(r.document("one"), "global\n", "global\n    .if defined(HAPROXY_MWORKER)\n    bogus\n    .endif\n")
 	checked := s.Check(t.Context(), doc)
-	if atLeast(t.Context(), findIt(t, r.cfg.Binary), 3, 1) != errors.Is(checked, sdk.ErrRejected) {
+	if atLeast31(t.Context(), findIt(t, r.cfg.Binary)) != errors.Is(checked, sdk.ErrRejected) {
 		t.Fatalf("the check says %v", checked)
 	}
 	if checked != nil {

@@ -10,7 +10,8 @@ import (
 
 // withState is a document with those lines in its backend that loads the states of servers from a file.
 func (r *rig) withState(scope string, lines ...string) sdk.Document {
-	doc := edited(r.lines(lines...), "global\n", "global\n    server-state-file "+r.path("states")+"\n    server-state-base "+r.dir+"\n")
+	doc := edited(r.lines(lines...), "global\n", "global\n    server-state-file "+r.path("states")+
+		"\n    server-state-base "+r.dir+"\n")
 	return edited(doc, "backend app\n", "backend app\n    load-server-state-from-file "+scope+"\n")
 }
 

@@ -218,7 +218,8 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 		}
 	}
 	m.loaded = 0
-	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, m.paths.replacing(old, m.infos.handsOver(ctx, m.paths.admin, m.log)))...)
+	replacing := m.paths.replacing(old, m.infos.handsOver(ctx, m.paths.admin, m.log))
+	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, replacing)...)
 	if err != nil {
 		return renewal{}, err
 	}

@@ -18,7 +18,8 @@ func TestManyServersInOneBackend(t *testing.T) {
 	is := seen{map[string][]cli.Server{}, map[string]cli.Server{}, map[string]cli.Load{}}
 	for i := range 2 * many { // those of the second half are to go
 		name, port := fmt.Sprintf("s%d", i), uint16(1+i)
-		server := cli.Server{Backend: "app", Name: name, Weight: 1, Addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)}
+		addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+		server := cli.Server{Backend: "app", Name: name, Weight: 1, Addr: addr}
 		is.servers["app"] = append(is.servers["app"], server)
 		is.byID["app/"+name] = server
 		is.loads["app/"+name] = cli.Load{}

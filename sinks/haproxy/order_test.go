@@ -55,7 +55,8 @@ func TestOrderOfBackupsIsPutRight(t *testing.T) {
 	r.apply(s, r.lines("server a "+a.address+" backup", "server b "+b.address+" backup"), sdk.ActionRestart)
 	before := r.running(s)
 	s.change.Lock() // so that nobody looks in between
-	r.ask(s, "set server app/a state maint", "del server app/a", "add server app/a "+a.address+" backup", "set server app/a state ready")
+	r.ask(s, "set server app/a state maint", "del server app/a", "add server app/a "+a.address+" backup",
+		"set server app/a state ready")
 	s.change.Unlock()
 	eventually(t, "HAProxy is reloaded", func() bool {
 		now, err := s.proxy.find(t.Context()) // which is none for a moment while 2.6 writes its pid file anew

@@ -62,8 +62,9 @@ func newRecorder(t *testing.T, pem []byte) *recorder {
 		MinVersion: tls.VersionTLS10, // which version HAProxy asks for is what is recorded
 		ClientAuth: tls.RequestClientCert,
 	}
-	server := &http.Server{Handler: r, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: r.tls, //nolint:gosec // clients are trusted
-		Protocols: &http.Protocols{}}
+	server := &http.Server{
+		Handler: r, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: r.tls, Protocols: &http.Protocols{},
+	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)

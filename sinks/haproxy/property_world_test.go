@@ -233,7 +233,7 @@ func (w *world) changeSections(s *service, n int) {
 			"option allbackups", "balance random", "http-reuse always")}
 	case n < 38 && w.chance(3):
 		w.globals = []string{w.pick("presetenv LEGACY A", "presetenv LEGACY B", "setenv LEGACY C", "unsetenv LEGACY")}
-	case n < 38 && w.chance(3):
+	case n < 38 && w.chance(2):
 		s.condition = w.pick("", ".if version_atleast(2.4)", ".if !version_atleast(2.4)", ".if defined(LEGACY)")
 	case n < 39 && len(w.services) < 6 || len(w.services) == 1:
 		w.services = append(w.services, w.newService())

@@ -99,8 +99,8 @@ func (w *witness) renewed(ctx context.Context, now running) (bool, error) {
 	}
 	if p, err := w.ask(ctx); err == nil && w.procs.master != 0 {
 		if p.reloads > w.procs.reloads && p.failed > 0 {
-			return false, &refusal{sentence: fmt.Sprintf("HAProxy could not load the configuration (reload %d of master process %d "+
-				"failed) and keeps the one before", p.reloads, p.master)}
+			return false, &refusal{sentence: fmt.Sprintf("HAProxy could not load the configuration (reload %d of master "+
+				"process %d failed) and keeps the one before", p.reloads, p.master)}
 		}
 		fresh := p.fresh(w.procs)
 		return p.reloads > w.procs.reloads && fresh != 0 && w.master.serves(ctx, fresh), nil

@@ -186,7 +186,9 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	r.apply(s, r.document("two"), sdk.ActionReload)
 	r.awaitProven(s)
 	check(t, syscall.Kill(r.running(s).worker, syscall.SIGSEGV))
-	eventually(t, "HAProxy was started again", func() bool { return fact(t, s, "haproxy_restarts") == "1" && r.served() == "two" })
+	eventually(t, "HAProxy was started again", func() bool {
+		return fact(t, s, "haproxy_restarts") == "1" && r.served() == "two"
+	})
 	select {
 	case l := <-lost:
 		t.Errorf("lost %+v", l)

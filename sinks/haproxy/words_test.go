@@ -13,7 +13,7 @@ func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
 		func(backend, name string) (string, string) { return `"` + backend + `"`, `"` + name + `"` },
 		func(backend, name string) (string, string) { return "'" + backend + "'", "'" + name + "'" },
 		func(backend, name string) (string, string) { return backend + `""`, name[:0] + `""` + name },
-		func(backend, name string) (string, string) {
+		func(_, name string) (string, string) {
 			return `\x61pp`, `\x` + map[string]string{"a": "61", "b": "62"}[name]
 		},
 	} {
@@ -80,7 +80,8 @@ func TestConditionalBlocks(t *testing.T) {
 	a, b := r.named("a"), r.named("b")
 	serverA, serverB := "server a "+a.address, "server b "+b.address
 	elsewhere := func(servers ...string) sdk.Document {
-		document := edited(r.lines(servers...), "maxconn 100", "maxconn 100\n    .if defined(NEVER)\n    maxconn 7\n    .endif\n    .notice hello")
+		document := edited(r.lines(servers...), "maxconn 100",
+			"maxconn 100\n    .if defined(NEVER)\n    maxconn 7\n    .endif\n    .notice hello")
 		return edited(document, "frontend web", ".if !defined(NEVER)\nbackend other\n.endif\nfrontend web")
 	}
 	s := r.watchful()

@@ -265,13 +265,14 @@ func TestDecode_FilesOfOtherEditors(t *testing.T) {
 func TestDecode_InvalidInstances(t *testing.T) {
 	const good = `{"name": "web", "hostname": "h", "id": "good"}`
 	for name, tt := range map[string]struct{ in, field string }{
-		"hostname":      {`{"name": "web", "id": "x", "hostname": ["x"]}`, "hostname"},
-		"status":        {`{"name": "web", "id": "x", "hostname": "h", "status": "well"}`, "status"},
-		"mode":          {`{"name": "web", "id": "x", "hostname": "h", "proxy_mode": "https"}`, "proxy_mode"},
-		"time":          {`{"name": "web", "id": "x", "hostname": "h", "created": "today"}`, "created"},
-		"port":          {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": "x"}]}`, "port"},
-		"port too low":  {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 0}]}`, "port"},
-		"service port":  {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 1, "service_port": 70000}]}`, "service_port"},
+		"hostname":     {`{"name": "web", "id": "x", "hostname": ["x"]}`, "hostname"},
+		"status":       {`{"name": "web", "id": "x", "hostname": "h", "status": "well"}`, "status"},
+		"mode":         {`{"name": "web", "id": "x", "hostname": "h", "proxy_mode": "https"}`, "proxy_mode"},
+		"time":         {`{"name": "web", "id": "x", "hostname": "h", "created": "today"}`, "created"},
+		"port":         {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": "x"}]}`, "port"},
+		"port too low": {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 0}]}`, "port"},
+		"service port": {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 1, "service_port": 70000}]}`,
+			"service_port"},
 		"no port":       {`{"name": "web", "id": "x", "hostname": "h", "ports": [7]}`, "port"},
 		"no ports":      {`{"name": "web", "id": "x", "hostname": "h", "ports": {}}`, "ports"},
 		"labels":        {`{"name": "web", "id": "x", "hostname": "h", "labels": []}`, "labels"},

@@ -34,7 +34,8 @@ func TestCommandHasItsOwnDirectoryAndEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := Command{Name: "/bin/sh", Args: []string{"-c", "pwd -P; echo $GIVEN"}, Dir: dir, Env: []string{"GIVEN=x"}}.Run(t.Context())
+	c := Command{Name: "/bin/sh", Args: []string{"-c", "pwd -P; echo $GIVEN"}, Dir: dir, Env: []string{"GIVEN=x"}}
+	o, err := c.Run(t.Context())
 	if err != nil || o.Output != dir+"\nx\n" {
 		t.Errorf("%+v, %v", o, err)
 	}

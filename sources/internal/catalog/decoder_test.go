@@ -74,7 +74,10 @@ func TestDecoder_NotEveryUpdatedIsAHeartbeat(t *testing.T) {
 		return []byte(`{"State":{"Servers":{"h":{"Services":{"1":` + instance + `}}}}}`)
 	}
 	for _, pair := range [][2]string{
-		{`{"ID":"1","Name":"a","Labels":{"Updated":"2026-11-22T07:44:54Z"}}`, `{"ID":"1","Name":"a","Labels":{"Updated":"2027-11-22T07:44:54Z"}}`},
+		{
+			`{"ID":"1","Name":"a","Labels":{"Updated":"2026-11-22T07:44:54Z"}}`,
+			`{"ID":"1","Name":"a","Labels":{"Updated":"2027-11-22T07:44:54Z"}}`,
+		},
 		{`{"ID":"1","Name":"a","Updated":"2026-11-22T07:44:54Z"}`, `{"ID":"1","Name":"a","Updated":"today"}`},
 	} {
 		var decoder catalog.Decoder

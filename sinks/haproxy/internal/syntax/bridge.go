@@ -23,7 +23,8 @@ func Bridge(before, after *Config, skip func(backend string) bool) ([]byte, bool
 	differs := false
 	for _, was := range before.sections {
 		raw := was.raw
-		if now := standing[was.title()]; now != nil && now.section != was.section && !skip(was.name) && crossable(before, after, was, now) {
+		now := standing[was.title()]
+		if now != nil && now.section != was.section && !skip(was.name) && crossable(before, after, was, now) {
 			raw, differs = strings.TrimSuffix(now.raw, "\n")+"\n", true
 		}
 		b.WriteString(raw)

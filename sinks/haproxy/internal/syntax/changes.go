@@ -13,11 +13,11 @@ type serverChanges struct {
 	reloads, changes []string
 }
 
-func (d *serverChanges) reload(format string, args ...any) {
+func (d *serverChanges) reloadf(format string, args ...any) {
 	d.reloads = append(d.reloads, "backend "+d.backend+": "+fmt.Sprintf(format, args...))
 }
 
-func (d *serverChanges) change(format string, args ...any) {
+func (d *serverChanges) changef(format string, args ...any) {
 	d.changes = append(d.changes, "backend "+d.backend+": "+fmt.Sprintf(format, args...))
 }
 
@@ -28,10 +28,10 @@ func compareServers(before, after *Config, old, standing *entry) serverChanges {
 	case slices.Equal(was.Servers, now.Servers):
 		return d
 	case was.ambiguous() || now.ambiguous():
-		d.reload("a name is used by two servers")
+		d.reloadf("a name is used by two servers")
 		return d
 	case cmp.Or(now.closed, was.closed) != "":
-		d.reload("its servers differ, and %s", cmp.Or(now.closed, was.closed))
+		d.reloadf("its servers differ, and %s", cmp.Or(now.closed, was.closed))
 		return d
 	}
 	for _, s := range now.Servers {
@@ -42,9 +42,9 @@ func compareServers(before, after *Config, old, standing *entry) serverChanges {
 			continue
 		}
 		if reason := whyNotRemoved(before, now, s); reason != "" {
-			d.reload("server %s removed, and %s", s.Name, reason)
+			d.reloadf("server %s removed, and %s", s.Name, reason)
 		} else {
-			d.change("server %s removed", s.Name)
+			d.changef("server %s removed", s.Name)
 		}
 	}
 	if len(d.reloads) == 0 {
@@ -57,14 +57,14 @@ func (d *serverChanges) compareServer(after *Config, was, now *Backend, s Server
 	old, stood := was.Server(s.Name)
 	if !stood {
 		if reason := whyNotAdded(after, now, s); reason != "" {
-			d.reload("server %s added, and %s", s.Name, reason)
+			d.reloadf("server %s added, and %s", s.Name, reason)
 		} else {
-			d.change("server %s added", s.Name)
+			d.changef("server %s added", s.Name)
 		}
 	} else if reason := now.WhyNotSet(old, s); reason != "" {
-		d.reload("server %s: %s", s.Name, reason)
+		d.reloadf("server %s: %s", s.Name, reason)
 	} else if what := settable(old, s); what != "" {
-		d.change("server %s: %s", s.Name, what)
+		d.changef("server %s: %s", s.Name, what)
 	}
 }
 
@@ -72,9 +72,9 @@ func (d *serverChanges) compareOrder(was, now *Backend) {
 	switch {
 	case slices.Equal(was.orderAtRunTime(now), now.Order()):
 	case now.ordered != "":
-		d.reload("the order of servers changed, and %s", now.ordered)
+		d.reloadf("the order of servers changed, and %s", now.ordered)
 	default:
-		d.reload("the order of backup servers changed, and the first one counts")
+		d.reloadf("the order of backup servers changed, and the first one counts")
 	}
 }
 

@@ -17,7 +17,8 @@ func TestConditions(t *testing.T) {
 		{"in global", "global\n .if defined(A)\n maxconn 9\n .else\n maxconn 8\n .endif\n" + servers, ""},
 		{"in a frontend", "frontend f\n .if defined(A)\n bind :1\n .endif\n" + servers, ""},
 		{"in another backend", "backend b\n .if defined(A)\n balance first\n .endif\n" + servers, ""},
-		{"messages", "global\n .notice hello\n .warning \"a b\"\n .diag x\nbackend b\n .notice b\n" + servers + " .notice a\n", ""},
+		{"messages", "global\n .notice hello\n .warning \"a b\"\n .diag x\n" +
+			"backend b\n .notice b\n" + servers + " .notice a\n", ""},
 		{"around other sections", ".if feature(QUIC)\nfrontend f\n bind :1\n.endif\n" + servers, ""},
 		{"around sections behind it", servers + ".if defined(A)\nfrontend f\n.else\nfrontend g\n.endif\nbackend b\n", ""},
 		{"at the top", ".if defined(A)\n.notice x\n.endif\n" + servers, ""},
@@ -29,14 +30,15 @@ func TestConditions(t *testing.T) {
 		{"before the line", "backend a\n .if defined(A)\n balance first\n .endif\n" + serverX, ".if defined(A)"},
 		{"quoted", "backend a\n \".if\" defined(A)\n balance first\n .endif\n" + serverX, ".if defined(A)"},
 		{"in its defaults", "defaults\n .if defined(A)\n balance first\n .endif\n" + servers, ".if defined(A)"},
-		{"in defaults of its defaults", "defaults d\n .if defined(A)\n balance first\n .endif\ndefaults e from d\nbackend a from e\n" +
-			serverX, ".if defined(A)"},
+		{"in defaults of its defaults", "defaults d\n .if defined(A)\n balance first\n .endif\ndefaults e from d\n" +
+			"backend a from e\n" + serverX, ".if defined(A)"},
 		{"around its defaults", "defaults\n.if defined(A)\ndefaults\n balance first\n.endif\n" + servers, ".if defined(A)"},
 		{"around its named defaults", ".if defined(A)\ndefaults d\n balance first\n.endif\nbackend a from d\n" + serverX,
 			".if defined(A)"},
 		{"around it", ".if defined(A)\n" + servers + ".endif\n", ".if defined(A)"},
 		{"around it and others", ".if defined(A)\nbackend b\n" + servers + "backend c\n.endif\n", ".if defined(A)"},
-		{"nested", ".if defined(A)\nbackend b\n .if defined(B)\n balance first\n .endif\n" + servers + ".endif\n", ".if defined(A)"},
+		{"nested", ".if defined(A)\nbackend b\n .if defined(B)\n balance first\n .endif\n" + servers + ".endif\n",
+			".if defined(A)"},
 		{"around the header behind it", servers + ".if defined(A)\nbackend b\n.endif\n balance first\n", ".if defined(A)"},
 		{"around its header only", "backend b\n.if defined(A)\nbackend a\n.endif\n" + serverX, ".if defined(A)"},
 		{"else behind a header", servers + ".if defined(A)\nfrontend f\n.else\n balance first\n.endif\n", ".if defined(A)"},

@@ -25,7 +25,8 @@ func TestDifferentVariable(t *testing.T) {
 		{"set with quotes", "global\n    setenv \"A\" x\nfrontend f\n    bind \"$A\"\n", ""},
 		{"set afterwards", "global\n    description \"$A\"\n    setenv A x\n", "A"},
 		{"set from itself", "global\n    setenv A \"${A}x\"\n", "A"},
-		{"set under a condition", "global\n    .if version_atleast(2.6)\n    setenv A x\n    .endif\nfrontend f\n    bind \"$A\"\n", "A"},
+		{"set under a condition", "global\n    .if version_atleast(2.6)\n    setenv A x\n    .endif\n" +
+			"frontend f\n    bind \"$A\"\n", "A"},
 		{"preset to another value", "global\n    presetenv A x\nfrontend f\n    bind \"$A\"\n", "A"},
 		{"preset to the value that it has", "global\n    presetenv A old\nfrontend f\n    bind \"$A\"\n", ""},
 		{"unset", "global\n    unsetenv SAME A\nfrontend f\n    bind \"$A\"\n", ""},

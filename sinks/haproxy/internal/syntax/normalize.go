@@ -66,7 +66,7 @@ func cutWord(line []byte) (word, rest []byte) {
 
 // plain returns the word without its quotes and escapes where it means the same without them, and word otherwise.
 func plain(word []byte) []byte {
-	if bytes.IndexAny(word, quotes) < 0 {
+	if !bytes.ContainsAny(word, quotes) {
 		return word
 	}
 	text, constant := unquoted(word)

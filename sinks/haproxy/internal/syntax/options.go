@@ -28,7 +28,6 @@ const (
 var (
 	flag        = option{}
 	value       = option{arguments: 1}
-	staticFlag  = option{static: true}
 	staticValue = option{arguments: 1, static: true}
 	tlsFlag     = option{group: groupTLS}
 	tlsValue    = option{arguments: 1, group: groupTLS}

@@ -74,18 +74,20 @@ func TestServerOptionsAreThoseThatHAProxyLists(t *testing.T) {
 
 // examples are arguments of options, and what they need beside them.
 var examples = map[string]string{
-	"addr": "127.0.0.1", "alpn": "h2,http/1.1", "check-alpn": "h2", "check-proto": "h2", "check-sni": "x", "check-ssl": "verify none",
-	"ciphers": "ECDHE-RSA-AES128-GCM-SHA256", "ciphersuites": "TLS_AES_128_GCM_SHA256", "downinter": "1m", "error-limit": "3",
-	"fall": "2", "fastinter": "1s", "inter": "1s", "maxconn": "3", "maxqueue": "3", "minconn": "3", "npn": "h2",
-	"observe": "layer7", "on-error": "mark-down", "on-marked-down": "shutdown-sessions",
-	"on-marked-up": "shutdown-backup-sessions", "pool-low-conn": "3", "pool-max-conn": "3", "pool-purge-delay": "3s",
-	"port": "3", "proto": "h2", "proxy-v2-options": "crc32c", "rise": "3", "slowstart": "3s", "sni": "str(x)", "ssl": "verify none",
-	"ssl-max-ver": "TLSv1.3", "ssl-min-ver": "TLSv1.2", "verify": "none", "verifyhost": "x", "weight": "3", "ws": "h1",
+	"addr": "127.0.0.1", "alpn": "h2,http/1.1", "check-alpn": "h2", "check-proto": "h2", "check-sni": "x",
+	"check-ssl": "verify none", "ciphers": "ECDHE-RSA-AES128-GCM-SHA256", "ciphersuites": "TLS_AES_128_GCM_SHA256",
+	"downinter": "1m", "error-limit": "3", "fall": "2", "fastinter": "1s", "inter": "1s", "maxconn": "3",
+	"maxqueue": "3", "minconn": "3", "npn": "h2", "observe": "layer7", "on-error": "mark-down",
+	"on-marked-down": "shutdown-sessions", "on-marked-up": "shutdown-backup-sessions", "pool-low-conn": "3",
+	"pool-max-conn": "3", "pool-purge-delay": "3s", "port": "3", "proto": "h2", "proxy-v2-options": "crc32c", "rise": "3",
+	"slowstart": "3s", "sni": "str(x)", "ssl": "verify none", "ssl-max-ver": "TLSv1.3", "ssl-min-ver": "TLSv1.2",
+	"verify": "none", "verifyhost": "x", "weight": "3", "ws": "h1",
 }
 
 // An option that is not static is one that "add server" takes. The options with a file are taken where HAProxy has loaded it.
 func TestServersCanBeAddedWithEachOptionThatIsNotStatic(t *testing.T) {
-	path := temporary(t, "cfg", "global\n stats socket unix@@socket level admin\n"+minimal+"backend b\n mode http\n option httpchk\n")
+	path := temporary(t, "cfg", "global\n stats socket unix@@socket level admin\n"+minimal+
+		"backend b\n mode http\n option httpchk\n")
 	socket := filepath.Join(filepath.Dir(path), "socket")
 	config, err := os.ReadFile(path)
 	if err != nil {

@@ -41,7 +41,8 @@ func TestReferencesToServers(t *testing.T) {
 		{"variable inside the name", `acl up srv_iweight("app/${NAME}")`, "", "reload", "reload"},
 		{"variable for the backend", `acl up srv_sess_rate("${NAME}/x")`, "", "reload", runtime},
 		{"free connections", "acl free srv_conn_free(app/x) gt 1", "", "reload", runtime},
-		{"nothing but its name in a header", `http-response set-header S "%s srv_name"`, "http-response set-header S %[srv_name]", runtime, runtime},
+		{"nothing but its name in a header", `http-response set-header S "%s srv_name"`, "http-response set-header S %[srv_name]",
+			runtime, runtime},
 		{"usable servers", "acl few nbsrv(app) lt 2", "acl free be_conn_free gt 1", runtime, runtime},
 		{"slots of servers that drain", "acl full connslots(app) lt 2", "", "reload", runtime},
 		{"slots of another backend", "acl full connslots(other) lt 2", "", runtime, runtime},
@@ -114,7 +115,11 @@ func TestOrderMattersWhereNumbersAreRead(t *testing.T) {
 }
 
 func TestOrderOfBackups(t *testing.T) {
-	const first, second, added = " server x 127.0.0.1:1 backup%s\n", " server y 127.0.0.1:2 backup%s\n", " server z 127.0.0.1:3 backup%s\n"
+	const (
+		first  = " server x 127.0.0.1:1 backup%s\n"
+		second = " server y 127.0.0.1:2 backup%s\n"
+		added  = " server z 127.0.0.1:3 backup%s\n"
+	)
 	for _, test := range []struct{ name, config, options, want string }{
 		{"plain", "backend a\n", "", "reload"},
 		{"a line that is not understood", "backend a\n", " source 127.0.0.1", "reload"},
@@ -127,7 +132,8 @@ func TestOrderOfBackups(t *testing.T) {
 		{"all count here", "defaults\n no option allbackups\nbackend a\n option allbackups\n", "", "nothing"},
 		{"all count again", "backend a\n no option allbackups\n option allbackups\n", "", "nothing"},
 		{"all count in other defaults", "defaults d\n option allbackups\ndefaults e\nbackend a\n", "", "reload"},
-		{"all count in defaults of defaults", "defaults d\n option allbackups\ndefaults e from d\nbackend a from e\n", "", "nothing"},
+		{"all count in defaults of defaults", "defaults d\n option allbackups\ndefaults e from d\nbackend a from e\n",
+			"", "nothing"},
 		{"no backups", "backend a\n", " no-backup", "nothing"},
 	} {
 		line := func(format string) string { return fmt.Sprintf(format, test.options) }

@@ -55,20 +55,22 @@ func TestNamesThatAreNotKnown(t *testing.T) {
 func TestServersThatHAProxyRefuses(t *testing.T) {
 	long := strings.Repeat(" check", 61) // 64 words are what HAProxy takes
 	var many strings.Builder
-	for _, option := range []string{"check-send-proxy", "check-ssl", "ssl", "tfo", "allow-0rtt", "no-ssl-reuse", "no-tls-tickets", "backup"} {
+	for _, option := range []string{"check-send-proxy", "check-ssl", "ssl", "tfo", "allow-0rtt", "no-ssl-reuse",
+		"no-tls-tickets", "backup"} {
 		many.WriteString(" " + option)
 	}
-	for _, option := range []string{"inter 1", "fall 1", "rise 1", "fastinter 1", "downinter 1", "addr ::1", "port 1", "alpn x", "sni x",
-		"ciphers x", "ciphersuites x", "verify none", "ca-file x", "crl-file x", "maxqueue 1", "slowstart 1", "observe layer4",
-		"on-error x", "error-limit 1", "npn x", "max-reuse 1", "ws h1", "pool-low-conn 1"} {
+	for _, option := range []string{"inter 1", "fall 1", "rise 1", "fastinter 1", "downinter 1", "addr ::1", "port 1", "alpn x",
+		"sni x", "ciphers x", "ciphersuites x", "verify none", "ca-file x", "crl-file x", "maxqueue 1", "slowstart 1",
+		"observe layer4", "on-error x", "error-limit 1", "npn x", "max-reuse 1", "ws h1", "pool-low-conn 1"} {
 		many.WriteString(" " + option)
 	}
 	for _, line := range []string{
-		"server a;b 127.0.0.1:3", "server a/b 127.0.0.1:3", "server é 127.0.0.1:3", "server y 127.0.0.1:0", "server y 127.0.0.1:65536",
+		"server a;b 127.0.0.1:3", "server a/b 127.0.0.1:3", "server é 127.0.0.1:3",
+		"server y 127.0.0.1:0", "server y 127.0.0.1:65536",
 		"server y ipv4@[::1]:3", "server y ipv6@127.0.0.1:3", "server y 127.0.0.1:3 weight 257", "server y 127.0.0.1:3 weight -1",
 		"server y 127.0.0.1:3 weight 1x", "server y 127.0.0.1:3 maxconn x", "server y 127.0.0.1:3 weight", "server y",
-		"server y 127.0.0.1:3 id 1", "server x 127.0.0.1:3", "server y 127.0.0.1:3 nonsense", "server y 127.0.0.1:3" + long + " check",
-		"server y 127.0.0.1:3" + many.String(), "server y 127.0.0.1:3 proto fcgi",
+		"server y 127.0.0.1:3 id 1", "server x 127.0.0.1:3", "server y 127.0.0.1:3 nonsense",
+		"server y 127.0.0.1:3" + long + " check", "server y 127.0.0.1:3" + many.String(), "server y 127.0.0.1:3 proto fcgi",
 	} {
 		if got := needs("backend a\n"+serverX, "backend a\n"+serverX+" "+line+"\n"); got != "reload" {
 			t.Errorf("%q: needs %s", line, got)
@@ -77,7 +79,8 @@ func TestServersThatHAProxyRefuses(t *testing.T) {
 	if got := needs("backend a\n"+serverX, "backend a\n"+serverX+" server y 127.0.0.1:3"+long+"\n"); got != "runtime [a]" {
 		t.Errorf("64 words: needs %s", got)
 	}
-	if got := needs("backend a\n"+serverX, "backend a\n server x 127.0.0.1:1"+strings.Repeat(" weight 2", 31)+"\n"); got != "reload" {
+	tooMany := " server x 127.0.0.1:1" + strings.Repeat(" weight 2", 31) + "\n"
+	if got := needs("backend a\n"+serverX, "backend a\n"+tooMany); got != "reload" {
 		t.Errorf("65 words for a server that stands: needs %s", got)
 	}
 	for _, address := range []string{"127.0.0.1:0", "ipv4@[::1]:3", "ipv6@127.0.0.1:3", "127.0.0.1"} {
@@ -89,14 +92,19 @@ func TestServersThatHAProxyRefuses(t *testing.T) {
 
 // default-server counts for the lines behind it, and for all lines where it stands in defaults.
 func TestPlaceOfDefaultServer(t *testing.T) {
-	const behind, before = "backend a\n" + serverX + " default-server weight 5\n", "backend a\n default-server weight 5\n" + serverX
+	const (
+		behind = "backend a\n" + serverX + " default-server weight 5\n"
+		before = "backend a\n default-server weight 5\n" + serverX
+	)
 	if got := needs(behind, before); got != "runtime [a]" {
 		t.Errorf("moving it before the server needs %s", got)
 	}
-	if got := needs("defaults\n default-server check\n"+before, "defaults\n default-server check\n"+behind); got != "runtime [a]" {
+	const checked = "defaults\n default-server check\n"
+	if got := needs(checked+before, checked+behind); got != "runtime [a]" {
 		t.Errorf("moving it behind the server needs %s", got)
 	}
-	if got := needs("backend a\n default-server source 127.0.0.1\n"+serverX, "backend a\n"+serverX+" default-server source 127.0.0.1\n"); got != "reload" {
+	const line = " default-server source 127.0.0.1\n"
+	if got := needs("backend a\n"+line+serverX, "backend a\n"+serverX+line); got != "reload" {
 		t.Errorf("moving one that is not understood needs %s", got)
 	}
 }
@@ -132,7 +140,8 @@ func TestManyServersAndBackends(t *testing.T) {
 		t.Errorf("many servers: needs %s", got)
 	}
 	last := fmt.Sprintf("server x 127.0.0.1:%d", many)
-	if got := needs(backends, backends[:len(backends)-len(last)-1]+" server x 127.0.0.1:1\n"); got != fmt.Sprintf("runtime [b%d]", many-1) {
+	changed := backends[:len(backends)-len(last)-1] + " server x 127.0.0.1:1\n"
+	if got := needs(backends, changed); got != fmt.Sprintf("runtime [b%d]", many-1) {
 		t.Errorf("many backends: needs %s", got)
 	}
 	if names := Parse([]byte(backends), nil).Backends(); len(names) != many {
