@@ -231,9 +231,13 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 	return renewal{now: now, action: sdk.ActionRestart, log: warnings}, err
 }
 
-// launched waits for the master's worker to serve. The master tells its workers on its socket.
+// launched waits for the master's worker to serve. The master tells its workers on its socket. From 3.1 on it writes its pid file
+// when the worker is ready (mworker.c, cli.c), and a question to a worker that is not may never be answered.
 func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
 	err = l.await(ctx, m.output, func() bool {
+		if pids, err := readPids(m.paths.pid); err != nil || !slices.Contains(pids, l.master) {
+			return false
+		}
 		p, err := m.answered(ctx)
 		if err != nil || p.master != l.master || !m.answersAs(ctx, p.worker()) {
 			return false
