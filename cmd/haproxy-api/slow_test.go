@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -56,8 +57,12 @@ listen {{ $name }}-{{ $port }}
 	s.agrees()
 	s.answered(8000, "b")
 	load.unharmed(t)
-	if done := s.count("reloads") - reloads; done != 1 || s.workerPID() == worker {
-		t.Errorf("there were %d reloads, want one; the worker was %d and is %d", done, worker, s.workerPID())
+	want := 1
+	if strings.HasPrefix(s.pipeline().Facts["version"], "2.6") {
+		want = 2 // the script sees only servers that HAProxy has loaded, so that the new one takes a reload too
+	}
+	if done := s.count("reloads") - reloads; done != want || s.workerPID() == worker {
+		t.Errorf("there were %d reloads, want %d; the worker was %d and is %d", done, want, worker, s.workerPID())
 	}
 	s.eventually("healthy", s.healthy)
 }

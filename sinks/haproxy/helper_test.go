@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -233,11 +234,24 @@ func occupy(t *testing.T) (port int, free func()) {
 	return listener.Addr().(*net.TCPAddr).Port, func() { _ = listener.Close() }
 }
 
+// nextPort is below the range from which the system chooses ports for connections, which would meet those of the tests.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(int64(10000 + os.Getpid()*47%18000)) }
+
+// freePort returns a port that nobody listens on, and each port once.
 func freePort(t *testing.T) int {
 	t.Helper()
-	port, free := occupy(t)
-	free()
-	return port
+	for range 1000 {
+		port := int(nextPort.Add(1))
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			check(t, listener.Close())
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
 
 // processesOn returns the processes whose command line mentions dir.

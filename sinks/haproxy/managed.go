@@ -267,8 +267,13 @@ func (m *managed) answersAs(ctx context.Context, worker int) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	i, err := m.starts.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
-	return err == nil && i.servedBy(worker)
+	to := cli.Endpoint{Path: m.paths.socket, Worker: worker}
+	i, err := m.starts.of(ctx, to)
+	if err != nil || !i.servedBy(worker) {
+		return false
+	}
+	m.infos.forget(infoKey(to)) // a question that Health has put while the worker started may never be answered
+	return true
 }
 
 // serves reports whether that worker, which answered before, still serves. One that takes no command is known by what it listens

@@ -80,10 +80,19 @@ func (q *question[T]) begin(key string, ask func(ctx context.Context) (T, error)
 		a.value, a.err = ask(ctx)
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		delete(q.pending, key)
+		if q.pending[key] == a {
+			delete(q.pending, key)
+		}
 		close(a.done)
 	}()
 	return a
+}
+
+// forget has the next question under key asked although an answer is still awaited.
+func (q *question[T]) forget(key string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	delete(q.pending, key)
 }
 
 // socketKey names the socket that is at path now, and not one that was there before.
@@ -126,9 +135,11 @@ func (i *infos) handsOver(ctx context.Context, admin string, log *slog.Logger) b
 	return true
 }
 
+func infoKey(to cli.Endpoint) string { return fmt.Sprintf("%s %d", socketKey(to.Path), to.Worker) }
+
 // of asks the worker at that endpoint, and no other one, about itself.
 func (i *infos) of(ctx context.Context, to cli.Endpoint) (info, error) {
-	return i.put(ctx, fmt.Sprintf("%s %d", socketKey(to.Path), to.Worker), func(ctx context.Context) (info, error) {
+	return i.put(ctx, infoKey(to), func(ctx context.Context) (info, error) {
 		return masterSocket{to.Path}.info(ctx, to.Worker)
 	})
 }
