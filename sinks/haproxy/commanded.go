@@ -266,6 +266,9 @@ func (c *commanded) replaced(ctx context.Context, w *witness) (now running, err 
 				return done, err
 			}
 		}
+		if found.unseen {
+			return true, nil
+		}
 		if w.loads(ctx) {
 			idle = time.Now()
 		}
@@ -273,7 +276,7 @@ func (c *commanded) replaced(ctx context.Context, w *witness) (now running, err 
 			now = found
 			return false, errNoPid
 		}
-		return found.unseen, nil
+		return false, nil
 	})
 	switch {
 	case !errors.Is(err, errNoPid):
