@@ -160,13 +160,11 @@ func (r *rig) wantOnDisk(doc sdk.Document) {
 // wantTidy wants nothing temporary in the folder.
 func (r *rig) wantTidy() {
 	r.t.Helper()
-	entries, err := os.ReadDir(r.dir)
-	check(r.t, err)
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			r.t.Errorf("left behind: %s", e.Name())
-		}
-	}
+	eventually(r.t, "the temporary files are gone", func() bool { // the receipt may be being written
+		entries, err := os.ReadDir(r.dir)
+		check(r.t, err)
+		return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".") })
+	})
 }
 
 // running returns the master and the worker.

@@ -117,7 +117,7 @@ func (r *recorder) open(conn net.Conn) {
 	r.live[keyOf(conn.LocalAddr().String(), conn.RemoteAddr().String())] = c
 	r.mu.Unlock()
 	source, _, _ := net.SplitHostPort(conn.RemoteAddr().String())
-	c.preface = "from " + source + c.proxyHeader()
+	c.describe("from " + source + c.proxyHeader())
 	var handed net.Conn = c
 	if first, err := c.in.Peek(1); err != nil {
 		_ = c.Close()
@@ -125,11 +125,11 @@ func (r *recorder) open(conn net.Conn) {
 	} else if first[0] == 0x16 {
 		config := r.tls.Clone()
 		config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			c.preface += describeHello(hello)
+			c.describe(describeHello(hello))
 			return nil, nil
 		}
 		config.VerifyPeerCertificate = func(raw [][]byte, _ [][]*x509.Certificate) error {
-			c.preface += fmt.Sprintf(" with %d certificates", len(raw))
+			c.describe(fmt.Sprintf(" with %d certificates", len(raw)))
 			return nil
 		}
 		handed = tls.Server(c, config)
@@ -142,6 +142,13 @@ func (r *recorder) open(conn net.Conn) {
 }
 
 func keyOf(local, remote string) string { return local + " " + remote }
+
+// describe adds to what the connection looked like before its first request.
+func (c *recorded) describe(text string) {
+	c.recorder.mu.Lock()
+	defer c.recorder.mu.Unlock()
+	c.preface += text
+}
 
 func (c *recorded) Read(p []byte) (int, error) { return c.in.Read(p) }
 
