@@ -52,7 +52,8 @@ type managed struct {
 
 func newManaged(cfg Config, p paths, log *slog.Logger, infos *infos) *managed {
 	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
-		infos: infos, starts: newInfos(infos.stopped, startingLimit), listed: question[procs]{stopped: infos.stopped, limit: patience}}
+		infos: infos, starts: newInfos(infos.stopped, startingLimit),
+		listed: question[procs]{stopped: infos.stopped, limit: patience}}
 }
 
 // find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,

@@ -32,7 +32,7 @@ const (
 	// answerWithin bounds a call that should be answered at once.
 	answerWithin = 5 * time.Second
 	// applyWithin bounds a document's way into effect.
-	applyWithin = 30 * time.Second
+	applyWithin = 2 * time.Minute
 	// endWithin bounds the end of a program that was told to end, or lost its daemon.
 	endWithin = 5 * time.Second
 )
