@@ -14,7 +14,7 @@ type Waiting struct {
 	Until  time.Time
 }
 
-// A debt is a document that the sink put off, or that it took before and has to be given again.
+// A debt is a pending document: one that the sink deferred, or one that it applied before and has to be given again.
 type debt struct {
 	*effect
 	reason string

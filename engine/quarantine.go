@@ -31,7 +31,7 @@ func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
 }
 
 // An inspector does not inspect services again that are the very same as the last time. An instance of which nothing but the
-// Updated time is new stays what it was, so that whoever compares finds services without a change to be the same slices.
+// Updated time is new stays what it was, so that a comparison finds services without a change to be the same slices.
 type inspector struct {
 	own   ownAddresses
 	known map[string]inspected

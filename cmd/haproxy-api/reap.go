@@ -21,7 +21,7 @@ func reapOrphans(ctx context.Context) {
 		now := zombies()
 		for z := range now {
 			if before[z] {
-				_, _ = syscall.Wait4(z.pid, nil, syscall.WNOHANG, nil) // whoever else collected it was right, too
+				_, _ = syscall.Wait4(z.pid, nil, syscall.WNOHANG, nil) // another goroutine may have collected it
 			}
 		}
 		before = now

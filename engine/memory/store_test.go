@@ -272,7 +272,7 @@ func TestOpen_RefusesAFolderOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// Whoever could plant a link has no use of it: what it leads to is neither believed, nor locked, nor written to.
+// A planted link has no effect: its target is neither read, nor locked, nor written to.
 func TestStore_FollowsNoLink(t *testing.T) {
 	dir, elsewhere := kept(t), filepath.Join(t.TempDir(), "elsewhere")
 	plant := func(name, content string) {

@@ -85,7 +85,7 @@ func TestTryBindsTriesWhatIsNew(t *testing.T) {
 	}
 }
 
-// Whoever starts HAProxy by a command may do so where other addresses are to be had.
+// A command may start HAProxy in a network namespace that has other addresses.
 func TestAddressesOfAnotherNetworkNamespace(t *testing.T) {
 	r := newRig(t)
 	r.older()

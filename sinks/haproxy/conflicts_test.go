@@ -153,7 +153,7 @@ func (r *rig) takeover() string {
 	return sdk.ActionRestart
 }
 
-// openConnection holds a request open, so that whoever serves it does not end.
+// openConnection holds a request open, so that the process that serves it does not end.
 func (r *rig) openConnection() net.Conn {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))

@@ -129,7 +129,8 @@ func TestOwnEnvironmentAfterARestart(t *testing.T) {
 	}
 }
 
-// A master that is not ours can only be restarted by whoever started it, which Health tells. From 3.1 on a reload is enough.
+// A master that is not ours has to be restarted by the program that started it, and Health reports that. From 3.1 on a reload
+// is enough.
 func TestMasterOfSomebodyElseKeepsItsEnvironment(t *testing.T) {
 	r := newRig(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.telling("presetenv V A").Files[0].Content, 0o644))

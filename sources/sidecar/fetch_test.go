@@ -101,7 +101,7 @@ func TestFetchStateIsLimited(t *testing.T) {
 	}
 }
 
-// A redirect is followed on the same host only, whoever asks.
+// A redirect is followed on the same host only, for every kind of fetch.
 func TestFetchState_Redirects(t *testing.T) {
 	var asked atomic.Int32
 	answer := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"Servers":{}}`) }
