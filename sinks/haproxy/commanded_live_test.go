@@ -130,7 +130,7 @@ func TestPersist_ChangeThatTheCheckRefusesIsTakenBack(t *testing.T) {
 	check(t, os.WriteFile(words, []byte("server b\n"), 0o600))
 	both := r.lines("server a "+a.address, "server b "+b.address)
 	r.apply(s, both, sdk.ActionRuntime)
-	if l := <-lost; !errors.Is(l.Err, sdk.ErrRejected) || l.Generation != 7 {
+	if l := awaitLost(t, lost); !errors.Is(l.Err, sdk.ErrRejected) || l.Generation != 7 {
 		t.Errorf("lost %+v", l)
 	}
 	eventually(t, "what was refused is gone", func() bool { return r.answeredBy() == "a" })
@@ -145,11 +145,7 @@ func TestPersist_ChangeThatTheCheckRefusesIsTakenBack(t *testing.T) {
 	r.apply(s, both, sdk.ActionRuntime)
 	r.awaitDisk(both)
 	eventually(t, "healthy", func() bool { return problems(t, s) == "" })
-	select {
-	case l := <-lost:
-		t.Errorf("lost %+v", l)
-	default:
-	}
+	wantNothingLost(t, lost)
 }
 
 // A certificate that is half written, or an error file that is missing for a moment, is not the fault of a server that comes.
@@ -170,11 +166,7 @@ func TestPersist_ChangeStaysWhereTheCheckRefusesThePreviousDocumentToo(t *testin
 	check(t, os.WriteFile(words, nil, 0o600))
 	r.awaitDisk(both)
 	eventually(t, "healthy", func() bool { return problems(t, s) == "" })
-	select {
-	case l := <-lost:
-		t.Errorf("lost %+v", l)
-	default:
-	}
+	wantNothingLost(t, lost)
 }
 
 // The pid file is all that a reload command knows of the HAProxy that runs. Where it is lost there must not be two.

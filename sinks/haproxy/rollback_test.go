@@ -117,6 +117,26 @@ func lostBy(s *Sink) <-chan sdk.Lost {
 	return lost
 }
 
+func awaitLost(t *testing.T, lost <-chan sdk.Lost) sdk.Lost {
+	t.Helper()
+	select {
+	case l := <-lost:
+		return l
+	case <-time.After(time.Minute):
+		t.Fatal("never: the sink reports a loss")
+		return sdk.Lost{}
+	}
+}
+
+func wantNothingLost(t *testing.T, lost <-chan sdk.Lost) {
+	t.Helper()
+	select {
+	case l := <-lost:
+		t.Errorf("lost %+v", l)
+	default:
+	}
+}
+
 func (r *rig) awaitProven(s *Sink) {
 	r.t.Helper()
 	eventually(r.t, "HAProxy has stayed up", func() bool {
@@ -139,7 +159,7 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *tes
 		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n")
 	bad.Generation = 42
 	r.apply(s, bad, sdk.ActionReload)
-	l := <-lost
+	l := awaitLost(t, lost)
 	if !isNotLoaded(l.Err) || l.Generation != 41 || !strings.Contains(l.Err.Error(), "7") {
 		t.Errorf("lost %+v", l)
 	}
@@ -169,7 +189,7 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testin
 	r.apply(s, good, sdk.ActionRestart)
 	r.apply(s, withGlobal(r.document("two"), "    lua-load "+
 		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n"), sdk.ActionReload)
-	if l := <-lost; !isNotLoaded(l.Err) || l.Generation != 41 {
+	if l := awaitLost(t, lost); !isNotLoaded(l.Err) || l.Generation != 41 {
 		t.Errorf("lost %+v", l)
 	}
 	r.awaitDisk(good)
@@ -189,11 +209,7 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	eventually(t, "HAProxy was started again", func() bool {
 		return fact(t, s, "haproxy_restarts") == "1" && r.served() == "two"
 	})
-	select {
-	case l := <-lost:
-		t.Errorf("lost %+v", l)
-	default:
-	}
+	wantNothingLost(t, lost)
 }
 
 func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing.T) {
@@ -208,7 +224,7 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 	check(t, os.WriteFile(words, []byte("server\n"), 0o600))
 	r.apply(s, r.lines("server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
 	kill(t, r.running(s).pids[0])
-	if l := <-lost; l.Generation != 3 {
+	if l := awaitLost(t, lost); l.Generation != 3 {
 		t.Errorf("lost %+v", l)
 	}
 	eventually(t, "HAProxy serves the previous document", func() bool { return problems(t, s) == "" })
