@@ -61,7 +61,7 @@ func NewFollow(env sdk.Env, config FollowConfig) (*Follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient()}, nil
+	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient(nil)}, nil
 }
 
 // Health tells why the Sidecar cannot be followed now.

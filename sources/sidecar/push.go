@@ -26,6 +26,10 @@ type PushConfig struct {
 	// that it never is without a hint.
 	ResyncInterval time.Duration `json:"resync_interval"`
 
+	// RedirectHosts are further hosts, each with its port unless that is the scheme's own, that StateURL may redirect to. Its own
+	// host is always one, and a redirect from https to http is never followed.
+	RedirectHosts []string `json:"redirect_hosts"`
+
 	// Subscriptions are the names of the services that count; none of them means all services.
 	Subscriptions []string `json:"subscriptions"`
 
@@ -81,7 +85,7 @@ func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 		return nil, err
 	}
 	p := &Push{
-		name: env.Name, log: logOf(env), config: config, client: newClient(), slot: newSlot(), lost: make(chan struct{}, 1),
+		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(), lost: make(chan struct{}, 1),
 		reading: newBudget(config.MaxBody),
 	}
 	if config.StateURL != "" {
