@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -71,9 +72,9 @@ type Push struct {
 	stateURL *url.URL // nil where none is configured
 	client   *http.Client
 	slot     *slot
-	lost     chan struct{} // has one element after a push that could not be read
-	refused  complaint
-	trouble  complaint // with fetching the state
+	lost     chan struct{}  // has one element after a push that could not be read
+	refused  faultlog.Fault // pushes
+	trouble  faultlog.Fault // with fetching the state
 	reading  *budget
 	decoding sync.Mutex
 	decoder  catalog.Decoder
@@ -112,14 +113,14 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.slot.put(number, snap)
-	p.refused.over()
+	p.refused.Over(p.log, "a push was accepted again", "from", r.RemoteAddr)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
 }
 
 // Health tells why the state cannot be fetched now.
 func (p *Push) Health(context.Context) (sdk.Health, error) {
-	return sdk.Health{Problems: p.trouble.problems("the state cannot be fetched")}, nil
+	return sdk.Health{Problems: problems("the state cannot be fetched", &p.trouble)}, nil
 }
 
 func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, error) {
@@ -147,8 +148,8 @@ func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, er
 // mourn makes Watch fetch what a push that cannot be read would have told. That is what an empty one means: the first
 // try did not reach us in time, and Sidecar had nothing left to send in the second.
 func (p *Push) mourn(r *http.Request, err error) {
-	p.refused.about(p.log.With("from", r.RemoteAddr),
-		"a push was refused, and the state will be fetched instead; look at what sends to us if this goes on", err)
+	p.refused.Warn(p.log, "a push was refused, and the state is fetched instead: see what sends to this address if that goes on",
+		err, "from", r.RemoteAddr)
 	select {
 	case p.lost <- struct{}{}:
 	default:
