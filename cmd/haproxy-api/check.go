@@ -73,7 +73,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	}
 	ctx, log := cmd.Context(), slog.New(slog.DiscardHandler)
 	var faults []error
-	if _, err := newDoor(cfg.API, log); err != nil {
+	if _, err := newAccessPolicy(cfg.API, log); err != nil {
 		faults = append(faults, err)
 	}
 	faults = append(faults, checkEnvironment(cfg)...)
