@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/template"
 	"text/template/parse"
+
+	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 )
 
 // compile parses all sources into one set, so that each can use what another defines. A traced set does the same as an
@@ -33,8 +35,8 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 			}
 		}
 	}
-	guardRecursion(set)
-	countRounds(set)
+	limitRecursion(set)
+	countIterations(set)
 	if traced {
 		traceAll(set)
 	}
@@ -55,44 +57,88 @@ func fresh(parsed, set *template.Template) []*template.Template {
 	return all
 }
 
-// guardRecursion makes every template that can come back to itself count how deep it is. text/template itself stops
-// only after 100,000 levels, and needs hours for that where a range is on the way: each level's recovery handles the
-// error.
-func guardRecursion(set *template.Template) {
-	calls := map[string][]string{}
+// Functions that only edited parse trees call. Their names are valid identifiers, so a template that uses one gets what it asks
+// for.
+const (
+	hookDescend = "_descend" // at the start of a template that can call itself
+	hookAscend  = "_ascend"  // at its end
+)
+
+// limitRecursion makes every template that can call itself, directly or through others, count how deep it is. text/template
+// itself stops only after 100,000 levels, and needs hours for that where a range is on the way, since every level handles the
+// error again.
+func limitRecursion(set *template.Template) {
+	callees := map[string][]string{}
 	for _, t := range set.Templates() {
-		for list := range lists(t.Root) {
-			for _, n := range list.Nodes {
-				if call, ok := n.(*parse.TemplateNode); ok {
-					calls[t.Name()] = append(calls[t.Name()], call.Name)
-				}
+		for n := range parsetree.Nodes(t.Root) {
+			if call, ok := n.(*parse.TemplateNode); ok {
+				callees[t.Name()] = append(callees[t.Name()], call.Name)
 			}
 		}
 	}
 	for _, t := range set.Templates() {
-		if reaches(calls, t.Name(), t.Name(), map[string]bool{}) {
+		if reaches(callees, t.Name(), t.Name(), map[string]bool{}) {
 			root := t.Root
 			root.Nodes = slices.Concat(
-				[]parse.Node{hook(t.Tree, root.Position(), hookDescend)},
+				[]parse.Node{parsetree.Action(t.Tree, root.Position(), hookDescend)},
 				root.Nodes,
-				[]parse.Node{hook(t.Tree, root.Position(), hookAscend)},
+				[]parse.Node{parsetree.Action(t.Tree, root.Position(), hookAscend)},
 			)
 		}
 	}
 }
 
 // reaches reports whether from calls target, directly or through others.
-func reaches(calls map[string][]string, from, target string, seen map[string]bool) bool {
-	for _, callee := range calls[from] {
+func reaches(callees map[string][]string, from, target string, seen map[string]bool) bool {
+	for _, callee := range callees[from] {
 		if callee == target {
 			return true
 		}
 		if !seen[callee] {
 			seen[callee] = true
-			if reaches(calls, callee, target, seen) {
+			if reaches(callees, callee, target, seen) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// countIterations makes every iteration of a range write an empty text, which the writer counts as a step. That costs less than
+// calling a function.
+func countIterations(set *template.Template) {
+	for _, t := range set.Templates() {
+		for n := range parsetree.Nodes(t.Root) {
+			if loop, ok := n.(*parse.RangeNode); ok {
+				empty := &parse.TextNode{NodeType: parse.NodeText, Pos: loop.Position()}
+				loop.List.Nodes = append([]parse.Node{empty}, loop.List.Nodes...)
+			}
+		}
+	}
+}
+
+// calledFunctions returns the names of the functions that templates of the set call, and of the fields and methods, with a dot
+// before them.
+func calledFunctions(set *template.Template) map[string]bool {
+	called := map[string]bool{}
+	addFields := func(names []string) {
+		for _, name := range names {
+			called["."+name] = true
+		}
+	}
+	for _, t := range set.Templates() {
+		for n := range parsetree.Nodes(t.Root) {
+			switch n := n.(type) {
+			case *parse.IdentifierNode:
+				called[n.Ident] = true
+			case *parse.FieldNode:
+				addFields(n.Ident)
+			case *parse.VariableNode:
+				addFields(n.Ident[1:])
+			case *parse.ChainNode:
+				addFields(n.Field)
+			}
+		}
+	}
+	return called
 }

@@ -9,11 +9,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"text/template/parse"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 )
 
 type roundsCase struct {
@@ -186,12 +188,9 @@ func TestWhichRoundsAreKept(t *testing.T) {
 	for _, test := range roundsCases(t) {
 		tmpl := mustLoad(t, setOf(t, test.text))
 		kept := 0
-		for list := range lists(tmpl.set.Lookup("main.cfg").Root) {
-			for _, n := range list.Nodes {
-				calls := map[string]bool{}
-				if addCalls(calls, n); calls[hookStale] {
-					kept++
-				}
+		for n := range parsetree.Nodes(tmpl.set.Lookup("main.cfg").Root) {
+			if call, ok := n.(*parse.IdentifierNode); ok && call.Ident == hookStale {
+				kept++
 			}
 		}
 		if kept != test.kept {
@@ -341,7 +340,7 @@ func compiled(text string) *Template {
 		return nil
 	}
 	t := &Template{
-		cfg: cfg, sources: sources, set: set, calls: callsIn(set), chance: newChance(), memo: &memo{},
+		cfg: cfg, sources: sources, set: set, calls: calledFunctions(set), chance: newChance(), memo: &memo{},
 		bounds: bounds{output: 1 << 20, steps: 10_000, time: time.Second},
 	}
 	for name := range t.calls {

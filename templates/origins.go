@@ -8,6 +8,7 @@ import (
 	"text/template/parse"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 )
 
 // An Origin is where a line of a document comes from.
@@ -67,11 +68,11 @@ func markAll(set *template.Template, sources []source) []mark {
 	var marks []mark
 	for _, t := range set.Templates() {
 		src := texts[t.ParseName]
-		for list := range lists(t.Root) {
+		for _, list := range parsetree.Lists(t.Root) {
 			var nodes []parse.Node
 			for _, n := range list.Nodes {
 				if m, ok := markOf(src, n); ok {
-					nodes = append(nodes, hook(t.Tree, n.Position(), hookMark, numberNode(n.Position(), len(marks))))
+					nodes = append(nodes, parsetree.Action(t.Tree, n.Position(), hookMark, parsetree.Number(n.Position(), len(marks))))
 					marks = append(marks, m)
 				}
 				nodes = append(nodes, n)

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"text/template"
 	"text/template/parse"
+
+	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 )
 
 // A catalogue's change is a change of a few services, and what a template writes for the others is what it wrote before. So the
@@ -78,7 +80,7 @@ func (k *roundKeeper) list(list *parse.ListNode, scope []string) {
 			scope = declared(action.Pipe, scope)
 			continue
 		}
-		b := branch(n)
+		b := parsetree.Branch(n)
 		if b == nil {
 			continue
 		}
@@ -110,12 +112,12 @@ func (k *roundKeeper) wrap(loop *parse.RangeNode, scope []string) bool {
 		return false
 	}
 	pos := loop.Position()
-	args := []parse.Node{numberNode(pos, k.ranges), variableNode(pos, "$"), &parse.DotNode{NodeType: parse.NodeDot, Pos: pos}}
-	stale := hook(k.tree, pos, hookStale, append(args, variableNodes(pos, body.used)...)...)
-	keep := hook(k.tree, pos, hookKeep, variableNodes(pos, body.assigned)...)
-	loop.List = listNode(pos, &parse.IfNode{BranchNode: parse.BranchNode{
+	args := []parse.Node{parsetree.Number(pos, k.ranges), parsetree.Variable(pos, "$"), &parse.DotNode{NodeType: parse.NodeDot, Pos: pos}}
+	stale := parsetree.Action(k.tree, pos, hookStale, append(args, variableNodes(pos, body.used)...)...)
+	keep := parsetree.Action(k.tree, pos, hookKeep, variableNodes(pos, body.assigned)...)
+	loop.List = parsetree.List(pos, &parse.IfNode{BranchNode: parse.BranchNode{
 		NodeType: parse.NodeIf, Pos: pos, Pipe: stale.Pipe,
-		List: listNode(pos, append(loop.List.Nodes, keep)...), ElseList: k.instead(pos, body.assigned),
+		List: parsetree.List(pos, append(loop.List.Nodes, keep)...), ElseList: k.instead(pos, body.assigned),
 	}})
 	k.ranges++
 	return true
@@ -123,10 +125,10 @@ func (k *roundKeeper) wrap(loop *parse.RangeNode, scope []string) bool {
 
 // instead assigns to the variables what they were at the end of the round, which is not done.
 func (k *roundKeeper) instead(pos parse.Pos, assigned []string) *parse.ListNode {
-	list := listNode(pos)
+	list := parsetree.List(pos)
 	for i, name := range assigned {
-		kept := hook(k.tree, pos, hookKept, numberNode(pos, i))
-		kept.Pipe.IsAssign, kept.Pipe.Decl = true, []*parse.VariableNode{variableNode(pos, name)}
+		kept := parsetree.Action(k.tree, pos, hookKept, parsetree.Number(pos, i))
+		kept.Pipe.IsAssign, kept.Pipe.Decl = true, []*parse.VariableNode{parsetree.Variable(pos, name)}
 		list.Nodes = append(list.Nodes, kept)
 	}
 	return list
@@ -151,7 +153,7 @@ func (b *body) list(list *parse.ListNode) {
 }
 
 func (b *body) node(n parse.Node) {
-	if branch := branch(n); branch != nil {
+	if branch := parsetree.Branch(n); branch != nil {
 		b.pipe(branch.Pipe)
 		b.list(branch.List)
 		b.list(branch.ElseList)
@@ -220,4 +222,12 @@ func added(names []string, name string) []string {
 		return names
 	}
 	return append(names, name)
+}
+
+func variableNodes(pos parse.Pos, names []string) []parse.Node {
+	var nodes []parse.Node
+	for _, name := range names {
+		nodes = append(nodes, parsetree.Variable(pos, name))
+	}
+	return nodes
 }

@@ -98,7 +98,7 @@ func (s *Set) Load() (*Template, error) {
 		return nil, err
 	}
 	t := &Template{
-		cfg: s.cfg, sources: sources, set: set, calls: callsIn(set), chance: s.chance, bounds: usualBounds,
+		cfg: s.cfg, sources: sources, set: set, calls: calledFunctions(set), chance: s.chance, bounds: usualBounds,
 	}
 	if t.isByChance() { // what is kept is kept for whom a range is at
 		t.set, err = compile(s.cfg, sources, true)

@@ -4,8 +4,11 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"text/template"
+	"text/template/parse"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 )
 
 // A trace knows which elements the ranges of a running template are at, from the outermost in, and in a run for that purpose
@@ -74,4 +77,41 @@ func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
 	}
 	// A template with the time in it may fail only sometimes.
 	return t.locate(v, failure, "")
+}
+
+const (
+	hookEnter = "_enter" // before a range
+	hookAt    = "_at"    // at the start of each iteration, with its element
+	hookLeave = "_leave" // after a range
+	hookShown = "_shown" // around every value that is printed
+	hookMark  = "_mark"  // before every node that writes, with its number
+)
+
+// traceAll puts the hooks of a traced set into place.
+func traceAll(set *template.Template) {
+	for _, t := range set.Templates() {
+		for _, list := range parsetree.Lists(t.Root) {
+			list.Nodes = traceNodes(t.Tree, list.Nodes)
+		}
+	}
+}
+
+func traceNodes(tree *parse.Tree, nodes []parse.Node) []parse.Node {
+	var traced []parse.Node
+	for _, n := range nodes {
+		switch n := n.(type) {
+		case *parse.ActionNode:
+			if len(n.Pipe.Decl) == 0 {
+				n.Pipe.Cmds = append(n.Pipe.Cmds, parsetree.Command(tree, n.Pipe.Cmds[0].Position(), hookShown))
+			}
+		case *parse.RangeNode:
+			pos := n.Position()
+			at := parsetree.Action(tree, pos, hookAt, parsetree.Dot(pos))
+			n.List.Nodes = append([]parse.Node{at}, n.List.Nodes...)
+			traced = append(traced, parsetree.Action(tree, pos, hookEnter), n, parsetree.Action(tree, pos, hookLeave))
+			continue
+		}
+		traced = append(traced, n)
+	}
+	return traced
 }

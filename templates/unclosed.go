@@ -7,6 +7,8 @@ import (
 	"slices"
 	"text/template"
 	"text/template/parse"
+
+	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 )
 
 // hintUnclosed names the blocks that src does not close. It closes them all behind a mark: whatever the mark is in then is
@@ -56,7 +58,7 @@ func blocksAround(list *parse.ListNode, text string) []block {
 		if t, ok := n.(*parse.TextNode); ok && bytes.Contains(t.Text, []byte(text)) {
 			return []block{}
 		}
-		b := branch(n)
+		b := parsetree.Branch(n)
 		if b == nil {
 			continue
 		}
