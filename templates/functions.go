@@ -10,6 +10,7 @@ import (
 	"github.com/Masterminds/sprig/v3"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
 )
 
 // functions returns all functions for one run, but for those that text/template alone has. [Functions] is what people read
@@ -41,23 +42,23 @@ func (r *run) borrowed() template.FuncMap {
 
 func (r *run) own() template.FuncMap {
 	return template.FuncMap{
-		"getMode":      func(service string) string { return r.mode(r.about(service)) },
-		"getPorts":     func(service string) map[string]string { return r.ports(r.about(service)) },
-		"ownsPort":     func(service string, port any) (bool, error) { return r.ownsPort(r.about(service), port) },
+		"getMode":      func(service string) string { return r.mode(r.dependOn(service)) },
+		"getPorts":     func(service string) map[string]string { return r.ports(r.dependOn(service)) },
+		"ownsPort":     func(service string, port any) (bool, error) { return r.ownsPort(r.dependOn(service), port) },
 		"portFor":      r.portFor,
 		"ipFor":        r.ipFor,
 		"bindIP":       func() string { return r.cfg.BindIP },
-		"sanitizeName": func(name string) string { return r.sanitizeName(r.about(name)) },
+		"sanitizeName": func(name string) string { return r.sanitizeName(r.dependOn(name)) },
 		"serverName": func(instance any) (string, error) {
 			inst, err := toInstance(instance)
 			if err != nil {
 				return "", err
 			}
-			r.about(inst.Name)
+			r.dependOn(inst.Name)
 			return r.serverName(inst), nil
 		},
 		// A copy, since a time has methods that change it, and others have the snapshot too.
-		"allInstances": func(service string) []sdk.Instance { return slices.Clone(r.all[r.about(service)]) },
+		"allInstances": func(service string) []sdk.Instance { return slices.Clone(r.all[r.dependOn(service)]) },
 		"source":       r.source,
 		"include":      r.include,
 	}
@@ -136,7 +137,7 @@ func toMap(dict any) (reflect.Value, error) {
 func (r *run) hooks() template.FuncMap {
 	return template.FuncMap{
 		hookDescend: r.descend, hookAscend: r.ascend,
-		hookStale: r.stale, hookKeep: r.keep, hookKept: r.again,
+		rendercache.FuncBegin: r.beginIteration, rendercache.FuncEnd: r.endIteration, rendercache.FuncAssigned: r.assigned,
 		hookEnter: func() string { return r.trace.enter() },
 		hookLeave: func() string { return r.trace.leave() },
 		hookMark:  func(number int) string { return r.trace.mark(number) },

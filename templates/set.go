@@ -104,9 +104,7 @@ func (s *Set) Load() (*Template, error) {
 		t.set, err = compile(s.cfg, sources, true)
 		return t, err
 	}
-	if keepRounds(set, t.calls, t.outputs()) {
-		t.memo = &memo{}
-	}
+	t.addCache()
 	return t, nil
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"text/template"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
 )
 
 // A Template is a compiled set. It never changes, and any number of goroutines may render with it. What it remembers of its last
@@ -20,8 +22,12 @@ type Template struct {
 	set     *template.Template
 	calls   map[string]bool // the functions that any of its templates calls
 	chance  *chance
-	memo    *memo
 	bounds  bounds
+
+	// What makes a rendering cheaper after one like it. Renderings at the same time do without.
+	rendering sync.Mutex
+	last      *view              // of the last rendering
+	cache     *rendercache.Cache // nil where nothing may be kept
 }
 
 // root is what a template starts with as its dot.
@@ -41,15 +47,23 @@ type root struct {
 // notes are sentences about the data that a person should see, such as an instance that had to be left out; their order
 // does not vary either. They are returned beside an error too, which is an [*Error].
 func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
-	known, giveBack := t.memo.take()
-	defer giveBack()
-	v := known.view(snap)
+	var last *view
+	var cache *rendercache.Cache
+	if t.cache != nil && t.rendering.TryLock() {
+		defer t.rendering.Unlock()
+		last, cache = t.last, t.cache
+	}
+	v := newView(snap, last)
 	r, end := t.newRun(ctx, v, t.set)
 	defer end()
 	defer t.chance.endRun()
-	r.memo = known
-	defer func() { known.forget(err != nil) }()
-	if files, err = r.files(); err != nil {
+	r.cache = cache
+	files, err = r.files()
+	if cache != nil {
+		t.last = v
+		cache.EndExecution(err != nil)
+	}
+	if err != nil {
 		return nil, v.notes, t.explain(ctx, v, err)
 	}
 	return files, v.notes, nil
@@ -59,19 +73,21 @@ func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.F
 type run struct {
 	*view
 	*budget
-	cfg      Config
-	at       time.Time // what now returns
-	set      *template.Template
-	outputs  []string
-	trace    *trace // nil where nobody asks
-	chance   *chance
-	drawn    map[string]int // how often each call was made whose result is kept
-	varied   string         // the function that returns something else than usual
-	out      *bytes.Buffer  // what is written of a file, but for what is included
-	memo     *memo          // nil where every round is done
-	captures []*capture     // of the rounds that are being done; nil for one that is not to be kept
-	kept     []any
-	lookup   func(host string) ([]string, error)
+	cfg     Config
+	at      time.Time // what now returns
+	set     *template.Template
+	outputs []string
+	trace   *trace // nil where nobody asks
+	chance  *chance
+	drawn   map[string]int // how often each call was made whose result is kept
+	varied  string         // the function that returns something else than usual
+	out     *bytes.Buffer  // what is written of a file, but for what is included
+	lookup  func(host string) ([]string, error)
+
+	cache      *rendercache.Cache // nil where every iteration is executed
+	iterations int                // of instrumented ranges that are being executed, one in another
+	recording  *recording         // of the outermost one; nil where it is not to be kept
+	replayed   []any              // the variables that the last replayed iteration assigned to
 }
 
 // newRun returns a run that ends with ctx. Call the function that it returns when it is over.
