@@ -80,12 +80,12 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 	w.run.written += len(p)
 	const patience = 2 // times the bound that a traced run gets
-	if err := w.run.step(); err != nil && (w.run.trace == nil || w.run.written > patience*w.run.output) {
+	if err := w.run.step(); err != nil && (w.run.recorder == nil || w.run.written > patience*w.run.output) {
 		return 0, err
 	}
 	if len(p) == 0 {
 		return 0, nil
 	}
-	w.run.trace.wrote(p)
+	w.run.recorder.Wrote(p)
 	return w.to.Write(p)
 }

@@ -80,7 +80,7 @@ func (r *run) drawKey(name string, args []reflect.Value) string {
 	for _, arg := range args {
 		fmt.Fprintf(&text, " %#v", arg.Interface())
 	}
-	text.WriteString(" " + r.trace.innermost())
+	text.WriteString(" " + describeOwner(r.recorder.Owner()))
 	call := hash(text.String()) // keys and passwords are among the arguments
 	r.drawn[call]++
 	return fmt.Sprintf("%s %d", call, r.drawn[call])

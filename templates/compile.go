@@ -9,6 +9,7 @@ import (
 	"text/template/parse"
 
 	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
+	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
 // compile parses all sources into one set, so that each can use what another defines. A traced set does the same as an
@@ -38,7 +39,7 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 	limitRecursion(set)
 	countIterations(set)
 	if traced {
-		traceAll(set)
+		sourcemap.InstrumentRanges(set)
 	}
 	return set, errors.Join(faults...)
 }

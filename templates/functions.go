@@ -11,6 +11,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
+	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
 // functions returns all functions for one run, but for those that text/template alone has. [Functions] is what people read
@@ -138,14 +139,14 @@ func (r *run) hooks() template.FuncMap {
 	return template.FuncMap{
 		hookDescend: r.descend, hookAscend: r.ascend,
 		rendercache.FuncBegin: r.beginIteration, rendercache.FuncEnd: r.endIteration, rendercache.FuncAssigned: r.assigned,
-		hookEnter: func() string { return r.trace.enter() },
-		hookLeave: func() string { return r.trace.leave() },
-		hookMark:  func(number int) string { return r.trace.mark(number) },
-		hookAt: func(element any) (string, error) {
-			r.trace.at(element)
+		sourcemap.FuncEnter: func() string { return r.recorder.EnterRange() },
+		sourcemap.FuncLeave: func() string { return r.recorder.LeaveRange() },
+		sourcemap.FuncNode:  func(number int) string { return r.recorder.Node(number) },
+		sourcemap.FuncIterate: func(element any) (string, error) {
+			r.recorder.Iterate(element)
 			return "", r.exceeded()
 		},
-		hookShown: func(value any) (any, error) {
+		sourcemap.FuncPrint: func(value any) (any, error) {
 			if value == nil {
 				return nil, errNoValue
 			}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
+	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
 // A Template is a compiled set. It never changes, and any number of goroutines may render with it. What it remembers of its last
@@ -73,16 +74,16 @@ func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.F
 type run struct {
 	*view
 	*budget
-	cfg     Config
-	at      time.Time // what now returns
-	set     *template.Template
-	outputs []string
-	trace   *trace // nil where nobody asks
-	chance  *chance
-	drawn   map[string]int // how often each call was made whose result is kept
-	varied  string         // the function that returns something else than usual
-	out     *bytes.Buffer  // what is written of a file, but for what is included
-	lookup  func(host string) ([]string, error)
+	cfg      Config
+	at       time.Time // what now returns
+	set      *template.Template
+	outputs  []string
+	recorder *sourcemap.Recorder // nil where the templates are not instrumented for it
+	chance   *chance
+	drawn    map[string]int // how often each call was made whose result is kept
+	varied   string         // the function that returns something else than usual
+	out      *bytes.Buffer  // what is written of a file, but for what is included
+	lookup   func(host string) ([]string, error)
 
 	cache      *rendercache.Cache // nil where every iteration is executed
 	iterations int                // of instrumented ranges that are being executed, one in another
@@ -100,7 +101,7 @@ func (t *Template) newRun(ctx context.Context, v *view, set *template.Template) 
 		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
 	}
 	if t.isByChance() {
-		r.trace = &trace{}
+		r.recorder = sourcemap.NewRecorder(nil)
 	}
 	// Functions look at the snapshot, so every run binds its own. A clone shares the parsed templates.
 	r.set = template.Must(set.Clone()).Funcs(r.bind(t.calls))
@@ -127,7 +128,7 @@ func (r *run) files() ([]sdk.File, error) {
 			return nil, err
 		}
 		files = append(files, sdk.File{Name: name, Content: r.endLastLine(content)})
-		r.trace.endFile()
+		r.recorder.EndFile()
 	}
 	return files, nil
 }
@@ -138,7 +139,7 @@ func (r *run) endLastLine(content []byte) []byte {
 	if len(content) == 0 || content[len(content)-1] == '\n' {
 		return content
 	}
-	r.trace.endLine()
+	r.recorder.EndLine()
 	return append(content, '\n')
 }
 
@@ -170,7 +171,7 @@ func (r *run) include(name string, data any) (string, error) {
 	}
 	r.includes++
 	defer func() { r.includes-- }()
-	defer r.trace.include()()
+	defer r.recorder.Include()()
 	var out strings.Builder
 	err := r.set.ExecuteTemplate(&writer{run: r, to: &out}, name, data)
 	return out.String(), err

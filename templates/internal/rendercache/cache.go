@@ -117,7 +117,8 @@ func sameInstances(a, b []sdk.Instance) bool {
 
 func sameInstance(a, b sdk.Instance) bool {
 	return a.Invalid == b.Invalid && a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname &&
-		a.ProxyMode == b.ProxyMode && a.Status == b.Status && a.Created == b.Created && a.Updated == b.Updated && //nolint:staticcheck // to the last bit
+		a.ProxyMode == b.ProxyMode && a.Status == b.Status &&
+		a.Created == b.Created && a.Updated == b.Updated && //nolint:staticcheck // to the last bit
 		(a.Ports == nil) == (b.Ports == nil) && slices.Equal(a.Ports, b.Ports) &&
 		(a.Labels == nil) == (b.Labels == nil) && maps.Equal(a.Labels, b.Labels)
 }

@@ -106,7 +106,9 @@ func TestAreScalars(t *testing.T) {
 	if !AreScalars([]any{nil, true, 1, 1.5, "x", sdk.Alive, strings.Repeat("x", 1024)}) {
 		t.Error("scalars are not recognised")
 	}
-	for _, v := range []any{[]string{}, map[string]any{}, &sdk.Port{}, sdk.Port{}, time.Now(), strings.Repeat("x", 1025), slices.Max[[]int]} {
+	for _, v := range []any{
+		[]string{}, map[string]any{}, &sdk.Port{}, sdk.Port{}, time.Now(), strings.Repeat("x", 1025), slices.Max[[]int],
+	} {
 		if AreScalars([]any{1, v}) {
 			t.Errorf("%T is taken for a scalar", v)
 		}

@@ -21,7 +21,9 @@ const (
 //
 // becomes
 //
-//	{{ range $name, $instances := .Services }}{{ if _begin 0 $ . $x }} BODY {{ _end $x }}{{ else }}{{ $x = _assigned 0 }}{{ end }}{{ end }}
+//	{{ range $name, $instances := .Services }}
+//		{{- if _begin 0 $ . $x }} BODY {{ _end $x }}{{ else }}{{ $x = _assigned 0 }}{{ end -}}
+//	{{ end }}
 //
 // where $x is a variable from outside that BODY uses and assigns to. The arguments of _begin are the number of the range, the
 // root, the dot, and the variables that BODY uses. It reports whether BODY has to be executed; _end receives the variables that

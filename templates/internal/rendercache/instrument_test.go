@@ -14,10 +14,12 @@ func TestInstrument(t *testing.T) {
 	}
 	const unchanged = ""
 	for text, want := range map[string]string{
-		`{{range $n, $l := .Services}}{{$n}}{{end}}`: `{{range $n, $l := .Services}}{{if _begin 0 $ .}}{{$n}}{{_end}}{{else}}{{end}}{{end}}`,
+		`{{range $n, $l := .Services}}{{$n}}{{end}}`: `{{range $n, $l := .Services}}` +
+			`{{if _begin 0 $ .}}{{$n}}{{_end}}{{else}}{{end}}{{end}}`,
 		`{{$x := 1}}{{$y := 2}}{{range $.Services}}{{$x = $y}}{{end}}`: `{{$x := 1}}{{$y := 2}}{{range $.Services}}` +
 			`{{if _begin 0 $ . $x $y}}{{$x = $y}}{{_end $x}}{{else}}{{$x = _assigned 0}}{{end}}{{end}}`,
-		`{{range .Services}}a{{end}}{{range .Services}}b{{end}}`: `{{range .Services}}{{if _begin 0 $ .}}a{{_end}}{{else}}{{end}}{{end}}` +
+		`{{range .Services}}a{{end}}{{range .Services}}b{{end}}`: `{{range .Services}}` +
+			`{{if _begin 0 $ .}}a{{_end}}{{else}}{{end}}{{end}}` +
 			`{{range .Services}}{{if _begin 1 $ .}}b{{_end}}{{else}}{{end}}{{end}}`,
 		`{{range .Services}}{{random}}{{end}}`:                   unchanged,
 		`{{range .Services}}{{$.Services}}{{end}}`:               unchanged,

@@ -11,8 +11,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// told writes each line of the main file with its origin before it.
-func told(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
+// traced writes each line of the main file with its origin before it.
+func traced(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
 	t.Helper()
 	files, err := tmpl.Trace(t.Context(), snap)
 	if err != nil {
@@ -21,20 +21,20 @@ func told(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
 	var out strings.Builder
 	for i, text := range strings.Split(string(files[0].Content), "\n") {
 		o := files[0].Origins[i]
-		place := ""
+		position := ""
 		if o.Template != "" {
-			place = fmt.Sprintf("%s:%d", filepath.Base(o.Template), o.Line)
+			position = fmt.Sprintf("%s:%d", filepath.Base(o.Template), o.Line)
 		}
 		owner := o.Service
 		if o.Instance != nil {
 			owner += " " + o.Instance.ID
 		}
-		fmt.Fprintf(&out, "%s|%s|%s\n", place, owner, text)
+		fmt.Fprintf(&out, "%s|%s|%s\n", position, owner, text)
 	}
 	return out.String()
 }
 
-func TestOrigins(t *testing.T) {
+func TestTrace_Origins(t *testing.T) {
 	snap := snapshot(instance("chat", "h", "c", 81), instance("web", "h", "a", 80), instance("web", "h", "b", 80))
 	for _, test := range []struct{ name, text, want string }{
 		{"plain", "a\n\n  b {{ .User }}\n", "main.cfg:1||a\n||\nmain.cfg:3||  b \n||\n"},
@@ -75,14 +75,14 @@ func TestOrigins(t *testing.T) {
 		{"break", "{{ range .Services.web }}{{ .ID }}\n{{ break }}{{ end }}x", "main.cfg:1|web a|a\nmain.cfg:2||x\n||\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, told(t, mustLoad(t, setOf(t, test.text)), snap)); diff != "" {
+			if diff := cmp.Diff(test.want, traced(t, mustLoad(t, setOf(t, test.text)), snap)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestOriginsInPartialsAndCompanions(t *testing.T) {
+func TestTrace_PartialsAndCompanions(t *testing.T) {
 	dir := write(t, map[string]string{
 		"main.cfg": "{{ range .Services }}{{ template \"section\" . }}{{ end }}",
 		"s.tmpl":   "\n{{ define \"section\" }}{{ range . }}\n  server {{ .ID }}\n{{ end }}{{ end }}",
@@ -93,7 +93,7 @@ func TestOriginsInPartialsAndCompanions(t *testing.T) {
 		Files: map[string]string{"a.map": filepath.Join(dir, "map.tmpl")},
 	}))
 	snap := snapshot(instance("web", "h", "a", 80))
-	if got, want := told(t, tmpl, snap), "||\ns.tmpl:3|web a|  server a\n||\n"; got != want {
+	if got, want := traced(t, tmpl, snap), "||\ns.tmpl:3|web a|  server a\n||\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	files, err := tmpl.Trace(t.Context(), snap)
@@ -106,8 +106,8 @@ func TestOriginsInPartialsAndCompanions(t *testing.T) {
 	}
 }
 
-// What is traced is what is rendered, and every line has an origin.
-func TestATraceIsOfTheDocument(t *testing.T) {
+// A trace has the content of the document, and every visible line has an origin.
+func TestTrace_EqualsRender(t *testing.T) {
 	tmpl := mustLoad(t, New(Config{Now: atNoon}))
 	for name, snap := range states(t) {
 		want, _ := mustRender(t, tmpl, snap)
@@ -134,7 +134,7 @@ func TestATraceIsOfTheDocument(t *testing.T) {
 	}
 }
 
-func TestATraceThatFailsTellsThePlace(t *testing.T) {
+func TestTrace_FailureHasPosition(t *testing.T) {
 	_, err := mustLoad(t, setOf(t, "a\n{{ fail \"no luck\" }}")).Trace(t.Context(), sdk.Snapshot{})
 	if err == nil || !strings.HasSuffix(err.Error(), "main.cfg:2:4: no luck") {
 		t.Errorf("got %v", err)
