@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
 )
 
 // large is a catalogue of 500 services with 20 instances each.
@@ -55,7 +54,7 @@ func BenchmarkRenderAfterOneChange(b *testing.B) {
 			const renderings = 5
 			began := time.Now()
 			for range renderings {
-				tmpl.last, tmpl.cache = nil, &rendercache.Cache{}
+				tmpl = tmpl.withoutCache()
 				mustRender(b, tmpl, snap)
 			}
 			b.ReportMetric(float64(time.Since(began)/renderings)/float64(incremental), "whole/this")

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"context"
-	"io"
 	"time"
 )
 
@@ -64,28 +63,4 @@ func (b *budget) exceeded() error {
 func (b *budget) step() error {
 	b.stepped++
 	return b.exceeded()
-}
-
-// A writer passes on what a template writes, as long as that makes sense.
-type writer struct {
-	run *run
-	to  io.Writer
-}
-
-// Write refuses what text/template prints for a missing map key: no configuration wants to contain that. text/template
-// drops the place of an error that a writer returns, so in a traced run the hooks get the chance to be first.
-func (w *writer) Write(p []byte) (int, error) {
-	if string(p) == "<no value>" {
-		return 0, errNoValue
-	}
-	w.run.written += len(p)
-	const patience = 2 // times the bound that a traced run gets
-	if err := w.run.step(); err != nil && (w.run.recorder == nil || w.run.written > patience*w.run.output) {
-		return 0, err
-	}
-	if len(p) == 0 {
-		return 0, nil
-	}
-	w.run.recorder.Wrote(p)
-	return w.to.Write(p)
 }

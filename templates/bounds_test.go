@@ -71,13 +71,13 @@ func TestCancelled(t *testing.T) {
 	tmpl.bounds = bounds{output: 1 << 20, steps: 1 << 62, time: never}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the daemon stops")
-	r, end := tmpl.newRun(ctx, newView(sdk.Snapshot{}, nil), tmpl.set)
-	defer end()
-	r.lookup = func(string) ([]string, error) {
+	x := tmpl.newExecution(tmpl.set)
+	defer x.begin(ctx, newView(sdk.Snapshot{}, nil))()
+	x.lookup = func(string) ([]string, error) {
 		cancel(why)
 		return []string{"127.0.0.1"}, nil
 	}
-	if _, err := r.files(); !errors.Is(err, why) {
+	if _, err := x.files(); !errors.Is(err, why) {
 		t.Error(err)
 	}
 	if _, _, err := tmpl.Render(ctx, sdk.Snapshot{}); err == nil || !strings.Contains(err.Error(), why.Error()) {

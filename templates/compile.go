@@ -15,7 +15,7 @@ import (
 // compile parses all sources into one set, so that each can use what another defines. A traced set does the same as an
 // untraced one, slower, and notes on its way where it is.
 func compile(cfg Config, sources []source, traced bool) (*template.Template, error) {
-	set := template.New("").Delims(cfg.Delims[0], cfg.Delims[1]).Funcs((&run{}).functions())
+	set := newSet(cfg)
 	definedIn := map[string]string{}
 	var faults []error
 	for _, src := range sources {

@@ -1,9 +1,11 @@
 package templates
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"sync"
 	"text/template"
 	"time"
 
@@ -14,97 +16,111 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
-// functions returns all functions for one run, but for those that text/template alone has. [Functions] is what people read
-// about them.
-func (r *run) functions() template.FuncMap {
-	fns := r.borrowed()
-	maps.Copy(fns, r.own())
-	maps.Copy(fns, r.hooks())
-	return fns
-}
-
-// borrowed returns those of sprig, and those of text/template and sprig that have to be watched.
-func (r *run) borrowed() template.FuncMap {
+// library returns the functions that do not depend on the execution: those of sprig, and those of text/template that are
+// bounded. [execution.functions] replaces the nondeterministic ones. The table is made once and must not be changed.
+var library = sync.OnceValue(func() template.FuncMap {
 	fns := sprig.TxtFuncMap()
-	durationRound := fns["durationRound"].(func(any) string)
-	maps.Copy(fns, sized(fns))
-	maps.Copy(fns, printers)
+	maps.Copy(fns, limited(fns))
 	maps.Copy(fns, template.FuncMap{
-		"now":           func() time.Time { return r.clock("now") },
-		"ago":           r.ago,
-		"durationRound": func(v any) string { return durationRound(r.sinceThen(v)) },
-		"getHostByName": r.hostByName,
-		"fail":          func(sentence string) (string, error) { return "", failf("%s", sentence) },
-		"keys":          sortedKeys, // else in a random order
-		"values":        sortedValues,
+		"print": fmt.Sprint, "printf": fmt.Sprintf, "println": fmt.Sprintln,
+		"fail":   func(sentence string) (string, error) { return "", failf("%s", sentence) },
+		"keys":   sortedKeys, // sprig's are in random order
+		"values": sortedValues,
 	})
+	for name, fn := range fns {
+		if !isNondeterministic(name) {
+			fns[name] = bounded(name, fn)
+		}
+	}
 	return fns
+})
+
+// emptySet returns a set without templates that knows all functions by name. It is made once and only cloned.
+var emptySet = sync.OnceValue(func() *template.Template {
+	return template.New("").Funcs(library()).Funcs((&execution{}).functions())
+})
+
+// newSet returns a set without templates, to parse templates with.
+func newSet(cfg Config) *template.Template {
+	return template.Must(emptySet().Clone()).Delims(cfg.Delims[0], cfg.Delims[1])
 }
 
-func (r *run) own() template.FuncMap {
-	return template.FuncMap{
-		"getMode":      func(service string) string { return r.mode(r.dependOn(service)) },
-		"getPorts":     func(service string) map[string]string { return r.ports(r.dependOn(service)) },
-		"ownsPort":     func(service string, port any) (bool, error) { return r.ownsPort(r.dependOn(service), port) },
-		"portFor":      r.portFor,
-		"ipFor":        r.ipFor,
-		"bindIP":       func() string { return r.cfg.BindIP },
-		"sanitizeName": func(name string) string { return r.sanitizeName(r.dependOn(name)) },
+// functions returns the functions that depend on the execution. [Functions] documents those that templates may call.
+func (x *execution) functions() template.FuncMap {
+	durationRound := library()["durationRound"].(func(any) string)
+	fns := template.FuncMap{
+		"getMode":      func(service string) string { return x.mode(x.dependOn(service)) },
+		"getPorts":     func(service string) map[string]string { return x.ports(x.dependOn(service)) },
+		"ownsPort":     func(service string, port any) (bool, error) { return x.ownsPort(x.dependOn(service), port) },
+		"portFor":      x.portFor,
+		"ipFor":        x.ipFor,
+		"bindIP":       func() string { return x.t.cfg.BindIP },
+		"sanitizeName": func(name string) string { return x.sanitizeName(x.dependOn(name)) },
 		"serverName": func(instance any) (string, error) {
 			inst, err := toInstance(instance)
 			if err != nil {
 				return "", err
 			}
-			r.dependOn(inst.Name)
-			return r.serverName(inst), nil
+			x.dependOn(inst.Name)
+			return x.serverName(inst), nil
 		},
-		// A copy, since a time has methods that change it, and others have the snapshot too.
-		"allInstances": func(service string) []sdk.Instance { return slices.Clone(r.all[r.dependOn(service)]) },
-		"source":       r.source,
-		"include":      r.include,
-	}
-}
+		// A copy, since a time has methods that modify it, and the snapshot is shared.
+		"allInstances": func(service string) []sdk.Instance { return slices.Clone(x.all[x.dependOn(service)]) },
+		"source":       x.source,
+		"include":      x.include,
 
-// bind returns the functions that are called, as templates call them in this run.
-func (r *run) bind(calls map[string]bool) template.FuncMap {
-	fns := template.FuncMap{}
-	for name, fn := range r.borrowed() {
-		switch {
-		case !calls[name]:
-		case isByChance(name):
-			fns[name] = r.keeping(name, fn)
-		default:
-			fns[name] = bounded(name, fn)
-		}
+		"now":           func() time.Time { return x.clock("now") },
+		"ago":           x.ago,
+		"durationRound": func(v any) string { return durationRound(x.sinceThen(v)) },
+		"getHostByName": x.hostByName,
 	}
-	maps.Copy(fns, r.own())
-	maps.Copy(fns, r.hooks())
+	for _, name := range randomFunctions {
+		fns[name] = x.repeatable(name, library()[name])
+	}
+	maps.Copy(fns, x.hooks())
 	return fns
 }
 
-// sanitizeName works for names that are not a service's, too; those may then become what another name becomes.
-func (v *view) sanitizeName(name string) string {
-	if clean, ok := v.clean[name]; ok {
-		return clean
+// hooks returns the functions that only instrumented templates call.
+func (x *execution) hooks() template.FuncMap {
+	return template.FuncMap{
+		hookDescend: x.descend, hookAscend: x.ascend,
+
+		rendercache.FuncBegin:    x.beginIteration,
+		rendercache.FuncEnd:      x.endIteration,
+		rendercache.FuncAssigned: func(number int) any { return x.replayed[number] },
+
+		sourcemap.FuncEnter: func() string { return x.recorder.EnterRange() },
+		sourcemap.FuncLeave: func() string { return x.recorder.LeaveRange() },
+		sourcemap.FuncNode:  func(number int) string { return x.recorder.Node(number) },
+		sourcemap.FuncIterate: func(element any) (string, error) {
+			x.recorder.Iterate(element)
+			return "", x.exceeded()
+		},
+		sourcemap.FuncPrint: func(value any) (any, error) {
+			if value == nil {
+				return nil, errNoValue
+			}
+			return value, x.exceeded()
+		},
 	}
-	return cleanName(name)
 }
 
 // source is there for templates that say which catalogue they mean. A pipeline has one.
-func (r *run) source(name string) (map[string][]sdk.Instance, error) {
-	if name != r.snap.Source {
-		return nil, failf("this pipeline has no source %q; its source is %q", name, r.snap.Source)
+func (x *execution) source(name string) (map[string][]sdk.Instance, error) {
+	if name != x.snap.Source {
+		return nil, failf("this pipeline has no source %q; its source is %q", name, x.snap.Source)
 	}
-	return r.live, nil
+	return x.live, nil
 }
 
-// sortedKeys takes any map with strings for keys, as getPorts returns one, where sprig's takes only one kind.
+// sortedKeys takes any map with strings for keys, as getPorts returns one. sprig's takes only one type of map.
 func sortedKeys(dicts ...any) ([]string, error) {
 	names := []string{}
 	for _, d := range dicts {
-		m, err := toMap(d)
-		if err != nil {
-			return nil, err
+		m := reflect.ValueOf(d)
+		if m.Kind() != reflect.Map || m.Type().Key().Kind() != reflect.String {
+			return nil, failf("wanted is a map with names for keys, and this is a %T", d)
 		}
 		own := []string{}
 		for _, key := range m.MapKeys() {
@@ -116,6 +132,7 @@ func sortedKeys(dicts ...any) ([]string, error) {
 	return names, nil
 }
 
+// sortedValues returns the values of a map in the order of its keys.
 func sortedValues(dict any) ([]any, error) {
 	found := []any{}
 	keys, err := sortedKeys(dict)
@@ -124,33 +141,4 @@ func sortedValues(dict any) ([]any, error) {
 		found = append(found, m.MapIndex(reflect.ValueOf(key).Convert(m.Type().Key())).Interface())
 	}
 	return found, err
-}
-
-func toMap(dict any) (reflect.Value, error) {
-	m := reflect.ValueOf(dict)
-	if m.Kind() != reflect.Map || m.Type().Key().Kind() != reflect.String {
-		return m, failf("wanted is a map with names for keys, and this is a %T", dict)
-	}
-	return m, nil
-}
-
-// hooks returns the functions that only we call.
-func (r *run) hooks() template.FuncMap {
-	return template.FuncMap{
-		hookDescend: r.descend, hookAscend: r.ascend,
-		rendercache.FuncBegin: r.beginIteration, rendercache.FuncEnd: r.endIteration, rendercache.FuncAssigned: r.assigned,
-		sourcemap.FuncEnter: func() string { return r.recorder.EnterRange() },
-		sourcemap.FuncLeave: func() string { return r.recorder.LeaveRange() },
-		sourcemap.FuncNode:  func(number int) string { return r.recorder.Node(number) },
-		sourcemap.FuncIterate: func(element any) (string, error) {
-			r.recorder.Iterate(element)
-			return "", r.exceeded()
-		},
-		sourcemap.FuncPrint: func(value any) (any, error) {
-			if value == nil {
-				return nil, errNoValue
-			}
-			return value, r.exceeded()
-		},
-	}
 }

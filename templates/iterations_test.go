@@ -98,11 +98,10 @@ func checkRendering(t *testing.T, tmpl *Template, snap sdk.Snapshot) {
 
 // withoutCache returns a template like t that has never rendered.
 func (t *Template) withoutCache() *Template {
-	fresh := &Template{
-		cfg: t.cfg, sources: t.sources, set: t.set, calls: t.calls, chance: t.chance, bounds: t.bounds,
-	}
-	if t.cache != nil {
-		fresh.cache = &rendercache.Cache{}
+	fresh := &Template{cfg: t.cfg, sources: t.sources, set: t.set, called: t.called, random: t.random, bounds: t.bounds}
+	fresh.execution = fresh.newExecution(fresh.set)
+	if t.execution.cache != nil {
+		fresh.execution.cache = &rendercache.Cache{}
 	}
 	return fresh
 }
@@ -218,12 +217,12 @@ func TestRender_KeepsIterations(t *testing.T) {
 		tmpl := mustLoad(t, setOf(t, text))
 		for range 2 {
 			_, _, _ = tmpl.Render(t.Context(), snap)
-			if kept := tmpl.cache.Len(); kept != want {
+			if kept := tmpl.execution.cache.Len(); kept != want {
 				t.Errorf("%s: %d iterations are kept, want %d", text, kept, want)
 			}
 		}
 		_, _, _ = tmpl.Render(t.Context(), snapshot())
-		if kept := tmpl.cache.Len(); kept != 0 {
+		if kept := tmpl.execution.cache.Len(); kept != 0 {
 			t.Errorf("%s: %d iterations are kept without services", text, kept)
 		}
 	}
@@ -310,19 +309,15 @@ func FuzzRender_CachedEqualsWhole(f *testing.F) {
 // compiled returns a template without a cache, and nil for a text that does not compile or is nondeterministic.
 func compiled(text string) *Template {
 	cfg := Config{Name: "main.cfg", Path: "main.cfg", Now: atNoon, Vars: map[string]any{"word": "w"}}
-	sources := []source{{name: "main.cfg", path: "main.cfg", text: text}}
-	set, err := compile(cfg, sources, false)
+	t, err := newTemplate(cfg, []source{{name: "main.cfg", path: "main.cfg", text: text}}, newRandomSource())
 	if err != nil {
 		return nil
 	}
-	t := &Template{
-		cfg: cfg, sources: sources, set: set, calls: calledFunctions(set), chance: newChance(),
-		bounds: bounds{output: 1 << 20, steps: 10_000, time: time.Second},
-	}
-	for name := range t.calls {
-		if isVolatile(name) {
+	for name := range t.called {
+		if isNondeterministic(name) {
 			return nil
 		}
 	}
+	t.bounds = bounds{output: 1 << 20, steps: 10_000, time: time.Second}
 	return t
 }

@@ -77,8 +77,7 @@ func mistakeColumn(cfg Config, src source, line int, complaint string) int {
 }
 
 func parses(cfg Config, name, text string) string {
-	t := template.New(name).Delims(cfg.Delims[0], cfg.Delims[1]).Funcs((&run{}).functions())
-	if _, err := t.Parse(text); err != nil {
+	if _, err := newSet(cfg).New(name).Parse(text); err != nil {
 		return err.Error()
 	}
 	return ""

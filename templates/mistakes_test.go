@@ -100,14 +100,14 @@ func TestRecursionThatEnds(t *testing.T) {
 	}
 }
 
-// A template with chance in it may succeed when it is rendered again to find the place.
-func TestFleetingError(t *testing.T) {
+// A nondeterministic template may succeed when it is rendered again to find the position of an error.
+func TestExplain_FailureThatDoesNotRepeat(t *testing.T) {
 	snap := sdk.Snapshot{}
 	tmpl := mustLoad(t, setOf(t, "a\n{{ .Vars.x }}"))
 	v := newView(snap, nil)
-	r, end := tmpl.newRun(t.Context(), v, tmpl.set)
-	defer end()
-	_, err := r.files()
+	x := tmpl.newExecution(tmpl.set)
+	defer x.begin(t.Context(), v)()
+	_, err := x.files()
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -70,6 +70,15 @@ func distinct(names []string, clean func(string) string) map[string]string {
 	}
 }
 
+// sanitizeName is sanitizeName. It works for names that are not a service's, too; those may then become what another name
+// becomes.
+func (v *view) sanitizeName(name string) string {
+	if clean, ok := v.clean[name]; ok {
+		return clean
+	}
+	return cleanName(name)
+}
+
 func hash(name string) string {
 	sum := sha256.Sum256([]byte(name))
 	return hex.EncodeToString(sum[:])

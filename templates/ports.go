@@ -21,7 +21,7 @@ func (v *view) ports(service string) map[string]string {
 }
 
 // portFor returns the port at which the instance serves servicePort.
-func (r *run) portFor(servicePort, instance any) (string, error) {
+func (x *execution) portFor(servicePort, instance any) (string, error) {
 	port, _, err := find(servicePort, instance)
 	if err != nil {
 		return "", err
@@ -30,13 +30,13 @@ func (r *run) portFor(servicePort, instance any) (string, error) {
 }
 
 // ipFor returns the address at which the instance serves servicePort.
-func (r *run) ipFor(servicePort, instance any) (string, error) {
+func (x *execution) ipFor(servicePort, instance any) (string, error) {
 	port, inst, err := find(servicePort, instance)
 	if err != nil {
 		return "", err
 	}
 	address := cmp.Or(port.IP, inst.Hostname)
-	if r.cfg.UseHostnames {
+	if x.t.cfg.UseHostnames {
 		address = inst.Hostname
 	}
 	if address == "" {

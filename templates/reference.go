@@ -45,7 +45,7 @@ var described = sync.OnceValue(func() []Function {
 			result = append(result, strings.TrimPrefix(line, "=> "))
 		}
 		f.Result = strings.Join(result, "\n")
-		f.Volatile = isVolatile(name)
+		f.Volatile = isNondeterministic(name)
 		all = append(all, f)
 	}
 	return all

@@ -60,7 +60,7 @@ func Builtin() []byte { return append([]byte(nil), builtin...) }
 // A Set is a set of template files. Its methods may be called from any goroutine.
 type Set struct {
 	cfg    Config
-	chance *chance
+	random *randomSource
 
 	mu     sync.Mutex
 	loaded string // digest of what Load read last; "" before the first time
@@ -77,7 +77,7 @@ func New(cfg Config) *Set {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Set{cfg: cfg, chance: newChance()}
+	return &Set{cfg: cfg, random: newRandomSource()}
 }
 
 // Load reads and compiles every file of the set as it is now. The error names every file with a mistake in it: each is
@@ -93,16 +93,9 @@ func (s *Set) Load() (*Template, error) {
 	if err := s.complain(sources); err != nil {
 		return nil, err
 	}
-	set, err := compile(s.cfg, sources, false)
+	t, err := newTemplate(s.cfg, sources, s.random)
 	if err != nil {
 		return nil, err
-	}
-	t := &Template{
-		cfg: s.cfg, sources: sources, set: set, calls: calledFunctions(set), chance: s.chance, bounds: usualBounds,
-	}
-	if t.isByChance() { // what is kept is kept for whom a range is at
-		t.set, err = compile(s.cfg, sources, true)
-		return t, err
 	}
 	t.addCache()
 	return t, nil

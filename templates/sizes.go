@@ -1,15 +1,14 @@
 package templates
 
 import (
-	"fmt"
 	"reflect"
 	"strings"
 	"text/template"
 )
 
-// sized returns those of sprig's functions that could fill the memory before anybody can look at what they return. They fail
+// limited returns those of sprig's functions that could fill the memory before anybody can look at what they return. They fail
 // instead.
-func sized(fns template.FuncMap) template.FuncMap {
+func limited(fns template.FuncMap) template.FuncMap {
 	span := fns["untilStep"].(func(int, int, int) []int)
 	seq := fns["seq"].(func(...int) string)
 	texts := fns["toStrings"].(func(any) []string)
@@ -171,6 +170,3 @@ func checkMade(name string, made reflect.Value) error {
 	}
 	return nil
 }
-
-// printers are text/template's own functions that put texts together, which are to be bounded too.
-var printers = template.FuncMap{"print": fmt.Sprint, "printf": fmt.Sprintf, "println": fmt.Sprintln}

@@ -1,34 +1,27 @@
 package templates
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"net"
-	"strings"
+	"slices"
 	"sync"
 	"text/template"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
-	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
-// A Template is a compiled set. It never changes, and any number of goroutines may render with it. What it remembers of its last
-// rendering makes the next one faster, and nothing else.
+// A Template is a compiled set. Its files never change, and its methods may be called from any goroutine. It keeps its last
+// rendering to make the next one faster, which changes no result.
 type Template struct {
 	cfg     Config
 	sources []source
 	set     *template.Template
-	calls   map[string]bool // the functions that any of its templates calls
-	chance  *chance
+	called  map[string]bool // the functions that any of its templates calls
+	random  *randomSource
 	bounds  bounds
 
-	// What makes a rendering cheaper after one like it. Renderings at the same time do without.
-	rendering sync.Mutex
-	last      *view              // of the last rendering
-	cache     *rendercache.Cache // nil where nothing may be kept
+	mu        sync.Mutex
+	execution *execution // for the rendering that holds mu; others at the same time have one of their own, without a cache
 }
 
 // root is what a template starts with as its dot.
@@ -41,74 +34,39 @@ type root struct {
 	Source   string
 }
 
-// Render renders the document for snap: the main file, then the companions by name. It is a pure function of the set
-// and the snapshot, as far as the template's own functions are; see [Template.Vary]. The order of instances in snap does not
-// matter. It stops early when ctx is done, and by itself where a template would go on and on.
-//
-// notes are sentences about the data that a person should see, such as an instance that had to be left out; their order
-// does not vary either. They are returned beside an error too, which is an [*Error].
-func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
-	var last *view
-	var cache *rendercache.Cache
-	if t.cache != nil && t.rendering.TryLock() {
-		defer t.rendering.Unlock()
-		last, cache = t.last, t.cache
-	}
-	v := newView(snap, last)
-	r, end := t.newRun(ctx, v, t.set)
-	defer end()
-	defer t.chance.endRun()
-	r.cache = cache
-	files, err = r.files()
-	if cache != nil {
-		t.last = v
-		cache.EndExecution(err != nil)
-	}
+// newTemplate compiles sources.
+func newTemplate(cfg Config, sources []source, random *randomSource) (*Template, error) {
+	set, err := compile(cfg, sources, false)
 	if err != nil {
-		return nil, v.notes, t.explain(ctx, v, err)
+		return nil, err
 	}
-	return files, v.notes, nil
+	t := &Template{
+		cfg: cfg, sources: sources, set: set, called: calledFunctions(set), random: random, bounds: usualBounds,
+	}
+	if t.isRandom() { // the results of random functions are kept by the owner that a recorder knows
+		if t.set, err = compile(cfg, sources, true); err != nil {
+			return nil, err
+		}
+	}
+	t.execution = t.newExecution(t.set)
+	return t, nil
 }
 
-// A run is one rendering of one document. It belongs to one goroutine.
-type run struct {
-	*view
-	*budget
-	cfg      Config
-	at       time.Time // what now returns
-	set      *template.Template
-	outputs  []string
-	recorder *sourcemap.Recorder // nil where the templates are not instrumented for it
-	chance   *chance
-	drawn    map[string]int // how often each call was made whose result is kept
-	varied   string         // the function that returns something else than usual
-	out      *bytes.Buffer  // what is written of a file, but for what is included
-	lookup   func(host string) ([]string, error)
-
-	cache      *rendercache.Cache // nil where every iteration is executed
-	iterations int                // of instrumented ranges that are being executed, one in another
-	recording  *recording         // of the outermost one; nil where it is not to be kept
-	replayed   []any              // the variables that the last replayed iteration assigned to
+// addCache gives t a render cache, if it may have one.
+func (t *Template) addCache() {
+	if !t.isRandom() && !slices.ContainsFunc(modifiers, t.calls) {
+		rendercache.Instrument(t.set, t.outputs(), isDeterministic)
+		t.execution.cache = &rendercache.Cache{}
+	}
 }
 
-// newRun returns a run that ends with ctx. Call the function that it returns when it is over.
-func (t *Template) newRun(ctx context.Context, v *view, set *template.Template) (*run, context.CancelFunc) {
-	b, end := newBudget(ctx, t.bounds)
-	// Rounding drops the monotonic reading, which templates would print.
-	r := &run{
-		view: v, budget: b, cfg: t.cfg, outputs: t.outputs(), at: t.cfg.Now().UTC().Round(0),
-		chance: t.chance, drawn: map[string]int{},
-		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
-	}
-	if t.isByChance() {
-		r.recorder = sourcemap.NewRecorder(nil)
-	}
-	// Functions look at the snapshot, so every run binds its own. A clone shares the parsed templates.
-	r.set = template.Must(set.Clone()).Funcs(r.bind(t.calls))
-	return r, end
-}
+// calls reports whether any template of t calls the function.
+func (t *Template) calls(function string) bool { return t.called[function] }
 
-// outputs returns the names of the files to render, in order.
+// isRandom reports whether t calls random functions.
+func (t *Template) isRandom() bool { return slices.ContainsFunc(randomFunctions, t.calls) }
+
+// outputs returns the names of the files of the document, in their order.
 func (t *Template) outputs() []string {
 	var names []string
 	for _, src := range t.sources[:1+len(t.cfg.Files)] {
@@ -117,79 +75,32 @@ func (t *Template) outputs() []string {
 	return names
 }
 
-func (r *run) files() ([]sdk.File, error) {
-	var files []sdk.File
-	for _, name := range r.outputs {
-		content, err := r.execute(name, root{
-			Services: r.live, User: r.cfg.User, Group: r.cfg.Group, Vars: copyVars(r.cfg.Vars),
-			Cluster: r.snap.Cluster, Source: r.snap.Source,
-		})
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, sdk.File{Name: name, Content: r.endLastLine(content)})
-		r.recorder.EndFile()
+// Render renders the document for snap: the main file, then the companions by name. It is a pure function of the set and the
+// snapshot, as far as the functions that the template calls are; see [Template.Vary]. The order of instances in snap does not
+// matter. It returns early when ctx is done, and with an error that is [Error.Endless] when it exceeds a bound: 256 MiB of
+// output, 10 million steps or 30 seconds.
+//
+// notes are sentences about the data for people, such as an instance that is left out, in an order that is always the same. They
+// are returned with an error, too, which is an [*Error].
+func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
+	if t.mu.TryLock() {
+		defer t.mu.Unlock()
+		return t.execution.render(ctx, snap)
 	}
-	return files, nil
+	return t.newExecution(t.set).render(ctx, snap)
 }
 
-// endLastLine adds the newline that content lacks at its end: HAProxy takes a file without one for cut off. What is empty stays
-// empty.
-func (r *run) endLastLine(content []byte) []byte {
-	if len(content) == 0 || content[len(content)-1] == '\n' {
-		return content
+func (x *execution) render(ctx context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
+	v := newView(snap, x.last)
+	defer x.begin(ctx, v)()
+	defer x.t.random.endRendering()
+	files, err := x.files()
+	if x.cache != nil {
+		x.last = v
+		x.cache.EndExecution(err != nil)
 	}
-	r.recorder.EndLine()
-	return append(content, '\n')
-}
-
-func (r *run) execute(name string, data any) (content []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("template %s stopped with a fault: %v", name, p)
-		}
-	}()
-	r.out = &bytes.Buffer{}
-	if err := r.set.ExecuteTemplate(&writer{run: r, to: r.out}, name, data); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, v.notes, x.t.explain(ctx, v, err)
 	}
-	return r.out.Bytes(), nil
-}
-
-// include renders the named template into a string.
-func (r *run) include(name string, data any) (string, error) {
-	if r.set.Lookup(name) == nil {
-		missing := failf("there is no template called %q", name)
-		missing.hint = hintTemplate(name, templateNames(r.set))
-		return "", missing
-	}
-	if err := r.step(); err != nil {
-		return "", err
-	}
-	if r.includes == maxInclude {
-		return "", runawayf("include goes %d levels deep: does %q include itself?", maxInclude, name)
-	}
-	r.includes++
-	defer func() { r.includes-- }()
-	defer r.recorder.Include()()
-	var out strings.Builder
-	err := r.set.ExecuteTemplate(&writer{run: r, to: &out}, name, data)
-	return out.String(), err
-}
-
-func (r *run) descend() (string, error) {
-	if r.depth == maxDepth {
-		return "", runawayf("templates go %d levels deep: does this one call itself without an end?", maxDepth)
-	}
-	r.depth++
-	return "", nil
-}
-
-func (r *run) ascend() string {
-	r.depth--
-	return ""
-}
-
-var errNoValue = &failure{
-	sentence: "a value that does not exist is printed", hint: "give one with default, or test for it with if",
+	return files, v.notes, nil
 }

@@ -30,16 +30,16 @@ func (t *Template) Trace(ctx context.Context, snap sdk.Snapshot) ([]TracedFile, 
 		sources[src.name] = sourcemap.Source{Path: src.path, Text: src.text}
 	}
 	v := newView(snap, nil)
-	r, end := t.newRun(ctx, v, set)
-	defer end()
-	r.recorder = sourcemap.NewRecorder(sourcemap.InstrumentNodes(set, sources))
-	files, err := r.files()
+	x := t.newExecution(set)
+	defer x.begin(ctx, v)()
+	x.recorder = sourcemap.NewRecorder(sourcemap.InstrumentNodes(set, sources))
+	files, err := x.files()
 	if err != nil {
 		return nil, t.explain(ctx, v, err)
 	}
 	var traced []TracedFile
 	for i, f := range files {
-		traced = append(traced, TracedFile{f, r.recorder.Files()[i]})
+		traced = append(traced, TracedFile{f, x.recorder.Files()[i]})
 	}
 	return traced, nil
 }
@@ -51,12 +51,12 @@ func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
 	if err != nil || ctx.Err() != nil { // it compiled before
 		return t.locate(v, failure, "")
 	}
-	r, end := t.newRun(ctx, v, set)
-	defer end()
-	r.recorder = sourcemap.NewRecorder(nil)
-	if _, err := r.files(); err != nil {
-		located := t.locate(v, err, describeOwner(r.recorder.Owner()))
-		located.Service, located.Instance = r.recorder.Owner()
+	x := t.newExecution(set)
+	defer x.begin(ctx, v)()
+	x.recorder = sourcemap.NewRecorder(nil)
+	if _, err := x.files(); err != nil {
+		located := t.locate(v, err, describeOwner(x.recorder.Owner()))
+		located.Service, located.Instance = x.recorder.Owner()
 		return located
 	}
 	// A nondeterministic template may fail only sometimes.

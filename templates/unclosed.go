@@ -19,7 +19,7 @@ func hintUnclosed(cfg Config, src source) string {
 	text := src.text + mark
 	for range most {
 		text += left + "end" + right
-		set, err := template.New(src.name).Delims(cfg.Delims[0], cfg.Delims[1]).Funcs((&run{}).functions()).Parse(text)
+		set, err := newSet(cfg).New(src.name).Parse(text)
 		if err != nil {
 			continue
 		}

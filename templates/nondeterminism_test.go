@@ -92,7 +92,7 @@ func TestChanceIsKept(t *testing.T) {
 	var text strings.Builder
 	for _, f := range Functions() {
 		slow := strings.HasPrefix(f.Name, "gen") && f.Name != "genSelfSignedCertWithKey"
-		if isByChance(f.Name) && !slow {
+		if isRandom(f.Name) && !slow {
 			text.WriteString(strings.NewReplacer(" | len", "", " | trunc 27", "", " | trunc 13", "").Replace(f.Example) + "\n")
 		}
 	}
@@ -138,8 +138,8 @@ func TestChanceForgets(t *testing.T) {
 	}
 	mustRender(t, tmpl, snapshot(many...))
 	again, _ := mustRender(t, tmpl, snapshot())
-	if again != out || len(tmpl.chance.kept) != 1 {
-		t.Errorf("%q, then %q; %d are kept", out, again, len(tmpl.chance.kept))
+	if again != out || len(tmpl.random.results) != 1 {
+		t.Errorf("%q, then %q; %d are kept", out, again, len(tmpl.random.results))
 	}
 }
 

@@ -15,17 +15,12 @@ const hostByName = "getHostByName"
 // clocks are the functions that look at the time of the rendering.
 var clocks = []string{"now", "ago", "durationRound"}
 
-func isByChance(function string) bool { return slices.Contains(byChance, function) }
+func isRandom(function string) bool { return slices.Contains(randomFunctions, function) }
 
-// isVolatile reports whether the function may return something else for the same arguments and the same snapshot.
-func isVolatile(function string) bool {
-	return function == hostByName || isByChance(function) || slices.Contains(clocks, function)
+// isNondeterministic reports whether the function may return something else for the same arguments and the same snapshot.
+func isNondeterministic(function string) bool {
+	return function == hostByName || isRandom(function) || slices.Contains(clocks, function)
 }
-
-// isByChance reports whether there is chance in t.
-func (t *Template) isByChance() bool { return slices.ContainsFunc(byChance, t.has) }
-
-func (t *Template) has(function string) bool { return t.calls[function] }
 
 // A Varying is a line of a template that writes something else each time, though the snapshot is the same.
 type Varying struct {
@@ -38,7 +33,7 @@ type Varying struct {
 func (v Varying) String() string {
 	place := fmt.Sprintf("%s:%d", v.Template, v.Line)
 	switch {
-	case isByChance(v.Function):
+	case isRandom(v.Function):
 		return fmt.Sprintf("%s: %s writes something here that only this process keeps: the next start of it, and every other "+
 			"process, has another value", place, v.Function)
 	case v.Function == hostByName:
@@ -54,7 +49,7 @@ func (v Varying) String() string {
 func (t *Template) Vary(ctx context.Context, snap sdk.Snapshot) ([]Varying, error) {
 	var suspects []string
 	for _, f := range described() {
-		if f.Volatile && t.has(f.Name) {
+		if f.Volatile && t.calls(f.Name) {
 			suspects = append(suspects, f.Name)
 		}
 	}
@@ -62,14 +57,15 @@ func (t *Template) Vary(ctx context.Context, snap sdk.Snapshot) ([]Varying, erro
 		return nil, nil
 	}
 	clock := t.cfg.Now()
-	usual, err := t.renderVaried(ctx, snap, clock, "")
+	x, v := t.newExecution(t.set), newView(snap, nil)
+	usual, err := x.renderVaried(ctx, v, clock, "")
 	if err != nil {
 		return nil, err
 	}
 	var all []Varying
 	var origins []TracedFile
 	for _, function := range suspects {
-		varied, err := t.renderVaried(ctx, snap, clock, function)
+		varied, err := x.renderVaried(ctx, v, clock, function)
 		if err != nil {
 			return nil, err
 		}
@@ -99,12 +95,11 @@ func addVarying(all []Varying, origins []Origin, line int, function string) []Va
 	return append(all, v)
 }
 
-// renderVaried renders at the time that clock is, with the named function returning something else than usual.
-func (t *Template) renderVaried(ctx context.Context, snap sdk.Snapshot, clock time.Time, function string) ([]sdk.File, error) {
-	r, end := t.newRun(ctx, newView(snap, nil), t.set)
-	defer end()
-	r.at, r.varied = clock.UTC().Round(0), function
-	return r.files()
+// renderVaried renders at that time, with the named function returning something else than usual.
+func (x *execution) renderVaried(ctx context.Context, v *view, at time.Time, function string) ([]sdk.File, error) {
+	defer x.begin(ctx, v)()
+	x.at, x.varied = at.UTC().Round(0), function
+	return x.files()
 }
 
 // differing returns the lines of text, from 0, that are not in the other: between what both begin and what both end with. Where
@@ -145,17 +140,17 @@ func visibleLines(text []byte) []string {
 }
 
 // clock returns the time of the rendering for the named function.
-func (r *run) clock(name string) time.Time {
-	if r.varied == name {
+func (x *execution) clock(name string) time.Time {
+	if x.varied == name {
 		// Later in every respect that a template may look at.
-		return r.at.AddDate(1, 1, 1).Add(time.Hour + time.Minute + time.Second + time.Millisecond)
+		return x.at.AddDate(1, 1, 1).Add(time.Hour + time.Minute + time.Second + time.Millisecond)
 	}
-	return r.at
+	return x.at
 }
 
 // ago is sprig's, by the clock of the rendering.
-func (r *run) ago(v any) string {
-	now := r.clock("ago")
+func (x *execution) ago(v any) string {
+	now := x.clock("ago")
 	then := now
 	switch v := v.(type) {
 	case time.Time:
@@ -169,21 +164,21 @@ func (r *run) ago(v any) string {
 }
 
 // sinceThen returns what durationRound is to be given: where v is a time, what has passed since by the clock of the rendering.
-func (r *run) sinceThen(v any) any {
+func (x *execution) sinceThen(v any) any {
 	if then, ok := v.(time.Time); ok {
-		return int64(r.clock("durationRound").Sub(then))
+		return int64(x.clock("durationRound").Sub(then))
 	}
 	return v
 }
 
 // hostByName returns the least of the host's addresses, where sprig's takes any and panics where there is none.
-func (r *run) hostByName(host string) (string, error) {
-	addresses, err := r.lookup(host)
+func (x *execution) hostByName(host string) (string, error) {
+	addresses, err := x.lookup(host)
 	if err != nil || len(addresses) == 0 {
 		return "", failf("the host name %q has no address: %v", host, err)
 	}
 	least := slices.Min(addresses)
-	if r.varied == hostByName {
+	if x.varied == hostByName {
 		return "varied." + least, nil
 	}
 	return least, nil
