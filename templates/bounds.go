@@ -5,18 +5,16 @@ import (
 	"time"
 )
 
-// Bounds for templates that have gone wild. A step is a round of a range, or something that is written; what takes ten
-// thousand instances needs some hundred thousand. The time is for what takes long without many steps. Where both are kept, a
-// template may still take a lot of memory, by a map that contains itself many times over, for example: people who mean harm
-// are not who these are for.
+// The bounds of a rendering, for templates that do not end. A step is an iteration of a range, or something that is written; ten
+// thousand instances take some hundred thousand. The time is for templates that take long with few steps. Within these bounds a
+// template may still use a lot of memory, by a map that contains itself many times over, for example: the bounds do not protect
+// against malicious authors.
 const (
-	maxOutput  = 256 << 20 // bytes that all templates of a document write together, included ones counted each time
+	maxOutput  = 256 << 20 // bytes that all templates of a document write together; included ones count each time
 	maxSteps   = 10_000_000
 	maxTime    = 30 * time.Second
-	maxInclude = 100       // include within include
-	maxDepth   = 200       // templates that come back to themselves
-	maxText    = 16 << 20  // bytes of what a function returns
-	maxList    = 1_000_000 // elements of what a function returns
+	maxInclude = 100 // include inside include
+	maxDepth   = 200 // calls of templates that can call themselves, one inside another
 )
 
 // bounds are those that tests make smaller.
@@ -27,23 +25,24 @@ type bounds struct {
 
 var usualBounds = bounds{output: maxOutput, steps: maxSteps, time: maxTime}
 
-// A budget is what a run has used of its bounds.
+// A budget is what a rendering has used of its bounds.
 type budget struct {
 	bounds
 	written, stepped int
-	includes, depth  int // how deep
+	includes, depth  int // the current ones
 	done             <-chan struct{}
 	cause            func() error
 }
 
-// newBudget returns the budget of a run that also ends with ctx. Call the function that it returns when the run is over.
+// newBudget returns the budget of a rendering that also ends with ctx. The caller calls the function that it returns when the
+// rendering is over.
 func newBudget(ctx context.Context, b bounds) (*budget, context.CancelFunc) {
 	late := runawayf("the rendering takes longer than %v: does a loop not end?", b.time)
 	ctx, cancel := context.WithTimeoutCause(ctx, b.time, late)
 	return &budget{bounds: b, done: ctx.Done(), cause: func() error { return context.Cause(ctx) }}, cancel
 }
 
-// exceeded returns an error once the run should not go on.
+// exceeded returns an error if the rendering must not go on.
 func (b *budget) exceeded() error {
 	switch {
 	case b.written > b.output:
@@ -59,7 +58,7 @@ func (b *budget) exceeded() error {
 	}
 }
 
-// step counts one.
+// step counts one step.
 func (b *budget) step() error {
 	b.stepped++
 	return b.exceeded()

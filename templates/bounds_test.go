@@ -11,8 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// What would not come to an end is stopped, named and known as such.
-func TestRunaways(t *testing.T) {
+func TestRender_BoundsAreErrors(t *testing.T) {
 	small := bounds{output: 1 << 20, steps: 10_000, time: time.Minute}
 	tests := map[string]struct {
 		text   string
@@ -57,16 +56,15 @@ func TestRunaways(t *testing.T) {
 	}
 }
 
-// An ordinary mistake is none that would not come to an end.
-func TestMistakesEnd(t *testing.T) {
+func TestError_OrdinaryMistakeIsNotEndless(t *testing.T) {
 	_, _, err := mustLoad(t, setOf(t, "{{ .Vars.x }}")).Render(t.Context(), sdk.Snapshot{})
 	if e, ok := errors.AsType[*Error](err); !ok || e.Endless() {
 		t.Error(err)
 	}
 }
 
-// Whoever cancels does not wait for the end of a long loop, and gets no story about a mistake.
-func TestCancelled(t *testing.T) {
+// A rendering that is cancelled does not wait for the end of a long loop, and the error is the cause.
+func TestRender_Cancelled(t *testing.T) {
 	tmpl := mustLoad(t, setOf(t, "{{ range 1000000000000 }}{{ $x := getHostByName \"x\" }}{{ end }}"))
 	tmpl.bounds = bounds{output: 1 << 20, steps: 1 << 62, time: never}
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -85,8 +83,8 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// Ten thousand instances are far from every bound.
-func TestBoundsAreFar(t *testing.T) {
+// Ten thousand instances take a small part of every bound.
+func TestRender_LargeCatalogueIsWithinBounds(t *testing.T) {
 	tmpl := mustLoad(t, New(Config{BindIP: "127.0.0.1"}))
 	tmpl.bounds = bounds{output: maxOutput / 50, steps: maxSteps / 25, time: time.Hour}
 	if _, _, err := tmpl.Render(t.Context(), large()); err != nil {
@@ -94,42 +92,41 @@ func TestBoundsAreFar(t *testing.T) {
 	}
 }
 
-// The difference of two integers may be none.
-func TestSpanBeyondIntegers(t *testing.T) {
+func TestCheckSpan_DifferenceOverflows(t *testing.T) {
 	const from, to = math.MinInt, math.MaxInt
 	if checkSpan("untilStep", from, to, 1) == nil || checkSpan("untilStep", from, to, 1<<60) != nil {
 		t.Error("counted wrongly")
 	}
 }
 
-// Functions refuse what would fill the memory before they begin.
-func TestSizes(t *testing.T) {
-	tests := map[string]string{ // to what is told, "" for nothing
-		`until 20000000`:                     "until would make 20000000 numbers, and 1000000 is the most",
-		`until -20000000`:                    "until would make 20000000 numbers",
-		`until 1000001`:                      "until would make 1000001 numbers",
+// Functions that would fill the memory fail before they start.
+func TestLimited(t *testing.T) {
+	tests := map[string]string{ // to the error, "" for none
+		`until 20000000`:                     "until would return 20000000 numbers, and the maximum is 1000000",
+		`until -20000000`:                    "until would return 20000000 numbers",
+		`until 1000001`:                      "until would return 1000001 numbers",
 		`until 1000000 | len`:                "",
-		`untilStep 0 20000000 1`:             "untilStep would make 20000000 numbers",
+		`untilStep 0 20000000 1`:             "untilStep would return 20000000 numbers",
 		`untilStep 0 20000000 1000000 | len`: "",
-		`seq 20000000`:                       "seq would make 19999999 numbers",
-		`seq 5 20000000`:                     "seq would make 19999995 numbers",
-		`seq 0 2 20000000`:                   "seq would make 10000000 numbers",
+		`seq 20000000`:                       "seq would return 19999999 numbers",
+		`seq 5 20000000`:                     "seq would return 19999995 numbers",
+		`seq 0 2 20000000`:                   "seq would return 10000000 numbers",
 		`seq`:                                "",
-		`repeat 20000000 "x"`:                "repeat would make a text of 19 MiB, and 16 is the most",
+		`repeat 20000000 "x"`:                "repeat would return a string of 19 MiB, and the maximum is 16 MiB",
 		`repeat 20000000 ""`:                 "",
-		`repeat -1 "x"`:                      "repeat is to write a text -1 times",
-		`repeat 4611686018427387905 "xxxx"`:  "repeat would make a text of",
-		`indent 20000000 "x"`:                "indent would make a text of 19 MiB",
-		`nindent 1000000 "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\no\np\nq\nr"`: "nindent would make a text of 17 MiB",
-		`indent -1 "x"`: "indent is to move a text in by -1 spaces",
-		`replace "" (repeat 10000 "y") (repeat 10000 "x")`:        "replace would make a text of 95 MiB",
+		`repeat -1 "x"`:                      "repeat cannot write a string -1 times",
+		`repeat 4611686018427387905 "xxxx"`:  "repeat would return a string of",
+		`indent 20000000 "x"`:                "indent would return a string of 19 MiB",
+		`nindent 1000000 "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl\nm\nn\no\np\nq\nr"`: "nindent would return a string of 17 MiB",
+		`indent -1 "x"`: "indent cannot indent a string by -1 spaces",
+		`replace "" (repeat 10000 "y") (repeat 10000 "x")`:        "replace would return a string of 95 MiB",
 		`replace "x" "" "axb"`:                                    "",
-		`join (repeat 1000000 "x") (until 1000)`:                  "join would make a text of 954 MiB",
-		`randAlpha 20000000`:                                      "randAlpha would make a text of 19 MiB",
-		`randAscii 20000000`:                                      "randAscii would make a text of 19 MiB",
-		`concat (until 1000000) (list 1)`:                         "concat makes a list of more than 1000000 elements",
-		`cat (repeat 9000000 "x") (repeat 9000000 "x")`:           "cat makes a text of more than 16 MiB",
-		`printf "%s%s" (repeat 9000000 "x") (repeat 9000000 "x")`: "printf makes a text of more than 16 MiB",
+		`join (repeat 1000000 "x") (until 1000)`:                  "join would return a string of 954 MiB",
+		`randAlpha 20000000`:                                      "randAlpha would return a string of 19 MiB",
+		`randAscii 20000000`:                                      "randAscii would return a string of 19 MiB",
+		`concat (until 1000000) (list 1)`:                         "concat returns a list of more than 1000000 elements",
+		`cat (repeat 9000000 "x") (repeat 9000000 "x")`:           "cat returns a string of more than 16 MiB",
+		`printf "%s%s" (repeat 9000000 "x") (repeat 9000000 "x")`: "printf returns a string of more than 16 MiB",
 	}
 	for call, want := range tests {
 		t.Run(call[:min(len(call), 30)], func(t *testing.T) {

@@ -10,27 +10,27 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// An Error is a mistake in a template, or in what a template makes of the data.
+// An Error is a mistake in a template, or a failure of a template with the data of a snapshot.
 type Error struct {
 	File    string // the template's path, as configured
-	Line    int    // from 1; 0 where it is not known
-	Column  int    // in characters, from 1; 0 where it is not known
+	Line    int    // from 1; 0 if it is not known
+	Column  int    // in characters, from 1; 0 if it is not known
 	Snippet string // the line
-	Message string // one sentence without the place
+	Message string // one sentence without the position
 	During  string // the service or instance that the template was at, if any
-	Hint    string // what to do about it, if anybody knows
-	Runaway bool   // the template would not come to an end
+	Hint    string // what to do about it, if it is known
+	Runaway bool   // the template exceeded a bound, see [Template.Render]
 
-	// Service and Instance are whom the failing iteration of a range rendered: excluding them may help. Service is empty where
-	// it rendered nobody, and Instance is nil where it rendered a service as a whole.
+	// Service and Instance are what the failing iteration of a range rendered: excluding them may help. Service is empty if it
+	// rendered neither, and Instance is nil if it rendered a service as a whole.
 	Service  string
 	Instance *sdk.Instance
 }
 
-// Error returns FILE:LINE:COLUMN: MESSAGE, with what the template was at in brackets, and with the hint.
+// Error returns FILE:LINE:COLUMN: MESSAGE, with what the template was at in brackets, and the hint.
 func (e *Error) Error() string {
 	text := e.headline()
-	if e.isDuringNews() {
+	if e.showsDuring() {
 		text += " (at " + e.During + ")"
 	}
 	if e.Hint != "" {
@@ -39,8 +39,8 @@ func (e *Error) Error() string {
 	return text
 }
 
-// Detail returns the same over several lines, with the line of the template and a caret under the place. It does not end
-// with a line end.
+// Detail returns the same over several lines, with the line of the template and a caret under the position. It does not end with
+// a newline.
 func (e *Error) Detail() string {
 	lines := []string{e.headline()}
 	margin := fmt.Sprintf("%5d | ", e.Line)
@@ -52,7 +52,7 @@ func (e *Error) Detail() string {
 			lines = append(lines, blank+"| "+caret)
 		}
 	}
-	if e.isDuringNews() {
+	if e.showsDuring() {
 		lines = append(lines, blank+"= at "+e.During)
 	}
 	if e.Hint != "" {
@@ -61,7 +61,7 @@ func (e *Error) Detail() string {
 	return strings.Join(lines, "\n")
 }
 
-// Endless reports whether trying again would take long and end in the same way.
+// Endless reports whether the template exceeded a bound: rendering again takes long and fails in the same way.
 func (e *Error) Endless() bool { return e.Runaway }
 
 // Owner returns [Error.Service] and [Error.Instance].
@@ -80,9 +80,10 @@ func (e *Error) headline() string {
 	return b.String()
 }
 
-func (e *Error) isDuringNews() bool { return e.During != "" && !strings.Contains(e.Message, e.During) }
+// showsDuring reports whether During says more than the message does.
+func (e *Error) showsDuring() bool { return e.During != "" && !strings.Contains(e.Message, e.During) }
 
-// excerpt returns the part of the line that has the place in it, and the line with the caret that goes under it.
+// excerpt returns the part of the line around the position, and the line with the caret that goes under it.
 func (e *Error) excerpt() (shown, caret string) {
 	const before, most = 80, 110 // characters
 	line := []rune(e.Snippet)
@@ -110,7 +111,7 @@ func (e *Error) excerpt() (shown, caret string) {
 	return text.String(), pad.String() + "^"
 }
 
-// blankFor returns white space as wide as r. A tab is as wide as a tab in the same place, however wide that is.
+// blankFor returns white space as wide as r. For a tab it is a tab, whose width depends on where it is.
 func blankFor(r rune) string {
 	switch kind := width.LookupRune(r).Kind(); {
 	case r == '\t':
@@ -123,7 +124,7 @@ func blankFor(r rune) string {
 	return " "
 }
 
-// A failure is an error of one of our functions: a sentence for the person who wrote the template.
+// A failure is an error of one of our functions: a sentence for the author of the template.
 type failure struct {
 	sentence string
 	hint     string
@@ -136,7 +137,7 @@ func failf(format string, args ...any) *failure {
 	return &failure{sentence: fmt.Sprintf(format, args...)}
 }
 
-// runawayf is for what would go on and on.
+// runawayf returns the failure of a template that exceeds a bound.
 func runawayf(format string, args ...any) *failure {
 	f := failf(format, args...)
 	f.runaway = true

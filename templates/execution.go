@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates/internal/hints"
 	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
 	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
@@ -108,7 +109,7 @@ func (x *execution) execute(name string, data any) (content []byte, err error) {
 func (x *execution) include(name string, data any) (string, error) {
 	if x.set.Lookup(name) == nil {
 		missing := failf("there is no template called %q", name)
-		missing.hint = hintTemplate(name, templateNames(x.set))
+		missing.hint = hints.ForTemplate(name, templateNames(x.set))
 		return "", missing
 	}
 	if err := x.step(); err != nil {

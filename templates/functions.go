@@ -120,7 +120,7 @@ func sortedKeys(dicts ...any) ([]string, error) {
 	for _, d := range dicts {
 		m := reflect.ValueOf(d)
 		if m.Kind() != reflect.Map || m.Type().Key().Kind() != reflect.String {
-			return nil, failf("wanted is a map with names for keys, and this is a %T", d)
+			return nil, failf("a map with strings as keys is expected here, and this is a %T", d)
 		}
 		own := []string{}
 		for _, key := range m.MapKeys() {

@@ -69,12 +69,12 @@ func TestTCPFirst(t *testing.T) {
 func TestPointersToInstances(t *testing.T) {
 	inst := instance("web", "node-1", "1", 80)
 	for _, v := range []any{inst, &inst} {
-		if port, got, err := find("80", v); err != nil || port.Port != 30000 || got.ID != "1" {
+		if port, got, err := portOf("80", v); err != nil || port.Port != 30000 || got.ID != "1" {
 			t.Errorf("%T: %v %v %v", v, port, got, err)
 		}
 	}
 	for _, v := range []any{nil, (*sdk.Instance)(nil), "web", 7} {
-		if _, _, err := find("80", v); err == nil || !strings.HasPrefix(err.Error(), "an instance is needed here") {
+		if _, _, err := portOf("80", v); err == nil || !strings.HasPrefix(err.Error(), "an instance is expected here") {
 			t.Errorf("%T: %v", v, err)
 		}
 	}

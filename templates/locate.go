@@ -3,95 +3,80 @@ package templates
 import (
 	"cmp"
 	"errors"
+	"maps"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
 	"unicode/utf8"
+
+	"github.com/haproxy-api/haproxy-api/templates/internal/hints"
 )
 
-// text/template tells places and causes only in the text of its errors, so this file reads that text, and nothing else
-// does. Their forms, with the name that the file was parsed under:
+// text/template tells positions and causes only in the text of its errors, so this file reads that text, and nothing else does.
+// The forms are, with the name that the file was parsed under:
 //
 //	template: NAME:LINE: MESSAGE                                        from Parse
 //	template: NAME:LINE:OFFSET: executing "TEMPLATE" at <NODE>: MESSAGE  from Execute
-//	template: NAME: MESSAGE                                             from Execute, before anything ran
+//	template: NAME: MESSAGE                                             from Execute, before anything was executed
 //
-// Where a text is not of these forms, all of it becomes the message: less help, but nothing lost. What is said about
-// messages of certain forms is in advice.go.
+// A text of another form becomes the message as a whole: there is less help then, but nothing is lost. Package hints says what to
+// do about a message.
 
-// parseError returns what Parse had to say about src.
+// parseError returns an Error for err, which is from parsing src.
 func parseError(cfg Config, src source, err error) *Error {
 	line, message, ok := cutNumber(strings.TrimPrefix(err.Error(), "template: "+src.name+":"))
 	if !ok {
 		return &Error{File: src.path, Message: err.Error()}
 	}
-	e := at(src, line, mistakeColumn(cfg, src, line, err.Error()))
+	e := errorAt(src, line, parseErrorColumn(cfg, src, line, err.Error()))
 	e.Message = strings.TrimSpace(message)
-	e.Hint = hint(e.Message, sceneOf(src, e, scene{}))
+	e.Hint = hints.ForMessage(e.Message, hintContext(src, e))
 	if e.Message == "unexpected EOF" {
 		e.Message = "the template ends where an {{ end }} is still missing"
-		e.Hint = hintUnclosed(cfg, src)
+		left, right := delims(cfg)
+		e.Hint = hints.ForUnclosed(src.name, src.text, left+"end"+right, func(text string) (*template.Template, error) {
+			return newSet(cfg).New(src.name).Parse(text)
+		})
 	}
-	return atStart(cfg, src, e)
+	return moveToStart(cfg, src, e)
 }
 
-// atStart moves an error about an action that is not closed to where that starts: Parse notices only in the next line.
-func atStart(cfg Config, src source, e *Error) *Error {
+// moveToStart moves an error about an action that is not closed to the start of the action: Parse reports it in the line after.
+func moveToStart(cfg Config, src source, e *Error) *Error {
 	text, started, ok := strings.Cut(e.Message, " started at "+src.name+":")
 	line, err := strconv.Atoi(started)
 	if !ok || err != nil {
 		return e
 	}
 	_, lineText := lineAt(src.text, line)
-	before := max(strings.LastIndex(lineText, cmp.Or(cfg.Delims[0], "{{")), 0)
-	moved := at(src, line, 1+utf8.RuneCountInString(lineText[:before]))
+	left, _ := delims(cfg)
+	before := max(strings.LastIndex(lineText, left), 0)
+	moved := errorAt(src, line, 1+utf8.RuneCountInString(lineText[:before]))
 	moved.Message, moved.Hint = text, e.Hint
 	return moved
 }
 
-// sceneOf adds to a scene where in src the error is.
-func sceneOf(src source, e *Error, s scene) scene {
-	start, rest := lineAt(src.text, e.Line)
-	for range e.Column - 1 {
-		_, size := utf8.DecodeRuneInString(rest)
-		start, rest = start+size, rest[size:]
-	}
-	s.before, s.rest = src.text[:start], rest
-	return s
-}
-
-// mistakeColumn returns the column of a mistake in a line, which Parse does not tell. The parser goes from left to
-// right, so it is the end of the shortest beginning of the text for which Parse has the same complaint.
-func mistakeColumn(cfg Config, src source, line int, complaint string) int {
-	const widest = 500 // every character is one more parsing
+// parseErrorColumn returns the column of a parse error, which Parse does not tell. The parser reads from left to right, so the
+// error is at the end of the shortest prefix of the text for which Parse returns the same error.
+func parseErrorColumn(cfg Config, src source, line int, parseErr string) int {
+	const maxColumns = 500 // each is one more parsing
 	start, text := lineAt(src.text, line)
-	if len(text) > widest {
+	if len(text) > maxColumns {
 		return 1
 	}
 	for end := range len(text) + 1 {
-		if parses(cfg, src.name, src.text[:start+end]) == complaint {
-			return 1 + utf8.RuneCountInString(text[:tokenStart(cfg, text[:end])])
+		if _, err := newSet(cfg).New(src.name).Parse(src.text[:start+end]); err != nil && err.Error() == parseErr {
+			return 1 + utf8.RuneCountInString(text[:lastToken(cfg, text[:end])])
 		}
 	}
 	return 1
 }
 
-func parses(cfg Config, name, text string) string {
-	if _, err := newSet(cfg).New(name).Parse(text); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
-// tokenStart returns where the last token of text starts: an action, a word, or a single character.
-func tokenStart(cfg Config, text string) int {
-	left, right := cfg.Delims[0], cfg.Delims[1]
-	if left == "" {
-		left = "{{"
-	}
-	if right == "" {
-		right = "}}"
-	}
+// lastToken returns where the last token of text starts: an action, a word, or a single character.
+func lastToken(cfg Config, text string) int {
+	left, right := delims(cfg)
 	if strings.HasSuffix(text, right) {
 		return max(strings.LastIndex(text, left), 0)
 	}
@@ -107,39 +92,46 @@ func tokenStart(cfg Config, text string) int {
 	return max(len(text)-1, 0)
 }
 
-// locate returns what an execution had to say, with the place of the template in which it happened, however deep in
-// includes that was.
+func delims(cfg Config) (left, right string) {
+	return cmp.Or(cfg.Delims[0], "{{"), cmp.Or(cfg.Delims[1], "}}")
+}
+
+// locate returns an Error for err, which is from rendering v. Its position is the innermost one, however deep in includes that
+// is. during names the service or instance that the template was at.
 func (t *Template) locate(v *view, err error, during string) *Error {
-	place, found := errors.AsType[template.ExecError](err)
-	for found {
-		deeper, ok := errors.AsType[template.ExecError](errors.Unwrap(place.Err))
-		if !ok {
-			break
-		}
-		place = deeper
-	}
 	e, src := &Error{File: t.sources[0].path, Message: err.Error()}, t.sources[0]
-	if found {
-		e, src = t.parseExec(place)
+	if innermost, ok := innermostExecError(err); ok {
+		e, src = t.parseExecError(innermost)
 	}
-	s := sceneOf(src, e, scene{view: v, vars: t.cfg.Vars, templates: templateNames(t.set)})
+	e.During = during
+	c := hintContext(src, e)
+	c.Services, c.Vars, c.Templates = slices.AppendSeq([]string{}, maps.Keys(v.live)), t.cfg.Vars, templateNames(t.set)
 	if own, ok := errors.AsType[*failure](err); ok {
 		e.Message, e.Hint, e.Runaway = own.sentence, own.hint, own.runaway
 		if own == errNoValue {
-			e.Hint = cmp.Or(hintNothing(s), own.hint)
+			e.Hint = cmp.Or(hints.ForMissingValue(c), own.hint)
 		}
-	} else {
-		e.Hint = hint(e.Message, s)
-		if call, what, ok := strings.Cut(e.Message, ": reflect: "); ok && strings.HasSuffix(what, " on zero Value") {
-			e.Message = call + ": what it is given does not exist"
-		}
+		return e
 	}
-	e.During = during
+	e.Hint = hints.ForMessage(e.Message, c)
+	if call, what, ok := strings.Cut(e.Message, ": reflect: "); ok && strings.HasSuffix(what, " on zero Value") {
+		e.Message = call + ": the argument does not exist"
+	}
 	return e
 }
 
-// parseExec takes the text of an ExecError apart, and returns the file that it is about.
-func (t *Template) parseExec(err template.ExecError) (*Error, source) {
+func innermostExecError(err error) (innermost template.ExecError, ok bool) {
+	for {
+		inner, found := errors.AsType[template.ExecError](err)
+		if !found {
+			return innermost, ok
+		}
+		innermost, ok, err = inner, true, errors.Unwrap(inner.Err)
+	}
+}
+
+// parseExecError reads the text of err, and returns the file that it is about.
+func (t *Template) parseExecError(err template.ExecError) (*Error, source) {
 	rest := strings.TrimPrefix(err.Error(), "template: ")
 	for _, src := range t.sources {
 		after, ok := strings.CutPrefix(rest, src.name+":")
@@ -155,31 +147,49 @@ func (t *Template) parseExec(err template.ExecError) (*Error, source) {
 			continue
 		}
 		_, lineText := lineAt(src.text, line)
-		e := at(src, line, 1+utf8.RuneCountInString(lineText[:min(offset, len(lineText))]))
+		e := errorAt(src, line, 1+utf8.RuneCountInString(lineText[:min(offset, len(lineText))]))
 		e.Message = execMessage(after, errors.Unwrap(err.Err))
 		return e, src
 	}
 	return &Error{File: t.sources[0].path, Message: rest}, t.sources[0]
 }
 
-// execMessage drops `executing "TEMPLATE" at <NODE>: `. The cause, if any, is what the called function returned; it
-// ends the text. Both it and NODE may contain what ends NODE.
+// execMessage removes `executing "TEMPLATE" at <NODE>: `. cause is the error of the called function, if any; its text is the end
+// of the message. Both it and NODE may contain what ends NODE.
 func execMessage(text string, cause error) string {
 	const nodeEnd = ">: "
-	head := strings.TrimSpace(text)
+	text = strings.TrimSpace(text)
 	if cause == nil {
-		if _, message, ok := strings.Cut(head, nodeEnd); ok {
+		if _, message, ok := strings.Cut(text, nodeEnd); ok {
 			return message
 		}
-		return head
+		return text
 	}
-	if called, ok := strings.CutSuffix(head, cause.Error()); ok {
+	if called, ok := strings.CutSuffix(text, cause.Error()); ok {
 		return called[strings.LastIndex(called, nodeEnd)+len(nodeEnd):] + cause.Error()
 	}
-	return head
+	return text
 }
 
-// cutNumber cuts "N:" off the front of text. Where there is none it returns text as it is.
+// hintContext returns what is known of the position of e in src.
+func hintContext(src source, e *Error) hints.Context {
+	start, rest := lineAt(src.text, e.Line)
+	for range e.Column - 1 {
+		_, size := utf8.DecodeRuneInString(rest)
+		start, rest = start+size, rest[size:]
+	}
+	return hints.Context{Before: src.text[:start], Rest: rest, Functions: usages(), Root: reflect.TypeFor[root]()}
+}
+
+func templateNames(set *template.Template) []string {
+	var names []string
+	for _, t := range set.Templates() {
+		names = append(names, t.Name())
+	}
+	return names
+}
+
+// cutNumber cuts "N:" off the front of text. If there is none it returns text as it is.
 func cutNumber(text string) (int, string, bool) {
 	digits, rest, found := strings.Cut(text, ":")
 	n, err := strconv.Atoi(digits)
@@ -189,8 +199,8 @@ func cutNumber(text string) (int, string, bool) {
 	return n, rest, true
 }
 
-// at returns an error at that place of src.
-func at(src source, line, column int) *Error {
+// errorAt returns an error at that position of src.
+func errorAt(src source, line, column int) *Error {
 	_, text := lineAt(src.text, line)
 	return &Error{File: src.path, Line: line, Column: column, Snippet: strings.TrimRight(text, "\r")}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// ports is getPorts.
+// ports is the function getPorts: from each exported service port of the service to the port of an instance.
 func (v *view) ports(service string) map[string]string {
 	ports := map[string]string{}
 	for servicePort, port := range v.exported(service) {
@@ -20,18 +20,18 @@ func (v *view) ports(service string) map[string]string {
 	return ports
 }
 
-// portFor returns the port at which the instance serves servicePort.
+// portFor is the function of that name: it returns the port at which the instance serves servicePort.
 func (x *execution) portFor(servicePort, instance any) (string, error) {
-	port, _, err := find(servicePort, instance)
+	port, _, err := portOf(servicePort, instance)
 	if err != nil {
 		return "", err
 	}
 	return strconv.FormatInt(port.Port, 10), nil
 }
 
-// ipFor returns the address at which the instance serves servicePort.
+// ipFor is the function of that name: it returns the address at which the instance serves servicePort.
 func (x *execution) ipFor(servicePort, instance any) (string, error) {
-	port, inst, err := find(servicePort, instance)
+	port, inst, err := portOf(servicePort, instance)
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func (x *execution) ipFor(servicePort, instance any) (string, error) {
 	return address, nil
 }
 
-// ownsPort reports whether the service is the one that may have servicePort.
+// ownsPort is the function of that name: it reports whether servicePort belongs to the service.
 func (v *view) ownsPort(service string, servicePort any) (bool, error) {
 	number, err := portNumber(servicePort)
 	if err != nil {
@@ -55,12 +55,11 @@ func (v *view) ownsPort(service string, servicePort any) (bool, error) {
 	return ok && owner == service, nil
 }
 
-// find returns the port of the instance that belongs to servicePort. One over TCP is preferred: that is what proxies
-// speak.
-func find(servicePort, instance any) (sdk.Port, sdk.Instance, error) {
+// portOf returns the port of the instance for servicePort. It prefers a port over TCP, which is what proxies speak.
+func portOf(servicePort, instance any) (sdk.Port, sdk.Instance, error) {
 	inst, err := toInstance(instance)
 	if _, swapped := servicePort.(sdk.Instance); err != nil && swapped {
-		return sdk.Port{}, inst, failf("the service port comes first and the instance second, and here it is the other way round")
+		return sdk.Port{}, inst, failf("the arguments are swapped: the service port comes first and the instance second")
 	}
 	if err != nil {
 		return sdk.Port{}, inst, err
@@ -90,10 +89,10 @@ func toInstance(v any) (sdk.Instance, error) {
 		}
 	}
 	return sdk.Instance{}, failf(
-		"an instance is needed here, as in {{ range .Services.NAME }}, and this is %s", kindOf(v))
+		"an instance is expected here, as in {{ range .Services.NAME }}, and this is %s", kindOf(v))
 }
 
-// portNumber takes what templates hold port numbers in: keys of getPorts, numbers, .Vars from any configuration format.
+// portNumber converts what templates have as port numbers: keys of getPorts, numbers, .Vars from any configuration format.
 func portNumber(v any) (int64, error) {
 	value := reflect.ValueOf(v)
 	switch {
@@ -101,15 +100,15 @@ func portNumber(v any) (int64, error) {
 		if n, err := strconv.ParseInt(strings.TrimSpace(value.String()), 10, 64); err == nil {
 			return n, nil
 		}
-		return 0, failf("a service port is needed here, and %q is not a number", value.String())
+		return 0, failf("a service port is expected here, and %q is not a number", value.String())
 	case value.CanInt():
 		return value.Int(), nil
 	case value.CanUint() && value.Uint() <= 1<<16:
-		return int64(value.Uint()), nil //nolint:gosec // just checked
+		return int64(value.Uint()), nil //nolint:gosec // checked above
 	case value.CanFloat() && value.Float() == float64(int64(value.Float())):
 		return int64(value.Float()), nil
 	}
-	return 0, failf("a service port is needed here, and this is %s", kindOf(v))
+	return 0, failf("a service port is expected here, and this is %s", kindOf(v))
 }
 
 func kindOf(v any) string {

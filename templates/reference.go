@@ -51,19 +51,11 @@ var described = sync.OnceValue(func() []Function {
 	return all
 })
 
-func functionNames() []string {
-	var names []string
+// usages returns how each function is called, by its name.
+func usages() map[string]string {
+	all := map[string]string{}
 	for _, f := range described() {
-		names = append(names, f.Name)
+		all[f.Name] = f.Usage
 	}
-	return names
-}
-
-// usageOf returns how the function is called, "" where there is none of that name.
-func usageOf(name string) string {
-	i := slices.IndexFunc(described(), func(f Function) bool { return f.Name == name })
-	if i < 0 {
-		return ""
-	}
-	return described()[i].Usage
+	return all
 }

@@ -62,8 +62,8 @@ func (s source) noText() error {
 	line := 1 + strings.Count(before, "\n")
 	column := 1 + utf8.RuneCountInString(before[strings.LastIndexByte(before, '\n')+1:])
 	return &Error{
-		File: s.path, Line: line, Column: column, Message: "the template has a NUL byte in it",
-		Hint: "it was cut off, or is not in UTF-8: save it again, as UTF-8",
+		File: s.path, Line: line, Column: column, Message: "the template contains a NUL byte",
+		Hint: "the file is truncated or not in UTF-8: save it as UTF-8",
 	}
 }
 

@@ -1,24 +1,36 @@
 package templates
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 	"text/template"
 )
 
-// limited returns those of sprig's functions that could fill the memory before anybody can look at what they return. They fail
+const (
+	maxText = 16 << 20  // bytes of a string that a function returns
+	maxList = 1_000_000 // elements of a list that a function returns
+)
+
+// limited returns the functions of sprig that could fill the memory before anybody can check what they return. Here they fail
 // instead.
-func limited(fns template.FuncMap) template.FuncMap {
-	span := fns["untilStep"].(func(int, int, int) []int)
-	seq := fns["seq"].(func(...int) string)
-	texts := fns["toStrings"].(func(any) []string)
+func limited(sprig template.FuncMap) template.FuncMap {
+	fns := limitedNumbers(sprig)
+	maps.Copy(fns, limitedStrings(sprig))
+	return fns
+}
+
+// limitedNumbers returns the functions that count.
+func limitedNumbers(sprig template.FuncMap) template.FuncMap {
+	span := sprig["untilStep"].(func(int, int, int) []int)
+	seq := sprig["seq"].(func(...int) string)
 	untilStep := func(name string, from, to, step int) ([]int, error) {
 		if err := checkSpan(name, from, to, step); err != nil {
 			return nil, err
 		}
 		return span(from, to, step), nil
 	}
-	all := template.FuncMap{
+	return template.FuncMap{
 		"until": func(n int) ([]int, error) {
 			if n < 0 {
 				return untilStep("until", 0, n, -1)
@@ -33,9 +45,16 @@ func limited(fns template.FuncMap) template.FuncMap {
 			}
 			return seq(params...), nil
 		},
+	}
+}
+
+// limitedStrings returns the functions that make strings longer.
+func limitedStrings(sprig template.FuncMap) template.FuncMap {
+	toStrings := sprig["toStrings"].(func(any) []string)
+	fns := template.FuncMap{
 		"repeat": func(n int, text string) (string, error) {
 			if n < 0 {
-				return "", failf("repeat is to write a text %d times", n)
+				return "", failf("repeat cannot write a string %d times", n)
 			}
 			if err := checkText("repeat", n, len(text)); err != nil {
 				return "", err
@@ -49,7 +68,7 @@ func limited(fns template.FuncMap) template.FuncMap {
 			return strings.ReplaceAll(text, old, replacement), nil
 		},
 		"join": func(separator string, list any) (string, error) {
-			parts := texts(list)
+			parts := toStrings(list)
 			length := 0
 			for _, part := range parts {
 				length += len(part) + len(separator)
@@ -61,10 +80,10 @@ func limited(fns template.FuncMap) template.FuncMap {
 		},
 	}
 	for _, name := range []string{"indent", "nindent"} {
-		indent := fns[name].(func(int, string) string)
-		all[name] = func(n int, text string) (string, error) {
+		indent := sprig[name].(func(int, string) string)
+		fns[name] = func(n int, text string) (string, error) {
 			if n < 0 {
-				return "", failf("%s is to move a text in by %d spaces", name, n)
+				return "", failf("%s cannot indent a string by %d spaces", name, n)
 			}
 			if err := checkText(name, strings.Count(text, "\n")+1, n); err != nil {
 				return "", err
@@ -73,18 +92,18 @@ func limited(fns template.FuncMap) template.FuncMap {
 		}
 	}
 	for _, name := range []string{"randAlpha", "randAlphaNum", "randNumeric", "randAscii"} {
-		draw := fns[name].(func(int) string)
-		all[name] = func(n int) (string, error) {
+		random := sprig[name].(func(int) string)
+		fns[name] = func(n int) (string, error) {
 			if err := checkText(name, 1, n); err != nil {
 				return "", err
 			}
-			return draw(n), nil
+			return random(n), nil
 		}
 	}
-	return all
+	return fns
 }
 
-// seqSpan returns what seq takes its one to three numbers for.
+// seqSpan returns what the one to three arguments of seq mean.
 func seqSpan(params []int) (from, step, to int) {
 	switch len(params) {
 	case 1:
@@ -98,24 +117,24 @@ func seqSpan(params []int) (from, step, to int) {
 }
 
 func checkSpan(name string, from, to, step int) error {
-	// In floating point: the difference of two integers may be none.
+	// In floating point, since the difference of two integers may overflow.
 	count := max(1, float64(to)-float64(from), float64(from)-float64(to)) / max(1, float64(step), -float64(step))
 	if count > maxList {
-		return failf("%s would make %.0f numbers, and %d is the most", name, count, maxList)
+		return failf("%s would return %.0f numbers, and the maximum is %d", name, count, maxList)
 	}
 	return nil
 }
 
-// checkText fails where n times that many bytes are too much.
+// checkText fails if n times that many bytes exceed maxText.
 func checkText(name string, n, length int) error {
 	if made := float64(n) * float64(length); made > maxText {
-		return failf("%s would make a text of %.0f MiB, and %d is the most", name, made/(1<<20), maxText>>20)
+		return failf("%s would return a string of %.0f MiB, and the maximum is %d MiB", name, made/(1<<20), maxText>>20)
 	}
 	return nil
 }
 
-// bounded returns fn so that it fails where it returns more than templates may hold. Doubling a text in a loop is all that it
-// takes to fill the memory.
+// bounded returns fn so that it fails if it returns a string or list that exceeds maxText or maxList. A loop that doubles a
+// string fills the memory in a few iterations.
 func bounded(name string, fn any) any {
 	v := reflect.ValueOf(fn)
 	if kind := v.Type().Out(0).Kind(); kind != reflect.String && kind != reflect.Slice && name != "concat" {
@@ -129,7 +148,7 @@ func bounded(name string, fn any) any {
 		if !results[1].IsNil() {
 			return results
 		}
-		if err := checkMade(name, results[0]); err != nil {
+		if err := checkResult(name, results[0]); err != nil {
 			return []reflect.Value{reflect.Zero(v.Type().Out(0)), reflect.ValueOf(&err).Elem()}
 		}
 		return results
@@ -138,7 +157,7 @@ func bounded(name string, fn any) any {
 
 var errorType = reflect.TypeFor[error]()
 
-// withError returns the type of a function that may fail besides.
+// withError returns the type of a function like t that returns an error, too.
 func withError(t reflect.Type) reflect.Type {
 	if t.NumOut() > 1 {
 		return t
@@ -150,7 +169,7 @@ func withError(t reflect.Type) reflect.Type {
 	return reflect.FuncOf(in, []reflect.Type{t.Out(0), errorType}, t.IsVariadic())
 }
 
-// call calls fn with what a function made by [reflect.MakeFunc] is given.
+// call calls fn with the arguments of a function that [reflect.MakeFunc] made.
 func call(fn reflect.Value, args []reflect.Value) []reflect.Value {
 	if fn.Type().IsVariadic() {
 		return fn.CallSlice(args)
@@ -158,15 +177,15 @@ func call(fn reflect.Value, args []reflect.Value) []reflect.Value {
 	return fn.Call(args)
 }
 
-func checkMade(name string, made reflect.Value) error {
-	if made.Kind() == reflect.Interface {
-		made = made.Elem()
+func checkResult(name string, result reflect.Value) error {
+	if result.Kind() == reflect.Interface {
+		result = result.Elem()
 	}
 	switch {
-	case made.Kind() == reflect.String && made.Len() > maxText:
-		return failf("%s makes a text of more than %d MiB: does a loop not end?", name, maxText>>20)
-	case made.Kind() == reflect.Slice && made.Len() > maxList:
-		return failf("%s makes a list of more than %d elements: does a loop not end?", name, maxList)
+	case result.Kind() == reflect.String && result.Len() > maxText:
+		return failf("%s returns a string of more than %d MiB: does a loop not end?", name, maxText>>20)
+	case result.Kind() == reflect.Slice && result.Len() > maxList:
+		return failf("%s returns a list of more than %d elements: does a loop not end?", name, maxList)
 	}
 	return nil
 }
