@@ -1,13 +1,14 @@
-// Package templates turns snapshots into documents: it reads a set of text/template files, compiles them, and renders
-// the services of a snapshot with them.
+// Package templates renders snapshots into documents: it reads a set of text/template files, compiles them, and renders the
+// services of a snapshot with them.
 //
-// A [Set] is where the files are. [Set.Load] reads them as they are at that moment into a [Template], which never
-// changes afterwards and renders as a pure function of the snapshot; [Set.Watch] says when loading again would give
-// something else. Which Template is in force is the caller's decision.
+// A [Set] describes where the files are. [Set.Load] reads them as they are at that moment into a [Template], which never changes
+// afterwards and renders as a pure function of the snapshot; [Set.Watch] reports when loading again would return something else.
+// Which Template is active is the caller's decision: this package knows no pipeline, no source, no sink, and not what a document
+// is for.
 //
-// A template sees the fields of its root (.Services, .User, .Group, .Vars, .Cluster, .Source), the functions listed at
-// [Functions], and all text functions of sprig v3. Those include env and expandenv, so whoever may write a template may
-// read the daemon's environment, secrets included: give write access to templates only to people you would show it to.
+// A template sees the fields of its root (.Services, .User, .Group, .Vars, .Cluster, .Source), the functions of [Functions], and
+// all text functions of sprig v3. Those include env and expandenv, so whoever may write a template may read the daemon's
+// environment, secrets included: give write access to templates only to people who may see it.
 package templates
 
 import (
@@ -21,7 +22,7 @@ import (
 	"time"
 )
 
-// Config says which files make up a set and what they are rendered with.
+// Config describes the files of a set and what they are rendered with.
 type Config struct {
 	// Name is the main file's name in the document. It defaults to the base name of Path, or "haproxy.cfg".
 	Name string
@@ -32,9 +33,9 @@ type Config struct {
 	// Partials are patterns, as of [filepath.Glob], of files that define templates for the others to use. Each is also
 	// a template itself, named by its base name. As in a shell, a leading dot has to be matched explicitly.
 	Partials []string
-	// Delims replace {{ and }} where they are not empty.
+	// Delims replace {{ and }} if they are not empty.
 	Delims [2]string
-	// Vars is .Vars. Every rendered file gets a copy of its own, so a template that changes it spoils nothing.
+	// Vars is .Vars. Every rendered file gets a copy of its own, so a template may modify it.
 	Vars map[string]any
 
 	BindIP       string // what the function bindIP returns
@@ -48,13 +49,13 @@ type Config struct {
 //go:embed builtin/haproxy.cfg
 var builtin []byte
 
-// The built-in template's place in errors, and the name of its document file.
+// The path of the built-in template in errors, and the name of its file in the document.
 const (
 	builtinPath = "builtin/haproxy.cfg"
 	builtinName = "haproxy.cfg"
 )
 
-// Builtin returns a copy of the built-in HAProxy template, a good start for one's own.
+// Builtin returns a copy of the built-in HAProxy template, as a start for one's own.
 func Builtin() []byte { return append([]byte(nil), builtin...) }
 
 // A Set is a set of template files. Its methods may be called from any goroutine.
@@ -80,8 +81,8 @@ func New(cfg Config) *Set {
 	return &Set{cfg: cfg, random: newRandomSource()}
 }
 
-// Load reads and compiles every file of the set as it is now. The error names every file with a mistake in it: each is
-// an [*Error] where the place is known.
+// Load reads and compiles every file of the set as it is now. The error joins the faults of all files, each of them an [*Error] if
+// its position is known.
 func (s *Set) Load() (*Template, error) {
 	sources, err := s.read()
 	s.mu.Lock()
@@ -90,7 +91,7 @@ func (s *Set) Load() (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.complain(sources); err != nil {
+	if err := check(sources); err != nil {
 		return nil, err
 	}
 	t, err := newTemplate(s.cfg, sources, s.random)
@@ -101,15 +102,15 @@ func (s *Set) Load() (*Template, error) {
 	return t, nil
 }
 
-// complain reports what is wrong with the files before any is parsed.
-func (s *Set) complain(sources []source) error {
+// check returns what is wrong with the files before any of them is parsed.
+func check(sources []source) error {
 	var faults []error
 	seen := map[string]string{}
 	for _, src := range sources {
 		if src.err != nil {
-			faults = append(faults, fmt.Errorf("template %s cannot be read: %w", src.path, cause(src.err)))
+			faults = append(faults, fmt.Errorf("template %s cannot be read: %w", src.path, withoutPath(src.err)))
 		}
-		if err := src.noText(); err != nil {
+		if err := src.checkText(); err != nil {
 			faults = append(faults, err)
 		}
 		if other, ok := seen[src.name]; ok {
@@ -118,34 +119,31 @@ func (s *Set) complain(sources []source) error {
 		}
 		seen[src.name] = src.path
 	}
-	// An editor that truncates and then writes leaves an empty file for a moment. It would compile, to an empty
-	// document.
+	// An editor that truncates a file and then writes it leaves it empty for a moment. That would render an empty document.
 	if main := sources[0]; main.err == nil && strings.TrimSpace(main.text) == "" {
 		faults = append(faults, &Error{File: main.path, Message: "the template is empty"})
 	}
 	return errors.Join(faults...)
 }
 
-// Watch calls changed after a file of the set changed, appeared or vanished and has been left alone for a moment, a
-// tenth of a second at most. It does not call it for files that read the same as before, nor for other files nearby.
-// Changes since the last [Set.Load] count, so an edit between Load and Watch is not lost. changed runs on Watch's
-// goroutine.
+// Watch calls changed when a file of the set changed, appeared or was removed, as soon as it has not changed for 25 ms, and after
+// 100 ms in any case. It does not call changed if all files have the same content as before, nor for other files nearby. Changes
+// since the last [Set.Load] count, so an edit between Load and Watch is not lost. changed runs on the goroutine of Watch.
 //
-// Watch blocks until ctx is done and then returns nil. Where the system has no events to give, it looks every two
-// seconds.
+// Watch blocks until ctx is done and then returns nil. If the system provides no events, it reads the files every two seconds.
 func (s *Set) Watch(ctx context.Context, changed func()) error {
 	if s.cfg.Path == "" && len(s.cfg.Files) == 0 && len(s.cfg.Partials) == 0 {
 		<-ctx.Done()
 		return nil
 	}
-	w := newWatcher(pollEvery)
+	w := newWatcher(pollInterval)
 	defer w.close()
 	s.watch(ctx, w, changed)
 	return nil
 }
 
 func (s *Set) watch(ctx context.Context, w *watcher, changed func()) {
-	w.run(ctx, s.places, func() string { return digest(s.read()) }, s.lastLoaded(), changed)
+	w.run(ctx, s.dirNames, func() string { return digest(s.read()) }, s.lastLoaded(), changed)
 }
 
 func (s *Set) lastLoaded() string {

@@ -17,13 +17,13 @@ import (
 // A source is one template file as it was read.
 type source struct {
 	name string // in the set; the document file's name for main file and companions, the base name for partials
-	path string // for people
+	path string // as configured
 	text string
 	err  error // why it could not be read
 }
 
 // read reads the whole set: the main file, then the companions by name, then the partials by path. The error is about
-// the configuration; what is wrong with a file is in its source.
+// the configuration; the error of reading a file is in its source.
 func (s *Set) read() ([]source, error) {
 	sources := []source{s.readMain()}
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Files)) {
@@ -48,13 +48,12 @@ func readSource(name, path string) source {
 	return source{name: name, path: path, text: strings.TrimPrefix(string(text), byteOrderMark), err: err}
 }
 
-// byteOrderMark is what some editors put before a text in UTF-8. It says nothing, and HAProxy would read it.
+// byteOrderMark is what some editors put before a text in UTF-8. HAProxy would read it as a part of the first word.
 const byteOrderMark = "\ufeff"
 
-// noText returns what is wrong with a file that is not a text in UTF-8, or nil. Line ends of any system, form feeds and
-// vertical tabs are white space to HAProxy and stay as they are. A NUL is an end to it: files have them after a crash, or in
-// UTF-16.
-func (s source) noText() error {
+// checkText returns an error for a file that is no text in UTF-8. A NUL byte shows that: files contain some after a crash or in
+// UTF-16. Line ends of any system, form feeds and vertical tabs are white space to HAProxy and stay as they are.
+func (s source) checkText() error {
 	before, _, found := strings.Cut(s.text, "\x00")
 	if !found {
 		return nil
@@ -67,7 +66,7 @@ func (s source) noText() error {
 	}
 }
 
-// partials returns the files that the patterns match, without folders.
+// partials returns the files that the patterns match, without directories, sorted.
 func (s *Set) partials() ([]string, error) {
 	var found []string
 	for _, pattern := range s.cfg.Partials {
@@ -76,7 +75,7 @@ func (s *Set) partials() ([]string, error) {
 			return nil, fmt.Errorf("partials pattern %q is not a valid pattern: %w", pattern, err)
 		}
 		for _, path := range matches {
-			// Editors keep their swap files next to the edited one, under names with a dot.
+			// Editors keep their swap files beside the edited one, under names with a leading dot.
 			hidden := strings.HasPrefix(filepath.Base(path), ".") && !strings.HasPrefix(filepath.Base(pattern), ".")
 			if info, err := os.Stat(path); !hidden && (err != nil || !info.IsDir()) {
 				found = append(found, path)
@@ -97,8 +96,8 @@ func digest(sources []source, err error) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// cause returns what is wrong without the operation and the path, which the caller's sentence has already.
-func cause(err error) error {
+// withoutPath returns err without the operation and the path, which the caller's message contains already.
+func withoutPath(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}

@@ -2,28 +2,56 @@ package templates
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
 const (
-	quiet     = 25 * time.Millisecond  // a save is over when nothing has happened for this long
-	impatient = 100 * time.Millisecond // and is looked at after this long in any case
-	pollEvery = 2 * time.Second        // for changes that make no event
+	quietTime    = 25 * time.Millisecond  // a save is over when nothing has happened for this long,
+	maxQuietWait = 100 * time.Millisecond // and files are read after this long in any case
+	pollInterval = 2 * time.Second        // for changes that cause no event
 )
 
-// A watcher wakes up when something happens to the names that it follows. Files are replaced more often than written
-// to, so it watches the folders around them.
+// WatchFiles calls changed at once, and again when one of the files has another content than the time before, with the
+// guarantees of [Set.Watch]. It calls files each time to learn which ones to watch; they need not exist. changed runs on the
+// goroutine of WatchFiles.
+//
+// It blocks until ctx is done.
+func WatchFiles(ctx context.Context, files func() []string, changed func()) {
+	names := func() dirNames {
+		watched := dirNames{}
+		for _, path := range files() {
+			watched.addPath(path)
+		}
+		return watched
+	}
+	read := func() string {
+		var sources []source
+		for _, path := range files() {
+			sources = append(sources, readSource("", path))
+		}
+		return digest(sources, nil)
+	}
+	w := newWatcher(pollInterval)
+	defer w.close()
+	w.run(ctx, names, read, "", changed)
+}
+
+// A watcher wakes up when something happens to the names that it follows. Editors replace files more often than they write to
+// them, so it watches the directories of the files.
 type watcher struct {
-	notify  *fsnotify.Watcher // nil where the system has no more to give: then there is only the poll
+	notify  *fsnotify.Watcher // nil if the system has no more to give: then there is only the poll
 	events  <-chan fsnotify.Event
 	errors  <-chan error
 	poll    *time.Ticker
-	names   places
-	watched map[string]os.FileInfo
+	names   dirNames
+	watched map[string]os.FileInfo // by directory
 }
 
 func newWatcher(poll time.Duration) *watcher {
@@ -41,12 +69,12 @@ func (w *watcher) close() {
 	}
 }
 
-// run calls changed whenever read returns something else than last and the time before, until ctx is done. look returns where
-// that may come from.
-func (w *watcher) run(ctx context.Context, look func() places, read func() string, last string, changed func()) {
+// run calls changed whenever read returns something else than the time before, which is last at first. names returns what to
+// follow. It blocks until ctx is done.
+func (w *watcher) run(ctx context.Context, names func() dirNames, read func() string, last string, changed func()) {
 	for {
-		// Folders first, files second: a change after the look is then certain to make an event.
-		w.follow(look)
+		// Directories first, files second: a change after the files were read is then certain to cause an event.
+		w.follow(names)
 		if now := read(); now != last {
 			last = now
 			changed()
@@ -57,92 +85,176 @@ func (w *watcher) run(ctx context.Context, look func() places, read func() strin
 	}
 }
 
-// follow makes what look returns what w wakes up for. It looks again until nothing has moved meanwhile: a link that is
-// switched just before its folder is watched makes no event.
-func (w *watcher) follow(look func() places) {
-	const patience = 10 // with somebody who never stops; the poll helps then
-	for range patience {
+// follow makes w wake up for what names returns. It asks again until nothing has changed meanwhile: a link that is switched just
+// before its directory is watched causes no event.
+func (w *watcher) follow(names func() dirNames) {
+	const maxTries = 10 // if the links do not stop changing, the poll helps
+	for range maxTries {
 		before := w.names
-		w.names = look()
-		moved := w.watch()
-		if !moved && w.names.equal(before) {
+		w.names = names()
+		changed := w.watchDirs()
+		if !changed && w.names.equal(before) {
 			return
 		}
 	}
 }
 
-// watch watches the folders of w.names and no others, and reports whether that took a change. A folder that was
-// replaced by another one under its name is watched anew.
-func (w *watcher) watch() bool {
+// watchDirs watches the directories of w.names and no others, and reports whether that took a change. It watches a directory
+// anew that was replaced by another one of the same name.
+func (w *watcher) watchDirs() (changed bool) {
 	if w.notify == nil {
 		return false
 	}
-	moved := false
 	for dir, info := range w.watched {
 		now, err := os.Stat(dir)
 		if _, wanted := w.names[dir]; !wanted || err != nil || !os.SameFile(info, now) {
 			_ = w.notify.Remove(dir)
 			delete(w.watched, dir)
-			moved = true
+			changed = true
 		}
 	}
 	for dir := range w.names {
 		info, err := os.Stat(dir)
 		_, known := w.watched[dir]
-		// Also those that are known: a folder that was made again may have got the number of the one that is gone.
+		// Known ones are added again, since a new directory may have the inode number of the one that was removed.
 		if err == nil && w.notify.Add(dir) == nil {
 			w.watched[dir] = info
-			moved = moved || !known
+			changed = changed || !known
 		}
 	}
-	return moved
+	return changed
 }
 
-// wait blocks until something may have changed, and returns false when ctx is done first.
+// wait blocks until something may have changed. It returns false if ctx is done first.
 func (w *watcher) wait(ctx context.Context) bool {
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-w.poll.C:
-			return w.settle(ctx)
-		case <-w.errors: //nolint:errcheck // whatever it is, events may have been lost
-			return w.settle(ctx)
+			return w.waitForQuiet(ctx)
+		case <-w.errors: //nolint:errcheck // events may have been lost, whatever the error is
+			return w.waitForQuiet(ctx)
 		case event := <-w.events:
-			if w.concerns(event) {
-				return w.settle(ctx)
+			if w.follows(event) {
+				return w.waitForQuiet(ctx)
 			}
 		}
 	}
 }
 
-// settle waits until a save is over. It returns false when ctx is done first.
-func (w *watcher) settle(ctx context.Context) bool {
-	over := time.NewTimer(quiet)
-	defer over.Stop()
-	late := time.NewTimer(impatient)
-	defer late.Stop()
+// waitForQuiet blocks until a save is over. It returns false if ctx is done first.
+func (w *watcher) waitForQuiet(ctx context.Context) bool {
+	quiet := time.NewTimer(quietTime)
+	defer quiet.Stop()
+	limit := time.NewTimer(maxQuietWait)
+	defer limit.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-over.C:
+		case <-quiet.C:
 			return true
-		case <-late.C:
+		case <-limit.C:
 			return true
 		case event := <-w.events:
-			if w.concerns(event) {
-				over.Reset(quiet)
+			if w.follows(event) {
+				quiet.Reset(quietTime)
 			}
 		}
 	}
 }
 
-// concerns reports whether the event is about a name that w follows, or about a watched folder itself.
-func (w *watcher) concerns(event fsnotify.Event) bool {
+// follows reports whether the event is about a name that w follows, or about a watched directory itself.
+func (w *watcher) follows(event fsnotify.Event) bool {
 	if _, ok := w.names[event.Name]; ok {
 		return true
 	}
 	names := w.names[filepath.Dir(event.Name)]
 	return names[""] || names[filepath.Base(event.Name)]
+}
+
+// dirNames are names by their directory: when one of them changes, a path may lead to another file. The name "" means every
+// name.
+type dirNames map[string]map[string]bool
+
+func (d dirNames) add(dir, name string) {
+	if d[dir] == nil {
+		d[dir] = map[string]bool{}
+	}
+	d[dir][name] = true
+}
+
+func (d dirNames) equal(other dirNames) bool {
+	return maps.EqualFunc(d, other, maps.Equal[map[string]bool, map[string]bool])
+}
+
+// addPath follows path from the root of the file system, through symbolic links, and adds what is replaced when the file is: the
+// file, its directory, every link on the way, and what is missing. Directories further above, such as /tmp, have other events and
+// are not added; the poll notices when they move.
+func (d dirNames) addPath(path string) {
+	const maxLinks = 40
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return
+	}
+	dir, rest := "/", pathElements(abs)
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		here := filepath.Join(dir, name)
+		info, err := os.Lstat(here)
+		isLink := err == nil && info.Mode()&os.ModeSymlink != 0
+		if err != nil || isLink || len(rest) < 2 {
+			d.add(dir, name)
+		}
+		switch {
+		case err != nil:
+			return
+		case !isLink:
+			dir = here
+			continue
+		}
+		target, err := os.Readlink(here)
+		if links++; err != nil || links > maxLinks {
+			return
+		}
+		if filepath.IsAbs(target) {
+			dir = "/"
+		}
+		rest = slices.Concat(pathElements(target), rest)
+	}
+}
+
+func pathElements(path string) []string {
+	return slices.DeleteFunc(strings.Split(filepath.ToSlash(filepath.Clean(path)), "/"), func(element string) bool {
+		return element == "" || element == "."
+	})
+}
+
+// dirNames returns what the files of the set depend on at the moment.
+func (s *Set) dirNames() dirNames {
+	names := dirNames{}
+	if s.cfg.Path != "" {
+		names.addPath(s.cfg.Path)
+	}
+	for _, path := range s.cfg.Files {
+		names.addPath(path)
+	}
+	for _, pattern := range s.cfg.Partials {
+		names.addPath(filepath.Dir(pattern))
+		dirs, _ := filepath.Glob(filepath.Dir(pattern))
+		for _, dir := range dirs {
+			if target, err := filepath.EvalSymlinks(dir); err == nil {
+				if abs, err := filepath.Abs(target); err == nil {
+					names.add(abs, "")
+				}
+			}
+		}
+	}
+	partials, _ := s.partials()
+	for _, path := range partials {
+		names.addPath(path)
+	}
+	return names
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// never is a poll that does not come: what a test sees then, it sees by events.
+// never is a poll interval that does not end: a test with it depends on events.
 const never = time.Hour
 
-// must are steps of which none may fail.
+// must fails the test for the first error.
 func must(t *testing.T, errs ...error) {
 	t.Helper()
 	for _, err := range errs {
@@ -27,8 +27,8 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// start watches set with w and returns where changes are told.
-func start(t *testing.T, set *Set, w *watcher) <-chan struct{} {
+// startWatch watches set with w and returns a channel that receives with each change.
+func startWatch(t *testing.T, set *Set, w *watcher) <-chan struct{} {
 	t.Helper()
 	changes := make(chan struct{}, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -42,7 +42,7 @@ func start(t *testing.T, set *Set, w *watcher) <-chan struct{} {
 	return changes
 }
 
-// await loads the set at every change, until it renders to want. It returns how many changes that took.
+// await loads the set at every change, until it renders to want. It returns the number of changes until then.
 func await(t *testing.T, set *Set, changes <-chan struct{}, want string) int {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -75,25 +75,25 @@ func link(t *testing.T, target, path string) {
 	must(t, os.Symlink(target, path+".new"), os.Rename(path+".new", path))
 }
 
-func TestWatchWithoutEvents(t *testing.T) {
+func TestWatch_WithoutEvents(t *testing.T) {
 	path := filepath.Join(write(t, map[string]string{"main": "old"}), "main")
 	synctest.Test(t, func(t *testing.T) {
 		set := New(Config{Path: path})
 		mustLoad(t, set)
-		changes := start(t, set, &watcher{poll: time.NewTicker(pollEvery)})
+		changes := startWatch(t, set, &watcher{poll: time.NewTicker(pollInterval)})
 		for _, text := range []string{"old", "new", "newer"} {
 			synctest.Wait() // until the watcher has read what is there
-			told := len(changes)
+			reported := len(changes)
 			replace(t, path, text)
-			time.Sleep(10 * pollEvery)
-			if text == "old" && len(changes) != 0 || text != "old" && len(changes) != told+1 {
-				t.Errorf("%s: %d changes after %d", text, len(changes), told)
+			time.Sleep(10 * pollInterval)
+			if text == "old" && len(changes) != 0 || text != "old" && len(changes) != reported+1 {
+				t.Errorf("%s: %d changes after %d", text, len(changes), reported)
 			}
 		}
 	})
 }
 
-func TestWatchWholeSet(t *testing.T) {
+func TestWatch_EveryFileOfTheSet(t *testing.T) {
 	dir := write(t, map[string]string{
 		"main/m": `{{ include "p" . }}`, "map/m": "x", "parts/1.tmpl": `{{ define "p" }}one{{ end }}`,
 	})
@@ -102,7 +102,7 @@ func TestWatchWholeSet(t *testing.T) {
 		Partials: []string{dir + "/parts/*.tmpl", dir + "/later/*/x.tmpl"},
 	})
 	mustLoad(t, set)
-	changes := start(t, set, newWatcher(never))
+	changes := startWatch(t, set, newWatcher(never))
 
 	save(t, dir+"/parts/1.tmpl", `{{ define "p" }}two{{ end }}`)
 	await(t, set, changes, "two")
@@ -117,30 +117,29 @@ func TestWatchWholeSet(t *testing.T) {
 	await(t, set, changes, "four")
 }
 
-// Changes are told once, and nothing else is told.
-func TestWatchTellsOnlyChanges(t *testing.T) {
+func TestWatch_ReportsEachChangeOnce(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old", "unrelated": "x"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
-	changes := start(t, set, newWatcher(never))
+	changes := startWatch(t, set, newWatcher(never))
 	save(t, dir+"/unrelated", "y")
 	must(t, os.Remove(dir+"/unrelated"))
 	replace(t, dir+"/main", "old")
 	must(t, os.Chtimes(dir+"/main", noon, noon))
 	replace(t, dir+"/main", "new")
-	told := await(t, set, changes, "new")
+	reported := await(t, set, changes, "new")
 	replace(t, dir+"/main", "newer")
-	told += await(t, set, changes, "newer")
-	if told += len(changes); told != 2 {
-		t.Errorf("%d changes were told, want 2", told)
+	reported += await(t, set, changes, "newer")
+	if reported += len(changes); reported != 2 {
+		t.Errorf("%d changes were reported, want 2", reported)
 	}
 }
 
-func TestWatchTellsRemoval(t *testing.T) {
+func TestWatch_Removal(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
-	changes := start(t, set, newWatcher(never))
+	changes := startWatch(t, set, newWatcher(never))
 	must(t, os.Remove(dir+"/main"))
 	<-changes
 	if _, err := set.Load(); err == nil {
@@ -150,16 +149,15 @@ func TestWatchTellsRemoval(t *testing.T) {
 	await(t, set, changes, "old")
 }
 
-// An edit between Load and Watch is told.
-func TestWatchCountsFromLoad(t *testing.T) {
+func TestWatch_EditBetweenLoadAndWatch(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
 	save(t, dir+"/main", "new")
-	await(t, set, start(t, set, newWatcher(never)), "new")
+	await(t, set, startWatch(t, set, newWatcher(never)), "new")
 }
 
-func TestWatchBuiltin(t *testing.T) {
+func TestWatch_Builtin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
@@ -169,7 +167,7 @@ func TestWatchBuiltin(t *testing.T) {
 	})
 }
 
-func TestWatchEnds(t *testing.T) {
+func TestWatch_EndsWithContext(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	ctx, cancel := context.WithCancel(t.Context())
 	set := New(Config{Path: dir + "/main"})
@@ -185,23 +183,23 @@ func TestWatchEnds(t *testing.T) {
 	}
 }
 
-func TestSettle(t *testing.T) {
+func TestWatcher_WaitsForQuiet(t *testing.T) {
 	const ms = time.Millisecond
 	tests := map[string]struct {
 		events []time.Duration // after the first one
 		want   time.Duration
 	}{
-		"one event":        {nil, quiet},
-		"a few":            {[]time.Duration{10 * ms, 30 * ms}, 30*ms + quiet},
-		"then later":       {[]time.Duration{10 * ms, 60 * ms}, 10*ms + quiet},
-		"without an end":   {[]time.Duration{20 * ms, 40 * ms, 60 * ms, 80 * ms, 95 * ms, 110 * ms}, impatient},
-		"of somebody else": {[]time.Duration{-10 * ms, -20 * ms}, quiet},
+		"one event":        {nil, quietTime},
+		"several":            {[]time.Duration{10 * ms, 30 * ms}, 30*ms + quietTime},
+		"a pause and then another":       {[]time.Duration{10 * ms, 60 * ms}, 10*ms + quietTime},
+		"continuous":   {[]time.Duration{20 * ms, 40 * ms, 60 * ms, 80 * ms, 95 * ms, 110 * ms}, maxQuietWait},
+		"of other files": {[]time.Duration{-10 * ms, -20 * ms}, quietTime},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				events := make(chan fsnotify.Event)
-				w := &watcher{events: events, poll: time.NewTicker(never), names: places{"/t": {"main": true}}}
+				w := &watcher{events: events, poll: time.NewTicker(never), names: dirNames{"/t": {"main": true}}}
 				defer w.close()
 				began := time.Now()
 				ctx, cancel := context.WithCancel(t.Context())

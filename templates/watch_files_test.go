@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// follow starts WatchFiles and returns what receives with each call, the first of which was made already.
-func follow(t *testing.T, paths ...string) <-chan struct{} {
+// startWatchFiles starts WatchFiles and returns a channel that receives with each call after the first.
+func startWatchFiles(t *testing.T, paths ...string) <-chan struct{} {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	changes, done := make(chan struct{}), make(chan struct{})
@@ -32,7 +32,7 @@ func TestWatchFiles(t *testing.T) {
 	save(t, dir+"/v1/b", "1")
 	save(t, dir+"/v2/b", "2")
 	link(t, "v1", dir+"/data")
-	changes := follow(t, dir+"/a", dir+"/data/b", dir+"/later")
+	changes := startWatchFiles(t, dir+"/a", dir+"/data/b", dir+"/later")
 	for name, change := range map[string]func(){
 		"in place":  func() { save(t, dir+"/a", "2") },
 		"by rename": func() { replace(t, dir+"/a", "3") },
@@ -46,11 +46,11 @@ func TestWatchFiles(t *testing.T) {
 	must(t, os.Remove(dir+"/later"))
 	<-changes
 	save(t, dir+"/other", "1")
-	replace(t, dir+"/data/b", "2") // reads as before
-	time.Sleep(3 * impatient)
+	replace(t, dir+"/data/b", "2") // with the same content
+	time.Sleep(3 * maxQuietWait)
 	select {
 	case <-changes:
-		t.Error("called though nothing reads otherwise")
+		t.Error("called though no file has another content")
 	default:
 	}
 	replace(t, dir+"/a", "4")

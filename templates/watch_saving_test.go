@@ -8,7 +8,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestWatchWaysOfSaving(t *testing.T) {
+func TestWatch_SavedByEditors(t *testing.T) {
 	tests := map[string]struct {
 		path    string                         // of the main file
 		prepare func(t *testing.T, dir string) // makes it say "old"
@@ -98,14 +98,14 @@ func TestWatchWaysOfSaving(t *testing.T) {
 			},
 			save: func(t *testing.T, dir string) { link(t, dir+"/2", dir+"/current") },
 		},
-		"folder made again": {
+		"directory created again": {
 			path: "t/main", prepare: func(t *testing.T, dir string) { save(t, dir+"/t/main", "old") },
 			save: func(t *testing.T, dir string) {
 				must(t, os.RemoveAll(dir+"/t"), os.Mkdir(dir+"/t", 0o755))
 				save(t, dir+"/t/main", "new")
 			},
 		},
-		"folder replaced": {
+		"directory replaced": {
 			path: "t/main",
 			prepare: func(t *testing.T, dir string) {
 				save(t, dir+"/t/main", "old")
@@ -122,7 +122,7 @@ func TestWatchWaysOfSaving(t *testing.T) {
 			tt.prepare(t, dir)
 			set := New(Config{Path: filepath.Join(dir, tt.path)})
 			mustLoad(t, set)
-			changes := start(t, set, newWatcher(never))
+			changes := startWatch(t, set, newWatcher(never))
 			tt.save(t, dir)
 			await(t, set, changes, "new")
 			// What came after the first change is still watched.
@@ -134,8 +134,8 @@ func TestWatchWaysOfSaving(t *testing.T) {
 	}
 }
 
-// A Kubernetes ConfigMap has all files of a set in it, and swaps them at once.
-func TestWatchConfigMapOfAWholeSet(t *testing.T) {
+// A Kubernetes ConfigMap contains all files of a set and replaces them at once.
+func TestWatch_KubernetesConfigMap(t *testing.T) {
 	dir := t.TempDir()
 	version := func(n, word string) {
 		save(t, dir+"/t/.."+n+"/main", `{{ include "p" . }}`)
@@ -152,7 +152,7 @@ func TestWatchConfigMapOfAWholeSet(t *testing.T) {
 		Path: dir + "/t/main", Files: map[string]string{"routes.map": dir + "/t/routes"}, Partials: []string{dir + "/t/*.tmpl"},
 	})
 	mustLoad(t, set)
-	changes := start(t, set, newWatcher(never))
+	changes := startWatch(t, set, newWatcher(never))
 	link(t, "..2", dir+"/t/..data")
 	must(t, os.RemoveAll(dir+"/t/..1"))
 	await(t, set, changes, "two")
@@ -162,12 +162,12 @@ func TestWatchConfigMapOfAWholeSet(t *testing.T) {
 	}
 }
 
-// Whoever truncates and then writes slowly is seen at work: what is there meanwhile is no template, and the end is told.
-func TestWatchSlowWriter(t *testing.T) {
+// While a file is truncated and written slowly, its parts are no template. The end is reported.
+func TestWatch_SlowWriter(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
-	changes := start(t, set, newWatcher(never))
+	changes := startWatch(t, set, newWatcher(never))
 	f, err := os.Create(dir + "/main")
 	must(t, err)
 	for _, piece := range []string{"", "\n", "{{ if .User }}x{{ else }}", "ne"} {
@@ -185,15 +185,14 @@ func TestWatchSlowWriter(t *testing.T) {
 	await(t, set, changes, "\nnew")
 }
 
-// A folder that goes away takes nothing with it for good.
-func TestWatchFolderThatComesBack(t *testing.T) {
+func TestWatch_DirectoryRemovedAndCreated(t *testing.T) {
 	for name, goes := range map[string]string{"alone": "/parent/t", "with its parent": "/parent"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			save(t, dir+"/parent/t/main", "old")
 			set := New(Config{Path: dir + "/parent/t/main", Partials: []string{dir + "/parent/t/*.tmpl"}})
 			mustLoad(t, set)
-			changes := start(t, set, newWatcher(never))
+			changes := startWatch(t, set, newWatcher(never))
 			must(t, os.RemoveAll(dir+goes))
 			<-changes
 			if _, err := set.Load(); err == nil {
