@@ -12,87 +12,93 @@ import (
 
 const hostByName = "getHostByName"
 
-// clocks are the functions that look at the time of the rendering.
-var clocks = []string{"now", "ago", "durationRound"}
+// clockFunctions depend on the time of the rendering.
+var clockFunctions = []string{"now", "ago", "durationRound"}
 
 func isRandom(function string) bool { return slices.Contains(randomFunctions, function) }
 
 // isNondeterministic reports whether the function may return something else for the same arguments and the same snapshot.
 func isNondeterministic(function string) bool {
-	return function == hostByName || isRandom(function) || slices.Contains(clocks, function)
+	return function == hostByName || isRandom(function) || slices.Contains(clockFunctions, function)
 }
 
-// A Varying is a line of a template that writes something else each time, though the snapshot is the same.
-type Varying struct {
+// A NondeterministicLine is a line of a template whose output differs between renderings of one snapshot.
+type NondeterministicLine struct {
 	Template string // the template's path, as configured
 	Line     int    // of the template, from 1
-	Function string // for which it does
+	Function string // the cause
 }
 
-// String says what that means for the person who wrote the template.
-func (v Varying) String() string {
-	place := fmt.Sprintf("%s:%d", v.Template, v.Line)
+// String returns what that means for the author of the template.
+func (l NondeterministicLine) String() string {
+	position := fmt.Sprintf("%s:%d", l.Template, l.Line)
 	switch {
-	case isRandom(v.Function):
-		return fmt.Sprintf("%s: %s writes something here that only this process keeps: the next start of it, and every other "+
-			"process, has another value", place, v.Function)
-	case v.Function == hostByName:
-		return fmt.Sprintf("%s: what %s writes here is as old as the last change of the catalogue", place, v.Function)
+	case isRandom(l.Function):
+		return fmt.Sprintf("%s: only this process keeps the result of %s: it differs after the next start and in every other "+
+			"process", position, l.Function)
+	case l.Function == hostByName:
+		return fmt.Sprintf("%s: %s resolves the name only when the catalogue changes", position, l.Function)
 	}
-	return fmt.Sprintf("%s: %s writes something else here each time, so that every change of the catalogue has to reload the "+
-		"proxy: move it into a comment, or do without", place, v.Function)
+	return fmt.Sprintf("%s: the result of %s differs in every rendering, so every change of the catalogue reloads the proxy: "+
+		"move it into a comment or remove it", position, l.Function)
 }
 
-// Vary returns where t writes something else each time, though the snapshot is the same, in the order of the template's
-// functions and of the lines. Comments from # on do not count: nobody reloads a proxy for them. It renders for each function
-// that could be the cause, with only that one returning something else; a template without such a function costs nothing.
-func (t *Template) Vary(ctx context.Context, snap sdk.Snapshot) ([]Varying, error) {
-	var suspects []string
-	for _, f := range described() {
-		if f.Volatile && t.calls(f.Name) {
-			suspects = append(suspects, f.Name)
-		}
-	}
-	if len(suspects) == 0 {
+// Vary returns the lines of t whose output differs between renderings of snap, in the order of the template's functions and of
+// the lines. Comments from # on do not count: nobody reloads a proxy for them. It renders once for each nondeterministic function
+// that t calls, with only that one returning something else, and calls [Template.Trace] if there is a difference. For a template
+// without such a function it returns at once.
+func (t *Template) Vary(ctx context.Context, snap sdk.Snapshot) ([]NondeterministicLine, error) {
+	functions := slices.DeleteFunc(Functions(), func(f Function) bool { return !f.Nondeterministic || !t.calls(f.Name) })
+	if len(functions) == 0 {
 		return nil, nil
 	}
-	clock := t.cfg.Now()
-	x, v := t.newExecution(t.set), newView(snap, nil)
-	usual, err := x.renderVaried(ctx, v, clock, "")
+	x, v, at := t.newExecution(t.set), newView(snap, nil), t.cfg.Now()
+	usual, err := x.renderVaried(ctx, v, at, "")
 	if err != nil {
 		return nil, err
 	}
-	var all []Varying
-	var origins []TracedFile
-	for _, function := range suspects {
-		varied, err := x.renderVaried(ctx, v, clock, function)
+	var all []difference
+	for _, f := range functions {
+		varied, err := x.renderVaried(ctx, v, at, f.Name)
 		if err != nil {
 			return nil, err
 		}
 		for i := range usual {
-			for _, line := range differing(usual[i].Content, varied[i].Content) {
-				if origins == nil {
-					if origins, err = t.Trace(ctx, snap); err != nil {
-						return nil, err
-					}
-				}
-				all = addVarying(all, origins[i].Origins, line, function)
+			for _, line := range differingLines(usual[i].Content, varied[i].Content) {
+				all = append(all, difference{i, line, f.Name})
 			}
 		}
 	}
-	return all, nil
+	return t.locateDifferences(ctx, snap, all)
 }
 
-// addVarying adds the origin of the line, unless all has it or nobody knows it.
-func addVarying(all []Varying, origins []Origin, line int, function string) []Varying {
-	if line >= len(origins) || origins[line].Template == "" {
-		return all
+// A difference is a line of the document that another result of a function changes.
+type difference struct {
+	file, line int // from 0
+	function   string
+}
+
+// locateDifferences returns the lines of the template that wrote these lines of the document, each function and line once.
+func (t *Template) locateDifferences(ctx context.Context, snap sdk.Snapshot, all []difference) ([]NondeterministicLine, error) {
+	if len(all) == 0 {
+		return nil, nil
 	}
-	v := Varying{origins[line].Template, origins[line].Line, function}
-	if slices.Contains(all, v) {
-		return all
+	files, err := t.Trace(ctx, snap)
+	if err != nil {
+		return nil, err
 	}
-	return append(all, v)
+	var lines []NondeterministicLine
+	for _, d := range all {
+		origins := files[d.file].Origins
+		if d.line >= len(origins) || origins[d.line].Template == "" {
+			continue
+		}
+		line := NondeterministicLine{origins[d.line].Template, origins[d.line].Line, d.function}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
 }
 
 // renderVaried renders at that time, with the named function returning something else than usual.
@@ -102,9 +108,9 @@ func (x *execution) renderVaried(ctx context.Context, v *view, at time.Time, fun
 	return x.files()
 }
 
-// differing returns the lines of text, from 0, that are not in the other: between what both begin and what both end with. Where
-// only the other has more lines, it is the line before which they come.
-func differing(text, other []byte) []int {
+// differingLines returns the lines of text, from 0, that differ from the other text, between the common beginning and the common
+// end of both. If only the other text has lines there, it is the line before which they are.
+func differingLines(text, other []byte) []int {
 	a, b := visibleLines(text), visibleLines(other)
 	begin := 0
 	for begin < min(len(a), len(b)) && a[begin] == b[begin] {
@@ -126,7 +132,7 @@ func differing(text, other []byte) []int {
 	return lines
 }
 
-// visibleLines returns the lines without what is a comment in HAProxy's files, and in most others.
+// visibleLines returns the lines without comments as HAProxy and most other programs have them.
 func visibleLines(text []byte) []string {
 	lines := strings.Split(string(text), "\n")
 	for i, line := range lines {
@@ -142,13 +148,13 @@ func visibleLines(text []byte) []string {
 // clock returns the time of the rendering for the named function.
 func (x *execution) clock(name string) time.Time {
 	if x.varied == name {
-		// Later in every respect that a template may look at.
+		// Every part of the time is another one.
 		return x.at.AddDate(1, 1, 1).Add(time.Hour + time.Minute + time.Second + time.Millisecond)
 	}
 	return x.at
 }
 
-// ago is sprig's, by the clock of the rendering.
+// ago is the function of sprig, with the time of the rendering.
 func (x *execution) ago(v any) string {
 	now := x.clock("ago")
 	then := now
@@ -163,7 +169,7 @@ func (x *execution) ago(v any) string {
 	return now.Sub(then).Round(time.Second).String()
 }
 
-// sinceThen returns what durationRound is to be given: where v is a time, what has passed since by the clock of the rendering.
+// sinceThen returns the argument for durationRound: the duration since v at the time of the rendering if v is a time, else v.
 func (x *execution) sinceThen(v any) any {
 	if then, ok := v.(time.Time); ok {
 		return int64(x.clock("durationRound").Sub(then))
@@ -171,7 +177,7 @@ func (x *execution) sinceThen(v any) any {
 	return v
 }
 
-// hostByName returns the least of the host's addresses, where sprig's takes any and panics where there is none.
+// hostByName returns the least of the host's addresses. sprig's function returns any of them and panics if there is none.
 func (x *execution) hostByName(host string) (string, error) {
 	addresses, err := x.lookup(host)
 	if err != nil || len(addresses) == 0 {

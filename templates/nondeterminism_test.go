@@ -15,12 +15,12 @@ func TestVary(t *testing.T) {
 		text string
 		want []string // LINE FUNCTION
 	}{
-		"nothing volatile":            {"{{ range .Services.web }}\nserver {{ .ID }}\n{{ end }}", nil},
-		"the time in a comment":       {"# Rendered {{ now }}\nglobal", nil},
-		"the time behind a statement": {"global # {{ now }}\n", nil},
-		"the time in a statement":     {"global\n\tdescription {{ now }}\n", []string{"2 now"}},
-		"a number sign in a word":     {"x#{{ now }}", []string{"1 now"}},
-		"the time by way of a variable": {
+		"nothing nondeterministic":   {"{{ range .Services.web }}\nserver {{ .ID }}\n{{ end }}", nil},
+		"the time in a comment":      {"# Rendered {{ now }}\nglobal", nil},
+		"the time after a statement": {"global # {{ now }}\n", nil},
+		"the time in a statement":    {"global\n\tdescription {{ now }}\n", []string{"2 now"}},
+		"a number sign in a word":    {"x#{{ now }}", []string{"1 now"}},
+		"the time in a variable": {
 			"{{ $then := now }}\n\nuser {{ $then | date \"15:04\" }}\n# {{ $then }}", []string{"3 now"},
 		},
 		"in a define": {
@@ -33,13 +33,13 @@ func TestVary(t *testing.T) {
 			"{{ range .Services.web }}\n{{ ago .Created }} {{ durationRound .Created }}{{ end }}",
 			[]string{"2 ago", "2 durationRound"},
 		},
-		"a duration that stands still": {"{{ durationRound \"2h\" }}", nil},
-		"at night only":                {"a\n{{ if gt (now.Year) 2026 }}b\nc\n{{ end }}d\n", []string{"4 now"}},
-		"chance": {
+		"a constant duration":     {"{{ durationRound \"2h\" }}", nil},
+		"the time in a condition": {"a\n{{ if gt (now.Year) 2026 }}b\nc\n{{ end }}d\n", []string{"4 now"}},
+		"random": {
 			"a\n{{ uuidv4 }}\n{{ randAlpha 8 }}\n# {{ randInt 0 100 }}", []string{"3 randAlpha", "2 uuidv4"},
 		},
-		"little chance":       {"{{ randInt 7 9 }} {{ randNumeric 1 }}", []string{"1 randInt", "1 randNumeric"}},
-		"no chance at all":    {"{{ randInt 7 8 }} {{ shuffle \"aa\" }}", nil},
+		"few random values":   {"{{ randInt 7 9 }} {{ randNumeric 1 }}", []string{"1 randInt", "1 randNumeric"}},
+		"one possible value":  {"{{ randInt 7 8 }} {{ shuffle \"aa\" }}", nil},
 		"a host":              {"{{ getHostByName \"127.0.0.1\" }}", []string{"1 getHostByName"}},
 		"called and not used": {"{{ if false }}{{ now }}{{ end }}x", nil},
 		"a map's order": {
@@ -64,31 +64,32 @@ func TestVary(t *testing.T) {
 	}
 }
 
-func TestVaryInACompanion(t *testing.T) {
+func TestVary_Companion(t *testing.T) {
 	dir := write(t, map[string]string{"main": "x", "map": "a\n{{ now }}"})
 	set := New(Config{Path: dir + "/main", Files: map[string]string{"routes.map": dir + "/map"}})
 	all, err := mustLoad(t, set).Vary(t.Context(), sdk.Snapshot{})
-	if want := []Varying{{dir + "/map", 2, "now"}}; err != nil || cmp.Diff(want, all) != "" {
+	if want := []NondeterministicLine{{dir + "/map", 2, "now"}}; err != nil || cmp.Diff(want, all) != "" {
 		t.Errorf("%v, %v", all, err)
 	}
 }
 
-func TestVaryingIsTold(t *testing.T) {
-	for function, want := range map[string]string{
-		"now": "main.cfg:7: now writes something else here each time, so that every change of the catalogue has to reload the " +
-			"proxy: move it into a comment, or do without",
-		"uuidv4": "main.cfg:7: uuidv4 writes something here that only this process keeps: the next start of it, and every " +
-			"other process, has another value",
-		"getHostByName": "main.cfg:7: what getHostByName writes here is as old as the last change of the catalogue",
-	} {
-		if got := (Varying{"main.cfg", 7, function}).String(); got != want {
-			t.Error(got)
+func TestNondeterministicLine_String(t *testing.T) {
+	messages := map[string]bool{}
+	for _, function := range []string{"now", "uuidv4", "getHostByName"} {
+		message := NondeterministicLine{"main.cfg", 7, function}.String()
+		rest, ok := strings.CutPrefix(message, "main.cfg:7: ")
+		if !ok || !strings.Contains(rest, function) {
+			t.Errorf("%q has no position or does not name %s", message, function)
 		}
+		messages[strings.ReplaceAll(rest, function, "")] = true
+	}
+	if len(messages) != 3 {
+		t.Errorf("%d messages, want one for each kind of function", len(messages))
 	}
 }
 
-// Whatever chance is in a template, the same snapshot renders the same bytes.
-func TestChanceIsKept(t *testing.T) {
+// A template with random functions renders the same bytes for the same snapshot.
+func TestRandom_ResultsAreKept(t *testing.T) {
 	var text strings.Builder
 	for _, f := range Functions() {
 		slow := strings.HasPrefix(f.Name, "gen") && f.Name != "genSelfSignedCertWithKey"
@@ -100,7 +101,7 @@ func TestChanceIsKept(t *testing.T) {
 	first := mustLoad(t, set)
 	one, _ := mustRender(t, first, sample())
 	two, _ := mustRender(t, first, sample())
-	// A new version of the template is no reason for other keys.
+	// A new version of the template keeps the keys.
 	three, _ := mustRender(t, mustLoad(t, set), sample())
 	if one != two || one != three {
 		t.Error(cmp.Diff(one, two), cmp.Diff(one, three))
@@ -109,12 +110,12 @@ func TestChanceIsKept(t *testing.T) {
 		t.Errorf("traced differently: %v", err)
 	}
 	if other := renderedBy(t, setOf(t, text.String()), sample()); other == one {
-		t.Error("another set draws the same")
+		t.Error("another set has the same results")
 	}
 }
 
-// A new instance changes nothing for those that are there.
-func TestChanceBelongsToInstances(t *testing.T) {
+// A new instance does not change the results of others.
+func TestRandom_ResultsBelongToInstances(t *testing.T) {
 	tmpl := mustLoad(t, setOf(t, `{{ range .Services.web }}{{ .ID }} {{ randAlpha 8 }} {{ randAlpha 8 }}`+"\n{{ end }}"))
 	b, c := instance("web", "node-2", "b", 80), instance("web", "node-3", "c", 80)
 	before, _ := mustRender(t, tmpl, snapshot(b, c))
@@ -128,8 +129,8 @@ func TestChanceBelongsToInstances(t *testing.T) {
 	}
 }
 
-// What is drawn for those who left is forgotten, and not what is in use.
-func TestChanceForgets(t *testing.T) {
+// The results of removed instances are removed, and those in use are kept.
+func TestRandom_UnusedResultsAreRemoved(t *testing.T) {
 	tmpl := mustLoad(t, setOf(t, `{{ randAlpha 20 }} {{ range .Services.web }}{{ randAlpha 20 }}{{ end }}`))
 	out, _ := mustRender(t, tmpl, snapshot())
 	var many []sdk.Instance
@@ -139,18 +140,18 @@ func TestChanceForgets(t *testing.T) {
 	mustRender(t, tmpl, snapshot(many...))
 	again, _ := mustRender(t, tmpl, snapshot())
 	if again != out || len(tmpl.random.results) != 1 {
-		t.Errorf("%q, then %q; %d are kept", out, again, len(tmpl.random.results))
+		t.Errorf("%q, then %q; %d results are kept", out, again, len(tmpl.random.results))
 	}
 }
 
-func TestHostWithoutAddress(t *testing.T) {
+func TestGetHostByName_NoAddress(t *testing.T) {
 	_, _, err := mustLoad(t, setOf(t, `{{ getHostByName "" }}`)).Render(t.Context(), sdk.Snapshot{})
 	if err == nil || !strings.Contains(err.Error(), `the host name "" has no address`) {
 		t.Error(err)
 	}
 }
 
-func TestClocksAgree(t *testing.T) {
+func TestClockFunctions_UseOneTime(t *testing.T) {
 	text := `{{ $then := now | dateModify "-90m" }}{{ ago $then }} {{ durationRound $then }} {{ ago 0 | len }} {{ ago "?" }}`
 	if got := rendered(t, text, sdk.Snapshot{}); got != "1h30m0s 1h 11 0s" {
 		t.Error(got)

@@ -7,22 +7,22 @@ import (
 	"sync"
 )
 
-// A Function is what people are told about a function that templates may call.
+// A Function is the documentation of a function that templates may call.
 type Function struct {
-	Name        string
-	Topic       string // what it is about; all functions of a topic follow each other
-	Usage       string // the name and what it takes, in the order of a call
-	Description string // one line
-	Example     string // a template; see [Functions]
-	Result      string // what the example renders to
-	Volatile    bool   // it may return something else each time; see [Template.Vary]
+	Name             string
+	Topic            string // all functions of a topic follow each other
+	Usage            string // the name and what it takes, in the order of a call
+	Description      string // one line
+	Example          string // a template; see [Functions]
+	Result           string // what the example renders to
+	Nondeterministic bool   // it may return something else at every call; see [Template.Vary]
 }
 
 //go:embed functions.txt
 var reference string
 
-// Functions returns every function that templates may call: text/template's own, sprig's and ours, which win over those of
-// the same name. They come by topic, those about services first.
+// Functions returns every function that templates may call: those of text/template, of sprig and of this package, which replace
+// those of the same name. They are sorted by topic, those about services first.
 //
 // The examples are rendered for a service "web" with two instances that offer service port 8080.
 func Functions() []Function { return slices.Clone(described()) }
@@ -45,7 +45,7 @@ var described = sync.OnceValue(func() []Function {
 			result = append(result, strings.TrimPrefix(line, "=> "))
 		}
 		f.Result = strings.Join(result, "\n")
-		f.Volatile = isNondeterministic(name)
+		f.Nondeterministic = isNondeterministic(name)
 		all = append(all, f)
 	}
 	return all

@@ -189,11 +189,11 @@ func TestWatcher_WaitsForQuiet(t *testing.T) {
 		events []time.Duration // after the first one
 		want   time.Duration
 	}{
-		"one event":        {nil, quietTime},
-		"several":            {[]time.Duration{10 * ms, 30 * ms}, 30*ms + quietTime},
-		"a pause and then another":       {[]time.Duration{10 * ms, 60 * ms}, 10*ms + quietTime},
-		"continuous":   {[]time.Duration{20 * ms, 40 * ms, 60 * ms, 80 * ms, 95 * ms, 110 * ms}, maxQuietWait},
-		"of other files": {[]time.Duration{-10 * ms, -20 * ms}, quietTime},
+		"one event":                {nil, quietTime},
+		"several":                  {[]time.Duration{10 * ms, 30 * ms}, 30*ms + quietTime},
+		"a pause and then another": {[]time.Duration{10 * ms, 60 * ms}, 10*ms + quietTime},
+		"continuous":               {[]time.Duration{20 * ms, 40 * ms, 60 * ms, 80 * ms, 95 * ms, 110 * ms}, maxQuietWait},
+		"of other files":           {[]time.Duration{-10 * ms, -20 * ms}, quietTime},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func unlike(a, b string) int {
 // describeFunction shows how a function is called and what for on a line, then its example and what becomes of it.
 func describeFunction(out io.Writer, f templates.Function) error {
 	description := f.Description
-	if f.Volatile {
+	if f.Nondeterministic {
 		description += " (not the same each time)"
 	}
 	_, err := fmt.Fprintf(out, "%s: %s\n  %s\n", paletteFor(out).paint(bold, f.Usage), description, f.Example)
