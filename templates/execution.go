@@ -70,7 +70,7 @@ func (x *execution) files() ([]sdk.File, error) {
 	var files []sdk.File
 	for _, name := range x.t.outputs() {
 		content, err := x.execute(name, root{
-			Services: x.live, User: x.t.cfg.User, Group: x.t.cfg.Group, Vars: copyVars(x.t.cfg.Vars),
+			Services: x.usable, User: x.t.cfg.User, Group: x.t.cfg.Group, Vars: copyVars(x.t.cfg.Vars),
 			Cluster: x.snap.Cluster, Source: x.snap.Source,
 		})
 		if err != nil {

@@ -111,7 +111,7 @@ func (x *execution) source(name string) (map[string][]sdk.Instance, error) {
 	if name != x.snap.Source {
 		return nil, failf("this pipeline has no source %q; its source is %q", name, x.snap.Source)
 	}
-	return x.live, nil
+	return x.usable, nil
 }
 
 // sortedKeys takes any map with strings for keys, as getPorts returns one. sprig's takes only one type of map.

@@ -79,7 +79,7 @@ func (x *execution) dependOn(service string) string {
 func (x *execution) facts(service string) rendercache.Service {
 	return rendercache.Service{
 		Instances: x.all[service],
-		Facts:     [...]string{x.sanitizeName(service), x.owns[service], x.snap.Cluster, x.snap.Source},
+		Facts:     [...]string{x.sanitizeName(service), x.ownedPorts[service], x.snap.Cluster, x.snap.Source},
 	}
 }
 

@@ -105,7 +105,7 @@ func (t *Template) locate(v *view, err error, during string) *Error {
 	}
 	e.During = during
 	c := hintContext(src, e)
-	c.Services, c.Vars, c.Templates = slices.AppendSeq([]string{}, maps.Keys(v.live)), t.cfg.Vars, templateNames(t.set)
+	c.Services, c.Vars, c.Templates = slices.AppendSeq([]string{}, maps.Keys(v.usable)), t.cfg.Vars, templateNames(t.set)
 	if own, ok := errors.AsType[*failure](err); ok {
 		e.Message, e.Hint, e.Runaway = own.sentence, own.hint, own.runaway
 		if own == errNoValue {

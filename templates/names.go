@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// cleanName makes capitals small letters and every other character outside [a-z0-9-] a dash, one for one.
+// cleanName returns name in lower case, with a dash for each character other than a letter of ASCII, a digit or a dash.
 func cleanName(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -24,7 +24,7 @@ func cleanName(name string) string {
 	}, name)
 }
 
-// cleanServer makes every character that HAProxy refuses in a server's name a dash.
+// cleanServer returns name with a dash for each character that HAProxy rejects in the name of a server.
 func cleanServer(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r < utf8.RuneSelf && (strings.ContainsRune("-_.", r) || cleanName(string(r)) != "-") {
@@ -34,46 +34,45 @@ func cleanServer(name string) string {
 	}, name)
 }
 
-// distinct returns what clean makes of each of the names, which are all different, with a hash of the name added
-// wherever two would become one. It depends on the names and nothing else.
+// distinct returns the result of clean for each of the names, which are all different, and appends a hash of the name where two
+// results would be the same. It depends on nothing but the names.
 func distinct(names []string, clean func(string) string) map[string]string {
 	hashed := map[string]bool{}
 	for digits := 8; ; {
-		made := map[string]string{}
-		makers := map[string][]string{}
+		results := map[string]string{}
+		sources := map[string][]string{}
 		for _, name := range names {
-			made[name] = clean(name)
+			results[name] = clean(name)
 			if hashed[name] {
-				made[name] += "-" + hash(name)[:digits]
+				results[name] += "-" + hash(name)[:digits]
 			}
-			makers[made[name]] = append(makers[made[name]], name)
+			sources[results[name]] = append(sources[results[name]], name)
 		}
 		clash := false
-		grew := false
-		for _, same := range makers {
+		moreHashed := false
+		for _, same := range sources {
 			if len(same) < 2 {
 				continue
 			}
 			clash = true
-			// A name with a hash may be what a third one becomes by itself: then that one gets a hash as well.
+			// A name with a hash may be the result for a third one without a hash, which then gets one as well.
 			for _, name := range same {
-				grew = grew || !hashed[name]
+				moreHashed = moreHashed || !hashed[name]
 				hashed[name] = true
 			}
 		}
 		switch {
 		case !clash:
-			return made
-		case !grew:
+			return results
+		case !moreHashed:
 			digits = min(2*digits, sha256.Size*2)
 		}
 	}
 }
 
-// sanitizeName is sanitizeName. It works for names that are not a service's, too; those may then become what another name
-// becomes.
+// sanitizeName is the function of that name. For a name that is no service, the result may be that of another name.
 func (v *view) sanitizeName(name string) string {
-	if clean, ok := v.clean[name]; ok {
+	if clean, ok := v.sanitized[name]; ok {
 		return clean
 	}
 	return cleanName(name)
@@ -84,13 +83,13 @@ func hash(name string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// A server is what tells the instances of a service apart.
+// A server identifies an instance of a service.
 type server struct{ hostname, id string }
 
-// text returns both parts in a form that is different for different servers; the last part of it is what people read.
+// text returns a text that differs for different servers. cleanServer makes a readable name of it.
 func (s server) text() string { return s.hostname + "\x00" + s.id }
 
-// serverName returns a name for the instance that HAProxy accepts and that no other instance of the service has.
+// serverName is the function of that name: it returns a name that HAProxy accepts and no other instance of the service has.
 func (v *view) serverName(inst sdk.Instance) string {
 	key := server{inst.Hostname, inst.ID}
 	names, ok := v.servers[inst.Name]

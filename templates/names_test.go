@@ -88,7 +88,7 @@ func FuzzDistinct(f *testing.F) {
 func TestServerNames(t *testing.T) {
 	v := newView(snapshot(tangled()...), nil)
 	seen := map[string]bool{}
-	for _, inst := range v.live["srv"] {
+	for _, inst := range v.usable["srv"] {
 		name := v.serverName(inst)
 		if seen[name] || cleanServer(name) != name {
 			t.Errorf("%s/%s: %q", inst.Hostname, inst.ID, name)
@@ -98,7 +98,7 @@ func TestServerNames(t *testing.T) {
 	if len(seen) != 3 {
 		t.Errorf("names: %v", seen)
 	}
-	if got := v.serverName(v.live["web"][0]); got != "b-2" {
+	if got := v.serverName(v.usable["web"][0]); got != "b-2" {
 		t.Errorf("a name without need for a hash: %q", got)
 	}
 	if got := v.serverName(sdk.Instance{Name: "other", Hostname: "n o", ID: "1"}); got != "n-o-1" {

@@ -51,7 +51,7 @@ func (v *view) ownsPort(service string, servicePort any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	owner, ok := v.owners[number]
+	owner, ok := v.portOwners[number]
 	return ok && owner == service, nil
 }
 
@@ -74,7 +74,7 @@ func portOf(servicePort, instance any) (sdk.Port, sdk.Instance, error) {
 		i = slices.IndexFunc(inst.Ports, matches)
 	}
 	if i < 0 {
-		return sdk.Port{}, inst, failf("%s has no service port %d; it offers %s", describe(inst), number, offered(inst))
+		return sdk.Port{}, inst, failf("%s has no service port %d; it offers %s", describe(inst), number, offeredPorts(inst))
 	}
 	return inst.Ports[i], inst, nil
 }

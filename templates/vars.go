@@ -2,7 +2,7 @@ package templates
 
 import "reflect"
 
-// copyVars copies maps and slices at any depth, because functions such as sprig's set and sortAlpha change their
+// copyVars returns a copy of vars, with copies of maps and slices at any depth: functions such as set and sortAlpha modify their
 // arguments. The result is never nil.
 func copyVars(vars map[string]any) map[string]any {
 	c := make(map[string]any, len(vars))

@@ -12,26 +12,26 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A view is a snapshot as templates see it, with the older rules applied. It is built once for each document.
+// A view is a snapshot as templates see it: which instances are usable, which service owns a port, and the names in HAProxy's
+// configuration. Its rules are those of the older haproxy-api, see docs/templates.md. It is made once for each document.
 type view struct {
-	snap   sdk.Snapshot
-	all    map[string][]sdk.Instance // instances in any state
-	live   map[string][]sdk.Instance // .Services
-	clean  map[string]string         // what sanitizeName makes of each service's name
-	owners map[int64]string          // ServicePort to the one service that may have it
-	owns   map[string]string         // by service: the ports that are its own
-	left   map[string][]string       // by service: what is to be said of instances that are left out
-	notes  []string
+	snap       sdk.Snapshot
+	all        map[string][]sdk.Instance // instances in any state
+	usable     map[string][]sdk.Instance // .Services
+	sanitized  map[string]string         // the results of sanitizeName for the services
+	portOwners map[int64]string          // the service that each service port belongs to
+	ownedPorts map[string]string         // by service: its own ports, as text
+	ignored    map[string][]string       // by service: notes about instances that are not usable
+	notes      []string
 
-	servers map[string]map[server]string // by service: the names that serverName gives, made when asked for
+	servers map[string]map[server]string // by service: the results of serverName, made when they are asked for
 }
 
-// newView makes the view of snap. What it has to say of services that are those of the view before, which may be nil, it takes
-// from there.
+// newView returns the view of snap. It reuses what before, which may be nil, has for services that did not change.
 func newView(snap sdk.Snapshot, before *view) *view {
 	v := &view{
-		snap: snap, all: map[string][]sdk.Instance{}, live: map[string][]sdk.Instance{},
-		owners: map[int64]string{}, owns: map[string]string{}, left: map[string][]string{},
+		snap: snap, all: map[string][]sdk.Instance{}, usable: map[string][]sdk.Instance{},
+		portOwners: map[int64]string{}, ownedPorts: map[string]string{}, ignored: map[string][]string{},
 		servers: map[string]map[server]string{},
 	}
 	services := ordered(snap.Services)
@@ -39,26 +39,26 @@ func newView(snap sdk.Snapshot, before *view) *view {
 	for _, svc := range services {
 		names = append(names, svc.Name)
 		v.all[svc.Name] = svc.Instances
-		if before == nil || !v.adopt(svc.Name, before) {
+		if before == nil || !v.reuse(svc.Name, before) {
 			v.choose(svc)
 		}
-		v.notes = append(v.notes, v.left[svc.Name]...)
+		v.notes = append(v.notes, v.ignored[svc.Name]...)
 	}
-	v.clean = distinct(names, cleanName)
-	v.settlePorts()
+	v.sanitized = distinct(names, cleanName)
+	v.assignPorts()
 	return v
 }
 
-// adopt takes over what is told of a service, if that is the very same as before.
-func (v *view) adopt(service string, before *view) bool {
+// reuse copies what before has for a service, if its instances are the same ones in memory.
+func (v *view) reuse(service string, before *view) bool {
 	if !(sdk.Service{Instances: v.all[service]}).Shares(sdk.Service{Instances: before.all[service]}) {
 		return false
 	}
-	if live := before.live[service]; len(live) > 0 {
-		v.live[service] = live
+	if usable := before.usable[service]; len(usable) > 0 {
+		v.usable[service] = usable
 	}
-	if notes := before.left[service]; len(notes) > 0 {
-		v.left[service] = notes
+	if notes := before.ignored[service]; len(notes) > 0 {
+		v.ignored[service] = notes
 	}
 	if names := before.servers[service]; len(names) > 0 {
 		v.servers[service] = names
@@ -66,8 +66,8 @@ func (v *view) adopt(service string, before *view) bool {
 	return true
 }
 
-// ordered returns services in the order that a snapshot promises. Sources of other people may not keep the promise, and
-// everything below depends on it.
+// ordered returns services in the order that a snapshot promises, on which the rest depends. Plugins of third parties may not
+// keep that promise.
 func ordered(services []sdk.Service) []sdk.Service {
 	before := func(a, b sdk.Instance) bool {
 		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID)) < 0
@@ -90,42 +90,42 @@ func ordered(services []sdk.Service) []sdk.Service {
 	return sdk.GroupByName(all)
 }
 
-// choose finds the instances of svc that the proxy shall use: those that are alive, have ports, and offer the same
-// service ports as most of them do. It notes what it leaves out.
+// choose sets the usable instances of svc: those that are alive, have ports, and offer the same service ports as most of them do.
+// It notes which ones it ignores.
 func (v *view) choose(svc sdk.Service) {
 	var alive []sdk.Instance
 	var offers []string
 	for _, inst := range svc.Instances {
 		if inst.IsAlive() && len(inst.Ports) > 0 {
 			alive = append(alive, inst)
-			offers = append(offers, offered(inst))
+			offers = append(offers, offeredPorts(inst))
 		}
 	}
 	usual := majority(offers)
 	var chosen []sdk.Instance
-	leave := func(format string, args ...any) {
-		v.left[svc.Name] = append(v.left[svc.Name], fmt.Sprintf(format, args...))
+	notef := func(format string, args ...any) {
+		v.ignored[svc.Name] = append(v.ignored[svc.Name], fmt.Sprintf(format, args...))
 	}
 	if len(alive) == 0 && slices.ContainsFunc(svc.Instances, sdk.Instance.IsAlive) {
-		leave("service %q is left out: none of its live instances has a port", svc.Name)
+		notef("service %q is ignored: none of its living instances has a port", svc.Name)
 	}
 	for i, inst := range alive {
 		switch last := len(chosen) - 1; {
 		case offers[i] != usual:
-			leave("%s is left out: it offers %s, while most of the service offer %s", describe(inst), offers[i], usual)
+			notef("%s is ignored: it offers %s, and most instances of the service offer %s", describe(inst), offers[i], usual)
 		case last >= 0 && chosen[last].Hostname == inst.Hostname && chosen[last].ID == inst.ID:
-			leave("%s is listed twice; the second one is left out", describe(inst))
+			notef("%s is listed twice; the second one is ignored", describe(inst))
 		default:
 			chosen = append(chosen, inst)
 		}
 	}
 	if len(chosen) > 0 {
-		v.live[svc.Name] = chosen
+		v.usable[svc.Name] = chosen
 	}
 }
 
-// offered describes the service ports of inst in words that are equal for equal sets of them.
-func offered(inst sdk.Instance) string {
+// offeredPorts describes the service ports of inst. Equal sets of them have equal descriptions.
+func offeredPorts(inst sdk.Instance) string {
 	var ports []sdk.Port
 	for _, p := range inst.Ports {
 		if p.ServicePort > 0 {
@@ -145,38 +145,39 @@ func offered(inst sdk.Instance) string {
 	return strings.Join(words, " ")
 }
 
-// settlePorts gives every exported port to one service, and notes who else wanted it.
-func (v *view) settlePorts() {
+// assignPorts assigns every exported service port to the service with the oldest instance, and notes which others claim it.
+func (v *view) assignPorts() {
 	claims := map[int64][]string{}
-	for _, name := range slices.Sorted(maps.Keys(v.live)) {
+	for _, name := range slices.Sorted(maps.Keys(v.usable)) {
 		for port := range v.exported(name) {
 			claims[port] = append(claims[port], name)
 		}
 	}
 	for _, port := range slices.Sorted(maps.Keys(claims)) {
 		names := claims[port]
-		// Stable, so that the name decides among equals.
+		// The sort is stable, so among services of the same age the first by name comes first.
 		slices.SortStableFunc(names, func(a, b string) int { return v.oldest(a).Compare(v.oldest(b)) })
-		v.owners[port] = names[0]
-		v.owns[names[0]] += strconv.FormatInt(port, 10) + " "
+		v.portOwners[port] = names[0]
+		v.ownedPorts[names[0]] += strconv.FormatInt(port, 10) + " "
 		for _, loser := range names[1:] {
 			reason := "its oldest instance is the older one"
 			if v.oldest(loser).Equal(v.oldest(names[0])) {
-				reason = "they are of one age, so the name decides"
+				reason = "their oldest instances are equally old, so the first name decides"
 			}
-			v.notef("service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason)
+			v.notes = append(v.notes, fmt.Sprintf(
+				"service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason))
 		}
 	}
 }
 
-// exported returns what the service offers over TCP: from ServicePort to the Port of its first instance. The others in
-// use offer the same.
+// exported returns what the service offers over TCP: from ServicePort to the Port of its first usable instance. The others
+// offer the same.
 func (v *view) exported(name string) map[int64]int64 {
 	ports := map[int64]int64{}
-	if len(v.live[name]) == 0 {
+	if len(v.usable[name]) == 0 {
 		return ports
 	}
-	for _, p := range v.live[name][0].Ports {
+	for _, p := range v.usable[name][0].Ports {
 		if _, seen := ports[p.ServicePort]; !seen && isExported(p) {
 			ports[p.ServicePort] = p.Port
 		}
@@ -186,10 +187,10 @@ func (v *view) exported(name string) map[int64]int64 {
 
 func isExported(p sdk.Port) bool { return p.Type == "tcp" && p.ServicePort > 0 }
 
-// oldest returns when the service's oldest instance was created. One that does not say counts as new.
+// oldest returns when the oldest usable instance of the service was created. An instance without that time counts as new.
 func (v *view) oldest(name string) time.Time {
 	oldest := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, inst := range v.live[name] {
+	for _, inst := range v.usable[name] {
 		if !inst.Created.IsZero() && inst.Created.Before(oldest) {
 			oldest = inst.Created
 		}
@@ -197,10 +198,10 @@ func (v *view) oldest(name string) time.Time {
 	return oldest
 }
 
-// mode returns the mode of the service, by majority of the instances in use. A service with none of those still has the
-// mode of the ones it knows, as it had for the older templates; a service that nobody knows has "".
+// mode returns the mode of most usable instances of the service. A service without usable instances has the mode of most of its
+// instances, as it had for the older templates; an unknown service has "".
 func (v *view) mode(name string) string {
-	instances := v.live[name]
+	instances := v.usable[name]
 	if len(instances) == 0 {
 		instances = v.all[name]
 	}
@@ -215,7 +216,7 @@ func (v *view) mode(name string) string {
 	return majority(modes)
 }
 
-// majority returns the most frequent word, among equals the first by name, and "" for none.
+// majority returns the most frequent word, the first in alphabetical order of several, and "" for none.
 func majority(words []string) string {
 	counts := map[string]int{}
 	for _, w := range words {
@@ -228,10 +229,6 @@ func majority(words []string) string {
 		}
 	}
 	return best
-}
-
-func (v *view) notef(format string, args ...any) {
-	v.notes = append(v.notes, fmt.Sprintf(format, args...))
 }
 
 // describe names an instance for people.

@@ -23,18 +23,18 @@ func daysOld(n int) func(*sdk.Instance) {
 	return func(i *sdk.Instance) { i.Created = noon.AddDate(0, 0, -n) }
 }
 
-// ids returns the instances in use as SERVICE/ID.
+// ids returns the usable instances as SERVICE/ID.
 func ids(v *view) []string {
 	var all []string
 	for _, svc := range ordered(v.snap.Services) {
-		for _, inst := range v.live[svc.Name] {
+		for _, inst := range v.usable[svc.Name] {
 			all = append(all, svc.Name+"/"+inst.ID)
 		}
 	}
 	return all
 }
 
-func TestLeftOut(t *testing.T) {
+func TestView_IgnoredInstances(t *testing.T) {
 	udp := func(i *sdk.Instance) { i.Ports = append(i.Ports, sdk.Port{Type: "udp", Port: 1, ServicePort: 80}) }
 	metrics := func(i *sdk.Instance) { i.Ports = append(i.Ports, sdk.Port{Type: "tcp", Port: 9100}) }
 	tests := map[string]struct {
@@ -48,10 +48,10 @@ func TestLeftOut(t *testing.T) {
 			},
 			want: []string{"web/2", "web/3"},
 			notes: []string{
-				`instance 1 of service "web" on a is left out: it offers 80/tcp, while most of the service offer 80/tcp 443/tcp`,
+				`instance 1 of service "web" on a is ignored: it offers 80/tcp, and most instances of the service offer 80/tcp 443/tcp`,
 			},
 		},
-		"the dead have no vote": {
+		"dead instances do not count": {
 			instances: []sdk.Instance{
 				instance("web", "a", "1", 80),
 				with(instance("web", "b", "2", 443), status(sdk.Unhealthy)),
@@ -59,14 +59,14 @@ func TestLeftOut(t *testing.T) {
 			},
 			want: []string{"web/1"},
 		},
-		"a draw goes by name": {
+		"equal numbers: the first in alphabetical order": {
 			instances: []sdk.Instance{instance("web", "a", "1", 90), instance("web", "b", "2", 80)},
 			want:      []string{"web/2"},
 			notes: []string{
-				`instance 1 of service "web" on a is left out: it offers 90/tcp, while most of the service offer 80/tcp`,
+				`instance 1 of service "web" on a is ignored: it offers 90/tcp, and most instances of the service offer 80/tcp`,
 			},
 		},
-		"own ports may differ": {
+		"ports that are not service ports may differ": {
 			instances: []sdk.Instance{
 				with(instance("web", "a", "1", 80), func(i *sdk.Instance) { i.Ports[0].Port = 5; i.Ports[0].IP = "::1" }),
 				with(instance("web", "b", "2", 80), metrics),
@@ -79,7 +79,7 @@ func TestLeftOut(t *testing.T) {
 			},
 			want: []string{"web/1", "web/2"},
 			notes: []string{
-				`instance 3 of service "web" on c is left out: it offers 80/tcp 80/udp, while most of the service offer 80/tcp`,
+				`instance 3 of service "web" on c is ignored: it offers 80/tcp 80/udp, and most instances of the service offer 80/tcp`,
 			},
 		},
 		"without ports at all": {
@@ -89,7 +89,7 @@ func TestLeftOut(t *testing.T) {
 		"twice": {
 			instances: []sdk.Instance{instance("web", "a", "1", 80), instance("web", "a", "1", 80)},
 			want:      []string{"web/1"},
-			notes:     []string{`instance 1 of service "web" on a is listed twice; the second one is left out`},
+			notes:     []string{`instance 1 of service "web" on a is listed twice; the second one is ignored`},
 		},
 	}
 	for name, tt := range tests {
@@ -105,18 +105,18 @@ func TestLeftOut(t *testing.T) {
 	}
 }
 
-func TestMode(t *testing.T) {
+func TestView_Mode(t *testing.T) {
 	http, tcp := instance("web", "a", "1", 80), with(instance("web", "b", "2", 80), mode("tcp"))
 	ws := with(instance("web", "c", "3", 80), mode("ws"))
 	tests := map[string]struct {
 		instances []sdk.Instance
 		want      string
 	}{
-		"majority":              {[]sdk.Instance{tcp, with(tcp, func(i *sdk.Instance) { i.ID = "4" }), http}, "tcp"},
-		"ws votes for http":     {[]sdk.Instance{tcp, with(tcp, func(i *sdk.Instance) { i.ID = "4" }), http, ws}, "http"},
-		"a draw goes by name":   {[]sdk.Instance{tcp, http}, "http"},
-		"the dead have no vote": {[]sdk.Instance{tcp, with(http, status(sdk.Draining))}, "tcp"},
-		"not said":              {[]sdk.Instance{with(tcp, mode(""))}, "http"},
+		"majority":          {[]sdk.Instance{tcp, with(tcp, func(i *sdk.Instance) { i.ID = "4" }), http}, "tcp"},
+		"ws votes for http": {[]sdk.Instance{tcp, with(tcp, func(i *sdk.Instance) { i.ID = "4" }), http, ws}, "http"},
+		"equal numbers: the first in alphabetical order": {[]sdk.Instance{tcp, http}, "http"},
+		"dead instances do not count":                    {[]sdk.Instance{tcp, with(http, status(sdk.Draining))}, "tcp"},
+		"not said":                                       {[]sdk.Instance{with(tcp, mode(""))}, "http"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestMode(t *testing.T) {
 	}
 }
 
-func TestPortOwner(t *testing.T) {
+func TestView_PortOwner(t *testing.T) {
 	tests := map[string]struct {
 		instances []sdk.Instance
 		want      string
@@ -140,9 +140,9 @@ func TestPortOwner(t *testing.T) {
 			},
 			"b", `service "a" claims service port 80, which belongs to service "b": its oldest instance is the older one`,
 		},
-		"a draw goes by name": {
+		"equal numbers: the first in alphabetical order": {
 			[]sdk.Instance{instance("b", "n", "2", 80), instance("a", "n", "1", 80)},
-			"a", `service "b" claims service port 80, which belongs to service "a": they are of one age, so the name decides`,
+			"a", `service "b" claims service port 80, which belongs to service "a": their oldest instances are equally old, so the first name decides`,
 		},
 		"no date is young": {
 			[]sdk.Instance{
@@ -175,7 +175,7 @@ func TestPortOwner(t *testing.T) {
 	}
 }
 
-// tangled is a catalogue with everything in it that has to be decided.
+// tangled returns a catalogue with every conflict that a view resolves.
 func tangled() []sdk.Instance {
 	return []sdk.Instance{
 		instance("web", "a", "1", 80), instance("web", "b", "2", 80, 443), instance("web", "c", "3", 443, 80),
@@ -187,7 +187,7 @@ func tangled() []sdk.Instance {
 	}
 }
 
-func TestOrderOfArrivalDoesNotMatter(t *testing.T) {
+func TestRender_OrderOfInstancesDoesNotMatter(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, set := range []*Set{
 		New(Config{BindIP: "127.0.0.1", Now: atNoon}), New(Config{Path: "testdata/older-default.cfg", Now: atNoon}),
@@ -195,13 +195,13 @@ func TestOrderOfArrivalDoesNotMatter(t *testing.T) {
 		tmpl := mustLoad(t, set)
 		want, wantNotes := mustRender(t, tmpl, snapshot(tangled()...))
 		if len(wantNotes) < 4 {
-			t.Errorf("too little to decide: %q", wantNotes)
+			t.Errorf("too few conflicts: %q", wantNotes)
 		}
 		for range 200 {
 			all := tangled()
 			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			snap := snapshot(all...)
-			if random.IntN(2) == 0 { // a source that does not keep its promise
+			if random.IntN(2) == 0 { // a source that does not sort
 				random.Shuffle(len(snap.Services), func(i, j int) {
 					snap.Services[i], snap.Services[j] = snap.Services[j], snap.Services[i]
 				})
@@ -220,12 +220,12 @@ func TestOrderOfArrivalDoesNotMatter(t *testing.T) {
 	}
 }
 
-func TestTangledIsAccepted(t *testing.T) {
+func TestRender_ConflictsAreAccepted(t *testing.T) {
 	out, _ := mustRender(t, mustLoad(t, New(Config{BindIP: "127.0.0.1"})), snapshot(tangled()...))
 	checkClean(t, out)
 }
 
-func TestRenderLeavesSnapshotAlone(t *testing.T) {
+func TestRender_SnapshotIsNotModified(t *testing.T) {
 	snap, same := snapshot(tangled()...), snapshot(tangled()...)
 	slices.Reverse(snap.Services)
 	slices.Reverse(same.Services)
@@ -235,7 +235,7 @@ func TestRenderLeavesSnapshotAlone(t *testing.T) {
 	}
 }
 
-// A service that no proxy can offer, though it is meant to be offered, is told of.
+// A service whose living instances have no port is noted.
 func TestView_ServicesWithoutUsablePorts(t *testing.T) {
 	with := func(ports ...sdk.Port) sdk.Instance {
 		inst := instance("web", "h", "a")
