@@ -7,7 +7,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestBuiltinStates(t *testing.T) {
+func TestBuiltin_RecordedStates(t *testing.T) {
 	tmpl := mustLoad(t, New(Config{BindIP: "127.0.0.1", Now: atNoon}))
 	for name, snap := range states(t) {
 		t.Run(name, func(t *testing.T) {
@@ -21,7 +21,7 @@ func TestBuiltinStates(t *testing.T) {
 	}
 }
 
-func TestBuiltinAccepted(t *testing.T) {
+func TestBuiltin_AcceptedByHAProxy(t *testing.T) {
 	v6 := instance("web", "node-6", "f", 8080)
 	v6.Ports[0].IP = "fd00::a:1"
 	v4 := instance("web", "node-4", "e", 8080)
@@ -82,7 +82,7 @@ func TestBuiltinAccepted(t *testing.T) {
 	}
 }
 
-func TestBuiltinIsSafeByDefault(t *testing.T) {
+func TestBuiltin_SafeByDefault(t *testing.T) {
 	out, _ := mustRender(t, mustLoad(t, New(Config{BindIP: "127.0.0.1"})), readState(t, "testdata/states/state-2-all-alive.json"))
 	for _, word := range []string{"stats", "socket", "0.0.0.0", "666", "cookie"} {
 		if strings.Contains(out, word) {
@@ -91,7 +91,7 @@ func TestBuiltinIsSafeByDefault(t *testing.T) {
 	}
 }
 
-func TestBuiltinPortConflict(t *testing.T) {
+func TestBuiltin_PortConflict(t *testing.T) {
 	older := instance("zebra", "node-1", "z", 8080)
 	older.Created = noon.AddDate(0, 0, -2)
 	out, notes := mustRender(t, mustLoad(t, New(Config{BindIP: "127.0.0.1"})),
@@ -105,14 +105,14 @@ func TestBuiltinPortConflict(t *testing.T) {
 	checkClean(t, out)
 }
 
-func TestBuiltinReturnsACopy(t *testing.T) {
+func TestBuiltin_ReturnsCopy(t *testing.T) {
 	Builtin()[0] = 'X'
 	if Builtin()[0] == 'X' {
 		t.Error("the built-in template can be changed")
 	}
 }
 
-// checkClean wants no warnings either.
+// checkClean fails the test if HAProxy rejects the configuration or warns about it.
 func checkClean(t *testing.T, config string) {
 	t.Helper()
 	if warnings := checkHAProxy(t, config); warnings != "" {

@@ -8,28 +8,28 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestFunctions(t *testing.T) {
+func TestFunctions_Results(t *testing.T) {
 	dead := with(instance("web", "node-2", "2", 80), status(sdk.Tombstone))
 	ported := with(instance("web", "node-1", "1", 80, 443), func(i *sdk.Instance) { i.Ports[1].Port = 30443 })
 	clash := instance("we_b", "node-1", "3", 90)
 	snap := snapshot(ported, dead, clash, instance("we.b", "node-1", "4", 91))
 	tests := map[string]struct{ template, want string }{
-		"all instances":       {`{{ range allInstances "web" }}{{ .ID }}{{ .StatusString }} {{ end }}`, "1Alive 2Tombstone "},
-		"all of nobody":       {`{{ len (allInstances "nobody") }}`, "0"},
-		"source":              {`{{ range $name, $_ := source "sidecar" }}{{ $name }} {{ end }}`, "we.b we_b web "},
-		"root":                {`{{ .Source }} {{ .Cluster }}`, "sidecar demo"},
-		"service port as int": {`{{ range .Services.web }}{{ portFor 443 . }}{{ end }}`, "30443"},
-		"as int64":            {`{{ range .Services.web }}{{ portFor (int64 443) . }}{{ end }}`, "30443"},
-		"as float":            {`{{ range .Services.web }}{{ portFor 443.0 . }}{{ end }}`, "30443"},
+		"all instances":                       {`{{ range allInstances "web" }}{{ .ID }}{{ .StatusString }} {{ end }}`, "1Alive 2Tombstone "},
+		"all instances of an unknown service": {`{{ len (allInstances "nobody") }}`, "0"},
+		"source":                              {`{{ range $name, $_ := source "sidecar" }}{{ $name }} {{ end }}`, "we.b we_b web "},
+		"root":                                {`{{ .Source }} {{ .Cluster }}`, "sidecar demo"},
+		"service port as int":                 {`{{ range .Services.web }}{{ portFor 443 . }}{{ end }}`, "30443"},
+		"as int64":                            {`{{ range .Services.web }}{{ portFor (int64 443) . }}{{ end }}`, "30443"},
+		"as float":                            {`{{ range .Services.web }}{{ portFor 443.0 . }}{{ end }}`, "30443"},
 		"from a port": {
 			`{{ range $i := .Services.web }}{{ range .Ports }}{{ portFor .ServicePort $i }} {{ end }}{{ end }}`, "30000 30443 ",
 		},
-		"owner": {
+		"owned ports": {
 			`{{ ownsPort "web" 80 }} {{ ownsPort "we.b" "80" }} {{ ownsPort "nobody" 1 }}`, "true false false",
 		},
 		"server name":        {`{{ range .Services.web }}{{ serverName . }}{{ end }}`, "node-1-1"},
 		"name of no service": {`{{ sanitizeName "Some_Thing" }}`, "some-thing"},
-		"names stay two":     {`{{ eq (sanitizeName "we.b") (sanitizeName "we_b") }}`, "false"},
+		"different names":    {`{{ eq (sanitizeName "we.b") (sanitizeName "we_b") }}`, "false"},
 		"include":            {`{{ define "x" }}<{{ . }}>{{ end }}{{ include "x" 7 | upper | quote }}`, `"<7>"`},
 		"keys in order":      {`{{ keys (dict "b" 1 "a" 2 "d" 3 "c" 4 "f" 5 "e" 6) | join "" }}`, "abcdef"},
 		"values in order":    {`{{ values (dict "b" 1 "a" 2 "d" 3 "c" 4 "f" 5 "e" 6) | join "" }}`, "214365"},
@@ -37,8 +37,8 @@ func TestFunctions(t *testing.T) {
 		"sprig": {
 			`{{ list 1 2 | join "-" | b64enc }} {{ "x" | default "y" }} {{ ternary 1 2 true }}`, "MS0y x 1",
 		},
-		"time of the world":     {`{{ now | date "2006" }} {{ now.Location }}`, "2026 UTC"},
-		"a value that may lack": {`{{ if .Vars.x }}a{{ end }}{{ .Vars.x | default "b" }}{{ with .Vars.y }}c{{ end }}`, "b"},
+		"time in UTC":     {`{{ now | date "2006" }} {{ now.Location }}`, "2026 UTC"},
+		"a missing value": {`{{ if .Vars.x }}a{{ end }}{{ .Vars.x | default "b" }}{{ with .Vars.y }}c{{ end }}`, "b"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-func TestNowIsUTC(t *testing.T) {
+func TestNow_UTC(t *testing.T) {
 	set := setOf(t, `{{ now }}`)
 	set.cfg.Now = func() time.Time { return time.Now().In(time.FixedZone("far", 3600)) }
 	out, _ := mustRender(t, mustLoad(t, set), sdk.Snapshot{})
@@ -58,15 +58,15 @@ func TestNowIsUTC(t *testing.T) {
 	}
 }
 
-// A port over TCP goes before one over UDP that comes first.
-func TestTCPFirst(t *testing.T) {
+// A port over TCP is preferred to a port over UDP that is listed before it.
+func TestPortFor_PrefersTCP(t *testing.T) {
 	dns := with(instance("dns", "node-1", "1", 53, 53), func(i *sdk.Instance) { i.Ports[0].Type = "udp" })
 	if got := rendered(t, `{{ range .Services.dns }}{{ portFor 53 . }}{{ end }}`, snapshot(dns)); got != "30001" {
 		t.Error(got)
 	}
 }
 
-func TestPointersToInstances(t *testing.T) {
+func TestPortOf_InstanceOrPointer(t *testing.T) {
 	inst := instance("web", "node-1", "1", 80)
 	for _, v := range []any{inst, &inst} {
 		if port, got, err := portOf("80", v); err != nil || port.Port != 30000 || got.ID != "1" {
@@ -80,7 +80,7 @@ func TestPointersToInstances(t *testing.T) {
 	}
 }
 
-func TestPortNumber(t *testing.T) {
+func TestPortNumber_Types(t *testing.T) {
 	type port int32
 	for _, v := range []any{"80", " 80 ", 80, int64(80), uint16(80), 80.0, port(80)} {
 		if n, err := portNumber(v); n != 80 || err != nil {
@@ -94,8 +94,8 @@ func TestPortNumber(t *testing.T) {
 	}
 }
 
-// A port that is not there was written as -1 once, which HAProxy takes for an offset.
-func TestMissingPortFails(t *testing.T) {
+// The older haproxy-api wrote -1 for a missing port, which HAProxy takes for an offset.
+func TestPortFor_MissingPort(t *testing.T) {
 	for _, call := range []string{`portFor 81 .`, `ipFor "81" .`, `portFor 0 .`} {
 		tmpl := mustLoad(t, setOf(t, `{{ range .Services.web }}{{ `+call+` }}{{ end }}`))
 		inst := instance("web", "node-1", "1", 80, 0)
@@ -107,7 +107,7 @@ func TestMissingPortFails(t *testing.T) {
 	}
 }
 
-func TestNoAddressFails(t *testing.T) {
+func TestIPFor_NoAddress(t *testing.T) {
 	tmpl := mustLoad(t, setOf(t, `{{ range .Services.web }}{{ ipFor 80 . }}{{ end }}`))
 	inst := with(instance("web", "", "1", 80), func(i *sdk.Instance) { i.Ports[0].IP = "" })
 	if _, _, err := tmpl.Render(t.Context(), snapshot(inst)); err == nil || !strings.Contains(err.Error(), "has no address") {
@@ -115,7 +115,7 @@ func TestNoAddressFails(t *testing.T) {
 	}
 }
 
-func TestVarsAreCopied(t *testing.T) {
+func TestRender_VarsAreCopied(t *testing.T) {
 	vars := map[string]any{
 		"list": []string{"b", "a"}, "map": map[string]any{"x": 1}, "none": nil, "deep": []any{map[string]any{"x": 1}},
 	}

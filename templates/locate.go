@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates/internal/hints"
 )
 
-// text/template tells positions and causes only in the text of its errors, so this file reads that text, and nothing else does.
+// text/template reports positions and causes only in the text of its errors, so this file reads that text, and nothing else does.
 // The forms are, with the name that the file was parsed under:
 //
 //	template: NAME:LINE: MESSAGE                                        from Parse
@@ -58,7 +58,7 @@ func moveToStart(cfg Config, src source, e *Error) *Error {
 	return moved
 }
 
-// parseErrorColumn returns the column of a parse error, which Parse does not tell. The parser reads from left to right, so the
+// parseErrorColumn returns the column of a parse error, which Parse does not report. The parser reads from left to right, so the
 // error is at the end of the shortest prefix of the text for which Parse returns the same error.
 func parseErrorColumn(cfg Config, src source, line int, parseErr string) int {
 	const maxColumns = 500 // each is one more parsing

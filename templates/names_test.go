@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestCleanName(t *testing.T) {
+func TestCleanName_ReplacesCharacters(t *testing.T) {
 	for name, want := range map[string]string{
 		"web": "web", "Web-1": "web-1", "a_b.c/d:e": "a-b-c-d-e", "ÄÖ": "--", "日本": "--", "a\nb": "a-b", "a\xffb": "a-b", "": "",
 	} {
@@ -24,8 +24,8 @@ func TestCleanName(t *testing.T) {
 	}
 }
 
-func TestDistinct(t *testing.T) {
-	// A name that is what another one becomes only because of the hash.
+func TestDistinct_AppendsHashes(t *testing.T) {
+	// A name that is the result for another one with a hash.
 	trap := "a-b-" + hash("a.b")[:8]
 	tests := map[string]struct {
 		names []string
@@ -77,7 +77,7 @@ func FuzzDistinct(f *testing.F) {
 	f.Add("a.b", "a_b", "a-b-"+hash("a.b")[:8])
 	f.Add("", ".", "\xff")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		// The first two more names are what an attacker would choose.
+		// The last two names are what an attacker would choose.
 		names := []string{a, b, c, cleanName(a) + "-" + hash(a)[:8], cleanName(b) + "-" + hash(b)[:16]}
 		slices.Sort(names)
 		names = slices.Compact(names)
@@ -85,7 +85,7 @@ func FuzzDistinct(f *testing.F) {
 	})
 }
 
-func TestServerNames(t *testing.T) {
+func TestView_ServerNames(t *testing.T) {
 	v := newView(snapshot(tangled()...), nil)
 	seen := map[string]bool{}
 	for _, inst := range v.usable["srv"] {
@@ -106,14 +106,14 @@ func TestServerNames(t *testing.T) {
 	}
 }
 
-// Whoever chooses the names of services knows how they are told apart.
-func TestDistinctAgainstAnAttacker(t *testing.T) {
+// Somebody who chooses the names of services may know the algorithm.
+func TestDistinct_ChosenNames(t *testing.T) {
 	names := []string{"a.b", "a_b", "A.B", "a/b", "a:b", "a\nb", "a\u2028b", "a\xffb", "a-b", "a~b"}
-	// Each is what the one before becomes with a hash, as far as a name may be long.
+	// Each is the result for the one before with a hash, up to the maximum length of a name.
 	for trap := "a-b-" + hash("a.b")[:8]; len(trap) < 255; trap += "-" + hash(trap)[:8] {
 		names = append(names, trap)
 	}
-	// Two whose hashes begin alike, so that the first digits do not tell them apart.
+	// Two names whose hashes have the same first digits.
 	seen := map[string]string{}
 	for n := range 1 << 20 {
 		name := strings.NewReplacer("0", ".", "1", "_").Replace(fmt.Sprintf("x%020b", n))

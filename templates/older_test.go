@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The older project's default template must go on working, and so must whatever people wrote for it.
-func TestOlderDefaultTemplate(t *testing.T) {
+// The default template of the older haproxy-api renders as before.
+func TestOlderDefaultTemplate_RecordedStates(t *testing.T) {
 	set := New(Config{
 		Path: "testdata/older-default.cfg", BindIP: "192.168.168.168", User: "nobody", Group: "nogroup", Now: atNoon,
 	})
@@ -45,7 +45,7 @@ func TestOlderDefaultTemplate_RenamedFrontends(t *testing.T) {
 	}
 }
 
-func TestOlderRules(t *testing.T) {
+func TestOlderTemplates_Functions(t *testing.T) {
 	ws := instance("chat", "node-1", "1", 9000)
 	ws.ProxyMode = "ws"
 	dead := instance("dead", "node-1", "1", 7000)
@@ -100,7 +100,7 @@ func TestOlderRules(t *testing.T) {
 	}
 }
 
-func TestUseHostnames(t *testing.T) {
+func TestIPFor_UseHostnames(t *testing.T) {
 	path := write(t, map[string]string{"a": `{{ range .Services.web }}{{ ipFor "80" . }}{{ end }}`}) + "/a"
 	tmpl := mustLoad(t, New(Config{Path: path, UseHostnames: true}))
 	out, _ := mustRender(t, tmpl, snapshot(instance("web", "node-1", "1", 80)))

@@ -23,7 +23,7 @@ func example(t *testing.T, f Function) string {
 	return renderedBy(t, set, sample())
 }
 
-func TestExamplesOfFunctions(t *testing.T) {
+func TestFunctions_Examples(t *testing.T) {
 	if *update {
 		save(t, "functions.txt", withResults(t))
 		return
@@ -58,8 +58,8 @@ func withResults(t *testing.T) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// Whoever adds a function, or updates sprig or Go, describes what is new.
-func TestEveryFunctionIsDescribed(t *testing.T) {
+// A new function, also of a new version of sprig or Go, needs documentation.
+func TestFunctions_AllAreDocumented(t *testing.T) {
 	described := map[string]bool{}
 	callable := maps.Clone(library())
 	maps.Copy(callable, (&execution{}).functions())

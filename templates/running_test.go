@@ -2,7 +2,6 @@ package templates
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -19,9 +18,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The built-in configuration runs in both ways in which HAProxy is run, from the moment when there is no service yet.
+// The configuration of the built-in template starts without services, in both ways in which HAProxy is run.
 
-func TestBuiltinRunsAsDaemon(t *testing.T) {
+func TestBuiltin_RunsAsDaemon(t *testing.T) {
 	f := newFixture(t)
 	f.save(t, sdk.Snapshot{})
 	f.haproxy(t, "-p", f.pidFile)
@@ -30,7 +29,7 @@ func TestBuiltinRunsAsDaemon(t *testing.T) {
 	f.awaitAnswer(t)
 }
 
-func TestBuiltinRunsInMasterWorkerMode(t *testing.T) {
+func TestBuiltin_RunsInMasterWorkerMode(t *testing.T) {
 	f := newFixture(t)
 	f.save(t, sdk.Snapshot{})
 	socket := filepath.Join(filepath.Dir(f.config), "master.sock")
@@ -141,31 +140,6 @@ func eventually(t *testing.T, what string, yes func() bool) {
 		case <-ctx.Done():
 			t.Fatalf("%s did not come", what)
 		case <-again.C:
-		}
-	}
-}
-
-// An error tells whom the failing iteration rendered.
-func TestError_Owner(t *testing.T) {
-	snap := snapshot(instance("api", "h", "1", 80), instance("web", "h", "2", 81))
-	for name, tt := range map[string]struct{ text, service, id string }{
-		"instance": {`{{ range .Services }}{{ range . }}{{ if eq .ID "2" }}` +
-			`{{ index (splitList ":" .ID) 1 }}{{ end }}{{ end }}{{ end }}`, "web", "2"},
-		"service": {`{{ range $name, $list := .Services }}{{ if eq $name "web" }}{{ fail "no" }}{{ end }}{{ end }}`, "web", ""},
-		"included": {`{{ define "s" }}{{ index (splitList ":" .ID) 1 }}{{ end }}` +
-			`{{ range .Services.web }}{{ include "s" . }}{{ end }}`, "web", "2"},
-		"before": {`{{ range .Services }}{{ range . }}{{ .ID }}{{ end }}{{ end }}{{ fail "no" }}`, "", ""},
-		"nobody": {`{{ range $i, $n := list 1 2 }}{{ fail "no" }}{{ end }}`, "", ""},
-	} {
-		_, _, err := mustLoad(t, setOf(t, tt.text)).Render(t.Context(), snap)
-		failed, ok := errors.AsType[*Error](err)
-		if !ok {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		service, inst := failed.Owner()
-		if service != tt.service || (inst != nil) != (tt.id != "") || inst != nil && inst.ID != tt.id {
-			t.Errorf("%s: %q, %v", name, service, inst)
 		}
 	}
 }

@@ -7,7 +7,7 @@
 // is for.
 //
 // A template sees the fields of its root (.Services, .User, .Group, .Vars, .Cluster, .Source), the functions of [Functions], and
-// all text functions of sprig v3. Those include env and expandenv, so whoever may write a template may read the daemon's
+// all text functions of sprig v3. Those include env and expandenv, so anyone who can write a template can read the daemon's
 // environment, secrets included: give write access to templates only to people who may see it.
 package templates
 

@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestNames(t *testing.T) {
+func TestRender_FileNames(t *testing.T) {
 	dir := write(t, map[string]string{"views/edge.cfg": "x", "m.tmpl": "m", "a.tmpl": "a"})
 	tests := map[string]struct {
 		cfg  Config
@@ -44,7 +43,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestSetOfFiles(t *testing.T) {
+func TestRender_CompanionsAndPartials(t *testing.T) {
 	dir := write(t, map[string]string{
 		"main.cfg":          `[[ template "head" . ]] [[ include "part.tmpl" 1 ]] {{ not ours }}`,
 		"routes":            `[[ template "head" . ]] [[ range $k, $_ := .Services ]][[ $k ]] [[ end ]]`,
@@ -70,8 +69,8 @@ func TestSetOfFiles(t *testing.T) {
 	}
 }
 
-// A Template is what the files were when it was loaded.
-func TestTemplateDoesNotChange(t *testing.T) {
+// A Template does not change when its files change or are removed.
+func TestTemplate_FilesChangeAfterLoad(t *testing.T) {
 	path := filepath.Join(write(t, map[string]string{"a": "one"}), "a")
 	set := New(Config{Path: path})
 	one := mustLoad(t, set)
@@ -87,7 +86,7 @@ func TestTemplateDoesNotChange(t *testing.T) {
 	}
 }
 
-func TestLoadFaults(t *testing.T) {
+func TestLoad_Errors(t *testing.T) {
 	dir := write(t, map[string]string{
 		"ok": "x", "bad1": "{{ indnet }}", "bad2": "\n{{ $x }}", "empty": " \n", "sub/ok": "x",
 		"def1": `{{ define "x" }}1{{ end }}`, "def2": `{{ define "x" }}2{{ end }}`,
@@ -134,45 +133,14 @@ func TestLoadFaults(t *testing.T) {
 	}
 }
 
-func TestErrorIsTyped(t *testing.T) {
-	_, err := setOf(t, "a\n\tb {{ indnet }} c\n").Load()
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		t.Fatalf("%T: %v", err, err)
-	}
-	want := &Error{
-		File: e.File, Line: 2, Column: 7, Snippet: "\tb {{ indnet }} c", Message: `function "indnet" not defined`,
-		Hint: `did you mean "indent"?`,
-	}
-	if diff := cmp.Diff(want, e); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestErrorInCompanion(t *testing.T) {
-	dir := write(t, map[string]string{"main": "x", "map": "\n{{ .Vars.x }}", "part": `{{ define "p" }}{{ .Nope }}{{ end }}`})
-	set := New(Config{
-		Path: dir + "/main", Files: map[string]string{"routes:1.map": dir + "/map"}, Partials: []string{dir + "/part"},
-	})
-	_, _, err := mustLoad(t, set).Render(t.Context(), sdk.Snapshot{})
-	if err == nil || !strings.HasPrefix(err.Error(), dir+"/map:2:4: ") {
-		t.Error(err)
-	}
-	save(t, dir+"/map", `{{ include "p" . }}`)
-	_, _, err = mustLoad(t, set).Render(t.Context(), sdk.Snapshot{})
-	if err == nil || !strings.HasPrefix(err.Error(), dir+"/part:1:20: ") {
-		t.Error(err)
-	}
-}
-
-func TestNotesComeWithErrors(t *testing.T) {
+func TestRender_NotesWithError(t *testing.T) {
 	_, notes, err := mustLoad(t, setOf(t, `{{ fail "no" }}`)).Render(t.Context(), snapshot(tangled()...))
 	if err == nil || len(notes) == 0 {
 		t.Errorf("%q, %v", notes, err)
 	}
 }
 
-func TestConcurrentRender(t *testing.T) {
+func TestRender_Concurrent(t *testing.T) {
 	tmpl := mustLoad(t, New(Config{BindIP: "127.0.0.1", Vars: map[string]any{"x": []string{"b", "a"}}, Now: atNoon}))
 	snap := readState(t, "testdata/states/state-2-all-alive.json")
 	want, _ := mustRender(t, tmpl, snap)

@@ -80,7 +80,7 @@ func (t *Template) outputs() []string {
 // matter. It returns early when ctx is done, and with an error that is [Error.Endless] when it exceeds a bound: 256 MiB of
 // output, 10 million steps or 30 seconds.
 //
-// notes are sentences about the data for people, such as an instance that is left out, in an order that is always the same. They
+// notes are sentences about the data for people, such as an instance that is ignored, in an order that is always the same. They
 // are returned with an error, too, which is an [*Error].
 func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
 	if t.mu.TryLock() {

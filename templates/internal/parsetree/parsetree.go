@@ -1,6 +1,6 @@
 // Package parsetree walks and edits the parse trees of text/template.
 //
-// It knows the nodes of package parse only: what a template means, which functions it may call and why somebody edits it are
+// It knows the nodes of package parse only: what a template means, which functions it may call and why it is edited are
 // its callers' concern. A tree must not be edited while another goroutine reads it.
 package parsetree
 

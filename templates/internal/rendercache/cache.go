@@ -3,7 +3,7 @@
 // executed.
 //
 // [Instrument] edits the templates, and a [Cache] keeps the iterations. The package knows parse trees and instances. It does not
-// know how a template is executed, what its functions do, nor what is derived from a snapshot: the package templates tells it
+// know how a template is executed, what its functions do, nor what is derived from a snapshot: the package templates says
 // which functions are deterministic and what an iteration depends on.
 package rendercache
 
@@ -93,7 +93,7 @@ func (c *Cache) EndExecution(failed bool) {
 func (c *Cache) Len() int { return len(c.iterations) }
 
 // AreScalars reports whether all values are nil, booleans, numbers or strings of at most 1 KiB. Only the values of such
-// variables are cached: nobody can modify them, and they do not take much memory.
+// variables are cached: they cannot be modified, and they do not take much memory.
 func AreScalars(values []any) bool {
 	const maxString = 1024 // bytes
 	for _, v := range values {

@@ -1,4 +1,4 @@
-// Package sourcemap tells where the lines of a document come from: from which line of a template, and from the range over which
+// Package sourcemap records where the lines of a document come from: from which line of a template, and from the range over which
 // service or instance.
 //
 // It edits templates so that they report to a [Recorder] while they are executed. It knows parse trees, services and instances.
