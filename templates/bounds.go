@@ -29,9 +29,8 @@ var usualBounds = bounds{output: maxOutput, steps: maxSteps, time: maxTime}
 type budget struct {
 	bounds
 	written, stepped int
-	includes, depth  int // the current ones
-	done             <-chan struct{}
-	cause            func() error
+	includes, depth  int          // the current ones
+	ended            func() error // the reason why the time is over, or nil
 }
 
 // newBudget returns the budget of a rendering that also ends with ctx. The caller calls the function that it returns when the
@@ -39,7 +38,12 @@ type budget struct {
 func newBudget(ctx context.Context, b bounds) (*budget, context.CancelFunc) {
 	late := runawayf("the rendering takes longer than %v: does a loop not end?", b.time)
 	ctx, cancel := context.WithTimeoutCause(ctx, b.time, late)
-	return &budget{bounds: b, done: ctx.Done(), cause: func() error { return context.Cause(ctx) }}, cancel
+	return &budget{bounds: b, ended: func() error {
+		if ctx.Err() == nil {
+			return nil
+		}
+		return context.Cause(ctx)
+	}}, cancel
 }
 
 // exceeded returns an error if the rendering must not go on.
@@ -50,12 +54,7 @@ func (b *budget) exceeded() error {
 	case b.stepped > b.steps:
 		return runawayf("the rendering takes more than %d steps: does a loop not end?", b.steps)
 	}
-	select {
-	case <-b.done:
-		return b.cause()
-	default:
-		return nil
-	}
+	return b.ended()
 }
 
 // step counts one step.

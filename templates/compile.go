@@ -9,12 +9,11 @@ import (
 	"text/template/parse"
 
 	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
-	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
-// compile parses all sources into one set, so that each can use what another defines. A traced set does the same as an
-// untraced one, slower, and notes on its way where it is.
-func compile(cfg Config, sources []source, traced bool) (*template.Template, error) {
+// compile parses all sources into one set, so that each can use what another one defines. The error joins an [*Error] for each
+// fault.
+func compile(cfg Config, sources []source) (*template.Template, error) {
 	set := newSet(cfg)
 	definedIn := map[string]string{}
 	var faults []error
@@ -24,7 +23,7 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 			faults = append(faults, parseError(cfg, src, err))
 			continue
 		}
-		for _, t := range fresh(parsed, set) {
+		for _, t := range newTemplates(parsed, set) {
 			if other, ok := definedIn[t.Name()]; ok {
 				faults = append(faults, &Error{File: src.path, Message: fmt.Sprintf(
 					"template %q is defined here and in %s; rename one", t.Name(), other)})
@@ -38,14 +37,11 @@ func compile(cfg Config, sources []source, traced bool) (*template.Template, err
 	}
 	limitRecursion(set)
 	countIterations(set)
-	if traced {
-		sourcemap.InstrumentRanges(set)
-	}
 	return set, errors.Join(faults...)
 }
 
-// fresh returns, by name, the templates of parsed that are not simply those of set.
-func fresh(parsed, set *template.Template) []*template.Template {
+// newTemplates returns the templates of parsed that set does not have, sorted by name.
+func newTemplates(parsed, set *template.Template) []*template.Template {
 	var all []*template.Template
 	for _, t := range parsed.Templates() {
 		if old := set.Lookup(t.Name()); t.Tree != nil && (old == nil || old.Tree != t.Tree) {

@@ -75,7 +75,7 @@ func FuzzParseError(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		cfg := Config{Path: "main.cfg", Name: "main.cfg"}
-		_, err := compile(cfg, []source{{name: "main.cfg", path: "dir/main.cfg", text: text}}, false)
+		_, err := compile(cfg, []source{{name: "main.cfg", path: "dir/main.cfg", text: text}})
 		if err == nil {
 			return
 		}

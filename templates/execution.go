@@ -19,10 +19,11 @@ import (
 // An execution renders documents with one Template, one after the other. Functions depend on the snapshot, so each execution
 // has a function table of its own, which is made once. It is for one goroutine at a time.
 type execution struct {
-	t     *Template
-	set   *template.Template // with the functions of this execution
-	cache *rendercache.Cache // nil where nothing is cached
-	last  *view              // of the last rendering; nil where nothing is cached
+	t            *Template
+	set          *template.Template // with the functions of this execution
+	instrumented bool               // set reports to the recorder
+	cache        *rendercache.Cache // nil where nothing is cached
+	last         *view              // of the last rendering; nil where nothing is cached
 	rendering
 }
 
@@ -32,18 +33,19 @@ type rendering struct {
 	*budget
 	at          time.Time // what now returns
 	lookup      func(host string) ([]string, error)
-	recorder    *sourcemap.Recorder // nil where the templates are not instrumented for it
-	randomCalls map[string]int      // how often each function was called whose result is kept
-	varied      string              // the function that returns something else than usual
-	out         *bytes.Buffer       // what is written of a file, but for what is included
+	recorder    *sourcemap.Recorder
+	randomCalls map[string]int // how often each function was called whose result is kept
+	varied      string         // the function that returns something else than usual
+	out         *bytes.Buffer  // what is written of a file, but for what is included
 
 	iterations int        // of instrumented ranges that are being executed, one in another
 	recording  *recording // of the outermost one; nil where it is not to be cached
 	replayed   []any      // the variables that the last replayed iteration assigned to
 }
 
+// newExecution returns an execution of set, which is the one of t or an instrumented one.
 func (t *Template) newExecution(set *template.Template) *execution {
-	x := &execution{t: t}
+	x := &execution{t: t, instrumented: set != t.set || t.isRandom()}
 	x.set = template.Must(set.Clone()).Funcs(x.functions()) // the parsed templates are shared
 	return x
 }
@@ -52,12 +54,9 @@ func (t *Template) newExecution(set *template.Template) *execution {
 func (x *execution) begin(ctx context.Context, v *view) (end func()) {
 	b, cancel := newBudget(ctx, x.t.bounds)
 	x.rendering = rendering{
-		view: v, budget: b, randomCalls: map[string]int{},
+		view: v, budget: b, randomCalls: map[string]int{}, recorder: sourcemap.NewRecorder(nil),
 		at:     x.t.cfg.Now().UTC().Round(0), // without the monotonic reading, which templates would print
 		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
-	}
-	if x.t.isRandom() {
-		x.recorder = sourcemap.NewRecorder(nil)
 	}
 	return func() {
 		cancel()
@@ -158,7 +157,7 @@ func (w *writer) Write(p []byte) (int, error) {
 		return 0, errNoValue
 	}
 	w.x.written += len(p)
-	if err := w.x.step(); err != nil && (w.x.recorder == nil || w.x.written > 2*w.x.output) {
+	if err := w.x.step(); err != nil && (!w.x.instrumented || w.x.written > 2*w.x.output) {
 		return 0, err
 	}
 	if len(p) == 0 {

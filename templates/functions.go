@@ -16,11 +16,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
-// library returns the functions that do not depend on the execution: those of sprig, and those of text/template that are
-// bounded. [execution.functions] replaces the nondeterministic ones. The table is made once and must not be changed.
+// library returns the functions that do not depend on the execution: those of sprig and those of text/template that need a bound.
+// [execution.functions] replaces the nondeterministic ones. The table is made once and must not be changed.
 var library = sync.OnceValue(func() template.FuncMap {
 	fns := sprig.TxtFuncMap()
-	maps.Copy(fns, limited(fns))
+	checks := argumentChecks(fns)
 	maps.Copy(fns, template.FuncMap{
 		"print": fmt.Sprint, "printf": fmt.Sprintf, "println": fmt.Sprintln,
 		"fail":   func(sentence string) (string, error) { return "", failf("%s", sentence) },
@@ -28,8 +28,8 @@ var library = sync.OnceValue(func() template.FuncMap {
 		"values": sortedValues,
 	})
 	for name, fn := range fns {
-		if !isNondeterministic(name) {
-			fns[name] = bounded(name, fn)
+		if checks[name] != nil || !isNondeterministic(name) {
+			fns[name] = bounded(name, fn, checks[name])
 		}
 	}
 	return fns

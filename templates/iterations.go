@@ -45,9 +45,7 @@ func (x *execution) beginIteration(loop int, top, dot any, variables ...any) (ex
 	}
 	x.iterations++
 	x.recording = &recording{loop: loop, service: service, start: x.out.Len(), written: x.written, steps: x.stepped}
-	x.recording.Dependencies = rendercache.Dependencies{
-		Variables: variables, Services: map[string]rendercache.Service{service: x.facts(service)},
-	}
+	x.recording.Variables, x.recording.Services = variables, map[string]rendercache.Service{service: x.facts(service)}
 	return true, nil
 }
 
@@ -68,8 +66,8 @@ func (x *execution) endIteration(assigned ...any) string {
 // dependOn records that the current iteration depends on what functions say of the service, and returns the service.
 func (x *execution) dependOn(service string) string {
 	if x.recording != nil {
-		if _, known := x.recording.Dependencies.Services[service]; !known {
-			x.recording.Dependencies.Services[service] = x.facts(service)
+		if _, known := x.recording.Services[service]; !known {
+			x.recording.Services[service] = x.facts(service)
 		}
 	}
 	return service

@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"maps"
 	"reflect"
 	"strings"
 	"text/template"
@@ -12,96 +11,51 @@ const (
 	maxList = 1_000_000 // elements of a list that a function returns
 )
 
-// limited returns the functions of sprig that could fill the memory before anybody can check what they return. Here they fail
-// instead.
-func limited(sprig template.FuncMap) template.FuncMap {
-	fns := limitedNumbers(sprig)
-	maps.Copy(fns, limitedStrings(sprig))
-	return fns
-}
-
-// limitedNumbers returns the functions that count.
-func limitedNumbers(sprig template.FuncMap) template.FuncMap {
-	span := sprig["untilStep"].(func(int, int, int) []int)
-	seq := sprig["seq"].(func(...int) string)
-	untilStep := func(name string, from, to, step int) ([]int, error) {
-		if err := checkSpan(name, from, to, step); err != nil {
-			return nil, err
-		}
-		return span(from, to, step), nil
-	}
-	return template.FuncMap{
-		"until": func(n int) ([]int, error) {
-			if n < 0 {
-				return untilStep("until", 0, n, -1)
-			}
-			return untilStep("until", 0, n, 1)
-		},
-		"untilStep": func(from, to, step int) ([]int, error) { return untilStep("untilStep", from, to, step) },
-		"seq": func(params ...int) (string, error) {
-			from, step, to := seqSpan(params)
-			if err := checkSpan("seq", from, to, step); err != nil {
-				return "", err
-			}
-			return seq(params...), nil
-		},
-	}
-}
-
-// limitedStrings returns the functions that make strings longer.
-func limitedStrings(sprig template.FuncMap) template.FuncMap {
+// argumentChecks return the functions that check, by the name of a function of sprig, arguments with which it could fill the
+// memory before its result can be checked.
+func argumentChecks(sprig template.FuncMap) map[string]func(args []reflect.Value) error {
 	toStrings := sprig["toStrings"].(func(any) []string)
-	fns := template.FuncMap{
-		"repeat": func(n int, text string) (string, error) {
-			if n < 0 {
-				return "", failf("repeat cannot write a string %d times", n)
-			}
-			if err := checkText("repeat", n, len(text)); err != nil {
-				return "", err
-			}
-			return strings.Repeat(text, n), nil
+	checks := map[string]func(args []reflect.Value) error{
+		"until": func(args []reflect.Value) error { return checkSpan("until", 0, integer(args[0]), 1) },
+		"untilStep": func(args []reflect.Value) error {
+			return checkSpan("untilStep", integer(args[0]), integer(args[1]), integer(args[2]))
 		},
-		"replace": func(old, replacement, text string) (string, error) {
-			if err := checkText("replace", strings.Count(text, old), len(replacement)-len(old)); err != nil {
-				return "", err
-			}
-			return strings.ReplaceAll(text, old, replacement), nil
+		"seq": func(args []reflect.Value) error {
+			from, step, to := seqSpan(args[0].Interface().([]int))
+			return checkSpan("seq", from, to, step)
 		},
-		"join": func(separator string, list any) (string, error) {
-			parts := toStrings(list)
+		"repeat": func(args []reflect.Value) error {
+			if n := integer(args[0]); n < 0 {
+				return failf("repeat cannot write a string %d times", n)
+			}
+			return checkText("repeat", integer(args[0]), args[1].Len())
+		},
+		"replace": func(args []reflect.Value) error {
+			return checkText("replace", strings.Count(args[2].String(), args[0].String()), args[1].Len()-args[0].Len())
+		},
+		"join": func(args []reflect.Value) error {
 			length := 0
-			for _, part := range parts {
-				length += len(part) + len(separator)
+			for _, part := range toStrings(args[1].Interface()) {
+				length += len(part) + args[0].Len()
 			}
-			if err := checkText("join", 1, length); err != nil {
-				return "", err
-			}
-			return strings.Join(parts, separator), nil
+			return checkText("join", 1, length)
 		},
 	}
 	for _, name := range []string{"indent", "nindent"} {
-		indent := sprig[name].(func(int, string) string)
-		fns[name] = func(n int, text string) (string, error) {
-			if n < 0 {
-				return "", failf("%s cannot indent a string by %d spaces", name, n)
+		checks[name] = func(args []reflect.Value) error {
+			if n := integer(args[0]); n < 0 {
+				return failf("%s cannot indent a string by %d spaces", name, n)
 			}
-			if err := checkText(name, strings.Count(text, "\n")+1, n); err != nil {
-				return "", err
-			}
-			return indent(n, text), nil
+			return checkText(name, strings.Count(args[1].String(), "\n")+1, integer(args[0]))
 		}
 	}
 	for _, name := range []string{"randAlpha", "randAlphaNum", "randNumeric", "randAscii"} {
-		random := sprig[name].(func(int) string)
-		fns[name] = func(n int) (string, error) {
-			if err := checkText(name, 1, n); err != nil {
-				return "", err
-			}
-			return random(n), nil
-		}
+		checks[name] = func(args []reflect.Value) error { return checkText(name, 1, integer(args[0])) }
 	}
-	return fns
+	return checks
 }
+
+func integer(v reflect.Value) int { return int(v.Int()) }
 
 // seqSpan returns what the one to three arguments of seq mean.
 func seqSpan(params []int) (from, step, to int) {
@@ -133,23 +87,28 @@ func checkText(name string, n, length int) error {
 	return nil
 }
 
-// bounded returns fn so that it fails if it returns a string or list that exceeds maxText or maxList. A loop that doubles a
-// string fills the memory in a few iterations.
-func bounded(name string, fn any) any {
+// bounded returns fn so that it fails, before it runs, if check returns an error, and afterwards if its result exceeds maxText or
+// maxList: a loop that doubles a string fills the memory in a few iterations. check may be nil.
+func bounded(name string, fn any, check func(args []reflect.Value) error) any {
 	v := reflect.ValueOf(fn)
 	if kind := v.Type().Out(0).Kind(); kind != reflect.String && kind != reflect.Slice && name != "concat" {
 		return fn
 	}
+	fail := func(err error) []reflect.Value {
+		return []reflect.Value{reflect.Zero(v.Type().Out(0)), reflect.ValueOf(&err).Elem()}
+	}
 	return reflect.MakeFunc(withError(v.Type()), func(args []reflect.Value) []reflect.Value {
+		if check != nil {
+			if err := check(args); err != nil {
+				return fail(err)
+			}
+		}
 		results := call(v, args)
 		if len(results) == 1 {
 			results = append(results, reflect.Zero(errorType))
 		}
-		if !results[1].IsNil() {
-			return results
-		}
-		if err := checkResult(name, results[0]); err != nil {
-			return []reflect.Value{reflect.Zero(v.Type().Out(0)), reflect.ValueOf(&err).Elem()}
+		if err := checkResult(name, results[0]); err != nil && results[1].IsNil() {
+			return fail(err)
 		}
 		return results
 	}).Interface()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/rendercache"
+	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
 
 // A Template is a compiled set. Its files never change, and its methods may be called from any goroutine. It keeps its last
@@ -36,17 +37,15 @@ type root struct {
 
 // newTemplate compiles sources.
 func newTemplate(cfg Config, sources []source, random *randomSource) (*Template, error) {
-	set, err := compile(cfg, sources, false)
+	set, err := compile(cfg, sources)
 	if err != nil {
 		return nil, err
 	}
 	t := &Template{
 		cfg: cfg, sources: sources, set: set, called: calledFunctions(set), random: random, bounds: usualBounds,
 	}
-	if t.isRandom() { // the results of random functions are kept by the owner that a recorder knows
-		if t.set, err = compile(cfg, sources, true); err != nil {
-			return nil, err
-		}
+	if t.isRandom() { // the results of random functions are kept by the owner, which a recorder knows
+		sourcemap.InstrumentRanges(t.set)
 	}
 	t.execution = t.newExecution(t.set)
 	return t, nil

@@ -3,6 +3,7 @@ package templates
 import (
 	"context"
 	"strconv"
+	"text/template"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
@@ -21,15 +22,11 @@ type TracedFile struct {
 
 // Trace renders like Render and returns the origin of every line. It takes several times as long. The error is an [*Error].
 func (t *Template) Trace(ctx context.Context, snap sdk.Snapshot) ([]TracedFile, error) {
-	set, err := compile(t.cfg, t.sources, true)
-	if err != nil { // it compiled before
-		return nil, err
-	}
 	sources := map[string]sourcemap.Source{}
 	for _, src := range t.sources {
 		sources[src.name] = sourcemap.Source{Path: src.path, Text: src.text}
 	}
-	v := newView(snap, nil)
+	set, v := t.instrumented(), newView(snap, nil)
 	x := t.newExecution(set)
 	defer x.begin(ctx, v)()
 	x.recorder = sourcemap.NewRecorder(sourcemap.InstrumentNodes(set, sources))
@@ -47,13 +44,11 @@ func (t *Template) Trace(ctx context.Context, snap sdk.Snapshot) ([]TracedFile, 
 // explain returns an [*Error] with the position and the owner of a failure. It renders again, with templates that record both,
 // since recording makes every rendering slower.
 func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
-	set, err := compile(t.cfg, t.sources, true)
-	if err != nil || ctx.Err() != nil { // it compiled before
+	if ctx.Err() != nil {
 		return t.locate(v, failure, "")
 	}
-	x := t.newExecution(set)
+	x := t.newExecution(t.instrumented())
 	defer x.begin(ctx, v)()
-	x.recorder = sourcemap.NewRecorder(nil)
 	if _, err := x.files(); err != nil {
 		located := t.locate(v, err, describeOwner(x.recorder.Owner()))
 		located.Service, located.Instance = x.recorder.Owner()
@@ -72,4 +67,11 @@ func describeOwner(service string, inst *sdk.Instance) string {
 		return "service " + strconv.Quote(service)
 	}
 	return ""
+}
+
+// instrumented returns the templates of t, compiled again and instrumented. They compiled before, so there is no error.
+func (t *Template) instrumented() *template.Template {
+	set, _ := compile(t.cfg, t.sources)
+	sourcemap.InstrumentRanges(set)
+	return set
 }

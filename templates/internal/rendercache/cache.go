@@ -31,41 +31,35 @@ type entry struct {
 	used bool // in this execution
 }
 
-// Dependencies are all that an iteration depends on: the variables from outside that it uses, and the services that it is about,
-// its own one and those that it passed to functions.
-type Dependencies struct {
-	Variables []any // scalars
-	Services  map[string]Service
-}
-
 // A Service is all that functions can say of a service, or of a name that is none.
 type Service struct {
 	Instances []sdk.Instance // in any state
 	Facts     any            // comparable: what follows from the rest of the snapshot
 }
 
-// An Iteration is one iteration that was executed.
+// An Iteration is one iteration that was executed. Variables and Services are all that it depends on.
 type Iteration struct {
-	Dependencies Dependencies
+	Variables    []any              // from outside, which it uses: scalars
+	Services     map[string]Service // its own one and those that it passed to functions
 	Output       []byte
 	Assigned     []any // the variables that it assigns to, as they were at its end
 	Bytes, Steps int   // what it counts for the bounds of an execution
 }
 
-// Lookup returns the iteration of that range for the service, or nil if none is kept that had the same dependencies. current
+// Lookup returns the iteration of that range for the service, or nil if none is kept that depends on the same. current
 // returns what functions say of a service now. The iteration keeps that instead of the equal value that it had, so that the
 // cache does not hold on to old snapshots.
 func (c *Cache) Lookup(loop int, service string, variables []any, current func(service string) Service) *Iteration {
 	e := c.iterations[key{loop, service}]
-	if e == nil || !slices.Equal(e.Dependencies.Variables, variables) {
+	if e == nil || !slices.Equal(e.Variables, variables) {
 		return nil
 	}
-	for name, recorded := range e.Dependencies.Services {
+	for name, recorded := range e.Services {
 		now := current(name)
 		if !recorded.equal(now) {
 			return nil
 		}
-		e.Dependencies.Services[name] = now
+		e.Services[name] = now
 	}
 	e.used = true
 	return &e.Iteration

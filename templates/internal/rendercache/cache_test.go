@@ -16,8 +16,7 @@ func service(instances ...sdk.Instance) Service { return Service{Instances: inst
 func store(web, db Service) *Cache {
 	c := &Cache{}
 	c.Store(1, "web", Iteration{
-		Dependencies: Dependencies{Variables: []any{1}, Services: map[string]Service{"web": web, "db": db}},
-		Output:       []byte("output"),
+		Variables: []any{1}, Services: map[string]Service{"web": web, "db": db}, Output: []byte("output"),
 	})
 	return c
 }
@@ -75,7 +74,7 @@ func TestCache_LookupReleasesOldInstances(t *testing.T) {
 	c := store(service(sdk.Instance{ID: "1"}), Service{})
 	web := service(sdk.Instance{ID: "1"})
 	it := lookup(c, 1, "web", []any{1}, web, Service{})
-	if &it.Dependencies.Services["web"].Instances[0] != &web.Instances[0] {
+	if &it.Services["web"].Instances[0] != &web.Instances[0] {
 		t.Error("the iteration holds on to the instances that it was stored with")
 	}
 }

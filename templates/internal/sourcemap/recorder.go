@@ -26,7 +26,7 @@ type Origin struct {
 }
 
 // A Recorder follows one execution of instrumented templates: it knows which elements their ranges are at and, if it was made
-// with positions, the origins of the lines that they write. All methods do nothing for a nil Recorder. It is for one goroutine.
+// with positions, the origins of the lines that they write. It is for one goroutine.
 type Recorder struct {
 	elements []any // of the ranges that are being executed, from the outermost; nil before the first iteration
 
@@ -43,33 +43,22 @@ func NewRecorder(positions []Position) *Recorder { return &Recorder{positions: p
 
 // EnterRange is called before a range, and returns an empty text for its action.
 func (r *Recorder) EnterRange() string {
-	if r != nil {
-		r.elements = append(r.elements, nil)
-	}
+	r.elements = append(r.elements, nil)
 	return ""
 }
 
 // Iterate is called at the start of an iteration of the innermost range.
-func (r *Recorder) Iterate(element any) {
-	if r != nil {
-		r.elements[len(r.elements)-1] = element
-	}
-}
+func (r *Recorder) Iterate(element any) { r.elements[len(r.elements)-1] = element }
 
 // LeaveRange is called after a range, and returns an empty text for its action.
 func (r *Recorder) LeaveRange() string {
-	if r != nil {
-		r.elements = r.elements[:len(r.elements)-1]
-	}
+	r.elements = r.elements[:len(r.elements)-1]
 	return ""
 }
 
 // Owner returns the service and the instance that the innermost range over either is at: an empty service for none, and no
 // instance where that range is over the services.
 func (r *Recorder) Owner() (service string, instance *sdk.Instance) {
-	if r == nil {
-		return "", nil
-	}
 	for i := len(r.elements) - 1; i >= 0; i-- {
 		switch e := r.elements[i].(type) {
 		case sdk.Instance:
@@ -85,9 +74,7 @@ func (r *Recorder) Owner() (service string, instance *sdk.Instance) {
 
 // Node is called before the node with that number writes, and returns an empty text for its action.
 func (r *Recorder) Node(number int) string {
-	if r != nil {
-		r.node, r.included = number, nil
-	}
+	r.node, r.included = number, nil
 	return ""
 }
 
@@ -116,7 +103,7 @@ func (l *line) add(o Origin) {
 
 // Wrote records the lines of p, which the current node has written.
 func (r *Recorder) Wrote(p []byte) {
-	if r == nil || r.positions == nil {
+	if r.positions == nil {
 		return
 	}
 	segments := bytes.Split(p, []byte("\n"))
@@ -147,9 +134,6 @@ func (r *Recorder) origin(number, of int) Origin {
 // Include records the lines of what is rendered into a string from here to the call of the function that it returns. The node
 // that includes it is likely to write just that.
 func (r *Recorder) Include() (end func()) {
-	if r == nil {
-		return func() {}
-	}
 	lines, node := r.lines, r.node
 	r.lines = nil
 	return func() { r.included, r.lines, r.node = r.lines, lines, node }
@@ -157,16 +141,13 @@ func (r *Recorder) Include() (end func()) {
 
 // EndLine records that a newline was written by no node.
 func (r *Recorder) EndLine() {
-	if r != nil && r.positions != nil {
+	if r.positions != nil {
 		r.lines = append(r.lines, line{})
 	}
 }
 
 // EndFile records that a file is complete: the lines of the next one follow.
 func (r *Recorder) EndFile() {
-	if r == nil {
-		return
-	}
 	var origins []Origin
 	for _, l := range r.lines {
 		origins = append(origins, l.Origin)
