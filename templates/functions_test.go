@@ -14,13 +14,13 @@ func TestFunctions_Results(t *testing.T) {
 	clash := instance("we_b", "node-1", "3", 90)
 	snap := snapshot(ported, dead, clash, instance("we.b", "node-1", "4", 91))
 	tests := map[string]struct{ template, want string }{
-		"all instances":                       {`{{ range allInstances "web" }}{{ .ID }}{{ .StatusString }} {{ end }}`, "1Alive 2Tombstone "},
-		"all instances of an unknown service": {`{{ len (allInstances "nobody") }}`, "0"},
-		"source":                              {`{{ range $name, $_ := source "sidecar" }}{{ $name }} {{ end }}`, "we.b we_b web "},
-		"root":                                {`{{ .Source }} {{ .Cluster }}`, "sidecar demo"},
-		"service port as int":                 {`{{ range .Services.web }}{{ portFor 443 . }}{{ end }}`, "30443"},
-		"as int64":                            {`{{ range .Services.web }}{{ portFor (int64 443) . }}{{ end }}`, "30443"},
-		"as float":                            {`{{ range .Services.web }}{{ portFor 443.0 . }}{{ end }}`, "30443"},
+		"all instances":               {`{{ range allInstances "web" }}{{ .ID }}{{ .StatusString }} {{ end }}`, "1Alive 2Tombstone "},
+		"instances of an unknown one": {`{{ len (allInstances "nobody") }}`, "0"},
+		"source":                      {`{{ range $name, $_ := source "sidecar" }}{{ $name }} {{ end }}`, "we.b we_b web "},
+		"root":                        {`{{ .Source }} {{ .Cluster }}`, "sidecar demo"},
+		"service port as int":         {`{{ range .Services.web }}{{ portFor 443 . }}{{ end }}`, "30443"},
+		"as int64":                    {`{{ range .Services.web }}{{ portFor (int64 443) . }}{{ end }}`, "30443"},
+		"as float":                    {`{{ range .Services.web }}{{ portFor 443.0 . }}{{ end }}`, "30443"},
 		"from a port": {
 			`{{ range $i := .Services.web }}{{ range .Ports }}{{ portFor .ServicePort $i }} {{ end }}{{ end }}`, "30000 30443 ",
 		},

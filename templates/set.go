@@ -81,8 +81,8 @@ func New(cfg Config) *Set {
 	return &Set{cfg: cfg, random: newRandomSource()}
 }
 
-// Load reads and compiles every file of the set as it is now. The error joins the faults of all files, each of them an [*Error] if
-// its position is known.
+// Load reads and compiles every file of the set as it is now. The error joins the faults of all files, each of them an [*Error]
+// if its position is known.
 func (s *Set) Load() (*Template, error) {
 	sources, err := s.read()
 	s.mu.Lock()

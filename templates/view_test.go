@@ -48,7 +48,8 @@ func TestView_IgnoredInstances(t *testing.T) {
 			},
 			want: []string{"web/2", "web/3"},
 			notes: []string{
-				`instance 1 of service "web" on a is ignored: it offers 80/tcp, and most instances of the service offer 80/tcp 443/tcp`,
+				`instance 1 of service "web" on a is ignored: it offers 80/tcp, ` +
+					`and most instances of the service offer 80/tcp 443/tcp`,
 			},
 		},
 		"dead instances do not count": {
@@ -79,7 +80,8 @@ func TestView_IgnoredInstances(t *testing.T) {
 			},
 			want: []string{"web/1", "web/2"},
 			notes: []string{
-				`instance 3 of service "web" on c is ignored: it offers 80/tcp 80/udp, and most instances of the service offer 80/tcp`,
+				`instance 3 of service "web" on c is ignored: it offers 80/tcp 80/udp, ` +
+					`and most instances of the service offer 80/tcp`,
 			},
 		},
 		"without ports at all": {
@@ -142,7 +144,8 @@ func TestView_PortOwner(t *testing.T) {
 		},
 		"equal numbers: the first in alphabetical order": {
 			[]sdk.Instance{instance("b", "n", "2", 80), instance("a", "n", "1", 80)},
-			"a", `service "b" claims service port 80, which belongs to service "a": their oldest instances are equally old, so the first name decides`,
+			"a", `service "b" claims service port 80, which belongs to service "a": ` +
+				`their oldest instances are equally old, so the first name decides`,
 		},
 		"no date is young": {
 			[]sdk.Instance{

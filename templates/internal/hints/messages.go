@@ -17,7 +17,8 @@ func ForMessage(message string, c Context) string {
 	return ""
 }
 
-// messages are the known forms of messages, the first that matches counts. The groups of a form are the parts of its hint, from 1.
+// messages are the known forms of messages; the first one that matches counts. The groups of a form are the parts of its hint,
+// from 1.
 var messages = []struct {
 	form *regexp.Regexp
 	hint func(c Context, parts []string) string
