@@ -14,7 +14,9 @@ func TestFunctions_Results(t *testing.T) {
 	clash := instance("we_b", "node-1", "3", 90)
 	snap := snapshot(ported, dead, clash, instance("we.b", "node-1", "4", 91))
 	tests := map[string]struct{ template, want string }{
-		"all instances":               {`{{ range allInstances "web" }}{{ .ID }}{{ .StatusString }} {{ end }}`, "1Alive 2Tombstone "},
+		"all instances": {
+			`{{ range allInstances "web" }}{{ .ID }}{{ .StatusString }} {{ end }}`, "1Alive 2Tombstone ",
+		},
 		"instances of an unknown one": {`{{ len (allInstances "nobody") }}`, "0"},
 		"source":                      {`{{ range $name, $_ := source "sidecar" }}{{ $name }} {{ end }}`, "we.b we_b web "},
 		"root":                        {`{{ .Source }} {{ .Cluster }}`, "sidecar demo"},
