@@ -71,6 +71,9 @@ func faultsOf(err error) Faults {
 	if faults, ok := errors.AsType[Faults](err); ok {
 		return faults
 	}
+	if rejection, ok := err.(*Rejection); ok { //nolint:errorlint // one that is wrapped is told with what is around it
+		return Faults{{Problem: rejection.Error()}}
+	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all Faults
 		for _, e := range joined.Unwrap() {

@@ -131,6 +131,7 @@ const (
 	ActionReload    = "reload"    // the running program took over the document without losing its sockets
 	ActionRestart   = "restart"   // the program was started
 	ActionWritten   = "written"   // the files were written and nothing had to be told
+	ActionOther     = "other"     // what the daemon makes of any other word
 )
 
 // A Result says what a sink did and why, for people.
