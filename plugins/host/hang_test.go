@@ -205,12 +205,13 @@ func TestSink_WhatAPluginSaysAtTheEndOfItsTimeArrives(t *testing.T) {
 		"Stop":   (*Sink).Stop,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			folder := t.TempDir()
 			sink, _, _ := startNotes(t, sdk.Block{"folder": folder, "checks": true})
 			if err := os.WriteFile(filepath.Join(folder, "waits"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			if err := call(sink, ctx); err == nil || !strings.HasSuffix(err.Error(), "process 7 has it") || ctx.Err() != nil {
 				t.Errorf("got %v; %v", err, ctx.Err())
