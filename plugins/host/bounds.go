@@ -26,11 +26,11 @@ const (
 	maxRetryAfter = time.Hour // that a plugin may put a document off for at a time
 
 	maxAnswer   = 16 << 20  // bytes of an answer on the wire
-	maxSnapshot = 64 << 20  // bytes of a snapshot on the wire
-	maxDecoded  = 192 << 20 // bytes that one message takes in memory, about
+	maxSnapshot = 32 << 20  // bytes of a snapshot on the wire
+	maxDecoded  = 128 << 20 // bytes that one message takes in memory, about
 
 	// lostEvery is the least time between two documents that a sink reports as lost.
-	lostEvery = 100 * time.Millisecond
+	lostEvery = time.Second
 
 	maxLogLine  = 8 << 10   // bytes of a line of a plugin's log; a longer one arrives in pieces
 	maxLogLines = 500       // lines in logWindow

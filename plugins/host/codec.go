@@ -32,7 +32,7 @@ func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
 }
 
 const (
-	messageCost = 256 // bytes that a message takes beside what is in it, in protobuf's form and in ours
+	messageCost = 512 // bytes that a message takes beside what is in it, in protobuf's form and in ours
 	fieldCost   = 32  // the same for a field of a varying length
 	entryCost   = 128 // and for an entry of a map
 )

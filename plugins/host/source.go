@@ -104,7 +104,11 @@ func snapshotFromWire(w *wire.Snapshot) sdk.Snapshot {
 		Taken: timeFromWire(w.GetTaken()), Changed: timeFromWire(w.GetChanged()),
 	}
 	// The order is a promise to everybody after this, so it is not the plugin's to break.
-	var all []sdk.Instance
+	count := 0
+	for _, service := range w.GetServices() {
+		count += len(service.GetInstances())
+	}
+	all := make([]sdk.Instance, 0, count)
 	for _, service := range w.GetServices() {
 		for _, i := range service.GetInstances() {
 			all = append(all, instanceFromWire(i))
