@@ -12,8 +12,8 @@ const (
 	// supersedeAfter is how long an Apply goes on, whatever comes meanwhile: breaking off a slow reload and beginning again would
 	// make it an endless one.
 	supersedeAfter = time.Minute
-	// maxSupersedeAfter bounds that time. It doubles with each Apply in a row that was cancelled, so that a sink which needs longer
-	// gets done even if something newer comes all the time.
+	// maxSupersedeAfter bounds that time. It doubles with each Apply in a row that was cancelled, so that a sink which needs
+	// longer gets done even if something newer comes all the time.
 	maxSupersedeAfter = 16 * time.Minute
 	// supersedeEvery is how often an Apply that goes on for longer is looked at.
 	supersedeEvery = time.Second
@@ -34,8 +34,8 @@ func (e *supersededError) Error() string {
 
 func (e *supersededError) Unwrap() error { return e.err }
 
-// untilSuperseded returns a context for the Apply of e. It ends once the Apply has taken its time and something newer waits. release
-// has to be called in the end, and reports whether that was so.
+// untilSuperseded returns a context for the Apply of e. It ends once the Apply has taken its time and something newer waits.
+// release has to be called in the end, and reports whether that was so.
 func (p *pipeline) untilSuperseded(ctx context.Context, e *effect) (_ context.Context, release func() bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup

@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The bounds of what a plugin can tell. A faulty one must neither fill the daemon's memory, log and status, nor pass for something
-// else. What is longer is cut, and what is more is left out; a message that is too large is an error of its call.
+// The bounds of what a plugin can tell. A faulty one must neither fill the daemon's memory, log and status, nor pass for
+// something else. What is longer is cut, and what is more is left out; a message that is too large is an error of its call.
 const (
 	maxName       = 64        // bytes of the name and the version of a plugin, and of the name of a fact
 	maxSentence   = 2 << 10   // bytes of a reason, a detail, a problem, a fact, a fault, and of a problem at a place

@@ -73,7 +73,9 @@ func many(n int) []string {
 }
 
 func (l *liar) Health(context.Context) (sdk.Health, error) {
-	facts := map[string]string{"plugin": "other 9", "plugin_pid": "1", "plugin_restarts": "-3", "plugin_last_end": "never", "a": endless}
+	facts := map[string]string{
+		"plugin": "other 9", "plugin_pid": "1", "plugin_restarts": "-3", "plugin_last_end": "never", "a": endless,
+	}
 	for i := range 3000 {
 		facts["z"+strconv.Itoa(i)+endless[:1000]] = "1"
 	}
@@ -220,7 +222,8 @@ func TestCodec_MessagesAsPluginsSendThemAreDecoded(t *testing.T) {
 	}
 	codec := newBoundedCodec()
 	for _, want := range []proto.Message{
-		&wire.WatchResponse{Snapshot: snapshot}, &wire.HealthResponse{Problems: []string{"x"}, Facts: map[string]string{"a": "b"}},
+		&wire.WatchResponse{Snapshot: snapshot},
+		&wire.HealthResponse{Problems: []string{"x"}, Facts: map[string]string{"a": "b"}},
 		&wire.AttachEvent{}, &wire.ConfigureResponse{Name: "n", Kind: "sink"},
 	} {
 		encoded, err := proto.Marshal(want)

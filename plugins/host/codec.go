@@ -26,7 +26,7 @@ func (c boundedCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	defer whole.Free()
 	left := maxDecoded
 	if take(&left, message.ProtoReflect().Descriptor(), whole.ReadOnlyData()); left < 0 {
-		return fmt.Errorf("the plugin's message has %d bytes and would take more than %d MiB of memory", data.Len(), maxDecoded>>20)
+		return fmt.Errorf("the plugin's message of %d bytes would take more than %d MiB of memory", data.Len(), maxDecoded>>20)
 	}
 	return c.CodecV2.Unmarshal(mem.BufferSlice{whole}, v)
 }
@@ -37,8 +37,8 @@ const (
 	entryCost   = 128 // and for an entry of a map
 )
 
-// take takes from left about what the encoded message takes in memory, and stops when nothing is left. What cannot be decoded is for
-// the decoder to report.
+// take takes from left about what the encoded message takes in memory, and stops when nothing is left. What cannot be decoded
+// is for the decoder to report.
 func take(left *int, kind protoreflect.MessageDescriptor, encoded []byte) {
 	*left -= messageCost
 	for len(encoded) > 0 && *left >= 0 {

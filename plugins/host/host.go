@@ -117,10 +117,9 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	return s, nil
 }
 
-// run starts the program and starts it again whenever it ended, until ctx is done. first gets the outcome of the first start; of the
-// others it tells.
-// The pace goes on from one end to the next, so that a program which dies as soon as it has started is not started all the
-// time.
+// run starts the program and starts it again whenever it ended, until ctx is done. first gets the outcome of the first start;
+// of the others it tells. The pace goes on from one end to the next, so that a program which dies as soon as it has started
+// is not started all the time.
 func (s *supervisor) run(ctx context.Context, first chan<- error) {
 	defer close(s.over)
 	pace := backoff.NewExponentialBackOff()

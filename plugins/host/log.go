@@ -101,8 +101,8 @@ func attribute(key string) string {
 	return key
 }
 
-// flooded counts a line and reports whether it is one too many. It says so once in a window, with the first that is dropped: there
-// may never be another line.
+// flooded counts a line and reports whether it is one too many. It says so once in a window, with the first that is dropped:
+// there may never be another line.
 func (w *logWriter) flooded(now time.Time, size int) bool {
 	if now.Sub(w.began) >= logWindow || now.Before(w.began) {
 		if w.dropped > 0 {

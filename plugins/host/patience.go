@@ -16,8 +16,8 @@ const (
 	// patience is how long a call may take before the plugin is asked whether it is alive: for that long nobody wonders about a
 	// reload of a large proxy on a busy machine.
 	patience = 3 * time.Minute
-	// cancelWithin is how long an Apply that was cancelled may go on before the plugin is killed. A sink may carry through what it
-	// cannot break off.
+	// cancelWithin is how long an Apply that was cancelled may go on before the plugin is killed. A sink may carry through
+	// what it cannot break off.
 	cancelWithin = 30 * time.Second
 	// cancelEvery is how often the plugin is told meanwhile: the first time may come before the call that it is about.
 	cancelEvery = time.Second
@@ -38,9 +38,9 @@ type longCall struct {
 	cancel  context.CancelCauseFunc
 }
 
-// whileAlive returns a context for a long call, which ends when p is asked for its health and does not answer: p is killed then.
-// Where wanted is not nil, its end has the plugin stop the Apply that the call is, and p is killed where that takes too long. release
-// has to be called in the end.
+// whileAlive returns a context for a long call, which ends when p is asked for its health and does not answer: p is killed
+// then. Where wanted is not nil, its end has the plugin stop the Apply that the call is, and p is killed where that takes too
+// long. release has to be called in the end.
 func (s *Sink) whileAlive(ctx context.Context, p *process, wanted <-chan struct{}) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &longCall{sink: s, process: p, cancel: cancel}
@@ -89,7 +89,8 @@ func (c *longCall) stopApply(ctx context.Context) {
 	}
 }
 
-// kill ends the call, first, so that it tells why, and then the program: nobody knows what it is doing, and a fresh one will look.
+// kill ends the call, first, so that it tells why, and then the program: nobody knows what it is doing, and a fresh one will
+// look.
 func (c *longCall) kill(ctx context.Context, why error) {
 	c.sink.opts.Log.Error("plugin hangs and is killed", "plugin", c.sink.opts.Name, "pid", c.process.program.pid(), "error", why)
 	c.cancel(why)

@@ -119,8 +119,8 @@ func (p *program) HostToPlugin(network, address string) (pluginNetwork, pluginAd
 	return network, address, nil
 }
 
-// handshakeReader reads the first line of standard output, and then nothing until its end: the rest, which the library would throw
-// away, goes to the log.
+// handshakeReader reads the first line of standard output, and then nothing until its end: the rest, which the library would
+// throw away, goes to the log.
 type handshakeReader struct {
 	*os.File
 	rest io.Writer

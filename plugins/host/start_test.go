@@ -66,8 +66,9 @@ func TestStart_ErrorThatMayPassIsRetriedUntilItHasPassed(t *testing.T) {
 	if _, err := sink.Apply(t.Context(), document("text")); err != nil {
 		t.Error(err)
 	}
-	if told := strings.Count(buffer.String(), "does not start"); told != 1 || !strings.Contains(buffer.String(), "plugin started") {
-		t.Errorf("told %d times that it does not start: %s", told, buffer)
+	said := buffer.String()
+	if told := strings.Count(said, "does not start"); told != 1 || !strings.Contains(said, "plugin started") {
+		t.Errorf("told %d times that it does not start: %s", told, said)
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 // CheckConfig returns an error that names every field in the type of cfg that no block of a configuration can fill. [ServeSink]
 // and [ServeSource] panic with it: such a field is for the author of a plugin to mend, and not for who writes the configuration.
 //
-// A configuration is a struct. Its fields with a json tag may be strings, booleans, numbers, [time.Duration], slices, arrays, maps
-// with strings for keys, structs, pointers to these, any, and whatever implements [encoding.TextUnmarshaler] or
+// A configuration is a struct. Its fields with a json tag may be strings, booleans, numbers, [time.Duration], slices, arrays,
+// maps with strings for keys, structs, pointers to these, any, and whatever implements [encoding.TextUnmarshaler] or
 // [json.Unmarshaler]. The keys of an embedded struct without a tag are its own; fields without a tag are not filled.
 func CheckConfig(cfg any) error {
 	t := reflect.TypeOf(cfg)

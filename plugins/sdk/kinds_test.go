@@ -88,7 +88,9 @@ func TestDecode_EveryKindOfFieldIsFilled(t *testing.T) {
 			map[string]any{"name": "a", "children": []any{map[string]any{"name": "b"}}},
 			`{"name":"a","children":[{"name":"b","children":null,"by_name":null}],"by_name":null}`,
 		},
-		"any":                       {holds[any], map[string]any{"a": json.Number("1"), "b": []any{json.Number("0.5")}}, `{"a":1,"b":[0.5]}`},
+		"any": {
+			holds[any], map[string]any{"a": json.Number("1"), "b": []any{json.Number("0.5")}}, `{"a":1,"b":[0.5]}`,
+		},
 		"address":                   {holds[netip.AddrPort], "10.0.0.1:80", `"10.0.0.1:80"`},
 		"expression by its pointer": {holds[*regexp.Regexp], "^a$", `"^a$"`},
 		"level":                     {holds[slog.Level], "WARN", `"WARN"`},

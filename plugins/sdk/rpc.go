@@ -212,7 +212,8 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 
 type sourceServer struct {
 	wire.UnimplementedSourceServer
-	plugin *pluginServer
+	plugin   *pluginServer
+	watching chan struct{} // has a place for the Watch that runs: a cancelled one may still be on its way out
 }
 
 func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingServer[wire.WatchResponse]) error {
@@ -223,8 +224,8 @@ func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingSe
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
 	select {
-	case s.plugin.turn <- struct{}{}: // the call before may still be on its way out
-		defer func() { <-s.plugin.turn }()
+	case s.watching <- struct{}{}:
+		defer func() { <-s.watching }()
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()
 	}

@@ -33,13 +33,13 @@ type Info struct {
 // open is called once. It gets the sink's block of the configuration, decoded over defaults as [Decode] does; faults in the
 // block never reach it. ctx lives as long as the plugin; open has 30 seconds.
 //
-// An error from open that is [Faults] or [ErrRejected], see [Rejectf], is a fault of the configuration: the daemon does not start
-// with it. Any other error, such as that of a backend that does not answer, may pass: the daemon starts, reports the error, and
-// starts the plugin again after a while, see [RetryAfter]. Where the sink is a [Checker], a [Claimer], a [Notifier] or a [Stopper]
-// the daemon makes use of that.
+// An error from open that is [Faults] or [ErrRejected], see [Rejectf], is a fault of the configuration: the daemon does not
+// start with it. Any other error, such as that of a backend that does not answer, may pass: the daemon starts, reports the
+// error, and starts the plugin again after a while, see [RetryAfter]. Where the sink is a [Checker], a [Claimer], a
+// [Notifier] or a [Stopper] the daemon makes use of that.
 //
-// Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol until open is called,
-// and is the same as standard error from then on.
+// Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol until open is
+// called, and is the same as standard error from then on.
 //
 // It panics where no block of a configuration can fill a C, see [CheckConfig].
 func ServeSink[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Sink, error)) {
@@ -143,7 +143,7 @@ type pluginServer struct {
 	lost   lostSlot
 	stderr *os.File // as it was before go-plugin replaced it
 
-	turn chan struct{} // has a place for the Apply or Watch that runs: a cancelled one may still be on its way out
+	turn chan struct{} // has a place for the Apply that runs: a cancelled one may still be on its way out
 
 	mu     sync.Mutex
 	opened any // the author's Sink or Source once it is configured
@@ -154,7 +154,7 @@ func (p *pluginServer) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	if p.kind == wire.KindSink {
 		wire.RegisterSinkServer(s, &sinkServer{plugin: p})
 	} else {
-		wire.RegisterSourceServer(s, &sourceServer{plugin: p})
+		wire.RegisterSourceServer(s, &sourceServer{plugin: p, watching: make(chan struct{}, 1)})
 	}
 	return nil
 }
