@@ -20,9 +20,9 @@ func TestForMessage_UsesContext(t *testing.T) {
 	t.Parallel()
 	for message, want := range map[string]string{
 		`function "portFro" not defined`:                         `"portFor"`,
-		`undefined variable "$nmae"`:                             `"$name"`,
+		`undefined variable "$nam"`:                              `"$name"`,
 		`undefined variable "$name"`:                             "{{ end }}",
-		`template "backedn" not defined`:                         `"backend"`,
+		`template "bakend" not defined`:                          `"backend"`,
 		"wrong number of args for portFor: want 2 got 1":         "portFor SVCPORT INSTANCE",
 		"can't evaluate field User in type sdk.Instance":         "$.User",
 		"can't evaluate field hostname in type sdk.Instance":     `"Hostname"`,
