@@ -209,7 +209,8 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 			}
 			slow := r.slowSocket(s, "show servers state")
 			document := func(lines ...string) sdk.Document {
-				return documentOf(string(r.lines(lines...).Files[0].Content), sdk.File{Name: "some.map", Content: []byte("a b\n")})
+				companion := sdk.File{Name: "some.map", Content: []byte("a b\n")}
+				return documentOf(string(r.lines(lines...).Files[0].Content), companion)
 			}
 			r.apply(s, document("server a "+a.address), sdk.ActionRestart)
 			r.apply(s, document("server a "+a.address+" weight 7"), sdk.ActionRuntime)
@@ -294,7 +295,7 @@ func (s *Sink) serverChanges() int {
 	return s.live.changes
 }
 
-// A look at a backend does not have to be repeated because of changes of another one, so that there is one also under steady changes.
+// A look at a backend is not repeated because of changes of another one, so that there is one also under steady changes.
 func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")

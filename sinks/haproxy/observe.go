@@ -255,7 +255,9 @@ func (l *live) differs(ctx context.Context, config *syntax.Config) (string, erro
 
 // compare reads the servers of all backends of config, and calls found with what would make those of each what config says, or
 // with why nothing can.
-func (l *live) compare(ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error)) error {
+func (l *live) compare(
+	ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error),
+) error {
 	if err := l.connect(ctx); err != nil {
 		return err
 	}

@@ -248,8 +248,8 @@ func TestPersist_AtTheEnd(t *testing.T) {
 	r.apply(r.sink(), last, sdk.ActionUnchanged)
 }
 
-// A change that the check refuses is taken back, also where others have come during the check: the last one of these is checked next,
-// and no further one is made without a check.
+// A change that the check refuses is taken back, also where others have come during the check: the last one of these is checked
+// next, and no further one is made without a check.
 func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	r := newRig(t)
 	checks := r.counting()
@@ -312,7 +312,7 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 			check(t, err)
 			r.apply(first, r.lines("server a "+a.address), sdk.ActionRestart)
 			reached, end := make(chan struct{}, 10), make(chan struct{})
-			first.files.Acquire(t.Context(), 1) //nolint:errcheck // until the block is in place
+			check(t, first.lockFiles(t.Context()))
 			test.block(first, func() {
 				reached <- struct{}{}
 				<-end

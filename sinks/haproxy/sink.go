@@ -40,8 +40,8 @@ type Sink struct {
 	receiptedFor running
 	persistFault string // what was logged last of why what runs cannot be written to disk
 
-	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits for
-	// nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.
+	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
+	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.
 	change     sync.Mutex
 	live       *live
 	pace       pace

@@ -251,8 +251,8 @@ func (g *guard) bringBack(ctx context.Context) {
 	g.correctLoaded(ctx, doc, r.now)
 }
 
-// saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost with
-// the process. What has not passed the check yet has to pass it now. The caller holds s.files and not s.change.
+// saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost
+// with the process. What has not passed the check yet has to pass it now. The caller holds s.files and not s.change.
 func (g *guard) saveChanges(ctx context.Context) {
 	content, disk := g.notes.wanted()
 	if content == disk {
@@ -275,7 +275,8 @@ func (g *guard) saveChanges(ctx context.Context) {
 	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
 }
 
-// prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is there.
+// prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is
+// there.
 func (g *guard) prepare() *placed {
 	_, disk := g.notes.wanted()
 	if disk == nil {
