@@ -1,8 +1,6 @@
 package haproxy
 
-import (
-	"context"
-)
+import "context"
 
 // The files beside HAProxy have a lock of their own. A disk may be slow and a check may take long, and a change at run time needs
 // neither: it holds Sink.change alone. Who loads files into HAProxy holds both, Sink.files first.
@@ -22,7 +20,8 @@ func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 // unlockFiles writes the receipt of what is in effect by now and lets the next one write. The caller no longer holds Sink.change.
 func (s *Sink) unlockFiles() {
 	s.leaveReceipt()
-	s.reportPersisting()
+	s.persisting.report(s.log, s.notes.persistFault(), "the configuration on disk does not follow what HAProxy runs",
+		"the configuration on disk follows what HAProxy runs again")
 	s.files.Release(1)
 }
 
@@ -33,9 +32,10 @@ func (s *Sink) leaveReceipt() {
 	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
 		return
 	}
-	if err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt); err != nil {
-		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
-		return
+	err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt)
+	if err == nil {
+		s.receipted, s.receiptedFor = doc, now
 	}
-	s.receipted, s.receiptedFor = doc, now
+	s.noting.report(s.log, err, "a restart of haproxy-api will cost a reload of HAProxy",
+		"a restart of haproxy-api costs no reload of HAProxy again")
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back the first question with a certain word
-// in it that comes on a connection made since, or HAProxy's answer to it.
+// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back the first question with a certain
+// word in it that comes on a connection made since, or HAProxy's answer to it.
 type slowSocket struct {
 	word     string
 	question bool // the question and not the answer

@@ -73,23 +73,6 @@ func (s *Sink) persist(ctx context.Context) {
 	}
 }
 
-// reportPersisting logs when what runs cannot be written to disk, when the reason is another one, and when that is over. The
-// caller holds s.files.
-func (s *Sink) reportPersisting() {
-	was, is := s.persistFault, ""
-	if err := s.notes.persistFault(); err != nil {
-		is = err.Error()
-	}
-	s.persistFault = is
-	switch {
-	case is == was:
-	case is != "":
-		s.log.Error("what HAProxy was changed to cannot be written to disk", "error", is)
-	default:
-		s.log.Info("what HAProxy runs is on disk again")
-	}
-}
-
 // persistPending checks what HAProxy was changed to and writes it to disk. What the check refuses is taken back. What HAProxy is
 // changed to meanwhile stays pending. The caller holds s.files and not s.change.
 func (s *Sink) persistPending(ctx context.Context) error {

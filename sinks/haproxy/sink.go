@@ -38,7 +38,8 @@ type Sink struct {
 	files        *semaphore.Weighted
 	receipted    *placed // what the receipt on disk is about
 	receiptedFor running
-	persistFault string // what was logged last of why what runs cannot be written to disk
+	persisting   fault // in writing what runs to disk
+	noting       fault // in writing the receipt
 
 	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
 	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.

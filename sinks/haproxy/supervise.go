@@ -116,7 +116,7 @@ func (s *Sink) supervise() {
 	g.backoff.MaxInterval = longestRetry
 	for ctx.Err() == nil {
 		err := g.ready(ctx)
-		g.tellClaim(err)
+		g.claiming.report(s.log, err, "HAProxy and its files are left alone", "HAProxy and its files are taken care of again")
 		if err == nil {
 			g.look(ctx)
 		}
@@ -132,23 +132,7 @@ type guard struct {
 	silent   time.Time // since when there has been a process that does not serve
 	observed time.Time // when what runs was last read
 	doubted  string    // what the last reload because of that was for
-	unready  string    // why nothing may be touched
-}
-
-// tellClaim logs why nothing may be touched, when that begins, changes and ends.
-func (g *guard) tellClaim(err error) {
-	was := g.unready
-	g.unready = ""
-	if err != nil {
-		g.unready = err.Error()
-	}
-	switch {
-	case g.unready == was:
-	case err != nil:
-		g.log.Error("HAProxy and its files are left alone", "error", err)
-	default:
-		g.log.Info("HAProxy and its files are taken care of again")
-	}
+	claiming fault     // nothing may be touched
 }
 
 // look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
