@@ -20,8 +20,11 @@ func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 // unlockFiles writes the receipt of what is in effect by now and lets the next one write. The caller no longer holds Sink.change.
 func (s *Sink) unlockFiles() {
 	s.leaveReceipt()
-	s.persisting.report(s.log, s.notes.persistFault(), "the configuration on disk does not follow what HAProxy runs",
-		"the configuration on disk follows what HAProxy runs again")
+	if err := s.notes.persistFault(); err != nil {
+		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
+	} else {
+		s.persisting.Over(s.log, "the configuration on disk follows what HAProxy runs again")
+	}
 	s.files.Release(1)
 }
 
@@ -32,10 +35,10 @@ func (s *Sink) leaveReceipt() {
 	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
 		return
 	}
-	err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt)
-	if err == nil {
-		s.receipted, s.receiptedFor = doc, now
+	if err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt); err != nil {
+		s.noting.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
+		return
 	}
-	s.noting.report(s.log, err, "a restart of haproxy-api will cost a reload of HAProxy",
-		"a restart of haproxy-api costs no reload of HAProxy again")
+	s.receipted, s.receiptedFor = doc, now
+	s.noting.Over(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -38,8 +39,8 @@ type Sink struct {
 	files        *semaphore.Weighted
 	receipted    *placed // what the receipt on disk is about
 	receiptedFor running
-	persisting   fault // in writing what runs to disk
-	noting       fault // in writing the receipt
+	persisting   faultlog.Fault // in writing what runs to disk
+	noting       faultlog.Fault // in writing the receipt
 
 	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
 	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -116,8 +117,10 @@ func (s *Sink) supervise() {
 	g.backoff.MaxInterval = longestRetry
 	for ctx.Err() == nil {
 		err := g.ready(ctx)
-		g.claiming.report(s.log, err, "HAProxy and its files are left alone", "HAProxy and its files are taken care of again")
-		if err == nil {
+		if err != nil {
+			g.claiming.Error(s.log, "HAProxy and its files are left alone", err)
+		} else {
+			g.claiming.Over(s.log, "HAProxy and its files are taken care of again")
 			g.look(ctx)
 		}
 		pause(ctx, watchInterval)
@@ -128,11 +131,11 @@ func (s *Sink) supervise() {
 type guard struct {
 	*Sink
 	backoff  *backoff.ExponentialBackOff
-	next     time.Time // not before then is HAProxy started or reloaded again
-	silent   time.Time // since when there has been a process that does not serve
-	observed time.Time // when what runs was last read
-	doubted  string    // what the last reload because of that was for
-	claiming fault     // nothing may be touched
+	next     time.Time      // not before then is HAProxy started or reloaded again
+	silent   time.Time      // since when there has been a process that does not serve
+	observed time.Time      // when what runs was last read
+	doubted  string         // what the last reload because of that was for
+	claiming faultlog.Fault // nothing may be touched
 }
 
 // look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
