@@ -84,7 +84,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) (faults []error, u
 	note := func(sentence string) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
 	}
-	if _, err := newDoor(cfg.API, log); err != nil {
+	if _, err := newAccessPolicy(cfg.API, log); err != nil {
 		faults = append(faults, err)
 	}
 	faults = append(faults, checkEnvironment(cfg)...)
