@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -39,7 +40,8 @@ type remainder struct {
 
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
-	st, warnings, err := s.vet(ctx, doc)
+	details, ahead := s.updateAhead(ctx, doc)
+	st, warnings, err := s.vet(ctx, doc, true)
 	if err != nil {
 		return sdk.Result{}, err
 	}
@@ -47,11 +49,14 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	s.change.Lock()
 	defer s.change.Unlock()
 	if left.paced && s.pace.wait() > 0 {
+		if ahead { // by now the names of added servers are known
+			s.updatePartially(ctx, doc)
+		}
 		s.vetted = doc
 		return sdk.Result{}, s.deferred(left.reason)
 	}
 	result, err := s.switchTo(ctx, st, doc, left.reason)
-	result.Details = append(result.Details, warnings...)
+	result.Details = slices.Concat(details, result.Details, warnings)
 	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}

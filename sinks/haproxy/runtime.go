@@ -78,7 +78,7 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 	const attempts = 3 // each without the backends that HAProxy has refused to change by then
 	for range attempts {
 		content, differs := syntax.Bridge(inEffect.config, doc.config, func(backend string) bool {
-			return s.live.stubborn[backend] != ""
+			return s.live.stubborn[backend] != "" || s.awaitsHostnames(inEffect.config, doc.config, backend)
 		})
 		if !differs {
 			return nil
@@ -109,7 +109,7 @@ func (s *Sink) verified(ctx context.Context, doc *placed) bool {
 	if s.cfg.VerifyCmd == "" {
 		return true
 	}
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return false
 	}
@@ -150,7 +150,8 @@ func (s *Sink) raiseBehind() {
 	}
 }
 
-// checkFirst has doc checked before servers are changed where the check may refuse that: a verify command of the user's may judge
+// checkFirst looks up the names of servers that are added, and has doc checked before servers are changed where the check may
+// refuse that: a verify command of the user's may judge
 // more than HAProxy does, and after a change was taken back the check may go on to refuse.
 func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	if !s.cfg.Runtime {
@@ -158,12 +159,16 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	}
 	s.change.Lock()
 	checks := s.cfg.VerifyCmd != "" || s.checkAhead
-	p, _ := s.plan(ctx, doc)
+	p, now := s.plan(ctx, doc)
 	s.change.Unlock()
-	if !checks || p.need != needRuntime { // what is loaded from the file is checked before it is put in place
+	if p.need != needRuntime { // what is loaded from the file is checked before it is put in place
 		return nil
 	}
-	st, _, err := s.vet(ctx, doc)
+	s.lookUpAdded(ctx, now, doc, p.backends)
+	if !checks {
+		return nil
+	}
+	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return err
 	}
@@ -207,7 +212,7 @@ func (s *Sink) catchUp(ctx context.Context) error {
 		return err
 	}
 	_, disk := s.notes.wanted()
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if st != nil {
 		defer st.Discard()
 	}
@@ -246,7 +251,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 	if doc == nil {
 		return false
 	}
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if st != nil {
 		st.Discard()
 	}

@@ -39,6 +39,7 @@ type Sink struct {
 	notes  notes
 
 	conflicts conflictWatch
+	hostnames *hostnames
 
 	looks      int        // how often what runs was read
 	failed     failedLoad // guarded by change as well
@@ -74,7 +75,8 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	} else {
 		s.proxy = newManaged(cfg, p, log, infos)
 	}
-	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, lookup: net.DefaultResolver.LookupNetIP, drain: cfg.DrainTimeout}
+	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
+	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}
 	s.live.about(running{})
 	return s, nil
 }

@@ -265,7 +265,7 @@ func (g *guard) prepare(ctx context.Context) *placed {
 }
 
 func (s *Sink) install(ctx context.Context, doc *placed) error {
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, true)
 	if err != nil {
 		return err
 	}

@@ -9,28 +9,28 @@ import (
 // A Hostname is a host name in a configuration that HAProxy looks up when it loads it, with the C library and one after another.
 type Hostname struct {
 	Host     string
-	Line     int  // from 1
+	Line     int    // from 1
 	Keyword  string // whose argument it is
-	Required bool // HAProxy does not load the configuration where the name has no address
+	Required bool   // HAProxy does not load the configuration where the name has no address
+	OfServer bool   // it is the address of a server of a backend, to which init-addr and -dr apply
 
 	start, end int    // where Host stands in the content
 	loopback   string // an address that can stand in its place
 }
 
-// Hostnames returns the host names in a configuration, in their order. It leaves out what only HAProxy can decide: names with
+// Hostnames returns the host names in the configuration, in their order. It leaves out what only HAProxy can decide: names with
 // quotes or variables, lines in conditional blocks, and the addresses in ACLs.
-func Hostnames(content []byte) []Hostname {
-	f := hostnameFinder{content: content}
-	config := Parse(content, nil)
-	f.skip(config.top)
-	for _, section := range config.sections {
+func (c *Config) Hostnames() []Hostname {
+	f := hostnameFinder{}
+	f.skip(c.top)
+	for _, section := range c.sections {
 		f.readSection(section)
 	}
 	return f.found
 }
 
 // WithoutHostnames returns the configuration with a loopback address in the place of each of the names, which are some of those
-// that [Hostnames] returned for it, in their order.
+// that [Config.Hostnames] returned for it, in their order.
 func WithoutHostnames(content []byte, names []Hostname) []byte {
 	var replaced []byte
 	done := 0
@@ -44,11 +44,11 @@ func WithoutHostnames(content []byte, names []Hostname) []byte {
 
 // A hostnameFinder is at a line of the content.
 type hostnameFinder struct {
-	content   []byte
 	at        int // where the line starts
 	line      int // the number of lines before it
 	blocks    int // conditional blocks that are open
 	keyword   string
+	backend   bool     // the section is one whose servers are those of a backend
 	inherited []string // the options of default-server lines that count
 	found     []Hostname
 }
@@ -59,6 +59,7 @@ func (f *hostnameFinder) skip(text string) {
 }
 
 func (f *hostnameFinder) readSection(e *entry) {
+	f.backend = e.hasServers()
 	f.inherited = defaultServer(e.defaults.inherited())
 	for line := range strings.Lines(e.raw) {
 		words := f.words(line)
@@ -78,8 +79,9 @@ func (f *hostnameFinder) readSection(e *entry) {
 
 // A placedWord is a word of a line as HAProxy takes it, and where it stands in the content.
 type placedWord struct {
-	text  string
-	start int
+	text    string
+	start   int
+	literal bool // it stands there as it is
 }
 
 func (f *hostnameFinder) words(line string) []placedWord {
@@ -91,10 +93,11 @@ func (f *hostnameFinder) words(line string) []placedWord {
 		}
 		start := f.at + len(line) - len(rest) + bytes.Index(rest, word)
 		text := plain(word)
+		literal := bytes.Equal(word, text)
 		if len(word) == len(text)+2 && bytes.Equal(word[1:1+len(text)], text) { // all of it is quoted
-			start++
+			start, literal = start+1, true
 		}
-		words = append(words, placedWord{string(text), start})
+		words = append(words, placedWord{string(text), start, literal})
 		if after == nil {
 			return words
 		}
@@ -146,8 +149,12 @@ func (f *hostnameFinder) readServer(words []placedWord, at int) {
 	for _, word := range words[at+1:] {
 		options = append(options, word.text)
 	}
-	if asks, required := looksUp(options); asks {
-		f.readAddresses(words[at], required)
+	if asks, required := looksUp(options); asks || !f.backend {
+		before := len(f.found)
+		f.readAddresses(words[at], required || !f.backend)
+		for i := range f.found[before:] {
+			f.found[before+i].OfServer = f.backend
+		}
 	}
 	f.readOptions(words[at+1:])
 }
@@ -186,7 +193,7 @@ func (f *hostnameFinder) readOptions(words []placedWord) {
 
 // readAddresses reads a word that is an address, or several with commas between them.
 func (f *hostnameFinder) readAddresses(word placedWord, required bool) {
-	if string(f.content[word.start:min(len(f.content), word.start+len(word.text))]) != word.text { // it has quotes
+	if !word.literal {
 		return
 	}
 	at := word.start

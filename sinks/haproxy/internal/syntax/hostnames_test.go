@@ -20,6 +20,7 @@ defaults
     default-server source default-source inter 1s
 peers p
     peer one peer-host:1000
+    server two other-peer:1000 init-addr none
 resolvers r
     nameserver n udp@ns-host:53
 mailers m
@@ -53,16 +54,16 @@ backend b
 
 func TestHostnames(t *testing.T) {
 	var got []string
-	for _, n := range Hostnames([]byte(withHostnames)) {
+	for _, n := range Parse([]byte(withHostnames), nil).Hostnames() {
 		got = append(got, fmt.Sprintf("%d %s %s %t", n.Line, n.Keyword, n.Host, n.Required))
 	}
 	want := []string{
-		"3 log loghost true", "4 stats stats-host true", "11 default-server default-source true", "13 peer peer-host true",
-		"15 nameserver ns-host true", "17 mailer mail-host true", "19 bind bind-host true", "19 bind six true",
-		"22 server second false", "23 server third true", "25 server check-host true", "26 server fourth false",
-		"29 server agent-host true", "30 server socks-host true", "32 server source-host true",
-		"35 server-template other-template true", "36 source use-host true", "37 tcp-check tcp-host true",
-		"38 dispatch dispatch-host true", "42 server final true",
+		"3 log loghost true", "4 stats stats-host true", "11 default-server default-source true", "13 peer peer-host true", "14 server other-peer true",
+		"16 nameserver ns-host true", "18 mailer mail-host true", "20 bind bind-host true", "20 bind six true",
+		"23 server second false", "24 server third true", "26 server check-host true", "27 server fourth false",
+		"30 server agent-host true", "31 server socks-host true", "33 server source-host true",
+		"36 server-template other-template true", "37 source use-host true", "38 tcp-check tcp-host true",
+		"39 dispatch dispatch-host true", "43 server final true",
 	}
 	for _, line := range without(got, want) {
 		t.Errorf("found %q", line)
@@ -78,7 +79,7 @@ func TestHostnames(t *testing.T) {
 // Everything but the names stays as it is.
 func TestWithoutHostnames(t *testing.T) {
 	content := []byte(withHostnames)
-	names := Hostnames(content)
+	names := Parse(content, nil).Hostnames()
 	replaced := string(WithoutHostnames(content, names))
 	want := withHostnames
 	for _, n := range names {
@@ -92,7 +93,7 @@ func TestWithoutHostnames(t *testing.T) {
 	if replaced != want {
 		t.Errorf("got\n%s\nwant\n%s", replaced, want)
 	}
-	if left := Hostnames([]byte(replaced)); len(left) > 0 {
+	if left := Parse([]byte(replaced), nil).Hostnames(); len(left) > 0 {
 		t.Errorf("%v are left", left)
 	}
 	if got := string(WithoutHostnames(content, nil)); got != withHostnames {
