@@ -188,6 +188,7 @@ func (s *Sink) settle(doc *placed, now running) {
 	s.live.about(now)
 	s.vetted = nil
 	s.notes.settle(doc, now)
+	s.boundOldWorkers(now)
 	if doc != nil {
 		s.leaveReceipt(doc, now)
 	}

@@ -85,6 +85,12 @@ func (s *Sink) facts(v view) map[string]string {
 	} else if v.tooOld != "" {
 		facts["runtime"] = "no: " + v.tooOld
 	}
+	if old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !exists(pid) }); s.cfg.byCommand() && len(old) > 0 {
+		facts["old_workers"] = joinPids(old) // without a master that tells
+	}
+	if v.oldEnded > 0 {
+		facts["old_workers_ended"] = strconv.Itoa(v.oldEnded)
+	}
 	if v.last != "" {
 		facts["last_change"] = v.last
 	}

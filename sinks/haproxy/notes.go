@@ -26,6 +26,8 @@ type notes struct {
 
 	reloads, runtimes int    // how often HAProxy was changed by each way
 	restarts          int    // how often it was started again after it ended
+	old               []int  // workers that were replaced, as of the last look
+	oldEnded          int    // how many of them were ended because there were too many
 	leaving           int    // servers that finish what they have
 	tooOld            string // says that HAProxy's version takes no changes at run time
 	last              string // the last change, for people
@@ -187,6 +189,14 @@ func (n *notes) tell(last string) {
 	n.last = last
 }
 
+// oldWorkers notes which workers that were replaced are there, and how many more were ended now.
+func (n *notes) oldWorkers(old []int, ended int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.old = old
+	n.oldEnded += ended
+}
+
 // leave notes how many servers finish what they have.
 func (n *notes) leave(leaving int, tooOld string) {
 	n.mu.Lock()
@@ -234,8 +244,10 @@ type view struct {
 	trouble error
 	wrong   []error // what else is wrong
 
-	reloads, runtimes, restarts, leaving int
-	tooOld, last                         string
+	reloads, runtimes, restarts, leaving, oldEnded int
+
+	old          []int
+	tooOld, last string
 }
 
 func (n *notes) view() view {
@@ -244,7 +256,7 @@ func (n *notes) view() view {
 	v := view{
 		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble,
 		reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving,
-		tooOld: n.tooOld, last: n.last,
+		tooOld: n.tooOld, last: n.last, old: n.old, oldEnded: n.oldEnded,
 	}
 	if n.lagging != nil {
 		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart "+

@@ -19,6 +19,7 @@ func (g *guard) attend(ctx context.Context) {
 	}
 	if time.Since(g.observed) > g.observeEvery {
 		g.watchConflicts(g.notes.running())
+		g.replaceHung(ctx, g.notes.running())
 		g.observe(ctx)
 		g.observed = time.Now()
 		g.looks++
@@ -42,6 +43,7 @@ func (g *guard) observe(ctx context.Context) {
 		g.astray(now)
 		return
 	}
+	g.boundOldWorkers(now)
 	content := g.notes.inEffect(now)
 	if content == nil {
 		return

@@ -48,7 +48,7 @@ type Sink struct {
 
 	behind chan struct{} // receives when the disk has to follow
 
-	observeEvery, stableAfter time.Duration // the constants, or less in a test
+	observeEvery, stableAfter, hangAfter time.Duration // the constants, or less in a test
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -66,7 +66,8 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	}
 	s := &Sink{
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), behind: make(chan struct{}, 1),
-		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter, lost: func(sdk.Lost) {},
+		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter,
+		hangAfter: hangAfter, lost: func(sdk.Lost) {},
 	}
 	infos := newInfos(s.stopped, infoLimit)
 	if cfg.byCommand() {

@@ -133,6 +133,7 @@ type guard struct {
 	observed time.Time // when what runs was last read
 	doubted  string    // what the last reload because of that was for
 	unready  string    // why nothing may be touched
+	hang     hang      // of the HAProxy that stands
 }
 
 // tellClaim logs why nothing may be touched, when that begins, changes and ends.
