@@ -244,6 +244,26 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 	return hosts
 }
 
+// giveBack reports what HAProxy should run to the daemon as lost where HAProxy has ended and could not be started with it,
+// because host names have no address. The daemon then applies it without their instances. It returns false where that is not so,
+// or has not helped.
+func (g *guard) giveBack(ctx context.Context) bool {
+	content, _ := g.notes.wanted()
+	if content == nil || content == g.given {
+		return false
+	}
+	err := g.requireHostnames(ctx, content.files[0], g.asInvoked(ctx, content.hostnames()))
+	if err == nil || ctx.Err() != nil {
+		return false
+	}
+	g.given, g.next = content, time.Now().Add(lookUpAgain)
+	err = fmt.Errorf("HAProxy ended and is not started with the same configuration: %w", err)
+	g.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
+	g.notes.failed(err)
+	g.lost(sdk.Lost{Err: err})
+	return true
+}
+
 // lookUpAdded looks up the host names of servers that doc adds at run time, after everything that needs no name has come into
 // effect. Nobody waits for that meanwhile.
 func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *placed, backends []string) {

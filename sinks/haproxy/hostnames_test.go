@@ -286,6 +286,38 @@ exec %s "$@"
 	}
 }
 
+// A name without an address does not keep a HAProxy that ended from being started with the rest.
+func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	var gone atomic.Bool
+	s.hostnames.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+		if gone.Load() {
+			return nil, &net.DNSError{IsNotFound: true}
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	s.hostnames.confirm = func(context.Context, string) bool { return false }
+	lost := make(chan sdk.Lost, 1)
+	s.OnLost(func(l sdk.Lost) { lost <- l })
+	doc := r.document("one", "backend other\n    server a localhost:80\n")
+	r.apply(s, doc, sdk.ActionRestart)
+	gone.Store(true)
+	s.hostnames.forget()
+	s.change.Lock()
+	s.notes.prove() // it has stayed up for long
+	kill(t, s.notes.running().pids[0])
+	s.change.Unlock()
+	l := <-lost
+	if _, ok := errors.AsType[*sdk.NotLoadedError](l.Err); ok {
+		t.Errorf("got %v", l.Err)
+	}
+	wantUnresolved(t, doc, l.Err, "localhost")
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	r.wantServed("one")
+	wantHealthy(t, s)
+}
+
 // The C library may know names that the resolver of Go does not. HAProxy runs here with another /etc/hosts than ours.
 func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
 	r := newRig(t)

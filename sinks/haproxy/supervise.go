@@ -134,6 +134,7 @@ type guard struct {
 	doubted  string    // what the last reload because of that was for
 	unready  string    // why nothing may be touched
 	hang     hang      // of the HAProxy that stands
+	given    *placed   // what was last given back to the daemon
 }
 
 // tellClaim logs why nothing may be touched, when that begins, changes and ends.
@@ -208,7 +209,7 @@ func (g *guard) revive(ctx context.Context) {
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
 	g.notes.restarting()
-	if g.rollBack(ctx) {
+	if g.rollBack(ctx) || g.giveBack(ctx) {
 		return
 	}
 	g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
