@@ -65,8 +65,8 @@ func (s *Sink) stageToCheck(files []stage.File) (*stage.Stage, func(), error) {
 	return st, func() { _ = os.RemoveAll(dir) }, nil
 }
 
-// vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs the
-// addresses of host names. The stage is the caller's to discard; there is none beside an error.
+// vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
+// the addresses of host names. The stage is the caller's to discard; there is none beside an error.
 func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
 	st, err := stage.New("", doc.files, 0)
 	if err != nil {

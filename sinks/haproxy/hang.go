@@ -26,9 +26,8 @@ func (s *Sink) servingProcess(now running) int {
 	}
 }
 
-// servesNobody says why the process takes no connections, and "" where it does or nobody can tell. One that
-// is busy listens, and so does one whose command line takes no more connections. One that loops for ever is ended by HAProxy's own
-// watchdog.
+// servesNobody says why the process takes no connections, and "" where it does or nobody can tell. One that is busy listens, and
+// so does one whose command line takes no more connections. One that loops for ever is ended by HAProxy's own watchdog.
 func servesNobody(pid int) string {
 	if !exists(pid) {
 		return ""

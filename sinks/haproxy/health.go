@@ -85,8 +85,11 @@ func (s *Sink) facts(v view) map[string]string {
 	} else if v.tooOld != "" {
 		facts["runtime"] = "no: " + v.tooOld
 	}
-	if old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !exists(pid) }); s.cfg.byCommand() && len(old) > 0 {
-		facts["old_workers"] = joinPids(old) // without a master that tells
+	if s.cfg.byCommand() { // there is no master that tells
+		old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !exists(pid) })
+		if len(old) > 0 {
+			facts["old_workers"] = joinPids(old)
+		}
 	}
 	if v.oldEnded > 0 {
 		facts["old_workers_ended"] = strconv.Itoa(v.oldEnded)

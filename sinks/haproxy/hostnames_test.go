@@ -247,7 +247,8 @@ func TestUnresolvedHostnames_OtherLines(t *testing.T) {
 	s := r.sink()
 	deadNames(s)
 	for _, line := range []string{
-		"global\n    log HOST local0", "peers p\n    peer x HOST", "resolvers r\n    nameserver n HOST", "mailers m\n    mailer m HOST",
+		"global\n    log HOST local0", "peers p\n    peer x HOST", "resolvers r\n    nameserver n HOST",
+		"mailers m\n    mailer m HOST",
 		"listen l\n    bind HOST", "backend b\n    server a 127.0.0.1:80 source HOST", "backend b\n    source HOST",
 		"backend b\n    server a 127.0.0.1:80 check addr HOST", "backend b\n    server-template a 1-2 HOST",
 	} {
@@ -260,12 +261,12 @@ func TestUnresolvedHostnames_OtherLines(t *testing.T) {
 func TestUnresolvedHostnames_Persist(t *testing.T) {
 	r := newRig(t)
 	checked := r.path("checked.log")
-	real := r.cfg.Binary
+	binary := r.cfg.Binary
 	r.cfg.Binary = r.path("haproxy.sh")
 	check(t, os.WriteFile(r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
 for arg; do case $1$arg in -c*/.haproxy.cfg*) cat "$arg" >>%s;; esac; done
 exec %s "$@"
-`, checked, real), 0o755))
+`, checked, binary), 0o755))
 	b := r.named("b")
 	s := r.sink()
 	deadNames(s)
@@ -323,11 +324,11 @@ func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
 	r := newRig(t)
 	hosts := r.path("hosts")
 	check(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost only-haproxy-knows\n"), 0o644))
-	real := r.cfg.Binary
+	binary := r.cfg.Binary
 	r.cfg.Binary = r.path("haproxy.sh")
 	check(t, os.WriteFile(r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
 exec unshare -rm sh -c 'mount --bind %s /etc/hosts && exec %s "$@"' sh "$@"
-`, hosts, real), 0o755))
+`, hosts, binary), 0o755))
 	s := r.sink()
 	s.hostnames.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return nil, &net.DNSError{IsNotFound: true}

@@ -46,7 +46,8 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 				return !slices.Contains(told, strconv.Itoa(pid))
 			})
 		})
-		if there := slices.DeleteFunc(slices.Clone(workers), func(pid int) bool { return !exists(pid) }); !slices.Equal(there, kept) {
+		there := slices.DeleteFunc(slices.Clone(workers), func(pid int) bool { return !exists(pid) })
+		if !slices.Equal(there, kept) {
 			t.Errorf("of the workers %v there are %v", workers, there)
 		}
 		wantHealthy(t, s)

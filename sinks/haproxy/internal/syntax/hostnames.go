@@ -221,8 +221,8 @@ func (f *hostnameFinder) isWord(host string) bool {
 
 // networkPrefixes are those of addresses that may be names.
 var networkPrefixes = []string{
-	"ipv4", "ipv6", "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "quic4", "quic6", "mptcp", "mptcp4", "mptcp6", "stream", "stream+ipv4",
-	"stream+ipv6", "dgram", "dgram+ipv4", "dgram+ipv6", "dgram+udp", "dgram+udp4", "dgram+udp6",
+	"ipv4", "ipv6", "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "quic4", "quic6", "mptcp", "mptcp4", "mptcp6", "stream",
+	"stream+ipv4", "stream+ipv6", "dgram", "dgram+ipv4", "dgram+ipv6", "dgram+udp", "dgram+udp4", "dgram+udp6",
 }
 
 // hostIn returns the host name in an address, where it begins, and an address that can stand in its place; the name is empty

@@ -58,7 +58,8 @@ func TestHostnames(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d %s %s %t", n.Line, n.Keyword, n.Host, n.Required))
 	}
 	want := []string{
-		"3 log loghost true", "4 stats stats-host true", "11 default-server default-source true", "13 peer peer-host true", "14 server other-peer true",
+		"3 log loghost true", "4 stats stats-host true", "11 default-server default-source true", "13 peer peer-host true",
+		"14 server other-peer true",
 		"16 nameserver ns-host true", "18 mailer mail-host true", "20 bind bind-host true", "20 bind six true",
 		"23 server second false", "24 server third true", "26 server check-host true", "27 server fourth false",
 		"30 server agent-host true", "31 server socks-host true", "33 server source-host true",
