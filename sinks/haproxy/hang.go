@@ -1,9 +1,6 @@
 package haproxy
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // hangAfter is how long HAProxy may serve nobody although its process is there before it is replaced.
 const hangAfter = 30 * time.Second
@@ -41,19 +38,27 @@ func servesNobody(pid int) string {
 	return ""
 }
 
-// replaceHung has HAProxy load its configuration again where it has served nobody for long. The reload does not need the process
-// that hangs.
-func (g *guard) replaceHung(ctx context.Context, now running) {
-	pid := g.servingProcess(now)
-	reason := servesNobody(pid)
-	switch {
-	case reason == "":
+// observeHang notes since when HAProxy has served nobody.
+func (g *guard) observeHang() {
+	pid := g.servingProcess(g.notes.running())
+	if servesNobody(pid) == "" {
 		g.hang = hang{}
-	case g.hang.pid != pid:
+	} else if g.hang.pid != pid {
 		g.hang = hang{pid, time.Now()}
-	case time.Since(g.hang.since) >= g.hangAfter && !time.Now().Before(g.next):
+	}
+}
+
+// hangs reports whether HAProxy has served nobody for long, so that it has to be replaced. A reload does not need the process
+// that hangs.
+func (g *guard) hangs() bool {
+	pid := g.hang.pid
+	if pid == 0 || time.Since(g.hang.since) < g.hangAfter || pid != g.servingProcess(g.notes.running()) {
+		return false
+	}
+	reason := servesNobody(pid)
+	if reason != "" && !time.Now().Before(g.next) {
 		g.log.Error("HAProxy serves nobody and is replaced", "pid", pid, "reason", reason,
 			"since", g.hang.since.Format(time.RFC3339))
-		g.restore(ctx)
 	}
+	return reason != ""
 }

@@ -265,22 +265,26 @@ func (g *guard) giveBack(ctx context.Context) bool {
 }
 
 // lookUpAdded looks up the host names of servers that doc adds at run time, after everything that needs no name has come into
-// effect. Nobody waits for that meanwhile.
-func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *placed, backends []string) {
+// effect. It returns false where there is nothing to look up. The caller holds s.change, which is released meanwhile, so that
+// nobody waits for names.
+func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *placed, backends []string) bool {
 	inEffect := s.notes.inEffect(now)
 	if inEffect == nil {
-		return
+		return false
 	}
-	s.change.Lock()
 	hosts := addedHosts(inEffect.config, doc.config, backends)
-	resolved := s.hostnames.areResolved(hosts)
-	if !resolved {
-		s.updatePartially(ctx, doc)
+	if s.hostnames.areResolved(hosts) {
+		return false
 	}
+	func() {
+		uncancelled, release := s.untilStopped(ctx)
+		defer release()
+		s.updatePartially(uncancelled, doc)
+	}()
 	s.change.Unlock()
-	if !resolved {
-		s.hostnames.resolve(ctx, hosts)
-	}
+	defer s.change.Lock()
+	s.hostnames.resolve(ctx, hosts)
+	return true
 }
 
 // updateAhead brings into effect what needs neither a reload nor a host name, where doc needs names that have to be looked up. It
@@ -289,7 +293,14 @@ func (s *Sink) updateAhead(ctx context.Context, doc *placed) (did []string, ahea
 	if s.hostnames.areResolved(requiredHosts(doc.hostnames())) {
 		return nil, false
 	}
+	return s.updateNow(ctx, doc), true
+}
+
+// updateNow is updatePartially for a caller that does not hold s.change.
+func (s *Sink) updateNow(ctx context.Context, doc *placed) []string {
+	ctx, release := s.untilStopped(ctx)
+	defer release()
 	s.change.Lock()
 	defer s.change.Unlock()
-	return s.updatePartially(ctx, doc), true
+	return s.updatePartially(ctx, doc)
 }

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
 	"syscall"
@@ -39,9 +40,22 @@ func (p paths) oldWorkers(now running, binary string) []int {
 	})
 }
 
+// observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made to
+// load something.
+func (g *guard) observeOldWorkers(ctx context.Context) bool {
+	if !g.tryLockFiles() {
+		return false
+	}
+	defer g.unlockFiles()
+	if now, err := g.proxy.find(ctx); err == nil && now.same(g.notes.running()) {
+		g.boundOldWorkers(now)
+	}
+	return true
+}
+
 // boundOldWorkers ends the oldest old workers where there are more than max_old_workers, as hard-stop-after would, and those
 // that are suspended: they finish nothing, and connections to the sockets that they keep open are lost. It only counts the
-// processes that a command of the user's has started.
+// processes that a command of the user's has started. The caller holds s.files.
 func (s *Sink) boundOldWorkers(now running) {
 	old := s.paths.oldWorkers(now, s.cfg.Binary)
 	ended := 0
