@@ -62,19 +62,32 @@ func (f *hostnameFinder) readSection(e *entry) {
 	f.backend = e.hasServers()
 	f.inherited = defaultServer(e.defaults.inherited())
 	for line := range strings.Lines(e.raw) {
-		words := f.words(line)
+		word, rest := cutWord([]byte(line))
+		f.keyword = string(plain(word))
 		switch {
-		case len(words) == 0:
-		case words[0].text == ".if":
+		case f.keyword == ".if":
 			f.blocks++
-		case words[0].text == ".endif":
+		case f.keyword == ".endif":
 			f.blocks--
-		case f.blocks == 0:
-			f.keyword = words[0].text
-			f.readLine(words)
+		case f.blocks == 0 && mayHaveAddress[f.keyword] && (f.keyword != "server" || mayHaveName(line, rest)):
+			f.readLine(f.words(line))
 		}
 		f.skip(line)
 	}
+}
+
+// mayHaveAddress are the keywords of the lines that readLine knows.
+var mayHaveAddress = map[string]bool{
+	"bind": true, "default-server": true, "dgram-bind": true, "dispatch": true, "http-check": true, "log": true, "mailer": true,
+	"nameserver": true, "peer": true, "server": true, "server-template": true, "source": true, "stats": true, "tcp-check": true,
+}
+
+// mayHaveName reports whether a server line, which has these words behind its keyword, may have a host name in it. Most have none.
+func mayHaveName(line string, words []byte) bool {
+	_, rest := cutWord(words)
+	address, _ := cutWord(rest)
+	return bytes.ContainsFunc(address, isLetter) ||
+		slices.ContainsFunc(addressOptions, func(option string) bool { return strings.Contains(line, option) })
 }
 
 // A placedWord is a word of a line as HAProxy takes it, and where it stands in the content.
@@ -219,6 +232,8 @@ func (f *hostnameFinder) isWord(host string) bool {
 	return false
 }
 
+func isLetter(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
+
 // networkPrefixes are those of addresses that may be names.
 var networkPrefixes = []string{
 	"ipv4", "ipv6", "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "quic4", "quic6", "mptcp", "mptcp4", "mptcp6", "stream",
@@ -239,7 +254,6 @@ func hostIn(address string) (host string, offset int, loopback string) {
 		}
 	}
 	host, _, _ = strings.Cut(address[offset:], ":")
-	isLetter := func(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
 	strange := strings.ContainsFunc(host, func(r rune) bool { return !inName(r) })
 	if strange || !strings.ContainsFunc(host, isLetter) || host[0] == '_' || strings.Count(address, ":") > 1 {
 		return "", 0, ""
