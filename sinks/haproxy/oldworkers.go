@@ -40,8 +40,8 @@ func (p paths) oldWorkers(now running, binary string) []int {
 	})
 }
 
-// observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made to
-// load something.
+// observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made
+// to load something.
 func (g *guard) observeOldWorkers(ctx context.Context) bool {
 	if !g.tryLockFiles() {
 		return false

@@ -82,7 +82,7 @@ var mayHaveAddress = map[string]bool{
 	"nameserver": true, "peer": true, "server": true, "server-template": true, "source": true, "stats": true, "tcp-check": true,
 }
 
-// mayHaveName reports whether a server line, which has these words behind its keyword, may have a host name in it. Most have none.
+// mayHaveName reports whether a server line, which has these words behind its keyword, may have a host name. Most have none.
 func mayHaveName(line string, words []byte) bool {
 	_, rest := cutWord(words)
 	address, _ := cutWord(rest)
