@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,26 +87,32 @@ func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, 
 // checkStaged has the staged files judged, before anything is live, and returns the warnings. A verify command that
 // does not mention the configuration file cannot do that; see verifyLive.
 //
-// HAProxy looks up only those of the names that it is going to need and that have an address. loads is as for vet.
+// HAProxy looks up only those of the names that it is going to need and that have an address. loads is as for vet. Names without
+// an address are told only of files in which nothing else is wrong.
 func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage, names []syntax.Hostname, loads bool) ([]string, error) {
 	names = s.asInvoked(ctx, names)
+	var unresolved error
 	if loads {
-		if err := s.requireHostnames(ctx, st.Files()[0], names); err != nil {
-			return nil, err
-		}
+		unresolved = s.requireHostnames(ctx, st.Files()[0], names)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
-	if needless := slices.DeleteFunc(slices.Clone(names), func(name syntax.Hostname) bool {
-		return loads && name.Required
-	}); len(needless) > 0 {
-		without, err := stageWithoutHostnames(filepath.Dir(st.Checked()), st.Files(), needless)
+	if replaced := slices.DeleteFunc(slices.Clone(names), func(name syntax.Hostname) bool {
+		return loads && name.Required && unresolved == nil
+	}); len(replaced) > 0 {
+		without, err := stageWithoutHostnames(filepath.Dir(st.Checked()), st.Files(), replaced)
 		if err != nil {
 			return nil, err
 		}
 		defer without.Discard()
 		st = without
 	}
+	warnings, err := s.judge(ctx, st, names)
+	return warnings, cmp.Or(err, unresolved)
+}
+
+// judge has HAProxy or the user's own command check the staged files.
+func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
 	if s.cfg.VerifyCmd != "" {
 		command, mentions := s.verifyCommand(st.Checked())
 		if !mentions {
