@@ -98,6 +98,7 @@ type HAProxy struct {
 	Mode           string // "managed" or "command"; where nobody says, "command" if ReloadCmd is set
 	ReloadInterval time.Duration
 	DrainTimeout   time.Duration
+	MaxOldWorkers  int    // 0 for any number
 	OnExit         string // "leave" or "stop"
 	Runtime        bool
 }

@@ -92,6 +92,7 @@ func (h *HAProxy) keys() table {
 		{"mode", nil, oneOf(&h.Mode, modeManaged, modeCommand)},
 		{"reload_interval", "5s", span(&h.ReloadInterval)},
 		{"drain_timeout", "30s", span(&h.DrainTimeout)},
+		{"max_old_workers", int64(10), number(&h.MaxOldWorkers, 0, math.MaxInt32, "a number of workers from 0 on")},
 		{"on_exit", "leave", oneOf(&h.OnExit, "leave", "stop")},
 		{"runtime", true, yesNo(&h.Runtime)},
 	}

@@ -50,6 +50,7 @@ func (c *Config) shortSink() Component {
 	content := map[string]any{
 		"reload_interval": h.ReloadInterval.String(),
 		"drain_timeout":   h.DrainTimeout.String(),
+		"max_old_workers": int64(h.MaxOldWorkers),
 		"runtime":         h.Runtime,
 	}
 	for key, value := range map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -39,7 +40,8 @@ type remainder struct {
 
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
-	st, warnings, err := s.vet(ctx, doc)
+	details, ahead := s.updateAhead(ctx, doc)
+	st, warnings, err := s.vet(ctx, doc, true)
 	if err != nil {
 		return sdk.Result{}, err
 	}
@@ -49,6 +51,9 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	}
 	defer s.unlockFiles()
 	if left.paced {
+		if ahead { // by now the names of added servers are known
+			details = append(details, s.updateNow(ctx, doc)...)
+		}
 		if err := s.deferReload(doc, left.reason); err != nil {
 			return sdk.Result{}, err
 		}
@@ -59,7 +64,7 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	s.change.Lock()
 	defer s.change.Unlock()
 	result, err := s.switchTo(ctx, st, doc, left.reason)
-	result.Details = append(result.Details, warnings...)
+	result.Details = slices.Concat(details, result.Details, warnings)
 	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
@@ -198,4 +203,5 @@ func (s *Sink) settle(doc *placed, now running) {
 	s.live.about(now)
 	s.vetted = nil
 	s.notes.settle(doc, now)
+	s.boundOldWorkers(now)
 }

@@ -1,12 +1,14 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -39,7 +41,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 		return err
 	}
 	defer remove()
-	_, err = s.checkStaged(ctx, st)
+	_, err = s.checkStaged(ctx, st, syntax.Parse(files[0].Content, nil).Hostnames(), true)
 	return err
 }
 
@@ -64,14 +66,14 @@ func (s *Sink) stageToCheck(files []stage.File) (*stage.Stage, func(), error) {
 	return st, func() { _ = os.RemoveAll(dir) }, nil
 }
 
-// vet stages doc and has it checked, and returns the warnings. The stage is the caller's to discard; there is none beside an
-// error.
-func (s *Sink) vet(ctx context.Context, doc *placed) (*stage.Stage, []string, error) {
+// vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
+// the addresses of host names. The stage is the caller's to discard; there is none beside an error.
+func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
 	st, err := stage.New("", doc.files, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings, err := s.checkStaged(ctx, st)
+	warnings, err := s.checkStaged(ctx, st, doc.hostnames(), loads)
 	if ctx.Err() != nil {
 		err = interrupted(context.Cause(ctx))
 	}
@@ -84,9 +86,33 @@ func (s *Sink) vet(ctx context.Context, doc *placed) (*stage.Stage, []string, er
 
 // checkStaged has the staged files judged, before anything is live, and returns the warnings. A verify command that
 // does not mention the configuration file cannot do that; see verifyLive.
-func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, error) {
+//
+// HAProxy looks up only those of the names that it is going to need and that have an address. loads is as for vet. Names without
+// an address are told only of files in which nothing else is wrong.
+func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage, names []syntax.Hostname, loads bool) ([]string, error) {
+	names = s.asInvoked(ctx, names)
+	var unresolved error
+	if loads {
+		unresolved = s.requireHostnames(ctx, st.Files()[0], names)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
+	if replaced := slices.DeleteFunc(slices.Clone(names), func(name syntax.Hostname) bool {
+		return loads && name.Required && unresolved == nil
+	}); len(replaced) > 0 {
+		without, err := stageWithoutHostnames(filepath.Dir(st.Checked()), st.Files(), replaced)
+		if err != nil {
+			return nil, err
+		}
+		defer without.Discard()
+		st = without
+	}
+	warnings, err := s.judge(ctx, st, names)
+	return warnings, cmp.Or(err, unresolved)
+}
+
+// judge has HAProxy or the user's own command check the staged files.
+func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
 	if s.cfg.VerifyCmd != "" {
 		command, mentions := s.verifyCommand(st.Checked())
 		if !mentions {
@@ -99,7 +125,7 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	if o.Code != 0 && strings.Contains(o.Output, unresolved) {
+	if o.Code != 0 && isUnresolved(o.Output, names) {
 		places := alertPlaces(st.Files(), linesOf("ALERT", o.Output))
 		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
 	}
@@ -133,13 +159,6 @@ func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Out
 	}
 	return o, nil
 }
-
-// unresolved is in HAProxy's output (2.6 and 3.0) where a host name has no address. That may pass, and HAProxy has no other
-// way to tell it from a fault in the configuration.
-const unresolved = "could not resolve address"
-
-// lookUpAgain is when to try again then: a name server that does not answer holds up the check as well.
-const lookUpAgain = 10 * time.Second
 
 var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
 

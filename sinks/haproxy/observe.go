@@ -62,7 +62,8 @@ func (g *guard) endLook(l look, conclude func(content *placed)) bool {
 // observe reads what runs, and puts right what somebody else has changed there or on disk. It returns false where HAProxy was
 // changed meanwhile, so that it has to be read again.
 func (g *guard) observe(ctx context.Context) bool {
-	if !g.observeConflicts() {
+	g.observeHang()
+	if !g.observeConflicts() || !g.observeOldWorkers(ctx) {
 		return false
 	}
 	if g.observeProcesses(ctx); g.notes.astray() != nil {

@@ -116,7 +116,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 	if doc == nil {
 		return false
 	}
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if st != nil {
 		st.Discard()
 	}
@@ -125,7 +125,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 
 // install has doc checked and puts it in place. The caller holds s.files.
 func (s *Sink) install(ctx context.Context, doc *placed) error {
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return err
 	}

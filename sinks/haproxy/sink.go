@@ -54,15 +54,16 @@ type Sink struct {
 	// The notes have a lock of their own, so that Health never waits for a change.
 	notes     notes
 	conflicts conflictWatch
+	hostnames *hostnames
 	lost      func(sdk.Lost)
 
 	changed chan struct{} // receives when HAProxy was changed at run time
 	looks   atomic.Int64  // how often what runs was read
 
 	// The constants and functions, or others in a test.
-	observeEvery, stableAfter time.Duration
-	commitStage               func(*stage.Stage) error
-	writeReceipt              func(r receipt, path string) error
+	observeEvery, stableAfter, hangAfter time.Duration
+	commitStage                          func(*stage.Stage) error
+	writeReceipt                         func(r receipt, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -81,7 +82,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	s := &Sink{
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
 		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
-		observeEvery: observeEvery, stableAfter: stableAfter,
+		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
 	infos := newInfos(s.stopped, infoLimit)
@@ -91,7 +92,8 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	} else {
 		s.proxy = newManaged(cfg, p, log, infos)
 	}
-	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, lookup: net.DefaultResolver.LookupNetIP, drain: cfg.DrainTimeout}
+	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
+	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}
 	s.live.about(running{})
 	return s, nil
 }

@@ -136,6 +136,8 @@ type guard struct {
 	observed time.Time      // when what runs was last read
 	doubted  string         // what the last reload because of that was for
 	claiming faultlog.Fault // nothing may be touched
+	hang     hang           // of the HAProxy that stands
+	given    *placed        // what was last given back to the daemon
 }
 
 // look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
@@ -153,7 +155,7 @@ func (g *guard) look(ctx context.Context) {
 	if !v.guarded {
 		return
 	}
-	if v.now.stands() && g.notes.astray() == nil {
+	if v.now.stands() && g.notes.astray() == nil && !g.hangs() {
 		g.attend(ctx)
 		return
 	}
@@ -206,7 +208,7 @@ func (g *guard) revive(ctx context.Context) {
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
 	g.notes.restarting()
-	if g.rollBack(ctx) {
+	if g.rollBack(ctx) || g.giveBack(ctx) {
 		return
 	}
 	g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
