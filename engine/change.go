@@ -217,10 +217,13 @@ func (p *pipeline) succeed(before *pipeline) {
 }
 
 // without leaves out of snap whom the list names.
-func without(snap sdk.Snapshot, left []LeftOut) sdk.Snapshot {
+func without(snap sdk.Snapshot, left []LeftOut) sdk.Snapshot { return culpritsOf(left).without(snap) }
+
+// culpritsOf returns those of the list, of whom nothing else is known.
+func culpritsOf(left []LeftOut) culprits {
 	out := culprits{}
 	for _, l := range left {
-		out[owner{l.Service, !l.whole(), l.Hostname, l.ID}] = charge{}
+		out[l.owner()] = charge{}
 	}
-	return out.without(snap)
+	return out
 }

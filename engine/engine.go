@@ -34,6 +34,10 @@ type PipelineConfig struct {
 	Templates Templates
 	Sink      sdk.Sink // no other pipeline's
 	SinkType  string   // what was good for a sink of one type is not offered to one of another
+
+	// Conflicts returns the lines of a document that claim one thing, as far as the sink's format says so. It is called for every
+	// document that is rendered. Services yield to lines of the template and to older services; nil means that nothing conflicts.
+	Conflicts func(files []sdk.File) []Conflict
 }
 
 // SourceConfig is a source, and how far it is believed.
