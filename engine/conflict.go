@@ -10,11 +10,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Conflict is two lines of a document that claim one thing that only one of them can have, such as an address to listen at.
-// Each place says in Problem what its line claims.
-type Conflict struct{ One, Other sdk.Place }
+// A conflict is two lines of a document that claim one thing that only one of them can have: see [PipelineConfig].
+type conflict [2]sdk.Place
 
-func (c Conflict) key() string { return c.One.Problem + "\x00" + c.Other.Problem }
+func (c conflict) key() string { return c[0].Problem + "\x00" + c[1].Problem }
 
 // A rival is an owner for whom another one is left out.
 type rival struct {
@@ -31,9 +30,9 @@ func (p *pipeline) yielding(ctx context.Context, r *rendering, in *snapshotIndex
 	if p.conflicts == nil {
 		return nil, nil
 	}
-	var found []Conflict
-	for _, c := range p.conflicts(r.document.Files) {
-		if !r.version.shared[c.key()] {
+	var found []conflict
+	for _, pair := range p.conflicts(r.document.Files) {
+		if c := conflict(pair); !r.version.shared[c.key()] {
 			found = append(found, c)
 		}
 	}
@@ -49,7 +48,7 @@ func (p *pipeline) yielding(ctx context.Context, r *rendering, in *snapshotIndex
 }
 
 // share notes that c is none: no service has to yield.
-func (v *version) share(c Conflict) {
+func (v *version) share(c conflict) {
 	if v.shared == nil {
 		v.shared = map[string]bool{}
 	}
@@ -68,8 +67,8 @@ type claim struct {
 }
 
 // add adds c, unless its two lines may share what they claim: v remembers that.
-func (s *claims) add(c Conflict, lines trace, v *version) {
-	one, other := fault{c.One, lines.at(c.One)}, fault{c.Other, lines.at(c.Other)}
+func (s *claims) add(c conflict, lines trace, v *version) {
+	one, other := fault{c[0], lines.at(c[0])}, fault{c[1], lines.at(c[1])}
 	if one.origin.Service == other.origin.Service {
 		if one.origin.Template != "" { // else their origins are not known
 			v.share(c)
@@ -111,7 +110,7 @@ func (s *claims) decide(left culprits) (culprits, error) {
 	if len(places) == 0 {
 		return nil, nil
 	}
-	return next, sdk.RejectAt(places, "two lines claim one thing")
+	return next, sdk.RejectAt(places, "lines of the document exclude each other")
 }
 
 func (s *claims) compare(a, b owner) int {

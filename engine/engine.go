@@ -35,9 +35,11 @@ type PipelineConfig struct {
 	Sink      sdk.Sink // no other pipeline's
 	SinkType  string   // what was good for a sink of one type is not offered to one of another
 
-	// Conflicts returns the lines of a document that claim one thing, as far as the sink's format says so. It is called for every
-	// document that is rendered. Services yield to lines of the template and to older services; nil means that nothing conflicts.
-	Conflicts func(files []sdk.File) []Conflict
+	// Conflicts returns pairs of lines of a document that claim one thing that only one of them can have, such as an address to
+	// listen at, and says in Problem what each claims. Of two services the one with the older instance keeps it, the other one is
+	// left out; the template's own lines keep what they claim. It is called for every document that is rendered, and nil means
+	// that nothing conflicts.
+	Conflicts func(files []sdk.File) [][2]sdk.Place
 }
 
 // SourceConfig is a source, and how far it is believed.

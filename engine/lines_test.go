@@ -64,8 +64,8 @@ func (e *iterationError) Failures() []error {
 }
 
 // sameClaims finds lines with the same word that begins with "claim".
-func sameClaims(files []sdk.File) []Conflict {
-	var found []Conflict
+func sameClaims(files []sdk.File) [][2]sdk.Place {
+	var found [][2]sdk.Place
 	first := map[string]sdk.Place{}
 	for i, line := range strings.Split(string(files[0].Content), "\n") {
 		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '/' }) {
@@ -74,7 +74,7 @@ func sameClaims(files []sdk.File) []Conflict {
 			}
 			place := sdk.Place{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
 			if other, ok := first[word]; ok {
-				found = append(found, Conflict{other, place})
+				found = append(found, [2]sdk.Place{other, place})
 				continue
 			}
 			first[word] = place

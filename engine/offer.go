@@ -19,7 +19,7 @@ type version struct {
 	refusal  error
 	blamed   bool            // it was said that this version is not used
 	culprits culprits        // whom it leaves out
-	shared   map[string]bool // what several of its lines may claim, by [Conflict]
+	shared   map[string]bool // the conflicts that are none, by their keys
 }
 
 // effect is what the sink has made live.

@@ -37,9 +37,9 @@ type pipeline struct {
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
-	conflicts func([]sdk.File) []Conflict // nil for none
-	restarted <-chan struct{}             // nil for a sink that cannot be restarted
-	lost      <-chan sdk.Lost             // nil for a sink that cannot tell
+	conflicts func([]sdk.File) [][2]sdk.Place // nil for none
+	restarted <-chan struct{}                 // nil for a sink that cannot be restarted
+	lost      <-chan sdk.Lost                 // nil for a sink that cannot tell
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
