@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -152,15 +153,37 @@ func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
 	if t == nil { // the one before has not proved itself, and does not have to now
 		return nil
 	}
+	in, left := indexOf(snap), culprits{}
+	for round := 1; ; round++ {
+		more, ok, err := j.tryWithout(ctx, t, in, left)
+		// A pipeline that stands leaves out already whom it has to. A new one may leave out whom it finds.
+		if err == nil || !ok || round == maxRounds || j.before != nil {
+			return err
+		}
+		left = more
+	}
+}
+
+// tryWithout is try with some left out. Beside an error it returns whom to leave out instead, if that may help.
+func (j join) tryWithout(
+	ctx context.Context, t Template, in *snapshotIndex, left culprits,
+) (more culprits, ok bool, err error) {
+	snap := left.without(in.snapshot)
 	files, _, err := t.Render(ctx, snap)
 	if err != nil {
-		return &TemplateError{err}
+		more, ok = left.failed(in, err)
+		return more, ok, &TemplateError{err}
 	}
-	checker, ok := j.Sink.(sdk.Checker)
-	if !ok {
-		return nil
+	checker, checks := j.Sink.(sdk.Checker)
+	if !checks {
+		return nil, false, nil
 	}
-	return checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
+	err = checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
+	if rejection, rejected := errors.AsType[*sdk.Rejection](err); rejected && len(rejection.Places) > 0 {
+		lines := traceOf(ctx, t, snap, files)
+		more, ok = left.charged(in, faultsAt(rejection, lines), lines, time.Time{})
+	}
+	return more, ok, err
 }
 
 // install makes the plan what the engine runs. All that does not go on has to be stopped.

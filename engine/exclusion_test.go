@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -262,6 +263,39 @@ func TestConflict_OfACandidateIsItsOwn(t *testing.T) {
 		w.edit("lines claim80")
 		if s := w.status(); s.TemplateError == nil || s.Generation != 1 || s.LeftOut != nil {
 			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+// checkingSink checks a document as it judges one.
+type checkingSink struct{ *playedSink }
+
+func (s checkingSink) Check(_ context.Context, doc sdk.Document) error {
+	if s.judge == nil {
+		return nil
+	}
+	return s.judge(doc)
+}
+
+// One bad instance does not keep a configuration with a new pipeline from being loaded.
+func TestChange_NewPipelineExcludes(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "dns/1 bad", "web/1 ok", "web/2 fail")
+		next := w.next()
+		second := newPlayedSink()
+		second.judge = rejecting("bad")
+		next.Pipelines = append(next.Pipelines, PipelineConfig{
+			Name: "q", Source: "s", Templates: newPlayedTemplates("lines q"), Sink: checkingSink{second},
+		})
+		w.must(w.change(next))
+		status := w.engine.Status()[1]
+		if len(status.LeftOut) != 2 || status.ApplyError != nil || len(second.live()) != 4 {
+			t.Errorf("status %+v, live %q", status, second.live())
+		}
+		next = w.next()
+		next.Pipelines[0].Templates = newPlayedTemplates("lines fails everywhere")
+		if err := w.change(next); !isTemplateError(err) {
+			t.Errorf("got %v", err)
 		}
 	})
 }

@@ -144,10 +144,7 @@ func (p *pipeline) judge(
 		return nil, false, err
 	}
 	lines := traceOf(ctx, r.version.template, r.left.without(in.snapshot), r.document.Files)
-	var faults []fault
-	for _, place := range rejection.Places {
-		faults = append(faults, fault{place, lines.at(place)})
-	}
+	faults := faultsAt(rejection, lines)
 	var until time.Time
 	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
 		until = time.Now().Add(max(hint.After, leastDeferral))
