@@ -56,8 +56,14 @@ func rejectTaken(ctx context.Context, main stage.File, own []listenAddress, othe
 	if first == nil {
 		return nil
 	}
-	return sdk.RetryAfter(sdk.RejectAt(places, "HAProxy cannot listen everywhere: %w", first), recheckBinds)
+	return sdk.RetryAfter(sdk.RejectAt(places, "%w", &bindError{first}), recheckBinds)
 }
+
+// A bindError is around the reason why the first of several addresses cannot be bound. The places have all of them.
+type bindError struct{ first error }
+
+func (e *bindError) Error() string { return "HAProxy cannot listen as the configuration wants" }
+func (e *bindError) Unwrap() error { return e.first }
 
 // taken returns why l cannot be bound, and nil where it can or nobody can tell. A new HAProxy has what the one before has.
 func (l listener) taken(ctx context.Context, own []listenAddress, others []holder) error {
