@@ -132,7 +132,7 @@ func (c culprits) any(is func(owner, charge) bool) bool {
 
 // charged returns c with those whom the faults are about, and false where leaving out more is no way out: a fault is
 // nobody's, nobody new is found, a line of the template is wrong whomever it is about, or nothing would be left. until is for
-// the charges.
+// the charges; what may be otherwise then is not the template's fault.
 func (c culprits) charged(in *snapshotIndex, faults []fault, lines trace, until time.Time) (culprits, bool) {
 	next := c.copied()
 	grown := false
@@ -152,7 +152,7 @@ func (c culprits) charged(in *snapshotIndex, faults []fault, lines trace, until 
 			grown = true
 		}
 	}
-	return next, grown && !c.templateAtFault(faults, lines) && next.leaves(in.snapshot)
+	return next, grown && !(until.IsZero() && c.templateAtFault(faults, lines)) && next.leaves(in.snapshot)
 }
 
 func (c culprits) copied() culprits {

@@ -157,7 +157,10 @@ func (p *pipeline) judge(
 		has := p.accepted.has()
 		ok = !more.any(func(who owner, ch charge) bool { return has(who, ch.looked) })
 	}
-	return more, ok && p.mayExclude(r.version, in, more), explain(lines, rejection, err)
+	if p.active != nil || until.IsZero() { // what may be otherwise soon was not edited while the daemon was down
+		ok = ok && p.mayExclude(r.version, in, more)
+	}
+	return more, ok, explain(lines, rejection, err)
 }
 
 // heldBack returns c with those whose lines the sink may not have read, because they are not before the last fault: of services
