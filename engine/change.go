@@ -179,6 +179,9 @@ func (j join) tryWithout(
 		return nil, false, nil
 	}
 	err = checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, false, nil // as for a sink that is no Checker: Apply judges it
+	}
 	if rejection, rejected := errors.AsType[*sdk.Rejection](err); rejected && len(rejection.Places) > 0 {
 		lines := traceOf(ctx, t, snap, files)
 		more, ok = left.charged(in, faultsAt(rejection, lines), lines, time.Time{})
