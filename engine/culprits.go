@@ -152,7 +152,10 @@ func (c culprits) charged(in *snapshotIndex, faults []fault, lines trace, until 
 			grown = true
 		}
 	}
-	return next, grown && !(until.IsZero() && c.templateAtFault(faults, lines)) && next.leaves(in.snapshot)
+	if until.IsZero() && c.templateAtFault(faults, lines) {
+		return nil, false
+	}
+	return next, grown && next.leaves(in.snapshot)
 }
 
 func (c culprits) copied() culprits {

@@ -146,8 +146,9 @@ func TestExclusion_ManyRejected(t *testing.T) {
 				}
 				w.pass(time.Hour)
 				live = strings.Join(w.sink.live(), "\n")
-				if got := strings.Count(live, "/ok ok"); got != test.services || len(w.status().LeftOut) != test.services*test.each {
-					t.Errorf("%d services live, %d left out", got, len(w.status().LeftOut))
+				got, out := strings.Count(live, "/ok ok"), len(w.status().LeftOut)
+				if got != test.services || out != test.services*test.each {
+					t.Errorf("%d services live, %d left out", got, out)
 				}
 			})
 		})
@@ -206,7 +207,8 @@ func (w *world) aged(instances ...string) {
 	for i, text := range instances {
 		name, rest, _ := strings.Cut(text, "/")
 		id, image, _ := strings.Cut(rest, " ")
-		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Created: born.Add(time.Duration(i) * day)})
+		created := born.Add(time.Duration(i) * day)
+		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Created: created})
 	}
 	w.emit(all)
 }

@@ -31,7 +31,7 @@ func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File,
 }
 
 func (l linesTemplate) failed(snap sdk.Snapshot) error {
-	var all []error
+	var all []*iterationError
 	for _, s := range snap.Services {
 		for _, i := range s.Instances {
 			if strings.Contains(i.Image, "fail") || strings.Contains(string(l), "fails everywhere") {
@@ -43,15 +43,15 @@ func (l linesTemplate) failed(snap sdk.Snapshot) error {
 	case all == nil:
 		return nil
 	case strings.Contains(string(l), "one by one"):
-		return &iterationError{service: all[0].(*iterationError).service, instance: all[0].(*iterationError).instance}
+		return all[0]
 	}
-	return &iterationError{"", nil, all}
+	return &iterationError{all: all}
 }
 
 type iterationError struct {
 	service  string
 	instance *sdk.Instance
-	all      []error
+	all      []*iterationError
 }
 
 func (e *iterationError) Error() string                  { return "lines.tmpl:3:7: no shard" }
@@ -60,7 +60,11 @@ func (e *iterationError) Failures() []error {
 	if e.all == nil {
 		return []error{e}
 	}
-	return e.all
+	var all []error
+	for _, each := range e.all {
+		all = append(all, each)
+	}
+	return all
 }
 
 // sameClaims finds lines with the same word that begins with "claim".

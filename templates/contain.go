@@ -21,8 +21,8 @@ import (
 //
 //	{{ $it := _outer 0 }}{{ $name := _outer 1 }}{{ $list := _outer 2 }}{{ range _dot }} BODY {{ end }}{{ _finals $it }}
 //
-// An attempt at an instance or a service that fails writes nothing and assigns nothing, as if that one were not there, and the run
-// goes on.
+// An attempt at an instance or a service that fails writes nothing and assigns nothing, as if that one were not there, and the
+// run goes on.
 
 // contain prepares the ranges of a traced set, but those whose bodies depend on where they are.
 func contain(set *template.Template) {

@@ -57,7 +57,8 @@ func TestError_FurtherHasEveryFailingIteration(t *testing.T) {
 			[]string{"a/1", "b", "c/2"}, []string{"2:4", "4:4", "2:4"},
 		},
 		"in an included template": {
-			"{{ define \"s\" }}" + shard + "{{ end }}{{ range .Services }}{{ range . }}{{ include \"s\" . | trim }}{{ end }}{{ end }}",
+			"{{ define \"s\" }}" + shard + "{{ end }}" +
+				"{{ range .Services }}{{ range . }}{{ include \"s\" . | trim }}{{ end }}{{ end }}",
 			[]string{"a/1", "c/2"}, []string{"1:20", "1:20"},
 		},
 		"in a range of something else": {
@@ -66,7 +67,8 @@ func TestError_FurtherHasEveryFailingIteration(t *testing.T) {
 			[]string{"a/1", "c/2"}, []string{"1:68", "1:68"},
 		},
 		"what text/template itself finds": {
-			`{{ range .Services }}{{ range . }}{{ $m := dict "x:1" (dict "a" "b") }}{{ (get $m .Labels.shard).a }}{{ end }}{{ end }}`,
+			`{{ range .Services }}{{ range . }}{{ $m := dict "x:1" (dict "a" "b") }}` +
+				`{{ (get $m .Labels.shard).a }}{{ end }}{{ end }}`,
 			[]string{"a/1", "c/2"}, nil,
 		},
 		"with a variable from outside": {

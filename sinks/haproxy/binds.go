@@ -22,7 +22,7 @@ import (
 // recheckBinds is when an address that was taken may be free again.
 const recheckBinds = 10 * time.Second
 
-// checkBinds returns a rejection with the lines whose addresses others have, or which cannot be bound on this machine. It looks at
+// checkBinds returns a rejection with the lines whose addresses others have, or which cannot be bound on this machine. It checks
 // those only that the HAProxy which runs does not have. Where it is not known what that has, or where it listens, it is left to
 // HAProxy.
 func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
@@ -88,7 +88,7 @@ const maxTried = 100
 // try listens for a moment on the addresses of l.
 func (l listener) try(ctx context.Context) error {
 	for n := range min(int(l.high)-int(l.low)+1, maxTried) {
-		address := netip.AddrPortFrom(l.host, l.low+uint16(n)).String() //nolint:gosec // not above high
+		address := netip.AddrPortFrom(l.host, l.low+uint16(n)).String()
 		// HAProxy may have rights or ways that we have not.
 		if err := tryAddress(ctx, l.network+l.family(), address); err != nil && hopeless(err) {
 			return causeOf(err)
@@ -153,4 +153,4 @@ func (h holder) Error() string {
 }
 
 // Is reports that the address is in use.
-func (h holder) Is(target error) bool { return target == syscall.EADDRINUSE } //nolint:errorlint // it is what is asked for
+func (h holder) Is(target error) bool { return target == syscall.EADDRINUSE }

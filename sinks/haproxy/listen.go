@@ -71,8 +71,8 @@ func (l listener) option(name string) string {
 	return ""
 }
 
-// listenersOf returns what a configuration listens on, in the order of its lines, but addresses that depend on more than the file:
-// names and the environment. Unix sockets for the runtime API are not among them.
+// listenersOf returns what a configuration listens on, in the order of its lines, but addresses that depend on more than the
+// file: names and the environment. Unix sockets for the runtime API are not among them.
 func listenersOf(config []byte) []listener {
 	var all []listener
 	var in string
@@ -83,7 +83,7 @@ func listenersOf(config []byte) []listener {
 		if bytes.HasPrefix(start, []byte("server")) { // most lines
 			continue
 		}
-		first, _, _ := bytes.Cut(bytes.TrimRight(start, " \t\r\n"), []byte(" "))
+		first := start[:max(bytes.IndexAny(start, " \t\r\n"), 0)]
 		if slices.Contains(proxyKinds, string(first)) || slices.Contains(sections, string(first)) {
 			words := strings.Fields(string(line))
 			section, in = section+1, strings.Join(words[:min(2, len(words))], " ")

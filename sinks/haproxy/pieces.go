@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// HAProxy, up to 3.4 at least, stops reading a file after 50 faults, at most one a line. It does read the files after it. So a file
-// with more faults is checked once more in pieces, which are too short for so many, and all faults come to light in two checks.
+// HAProxy, up to 3.4 at least, stops reading a file after 50 faults, at most one a line. It does read the files after it. So a
+// file with more faults is checked once more in pieces, which are too short for so many, and two checks find all faults.
 
 const (
 	faultLimit = 50

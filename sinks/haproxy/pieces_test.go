@@ -17,7 +17,7 @@ func (r *rig) countChecks() func() int {
 	log := r.path("checks")
 	script := r.path("counting-haproxy")
 	text := fmt.Sprintf("#!/bin/sh\ncase \" $* \" in *' -c '*) echo >>%s ;; esac\nexec %s \"$@\"\n", log, r.cfg.Binary)
-	check(r.t, os.WriteFile(script, []byte(text), 0o700)) //nolint:gosec // it is a program
+	check(r.t, os.WriteFile(script, []byte(text), 0o700))
 	r.cfg.Binary = script
 	return func() int {
 		content, _ := os.ReadFile(log)
@@ -36,8 +36,9 @@ func withFaults(services, bad int, option func(n int) string) (config string, li
 		text = append(text, fmt.Sprintf("backend s%d", s), " acl a path /a", " http-request deny if a",
 			" default-server inter 10s", " server good 127.0.0.1:1 check")
 		for i := range bad {
-			text = append(text, fmt.Sprintf(" server s%d 127.0.0.1:1 %s", i, option(n)), fmt.Sprintf(" server g%d 127.0.0.1:1", i))
-			lines = append(lines, len(text)-1)
+			text = append(text, fmt.Sprintf(" server s%d 127.0.0.1:1 %s", i, option(n)))
+			lines = append(lines, len(text))
+			text = append(text, fmt.Sprintf(" server g%d 127.0.0.1:1", i))
 			n++
 		}
 	}
@@ -59,7 +60,7 @@ func TestCheck_ManyFaults(t *testing.T) {
 		{"100 in each of 5", 5, 100, func(int) string { return "weight 999" }, 3},
 		{"10,000", 1, 10_000, func(n int) string { return fmt.Sprintf("weight %d", 1000+n) }, 3},
 		{"1,000 of one name", 1, 1_000, func(int) string { return "\n server same 127.0.0.1:1" }, 2},
-		{"3,000 without a port", 1, 3_000, func(n int) string { return fmt.Sprintf("\n server portless%d 127.0.0.1 check", n) }, 2},
+		{"3,000 without a port", 1, 3_000, portless, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
@@ -98,6 +99,8 @@ func TestCheck_ManyFaults(t *testing.T) {
 	}
 }
 
+func portless(n int) string { return fmt.Sprintf("\n server portless%d 127.0.0.1 check", n) }
+
 func linesWith(config, start string) []int {
 	var numbers []int
 	for i, text := range strings.Split(config, "\n") {
@@ -108,7 +111,7 @@ func linesWith(config, start string) []int {
 	return numbers
 }
 
-// What HAProxy comes to in a piece need not be what it would come to in the whole, so this is not tried where it would be otherwise.
+// A line that depends on its file or on a condition may be good in the whole and bad in a piece.
 func TestPiecesOf_LeavesWholeWhatDependsOnItsPlace(t *testing.T) {
 	for _, line := range []string{".if defined(X)\n", "  .notice hello\n", "global\n default-path config\n"} {
 		if got := piecesOf([]byte("defaults\n" + line)); got != nil {

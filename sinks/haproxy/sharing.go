@@ -2,13 +2,14 @@ package haproxy
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on one address. HAProxy takes
-// them, and connections for one section arrive in the other: with SO_REUSEPORT at random, and where one of the addresses is that of
-// every interface, at the more specific one. Lines of one section may well share an address, such as for several threads.
+// Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on one address. HAProxy
+// accepts them, and connections for one section arrive in the other: with SO_REUSEPORT at random, and where one of the addresses
+// is that of every interface, at the more specific one. Lines of one section may share an address, such as for several threads.
 func Conflicts(files []sdk.File) [][2]sdk.Place {
 	if len(files) == 0 {
 		return nil
@@ -19,7 +20,7 @@ func Conflicts(files []sdk.File) [][2]sdk.Place {
 	byPort := map[uint16][]int{} // of before, those with one port
 	var ranges []int             // of before, all others
 	for _, l := range listenersOf(main.Content) {
-		candidates := append(byPort[l.low], ranges...)
+		candidates := slices.Concat(byPort[l.low], ranges)
 		if l.isRange() {
 			candidates = indexes(len(before))
 		}

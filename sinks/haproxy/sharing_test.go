@@ -23,12 +23,13 @@ func TestConflicts(t *testing.T) {
 	const quic = "quic4@"
 	for _, test := range []struct{ one, other string }{
 		{":80", ":80"}, {"*:80", "127.0.0.1:80"}, {"127.0.0.1:80", "0.0.0.0:80"}, {":80-90", ":85"}, {":85", ":80-90"},
-		{":80-90", ":85-95"}, {"127.0.0.1:81,127.0.0.1:80", ":80"}, {"[::1]:80", ":::80"}, {"*:80", ":::80"}, {"*:80", "[::]:80 v4v6"},
+		{":80-90", ":85-95"}, {"127.0.0.1:81,127.0.0.1:80", ":80"}, {"[::1]:80", ":::80"}, {"*:80", ":::80"},
+		{"*:80", "[::]:80 v4v6"},
 		{"1.2.3.4:80", "::ffff:1.2.3.4:80"}, {quic + ":443 ssl crt x", quic + "127.0.0.1:443"}, {"/run/x", "unix@/run/x"},
 		{":80 ssl crt /x", "\"*:80\""}, {":80 interface eth0", ":80"}, {":80 interface eth0", ":80 interface eth0"},
 		{":80 namespace blue", ":80 namespace blue"}, {"ipv4@1.2.3.4:80", "tcp4@1.2.3.4:80"},
 	} {
-		config := "frontend a\n bind " + test.one + "\nlisten b\n\n bind " + test.other + "\n"
+		config := "frontend a\n bind " + test.one + "\n\tlisten\tb\n\n\tbind\t" + test.other + "\n"
 		if diff := cmp.Diff([]string{"2 5"}, linesInConflict(config)); diff != "" {
 			t.Errorf("%v (-want +got)\n%s", test, diff)
 		}
@@ -71,7 +72,8 @@ frontend b
 func BenchmarkConflicts(b *testing.B) {
 	var text strings.Builder
 	for s := range 500 {
-		fmt.Fprintf(&text, "\nfrontend s%d-in\n\tmode http\n\tbind 0.0.0.0:%d\n\tdefault_backend s%d\n\nbackend s%d\n\tmode http\n", s, 10000+s, s, s)
+		fmt.Fprintf(&text, "\nfrontend s%d-in\n\tmode http\n\tbind 0.0.0.0:%d\n\tdefault_backend s%d\n", s, 10000+s, s)
+		fmt.Fprintf(&text, "\nbackend s%d\n\tmode http\n", s)
 		for i := range 20 {
 			fmt.Fprintf(&text, "\tserver h%d-%d 10.0.0.%d:8080\n", s, i, i)
 		}
