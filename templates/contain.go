@@ -3,6 +3,7 @@ package templates
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"text/template"
@@ -148,7 +149,14 @@ func (r *run) innermost() *attempt { return r.attempts[len(r.attempts)-1] }
 
 func (r *run) outer(number int) any { return r.innermost().variables[number] }
 
-func (r *run) dot() []any { return []any{r.innermost().dot} }
+// dot returns a list of the element's own type: messages name it.
+func (r *run) dot() any {
+	dot := reflect.ValueOf(r.innermost().dot)
+	if !dot.IsValid() {
+		return []any{nil}
+	}
+	return reflect.Append(reflect.MakeSlice(reflect.SliceOf(dot.Type()), 0, 1), dot).Interface()
+}
 
 func (r *run) finals(values ...any) string {
 	r.innermost().finals = values

@@ -70,9 +70,11 @@ func (e *Error) Endless() bool { return e.Runaway }
 // Owner returns [Error.Service] and [Error.Instance].
 func (e *Error) Owner() (service string, instance *sdk.Instance) { return e.Service, e.Instance }
 
-// Failures returns e and [Error.Further].
+// Failures returns e without [Error.Further], and those.
 func (e *Error) Failures() []error {
-	all := []error{e}
+	first := *e
+	first.Further = nil
+	all := []error{&first}
 	for _, other := range e.Further {
 		all = append(all, other)
 	}
