@@ -117,3 +117,55 @@ func TestError_FurtherOfManyInstances(t *testing.T) {
 		t.Errorf("%d of %d", got, len(all))
 	}
 }
+
+// A run in which every iteration is attempted renders what any other run renders.
+func TestContain_RendersTheSame(t *testing.T) {
+	texts := map[string]string{
+		"assignments": `{{ $n := 0 }}{{ $last := "" }}{{ range $name, $list := .Services }}{{ range $i, $inst := $list }}` +
+			`{{ $n = add1 $n }}{{ $last = printf "%s%s%d" $last $name $i }}{{ .ID }}{{ $inst.Hostname }}` +
+			`{{ end }}{{ end }}{{ $n }}{{ $last }}`,
+		"break and continue": `{{ range .Services }}{{ range . }}{{ if eq .ID "1" }}{{ continue }}{{ end }}{{ .ID }}{{ break }}` +
+			`{{ end }}x{{ end }}`,
+		"shadowed variables": `{{ $x := 1 }}{{ range .Services }}{{ $x := 2 }}{{ $x = 3 }}{{ $x }}{{ end }}{{ $x }}`,
+		"the root and the dot": `{{ range $p := list 1 2 }}{{ range $.Services }}{{ len . }}{{ $p }}{{ range . }}{{ .ID }}` +
+			`{{ $.Cluster }}{{ end }}{{ end }}{{ end }}`,
+		"other elements": `{{ range $k, $v := dict "a" 1 "b" nil }}{{ $k }}{{ kindOf $v }}{{ end }}{{ range 3 }}{{ . }}{{ end }}` +
+			`{{ range list }}{{ else }}none{{ end }}{{ range list nil "" 0 }}{{ kindOf . }}{{ end }}`,
+		"templates": `{{ define "u" }}{{ $y := 1 }}{{ range .Services }}{{ $y = add1 $y }}{{ range . }}{{ .ID }}{{ end }}{{ end }}` +
+			`{{ $y }}{{ end }}{{ template "u" . }}{{ include "u" . }}` +
+			`{{ range $i, $s := .Services }}{{ with $s }}{{ (index . 0).Name }}{{ end }}{{ end }}`,
+		"if with a range": `{{ if $n := len .Services }}{{ range .Services }}{{ $n }}{{ else }}{{ $n }}{{ end }}{{ else }}0{{ end }}`,
+	}
+	sets := map[string]*Set{}
+	for name, text := range texts {
+		sets[name] = setOf(t, text)
+	}
+	sets["built-in"] = New(Config{BindIP: "127.0.0.1", Now: atNoon})
+	sets["older"] = New(Config{Path: "testdata/older-default.cfg", BindIP: "127.0.0.1", Now: atNoon})
+	snapshots := states(t)
+	snapshots["shards"] = shardSnapshot()
+	for name, set := range sets {
+		tmpl := mustLoad(t, set)
+		for state, snap := range snapshots {
+			want, _, err := tmpl.Render(t.Context(), snap)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			traced, err := compile(tmpl.cfg, tmpl.sources, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			contain(traced)
+			r, end := tmpl.newRun(t.Context(), newView(snap, nil), traced)
+			r.trace, r.failed = &trace{}, func(err error) { t.Errorf("%s of %s: %v", name, state, err) }
+			got, err := r.files()
+			end()
+			if err != nil {
+				t.Fatalf("%s of %s: %v", name, state, err)
+			}
+			if diff := cmp.Diff(string(want[0].Content), string(got[0].Content)); diff != "" {
+				t.Errorf("%s of %s (-want +got)\n%s", name, state, diff)
+			}
+		}
+	}
+}
