@@ -129,12 +129,13 @@ func TestContain_RendersTheSame(t *testing.T) {
 		"shadowed variables": `{{ $x := 1 }}{{ range .Services }}{{ $x := 2 }}{{ $x = 3 }}{{ $x }}{{ end }}{{ $x }}`,
 		"the root and the dot": `{{ range $p := list 1 2 }}{{ range $.Services }}{{ len . }}{{ $p }}{{ range . }}{{ .ID }}` +
 			`{{ $.Cluster }}{{ end }}{{ end }}{{ end }}`,
-		"other elements": `{{ range $k, $v := dict "a" 1 "b" nil }}{{ $k }}{{ kindOf $v }}{{ end }}{{ range 3 }}{{ . }}{{ end }}` +
-			`{{ range list }}{{ else }}none{{ end }}{{ range list nil "" 0 }}{{ kindOf . }}{{ end }}`,
-		"templates": `{{ define "u" }}{{ $y := 1 }}{{ range .Services }}{{ $y = add1 $y }}{{ range . }}{{ .ID }}{{ end }}{{ end }}` +
-			`{{ $y }}{{ end }}{{ template "u" . }}{{ include "u" . }}` +
+		"other elements": `{{ range $k, $v := dict "a" 1 "b" nil }}{{ $k }}{{ kindOf $v }}{{ end }}` +
+			`{{ range 3 }}{{ . }}{{ end }}{{ range list }}{{ else }}none{{ end }}{{ range list nil "" 0 }}{{ kindOf . }}{{ end }}`,
+		"templates": `{{ define "u" }}{{ $y := 1 }}{{ range .Services }}{{ $y = add1 $y }}{{ range . }}{{ .ID }}{{ end }}` +
+			`{{ end }}{{ $y }}{{ end }}{{ template "u" . }}{{ include "u" . }}` +
 			`{{ range $i, $s := .Services }}{{ with $s }}{{ (index . 0).Name }}{{ end }}{{ end }}`,
-		"if with a range": `{{ if $n := len .Services }}{{ range .Services }}{{ $n }}{{ else }}{{ $n }}{{ end }}{{ else }}0{{ end }}`,
+		"if with a range": `{{ if $n := len .Services }}{{ range .Services }}{{ $n }}{{ else }}{{ $n }}{{ end }}` +
+			`{{ else }}0{{ end }}`,
 	}
 	sets := map[string]*Set{}
 	for name, text := range texts {
