@@ -130,7 +130,8 @@ func TestContain_RendersTheSame(t *testing.T) {
 		"the root and the dot": `{{ range $p := list 1 2 }}{{ range $.Services }}{{ len . }}{{ $p }}{{ range . }}{{ .ID }}` +
 			`{{ $.Cluster }}{{ end }}{{ end }}{{ end }}`,
 		"other elements": `{{ range $k, $v := dict "a" 1 "b" nil }}{{ $k }}{{ kindOf $v }}{{ end }}` +
-			`{{ range 3 }}{{ . }}{{ end }}{{ range list }}{{ else }}none{{ end }}{{ range list nil "" 0 }}{{ kindOf . }}{{ end }}`,
+			`{{ range 3 }}{{ . }}{{ end }}{{ range list }}{{ else }}none{{ end }}` +
+			`{{ range list nil "" 0 }}{{ kindOf . }}{{ end }}`,
 		"templates": `{{ define "u" }}{{ $y := 1 }}{{ range .Services }}{{ $y = add1 $y }}{{ range . }}{{ .ID }}{{ end }}` +
 			`{{ end }}{{ $y }}{{ end }}{{ template "u" . }}{{ include "u" . }}` +
 			`{{ range $i, $s := .Services }}{{ with $s }}{{ (index . 0).Name }}{{ end }}{{ end }}`,
