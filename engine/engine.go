@@ -34,6 +34,12 @@ type PipelineConfig struct {
 	Templates Templates
 	Sink      sdk.Sink // no other pipeline's
 	SinkType  string   // what was good for a sink of one type is not offered to one of another
+
+	// Conflicts returns pairs of lines of a document that claim one thing that only one of them can have, such as an address to
+	// listen at, and says in Problem what each claims. Of two services the one with the older instance keeps it, the other one is
+	// left out; the template's own lines keep what they claim. It is called for every document that is rendered, and nil means
+	// that nothing conflicts.
+	Conflicts func(files []sdk.File) [][2]sdk.Place
 }
 
 // SourceConfig is a source, and how far it is believed.

@@ -37,8 +37,9 @@ type pipeline struct {
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
-	restarted <-chan struct{} // nil for a sink that cannot be restarted
-	lost      <-chan sdk.Lost // nil for a sink that cannot tell
+	conflicts func([]sdk.File) [][2]sdk.Place // nil for none
+	restarted <-chan struct{}                 // nil for a sink that cannot be restarted
+	lost      <-chan sdk.Lost                 // nil for a sink that cannot tell
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
@@ -71,7 +72,7 @@ type pipeline struct {
 // newPipeline returns a pipeline with t for a candidate, and none where t is nil.
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
-		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
+		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType, conflicts: cfg.Conflicts,
 		log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), resumed: newSignal(),
 		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),

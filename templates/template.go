@@ -71,6 +71,8 @@ type run struct {
 	memo     *memo          // nil where every round is done
 	captures []*capture     // of the rounds that are being done; nil for one that is not to be kept
 	kept     []any
+	attempts []*attempt  // that are under way, from the outermost in
+	failed   func(error) // takes the failure of an attempt; nil where none is made
 	lookup   func(host string) ([]string, error)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
 // parts are what a configuration was made into.
@@ -127,7 +128,16 @@ func (p *parts) engine(log *slog.Logger, observer engine.Observer) engine.Config
 		cfg.Pipelines = append(cfg.Pipelines, engine.PipelineConfig{
 			Name: name, Source: c.Source, Templates: p.templates[name],
 			Sink: p.sinks[c.Sink], SinkType: p.cfg.Sinks[c.Sink].Type,
+			Conflicts: conflictsFor(p.cfg.Sinks[c.Sink].Type),
 		})
 	}
 	return cfg
+}
+
+// conflictsFor returns what finds conflicts in documents for sinks of that type; nil for a type whose documents we cannot read.
+func conflictsFor(sinkType string) func([]sdk.File) [][2]sdk.Place {
+	if sinkType == "haproxy" {
+		return haproxy.Conflicts
+	}
+	return nil
 }

@@ -41,6 +41,11 @@ type remainder struct {
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
 	details, ahead := s.updateAhead(ctx, doc)
+	if left.reason != "" { // once more below; this spares a check of what cannot come into effect
+		if err := s.checkBinds(ctx, s.notes.running(), doc); err != nil {
+			return sdk.Result{}, err
+		}
+	}
 	st, warnings, err := s.vet(ctx, doc, true)
 	if err != nil {
 		return sdk.Result{}, err
@@ -104,7 +109,7 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	if p.need == needNothing {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
-	if err := s.tryBinds(ctx, now, doc); err != nil {
+	if err := s.checkBinds(ctx, now, doc); err != nil {
 		return sdk.Result{}, err
 	}
 	if err := s.commit(ctx, st); err != nil {
@@ -119,20 +124,6 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 		reason = p.reason
 	}
 	return s.renew(ctx, st, doc, reason)
-}
-
-// tryBinds leaves it to HAProxy where it is not known what the running one has bound, or where it listens.
-func (s *Sink) tryBinds(ctx context.Context, now running, doc *placed) error {
-	if !s.proxy.sharesNetwork(now) {
-		return nil
-	}
-	var standing []stage.File
-	if inEffect := s.notes.inEffect(now); inEffect != nil {
-		standing = inEffect.files
-	} else if !now.none() {
-		return nil
-	}
-	return tryBinds(ctx, standing, doc.files)
 }
 
 func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {

@@ -130,7 +130,7 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
 	}
 	if o.Code != 0 {
-		return nil, rejected("HAProxy rejects the configuration", st.Files(), o)
+		return nil, s.withAllPlaces(ctx, st, o, rejected("HAProxy rejects the configuration", st.Files(), o))
 	}
 	return linesOf("WARNING", o.Output), nil
 }
@@ -138,12 +138,17 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 // checkAsInvoked has HAProxy read the staged files in the way in which it will load them: with the same options, files,
 // folder and environment.
 func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Outcome, error) {
+	return s.checkMain(ctx, st, []string{st.Checked()})
+}
+
+// checkMain is checkAsInvoked with those files in the place of the main one.
+func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (program.Outcome, error) {
 	l, err := s.proxy.invocation(ctx)
 	if err != nil {
 		return program.Outcome{}, err
 	}
-	main := st.Files()[0].Content
-	if l.reloads && syntax.Parse(main, nil).ResetsEnvironment() {
+	content := st.Files()[0].Content
+	if l.reloads && syntax.Parse(content, nil).ResetsEnvironment() {
 		return program.Outcome{}, sdk.Rejectf("resetenv makes HAProxy's master process lose its workers when it reloads, " +
 			"so HAProxy has to be started without a master, or the line removed")
 	}
@@ -152,12 +157,36 @@ func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Out
 		return program.Outcome{}, err
 	}
 	defer remove()
-	o, err := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, main).Run(ctx)
+	command := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, content)
+	command.Args = withFiles(command.Args, st.Checked(), main)
+	command.Keep = maxCheckOutput
+	o, err := command.Run(ctx)
 	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.base)
 	if err != nil {
 		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.program, err)
 	}
 	return o, nil
+}
+
+// maxCheckOutput bounds what is read of a check's output, in bytes: some hundred for each of ten thousand faults.
+const maxCheckOutput = 16 << 20
+
+// withFiles returns the options with those files in the place of one.
+func withFiles(args []string, file string, files []string) []string {
+	var all []string
+	for i, arg := range args {
+		if arg != file || i == 0 || args[i-1] != "-f" {
+			all = append(all, arg)
+			continue
+		}
+		for n, path := range files {
+			if n > 0 {
+				all = append(all, "-f")
+			}
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
