@@ -22,6 +22,8 @@ var rooms = []struct {
 	{"plugins/internal/wire", nil},
 	{"plugins/sdk", []string{"plugins/internal/wire"}},
 	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/host"}},
+	{"internal/mounttest", nil},
+	{"internal/replace", nil},
 	{"internal/trust", nil},
 	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/trust"}},
 	{"sources/internal/*", []string{"plugins/sdk"}},
