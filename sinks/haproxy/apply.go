@@ -83,7 +83,7 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	if err := s.tryBinds(ctx, now, doc); err != nil {
 		return sdk.Result{}, err
 	}
-	if err := st.Commit(); err != nil {
+	if err := s.commitStage(st); err != nil {
 		return sdk.Result{}, err
 	}
 	// The files are live from here on: each way out either has HAProxy serve them or puts the ones before back.
@@ -185,11 +185,12 @@ func (s *Sink) settle(doc *placed, now running) {
 	s.notes.settle(doc, now)
 	if doc != nil {
 		s.leaveReceipt(doc, now)
+		s.removeObsolete(context.Background(), now, doc)
 	}
 }
 
 func (s *Sink) leaveReceipt(doc *placed, now running) {
-	if err := newReceipt(doc, now).write(s.paths.receipt); err != nil {
-		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
-	}
+	r := newReceipt(doc, now)
+	r.Written = s.companions.settle(doc.files)
+	s.record(r)
 }

@@ -52,6 +52,9 @@ func (g *guard) observe(ctx context.Context) {
 			g.log.Warn("what was changed on disk cannot be put back", "error", err)
 		}
 	}
+	if _, disk := g.notes.wanted(); disk == content {
+		g.removeObsolete(ctx, now, content)
+	}
 }
 
 func (g *guard) observeServers(ctx context.Context, now running, content *placed) {

@@ -254,7 +254,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 }
 
 func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
-	if err := st.Commit(); err != nil {
+	if err := s.commitStage(st); err != nil {
 		return err
 	}
 	if s.verifiesLive() {

@@ -40,6 +40,7 @@ type Sink struct {
 
 	conflicts conflictWatch
 
+	companions companions
 	looks      int        // how often what runs was read
 	failed     failedLoad // guarded by change as well
 	checkAhead bool       // the last change at run time was taken back: the next one is checked before it is made
