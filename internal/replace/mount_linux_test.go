@@ -90,6 +90,33 @@ func TestFile_ReadOnlyFolder(t *testing.T) {
 	wantNames(t, dir, "mounted", "plain")
 }
 
+// What could not be removed from a folder that has become read-only is removed later.
+func TestDiscard_ReadOnlyFolder(t *testing.T) {
+	if !mounttest.Run(t) {
+		return
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	write(t, path, "old")
+	f := newFile(t, path, "new", Options{})
+	check(t, f.Commit())
+	left, err := New(path, nil, Options{Owner: "killed"})
+	check(t, err)
+	undo := mounttest.ReadOnly(t, dir)
+	if err := f.Restore(); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("it was restored with %v", err)
+	}
+	f.Discard()
+	RemoveTemporary("killed", path)
+	undo()
+	if _, err := os.Stat(left.Name()); err != nil {
+		t.Error(err)
+	}
+	check(t, Write(path, []byte("newer"), Options{}))
+	wantContent(t, path, "newer")
+	wantNames(t, dir, "file")
+}
+
 // A disk on which the new content of a mount point has no room keeps the previous content.
 func TestFile_MountPointOnFullDisk(t *testing.T) {
 	if !mounttest.Run(t) {

@@ -47,6 +47,7 @@ type File struct {
 // link at path is followed. It leaves nothing behind when it fails, which is also where path is neither missing nor a regular
 // file, or can be replaced in no way.
 func New(path string, content []byte, o Options) (*File, error) {
+	leftovers.retry()
 	target, err := Resolve(path)
 	if err != nil {
 		return nil, err
@@ -244,13 +245,12 @@ func syncFolder(folder string) error {
 }
 
 // Discard removes everything temporary, so that there is nothing to restore any more. It may be called at any point and more than
-// once.
+// once. What cannot be removed is tried again by [New].
 func (f *File) Discard() {
-	if f.temp != "" {
-		_ = os.Remove(f.temp)
-	}
-	if f.private != "" {
-		_ = os.RemoveAll(f.private)
+	for _, path := range []string{f.temp, f.private} {
+		if path != "" {
+			leftovers.remove(path)
+		}
 	}
 	f.dropBackup()
 	f.previous, f.renamed = nil, false
@@ -258,7 +258,7 @@ func (f *File) Discard() {
 
 func (f *File) dropBackup() {
 	if f.backup != "" {
-		_ = os.Remove(f.backup)
+		leftovers.remove(f.backup)
 	}
 	f.backup = ""
 }

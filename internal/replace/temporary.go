@@ -5,11 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -60,7 +63,7 @@ func (f *File) create(folder string) (name string, inPlace, err error) {
 		err = file.Sync()
 	}
 	if err != nil {
-		_ = os.Remove(file.Name())
+		leftovers.remove(file.Name())
 		return "", nil, err
 	}
 	if inPlace != nil && writable(f.target) != nil {
@@ -117,7 +120,7 @@ func MakeFolder(owner string) (string, error) {
 func folderPrefix(owner string) string { return "haproxy-api" + mark(owner) }
 
 // RemoveTemporary removes what a crash has left of the owner's temporary files beside the files at paths, and of its private
-// folders. Nothing may be pending for that owner meanwhile.
+// folders. What cannot be removed yet is tried again by [New]. Nothing may be pending for that owner meanwhile.
 func RemoveTemporary(owner string, paths ...string) {
 	seen := map[string]bool{}
 	for _, path := range paths {
@@ -148,6 +151,36 @@ func removeIn(folder string, is func(name string) bool) {
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() && e.IsDir() {
 			continue // somebody else's, in a folder where everybody may make one
 		}
-		_ = os.RemoveAll(filepath.Join(folder, e.Name()))
+		leftovers.remove(filepath.Join(folder, e.Name()))
+	}
+}
+
+// leftovers are the temporary files and folders that could not be removed, as from a folder that has become read-only. [New]
+// tries again.
+var leftovers = &removals{paths: map[string]bool{}}
+
+type removals struct {
+	mu    sync.Mutex
+	paths map[string]bool
+}
+
+// remove removes the file, or the folder with all that is in it, now or later.
+func (r *removals) remove(path string) {
+	err := os.RemoveAll(path)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.paths[path] = true
+	} else {
+		delete(r.paths, path)
+	}
+}
+
+func (r *removals) retry() {
+	r.mu.Lock()
+	paths := slices.Collect(maps.Keys(r.paths))
+	r.mu.Unlock()
+	for _, path := range paths {
+		r.remove(path)
 	}
 }

@@ -84,11 +84,12 @@ func (s *Sink) settle(files []stage.File) {
 }
 
 func (s *Sink) record(files []stage.File) {
-	if len(s.cfg.ReloadCmd) == 0 && len(s.written) == 0 {
-		return // there is nothing that the files do not tell
+	if len(s.cfg.ReloadCmd) == 0 && len(s.written) == 0 { // there is nothing that the files do not tell
+		_ = replace.Remove(s.recordPath()) // an old record does no harm
+		return
 	}
 	if err := s.write(record{Files: sums(files), Written: s.written.Obsolete(files)}); err != nil {
-		s.log.Warn("a restart of ours will run reload_cmd once more", "error", err)
+		s.log.Warn("a restart of ours will not know what is in effect", "error", err)
 	}
 }
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package mounttest lets tests mount file systems without leaving any.
 package mounttest
 
@@ -6,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,6 +42,9 @@ func Run(t *testing.T) bool {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
+	// The process gets the signal of Pdeathsig when the thread ends that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()
 	t.Logf("in a mount namespace:\n%s", out)
 	if err != nil {
