@@ -183,7 +183,10 @@ func TestFile_KeepsAttributes(t *testing.T) {
 	if os.Geteuid() == 0 {
 		check(t, os.Chown(path, 1234, 2345))
 	}
-	attributes := map[string][]byte{"system.posix_acl_access": accessList(3456), "user.note": []byte("kept")}
+	attributes := map[string][]byte{
+		"system.posix_acl_access": accessList(3456), "user.note": []byte("kept"),
+		"security.selinux": []byte("system_u:object_r:etc_t:s0\x00"),
+	}
 	for name, value := range attributes {
 		if err := syscall.Setxattr(path, name, value, 0); err != nil {
 			t.Logf("no %s here: %v", name, err)
