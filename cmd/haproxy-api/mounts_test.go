@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -63,18 +64,38 @@ func TestDaemon_ConfigInReadOnlyFolder(t *testing.T) {
 
 // A companion that the pipeline has no more is removed, also where the daemon was restarted meanwhile.
 func TestDaemon_ObsoleteCompanion(t *testing.T) {
-	s := newSite(t, `reload_interval = "0s"`, `template = "haproxy.tmpl"`)
+	s := newSite(t)
 	s.write("haproxy.tmpl", "defaults\n  mode http\n  timeout client 1m\nfrontend x\n  bind "+net.JoinHostPort(s.ip, "8000")+
 		"\n  http-request return status 200 content-type text/plain string {{ .Vars.word }}\n")
 	s.write("routes.tmpl", "a b\n")
-	plain := s.read("haproxy-api.toml")
-	pipeline := "[pipelines.haproxy]\nvars = { word = \"one\" }\n"
-	s.write("haproxy-api.toml", plain+pipeline+"files = { \"routes.map\" = \"routes.tmpl\" }\n")
+	configure := func(word, files string) {
+		s.write("haproxy-api.toml", fmt.Sprintf(`
+[haproxy_api]
+bind_ip = %q
+bind_port = 7778
+[sources.sidecar]
+type = "sidecar-push"
+state_url = %q
+[sinks.edge]
+type = "haproxy"
+binary = "haproxy"
+config_file = %q
+pid_file = %q
+reload_interval = "0s"
+[pipelines.edge]
+source = "sidecar"
+sink = "edge"
+template = "haproxy.tmpl"
+vars = { word = %q }
+files = { %s }
+`, s.ip, s.sidecar.URL("/state.json"), s.path("haproxy.cfg"), s.path("haproxy.pid"), word, files))
+	}
+	configure("one", `"routes.map" = "routes.tmpl"`)
 	s.start()
 	s.answered(8000, "one")
 	s.eventually("the companion is there", func() bool { return s.read("routes.map") == "a b\n" })
 	s.stop()
-	s.write("haproxy-api.toml", plain+strings.Replace(pipeline, "one", "two", 1))
+	configure("two", "")
 	s.start()
 	s.answered(8000, "two")
 	http.DefaultClient.CloseIdleConnections() // the worker before has them
