@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
@@ -90,9 +91,10 @@ type Sink struct {
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by Stop and Close
 
-	begin     sync.Once
-	written   stage.Written // companions that may be on disk; Apply's alone
-	unremoved string        // why some that are no longer needed cannot be removed; Apply's alone
+	begin   sync.Once
+	written stage.Written // companions that may be on disk; Apply's alone
+
+	unrecorded, unremoved faultlog.Fault
 
 	mu   sync.Mutex
 	last error // what the last reload ended with

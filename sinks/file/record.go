@@ -89,7 +89,9 @@ func (s *Sink) record(files []stage.File) {
 		return
 	}
 	if err := s.write(record{Files: sums(files), Written: s.written.Obsolete(files)}); err != nil {
-		s.log.Warn("a restart of ours will not know what is in effect", "error", err)
+		s.unrecorded.Warn(s.log, "a restart of ours will not know what is in effect", err)
+	} else {
+		s.unrecorded.Over(s.log, "what is in effect is recorded again")
 	}
 }
 
@@ -100,7 +102,11 @@ func (s *Sink) removeObsolete(files []stage.File) {
 		texts = append(texts, f.Content)
 	}
 	forgot, err := s.written.Obsolete(files).Remove(s.cfg.Path, s.log, texts...)
-	s.reportUnremoved(err)
+	if err != nil {
+		s.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
+	} else {
+		s.unremoved.Over(s.log, "files that are no longer needed can be removed again")
+	}
 	if len(forgot) == 0 {
 		return
 	}
@@ -108,22 +114,6 @@ func (s *Sink) removeObsolete(files []stage.File) {
 		delete(s.written, name)
 	}
 	s.record(files)
-}
-
-// reportUnremoved logs why files cannot be removed, when that begins, changes and ends.
-func (s *Sink) reportUnremoved(err error) {
-	was := s.unremoved
-	s.unremoved = ""
-	if err != nil {
-		s.unremoved = err.Error()
-	}
-	switch {
-	case s.unremoved == was:
-	case err != nil:
-		s.log.Warn("files that are no longer needed stay for now", "error", err)
-	default:
-		s.log.Info("files that are no longer needed can be removed again")
-	}
 }
 
 // difference says why files are not in effect yet, or "" if they are.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -17,7 +18,7 @@ type companions struct {
 	written stage.Written // may be on disk; those that are in effect too
 	settled time.Time     // when the files in effect were last put there
 
-	unremoved, unrecorded string // why files cannot be removed, and the record not be written; empty where they can
+	unrecorded, unremoved faultlog.Fault
 }
 
 // load takes over what the process before has written.
@@ -71,26 +72,8 @@ func (c *companions) forget(names []string) {
 	}
 }
 
-// unable notes why something cannot be done, in place, and reports whether that is news.
-func (c *companions) unable(place *string, err error) (news bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := *place
-	*place = ""
-	if err != nil {
-		*place = err.Error()
-	}
-	return *place != was
-}
-
-// commitStage puts the staged files into place.
-func (s *Sink) commitStage(st *stage.Stage) error {
-	s.announce(st.Files())
-	return st.Commit()
-}
-
 // announce records that files, the main one first, are about to be written, so that a crash leaves no companion that nobody
-// remembers.
+// remembers. The caller holds s.files.
 func (s *Sink) announce(files []stage.File) {
 	if s.companions.add(files) {
 		left, _ := readReceipt(s.paths.receipt)
@@ -99,40 +82,58 @@ func (s *Sink) announce(files []stage.File) {
 	}
 }
 
-// record writes the receipt, and logs why that fails when that begins, changes and ends.
-func (s *Sink) record(r receipt) {
-	err := r.write(s.paths)
-	switch news := s.companions.unable(&s.companions.unrecorded, err); {
-	case !news:
-	case err != nil:
-		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
-	default:
-		s.log.Info("what is in effect can be recorded again")
+// record writes the receipt and reports whether that was possible. The caller holds s.files.
+func (s *Sink) record(r receipt) bool {
+	if err := s.writeReceipt(r, s.paths.receipt); err != nil {
+		s.companions.unrecorded.Warn(s.log, "a restart of ours will cost a reload of HAProxy", err)
+		return false
 	}
+	s.companions.unrecorded.Over(s.log, "what is in effect is recorded again")
+	return true
 }
 
-// removeObsolete removes the companion files that doc, which is in effect and on disk, has no more. It waits until no process is
-// left that may have loaded them. The caller holds s.change.
-func (s *Sink) removeObsolete(ctx context.Context, now running, doc *placed) {
+// observeCompanions removes companions that were still needed when others took their place.
+func (g *guard) observeCompanions(ctx context.Context) {
+	doc, _ := g.notes.served()
+	if doc == nil {
+		return
+	}
+	if obsolete, _ := g.companions.obsolete(doc.files); len(obsolete) == 0 {
+		return
+	}
+	now, err := g.proxy.find(ctx) // which workers are left is known only now
+	if err != nil || !g.tryLockFiles() {
+		return
+	}
+	defer g.unlockFiles()
+	g.removeObsolete(now)
+}
+
+// removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits until
+// no process is left that may have loaded them. The caller holds s.files.
+func (s *Sink) removeObsolete(now running) {
+	doc, serves := s.notes.served()
+	if doc == nil || !now.same(serves) {
+		return
+	}
 	obsolete, since := s.companions.obsolete(doc.files)
 	if len(obsolete) == 0 || !s.hasDrained(now, since) {
 		return
 	}
-	texts := s.loadedTexts(ctx)
+	texts := s.loadedTexts()
 	for _, f := range doc.files {
 		texts = append(texts, f.Content)
 	}
 	forgot, err := obsolete.Remove(s.paths.config, s.log, texts...)
-	switch news := s.companions.unable(&s.companions.unremoved, err); {
-	case !news:
-	case err != nil:
-		s.log.Warn("files that are no longer needed stay for now", "error", err)
-	default:
-		s.log.Info("files that are no longer needed can be removed again")
+	if err != nil {
+		s.companions.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
+	} else {
+		s.companions.unremoved.Over(s.log, "files that are no longer needed can be removed again")
 	}
 	if len(forgot) > 0 {
 		s.companions.forget(forgot)
-		s.leaveReceipt(doc, now)
+		s.receipted = nil
+		s.leaveReceipt()
 	}
 }
 
@@ -146,8 +147,8 @@ func (s *Sink) hasDrained(now running, since time.Time) bool {
 }
 
 // loadedTexts returns the content of the configuration files that HAProxy reads besides those of the document.
-func (s *Sink) loadedTexts(ctx context.Context) [][]byte {
-	l, err := s.proxy.invocation(ctx)
+func (s *Sink) loadedTexts() [][]byte {
+	l, err := s.proxy.invocation(context.Background())
 	if err != nil {
 		return nil
 	}

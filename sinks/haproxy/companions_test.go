@@ -84,14 +84,8 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 		return strings.Contains(r.ask(s, "show info")[0], "CurrConns: 1")
 	})
 	r.apply(s, r.withMap("other.map", "two"), sdk.ActionReload)
-	s.change.Lock()
-	before := s.looks
-	s.change.Unlock()
-	eventually(t, "HAProxy is observed", func() bool {
-		s.change.Lock()
-		defer s.change.Unlock()
-		return s.looks > before+3
-	})
+	before := s.looks.Load()
+	eventually(t, "HAProxy is observed", func() bool { return s.looks.Load() > before+3 })
 	if !r.has("routes.map") {
 		t.Error("a file was removed while a worker may need it")
 	}
@@ -119,11 +113,11 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 	doc := r.withMap("second.map", "two")
 	files, err := second.paths.place(doc)
 	check(t, err)
-	second.change.Lock()
+	check(t, second.lockFiles(t.Context()))
 	st, _, err := second.vet(t.Context(), read(files, nil))
 	check(t, err)
-	check(t, second.commitStage(st))
-	second.change.Unlock()
+	check(t, second.commit(t.Context(), st))
+	second.files.Release(1)
 	r.stop(second)
 
 	third := r.sink()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -63,12 +64,12 @@ func (r receipt) companions(main string) stage.Written {
 	return written
 }
 
-func (r receipt) write(p paths) error {
+func (r receipt) write(path string) error {
 	content, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	if err := replace.Write(p.receipt, content, replace.Options{New: 0o600, Owner: p.config}); err != nil {
+	if err := replace.Write(path, content, replace.Options{New: 0o600, Owner: strings.TrimSuffix(path, stage.RecordSuffix)}); err != nil {
 		return fmt.Errorf("cannot record what is in effect: %w", err)
 	}
 	return nil
