@@ -112,7 +112,8 @@ func (a *accounts) outage() (back func()) {
 	}
 }
 
-// writtenInPlace excuses documents that were found on disk between the two times: a file that is a mount point is not renamed over.
+// writtenInPlace excuses documents that were found on disk between the two times: a file that is a mount point is not renamed
+// over.
 func (a *accounts) writtenInPlace(from, to time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 // inside names the test whose process has a mount namespace of its own.
 const inside = "TEST_MOUNT_NAMESPACE"
 
-// Run reports whether the process has a mount namespace of its own, for the test that calls it first of all. Where it has not, Run
-// runs the test once more in a process that has one, fails as that does, and returns false: the test has to return then. All
+// Run reports whether the process has a mount namespace of its own, for the test that calls it first of all. Where it has not,
+// Run runs the test once more in a process that has one, fails as that does, and returns false: the test has to return then. All
 // mounts end with that process. The user needs no rights where the system lets users have namespaces of their own.
 func Run(t *testing.T) bool {
 	t.Helper()
@@ -27,14 +27,14 @@ func Run(t *testing.T) bool {
 		return true
 	}
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
-		return strings.HasPrefix(arg, "-test.") && !strings.HasPrefix(arg, "-test.timeout") && !strings.HasPrefix(arg, "-test.short")
+		return strings.HasPrefix(arg, "-test.") && !strings.HasPrefix(arg, "-test.timeout")
 	})
 	args = slices.Insert(args, 0, "-test.v", "-test.count=1", "-test.run=^"+regexp.QuoteMeta(t.Name())+"$")
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd := exec.CommandContext(t.Context(), program, args...) //nolint:gosec // the test itself
 	cmd.Env = append(os.Environ(), inside+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	if os.Geteuid() != 0 {

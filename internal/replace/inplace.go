@@ -72,8 +72,8 @@ func overwrite(path string, content []byte, mode fs.FileMode) (before *previous,
 	return nil, err
 }
 
-// writeOver writes content over the old content of f. What needs new space on the disk comes first, behind the old content: a disk
-// that is full shows before anything of that is touched.
+// writeOver writes content over the old content of f. What needs new space on the disk comes first, behind the old content: a
+// disk that is full shows before anything of that is touched.
 func writeOver(f *os.File, content, old []byte) error {
 	if bytes.Equal(content, old) {
 		return nil

@@ -5,9 +5,9 @@
 // user attributes; symbolic links stay links.
 //
 // Where a rename is impossible, the content is written into the existing file: where the target is a mount point, such as a file
-// that is bind-mounted into a container, where its folder cannot be written, and where the new file would have an owner or a group
-// by which somebody can no longer read it. The previous content is put back where that fails. A crash in the middle of such a
-// write can leave a part of the new content.
+// that is bind-mounted into a container, where its folder cannot be written, and where the new file would have an owner or a
+// group by which somebody can no longer read it. The previous content is put back where that fails. A crash in the middle of
+// such a write can leave a part of the new content.
 package replace
 
 import (

@@ -77,7 +77,7 @@ func (f *File) open(folder string, mode fs.FileMode) (*os.File, error) {
 	prefix := filepath.Join(folder, "."+base[:min(len(base), longestBase)]+mark(f.options.Owner))
 	const tries = 100
 	for try := 1; ; try++ {
-		name := prefix + strconv.FormatUint(rand.Uint64(), 10)
+		name := prefix + strconv.FormatUint(rand.Uint64(), 10) //nolint:gosec // O_EXCL makes it safe to guess
 		file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 		if !errors.Is(err, fs.ErrExist) || try == tries {
 			return file, err

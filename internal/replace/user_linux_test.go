@@ -79,7 +79,7 @@ func TestFile_OwnerCannotBeKept(t *testing.T) {
 			after, err := os.Stat(path)
 			check(t, err)
 			if os.SameFile(before, after) != test.inPlace || after.Mode() != before.Mode() {
-				t.Errorf("in place: %v, want %v; the mode is %v and was %v", !test.inPlace, test.inPlace, after.Mode(), before.Mode())
+				t.Errorf("in place: %v; the mode is %v and was %v", !test.inPlace, after.Mode(), before.Mode())
 			}
 			if is := after.Sys().(*syscall.Stat_t); len(test.groups) > 0 && int(is.Gid) != test.gid {
 				t.Errorf("the group is %d, want %d", is.Gid, test.gid)

@@ -17,7 +17,7 @@ import (
 // A record is kept beside the file. What is on disk alone tells neither what the program was told of, since we may have ended
 // between writing it and telling, nor which companion files are ours.
 type record struct {
-	Files   map[string]string `json:"files,omitempty"`   // SHA-256 of each file that is in effect, by name; none where that is not known
+	Files   map[string]string `json:"files,omitempty"`   // SHA-256 of each file in effect, by name; none where that is not known
 	Written stage.Written     `json:"written,omitempty"` // companions that may be on disk besides those in Files
 }
 

@@ -109,8 +109,8 @@ func (g *guard) observeCompanions(ctx context.Context) {
 	g.removeObsolete(now)
 }
 
-// removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits until
-// no process is left that may have loaded them. The caller holds s.files.
+// removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
+// until no process is left that may have loaded them. The caller holds s.files.
 func (s *Sink) removeObsolete(now running) {
 	doc, serves := s.notes.served()
 	if doc == nil || !now.same(serves) {

@@ -199,7 +199,8 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 	check(t, os.WriteFile(extra, []byte("defaults\n    mode http\n    timeout client 1s\n    errorfile 503 "+
 		r.path("sorry.http")+"\n"), 0o600))
 	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 0
-	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -f %s -p %s -D -sf $(cat %s)", r.cfg.Binary, extra, r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.PidFile)
+	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -f %s -p %s -D -sf $(cat %[4]s)",
+		r.cfg.Binary, extra, r.cfg.ConfigFile, r.cfg.PidFile)
 	s := r.sink()
 	s.observeEvery = tick
 	page := companion("sorry.http", "HTTP/1.0 503 Sorry\r\nContent-Length: 0\r\n\r\n")

@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// lifeOfChanges takes HAProxy through a start, reloads, a change at run time, documents that are refused, and a restart of the sink.
+// lifeOfChanges takes HAProxy through a start, reloads, a change at run time and documents that are refused.
 func (r *rig) lifeOfChanges(one, two, three sdk.Document) {
 	r.t.Helper()
 	s := r.sink()
@@ -46,7 +46,10 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var before []os.FileInfo
-	mounted := []string{r.cfg.ConfigFile, r.path("routes.map"), r.cfg.PidFile, r.path("haproxy.cfg.applied"), r.path("haproxy.base.cfg")}
+	mounted := []string{r.cfg.ConfigFile, r.cfg.PidFile}
+	for _, name := range []string{"routes.map", "haproxy.cfg.applied", "haproxy.base.cfg"} {
+		mounted = append(mounted, r.path(name))
+	}
 	for _, path := range mounted {
 		check(t, os.WriteFile(path, nil, 0o640))
 		info, err := os.Stat(path)

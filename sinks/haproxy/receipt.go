@@ -69,7 +69,8 @@ func (r receipt) write(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := replace.Write(path, content, replace.Options{New: 0o600, Owner: strings.TrimSuffix(path, stage.RecordSuffix)}); err != nil {
+	owner := strings.TrimSuffix(path, stage.RecordSuffix)
+	if err := replace.Write(path, content, replace.Options{New: 0o600, Owner: owner}); err != nil {
 		return fmt.Errorf("cannot record what is in effect: %w", err)
 	}
 	return nil

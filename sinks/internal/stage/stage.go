@@ -72,9 +72,9 @@ type staged struct {
 // defaultMode is the mode of a file that is new: people's other tools read configurations as well.
 const defaultMode fs.FileMode = 0o644
 
-// New stages files, the main one first, beside where they are to be or, where that is impossible, in a private folder. A mode of 0
-// is for the mode that a file has, or 0644. What a crash leaves is removed by [replace.RemoveTemporary] for that owner. Nothing is
-// left of the files if New fails.
+// New stages files, the main one first, beside where they are to be or, where that is impossible, in a private folder. A mode of
+// 0 is for the mode that a file has, or 0644. What a crash leaves is removed by [replace.RemoveTemporary] for that owner. Nothing
+// is left of the files if New fails.
 func New(owner string, files []File, mode fs.FileMode) (*Stage, error) {
 	return newStage(files, replace.Options{Mode: mode, New: defaultMode, Owner: owner})
 }

@@ -36,7 +36,8 @@ func TestWritten_Remove(t *testing.T) {
 	}
 	w := Written{}
 	for _, name := range []string{
-		"gone.map", "unused.map", "edited.map", "link.map", "mentioned.map", "similar.map", "theirs.map", "inTheirs.map", "folder.map",
+		"gone.map", "unused.map", "edited.map", "link.map", "mentioned.map",
+		"similar.map", "theirs.map", "inTheirs.map", "folder.map",
 	} {
 		w[name] = []string{Sum([]byte("before")), Sum([]byte("ours"))}
 		put(name, "ours")
@@ -66,7 +67,9 @@ func TestWritten_Remove(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, name := range []string{"edited.map", "link.map", "target.map", "mentioned.map", "theirs.map", "inTheirs.map", "folder.map"} {
+	for _, name := range []string{
+		"edited.map", "link.map", "target.map", "mentioned.map", "theirs.map", "inTheirs.map", "folder.map",
+	} {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
