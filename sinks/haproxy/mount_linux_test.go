@@ -98,3 +98,36 @@ func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 		}
 	}
 }
+
+// A process that is killed while it writes in place leaves a part of the content, whether HAProxy runs or not.
+func TestMountPoint_HalfWritten(t *testing.T) {
+	if !mounttest.Run(t) {
+		return
+	}
+	r := newRig(t)
+	check(t, os.WriteFile(r.cfg.ConfigFile, nil, 0o644))
+	defer mounttest.Bind(t, r.cfg.ConfigFile)()
+	one := r.document("one")
+	first := r.sink()
+	r.apply(first, one, sdk.ActionRestart)
+	now := r.running(first)
+	r.stop(first)
+	half := string(one.Files[0].Content[:len(one.Files[0].Content)-30]) + "half a lin"
+	check(t, os.WriteFile(r.cfg.ConfigFile, []byte(half), 0o644))
+	second := r.sink()
+	r.apply(second, one, sdk.ActionReload)
+	r.wantOnDisk(one)
+	r.stop(second)
+
+	check(t, os.WriteFile(r.cfg.ConfigFile, []byte(half), 0o644))
+	kill(t, now.pids[0])
+	eventually(t, "it is gone", func() bool { return r.served() == "" })
+	third := r.sink()
+	if problems(t, third) == "" {
+		t.Error("healthy without HAProxy")
+	}
+	r.apply(third, one, sdk.ActionRestart)
+	r.wantServed("one")
+	r.wantOnDisk(one)
+	wantHealthy(t, third)
+}
