@@ -57,7 +57,7 @@ func TestDeadHAProxyIsStartedBeforeTheFirstDocument(t *testing.T) {
 	r.stop(first)
 	kill(t, now.pids[0])
 	eventually(t, "it is gone", func() bool { return r.served() == "" })
-	check(t, os.WriteFile(r.path(".haproxy.cfg123456789012"), nil, 0o600)) // as a crash leaves it
+	r.leaveTemporary(first, "haproxy.cfg")
 
 	second := r.sink()
 	_ = problems(t, second)

@@ -3,13 +3,8 @@ package haproxy
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -36,40 +31,19 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	if err != nil {
 		return err
 	}
-	st, remove, err := s.stageToCheck(files)
+	st, err := stage.NewCheck(s.paths.config, files)
 	if err != nil {
 		return err
 	}
-	defer remove()
+	defer st.Discard()
 	_, err = s.checkStaged(ctx, st, syntax.Parse(files[0].Content, nil).Hostnames(), true)
 	return err
-}
-
-// stageToCheck stages beside the live files, where relative paths lead to the same places, or in a folder of its own
-// where we may not write beside them: who only checks needs no such right.
-func (s *Sink) stageToCheck(files []stage.File) (*stage.Stage, func(), error) {
-	st, err := stage.New("", files, 0)
-	if err == nil {
-		return st, st.Discard, nil
-	}
-	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
-		return nil, nil, err
-	}
-	dir, err := os.MkdirTemp("", "haproxy-api-check-")
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot make a folder to check the configuration in: %w", err)
-	}
-	st, err = stage.New(dir, files, 0)
-	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return st, func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
 // the addresses of host names. The stage is the caller's to discard; there is none beside an error.
 func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
-	st, err := stage.New("", doc.files, 0)
+	st, err := stage.New(s.paths.config, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -100,7 +74,7 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage, names []syntax.
 	if replaced := slices.DeleteFunc(slices.Clone(names), func(name syntax.Hostname) bool {
 		return loads && name.Required && unresolved == nil
 	}); len(replaced) > 0 {
-		without, err := stageWithoutHostnames(filepath.Dir(st.Checked()), st.Files(), replaced)
+		without, err := s.stageWithoutHostnames(st.Files(), replaced)
 		if err != nil {
 			return nil, err
 		}

@@ -110,7 +110,7 @@ func (c Config) paths() (paths, error) {
 		return paths{}, fmt.Errorf("pid_file %s: %w", c.PidFile, err)
 	}
 	stem := pid[:len(pid)-len(filepath.Ext(pid))]
-	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + ".applied",
+	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + stage.RecordSuffix,
 		base: stem + ".base.cfg", admin: stem + ".admin.sock", output: stem + ".stderr.log"}
 	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath { // a command of the user's does without
 		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's socket goes beside it, as %s, and may "+

@@ -17,9 +17,11 @@ func (s *Sink) lockFiles(ctx context.Context) error {
 // tryLockFiles is lockFiles for those who have another chance soon. It reports whether it was successful.
 func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 
-// unlockFiles writes the receipt of what is in effect by now and lets the next one write. The caller no longer holds Sink.change.
+// unlockFiles writes the receipt of what is in effect by now, removes companions that are not needed any more, and lets the next
+// one write. The caller no longer holds Sink.change.
 func (s *Sink) unlockFiles() {
 	s.leaveReceipt()
+	s.removeObsolete(s.notes.running())
 	if err := s.notes.persistFault(); err != nil {
 		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
 	} else {
@@ -35,10 +37,9 @@ func (s *Sink) leaveReceipt() {
 	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
 		return
 	}
-	if err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt); err != nil {
-		s.noting.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
-		return
+	r := newReceipt(doc, now)
+	r.Written = s.companions.settle(doc.files)
+	if s.record(r) {
+		s.receipted, s.receiptedFor = doc, now
 	}
-	s.receipted, s.receiptedFor = doc, now
-	s.noting.Over(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
 }

@@ -210,11 +210,11 @@ func isUnresolved(output string, names []syntax.Hostname) bool {
 	})
 }
 
-// stageWithoutHostnames stages files in dir for a check that looks none of the names up.
-func stageWithoutHostnames(dir string, files []stage.File, names []syntax.Hostname) (*stage.Stage, error) {
+// stageWithoutHostnames stages files for a check that looks none of the names up.
+func (s *Sink) stageWithoutHostnames(files []stage.File, names []syntax.Hostname) (*stage.Stage, error) {
 	files = slices.Clone(files)
 	files[0].Content = syntax.WithoutHostnames(files[0].Content, names)
-	return stage.New(dir, files, 0)
+	return stage.NewCheck(s.paths.config, files)
 }
 
 // awaitsHostnames reports whether the backend has servers that cannot be added before their host names are looked up, where

@@ -73,6 +73,7 @@ func (g *guard) observe(ctx context.Context) bool {
 		return false
 	}
 	g.observeFiles()
+	g.observeCompanions(ctx)
 	return true
 }
 

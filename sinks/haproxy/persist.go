@@ -135,6 +135,7 @@ func (s *Sink) install(ctx context.Context, doc *placed) error {
 
 // commit puts staged files in place, unless a verify command that judges what is in place refuses them.
 func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
+	s.announce(st.Files())
 	if err := s.commitStage(st); err != nil {
 		return err
 	}

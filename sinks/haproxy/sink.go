@@ -40,7 +40,8 @@ type Sink struct {
 	receipted    *placed // what the receipt on disk is about
 	receiptedFor running
 	persisting   faultlog.Fault // in writing what runs to disk
-	noting       faultlog.Fault // in writing the receipt
+	recording    faultlog.Fault // in writing the receipt
+	companions   companions
 
 	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
 	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.

@@ -5,16 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -58,6 +57,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	defer cancel()
 	left, have := readReceipt(s.paths.receipt)
 	s.paths.sweep(left)
+	s.companions.load(left, s.paths.config)
 	var doc *placed
 	if have {
 		if files, ok := left.load(s.paths); ok {
@@ -104,9 +104,11 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 
 // sweep removes what a crash in the middle of a change has left of its temporary files.
 func (p paths) sweep(left receipt) {
-	names := []string{filepath.Base(p.config), filepath.Base(p.receipt)}
-	stage.RemoveTemporary(p.dir(), slices.AppendSeq(names, maps.Keys(left.Files)))
-	stage.RemoveTemporary(filepath.Dir(p.base), []string{filepath.Base(p.base)})
+	written := []string{p.config, p.receipt, p.base, p.pid}
+	for name := range left.companions(p.config) {
+		written = append(written, filepath.Join(p.dir(), name))
+	}
+	replace.RemoveTemporary(p.config, written...)
 }
 
 // supervise watches over HAProxy until Stop.
@@ -290,10 +292,11 @@ func (s *Sink) rewrite(files []stage.File) error {
 		return nil
 	}
 	s.log.Warn("putting back what was changed on disk", "file", changed[0].Path)
-	st, err := stage.New("", changed, 0)
+	st, err := stage.New(s.paths.config, changed, 0)
 	if err != nil {
 		return err
 	}
 	defer st.Discard()
+	s.announce(files)
 	return st.Commit()
 }
