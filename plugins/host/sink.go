@@ -130,7 +130,10 @@ func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
 func (s *Sink) Close() error { return s.close() }
 
 func documentToWire(doc sdk.Document) *wire.Document {
-	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry}
+	out := &wire.Document{
+		Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry,
+		Reread: doc.Reread, Watched: doc.Watched, Changed: doc.Changed,
+	}
 	for _, f := range doc.Files {
 		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})
 	}

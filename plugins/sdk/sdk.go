@@ -101,6 +101,23 @@ type Document struct {
 	Digest     string // see [DigestOf]; equal digests mean equal files
 	Files      []File // the main file first, then its companions
 	Retry      bool   // try also what failed to load before, see [NotLoaded]: a person asked for it, or enough time has passed
+
+	// Reread has the sink look whether the files that its program reads beside the document have changed since the program
+	// loaded them. Where they have, the program loads them, also if the document is in effect already. Somebody asked for it. A
+	// sink that does not know these files may ignore it.
+	Reread bool
+	// Watched identifies the content of the files that the configuration watches for the program, and is empty where it watches
+	// none: see [Document.LoadsAgain]. It has nothing to do with Digest.
+	Watched string
+	// Changed names some of the watched files that differ, for people. It may be empty although Watched differs.
+	Changed []string
+}
+
+// LoadsAgain reports whether the program of a sink has to load the files that the configuration watches for it, even if the
+// document is in effect already. loaded is the Watched of the document with which the program loaded them last, which the sink
+// should keep beside what it has applied; empty where that is not known, and then LoadsAgain is false.
+func (d Document) LoadsAgain(loaded string) bool {
+	return d.Watched != "" && loaded != "" && d.Watched != loaded
 }
 
 // A File is one rendered file. The sink decides where it goes.

@@ -939,7 +939,16 @@ type Document struct {
 	// The main file first.
 	Files []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
 	// Try also what failed to load before: a person asked for it, or enough time has passed.
-	Retry         bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
+	Retry bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
+	// Look whether the files that the program reads beside the document have changed since it loaded them, and have it load
+	// them where they have, also where the document is in effect already. A sink that does not know these files may ignore it.
+	Reread bool `protobuf:"varint,6,opt,name=reread,proto3" json:"reread,omitempty"`
+	// Identifies the content of the files that the configuration watches for the program; empty where it watches none. Where it
+	// differs from that of the document in effect, and neither is empty, the program has to load these files, even if the
+	// document is the same.
+	Watched string `protobuf:"bytes,7,opt,name=watched,proto3" json:"watched,omitempty"`
+	// Some of the watched files that differ, for people; may be empty even if watched differs.
+	Changed       []string `protobuf:"bytes,8,rep,name=changed,proto3" json:"changed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1007,6 +1016,27 @@ func (x *Document) GetRetry() bool {
 		return x.Retry
 	}
 	return false
+}
+
+func (x *Document) GetReread() bool {
+	if x != nil {
+		return x.Reread
+	}
+	return false
+}
+
+func (x *Document) GetWatched() string {
+	if x != nil {
+		return x.Watched
+	}
+	return ""
+}
+
+func (x *Document) GetChanged() []string {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
 }
 
 type File struct {
@@ -1651,7 +1681,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x03R\x04line\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\xa6\x01\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\"\xf2\x01\n" +
 	"\bDocument\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\tR\bpipeline\x12\x1e\n" +
 	"\n" +
@@ -1659,7 +1689,10 @@ const file_plugin_proto_rawDesc = "" +
 	"generation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x120\n" +
 	"\x05files\x18\x04 \x03(\v2\x1a.haproxyapi.plugin.v1.FileR\x05files\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\bR\x05retry\"4\n" +
+	"\x05retry\x18\x05 \x01(\bR\x05retry\x12\x16\n" +
+	"\x06reread\x18\x06 \x01(\bR\x06reread\x12\x18\n" +
+	"\awatched\x18\a \x01(\tR\awatched\x12\x18\n" +
+	"\achanged\x18\b \x03(\tR\achanged\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"\x81\x01\n" +
