@@ -16,7 +16,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	content, _ := s.notes.wanted()
 	target := read(files, content)
-	target.generation, target.retry = doc.Generation, doc.Retry
+	target.generation, target.retry, target.beside = doc.Generation, doc.Retry, besideOf(doc)
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -25,6 +25,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		result = more
 	}
 	if err == nil {
+		s.noteWatched(target)
 		s.notes.offered()
 		s.notes.tell(result.Action + ": " + result.Reason)
 	}
@@ -41,7 +42,7 @@ type remainder struct {
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
 	st, warnings, err := s.vet(ctx, doc)
 	if err != nil {
-		return sdk.Result{}, err
+		return sdk.Result{}, s.unlessFilesChanged(ctx, doc, err)
 	}
 	defer st.Discard()
 	s.change.Lock()
@@ -125,7 +126,7 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, doc)
 	if err != nil {
 		result := sdk.Result{Details: detailsOf(err)}
 		err = s.putBack(ctx, st, err)
@@ -168,7 +169,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		_, restored = s.notes.wanted()
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, restored)
 	if err != nil {
 		s.notes.failed(err)
 		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
@@ -189,7 +190,7 @@ func (s *Sink) settle(doc *placed, now running) {
 }
 
 func (s *Sink) leaveReceipt(doc *placed, now running) {
-	if err := newReceipt(doc, now).write(s.paths.receipt); err != nil {
+	if err := newReceipt(doc, now, s.notes.loadedBeside()).write(s.paths.receipt); err != nil {
 		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
 	}
 }

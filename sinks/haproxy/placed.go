@@ -14,6 +14,7 @@ type placed struct {
 	config     *syntax.Config
 	generation uint64 // of the document; 0 where that is not known
 	retry      bool   // to be loaded although it, or one like it, failed to load before
+	beside     beside
 }
 
 // read reads the main file of files. What stands in like as well is taken from there.

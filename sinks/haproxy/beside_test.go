@@ -1,0 +1,245 @@
+package haproxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// reread offers doc as somebody's request does.
+func reread(doc sdk.Document) sdk.Document {
+	doc.Reread = true
+	return doc
+}
+
+// write writes a file in the folder of the rig, with the folders above it, and returns its path.
+func (r *rig) write(name, content string) string {
+	r.t.Helper()
+	check(r.t, os.MkdirAll(filepath.Dir(r.path(name)), 0o755))
+	check(r.t, os.WriteFile(r.path(name), []byte(content), 0o644))
+	return r.path(name)
+}
+
+// besideCase is a configuration that reads a file.
+type besideCase struct {
+	name          string
+	lines         string // DIR stands for the folder, PORT for a port
+	file          string // the one that changes
+	before, after string
+	others        map[string]string
+}
+
+func besideCases(t *testing.T) []besideCase {
+	one, two := string(certificate(t)), string(certificate(t))
+	const page = "HTTP/1.0 503 Unavailable\r\nContent-Type: text/plain\r\n\r\n"
+	const front = "frontend beside\n bind 127.0.0.1:PORT\n"
+	const tlsFront = "frontend beside\n bind 127.0.0.1:PORT ssl "
+	return []besideCase{
+		{"certificate", tlsFront + "crt DIR/a.pem", "a.pem", one, two, nil},
+		{"relative to crt-base", "global\n crt-base DIR\n" + tlsFront + "crt a.pem", "a.pem", one, two, nil},
+		{"folder of certificates", tlsFront + "crt DIR/certs", "certs/b.pem", one, two, map[string]string{"certs/a.pem": one}},
+		{"certificate that comes to a folder", tlsFront + "crt DIR/certs", "certs/b.pem", "", two, map[string]string{"certs/a.pem": one}},
+		{"certificate list", tlsFront + "crt-list DIR/list", "list", "DIR/a.pem\n", "DIR/a.pem x.example\n", map[string]string{"a.pem": one}},
+		{"listed certificate", tlsFront + "crt-list DIR/list", "a.pem", one, two, map[string]string{"list": "# certificates\nDIR/a.pem [alpn h2] x.example\n"}},
+		{"authority", tlsFront + "crt DIR/a.pem ca-file DIR/ca.pem verify optional", "ca.pem", one, two, map[string]string{"a.pem": one}},
+		{"server's authority", "backend other\n server s 127.0.0.1:1 ssl verify required ca-file DIR/ca.pem", "ca.pem", one, two, nil},
+		{"map", front + ` use_backend %[req.hdr(host),lower,map(DIR/hosts.map,app)]`, "hosts.map", "a app\n", "b app\n", nil},
+		{"quoted map", front + ` http-request set-header X "%[path,map_beg('DIR/hosts.map')]"`, "hosts.map", "a app\n", "b app\n", nil},
+		{"patterns", front + " http-request deny if { src -f DIR/nets }", "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
+		{"named patterns", front + " acl nets src -f DIR/nets\n http-request deny if nets", "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
+		{"error page", front + " errorfile 503 DIR/503.http", "503.http", page + "a", page + "b", nil},
+		{"error page in a section", "http-errors pages\n errorfile 503 DIR/503.http\n" + front + " errorfiles pages", "503.http", page + "a", page + "b", nil},
+		{"answer", front + ` http-request return status 200 content-type text/plain file DIR/answer if TRUE`, "answer", "a", "b", nil},
+		{"Lua", "global\n lua-load DIR/a.lua", "a.lua", "local a = 1\n", "local a = 2\n", nil},
+		{"Lua module", "global\n lua-prepend-path DIR/?.lua\n lua-load DIR/a.lua", "m.lua", "return 1\n", "return 2\n", map[string]string{"a.lua": "local m = require('m')\n"}},
+		{"path with a variable", "global\n setenv PAGES DIR/pages\n" + front + ` errorfile 503 "${PAGES}/503.http"`, "pages/503.http", page + "a", page + "b", nil},
+	}
+}
+
+// Nothing but a request loads a file that changed, a request does so once, and the same content is no change.
+func TestReread_LoadsAChangedFileOnce(t *testing.T) {
+	for _, c := range besideCases(t) {
+		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			fill := strings.NewReplacer("DIR", r.dir, "PORT", fmt.Sprint(freePort(t))).Replace
+			for name, content := range c.others {
+				r.write(name, fill(content))
+			}
+			if c.before != "" {
+				r.write(c.file, fill(c.before))
+			}
+			s := r.sink()
+			doc := r.document("one", fill(c.lines))
+			r.apply(s, doc, sdk.ActionRestart)
+			r.apply(s, reread(doc), sdk.ActionUnchanged)
+
+			r.write(c.file, fill(c.after))
+			r.apply(s, doc, sdk.ActionUnchanged)
+			result := r.apply(s, reread(doc), sdk.ActionReload)
+			if !strings.Contains(result.Reason, r.path(c.file)) {
+				t.Errorf("the reason %q does not name %s", result.Reason, r.path(c.file))
+			}
+			r.apply(s, reread(doc), sdk.ActionUnchanged)
+
+			check(t, os.Remove(r.path(c.file)))
+			r.write(c.file, fill(c.after))
+			r.apply(s, reread(doc), sdk.ActionUnchanged)
+		})
+	}
+}
+
+// A reload for another reason loads all files, so that a request finds nothing to do.
+func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	path := r.write("nets", "10.0.0.0/8\n")
+	lines := "frontend beside\n bind 127.0.0.1:" + fmt.Sprint(freePort(t)) + "\n http-request deny if { src -f " + path + " }"
+	r.apply(s, r.document("one", lines), sdk.ActionRestart)
+	r.write("nets", "10.1.0.0/16\n")
+	r.apply(s, r.document("two", lines), sdk.ActionReload)
+	r.apply(s, reread(r.document("two", lines)), sdk.ActionUnchanged)
+}
+
+// A sink that is started anew knows what the HAProxy that it adopts has loaded.
+func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
+	r := newRig(t)
+	path := r.write("nets", "10.0.0.0/8\n")
+	doc := r.document("one", "frontend beside\n bind 127.0.0.1:"+fmt.Sprint(freePort(t))+
+		"\n http-request deny if { src -f "+path+" }")
+	doc.Watched = "one"
+	first := r.sink()
+	r.apply(first, doc, sdk.ActionRestart)
+	check(t, first.Stop(context.WithoutCancel(t.Context())))
+
+	second := r.sink()
+	r.apply(second, reread(doc), sdk.ActionUnchanged)
+	check(t, second.Stop(context.WithoutCancel(t.Context())))
+
+	r.write("nets", "10.1.0.0/16\n")
+	third := r.sink()
+	r.apply(third, doc, sdk.ActionUnchanged)
+	r.apply(third, reread(doc), sdk.ActionReload)
+	check(t, third.Stop(context.WithoutCancel(t.Context())))
+
+	doc.Watched = "two"
+	fourth := r.sink()
+	r.apply(fourth, doc, sdk.ActionReload)
+	r.apply(fourth, doc, sdk.ActionUnchanged)
+}
+
+// A file that HAProxy cannot load costs nothing that runs, is named, and is loaded once it is mended.
+func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
+	r := newRig(t)
+	port := freePort(t)
+	good := certificate(t)
+	path := r.write("site.pem", string(good))
+	doc := r.document("one", fmt.Sprintf("frontend beside\n bind 127.0.0.1:%d ssl crt %s", port, path))
+	s := r.sink()
+	r.apply(s, doc, sdk.ActionRestart)
+	before, serial := r.running(s), servedCertificate(t, port)
+	for _, breakIt := range []func(){
+		func() { r.write("site.pem", "rubbish\n") },
+		func() { r.write("site.pem", "") },
+		func() { check(t, os.Remove(path)) },
+	} {
+		breakIt()
+		for range 2 {
+			_, err := s.Apply(t.Context(), reread(doc))
+			wantError(t, err, path)
+			if _, again := errors.AsType[*sdk.RetryError](err); !again || errors.Is(err, sdk.ErrRejected) {
+				t.Errorf("%v is not tried again", err)
+			}
+		}
+		r.apply(s, doc, sdk.ActionUnchanged)
+		if now := r.running(s); !now.same(before) || servedCertificate(t, port) != serial {
+			t.Fatalf("%v became %v", before, now)
+		}
+	}
+	r.write("site.pem", string(good))
+	r.apply(s, reread(doc), sdk.ActionUnchanged)
+	r.write("site.pem", string(certificate(t)))
+	r.apply(s, reread(doc), sdk.ActionReload)
+	if servedCertificate(t, port) == serial {
+		t.Error("the old certificate is served")
+	}
+}
+
+// servedCertificate identifies the certificate that a server shows.
+func servedCertificate(t *testing.T, port int) string {
+	t.Helper()
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test's own
+	conn, err := dialer.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	check(t, err)
+	defer conn.Close()
+	return fmt.Sprintf("%x", conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Signature)
+}
+
+// A request within reload_interval waits for its time, and the reload still happens.
+func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
+	r := newRig(t)
+	r.cfg.ReloadInterval = time.Hour
+	path := r.write("nets", "10.0.0.0/8\n")
+	lines := "frontend beside\n bind 127.0.0.1:" + fmt.Sprint(freePort(t)) + "\n http-request deny if { src -f " + path + " }"
+	s := r.sink()
+	r.apply(s, r.document("one", lines), sdk.ActionRestart)
+	doc := r.document("two", lines)
+	r.apply(s, doc, sdk.ActionReload)
+	r.write("nets", "10.1.0.0/16\n")
+	if _, err := s.Apply(t.Context(), reread(doc)); !errors.Is(err, sdk.ErrDeferred) {
+		t.Fatalf("%v, want a deferral", err)
+	}
+	s.change.Lock()
+	s.pace.last = time.Time{}
+	s.change.Unlock()
+	r.apply(s, reread(doc), sdk.ActionReload)
+}
+
+// Watched files that changed are loaded whatever they are, and once.
+func TestWatched_LoadsOnce(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	doc := r.document("one")
+	r.apply(s, doc, sdk.ActionRestart)
+	doc.Watched = "one" // somebody has begun to watch
+	r.apply(s, doc, sdk.ActionUnchanged)
+	doc.Watched, doc.Changed = "two", []string{"/etc/geo.mmdb"}
+	if result := r.apply(s, doc, sdk.ActionReload); !strings.Contains(result.Reason, "/etc/geo.mmdb") {
+		t.Errorf("the reason is %q", result.Reason)
+	}
+	r.apply(s, doc, sdk.ActionUnchanged)
+	other := edited(doc, "maxconn 100", "maxconn 100 # the same")
+	other.Watched = doc.Watched
+	r.apply(s, other, sdk.ActionWritten)
+}
+
+// Files of a configuration that HAProxy reads before ours count, and so does its folder.
+func TestReread_OtherConfigurationFilesCount(t *testing.T) {
+	r := newRig(t)
+	nets := r.write("sub/nets", "10.0.0.0/8\n")
+	other := r.write("other.cfg", fmt.Sprintf("global\n default-path origin %s\nfrontend other\n mode http\n bind 127.0.0.1:%d\n "+
+		"timeout client 1s\n http-request deny if { src -f nets }\n", r.path("sub"), freePort(t)))
+	r.cfg.Mode = ModeCommand
+	r.cfg.ReloadCmd = fmt.Sprintf("haproxy -D -f %s -f %s -p %s -sf $(cat %[3]s 2>/dev/null)", other, r.cfg.ConfigFile, r.cfg.PidFile)
+	s := r.sink()
+	doc := r.document("one")
+	r.apply(s, doc, sdk.ActionRestart)
+	r.apply(s, reread(doc), sdk.ActionUnchanged)
+	r.write("sub/nets", "10.1.0.0/16\n")
+	if result := r.apply(s, reread(doc), sdk.ActionReload); !strings.Contains(result.Reason, nets) {
+		t.Errorf("the reason is %q", result.Reason)
+	}
+	r.write("other.cfg", strings.Replace(string(contentOf(other)), "timeout client 1s", "timeout client 2s", 1))
+	if result := r.apply(s, reread(doc), sdk.ActionReload); !strings.Contains(result.Reason, other) {
+		t.Errorf("the reason is %q", result.Reason)
+	}
+	r.apply(s, reread(doc), sdk.ActionUnchanged)
+}
