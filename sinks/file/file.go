@@ -147,7 +147,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	reason := s.difference(files)
+	reason := s.difference(files, doc)
 	if reason == "" {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "the files are in effect"}, nil
 	}
@@ -177,7 +177,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{Details: output}, errors.Join(err, st.Restore())
 	}
-	if err := s.note(files); err != nil {
+	if err := s.note(files, doc.Watched); err != nil {
 		s.log.Warn("a restart of ours will run reload_cmd once more", "error", err)
 	}
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil

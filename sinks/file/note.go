@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/renameio/v2"
 
@@ -14,20 +15,20 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// notePath is where the digest of the files that the program was told of is kept. What is on disk alone does not say
-// that: we may have died between writing it and telling.
+// notePath is where the digest of the files that the program was told of is kept, and on a second line that of the watched files.
+// What is on disk alone does not say that: we may have died between writing it and telling.
 func (s *Sink) notePath() string { return s.cfg.Path + ".applied" }
 
-func (s *Sink) note(files []stage.File) error {
-	content := []byte(digest(files) + "\n")
+func (s *Sink) note(files []stage.File, watched string) error {
+	content := []byte(digest(files) + "\n" + watched + "\n")
 	if err := renameio.WriteFile(s.notePath(), content, 0o600, renameio.WithTempDir(filepath.Dir(s.cfg.Path))); err != nil {
 		return fmt.Errorf("cannot note what is in effect in %s: %w", s.notePath(), stage.Cause(err))
 	}
 	return nil
 }
 
-// difference says why files are not in effect yet, or "" if they are.
-func (s *Sink) difference(files []stage.File) string {
+// difference says why files, which are those of doc, are not in effect yet, or "" if they are.
+func (s *Sink) difference(files []stage.File, doc sdk.Document) string {
 	for _, f := range files {
 		content, err := os.ReadFile(f.Path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -41,8 +42,16 @@ func (s *Sink) difference(files []stage.File) string {
 		return ""
 	}
 	noted, err := os.ReadFile(s.notePath())
-	if err != nil || string(bytes.TrimSpace(noted)) != digest(files) {
+	told, watched, _ := strings.Cut(strings.TrimSpace(string(noted)), "\n")
+	switch {
+	case err != nil || told != digest(files):
 		return "whether the program was told of the files is not known"
+	case doc.LoadsAgain(watched):
+		return strings.Join(append([]string{"watched files changed"}, doc.Changed...), " ")
+	case watched == "" && doc.Watched != "":
+		if err := s.note(files, doc.Watched); err != nil {
+			s.log.Warn("a change of the watched files may go unnoticed", "error", err)
+		}
 	}
 	return ""
 }
