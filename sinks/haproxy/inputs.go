@@ -3,57 +3,28 @@ package haproxy
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/fingerprint"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
 const (
 	// maxInputs bounds how many files are looked at.
 	maxInputs = 10_000
-	// maxHashed bounds the files whose content is compared, in bytes. Larger ones are told apart by size, time and inode.
-	maxHashed = 64 << 20
 	// maxParsed bounds the files that are searched for the names of others, in bytes.
 	maxParsed = 4 << 20
-	// recent is for how long after its last change a file may change again without another time stamp.
-	recent = 2 * time.Second
 )
 
 // inputs are the files that HAProxy reads beside the document, by the path of the file or folder that is named to it. Nothing
 // is there for one that does not exist.
-type inputs map[string]map[string]fingerprint
-
-// A fingerprint tells two states of a file apart.
-type fingerprint struct {
-	Size     int64  `json:"size"`
-	Modified int64  `json:"modified"` // in nanoseconds
-	Inode    uint64 `json:"inode,omitempty"`
-	Digest   string `json:"digest,omitempty"` // of the content; empty for one that cannot be read or is too large
-	Recent   bool   `json:"recent,omitempty"` // it had just been changed, so that another change may not show in Modified
-}
-
-// same reports whether the content is the same, as far as that is known.
-func (f fingerprint) same(other fingerprint) bool {
-	if f.Digest != "" && other.Digest != "" {
-		return f.Digest == other.Digest
-	}
-	return f.untouched(other)
-}
-
-func (f fingerprint) untouched(other fingerprint) bool {
-	return f.Size == other.Size && f.Modified == other.Modified && f.Inode == other.Inode
-}
+type inputs map[string]map[string]fingerprint.File
 
 // changed returns the path of a file that is not in now as it is in loaded, and "" for none. What only one of them refers to does
 // not count: servers may have come or gone while HAProxy runs, with the files that their lines name.
@@ -68,7 +39,7 @@ func (loaded inputs) changed(now inputs) string {
 		for _, file := range files {
 			was, stood := before[file]
 			print, stands := is[file]
-			if stood != stands || !was.same(print) {
+			if stood != stands || !was.Same(print) {
 				return file
 			}
 		}
@@ -78,7 +49,7 @@ func (loaded inputs) changed(now inputs) string {
 
 // readInputs looks at all files that HAProxy would read beside doc now. What is in known as it was is not read again.
 func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs {
-	r := inputReader{found: inputs{}, known: map[string]fingerprint{}, own: map[string]bool{s.paths.base: true}}
+	r := inputReader{found: inputs{}, known: map[string]fingerprint.File{}, own: map[string]bool{s.paths.base: true}}
 	for _, files := range known {
 		maps.Copy(r.known, files)
 	}
@@ -125,8 +96,8 @@ func (l invocation) files() []string {
 // An inputReader collects files and what they refer to.
 type inputReader struct {
 	found inputs
-	known map[string]fingerprint // by path
-	own   map[string]bool        // the files of the document
+	known map[string]fingerprint.File // by path
+	own   map[string]bool             // the files of the document
 	at    syntax.Place
 	files int
 }
@@ -194,10 +165,10 @@ func (r *inputReader) add(files *syntax.Files, f syntax.File) bool {
 	if _, known := r.found[f.Path]; known || r.files > maxInputs {
 		return false
 	}
-	here := map[string]fingerprint{}
+	here := map[string]fingerprint.File{}
 	r.found[f.Path] = here
 	look := func(path string) {
-		if print, ok := r.look(path); ok && r.files <= maxInputs {
+		if print, ok := fingerprint.Of(path, r.known[path]); ok && r.files <= maxInputs {
 			here[path] = print
 			r.files++
 		}
@@ -219,45 +190,6 @@ func (r *inputReader) add(files *syntax.Files, f syntax.File) bool {
 		}
 	}
 	return true
-}
-
-// look returns the fingerprint of a regular file; symbolic links are followed.
-func (r *inputReader) look(path string) (fingerprint, bool) {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() {
-		return fingerprint{}, false
-	}
-	f := fingerprint{Size: info.Size(), Modified: info.ModTime().UnixNano(), Inode: inodeOf(info)}
-	if before, ok := r.known[path]; ok && !before.Recent && before.untouched(f) {
-		return before, true
-	}
-	age := time.Since(info.ModTime())
-	f.Recent = -recent < age && age < recent
-	f.Digest = digestOf(path, info.Size())
-	return f, true
-}
-
-func digestOf(path string, size int64) string {
-	if size > maxHashed {
-		return ""
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(file, maxHashed)); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func inodeOf(info fs.FileInfo) uint64 {
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		return stat.Ino
-	}
-	return 0
 }
 
 // contentOf returns what is in a regular file, or the beginning of it, and nothing where it cannot be read.
