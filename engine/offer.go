@@ -203,7 +203,7 @@ func (p *pipeline) settle(e *effect) {
 }
 
 func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
-	doc := e.document
+	doc := p.inputs.addTo(e.document)
 	doc.Retry = p.loads.due()
 	entry := Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
@@ -220,6 +220,7 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	p.ledger.add(entry)
 	p.observer.Applied(entry)
 	if entry.Err == nil {
+		p.inputs.conclude()
 		p.board.setInEffect(doc)
 		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
 			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))

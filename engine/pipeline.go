@@ -24,6 +24,8 @@ const (
 	TriggerStart    = "start"
 	TriggerConfig   = "configuration"
 	TriggerLost     = "lost by the sink" // see [sdk.Notifier]
+	TriggerInputs   = "watched files"    // see [Inputs]
+	TriggerReread   = "reread"           // see [Engine.Reread]
 )
 
 // candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
@@ -42,6 +44,7 @@ type pipeline struct {
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
+	rereads   signal
 	resumed   signal // to look again after a stop
 	log       *slog.Logger
 	observer  Observer
@@ -50,6 +53,7 @@ type pipeline struct {
 	pace      *backoff.ExponentialBackOff
 	asking    singleflight.Group // how the sink is
 	silent    atomic.Bool        // the sink let the last question pass
+	inputs    inputs
 	running
 
 	// ---
@@ -71,7 +75,8 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
 		log: log, observer: src.observer,
-		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), resumed: newSignal(),
+		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(), resumed: newSignal(),
+		inputs: inputs{watched: cfg.Inputs, changes: newMailbox[map[string]string]()},
 		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {
@@ -101,6 +106,12 @@ func (p *pipeline) run(ctx context.Context) {
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
 	beside.Go(func() { _, _ = p.sink.Health(ctx) })
 
+	if p.inputs.watched != nil {
+		if p.inputs.files == nil {
+			p.inputs.files = p.inputs.watched.Read()
+		}
+		beside.Go(func() { p.watchInputs(ctx) })
+	}
 	if p.accepted == nil {
 		p.recall(ctx)
 	}
@@ -130,11 +141,15 @@ func (p *pipeline) run(ctx context.Context) {
 			p.handleLost(lost)
 		case <-p.asked:
 			p.trigger = TriggerRequest
-			p.loads.request()
-			p.startAnew()
-			if p.dropped {
-				p.load()
-			}
+			p.retryAll(ctx)
+		case <-p.inputs.changes.ready:
+			p.trigger = TriggerInputs
+			p.inputs.files, _ = p.inputs.changes.latest()
+			p.log.Info("watched files changed", "files", changedFiles(p.inputs.applied, p.inputs.files))
+			p.retryAll(ctx)
+		case <-p.rereads:
+			p.trigger = TriggerReread
+			p.rereadInputs(ctx)
 		case <-retry.C:
 			p.trigger = TriggerRetry
 		}
@@ -142,6 +157,15 @@ func (p *pipeline) run(ctx context.Context) {
 		if wait, again := p.converge(ctx); again {
 			retry.Reset(wait)
 		}
+	}
+}
+
+// retryAll tries everything again, also what failed to load or was given up before.
+func (p *pipeline) retryAll(ctx context.Context) {
+	p.loads.request()
+	p.rereadInputs(ctx)
+	if p.dropped {
+		p.load()
 	}
 }
 
@@ -164,7 +188,7 @@ func (p *pipeline) startAnew() bool {
 		}
 		refused = refused || len(v.culprits) > 0
 		v.culprits = nil
-		if !isNotLoaded(v.refusal) || p.trigger == TriggerRequest {
+		if !isNotLoaded(v.refusal) || p.loads.requested {
 			v.refused, v.refusal = "", nil
 		}
 	}
@@ -246,6 +270,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	}
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
+		p.rereadAccepted(ctx)
 		return p.redeem(ctx)
 	}
 	wait := p.pace.NextBackOff()

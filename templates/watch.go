@@ -24,10 +24,12 @@ type watcher struct {
 	poll    *time.Ticker
 	names   places
 	watched map[string]os.FileInfo
+
+	quiet, impatient time.Duration // the constants, or more
 }
 
 func newWatcher(poll time.Duration) *watcher {
-	w := &watcher{poll: time.NewTicker(poll), watched: map[string]os.FileInfo{}}
+	w := &watcher{poll: time.NewTicker(poll), watched: map[string]os.FileInfo{}, quiet: quiet, impatient: impatient}
 	if notify, err := fsnotify.NewWatcher(); err == nil {
 		w.notify, w.events, w.errors = notify, notify.Events, notify.Errors
 	}
@@ -118,9 +120,9 @@ func (w *watcher) wait(ctx context.Context) bool {
 
 // settle waits until a save is over. It returns false when ctx is done first.
 func (w *watcher) settle(ctx context.Context) bool {
-	over := time.NewTimer(quiet)
+	over := time.NewTimer(w.quiet)
 	defer over.Stop()
-	late := time.NewTimer(impatient)
+	late := time.NewTimer(w.impatient)
 	defer late.Stop()
 	for {
 		select {
@@ -132,7 +134,7 @@ func (w *watcher) settle(ctx context.Context) bool {
 			return true
 		case event := <-w.events:
 			if w.concerns(event) {
-				over.Reset(quiet)
+				over.Reset(w.quiet)
 			}
 		}
 	}

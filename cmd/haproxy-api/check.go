@@ -99,6 +99,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: func(sentence string) {
 			fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
 		}}
+		c.tellWatched(ownFiles(cfg, p))
 		faults = append(faults, c.run(ctx, states)...)
 	}
 	return faults

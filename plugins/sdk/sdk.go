@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -106,18 +107,20 @@ type Document struct {
 	// loaded them. Where they have, the program loads them, also if the document is in effect already. Somebody asked for it. A
 	// sink that does not know these files may ignore it.
 	Reread bool
-	// Watched identifies the content of the files that the configuration watches for the program, and is empty where it watches
-	// none: see [Document.LoadsAgain]. It has nothing to do with Digest.
+	// Watched says which files the configuration watches for the program and, after a dot, identifies their content. It is empty
+	// where the configuration watches none, and has nothing to do with Digest. See [Document.LoadsAgain].
 	Watched string
 	// Changed names some of the watched files that differ, for people. It may be empty although Watched differs.
 	Changed []string
 }
 
 // LoadsAgain reports whether the program of a sink has to load the files that the configuration watches for it, even if the
-// document is in effect already. loaded is the Watched of the document with which the program loaded them last, which the sink
-// should keep beside what it has applied; empty where that is not known, and then LoadsAgain is false.
+// document is in effect already. loaded is the Watched of the document that the sink applied last, which it should keep with what
+// is in effect; empty where that is not known. Where other files are watched than before, LoadsAgain is false.
 func (d Document) LoadsAgain(loaded string) bool {
-	return d.Watched != "" && loaded != "" && d.Watched != loaded
+	which, content, watches := strings.Cut(d.Watched, ".")
+	whichLoaded, contentLoaded, _ := strings.Cut(loaded, ".")
+	return watches && which == whichLoaded && content != contentLoaded
 }
 
 // A File is one rendered file. The sink decides where it goes.

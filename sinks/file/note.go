@@ -48,7 +48,7 @@ func (s *Sink) difference(files []stage.File, doc sdk.Document) string {
 		return "whether the program was told of the files is not known"
 	case doc.LoadsAgain(watched):
 		return strings.Join(append([]string{"watched files changed"}, doc.Changed...), " ")
-	case watched == "" && doc.Watched != "":
+	case doc.Watched != "" && doc.Watched != watched: // others are watched, or none were
 		if err := s.note(files, doc.Watched); err != nil {
 			s.log.Warn("a change of the watched files may go unnoticed", "error", err)
 		}

@@ -21,14 +21,14 @@ func TestWatched_RunsTheReloadCommandOnce(t *testing.T) {
 	s := newSink(t, filepath.Join(dir, "main"), set)
 	doc := document("one")
 	apply(t, s, doc, sdk.ActionReload)
-	doc.Watched = "a" // somebody has begun to watch
+	doc.Watched = "these.a" // somebody has begun to watch
 	apply(t, s, doc, sdk.ActionUnchanged)
-	doc.Watched = "b"
+	doc.Watched = "these.b"
 	apply(t, s, doc, sdk.ActionReload)
 	apply(t, s, doc, sdk.ActionUnchanged)
 	again := newSink(t, filepath.Join(dir, "main"), set)
 	apply(t, again, doc, sdk.ActionUnchanged)
-	doc.Watched = "c"
+	doc.Watched = "these.c"
 	apply(t, again, doc, sdk.ActionReload)
 	if times() != 3 {
 		t.Errorf("the command ran %d times, want 3", times())
@@ -41,10 +41,10 @@ func TestWatched_FailedReloadCommandIsRetried(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	s := newSink(t, filepath.Join(dir, "main"), func(c *Config) { c.ReloadCmd = []string{"test", "!", "-e", broken} })
 	doc := document("one")
-	doc.Watched = "a"
+	doc.Watched = "these.a"
 	apply(t, s, doc, sdk.ActionReload)
 	check(t, os.WriteFile(broken, nil, 0o600))
-	doc.Watched = "b"
+	doc.Watched = "these.b"
 	for range 2 {
 		if _, err := s.Apply(t.Context(), doc); err == nil {
 			t.Fatal("the command did not run")
@@ -59,8 +59,8 @@ func TestWatched_FailedReloadCommandIsRetried(t *testing.T) {
 func TestWatched_NothingToTellWithoutACommand(t *testing.T) {
 	s := newSink(t, filepath.Join(t.TempDir(), "main"), nil)
 	doc := document("one")
-	doc.Watched = "a"
+	doc.Watched = "these.a"
 	apply(t, s, doc, sdk.ActionWritten)
-	doc.Watched = "b"
+	doc.Watched = "these.b"
 	apply(t, s, doc, sdk.ActionUnchanged)
 }

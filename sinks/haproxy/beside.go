@@ -74,12 +74,12 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 	return r, nil
 }
 
-// noteWatched takes the state of the watched files for the one that HAProxy has loaded, where nobody has watched them before.
+// noteWatched notes the state of the watched files, after doc was applied, where others or none were watched before.
 func (s *Sink) noteWatched(doc *placed) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	is := s.notes.loadedBeside()
-	if is.watched != "" || doc.beside.watched.Watched == "" {
+	if is.watched == doc.beside.watched.Watched || doc.beside.watched.Watched == "" {
 		return
 	}
 	is.watched = doc.beside.watched.Watched

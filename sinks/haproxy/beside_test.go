@@ -115,7 +115,7 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 	path := r.write("nets", "10.0.0.0/8\n")
 	doc := r.document("one", "frontend beside\n bind 127.0.0.1:"+fmt.Sprint(freePort(t))+
 		"\n http-request deny if { src -f "+path+" }")
-	doc.Watched = "one"
+	doc.Watched = "these.one"
 	first := r.sink()
 	r.apply(first, doc, sdk.ActionRestart)
 	check(t, first.Stop(context.WithoutCancel(t.Context())))
@@ -130,7 +130,7 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 	r.apply(third, reread(doc), sdk.ActionReload)
 	check(t, third.Stop(context.WithoutCancel(t.Context())))
 
-	doc.Watched = "two"
+	doc.Watched = "these.two"
 	fourth := r.sink()
 	r.apply(fourth, doc, sdk.ActionReload)
 	r.apply(fourth, doc, sdk.ActionUnchanged)
@@ -209,13 +209,17 @@ func TestWatched_LoadsOnce(t *testing.T) {
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
-	doc.Watched = "one" // somebody has begun to watch
+	doc.Watched = "these.one" // somebody has begun to watch
 	r.apply(s, doc, sdk.ActionUnchanged)
-	doc.Watched, doc.Changed = "two", []string{"/etc/geo.mmdb"}
+	doc.Watched, doc.Changed = "these.two", []string{"/etc/geo.mmdb"}
 	if result := r.apply(s, doc, sdk.ActionReload); !strings.Contains(result.Reason, "/etc/geo.mmdb") {
 		t.Errorf("the reason is %q", result.Reason)
 	}
 	r.apply(s, doc, sdk.ActionUnchanged)
+	doc.Watched = "others.three"
+	r.apply(s, doc, sdk.ActionUnchanged)
+	doc.Watched = "others.four"
+	r.apply(s, doc, sdk.ActionReload)
 	other := edited(doc, "maxconn 100", "maxconn 100 # the same")
 	other.Watched = doc.Watched
 	r.apply(s, other, sdk.ActionWritten)

@@ -38,8 +38,8 @@ func (loaded inputs) changed(now inputs) string {
 		slices.Sort(files)
 		for _, file := range files {
 			was, stood := before[file]
-			print, stands := is[file]
-			if stood != stands || !was.Same(print) {
+			state, stands := is[file]
+			if stood != stands || !was.Same(state) {
 				return file
 			}
 		}
@@ -168,8 +168,8 @@ func (r *inputReader) add(files *syntax.Files, f syntax.File) bool {
 	here := map[string]fingerprint.File{}
 	r.found[f.Path] = here
 	look := func(path string) {
-		if print, ok := fingerprint.Of(path, r.known[path]); ok && r.files <= maxInputs {
-			here[path] = print
+		if state, ok := fingerprint.Of(path, r.known[path]); ok && r.files <= maxInputs {
+			here[path] = state
 			r.files++
 		}
 	}

@@ -943,9 +943,9 @@ type Document struct {
 	// Look whether the files that the program reads beside the document have changed since it loaded them, and have it load
 	// them where they have, also where the document is in effect already. A sink that does not know these files may ignore it.
 	Reread bool `protobuf:"varint,6,opt,name=reread,proto3" json:"reread,omitempty"`
-	// Identifies the content of the files that the configuration watches for the program; empty where it watches none. Where it
-	// differs from that of the document in effect, and neither is empty, the program has to load these files, even if the
-	// document is the same.
+	// Says which files the configuration watches for the program and, after a dot, identifies their content; empty where it watches
+	// none. Where only what is after the dot differs from that of the document that was applied last, the program has to load
+	// these files, even if the document is the same.
 	Watched string `protobuf:"bytes,7,opt,name=watched,proto3" json:"watched,omitempty"`
 	// Some of the watched files that differ, for people; may be empty even if watched differs.
 	Changed       []string `protobuf:"bytes,8,rep,name=changed,proto3" json:"changed,omitempty"`
