@@ -217,6 +217,11 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 		p.inEffect = nil // what was broken off may be live, or half of it
 		return ctx.Err()
 	}
+	if p.isNoNews(entry) {
+		p.inputs.conclude()
+		p.log.Info("no file has changed that is read beside the configuration")
+		return nil
+	}
 	p.ledger.add(entry)
 	p.observer.Applied(entry)
 	if entry.Err == nil {
@@ -226,6 +231,12 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
 	}
 	return entry.Err
+}
+
+// isNoNews reports whether somebody has had the files looked at that are read beside the document, and nothing came of it.
+func (p *pipeline) isNoNews(e Entry) bool {
+	return e.Trigger == TriggerReread && e.Err == nil && e.Result.Action == sdk.ActionUnchanged &&
+		p.accepted != nil && p.accepted.document.Digest == e.Digest
 }
 
 // tell logs notes that are new: the same ones come with every render.
