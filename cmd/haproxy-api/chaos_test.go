@@ -56,6 +56,7 @@ type chaos struct {
 	clusters    int
 	variants    int
 	environment int // of the templates
+	inputs      int // the number of the file that HAProxy reads beside its configuration
 	past        []sdk.Snapshot
 	slowest     time.Duration // to converge
 }
@@ -96,6 +97,7 @@ func newChaos(t *testing.T) *chaos {
 	).Replace(s.read("haproxy-api.toml"))
 	s.write("haproxy-api.toml", c.plain)
 	c.accounts = newAccounts(s)
+	c.s.write(chaosInput, c.input())
 	c.saveTemplate()
 	c.tellTruth()
 	s.start()
@@ -210,6 +212,7 @@ func (c *chaos) calm() {
 		return maps.Equal(c.s.servers().serving(), serversIn(want))
 	})
 	c.checkEnvironment()
+	c.checkInput()
 	c.slowest = max(c.slowest, time.Since(began))
 	c.accounts.audit()
 }
