@@ -210,7 +210,9 @@ func (p *pipeline) succeed(before *pipeline) {
 		_ = p.board.setTemplateError(nil)
 	}
 	if p.sink == before.sink {
-		p.inputs.reread = before.inputs.reread
+		if before.inputs.pending {
+			p.reread(before.inputs.cause)
+		}
 		p.inEffect, p.owed = before.inEffect, before.owed
 		return
 	}

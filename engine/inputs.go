@@ -4,10 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -28,50 +33,149 @@ type inputs struct {
 	watched Inputs // nil for none
 	changes *mailbox[map[string]string]
 
-	files   map[string]string // as they were when they were last seen to be whole; nil before
-	applied map[string]string // as they were with the document that the sink took last; nil where that is not known
-	reread  bool              // the sink is to look whether any of them has changed, watched or not
+	files  map[string]string // as they were when they were last seen to be whole; nil before
+	loaded map[string]string // as they were when the sink loaded them last; nil where that is not known
+
+	pending bool      // the sink is to look whether any of them has changed, watched or not
+	cause   string    // one of the Trigger constants
+	due     time.Time // when to try that again; zero for at once
+	err     error     // why the last try failed; nil where it did not
+	pace    *backoff.ExponentialBackOff
 }
 
-// watchInputs tells the pipeline of changes until ctx is done.
-func (p *pipeline) watchInputs(ctx context.Context) {
-	if err := p.inputs.watched.Watch(ctx, p.inputs.changes.put); err != nil {
-		p.log.Error("files are no longer watched: restart, or apply when one of them has changed", "error", err)
-	}
+func newInputs(watched Inputs) inputs {
+	i := inputs{watched: watched, changes: newMailbox[map[string]string](), pace: backoff.NewExponentialBackOff()}
+	i.pace.InitialInterval, i.pace.MaxInterval = time.Second, 30*time.Second
+	return i
 }
 
-// rereadInputs has the sink asked about the document that is in effect as well, because something that its program reads beside
-// that document may have changed. What was refused may be good now.
-func (p *pipeline) rereadInputs(ctx context.Context) {
-	p.inputs.reread = true
-	p.startAnew()
-	if _, ok := p.snapshots.latest(); !ok {
-		p.rereadAccepted(ctx)
-	}
-}
-
-// rereadAccepted gives the sink the last good document again where the newest one is none: the files concern that one.
-func (p *pipeline) rereadAccepted(ctx context.Context) {
-	if p.inputs.reread && p.accepted != nil && p.owed == nil {
-		p.reapply(ctx)
-	}
-}
-
-// addTo returns doc with what a sink has to know of the files.
-func (i *inputs) addTo(doc sdk.Document) sdk.Document {
-	doc.Reread = i.reread
+// startInputs reads the watched files, and tells the pipeline of changes until ctx is done. Whether any has changed while nobody
+// watched is the sink's to know.
+func (p *pipeline) startInputs(ctx context.Context, beside *sync.WaitGroup) {
+	i := &p.inputs
 	if i.watched == nil {
-		return doc
+		return
 	}
-	doc.Watched = digestOfList(i.watched.Patterns()) + "." + digestOfFiles(i.files)
-	if i.applied != nil {
-		doc.Changed = changedFiles(i.applied, i.files)
+	if i.files == nil {
+		i.files = i.watched.Read()
+		p.reread(TriggerStart)
 	}
-	return doc
+	beside.Go(func() {
+		if err := i.watched.Watch(ctx, i.changes.put); err != nil {
+			p.log.Error("files are no longer watched: restart, or apply when one of them has changed", "error", err)
+		}
+	})
 }
 
-// conclude notes that the sink has taken a document with the files.
-func (i *inputs) conclude() { i.reread, i.applied = false, i.files }
+// takeInputs takes over the watched files as they are after a change.
+func (p *pipeline) takeInputs() {
+	p.inputs.files, _ = p.inputs.changes.latest()
+	p.log.Info("watched files changed", "files", changedFiles(p.inputs.loaded, p.inputs.files))
+}
+
+// reread makes the look at the files pending and due. What was refused may be good now.
+func (p *pipeline) reread(cause string) {
+	i := &p.inputs
+	i.pending, i.cause, i.due = true, cause, time.Time{}
+	i.pace.Reset()
+	if p.forgetRefused() {
+		p.inEffect = nil // without those who were left out
+	}
+}
+
+// rereadPending has the sink look at the files if that is due. It returns when to try again, if that may help. A document that the
+// sink has deferred comes first: it brings the files.
+func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
+	i := &p.inputs
+	if !i.pending || p.accepted == nil || p.owed != nil && p.owed.err == nil {
+		return 0, false
+	}
+	if wait := time.Until(i.due); wait > 0 {
+		return wait, true
+	}
+	err := p.applyInputs(ctx)
+	deferred, later := errors.AsType[*sdk.DeferredError](err)
+	switch {
+	case ctx.Err() != nil:
+		return 0, false
+	case err == nil:
+		if i.err != nil {
+			p.log.Info("the files that are read beside the configuration are loaded again")
+		}
+		i.pending, i.err, i.loaded = false, nil, i.files
+		p.board.setInputsError(nil)
+		return 0, false
+	case later:
+		i.due = time.Now().Add(max(deferred.After, leastDeferral))
+		return time.Until(i.due), true
+	}
+	i.err = err
+	p.board.setInputsError(err)
+	if isNotLoaded(err) { // each try may interrupt what the sink manages
+		i.pending = false
+		p.log.Error("changed files cannot be loaded; keeping what was loaded until one of them changes or apply is requested",
+			"error", err)
+		return 0, false
+	}
+	wait := i.pace.NextBackOff()
+	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
+		wait = max(wait, hint.After)
+	}
+	i.due = time.Now().Add(wait)
+	p.log.Error("changed files cannot be loaded; keeping what was loaded, retrying", "error", err,
+		"again_in", wait.Round(time.Millisecond))
+	return wait, true
+}
+
+// applyInputs has the sink look at the files. One that cannot is offered the document once more where watched files have changed.
+func (p *pipeline) applyInputs(ctx context.Context) error {
+	i := &p.inputs
+	var result sdk.Result
+	began, err := time.Now(), errors.ErrUnsupported
+	if rereader, ok := p.sink.(sdk.Rereader); ok {
+		p.board.setOffered(began)
+		result, err = rereader.Reread(ctx, sdk.Watched{ID: i.id(), Changed: changedFiles(i.loaded, i.files)})
+		p.board.setOffered(time.Time{})
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		if i.cause == TriggerInputs {
+			p.reapply(ctx)
+		}
+		return nil
+	}
+	if ctx.Err() != nil || err == nil && result.Action == sdk.ActionUnchanged {
+		if i.cause != TriggerStart {
+			p.log.Info("no file has changed that is read beside the configuration", "trigger", i.cause)
+		}
+		return err
+	}
+	entry := Entry{
+		Pipeline: p.name, Generation: p.accepted.document.Generation, Digest: p.accepted.document.Digest, Trigger: i.cause,
+		Offered: began, Took: time.Since(began), Result: result, Err: err,
+	}
+	p.ledger.add(entry)
+	p.observer.Applied(entry)
+	if err == nil {
+		p.log.Info("files loaded again", "action", result.Action, "reason", result.Reason, "trigger", i.cause,
+			"took", entry.Took.Round(time.Millisecond))
+	}
+	return err
+}
+
+// applied notes what the sink did for a document. A program that has loaded it may have loaded files that could not be loaded before.
+func (i *inputs) applied(r sdk.Result) {
+	if i.err != nil && (r.Action == sdk.ActionReload || r.Action == sdk.ActionRestart) {
+		i.pending, i.due = true, time.Time{}
+	}
+}
+
+// id is what identifies the files, and empty where none are watched.
+func (i *inputs) id() string {
+	if i.watched == nil {
+		return ""
+	}
+	return digestOfList(i.watched.Patterns()) + "." + digestOfFiles(i.files)
+}
 
 func digestOfList(list []string) string {
 	h := sha256.New()
@@ -94,6 +198,9 @@ const shownFiles = 3
 
 // changedFiles names the first files that differ between the two, for people.
 func changedFiles(before, now map[string]string) []string {
+	if before == nil {
+		return nil
+	}
 	var changed []string
 	for path, content := range now {
 		if was, there := before[path]; !there || was != content {

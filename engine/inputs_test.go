@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -47,104 +48,182 @@ func (p *playedInputs) write(path, content string) {
 	synctest.Wait()
 }
 
-// playWatching is play with a pipeline that watches a file.
-func playWatching(t *testing.T, memory Memory, scene func(w *world, files *playedInputs)) {
+// rereadingSink is a playedSink that knows what its program reads.
+type rereadingSink struct {
+	*playedSink
+	rereads []sdk.Watched
+	answers error // to each call of Reread
+	changed bool  // there is something to load
+}
+
+func (s *rereadingSink) Reread(_ context.Context, watched sdk.Watched) (sdk.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rereads = append(s.rereads, watched)
+	if s.answers != nil || !s.changed {
+		return sdk.Result{Action: sdk.ActionUnchanged}, s.answers
+	}
+	s.changed = false
+	return sdk.Result{Action: sdk.ActionReload, Reason: "a file changed"}, nil
+}
+
+// asked returns with what Reread was called, and how often.
+func (s *rereadingSink) asked() (newest sdk.Watched, times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.rereads) > 0 {
+		newest = s.rereads[len(s.rereads)-1]
+	}
+	return newest, len(s.rereads)
+}
+
+func (s *rereadingSink) set(changed bool, answer error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.changed, s.answers = changed, answer
+}
+
+// playInputs is play with a sink that knows what its program reads, and a pipeline that watches a file.
+func playInputs(t *testing.T, scene func(w *world, sink *rereadingSink, files *playedInputs)) {
 	synctest.Test(t, func(t *testing.T) {
+		sink := &rereadingSink{playedSink: newPlayedSink()}
 		files := &playedInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
-		w := &world{
-			t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))},
-			templates: newPlayedTemplates("v1"), sink: newPlayedSink(),
-		}
-		engine, err := New(Config{
-			Sources:   map[string]SourceConfig{"s": {Source: w.source}},
-			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: w.templates, Sink: w.sink, Inputs: files}},
-			Log:       slog.New(slog.DiscardHandler),
-			Memory:    memory,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.engine = engine
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); engine.Run(ctx) }()
-		synctest.Wait()
-		scene(w, files)
+		w := newWatchingWorld(t, sink, sink.playedSink, files)
+		scene(w, sink, files)
+	})
+}
+
+func newWatchingWorld(t *testing.T, sink sdk.Sink, played *playedSink, files *playedInputs) *world {
+	w := &world{
+		t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, templates: newPlayedTemplates("v1"), sink: played,
+	}
+	engine, err := New(Config{
+		Sources:   map[string]SourceConfig{"s": {Source: w.source}},
+		Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: w.templates, Sink: sink, Inputs: files}},
+		Log:       slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.engine = engine
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); engine.Run(ctx) }()
+	t.Cleanup(func() {
 		cancel()
 		<-done
 	})
+	synctest.Wait()
+	return w
 }
 
-// newest returns the document that was offered last.
-func (s *playedSink) newest() sdk.Document {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.offered[len(s.offered)-1]
+func (w *world) wantRereads(sink *rereadingSink, times int) sdk.Watched {
+	w.t.Helper()
+	newest, got := sink.asked()
+	if got != times {
+		w.t.Fatalf("the sink was asked %d times, want %d", got, times)
+	}
+	return newest
 }
 
-func TestInputs_AChangeIsOfferedWithTheSameDocument(t *testing.T) {
-	playWatching(t, forgetful{}, func(w *world, files *playedInputs) {
-		w.say("a")
-		first := w.sink.newest()
-		if first.Watched == "" || first.Reread || len(first.Changed) > 0 {
-			t.Errorf("the first document came with %+v", first)
-		}
-		w.say("a")
-		w.want("1 v1:a")
-		files.write("/certs/a", "2")
-		w.want("1 v1:a", "1 v1:a")
-		second := w.sink.newest()
-		if !second.Reread || !second.LoadsAgain(first.Watched) || !slices.Equal(second.Changed, []string{"/certs/a"}) {
-			t.Errorf("the second document came with %+v", second)
-		}
-		if last := w.status().Last; last.Trigger != TriggerInputs {
-			t.Errorf("the trigger is %q", last.Trigger)
-		}
-		w.say("b")
-		if third := w.sink.newest(); third.Reread || third.Watched != second.Watched || len(third.Changed) > 0 {
-			t.Errorf("the third document came with %+v", third)
-		}
+func (w *world) wantInputsError(is bool) {
+	w.t.Helper()
+	if err := w.status().InputsError; (err != nil) != is || w.engine.Health(w.t.Context())[0].OK() == is {
+		w.t.Errorf("the error is %v, and health tells otherwise", err)
+	}
+}
+
+func TestInputs_AChangeIsLoadedOnce(t *testing.T) {
+	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
 		w.pass(time.Hour)
-		w.want("1 v1:a", "1 v1:a", "2 v1:b")
+		w.wantRereads(sink, 0) // there is nothing yet
+		w.say("a")
+		first := w.wantRereads(sink, 1) // something may have changed before the start
+		if first.ID == "" || len(first.Changed) > 0 || w.sink.offered[0].Watched != first.ID {
+			t.Errorf("first %+v, and %q with the document", first, w.sink.offered[0].Watched)
+		}
+		sink.set(true, nil)
+		files.write("/certs/a", "2")
+		second := w.wantRereads(sink, 2)
+		if !second.ChangedSince(first.ID) || !slices.Equal(second.Changed, []string{"/certs/a"}) {
+			t.Errorf("%+v after %+v", second, first)
+		}
+		if last := w.status().Last; last.Trigger != TriggerInputs || last.Result.Action != sdk.ActionReload || last.Generation != 1 {
+			t.Errorf("the newest entry is %+v", last)
+		}
+		w.say("b")
+		w.pass(time.Hour)
+		w.wantRereads(sink, 2)
+		w.want("1 v1:a", "2 v1:b")
 	})
 }
 
-// A change that the sink could not take is offered again, with newer documents too, until it has.
-func TestInputs_AChangeIsPendingUntilTheSinkTookIt(t *testing.T) {
-	playWatching(t, forgetful{}, func(w *world, files *playedInputs) {
+// A file that cannot be loaded is a problem that is told, stops no document, and is over when it is mended.
+func TestInputs_AFailureIsRetried(t *testing.T) {
+	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
 		w.say("a")
-		mend := w.failUntilMended()
-		files.write("/certs/a", "2")
+		sink.set(true, sdk.RetryAfter(errors.New("a.pem is empty"), 10*time.Second))
+		files.write("/certs/a", "")
+		w.wantInputsError(true)
 		w.say("b")
-		if doc := w.sink.newest(); !doc.Reread || !slices.Equal(doc.Changed, []string{"/certs/a"}) {
-			t.Errorf("the newer document came with %+v", doc)
+		w.want("1 v1:a", "2 v1:b")
+		w.pass(10 * time.Minute)
+		if _, times := sink.asked(); times < 10 || times > 60 {
+			t.Errorf("asked %d times in ten minutes", times)
 		}
-		w.wantRetriedUntilMended(mend)
-		if doc := w.sink.newest(); !doc.Reread {
-			t.Errorf("the last document came with %+v", doc)
-		}
+		sink.set(true, nil)
+		w.pass(time.Minute)
+		w.wantInputsError(false)
+		_, times := sink.asked()
+		w.pass(time.Hour)
+		w.wantRereads(sink, times)
 	})
 }
 
-// Where the newest document is rejected, the files are loaded with the one that is in effect.
-func TestInputs_AChangeConcernsTheDocumentInEffect(t *testing.T) {
-	playWatching(t, forgetful{}, func(w *world, files *playedInputs) {
+// What may have interrupted the program is not tried again by itself. A reload that works is the end of it.
+func TestInputs_WhatFailedToLoadIsNotRetried(t *testing.T) {
+	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
 		w.say("a")
-		w.sink.answer("v1:b", sdk.Rejectf("no"))
+		sink.set(true, errNotLoaded)
+		files.write("/certs/a", "2")
+		w.pass(time.Hour)
+		w.wantRereads(sink, 2)
+		w.wantInputsError(true)
+		sink.set(false, nil)
+		w.say("b")
+		w.wantInputsError(false)
+	})
+}
+
+func TestInputs_ADeferralIsNoProblem(t *testing.T) {
+	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
+		w.say("a")
+		sink.set(true, later())
+		files.write("/certs/a", "2")
+		w.wantInputsError(false)
+		sink.set(true, nil)
+		w.pass(time.Hour)
+		w.wantRereads(sink, 3)
+	})
+}
+
+// A deferred document brings the files with it.
+func TestInputs_ADeferredDocumentComesFirst(t *testing.T) {
+	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
+		w.say("a")
+		w.sink.answer("v1:b", later())
 		w.say("b")
 		files.write("/certs/a", "2")
-		if doc := w.sink.newest(); string(doc.Files[0].Content) != "v1:a" || !doc.Reread {
-			t.Errorf("offered last: %s with %+v", doc.Files[0].Content, doc)
-		}
-		if w.status().ApplyError == nil {
-			t.Error("the rejection is forgotten")
-		}
+		w.wantRereads(sink, 1)
+		w.sink.answer("v1:b", nil)
+		w.pass(time.Hour)
+		w.wantRereads(sink, 2)
 	})
 }
 
 // A document that was rejected may be good with other files.
 func TestInputs_AChangeTriesWhatWasRejected(t *testing.T) {
-	playWatching(t, forgetful{}, func(w *world, files *playedInputs) {
+	playInputs(t, func(w *world, _ *rereadingSink, files *playedInputs) {
 		w.sink.answer("v1:a", sdk.Rejectf("no certificate"))
 		w.say("a")
 		w.pass(time.Hour)
@@ -158,46 +237,46 @@ func TestInputs_AChangeTriesWhatWasRejected(t *testing.T) {
 	})
 }
 
-// Somebody who asks, by Apply or Reread, has the sink look at the files, once.
-func TestReread_IsOfferedOnce(t *testing.T) {
+// A sink that does not know what its program reads is offered the document again when a watched file changed.
+func TestInputs_ASinkThatCannotTellGetsTheDocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := &playedInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
+		sink := newPlayedSink()
+		w := newWatchingWorld(t, sink, sink, files)
+		w.say("a")
+		w.want("1 v1:a")
+		w.engine.Reread()
+		synctest.Wait()
+		w.want("1 v1:a")
+		files.write("/certs/a", "2")
+		w.want("1 v1:a", "1 v1:a")
+		w.pass(time.Hour)
+		w.want("1 v1:a", "1 v1:a")
+	})
+}
+
+// Somebody who asks, by Apply or Reread, has the sink look at the files.
+func TestReread_IsAsked(t *testing.T) {
 	for name, ask := range map[string]func(*Engine){
-		"apply":  func(e *Engine) { _ = e.Apply("p") },
-		"reread": func(e *Engine) { e.Reread() },
+		TriggerRequest: func(e *Engine) { _ = e.Apply("p") },
+		TriggerReread:  func(e *Engine) { e.Reread() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			play(t, func(w *world) {
+			playInputs(t, func(w *world, sink *rereadingSink, _ *playedInputs) {
 				w.say("a")
+				sink.set(true, nil)
 				ask(w.engine)
 				synctest.Wait()
-				w.want("1 v1:a", "1 v1:a")
-				if doc := w.sink.newest(); !doc.Reread || doc.Watched != "" || doc.Retry != (name == "apply") {
-					t.Errorf("offered with %+v", doc)
+				w.wantRereads(sink, 2)
+				if last := w.status().Last; last.Trigger != name || last.Result.Action != sdk.ActionReload {
+					t.Errorf("the newest entry is %+v", last)
 				}
-				w.say("b")
-				if doc := w.sink.newest(); doc.Reread {
-					t.Errorf("offered with %+v", doc)
+				if now := len(w.sink.texts()); name == TriggerReread && now != 1 {
+					t.Errorf("the document was offered %d times", now)
 				}
 			})
 		})
 	}
-}
-
-// Without a snapshot the document that an earlier run left is in effect, and its files count.
-func TestReread_WithoutASnapshot(t *testing.T) {
-	memory := &playedMemory{inEffect: map[string]InEffect{"p": {Document: keptDocument()}}}
-	playRemembering(t, memory, func(w *world) {
-		w.want("7 old:a")
-		w.engine.Reread()
-		synctest.Wait()
-		w.want("7 old:a", "7 old:a")
-		if !w.sink.newest().Reread {
-			t.Error("offered without Reread")
-		}
-		mend := w.failUntilMended()
-		w.engine.Reread()
-		synctest.Wait()
-		w.wantRetriedUntilMended(mend)
-	})
 }
 
 func TestChangedFiles_NamesAFew(t *testing.T) {

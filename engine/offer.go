@@ -203,8 +203,8 @@ func (p *pipeline) settle(e *effect) {
 }
 
 func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
-	doc := p.inputs.addTo(e.document)
-	doc.Retry = p.loads.due()
+	doc := e.document
+	doc.Retry, doc.Watched = p.loads.due(), p.inputs.id()
 	entry := Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
 		Last: e.snapshot.Last, Notes: notes, LeftOut: e.leftOut, Received: e.snapshot.Taken, Offered: time.Now(),
@@ -217,26 +217,15 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 		p.inEffect = nil // what was broken off may be live, or half of it
 		return ctx.Err()
 	}
-	if p.isNoNews(entry) {
-		p.inputs.conclude()
-		p.log.Info("no file has changed that is read beside the configuration")
-		return nil
-	}
 	p.ledger.add(entry)
 	p.observer.Applied(entry)
 	if entry.Err == nil {
-		p.inputs.conclude()
+		p.inputs.applied(entry.Result)
 		p.board.setInEffect(doc)
 		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
 			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
 	}
 	return entry.Err
-}
-
-// isNoNews reports whether somebody has had the files looked at that are read beside the document, and nothing came of it.
-func (p *pipeline) isNoNews(e Entry) bool {
-	return e.Trigger == TriggerReread && e.Err == nil && e.Result.Action == sdk.ActionUnchanged &&
-		p.accepted != nil && p.accepted.document.Digest == e.Digest
 }
 
 // tell logs notes that are new: the same ones come with every render.

@@ -76,7 +76,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
 		log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(), resumed: newSignal(),
-		inputs: inputs{watched: cfg.Inputs, changes: newMailbox[map[string]string]()},
+		inputs: newInputs(cfg.Inputs),
 		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {
@@ -106,12 +106,7 @@ func (p *pipeline) run(ctx context.Context) {
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
 	beside.Go(func() { _, _ = p.sink.Health(ctx) })
 
-	if p.inputs.watched != nil {
-		if p.inputs.files == nil {
-			p.inputs.files = p.inputs.watched.Read()
-		}
-		beside.Go(func() { p.watchInputs(ctx) })
-	}
+	p.startInputs(ctx, &beside)
 	if p.accepted == nil {
 		p.recall(ctx)
 	}
@@ -141,29 +136,33 @@ func (p *pipeline) run(ctx context.Context) {
 			p.handleLost(lost)
 		case <-p.asked:
 			p.trigger = TriggerRequest
-			p.retryAll(ctx)
+			p.retryAll()
+			p.inEffect = nil
 		case <-p.inputs.changes.ready:
 			p.trigger = TriggerInputs
-			p.inputs.files, _ = p.inputs.changes.latest()
-			p.log.Info("watched files changed", "files", changedFiles(p.inputs.applied, p.inputs.files))
-			p.retryAll(ctx)
+			p.takeInputs()
+			p.retryAll()
 		case <-p.rereads:
 			p.trigger = TriggerReread
-			p.rereadInputs(ctx)
+			p.reread(p.trigger)
 		case <-retry.C:
 			p.trigger = TriggerRetry
 		}
 		retry.Stop()
-		if wait, again := p.converge(ctx); again {
+		wait, again := p.converge(ctx)
+		if reread, rereads := p.rereadPending(ctx); rereads && (!again || reread < wait) {
+			wait, again = reread, true
+		}
+		if again {
 			retry.Reset(wait)
 		}
 	}
 }
 
 // retryAll tries everything again, also what failed to load or was given up before.
-func (p *pipeline) retryAll(ctx context.Context) {
+func (p *pipeline) retryAll() {
 	p.loads.request()
-	p.rereadInputs(ctx)
+	p.reread(p.trigger)
 	if p.dropped {
 		p.load()
 	}
@@ -178,9 +177,15 @@ func (p *pipeline) remind(ctx context.Context) {
 	}
 }
 
-// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether there was anything
-// that it refused.
+// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether anybody was left out.
 func (p *pipeline) startAnew() bool {
+	refused := p.forgetRefused()
+	p.inEffect = nil
+	return refused
+}
+
+// forgetRefused forgets what the sink refused before. It reports whether anybody was left out.
+func (p *pipeline) forgetRefused() bool {
 	refused := false
 	for _, v := range []*version{p.active, p.candidate} {
 		if v == nil {
@@ -192,7 +197,6 @@ func (p *pipeline) startAnew() bool {
 			v.refused, v.refusal = "", nil
 		}
 	}
-	p.inEffect = nil
 	return refused
 }
 
@@ -270,7 +274,6 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	}
 	if final(err) {
 		p.log.Error("the last good configuration stays in effect", "error", err)
-		p.rereadAccepted(ctx)
 		return p.redeem(ctx)
 	}
 	wait := p.pace.NextBackOff()

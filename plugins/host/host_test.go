@@ -221,7 +221,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	doc := document("text")
-	doc.Retry, doc.Reread, doc.Watched, doc.Changed = true, true, "w", []string{"one.pem"}
+	doc.Retry, doc.Watched = true, "w.1"
 	got, err := sink.Apply(t.Context(), doc)
 	if err != nil {
 		t.Fatal(err)

@@ -47,10 +47,32 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{}, callError(ctx, "reach", err)
 	}
-	r := resp.GetResult()
+	return resultFromWire(resp.GetResult()), failure(resp.GetFailure())
+}
+
+// Reread has the plugin load again what its program reads beside the document. The error is [errors.ErrUnsupported] where the plugin
+// does not know what that is. What is said of time at Apply holds here.
+func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	ctx, release := s.whileAlive(ctx, p)
+	defer release()
+	resp, err := wire.NewSinkClient(p.conn).Reread(ctx, &wire.RereadRequest{Watched: watched.ID, Changed: watched.Changed})
+	switch {
+	case status.Code(err) == codes.Unimplemented:
+		return sdk.Result{}, errors.ErrUnsupported
+	case err != nil:
+		return sdk.Result{}, callError(ctx, "reach", err)
+	}
+	return resultFromWire(resp.GetResult()), failure(resp.GetFailure())
+}
+
+func resultFromWire(r *wire.Result) sdk.Result {
 	return sdk.Result{
 		Action: r.GetAction(), Reason: r.GetReason(), Took: r.GetTook().AsDuration(), Details: r.GetDetails(),
-	}, failure(resp.GetFailure())
+	}
 }
 
 // Check asks the plugin to judge doc. A plugin that cannot tell accepts everything. What is said of time at Apply holds here.
@@ -132,7 +154,7 @@ func (s *Sink) Close() error { return s.close() }
 func documentToWire(doc sdk.Document) *wire.Document {
 	out := &wire.Document{
 		Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry,
-		Reread: doc.Reread, Watched: doc.Watched, Changed: doc.Changed,
+		Watched: doc.Watched,
 	}
 	for _, f := range doc.Files {
 		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})
@@ -141,9 +163,10 @@ func documentToWire(doc sdk.Document) *wire.Document {
 }
 
 var (
-	_ sdk.Sink    = (*Sink)(nil)
-	_ sdk.Checker = (*Sink)(nil)
-	_ sdk.Claimer = (*Sink)(nil)
-	_ sdk.Stopper = (*Sink)(nil)
-	_ io.Closer   = (*Sink)(nil)
+	_ sdk.Sink     = (*Sink)(nil)
+	_ sdk.Checker  = (*Sink)(nil)
+	_ sdk.Rereader = (*Sink)(nil)
+	_ sdk.Claimer  = (*Sink)(nil)
+	_ sdk.Stopper  = (*Sink)(nil)
+	_ io.Closer    = (*Sink)(nil)
 )

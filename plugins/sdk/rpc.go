@@ -94,19 +94,48 @@ func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.A
 	if !ok {
 		return nil, errNotConfigured
 	}
-	select {
-	case s.plugin.turn <- struct{}{}:
-		defer func() { <-s.plugin.turn }()
-	case <-ctx.Done():
+	done, err := s.plugin.takeTurn(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if ctx.Err() != nil {
+	defer done()
+	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
+	return &wire.ApplyResponse{Result: resultToWire(result), Failure: failureToWire(err)}, nil
+}
+
+func (s *sinkServer) Reread(ctx context.Context, req *wire.RereadRequest) (*wire.RereadResponse, error) {
+	rereader, ok := s.plugin.get().(Rereader)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the sink does not know what its program reads beside the document")
+	}
+	done, err := s.plugin.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	result, err := rereader.Reread(ctx, Watched{ID: req.GetWatched(), Changed: req.GetChanged()})
+	return &wire.RereadResponse{Result: resultToWire(result), Failure: failureToWire(err)}, nil
+}
+
+// takeTurn waits until no other call changes anything. What it returns ends the turn.
+func (p *pluginServer) takeTurn(ctx context.Context) (done func(), err error) {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
-	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
-	return &wire.ApplyResponse{Result: &wire.Result{
-		Action: text(result.Action), Reason: text(result.Reason), Took: durationpb.New(result.Took),
-		Details: texts(result.Details),
-	}, Failure: failureToWire(err)}, nil
+	done = func() { <-p.turn }
+	if ctx.Err() != nil {
+		done()
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	return done, nil
+}
+
+func resultToWire(r Result) *wire.Result {
+	return &wire.Result{
+		Action: text(r.Action), Reason: text(r.Reason), Took: durationpb.New(r.Took), Details: texts(r.Details),
+	}
 }
 
 func (s *sinkServer) Check(ctx context.Context, req *wire.CheckRequest) (*wire.CheckResponse, error) {

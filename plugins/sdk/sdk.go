@@ -63,6 +63,18 @@ type Checker interface {
 	Check(ctx context.Context, doc Document) error
 }
 
+// A Rereader is a [Sink] whose program reads files beside the document, such as certificates, and can load them again.
+type Rereader interface {
+	// Reread has the program load again what it reads beside the document in effect, if any of that has changed since it was loaded:
+	// the watched files have, or others that the sink knows of. It returns nil when the program has what is there now, with
+	// [ActionUnchanged] where there was nothing to do. After an error the program goes on with what it had; the error may be one of
+	// [Deferred], [RetryAfter] or [NotLoaded]. The daemon calls it when somebody asks, when watched files change and at the start,
+	// never while Apply runs. What is said there of ctx holds here.
+	//
+	// A sink that is none is offered the document once more when watched files change.
+	Reread(ctx context.Context, watched Watched) (Result, error)
+}
+
 // A Claimer is a [Sink] that can be the only one on what it manages.
 type Claimer interface {
 	// Claim returns nil when nobody else manages what this sink does, nor can until its process ends, and otherwise an error
@@ -102,23 +114,22 @@ type Document struct {
 	Digest     string // see [DigestOf]; equal digests mean equal files
 	Files      []File // the main file first, then its companions
 	Retry      bool   // try also what failed to load before, see [NotLoaded]: a person asked for it, or enough time has passed
-
-	// Reread has the sink look whether the files that its program reads beside the document have changed since the program
-	// loaded them. Where they have, the program loads them, also if the document is in effect already. Somebody asked for it. A
-	// sink that does not know these files may ignore it.
-	Reread bool
-	// Watched says which files the configuration watches for the program and, after a dot, identifies their content. It is empty
-	// where the configuration watches none, and has nothing to do with Digest. See [Document.LoadsAgain].
+	// Watched is the ID of the [Watched] files at this time, which the program loads with the document if it loads it.
 	Watched string
-	// Changed names some of the watched files that differ, for people. It may be empty although Watched differs.
+}
+
+// Watched are the files that the configuration watches for the program of a sink.
+type Watched struct {
+	// ID says which files these are and, after a dot, identifies their content. It is empty where none are watched.
+	ID string
+	// Changed names some that have changed, for people. It may be empty although some have.
 	Changed []string
 }
 
-// LoadsAgain reports whether the program of a sink has to load the files that the configuration watches for it, even if the
-// document is in effect already. loaded is the Watched of the document that the sink applied last, which it should keep with what
-// is in effect; empty where that is not known. Where other files are watched than before, LoadsAgain is false.
-func (d Document) LoadsAgain(loaded string) bool {
-	which, content, watches := strings.Cut(d.Watched, ".")
+// ChangedSince reports whether the content of the files has changed. loaded is the ID that came with the [Document] or the call of
+// Reread that succeeded last, and empty where that is not known. Where other files are watched than before, none has changed.
+func (w Watched) ChangedSince(loaded string) bool {
+	which, content, watches := strings.Cut(w.ID, ".")
 	whichLoaded, contentLoaded, _ := strings.Cut(loaded, ".")
 	return watches && which == whichLoaded && content != contentLoaded
 }

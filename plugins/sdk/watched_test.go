@@ -2,7 +2,7 @@ package sdk
 
 import "testing"
 
-func TestLoadsAgain(t *testing.T) {
+func TestWatched_ChangedSince(t *testing.T) {
 	for _, c := range []struct {
 		watched, loaded string
 		want            bool
@@ -14,7 +14,7 @@ func TestLoadsAgain(t *testing.T) {
 		{"a.2", "a.1", true},
 		{"b.2", "a.1", false},
 	} {
-		if got := (Document{Watched: c.watched}).LoadsAgain(c.loaded); got != c.want {
+		if got := (Watched{ID: c.watched}).ChangedSince(c.loaded); got != c.want {
 			t.Errorf("%q after %q: %v, want %v", c.watched, c.loaded, got, c.want)
 		}
 	}

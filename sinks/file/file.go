@@ -147,7 +147,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	reason := s.difference(files, doc)
+	reason := s.difference(files)
 	if reason == "" {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "the files are in effect"}, nil
 	}
@@ -177,10 +177,42 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{Details: output}, errors.Join(err, st.Restore())
 	}
-	if err := s.note(files, doc.Watched); err != nil {
+	if err := s.note(digest(files), doc.Watched); err != nil {
 		s.log.Warn("a restart of ours will run reload_cmd once more", "error", err)
 	}
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
+}
+
+// Reread runs the reload command, if there is one, where watched files have changed. No other files are known that the program reads.
+func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	began := time.Now()
+	if err := s.claim.Hold(); err != nil {
+		return sdk.Result{}, err
+	}
+	result, err := s.reread(ctx, watched)
+	result.Took = time.Since(began)
+	return result, err
+}
+
+func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	result := sdk.Result{Action: sdk.ActionUnchanged, Reason: "no watched file changed"}
+	noted, err := os.ReadFile(s.notePath())
+	if err != nil || len(s.cfg.ReloadCmd) == 0 || watched.ID == "" {
+		return result, nil //nolint:nilerr // without a note, the next document has the program told
+	}
+	told, loaded, _ := strings.Cut(strings.TrimSpace(string(noted)), "\n")
+	if watched.ChangedSince(loaded) {
+		result = sdk.Result{Action: sdk.ActionReload, Reason: "watched files changed: " + strings.Join(watched.Changed, ", ")}
+		if result.Details, err = s.reload(ctx); err != nil {
+			return sdk.Result{Details: result.Details}, err
+		}
+	}
+	if watched.ID != loaded {
+		if err := s.note(told, watched.ID); err != nil {
+			s.log.Warn("a change of the watched files may cause another run of reload_cmd, or go unnoticed", "error", err)
+		}
+	}
+	return result, nil
 }
 
 // Check runs the check command on private copies of the files.
@@ -289,9 +321,10 @@ func (s *Sink) Health(context.Context) (sdk.Health, error) {
 }
 
 var (
-	_ sdk.Sink    = (*Sink)(nil)
-	_ sdk.Checker = (*Sink)(nil)
-	_ sdk.Claimer = (*Sink)(nil)
-	_ sdk.Stopper = (*Sink)(nil)
-	_ io.Closer   = (*Sink)(nil)
+	_ sdk.Sink     = (*Sink)(nil)
+	_ sdk.Checker  = (*Sink)(nil)
+	_ sdk.Rereader = (*Sink)(nil)
+	_ sdk.Claimer  = (*Sink)(nil)
+	_ sdk.Stopper  = (*Sink)(nil)
+	_ io.Closer    = (*Sink)(nil)
 )

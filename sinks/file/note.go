@@ -19,16 +19,16 @@ import (
 // What is on disk alone does not say that: we may have died between writing it and telling.
 func (s *Sink) notePath() string { return s.cfg.Path + ".applied" }
 
-func (s *Sink) note(files []stage.File, watched string) error {
-	content := []byte(digest(files) + "\n" + watched + "\n")
+func (s *Sink) note(digest, watched string) error {
+	content := []byte(digest + "\n" + watched + "\n")
 	if err := renameio.WriteFile(s.notePath(), content, 0o600, renameio.WithTempDir(filepath.Dir(s.cfg.Path))); err != nil {
 		return fmt.Errorf("cannot note what is in effect in %s: %w", s.notePath(), stage.Cause(err))
 	}
 	return nil
 }
 
-// difference says why files, which are those of doc, are not in effect yet, or "" if they are.
-func (s *Sink) difference(files []stage.File, doc sdk.Document) string {
+// difference says why files are not in effect yet, or "" if they are.
+func (s *Sink) difference(files []stage.File) string {
 	for _, f := range files {
 		content, err := os.ReadFile(f.Path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -42,16 +42,9 @@ func (s *Sink) difference(files []stage.File, doc sdk.Document) string {
 		return ""
 	}
 	noted, err := os.ReadFile(s.notePath())
-	told, watched, _ := strings.Cut(strings.TrimSpace(string(noted)), "\n")
-	switch {
-	case err != nil || told != digest(files):
+	told, _, _ := strings.Cut(string(noted), "\n")
+	if err != nil || told != digest(files) {
 		return "whether the program was told of the files is not known"
-	case doc.LoadsAgain(watched):
-		return strings.Join(append([]string{"watched files changed"}, doc.Changed...), " ")
-	case doc.Watched != "" && doc.Watched != watched: // others are watched, or none were
-		if err := s.note(files, doc.Watched); err != nil {
-			s.log.Warn("a change of the watched files may go unnoticed", "error", err)
-		}
 	}
 	return ""
 }

@@ -16,7 +16,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	content, _ := s.notes.wanted()
 	target := read(files, content)
-	target.generation, target.retry, target.beside = doc.Generation, doc.Retry, besideOf(doc)
+	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -25,7 +25,6 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		result = more
 	}
 	if err == nil {
-		s.noteWatched(target)
 		s.notes.offered()
 		s.notes.tell(result.Action + ": " + result.Reason)
 	}
@@ -130,13 +129,17 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 	if err != nil {
 		result := sdk.Result{Details: detailsOf(err)}
 		err = s.putBack(ctx, st, err)
-		if _, refused := errors.AsType[*refusal](err); refused && !before.none() {
+		if _, refused := errors.AsType[*refusal](err); refused && doc.again != "" {
+			err = sdk.NotLoaded(err) // which says nothing of other documents
+		} else if refused && !before.none() {
 			err = s.noteFailedLoad(doc, err)
 		}
 		return result, err
 	}
 	s.pace.worked()
-	s.failed = failedLoad{}
+	if doc.again == "" { // or else nothing is known of the document that failed
+		s.failed = failedLoad{}
+	}
 	s.settle(doc, r.now)
 	if r.why != "" {
 		reason = r.why

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -13,31 +14,52 @@ import (
 // loaded is what HAProxy loaded beside the document. It is replaced and never modified.
 type loaded struct {
 	files   inputs // nil where that is not known
-	watched string // see [sdk.Document]; empty where that is not known
+	watched string // see [sdk.Watched]; empty where that is not known
 }
 
-// beside is what an offer of a document says about the files that HAProxy reads beside it.
-type beside struct {
-	reread  bool
-	watched sdk.Document // without files
+// Reread has HAProxy load the configuration that is in effect once more, where files have changed that it reads beside it.
+// Otherwise these are loaded with the next reload for another reason: a file that changes is not always whole yet, so that nobody but
+// who asks or watches knows when to load it.
+func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	began := time.Now()
+	if err := s.ready(ctx); err != nil {
+		return sdk.Result{}, err
+	}
+	result, err := s.reread(ctx, watched)
+	result.Took = time.Since(began)
+	return result, err
 }
 
-func besideOf(doc sdk.Document) beside {
-	return beside{doc.Reread, sdk.Document{Watched: doc.Watched, Changed: doc.Changed}}
+func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	s.change.Lock()
+	now, err := s.proxy.find(ctx)
+	s.change.Unlock()
+	inEffect := s.notes.inEffect(now)
+	if err != nil || inEffect == nil {
+		return sdk.Result{}, errors.Join(errors.New("what HAProxy serves now is not known"), err)
+	}
+	reason := s.changedBeside(ctx, inEffect, watched)
+	if reason == "" {
+		s.noteWatched(watched.ID)
+		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "no file has changed that HAProxy reads"}, nil
+	}
+	again := *inEffect
+	again.again, again.watched = reason, watched.ID
+	result, err := s.applyByFile(ctx, &again, remainder{reason: reason, paced: true})
+	if err == nil {
+		s.notes.tell(result.Action + ": " + result.Reason)
+	}
+	return result, err
 }
 
-// changedBeside says why HAProxy has to load what it reads beside doc again, and is empty where it has not, or where nobody wants
-// to know: a file that changes is not always whole yet, and a push must not load it.
-func (s *Sink) changedBeside(ctx context.Context, doc *placed) string {
+// changedBeside says why HAProxy has to load what it reads beside doc again, and is empty where it has not.
+func (s *Sink) changedBeside(ctx context.Context, doc *placed, watched sdk.Watched) string {
 	was := s.notes.loadedBeside()
-	if doc.beside.watched.LoadsAgain(was.watched) {
-		if changed := doc.beside.watched.Changed; len(changed) > 0 {
-			return "watched files changed: " + strings.Join(changed, ", ")
+	if watched.ChangedSince(was.watched) {
+		if len(watched.Changed) > 0 {
+			return "watched files changed: " + strings.Join(watched.Changed, ", ")
 		}
 		return "watched files changed"
-	}
-	if !doc.beside.reread {
-		return ""
 	}
 	now := s.readInputs(ctx, doc, was.files)
 	if was.files == nil && len(now) > 0 {
@@ -55,9 +77,7 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 	next := loaded{watched: s.notes.loadedBeside().watched}
 	if doc != nil {
 		next.files = s.readInputs(ctx, doc, s.notes.loadedBeside().files)
-		if doc.beside.watched.Watched != "" {
-			next.watched = doc.beside.watched.Watched
-		}
+		next.watched = cmp.Or(doc.watched, next.watched)
 	}
 	r, err := s.proxy.renew(ctx)
 	if err != nil {
@@ -74,15 +94,15 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 	return r, nil
 }
 
-// noteWatched notes the state of the watched files, after doc was applied, where others or none were watched before.
-func (s *Sink) noteWatched(doc *placed) {
+// noteWatched notes the state of the watched files where HAProxy need not load them.
+func (s *Sink) noteWatched(id string) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	is := s.notes.loadedBeside()
-	if is.watched == doc.beside.watched.Watched || doc.beside.watched.Watched == "" {
+	if id == "" || is.watched == id {
 		return
 	}
-	is.watched = doc.beside.watched.Watched
+	is.watched = id
 	s.notes.load(is)
 	if content, disk := s.notes.wanted(); content != nil && content == disk {
 		s.leaveReceipt(content, s.notes.running())
@@ -106,3 +126,5 @@ func (s *Sink) unlessFilesChanged(ctx context.Context, doc *placed, err error) e
 	}
 	return sdk.RefuseAt(checkAgain, rejection.Places, "the file %s changed since HAProxy loaded it, and %w", file, rejection.Err)
 }
+
+var _ sdk.Rereader = (*Sink)(nil)

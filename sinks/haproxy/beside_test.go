@@ -14,11 +14,19 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// reread offers doc as somebody's request does.
-func reread(doc sdk.Document) sdk.Document {
-	doc.Reread = true
-	return doc
+// reread has the files looked at and wants that action.
+func (r *rig) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
+	r.t.Helper()
+	result, err := s.Reread(r.t.Context(), watched)
+	check(r.t, err)
+	if result.Action != action {
+		r.t.Fatalf("Reread did %q (%s), want %q", result.Action, result.Reason, action)
+	}
+	return result
 }
+
+// look is a request of somebody who watches nothing.
+var look = sdk.Watched{}
 
 // write writes a file in the folder of the rig, with the folders above it, and returns its path.
 func (r *rig) write(name, content string) string {
@@ -80,19 +88,19 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 			s := r.sink()
 			doc := r.document("one", fill(c.lines))
 			r.apply(s, doc, sdk.ActionRestart)
-			r.apply(s, reread(doc), sdk.ActionUnchanged)
+			r.reread(s, look, sdk.ActionUnchanged)
 
 			r.write(c.file, fill(c.after))
 			r.apply(s, doc, sdk.ActionUnchanged)
-			result := r.apply(s, reread(doc), sdk.ActionReload)
+			result := r.reread(s, look, sdk.ActionReload)
 			if !strings.Contains(result.Reason, r.path(c.file)) {
 				t.Errorf("the reason %q does not name %s", result.Reason, r.path(c.file))
 			}
-			r.apply(s, reread(doc), sdk.ActionUnchanged)
+			r.reread(s, look, sdk.ActionUnchanged)
 
 			check(t, os.Remove(r.path(c.file)))
 			r.write(c.file, fill(c.after))
-			r.apply(s, reread(doc), sdk.ActionUnchanged)
+			r.reread(s, look, sdk.ActionUnchanged)
 		})
 	}
 }
@@ -106,7 +114,7 @@ func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
 	r.apply(s, r.document("one", lines), sdk.ActionRestart)
 	r.write("nets", "10.1.0.0/16\n")
 	r.apply(s, r.document("two", lines), sdk.ActionReload)
-	r.apply(s, reread(r.document("two", lines)), sdk.ActionUnchanged)
+	r.reread(s, look, sdk.ActionUnchanged)
 }
 
 // A sink that is started anew knows what the HAProxy that it adopts has loaded.
@@ -121,19 +129,18 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 	check(t, first.Stop(context.WithoutCancel(t.Context())))
 
 	second := r.sink()
-	r.apply(second, reread(doc), sdk.ActionUnchanged)
+	r.reread(second, look, sdk.ActionUnchanged)
 	check(t, second.Stop(context.WithoutCancel(t.Context())))
 
 	r.write("nets", "10.1.0.0/16\n")
 	third := r.sink()
 	r.apply(third, doc, sdk.ActionUnchanged)
-	r.apply(third, reread(doc), sdk.ActionReload)
+	r.reread(third, look, sdk.ActionReload)
 	check(t, third.Stop(context.WithoutCancel(t.Context())))
 
-	doc.Watched = "these.two"
 	fourth := r.sink()
-	r.apply(fourth, doc, sdk.ActionReload)
-	r.apply(fourth, doc, sdk.ActionUnchanged)
+	r.reread(fourth, sdk.Watched{ID: "these.two"}, sdk.ActionReload)
+	r.reread(fourth, sdk.Watched{ID: "these.two"}, sdk.ActionUnchanged)
 }
 
 // A file that HAProxy cannot load costs nothing that runs, is named, and is loaded once it is mended.
@@ -153,7 +160,7 @@ func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
 	} {
 		breakIt()
 		for range 2 {
-			_, err := s.Apply(t.Context(), reread(doc))
+			_, err := s.Reread(t.Context(), look)
 			wantError(t, err, path)
 			if _, again := errors.AsType[*sdk.RetryError](err); !again || errors.Is(err, sdk.ErrRejected) {
 				t.Errorf("%v is not tried again", err)
@@ -165,9 +172,9 @@ func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
 		}
 	}
 	r.write("site.pem", string(good))
-	r.apply(s, reread(doc), sdk.ActionUnchanged)
+	r.reread(s, look, sdk.ActionUnchanged)
 	r.write("site.pem", string(certificate(t)))
-	r.apply(s, reread(doc), sdk.ActionReload)
+	r.reread(s, look, sdk.ActionReload)
 	if servedCertificate(t, port) == serial {
 		t.Error("the old certificate is served")
 	}
@@ -194,13 +201,13 @@ func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
 	doc := r.document("two", lines)
 	r.apply(s, doc, sdk.ActionReload)
 	r.write("nets", "10.1.0.0/16\n")
-	if _, err := s.Apply(t.Context(), reread(doc)); !errors.Is(err, sdk.ErrDeferred) {
+	if _, err := s.Reread(t.Context(), look); !errors.Is(err, sdk.ErrDeferred) {
 		t.Fatalf("%v, want a deferral", err)
 	}
 	s.change.Lock()
 	s.pace.last = time.Time{}
 	s.change.Unlock()
-	r.apply(s, reread(doc), sdk.ActionReload)
+	r.reread(s, look, sdk.ActionReload)
 }
 
 // Watched files that changed are loaded whatever they are, and once.
@@ -209,20 +216,43 @@ func TestWatched_LoadsOnce(t *testing.T) {
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
-	doc.Watched = "these.one" // somebody has begun to watch
-	r.apply(s, doc, sdk.ActionUnchanged)
-	doc.Watched, doc.Changed = "these.two", []string{"/etc/geo.mmdb"}
-	if result := r.apply(s, doc, sdk.ActionReload); !strings.Contains(result.Reason, "/etc/geo.mmdb") {
+	r.reread(s, sdk.Watched{ID: "these.one"}, sdk.ActionUnchanged) // somebody has begun to watch
+	two := sdk.Watched{ID: "these.two", Changed: []string{"/etc/geo.mmdb"}}
+	if result := r.reread(s, two, sdk.ActionReload); !strings.Contains(result.Reason, "/etc/geo.mmdb") {
 		t.Errorf("the reason is %q", result.Reason)
 	}
-	r.apply(s, doc, sdk.ActionUnchanged)
-	doc.Watched = "others.three"
-	r.apply(s, doc, sdk.ActionUnchanged)
-	doc.Watched = "others.four"
-	r.apply(s, doc, sdk.ActionReload)
-	other := edited(doc, "maxconn 100", "maxconn 100 # the same")
-	other.Watched = doc.Watched
-	r.apply(s, other, sdk.ActionWritten)
+	r.reread(s, two, sdk.ActionUnchanged)
+	r.reread(s, sdk.Watched{ID: "others.three"}, sdk.ActionUnchanged)
+	r.reread(s, sdk.Watched{ID: "others.four"}, sdk.ActionReload)
+	next := r.document("two")
+	next.Watched = "others.five"
+	r.apply(s, next, sdk.ActionReload)
+	r.reread(s, sdk.Watched{ID: "others.five"}, sdk.ActionUnchanged)
+	r.apply(s, next, sdk.ActionUnchanged)
+}
+
+// What HAProxy loads again is what it runs, with servers that a document brought which itself cannot be loaded.
+func TestReread_LoadsWhatRuns(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	a, b := r.named("a"), r.named("b")
+	path := r.write("nets", "10.0.0.0/8\n")
+	line := "http-request deny if { src -f " + path + " }"
+	r.apply(s, r.lines(line, "server a "+a.address), sdk.ActionRestart)
+	failing := r.lines(line, "server b "+b.address)
+	failing = edited(failing, "global\n", "global\n chroot "+r.path("missing")+"\n")
+	if _, err := s.Apply(t.Context(), failing); err == nil {
+		t.Fatal("HAProxy runs without its chroot")
+	}
+	r.write("nets", "10.1.0.0/16\n")
+	r.reread(s, look, sdk.ActionReload)
+	if got := r.servers(s, "app"); got != "b" {
+		t.Errorf("the servers are %q, want b", got)
+	}
+	worker := r.running(s)
+	if _, err := s.Apply(t.Context(), failing); err == nil || !r.running(s).same(worker) {
+		t.Errorf("what failed to load was tried again: %v", err)
+	}
 }
 
 // Files of a configuration that HAProxy reads before ours count, and so does its folder.
@@ -236,14 +266,14 @@ func TestReread_OtherConfigurationFilesCount(t *testing.T) {
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
-	r.apply(s, reread(doc), sdk.ActionUnchanged)
+	r.reread(s, look, sdk.ActionUnchanged)
 	r.write("sub/nets", "10.1.0.0/16\n")
-	if result := r.apply(s, reread(doc), sdk.ActionReload); !strings.Contains(result.Reason, nets) {
+	if result := r.reread(s, look, sdk.ActionReload); !strings.Contains(result.Reason, nets) {
 		t.Errorf("the reason is %q", result.Reason)
 	}
 	r.write("other.cfg", strings.Replace(string(contentOf(other)), "timeout client 1s", "timeout client 2s", 1))
-	if result := r.apply(s, reread(doc), sdk.ActionReload); !strings.Contains(result.Reason, other) {
+	if result := r.reread(s, look, sdk.ActionReload); !strings.Contains(result.Reason, other) {
 		t.Errorf("the reason is %q", result.Reason)
 	}
-	r.apply(s, reread(doc), sdk.ActionUnchanged)
+	r.reread(s, look, sdk.ActionUnchanged)
 }

@@ -38,10 +38,8 @@ func (s *Sink) plan(ctx context.Context, doc *placed) (plan, running) {
 		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}, now
 	}
 	p := compare(s.notes.inEffect(now), doc)
-	if p.need != needRenewal {
-		if reason := s.changedBeside(ctx, doc); reason != "" {
-			p = plan{need: needRenewal, reason: reason}
-		}
+	if p.need != needRenewal && doc.again != "" {
+		p = plan{need: needRenewal, reason: doc.again}
 	}
 	return p, now
 }

@@ -25,7 +25,7 @@ type receipt struct {
 	Environment string `json:"environment,omitempty"` // identifies the values that the variables in the main file had
 
 	Inputs  inputs `json:"inputs,omitempty"`  // the files that HAProxy loaded beside these
-	Watched string `json:"watched,omitempty"` // see [sdk.Document]
+	Watched string `json:"watched,omitempty"` // see [sdk.Watched]
 }
 
 func newReceipt(doc *placed, now running, beside loaded) receipt {

@@ -87,7 +87,7 @@ func (x Failure_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Failure_Code.Descriptor instead.
 func (Failure_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{17, 0}
 }
 
 type ConfigureRequest struct {
@@ -616,6 +616,116 @@ func (x *CheckResponse) GetFailure() *Failure {
 	return nil
 }
 
+type RereadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Says which files the configuration watches for the program and, after a dot, identifies their content; empty where it watches
+	// none. Where only what is after the dot differs from what came with the Apply or Reread that succeeded last, the program has
+	// to load these files.
+	Watched string `protobuf:"bytes,1,opt,name=watched,proto3" json:"watched,omitempty"`
+	// Some of the watched files that differ, for people; may be empty even if watched differs.
+	Changed       []string `protobuf:"bytes,2,rep,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RereadRequest) Reset() {
+	*x = RereadRequest{}
+	mi := &file_plugin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RereadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RereadRequest) ProtoMessage() {}
+
+func (x *RereadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RereadRequest.ProtoReflect.Descriptor instead.
+func (*RereadRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RereadRequest) GetWatched() string {
+	if x != nil {
+		return x.Watched
+	}
+	return ""
+}
+
+func (x *RereadRequest) GetChanged() []string {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+type RereadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was done: "unchanged" where nothing has changed.
+	Result *Result `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Why the program has not loaded what has changed, and goes on with what it had.
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RereadResponse) Reset() {
+	*x = RereadResponse{}
+	mi := &file_plugin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RereadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RereadResponse) ProtoMessage() {}
+
+func (x *RereadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RereadResponse.ProtoReflect.Descriptor instead.
+func (*RereadResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RereadResponse) GetResult() *Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *RereadResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 type ClaimRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -624,7 +734,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_plugin_proto_msgTypes[11]
+	mi := &file_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +746,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[11]
+	mi := &file_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +759,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{11}
+	return file_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 type ClaimResponse struct {
@@ -661,7 +771,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +783,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +796,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{12}
+	return file_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ClaimResponse) GetFailure() *Failure {
@@ -704,7 +814,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +826,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +839,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{13}
+	return file_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 type HealthResponse struct {
@@ -744,7 +854,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -756,7 +866,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -769,7 +879,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{14}
+	return file_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HealthResponse) GetProblems() []string {
@@ -802,7 +912,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +924,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +937,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15}
+	return file_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Failure) GetCode() Failure_Code {
@@ -874,7 +984,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +996,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1009,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Place) GetFile() string {
@@ -940,22 +1050,15 @@ type Document struct {
 	Files []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
 	// Try also what failed to load before: a person asked for it, or enough time has passed.
 	Retry bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
-	// Look whether the files that the program reads beside the document have changed since it loaded them, and have it load
-	// them where they have, also where the document is in effect already. A sink that does not know these files may ignore it.
-	Reread bool `protobuf:"varint,6,opt,name=reread,proto3" json:"reread,omitempty"`
-	// Says which files the configuration watches for the program and, after a dot, identifies their content; empty where it watches
-	// none. Where only what is after the dot differs from that of the document that was applied last, the program has to load
-	// these files, even if the document is the same.
-	Watched string `protobuf:"bytes,7,opt,name=watched,proto3" json:"watched,omitempty"`
-	// Some of the watched files that differ, for people; may be empty even if watched differs.
-	Changed       []string `protobuf:"bytes,8,rep,name=changed,proto3" json:"changed,omitempty"`
+	// The state of the files that the configuration watches for the program, see RereadRequest; empty where it watches none.
+	Watched       string `protobuf:"bytes,6,opt,name=watched,proto3" json:"watched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1070,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1083,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Document) GetPipeline() string {
@@ -1018,25 +1121,11 @@ func (x *Document) GetRetry() bool {
 	return false
 }
 
-func (x *Document) GetReread() bool {
-	if x != nil {
-		return x.Reread
-	}
-	return false
-}
-
 func (x *Document) GetWatched() string {
 	if x != nil {
 		return x.Watched
 	}
 	return ""
-}
-
-func (x *Document) GetChanged() []string {
-	if x != nil {
-		return x.Changed
-	}
-	return nil
 }
 
 type File struct {
@@ -1049,7 +1138,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1150,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1163,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *File) GetName() string {
@@ -1104,7 +1193,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1205,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1218,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Result) GetAction() string {
@@ -1168,7 +1257,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1269,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1282,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 type WatchResponse struct {
@@ -1205,7 +1294,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1306,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1319,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchResponse) GetSnapshot() *Snapshot {
@@ -1254,7 +1343,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1355,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1368,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Snapshot) GetSource() string {
@@ -1334,7 +1423,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1435,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1448,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Service) GetName() string {
@@ -1395,7 +1484,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1496,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1509,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{24}
+	return file_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Instance) GetId() string {
@@ -1505,7 +1594,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1517,7 +1606,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1530,7 +1619,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{25}
+	return file_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Port) GetType() string {
@@ -1572,7 +1661,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +1673,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +1686,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{26}
+	return file_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Change) GetInstance() *Instance {
@@ -1653,7 +1742,13 @@ const file_plugin_proto_rawDesc = "" +
 	"\fCheckRequest\x12:\n" +
 	"\bdocument\x18\x01 \x01(\v2\x1e.haproxyapi.plugin.v1.DocumentR\bdocument\"H\n" +
 	"\rCheckResponse\x127\n" +
-	"\afailure\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x0e\n" +
+	"\afailure\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"C\n" +
+	"\rRereadRequest\x12\x18\n" +
+	"\awatched\x18\x01 \x01(\tR\awatched\x12\x18\n" +
+	"\achanged\x18\x02 \x03(\tR\achanged\"\x7f\n" +
+	"\x0eRereadResponse\x124\n" +
+	"\x06result\x18\x01 \x01(\v2\x1c.haproxyapi.plugin.v1.ResultR\x06result\x127\n" +
+	"\afailure\x18\x02 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x0e\n" +
 	"\fClaimRequest\"H\n" +
 	"\rClaimResponse\x127\n" +
 	"\afailure\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x0f\n" +
@@ -1681,7 +1776,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x03R\x04line\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\xf2\x01\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\"\xc0\x01\n" +
 	"\bDocument\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\tR\bpipeline\x12\x1e\n" +
 	"\n" +
@@ -1689,10 +1784,8 @@ const file_plugin_proto_rawDesc = "" +
 	"generation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x120\n" +
 	"\x05files\x18\x04 \x03(\v2\x1a.haproxyapi.plugin.v1.FileR\x05files\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\bR\x05retry\x12\x16\n" +
-	"\x06reread\x18\x06 \x01(\bR\x06reread\x12\x18\n" +
-	"\awatched\x18\a \x01(\tR\awatched\x12\x18\n" +
-	"\achanged\x18\b \x03(\tR\achanged\"4\n" +
+	"\x05retry\x18\x05 \x01(\bR\x05retry\x12\x18\n" +
+	"\awatched\x18\x06 \x01(\tR\awatched\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"\x81\x01\n" +
@@ -1742,10 +1835,11 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06Plugin\x12\\\n" +
 	"\tConfigure\x12&.haproxyapi.plugin.v1.ConfigureRequest\x1a'.haproxyapi.plugin.v1.ConfigureResponse\x12R\n" +
 	"\x06Attach\x12#.haproxyapi.plugin.v1.AttachRequest\x1a!.haproxyapi.plugin.v1.AttachEvent0\x01\x12M\n" +
-	"\x04Stop\x12!.haproxyapi.plugin.v1.StopRequest\x1a\".haproxyapi.plugin.v1.StopResponse2\xd1\x02\n" +
+	"\x04Stop\x12!.haproxyapi.plugin.v1.StopRequest\x1a\".haproxyapi.plugin.v1.StopResponse2\xa6\x03\n" +
 	"\x04Sink\x12P\n" +
 	"\x05Apply\x12\".haproxyapi.plugin.v1.ApplyRequest\x1a#.haproxyapi.plugin.v1.ApplyResponse\x12P\n" +
-	"\x05Check\x12\".haproxyapi.plugin.v1.CheckRequest\x1a#.haproxyapi.plugin.v1.CheckResponse\x12P\n" +
+	"\x05Check\x12\".haproxyapi.plugin.v1.CheckRequest\x1a#.haproxyapi.plugin.v1.CheckResponse\x12S\n" +
+	"\x06Reread\x12#.haproxyapi.plugin.v1.RereadRequest\x1a$.haproxyapi.plugin.v1.RereadResponse\x12P\n" +
 	"\x05Claim\x12\".haproxyapi.plugin.v1.ClaimRequest\x1a#.haproxyapi.plugin.v1.ClaimResponse\x12S\n" +
 	"\x06Health\x12#.haproxyapi.plugin.v1.HealthRequest\x1a$.haproxyapi.plugin.v1.HealthResponse2\\\n" +
 	"\x06Source\x12R\n" +
@@ -1764,7 +1858,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_plugin_proto_goTypes = []any{
 	(Failure_Code)(0),             // 0: haproxyapi.plugin.v1.Failure.Code
 	(*ConfigureRequest)(nil),      // 1: haproxyapi.plugin.v1.ConfigureRequest
@@ -1778,75 +1872,81 @@ var file_plugin_proto_goTypes = []any{
 	(*ApplyResponse)(nil),         // 9: haproxyapi.plugin.v1.ApplyResponse
 	(*CheckRequest)(nil),          // 10: haproxyapi.plugin.v1.CheckRequest
 	(*CheckResponse)(nil),         // 11: haproxyapi.plugin.v1.CheckResponse
-	(*ClaimRequest)(nil),          // 12: haproxyapi.plugin.v1.ClaimRequest
-	(*ClaimResponse)(nil),         // 13: haproxyapi.plugin.v1.ClaimResponse
-	(*HealthRequest)(nil),         // 14: haproxyapi.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),        // 15: haproxyapi.plugin.v1.HealthResponse
-	(*Failure)(nil),               // 16: haproxyapi.plugin.v1.Failure
-	(*Place)(nil),                 // 17: haproxyapi.plugin.v1.Place
-	(*Document)(nil),              // 18: haproxyapi.plugin.v1.Document
-	(*File)(nil),                  // 19: haproxyapi.plugin.v1.File
-	(*Result)(nil),                // 20: haproxyapi.plugin.v1.Result
-	(*WatchRequest)(nil),          // 21: haproxyapi.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),         // 22: haproxyapi.plugin.v1.WatchResponse
-	(*Snapshot)(nil),              // 23: haproxyapi.plugin.v1.Snapshot
-	(*Service)(nil),               // 24: haproxyapi.plugin.v1.Service
-	(*Instance)(nil),              // 25: haproxyapi.plugin.v1.Instance
-	(*Port)(nil),                  // 26: haproxyapi.plugin.v1.Port
-	(*Change)(nil),                // 27: haproxyapi.plugin.v1.Change
-	nil,                           // 28: haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	nil,                           // 29: haproxyapi.plugin.v1.Instance.LabelsEntry
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*RereadRequest)(nil),         // 12: haproxyapi.plugin.v1.RereadRequest
+	(*RereadResponse)(nil),        // 13: haproxyapi.plugin.v1.RereadResponse
+	(*ClaimRequest)(nil),          // 14: haproxyapi.plugin.v1.ClaimRequest
+	(*ClaimResponse)(nil),         // 15: haproxyapi.plugin.v1.ClaimResponse
+	(*HealthRequest)(nil),         // 16: haproxyapi.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),        // 17: haproxyapi.plugin.v1.HealthResponse
+	(*Failure)(nil),               // 18: haproxyapi.plugin.v1.Failure
+	(*Place)(nil),                 // 19: haproxyapi.plugin.v1.Place
+	(*Document)(nil),              // 20: haproxyapi.plugin.v1.Document
+	(*File)(nil),                  // 21: haproxyapi.plugin.v1.File
+	(*Result)(nil),                // 22: haproxyapi.plugin.v1.Result
+	(*WatchRequest)(nil),          // 23: haproxyapi.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),         // 24: haproxyapi.plugin.v1.WatchResponse
+	(*Snapshot)(nil),              // 25: haproxyapi.plugin.v1.Snapshot
+	(*Service)(nil),               // 26: haproxyapi.plugin.v1.Service
+	(*Instance)(nil),              // 27: haproxyapi.plugin.v1.Instance
+	(*Port)(nil),                  // 28: haproxyapi.plugin.v1.Port
+	(*Change)(nil),                // 29: haproxyapi.plugin.v1.Change
+	nil,                           // 30: haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	nil,                           // 31: haproxyapi.plugin.v1.Instance.LabelsEntry
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
 }
 var file_plugin_proto_depIdxs = []int32{
 	3,  // 0: haproxyapi.plugin.v1.ConfigureResponse.faults:type_name -> haproxyapi.plugin.v1.Fault
-	16, // 1: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
-	18, // 2: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	20, // 3: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	16, // 4: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	18, // 5: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	16, // 6: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	16, // 7: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	28, // 8: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	0,  // 9: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
-	30, // 10: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	17, // 11: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
-	19, // 12: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
-	30, // 13: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	23, // 14: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
-	31, // 15: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
-	31, // 16: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
-	24, // 17: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
-	27, // 18: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
-	25, // 19: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
-	26, // 20: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
-	31, // 21: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	31, // 22: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
-	29, // 23: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
-	25, // 24: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
-	31, // 25: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	1,  // 26: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
-	4,  // 27: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
-	6,  // 28: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
-	8,  // 29: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
-	10, // 30: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
-	12, // 31: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
-	14, // 32: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	21, // 33: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
-	2,  // 34: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
-	5,  // 35: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
-	7,  // 36: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
-	9,  // 37: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
-	11, // 38: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
-	13, // 39: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
-	15, // 40: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	22, // 41: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
-	34, // [34:42] is the sub-list for method output_type
-	26, // [26:34] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	18, // 1: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
+	20, // 2: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	22, // 3: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	18, // 4: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	20, // 5: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	18, // 6: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	22, // 7: haproxyapi.plugin.v1.RereadResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	18, // 8: haproxyapi.plugin.v1.RereadResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	18, // 9: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	30, // 10: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	0,  // 11: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
+	32, // 12: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	19, // 13: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
+	21, // 14: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
+	32, // 15: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	25, // 16: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
+	33, // 17: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
+	33, // 18: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
+	26, // 19: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
+	29, // 20: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
+	27, // 21: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
+	28, // 22: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
+	33, // 23: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	33, // 24: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
+	31, // 25: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
+	27, // 26: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
+	33, // 27: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	1,  // 28: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
+	4,  // 29: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
+	6,  // 30: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
+	8,  // 31: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
+	10, // 32: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
+	12, // 33: haproxyapi.plugin.v1.Sink.Reread:input_type -> haproxyapi.plugin.v1.RereadRequest
+	14, // 34: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
+	16, // 35: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	23, // 36: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
+	2,  // 37: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
+	5,  // 38: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
+	7,  // 39: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
+	9,  // 40: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
+	11, // 41: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
+	13, // 42: haproxyapi.plugin.v1.Sink.Reread:output_type -> haproxyapi.plugin.v1.RereadResponse
+	15, // 43: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
+	17, // 44: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	24, // 45: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
+	37, // [37:46] is the sub-list for method output_type
+	28, // [28:37] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -1860,7 +1960,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
