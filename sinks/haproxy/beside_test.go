@@ -105,6 +105,21 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 	}
 }
 
+// A list that is rendered is a part of the document; the certificates that it lists are not.
+func TestReread_CertificatesOfARenderedList(t *testing.T) {
+	r := newRig(t)
+	path := r.write("site.pem", string(certificate(t)))
+	s := r.sink()
+	main := r.document("one", fmt.Sprintf("frontend beside\n bind 127.0.0.1:%d ssl crt-list %s", freePort(t), r.path("list")))
+	doc := documentOf(string(main.Files[0].Content), sdk.File{Name: "list", Content: []byte(path + "\n")})
+	r.apply(s, doc, sdk.ActionRestart)
+	r.reread(s, look, sdk.ActionUnchanged)
+	r.write("site.pem", string(certificate(t)))
+	if result := r.reread(s, look, sdk.ActionReload); !strings.Contains(result.Reason, path) {
+		t.Errorf("the reason is %q", result.Reason)
+	}
+}
+
 // A reload for another reason loads all files, so that a request finds nothing to do.
 func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
 	r := newRig(t)

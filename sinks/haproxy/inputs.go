@@ -67,7 +67,7 @@ func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs
 	if r.at.Environment == nil {
 		r.at.Environment = ownEnvironment()
 	}
-	beside := slices.DeleteFunc(start.files(), func(path string) bool { return r.own[path] })
+	beside := slices.DeleteFunc(start.files(), r.isOwn)
 	for _, path := range beside {
 		r.at.Beside = append(r.at.Beside, syntax.Parse(contentOf(path), nil))
 	}
@@ -97,15 +97,23 @@ func (l invocation) files() []string {
 type inputReader struct {
 	found inputs
 	known map[string]fingerprint.File // by path
-	own   map[string]bool             // the files of the document
+	own   map[string]bool             // the files of the document; true while they were not read
 	at    syntax.Place
 	files int
 }
 
+func (r *inputReader) isOwn(path string) bool {
+	_, own := r.own[path]
+	return own
+}
+
 func (r *inputReader) read(files *syntax.Files) {
 	for _, f := range files.All {
-		if r.own[f.Path] || !r.add(files, f) {
+		switch unread, own := r.own[f.Path]; {
+		case own && !unread, !own && !r.add(files, f):
 			continue
+		case own: // it is compared as a part of the document, but what it names is not
+			r.own[f.Path] = false
 		}
 		switch f.Kind {
 		case syntax.CertificateList:
