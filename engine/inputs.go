@@ -27,8 +27,8 @@ type Inputs interface {
 	Watch(ctx context.Context, changed func(map[string]string)) error
 }
 
-// inputs is what a pipeline knows of the files that the program of its sink reads beside the document. All fields but the first two
-// belong to the pipeline's goroutine.
+// inputs is what a pipeline knows of the files that the program of its sink reads beside the document. All fields but the first
+// two belong to the pipeline's goroutine.
 type inputs struct {
 	watched Inputs // nil for none
 	changes *mailbox[map[string]string]
@@ -83,8 +83,8 @@ func (p *pipeline) reread(cause string) {
 	}
 }
 
-// rereadPending has the sink look at the files if that is due. It returns when to try again, if that may help. A document that the
-// sink has deferred comes first: it brings the files.
+// rereadPending has the sink look at the files if that is due. It returns when to try again, if that may help. A document that
+// the sink has deferred comes first: it brings the files.
 func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
 	i := &p.inputs
 	if !i.pending || p.accepted == nil || p.owed != nil && p.owed.err == nil {
@@ -162,7 +162,8 @@ func (p *pipeline) applyInputs(ctx context.Context) error {
 	return err
 }
 
-// applied notes what the sink did for a document. A program that has loaded it may have loaded files that could not be loaded before.
+// applied notes what the sink did for a document. A program that has loaded it may have loaded files that could not be loaded
+// before.
 func (i *inputs) applied(r sdk.Result) {
 	if i.err != nil && (r.Action == sdk.ActionReload || r.Action == sdk.ActionRestart) {
 		i.pending, i.due = true, time.Time{}

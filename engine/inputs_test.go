@@ -148,7 +148,8 @@ func TestInputs_AChangeIsLoadedOnce(t *testing.T) {
 		if !second.ChangedSince(first.ID) || !slices.Equal(second.Changed, []string{"/certs/a"}) {
 			t.Errorf("%+v after %+v", second, first)
 		}
-		if last := w.status().Last; last.Trigger != TriggerInputs || last.Result.Action != sdk.ActionReload || last.Generation != 1 {
+		last := w.status().Last
+		if last.Trigger != TriggerInputs || last.Result.Action != sdk.ActionReload || last.Generation != 1 {
 			t.Errorf("the newest entry is %+v", last)
 		}
 		w.say("b")

@@ -36,9 +36,9 @@ type Globs struct {
 	files map[string]fingerprint.File // by path, as they were read last; nil before
 }
 
-// NewGlobs returns the files that the patterns match, as of [filepath.Glob]. Of a folder that a pattern matches these are the files
-// in it, without those in folders of its own. As in a shell, a leading dot has to be matched explicitly. leaveOut, if it is not nil,
-// returns true for files that do not count.
+// NewGlobs returns the files that the patterns match, as of [filepath.Glob]. Of a folder that a pattern matches these are the
+// files in it, without those in folders of its own. As in a shell, a leading dot has to be matched explicitly. leaveOut, if it
+// is not nil, returns true for files that do not count.
 func NewGlobs(patterns []string, leaveOut func(path string) bool) *Globs {
 	if leaveOut == nil {
 		leaveOut = func(string) bool { return false }

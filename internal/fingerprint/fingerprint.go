@@ -27,8 +27,8 @@ type File struct {
 	Recent   bool   `json:"recent,omitempty"` // it had just been changed, so that another change may not show in Modified
 }
 
-// Of returns the fingerprint of the regular file to which path leads, and false where there is none. The file is not read where it
-// looks as it did at the time of before; the zero File is for not knowing. Files of more than 64 MiB are never read.
+// Of returns the fingerprint of the regular file to which path leads, and false where there is none. The file is not read where
+// it looks as it did at the time of before; the zero File is for not knowing. Files of more than 64 MiB are never read.
 func Of(path string, before File) (File, bool) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {

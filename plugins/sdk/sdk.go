@@ -65,11 +65,11 @@ type Checker interface {
 
 // A Rereader is a [Sink] whose program reads files beside the document, such as certificates, and can load them again.
 type Rereader interface {
-	// Reread has the program load again what it reads beside the document in effect, if any of that has changed since it was loaded:
-	// the watched files have, or others that the sink knows of. It returns nil when the program has what is there now, with
-	// [ActionUnchanged] where there was nothing to do. After an error the program goes on with what it had; the error may be one of
-	// [Deferred], [RetryAfter] or [NotLoaded]. The daemon calls it when somebody asks, when watched files change and at the start,
-	// never while Apply runs. What is said there of ctx holds here.
+	// Reread has the program load again what it reads beside the document in effect, if any of that has changed since it was
+	// loaded: the watched files have, or others that the sink knows of. It returns nil when the program has what is there now,
+	// with [ActionUnchanged] where there was nothing to do. After an error the program goes on with what it had; the error may
+	// be one of [Deferred], [RetryAfter] or [NotLoaded]. The daemon calls it when somebody asks, when watched files change and
+	// at the start, never while Apply runs. What is said there of ctx holds here.
 	//
 	// A sink that is none is offered the document once more when watched files change.
 	Reread(ctx context.Context, watched Watched) (Result, error)
@@ -126,8 +126,8 @@ type Watched struct {
 	Changed []string
 }
 
-// ChangedSince reports whether the content of the files has changed. loaded is the ID that came with the [Document] or the call of
-// Reread that succeeded last, and empty where that is not known. Where other files are watched than before, none has changed.
+// ChangedSince reports whether the content of the files has changed. loaded is the ID that came with the [Document] or the call
+// of Reread that succeeded last, and empty where that is not known. Where other files are watched than before, none has changed.
 func (w Watched) ChangedSince(loaded string) bool {
 	which, content, watches := strings.Cut(w.ID, ".")
 	whichLoaded, contentLoaded, _ := strings.Cut(loaded, ".")

@@ -183,7 +183,8 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
 }
 
-// Reread runs the reload command, if there is one, where watched files have changed. No other files are known that the program reads.
+// Reread runs the reload command, if there is one, where watched files have changed. No other files are known that the program
+// reads.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	began := time.Now()
 	if err := s.claim.Hold(); err != nil {

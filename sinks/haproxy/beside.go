@@ -18,8 +18,8 @@ type loaded struct {
 }
 
 // Reread has HAProxy load the configuration that is in effect once more, where files have changed that it reads beside it.
-// Otherwise these are loaded with the next reload for another reason: a file that changes is not always whole yet, so that nobody but
-// who asks or watches knows when to load it.
+// Otherwise these are loaded with the next reload for another reason: a file that changes is not always whole yet, so that
+// nobody but who asks or watches knows when to load it.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	began := time.Now()
 	if err := s.ready(ctx); err != nil {

@@ -50,25 +50,35 @@ func besideCases(t *testing.T) []besideCase {
 	const page = "HTTP/1.0 503 Unavailable\r\nContent-Type: text/plain\r\n\r\n"
 	const front = "frontend beside\n bind 127.0.0.1:PORT\n"
 	const tlsFront = "frontend beside\n bind 127.0.0.1:PORT ssl "
+	list := map[string]string{"list": "# certificates\nDIR/a.pem [alpn h2] x.example\n"}
+	a := map[string]string{"a.pem": one}
+	aInFolder := map[string]string{"certs/a.pem": one}
+	pages := "http-errors pages\n errorfile 503 DIR/503.http\n" + front + " errorfiles pages"
+	module := "global\n lua-prepend-path DIR/?.lua\n lua-load DIR/a.lua"
+	variable := "global\n setenv PAGES DIR/pages\n" + front + ` errorfile 503 "${PAGES}/503.http"`
+	authority := tlsFront + "crt DIR/a.pem ca-file DIR/ca.pem verify optional"
+	serverAuthority := "backend other\n server s 127.0.0.1:1 ssl verify required ca-file DIR/ca.pem"
+	answer := front + ` http-request return status 200 content-type text/plain file DIR/answer if TRUE`
+	anonymous, named := " http-request deny if { src -f DIR/nets }", " acl nets src -f DIR/nets\n http-request deny if nets"
 	return []besideCase{
 		{"certificate", tlsFront + "crt DIR/a.pem", "a.pem", one, two, nil},
 		{"relative to crt-base", "global\n crt-base DIR\n" + tlsFront + "crt a.pem", "a.pem", one, two, nil},
-		{"folder of certificates", tlsFront + "crt DIR/certs", "certs/b.pem", one, two, map[string]string{"certs/a.pem": one}},
-		{"certificate that comes to a folder", tlsFront + "crt DIR/certs", "certs/b.pem", "", two, map[string]string{"certs/a.pem": one}},
-		{"certificate list", tlsFront + "crt-list DIR/list", "list", "DIR/a.pem\n", "DIR/a.pem x.example\n", map[string]string{"a.pem": one}},
-		{"listed certificate", tlsFront + "crt-list DIR/list", "a.pem", one, two, map[string]string{"list": "# certificates\nDIR/a.pem [alpn h2] x.example\n"}},
-		{"authority", tlsFront + "crt DIR/a.pem ca-file DIR/ca.pem verify optional", "ca.pem", one, two, map[string]string{"a.pem": one}},
-		{"server's authority", "backend other\n server s 127.0.0.1:1 ssl verify required ca-file DIR/ca.pem", "ca.pem", one, two, nil},
+		{"folder of certificates", tlsFront + "crt DIR/certs", "certs/b.pem", one, two, aInFolder},
+		{"certificate that comes to a folder", tlsFront + "crt DIR/certs", "certs/b.pem", "", two, aInFolder},
+		{"certificate list", tlsFront + "crt-list DIR/list", "list", "DIR/a.pem\n", "DIR/a.pem x.example\n", a},
+		{"listed certificate", tlsFront + "crt-list DIR/list", "a.pem", one, two, list},
+		{"authority", authority, "ca.pem", one, two, a},
+		{"server's authority", serverAuthority, "ca.pem", one, two, nil},
 		{"map", front + ` use_backend %[req.hdr(host),lower,map(DIR/hosts.map,app)]`, "hosts.map", "a app\n", "b app\n", nil},
-		{"quoted map", front + ` http-request set-header X "%[path,map_beg('DIR/hosts.map')]"`, "hosts.map", "a app\n", "b app\n", nil},
-		{"patterns", front + " http-request deny if { src -f DIR/nets }", "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
-		{"named patterns", front + " acl nets src -f DIR/nets\n http-request deny if nets", "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
+		{"quoted map", front + ` http-request set-header X "%[path,map_beg('DIR/hosts.map')]"`, "hosts.map", "a b\n", "b b\n", nil},
+		{"patterns", front + anonymous, "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
+		{"named patterns", front + named, "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
 		{"error page", front + " errorfile 503 DIR/503.http", "503.http", page + "a", page + "b", nil},
-		{"error page in a section", "http-errors pages\n errorfile 503 DIR/503.http\n" + front + " errorfiles pages", "503.http", page + "a", page + "b", nil},
-		{"answer", front + ` http-request return status 200 content-type text/plain file DIR/answer if TRUE`, "answer", "a", "b", nil},
+		{"error page in a section", pages, "503.http", page + "a", page + "b", nil},
+		{"answer", answer, "answer", "a", "b", nil},
 		{"Lua", "global\n lua-load DIR/a.lua", "a.lua", "local a = 1\n", "local a = 2\n", nil},
-		{"Lua module", "global\n lua-prepend-path DIR/?.lua\n lua-load DIR/a.lua", "m.lua", "return 1\n", "return 2\n", map[string]string{"a.lua": "local m = require('m')\n"}},
-		{"path with a variable", "global\n setenv PAGES DIR/pages\n" + front + ` errorfile 503 "${PAGES}/503.http"`, "pages/503.http", page + "a", page + "b", nil},
+		{"Lua module", module, "m.lua", "return 1\n", "return 2\n", map[string]string{"a.lua": "local m = require('m')\n"}},
+		{"path with a variable", variable, "pages/503.http", page + "a", page + "b", nil},
 	}
 }
 
@@ -274,10 +284,11 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 func TestReread_OtherConfigurationFilesCount(t *testing.T) {
 	r := newRig(t)
 	nets := r.write("sub/nets", "10.0.0.0/8\n")
-	other := r.write("other.cfg", fmt.Sprintf("global\n default-path origin %s\nfrontend other\n mode http\n bind 127.0.0.1:%d\n "+
-		"timeout client 1s\n http-request deny if { src -f nets }\n", r.path("sub"), freePort(t)))
+	other := r.write("other.cfg", fmt.Sprintf("global\n default-path origin %s\nfrontend other\n mode http\n"+
+		" bind 127.0.0.1:%d\n timeout client 1s\n http-request deny if { src -f nets }\n", r.path("sub"), freePort(t)))
 	r.cfg.Mode = ModeCommand
-	r.cfg.ReloadCmd = fmt.Sprintf("haproxy -D -f %s -f %s -p %s -sf $(cat %[3]s 2>/dev/null)", other, r.cfg.ConfigFile, r.cfg.PidFile)
+	r.cfg.ReloadCmd = fmt.Sprintf("haproxy -D -f %s -f %s -p %s -sf $(cat %[3]s 2>/dev/null)",
+		other, r.cfg.ConfigFile, r.cfg.PidFile)
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
