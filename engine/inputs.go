@@ -134,7 +134,9 @@ func (p *pipeline) applyInputs(ctx context.Context) error {
 	began, err := time.Now(), errors.ErrUnsupported
 	if rereader, ok := p.sink.(sdk.Rereader); ok {
 		p.board.setOffered(began)
-		result, err = rereader.Reread(ctx, sdk.Watched{ID: i.id(), Changed: changedFiles(i.loaded, i.files)})
+		rereading, release := p.untilSuperseded(ctx, p.accepted)
+		result, err = rereader.Reread(rereading, sdk.Watched{ID: i.id(), Changed: changedFiles(i.loaded, i.files)})
+		p.setPatience(release() && err != nil)
 		p.board.setOffered(time.Time{})
 	}
 	if errors.Is(err, errors.ErrUnsupported) {

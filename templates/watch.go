@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -25,11 +26,11 @@ type watcher struct {
 	names   places
 	watched map[string]os.FileInfo
 
-	quiet, impatient time.Duration // the constants, or more
+	quiet, impatient time.Duration // zero for the constants
 }
 
 func newWatcher(poll time.Duration) *watcher {
-	w := &watcher{poll: time.NewTicker(poll), watched: map[string]os.FileInfo{}, quiet: quiet, impatient: impatient}
+	w := &watcher{poll: time.NewTicker(poll), watched: map[string]os.FileInfo{}}
 	if notify, err := fsnotify.NewWatcher(); err == nil {
 		w.notify, w.events, w.errors = notify, notify.Events, notify.Errors
 	}
@@ -120,9 +121,10 @@ func (w *watcher) wait(ctx context.Context) bool {
 
 // settle waits until a save is over. It returns false when ctx is done first.
 func (w *watcher) settle(ctx context.Context) bool {
-	over := time.NewTimer(w.quiet)
+	calm := cmp.Or(w.quiet, quiet)
+	over := time.NewTimer(calm)
 	defer over.Stop()
-	late := time.NewTimer(w.impatient)
+	late := time.NewTimer(cmp.Or(w.impatient, impatient))
 	defer late.Stop()
 	for {
 		select {
@@ -134,7 +136,7 @@ func (w *watcher) settle(ctx context.Context) bool {
 			return true
 		case event := <-w.events:
 			if w.concerns(event) {
-				over.Reset(w.quiet)
+				over.Reset(calm)
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	}
 	reason := s.changedBeside(ctx, inEffect, watched)
 	if reason == "" {
-		s.noteWatched(watched.ID)
+		s.noteWatched(ctx, watched.ID)
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "no file has changed that HAProxy reads"}, nil
 	}
 	again := *inEffect
@@ -95,18 +95,14 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 }
 
 // noteWatched notes the state of the watched files where HAProxy need not load them.
-func (s *Sink) noteWatched(id string) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	is := s.notes.loadedBeside()
-	if id == "" || is.watched == id {
+func (s *Sink) noteWatched(ctx context.Context, id string) {
+	if id == "" || id == s.notes.loadedBeside().watched || s.lockFiles(ctx) != nil {
 		return
 	}
+	defer s.unlockFiles()
+	is := *s.notes.loadedBeside()
 	is.watched = id
 	s.notes.load(is)
-	if content, disk := s.notes.wanted(); content != nil && content == disk {
-		s.leaveReceipt(content, s.notes.running())
-	}
 }
 
 // checkAgain is when to check a document again that was rejected for a file that may be mended.

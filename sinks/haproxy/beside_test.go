@@ -25,8 +25,8 @@ func (r *rig) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
 	return result
 }
 
-// look is a request of somebody who watches nothing.
-var look = sdk.Watched{}
+// unwatched is a request of somebody who watches nothing.
+var unwatched = sdk.Watched{}
 
 // write writes a file in the folder of the rig, with the folders above it, and returns its path.
 func (r *rig) write(name, content string) string {
@@ -98,19 +98,19 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 			s := r.sink()
 			doc := r.document("one", fill(c.lines))
 			r.apply(s, doc, sdk.ActionRestart)
-			r.reread(s, look, sdk.ActionUnchanged)
+			r.reread(s, unwatched, sdk.ActionUnchanged)
 
 			r.write(c.file, fill(c.after))
 			r.apply(s, doc, sdk.ActionUnchanged)
-			result := r.reread(s, look, sdk.ActionReload)
+			result := r.reread(s, unwatched, sdk.ActionReload)
 			if !strings.Contains(result.Reason, r.path(c.file)) {
 				t.Errorf("the reason %q does not name %s", result.Reason, r.path(c.file))
 			}
-			r.reread(s, look, sdk.ActionUnchanged)
+			r.reread(s, unwatched, sdk.ActionUnchanged)
 
 			check(t, os.Remove(r.path(c.file)))
 			r.write(c.file, fill(c.after))
-			r.reread(s, look, sdk.ActionUnchanged)
+			r.reread(s, unwatched, sdk.ActionUnchanged)
 		})
 	}
 }
@@ -123,9 +123,9 @@ func TestReread_CertificatesOfARenderedList(t *testing.T) {
 	main := r.document("one", fmt.Sprintf("frontend beside\n bind 127.0.0.1:%d ssl crt-list %s", freePort(t), r.path("list")))
 	doc := documentOf(string(main.Files[0].Content), sdk.File{Name: "list", Content: []byte(path + "\n")})
 	r.apply(s, doc, sdk.ActionRestart)
-	r.reread(s, look, sdk.ActionUnchanged)
+	r.reread(s, unwatched, sdk.ActionUnchanged)
 	r.write("site.pem", string(certificate(t)))
-	if result := r.reread(s, look, sdk.ActionReload); !strings.Contains(result.Reason, path) {
+	if result := r.reread(s, unwatched, sdk.ActionReload); !strings.Contains(result.Reason, path) {
 		t.Errorf("the reason is %q", result.Reason)
 	}
 }
@@ -139,7 +139,7 @@ func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
 	r.apply(s, r.document("one", lines), sdk.ActionRestart)
 	r.write("nets", "10.1.0.0/16\n")
 	r.apply(s, r.document("two", lines), sdk.ActionReload)
-	r.reread(s, look, sdk.ActionUnchanged)
+	r.reread(s, unwatched, sdk.ActionUnchanged)
 }
 
 // A sink that is started anew knows what the HAProxy that it adopts has loaded.
@@ -154,13 +154,13 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 	check(t, first.Stop(context.WithoutCancel(t.Context())))
 
 	second := r.sink()
-	r.reread(second, look, sdk.ActionUnchanged)
+	r.reread(second, unwatched, sdk.ActionUnchanged)
 	check(t, second.Stop(context.WithoutCancel(t.Context())))
 
 	r.write("nets", "10.1.0.0/16\n")
 	third := r.sink()
 	r.apply(third, doc, sdk.ActionUnchanged)
-	r.reread(third, look, sdk.ActionReload)
+	r.reread(third, unwatched, sdk.ActionReload)
 	check(t, third.Stop(context.WithoutCancel(t.Context())))
 
 	fourth := r.sink()
@@ -185,7 +185,7 @@ func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
 	} {
 		breakIt()
 		for range 2 {
-			_, err := s.Reread(t.Context(), look)
+			_, err := s.Reread(t.Context(), unwatched)
 			wantError(t, err, path)
 			if _, again := errors.AsType[*sdk.RetryError](err); !again || errors.Is(err, sdk.ErrRejected) {
 				t.Errorf("%v is not tried again", err)
@@ -197,9 +197,9 @@ func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
 		}
 	}
 	r.write("site.pem", string(good))
-	r.reread(s, look, sdk.ActionUnchanged)
+	r.reread(s, unwatched, sdk.ActionUnchanged)
 	r.write("site.pem", string(certificate(t)))
-	r.reread(s, look, sdk.ActionReload)
+	r.reread(s, unwatched, sdk.ActionReload)
 	if servedCertificate(t, port) == serial {
 		t.Error("the old certificate is served")
 	}
@@ -226,13 +226,13 @@ func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
 	doc := r.document("two", lines)
 	r.apply(s, doc, sdk.ActionReload)
 	r.write("nets", "10.1.0.0/16\n")
-	if _, err := s.Reread(t.Context(), look); !errors.Is(err, sdk.ErrDeferred) {
+	if _, err := s.Reread(t.Context(), unwatched); !errors.Is(err, sdk.ErrDeferred) {
 		t.Fatalf("%v, want a deferral", err)
 	}
 	s.change.Lock()
 	s.pace.last = time.Time{}
 	s.change.Unlock()
-	r.reread(s, look, sdk.ActionReload)
+	r.reread(s, unwatched, sdk.ActionReload)
 }
 
 // Watched files that changed are loaded whatever they are, and once.
@@ -270,7 +270,7 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 		t.Fatal("HAProxy runs without its chroot")
 	}
 	r.write("nets", "10.1.0.0/16\n")
-	r.reread(s, look, sdk.ActionReload)
+	r.reread(s, unwatched, sdk.ActionReload)
 	if got := r.servers(s, "app"); got != "b" {
 		t.Errorf("the servers are %q, want b", got)
 	}
@@ -292,14 +292,14 @@ func TestReread_OtherConfigurationFilesCount(t *testing.T) {
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
-	r.reread(s, look, sdk.ActionUnchanged)
+	r.reread(s, unwatched, sdk.ActionUnchanged)
 	r.write("sub/nets", "10.1.0.0/16\n")
-	if result := r.reread(s, look, sdk.ActionReload); !strings.Contains(result.Reason, nets) {
+	if result := r.reread(s, unwatched, sdk.ActionReload); !strings.Contains(result.Reason, nets) {
 		t.Errorf("the reason is %q", result.Reason)
 	}
 	r.write("other.cfg", strings.Replace(string(contentOf(other)), "timeout client 1s", "timeout client 2s", 1))
-	if result := r.reread(s, look, sdk.ActionReload); !strings.Contains(result.Reason, other) {
+	if result := r.reread(s, unwatched, sdk.ActionReload); !strings.Contains(result.Reason, other) {
 		t.Errorf("the reason is %q", result.Reason)
 	}
-	r.reread(s, look, sdk.ActionUnchanged)
+	r.reread(s, unwatched, sdk.ActionUnchanged)
 }

@@ -28,7 +28,7 @@ type receipt struct {
 	Watched string `json:"watched,omitempty"` // see [sdk.Watched]
 }
 
-func newReceipt(doc *placed, now running, beside loaded) receipt {
+func newReceipt(doc *placed, now running, beside *loaded) receipt {
 	r := receipt{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
 	r.Environment = environmentDigest(doc.config)
 	r.Inputs, r.Watched = beside.files, beside.watched
