@@ -10,9 +10,9 @@ import (
 )
 
 // Change runs next instead of what runs. Parts are told by what they are: where source, templates, sink and inputs of a pipeline
-// are the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what it
-// said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds until
-// there is a better one; but where its sink is of another type, it only goes on counting.
+// are the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what
+// it said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds
+// until there is a better one; but where its sink is of another type, it only goes on counting.
 //
 // Everything that can be wrong is looked at beforehand: templates load, and what is new renders the newest snapshot to the
 // satisfaction of sinks that can check. An error tells all that is wrong, and nothing has changed then.

@@ -195,8 +195,8 @@ func (e *Engine) Apply(pipeline string) error {
 	return nil
 }
 
-// Reread has all pipelines ask their sinks whether files have changed that their programs read beside the document. It does not wait
-// for what comes of it.
+// Reread has all pipelines ask their sinks whether files have changed that their programs read beside the document. It does not
+// wait for what comes of it.
 func (e *Engine) Reread() {
 	for _, p := range e.now().pipelines {
 		p.rereads.raise()

@@ -77,8 +77,8 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
 		log: log, observer: src.observer,
-		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(), resumed: newSignal(),
-		inputs: newInputs(cfg.Inputs),
+		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(),
+		resumed: newSignal(), inputs: newInputs(cfg.Inputs),
 		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {

@@ -55,15 +55,15 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return resultFromWire(resp.GetResult(), time.Since(began)), failure(resp.GetFailure())
 }
 
-// Reread has the plugin load again what its program reads beside the document. It returns an error that wraps [errors.ErrUnsupported]
-// where the plugin does not know what that is. What is said of time and of ctx at Apply holds here.
+// Reread has the plugin load again what its program reads beside the document. It returns an error that wraps
+// [errors.ErrUnsupported] where the plugin does not know what that is. What is said of time and of ctx at Apply holds here.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	p, err := s.process()
 	if err != nil {
 		return sdk.Result{}, err
 	}
 	if !p.can(wire.Capability_CAPABILITY_REREAD) {
-		return sdk.Result{}, fmt.Errorf("the plugin %s does not know what its program reads: %w", p.info.Name, errors.ErrUnsupported)
+		return sdk.Result{}, fmt.Errorf("the plugin %s cannot load files again: %w", p.info.Name, errors.ErrUnsupported)
 	}
 	if ctx.Err() != nil {
 		return sdk.Result{}, context.Cause(ctx)

@@ -60,6 +60,7 @@ func besideCases(t *testing.T) []besideCase {
 	serverAuthority := "backend other\n server s 127.0.0.1:1 ssl verify required ca-file DIR/ca.pem"
 	answer := front + ` http-request return status 200 content-type text/plain file DIR/answer if TRUE`
 	anonymous, named := " http-request deny if { src -f DIR/nets }", " acl nets src -f DIR/nets\n http-request deny if nets"
+	quoted := front + ` http-request set-header X "%[path,map_beg('DIR/hosts.map')]"`
 	return []besideCase{
 		{"certificate", tlsFront + "crt DIR/a.pem", "a.pem", one, two, nil},
 		{"relative to crt-base", "global\n crt-base DIR\n" + tlsFront + "crt a.pem", "a.pem", one, two, nil},
@@ -70,7 +71,7 @@ func besideCases(t *testing.T) []besideCase {
 		{"authority", authority, "ca.pem", one, two, a},
 		{"server's authority", serverAuthority, "ca.pem", one, two, nil},
 		{"map", front + ` use_backend %[req.hdr(host),lower,map(DIR/hosts.map,app)]`, "hosts.map", "a app\n", "b app\n", nil},
-		{"quoted map", front + ` http-request set-header X "%[path,map_beg('DIR/hosts.map')]"`, "hosts.map", "a b\n", "b b\n", nil},
+		{"quoted map", quoted, "hosts.map", "a b\n", "b b\n", nil},
 		{"patterns", front + anonymous, "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
 		{"named patterns", front + named, "nets", "10.0.0.0/8\n", "10.1.0.0/16\n", nil},
 		{"error page", front + " errorfile 503 DIR/503.http", "503.http", page + "a", page + "b", nil},
@@ -208,7 +209,7 @@ func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
 // servedCertificate identifies the certificate that a server shows.
 func servedCertificate(t *testing.T, port int) string {
 	t.Helper()
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test's own
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	check(t, err)
 	defer conn.Close()
