@@ -10,10 +10,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Change runs next instead of what runs. Parts are told by what they are: where source, templates and sink of a pipeline are
-// the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what it
-// said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds until
-// there is a better one; but where its sink is of another type, it only goes on counting.
+// Change runs next instead of what runs. Parts are told by what they are: where source, templates, sink and inputs of a pipeline
+// are the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what
+// it said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds
+// until there is a better one; but where its sink is of another type, it only goes on counting.
 //
 // Everything that can be wrong is looked at beforehand: templates load, and what is new renders the newest snapshot to the
 // satisfaction of sinks that can check. An error tells all that is wrong, and nothing has changed then.
@@ -78,7 +78,7 @@ type join struct {
 // same reports whether the pipeline that is there goes on as it is.
 func (j join) same() bool {
 	b := j.before
-	return b != nil && b.source == j.source && b.templates == j.Templates && b.sink == j.Sink
+	return b != nil && b.source == j.source && b.templates == j.Templates && b.sink == j.Sink && b.inputs.watched == j.Inputs
 }
 
 // plan loads the templates that are new, and reports all that is wrong.
@@ -236,6 +236,9 @@ func (p *pipeline) succeed(before *pipeline) {
 		_ = p.board.setTemplateError(nil)
 	}
 	if p.sink == before.sink {
+		if before.inputs.pending {
+			p.reread(before.inputs.cause)
+		}
 		p.inEffect, p.owed = before.inEffect, before.owed
 		return
 	}

@@ -146,7 +146,7 @@ func (p *pipeline) settle(e *effect) {
 
 func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	doc := e.document
-	doc.Retry = p.loads.due()
+	doc.Retry, doc.Watched = p.loads.due(), p.inputs.id()
 	entry := Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
 		Last: e.snapshot.Last, Notes: notes, LeftOut: firstLeftOut(e.leftOut), Received: e.snapshot.Taken, Offered: time.Now(),
@@ -169,6 +169,7 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	p.ledger.add(entry)
 	p.observer.Applied(entry)
 	if entry.Err == nil {
+		p.inputs.applied(entry.Result)
 		p.board.setInEffect(doc)
 		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
 			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))

@@ -17,6 +17,7 @@ import (
 type parts struct {
 	cfg       *config.Config
 	templates map[string]engine.Templates
+	inputs    map[string]engine.Inputs // of the pipelines that watch any
 	sources   map[string]sdk.Source
 	sinks     map[string]sdk.Sink
 }
@@ -30,6 +31,7 @@ func (o opener) build(ctx context.Context, before *parts) (*parts, error) {
 	if next.templates, faults = o.loadTemplates(before); faults != nil {
 		return nil, faults
 	}
+	next.inputs = o.inputs(before)
 	if faults = makeFolders(o.cfg); faults != nil {
 		return nil, faults
 	}
@@ -127,7 +129,7 @@ func (p *parts) engine(log *slog.Logger, observer engine.Observer) engine.Config
 		c := p.cfg.Pipelines[name]
 		cfg.Pipelines = append(cfg.Pipelines, engine.PipelineConfig{
 			Name: name, Source: c.Source, Templates: p.templates[name],
-			Sink: p.sinks[c.Sink], SinkType: p.cfg.Sinks[c.Sink].Type,
+			Sink: p.sinks[c.Sink], SinkType: p.cfg.Sinks[c.Sink].Type, Inputs: p.inputs[name],
 			Conflicts: conflictsFor(p.cfg.Sinks[c.Sink].Type),
 		})
 	}

@@ -67,7 +67,7 @@ func (c *Config) shortSink() Component {
 func (c *Config) shortPipeline() Pipeline {
 	h := c.HAProxy
 	return Pipeline{
-		Source: shortSource, Sink: shortSink, Template: h.Template, Delims: []string{"{{", "}}"},
+		Source: shortSource, Sink: shortSink, Template: h.Template, Watch: h.Watch, Delims: []string{"{{", "}}"},
 		BindIP: h.BindIP, UseHostnames: h.UseHostnames, User: h.User, Group: h.Group,
 	}
 }

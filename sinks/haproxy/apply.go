@@ -17,7 +17,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	content, _ := s.notes.wanted()
 	target := read(files, content)
-	target.generation, target.retry = doc.Generation, doc.Retry
+	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -48,7 +48,7 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	}
 	st, warnings, err := s.vet(ctx, doc, true)
 	if err != nil {
-		return sdk.Result{}, err
+		return sdk.Result{}, s.unlessFilesChanged(ctx, doc, err)
 	}
 	defer st.Discard()
 	if err := s.lockFiles(ctx); err != nil {
@@ -135,17 +135,21 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, doc)
 	if err != nil {
 		result := sdk.Result{Details: detailsOf(err)}
 		err = s.putBack(ctx, st, err)
-		if _, refused := errors.AsType[*refusal](err); refused && !before.none() {
+		if _, refused := errors.AsType[*refusal](err); refused && doc.again != "" {
+			err = sdk.NotLoaded(err) // which says nothing of other documents
+		} else if refused && !before.none() {
 			err = s.noteFailedLoad(doc, err)
 		}
 		return result, err
 	}
 	s.pace.worked()
-	s.failed = failedLoad{}
+	if doc.again == "" { // or else nothing is known of the document that failed
+		s.failed = failedLoad{}
+	}
 	s.settle(doc, r.now)
 	if r.why != "" {
 		reason = r.why
@@ -178,7 +182,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		_, restored = s.notes.wanted()
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, restored)
 	if err != nil {
 		s.notes.failed(err)
 		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))

@@ -34,12 +34,13 @@ func (s *Sink) unlockFiles() {
 // which fits neither the files nor the processes.
 func (s *Sink) leaveReceipt() {
 	doc, now := s.notes.served()
-	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
+	beside := s.notes.loadedBeside()
+	if doc == nil || doc == s.receipted && beside == s.receiptedBeside && now.same(s.receiptedFor) {
 		return
 	}
-	r := newReceipt(doc, now)
+	r := newReceipt(doc, now, beside)
 	r.Written = s.companions.settle(doc.files)
 	if s.record(r) {
-		s.receipted, s.receiptedFor = doc, now
+		s.receipted, s.receiptedFor, s.receiptedBeside = doc, now, beside
 	}
 }

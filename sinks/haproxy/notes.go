@@ -14,6 +14,7 @@ type notes struct {
 	known   bool    // content is what the HAProxy in now serves
 	ours    bool    // content was offered to this process, and is not only what the one before left
 	guarded bool    // HAProxy is to run: something was in effect before, by us or by the process before us
+	loaded  *loaded // what HAProxy loaded beside content
 
 	proven   *placed   // what HAProxy last stayed up with, or what it served first; nil while that is not known
 	now      running   // the HAProxy that serves
@@ -47,6 +48,23 @@ func (n *notes) settle(doc *placed, now running) {
 	if doc != nil {
 		n.content, n.disk, n.guarded, n.unsaved, n.refused = doc, doc, true, nil, nil
 	}
+}
+
+// load notes what HAProxy loaded beside the document.
+func (n *notes) load(l loaded) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loaded = &l
+}
+
+// loadedBeside returns what HAProxy loaded beside the document, as far as that is known. It is never nil.
+func (n *notes) loadedBeside() *loaded {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded == nil {
+		n.loaded = &loaded{}
+	}
+	return n.loaded
 }
 
 // changed notes that the HAProxy that serves was changed to doc while it runs. The disk has to follow.

@@ -15,6 +15,8 @@ type placed struct {
 	config     *syntax.Config
 	generation uint64 // of the document; 0 where that is not known
 	retry      bool   // to be loaded although it, or one like it, failed to load before
+	watched    string // the state of the watched files when it was offered, see [sdk.Watched]
+	again      string // why HAProxy has to load it although it is in effect; empty for no reason
 
 	hostnames func() []syntax.Hostname // those in the main file
 }

@@ -79,7 +79,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
 	if err := s.rewrite(doc.files); err != nil {
 		return err
 	}
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, doc)
 	if err != nil {
 		return err
 	}

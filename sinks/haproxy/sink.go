@@ -36,12 +36,13 @@ type Sink struct {
 	watching sync.WaitGroup
 
 	// files is held by whoever writes files or has HAProxy load them, and guards what is below it: see lockFiles.
-	files        *semaphore.Weighted
-	receipted    *placed // what the receipt on disk is about
-	receiptedFor running
-	persisting   faultlog.Fault // in writing what runs to disk
-	recording    faultlog.Fault // in writing the receipt
-	companions   companions
+	files           *semaphore.Weighted
+	receipted       *placed // what the receipt on disk is about
+	receiptedFor    running
+	receiptedBeside *loaded
+	persisting      faultlog.Fault // in writing what runs to disk
+	recording       faultlog.Fault // in writing the receipt
+	companions      companions
 
 	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
 	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.

@@ -75,6 +75,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	case now.none():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.runs(ctx, now, doc):
+		s.notes.load(loaded{left.Inputs, left.Watched})
 		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
 		s.notes.settle(doc, now)
 	default:
@@ -228,7 +229,7 @@ func (g *guard) bringBack(ctx context.Context) {
 		g.pace.step()
 		defer g.pace.step()
 	}
-	r, err := g.proxy.renew(ctx)
+	r, err := g.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
