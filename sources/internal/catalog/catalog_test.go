@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -274,10 +275,10 @@ func TestSmallValuesInHeapsAreRefused(t *testing.T) {
 		content []byte
 		refused bool
 	}{
-		{"objects", with("{}", 499_997), false},
+		{"objects", with("{}", 50_000), false},
 		{"too many objects", with("{}", 500_000), true},
-		{"values", with("0", 3_999_999), false},
-		{"too many values", with("0", 4_000_001), true},
+		{"values", with("0", 50_000), false},
+		{"too many values", with("0", 4_000_000), true},
 	} {
 		_, err := catalog.DecodeEvent(test.content)
 		if refused := err != nil; refused != test.refused {
@@ -331,5 +332,51 @@ func TestDecode_InvalidDetails(t *testing.T) {
 		if snap, err := decode([]byte(content)); err != nil || len(snap.Services) != 1 || snap.Last != nil {
 			t.Errorf("%+v, %v", snap, err)
 		}
+	}
+}
+
+// An instance that has too much of something is invalid before that takes any memory, and the others are read.
+func TestDecode_InstancesWithTooMuch(t *testing.T) {
+	t.Parallel()
+	list := func(opening, one, closing string, n int) string {
+		return opening + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + closing
+	}
+	labels := func(n int) string {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`"k%d":"v"`, i))
+		}
+		return "{" + strings.Join(all, ",") + "}"
+	}
+	const port = `{"Type":"tcp","Port":80}`
+	for name, test := range map[string]struct {
+		member string
+		fits   bool
+	}{
+		"ports":           {`"Ports":` + list("[", port, "]", 256), true},
+		"one port more":   {`"Ports":` + list("[", port, "]", 257), false},
+		"a million ports": {`"Ports":` + list("[", "{}", "]", 1_000_000), false},
+		"empty ports":     {`"Ports":` + list("[", "{}", "]", 200), false},
+		"labels":          {`"Labels":` + labels(256), true},
+		"one label more":  {`"Labels":` + labels(257), false},
+		"a long image":    {`"Image":"` + strings.Repeat("x", 1<<20) + `"`, false},
+		"unknown members": {`"X":` + list("[", "0", "]", 1_000_000), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bad := `{"ID":"bad","Name":"a","Hostname":"h",` + test.member + `}`
+			content := `{"State":{"Servers":{"h":{"Services":{"bad":` + bad + `,"good":{"ID":"good","Name":"a","Hostname":"h"}}}}}}`
+			var decoder catalog.Decoder
+			checkSame(t, decoder.DecodeEvent, catalog.DecodeEvent, []byte(content))
+			snap, err := decoder.DecodeEvent([]byte(content))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, i := range slices.Concat(snap.Services[0].Instances, snap.Services[len(snap.Services)-1].Instances) {
+				if valid := i.Invalid == ""; valid != (test.fits || i.ID == "good") {
+					t.Errorf("%s is invalid because of %q", i.ID, i.Invalid)
+				}
+			}
+		})
 	}
 }

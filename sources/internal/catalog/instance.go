@@ -35,13 +35,21 @@ func (e *entry) named(hostname, id string) {
 
 // readInstance reads content, which is JSON.
 func readInstance(content []byte) sdk.Instance {
-	var i sdk.Instance
-	if json.Unmarshal(content, &i) == nil {
-		return i
+	if len(content) > maxInstance {
+		return sdk.Instance{Invalid: fmt.Sprintf("the instance has more than %d bytes", maxInstance)}
+	}
+	var read struct {
+		sdk.Instance
+		Ports  ports
+		Labels labels
+	}
+	if json.Unmarshal(content, &read) == nil {
+		read.Instance.Ports, read.Instance.Labels = read.Ports, read.Labels
+		return read.Instance
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(content, &members); err != nil {
-		return sdk.Instance{Invalid: fmt.Sprintf("the instance is %s, not an object", kindName(bytes.TrimSpace(content)))}
+		return sdk.Instance{Invalid: fmt.Sprintf("the instance is %s, not an object", kindOf(bytes.TrimSpace(content)))}
 	}
 	return readMembers(members)
 }
@@ -54,7 +62,7 @@ func readMembers(members map[string]json.RawMessage) sdk.Instance {
 		into any
 	}{
 		{"ID", &i.ID}, {"Name", &i.Name}, {"Hostname", &i.Hostname}, {"Image", &i.Image}, {"ProxyMode", &i.ProxyMode},
-		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated}, {"Ports", &i.Ports}, {"Labels", &i.Labels},
+		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated}, {"Ports", (*ports)(&i.Ports)}, {"Labels", (*labels)(&i.Labels)},
 	} {
 		value, there := members[m.key]
 		if err := json.Unmarshal(value, m.into); there && err != nil && i.Invalid == "" {
@@ -71,13 +79,16 @@ func wrongMember(key string, value json.RawMessage, into any, err error) string 
 	if _, isTime := into.(*time.Time); isTime {
 		return key + " is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z"
 	}
+	if excess, ok := errors.AsType[*excessError](err); ok {
+		return excess.reason
+	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if wrong.Field != "" {
 			key += "." + wrong.Field
 		}
 		return fmt.Sprintf("%s is %s, not %s", key, gotKind(wrong), goKind(wrong.Type))
 	}
-	return fmt.Sprintf("%s is %s, which does not belong there", key, kindName(value))
+	return fmt.Sprintf("%s is %s, which does not belong there", key, kindOf(value))
 }
 
 // A lenient is a value that nothing depends on: one of the wrong type counts as absent.
