@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -130,7 +131,16 @@ func (d *Decoder) instance(w *walker, srv *knownServer, hostname, id []byte) boo
 		known.service.met++
 	}
 	d.met = append(d.met, known)
-	return d.hasRoom(w, instanceWeight+entryWeight*(1+len(known.instance.Ports)+len(known.instance.Labels)))
+	return d.hasRoom(w, known.weight())
+}
+
+// weight is what the instance takes in memory, about. What is said of an invalid one takes more.
+func (k *knownInstance) weight() int {
+	weight := instanceWeight + len(k.instance.Ports)*portWeight + len(k.instance.Labels)*labelWeight
+	if k.instance.Invalid != "" {
+		weight *= 3
+	}
+	return weight
 }
 
 // hasRoom counts what is met, and reports whether all of it is still within the bounds.
@@ -152,11 +162,14 @@ func (k *knownInstance) read(w *walker, hostname, id []byte) bool {
 		return false
 	}
 	k.content = w.content[start:w.at]
-	read := entry{readInstance(k.content)}
-	if read.Invalid != "" && !json.Valid(k.content) {
-		return false
+	var read entry
+	read.read(k.content)
+	if read.Invalid != "" {
+		if !json.Valid(k.content) {
+			return false
+		}
+		read.named(string(hostname), string(id))
 	}
-	read.named(string(hostname), string(id))
 	k.findUpdated()
 	if k.instance == nil || !sdk.SameInstance(*k.instance, read.Instance) {
 		k.instance, k.service = &read.Instance, nil // others have the one before
@@ -244,21 +257,21 @@ func (d *Decoder) group() []sdk.Service {
 		service.more = true
 		known.service = service
 	}
-	instances := map[*knownService][]sdk.Instance{}
+	members := map[*knownService][]*knownInstance{}
 	for _, known := range d.met {
 		if s := known.service; s.isStale() {
-			instances[s] = append(instances[s], *known.instance)
+			members[s] = append(members[s], known)
 		}
 	}
 	services := make([]sdk.Service, 0, len(d.services))
 	for _, name := range slices.Sorted(maps.Keys(d.services)) {
 		s := d.services[name]
 		if s.isStale() {
-			if len(instances[s]) == 0 {
+			if len(members[s]) == 0 {
 				delete(d.services, name)
 				continue
 			}
-			s.sorted = sdk.GroupByName(instances[s])[0].Instances
+			s.sorted = sorted(members[s])
 		}
 		s.met, s.more = 0, false
 		services = append(services, sdk.Service{Name: name, Instances: s.sorted})
@@ -267,4 +280,24 @@ func (d *Decoder) group() []sdk.Service {
 		return nil
 	}
 	return services
+}
+
+// sorted returns the instances of a service in order. They are the members' own from then on, so that each is in memory once.
+func sorted(members []*knownInstance) []sdk.Instance {
+	all := make([]sdk.Instance, len(members))
+	for n, m := range members {
+		all[n] = *m.instance
+	}
+	all = sdk.GroupByName(all)[0].Instances
+	slices.SortFunc(members, func(a, b *knownInstance) int { return comparePlace(a.instance, b.instance) })
+	for n, m := range members {
+		if (n == 0 || comparePlace(&all[n-1], &all[n]) != 0) && (n+1 == len(all) || comparePlace(&all[n], &all[n+1]) != 0) {
+			m.instance = &all[n]
+		}
+	}
+	return all
+}
+
+func comparePlace(a, b *sdk.Instance) int {
+	return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID))
 }

@@ -12,11 +12,15 @@ import (
 
 // An entry is an instance as a catalogue has it. Reading one never fails: what cannot be read is in [sdk.Instance.Invalid], so
 // that one instance does not cost the others.
-type entry struct{ sdk.Instance }
+type entry struct {
+	sdk.Instance
+	Ports  ports // those of the instance, while it is being read
+	Labels labels
+}
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (e *entry) UnmarshalJSON(content []byte) error {
-	e.Instance = readInstance(content)
+	e.read(content)
 	return nil
 }
 
@@ -33,29 +37,26 @@ func (e *entry) named(hostname, id string) {
 	}
 }
 
-// readInstance reads content, which is JSON.
-func readInstance(content []byte) sdk.Instance {
+// read reads content, which is JSON.
+func (e *entry) read(content []byte) {
 	if len(content) > maxInstance {
-		return sdk.Instance{Invalid: fmt.Sprintf("the instance has more than %d bytes", maxInstance)}
+		e.Instance = sdk.Instance{Invalid: fmt.Sprintf("the instance has more than %d bytes", maxInstance)}
+		return
 	}
-	var read struct {
-		sdk.Instance
-		Ports  ports
-		Labels labels
+	type fields entry // without the method
+	if json.Unmarshal(content, (*fields)(e)) != nil {
+		e.Instance, e.Ports, e.Labels = readMembers(content), nil, nil
+		return
 	}
-	if json.Unmarshal(content, &read) == nil {
-		read.Instance.Ports, read.Instance.Labels = read.Ports, read.Labels
-		return read.Instance
-	}
+	e.Instance.Ports, e.Instance.Labels, e.Ports, e.Labels = e.Ports, e.Labels, nil, nil
+}
+
+// readMembers reads each member by itself, so that as much as possible is known of an instance with a wrong one.
+func readMembers(content []byte) sdk.Instance {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(content, &members); err != nil {
 		return sdk.Instance{Invalid: fmt.Sprintf("the instance is %s, not an object", kindOf(bytes.TrimSpace(content)))}
 	}
-	return readMembers(members)
-}
-
-// readMembers reads each member by itself, so that as much as possible is known of an instance with a wrong one.
-func readMembers(members map[string]json.RawMessage) sdk.Instance {
 	var i sdk.Instance
 	for _, m := range []struct {
 		key  string
@@ -65,7 +66,10 @@ func readMembers(members map[string]json.RawMessage) sdk.Instance {
 		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated}, {"Ports", (*ports)(&i.Ports)}, {"Labels", (*labels)(&i.Labels)},
 	} {
 		value, there := members[m.key]
-		if err := json.Unmarshal(value, m.into); there && err != nil && i.Invalid == "" {
+		if !there {
+			continue
+		}
+		if err := json.Unmarshal(value, m.into); err != nil && i.Invalid == "" {
 			i.Invalid = wrongMember(m.key, value, m.into, err)
 		}
 	}
