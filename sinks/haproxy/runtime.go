@@ -158,9 +158,12 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	}
 	s.change.Lock()
 	checks := s.cfg.VerifyCmd != "" || s.checkAhead
-	p, _ := s.plan(ctx, doc)
+	if checks { // what is loaded from the file is checked before it is put in place
+		p, _ := s.plan(ctx, doc)
+		checks = p.need == needRuntime
+	}
 	s.change.Unlock()
-	if !checks || p.need != needRuntime { // what is loaded from the file is checked before it is put in place
+	if !checks {
 		return nil
 	}
 	st, _, err := s.vet(ctx, doc)
