@@ -25,7 +25,7 @@ type view struct {
 	left   map[string][]string       // by service: what is to be said of instances that are left out
 	notes  []string
 
-	disputes []string // what is to be said of ports that several services claim
+	disputes []string                     // what is to be said of ports that several services claim
 	servers  map[string]map[server]string // by service: the names that serverName gives, made when asked for
 }
 
@@ -141,10 +141,12 @@ type claim struct {
 	oldest time.Time
 }
 
-func (c claim) equal(other claim) bool { return c.oldest.Equal(other.oldest) && slices.Equal(c.ports, other.ports) }
+func (c claim) equal(other claim) bool {
+	return c.oldest.Equal(other.oldest) && slices.Equal(c.ports, other.ports)
+}
 
-// claimOf returns the claim of a service with these instances, which all offer the same. An instance that does not say when it was
-// created counts as new.
+// claimOf returns the claim of a service with these instances, which all offer the same. An instance that does not say when it
+// was created counts as new.
 func claimOf(live []sdk.Instance) claim {
 	c := claim{oldest: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for _, p := range live[0].Ports {

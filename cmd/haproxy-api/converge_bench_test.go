@@ -15,8 +15,8 @@ import (
 
 // BenchmarkConverge measures from the POST of one instance's change to the first answer from that instance through HAProxy, one
 // change after the other, while heartbeats move; see [fleet]. Making the push is not counted. There are two yardsticks, measured
-// beside it: one "haproxy -c" of that very configuration, and the same change made by hand over HAProxy's runtime API. MiB is what
-// daemon and plugin have in memory at the end.
+// beside it: one "haproxy -c" of that very configuration, and the same change made by hand over HAProxy's runtime API. MiB is
+// what daemon and plugin have in memory at the end.
 func BenchmarkConverge(b *testing.B) {
 	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {

@@ -145,7 +145,8 @@ func compareRest(a, b Instance) int {
 
 func comparePorts(a, b Port) int {
 	return cmp.Or(
-		cmp.Compare(a.Type, b.Type), cmp.Compare(a.Port, b.Port), cmp.Compare(a.ServicePort, b.ServicePort), cmp.Compare(a.IP, b.IP),
+		cmp.Compare(a.Type, b.Type), cmp.Compare(a.Port, b.Port), cmp.Compare(a.ServicePort, b.ServicePort),
+		cmp.Compare(a.IP, b.IP),
 	)
 }
 

@@ -44,9 +44,9 @@ type room struct {
 	size   int64
 }
 
-// read returns all of body, which must end with an error before it is longer than the largest push. The room grows with what comes
-// in: all that is announced, which is not positive where nothing is, is taken only once a sixteenth of it is there. It begins with
-// the buffer spare, which may be nil. The error is [errBusy] where there is no room.
+// read returns all of body, which must end with an error before it is longer than the largest push. The room grows with what
+// comes in: all that is announced, which is not positive where nothing is, is taken only once a sixteenth of it is there. It
+// begins with the buffer spare, which may be nil. The error is [errBusy] where there is no room.
 func (r *room) read(body io.Reader, announced int64, spare []byte) ([]byte, error) {
 	var content []byte
 	if spare != nil && r.take(int64(cap(spare))) == nil {

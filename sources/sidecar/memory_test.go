@@ -80,12 +80,12 @@ func TestPush_MemoryIsBounded(t *testing.T) {
 	)
 	ports, labels := many("{}", 256), numbered(256, `"%x":""`)
 	small := many(`{"Type":"tcp","Port":1,"IP":"h.x"}`, 256)
-	for name, make := range map[string]func() []byte{
+	for name, bodyOf := range map[string]func() []byte{
 		catalogue: func() []byte {
 			return filled(opening, func(n int) string {
-				return fmt.Sprintf(`"%012x":{"ID":"%012x","Name":"service-%d","Image":"registry/image:1","Created":"2026-11-22T07:44:54Z",`+
-					`"Hostname":"h","Ports":[{"Type":"tcp","Port":%d,"ServicePort":%d,"IP":"10.0.0.1"}],"Updated":"2026-11-22T07:44:54Z",`+
-					`"ProxyMode":"http","Status":0}`, n, n, n%500, 20000+n%1000, 8000+n%500)
+				return fmt.Sprintf(`"%012x":{"ID":"%012x","Name":"service-%d","Image":"registry/image:1","Hostname":"h",`+
+					`"Ports":[{"Type":"tcp","Port":%d,"ServicePort":%d,"IP":"10.0.0.1"}],"Created":"2026-11-22T07:44:54Z",`+
+					`"Updated":"2026-11-22T07:44:54Z","ProxyMode":"http","Status":0}`, n, n, n%500, 20000+n%1000, 8000+n%500)
 			}, closing)
 		},
 		"tiny instances": func() []byte {
@@ -154,7 +154,7 @@ func TestPush_MemoryIsBounded(t *testing.T) {
 		"no JSON": func() []byte { return filled(``, always(`{`), ``) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, body := newTestPush(t, func(c *PushConfig) { c.MaxBody = MaxState }), make()
+			p, body := newTestPush(t, func(c *PushConfig) { c.MaxBody = MaxState }), bodyOf()
 			w := httptest.NewRecorder()
 			peak, allocated := heapDuring(func() {
 				p.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/update", bytes.NewReader(body)))

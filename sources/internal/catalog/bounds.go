@@ -26,8 +26,8 @@ const (
 	labelWeight    = 160
 )
 
-// allowance is how many bytes a catalogue may take in memory, so that a few bytes of JSON cannot take a hundred times as many. One
-// from a Sidecar, whose instances have 300 bytes and more, takes less than its length and three quarters.
+// allowance is how many bytes a catalogue may take in memory, so that a few bytes of JSON cannot take a hundred times as many. A
+// Sidecar's, whose instances have 300 bytes and more, takes less than its length and three quarters.
 func allowance(content []byte) int { return 4<<20 + len(content)/4*7 }
 
 func checkWeight(weight int, content []byte) error {

@@ -365,7 +365,8 @@ func TestDecode_InstancesWithTooMuch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			bad := `{"ID":"bad","Name":"a","Hostname":"h",` + test.member + `}`
-			content := `{"State":{"Servers":{"h":{"Services":{"bad":` + bad + `,"good":{"ID":"good","Name":"a","Hostname":"h"}}}}}}`
+			const good = `{"ID":"good","Name":"a","Hostname":"h"}`
+			content := `{"State":{"Servers":{"h":{"Services":{"bad":` + bad + `,"good":` + good + `}}}}}`
 			var decoder catalog.Decoder
 			checkSame(t, decoder.DecodeEvent, catalog.DecodeEvent, []byte(content))
 			snap, err := decoder.DecodeEvent([]byte(content))

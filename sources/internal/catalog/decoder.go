@@ -33,7 +33,7 @@ type knownServer struct {
 type knownInstance struct {
 	run     uint64
 	content []byte // an object, to its end
-	// Where in content the time stands that moves with heartbeats, without its quotation marks; both are 0 where that is not certain.
+	// Where in content the time stands that moves with heartbeats, without its quotation marks; 0 where that is not certain.
 	updated, updatedEnd int
 
 	instance *sdk.Instance

@@ -63,7 +63,8 @@ func readMembers(content []byte) sdk.Instance {
 		into any
 	}{
 		{"ID", &i.ID}, {"Name", &i.Name}, {"Hostname", &i.Hostname}, {"Image", &i.Image}, {"ProxyMode", &i.ProxyMode},
-		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated}, {"Ports", (*ports)(&i.Ports)}, {"Labels", (*labels)(&i.Labels)},
+		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated},
+		{"Ports", (*ports)(&i.Ports)}, {"Labels", (*labels)(&i.Labels)},
 	} {
 		value, there := members[m.key]
 		if !there {

@@ -11,7 +11,8 @@ import (
 // A configuration that is read with another one beside it is as if it had been read by itself.
 func TestParse_IncrementalEqualsWhole(t *testing.T) {
 	t.Parallel()
-	lines := strings.SplitAfter("# top\n\nglobal\n maxconn 10\n.if defined(A)\n nbthread 1\n.endif\ndefaults d\n mode http\n", "\n")
+	lines := strings.SplitAfter("# top\n\nglobal\n maxconn 10\n.if defined(A)\n nbthread 1\n.endif\n"+
+		"defaults d\n mode http\n", "\n")
 	for i := range 6 {
 		lines = append(lines, fmt.Sprintf("frontend f%d\n", i), " bind :80\n", fmt.Sprintf("backend f%d from d\n", i),
 			" server a 1.1.1.1:1\n", "# a comment\n", fmt.Sprintf("  \"backend\" f%d\n", i), "\n")
