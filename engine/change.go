@@ -160,7 +160,11 @@ func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
 	if !ok {
 		return nil
 	}
-	return checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
+	err = checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil // as for a sink that is no Checker: Apply judges it
+	}
+	return err
 }
 
 // install makes the plan what the engine runs. All that does not go on has to be stopped.

@@ -181,6 +181,10 @@ type playedSink struct {
 	answers map[string]error
 	judge   func(sdk.Document) error // nil for a sink that has no opinion of its own
 	gate    chan struct{}
+
+	takes    time.Duration // for each document
+	stubborn bool          // it carries each document through
+	ended    []error       // of each document
 }
 
 func newPlayedSink() *playedSink {
@@ -194,7 +198,7 @@ func (s *playedSink) Lost() <-chan sdk.Lost { return s.lost }
 func (s *playedSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	s.mu.Lock()
 	s.offered = append(s.offered, doc)
-	err, gate := s.answers[string(doc.Files[0].Content)], s.gate
+	err, gate, takes, stubborn := s.answers[string(doc.Files[0].Content)], s.gate, s.takes, s.stubborn
 	if err == nil && s.judge != nil {
 		err = s.judge(doc)
 	}
@@ -206,7 +210,27 @@ func (s *playedSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, e
 			return sdk.Result{}, ctx.Err()
 		}
 	}
+	if stubborn {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, err)
 	return sdk.Result{Action: sdk.ActionReload}, err
+}
+
+// outcomes are those of the documents that are no longer under way.
+func (s *playedSink) outcomes() []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.ended)
 }
 
 func (s *playedSink) Health(context.Context) (sdk.Health, error) { return sdk.Health{}, nil }

@@ -210,12 +210,19 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 		Last: e.snapshot.Last, Notes: notes, LeftOut: e.leftOut, Received: e.snapshot.Taken, Offered: time.Now(),
 	}
 	p.board.setOffered(entry.Offered)
-	entry.Result, entry.Err = p.sink.Apply(ctx, doc)
+	applying, release := p.untilSuperseded(ctx, e)
+	entry.Result, entry.Err = p.sink.Apply(applying, doc)
+	superseded := release() && entry.Err != nil
 	p.board.setOffered(time.Time{})
 	entry.Took = time.Since(entry.Offered)
+	p.setPatience(superseded)
 	if ctx.Err() != nil {
 		p.inEffect = nil // what was broken off may be live, or half of it
 		return ctx.Err()
+	}
+	if superseded {
+		p.inEffect = nil
+		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
 	p.ledger.add(entry)
 	p.observer.Applied(entry)

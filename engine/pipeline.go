@@ -64,6 +64,8 @@ type pipeline struct {
 	owed       *debt  // nil unless the sink put a document off
 	trigger    string
 	loads      loadRetry
+	patience   time.Duration // how long an Apply may take when something newer waits
+	superseded int           // Applies in a row that were cancelled for something newer
 }
 
 // newPipeline returns a pipeline with t for a candidate, and none where t is nil.
@@ -86,6 +88,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		p.lost = n.Lost()
 	}
 	p.loads.backoff = newLoadBackOff()
+	p.setPatience(false)
 	return p
 }
 

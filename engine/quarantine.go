@@ -2,6 +2,8 @@ package engine
 
 import (
 	"cmp"
+	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -181,21 +183,22 @@ func (s *source) admit(snap sdk.Snapshot) sdk.Snapshot {
 	s.found = now
 	s.mu.Unlock()
 	s.observer.Quarantined(s.name, len(now.quarantined))
-	s.tellEach("quarantined: nothing of it is rendered until it says something else",
+	s.tellEach(slog.LevelWarn, "quarantined: nothing of it is rendered until its values change",
 		minus(now.quarantined, before.quarantined))
-	s.tellEach("no longer quarantined", minus(before.quarantined, now.quarantined))
-	s.tellEach("a value is dropped, and the instance is rendered without it", minus(now.dropped, before.dropped))
-	s.tellEach("a value is no longer dropped", minus(before.dropped, now.dropped))
+	s.tellEach(slog.LevelInfo, "no longer quarantined", minus(before.quarantined, now.quarantined))
+	s.tellEach(slog.LevelWarn, "a value is dropped, and the instance is rendered without it",
+		minus(now.dropped, before.dropped))
+	s.tellEach(slog.LevelInfo, "a value is no longer dropped", minus(before.dropped, now.dropped))
 	return snap
 }
 
 // tellEach logs a line for each of them, up to a bound that a catalogue gone wild cannot lift.
-func (s *source) tellEach(what string, each []Quarantined) {
+func (s *source) tellEach(level slog.Level, what string, each []Quarantined) {
 	for _, q := range each[:min(len(each), toldAtOnce)] {
-		s.log.Warn(what, "service", q.Service, "instance", q.ID, "hostname", q.Hostname, "reason", q.Reason)
+		s.log.Log(context.Background(), level, what, "service", q.Service, "instance", q.ID, "hostname", q.Hostname, "reason", q.Reason)
 	}
 	if more := len(each) - toldAtOnce; more > 0 {
-		s.log.Warn(what, "and_more", more)
+		s.log.Log(context.Background(), level, what, "and_more", more)
 	}
 }
 

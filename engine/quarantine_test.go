@@ -372,7 +372,7 @@ func TestQuarantineIsTold(t *testing.T) {
 			return fmt.Sprintf(`%q service=web instance="\"%s\"" hostname=node-1.example.com reason="ID has white space in it"`,
 				what, id)
 		}
-		const comes, goes = "quarantined: nothing of it is rendered until it says something else", "no longer quarantined"
+		const comes, goes = "quarantined: nothing of it is rendered until its values change", "no longer quarantined"
 		say("")
 		say(line(comes, "a b"), bad)
 		say("", bad)

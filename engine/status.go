@@ -30,6 +30,7 @@ type PipelineStatus struct {
 	LeftOut       []LeftOut     // without whom the rest is live
 	Quarantined   []Quarantined // of the source's newest snapshot, before any template saw it
 	Dropped       []Quarantined // instances of it that templates see without some of their values
+	Applying      time.Time     // since when the sink has been busy with a document; zero while it is not
 	Waiting       *Waiting      // for what the newest document waits; nil for nothing
 	Held          *Held         // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince    time.Time     // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run
@@ -145,6 +146,7 @@ func (b *board) setVolatile(now []string) []string {
 func (p *pipeline) report() PipelineStatus {
 	p.board.mu.Lock()
 	status := p.board.status
+	status.Applying = p.board.offered
 	p.board.mu.Unlock()
 	status.Name, status.Source = p.name, p.source.name
 	p.source.report(&status)

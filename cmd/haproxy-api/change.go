@@ -28,7 +28,7 @@ const releaseWithin = 5 * time.Second
 // goroutine at a time, while run runs.
 func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, error) {
 	before := d.now()
-	door, err := newDoor(cfg.API, d.log)
+	access, err := newAccessPolicy(cfg.API, d.log)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func (d *daemon) change(ctx context.Context, cfg *config.Config) ([]string, erro
 	// Nothing below can fail.
 	d.level.Set(cfg.API.LoggingLevel)
 	if mayPush(before.cfg.API) != mayPush(cfg.API) {
-		d.server.SetDoor(door)
+		d.server.SetAccessPolicy(access)
 	}
 	if listener != nil {
 		d.desks.open(listener)
@@ -207,7 +207,7 @@ func differences(before, next *parts) []string {
 	return all
 }
 
-// mayPush is the same for configurations with the same door.
+// mayPush is the same for configurations with the same access policy.
 func mayPush(api config.API) string {
 	return fmt.Sprintf("%q %v %q %q %q %q %q %v",
 		api.UpdateToken, api.AllowFrom, api.TLSCert, api.TLSKey, api.ClientCA, api.CORSOrigins,

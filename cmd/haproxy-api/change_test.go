@@ -58,7 +58,7 @@ path = "` + filepath.Join(folder, "names") + `"
 	}
 	err = d.run(ctx, elsewhere{listener}, func(ctx context.Context) {
 		defer cancel()
-		const warning = "whoever reaches this port"
+		const warning = "anyone who can reach this port"
 		if strings.Contains(log.String(), warning) {
 			t.Errorf("it warns of nothing:\n%s", log.String())
 		}

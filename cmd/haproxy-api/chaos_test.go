@@ -93,7 +93,7 @@ func newChaos(t *testing.T) *chaos {
 		s.sidecar.URL("/state.json"), c.liar.server.URL+"/state.json",
 		"[haproxy_api]\n", fmt.Sprintf("[haproxy_api]\nstate_dir = %q\nmax_body = \"1MiB\"\n", s.path("state")),
 		"[sidecar]\n", "[sidecar]\nresync_interval = \"2s\"\nhold = \"10m\"\n",
-	).Replace(s.read("haproxy-api.toml"))
+	).Replace(s.read("haproxy-api.toml")) + s.troubledPlugin()
 	s.write("haproxy-api.toml", c.plain)
 	c.accounts = newAccounts(s)
 	c.saveTemplate()

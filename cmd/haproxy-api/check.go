@@ -11,6 +11,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -27,14 +28,16 @@ func newCheck(opts *options) *cobra.Command {
 		Long: "check loads the configuration, resolves plugins, compiles templates, and looks for HAProxy and for the\n" +
 			"folders that are written to. With states it also renders each of\n" +
 			"them and lets the sink judge the result, which for HAProxy is what 'haproxy -c' says. It changes nothing, and\n" +
-			"prints every fault on standard error. Exit code: 0 no faults, 1 faults.",
+			"prints every fault on standard error, and otherwise the pipelines whose sinks cannot check a document.\n" +
+			"Exit code: 0 no faults, 1 faults.",
 		Example: "  haproxy-api check\n" +
 			"  haproxy-api check --state monday.json --state http://sidecar:7777/state.json\n" +
 			"  haproxy-api check --state recorded/      # every *.json in the folder\n" +
 			"  haproxy-api check --live                 # what the running daemon knows now",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return reportFaults(cmd, check(cmd, opts, o), opts.json())
+			faults, unchecked := check(cmd, opts, o)
+			return reportFaults(cmd, faults, unchecked, opts.json())
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.states, "state", nil,
@@ -43,16 +46,20 @@ func newCheck(opts *options) *cobra.Command {
 	return opts.reporting(opts.asking(cmd))
 }
 
-func reportFaults(cmd *cobra.Command, faults []error, inJSON bool) error {
+// reportFaults prints the faults, and otherwise the pipelines whose sinks cannot check what they render to.
+func reportFaults(cmd *cobra.Command, faults []error, unchecked []string, inJSON bool) error {
 	told := []string{}
 	for _, fault := range faults {
 		told = append(told, engine.Detail(fault))
 	}
 	switch {
 	case inJSON:
-		if err := printJSON(cmd.OutOrStdout(), map[string][]string{"faults": told}); err != nil {
+		if err := printJSON(cmd.OutOrStdout(), map[string][]string{"faults": told, "unchecked": unchecked}); err != nil {
 			return err
 		}
+	case len(faults) == 0 && len(unchecked) > 0:
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults; not checked by a sink:", strings.Join(unchecked, ", "))
+		return err
 	case len(faults) == 0:
 		_, err := fmt.Fprintln(cmd.OutOrStdout(), "no faults")
 		return err
@@ -65,15 +72,19 @@ func reportFaults(cmd *cobra.Command, faults []error, inJSON bool) error {
 	return nil
 }
 
-// check looks at everything that can be looked at without changing anything, and returns all that is wrong.
-func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
+// check looks at everything that can be looked at without changing anything, and returns all that is wrong, and the pipelines of
+// which the sink cannot say whether anything is.
+func check(cmd *cobra.Command, opts *options, o checkOptions) (faults []error, unchecked []string) {
+	unchecked = []string{}
 	cfg, err := opts.load()
 	if err != nil {
-		return []error{err}
+		return []error{err}, unchecked
 	}
 	ctx, log := cmd.Context(), slog.New(slog.DiscardHandler)
-	var faults []error
-	if _, err := newDoor(cfg.API, log); err != nil {
+	note := func(sentence string) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
+	}
+	if _, err := newAccessPolicy(cfg.API, log); err != nil {
 		faults = append(faults, err)
 	}
 	faults = append(faults, checkEnvironment(cfg)...)
@@ -88,6 +99,9 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 		faults = append(faults, err)
 	}
 	defer closeAll(sinks)
+	if _, down := errors.AsType[*host.StartError](errors.Join(faults...)); down {
+		note("what cannot start at the moment does not keep the daemon from starting: it is started again until it can")
+	}
 	faults = append(faults, sharedFiles(cfg)...)
 	states, unread := statesToCheck(cmd, opts, cfg, o)
 	faults = append(faults, unread...)
@@ -96,12 +110,13 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) []error {
 	}
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
-		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: func(sentence string) {
-			fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
-		}}
+		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: note}
 		faults = append(faults, c.run(ctx, states)...)
+		if c.unchecked {
+			unchecked = append(unchecked, name)
+		}
 	}
-	return faults
+	return faults, unchecked
 }
 
 func statesToCheck(cmd *cobra.Command, opts *options, cfg *config.Config, o checkOptions) ([]namedState, []error) {
@@ -126,10 +141,12 @@ type pipelineCheck struct {
 	pipeline config.Pipeline
 	sink     sdk.Sink // nil where there is none to ask
 	note     func(sentence string)
+
+	unchecked bool // the sink cannot say whether it would take a document
 }
 
 // run compiles the templates and tries each state on them. A state's faults are told with its name.
-func (c pipelineCheck) run(ctx context.Context, states []namedState) []error {
+func (c *pipelineCheck) run(ctx context.Context, states []namedState) []error {
 	template, err := newTemplates(c.pipeline).Load()
 	if err != nil {
 		return []error{fmt.Errorf("pipeline %s: %w", c.name, err)}
@@ -158,7 +175,7 @@ func (c pipelineCheck) run(ctx context.Context, states []namedState) []error {
 }
 
 // tellVolatile notes where the template writes something else each time. One state is enough to see it, mostly.
-func (c pipelineCheck) tellVolatile(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
+func (c *pipelineCheck) tellVolatile(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
 	varier, ok := template.(engine.Varier)
 	if !ok {
 		return
@@ -170,16 +187,22 @@ func (c pipelineCheck) tellVolatile(ctx context.Context, template engine.Templat
 }
 
 // try renders snap and asks the sink.
-func (c pipelineCheck) try(ctx context.Context, template engine.Template, snap sdk.Snapshot) error {
+func (c *pipelineCheck) try(ctx context.Context, template engine.Template, snap sdk.Snapshot) error {
 	files, _, err := template.Render(ctx, snap)
 	if err != nil {
 		return err
 	}
+	if c.sink == nil {
+		return nil // why is a fault
+	}
 	checker, ok := c.sink.(sdk.Checker)
-	if !ok {
+	if ok {
+		err = checker.Check(ctx, sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files})
+	}
+	if !ok || errors.Is(err, errors.ErrUnsupported) {
+		c.unchecked = true
 		return nil
 	}
-	err = checker.Check(ctx, sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files})
 	err = engine.Explain(ctx, template, snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)

@@ -32,7 +32,7 @@ type daemon struct {
 
 // newDaemon builds every part that cfg names and starts the plugins. On an error nothing is left running.
 func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
-	door, err := newDoor(cfg.API, log)
+	access, err := newAccessPolicy(cfg.API, log)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, level 
 		return nil, err
 	}
 	d.server = server.New(server.Config{
-		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Door: door, Log: log,
+		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: log,
 	})
 	return d, nil
 }

@@ -71,10 +71,11 @@ func TestStatusLinesCannotBeForged(t *testing.T) {
 			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceTrouble: []string{text}, SourceFacts: facts,
 			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, LeftOut: []server.LeftOut{left},
 			Quarantined: []server.Quarantined{server.Quarantined(left)}, QuarantinedN: 2,
+			Dropped: []server.Quarantined{server.Quarantined(left)}, DroppedN: 2,
 			Waiting: &server.Waiting{Reason: text}, Held: &server.Held{Reason: text}, Since: &time.Time{},
 			Last: &server.Offer{Action: text, Reason: text, Trigger: text},
 		})
-		wantLines(t, out.String(), 15)
+		wantLines(t, out.String(), 17)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 	// The race detector keeps a program for a second at its end, which here would pass for a program that lingers.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(withHAProxy{m}, map[string]func(){
-		"haproxy-api": main, "stubborn-plugin": stubborn, "inherit-orphans": inheritOrphans,
+		"haproxy-api": main, "stubborn-plugin": stubborn, "inherit-orphans": inheritOrphans, "troubled-plugin": troubled,
 	})
 }
 

@@ -38,7 +38,11 @@ func newPluginHAProxy() *cobra.Command {
 		Run: func(*cobra.Command, []string) {
 			sdk.ServeSink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
 				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
-					return haproxy.New(env, cfg)
+					sink, err := haproxy.New(env, cfg)
+					if err != nil { // it looks at nothing but the configuration
+						return nil, sdk.Rejectf("%w", err)
+					}
+					return sink, nil
 				})
 		},
 	}

@@ -140,9 +140,7 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 		"a plugin that stands still": func(s *site) {
 			s.start()
 			s.answered(8000, "a")
-			if err := syscall.Kill(s.pluginPID(), syscall.SIGSTOP); err != nil {
-				s.t.Fatal(err)
-			}
+			s.stopPluginBetweenWrites()
 			s.serve("web", "b", 8000)
 		},
 		"a plugin that never starts": func(s *site) {
@@ -205,6 +203,43 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 			s.endsInTime()
 		})
 	}
+}
+
+// stopPluginBetweenWrites stops the plugin while it has no temporary file open: a process that is killed in the middle of
+// a write leaves one, which the next start removes.
+func (s *site) stopPluginBetweenWrites() {
+	s.t.Helper()
+	pid := s.pluginPID()
+	s.eventually("the plugin stands between two writes", func() bool {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			s.t.Fatal(err)
+		}
+		s.eventually("the plugin is stopped", func() bool { return isStopped(pid) })
+		left, _ := filepath.Glob(s.path(".*[0-9]"))
+		if len(left) == 0 {
+			return true
+		}
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			s.t.Fatal(err)
+		}
+		return false
+	})
+}
+
+// isStopped reports whether every thread of the process is stopped by a signal: the third field of
+// /proc/PID/task/TID/stat is T (proc(5)).
+func isStopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, thread := range threads {
+		stat, err := os.ReadFile(thread)
+		if err != nil {
+			continue // the thread has ended
+		}
+		if _, rest, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
 }
 
 // runs reports whether a process below parent has that command line.

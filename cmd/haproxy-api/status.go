@@ -106,6 +106,15 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	if more := p.QuarantinedN - len(p.Quarantined); more > 0 {
 		line("  quarantined and %d more", more)
 	}
+	for _, d := range p.Dropped {
+		line("  dropped     from %s: %s", nameQuarantined(d.Service, d.Instance, d.Hostname), d.Reason)
+	}
+	if more := p.DroppedN - len(p.Dropped); more > 0 {
+		line("  dropped     and %d more", more)
+	}
+	if p.Applying != nil {
+		line("  applying    since %s", p.Applying.Local().Format(time.DateTime))
+	}
 	if w := p.Waiting; w != nil {
 		line("  waiting     until %s: %s", w.Until.Local().Format(time.TimeOnly), w.Reason)
 	}

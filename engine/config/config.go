@@ -78,6 +78,7 @@ type Sidecar struct {
 	StateURLFile   string // where StateURL was read from; "" if it was given itself
 	Follow         string // host:port; "" waits for pushes
 	ResyncInterval time.Duration
+	RedirectHosts  []string // hosts that StateURL may redirect to, beside its own
 	Subscriptions  []string // names of services; empty means all
 	Guard          Guard
 }

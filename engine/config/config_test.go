@@ -81,7 +81,7 @@ func defaults() *config.Config {
 		Sources: map[string]config.Source{"sidecar": {
 			Component: config.Component{Type: "sidecar-push", Block: map[string]any{
 				"state_url": "http://localhost:7777/state.json", "resync_interval": "1m0s", "subscriptions": []any{},
-				"max_body": int64(64 << 20),
+				"redirect_hosts": []any{}, "max_body": int64(64 << 20),
 			}},
 			Guard: config.Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second},
 		}},
@@ -161,7 +161,7 @@ func TestGeneralForm(t *testing.T) {
 		"sidecar": {
 			Component: config.Component{Type: "sidecar-push", Block: map[string]any{
 				"state_url": "https://me:hush@sidecar.example.com/api/state.json", "resync_interval": "2m0s",
-				"subscriptions": []any{"web", "chat"}, "max_body": int64(8 << 20),
+				"redirect_hosts": []any{}, "subscriptions": []any{"web", "chat"}, "max_body": int64(8 << 20),
 			}},
 			Guard: config.Guard{MaxDrop: 0.25, MinInstances: 3, Hold: 90 * time.Second},
 		},

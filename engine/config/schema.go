@@ -60,6 +60,7 @@ func (s *Sidecar) keys() table {
 		{"state_url_file", "", text(&s.StateURLFile)},
 		{"follow", "", address(&s.Follow)},
 		{"resync_interval", "1m", span(&s.ResyncInterval)},
+		{"redirect_hosts", []any{}, list(&s.RedirectHosts, `a list of hosts such as ["sidecar.internal:7777"]`, notEmpty)},
 		{"subscriptions", []any{}, list(&s.Subscriptions, "a list of service names", notEmpty)},
 	}, s.Guard.keys()...)
 }

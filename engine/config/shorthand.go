@@ -22,21 +22,27 @@ func claim[T any](l *loader, into map[string]T, at path, table string, v T) {
 
 func (c *Config) shortSource() Source {
 	s := c.Sidecar
-	subscriptions := make([]any, len(s.Subscriptions))
-	for i, name := range s.Subscriptions {
-		subscriptions[i] = name
-	}
 	content := map[string]any{
 		"resync_interval": s.ResyncInterval.String(),
-		"subscriptions":   subscriptions,
+		"subscriptions":   anyList(s.Subscriptions),
 	}
 	if s.Follow != "" {
 		content["address"] = s.Follow
 		return Source{Component{Type: "sidecar-follow", Block: content}, s.Guard}
 	}
 	content["state_url"] = s.StateURL
+	content["redirect_hosts"] = anyList(s.RedirectHosts)
 	content["max_body"] = c.API.MaxBody
 	return Source{Component{Type: "sidecar-push", Block: content}, s.Guard}
+}
+
+// anyList returns list as a decoded file has it.
+func anyList(list []string) []any {
+	all := make([]any, len(list))
+	for i, v := range list {
+		all[i] = v
+	}
+	return all
 }
 
 func (c *Config) shortSink() Component {

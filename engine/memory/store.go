@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -32,9 +33,9 @@ type Store struct {
 	wake chan struct{} // has one element while there is something to write
 
 	mu      sync.Mutex
-	waiting map[string]any    // what has to be written, by file name
-	newest  map[string]any    // what there was to write last, by file name
-	failed  map[string]string // what went wrong last, by file name
+	waiting map[string]any         // what has to be written, by file name
+	newest  map[string]any         // what there was to write last, by file name
+	faults  map[string]*fileFaults // by file name
 }
 
 const (
@@ -64,7 +65,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, log: log, lock: lock, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: map[string]any{}, newest: map[string]any{}, failed: map[string]string{},
+		waiting: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{},
 	}
 	go s.write(ctx)
 	return s, nil
@@ -236,24 +237,31 @@ func (s *Store) keepUnlessNewer(name string, v any) {
 	s.raise()
 }
 
-// tell reports a trouble once, until it is over or another one.
-func (s *Store) tell(name string, err error) {
+// fileFaults are what can go wrong with one file.
+type fileFaults struct{ write, read faultlog.Fault }
+
+func (s *Store) faultsOf(name string) *fileFaults {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before := s.failed[name]
-	if err == nil {
-		delete(s.failed, name)
-		if before != "" {
-			s.log.Info("what was last good is kept again", "file", name)
-			// A disk that took nothing may have lost the rest as well.
-			maps.Copy(s.waiting, s.newest)
-			s.raise()
-		}
+	if s.faults[name] == nil {
+		s.faults[name] = &fileFaults{}
+	}
+	return s.faults[name]
+}
+
+// tell logs what became of a write.
+func (s *Store) tell(name string, err error) {
+	write := &s.faultsOf(name).write
+	if err != nil {
+		write.Error(s.log, "what was last good cannot be kept, so a restart would not know it", err, "file", name)
 		return
 	}
-	s.failed[name] = err.Error()
-	if before != err.Error() {
-		s.log.Error("what was last good cannot be kept, so a restart would not know it", "file", name, "error", err)
+	if write.Over(s.log, "what was last good is kept again", "file", name) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		// A disk that took nothing may have lost the rest as well.
+		maps.Copy(s.waiting, s.newest)
+		s.raise()
 	}
 }
 
@@ -275,8 +283,11 @@ func (s *Store) recall(name, kind string, v any) bool {
 			return false
 		}
 	}
+	read := &s.faultsOf(name).read
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Error("reading what was last good failed: the file is kept and not used for now", "file", path, "error", err)
+		read.Error(s.log, "reading what was last good failed: the file is kept and not used for now", err, "file", path)
+	} else {
+		read.Over(s.log, "what was last good can be read again", "file", path)
 	}
 	return err == nil
 }

@@ -30,6 +30,9 @@ type Pipeline struct {
 	LeftOut       []LeftOut         `json:"left_out,omitempty"`              // without whom the rest is in effect
 	Quarantined   []Quarantined     `json:"quarantined,omitempty"`           // of whom no template knows; the first of them
 	QuarantinedN  int               `json:"quarantined_count,omitempty"`     // all of them
+	Dropped       []Quarantined     `json:"dropped_values,omitempty"`        // values that templates do not see; the first of them
+	DroppedN      int               `json:"dropped_values_count,omitempty"`  // all of them
+	Applying      *time.Time        `json:"applying_since,omitempty"`        // since when the sink is busy with a document
 	Waiting       *Waiting          `json:"waiting,omitempty"`               // why the newest document is not in effect yet
 	Held          *Held             `json:"held,omitempty"`                  // why the newest catalogue is not used yet
 	StaleSince    *time.Time        `json:"stale_since,omitempty"`           // see [engine.PipelineStatus]
@@ -133,8 +136,12 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	if status.TemplateError != nil {
 		p.TemplateError, p.TemplateTold = status.TemplateError.Error(), engine.Detail(status.TemplateError)
 	}
+	if !status.Applying.IsZero() {
+		p.Applying = &status.Applying
+	}
 	p.LeftOut = leftOut(status.LeftOut)
 	p.Quarantined, p.QuarantinedN = quarantined(status.Quarantined), len(status.Quarantined)
+	p.Dropped, p.DroppedN = quarantined(status.Dropped), len(status.Dropped)
 	if w := status.Waiting; w != nil {
 		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
 	}

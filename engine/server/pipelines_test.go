@@ -43,12 +43,17 @@ func TestQuarantinedInAPI(t *testing.T) {
 func TestQuarantineReachesAPIAndMetrics(t *testing.T) {
 	s := open(t, true)
 	good, bad := sdk.Instance{ID: "1", Name: "web", Hostname: "h"}, sdk.Instance{ID: "2", Name: "web", Hostname: "h h"}
+	good.Labels = map[string]string{"rack": "a 1"}
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Services: sdk.GroupByName([]sdk.Instance{good, bad})}
 	<-s.sink.applied
 	got := s.pipelineThat(t, func(p Pipeline) bool { return p.QuarantinedN > 0 })
 	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname has white space in it"}
 	if got.QuarantinedN != 1 || got.Quarantined[0] != want {
 		t.Errorf("got %+v", got)
+	}
+	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack has white space in it`}
+	if got.DroppedN != 1 || len(got.Dropped) != 1 || got.Dropped[0] != want {
+		t.Errorf("dropped: got %+v", got.Dropped)
 	}
 	_, metrics := s.ask("GET", "/metrics")
 	for _, line := range []string{

@@ -56,7 +56,7 @@ type Config struct {
 	Metrics     *Metrics
 	Front       Front
 	EncodeState func(io.Writer, sdk.Snapshot) error // in Sidecar's encoding
-	Door        *Door                               // nil for one that is open to everybody but browsers
+	Access      *AccessPolicy                       // nil for the zero AccessConfig
 	Log         *slog.Logger
 }
 
@@ -70,7 +70,7 @@ type Front struct {
 type Server struct {
 	cfg    Config
 	mux    *http.ServeMux
-	door   atomic.Pointer[Door]
+	access atomic.Pointer[AccessPolicy]
 	front  atomic.Pointer[Front]
 	limits limits
 	states *stateCopies
@@ -81,11 +81,11 @@ func New(cfg Config) *Server {
 	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.states)}
-	door := cfg.Door
-	if door == nil {
-		door, _ = NewDoor(DoorConfig{Log: cfg.Log}) // there is no file to read
+	access := cfg.Access
+	if access == nil {
+		access, _ = NewAccessPolicy(AccessConfig{Log: cfg.Log}) // there is no file to read
 	}
-	s.SetDoor(door)
+	s.SetAccessPolicy(access)
 	s.SetFront(cfg.Front)
 	for _, path := range pushPaths {
 		s.mux.HandleFunc(path, s.push)
@@ -107,7 +107,7 @@ func New(cfg Config) *Server {
 // SetFront replaces the one in the configuration. Requests under way go on with the one before.
 func (s *Server) SetFront(f Front) { s.front.Store(&f) }
 
-// ServeHTTP answers one request, if the door lets it in.
+// ServeHTTP answers one request, if the access policy authorizes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if conn, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
 		if !conn.begin(r) {
@@ -117,14 +117,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		defer conn.end()
 	}
-	if s.door.Load().admit(w, r) {
+	if s.access.Load().authorize(w, r) {
 		s.mux.ServeHTTP(w, r)
 	}
 }
 
-// SetDoor puts another door in, also while requests are served: it holds for the next request, and whether TLS is spoken for the
-// next connection. Connections that speak plainly are of no use any more once TLS is on.
-func (s *Server) SetDoor(door *Door) { s.door.Store(door) }
+// SetAccessPolicy replaces the access policy, also while requests are served. It holds from the next request on, and its TLS
+// settings from the next connection on. Requests over plain connections are denied once TLS is on.
+func (s *Server) SetAccessPolicy(p *AccessPolicy) { s.access.Store(p) }
 
 // Listen opens the address, such as "0.0.0.0:7778", that [Server.Serve] is to be called with.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
@@ -159,7 +159,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	server.Protocols.SetHTTP1(true)
-	doorway := doorway{newConnLimiter(listener, s.limits), s.door.Load}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -169,7 +168,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			_ = server.Close()
 		}
 	})
-	err := server.Serve(doorway)
+	err := server.Serve(tlsListener{newConnLimiter(listener, s.limits), s.access.Load})
 	if stop() {
 		return fmt.Errorf("the HTTP server on %s ended: %w", listener.Addr(), err)
 	}

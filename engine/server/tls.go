@@ -26,7 +26,7 @@ type certificates struct {
 	config *tls.Config   // of when they were last right
 }
 
-func openCertificates(cfg DoorConfig) (*certificates, error) {
+func openCertificates(cfg AccessConfig) (*certificates, error) {
 	c := &certificates{cert: cfg.TLSCert, key: cfg.TLSKey, clientCA: cfg.ClientCA, log: cfg.Log}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -120,7 +120,7 @@ func (c *certificates) read() (*tls.Config, error) {
 		return config, err
 	}
 	authorities, caErr := readAuthorities(c.clientCA)
-	// Not RequireAndVerify: probes and Prometheus read without a certificate. The door demands one of who changes something.
+	// Not RequireAndVerify: probes and Prometheus read without a certificate. The access policy requires one for changes.
 	config.ClientCAs, config.ClientAuth = authorities, tls.VerifyClientCertIfGiven
 	return config, errors.Join(err, caErr)
 }
@@ -173,19 +173,19 @@ func atFile(key, file string, err error) error {
 	return fmt.Errorf("%s: %s: %w", key, file, err)
 }
 
-// A doorway is a listener whose connections speak TLS or not as the door has it at that moment.
-type doorway struct {
+// A tlsListener accepts connections with TLS or without, as the access policy says at that moment.
+type tlsListener struct {
 	net.Listener
-	door func() *Door
+	access func() *AccessPolicy
 }
 
 // Accept returns a *[tls.Conn] where TLS is on: net/http recognises it, and shakes hands in the connection's own goroutine.
-func (l doorway) Accept() (net.Conn, error) {
+func (l tlsListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	if certs := l.door().tls; certs != nil {
+	if certs := l.access().tls; certs != nil {
 		return tls.Server(conn, certs.forConnections()), nil
 	}
 	return conn, nil

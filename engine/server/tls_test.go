@@ -174,7 +174,7 @@ func TestProtectReadsByClientCertificate(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
 	ca := a.write("ca.pem", certPEM(a.cert))
-	s := serve(t, behind(t, DoorConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}))
+	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}))
 	anybody := client(t, &tls.Config{RootCAs: a.pool()})
 	known := client(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.client()}})
 	expect(t, "nobody", anybody, "GET", "https://"+s.address+"/metrics", 401, "errors")
@@ -186,7 +186,7 @@ func TestProtectReadsByClientCertificate(t *testing.T) {
 func TestTLSAlone(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
-	s := serve(t, behind(t, DoorConfig{TLSCert: cert, TLSKey: key}))
+	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key}))
 	https := "https://" + s.address
 	state := expect(t, "https", client(t, &tls.Config{RootCAs: a.pool(), NextProtos: []string{"h2", "http/1.1"}}),
 		"POST", https+"/update", 200, "pushed")
@@ -202,7 +202,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, first := a.server()
 	log := &lockedLog{}
-	s := serve(t, behind(t, DoorConfig{TLSCert: cert, TLSKey: key, Log: slog.New(slog.NewTextHandler(log, nil))}))
+	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key, Log: slog.New(slog.NewTextHandler(log, nil))}))
 	shown := func() *big.Int {
 		t.Helper()
 		state := expect(t, "https", client(t, &tls.Config{RootCAs: a.pool()}), "GET", "https://"+s.address+"/live", 200, "alive")
@@ -259,7 +259,7 @@ func TestClientCertificates(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	cert, key, _ := a.server()
 	ca := a.write("ca.pem", certPEM(a.cert))
-	s := serve(t, behind(t, DoorConfig{TLSCert: cert, TLSKey: key, ClientCA: ca}))
+	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca}))
 	https := "https://" + s.address
 	none := client(t, &tls.Config{RootCAs: a.pool()})
 	expect(t, "a probe", none, "GET", https+"/live", 200, "alive")
@@ -296,15 +296,15 @@ func always(cert tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certif
 func TestTLSIsSwitchedOnAndOff(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
-	s := serve(t, behind(t, DoorConfig{}))
+	s := serve(t, behind(t, AccessConfig{}))
 	plain, secure := client(t, nil), client(t, &tls.Config{RootCAs: a.pool()})
 	http, https := "http://"+s.address, "https://"+s.address
 	expect(t, "plain", plain, "POST", http+"/update", 200, "pushed")
-	s.SetDoor(doorOf(t, DoorConfig{TLSCert: cert, TLSKey: key}))
+	s.SetAccessPolicy(policyOf(t, AccessConfig{TLSCert: cert, TLSKey: key}))
 	expect(t, "an old plain connection reads", plain, "GET", http+"/live", 403, "open another one with https")
 	expect(t, "a new plain connection", plain, "POST", http+"/update", 400, "HTTPS server")
 	expect(t, "secure", secure, "POST", https+"/update", 200, "pushed")
-	s.SetDoor(doorOf(t, DoorConfig{}))
+	s.SetAccessPolicy(policyOf(t, AccessConfig{}))
 	expect(t, "an old secure connection", secure, "POST", https+"/update", 200, "pushed")
 	expect(t, "plain again", plain, "POST", http+"/update", 200, "pushed")
 	if code, _, _ := fetch(client(t, &tls.Config{RootCAs: a.pool()}), "GET", https+"/live"); code != 0 {
@@ -323,25 +323,25 @@ func TestFaultsOfCertificates(t *testing.T) {
 	const cannot, none = "cannot be read: no such file or directory", "there is no certificate in PEM format in it"
 	for _, test := range []struct {
 		name string
-		cfg  DoorConfig
+		cfg  AccessConfig
 		want string
 	}{
-		{"right", DoorConfig{TLSCert: cert, TLSKey: key, ClientCA: ca}, ""},
-		{"no certificate", DoorConfig{TLSCert: missing, TLSKey: key}, "haproxy_api.tls_cert: " + missing + ": " + cannot},
-		{"no key", DoorConfig{TLSCert: cert, TLSKey: missing}, "haproxy_api.tls_key: " + missing + ": " + cannot},
-		{"neither", DoorConfig{TLSCert: missing, TLSKey: missing, ClientCA: missing}, "haproxy_api.tls_cert: " + missing + ": " +
+		{"right", AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca}, ""},
+		{"no certificate", AccessConfig{TLSCert: missing, TLSKey: key}, "haproxy_api.tls_cert: " + missing + ": " + cannot},
+		{"no key", AccessConfig{TLSCert: cert, TLSKey: missing}, "haproxy_api.tls_key: " + missing + ": " + cannot},
+		{"neither", AccessConfig{TLSCert: missing, TLSKey: missing, ClientCA: missing}, "haproxy_api.tls_cert: " + missing + ": " +
 			cannot + "\nhaproxy_api.tls_key: " + missing + ": " + cannot + "\nhaproxy_api.client_ca: " + missing + ": " + cannot},
-		{"noise", DoorConfig{TLSCert: noise, TLSKey: key}, "haproxy_api.tls_cert: " + noise + ": " + none},
-		{"bad", DoorConfig{TLSCert: bad, TLSKey: key}, "haproxy_api.tls_cert: " + bad + ": " + none},
-		{"the key twice", DoorConfig{TLSCert: key, TLSKey: key}, "haproxy_api.tls_cert: " + key + ": " + none},
-		{"another key", DoorConfig{TLSCert: cert, TLSKey: other}, "haproxy_api.tls_key: " + other +
+		{"noise", AccessConfig{TLSCert: noise, TLSKey: key}, "haproxy_api.tls_cert: " + noise + ": " + none},
+		{"bad", AccessConfig{TLSCert: bad, TLSKey: key}, "haproxy_api.tls_cert: " + bad + ": " + none},
+		{"the key twice", AccessConfig{TLSCert: key, TLSKey: key}, "haproxy_api.tls_cert: " + key + ": " + none},
+		{"another key", AccessConfig{TLSCert: cert, TLSKey: other}, "haproxy_api.tls_key: " + other +
 			": not the key of the certificate in " + cert + ": private key does not match public key"},
-		{"a folder", DoorConfig{TLSCert: a.folder, TLSKey: key}, "haproxy_api.tls_cert: " + a.folder +
+		{"a folder", AccessConfig{TLSCert: a.folder, TLSKey: key}, "haproxy_api.tls_cert: " + a.folder +
 			": cannot be read: is a directory"},
-		{"authority", DoorConfig{TLSCert: cert, TLSKey: key, ClientCA: noise}, "haproxy_api.client_ca: " + noise + ": " + none},
+		{"authority", AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: noise}, "haproxy_api.client_ca: " + noise + ": " + none},
 	} {
 		got := ""
-		if _, err := NewDoor(test.cfg); err != nil {
+		if _, err := NewAccessPolicy(test.cfg); err != nil {
 			got = err.Error()
 		}
 		if got != test.want {

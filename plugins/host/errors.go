@@ -29,44 +29,50 @@ func callError(ctx context.Context, what string, err error) error {
 		return context.Cause(ctx)
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("cannot %s the plugin: it did not answer in time: %w", what, context.DeadlineExceeded)
+	case codes.Unimplemented:
+		return fmt.Errorf("cannot %s the plugin: it does not know the call: %w", what, errors.ErrUnsupported)
 	default:
-		return fmt.Errorf("cannot %s the plugin: %s", what, s.Message())
+		return fmt.Errorf("cannot %s the plugin: %s", what, clip(s.Message(), maxError))
 	}
 }
+
+// A StartError says that the plugin runs and cannot work at the moment, although its configuration may be right.
+type StartError struct{ Err error }
+
+func (e *StartError) Error() string { return "it cannot start at the moment: " + e.Err.Error() }
+
+// Unwrap returns what the plugin said.
+func (e *StartError) Unwrap() error { return e.Err }
 
 // failure turns what a plugin reported into the error that its author returned, as far as the wire can tell.
 func failure(f *wire.Failure) error {
 	if f == nil {
 		return nil
 	}
+	message, places := clip(f.GetMessage(), maxError), placesFromWire(f.GetPlaces())
+	code := f.GetCode()
+	if code == wire.Failure_CODE_UNSPECIFIED && len(places) > 0 {
+		code = wire.Failure_CODE_REFUSED
+	}
 	var err error
-	switch f.GetCode() {
+	switch code {
 	case wire.Failure_CODE_REJECTED:
-		err = sdk.RejectAt(places(f), "%s", f.GetMessage())
+		err = &sdk.Rejection{Err: errors.New(message), Places: places}
+	case wire.Failure_CODE_REFUSED:
+		err = &sdk.Rejection{Err: errors.New(message), Places: places, Passes: true}
 	case wire.Failure_CODE_DEFERRED:
-		return sdk.Deferred(f.GetMessage(), f.GetRetryAfter().AsDuration())
+		return sdk.Deferred(message, retryAfter(f))
 	case wire.Failure_CODE_NOT_LOADED:
-		err = sdk.NotLoaded(errors.New(f.GetMessage()))
+		err = sdk.NotLoaded(errors.New(message))
 	case wire.Failure_CODE_CANCELED:
-		err = &canceled{f.GetMessage()}
+		err = &canceled{message}
 	default:
-		err = errors.New(f.GetMessage())
-		if len(f.GetPlaces()) > 0 {
-			err = &sdk.Rejection{Err: err, Places: places(f), Passes: true}
-		}
+		err = errors.New(message)
 	}
 	if f.GetRetryAfter() != nil {
-		err = sdk.RetryAfter(err, f.GetRetryAfter().AsDuration())
+		err = sdk.RetryAfter(err, retryAfter(f))
 	}
 	return err
-}
-
-func places(f *wire.Failure) []sdk.Place {
-	var all []sdk.Place
-	for _, p := range f.GetPlaces() {
-		all = append(all, sdk.Place{File: p.GetFile(), Path: p.GetPath(), Line: int(p.GetLine()), Problem: p.GetProblem()})
-	}
-	return all
 }
 
 type canceled struct{ message string }

@@ -30,27 +30,32 @@ type echoSink struct{ folder string }
 
 // said is an answer of every shape that a sink can give.
 type said struct {
-	Result   sdk.Result
-	Health   sdk.Health
-	Error    string
-	Rejected bool
-	Places   []sdk.Place
-	Deferred bool
-	After    time.Duration
+	Result sdk.Result
+	Health sdk.Health
+	Error  string
+	Kind   string // of the error: one of errorKinds
+	Places []sdk.Place
+	After  time.Duration // 0 for no hint
 }
+
+var errorKinds = []string{"plain", "rejected", "refused", "deferred", "not loaded", "canceled"}
 
 func (s said) error() error {
 	if s.Error == "" {
 		return nil
 	}
 	err := errors.New(s.Error)
-	switch {
-	case s.Deferred:
-		return sdk.Deferred(s.Error, s.After)
-	case s.Rejected:
+	switch s.Kind {
+	case "rejected":
 		err = sdk.RejectAt(s.Places, "%s", s.Error)
-	case len(s.Places) > 0:
+	case "refused":
 		return sdk.RefuseAt(s.After, s.Places, "%s", s.Error)
+	case "deferred":
+		return sdk.Deferred(s.Error, s.After)
+	case "not loaded":
+		err = sdk.NotLoaded(err)
+	case "canceled":
+		err = fmt.Errorf("%s: %w", s.Error, context.Canceled)
 	}
 	if s.After != 0 {
 		err = sdk.RetryAfter(err, s.After)
@@ -152,7 +157,8 @@ type words struct {
 }
 
 func newWords(seed uint64, text string) words {
-	return words{rand.New(rand.NewPCG(seed, 1)), strings.ToValidUTF8(text, "?")}
+	text = strings.ToValidUTF8(text, "?")
+	return words{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(clip(text, maxName-5), "…")} // see bounds_test.go for more
 }
 
 func (w words) word() string {
@@ -257,10 +263,10 @@ func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
 			doc.Files = append(doc.Files, sdk.File{Name: w.word(), Content: content})
 		}
 		want := said{
-			Result: sdk.Result{Action: w.word(), Reason: w.word(), Took: time.Duration(w.Int64() >> 8), Details: w.list()},
+			Result: sdk.Result{Action: knownActions[w.IntN(len(knownActions))], Reason: w.word(), Took: 1, Details: w.list()},
 			Health: sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
-			Error:  w.word(), Rejected: w.IntN(2) == 0, After: time.Duration(w.IntN(2)) * time.Minute,
-			Places: w.places(), Deferred: w.IntN(4) == 0,
+			Error:  w.word(), Kind: errorKinds[w.IntN(len(errorKinds))], After: time.Duration(w.IntN(2)) * time.Minute,
+			Places: w.places(),
 		}
 		put(t, filepath.Join(folder, "answer"), want)
 
@@ -293,21 +299,49 @@ func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
 	})
 }
 
-// sameError compares what the wire keeps of an error: its words, whether it is final, where, and when to try again.
+var knownActions = []string{
+	sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther, "",
+}
+
+// sameError compares what the wire keeps of an error: its words, of what kind it is, where, and when to try again.
 func sameError(t *testing.T, want, got error) {
 	t.Helper()
 	tell := func(err error) string {
 		retry, _ := errors.AsType[*sdk.RetryError](err)
 		deferred, _ := errors.AsType[*sdk.DeferredError](err)
+		_, notLoaded := errors.AsType[*sdk.NotLoadedError](err)
+		rejection, ok := errors.AsType[*sdk.Rejection](err)
 		var places []sdk.Place
-		if r, ok := errors.AsType[*sdk.Rejection](err); ok {
-			places = r.Places
+		if ok {
+			places = rejection.Places
 		}
-		return fmt.Sprintf("%v, rejected %v at %+v, %+v, deferred %v %+v", err, errors.Is(err, sdk.ErrRejected), places, retry,
-			errors.Is(err, sdk.ErrDeferred), deferred)
+		return fmt.Sprintf("%v, rejected %v %v at %+v, %+v, deferred %v %+v, not loaded %v, canceled %v", err,
+			errors.Is(err, sdk.ErrRejected), ok, places, retry, errors.Is(err, sdk.ErrDeferred), deferred, notLoaded,
+			errors.Is(err, context.Canceled))
 	}
 	if tell(want) != tell(got) {
 		t.Errorf("sent %s\nreceived %s", tell(want), tell(got))
+	}
+}
+
+// Every kind of error keeps its kind and all its fields, with and without each of them.
+func TestFailure_EveryErrorArrivesAsItWas(t *testing.T) {
+	options, folder := echoOptions(t, "sink")
+	sink, err := StartSink(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	for _, kind := range errorKinds {
+		for _, places := range [][]sdk.Place{nil, wrongPlaces} {
+			for _, after := range []time.Duration{0, time.Minute} {
+				sent := said{Error: "it went wrong", Kind: kind, Places: places, After: after}
+				put(t, filepath.Join(folder, "answer"), sent)
+				_, err := sink.Apply(t.Context(), document("text"))
+				sameError(t, sent.error(), err)
+				sameError(t, sent.error(), sink.Check(t.Context(), document("text")))
+			}
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -26,16 +27,18 @@ type Options struct {
 	Block  sdk.Block
 	Log    *slog.Logger
 
-	// Outlast has a program that does not start, or not soon, tried again like one that ended. Without it that is the
-	// caller's to report. Faults in the block always are, if they come soon.
+	// Outlast has a program that does not start, or not soon, or that cannot work at the moment ([StartError]), tried again like
+	// one that ended. Without it that is the caller's to report. Faults in the block always are, if they come soon.
 	Outlast bool
 
 	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
 	OnRestart func()
 
-	lost     func(sdk.Lost) // called with what a sink lost; does not block
-	pulse    pulse          // zero for the usual one
-	patience time.Duration  // zero for the constant
+	lost         func(sdk.Lost) // called with what a sink lost; does not block
+	pulse        pulse          // zero for the usual one
+	patience     time.Duration  // zero for the constant
+	cancelWithin time.Duration  // zero for the constant
+	attachWithin time.Duration  // zero for the constant
 }
 
 // pulse says how soon a program that hangs is noticed.
@@ -54,7 +57,9 @@ type supervisor struct {
 	refusal  error    // of the last claim at a start
 	restarts int
 	lastEnd  string // how the program ended the last time, and when; empty for not yet
+	failure  string // why the last start failed; empty when it did not
 
+	offered   atomic.Uint64 // the generation of the newest document
 	restarted chan struct{} // one slot: see Sink.Restarted
 	lost      chan sdk.Lost // one slot: see Sink.Lost
 }
@@ -72,6 +77,8 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
 	}
 	opts.patience = cmp.Or(opts.patience, patience)
+	opts.cancelWithin = cmp.Or(opts.cancelWithin, cancelWithin)
+	opts.attachWithin = cmp.Or(opts.attachWithin, attachWithin)
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
 	s := &supervisor{
 		opts: opts, quit: quit, over: make(chan struct{}), tried: make(chan struct{}), restarted: make(chan struct{}, 1),
@@ -92,13 +99,11 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 		err = context.Cause(ctx)
 	case <-patience:
 		s.failed(errors.New("its handshake is not over yet"))
-		select {
-		case first <- nil: // nobody waits for it any more, and what comes of it is told like any other start
-		case err := <-first:
-			if err != nil {
+		go func() { // nobody waits for it any more, and what comes of it is told like any other start
+			if err := <-first; err != nil && life.Err() == nil {
 				s.failed(err)
 			}
-		}
+		}()
 		return s, nil
 	}
 	_, faulty := errors.AsType[sdk.Faults](err)
@@ -112,31 +117,32 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	return s, nil
 }
 
-// run starts the program and starts it again whenever it ended, until ctx is done. first gets the outcome of the first start.
-// The pace goes on from one end to the next, so that a program which dies as soon as it has started is not started all the
-// time.
+// run starts the program and starts it again whenever it ended, until ctx is done. first gets the outcome of the first start;
+// of the others it tells. The pace goes on from one end to the next, so that a program which dies as soon as it has started
+// is not started all the time.
 func (s *supervisor) run(ctx context.Context, first chan<- error) {
 	defer close(s.over)
 	pace := backoff.NewExponentialBackOff()
 	pace.InitialInterval = 100 * time.Millisecond
 	pace.MaxInterval = 30 * time.Second
-	var once sync.Once
-	for ran := false; ; {
+	ran := false
+	for attempt := 1; ; attempt++ {
 		p, err := start(ctx, s.opts)
 		if err == nil {
 			err = s.admit(ctx, p)
 		}
-		once.Do(func() { close(s.tried) })
+		if attempt == 1 {
+			close(s.tried)
+		}
 		if err == nil {
 			s.started(p, ran)
 			ran = true
 		}
-		select {
-		case first <- err: // and it is for whoever waits for it to tell
-		default:
-			if err != nil && ctx.Err() == nil {
-				s.failed(err)
-			}
+		switch {
+		case attempt == 1:
+			first <- err
+		case err != nil && ctx.Err() == nil:
+			s.failed(err)
 		}
 		if err == nil {
 			began := time.Now()
@@ -149,10 +155,14 @@ func (s *supervisor) run(ctx context.Context, first chan<- error) {
 				pace.Reset()
 			}
 		}
+		wait := pace.NextBackOff()
+		if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
+			wait = max(wait, hint.After)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pace.NextBackOff()):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -191,12 +201,16 @@ func (s *supervisor) ended(p *process, why string) {
 	s.opts.Log.Error("plugin ended and is started again", "plugin", s.opts.Name, "pid", p.program.pid(), "why", why)
 }
 
-// failed notes that the program did not start.
+// failed notes that the program did not start. The same failure is logged once.
 func (s *supervisor) failed(err error) {
-	s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
+	why := err.Error()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lastEnd = err.Error()
+	again := s.failure == why
+	s.lastEnd, s.failure = why, why
+	s.mu.Unlock()
+	if !again {
+		s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
+	}
 }
 
 // claim notes that every process from now on has to claim, and returns the one that has not, nil where none runs.
@@ -252,6 +266,7 @@ func (s *supervisor) take(p *process, claimed bool) bool {
 func (s *supervisor) started(p *process, again bool) {
 	s.mu.Lock()
 	missed := s.lastEnd != ""
+	s.failure = ""
 	if again {
 		s.restarts++
 	}
@@ -269,8 +284,11 @@ func (s *supervisor) started(p *process, again bool) {
 	}
 }
 
-// noteLost replaces what was not read yet: only the newest counts.
+// noteLost replaces what was not read yet: only the newest counts. A generation that was never offered is none.
 func (s *supervisor) noteLost(lost sdk.Lost) {
+	if lost.Generation > s.offered.Load() {
+		lost.Generation = 0
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -31,6 +32,14 @@ func TestMain(m *testing.M) {
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if kind := os.Getenv("ECHO_PLUGIN"); kind != "" {
 		serveEcho(kind)
+		return
+	}
+	if hangs := os.Getenv("RAW_PLUGIN"); hangs != "" {
+		serveRaw(hangs)
+		return
+	}
+	if os.Getenv("LYING_PLUGIN") != "" {
+		serveLies()
 		return
 	}
 	if os.Getenv(wire.CookieKey) == wire.CookieValue {
@@ -64,6 +73,12 @@ type notes struct {
 }
 
 func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error) {
+	if _, err := os.Stat(filepath.Join(cfg.Folder, "down")); err == nil {
+		return nil, fmt.Errorf("the backend does not answer: %w", syscall.ECONNREFUSED)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Folder, "wrong")); err == nil {
+		return nil, sdk.Rejectf("there is no such backend")
+	}
 	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name)
 	n := &notes{cfg: cfg, env: env, slow: make(chan struct{})}
 	if cfg.Checks {
@@ -103,6 +118,16 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 		n.lost(sdk.Lost{Err: sdk.Rejectf("newer"), Generation: 5})
 	case "leak":
 		n.leak()
+	case "print":
+		fmt.Fprintln(os.Stderr, "on standard error")
+		fmt.Println("on standard output")
+		log.Println("by package log")
+		_, _ = syscall.Write(1, []byte("on file 1\n"))
+	case "panic":
+		fmt.Fprintln(os.Stderr, "a moment before")
+		panic("all is lost")
+	case "concurrent map writes":
+		writeConcurrently()
 	case "die":
 		os.Exit(3)
 	}
@@ -110,7 +135,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(n.cfg.Folder, "note"), content, 0o600)
 	}
-	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: time.Second, Details: []string{"a", "b"}}, err
+	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: 1, Details: []string{"a", "b"}}, err
 }
 
 var wrongPlaces = []sdk.Place{
@@ -118,6 +143,19 @@ var wrongPlaces = []sdk.Place{
 }
 
 func (n *notes) OnLost(lost func(sdk.Lost)) { n.lost = lost }
+
+// writeConcurrently ends the program as the runtime does, which no deferred function can stop.
+func writeConcurrently() {
+	m := map[int]int{}
+	for range 8 {
+		go func() {
+			for i := 0; ; i++ {
+				m[i%100] = i
+			}
+		}()
+	}
+	select {}
+}
 
 // leak takes memory until the system gives no more, which a limit brings near.
 func (n *notes) leak() {
@@ -134,11 +172,17 @@ func (n *notes) leak() {
 type checker struct{ *notes }
 
 func (n checker) Check(ctx context.Context, doc sdk.Document) error {
+	if err := n.waits(ctx); err != nil {
+		return err
+	}
 	_, err := n.Apply(ctx, doc)
 	return err
 }
 
-func (n *notes) Health(context.Context) (sdk.Health, error) {
+func (n *notes) Health(ctx context.Context) (sdk.Health, error) {
+	if err := n.waits(ctx); err != nil {
+		return sdk.Health{}, err
+	}
 	if n.hung.Load() {
 		select {}
 	}
@@ -149,8 +193,20 @@ func (n *notes) Health(context.Context) (sdk.Health, error) {
 	return sdk.Health{Problems: []string{"too quiet"}, Facts: map[string]string{"pid": fmt.Sprint(os.Getpid())}}, nil
 }
 
+// waits until ctx is done, where there is a file "waits", and returns what the wait was for.
+func (n *notes) waits(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "waits")); err != nil {
+		return nil
+	}
+	<-ctx.Done()
+	return errors.New("process 7 has it")
+}
+
 // Claim is refused while there is a file "taken", hangs while there is one "stuck", and leaves a note.
-func (n *notes) Claim(context.Context) error {
+func (n *notes) Claim(ctx context.Context) error {
+	if err := n.waits(ctx); err != nil {
+		return err
+	}
 	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "stuck")); err == nil {
 		select {}
 	}
@@ -160,7 +216,10 @@ func (n *notes) Claim(context.Context) error {
 	return os.WriteFile(filepath.Join(n.cfg.Folder, "claimed"), []byte(strconv.Itoa(os.Getpid())), 0o600)
 }
 
-func (n *notes) Stop(context.Context) error {
+func (n *notes) Stop(ctx context.Context) error {
+	if err := n.waits(ctx); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(n.cfg.Folder, "stopped"), nil, 0o600)
 }
 
@@ -192,15 +251,15 @@ func startNotes(t *testing.T, block sdk.Block) (*Sink, string, *logBuffer) {
 	if block == nil {
 		block = sdk.Block{"folder": folder}
 	}
-	log := &logBuffer{}
+	buffer := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Block: block, Log: slog.New(slog.NewTextHandler(log, nil)),
+		Name: "edge", Path: self, Block: block, Log: slog.New(slog.NewTextHandler(buffer, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = sink.Close() })
-	return sink, folder, log
+	return sink, folder, buffer
 }
 
 func document(content string) sdk.Document {
@@ -226,7 +285,7 @@ func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: time.Second, Details: []string{"a", "b"}}
+	want := sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: 1, Details: []string{"a", "b"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("result (-want +got)\n%s", diff)
 	}
@@ -245,8 +304,8 @@ func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	if err != nil || health.OK() || health.Problems[0] != "too quiet" {
 		t.Errorf("health %+v, %v", health, err)
 	}
-	if err := sink.Check(t.Context(), doc); err != nil {
-		t.Errorf("a sink that cannot check refused: %v", err)
+	if err := sink.Check(t.Context(), doc); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a sink that cannot check says %v", err)
 	}
 	if want := `level=WARN msg=opened greeting=hello name=edge`; !strings.Contains(log.String(), want) {
 		t.Errorf("the plugin's log did not arrive: %s", log)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -12,13 +13,6 @@ import (
 	"time"
 )
 
-const (
-	// maxLogLine bounds one line of a plugin's log, in bytes; a longer one arrives in pieces.
-	maxLogLine = 8 << 10
-	// maxLogLines bounds the lines in a second: a plugin that floods its log must not fill the daemon's disk.
-	maxLogLines = 200
-)
-
 // logWriter brings what a plugin writes to its standard error into the daemon's log: JSON lines as log/slog or hclog write
 // them with level and fields, anything else as it stands. Nothing in such a line is trusted.
 type logWriter struct {
@@ -26,8 +20,12 @@ type logWriter struct {
 
 	mu      sync.Mutex
 	partial []byte
-	second  time.Time // the second in which lines are being counted
-	lines   int       // in that second
+	began   time.Time // of the window in which lines are counted
+	lines   int       // in it
+	bytes   int       // in it
+	dropped int       // of the lines in it
+	crashed bool      // a line says that the program ends, and what follows says why
+	last    string    // the line that says so, or else the newest one
 }
 
 // Write never fails: a plugin's log is no reason to end the plugin.
@@ -52,19 +50,31 @@ func (w *logWriter) Write(content []byte) (int, error) {
 }
 
 func (w *logWriter) line(line []byte) {
-	if len(bytes.TrimSpace(line)) == 0 || w.flooded(time.Now()) {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	begins := !w.crashed && (bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")))
+	if begins || !w.crashed {
+		w.last = clip(string(bytes.ToValidUTF8(line, []byte("?"))), maxSentence)
+	}
+	w.crashed = w.crashed || begins
+	if w.flooded(time.Now(), len(line)) {
 		return
 	}
 	var fields map[string]any
 	if json.Unmarshal(line, &fields) != nil || fields == nil {
-		w.log.Info(string(line))
+		level := slog.LevelInfo
+		if w.crashed {
+			level = slog.LevelError
+		}
+		w.log.Log(context.Background(), level, string(line))
 		return
 	}
-	level := levelOf(take(fields, "level", "@level"))
+	level := levelOf(text(fields, "level", "@level"))
 	if !w.log.Enabled(context.Background(), level) {
 		return
 	}
-	message := take(fields, "msg", "@message")
+	message := text(fields, "msg", "@message")
 	record := slog.NewRecord(time.Now(), level, message, 0)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if key != "time" && key != "@timestamp" {
@@ -72,6 +82,13 @@ func (w *logWriter) line(line []byte) {
 		}
 	}
 	_ = w.log.Handler().Handle(context.Background(), record)
+}
+
+// lastLine returns the line that says why the program ended, or else the newest one.
+func (w *logWriter) lastLine() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return cmp.Or(w.last, "it has written nothing to its log")
 }
 
 // attribute returns the key for a plugin's field. Those that the daemon gives a record itself are told apart from it, so that a
@@ -84,25 +101,32 @@ func attribute(key string) string {
 	return key
 }
 
-// flooded counts a line and reports whether it is one too many. It says so once a second, with the first that is dropped: there
-// may never be another line.
-func (w *logWriter) flooded(now time.Time) bool {
-	if second := now.Truncate(time.Second); second != w.second {
-		w.second, w.lines = second, 0
+// flooded counts a line and reports whether it is one too many. It says so once in a window, with the first that is dropped:
+// there may never be another line.
+func (w *logWriter) flooded(now time.Time, size int) bool {
+	if now.Sub(w.began) >= logWindow || now.Before(w.began) {
+		if w.dropped > 0 {
+			w.log.Info("the plugin's lines are logged again", "dropped", w.dropped)
+		}
+		w.began, w.lines, w.bytes, w.dropped = now, 0, 0, 0
 	}
 	w.lines++
-	if w.lines == maxLogLines+1 {
-		w.log.Warn("the plugin writes too many lines at once; the rest of this second's are dropped")
+	w.bytes += size
+	if w.lines <= maxLogLines && w.bytes <= maxLogBytes {
+		return false
 	}
-	return w.lines > maxLogLines
+	if w.dropped++; w.dropped == 1 {
+		w.log.Warn("the plugin writes too many lines at once; they are dropped for some seconds", "seconds", logWindow.Seconds())
+	}
+	return true
 }
 
-// take removes the first of keys that holds text and returns it.
-func take(fields map[string]any, keys ...string) string {
+// text removes the first of keys that holds text and returns it.
+func text(fields map[string]any, keys ...string) string {
 	for _, key := range keys {
-		if text, ok := fields[key].(string); ok {
+		if value, ok := fields[key].(string); ok {
 			delete(fields, key)
-			return text
+			return value
 		}
 	}
 	return ""

@@ -3,27 +3,35 @@ package host
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 )
 
-func TestAFloodInThePluginsLogIsDammed(t *testing.T) {
-	buffer := &logBuffer{}
-	w := &logWriter{log: slog.New(slog.NewTextHandler(buffer, nil))}
-	now := time.Unix(1000, 0)
-	passed := 0
-	for range 5000 {
-		if !w.flooded(now) {
-			passed++
+func TestLogWriter_FloodIsDropped(t *testing.T) {
+	for name, size := range map[string]int{"many lines": 1, "long lines": maxLogLine} {
+		buffer := &logBuffer{}
+		w := &logWriter{log: slog.New(slog.NewTextHandler(buffer, nil))}
+		now := time.Unix(1000, 0)
+		passed, bytes := 0, 0
+		for range 5000 {
+			if !w.flooded(now, size) {
+				passed++
+				bytes += size
+			}
+			now = now.Add(logWindow / 5001)
 		}
-	}
-	if told := strings.Count(buffer.String(), "too many lines at once"); passed != maxLogLines || told != 1 {
-		t.Errorf("%d lines passed; the log says %q", passed, buffer)
-	}
-	if w.flooded(now.Add(time.Second)) {
-		t.Error("the next second is flooded from the start")
+		if passed > maxLogLines || bytes > maxLogBytes || passed != maxLogLines && bytes != maxLogBytes {
+			t.Errorf("%s: %d lines of %d bytes passed", name, passed, bytes)
+		}
+		if told := strings.Count(buffer.String(), "level=WARN"); told != 1 {
+			t.Errorf("%s: the log says %q", name, buffer)
+		}
+		if w.flooded(now.Add(logWindow), size) || !strings.Contains(buffer.String(), fmt.Sprintf("dropped=%d", 5000-passed)) {
+			t.Errorf("%s: the next lines are not logged again: %q", name, buffer)
+		}
 	}
 }
 
@@ -58,7 +66,7 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 		w := &logWriter{log: slog.New(slog.NewJSONHandler(&out, nil)).With("sink", "own")}
 		_, _ = w.Write([]byte(text + "\n"))
 		pieces := (len(text) + maxLogLine) / maxLogLine
-		if lines := strings.Count(out.String(), "\n"); lines != min(pieces, maxLogLines) {
+		if lines := strings.Count(out.String(), "\n"); lines != min(pieces, maxLogBytes/maxLogLine+1) {
 			t.Errorf("%.100q became %d lines: %.300q", text, lines, out.String())
 		}
 		for line := range strings.Lines(out.String()) {

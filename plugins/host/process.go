@@ -17,9 +17,7 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/status"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -28,8 +26,12 @@ import (
 const (
 	// startWithin bounds the time from exec to the end of the handshake.
 	startWithin = 30 * time.Second
-	// configureWithin bounds the first call, in which a plugin may look at the world.
+	// attachWithin bounds the time from the handshake to the first event, which needs nothing but a connection.
+	attachWithin = 10 * time.Second
+	// configureWithin bounds the call in which a plugin may look at the world.
 	configureWithin = 30 * time.Second
+	// checkWithin bounds the check of a document.
+	checkWithin = 5 * time.Minute
 	// claimWithin bounds the call in which a plugin may wait for another one to end.
 	claimWithin = 5 * time.Second
 	// endWithin bounds the time in which a program may end by itself.
@@ -38,12 +40,13 @@ const (
 
 // process is one run of a plugin's program, from its start to its end.
 type process struct {
-	program *program
-	client  *plugin.Client
-	conn    *grpc.ClientConn
-	info    sdk.Info
-	done    chan struct{} // closed when the program ended or let go of us
-	detach  context.CancelFunc
+	program      *program
+	client       *plugin.Client
+	conn         *grpc.ClientConn
+	info         sdk.Info
+	capabilities []wire.Capability
+	done         chan struct{} // closed when the program ended or let go of us
+	detach       context.CancelFunc
 }
 
 // daemonSecret is an environment variable that sets a secret of the daemon, or of another plugin: by its name, or by a value that
@@ -69,7 +72,11 @@ func start(ctx context.Context, opts Options) (*process, error) {
 	if err := verify(path, opts.SHA256); err != nil {
 		return nil, err
 	}
-	p := &process{program: &program{cmd: exec.Command(path, opts.Args...)}, done: make(chan struct{})}
+	log := &logWriter{log: opts.Log}
+	p := &process{
+		program: &program{cmd: exec.Command(path, opts.Args...), words: &logWriter{log: opts.Log}, log: log},
+		done:    make(chan struct{}),
+	}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion:  wire.ProtocolVersion,
@@ -85,10 +92,13 @@ func start(ctx context.Context, opts Options) (*process, error) {
 		AutoMTLS:         true,
 		StartTimeout:     startWithin,
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
-			grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage))},
+			grpc.MaxCallRecvMsgSize(maxAnswer), grpc.MaxCallSendMsgSize(wire.MaxMessage),
+			grpc.ForceCodecV2(newBoundedCodec()))},
 		// The library's own reading of a plugin's log trusts the types in it; ours does not, see logWriter.
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
-		Stderr: &logWriter{log: opts.Log},
+		Stderr: log,
+		// What a Go plugin that serves by itself writes to the streams that go-plugin puts in place of its own.
+		SyncStdout: &logWriter{log: opts.Log}, SyncStderr: &logWriter{log: opts.Log},
 	})
 	// The library's handshake knows no context.
 	release := context.AfterFunc(ctx, func() { _ = p.program.Kill(context.Background()) })
@@ -117,7 +127,7 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 		return fmt.Errorf("plugin %s (%s) does not speak gRPC: build it with a current plugins/sdk", opts.Name, opts.Path)
 	}
 	p.conn = conn
-	if err := p.attach(opts.lost); err != nil {
+	if err := p.attach(opts.attachWithin, opts.lost); err != nil {
 		return err
 	}
 	return p.configure(ctx, opts)
@@ -130,7 +140,7 @@ func (p *process) reason(err error) string {
 		select {
 		case <-p.program.exited:
 			if !p.program.wasKilled() {
-				return "it ended without a handshake (" + p.program.lastWord() + "); its log may say why"
+				return "it ended without a handshake (" + p.program.lastWord() + "): " + p.program.log.lastLine()
 			}
 		case <-time.After(lastWords):
 		}
@@ -140,14 +150,18 @@ func (p *process) reason(err error) string {
 
 // attach opens the call that both sides hold for as long as they live, so that its end tells of the other's. What a sink loses
 // comes over it.
-func (p *process) attach(lost func(sdk.Lost)) error {
+func (p *process) attach(within time.Duration, lost func(sdk.Lost)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.detach = cancel
+	late := time.AfterFunc(within, cancel)
 	stream, err := wire.NewPluginClient(p.conn).Attach(ctx, &wire.AttachRequest{})
-	if err != nil {
-		return callError(ctx, "attach to", err)
+	if err == nil {
+		_, err = stream.Recv()
 	}
-	if _, err := stream.Recv(); err != nil {
+	if !late.Stop() {
+		return fmt.Errorf("cannot attach to the plugin: it did not answer within %s: %w", within, context.DeadlineExceeded)
+	}
+	if err != nil {
 		return callError(ctx, "attach to", err)
 	}
 	go func() {
@@ -157,12 +171,23 @@ func (p *process) attach(lost func(sdk.Lost)) error {
 			if err != nil {
 				return
 			}
-			if f := event.GetLost(); f != nil && lost != nil {
-				lost(sdk.Lost{Err: failure(f), Generation: event.GetGeneration()})
+			f := event.GetLost()
+			if f == nil || lost == nil {
+				continue
+			}
+			lost(sdk.Lost{Err: failure(f), Generation: event.GetGeneration()})
+			select {
+			case <-time.After(lostEvery):
+			case <-stream.Context().Done():
 			}
 		}
 	}()
 	return nil
+}
+
+// can reports whether the plugin has declared that.
+func (p *process) can(capability wire.Capability) bool {
+	return slices.Contains(p.capabilities, capability)
 }
 
 func (p *process) configure(ctx context.Context, opts Options) error {
@@ -180,28 +205,27 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 		return callError(ctx, "configure", err)
 	}
 	if kind := resp.GetKind(); kind != opts.Kind {
-		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, kind, opts.Kind)
+		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, clip(kind, maxName), opts.Kind)
 	}
 	if len(resp.GetFaults()) > 0 {
-		var faults sdk.Faults
-		for _, f := range resp.GetFaults() {
-			faults = append(faults, sdk.Fault{Key: f.GetKey(), Problem: f.GetProblem()})
-		}
-		return faults
+		return faultsFromWire(resp.GetFaults())
 	}
-	p.info = sdk.Info{Name: resp.GetName(), Version: resp.GetVersion()}
+	if f := resp.GetFailure(); f != nil {
+		return &StartError{failure(f)}
+	}
+	p.info, p.capabilities = infoFromWire(resp), resp.GetCapabilities()
 	return nil
 }
 
 // claim has a sink make itself the only one on what it manages.
 func (p *process) claim(ctx context.Context) error {
+	if !p.can(wire.Capability_CAPABILITY_CLAIM) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, claimWithin)
 	defer cancel()
 	resp, err := wire.NewSinkClient(p.conn).Claim(ctx, &wire.ClaimRequest{})
-	switch {
-	case status.Code(err) == codes.Unimplemented:
-		return nil
-	case err != nil:
+	if err != nil {
 		return callError(ctx, "reach", err)
 	}
 	return failure(resp.GetFailure())

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +22,8 @@ const lastWords = time.Second
 // program is the operating system's side of a plugin: go-plugin speaks to it through this.
 type program struct {
 	cmd            *exec.Cmd
+	words          io.Writer  // gets what follows the handshake on standard output
+	log            *logWriter // has standard error
 	stdout, stderr *os.File
 	exited         chan struct{}
 	err            error // of the exit; read it once exited is closed
@@ -104,7 +107,7 @@ func (p *program) pid() int {
 
 func (p *program) ID() string                      { return strconv.Itoa(p.pid()) }
 func (p *program) Name() string                    { return p.cmd.Path }
-func (p *program) Stdout() io.ReadCloser           { return p.stdout }
+func (p *program) Stdout() io.ReadCloser           { return &handshakeReader{File: p.stdout, rest: p.words} }
 func (p *program) Stderr() io.ReadCloser           { return p.stderr }
 func (p *program) Diagnose(context.Context) string { return "" }
 
@@ -114,6 +117,31 @@ func (p *program) PluginToHost(network, address string) (hostNetwork, hostAddres
 
 func (p *program) HostToPlugin(network, address string) (pluginNetwork, pluginAddress string, err error) {
 	return network, address, nil
+}
+
+// handshakeReader reads the first line of standard output, and then nothing until its end: the rest, which the library would
+// throw away, goes to the log.
+type handshakeReader struct {
+	*os.File
+	rest io.Writer
+	over bool
+}
+
+func (h *handshakeReader) Read(into []byte) (int, error) {
+	for {
+		n, err := h.File.Read(into)
+		line := 0
+		if !h.over {
+			line = n
+			if end := bytes.IndexByte(into[:n], '\n'); end >= 0 {
+				h.over, line = true, end+1
+			}
+		}
+		_, _ = h.rest.Write(into[line:n])
+		if line > 0 || err != nil {
+			return line, err
+		}
+	}
 }
 
 var _ runner.Runner = (*program)(nil)

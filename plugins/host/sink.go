@@ -3,11 +3,10 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -35,37 +34,43 @@ func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 func (s *Sink) Lost() <-chan sdk.Lost { return s.lost }
 
 // Apply offers doc to the plugin, however long that takes: a proxy may be slow to load. A plugin that takes minutes is asked
-// for its health now and then, and killed when it does not answer that either.
+// for its health now and then, and killed when it does not answer that either. Once ctx is done the plugin is told to stop, and
+// Apply returns what it answers then; a plugin that goes on for half a minute is killed.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	p, err := s.process()
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	ctx, release := s.whileAlive(ctx, p)
-	defer release()
-	resp, err := wire.NewSinkClient(p.conn).Apply(ctx, &wire.ApplyRequest{Document: documentToWire(doc)})
-	if err != nil {
-		return sdk.Result{}, callError(ctx, "reach", err)
+	if ctx.Err() != nil {
+		return sdk.Result{}, context.Cause(ctx)
 	}
-	r := resp.GetResult()
-	return sdk.Result{
-		Action: r.GetAction(), Reason: r.GetReason(), Took: r.GetTook().AsDuration(), Details: r.GetDetails(),
-	}, failure(resp.GetFailure())
+	s.offered.Store(doc.Generation)
+	began := time.Now()
+	call, release := s.whileAlive(context.WithoutCancel(ctx), p, ctx.Done())
+	defer release()
+	resp, err := wire.NewSinkClient(p.conn).Apply(call, &wire.ApplyRequest{Document: documentToWire(doc)})
+	if err != nil {
+		return sdk.Result{}, callError(call, "reach", err)
+	}
+	return resultFromWire(resp.GetResult(), time.Since(began)), failure(resp.GetFailure())
 }
 
-// Check asks the plugin to judge doc. A plugin that cannot tell accepts everything. What is said of time at Apply holds here.
+// Check asks the plugin to judge doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] where the
+// plugin cannot tell. What is said of health at Apply holds here.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	p, err := s.process()
 	if err != nil {
 		return err
 	}
-	ctx, release := s.whileAlive(ctx, p)
+	if !p.can(wire.Capability_CAPABILITY_CHECK) {
+		return fmt.Errorf("the plugin %s cannot check a document: %w", p.info.Name, errors.ErrUnsupported)
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	defer cancel()
+	ctx, release := s.whileAlive(ctx, p, nil)
 	defer release()
 	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: documentToWire(doc)})
-	switch {
-	case status.Code(err) == codes.Unimplemented:
-		return nil
-	case err != nil:
+	if err != nil {
 		return callError(ctx, "reach", err)
 	}
 	return failure(resp.GetFailure())
@@ -98,14 +103,11 @@ func unlessGone(err error) error {
 // Health asks the plugin, and adds what is known about its program. That the program is down, or does not answer, is a
 // problem like any other.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
-	health := sdk.Health{Facts: s.facts()}
-	answer, err := s.AskHealth(ctx)
+	health, err := s.AskHealth(ctx)
 	if err != nil {
-		health.Problems = []string{err.Error()}
-		return health, nil
+		return sdk.Health{Problems: []string{err.Error()}, Facts: s.facts()}, nil
 	}
-	health.Problems = answer.Problems
-	maps.Copy(health.Facts, answer.Facts)
+	maps.Copy(health.Facts, s.facts())
 	return health, nil
 }
 
@@ -119,7 +121,7 @@ func (s *Sink) AskHealth(ctx context.Context) (sdk.Health, error) {
 	if err != nil {
 		return sdk.Health{}, callError(ctx, "ask", err)
 	}
-	return sdk.Health{Problems: resp.GetProblems(), Facts: resp.GetFacts()}, nil
+	return healthFromWire(resp), nil
 }
 
 // Stop ends the plugin: it is told, given until ctx is done to release what it should, then a second to end, and killed if

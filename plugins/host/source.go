@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -52,7 +53,7 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	if err != nil {
 		return err
 	}
-	stream, err := wire.NewSourceClient(p.conn).Watch(ctx, &wire.WatchRequest{})
+	stream, err := wire.NewSourceClient(p.conn).Watch(ctx, &wire.WatchRequest{}, grpc.MaxCallRecvMsgSize(maxSnapshot))
 	for err == nil {
 		var resp *wire.WatchResponse
 		if resp, err = stream.Recv(); err == nil {
@@ -68,7 +69,7 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("the plugin ended its watch without saying why")
 	case status.Code(err) == codes.Unknown:
-		return errors.New(status.Convert(err).Message()) // the author's own words
+		return errors.New(clip(status.Convert(err).Message(), maxError)) // the author's own words
 	}
 	err = callError(ctx, "watch by", err)
 	if errors.Is(err, ErrGone) {
@@ -103,7 +104,11 @@ func snapshotFromWire(w *wire.Snapshot) sdk.Snapshot {
 		Taken: timeFromWire(w.GetTaken()), Changed: timeFromWire(w.GetChanged()),
 	}
 	// The order is a promise to everybody after this, so it is not the plugin's to break.
-	var all []sdk.Instance
+	count := 0
+	for _, service := range w.GetServices() {
+		count += len(service.GetInstances())
+	}
+	all := make([]sdk.Instance, 0, count)
 	for _, service := range w.GetServices() {
 		for _, i := range service.GetInstances() {
 			all = append(all, instanceFromWire(i))

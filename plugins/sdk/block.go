@@ -40,12 +40,16 @@ func (f Faults) Error() string {
 // A field takes the key in its json tag and keeps the value it had where the block lacks the key: that is how defaults are
 // given. A key that no field takes is a fault which names the nearest known one. Text is accepted for a number or a boolean
 // when it reads as one, because environment variables are text; a [time.Duration] is text such as "30s", and whatever
-// implements [encoding.TextUnmarshaler] reads itself. Where the struct has a method Validate() error, it is asked last;
+// implements [encoding.TextUnmarshaler] reads itself. See [CheckConfig] for the types that fields may have; another one is an
+// error that is not Faults. Where the struct has a method Validate() error, it is asked last;
 // errors that it joined become a fault each.
 func Decode(block Block, into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("cannot decode a configuration block into %T: it must be a pointer to a struct", into)
+	}
+	if err := CheckConfig(target.Elem().Interface()); err != nil {
+		return err
 	}
 	d := decoder{}
 	d.fill("", block, target.Elem())
@@ -66,6 +70,9 @@ func faultsOf(err error) Faults {
 	}
 	if faults, ok := errors.AsType[Faults](err); ok {
 		return faults
+	}
+	if rejection, ok := err.(*Rejection); ok { //nolint:errorlint // one that is wrapped is told with what is around it
+		return Faults{{Problem: rejection.Error()}}
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all Faults

@@ -24,28 +24,39 @@ func failureToWire(err error) *wire.Failure {
 	if err == nil {
 		return nil
 	}
-	failure := &wire.Failure{Message: text(err.Error())}
+	failure := &wire.Failure{Code: codeOf(err), Message: text(err.Error())}
 	if retry, ok := errors.AsType[*RetryError](err); ok {
 		failure.RetryAfter = durationpb.New(retry.After)
+	}
+	if deferred, ok := errors.AsType[*DeferredError](err); ok {
+		failure.RetryAfter = durationpb.New(deferred.After)
 	}
 	if rejection, ok := errors.AsType[*Rejection](err); ok && len(rejection.Places) > 0 {
 		// What an error around it says stays; the places travel by themselves.
 		failure.Message = text(strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1))
 		failure.Places = placesToWire(rejection.Places)
 	}
-	deferred, later := errors.AsType[*DeferredError](err)
+	return failure
+}
+
+// codeOf returns the first of the kinds that err is.
+func codeOf(err error) wire.Failure_Code {
+	_, rejected := errors.AsType[*Rejection](err)
 	_, notLoaded := errors.AsType[*NotLoadedError](err)
 	switch {
 	case errors.Is(err, ErrRejected):
-		failure.Code = wire.Failure_CODE_REJECTED
-	case later:
-		failure.Code, failure.RetryAfter = wire.Failure_CODE_DEFERRED, durationpb.New(deferred.After)
+		return wire.Failure_CODE_REJECTED
+	case errors.Is(err, ErrDeferred):
+		return wire.Failure_CODE_DEFERRED
 	case notLoaded:
-		failure.Code = wire.Failure_CODE_NOT_LOADED
+		return wire.Failure_CODE_NOT_LOADED
+	case rejected:
+		return wire.Failure_CODE_REFUSED
 	case errors.Is(err, context.Canceled):
-		failure.Code = wire.Failure_CODE_CANCELED
+		return wire.Failure_CODE_CANCELED
+	default:
+		return wire.Failure_CODE_UNSPECIFIED
 	}
-	return failure
 }
 
 func placesToWire(places []Place) []*wire.Place {

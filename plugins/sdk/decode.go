@@ -32,15 +32,33 @@ func (d *decoder) fill(prefix string, block map[string]any, target reflect.Value
 	}
 }
 
+// fieldsByKey returns the fields that a block can fill. Those of an embedded struct without a tag are among them.
 func fieldsByKey(target reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for i := range target.NumField() {
-		key, _, _ := strings.Cut(target.Type().Field(i).Tag.Get("json"), ",")
-		if key != "" && key != "-" {
-			fields[key] = target.Field(i)
+		switch field := target.Type().Field(i); {
+		case embeds(field):
+			maps.Copy(fields, fieldsByKey(target.Field(i)))
+		case keyOf(field) != "":
+			fields[keyOf(field)] = target.Field(i)
 		}
 	}
 	return fields
+}
+
+// keyOf returns the key that fills field, and "" where there is none.
+func keyOf(field reflect.StructField) string {
+	key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	if key == "-" {
+		return ""
+	}
+	return key
+}
+
+// embeds reports whether the keys of field's own fields are the struct's.
+func embeds(field reflect.StructField) bool {
+	_, tagged := field.Tag.Lookup("json")
+	return field.Anonymous && !tagged && field.Type.Kind() == reflect.Struct
 }
 
 // suggestion names the known key that takes the fewest edits, or all of them where none is near.
@@ -84,8 +102,12 @@ func edits(a, b string) int {
 var durationType = reflect.TypeFor[time.Duration]()
 
 func (d *decoder) set(key string, value any, target reflect.Value) {
-	if u, ok := target.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	switch u := target.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
 		d.setText(key, value, u)
+		return
+	case json.Unmarshaler:
+		d.setJSON(key, value, u)
 		return
 	}
 	if target.Type() == durationType {
@@ -99,31 +121,91 @@ func (d *decoder) set(key string, value any, target reflect.Value) {
 		d.setBool(key, value, target)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		d.setInt(key, value, target)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		d.setUint(key, value, target)
 	case reflect.Float32, reflect.Float64:
 		d.setFloat(key, value, target)
 	case reflect.Slice:
 		d.setSlice(key, value, target)
+	case reflect.Array:
+		d.setArray(key, value, target)
 	case reflect.Map:
 		d.setMap(key, value, target)
 	case reflect.Struct:
 		d.setStruct(key, value, target)
+	case reflect.Pointer:
+		d.setPointer(key, value, target)
 	case reflect.Interface:
 		if value != nil {
-			target.Set(reflect.ValueOf(value))
+			target.Set(reflect.ValueOf(plain(value)))
 		}
-	default:
+	default: // see CheckConfig
 		d.addf(key, "has a type that no configuration can hold: %s", target.Type())
 	}
 }
 
+// plain returns value with the numbers that TOML and YAML would have given.
+func plain(value any) any {
+	switch v := value.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		n, _ := v.Float64()
+		return n
+	case []any:
+		list := make([]any, len(v))
+		for i, element := range v {
+			list[i] = plain(element)
+		}
+		return list
+	case map[string]any:
+		table := make(map[string]any, len(v))
+		for name, element := range v {
+			table[name] = plain(element)
+		}
+		return table
+	}
+	return value
+}
+
+// setPointer makes the pointer one to a value of its own, which begins as what the default points to. Nothing makes it nil.
+func (d *decoder) setPointer(key string, value any, target reflect.Value) {
+	if value == nil {
+		target.SetZero()
+		return
+	}
+	pointed := reflect.New(target.Type().Elem())
+	if !target.IsNil() {
+		pointed.Elem().Set(target.Elem())
+	}
+	d.set(key, value, pointed.Elem())
+	target.Set(pointed)
+}
+
+func (d *decoder) setJSON(key string, value any, target json.Unmarshaler) {
+	content, err := json.Marshal(value)
+	if err == nil {
+		err = target.UnmarshalJSON(content)
+	}
+	if err != nil {
+		d.addf(key, "cannot be used: %v", err)
+	}
+}
+
 func (d *decoder) setText(key string, value any, target encoding.TextUnmarshaler) {
+	if m, ok := value.(encoding.TextMarshaler); ok { // a time in TOML
+		if content, err := m.MarshalText(); err == nil {
+			value = string(content)
+		}
+	}
 	text, ok := value.(string)
 	if !ok {
 		d.addf(key, "must be text, not %s", describe(key, value))
 		return
 	}
 	if err := target.UnmarshalText([]byte(text)); err != nil {
-		d.addf(key, "is %q: %v", text, err)
+		d.addf(key, "is %s: %v", describe(key, value), err)
 	}
 }
 
@@ -196,12 +278,50 @@ func wholeNumber(value any) (int64, bool) {
 	return 0, false
 }
 
-func (d *decoder) setFloat(key string, value any, target reflect.Value) {
-	if n, ok := number(value); ok {
-		target.SetFloat(n)
+func (d *decoder) setUint(key string, value any, target reflect.Value) {
+	if n, ok := wholeNumber(value); ok && n < 0 {
+		d.addf(key, "is out of range: %d", n)
 		return
 	}
-	d.addf(key, "must be a number, not %s", describe(key, value))
+	n, ok := unsigned(value)
+	switch {
+	case !ok:
+		d.addf(key, "must be a whole number, not %s", describe(key, value))
+	case target.OverflowUint(n):
+		d.addf(key, "is out of range: %d", n)
+	default:
+		target.SetUint(n)
+	}
+}
+
+func unsigned(value any) (uint64, bool) {
+	switch v := value.(type) {
+	case string:
+		n, err := strconv.ParseUint(v, 10, 64)
+		return n, err == nil
+	case json.Number:
+		n, err := strconv.ParseUint(v.String(), 10, 64)
+		if err == nil {
+			return n, true
+		}
+	}
+	if v := reflect.ValueOf(value); v.CanUint() {
+		return v.Uint(), true
+	}
+	n, ok := wholeNumber(value)
+	return uint64(n), ok && n >= 0 //nolint:gosec // checked beside it
+}
+
+func (d *decoder) setFloat(key string, value any, target reflect.Value) {
+	n, ok := number(value)
+	switch {
+	case !ok || math.IsNaN(n) || math.IsInf(n, 0):
+		d.addf(key, "must be a number, not %s", describe(key, value))
+	case target.OverflowFloat(n):
+		d.addf(key, "is out of range: %v", n)
+	default:
+		target.SetFloat(n)
+	}
 }
 
 func number(value any) (float64, bool) {
@@ -225,32 +345,59 @@ func number(value any) (float64, bool) {
 }
 
 func (d *decoder) setSlice(key string, value any, target reflect.Value) {
+	source, ok := d.list(key, value)
+	if !ok {
+		return
+	}
+	list := reflect.MakeSlice(target.Type(), source.Len(), source.Len())
+	d.setElements(key, source, list)
+	target.Set(list)
+}
+
+func (d *decoder) setArray(key string, value any, target reflect.Value) {
+	source, ok := d.list(key, value)
+	switch {
+	case !ok:
+	case source.Len() != target.Len():
+		d.addf(key, "must be a list of %d, not of %d", target.Len(), source.Len())
+	default:
+		d.setElements(key, source, target)
+	}
+}
+
+func (d *decoder) list(key string, value any) (reflect.Value, bool) {
 	source := reflect.ValueOf(value)
 	if text, ok := value.(string); ok { // an environment variable
 		source = reflect.ValueOf(strings.Split(text, ","))
 	}
 	if source.Kind() != reflect.Slice {
 		d.addf(key, "must be a list, not %s", describe(key, value))
-		return
+		return source, false
 	}
-	list := reflect.MakeSlice(target.Type(), source.Len(), source.Len())
+	return source, true
+}
+
+func (d *decoder) setElements(key string, source, target reflect.Value) {
 	for i := range source.Len() {
-		d.set(key+"["+strconv.Itoa(i)+"]", source.Index(i).Interface(), list.Index(i))
+		d.set(key+"["+strconv.Itoa(i)+"]", source.Index(i).Interface(), target.Index(i))
 	}
-	target.Set(list)
 }
 
 func (d *decoder) setMap(key string, value any, target reflect.Value) {
 	source, ok := value.(map[string]any)
-	if !ok || target.Type().Key().Kind() != reflect.String {
+	if !ok {
 		d.addf(key, "must be a table, not %s", describe(key, value))
 		return
 	}
 	table := reflect.MakeMapWithSize(target.Type(), len(source))
 	for _, name := range slices.Sorted(maps.Keys(source)) {
+		at := reflect.New(target.Type().Key()).Elem()
+		d.set(key+"."+name, name, at)
 		element := reflect.New(target.Type().Elem()).Elem()
 		d.set(key+"."+name, source[name], element)
-		table.SetMapIndex(reflect.ValueOf(name), element)
+		if at.Comparable() {
+			table.SetMapIndex(at, element)
+		}
 	}
 	target.Set(table)
 }

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// ErrRejected marks a [Document] that will never be accepted, however often it is offered. It crosses the border between
-// plugin and daemon: test with [errors.Is].
+// ErrRejected marks a [Document], or a configuration, that will never be accepted, however often it is offered. It crosses the
+// border between plugin and daemon: test with [errors.Is]. An error that is of several kinds arrives as the first of ErrRejected,
+// [ErrDeferred], [NotLoadedError], [Rejection] and [context.Canceled].
 var ErrRejected = errors.New("document rejected")
 
 // Rejectf returns an error with that sentence that is also [ErrRejected].

@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -27,18 +32,48 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 	if err := decoder.Decode(&block); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "the configuration block is not a JSON object: %v", err)
 	}
+	p.keepStderr()
 	opened, err := p.open(Env{Name: req.GetName(), Log: p.log}, block)
 	if err != nil {
+		if _, faulty := errors.AsType[Faults](err); !faulty && !errors.Is(err, ErrRejected) {
+			resp.Failure = failureToWire(err)
+			return resp, nil
+		}
 		for _, f := range faultsOf(err) {
 			resp.Faults = append(resp.Faults, &wire.Fault{Key: text(f.Key), Problem: text(f.Problem)})
 		}
 		return resp, nil
 	}
+	resp.Capabilities = capabilitiesOf(opened)
 	if n, ok := opened.(Notifier); ok {
 		n.OnLost(p.lost.put)
 	}
 	p.opened = opened
 	return resp, nil
+}
+
+func capabilitiesOf(opened any) []wire.Capability {
+	var all []wire.Capability
+	if _, ok := opened.(Checker); ok {
+		all = append(all, wire.Capability_CAPABILITY_CHECK)
+	}
+	if _, ok := opened.(Claimer); ok {
+		all = append(all, wire.Capability_CAPABILITY_CLAIM)
+	}
+	return all
+}
+
+// keepStderr undoes what go-plugin does to the standard streams when it serves: what is written to its pipes is lost when the
+// process ends soon after, as it does in a panic. Standard output is the protocol's no longer, and goes the same way.
+func (p *pluginServer) keepStderr() { os.Stdout, os.Stderr = p.stderr, p.stderr }
+
+// early returns ctx with a deadline that leaves time for an answer to arrive before the caller's.
+func early(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Second, time.Until(deadline)/4)))
 }
 
 // Attach sends what the sink lost. It returns when the daemon lets go, which ends the process: see serve.
@@ -54,6 +89,9 @@ func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreaming
 			return nil
 		case <-p.lost.ready:
 			lost := p.lost.take()
+			if lost.Err == nil {
+				lost.Err = errLostForNoReason
+			}
 			if err := stream.Send(&wire.AttachEvent{Lost: failureToWire(lost.Err), Generation: lost.Generation}); err != nil {
 				return err
 			}
@@ -61,7 +99,11 @@ func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreaming
 	}
 }
 
+var errLostForNoReason = errors.New("the sink does not say why")
+
 func (p *pluginServer) Stop(ctx context.Context, _ *wire.StopRequest) (*wire.StopResponse, error) {
+	ctx, cancel := early(ctx)
+	defer cancel()
 	if s, ok := p.get().(Stopper); ok {
 		if err := s.Stop(ctx); err != nil {
 			return nil, status.Error(codes.Unknown, text(err.Error()))
@@ -87,6 +129,27 @@ var errNotConfigured = status.Error(codes.FailedPrecondition, "the plugin is not
 type sinkServer struct {
 	wire.UnimplementedSinkServer
 	plugin *pluginServer
+
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // of the Apply that is under way; nil for none
+}
+
+func (s *sinkServer) setCancel(cancel context.CancelCauseFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel = cancel
+}
+
+// errUnwanted is the cause that a cancelled Apply finds.
+var errUnwanted = fmt.Errorf("the daemon no longer waits for this document: %w", context.Canceled)
+
+func (s *sinkServer) Cancel(context.Context, *wire.CancelRequest) (*wire.CancelResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cancel != nil {
+		s.cancel(errUnwanted)
+	}
+	return &wire.CancelResponse{}, nil
 }
 
 func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.ApplyResponse, error) {
@@ -102,6 +165,10 @@ func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.A
 	if ctx.Err() != nil {
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.setCancel(cancel)
+	defer s.setCancel(nil)
 	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
 	return &wire.ApplyResponse{Result: &wire.Result{
 		Action: text(result.Action), Reason: text(result.Reason), Took: durationpb.New(result.Took),
@@ -114,6 +181,8 @@ func (s *sinkServer) Check(ctx context.Context, req *wire.CheckRequest) (*wire.C
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "the sink cannot check a document")
 	}
+	ctx, cancel := early(ctx)
+	defer cancel()
 	return &wire.CheckResponse{Failure: failureToWire(checker.Check(ctx, documentFromWire(req.GetDocument())))}, nil
 }
 
@@ -122,6 +191,8 @@ func (s *sinkServer) Claim(ctx context.Context, _ *wire.ClaimRequest) (*wire.Cla
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "the sink cannot tell who else manages the same")
 	}
+	ctx, cancel := early(ctx)
+	defer cancel()
 	return &wire.ClaimResponse{Failure: failureToWire(claimer.Claim(ctx))}, nil
 }
 
@@ -130,6 +201,8 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 	if !ok {
 		return nil, errNotConfigured
 	}
+	ctx, cancel := early(ctx)
+	defer cancel()
 	health, err := sink.Health(ctx)
 	if err != nil {
 		return nil, status.Error(codes.Unknown, text(err.Error()))
@@ -139,7 +212,8 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 
 type sourceServer struct {
 	wire.UnimplementedSourceServer
-	plugin *pluginServer
+	plugin   *pluginServer
+	watching chan struct{} // has a place for the Watch that runs: a cancelled one may still be on its way out
 }
 
 func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingServer[wire.WatchResponse]) error {
@@ -149,6 +223,12 @@ func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingSe
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
+	select {
+	case s.watching <- struct{}{}:
+		defer func() { <-s.watching }()
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
 	err := source.Watch(ctx, func(snap Snapshot) {
 		if err := stream.Send(&wire.WatchResponse{Snapshot: snapshotToWire(snap)}); err != nil {
 			cancel(err) // nobody listens any more

@@ -39,8 +39,9 @@ type Reporter interface {
 // A Sink makes documents live.
 type Sink interface {
 	// Apply returns nil only when doc is in effect; otherwise the document before it still is, on disk and in the running
-	// program. It is never called twice at once. A newer document may cancel ctx: Apply then stops at the next safe point,
-	// leaves the old document in effect and returns an error that wraps [context.Cause].
+	// program. It is never called twice at once. A newer document cancels ctx after a minute or more: Apply then stops at the
+	// next safe point, leaves the old document in effect and returns an error that wraps [context.Cause]. The daemon kills a
+	// plugin whose Apply goes on for 30 seconds after that, and starts it again.
 	//
 	// An error that wraps [ErrRejected] is final for this document; see [RejectAt] for how the rest of it can go live. With
 	// an error of [Deferred] the document is not in effect yet and nothing is wrong: a sink that paces what is costly does
@@ -57,8 +58,9 @@ type Sink interface {
 
 // A Checker is a [Sink] that can judge a document without making it live.
 type Checker interface {
-	// Check returns nil when Apply would accept doc, and an error that wraps [ErrRejected] when it would not. It changes
-	// nothing that is in effect.
+	// Check returns nil when Apply would accept doc, and an error that wraps [ErrRejected] when it would not. One that wraps
+	// [errors.ErrUnsupported] says that the sink cannot check it. It changes nothing that is in effect. It may be called while
+	// Apply runs, and is cancelled after some minutes.
 	Check(ctx context.Context, doc Document) error
 }
 
@@ -129,6 +131,7 @@ const (
 	ActionReload    = "reload"    // the running program took over the document without losing its sockets
 	ActionRestart   = "restart"   // the program was started
 	ActionWritten   = "written"   // the files were written and nothing had to be told
+	ActionOther     = "other"     // what the daemon makes of any other word
 )
 
 // A Result says what a sink did and why, for people.

@@ -31,11 +31,19 @@ type Info struct {
 // the plugin or is gone itself, and main should return then.
 //
 // open is called once. It gets the sink's block of the configuration, decoded over defaults as [Decode] does; faults in the
-// block never reach it. ctx lives as long as the plugin. An error from open is shown to the person beside the sink's name.
-// Where the sink is a [Checker], a [Notifier] or a [Stopper] the daemon makes use of that.
+// block never reach it. ctx lives as long as the plugin; open has 30 seconds.
 //
-// Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol.
+// An error from open that is [Faults] or [ErrRejected], see [Rejectf], is a fault of the configuration: the daemon does not
+// start with it. Any other error, such as that of a backend that does not answer, may pass: the daemon starts, reports the
+// error, and starts the plugin again after a while, see [RetryAfter]. Where the sink is a [Checker], a [Claimer], a
+// [Notifier] or a [Stopper] the daemon makes use of that.
+//
+// Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol until open is
+// called, and is the same as standard error from then on.
+//
+// It panics where no block of a configuration can fill a C, see [CheckConfig].
 func ServeSink[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Sink, error)) {
+	mustDecode(defaults)
 	serve(info, wire.KindSink, func(ctx context.Context, env Env, block Block) (any, error) {
 		cfg := defaults
 		if err := Decode(block, &cfg); err != nil {
@@ -47,6 +55,7 @@ func ServeSink[C any](info Info, defaults C, open func(ctx context.Context, env 
 
 // ServeSource runs a source as a plugin. What is said of [ServeSink] holds for it too.
 func ServeSource[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Source, error)) {
+	mustDecode(defaults)
 	serve(info, wire.KindSource, func(ctx context.Context, env Env, block Block) (any, error) {
 		cfg := defaults
 		if err := Decode(block, &cfg); err != nil {
@@ -54,6 +63,13 @@ func ServeSource[C any](info Info, defaults C, open func(ctx context.Context, en
 		}
 		return open(ctx, env, cfg)
 	})
+}
+
+// mustDecode keeps what only the author can mend from becoming the user's problem.
+func mustDecode(defaults any) {
+	if err := CheckConfig(defaults); err != nil {
+		panic(err)
+	}
 }
 
 func serve(info Info, kind string, open func(context.Context, Env, Block) (any, error)) {
@@ -65,7 +81,7 @@ func serve(info Info, kind string, open func(context.Context, Env, Block) (any, 
 
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{}), turn: make(chan struct{}, 1),
-		lost: lostSlot{ready: make(chan struct{}, 1)}}
+		lost: lostSlot{ready: make(chan struct{}, 1)}, stderr: os.Stderr}
 	server.open = func(env Env, block Block) (any, error) { return open(ctx, env, block) }
 	unattached := time.AfterFunc(attachWithin, server.release)
 	server.attached = func() { unattached.Stop() }
@@ -124,7 +140,8 @@ type pluginServer struct {
 	releaseOnce sync.Once
 	gone        chan struct{} // closed when the daemon let go of the plugin
 
-	lost lostSlot
+	lost   lostSlot
+	stderr *os.File // as it was before go-plugin replaced it
 
 	turn chan struct{} // has a place for the Apply that runs: a cancelled one may still be on its way out
 
@@ -137,7 +154,7 @@ func (p *pluginServer) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	if p.kind == wire.KindSink {
 		wire.RegisterSinkServer(s, &sinkServer{plugin: p})
 	} else {
-		wire.RegisterSourceServer(s, &sourceServer{plugin: p})
+		wire.RegisterSourceServer(s, &sourceServer{plugin: p, watching: make(chan struct{}, 1)})
 	}
 	return nil
 }

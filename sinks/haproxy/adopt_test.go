@@ -74,9 +74,7 @@ func TestReloadedBySomebodyElse(t *testing.T) {
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
 	eventually(t, "the file was observed", func() bool { // it is put back by the next observation, ten seconds later
-		s.change.Lock()
-		defer s.change.Unlock()
-		return s.looks > 0
+		return s.observedTimes() > 0
 	})
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
 	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))

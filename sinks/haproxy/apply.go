@@ -44,18 +44,37 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 		return sdk.Result{}, err
 	}
 	defer st.Discard()
+	if err := s.lockFiles(ctx); err != nil {
+		return sdk.Result{}, err
+	}
+	defer s.unlockFiles()
+	if left.paced {
+		if err := s.deferReload(doc, left.reason); err != nil {
+			return sdk.Result{}, err
+		}
+	}
+	if left.reason != "" { // where doc does not load, HAProxy goes on with what runs, and so does the next start
+		s.persist(ctx)
+	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	if left.paced && s.pace.wait() > 0 {
-		s.vetted = doc
-		return sdk.Result{}, s.deferred(left.reason)
-	}
 	result, err := s.switchTo(ctx, st, doc, left.reason)
 	result.Details = append(result.Details, warnings...)
 	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
 	return result, err
+}
+
+// deferReload returns an error where the reload that doc, which has passed the check, needs still has to wait.
+func (s *Sink) deferReload(doc *placed, reason string) error {
+	s.change.Lock()
+	defer s.change.Unlock()
+	if s.pace.wait() == 0 {
+		return nil
+	}
+	s.vetted = doc
+	return s.deferred(reason)
 }
 
 // deferred says that a reload waits for its time.
@@ -83,15 +102,10 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	if err := s.tryBinds(ctx, now, doc); err != nil {
 		return sdk.Result{}, err
 	}
-	if err := st.Commit(); err != nil {
+	if err := s.commit(ctx, st); err != nil {
 		return sdk.Result{}, err
 	}
 	// The files are live from here on: each way out either has HAProxy serve them or puts the ones before back.
-	if s.verifiesLive() {
-		if err := s.verifyLive(ctx, st); err != nil {
-			return sdk.Result{}, errors.Join(err, st.Restore())
-		}
-	}
 	if p.need == needWriting {
 		s.settle(doc, now)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
@@ -178,18 +192,10 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 	return cause
 }
 
-// settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves.
+// settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves. The caller holds s.files, whose
+// release leaves the receipt, and s.change.
 func (s *Sink) settle(doc *placed, now running) {
 	s.live.about(now)
 	s.vetted = nil
 	s.notes.settle(doc, now)
-	if doc != nil {
-		s.leaveReceipt(doc, now)
-	}
-}
-
-func (s *Sink) leaveReceipt(doc *placed, now running) {
-	if err := newReceipt(doc, now).write(s.paths.receipt); err != nil {
-		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
-	}
 }

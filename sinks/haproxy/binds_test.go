@@ -99,9 +99,7 @@ func TestAddressesOfAnotherNetworkNamespace(t *testing.T) {
 	r.apply(s, documentOf(config), sdk.ActionRestart)
 	r.apply(s, documentOf(config+fmt.Sprintf("    bind *:%d\n", other)), sdk.ActionReload)
 	eventually(t, "conflicts were looked for", func() bool {
-		s.change.Lock()
-		defer s.change.Unlock()
-		return s.looks > 1
+		return s.observedTimes() > 1
 	})
 	wantHealthy(t, s)
 }

@@ -39,6 +39,8 @@ func (r *rig) askFresh(commands ...string) []string {
 func (r *rig) wantAsFresh(s *Sink) {
 	r.t.Helper()
 	questions := []string{"show servers state", "show stat -1 4 -1"}
+	// The next look for other processes on the same addresses, of which the fresh one is one, is ten seconds later.
+	eventually(r.t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 })
 	want := r.serversIn(r.askFresh(questions...))
 	var got []string
 	eventually(r.t, "the servers that were removed are gone", func() bool {

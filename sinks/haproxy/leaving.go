@@ -15,32 +15,6 @@ import (
 // stuckAfter is how long after its time a server that leaves may still be there before a reload has to remove it.
 const stuckAfter = time.Minute
 
-// dismiss deletes the servers that leave and have nothing to do any more, and cuts off those whose time is over. It returns
-// an error when a reload has to remove one.
-//
-// HAProxy refuses to delete a server that still has connections, idle ones included. That is why it is asked again.
-func (l *live) dismiss(ctx context.Context, config *syntax.Config) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
-	defer cancel()
-	if err := l.connect(ctx); err != nil {
-		return nil // who watches over HAProxy finds out what that means
-	}
-	seen, err := l.read(ctx, slices.Sorted(maps.Keys(l.drainingBackends())), func(string) bool { return true })
-	if err == nil {
-		_, err = l.conn.Do(ctx, l.farewells(config, seen)...)
-	}
-	if err != nil {
-		l.hangUp()
-		return nil
-	}
-	for id, gone := range l.leaving {
-		if time.Since(gone.until) > stuckAfter {
-			return fmt.Errorf("server %s does not go", id)
-		}
-	}
-	return nil
-}
-
 // drainingBackends returns the names of the backends in which servers drain.
 func (l *live) drainingBackends() map[string]bool {
 	backends := map[string]bool{}
@@ -51,15 +25,20 @@ func (l *live) drainingBackends() map[string]bool {
 	return backends
 }
 
-// farewells returns the commands for those whose time has come, and forgets those that are gone. It is the next look that
-// tells whether they had an effect.
-func (l *live) farewells(config *syntax.Config, s seen) []string {
+// removals returns the commands for those whose time has come, and forgets those that are gone. It is the next look that tells
+// whether they had an effect. s was read while leaving were the servers that left: one that came back since, be it that it left
+// again, is not the one that was seen.
+func (l *live) removals(config *syntax.Config, leaving map[string]leaver, s seen) []string {
 	var commands []string
-	for _, id := range slices.Sorted(maps.Keys(l.leaving)) {
+	for _, id := range slices.Sorted(maps.Keys(leaving)) {
+		gone, still := l.leaving[id]
+		if !still || !gone.until.Equal(leaving[id].until) {
+			continue
+		}
 		backend, name, _ := strings.Cut(id, "/")
 		is, there := s.server(backend, name)
 		load, known := s.loads[id]
-		over := time.Now().After(l.leaving[id].until)
+		over := time.Now().After(gone.until)
 		switch {
 		case !there || wanted(config, backend, name):
 			delete(l.leaving, id)
@@ -75,6 +54,53 @@ func (l *live) farewells(config *syntax.Config, s seen) []string {
 		commands = append(commands, "del server "+id)
 	}
 	return commands
+}
+
+// readLeaving reads the servers of the backends in which servers drain.
+func (l *live) readLeaving(ctx context.Context) (seen, error) {
+	if err := l.connect(ctx); err != nil {
+		return seen{}, err
+	}
+	return l.read(ctx, slices.Sorted(maps.Keys(l.drainingBackends())), func(string) bool { return true })
+}
+
+// tell sends commands, whatever HAProxy answers: what is read next tells whether they had an effect.
+func (l *live) tell(ctx context.Context, commands []string) error {
+	if len(commands) == 0 {
+		return nil
+	}
+	err := l.connect(ctx)
+	if err == nil {
+		_, err = l.conn.Do(ctx, commands...)
+	}
+	if err != nil {
+		l.hangUp()
+	}
+	return err
+}
+
+// takeOver has what other, a copy that only read since, has found out about servers that leave hold for the backends that count.
+func (l *live) takeOver(other *live, counts func(backend string) bool) {
+	counted := func(id string, _ leaver) bool {
+		backend, _, _ := strings.Cut(id, "/")
+		return counts(backend)
+	}
+	maps.DeleteFunc(l.leaving, counted)
+	for id, gone := range other.leaving {
+		if counted(id, gone) {
+			l.leaving[id] = gone
+		}
+	}
+}
+
+// stuck returns an error that names a server that leaves and has to be removed by a reload.
+func (l *live) stuck() error {
+	for id, gone := range l.leaving {
+		if time.Since(gone.until) > stuckAfter {
+			return fmt.Errorf("server %s does not go", id)
+		}
+	}
+	return nil
 }
 
 func wanted(config *syntax.Config, backend, server string) bool {

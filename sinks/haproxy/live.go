@@ -43,6 +43,8 @@ type live struct {
 	oldLua   bool              // its Lua scripts see the servers of the start, and use those that were deleted
 	before30 bool              // it is older than 3.0
 	leaving  map[string]leaver // by "backend/server"
+	changes  int               // how often servers were to be changed, ever
+	changed  map[string]int    // by backend, what changes was then for the last time
 	stubborn map[string]string // backends whose servers HAProxy would not change, with its words
 	tooOld   string            // says that its version takes no changes; empty for one that does
 }
@@ -61,6 +63,7 @@ func (l *live) about(now running) {
 	}
 	l.hangUp()
 	l.now, l.leaving, l.stubborn, l.tooOld = now, map[string]leaver{}, map[string]string{}, ""
+	l.changed = map[string]int{}
 }
 
 func (l *live) hangUp() {
@@ -76,6 +79,10 @@ func (l *live) hangUp() {
 func (l *live) align(ctx context.Context, before, want *syntax.Config, backends []string) (did []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
 	defer cancel()
+	l.changes++
+	for _, name := range backends {
+		l.changed[name] = l.changes
+	}
 	// Beginning again does no harm, because each attempt begins with reading. The connection may have been closed by
 	// HAProxy out of boredom.
 	const attempts = 3

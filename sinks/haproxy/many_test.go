@@ -38,7 +38,7 @@ func TestManyServersInOneBackend(t *testing.T) {
 	if len(l.leaving) != many {
 		t.Errorf("%d servers leave", len(l.leaving))
 	}
-	if commands := l.farewells(config, is); len(commands) != 2*many {
+	if commands := l.removals(config, l.leaving, is); len(commands) != 2*many {
 		t.Errorf("%d commands to delete %d servers", len(commands), many)
 	}
 }

@@ -20,10 +20,11 @@ type notes struct {
 	since    time.Time // when it began to
 	renewal  time.Time // when the renewal under way began; zero if none is
 	trouble  error     // why HAProxy could not be started again
-	lagging  error     // why the disk does not follow
+	unsaved  error     // why what runs could not be written to disk
 	refused  error     // what HAProxy was changed to and back again, because its check refused it
 	straying error     // what HAProxy runs that it should not, and a reload has not helped
 
+	loads             int    // how often HAProxy was told to load something
 	reloads, runtimes int    // how often HAProxy was changed by each way
 	restarts          int    // how often it was started again after it ended
 	leaving           int    // servers that finish what they have
@@ -42,7 +43,7 @@ func (n *notes) settle(doc *placed, now running) {
 	}
 	n.trouble, n.known = nil, doc != nil
 	if doc != nil {
-		n.content, n.disk, n.guarded, n.lagging, n.refused = doc, doc, true, nil, nil
+		n.content, n.disk, n.guarded, n.unsaved, n.refused = doc, doc, true, nil, nil
 	}
 }
 
@@ -58,7 +59,14 @@ func (n *notes) changed(doc *placed) {
 func (n *notes) tookBack(cause error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.content, n.lagging, n.refused = n.disk, nil, cause
+	n.content, n.unsaved, n.refused = n.disk, nil, cause
+}
+
+// discardChanges notes that what HAProxy was changed to at run time cannot be brought back.
+func (n *notes) discardChanges() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.content, n.unsaved = n.disk, nil
 }
 
 // stray notes what HAProxy runs that it should not; nil is for nothing.
@@ -68,24 +76,39 @@ func (n *notes) stray(err error) {
 	n.straying = err
 }
 
-// followed notes that doc is on disk.
-func (n *notes) followed(doc *placed) {
+// persisted notes that doc, which HAProxy was changed to, is on disk.
+func (n *notes) persisted(doc *placed) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.disk, n.lagging = doc, nil
+	n.disk, n.unsaved = doc, nil
 }
 
-// lags notes why the disk does not follow, and reports whether that is news.
-func (n *notes) lags(err error) bool {
+// persistFailed notes why what runs could not be written to disk.
+func (n *notes) persistFailed(err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	news := n.lagging == nil
-	n.lagging = err
-	return news
+	n.unsaved = err
 }
 
-// owed returns what the disk has to follow, and nil if it has.
-func (n *notes) owed() *placed {
+// persistFault returns why what runs could not be written to disk, and nil once something that ran later is there.
+func (n *notes) persistFault() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.unsaved
+}
+
+// served returns what was last on disk of what HAProxy serves, and that HAProxy; nil where that is not known.
+func (n *notes) served() (disk *placed, now running) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.known {
+		return nil, n.now
+	}
+	return n.disk, n.now
+}
+
+// pending returns what HAProxy was changed to where that is not on disk, and nil otherwise.
+func (n *notes) pending() *placed {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.known || n.content == n.disk {
@@ -170,6 +193,7 @@ func (n *notes) renewing(begins bool) {
 	n.renewal = time.Time{}
 	if begins {
 		n.renewal = time.Now()
+		n.loads++
 	}
 }
 
@@ -234,8 +258,8 @@ type view struct {
 	trouble error
 	wrong   []error // what else is wrong
 
-	reloads, runtimes, restarts, leaving int
-	tooOld, last                         string
+	loads, reloads, runtimes, restarts, leaving int
+	tooOld, last                                string
 }
 
 func (n *notes) view() view {
@@ -243,12 +267,12 @@ func (n *notes) view() view {
 	defer n.mu.Unlock()
 	v := view{
 		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble,
-		reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving,
+		loads: n.loads, reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving,
 		tooOld: n.tooOld, last: n.last,
 	}
-	if n.lagging != nil {
+	if n.unsaved != nil {
 		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart "+
-			"would bring back the one before: %w", n.lagging))
+			"would bring back the one before: %w", n.unsaved))
 	}
 	for _, err := range []error{n.refused, n.straying} {
 		if err != nil {

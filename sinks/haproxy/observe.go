@@ -1,8 +1,11 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
@@ -13,55 +16,131 @@ const observeEvery = 10 * time.Second
 
 // attend looks after a HAProxy that stands.
 func (g *guard) attend(ctx context.Context) {
-	if g.notes.astray() != nil {
-		g.restore(ctx)
-		return
-	}
-	if time.Since(g.observed) > g.observeEvery {
-		g.watchConflicts(g.notes.running())
-		g.observe(ctx)
+	if time.Since(g.observed) > g.observeEvery && g.observe(ctx) {
 		g.observed = time.Now()
-		g.looks++
+		g.looks.Add(1)
 	}
-	if content := g.notes.inEffect(g.live.now); content != nil && len(g.live.leaving) > 0 {
-		if err := g.live.dismiss(ctx, content.config); err != nil {
-			g.doubt(err)
-		}
-	}
-	g.notes.leave(len(g.live.leaving), g.live.tooOld)
+	g.removeServers(ctx)
 }
 
-// observe reads what runs, and puts right what somebody else has changed there or on disk.
-func (g *guard) observe(ctx context.Context) {
-	now, err := g.proxy.find(ctx)
-	noted := g.notes.running()
-	switch {
-	case err != nil || now.none():
-		return // the next look finds the process gone, and Health tells what is wrong
-	case !now.same(noted) && now.serving(noted):
+// A look is what is read of HAProxy, on a connection of its own, while others may change it. What is learned from it holds only
+// where that has not happened.
+type look struct {
+	live    *live   // a copy from when the look began
+	content *placed // what HAProxy should run; nil while it is not known whether it does
+}
+
+// beginLook returns false where HAProxy is being changed. After a look comes its live.hangUp.
+func (g *guard) beginLook() (look, bool) {
+	if !g.change.TryLock() {
+		return look{}, false
+	}
+	defer g.change.Unlock()
+	return look{g.live.copied(), g.notes.inEffect(g.live.now)}, true
+}
+
+// copied returns what l knows, for somebody who only reads.
+func (l *live) copied() *live {
+	other := *l
+	other.conn = nil
+	other.leaving, other.stubborn, other.changed = maps.Clone(l.leaving), maps.Clone(l.stubborn), maps.Clone(l.changed)
+	return &other
+}
+
+// endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is being changed or is another one
+// since the look began.
+func (g *guard) endLook(l look, conclude func(content *placed)) bool {
+	if !g.change.TryLock() {
+		return false
+	}
+	defer g.change.Unlock()
+	content := g.notes.inEffect(g.live.now)
+	if content == nil || !g.live.now.same(l.live.now) {
+		return false
+	}
+	conclude(content)
+	return true
+}
+
+// observe reads what runs, and puts right what somebody else has changed there or on disk. It returns false where HAProxy was
+// changed meanwhile, so that it has to be read again.
+func (g *guard) observe(ctx context.Context) bool {
+	if !g.observeConflicts() || !g.observeProcesses(ctx) {
+		return false
+	}
+	if g.notes.astray() != nil {
+		return true
+	}
+	if !g.observeServers(ctx) {
+		return false
+	}
+	g.observeFiles()
+	return true
+}
+
+// observeConflicts looks for conflicts with the HAProxy that runs. While HAProxy is made to load something, its processes are not
+// those that were noted.
+func (g *guard) observeConflicts() bool {
+	before := g.notes.view()
+	found, err := g.paths.conflicts(before.now, g.cfg.Binary)
+	if after := g.notes.view(); after.loads != before.loads || before.renewal > 0 {
+		return false
+	}
+	g.conflicts.note(found, err, g.log)
+	return true
+}
+
+// observeProcesses finds out whether somebody else has started or reloaded HAProxy.
+func (g *guard) observeProcesses(ctx context.Context) bool {
+	other := func() (running, bool) {
+		now, err := g.proxy.find(ctx)
+		noted := g.notes.running()
+		// Where none is found, the next look at the processes finds them gone, and Health tells what is wrong.
+		return now, err == nil && !now.none() && !now.same(noted) && now.serving(noted)
+	}
+	if _, is := other(); !is {
+		return true
+	}
+	if !g.change.TryLock() {
+		return false
+	}
+	defer g.change.Unlock()
+	if now, is := other(); is { // still, and it is nobody of ours who reloads
 		g.astray(now)
-		return
 	}
-	content := g.notes.inEffect(now)
-	if content == nil {
-		return
-	}
-	g.observeServers(ctx, now, content)
-	if _, disk := g.notes.wanted(); disk == content && !disk.onDisk() {
-		if err := g.rewrite(disk.files); err != nil {
-			g.log.Warn("what was changed on disk cannot be put back", "error", err)
-		}
-	}
+	return true
 }
 
-func (g *guard) observeServers(ctx context.Context, now running, content *placed) {
-	if _, err := g.proxy.endpoint(now); err != nil || !g.cfg.Runtime {
-		return
+// observeServers reads the servers that run, and makes them what they should be.
+func (g *guard) observeServers(ctx context.Context) bool {
+	l, begun := g.beginLook()
+	if !begun {
+		return false
 	}
-	g.live.about(now)
-	did, err := g.live.align(ctx, content.config, content.config, content.config.Backends())
-	if len(did) > 0 {
-		g.log.Warn("HAProxy's servers were changed by somebody else and are put right", "commands", did, "error", err)
+	defer l.live.hangUp()
+	if _, err := g.proxy.endpoint(l.live.now); err != nil || !g.cfg.Runtime || l.content == nil {
+		return true
+	}
+	differing, err := l.live.differing(ctx, l.content.config)
+	return g.endLook(l, func(content *placed) {
+		g.live.tooOld = l.live.tooOld
+		if err == nil {
+			g.concludeServers(ctx, l, content, differing)
+		}
+	})
+}
+
+// concludeServers takes over what a look has found out about backends that were not changed since, and reads those that differ
+// once more to correct them.
+func (g *guard) concludeServers(ctx context.Context, l look, content *placed, differing []string) {
+	unchanged := func(backend string) bool {
+		return g.live.changed[backend] == l.live.changed[backend]
+	}
+	g.live.takeOver(l.live, unchanged)
+	differing = slices.DeleteFunc(differing, func(backend string) bool { return !unchanged(backend) })
+	var err error
+	if len(differing) > 0 {
+		err = g.correctServers(ctx, content, differing)
 	}
 	_, refused := errors.AsType[*refusal](err)
 	switch {
@@ -74,6 +153,61 @@ func (g *guard) observeServers(ctx context.Context, now running, content *placed
 		g.doubted = err.Error()
 		g.doubt(err)
 	}
+}
+
+func (g *guard) correctServers(ctx context.Context, content *placed, backends []string) error {
+	did, err := g.live.align(ctx, content.config, content.config, backends)
+	if len(did) > 0 {
+		g.log.Warn("HAProxy's servers were changed by somebody else and are put right", "commands", did, "error", err)
+	}
+	return err
+}
+
+// observeFiles puts back what somebody else has changed on disk.
+func (g *guard) observeFiles() {
+	asWritten := func() bool {
+		content, disk := g.notes.wanted()
+		return disk != content || disk == nil || disk.onDisk()
+	}
+	if asWritten() || !g.tryLockFiles() {
+		return
+	}
+	defer g.unlockFiles()
+	if asWritten() {
+		return
+	}
+	_, disk := g.notes.wanted()
+	if err := g.rewrite(disk.files); err != nil {
+		g.log.Warn("what was changed on disk cannot be put back", "error", err)
+	}
+}
+
+// removeServers deletes the servers that leave and have nothing to do any more, and cuts off those whose time is over. Where a
+// reload has to remove one, HAProxy has to load its configuration again.
+//
+// HAProxy refuses to delete a server that still has connections, idle ones included. That is why it is asked again.
+func (g *guard) removeServers(ctx context.Context) {
+	l, begun := g.beginLook()
+	if !begun {
+		return
+	}
+	defer l.live.hangUp()
+	g.notes.leave(len(l.live.leaving), l.live.tooOld)
+	if len(l.live.leaving) == 0 || l.content == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
+	defer cancel()
+	seen, err := l.live.readLeaving(ctx)
+	g.endLook(l, func(content *placed) {
+		if err == nil { // who watches over HAProxy finds out what an error means
+			_ = g.live.tell(ctx, g.live.removals(content.config, l.live.leaving, seen))
+		}
+		if stuck := g.live.stuck(); stuck != nil {
+			g.doubt(stuck)
+		}
+		g.notes.leave(len(g.live.leaving), g.live.tooOld)
+	})
 }
 
 // doubt notes that nobody knows what HAProxy serves, so that it is brought back.
@@ -99,25 +233,51 @@ func (g *guard) restore(ctx context.Context) {
 	g.bringBack(ctx)
 }
 
+// differing returns the backends whose servers are not what config says.
+func (l *live) differing(ctx context.Context, config *syntax.Config) ([]string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
+	defer cancel()
+	var differing []string
+	err := l.compare(ctx, config, func(backend string, commands []command, err error) {
+		if err != nil || len(commands) > 0 {
+			differing = append(differing, backend)
+		}
+	})
+	return differing, err
+}
+
 // differs returns a command that would be needed to make the servers what config says, and "" where they are.
 func (l *live) differs(ctx context.Context, config *syntax.Config) (string, error) {
+	needed := ""
+	var refused error
+	err := l.compare(ctx, config, func(_ string, commands []command, err error) {
+		refused = cmp.Or(refused, err)
+		if needed == "" && len(commands) > 0 {
+			needed = commands[0].text
+		}
+	})
+	return needed, cmp.Or(err, refused)
+}
+
+// compare reads the servers of all backends of config, and calls found with what would make those of each what config says, or
+// with why nothing can.
+func (l *live) compare(ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error)) error {
 	if err := l.connect(ctx); err != nil {
-		return "", err
+		return err
 	}
 	backends := config.Backends()
 	seen, err := l.read(ctx, backends, func(name string) bool { return bounded(config.Backend(name)) })
 	if err != nil {
-		return "", err
+		return err
 	}
+	var same []string
 	for _, name := range backends {
 		commands, err := l.commands(ctx, config.Backend(name), seen)
-		if err != nil {
-			return "", err
+		if err == nil && len(commands) == 0 {
+			same = append(same, name)
 		}
-		if len(commands) > 0 {
-			return commands[0].text, nil
-		}
+		found(name, commands, err)
 	}
-	l.noteLeaving(config, config, backends, seen)
-	return "", nil
+	l.noteLeaving(config, config, same, seen)
+	return nil
 }

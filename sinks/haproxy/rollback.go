@@ -30,9 +30,28 @@ func (s *Sink) failedBefore(doc *placed) error {
 	return s.failed.err
 }
 
+// rollBackEnded is rollBack where no HAProxy runs. The caller holds neither s.files nor s.change.
+func (s *Sink) rollBackEnded(ctx context.Context) error {
+	if s.notes.running().stands() {
+		return nil
+	}
+	if err := s.lockFiles(ctx); err != nil {
+		return err
+	}
+	defer s.unlockFiles()
+	s.change.Lock()
+	defer s.change.Unlock()
+	ctx, release := s.untilStopped(ctx)
+	defer release()
+	if now, err := s.proxy.find(ctx); err == nil && now.none() {
+		s.rollBack(ctx)
+	}
+	return nil
+}
+
 // rollBack puts back what HAProxy last stayed up with, on disk and in the process, and reports that to the daemon, where HAProxy
-// has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.change, and no HAProxy
-// runs.
+// has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.files and s.change, and
+// no HAProxy runs.
 func (s *Sink) rollBack(ctx context.Context) bool {
 	content, proven := s.notes.unproven()
 	if content == nil || proven == nil || compare(proven, content).need != needRenewal {

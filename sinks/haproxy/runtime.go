@@ -3,17 +3,17 @@ package haproxy
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // applyLive does what can be done without loading a file, and says what is left; nil is for nothing.
 func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remainder, error) {
 	if err := s.checkFirst(ctx, doc); err != nil {
+		return sdk.Result{}, nil, err
+	}
+	if err := s.rollBackEnded(ctx); err != nil {
 		return sdk.Result{}, nil, err
 	}
 	s.change.Lock()
@@ -24,9 +24,6 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 	ctx, release := s.untilStopped(ctx)
 	defer release()
 	p, now := s.plan(ctx, doc)
-	if now.none() && s.rollBack(ctx) {
-		p, now = s.plan(ctx, doc)
-	}
 	switch p.need {
 	case needNothing:
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil, nil
@@ -131,7 +128,7 @@ func (s *Sink) runtime(ctx context.Context, now running, doc *placed, backends [
 	did, err := s.live.align(ctx, before.config, doc.config, backends)
 	if err == nil {
 		s.notes.changed(doc)
-		s.raiseBehind()
+		s.requestPersist()
 		return did, nil
 	}
 	if len(did) > 0 {
@@ -143,13 +140,6 @@ func (s *Sink) runtime(ctx context.Context, now running, doc *placed, backends [
 	return nil, err
 }
 
-func (s *Sink) raiseBehind() {
-	select {
-	case s.behind <- struct{}{}:
-	default:
-	}
-}
-
 // checkFirst has doc checked before servers are changed where the check may refuse that: a verify command of the user's may judge
 // more than HAProxy does, and after a change was taken back the check may go on to refuse.
 func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
@@ -158,12 +148,11 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	}
 	s.change.Lock()
 	checks := s.cfg.VerifyCmd != "" || s.checkAhead
-	if checks { // what is loaded from the file is checked before it is put in place
-		p, _ := s.plan(ctx, doc)
-		checks = p.need == needRuntime
-	}
 	s.change.Unlock()
 	if !checks {
+		return nil
+	}
+	if p, _ := s.plan(ctx, doc); p.need != needRuntime { // what is loaded from the file is checked before it is put in place
 		return nil
 	}
 	st, _, err := s.vet(ctx, doc)
@@ -175,114 +164,4 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	defer s.change.Unlock()
 	s.checkAhead = false
 	return nil
-}
-
-// followDisk puts on disk what HAProxy was changed to, until ctx is done. It is not in a hurry: in a storm the check would take
-// a processor for each change, and only the last one need get to the disk.
-func (s *Sink) followDisk(ctx context.Context) {
-	const soon, again = 100 * time.Millisecond, time.Second
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.behind:
-		}
-		pause(ctx, soon)
-		for s.notes.owed() != nil && ctx.Err() == nil {
-			if err := s.catchUp(ctx); err != nil && ctx.Err() == nil {
-				if s.notes.lags(err) {
-					s.log.Error("the configuration on disk does not follow what HAProxy runs", "error", err)
-				}
-				pause(ctx, again)
-			}
-		}
-	}
-}
-
-// catchUp has what HAProxy runs checked and puts it on disk, so that a later start brings the same. What HAProxy was changed to
-// meanwhile is the next one's to bring; what was put on disk meanwhile is newer.
-func (s *Sink) catchUp(ctx context.Context) error {
-	doc := s.notes.owed()
-	if doc == nil {
-		return nil
-	}
-	if err := s.claim.Hold(); err != nil {
-		return err
-	}
-	_, disk := s.notes.wanted()
-	st, _, err := s.vet(ctx, doc)
-	if st != nil {
-		defer st.Discard()
-	}
-	if errors.Is(err, sdk.ErrRejected) && s.rejects(ctx, disk) {
-		// Whatever the check refuses is not among what was changed, and taking that back would not help.
-		err = fmt.Errorf("the check refuses the configuration that was in effect before as well: %w", err)
-		return &pendingError{err}
-	}
-	s.change.Lock()
-	defer s.change.Unlock()
-	if _, now := s.notes.wanted(); s.notes.owed() == nil || now != disk {
-		return nil
-	}
-	if err == nil {
-		err = s.commit(ctx, st)
-	}
-	if errors.Is(err, sdk.ErrRejected) && s.notes.owed() == doc {
-		s.takeBack(ctx, doc, err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.notes.followed(doc)
-	s.leaveReceipt(doc, s.notes.running())
-	return nil
-}
-
-// A pendingError says why what runs cannot be written to disk yet. It is not a rejection of the document.
-type pendingError struct{ cause error }
-
-func (e *pendingError) Error() string { return e.cause.Error() }
-
-// rejects reports whether the check refuses doc too, which it accepted before.
-func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
-	if doc == nil {
-		return false
-	}
-	st, _, err := s.vet(ctx, doc)
-	if st != nil {
-		st.Discard()
-	}
-	return errors.Is(err, sdk.ErrRejected)
-}
-
-func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
-	if err := st.Commit(); err != nil {
-		return err
-	}
-	if s.verifiesLive() {
-		if err := s.verifyLive(ctx, st); err != nil {
-			return errors.Join(err, st.Restore())
-		}
-	}
-	return nil
-}
-
-// takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The next
-// change is checked before it is made, since the reason may still be there.
-func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
-	now := s.notes.running()
-	_, disk := s.notes.wanted()
-	s.checkAhead = true
-	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
-	s.log.Error("a change is taken back", "error", cause)
-	back := compare(doc, disk)
-	s.notes.tookBack(cause)
-	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation})
-	if back.need == needRuntime {
-		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
-			return
-		}
-	}
-	s.notes.lose(now) // a reload has to help
 }

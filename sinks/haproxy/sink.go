@@ -7,10 +7,14 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // A Sink keeps one HAProxy true to the documents that it is given. Make one with [New].
@@ -30,24 +34,33 @@ type Sink struct {
 	stopOnce sync.Once
 	watching sync.WaitGroup
 
-	// change is held by whoever changes files or processes, and guards what is below it but the notes. These
-	// have a lock of their own, so that Health never waits for a change.
-	change sync.Mutex
-	live   *live
-	pace   pace
-	vetted *placed // the last document that passed the check and whose reload waits
-	notes  notes
+	// files is held by whoever writes files or has HAProxy load them, and guards what is below it: see lockFiles.
+	files        *semaphore.Weighted
+	receipted    *placed // what the receipt on disk is about
+	receiptedFor running
+	persistFault string // what was logged last of why what runs cannot be written to disk
 
+	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits for
+	// nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.
+	change     sync.Mutex
+	live       *live
+	pace       pace
+	vetted     *placed // the last document that passed the check and whose reload waits
+	failed     failedLoad
+	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
+
+	// The notes have a lock of their own, so that Health never waits for a change.
+	notes     notes
 	conflicts conflictWatch
+	lost      func(sdk.Lost)
 
-	looks      int        // how often what runs was read
-	failed     failedLoad // guarded by change as well
-	checkAhead bool       // the last change at run time was taken back: the next one is checked before it is made
-	lost       func(sdk.Lost)
+	changed chan struct{} // receives when HAProxy was changed at run time
+	looks   atomic.Int64  // how often what runs was read
 
-	behind chan struct{} // receives when the disk has to follow
-
-	observeEvery, stableAfter time.Duration // the constants, or less in a test
+	// The constants and functions, or others in a test.
+	observeEvery, stableAfter time.Duration
+	commitStage               func(*stage.Stage) error
+	writeReceipt              func(r receipt, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -64,8 +77,10 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s := &Sink{
-		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), behind: make(chan struct{}, 1),
-		pace: pace{interval: cfg.ReloadInterval}, observeEvery: observeEvery, stableAfter: stableAfter, lost: func(sdk.Lost) {},
+		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
+		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
+		observeEvery: observeEvery, stableAfter: stableAfter,
+		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
 	infos := newInfos(s.stopped, infoLimit)
 	if cfg.byCommand() {
@@ -115,7 +130,12 @@ func (s *Sink) OnLost(lost func(sdk.Lost)) { s.lost = lost }
 
 // untilStopped returns a context with the values of ctx that ends with Stop and not with ctx.
 func (s *Sink) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	return s.orStopped(context.WithoutCancel(ctx))
+}
+
+// orStopped returns a context that ends with ctx and with Stop.
+func (s *Sink) orStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		select {
 		case <-s.stopped:

@@ -29,7 +29,12 @@ func (s *Sink) Stop(ctx context.Context) error {
 	if unused || s.claim.Hold() != nil {
 		return nil
 	}
-	err := s.catchUp(ctx)
+	if err := s.lockFiles(context.WithoutCancel(ctx)); err != nil { // whoever has it is being stopped
+		return err
+	}
+	defer s.files.Release(1)
+	err := s.persistPending(ctx)
+	s.leaveReceipt()
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.live.hangUp()

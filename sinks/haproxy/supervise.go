@@ -40,7 +40,7 @@ func (s *Sink) ready(ctx context.Context) error {
 		s.watching.Go(func() {
 			ctx, release := s.untilStopped(context.Background())
 			defer release()
-			s.followDisk(ctx)
+			s.persistLoop(ctx)
 		})
 	})
 	if err := s.claim.Hold(); err != nil {
@@ -151,7 +151,8 @@ func (g *guard) tellClaim(err error) {
 	}
 }
 
-// look does nothing while a change is under way: that takes care of HAProxy itself.
+// look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
+// takes care of HAProxy meanwhile.
 func (g *guard) look(ctx context.Context) {
 	v := g.notes.view()
 	if v.now.stands() {
@@ -162,23 +163,34 @@ func (g *guard) look(ctx context.Context) {
 			g.next = time.Time{}
 		}
 	}
-	if !v.guarded || !g.change.TryLock() {
+	if !v.guarded {
+		return
+	}
+	if v.now.stands() && g.notes.astray() == nil {
+		g.attend(ctx)
+		return
+	}
+	if !g.tryLockFiles() {
+		return
+	}
+	defer g.unlockFiles()
+	if !time.Now().Before(g.next) {
+		g.saveChanges(ctx)
+	}
+	if !g.change.TryLock() {
 		return
 	}
 	defer g.change.Unlock()
 	if g.notes.running().stands() {
-		g.attend(ctx)
-		return
+		g.restore(ctx)
+	} else {
+		g.tend(ctx)
 	}
-	g.tend(ctx)
 }
 
 // tend finds out about a HAProxy that is not the one that was noted.
 func (g *guard) tend(ctx context.Context) {
 	before := g.notes.running()
-	if before.stands() {
-		return
-	}
 	now, err := g.proxy.find(ctx)
 	switch {
 	case ctx.Err() != nil:
@@ -217,7 +229,7 @@ func (g *guard) revive(ctx context.Context) {
 
 // bringBack has HAProxy load what was last in effect.
 func (g *guard) bringBack(ctx context.Context) {
-	doc := g.prepare(ctx)
+	doc := g.prepare()
 	g.notes.renewing(true)
 	defer g.notes.renewing(false)
 	if g.notes.running().stands() {
@@ -239,21 +251,33 @@ func (g *guard) bringBack(ctx context.Context) {
 	g.correctLoaded(ctx, doc, r.now)
 }
 
-// prepare puts on disk what HAProxy should load, and returns it; nil stands for whatever is there. What has not passed the
-// check yet, because HAProxy was changed to it at run time, has to pass it now.
-func (g *guard) prepare(ctx context.Context) *placed {
+// saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost with
+// the process. What has not passed the check yet has to pass it now. The caller holds s.files and not s.change.
+func (g *guard) saveChanges(ctx context.Context) {
 	content, disk := g.notes.wanted()
-	if content != disk {
-		if err := g.install(ctx, content); err == nil {
-			g.notes.followed(content)
-			return content
-		} else if ctx.Err() == nil {
-			err = fmt.Errorf("the last change at run time was lost with the HAProxy that ended: %w", err)
-			g.log.Error("a change is lost", "error", err)
-			g.checkAhead = true
-			defer g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
-		}
+	if content == disk {
+		return
 	}
+	err := g.install(ctx, content)
+	if err == nil {
+		g.notes.persisted(content)
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	err = fmt.Errorf("the last change at run time is lost with the HAProxy that ended: %w", err)
+	g.log.Error("a change is lost", "error", err)
+	g.change.Lock()
+	g.checkAhead = true
+	g.notes.discardChanges()
+	g.change.Unlock()
+	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
+}
+
+// prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is there.
+func (g *guard) prepare() *placed {
+	_, disk := g.notes.wanted()
 	if disk == nil {
 		return nil
 	}
@@ -262,15 +286,6 @@ func (g *guard) prepare(ctx context.Context) *placed {
 		return nil
 	}
 	return disk
-}
-
-func (s *Sink) install(ctx context.Context, doc *placed) error {
-	st, _, err := s.vet(ctx, doc)
-	if err != nil {
-		return err
-	}
-	defer st.Discard()
-	return s.commit(ctx, st)
 }
 
 // rewrite puts files back on disk where somebody has changed them since they came into effect.

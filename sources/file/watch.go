@@ -11,6 +11,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -55,7 +56,7 @@ type watching struct {
 	folder  *fsnotify.Watcher // nil while the folder cannot be watched
 	content []byte            // what was read last; nil before
 	stirred time.Time         // when the folder began to change; zero while it is quiet
-	trouble string            // what was logged last; empty while all is well
+	trouble faultlog.Fault    // reading the file
 }
 
 // settleIn returns how long to wait before reading. Editors write a file in several steps, so it is until they are
@@ -135,20 +136,11 @@ func readError(err error) error {
 }
 
 func (w *watching) complain(err error) {
-	if w.trouble == err.Error() {
-		return
-	}
-	w.trouble = err.Error()
-	w.log.Warn("the catalogue cannot be read, and the last good one stays in force; correct the file",
-		"file", w.path, "error", err)
+	w.trouble.Warn(w.log, "the catalogue cannot be read, and the last good one stays in force; correct the file", err,
+		"file", w.path)
 }
 
-func (w *watching) healed() {
-	if w.trouble != "" {
-		w.trouble = ""
-		w.log.Info("the catalogue can be read again", "file", w.path)
-	}
-}
+func (w *watching) healed() { w.trouble.Over(w.log, "the catalogue can be read again", "file", w.path) }
 
 // dated fills in when the catalogue changed, where it does not say so itself.
 func (w *watching) dated(snap sdk.Snapshot) sdk.Snapshot {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ func FetchState(ctx context.Context, client *http.Client, address, source string
 		return sdk.Snapshot{}, err
 	}
 	own := *client
-	own.CheckRedirect = sameHost
+	own.CheckRedirect = redirectPolicy(nil)
 	return fetchState(ctx, &own, u, source, MaxState)
 }
 
@@ -130,9 +131,9 @@ func plain(err error) error {
 
 var errTimeout = errors.New("it took too long")
 
-func newClient() *http.Client {
+func newClient(redirectHosts []string) *http.Client {
 	// No time limit for the whole: a watch is open for months. Whoever asks for a state sets one.
-	return &http.Client{CheckRedirect: sameHost, Transport: &http.Transport{
+	return &http.Client{CheckRedirect: redirectPolicy(redirectHosts), Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: fetchTimeout / 2}).DialContext,
 		TLSHandshakeTimeout: fetchTimeout / 2,
@@ -141,25 +142,29 @@ func newClient() *http.Client {
 	}}
 }
 
-// A redirectError says that an answer leads to another host than the one that is configured.
-type redirectError struct{ to string }
+// A redirectError says that an answer leads to another host than those that are configured.
+type redirectError struct{ to *url.URL }
 
 func (e *redirectError) Error() string {
-	return "it redirects to another host, " + e.to + ": configure that address if it is right"
+	return fmt.Sprintf("it redirects to another host, %s: set state_url to that address, or add %q to redirect_hosts",
+		Redacted(e.to), e.to.Host)
 }
 
-// sameHost follows a redirect only to the host and port that was asked, and never from https to http: whoever answers for the
-// configured address cannot have others asked, who may be reachable from here alone.
-func sameHost(next *http.Request, via []*http.Request) error {
+// redirectPolicy follows a redirect only to the host and port that was asked or to one of hosts, and never from https to http:
+// a server that answers for the configured address must not reach others through us that only this machine can reach.
+func redirectPolicy(hosts []string) func(next *http.Request, via []*http.Request) error {
 	const most = 10
-	first := via[0].URL
-	switch {
-	case !strings.EqualFold(next.URL.Host, first.Host), next.URL.Scheme != first.Scheme:
-		return &redirectError{to: Redacted(next.URL)}
-	case len(via) >= most:
-		return errors.New("it redirects again and again")
+	return func(next *http.Request, via []*http.Request) error {
+		first := via[0].URL
+		sameHost := func(host string) bool { return strings.EqualFold(host, next.URL.Host) }
+		switch {
+		case first.Scheme == "https" && next.URL.Scheme != "https", !sameHost(first.Host) && !slices.ContainsFunc(hosts, sameHost):
+			return &redirectError{next.URL}
+		case len(via) >= most:
+			return fmt.Errorf("it redirects more than %d times", most)
+		}
+		return nil
 	}
-	return nil
 }
 
 // An asker fetches the state in the background, once at a time. It belongs to the goroutine that reads its answers.

@@ -117,8 +117,17 @@ func TestFetchState_Redirects(t *testing.T) {
 	mux.Handle("/round", http.RedirectHandler("/round", http.StatusFound))
 	first := httptest.NewServer(mux)
 	defer first.Close()
-	own := newClient()
+	own := newClient(nil)
 	defer own.CloseIdleConnections()
+	allowed := newClient([]string{strings.TrimPrefix(other.URL, "http://")})
+	defer allowed.CloseIdleConnections()
+	u, err := parseURL(first.URL + "/far")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetchState(t.Context(), allowed, u, "s", MaxState); err != nil || asked.Swap(0) != 1 {
+		t.Errorf("a host of redirect_hosts: %v", err)
+	}
 	for _, client := range []*http.Client{own, first.Client()} {
 		for path, good := range map[string]bool{"/here": true, "/near": true, "/far": false, "/round": false} {
 			_, err := FetchState(t.Context(), client, first.URL+path, "s")
@@ -129,5 +138,32 @@ func TestFetchState_Redirects(t *testing.T) {
 	}
 	if n := asked.Load(); n > 0 {
 		t.Errorf("the other host was asked %d times", n)
+	}
+}
+
+func TestRedirectPolicy(t *testing.T) {
+	policy := redirectPolicy([]string{"other:7777"})
+	for _, c := range []struct {
+		from, to string
+		follow   bool
+	}{
+		{"http://h:7777/a", "http://h:7777/b", true},
+		{"http://h:7777/a", "http://H:7777/b", true},
+		{"http://h:7777/a", "http://h:7778/b", false},
+		{"http://h:7777/a", "http://other:7777/b", true},
+		{"http://h:7777/a", "http://other/b", false},
+		{"http://h:7777/a", "http://169.254.169.254/", false},
+		{"http://h/a", "https://h/a", true},
+		{"https://h/a", "http://h/a", false},
+		{"https://h/a", "http://other:7777/a", false},
+		{"https://h/a", "https://other:7777/a", true},
+	} {
+		request := func(address string) *http.Request {
+			return httptest.NewRequest(http.MethodGet, address, http.NoBody)
+		}
+		err := policy(request(c.to), []*http.Request{request(c.from)})
+		if _, refused := errors.AsType[*redirectError](err); refused == c.follow || (err == nil) != c.follow {
+			t.Errorf("from %s to %s: %v", c.from, c.to, err)
+		}
 	}
 }

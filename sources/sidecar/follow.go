@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -49,7 +50,7 @@ type Follow struct {
 	config  FollowConfig
 	peer    peer
 	client  *http.Client
-	trouble complaint
+	trouble faultlog.Fault
 }
 
 // NewFollow returns a source that follows the Sidecar in config. The error lists all that is wrong with config.
@@ -61,12 +62,12 @@ func NewFollow(env sdk.Env, config FollowConfig) (*Follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient()}, nil
+	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient(nil)}, nil
 }
 
 // Health tells why the Sidecar cannot be followed now.
 func (f *Follow) Health(context.Context) (sdk.Health, error) {
-	return sdk.Health{Problems: f.trouble.problems(f.peer.String() + " cannot be followed")}, nil
+	return sdk.Health{Problems: problems(f.peer.String()+" cannot be followed", &f.trouble)}, nil
 }
 
 // A peer is where one Sidecar answers.

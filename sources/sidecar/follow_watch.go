@@ -30,8 +30,8 @@ func (f *Follow) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.trouble.about(w.log.With("sidecar", f.peer.String()),
-			"Sidecar cannot be followed for now and will be tried again; see that it runs there", err)
+		w.trouble.Warn(w.log, "Sidecar cannot be followed for now and will be tried again; see that it runs there", err,
+			"sidecar", f.peer.String())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -166,8 +166,9 @@ func (w *followWatch) fetch(ctx context.Context) (sdk.Snapshot, error) {
 func (w *followWatch) takeObject(snap sdk.Snapshot) {
 	if w.first.IsZero() {
 		w.first = time.Now()
-		w.trouble.over()
-		w.log.Info("following Sidecar", "sidecar", w.peer.String())
+		if !w.trouble.Over(w.log, "following Sidecar again", "sidecar", w.peer.String()) {
+			w.log.Info("following Sidecar", "sidecar", w.peer.String())
+		}
 	}
 	w.tell(w.whole(taken(snap, w.name)))
 }

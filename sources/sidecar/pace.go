@@ -1,12 +1,12 @@
 package sidecar
 
 import (
-	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 )
 
 // newBackOff returns pauses that grow from half a second to half a minute, each of them jittered so that many of us do
@@ -25,38 +25,10 @@ func jitter(d time.Duration) time.Duration {
 	return d
 }
 
-// A complaint logs a trouble once, and again only when it becomes another one. It is safe for several goroutines.
-type complaint struct {
-	mu   sync.Mutex
-	last string
-}
-
-// about logs message and the error, unless that is what was logged last.
-func (c *complaint) about(log *slog.Logger, message string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == err.Error() {
-		return
+// problems returns the fault as a health's problem, and nothing where there is none.
+func problems(what string, fault *faultlog.Fault) []string {
+	if cause := fault.Cause(); cause != "" {
+		return []string{what + ": " + cause}
 	}
-	c.last = err.Error()
-	log.Warn(message, "error", err)
-}
-
-// problems returns the trouble as a health's problem, and nothing where there is none.
-func (c *complaint) problems(what string) []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.last == "" {
-		return nil
-	}
-	return []string{what + ": " + c.last}
-}
-
-// over reports whether there was a trouble, and forgets it.
-func (c *complaint) over() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	was := c.last != ""
-	c.last = ""
-	return was
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -25,6 +26,10 @@ type PushConfig struct {
 	// ResyncInterval is about how long after the last push the state is fetched to see whether a push was lost. 0 means
 	// that it never is without a hint.
 	ResyncInterval time.Duration `json:"resync_interval"`
+
+	// RedirectHosts are further hosts, each with its port unless that is the scheme's own, that StateURL may redirect to. Its own
+	// host is always one, and a redirect from https to http is never followed.
+	RedirectHosts []string `json:"redirect_hosts"`
 
 	// Subscriptions are the names of the services that count; none of them means all services.
 	Subscriptions []string `json:"subscriptions"`
@@ -67,9 +72,9 @@ type Push struct {
 	stateURL *url.URL // nil where none is configured
 	client   *http.Client
 	slot     *slot
-	lost     chan struct{} // has one element after a push that could not be read
-	refused  complaint
-	trouble  complaint // with fetching the state
+	lost     chan struct{}  // has one element after a push that could not be read
+	refused  faultlog.Fault // pushes
+	trouble  faultlog.Fault // with fetching the state
 	reading  *budget
 
 	decoding sync.Mutex
@@ -84,7 +89,7 @@ func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 		return nil, err
 	}
 	p := &Push{
-		name: env.Name, log: logOf(env), config: config, client: newClient(), slot: newSlot(), lost: make(chan struct{}, 1),
+		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(), lost: make(chan struct{}, 1),
 		reading: newBudget(config.MaxBody),
 	}
 	if config.StateURL != "" {
@@ -111,14 +116,14 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.slot.put(number, snap)
-	p.refused.over()
+	p.refused.Over(p.log, "a push was accepted again", "from", r.RemoteAddr)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
 }
 
 // Health tells why the state cannot be fetched now.
 func (p *Push) Health(context.Context) (sdk.Health, error) {
-	return sdk.Health{Problems: p.trouble.problems("the state cannot be fetched")}, nil
+	return sdk.Health{Problems: problems("the state cannot be fetched", &p.trouble)}, nil
 }
 
 func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, error) {
@@ -157,8 +162,8 @@ func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
 // mourn makes Watch fetch what a push that cannot be read would have told. That is what an empty one means: the first
 // try did not reach us in time, and Sidecar had nothing left to send in the second.
 func (p *Push) mourn(r *http.Request, err error) {
-	p.refused.about(p.log.With("from", r.RemoteAddr),
-		"a push was refused, and the state will be fetched instead; look at what sends to us if this goes on", err)
+	p.refused.Warn(p.log, "a push was refused, and the state is fetched instead: see what sends to this address if that goes on",
+		err, "from", r.RemoteAddr)
 	select {
 	case p.lost <- struct{}{}:
 	default:

@@ -84,7 +84,7 @@ func (w *pushWatch) takeAnswer(a answer) {
 	case newest != w.newest: // the state was on its way when a push overtook it
 		w.resync()
 	case a.err != nil:
-		w.trouble.about(w.log, "the state could not be fetched and will be asked for again, while pushes are welcome; "+
+		w.trouble.Warn(w.log, "the state could not be fetched and will be asked for again, while pushes are welcome; "+
 			"see that Sidecar runs and that state_url is right", a.err)
 		w.fetchIn(w.retry.NextBackOff())
 	default:
@@ -97,9 +97,7 @@ func (w *pushWatch) takeAnswer(a answer) {
 }
 
 func (w *pushWatch) takeState(snap sdk.Snapshot) {
-	if w.trouble.over() {
-		w.log.Info("the state could be fetched again", "url", Redacted(w.stateURL))
-	}
+	w.trouble.Over(w.log, "the state could be fetched again", "url", Redacted(w.stateURL))
 	w.fetched = w.arrivals
 	w.retry.Reset()
 	w.resync()

@@ -13,7 +13,7 @@ const VERSION = '1.0.0';
  * it lets go or asks for the end.
  */
 export function createServices({ log, attached, released }) {
-  const plugin = { sink: null };
+  const plugin = { sink: null, applying: null };
   return {
     'grpc.health.v1.Health': { Check: unary(checkServing) },
     'plugin.GRPCController': { Shutdown: (_, callback) => { callback(null, {}); setImmediate(released); } },
@@ -23,7 +23,8 @@ export function createServices({ log, attached, released }) {
       Stop: unary(async () => ({})), // what is published stays published
     },
     'haproxyapi.plugin.v1.Sink': {
-      Apply: unary(({ document }, signal) => apply(configured(plugin), document, signal)),
+      Apply: unary(({ document }, signal) => apply(plugin, document, signal)),
+      Cancel: unary(async () => { plugin.applying?.abort(); return {}; }),
       Check: unary(async ({ document }) => withFailure(() => configured(plugin).check(document))),
       Health: unary(() => configured(plugin).health()),
     },
@@ -61,7 +62,7 @@ async function configure(plugin, { name, block }, log) {
     plugin.sink = new Sink(config, log);
     log.info('configured', { name, folder: config.folder, keep: config.keep });
   }
-  return { name: NAME, version: VERSION, kind: 'sink', faults };
+  return { name: NAME, version: VERSION, kind: 'sink', faults, capabilities: ['CAPABILITY_CHECK'] };
 }
 
 function parse(block) {
@@ -82,12 +83,21 @@ function configured({ sink }) {
   return sink;
 }
 
-async function apply(sink, document, signal) {
+// apply is stopped by the daemon's Cancel, and by the end of the call, which is the end of the daemon.
+async function apply(plugin, document, abandoned) {
+  const sink = configured(plugin);
+  const applying = new AbortController();
+  plugin.applying = applying;
+  const signal = AbortSignal.any([applying.signal, abandoned]);
   const began = performance.now();
-  return withFailure(async () => {
-    const { action, reason, details } = await sink.apply(document, signal);
-    return { result: { action, reason, details, took: duration(performance.now() - began) } };
-  }, signal);
+  try {
+    return await withFailure(async () => {
+      const { action, reason, details } = await sink.apply(document, signal);
+      return { result: { action, reason, details, took: duration(performance.now() - began) } };
+    }, signal);
+  } finally {
+    if (plugin.applying === applying) plugin.applying = null;
+  }
 }
 
 // withFailure returns what run returns, or the failure that tells the daemon what to make of its error. A document that

@@ -111,7 +111,7 @@ test('a document goes live, and a failed one says which failure it is', async (t
   const { faults } = await call(PLUGIN, 'Configure', configuration({ foldr: folder }));
   assert.deepEqual(faults.map(({ key }) => key), ['foldr', 'folder']);
   const answer = await call(PLUGIN, 'Configure', configuration({ folder }));
-  assert.deepEqual(answer, { name: 'node', version: '1.0.0', kind: 'sink', faults: [] });
+  assert.deepEqual(answer, { name: 'node', version: '1.0.0', kind: 'sink', faults: [], failure: null, capabilities: ['CAPABILITY_CHECK'] });
   await assert.rejects(call(PLUGIN, 'Configure', configuration({ folder })), { code: grpc.status.FAILED_PRECONDITION });
 
   const { result, failure } = await call(SINK, 'Apply', { document: documentOf({ main: 'text' }) });

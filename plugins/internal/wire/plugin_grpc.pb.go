@@ -34,11 +34,16 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // Plugin is served by every plugin, whatever its kind.
+//
+// The host bounds every call but Attach, Apply and Watch with a deadline, which gRPC passes on. A plugin that waits for something
+// answers, with what it has found out, before the deadline: afterwards nobody listens any more.
 type PluginClient interface {
-	// Configure is the first call and made once. The answer names the plugin; faults say what is wrong with the block.
+	// Configure is made once. The answer names the plugin; faults say what is wrong with the block, and failure says why the plugin
+	// cannot work at the moment.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Attach is held open by the host for as long as it lives: its end tells each side that the other one is gone.
-	// A plugin whose Attach ends must exit without touching what it manages.
+	// A plugin whose Attach ends must exit without touching what it manages. It is opened before Configure, and the first event is
+	// sent at once.
 	Attach(ctx context.Context, in *AttachRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AttachEvent], error)
 	// Stop announces an orderly end: the plugin releases what its configuration says it should release.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
@@ -96,11 +101,16 @@ func (c *pluginClient) Stop(ctx context.Context, in *StopRequest, opts ...grpc.C
 // for forward compatibility.
 //
 // Plugin is served by every plugin, whatever its kind.
+//
+// The host bounds every call but Attach, Apply and Watch with a deadline, which gRPC passes on. A plugin that waits for something
+// answers, with what it has found out, before the deadline: afterwards nobody listens any more.
 type PluginServer interface {
-	// Configure is the first call and made once. The answer names the plugin; faults say what is wrong with the block.
+	// Configure is made once. The answer names the plugin; faults say what is wrong with the block, and failure says why the plugin
+	// cannot work at the moment.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Attach is held open by the host for as long as it lives: its end tells each side that the other one is gone.
-	// A plugin whose Attach ends must exit without touching what it manages.
+	// A plugin whose Attach ends must exit without touching what it manages. It is opened before Configure, and the first event is
+	// sent at once.
 	Attach(*AttachRequest, grpc.ServerStreamingServer[AttachEvent]) error
 	// Stop announces an orderly end: the plugin releases what its configuration says it should release.
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
@@ -219,6 +229,7 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	Sink_Apply_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Apply"
+	Sink_Cancel_FullMethodName = "/haproxyapi.plugin.v1.Sink/Cancel"
 	Sink_Check_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Check"
 	Sink_Claim_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Claim"
 	Sink_Health_FullMethodName = "/haproxyapi.plugin.v1.Sink/Health"
@@ -230,13 +241,17 @@ const (
 //
 // Sink makes documents live.
 type SinkClient interface {
-	// Apply answers when the document is in effect, or with the failure that kept the one before it in effect.
-	// A cancelled call stops at the next safe point and leaves the old document in effect.
+	// Apply answers when the document is in effect, or with the failure that kept the one before it in effect. It has no deadline,
+	// and the next one is called after it has answered.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
-	// Check says whether Apply would accept the document, changing nothing. Optional: UNIMPLEMENTED means it cannot tell.
+	// Cancel has the Apply that is under way stop at its next safe point and leave the old document in effect. It answers at once,
+	// and that Apply answers when it has stopped, with CODE_CANCELED; one that is done already answers as usual. The host calls it
+	// every second until then, and kills a plugin whose Apply goes on for 30 seconds.
+	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
+	// Check says whether Apply would accept the document, changing nothing. It is called where CAPABILITY_CHECK is declared.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// Claim makes the sink the only one on what it manages until its process ends; a failure says who has it. It is called once,
-	// before the first Health and Apply. Optional: UNIMPLEMENTED means that nobody can tell.
+	// before the first Health and Apply, where CAPABILITY_CLAIM is declared.
 	Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error)
 	// Health says what is wrong now with the thing that the sink feeds.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
@@ -254,6 +269,16 @@ func (c *sinkClient) Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.C
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyResponse)
 	err := c.cc.Invoke(ctx, Sink_Apply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sinkClient) Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelResponse)
+	err := c.cc.Invoke(ctx, Sink_Cancel_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -296,13 +321,17 @@ func (c *sinkClient) Health(ctx context.Context, in *HealthRequest, opts ...grpc
 //
 // Sink makes documents live.
 type SinkServer interface {
-	// Apply answers when the document is in effect, or with the failure that kept the one before it in effect.
-	// A cancelled call stops at the next safe point and leaves the old document in effect.
+	// Apply answers when the document is in effect, or with the failure that kept the one before it in effect. It has no deadline,
+	// and the next one is called after it has answered.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
-	// Check says whether Apply would accept the document, changing nothing. Optional: UNIMPLEMENTED means it cannot tell.
+	// Cancel has the Apply that is under way stop at its next safe point and leave the old document in effect. It answers at once,
+	// and that Apply answers when it has stopped, with CODE_CANCELED; one that is done already answers as usual. The host calls it
+	// every second until then, and kills a plugin whose Apply goes on for 30 seconds.
+	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
+	// Check says whether Apply would accept the document, changing nothing. It is called where CAPABILITY_CHECK is declared.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// Claim makes the sink the only one on what it manages until its process ends; a failure says who has it. It is called once,
-	// before the first Health and Apply. Optional: UNIMPLEMENTED means that nobody can tell.
+	// before the first Health and Apply, where CAPABILITY_CLAIM is declared.
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Health says what is wrong now with the thing that the sink feeds.
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
@@ -318,6 +347,9 @@ type UnimplementedSinkServer struct{}
 
 func (UnimplementedSinkServer) Apply(context.Context, *ApplyRequest) (*ApplyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Apply not implemented")
+}
+func (UnimplementedSinkServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
 }
 func (UnimplementedSinkServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
@@ -363,6 +395,24 @@ func _Sink_Apply_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(SinkServer).Apply(ctx, req.(*ApplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Sink_Cancel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SinkServer).Cancel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sink_Cancel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SinkServer).Cancel(ctx, req.(*CancelRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -431,6 +481,10 @@ var Sink_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _Sink_Apply_Handler,
+		},
+		{
+			MethodName: "Cancel",
+			Handler:    _Sink_Cancel_Handler,
 		},
 		{
 			MethodName: "Check",

@@ -43,6 +43,12 @@ func serveSink() {
 		return
 	case "exits at start":
 		os.Exit(7)
+	case "cannot decode its own keys":
+		type config struct {
+			Folder chan string `json:"folder"`
+		}
+		sdk.ServeSink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
+		return
 	case "takes any key":
 		sdk.ServeSink(sdk.Info{Name: "note", Version: "1"}, map2{}, func(context.Context, sdk.Env, map2) (sdk.Sink, error) {
 			return &note{path: filepath.Join(os.Getenv("SDKTEST_FOLDER"), "note")}, nil
@@ -69,14 +75,15 @@ type map2 struct {
 
 type note struct{ path string }
 
-func (n *note) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+func (n *note) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
 	content := doc.Files[0].Content
 	before, _ := os.ReadFile(n.path)
 	switch what := os.Getenv(fault); {
 	case what == "dies of large documents" && len(content) > 1<<20:
 		os.Exit(9)
 	case what == "hangs after a cancellation":
-		if ctx.Done() != nil && string(content) == "first" && string(before) == "second" {
+		if _, err := os.Stat(n.path + ".hung"); err != nil && string(content) == "first" && string(before) == "second" {
+			_ = os.WriteFile(n.path+".hung", nil, 0o600) // once is enough
 			select {}
 		}
 	case what == "takes everything":
@@ -101,12 +108,26 @@ func (n *note) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return sdk.Result{Action: sdk.ActionWritten}, nil
 }
 
-func (n *note) Health(ctx context.Context) (sdk.Health, error) {
+func (n *note) Check(ctx context.Context, doc sdk.Document) error {
+	switch os.Getenv(fault) {
+	case "checks nothing":
+		return nil
+	case "applies what it checks":
+		_, err := n.Apply(ctx, doc)
+		return err
+	}
+	if strings.HasPrefix(string(doc.Files[0].Content), "bad") {
+		return sdk.Rejectf("this will not do")
+	}
+	return nil
+}
+
+func (n *note) Health(context.Context) (sdk.Health, error) {
 	switch os.Getenv(fault) {
 	case "is never healthy":
 		return sdk.Health{Problems: []string{"I feel sick"}}, nil
 	case "is silent about its health":
-		<-ctx.Done()
+		select {}
 	}
 	return sdk.Health{}, nil
 }
@@ -158,7 +179,10 @@ func TestEveryFaultOfASinkIsNamed(t *testing.T) {
 		"takes everything":           "rejects what it cannot use",
 		"does not mark rejections":   "rejects what it cannot use",
 		"loses what was in effect":   "keeps what was in effect after a rejection",
-		"hangs after a cancellation": "takes a newer document after a cancelled one",
+		"hangs after a cancellation": "stops when it is cancelled, and takes a newer document",
+		"checks nothing":             "checks a document without making it live",
+		"applies what it checks":     "checks a document without making it live",
+		"cannot decode its own keys": "starts and accepts its configuration",
 		"dies of large documents":    "survives a large document",
 		"outlives its daemon":        "ends with its daemon",
 		"lingers when told to end":   "ends when it is told to",

@@ -63,7 +63,8 @@ var sinkChecks = []check[*sinkBench]{
 	{"takes another document", func(b *sinkBench, ctx context.Context) error { return b.takes(ctx, b.Good[1]) }},
 	{"rejects what it cannot use", (*sinkBench).rejects},
 	{"keeps what was in effect after a rejection", (*sinkBench).keepsAfterRejection},
-	{"takes a newer document after a cancelled one", (*sinkBench).takesAfterCancel},
+	{"checks a document without making it live", (*sinkBench).checks},
+	{"stops when it is cancelled, and takes a newer document", (*sinkBench).takesAfterCancel},
 	{"survives a large document", (*sinkBench).survivesLarge},
 	{"ends when it is told to", (*sinkBench).endsWhenTold},
 	{"ends with its daemon", (*sinkBench).endsWithDaemon},
@@ -145,9 +146,7 @@ func (b *sinkBench) isHealthy(ctx context.Context) error {
 func (b *sinkBench) apply(ctx context.Context, content string) (sdk.Result, error) {
 	ctx, cancel := b.within(ctx)
 	defer cancel()
-	b.generation++
-	files := []sdk.File{{Name: b.FileName, Content: []byte(content)}}
-	doc := sdk.Document{Pipeline: "sdktest", Generation: b.generation, Digest: sdk.DigestOf(files), Files: files}
+	doc := b.document(content)
 	for {
 		result, err := b.sink.Apply(ctx, doc)
 		deferred, ok := errors.AsType[*sdk.DeferredError](err)
@@ -160,6 +159,12 @@ func (b *sinkBench) apply(ctx context.Context, content string) (sdk.Result, erro
 		case <-time.After(deferred.After):
 		}
 	}
+}
+
+func (b *sinkBench) document(content string) sdk.Document {
+	b.generation++
+	files := []sdk.File{{Name: b.FileName, Content: []byte(content)}}
+	return sdk.Document{Pipeline: "sdktest", Generation: b.generation, Digest: sdk.DigestOf(files), Files: files}
 }
 
 func (b *sinkBench) takes(ctx context.Context, content string) error {
@@ -210,11 +215,47 @@ func (b *sinkBench) keepsAfterRejection(ctx context.Context) error {
 	return b.knows(ctx, b.Good[1])
 }
 
-// takesAfterCancel cancels a call under way and offers the next document at once, as the daemon does with a newer one.
+// checks has the sink check what it accepts and what it rejects, and wants what is in effect to be left alone.
+func (b *sinkBench) checks(ctx context.Context) error {
+	if err := b.again(ctx); err != nil {
+		return err
+	}
+	within, cancel := b.within(ctx)
+	defer cancel()
+	err := b.sink.Check(within, b.document(b.Good[0]))
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return skip("it cannot check a document")
+	case err != nil:
+		return fmt.Errorf("its check refuses a document that it takes: %w", err)
+	}
+	if b.Bad != "" {
+		if err := b.sink.Check(within, b.document(b.Bad)); !errors.Is(err, sdk.ErrRejected) {
+			return fmt.Errorf("its check does not reject the document that it must reject, but says: %w", err)
+		}
+	}
+	return b.knows(ctx, b.Good[1])
+}
+
+// takesAfterCancel cancels a call under way, which has to end then, and offers the next document.
 func (b *sinkBench) takesAfterCancel(ctx context.Context) error {
 	cancelled, cancel := context.WithCancel(ctx)
+	defer cancel()
 	time.AfterFunc(time.Millisecond, cancel)
-	_, _ = b.apply(cancelled, b.Good[0]) // it may have been quick enough, or not
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = b.apply(cancelled, b.Good[0]) // it may have been quick enough, or not
+	}()
+	within, done := b.within(ctx)
+	defer done()
+	select {
+	case <-ended:
+	case <-within.Done():
+		b.close()
+		<-ended
+		return fmt.Errorf("its Apply goes on after it was cancelled: %w", context.Cause(within))
+	}
 	if err := b.takes(ctx, b.Good[1]); err != nil {
 		return err
 	}
@@ -223,6 +264,9 @@ func (b *sinkBench) takesAfterCancel(ctx context.Context) error {
 
 // survivesLarge lets the sink take or refuse the document, as long as it is there afterwards.
 func (b *sinkBench) survivesLarge(ctx context.Context) error {
+	if err := b.again(ctx); err != nil {
+		return err
+	}
 	pid := b.sink.PID()
 	_, err := b.apply(ctx, string(bytes.Repeat([]byte("# large\n"), b.large/8)))
 	if errors.Is(err, host.ErrGone) || b.sink.PID() != pid {

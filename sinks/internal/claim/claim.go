@@ -18,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 )
 
 // patience is how long [Claim.Take] waits for a holder that may be on its way out: the plugin of a daemon that was killed ends
@@ -47,14 +49,16 @@ type Claim struct {
 	mu    sync.Mutex
 	owner Owner
 	locks []*lock
+
+	missing faultlog.Fault // a folder of the files
 }
 
 // A lock is on one file.
 type lock struct {
 	File
 	path   string
-	file   *os.File // nil while it is not held
-	warned bool     // that nobody is kept out
+	file   *os.File       // nil while it is not held
+	failed faultlog.Fault // nobody is kept out
 }
 
 // Take makes the owner the only one with a claim on the files. It is called once. It waits a few seconds, but not beyond
@@ -73,7 +77,7 @@ func (c *Claim) Take(ctx context.Context, owner Owner, files ...File) error {
 	for {
 		err := c.hold()
 		if _, missing := errors.AsType[*MissingError](err); missing {
-			owner.Log.Warn("nothing is done before the folder exists", "error", err)
+			c.missing.Warn(owner.Log, "nothing is done before the folder exists", err)
 			return nil
 		}
 		if err == nil {
@@ -109,6 +113,9 @@ func (c *Claim) hold() error {
 			return err
 		}
 	}
+	if c.locks != nil {
+		c.missing.Over(c.owner.Log, "the folder exists now", "folder", filepath.Dir(c.locks[0].Path))
+	}
 	return nil
 }
 
@@ -124,15 +131,15 @@ func (l *lock) hold(owner Owner) error {
 	file, err := open(l.path)
 	switch {
 	case err == nil:
-		l.file, l.warned = file, false
+		l.file = file
+		l.failed.Over(owner.Log, "a second haproxy-api is kept from managing the same file again", "file", l.name())
 		sign(l.path, owner.Daemon)
 	case errors.Is(err, errHeld):
 		return l.refusal(owner)
 	case errors.Is(err, fs.ErrNotExist) && isMissing(filepath.Dir(l.path)):
 		return &MissingError{Folder: filepath.Dir(l.Path), Key: l.Key}
-	case !l.warned:
-		owner.Log.Warn("nothing keeps a second haproxy-api from managing the same file", "file", l.name(), "error", err)
-		l.warned = true
+	default:
+		l.failed.Warn(owner.Log, "nothing keeps a second haproxy-api from managing the same file", err, "file", l.name())
 	}
 	return nil
 }

@@ -32,10 +32,10 @@ func (c *Config) Backend(name string) *Backend {
 }
 
 func (c *Config) backend(e *entry) *Backend {
-	if e.parsed == nil {
+	e.parse.Do(func() {
 		e.parsed = newBackend(e, c.numbering(e.name))
 		e.parsed.lua = c.references().lua
-	}
+	})
 	return e.parsed
 }
 

@@ -9,9 +9,10 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 )
 
-// A Config is one configuration. It is for one goroutine at a time: what is asked of it is worked out at the first
+// A Config is one configuration. Its methods may be called from any goroutine: what is asked of it is worked out at the first
 // question and kept.
 type Config struct {
 	top      string // what stands before the first section, if that is only comments
@@ -19,6 +20,7 @@ type Config struct {
 	byRaw    map[string]*section
 	byName   map[string]*entry // backend and listen sections
 	refs     *allReferences
+	readRefs sync.Once // guards refs
 
 	reading reading
 }
@@ -30,6 +32,7 @@ type entry struct {
 	condition string // a line of a conditional block on which it depends what belongs to the section; empty for none
 	repeats   bool   // a section before it has servers and the same name
 	parsed    *Backend
+	parse     sync.Once // guards parsed
 }
 
 // A section is a header line and what follows up to the next one. It is shared by all configurations that contain the

@@ -92,9 +92,11 @@ type allReferences struct {
 const anyName = "*"
 
 func (c *Config) references() *allReferences {
-	if c.refs != nil {
-		return c.refs
-	}
+	c.readRefs.Do(func() { c.refs = c.readReferences() })
+	return c.refs
+}
+
+func (c *Config) readReferences() *allReferences {
 	all := &allReferences{servers: map[string]bool{}, counted: map[string]bool{}, numbered: map[string]string{}}
 	for _, s := range c.sections {
 		all.lua = cmp.Or(all.lua, s.refs.lua)
@@ -115,7 +117,6 @@ func (c *Config) references() *allReferences {
 			all.numbered[here] = s.refs.numbers
 		}
 	}
-	c.refs = all
 	return all
 }
 

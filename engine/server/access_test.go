@@ -16,13 +16,13 @@ import (
 
 const token = "s3cret-marker"
 
-func doorOf(t testing.TB, cfg DoorConfig) *Door {
+func policyOf(t testing.TB, cfg AccessConfig) *AccessPolicy {
 	t.Helper()
-	door, err := NewDoor(cfg)
+	policy, err := NewAccessPolicy(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return door
+	return policy
 }
 
 func networks(t testing.TB, texts ...string) []netip.Prefix {
@@ -38,21 +38,21 @@ func networks(t testing.TB, texts ...string) []netip.Prefix {
 type untouched struct{ t *testing.T }
 
 func (u untouched) Read([]byte) (int, error) {
-	u.t.Error("the body was read before the door")
+	u.t.Error("the body was read before the request was authorized")
 	return 0, io.EOF
 }
 
-func TestDoor(t *testing.T) {
+func TestAccessPolicy(t *testing.T) {
 	const inside, outside, mapped = "10.1.2.3:5000", "192.0.2.1:5000", "[::ffff:10.1.2.3]:5000"
-	wide := DoorConfig{}
-	asks := DoorConfig{Token: token}
-	fenced := DoorConfig{AllowFrom: networks(t, "10.0.0.0/8", "fe80::/10", "::ffff:172.16.0.0/108")}
-	both := DoorConfig{Token: token, AllowFrom: networks(t, "10.0.0.0/8")}
+	wide := AccessConfig{}
+	asks := AccessConfig{Token: token}
+	fenced := AccessConfig{AllowFrom: networks(t, "10.0.0.0/8", "fe80::/10", "::ffff:172.16.0.0/108")}
+	both := AccessConfig{Token: token, AllowFrom: networks(t, "10.0.0.0/8")}
 	bearer := map[string]string{"Authorization": "Bearer " + token}
 	basic := map[string]string{"Authorization": basicAuth("x", token)}
 	for _, test := range []struct {
 		name, method, path, from string
-		cfg                      DoorConfig
+		cfg                      AccessConfig
 		header                   map[string]string
 		code                     int
 	}{
@@ -150,17 +150,17 @@ func basicAuth(user, password string) string {
 	return r.Header.Get("Authorization")
 }
 
-// behind returns a server that takes pushes, behind that door.
-func behind(t *testing.T, cfg DoorConfig) *site {
+// behind returns a server that takes pushes, behind that access policy.
+func behind(t *testing.T, cfg AccessConfig) *site {
 	t.Helper()
 	s := open(t, true)
-	s.SetDoor(doorOf(t, cfg))
+	s.SetAccessPolicy(policyOf(t, cfg))
 	return s
 }
 
-// Whatever is added to the routes later is behind the door as well.
-func TestEveryRouteThatChangesSomethingIsBehindTheDoor(t *testing.T) {
-	s := behind(t, DoorConfig{Token: token})
+// Whatever is added to the routes later is behind the access policy as well.
+func TestAccessPolicy_CoversEveryRouteThatChangesSomething(t *testing.T) {
+	s := behind(t, AccessConfig{Token: token})
 	reached := false
 	s.mux.HandleFunc("/to/come", func(http.ResponseWriter, *http.Request) { reached = true })
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", "get", "PURGE"} {
@@ -176,14 +176,14 @@ func TestEveryRouteThatChangesSomethingIsBehindTheDoor(t *testing.T) {
 	}
 }
 
-func TestTheDoorCanBeChangedWhileServing(t *testing.T) {
-	s := behind(t, DoorConfig{})
+func TestSetAccessPolicy_WhileServing(t *testing.T) {
+	s := behind(t, AccessConfig{})
 	s.want(t, "POST", "/update", 200, "pushed")
-	s.SetDoor(doorOf(t, DoorConfig{Token: token}))
+	s.SetAccessPolicy(policyOf(t, AccessConfig{Token: token}))
 	if code, _ := s.ask("POST", "/update"); code != 401 {
 		t.Errorf("answered %d", code)
 	}
-	s.SetDoor(doorOf(t, DoorConfig{}))
+	s.SetAccessPolicy(policyOf(t, AccessConfig{}))
 	s.want(t, "POST", "/update", 200, "pushed")
 }
 
@@ -209,7 +209,7 @@ func TestOtherOriginsMayRead(t *testing.T) {
 		{"any changes", "POST", evil, all, 403, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := behind(t, DoorConfig{CORSOrigins: test.origins})
+			s := behind(t, AccessConfig{CORSOrigins: test.origins})
 			r := httptest.NewRequest(test.method, "/live", nil)
 			if test.origin != "" {
 				r.Header.Set("Origin", test.origin)
@@ -233,33 +233,33 @@ func TestOtherOriginsMayRead(t *testing.T) {
 // by programs, use whatever name somebody has configured.
 func TestHostNames(t *testing.T) {
 	const evil = "evil.example:7778"
-	secret := DoorConfig{Token: token}
-	named := DoorConfig{AllowedHosts: []string{"Edge.Example.com", "*.internal."}}
-	all := DoorConfig{AllowedHosts: []string{"*"}}
+	secret := AccessConfig{Token: token}
+	named := AccessConfig{AllowedHosts: []string{"Edge.Example.com", "*.internal."}}
+	all := AccessConfig{AllowedHosts: []string{"*"}}
 	bearer := map[string]string{"Authorization": "Bearer " + token}
 	wrong := map[string]string{"Authorization": "Bearer wrong"}
 	same := map[string]string{"Origin": "http://" + evil}
 	for _, test := range []struct {
 		name, method, path, host string
-		cfg                      DoorConfig
+		cfg                      AccessConfig
 		header                   map[string]string
 		code                     int
 	}{
-		{"a foreign name", "GET", "/state", evil, DoorConfig{}, nil, 403},
-		{"a foreign name, status", "GET", "/api/v1/pipelines", evil, DoorConfig{}, nil, 403},
-		{"a foreign name, metrics", "HEAD", "/metrics", evil, DoorConfig{}, nil, 403},
-		{"a foreign name that looks like an address", "GET", "/state", "127.0.0.1.evil.example", DoorConfig{}, nil, 403},
-		{"a foreign name that looks like localhost", "GET", "/state", "localhost.evil.example", DoorConfig{}, nil, 403},
-		{"a foreign name, live", "GET", "/live", evil, DoorConfig{}, nil, 200},
-		{"a foreign name, ready", "GET", "/ready", evil, DoorConfig{}, nil, 503},
-		{"a foreign name, health", "GET", "/health", evil, DoorConfig{}, nil, 200},
-		{"no name", "GET", "/metrics", "", DoorConfig{}, nil, 200},
-		{"loopback", "GET", "/metrics", "localhost:7778", DoorConfig{}, nil, 200},
-		{"below localhost", "GET", "/metrics", "edge.localhost.", DoorConfig{}, nil, 200},
-		{"an address", "GET", "/metrics", "192.0.2.7:7778", DoorConfig{}, nil, 200},
-		{"an address of IPv6", "GET", "/metrics", "[2001:db8::1]:7778", DoorConfig{}, nil, 200},
-		{"an address of IPv6 without a port", "GET", "/metrics", "[2001:db8::1]", DoorConfig{}, nil, 200},
-		{"a container's name", "GET", "/metrics", "haproxy-api:7778", DoorConfig{}, nil, 200},
+		{"a foreign name", "GET", "/state", evil, AccessConfig{}, nil, 403},
+		{"a foreign name, status", "GET", "/api/v1/pipelines", evil, AccessConfig{}, nil, 403},
+		{"a foreign name, metrics", "HEAD", "/metrics", evil, AccessConfig{}, nil, 403},
+		{"a foreign name that looks like an address", "GET", "/state", "127.0.0.1.evil.example", AccessConfig{}, nil, 403},
+		{"a foreign name that looks like localhost", "GET", "/state", "localhost.evil.example", AccessConfig{}, nil, 403},
+		{"a foreign name, live", "GET", "/live", evil, AccessConfig{}, nil, 200},
+		{"a foreign name, ready", "GET", "/ready", evil, AccessConfig{}, nil, 503},
+		{"a foreign name, health", "GET", "/health", evil, AccessConfig{}, nil, 200},
+		{"no name", "GET", "/metrics", "", AccessConfig{}, nil, 200},
+		{"loopback", "GET", "/metrics", "localhost:7778", AccessConfig{}, nil, 200},
+		{"below localhost", "GET", "/metrics", "edge.localhost.", AccessConfig{}, nil, 200},
+		{"an address", "GET", "/metrics", "192.0.2.7:7778", AccessConfig{}, nil, 200},
+		{"an address of IPv6", "GET", "/metrics", "[2001:db8::1]:7778", AccessConfig{}, nil, 200},
+		{"an address of IPv6 without a port", "GET", "/metrics", "[2001:db8::1]", AccessConfig{}, nil, 200},
+		{"a container's name", "GET", "/metrics", "haproxy-api:7778", AccessConfig{}, nil, 200},
 		{"an allowed name", "GET", "/metrics", "EDGE.example.com.:7778", named, nil, 200},
 		{"below an allowed name", "GET", "/metrics", "a.b.internal", named, nil, 200},
 		{"a name that ends like an allowed one", "GET", "/metrics", "evilinternal.example", named, nil, 403},
@@ -267,18 +267,18 @@ func TestHostNames(t *testing.T) {
 		{"any name", "GET", "/metrics", evil, all, nil, 200},
 		{"a foreign name with the token", "GET", "/metrics", evil, secret, bearer, 200},
 		{"a foreign name with a wrong token", "GET", "/metrics", evil, secret, wrong, 403},
-		{"a foreign origin", "GET", "/state", "localhost", DoorConfig{}, map[string]string{"Origin": "http://evil.example"}, 403},
-		{"no origin", "GET", "/state", "localhost", DoorConfig{}, map[string]string{"Origin": "null"}, 403},
-		{"our origin", "GET", "/metrics", "localhost:1", DoorConfig{}, map[string]string{"Origin": "http://localhost:1"}, 200},
-		{"our host at another port", "GET", "/metrics", "localhost:1", DoorConfig{},
+		{"a foreign origin", "GET", "/state", "localhost", AccessConfig{}, map[string]string{"Origin": "http://evil.example"}, 403},
+		{"no origin", "GET", "/state", "localhost", AccessConfig{}, map[string]string{"Origin": "null"}, 403},
+		{"our origin", "GET", "/metrics", "localhost:1", AccessConfig{}, map[string]string{"Origin": "http://localhost:1"}, 200},
+		{"our host at another port", "GET", "/metrics", "localhost:1", AccessConfig{},
 			map[string]string{"Origin": "http://localhost:2"}, 403},
 
-		{"Sidecar pushes to a name", "POST", "/update", "haproxy-api.example.com:7778", DoorConfig{}, nil, 200},
-		{"a program changes by a name", "POST", "/api/v1/pipelines/haproxy/apply", evil, DoorConfig{}, nil, 202},
-		{"a page of a foreign name changes", "POST", "/api/v1/pipelines/haproxy/apply", evil, DoorConfig{}, same, 403},
-		{"a page of a foreign name releases", "POST", "/api/v1/pipelines/haproxy/release", evil, DoorConfig{},
+		{"Sidecar pushes to a name", "POST", "/update", "haproxy-api.example.com:7778", AccessConfig{}, nil, 200},
+		{"a program changes by a name", "POST", "/api/v1/pipelines/haproxy/apply", evil, AccessConfig{}, nil, 202},
+		{"a page of a foreign name changes", "POST", "/api/v1/pipelines/haproxy/apply", evil, AccessConfig{}, same, 403},
+		{"a page of a foreign name releases", "POST", "/api/v1/pipelines/haproxy/release", evil, AccessConfig{},
 			map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
-		{"a page of a foreign name pushes", "POST", "/update", evil, DoorConfig{}, same, 403},
+		{"a page of a foreign name pushes", "POST", "/update", evil, AccessConfig{}, same, 403},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if code, _ := answer(t, test.cfg, test.method, test.path, test.host, test.header); code != test.code {
@@ -288,7 +288,7 @@ func TestHostNames(t *testing.T) {
 	}
 }
 
-func answer(t *testing.T, cfg DoorConfig, method, path, host string, header map[string]string) (int, http.Header) {
+func answer(t *testing.T, cfg AccessConfig, method, path, host string, header map[string]string) (int, http.Header) {
 	t.Helper()
 	r := httptest.NewRequest(method, path, nil)
 	r.Host = host
@@ -301,7 +301,7 @@ func answer(t *testing.T, cfg DoorConfig, method, path, host string, header map[
 }
 
 func TestProtectReads(t *testing.T) {
-	cfg := DoorConfig{Token: token, ProtectReads: true, CORSOrigins: []string{"https://status.example.com"}}
+	cfg := AccessConfig{Token: token, ProtectReads: true, CORSOrigins: []string{"https://status.example.com"}}
 	bearer := map[string]string{"Authorization": "Bearer " + token}
 	for _, test := range []struct {
 		name, method, path string
@@ -339,12 +339,12 @@ func TestProtectReads(t *testing.T) {
 func TestRefusalsAreLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		door := doorOf(t, DoorConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		policy := policyOf(t, AccessConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		knock := func(from string) {
 			r := httptest.NewRequest(http.MethodPost, "/update", nil)
 			r.RemoteAddr = from
 			r.Header.Set("Authorization", "Bearer wrong-s3cret\nlevel=ERROR")
-			if door.admit(httptest.NewRecorder(), r) {
+			if policy.authorize(httptest.NewRecorder(), r) {
 				t.Error("came in")
 			}
 		}
@@ -357,15 +357,15 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 			strings.Contains(log.String(), "s3cret") {
 			t.Errorf("logged\n%s", log.String())
 		}
-		for n := range 3 * notesKept {
+		for n := range 3 * maxDenials {
 			knock(fmt.Sprintf("[2001:db8::%x]:1", n))
 		}
-		if lines() != notesKept+1 || len(door.refusals.noted) > notesKept+1 {
-			t.Errorf("%d lines and %d notes for very many addresses", lines(), len(door.refusals.noted))
+		if lines() != maxDenials+1 || len(policy.denials.logged) > maxDenials+1 {
+			t.Errorf("%d lines and %d notes for very many addresses", lines(), len(policy.denials.logged))
 		}
-		time.Sleep(noteAgain)
+		time.Sleep(denialInterval)
 		knock("192.0.2.1:5000")
-		if lines() != notesKept+2 {
+		if lines() != maxDenials+2 {
 			t.Errorf("%d lines: what goes on is told again after an hour", lines())
 		}
 	})

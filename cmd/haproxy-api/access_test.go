@@ -36,7 +36,7 @@ func TestPushesWithTheTokenComeIn(t *testing.T) {
 	s.start("--set", "haproxy_api.update_token_file="+s.path("token"), "--set", "sidecar.state_url=")
 	s.eventually("the daemon answers", func() bool { code, _ := s.health(); return code != 0 })
 	s.sidecar.SetStatus("host-b", "b", 4)
-	const refused = "a request was refused"
+	const refused = "request denied"
 	s.eventually("the push without is refused", func() bool { return strings.Contains(s.log.String(), refused) })
 
 	pusher := sidecartest.New(sidecartest.Options{Listeners: []string{"http://x:" + updateToken + "@" + s.api + "/update"}})

@@ -10,9 +10,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// newDoor makes the door that the configuration describes. What is wrong with the files that it names is the person's to mend.
-func newDoor(api config.API, log *slog.Logger) (*server.Door, error) {
-	door, err := server.NewDoor(server.DoorConfig{
+// newAccessPolicy returns the access policy of the configuration. Errors in the files that it names are usage errors.
+func newAccessPolicy(api config.API, log *slog.Logger) (*server.AccessPolicy, error) {
+	policy, err := server.NewAccessPolicy(server.AccessConfig{
 		Token: api.UpdateToken, AllowFrom: api.AllowFrom,
 		TLSCert: api.TLSCert, TLSKey: api.TLSKey, ClientCA: api.ClientCA,
 		CORSOrigins: api.CORSOrigins, AllowedHosts: allowedHosts(api), ProtectReads: api.ProtectReads, Log: log,
@@ -20,7 +20,7 @@ func newDoor(api config.API, log *slog.Logger) (*server.Door, error) {
 	if err != nil {
 		return nil, &usageError{err}
 	}
-	return door, nil
+	return policy, nil
 }
 
 // allowedHosts are the names in the configuration, and the machine's own.
@@ -39,6 +39,6 @@ func warnUnguarded(api config.API, listening net.Addr, log *slog.Logger) {
 	if local || api.UpdateToken != "" || len(api.AllowFrom) > 0 || api.ClientCA != "" {
 		return
 	}
-	log.Warn("whoever reaches this port can push to /update, and so say where HAProxy sends its requests: set " +
+	log.Warn("anyone who can reach this port can push to /update, and so decide where HAProxy sends requests: set " +
 		"haproxy_api.update_token, or else allow_from or client_ca; or bind_ip to 127.0.0.1 if Sidecar runs on this machine")
 }

@@ -1,0 +1,244 @@
+package server
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// AccessConfig configures an [AccessPolicy]. The zero value authorizes every request over plain HTTP, except those of browsers
+// that change something.
+type AccessConfig struct {
+	Token       string         // requests that change something must present it; "" requires none
+	AllowFrom   []netip.Prefix // networks from which something may be changed; empty means all
+	TLSCert     string         // the file of the certificate; "" serves plain HTTP
+	TLSKey      string         // the file of its key
+	ClientCA    string         // requests that change something need a certificate of these authorities; only with TLSCert
+	CORSOrigins []string       // other origins whose pages may read; "*" for all
+
+	AllowedHosts []string // host names of the daemon, beside addresses and names without a dot; "*.example.com", "*"
+	ProtectReads bool     // reads need Token or a certificate of ClientCA too, except probes
+
+	Log *slog.Logger // receives a line for denied requests; nil discards them
+}
+
+// An AccessPolicy decides which requests reach a [Server]. Reads are open to everybody unless ProtectReads is set, because probes
+// and Prometheus have no secrets. A request that changes something, which is one with any method but GET, HEAD and OPTIONS, must
+// satisfy everything that is configured. It is safe for concurrent use.
+type AccessPolicy struct {
+	tokenHash   [sha256.Size]byte // see hasToken
+	allowFrom   []netip.Prefix
+	origins     []string
+	hosts       hostPolicy
+	tls         *certificates // nil for plain HTTP
+	crossOrigin *http.CrossOriginProtection
+	denials     *denialLog
+
+	needsToken   bool
+	protectReads bool
+}
+
+// NewAccessPolicy reads the files that cfg names. The error joins everything that is wrong with them, each with its key. The files
+// are read again when they change; if they are invalid then, that is logged, and the previous contents stay in use.
+func NewAccessPolicy(cfg AccessConfig) (*AccessPolicy, error) {
+	p := &AccessPolicy{
+		tokenHash: sha256.Sum256([]byte(cfg.Token)), needsToken: cfg.Token != "",
+		crossOrigin: http.NewCrossOriginProtection(), denials: newDenialLog(cfg.Log),
+		hosts: newHostPolicy(cfg.AllowedHosts), protectReads: cfg.ProtectReads,
+	}
+	for _, network := range cfg.AllowFrom {
+		p.allowFrom = append(p.allowFrom, unmapPrefix(network))
+	}
+	for _, origin := range cfg.CORSOrigins {
+		p.origins = append(p.origins, strings.ToLower(origin)) // as browsers write them
+	}
+	if cfg.TLSCert == "" {
+		return p, nil
+	}
+	var err error
+	p.tls, err = openCertificates(cfg)
+	return p, err
+}
+
+// unmapPrefix returns an IPv4-mapped IPv6 network as the IPv4 network, because peers are compared by their unmapped addresses.
+func unmapPrefix(p netip.Prefix) netip.Prefix {
+	const mapped = 96
+	if p.Addr().Is4In6() && p.Bits() >= mapped {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-mapped)
+	}
+	return p
+}
+
+// A denial says why a request is not authorized.
+type denial struct {
+	code    int
+	kind    string // for the log
+	message string
+}
+
+// authorize reports whether the request may go on. Otherwise it has answered the request.
+func (p *AccessPolicy) authorize(w http.ResponseWriter, r *http.Request) bool {
+	if isRead(r.Method) && !p.lacksTLS(r) && p.handleCORS(w, r) {
+		return false
+	}
+	denied := p.check(r)
+	if denied == nil {
+		return true
+	}
+	p.denials.add(r, denied.kind)
+	if denied.code == http.StatusUnauthorized {
+		w.Header().Add("WWW-Authenticate", `Bearer realm="haproxy-api"`)
+		w.Header().Add("WWW-Authenticate", `Basic realm="haproxy-api", charset="UTF-8"`)
+	}
+	// The connection is closed, so that the rest of the body is not read.
+	w.Header().Set("Connection", "close")
+	answerErrors(w, denied.code, denied.message)
+	return false
+}
+
+// isRead reports whether a request with that method changes nothing.
+func isRead(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// lacksTLS reports whether the request came over a connection that was opened before TLS was switched on.
+func (p *AccessPolicy) lacksTLS(r *http.Request) bool { return p.tls != nil && r.TLS == nil }
+
+// check returns why the request is denied, or nil. It does not read the body.
+func (p *AccessPolicy) check(r *http.Request) *denial {
+	switch {
+	case p.lacksTLS(r):
+		return &denial{http.StatusForbidden, "no TLS",
+			"this connection was opened before TLS was switched on: open another one with https"}
+	case isRead(r.Method):
+		return p.checkRead(r)
+	case isPush(r) && isFromBrowser(r):
+		// This includes pages of our own origin, because DNS rebinding makes any page look like one of ours.
+		return &denial{http.StatusForbidden, "a browser", "browsers may not push"}
+	case p.crossOrigin.Check(r) != nil:
+		return &denial{http.StatusForbidden, "another origin", "pages of other origins may not change anything"}
+	case isFromBrowser(r) && !p.allowsHost(r):
+		return unknownHost
+	case !p.allowsAddress(r.RemoteAddr):
+		return &denial{http.StatusForbidden, "an address outside allow_from",
+			"nothing may be changed from this address: haproxy_api.allow_from does not have it"}
+	case p.tls != nil && !p.tls.trusts(r.TLS):
+		return &denial{http.StatusForbidden, "no client certificate",
+			"a client certificate of an authority in haproxy_api.client_ca is needed to change anything"}
+	case p.needsToken && !p.hasToken(r):
+		return &denial{http.StatusUnauthorized, "no token or a wrong one",
+			"the token is missing or wrong: send it as a bearer token, or with basic authentication"}
+	}
+	return nil
+}
+
+// checkRead is check for requests that change nothing. Programs may read without a secret unless reads are protected. Any page can
+// make a browser read, under any name that resolves to this daemon: the browser sends no Origin header if that name is also the
+// page's own.
+func (p *AccessPolicy) checkRead(r *http.Request) *denial {
+	switch {
+	case isProbe(r):
+		return nil
+	case p.isAuthenticated(r):
+		return nil
+	case p.protectReads:
+		return &denial{http.StatusUnauthorized, "no token or client certificate",
+			"reading needs the token or a client certificate: send the token as a bearer token or with basic authentication"}
+	case !p.allowsHost(r):
+		return unknownHost
+	case fromOtherOrigin(r) && !p.allowsOrigin(r.Header.Get("Origin")):
+		return &denial{http.StatusForbidden, "another origin",
+			"pages of this origin may not read: haproxy_api.cors_origins does not have it"}
+	}
+	return nil
+}
+
+var unknownHost = &denial{http.StatusForbidden, "a host name outside allowed_hosts",
+	"this host name is not known: add it to haproxy_api.allowed_hosts, or use an address"}
+
+// allowsHost reports whether the request is for a name of this daemon. Over TLS the client has compared the name already.
+func (p *AccessPolicy) allowsHost(r *http.Request) bool {
+	return r.TLS != nil || p.hosts.allows(r.Host)
+}
+
+// isAuthenticated reports whether the client has presented the token, or a certificate of an authority in ClientCA.
+func (p *AccessPolicy) isAuthenticated(r *http.Request) bool {
+	return p.needsToken && p.hasToken(r) || p.tls != nil && p.tls.identifies(r.TLS)
+}
+
+func isPush(r *http.Request) bool { return slices.Contains(pushPaths, r.URL.Path) }
+
+// isFromBrowser looks at headers that every browser sends with a POST and that no page can leave out.
+func isFromBrowser(r *http.Request) bool {
+	return len(r.Header["Origin"]) > 0 || len(r.Header["Sec-Fetch-Site"]) > 0
+}
+
+// allowsAddress reports whether the peer may change something. It uses the address of the connection alone, because any client can
+// send headers such as X-Forwarded-For.
+func (p *AccessPolicy) allowsAddress(peer string) bool {
+	if len(p.allowFrom) == 0 {
+		return true
+	}
+	addr, ok := addressOf(peer)
+	return ok && slices.ContainsFunc(p.allowFrom, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// addressOf returns the address in a peer's host:port, without a zone; an IPv4-mapped one as IPv4.
+func addressOf(peer string) (netip.Addr, bool) {
+	at, err := netip.ParseAddrPort(peer)
+	return at.Addr().Unmap().WithZone(""), err == nil
+}
+
+// hasToken compares hashes, so that its duration reveals neither the token nor its length.
+func (p *AccessPolicy) hasToken(r *http.Request) bool {
+	sum := sha256.Sum256([]byte(tokenOf(r)))
+	return subtle.ConstantTimeCompare(sum[:], p.tokenHash[:]) == 1
+}
+
+// tokenOf returns the bearer token, or the password of basic authentication with any user.
+func tokenOf(r *http.Request) string {
+	if _, password, ok := r.BasicAuth(); ok {
+		return password
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(token)
+	}
+	return ""
+}
+
+// allowsOrigin reports whether pages of the origin may read.
+func (p *AccessPolicy) allowsOrigin(origin string) bool {
+	return slices.Contains(p.origins, "*") || slices.Contains(p.origins, origin)
+}
+
+// handleCORS sets the headers that let pages of the origins in CORSOrigins read. It reports whether the request was a preflight
+// request, which it has answered then.
+func (p *AccessPolicy) handleCORS(w http.ResponseWriter, r *http.Request) bool {
+	if len(p.origins) == 0 {
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	if slices.Contains(p.origins, "*") {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+	} else {
+		w.Header().Add("Vary", "Origin")
+		if !slices.Contains(p.origins, origin) {
+			return false
+		}
+		w.Header().Set("Access-Control-Allow-Origin", origin)
+	}
+	if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD")
+	if p.protectReads {
+		w.Header().Set("Access-Control-Allow-Headers", "Authorization")
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}

@@ -1,0 +1,251 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// liar answers more than anybody wants to know, and what is not true.
+type liar struct{ lost func(sdk.Lost) }
+
+func serveLies() {
+	info := sdk.Info{Name: endless, Version: endless}
+	sdk.ServeSink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
+		if c.Folder == "faults" {
+			var faults sdk.Faults
+			for range 5000 {
+				faults = append(faults, sdk.Fault{Key: c.Folder, Problem: endless[:1000]})
+			}
+			return nil, faults
+		}
+		return &liar{}, nil
+	})
+}
+
+var endless = strings.Repeat("ü", 50_000)
+
+func (l *liar) OnLost(lost func(sdk.Lost)) { l.lost = lost }
+
+func (l *liar) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
+	result := sdk.Result{Action: "teleported", Reason: endless, Took: -time.Hour, Details: many(3000)}
+	switch string(doc.Files[0].Content) {
+	case "reject":
+		var places []sdk.Place
+		for range 30_000 {
+			places = append(places, sdk.Place{File: "main", Line: -5, Problem: "no"})
+		}
+		places[0].Problem, places[0].File, places[0].Path = endless, endless, endless
+		return sdk.Result{}, sdk.RejectAt(places, "%s", endless)
+	case "defer":
+		return sdk.Result{}, sdk.Deferred(endless, 100*365*24*time.Hour)
+	case "defer back":
+		return sdk.Result{}, sdk.Deferred("soon", -time.Hour)
+	case "too much":
+		result.Details = append(result.Details, strings.Repeat("x", maxAnswer))
+	case "lose":
+		l.lost(sdk.Lost{Err: errors.New(endless), Generation: 1 << 60})
+	case "say nothing of the loss":
+		l.lost(sdk.Lost{})
+	}
+	return result, nil
+}
+
+func many(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, strconv.Itoa(i)+endless[:1000])
+	}
+	return all
+}
+
+func (l *liar) Health(context.Context) (sdk.Health, error) {
+	facts := map[string]string{
+		"plugin": "other 9", "plugin_pid": "1", "plugin_restarts": "-3", "plugin_last_end": "never", "a": endless,
+	}
+	for i := range 3000 {
+		facts["z"+strconv.Itoa(i)+endless[:1000]] = "1"
+	}
+	return sdk.Health{Problems: many(3000), Facts: facts}, nil
+}
+
+func startLiar(t *testing.T, block sdk.Block) (*Sink, error) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := StartSink(t.Context(), Options{
+		Name: "edge", Path: self, Env: []string{"LYING_PLUGIN=1"}, Block: block, Log: slog.New(slog.DiscardHandler),
+	})
+	if err == nil {
+		t.Cleanup(func() { _ = sink.Close() })
+	}
+	return sink, err
+}
+
+func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
+	sink, err := startLiar(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := func(what, text string, limit int) {
+		t.Helper()
+		if len(text) > limit+len("…") {
+			t.Errorf("%s has %d bytes, more than %d", what, len(text), limit)
+		}
+	}
+	short("the name", sink.Info().Name, maxName)
+	short("the version", sink.Info().Version, maxName)
+
+	result, err := sink.Apply(t.Context(), document("text"))
+	if err != nil || result.Action != sdk.ActionOther || result.Took != 0 || len(result.Details) != maxDetails+1 {
+		t.Errorf("%v: action %q, took %v, %d details", err, result.Action, result.Took, len(result.Details))
+	}
+	short("the reason", result.Reason, maxSentence)
+
+	_, err = sink.Apply(t.Context(), document("reject"))
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Places) != maxPlaces || rejection.Places[0].Line != 0 {
+		t.Fatalf("%T with %d places", err, len(rejection.Places))
+	}
+	short("the sentence", rejection.Err.Error(), maxError)
+	for _, text := range []string{rejection.Places[0].Problem, rejection.Places[0].File, rejection.Places[0].Path} {
+		short("a place", text, maxSentence)
+	}
+
+	for content, after := range map[string]time.Duration{"defer": maxRetryAfter, "defer back": 0} {
+		_, err = sink.Apply(t.Context(), document(content))
+		if deferred, ok := errors.AsType[*sdk.DeferredError](err); !ok || deferred.After != after {
+			t.Errorf("%s: %T", content, err)
+		}
+	}
+
+	if _, err = sink.Apply(t.Context(), document("too much")); err == nil {
+		t.Error("an answer that is too large is taken")
+	}
+	short("the error", err.Error(), maxError)
+
+	for _, content := range []string{"lose", "say nothing of the loss"} {
+		if _, err = sink.Apply(t.Context(), document(content)); err != nil {
+			t.Fatal(err)
+		}
+		lost := <-sink.Lost()
+		if lost.Generation != 0 || lost.Err == nil {
+			t.Errorf("lost generation %d, %v", lost.Generation, lost.Err)
+		}
+		short("the loss", lost.Err.Error(), maxError)
+	}
+}
+
+func TestBounds_HealthIsCutAndTheDaemonsFactsStay(t *testing.T) {
+	sink, err := startLiar(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	health, err := sink.Health(t.Context())
+	if err != nil || len(health.Problems) != maxProblems+1 || len(health.Facts) > maxFacts+4 {
+		t.Errorf("%d problems, %d facts, %v", len(health.Problems), len(health.Facts), err)
+	}
+	for name, value := range health.Facts {
+		if len(name) > maxName+3 || len(value) > maxSentence+3 {
+			t.Errorf("the fact %.20s has %d and %d bytes", name, len(name), len(value))
+		}
+	}
+	_, ended := health.Facts["plugin_last_end"]
+	if health.Facts["plugin_pid"] != strconv.Itoa(sink.PID()) || health.Facts["plugin_restarts"] != "0" || ended ||
+		health.Facts["plugin"] == "other 9" {
+		t.Errorf("it passes for another: %v", health.Facts["plugin_pid"])
+	}
+}
+
+func TestBounds_FaultsAreCut(t *testing.T) {
+	_, err := startLiar(t, sdk.Block{"folder": "faults"})
+	faults, ok := errors.AsType[sdk.Faults](err)
+	if !ok || len(faults) != maxFaults+1 {
+		t.Errorf("%T, %d faults", err, len(faults))
+	}
+}
+
+// portsOf encodes a snapshot with so many ports that say nothing: two bytes each.
+func portsOf(n int) []byte {
+	ports := make([]byte, 0, 2*n)
+	for range n {
+		ports = protowire.AppendTag(ports, 5, protowire.BytesType)
+		ports = protowire.AppendBytes(ports, nil)
+	}
+	nest := func(field protowire.Number, content []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, field, protowire.BytesType), content)
+	}
+	return nest(1, nest(5, nest(2, ports)))
+}
+
+func TestCodec_SmallMessageThatGrowsIsRefused(t *testing.T) {
+	encoded := portsOf(8 << 20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := newBoundedCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, &wire.WatchResponse{})
+	runtime.ReadMemStats(&after)
+	if err == nil {
+		t.Error("it is decoded")
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
+		t.Errorf("refusing it took %d MiB", took>>20)
+	}
+}
+
+func TestCodec_MessagesAsPluginsSendThemAreDecoded(t *testing.T) {
+	snapshot := &wire.Snapshot{Cluster: "c"}
+	for s := range 500 {
+		service := &wire.Service{Name: "s" + strconv.Itoa(s)}
+		for i := range 40 {
+			service.Instances = append(service.Instances, &wire.Instance{
+				Id: strconv.Itoa(i), Name: service.Name, Hostname: "host", Image: "registry.example.com/service:1.2.3",
+				Ports:  []*wire.Port{{Type: "tcp", Port: 1, ServicePort: 2, Ip: "10.0.0.1"}, {Type: "tcp", Port: 3}},
+				Labels: map[string]string{"a": "b", "version": "1.2.3", "team": "x"},
+			})
+		}
+		snapshot.Services = append(snapshot.Services, service)
+	}
+	codec := newBoundedCodec()
+	for _, want := range []proto.Message{
+		&wire.WatchResponse{Snapshot: snapshot},
+		&wire.HealthResponse{Problems: []string{"x"}, Facts: map[string]string{"a": "b"}},
+		&wire.AttachEvent{}, &wire.ConfigureResponse{Name: "n", Kind: "sink"},
+	} {
+		encoded, err := proto.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := want.ProtoReflect().New().Interface()
+		if err := codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, got); err != nil || !proto.Equal(want, got) {
+			t.Errorf("%T: %v", want, err)
+		}
+	}
+}
+
+// What is no message, or has no UTF-8 in it, is an error and nothing worse.
+func FuzzCodec(f *testing.F) {
+	f.Add([]byte{0x0a, 0x01, 0xff})
+	f.Add(portsOf(3))
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		got, want := &wire.WatchResponse{}, &wire.WatchResponse{}
+		err := newBoundedCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, got)
+		if plain := proto.Unmarshal(encoded, want); (plain == nil) != (err == nil) || err == nil && !proto.Equal(want, got) {
+			t.Errorf("%v, where protobuf says %v", err, plain)
+		}
+	})
+}

@@ -1,0 +1,41 @@
+package haproxy
+
+import (
+	"context"
+)
+
+// The files beside HAProxy have a lock of their own. A disk may be slow and a check may take long, and a change at run time needs
+// neither: it holds Sink.change alone. Who loads files into HAProxy holds both, Sink.files first.
+
+// lockFiles waits until nobody else writes files or has HAProxy load them. It returns an error when ctx is done before that.
+// After it comes [Sink.unlockFiles].
+func (s *Sink) lockFiles(ctx context.Context) error {
+	if err := s.files.Acquire(ctx, 1); err != nil {
+		return interrupted(context.Cause(ctx))
+	}
+	return nil
+}
+
+// tryLockFiles is lockFiles for those who have another chance soon. It reports whether it was successful.
+func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
+
+// unlockFiles writes the receipt of what is in effect by now and lets the next one write. The caller no longer holds Sink.change.
+func (s *Sink) unlockFiles() {
+	s.leaveReceipt()
+	s.reportPersisting()
+	s.files.Release(1)
+}
+
+// leaveReceipt writes the receipt, unless it is there already. Where it is not known what HAProxy serves, the one before stays,
+// which fits neither the files nor the processes.
+func (s *Sink) leaveReceipt() {
+	doc, now := s.notes.served()
+	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
+		return
+	}
+	if err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt); err != nil {
+		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
+		return
+	}
+	s.receipted, s.receiptedFor = doc, now
+}

@@ -1,0 +1,340 @@
+package haproxy
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back HAProxy's answer to the first
+// question with a certain word in it that comes on a connection made since.
+type slowSocket struct {
+	word    string
+	armed   atomic.Bool
+	kept    chan struct{} // receives when HAProxy has answered
+	release chan struct{} // closed to let the answer go
+}
+
+func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
+	r.t.Helper()
+	slow := &slowSocket{word: word, kept: make(chan struct{}, 1), release: make(chan struct{})}
+	listener, err := net.Listen("unix", r.path("slow.sock"))
+	check(r.t, err)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			onward, err := net.Dial("unix", r.path("haproxy.master.sock"))
+			if err != nil {
+				_ = conn.Close()
+				continue
+			}
+			late := slow.armed.Load()
+			serving.Go(func() { slow.lead(conn, onward, late) })
+		}
+	})
+	r.t.Cleanup(func() {
+		_ = listener.Close()
+		s.change.Lock()
+		s.live.hangUp()
+		s.change.Unlock()
+		serving.Wait()
+	})
+	s.live.endpoint = func(now running) (cli.Endpoint, error) {
+		return cli.Endpoint{Path: r.path("slow.sock"), Worker: now.worker}, nil
+	}
+	return slow
+}
+
+// arm has the socket keep back an answer.
+func (slow *slowSocket) arm() block {
+	slow.armed.Store(true)
+	return block{func() { <-slow.kept }, sync.OnceFunc(func() { close(slow.release) })}
+}
+
+func (slow *slowSocket) lead(conn, onward net.Conn, late bool) {
+	var keep atomic.Bool
+	copying := func(to, from net.Conn, before func(chunk []byte)) {
+		chunk := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(chunk)
+			if n > 0 {
+				before(chunk[:n])
+				_, _ = to.Write(chunk[:n])
+			}
+			if err != nil {
+				break
+			}
+		}
+		_ = conn.Close()
+		_ = onward.Close()
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		copying(onward, conn, func(question []byte) {
+			if late && bytes.Contains(question, []byte(slow.word)) && slow.armed.CompareAndSwap(true, false) {
+				keep.Store(true)
+			}
+		})
+	})
+	copying(conn, onward, func([]byte) {
+		if keep.CompareAndSwap(true, false) {
+			slow.kept <- struct{}{}
+			<-slow.release
+		}
+	})
+	both.Wait()
+}
+
+// A block keeps something from going on until it is let go.
+type block struct {
+	await   func() // waits until that has begun
+	release func()
+}
+
+// blockIn has set replace a function of the sink by one that waits before the one before is called.
+func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
+	t.Helper()
+	reached, end := make(chan struct{}, 1), make(chan struct{})
+	check(t, s.lockFiles(t.Context()))
+	defer s.unlockFiles()
+	set(func() {
+		select {
+		case reached <- struct{}{}:
+		default:
+		}
+		<-end
+	})
+	return block{func() { <-reached }, sync.OnceFunc(func() { close(end) })}
+}
+
+// fifo puts a pipe in the place of a file: whoever reads it waits. In the end there is a file again.
+func (r *rig) fifo(name string) block {
+	r.t.Helper()
+	path, kept, made := r.path(name), r.path("kept"), r.path("pipe")
+	check(r.t, os.Link(path, kept))
+	check(r.t, syscall.Mkfifo(made, 0o644))
+	check(r.t, os.Rename(made, path))
+	opened := make(chan *os.File, 1)
+	go func() {
+		pipe, err := os.OpenFile(path, os.O_WRONLY, 0) // waits for a reader
+		if err == nil {
+			opened <- pipe
+		}
+	}()
+	var pipe *os.File
+	return block{func() { pipe = <-opened }, func() {
+		if info, err := os.Stat(path); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+			check(r.t, os.Rename(kept, path))
+		}
+		_ = pipe.Close()
+	}}
+}
+
+// waiting has a command wait as soon as it is run again, where runs counts how often that was.
+func (r *rig) waiting(runs func() int) block {
+	r.t.Helper()
+	open, before := r.shut(), runs()
+	return block{func() { eventually(r.t, "the command is run", func() bool { return runs() > before }) }, open}
+}
+
+// linesOf counts the lines of a file, and is 0 where there is none.
+func (r *rig) linesOf(name string) int {
+	content, err := os.ReadFile(r.path(name))
+	if err != nil {
+		return 0
+	}
+	return bytes.Count(content, []byte("\n"))
+}
+
+// A change at run time waits for nothing that it does not need itself.
+func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
+	inPlace := func(r *rig) {
+		r.cfg.VerifyCmd = fmt.Sprintf("echo >> %s; while [ -e %s ]; do sleep 0.02; done", r.path("runs"), r.path("gate"))
+	}
+	for _, test := range []struct {
+		name      string
+		configure func(r *rig)
+		watchful  bool
+		arm       func(r *rig, s *Sink, slow *slowSocket) block
+	}{
+		{"the check", func(r *rig) { r.counting() }, false, func(r *rig, _ *Sink, _ *slowSocket) block {
+			return r.waiting(func() int { return r.linesOf("checks") })
+		}},
+		{"a verify command for what is in place", inPlace, false, func(r *rig, _ *Sink, _ *slowSocket) block {
+			return r.waiting(func() int { return r.linesOf("runs") })
+		}},
+		{"replacing files", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+			return blockIn(r.t, s, func(wait func()) {
+				s.commitStage = func(st *stage.Stage) error { wait(); return st.Commit() }
+			})
+		}},
+		{"the receipt", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+			return blockIn(r.t, s, func(wait func()) {
+				s.writeReceipt = func(written receipt, path string) error { wait(); return written.write(path) }
+			})
+		}},
+		{"looking for other processes", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
+		{"reading files back", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("some.map") }},
+		{"reading what runs", nil, true, func(_ *rig, _ *Sink, slow *slowSocket) block { return slow.arm() }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			if test.configure != nil {
+				test.configure(r)
+			}
+			a, b := r.named("a"), r.named("b")
+			s := r.sink()
+			if test.watchful {
+				s.observeEvery = 0
+			}
+			slow := r.slowSocket(s, "show servers state")
+			document := func(lines ...string) sdk.Document {
+				return documentOf(string(r.lines(lines...).Files[0].Content), sdk.File{Name: "some.map", Content: []byte("a b\n")})
+			}
+			r.apply(s, document("server a "+a.address), sdk.ActionRestart)
+			r.apply(s, document("server a "+a.address+" weight 7"), sdk.ActionRuntime)
+			r.awaitDisk(document("server a " + a.address + " weight 7"))
+			block := test.arm(r, s, slow)
+			if test.watchful {
+				block.await()
+			}
+			r.applyInTime(s, document("server a "+a.address, "server b "+b.address), block.release)
+			if !test.watchful { // it follows the change
+				block.await()
+			}
+			last := document("server b " + b.address)
+			r.applyInTime(s, last, block.release)
+			r.wantAnswers("b")
+			block.release()
+			r.awaitDisk(last)
+			eventually(t, "all is well", func() bool { return problems(t, s) == "" })
+			r.wantAnswers("b")
+			if v := s.notes.view(); v.reloads > 0 {
+				t.Errorf("%d reloads", v.reloads)
+			}
+		})
+	}
+}
+
+// applyInTime wants doc to be applied at run time while something else waits, and calls release where it is not.
+func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
+	r.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if result, err := s.Apply(r.t.Context(), doc); err != nil || result.Action != sdk.ActionRuntime {
+			r.t.Errorf("Apply did %q (%s), %v", result.Action, result.Reason, err)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		release()
+		<-done
+		r.t.Fatal("the change has waited")
+	}
+}
+
+// What was read before a change says nothing about what runs after it.
+func TestObserve_AnswerOlderThanAChange(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.watchful()
+	slow := r.slowSocket(s, "show servers state")
+	r.apply(s, r.lines("server a "+a.address, "server b "+b.address+" weight 0"), sdk.ActionRestart)
+	r.apply(s, r.lines("server a "+a.address, "server b "+b.address+" weight 1"), sdk.ActionRuntime)
+	old := slow.arm()
+	old.await()
+	last := r.lines("server a "+a.address+" weight 0", "server b "+b.address)
+	r.apply(s, last, sdk.ActionRuntime)
+	changes := s.serverChanges()
+	old.release()
+	for range 2 {
+		seen := s.observedTimes()
+		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+	}
+	if now := s.serverChanges(); now != changes {
+		t.Errorf("servers were corrected %d times", now-changes)
+	}
+	r.wantAnswers("b")
+	if v := s.notes.view(); v.reloads > 0 || !v.known {
+		t.Errorf("it was taken for a change by somebody else: %+v", v)
+	}
+	wantHealthy(t, s)
+}
+
+// serverChanges counts how often servers were to be changed.
+func (s *Sink) serverChanges() int {
+	s.change.Lock()
+	defer s.change.Unlock()
+	return s.live.changes
+}
+
+// A look at a backend does not have to be repeated because of changes of another one, so that there is one also under steady changes.
+func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.watchful()
+	slow := r.slowSocket(s, "show servers state")
+	document := func(weight int) sdk.Document {
+		return r.lines("server a "+a.address, "server b "+b.address, "backend other",
+			fmt.Sprintf("    server x %s weight %d", r.backend, weight))
+	}
+	r.apply(s, document(1), sdk.ActionRestart)
+	r.apply(s, document(2), sdk.ActionRuntime)
+	s.change.Lock()
+	r.ask(s, "set server app/b state maint")
+	s.change.Unlock()
+	eventually(t, "it is put right", func() bool { return r.servers(s, "app") == "a b" })
+
+	s.change.Lock()
+	looks := slow.arm()
+	s.change.Unlock()
+	looks.await()
+	r.apply(s, document(3), sdk.ActionRuntime)
+	seen := s.observedTimes()
+	looks.release()
+	eventually(t, "the look counts", func() bool { return s.observedTimes() > seen })
+	wantHealthy(t, s)
+}
+
+// A server that came back is not removed because it was seen to be leaving before.
+func TestRemoveServers_ServerThatCameBack(t *testing.T) {
+	r := newRig(t)
+	r.cfg.DrainTimeout = 0
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	slow := r.slowSocket(s, "show servers state")
+	both := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, both, sdk.ActionRestart)
+	r.apply(s, edited(both, "server b "+b.address, "server b "+b.address+" weight 2"), sdk.ActionRuntime)
+	eventually(t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 }) // and is again after ten seconds
+	leaving := slow.arm()
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	leaving.await()
+	r.apply(s, both, sdk.ActionRuntime)
+	leaving.release()
+	r.awaitDisk(both)
+	if got := r.servers(s, "app"); got != "a b" {
+		t.Errorf("the servers are %q", got)
+	}
+	r.wantAnswers("a b")
+	gone := r.lines("server b " + b.address)
+	r.apply(s, gone, sdk.ActionRuntime)
+	eventually(t, "a is gone", func() bool { return r.servers(s, "app") == "b" })
+	wantHealthy(t, s)
+}

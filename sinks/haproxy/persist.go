@@ -1,0 +1,180 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// What HAProxy was changed to at run time is persisted: HAProxy's own check reads it, and it is written to disk, so that a later
+// start brings the same. Meanwhile HAProxy may be changed again.
+const (
+	// persistDelay is how long after a change it is persisted, so that changes that come together are persisted together.
+	persistDelay = 100 * time.Millisecond
+	// persistInterval is the least time from one beginning to the next.
+	persistInterval = time.Second
+	// persistShare bounds the part of the time that persisting takes, to one of so many. A check takes one processor.
+	persistShare = 10
+)
+
+// requestPersist has the persist loop run.
+func (s *Sink) requestPersist() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// persistLoop persists changes until ctx is done.
+func (s *Sink) persistLoop(ctx context.Context) {
+	paced(ctx, s.changed, func() bool { return s.notes.pending() != nil }, func() {
+		if s.lockFiles(ctx) == nil {
+			defer s.unlockFiles()
+			s.persist(ctx)
+		}
+	})
+}
+
+// paced calls run for each request until ctx is done, and again while pending says that something is left: persistDelay after
+// the request, not before persistInterval has passed since it was last called, and for no more than one in persistShare of
+// the time. A run that failed leaves something, so failures are retried at the same pace.
+func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, run func()) {
+	var next time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-requests:
+		}
+		for pending() {
+			pause(ctx, max(persistDelay, time.Until(next)))
+			if ctx.Err() != nil {
+				return
+			}
+			began := time.Now()
+			run()
+			next = began.Add(max(persistInterval, persistShare*time.Since(began)))
+		}
+	}
+}
+
+// persist is persistPending, and Health tells of a failure until what runs is on disk. The caller holds s.files and not s.change.
+func (s *Sink) persist(ctx context.Context) {
+	ctx, release := s.orStopped(ctx)
+	defer release()
+	if err := s.persistPending(ctx); err != nil && ctx.Err() == nil {
+		s.notes.persistFailed(err)
+	}
+}
+
+// reportPersisting logs when what runs cannot be written to disk, when the reason is another one, and when that is over. The
+// caller holds s.files.
+func (s *Sink) reportPersisting() {
+	was, is := s.persistFault, ""
+	if err := s.notes.persistFault(); err != nil {
+		is = err.Error()
+	}
+	s.persistFault = is
+	switch {
+	case is == was:
+	case is != "":
+		s.log.Error("what HAProxy was changed to cannot be written to disk", "error", is)
+	default:
+		s.log.Info("what HAProxy runs is on disk again")
+	}
+}
+
+// persistPending checks what HAProxy was changed to and writes it to disk. What the check refuses is taken back. What HAProxy is
+// changed to meanwhile stays pending. The caller holds s.files and not s.change.
+func (s *Sink) persistPending(ctx context.Context) error {
+	doc := s.notes.pending()
+	if doc == nil {
+		return nil
+	}
+	if err := s.claim.Hold(); err != nil {
+		return err
+	}
+	err := s.install(ctx, doc)
+	if err == nil {
+		s.notes.persisted(doc)
+		return nil
+	}
+	if !errors.Is(err, sdk.ErrRejected) {
+		return err
+	}
+	if _, disk := s.notes.wanted(); s.rejects(ctx, disk) {
+		// Whatever the check refuses is not among what was changed, and taking that back would not help.
+		return &pendingError{fmt.Errorf("the check refuses the configuration that was in effect before as well: %w", err)}
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	s.checkAhead = true
+	if s.notes.pending() == doc {
+		s.takeBack(ctx, doc, err)
+	}
+	// What has replaced doc meanwhile may be refused for the same reason. It is pending, and the document after it is checked
+	// before HAProxy is changed to it.
+	return nil
+}
+
+// A pendingError says why what runs cannot be written to disk yet. It is not a rejection of the document.
+type pendingError struct{ cause error }
+
+func (e *pendingError) Error() string { return e.cause.Error() }
+
+// rejects reports whether the check refuses doc too, which it accepted before.
+func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
+	if doc == nil {
+		return false
+	}
+	st, _, err := s.vet(ctx, doc)
+	if st != nil {
+		st.Discard()
+	}
+	return errors.Is(err, sdk.ErrRejected)
+}
+
+// install has doc checked and puts it in place. The caller holds s.files.
+func (s *Sink) install(ctx context.Context, doc *placed) error {
+	st, _, err := s.vet(ctx, doc)
+	if err != nil {
+		return err
+	}
+	defer st.Discard()
+	return s.commit(ctx, st)
+}
+
+// commit puts staged files in place, unless a verify command that judges what is in place refuses them.
+func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
+	if err := s.commitStage(st); err != nil {
+		return err
+	}
+	if s.verifiesLive() {
+		if err := s.verifyLive(ctx, st); err != nil {
+			return errors.Join(err, st.Restore())
+		}
+	}
+	return nil
+}
+
+// takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The
+// caller holds s.files and s.change.
+func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
+	now := s.notes.running()
+	_, disk := s.notes.wanted()
+	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
+	s.log.Error("a change is taken back", "error", cause)
+	back := compare(doc, disk)
+	s.notes.tookBack(cause)
+	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation})
+	if back.need == needRuntime {
+		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
+			return
+		}
+	}
+	s.notes.lose(now) // a reload has to help
+}
