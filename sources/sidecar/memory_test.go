@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"strings"
 	"testing"
@@ -41,8 +42,10 @@ func numbered(n int, format string) string {
 	return strings.Join(all, ",")
 }
 
-// heapDuring returns how many bytes the heap has more at most while do runs, garbage included, and how many are allocated in all.
+// heapDuring returns how many bytes the heap has more at most while do runs, with a tenth of it garbage, and how many are allocated
+// in all. How much garbage there is otherwise depends on what else the program has in use.
 func heapDuring(do func()) (peak, allocated uint64) {
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -68,20 +71,18 @@ func heapDuring(do func()) (peak, allocated uint64) {
 	return peak - min(peak, before.HeapAlloc), after.TotalAlloc - before.TotalAlloc
 }
 
-// What a push takes in memory at most, garbage included, is a small multiple of its length, whatever is in it.
+// What a push needs in memory is about three times its length at most, whatever is in it.
 func TestPush_MemoryIsBounded(t *testing.T) {
 	const (
 		opening = `{"State":{"Servers":{"h":{"Name":"h","Services":{`
 		closing = `}}}}}`
 		one     = `{"State":{"Servers":{"h":{"Name":"h","Services":{"1":{"ID":"1","Name":"a","Hostname":"h",`
 		oneEnds = `}}}}}}`
-
-		catalogue = "a catalogue of 60,000 instances"
 	)
 	ports, labels := many("{}", 256), numbered(256, `"%x":""`)
 	small := many(`{"Type":"tcp","Port":1,"IP":"h.x"}`, 256)
 	for name, bodyOf := range map[string]func() []byte{
-		catalogue: func() []byte {
+		"a catalogue of 60,000 instances": func() []byte {
 			return filled(opening, func(n int) string {
 				return fmt.Sprintf(`"%012x":{"ID":"%012x","Name":"service-%d","Image":"registry/image:1","Hostname":"h",`+
 					`"Ports":[{"Type":"tcp","Port":%d,"ServicePort":%d,"IP":"10.0.0.1"}],"Created":"2026-11-22T07:44:54Z",`+
@@ -161,11 +162,7 @@ func TestPush_MemoryIsBounded(t *testing.T) {
 			})
 			times := float64(peak) / float64(len(body))
 			t.Logf("%s: %.1f times its length, %.1f allocated: %d", name, times, float64(allocated)/float64(len(body)), w.Code)
-			most := 4.5
-			if name == catalogue { // all of which is used
-				most = 5.5
-			}
-			if times > most {
+			if times > 4 || allocated > 8*uint64(len(body)) {
 				t.Errorf("a body took %.1f times its length: %d %s", times, w.Code, w.Body)
 			}
 		})
