@@ -42,8 +42,8 @@ func numbered(n int, format string) string {
 	return strings.Join(all, ",")
 }
 
-// heapDuring returns how many bytes the heap has more at most while do runs, with a tenth of it garbage, and how many are allocated
-// in all. How much garbage there is otherwise depends on what else the program has in use.
+// heapDuring returns how many bytes the heap has more at most while do runs, with a tenth of it garbage, and how many are
+// allocated in all. How much garbage there is otherwise depends on what else the program has in use.
 func heapDuring(do func()) (peak, allocated uint64) {
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC()

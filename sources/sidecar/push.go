@@ -89,8 +89,8 @@ func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 		return nil, err
 	}
 	p := &Push{
-		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(), lost: make(chan struct{}, 1),
-		reading: newBudget(config.MaxBody),
+		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(),
+		lost: make(chan struct{}, 1), reading: newBudget(config.MaxBody),
 	}
 	if config.StateURL != "" {
 		p.stateURL, _ = parseURL(config.StateURL) // Validate has seen it
