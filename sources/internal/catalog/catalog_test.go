@@ -381,3 +381,54 @@ func TestDecode_InstancesWithTooMuch(t *testing.T) {
 		})
 	}
 }
+
+// The bounds are the same in every encoding: many tiny instances are too many, and a million ports of one are its own matter.
+func TestDecode_BoundsOfEachEncoding(t *testing.T) {
+	t.Parallel()
+	const good = `{"ID":"good","Name":"a","Hostname":"h"}`
+	tiny := func(key string) string {
+		var out strings.Builder
+		for n := range 200_000 {
+			fmt.Fprintf(&out, key, n)
+			out.WriteString(`{"Name":"a"},`)
+		}
+		return out.String()
+	}
+	bad := `{"ID":"bad","Name":"a","Hostname":"h","Ports":[` + strings.Repeat("{},", 1_000_000) + `{}]},`
+	for encoding, write := range map[string]func(more func(key string) string) string{
+		"state": func(more func(string) string) string {
+			return `{"Servers":{"h":{"Services":{` + more(`"%d":`) + `"good":` + good + `}}}}`
+		},
+		"event": func(more func(string) string) string {
+			return `{"State":{"Servers":{"h":{"Services":{` + more(`"%d":`) + `"good":` + good + `}}}}}`
+		},
+		"services":   func(more func(string) string) string { return `{"Services":{"a":[` + more("") + good + `]}}` },
+		"by service": func(more func(string) string) string { return `{"a":[` + more("") + good + `]}` },
+	} {
+		many := write(func(key string) string {
+			if key == "" {
+				return strings.Repeat(`{"Name":"a"},`, 400_000)
+			}
+			return tiny(key) + strings.ReplaceAll(tiny(key), `"Name":"a"`, `"Name":"b"`)
+		})
+		if _, err := catalog.Decode([]byte(many)); err == nil {
+			t.Errorf("%s: 400,000 tiny instances are taken", encoding)
+		}
+		one := write(func(key string) string {
+			if key == "" {
+				return bad
+			}
+			return fmt.Sprintf(key, 1) + bad
+		})
+		snap, err := catalog.Decode([]byte(one))
+		if err != nil {
+			t.Errorf("%s: a million ports of one instance: %v", encoding, err)
+			continue
+		}
+		for _, i := range snap.Services[0].Instances {
+			if (i.Invalid == "") != (i.ID == "good") {
+				t.Errorf("%s: %s is invalid because of %q", encoding, i.ID, i.Invalid)
+			}
+		}
+	}
+}
