@@ -134,10 +134,11 @@ func (r *run) execute(name string, data any) (content []byte, err error) {
 			err = fmt.Errorf("template %s stopped with a fault: %v", name, p)
 		}
 	}()
-	r.out = &bytes.Buffer{}
+	r.out = r.memo.buffer(name)
 	if err := r.set.ExecuteTemplate(&writer{run: r, to: r.out}, name, data); err != nil {
 		return nil, err
 	}
+	r.memo.noteLength(name, r.out.Len())
 	return r.out.Bytes(), nil
 }
 
