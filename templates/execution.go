@@ -24,6 +24,7 @@ type execution struct {
 	instrumented bool               // set reports to the recorder
 	cache        *rendercache.Cache // nil where nothing is cached
 	last         *view              // of the last rendering; nil where nothing is cached
+	sizes        map[string]int     // of the files of the last rendering, in bytes
 	rendering
 }
 
@@ -41,11 +42,15 @@ type rendering struct {
 	iterations int        // of instrumented ranges that are being executed, one in another
 	recording  *recording // of the outermost one; nil where it is not to be cached
 	replayed   []any      // the variables that the last replayed iteration assigned to
+
+	attempts   []*attempt  // that are being made, from the outermost
+	lastFinals []any       // of the last attempt that ended
+	failed     func(error) // takes the failure of an attempt
 }
 
 // newExecution returns an execution of set, which is the one of t or an instrumented one.
 func (t *Template) newExecution(set *template.Template) *execution {
-	x := &execution{t: t, instrumented: set != t.set || t.isRandom()}
+	x := &execution{t: t, sizes: map[string]int{}, instrumented: set != t.set || t.isRandom()}
 	x.set = template.Must(set.Clone()).Funcs(x.functions()) // the parsed templates are shared
 	return x
 }
@@ -97,10 +102,11 @@ func (x *execution) execute(name string, data any) (content []byte, err error) {
 			err = fmt.Errorf("template %s panicked: %v", name, p)
 		}
 	}()
-	x.out = &bytes.Buffer{}
+	x.out = bytes.NewBuffer(make([]byte, 0, x.sizes[name]+x.sizes[name]/64)) // a little more than the last time
 	if err := x.set.ExecuteTemplate(&writer{x, x.out}, name, data); err != nil {
 		return nil, err
 	}
+	x.sizes[name] = x.out.Len()
 	return x.out.Bytes(), nil
 }
 

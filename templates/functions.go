@@ -78,6 +78,7 @@ func (x *execution) functions() template.FuncMap {
 		fns[name] = x.repeatable(name, library()[name])
 	}
 	maps.Copy(fns, x.hooks())
+	maps.Copy(fns, x.attemptHooks())
 	return fns
 }
 

@@ -141,6 +141,18 @@ func (h *history) edit(snap sdk.Snapshot) sdk.Snapshot {
 		}
 		snap.Services = sdk.GroupByName(all)
 		return snap
+	case 2: // heartbeats of a sixth of the instances, which the engine does not pass on to a template
+		snap.Services = slices.Clone(snap.Services)
+		for i := range snap.Services {
+			instances := slices.Clone(snap.Services[i].Instances)
+			for n := range instances {
+				if h.random.IntN(6) == 0 {
+					instances[n].Updated = instances[n].Updated.Add(time.Minute)
+				}
+			}
+			snap.Services[i].Instances = instances
+		}
+		return snap
 	}
 	snap.Services = slices.Clone(snap.Services)
 	i := slices.IndexFunc(snap.Services, func(svc sdk.Service) bool { return svc.Name == name })

@@ -41,21 +41,34 @@ func (t *Template) Trace(ctx context.Context, snap sdk.Snapshot) ([]TracedFile, 
 	return traced, nil
 }
 
-// explain returns an [*Error] with the position and the owner of a failure. It renders again, with templates that record both,
-// since recording makes every rendering slower.
+// explain returns an [*Error] with the positions and the owners of all failing iterations. It renders again, with templates that
+// record both and attempt every iteration, since that makes a rendering slower.
 func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
 	if ctx.Err() != nil {
 		return t.locate(v, failure, "")
 	}
-	x := t.newExecution(t.instrumented())
+	set := t.instrumented()
+	attemptIterations(set)
+	x := t.newExecution(set)
 	defer x.begin(ctx, v)()
-	if _, err := x.files(); err != nil {
-		located := t.locate(v, err, describeOwner(x.recorder.Owner()))
-		located.Service, located.Instance = x.recorder.Owner()
-		return located
+	var first *Error
+	x.failed = func(err error) {
+		e := t.locate(v, err, describeOwner(x.recorder.Owner()))
+		e.Service, e.Instance = x.recorder.Owner()
+		switch {
+		case first == nil:
+			first = e
+		case e.Service != "":
+			first.Further = append(first.Further, e)
+		}
 	}
-	// A nondeterministic template may fail only sometimes.
-	return t.locate(v, failure, "")
+	if _, err := x.files(); err != nil {
+		x.failed(err)
+	}
+	if first == nil { // a nondeterministic template may fail only sometimes
+		return t.locate(v, failure, "")
+	}
+	return first
 }
 
 // describeOwner names a service or one of its instances for people. It returns "" for none.

@@ -16,12 +16,15 @@ import (
 // configuration. Its rules are those of the older haproxy-api, see docs/templates.md. It is made once for each document.
 type view struct {
 	snap       sdk.Snapshot
+	names      []string                  // of the services, sorted
 	all        map[string][]sdk.Instance // instances in any state
 	usable     map[string][]sdk.Instance // .Services
 	sanitized  map[string]string         // the results of sanitizeName for the services
+	claims     map[string]portClaim      // of the services with usable instances
 	portOwners map[int64]string          // the service that each service port belongs to
 	ownedPorts map[string]string         // by service: its own ports, as text
 	ignored    map[string][]string       // by service: notes about instances that are not usable
+	conflicts  []string                  // notes about ports that several services claim
 	notes      []string
 
 	servers map[string]map[server]string // by service: the results of serverName, made when they are asked for
@@ -29,23 +32,30 @@ type view struct {
 
 // newView returns the view of snap. It reuses what before, which may be nil, has for services that did not change.
 func newView(snap sdk.Snapshot, before *view) *view {
+	n := len(snap.Services)
 	v := &view{
-		snap: snap, all: map[string][]sdk.Instance{}, usable: map[string][]sdk.Instance{},
-		portOwners: map[int64]string{}, ownedPorts: map[string]string{}, ignored: map[string][]string{},
-		servers: map[string]map[server]string{},
+		snap: snap, all: make(map[string][]sdk.Instance, n), usable: make(map[string][]sdk.Instance, n),
+		claims: make(map[string]portClaim, n), ignored: map[string][]string{}, servers: make(map[string]map[server]string, n),
 	}
-	services := ordered(snap.Services)
-	var names []string
-	for _, svc := range services {
-		names = append(names, svc.Name)
+	for _, svc := range ordered(snap.Services) {
+		v.names = append(v.names, svc.Name)
 		v.all[svc.Name] = svc.Instances
 		if before == nil || !v.reuse(svc.Name, before) {
 			v.choose(svc)
 		}
 		v.notes = append(v.notes, v.ignored[svc.Name]...)
 	}
-	v.sanitized = distinct(names, cleanName)
-	v.assignPorts()
+	if before != nil && slices.Equal(v.names, before.names) {
+		v.sanitized = before.sanitized
+	} else {
+		v.sanitized = distinct(v.names, cleanName)
+	}
+	if before != nil && maps.EqualFunc(v.claims, before.claims, portClaim.equal) {
+		v.portOwners, v.ownedPorts, v.conflicts = before.portOwners, before.ownedPorts, before.conflicts
+	} else {
+		v.assignPorts()
+	}
+	v.notes = append(v.notes, v.conflicts...)
 	return v
 }
 
@@ -55,7 +65,7 @@ func (v *view) reuse(service string, before *view) bool {
 		return false
 	}
 	if usable := before.usable[service]; len(usable) > 0 {
-		v.usable[service] = usable
+		v.usable[service], v.claims[service] = usable, before.claims[service]
 	}
 	if notes := before.ignored[service]; len(notes) > 0 {
 		v.ignored[service] = notes
@@ -121,7 +131,37 @@ func (v *view) choose(svc sdk.Service) {
 	}
 	if len(chosen) > 0 {
 		v.usable[svc.Name] = chosen
+		v.claims[svc.Name] = claimOf(chosen)
 	}
+}
+
+// A portClaim is what decides which of several services a service port belongs to.
+type portClaim struct {
+	ports  []int64 // the exported service ports, each once, sorted
+	oldest time.Time
+}
+
+func (c portClaim) equal(other portClaim) bool {
+	return c.oldest.Equal(other.oldest) && slices.Equal(c.ports, other.ports)
+}
+
+// claimOf returns the claim of a service with these usable instances, which all offer the same ports. An instance without a time
+// of creation counts as new.
+func claimOf(usable []sdk.Instance) portClaim {
+	c := portClaim{oldest: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for _, p := range usable[0].Ports {
+		if isExported(p) {
+			c.ports = append(c.ports, p.ServicePort)
+		}
+	}
+	slices.Sort(c.ports)
+	c.ports = slices.Compact(c.ports)
+	for _, inst := range usable {
+		if !inst.Created.IsZero() && inst.Created.Before(c.oldest) {
+			c.oldest = inst.Created
+		}
+	}
+	return c
 }
 
 // offeredPorts describes the service ports of inst. Equal sets of them have equal descriptions.
@@ -147,24 +187,26 @@ func offeredPorts(inst sdk.Instance) string {
 
 // assignPorts assigns every exported service port to the service with the oldest instance, and notes which others claim it.
 func (v *view) assignPorts() {
-	claims := map[int64][]string{}
-	for _, name := range slices.Sorted(maps.Keys(v.usable)) {
-		for port := range v.exported(name) {
-			claims[port] = append(claims[port], name)
+	v.portOwners, v.ownedPorts, v.conflicts = map[int64]string{}, map[string]string{}, nil
+	claimants := map[int64][]string{}
+	for _, name := range slices.Sorted(maps.Keys(v.claims)) {
+		for _, port := range v.claims[name].ports {
+			claimants[port] = append(claimants[port], name)
 		}
 	}
-	for _, port := range slices.Sorted(maps.Keys(claims)) {
-		names := claims[port]
+	oldest := func(name string) time.Time { return v.claims[name].oldest }
+	for _, port := range slices.Sorted(maps.Keys(claimants)) {
+		names := claimants[port]
 		// The sort is stable, so among services of the same age the first by name comes first.
-		slices.SortStableFunc(names, func(a, b string) int { return v.oldest(a).Compare(v.oldest(b)) })
+		slices.SortStableFunc(names, func(a, b string) int { return oldest(a).Compare(oldest(b)) })
 		v.portOwners[port] = names[0]
 		v.ownedPorts[names[0]] += strconv.FormatInt(port, 10) + " "
 		for _, loser := range names[1:] {
 			reason := "its oldest instance is the older one"
-			if v.oldest(loser).Equal(v.oldest(names[0])) {
+			if oldest(loser).Equal(oldest(names[0])) {
 				reason = "their oldest instances are equally old, so the first name decides"
 			}
-			v.notes = append(v.notes, fmt.Sprintf(
+			v.conflicts = append(v.conflicts, fmt.Sprintf(
 				"service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason))
 		}
 	}
@@ -186,17 +228,6 @@ func (v *view) exported(name string) map[int64]int64 {
 }
 
 func isExported(p sdk.Port) bool { return p.Type == "tcp" && p.ServicePort > 0 }
-
-// oldest returns when the oldest usable instance of the service was created. An instance without that time counts as new.
-func (v *view) oldest(name string) time.Time {
-	oldest := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, inst := range v.usable[name] {
-		if !inst.Created.IsZero() && inst.Created.Before(oldest) {
-			oldest = inst.Created
-		}
-	}
-	return oldest
-}
 
 // mode returns the mode of most usable instances of the service. A service without usable instances has the mode of most of its
 // instances, as it had for the older templates; an unknown service has "".

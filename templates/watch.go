@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -52,6 +53,8 @@ type watcher struct {
 	poll    *time.Ticker
 	names   dirNames
 	watched map[string]os.FileInfo // by directory
+
+	quietTime, maxQuietWait time.Duration // zero for the constants
 }
 
 func newWatcher(poll time.Duration) *watcher {
@@ -145,9 +148,10 @@ func (w *watcher) wait(ctx context.Context) bool {
 
 // waitForQuiet blocks until a save is over. It returns false if ctx is done first.
 func (w *watcher) waitForQuiet(ctx context.Context) bool {
+	quietTime := cmp.Or(w.quietTime, quietTime)
 	quiet := time.NewTimer(quietTime)
 	defer quiet.Stop()
-	limit := time.NewTimer(maxQuietWait)
+	limit := time.NewTimer(cmp.Or(w.maxQuietWait, maxQuietWait))
 	defer limit.Stop()
 	for {
 		select {
@@ -226,6 +230,33 @@ func (d dirNames) addPath(path string) {
 	}
 }
 
+// addPattern adds the directories in which files may appear that the pattern matches.
+func (d dirNames) addPattern(pattern string) {
+	for dir := filepath.Dir(pattern); ; dir = filepath.Dir(dir) {
+		d.addDirs(dir)
+		if !hasMeta(dir) {
+			return
+		}
+	}
+}
+
+// addDirs adds every name in the directories that the pattern matches. One without special characters need not exist yet.
+func (d dirNames) addDirs(pattern string) {
+	if !hasMeta(pattern) {
+		d.addPath(pattern)
+	}
+	dirs, _ := filepath.Glob(pattern)
+	for _, dir := range dirs {
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			if abs, err := filepath.Abs(target); err == nil {
+				d.add(abs, "")
+			}
+		}
+	}
+}
+
+func hasMeta(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
+
 func pathElements(path string) []string {
 	return slices.DeleteFunc(strings.Split(filepath.ToSlash(filepath.Clean(path)), "/"), func(element string) bool {
 		return element == "" || element == "."
@@ -242,15 +273,7 @@ func (s *Set) dirNames() dirNames {
 		names.addPath(path)
 	}
 	for _, pattern := range s.cfg.Partials {
-		names.addPath(filepath.Dir(pattern))
-		dirs, _ := filepath.Glob(filepath.Dir(pattern))
-		for _, dir := range dirs {
-			if target, err := filepath.EvalSymlinks(dir); err == nil {
-				if abs, err := filepath.Abs(target); err == nil {
-					names.add(abs, "")
-				}
-			}
-		}
+		names.addPattern(pattern)
 	}
 	partials, _ := s.partials()
 	for _, path := range partials {

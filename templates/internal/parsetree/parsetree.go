@@ -85,6 +85,51 @@ func Branch(n parse.Node) *parse.BranchNode {
 	return nil
 }
 
+// Declare returns scope with the variables that pipe declares.
+func Declare(scope []string, pipe *parse.PipeNode) []string {
+	if pipe.IsAssign {
+		return scope
+	}
+	scope = slices.Clip(scope)
+	for _, v := range pipe.Decl {
+		scope = append(scope, v.Ident[0])
+	}
+	return scope
+}
+
+// OuterVariables returns the variables of scope that the body of a range uses, and those of them that it assigns to: they may
+// keep the value that they had. It reports false if the body cannot be executed in another way than as an iteration of its range:
+// it can be left before its end, assigns to the root, or declares a variable of scope again, so that the outer one is not visible
+// at its end.
+func OuterVariables(body *parse.ListNode, scope []string) (used, assigned []string, ok bool) {
+	for n := range Nodes(body) {
+		switch n := n.(type) {
+		case *parse.BreakNode, *parse.ContinueNode:
+			return nil, nil, false
+		case *parse.VariableNode:
+			used = addIfDeclared(used, scope, n.Ident[0])
+		case *parse.PipeNode:
+			for _, v := range n.Decl {
+				name := v.Ident[0]
+				if name == "$" || !n.IsAssign && slices.Contains(scope, name) {
+					return nil, nil, false
+				}
+				used = addIfDeclared(used, scope, name)
+				assigned = addIfDeclared(assigned, scope, name)
+			}
+		}
+	}
+	return used, assigned, true
+}
+
+// addIfDeclared returns names with name, unless it is there or not in scope.
+func addIfDeclared(names, scope []string, name string) []string {
+	if slices.Contains(names, name) || !slices.Contains(scope, name) {
+		return names
+	}
+	return append(names, name)
+}
+
 // Action returns an action that calls the named function. Its errors point to pos in tree.
 func Action(tree *parse.Tree, pos parse.Pos, function string, args ...parse.Node) *parse.ActionNode {
 	return &parse.ActionNode{NodeType: parse.NodeAction, Pos: pos, Pipe: &parse.PipeNode{
@@ -109,6 +154,22 @@ func Dot(pos parse.Pos) *parse.DotNode { return &parse.DotNode{NodeType: parse.N
 // Variable returns the variable of that name, which begins with a dollar sign.
 func Variable(pos parse.Pos, name string) *parse.VariableNode {
 	return &parse.VariableNode{NodeType: parse.NodeVariable, Pos: pos, Ident: []string{name}}
+}
+
+// Variables returns the variables of these names.
+func Variables(pos parse.Pos, names []string) []parse.Node {
+	var nodes []parse.Node
+	for _, name := range names {
+		nodes = append(nodes, Variable(pos, name))
+	}
+	return nodes
+}
+
+// Assignment returns an action that assigns the result of function for number to the variable, or declares the variable with it.
+func Assignment(tree *parse.Tree, pos parse.Pos, name string, declare bool, function string, number int) *parse.ActionNode {
+	action := Action(tree, pos, function, Number(pos, number))
+	action.Pipe.IsAssign, action.Pipe.Decl = !declare, []*parse.VariableNode{Variable(pos, name)}
+	return action
 }
 
 // List returns the nodes as a list.

@@ -65,32 +65,20 @@ func (in *instrumenter) list(list *parse.ListNode, scope []string, dotIsRoot boo
 	for _, n := range list.Nodes {
 		switch n := n.(type) {
 		case *parse.ActionNode:
-			scope = declare(scope, n.Pipe)
+			scope = parsetree.Declare(scope, n.Pipe)
 		case *parse.IfNode:
-			in.list(n.List, declare(scope, n.Pipe), dotIsRoot)
-			in.list(n.ElseList, declare(scope, n.Pipe), dotIsRoot)
+			in.list(n.List, parsetree.Declare(scope, n.Pipe), dotIsRoot)
+			in.list(n.ElseList, parsetree.Declare(scope, n.Pipe), dotIsRoot)
 		case *parse.WithNode:
-			in.list(n.List, declare(scope, n.Pipe), false)
-			in.list(n.ElseList, declare(scope, n.Pipe), dotIsRoot)
+			in.list(n.List, parsetree.Declare(scope, n.Pipe), false)
+			in.list(n.ElseList, parsetree.Declare(scope, n.Pipe), dotIsRoot)
 		case *parse.RangeNode:
 			if isOverServices(n.Pipe, dotIsRoot) {
 				in.loop(n, scope)
 			}
-			in.list(n.ElseList, declare(scope, n.Pipe), dotIsRoot)
+			in.list(n.ElseList, parsetree.Declare(scope, n.Pipe), dotIsRoot)
 		}
 	}
-}
-
-// declare returns scope with the variables that pipe declares.
-func declare(scope []string, pipe *parse.PipeNode) []string {
-	if pipe.IsAssign {
-		return scope
-	}
-	scope = slices.Clip(scope)
-	for _, v := range pipe.Decl {
-		scope = append(scope, v.Ident[0])
-	}
-	return scope
 }
 
 // isOverServices reports whether pipe is .Services of the root and nothing else.
@@ -109,19 +97,17 @@ func isOverServices(pipe *parse.PipeNode, dotIsRoot bool) bool {
 
 // loop instruments one range, if what its body depends on is known.
 func (in *instrumenter) loop(loop *parse.RangeNode, scope []string) {
-	used, assigned, ok := in.variables(loop.List, scope)
-	if !ok {
+	used, assigned, ok := parsetree.OuterVariables(loop.List, scope)
+	if !ok || !in.isKnown(loop.List) {
 		return
 	}
 	pos := loop.Position()
 	args := []parse.Node{parsetree.Number(pos, in.ranges), parsetree.Variable(pos, "$"), parsetree.Dot(pos)}
-	begin := parsetree.Action(in.tree, pos, FuncBegin, append(args, variableNodes(pos, used)...)...)
-	end := parsetree.Action(in.tree, pos, FuncEnd, variableNodes(pos, assigned)...)
+	begin := parsetree.Action(in.tree, pos, FuncBegin, append(args, parsetree.Variables(pos, used)...)...)
+	end := parsetree.Action(in.tree, pos, FuncEnd, parsetree.Variables(pos, assigned)...)
 	replay := parsetree.List(pos)
 	for i, name := range assigned {
-		action := parsetree.Action(in.tree, pos, FuncAssigned, parsetree.Number(pos, i))
-		action.Pipe.IsAssign, action.Pipe.Decl = true, []*parse.VariableNode{parsetree.Variable(pos, name)}
-		replay.Nodes = append(replay.Nodes, action)
+		replay.Nodes = append(replay.Nodes, parsetree.Assignment(in.tree, pos, name, false, FuncAssigned, i))
 	}
 	loop.List = parsetree.List(pos, &parse.IfNode{BranchNode: parse.BranchNode{
 		NodeType: parse.NodeIf, Pos: pos, Pipe: begin.Pipe,
@@ -130,53 +116,23 @@ func (in *instrumenter) loop(loop *parse.RangeNode, scope []string) {
 	in.ranges++
 }
 
-func variableNodes(pos parse.Pos, names []string) []parse.Node {
-	var nodes []parse.Node
-	for _, name := range names {
-		nodes = append(nodes, parsetree.Variable(pos, name))
-	}
-	return nodes
-}
-
-// variables returns the variables of scope that body uses, and those of them that it assigns to, since they may keep the value
-// that they had. It reports false if body can depend on something else, or can be left before its end.
-func (in *instrumenter) variables(body *parse.ListNode, scope []string) (used, assigned []string, ok bool) {
+// isKnown reports whether body depends only on its variables, its dot, and fields of the root other than .Services.
+func (in *instrumenter) isKnown(body *parse.ListNode) bool {
 	for n := range parsetree.Nodes(body) {
 		switch n := n.(type) {
-		case *parse.BreakNode, *parse.ContinueNode:
-			return nil, nil, false
 		case *parse.TemplateNode:
 			if !in.setIsDeterministic {
-				return nil, nil, false
+				return false
 			}
 		case *parse.IdentifierNode:
 			if !in.isDeterministic(n.Ident) || n.Ident == "include" && !in.setIsDeterministic {
-				return nil, nil, false
+				return false
 			}
 		case *parse.VariableNode:
 			if n.Ident[0] == "$" && (len(n.Ident) == 1 || n.Ident[1] == "Services") {
-				return nil, nil, false
-			}
-			used = addIfDeclared(used, scope, n.Ident[0])
-		case *parse.PipeNode:
-			for _, v := range n.Decl {
-				name := v.Ident[0]
-				// At the end of the body, only the inner one of two variables of one name is visible.
-				if name == "$" || !n.IsAssign && slices.Contains(scope, name) {
-					return nil, nil, false
-				}
-				used = addIfDeclared(used, scope, name)
-				assigned = addIfDeclared(assigned, scope, name)
+				return false
 			}
 		}
 	}
-	return used, assigned, true
-}
-
-// addIfDeclared returns names with name, unless it is there or not in scope.
-func addIfDeclared(names, scope []string, name string) []string {
-	if slices.Contains(names, name) || !slices.Contains(scope, name) {
-		return names
-	}
-	return append(names, name)
+	return true
 }

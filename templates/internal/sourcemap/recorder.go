@@ -56,20 +56,34 @@ func (r *Recorder) LeaveRange() string {
 	return ""
 }
 
+// Depth returns the number of ranges that are being executed.
+func (r *Recorder) Depth() int { return len(r.elements) }
+
+// Unwind is called after a failure in inner ranges: execution goes on where the depth was the given one.
+func (r *Recorder) Unwind(depth int) { r.elements = r.elements[:depth] }
+
 // Owner returns the service and the instance that the innermost range over either is at: an empty service for none, and no
 // instance where that range is over the services.
 func (r *Recorder) Owner() (service string, instance *sdk.Instance) {
 	for i := len(r.elements) - 1; i >= 0; i-- {
-		switch e := r.elements[i].(type) {
-		case sdk.Instance:
-			return e.Name, &e
-		case []sdk.Instance:
-			if len(e) > 0 {
-				return e[0].Name, nil
-			}
+		if service, instance, ok := OwnerOf(r.elements[i]); ok {
+			return service, instance
 		}
 	}
 	return "", nil
+}
+
+// OwnerOf returns the service and the instance that an element of a range is, and false if it is neither.
+func OwnerOf(element any) (service string, instance *sdk.Instance, ok bool) {
+	switch e := element.(type) {
+	case sdk.Instance:
+		return e.Name, &e, true
+	case []sdk.Instance:
+		if len(e) > 0 {
+			return e[0].Name, nil, true
+		}
+	}
+	return "", nil, false
 }
 
 // Node is called before the node with that number writes, and returns an empty text for its action.
