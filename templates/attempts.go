@@ -80,7 +80,8 @@ func (a *attempter) loop(loop *parse.RangeNode, scope []string) {
 		return
 	}
 	pos := loop.Position()
-	variables := slices.Concat(assigned, slices.DeleteFunc(used, func(name string) bool { return slices.Contains(assigned, name) }))
+	isAssigned := func(name string) bool { return slices.Contains(assigned, name) }
+	variables := slices.Concat(assigned, slices.DeleteFunc(used, isAssigned))
 	args := []parse.Node{
 		parsetree.Number(pos, a.bodies), parsetree.Number(pos, len(assigned)), parsetree.Variable(pos, "$"), parsetree.Dot(pos),
 	}

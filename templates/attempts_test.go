@@ -44,7 +44,7 @@ func shardSnapshot() sdk.Snapshot {
 func TestError_FurtherHasEveryFailingIteration(t *testing.T) {
 	const shard = `{{ index (splitList ":" .Labels.shard) 1 }}`
 	for name, tt := range map[string]struct {
-		text        string
+		text              string
 		owners, positions []string
 	}{
 		"instances": {

@@ -19,8 +19,8 @@ import (
 // MaxWatched bounds how many files [Globs] watch.
 const MaxWatched = 4096
 
-// Globs are complete when they have not changed for globsQuietTime, or after maxGlobsQuietWait. That is longer than for templates,
-// since a program that reads an incomplete file does more harm.
+// Globs are complete when they have not changed for globsQuietTime, or after maxGlobsQuietWait. That is longer than for
+// templates, since a program that reads an incomplete file does more harm.
 const (
 	globsQuietTime    = 250 * time.Millisecond
 	maxGlobsQuietWait = 2 * time.Second
@@ -29,26 +29,26 @@ const (
 // Globs are files that patterns name, whatever is in them. Its methods may be called from any goroutine.
 type Globs struct {
 	patterns []string
-	leaveOut func(path string) bool
+	ignore   func(path string) bool
 
 	mu    sync.Mutex
 	files map[string]fingerprint.File // by path, as they were read last; nil before
 }
 
-// NewGlobs returns the files that the patterns match, as of [filepath.Glob]. Of a folder that a pattern matches these are the
-// files in it, without those in folders of its own. As in a shell, a leading dot has to be matched explicitly. leaveOut, if it
+// NewGlobs returns the files that the patterns match, as of [filepath.Glob]. Of a directory that a pattern matches these are the
+// files in it, without those in its subdirectories. As in a shell, a leading dot has to be matched explicitly. ignore, if it
 // is not nil, returns true for files that do not count.
-func NewGlobs(patterns []string, leaveOut func(path string) bool) *Globs {
-	if leaveOut == nil {
-		leaveOut = func(string) bool { return false }
+func NewGlobs(patterns []string, ignore func(path string) bool) *Globs {
+	if ignore == nil {
+		ignore = func(string) bool { return false }
 	}
-	return &Globs{patterns: patterns, leaveOut: leaveOut}
+	return &Globs{patterns: patterns, ignore: ignore}
 }
 
 // Patterns returns what the files are named by.
 func (g *Globs) Patterns() []string { return slices.Clone(g.patterns) }
 
-// Match returns the files that the pattern matches now, in the order of their paths, including those that are left out.
+// Match returns the files that the pattern matches now, in the order of their paths, including the ignored ones.
 func Match(pattern string) []string {
 	var found []string
 	matches, _ := filepath.Glob(pattern) // what is wrong with a pattern is the configuration's to report
@@ -83,7 +83,7 @@ func (g *Globs) Read() map[string]string {
 			if len(files) >= MaxWatched {
 				break
 			}
-			if _, known := files[path]; known || g.leaveOut(path) {
+			if _, known := files[path]; known || g.ignore(path) {
 				continue
 			}
 			if f, ok := fingerprint.Of(path, before[path]); ok {
