@@ -221,8 +221,8 @@ func (g *guard) astray(now running) {
 
 // restore has HAProxy load what it should run. What it runs now is not known, and may be the same: loading it again loses
 // nobody's request.
-func (g *guard) restore(ctx context.Context) {
-	if time.Now().Before(g.next) {
+func (g *guard) restore(ctx context.Context, due bool) {
+	if !due {
 		return
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())

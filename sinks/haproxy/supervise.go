@@ -166,7 +166,8 @@ func (g *guard) look(ctx context.Context) {
 		return
 	}
 	defer g.unlockFiles()
-	if !time.Now().Before(g.next) {
+	due := !time.Now().Before(g.next) // decided once: what is not saved may not be replaced
+	if due {
 		g.saveChanges(ctx)
 	}
 	if !g.change.TryLock() {
@@ -174,14 +175,14 @@ func (g *guard) look(ctx context.Context) {
 	}
 	defer g.change.Unlock()
 	if g.notes.running().stands() {
-		g.restore(ctx)
+		g.restore(ctx, due)
 	} else {
-		g.tend(ctx)
+		g.tend(ctx, due)
 	}
 }
 
-// tend finds out about a HAProxy that is not the one that was noted.
-func (g *guard) tend(ctx context.Context) {
+// tend finds out about a HAProxy that is not the one that was noted. due says that it may be started again.
+func (g *guard) tend(ctx context.Context, due bool) {
 	before := g.notes.running()
 	now, err := g.proxy.find(ctx)
 	switch {
@@ -189,13 +190,13 @@ func (g *guard) tend(ctx context.Context) {
 	case err != nil:
 		g.notes.failed(err)
 	case now.none():
-		g.revive(ctx)
+		g.revive(ctx, due)
 	case now.serving(before):
 		g.astray(now)
 	case g.silent.IsZero():
 		g.silent = time.Now()
 	case time.Since(g.silent) > silenceLimit:
-		g.revive(ctx)
+		g.revive(ctx, due)
 	}
 }
 
@@ -204,9 +205,9 @@ func (r running) serving(before running) bool {
 	return r.stands() && (r.worker != 0 || before.worker == 0)
 }
 
-// revive starts HAProxy with what was last in effect, unless it was tried too recently.
-func (g *guard) revive(ctx context.Context) {
-	if time.Now().Before(g.next) {
+// revive starts HAProxy with what was last in effect, unless it was tried too recently and is not due.
+func (g *guard) revive(ctx context.Context, due bool) {
+	if !due {
 		return
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
