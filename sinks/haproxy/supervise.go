@@ -174,6 +174,9 @@ func (g *guard) look(ctx context.Context) {
 		return
 	}
 	defer g.change.Unlock()
+	if due && g.notes.pending() != nil {
+		return // HAProxy was changed meanwhile, which the next look saves
+	}
 	if g.notes.running().stands() {
 		g.restore(ctx, due)
 	} else {
