@@ -62,7 +62,7 @@ func (p *pipeline) pay(ctx context.Context, d *debt) bool {
 
 // postpone notes that e has to be given to the sink again, after it failed with err, and returns whether that may help.
 func (p *pipeline) postpone(e *effect, err error) bool {
-	if errors.Is(err, sdk.ErrRejected) || isNotLoaded(err) {
+	if final(err) || isNotLoaded(err) {
 		p.owed = nil
 		return false
 	}

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/mounttest"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -43,9 +44,12 @@ type chaos struct {
 	rand *rand.Rand
 	only *regexp.Regexp // faults
 
-	pool  []sdk.Instance
-	in    []bool // which of the pool are in the true catalogue
-	disk  string
+	pool []sdk.Instance
+	in   []bool // which of the pool are in the true catalogue
+	disk string
+
+	mounted map[string]bool // files that are mount points
+
 	plain string // the configuration as it is while nobody plays with it
 
 	accounts    *accounts
@@ -56,6 +60,7 @@ type chaos struct {
 	clusters    int
 	variants    int
 	environment int // of the templates
+	inputs      int // the number of the file that HAProxy reads beside its configuration
 	past        []sdk.Snapshot
 	slowest     time.Duration // to converge
 }
@@ -64,6 +69,9 @@ type chaos struct {
 // living instances are answered, and what is in effect is what some accepted template makes of some catalogue that may be
 // believed. Each time that the trouble stops, what is true is in effect soon after.
 func TestChaos(t *testing.T) {
+	if !mounttest.Run(t) {
+		return
+	}
 	c := newChaos(t)
 	end := time.Now().Add(*chaosFor)
 	for steps := 1; time.Now().Before(end) || steps <= calmEvery; steps++ {
@@ -81,7 +89,8 @@ func newChaos(t *testing.T) *chaos {
 	s := newSite(t, `template = "haproxy.tmpl"`, `reload_interval = "200ms"`, `drain_timeout = "2s"`)
 	c := &chaos{
 		s: s, liar: newLiar(), rand: rand.New(rand.NewPCG(*chaosSeed, 0)), survived: map[string]int{},
-		in: make([]bool, chaosMost), only: regexp.MustCompile(*chaosOnly),
+		mounted: map[string]bool{},
+		in:      make([]bool, chaosMost), only: regexp.MustCompile(*chaosOnly),
 	}
 	t.Cleanup(c.liar.close)
 	for n := range chaosMost {
@@ -96,6 +105,7 @@ func newChaos(t *testing.T) *chaos {
 	).Replace(s.read("haproxy-api.toml")) + s.troubledPlugin()
 	s.write("haproxy-api.toml", c.plain)
 	c.accounts = newAccounts(s)
+	c.s.write(chaosInput, c.input())
 	c.saveTemplate()
 	c.tellTruth()
 	s.start()
@@ -210,6 +220,8 @@ func (c *chaos) calm() {
 		return maps.Equal(c.s.servers().serving(), serversIn(want))
 	})
 	c.checkEnvironment()
+	c.checkTemporary()
+	c.checkInput()
 	c.slowest = max(c.slowest, time.Since(began))
 	c.accounts.audit()
 }

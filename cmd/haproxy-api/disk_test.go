@@ -8,22 +8,18 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/haproxy-api/haproxy-api/internal/mounttest"
 )
 
-// onDisk moves the configuration file to a small disk of its own.
+// onDisk moves the configuration file to a small disk of its own. The test begins with mounttest.Run.
 func (s *site) onDisk() string {
 	s.t.Helper()
 	disk := s.path("disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		s.t.Fatal(err)
 	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk).CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "" {
-			s.t.Skipf("nothing can be mounted here: %v %s", err, out)
-		}
-		s.t.Fatalf("nothing can be mounted: %v %s", err, out)
-	}
-	s.t.Cleanup(func() { _ = exec.Command("umount", "--lazy", disk).Run() })
+	s.t.Cleanup(mounttest.Disk(s.t, disk, "256k"))
 	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), s.path("haproxy.cfg"), s.path("disk/haproxy.cfg"), 1))
 	s.config = "disk/haproxy.cfg"
 	return disk
@@ -73,6 +69,9 @@ type diskFault struct {
 }
 
 func TestADiskThatTakesNothing(t *testing.T) {
+	if !mounttest.Run(t) {
+		return
+	}
 	for _, fault := range []diskFault{
 		{"full", "no space left", fill, free},
 		{

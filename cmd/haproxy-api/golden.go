@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
@@ -43,7 +43,7 @@ func (d difference) accept() error {
 	if err := os.MkdirAll(filepath.Dir(d.want.path), 0o755); err != nil { //nolint:gosec // it is the person's own folder
 		return err
 	}
-	return renameio.WriteFile(d.want.path, d.got.content, 0o644)
+	return replace.Write(d.want.path, d.got.content, replace.Options{})
 }
 
 // try renders the case and returns what is not as it is wanted. An error is about the case itself, or about a rendering that

@@ -5,15 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
@@ -74,13 +75,21 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	return o.write(cmd.OutOrStdout(), files)
 }
 
-// write writes the main file to where the person wants it.
+// write writes the main file to where the person wants it. What is no regular file, such as /dev/stdout, is not replaced.
 func (o renderOptions) write(stdout io.Writer, files []sdk.File) error {
-	if o.output != "" {
-		return renameio.WriteFile(o.output, files[0].Content, 0o644)
+	if o.output == "" {
+		_, err := stdout.Write(files[0].Content)
+		return err
 	}
-	_, err := stdout.Write(files[0].Content)
-	return err
+	if info, err := os.Stat(o.output); err != nil || info.Mode().IsRegular() {
+		return replace.Write(o.output, files[0].Content, replace.Options{})
+	}
+	f, err := os.OpenFile(o.output, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(files[0].Content)
+	return errors.Join(err, f.Close())
 }
 
 // renderAt renders snap with the pipeline's templates as they are now, which are told that it is that time.

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
@@ -29,7 +30,7 @@ const placeholder = "{}"
 // A Config is the sink's block of the configuration.
 type Config struct {
 	Path      string        `json:"path"`       // where the main file goes; companions go into its folder
-	Mode      string        `json:"mode"`       // the files' mode in octal; empty keeps the one they have, or is 0644
+	Mode      string        `json:"mode"`       // the files' mode in octal; empty keeps the one that they have; 0644 for new ones
 	CheckCmd  []string      `json:"check_cmd"`  // a program and its arguments; {} stands for the file to check
 	ReloadCmd []string      `json:"reload_cmd"` // a program and its arguments; {} stands for the file in its place
 	Timeout   time.Duration `json:"timeout"`    // the longest that a command may take
@@ -37,7 +38,7 @@ type Config struct {
 
 // Defaults returns what holds where the configuration says nothing. Path has no default.
 func Defaults() Config {
-	return Config{Mode: "0644", Timeout: 30 * time.Second}
+	return Config{Timeout: 30 * time.Second}
 }
 
 // Validate reports all faults at once, each one naming its key.
@@ -90,6 +91,12 @@ type Sink struct {
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by Stop and Close
 
+	begin   sync.Once
+	written stage.Written // companions that may be on disk; for Apply and Reread alone
+	watched string        // the state of the watched files that the program has loaded, see [sdk.Watched]; likewise
+
+	unrecorded, unremoved faultlog.Fault
+
 	mu   sync.Mutex
 	last error // what the last reload ended with
 	ran  time.Time
@@ -137,6 +144,7 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err := s.claim.Hold(); err != nil {
 		return sdk.Result{}, err
 	}
+	s.begin.Do(s.takeOver)
 	result, err := s.apply(ctx, doc)
 	result.Took = time.Since(began)
 	return result, err
@@ -149,9 +157,10 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	reason := s.difference(files)
 	if reason == "" {
+		s.removeObsolete(files)
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "the files are in effect"}, nil
 	}
-	st, err := stage.New("", files, s.mode)
+	st, err := stage.New(s.cfg.Path, files, s.mode)
 	if err != nil {
 		return sdk.Result{}, err
 	}
@@ -163,24 +172,56 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		return sdk.Result{}, fmt.Errorf("the change was broken off before it had an effect: %w", context.Cause(ctx))
 	}
 	// Until the program has taken the files nobody can say what it has: not even that it has what was noted before.
-	if err := os.Remove(s.notePath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return sdk.Result{}, fmt.Errorf("cannot remove the note of what is in effect: %w", err)
+	if err := s.announce(files); err != nil {
+		return sdk.Result{}, err
 	}
 	if err := st.Commit(); err != nil {
 		return sdk.Result{}, err
 	}
 	// The files are live from here on: they stay only if the program takes them.
 	if len(s.cfg.ReloadCmd) == 0 {
+		s.settle(files, doc.Watched)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: reason}, nil
 	}
 	output, err := s.reload(ctx)
 	if err != nil {
 		return sdk.Result{Details: output}, errors.Join(err, st.Restore())
 	}
-	if err := s.note(files); err != nil {
-		s.log.Warn("a restart of ours will run reload_cmd once more", "error", err)
-	}
+	s.settle(files, doc.Watched)
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
+}
+
+// Reread runs the reload command, if there is one, where watched files have changed. No other files are known that the program
+// reads.
+func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	began := time.Now()
+	if err := s.claim.Hold(); err != nil {
+		return sdk.Result{}, err
+	}
+	s.begin.Do(s.takeOver)
+	result, err := s.reread(ctx, watched)
+	result.Took = time.Since(began)
+	return result, err
+}
+
+func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	result := sdk.Result{Action: sdk.ActionUnchanged, Reason: "no watched file changed"}
+	r := s.readRecord()
+	if len(r.Files) == 0 || len(s.cfg.ReloadCmd) == 0 || watched.ID == "" {
+		return result, nil // without a record, the next document has the program told
+	}
+	if watched.ChangedSince(r.Watched) {
+		result = sdk.Result{Action: sdk.ActionReload, Reason: "watched files changed: " + strings.Join(watched.Changed, ", ")}
+		var err error
+		if result.Details, err = s.reload(ctx); err != nil {
+			return sdk.Result{Details: result.Details}, err
+		}
+	}
+	if watched.ID != r.Watched {
+		r.Watched, s.watched = watched.ID, watched.ID
+		s.save(r)
+	}
+	return result, nil
 }
 
 // Check runs the check command on private copies of the files.
@@ -189,7 +230,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	if err != nil {
 		return err
 	}
-	st, err := stage.New("", files, s.mode)
+	st, err := stage.NewCheck(s.cfg.Path, files)
 	if err != nil {
 		return err
 	}
@@ -198,7 +239,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 }
 
 func (s *Sink) place(doc sdk.Document) ([]stage.File, error) {
-	return stage.Place(s.cfg.Path, doc, s.notePath())
+	return stage.Place(s.cfg.Path, doc, s.recordPath())
 }
 
 func (s *Sink) check(ctx context.Context, st *stage.Stage) error {
@@ -289,9 +330,10 @@ func (s *Sink) Health(context.Context) (sdk.Health, error) {
 }
 
 var (
-	_ sdk.Sink    = (*Sink)(nil)
-	_ sdk.Checker = (*Sink)(nil)
-	_ sdk.Claimer = (*Sink)(nil)
-	_ sdk.Stopper = (*Sink)(nil)
-	_ io.Closer   = (*Sink)(nil)
+	_ sdk.Sink     = (*Sink)(nil)
+	_ sdk.Checker  = (*Sink)(nil)
+	_ sdk.Rereader = (*Sink)(nil)
+	_ sdk.Claimer  = (*Sink)(nil)
+	_ sdk.Stopper  = (*Sink)(nil)
+	_ io.Closer    = (*Sink)(nil)
 )

@@ -2,15 +2,11 @@ package haproxy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
-
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 )
 
 // writeBase writes what HAProxy reads before the main file. HAProxy reads the file again at every reload.
@@ -19,11 +15,7 @@ func (p paths) writeBase(cfg Config) error {
 	if standing, err := os.ReadFile(p.base); err == nil && bytes.Equal(standing, content) {
 		return nil // also where nothing can be written: a full disk must not keep HAProxy from being started
 	}
-	err := renameio.WriteFile(p.base, content, 0o600, renameio.WithTempDir(filepath.Dir(p.base)))
-	if err != nil {
-		return fmt.Errorf("cannot write %s: %w", p.base, stage.Cause(err))
-	}
-	return nil
+	return replace.Write(p.base, content, replace.Options{New: 0o600, Owner: p.config})
 }
 
 // baseContent is a global section, in which the main file can say everything otherwise: how long a process that was
@@ -45,15 +37,9 @@ func (p paths) stageBase(cfg Config) (path string, remove func(), err error) {
 	if there, err := os.ReadFile(p.base); err == nil && bytes.Equal(there, content) {
 		return p.base, func() {}, nil
 	}
-	file, err := os.CreateTemp("", filepath.Base(p.base))
+	file, err := replace.New(p.base, content, replace.Options{New: 0o600, Owner: p.config, Check: true})
 	if err != nil {
-		return "", nil, fmt.Errorf("cannot make a file to check the configuration with: %w", err)
+		return "", nil, err
 	}
-	remove = func() { _ = os.Remove(file.Name()) }
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Close()); err != nil {
-		remove()
-		return "", nil, fmt.Errorf("cannot write %s: %w", file.Name(), stage.Cause(err))
-	}
-	return file.Name(), remove, nil
+	return file.Name(), file.Discard, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -15,11 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // commandLimit bounds one run of a reload command.
@@ -147,10 +146,7 @@ func (c *commanded) preparePidFile(before running) error {
 	if err != nil || !slices.ContainsFunc(pids, exists) {
 		return err
 	}
-	if err := os.Remove(c.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot remove the stale pid file %s: %w", c.paths.pid, stage.Cause(err))
-	}
-	return nil
+	return c.paths.removePidFile()
 }
 
 // restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the
@@ -161,10 +157,7 @@ func (c *commanded) restorePidFile(now running) error {
 		return err
 	}
 	c.log.Warn("the pid file was lost and is written again", "pid_file", c.paths.pid, "pid", joinPids(now.pids))
-	if err := os.WriteFile(c.paths.pid, []byte(joinPids(now.pids)+"\n"), 0o644); err != nil { //nolint:gosec // as HAProxy does
-		return fmt.Errorf("cannot write the pid file %s: %w", c.paths.pid, stage.Cause(err))
-	}
-	return nil
+	return replace.Write(c.paths.pid, []byte(joinPids(now.pids)+"\n"), replace.Options{New: 0o644, Owner: c.paths.config})
 }
 
 // command starts HAProxy, in the place of old if there is any.
@@ -387,6 +380,8 @@ func (c *commanded) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, notRunning)
 	case now.unseen:
 		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
+	case slices.ContainsFunc(now.pids, stopped):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", joinPids(now.pids)))
 	}
 	if stale := c.stale.Load(); stale != nil && *stale != "" {
 		h.Facts["restart_needed"] = restartFor(*stale)

@@ -1,8 +1,6 @@
 package haproxy
 
-import (
-	"context"
-)
+import "context"
 
 // The files beside HAProxy have a lock of their own. A disk may be slow and a check may take long, and a change at run time needs
 // neither: it holds Sink.change alone. Who loads files into HAProxy holds both, Sink.files first.
@@ -19,10 +17,16 @@ func (s *Sink) lockFiles(ctx context.Context) error {
 // tryLockFiles is lockFiles for those who have another chance soon. It reports whether it was successful.
 func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 
-// unlockFiles writes the receipt of what is in effect by now and lets the next one write. The caller no longer holds Sink.change.
+// unlockFiles writes the receipt of what is in effect by now, removes companions that are not needed any more, and lets the next
+// one write. The caller no longer holds Sink.change.
 func (s *Sink) unlockFiles() {
 	s.leaveReceipt()
-	s.reportPersisting()
+	s.removeObsolete(s.notes.running())
+	if err := s.notes.persistFault(); err != nil {
+		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
+	} else {
+		s.persisting.Over(s.log, "the configuration on disk follows what HAProxy runs again")
+	}
 	s.files.Release(1)
 }
 
@@ -30,12 +34,13 @@ func (s *Sink) unlockFiles() {
 // which fits neither the files nor the processes.
 func (s *Sink) leaveReceipt() {
 	doc, now := s.notes.served()
-	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
+	beside := s.notes.loadedBeside()
+	if doc == nil || doc == s.receipted && beside == s.receiptedBeside && now.same(s.receiptedFor) {
 		return
 	}
-	if err := s.writeReceipt(newReceipt(doc, now), s.paths.receipt); err != nil {
-		s.log.Warn("a restart of ours will cost a reload of HAProxy", "error", err)
-		return
+	r := newReceipt(doc, now, beside)
+	r.Written = s.companions.settle(doc.files)
+	if s.record(r) {
+		s.receipted, s.receiptedFor, s.receiptedBeside = doc, now, beside
 	}
-	s.receipted, s.receiptedFor = doc, now
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // An invocation is how HAProxy is started, or how a master that runs loads its files again. The check of a document has to read
@@ -260,7 +261,7 @@ func environmentDigest(config *syntax.Config) string {
 	if len(values) == 0 {
 		return ""
 	}
-	return digest([]byte(strings.Join(values, "\x00")))
+	return stage.Sum([]byte(strings.Join(values, "\x00")))
 }
 
 // staleVariable returns a variable whose value in the environment of a running master comes from a configuration before, so

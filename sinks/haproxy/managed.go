@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -12,10 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 const (
@@ -151,7 +150,7 @@ func (m *managed) outdated(ctx context.Context, master int) (string, error) {
 	}
 	content, err := os.ReadFile(m.paths.config)
 	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", m.paths.config, stage.Cause(err))
+		return "", fmt.Errorf("cannot read %s: %w", m.paths.config, replace.Cause(err))
 	}
 	running, err := invocationOf(master)
 	if err != nil { // another user's process, or a system that does not tell: nobody knows a reason against a reload
@@ -214,8 +213,8 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 		return renewal{}, err
 	}
 	if len(old) == 0 { // what it names is dead or not ours: it must not be mistaken for the one that comes
-		if err := os.Remove(m.paths.pid); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return renewal{}, fmt.Errorf("cannot remove the stale pid file %s: %w", m.paths.pid, stage.Cause(err))
+		if err := m.paths.removePidFile(); err != nil {
+			return renewal{}, err
 		}
 	}
 	m.loaded = 0

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 )
 
 // tick is how often something is looked at that tells nobody when it changes.
@@ -48,7 +48,7 @@ func readPids(path string) ([]int, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the pid file %s, so whether HAProxy runs is not known: %w", path, stage.Cause(err))
+		return nil, fmt.Errorf("cannot read the pid file %s, so whether HAProxy runs is not known: %w", path, replace.Cause(err))
 	}
 	var pids []int
 	for _, word := range strings.Fields(string(content[:min(len(content), maxPidFile)])) {
@@ -60,6 +60,14 @@ func readPids(path string) ([]int, error) {
 		pids = append(pids, pid)
 	}
 	return pids, nil
+}
+
+// removePidFile removes a pid file that is stale, or empties one that cannot be removed, such as a mount point.
+func (p paths) removePidFile() error {
+	if err := replace.Remove(p.pid); err != nil {
+		return fmt.Errorf("cannot remove the stale pid file %s: %w", p.pid, replace.Cause(err))
+	}
+	return nil
 }
 
 // exists reports whether a process with that id runs. One that is dead and only waits for its parent to notice, as in

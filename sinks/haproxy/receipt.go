@@ -1,16 +1,14 @@
 package haproxy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -21,36 +19,53 @@ type receipt struct {
 	Pids   []int             `json:"pids"`
 	Worker int               `json:"worker,omitempty"`
 
+	Written stage.Written `json:"written,omitempty"` // companions that may be on disk besides those in Files
+
 	Generation  uint64 `json:"generation,omitempty"`  // of the document
 	Environment string `json:"environment,omitempty"` // identifies the values that the variables in the main file had
+
+	Inputs  inputs `json:"inputs,omitempty"`  // the files that HAProxy loaded beside these
+	Watched string `json:"watched,omitempty"` // see [sdk.Watched]
 }
 
-func newReceipt(doc *placed, now running) receipt {
+func newReceipt(doc *placed, now running, beside *loaded) receipt {
 	r := receipt{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
 	r.Environment = environmentDigest(doc.config)
+	r.Inputs, r.Watched = beside.files, beside.watched
 	for _, f := range doc.files {
-		r.Files[filepath.Base(f.Path)] = digest(f.Content)
+		r.Files[filepath.Base(f.Path)] = stage.Sum(f.Content)
 	}
 	return r
 }
 
-func digest(content []byte) string {
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:])
-}
-
 // readReceipt returns false where there is none that can be read: one that is damaged is as good as none, and costs a
-// reload.
+// reload. One that tells only what was written is returned beside false.
 func readReceipt(path string) (receipt, bool) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return receipt{}, false
 	}
 	var r receipt
-	if err := json.Unmarshal(content, &r); err != nil || len(r.Files) == 0 {
+	if err := json.Unmarshal(content, &r); err != nil {
 		return receipt{}, false
 	}
-	return r, true
+	return r, len(r.Files) > 0
+}
+
+// companions returns the files that the sink had written besides the main one, in effect or not.
+func (r receipt) companions(main string) stage.Written {
+	written := stage.Written{}
+	for name, sums := range r.Written {
+		if name == filepath.Base(name) {
+			written[name] = sums
+		}
+	}
+	for name, sum := range r.Files {
+		if name == filepath.Base(name) && name != filepath.Base(main) && !slices.Contains(written[name], sum) {
+			written[name] = append(written[name], sum)
+		}
+	}
+	return written
 }
 
 func (r receipt) write(path string) error {
@@ -58,8 +73,9 @@ func (r receipt) write(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, content, 0o600, renameio.WithTempDir(filepath.Dir(path))); err != nil {
-		return fmt.Errorf("cannot note what is in effect in %s: %w", path, stage.Cause(err))
+	owner := strings.TrimSuffix(path, stage.RecordSuffix)
+	if err := replace.Write(path, content, replace.Options{New: 0o600, Owner: owner}); err != nil {
+		return fmt.Errorf("cannot record what is in effect: %w", err)
 	}
 	return nil
 }
@@ -88,7 +104,7 @@ func (r receipt) load(p paths) ([]stage.File, bool) {
 	for _, name := range names {
 		path := filepath.Join(p.dir(), name)
 		content, err := os.ReadFile(path)
-		if err != nil || digest(content) != r.Files[name] {
+		if err != nil || stage.Sum(content) != r.Files[name] {
 			return nil, false
 		}
 		files = append(files, stage.File{Path: path, Content: content})

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"syscall"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // lastWait is how long a process may take to end after a signal that leaves it no choice.
@@ -106,13 +104,18 @@ func gone(ctx context.Context, pids []int, until time.Time) bool {
 // forget removes what would make the process after us look for the HAProxy that was stopped.
 func (s *Sink) forget() error {
 	var faults []error
-	left := []string{s.paths.pid, s.paths.receipt, s.paths.base, s.paths.admin}
+	left := []string{s.paths.pid, s.paths.base, s.paths.admin}
 	if !s.cfg.byCommand() {
 		left = append(left, s.paths.socket)
 	}
+	if written := s.companions.all(); len(written) > 0 {
+		s.record(receipt{Written: written})
+	} else {
+		left = append(left, s.paths.receipt)
+	}
 	for _, path := range left {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			faults = append(faults, fmt.Errorf("cannot remove %s: %w", path, stage.Cause(err)))
+		if err := replace.Remove(path); err != nil {
+			faults = append(faults, fmt.Errorf("cannot remove %s: %w", path, replace.Cause(err)))
 		}
 	}
 	return errors.Join(faults...)

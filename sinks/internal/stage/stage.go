@@ -2,21 +2,20 @@
 //
 // Files are written under temporary names in the folders where they are to be: there a rename is atomic, and a full
 // disk shows before anything live is touched. They can be checked under those names, renamed into place, and the ones
-// before put back.
+// before put back. What is done where a rename is impossible is in package replace.
 package stage
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
-	"github.com/google/renameio/v2"
-
+	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -59,27 +58,36 @@ func isPlain(name string) bool {
 
 // A Stage holds files under temporary names. [Stage.Discard] has to be called in the end, whatever became of them.
 type Stage struct {
+	owner   string
 	files   []staged
 	checked string
-	copied  *renameio.PendingFile // the main file for the check, if it is not the staged one itself
-	backups []backup
+	copied  *replace.File // the main file for the check, if it is not the staged one itself
 }
 
 type staged struct {
 	File
-	pending *renameio.PendingFile
+	pending *replace.File
 }
 
 // defaultMode is the mode of a file that is new: people's other tools read configurations as well.
 const defaultMode fs.FileMode = 0o644
 
-// New stages files, the main one first, beside where they are to be; with a dir they all go in there and can only be
-// checked. A mode of 0 is for the mode that a file has, or 0644. Nothing is left of the files if New fails.
-func New(dir string, files []File, mode fs.FileMode) (*Stage, error) {
-	s := &Stage{}
+// New stages files, the main one first, beside where they are to be or, where that is impossible, in a private folder. A mode of
+// 0 is for the mode that a file has, or 0644. What a crash leaves is removed by [replace.RemoveTemporary] for that owner. Nothing
+// is left of the files if New fails.
+func New(owner string, files []File, mode fs.FileMode) (*Stage, error) {
+	return newStage(files, replace.Options{Mode: mode, New: defaultMode, Owner: owner})
+}
+
+// NewCheck stages files that are only to be checked, so that nothing needs to be writable, and folders may be missing.
+func NewCheck(owner string, files []File) (*Stage, error) {
+	return newStage(files, replace.Options{New: defaultMode, Owner: owner, Check: true})
+}
+
+func newStage(files []File, o replace.Options) (*Stage, error) {
+	s := &Stage{owner: o.Owner}
 	for _, f := range files {
-		f.Path = followLink(f.Path)
-		pending, err := write(dir, f, mode)
+		pending, err := replace.New(f.Path, f.Content, o)
 		if err != nil {
 			s.Discard()
 			return nil, err
@@ -87,7 +95,7 @@ func New(dir string, files []File, mode fs.FileMode) (*Stage, error) {
 		s.files = append(s.files, staged{f, pending})
 	}
 	s.checked = s.files[0].pending.Name()
-	if err := s.redirect(dir); err != nil {
+	if err := s.redirect(); err != nil {
 		s.Discard()
 		return nil, err
 	}
@@ -98,7 +106,7 @@ func New(dir string, files []File, mode fs.FileMode) (*Stage, error) {
 // leads to the staged ones. So does a bare name after HAProxy's default-path, which makes names relative to the folder.
 func (s *Stage) Checked() string { return s.checked }
 
-// Files returns the files, in order, each with the path that [Stage.Original] tells.
+// Files returns the files, in order.
 func (s *Stage) Files() []File {
 	var files []File
 	for _, f := range s.files {
@@ -107,20 +115,28 @@ func (s *Stage) Files() []File {
 	return files
 }
 
-// redirect writes the copy of the main file that is checked where it refers to companions.
-func (s *Stage) redirect(dir string) error {
+// redirect writes the copy of the main file that is checked where it refers to companions, or is not in its own folder and says
+// that names are relative to that.
+func (s *Stage) redirect() error {
 	main := string(s.files[0].Content)
 	checked := main
 	for _, f := range s.files[1:] {
 		checked = ReplacePath(checked, f.Path, f.pending.Name())
 		if strings.Contains(main, "default-path") {
-			checked = ReplacePath(checked, filepath.Base(f.Path), filepath.Base(f.pending.Name()))
+			name := f.pending.Name()
+			if filepath.Dir(name) == filepath.Dir(s.checked) {
+				name = filepath.Base(name)
+			}
+			checked = ReplacePath(checked, filepath.Base(f.Path), name)
 		}
+	}
+	if folder := filepath.Dir(s.files[0].Path); filepath.Dir(s.checked) != folder {
+		checked = replaceDefaultPath(checked, folder)
 	}
 	if checked == main {
 		return nil
 	}
-	copied, err := write(dir, File{Path: s.files[0].Path, Content: []byte(checked)}, 0)
+	copied, err := replace.New(s.files[0].Path, []byte(checked), replace.Options{Owner: s.owner, Check: true})
 	if err != nil {
 		return err
 	}
@@ -128,45 +144,54 @@ func (s *Stage) redirect(dir string) error {
 	return nil
 }
 
-func write(dir string, f File, mode fs.FileMode) (*renameio.PendingFile, error) {
-	dir = cmp.Or(dir, filepath.Dir(f.Path))
-	pending, err := renameio.NewPendingFile(filepath.Join(dir, filepath.Base(f.Path)),
-		renameio.WithTempDir(dir), renameio.WithStaticPermissions(cmp.Or(mode, modeOf(f.Path))))
-	if err != nil {
-		return nil, writeError(dir, err)
-	}
-	_, err = pending.Write(f.Content)
-	if err == nil {
-		err = pending.Sync()
-	}
-	if err != nil {
-		_ = pending.Cleanup()
-		return nil, writeError(dir, err)
-	}
-	return pending, nil
+var defaultPath = regexp.MustCompile(`(?m)^(\s*default-path\s+)(config|parent)(\s|$)`)
+
+// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its folder, relative to the
+// folder that the file is in without being read from there.
+func replaceDefaultPath(config, folder string) string {
+	return defaultPath.ReplaceAllStringFunc(config, func(line string) string {
+		m := defaultPath.FindStringSubmatch(line)
+		origin := folder
+		if m[2] == "parent" {
+			origin = filepath.Dir(folder)
+		}
+		return m[1] + "origin " + strings.ReplaceAll(origin, " ", `\ `) + m[3]
+	})
 }
 
-func modeOf(path string) fs.FileMode {
-	if info, err := os.Stat(path); err == nil {
-		return info.Mode().Perm()
+// Commit puts the files into place, companions first, and keeps what was there for [Stage.Restore]. A failure half-way is undone.
+func (s *Stage) Commit() error {
+	for _, f := range slices.Backward(s.files) {
+		if err := f.pending.Commit(); err != nil {
+			return errors.Join(err, s.Restore())
+		}
 	}
-	return defaultMode
+	if err := s.sync(); err != nil {
+		return errors.Join(err, s.Restore())
+	}
+	return nil
 }
 
-// writeError names the folder and not the temporary file in it, which is gone when somebody reads the sentence.
-func writeError(dir string, err error) error {
-	return fmt.Errorf("cannot write the new configuration into the folder %s: %w", dir, Cause(err))
+// Restore puts back what was there before [Stage.Commit], and does nothing without one.
+func (s *Stage) Restore() error {
+	var faults []error
+	for _, f := range s.files {
+		faults = append(faults, f.pending.Restore())
+	}
+	if err := errors.Join(faults...); err != nil {
+		return fmt.Errorf("the previous configuration could not be put back on disk: %w", err)
+	}
+	return s.sync()
 }
 
-// Cause returns what is below the name of the operation and the path in an error about a file.
-func Cause(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err
+// sync makes the change survive a power cut.
+func (s *Stage) sync() error {
+	for _, f := range s.files {
+		if err := f.pending.Sync(); err != nil {
+			return err
+		}
 	}
-	if l, ok := errors.AsType[*os.LinkError](err); ok {
-		return l.Err
-	}
-	return err
+	return nil
 }
 
 // Original undoes the temporary names in what a program says about the staged files.
@@ -182,26 +207,34 @@ func (s *Stage) Original(text string) string {
 // Discard removes everything temporary. It may be called at any point and more than once.
 func (s *Stage) Discard() {
 	for _, f := range s.files {
-		remove(f.pending)
+		f.pending.Discard()
 	}
 	if s.copied != nil {
-		remove(s.copied)
+		s.copied.Discard()
 	}
-	for _, b := range s.backups {
-		_ = os.Remove(b.name)
-	}
-	s.backups = nil
 }
 
-func remove(f *renameio.PendingFile) {
-	_ = f.Close()
-	_ = os.Remove(f.Name())
+// ReplacePath replaces path in text wherever it is not only a part of a longer one.
+func ReplacePath(text, path, by string) string {
+	var out strings.Builder
+	done := 0
+	for path != "" {
+		at := strings.Index(text[done:], path)
+		if at < 0 {
+			break
+		}
+		start, end := done+at, done+at+len(path)
+		out.WriteString(text[done:start])
+		if (start > 0 && inPath(text[start-1])) || (end < len(text) && inPath(text[end])) {
+			out.WriteString(path)
+		} else {
+			out.WriteString(by)
+		}
+		done = end
+	}
+	return out.String() + text[done:]
 }
 
-// followLink returns the file that a symbolic link leads to, so that the link stays one.
-func followLink(path string) string {
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		return target
-	}
-	return path
+func inPath(c byte) bool {
+	return strings.IndexByte("/.-_", c) >= 0 || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
 }

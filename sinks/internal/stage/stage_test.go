@@ -33,9 +33,9 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 	}
 }
 
-func newStage(t *testing.T, files ...File) *Stage {
+func stageFiles(t *testing.T, files ...File) *Stage {
 	t.Helper()
-	s, err := New("", files, 0)
+	s, err := New("owner", files, 0)
 	check(t, err)
 	t.Cleanup(s.Discard)
 	return s
@@ -45,7 +45,7 @@ func TestCommitAndRestore(t *testing.T) {
 	dir := t.TempDir()
 	old, added := filepath.Join(dir, "main"), filepath.Join(dir, "added")
 	check(t, os.WriteFile(old, []byte("old"), 0o640))
-	s := newStage(t, File{Path: old, Content: []byte("new")}, File{Path: added, Content: []byte("new too")})
+	s := stageFiles(t, File{Path: old, Content: []byte("new")}, File{Path: added, Content: []byte("new too")})
 	check(t, s.Commit())
 	if info, err := os.Stat(old); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("the mode became %v, %v", info.Mode(), err)
@@ -54,7 +54,7 @@ func TestCommitAndRestore(t *testing.T) {
 	s.Discard()
 	wantFiles(t, dir, "main=old")
 
-	s = newStage(t, File{Path: old, Content: []byte("new")}, File{Path: added, Content: []byte("new too")})
+	s = stageFiles(t, File{Path: old, Content: []byte("new")}, File{Path: added, Content: []byte("new too")})
 	check(t, s.Commit())
 	s.Discard()
 	wantFiles(t, dir, "added=new too", "main=new")
@@ -63,7 +63,7 @@ func TestCommitAndRestore(t *testing.T) {
 func TestHalfACommitIsUndone(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "b"), []byte("old"), 0o600))
-	s := newStage(t, File{Path: filepath.Join(dir, "a")}, File{Path: filepath.Join(dir, "b"), Content: []byte("new")})
+	s := stageFiles(t, File{Path: filepath.Join(dir, "a")}, File{Path: filepath.Join(dir, "b"), Content: []byte("new")})
 	check(t, os.Remove(s.files[0].pending.Name())) // as somebody does who cleans up
 	if err := s.Commit(); err == nil || !strings.Contains(err.Error(), "cannot replace "+filepath.Join(dir, "a")) {
 		t.Errorf("a commit that cannot be done: %v", err)
@@ -74,7 +74,7 @@ func TestHalfACommitIsUndone(t *testing.T) {
 
 func TestFailedStagingLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	_, err := New("", []File{{Path: filepath.Join(dir, "a")}, {Path: filepath.Join(dir, "not", "there")}}, 0)
+	_, err := New("owner", []File{{Path: filepath.Join(dir, "a")}, {Path: filepath.Join(dir, "not", "there")}}, 0)
 	if !errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), ".there") {
 		t.Errorf("staging into a missing folder: %v", err)
 	}
@@ -89,7 +89,7 @@ func TestCheckedRefersToTheStagedFiles(t *testing.T) {
 		{config, "map(STAGED) " + routes + ".old bare routes.map\n"},
 		{"default-path config\n" + config, "default-path config\nmap(STAGED) " + routes + ".old bare BASE\n"},
 	} {
-		s := newStage(t, File{Path: main, Content: []byte(test.config)}, File{Path: routes, Content: []byte("a b\n")})
+		s := stageFiles(t, File{Path: main, Content: []byte(test.config)}, File{Path: routes, Content: []byte("a b\n")})
 		name := s.files[1].pending.Name()
 		want := strings.NewReplacer("STAGED", name, "BASE", filepath.Base(name)).Replace(test.want)
 		got, err := os.ReadFile(s.Checked())
@@ -104,16 +104,6 @@ func TestCheckedRefersToTheStagedFiles(t *testing.T) {
 		s.Discard()
 	}
 	wantFiles(t, dir)
-}
-
-func TestRemoveTemporary(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{".main1234567890", ".main.swp", ".main12", ".other1234567890", "main1234567890", "main"} {
-		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
-	}
-	RemoveTemporary(dir, []string{"main"})
-	wantFiles(t, dir, ".main.swp=", ".main12=", ".other1234567890=", "main=", "main1234567890=")
-	RemoveTemporary(filepath.Join(dir, "not there"), []string{"main"})
 }
 
 func TestPlace(t *testing.T) {

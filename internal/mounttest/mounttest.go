@@ -1,0 +1,93 @@
+//go:build linux
+
+// Package mounttest lets tests mount file systems without leaving any.
+package mounttest
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// inside names the test whose process has a mount namespace of its own.
+const inside = "TEST_MOUNT_NAMESPACE"
+
+// Run reports whether the process has a mount namespace of its own, for the test that calls it first of all. Where it has not,
+// Run runs the test once more in a process that has one, fails as that does, and returns false: the test has to return then. All
+// mounts end with that process. The user needs no rights where the system lets users have namespaces of their own.
+func Run(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(inside) == t.Name() {
+		return true
+	}
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
+		return strings.HasPrefix(arg, "-test.") && !strings.HasPrefix(arg, "-test.timeout")
+	})
+	args = slices.Insert(args, 0, "-test.v", "-test.count=1", "-test.run=^"+regexp.QuoteMeta(t.Name())+"$")
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), program, args...) //nolint:gosec // the test itself
+	cmd.Env = append(os.Environ(), inside+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	// The process gets the signal of Pdeathsig when the thread ends that started it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	t.Logf("in a mount namespace:\n%s", out)
+	if err != nil {
+		t.Fatalf("in a mount namespace: %v", err)
+	}
+	return false
+}
+
+// Bind makes the file or folder at path a mount point with the content that it has, until the returned function is called or the
+// process ends.
+func Bind(t testing.TB, path string) (unmount func()) {
+	t.Helper()
+	return mount(t, path, path, "", syscall.MS_BIND, "")
+}
+
+// Disk mounts an empty file system of that size, such as 256k, on the folder.
+func Disk(t testing.TB, folder, size string) (unmount func()) {
+	t.Helper()
+	return mount(t, "tmpfs", folder, "tmpfs", 0, "size="+size)
+}
+
+// ReadOnly makes the folder a mount point that cannot be written. The mount points in it stay writable.
+func ReadOnly(t testing.TB, folder string) (unmount func()) {
+	t.Helper()
+	unmount = mount(t, folder, folder, "", syscall.MS_BIND|syscall.MS_REC, "")
+	if err := syscall.Mount("", folder, "", syscall.MS_BIND|syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatalf("making %s read-only: %v", folder, err)
+	}
+	return unmount
+}
+
+func mount(t testing.TB, source, target, kind string, flags uintptr, data string) func() {
+	t.Helper()
+	if os.Getenv(inside) == "" {
+		t.Fatal("the test does not begin with mounttest.Run")
+	}
+	if err := syscall.Mount(source, target, kind, flags, data); err != nil {
+		t.Fatalf("mounting %s: %v", target, err)
+	}
+	return func() {
+		t.Helper()
+		if err := syscall.Unmount(target, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("unmounting %s: %v", target, err)
+		}
+	}
+}

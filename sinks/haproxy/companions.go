@@ -1,0 +1,166 @@
+package haproxy
+
+import (
+	"context"
+	"maps"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// companions remembers which companion files the sink has written, also before a restart, so that those are removed that no
+// document has any more. The zero value remembers none.
+type companions struct {
+	mu      sync.Mutex
+	written stage.Written // may be on disk; those that are in effect too
+	settled time.Time     // when the files in effect were last put there
+
+	unremoved faultlog.Fault
+}
+
+// load takes over what the process before has written.
+func (c *companions) load(left receipt, main string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written = left.companions(main)
+	c.settled = time.Now()
+}
+
+// add notes that files, the main one first, are about to be written, and reports whether that has to be recorded first.
+func (c *companions) add(files []stage.File) (news bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written == nil {
+		c.written = stage.Written{}
+	}
+	return c.written.Add(files)
+}
+
+// settle notes that files are in effect and returns a copy of what else is written.
+func (c *companions) settle(files []stage.File) stage.Written {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.written == nil {
+		c.written = stage.Written{}
+	}
+	c.settled = time.Now()
+	return c.written.Settle(files)
+}
+
+// all returns a copy of what is written, whether it is in effect or not.
+func (c *companions) all() stage.Written {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.written)
+}
+
+// obsolete returns a copy of what is written and not among files, and since when that has been so.
+func (c *companions) obsolete(files []stage.File) (stage.Written, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.written.Obsolete(files), c.settled
+}
+
+func (c *companions) forget(names []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range names {
+		delete(c.written, name)
+	}
+}
+
+// announce records that files, the main one first, are about to be written, so that a crash leaves no companion that nobody
+// remembers. The caller holds s.files.
+func (s *Sink) announce(files []stage.File) {
+	if s.companions.add(files) {
+		left, _ := readReceipt(s.paths.receipt)
+		left.Written = s.companions.all()
+		s.record(left)
+	}
+}
+
+// record writes the receipt and reports whether that was possible. The caller holds s.files.
+func (s *Sink) record(r receipt) bool {
+	if err := s.writeReceipt(r, s.paths.receipt); err != nil {
+		s.recording.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
+		return false
+	}
+	s.recording.Over(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
+	return true
+}
+
+// observeCompanions removes companions that were still needed when others took their place.
+func (g *guard) observeCompanions(ctx context.Context) {
+	doc, _ := g.notes.served()
+	if doc == nil {
+		return
+	}
+	if obsolete, _ := g.companions.obsolete(doc.files); len(obsolete) == 0 {
+		return
+	}
+	now, err := g.proxy.find(ctx) // which workers are left is known only now
+	if err != nil || !g.tryLockFiles() {
+		return
+	}
+	defer g.unlockFiles()
+	g.removeObsolete(now)
+}
+
+// removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
+// until no process is left that may have loaded them. The caller holds s.files.
+func (s *Sink) removeObsolete(now running) {
+	doc, serves := s.notes.served()
+	if doc == nil || !now.same(serves) {
+		return
+	}
+	obsolete, since := s.companions.obsolete(doc.files)
+	if len(obsolete) == 0 || !s.hasDrained(now, since) {
+		return
+	}
+	texts := s.loadedTexts()
+	for _, f := range doc.files {
+		texts = append(texts, f.Content)
+	}
+	forgot, err := obsolete.Remove(s.paths.config, s.log, texts...)
+	if err != nil {
+		s.companions.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
+	} else {
+		s.companions.unremoved.Over(s.log, "files that are no longer needed can be removed again")
+	}
+	if len(forgot) > 0 {
+		s.companions.forget(forgot)
+		s.receipted = nil
+		s.leaveReceipt()
+	}
+}
+
+// hasDrained reports whether the processes have ended that were replaced by the last reload. A reload command does not tell, but
+// they have drain_timeout.
+func (s *Sink) hasDrained(now running, since time.Time) bool {
+	if s.cfg.byCommand() {
+		return time.Since(since) >= s.cfg.DrainTimeout
+	}
+	return len(now.old) == 0
+}
+
+// loadedTexts returns the content of the configuration files that HAProxy reads besides those of the document.
+func (s *Sink) loadedTexts() [][]byte {
+	l, err := s.proxy.invocation(context.Background())
+	if err != nil {
+		return nil
+	}
+	var texts [][]byte
+	args := l.checkArgs(nil)
+	for i, arg := range args {
+		if i == 0 || args[i-1] != "-f" || arg == s.paths.config {
+			continue
+		}
+		if content, err := os.ReadFile(arg); err == nil {
+			texts = append(texts, content)
+		}
+	}
+	return texts
+}

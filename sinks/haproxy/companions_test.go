@@ -1,0 +1,239 @@
+package haproxy
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/replace"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// leaveTemporary leaves what a process that is killed while it writes the files leaves of them.
+func (r *rig) leaveTemporary(s *Sink, names ...string) {
+	r.t.Helper()
+	for _, name := range names {
+		f, err := replace.New(r.path(name), []byte("half"), replace.Options{Owner: s.paths.config})
+		check(r.t, err)
+		check(r.t, os.WriteFile(f.Name()+"-old", nil, 0o600))
+	}
+}
+
+func (r *rig) has(name string) bool {
+	r.t.Helper()
+	_, err := os.Lstat(r.path(name))
+	if err != nil && !os.IsNotExist(err) {
+		r.t.Fatal(err)
+	}
+	return err == nil
+}
+
+func companion(name, content string) sdk.File { return sdk.File{Name: name, Content: []byte(content)} }
+
+// withMap is a document that answers with what the map in the companion has for k.
+func (r *rig) withMap(name, value string) sdk.Document {
+	config := string(r.document("map").Files[0].Content)
+	config = strings.Replace(config, "X-Is map", "X-Is %[str(k),map("+r.path(name)+")]", 1)
+	return documentOf(config, companion(name, "k "+value+"\n"))
+}
+
+func TestStart_RemovesTemporaryFiles(t *testing.T) {
+	r := newRig(t)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	first := r.sink()
+	doc := r.withMap("routes.map", "one")
+	r.apply(first, doc, sdk.ActionRestart)
+	r.stop(first)
+	r.leaveTemporary(first, "haproxy.cfg", "haproxy.cfg.applied", "routes.map", "haproxy.base.cfg", "haproxy.pid", "never.seen")
+	_, err := replace.MakeFolder(first.paths.config)
+	check(t, err)
+	r.apply(r.sink(), doc, sdk.ActionUnchanged)
+	entries, err := os.ReadDir(r.dir)
+	check(t, err)
+	for _, e := range entries {
+		if strings.Contains(e.Name(), ".tmp-") {
+			t.Errorf("%s is left", e.Name())
+		}
+	}
+	if entries, err = os.ReadDir(temp); err != nil || len(entries) > 0 {
+		t.Errorf("left are %q, %v", entries, err)
+	}
+}
+
+func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
+	r := newRig(t)
+	r.cfg.DrainTimeout = time.Minute
+	s := r.sink()
+	s.observeEvery = tick
+	r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
+	check(t, os.WriteFile(r.path("mine.map"), []byte("k mine\n"), 0o600))
+
+	// A connection holds the worker that has the map.
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+	check(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = conn.Write([]byte("GET / HTTP/1.1\r\n"))
+	check(t, err)
+	eventually(t, "HAProxy has the connection", func() bool {
+		return strings.Contains(r.ask(s, "show info")[0], "CurrConns: 1")
+	})
+	r.apply(s, r.withMap("other.map", "two"), sdk.ActionReload)
+	before := s.looks.Load()
+	eventually(t, "HAProxy is observed", func() bool { return s.looks.Load() > before+3 })
+	if !r.has("routes.map") {
+		t.Error("a file was removed while a worker may need it")
+	}
+	_ = conn.Close()
+	eventually(t, "the file is removed", func() bool { return !r.has("routes.map") })
+	if !r.has("other.map") || !r.has("mine.map") {
+		t.Error("a file that is needed, or that is somebody else's, was removed")
+	}
+	r.wantServed("two")
+	wantHealthy(t, s)
+}
+
+// Whatever happens between writing a companion and removing it, it is known to be ours.
+func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
+	r := newRig(t)
+	first := r.sink()
+	first.observeEvery = time.Hour
+	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
+	r.stop(first)
+
+	// The next process dies after it has written the files, and before HAProxy loads them.
+	second := r.sink()
+	second.observeEvery = time.Hour
+	wantHealthy(t, second)
+	doc := r.withMap("second.map", "two")
+	files, err := second.paths.place(doc)
+	check(t, err)
+	check(t, second.lockFiles(t.Context()))
+	st, _, err := second.vet(t.Context(), read(files, nil), true)
+	check(t, err)
+	check(t, second.commit(t.Context(), st))
+	second.files.Release(1)
+	r.stop(second)
+
+	third := r.sink()
+	third.observeEvery = tick
+	r.apply(third, r.withMap("third.map", "three"), sdk.ActionReload)
+	eventually(t, "the files are removed", func() bool { return !r.has("routes.map") && !r.has("second.map") })
+	r.wantServed("three")
+	r.stop(third)
+	st.Discard()
+}
+
+func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
+	r := newRig(t)
+	r.cfg.OnExit = OnExitStop
+	first := r.sink()
+	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
+	r.stop(first)
+	second := r.sink()
+	if p := problems(t, second); !strings.Contains(p, "no document") {
+		t.Errorf("a HAProxy that was stopped is looked for: %s", p)
+	}
+	r.apply(second, r.document("two"), sdk.ActionRestart)
+	if r.has("routes.map") {
+		t.Error("the file is left")
+	}
+	r.stop(second)
+	if r.has("haproxy.cfg.applied") {
+		t.Error("a record of nothing is left")
+	}
+}
+
+func TestCompanions_RolledBack(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	s.observeEvery, s.stableAfter = tick, 5*time.Second
+	lost := lostBy(s)
+	one := r.withMap("routes.map", "one")
+	r.apply(s, one, sdk.ActionRestart)
+
+	// A document that is not loaded.
+	bad := withGlobal(r.withMap("other.map", "two"), "    chroot "+r.path("nowhere")+"\n")
+	if _, err := s.Apply(t.Context(), bad); !isNotLoaded(err) {
+		t.Fatalf("got %v", err)
+	}
+	if !r.has("routes.map") || r.has("other.map") {
+		t.Error("the files of the document before are not back")
+	}
+
+	// One with which HAProxy does not stay up: its files replaced those of the document before.
+	dies := r.luaThat("core.register_task(function() core.msleep(1500) os.exit(3) end)")
+	dying := withGlobal(r.withMap("other.map", "two"), "    lua-load "+dies+"\n")
+	r.apply(s, dying, sdk.ActionReload)
+	awaitLost(t, lost)
+	r.wantServed("one")
+	eventually(t, "the files are those of the document before", func() bool { return r.has("routes.map") && !r.has("other.map") })
+	r.apply(s, one, sdk.ActionUnchanged)
+}
+
+func TestCompanions_StillReferenced(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	s.observeEvery = tick
+	withMap := r.withMap("routes.map", "one")
+	r.apply(s, documentOf(string(withMap.Files[0].Content), withMap.Files[1], companion("unused.txt", "x")), sdk.ActionRestart)
+	// The template keeps the reference and has the files no more.
+	r.apply(s, documentOf(string(withMap.Files[0].Content)), sdk.ActionReload)
+	eventually(t, "the other file is removed", func() bool { return !r.has("unused.txt") })
+	if !r.has("routes.map") {
+		t.Error("a file that HAProxy reads was removed")
+	}
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	eventually(t, "the file is removed", func() bool { return !r.has("routes.map") })
+}
+
+// A reload command may start HAProxy with files that we do not write.
+func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
+	r := newRig(t)
+	extra := r.path("extra.conf")
+	check(t, os.WriteFile(extra, []byte("defaults\n    mode http\n    timeout client 1s\n    errorfile 503 "+
+		r.path("sorry.http")+"\n"), 0o600))
+	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 0
+	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -f %s -p %s -D -sf $(cat %[4]s)",
+		r.cfg.Binary, extra, r.cfg.ConfigFile, r.cfg.PidFile)
+	s := r.sink()
+	s.observeEvery = tick
+	page := companion("sorry.http", "HTTP/1.0 503 Sorry\r\nContent-Length: 0\r\n\r\n")
+	doc := r.document("one")
+	// The check of the first document does not know the other file, which names the page in its folder.
+	r.apply(s, documentOf(string(doc.Files[0].Content), page, companion("unused.txt", "x")), sdk.ActionRestart)
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	eventually(t, "the other file is removed", func() bool { return !r.has("unused.txt") })
+	if !r.has("sorry.http") {
+		t.Error("a file that HAProxy reads was removed")
+	}
+}
+
+func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
+	r := newRig(t)
+	elsewhere := t.TempDir()
+	check(t, os.Symlink(filepath.Join(elsewhere, "haproxy.cfg"), r.cfg.ConfigFile))
+	check(t, os.Symlink(filepath.Join(elsewhere, "routes"), r.path("routes.map")))
+	s := r.sink()
+	s.observeEvery = tick
+	r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
+	r.apply(s, r.withMap("routes.map", "two"), sdk.ActionReload)
+	r.wantServed("two")
+	r.apply(s, r.document("three"), sdk.ActionReload)
+	r.wantServed("three")
+	for _, path := range []string{r.cfg.ConfigFile, r.path("routes.map")} {
+		if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			t.Errorf("%s is no link: %v", path, err)
+		}
+	}
+	entries, err := os.ReadDir(elsewhere)
+	check(t, err)
+	if len(entries) != 2 {
+		t.Errorf("left are %q", entries)
+	}
+}
