@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Change runs next instead of what runs. Parts are told by what they are: where source, templates and sink of a pipeline are
-// the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what it
-// said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds until
-// there is a better one; but where its sink is of another type, it only goes on counting.
+// Change runs next instead of what runs. Parts are told by what they are: where source, templates, sink and inputs of a pipeline
+// are the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what
+// it said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds
+// until there is a better one; but where its sink is of another type, it only goes on counting.
 //
 // Everything that can be wrong is looked at beforehand: templates load, and what is new renders the newest snapshot to the
 // satisfaction of sinks that can check. An error tells all that is wrong, and nothing has changed then.
@@ -77,7 +78,7 @@ type join struct {
 // same reports whether the pipeline that is there goes on as it is.
 func (j join) same() bool {
 	b := j.before
-	return b != nil && b.source == j.source && b.templates == j.Templates && b.sink == j.Sink
+	return b != nil && b.source == j.source && b.templates == j.Templates && b.sink == j.Sink && b.inputs.watched == j.Inputs
 }
 
 // plan loads the templates that are new, and reports all that is wrong.
@@ -152,19 +153,40 @@ func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
 	if t == nil { // the one before has not proved itself, and does not have to now
 		return nil
 	}
+	in, left := indexOf(snap), culprits{}
+	for round := 1; ; round++ {
+		more, ok, err := j.tryWithout(ctx, t, in, left)
+		// A pipeline that stands leaves out already whom it has to. A new one may leave out whom it finds.
+		if err == nil || !ok || round == maxRounds || j.before != nil {
+			return err
+		}
+		left = more
+	}
+}
+
+// tryWithout is try with some left out. Beside an error it returns whom to leave out instead, if that may help.
+func (j join) tryWithout(
+	ctx context.Context, t Template, in *snapshotIndex, left culprits,
+) (more culprits, ok bool, err error) {
+	snap := left.without(in.snapshot)
 	files, _, err := t.Render(ctx, snap)
 	if err != nil {
-		return &TemplateError{err}
+		more, ok = left.failed(in, err)
+		return more, ok, &TemplateError{err}
 	}
-	checker, ok := j.Sink.(sdk.Checker)
-	if !ok {
-		return nil
+	checker, checks := j.Sink.(sdk.Checker)
+	if !checks {
+		return nil, false, nil
 	}
 	err = checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
 	if errors.Is(err, errors.ErrUnsupported) {
-		return nil // as for a sink that is no Checker: Apply judges it
+		return nil, false, nil // as for a sink that is no Checker: Apply judges it
 	}
-	return err
+	if rejection, rejected := errors.AsType[*sdk.Rejection](err); rejected && len(rejection.Places) > 0 {
+		lines := traceOf(ctx, t, snap, files)
+		more, ok = left.charged(in, faultsAt(rejection, lines), lines, time.Time{})
+	}
+	return more, ok, err
 }
 
 // install makes the plan what the engine runs. All that does not go on has to be stopped.
@@ -214,6 +236,9 @@ func (p *pipeline) succeed(before *pipeline) {
 		_ = p.board.setTemplateError(nil)
 	}
 	if p.sink == before.sink {
+		if before.inputs.pending {
+			p.reread(before.inputs.cause)
+		}
 		p.inEffect, p.owed = before.inEffect, before.owed
 		return
 	}
@@ -221,10 +246,13 @@ func (p *pipeline) succeed(before *pipeline) {
 }
 
 // without leaves out of snap whom the list names.
-func without(snap sdk.Snapshot, left []LeftOut) sdk.Snapshot {
+func without(snap sdk.Snapshot, left []LeftOut) sdk.Snapshot { return culpritsOf(left).without(snap) }
+
+// culpritsOf returns those of the list, of whom nothing else is known.
+func culpritsOf(left []LeftOut) culprits {
 	out := culprits{}
 	for _, l := range left {
-		out[owner{l.Service, !l.whole(), l.Hostname, l.ID}] = charge{}
+		out[l.owner()] = charge{}
 	}
-	return out.without(snap)
+	return out
 }

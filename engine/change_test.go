@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -280,6 +281,17 @@ type judge struct {
 }
 
 func (j judge) Check(context.Context, sdk.Document) error { return j.verdict }
+
+// A sink that turns out to be unable to check is as good as one that is no Checker.
+func TestChange_SinkThatCannotCheck(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("web")
+		next, sink := w.next(), newPlayedSink()
+		next.Pipelines[0].Sink = &judge{sink, fmt.Errorf("it cannot: %w", errors.ErrUnsupported)}
+		w.must(w.change(next))
+		wantApplied(t, sink, "1 v1:web")
+	})
+}
 
 func TestNothingChangesWhereAnythingIsWrong(t *testing.T) {
 	for name, spoil := range map[string]func(next *Config){

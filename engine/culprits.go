@@ -10,21 +10,18 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// LeftOut is a service or an instance without which the rest is live, because the sink rejects what is rendered for it. It is
-// tried again when the catalogue says something else of it, when the template changes, and when the sink said that it may judge
-// otherwise.
+// LeftOut is a service or an instance without which the rest is live: the sink rejects what is rendered for it, its iteration of
+// the template fails, or somebody else has what it claims. It is tried again when the catalogue says something else of it, when
+// the template changes, and when it may be otherwise: after the time that the sink named, or a minute after a failed iteration.
 type LeftOut struct {
 	Service      string
 	Hostname, ID string // of the instance; both empty for the whole service
 	Reason       string // the places in the document and in the template, and what is wrong
 }
 
-// same reports whether other is about the same one, for whatever reason.
-func (l LeftOut) same(other LeftOut) bool {
-	return l.Service == other.Service && l.Hostname == other.Hostname && l.ID == other.ID
-}
-
 func (l LeftOut) whole() bool { return l.Hostname == "" && l.ID == "" }
+
+func (l LeftOut) owner() owner { return owner{l.Service, !l.whole(), l.Hostname, l.ID} }
 
 // fields are for a line in the log.
 func (l LeftOut) fields() []any {
@@ -51,21 +48,6 @@ func ownerOf(o Origin) owner {
 
 func (o owner) whole() owner { return owner{service: o.service} }
 
-// portrait returns what snap says of the owner, and whether it knows it.
-func (o owner) portrait(snap sdk.Snapshot) (sdk.Snapshot, bool) {
-	i := slices.IndexFunc(snap.Services, func(s sdk.Service) bool { return s.Name == o.service })
-	if i < 0 || o.service == "" {
-		return sdk.Snapshot{}, false
-	}
-	service := sdk.Service{Name: o.service}
-	for _, inst := range snap.Services[i].Instances {
-		if !o.instance || inst.Hostname == o.hostname && inst.ID == o.id {
-			service.Instances = append(service.Instances, inst)
-		}
-	}
-	return sdk.Snapshot{Services: []sdk.Service{service}}, len(service.Instances) > 0
-}
-
 // A templateLine is the place in a template that rendered a fault.
 type templateLine struct {
 	path string
@@ -75,25 +57,29 @@ type templateLine struct {
 // A charge says why an owner is left out.
 type charge struct {
 	looked sdk.Snapshot // what the catalogue said of the owner
-	at     templateLine
+	at     templateLine // that the sink rejects; empty for another reason
 	reason string
-	until  time.Time // when the sink may judge otherwise; zero for never
+	until  time.Time // when it may be otherwise; zero for never
+	rival  *rival    // who has what the owner asks for; nil for nobody
 }
 
 // culprits are those that one version of a template leaves out. But for add, methods change nothing and return what would be.
 type culprits map[owner]charge
 
-// still returns those of whom snap says the same as when they were charged, if the sink has not changed its mind by now.
-func (c culprits) still(snap sdk.Snapshot) culprits {
+// still returns those of whom snap says the same as when they were charged, and whose time is not up.
+func (c culprits) still(in *snapshotIndex) culprits {
 	kept := maps.Clone(c)
 	maps.DeleteFunc(kept, func(o owner, ch charge) bool {
-		looks, known := o.portrait(snap)
-		return !known || !looks.SameCatalogue(ch.looked) || !ch.until.IsZero() && !time.Now().Before(ch.until)
+		return !in.hasAs(o, ch.looked) || !ch.until.IsZero() && !time.Now().Before(ch.until)
+	})
+	others := maps.Clone(kept)
+	maps.DeleteFunc(kept, func(_ owner, ch charge) bool {
+		return ch.rival != nil && (!ch.rival.isIn(in) || others.cover(ch.rival.owner))
 	})
 	return kept
 }
 
-// soonest returns the time until the sink may judge one of them otherwise, and whether it may.
+// soonest returns the time until it may be otherwise with one of them, and whether it may.
 func (c culprits) soonest() (wait time.Duration, ok bool) {
 	for _, ch := range c {
 		if left := time.Until(ch.until); !ch.until.IsZero() && (!ok || left < wait) {
@@ -103,17 +89,23 @@ func (c culprits) soonest() (wait time.Duration, ok bool) {
 	return max(wait, 0), ok
 }
 
-// without returns snap with nothing of the culprits in it.
+// without returns snap with nothing of the culprits in it. Services without a culprit stay the same slices.
 func (c culprits) without(snap sdk.Snapshot) sdk.Snapshot {
 	if len(c) == 0 {
 		return snap
 	}
+	concerned := map[string]bool{}
+	for who := range c {
+		concerned[who.service] = true
+	}
 	services := snap.Services
 	snap.Services = nil
 	for _, s := range services {
-		s.Instances = slices.DeleteFunc(slices.Clone(s.Instances), func(i sdk.Instance) bool {
-			return c.cover(owner{s.Name, true, i.Hostname, i.ID})
-		})
+		if concerned[s.Name] {
+			s.Instances = slices.DeleteFunc(slices.Clone(s.Instances), func(i sdk.Instance) bool {
+				return c.cover(owner{s.Name, true, i.Hostname, i.ID})
+			})
+		}
 		if len(s.Instances) > 0 {
 			snap.Services = append(snap.Services, s)
 		}
@@ -140,32 +132,41 @@ func (c culprits) any(is func(owner, charge) bool) bool {
 
 // charged returns c with those whom the faults are about, and false where leaving out more is no way out: a fault is
 // nobody's, nobody new is found, a line of the template is wrong whomever it is about, or nothing would be left. until is for
-// the charges.
-func (c culprits) charged(snap sdk.Snapshot, faults []fault, lines trace, until time.Time) (culprits, bool) {
-	next := maps.Clone(c)
-	if next == nil {
-		next = culprits{}
-	}
+// the charges; what may be otherwise then is not the template's fault.
+func (c culprits) charged(in *snapshotIndex, faults []fault, lines trace, until time.Time) (culprits, bool) {
+	next := c.copied()
 	grown := false
 	for _, f := range faults {
 		if f.Line == 0 {
 			continue // it comes to light when it is the only one
 		}
 		who := ownerOf(f.origin)
-		looked, known := who.portrait(snap)
+		looked, known := in.portrait(who)
 		if !known {
 			return nil, false
 		}
 		if !next.cover(who) {
-			next.add(who, charge{looked, templateLine{f.origin.Template, f.origin.Line}, reason(f), until})
+			next.add(who, charge{
+				looked: looked, at: templateLine{f.origin.Template, f.origin.Line}, reason: reason(f), until: until,
+			})
 			grown = true
 		}
 	}
-	if !grown || c.templateAtFault(faults, lines) || hasLife(snap) && !hasLife(next.without(snap)) {
+	if until.IsZero() && c.templateAtFault(faults, lines) {
 		return nil, false
 	}
-	return next, true
+	return next, grown && next.leaves(in.snapshot)
 }
+
+func (c culprits) copied() culprits {
+	if c == nil {
+		return culprits{}
+	}
+	return maps.Clone(c)
+}
+
+// leaves reports whether anything alive of snap is left without them, if there was anything.
+func (c culprits) leaves(snap sdk.Snapshot) bool { return live(snap) == 0 || live(c.without(snap)) > 0 }
 
 // add takes a service in the place of its instances.
 func (c culprits) add(who owner, ch charge) {
@@ -218,15 +219,11 @@ func (o owners) put(at templateLine, who owner) {
 func (c culprits) byLine() owners {
 	all := owners{}
 	for who, ch := range c {
-		all.put(ch.at, who)
+		if ch.at.path != "" {
+			all.put(ch.at, who)
+		}
 	}
 	return all
-}
-
-func hasLife(snap sdk.Snapshot) bool {
-	return slices.ContainsFunc(snap.Services, func(s sdk.Service) bool {
-		return slices.ContainsFunc(s.Instances, sdk.Instance.IsAlive)
-	})
 }
 
 // reason says what is wrong without the owner, whom the reader knows.

@@ -18,7 +18,7 @@ func culpritSnapshot() sdk.Snapshot {
 func charge1(snap sdk.Snapshot, who ...owner) culprits {
 	c := culprits{}
 	for _, o := range who {
-		looked, _ := o.portrait(snap)
+		looked, _ := indexOf(snap).portrait(o)
 		c.add(o, charge{looked: looked, reason: o.service})
 	}
 	return c
@@ -78,7 +78,7 @@ func TestStillAsLongAsTheyLookTheSame(t *testing.T) {
 			got := map[owner]bool{}
 			for who := range test.want {
 				charged := charge1(culpritSnapshot(), who)
-				got[who] = len(charged.still(after)) == 1
+				got[who] = len(charged.still(indexOf(after))) == 1
 				if len(charged) != 1 {
 					t.Error("what was charged is forgotten")
 				}

@@ -34,6 +34,13 @@ type PipelineConfig struct {
 	Templates Templates
 	Sink      sdk.Sink // no other pipeline's
 	SinkType  string   // what was good for a sink of one type is not offered to one of another
+	Inputs    Inputs   // nil for none
+
+	// Conflicts returns pairs of lines of a document that claim one thing that only one of them can have, such as an address to
+	// listen at, and says in Problem what each claims. Of two services the one with the older instance keeps it, the other one is
+	// left out; the template's own lines keep what they claim. It is called for every document that is rendered, and nil means
+	// that nothing conflicts.
+	Conflicts func(files []sdk.File) [][2]sdk.Place
 }
 
 // SourceConfig is a source, and how far it is believed.
@@ -192,6 +199,14 @@ func (e *Engine) Apply(pipeline string) error {
 	}
 	p.asked.raise()
 	return nil
+}
+
+// Reread has all pipelines ask their sinks whether files have changed that their programs read beside the document. It does not
+// wait for what comes of it.
+func (e *Engine) Reread() {
+	for _, p := range e.now().pipelines {
+		p.rereads.raise()
+	}
 }
 
 func (e *Engine) pipeline(name string) (*pipeline, error) {

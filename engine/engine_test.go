@@ -34,14 +34,19 @@ func play(t *testing.T, scene func(w *world)) { playRemembering(t, forgetful{}, 
 
 // playRemembering is play with what an earlier run left behind.
 func playRemembering(t *testing.T, memory Memory, scene func(w *world)) {
+	playWith(t, memory, "v1", Guard{}, scene)
+}
+
+func playWith(t *testing.T, memory Memory, template string, guard Guard, scene func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))},
-			templates: newPlayedTemplates("v1"), sink: newPlayedSink(),
+			templates: newPlayedTemplates(template), sink: newPlayedSink(),
 		}
+		pipeline := PipelineConfig{Name: "p", Source: "s", Templates: w.templates, Sink: w.sink, Conflicts: sameClaims}
 		engine, err := New(Config{
-			Sources:   map[string]SourceConfig{"s": {Source: w.source}},
-			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: w.templates, Sink: w.sink}},
+			Sources:   map[string]SourceConfig{"s": {Source: w.source, Guard: guard}},
+			Pipelines: []PipelineConfig{pipeline},
 			Log:       slog.New(slog.DiscardHandler),
 			Memory:    memory,
 		})

@@ -302,6 +302,21 @@ func TestATroubleThatMayPassTakesNothingAwayThatIsLive(t *testing.T) {
 	})
 }
 
+// What the sink has lost is not live any more.
+func TestTemporaryRejection_AfterALoss(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 ok", "web/2 fine")
+		w.sink.mu.Lock()
+		w.sink.judge = forNow(rejecting("fine"))
+		w.sink.mu.Unlock()
+		w.lose(sdk.Lost{Err: errors.New("the proxy ended")})
+		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
+		w.sink.rejects("nothing")
+		w.pass(10 * time.Second)
+		w.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 ok", "server web/2 fine")
+	})
+}
+
 // The rest is held up by a trouble that passes, so the whole is no final matter either.
 func TestAFaultBesideATroubleThatMayPassIsTriedAgain(t *testing.T) {
 	playLines(t, func(w *world) {

@@ -1,14 +1,19 @@
 package engine
 
 import (
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// keep is how many entries a ledger remembers.
-const keep = 128
+const (
+	// keep is how many entries a ledger remembers.
+	keep = 128
+	// maxKeptPlaces is how many places of a rejection it remembers.
+	maxKeptPlaces = 10
+)
 
 // An Entry is what became of one document that was offered to a sink.
 type Entry struct {
@@ -33,12 +38,23 @@ type ledger struct {
 }
 
 func (l *ledger) add(e Entry) {
+	e.Err = summarized(e.Err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.entries) == keep {
 		l.entries = append(l.entries[:0], l.entries[1:]...)
 	}
 	l.entries = append(l.entries, e)
+}
+
+// summarized returns err, and in the place of a rejection with many faults one that says the same: a ledger of those would
+// take much memory.
+func summarized(err error) error {
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Places) <= maxKeptPlaces {
+		return err
+	}
+	return &sdk.Rejection{Err: errors.New(err.Error()), Passes: rejection.Passes}
 }
 
 // last returns the newest entry, and false where there is none.

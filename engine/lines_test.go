@@ -15,7 +15,8 @@ import (
 )
 
 // linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
-// image is "quiet".
+// image is "quiet". It fails for instances and services with "fail" in the image; with "one by one" in TEXT it tells only the
+// first of them.
 type linesTemplate string
 
 func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
@@ -23,7 +24,67 @@ func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File,
 	if strings.Contains(string(l), "needs web") && !slices.Contains(lines, "service web") {
 		return nil, nil, errors.New("lines.tmpl:1:1: there is no web")
 	}
+	if failed := l.failed(snap); failed != nil {
+		return nil, nil, failed
+	}
 	return []sdk.File{{Name: "main", Content: []byte(strings.Join(lines, "\n"))}}, nil, nil
+}
+
+func (l linesTemplate) failed(snap sdk.Snapshot) error {
+	var all []*iterationError
+	for _, s := range snap.Services {
+		for _, i := range s.Instances {
+			if strings.Contains(i.Image, "fail") || strings.Contains(string(l), "fails everywhere") {
+				all = append(all, &iterationError{service: s.Name, instance: &i})
+			}
+		}
+	}
+	switch {
+	case all == nil:
+		return nil
+	case strings.Contains(string(l), "one by one"):
+		return all[0]
+	}
+	return &iterationError{all: all}
+}
+
+type iterationError struct {
+	service  string
+	instance *sdk.Instance
+	all      []*iterationError
+}
+
+func (e *iterationError) Error() string                  { return "lines.tmpl:3:7: no shard" }
+func (e *iterationError) Owner() (string, *sdk.Instance) { return e.service, e.instance }
+func (e *iterationError) Failures() []error {
+	if e.all == nil {
+		return []error{e}
+	}
+	var all []error
+	for _, each := range e.all {
+		all = append(all, each)
+	}
+	return all
+}
+
+// sameClaims finds lines with the same word that begins with "claim".
+func sameClaims(files []sdk.File) [][2]sdk.Place {
+	var found [][2]sdk.Place
+	first := map[string]sdk.Place{}
+	for i, line := range strings.Split(string(files[0].Content), "\n") {
+		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '/' }) {
+			if !strings.HasPrefix(word, "claim") {
+				continue
+			}
+			place := sdk.Place{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
+			if other, ok := first[word]; ok {
+				found = append(found, [2]sdk.Place{other, place})
+				continue
+			}
+			first[word] = place
+		}
+	}
+	return found
 }
 
 func (l linesTemplate) Trace(_ context.Context, snap sdk.Snapshot) ([][]Origin, error) {
@@ -67,6 +128,16 @@ func rejecting(words ...string) func(sdk.Document) error {
 	}
 }
 
+// upTo is a sink that tells only so many places at a time, the first ones.
+func upTo(most int, judge func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+			return sdk.RejectAt(r.Places[:min(most, len(r.Places))], "the proxy says no")
+		}
+		return nil
+	}
+}
+
 // oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
 func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
@@ -87,6 +158,10 @@ func (w *world) list(instances ...string) {
 		id, image, _ := strings.Cut(rest, " ")
 		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Updated: time.Now()})
 	}
+	w.emit(all)
+}
+
+func (w *world) emit(all []sdk.Instance) {
 	w.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
 	synctest.Wait()
 }

@@ -17,8 +17,9 @@ type version struct {
 	first    uint64 // the generation of the first document of it that was in effect
 	refused  string // a digest
 	refusal  error
-	blamed   bool     // it was said that this version is not used
-	culprits culprits // whom it leaves out
+	blamed   bool            // it was said that this version is not used
+	culprits culprits        // whom it leaves out
+	shared   map[string]bool // the conflicts that are none, by their keys
 }
 
 // effect is what the sink has made live.
@@ -29,34 +30,29 @@ type effect struct {
 	leftOut  []LeftOut // of the snapshot
 }
 
-// has reports whether e has the owner in it, looking as it does in the charge.
-func (e *effect) has(who owner, ch charge) bool {
-	looked, known := who.portrait(e.snapshot)
-	return known && looked.SameCatalogue(ch.looked) && !slices.ContainsFunc(e.leftOut, func(l LeftOut) bool {
-		return l.Service == who.service && (l.whole() || who.instance && l.Hostname == who.hostname && l.ID == who.id)
-	})
-}
-
-// offer renders snap with v and gives the document to the sink, unless it is in effect already. Where the sink rejects it and
-// tells whose fault that is, the others go live without those.
+// offer renders snap with v and gives the document to the sink, unless it is in effect already. Where an iteration of the
+// template fails, where two owners claim one thing, and where the sink rejects the document and tells whose fault that is, the
+// others go live without those.
 func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
-	left := v.culprits.still(snap)
+	in := indexOf(snap)
+	left := v.culprits.still(in)
 	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) && len(left) == len(v.culprits) {
 		return nil
 	}
-	e, notes, err := p.render(ctx, v, snap, left)
+	r, err := p.renderExcluding(ctx, v, in, left)
 	if err != nil {
 		return err
 	}
-	first := e.document.Digest
+	first := r.document.Digest
 	if v.refused == first && !p.isInEffect(first) && (!isNotLoaded(v.refusal) || !p.loads.due()) {
-		p.tell(notes)
+		p.tell(r.notes)
 		return v.refusal
 	}
-	err = p.present(ctx, e, notes)
+	entry, err := p.present(ctx, r)
 	if isRejected(err) {
-		e, left, err = p.isolate(ctx, e, left, err)
+		r, entry, err = p.isolate(ctx, r, in, entry, err)
 	}
+	p.observe(ctx, entry)
 	switch {
 	case ctx.Err() != nil:
 		return err
@@ -68,45 +64,9 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 	case isNotLoaded(err):
 		v.refused, v.refusal = first, err
 	}
-	v.culprits = left
-	p.conclude(e, err)
+	v.culprits = r.left
+	p.conclude(r.effect, err)
 	return err
-}
-
-// isolate leaves out those for whom the sink rejects e, which lacks some already, until the sink takes the rest. Each round
-// leaves out more, so this ends. It returns what was offered last, who is missing in it, and what became of it; an error that
-// is a rejection means that there is no way out.
-func (p *pipeline) isolate(ctx context.Context, e *effect, left culprits, err error) (*effect, culprits, error) {
-	var first error
-	for isRejected(err) {
-		more, ok, verdict := p.judge(ctx, e, left, err)
-		if first == nil {
-			first = verdict
-		}
-		verdict = both(first, verdict)
-		if !ok {
-			return e, left, verdict
-		}
-		next, notes, unable := p.render(ctx, e.version, e.snapshot, more)
-		if unable != nil { // the template needs what would be missing
-			return e, left, verdict
-		}
-		e, left = next, more
-		err = p.present(ctx, e, notes)
-	}
-	return e, left, err
-}
-
-// both puts the verdicts on the whole and on what was left of it into a sentence. It is final only if the last one is.
-func both(first, last error) error {
-	switch {
-	case first == last: //nolint:errorlint // the very same
-		return last
-	case final(last):
-		return fmt.Errorf("%w; and without that: %w", first, last)
-	default:
-		return fmt.Errorf("%v; and without that: %w", first, last) //nolint:errorlint // final perhaps, which last is not
-	}
 }
 
 // conclude notes what became of e, which was not rejected.
@@ -122,18 +82,23 @@ func (p *pipeline) conclude(e *effect, err error) {
 	}
 }
 
+// A rendering is a document that may come into effect, without whom it was rendered, and what the template has to say.
+type rendering struct {
+	*effect
+	left  culprits
+	notes []string
+}
+
 // render makes the document of snap without the culprits.
-func (p *pipeline) render(
-	ctx context.Context, v *version, snap sdk.Snapshot, left culprits,
-) (*effect, []string, error) {
+func (p *pipeline) render(ctx context.Context, v *version, snap sdk.Snapshot, left culprits) (*rendering, error) {
 	began := time.Now()
 	files, notes, err := v.template.Render(ctx, left.without(snap))
 	p.observer.Rendered(p.name, time.Since(began), err)
 	if err != nil {
-		return nil, nil, &TemplateError{err}
+		return nil, &TemplateError{err}
 	}
 	doc := sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}
-	return &effect{v, snap, doc, left.list()}, firstOf(notes), nil
+	return &rendering{&effect{v, snap, doc, left.list()}, left, firstOf(notes)}, nil
 }
 
 // maxNotes bounds what is kept and logged of what a template has to say, which a catalogue may make endless.
@@ -147,53 +112,32 @@ func firstOf(notes []string) []string {
 	return append(slices.Clone(notes[:maxNotes]), fmt.Sprintf("and %d more", len(notes)-maxNotes))
 }
 
-// present gives the document to the sink, unless it is in effect already.
-func (p *pipeline) present(ctx context.Context, e *effect, notes []string) error {
-	p.tell(notes)
-	digest := e.document.Digest
+// firstLeftOut returns as many as an entry keeps.
+func firstLeftOut(all []LeftOut) []LeftOut {
+	if len(all) <= maxNotes {
+		return all
+	}
+	return slices.Clone(all[:maxNotes]) // the others are not held on to
+}
+
+// present gives the document to the sink and returns what became of it. Where it is in effect already there is no entry.
+func (p *pipeline) present(ctx context.Context, r *rendering) (*Entry, error) {
+	p.tell(r.notes)
+	digest := r.document.Digest
 	if p.isInEffect(digest) {
-		e.document = p.inEffect.document
-		return nil
+		r.document = p.inEffect.document
+		return nil, nil
 	}
 	if digest != p.digest {
 		p.generation, p.digest = p.generation+1, digest
 	}
-	e.document.Generation = p.generation
-	return p.apply(ctx, e, notes)
+	r.document.Generation = p.generation
+	entry := p.apply(ctx, r.effect, r.notes)
+	return entry, entry.Err
 }
 
 func (p *pipeline) isInEffect(digest string) bool {
 	return p.inEffect != nil && p.inEffect.document.Digest == digest
-}
-
-// judge puts the rejection of e, which lacks some already, into words, and returns whom to leave out instead, if that may help. A
-// candidate may leave out only whom the active version leaves out as well: all others are live with that one, so it must
-// be the candidate's own fault. And what is live, and was good when it became so, is not taken away for a trouble that passes.
-func (p *pipeline) judge(
-	ctx context.Context, e *effect, left culprits, err error,
-) (more culprits, ok bool, verdict error) {
-	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) == 0 {
-		return nil, false, err
-	}
-	lines := traceOf(ctx, e.version.template, left.without(e.snapshot), e.document.Files)
-	var faults []fault
-	for _, place := range rejection.Places {
-		faults = append(faults, fault{place, lines.at(place)})
-	}
-	var until time.Time
-	if hint, ok := errors.AsType[*sdk.RetryError](err); ok && rejection.Passes {
-		until = time.Now().Add(max(hint.After, leastDeferral))
-	}
-	more, ok = left.charged(e.snapshot, faults, lines, until)
-	if rejection.Passes && p.accepted != nil {
-		ok = ok && !more.any(p.accepted.has)
-	}
-	if p.active != nil && p.active != e.version {
-		known := p.active.culprits.still(e.snapshot)
-		ok = ok && !more.any(func(who owner, _ charge) bool { return !known.cover(who) })
-	}
-	return more, ok, explain(lines, rejection, err)
 }
 
 func (p *pipeline) settle(e *effect) {
@@ -202,12 +146,14 @@ func (p *pipeline) settle(e *effect) {
 	p.tellLeftOut(e.leftOut)
 }
 
-func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
+// apply gives the document of e to the sink. The caller passes the entry to observe, unless the document is offered again in
+// another form.
+func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) *Entry {
 	doc := e.document
-	doc.Retry = p.loads.due()
-	entry := Entry{
+	doc.Retry, doc.Watched = p.loads.due(), p.inputs.id()
+	entry := &Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
-		Last: e.snapshot.Last, Notes: notes, LeftOut: e.leftOut, Received: e.snapshot.Taken, Offered: time.Now(),
+		Last: e.snapshot.Last, Notes: notes, LeftOut: firstLeftOut(e.leftOut), Received: e.snapshot.Taken, Offered: time.Now(),
 	}
 	p.board.setOffered(entry.Offered)
 	applying, release := p.untilSuperseded(ctx, e)
@@ -218,20 +164,29 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	p.setPatience(superseded)
 	if ctx.Err() != nil {
 		p.inEffect = nil // what was broken off may be live, or half of it
-		return ctx.Err()
+		entry.Err = ctx.Err()
+		return entry
 	}
 	if superseded {
 		p.inEffect = nil
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
-	p.ledger.add(entry)
-	p.observer.Applied(entry)
+	p.ledger.add(*entry)
 	if entry.Err == nil {
+		p.inputs.applied(entry.Result)
 		p.board.setInEffect(doc)
 		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
 			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
 	}
-	return entry.Err
+	return entry
+}
+
+// observe counts what became of a document. A rejection is not passed to it where the document went live without those whose
+// lines were rejected: that is not a failure. entry may be nil.
+func (p *pipeline) observe(ctx context.Context, entry *Entry) {
+	if entry != nil && ctx.Err() == nil {
+		p.observer.Applied(*entry)
+	}
 }
 
 // tell logs notes that are new: the same ones come with every render.
@@ -244,19 +199,38 @@ func (p *pipeline) tell(notes []string) {
 	}
 }
 
-// tellLeftOut logs who is left out from now on, and who no longer is.
+// tellLeftOut logs who is left out from now on, and who no longer is, up to a bound.
 func (p *pipeline) tellLeftOut(now []LeftOut) {
 	before := p.board.setLeftOut(now)
-	for _, l := range now {
-		if !slices.ContainsFunc(before, l.same) {
-			p.log.Warn("left out, so that the rest can go live", append(l.fields(), "reason", l.Reason)...)
+	newly := othersThan(now, before)
+	for _, l := range newly[:min(len(newly), toldAtOnce)] {
+		p.log.Warn("left out, so that the rest can go live", append(l.fields(), "reason", l.Reason)...)
+	}
+	if more := len(newly) - toldAtOnce; more > 0 {
+		p.log.Warn("left out, so that the rest can go live", "and_more", more)
+	}
+	back := othersThan(before, now)
+	for _, l := range back[:min(len(back), toldAtOnce)] {
+		p.log.Info("no longer left out", l.fields()...)
+	}
+	if more := len(back) - toldAtOnce; more > 0 {
+		p.log.Info("no longer left out", "and_more", more)
+	}
+}
+
+// othersThan returns those of all whom the list does not have, for whatever reason.
+func othersThan(all, list []LeftOut) []LeftOut {
+	known := make(map[owner]bool, len(list))
+	for _, l := range list {
+		known[l.owner()] = true
+	}
+	var others []LeftOut
+	for _, l := range all {
+		if !known[l.owner()] {
+			others = append(others, l)
 		}
 	}
-	for _, l := range before {
-		if !slices.ContainsFunc(now, l.same) {
-			p.log.Info("no longer left out", l.fields()...)
-		}
-	}
+	return others
 }
 
 // A TemplateError says that a template could not render a snapshot.
@@ -273,8 +247,9 @@ func isRejected(err error) bool {
 	return ok || errors.Is(err, sdk.ErrRejected)
 }
 
-// final reports whether trying the same again is useless.
+// final reports whether trying the same again is useless. A rejection with the hint when to try again is not.
 func final(err error) bool {
 	_, template := errors.AsType[*TemplateError](err)
-	return template || errors.Is(err, sdk.ErrRejected)
+	_, later := errors.AsType[*sdk.RetryError](err)
+	return template || errors.Is(err, sdk.ErrRejected) && !later
 }

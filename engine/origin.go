@@ -56,6 +56,14 @@ type fault struct {
 	origin Origin
 }
 
+func faultsAt(r *sdk.Rejection, lines trace) []fault {
+	var faults []fault
+	for _, place := range r.Places {
+		faults = append(faults, fault{place, lines.at(place)})
+	}
+	return faults
+}
+
 // String returns FILE:LINE (TEMPLATE:LINE, WHOM): PROBLEM, without what is not known.
 func (f fault) String() string {
 	if f.Line == 0 {

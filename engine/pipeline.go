@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -24,6 +25,8 @@ const (
 	TriggerStart    = "start"
 	TriggerConfig   = "configuration"
 	TriggerLost     = "lost by the sink" // see [sdk.Notifier]
+	TriggerInputs   = "watched files"    // see [Inputs]
+	TriggerReread   = "reread"           // see [Engine.Reread]
 )
 
 // candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
@@ -37,19 +40,23 @@ type pipeline struct {
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
-	restarted <-chan struct{} // nil for a sink that cannot be restarted
-	lost      <-chan sdk.Lost // nil for a sink that cannot tell
+	conflicts func([]sdk.File) [][2]sdk.Place // nil for none
+	restarted <-chan struct{}                 // nil for a sink that cannot be restarted
+	lost      <-chan sdk.Lost                 // nil for a sink that cannot tell
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
+	rereads   signal
 	resumed   signal // to look again after a stop
 	log       *slog.Logger
+	fault     faultlog.Fault // the newest document could not be applied
 	observer  Observer
 	ledger    *ledger
 	board     board
 	pace      *backoff.ExponentialBackOff
 	asking    singleflight.Group // how the sink is
 	silent    atomic.Bool        // the sink let the last question pass
+	inputs    inputs
 	running
 
 	// ---
@@ -71,9 +78,10 @@ type pipeline struct {
 // newPipeline returns a pipeline with t for a candidate, and none where t is nil.
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
-		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
+		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType, conflicts: cfg.Conflicts,
 		log: log, observer: src.observer,
-		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), resumed: newSignal(),
+		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(),
+		resumed: newSignal(), inputs: newInputs(cfg.Inputs),
 		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {
@@ -104,6 +112,7 @@ func (p *pipeline) run(ctx context.Context) {
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
 	beside.Go(func() { _, _ = p.sink.Health(ctx) })
 
+	p.startInputs(ctx, &beside)
 	if p.accepted == nil {
 		p.recall(ctx)
 	}
@@ -133,18 +142,35 @@ func (p *pipeline) run(ctx context.Context) {
 			p.handleLost(lost)
 		case <-p.asked:
 			p.trigger = TriggerRequest
-			p.loads.request()
-			p.startAnew()
-			if p.dropped {
-				p.load()
-			}
+			p.retryAll()
+			p.inEffect = nil
+		case <-p.inputs.changes.ready:
+			p.trigger = TriggerInputs
+			p.takeInputs()
+			p.retryAll()
+		case <-p.rereads:
+			p.trigger = TriggerReread
+			p.reread(p.trigger)
 		case <-retry.C:
 			p.trigger = TriggerRetry
 		}
 		retry.Stop()
-		if wait, again := p.converge(ctx); again {
+		wait, again := p.converge(ctx)
+		if reread, rereads := p.rereadPending(ctx); rereads && (!again || reread < wait) {
+			wait, again = reread, true
+		}
+		if again {
 			retry.Reset(wait)
 		}
+	}
+}
+
+// retryAll tries everything again, also what failed to load or was given up before.
+func (p *pipeline) retryAll() {
+	p.loads.request()
+	p.reread(p.trigger)
+	if p.dropped {
+		p.load()
 	}
 }
 
@@ -157,9 +183,15 @@ func (p *pipeline) remind(ctx context.Context) {
 	}
 }
 
-// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether there was anything
-// that it refused.
+// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether anybody was left out.
 func (p *pipeline) startAnew() bool {
+	refused := p.forgetRefused()
+	p.inEffect = nil
+	return refused
+}
+
+// forgetRefused forgets what the sink refused before. It reports whether anybody was left out.
+func (p *pipeline) forgetRefused() bool {
 	refused := false
 	for _, v := range []*version{p.active, p.candidate} {
 		if v == nil {
@@ -167,11 +199,10 @@ func (p *pipeline) startAnew() bool {
 		}
 		refused = refused || len(v.culprits) > 0
 		v.culprits = nil
-		if !isNotLoaded(v.refusal) || p.trigger == TriggerRequest {
+		if !isNotLoaded(v.refusal) || p.loads.requested {
 			v.refused, v.refusal = "", nil
 		}
 	}
-	p.inEffect = nil
 	return refused
 }
 
@@ -236,10 +267,12 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		p.pace.Reset()
 		p.loads.reset()
 		p.board.setApplyError(nil)
+		p.faultOver()
 		return p.active.culprits.soonest()
 	}
 	if _, unproven := errors.AsType[*unprovenError](err); unproven {
 		p.board.setApplyError(nil)
+		p.faultOver()
 		return max(p.pace.NextBackOff(), candidatePause), true
 	}
 	p.board.setApplyError(err)
@@ -248,16 +281,28 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		return p.waitToLoad(err)
 	}
 	if final(err) {
-		p.log.Error("the last good configuration stays in effect", "error", err)
+		p.reportFault(err)
 		return p.redeem(ctx)
 	}
 	wait := p.pace.NextBackOff()
 	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
 		wait = max(wait, hint.After)
 	}
-	p.log.Error("the last good configuration stays in effect for now", "error", err, "again_in", wait.Round(time.Millisecond))
+	p.reportFault(err, "again_in", wait.Round(time.Millisecond))
 	return wait, true
 }
+
+// reportFault logs that the newest document could not be applied, unless the same was logged already.
+func (p *pipeline) reportFault(err error, args ...any) {
+	message := "apply failed; keeping the previous configuration"
+	if p.accepted == nil {
+		message = "apply failed; no configuration is in effect yet"
+	}
+	p.fault.Error(p.log, message, err, args...)
+}
+
+// faultOver logs that documents can be applied again, if that was not so.
+func (p *pipeline) faultOver() { p.fault.Over(p.log, "documents are applied again") }
 
 // try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
 // catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed,

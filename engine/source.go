@@ -113,6 +113,13 @@ func (s *source) objection(snap sdk.Snapshot) string {
 	return s.guard.objection(s.levels.peak(time.Now().Add(-s.guard.Hold)), live(snap))
 }
 
+// lacksTooMuch reports whether losing so many live instances at once is more than the guard lets through.
+func (s *source) lacksTooMuch(had, has int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.guard.objection(had, has) != ""
+}
+
 // accept passes snap on, and so do take and hold below: all of them under the lock, so that no two snapshots change places.
 func (s *source) accept(snap sdk.Snapshot) {
 	s.take(snap)

@@ -25,6 +25,7 @@ type PipelineStatus struct {
 	Since         time.Time     // when it came into effect
 	TemplateError error         // why the newest template is not used
 	ApplyError    error         // why the newest snapshot is not in effect
+	InputsError   error         // why files that are read beside the document are not loaded as they are now
 	Notes         []string      // what the template says about the newest snapshot
 	Volatile      []string      // where the active template writes something else each time
 	LeftOut       []LeftOut     // without whom the rest is live
@@ -92,7 +93,7 @@ func (b *board) inherit(before *board) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status, b.active = status, active
-	b.status.ApplyError, b.status.Waiting = nil, nil
+	b.status.ApplyError, b.status.InputsError, b.status.Waiting = nil, nil, nil
 }
 
 // setTemplateError returns the error before.
@@ -108,6 +109,12 @@ func (b *board) setApplyError(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status.ApplyError = err
+}
+
+func (b *board) setInputsError(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status.InputsError = err
 }
 
 func (b *board) setWaiting(w *Waiting) {
@@ -187,6 +194,9 @@ func (p *pipeline) health(ctx context.Context) sdk.Health {
 	}
 	if err := p.report().ApplyError; err != nil {
 		health.Problems = append(health.Problems, "the last configuration could not be applied: "+err.Error())
+	}
+	if err := p.report().InputsError; err != nil {
+		health.Problems = append(health.Problems, "files that are read beside the configuration cannot be loaded: "+err.Error())
 	}
 	return health
 }

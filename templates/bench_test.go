@@ -21,7 +21,8 @@ func large() sdk.Snapshot {
 	return snapshot(all...)
 }
 
-// withChange returns snap with the port of one instance changed, where each n is another one's.
+// withChange returns snap with the port of one instance changed, and its Updated time, where each n is another one's. Heartbeats
+// of the others never come as far as a template: an engine passes on the instances of before.
 func withChange(snap sdk.Snapshot, n int) sdk.Snapshot {
 	snap.Services = slices.Clone(snap.Services)
 	service := &snap.Services[n%len(snap.Services)]
@@ -29,6 +30,7 @@ func withChange(snap sdk.Snapshot, n int) sdk.Snapshot {
 	one := &service.Instances[n%len(service.Instances)]
 	one.Ports = slices.Clone(one.Ports)
 	one.Ports[0].Port++
+	one.Updated = one.Updated.Add(time.Minute)
 	return snap
 }
 

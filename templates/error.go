@@ -25,6 +25,9 @@ type Error struct {
 	// it rendered nobody, and Instance is nil where it rendered a service as a whole.
 	Service  string
 	Instance *sdk.Instance
+
+	// Further are the failures of other iterations in the same document, in the order of the document. Each has a Service.
+	Further []*Error
 }
 
 // Error returns FILE:LINE:COLUMN: MESSAGE, with what the template was at in brackets, and with the hint.
@@ -66,6 +69,17 @@ func (e *Error) Endless() bool { return e.Runaway }
 
 // Owner returns [Error.Service] and [Error.Instance].
 func (e *Error) Owner() (service string, instance *sdk.Instance) { return e.Service, e.Instance }
+
+// Failures returns e without [Error.Further], and those.
+func (e *Error) Failures() []error {
+	first := *e
+	first.Further = nil
+	all := []error{&first}
+	for _, other := range e.Further {
+		all = append(all, other)
+	}
+	return all
+}
 
 func (e *Error) headline() string {
 	var b strings.Builder

@@ -140,6 +140,8 @@ func (r *run) hooks() template.FuncMap {
 		hookEnter: func() string { return r.trace.enter() },
 		hookLeave: func() string { return r.trace.leave() },
 		hookMark:  func(number int) string { return r.trace.mark(number) },
+
+		hookAttempt: r.attempt, hookOuter: r.outer, hookDot: r.dot, hookFinals: r.finals,
 		hookAt: func(element any) (string, error) {
 			r.trace.at(element)
 			return "", r.exceeded()

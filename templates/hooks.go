@@ -17,6 +17,10 @@ const (
 	hookLeave   = "_leave"   // after a range
 	hookShown   = "_shown"   // around every value that is printed
 	hookMark    = "_mark"    // before every node that writes, with its number
+	hookAttempt = "_attempt" // instead of a range's body: see contain
+	hookOuter   = "_outer"   // in such a body: a variable from outside, by its number
+	hookDot     = "_dot"     // in such a body: the element, in a list of its own
+	hookFinals  = "_finals"  // at the end of such a body, with the variables that it assigns to
 )
 
 // hook returns an action that calls the named function, with errors that point to pos in tree.

@@ -20,6 +20,8 @@ type memo struct {
 	rounds map[string][]*round // by number and label
 	runs   uint64
 	used   int // rounds that the run has kept or found
+
+	lengths map[string]int // of the files, in bytes
 }
 
 // What is kept is bounded for templates that go on and on, or have nothing that tells their rounds apart.
@@ -90,6 +92,24 @@ func (m *memo) forget(failed bool) {
 		m.rounds[label] = slices.DeleteFunc(rounds, func(r *round) bool { return r.run != m.runs })
 		return len(m.rounds[label]) == 0
 	})
+}
+
+// buffer returns a buffer for a file of that name, with room for about as much as it had in the last run.
+func (m *memo) buffer(name string) *bytes.Buffer {
+	if m == nil {
+		return &bytes.Buffer{}
+	}
+	return bytes.NewBuffer(make([]byte, 0, m.lengths[name]+m.lengths[name]/64))
+}
+
+func (m *memo) noteLength(name string, length int) {
+	if m == nil {
+		return
+	}
+	if m.lengths == nil {
+		m.lengths = map[string]int{}
+	}
+	m.lengths[name] = length
 }
 
 // A capture is a round that is being done to be kept.

@@ -137,6 +137,18 @@ func (p *past) edit(snap sdk.Snapshot) sdk.Snapshot {
 		}
 		snap.Services = sdk.GroupByName(all)
 		return snap
+	case 2: // heartbeats of a sixth of the instances, which an engine spares a template
+		snap.Services = slices.Clone(snap.Services)
+		for i := range snap.Services {
+			instances := slices.Clone(snap.Services[i].Instances)
+			for n := range instances {
+				if p.random.IntN(6) == 0 {
+					instances[n].Updated = instances[n].Updated.Add(time.Minute)
+				}
+			}
+			snap.Services[i].Instances = instances
+		}
+		return snap
 	}
 	snap.Services = slices.Clone(snap.Services)
 	i := slices.IndexFunc(snap.Services, func(svc sdk.Service) bool { return svc.Name == name })

@@ -32,15 +32,7 @@ func (s *Set) places() places {
 		p.addPath(path)
 	}
 	for _, pattern := range s.cfg.Partials {
-		p.addPath(filepath.Dir(pattern))
-		dirs, _ := filepath.Glob(filepath.Dir(pattern))
-		for _, dir := range dirs {
-			if target, err := filepath.EvalSymlinks(dir); err == nil {
-				if abs, err := filepath.Abs(target); err == nil {
-					p.add(abs, "")
-				}
-			}
-		}
+		p.addPattern(pattern)
 	}
 	partials, _ := s.partials()
 	for _, path := range partials {
@@ -48,6 +40,33 @@ func (s *Set) places() places {
 	}
 	return p
 }
+
+// addPattern adds the folders in which files may appear that the pattern matches.
+func (p places) addPattern(pattern string) {
+	for dir := filepath.Dir(pattern); ; dir = filepath.Dir(dir) {
+		p.addFolders(dir)
+		if !hasMeta(dir) {
+			return
+		}
+	}
+}
+
+// addFolders adds every name in the folders that the pattern matches. One without special characters may not exist yet.
+func (p places) addFolders(pattern string) {
+	if !hasMeta(pattern) {
+		p.addPath(pattern)
+	}
+	dirs, _ := filepath.Glob(pattern)
+	for _, dir := range dirs {
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			if abs, err := filepath.Abs(target); err == nil {
+				p.add(abs, "")
+			}
+		}
+	}
+}
+
+func hasMeta(pattern string) bool { return strings.ContainsAny(pattern, `*?[\`) }
 
 // addPath follows path from the root of the file system, through symbolic links, and adds the places where somebody
 // replaces things: the file, its folder, every link on the way, and what is missing. Folders far above, such as /tmp,

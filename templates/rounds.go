@@ -139,6 +139,7 @@ type body struct {
 	assigned []string // of these
 	calling  bool     // it uses other templates
 	open     bool     // it can depend on something else, or do something else than write and assign
+	bound    bool     // it cannot be rendered anywhere else: it leaves the range, or has two variables of one name
 }
 
 func (b *body) list(list *parse.ListNode) {
@@ -167,7 +168,7 @@ func (b *body) node(n parse.Node) {
 			b.pipe(n.Pipe)
 		}
 	default: // break and continue would leave it before its end
-		b.open = true
+		b.open, b.bound = true, true
 	}
 }
 
@@ -177,9 +178,9 @@ func (b *body) pipe(pipe *parse.PipeNode) {
 		outside := slices.Contains(b.scope, name)
 		switch {
 		case name == "$":
-			b.open = true
+			b.open, b.bound = true, true
 		case !pipe.IsAssign && outside: // there are two of that name, and only the inner one would be seen at the end
-			b.open = true
+			b.open, b.bound = true, true
 		case pipe.IsAssign && outside:
 			b.assigned = added(b.assigned, name)
 			b.used = added(b.used, name) // it may come out as it went in

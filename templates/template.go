@@ -71,6 +71,8 @@ type run struct {
 	memo     *memo          // nil where every round is done
 	captures []*capture     // of the rounds that are being done; nil for one that is not to be kept
 	kept     []any
+	attempts []*attempt  // that are under way, from the outermost in
+	failed   func(error) // takes the failure of an attempt; nil where none is made
 	lookup   func(host string) ([]string, error)
 }
 
@@ -132,10 +134,11 @@ func (r *run) execute(name string, data any) (content []byte, err error) {
 			err = fmt.Errorf("template %s stopped with a fault: %v", name, p)
 		}
 	}()
-	r.out = &bytes.Buffer{}
+	r.out = r.memo.buffer(name)
 	if err := r.set.ExecuteTemplate(&writer{run: r, to: r.out}, name, data); err != nil {
 		return nil, err
 	}
+	r.memo.noteLength(name, r.out.Len())
 	return r.out.Bytes(), nil
 }
 

@@ -57,21 +57,37 @@ func elementName(element any) string {
 	return ""
 }
 
-// explain finds out where a rendering of v went wrong and with what. It renders again, with a set that keeps track of
-// that; doing so always would cost every rendering.
+// explain finds out where a rendering of v went wrong and with what, for every iteration that fails. It renders again, with a set
+// that keeps track of that; doing so always would cost every rendering.
 func (t *Template) explain(ctx context.Context, v *view, failure error) *Error {
 	traced, err := compile(t.cfg, t.sources, true)
 	if err != nil || ctx.Err() != nil { // it compiled before
 		return t.locate(v, failure, "")
 	}
+	contain(traced)
 	r, end := t.newRun(ctx, v, traced)
 	defer end()
 	r.trace = &trace{}
+	var failed []*Error
+	r.failed = func(err error) { failed = append(failed, t.locateTraced(r, err)) }
 	if _, err := r.files(); err != nil {
-		located := t.locate(v, err, r.trace.innermost())
-		located.Service, located.Instance = r.trace.owner()
-		return located
+		r.failed(err)
 	}
-	// A template with the time in it may fail only sometimes.
-	return t.locate(v, failure, "")
+	if len(failed) == 0 { // a template with the time in it may fail only sometimes
+		return t.locate(v, failure, "")
+	}
+	first := failed[0]
+	for _, other := range failed[1:] {
+		if other.Service != "" {
+			first.Further = append(first.Further, other)
+		}
+	}
+	return first
+}
+
+// locateTraced is locate for a failure of a traced run at the moment.
+func (t *Template) locateTraced(r *run, failure error) *Error {
+	located := t.locate(r.view, failure, r.trace.innermost())
+	located.Service, located.Instance = r.trace.owner()
+	return located
 }

@@ -15,37 +15,47 @@ import (
 // A view is a snapshot as templates see it, with the older rules applied. It is built once for each document.
 type view struct {
 	snap   sdk.Snapshot
+	names  []string                  // of the services, in order
 	all    map[string][]sdk.Instance // instances in any state
 	live   map[string][]sdk.Instance // .Services
 	clean  map[string]string         // what sanitizeName makes of each service's name
+	claims map[string]claim          // of the services that are live
 	owners map[int64]string          // ServicePort to the one service that may have it
 	owns   map[string]string         // by service: the ports that are its own
 	left   map[string][]string       // by service: what is to be said of instances that are left out
 	notes  []string
 
-	servers map[string]map[server]string // by service: the names that serverName gives, made when asked for
+	disputes []string                     // what is to be said of ports that several services claim
+	servers  map[string]map[server]string // by service: the names that serverName gives, made when asked for
 }
 
 // newView makes the view of snap. What it has to say of services that are those of the view before, which may be nil, it takes
 // from there.
 func newView(snap sdk.Snapshot, before *view) *view {
+	n := len(snap.Services)
 	v := &view{
-		snap: snap, all: map[string][]sdk.Instance{}, live: map[string][]sdk.Instance{},
-		owners: map[int64]string{}, owns: map[string]string{}, left: map[string][]string{},
-		servers: map[string]map[server]string{},
+		snap: snap, all: make(map[string][]sdk.Instance, n), live: make(map[string][]sdk.Instance, n),
+		claims: make(map[string]claim, n), left: map[string][]string{}, servers: make(map[string]map[server]string, n),
 	}
-	services := ordered(snap.Services)
-	var names []string
-	for _, svc := range services {
-		names = append(names, svc.Name)
+	for _, svc := range ordered(snap.Services) {
+		v.names = append(v.names, svc.Name)
 		v.all[svc.Name] = svc.Instances
 		if before == nil || !v.adopt(svc.Name, before) {
 			v.choose(svc)
 		}
 		v.notes = append(v.notes, v.left[svc.Name]...)
 	}
-	v.clean = distinct(names, cleanName)
-	v.settlePorts()
+	if before != nil && slices.Equal(v.names, before.names) {
+		v.clean = before.clean
+	} else {
+		v.clean = distinct(v.names, cleanName)
+	}
+	if before != nil && maps.EqualFunc(v.claims, before.claims, claim.equal) {
+		v.owners, v.owns, v.disputes = before.owners, before.owns, before.disputes
+	} else {
+		v.settlePorts()
+	}
+	v.notes = append(v.notes, v.disputes...)
 	return v
 }
 
@@ -55,7 +65,7 @@ func (v *view) adopt(service string, before *view) bool {
 		return false
 	}
 	if live := before.live[service]; len(live) > 0 {
-		v.live[service] = live
+		v.live[service], v.claims[service] = live, before.claims[service]
 	}
 	if notes := before.left[service]; len(notes) > 0 {
 		v.left[service] = notes
@@ -121,7 +131,37 @@ func (v *view) choose(svc sdk.Service) {
 	}
 	if len(chosen) > 0 {
 		v.live[svc.Name] = chosen
+		v.claims[svc.Name] = claimOf(chosen)
 	}
+}
+
+// A claim is what a service says of the ports that it wants.
+type claim struct {
+	ports  []int64 // each once, in order
+	oldest time.Time
+}
+
+func (c claim) equal(other claim) bool {
+	return c.oldest.Equal(other.oldest) && slices.Equal(c.ports, other.ports)
+}
+
+// claimOf returns the claim of a service with these instances, which all offer the same. An instance that does not say when it
+// was created counts as new.
+func claimOf(live []sdk.Instance) claim {
+	c := claim{oldest: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for _, p := range live[0].Ports {
+		if isExported(p) {
+			c.ports = append(c.ports, p.ServicePort)
+		}
+	}
+	slices.Sort(c.ports)
+	c.ports = slices.Compact(c.ports)
+	for _, inst := range live {
+		if !inst.Created.IsZero() && inst.Created.Before(c.oldest) {
+			c.oldest = inst.Created
+		}
+	}
+	return c
 }
 
 // offered describes the service ports of inst in words that are equal for equal sets of them.
@@ -147,24 +187,27 @@ func offered(inst sdk.Instance) string {
 
 // settlePorts gives every exported port to one service, and notes who else wanted it.
 func (v *view) settlePorts() {
-	claims := map[int64][]string{}
-	for _, name := range slices.Sorted(maps.Keys(v.live)) {
-		for port := range v.exported(name) {
-			claims[port] = append(claims[port], name)
+	v.owners, v.owns, v.disputes = map[int64]string{}, map[string]string{}, nil
+	claimants := map[int64][]string{}
+	for _, name := range slices.Sorted(maps.Keys(v.claims)) {
+		for _, port := range v.claims[name].ports {
+			claimants[port] = append(claimants[port], name)
 		}
 	}
-	for _, port := range slices.Sorted(maps.Keys(claims)) {
-		names := claims[port]
+	oldest := func(name string) time.Time { return v.claims[name].oldest }
+	for _, port := range slices.Sorted(maps.Keys(claimants)) {
+		names := claimants[port]
 		// Stable, so that the name decides among equals.
-		slices.SortStableFunc(names, func(a, b string) int { return v.oldest(a).Compare(v.oldest(b)) })
+		slices.SortStableFunc(names, func(a, b string) int { return oldest(a).Compare(oldest(b)) })
 		v.owners[port] = names[0]
 		v.owns[names[0]] += strconv.FormatInt(port, 10) + " "
 		for _, loser := range names[1:] {
 			reason := "its oldest instance is the older one"
-			if v.oldest(loser).Equal(v.oldest(names[0])) {
+			if oldest(loser).Equal(oldest(names[0])) {
 				reason = "they are of one age, so the name decides"
 			}
-			v.notef("service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason)
+			v.disputes = append(v.disputes, fmt.Sprintf(
+				"service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason))
 		}
 	}
 }
@@ -185,17 +228,6 @@ func (v *view) exported(name string) map[int64]int64 {
 }
 
 func isExported(p sdk.Port) bool { return p.Type == "tcp" && p.ServicePort > 0 }
-
-// oldest returns when the service's oldest instance was created. One that does not say counts as new.
-func (v *view) oldest(name string) time.Time {
-	oldest := time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, inst := range v.live[name] {
-		if !inst.Created.IsZero() && inst.Created.Before(oldest) {
-			oldest = inst.Created
-		}
-	}
-	return oldest
-}
 
 // mode returns the mode of the service, by majority of the instances in use. A service with none of those still has the
 // mode of the ones it knows, as it had for the older templates; a service that nobody knows has "".
@@ -228,10 +260,6 @@ func majority(words []string) string {
 		}
 	}
 	return best
-}
-
-func (v *view) notef(format string, args ...any) {
-	v.notes = append(v.notes, fmt.Sprintf(format, args...))
 }
 
 // describe names an instance for people.

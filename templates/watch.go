@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -24,6 +25,8 @@ type watcher struct {
 	poll    *time.Ticker
 	names   places
 	watched map[string]os.FileInfo
+
+	quiet, impatient time.Duration // zero for the constants
 }
 
 func newWatcher(poll time.Duration) *watcher {
@@ -118,9 +121,10 @@ func (w *watcher) wait(ctx context.Context) bool {
 
 // settle waits until a save is over. It returns false when ctx is done first.
 func (w *watcher) settle(ctx context.Context) bool {
-	over := time.NewTimer(quiet)
+	calm := cmp.Or(w.quiet, quiet)
+	over := time.NewTimer(calm)
 	defer over.Stop()
-	late := time.NewTimer(impatient)
+	late := time.NewTimer(cmp.Or(w.impatient, impatient))
 	defer late.Stop()
 	for {
 		select {
@@ -132,7 +136,7 @@ func (w *watcher) settle(ctx context.Context) bool {
 			return true
 		case event := <-w.events:
 			if w.concerns(event) {
-				over.Reset(quiet)
+				over.Reset(calm)
 			}
 		}
 	}

@@ -278,5 +278,5 @@ frontend {{ $name }}-{{ $port }}-in
 %s  default_backend {{ $name }}-{{ $port }}
 backend {{ $name }}-{{ $port }}
 {{ range $instances }}  server {{ serverName . }} {{ ipFor $port . }}:{{ portFor $port . }}
-{{ end }}{{ end }}{{ end }}`, number, variables, number/4%10, header)
+{{ end }}{{ end }}{{ end }}`, number, variables, number/4%10, header) + chaosInputFrontend()
 }

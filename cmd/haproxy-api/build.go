@@ -10,12 +10,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
 // parts are what a configuration was made into.
 type parts struct {
 	cfg       *config.Config
 	templates map[string]engine.Templates
+	inputs    map[string]engine.Inputs // of the pipelines that watch any
 	sources   map[string]sdk.Source
 	sinks     map[string]sdk.Sink
 }
@@ -29,6 +31,7 @@ func (o opener) build(ctx context.Context, before *parts) (*parts, error) {
 	if next.templates, faults = o.loadTemplates(before); faults != nil {
 		return nil, faults
 	}
+	next.inputs = o.inputs(before)
 	if faults = makeFolders(o.cfg); faults != nil {
 		return nil, faults
 	}
@@ -126,8 +129,17 @@ func (p *parts) engine(log *slog.Logger, observer engine.Observer) engine.Config
 		c := p.cfg.Pipelines[name]
 		cfg.Pipelines = append(cfg.Pipelines, engine.PipelineConfig{
 			Name: name, Source: c.Source, Templates: p.templates[name],
-			Sink: p.sinks[c.Sink], SinkType: p.cfg.Sinks[c.Sink].Type,
+			Sink: p.sinks[c.Sink], SinkType: p.cfg.Sinks[c.Sink].Type, Inputs: p.inputs[name],
+			Conflicts: conflictsFor(p.cfg.Sinks[c.Sink].Type),
 		})
 	}
 	return cfg
+}
+
+// conflictsFor returns what finds conflicts in documents for sinks of that type; nil for a type whose documents we cannot read.
+func conflictsFor(sinkType string) func([]sdk.File) [][2]sdk.Place {
+	if sinkType == "haproxy" {
+		return haproxy.Conflicts
+	}
+	return nil
 }

@@ -6,12 +6,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
-	"testing"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -115,41 +112,4 @@ func (s *troubledSink) Health(ctx context.Context) (sdk.Health, error) {
 func (s *troubledSink) Stop(ctx context.Context) error {
 	s.from.hang("Stop")
 	return s.Sink.Stop(ctx)
-}
-
-// A backend that is down at the start, or at a check, is no fault of the configuration.
-func TestStart_PluginWhoseBackendIsDown(t *testing.T) {
-	s := newSite(t)
-	s.write("haproxy-api.toml", s.read("haproxy-api.toml")+s.troubledPlugin())
-	s.write("down", "")
-	s.serve("web", "a", 8000)
-	if out := s.output("check"); !strings.Contains(out, "cannot start at the moment") || strings.Contains(out, "no faults") {
-		t.Errorf("check says\n%s", out)
-	}
-	s.start()
-	s.eventually("the daemon is there", s.apiAnswers)
-	p := s.pipelineThat("unhealthy", func(p server.Pipeline) bool { return len(p.Problems) > 0 })
-	if !strings.Contains(strings.Join(p.Problems, "\n"), "connection refused") {
-		t.Errorf("problems %q", p.Problems)
-	}
-	if err := os.Remove(s.path("down")); err != nil {
-		t.Fatal(err)
-	}
-	s.answered(8000, "a")
-	s.eventually("healthy", s.healthy)
-	s.stop()
-}
-
-// What is the sink's to know is not said to be checked where the sink cannot check it.
-func TestCheck_NamesWhatNoSinkHasChecked(t *testing.T) {
-	s := newSite(t)
-	s.severalPipelines("exec stubborn-plugin")
-	s.write("state.json", `{"Servers":{}}`)
-	for format, want := range map[string]string{
-		"text": "no faults; not checked by a sink: other\n", "json": `"unchecked": [` + "\n    \"other\"\n  ]",
-	} {
-		if out := s.output("check", "--state", s.path("state.json"), "--output", format); !strings.Contains(out, want) {
-			t.Errorf("check says\n%s", out)
-		}
-	}
 }

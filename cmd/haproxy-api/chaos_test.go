@@ -60,6 +60,7 @@ type chaos struct {
 	clusters    int
 	variants    int
 	environment int // of the templates
+	inputs      int // the number of the file that HAProxy reads beside its configuration
 	past        []sdk.Snapshot
 	slowest     time.Duration // to converge
 }
@@ -104,6 +105,7 @@ func newChaos(t *testing.T) *chaos {
 	).Replace(s.read("haproxy-api.toml")) + s.troubledPlugin()
 	s.write("haproxy-api.toml", c.plain)
 	c.accounts = newAccounts(s)
+	c.s.write(chaosInput, c.input())
 	c.saveTemplate()
 	c.tellTruth()
 	s.start()
@@ -219,6 +221,7 @@ func (c *chaos) calm() {
 	})
 	c.checkEnvironment()
 	c.checkTemporary()
+	c.checkInput()
 	c.slowest = max(c.slowest, time.Since(began))
 	c.accounts.audit()
 }

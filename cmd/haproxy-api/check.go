@@ -111,6 +111,7 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) (faults []error, u
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
 		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: note}
+		c.tellWatched(ownFiles(cfg, p))
 		faults = append(faults, c.run(ctx, states)...)
 		if c.unchecked {
 			unchecked = append(unchecked, name)

@@ -14,38 +14,43 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// A fleet is a large catalogue, posted without a Sidecar. In its first service one instance after the other is replaced, and
-// those that come answer with their port.
+// A fleet is a large catalogue, posted as a Sidecar posts it: with each push the Updated times of a sixth of the instances have
+// moved, as each instance reports about once a minute and a push comes every ten seconds. Its first service has one instance,
+// which each change replaces, so that the first answer from the new one tells that the change is in effect.
 type fleet struct {
 	*site
-	client   *http.Client
-	snapshot sdk.Snapshot
-	standing int64   // the port at which the first service's instances answer at first
-	ports    []int64 // and those of the ones that come, which take turns
-	changes  int
+	client    *http.Client
+	instances []sdk.Instance
+	encoded   [][]byte // the instances, as they were encoded last
+	ports     [2]int64 // where the instances of the first service answer in turn
+	changes   int
 }
 
-const fleetFrom = 20000 // the first service's port
+const (
+	fleetFrom  = 20000 // the first service's port
+	fleetHosts = 20
+	heartbeats = 6 // pushes in which each instance has reported once
+)
 
 // newFleet starts a daemon with a catalogue of that size.
 func newFleet(b *testing.B, services, instances int) *fleet {
 	f := &fleet{site: newSite(b), client: &http.Client{Transport: &http.Transport{}}}
 	f.write("haproxy-api.toml", strings.Replace(f.read("haproxy-api.toml"), f.sidecar.URL("/state.json"), "", 1))
 	b.Cleanup(f.client.CloseIdleConnections)
-	f.standing = f.answering()
-	for range 2 * instances {
-		f.ports = append(f.ports, f.answering())
-	}
-	var all []sdk.Instance
+	f.ports = [2]int64{f.answering(), f.answering()}
 	for service := range services {
 		for n := range instances {
-			all = append(all, fleetInstance(service, n, f.standing))
+			if service > 0 || n == 0 {
+				f.instances = append(f.instances, fleetInstance(service, n, f.ports[0]))
+			}
 		}
 	}
-	f.snapshot = sdk.Snapshot{Cluster: "fleet", Changed: time.Now().UTC(), Services: sdk.GroupByName(all)}
+	f.encoded = make([][]byte, len(f.instances))
+	for n := range f.instances {
+		f.encode(n)
+	}
 	f.start()
 	f.eventually("the daemon answers", func() bool { code, _ := f.health(); return code != 0 })
 	f.post(f.change())
@@ -59,10 +64,12 @@ func fleetInstance(service, n int, port int64) sdk.Instance {
 	now := time.Now().UTC()
 	return sdk.Instance{
 		ID: fmt.Sprintf("%012x", 1<<20*(service+1)+n), Name: fmt.Sprintf("service-%04d", service), Image: "registry/image:1",
-		Hostname: fmt.Sprintf("node-%02d", n%20), ProxyMode: "http", Status: sdk.Alive, Created: now, Updated: now,
+		Hostname: fleetHost(n), ProxyMode: "http", Status: sdk.Alive, Created: now, Updated: now,
 		Ports: []sdk.Port{{Type: "tcp", Port: port, ServicePort: int64(fleetFrom + service), IP: "127.0.0.1"}},
 	}
 }
+
+func fleetHost(n int) string { return fmt.Sprintf("node-%02d", n%fleetHosts) }
 
 // answering starts a server that answers with its port.
 func (f *fleet) answering() int64 {
@@ -73,27 +80,57 @@ func (f *fleet) answering() int64 {
 	return port
 }
 
-// change replaces the oldest instance of the first service, and returns what a Sidecar posts then.
+// change replaces the instance of the first service, moves heartbeats, and returns what a Sidecar posts then.
 func (f *fleet) change() []byte {
 	f.t.Helper()
 	f.changes++
-	service := &f.snapshot.Services[0]
-	next := fleetInstance(0, len(service.Instances)+f.changes, f.newest())
-	next.Hostname = service.Instances[0].Hostname
-	service.Instances = append(service.Instances[1:len(service.Instances):len(service.Instances)], next)
-	f.snapshot.Changed = next.Updated
-	var state bytes.Buffer
-	if err := sidecar.EncodeState(&state, f.snapshot); err != nil {
-		f.t.Fatal(err)
+	f.instances[0] = fleetInstance(0, f.changes*fleetHosts, f.newest())
+	f.encode(0)
+	f.beat()
+	return fmt.Appendf(nil, `{"State":%s,"ChangeEvent":{"Service":%s,"PreviousStatus":%d,"Time":%q}}`,
+		f.state(), f.encoded[0], sdk.Unknown, f.instances[0].Updated.Format(time.RFC3339Nano))
+}
+
+// beat moves the Updated time of a sixth of the instances.
+func (f *fleet) beat() {
+	for n := 1 + f.changes%heartbeats; n < len(f.instances); n += heartbeats {
+		f.instances[n].Updated = time.Now().UTC()
+		f.encode(n)
 	}
-	body, err := json.Marshal(map[string]any{
-		"State":       json.RawMessage(state.Bytes()),
-		"ChangeEvent": map[string]any{"Service": next, "PreviousStatus": sdk.Unknown, "Time": next.Updated},
-	})
+}
+
+func (f *fleet) encode(n int) {
+	content, err := json.Marshal(f.instances[n])
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return body
+	f.encoded[n] = content
+}
+
+// state is the whole state in Sidecar's encoding, made of instances that are encoded already.
+func (f *fleet) state() []byte {
+	byHost := map[string][]int{}
+	for n, i := range f.instances {
+		byHost[i.Hostname] = append(byHost[i.Hostname], n)
+	}
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	out := bytes.NewBufferString(`{"Servers":{`)
+	for host := range min(fleetHosts, len(byHost)) {
+		name, separator := fleetHost(host), ","
+		if host == 0 {
+			separator = ""
+		}
+		fmt.Fprintf(out, `%s%q:{"Name":%q,"Services":{`, separator, name, name)
+		for n, instance := range byHost[name] {
+			if n > 0 {
+				out.WriteByte(',')
+			}
+			fmt.Fprintf(out, `%q:%s`, f.instances[instance].ID, f.encoded[instance])
+		}
+		fmt.Fprintf(out, `},"LastUpdated":%q,"LastChanged":%q}`, now, now)
+	}
+	fmt.Fprintf(out, `},"LastChanged":%q,"ClusterName":"fleet","Hostname":"node-00"}`, now)
+	return out.Bytes()
 }
 
 // newest is the port of the instance that came last.
@@ -111,14 +148,21 @@ func (f *fleet) post(body []byte) {
 	}
 }
 
-// answeredByNewest asks without a pause until the instance that came last answers.
 func (f *fleet) answeredByNewest() {
 	f.t.Helper()
-	want, url := strconv.FormatInt(f.newest(), 10), fmt.Sprintf("http://%s:%d/", f.ip, fleetFrom)
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	f.answeredBy(f.newest())
+}
+
+// answeredBy asks until the instance at that port answers. The pauses between are short against the time that has passed, and
+// leave the processor to those who are measured.
+func (f *fleet) answeredBy(port int64) {
+	f.t.Helper()
+	want, url := strconv.FormatInt(port, 10), fmt.Sprintf("http://%s:%d/", f.ip, fleetFrom)
+	for began := time.Now(); time.Since(began) < patience; {
 		if answer, err := getBy(f.client, url); err == nil && answer == want {
 			return
 		}
+		time.Sleep(max(200*time.Microsecond, time.Since(began)/20))
 	}
 	f.t.Fatalf("never: an answer from port %s", want)
 }
@@ -126,7 +170,7 @@ func (f *fleet) answeredByNewest() {
 // settled waits until the file on disk is that of the last change.
 func (f *fleet) settled() {
 	f.t.Helper()
-	last := fmt.Sprintf("127.0.0.1:%d", f.newest())
+	last := fmt.Sprintf("-%s 127.0.0.1:%d", f.instances[0].ID, f.newest())
 	f.eventually("the file follows", func() bool { return strings.Contains(f.read(f.config), last) })
 	f.eventually("healthy", f.healthy)
 }

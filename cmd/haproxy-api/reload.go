@@ -54,6 +54,7 @@ func (r *reloader) run(ctx context.Context) {
 		case <-r.told:
 			cfg, err := r.load()
 			r.takeUp(ctx, cfg, err, true)
+			r.daemon.engine.Reread()
 		case <-saved:
 			left = r.look()
 			settled.Reset(calm)

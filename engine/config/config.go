@@ -98,8 +98,10 @@ type HAProxy struct {
 	Mode           string // "managed" or "command"; where nobody says, "command" if ReloadCmd is set
 	ReloadInterval time.Duration
 	DrainTimeout   time.Duration
+	MaxOldWorkers  int    // 0 for any number
 	OnExit         string // "leave" or "stop"
 	Runtime        bool
+	Watch          []string // see Pipeline
 }
 
 // A Source is where a catalogue comes from, and how far it is believed.
@@ -139,6 +141,7 @@ type Pipeline struct {
 	Template string            // "" is the built-in one
 	Files    map[string]string // templates of companion files, by the companion's name
 	Partials []string          // glob patterns
+	Watch    []string          // glob patterns of files that the sink's program reads beside the document
 	Delims   []string          // always two
 	Vars     map[string]any    // int64 and float64 as the file told them apart
 

@@ -75,7 +75,7 @@ func defaults() *config.Config {
 		HAProxy: config.HAProxy{
 			BindIP: "0.0.0.0", ConfigFile: "/var/run/haproxy-api/haproxy.cfg", PIDFile: "/var/run/haproxy-api/haproxy.pid",
 			Binary: "haproxy", Mode: "managed", ReloadInterval: 5 * time.Second, DrainTimeout: 30 * time.Second,
-			OnExit: "leave", Runtime: true,
+			MaxOldWorkers: 10, OnExit: "leave", Runtime: true,
 		},
 		PluginDir: "/usr/lib/haproxy-api/plugins",
 		Sources: map[string]config.Source{"sidecar": {
@@ -88,7 +88,7 @@ func defaults() *config.Config {
 		Sinks: map[string]config.Component{"haproxy": {Type: "haproxy", Block: map[string]any{
 			"binary": "haproxy", "mode": "managed", "config_file": "/var/run/haproxy-api/haproxy.cfg",
 			"pid_file": "/var/run/haproxy-api/haproxy.pid", "reload_interval": "5s", "drain_timeout": "30s",
-			"on_exit": "leave", "runtime": true,
+			"max_old_workers": int64(10), "on_exit": "leave", "runtime": true,
 		}}},
 		Pipelines: map[string]config.Pipeline{"haproxy": {
 			Source: "sidecar", Sink: "haproxy", Delims: []string{"{{", "}}"}, BindIP: "0.0.0.0",
@@ -125,7 +125,7 @@ func TestOlderFile(t *testing.T) {
 	want.Sinks["haproxy"] = config.Component{Type: "haproxy", Block: map[string]any{
 		"binary": "haproxy", "mode": "command", "config_file": "/etc/haproxy.cfg", "pid_file": "/var/run/haproxy.pid",
 		"reload_cmd": reload, "verify_cmd": "haproxy -c -f /etc/haproxy.cfg",
-		"reload_interval": "5s", "drain_timeout": "30s", "on_exit": "leave", "runtime": true,
+		"reload_interval": "5s", "drain_timeout": "30s", "max_old_workers": int64(10), "on_exit": "leave", "runtime": true,
 	}}
 	want.Pipelines["haproxy"] = config.Pipeline{
 		Source: "sidecar", Sink: "haproxy", Template: "views/haproxy.cfg", Delims: []string{"{{", "}}"},

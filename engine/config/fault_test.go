@@ -154,6 +154,8 @@ func TestPipelineFaults(t *testing.T) {
 			`pipelines.web.delims must be two texts that are not empty, such as ["{{", "}}"], not ["<%"]`},
 		{"empty delimiter", `sink = "k"`, "sink = 'k'\ndelims=['<%', '']", at +
 			`pipelines.web.delims must be two texts that are not empty, such as ["{{", "}}"], not ["<%",""]`},
+		{"malformed pattern", `sink = "k"`, "sink = 'k'\nwatch=['/certs/[']", at +
+			`pipelines.web.watch must be a list of file patterns such as ["/etc/haproxy/certs/*.pem"], not ["/certs/["]`},
 		{"empty pattern", `sink = "k"`, "sink = 'k'\npartials=['']", at +
 			`pipelines.web.partials must be a list of file patterns, not [""]`},
 		{"empty companion", `sink = "k"`, "sink = 'k'\nfiles={'a.map'=''}", at +

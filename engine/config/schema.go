@@ -92,8 +92,10 @@ func (h *HAProxy) keys() table {
 		{"mode", nil, oneOf(&h.Mode, modeManaged, modeCommand)},
 		{"reload_interval", "5s", span(&h.ReloadInterval)},
 		{"drain_timeout", "30s", span(&h.DrainTimeout)},
+		{"max_old_workers", int64(10), number(&h.MaxOldWorkers, 0, math.MaxInt32, "a number of workers from 0 on")},
 		{"on_exit", "leave", oneOf(&h.OnExit, "leave", "stop")},
 		{"runtime", true, yesNo(&h.Runtime)},
+		{"watch", []any{}, patterns(&h.Watch)},
 	}
 }
 
@@ -130,6 +132,7 @@ func (p *Pipeline) keys() table {
 			fromEnv: func(parts []string) string { return strings.ToLower(strings.Join(parts, ".")) },
 		}},
 		{"partials", []any{}, list(&p.Partials, "a list of file patterns", notEmpty)},
+		{"watch", []any{}, patterns(&p.Watch)},
 		{"delims", []any{"{{", "}}"}, pair(&p.Delims, `two texts that are not empty, such as ["{{", "}}"]`)},
 		{"vars", nil, variables{&p.Vars}},
 		// These four fall back to the table haproxy: see derive.
@@ -138,6 +141,13 @@ func (p *Pipeline) keys() table {
 		{"user", nil, word(&p.User, "the name of a user")},
 		{"group", nil, word(&p.Group, "the name of a group")},
 	}
+}
+
+func patterns(into *[]string) kind {
+	return list(into, `a list of file patterns such as ["/etc/haproxy/certs/*.pem"]`, func(pattern string) bool {
+		_, err := filepath.Match(pattern, "")
+		return pattern != "" && err == nil
+	})
 }
 
 // inherited are the keys that a pipeline takes from the table haproxy.

@@ -50,6 +50,7 @@ func (c *Config) shortSink() Component {
 	content := map[string]any{
 		"reload_interval": h.ReloadInterval.String(),
 		"drain_timeout":   h.DrainTimeout.String(),
+		"max_old_workers": int64(h.MaxOldWorkers),
 		"runtime":         h.Runtime,
 	}
 	for key, value := range map[string]string{
@@ -66,7 +67,7 @@ func (c *Config) shortSink() Component {
 func (c *Config) shortPipeline() Pipeline {
 	h := c.HAProxy
 	return Pipeline{
-		Source: shortSource, Sink: shortSink, Template: h.Template, Delims: []string{"{{", "}}"},
+		Source: shortSource, Sink: shortSink, Template: h.Template, Watch: h.Watch, Delims: []string{"{{", "}}"},
 		BindIP: h.BindIP, UseHostnames: h.UseHostnames, User: h.User, Group: h.Group,
 	}
 }

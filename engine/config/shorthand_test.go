@@ -19,6 +19,18 @@ source = "s"
 sink = "k"
 `
 
+func TestWatch(t *testing.T) {
+	o, _ := inFile(t, general+"watch = ['/certs/*.pem']\n[haproxy]\nwatch = ['/maps']\n")
+	o.Environ = []string{"HAPROXY_API_PIPELINES__WEB__WATCH=/a,/b"}
+	c := load(t, o)
+	if got := c.Pipelines["haproxy"].Watch; !slices.Equal(got, []string{"/maps"}) {
+		t.Errorf("the table haproxy watches %q", got)
+	}
+	if got := c.Pipelines["web"].Watch; !slices.Equal(got, []string{"/a", "/b"}) {
+		t.Errorf("the pipeline watches %q", got)
+	}
+}
+
 func TestShorthand(t *testing.T) {
 	ownNames := strings.NewReplacer("sinks.k", "sinks.haproxy", `"k"`, `"haproxy"`, "pipelines.web", "pipelines.haproxy",
 		"sources.s", "sources.sidecar", `"s"`, `"sidecar"`).Replace(general)

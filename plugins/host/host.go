@@ -13,6 +13,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -57,7 +58,8 @@ type supervisor struct {
 	refusal  error    // of the last claim at a start
 	restarts int
 	lastEnd  string // how the program ended the last time, and when; empty for not yet
-	failure  string // why the last start failed; empty when it did not
+
+	notStarting faultlog.Fault
 
 	offered   atomic.Uint64 // the generation of the newest document
 	restarted chan struct{} // one slot: see Sink.Restarted
@@ -201,16 +203,12 @@ func (s *supervisor) ended(p *process, why string) {
 	s.opts.Log.Error("plugin ended and is started again", "plugin", s.opts.Name, "pid", p.program.pid(), "why", why)
 }
 
-// failed notes that the program did not start. The same failure is logged once.
+// failed notes that the program did not start.
 func (s *supervisor) failed(err error) {
-	why := err.Error()
+	s.notStarting.Error(s.opts.Log, "plugin does not start and is tried again", err, "plugin", s.opts.Name)
 	s.mu.Lock()
-	again := s.failure == why
-	s.lastEnd, s.failure = why, why
-	s.mu.Unlock()
-	if !again {
-		s.opts.Log.Error("plugin does not start and is tried again", "plugin", s.opts.Name, "error", err)
-	}
+	defer s.mu.Unlock()
+	s.lastEnd = err.Error()
 }
 
 // claim notes that every process from now on has to claim, and returns the one that has not, nil where none runs.
@@ -266,12 +264,14 @@ func (s *supervisor) take(p *process, claimed bool) bool {
 func (s *supervisor) started(p *process, again bool) {
 	s.mu.Lock()
 	missed := s.lastEnd != ""
-	s.failure = ""
 	if again {
 		s.restarts++
 	}
 	s.mu.Unlock()
-	s.opts.Log.Info("plugin started", "plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid())
+	about := []any{"plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
+	if !s.notStarting.Over(s.opts.Log, "plugin started", about...) {
+		s.opts.Log.Info("plugin started", about...)
+	}
 	if again && s.opts.OnRestart != nil {
 		s.opts.OnRestart()
 	}

@@ -53,6 +53,7 @@ type notesConfig struct {
 	Folder   string `json:"folder"`
 	Greeting string `json:"greeting"`
 	Checks   bool   `json:"checks"`
+	Rereads  bool   `json:"rereads"`
 }
 
 func (c notesConfig) Validate() error {
@@ -83,6 +84,9 @@ func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error
 	n := &notes{cfg: cfg, env: env, slow: make(chan struct{})}
 	if cfg.Checks {
 		return checker{n}, nil
+	}
+	if cfg.Rereads {
+		return rereader{n}, nil
 	}
 	return n, nil
 }
@@ -277,10 +281,38 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Fatalf("never: %s", what)
 }
 
+// rereader is notes that can read something again.
+type rereader struct{ *notes }
+
+func (n rereader) Reread(_ context.Context, watched sdk.Watched) (sdk.Result, error) {
+	return sdk.Result{Action: sdk.ActionReload, Reason: watched.ID, Details: watched.Changed},
+		sdk.RetryAfter(errors.New("busy"), time.Minute)
+}
+
+func TestReread_CrossesToThePlugin(t *testing.T) {
+	sink, _, _ := startNotes(t, sdk.Block{"rereads": true, "folder": t.TempDir()})
+	got, err := sink.Reread(t.Context(), sdk.Watched{ID: "a.1", Changed: []string{"one", "two"}})
+	want := sdk.Result{Action: sdk.ActionReload, Reason: "a.1", Details: []string{"one", "two"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("result (-want +got)\n%s", diff)
+	}
+	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != time.Minute {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// A plugin that was built before there was such a call, or that has no use for it, says so.
+func TestReread_UnsupportedByThePlugin(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	if _, err := sink.Reread(t.Context(), sdk.Watched{}); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	doc := document("text")
-	doc.Retry = true
+	doc.Retry, doc.Watched = true, "w.1"
 	got, err := sink.Apply(t.Context(), doc)
 	if err != nil {
 		t.Fatal(err)

@@ -55,6 +55,29 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return resultFromWire(resp.GetResult(), time.Since(began)), failure(resp.GetFailure())
 }
 
+// Reread has the plugin load again what its program reads beside the document. It returns an error that wraps
+// [errors.ErrUnsupported] where the plugin does not know what that is. What is said of time and of ctx at Apply holds here.
+func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	if !p.can(wire.Capability_CAPABILITY_REREAD) {
+		return sdk.Result{}, fmt.Errorf("the plugin %s cannot load files again: %w", p.info.Name, errors.ErrUnsupported)
+	}
+	if ctx.Err() != nil {
+		return sdk.Result{}, context.Cause(ctx)
+	}
+	began := time.Now()
+	call, release := s.whileAlive(context.WithoutCancel(ctx), p, ctx.Done())
+	defer release()
+	resp, err := wire.NewSinkClient(p.conn).Reread(call, &wire.RereadRequest{Watched: watched.ID, Changed: watched.Changed})
+	if err != nil {
+		return sdk.Result{}, callError(call, "reach", err)
+	}
+	return resultFromWire(resp.GetResult(), time.Since(began)), failure(resp.GetFailure())
+}
+
 // Check asks the plugin to judge doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] where the
 // plugin cannot tell. What is said of health at Apply holds here.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
@@ -132,7 +155,10 @@ func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
 func (s *Sink) Close() error { return s.close() }
 
 func documentToWire(doc sdk.Document) *wire.Document {
-	out := &wire.Document{Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry}
+	out := &wire.Document{
+		Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry,
+		Watched: doc.Watched,
+	}
 	for _, f := range doc.Files {
 		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})
 	}
@@ -140,9 +166,10 @@ func documentToWire(doc sdk.Document) *wire.Document {
 }
 
 var (
-	_ sdk.Sink    = (*Sink)(nil)
-	_ sdk.Checker = (*Sink)(nil)
-	_ sdk.Claimer = (*Sink)(nil)
-	_ sdk.Stopper = (*Sink)(nil)
-	_ io.Closer   = (*Sink)(nil)
+	_ sdk.Sink     = (*Sink)(nil)
+	_ sdk.Checker  = (*Sink)(nil)
+	_ sdk.Rereader = (*Sink)(nil)
+	_ sdk.Claimer  = (*Sink)(nil)
+	_ sdk.Stopper  = (*Sink)(nil)
+	_ io.Closer    = (*Sink)(nil)
 )

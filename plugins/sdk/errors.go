@@ -128,7 +128,8 @@ func (e *NotLoadedError) Error() string { return e.Err.Error() }
 func (e *NotLoadedError) Unwrap() error { return e.Err }
 
 // RetryAfter returns err with the hint that trying again makes no sense before d has passed. Without the hint the daemon
-// chooses, with backoff and jitter.
+// chooses, with backoff and jitter. Around what [RejectAt] returns it says that the sink may judge otherwise by then, whatever is
+// live: what is left out for it, or the whole document, is tried again.
 func RetryAfter(err error, d time.Duration) error {
 	return &RetryError{Err: err, After: d}
 }

@@ -60,6 +60,9 @@ func capabilitiesOf(opened any) []wire.Capability {
 	if _, ok := opened.(Claimer); ok {
 		all = append(all, wire.Capability_CAPABILITY_CLAIM)
 	}
+	if _, ok := opened.(Rereader); ok {
+		all = append(all, wire.Capability_CAPABILITY_REREAD)
+	}
 	return all
 }
 
@@ -157,23 +160,53 @@ func (s *sinkServer) Apply(ctx context.Context, req *wire.ApplyRequest) (*wire.A
 	if !ok {
 		return nil, errNotConfigured
 	}
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
+	return &wire.ApplyResponse{Result: resultToWire(result), Failure: failureToWire(err)}, nil
+}
+
+func (s *sinkServer) Reread(ctx context.Context, req *wire.RereadRequest) (*wire.RereadResponse, error) {
+	rereader, ok := s.plugin.get().(Rereader)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the sink does not know what its program reads beside the document")
+	}
+	ctx, done, err := s.takeTurn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	result, err := rereader.Reread(ctx, Watched{ID: req.GetWatched(), Changed: req.GetChanged()})
+	return &wire.RereadResponse{Result: resultToWire(result), Failure: failureToWire(err)}, nil
+}
+
+// takeTurn waits until no other call changes anything. It returns a context that Cancel ends too. done ends the turn.
+func (s *sinkServer) takeTurn(ctx context.Context) (_ context.Context, done func(), err error) {
 	select {
 	case s.plugin.turn <- struct{}{}:
-		defer func() { <-s.plugin.turn }()
 	case <-ctx.Done():
+		return nil, nil, status.FromContextError(ctx.Err()).Err()
 	}
 	if ctx.Err() != nil {
-		return nil, status.FromContextError(ctx.Err()).Err()
+		<-s.plugin.turn
+		return nil, nil, status.FromContextError(ctx.Err()).Err()
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	s.setCancel(cancel)
-	defer s.setCancel(nil)
-	result, err := sink.Apply(ctx, documentFromWire(req.GetDocument()))
-	return &wire.ApplyResponse{Result: &wire.Result{
-		Action: text(result.Action), Reason: text(result.Reason), Took: durationpb.New(result.Took),
-		Details: texts(result.Details),
-	}, Failure: failureToWire(err)}, nil
+	return ctx, func() {
+		s.setCancel(nil)
+		cancel(nil)
+		<-s.plugin.turn
+	}, nil
+}
+
+func resultToWire(r Result) *wire.Result {
+	return &wire.Result{
+		Action: text(r.Action), Reason: text(r.Reason), Took: durationpb.New(r.Took), Details: texts(r.Details),
+	}
 }
 
 func (s *sinkServer) Check(ctx context.Context, req *wire.CheckRequest) (*wire.CheckResponse, error) {

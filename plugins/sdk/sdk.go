@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -64,6 +65,18 @@ type Checker interface {
 	Check(ctx context.Context, doc Document) error
 }
 
+// A Rereader is a [Sink] whose program reads files beside the document, such as certificates, and can load them again.
+type Rereader interface {
+	// Reread has the program load again what it reads beside the document in effect, if any of that has changed since it was
+	// loaded: the watched files have, or others that the sink knows of. It returns nil when the program has what is there now,
+	// with [ActionUnchanged] where there was nothing to do. After an error the program goes on with what it had; the error may
+	// be one of [Deferred], [RetryAfter] or [NotLoaded]. The daemon calls it when somebody asks, when watched files change and
+	// at the start, never while Apply runs. What is said there of ctx holds here.
+	//
+	// A sink that is none is offered the document once more when watched files change.
+	Reread(ctx context.Context, watched Watched) (Result, error)
+}
+
 // A Claimer is a [Sink] that can be the only one on what it manages.
 type Claimer interface {
 	// Claim returns nil when nobody else manages what this sink does, nor can until its process ends, and otherwise an error
@@ -103,6 +116,24 @@ type Document struct {
 	Digest     string // see [DigestOf]; equal digests mean equal files
 	Files      []File // the main file first, then its companions
 	Retry      bool   // try also what failed to load before, see [NotLoaded]: a person asked for it, or enough time has passed
+	// Watched is the ID of the [Watched] files at this time, which the program loads with the document if it loads it.
+	Watched string
+}
+
+// Watched are the files that the configuration watches for the program of a sink.
+type Watched struct {
+	// ID says which files these are and, after a dot, identifies their content. It is empty where none are watched.
+	ID string
+	// Changed names some that have changed, for people. It may be empty although some have.
+	Changed []string
+}
+
+// ChangedSince reports whether the content of the files has changed. loaded is the ID that came with the [Document] or the call
+// of Reread that succeeded last, and empty where that is not known. Where other files are watched than before, none has changed.
+func (w Watched) ChangedSince(loaded string) bool {
+	which, content, watches := strings.Cut(w.ID, ".")
+	whichLoaded, contentLoaded, _ := strings.Cut(loaded, ".")
+	return watches && which == whichLoaded && content != contentLoaded
 }
 
 // A File is one rendered file. The sink decides where it goes.

@@ -119,7 +119,7 @@ func GroupByName(instances []Instance) []Service {
 		); order != 0 {
 			return order
 		}
-		return cmp.Compare(fingerprint(a), fingerprint(b))
+		return compareRest(a, b)
 	})
 	var services []Service
 	for start := 0; start < len(sorted); {
@@ -133,11 +133,28 @@ func GroupByName(instances []Instance) []Service {
 	return services
 }
 
-// fingerprint orders two instances that claim the same name, host and id, which only a confused catalogue sends: the
-// order must still not depend on the order of arrival.
-func fingerprint(i Instance) string {
-	return fmt.Sprintf("%q %q %q %d %v %q %d %d", i.Invalid, i.Image, i.ProxyMode, i.Status, i.Ports, i.Labels,
-		i.Created.UnixNano(), i.Updated.UnixNano())
+// compareRest orders two instances that claim the same name, host and id, which only a confused catalogue sends: the order must
+// still not depend on the order of arrival.
+func compareRest(a, b Instance) int {
+	return cmp.Or(
+		cmp.Compare(a.Invalid, b.Invalid), cmp.Compare(a.Image, b.Image), cmp.Compare(a.ProxyMode, b.ProxyMode),
+		cmp.Compare(a.Status, b.Status), a.Created.Compare(b.Created), a.Updated.Compare(b.Updated),
+		slices.CompareFunc(a.Ports, b.Ports, comparePorts), compareLabels(a.Labels, b.Labels),
+	)
+}
+
+func comparePorts(a, b Port) int {
+	return cmp.Or(
+		cmp.Compare(a.Type, b.Type), cmp.Compare(a.Port, b.Port), cmp.Compare(a.ServicePort, b.ServicePort),
+		cmp.Compare(a.IP, b.IP),
+	)
+}
+
+func compareLabels(a, b map[string]string) int {
+	if len(a) == 0 && len(b) == 0 {
+		return 0
+	}
+	return cmp.Compare(fmt.Sprintf("%q", a), fmt.Sprintf("%q", b)) // in the order of their keys
 }
 
 // SameCatalogue reports whether s and other describe the same instances in the same state. Updated times do not count,

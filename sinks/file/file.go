@@ -92,7 +92,8 @@ type Sink struct {
 	stopped  chan struct{} // closed by Stop and Close
 
 	begin   sync.Once
-	written stage.Written // companions that may be on disk; Apply's alone
+	written stage.Written // companions that may be on disk; for Apply and Reread alone
+	watched string        // the state of the watched files that the program has loaded, see [sdk.Watched]; likewise
 
 	unrecorded, unremoved faultlog.Fault
 
@@ -179,15 +180,48 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	// The files are live from here on: they stay only if the program takes them.
 	if len(s.cfg.ReloadCmd) == 0 {
-		s.settle(files)
+		s.settle(files, doc.Watched)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: reason}, nil
 	}
 	output, err := s.reload(ctx)
 	if err != nil {
 		return sdk.Result{Details: output}, errors.Join(err, st.Restore())
 	}
-	s.settle(files)
+	s.settle(files, doc.Watched)
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
+}
+
+// Reread runs the reload command, if there is one, where watched files have changed. No other files are known that the program
+// reads.
+func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	began := time.Now()
+	if err := s.claim.Hold(); err != nil {
+		return sdk.Result{}, err
+	}
+	s.begin.Do(s.takeOver)
+	result, err := s.reread(ctx, watched)
+	result.Took = time.Since(began)
+	return result, err
+}
+
+func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
+	result := sdk.Result{Action: sdk.ActionUnchanged, Reason: "no watched file changed"}
+	r := s.readRecord()
+	if len(r.Files) == 0 || len(s.cfg.ReloadCmd) == 0 || watched.ID == "" {
+		return result, nil // without a record, the next document has the program told
+	}
+	if watched.ChangedSince(r.Watched) {
+		result = sdk.Result{Action: sdk.ActionReload, Reason: "watched files changed: " + strings.Join(watched.Changed, ", ")}
+		var err error
+		if result.Details, err = s.reload(ctx); err != nil {
+			return sdk.Result{Details: result.Details}, err
+		}
+	}
+	if watched.ID != r.Watched {
+		r.Watched, s.watched = watched.ID, watched.ID
+		s.save(r)
+	}
+	return result, nil
 }
 
 // Check runs the check command on private copies of the files.
@@ -296,9 +330,10 @@ func (s *Sink) Health(context.Context) (sdk.Health, error) {
 }
 
 var (
-	_ sdk.Sink    = (*Sink)(nil)
-	_ sdk.Checker = (*Sink)(nil)
-	_ sdk.Claimer = (*Sink)(nil)
-	_ sdk.Stopper = (*Sink)(nil)
-	_ io.Closer   = (*Sink)(nil)
+	_ sdk.Sink     = (*Sink)(nil)
+	_ sdk.Checker  = (*Sink)(nil)
+	_ sdk.Rereader = (*Sink)(nil)
+	_ sdk.Claimer  = (*Sink)(nil)
+	_ sdk.Stopper  = (*Sink)(nil)
+	_ io.Closer    = (*Sink)(nil)
 )

@@ -19,6 +19,7 @@ import (
 type record struct {
 	Files   map[string]string `json:"files,omitempty"`   // SHA-256 of each file in effect, by name; none where that is not known
 	Written stage.Written     `json:"written,omitempty"` // companions that may be on disk besides those in Files
+	Watched string            `json:"watched,omitempty"` // the state of the watched files that the program has loaded
 }
 
 func (s *Sink) recordPath() string { return s.cfg.Path + stage.RecordSuffix }
@@ -46,7 +47,7 @@ func (s *Sink) write(r record) error {
 // takeOver finds out what the process before us has written, and removes what a crash has left of its temporary files.
 func (s *Sink) takeOver() {
 	r := s.readRecord()
-	s.written = stage.Written{}
+	s.written, s.watched = stage.Written{}, r.Watched
 	for name, sums := range r.Written {
 		if name == filepath.Base(name) {
 			s.written[name] = sums
@@ -76,8 +77,10 @@ func (s *Sink) announce(files []stage.File) error {
 	return nil
 }
 
-// settle records that files are in effect, and removes companions that are not among them.
-func (s *Sink) settle(files []stage.File) {
+// settle records that files are in effect, and were loaded with the watched files in that state, and removes companions that are
+// not among them.
+func (s *Sink) settle(files []stage.File, watched string) {
+	s.watched = watched
 	s.written.Settle(files)
 	s.record(files)
 	s.removeObsolete(files)
@@ -88,8 +91,12 @@ func (s *Sink) record(files []stage.File) {
 		_ = replace.Remove(s.recordPath()) // an old record does no harm
 		return
 	}
-	if err := s.write(record{Files: sums(files), Written: s.written.Obsolete(files)}); err != nil {
-		s.unrecorded.Warn(s.log, "a restart of ours will not know what is in effect", err)
+	s.save(record{Files: sums(files), Written: s.written.Obsolete(files), Watched: s.watched})
+}
+
+func (s *Sink) save(r record) {
+	if err := s.write(r); err != nil {
+		s.unrecorded.Warn(s.log, "a restart of haproxy-api will not know what is in effect", err)
 	} else {
 		s.unrecorded.Over(s.log, "what is in effect is recorded again")
 	}

@@ -168,11 +168,7 @@ func TestNoTakeOverWhereAnAddressIsTaken(t *testing.T) {
 	old := r.startClassic("old")
 	port, _ := occupy(t)
 	s := r.sink()
-	_, err := s.Apply(t.Context(), r.document("new", fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d", port)))
-	taken, ok := errors.AsType[conflict](err)
-	if !ok || taken.pid != os.Getpid() || len(taken.addresses) != 1 {
-		t.Errorf("got %v", err)
-	}
+	wantTaken(t, s, r.document("new", fmt.Sprintf("frontend other\n bind 127.0.0.1:%d", port)), port)
 	if pids := processesOn(t, r.dir); len(pids) != 1 || pids[0] != old {
 		t.Errorf("beside process %d run %v", old, pids)
 	}

@@ -172,7 +172,7 @@ func TestProxyLine(t *testing.T) {
 		{"proxy", "z", "b", 0},
 		{"proxy", "r", "b", 0},
 	} {
-		if got := proxyLine(config, test.kind, test.proxy, test.server); got != test.want {
+		if got := declarationsIn([]byte(config)).line(test.kind, test.proxy, test.server); got != test.want {
 			t.Errorf("%v: line %d", test, got)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -16,7 +17,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	}
 	content, _ := s.notes.wanted()
 	target := read(files, content)
-	target.generation, target.retry = doc.Generation, doc.Retry
+	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -39,9 +40,15 @@ type remainder struct {
 
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
-	st, warnings, err := s.vet(ctx, doc)
+	details, ahead := s.updateAhead(ctx, doc)
+	if left.reason != "" { // once more below; this spares a check of what cannot come into effect
+		if err := s.checkBinds(ctx, s.notes.running(), doc); err != nil {
+			return sdk.Result{}, err
+		}
+	}
+	st, warnings, err := s.vet(ctx, doc, true)
 	if err != nil {
-		return sdk.Result{}, err
+		return sdk.Result{}, s.unlessFilesChanged(ctx, doc, err)
 	}
 	defer st.Discard()
 	if err := s.lockFiles(ctx); err != nil {
@@ -49,6 +56,9 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	}
 	defer s.unlockFiles()
 	if left.paced {
+		if ahead { // by now the names of added servers are known
+			details = append(details, s.updateNow(ctx, doc)...)
+		}
 		if err := s.deferReload(doc, left.reason); err != nil {
 			return sdk.Result{}, err
 		}
@@ -59,7 +69,7 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	s.change.Lock()
 	defer s.change.Unlock()
 	result, err := s.switchTo(ctx, st, doc, left.reason)
-	result.Details = append(result.Details, warnings...)
+	result.Details = slices.Concat(details, result.Details, warnings)
 	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
@@ -99,7 +109,7 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	if p.need == needNothing {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
-	if err := s.tryBinds(ctx, now, doc); err != nil {
+	if err := s.checkBinds(ctx, now, doc); err != nil {
 		return sdk.Result{}, err
 	}
 	if err := s.commit(ctx, st); err != nil {
@@ -116,20 +126,6 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	return s.renew(ctx, st, doc, reason)
 }
 
-// tryBinds leaves it to HAProxy where it is not known what the running one has bound, or where it listens.
-func (s *Sink) tryBinds(ctx context.Context, now running, doc *placed) error {
-	if !s.proxy.sharesNetwork(now) {
-		return nil
-	}
-	var standing []stage.File
-	if inEffect := s.notes.inEffect(now); inEffect != nil {
-		standing = inEffect.files
-	} else if !now.none() {
-		return nil
-	}
-	return tryBinds(ctx, standing, doc.files)
-}
-
 func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
 	s.notes.renewing(true)
 	defer s.notes.renewing(false)
@@ -139,17 +135,21 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, doc)
 	if err != nil {
 		result := sdk.Result{Details: detailsOf(err)}
 		err = s.putBack(ctx, st, err)
-		if _, refused := errors.AsType[*refusal](err); refused && !before.none() {
+		if _, refused := errors.AsType[*refusal](err); refused && doc.again != "" {
+			err = sdk.NotLoaded(err) // which says nothing of other documents
+		} else if refused && !before.none() {
 			err = s.noteFailedLoad(doc, err)
 		}
 		return result, err
 	}
 	s.pace.worked()
-	s.failed = failedLoad{}
+	if doc.again == "" { // or else nothing is known of the document that failed
+		s.failed = failedLoad{}
+	}
 	s.settle(doc, r.now)
 	if r.why != "" {
 		reason = r.why
@@ -182,7 +182,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		_, restored = s.notes.wanted()
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, restored)
 	if err != nil {
 		s.notes.failed(err)
 		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
@@ -198,4 +198,5 @@ func (s *Sink) settle(doc *placed, now running) {
 	s.live.about(now)
 	s.vetted = nil
 	s.notes.settle(doc, now)
+	s.boundOldWorkers(now)
 }

@@ -89,9 +89,9 @@ func TestRejectedDocumentChangesNothing(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// hiddenBind is a frontend with an address that is not tried before HAProxy tries it, because it is a range of ports.
+// hiddenBind is a frontend with an address that is not tried before HAProxy tries it, because it has a name.
 func hiddenBind(port int) string {
-	return fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
+	return fmt.Sprintf("frontend other\n    bind ipv4@localhost:%d", port)
 }
 
 // A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
@@ -120,7 +120,7 @@ func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
 	})
 	for range 3 {
 		_, err := s.Apply(t.Context(), two)
-		wantError(t, err, fmt.Sprintf("HAProxy cannot bind 127.0.0.1:%d: bind: address already in use", port))
+		wantError(t, err, fmt.Sprintf("HAProxy cannot bind 127.0.0.1:%d: process %d", port, os.Getpid()))
 	}
 	close(stop)
 	asking.Wait()

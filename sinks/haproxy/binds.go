@@ -5,62 +5,129 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// tryBinds listens for a moment on each address that files bind and the configuration in effect does not, and returns an
-// error that names those that are taken.
-//
-// HAProxy would find out by itself, but at the cost of traffic: measured on 2.6.12, a new process that cannot bind tells the
-// old one to stop listening and goes on trying for about two seconds, in which every new connection is refused. `haproxy -c`
-// does not look at addresses at all.
-func tryBinds(ctx context.Context, inEffect, files []stage.File) error {
-	standing := bindsOf(inEffect)
-	var taken error
-	for _, address := range bindsOf(files) {
-		if slices.ContainsFunc(standing, func(own string) bool { return overlap(own, address) }) {
-			continue
-		}
-		var config net.ListenConfig
-		listener, err := config.Listen(ctx, familyOf(address), address)
-		if err != nil && !hopeless(err) {
-			continue // HAProxy may have rights or ways that we have not
-		}
-		if err != nil {
-			taken = errors.Join(taken, fmt.Errorf("HAProxy cannot bind %s: %w; free the address or offer the service elsewhere",
-				address, causeOf(err)))
-			continue
-		}
-		_ = listener.Close() // nothing was accepted
+// HAProxy would find out by itself which addresses are taken, but at the cost of traffic: measured on 2.6.12, a new process that
+// cannot bind tells the old one to stop listening and goes on trying for about two seconds, in which every new connection is
+// refused. `haproxy -c` does not look at addresses at all.
+
+// recheckBinds is when an address that was taken may be free again.
+const recheckBinds = 10 * time.Second
+
+// checkBinds returns a rejection with the lines whose addresses others have, or which cannot be bound on this machine. It checks
+// those only that the HAProxy which runs does not have. Where it is not known what that has, or where it listens, it is left to
+// HAProxy.
+func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
+	if !s.proxy.sharesNetwork(now) {
+		return nil
 	}
-	return taken
+	others, own, err := s.paths.listening(now, s.cfg.Binary)
+	if inEffect := s.notes.inEffect(now); inEffect != nil {
+		own = listenAddresses(inEffect.files[0].Content)
+	} else if err != nil && !now.none() {
+		return nil
+	}
+	return rejectTaken(ctx, doc.files[0], own, others)
+}
+
+// rejectTaken is checkBinds for a HAProxy that has own, on a machine where others have theirs.
+func rejectTaken(ctx context.Context, main stage.File, own []listenAddress, others []holder) error {
+	var places []sdk.Place
+	var first error
+	for _, l := range listenersOf(main.Content) {
+		err := l.taken(ctx, own, others)
+		if err == nil {
+			continue
+		}
+		if first == nil {
+			first = err
+		}
+		places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: l.line, Problem: fmt.Sprintf(
+			"HAProxy cannot bind %s: %v; free the address or offer the service elsewhere", l.listenAddress, err)})
+	}
+	if first == nil {
+		return nil
+	}
+	return sdk.RetryAfter(sdk.RejectAt(places, "%w", &bindError{first}), recheckBinds)
+}
+
+// A bindError is around the reason why the first of several addresses cannot be bound. The places have all of them.
+type bindError struct{ first error }
+
+func (e *bindError) Error() string { return "HAProxy cannot listen as the configuration wants" }
+func (e *bindError) Unwrap() error { return e.first }
+
+// taken returns why l cannot be bound, and nil where it can or nobody can tell. A new HAProxy has what the one before has.
+func (l listener) taken(ctx context.Context, own []listenAddress, others []holder) error {
+	if slices.ContainsFunc(own, func(a listenAddress) bool { return a == l.listenAddress }) ||
+		l.network == "unix" || l.has("namespace", "interface", "transparent") {
+		return nil
+	}
+	for _, other := range others {
+		if other.address.overlaps(l.listenAddress) {
+			return other
+		}
+	}
+	if slices.ContainsFunc(own, l.overlaps) {
+		return nil
+	}
+	return l.try(ctx)
+}
+
+// maxTried bounds how many ports of a range are tried.
+const maxTried = 100
+
+// try listens for a moment on the addresses of l.
+func (l listener) try(ctx context.Context) error {
+	for n := range min(int(l.high)-int(l.low)+1, maxTried) {
+		address := netip.AddrPortFrom(l.host, l.low+uint16(n)).String()
+		// HAProxy may have rights or ways that we have not.
+		if err := tryAddress(ctx, l.network+l.family(), address); err != nil && hopeless(err) {
+			return causeOf(err)
+		}
+	}
+	return nil
+}
+
+func tryAddress(ctx context.Context, network, address string) error {
+	var config net.ListenConfig
+	if strings.HasPrefix(network, "udp") {
+		packets, err := config.ListenPacket(ctx, network, address)
+		if err == nil {
+			_ = packets.Close()
+		}
+		return err
+	}
+	connections, err := config.Listen(ctx, network, address)
+	if err == nil {
+		_ = connections.Close() // nothing was accepted
+	}
+	return err
+}
+
+// family keeps package net from binding another family than HAProxy.
+func (l listener) family() string {
+	switch {
+	case l.dual:
+		return ""
+	case l.host.Is4():
+		return "4"
+	default:
+		return "6"
+	}
 }
 
 // hopeless reports whether HAProxy cannot bind the address either.
 func hopeless(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL)
-}
-
-// overlap reports whether a listener on one address may be in the way of one on the other: with the same port, where one of
-// them is every address. HAProxy's own listeners are in nobody's way, for the new process shares them.
-func overlap(one, other string) bool {
-	hostOne, portOne, _ := net.SplitHostPort(one)
-	hostOther, portOther, _ := net.SplitHostPort(other)
-	return portOne == portOther &&
-		(hostOne == hostOther || net.ParseIP(hostOne).IsUnspecified() || net.ParseIP(hostOther).IsUnspecified())
-}
-
-// familyOf keeps package net from binding both families for 0.0.0.0, as HAProxy does not.
-func familyOf(address string) string {
-	if strings.HasPrefix(address, "[") {
-		return "tcp6"
-	}
-	return "tcp4"
 }
 
 // causeOf leaves out the address, which the sentence has already.
@@ -71,48 +138,19 @@ func causeOf(err error) error {
 	return err
 }
 
-// bindsOf returns the TCP addresses that the main file binds, as far as they can be tried: no sockets on disk, no port
-// ranges, and none that depend on more than an address and a port.
-func bindsOf(files []stage.File) []string {
-	if len(files) == 0 {
-		return nil
-	}
-	var addresses []string
-	for line := range strings.Lines(string(syntax.Normalize(files[0].Content))) {
-		words := strings.Fields(line)
-		if len(words) < 2 || words[0] != "bind" || slices.ContainsFunc(words[2:], special) {
-			continue
-		}
-		for address := range strings.SplitSeq(words[1], ",") {
-			if plain, ok := tcpAddress(address); ok {
-				addresses = append(addresses, plain)
-			}
-		}
-	}
-	return addresses
+// A holder is a process that listens on an address.
+type holder struct {
+	address listenAddress
+	inode   uint64 // of its socket
 }
 
-// special reports whether a keyword of a bind line makes its address something that we cannot bind in the same way.
-func special(word string) bool {
-	return slices.Contains([]string{"transparent", "interface", "namespace", "v4v6", "v6only"}, word)
+func (h holder) Error() string {
+	pid := socketOwner(h.inode)
+	if pid == 0 {
+		return fmt.Sprintf("another process listens on %s", h.address)
+	}
+	return fmt.Sprintf("process %d (%s) listens on %s", pid, programName(pid), h.address)
 }
 
-// tcpAddress turns what HAProxy accepts as an address into what package net does.
-func tcpAddress(address string) (string, bool) {
-	address = strings.TrimPrefix(strings.TrimPrefix(address, "ipv4@"), "ipv6@")
-	if strings.ContainsAny(address, "@/\"'\\$%") {
-		return "", false
-	}
-	colon := strings.LastIndexByte(address, ':')
-	if colon < 0 {
-		return "", false
-	}
-	host, port := strings.Trim(address[:colon], "[]"), address[colon+1:]
-	if port == "" || strings.Trim(port, "0123456789") != "" {
-		return "", false // a range
-	}
-	if host == "" || host == "*" {
-		host = "0.0.0.0"
-	}
-	return net.JoinHostPort(host, port), net.ParseIP(host) != nil
-}
+// Is reports that the address is in use.
+func (h holder) Is(target error) bool { return target == syscall.EADDRINUSE }

@@ -4,84 +4,144 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-func TestBindsOf(t *testing.T) {
-	const config = `
-frontend a
-  bind 127.0.0.1:80
-  bind :81 ssl crt /x.pem   # bind :99
-  bind *:82,[::1]:83 , 
-  bind ipv4@10.0.0.1:84
-  bind ::1:85
-backend b
-  # bind :86
-  server s 127.0.0.1:87
-listen not-to-be-tried
-  bind /run/x.sock
-  bind abns@name
-  bind unix@/run/y.sock
-  bind fd@3
-  bind :8000-8010
-  bind "127.0.0.1:88"
-  bind ${ADDRESS}:89
-  bind name:90
-  bind :91 interface eth0
-  bind 127.0.0.1:
-  bind 127.0.0.1
-  bind quic4@:92
-  bind
-`
-	want := []string{"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "10.0.0.1:84", "[::1]:85", "127.0.0.1:88"}
-	if diff := cmp.Diff(want, bindsOf([]stage.File{{Content: []byte(config)}})); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+// taken returns the lines of config that are rejected.
+func taken(t *testing.T, config string, own []listenAddress, others []holder) []int {
+	t.Helper()
+	err := rejectTaken(t.Context(), stage.File{Name: "main", Content: []byte(config)}, own, others)
+	if err == nil {
+		return nil
 	}
-}
-
-func TestTryBindsTriesOneFamily(t *testing.T) {
-	listener, err := net.Listen("tcp6", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	files := []stage.File{{Content: []byte("frontend f\n bind :" + port + "\n")}}
-	if err := tryBinds(t.Context(), nil, files); err != nil {
-		t.Errorf("only the other family is taken: %v", err)
-	}
-}
-
-func TestTryBindsTriesWhatIsNew(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	address := listener.Addr().String()
-	files := []stage.File{{Content: []byte("frontend f\n bind " + address + "\n")}}
-	err = tryBinds(t.Context(), nil, files)
-	if err == nil || !strings.HasPrefix(err.Error(), "HAProxy cannot bind "+address+": bind: address already in use") {
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	retry, again := errors.AsType[*sdk.RetryError](err)
+	if !ok || rejection.Passes || !again || retry.After != recheckBinds {
 		t.Errorf("got %v", err)
 	}
-	if err := tryBinds(t.Context(), files, files); err != nil {
-		t.Errorf("what is bound already: %v", err)
+	var lines []int
+	for _, p := range rejection.Places {
+		lines = append(lines, p.Line)
 	}
-	_, port, _ := net.SplitHostPort(address)
-	everywhere := []stage.File{{Content: []byte("frontend f\n bind :" + port + "\n")}}
-	if err := tryBinds(t.Context(), everywhere, files); err != nil {
-		t.Errorf("what HAProxy itself has bound under another name: %v", err)
+	return lines
+}
+
+func TestCheckBinds_TriesOneFamily(t *testing.T) {
+	listener, err := net.Listen("tcp6", "[::1]:0")
+	check(t, err)
+	defer listener.Close()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	if got := taken(t, "frontend f\n bind :"+port+"\n", nil, nil); got != nil {
+		t.Errorf("only the other family is taken: %v", got)
 	}
-	listener.Close()
-	if err := tryBinds(t.Context(), nil, files); err != nil {
-		t.Errorf("what is free: %v", err)
+	if got := taken(t, "frontend f\n bind :::"+port+"\n bind [::1]:"+port+"\n", nil, nil); !slices.Equal(got, []int{2, 3}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestCheckBinds_TriesWhatIsNew(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	address := listener.Addr().String()
+	_, text, _ := net.SplitHostPort(address)
+	port := atoi(text)
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	check(t, err)
+	defer packets.Close()
+	_, udp, _ := net.SplitHostPort(packets.LocalAddr().String())
+
+	config := "frontend f\n bind " + address + "\n"
+	own := listenAddresses([]byte(config))
+	for name, test := range map[string]struct {
+		config string
+		own    []listenAddress
+		others []holder
+		want   []int
+	}{
+		"taken":                      {config: config, want: []int{2}},
+		"several lines":              {config: "frontend e\n bind 127.0.0.1:0\n" + config + " bind *:" + text, want: []int{4, 5}},
+		"in a range":                 {config: fmt.Sprintf("frontend f\n bind 127.0.0.1:%d-%d\n", port-1, port), want: []int{2}},
+		"over UDP":                   {config: "frontend f\n bind quic4@127.0.0.1:" + udp, want: []int{2}},
+		"UDP is something else":      {config: "frontend f\n bind quic4@" + address},
+		"on an interface":            {config: "frontend f\n bind *:" + text + " interface eth0\n"},
+		"not on this machine":        {config: "frontend f\n bind 192.0.2.1:1\n", want: []int{2}},
+		"our own":                    {config: config, own: own},
+		"our own under another name": {config: "frontend f\n bind :" + text + "\n", own: own},
+		"somebody else's beside our own": {config: "frontend f\n bind :" + text + "\n", own: own,
+			others: []holder{{address: listenAddress{network: "tcp", host: netip.MustParseAddr("127.0.0.2"), low: uint16(port),
+				high: uint16(port)}}}, want: []int{2}},
+	} {
+		if got := taken(t, test.config, test.own, test.others); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+	check(t, listener.Close())
+	if got := taken(t, config, nil, nil); got != nil {
+		t.Errorf("what is free: %v", got)
+	}
+}
+
+// What others have is known from the system, HAProxy's own listeners aside.
+func TestListening_TellsOthersFromOurOwn(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	port, free := occupy(t)
+	defer free()
+	others, own, err := s.paths.listening(s.notes.running(), s.cfg.Binary)
+	check(t, err)
+	has := func(port int) func(listenAddress) bool {
+		return func(a listenAddress) bool { return a.network == "tcp" && int(a.low) == port }
+	}
+	if !slices.ContainsFunc(own, has(r.port)) || slices.ContainsFunc(own, has(port)) {
+		t.Errorf("our own: %v", own)
+	}
+	i := slices.IndexFunc(others, func(h holder) bool { return has(port)(h.address) })
+	if i < 0 || !strings.Contains(others[i].Error(), fmt.Sprintf("process %d (", os.Getpid())) {
+		t.Errorf("others: %v", others)
+	}
+}
+
+// A service that asks for what another program has is named, and the rest goes live without it.
+func TestApply_TakenAddressHasAPlace(t *testing.T) {
+	inEachMode(t, func(t *testing.T, r *rig, document func(name string, more ...string) sdk.Document) {
+		s := r.sink()
+		port, free := occupy(t)
+		bad := func(name string) sdk.Document {
+			return document(name, "frontend more", fmt.Sprintf(" bind 127.0.0.1:%d", port), " default_backend app")
+		}
+		if r.cfg.ReloadCmd == "" { // else nobody knows where the first one will listen
+			wantTaken(t, s, bad("one"), port)
+		}
+		r.apply(s, document("one"), sdk.ActionRestart)
+		wantTaken(t, s, bad("two"), port)
+		r.wantServed("one")
+		r.apply(s, document("two"), sdk.ActionReload)
+		r.wantServed("two")
+		free()
+		r.apply(s, bad("three"), sdk.ActionReload)
+		r.wantServed("three")
+	})
+}
+
+func wantTaken(t *testing.T, s *Sink, doc sdk.Document, port int) {
+	t.Helper()
+	_, err := s.Apply(t.Context(), doc)
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Places) != 1 || !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatalf("got %v", err)
+	}
+	line := strings.Split(string(doc.Files[0].Content), "\n")[rejection.Places[0].Line-1]
+	if want := fmt.Sprintf(" bind 127.0.0.1:%d", port); line != want {
+		t.Errorf("line %q, want %q", line, want)
 	}
 }
 

@@ -1,9 +1,10 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -35,18 +36,18 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 		return err
 	}
 	defer st.Discard()
-	_, err = s.checkStaged(ctx, st)
+	_, err = s.checkStaged(ctx, st, syntax.Parse(files[0].Content, nil).Hostnames(), true)
 	return err
 }
 
-// vet stages doc and has it checked, and returns the warnings. The stage is the caller's to discard; there is none beside an
-// error.
-func (s *Sink) vet(ctx context.Context, doc *placed) (*stage.Stage, []string, error) {
+// vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
+// the addresses of host names. The stage is the caller's to discard; there is none beside an error.
+func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
 	st, err := stage.New(s.paths.config, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings, err := s.checkStaged(ctx, st)
+	warnings, err := s.checkStaged(ctx, st, doc.hostnames(), loads)
 	if ctx.Err() != nil {
 		err = interrupted(context.Cause(ctx))
 	}
@@ -59,9 +60,33 @@ func (s *Sink) vet(ctx context.Context, doc *placed) (*stage.Stage, []string, er
 
 // checkStaged has the staged files judged, before anything is live, and returns the warnings. A verify command that
 // does not mention the configuration file cannot do that; see verifyLive.
-func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, error) {
+//
+// HAProxy looks up only those of the names that it is going to need and that have an address. loads is as for vet. Names without
+// an address are told only of files in which nothing else is wrong.
+func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage, names []syntax.Hostname, loads bool) ([]string, error) {
+	names = s.asInvoked(ctx, names)
+	var unresolved error
+	if loads {
+		unresolved = s.requireHostnames(ctx, st.Files()[0], names)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
+	if replaced := slices.DeleteFunc(slices.Clone(names), func(name syntax.Hostname) bool {
+		return loads && name.Required && unresolved == nil
+	}); len(replaced) > 0 {
+		without, err := s.stageWithoutHostnames(st.Files(), replaced)
+		if err != nil {
+			return nil, err
+		}
+		defer without.Discard()
+		st = without
+	}
+	warnings, err := s.judge(ctx, st, names)
+	return warnings, cmp.Or(err, unresolved)
+}
+
+// judge has HAProxy or the user's own command check the staged files.
+func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
 	if s.cfg.VerifyCmd != "" {
 		command, mentions := s.verifyCommand(st.Checked())
 		if !mentions {
@@ -74,12 +99,12 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	if o.Code != 0 && strings.Contains(o.Output, unresolved) {
+	if o.Code != 0 && isUnresolved(o.Output, names) {
 		places := alertPlaces(st.Files(), linesOf("ALERT", o.Output))
 		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
 	}
 	if o.Code != 0 {
-		return nil, rejected("HAProxy rejects the configuration", st.Files(), o)
+		return nil, s.withAllPlaces(ctx, st, o, rejected("HAProxy rejects the configuration", st.Files(), o))
 	}
 	return linesOf("WARNING", o.Output), nil
 }
@@ -87,12 +112,17 @@ func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage) ([]string, erro
 // checkAsInvoked has HAProxy read the staged files in the way in which it will load them: with the same options, files,
 // folder and environment.
 func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Outcome, error) {
+	return s.checkMain(ctx, st, []string{st.Checked()})
+}
+
+// checkMain is checkAsInvoked with those files in the place of the main one.
+func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (program.Outcome, error) {
 	l, err := s.proxy.invocation(ctx)
 	if err != nil {
 		return program.Outcome{}, err
 	}
-	main := st.Files()[0].Content
-	if l.reloads && syntax.Parse(main, nil).ResetsEnvironment() {
+	content := st.Files()[0].Content
+	if l.reloads && syntax.Parse(content, nil).ResetsEnvironment() {
 		return program.Outcome{}, sdk.Rejectf("resetenv makes HAProxy's master process lose its workers when it reloads, " +
 			"so HAProxy has to be started without a master, or the line removed")
 	}
@@ -101,7 +131,10 @@ func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Out
 		return program.Outcome{}, err
 	}
 	defer remove()
-	o, err := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, main).Run(ctx)
+	command := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, content)
+	command.Args = withFiles(command.Args, st.Checked(), main)
+	command.Keep = maxCheckOutput
+	o, err := command.Run(ctx)
 	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.base)
 	if err != nil {
 		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.program, err)
@@ -109,12 +142,26 @@ func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Out
 	return o, nil
 }
 
-// unresolved is in HAProxy's output (2.6 and 3.0) where a host name has no address. That may pass, and HAProxy has no other
-// way to tell it from a fault in the configuration.
-const unresolved = "could not resolve address"
+// maxCheckOutput bounds what is read of a check's output, in bytes: some hundred for each of ten thousand faults.
+const maxCheckOutput = 16 << 20
 
-// lookUpAgain is when to try again then: a name server that does not answer holds up the check as well.
-const lookUpAgain = 10 * time.Second
+// withFiles returns the options with those files in the place of one.
+func withFiles(args []string, file string, files []string) []string {
+	var all []string
+	for i, arg := range args {
+		if arg != file || i == 0 || args[i-1] != "-f" {
+			all = append(all, arg)
+			continue
+		}
+		for n, path := range files {
+			if n > 0 {
+				all = append(all, "-f")
+			}
+			all = append(all, path)
+		}
+	}
+	return all
+}
 
 var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
 

@@ -380,6 +380,8 @@ func (c *commanded) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, notRunning)
 	case now.unseen:
 		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
+	case slices.ContainsFunc(now.pids, stopped):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", joinPids(now.pids)))
 	}
 	if stale := c.stale.Load(); stale != nil && *stale != "" {
 		h.Facts["restart_needed"] = restartFor(*stale)

@@ -109,12 +109,14 @@ func (l *live) addressOf(ctx context.Context, s syntax.Server) (string, error) {
 	if s.Addr.IsValid() {
 		return s.Address, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookupLimit)
-	defer cancel()
-	addresses, err := l.lookup(ctx, "ip", s.Host)
-	if err != nil || len(addresses) != 1 {
+	found := l.hostnames.resolve(ctx, []string{s.Host})[s.Host]
+	switch addresses := found.addresses; {
+	case found.err != nil:
+		return "", &refusal{sentence: fmt.Sprintf("the host name %s of server %s has no address: %v", s.Host, s.Name, found.err)}
+	case len(addresses) != 1:
 		return "", &refusal{sentence: fmt.Sprintf("the name %s of server %s has %d addresses", s.Host, s.Name, len(addresses))}
 	}
+	addresses := found.addresses
 	return netip.AddrPortFrom(addresses[0].Unmap(), s.Port).String(), nil
 }
 

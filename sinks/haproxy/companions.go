@@ -18,7 +18,7 @@ type companions struct {
 	written stage.Written // may be on disk; those that are in effect too
 	settled time.Time     // when the files in effect were last put there
 
-	unrecorded, unremoved faultlog.Fault
+	unremoved faultlog.Fault
 }
 
 // load takes over what the process before has written.
@@ -85,10 +85,10 @@ func (s *Sink) announce(files []stage.File) {
 // record writes the receipt and reports whether that was possible. The caller holds s.files.
 func (s *Sink) record(r receipt) bool {
 	if err := s.writeReceipt(r, s.paths.receipt); err != nil {
-		s.companions.unrecorded.Warn(s.log, "a restart of ours will cost a reload of HAProxy", err)
+		s.recording.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
 		return false
 	}
-	s.companions.unrecorded.Over(s.log, "what is in effect is recorded again")
+	s.recording.Over(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
 	return true
 }
 

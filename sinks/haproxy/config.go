@@ -41,6 +41,7 @@ type Config struct {
 	VerifyCmd      string        `json:"verify_cmd"`      // for bash; used instead of HAProxy's own check
 	ReloadInterval time.Duration `json:"reload_interval"` // the least time between two reloads
 	DrainTimeout   time.Duration `json:"drain_timeout"`   // how long what leaves may finish: servers, workers, HAProxy itself
+	MaxOldWorkers  int           `json:"max_old_workers"` // how many workers that were replaced may stay; 0 for any number
 	OnExit         string        `json:"on_exit"`         // OnExitLeave or OnExitStop
 	Runtime        bool          `json:"runtime"`         // change the running HAProxy in place where that is enough
 }
@@ -52,6 +53,7 @@ func Defaults() Config {
 		Mode:           ModeManaged,
 		ReloadInterval: 5 * time.Second,
 		DrainTimeout:   30 * time.Second,
+		MaxOldWorkers:  10,
 		OnExit:         OnExitLeave,
 		Runtime:        true,
 	}
@@ -73,6 +75,7 @@ func (c Config) Validate() error {
 		"config_file and pid_file are both %q: they must be two files", c.ConfigFile)
 	need(c.ReloadInterval >= 0, "reload_interval is %v: it cannot be negative", c.ReloadInterval)
 	need(c.DrainTimeout >= 0, "drain_timeout is %v: it cannot be negative", c.DrainTimeout)
+	need(c.MaxOldWorkers >= 0, "max_old_workers is %d: it cannot be negative", c.MaxOldWorkers)
 	need(c.OnExit == OnExitLeave || c.OnExit == OnExitStop,
 		"on_exit is %q: it must be %q or %q", c.OnExit, OnExitLeave, OnExitStop)
 	return errors.Join(faults...)

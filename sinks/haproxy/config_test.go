@@ -18,12 +18,13 @@ func TestDefaultsNeedOnlyTheFiles(t *testing.T) {
 
 func TestValidateReportsAllFaults(t *testing.T) {
 	err := Config{
-		Mode: "both", ConfigFile: "x", PidFile: "./x", ReloadInterval: -time.Second, DrainTimeout: -1, OnExit: "maybe",
+		Mode: "both", ConfigFile: "x", PidFile: "./x", ReloadInterval: -time.Second, DrainTimeout: -1,
+		MaxOldWorkers: -1, OnExit: "maybe",
 	}.Validate()
 	wantError(t, err, "binary", `mode is "both"`, "config_file and pid_file", "reload_interval", "drain_timeout",
-		`on_exit is "maybe"`)
-	if n := len(strings.Split(err.Error(), "\n")); n != 6 {
-		t.Errorf("%d faults, want 6: %v", n, err)
+		"max_old_workers", `on_exit is "maybe"`)
+	if n := len(strings.Split(err.Error(), "\n")); n != 7 {
+		t.Errorf("%d faults, want 7: %v", n, err)
 	}
 	if _, err := New(sdk.Env{}, Config{}); err == nil {
 		t.Error("New takes a configuration that is not valid")
@@ -34,11 +35,12 @@ func TestDecodedBlock(t *testing.T) {
 	cfg := Defaults()
 	check(t, sdk.Decode(sdk.Block{
 		"config_file": "/etc/haproxy.cfg", "pid_file": "/run/haproxy.pid", "drain_timeout": "10s", "runtime": false,
-		"on_exit": "stop", "reload_interval": "1m", "mode": "command", "reload_cmd": "a", "verify_cmd": "b", "binary": "/bin/h",
+		"max_old_workers": 3, "on_exit": "stop", "reload_interval": "1m", "mode": "command", "reload_cmd": "a", "verify_cmd": "b",
+		"binary": "/bin/h",
 	}, &cfg))
 	want := Config{
 		Binary: "/bin/h", Mode: "command", ConfigFile: "/etc/haproxy.cfg", PidFile: "/run/haproxy.pid", ReloadCmd: "a",
-		VerifyCmd: "b", ReloadInterval: time.Minute, DrainTimeout: 10 * time.Second, OnExit: "stop",
+		VerifyCmd: "b", ReloadInterval: time.Minute, DrainTimeout: 10 * time.Second, MaxOldWorkers: 3, OnExit: "stop",
 	}
 	if cfg != want {
 		t.Errorf("decoded %+v, want %+v", cfg, want)

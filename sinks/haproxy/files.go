@@ -1,8 +1,6 @@
 package haproxy
 
-import (
-	"context"
-)
+import "context"
 
 // The files beside HAProxy have a lock of their own. A disk may be slow and a check may take long, and a change at run time needs
 // neither: it holds Sink.change alone. Who loads files into HAProxy holds both, Sink.files first.
@@ -24,7 +22,11 @@ func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 func (s *Sink) unlockFiles() {
 	s.leaveReceipt()
 	s.removeObsolete(s.notes.running())
-	s.reportPersisting()
+	if err := s.notes.persistFault(); err != nil {
+		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
+	} else {
+		s.persisting.Over(s.log, "the configuration on disk follows what HAProxy runs again")
+	}
 	s.files.Release(1)
 }
 
@@ -32,12 +34,13 @@ func (s *Sink) unlockFiles() {
 // which fits neither the files nor the processes.
 func (s *Sink) leaveReceipt() {
 	doc, now := s.notes.served()
-	if doc == nil || doc == s.receipted && now.same(s.receiptedFor) {
+	beside := s.notes.loadedBeside()
+	if doc == nil || doc == s.receipted && beside == s.receiptedBeside && now.same(s.receiptedFor) {
 		return
 	}
-	r := newReceipt(doc, now)
+	r := newReceipt(doc, now, beside)
 	r.Written = s.companions.settle(doc.files)
 	if s.record(r) {
-		s.receipted, s.receiptedFor = doc, now
+		s.receipted, s.receiptedFor, s.receiptedBeside = doc, now, beside
 	}
 }

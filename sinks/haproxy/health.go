@@ -85,6 +85,15 @@ func (s *Sink) facts(v view) map[string]string {
 	} else if v.tooOld != "" {
 		facts["runtime"] = "no: " + v.tooOld
 	}
+	if s.cfg.byCommand() { // there is no master that tells
+		old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !exists(pid) })
+		if len(old) > 0 {
+			facts["old_workers"] = joinPids(old)
+		}
+	}
+	if v.oldEnded > 0 {
+		facts["old_workers_ended"] = strconv.Itoa(v.oldEnded)
+	}
 	if v.last != "" {
 		facts["last_change"] = v.last
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,8 +20,6 @@ const (
 	alignLimit = 10 * time.Second
 	// alignRounds is how often HAProxy is told and read back before it is given up for a reload.
 	alignRounds = 3
-	// lookupLimit bounds the wait for a name server.
-	lookupLimit = time.Second
 	// manyBackends is from how many backends on all servers are read in one go.
 	manyBackends = 50
 )
@@ -33,10 +30,10 @@ const (
 // nothing from default-server. A server that drains gets no new requests and keeps those it has. A server is deleted only
 // in maintenance and without connections.
 type live struct {
-	endpoint func(running) (cli.Endpoint, error)
-	infos    *infos
-	lookup   func(ctx context.Context, network, host string) ([]netip.Addr, error)
-	drain    time.Duration // how long a server that leaves may finish what it has
+	endpoint  func(running) (cli.Endpoint, error)
+	infos     *infos
+	hostnames *hostnames
+	drain     time.Duration // how long a server that leaves may finish what it has
 
 	now      running // whom all below is about
 	conn     *cli.Conn
@@ -193,6 +190,7 @@ func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends
 		if err != nil {
 			return did, err
 		}
+		l.lookUpMissing(ctx, want, backends, seen)
 		var commands []command
 		var refused error
 		for _, name := range backends {
@@ -212,6 +210,21 @@ func (l *live) settle(ctx context.Context, before, want *syntax.Config, backends
 		}
 	}
 	return did, &refusal{sentence: "HAProxy took all commands and still runs something else"}
+}
+
+// lookUpMissing looks up the host names of the servers that have to be added, all of them at a time.
+func (l *live) lookUpMissing(ctx context.Context, want *syntax.Config, backends []string, s seen) {
+	var hosts []string
+	for _, name := range backends {
+		for _, server := range want.Backend(name).Servers {
+			if _, there := s.server(name, server.Name); !there && server.Host != "" {
+				hosts = append(hosts, server.Host)
+			}
+		}
+	}
+	if len(hosts) > 0 {
+		l.hostnames.resolve(ctx, hosts)
+	}
 }
 
 // seen is what HAProxy says that it runs.

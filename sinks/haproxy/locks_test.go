@@ -16,13 +16,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back HAProxy's answer to the first
-// question with a certain word in it that comes on a connection made since.
+// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back the first question with a certain
+// word in it that comes on a connection made since, or HAProxy's answer to it.
 type slowSocket struct {
-	word    string
-	armed   atomic.Bool
-	kept    chan struct{} // receives when HAProxy has answered
-	release chan struct{} // closed to let the answer go
+	word     string
+	question bool // the question and not the answer
+	armed    atomic.Bool
+	kept     chan struct{} // receives when it has the question or the answer
+	release  chan struct{} // closed to let that go
 }
 
 func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
@@ -59,7 +60,7 @@ func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
 	return slow
 }
 
-// arm has the socket keep back an answer.
+// arm has the socket keep back a question or an answer.
 func (slow *slowSocket) arm() block {
 	slow.armed.Store(true)
 	return block{func() { <-slow.kept }, sync.OnceFunc(func() { close(slow.release) })}
@@ -86,17 +87,22 @@ func (slow *slowSocket) lead(conn, onward net.Conn, late bool) {
 	both.Go(func() {
 		copying(onward, conn, func(question []byte) {
 			if late && bytes.Contains(question, []byte(slow.word)) && slow.armed.CompareAndSwap(true, false) {
-				keep.Store(true)
+				keep.Store(!slow.question)
+				slow.wait(slow.question)
 			}
 		})
 	})
 	copying(conn, onward, func([]byte) {
-		if keep.CompareAndSwap(true, false) {
-			slow.kept <- struct{}{}
-			<-slow.release
-		}
+		slow.wait(keep.CompareAndSwap(true, false))
 	})
 	both.Wait()
+}
+
+func (slow *slowSocket) wait(keeps bool) {
+	if keeps {
+		slow.kept <- struct{}{}
+		<-slow.release
+	}
 }
 
 // A block keeps something from going on until it is let go.
@@ -203,7 +209,8 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 			}
 			slow := r.slowSocket(s, "show servers state")
 			document := func(lines ...string) sdk.Document {
-				return documentOf(string(r.lines(lines...).Files[0].Content), sdk.File{Name: "some.map", Content: []byte("a b\n")})
+				companion := sdk.File{Name: "some.map", Content: []byte("a b\n")}
+				return documentOf(string(r.lines(lines...).Files[0].Content), companion)
 			}
 			r.apply(s, document("server a "+a.address), sdk.ActionRestart)
 			r.apply(s, document("server a "+a.address+" weight 7"), sdk.ActionRuntime)
@@ -249,32 +256,36 @@ func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
 	}
 }
 
-// What was read before a change says nothing about what runs after it.
-func TestObserve_AnswerOlderThanAChange(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	s := r.watchful()
-	slow := r.slowSocket(s, "show servers state")
-	r.apply(s, r.lines("server a "+a.address, "server b "+b.address+" weight 0"), sdk.ActionRestart)
-	r.apply(s, r.lines("server a "+a.address, "server b "+b.address+" weight 1"), sdk.ActionRuntime)
-	old := slow.arm()
-	old.await()
-	last := r.lines("server a "+a.address+" weight 0", "server b "+b.address)
-	r.apply(s, last, sdk.ActionRuntime)
-	changes := s.serverChanges()
-	old.release()
-	for range 2 {
-		seen := s.observedTimes()
-		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+// What was read before a change, or while there was one, says nothing about what runs after it.
+func TestObserve_ChangeDuringALook(t *testing.T) {
+	for _, question := range []bool{false, true} {
+		t.Run(fmt.Sprintf("before the question=%v", question), func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.named("a"), r.named("b")
+			s := r.watchful()
+			slow := r.slowSocket(s, "show servers state")
+			slow.question = question
+			r.apply(s, r.lines("server a "+a.address, "server b "+b.address+" weight 0"), sdk.ActionRestart)
+			r.apply(s, r.lines("server a "+a.address, "server b "+b.address+" weight 1"), sdk.ActionRuntime)
+			old := slow.arm()
+			old.await()
+			r.apply(s, r.lines("server a "+a.address+" weight 0", "server b "+b.address), sdk.ActionRuntime)
+			changes := s.serverChanges()
+			old.release()
+			for range 2 {
+				seen := s.observedTimes()
+				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+			}
+			if now := s.serverChanges(); now != changes {
+				t.Errorf("servers were read again %d times under the lock of a change", now-changes)
+			}
+			r.wantAnswers("b")
+			if v := s.notes.view(); v.reloads > 0 || !v.known {
+				t.Errorf("it was taken for a change by somebody else: %+v", v)
+			}
+			wantHealthy(t, s)
+		})
 	}
-	if now := s.serverChanges(); now != changes {
-		t.Errorf("servers were corrected %d times", now-changes)
-	}
-	r.wantAnswers("b")
-	if v := s.notes.view(); v.reloads > 0 || !v.known {
-		t.Errorf("it was taken for a change by somebody else: %+v", v)
-	}
-	wantHealthy(t, s)
 }
 
 // serverChanges counts how often servers were to be changed.
@@ -284,7 +295,7 @@ func (s *Sink) serverChanges() int {
 	return s.live.changes
 }
 
-// A look at a backend does not have to be repeated because of changes of another one, so that there is one also under steady changes.
+// A look at a backend is not repeated because of changes of another one, so that there is one also under steady changes.
 func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")

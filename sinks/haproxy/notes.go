@@ -14,6 +14,7 @@ type notes struct {
 	known   bool    // content is what the HAProxy in now serves
 	ours    bool    // content was offered to this process, and is not only what the one before left
 	guarded bool    // HAProxy is to run: something was in effect before, by us or by the process before us
+	loaded  *loaded // what HAProxy loaded beside content
 
 	proven   *placed   // what HAProxy last stayed up with, or what it served first; nil while that is not known
 	now      running   // the HAProxy that serves
@@ -27,6 +28,8 @@ type notes struct {
 	loads             int    // how often HAProxy was told to load something
 	reloads, runtimes int    // how often HAProxy was changed by each way
 	restarts          int    // how often it was started again after it ended
+	old               []int  // workers that were replaced, as of the last look
+	oldEnded          int    // how many of them were ended because there were too many
 	leaving           int    // servers that finish what they have
 	tooOld            string // says that HAProxy's version takes no changes at run time
 	last              string // the last change, for people
@@ -45,6 +48,23 @@ func (n *notes) settle(doc *placed, now running) {
 	if doc != nil {
 		n.content, n.disk, n.guarded, n.unsaved, n.refused = doc, doc, true, nil, nil
 	}
+}
+
+// load notes what HAProxy loaded beside the document.
+func (n *notes) load(l loaded) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loaded = &l
+}
+
+// loadedBeside returns what HAProxy loaded beside the document, as far as that is known. It is never nil.
+func (n *notes) loadedBeside() *loaded {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded == nil {
+		n.loaded = &loaded{}
+	}
+	return n.loaded
 }
 
 // changed notes that the HAProxy that serves was changed to doc while it runs. The disk has to follow.
@@ -211,6 +231,14 @@ func (n *notes) tell(last string) {
 	n.last = last
 }
 
+// oldWorkers notes which workers that were replaced are there, and how many more were ended now.
+func (n *notes) oldWorkers(old []int, ended int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.old = old
+	n.oldEnded += ended
+}
+
 // leave notes how many servers finish what they have.
 func (n *notes) leave(leaving int, tooOld string) {
 	n.mu.Lock()
@@ -258,8 +286,10 @@ type view struct {
 	trouble error
 	wrong   []error // what else is wrong
 
-	loads, reloads, runtimes, restarts, leaving int
-	tooOld, last                                string
+	loads, reloads, runtimes, restarts, leaving, oldEnded int
+
+	old          []int
+	tooOld, last string
 }
 
 func (n *notes) view() view {
@@ -268,7 +298,7 @@ func (n *notes) view() view {
 	v := view{
 		guarded: n.guarded, known: n.known, now: n.now, trouble: n.trouble,
 		loads: n.loads, reloads: n.reloads, runtimes: n.runtimes, restarts: n.restarts, leaving: n.leaving,
-		tooOld: n.tooOld, last: n.last,
+		tooOld: n.tooOld, last: n.last, old: n.old, oldEnded: n.oldEnded,
 	}
 	if n.unsaved != nil {
 		v.wrong = append(v.wrong, fmt.Errorf("the configuration on disk does not follow what HAProxy runs, so that a restart "+

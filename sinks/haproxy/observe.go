@@ -30,13 +30,12 @@ type look struct {
 	content *placed // what HAProxy should run; nil while it is not known whether it does
 }
 
-// beginLook returns false where HAProxy is being changed. After a look comes its live.hangUp.
-func (g *guard) beginLook() (look, bool) {
-	if !g.change.TryLock() {
-		return look{}, false
-	}
+// beginLook begins a look. After it comes its live.hangUp.
+func (g *guard) beginLook() look {
+	g.change.Lock()
 	defer g.change.Unlock()
-	return look{g.live.copied(), g.notes.inEffect(g.live.now)}, true
+	g.live.about(g.notes.running())
+	return look{g.live.copied(), g.notes.inEffect(g.live.now)}
 }
 
 // copied returns what l knows, for somebody who only reads.
@@ -47,12 +46,10 @@ func (l *live) copied() *live {
 	return &other
 }
 
-// endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is being changed or is another one
-// since the look began.
+// endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is another one than when the look
+// began, or nobody knows any more what it runs.
 func (g *guard) endLook(l look, conclude func(content *placed)) bool {
-	if !g.change.TryLock() {
-		return false
-	}
+	g.change.Lock()
 	defer g.change.Unlock()
 	content := g.notes.inEffect(g.live.now)
 	if content == nil || !g.live.now.same(l.live.now) {
@@ -65,10 +62,11 @@ func (g *guard) endLook(l look, conclude func(content *placed)) bool {
 // observe reads what runs, and puts right what somebody else has changed there or on disk. It returns false where HAProxy was
 // changed meanwhile, so that it has to be read again.
 func (g *guard) observe(ctx context.Context) bool {
-	if !g.observeConflicts() || !g.observeProcesses(ctx) {
+	g.observeHang()
+	if !g.observeConflicts() || !g.observeOldWorkers(ctx) {
 		return false
 	}
-	if g.notes.astray() != nil {
+	if g.observeProcesses(ctx); g.notes.astray() != nil {
 		return true
 	}
 	if !g.observeServers(ctx) {
@@ -83,8 +81,11 @@ func (g *guard) observe(ctx context.Context) bool {
 // those that were noted.
 func (g *guard) observeConflicts() bool {
 	before := g.notes.view()
+	if before.renewal > 0 {
+		return false
+	}
 	found, err := g.paths.conflicts(before.now, g.cfg.Binary)
-	if after := g.notes.view(); after.loads != before.loads || before.renewal > 0 {
+	if after := g.notes.view(); after.loads != before.loads {
 		return false
 	}
 	g.conflicts.note(found, err, g.log)
@@ -92,7 +93,7 @@ func (g *guard) observeConflicts() bool {
 }
 
 // observeProcesses finds out whether somebody else has started or reloaded HAProxy.
-func (g *guard) observeProcesses(ctx context.Context) bool {
+func (g *guard) observeProcesses(ctx context.Context) {
 	other := func() (running, bool) {
 		now, err := g.proxy.find(ctx)
 		noted := g.notes.running()
@@ -100,24 +101,18 @@ func (g *guard) observeProcesses(ctx context.Context) bool {
 		return now, err == nil && !now.none() && !now.same(noted) && now.serving(noted)
 	}
 	if _, is := other(); !is {
-		return true
+		return
 	}
-	if !g.change.TryLock() {
-		return false
-	}
+	g.change.Lock()
 	defer g.change.Unlock()
 	if now, is := other(); is { // still, and it is nobody of ours who reloads
 		g.astray(now)
 	}
-	return true
 }
 
 // observeServers reads the servers that run, and makes them what they should be.
 func (g *guard) observeServers(ctx context.Context) bool {
-	l, begun := g.beginLook()
-	if !begun {
-		return false
-	}
+	l := g.beginLook()
 	defer l.live.hangUp()
 	if _, err := g.proxy.endpoint(l.live.now); err != nil || !g.cfg.Runtime || l.content == nil {
 		return true
@@ -138,10 +133,13 @@ func (g *guard) concludeServers(ctx context.Context, l look, content *placed, di
 		return g.live.changed[backend] == l.live.changed[backend]
 	}
 	g.live.takeOver(l.live, unchanged)
-	differing = slices.DeleteFunc(differing, func(backend string) bool { return !unchanged(backend) })
+	known := slices.DeleteFunc(slices.Clone(differing), func(backend string) bool { return !unchanged(backend) })
+	if len(known) == 0 && len(differing) > 0 {
+		return
+	}
 	var err error
-	if len(differing) > 0 {
-		err = g.correctServers(ctx, content, differing)
+	if len(known) > 0 {
+		err = g.correctServers(ctx, content, known)
 	}
 	_, refused := errors.AsType[*refusal](err)
 	switch {
@@ -188,10 +186,7 @@ func (g *guard) observeFiles() {
 //
 // HAProxy refuses to delete a server that still has connections, idle ones included. That is why it is asked again.
 func (g *guard) removeServers(ctx context.Context) {
-	l, begun := g.beginLook()
-	if !begun {
-		return
-	}
+	l := g.beginLook()
 	defer l.live.hangUp()
 	g.notes.leave(len(l.live.leaving), l.live.tooOld)
 	if len(l.live.leaving) == 0 || l.content == nil {
@@ -262,7 +257,9 @@ func (l *live) differs(ctx context.Context, config *syntax.Config) (string, erro
 
 // compare reads the servers of all backends of config, and calls found with what would make those of each what config says, or
 // with why nothing can.
-func (l *live) compare(ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error)) error {
+func (l *live) compare(
+	ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error),
+) error {
 	if err := l.connect(ctx); err != nil {
 		return err
 	}

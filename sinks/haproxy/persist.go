@@ -31,18 +31,21 @@ func (s *Sink) requestPersist() {
 
 // persistLoop persists changes until ctx is done.
 func (s *Sink) persistLoop(ctx context.Context) {
-	paced(ctx, s.changed, func() bool { return s.notes.pending() != nil }, func() {
-		if s.lockFiles(ctx) == nil {
-			defer s.unlockFiles()
-			s.persist(ctx)
+	paced(ctx, s.changed, func() bool { return s.notes.pending() != nil }, func() time.Duration {
+		if s.lockFiles(ctx) != nil {
+			return 0
 		}
+		defer s.unlockFiles()
+		began := time.Now() // not while somebody else loaded a document
+		s.persist(ctx)
+		return time.Since(began)
 	})
 }
 
 // paced calls run for each request until ctx is done, and again while pending says that something is left: persistDelay after
-// the request, not before persistInterval has passed since it was last called, and for no more than one in persistShare of
-// the time. A run that failed leaves something, so failures are retried at the same pace.
-func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, run func()) {
+// the request, not before persistInterval has passed since it last began, and for no more than one in persistShare of the time.
+// run returns how long it took. One that failed leaves something, so failures are retried at the same pace.
+func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, run func() (took time.Duration)) {
 	var next time.Time
 	for {
 		select {
@@ -55,9 +58,8 @@ func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, r
 			if ctx.Err() != nil {
 				return
 			}
-			began := time.Now()
-			run()
-			next = began.Add(max(persistInterval, persistShare*time.Since(began)))
+			took := run()
+			next = time.Now().Add(max(persistInterval, persistShare*took) - took)
 		}
 	}
 }
@@ -68,23 +70,6 @@ func (s *Sink) persist(ctx context.Context) {
 	defer release()
 	if err := s.persistPending(ctx); err != nil && ctx.Err() == nil {
 		s.notes.persistFailed(err)
-	}
-}
-
-// reportPersisting logs when what runs cannot be written to disk, when the reason is another one, and when that is over. The
-// caller holds s.files.
-func (s *Sink) reportPersisting() {
-	was, is := s.persistFault, ""
-	if err := s.notes.persistFault(); err != nil {
-		is = err.Error()
-	}
-	s.persistFault = is
-	switch {
-	case is == was:
-	case is != "":
-		s.log.Error("what HAProxy was changed to cannot be written to disk", "error", is)
-	default:
-		s.log.Info("what HAProxy runs is on disk again")
 	}
 }
 
@@ -131,7 +116,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 	if doc == nil {
 		return false
 	}
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if st != nil {
 		st.Discard()
 	}
@@ -140,7 +125,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 
 // install has doc checked and puts it in place. The caller holds s.files.
 func (s *Sink) install(ctx context.Context, doc *placed) error {
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return err
 	}

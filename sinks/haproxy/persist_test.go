@@ -17,6 +17,7 @@ import (
 
 // A pacing records the runs of paced, each of which takes a while and leaves work for another one as often as it is told.
 type pacing struct {
+	waits    time.Duration // before each run, for somebody else
 	takes    time.Duration
 	failures int // runs that leave what was requested
 	requests chan struct{}
@@ -33,7 +34,8 @@ func (p *pacing) request() {
 	}
 }
 
-func (p *pacing) run() {
+func (p *pacing) run() time.Duration {
+	time.Sleep(p.waits)
 	p.began = append(p.began, time.Now())
 	p.pending.Store(false)
 	time.Sleep(p.takes)
@@ -42,6 +44,7 @@ func (p *pacing) run() {
 		p.failures--
 		p.pending.Store(true)
 	}
+	return p.takes
 }
 
 // pacedFor has paced run for a while with a request at each interval; an interval of 0 is for one request.
@@ -94,6 +97,19 @@ func TestPaced_RequestAfterAPause(t *testing.T) {
 		pacedFor(t, p, time.Minute, time.Minute+time.Second)
 		if len(p.began) != 2 || p.began[1].Sub(p.began[0]) != time.Minute {
 			t.Errorf("runs at %v", p.began)
+		}
+	})
+}
+
+// Only what run does itself counts.
+func TestPaced_RunHasToWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pacing{waits: 30 * time.Second, takes: 50 * time.Millisecond}
+		pacedFor(t, p, 10*time.Millisecond, 10*time.Minute)
+		for i := range p.began[1:] {
+			if between := p.began[i+1].Sub(p.began[i]); between != p.waits+persistInterval {
+				t.Fatalf("%v from one beginning to the next", between)
+			}
 		}
 	})
 }
@@ -232,8 +248,8 @@ func TestPersist_AtTheEnd(t *testing.T) {
 	r.apply(r.sink(), last, sdk.ActionUnchanged)
 }
 
-// A change that the check refuses is taken back, also where others have come during the check: the last one of these is checked next,
-// and no further one is made without a check.
+// A change that the check refuses is taken back, also where others have come during the check: the last one of these is checked
+// next, and no further one is made without a check.
 func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	r := newRig(t)
 	checks := r.counting()
@@ -296,7 +312,7 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 			check(t, err)
 			r.apply(first, r.lines("server a "+a.address), sdk.ActionRestart)
 			reached, end := make(chan struct{}, 10), make(chan struct{})
-			first.files.Acquire(t.Context(), 1) //nolint:errcheck // until the block is in place
+			check(t, first.lockFiles(t.Context()))
 			test.block(first, func() {
 				reached <- struct{}{}
 				<-end

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"bytes"
 	"os"
+	"sync"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -14,6 +15,10 @@ type placed struct {
 	config     *syntax.Config
 	generation uint64 // of the document; 0 where that is not known
 	retry      bool   // to be loaded although it, or one like it, failed to load before
+	watched    string // the state of the watched files when it was offered, see [sdk.Watched]
+	again      string // why HAProxy has to load it although it is in effect; empty for no reason
+
+	hostnames func() []syntax.Hostname // those in the main file
 }
 
 // read reads the main file of files. What stands in like as well is taken from there.
@@ -22,7 +27,9 @@ func read(files []stage.File, like *placed) *placed {
 	if like != nil {
 		config = like.config
 	}
-	return &placed{files: files, config: syntax.Parse(files[0].Content, config)}
+	p := &placed{files: files, config: syntax.Parse(files[0].Content, config)}
+	p.hostnames = sync.OnceValue(p.config.Hostnames)
+	return p
 }
 
 // with returns p with another main file.

@@ -37,7 +37,11 @@ func (s *Sink) plan(ctx context.Context, doc *placed) (plan, running) {
 	case err != nil:
 		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}, now
 	}
-	return compare(s.notes.inEffect(now), doc), now
+	p := compare(s.notes.inEffect(now), doc)
+	if p.need != needRenewal && doc.again != "" {
+		p = plan{need: needRenewal, reason: doc.again}
+	}
+	return p, now
 }
 
 // compare plans how a document comes into effect where another one is in effect now; nil is for not knowing which.

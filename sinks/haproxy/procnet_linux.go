@@ -53,6 +53,12 @@ func stopped(pid int) bool {
 	return err == nil && len(fields) > 0 && (fields[0] == "T" || fields[0] == "t")
 }
 
+// suspended reports whether somebody has stopped the process by a signal, and not a debugger.
+func suspended(pid int) bool {
+	fields, err := stat(pid)
+	return err == nil && len(fields) > 0 && fields[0] == "T"
+}
+
 // openSockets returns the inodes of the sockets that the process has open.
 func openSockets(pid int) (map[uint64]bool, error) {
 	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))

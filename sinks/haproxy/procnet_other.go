@@ -16,4 +16,6 @@ func unixSockets(int) ([]socket, error) { return nil, errors.ErrUnsupported }
 
 func stopped(int) bool { return false }
 
+func suspended(int) bool { return false }
+
 func unitOf(int) string { return "" }

@@ -173,15 +173,14 @@ func (p *property) refuses(doc sdk.Document) bool {
 	return exec.Command(p.cfg.Binary, "-c", "-f", p.path("refused.cfg")).Run() != nil
 }
 
-// awaitFile waits until the file has followed. Where HAProxy's check refuses what was changed at run time, that has been
-// taken back, and it goes on with what was before.
+// awaitFile has what HAProxy was changed to persisted at once. Where HAProxy's check refuses that, it has been taken back, and it
+// goes on with what was before.
 func (p *property) awaitFile() {
 	p.t.Helper()
+	check(p.t, p.sink.lockFiles(p.t.Context()))
+	p.sink.persist(p.t.Context())
+	p.sink.unlockFiles()
 	follows := func() bool { return p.onDisk() == string(p.doc.Files[0].Content) }
-	deadline := time.Now().Add(3 * time.Second)
-	for !follows() && time.Now().Before(deadline) {
-		time.Sleep(10 * time.Millisecond)
-	}
 	if !follows() && p.refuses(p.doc) {
 		p.note("taken back", "")
 		p.goBack()

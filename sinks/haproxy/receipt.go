@@ -23,11 +23,15 @@ type receipt struct {
 
 	Generation  uint64 `json:"generation,omitempty"`  // of the document
 	Environment string `json:"environment,omitempty"` // identifies the values that the variables in the main file had
+
+	Inputs  inputs `json:"inputs,omitempty"`  // the files that HAProxy loaded beside these
+	Watched string `json:"watched,omitempty"` // see [sdk.Watched]
 }
 
-func newReceipt(doc *placed, now running) receipt {
+func newReceipt(doc *placed, now running, beside *loaded) receipt {
 	r := receipt{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
 	r.Environment = environmentDigest(doc.config)
+	r.Inputs, r.Watched = beside.files, beside.watched
 	for _, f := range doc.files {
 		r.Files[filepath.Base(f.Path)] = stage.Sum(f.Content)
 	}

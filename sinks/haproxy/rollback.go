@@ -50,8 +50,8 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 }
 
 // rollBack puts back what HAProxy last stayed up with, on disk and in the process, and reports that to the daemon, where HAProxy
-// has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.files and s.change, and
-// no HAProxy runs.
+// has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.files and s.change,
+// and no HAProxy runs.
 func (s *Sink) rollBack(ctx context.Context) bool {
 	content, proven := s.notes.unproven()
 	if content == nil || proven == nil || compare(proven, content).need != needRenewal {
@@ -79,7 +79,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
 	if err := s.rewrite(doc.files); err != nil {
 		return err
 	}
-	r, err := s.proxy.renew(ctx)
+	r, err := s.load(ctx, doc)
 	if err != nil {
 		return err
 	}

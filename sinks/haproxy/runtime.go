@@ -21,9 +21,16 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 	if ctx.Err() != nil {
 		return sdk.Result{}, nil, interrupted(context.Cause(ctx))
 	}
+	wanted := ctx
 	ctx, release := s.untilStopped(ctx)
 	defer release()
 	p, now := s.plan(ctx, doc)
+	if p.need == needRuntime && s.lookUpAdded(wanted, now, doc, p.backends) {
+		if wanted.Err() != nil {
+			return sdk.Result{}, nil, interrupted(context.Cause(wanted))
+		}
+		p, now = s.plan(ctx, doc) // anything may have happened meanwhile
+	}
 	switch p.need {
 	case needNothing:
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil, nil
@@ -75,7 +82,7 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 	const attempts = 3 // each without the backends that HAProxy has refused to change by then
 	for range attempts {
 		content, differs := syntax.Bridge(inEffect.config, doc.config, func(backend string) bool {
-			return s.live.stubborn[backend] != ""
+			return s.live.stubborn[backend] != "" || s.awaitsHostnames(inEffect.config, doc.config, backend)
 		})
 		if !differs {
 			return nil
@@ -106,7 +113,7 @@ func (s *Sink) verified(ctx context.Context, doc *placed) bool {
 	if s.cfg.VerifyCmd == "" {
 		return true
 	}
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return false
 	}
@@ -155,7 +162,7 @@ func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
 	if p, _ := s.plan(ctx, doc); p.need != needRuntime { // what is loaded from the file is checked before it is put in place
 		return nil
 	}
-	st, _, err := s.vet(ctx, doc)
+	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return err
 	}

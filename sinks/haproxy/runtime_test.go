@@ -298,7 +298,7 @@ func TestNamesAreLookedUp(t *testing.T) {
 	b := r.named("b")
 	s := r.sink()
 	addresses := []string{"127.0.0.1"}
-	s.live.lookup = func(_ context.Context, network, host string) ([]netip.Addr, error) {
+	s.hostnames.lookup = func(_ context.Context, network, host string) ([]netip.Addr, error) {
 		if network != "ip" || host != "localhost" {
 			t.Errorf("looked up %s %s", network, host)
 		}
@@ -317,6 +317,7 @@ func TestNamesAreLookedUp(t *testing.T) {
 		r.apply(s, r.lines(), sdk.ActionRuntime)
 		eventually(t, "b is gone", func() bool { return r.servers(s, "app") == "" })
 		addresses = several
+		s.hostnames.forget()
 		result := r.apply(s, r.lines("server b localhost:"+port), sdk.ActionReload)
 		if !strings.Contains(result.Reason, fmt.Sprintf("has %d addresses", len(several))) {
 			t.Errorf("reason %q", result.Reason)

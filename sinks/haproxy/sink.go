@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -35,14 +36,16 @@ type Sink struct {
 	watching sync.WaitGroup
 
 	// files is held by whoever writes files or has HAProxy load them, and guards what is below it: see lockFiles.
-	files        *semaphore.Weighted
-	receipted    *placed // what the receipt on disk is about
-	receiptedFor running
-	persistFault string // what was logged last of why what runs cannot be written to disk
-	companions   companions
+	files           *semaphore.Weighted
+	receipted       *placed // what the receipt on disk is about
+	receiptedFor    running
+	receiptedBeside *loaded
+	persisting      faultlog.Fault // in writing what runs to disk
+	recording       faultlog.Fault // in writing the receipt
+	companions      companions
 
-	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits for
-	// nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.
+	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
+	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.
 	change     sync.Mutex
 	live       *live
 	pace       pace
@@ -53,15 +56,16 @@ type Sink struct {
 	// The notes have a lock of their own, so that Health never waits for a change.
 	notes     notes
 	conflicts conflictWatch
+	hostnames *hostnames
 	lost      func(sdk.Lost)
 
 	changed chan struct{} // receives when HAProxy was changed at run time
 	looks   atomic.Int64  // how often what runs was read
 
 	// The constants and functions, or others in a test.
-	observeEvery, stableAfter time.Duration
-	commitStage               func(*stage.Stage) error
-	writeReceipt              func(r receipt, path string) error
+	observeEvery, stableAfter, hangAfter time.Duration
+	commitStage                          func(*stage.Stage) error
+	writeReceipt                         func(r receipt, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -80,7 +84,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	s := &Sink{
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
 		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
-		observeEvery: observeEvery, stableAfter: stableAfter,
+		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
 	infos := newInfos(s.stopped, infoLimit)
@@ -90,7 +94,8 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	} else {
 		s.proxy = newManaged(cfg, p, log, infos)
 	}
-	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, lookup: net.DefaultResolver.LookupNetIP, drain: cfg.DrainTimeout}
+	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
+	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}
 	s.live.about(running{})
 	return s, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -74,6 +75,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	case now.none():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.runs(ctx, now, doc):
+		s.notes.load(loaded{left.Inputs, left.Watched})
 		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
 		s.notes.settle(doc, now)
 	default:
@@ -118,8 +120,10 @@ func (s *Sink) supervise() {
 	g.backoff.MaxInterval = longestRetry
 	for ctx.Err() == nil {
 		err := g.ready(ctx)
-		g.tellClaim(err)
-		if err == nil {
+		if err != nil {
+			g.claiming.Error(s.log, "HAProxy and its files are left alone", err)
+		} else {
+			g.claiming.Over(s.log, "HAProxy and its files are taken care of again")
 			g.look(ctx)
 		}
 		pause(ctx, watchInterval)
@@ -130,27 +134,13 @@ func (s *Sink) supervise() {
 type guard struct {
 	*Sink
 	backoff  *backoff.ExponentialBackOff
-	next     time.Time // not before then is HAProxy started or reloaded again
-	silent   time.Time // since when there has been a process that does not serve
-	observed time.Time // when what runs was last read
-	doubted  string    // what the last reload because of that was for
-	unready  string    // why nothing may be touched
-}
-
-// tellClaim logs why nothing may be touched, when that begins, changes and ends.
-func (g *guard) tellClaim(err error) {
-	was := g.unready
-	g.unready = ""
-	if err != nil {
-		g.unready = err.Error()
-	}
-	switch {
-	case g.unready == was:
-	case err != nil:
-		g.log.Error("HAProxy and its files are left alone", "error", err)
-	default:
-		g.log.Info("HAProxy and its files are taken care of again")
-	}
+	next     time.Time      // not before then is HAProxy started or reloaded again
+	silent   time.Time      // since when there has been a process that does not serve
+	observed time.Time      // when what runs was last read
+	doubted  string         // what the last reload because of that was for
+	claiming faultlog.Fault // nothing may be touched
+	hang     hang           // of the HAProxy that stands
+	given    *placed        // what was last given back to the daemon
 }
 
 // look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
@@ -168,7 +158,7 @@ func (g *guard) look(ctx context.Context) {
 	if !v.guarded {
 		return
 	}
-	if v.now.stands() && g.notes.astray() == nil {
+	if v.now.stands() && g.notes.astray() == nil && !g.hangs() {
 		g.attend(ctx)
 		return
 	}
@@ -221,7 +211,7 @@ func (g *guard) revive(ctx context.Context) {
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
 	g.notes.restarting()
-	if g.rollBack(ctx) {
+	if g.rollBack(ctx) || g.giveBack(ctx) {
 		return
 	}
 	g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
@@ -239,7 +229,7 @@ func (g *guard) bringBack(ctx context.Context) {
 		g.pace.step()
 		defer g.pace.step()
 	}
-	r, err := g.proxy.renew(ctx)
+	r, err := g.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
@@ -253,8 +243,8 @@ func (g *guard) bringBack(ctx context.Context) {
 	g.correctLoaded(ctx, doc, r.now)
 }
 
-// saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost with
-// the process. What has not passed the check yet has to pass it now. The caller holds s.files and not s.change.
+// saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost
+// with the process. What has not passed the check yet has to pass it now. The caller holds s.files and not s.change.
 func (g *guard) saveChanges(ctx context.Context) {
 	content, disk := g.notes.wanted()
 	if content == disk {
@@ -277,7 +267,8 @@ func (g *guard) saveChanges(ctx context.Context) {
 	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
 }
 
-// prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is there.
+// prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is
+// there.
 func (g *guard) prepare() *placed {
 	_, disk := g.notes.wanted()
 	if disk == nil {

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -71,6 +72,28 @@ func (p paths) survey(own running, binary string) ([]conflict, error) {
 	byPid := func(a, b conflict) int { return cmp.Compare(a.pid, b.pid) }
 	return append(slices.SortedFunc(maps.Values(s.grouped(found)), byPid), unseen...), nil
 }
+
+// listening returns where processes listen that are not of own, and where those of own do. An error says that nobody can tell.
+func (p paths) listening(own running, binary string) (others []holder, held []listenAddress, err error) {
+	s := &survey{paths: p, names: binaryNames(binary), own: own}
+	if err := s.prepare(); err != nil {
+		return nil, nil, err
+	}
+	if !s.readable {
+		return nil, nil, errUnreadable
+	}
+	for _, socket := range s.sockets {
+		if s.held[socket.inode] {
+			held = append(held, socket.address)
+			continue
+		}
+		others = append(others, holder{address: socket.address, inode: socket.inode})
+	}
+	return others, held, nil
+}
+
+// errUnreadable says that HAProxy's open files are not ours to see.
+var errUnreadable = errors.New("the sockets of HAProxy cannot be read")
 
 // grouped has the process that started the others stand for all of them, such as a master for its workers.
 func (s *survey) grouped(found map[int]conflict) map[int]conflict {
@@ -224,4 +247,15 @@ func (s *survey) unseen(found map[int]conflict) []conflict {
 		}
 	}
 	return unseen
+}
+
+// socketOwner returns a process that has the socket open, and 0 where none is seen.
+func socketOwner(inode uint64) int {
+	processes, _ := listProcesses()
+	for _, pid := range slices.Sorted(maps.Keys(processes)) {
+		if open, err := openSockets(pid); err == nil && open[inode] {
+			return pid
+		}
+	}
+	return 0
 }

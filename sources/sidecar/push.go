@@ -76,8 +76,11 @@ type Push struct {
 	refused  faultlog.Fault // pushes
 	trouble  faultlog.Fault // with fetching the state
 	reading  *budget
+
 	decoding sync.Mutex
 	decoder  catalog.Decoder
+	content  []byte // of the newest push, which decoder keeps
+	spare    spare  // has that of the one before
 }
 
 // NewPush returns a source that is ready to receive. The error lists all that is wrong with config.
@@ -86,8 +89,8 @@ func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 		return nil, err
 	}
 	p := &Push{
-		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(), lost: make(chan struct{}, 1),
-		reading: newBudget(config.MaxBody),
+		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(),
+		lost: make(chan struct{}, 1), reading: newBudget(config.MaxBody),
 	}
 	if config.StateURL != "" {
 		p.stateURL, _ = parseURL(config.StateURL) // Validate has seen it
@@ -126,7 +129,7 @@ func (p *Push) Health(context.Context) (sdk.Health, error) {
 func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, error) {
 	room := room{budget: p.reading}
 	defer room.leave()
-	content, err := room.read(http.MaxBytesReader(w, r.Body, p.config.MaxBody))
+	content, err := room.read(http.MaxBytesReader(w, r.Body, p.config.MaxBody), r.ContentLength, p.spare.take(r.ContentLength))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", &catalog.TooLargeError{Limit: tooLarge.Limit})
 	}
@@ -136,13 +139,24 @@ func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, er
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body cannot be read: %w", plain(err))
 	}
-	p.decoding.Lock() // a large one may take many times its size in memory: one after another
-	snap, err := p.decoder.DecodeEvent(content)
-	p.decoding.Unlock()
+	snap, err := p.decode(content)
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", err)
 	}
 	return subscribed(taken(snap, p.name), p.config.Subscriptions), nil
+}
+
+// decode decodes one push after another: a large one may take more than its size in memory.
+func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
+	p.decoding.Lock()
+	defer p.decoding.Unlock()
+	snap, err := p.decoder.DecodeEvent(content)
+	if err != nil {
+		return snap, err
+	}
+	p.spare.put(p.content) // the decoder has let go of it
+	p.content = content
+	return snap, nil
 }
 
 // mourn makes Watch fetch what a push that cannot be read would have told. That is what an empty one means: the first

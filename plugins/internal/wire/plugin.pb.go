@@ -36,6 +36,8 @@ const (
 	Capability_CAPABILITY_CHECK Capability = 1
 	// Sink.Claim.
 	Capability_CAPABILITY_CLAIM Capability = 2
+	// Sink.Reread.
+	Capability_CAPABILITY_REREAD Capability = 3
 )
 
 // Enum value maps for Capability.
@@ -44,11 +46,13 @@ var (
 		0: "CAPABILITY_UNSPECIFIED",
 		1: "CAPABILITY_CHECK",
 		2: "CAPABILITY_CLAIM",
+		3: "CAPABILITY_REREAD",
 	}
 	Capability_value = map[string]int32{
 		"CAPABILITY_UNSPECIFIED": 0,
 		"CAPABILITY_CHECK":       1,
 		"CAPABILITY_CLAIM":       2,
+		"CAPABILITY_REREAD":      3,
 	}
 )
 
@@ -142,7 +146,7 @@ func (x Failure_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Failure_Code.Descriptor instead.
 func (Failure_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{19, 0}
 }
 
 type ConfigureRequest struct {
@@ -762,6 +766,116 @@ func (x *CheckResponse) GetFailure() *Failure {
 	return nil
 }
 
+type RereadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Says which files the configuration watches for the program and, after a dot, identifies their content; empty where it watches
+	// none. Where only what is after the dot differs from what came with the Apply or Reread that succeeded last, the program has
+	// to load these files.
+	Watched string `protobuf:"bytes,1,opt,name=watched,proto3" json:"watched,omitempty"`
+	// Some of the watched files that differ, for people; may be empty even if watched differs.
+	Changed       []string `protobuf:"bytes,2,rep,name=changed,proto3" json:"changed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RereadRequest) Reset() {
+	*x = RereadRequest{}
+	mi := &file_plugin_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RereadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RereadRequest) ProtoMessage() {}
+
+func (x *RereadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RereadRequest.ProtoReflect.Descriptor instead.
+func (*RereadRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RereadRequest) GetWatched() string {
+	if x != nil {
+		return x.Watched
+	}
+	return ""
+}
+
+func (x *RereadRequest) GetChanged() []string {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
+}
+
+type RereadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What was done: "unchanged" where nothing has changed.
+	Result *Result `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Why the program has not loaded what has changed, and goes on with what it had.
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RereadResponse) Reset() {
+	*x = RereadResponse{}
+	mi := &file_plugin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RereadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RereadResponse) ProtoMessage() {}
+
+func (x *RereadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RereadResponse.ProtoReflect.Descriptor instead.
+func (*RereadResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RereadResponse) GetResult() *Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *RereadResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 type ClaimRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -770,7 +884,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +896,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +909,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{13}
+	return file_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 type ClaimResponse struct {
@@ -807,7 +921,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +933,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +946,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{14}
+	return file_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClaimResponse) GetFailure() *Failure {
@@ -850,7 +964,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +976,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +989,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15}
+	return file_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 type HealthResponse struct {
@@ -890,7 +1004,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1016,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1029,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HealthResponse) GetProblems() []string {
@@ -948,7 +1062,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1074,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1087,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Failure) GetCode() Failure_Code {
@@ -1020,7 +1134,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1146,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1159,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Place) GetFile() string {
@@ -1085,14 +1199,16 @@ type Document struct {
 	// The main file first.
 	Files []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
 	// Try also what failed to load before: a person asked for it, or enough time has passed.
-	Retry         bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
+	Retry bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
+	// The state of the files that the configuration watches for the program, see RereadRequest; empty where it watches none.
+	Watched       string `protobuf:"bytes,6,opt,name=watched,proto3" json:"watched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1220,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1233,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Document) GetPipeline() string {
@@ -1155,6 +1271,13 @@ func (x *Document) GetRetry() bool {
 	return false
 }
 
+func (x *Document) GetWatched() string {
+	if x != nil {
+		return x.Watched
+	}
+	return ""
+}
+
 type File struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1165,7 +1288,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1300,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1313,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *File) GetName() string {
@@ -1220,7 +1343,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1355,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1368,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Result) GetAction() string {
@@ -1284,7 +1407,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1419,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1432,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 type WatchResponse struct {
@@ -1321,7 +1444,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1456,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1469,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchResponse) GetSnapshot() *Snapshot {
@@ -1370,7 +1493,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1505,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1518,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{24}
+	return file_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Snapshot) GetSource() string {
@@ -1450,7 +1573,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1462,7 +1585,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1475,7 +1598,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{25}
+	return file_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Service) GetName() string {
@@ -1511,7 +1634,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1523,7 +1646,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1536,7 +1659,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{26}
+	return file_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Instance) GetId() string {
@@ -1621,7 +1744,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1756,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1769,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{27}
+	return file_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Port) GetType() string {
@@ -1688,7 +1811,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1823,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1836,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{28}
+	return file_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Change) GetInstance() *Instance {
@@ -1773,7 +1896,13 @@ const file_plugin_proto_rawDesc = "" +
 	"\fCheckRequest\x12:\n" +
 	"\bdocument\x18\x01 \x01(\v2\x1e.haproxyapi.plugin.v1.DocumentR\bdocument\"H\n" +
 	"\rCheckResponse\x127\n" +
-	"\afailure\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x0e\n" +
+	"\afailure\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"C\n" +
+	"\rRereadRequest\x12\x18\n" +
+	"\awatched\x18\x01 \x01(\tR\awatched\x12\x18\n" +
+	"\achanged\x18\x02 \x03(\tR\achanged\"\x7f\n" +
+	"\x0eRereadResponse\x124\n" +
+	"\x06result\x18\x01 \x01(\v2\x1c.haproxyapi.plugin.v1.ResultR\x06result\x127\n" +
+	"\afailure\x18\x02 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x0e\n" +
 	"\fClaimRequest\"H\n" +
 	"\rClaimResponse\x127\n" +
 	"\afailure\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x0f\n" +
@@ -1802,7 +1931,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x03R\x04line\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\xa6\x01\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\"\xc0\x01\n" +
 	"\bDocument\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\tR\bpipeline\x12\x1e\n" +
 	"\n" +
@@ -1810,7 +1939,8 @@ const file_plugin_proto_rawDesc = "" +
 	"generation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x120\n" +
 	"\x05files\x18\x04 \x03(\v2\x1a.haproxyapi.plugin.v1.FileR\x05files\x12\x14\n" +
-	"\x05retry\x18\x05 \x01(\bR\x05retry\"4\n" +
+	"\x05retry\x18\x05 \x01(\bR\x05retry\x12\x18\n" +
+	"\awatched\x18\x06 \x01(\tR\awatched\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"\x81\x01\n" +
@@ -1856,20 +1986,22 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06Change\x12:\n" +
 	"\binstance\x18\x01 \x01(\v2\x1e.haproxyapi.plugin.v1.InstanceR\binstance\x12'\n" +
 	"\x0fprevious_status\x18\x02 \x01(\x03R\x0epreviousStatus\x12.\n" +
-	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*T\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*k\n" +
 	"\n" +
 	"Capability\x12\x1a\n" +
 	"\x16CAPABILITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CAPABILITY_CHECK\x10\x01\x12\x14\n" +
-	"\x10CAPABILITY_CLAIM\x10\x022\x89\x02\n" +
+	"\x10CAPABILITY_CLAIM\x10\x02\x12\x15\n" +
+	"\x11CAPABILITY_REREAD\x10\x032\x89\x02\n" +
 	"\x06Plugin\x12\\\n" +
 	"\tConfigure\x12&.haproxyapi.plugin.v1.ConfigureRequest\x1a'.haproxyapi.plugin.v1.ConfigureResponse\x12R\n" +
 	"\x06Attach\x12#.haproxyapi.plugin.v1.AttachRequest\x1a!.haproxyapi.plugin.v1.AttachEvent0\x01\x12M\n" +
-	"\x04Stop\x12!.haproxyapi.plugin.v1.StopRequest\x1a\".haproxyapi.plugin.v1.StopResponse2\xa6\x03\n" +
+	"\x04Stop\x12!.haproxyapi.plugin.v1.StopRequest\x1a\".haproxyapi.plugin.v1.StopResponse2\xfb\x03\n" +
 	"\x04Sink\x12P\n" +
 	"\x05Apply\x12\".haproxyapi.plugin.v1.ApplyRequest\x1a#.haproxyapi.plugin.v1.ApplyResponse\x12S\n" +
 	"\x06Cancel\x12#.haproxyapi.plugin.v1.CancelRequest\x1a$.haproxyapi.plugin.v1.CancelResponse\x12P\n" +
-	"\x05Check\x12\".haproxyapi.plugin.v1.CheckRequest\x1a#.haproxyapi.plugin.v1.CheckResponse\x12P\n" +
+	"\x05Check\x12\".haproxyapi.plugin.v1.CheckRequest\x1a#.haproxyapi.plugin.v1.CheckResponse\x12S\n" +
+	"\x06Reread\x12#.haproxyapi.plugin.v1.RereadRequest\x1a$.haproxyapi.plugin.v1.RereadResponse\x12P\n" +
 	"\x05Claim\x12\".haproxyapi.plugin.v1.ClaimRequest\x1a#.haproxyapi.plugin.v1.ClaimResponse\x12S\n" +
 	"\x06Health\x12#.haproxyapi.plugin.v1.HealthRequest\x1a$.haproxyapi.plugin.v1.HealthResponse2\\\n" +
 	"\x06Source\x12R\n" +
@@ -1888,7 +2020,7 @@ func file_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_plugin_proto_goTypes = []any{
 	(Capability)(0),               // 0: haproxyapi.plugin.v1.Capability
 	(Failure_Code)(0),             // 1: haproxyapi.plugin.v1.Failure.Code
@@ -1905,79 +2037,85 @@ var file_plugin_proto_goTypes = []any{
 	(*CancelResponse)(nil),        // 12: haproxyapi.plugin.v1.CancelResponse
 	(*CheckRequest)(nil),          // 13: haproxyapi.plugin.v1.CheckRequest
 	(*CheckResponse)(nil),         // 14: haproxyapi.plugin.v1.CheckResponse
-	(*ClaimRequest)(nil),          // 15: haproxyapi.plugin.v1.ClaimRequest
-	(*ClaimResponse)(nil),         // 16: haproxyapi.plugin.v1.ClaimResponse
-	(*HealthRequest)(nil),         // 17: haproxyapi.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),        // 18: haproxyapi.plugin.v1.HealthResponse
-	(*Failure)(nil),               // 19: haproxyapi.plugin.v1.Failure
-	(*Place)(nil),                 // 20: haproxyapi.plugin.v1.Place
-	(*Document)(nil),              // 21: haproxyapi.plugin.v1.Document
-	(*File)(nil),                  // 22: haproxyapi.plugin.v1.File
-	(*Result)(nil),                // 23: haproxyapi.plugin.v1.Result
-	(*WatchRequest)(nil),          // 24: haproxyapi.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),         // 25: haproxyapi.plugin.v1.WatchResponse
-	(*Snapshot)(nil),              // 26: haproxyapi.plugin.v1.Snapshot
-	(*Service)(nil),               // 27: haproxyapi.plugin.v1.Service
-	(*Instance)(nil),              // 28: haproxyapi.plugin.v1.Instance
-	(*Port)(nil),                  // 29: haproxyapi.plugin.v1.Port
-	(*Change)(nil),                // 30: haproxyapi.plugin.v1.Change
-	nil,                           // 31: haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	nil,                           // 32: haproxyapi.plugin.v1.Instance.LabelsEntry
-	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*RereadRequest)(nil),         // 15: haproxyapi.plugin.v1.RereadRequest
+	(*RereadResponse)(nil),        // 16: haproxyapi.plugin.v1.RereadResponse
+	(*ClaimRequest)(nil),          // 17: haproxyapi.plugin.v1.ClaimRequest
+	(*ClaimResponse)(nil),         // 18: haproxyapi.plugin.v1.ClaimResponse
+	(*HealthRequest)(nil),         // 19: haproxyapi.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),        // 20: haproxyapi.plugin.v1.HealthResponse
+	(*Failure)(nil),               // 21: haproxyapi.plugin.v1.Failure
+	(*Place)(nil),                 // 22: haproxyapi.plugin.v1.Place
+	(*Document)(nil),              // 23: haproxyapi.plugin.v1.Document
+	(*File)(nil),                  // 24: haproxyapi.plugin.v1.File
+	(*Result)(nil),                // 25: haproxyapi.plugin.v1.Result
+	(*WatchRequest)(nil),          // 26: haproxyapi.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),         // 27: haproxyapi.plugin.v1.WatchResponse
+	(*Snapshot)(nil),              // 28: haproxyapi.plugin.v1.Snapshot
+	(*Service)(nil),               // 29: haproxyapi.plugin.v1.Service
+	(*Instance)(nil),              // 30: haproxyapi.plugin.v1.Instance
+	(*Port)(nil),                  // 31: haproxyapi.plugin.v1.Port
+	(*Change)(nil),                // 32: haproxyapi.plugin.v1.Change
+	nil,                           // 33: haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	nil,                           // 34: haproxyapi.plugin.v1.Instance.LabelsEntry
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
 }
 var file_plugin_proto_depIdxs = []int32{
 	4,  // 0: haproxyapi.plugin.v1.ConfigureResponse.faults:type_name -> haproxyapi.plugin.v1.Fault
-	19, // 1: haproxyapi.plugin.v1.ConfigureResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	21, // 1: haproxyapi.plugin.v1.ConfigureResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
 	0,  // 2: haproxyapi.plugin.v1.ConfigureResponse.capabilities:type_name -> haproxyapi.plugin.v1.Capability
-	19, // 3: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
-	21, // 4: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	23, // 5: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	19, // 6: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	21, // 7: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	19, // 8: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	19, // 9: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	31, // 10: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	1,  // 11: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
-	33, // 12: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	20, // 13: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
-	22, // 14: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
-	33, // 15: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	26, // 16: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
-	34, // 17: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
-	34, // 18: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
-	27, // 19: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
-	30, // 20: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
-	28, // 21: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
-	29, // 22: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
-	34, // 23: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	34, // 24: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
-	32, // 25: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
-	28, // 26: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
-	34, // 27: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	2,  // 28: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
-	5,  // 29: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
-	7,  // 30: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
-	9,  // 31: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
-	11, // 32: haproxyapi.plugin.v1.Sink.Cancel:input_type -> haproxyapi.plugin.v1.CancelRequest
-	13, // 33: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
-	15, // 34: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
-	17, // 35: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	24, // 36: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
-	3,  // 37: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
-	6,  // 38: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
-	8,  // 39: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
-	10, // 40: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
-	12, // 41: haproxyapi.plugin.v1.Sink.Cancel:output_type -> haproxyapi.plugin.v1.CancelResponse
-	14, // 42: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
-	16, // 43: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
-	18, // 44: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	25, // 45: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
-	37, // [37:46] is the sub-list for method output_type
-	28, // [28:37] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	21, // 3: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
+	23, // 4: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	25, // 5: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	21, // 6: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	23, // 7: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	21, // 8: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	25, // 9: haproxyapi.plugin.v1.RereadResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	21, // 10: haproxyapi.plugin.v1.RereadResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	21, // 11: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	33, // 12: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	1,  // 13: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
+	35, // 14: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	22, // 15: haproxyapi.plugin.v1.Failure.places:type_name -> haproxyapi.plugin.v1.Place
+	24, // 16: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
+	35, // 17: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	28, // 18: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
+	36, // 19: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
+	36, // 20: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
+	29, // 21: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
+	32, // 22: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
+	30, // 23: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
+	31, // 24: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
+	36, // 25: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	36, // 26: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
+	34, // 27: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
+	30, // 28: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
+	36, // 29: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	2,  // 30: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
+	5,  // 31: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
+	7,  // 32: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
+	9,  // 33: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
+	11, // 34: haproxyapi.plugin.v1.Sink.Cancel:input_type -> haproxyapi.plugin.v1.CancelRequest
+	13, // 35: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
+	15, // 36: haproxyapi.plugin.v1.Sink.Reread:input_type -> haproxyapi.plugin.v1.RereadRequest
+	17, // 37: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
+	19, // 38: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	26, // 39: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
+	3,  // 40: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
+	6,  // 41: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
+	8,  // 42: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
+	10, // 43: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
+	12, // 44: haproxyapi.plugin.v1.Sink.Cancel:output_type -> haproxyapi.plugin.v1.CancelResponse
+	14, // 45: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
+	16, // 46: haproxyapi.plugin.v1.Sink.Reread:output_type -> haproxyapi.plugin.v1.RereadResponse
+	18, // 47: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
+	20, // 48: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	27, // 49: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
+	40, // [40:50] is the sub-list for method output_type
+	30, // [30:40] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -1991,7 +2129,7 @@ func file_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

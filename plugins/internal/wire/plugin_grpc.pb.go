@@ -231,6 +231,7 @@ const (
 	Sink_Apply_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Apply"
 	Sink_Cancel_FullMethodName = "/haproxyapi.plugin.v1.Sink/Cancel"
 	Sink_Check_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Check"
+	Sink_Reread_FullMethodName = "/haproxyapi.plugin.v1.Sink/Reread"
 	Sink_Claim_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Claim"
 	Sink_Health_FullMethodName = "/haproxyapi.plugin.v1.Sink/Health"
 )
@@ -250,6 +251,10 @@ type SinkClient interface {
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
 	// Check says whether Apply would accept the document, changing nothing. It is called where CAPABILITY_CHECK is declared.
 	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
+	// Reread has the program load again what it reads beside the document in effect, such as certificates, if any of that has
+	// changed since it was loaded. The document stays the same. It has no deadline, is not called while Apply runs, and is stopped by
+	// Cancel as Apply is. It is called where CAPABILITY_REREAD is declared; elsewhere Apply is called once more with the same document.
+	Reread(ctx context.Context, in *RereadRequest, opts ...grpc.CallOption) (*RereadResponse, error)
 	// Claim makes the sink the only one on what it manages until its process ends; a failure says who has it. It is called once,
 	// before the first Health and Apply, where CAPABILITY_CLAIM is declared.
 	Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error)
@@ -295,6 +300,16 @@ func (c *sinkClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *sinkClient) Reread(ctx context.Context, in *RereadRequest, opts ...grpc.CallOption) (*RereadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RereadResponse)
+	err := c.cc.Invoke(ctx, Sink_Reread_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sinkClient) Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ClaimResponse)
@@ -330,6 +345,10 @@ type SinkServer interface {
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
 	// Check says whether Apply would accept the document, changing nothing. It is called where CAPABILITY_CHECK is declared.
 	Check(context.Context, *CheckRequest) (*CheckResponse, error)
+	// Reread has the program load again what it reads beside the document in effect, such as certificates, if any of that has
+	// changed since it was loaded. The document stays the same. It has no deadline, is not called while Apply runs, and is stopped by
+	// Cancel as Apply is. It is called where CAPABILITY_REREAD is declared; elsewhere Apply is called once more with the same document.
+	Reread(context.Context, *RereadRequest) (*RereadResponse, error)
 	// Claim makes the sink the only one on what it manages until its process ends; a failure says who has it. It is called once,
 	// before the first Health and Apply, where CAPABILITY_CLAIM is declared.
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
@@ -353,6 +372,9 @@ func (UnimplementedSinkServer) Cancel(context.Context, *CancelRequest) (*CancelR
 }
 func (UnimplementedSinkServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
+}
+func (UnimplementedSinkServer) Reread(context.Context, *RereadRequest) (*RereadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reread not implemented")
 }
 func (UnimplementedSinkServer) Claim(context.Context, *ClaimRequest) (*ClaimResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Claim not implemented")
@@ -435,6 +457,24 @@ func _Sink_Check_Handler(srv interface{}, ctx context.Context, dec func(interfac
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sink_Reread_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RereadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SinkServer).Reread(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sink_Reread_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SinkServer).Reread(ctx, req.(*RereadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Sink_Claim_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ClaimRequest)
 	if err := dec(in); err != nil {
@@ -489,6 +529,10 @@ var Sink_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Check",
 			Handler:    _Sink_Check_Handler,
+		},
+		{
+			MethodName: "Reread",
+			Handler:    _Sink_Reread_Handler,
 		},
 		{
 			MethodName: "Claim",

@@ -43,6 +43,9 @@ func serveSink() {
 		return
 	case "exits at start":
 		os.Exit(7)
+	case "hangs when it is attached":
+		serveHanging()
+		return
 	case "cannot decode its own keys":
 		type config struct {
 			Folder chan string `json:"folder"`
@@ -182,6 +185,7 @@ func TestEveryFaultOfASinkIsNamed(t *testing.T) {
 		"hangs after a cancellation": "stops when it is cancelled, and takes a newer document",
 		"checks nothing":             "checks a document without making it live",
 		"applies what it checks":     "checks a document without making it live",
+		"hangs when it is attached":  "starts and accepts its configuration",
 		"cannot decode its own keys": "starts and accepts its configuration",
 		"dies of large documents":    "survives a large document",
 		"outlives its daemon":        "ends with its daemon",

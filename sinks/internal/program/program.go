@@ -2,6 +2,7 @@
 package program
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os/exec"
@@ -12,12 +13,12 @@ import (
 
 // An Outcome is what a program that ran to its end has left.
 type Outcome struct {
-	Output string // standard output and standard error, the last 64 KiB
+	Output string // standard output and standard error, or the end of it: see [Command]
 	Code   int    // 0 for success
 }
 
 const (
-	// maxOutput bounds what is kept of a program's output, in bytes.
+	// maxOutput bounds what is kept of a program's output, in bytes, where the command has no bound of its own.
 	maxOutput = 64 << 10
 	// pipeGrace is how long a program's children may hold its output open once it has ended. A daemon that went into
 	// the background lets go of it within milliseconds; one that does not must not hold us up.
@@ -39,11 +40,12 @@ type Command struct {
 	Args []string
 	Dir  string   // the working directory; empty for ours
 	Env  []string // NAME=value; nil for ours
+	Keep int      // so many bytes of the end of the output are kept; 0 for 64 KiB
 }
 
 // Run executes the command as [Run] does.
 func (c Command) Run(ctx context.Context) (Outcome, error) {
-	var output tail
+	output := tail{most: cmp.Or(c.Keep, maxOutput)}
 	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.Env = &output, &output, c.Dir, c.Env
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -65,12 +67,15 @@ func (c Command) Run(ctx context.Context) (Outcome, error) {
 	return o, err
 }
 
-// A tail keeps the last maxOutput bytes that are written to it.
-type tail struct{ kept []byte }
+// A tail keeps the end of what is written to it.
+type tail struct {
+	kept []byte
+	most int // bytes
+}
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.kept = append(t.kept, p...)
-	if over := len(t.kept) - maxOutput; over > 0 {
+	if over := len(t.kept) - t.most; over > 0 {
 		t.kept = append(t.kept[:0], t.kept[over:]...)
 	}
 	return len(p), nil

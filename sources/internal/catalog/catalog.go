@@ -36,7 +36,7 @@ type event struct {
 }
 
 type change struct {
-	Service        *sdk.Instance
+	Service        *entry
 	PreviousStatus sdk.Status
 	Time           time.Time
 }
@@ -68,8 +68,8 @@ func (s *state) snapshot() sdk.Snapshot {
 
 func (e *event) snapshot() sdk.Snapshot {
 	snap := e.State.snapshot()
-	if c := e.ChangeEvent.value; c != nil && c.Service != nil {
-		snap.Last = &sdk.Change{Instance: *c.Service, PreviousStatus: c.PreviousStatus, Time: c.Time}
+	if c := e.ChangeEvent.value; c != nil && c.Service != nil && c.Service.Invalid == "" {
+		snap.Last = &sdk.Change{Instance: c.Service.Instance, PreviousStatus: c.PreviousStatus, Time: c.Time}
 	}
 	return snap
 }

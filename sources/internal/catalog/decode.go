@@ -31,7 +31,7 @@ func Decode(content []byte) (sdk.Snapshot, error) {
 // then. The error is an [*Error], or [ErrEmpty].
 func DecodeEvent(content []byte) (sdk.Snapshot, error) {
 	var e event
-	if err := unmarshal(content, &e); err != nil {
+	if err := unmarshal(content, depthInEvent, &e); err != nil {
 		return sdk.Snapshot{}, err
 	}
 	if e.State == nil {
@@ -65,7 +65,7 @@ func DecodeWatch(content []byte) (sdk.Snapshot, error) {
 
 func decodeState(content []byte) (sdk.Snapshot, error) {
 	var s state
-	if err := unmarshal(content, &s); err != nil {
+	if err := unmarshal(content, depthInState, &s); err != nil {
 		return sdk.Snapshot{}, err
 	}
 	if s.Servers == nil {
@@ -77,7 +77,7 @@ func decodeState(content []byte) (sdk.Snapshot, error) {
 
 func decodeServices(content []byte) (sdk.Snapshot, error) {
 	var s services
-	if err := unmarshal(content, &s); err != nil {
+	if err := unmarshal(content, depthInServices, &s); err != nil {
 		return sdk.Snapshot{}, err
 	}
 	if s.Services == nil {
@@ -88,7 +88,7 @@ func decodeServices(content []byte) (sdk.Snapshot, error) {
 
 func decodeByService(content []byte) (sdk.Snapshot, error) {
 	var b byService
-	if err := unmarshal(content, &b); err != nil {
+	if err := unmarshal(content, depthInByService, &b); err != nil {
 		return sdk.Snapshot{}, err
 	}
 	if !b.named() {
@@ -97,18 +97,12 @@ func decodeByService(content []byte) (sdk.Snapshot, error) {
 	return b.snapshot(), nil
 }
 
-// What a catalogue may have, so that a few bytes of it cannot take a hundred times as many in memory. 160,000 instances have
-// about that.
-const (
-	maxObjects = 500_000
-	maxValues  = 4_000_000
-)
-
-func unmarshal(content []byte, into any) error {
+// unmarshal reads a catalogue whose instances are so deep in content.
+func unmarshal(content []byte, depth int, into any) error {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return ErrEmpty
 	}
-	if err := oversize(content); err != nil {
+	if err := checkWeight(weightOf(content, depth), content); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(content, into); err != nil {
@@ -117,10 +111,11 @@ func unmarshal(content []byte, into any) error {
 	return nil
 }
 
-func oversize(content []byte) error {
-	// Counting those in strings too is near enough.
-	if bytes.Count(content, []byte("{")) > maxObjects || bytes.Count(content, []byte(",")) > maxValues {
-		return misfit("not a Sidecar catalogue: it has more than %d objects or %d values", maxObjects, maxValues)
-	}
-	return nil
-}
+// How many brackets there are around an instance.
+const (
+	depthOfAny       = 1
+	depthInState     = 4
+	depthInEvent     = depthInState + 1
+	depthInServices  = 3
+	depthInByService = 2
+)

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -17,27 +18,37 @@ import (
 // The zero Decoder is ready. It is for one goroutine, and keeps the content that it was given last, which must not be changed.
 type Decoder struct {
 	servers  map[string]*knownServer
-	services map[string]knownService
-	run      uint64          // counts contents
-	met      []*sdk.Instance // in this run, in order
+	services map[string]*knownService
+	run      uint64           // counts contents
+	met      []*knownInstance // in this run, in order
+	weight   int              // of what was met, see [weightOf]
 }
 
 type knownServer struct {
 	run       uint64 // the last one that it was met in
+	met       int    // how many instances were met in that run
 	instances map[string]*knownInstance
 }
 
 type knownInstance struct {
-	run      uint64
-	content  []byte // an object, to its end
+	run     uint64
+	content []byte // an object, to its end
+	// Where in content the time stands that moves with heartbeats, without its quotation marks; 0 where that is not certain.
+	updated, updatedEnd int
+
 	instance *sdk.Instance
+	service  *knownService // that has the instance as it is; nil for none yet
 }
 
 // A knownService is what became of the instances of a name.
 type knownService struct {
-	from   []*sdk.Instance
+	met    int  // how many of its instances were met in this run as they were
+	more   bool // others were met as well
 	sorted []sdk.Instance
 }
+
+// isStale reports whether the service has other instances than before.
+func (s *knownService) isStale() bool { return s.more || s.met != len(s.sorted) }
 
 // DecodeEvent is the function [DecodeEvent].
 func (d *Decoder) DecodeEvent(content []byte) (sdk.Snapshot, error) {
@@ -70,8 +81,8 @@ func (d *Decoder) DecodeWatch(content []byte) (sdk.Snapshot, error) {
 // decode has walk fill e and returns its snapshot. Where that does not work out, all that is known is forgotten.
 func (d *Decoder) decode(w *walker, walk func() bool, e *event) (sdk.Snapshot, bool) {
 	d.run++
-	d.met = make([]*sdk.Instance, 0, len(d.met)+1)
-	if fault := oversize(w.content); fault != nil || !walk() || !w.isOver() {
+	d.met, d.weight = d.met[:0], 0
+	if !walk() || !w.isOver() || checkWeight(d.weight, w.content) != nil {
 		*d = Decoder{}
 		return sdk.Snapshot{}, false
 	}
@@ -83,85 +94,127 @@ func (d *Decoder) decode(w *walker, walk func() bool, e *event) (sdk.Snapshot, b
 
 func (d *Decoder) state(w *walker, s *state) bool {
 	return w.object("Servers", func() bool {
-		return w.members(func(name string) bool { return d.server(w, name) })
+		return w.members(func(name []byte) bool { return d.server(w, name) })
 	}, s)
 }
 
-func (d *Decoder) server(w *walker, name string) bool {
-	srv := d.servers[name]
+func (d *Decoder) server(w *walker, name []byte) bool {
+	srv := d.servers[string(name)]
 	if srv == nil {
 		srv = &knownServer{instances: map[string]*knownInstance{}}
 		if d.servers == nil {
 			d.servers = map[string]*knownServer{}
 		}
-		d.servers[name] = srv
+		d.servers[string(name)] = srv
 	}
 	if srv.run == d.run { // twice
 		return false
 	}
-	srv.run = d.run
-	return w.object("Services", func() bool {
-		return w.members(func(id string) bool { return d.instance(w, srv, name, id) })
+	srv.run, srv.met = d.run, 0
+	return d.hasRoom(w, instanceWeight) && w.object("Services", func() bool {
+		return w.members(func(id []byte) bool { return d.instance(w, srv, name, id) })
 	}, &server{})
 }
 
-func (d *Decoder) instance(w *walker, srv *knownServer, hostname, id string) bool {
-	known := srv.instances[id]
+func (d *Decoder) instance(w *walker, srv *knownServer, hostname, id []byte) bool {
+	known := srv.instances[string(id)]
 	if known == nil {
 		known = &knownInstance{}
-		srv.instances[id] = known
+		srv.instances[string(id)] = known
 	}
 	if known.run == d.run || !known.read(w, hostname, id) {
 		return false
 	}
 	known.run = d.run
-	d.met = append(d.met, known.instance)
-	return true
+	srv.met++
+	if known.service != nil {
+		known.service.met++
+	}
+	d.met = append(d.met, known)
+	return d.hasRoom(w, known.weight())
+}
+
+// weight is what the instance takes in memory, about. What is said of an invalid one takes more.
+func (k *knownInstance) weight() int {
+	weight := instanceWeight + len(k.instance.Ports)*portWeight + len(k.instance.Labels)*labelWeight
+	if k.instance.Invalid != "" {
+		weight *= 3
+	}
+	return weight
+}
+
+// hasRoom counts what is met, and reports whether all of it is still within the bounds.
+func (d *Decoder) hasRoom(w *walker, weight int) bool {
+	d.weight += weight
+	return checkWeight(d.weight, w.content) == nil
 }
 
 // read goes through the value, which has to be an object. The instance is the one before, where nothing but its Updated time
 // differs.
-func (k *knownInstance) read(w *walker, hostname, id string) bool {
+func (k *knownInstance) read(w *walker, hostname, id []byte) bool {
 	w.space()
 	start := w.at
-	if k.content != nil && bytes.HasPrefix(w.content[start:], k.content) {
-		// An object ends with its last byte, so whatever follows does not belong to it.
+	if k.beginsAgain(w.content[start:]) {
 		w.at += len(k.content)
-		k.content = w.content[start:w.at] // the old content can go
 		return true
 	}
 	if !bytes.HasPrefix(w.content[start:], []byte("{")) || !w.skip() {
 		return false
 	}
-	before := k.content
 	k.content = w.content[start:w.at]
-	if before != nil && onlyUpdatedDiffers(before, k.content) {
-		return true
+	var read entry
+	read.read(k.content)
+	if read.Invalid != "" {
+		if !json.Valid(k.content) {
+			return false
+		}
+		read.named(string(hostname), string(id))
 	}
-	read := entry{readInstance(k.content)}
-	if read.Invalid != "" && !json.Valid(k.content) {
-		return false
-	}
-	read.named(hostname, id)
+	k.findUpdated()
 	if k.instance == nil || !sdk.SameInstance(*k.instance, read.Instance) {
-		k.instance = &read.Instance // others have the one before
+		k.instance, k.service = &read.Instance, nil // others have the one before
 	}
 	return true
 }
 
-// onlyUpdatedDiffers reports whether two objects have the same bytes but for the digits of the one Updated time. It says no
-// where that is not certain: labels may have a key of that name.
-func onlyUpdatedDiffers(a, b []byte) bool {
+// beginsAgain reports whether content begins with the same object, which may have another Updated time, and keeps that one if so.
+// An object ends with its last byte, so whatever follows does not belong to it.
+func (k *knownInstance) beginsAgain(content []byte) bool {
+	head, tail := k.content[:k.updated], k.content[k.updatedEnd:]
+	if len(tail) == 0 || !bytes.HasPrefix(content, head) {
+		return false
+	}
+	end := len(head)
+	if end > 0 {
+		length := bytes.IndexByte(content[end:min(len(content), end+longestTime)], '"')
+		if length < 0 {
+			return false
+		}
+		end += length
+	}
+	moved := !bytes.Equal(content[len(head):end], k.content[k.updated:k.updatedEnd])
+	if !bytes.HasPrefix(content[end:], tail) || moved && !isTime(content[len(head):end]) {
+		return false
+	}
+	k.content, k.updatedEnd = content[:end+len(tail)], end // the old content can go
+	return true
+}
+
+// longestTime is more than a time as RFC 3339 has it takes, in bytes.
+const longestTime = 64
+
+// findUpdated sets where the Updated time stands. It finds none where that is not certain: labels may have a key of that name.
+func (k *knownInstance) findUpdated() {
+	k.updated, k.updatedEnd = 0, 0
 	key := []byte(`"Updated":"`)
-	at := bytes.Index(a, key) + len(key)
-	if at < len(key) || len(b) < at || !bytes.Equal(a[:at], b[:at]) || bytes.Contains(a, []byte(`"Labels"`)) {
-		return false
+	at := bytes.Index(k.content, key)
+	if at < 0 || bytes.Contains(k.content, []byte(`"Labels"`)) {
+		return
 	}
-	endA, endB := bytes.IndexByte(a[at:], '"'), bytes.IndexByte(b[at:], '"')
-	if endA < 0 || endB < 0 || !bytes.Equal(a[at+endA:], b[at+endB:]) {
-		return false
+	at += len(key)
+	if length := bytes.IndexByte(k.content[at:], '"'); length >= 0 && isTime(k.content[at:at+length]) {
+		k.updated, k.updatedEnd = at, at+length
 	}
-	return isTime(a[at:at+endA]) && isTime(b[at:at+endB])
 }
 
 func isTime(text []byte) bool {
@@ -176,6 +229,9 @@ func (d *Decoder) forgetTheRest() {
 			delete(d.servers, name)
 			continue
 		}
+		if srv.met == len(srv.instances) {
+			continue
+		}
 		for id, known := range srv.instances {
 			if known.run != d.run {
 				delete(srv.instances, id)
@@ -186,32 +242,62 @@ func (d *Decoder) forgetTheRest() {
 
 // group returns those that were met as services, as [sdk.GroupByName] does.
 func (d *Decoder) group() []sdk.Service {
-	met := map[string][]*sdk.Instance{}
-	for _, instance := range d.met {
-		all, ok := met[instance.Name]
-		if !ok {
-			all = make([]*sdk.Instance, 0, len(d.services[instance.Name].from)+1)
-		}
-		met[instance.Name] = append(all, instance)
+	if d.services == nil {
+		d.services = map[string]*knownService{}
 	}
-	var services []sdk.Service
-	now := make(map[string]knownService, len(met))
-	for _, name := range slices.Sorted(maps.Keys(met)) {
-		service := d.services[name]
-		if !slices.Equal(service.from, met[name]) {
-			service = knownService{met[name], sdk.GroupByName(values(met[name]))[0].Instances}
+	for _, known := range d.met {
+		if known.service != nil {
+			continue
 		}
-		now[name] = service
-		services = append(services, sdk.Service{Name: name, Instances: service.sorted})
+		service := d.services[known.instance.Name]
+		if service == nil {
+			service = &knownService{}
+			d.services[known.instance.Name] = service
+		}
+		service.more = true
+		known.service = service
 	}
-	d.services = now
+	members := map[*knownService][]*knownInstance{}
+	for _, known := range d.met {
+		if s := known.service; s.isStale() {
+			members[s] = append(members[s], known)
+		}
+	}
+	services := make([]sdk.Service, 0, len(d.services))
+	for _, name := range slices.Sorted(maps.Keys(d.services)) {
+		s := d.services[name]
+		if s.isStale() {
+			if len(members[s]) == 0 {
+				delete(d.services, name)
+				continue
+			}
+			s.sorted = sorted(members[s])
+		}
+		s.met, s.more = 0, false
+		services = append(services, sdk.Service{Name: name, Instances: s.sorted})
+	}
+	if len(services) == 0 {
+		return nil
+	}
 	return services
 }
 
-func values(pointers []*sdk.Instance) []sdk.Instance {
-	all := make([]sdk.Instance, len(pointers))
-	for n, p := range pointers {
-		all[n] = *p
+// sorted returns the instances of a service in order. They are the members' own from then on, so that each is in memory once.
+func sorted(members []*knownInstance) []sdk.Instance {
+	all := make([]sdk.Instance, len(members))
+	for n, m := range members {
+		all[n] = *m.instance
+	}
+	all = sdk.GroupByName(all)[0].Instances
+	slices.SortFunc(members, func(a, b *knownInstance) int { return comparePlace(a.instance, b.instance) })
+	for n, m := range members {
+		if (n == 0 || comparePlace(&all[n-1], &all[n]) != 0) && (n+1 == len(all) || comparePlace(&all[n], &all[n+1]) != 0) {
+			m.instance = &all[n]
+		}
 	}
 	return all
+}
+
+func comparePlace(a, b *sdk.Instance) int {
+	return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID))
 }

@@ -38,7 +38,7 @@ func misfit(format string, args ...any) *Error {
 // [ErrEmpty].
 func CheckJSON(content []byte) error {
 	var value json.RawMessage
-	return unmarshal(content, &value)
+	return unmarshal(content, depthOfAny, &value)
 }
 
 func explain(content []byte, err error) *Error {

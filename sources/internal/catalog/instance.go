@@ -12,11 +12,15 @@ import (
 
 // An entry is an instance as a catalogue has it. Reading one never fails: what cannot be read is in [sdk.Instance.Invalid], so
 // that one instance does not cost the others.
-type entry struct{ sdk.Instance }
+type entry struct {
+	sdk.Instance
+	Ports  ports // those of the instance, while it is being read
+	Labels labels
+}
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (e *entry) UnmarshalJSON(content []byte) error {
-	e.Instance = readInstance(content)
+	e.read(content)
 	return nil
 }
 
@@ -33,31 +37,40 @@ func (e *entry) named(hostname, id string) {
 	}
 }
 
-// readInstance reads content, which is JSON.
-func readInstance(content []byte) sdk.Instance {
-	var i sdk.Instance
-	if json.Unmarshal(content, &i) == nil {
-		return i
+// read reads content, which is JSON.
+func (e *entry) read(content []byte) {
+	if len(content) > maxInstance {
+		e.Instance = sdk.Instance{Invalid: fmt.Sprintf("the instance has more than %d bytes", maxInstance)}
+		return
 	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(content, &members); err != nil {
-		return sdk.Instance{Invalid: fmt.Sprintf("the instance is %s, not an object", kindName(bytes.TrimSpace(content)))}
+	type fields entry // without the method
+	if json.Unmarshal(content, (*fields)(e)) != nil {
+		e.Instance, e.Ports, e.Labels = readMembers(content), nil, nil
+		return
 	}
-	return readMembers(members)
+	e.Instance.Ports, e.Instance.Labels, e.Ports, e.Labels = e.Ports, e.Labels, nil, nil
 }
 
 // readMembers reads each member by itself, so that as much as possible is known of an instance with a wrong one.
-func readMembers(members map[string]json.RawMessage) sdk.Instance {
+func readMembers(content []byte) sdk.Instance {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(content, &members); err != nil {
+		return sdk.Instance{Invalid: fmt.Sprintf("the instance is %s, not an object", kindOf(bytes.TrimSpace(content)))}
+	}
 	var i sdk.Instance
 	for _, m := range []struct {
 		key  string
 		into any
 	}{
 		{"ID", &i.ID}, {"Name", &i.Name}, {"Hostname", &i.Hostname}, {"Image", &i.Image}, {"ProxyMode", &i.ProxyMode},
-		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated}, {"Ports", &i.Ports}, {"Labels", &i.Labels},
+		{"Status", &i.Status}, {"Created", &i.Created}, {"Updated", &i.Updated},
+		{"Ports", (*ports)(&i.Ports)}, {"Labels", (*labels)(&i.Labels)},
 	} {
 		value, there := members[m.key]
-		if err := json.Unmarshal(value, m.into); there && err != nil && i.Invalid == "" {
+		if !there {
+			continue
+		}
+		if err := json.Unmarshal(value, m.into); err != nil && i.Invalid == "" {
 			i.Invalid = wrongMember(m.key, value, m.into, err)
 		}
 	}
@@ -71,13 +84,16 @@ func wrongMember(key string, value json.RawMessage, into any, err error) string 
 	if _, isTime := into.(*time.Time); isTime {
 		return key + " is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z"
 	}
+	if excess, ok := errors.AsType[*excessError](err); ok {
+		return excess.reason
+	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if wrong.Field != "" {
 			key += "." + wrong.Field
 		}
 		return fmt.Sprintf("%s is %s, not %s", key, gotKind(wrong), goKind(wrong.Type))
 	}
-	return fmt.Sprintf("%s is %s, which does not belong there", key, kindName(value))
+	return fmt.Sprintf("%s is %s, which does not belong there", key, kindOf(value))
 }
 
 // A lenient is a value that nothing depends on: one of the wrong type counts as absent.

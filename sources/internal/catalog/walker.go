@@ -21,9 +21,9 @@ const deepest = 1000
 func (w *walker) object(name string, inner func() bool, rest any) bool {
 	w.space()
 	start, from, to := w.at, 0, 0
-	ok := w.members(func(key string) bool {
-		if key != name {
-			return !strings.EqualFold(key, name) && w.skip()
+	ok := w.members(func(key []byte) bool {
+		if string(key) != name {
+			return !strings.EqualFold(string(key), name) && w.skip()
 		}
 		if to > 0 {
 			return false
@@ -41,7 +41,7 @@ func (w *walker) object(name string, inner func() bool, rest any) bool {
 }
 
 // members goes through an object and calls value with each key, which has to go through the value.
-func (w *walker) members(value func(key string) bool) bool {
+func (w *walker) members(value func(key []byte) bool) bool {
 	if !w.take('{') {
 		return false
 	}
@@ -63,21 +63,21 @@ func (w *walker) members(value func(key string) bool) bool {
 }
 
 // key returns a string that means what it looks like.
-func (w *walker) key() (string, bool) {
+func (w *walker) key() ([]byte, bool) {
 	if !w.take('"') {
-		return "", false
+		return nil, false
 	}
 	for i, c := range w.content[w.at:] {
 		switch {
 		case c == '"':
-			key := string(w.content[w.at : w.at+i])
+			key := w.content[w.at : w.at+i]
 			w.at += i + 1
 			return key, true
 		case c == '\\', c < ' ', c > '~':
-			return "", false
+			return nil, false
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 // skip goes to the end of the value.

@@ -59,6 +59,9 @@ func few(reasons []string) string {
 }
 
 func differentSections(before, after []*entry) string {
+	if slices.EqualFunc(before, after, func(a, b *entry) bool { return a.section == b.section || a.title() == b.title() }) {
+		return ""
+	}
 	was, is := titles(before), titles(after)
 	var reasons []string
 	for _, added := range without(is, was) {

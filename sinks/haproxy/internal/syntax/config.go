@@ -7,6 +7,7 @@ package syntax
 import (
 	"bytes"
 	"cmp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -53,36 +54,71 @@ type section struct {
 // Parse reads content. Sections that stand in like as well, which may be nil, are taken from there, so that reading a
 // large configuration of which little has changed costs little.
 func Parse(content []byte, like *Config) *Config {
-	c := &Config{byRaw: map[string]*section{}, byName: map[string]*entry{}}
-	start := 0
-	for at := 0; at < len(content); {
-		end := len(content)
-		if i := bytes.IndexByte(content[at:], '\n'); i >= 0 {
-			end = at + i + 1
-		}
-		if at > start && startsSection(content[at:end]) {
-			c.add(string(content[start:at]), like)
-			start = at
-		}
-		at = end
+	c := &Config{}
+	if like == nil {
+		like = &Config{}
 	}
-	c.add(string(content[start:]), like)
+	c.byRaw = make(map[string]*section, len(like.sections))
+	c.byName = make(map[string]*entry, len(like.byName))
+	next := 0 // of like's sections, which is probably the next one
+	for len(content) > 0 {
+		if next < len(like.sections) && beginsWith(content, like.sections[next].raw) {
+			content = content[len(like.sections[next].raw):]
+			c.add(like.sections[next].section)
+			next++
+			continue
+		}
+		end := sectionEnd(content)
+		raw := string(content[:end])
+		content = content[end:]
+		s := c.byRaw[raw]
+		if known := like.byRaw[raw]; s == nil && known != nil {
+			s = known
+			next = slices.IndexFunc(like.sections, func(e *entry) bool { return e.section == known })
+		}
+		if s == nil {
+			s = newSection(raw)
+		}
+		if s.header == "" && len(s.lines) == 0 {
+			c.top = raw
+			continue
+		}
+		c.add(s)
+		next++ // a section that changed stands where it stood
+	}
 	return c
 }
 
-func (c *Config) add(raw string, like *Config) {
-	s := c.byRaw[raw]
-	if s == nil && like != nil {
-		s = like.byRaw[raw]
+// sectionEnd returns where the section ends with which content begins.
+func sectionEnd(content []byte) int {
+	for at := 0; at < len(content); {
+		end := at + lineEnd(content[at:])
+		if at > 0 && startsSection(content[at:end]) {
+			return at
+		}
+		at = end
 	}
-	if s == nil {
-		s = newSection(raw)
+	return len(content)
+}
+
+// beginsWith reports whether raw is the first section of content.
+func beginsWith(content []byte, raw string) bool {
+	if len(content) < len(raw) || string(content[:len(raw)]) != raw {
+		return false
 	}
-	if s.header == "" && len(s.lines) == 0 {
-		c.top = raw
-		return
+	rest := content[len(raw):]
+	return len(rest) == 0 || strings.HasSuffix(raw, "\n") && startsSection(rest[:lineEnd(rest)])
+}
+
+func lineEnd(content []byte) int {
+	if i := bytes.IndexByte(content, '\n'); i >= 0 {
+		return i + 1
 	}
-	c.byRaw[raw] = s
+	return len(content)
+}
+
+func (c *Config) add(s *section) {
+	c.byRaw[s.raw] = s
 	e := &entry{section: s, defaults: c.reading.defaultsOf(s)}
 	e.condition = c.reading.conditionOf(e)
 	c.sections = append(c.sections, e)

@@ -1,0 +1,22 @@
+package engine
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// What a sink says of thousands of lines is not kept for each of the documents that are remembered.
+func TestLedger_KeepsTheSentenceOfALongRejection(t *testing.T) {
+	for _, err := range []error{sdk.RejectAt(make([]sdk.Place, 20_000), "no"), sdk.RefuseAt(1, make([]sdk.Place, 20_000), "no")} {
+		var l ledger
+		l.add(Entry{Err: err})
+		kept, _ := l.last()
+		rejection, ok := errors.AsType[*sdk.Rejection](kept.Err)
+		if !ok || len(rejection.Places) > 0 || kept.Err.Error() != err.Error() ||
+			errors.Is(kept.Err, sdk.ErrRejected) != errors.Is(err, sdk.ErrRejected) {
+			t.Errorf("kept %T with %d places", kept.Err, len(rejection.Places))
+		}
+	}
+}

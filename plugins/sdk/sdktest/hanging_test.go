@@ -1,0 +1,39 @@
+package sdktest
+
+import (
+	"context"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+)
+
+// hanging is a plugin without the sdk that shakes hands and says nothing more.
+type hanging struct {
+	plugin.NetRPCUnsupportedPlugin
+	wire.UnimplementedPluginServer
+}
+
+func serveHanging() {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig: plugin.HandshakeConfig{
+			ProtocolVersion: wire.ProtocolVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
+		},
+		Plugins: plugin.PluginSet{wire.KindSink: &hanging{}}, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
+	})
+}
+
+func (h *hanging) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	wire.RegisterPluginServer(s, h)
+	return nil
+}
+
+func (*hanging) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, plugin.ErrProcessNotFound
+}
+
+func (*hanging) Attach(*wire.AttachRequest, grpc.ServerStreamingServer[wire.AttachEvent]) error {
+	select {}
+}

@@ -1,0 +1,340 @@
+package haproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// forget has all names looked up again.
+func (h *hostnames) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known = nil
+}
+
+// unanswered is a lookup that no name server answers.
+func unanswered(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+func names(n int) []string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("host-%d.example", i))
+	}
+	return all
+}
+
+func TestHostnames_LookedUpInParallelAndKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lookups, atOnce, most atomic.Int64
+		h := &hostnames{
+			lookup: func(context.Context, string, string) ([]netip.Addr, error) {
+				lookups.Add(1)
+				most.Store(max(most.Load(), atOnce.Add(1)))
+				defer atOnce.Add(-1)
+				time.Sleep(100 * time.Millisecond)
+				return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+			},
+			confirm: func(context.Context, string) bool { return false },
+		}
+		hosts := append(names(100), names(100)...)
+		began := time.Now()
+		for host, r := range h.resolve(t.Context(), hosts) {
+			if r.err != nil || len(r.addresses) != 1 {
+				t.Errorf("%s: %v", host, r)
+			}
+		}
+		if lookups.Load() != 100 || most.Load() > parallelLookups || time.Since(began) > time.Second {
+			t.Errorf("%d lookups, %d at once, took %v", lookups.Load(), most.Load(), time.Since(began))
+		}
+		if h.resolve(t.Context(), hosts); lookups.Load() != 100 || !h.areResolved(hosts) {
+			t.Errorf("%d lookups", lookups.Load())
+		}
+		time.Sleep(keepResolution)
+		if h.areResolved(hosts) {
+			t.Error("kept too long")
+		}
+		if h.resolve(t.Context(), hosts); lookups.Load() != 200 {
+			t.Errorf("%d lookups", lookups.Load())
+		}
+	})
+}
+
+func TestHostnames_Unanswered(t *testing.T) {
+	for _, test := range []struct {
+		count int
+		limit time.Duration
+	}{
+		{4, lookupLimit + confirmLimit},
+		{1000, lookupsLimit},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &hostnames{lookup: unanswered, confirm: func(ctx context.Context, _ string) bool {
+				<-ctx.Done()
+				return false
+			}}
+			began := time.Now()
+			found := h.resolve(t.Context(), names(test.count))
+			if took := time.Since(began); took > test.limit {
+				t.Errorf("%d names took %v", test.count, took)
+			}
+			for host, r := range found {
+				if r.err == nil {
+					t.Errorf("%s has an address", host)
+				}
+			}
+			if len(found) != test.count {
+				t.Errorf("%d of %d names", len(found), test.count)
+			}
+			known := slices.DeleteFunc(names(test.count), func(host string) bool { return len(h.unknown([]string{host})) > 0 })
+			if len(known) < min(test.count, parallelLookups) {
+				t.Errorf("%d are known", len(known))
+			}
+			began = time.Now()
+			if h.resolve(t.Context(), known); time.Since(began) > 0 {
+				t.Errorf("the second time took %v", time.Since(began))
+			}
+		})
+	}
+}
+
+// What was broken off says nothing about the name.
+func TestHostnames_Interrupted(t *testing.T) {
+	h := &hostnames{lookup: unanswered, confirm: func(context.Context, string) bool { return false }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if found := h.resolve(ctx, names(1)); found["host-0.example"].err == nil {
+		t.Error("resolved")
+	}
+	if len(h.unknown(names(1))) != 1 {
+		t.Error("kept")
+	}
+}
+
+// deadNames has the sink know no name but localhost, and count the lookups.
+func deadNames(s *Sink) *sync.Map {
+	var asked sync.Map
+	s.hostnames.lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+		asked.Store(host, true)
+		if host == "localhost" {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}
+		return unanswered(ctx, network, host)
+	}
+	s.hostnames.confirm = func(context.Context, string) bool { return false }
+	return &asked
+}
+
+// wantUnresolved wants err to refuse the document for now because of the host names in these lines.
+func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) {
+	t.Helper()
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || !rejection.Passes || errors.Is(err, sdk.ErrRejected) {
+		t.Fatalf("got %v", err)
+	}
+	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != lookUpAgain {
+		t.Errorf("to be tried again %v", retry)
+	}
+	lines := strings.Split(string(doc.Files[0].Content), "\n")
+	var got []string
+	for _, place := range rejection.Places {
+		if place.Line == 0 || place.File != "main" {
+			t.Fatalf("place %v", place)
+		}
+		for _, host := range hosts {
+			if strings.Contains(lines[place.Line-1], " "+host+":") {
+				got = append(got, host)
+			}
+		}
+	}
+	if !slices.Equal(got, hosts) {
+		t.Errorf("the places %v are not those of %v", rejection.Places, hosts)
+	}
+}
+
+// What needs no name does not wait for those that no name server answers, and these are told.
+func TestUnresolvedHostnames_OthersGoFirst(t *testing.T) {
+	hosts := names(4)
+	servers := ""
+	for i, host := range hosts {
+		servers += fmt.Sprintf("    server n%d %s:80\n", i, host)
+	}
+	for _, test := range []struct{ name, more string }{
+		{"servers of a new backend", "backend new\n" + servers},
+		{"servers of a standing backend", servers},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			b := r.named("b")
+			s := r.sink()
+			deadNames(s)
+			standing := "backend standing\n"
+			r.apply(s, r.document("one", standing), sdk.ActionRestart)
+			doc := edited(r.document("one", standing+test.more), "server s1 "+r.backend, "server s1 "+b.address)
+			var ahead atomic.Bool
+			lookup := s.hostnames.lookup
+			s.hostnames.lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+				if r.answeredBy() == "b" {
+					ahead.Store(true)
+				}
+				return lookup(ctx, network, host)
+			}
+			_, err := s.Apply(t.Context(), doc)
+			wantUnresolved(t, doc, err, hosts...)
+			if !ahead.Load() {
+				t.Error("the server did not have its new address when the names were looked up")
+			}
+			r.wantAnswers("b")
+			wantHealthyEventually(t, s)
+			if strings.Contains(r.onDisk(), hosts[0]) {
+				t.Error("the file has the names")
+			}
+		})
+	}
+}
+
+func wantHealthyEventually(t *testing.T, s *Sink) {
+	t.Helper()
+	eventually(t, "healthy", func() bool { return problems(t, s) == "" })
+}
+
+// Only the names without which HAProxy does not load the configuration keep a document from being loaded.
+func TestUnresolvedHostnames_InitAddr(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	asked := deadNames(s)
+	resolvers := "resolvers r\n    nameserver n 127.0.0.1:1\n"
+	r.apply(s, r.document("one", resolvers+`backend a
+    server a host-0.example:80 init-addr none
+    server b host-1.example:80 resolvers r init-addr last,none
+    server c localhost:80
+backend b
+    default-server init-addr none
+    server a host-2.example:80
+    server b host-3.example:80
+`), sdk.ActionRestart)
+	asked.Range(func(host, _ any) bool {
+		if host != "localhost" {
+			t.Errorf("%s was looked up", host)
+		}
+		return true
+	})
+	doc := r.document("one", "backend b\n    default-server init-addr none\n    server a host-0.example:80\n"+
+		"    server b host-1.example:80 init-addr libc\n")
+	_, err := s.Apply(t.Context(), doc)
+	wantUnresolved(t, doc, err, "host-1.example")
+	r.wantServed("one")
+}
+
+// Names that HAProxy looks up while it reads the configuration are as much for now as those of servers.
+func TestUnresolvedHostnames_OtherLines(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	deadNames(s)
+	for _, line := range []string{
+		"global\n    log HOST local0", "peers p\n    peer x HOST", "resolvers r\n    nameserver n HOST",
+		"mailers m\n    mailer m HOST",
+		"listen l\n    bind HOST", "backend b\n    server a 127.0.0.1:80 source HOST", "backend b\n    source HOST",
+		"backend b\n    server a 127.0.0.1:80 check addr HOST", "backend b\n    server-template a 1-2 HOST",
+	} {
+		doc := r.document("one", strings.ReplaceAll(line, "HOST", "host-0.example:1234"))
+		wantUnresolved(t, doc, s.Check(t.Context(), doc), "host-0.example")
+	}
+}
+
+// What runs is written to disk also while its names have no address: HAProxy does not look them up for that.
+func TestUnresolvedHostnames_Persist(t *testing.T) {
+	r := newRig(t)
+	checked := r.path("checked.log")
+	binary := r.cfg.Binary
+	r.cfg.Binary = r.path("haproxy.sh")
+	check(t, os.WriteFile(r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
+for arg; do case $1$arg in -c*/.haproxy.cfg*) cat "$arg" >>%s;; esac; done
+exec %s "$@"
+`, checked, binary), 0o755))
+	b := r.named("b")
+	s := r.sink()
+	deadNames(s)
+	doc := r.document("one", "backend other\n    server a localhost:80\n")
+	r.apply(s, doc, sdk.ActionRestart)
+	if content, err := os.ReadFile(checked); err != nil || !strings.Contains(string(content), "localhost") {
+		t.Fatalf("%v; the check before the start read\n%s", err, content)
+	}
+	s.hostnames.forget()
+	s.hostnames.lookup = unanswered
+	check(t, os.Remove(checked))
+	moved := edited(doc, "server s1 "+r.backend, "server s1 "+b.address)
+	r.apply(s, moved, sdk.ActionRuntime)
+	eventually(t, "the disk follows", func() bool { return r.onDisk() == string(moved.Files[0].Content) })
+	wantHealthyEventually(t, s)
+	if content, err := os.ReadFile(checked); err != nil || strings.Contains(string(content), "localhost") {
+		t.Errorf("%v; the check read\n%s", err, content)
+	}
+}
+
+// A name without an address does not keep a HAProxy that ended from being started with the rest.
+func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	var gone atomic.Bool
+	s.hostnames.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+		if gone.Load() {
+			return nil, &net.DNSError{IsNotFound: true}
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
+	s.hostnames.confirm = func(context.Context, string) bool { return false }
+	lost := make(chan sdk.Lost, 1)
+	s.OnLost(func(l sdk.Lost) { lost <- l })
+	doc := r.document("one", "backend other\n    server a localhost:80\n")
+	r.apply(s, doc, sdk.ActionRestart)
+	gone.Store(true)
+	s.hostnames.forget()
+	s.change.Lock()
+	s.notes.prove() // it has stayed up for long
+	kill(t, s.notes.running().pids[0])
+	s.change.Unlock()
+	l := <-lost
+	if _, ok := errors.AsType[*sdk.NotLoadedError](l.Err); ok {
+		t.Errorf("got %v", l.Err)
+	}
+	wantUnresolved(t, doc, l.Err, "localhost")
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	r.wantServed("one")
+	wantHealthy(t, s)
+}
+
+// The C library may know names that the resolver of Go does not. HAProxy runs here with another /etc/hosts than ours.
+func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
+	r := newRig(t)
+	hosts := r.path("hosts")
+	check(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost only-haproxy-knows\n"), 0o644))
+	binary := r.cfg.Binary
+	r.cfg.Binary = r.path("haproxy.sh")
+	check(t, os.WriteFile(r.cfg.Binary, fmt.Appendf(nil, `#!/bin/sh
+exec unshare -rm sh -c 'mount --bind %s /etc/hosts && exec %s "$@"' sh "$@"
+`, hosts, binary), 0o755))
+	s := r.sink()
+	s.hostnames.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+		return nil, &net.DNSError{IsNotFound: true}
+	}
+	doc := r.document("one", "backend other\n    server a only-haproxy-knows:80\n")
+	check(t, s.Check(t.Context(), doc))
+	doc = r.document("one", "backend other\n    server a not-even-haproxy-knows:80\n")
+	wantUnresolved(t, doc, s.Check(t.Context(), doc), "not-even-haproxy-knows")
+}

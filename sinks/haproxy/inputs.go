@@ -1,0 +1,215 @@
+package haproxy
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/haproxy-api/haproxy-api/internal/fingerprint"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+)
+
+const (
+	// maxInputs bounds how many files are looked at.
+	maxInputs = 10_000
+	// maxParsed bounds the files that are searched for the names of others, in bytes.
+	maxParsed = 4 << 20
+)
+
+// inputs are the files that HAProxy reads beside the document, by the path of the file or folder that is named to it. Nothing
+// is there for one that does not exist.
+type inputs map[string]map[string]fingerprint.File
+
+// changed returns the path of a file that is not in now as it is in loaded, and "" for none. What only one of them refers to does
+// not count: servers may have come or gone while HAProxy runs, with the files that their lines name.
+func (loaded inputs) changed(now inputs) string {
+	for _, reference := range slices.Sorted(maps.Keys(loaded)) {
+		before, is := loaded[reference], now[reference]
+		if _, both := now[reference]; !both {
+			continue
+		}
+		files := slices.AppendSeq(slices.Collect(maps.Keys(before)), maps.Keys(is))
+		slices.Sort(files)
+		for _, file := range files {
+			was, stood := before[file]
+			state, stands := is[file]
+			if stood != stands || !was.Same(state) {
+				return file
+			}
+		}
+	}
+	return ""
+}
+
+// readInputs looks at all files that HAProxy would read beside doc now. What is in known as it was is not read again.
+func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs {
+	r := inputReader{found: inputs{}, known: map[string]fingerprint.File{}, own: map[string]bool{s.paths.base: true}}
+	for _, files := range known {
+		maps.Copy(r.known, files)
+	}
+	for _, f := range doc.files {
+		r.own[f.Path] = true
+	}
+	start, err := s.proxy.invocation(ctx)
+	if err != nil { // HAProxy cannot be started either: what is said of that says more
+		start = invocation{}
+	}
+	r.at = syntax.Place{Config: s.paths.config, Dir: start.dir, Environment: start.env}
+	if r.at.Dir == "" {
+		r.at.Dir, _ = os.Getwd()
+	}
+	if r.at.Environment == nil {
+		r.at.Environment = ownEnvironment()
+	}
+	beside := slices.DeleteFunc(start.files(), r.isOwn)
+	for _, path := range beside {
+		r.at.Beside = append(r.at.Beside, syntax.Parse(contentOf(path), nil))
+	}
+	r.read(doc.config.Files(r.at))
+	for _, path := range beside {
+		r.include(path)
+	}
+	if r.files > maxInputs {
+		s.log.Warn("HAProxy reads more files beside the configuration than are looked at for changes", "limit", maxInputs)
+	}
+	return r.found
+}
+
+// files are the configuration files that HAProxy is started with, those in folders included.
+func (l invocation) files() []string {
+	var files []string
+	args := l.checkArgs(nil)
+	for i, arg := range args {
+		if arg == "-f" && i+1 < len(args) {
+			files = append(files, args[i+1])
+		}
+	}
+	return files
+}
+
+// An inputReader collects files and what they refer to.
+type inputReader struct {
+	found inputs
+	known map[string]fingerprint.File // by path
+	own   map[string]bool             // the files of the document; true while they were not read
+	at    syntax.Place
+	files int
+}
+
+func (r *inputReader) isOwn(path string) bool {
+	_, own := r.own[path]
+	return own
+}
+
+func (r *inputReader) read(files *syntax.Files) {
+	for _, f := range files.All {
+		switch unread, own := r.own[f.Path]; {
+		case own && !unread, !own && !r.add(files, f):
+			continue
+		case own: // it is compared as a part of the document, but what it names is not
+			r.own[f.Path] = false
+		}
+		switch f.Kind {
+		case syntax.CertificateList:
+			for line := range bytes.Lines(contentOf(f.Path)) {
+				r.read(&syntax.Files{All: files.Listed(string(line)), Bare: files.Bare})
+			}
+		case syntax.LuaScript:
+			r.require(f.Path, append(slices.Clone(files.LuaPath), r.at.Dir+"/?.lua", r.at.Dir+"/?/init.lua"))
+		case syntax.Included:
+			r.include(f.Path)
+		}
+	}
+}
+
+// include reads a file with lines of a configuration.
+func (r *inputReader) include(path string) {
+	r.add(nil, syntax.File{Path: path})
+	at := r.at
+	at.Config = path
+	r.read(syntax.Parse(contentOf(path), nil).Files(at))
+}
+
+var required = regexp.MustCompile(`\brequire\s*\(?\s*["']([A-Za-z0-9_.-]+)["']`)
+
+// require adds the modules that a Lua script names, as far as they are in a folder that HAProxy was told of. Those of the system
+// are a matter of its packages.
+func (r *inputReader) require(script string, patterns []string) {
+	for _, m := range required.FindAllSubmatch(contentOf(script), -1) {
+		module := strings.ReplaceAll(string(m[1]), ".", "/")
+		for _, pattern := range patterns {
+			path := strings.ReplaceAll(pattern, "?", module)
+			if _, err := os.Stat(path); err == nil {
+				if r.add(nil, syntax.File{Path: path}) {
+					r.require(path, patterns)
+				}
+				break
+			}
+		}
+	}
+}
+
+// related are what HAProxy adds to the name of a certificate, for its parts and for its variants.
+var related = func() []string {
+	all := []string{".key", ".ocsp", ".sctl", ".issuer"}
+	parts := slices.Clone(all)
+	for _, variant := range []string{".rsa", ".ecdsa", ".dsa"} {
+		all = append(all, variant)
+		for _, part := range parts {
+			all = append(all, variant+part)
+		}
+	}
+	return all
+}()
+
+// add looks at a file, or at the files in a folder. It returns false for what was added before.
+func (r *inputReader) add(files *syntax.Files, f syntax.File) bool {
+	if _, known := r.found[f.Path]; known || r.files > maxInputs {
+		return false
+	}
+	here := map[string]fingerprint.File{}
+	r.found[f.Path] = here
+	look := func(path string) {
+		if state, ok := fingerprint.Of(path, r.known[path]); ok && r.files <= maxInputs {
+			here[path] = state
+			r.files++
+		}
+	}
+	if info, err := os.Stat(f.Path); err == nil && info.IsDir() {
+		entries, _ := os.ReadDir(f.Path) // one that cannot be read is as good as empty
+		for _, entry := range entries {
+			look(filepath.Join(f.Path, entry.Name()))
+		}
+		return true
+	}
+	look(f.Path)
+	if f.Kind == syntax.Certificate {
+		for _, extension := range related {
+			look(f.Path + extension)
+			if files != nil && files.Bare {
+				look(strings.TrimSuffix(f.Path, filepath.Ext(f.Path)) + extension)
+			}
+		}
+	}
+	return true
+}
+
+// contentOf returns what is in a regular file, or the beginning of it, and nothing where it cannot be read.
+func contentOf(path string) []byte {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	content, _ := io.ReadAll(io.LimitReader(file, maxParsed))
+	return content
+}

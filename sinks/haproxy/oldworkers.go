@@ -1,0 +1,80 @@
+package haproxy
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"syscall"
+)
+
+// An old worker is a process of a HAProxy of ours that was replaced and finishes the connections that it has. Each reload leaves
+// one until its last connection ends or hard-stop-after does, which is drain_timeout.
+//
+// HAProxy's own mworker-max-reloads is not used to bound them: before 3.0 it counts the reloads that failed as well, and may then
+// end the worker that serves.
+
+// oldWorkers returns the old workers beside the HAProxy in now, the oldest one first. Those of a master that was itself replaced
+// are among them.
+func (p paths) oldWorkers(now running, binary string) []int {
+	all, err := listProcesses()
+	if err != nil {
+		return now.old
+	}
+	old := map[int]bool{}
+	for pid, process := range all {
+		current := pid == now.worker || slices.Contains(now.pids, pid)
+		child := slices.Contains(now.pids, process.parent) // which its master knows
+		switch {
+		case slices.Contains(now.old, pid):
+			old[pid] = true
+		case !current && !child && p.started(pid, binary) && !listens(pid):
+			old[pid] = true
+		}
+	}
+	for _, process := range all { // a master ends with its last worker
+		delete(old, process.parent)
+	}
+	return slices.SortedFunc(maps.Keys(old), func(a, b int) int {
+		return cmp.Or(cmp.Compare(all[a].started, all[b].started), cmp.Compare(a, b))
+	})
+}
+
+// observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made
+// to load something.
+func (g *guard) observeOldWorkers(ctx context.Context) bool {
+	if !g.tryLockFiles() {
+		return false
+	}
+	defer g.unlockFiles()
+	if now, err := g.proxy.find(ctx); err == nil && now.same(g.notes.running()) {
+		g.boundOldWorkers(now)
+	}
+	return true
+}
+
+// boundOldWorkers ends the oldest old workers where there are more than max_old_workers, as hard-stop-after would, and those
+// that are suspended: they finish nothing, and connections to the sockets that they keep open are lost. It only counts the
+// processes that a command of the user's has started. The caller holds s.files.
+func (s *Sink) boundOldWorkers(now running) {
+	old := s.paths.oldWorkers(now, s.cfg.Binary)
+	ended := 0
+	for i, pid := range old {
+		signal := syscall.SIGTERM // ends a worker at once
+		switch excess := len(old) - i - s.cfg.MaxOldWorkers; {
+		case s.cfg.ReloadCmd != "":
+			continue
+		case suspended(pid):
+			signal = syscall.SIGKILL
+		case s.cfg.MaxOldWorkers == 0 || excess <= 0:
+			continue
+		}
+		if err := signalAll([]int{pid}, signal); err != nil {
+			s.log.Warn("an old worker cannot be ended", "pid", pid, "error", err)
+			continue
+		}
+		ended++
+		s.log.Warn("ended an old worker", "pid", pid, "old_workers", len(old), "max_old_workers", s.cfg.MaxOldWorkers)
+	}
+	s.notes.oldWorkers(old, ended)
+}

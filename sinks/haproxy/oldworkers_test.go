@@ -1,0 +1,168 @@
+package haproxy
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A long drain_timeout and many reloads leave no more workers than max_old_workers: the oldest ones are ended. What a command of
+// the user's has started is only counted.
+func TestOldWorkers_MoreThanAllowed(t *testing.T) {
+	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+		const reloads, allowed = 5, 2
+		r.cfg.DrainTimeout, r.cfg.MaxOldWorkers = time.Hour, allowed
+		a := r.named("a")
+		defer close(a.open)
+		s := r.sink()
+		s.observeEvery = tick
+		// The requests must not end by themselves.
+		doc := edited(edited(document("one"), "server s1 "+r.backend, "server s1 "+a.address), "10s", "10m")
+		r.apply(s, doc, sdk.ActionRestart)
+		var workers []int
+		for i := range reloads {
+			r.slowly()
+			<-a.asked
+			workers = append(workers, r.running(s).pid())
+			r.apply(s, edited(doc, "maxconn 100", fmt.Sprintf("maxconn %d", 200+i)), sdk.ActionReload)
+		}
+		kept := workers[reloads-allowed:]
+		if r.cfg.ReloadCmd != "" {
+			kept = workers
+		}
+		eventually(t, "the old workers are those that may stay", func() bool {
+			h, err := s.Health(t.Context())
+			check(t, err)
+			ended, _ := strconv.Atoi(h.Facts["old_workers_ended"])
+			told := strings.Fields(h.Facts["old_workers"])
+			return len(told) == len(kept) && ended == reloads-len(kept) && !slices.ContainsFunc(kept, func(pid int) bool {
+				return !slices.Contains(told, strconv.Itoa(pid))
+			})
+		})
+		there := slices.DeleteFunc(slices.Clone(workers), func(pid int) bool { return !exists(pid) })
+		if !slices.Equal(there, kept) {
+			t.Errorf("of the workers %v there are %v", workers, there)
+		}
+		wantHealthy(t, s)
+		r.wantServed("one")
+	})
+}
+
+// watchfulOfHangs makes a sink that replaces a HAProxy that hangs soon.
+func (r *rig) watchfulOfHangs() *Sink {
+	s := r.sink()
+	s.observeEvery, s.hangAfter = tick, 100*time.Millisecond
+	return s
+}
+
+// A process that serves nobody is replaced although nothing changes, and does not keep connections from the one after it.
+func TestHungHAProxyIsReplaced(t *testing.T) {
+	for _, mode := range []string{ModeManaged, ModeCommand} {
+		t.Run(mode, func(t *testing.T) {
+			r := newRig(t)
+			r.cfg.Mode = mode
+			s := r.watchfulOfHangs()
+			r.apply(s, r.document("one"), sdk.ActionRestart)
+			before := r.running(s)
+			check(t, syscall.Kill(before.pid(), syscall.SIGSTOP))
+			eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
+			r.awaitOther(s, before)
+			eventually(t, "the process that hung is gone", func() bool { return !exists(before.pid()) })
+			// The last of its threads to end may keep its sockets open for a moment more.
+			eventually(t, "no connection is lost", func() bool {
+				for range 10 {
+					if r.served() != "one" {
+						return false
+					}
+				}
+				return true
+			})
+			wantHealthyEventually(t, s)
+			r.apply(s, r.document("one"), sdk.ActionUnchanged)
+		})
+	}
+}
+
+// A process that the user's own command has started is replaced by that command, and not ended.
+func TestHungHAProxy_OfReloadCommand(t *testing.T) {
+	r := newRig(t)
+	r.older()
+	s := r.watchfulOfHangs()
+	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	before := r.running(s)
+	check(t, syscall.Kill(before.pid(), syscall.SIGSTOP))
+	eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
+	r.awaitOther(s, before)
+	if !exists(before.pid()) {
+		t.Error("the process was ended")
+	}
+}
+
+// Somebody has told the worker to leave, and it still has a connection.
+func TestHungHAProxy_NoLongerListens(t *testing.T) {
+	r := newRig(t)
+	a := r.named("a")
+	s := r.watchfulOfHangs()
+	doc := edited(edited(r.document("one"), "server s1 "+r.backend, "server s1 "+a.address), "10s", "10m")
+	r.apply(s, doc, sdk.ActionRestart)
+	answer := r.slowly()
+	<-a.asked
+	before := r.running(s)
+	check(t, syscall.Kill(before.worker, syscall.SIGUSR1))
+	r.awaitOther(s, before)
+	r.wantServed("one")
+	close(a.open)
+	if got := answer(); got != "a" {
+		t.Errorf("the request of the worker that left was answered with %q", got)
+	}
+}
+
+// One that only takes no more connections to its command line, or is busy for a while, is left alone.
+func TestBusyHAProxyIsNotReplaced(t *testing.T) {
+	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+		s := r.watchfulOfHangs()
+		r.apply(s, r.withStatsSocket(document("one")), sdk.ActionRestart)
+		before := r.running(s)
+		r.loop(300 * time.Millisecond)
+		release := r.fill(r.path("s.sock"))
+		began, first := time.Now(), s.looks.Load()
+		eventually(t, "there were looks", func() bool {
+			return time.Since(began) > 3*s.hangAfter && s.looks.Load() > first+3
+		})
+		release()
+		if now := r.running(s); !now.same(before) {
+			t.Errorf("%v was replaced by %v", before, now)
+		}
+		r.wantServed("one")
+	})
+}
+
+// loop has a thread of HAProxy do nothing else for that time.
+func (r *rig) loop(d time.Duration) {
+	r.t.Helper()
+	conn, err := net.Dial("unix", r.path("s.sock"))
+	check(r.t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = fmt.Fprintf(conn, "expert-mode on; debug dev loop %d\n", d.Milliseconds())
+	check(r.t, err)
+	_, _ = conn.Read(make([]byte, 1)) // until it is over, or the process is
+}
+
+// A worker that loops for ever is ended by HAProxy's own watchdog, and is back at once.
+func TestLoopingHAProxyComesBack(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.withStatsSocket(r.document("one")), sdk.ActionRestart)
+	before := r.running(s)
+	r.loop(time.Hour)
+	r.awaitOther(s, before)
+	r.wantServed("one")
+	wantHealthyEventually(t, s)
+}

@@ -1,0 +1,168 @@
+package templates
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/fingerprint"
+)
+
+// MaxWatched bounds how many files [Globs] watch.
+const MaxWatched = 4096
+
+const (
+	// calm is how long watched files have to be left alone before they are taken for whole: what a program reads half costs more
+	// than a template does.
+	calm = 250 * time.Millisecond
+	// longestCalm is how long that is waited for.
+	longestCalm = 2 * time.Second
+)
+
+// Globs are files that patterns name, whatever is in them. Its methods may be called from any goroutine.
+type Globs struct {
+	patterns []string
+	leaveOut func(path string) bool
+
+	mu    sync.Mutex
+	files map[string]fingerprint.File // by path, as they were read last; nil before
+}
+
+// NewGlobs returns the files that the patterns match, as of [filepath.Glob]. Of a folder that a pattern matches these are the
+// files in it, without those in folders of its own. As in a shell, a leading dot has to be matched explicitly. leaveOut, if it
+// is not nil, returns true for files that do not count.
+func NewGlobs(patterns []string, leaveOut func(path string) bool) *Globs {
+	if leaveOut == nil {
+		leaveOut = func(string) bool { return false }
+	}
+	return &Globs{patterns: patterns, leaveOut: leaveOut}
+}
+
+// Patterns returns what the files are named by.
+func (g *Globs) Patterns() []string { return slices.Clone(g.patterns) }
+
+// Match returns the files that the pattern matches now, in the order of their paths, including those that are left out.
+func Match(pattern string) []string {
+	var found []string
+	matches, _ := filepath.Glob(pattern) // what is wrong with a pattern is the configuration's to report
+	dotted := strings.HasPrefix(filepath.Base(pattern), ".")
+	for _, path := range matches {
+		if strings.HasPrefix(filepath.Base(path), ".") && !dotted {
+			continue
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			found = append(found, path)
+			continue
+		}
+		entries, _ := os.ReadDir(path) // one that cannot be read is as good as empty
+		for _, entry := range entries {
+			if !strings.HasPrefix(entry.Name(), ".") {
+				found = append(found, filepath.Join(path, entry.Name()))
+			}
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// Read returns for each file something that is the same for the same content. Of more than [MaxWatched] files it returns so many.
+func (g *Globs) Read() map[string]string {
+	g.mu.Lock()
+	before := g.files
+	g.mu.Unlock()
+	files := map[string]fingerprint.File{}
+	for _, pattern := range g.patterns {
+		for _, path := range Match(pattern) {
+			if len(files) >= MaxWatched {
+				break
+			}
+			if _, known := files[path]; known || g.leaveOut(path) {
+				continue
+			}
+			if f, ok := fingerprint.Of(path, before[path]); ok {
+				files[path] = f
+			}
+		}
+	}
+	g.mu.Lock()
+	g.files = files
+	g.mu.Unlock()
+	return contents(files)
+}
+
+func contents(files map[string]fingerprint.File) map[string]string {
+	all := make(map[string]string, len(files))
+	for path, f := range files {
+		all[path] = f.Digest
+		if f.Digest == "" {
+			all[path] = fmt.Sprintf("%d %d %d", f.Size, f.Modified, f.Inode)
+		}
+	}
+	return all
+}
+
+// Watch calls changed with what [Globs.Read] returns after that has changed and been left alone for a quarter of a second, two
+// seconds at most. Changes since the last Read count. changed runs on Watch's goroutine.
+//
+// Watch blocks until ctx is done and then returns nil. Where the system has no events to give, it looks every two seconds.
+func (g *Globs) Watch(ctx context.Context, changed func(map[string]string)) error {
+	w := newWatcher(pollEvery)
+	defer w.close()
+	g.watch(ctx, w, changed)
+	return nil
+}
+
+func (g *Globs) watch(ctx context.Context, w *watcher, changed func(map[string]string)) {
+	w.quiet, w.impatient = calm, longestCalm
+	g.mu.Lock()
+	last := contents(g.files)
+	g.mu.Unlock()
+	var now map[string]string
+	read := func() string {
+		now = g.Read()
+		return digestOf(now)
+	}
+	w.run(ctx, g.places, read, digestOf(last), func() { changed(now) })
+}
+
+func digestOf(files map[string]string) string {
+	h := sha256.New()
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%q %q\n", path, files[path])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// places returns what the files hang on at the moment: their own places, those of the folders in which some may appear, and those
+// of folders that a pattern names and that do not exist yet.
+func (g *Globs) places() places {
+	p := places{}
+	for _, pattern := range g.patterns {
+		p.addPattern(pattern)
+		matches, _ := filepath.Glob(pattern)
+		for _, path := range matches {
+			p.addPath(path)
+			if info, err := os.Stat(path); err == nil && info.IsDir() {
+				p.addFolders(path)
+			}
+		}
+	}
+	for _, path := range g.paths() {
+		p.addPath(path)
+	}
+	return p
+}
+
+func (g *Globs) paths() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.files))
+}
