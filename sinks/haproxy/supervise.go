@@ -139,6 +139,8 @@ type guard struct {
 	observed time.Time      // when what runs was last read
 	doubted  string         // what the last reload because of that was for
 	claiming faultlog.Fault // nothing may be touched
+	starting faultlog.Fault // HAProxy
+	restores faultlog.Fault // of files that somebody has changed
 	hang     hang           // of the HAProxy that stands
 	given    *placed        // what was last given back to the daemon
 }
@@ -149,6 +151,7 @@ func (g *guard) look(ctx context.Context) {
 	v := g.notes.view()
 	if v.now.stands() {
 		g.silent = time.Time{}
+		g.starting.Over(g.log, "HAProxy serves again", "pid", joinPids(v.now.pids), "worker", v.now.worker)
 		if v.known && v.uptime > g.stableAfter {
 			g.notes.prove()
 			g.backoff.Reset()
@@ -218,8 +221,10 @@ func (g *guard) revive(ctx context.Context, due bool) {
 	if g.rollBack(ctx) || g.giveBack(ctx) {
 		return
 	}
-	g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
-		"log", causes(strings.Join(g.proxy.said(), "\n")))
+	if g.starting.Cause() == "" { // else it was logged before the attempt that failed
+		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
+			"log", causes(strings.Join(g.proxy.said(), "\n")))
+	}
 	g.bringBack(ctx)
 }
 
@@ -238,11 +243,13 @@ func (g *guard) bringBack(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		g.log.Error("HAProxy cannot be started", "error", err, "again_in", time.Until(g.next).Round(time.Millisecond))
+		g.starting.Error(g.log, "HAProxy cannot be started", err, "again_in", time.Until(g.next).Round(time.Millisecond))
 		g.notes.failed(err)
 		return
 	}
-	g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	if !g.starting.Over(g.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
+		g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	}
 	g.settle(doc, r.now)
 	g.correctLoaded(ctx, doc, r.now)
 }
