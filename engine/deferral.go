@@ -32,6 +32,7 @@ func (p *pipeline) wait(deferred *sdk.DeferredError) time.Duration {
 	p.inEffect = nil
 	p.pace.Reset()
 	p.board.setApplyError(nil)
+	p.faultOver()
 	p.board.setWaiting(&Waiting{deferred.Reason, time.Now().Add(after)})
 	p.log.Info("the sink puts the configuration off", "reason", deferred.Reason, "again_in", after)
 	return after
@@ -52,7 +53,9 @@ func (p *pipeline) redeem(ctx context.Context) (again time.Duration, owed bool) 
 
 // pay offers what is owed and reports whether it still is.
 func (p *pipeline) pay(ctx context.Context, d *debt) bool {
-	err := p.apply(ctx, d.effect, nil)
+	entry := p.apply(ctx, d.effect, nil)
+	p.observe(ctx, entry)
+	err := entry.Err
 	if err == nil {
 		p.settle(d.effect)
 		return false
@@ -75,7 +78,9 @@ func (p *pipeline) postpone(e *effect, err error) bool {
 
 // reapply gives the sink again what it took last, and reports whether it took it. Where it failed, the document is pending.
 func (p *pipeline) reapply(ctx context.Context) bool {
-	err := p.apply(ctx, p.accepted, nil)
+	entry := p.apply(ctx, p.accepted, nil)
+	p.observe(ctx, entry)
+	err := entry.Err
 	switch {
 	case err == nil:
 		p.inEffect = p.accepted
@@ -83,7 +88,9 @@ func (p *pipeline) reapply(ctx context.Context) bool {
 	case ctx.Err() == nil:
 		p.postpone(p.accepted, err)
 		p.board.setApplyError(unlessDeferred(err))
-		p.log.Error("applying the last configuration again failed", "error", err, "retried", p.owed != nil)
+		if unlessDeferred(err) != nil {
+			p.reportFault(err)
+		}
 	}
 	return false
 }
@@ -99,7 +106,7 @@ func (p *pipeline) reapplyPending(ctx context.Context) (time.Duration, bool) {
 		p.board.setApplyError(nil)
 		p.board.setWaiting(nil)
 		p.pace.Reset()
-		p.log.Info("the last configuration was applied again", "generation", p.inEffect.document.Generation)
+		p.faultOver()
 	}
 	return wait, again
 }

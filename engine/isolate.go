@@ -94,9 +94,12 @@ func (p *pipeline) mayExclude(v *version, in *snapshotIndex, all culprits) bool 
 	return true
 }
 
-// isolate leaves out those for whom the sink rejects r until the sink takes the rest. It returns what was offered last and what
-// became of it; an error that is a rejection means that there is no way out, or that more tries than now are needed.
-func (p *pipeline) isolate(ctx context.Context, r *rendering, in *snapshotIndex, err error) (*rendering, error) {
+// isolate leaves out those for whom the sink rejects r until the sink takes the rest. entry and err are what became of r. It
+// returns what was offered last and what became of it; an error that is a rejection means that there is no way out, or that more
+// tries than now are needed.
+func (p *pipeline) isolate(
+	ctx context.Context, r *rendering, in *snapshotIndex, entry *Entry, err error,
+) (*rendering, *Entry, error) {
 	var first error
 	for rejections := 1; isRejected(err); rejections++ {
 		more, ok, verdict := p.judge(ctx, r, in, err, rejections)
@@ -105,21 +108,21 @@ func (p *pipeline) isolate(ctx context.Context, r *rendering, in *snapshotIndex,
 		}
 		verdict = both(first, verdict)
 		if !ok {
-			return r, verdict
+			return r, entry, verdict
 		}
 		if rejections == maxRejections {
 			r.version.culprits = more
 			p.pace.Reset()
-			return r, sdk.RetryAfter(verdict, continueAfter)
+			return r, entry, sdk.RetryAfter(verdict, continueAfter)
 		}
 		next, unable := p.renderExcluding(ctx, r.version, in, more)
 		if unable != nil { // the template needs what would be missing
-			return r, verdict
+			return r, entry, verdict
 		}
 		r = next
-		err = p.present(ctx, r)
+		entry, err = p.present(ctx, r)
 	}
-	return r, err
+	return r, entry, err
 }
 
 // both puts the verdicts on the whole and on what was left of it into a sentence. It is final only if the last one is.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -34,7 +35,7 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 		p.active, p.previous, p.dropped = p.previous, nil, p.candidate == nil
 		p.board.setActive(p.active.template)
 	default:
-		p.active.refused, p.active.refusal = was.document.Digest, lost.Err
+		p.active.refused, p.active.refusal, p.active.loadFailure = was.document.Digest, lost.Err, lost.Err.Error()
 	}
 }
 
@@ -42,12 +43,11 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 // the document of an earlier run is in effect is not tried again by itself: it may have been edited while the daemon was down.
 func (p *pipeline) waitToLoad(err error) (time.Duration, bool) {
 	if p.active == nil && p.accepted != nil {
-		p.log.Error("apply failed; keeping the previous configuration until the template is saved or apply is requested",
-			"error", err)
+		p.reportFault(fmt.Errorf("%w; it is tried again when the template is saved or apply is requested", err))
 		return 0, false
 	}
 	wait := p.loads.wait()
-	p.log.Error("apply failed; keeping the previous configuration, retrying", "error", err, "again_in", wait.Round(time.Second))
+	p.reportFault(err, "again_in", wait.Round(time.Second))
 	return wait, true
 }
 

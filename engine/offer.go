@@ -17,6 +17,9 @@ type version struct {
 	first    uint64 // the generation of the first document of it that was in effect
 	refused  string // a digest
 	refusal  error
+
+	loadFailure string // why the last document that was not rejected failed to load; empty if it did not
+
 	blamed   bool            // it was said that this version is not used
 	culprits culprits        // whom it leaves out
 	shared   map[string]bool // the conflicts that are none, by their keys
@@ -48,10 +51,11 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 		p.tell(r.notes)
 		return v.refusal
 	}
-	err = p.present(ctx, r)
+	entry, err := p.present(ctx, r)
 	if isRejected(err) {
-		r, err = p.isolate(ctx, r, in, err)
+		r, entry, err = p.isolate(ctx, r, in, entry, err)
 	}
+	p.observe(ctx, entry)
 	switch {
 	case ctx.Err() != nil:
 		return err
@@ -61,7 +65,9 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 		}
 		return err
 	case isNotLoaded(err):
-		v.refused, v.refusal = first, err
+		v.refused, v.refusal, v.loadFailure = first, err, err.Error()
+	case err == nil:
+		v.loadFailure = ""
 	}
 	v.culprits = r.left
 	p.conclude(r.effect, err)
@@ -119,19 +125,20 @@ func firstLeftOut(all []LeftOut) []LeftOut {
 	return slices.Clone(all[:maxNotes]) // the others are not held on to
 }
 
-// present gives the document to the sink, unless it is in effect already.
-func (p *pipeline) present(ctx context.Context, r *rendering) error {
+// present gives the document to the sink and returns what became of it. Where it is in effect already there is no entry.
+func (p *pipeline) present(ctx context.Context, r *rendering) (*Entry, error) {
 	p.tell(r.notes)
 	digest := r.document.Digest
 	if p.isInEffect(digest) {
 		r.document = p.inEffect.document
-		return nil
+		return nil, nil
 	}
 	if digest != p.digest {
 		p.generation, p.digest = p.generation+1, digest
 	}
 	r.document.Generation = p.generation
-	return p.apply(ctx, r.effect, r.notes)
+	entry := p.apply(ctx, r.effect, r.notes)
+	return entry, entry.Err
 }
 
 func (p *pipeline) isInEffect(digest string) bool {
@@ -144,10 +151,15 @@ func (p *pipeline) settle(e *effect) {
 	p.tellLeftOut(e.leftOut)
 }
 
-func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
+// apply gives the document of e to the sink. The caller passes the entry to observe, unless the document is offered again in
+// another form.
+func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) *Entry {
 	doc := e.document
 	doc.Retry, doc.Watched = p.loads.due(), p.inputs.id()
-	entry := Entry{
+	if e.version != nil {
+		doc.LoadFailure = e.version.loadFailure
+	}
+	entry := &Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
 		Last: e.snapshot.Last, Notes: notes, LeftOut: firstLeftOut(e.leftOut), Received: e.snapshot.Taken, Offered: time.Now(),
 	}
@@ -160,21 +172,29 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) error {
 	p.setPatience(superseded)
 	if ctx.Err() != nil {
 		p.inEffect = nil // what was broken off may be live, or half of it
-		return ctx.Err()
+		entry.Err = ctx.Err()
+		return entry
 	}
 	if superseded {
 		p.inEffect = nil
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
-	p.ledger.add(entry)
-	p.observer.Applied(entry)
+	p.ledger.add(*entry)
 	if entry.Err == nil {
 		p.inputs.applied(entry.Result)
 		p.board.setInEffect(doc)
 		p.log.Info("configuration in effect", "generation", doc.Generation, "action", entry.Result.Action,
 			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
 	}
-	return entry.Err
+	return entry
+}
+
+// observe counts what became of a document. A rejection is not passed to it where the document went live without those whose
+// lines were rejected: that is not a failure. entry may be nil.
+func (p *pipeline) observe(ctx context.Context, entry *Entry) {
+	if entry != nil && ctx.Err() == nil {
+		p.observer.Applied(*entry)
+	}
 }
 
 // tell logs notes that are new: the same ones come with every render.

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -48,13 +49,14 @@ type pipeline struct {
 	rereads   signal
 	resumed   signal // to look again after a stop
 	log       *slog.Logger
+	fault     faultlog.Fault // the newest document could not be applied
 	observer  Observer
 	ledger    *ledger
 	board     board
 	pace      *backoff.ExponentialBackOff
 	asking    singleflight.Group // how the sink is
 	silent    atomic.Bool        // the sink let the last question pass
-	inputs    inputs
+	inputs    *inputs
 	running
 
 	// ---
@@ -265,10 +267,12 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		p.pace.Reset()
 		p.loads.reset()
 		p.board.setApplyError(nil)
+		p.faultOver()
 		return p.active.culprits.soonest()
 	}
 	if _, unproven := errors.AsType[*unprovenError](err); unproven {
 		p.board.setApplyError(nil)
+		p.faultOver()
 		return max(p.pace.NextBackOff(), candidatePause), true
 	}
 	p.board.setApplyError(err)
@@ -277,16 +281,28 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		return p.waitToLoad(err)
 	}
 	if final(err) {
-		p.log.Error("the last good configuration stays in effect", "error", err)
+		p.reportFault(err)
 		return p.redeem(ctx)
 	}
 	wait := p.pace.NextBackOff()
 	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
 		wait = max(wait, hint.After)
 	}
-	p.log.Error("the last good configuration stays in effect for now", "error", err, "again_in", wait.Round(time.Millisecond))
+	p.reportFault(err, "again_in", wait.Round(time.Millisecond))
 	return wait, true
 }
+
+// reportFault logs that the newest document could not be applied, unless the same was logged already.
+func (p *pipeline) reportFault(err error, args ...any) {
+	message := "apply failed; keeping the previous configuration"
+	if p.accepted == nil {
+		message = "apply failed; no configuration is in effect yet"
+	}
+	p.fault.Error(p.log, message, err, args...)
+}
+
+// faultOver logs that documents can be applied again, if that was not so.
+func (p *pipeline) faultOver() { p.fault.Over(p.log, "documents are applied again") }
 
 // try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
 // catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed,

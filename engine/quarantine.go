@@ -195,7 +195,8 @@ func (s *source) admit(snap sdk.Snapshot) sdk.Snapshot {
 // tellEach logs a line for each of them, up to a bound that a catalogue gone wild cannot lift.
 func (s *source) tellEach(level slog.Level, what string, each []Quarantined) {
 	for _, q := range each[:min(len(each), toldAtOnce)] {
-		s.log.Log(context.Background(), level, what, "service", q.Service, "instance", q.ID, "hostname", q.Hostname, "reason", q.Reason)
+		s.log.Log(context.Background(), level, what, "service", q.Service, "instance", q.ID, "hostname", q.Hostname,
+			"reason", q.Reason)
 	}
 	if more := len(each) - toldAtOnce; more > 0 {
 		s.log.Log(context.Background(), level, what, "and_more", more)

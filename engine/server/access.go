@@ -42,8 +42,8 @@ type AccessPolicy struct {
 	protectReads bool
 }
 
-// NewAccessPolicy reads the files that cfg names. The error joins everything that is wrong with them, each with its key. The files
-// are read again when they change; if they are invalid then, that is logged, and the previous contents stay in use.
+// NewAccessPolicy reads the files that cfg names. The error joins everything that is wrong with them, each with its key. The
+// files are read again when they change; if they are invalid then, that is logged, and the previous contents stay in use.
 func NewAccessPolicy(cfg AccessConfig) (*AccessPolicy, error) {
 	p := &AccessPolicy{
 		tokenHash: sha256.Sum256([]byte(cfg.Token)), needsToken: cfg.Token != "",
@@ -136,9 +136,9 @@ func (p *AccessPolicy) check(r *http.Request) *denial {
 	return nil
 }
 
-// checkRead is check for requests that change nothing. Programs may read without a secret unless reads are protected. Any page can
-// make a browser read, under any name that resolves to this daemon: the browser sends no Origin header if that name is also the
-// page's own.
+// checkRead is check for requests that change nothing. Programs may read without a secret unless reads are protected. Any page
+// can make a browser read, under any name that resolves to this daemon: the browser sends no Origin header if that name is also
+// the page's own.
 func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 	switch {
 	case isProbe(r):
@@ -177,8 +177,8 @@ func isFromBrowser(r *http.Request) bool {
 	return len(r.Header["Origin"]) > 0 || len(r.Header["Sec-Fetch-Site"]) > 0
 }
 
-// allowsAddress reports whether the peer may change something. It uses the address of the connection alone, because any client can
-// send headers such as X-Forwarded-For.
+// allowsAddress reports whether the peer may change something. It uses the address of the connection alone, because any client
+// can send headers such as X-Forwarded-For.
 func (p *AccessPolicy) allowsAddress(peer string) bool {
 	if len(p.allowFrom) == 0 {
 		return true

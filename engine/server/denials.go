@@ -15,8 +15,8 @@ const (
 	maxDenials = 1000
 )
 
-// A denialLog logs denied requests once for each kind of denial and address, so that a client that sends many of them does not fill
-// the disk.
+// A denialLog logs denied requests once for each kind of denial and address, so that a client that sends many of them does not
+// fill the disk.
 type denialLog struct {
 	log *slog.Logger
 

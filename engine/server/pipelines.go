@@ -30,7 +30,7 @@ type Pipeline struct {
 	LeftOut       []LeftOut         `json:"left_out,omitempty"`              // without whom the rest is in effect
 	Quarantined   []Quarantined     `json:"quarantined,omitempty"`           // of whom no template knows; the first of them
 	QuarantinedN  int               `json:"quarantined_count,omitempty"`     // all of them
-	Dropped       []Quarantined     `json:"dropped_values,omitempty"`        // values that templates do not see; the first of them
+	Dropped       []Quarantined     `json:"dropped_values,omitempty"`        // values that templates do not see; the first ones
 	DroppedN      int               `json:"dropped_values_count,omitempty"`  // all of them
 	Applying      *time.Time        `json:"applying_since,omitempty"`        // since when the sink is busy with a document
 	Waiting       *Waiting          `json:"waiting,omitempty"`               // why the newest document is not in effect yet

@@ -158,7 +158,8 @@ func redirectPolicy(hosts []string) func(next *http.Request, via []*http.Request
 		first := via[0].URL
 		sameHost := func(host string) bool { return strings.EqualFold(host, next.URL.Host) }
 		switch {
-		case first.Scheme == "https" && next.URL.Scheme != "https", !sameHost(first.Host) && !slices.ContainsFunc(hosts, sameHost):
+		case first.Scheme == "https" && next.URL.Scheme != "https",
+			!sameHost(first.Host) && !slices.ContainsFunc(hosts, sameHost):
 			return &redirectError{next.URL}
 		case len(via) >= most:
 			return fmt.Errorf("it redirects more than %d times", most)
