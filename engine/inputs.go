@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -39,12 +40,12 @@ type inputs struct {
 	pending bool      // the sink is to look whether any of them has changed, watched or not
 	cause   string    // one of the Trigger constants
 	due     time.Time // when to try that again; zero for at once
-	err     error     // why the last try failed; nil where it did not
+	fault   faultlog.Fault
 	pace    *backoff.ExponentialBackOff
 }
 
-func newInputs(watched Inputs) inputs {
-	i := inputs{watched: watched, changes: newMailbox[map[string]string](), pace: backoff.NewExponentialBackOff()}
+func newInputs(watched Inputs) *inputs {
+	i := &inputs{watched: watched, changes: newMailbox[map[string]string](), pace: backoff.NewExponentialBackOff()}
 	i.pace.InitialInterval, i.pace.MaxInterval = time.Second, 30*time.Second
 	return i
 }
@@ -52,7 +53,7 @@ func newInputs(watched Inputs) inputs {
 // startInputs reads the watched files, and tells the pipeline of changes until ctx is done. Whether any has changed while nobody
 // watched is the sink's to know.
 func (p *pipeline) startInputs(ctx context.Context, beside *sync.WaitGroup) {
-	i := &p.inputs
+	i := p.inputs
 	if i.watched == nil {
 		return
 	}
@@ -75,7 +76,7 @@ func (p *pipeline) takeInputs() {
 
 // reread makes the look at the files pending and due. What was refused may be good now.
 func (p *pipeline) reread(cause string) {
-	i := &p.inputs
+	i := p.inputs
 	i.pending, i.cause, i.due = true, cause, time.Time{}
 	i.pace.Reset()
 	if p.forgetRefused() {
@@ -86,7 +87,7 @@ func (p *pipeline) reread(cause string) {
 // rereadPending has the sink look at the files if that is due. It returns when to try again, if that may help. A document that
 // the sink has deferred comes first: it brings the files.
 func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
-	i := &p.inputs
+	i := p.inputs
 	if !i.pending || p.accepted == nil || p.owed != nil && p.owed.err == nil {
 		return 0, false
 	}
@@ -99,22 +100,19 @@ func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
 	case ctx.Err() != nil:
 		return 0, false
 	case err == nil:
-		if i.err != nil {
-			p.log.Info("the files that are read beside the configuration are loaded again")
-		}
-		i.pending, i.err, i.loaded = false, nil, i.files
+		i.fault.Over(p.log, "the files that are read beside the configuration are loaded again")
+		i.pending, i.loaded = false, i.files
 		p.board.setInputsError(nil)
 		return 0, false
 	case later:
 		i.due = time.Now().Add(max(deferred.After, leastDeferral))
 		return time.Until(i.due), true
 	}
-	i.err = err
 	p.board.setInputsError(err)
 	if isNotLoaded(err) { // each try may interrupt what the sink manages
 		i.pending = false
-		p.log.Error("changed files cannot be loaded; keeping what was loaded until one of them changes or apply is requested",
-			"error", err)
+		i.fault.Error(p.log,
+			"changed files cannot be loaded; keeping what was loaded until one of them changes or apply is requested", err)
 		return 0, false
 	}
 	wait := i.pace.NextBackOff()
@@ -122,14 +120,14 @@ func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
 		wait = max(wait, hint.After)
 	}
 	i.due = time.Now().Add(wait)
-	p.log.Error("changed files cannot be loaded; keeping what was loaded, retrying", "error", err,
+	i.fault.Error(p.log, "changed files cannot be loaded; keeping what was loaded, retrying", err,
 		"again_in", wait.Round(time.Millisecond))
 	return wait, true
 }
 
 // applyInputs has the sink look at the files. One that cannot is offered the document once more where watched files have changed.
 func (p *pipeline) applyInputs(ctx context.Context) error {
-	i := &p.inputs
+	i := p.inputs
 	var result sdk.Result
 	began, err := time.Now(), errors.ErrUnsupported
 	if rereader, ok := p.sink.(sdk.Rereader); ok {
@@ -167,7 +165,7 @@ func (p *pipeline) applyInputs(ctx context.Context) error {
 // applied notes what the sink did for a document. A program that has loaded it may have loaded files that could not be loaded
 // before.
 func (i *inputs) applied(r sdk.Result) {
-	if i.err != nil && (r.Action == sdk.ActionReload || r.Action == sdk.ActionRestart) {
+	if i.fault.Cause() != "" && (r.Action == sdk.ActionReload || r.Action == sdk.ActionRestart) {
 		i.pending, i.due = true, time.Time{}
 	}
 }

@@ -35,7 +35,7 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 		p.active, p.previous, p.dropped = p.previous, nil, p.candidate == nil
 		p.board.setActive(p.active.template)
 	default:
-		p.active.refused, p.active.refusal = was.document.Digest, lost.Err
+		p.active.refused, p.active.refusal, p.active.loadFailure = was.document.Digest, lost.Err, lost.Err.Error()
 	}
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,17 @@ func (s *playedSink) retries() []string {
 		}
 	}
 	return texts
+}
+
+// loadFailures returns what the documents said of the load before them.
+func (s *playedSink) loadFailures() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failures []string
+	for _, doc := range s.offered {
+		failures = append(failures, doc.LoadFailure)
+	}
+	return failures
 }
 
 func (w *world) request() {
@@ -88,6 +100,23 @@ func TestActive_NotLoadedDoesNotHoldUpNewerDocuments(t *testing.T) {
 		w.want("1 v1:a", "2 v1:b", "3 v1:b,c")
 		if w.engine.Health(w.t.Context())[0].OK() {
 			t.Error("healthy although the newest document is not in effect")
+		}
+	})
+}
+
+func TestActive_NotLoadedIsKnownToLaterDocuments(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		w.sink.answer("v1:b", errNotLoaded)
+		w.say("b")
+		w.sink.answer("v1:c", errors.New("busy"))
+		w.say("c")
+		w.sink.answer("v1:c", nil)
+		w.pass(time.Minute)
+		w.say("d")
+		want := []string{"", "", errNotLoaded.Error(), errNotLoaded.Error(), ""}
+		if got := w.sink.loadFailures(); !slices.Equal(got, want) {
+			t.Errorf("documents came with %q, want %q", got, want)
 		}
 	})
 }

@@ -17,6 +17,9 @@ type version struct {
 	first    uint64 // the generation of the first document of it that was in effect
 	refused  string // a digest
 	refusal  error
+
+	loadFailure string // why the last document that was not rejected failed to load; empty if it did not
+
 	blamed   bool            // it was said that this version is not used
 	culprits culprits        // whom it leaves out
 	shared   map[string]bool // the conflicts that are none, by their keys
@@ -62,7 +65,9 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 		}
 		return err
 	case isNotLoaded(err):
-		v.refused, v.refusal = first, err
+		v.refused, v.refusal, v.loadFailure = first, err, err.Error()
+	case err == nil:
+		v.loadFailure = ""
 	}
 	v.culprits = r.left
 	p.conclude(r.effect, err)
@@ -151,6 +156,9 @@ func (p *pipeline) settle(e *effect) {
 func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) *Entry {
 	doc := e.document
 	doc.Retry, doc.Watched = p.loads.due(), p.inputs.id()
+	if e.version != nil {
+		doc.LoadFailure = e.version.loadFailure
+	}
 	entry := &Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
 		Last: e.snapshot.Last, Notes: notes, LeftOut: firstLeftOut(e.leftOut), Received: e.snapshot.Taken, Offered: time.Now(),

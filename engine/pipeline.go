@@ -56,7 +56,7 @@ type pipeline struct {
 	pace      *backoff.ExponentialBackOff
 	asking    singleflight.Group // how the sink is
 	silent    atomic.Bool        // the sink let the last question pass
-	inputs    inputs
+	inputs    *inputs
 	running
 
 	// ---

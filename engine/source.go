@@ -1,16 +1,18 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/faultlog"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -22,8 +24,8 @@ type source struct {
 	log      *slog.Logger
 	observer Observer
 	running
-	gaveUp   atomic.Bool // and has emitted nothing since
-	recalled bool        // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
+	gaveUp   faultlog.Fault // and has emitted nothing since
+	recalled bool           // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
 
 	mu        sync.Mutex
 	impl      sdk.Source
@@ -77,8 +79,7 @@ func (s *source) run(ctx context.Context) {
 			pace.Reset()
 		}
 		wait := pace.NextBackOff()
-		s.gaveUp.Store(true)
-		s.log.Error("source gave up and is asked again", "error", err, "again_in", wait)
+		s.gaveUp.Error(s.log, "source gave up and is asked again", cmp.Or(err, errEnded), "again_in", wait)
 		s.setTrouble(fmt.Sprintf("the source gave up and is asked again: %v", err))
 		select {
 		case <-ctx.Done():
@@ -88,10 +89,11 @@ func (s *source) run(ctx context.Context) {
 	}
 }
 
+// errEnded is why a source gave up that returned without an error.
+var errEnded = errors.New("it ended by itself")
+
 func (s *source) emit(snap sdk.Snapshot) {
-	if s.gaveUp.CompareAndSwap(true, false) {
-		s.log.Info("source emits snapshots again")
-	}
+	s.gaveUp.Over(s.log, "source emits snapshots again")
 	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()

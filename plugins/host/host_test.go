@@ -312,7 +312,7 @@ func TestReread_UnsupportedByThePlugin(t *testing.T) {
 func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	doc := document("text")
-	doc.Retry, doc.Watched = true, "w.1"
+	doc.Retry, doc.Watched, doc.LoadFailure = true, "w.1", "the worker ended"
 	got, err := sink.Apply(t.Context(), doc)
 	if err != nil {
 		t.Fatal(err)

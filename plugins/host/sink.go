@@ -157,7 +157,7 @@ func (s *Sink) Close() error { return s.close() }
 func documentToWire(doc sdk.Document) *wire.Document {
 	out := &wire.Document{
 		Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry,
-		Watched: doc.Watched,
+		Watched: doc.Watched, LoadFailure: doc.LoadFailure,
 	}
 	for _, f := range doc.Files {
 		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})

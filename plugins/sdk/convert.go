@@ -14,7 +14,7 @@ import (
 
 func documentFromWire(d *wire.Document) Document {
 	doc := Document{Pipeline: d.GetPipeline(), Generation: d.GetGeneration(), Digest: d.GetDigest(), Retry: d.GetRetry(),
-		Watched: d.GetWatched()}
+		Watched: d.GetWatched(), LoadFailure: d.GetLoadFailure()}
 	for _, f := range d.GetFiles() {
 		doc.Files = append(doc.Files, File{Name: f.GetName(), Content: f.GetContent()})
 	}

@@ -118,6 +118,9 @@ type Document struct {
 	Retry      bool   // try also what failed to load before, see [NotLoaded]: a person asked for it, or enough time has passed
 	// Watched is the ID of the [Watched] files at this time, which the program loads with the document if it loads it.
 	Watched string
+	// LoadFailure says why the last document of the same template failed to load, see [NotLoaded], and is empty if it did not. A
+	// plugin that was started again since cannot know that by itself.
+	LoadFailure string
 }
 
 // Watched are the files that the configuration watches for the program of a sink.

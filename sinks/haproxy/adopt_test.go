@@ -193,7 +193,7 @@ func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
 
 func TestReusedPidIsNeverSignalled(t *testing.T) {
 	for name, command := range map[string]string{
-		"any program":                    "exec sleep 1000",
+		"any program":                    "exec sleep 100",
 		"a program that reads our files": "exec -a haproxy tail -f haproxy.cfg haproxy.pid haproxy.log",
 	} {
 		t.Run(name, func(t *testing.T) {

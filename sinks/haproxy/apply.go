@@ -18,6 +18,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	content, _ := s.notes.wanted()
 	target := read(files, content)
 	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
+	target.failure = doc.LoadFailure
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result

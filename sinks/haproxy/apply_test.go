@@ -202,7 +202,7 @@ func TestFullDisk(t *testing.T) {
 	_, err := s.Apply(t.Context(), big)
 	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
 
-	wantError(t, err, "cannot write the new configuration into the folder "+r.dir)
+	wantError(t, err, "cannot write a new file into the folder "+r.dir)
 	r.wantServed("one")
 	r.wantOnDisk(one)
 	r.wantTidy()

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -76,7 +77,10 @@ func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs
 		r.include(path)
 	}
 	if r.files > maxInputs {
-		s.log.Warn("HAProxy reads more files beside the configuration than are looked at for changes", "limit", maxInputs)
+		s.unwatched.Warn(s.log, "HAProxy reads more files beside the configuration than are looked at for changes",
+			fmt.Errorf("there are more than %d", maxInputs))
+	} else {
+		s.unwatched.Over(s.log, "all files that HAProxy reads beside the configuration are looked at for changes")
 	}
 	return r.found
 }

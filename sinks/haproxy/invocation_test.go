@@ -39,7 +39,7 @@ func (r *rig) startMaster(name string, args ...string) (pid int) {
 }
 
 const programSection = `program helper
-    command sleep 1000
+    command sleep 100
 `
 
 // withProgram returns doc with a program section, which HAProxy 3.2 wants to be asked for.

@@ -30,11 +30,20 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []st
 	}
 	if err != nil {
 		err = fmt.Errorf("HAProxy started with other servers than its configuration says: %w", err)
-		s.log.Error("cannot correct the servers that HAProxy started with", "error", err)
 		did = append(did, err.Error())
 	}
-	s.notes.stray(err)
+	s.stray(err)
 	return did
+}
+
+// stray notes what HAProxy runs that it should not, and a reload has not helped; nil where there is nothing.
+func (s *Sink) stray(err error) {
+	s.notes.stray(err)
+	if err != nil {
+		s.straying.Error(s.log, "HAProxy's servers cannot be corrected", err)
+	} else {
+		s.straying.Over(s.log, "HAProxy's servers are those of its configuration again")
+	}
 }
 
 // alignLoaded only reads where changes at run time are switched off.

@@ -145,9 +145,9 @@ func (g *guard) concludeServers(ctx context.Context, l look, content *placed, di
 	switch {
 	case !refused:
 		g.doubted = ""
-		g.notes.stray(nil)
+		g.stray(nil)
 	case g.doubted == err.Error(): // a reload has not helped, and another one would not either
-		g.notes.stray(err)
+		g.stray(err)
 	default:
 		g.doubted = err.Error()
 		g.doubt(err)
@@ -177,7 +177,9 @@ func (g *guard) observeFiles() {
 	}
 	_, disk := g.notes.wanted()
 	if err := g.rewrite(disk.files); err != nil {
-		g.log.Warn("what was changed on disk cannot be put back", "error", err)
+		g.restores.Warn(g.log, "what was changed on disk cannot be put back", err)
+	} else {
+		g.restores.Over(g.log, "what was changed on disk is put back")
 	}
 }
 
@@ -221,8 +223,8 @@ func (g *guard) astray(now running) {
 
 // restore has HAProxy load what it should run. What it runs now is not known, and may be the same: loading it again loses
 // nobody's request.
-func (g *guard) restore(ctx context.Context) {
-	if time.Now().Before(g.next) {
+func (g *guard) restore(ctx context.Context, due bool) {
+	if !due {
 		return
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())

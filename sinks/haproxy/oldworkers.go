@@ -3,6 +3,8 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"syscall"
@@ -59,6 +61,7 @@ func (g *guard) observeOldWorkers(ctx context.Context) bool {
 func (s *Sink) boundOldWorkers(now running) {
 	old := s.paths.oldWorkers(now, s.cfg.Binary)
 	ended := 0
+	var faults []error
 	for i, pid := range old {
 		signal := syscall.SIGTERM // ends a worker at once
 		switch excess := len(old) - i - s.cfg.MaxOldWorkers; {
@@ -70,11 +73,16 @@ func (s *Sink) boundOldWorkers(now running) {
 			continue
 		}
 		if err := signalAll([]int{pid}, signal); err != nil {
-			s.log.Warn("an old worker cannot be ended", "pid", pid, "error", err)
+			faults = append(faults, fmt.Errorf("process %d: %w", pid, err))
 			continue
 		}
 		ended++
 		s.log.Warn("ended an old worker", "pid", pid, "old_workers", len(old), "max_old_workers", s.cfg.MaxOldWorkers)
+	}
+	if err := errors.Join(faults...); err != nil {
+		s.ending.Warn(s.log, "old workers cannot be ended", err)
+	} else {
+		s.ending.Over(s.log, "old workers can be ended again")
 	}
 	s.notes.oldWorkers(old, ended)
 }

@@ -16,6 +16,7 @@ type placed struct {
 	generation uint64 // of the document; 0 where that is not known
 	retry      bool   // to be loaded although it, or one like it, failed to load before
 	watched    string // the state of the watched files when it was offered, see [sdk.Watched]
+	failure    string // why a document like it failed to load before, as far as the daemon knows; empty if none did
 	again      string // why HAProxy has to load it although it is in effect; empty for no reason
 
 	hostnames func() []syntax.Hostname // those in the main file

@@ -110,6 +110,34 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A sink that was started again does not know what failed to load before, and the daemon does.
+func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
+	r := newRig(t)
+	first := r.sink()
+	r.apply(first, r.document("one"), sdk.ActionRestart)
+	bad := withGlobal(r.document("two"), "    chroot "+r.path("nowhere")+"\n")
+	_, err := first.Apply(t.Context(), bad)
+	if !isNotLoaded(err) {
+		t.Fatalf("got %v", err)
+	}
+	r.stop(first)
+
+	s := r.sink()
+	next := edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1")
+	next.LoadFailure = err.Error()
+	result, err := s.Apply(t.Context(), next)
+	if !isNotLoaded(err) || err.Error() != next.LoadFailure || len(result.Details) == 0 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	if reloads := reloadsOf(t, s); reloads != "0" {
+		t.Errorf("%s reloads", reloads)
+	}
+	next.Retry = true
+	if _, err = s.Apply(t.Context(), next); !isNotLoaded(err) || reloadsOf(t, s) == "0" {
+		t.Errorf("a retry was not tried: %v", err)
+	}
+}
+
 // lostBy returns a channel with what the sink loses.
 func lostBy(s *Sink) <-chan sdk.Lost {
 	lost := make(chan sdk.Lost, 10)

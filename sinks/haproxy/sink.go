@@ -42,6 +42,8 @@ type Sink struct {
 	receiptedBeside *loaded
 	persisting      faultlog.Fault // in writing what runs to disk
 	recording       faultlog.Fault // in writing the receipt
+	ending          faultlog.Fault // old workers
+	unwatched       faultlog.Fault // files that HAProxy reads
 	companions      companions
 
 	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
@@ -51,6 +53,7 @@ type Sink struct {
 	pace       pace
 	vetted     *placed // the last document that passed the check and whose reload waits
 	failed     failedLoad
+	straying   faultlog.Fault
 	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
 
 	// The notes have a lock of their own, so that Health never waits for a change.

@@ -139,6 +139,8 @@ type guard struct {
 	observed time.Time      // when what runs was last read
 	doubted  string         // what the last reload because of that was for
 	claiming faultlog.Fault // nothing may be touched
+	starting faultlog.Fault // HAProxy
+	restores faultlog.Fault // of files that somebody has changed
 	hang     hang           // of the HAProxy that stands
 	given    *placed        // what was last given back to the daemon
 }
@@ -149,6 +151,7 @@ func (g *guard) look(ctx context.Context) {
 	v := g.notes.view()
 	if v.now.stands() {
 		g.silent = time.Time{}
+		g.starting.Over(g.log, "HAProxy serves again", "pid", joinPids(v.now.pids), "worker", v.now.worker)
 		if v.known && v.uptime > g.stableAfter {
 			g.notes.prove()
 			g.backoff.Reset()
@@ -166,22 +169,26 @@ func (g *guard) look(ctx context.Context) {
 		return
 	}
 	defer g.unlockFiles()
-	if !time.Now().Before(g.next) {
+	due := !time.Now().Before(g.next) // decided once: what is not saved may not be replaced
+	if due {
 		g.saveChanges(ctx)
 	}
 	if !g.change.TryLock() {
 		return
 	}
 	defer g.change.Unlock()
+	if due && g.notes.pending() != nil {
+		return // HAProxy was changed meanwhile, which the next look saves
+	}
 	if g.notes.running().stands() {
-		g.restore(ctx)
+		g.restore(ctx, due)
 	} else {
-		g.tend(ctx)
+		g.tend(ctx, due)
 	}
 }
 
-// tend finds out about a HAProxy that is not the one that was noted.
-func (g *guard) tend(ctx context.Context) {
+// tend finds out about a HAProxy that is not the one that was noted. due says that it may be started again.
+func (g *guard) tend(ctx context.Context, due bool) {
 	before := g.notes.running()
 	now, err := g.proxy.find(ctx)
 	switch {
@@ -189,13 +196,13 @@ func (g *guard) tend(ctx context.Context) {
 	case err != nil:
 		g.notes.failed(err)
 	case now.none():
-		g.revive(ctx)
+		g.revive(ctx, due)
 	case now.serving(before):
 		g.astray(now)
 	case g.silent.IsZero():
 		g.silent = time.Now()
 	case time.Since(g.silent) > silenceLimit:
-		g.revive(ctx)
+		g.revive(ctx, due)
 	}
 }
 
@@ -204,9 +211,9 @@ func (r running) serving(before running) bool {
 	return r.stands() && (r.worker != 0 || before.worker == 0)
 }
 
-// revive starts HAProxy with what was last in effect, unless it was tried too recently.
-func (g *guard) revive(ctx context.Context) {
-	if time.Now().Before(g.next) {
+// revive starts HAProxy with what was last in effect, unless it was tried too recently and is not due.
+func (g *guard) revive(ctx context.Context, due bool) {
+	if !due {
 		return
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
@@ -214,8 +221,10 @@ func (g *guard) revive(ctx context.Context) {
 	if g.rollBack(ctx) || g.giveBack(ctx) {
 		return
 	}
-	g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
-		"log", causes(strings.Join(g.proxy.said(), "\n")))
+	if g.starting.Cause() == "" { // else it was logged before the attempt that failed
+		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
+			"log", causes(strings.Join(g.proxy.said(), "\n")))
+	}
 	g.bringBack(ctx)
 }
 
@@ -234,11 +243,13 @@ func (g *guard) bringBack(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		g.log.Error("HAProxy cannot be started", "error", err, "again_in", time.Until(g.next).Round(time.Millisecond))
+		g.starting.Error(g.log, "HAProxy cannot be started", err, "again_in", time.Until(g.next).Round(time.Millisecond))
 		g.notes.failed(err)
 		return
 	}
-	g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	if !g.starting.Over(g.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
+		g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	}
 	g.settle(doc, r.now)
 	g.correctLoaded(ctx, doc, r.now)
 }

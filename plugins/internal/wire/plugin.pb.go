@@ -1201,7 +1201,10 @@ type Document struct {
 	// Try also what failed to load before: a person asked for it, or enough time has passed.
 	Retry bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
 	// The state of the files that the configuration watches for the program, see RereadRequest; empty where it watches none.
-	Watched       string `protobuf:"bytes,6,opt,name=watched,proto3" json:"watched,omitempty"`
+	Watched string `protobuf:"bytes,6,opt,name=watched,proto3" json:"watched,omitempty"`
+	// Why the last document of the same template that passed the check could not be loaded; empty if it could. A plugin that was
+	// started again since cannot know that by itself.
+	LoadFailure   string `protobuf:"bytes,7,opt,name=load_failure,json=loadFailure,proto3" json:"load_failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1274,6 +1277,13 @@ func (x *Document) GetRetry() bool {
 func (x *Document) GetWatched() string {
 	if x != nil {
 		return x.Watched
+	}
+	return ""
+}
+
+func (x *Document) GetLoadFailure() string {
+	if x != nil {
+		return x.LoadFailure
 	}
 	return ""
 }
@@ -1931,7 +1941,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x03R\x04line\x12\x18\n" +
 	"\aproblem\x18\x03 \x01(\tR\aproblem\x12\x12\n" +
-	"\x04path\x18\x04 \x01(\tR\x04path\"\xc0\x01\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\"\xe3\x01\n" +
 	"\bDocument\x12\x1a\n" +
 	"\bpipeline\x18\x01 \x01(\tR\bpipeline\x12\x1e\n" +
 	"\n" +
@@ -1940,7 +1950,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x120\n" +
 	"\x05files\x18\x04 \x03(\v2\x1a.haproxyapi.plugin.v1.FileR\x05files\x12\x14\n" +
 	"\x05retry\x18\x05 \x01(\bR\x05retry\x12\x18\n" +
-	"\awatched\x18\x06 \x01(\tR\awatched\"4\n" +
+	"\awatched\x18\x06 \x01(\tR\awatched\x12!\n" +
+	"\fload_failure\x18\a \x01(\tR\vloadFailure\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"\x81\x01\n" +
