@@ -331,7 +331,8 @@ func TestFaultsOfCertificates(t *testing.T) {
 		{"no key", AccessConfig{TLSCert: cert, TLSKey: missing}, "haproxy_api.tls_key: " + missing + ": " + cannot},
 		{"neither", AccessConfig{TLSCert: missing, TLSKey: missing, ClientCA: missing},
 			"haproxy_api.tls_cert: " + missing + ": " +
-				cannot + "\nhaproxy_api.tls_key: " + missing + ": " + cannot + "\nhaproxy_api.client_ca: " + missing + ": " + cannot},
+				cannot + "\nhaproxy_api.tls_key: " + missing + ": " + cannot +
+				"\nhaproxy_api.client_ca: " + missing + ": " + cannot},
 		{"noise", AccessConfig{TLSCert: noise, TLSKey: key}, "haproxy_api.tls_cert: " + noise + ": " + none},
 		{"bad", AccessConfig{TLSCert: bad, TLSKey: key}, "haproxy_api.tls_cert: " + bad + ": " + none},
 		{"the key twice", AccessConfig{TLSCert: key, TLSKey: key}, "haproxy_api.tls_cert: " + key + ": " + none},

@@ -21,7 +21,8 @@ func TestSink_OnlyItsDaemonCanCall(t *testing.T) {
 			return err
 		},
 		"without a certificate": func(conn net.Conn) error {
-			return tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}).HandshakeContext(t.Context())
+			config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}
+			return tls.Client(conn, config).HandshakeContext(t.Context())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

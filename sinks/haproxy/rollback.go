@@ -23,8 +23,8 @@ func (s *Sink) noteFailedLoad(doc *placed, cause error) error {
 }
 
 // failedBefore returns the error of the last failed load where doc differs from that document in nothing that needs a reload: it
-// would fail in the same way, and each load that fails may interrupt HAProxy. Where the process that tried it has ended since, the
-// daemon knows that there was one, and doc stands for it.
+// would fail in the same way, and each load that fails may interrupt HAProxy. Where the process that tried it has ended since,
+// the daemon knows that there was one, and doc stands for it.
 func (s *Sink) failedBefore(doc *placed) error {
 	if s.failed.doc == nil && doc.failure != "" && !doc.retry {
 		s.failed = failedLoad{doc, sdk.NotLoaded(errors.New(doc.failure))}
