@@ -72,15 +72,23 @@ func (r *rig) wantAnswers(want string) {
 	}
 }
 
-// ask sends commands to the worker that serves.
+// ask sends commands to the worker that serves. HAProxy may leave a question unanswered whose worker it is replacing, so the
+// connection is tried again.
 func (r *rig) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
-	to, err := s.proxy.endpoint(s.notes.running())
-	check(r.t, err)
-	conn, err := cli.Dial(r.t.Context(), to)
-	check(r.t, err)
+	var conn *cli.Conn
+	eventually(r.t, "the worker can be asked", func() bool {
+		to, err := s.proxy.endpoint(s.notes.running())
+		check(r.t, err)
+		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
+		defer cancel()
+		conn, err = cli.Dial(ctx, to)
+		return err == nil
+	})
 	defer conn.Close()
-	answers, err := conn.Do(r.t.Context(), commands...)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	answers, err := conn.Do(ctx, commands...)
 	check(r.t, err)
 	return answers
 }
