@@ -104,7 +104,7 @@ func (f diskFault) duringAChangeAtRunTime(t *testing.T, s *site, disk string) {
 	s.runs(s.converged())
 	s.answered(8000, "b")
 	s.complains("does not follow what HAProxy runs", f.said)
-	s.logged("what HAProxy was changed to cannot be written to disk")
+	s.logged("the configuration on disk does not follow what HAProxy runs")
 	if s.read(s.config) != before {
 		t.Errorf("on disk is\n%s", s.read(s.config))
 	}
