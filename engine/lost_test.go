@@ -104,6 +104,22 @@ func TestActive_NotLoadedDoesNotHoldUpNewerDocuments(t *testing.T) {
 	})
 }
 
+// A document that the sink deferred comes into effect where the newer one fails to load.
+func TestActive_NotLoadedDoesNotHoldUpADeferredDocument(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		w.sink.answer("v1:b", later())
+		w.say("b")
+		w.sink.answer("v1:b", nil)
+		w.sink.answer("v1:c", errNotLoaded)
+		w.say("c")
+		w.pass(10 * time.Second)
+		if s := w.status(); s.Generation != 2 || s.ApplyError == nil {
+			t.Errorf("generation %d, error %v", s.Generation, s.ApplyError)
+		}
+	})
+}
+
 func TestActive_NotLoadedIsKnownToLaterDocuments(t *testing.T) {
 	play(t, func(w *world) {
 		w.say("a")
