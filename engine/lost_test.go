@@ -172,6 +172,25 @@ func TestFirstTemplate_NotLoadedKeepsWhatAnEarlierRunApplied(t *testing.T) {
 	})
 }
 
+// The loss of a document may be told while a newer one is applied, which then is in effect.
+func TestLost_OfADocumentThatWasReplacedChangesNothing(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		lost := w.status().Digest
+		w.say("b")
+		w.lose(sdk.Lost{Err: errNotLoaded, Digest: lost})
+		w.pass(time.Hour)
+		w.want("1 v1:a", "2 v1:b")
+		if s := w.status(); s.Generation != 2 || s.ApplyError != nil {
+			t.Errorf("status %+v", s)
+		}
+		w.lose(sdk.Lost{Err: errNotLoaded, Generation: 1, Digest: w.status().Digest})
+		if s := w.status(); s.Generation != 1 {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
 func TestLost_DocumentOfAnEditedTemplateBringsThePreviousTemplateBack(t *testing.T) {
 	play(t, func(w *world) {
 		w.say("a")

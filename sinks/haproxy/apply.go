@@ -18,7 +18,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	content, _ := s.notes.wanted()
 	target := read(files, content)
 	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
-	target.failure = doc.LoadFailure
+	target.failure, target.digest = doc.LoadFailure, doc.Digest
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result

@@ -275,7 +275,7 @@ func (g *guard) saveChanges(ctx context.Context) {
 	g.checkAhead = true
 	g.notes.discardChanges()
 	g.change.Unlock()
-	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
+	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: content.digest})
 }
 
 // prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is
