@@ -201,7 +201,7 @@ func (g *guard) removeServers(ctx context.Context) {
 		if err == nil { // who watches over HAProxy finds out what an error means
 			_ = g.live.tell(ctx, g.live.removals(content.config, l.live.leaving, seen))
 		}
-		if stuck := g.live.stuck(); stuck != nil {
+		if stuck := g.live.stuck(); err == nil && stuck != nil {
 			g.doubt(stuck)
 		}
 		g.notes.leave(len(g.live.leaving), g.live.tooOld)
