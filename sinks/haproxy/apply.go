@@ -179,7 +179,8 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		return cause
 	}
 	var restored *placed
-	if s.notes.inEffect(before) != nil {
+	content := s.notes.inEffect(before)
+	if content != nil {
 		_, restored = s.notes.wanted()
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
@@ -190,6 +191,9 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 	}
 	s.settle(restored, r.now)
 	s.correctLoaded(ctx, restored, r.now)
+	if content != restored { // it could not be persisted before
+		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored)})
+	}
 	return cause
 }
 

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 func isNotLoaded(err error) bool {
@@ -257,4 +259,43 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 	}
 	eventually(t, "HAProxy serves the previous document", func() bool { return problems(t, s) == "" })
 	r.wantAnswers("a")
+}
+
+// A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed to,
+// the document of that change is lost.
+func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	r.older()
+	r.cfg.VerifyCmd = ""
+	r.cfg.ReloadCmd = fmt.Sprintf("if grep -q two %s; then kill -9 $(cat %s); exit 0; fi; %s",
+		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)
+	s := r.sink()
+	s.proxy.(*commanded).patience = time.Second
+	lost := lostBy(s)
+	s.commitStage = func(st *stage.Stage) error {
+		main := string(st.Files()[0].Content)
+		if strings.Contains(main, "server b") && !strings.Contains(main, "two") {
+			return syscall.ENOSPC
+		}
+		return st.Commit()
+	}
+	with := func(server string) sdk.Document {
+		return r.withStatsSocket(edited(r.lines(server), "global", "global\n    daemon"))
+	}
+	one := with("server a " + a.address)
+	one.Generation = 5
+	r.apply(s, one, sdk.ActionRestart)
+	other := with("server b " + b.address)
+	other.Generation = 6
+	r.apply(s, other, sdk.ActionRuntime)
+	if _, err := s.Apply(t.Context(), edited(one, "X-Is x", "X-Is two")); err == nil {
+		t.Error("HAProxy has loaded the document")
+	}
+	if l := awaitLost(t, lost); l.Generation != 5 {
+		t.Errorf("lost %+v", l)
+	}
+	r.wantAnswers("a")
+	r.wantOnDisk(one)
+	wantNothingLost(t, lost)
 }
