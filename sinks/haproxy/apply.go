@@ -71,7 +71,7 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	defer s.change.Unlock()
 	result, err := s.switchTo(ctx, st, doc, left.reason)
 	result.Details = slices.Concat(details, result.Details, warnings)
-	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
+	if err != nil && s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
 	return result, err

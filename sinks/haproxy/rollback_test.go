@@ -299,3 +299,14 @@ func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
 	r.wantOnDisk(one)
 	wantNothingLost(t, lost)
 }
+
+// A document that failed to load for another process and loads now is not one that failed.
+func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Runtime = false
+	s := r.sink()
+	one := r.document("one")
+	one.LoadFailure = "HAProxy did not load it"
+	r.apply(s, one, sdk.ActionRestart)
+	r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
+}
