@@ -72,6 +72,8 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	result, err := s.switchTo(ctx, st, doc, left.reason)
 	result.Details = slices.Concat(details, result.Details, warnings)
 	if err != nil && s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
+		ctx, release := s.untilStopped(ctx)
+		defer release()
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
 	return result, err

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -309,4 +310,25 @@ func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
 	one.LoadFailure = "HAProxy did not load it"
 	r.apply(s, one, sdk.ActionRestart)
 	r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
+}
+
+// Nobody waits for a document any more that fails to load: its servers come into effect all the same.
+func TestApply_CancelledWhileADocumentFailsToLoad(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.commitStage = func(st *stage.Stage) error {
+		if strings.Contains(string(st.Files()[0].Content), "chroot") {
+			cancel()
+		}
+		return st.Commit()
+	}
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	bad := withGlobal(r.lines("server b "+b.address), r.onlyAStartFinds()["chroot"][0])
+	if _, err := s.Apply(ctx, bad); !isNotLoaded(err) {
+		t.Errorf("got %v", err)
+	}
+	r.wantAnswers("b")
 }
