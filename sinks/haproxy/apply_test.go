@@ -187,29 +187,6 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.wantServed("two")
 }
 
-// A limit on the size of files fails the same writes that a full disk fails, for users without rights as well. It is high
-// enough for what the test program itself writes.
-func TestFullDisk(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	one := r.document("one")
-	r.apply(s, one, sdk.ActionRestart)
-	big := r.document("big", strings.Repeat("# filling\n", 150_000))
-
-	var limit syscall.Rlimit
-	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: limit.Max}))
-	_, err := s.Apply(t.Context(), big)
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-
-	wantError(t, err, "cannot write a new file into the folder "+r.dir)
-	r.wantServed("one")
-	r.wantOnDisk(one)
-	r.wantTidy()
-	r.apply(s, big, sdk.ActionReload)
-	r.wantServed("big")
-}
-
 func TestSymbolicLinkStaysOne(t *testing.T) {
 	r := newRig(t)
 	target := filepath.Join(r.dir, "real", "lb.cfg")
