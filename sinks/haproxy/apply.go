@@ -105,6 +105,9 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	if ctx.Err() != nil {
 		return sdk.Result{}, interrupted(context.Cause(ctx))
 	}
+	if s.isStopped() {
+		return sdk.Result{}, interrupted(errStopped)
+	}
 	ctx, release := s.untilStopped(ctx)
 	defer release()
 

@@ -226,3 +226,27 @@ func TestMissingBinary(t *testing.T) {
 	_, err = r.sink().Apply(t.Context(), r.document("one"))
 	wantError(t, err, "there is no program "+r.cfg.Binary)
 }
+
+// A document that passed its check while the sink was being stopped changes nothing any more.
+func TestSwitchTo_Stopped(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	files, err := s.paths.place(r.document("two"))
+	check(t, err)
+	two := read(files, nil)
+	st, _, err := s.vet(t.Context(), two, true)
+	check(t, err)
+	defer st.Discard()
+	r.stop(s)
+	check(t, s.files.Acquire(t.Context(), 1))
+	defer s.files.Release(1)
+	s.change.Lock()
+	defer s.change.Unlock()
+	if _, err := s.switchTo(t.Context(), st, two, "reason"); !errors.Is(err, errStopped) {
+		t.Errorf("got %v", err)
+	}
+	r.wantOnDisk(one)
+	r.wantServed("one")
+}
