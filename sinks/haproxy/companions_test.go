@@ -282,3 +282,18 @@ func TestCompanions_Settle(t *testing.T) {
 		}
 	})
 }
+
+// Another process may be checking a document at this moment.
+func TestStart_LeavesARunningCheckAlone(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	files, err := s.paths.place(r.withMap("routes.map", "one"))
+	check(t, err)
+	st, err := stage.NewCheck(s.paths.config, files)
+	check(t, err)
+	defer st.Discard()
+	r.apply(s, r.document("two"), sdk.ActionRestart)
+	if _, err := os.Stat(st.Checked()); err != nil {
+		t.Error(err)
+	}
+}
