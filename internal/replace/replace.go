@@ -80,7 +80,7 @@ func (f *File) createElsewhere(cause error) error {
 			return cause
 		}
 	}
-	private, err := MakeFolder(f.options.Owner)
+	private, err := MakeFolder(f.options.temporaryOwner())
 	if err != nil {
 		return errors.Join(cause, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func check(t *testing.T, err error) {
@@ -172,6 +173,27 @@ func TestRemoveTemporary(t *testing.T) {
 	}
 	RemoveTemporary("somebody else", path)
 	wantNames(t, dir, ".file.swp", "file")
+}
+
+// A check that was killed leaves its files and folders, and one that runs needs them.
+func TestRemoveTemporary_OfChecks(t *testing.T) {
+	temp := privateTemp(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	write(t, path, "old")
+	file, err := New(path, []byte("new"), Options{Owner: "me", Check: true})
+	check(t, err)
+	folder, err := New(filepath.Join(dir, "no", "folder"), nil, Options{Owner: "me", Check: true})
+	check(t, err)
+	RemoveTemporary("me", path)
+	wantNames(t, dir, filepath.Base(file.Name()), "file")
+	wantNames(t, temp, filepath.Base(filepath.Dir(folder.Name())))
+	for _, name := range []string{file.Name(), filepath.Dir(folder.Name())} {
+		check(t, os.Chtimes(name, time.Time{}, time.Now().Add(-2*checkAge)))
+	}
+	RemoveTemporary("me", path)
+	wantNames(t, dir, "file")
+	wantNames(t, temp)
 }
 
 func TestRemove_MissingFile(t *testing.T) {

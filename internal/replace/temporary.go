@@ -14,13 +14,27 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
 	backupSuffix = "-old"
 	// longestBase leaves room in a name, which may have 255 bytes.
 	longestBase = 180
+	// checkSuffix is what the owner of files that are only to be checked has behind that of the others: a process that replaces
+	// nothing may check beside the one that does.
+	checkSuffix = "\x00check"
+	// checkAge is how old files are that were only to be checked and that no check needs any more.
+	checkAge = time.Hour
 )
+
+// temporaryOwner is the owner that the temporary files are marked with.
+func (o Options) temporaryOwner() string {
+	if o.Check {
+		return o.Owner + checkSuffix
+	}
+	return o.Owner
+}
 
 // mark is in the name of each temporary file of owner.
 func mark(owner string) string {
@@ -74,7 +88,7 @@ func (f *File) create(folder string) (name string, inPlace, err error) {
 
 func (f *File) open(folder string, mode fs.FileMode) (*os.File, error) {
 	base := filepath.Base(f.target)
-	prefix := filepath.Join(folder, "."+base[:min(len(base), longestBase)]+mark(f.options.Owner))
+	prefix := filepath.Join(folder, "."+base[:min(len(base), longestBase)]+mark(f.options.temporaryOwner()))
 	const tries = 100
 	for try := 1; ; try++ {
 		name := prefix + strconv.FormatUint(rand.Uint64(), 10) //nolint:gosec // O_EXCL makes it safe to guess
@@ -120,8 +134,14 @@ func MakeFolder(owner string) (string, error) {
 func folderPrefix(owner string) string { return "haproxy-api" + mark(owner) }
 
 // RemoveTemporary removes what a crash has left of the owner's temporary files beside the files at paths, and of its private
-// folders. What cannot be removed yet is tried again by [New]. Nothing may be pending for that owner meanwhile.
+// folders. What cannot be removed yet is tried again by [New]. Nothing may be pending for that owner meanwhile, except what is only
+// to be checked (see [Options]): of that only what is older than an hour is removed.
 func RemoveTemporary(owner string, paths ...string) {
+	removeOlder(0, owner, paths)
+	removeOlder(checkAge, owner+checkSuffix, paths)
+}
+
+func removeOlder(age time.Duration, owner string, paths []string) {
 	seen := map[string]bool{}
 	for _, path := range paths {
 		seen[filepath.Dir(path)] = true
@@ -130,12 +150,14 @@ func RemoveTemporary(owner string, paths ...string) {
 		}
 	}
 	for folder := range seen {
-		removeIn(folder, func(name string) bool { return strings.HasPrefix(name, ".") && strings.Contains(name, mark(owner)) })
+		removeIn(folder, age, func(name string) bool {
+			return strings.HasPrefix(name, ".") && strings.Contains(name, mark(owner))
+		})
 	}
-	removeIn(os.TempDir(), func(name string) bool { return strings.HasPrefix(name, folderPrefix(owner)) })
+	removeIn(os.TempDir(), age, func(name string) bool { return strings.HasPrefix(name, folderPrefix(owner)) })
 }
 
-func removeIn(folder string, is func(name string) bool) {
+func removeIn(folder string, age time.Duration, is func(name string) bool) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return // whoever writes there next reports it
@@ -145,7 +167,7 @@ func removeIn(folder string, is func(name string) bool) {
 			continue
 		}
 		info, err := e.Info()
-		if err != nil {
+		if err != nil || age > 0 && time.Since(info.ModTime()) < age {
 			continue
 		}
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() && e.IsDir() {

@@ -71,7 +71,9 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 	defer s.change.Unlock()
 	result, err := s.switchTo(ctx, st, doc, left.reason)
 	result.Details = slices.Concat(details, result.Details, warnings)
-	if s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
+	if err != nil && s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
+		ctx, release := s.untilStopped(ctx)
+		defer release()
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
 	return result, err
@@ -102,6 +104,9 @@ func interrupted(cause error) error {
 func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
 	if ctx.Err() != nil {
 		return sdk.Result{}, interrupted(context.Cause(ctx))
+	}
+	if s.isStopped() {
+		return sdk.Result{}, interrupted(errStopped)
 	}
 	ctx, release := s.untilStopped(ctx)
 	defer release()
@@ -179,7 +184,8 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		return cause
 	}
 	var restored *placed
-	if s.notes.inEffect(before) != nil {
+	content := s.notes.inEffect(before)
+	if content != nil {
 		_, restored = s.notes.wanted()
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
@@ -190,6 +196,9 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 	}
 	s.settle(restored, r.now)
 	s.correctLoaded(ctx, restored, r.now)
+	if content != restored { // it could not be persisted before
+		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: content.digest})
+	}
 	return cause
 }
 

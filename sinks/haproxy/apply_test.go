@@ -187,29 +187,6 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.wantServed("two")
 }
 
-// A limit on the size of files fails the same writes that a full disk fails, for users without rights as well. It is high
-// enough for what the test program itself writes.
-func TestFullDisk(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	one := r.document("one")
-	r.apply(s, one, sdk.ActionRestart)
-	big := r.document("big", strings.Repeat("# filling\n", 150_000))
-
-	var limit syscall.Rlimit
-	check(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1 << 20, Max: limit.Max}))
-	_, err := s.Apply(t.Context(), big)
-	check(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-
-	wantError(t, err, "cannot write a new file into the folder "+r.dir)
-	r.wantServed("one")
-	r.wantOnDisk(one)
-	r.wantTidy()
-	r.apply(s, big, sdk.ActionReload)
-	r.wantServed("big")
-}
-
 func TestSymbolicLinkStaysOne(t *testing.T) {
 	r := newRig(t)
 	target := filepath.Join(r.dir, "real", "lb.cfg")
@@ -248,4 +225,28 @@ func TestMissingBinary(t *testing.T) {
 	r.cfg.Binary = r.path("haproxy")
 	_, err = r.sink().Apply(t.Context(), r.document("one"))
 	wantError(t, err, "there is no program "+r.cfg.Binary)
+}
+
+// A document that passed its check while the sink was being stopped changes nothing any more.
+func TestSwitchTo_Stopped(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	files, err := s.paths.place(r.document("two"))
+	check(t, err)
+	two := read(files, nil)
+	st, _, err := s.vet(t.Context(), two, true)
+	check(t, err)
+	defer st.Discard()
+	r.stop(s)
+	check(t, s.files.Acquire(t.Context(), 1))
+	defer s.files.Release(1)
+	s.change.Lock()
+	defer s.change.Unlock()
+	if _, err := s.switchTo(t.Context(), st, two, "reason"); !errors.Is(err, errStopped) {
+		t.Errorf("got %v", err)
+	}
+	r.wantOnDisk(one)
+	r.wantServed("one")
 }

@@ -72,7 +72,7 @@ func (s *Sink) changedBeside(ctx context.Context, doc *placed, watched sdk.Watch
 }
 
 // load has HAProxy load doc, which is on disk, and all that it reads beside it; nil is for not knowing what is on disk. Files are
-// looked at before HAProxy reads them, so that what changes meanwhile counts as a change.
+// looked at before HAProxy reads them, so that what changes meanwhile counts as a change. The caller holds s.files and s.change.
 func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 	next := loaded{watched: s.notes.loadedBeside().watched}
 	if doc != nil {
@@ -91,6 +91,7 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 		}
 	}
 	s.notes.load(next)
+	s.live.loaded(r.now)
 	return r, nil
 }
 

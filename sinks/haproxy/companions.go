@@ -16,7 +16,9 @@ import (
 type companions struct {
 	mu      sync.Mutex
 	written stage.Written // may be on disk; those that are in effect too
-	settled time.Time     // when the files in effect were last put there
+	settled stage.Written // what else was written when the files in effect were last put there
+	loads   int           // how often HAProxy had been told to load something then
+	since   time.Time     // when HAProxy last loaded something, or another companion was no longer needed
 
 	unremoved faultlog.Fault
 }
@@ -26,7 +28,7 @@ func (c *companions) load(left receipt, main string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.written = left.companions(main)
-	c.settled = time.Now()
+	c.since = time.Now()
 }
 
 // add notes that files, the main one first, are about to be written, and reports whether that has to be recorded first.
@@ -39,15 +41,22 @@ func (c *companions) add(files []stage.File) (news bool) {
 	return c.written.Add(files)
 }
 
-// settle notes that files are in effect and returns a copy of what else is written.
-func (c *companions) settle(files []stage.File) stage.Written {
+// settle notes that files are in effect, after HAProxy was told so often to load something, and returns a copy of what else is
+// written.
+func (c *companions) settle(files []stage.File, loads int) stage.Written {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written == nil {
 		c.written = stage.Written{}
 	}
-	c.settled = time.Now()
-	return c.written.Settle(files)
+	obsolete := c.written.Settle(files)
+	for name := range obsolete {
+		if _, before := c.settled[name]; !before || loads != c.loads {
+			c.since = time.Now()
+		}
+	}
+	c.settled, c.loads = maps.Clone(obsolete), loads
+	return obsolete
 }
 
 // all returns a copy of what is written, whether it is in effect or not.
@@ -57,11 +66,11 @@ func (c *companions) all() stage.Written {
 	return maps.Clone(c.written)
 }
 
-// obsolete returns a copy of what is written and not among files, and since when that has been so.
+// obsolete returns a copy of what is written and not among files, and since when no process that needs it was started.
 func (c *companions) obsolete(files []stage.File) (stage.Written, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.written.Obsolete(files), c.settled
+	return c.written.Obsolete(files), c.since
 }
 
 func (c *companions) forget(names []string) {

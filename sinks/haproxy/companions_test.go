@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // leaveTemporary leaves what a process that is killed while it writes the files leaves of them.
@@ -235,5 +237,63 @@ func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
 	check(t, err)
 	if len(entries) != 2 {
 		t.Errorf("left are %q", entries)
+	}
+}
+
+// Changes at run time do not keep a file for ever that only the processes before a reload need.
+func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 3*time.Second
+	s := r.sink()
+	s.observeEvery = tick
+	r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
+	doc := r.document("two")
+	r.apply(s, doc, sdk.ActionReload)
+	weight := 0
+	eventually(t, "the file is removed", func() bool {
+		weight = 1 + weight%200
+		r.apply(s, edited(doc, "server s1 "+r.backend, fmt.Sprintf("server s1 %s weight %d", r.backend, weight+1)), sdk.ActionRuntime)
+		return !r.has("routes.map")
+	})
+}
+
+func TestCompanions_Settle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		main, one, two := stage.File{Path: "/main"}, stage.File{Path: "/one"}, stage.File{Path: "/two"}
+		c := &companions{}
+		for _, step := range []struct {
+			files []stage.File
+			loads int
+			later bool // the files that are obsolete have been so only since now
+		}{
+			{[]stage.File{main, one, two}, 1, false},
+			{[]stage.File{main, one}, 2, true},
+			{[]stage.File{main, one}, 2, false},
+			{[]stage.File{main}, 2, true},
+			{[]stage.File{main}, 2, false},
+			{[]stage.File{main}, 3, true},
+		} {
+			_, before := c.obsolete(nil)
+			time.Sleep(time.Second)
+			c.settle(step.files, step.loads)
+			if _, since := c.obsolete(nil); since.Equal(time.Now()) != step.later || !step.later && !since.Equal(before) {
+				t.Errorf("after %+v they are obsolete since %v, before since %v", step, since, before)
+			}
+		}
+	})
+}
+
+// Another process may be checking a document at this moment.
+func TestStart_LeavesARunningCheckAlone(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	files, err := s.paths.place(r.withMap("routes.map", "one"))
+	check(t, err)
+	st, err := stage.NewCheck(s.paths.config, files)
+	check(t, err)
+	defer st.Discard()
+	r.apply(s, r.document("two"), sdk.ActionRestart)
+	if _, err := os.Stat(st.Checked()); err != nil {
+		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func (s *Sink) leaveReceipt() {
 		return
 	}
 	r := newReceipt(doc, now, beside)
-	r.Written = s.companions.settle(doc.files)
+	r.Written = s.companions.settle(doc.files, s.notes.view().loads)
 	if s.record(r) {
 		s.receipted, s.receiptedFor, s.receiptedBeside = doc, now, beside
 	}

@@ -55,9 +55,14 @@ type leaver struct {
 
 // about forgets what was known of another HAProxy.
 func (l *live) about(now running) {
-	if now.same(l.now) {
-		return
+	if !now.same(l.now) {
+		l.loaded(now)
 	}
+}
+
+// loaded forgets all that was known of HAProxy before it loaded something, also where its process is the same as before, as with
+// a master that a command reloads in place.
+func (l *live) loaded(now running) {
 	l.hangUp()
 	l.now, l.leaving, l.stubborn, l.tooOld = now, map[string]leaver{}, map[string]string{}, ""
 	l.changed = map[string]int{}

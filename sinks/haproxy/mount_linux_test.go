@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -130,4 +131,30 @@ func TestMountPoint_HalfWritten(t *testing.T) {
 	r.wantServed("one")
 	r.wantOnDisk(one)
 	wantHealthy(t, third)
+}
+
+func TestFullDisk(t *testing.T) {
+	if !mounttest.Run(t) {
+		return
+	}
+	r := newRig(t)
+	t.Cleanup(mounttest.Disk(t, r.dir, "8m"))
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	big := r.document("big", strings.Repeat("# filling\n", 150_000))
+
+	const room = 1 << 20
+	check(t, os.WriteFile(r.path("filling"), make([]byte, 8<<20-room), 0o600))
+	_, err := s.Apply(t.Context(), big)
+	check(t, os.Remove(r.path("filling")))
+	wantError(t, err, "cannot write a new file into the folder "+r.dir)
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+	r.wantServed("one")
+	r.wantOnDisk(one)
+	r.wantTidy()
+	r.apply(s, big, sdk.ActionReload)
+	r.wantServed("big")
 }

@@ -28,6 +28,7 @@ func (g *guard) attend(ctx context.Context) {
 type look struct {
 	live    *live   // a copy from when the look began
 	content *placed // what HAProxy should run; nil while it is not known whether it does
+	loads   int     // how often HAProxy had been told to load something
 }
 
 // beginLook begins a look. After it comes its live.hangUp.
@@ -35,7 +36,7 @@ func (g *guard) beginLook() look {
 	g.change.Lock()
 	defer g.change.Unlock()
 	g.live.about(g.notes.running())
-	return look{g.live.copied(), g.notes.inEffect(g.live.now)}
+	return look{g.live.copied(), g.notes.inEffect(g.live.now), g.notes.view().loads}
 }
 
 // copied returns what l knows, for somebody who only reads.
@@ -47,12 +48,12 @@ func (l *live) copied() *live {
 }
 
 // endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is another one than when the look
-// began, or nobody knows any more what it runs.
+// began, was told to load something since, or nobody knows any more what it runs.
 func (g *guard) endLook(l look, conclude func(content *placed)) bool {
 	g.change.Lock()
 	defer g.change.Unlock()
 	content := g.notes.inEffect(g.live.now)
-	if content == nil || !g.live.now.same(l.live.now) {
+	if content == nil || !g.live.now.same(l.live.now) || g.notes.view().loads != l.loads {
 		return false
 	}
 	conclude(content)
@@ -133,7 +134,9 @@ func (g *guard) concludeServers(ctx context.Context, l look, content *placed, di
 		return g.live.changed[backend] == l.live.changed[backend]
 	}
 	g.live.takeOver(l.live, unchanged)
-	known := slices.DeleteFunc(slices.Clone(differing), func(backend string) bool { return !unchanged(backend) })
+	known := slices.DeleteFunc(slices.Clone(differing), func(backend string) bool {
+		return !unchanged(backend) || content.config.Backend(backend) == nil
+	})
 	if len(known) == 0 && len(differing) > 0 {
 		return
 	}
@@ -201,7 +204,7 @@ func (g *guard) removeServers(ctx context.Context) {
 		if err == nil { // who watches over HAProxy finds out what an error means
 			_ = g.live.tell(ctx, g.live.removals(content.config, l.live.leaving, seen))
 		}
-		if stuck := g.live.stuck(); stuck != nil {
+		if stuck := g.live.stuck(); err == nil && stuck != nil {
 			g.doubt(stuck)
 		}
 		g.notes.leave(len(g.live.leaving), g.live.tooOld)

@@ -13,15 +13,23 @@ import (
 // An old worker is a process of a HAProxy of ours that was replaced and finishes the connections that it has. Each reload leaves
 // one until its last connection ends or hard-stop-after does, which is drain_timeout.
 //
+// Ours is what the master of the HAProxy in use says that it has started, and what was started with the base file, which only
+// the sink writes and gives to HAProxy. That holds for what a process of the sink before this one has started, too. A command of
+// the user's may start HAProxy without that file: its processes, which are never ended, go by the configuration or pid file.
+//
 // HAProxy's own mworker-max-reloads is not used to bound them: before 3.0 it counts the reloads that failed as well, and may then
 // end the worker that serves.
 
 // oldWorkers returns the old workers beside the HAProxy in now, the oldest one first. Those of a master that was itself replaced
 // are among them.
-func (p paths) oldWorkers(now running, binary string) []int {
+func (s *Sink) oldWorkers(now running) []int {
 	all, err := listProcesses()
 	if err != nil {
 		return now.old
+	}
+	started := s.paths.startedByUs
+	if s.cfg.ReloadCmd != "" {
+		started = s.paths.started
 	}
 	old := map[int]bool{}
 	for pid, process := range all {
@@ -30,7 +38,7 @@ func (p paths) oldWorkers(now running, binary string) []int {
 		switch {
 		case slices.Contains(now.old, pid):
 			old[pid] = true
-		case !current && !child && p.started(pid, binary) && !listens(pid):
+		case !current && !child && started(pid, s.cfg.Binary) && sharesNetwork(pid, now) && !listens(pid):
 			old[pid] = true
 		}
 	}
@@ -39,6 +47,25 @@ func (p paths) oldWorkers(now running, binary string) []int {
 	}
 	return slices.SortedFunc(maps.Keys(old), func(a, b int) int {
 		return cmp.Or(cmp.Compare(all[a].started, all[b].started), cmp.Compare(a, b))
+	})
+}
+
+// startedByUs reports whether pid is a HAProxy that was started with the base file. One that somebody else has started with our
+// configuration file, such as a service manager, was not.
+func (p paths) startedByUs(pid int, binary string) bool {
+	if !isHAProxy(pid, binary) {
+		return false
+	}
+	options := optionsOf(pid)
+	return !options.check && slices.ContainsFunc(options.files, func(file string) bool { return options.names(file, p.base) })
+}
+
+// sharesNetwork reports whether pid is known to be in the network namespace of the HAProxy in now.
+func sharesNetwork(pid int, now running) bool {
+	theirs, err := networkOf(pid)
+	return err == nil && slices.ContainsFunc(now.pids, func(own int) bool {
+		network, err := networkOf(own)
+		return err == nil && network == theirs
 	})
 }
 
@@ -59,7 +86,7 @@ func (g *guard) observeOldWorkers(ctx context.Context) bool {
 // that are suspended: they finish nothing, and connections to the sockets that they keep open are lost. It only counts the
 // processes that a command of the user's has started. The caller holds s.files.
 func (s *Sink) boundOldWorkers(now running) {
-	old := s.paths.oldWorkers(now, s.cfg.Binary)
+	old := s.oldWorkers(now)
 	ended := 0
 	var faults []error
 	for i, pid := range old {

@@ -166,3 +166,41 @@ func TestLoopingHAProxyComesBack(t *testing.T) {
 	r.wantServed("one")
 	wantHealthyEventually(t, s)
 }
+
+// startBesideStopped starts a HAProxy beside ours with the options, and stops its process that serves.
+func (r *rig) startBesideStopped(options ...string) (pids []int) {
+	r.t.Helper()
+	pid := r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, options...)
+	pids = append([]int{pid}, workersOf([]int{pid})...)
+	check(r.t, syscall.Kill(pids[len(pids)-1], syscall.SIGSTOP))
+	return pids
+}
+
+// A HAProxy that somebody else has started with our configuration file is theirs, whatever its workers do.
+func TestOldWorkers_OfAnotherHAProxyAreLeftAlone(t *testing.T) {
+	for _, mode := range []string{ModeManaged, ModeCommand} {
+		for name, options := range map[string][]string{"alone": nil, "with a master": {"-W"}} {
+			t.Run(mode+" "+name, func(t *testing.T) {
+				r := newRig(t)
+				r.cfg.Mode = mode
+				s := r.sink()
+				r.apply(s, r.document("one"), sdk.ActionRestart)
+				pids := r.startBesideStopped(options...)
+				now := r.running(s)
+				if old := s.oldWorkers(now); len(old) > 0 {
+					t.Errorf("of the other HAProxy's processes %v the old workers are %v", pids, old)
+				}
+				check(t, s.lockFiles(t.Context()))
+				s.boundOldWorkers(now)
+				s.files.Release(1)
+				if ended := fact(t, s, "old_workers_ended"); ended != "" && ended != "0" {
+					t.Errorf("%s were ended", ended)
+				}
+				for _, pid := range pids {
+					check(t, syscall.Kill(pid, syscall.SIGCONT))
+				}
+				r.apply(s, r.document("two"), sdk.ActionReload)
+			})
+		}
+	}
+}

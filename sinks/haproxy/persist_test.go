@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -345,6 +346,44 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 			r.apply(next, doc, sdk.ActionUnchanged)
 		})
 	}
+}
+
+// A change stays in a HAProxy that serves it for as long as the disk does not take it, whatever HAProxy should be reloaded for.
+func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	lost := lostBy(s)
+	var full atomic.Bool
+	var failed atomic.Int64
+	s.commitStage = func(st *stage.Stage) error {
+		if full.Load() {
+			failed.Add(1)
+			return syscall.ENOSPC
+		}
+		return st.Commit()
+	}
+	one := r.lines("server a " + a.address)
+	r.apply(s, one, sdk.ActionRestart)
+	full.Store(true)
+	both := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, both, sdk.ActionRuntime)
+	s.change.Lock()
+	before := failed.Load()
+	s.notes.lose(s.notes.running()) // as when nobody knows what HAProxy runs
+	s.change.Unlock()
+	eventually(t, "it was tried to save the change", func() bool { return failed.Load() > before+1 })
+	r.wantAnswers("a b")
+	r.wantOnDisk(one)
+	if problems(t, s) == "" {
+		t.Error("Health reports nothing")
+	}
+	wantNothingLost(t, lost)
+	full.Store(false)
+	r.awaitDisk(both)
+	wantHealthyEventually(t, s)
+	r.wantAnswers("a b")
+	wantNothingLost(t, lost)
 }
 
 // Somebody who wants a reload does not wait for ever for a disk.

@@ -1,7 +1,9 @@
 package haproxy
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 func isNotLoaded(err error) bool {
@@ -257,4 +260,75 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 	}
 	eventually(t, "HAProxy serves the previous document", func() bool { return problems(t, s) == "" })
 	r.wantAnswers("a")
+}
+
+// A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed to,
+// the document of that change is lost.
+func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	r.older()
+	r.cfg.VerifyCmd = ""
+	r.cfg.ReloadCmd = fmt.Sprintf("if grep -q two %s; then kill -9 $(cat %s); exit 0; fi; %s",
+		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)
+	s := r.sink()
+	s.proxy.(*commanded).patience = time.Second
+	lost := lostBy(s)
+	s.commitStage = func(st *stage.Stage) error {
+		main := string(st.Files()[0].Content)
+		if strings.Contains(main, "server b") && !strings.Contains(main, "two") {
+			return syscall.ENOSPC
+		}
+		return st.Commit()
+	}
+	with := func(server string) sdk.Document {
+		return r.withStatsSocket(edited(r.lines(server), "global", "global\n    daemon"))
+	}
+	one := with("server a " + a.address)
+	one.Generation = 5
+	r.apply(s, one, sdk.ActionRestart)
+	other := with("server b " + b.address)
+	other.Generation = 6
+	r.apply(s, other, sdk.ActionRuntime)
+	if _, err := s.Apply(t.Context(), edited(one, "X-Is x", "X-Is two")); err == nil {
+		t.Error("HAProxy has loaded the document")
+	}
+	if l := awaitLost(t, lost); l.Generation != 5 {
+		t.Errorf("lost %+v", l)
+	}
+	r.wantAnswers("a")
+	r.wantOnDisk(one)
+	wantNothingLost(t, lost)
+}
+
+// A document that failed to load for another process and loads now is not one that failed.
+func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
+	r := newRig(t)
+	r.cfg.Runtime = false
+	s := r.sink()
+	one := r.document("one")
+	one.LoadFailure = "HAProxy did not load it"
+	r.apply(s, one, sdk.ActionRestart)
+	r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
+}
+
+// Nobody waits for a document any more that fails to load: its servers come into effect all the same.
+func TestApply_CancelledWhileADocumentFailsToLoad(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.commitStage = func(st *stage.Stage) error {
+		if strings.Contains(string(st.Files()[0].Content), "chroot") {
+			cancel()
+		}
+		return st.Commit()
+	}
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	bad := withGlobal(r.lines("server b "+b.address), r.onlyAStartFinds()["chroot"][0])
+	if _, err := s.Apply(ctx, bad); !isNotLoaded(err) {
+		t.Errorf("got %v", err)
+	}
+	r.wantAnswers("b")
 }

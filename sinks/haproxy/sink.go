@@ -134,7 +134,7 @@ func (s *Sink) Claim(ctx context.Context) error {
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
-// with it, or its check refused what had been changed at run time.
+// with it, its check refused what had been changed at run time, or that was not on disk when HAProxy had to load something.
 func (s *Sink) OnLost(lost func(sdk.Lost)) { s.lost = lost }
 
 // untilStopped returns a context with the values of ctx that ends with Stop and not with ctx.

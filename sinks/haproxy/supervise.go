@@ -135,6 +135,7 @@ type guard struct {
 	*Sink
 	backoff  *backoff.ExponentialBackOff
 	next     time.Time      // not before then is HAProxy started or reloaded again
+	nextSave time.Time      // not before then is what HAProxy serves checked and written to disk again
 	silent   time.Time      // since when there has been a process that does not serve
 	observed time.Time      // when what runs was last read
 	doubted  string         // what the last reload because of that was for
@@ -170,8 +171,8 @@ func (g *guard) look(ctx context.Context) {
 	}
 	defer g.unlockFiles()
 	due := !time.Now().Before(g.next) // decided once: what is not saved may not be replaced
-	if due {
-		g.saveChanges(ctx)
+	if due && !g.saveChanges(ctx) {
+		return
 	}
 	if !g.change.TryLock() {
 		return
@@ -255,19 +256,30 @@ func (g *guard) bringBack(ctx context.Context) {
 }
 
 // saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost
-// with the process. What has not passed the check yet has to pass it now. The caller holds s.files and not s.change.
-func (g *guard) saveChanges(ctx context.Context) {
+// with the process. What has not passed the check yet has to pass it now. It returns false where HAProxy may not load anything
+// for now, because it serves what cannot be written yet. The caller holds s.files and not s.change.
+func (g *guard) saveChanges(ctx context.Context) bool {
 	content, disk := g.notes.wanted()
 	if content == disk {
-		return
+		return true
 	}
+	now := g.notes.running()
+	serves := now.stands() && servesNobody(g.servingProcess(now)) == ""
+	if serves && time.Now().Before(g.nextSave) {
+		return false
+	}
+	began := time.Now()
 	err := g.install(ctx, content)
-	if err == nil {
+	switch {
+	case err == nil:
 		g.notes.persisted(content)
-		return
-	}
-	if ctx.Err() != nil {
-		return
+		return true
+	case ctx.Err() != nil:
+		return true
+	case serves && (!errors.Is(err, sdk.ErrRejected) || g.rejects(ctx, disk)):
+		g.notes.persistFailed(err)
+		g.nextSave = time.Now().Add(max(persistInterval, persistShare*time.Since(began)))
+		return false
 	}
 	err = fmt.Errorf("the last change at run time is lost with the HAProxy that ended: %w", err)
 	g.log.Error("a change is lost", "error", err)
@@ -276,6 +288,7 @@ func (g *guard) saveChanges(ctx context.Context) {
 	g.notes.discardChanges()
 	g.change.Unlock()
 	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: content.digest})
+	return true
 }
 
 // prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is
