@@ -41,8 +41,8 @@ func (n *notes) settle(doc *placed, now running) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.meet(now)
-	if n.proven == nil && n.known && doc != nil && doc != n.content {
-		n.proven = n.content // has not run for long, and is still the best one to go back to
+	if n.proven == nil && doc != nil && doc != n.content {
+		n.proven = n.content // has not run for long, or may not run now, and is still the best one to go back to
 	}
 	n.trouble, n.known = nil, doc != nil
 	if doc != nil {

@@ -209,6 +209,31 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *tes
 	r.apply(s, r.document("three"), sdk.ActionReload)
 }
 
+// What another process of the sink left is put back too, although HAProxy may have run something else when it was adopted.
+func TestSupervise_HAProxyThatEndsSoonAfterAnAdoptionGetsThePreviousDocument(t *testing.T) {
+	r := newRig(t)
+	first := r.sink()
+	good := r.document("one")
+	good.Generation = 41
+	r.apply(first, good, sdk.ActionRestart)
+	r.stop(first)
+	r.ask(first, "set server app/s1 weight 7")
+
+	s := r.sink()
+	lost := lostBy(s)
+	bad := withGlobal(r.document("two"), "    lua-load "+
+		r.luaThat("core.register_task(function() core.msleep(500) os.exit(7) end)")+"\n")
+	r.apply(s, bad, sdk.ActionReload)
+	if l := awaitLost(t, lost); !isNotLoaded(l.Err) || l.Generation != 41 || l.Digest != bad.Digest {
+		t.Errorf("lost %+v", l)
+	}
+	r.awaitDisk(good)
+	if served := r.served(); served != "one" {
+		t.Errorf("served %q", served)
+	}
+	wantHealthy(t, s)
+}
+
 // A change may follow a start so soon that nothing has stayed up for long.
 func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testing.T) {
 	r := newRig(t)
