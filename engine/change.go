@@ -230,17 +230,23 @@ func (p *pipeline) succeed(before *pipeline) {
 	}
 	p.active, p.accepted = before.active, before.accepted
 	p.board.inherit(&before.board)
+	p.fault, p.inputs.fault = before.fault, before.inputs.fault
 	if p.templates == before.templates {
-		p.candidate = before.candidate
+		p.candidate, p.previous, p.dropped = before.candidate, before.previous, before.dropped
 	} else {
 		_ = p.board.setTemplateError(nil)
 	}
 	if p.sink == before.sink {
+		p.inEffect, p.owed = before.inEffect, before.owed
 		if before.inputs.pending {
 			p.reread(before.inputs.cause)
 		}
-		p.inEffect, p.owed = before.inEffect, before.owed
 		return
+	}
+	for _, v := range []*version{p.active, p.candidate} {
+		if v != nil {
+			v.loadFailure = "" // the sink may have been replaced to repair its cause
+		}
 	}
 	p.startAnew()
 }

@@ -32,7 +32,6 @@ func (p *pipeline) wait(deferred *sdk.DeferredError) time.Duration {
 	p.inEffect = nil
 	p.pace.Reset()
 	p.board.setApplyError(nil)
-	p.faultOver()
 	p.board.setWaiting(&Waiting{deferred.Reason, time.Now().Add(after)})
 	p.log.Info("the sink puts the configuration off", "reason", deferred.Reason, "again_in", after)
 	return after
@@ -56,9 +55,12 @@ func (p *pipeline) pay(ctx context.Context, d *debt) bool {
 	entry := p.apply(ctx, d.effect, nil)
 	p.observe(ctx, entry)
 	err := entry.Err
-	if err == nil {
+	switch {
+	case err == nil:
 		p.settle(d.effect)
 		return false
+	case ctx.Err() != nil:
+		return true // as it was
 	}
 	return p.postpone(d.effect, err)
 }
@@ -78,12 +80,9 @@ func (p *pipeline) postpone(e *effect, err error) bool {
 
 // reapply gives the sink again what it took last, and reports whether it took it. Where it failed, the document is pending.
 func (p *pipeline) reapply(ctx context.Context) bool {
-	entry := p.apply(ctx, p.accepted, nil)
-	p.observe(ctx, entry)
-	err := entry.Err
+	err := p.applyAccepted(ctx)
 	switch {
 	case err == nil:
-		p.inEffect = p.accepted
 		return true
 	case ctx.Err() == nil:
 		p.postpone(p.accepted, err)
@@ -93,6 +92,20 @@ func (p *pipeline) reapply(ctx context.Context) bool {
 		}
 	}
 	return false
+}
+
+// applyAccepted gives the sink again what it took last.
+func (p *pipeline) applyAccepted(ctx context.Context) error {
+	entry := p.apply(ctx, p.accepted, nil)
+	p.observe(ctx, entry)
+	if entry.Err != nil {
+		return entry.Err
+	}
+	p.inEffect = p.accepted
+	if p.owed != nil && p.owed.effect == p.accepted {
+		p.owed = nil
+	}
+	return nil
 }
 
 // reapplyPending tries what is pending while there is no snapshot to render.

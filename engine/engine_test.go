@@ -187,9 +187,10 @@ type playedSink struct {
 	judge   func(sdk.Document) error // nil for a sink that has no opinion of its own
 	gate    chan struct{}
 
-	takes    time.Duration // for each document
-	stubborn bool          // it carries each document through
-	ended    []error       // of each document
+	takes    time.Duration // for each document that begins with slow
+	slow     string
+	stubborn bool    // it carries each document through
+	ended    []error // of each document
 }
 
 func newPlayedSink() *playedSink {
@@ -203,7 +204,11 @@ func (s *playedSink) Lost() <-chan sdk.Lost { return s.lost }
 func (s *playedSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	s.mu.Lock()
 	s.offered = append(s.offered, doc)
-	err, gate, takes, stubborn := s.answers[string(doc.Files[0].Content)], s.gate, s.takes, s.stubborn
+	text := string(doc.Files[0].Content)
+	err, gate, takes, stubborn := s.answers[text], s.gate, s.takes, s.stubborn
+	if !strings.HasPrefix(text, s.slow) {
+		takes = 0
+	}
 	if err == nil && s.judge != nil {
 		err = s.judge(doc)
 	}

@@ -17,6 +17,18 @@ func (w *world) judges(judge func(sdk.Document) error) {
 	w.sink.judge = judge
 }
 
+// A template that goes on without an end says nothing of the instance that it was at.
+func TestExclusion_EndlessIterationExcludesNobody(t *testing.T) {
+	playLines(t, func(w *world) {
+		w.list("chat/1 ok", "web/1 ok")
+		w.list("chat/1 ok", "web/1 ok", "web/2 fail-endless")
+		w.wantAsked(1)
+		if s := w.status(); s.ApplyError == nil || len(s.LeftOut) > 0 {
+			t.Errorf("error %v, left out %v", s.ApplyError, s.LeftOut)
+		}
+	})
+}
+
 func TestExclusion_FailingIteration(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("chat/1 ok", "web/1 ok", "web/2 fail")

@@ -40,12 +40,12 @@ type inputs struct {
 	pending bool      // the sink is to look whether any of them has changed, watched or not
 	cause   string    // one of the Trigger constants
 	due     time.Time // when to try that again; zero for at once
-	fault   faultlog.Fault
+	fault   *faultlog.Fault
 	pace    *backoff.ExponentialBackOff
 }
 
 func newInputs(watched Inputs) *inputs {
-	i := &inputs{watched: watched, changes: newMailbox[map[string]string](), pace: backoff.NewExponentialBackOff()}
+	i := &inputs{watched: watched, changes: newMailbox[map[string]string](), fault: &faultlog.Fault{}, pace: backoff.NewExponentialBackOff()}
 	i.pace.InitialInterval, i.pace.MaxInterval = time.Second, 30*time.Second
 	return i
 }
@@ -134,12 +134,14 @@ func (p *pipeline) applyInputs(ctx context.Context) error {
 		p.board.setOffered(began)
 		rereading, release := p.untilSuperseded(ctx, p.accepted)
 		result, err = rereader.Reread(rereading, sdk.Watched{ID: i.id(), Changed: changedFiles(i.loaded, i.files)})
-		p.setPatience(release() && err != nil)
+		if release() && err != nil {
+			p.extendPatience()
+		}
 		p.board.setOffered(time.Time{})
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
 		if i.cause == TriggerInputs {
-			p.reapply(ctx)
+			return p.applyAccepted(ctx)
 		}
 		return nil
 	}

@@ -222,6 +222,20 @@ func TestInputs_ADeferredDocumentComesFirst(t *testing.T) {
 	})
 }
 
+// One that then fails to load does not keep the files from being loaded.
+func TestInputs_ADeferredDocumentThatFailsToLoad(t *testing.T) {
+	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
+		w.say("a")
+		w.sink.answer("v1:b", later())
+		w.say("b")
+		w.sink.answer("v1:b", errNotLoaded)
+		w.pass(10 * time.Second)
+		w.wantRereads(sink, 1)
+		files.write("/certs/a", "2")
+		w.wantRereads(sink, 2)
+	})
+}
+
 // A document that was rejected may be good with other files.
 func TestInputs_AChangeTriesWhatWasRejected(t *testing.T) {
 	playInputs(t, func(w *world, _ *rereadingSink, files *playedInputs) {
@@ -253,6 +267,31 @@ func TestInputs_ASinkThatCannotTellGetsTheDocument(t *testing.T) {
 		w.want("1 v1:a", "1 v1:a")
 		w.pass(time.Hour)
 		w.want("1 v1:a", "1 v1:a")
+	})
+}
+
+func TestInputs_ASinkThatCannotTellIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files := &playedInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
+		sink := newPlayedSink()
+		w := newWatchingWorld(t, sink, sink, files)
+		w.say("a")
+		sink.answer("v1:a", errors.New("busy"))
+		files.write("/certs/a", "2")
+		w.pass(time.Minute)
+		if w.engine.Health(t.Context())[0].OK() {
+			t.Error("healthy although the changed file is not loaded")
+		}
+		sink.answer("v1:a", nil)
+		w.pass(time.Minute)
+		if health := w.engine.Health(t.Context())[0]; !health.OK() {
+			t.Errorf("problems: %q", health.Problems)
+		}
+		tries := sink.asked()
+		w.pass(time.Hour)
+		if again := sink.asked(); tries < 3 || again != tries {
+			t.Errorf("offered %d times, and %d times after it worked", tries, again)
+		}
 	})
 }
 

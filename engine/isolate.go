@@ -56,6 +56,9 @@ func (c culprits) failed(in *snapshotIndex, err error) (culprits, bool) {
 	next := c.copied()
 	grown := false
 	for _, failure := range failures {
+		if endless(failure) { // it says nothing of the owner, and rendering without that one may take as long
+			return nil, false
+		}
 		owned, ok := errors.AsType[interface {
 			error
 			Owner() (service string, instance *sdk.Instance)

@@ -35,7 +35,7 @@ func (l linesTemplate) failed(snap sdk.Snapshot) error {
 	for _, s := range snap.Services {
 		for _, i := range s.Instances {
 			if strings.Contains(i.Image, "fail") || strings.Contains(string(l), "fails everywhere") {
-				all = append(all, &iterationError{service: s.Name, instance: &i})
+				all = append(all, &iterationError{service: s.Name, instance: &i, endless: strings.Contains(i.Image, "endless")})
 			}
 		}
 	}
@@ -52,10 +52,12 @@ type iterationError struct {
 	service  string
 	instance *sdk.Instance
 	all      []*iterationError
+	endless  bool
 }
 
 func (e *iterationError) Error() string                  { return "lines.tmpl:3:7: no shard" }
 func (e *iterationError) Owner() (string, *sdk.Instance) { return e.service, e.instance }
+func (e *iterationError) Endless() bool                  { return e.endless }
 func (e *iterationError) Failures() []error {
 	if e.all == nil {
 		return []error{e}

@@ -15,7 +15,13 @@ import (
 // Where the program of the sink did not stay up with the document, the document is not offered again for a while. If no document
 // of the active template has stayed in effect since that template replaced another one, the template is at fault, and the one
 // before it is active again.
+//
+// Where the sink has applied a newer document meanwhile, that one stays in effect: the event was on its way during the Apply.
 func (p *pipeline) handleLost(lost sdk.Lost) {
+	if p.inEffect != nil && lost.Digest != "" && lost.Digest != p.inEffect.document.Digest {
+		p.log.Warn("the sink lost a configuration that has been replaced since", "error", lost.Err)
+		return
+	}
 	p.log.Error("the sink no longer has the applied configuration", "error", lost.Err, "generation_in_effect", lost.Generation)
 	was := p.accepted
 	p.inEffect, p.accepted, p.owed = nil, nil, nil

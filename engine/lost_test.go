@@ -104,6 +104,22 @@ func TestActive_NotLoadedDoesNotHoldUpNewerDocuments(t *testing.T) {
 	})
 }
 
+// A document that the sink deferred comes into effect where the newer one fails to load.
+func TestActive_NotLoadedDoesNotHoldUpADeferredDocument(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		w.sink.answer("v1:b", later())
+		w.say("b")
+		w.sink.answer("v1:b", nil)
+		w.sink.answer("v1:c", errNotLoaded)
+		w.say("c")
+		w.pass(10 * time.Second)
+		if s := w.status(); s.Generation != 2 || s.ApplyError == nil {
+			t.Errorf("generation %d, error %v", s.Generation, s.ApplyError)
+		}
+	})
+}
+
 func TestActive_NotLoadedIsKnownToLaterDocuments(t *testing.T) {
 	play(t, func(w *world) {
 		w.say("a")
@@ -153,6 +169,25 @@ func TestFirstTemplate_NotLoadedKeepsWhatAnEarlierRunApplied(t *testing.T) {
 		w.sink.answer("v1:a", nil)
 		w.request()
 		w.want("7 old:a", "8 v1:a", "8 v1:a")
+	})
+}
+
+// The loss of a document may be told while a newer one is applied, which then is in effect.
+func TestLost_OfADocumentThatWasReplacedChangesNothing(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		lost := w.status().Digest
+		w.say("b")
+		w.lose(sdk.Lost{Err: errNotLoaded, Digest: lost})
+		w.pass(time.Hour)
+		w.want("1 v1:a", "2 v1:b")
+		if s := w.status(); s.Generation != 2 || s.ApplyError != nil {
+			t.Errorf("status %+v", s)
+		}
+		w.lose(sdk.Lost{Err: errNotLoaded, Generation: 1, Digest: w.status().Digest})
+		if s := w.status(); s.Generation != 1 {
+			t.Errorf("status %+v", s)
+		}
 	})
 }
 

@@ -79,6 +79,9 @@ func (p *pipeline) conclude(e *effect, err error) {
 	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
 		p.owed = &debt{effect: e, reason: deferred.Reason, due: time.Now().Add(deferred.After)}
 	}
+	if isNotLoaded(err) && p.owed != nil && p.owed.document.Digest == e.document.Digest {
+		p.owed = nil
+	}
 	switch {
 	case err == nil:
 		p.settle(e)
@@ -169,7 +172,9 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) *Entry 
 	superseded := release() && entry.Err != nil
 	p.board.setOffered(time.Time{})
 	entry.Took = time.Since(entry.Offered)
-	p.setPatience(superseded)
+	if superseded {
+		p.extendPatience()
+	}
 	if ctx.Err() != nil {
 		p.inEffect = nil // what was broken off may be live, or half of it
 		entry.Err = ctx.Err()

@@ -49,7 +49,7 @@ type pipeline struct {
 	rereads   signal
 	resumed   signal // to look again after a stop
 	log       *slog.Logger
-	fault     faultlog.Fault // the newest document could not be applied
+	fault     *faultlog.Fault // the newest document could not be applied
 	observer  Observer
 	ledger    *ledger
 	board     board
@@ -72,7 +72,6 @@ type pipeline struct {
 	trigger    string
 	loads      loadRetry
 	patience   time.Duration // how long an Apply may take when something newer waits
-	superseded int           // Applies in a row that were cancelled for something newer
 }
 
 // newPipeline returns a pipeline with t for a candidate, and none where t is nil.
@@ -82,7 +81,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(),
 		resumed: newSignal(), inputs: newInputs(cfg.Inputs),
-		ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
+		fault: &faultlog.Fault{}, ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {
 		p.candidate = &version{template: t}
@@ -96,7 +95,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		p.lost = n.Lost()
 	}
 	p.loads.backoff = newLoadBackOff()
-	p.setPatience(false)
+	p.resetPatience()
 	return p
 }
 
@@ -110,7 +109,11 @@ func (p *pipeline) run(ctx context.Context) {
 		}
 	})
 	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
-	beside.Go(func() { _, _ = p.sink.Health(ctx) })
+	beside.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, askWithin)
+		defer cancel()
+		_, _ = p.sink.Health(ctx)
+	})
 
 	p.startInputs(ctx, &beside)
 	if p.accepted == nil {
@@ -156,13 +159,19 @@ func (p *pipeline) run(ctx context.Context) {
 		}
 		retry.Stop()
 		wait, again := p.converge(ctx)
-		if reread, rereads := p.rereadPending(ctx); rereads && (!again || reread < wait) {
-			wait, again = reread, true
-		}
-		if again {
+		reread, rereads := p.rereadPending(ctx)
+		if wait, again = sooner(wait, again, reread, rereads); again {
 			retry.Reset(wait)
 		}
 	}
+}
+
+// sooner returns the shorter one of two waits. Each comes with whether there is anything to wait for.
+func sooner(one time.Duration, isOne bool, other time.Duration, isOther bool) (time.Duration, bool) {
+	if !isOne || isOther && other < one {
+		return other, isOther
+	}
+	return one, isOne
 }
 
 // retryAll tries everything again, also what failed to load or was given up before.
@@ -266,6 +275,7 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	if err == nil {
 		p.pace.Reset()
 		p.loads.reset()
+		p.resetPatience()
 		p.board.setApplyError(nil)
 		p.faultOver()
 		return p.active.culprits.soonest()
@@ -273,12 +283,15 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	if _, unproven := errors.AsType[*unprovenError](err); unproven {
 		p.board.setApplyError(nil)
 		p.faultOver()
-		return max(p.pace.NextBackOff(), candidatePause), true
+		recheck, rechecks := p.active.culprits.soonest()
+		return sooner(max(p.pace.NextBackOff(), candidatePause), true, recheck, rechecks)
 	}
 	p.board.setApplyError(err)
 	p.fallBack(ctx)
 	if isNotLoaded(err) {
-		return p.waitToLoad(err)
+		wait, again := p.waitToLoad(err)
+		pending, isPending := p.redeem(ctx)
+		return sooner(wait, again, pending, isPending)
 	}
 	if final(err) {
 		p.reportFault(err)

@@ -78,8 +78,9 @@ func (s *source) run(ctx context.Context) {
 		if time.Since(began) > pace.MaxInterval {
 			pace.Reset()
 		}
+		err = cmp.Or(err, errEnded)
 		wait := pace.NextBackOff()
-		s.gaveUp.Error(s.log, "source gave up and is asked again", cmp.Or(err, errEnded), "again_in", wait)
+		s.gaveUp.Error(s.log, "source gave up and is asked again", err, "again_in", wait)
 		s.setTrouble(fmt.Sprintf("the source gave up and is asked again: %v", err))
 		select {
 		case <-ctx.Done():

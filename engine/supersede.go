@@ -79,13 +79,8 @@ func (p *pipeline) overtaken(e *effect) bool {
 	return ok && len(p.snapshots.ready) > 0 && !newest.SameCatalogue(e.snapshot)
 }
 
-// setPatience sets how long the next Apply may take.
-func (p *pipeline) setPatience(superseded bool) {
-	p.patience = supersedeAfter
-	if superseded {
-		p.superseded++
-		p.patience = min(supersedeAfter<<min(p.superseded, 10), maxSupersedeAfter)
-		return
-	}
-	p.superseded = 0
-}
+// extendPatience doubles how long the next Apply may take, after one was cancelled.
+func (p *pipeline) extendPatience() { p.patience = min(2*p.patience, maxSupersedeAfter) }
+
+// resetPatience sets how long the next Apply may take, after the newest document has come into effect.
+func (p *pipeline) resetPatience() { p.patience = supersedeAfter }

@@ -121,6 +121,24 @@ func TestApply_ASlowSinkGetsDoneUnderSteadyChanges(t *testing.T) {
 	})
 }
 
+// What the sink does quickly in between does not shorten its time for what takes long.
+func TestApply_CancelledCandidateGetsMoreTimeEachTime(t *testing.T) {
+	play(t, func(w *world) {
+		w.say("a")
+		w.sink.mu.Lock()
+		w.sink.slow, w.sink.takes = "v2", 3*time.Minute
+		w.sink.mu.Unlock()
+		w.edit("v2")
+		for n := range 1800 { // half an hour
+			w.say([]string{"a", "b", "c"}[n%3])
+			w.pass(time.Second)
+		}
+		if err := w.status().TemplateError; err != nil {
+			t.Errorf("the template is not in use: %v", err)
+		}
+	})
+}
+
 // A sink that carries a document through although it is cancelled has told the truth.
 func TestApply_AnswerOfACancelledApplyCounts(t *testing.T) {
 	play(t, func(w *world) {

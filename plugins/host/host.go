@@ -3,6 +3,8 @@ package host
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -284,10 +286,14 @@ func (s *supervisor) started(p *process, again bool) {
 	}
 }
 
-// noteLost replaces what was not read yet: only the newest counts. A generation that was never offered is none.
+// noteLost replaces what was not read yet: only the newest counts. A generation that was never offered is none, and nor is what
+// is longer than a digest one.
 func (s *supervisor) noteLost(lost sdk.Lost) {
 	if lost.Generation > s.offered.Load() {
 		lost.Generation = 0
+	}
+	if len(lost.Digest) > hex.EncodedLen(sha256.Size) {
+		lost.Digest = ""
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -119,7 +119,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 		n.lost(sdk.Lost{Err: sdk.NotLoaded(errors.New("it ended")), Generation: 3})
 	case "lose twice":
 		n.lost(sdk.Lost{Err: errors.New("older"), Generation: 4})
-		n.lost(sdk.Lost{Err: sdk.Rejectf("newer"), Generation: 5})
+		n.lost(sdk.Lost{Err: sdk.Rejectf("newer"), Generation: 5, Digest: "d5"})
 	case "leak":
 		n.leak()
 	case "print":
@@ -392,7 +392,7 @@ func TestSink_LostReceivesWhatThePluginLost(t *testing.T) {
 	apply("lose twice")
 	for lost = <-sink.Lost(); lost.Generation == 4; lost = <-sink.Lost() { // it may have been read before the newer one came
 	}
-	if !errors.Is(lost.Err, sdk.ErrRejected) || lost.Generation != 5 {
+	if !errors.Is(lost.Err, sdk.ErrRejected) || lost.Generation != 5 || lost.Digest != "d5" {
 		t.Errorf("lost %+v", lost)
 	}
 }

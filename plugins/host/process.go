@@ -140,6 +140,7 @@ func (p *process) reason(err error) string {
 		select {
 		case <-p.program.exited:
 			if !p.program.wasKilled() {
+				p.program.awaitDrained()
 				return "it ended without a handshake (" + p.program.lastWord() + "): " + p.program.log.lastLine()
 			}
 		case <-time.After(lastWords):
@@ -175,7 +176,7 @@ func (p *process) attach(within time.Duration, lost func(sdk.Lost)) error {
 			if f == nil || lost == nil {
 				continue
 			}
-			lost(sdk.Lost{Err: failure(f), Generation: event.GetGeneration()})
+			lost(sdk.Lost{Err: failure(f), Generation: event.GetGeneration(), Digest: event.GetDigest()})
 			select {
 			case <-time.After(lostEvery):
 			case <-stream.Context().Done():

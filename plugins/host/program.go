@@ -26,7 +26,8 @@ type program struct {
 	log            *logWriter // has standard error
 	stdout, stderr *os.File
 	exited         chan struct{}
-	err            error // of the exit; read it once exited is closed
+	drained        chan struct{} // closed when standard error was read to its end
+	err            error         // of the exit; read it once exited is closed
 
 	mu     sync.Mutex // held while the program is started or killed
 	doomed bool       // killed before it was started
@@ -53,7 +54,8 @@ func (p *program) Start(context.Context) error {
 	if err := p.cmd.Start(); err != nil {
 		return errors.Join(err, out.Close(), errs.Close())
 	}
-	p.stdout, p.stderr, p.exited = out, errs, make(chan struct{})
+	p.stdout, p.stderr = out, errs
+	p.exited, p.drained = make(chan struct{}), make(chan struct{})
 	go func() {
 		p.err = p.cmd.Wait()
 		_ = out.SetReadDeadline(time.Now().Add(lastWords))
@@ -92,6 +94,14 @@ func (p *program) lastWord() string {
 	}
 }
 
+// awaitDrained waits until what the program, which has exited, wrote to standard error is in the log.
+func (p *program) awaitDrained() {
+	select {
+	case <-p.drained:
+	case <-time.After(2 * lastWords): // nobody reads
+	}
+}
+
 // wasKilled reports whether the program, which has to have exited, was ended by force: by us, or by the system.
 func (p *program) wasKilled() bool {
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
@@ -108,7 +118,7 @@ func (p *program) pid() int {
 func (p *program) ID() string                      { return strconv.Itoa(p.pid()) }
 func (p *program) Name() string                    { return p.cmd.Path }
 func (p *program) Stdout() io.ReadCloser           { return &handshakeReader{File: p.stdout, rest: p.words} }
-func (p *program) Stderr() io.ReadCloser           { return p.stderr }
+func (p *program) Stderr() io.ReadCloser           { return &drainedReader{File: p.stderr, drained: p.drained} }
 func (p *program) Diagnose(context.Context) string { return "" }
 
 func (p *program) PluginToHost(network, address string) (hostNetwork, hostAddress string, err error) {
@@ -117,6 +127,21 @@ func (p *program) PluginToHost(network, address string) (hostNetwork, hostAddres
 
 func (p *program) HostToPlugin(network, address string) (pluginNetwork, pluginAddress string, err error) {
 	return network, address, nil
+}
+
+// drainedReader closes drained with its first error, which is the end of the file or the deadline after the program's exit.
+type drainedReader struct {
+	*os.File
+	drained chan struct{}
+	once    sync.Once
+}
+
+func (d *drainedReader) Read(into []byte) (int, error) {
+	n, err := d.File.Read(into)
+	if err != nil {
+		d.once.Do(func() { close(d.drained) })
+	}
+	return n, err
 }
 
 // handshakeReader reads the first line of standard output, and then nothing until its end: the rest, which the library would

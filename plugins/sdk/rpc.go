@@ -95,7 +95,8 @@ func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreaming
 			if lost.Err == nil {
 				lost.Err = errLostForNoReason
 			}
-			if err := stream.Send(&wire.AttachEvent{Lost: failureToWire(lost.Err), Generation: lost.Generation}); err != nil {
+			event := &wire.AttachEvent{Lost: failureToWire(lost.Err), Generation: lost.Generation, Digest: lost.Digest}
+			if err := stream.Send(event); err != nil {
 				return err
 			}
 		}

@@ -101,6 +101,9 @@ type Lost struct {
 	Err error
 	// Generation is that of the [Document] that is in effect instead; 0 where the sink does not know it.
 	Generation uint64
+	// Digest is that of the Document that is no longer in effect, and empty where the sink does not know it. The daemon may have
+	// offered a newer one meanwhile, which the sink has applied: that one is still in effect then.
+	Digest string
 }
 
 // A Stopper is a [Sink] or a [Source] that has something to do at an orderly end. Stop is the last call, and it is not

@@ -18,7 +18,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	content, _ := s.notes.wanted()
 	target := read(files, content)
 	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
-	target.failure = doc.LoadFailure
+	target.failure, target.digest = doc.LoadFailure, doc.Digest
 	result, left, err := s.applyLive(ctx, target)
 	if err == nil && left != nil {
 		var more sdk.Result
@@ -197,7 +197,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 	s.settle(restored, r.now)
 	s.correctLoaded(ctx, restored, r.now)
 	if content != restored { // it could not be persisted before
-		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored)})
+		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: content.digest})
 	}
 	return cause
 }

@@ -260,7 +260,7 @@ func (g *guard) giveBack(ctx context.Context) bool {
 	err = fmt.Errorf("HAProxy ended and is not started with the same configuration: %w", err)
 	g.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
 	g.notes.failed(err)
-	g.lost(sdk.Lost{Err: err})
+	g.lost(sdk.Lost{Err: err, Digest: content.digest})
 	return true
 }
 

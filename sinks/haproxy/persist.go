@@ -156,7 +156,7 @@ func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
 	s.log.Error("a change is taken back", "error", cause)
 	back := compare(doc, disk)
 	s.notes.tookBack(cause)
-	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation})
+	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
 	if back.need == needRuntime {
 		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
 			return

@@ -14,6 +14,7 @@ type placed struct {
 	files      []stage.File // the main one first
 	config     *syntax.Config
 	generation uint64 // of the document; 0 where that is not known
+	digest     string // of the document; empty where that is not known
 	retry      bool   // to be loaded although it, or one like it, failed to load before
 	watched    string // the state of the watched files when it was offered, see [sdk.Watched]
 	failure    string // why a document like it failed to load before, as far as the daemon knows; empty if none did

@@ -73,7 +73,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 		s.log.Error("HAProxy cannot be started with the previous configuration", "error", err)
 		s.notes.failed(err)
 	}
-	s.lost(sdk.Lost{Err: cause, Generation: proven.generation})
+	s.lost(sdk.Lost{Err: cause, Generation: proven.generation, Digest: content.digest})
 	return true
 }
 

@@ -287,7 +287,7 @@ func (g *guard) saveChanges(ctx context.Context) bool {
 	g.checkAhead = true
 	g.notes.discardChanges()
 	g.change.Unlock()
-	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk)})
+	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: content.digest})
 	return true
 }
 

@@ -388,7 +388,9 @@ type AttachEvent struct {
 	// Why the document is no longer in effect; unset in the first event.
 	Lost *Failure `protobuf:"bytes,1,opt,name=lost,proto3" json:"lost,omitempty"`
 	// The generation of the document that is in effect instead; 0 where the sink does not know it.
-	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The digest of the document that is no longer in effect; empty where the sink does not know it.
+	Digest        string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -435,6 +437,13 @@ func (x *AttachEvent) GetGeneration() uint64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *AttachEvent) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
 }
 
 type StopRequest struct {
@@ -1888,12 +1897,13 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Fault\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"\x0f\n" +
-	"\rAttachRequest\"`\n" +
+	"\rAttachRequest\"x\n" +
 	"\vAttachEvent\x121\n" +
 	"\x04lost\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\x04lost\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"\r\n" +
+	"generation\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
 	"\fStopResponse\"J\n" +
 	"\fApplyRequest\x12:\n" +

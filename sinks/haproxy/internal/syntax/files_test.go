@@ -51,17 +51,17 @@ backend b
 resolvers r
     parse-resolv-conf
 `
-	files := Parse([]byte(config), nil).Files(Place{Config: "/etc/haproxy.cfg", Dir: "/work"})
+	files := Parse([]byte(config), nil).Files(Place{Config: "/etc/haproxy.cfg", Dir: "/site"})
 	want := []string{
 		"/b.pem", "/c a/ca.pem", "/c a/crl.pem", "/crt/a.pem", "/crt/client.pem", "/errors/403.http", "/errors/503.http",
 		"/etc/resolv.conf", "/geo.map", "/geo/51.dat", "/hosts.map", "/issuers", "/jwt.pem", "/keys/a.key", "/lua/main.lua",
-		"/nets", "/set/page", "/shop/a.ocsp", "/shop/a.pem", "/spoe.conf", "/t", "/v.pem", "/work/dh.pem", "/work/list",
-		"/work/more nets",
+		"/nets", "/set/page", "/shop/a.ocsp", "/shop/a.pem", "/site/dh.pem", "/site/list", "/site/more nets", "/spoe.conf",
+		"/t", "/v.pem",
 	}
 	if diff := cmp.Diff(want, pathsOf(files.All)); diff != "" {
 		t.Errorf("files (-want +got)\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"/lua/?.lua", "/work/other/?.lua"}, files.LuaPath); diff != "" {
+	if diff := cmp.Diff([]string{"/lua/?.lua", "/site/other/?.lua"}, files.LuaPath); diff != "" {
 		t.Errorf("Lua's path (-want +got)\n%s", diff)
 	}
 	listed := files.Listed("c.pem [ca-file z.pem alpn h2] x.example !y.example # d.pem")
@@ -72,15 +72,15 @@ resolvers r
 
 func TestFiles_StartFromTheDefaultPath(t *testing.T) {
 	for line, want := range map[string]string{
-		"":                             "/work/page",
-		"default-path current":         "/work/page",
+		"":                             "/site/page",
+		"default-path current":         "/site/page",
 		"default-path config":          "/etc/haproxy/page",
 		"default-path parent":          "/etc/page",
 		"default-path origin /srv":     "/srv/page",
-		"default-path origin relative": "/work/relative/page",
+		"default-path origin relative": "/site/relative/page",
 	} {
 		config := "global\n " + line + "\nfrontend f\n errorfile 503 page\n"
-		at := Place{Config: "/etc/haproxy/haproxy.cfg", Dir: "/work"}
+		at := Place{Config: "/etc/haproxy/haproxy.cfg", Dir: "/site"}
 		if got := pathsOf(Parse([]byte(config), nil).Files(at).All); !slices.Equal(got, []string{want}) {
 			t.Errorf("%q leads to %q, want %s", line, got, want)
 		}
