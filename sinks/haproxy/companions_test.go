@@ -271,7 +271,8 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	weight := 0
 	eventually(t, "the file is removed", func() bool {
 		weight = 1 + weight%200
-		r.apply(s, edited(doc, "server s1 "+r.backend, fmt.Sprintf("server s1 %s weight %d", r.backend, weight+1)), sdk.ActionRuntime)
+		line := "server s1 " + r.backend
+		r.apply(s, edited(doc, line, fmt.Sprintf("%s weight %d", line, weight+1)), sdk.ActionRuntime)
 		return !r.has("routes.map")
 	})
 }
