@@ -134,8 +134,8 @@ func MakeFolder(owner string) (string, error) {
 func folderPrefix(owner string) string { return "haproxy-api" + mark(owner) }
 
 // RemoveTemporary removes what a crash has left of the owner's temporary files beside the files at paths, and of its private
-// folders. What cannot be removed yet is tried again by [New]. Nothing may be pending for that owner meanwhile, except what is only
-// to be checked (see [Options]): of that only what is older than an hour is removed.
+// folders. What cannot be removed yet is tried again by [New]. Nothing may be pending for that owner meanwhile, except what is
+// only to be checked (see [Options]): of that only what is older than an hour is removed.
 func RemoveTemporary(owner string, paths ...string) {
 	removeOlder(0, owner, paths)
 	removeOlder(checkAge, owner+checkSuffix, paths)

@@ -146,13 +146,13 @@ func (s *Sink) removeObsolete(now running) {
 	}
 }
 
-// hasDrained reports whether the processes have ended that were replaced by the last reload. A reload command does not tell, but
-// they have drain_timeout.
+// hasDrained reports whether the processes have ended that were replaced, those of a master that was itself replaced too. A
+// reload command does not tell, but they have drain_timeout.
 func (s *Sink) hasDrained(now running, since time.Time) bool {
 	if s.cfg.byCommand() {
 		return time.Since(since) >= s.cfg.DrainTimeout
 	}
-	return len(now.old) == 0
+	return len(s.oldWorkers(now)) == 0
 }
 
 // loadedTexts returns the content of the configuration files that HAProxy reads besides those of the document.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -69,35 +70,53 @@ func TestStart_RemovesTemporaryFiles(t *testing.T) {
 }
 
 func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
-	r := newRig(t)
-	r.cfg.DrainTimeout = time.Minute
-	s := r.sink()
-	s.observeEvery = tick
-	r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
-	check(t, os.WriteFile(r.path("mine.map"), []byte("k mine\n"), 0o600))
+	for _, test := range []struct {
+		name, global string
+		sameMaster   bool
+	}{
+		{"by a reload", "", true},
+		{"by another master", "    resetenv PATH\n", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			r.cfg.DrainTimeout = time.Minute
+			s := r.sink()
+			s.observeEvery = tick
+			r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
+			check(t, os.WriteFile(r.path("mine.map"), []byte("k mine\n"), 0o600))
 
-	// A connection holds the worker that has the map.
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
-	check(t, err)
-	defer func() { _ = conn.Close() }()
-	_, err = conn.Write([]byte("GET / HTTP/1.1\r\n"))
-	check(t, err)
-	eventually(t, "HAProxy has the connection", func() bool {
-		return strings.Contains(r.ask(s, "show info")[0], "CurrConns: 1")
-	})
-	r.apply(s, r.withMap("other.map", "two"), sdk.ActionReload)
-	before := s.looks.Load()
-	eventually(t, "HAProxy is observed", func() bool { return s.looks.Load() > before+3 })
-	if !r.has("routes.map") {
-		t.Error("a file was removed while a worker may need it")
+			// A connection holds the worker that has the map.
+			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+			check(t, err)
+			defer func() { _ = conn.Close() }()
+			_, err = conn.Write([]byte("GET / HTTP/1.1\r\n"))
+			check(t, err)
+			eventually(t, "HAProxy has the connection", func() bool {
+				return strings.Contains(r.ask(s, "show info")[0], "CurrConns: 1")
+			})
+			before := r.running(s)
+			_, err = s.Apply(t.Context(), withGlobal(r.withMap("other.map", "two"), test.global))
+			check(t, err)
+			if now := r.running(s); slices.Equal(now.pids, before.pids) != test.sameMaster {
+				t.Errorf("HAProxy is %v, and was %v", now, before)
+			}
+			seen := s.looks.Load()
+			eventually(t, "HAProxy is observed", func() bool { return s.looks.Load() > seen+3 })
+			if !r.has("routes.map") {
+				t.Error("a file was removed while a worker may need it")
+			}
+			if p := problems(t, s); p != "" {
+				t.Errorf("unhealthy while the worker finishes: %s", p)
+			}
+			_ = conn.Close()
+			eventually(t, "the file is removed", func() bool { return !r.has("routes.map") })
+			if !r.has("other.map") || !r.has("mine.map") {
+				t.Error("a file that is needed, or that is somebody else's, was removed")
+			}
+			r.wantServed("two")
+			wantHealthy(t, s)
+		})
 	}
-	_ = conn.Close()
-	eventually(t, "the file is removed", func() bool { return !r.has("routes.map") })
-	if !r.has("other.map") || !r.has("mine.map") {
-		t.Error("a file that is needed, or that is somebody else's, was removed")
-	}
-	r.wantServed("two")
-	wantHealthy(t, s)
 }
 
 // Whatever happens between writing a companion and removing it, it is known to be ours.
@@ -252,7 +271,8 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	weight := 0
 	eventually(t, "the file is removed", func() bool {
 		weight = 1 + weight%200
-		r.apply(s, edited(doc, "server s1 "+r.backend, fmt.Sprintf("server s1 %s weight %d", r.backend, weight+1)), sdk.ActionRuntime)
+		line := "server s1 " + r.backend
+		r.apply(s, edited(doc, line, fmt.Sprintf("%s weight %d", line, weight+1)), sdk.ActionRuntime)
 		return !r.has("routes.map")
 	})
 }

@@ -287,8 +287,8 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 	r.wantAnswers("a")
 }
 
-// A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed to,
-// the document of that change is lost.
+// A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed
+// to, the document of that change is lost.
 func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")

@@ -133,6 +133,9 @@ func (s *survey) prepare() error {
 	s.findTree()
 	ours := s.ourAddresses()
 	for _, socket := range s.sockets {
+		if socket.address.path == s.paths.socket { // a master that was replaced keeps its own to the end
+			continue
+		}
 		if !s.held[socket.inode] && slices.ContainsFunc(ours, socket.address.overlaps) {
 			s.contested = append(s.contested, socket)
 		}

@@ -50,7 +50,8 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 	begun := g.beginLook()
 	defer begun.live.hangUp()
 
-	r.apply(s, edited(edited(other, "default_backend app", "default_backend renamed"), "\nbackend app", "\nbackend renamed"), sdk.ActionReload)
+	renamed := edited(edited(other, "default_backend app", "default_backend renamed"), "\nbackend app", "\nbackend renamed")
+	r.apply(s, renamed, sdk.ActionReload)
 	if now := r.running(s); !now.same(before) {
 		t.Fatalf("HAProxy is %v, and was %v", now, before)
 	}
