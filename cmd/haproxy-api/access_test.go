@@ -108,8 +108,11 @@ func TestTheDaemonSpeaksTLS(t *testing.T) {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	if code := push(http.DefaultClient, "http://"+s.api+"/update"); code != http.StatusBadRequest {
-		t.Errorf("over plain HTTP: %d", code)
+	// A body that is not read would reset the connection before the answer is.
+	if resp, err := http.Get("http://" + s.api + "/update"); err != nil || resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("over plain HTTP: %v, %v", resp, err)
+	} else {
+		resp.Body.Close()
 	}
 	if code := push(secure, "https://"+s.api+"/update"); code != http.StatusUnauthorized {
 		t.Errorf("without the token: %d", code)

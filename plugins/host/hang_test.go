@@ -106,10 +106,14 @@ func rawOptions(t *testing.T, hangs string) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{
+	options := Options{
 		Name: "edge", Path: self, Env: []string{"RAW_PLUGIN=" + hangs}, Log: slog.New(slog.DiscardHandler),
-		attachWithin: 200 * time.Millisecond, cancelWithin: 200 * time.Millisecond,
+		cancelWithin: 200 * time.Millisecond,
 	}
+	if hangs == "Attach" {
+		options.attachWithin = 200 * time.Millisecond
+	}
+	return options
 }
 
 // impatient is a context that nobody waits longer for.
