@@ -45,7 +45,10 @@ type inputs struct {
 }
 
 func newInputs(watched Inputs) *inputs {
-	i := &inputs{watched: watched, changes: newMailbox[map[string]string](), fault: &faultlog.Fault{}, pace: backoff.NewExponentialBackOff()}
+	i := &inputs{
+		watched: watched, changes: newMailbox[map[string]string](), fault: &faultlog.Fault{},
+		pace: backoff.NewExponentialBackOff(),
+	}
 	i.pace.InitialInterval, i.pace.MaxInterval = time.Second, 30*time.Second
 	return i
 }
