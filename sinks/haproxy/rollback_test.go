@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -111,6 +112,34 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	if served := r.served(); served != "two" {
 		t.Errorf("served %q", served)
 	}
+}
+
+// Nor is it tried where it is not known what HAProxy serves, because somebody else has reloaded it: it loads what was last in
+// effect.
+func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	bad := withGlobal(r.document("two"), "    chroot "+r.path("nowhere")+"\n")
+	if _, err := s.Apply(t.Context(), bad); !isNotLoaded(err) {
+		t.Fatalf("got %v", err)
+	}
+	r.awaitDisk(one)
+	before := r.running(s)
+	check(t, syscall.Kill(before.pids[0], syscall.SIGUSR2))
+	eventually(t, "HAProxy has another worker", func() bool {
+		now, err := s.proxy.find(t.Context())
+		return err == nil && now.worker != 0 && !now.same(before)
+	})
+	master := r.running(s).pids
+	if _, err := s.Apply(t.Context(), edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1")); !isNotLoaded(err) {
+		t.Errorf("got %v", err)
+	}
+	if now := r.running(s).pids; !slices.Equal(now, master) {
+		t.Errorf("HAProxy was %v and is %v", master, now)
+	}
+	r.wantServed("one")
 }
 
 // A sink that was started again does not know what failed to load before, and the daemon does.

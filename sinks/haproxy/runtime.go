@@ -49,7 +49,11 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 // beforeReload brings the servers of standing backends into effect where it is too soon for the reload that doc needs. A
 // HAProxy that does not run, or runs nobody knows what, does not wait.
 func (s *Sink) beforeReload(ctx context.Context, now running, doc *placed, reason string) (sdk.Result, *remainder, error) {
+	seen := s.failed.doc != nil // to fail to load, by this process
 	inEffect, failed := s.notes.inEffect(now), s.failedBefore(doc)
+	if last, _ := s.notes.wanted(); inEffect == nil && failed != nil && seen && last != nil {
+		return sdk.Result{}, nil, failed // HAProxy is made to load what was last in effect, see guard
+	}
 	if inEffect == nil || failed == nil && s.pace.wait() == 0 {
 		return sdk.Result{}, &remainder{reason: reason}, nil
 	}
