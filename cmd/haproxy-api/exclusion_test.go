@@ -46,7 +46,7 @@ func (s *site) wantLeftOut(names string) {
 	s.eventually("it is healthy", s.healthy)
 }
 
-// A service may ask for any port. Whoever has it keeps it, and all others go live, after a cold start too.
+// A service may ask for any port. The owner of a port keeps it, and all other services go live, after a cold start too.
 func TestAServiceThatAsksForATakenPort(t *testing.T) {
 	s := newSite(t, `template = "haproxy.tmpl"`)
 	s.write("haproxy.tmpl", listening)

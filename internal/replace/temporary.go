@@ -160,7 +160,7 @@ func removeOlder(age time.Duration, owner string, paths []string) {
 func removeIn(folder string, age time.Duration, is func(name string) bool) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
-		return // whoever writes there next reports it
+		return // the next write there reports the error
 	}
 	for _, e := range entries {
 		if !is(e.Name()) {

@@ -160,7 +160,7 @@ func TestDecode_KeysOfAnEmbeddedStructAreItsOwn(t *testing.T) {
 	}
 }
 
-// A default behind a pointer is not changed for whoever decodes next.
+// A default behind a pointer is not changed for the next configuration that is decoded.
 func TestDecode_DefaultsBehindPointersAreNotShared(t *testing.T) {
 	type config struct {
 		Nested *nestedPair `json:"nested"`

@@ -127,7 +127,7 @@ func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
 	return block{func() { <-reached }, sync.OnceFunc(func() { close(end) })}
 }
 
-// fifo puts a pipe in the place of a file: whoever reads it waits. In the end there is a file again.
+// fifo puts a pipe in the place of a file, so that a read of it blocks. In the end there is a file again.
 func (r *rig) fifo(name string) block {
 	r.t.Helper()
 	path, kept, made := r.path(name), r.path("kept"), r.path("pipe")

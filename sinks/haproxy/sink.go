@@ -35,7 +35,7 @@ type Sink struct {
 	stopOnce sync.Once
 	watching sync.WaitGroup
 
-	// files is held by whoever writes files or has HAProxy load them, and guards what is below it: see lockFiles.
+	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
 	receipted       *placed // what the receipt on disk is about
 	receiptedFor    running
@@ -46,8 +46,8 @@ type Sink struct {
 	unwatched       faultlog.Fault // files that HAProxy reads
 	companions      companions
 
-	// change is held by whoever changes HAProxy or what it should run, and guards what is below it. A change at run time waits
-	// for nothing but this, so who only looks at HAProxy, checks or writes does not hold it. It is taken after files.
+	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
+	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
 	change     sync.Mutex
 	live       *live
 	pace       pace

@@ -27,7 +27,7 @@ func (s *Sink) Stop(ctx context.Context) error {
 	if unused || s.claim.Hold() != nil {
 		return nil
 	}
-	if err := s.lockFiles(context.WithoutCancel(ctx)); err != nil { // whoever has it is being stopped
+	if err := s.lockFiles(context.WithoutCancel(ctx)); err != nil { // its holder is being stopped
 		return err
 	}
 	defer s.files.Release(1)
