@@ -11,7 +11,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -56,7 +56,7 @@ type watching struct {
 	folder  *fsnotify.Watcher // nil while the folder cannot be watched
 	content []byte            // what was read last; nil before
 	stirred time.Time         // when the folder began to change; zero while it is quiet
-	trouble faultlog.Fault    // reading the file
+	trouble logdedup.Fault    // reading the file
 }
 
 // settleIn returns how long to wait before reading. Editors write a file in several steps, so it is until they are
@@ -140,7 +140,9 @@ func (w *watching) complain(err error) {
 		"file", w.path)
 }
 
-func (w *watching) healed() { w.trouble.Over(w.log, "the catalogue can be read again", "file", w.path) }
+func (w *watching) healed() {
+	w.trouble.Resolve(w.log, "the catalogue can be read again", "file", w.path)
+}
 
 // dated fills in when the catalogue changed, where it does not say so itself.
 func (w *watching) dated(snap sdk.Snapshot) sdk.Snapshot {
