@@ -1,5 +1,5 @@
-// Package memory keeps on disk, over a restart of the daemon, what was last good.
-package memory
+// Package statestore keeps the last good snapshots and documents on disk, over a restart of the daemon.
+package statestore
 
 import (
 	"context"
