@@ -41,7 +41,7 @@ var rooms = []struct {
 	{"templates", []string{"plugins/sdk", "internal/fingerprint", "templates/internal/*"}},
 	{"engine", []string{"plugins/sdk", "internal/faultlog"}},
 	{"engine/config", nil},
-	{"engine/memory", []string{"engine", "plugins/sdk", "internal/faultlog", "internal/trust"}},
+	{"engine/statestore", []string{"engine", "plugins/sdk", "internal/faultlog", "internal/trust"}},
 	{"engine/server", []string{"engine", "plugins/sdk"}},
 	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }
