@@ -32,6 +32,7 @@ var rooms = []struct {
 	{"sources/sidecar/sidecartest", []string{"plugins/sdk", "sources/internal/*"}},
 	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/logdedup"}},
 	{"sinks/internal/*", []string{"plugins/sdk", "internal/logdedup", "internal/replace"}},
+	{"sinks/haproxy/internal/listen", []string{"sinks/haproxy/internal/syntax"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
@@ -40,7 +41,7 @@ var rooms = []struct {
 	{"templates", []string{"plugins/sdk", "internal/fingerprint", "templates/internal/*"}},
 	{"engine", []string{"plugins/sdk", "internal/logdedup"}},
 	{"engine/config", nil},
-	{"engine/memory", []string{"engine", "plugins/sdk", "internal/logdedup", "internal/trust"}},
+	{"engine/statestore", []string{"engine", "plugins/sdk", "internal/logdedup", "internal/trust"}},
 	{"engine/server", []string{"engine", "plugins/sdk", "internal/logdedup"}},
 	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }

@@ -218,7 +218,7 @@ func (p *pipeline) forgetRefused() bool {
 // recall takes up what an earlier run had in effect: its numbers go on, and its document holds where the template and the
 // snapshot that are there now make no good one.
 func (p *pipeline) recall(ctx context.Context) {
-	was, ok := p.source.memory.InEffect(p.name)
+	was, ok := p.source.store.AppliedDocument(p.name)
 	if !ok || was.SinkType != p.sinkType || was.Document.Digest == "" {
 		return
 	}

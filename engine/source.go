@@ -20,7 +20,7 @@ import (
 // what was said last, when another sdk.Source takes over under its name.
 type source struct {
 	name     string
-	memory   Memory
+	store    StateStore
 	log      *slog.Logger
 	observer Observer
 	running
@@ -49,7 +49,7 @@ func (s *source) recall() {
 	if _, known := s.latest(); known || s.recalled {
 		return
 	}
-	snap, ok := s.memory.Snapshot(s.name)
+	snap, ok := s.store.Snapshot(s.name)
 	if !ok {
 		return // and asked for again with the next start: it may be there and could not be read
 	}
@@ -127,7 +127,7 @@ func (s *source) lacksTooMuch(had, has int) bool {
 func (s *source) accept(snap sdk.Snapshot) {
 	s.take(snap)
 	s.stale = false
-	s.memory.KeepSnapshot(s.name, snap)
+	s.store.SaveSnapshot(s.name, snap)
 }
 
 func (s *source) take(snap sdk.Snapshot) {

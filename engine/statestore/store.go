@@ -1,5 +1,5 @@
-// Package memory keeps on disk, over a restart of the daemon, what was last good.
-package memory
+// Package statestore keeps the last good snapshots and documents on disk, over a restart of the daemon.
+package statestore
 
 import (
 	"context"
@@ -121,7 +121,7 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
-// Snapshot implements [engine.Memory].
+// Snapshot implements [engine.StateStore].
 func (s *Store) Snapshot(source string) (sdk.Snapshot, bool) {
 	name := sourceFile(source)
 	if snap, ok := s.last(name).(sdk.Snapshot); ok {
@@ -131,35 +131,35 @@ func (s *Store) Snapshot(source string) (sdk.Snapshot, bool) {
 	return snap, s.recall(name, kindSnapshot, &snap)
 }
 
-// KeepSnapshot implements [engine.Memory].
-func (s *Store) KeepSnapshot(source string, snap sdk.Snapshot) {
+// SaveSnapshot implements [engine.StateStore].
+func (s *Store) SaveSnapshot(source string, snap sdk.Snapshot) {
 	s.keep(sourceFile(source), snap)
 }
 
-// InEffect implements [engine.Memory].
-func (s *Store) InEffect(pipeline string) (engine.InEffect, bool) {
+// AppliedDocument implements [engine.StateStore].
+func (s *Store) AppliedDocument(pipeline string) (engine.AppliedDocument, bool) {
 	name := pipelineFile(pipeline)
-	if e, ok := s.last(name).(engine.InEffect); ok {
+	if e, ok := s.last(name).(engine.AppliedDocument); ok {
 		return e, true
 	}
-	var e engine.InEffect
-	if !s.recall(name, kindInEffect, &e) {
-		return engine.InEffect{}, false
+	var e engine.AppliedDocument
+	if !s.recall(name, kindApplied, &e) {
+		return engine.AppliedDocument{}, false
 	}
 	if e.Document.Digest == "" { // a document was lost, and nothing is in effect
 		return e, true
 	}
 	if sdk.DigestOf(e.Document.Files) != e.Document.Digest {
 		s.setAside(name, errors.New("the document is not the one that it says"))
-		return engine.InEffect{}, false
+		return engine.AppliedDocument{}, false
 	}
 	return e, true
 }
 
-// KeepInEffect implements [engine.Memory].
-func (s *Store) KeepInEffect(pipeline string, e engine.InEffect) {
+// SaveAppliedDocument implements [engine.StateStore].
+func (s *Store) SaveAppliedDocument(pipeline string, e engine.AppliedDocument) {
 	name := pipelineFile(pipeline)
-	before, known := s.last(name).(engine.InEffect)
+	before, known := s.last(name).(engine.AppliedDocument)
 	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
 		slices.Equal(before.LeftOut, e.LeftOut) {
 		return
@@ -309,4 +309,4 @@ func reason(err error) error {
 	return err
 }
 
-var _ engine.Memory = (*Store)(nil)
+var _ engine.StateStore = (*Store)(nil)
