@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -30,7 +30,7 @@ func (s *Source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.Snapshot)) {
 	var content []byte
 	var err error
-	var fault faultlog.Fault
+	var fault logdedup.Fault
 	w.Paths = func() filewatch.Paths {
 		paths := filewatch.Paths{}
 		paths.Add(s.path)
@@ -53,7 +53,7 @@ func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.S
 				withoutPath(err), "file", s.path)
 			return
 		}
-		fault.Over(s.log, "the catalogue can be read again", "file", s.path)
+		fault.Resolve(s.log, "the catalogue can be read again", "file", s.path)
 		emit(s.withChangeTime(snap))
 	}
 	w.Run(ctx, "")
