@@ -40,10 +40,11 @@ var rooms = []struct {
 	{"templates/internal/parsetree", nil},
 	{"templates/internal/*", []string{"plugins/sdk", "templates/internal/parsetree"}},
 	{"templates", []string{"plugins/sdk", "internal/filewatch", "templates/internal/*"}},
-	{"engine", []string{"plugins/sdk", "internal/logdedup"}},
+	{"engine/exclude", []string{"plugins/sdk"}},
+	{"engine", []string{"engine/exclude", "plugins/sdk", "internal/logdedup"}},
 	{"engine/config", nil},
-	{"engine/statestore", []string{"engine", "plugins/sdk", "internal/logdedup", "internal/trust"}},
-	{"engine/server", []string{"engine", "plugins/sdk", "internal/logdedup"}},
+	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup", "internal/trust"}},
+	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup"}},
 	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }
 

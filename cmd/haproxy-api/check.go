@@ -11,6 +11,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -204,7 +205,7 @@ func (c *pipelineCheck) try(ctx context.Context, template engine.Template, snap 
 		c.unchecked = true
 		return nil
 	}
-	err = engine.Explain(ctx, template, snap, files, err)
+	err = exclude.Explain(ctx, template, snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}
