@@ -1,4 +1,6 @@
-package sdk
+// Package serve runs a Go plugin: the main function of a plugin calls [Sink] or [Source], which serve the contract of package sdk
+// over gRPC until the daemon ends the plugin.
+package serve
 
 import (
 	"context"
@@ -6,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -15,75 +16,63 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// attachWithin bounds the time between the start of a plugin and the daemon's hold on it. A plugin that nobody holds by then
-// has lost its daemon on the way up.
-const attachWithin = 30 * time.Second
+// attachTimeout bounds the time between the start of a plugin and the call Attach of its daemon. The daemon of a plugin that is
+// not attached by then has ended meanwhile.
+const attachTimeout = 30 * time.Second
 
-// Info names a plugin.
-type Info struct {
-	Name    string // such as "nginx"; shown to people
-	Version string
-}
-
-// ServeSink runs a sink as a plugin: it is all that the main function of one does. It returns when the daemon is done with
-// the plugin or is gone itself, and main should return then.
+// Sink runs a sink as a plugin. It returns when the daemon has ended the plugin or has ended itself, and main should return then.
 //
-// open is called once. It gets the sink's block of the configuration, decoded over defaults as [Decode] does; faults in the
-// block never reach it. ctx lives as long as the plugin; open has 30 seconds.
+// Sink calls open once, with the sink's configuration block decoded over defaults by [sdk.Decode]. open is not called where the
+// block has faults. Its ctx lives as long as the plugin; open must return within 30 seconds.
 //
-// An error from open that is [Faults] or [ErrRejected], see [Rejectf], is a fault of the configuration: the daemon does not
-// start with it. Any other error, such as that of a backend that does not answer, may pass: the daemon starts, reports the
-// error, and starts the plugin again after a while, see [RetryAfter]. Where the sink is a [Checker], a [Claimer], a
-// [Notifier] or a [Stopper] the daemon makes use of that.
+// An error of open that is [sdk.Faults] or [sdk.ErrRejected] is a fault of the configuration: the daemon does not start with it.
+// The daemon treats any other error, such as that of a backend that does not answer, as temporary: it starts, reports the error,
+// and starts the plugin again later, see [sdk.RetryAfter]. The daemon uses the optional interfaces of package sdk that the sink
+// implements, such as [sdk.Checker].
 //
-// Standard error is the daemon's log; write to it through [Env].Log. Standard output belongs to the protocol until open is
+// Standard error is the daemon's log; write to it through [sdk.Env].Log. Standard output belongs to the protocol until open is
 // called, and is the same as standard error from then on.
 //
-// It panics where no block of a configuration can fill a C, see [CheckConfig].
-func ServeSink[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Sink, error)) {
-	mustDecode(defaults)
-	serve(info, wire.KindSink, func(ctx context.Context, env Env, block Block) (any, error) {
-		cfg := defaults
-		if err := Decode(block, &cfg); err != nil {
-			return nil, err
-		}
-		return open(ctx, env, cfg)
-	})
+// Sink panics if no configuration block can fill a C, see [sdk.CheckConfig].
+func Sink[C any](info sdk.Info, defaults C, open func(ctx context.Context, env sdk.Env, cfg C) (sdk.Sink, error)) {
+	serve(info, wire.KindSink, decodeAndOpen(defaults, open))
 }
 
-// ServeSource runs a source as a plugin. What is said of [ServeSink] holds for it too.
-func ServeSource[C any](info Info, defaults C, open func(ctx context.Context, env Env, cfg C) (Source, error)) {
-	mustDecode(defaults)
-	serve(info, wire.KindSource, func(ctx context.Context, env Env, block Block) (any, error) {
-		cfg := defaults
-		if err := Decode(block, &cfg); err != nil {
-			return nil, err
-		}
-		return open(ctx, env, cfg)
-	})
+// Source runs a source as a plugin. It behaves like [Sink] otherwise.
+func Source[C any](info sdk.Info, defaults C, open func(ctx context.Context, env sdk.Env, cfg C) (sdk.Source, error)) {
+	serve(info, wire.KindSource, decodeAndOpen(defaults, open))
 }
 
-// mustDecode keeps what only the author can mend from becoming the user's problem.
-func mustDecode(defaults any) {
-	if err := CheckConfig(defaults); err != nil {
+// decodeAndOpen returns a function that decodes a block over defaults and calls open. It panics if no block can fill a C, so that
+// the author of a plugin notices that and not its users.
+func decodeAndOpen[C, T any](defaults C, open func(context.Context, sdk.Env, C) (T, error)) openFunc {
+	if err := sdk.CheckConfig(defaults); err != nil {
 		panic(err)
+	}
+	return func(ctx context.Context, env sdk.Env, block sdk.Block) (any, error) {
+		cfg := defaults
+		if err := sdk.Decode(block, &cfg); err != nil {
+			return nil, err
+		}
+		return open(ctx, env, cfg)
 	}
 }
 
-func serve(info Info, kind string, open func(context.Context, Env, Block) (any, error)) {
+// openFunc returns the author's sink or source for a configuration block.
+type openFunc func(context.Context, sdk.Env, sdk.Block) (any, error)
+
+func serve(info sdk.Info, kind string, open openFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// Service managers send SIGTERM to every process of a service at once, but it is the daemon's to end its plugins: only
-	// that is an orderly end. Not signal.Ignore, which the programs that a plugin starts would inherit.
+	// Service managers send SIGTERM to every process of a service at once, but only the daemon ends its plugins in order. The
+	// signal is not set to be ignored, since the programs that a plugin starts would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server := &pluginServer{info: info, kind: kind, log: log, gone: make(chan struct{}), turn: make(chan struct{}, 1),
-		lost: lostSlot{ready: make(chan struct{}, 1)}, stderr: os.Stderr}
-	server.open = func(env Env, block Block) (any, error) { return open(ctx, env, block) }
-	unattached := time.AfterFunc(attachWithin, server.release)
+	server := newPluginServer(ctx, info, kind, open)
+	unattached := time.AfterFunc(attachTimeout, server.release)
 	server.attached = func() { unattached.Stop() }
 
 	served := make(chan struct{})
@@ -105,89 +94,28 @@ func serve(info Info, kind string, open func(context.Context, Env, Block) (any, 
 	}()
 	select {
 	case <-served:
-	case <-server.gone: // the daemon is gone: what the plugin manages goes on without either
+	case <-server.released: // the daemon has ended; what the plugin manages goes on without it
 		removeSockets()
 	}
 }
 
-// removeSockets does what the daemon would have done: it made a folder for the socket of this plugin alone. Nothing but
-// sockets is removed, and the folder only where it is empty then.
+// newLogger returns the logger of [sdk.Env]. The daemon parses the lines and applies its own level.
+func newLogger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// removeSockets removes the directory that the daemon created for the socket of this plugin, as the daemon itself would have
+// done. It removes only sockets, and the directory only if it is empty then.
 func removeSockets() {
-	folder := os.Getenv(plugin.EnvUnixSocketDir)
-	if folder == "" {
+	dir := os.Getenv(plugin.EnvUnixSocketDir)
+	if dir == "" {
 		return
 	}
-	entries, _ := os.ReadDir(folder) // an unreadable folder stays
+	entries, _ := os.ReadDir(dir) // an unreadable directory stays
 	for _, e := range entries {
 		if e.Type() == os.ModeSocket {
-			_ = os.Remove(filepath.Join(folder, e.Name())) //nolint:gosec // the daemon named the folder
+			_ = os.Remove(filepath.Join(dir, e.Name())) //nolint:gosec // the daemon named the directory
 		}
 	}
-	_ = os.Remove(folder) //nolint:gosec // the daemon named it
+	_ = os.Remove(dir) //nolint:gosec // the daemon named it
 }
-
-// pluginServer is the plugin's end of the wire: the service that every plugin has, and registration of the other one.
-type pluginServer struct {
-	plugin.NetRPCUnsupportedPlugin
-	wire.UnimplementedPluginServer
-
-	info     Info
-	kind     string
-	log      *slog.Logger
-	open     func(Env, Block) (any, error)
-	attached func()
-
-	releaseOnce sync.Once
-	gone        chan struct{} // closed when the daemon let go of the plugin
-
-	lost   lostSlot
-	stderr *os.File // as it was before go-plugin replaced it
-
-	turn chan struct{} // has a place for the Apply that runs: a cancelled one may still be on its way out
-
-	mu     sync.Mutex
-	opened any // the author's Sink or Source once it is configured
-}
-
-func (p *pluginServer) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	wire.RegisterPluginServer(s, p)
-	if p.kind == wire.KindSink {
-		wire.RegisterSinkServer(s, &sinkServer{plugin: p})
-	} else {
-		wire.RegisterSourceServer(s, &sourceServer{plugin: p, watching: make(chan struct{}, 1)})
-	}
-	return nil
-}
-
-// GRPCClient is the daemon's side, which plugins/host has: a plugin never dials.
-func (p *pluginServer) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, plugin.ErrProcessNotFound
-}
-
-// lostSlot keeps the newest [Lost] that was not sent yet.
-type lostSlot struct {
-	ready chan struct{} // has an element while there is one
-
-	mu     sync.Mutex
-	newest Lost
-}
-
-func (s *lostSlot) put(l Lost) {
-	s.mu.Lock()
-	s.newest = l
-	s.mu.Unlock()
-	select {
-	case s.ready <- struct{}{}:
-	default: // not sent yet
-	}
-}
-
-func (s *lostSlot) take() Lost {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.newest
-}
-
-func (p *pluginServer) release() { p.releaseOnce.Do(func() { close(p.gone) }) }
-
-var _ plugin.GRPCPlugin = (*pluginServer)(nil)
