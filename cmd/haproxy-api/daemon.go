@@ -9,8 +9,8 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/engine/statestore"
 	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/engine/statestore"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )

@@ -1,4 +1,6 @@
-package main
+// Package apiclient is the HTTP client with which subcommands query the running daemon. It knows the daemon's endpoints and how
+// the daemon authenticates, and nothing about how the daemon works.
+package apiclient
 
 import (
 	"cmp"
@@ -17,6 +19,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/server"
@@ -24,101 +27,108 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// api is the running daemon as other commands see it: over HTTP, at the address in its configuration.
-type api struct {
+// requestTimeout bounds each request, its response included.
+const requestTimeout = 10 * time.Second
+
+// A Client queries one daemon.
+type Client struct {
 	scheme, address string
-	client          *http.Client
+	http            *http.Client
 }
 
-// apiOf returns the daemon that runs with cfg, as a program on this machine reaches it: through no proxy, and with the token
-// where something is to be changed.
-func apiOf(cfg *config.Config) api {
+// New returns a client of the daemon that runs with cfg on this machine. It uses no proxy, and sends the update token only with
+// requests that need it.
+func New(cfg *config.Config) Client {
 	host := cmp.Or(cfg.API.BindIP, "127.0.0.1")
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	a := api{scheme: "http", address: net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort))}
+	c := Client{scheme: "http", address: net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort))}
 	if cfg.API.TLSCert != "" {
-		a.scheme = "https"
+		c.scheme = "https"
 	}
-	a.client = clientFor(trusting(cfg.API.TLSCert, host), cfg.API.UpdateToken, cfg.API.ProtectReads)
-	return a
+	c.http = newHTTPClient(tlsConfig(cfg.API.TLSCert, host), cfg.API.UpdateToken, cfg.API.ProtectReads)
+	return c
 }
 
-// apiAt returns the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL is
-// the token; without one it is that of cfg.
-func apiAt(address string, cfg *config.Config) (api, error) {
+// NewAt returns a client of the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL
+// is the token; without one the token of cfg is used. The error says that address has another form.
+func NewAt(address string, cfg *config.Config) (Client, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
-		return api{}, &usageError{errors.New("the daemon's address is to be a URL such as http://localhost:7778, or HOST:PORT")}
+		return Client{}, errors.New("the address of the daemon must be a URL such as http://localhost:7778, or HOST:PORT")
 	}
-	a := api{scheme: u.Scheme, address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "7778"))}
+	c := Client{scheme: u.Scheme, address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "7778"))}
 	token, given := u.User.Password()
 	if !given {
 		token = cfg.API.UpdateToken
 	}
-	a.client = clientFor(trusting(cfg.API.TLSCert, u.Hostname()), token, given || cfg.API.ProtectReads)
-	return a, nil
+	c.http = newHTTPClient(tlsConfig(cfg.API.TLSCert, u.Hostname()), token, given || cfg.API.ProtectReads)
+	return c, nil
 }
 
-func clientFor(security *tls.Config, token string, reads bool) *http.Client {
+func newHTTPClient(security *tls.Config, token string, reads bool) *http.Client {
 	return &http.Client{
-		Transport: presenting{&http.Transport{TLSClientConfig: security}, token, reads},
-		// The daemon sends nobody elsewhere, and the token must not get there.
+		Transport: authenticator{&http.Transport{TLSClientConfig: security}, token, reads},
+		// The daemon never redirects, and the token must not be sent to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// unverified is the same daemon, whatever certificate it shows, without a token that somebody else could take.
-func (a api) unverified() api {
-	a.client = clientFor(&tls.Config{InsecureSkipVerify: true}, "", false) //nolint:gosec // who asks is told, and sends no secret
-	return a
+// Address returns the host and port of the daemon.
+func (c Client) Address() string { return c.address }
+
+// Unverified returns a client of the same daemon that accepts any certificate. It sends no token, which another server could
+// intercept.
+func (c Client) Unverified() Client {
+	c.http = newHTTPClient(&tls.Config{InsecureSkipVerify: true}, "", false) //nolint:gosec // the user is warned; no secret is sent
+	return c
 }
 
-// presenting adds the token to requests that change something, and to those that read where reads are protected.
-type presenting struct {
+// An authenticator adds the token to requests that change something, and to all requests if reads is set.
+type authenticator struct {
 	http.RoundTripper
 	token string
 	reads bool
 }
 
-func (p presenting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if p.token != "" && (p.reads || r.Method != http.MethodGet && r.Method != http.MethodHead) {
+func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
+	if a.token != "" && (a.reads || r.Method != http.MethodGet && r.Method != http.MethodHead) {
 		r = r.Clone(r.Context())
-		r.Header.Set("Authorization", "Bearer "+p.token)
+		r.Header.Set("Authorization", "Bearer "+a.token)
 	}
-	return p.RoundTripper.RoundTrip(r)
+	return a.RoundTripper.RoundTrip(r)
 }
 
-var errUntrusted = errors.New("it shows a certificate that is not the one in haproxy_api.tls_cert, and is not trusted otherwise")
+// ErrUntrusted means that the daemon presented a certificate that cannot be verified.
+var ErrUntrusted = errors.New("its certificate is neither the one in haproxy_api.tls_cert nor issued by a trusted authority")
 
-// trusting takes the certificate in the file for the daemon's, whatever names and issuer it has; any other has to be right for
-// the host.
-func trusting(file, host string) *tls.Config {
+// tlsConfig trusts the certificate in the file, whatever its names and issuer are. Any other certificate must be valid for host.
+func tlsConfig(file, host string) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, //nolint:gosec // it is VerifyConnection that verifies
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies the certificate
 		VerifyConnection: func(state tls.ConnectionState) error {
-			shown := state.PeerCertificates
-			if own := firstCertificate(file); own != nil && own.Equal(shown[0]) {
+			chain := state.PeerCertificates
+			if own := firstCertificate(file); own != nil && own.Equal(chain[0]) {
 				return nil
 			}
-			between := x509.NewCertPool()
-			for _, cert := range shown[1:] {
-				between.AddCert(cert)
+			intermediates := x509.NewCertPool()
+			for _, cert := range chain[1:] {
+				intermediates.AddCert(cert)
 			}
-			if _, err := shown[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: between}); err != nil {
-				return fmt.Errorf("%w: %w", errUntrusted, err)
+			if _, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: intermediates}); err != nil {
+				return fmt.Errorf("%w: %w", ErrUntrusted, err)
 			}
 			return nil
 		},
 	}
 }
 
-// firstCertificate returns the first certificate in the file, or nil where there is none that can be read.
+// firstCertificate returns the first certificate in the file, or nil if it has none or cannot be read.
 func firstCertificate(file string) *x509.Certificate {
 	content, _ := os.ReadFile(file)
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
@@ -130,68 +140,67 @@ func firstCertificate(file string) *x509.Certificate {
 	return nil
 }
 
-// pipelines returns how the daemon's pipelines are.
-func (a api) pipelines(ctx context.Context) ([]server.Pipeline, error) {
-	body, err := a.get(ctx, "/api/v1/pipelines")
+// Pipelines returns the status of the daemon's pipelines.
+func (c Client) Pipelines(ctx context.Context) ([]server.Pipeline, error) {
+	body, err := c.get(ctx, "/api/v1/pipelines")
 	if err != nil {
 		return nil, err
 	}
 	var pipelines []server.Pipeline
 	if err := json.Unmarshal(body, &pipelines); err != nil {
-		return nil, a.stranger(err)
+		return nil, c.unexpectedResponse(err)
 	}
 	return pipelines, nil
 }
 
-// state returns the newest state that the daemon has, as one of the named source.
-func (a api) state(ctx context.Context, source string) (sdk.Snapshot, error) {
-	body, err := a.get(ctx, "/state")
+// State returns the newest snapshot of the source that receives pushes. The snapshot's Source is set to source.
+func (c Client) State(ctx context.Context, source string) (sdk.Snapshot, error) {
+	body, err := c.get(ctx, "/state")
 	if err != nil {
 		return sdk.Snapshot{}, err
 	}
 	snap, err := sidecar.DecodeState(body, source)
 	if err != nil {
-		return sdk.Snapshot{}, a.stranger(err)
+		return sdk.Snapshot{}, c.unexpectedResponse(err)
 	}
 	return snap, nil
 }
 
-func (a api) get(ctx context.Context, path string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchWithin)
+func (c Client) get(ctx context.Context, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.scheme+"://"+a.address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.scheme+"://"+c.address+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := a.client.Do(req)
-	if errors.Is(err, errUntrusted) {
-		return nil, fmt.Errorf("the daemon at %s is not trusted: %w", a.address, errUntrusted)
+	resp, err := c.http.Do(req)
+	if errors.Is(err, ErrUntrusted) {
+		return nil, fmt.Errorf("the daemon at %s is not trusted: %w", c.address, ErrUntrusted)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f or its address with "+
-			"--address: %w", a.address, err)
+			"--address: %w", c.address, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, sidecar.MaxState))
 	if err != nil {
-		return nil, fmt.Errorf("the daemon at %s breaks off in the middle of its answer: try again: %w", a.address, err)
+		return nil, fmt.Errorf("reading the response of the daemon at %s: %w", c.address, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, a.refusal(resp.Status, body)
+		return nil, c.errorResponse(resp.Status, body)
 	}
 	return body, nil
 }
 
-// refusal puts an answer that is an error into the daemon's own words.
-func (a api) refusal(status string, body []byte) error {
+// errorResponse returns the errors in the daemon's response.
+func (c Client) errorResponse(status string, body []byte) error {
 	var answer struct{ Errors []string }
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Errors) == 0 {
-		return a.stranger(fmt.Errorf("it answers %s", status))
+		return c.unexpectedResponse(fmt.Errorf("the status is %s", status))
 	}
-	return fmt.Errorf("the daemon at %s says: %s", a.address, strings.Join(answer.Errors, "; "))
+	return fmt.Errorf("the daemon at %s answers: %s", c.address, strings.Join(answer.Errors, "; "))
 }
 
-func (a api) stranger(err error) error {
-	return fmt.Errorf("what answers at %s is no haproxy-api: free its address, or name another with -f or --address: %w",
-		a.address, err)
+func (c Client) unexpectedResponse(err error) error {
+	return fmt.Errorf("the server at %s is not haproxy-api: name another address with -f or --address: %w", c.address, err)
 }

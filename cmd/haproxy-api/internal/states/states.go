@@ -1,4 +1,6 @@
-package main
+// Package states reads the states that subcommands render: from files, folders, URLs and standard input. It processes them as the
+// daemon processes what a source emits.
+package states
 
 import (
 	"cmp"
@@ -12,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -21,34 +21,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// fetchWithin bounds the time that a state may take to come over HTTP.
-const fetchWithin = 10 * time.Second
+// fetchTimeout bounds fetching a state over HTTP.
+const fetchTimeout = 10 * time.Second
 
-// A namedState is a state with where it comes from.
-type namedState struct {
-	name     string
+// A State is a snapshot with the name of the place that it was read from.
+type State struct {
+	Name     string
 	snapshot sdk.Snapshot
-	source   string // the only source of which it tells; empty where it is taken for any
+	source   string // the source that the state belongs to; empty if it can stand for any source
 
-	quarantined []engine.Quarantined // whom the snapshot lacks
+	quarantined []engine.Quarantined
 }
 
-// admit treats a state as the daemon treats what a source tells it.
-func admit(name string, snap sdk.Snapshot) namedState {
+// New returns the state of a snapshot, without the instances that the daemon would quarantine. Source is the source that the
+// snapshot belongs to, or empty if the snapshot can stand for any source.
+func New(name, source string, snap sdk.Snapshot) State {
 	snap, quarantined := engine.Quarantine(snap)
-	return namedState{name: name, snapshot: snap, quarantined: quarantined}
+	return State{Name: name, snapshot: snap, source: source, quarantined: quarantined}
 }
 
-// tell says who is quarantined.
-func (s namedState) tell(cmd *cobra.Command) {
+// PrintQuarantined writes a note to w for each quarantined instance.
+func (s State) PrintQuarantined(w io.Writer) {
 	for _, q := range s.quarantined {
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: %s: quarantined, and not rendered: %s: %s\n", s.name,
-			nameQuarantined(q.Service, q.ID, q.Hostname), q.Reason)
+		fmt.Fprintf(w, "note: %s: quarantined, and not rendered: %s: %s\n", s.Name,
+			DescribeInstance(q.Service, q.ID, q.Hostname), q.Reason)
 	}
 }
 
-// nameQuarantined names an instance, or a service without any; each part is safe to show as it is.
-func nameQuarantined(service, id, hostname string) string {
+// DescribeInstance names an instance, or a service if id and hostname are empty. The arguments must be printable.
+func DescribeInstance(service, id, hostname string) string {
 	switch {
 	case id != "" || hostname != "":
 		return fmt.Sprintf("instance %s of service %s on %s", orNone(id), orNone(service), orNone(hostname))
@@ -60,71 +61,80 @@ func nameQuarantined(service, id, hostname string) string {
 
 func orNone(name string) string { return cmp.Or(name, "(none)") }
 
-// as returns the state as if it came from the named source, which is what a template sees of a daemon's.
-func (s namedState) as(source string) sdk.Snapshot {
+// As returns the snapshot as if the named source had emitted it.
+func (s State) As(source string) sdk.Snapshot {
 	snap := s.snapshot
 	snap.Source = source
 	return snap
 }
 
-// readState reads a catalogue from a file, from a URL, or from stdin for "-". It is told apart by its content: a Sidecar's
-// state in any of its encodings, or a plain list of instances.
-func readState(ctx context.Context, location string, stdin io.Reader) (namedState, error) {
+// CheckSource returns an error if the state belongs to another source than the pipeline's.
+func (s State) CheckSource(p config.Pipeline) error {
+	if s.source == "" || s.source == p.Source {
+		return nil
+	}
+	return fmt.Errorf("%s belongs to source %s, and the source of this pipeline is %s: name a state with --state",
+		s.Name, s.source, p.Source)
+}
+
+// Read reads a state from a file, from a URL, or from stdin if location is "-". The content decides how it is decoded: as a
+// Sidecar state in any of its encodings, or as a list of instances.
+func Read(ctx context.Context, location string, stdin io.Reader) (State, error) {
 	switch {
 	case location == "-":
 		content, err := io.ReadAll(stdin)
 		if err != nil {
-			return namedState{}, fmt.Errorf("cannot read the state from standard input: %w", err)
+			return State{}, fmt.Errorf("cannot read the state from standard input: %w", err)
 		}
-		return decodeState("standard input", content)
+		return decode("standard input", content)
 	case strings.HasPrefix(location, "http://"), strings.HasPrefix(location, "https://"):
-		snap, err := sidecar.FetchState(ctx, &http.Client{Timeout: fetchWithin}, location, "")
-		return admit(redacted(location), snap), err
+		snap, err := sidecar.FetchState(ctx, &http.Client{Timeout: fetchTimeout}, location, "")
+		return New(redacted(location), "", snap), err
 	}
 	content, err := os.ReadFile(location)
 	if err != nil {
-		return namedState{}, fmt.Errorf("cannot read the state: %w", err)
+		return State{}, fmt.Errorf("cannot read the state: %w", err)
 	}
-	return decodeState(location, content)
+	return decode(location, content)
 }
 
-func decodeState(name string, content []byte) (namedState, error) {
+func decode(name string, content []byte) (State, error) {
 	snap, err := filesource.Decode(name, content, "")
-	return admit(name, snap), err
+	return New(name, "", snap), err
 }
 
-// readStates reads each of the locations, of which one may be a folder: that stands for every *.json in it. It returns those
-// that can be read and a fault for each that cannot.
-func readStates(ctx context.Context, locations []string, stdin io.Reader) (states []namedState, faults []error) {
+// ReadAll reads a state from each location. A location that is a folder stands for every *.json in it. ReadAll returns the states
+// that it could read and an error for each other one.
+func ReadAll(ctx context.Context, locations []string, stdin io.Reader) (all []State, faults []error) {
 	for _, location := range locations {
-		files, err := statesAt(location)
+		files, err := filesAt(location)
 		if err != nil {
 			faults = append(faults, err)
 		}
 		for _, file := range files {
-			state, err := readState(ctx, file, stdin)
+			state, err := Read(ctx, file, stdin)
 			if err != nil {
 				faults = append(faults, err)
 				continue
 			}
-			states = append(states, state)
+			all = append(all, state)
 		}
 	}
-	return states, faults
+	return all, faults
 }
 
-func statesAt(location string) ([]string, error) {
+func filesAt(location string) ([]string, error) {
 	if info, err := os.Stat(location); err != nil || !info.IsDir() {
 		return []string{location}, nil
 	}
-	entries, err := os.ReadDir(location) // sorted
+	entries, err := os.ReadDir(location)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the folder of states: %w", err)
 	}
 	var files []string
 	for _, entry := range entries {
 		name := entry.Name()
-		if filepath.Ext(name) == ".json" && !strings.HasPrefix(name, ".") { // editors hide their own beside them
+		if filepath.Ext(name) == ".json" && !strings.HasPrefix(name, ".") { // editors write hidden files beside their own
 			files = append(files, filepath.Join(location, name))
 		}
 	}
@@ -134,25 +144,7 @@ func statesAt(location string) ([]string, error) {
 	return files, nil
 }
 
-// liveState asks the daemon, which runs with cfg, for its newest state.
-func liveState(ctx context.Context, daemon api, cfg *config.Config) (namedState, error) {
-	source := frontName(cfg.Sources, func(c config.Source) bool { return c.Type == "sidecar-push" })
-	snap, err := daemon.state(ctx, source)
-	state := admit("the state of the daemon at "+daemon.address, snap)
-	state.source = source
-	return state, err
-}
-
-// tellsOf returns an error where a pipeline has another source than the one that the state is of.
-func (s namedState) tellsOf(p config.Pipeline) error {
-	if s.source == "" || s.source == p.Source {
-		return nil
-	}
-	return fmt.Errorf("%s is that of its source %s only, and this pipeline's source is %s: name a state with --state",
-		s.name, s.source, p.Source)
-}
-
-// redacted leaves out what may be secret in a URL.
+// redacted returns a URL without user, password and query, which may be secret.
 func redacted(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -1,36 +1,37 @@
-package main
+package templatetest
 
 import (
 	"bytes"
 	"time"
 )
 
-// otherTimes returns times of which one at least differs from at in whatever a template may make of a time: the second is
-// there for the weekday, and for the half of the day.
+// otherTimes returns times such that at least one of them differs from at in any part of a time that a template can print. The
+// second one differs in the weekday and in the half of the day.
 func otherTimes(at time.Time) []time.Time {
 	later := at.AddDate(1, 1, 1).Add(time.Hour + time.Minute + time.Second + time.Millisecond)
 	return []time.Time{later, later.Add(36 * time.Hour)}
 }
 
-// settleClock returns text with the times that it tells as live has them. Which of its lines tell the time of the rendering
-// shows in others, which are the same text of other times.
-func settleClock(text []byte, others [][]byte, live []byte) []byte {
-	lines, rest := bytes.Split(text, newline), bytes.Split(live, newline)
+// replaceTimes returns text with each line that prints the time of the rendering replaced by the line of live that differs from
+// it only in the time. Others are the same text rendered at other times; the lines in which they differ print the time.
+func replaceTimes(text []byte, others [][]byte, live []byte) []byte {
+	lines, liveLines := bytes.Split(text, newline), bytes.Split(live, newline)
 	var versions [][][]byte
 	for _, other := range others {
-		versions = append(versions, bytes.Split(other, newline))
-		if len(versions[len(versions)-1]) != len(lines) {
+		version := bytes.Split(other, newline)
+		if len(version) != len(lines) {
 			return text
 		}
+		versions = append(versions, version)
 	}
 	for i := range lines {
-		told := clockWords(lines[i], versions, i)
-		if told == nil {
+		pattern := newTimePattern(lines[i], versions, i)
+		if pattern == nil {
 			continue
 		}
-		for at, candidate := range rest {
-			if told.fit(candidate) {
-				lines[i], rest = candidate, rest[at+1:]
+		for n, candidate := range liveLines {
+			if pattern.matches(candidate) {
+				lines[i], liveLines = candidate, liveLines[n+1:]
 				break
 			}
 		}
@@ -40,43 +41,44 @@ func settleClock(text []byte, others [][]byte, live []byte) []byte {
 
 var newline = []byte("\n")
 
-// A clockLine is the words of a line that tells the time; those that do are nil.
-type clockLine [][]byte
+// A timePattern is the words of a line that prints the time. The words that depend on the time are nil.
+type timePattern [][]byte
 
-// clockWords returns nil where the line, of that number, is the same at all times.
-func clockWords(line []byte, versions [][][]byte, number int) clockLine {
+// newTimePattern returns the pattern of line, which is number i of each version. It returns nil if the line is the same at all
+// times.
+func newTimePattern(line []byte, versions [][][]byte, i int) timePattern {
 	words := bytes.Fields(line)
-	tells := false
+	depends := false
 	for _, version := range versions {
-		now := bytes.Fields(version[number])
-		if len(now) != len(words) {
+		others := bytes.Fields(version[i])
+		if len(others) != len(words) {
 			return nil
 		}
-		for i, word := range now {
-			if words[i] != nil && !bytes.Equal(words[i], word) {
-				words[i], tells = nil, true
+		for n, word := range others {
+			if words[n] != nil && !bytes.Equal(words[n], word) {
+				words[n], depends = nil, true
 			}
 		}
 	}
-	if !tells {
+	if !depends {
 		return nil
 	}
 	return words
 }
 
-// fit reports whether line is the same but for the time that it tells. A time has a digit in it: without that a line of
-// nothing but the time would be like any other.
-func (c clockLine) fit(line []byte) bool {
+// matches reports whether line differs from the pattern only in the time. A time has a digit; without this condition a line that
+// consists of the time only would match every line.
+func (p timePattern) matches(line []byte) bool {
 	words := bytes.Fields(line)
-	if len(words) != len(c) {
+	if len(words) != len(p) {
 		return false
 	}
 	digit := false
 	for i, word := range words {
-		if c[i] != nil && !bytes.Equal(c[i], word) {
+		if p[i] != nil && !bytes.Equal(p[i], word) {
 			return false
 		}
-		digit = digit || c[i] == nil && bytes.ContainsAny(word, "0123456789")
+		digit = digit || p[i] == nil && bytes.ContainsAny(word, "0123456789")
 	}
 	return digit
 }

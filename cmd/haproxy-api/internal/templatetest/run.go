@@ -1,6 +1,7 @@
-package main
+package templatetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,125 +11,107 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// goldenNow is the time of every rendering in a test, so that what now makes of it holds.
-var goldenNow = time.Date(2024, time.January, 2, 15, 4, 5, 0, time.UTC)
+// Now is the time of every rendering in a test, so that the function now returns the same each time.
+var Now = time.Date(2024, time.January, 2, 15, 4, 5, 0, time.UTC)
 
-func newTemplateTest(opts *options) *cobra.Command {
-	var template, pipeline string
-	var update bool
-	cmd := &cobra.Command{
-		Use:   "test DIR",
-		Short: "Render golden cases and compare them with what they want",
-		Long: "test renders every case in DIR, which is every folder in it, or DIR itself, that has a state:\n\n" +
-			"  state.json    the state, or state.yaml: in any form that render takes\n" +
-			"  vars.toml     vars over those of the configuration; or .yaml, .json; may be left out\n" +
-			"  template      a line with the path of the template, from this folder; may be left out, or be in a folder above\n" +
-			"  want.cfg      what the main file has to be\n" +
-			"  want/NAME     what each companion file has to be\n" +
-			"  want.error    instead of these: words that the error of a rendering that has to fail must have in it\n\n" +
-			"The template is the one of --template, or else the case's own, or else the configuration's; partials, companions\n" +
-			"and all other values are the configuration's. now is always " + goldenNow.Format(time.DateTime) + " UTC.\n\n" +
-			"--update (-update does as well) writes want.cfg and want/ as they are rendered; a rendering that fails it takes\n" +
-			"for wanted only where there is a want.error, be it an empty one. Exit code: 0 all pass, 1 something fails.",
-		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
-			"  haproxy-api -f haproxy-api.toml template test cases --update",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &usageError{fmt.Errorf("name the one folder of cases: %s DIR", cmd.CommandPath())}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := opts.load()
-			if err != nil {
-				return err
-			}
-			p, err := pickTemplates(cfg, pipeline, template)
-			if err != nil {
-				return err
-			}
-			t := &goldenTest{cmd: cmd, out: cmd.OutOrStdout(), pipeline: p, fixed: template != "", update: update}
-			return t.run(args[0])
-		},
-	}
-	cmd.Flags().StringVar(&template, "template", "", "a template `FILE` instead of the cases' and the configured one")
-	cmd.Flags().StringVar(&pipeline, "pipeline", "", "the pipeline whose template it is, where there are several")
-	cmd.Flags().BoolVar(&update, "update", false, "write what is rendered as what is wanted")
-	return cmd
-}
-
-// goldenTest runs cases.
-type goldenTest struct {
-	cmd      *cobra.Command
-	out      io.Writer
-	pipeline config.Pipeline
-	fixed    bool // the template is not the cases' to choose
-	update   bool
+// A Runner runs golden cases.
+type Runner struct {
+	Templates   templates.Config
+	Source      string    // the name of the snapshots' source
+	FixTemplate bool      // the cases cannot replace the main template
+	Update      bool      // write what is rendered as what is wanted
+	Out         io.Writer // receives the results
+	Notes       io.Writer // receives notes about the states
 
 	passed, failed int
 }
 
-func (t *goldenTest) run(dir string) error {
+// Run runs every case in dir and prints the results. It reports whether all of them passed. The error says that there is no case,
+// or that ctx was done early.
+func (r *Runner) Run(ctx context.Context, dir string) (passed bool, err error) {
 	cases, err := findCases(dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, c := range cases {
-		if err := t.cmd.Context().Err(); err != nil {
-			return fmt.Errorf("stopped after %d of %d cases: %w", t.passed+t.failed, len(cases), err)
+		if err := ctx.Err(); err != nil {
+			return false, fmt.Errorf("stopped after %d of %d cases: %w", r.passed+r.failed, len(cases), err)
 		}
-		t.try(c)
+		r.runCase(ctx, c)
 	}
-	fmt.Fprintf(t.out, "%d passed, %d failed\n", t.passed, t.failed)
-	if t.failed > 0 {
-		return errSaid
-	}
-	return nil
+	fmt.Fprintf(r.Out, "%d passed, %d failed\n", r.passed, r.failed)
+	return r.failed == 0, nil
 }
 
-// try runs one case and tells of it, unless it simply passes.
-func (t *goldenTest) try(c goldenCase) {
-	colors := paletteFor(t.out)
-	differences, err := c.try(t.cmd, t.pipeline, t.fixed)
-	if err == nil && t.update {
-		err = t.write(differences)
+// runCase runs one case and prints its result if it fails or is updated.
+func (r *Runner) runCase(ctx context.Context, c goldenCase) {
+	colors := terminal.PaletteFor(r.Out)
+	differences, err := r.compare(ctx, c)
+	if err == nil && r.Update {
+		err = r.update(differences)
 		differences = nil
 	}
 	if err == nil && len(differences) == 0 {
-		t.passed++
+		r.passed++
 		return
 	}
-	t.failed++
-	fmt.Fprintf(t.out, "%s %s", colors.bad("FAIL"), c.name)
+	r.failed++
+	fmt.Fprintf(r.Out, "%s %s", colors.Failure("FAIL"), c.name)
 	if err != nil {
-		fmt.Fprintf(t.out, ": %s\n", engine.Detail(err))
+		fmt.Fprintf(r.Out, ": %s\n", engine.Detail(err))
 		return
 	}
-	fmt.Fprintln(t.out)
+	fmt.Fprintln(r.Out)
 	for _, d := range differences {
-		fmt.Fprintf(t.out, "%s", colors.diff(unified(d.want, d.got)))
+		fmt.Fprintf(r.Out, "%s", colors.Diff(unifiedDiff(d.want, d.got)))
 	}
 }
 
-// write makes what was rendered what is wanted.
-func (t *goldenTest) write(differences []difference) error {
+// compare renders the case and returns the differences to what it wants. The error is about the case itself, or about a rendering
+// that failed unexpectedly.
+func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error) {
+	set, err := c.configure(r.Templates, r.FixTemplate)
+	if err != nil {
+		return nil, err
+	}
+	state, err := c.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state.PrintQuarantined(r.Notes)
+	files, _, renderErr := Render(ctx, set, state.As(r.Source), Now)
+	wanted, err := readFile(c.path(wantError), "wanted")
+	switch {
+	case err != nil:
+		return nil, err
+	case wanted.missing && renderErr != nil:
+		return nil, renderErr
+	case wanted.missing:
+		return c.compareFiles(files)
+	case c.hasOne(wantMain) || c.hasOne(wantFolder):
+		return nil, fmt.Errorf("the case wants both an error and files: remove %s, or the others", wantError)
+	case renderErr == nil:
+		return nil, fmt.Errorf("rendering succeeds, but %s wants it to fail: remove that file, or correct the template", wantError)
+	}
+	return compareError(wanted, renderErr), nil
+}
+
+func (r *Runner) update(differences []difference) error {
 	for _, d := range differences {
 		if err := d.accept(); err != nil {
 			return err
 		}
-		fmt.Fprintln(t.out, "wrote", d.want.path)
+		fmt.Fprintln(r.Out, "wrote", d.want.path)
 	}
 	return nil
 }
 
-// findCases returns the cases in dir, sorted. A folder that wants something and has no state is one too: it fails, and is not
-// passed over.
+// findCases returns the cases in dir, sorted. A folder that has wanted files and no state is also a case, which fails.
 func findCases(dir string) ([]goldenCase, error) {
 	var cases []goldenCase
 	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -145,17 +128,17 @@ func findCases(dir string) ([]goldenCase, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, bare(err))
+		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, withoutPath(err))
 	}
 	if len(cases) == 0 {
-		return nil, fmt.Errorf("there is no case in %s: a case is a folder with a state.json and what it renders to in "+
+		return nil, fmt.Errorf("there is no case in %s: a case is a folder with a state.json and the expected rendering in "+
 			"want.cfg; see 'haproxy-api template test --help'", dir)
 	}
 	return cases, nil
 }
 
-// bare leaves out the path that a file error repeats.
-func bare(err error) error {
+// withoutPath removes the path from a file error, which the caller's message names already.
+func withoutPath(err error) error {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err
 	}
@@ -163,10 +146,8 @@ func bare(err error) error {
 }
 
 func (c goldenCase) hasOne(pattern string) bool {
-	found, _ := filepath.Glob(filepath.Join(escapeGlob(c.folder()), pattern))
+	found, _ := filepath.Glob(filepath.Join(globEscaper.Replace(c.folder()), pattern))
 	return len(found) > 0
 }
 
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
-
-func escapeGlob(path string) string { return globEscaper.Replace(path) }

@@ -1,123 +1,113 @@
-package main
+package templatetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// viewer shows what each edit of a template set does to the rendering of one snapshot.
-type viewer struct {
-	cmd       *cobra.Command
-	options   renderOptions
-	templates engine.Templates
-	snap      sdk.Snapshot
+// A Watcher renders one snapshot whenever a file of a template set is saved, and prints what the edit changes.
+type Watcher struct {
+	Templates templates.Config
+	Snapshot  sdk.Snapshot
+	Out       io.Writer              // receives the diffs
+	Log       io.Writer              // receives notes and errors
+	Write     func([]sdk.File) error // receives the first rendering, and each changed one if WriteAll is set
+	WriteAll  bool
 
-	last   []sdk.File // nil until it rendered
-	notes  []string
-	broken bool
+	last   []sdk.File // nil before the first successful rendering
+	notes  []string   // of the last rendering
+	failed bool       // the last rendering failed
 }
 
-// watchRender renders at once and after every save, until the command's context is done.
-func watchRender(cmd *cobra.Command, o renderOptions, p config.Pipeline, snap sdk.Snapshot) error {
-	if p.Template == "" && len(p.Files) == 0 && len(p.Partials) == 0 {
-		return &usageError{errors.New("the built-in template does not change: name a file to watch with --template")}
-	}
-	v := &viewer{cmd: cmd, options: o, templates: newTemplates(p), snap: snap}
-	// A rendering that nobody gets, as when the reader of a pipe is gone, is no reason to go on.
-	var unwritten error
-	ctx, stop := context.WithCancel(cmd.Context())
-	defer stop()
-	look := func() {
-		if unwritten = v.look(); unwritten != nil {
-			stop()
+// Run renders at once and after every save. It returns nil when ctx is done, and an error if the output cannot be written, for
+// example because the reader of a pipe is gone.
+func (w *Watcher) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	set := templates.New(w.Templates)
+	var writeErr error
+	update := func() {
+		if writeErr = w.update(ctx, set); writeErr != nil {
+			stop(writeErr)
 		}
 	}
-	look()
-	if err := v.templates.Watch(ctx, look); err != nil {
+	update()
+	if err := set.Watch(ctx, update); err != nil {
 		return err
 	}
-	return unwritten
+	return writeErr
 }
 
-// look renders the templates as they are now and shows what is new. Its error is about where it shows it.
-func (v *viewer) look() error {
-	template, err := v.templates.Load()
+// update renders the templates as they are now and prints what changed. Its error is about writing.
+func (w *Watcher) update(ctx context.Context, set *templates.Set) error {
+	colors := terminal.PaletteFor(w.Log)
+	files, notes, err := render(ctx, set, w.Snapshot)
 	if err != nil {
-		v.complain(err)
+		w.failed = true
+		w.log(colors.Failure("not rendered:") + " " + engine.Detail(err))
 		return nil
 	}
-	files, notes, err := template.Render(v.cmd.Context(), v.snap)
-	if err != nil {
-		v.complain(err)
-		return nil
+	if w.failed {
+		w.log(colors.Success("template renders again"))
 	}
-	if v.broken {
-		v.say(v.colors().good("mended: it renders again"))
-	}
-	v.broken = false
-	v.tell(notes)
-	return v.show(files)
+	w.failed = false
+	w.printNotes(notes)
+	return w.print(files)
 }
 
-// show prints the first rendering whole, and of each one after that the difference to the one before.
-func (v *viewer) show(files []sdk.File) error {
-	before, out := v.last, v.cmd.OutOrStdout()
-	v.last = files
+func render(ctx context.Context, set *templates.Set, snap sdk.Snapshot) ([]sdk.File, []string, error) {
+	template, err := set.Load()
+	if err != nil {
+		return nil, nil, err
+	}
+	return template.Render(ctx, snap)
+}
+
+// print writes the first rendering as a whole, and of each later one the difference to the previous one.
+func (w *Watcher) print(files []sdk.File) error {
+	before := w.last
+	w.last = files
 	if before == nil {
-		return v.options.write(out, files)
+		return w.Write(files)
 	}
-	changes := compareFiles(before, files)
+	var changes []byte
+	for i, f := range files { // both are renderings of one template set
+		changes = append(changes, unifiedDiff(
+			file{path: before[i].Name, version: "before", content: before[i].Content},
+			file{path: f.Name, version: "saved " + time.Now().Format(time.TimeOnly), content: f.Content},
+		)...)
+	}
 	if len(changes) == 0 {
-		v.say("saved: it renders the same")
+		w.log("saved: the rendering is unchanged")
 		return nil
 	}
-	if v.options.output != "" {
-		if err := v.options.write(out, files); err != nil {
+	if w.WriteAll {
+		if err := w.Write(files); err != nil {
 			return err
 		}
 	}
-	_, err := out.Write(paletteFor(out).diff(changes))
+	_, err := w.Out.Write(terminal.PaletteFor(w.Out).Diff(changes))
 	return err
 }
 
-// compareFiles compares two renderings of one template set.
-func compareFiles(before, after []sdk.File) []byte {
-	var changes []byte
-	for i, f := range after {
-		changes = append(changes, unified(
-			side{path: before[i].Name, from: "before", content: before[i].Content},
-			side{path: f.Name, from: "saved " + time.Now().Format(time.TimeOnly), content: f.Content},
-		)...)
-	}
-	return changes
-}
-
-func (v *viewer) complain(err error) {
-	v.broken = true
-	v.say(v.colors().bad("not rendered:") + " " + engine.Detail(err))
-}
-
-// tell shows notes that are new: the same ones come with every rendering.
-func (v *viewer) tell(notes []string) {
+// printNotes prints the notes that the previous rendering did not have.
+func (w *Watcher) printNotes(notes []string) {
 	for _, note := range notes {
-		if !slices.Contains(v.notes, note) {
-			fmt.Fprintln(v.cmd.ErrOrStderr(), "note:", engine.OneLine(note))
+		if !slices.Contains(w.notes, note) {
+			fmt.Fprintln(w.Log, "note:", engine.OneLine(note))
 		}
 	}
-	v.notes = notes
+	w.notes = notes
 }
 
-func (v *viewer) say(sentence string) {
-	fmt.Fprintln(v.cmd.ErrOrStderr(), time.Now().Format(time.TimeOnly), sentence)
+func (w *Watcher) log(sentence string) {
+	fmt.Fprintln(w.Log, time.Now().Format(time.TimeOnly), sentence)
 }
-
-func (v *viewer) colors() palette { return paletteFor(v.cmd.ErrOrStderr()) }

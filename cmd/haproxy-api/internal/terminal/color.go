@@ -1,4 +1,5 @@
-package main
+// Package terminal colors the text that commands print to a terminal.
+package terminal
 
 import (
 	"bytes"
@@ -8,47 +9,53 @@ import (
 	"golang.org/x/term"
 )
 
-// What a terminal takes for a colour.
+// ANSI escape sequences.
 const (
 	bold  = "\x1b[1m"
 	red   = "\x1b[31m"
 	green = "\x1b[32m"
 	cyan  = "\x1b[36m"
-	plain = "\x1b[0m"
+	reset = "\x1b[0m"
 )
 
-// A palette colours text for a terminal, and leaves it alone for everything else. All commands have the same one, so that
-// red means the same everywhere.
-type palette struct{ colored bool }
+// A Palette colors text for one writer. The zero value returns all text unchanged.
+type Palette struct{ colored bool }
 
-// paletteFor honours NO_COLOR as no-color.org has it: set to anything but nothing.
-func paletteFor(w io.Writer) palette {
+// PaletteFor returns the palette for w. It colors text only if w is a terminal, TERM is not "dumb" and NO_COLOR is empty or not
+// set (see no-color.org).
+func PaletteFor(w io.Writer) Palette {
 	file, ok := w.(*os.File)
-	return palette{ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd()))}
+	return Palette{ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd()))}
 }
 
-func (p palette) bad(text string) string  { return p.paint(red, text) }
-func (p palette) good(text string) string { return p.paint(green, text) }
+// Bold returns text in bold.
+func (p Palette) Bold(text string) string { return p.paint(bold, text) }
 
-func (p palette) paint(color, text string) string {
+// Failure returns text in the color of failures.
+func (p Palette) Failure(text string) string { return p.paint(red, text) }
+
+// Success returns text in the color of success.
+func (p Palette) Success(text string) string { return p.paint(green, text) }
+
+func (p Palette) paint(color, text string) string {
 	if !p.colored || text == "" {
 		return text
 	}
-	return color + text + plain
+	return color + text + reset
 }
 
-// diff colours a unified diff line by line. Up to the first hunk its lines are headers, which begin like changes do.
-func (p palette) diff(text []byte) []byte {
+// Diff returns a unified diff with each line colored. Lines before the first hunk are file headers; they also begin with - and +.
+func (p Palette) Diff(text []byte) []byte {
 	if !p.colored {
 		return text
 	}
 	var out bytes.Buffer
 	header := true
 	for line := range bytes.Lines(text) {
-		content, end := bytes.CutSuffix(line, []byte("\n"))
+		content, newline := bytes.CutSuffix(line, []byte("\n"))
 		header = header && !bytes.HasPrefix(content, []byte("@@"))
 		out.WriteString(p.paint(diffColor(header, content), string(content)))
-		if end {
+		if newline {
 			out.WriteByte('\n')
 		}
 	}
