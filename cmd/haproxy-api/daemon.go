@@ -9,8 +9,8 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/engine/memory"
 	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/engine/statestore"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
@@ -22,7 +22,7 @@ type daemon struct {
 	metrics *server.Metrics
 	engine  *engine.Engine
 	server  *server.Server
-	memory  *memory.Store // nil for none
+	memory  *statestore.Store // nil for none
 
 	mu    sync.Mutex
 	parts *parts
@@ -65,18 +65,18 @@ func (d *daemon) build(ctx context.Context, cfg *config.Config) error {
 	}
 	run := d.parts.engine(d.log, d.metrics)
 	if d.memory != nil {
-		run.Memory = d.memory
+		run.StateStore = d.memory
 	}
 	d.engine, err = engine.New(run)
 	return err
 }
 
 // openMemory returns nil where nothing is to be kept.
-func openMemory(dir string, log *slog.Logger) (*memory.Store, error) {
+func openMemory(dir string, log *slog.Logger) (*statestore.Store, error) {
 	if dir == "" {
 		return nil, nil //nolint:nilnil // none is no fault
 	}
-	store, err := memory.Open(dir, log)
+	store, err := statestore.Open(dir, log)
 	if err != nil {
 		return nil, &usageError{err}
 	}

@@ -351,7 +351,7 @@ func answers(path string) bool {
 		return false
 	}
 	sockets, err := unixSockets(os.Getpid())
-	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.path == path }) {
+	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.Path == path }) {
 		return true
 	}
 	conn, err := net.DialTimeout("unix", path, runtimeapi.AnswerTimeout)

@@ -44,7 +44,7 @@ func (s *Sink) stray(err error) {
 	if err != nil {
 		s.straying.Error(s.log, "HAProxy's servers cannot be corrected", err)
 	} else {
-		s.straying.Over(s.log, "HAProxy's servers are those of its configuration again")
+		s.straying.Resolve(s.log, "HAProxy's servers are those of its configuration again")
 	}
 }
 
