@@ -65,7 +65,7 @@ func (d *daemon) build(ctx context.Context, cfg *config.Config) error {
 	}
 	run := d.parts.engine(d.log, d.metrics)
 	if d.memory != nil {
-		run.Memory = d.memory
+		run.StateStore = d.memory
 	}
 	d.engine, err = engine.New(run)
 	return err

@@ -15,6 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
 // options are the flags that every subcommand has.
@@ -121,18 +122,22 @@ func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	return logTo(os.Stderr, api.LoggingFormat, level), level
 }
 
-// logTo logs to w, a line for each record, without secrets and with nothing in it that a terminal obeys: much of it is what
-// others have said, and they may say it endlessly, see [floodgate].
+// logTo returns a logger that writes one line for each record to w. Secrets are masked, control characters are escaped, because
+// much of the text comes from others, and repeated lines are dropped.
 func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(newFloodgate(slog.NewJSONHandler(filter{w, func(line []byte) []byte {
+		return deduplicated(slog.NewJSONHandler(filter{w, func(line []byte) []byte {
 			return engine.PrintableJSON(engine.MaskedJSON(line))
-		}}, opts)))
+		}}, opts))
 	}
 	opts.ReplaceAttr = onOneLine
 	text := func(line []byte) []byte { return []byte(engine.Printable(engine.MaskedLine(string(line)))) }
-	return slog.New(newFloodgate(slog.NewTextHandler(filter{w, text}, opts)))
+	return deduplicated(slog.NewTextHandler(filter{w, text}, opts))
+}
+
+func deduplicated(h slog.Handler) *slog.Logger {
+	return slog.New(logdedup.NewHandler(h, "pipeline", "sink", "source"))
 }
 
 // onOneLine puts the lines of an attribute's text behind one another: in a log they would be written as "\n".

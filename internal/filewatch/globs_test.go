@@ -1,4 +1,4 @@
-package templates
+package filewatch
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// A globsWatch collects what a watch tells.
+// A globsWatch collects the changes that a watch reports.
 type globsWatch struct {
 	t       *testing.T
 	globs   *Globs
 	changes chan map[string]string
 }
 
-func watchGlobs(t *testing.T, w *watcher, patterns ...string) *globsWatch {
+func watchGlobs(t *testing.T, w Watcher, patterns ...string) *globsWatch {
 	t.Helper()
 	g := &globsWatch{t, NewGlobs(patterns, nil), make(chan map[string]string, 1000)}
 	g.globs.Read()
@@ -30,7 +30,6 @@ func watchGlobs(t *testing.T, w *watcher, patterns ...string) *globsWatch {
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
-		w.close()
 	})
 	return g
 }
@@ -56,9 +55,9 @@ func (g *globsWatch) next(names ...string) map[string]string {
 	}
 }
 
-func TestGlobs_TellsOfChanges(t *testing.T) {
+func TestGlobs_ReportChanges(t *testing.T) {
 	dir := write(t, map[string]string{"certs/a.pem": "a", "certs/.hidden": "h", "certs/folder/x.pem": "x", "b.map": "b"})
-	g := watchGlobs(t, newWatcher(never), dir+"/certs", dir+"/*.map", dir+"/later/*/c.pem")
+	g := watchGlobs(t, Watcher{Poll: never}, dir+"/certs", dir+"/*.map", dir+"/later/*/c.pem")
 	before := g.globs.Read()
 	if len(before) != 2 {
 		t.Fatalf("at first there are %v", before)
@@ -75,15 +74,15 @@ func TestGlobs_TellsOfChanges(t *testing.T) {
 	g.next("a.pem", "c.pem")
 	save(t, dir+"/b.map", "b")
 	if now := g.next("a.pem", "b.map", "c.pem"); now[dir+"/b.map"] != before[dir+"/b.map"] {
-		t.Error("the same content is another one")
+		t.Error("the same content has another digest")
 	}
 }
 
-// Kubernetes exchanges a link to a folder. The files under it change, though none of their names does.
-func TestGlobs_FollowsAnExchangedLink(t *testing.T) {
+// Kubernetes switches a link to a folder: the files change, and their names do not.
+func TestGlobs_SwitchedLink(t *testing.T) {
 	dir := write(t, map[string]string{"..1/tls.crt": "one", "..2/tls.crt": "two", "keep": ""})
 	must(t, os.Symlink("..1", dir+"/..data"), os.Symlink("..data/tls.crt", dir+"/tls.crt"))
-	g := watchGlobs(t, newWatcher(never), dir+"/tls.crt")
+	g := watchGlobs(t, Watcher{Poll: never}, dir+"/tls.crt")
 	before := g.globs.Read()
 	link(t, "..2", dir+"/..data")
 	if now := g.next("tls.crt"); maps.Equal(before, now) {
@@ -91,29 +90,29 @@ func TestGlobs_FollowsAnExchangedLink(t *testing.T) {
 	}
 }
 
-// A file that is only touched and a file that is not watched tell nothing; a burst of writes tells once.
-func TestGlobs_TellsOnce(t *testing.T) {
+// A new time stamp and a file that is not watched are no changes, and a burst of writes is one.
+func TestGlobs_ReportAChangeOnce(t *testing.T) {
 	dir := write(t, map[string]string{"a.pem": "a", "other": "o"})
 	synctest.Test(t, func(t *testing.T) {
-		g := watchGlobs(t, &watcher{poll: time.NewTicker(pollInterval)}, dir+"/*.pem")
+		g := watchGlobs(t, Watcher{PollOnly: true}, dir+"/*.pem")
 		synctest.Wait()
 		must(t, os.Chtimes(dir+"/a.pem", time.Now(), time.Now()))
 		save(t, dir+"/other", "changed")
-		time.Sleep(10 * pollInterval)
+		time.Sleep(10 * DefaultPoll)
 		if len(g.changes) != 0 {
-			t.Errorf("told %v", <-g.changes)
+			t.Errorf("reported %v", <-g.changes)
 		}
 		for range 5 {
 			save(t, dir+"/a.pem", strings.Repeat("b", 10))
 		}
-		time.Sleep(10 * pollInterval)
+		time.Sleep(10 * DefaultPoll)
 		if len(g.changes) != 1 {
-			t.Errorf("told %d times", len(g.changes))
+			t.Errorf("reported %d times", len(g.changes))
 		}
 	})
 }
 
-func TestGlobs_AreBoundedAndCanLeaveOut(t *testing.T) {
+func TestGlobs_MaxWatchedAndIgnored(t *testing.T) {
 	dir := t.TempDir()
 	for i := range MaxWatched + 5 {
 		save(t, filepath.Join(dir, strings.Repeat("x", 1+i%200)+string(rune('a'+i/200))), "")
@@ -122,7 +121,7 @@ func TestGlobs_AreBoundedAndCanLeaveOut(t *testing.T) {
 		t.Errorf("%d files are watched", n)
 	}
 	if n := len(NewGlobs([]string{dir + "/*"}, func(string) bool { return true }).Read()); n != 0 {
-		t.Errorf("%d files are not left out", n)
+		t.Errorf("%d files are not ignored", n)
 	}
 	if found := NewGlobs([]string{dir + "/nothing*"}, nil).Read(); len(found) != 0 {
 		t.Errorf("found %v", found)

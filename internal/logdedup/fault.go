@@ -1,6 +1,4 @@
-// Package faultlog logs faults that go on: once when a fault begins, once when its error changes, and once when it is over.
-// A check that is repeated every second therefore does not fill the log, and every fault in the log has its end there.
-package faultlog
+package logdedup
 
 import (
 	"context"
@@ -8,14 +6,15 @@ import (
 	"sync"
 )
 
-// A Fault is one thing that can go wrong for a while, such as reading a certain file. The zero value is a fault that is not
-// there. It is safe for concurrent use and must not be copied.
+// A Fault is one thing that can go wrong for a while, such as reading a certain file. It logs when the fault begins, when its
+// error changes, and when it is over, so that a check that is repeated every second does not fill the log. The zero value is a
+// fault that is not present. It is safe for concurrent use and must not be copied.
 type Fault struct {
 	mu    sync.Mutex
-	cause string // empty while the fault is not there
+	cause string // empty while the fault is not present
 }
 
-// Warn logs message at level warn with args and the error, unless the fault is there already with the same error. It reports
+// Warn logs message at level warn with args and the error, unless the fault is already present with the same error. It reports
 // whether it logged. err must not be nil.
 func (f *Fault) Warn(log *slog.Logger, message string, err error, args ...any) bool {
 	return f.begin(log, slog.LevelWarn, message, err, args)
@@ -37,8 +36,9 @@ func (f *Fault) begin(log *slog.Logger, level slog.Level, message string, err er
 	return true
 }
 
-// Over ends the fault: where it was there, message is logged at level info with args. It reports whether the fault was there.
-func (f *Fault) Over(log *slog.Logger, message string, args ...any) bool {
+// Resolve ends the fault. If it was present, Resolve logs message at level info with args. It reports whether the fault was
+// present.
+func (f *Fault) Resolve(log *slog.Logger, message string, args ...any) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.cause == "" {
@@ -49,7 +49,7 @@ func (f *Fault) Over(log *slog.Logger, message string, args ...any) bool {
 	return true
 }
 
-// Cause returns the text of the error that was logged last, and "" while the fault is not there.
+// Cause returns the text of the error that was logged last, or "" while the fault is not present.
 func (f *Fault) Cause() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

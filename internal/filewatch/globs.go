@@ -1,4 +1,4 @@
-package templates
+package filewatch
 
 import (
 	"context"
@@ -19,14 +19,14 @@ import (
 // MaxWatched bounds how many files [Globs] watch.
 const MaxWatched = 4096
 
-// Globs are complete when they have not changed for globsQuietTime, or after maxGlobsQuietWait. That is longer than for
+// Globs are complete when they have not changed for globsQuiet, or after maxGlobsQuiet. That is longer than for
 // templates, since a program that reads an incomplete file does more harm.
 const (
-	globsQuietTime    = 250 * time.Millisecond
-	maxGlobsQuietWait = 2 * time.Second
+	globsQuiet    = 250 * time.Millisecond
+	maxGlobsQuiet = 2 * time.Second
 )
 
-// Globs are files that patterns name, whatever is in them. Its methods may be called from any goroutine.
+// Globs are the files that patterns match, whatever their content. Its methods may be called from any goroutine.
 type Globs struct {
 	patterns []string
 	ignore   func(path string) bool
@@ -45,13 +45,13 @@ func NewGlobs(patterns []string, ignore func(path string) bool) *Globs {
 	return &Globs{patterns: patterns, ignore: ignore}
 }
 
-// Patterns returns what the files are named by.
+// Patterns returns the patterns of g.
 func (g *Globs) Patterns() []string { return slices.Clone(g.patterns) }
 
 // Match returns the files that the pattern matches now, in the order of their paths, including the ignored ones.
 func Match(pattern string) []string {
 	var found []string
-	matches, _ := filepath.Glob(pattern) // what is wrong with a pattern is the configuration's to report
+	matches, _ := filepath.Glob(pattern) // the configuration reports wrong patterns
 	dotted := strings.HasPrefix(filepath.Base(pattern), ".")
 	for _, path := range matches {
 		if strings.HasPrefix(filepath.Base(path), ".") && !dotted {
@@ -61,7 +61,7 @@ func Match(pattern string) []string {
 			found = append(found, path)
 			continue
 		}
-		entries, _ := os.ReadDir(path) // one that cannot be read is as good as empty
+		entries, _ := os.ReadDir(path) // one that cannot be read has no files
 		for _, entry := range entries {
 			if !strings.HasPrefix(entry.Name(), ".") {
 				found = append(found, filepath.Join(path, entry.Name()))
@@ -72,7 +72,7 @@ func Match(pattern string) []string {
 	return found
 }
 
-// Read returns for each file something that is the same for the same content. Of more than [MaxWatched] files it returns so many.
+// Read returns for each file a text that is the same for the same content. It returns at most [MaxWatched] files.
 func (g *Globs) Read() map[string]string {
 	g.mu.Lock()
 	before := g.files
@@ -111,28 +111,28 @@ func contents(files map[string]fingerprint.File) map[string]string {
 // Watch calls changed with the result of [Globs.Read] when it has changed, as soon as the files have not changed for 250 ms, and
 // after 2 s in any case. Changes since the last Read count. changed runs on the goroutine of Watch.
 //
-// Watch blocks until ctx is done and then returns nil. If the system provides no events, it reads the files every two seconds.
+// Watch blocks until ctx is done and then returns nil.
 func (g *Globs) Watch(ctx context.Context, changed func(map[string]string)) error {
-	w := newWatcher(pollInterval)
-	defer w.close()
-	g.watch(ctx, w, changed)
+	g.watch(ctx, Watcher{}, changed)
 	return nil
 }
 
-func (g *Globs) watch(ctx context.Context, w *watcher, changed func(map[string]string)) {
-	w.quietTime, w.maxQuietWait = globsQuietTime, maxGlobsQuietWait
+// watch is Watch with the poll of w.
+func (g *Globs) watch(ctx context.Context, w Watcher, changed func(map[string]string)) {
 	g.mu.Lock()
-	last := contents(g.files)
+	last := digest(contents(g.files))
 	g.mu.Unlock()
 	var now map[string]string
-	read := func() string {
+	w.Paths, w.Quiet, w.MaxQuiet = g.watchPaths, globsQuiet, maxGlobsQuiet
+	w.Read = func() string {
 		now = g.Read()
-		return digestOf(now)
+		return digest(now)
 	}
-	w.run(ctx, g.dirNames, read, digestOf(last), func() { changed(now) })
+	w.Changed = func() { changed(now) }
+	w.Run(ctx, last)
 }
 
-func digestOf(files map[string]string) string {
+func digest(files map[string]string) string {
 	h := sha256.New()
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(h, "%q %q\n", path, files[path])
@@ -140,27 +140,28 @@ func digestOf(files map[string]string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// dirNames returns what the files depend on at the moment: their own paths, the directories in which some may appear, and the
+// watchPaths returns what the files depend on at the moment: their own paths, the directories in which some may appear, and the
 // directories that a pattern names and that do not exist yet.
-func (g *Globs) dirNames() dirNames {
-	names := dirNames{}
+func (g *Globs) watchPaths() Paths {
+	paths := Paths{}
 	for _, pattern := range g.patterns {
-		names.addPattern(pattern)
+		paths.AddPattern(pattern)
 		matches, _ := filepath.Glob(pattern)
 		for _, path := range matches {
-			names.addPath(path)
+			paths.Add(path)
 			if info, err := os.Stat(path); err == nil && info.IsDir() {
-				names.addDirs(path)
+				paths.addDirs(path)
 			}
 		}
 	}
-	for _, path := range g.paths() {
-		names.addPath(path)
+	for _, path := range g.lastRead() {
+		paths.Add(path)
 	}
-	return names
+	return paths
 }
 
-func (g *Globs) paths() []string {
+// lastRead returns the paths of the files that were read last.
+func (g *Globs) lastRead() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Collect(maps.Keys(g.files))

@@ -9,55 +9,55 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// playedMemory outlives an engine.
-type playedMemory struct {
+// fakeStateStore outlives an engine.
+type fakeStateStore struct {
 	mu        sync.Mutex
 	snapshots map[string]sdk.Snapshot
-	inEffect  map[string]InEffect
+	inEffect  map[string]AppliedDocument
 }
 
-func newPlayedMemory() *playedMemory {
-	return &playedMemory{snapshots: map[string]sdk.Snapshot{}, inEffect: map[string]InEffect{}}
+func newFakeStateStore() *fakeStateStore {
+	return &fakeStateStore{snapshots: map[string]sdk.Snapshot{}, inEffect: map[string]AppliedDocument{}}
 }
 
-func (m *playedMemory) Snapshot(source string) (sdk.Snapshot, bool) {
+func (m *fakeStateStore) Snapshot(source string) (sdk.Snapshot, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	snap, ok := m.snapshots[source]
 	return snap, ok
 }
 
-func (m *playedMemory) KeepSnapshot(source string, snap sdk.Snapshot) {
+func (m *fakeStateStore) SaveSnapshot(source string, snap sdk.Snapshot) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.snapshots[source] = snap
 }
 
-func (m *playedMemory) InEffect(pipeline string) (InEffect, bool) {
+func (m *fakeStateStore) AppliedDocument(pipeline string) (AppliedDocument, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.inEffect[pipeline]
 	return e, ok
 }
 
-func (m *playedMemory) KeepInEffect(pipeline string, e InEffect) {
+func (m *fakeStateStore) SaveAppliedDocument(pipeline string, e AppliedDocument) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inEffect[pipeline] = e
 }
 
 func TestARestartServesWhatWas(t *testing.T) {
-	memory := newPlayedMemory()
+	store := newFakeStateStore()
 	taken := time.Time{}
-	playGuarded(t, usual, memory, func(_ *testing.T, g *guarded) {
+	playGuarded(t, usual, store, func(_ *testing.T, g *guarded) {
 		snap := crowd(20, 0)
 		taken = snap.Taken
 		g.emit(crowd(19, 0))
 		g.emit(snap)
 		g.emit(crowd(0, 0)) // held, so not remembered
 	})
-	before := maps.Clone(memory.inEffect)
-	playGuarded(t, usual, memory, func(t *testing.T, g *guarded) {
+	before := maps.Clone(store.inEffect)
+	playGuarded(t, usual, store, func(t *testing.T, g *guarded) {
 		g.live(t, 20)
 		g.want("1 v1:web")
 		status := g.status()
@@ -82,11 +82,11 @@ func TestARestartServesWhatWas(t *testing.T) {
 
 // Another version may have believed more than this one.
 func TestWhatIsRememberedIsQuarantinedToo(t *testing.T) {
-	memory := newPlayedMemory()
+	store := newFakeStateStore()
 	snap := snapshotOf("web", "chat")
 	snap.Services[0].Instances[0].ID = "1\n  server evil 6.6.6.6:666"
-	memory.snapshots["s"] = snap
-	playGuarded(t, usual, memory, func(t *testing.T, g *guarded) {
+	store.snapshots["s"] = snap
+	playGuarded(t, usual, store, func(t *testing.T, g *guarded) {
 		g.want("1 v1:web")
 		if q := g.status().Quarantined; len(q) != 1 || q[0].Service != "chat" {
 			t.Errorf("quarantined are %+v", q)
@@ -98,9 +98,9 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 	document := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "main", Content: []byte("v0:web")}}}
 	document.Digest = sdk.DigestOf(document.Files)
 	t.Run("the snapshot is lost", func(t *testing.T) {
-		memory := newPlayedMemory()
-		memory.inEffect["p"] = InEffect{Document: document}
-		playGuarded(t, usual, memory, func(t *testing.T, g *guarded) {
+		store := newFakeStateStore()
+		store.inEffect["p"] = AppliedDocument{Document: document}
+		playGuarded(t, usual, store, func(t *testing.T, g *guarded) {
 			g.want("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.Last.Trigger != TriggerStart || !s.StaleSince.IsZero() {
 				t.Errorf("status %+v", s)
@@ -113,19 +113,19 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 		})
 	})
 	t.Run("it was for a sink of another type", func(t *testing.T) {
-		memory := newPlayedMemory()
-		memory.inEffect["p"] = InEffect{Document: document, SinkType: "nginx"}
-		playGuarded(t, usual, memory, func(_ *testing.T, g *guarded) {
+		store := newFakeStateStore()
+		store.inEffect["p"] = AppliedDocument{Document: document, SinkType: "nginx"}
+		playGuarded(t, usual, store, func(_ *testing.T, g *guarded) {
 			g.want()
 			g.emit(crowd(1, 0))
 			g.want("1 v1:web")
 		})
 	})
 	t.Run("the template does not even load", func(t *testing.T) {
-		memory := newPlayedMemory()
-		memory.inEffect["p"] = InEffect{Document: document}
-		memory.snapshots["s"] = snapshotOf("web")
-		playTemplate(t, "broken", usual, memory, func(t *testing.T, g *guarded) {
+		store := newFakeStateStore()
+		store.inEffect["p"] = AppliedDocument{Document: document}
+		store.snapshots["s"] = snapshotOf("web")
+		playTemplate(t, "broken", usual, store, func(t *testing.T, g *guarded) {
 			g.want("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.ApplyError == nil || s.TemplateError == nil {
 				t.Errorf("status %+v", s)
@@ -138,10 +138,10 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 		})
 	})
 	t.Run("the template renders no more", func(t *testing.T) {
-		memory := newPlayedMemory()
-		memory.inEffect["p"] = InEffect{Document: document}
-		memory.snapshots["s"] = snapshotOf("web")
-		playTemplate(t, "bad", usual, memory, func(t *testing.T, g *guarded) {
+		store := newFakeStateStore()
+		store.inEffect["p"] = AppliedDocument{Document: document}
+		store.snapshots["s"] = snapshotOf("web")
+		playTemplate(t, "bad", usual, store, func(t *testing.T, g *guarded) {
 			g.want("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.ApplyError == nil {
 				t.Errorf("status %+v", s)

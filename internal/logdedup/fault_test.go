@@ -1,4 +1,4 @@
-package faultlog
+package logdedup
 
 import (
 	"bytes"
@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestFault(t *testing.T) {
+func TestFault_LogsBeginChangeAndEnd(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	var fault Fault
@@ -24,15 +24,15 @@ func TestFault(t *testing.T) {
 		}
 	}
 	one, other := errors.New("one"), errors.New("other")
-	logged(fault.Over(log, "over"))
+	logged(fault.Resolve(log, "over"))
 	logged(fault.Warn(log, "failed", one, "file", "f"), "level=WARN msg=failed file=f error=one")
 	logged(fault.Warn(log, "failed", one, "file", "f"))
 	logged(fault.Error(log, "failed", other), "level=ERROR msg=failed error=other")
 	if cause := fault.Cause(); cause != "other" {
 		t.Errorf("cause %q", cause)
 	}
-	logged(fault.Over(log, "over", "file", "f"), "level=INFO msg=over file=f")
-	logged(fault.Over(log, "over"))
+	logged(fault.Resolve(log, "over", "file", "f"), "level=INFO msg=over file=f")
+	logged(fault.Resolve(log, "over"))
 	if cause := fault.Cause(); cause != "" {
 		t.Errorf("cause %q", cause)
 	}

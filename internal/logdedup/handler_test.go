@@ -1,9 +1,10 @@
-package main
+package logdedup
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -11,26 +12,30 @@ import (
 	"time"
 )
 
-func TestNobodyFloodsTheLog(t *testing.T) {
+func newLogger(out io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(NewHandler(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}), "pipeline", "sink", "source"))
+}
+
+func TestHandler_LimitsRecordsWithTheSameMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := logTo(&out, "text", slog.LevelDebug)
+		log := newLogger(&out, slog.LevelDebug)
 		for n := range 10_000 {
 			log.With("from", n).WithGroup("g").Warn("flood", "n", n)
 		}
 		log.Error("something else")
 		got := strings.Split(strings.TrimSpace(out.String()), "\n")
-		if len(got) != floodAfter+2 || !strings.HasSuffix(got[floodAfter+1], `msg="something else"`) ||
-			!strings.Contains(got[floodAfter], "are dropped") || !strings.HasSuffix(got[floodAfter], "which=flood") {
+		if len(got) != maxPerMinute+2 || !strings.HasSuffix(got[maxPerMinute+1], `msg="something else"`) ||
+			!strings.HasSuffix(got[maxPerMinute], "message=flood") {
 			t.Errorf("%d lines, at last %q", len(got), got[max(0, len(got)-3):])
 		}
 		out.Reset()
 		for range 1000 {
-			log.Info("configuration in effect", "action", "runtime")
+			log.Info("document applied", "action", "runtime")
 		}
-		log.Info("configuration in effect", "action", "reload")
+		log.Info("document applied", "action", "reload")
 		if !strings.HasSuffix(out.String(), "action=reload\n") {
-			t.Errorf("a reload goes under in changes at run time: %q", out.String()[max(0, out.Len()-200):])
+			t.Errorf("a reload is dropped after many runtime changes: %q", out.String()[max(0, out.Len()-200):])
 		}
 		time.Sleep(time.Minute)
 		out.Reset()
@@ -40,20 +45,20 @@ func TestNobodyFloodsTheLog(t *testing.T) {
 		}
 		out.Reset()
 		for n := range 10_000 {
-			log.Info(fmt.Sprint("made up ", n))
-			log.Debug("asked for")
+			log.Info(fmt.Sprint("generated ", n))
+			log.Debug("debugging")
 		}
-		made, asked := strings.Count(out.String(), "made up"), strings.Count(out.String(), `"asked for"`)
-		if made > floodKinds+floodAfter+1 || asked != 10_000 {
-			t.Errorf("%d lines with messages that are made up, and %d that were asked for", made, asked)
+		generated, debugging := strings.Count(out.String(), "generated"), strings.Count(out.String(), "debugging")
+		if generated > MaxKeys+maxPerMinute+1 || debugging != 10_000 {
+			t.Errorf("%d lines with generated messages, and %d of level debug", generated, debugging)
 		}
 	})
 }
 
-func TestFlood_OneComponentDoesNotMuteAnother(t *testing.T) {
+func TestHandler_CountsComponentsSeparately(t *testing.T) {
 	var out bytes.Buffer
-	log := logTo(&out, "text", slog.LevelInfo)
-	for range 2 * floodAfter {
+	log := newLogger(&out, slog.LevelInfo)
+	for range 2 * maxPerMinute {
 		log.With("pipeline", "busy").Warn("found in the catalogue", "note", "x")
 	}
 	out.Reset()
@@ -63,10 +68,10 @@ func TestFlood_OneComponentDoesNotMuteAnother(t *testing.T) {
 	}
 }
 
-func TestFault_IsLoggedWhenItBeginsChangesAndRecurs(t *testing.T) {
+func TestHandler_LogsAnErrorWhenItBeginsChangesAndRecurs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		all := logTo(&out, "text", slog.LevelInfo)
+		all := newLogger(&out, slog.LevelInfo)
 		log, other := all.With("pipeline", "a"), all.With("pipeline", "b")
 		lines := func(want int, when string) {
 			t.Helper()
@@ -89,10 +94,10 @@ func TestFault_IsLoggedWhenItBeginsChangesAndRecurs(t *testing.T) {
 		lines(1, "it changes")
 		log.Error("failed in another way", "error", "disk gone")
 		lines(1, "another message")
-		time.Sleep(faultAgain)
+		time.Sleep(repeatAfter)
 		fail("disk gone")
 		lines(1, "an hour later")
-		log.Info("configuration in effect")
+		log.Info("document applied")
 		fail("disk gone")
 		lines(2, "it is over and recurs")
 		for range 2 {
