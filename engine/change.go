@@ -21,7 +21,7 @@ import (
 // Once pipelines and sources that do not go on have stopped, handOver is called: nobody uses their sinks then, nor the new ones
 // yet. It returns next; or else an error, which Change returns, and what to run instead of it.
 //
-// Log, Observer and Memory of next are not looked at. Change waits for Run, which has to be running, and returns an error when
+// Log, Observer and StateStore of next are not looked at. Change waits for Run, which has to be running, and returns an error when
 // ctx is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, handOver func() (Config, error)) error {
 	done := make(chan error, 1)
@@ -87,7 +87,7 @@ func (e *Engine) plan(cfg Config) (*plan, error) {
 	for name := range cfg.Sources {
 		p.sources[name] = e.sources[name]
 		if p.sources[name] == nil {
-			p.sources[name] = &source{name: name, memory: e.memory, log: e.log.With("source", name), observer: e.observer}
+			p.sources[name] = &source{name: name, store: e.store, log: e.log.With("source", name), observer: e.observer}
 		}
 	}
 	var faults error
@@ -113,7 +113,7 @@ func (e *Engine) plan(cfg Config) (*plan, error) {
 // outlasts reports whether the pipeline can start without a template that loads: an earlier run left behind what was in effect.
 // Whoever edits the template while the daemon is restarted would end it otherwise.
 func (e *Engine) outlasts(pc PipelineConfig) bool {
-	was, kept := e.memory.InEffect(pc.Name)
+	was, kept := e.store.AppliedDocument(pc.Name)
 	return kept && was.SinkType == pc.SinkType && e.sources == nil
 }
 

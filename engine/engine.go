@@ -51,12 +51,12 @@ type SourceConfig struct {
 
 // Config says what an [Engine] runs.
 type Config struct {
-	Sources   map[string]SourceConfig
-	Pipelines []PipelineConfig
-	Listening []netip.AddrPort // where the daemon listens: an instance there is quarantined
-	Memory    Memory           // nil for none
-	Log       *slog.Logger
-	Observer  Observer // nil for none
+	Sources    map[string]SourceConfig
+	Pipelines  []PipelineConfig
+	Listening  []netip.AddrPort // where the daemon listens: an instance there is quarantined
+	StateStore StateStore       // nil for none
+	Log        *slog.Logger
+	Observer   Observer // nil for none
 }
 
 // An Observer is told what happens, from several goroutines, and must not block.
@@ -72,7 +72,7 @@ type Observer interface {
 type Engine struct {
 	log      *slog.Logger
 	observer Observer
-	memory   Memory
+	store    StateStore
 	changes  chan func() // to Run
 
 	mu sync.RWMutex // held to replace what is below
@@ -88,12 +88,12 @@ type set struct {
 // New prepares an engine. It loads every template set, and reports each that does not load or that has no source. One that does
 // not load is no fault where the memory has what was in effect: that holds until the template is mended.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{log: cfg.Log, observer: cfg.Observer, memory: cfg.Memory, changes: make(chan func())}
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
 		e.observer = silent{}
 	}
-	if e.memory == nil {
-		e.memory = forgetful{}
+	if e.store == nil {
+		e.store = noStateStore{}
 	}
 	p, err := e.plan(cfg)
 	if err != nil {

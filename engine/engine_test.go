@@ -30,14 +30,14 @@ type world struct {
 }
 
 // play runs scene in a bubble of fake time with everything started, and stops it all at the end.
-func play(t *testing.T, scene func(w *world)) { playRemembering(t, forgetful{}, scene) }
+func play(t *testing.T, scene func(w *world)) { playRemembering(t, noStateStore{}, scene) }
 
 // playRemembering is play with what an earlier run left behind.
-func playRemembering(t *testing.T, memory Memory, scene func(w *world)) {
-	playWith(t, memory, "v1", Guard{}, scene)
+func playRemembering(t *testing.T, store StateStore, scene func(w *world)) {
+	playWith(t, store, "v1", Guard{}, scene)
 }
 
-func playWith(t *testing.T, memory Memory, template string, guard Guard, scene func(w *world)) {
+func playWith(t *testing.T, store StateStore, template string, guard Guard, scene func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))},
@@ -45,10 +45,10 @@ func playWith(t *testing.T, memory Memory, template string, guard Guard, scene f
 		}
 		pipeline := PipelineConfig{Name: "p", Source: "s", Templates: w.templates, Sink: w.sink, Conflicts: sameClaims}
 		engine, err := New(Config{
-			Sources:   map[string]SourceConfig{"s": {Source: w.source, Guard: guard}},
-			Pipelines: []PipelineConfig{pipeline},
-			Log:       slog.New(slog.DiscardHandler),
-			Memory:    memory,
+			Sources:    map[string]SourceConfig{"s": {Source: w.source, Guard: guard}},
+			Pipelines:  []PipelineConfig{pipeline},
+			Log:        slog.New(slog.DiscardHandler),
+			StateStore: store,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -103,8 +103,8 @@ func TestExclusion_FailureOfACandidateIsItsOwn(t *testing.T) {
 func TestExclusion_FirstTemplateKeepsWhatAnEarlierRunHad(t *testing.T) {
 	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: time.Minute}
 	for bad, left := range map[int]int{0: 0, 5: 5, 15: 0} {
-		memory := newPlayedMemory()
-		playWith(t, memory, "lines", guard, func(w *world) {
+		store := newFakeStateStore()
+		playWith(t, store, "lines", guard, func(w *world) {
 			var all []string
 			for i := range 20 {
 				all = append(all, fmt.Sprintf("s%d/1 ok", i))
@@ -112,9 +112,9 @@ func TestExclusion_FirstTemplateKeepsWhatAnEarlierRunHad(t *testing.T) {
 			w.list(all...)
 		})
 		for i := range bad {
-			memory.snapshots["s"].Services[i].Instances[0].Image = "fail"
+			store.snapshots["s"].Services[i].Instances[0].Image = "fail"
 		}
-		playWith(t, memory, "lines 2", guard, func(w *world) {
+		playWith(t, store, "lines 2", guard, func(w *world) {
 			if s := w.status(); len(s.LeftOut) != left || (s.ApplyError != nil) != (bad > left) {
 				t.Errorf("%d bad: %+v", bad, s)
 			}

@@ -57,9 +57,9 @@ func TestWhatAGuardObjectsTo(t *testing.T) {
 // guarded plays a scene with two pipelines on one source, guarded and with a memory.
 type guarded struct {
 	*world
-	log    *lockedBuilder
-	told   *heldObserver
-	memory *playedMemory
+	log   *lockedBuilder
+	told  *heldObserver
+	store *fakeStateStore
 }
 
 func (g *guarded) emit(snap sdk.Snapshot) {
@@ -123,21 +123,21 @@ func (b *lockedBuilder) String() string {
 	return b.Builder.String()
 }
 
-func playGuarded(t *testing.T, guard Guard, memory *playedMemory, scene func(t *testing.T, g *guarded)) {
+func playGuarded(t *testing.T, guard Guard, store *fakeStateStore, scene func(t *testing.T, g *guarded)) {
 	t.Helper()
-	playTemplate(t, "v1", guard, memory, scene)
+	playTemplate(t, "v1", guard, store, scene)
 }
 
 func playTemplate(
-	t *testing.T, template string, guard Guard, memory *playedMemory, scene func(t *testing.T, g *guarded),
+	t *testing.T, template string, guard Guard, store *fakeStateStore, scene func(t *testing.T, g *guarded),
 ) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		g := &guarded{
-			world:  &world{t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newPlayedSink()},
-			log:    &lockedBuilder{},
-			told:   &heldObserver{held: map[string]bool{}},
-			memory: memory,
+			world: &world{t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newPlayedSink()},
+			log:   &lockedBuilder{},
+			told:  &heldObserver{held: map[string]bool{}},
+			store: store,
 		}
 		g.templates = newPlayedTemplates(template)
 		engine, err := New(Config{
@@ -146,7 +146,7 @@ func playTemplate(
 				{Name: "p", Source: "s", Templates: g.templates, Sink: g.sink},
 				{Name: "q", Source: "s", Templates: newPlayedTemplates("w1"), Sink: newPlayedSink()},
 			},
-			Memory: memory, Observer: g.told,
+			StateStore: store, Observer: g.told,
 			Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		})
 		if err != nil {
@@ -166,7 +166,7 @@ func playTemplate(
 var usual = Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
 
 func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
-	playGuarded(t, usual, newPlayedMemory(), func(t *testing.T, g *guarded) {
+	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
 		g.held(t, false)
 		g.emit(crowd(20, 0))
 		g.emit(crowd(1, 0))
@@ -197,7 +197,7 @@ func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
 }
 
 func TestACatalogueThatRecoversIsUsedAtOnce(t *testing.T) {
-	playGuarded(t, usual, newPlayedMemory(), func(t *testing.T, g *guarded) {
+	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
 		g.emit(crowd(20, 0))
 		for range 3 {
 			g.emit(crowd(0, 0))
@@ -209,14 +209,14 @@ func TestACatalogueThatRecoversIsUsedAtOnce(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		g.live(t, 19)
-		if snap, _ := g.memory.Snapshot("s"); live(snap) != 19 {
+		if snap, _ := g.store.Snapshot("s"); live(snap) != 19 {
 			t.Errorf("%d live instances are remembered", live(snap))
 		}
 	})
 }
 
 func TestAHeldCatalogueIsReleasedByHand(t *testing.T) {
-	playGuarded(t, usual, newPlayedMemory(), func(t *testing.T, g *guarded) {
+	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
 		if released, err := g.engine.Release("p"); released || err != nil {
 			t.Errorf("released nothing: %v, %v", released, err)
 		}
@@ -238,7 +238,7 @@ func TestAHeldCatalogueIsReleasedByHand(t *testing.T) {
 }
 
 func TestWithoutAGuardAllIsBelieved(t *testing.T) {
-	playGuarded(t, Guard{}, newPlayedMemory(), func(t *testing.T, g *guarded) {
+	playGuarded(t, Guard{}, newFakeStateStore(), func(t *testing.T, g *guarded) {
 		g.emit(crowd(20, 0))
 		g.emit(crowd(0, 0))
 		g.live(t, 0)
@@ -316,7 +316,7 @@ func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
 // A catalogue that shrinks in small steps within the time of Hold is held like one that shrinks at once.
 func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
-	playGuarded(t, guard, newPlayedMemory(), func(t *testing.T, g *guarded) {
+	playGuarded(t, guard, newFakeStateStore(), func(t *testing.T, g *guarded) {
 		for _, step := range []struct {
 			after      time.Duration
 			says, uses int

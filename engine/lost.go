@@ -25,7 +25,7 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 	p.log.Error("the sink no longer has the applied configuration", "error", lost.Err, "generation_in_effect", lost.Generation)
 	was := p.accepted
 	p.inEffect, p.accepted, p.owed = nil, nil, nil
-	p.source.memory.KeepInEffect(p.name, InEffect{SinkType: p.sinkType}) // a restart must not apply it either
+	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{SinkType: p.sinkType}) // a restart must not apply it either
 	p.board.setLost(lost.Generation)
 	if was == nil {
 		return

@@ -157,11 +157,11 @@ func TestActive_NotLoadedIsOfferedWithRetry(t *testing.T) {
 }
 
 func TestFirstTemplate_NotLoadedKeepsWhatAnEarlierRunApplied(t *testing.T) {
-	memory := newPlayedMemory()
+	store := newFakeStateStore()
 	doc := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "haproxy.cfg", Content: []byte("old:a")}}}
 	doc.Digest = sdk.DigestOf(doc.Files)
-	memory.KeepInEffect("p", InEffect{Document: doc})
-	playRemembering(t, memory, func(w *world) {
+	store.SaveAppliedDocument("p", AppliedDocument{Document: doc})
+	playRemembering(t, store, func(w *world) {
 		w.sink.answer("v1:a", errNotLoaded)
 		w.say("a")
 		w.pass(time.Hour)
@@ -237,12 +237,12 @@ func TestLost_AnyOtherReasonOffersTheDocumentAgain(t *testing.T) {
 }
 
 func TestLost_DocumentIsNotKeptForARestart(t *testing.T) {
-	memory := newPlayedMemory()
-	playRemembering(t, memory, func(w *world) {
+	store := newFakeStateStore()
+	playRemembering(t, store, func(w *world) {
 		w.say("a")
 		w.lose(sdk.Lost{Err: errNotLoaded})
 	})
-	if kept, _ := memory.InEffect("p"); kept.Document.Digest != "" {
+	if kept, _ := store.AppliedDocument("p"); kept.Document.Digest != "" {
 		t.Errorf("kept generation %d", kept.Document.Generation)
 	}
 }

@@ -150,7 +150,7 @@ func (p *pipeline) isInEffect(digest string) bool {
 
 func (p *pipeline) settle(e *effect) {
 	p.inEffect, p.accepted, p.owed = e, e, nil
-	p.source.memory.KeepInEffect(p.name, InEffect{p.sinkType, e.document, e.leftOut})
+	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{p.sinkType, e.document, e.leftOut})
 	p.tellLeftOut(e.leftOut)
 }
 

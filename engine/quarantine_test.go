@@ -349,7 +349,7 @@ func TestQuarantineIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		counts := &counting{}
-		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: counts, memory: forgetful{}}
+		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: counts, store: noStateStore{}}
 		bad, other := healthyInstance(), healthyInstance()
 		bad.ID, other.ID = "a b", "c d"
 		say := func(want string, instances ...sdk.Instance) {

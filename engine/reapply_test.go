@@ -65,9 +65,9 @@ func TestReapply_FailureAfterASinkRestartIsRetried(t *testing.T) {
 }
 
 func TestReapply_FailureAtTheStartWithoutASnapshotIsRetried(t *testing.T) {
-	memory := newPlayedMemory()
-	memory.KeepInEffect("p", InEffect{Document: keptDocument()})
-	playRemembering(t, memory, func(w *world) {
+	store := newFakeStateStore()
+	store.SaveAppliedDocument("p", AppliedDocument{Document: keptDocument()})
+	playRemembering(t, store, func(w *world) {
 		mend := w.failUntilMended()
 		w.restartSink()
 		w.wantRetriedUntilMended(mend)
@@ -75,9 +75,9 @@ func TestReapply_FailureAtTheStartWithoutASnapshotIsRetried(t *testing.T) {
 }
 
 func TestReapply_FailureWithABrokenTemplateIsRetried(t *testing.T) {
-	memory := newPlayedMemory()
-	memory.KeepInEffect("p", InEffect{Document: keptDocument()})
-	playRemembering(t, memory, func(w *world) {
+	store := newFakeStateStore()
+	store.SaveAppliedDocument("p", AppliedDocument{Document: keptDocument()})
+	playRemembering(t, store, func(w *world) {
 		w.edit("bad")
 		mend := w.failUntilMended()
 		w.restartSink()

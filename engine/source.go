@@ -12,7 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,11 +20,11 @@ import (
 // what was said last, when another sdk.Source takes over under its name.
 type source struct {
 	name     string
-	memory   Memory
+	store    StateStore
 	log      *slog.Logger
 	observer Observer
 	running
-	gaveUp   faultlog.Fault // and has emitted nothing since
+	gaveUp   logdedup.Fault // and has emitted nothing since
 	recalled bool           // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
 
 	mu        sync.Mutex
@@ -49,7 +49,7 @@ func (s *source) recall() {
 	if _, known := s.latest(); known || s.recalled {
 		return
 	}
-	snap, ok := s.memory.Snapshot(s.name)
+	snap, ok := s.store.Snapshot(s.name)
 	if !ok {
 		return // and asked for again with the next start: it may be there and could not be read
 	}
@@ -94,7 +94,7 @@ func (s *source) run(ctx context.Context) {
 var errEnded = errors.New("it ended by itself")
 
 func (s *source) emit(snap sdk.Snapshot) {
-	s.gaveUp.Over(s.log, "source emits snapshots again")
+	s.gaveUp.Resolve(s.log, "source emits snapshots again")
 	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *source) lacksTooMuch(had, has int) bool {
 func (s *source) accept(snap sdk.Snapshot) {
 	s.take(snap)
 	s.stale = false
-	s.memory.KeepSnapshot(s.name, snap)
+	s.store.SaveSnapshot(s.name, snap)
 }
 
 func (s *source) take(snap sdk.Snapshot) {

@@ -112,7 +112,7 @@ func (o opener) outlasts(pipeline string) bool {
 	if o.kept == nil {
 		return false
 	}
-	was, kept := o.kept.InEffect(pipeline)
+	was, kept := o.kept.AppliedDocument(pipeline)
 	return kept && was.SinkType == o.cfg.Sinks[o.cfg.Pipelines[pipeline].Sink].Type
 }
 

@@ -9,8 +9,8 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/engine/statestore"
 	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/engine/statestore"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
@@ -65,7 +65,7 @@ func (d *daemon) build(ctx context.Context, cfg *config.Config) error {
 	}
 	run := d.parts.engine(d.log, d.metrics)
 	if d.memory != nil {
-		run.Memory = d.memory
+		run.StateStore = d.memory
 	}
 	d.engine, err = engine.New(run)
 	return err

@@ -35,7 +35,7 @@ type opener struct {
 	log       *slog.Logger
 	restarted func(plugin string) // told when a plugin ended and runs again; nil for nobody
 	outlast   bool                // a plugin that does not start is tried again, and not reported
-	kept      engine.Memory       // whose pipelines can do without a template that loads; nil for none
+	kept      engine.StateStore       // whose pipelines can do without a template that loads; nil for none
 }
 
 // openAll opens every component of one table but those that stand already, all at once: a plugin that is slow holds up no other.

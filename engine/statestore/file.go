@@ -24,7 +24,7 @@ const format = 1
 // The kinds of body.
 const (
 	kindSnapshot = "snapshot"
-	kindInEffect = "document in effect"
+	kindApplied  = "document in effect"
 )
 
 type header struct {
@@ -44,8 +44,8 @@ func encode(v any) ([]byte, error) {
 	kind := kindSnapshot
 	switch v := v.(type) {
 	case sdk.Snapshot:
-	case engine.InEffect:
-		kind = kindInEffect
+	case engine.AppliedDocument:
+		kind = kindApplied
 	default:
 		return nil, fmt.Errorf("a %T is not kept", v)
 	}

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -121,7 +121,7 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
-// Snapshot implements [engine.Memory].
+// Snapshot implements [engine.StateStore].
 func (s *Store) Snapshot(source string) (sdk.Snapshot, bool) {
 	name := sourceFile(source)
 	if snap, ok := s.last(name).(sdk.Snapshot); ok {
@@ -131,35 +131,35 @@ func (s *Store) Snapshot(source string) (sdk.Snapshot, bool) {
 	return snap, s.recall(name, kindSnapshot, &snap)
 }
 
-// KeepSnapshot implements [engine.Memory].
-func (s *Store) KeepSnapshot(source string, snap sdk.Snapshot) {
+// SaveSnapshot implements [engine.StateStore].
+func (s *Store) SaveSnapshot(source string, snap sdk.Snapshot) {
 	s.keep(sourceFile(source), snap)
 }
 
-// InEffect implements [engine.Memory].
-func (s *Store) InEffect(pipeline string) (engine.InEffect, bool) {
+// AppliedDocument implements [engine.StateStore].
+func (s *Store) AppliedDocument(pipeline string) (engine.AppliedDocument, bool) {
 	name := pipelineFile(pipeline)
-	if e, ok := s.last(name).(engine.InEffect); ok {
+	if e, ok := s.last(name).(engine.AppliedDocument); ok {
 		return e, true
 	}
-	var e engine.InEffect
-	if !s.recall(name, kindInEffect, &e) {
-		return engine.InEffect{}, false
+	var e engine.AppliedDocument
+	if !s.recall(name, kindApplied, &e) {
+		return engine.AppliedDocument{}, false
 	}
 	if e.Document.Digest == "" { // a document was lost, and nothing is in effect
 		return e, true
 	}
 	if sdk.DigestOf(e.Document.Files) != e.Document.Digest {
 		s.setAside(name, errors.New("the document is not the one that it says"))
-		return engine.InEffect{}, false
+		return engine.AppliedDocument{}, false
 	}
 	return e, true
 }
 
-// KeepInEffect implements [engine.Memory].
-func (s *Store) KeepInEffect(pipeline string, e engine.InEffect) {
+// SaveAppliedDocument implements [engine.StateStore].
+func (s *Store) SaveAppliedDocument(pipeline string, e engine.AppliedDocument) {
 	name := pipelineFile(pipeline)
-	before, known := s.last(name).(engine.InEffect)
+	before, known := s.last(name).(engine.AppliedDocument)
 	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
 		slices.Equal(before.LeftOut, e.LeftOut) {
 		return
@@ -241,7 +241,7 @@ func (s *Store) keepUnlessNewer(name string, v any) {
 }
 
 // fileFaults are what can go wrong with one file.
-type fileFaults struct{ write, read faultlog.Fault }
+type fileFaults struct{ write, read logdedup.Fault }
 
 func (s *Store) faultsOf(name string) *fileFaults {
 	s.mu.Lock()
@@ -259,7 +259,7 @@ func (s *Store) tell(name string, err error) {
 		write.Error(s.log, "what was last good cannot be kept, so a restart would not know it", err, "file", name)
 		return
 	}
-	if write.Over(s.log, "what was last good is kept again", "file", name) {
+	if write.Resolve(s.log, "what was last good is kept again", "file", name) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		// A disk that took nothing may have lost the rest as well.
@@ -290,7 +290,7 @@ func (s *Store) recall(name, kind string, v any) bool {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		read.Error(s.log, "reading what was last good failed: the file is kept and not used for now", err, "file", path)
 	} else {
-		read.Over(s.log, "what was last good can be read again", "file", path)
+		read.Resolve(s.log, "what was last good can be read again", "file", path)
 	}
 	return err == nil
 }
@@ -309,4 +309,4 @@ func reason(err error) error {
 	return err
 }
 
-var _ engine.Memory = (*Store)(nil)
+var _ engine.StateStore = (*Store)(nil)

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var moment = time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC)
 
-func sample() (sdk.Snapshot, engine.InEffect) {
+func sample() (sdk.Snapshot, engine.AppliedDocument) {
 	web := sdk.Instance{
 		ID: "1", Name: "web", Image: "web:1.2", Created: moment, Hostname: "h", Updated: moment, ProxyMode: "http",
 		Ports: []sdk.Port{{Type: "tcp", Port: 31000, ServicePort: 8080, IP: "10.0.0.1"}}, Status: sdk.Draining,
@@ -38,7 +38,7 @@ func sample() (sdk.Snapshot, engine.InEffect) {
 			Source: "sidecar", Cluster: "demo", Taken: moment, Changed: moment.Add(-time.Hour),
 			Services: sdk.GroupByName([]sdk.Instance{web}),
 			Last:     &sdk.Change{Instance: web, PreviousStatus: sdk.Alive, Time: moment},
-		}, engine.InEffect{
+		}, engine.AppliedDocument{
 			SinkType: "haproxy",
 			Document: sdk.Document{Pipeline: "edge", Generation: 7, Digest: sdk.DigestOf(files), Files: files},
 			LeftOut:  []engine.LeftOut{{Service: "bad", Hostname: "h", ID: "1", Reason: "line 3"}},
@@ -85,8 +85,8 @@ func kept(t *testing.T) string {
 	dir := filepath.Join(t.TempDir(), "state")
 	s, _ := open(t, dir)
 	snap, effect := sample()
-	s.KeepSnapshot("sidecar", snap)
-	s.KeepInEffect("edge", effect)
+	s.SaveSnapshot("sidecar", snap)
+	s.SaveAppliedDocument("edge", effect)
 	closed(t, s)
 	return dir
 }
@@ -99,7 +99,7 @@ func TestWhatIsKeptComesBack(t *testing.T) {
 	if snap, ok := s.Snapshot("sidecar"); !ok || !reflect.DeepEqual(snap, wantSnap) {
 		t.Errorf("got %v %+v, want %+v", ok, snap, wantSnap)
 	}
-	if effect, ok := s.InEffect("edge"); !ok || !reflect.DeepEqual(effect, wantEffect) {
+	if effect, ok := s.AppliedDocument("edge"); !ok || !reflect.DeepEqual(effect, wantEffect) {
 		t.Errorf("got %v %+v, want %+v", ok, effect, wantEffect)
 	}
 	if _, ok := s.Snapshot("edge"); ok {
@@ -201,7 +201,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 		if test.file == "source-sidecar.json" {
 			_, ok = s.Snapshot("sidecar")
 		} else {
-			_, ok = s.InEffect("edge")
+			_, ok = s.AppliedDocument("edge")
 		}
 		if ok || !strings.Contains(log.String(), test.want) {
 			t.Errorf("%s: believed %v, and it said %s", test.name, ok, log)
@@ -210,7 +210,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 			t.Errorf("%s: not set aside: %v", test.name, err)
 		}
 		want, _ := sample()
-		s.KeepSnapshot("sidecar", want) // life goes on
+		s.SaveSnapshot("sidecar", want) // life goes on
 		closed(t, s)
 	}
 }
@@ -302,7 +302,7 @@ func TestStore_FollowsNoLink(t *testing.T) {
 	}
 	plant("source-sidecar.json"+halfWritten, "precious")
 	snap, _ := sample()
-	s.KeepSnapshot("sidecar", snap)
+	s.SaveSnapshot("sidecar", snap)
 	closed(t, s)
 	if content, err := os.ReadFile(elsewhere); err != nil || string(content) != "precious" {
 		t.Errorf("what a link leads to became %q, %v", content, err)
@@ -342,10 +342,10 @@ func TestTheNewestIsWrittenSoonAndWithinReason(t *testing.T) {
 			}
 			return snap.Cluster
 		}
-		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "1"})
+		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "1"})
 		synctest.Wait()
-		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "2"})
-		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "3"})
+		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "2"})
+		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "3"})
 		synctest.Wait()
 		if got := on(); got != "1" {
 			t.Errorf("written at once: %s", got)
@@ -368,7 +368,7 @@ func TestADiskThatTakesNothingIsTriedAgain(t *testing.T) {
 		if err := os.Mkdir(obstacle, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		s.KeepSnapshot("x", sdk.Snapshot{Cluster: "1"})
+		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "1"})
 		time.Sleep(3 * retryAfter)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "cannot be kept"); n != 1 {
@@ -394,12 +394,12 @@ func TestWhatIsNotWrittenYetIsKnown(t *testing.T) {
 	snap, effect := sample()
 	for i := range 3 {
 		snap.Cluster, effect.Document.Generation, effect.SinkType = fmt.Sprint(i), uint64(i), fmt.Sprint(i)
-		s.KeepSnapshot("sidecar", snap)
-		s.KeepInEffect("edge", effect)
+		s.SaveSnapshot("sidecar", snap)
+		s.SaveAppliedDocument("edge", effect)
 		if got, ok := s.Snapshot("sidecar"); !ok || !reflect.DeepEqual(got, snap) {
 			t.Errorf("got %v %+v, want %+v", ok, got, snap)
 		}
-		if got, ok := s.InEffect("edge"); !ok || !reflect.DeepEqual(got, effect) {
+		if got, ok := s.AppliedDocument("edge"); !ok || !reflect.DeepEqual(got, effect) {
 			t.Errorf("got %v %+v, want %+v", ok, got, effect)
 		}
 	}
@@ -411,13 +411,13 @@ func TestAFolderThatIsGoneIsFilledAgainWhenItIsBack(t *testing.T) {
 		s, log := open(t, dir)
 		defer closed(t, s)
 		_, effect := sample()
-		s.KeepInEffect("edge", effect)
-		s.KeepSnapshot("x", sdk.Snapshot{})
+		s.SaveAppliedDocument("edge", effect)
+		s.SaveSnapshot("x", sdk.Snapshot{})
 		time.Sleep(time.Minute)
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		s.KeepSnapshot("x", sdk.Snapshot{}) // and nothing new of the pipeline
+		s.SaveSnapshot("x", sdk.Snapshot{}) // and nothing new of the pipeline
 		time.Sleep(time.Minute)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -451,9 +451,9 @@ func FuzzDecode(f *testing.F) {
 				comesBack(t, kindSnapshot, snap)
 			}
 		}
-		var effect engine.InEffect
-		if decode(vouchedFor(t, kindInEffect, content), kindInEffect, &effect) == nil {
-			comesBack(t, kindInEffect, effect)
+		var effect engine.AppliedDocument
+		if decode(vouchedFor(t, kindApplied, content), kindApplied, &effect) == nil {
+			comesBack(t, kindApplied, effect)
 		}
 	})
 }
