@@ -1,5 +1,8 @@
-// Package cli speaks HAProxy's command line interface over one lasting connection.
-package cli
+// Package runtimeapi is a client of HAProxy's runtime API: it sends commands over stats sockets and master sockets and reads
+// the answers.
+//
+// It knows neither documents nor how HAProxy's processes are found, started or reloaded.
+package runtimeapi
 
 import (
 	"bytes"

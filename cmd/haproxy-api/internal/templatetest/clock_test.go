@@ -1,4 +1,4 @@
-package main
+package templatetest
 
 import (
 	"bytes"
@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestSettleClock(t *testing.T) {
+func TestReplaceTimes(t *testing.T) {
 	at := time.Date(2026, 11, 24, 17, 0, 0, 0, time.UTC)
 	then := time.Date(2025, 3, 9, 8, 1, 2, 3e6, time.UTC)
 	document := func(first string, at time.Time) []byte {
@@ -28,23 +28,23 @@ func TestSettleClock(t *testing.T) {
 		{"live tells no time", []byte("# a b c\nglobal\n"), document("a", at)},
 		{"nothing is live", nil, document("a", at)},
 	} {
-		if got := settleClock(document("a", at), versions("a"), test.live); !bytes.Equal(got, test.want) {
+		if got := replaceTimes(document("a", at), versions("a"), test.live); !bytes.Equal(got, test.want) {
 			t.Errorf("%s: got\n%s\nwant\n%s", test.name, got, test.want)
 		}
 	}
 }
 
 // Which line tells the time cannot be seen where there are more of them at another time.
-func TestSettleClockOfAnotherShape(t *testing.T) {
+func TestReplaceTimes_DifferentNumberOfLines(t *testing.T) {
 	text := "a 2026\nb\n"
-	if got := settleClock([]byte(text), [][]byte{[]byte("a 2027\nb\nc\n")}, []byte("a 2020\nb\n")); string(got) != text {
+	if got := replaceTimes([]byte(text), [][]byte{[]byte("a 2027\nb\nc\n")}, []byte("a 2020\nb\n")); string(got) != text {
 		t.Errorf("got %q", got)
 	}
 }
 
 // A line of nothing but the time is not taken for any other.
-func TestSettleClockNeedsATime(t *testing.T) {
-	got := settleClock([]byte("# 5:00PM\n"), [][]byte{[]byte("# 6:01PM\n")}, []byte("# generated\n# 8:01AM\n"))
+func TestReplaceTimes_LineOfTimeOnly(t *testing.T) {
+	got := replaceTimes([]byte("# 5:00PM\n"), [][]byte{[]byte("# 6:01PM\n")}, []byte("# generated\n# 8:01AM\n"))
 	if string(got) != "# 8:01AM\n" {
 		t.Errorf("got %q", got)
 	}
