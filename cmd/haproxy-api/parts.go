@@ -234,7 +234,7 @@ func (t tracedTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]e
 	return all, err
 }
 
-func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
+func (t tracedTemplate) FindNondeterminism(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
 	varying, err := t.Template.Vary(ctx, snap)
 	var all []string
 	for _, v := range varying {
@@ -245,7 +245,7 @@ func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, 
 
 var (
 	_ exclude.SourceMapper = tracedTemplate{}
-	_ engine.Varier        = tracedTemplate{}
+	_ engine.NondeterminismFinder        = tracedTemplate{}
 )
 
 func newTemplates(p config.Pipeline) engine.Templates {

@@ -10,7 +10,7 @@ import (
 // What a sink says of thousands of lines is not kept for each of the documents that are remembered.
 func TestLedger_KeepsTheSentenceOfALongRejection(t *testing.T) {
 	for _, err := range []error{sdk.RejectAt(make([]sdk.Place, 20_000), "no"), sdk.RefuseAt(1, make([]sdk.Place, 20_000), "no")} {
-		var l ledger
+		var l history
 		l.add(Entry{Err: err})
 		kept, _ := l.last()
 		rejection, ok := errors.AsType[*sdk.Rejection](kept.Err)
