@@ -42,6 +42,7 @@ var rooms = []struct {
 	{"engine/config", nil},
 	{"engine/statestore", []string{"engine", "plugins/sdk", "internal/faultlog", "internal/trust"}},
 	{"engine/server", []string{"engine", "plugins/sdk"}},
+	{"test/*", nil},
 	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }
 
