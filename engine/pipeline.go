@@ -11,7 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -49,7 +49,7 @@ type pipeline struct {
 	rereads   signal
 	resumed   signal // to look again after a stop
 	log       *slog.Logger
-	fault     *faultlog.Fault // the newest document could not be applied
+	fault     *logdedup.Fault // the newest document could not be applied
 	observer  Observer
 	ledger    *ledger
 	board     board
@@ -81,7 +81,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(),
 		resumed: newSignal(), inputs: newInputs(cfg.Inputs),
-		fault: &faultlog.Fault{}, ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
+		fault: &logdedup.Fault{}, ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {
 		p.candidate = &version{template: t}
@@ -315,7 +315,7 @@ func (p *pipeline) reportFault(err error, args ...any) {
 }
 
 // faultOver logs that documents can be applied again, if that was not so.
-func (p *pipeline) faultOver() { p.fault.Over(p.log, "documents are applied again") }
+func (p *pipeline) faultOver() { p.fault.Resolve(p.log, "documents are applied again") }
 
 // try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
 // catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed,

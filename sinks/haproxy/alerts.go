@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -101,14 +102,6 @@ func alertPlace(files []stage.File, alert string, declared func() declarations) 
 	return place
 }
 
-// sections are the words with which a section begins, beside those of proxies.
-var sections = []string{
-	"global", "defaults", "peers", "resolvers", "mailers", "userlist", "cache", "ring", "http-errors", "program", "fcgi-app",
-	"log-forward", "crt-store", "traces", "acme",
-}
-
-var proxyKinds = []string{"frontend", "backend", "listen"}
-
 // declarations are the lines at which proxies and their servers are declared.
 type declarations map[declaration]int
 
@@ -121,8 +114,8 @@ func declarationsIn(config []byte) declarations {
 	for line := range strings.Lines(string(config)) {
 		number++
 		words := append(strings.Fields(line), "", "")
-		switch isProxy := slices.Contains(proxyKinds, words[0]); {
-		case isProxy || slices.Contains(sections, words[0]):
+		switch isProxy := syntax.StartsProxy(words[0]); {
+		case syntax.StartsSection(words[0]):
 			inside = nil
 			if isProxy {
 				inside = declaredBy(words[0], words[1])

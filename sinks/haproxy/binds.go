@@ -2,16 +2,13 @@ package haproxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -31,7 +28,7 @@ func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
 	}
 	others, own, err := s.paths.listening(now, s.cfg.Binary)
 	if inEffect := s.notes.inEffect(now); inEffect != nil {
-		own = listenAddresses(inEffect.files[0].Content)
+		own = listen.Addresses(inEffect.files[0].Content)
 	} else if err != nil && !now.none() {
 		return nil
 	}
@@ -39,19 +36,19 @@ func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
 }
 
 // rejectTaken is checkBinds for a HAProxy that has own, on a machine where others have theirs.
-func rejectTaken(ctx context.Context, main stage.File, own []listenAddress, others []holder) error {
+func rejectTaken(ctx context.Context, main stage.File, own []listen.Address, others []holder) error {
 	var places []sdk.Place
 	var first error
-	for _, l := range listenersOf(main.Content) {
-		err := l.taken(ctx, own, others)
+	for _, l := range listen.Listeners(main.Content) {
+		err := taken(ctx, l, own, others)
 		if err == nil {
 			continue
 		}
 		if first == nil {
 			first = err
 		}
-		places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: l.line, Problem: fmt.Sprintf(
-			"HAProxy cannot bind %s: %v; free the address or offer the service elsewhere", l.listenAddress, err)})
+		places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: l.Line, Problem: fmt.Sprintf(
+			"HAProxy cannot bind %s: %v; free the address or offer the service elsewhere", l.Address, err)})
 	}
 	if first == nil {
 		return nil
@@ -65,82 +62,26 @@ type bindError struct{ first error }
 func (e *bindError) Error() string { return "HAProxy cannot listen as the configuration wants" }
 func (e *bindError) Unwrap() error { return e.first }
 
-// taken returns why l cannot be bound, and nil where it can or nobody can tell. A new HAProxy has what the one before has.
-func (l listener) taken(ctx context.Context, own []listenAddress, others []holder) error {
-	if slices.ContainsFunc(own, func(a listenAddress) bool { return a == l.listenAddress }) ||
-		l.network == "unix" || l.has("namespace", "interface", "transparent") {
+// taken returns why HAProxy cannot bind l, and nil where it can or where that is not known. A new HAProxy has the listeners of the
+// one before.
+func taken(ctx context.Context, l listen.Listener, own []listen.Address, others []holder) error {
+	if slices.Contains(own, l.Address) || !l.CanTry() {
 		return nil
 	}
 	for _, other := range others {
-		if other.address.overlaps(l.listenAddress) {
+		if other.address.Overlaps(l.Address) {
 			return other
 		}
 	}
-	if slices.ContainsFunc(own, l.overlaps) {
+	if slices.ContainsFunc(own, l.Overlaps) {
 		return nil
 	}
-	return l.try(ctx)
-}
-
-// maxTried bounds how many ports of a range are tried.
-const maxTried = 100
-
-// try listens for a moment on the addresses of l.
-func (l listener) try(ctx context.Context) error {
-	for n := range min(int(l.high)-int(l.low)+1, maxTried) {
-		address := netip.AddrPortFrom(l.host, l.low+uint16(n)).String()
-		// HAProxy may have rights or ways that we have not.
-		if err := tryAddress(ctx, l.network+l.family(), address); err != nil && hopeless(err) {
-			return causeOf(err)
-		}
-	}
-	return nil
-}
-
-func tryAddress(ctx context.Context, network, address string) error {
-	var config net.ListenConfig
-	if strings.HasPrefix(network, "udp") {
-		packets, err := config.ListenPacket(ctx, network, address)
-		if err == nil {
-			_ = packets.Close()
-		}
-		return err
-	}
-	connections, err := config.Listen(ctx, network, address)
-	if err == nil {
-		_ = connections.Close() // nothing was accepted
-	}
-	return err
-}
-
-// family keeps package net from binding another family than HAProxy.
-func (l listener) family() string {
-	switch {
-	case l.dual:
-		return ""
-	case l.host.Is4():
-		return "4"
-	default:
-		return "6"
-	}
-}
-
-// hopeless reports whether HAProxy cannot bind the address either.
-func hopeless(err error) bool {
-	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL)
-}
-
-// causeOf leaves out the address, which the sentence has already.
-func causeOf(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Err
-	}
-	return err
+	return l.TryBind(ctx)
 }
 
 // A holder is a process that listens on an address.
 type holder struct {
-	address listenAddress
+	address listen.Address
 	inode   uint64 // of its socket
 }
 

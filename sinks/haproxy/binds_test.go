@@ -12,11 +12,12 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// taken returns the lines of config that are rejected.
-func taken(t *testing.T, config string, own []listenAddress, others []holder) []int {
+// takenLines returns the lines of config that are rejected.
+func takenLines(t *testing.T, config string, own []listen.Address, others []holder) []int {
 	t.Helper()
 	err := rejectTaken(t.Context(), stage.File{Name: "main", Content: []byte(config)}, own, others)
 	if err == nil {
@@ -39,10 +40,10 @@ func TestCheckBinds_TriesOneFamily(t *testing.T) {
 	check(t, err)
 	defer listener.Close()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	if got := taken(t, "frontend f\n bind :"+port+"\n", nil, nil); got != nil {
+	if got := takenLines(t, "frontend f\n bind :"+port+"\n", nil, nil); got != nil {
 		t.Errorf("only the other family is taken: %v", got)
 	}
-	if got := taken(t, "frontend f\n bind :::"+port+"\n bind [::1]:"+port+"\n", nil, nil); !slices.Equal(got, []int{2, 3}) {
+	if got := takenLines(t, "frontend f\n bind :::"+port+"\n bind [::1]:"+port+"\n", nil, nil); !slices.Equal(got, []int{2, 3}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -59,10 +60,10 @@ func TestCheckBinds_TriesWhatIsNew(t *testing.T) {
 	_, udp, _ := net.SplitHostPort(packets.LocalAddr().String())
 
 	config := "frontend f\n bind " + address + "\n"
-	own := listenAddresses([]byte(config))
+	own := listen.Addresses([]byte(config))
 	for name, test := range map[string]struct {
 		config string
-		own    []listenAddress
+		own    []listen.Address
 		others []holder
 		want   []int
 	}{
@@ -76,15 +77,15 @@ func TestCheckBinds_TriesWhatIsNew(t *testing.T) {
 		"our own":                    {config: config, own: own},
 		"our own under another name": {config: "frontend f\n bind :" + text + "\n", own: own},
 		"somebody else's beside our own": {config: "frontend f\n bind :" + text + "\n", own: own,
-			others: []holder{{address: listenAddress{network: "tcp", host: netip.MustParseAddr("127.0.0.2"), low: uint16(port),
-				high: uint16(port)}}}, want: []int{2}},
+			others: []holder{{address: listen.Address{Network: "tcp", Host: netip.MustParseAddr("127.0.0.2"), Low: uint16(port),
+				High: uint16(port)}}}, want: []int{2}},
 	} {
-		if got := taken(t, test.config, test.own, test.others); !slices.Equal(got, test.want) {
+		if got := takenLines(t, test.config, test.own, test.others); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
 	check(t, listener.Close())
-	if got := taken(t, config, nil, nil); got != nil {
+	if got := takenLines(t, config, nil, nil); got != nil {
 		t.Errorf("what is free: %v", got)
 	}
 }
@@ -98,8 +99,8 @@ func TestListening_TellsOthersFromOurOwn(t *testing.T) {
 	defer free()
 	others, own, err := s.paths.listening(s.notes.running(), s.cfg.Binary)
 	check(t, err)
-	has := func(port int) func(listenAddress) bool {
-		return func(a listenAddress) bool { return a.network == "tcp" && int(a.low) == port }
+	has := func(port int) func(listen.Address) bool {
+		return func(a listen.Address) bool { return a.Network == "tcp" && int(a.Low) == port }
 	}
 	if !slices.ContainsFunc(own, has(r.port)) || slices.ContainsFunc(own, has(port)) {
 		t.Errorf("our own: %v", own)

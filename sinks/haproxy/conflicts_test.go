@@ -262,62 +262,6 @@ func atoi(text string) int {
 	return n
 }
 
-func TestListenAddresses(t *testing.T) {
-	const config = `
-frontend a
-  bind 127.0.0.1:80
-  bind :81 ssl crt /x.pem   # bind :99
-  bind *:82,[::1]:83 ,
-  bind quic6@:84
-  bind :8000-8010 interface eth0
-  bind /run/x.sock,unix@/run/y.sock
-  bind "127.0.0.1:88"
-  bind ${ADDRESS}:89
-  bind name:90
-  bind abns@name
-  bind :92 namespace blue
-  bind 127.0.0.1:
-  bind
-`
-	var got []string
-	for _, a := range listenAddresses([]byte(config)) {
-		got = append(got, a.String())
-	}
-	want := []string{
-		"127.0.0.1:80", "0.0.0.0:81", "0.0.0.0:82", "[::1]:83", "[::]:84 (UDP)", "0.0.0.0:8000-8010", "/run/x.sock",
-		"/run/y.sock", "127.0.0.1:88",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
-func TestOverlaps(t *testing.T) {
-	parse := func(text string) listenAddress {
-		a, ok := parseListenAddress(text)
-		if !ok {
-			t.Fatalf("%q is no address", text)
-		}
-		return a
-	}
-	for _, pair := range [][2]string{
-		{"1.2.3.4:80", "1.2.3.4:80"}, {"*:80", "1.2.3.4:80"}, {"*:80", ":70-90"}, {"[::]:80", "[::1]:80"}, {"/a", "unix@/a"},
-		{"1.2.3.4:80", "[::ffff:1.2.3.4]:80"},
-	} {
-		if a, b := parse(pair[0]), parse(pair[1]); !a.overlaps(b) || !b.overlaps(a) {
-			t.Errorf("%v do not overlap", pair)
-		}
-	}
-	for _, pair := range [][2]string{
-		{"1.2.3.4:80", "1.2.3.5:80"}, {"*:80", "*:81"}, {"*:80", "[::1]:80"}, {"*:80", "quic4@*:80"},
-		{"/a", "/b"}, {"/a", "*:80"},
-	} {
-		if a, b := parse(pair[0]), parse(pair[1]); a.overlaps(b) || b.overlaps(a) {
-			t.Errorf("%v overlap", pair)
-		}
-	}
-}
-
 func TestHAProxyNames(t *testing.T) {
 	names := []string{"haproxy", "haproxy24", "haproxy-2.8", "haproxy_2.8.1", "hapee-2.8-lb", "lb", "haproxy-api",
 		"haproxy_exporter", "haproxy-ingress", "tail", "vim", ""}

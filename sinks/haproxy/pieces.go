@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -108,12 +109,12 @@ func piecesOf(config []byte) []piece {
 	for line := range strings.Lines(string(config)) {
 		number++
 		words := append(strings.Fields(line), "")
-		first := slices.Contains(proxyKinds, words[0])
+		first := syntax.StartsProxy(words[0])
 		last := &pieces[len(pieces)-1]
 		switch {
 		case strings.HasPrefix(words[0], ".") || words[0] == "default-path":
 			return nil
-		case first || slices.Contains(sections, words[0]):
+		case syntax.StartsSection(words[0]):
 			if last.faults >= faultLimit/2 {
 				pieces = append(pieces, piece{})
 			}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 )
 
 // maxSocketLines bounds what is read of one list of sockets.
@@ -101,8 +103,8 @@ func listeningSockets(pid int) ([]socket, error) {
 				return list.network != "tcp" // those that listen come first, and there may be many others
 			}
 			address, ok := parseSocketAddress(fields[local])
-			s := socket{address: listenAddress{network: list.network, host: address.Addr(),
-				low: address.Port(), high: address.Port()}}
+			s := socket{address: listen.Address{Network: list.network, Host: address.Addr(),
+				Low: address.Port(), High: address.Port()}}
 			s.inode, _ = strconv.ParseUint(fields[inode], 10, 64)
 			s.user = fields[user]
 			if ok {
@@ -124,7 +126,7 @@ func unixSockets(pid int) ([]socket, error) {
 	err := eachLine(pid, "unix", func(fields []string) bool {
 		const flags, inode, path = 3, 6, 7
 		if len(fields) > path && fields[flags] == "00010000" && strings.HasPrefix(fields[path], "/") {
-			s := socket{address: listenAddress{network: "unix", path: boundPath(fields[path])}}
+			s := socket{address: listen.Address{Network: listen.Unix, Path: boundPath(fields[path])}}
 			s.inode, _ = strconv.ParseUint(fields[inode], 10, 64)
 			sockets = append(sockets, s)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 )
 
 // Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on one address. HAProxy
@@ -16,40 +17,31 @@ func Conflicts(files []sdk.File) [][2]sdk.Place {
 	}
 	main := files[0]
 	var found [][2]sdk.Place
-	var before []listener
+	var before []listen.Listener
 	byPort := map[uint16][]int{} // of before, those with one port
 	var ranges []int             // of before, all others
-	for _, l := range listenersOf(main.Content) {
-		candidates := slices.Concat(byPort[l.low], ranges)
-		if l.isRange() {
+	for _, l := range listen.Listeners(main.Content) {
+		candidates := slices.Concat(byPort[l.Low], ranges)
+		if l.IsRange() {
 			candidates = indexes(len(before))
 		}
 		for _, i := range candidates {
-			if before[i].section != l.section && before[i].shares(l) {
-				found = append(found, [2]sdk.Place{before[i].place(main.Name), l.place(main.Name)})
+			if before[i].Section != l.Section && before[i].Shares(l) {
+				found = append(found, [2]sdk.Place{placeOf(before[i], main.Name), placeOf(l, main.Name)})
 			}
 		}
-		if l.isRange() {
+		if l.IsRange() {
 			ranges = append(ranges, len(before))
 		} else {
-			byPort[l.low] = append(byPort[l.low], len(before))
+			byPort[l.Low] = append(byPort[l.Low], len(before))
 		}
 		before = append(before, l)
 	}
 	return found
 }
 
-func (l listener) isRange() bool { return l.low != l.high }
-
-// shares reports whether both take connections for one address.
-func (l listener) shares(other listener) bool {
-	one, two := l.option("interface"), other.option("interface")
-	return l.overlaps(other.listenAddress) && l.option("namespace") == other.option("namespace") &&
-		(one == two || one == "" || two == "")
-}
-
-func (l listener) place(file string) sdk.Place {
-	return sdk.Place{File: file, Line: l.line, Problem: fmt.Sprintf("%s in %s listens on %s", l.word, l.in, l.listenAddress)}
+func placeOf(l listen.Listener, file string) sdk.Place {
+	return sdk.Place{File: file, Line: l.Line, Problem: fmt.Sprintf("%s in %s listens on %s", l.Word, l.In, l.Address)}
 }
 
 func indexes(n int) []int {

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 )
 
 // A process is one of the system's.
@@ -17,7 +19,7 @@ type process struct {
 
 // A socket listens.
 type socket struct {
-	address listenAddress
+	address listen.Address
 	inode   uint64
 	user    string // the id of its owner, where that is known
 }
@@ -74,7 +76,7 @@ func (p paths) survey(own running, binary string) ([]conflict, error) {
 }
 
 // listening returns where processes listen that are not of own, and where those of own do. An error says that nobody can tell.
-func (p paths) listening(own running, binary string) (others []holder, held []listenAddress, err error) {
+func (p paths) listening(own running, binary string) (others []holder, held []listen.Address, err error) {
 	s := &survey{paths: p, names: binaryNames(binary), own: own}
 	if err := s.prepare(); err != nil {
 		return nil, nil, err
@@ -133,10 +135,10 @@ func (s *survey) prepare() error {
 	s.findTree()
 	ours := s.ourAddresses()
 	for _, socket := range s.sockets {
-		if socket.address.path == s.paths.socket { // a master that was replaced keeps its own to the end
+		if socket.address.Path == s.paths.socket { // a master that was replaced keeps its own to the end
 			continue
 		}
-		if !s.held[socket.inode] && slices.ContainsFunc(ours, socket.address.overlaps) {
+		if !s.held[socket.inode] && slices.ContainsFunc(ours, socket.address.Overlaps) {
 			s.contested = append(s.contested, socket)
 		}
 	}
@@ -184,9 +186,9 @@ func (s *survey) findTree() {
 }
 
 // ourAddresses are those in the configuration file and those that our HAProxy listens on.
-func (s *survey) ourAddresses() []listenAddress {
+func (s *survey) ourAddresses() []listen.Address {
 	content, _ := os.ReadFile(s.paths.config)
-	ours := listenAddresses(content)
+	ours := listen.Addresses(content)
 	for _, socket := range s.sockets {
 		if s.held[socket.inode] {
 			ours = append(ours, socket.address)
@@ -227,7 +229,7 @@ func (s *survey) judge(pid int) (conflict, bool) {
 func (s *survey) serves(pid int, open map[uint64]bool, err error) bool {
 	if err == nil {
 		return slices.ContainsFunc(s.sockets, func(socket socket) bool {
-			return open[socket.inode] && socket.address.network != "unix"
+			return open[socket.inode] && socket.address.Network != "unix"
 		})
 	}
 	return !slices.ContainsFunc(s.own.pids, func(own int) bool { return s.processes[own].started >= s.processes[pid].started })

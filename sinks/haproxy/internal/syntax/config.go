@@ -195,6 +195,15 @@ var sectionWords = map[string]bool{
 	"healthcheck": true,
 }
 
+// StartsSection reports whether a line that begins with word starts a section.
+func StartsSection(word string) bool { return sectionWords[word] }
+
+// StartsProxy reports whether a line that begins with word starts a section that can be named in HAProxy's messages: frontend,
+// backend or listen.
+func StartsProxy(word string) bool {
+	return word == "frontend" || word == "backend" || word == "listen"
+}
+
 func startsSection(line []byte) bool {
 	word, _ := cutWord(line)
 	return sectionWords[string(plain(word))]
