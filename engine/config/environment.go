@@ -6,194 +6,175 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/v2"
 )
 
-// EnvFile is the environment variable that names the configuration file. It is for the caller of [Load], who has to
-// know the file first.
+// EnvFile is the environment variable that names the configuration file. It is read by the caller of [Load].
 const EnvFile = "HAPROXY_API_CONFIG_FILE"
 
-// EnvAddress is the environment variable that says where the running daemon answers, for the commands that ask it.
+// EnvAddress is the environment variable with the address of the running daemon, for the commands that query it.
 const EnvAddress = "HAPROXY_API_ADDRESS"
 
 const (
-	envPrefix   = "HAPROXY_API_"
-	olderPrefix = "HAPROXYAPI_"
-	envPlugin   = "HAPROXY_API_PLUGIN" // by it a program knows that it was started as a plugin; what it starts inherits it
+	envPrefix    = "HAPROXY_API_"
+	legacyPrefix = "HAPROXYAPI_"
+	envPlugin    = "HAPROXY_API_PLUGIN" // tells a process that it was started as a plugin; its own child processes inherit it
 )
 
-// How much a name of a key counts when several are set: a higher one wins.
+// Precedence among the environment variables that set the same key: higher ones win.
 const (
-	rankOlder   = iota // the older haproxy-api's names
-	rankShort          // HAPROXY_API_ + KEY, for the table haproxy_api
-	rankPlain          // HAPROXY_API_ + TABLE_KEY
-	rankGeneric        // HAPROXY_API_ + the path with "__" for its dots
+	rankLegacy = iota // names of haproxy-api 0.9
+	rankShort         // HAPROXY_API_KEY, for the table haproxy_api
+	rankTable         // HAPROXY_API_TABLE_KEY
+	rankPath          // HAPROXY_API_ and the path with "__" for its dots
 )
 
-// A variable is a set environment variable that stands for a key.
+// A variable is an environment variable that sets a key.
 type variable struct {
-	name string
-	at   path
-	rank int
+	name, value string
+	at          path
+	rank        int
 }
 
-// environment adds the layer of the environment, whose names the package's documentation explains.
-func (l *loader) environment(environ []string) {
-	set := koanf.New("")
-	// A provider of strings that are there has no way to fail.
-	_ = set.Load(env.Provider("", env.Opt{Prefix: "HAPROXY", EnvironFunc: func() []string { return environ }}), nil)
-
+// loadEnvironment adds the layer of the environment. The package documentation lists the names.
+func (l *loader) loadEnvironment(environ []string) {
 	root := (&Config{}).schema()
-	tree := map[string]any{}
-	origins := map[string]string{}
-	for _, v := range l.variables(set, root) {
-		value := set.String(v.name)
+	tree, origins := map[string]any{}, map[string]string{}
+	for _, v := range l.variables(environ, root) {
 		origins[v.at.key()] = "environment " + v.name
-		put(tree, v.at, kindAt(root, v.at).fromText(value))
+		put(tree, v.at, kindAt(root, v.at).parse(v.value))
 	}
-	if len(tree) > 0 {
-		l.addTree(tree, func(at path) string { return longest(origins, at) })
-	}
+	l.add(tree, func(at path) string { return originOf(origins, at) })
 }
 
-// variables returns those of ours that are set, in the order in which they have to be stored.
-func (l *loader) variables(set *koanf.Koanf, root table) []variable {
+// variables returns the variables that set keys, in the order in which they have to be stored. It reports unknown ones.
+func (l *loader) variables(environ []string, root table) []variable {
 	var found []variable
-	plain := plainNames(root)
+	fixed := fixedNames(root)
 	file := l.merged().Raw()
-	for _, name := range set.Keys() {
-		if set.String(name) == "" || slices.Contains([]string{EnvFile, EnvAddress, envPlugin}, name) {
+	values := map[string]string{}
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		values[name] = value
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := values[name]
+		if value == "" || !hasPrefix(name) || slices.Contains([]string{EnvFile, EnvAddress, envPlugin}, name) {
 			continue
 		}
-		if known, ok := plain[name]; ok {
-			found = append(found, known)
-		} else if generic(name) {
+		if v, ok := fixed[name]; ok {
+			v.value = value
+			found = append(found, v)
+		} else if isPathName(name) {
 			parts := strings.Split(strings.TrimPrefix(name, envPrefix), "__")
-			found = append(found, variable{name, spelled(parts, root, file), rankGeneric})
-		} else if ours(name) && !injected(name, set.String(name)) {
-			l.unknownVariable(name, plain)
+			found = append(found, variable{name, value, pathOf(parts, root, file), rankPath})
+		} else if !isInjected(name, value) {
+			l.unknownVariable(name, fixed)
 		}
 	}
-	// A table that is given whole comes before its parts, which change it.
+	// A variable that sets a table comes before those that set keys of it.
 	slices.SortFunc(found, func(a, b variable) int {
 		return cmp.Or(cmp.Compare(len(a.at), len(b.at)), cmp.Compare(a.rank, b.rank), cmp.Compare(a.name, b.name))
 	})
 	return found
 }
 
-// olderNames are the older haproxy-api's names of keys.
-func olderNames() map[string]path {
-	names := map[string]path{
-		"HAPROXY_API_FOLLOW":       {"sidecar", "follow"},
-		"HAPROXYAPI_LOGGING_LEVEL": {"haproxy_api", "logging_level"},
-	}
-	for _, key := range []string{"bind_ip", "bind_port", "logging_level"} {
-		names["HAPROXY_API_HAPROXY_API_"+strings.ToUpper(key)] = path{"haproxy_api", key}
-	}
-	names["HAPROXY_API_SIDECAR_STATE_URL"] = path{"sidecar", "state_url"}
+func hasPrefix(name string) bool {
+	return strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, legacyPrefix)
+}
+
+func isPathName(name string) bool {
+	return strings.HasPrefix(name, envPrefix) && strings.Contains(name, "__") && !injectedName.MatchString(name)
+}
+
+// fixedNames returns every name that sets one fixed key, with its path and rank.
+func fixedNames(root table) map[string]variable {
+	names := map[string]variable{}
+	add := func(name string, at path, rank int) { names[name] = variable{name: name, at: at, rank: rank} }
+	add("HAPROXY_API_FOLLOW", path{"sidecar", "follow"}, rankLegacy)
+	add("HAPROXYAPI_LOGGING_LEVEL", path{"haproxy_api", "logging_level"}, rankLegacy)
 	for _, key := range []string{
 		"bind_ip", "reload_cmd", "verify_cmd", "template", "config_file", "pid_file", "user", "group", "use_hostnames",
 	} {
-		names["HAPROXY_API_HAPROXY_"+strings.ToUpper(strings.ReplaceAll(key, "_", ""))] = path{"haproxy", key}
-	}
-	return names
-}
-
-// plainNames returns every name that stands for one fixed key.
-func plainNames(root table) map[string]variable {
-	names := map[string]variable{}
-	for name, at := range olderNames() {
-		names[name] = variable{name, at, rankOlder}
+		add("HAPROXY_API_HAPROXY_"+strings.ToUpper(strings.ReplaceAll(key, "_", "")), path{"haproxy", key}, rankLegacy)
 	}
 	for _, at := range root.knownPaths(nil) {
-		// Keys like sources, which hold names, are only reached by the general form.
+		// Keys such as sources, which contain names, are only set by their paths.
 		if len(at) == 2 {
-			if short := envPrefix + strings.ToUpper(at[1]); at[0] == "haproxy_api" {
-				names[short] = variable{short, at, rankShort}
+			if at[0] == "haproxy_api" {
+				add(envPrefix+strings.ToUpper(at[1]), at, rankShort)
 			}
-			name := envPrefix + strings.ToUpper(strings.Join(at, "_"))
-			names[name] = variable{name, at, rankPlain}
+			add(envPrefix+strings.ToUpper(strings.Join(at, "_")), at, rankTable)
 		}
 	}
-	pluginDir := envPrefix + "PLUGIN_DIR"
-	names[pluginDir] = variable{pluginDir, path{"plugin_dir"}, rankGeneric}
+	add(envPrefix+"PLUGIN_DIR", path{"plugin_dir"}, rankPath)
 	return names
 }
 
 var (
 	injectedName = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*(` +
 		`SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$|^HAPROXY_?API_ENV_`)
-	// A person may mean something by these names, so their values count too.
+	// Users may set these names too, so the values have to match as well.
 	injectedPort = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*PORT=(tcp|udp|sctp)://`)
 	injectedLink = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*NAME=/`)
 )
 
-// injected reports whether Kubernetes or Docker set the variable, for a service or container whose name begins with haproxy-api.
-func injected(name, value string) bool {
+// isInjected reports whether Kubernetes or Docker sets the variable for a service or container whose name begins with haproxy-api.
+func isInjected(name, value string) bool {
 	pair := name + "=" + value
 	return injectedName.MatchString(name) || injectedPort.MatchString(pair) || injectedLink.MatchString(pair)
 }
 
-func ours(name string) bool {
-	return strings.HasPrefix(name, envPrefix) || strings.HasPrefix(name, olderPrefix)
-}
-
-func generic(name string) bool {
-	return strings.HasPrefix(name, envPrefix) && strings.Contains(name, "__") && !injectedName.MatchString(name)
-}
-
-// unknownVariable reports a variable that somebody has set for us and that would not be heeded: it may be what keeps others out.
-func (l *loader) unknownVariable(name string, plain map[string]variable) {
-	known := append(slices.Sorted(maps.Keys(plain)), EnvFile, EnvAddress)
+// unknownVariable reports a variable with our prefix that has no effect. It is a fault, because the user may rely on it to restrict
+// access.
+func (l *loader) unknownVariable(name string, fixed map[string]variable) {
+	known := append(slices.Sorted(maps.Keys(fixed)), EnvFile, EnvAddress)
 	best := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
-	l.fail("environment "+name, "is not a known variable; the nearest known one is "+best)
+	l.addFault("environment "+name, "is not a known variable; the nearest known one is "+best)
 }
 
-// spelled returns the path that the parts of a general name stand for.
-func spelled(parts []string, root kind, file map[string]any) path {
+// pathOf returns the path that the parts of a variable's name stand for.
+func pathOf(parts []string, root kind, file map[string]any) path {
 	var at path
 	for i, part := range parts {
-		kind := kindAt(root, at)
-		here, _ := get(file, at)
-		content, _ := here.(map[string]any)
+		existing, _ := get(file, at)
+		content, _ := existing.(map[string]any)
 		names := slices.Sorted(maps.Keys(content))
-		switch kind := kind.(type) {
+		switch kind := kindAt(root, at).(type) {
 		case table:
 			names = append(names, kind.names()...)
-		case texts:
-			return at.with(spelling(kind.fromEnv(parts[i:]), names))
+		case stringTable:
+			return at.with(matchName(kind.fromEnv(parts[i:]), names))
 		}
-		at = at.with(spelling(strings.ToLower(part), names))
+		at = at.with(matchName(strings.ToLower(part), names))
 	}
 	return at
 }
 
-// spelling returns usual, unless there is no such name but one that only looks different.
-func spelling(usual string, names []string) string {
-	if slices.Contains(names, usual) {
-		return usual
+// matchName returns the first of names that equals name except for case, dots and dashes, or name if there is none. An exact
+// match takes precedence.
+func matchName(name string, names []string) string {
+	if slices.Contains(names, name) {
+		return name
 	}
-	if i := slices.IndexFunc(names, func(name string) bool { return fold(name) == fold(usual) }); i >= 0 {
+	if i := slices.IndexFunc(names, func(other string) bool { return fold(other) == fold(name) }); i >= 0 {
 		return names[i]
 	}
-	return usual
+	return name
 }
 
-// kindAt returns the kind of what stands at that path; what is not known may be anything, until it is read and refused.
+// kindAt returns the kind of the key at that path. An unknown key may have any value; decode reports it.
 func kindAt(root kind, at path) kind {
 	here := root
 	for _, name := range at {
-		if here = here.below(name); here == nil {
-			return anything{fromTextOr: asIs}
+		if here = here.child(name); here == nil {
+			return anything{parseText: parseString}
 		}
 	}
 	return here
 }
 
-// longest returns the origin recorded for at, or else for the nearest table around it or key within it.
-func longest(origins map[string]string, at path) string {
+// originOf returns the origin recorded for a path, or else for the nearest table around it or key within it.
+func originOf(origins map[string]string, at path) string {
 	for end := len(at); end > 0; end-- {
 		if origin, ok := origins[at[:end].key()]; ok {
 			return origin

@@ -6,43 +6,41 @@ import (
 	"slices"
 )
 
-// A kind is what a key may hold. It knows the place in the [Config] where the value goes.
+// A kind says which values a key may have. It holds a pointer to the field of the [Config] that decode sets.
 type kind interface {
-	// read stores v, which was found at that path, or tells the collector what is wrong with it.
-	read(at path, v any, to *collector)
-	// below returns the kind of the key of that name under this one, or nil if there cannot be one.
-	below(name string) kind
-	// fromText returns what a person means by that text in the environment or after --set. Where it makes no sense the
-	// text itself is returned, for read to complain about.
-	fromText(text string) any
+	// decode stores v, the value at that path, or reports to the collector what is wrong with it.
+	decode(at path, v any, to *collector)
+	// child returns the kind of the key with that name in this table, or nil if there can be no such key.
+	child(name string) kind
+	// parse converts text from the environment or --set to a value. Invalid text is returned as it is, so that decode reports it.
+	parse(text string) any
 }
 
 // A field is one key of a [table].
 type field struct {
-	name     string
-	fallback any // the default, as a file would say it; nil if there is none
-	kind     kind
+	name         string
+	defaultValue any // as a file would have it; nil for none
+	kind         kind
 }
 
 // A table has fixed keys.
 type table []field
 
-func (t table) read(at path, v any, to *collector) {
-	content, ok := v.(map[string]any)
+func (t table) decode(at path, v any, to *collector) {
+	content, ok := to.table(at, v, "a table")
 	if !ok {
-		to.mismatch(at, "a table", v)
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(content)) {
-		if k := t.below(name); k != nil {
-			k.read(at.with(name), content[name], to)
+		if k := t.child(name); k != nil {
+			k.decode(at.with(name), content[name], to)
 		} else {
 			to.unknown(at.with(name), t.names())
 		}
 	}
 }
 
-func (t table) below(name string) kind {
+func (t table) child(name string) kind {
 	for _, f := range t {
 		if f.name == name {
 			return f.kind
@@ -51,7 +49,7 @@ func (t table) below(name string) kind {
 	return nil
 }
 
-func (t table) fromText(text string) any { return jsonOr(text) }
+func (t table) parse(text string) any { return parseJSON(text) }
 
 func (t table) names() []string {
 	names := make([]string, len(t))
@@ -61,111 +59,130 @@ func (t table) names() []string {
 	return names
 }
 
-// A named table's keys are chosen by the person.
-type named[T any] struct {
+// knownPaths returns the paths of the keys of t and its tables.
+func (t table) knownPaths(at path) []path {
+	var known []path
+	for _, f := range t {
+		if inner, ok := f.kind.(table); ok {
+			known = append(known, inner.knownPaths(at.with(f.name))...)
+		} else {
+			known = append(known, at.with(f.name))
+		}
+	}
+	return known
+}
+
+// defaults returns the default values of the keys of t and its tables.
+func (t table) defaults() map[string]any {
+	values := map[string]any{}
+	for _, f := range t {
+		if inner, ok := f.kind.(table); ok {
+			values[f.name] = inner.defaults()
+		} else if f.defaultValue != nil {
+			values[f.name] = f.defaultValue
+		}
+	}
+	return values
+}
+
+// A namedTable contains elements whose names the user chooses.
+type namedTable[T any] struct {
 	into    map[string]T
 	element func(*T) kind
 }
 
-func (n named[T]) read(at path, v any, to *collector) {
-	content, ok := v.(map[string]any)
+func (n namedTable[T]) decode(at path, v any, to *collector) {
+	content, ok := to.table(at, v, "a table of named tables")
 	if !ok {
-		to.mismatch(at, "a table of named tables", v)
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(content)) {
-		if !usableName(name) {
-			to.wrong(at.with(name), "is not "+usable)
+		if !isValidName(name) {
+			to.add(at.with(name), "is not "+validName)
 			continue
 		}
 		var element T
-		n.element(&element).read(at.with(name), content[name], to)
+		n.element(&element).decode(at.with(name), content[name], to)
 		n.into[name] = element
 	}
 }
 
-func (n named[T]) below(string) kind { return n.element(new(T)) }
+func (n namedTable[T]) child(string) kind { return n.element(new(T)) }
 
-func (n named[T]) fromText(text string) any { return jsonOr(text) }
+func (n namedTable[T]) parse(text string) any { return parseJSON(text) }
 
-// Names show up in addresses, file names and metrics, and types in the names of programs that are started.
-const usable = "a usable name: it needs 1 to 64 letters, digits, dots, dashes and underscores, " +
-	"with a letter or digit first"
+// Names appear in URLs, file names and metrics; types appear in the names of programs that are started.
+const validName = "a valid name: 1 to 64 letters, digits, dots, dashes and underscores, starting with a letter or a digit"
 
-var usablePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-func usableName(name string) bool { return usablePattern.MatchString(name) }
+func isValidName(name string) bool { return namePattern.MatchString(name) }
 
-// A block is one source or sink: its type, keys that are the same whatever the type, and keys that only its owner knows.
+// A block is the table of one source or sink: the keys that every type has, and keys that only the type knows.
 type block struct {
-	into *Component
-	ours table
+	into   *Component
+	common table // beside "type"
 }
 
-func (b block) read(at path, v any, to *collector) {
-	content, ok := v.(map[string]any)
+func (b block) decode(at path, v any, to *collector) {
+	content, ok := to.table(at, v, "a table")
 	if !ok {
-		to.mismatch(at, "a table", v)
 		return
 	}
 	b.into.Block = maps.Clone(content)
-	for _, f := range b.fixed() {
+	for _, f := range b.commonFields() {
 		if value, ok := content[f.name]; ok {
-			f.kind.read(at.with(f.name), value, to)
+			f.kind.decode(at.with(f.name), value, to)
 		}
 		delete(b.into.Block, f.name)
 	}
 }
 
-func (b block) fixed() table {
-	return append(table{{name: "type", kind: usableText(&b.into.Type)}}, b.ours...)
+func (b block) commonFields() table {
+	return append(table{{name: "type", kind: stringLike(&b.into.Type, validName, isValidName)}}, b.common...)
 }
 
-func (b block) below(name string) kind {
-	if fixed := b.fixed().below(name); fixed != nil {
-		return fixed
+func (b block) child(name string) kind {
+	if k := b.commonFields().child(name); k != nil {
+		return k
 	}
-	return anything{fromTextOr: listOrMap}
+	return anything{parseText: parseListOrTable}
 }
 
-func (b block) fromText(text string) any { return jsonOr(text) }
+func (b block) parse(text string) any { return parseJSON(text) }
 
-// anything is a value that is not looked at.
-type anything struct{ fromTextOr func(text string) any }
+// anything is a value that is not validated.
+type anything struct{ parseText func(text string) any }
 
-func (a anything) read(path, any, *collector) {}
-func (a anything) below(string) kind          { return a }
-func (a anything) fromText(text string) any   { return a.fromTextOr(text) }
+func (a anything) decode(path, any, *collector) {}
+func (a anything) child(string) kind            { return a }
+func (a anything) parse(text string) any        { return a.parseText(text) }
 
-// variables are what a template is given to use as it likes, so their types are kept: from environment and --set,
-// what is valid JSON is taken as JSON, and all else as a string.
+// variables are the table of a template's variables. Their types are kept: text from the environment and --set that is valid JSON
+// is decoded, and any other text is a string.
 type variables struct{ into *map[string]any }
 
-func (vs variables) read(at path, v any, to *collector) {
-	content, ok := v.(map[string]any)
-	if !ok {
-		to.mismatch(at, "a table", v)
-		return
+func (vs variables) decode(at path, v any, to *collector) {
+	if content, ok := to.table(at, v, "a table"); ok {
+		*vs.into = content
 	}
-	*vs.into = content
 }
 
-func (vs variables) below(string) kind        { return anything{fromTextOr: jsonOr} }
-func (vs variables) fromText(text string) any { return jsonOr(text) }
+func (vs variables) child(string) kind     { return anything{parseText: parseJSON} }
+func (vs variables) parse(text string) any { return parseJSON(text) }
 
-// A texts table maps names that the person chooses, and that may have dots in them, to strings.
-type texts struct {
+// A stringTable maps names that the user chooses, and that may contain dots, to strings.
+type stringTable struct {
 	into    *map[string]string
 	valid   func(name, value string) bool
 	want    string                      // completes "must be …" for the table
 	item    string                      // and for each of its values
-	fromEnv func(parts []string) string // the name that the rest of an environment variable's name stands for
+	fromEnv func(parts []string) string // returns the name for the rest of an environment variable's name
 }
 
-func (t texts) read(at path, v any, to *collector) {
-	content, ok := v.(map[string]any)
+func (t stringTable) decode(at path, v any, to *collector) {
+	content, ok := to.table(at, v, t.want)
 	if !ok {
-		to.mismatch(at, t.want, v)
 		return
 	}
 	*t.into = make(map[string]string, len(content))
@@ -179,5 +196,5 @@ func (t texts) read(at path, v any, to *collector) {
 	}
 }
 
-func (t texts) below(string) kind        { return text(new(string)) }
-func (t texts) fromText(text string) any { return jsonOr(text) }
+func (t stringTable) child(string) kind     { return anyString(new(string)) }
+func (t stringTable) parse(text string) any { return parseJSON(text) }
