@@ -9,20 +9,20 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// value returns what c has for key, and where it is from.
+// value returns the value of key in c as text, and its origin.
 func value(t *testing.T, c *config.Config, key string) (text, origin string) {
 	t.Helper()
 	values := c.Values()
 	i := slices.IndexFunc(values, func(v config.Value) bool { return v.Key == key })
 	if i < 0 {
-		t.Fatalf("there is no %s", key)
+		t.Fatalf("no value for %s", key)
 	}
 	return values[i].Text(), values[i].Origin
 }
 
-func TestEnvironmentNames(t *testing.T) {
+func TestEnvironment_Names(t *testing.T) {
 	for _, test := range []struct{ name, set, key, want string }{
-		// The older haproxy-api's.
+		// Names of haproxy-api 0.9.
 		{"HAPROXY_API_FOLLOW", "a:1", "sidecar.follow", `"a:1"`},
 		{"HAPROXYAPI_LOGGING_LEVEL", "warn", "haproxy_api.logging_level", `"warn"`},
 		{"HAPROXY_API_HAPROXY_API_BIND_IP", "127.0.0.1", "haproxy_api.bind_ip", `"127.0.0.1"`},
@@ -38,7 +38,7 @@ func TestEnvironmentNames(t *testing.T) {
 		{"HAPROXY_API_HAPROXY_USER", "99", "haproxy.user", `"99"`},
 		{"HAPROXY_API_HAPROXY_GROUP", "g", "haproxy.group", `"g"`},
 		{"HAPROXY_API_HAPROXY_USEHOSTNAMES", "1", "haproxy.use_hostnames", "true"},
-		// The same with the underscores, and newer keys alike.
+		// The same with underscores, and newer keys.
 		{"HAPROXY_API_HAPROXY_BIND_IP", "127.0.0.1", "haproxy.bind_ip", `"127.0.0.1"`},
 		{"HAPROXY_API_HAPROXY_RELOAD_CMD", "r", "haproxy.reload_cmd", `"r"`},
 		{"HAPROXY_API_HAPROXY_VERIFY_CMD", "v", "haproxy.verify_cmd", `"v"`},
@@ -52,7 +52,7 @@ func TestEnvironmentNames(t *testing.T) {
 		{"HAPROXY_API_SIDECAR_FOLLOW", "a:1", "sidecar.follow", `"a:1"`},
 		{"HAPROXY_API_SIDECAR_SUBSCRIPTIONS", "web,chat", "sidecar.subscriptions", `["web","chat"]`},
 		{"HAPROXY_API_SIDECAR_MAX_DROP", "0.75", "sidecar.max_drop", "0.75"},
-		// The table haproxy_api by the keys alone.
+		// Keys of the table haproxy_api without the table.
 		{"HAPROXY_API_BIND_IP", "127.0.0.1", "haproxy_api.bind_ip", `"127.0.0.1"`},
 		{"HAPROXY_API_BIND_PORT", "80", "haproxy_api.bind_port", "80"},
 		{"HAPROXY_API_UPDATE_TOKEN", "s", "haproxy_api.update_token", `"***"`},
@@ -103,7 +103,7 @@ func TestEnvironmentNames(t *testing.T) {
 	}
 }
 
-func TestEnvironmentOrder(t *testing.T) {
+func TestEnvironment_Precedence(t *testing.T) {
 	names := []string{"HAPROXY_API_HAPROXY_PIDFILE", "HAPROXY_API_HAPROXY_PID_FILE", "HAPROXY_API_HAPROXY__PID_FILE"}
 	for i := range names {
 		var environ []string
@@ -112,7 +112,7 @@ func TestEnvironmentOrder(t *testing.T) {
 		}
 		got, origin := value(t, load(t, config.Options{Environ: environ}), "haproxy.pid_file")
 		if got != `"`+names[i]+`"` || origin != "environment "+names[i] {
-			t.Errorf("of %q won %s from %s", environ, got, origin)
+			t.Errorf("with %q: %s from %s", environ, got, origin)
 		}
 	}
 	environ := []string{
@@ -121,25 +121,25 @@ func TestEnvironmentOrder(t *testing.T) {
 	c := load(t, config.Options{Environ: environ})
 	a, origin := value(t, c, "sources.s.nest.a")
 	if a != `"changed"` || origin != "environment HAPROXY_API_SOURCES__S__NEST__A" {
-		t.Errorf("a part given beside its table: %s from %s", a, origin)
+		t.Errorf("a key that is set in addition to its table: %s from %s", a, origin)
 	}
 	if a, origin := value(t, c, "sources.s.nest.c"); a != `"d"` || origin != "environment HAPROXY_API_SOURCES__S" {
-		t.Errorf("a part of a table given whole: %s from %s", a, origin)
+		t.Errorf("a key of a table that is set as a whole: %s from %s", a, origin)
 	}
 }
 
-func TestForeignEnvironment(t *testing.T) {
+func TestEnvironment_IgnoresVariablesOfOthers(t *testing.T) {
 	environ := []string{
 		"PATH=/bin", "HAPROXY_VERSION=2.6.12", "HAPROXY_API_CONFIG_FILE=x.toml", "odd", "HAPROXY_API_", "HAPROXY_API_FOO=",
 		"HAPROXY_API_ADDRESS=http://a:1",
-		// Kubernetes', for services haproxy-api, haproxy-api-haproxy and haproxy-api-sidecar.
+		// Set by Kubernetes for the services haproxy-api, haproxy-api-haproxy and haproxy-api-sidecar.
 		"HAPROXY_API_SERVICE_HOST=10.0.0.1", "HAPROXY_API_SERVICE_PORT=7778", "HAPROXY_API_SERVICE_PORT_HTTP=7778",
 		"HAPROXY_API_PORT=tcp://10.0.0.1:7778", "HAPROXY_API_PORT_7778_TCP=tcp://10.0.0.1:7778",
 		"HAPROXY_API_PORT_7778_TCP_PROTO=tcp",
 		"HAPROXY_API_PORT_7778_TCP_PORT=7778", "HAPROXY_API_PORT_7778_TCP_ADDR=10.0.0.1",
 		"HAPROXY_API_HAPROXY_SERVICE_HOST=10.0.0.1", "HAPROXY_API_HAPROXY_PORT_80_UDP=x",
 		"HAPROXY_API_SIDECAR_SERVICE_PORT=1", "HAPROXY_API_EDGE_PORT=udp://10.0.0.1:1", "HAPROXYAPI_SERVICE_HOST=10.0.0.1",
-		// Docker's, for a link named haproxy-api.
+		// Set by Docker for a link named haproxy-api.
 		"HAPROXY_API_NAME=/web/haproxy_api", "HAPROXY_API_ENV_FOLLOW=a:1", "HAPROXY_API_ENV_HAPROXY_API_SINKS__EDGE__TYPE=x",
 	}
 	c := load(t, config.Options{Environ: environ})
@@ -153,8 +153,7 @@ func TestForeignEnvironment(t *testing.T) {
 	}
 }
 
-// A variable that means nothing may be the one that should have closed the port.
-func TestUnknownEnvironment(t *testing.T) {
+func TestEnvironment_UnknownVariablesAreFaults(t *testing.T) {
 	for name, nearest := range map[string]string{
 		"HAPROXY_API_FOLOW":                "HAPROXY_API_FOLLOW",
 		"HAPROXY_API_CONFIGFILE":           "HAPROXY_API_CONFIG_FILE",

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestReadTableKeepsTypes(t *testing.T) {
+func TestReadTable_KeepsTypes(t *testing.T) {
 	want := map[string]any{
 		"count": int64(3), "share": 0.5, "name": "x", "on": true,
 		"tls": map[string]any{"versions": []any{"1.2", "1.3"}},
@@ -30,7 +30,7 @@ func TestReadTableKeepsTypes(t *testing.T) {
 	}
 }
 
-func TestReadTableNamesTheFile(t *testing.T) {
+func TestReadTable_ErrorsNameTheFile(t *testing.T) {
 	folder := t.TempDir()
 	for name, want := range map[string]string{
 		"missing.toml": "cannot be read: no such file",

@@ -1,19 +1,18 @@
 package config
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"strconv"
 	"strings"
 )
 
-// The functions here say what a text from the environment or --set means. Each returns the text itself where it is
-// not of its kind.
+// The functions in this file convert text from the environment or --set to a value as a file would have it. They return the text
+// itself if it is not of their kind, so that decode reports it.
 
-func asIs(text string) any { return text }
+func parseString(text string) any { return text }
 
-func asNumber(text string) any {
+func parseNumber(text string) any {
 	trimmed := strings.TrimSpace(text)
 	if n, err := strconv.ParseInt(trimmed, 10, 64); err == nil {
 		return n
@@ -24,17 +23,17 @@ func asNumber(text string) any {
 	return text
 }
 
-func asBool(text string) any {
+func parseBool(text string) any {
 	if b, err := strconv.ParseBool(strings.TrimSpace(text)); err == nil {
 		return b
 	}
 	return text
 }
 
-// asList takes a JSON list, or items with commas between them.
-func asList(text string) any {
+// parseList accepts a JSON list, or items separated by commas.
+func parseList(text string) any {
 	if strings.HasPrefix(strings.TrimSpace(text), "[") {
-		return jsonOr(text)
+		return parseJSON(text)
 	}
 	items := []any{}
 	for item := range strings.SplitSeq(text, ",") {
@@ -45,16 +44,17 @@ func asList(text string) any {
 	return items
 }
 
-// listOrMap takes a JSON list or object; a number stays a string, since its owner knows best whether it is one.
-func listOrMap(text string) any {
+// parseListOrTable accepts a JSON list or object. A number remains a string, because only the owner of the key knows its type.
+func parseListOrTable(text string) any {
 	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, "[") || strings.HasPrefix(trimmed, "{") {
-		return jsonOr(text)
+		return parseJSON(text)
 	}
 	return text
 }
 
-func jsonOr(text string) any {
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
+// parseJSON accepts any JSON value but null.
+func parseJSON(text string) any {
+	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
 	var v any
 	if err := decoder.Decode(&v); err != nil {
@@ -63,8 +63,8 @@ func jsonOr(text string) any {
 	if _, err := decoder.Token(); err != io.EOF {
 		return text
 	}
-	if plainValue, err := newPlainer(false).value(v, 0); err == nil && plainValue != nil {
-		return plainValue
+	if normalized, err := newNormalizer(false).value(v, 0); err == nil && normalized != nil {
+		return normalized
 	}
 	return text
 }
