@@ -33,6 +33,7 @@ var rooms = []struct {
 	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/faultlog"}},
 	{"sinks/internal/*", []string{"plugins/sdk", "internal/faultlog", "internal/replace"}},
 	{"sinks/haproxy/internal/listen", []string{"sinks/haproxy/internal/syntax"}},
+	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/faultlog", "internal/fingerprint",
 		"internal/replace"}},

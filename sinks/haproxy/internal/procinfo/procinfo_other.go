@@ -1,6 +1,6 @@
 //go:build !linux
 
-package haproxy
+package procinfo
 
 import (
 	"errors"
@@ -10,13 +10,12 @@ import (
 	"strings"
 )
 
-// defunct reports whether the process is a zombie. There is no cheap way to ask here, and the first process of these
-// systems collects all of them.
-func defunct(int) bool { return false }
+// isZombie always returns false: there is no cheap way to ask, and init reaps all zombies.
+func isZombie(int) bool { return false }
 
-// commandLine returns the arguments that the process was started with, the program first. ps joins them with spaces,
-// so a path with a space in it comes apart.
-func commandLine(pid int) ([]string, error) {
+// CommandLine returns the arguments that the process was started with, the program first. ps joins them with spaces, so that a path
+// with a space is split.
+func CommandLine(pid int) ([]string, error) {
 	line, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return nil, err
@@ -24,8 +23,8 @@ func commandLine(pid int) ([]string, error) {
 	return strings.Fields(string(line)), nil
 }
 
-// parentOf returns the process that the process was started by, and 0 where that is not known.
-func parentOf(pid int) int {
+// Parent returns the parent of the process, and 0 where that is not known.
+func Parent(pid int) int {
 	line, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return 0
@@ -37,17 +36,47 @@ func parentOf(pid int) int {
 	return parent
 }
 
-// workingDir is not told here.
-func workingDir(int) (string, error) { return "", errors.ErrUnsupported }
-
-// rootDir returns the root folder of the process as a path for us: here all processes have the same.
-func rootDir(int) string { return "" }
-
-// programName returns the name of the executable that the process runs.
-func programName(pid int) string {
+// ProgramName returns the base name of the executable that the process runs.
+func ProgramName(pid int) string {
 	path, err := exec.Command("ps", "-o", "comm=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
 		return ""
 	}
 	return filepath.Base(strings.TrimSpace(string(path)))
 }
+
+// RootDir returns "": all processes have the same root directory.
+func RootDir(int) string { return "" }
+
+// IsStopped is only known on Linux.
+func IsStopped(int) bool { return false }
+
+// IsSuspended is only known on Linux.
+func IsSuspended(int) bool { return false }
+
+// SystemdUnit is only known on Linux.
+func SystemdUnit(int) string { return "" }
+
+// WorkingDir is only known on Linux.
+func WorkingDir(int) (string, error) { return "", errors.ErrUnsupported }
+
+// Environment is only known on Linux.
+func Environment(int) (map[string]string, error) { return nil, errors.ErrUnsupported }
+
+// Children is only known on Linux.
+func Children(int) ([]int, error) { return nil, errors.ErrUnsupported }
+
+// List is only known on Linux.
+func List() (map[int]Process, error) { return nil, errors.ErrUnsupported }
+
+// NetworkNamespace is only known on Linux.
+func NetworkNamespace(int) (string, error) { return "", errors.ErrUnsupported }
+
+// OpenSockets is only known on Linux.
+func OpenSockets(int) (map[uint64]bool, error) { return nil, errors.ErrUnsupported }
+
+// ListeningSockets is only known on Linux.
+func ListeningSockets(int) ([]Socket, error) { return nil, errors.ErrUnsupported }
+
+// UnixSockets is only known on Linux.
+func UnixSockets(int) ([]Socket, error) { return nil, errors.ErrUnsupported }

@@ -1,4 +1,4 @@
-package haproxy
+package procinfo
 
 import (
 	"bufio"
@@ -14,67 +14,19 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 )
 
-// maxSocketLines bounds what is read of one list of sockets.
+// maxSocketLines bounds how many lines are read of one list of sockets.
 const maxSocketLines = 100_000
 
-// networkOf returns the name of the network namespace that the process is in. Processes in different ones can listen on
-// the same address and have nothing to do with one another.
-func networkOf(pid int) (string, error) { return os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)) }
-
-// listProcesses returns all processes that can be seen from here, by id.
-func listProcesses() (map[int]process, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	all := make(map[int]process, len(names))
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		const parent, started = 1, 19 // the fields 4 and 22
-		if fields, err := stat(pid); err == nil && len(fields) > started && fields[0] != "Z" && fields[0] != "X" {
-			p := process{}
-			p.parent, _ = strconv.Atoi(fields[parent])
-			p.started, _ = strconv.ParseUint(fields[started], 10, 64)
-			all[pid] = p
-		}
-	}
-	return all, nil
-}
-
-// stopped reports whether the process was stopped by a signal, or by a debugger, so that it serves nobody.
-func stopped(pid int) bool {
-	fields, err := stat(pid)
-	return err == nil && len(fields) > 0 && (fields[0] == "T" || fields[0] == "t")
-}
-
-// suspended reports whether somebody has stopped the process by a signal, and not a debugger.
-func suspended(pid int) bool {
-	fields, err := stat(pid)
-	return err == nil && len(fields) > 0 && fields[0] == "T"
-}
-
-// openSockets returns the inodes of the sockets that the process has open.
-func openSockets(pid int) (map[uint64]bool, error) {
-	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
+// OpenSockets returns the inodes of the sockets that the process has open.
+func OpenSockets(pid int) (map[uint64]bool, error) {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	names, err := readNames(dir)
 	if err != nil {
 		return nil, err
 	}
 	sockets := map[uint64]bool{}
 	for _, name := range names {
-		target, err := os.Readlink(dir.Name() + "/" + name)
+		target, err := os.Readlink(dir + "/" + name)
 		if err != nil {
 			continue // closed meanwhile
 		}
@@ -87,12 +39,12 @@ func openSockets(pid int) (map[uint64]bool, error) {
 	return sockets, nil
 }
 
-// listeningSockets returns the sockets that take connections or, over UDP, packets from anybody in the network namespace
-// of the process.
-func listeningSockets(pid int) ([]socket, error) {
-	var sockets []socket
+// ListeningSockets returns the sockets in the network namespace of the process that accept connections or, with UDP, receive packets
+// from any sender.
+func ListeningSockets(pid int) ([]Socket, error) {
+	var sockets []Socket
 	for _, list := range []struct{ name, network, state string }{
-		{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"},
+		{"tcp", listen.TCP, "0A"}, {"tcp6", listen.TCP, "0A"}, {"udp", listen.UDP, "07"}, {"udp6", listen.UDP, "07"},
 	} {
 		err := eachLine(pid, list.name, func(fields []string) bool {
 			const local, state, user, inode = 1, 3, 7, 9
@@ -100,14 +52,12 @@ func listeningSockets(pid int) ([]socket, error) {
 				return true
 			}
 			if fields[state] != list.state {
-				return list.network != "tcp" // those that listen come first, and there may be many others
+				return list.network != listen.TCP // listening sockets come first, and there may be many others
 			}
-			address, ok := parseSocketAddress(fields[local])
-			s := socket{address: listen.Address{Network: list.network, Host: address.Addr(),
-				Low: address.Port(), High: address.Port()}}
-			s.inode, _ = strconv.ParseUint(fields[inode], 10, 64)
-			s.user = fields[user]
-			if ok {
+			if address, ok := parseSocketAddress(fields[local]); ok {
+				s := Socket{User: fields[user], Address: listen.Address{Network: list.network, Host: address.Addr(),
+					Low: address.Port(), High: address.Port()}}
+				s.Inode, _ = strconv.ParseUint(fields[inode], 10, 64)
 				sockets = append(sockets, s)
 			}
 			return true
@@ -116,18 +66,18 @@ func listeningSockets(pid int) ([]socket, error) {
 			return nil, err
 		}
 	}
-	unix, err := unixSockets(pid)
+	unix, err := UnixSockets(pid)
 	return slices.Concat(sockets, unix), err
 }
 
-// unixSockets returns the sockets with a path that take connections.
-func unixSockets(pid int) ([]socket, error) {
-	var sockets []socket
+// UnixSockets returns the sockets with a path that accept connections in the network namespace of the process.
+func UnixSockets(pid int) ([]Socket, error) {
+	var sockets []Socket
 	err := eachLine(pid, "unix", func(fields []string) bool {
 		const flags, inode, path = 3, 6, 7
 		if len(fields) > path && fields[flags] == "00010000" && strings.HasPrefix(fields[path], "/") {
-			s := socket{address: listen.Address{Network: listen.Unix, Path: boundPath(fields[path])}}
-			s.inode, _ = strconv.ParseUint(fields[inode], 10, 64)
+			s := Socket{Address: listen.Address{Network: listen.Unix, Path: renamedPath(fields[path])}}
+			s.Inode, _ = strconv.ParseUint(fields[inode], 10, 64)
 			sockets = append(sockets, s)
 		}
 		return true
@@ -135,9 +85,9 @@ func unixSockets(pid int) ([]socket, error) {
 	return sockets, err
 }
 
-// boundPath returns the path at which a socket can be found that HAProxy has bound: it binds PATH.PID.tmp and renames that to
-// PATH, of which the system takes no notice.
-func boundPath(path string) string {
+// renamedPath returns the path at which a unix socket can be found whose program binds PATH.PID.tmp and renames it to PATH, as HAProxy
+// does. The system goes on listing the first name.
+func renamedPath(path string) string {
 	stem, ok := strings.CutSuffix(path, ".tmp")
 	if !ok {
 		return path
@@ -149,7 +99,7 @@ func boundPath(path string) string {
 	return stem[:dot]
 }
 
-// eachLine calls use with the fields of each line of a list of sockets but the heading, until it returns false.
+// eachLine calls use with the fields of each line of /proc/PID/net/LIST but the heading, until use returns false.
 func eachLine(pid int, list string, use func(fields []string) bool) error {
 	file, err := os.Open(fmt.Sprintf("/proc/%d/net/%s", pid, list))
 	if err != nil {
@@ -166,7 +116,7 @@ func eachLine(pid int, list string, use func(fields []string) bool) error {
 	return lines.Err()
 }
 
-// parseSocketAddress reads an address such as 0100007F:0050, whose words have the byte order of this machine.
+// parseSocketAddress parses an address such as 0100007F:0050, whose 32-bit words have the byte order of this machine.
 func parseSocketAddress(text string) (netip.AddrPort, bool) {
 	host, port, _ := strings.Cut(text, ":")
 	number, err := strconv.ParseUint(port, 16, 16)
@@ -182,19 +132,4 @@ func parseSocketAddress(text string) (netip.AddrPort, bool) {
 	}
 	address, ok := netip.AddrFromSlice(bytes)
 	return netip.AddrPortFrom(address, uint16(number)), ok
-}
-
-// unitOf returns the service of systemd that the process belongs to, and "" if it belongs to none.
-func unitOf(pid int) string {
-	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(groups)) {
-		path := strings.TrimSpace(line)
-		if unit := path[strings.LastIndexByte(path, '/')+1:]; strings.HasSuffix(unit, ".service") {
-			return unit
-		}
-	}
-	return ""
 }
