@@ -14,7 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -40,13 +40,13 @@ type inputs struct {
 	pending bool      // the sink is to look whether any of them has changed, watched or not
 	cause   string    // one of the Trigger constants
 	due     time.Time // when to try that again; zero for at once
-	fault   *faultlog.Fault
+	fault   *logdedup.Fault
 	pace    *backoff.ExponentialBackOff
 }
 
 func newInputs(watched Inputs) *inputs {
 	i := &inputs{
-		watched: watched, changes: newMailbox[map[string]string](), fault: &faultlog.Fault{},
+		watched: watched, changes: newMailbox[map[string]string](), fault: &logdedup.Fault{},
 		pace: backoff.NewExponentialBackOff(),
 	}
 	i.pace.InitialInterval, i.pace.MaxInterval = time.Second, 30*time.Second
@@ -103,7 +103,7 @@ func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
 	case ctx.Err() != nil:
 		return 0, false
 	case err == nil:
-		i.fault.Over(p.log, "the files that are read beside the configuration are loaded again")
+		i.fault.Resolve(p.log, "the files that are read beside the configuration are loaded again")
 		i.pending, i.loaded = false, i.files
 		p.board.setInputsError(nil)
 		return 0, false

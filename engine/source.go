@@ -12,7 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -24,7 +24,7 @@ type source struct {
 	log      *slog.Logger
 	observer Observer
 	running
-	gaveUp   faultlog.Fault // and has emitted nothing since
+	gaveUp   logdedup.Fault // and has emitted nothing since
 	recalled bool           // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
 
 	mu        sync.Mutex
@@ -94,7 +94,7 @@ func (s *source) run(ctx context.Context) {
 var errEnded = errors.New("it ended by itself")
 
 func (s *source) emit(snap sdk.Snapshot) {
-	s.gaveUp.Over(s.log, "source emits snapshots again")
+	s.gaveUp.Resolve(s.log, "source emits snapshots again")
 	snap = s.admit(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 )
 
 // Config describes the files of a set and what they are rendered with.
@@ -136,14 +138,33 @@ func (s *Set) Watch(ctx context.Context, changed func()) error {
 		<-ctx.Done()
 		return nil
 	}
-	w := newWatcher(pollInterval)
-	defer w.close()
-	s.watch(ctx, w, changed)
+	s.watch(ctx, filewatch.Watcher{}, changed)
 	return nil
 }
 
-func (s *Set) watch(ctx context.Context, w *watcher, changed func()) {
-	w.run(ctx, s.dirNames, func() string { return digest(s.read()) }, s.lastLoaded(), changed)
+// watch is Watch with the poll of w.
+func (s *Set) watch(ctx context.Context, w filewatch.Watcher, changed func()) {
+	w.Paths, w.Read, w.Changed = s.watchPaths, func() string { return digest(s.read()) }, changed
+	w.Run(ctx, s.lastLoaded())
+}
+
+// watchPaths returns what the files of the set depend on at the moment.
+func (s *Set) watchPaths() filewatch.Paths {
+	paths := filewatch.Paths{}
+	if s.cfg.Path != "" {
+		paths.Add(s.cfg.Path)
+	}
+	for _, path := range s.cfg.Files {
+		paths.Add(path)
+	}
+	for _, pattern := range s.cfg.Partials {
+		paths.AddPattern(pattern)
+	}
+	partials, _ := s.partials()
+	for _, path := range partials {
+		paths.Add(path)
+	}
+	return paths
 }
 
 func (s *Set) lastLoaded() string {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -122,7 +123,7 @@ func TestWatch_SavedByEditors(t *testing.T) {
 			tt.prepare(t, dir)
 			set := New(Config{Path: filepath.Join(dir, tt.path)})
 			mustLoad(t, set)
-			changes := startWatch(t, set, newWatcher(never))
+			changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 			tt.save(t, dir)
 			await(t, set, changes, "new")
 			// What came after the first change is still watched.
@@ -152,7 +153,7 @@ func TestWatch_KubernetesConfigMap(t *testing.T) {
 		Path: dir + "/t/main", Files: map[string]string{"routes.map": dir + "/t/routes"}, Partials: []string{dir + "/t/*.tmpl"},
 	})
 	mustLoad(t, set)
-	changes := startWatch(t, set, newWatcher(never))
+	changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 	link(t, "..2", dir+"/t/..data")
 	must(t, os.RemoveAll(dir+"/t/..1"))
 	await(t, set, changes, "two")
@@ -167,7 +168,7 @@ func TestWatch_SlowWriter(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
-	changes := startWatch(t, set, newWatcher(never))
+	changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 	f, err := os.Create(dir + "/main")
 	must(t, err)
 	for _, piece := range []string{"", "\n", "{{ if .User }}x{{ else }}", "ne"} {
@@ -192,7 +193,7 @@ func TestWatch_DirectoryRemovedAndCreated(t *testing.T) {
 			save(t, dir+"/parent/t/main", "old")
 			set := New(Config{Path: dir + "/parent/t/main", Partials: []string{dir + "/parent/t/*.tmpl"}})
 			mustLoad(t, set)
-			changes := startWatch(t, set, newWatcher(never))
+			changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 			must(t, os.RemoveAll(dir+goes))
 			<-changes
 			if _, err := set.Load(); err == nil {

@@ -9,8 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -28,7 +27,7 @@ func must(t *testing.T, errs ...error) {
 }
 
 // startWatch watches set with w and returns a channel that receives with each change.
-func startWatch(t *testing.T, set *Set, w *watcher) <-chan struct{} {
+func startWatch(t *testing.T, set *Set, w filewatch.Watcher) <-chan struct{} {
 	t.Helper()
 	changes := make(chan struct{}, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -37,7 +36,6 @@ func startWatch(t *testing.T, set *Set, w *watcher) <-chan struct{} {
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
-		w.close()
 	})
 	return changes
 }
@@ -80,12 +78,12 @@ func TestWatch_WithoutEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		set := New(Config{Path: path})
 		mustLoad(t, set)
-		changes := startWatch(t, set, &watcher{poll: time.NewTicker(pollInterval)})
+		changes := startWatch(t, set, filewatch.Watcher{PollOnly: true})
 		for _, text := range []string{"old", "new", "newer"} {
 			synctest.Wait() // until the watcher has read what is there
 			reported := len(changes)
 			replace(t, path, text)
-			time.Sleep(10 * pollInterval)
+			time.Sleep(10 * filewatch.DefaultPoll)
 			if text == "old" && len(changes) != 0 || text != "old" && len(changes) != reported+1 {
 				t.Errorf("%s: %d changes after %d", text, len(changes), reported)
 			}
@@ -102,7 +100,7 @@ func TestWatch_EveryFileOfTheSet(t *testing.T) {
 		Partials: []string{dir + "/parts/*.tmpl", dir + "/later/*/x.tmpl"},
 	})
 	mustLoad(t, set)
-	changes := startWatch(t, set, newWatcher(never))
+	changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 
 	save(t, dir+"/parts/1.tmpl", `{{ define "p" }}two{{ end }}`)
 	await(t, set, changes, "two")
@@ -121,7 +119,7 @@ func TestWatch_ReportsEachChangeOnce(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old", "unrelated": "x"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
-	changes := startWatch(t, set, newWatcher(never))
+	changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 	save(t, dir+"/unrelated", "y")
 	must(t, os.Remove(dir+"/unrelated"))
 	replace(t, dir+"/main", "old")
@@ -139,7 +137,7 @@ func TestWatch_Removal(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
-	changes := startWatch(t, set, newWatcher(never))
+	changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 	must(t, os.Remove(dir+"/main"))
 	<-changes
 	if _, err := set.Load(); err == nil {
@@ -154,7 +152,7 @@ func TestWatch_EditBetweenLoadAndWatch(t *testing.T) {
 	set := New(Config{Path: dir + "/main"})
 	mustLoad(t, set)
 	save(t, dir+"/main", "new")
-	await(t, set, startWatch(t, set, newWatcher(never)), "new")
+	await(t, set, startWatch(t, set, filewatch.Watcher{Poll: never}), "new")
 }
 
 func TestWatch_Builtin(t *testing.T) {
@@ -180,53 +178,5 @@ func TestWatch_EndsWithContext(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestWatcher_WaitsForQuiet(t *testing.T) {
-	const ms = time.Millisecond
-	tests := map[string]struct {
-		events []time.Duration // after the first one
-		want   time.Duration
-	}{
-		"one event":                {nil, quietTime},
-		"several":                  {[]time.Duration{10 * ms, 30 * ms}, 30*ms + quietTime},
-		"a pause and then another": {[]time.Duration{10 * ms, 60 * ms}, 10*ms + quietTime},
-		"continuous":               {[]time.Duration{20 * ms, 40 * ms, 60 * ms, 80 * ms, 95 * ms, 110 * ms}, maxQuietWait},
-		"of other files":           {[]time.Duration{-10 * ms, -20 * ms}, quietTime},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				events := make(chan fsnotify.Event)
-				w := &watcher{events: events, poll: time.NewTicker(never), names: dirNames{"/t": {"main": true}}}
-				defer w.close()
-				began := time.Now()
-				ctx, cancel := context.WithCancel(t.Context())
-				var wg sync.WaitGroup
-				wg.Go(func() {
-					send := func(name string) {
-						select {
-						case events <- fsnotify.Event{Name: name, Op: fsnotify.Write}:
-						case <-ctx.Done():
-						}
-					}
-					send("/t/main")
-					for _, at := range tt.events {
-						time.Sleep(max(at, -at) - time.Since(began))
-						if at < 0 {
-							send("/t/other")
-						} else {
-							send("/t/main")
-						}
-					}
-				})
-				if !w.wait(ctx) || time.Since(began) != tt.want {
-					t.Errorf("after %v, want %v", time.Since(began), tt.want)
-				}
-				cancel()
-				wg.Wait()
-			})
-		})
 	}
 }

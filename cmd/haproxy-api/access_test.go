@@ -11,14 +11,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
@@ -134,11 +133,11 @@ func TestTheDaemonSpeaksTLS(t *testing.T) {
 	otherFile := s.path("other.pem")
 	newCertificate(t, otherFile)
 	other := []string{"--set", "haproxy_api.tls_cert=" + otherFile, "--set", "haproxy_api.tls_key=" + otherFile}
-	if out, err := run(append(other, "check", "--live")...); err == nil || !strings.Contains(out, errUntrusted.Error()) {
+	if out, err := run(append(other, "check", "--live")...); err == nil || !strings.Contains(out, apiclient.ErrUntrusted.Error()) {
 		t.Errorf("check --live with another certificate: %v\n%s", err, out)
 	}
 	// A certificate that was replaced by one that the daemon cannot use must not hide how the daemon is.
-	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, errUntrusted.Error()) ||
+	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, apiclient.ErrUntrusted.Error()) ||
 		!strings.Contains(out, "haproxy: healthy") {
 		t.Errorf("status with another certificate: %v\n%s", err, out)
 	}
@@ -217,61 +216,6 @@ env = { LICENSE = "marker" }
 				t.Errorf("%s has a secret: %s", where, line)
 			}
 		}
-	}
-}
-
-func TestTheTokenIsForChangesOnly(t *testing.T) {
-	presented := map[string]string{}
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		t.Errorf("followed with %q", r.Header.Get("Authorization"))
-	}))
-	defer elsewhere.Close()
-	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		presented[r.Method] = r.Header.Get("Authorization")
-		http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
-	}))
-	defer daemon.Close()
-	t.Setenv("HTTP_PROXY", elsewhere.URL)
-	at := netip.MustParseAddrPort(daemon.Listener.Addr().String())
-	a := apiOf(&config.Config{API: config.API{BindIP: at.Addr().String(), BindPort: int(at.Port()), UpdateToken: updateToken}})
-	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-		r, err := http.NewRequestWithContext(t.Context(), method, a.scheme+"://"+a.address+"/x", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := a.client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-	}
-	if presented["GET"] != "" || presented["HEAD"] != "" || presented["POST"] != "Bearer "+updateToken {
-		t.Errorf("presented %q", presented)
-	}
-}
-
-// A certificate of an authority that is trusted still has to be for the host.
-func TestAnotherCertificateHasToBeRight(t *testing.T) {
-	folder := t.TempDir()
-	own, other := filepath.Join(folder, "own.pem"), filepath.Join(folder, "other.pem")
-	newCertificate(t, own)
-	newCertificate(t, other)
-	pair, err := tls.LoadX509KeyPair(own, own)
-	if err != nil {
-		t.Fatal(err)
-	}
-	daemon := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") }))
-	daemon.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	daemon.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
-	daemon.StartTLS()
-	defer daemon.Close()
-	at := netip.MustParseAddrPort(daemon.Listener.Addr().String())
-	for file, trusted := range map[string]bool{own: true, other: false, "missing": false, folder: false} {
-		a := apiOf(&config.Config{API: config.API{BindIP: at.Addr().String(), BindPort: int(at.Port()), TLSCert: file}})
-		if _, err := a.pipelines(t.Context()); (err == nil) != trusted {
-			t.Errorf("with %s: %v", file, err)
-		}
-		a.client.CloseIdleConnections()
 	}
 }
 

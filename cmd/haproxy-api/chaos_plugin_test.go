@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
@@ -59,7 +60,7 @@ type trouble string
 func troubled() {
 	from := trouble(os.Getenv("TROUBLE"))
 	from.hang("start")
-	sdk.ServeSink(sdk.Info{Name: "haproxy", Version: "1"}, haproxy.Defaults(),
+	serve.Sink(sdk.Info{Name: "haproxy", Version: "1"}, haproxy.Defaults(),
 		func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
 			from.hang("Configure")
 			if from.has("down") {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/templates"
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 )
 
 // inputs makes what the pipelines watch beside their templates. Those of before that watch the same are taken as they are.
@@ -25,7 +25,7 @@ func (o opener) inputs(before *parts) map[string]engine.Inputs {
 			all[name] = standing
 			continue
 		}
-		all[name] = templates.NewGlobs(p.Watch, func(path string) bool { return isOwn(own, path) })
+		all[name] = filewatch.NewGlobs(p.Watch, func(path string) bool { return isOwn(own, path) })
 	}
 	return all
 }
@@ -72,7 +72,7 @@ func isOwn(own []string, path string) bool {
 func (c pipelineCheck) tellWatched(own []string) {
 	matched := 0
 	for _, pattern := range c.pipeline.Watch {
-		found := templates.Match(pattern)
+		found := filewatch.Match(pattern)
 		matched += len(found)
 		if len(found) == 0 {
 			c.note(fmt.Sprintf("pipeline %s: watch pattern %s matches no file yet", c.name, pattern))
@@ -83,8 +83,8 @@ func (c pipelineCheck) tellWatched(own []string) {
 			}
 		}
 	}
-	if matched > templates.MaxWatched {
+	if matched > filewatch.MaxWatched {
 		c.note(fmt.Sprintf("pipeline %s: watch matches %d files, and no more than %d are watched", c.name, matched,
-			templates.MaxWatched))
+			filewatch.MaxWatched))
 	}
 }

@@ -12,8 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
 // options are the flags that every subcommand has.
@@ -67,23 +69,27 @@ func printJSON(out io.Writer, v any) error {
 
 // daemon returns the running daemon. Where its address is given, no configuration is needed; one that can be read still says
 // which certificate and which token it has.
-func (o *options) daemon() (api, error) {
+func (o *options) daemon() (apiclient.Client, error) {
 	cfg, err := o.load()
 	if err == nil {
 		return o.daemonOf(cfg)
 	}
 	if o.addressToAsk() == "" {
-		return api{}, fmt.Errorf("%w\nto ask a running daemon without its configuration, give its address with --address", err)
+		return apiclient.Client{}, fmt.Errorf("%w\nto ask a running daemon without its configuration, give its address with --address", err)
 	}
 	return o.daemonOf(&config.Config{})
 }
 
 // daemonOf is daemon where the configuration is known.
-func (o *options) daemonOf(cfg *config.Config) (api, error) {
+func (o *options) daemonOf(cfg *config.Config) (apiclient.Client, error) {
 	if address := o.addressToAsk(); address != "" {
-		return apiAt(address, cfg)
+		client, err := apiclient.NewAt(address, cfg)
+		if err != nil {
+			return client, &usageError{err}
+		}
+		return client, nil
 	}
-	return apiOf(cfg), nil
+	return apiclient.New(cfg), nil
 }
 
 func (o *options) addressToAsk() string { return cmp.Or(o.address, os.Getenv(config.EnvAddress)) }
@@ -116,18 +122,22 @@ func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	return logTo(os.Stderr, api.LoggingFormat, level), level
 }
 
-// logTo logs to w, a line for each record, without secrets and with nothing in it that a terminal obeys: much of it is what
-// others have said, and they may say it endlessly, see [floodgate].
+// logTo returns a logger that writes one line for each record to w. Secrets are masked, control characters are escaped, because
+// much of the text comes from others, and repeated lines are dropped.
 func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(newFloodgate(slog.NewJSONHandler(filter{w, func(line []byte) []byte {
+		return deduplicated(slog.NewJSONHandler(filter{w, func(line []byte) []byte {
 			return engine.PrintableJSON(engine.MaskedJSON(line))
-		}}, opts)))
+		}}, opts))
 	}
 	opts.ReplaceAttr = onOneLine
 	text := func(line []byte) []byte { return []byte(engine.Printable(engine.MaskedLine(string(line)))) }
-	return slog.New(newFloodgate(slog.NewTextHandler(filter{w, text}, opts)))
+	return deduplicated(slog.NewTextHandler(filter{w, text}, opts))
+}
+
+func deduplicated(h slog.Handler) *slog.Logger {
+	return slog.New(logdedup.NewHandler(h, "pipeline", "sink", "source"))
 }
 
 // onOneLine puts the lines of an attribute's text behind one another: in a log they would be written as "\n".

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/templates"
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 )
 
 // calm is how long the files have to be left alone before they are taken for whole. Half a configuration may be a good one, which
@@ -35,7 +35,7 @@ func (r *reloader) run(ctx context.Context) {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		templates.WatchFiles(ctx, r.files, func() {
+		filewatch.Files(ctx, r.files, func() {
 			select {
 			case saved <- struct{}{}:
 			case <-ctx.Done():

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // promised is the time within which everything ends after SIGTERM.
@@ -23,9 +24,9 @@ func stubborn() {
 	type config struct{}
 	info := sdk.Info{Name: "stubborn"}
 	if os.Getenv("STUBBORN") == "source" {
-		sdk.ServeSource(info, config{}, func(context.Context, sdk.Env, config) (sdk.Source, error) { return stubbornPart{}, nil })
+		serve.Source(info, config{}, func(context.Context, sdk.Env, config) (sdk.Source, error) { return stubbornPart{}, nil })
 	} else {
-		sdk.ServeSink(info, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return stubbornPart{}, nil })
+		serve.Sink(info, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return stubbornPart{}, nil })
 	}
 	select {}
 }

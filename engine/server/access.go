@@ -36,7 +36,7 @@ type AccessPolicy struct {
 	hosts       hostPolicy
 	tls         *certificates // nil for plain HTTP
 	crossOrigin *http.CrossOriginProtection
-	denials     *denialLog
+	denials     denialLog
 
 	needsToken   bool
 	protectReads bool

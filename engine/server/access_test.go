@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
 const token = "s3cret-marker"
@@ -337,37 +339,37 @@ func TestProtectReads(t *testing.T) {
 	}
 }
 
-func TestRefusalsAreLoggedOnce(t *testing.T) {
+func TestDenials_AreLoggedOnceAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		policy := policyOf(t, AccessConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
-		knock := func(from string) {
+		send := func(from string) {
 			r := httptest.NewRequest(http.MethodPost, "/update", nil)
 			r.RemoteAddr = from
 			r.Header.Set("Authorization", "Bearer wrong-s3cret\nlevel=ERROR")
 			if policy.authorize(httptest.NewRecorder(), r) {
-				t.Error("came in")
+				t.Error("authorized")
 			}
 		}
 		lines := func() int { return strings.Count(log.String(), "\n") }
 		for range 100 {
-			knock("192.0.2.1:5000")
-			knock("192.0.2.2:5001")
+			send("192.0.2.1:5000")
+			send("192.0.2.2:5001")
 		}
 		if lines() != 2 || !strings.Contains(log.String(), `because="no token or a wrong one" from=192.0.2.1`) ||
 			strings.Contains(log.String(), "s3cret") {
 			t.Errorf("logged\n%s", log.String())
 		}
-		for n := range 3 * maxDenials {
-			knock(fmt.Sprintf("[2001:db8::%x]:1", n))
+		for n := range 3 * logdedup.MaxKeys {
+			send(fmt.Sprintf("[2001:db8::%x]:1", n))
 		}
-		if lines() != maxDenials+1 || len(policy.denials.logged) > maxDenials+1 {
-			t.Errorf("%d lines and %d notes for very many addresses", lines(), len(policy.denials.logged))
+		if lines() != logdedup.MaxKeys+1 {
+			t.Errorf("%d lines for very many addresses", lines())
 		}
-		time.Sleep(denialInterval)
-		knock("192.0.2.1:5000")
-		if lines() != maxDenials+2 {
-			t.Errorf("%d lines: what goes on is told again after an hour", lines())
+		time.Sleep(time.Hour)
+		send("192.0.2.1:5000")
+		if lines() != logdedup.MaxKeys+2 {
+			t.Errorf("%d lines, want one more after an hour", lines())
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -161,7 +161,7 @@ func (s *Store) SaveAppliedDocument(pipeline string, e engine.AppliedDocument) {
 	name := pipelineFile(pipeline)
 	before, known := s.last(name).(engine.AppliedDocument)
 	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
-		slices.Equal(before.LeftOut, e.LeftOut) {
+		slices.Equal(before.Excluded, e.Excluded) {
 		return
 	}
 	s.keep(name, e)
@@ -241,7 +241,7 @@ func (s *Store) keepUnlessNewer(name string, v any) {
 }
 
 // fileFaults are what can go wrong with one file.
-type fileFaults struct{ write, read faultlog.Fault }
+type fileFaults struct{ write, read logdedup.Fault }
 
 func (s *Store) faultsOf(name string) *fileFaults {
 	s.mu.Lock()
@@ -259,7 +259,7 @@ func (s *Store) tell(name string, err error) {
 		write.Error(s.log, "what was last good cannot be kept, so a restart would not know it", err, "file", name)
 		return
 	}
-	if write.Over(s.log, "what was last good is kept again", "file", name) {
+	if write.Resolve(s.log, "what was last good is kept again", "file", name) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		// A disk that took nothing may have lost the rest as well.
@@ -290,7 +290,7 @@ func (s *Store) recall(name, kind string, v any) bool {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		read.Error(s.log, "reading what was last good failed: the file is kept and not used for now", err, "file", path)
 	} else {
-		read.Over(s.log, "what was last good can be read again", "file", path)
+		read.Resolve(s.log, "what was last good can be read again", "file", path)
 	}
 	return err == nil
 }

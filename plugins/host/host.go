@@ -15,7 +15,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -61,7 +61,7 @@ type supervisor struct {
 	restarts int
 	lastEnd  string // how the program ended the last time, and when; empty for not yet
 
-	notStarting faultlog.Fault
+	notStarting logdedup.Fault
 
 	offered   atomic.Uint64 // the generation of the newest document
 	restarted chan struct{} // one slot: see Sink.Restarted
@@ -271,7 +271,7 @@ func (s *supervisor) started(p *process, again bool) {
 	}
 	s.mu.Unlock()
 	about := []any{"plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
-	if !s.notStarting.Over(s.opts.Log, "plugin started", about...) {
+	if !s.notStarting.Resolve(s.opts.Log, "plugin started", about...) {
 		s.opts.Log.Info("plugin started", about...)
 	}
 	if again && s.opts.OnRestart != nil {

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
@@ -95,7 +95,7 @@ type Sink struct {
 	written stage.Written // companions that may be on disk; for Apply and Reread alone
 	watched string        // the state of the watched files that the program has loaded, see [sdk.Watched]; likewise
 
-	unrecorded, unremoved faultlog.Fault
+	unrecorded, unremoved logdedup.Fault
 
 	mu   sync.Mutex
 	last error // what the last reload ended with

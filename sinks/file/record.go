@@ -98,7 +98,7 @@ func (s *Sink) save(r record) {
 	if err := s.write(r); err != nil {
 		s.unrecorded.Warn(s.log, "a restart of haproxy-api will not know what is in effect", err)
 	} else {
-		s.unrecorded.Over(s.log, "what is in effect is recorded again")
+		s.unrecorded.Resolve(s.log, "what is in effect is recorded again")
 	}
 }
 
@@ -112,7 +112,7 @@ func (s *Sink) removeObsolete(files []stage.File) {
 	if err != nil {
 		s.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
 	} else {
-		s.unremoved.Over(s.log, "files that are no longer needed can be removed again")
+		s.unremoved.Resolve(s.log, "files that are no longer needed can be removed again")
 	}
 	if len(forgot) == 0 {
 		return

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -20,7 +20,7 @@ type companions struct {
 	loads   int           // how often HAProxy had been told to load something then
 	since   time.Time     // when HAProxy last loaded something, or another companion was no longer needed
 
-	unremoved faultlog.Fault
+	unremoved logdedup.Fault
 }
 
 // load takes over what the process before has written.
@@ -97,7 +97,7 @@ func (s *Sink) record(r receipt) bool {
 		s.recording.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
 		return false
 	}
-	s.recording.Over(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
+	s.recording.Resolve(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
 	return true
 }
 
@@ -137,7 +137,7 @@ func (s *Sink) removeObsolete(now running) {
 	if err != nil {
 		s.companions.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
 	} else {
-		s.companions.unremoved.Over(s.log, "files that are no longer needed can be removed again")
+		s.companions.unremoved.Resolve(s.log, "files that are no longer needed can be removed again")
 	}
 	if len(forgot) > 0 {
 		s.companions.forget(forgot)

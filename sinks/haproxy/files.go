@@ -25,7 +25,7 @@ func (s *Sink) unlockFiles() {
 	if err := s.notes.persistFault(); err != nil {
 		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
 	} else {
-		s.persisting.Over(s.log, "the configuration on disk follows what HAProxy runs again")
+		s.persisting.Resolve(s.log, "the configuration on disk follows what HAProxy runs again")
 	}
 	s.files.Release(1)
 }

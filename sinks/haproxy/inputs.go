@@ -81,7 +81,7 @@ func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs
 		s.unwatched.Warn(s.log, "HAProxy reads more files beside the configuration than are looked at for changes",
 			fmt.Errorf("there are more than %d", maxInputs))
 	} else {
-		s.unwatched.Over(s.log, "all files that HAProxy reads beside the configuration are looked at for changes")
+		s.unwatched.Resolve(s.log, "all files that HAProxy reads beside the configuration are looked at for changes")
 	}
 	return r.found
 }

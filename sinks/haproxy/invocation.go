@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -192,7 +193,7 @@ func atLeast31(ctx context.Context, name string) bool {
 		return false
 	}
 	_, version, _ := strings.Cut(o.Output, "version ")
-	major, minor := parseVersion(version)
+	major, minor := runtimeapi.ParseVersion(version)
 	return major > 3 || major == 3 && minor >= 1
 }
 

@@ -182,7 +182,7 @@ func (g *guard) observeFiles() {
 	if err := g.rewrite(disk.files); err != nil {
 		g.restores.Warn(g.log, "what was changed on disk cannot be put back", err)
 	} else {
-		g.restores.Over(g.log, "what was changed on disk is put back")
+		g.restores.Resolve(g.log, "what was changed on disk is put back")
 	}
 }
 

@@ -107,7 +107,7 @@ func (s *Sink) boundOldWorkers(now running) {
 	if err := errors.Join(faults...); err != nil {
 		s.ending.Warn(s.log, "old workers cannot be ended", err)
 	} else {
-		s.ending.Over(s.log, "old workers can be ended again")
+		s.ending.Resolve(s.log, "old workers can be ended again")
 	}
 	s.notes.oldWorkers(old, ended)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // procs is what HAProxy's master says about itself and its workers, in answer to "show proc".
@@ -140,26 +141,8 @@ func (p procs) running() running {
 	return running{pids: []int{p.master}, worker: p.worker(), old: p.old, version: p.version}
 }
 
-// info is the answer of one worker to "show info": lines of "Name: value".
-type info map[string]string
-
-func parseInfo(answer string) info {
-	values := info{}
-	for line := range strings.Lines(answer) {
-		if name, value, found := strings.Cut(line, ":"); found {
-			values[strings.TrimSpace(name)] = strings.TrimSpace(value)
-		}
-	}
-	return values
-}
-
-// servedByChildOf reports whether it is a worker of the master that answers, and that it is not about to leave.
-func (i info) servedByChildOf(master int) bool {
-	pid, err := strconv.Atoi(i["Pid"])
-	return err == nil && master > 0 && i.servedBy(pid) && procinfo.Parent(pid) == master
-}
-
-// servedBy reports whether it is the worker pid who answers, and that it is not about to leave.
-func (i info) servedBy(pid int) bool {
-	return i["Pid"] == strconv.Itoa(pid) && (i["Stopping"] == "0" || i["Stopping"] == "")
+// answeredByChildOf reports whether a worker of the master answered that is not stopping.
+func answeredByChildOf(master int, i runtimeapi.Info) bool {
+	pid := i.Pid()
+	return pid != 0 && master > 0 && procinfo.Parent(pid) == master
 }

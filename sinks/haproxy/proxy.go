@@ -9,8 +9,8 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
@@ -30,7 +30,7 @@ type proxy interface {
 
 	// endpoint says where the HAProxy that was found takes commands that change it while it runs. It is an error where
 	// there is no such place.
-	endpoint(now running) (cli.Endpoint, error)
+	endpoint(now running) (runtimeapi.Endpoint, error)
 
 	// said returns what HAProxy has logged since it was last told to load something, as far as that can be known.
 	said() []string

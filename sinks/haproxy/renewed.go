@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // A witness is what was there before a command was run: only what is new after it can have loaded the new files.
@@ -46,7 +47,7 @@ func (w *witness) ask(ctx context.Context) (procs, error) {
 	if w.master.path == "" {
 		return procs{}, errors.ErrUnsupported
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
 	p, err := w.master.procs(ctx)
 	if err == nil && !slices.Contains(w.before.pids, p.master) {

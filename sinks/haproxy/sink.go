@@ -12,8 +12,9 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -40,10 +41,10 @@ type Sink struct {
 	receipted       *placed // what the receipt on disk is about
 	receiptedFor    running
 	receiptedBeside *loaded
-	persisting      faultlog.Fault // in writing what runs to disk
-	recording       faultlog.Fault // in writing the receipt
-	ending          faultlog.Fault // old workers
-	unwatched       faultlog.Fault // files that HAProxy reads
+	persisting      logdedup.Fault // in writing what runs to disk
+	recording       logdedup.Fault // in writing the receipt
+	ending          logdedup.Fault // old workers
+	unwatched       logdedup.Fault // files that HAProxy reads
 	companions      companions
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
@@ -53,7 +54,7 @@ type Sink struct {
 	pace       pace
 	vetted     *placed // the last document that passed the check and whose reload waits
 	failed     failedLoad
-	straying   faultlog.Fault
+	straying   logdedup.Fault
 	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
 
 	// The notes have a lock of their own, so that Health never waits for a change.
@@ -90,12 +91,12 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
-	infos := newInfos(s.stopped, infoLimit)
+	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
 			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
 	} else {
-		s.proxy = newManaged(cfg, p, log, infos)
+		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
 	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
 	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -123,7 +123,7 @@ func (s *Sink) supervise() {
 		if err != nil {
 			g.claiming.Error(s.log, "HAProxy and its files are left alone", err)
 		} else {
-			g.claiming.Over(s.log, "HAProxy and its files are taken care of again")
+			g.claiming.Resolve(s.log, "HAProxy and its files are taken care of again")
 			g.look(ctx)
 		}
 		pause(ctx, watchInterval)
@@ -139,9 +139,9 @@ type guard struct {
 	silent   time.Time      // since when there has been a process that does not serve
 	observed time.Time      // when what runs was last read
 	doubted  string         // what the last reload because of that was for
-	claiming faultlog.Fault // nothing may be touched
-	starting faultlog.Fault // HAProxy
-	restores faultlog.Fault // of files that somebody has changed
+	claiming logdedup.Fault // nothing may be touched
+	starting logdedup.Fault // HAProxy
+	restores logdedup.Fault // of files that somebody has changed
 	hang     hang           // of the HAProxy that stands
 	given    *placed        // what was last given back to the daemon
 }
@@ -152,7 +152,7 @@ func (g *guard) look(ctx context.Context) {
 	v := g.notes.view()
 	if v.now.stands() {
 		g.silent = time.Time{}
-		g.starting.Over(g.log, "HAProxy serves again", "pid", joinPids(v.now.pids), "worker", v.now.worker)
+		g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(v.now.pids), "worker", v.now.worker)
 		if v.known && v.uptime > g.stableAfter {
 			g.notes.prove()
 			g.backoff.Reset()
@@ -248,7 +248,7 @@ func (g *guard) bringBack(ctx context.Context) {
 		g.notes.failed(err)
 		return
 	}
-	if !g.starting.Over(g.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
+	if !g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
 		g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
 	}
 	g.settle(doc, r.now)

@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -51,8 +50,6 @@ type Source struct {
 	name string
 	log  *slog.Logger
 	path string
-
-	settle, poll time.Duration
 }
 
 // New returns a source for the file in config.
@@ -64,8 +61,5 @@ func New(env sdk.Env, config Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("path: the working directory, in which %s would be, is unknown: %w", config.Path, err)
 	}
-	return &Source{
-		name: env.Name, log: cmp.Or(env.Log, slog.New(slog.DiscardHandler)), path: path,
-		settle: 30 * time.Millisecond, poll: 5 * time.Second,
-	}, nil
+	return &Source{name: env.Name, log: cmp.Or(env.Log, slog.New(slog.DiscardHandler)), path: path}, nil
 }

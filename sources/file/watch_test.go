@@ -11,11 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A trial is a source that watches a file which the test edits.
-type trial struct {
+// events are the times of a watch that finds changes by events alone.
+var events = filewatch.Watcher{Poll: time.Hour}
+
+// A fileTest is a source that watches a file which the test edits.
+type fileTest struct {
 	t     *testing.T
 	path  string
 	snaps chan sdk.Snapshot
@@ -29,24 +33,16 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func start(t *testing.T, path string, change func(*Source)) *trial {
+func start(t *testing.T, path string, w filewatch.Watcher) *fileTest {
 	t.Helper()
-	tr := &trial{t: t, path: path, snaps: make(chan sdk.Snapshot, 100), log: &lines{make(chan string, 100)}}
+	tr := &fileTest{t: t, path: path, snaps: make(chan sdk.Snapshot, 100), log: &lines{make(chan string, 100)}}
 	s, err := New(sdk.Env{Name: "here", Log: slog.New(slog.NewTextHandler(tr.log, nil))}, Config{Path: path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.poll = time.Hour // so that only events count, unless a test says otherwise
-	if change != nil {
-		change(s)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := s.Watch(ctx, func(snap sdk.Snapshot) { tr.snaps <- snap }); err != nil {
-			t.Errorf("Watch returned %v", err)
-		}
-	})
+	wg.Go(func() { s.watch(ctx, w, func(snap sdk.Snapshot) { tr.snaps <- snap }) })
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
@@ -54,14 +50,14 @@ func start(t *testing.T, path string, change func(*Source)) *trial {
 	return tr
 }
 
-func (tr *trial) write(content string) {
+func (tr *fileTest) write(content string) {
 	tr.t.Helper()
 	if err := os.WriteFile(tr.path, []byte(content), 0o600); err != nil {
 		tr.t.Fatal(err)
 	}
 }
 
-func (tr *trial) replace(content string) {
+func (tr *fileTest) replace(content string) {
 	tr.t.Helper()
 	next := tr.path + ".next"
 	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
@@ -73,7 +69,7 @@ func (tr *trial) replace(content string) {
 }
 
 // wantNames waits for a snapshot of services with these names.
-func (tr *trial) wantNames(want string) sdk.Snapshot {
+func (tr *fileTest) wantNames(want string) sdk.Snapshot {
 	tr.t.Helper()
 	for {
 		select {
@@ -91,7 +87,7 @@ func (tr *trial) wantNames(want string) sdk.Snapshot {
 	}
 }
 
-func (tr *trial) wantLine(want string) {
+func (tr *fileTest) wantLine(want string) {
 	tr.t.Helper()
 	for {
 		select {
@@ -113,15 +109,15 @@ func listOf(names ...string) string {
 	return content.String()
 }
 
-func TestWatchFollowsTheFile(t *testing.T) {
+func TestWatch_ChangedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "services.yaml")
 	if err := os.WriteFile(path, []byte(listOf("a")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tr := start(t, path, nil)
+	tr := start(t, path, events)
 	snap := tr.wantNames("a")
 	if snap.Source != "here" || snap.Taken.IsZero() || snap.Changed.IsZero() {
-		t.Errorf("not stamped: %+v", snap)
+		t.Errorf("a field is not set: %+v", snap)
 	}
 	tr.write(listOf("a", "b"))
 	tr.wantNames("a b")
@@ -131,8 +127,8 @@ func TestWatchFollowsTheFile(t *testing.T) {
 	tr.wantNames("b c")
 }
 
-func TestWatchKeepsTheLastGoodCatalogue(t *testing.T) {
-	tr := start(t, filepath.Join(t.TempDir(), "services.yaml"), nil)
+func TestWatch_InvalidAndMissingFile(t *testing.T) {
+	tr := start(t, filepath.Join(t.TempDir(), "services.yaml"), events)
 	tr.wantLine("no such file")
 	tr.write(listOf("a"))
 	tr.wantLine("can be read again")
@@ -150,8 +146,8 @@ func TestWatchKeepsTheLastGoodCatalogue(t *testing.T) {
 	}
 }
 
-// An orchestrator swaps a link to a folder, and the file's own name never changes.
-func TestWatchSeesASwappedFolder(t *testing.T) {
+// An orchestrator switches a link to a folder, and the name of the file does not change.
+func TestWatch_SwitchedLink(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"v1", "v2"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
@@ -168,7 +164,7 @@ func TestWatchSeesASwappedFolder(t *testing.T) {
 	}
 	link("v1", "now")
 	link("now/services.yaml", "services.yaml")
-	tr := start(t, filepath.Join(dir, "services.yaml"), nil)
+	tr := start(t, filepath.Join(dir, "services.yaml"), events)
 	tr.wantNames("v1")
 	link("v2", "next")
 	if err := os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "now")); err != nil {
@@ -177,9 +173,9 @@ func TestWatchSeesASwappedFolder(t *testing.T) {
 	tr.wantNames("v2")
 }
 
-func TestWatchPollsForAFolderThatComesLater(t *testing.T) {
+func TestWatch_FolderCreatedLaterWithoutEvents(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
-	tr := start(t, filepath.Join(dir, "services.yaml"), func(s *Source) { s.poll = 10 * time.Millisecond })
+	tr := start(t, filepath.Join(dir, "services.yaml"), filewatch.Watcher{Poll: 10 * time.Millisecond, PollOnly: true})
 	tr.wantLine("no such file")
 	for _, name := range []string{"a", "b"} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
@@ -193,38 +189,40 @@ func TestWatchPollsForAFolderThatComesLater(t *testing.T) {
 	}
 }
 
-func TestFolderThatWasMadeAnewIsWatchedAnew(t *testing.T) {
+func TestWatch_FolderRemovedAndCreated(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "folder")
-	w := &watching{Source: &Source{path: filepath.Join(dir, "services.yaml")}}
-	defer w.closeFolder()
-	for range 2 {
+	tr := start(t, filepath.Join(dir, "services.yaml"), events)
+	tr.wantLine("no such file")
+	for _, name := range []string{"a", "b"} {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		w.openFolder()
-		if w.folder == nil {
-			t.Fatal("the folder is not watched")
-		}
-		if err := os.WriteFile(w.path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-w.events():
-		case <-time.After(30 * time.Second): // only a failing test gets there
-			t.Fatal("no event")
-		}
+		tr.write(listOf(name))
+		tr.wantNames(name)
+		tr.replace(listOf(name, name+"2"))
+		tr.wantNames(name + " " + name + "2")
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		for len(w.folder.WatchList()) > 0 {
-			<-w.events()
-		}
+		tr.wantLine("no such file")
 	}
 }
 
-func TestWatchReadsWhileTheFolderIsNeverQuiet(t *testing.T) {
+func TestWatch_EndsWithContext(t *testing.T) {
+	s, err := New(sdk.Env{}, Config{Path: filepath.Join(t.TempDir(), "services.yaml")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Watch(ctx, func(sdk.Snapshot) {}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWatch_FolderThatIsNeverQuiet(t *testing.T) {
 	dir := t.TempDir()
-	tr := start(t, filepath.Join(dir, "services.yaml"), func(s *Source) { s.settle = 50 * time.Millisecond })
+	tr := start(t, filepath.Join(dir, "services.yaml"), filewatch.Watcher{Poll: time.Hour, Quiet: 50 * time.Millisecond})
 	tr.wantLine("no such file")
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -50,7 +50,7 @@ type Follow struct {
 	config  FollowConfig
 	peer    peer
 	client  *http.Client
-	trouble faultlog.Fault
+	trouble logdedup.Fault
 }
 
 // NewFollow returns a source that follows the Sidecar in config. The error lists all that is wrong with config.

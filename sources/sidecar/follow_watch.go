@@ -166,7 +166,7 @@ func (w *followWatch) fetch(ctx context.Context) (sdk.Snapshot, error) {
 func (w *followWatch) takeObject(snap sdk.Snapshot) {
 	if w.first.IsZero() {
 		w.first = time.Now()
-		if !w.trouble.Over(w.log, "following Sidecar again", "sidecar", w.peer.String()) {
+		if !w.trouble.Resolve(w.log, "following Sidecar again", "sidecar", w.peer.String()) {
 			w.log.Info("following Sidecar", "sidecar", w.peer.String())
 		}
 	}

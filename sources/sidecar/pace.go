@@ -6,7 +6,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
 // newBackOff returns pauses that grow from half a second to half a minute, each of them jittered so that many of us do
@@ -26,7 +26,7 @@ func jitter(d time.Duration) time.Duration {
 }
 
 // problems returns the fault as a health's problem, and nothing where there is none.
-func problems(what string, fault *faultlog.Fault) []string {
+func problems(what string, fault *logdedup.Fault) []string {
 	if cause := fault.Cause(); cause != "" {
 		return []string{what + ": " + cause}
 	}

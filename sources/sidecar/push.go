@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -73,8 +73,8 @@ type Push struct {
 	client   *http.Client
 	slot     *slot
 	lost     chan struct{}  // has one element after a push that could not be read
-	refused  faultlog.Fault // pushes
-	trouble  faultlog.Fault // with fetching the state
+	refused  logdedup.Fault // pushes
+	trouble  logdedup.Fault // with fetching the state
 	reading  *budget
 
 	decoding sync.Mutex
@@ -116,7 +116,7 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.slot.put(number, snap)
-	p.refused.Over(p.log, "a push was accepted again", "from", r.RemoteAddr)
+	p.refused.Resolve(p.log, "a push was accepted again", "from", r.RemoteAddr)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
 }

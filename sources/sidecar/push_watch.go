@@ -97,7 +97,7 @@ func (w *pushWatch) takeAnswer(a answer) {
 }
 
 func (w *pushWatch) takeState(snap sdk.Snapshot) {
-	w.trouble.Over(w.log, "the state could be fetched again", "url", Redacted(w.stateURL))
+	w.trouble.Resolve(w.log, "the state could be fetched again", "url", Redacted(w.stateURL))
 	w.fetched = w.arrivals
 	w.retry.Reset()
 	w.resync()

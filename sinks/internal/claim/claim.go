@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/faultlog"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
 // patience is how long [Claim.Take] waits for a holder that may be on its way out: the plugin of a daemon that was killed ends
@@ -50,7 +50,7 @@ type Claim struct {
 	owner Owner
 	locks []*lock
 
-	missing faultlog.Fault // a folder of the files
+	missing logdedup.Fault // a folder of the files
 }
 
 // A lock is on one file.
@@ -58,7 +58,7 @@ type lock struct {
 	File
 	path   string
 	file   *os.File       // nil while it is not held
-	failed faultlog.Fault // nobody is kept out
+	failed logdedup.Fault // nobody is kept out
 }
 
 // Take makes the owner the only one with a claim on the files. It is called once. It waits a few seconds, but not beyond
@@ -114,7 +114,7 @@ func (c *Claim) hold() error {
 		}
 	}
 	if c.locks != nil {
-		c.missing.Over(c.owner.Log, "the folder exists now", "folder", filepath.Dir(c.locks[0].Path))
+		c.missing.Resolve(c.owner.Log, "the folder exists now", "folder", filepath.Dir(c.locks[0].Path))
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func (l *lock) hold(owner Owner) error {
 	switch {
 	case err == nil:
 		l.file = file
-		l.failed.Over(owner.Log, "a second haproxy-api is kept from managing the same file again", "file", l.name())
+		l.failed.Resolve(owner.Log, "a second haproxy-api is kept from managing the same file again", "file", l.name())
 		sign(l.path, owner.Daemon)
 	case errors.Is(err, errHeld):
 		return l.refusal(owner)
