@@ -9,14 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
@@ -37,7 +37,7 @@ type commanded struct {
 	applied func() *placed // the document that is to be in effect; nil for none
 
 	strays strays
-	infos  *infos
+	infos  *runtimeapi.Infos
 	remote remote
 	stale  atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
 
@@ -55,7 +55,7 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 			pids = []int{pid}
 		}
 	}
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isOurs(pid) })
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return !procinfo.Exists(pid) || !c.isOurs(pid) })
 	if len(pids) == 0 {
 		pids = c.strays.find(c.paths, c.cfg.Binary)
 	}
@@ -64,17 +64,13 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 
 // onSocket returns the process that answers on our admin socket, and 0 if none does.
 func (c *commanded) onSocket(ctx context.Context) int {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	i, err := c.infos.of(ctx, cli.Endpoint{Path: c.paths.admin})
+	i, err := c.infos.Get(ctx, runtimeapi.Endpoint{Path: c.paths.admin})
 	if err != nil {
 		return 0
 	}
-	pid, err := strconv.Atoi(i["Pid"])
-	if err != nil || !i.servedBy(pid) {
-		return 0
-	}
-	return pid
+	return i.Pid()
 }
 
 // isOurs is less strict with a command of the user's, which may start HAProxy with any options.
@@ -143,7 +139,7 @@ func (c *commanded) preparePidFile(before running) error {
 		return c.restorePidFile(before)
 	}
 	pids, err := readPids(c.paths.pid)
-	if err != nil || !slices.ContainsFunc(pids, exists) {
+	if err != nil || !slices.ContainsFunc(pids, procinfo.Exists) {
 		return err
 	}
 	return c.paths.removePidFile()
@@ -298,7 +294,7 @@ func (c *commanded) options(ctx context.Context, replaces bool) []string {
 }
 
 func (c *commanded) handsOver(ctx context.Context) bool {
-	return c.infos.handsOver(ctx, c.paths.admin, c.log)
+	return handsOver(ctx, c.infos, c.paths.admin, c.log)
 }
 
 // prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
@@ -324,19 +320,19 @@ func inName(r rune) bool {
 func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // endpoint is the socket that we had HAProxy open, or else the one that the document asks for.
-func (c *commanded) endpoint(now running) (cli.Endpoint, error) {
+func (c *commanded) endpoint(now running) (runtimeapi.Endpoint, error) {
 	if now.unseen {
-		return cli.Endpoint{}, errors.New("no HAProxy can be seen from here")
+		return runtimeapi.Endpoint{}, errors.New("no HAProxy can be seen from here")
 	}
 	if now.pid() == 0 {
-		return cli.Endpoint{}, errors.New("HAProxy runs as more than one process")
+		return runtimeapi.Endpoint{}, errors.New("HAProxy runs as more than one process")
 	}
 	for _, path := range []string{c.paths.admin, c.socket()} {
 		if path != "" && answers(path) {
-			return cli.Endpoint{Path: path}, nil
+			return runtimeapi.Endpoint{Path: path}, nil
 		}
 	}
-	return cli.Endpoint{}, errors.New(
+	return runtimeapi.Endpoint{}, errors.New(
 		"HAProxy was started without our options, and has no \"stats socket PATH level admin\" in its global section")
 }
 
@@ -345,9 +341,7 @@ func (c *commanded) sharesNetwork(now running) bool {
 	if c.cfg.ReloadCmd == "" {
 		return true
 	}
-	theirs, err := networkOf(now.pid())
-	ours, errOurs := networkOf(os.Getpid())
-	return err == nil && errOurs == nil && theirs == ours
+	return procinfo.ShareNetwork(now.pid(), os.Getpid())
 }
 
 // answers reports whether somebody takes connections on the socket. It opens none where the system tells.
@@ -355,11 +349,11 @@ func answers(path string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
 	}
-	sockets, err := unixSockets(os.Getpid())
-	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.Path == path }) {
+	sockets, err := procinfo.UnixSockets(os.Getpid())
+	if err == nil && slices.ContainsFunc(sockets, func(s procinfo.Socket) bool { return s.Address.Path == path }) {
 		return true
 	}
-	conn, err := net.DialTimeout("unix", path, answerLimit)
+	conn, err := net.DialTimeout("unix", path, runtimeapi.AnswerTimeout)
 	if err != nil {
 		return false
 	}
@@ -380,7 +374,7 @@ func (c *commanded) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, notRunning)
 	case now.unseen:
 		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
-	case slices.ContainsFunc(now.pids, stopped):
+	case slices.ContainsFunc(now.pids, procinfo.IsStopped):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", joinPids(now.pids)))
 	}
 	if stale := c.stale.Load(); stale != nil && *stale != "" {

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -48,7 +48,7 @@ func (l *live) commands(ctx context.Context, b *syntax.Backend, s seen) ([]comma
 		case wanted:
 		case l.oldLua && b.Lua() != "":
 			return nil, &refusal{sentence: fmt.Sprintf("server %s/%s is to go, and %q may use it", b.Name, is.Name, b.Lua())}
-		case is.Admin&(cli.ForcedDrain|cli.ForcedMaint) == 0:
+		case is.Admin&(runtimeapi.ForcedDrain|runtimeapi.ForcedMaint) == 0:
 			commands = append(commands, set(b.Name, is.Name, "state drain", saysNothing))
 		}
 	}
@@ -125,7 +125,7 @@ func set(backend, server, what, well string) command {
 }
 
 // unusedIDs returns a function that returns the numbers that no server has, each once and the lowest one first.
-func unusedIDs(servers []cli.Server) (next func() int) {
+func unusedIDs(servers []runtimeapi.Server) (next func() int) {
 	used := map[int]bool{}
 	for _, s := range servers {
 		used[s.ID] = true
@@ -164,7 +164,7 @@ func (l *live) additions(backend string, s syntax.Server, address string, newID 
 }
 
 // corrections make a server that is there what it should be.
-func corrections(backend string, want syntax.Server, is cli.Server, loads map[string]cli.Load) []command {
+func corrections(backend string, want syntax.Server, is runtimeapi.Server, loads map[string]runtimeapi.Load) []command {
 	id := backend + "/" + want.Name
 	var all []command
 	if want.Addr.IsValid() && is.Addr != want.Addr {
@@ -184,8 +184,8 @@ func corrections(backend string, want syntax.Server, is cli.Server, loads map[st
 		word := map[bool]string{true: "enable", false: "disable"}[want.Check]
 		all = append(all, command{word + " health " + id, backend, saysNothing})
 	}
-	switch forced := is.Admin & (cli.ForcedMaint | cli.ForcedDrain); {
-	case want.Disabled && forced&cli.ForcedMaint == 0:
+	switch forced := is.Admin & (runtimeapi.ForcedMaint | runtimeapi.ForcedDrain); {
+	case want.Disabled && forced&runtimeapi.ForcedMaint == 0:
 		all = append(all, set(backend, want.Name, "state maint", saysNothing))
 	case !want.Disabled && forced != 0:
 		all = append(all, set(backend, want.Name, "state ready", saysNothing))

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // A relay stands between the sink and HAProxy's socket and lets pass only so many bytes of answers on each connection;
@@ -47,8 +47,8 @@ func (r *rig) relay(s *Sink, limits ...int64) *relay {
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.live.hangUp()
-	s.live.endpoint = func(now running) (cli.Endpoint, error) {
-		return cli.Endpoint{Path: r.path("relay.sock"), Worker: now.worker}, nil
+	s.live.endpoint = func(now running) (runtimeapi.Endpoint, error) {
+		return runtimeapi.Endpoint{Path: r.path("relay.sock"), Worker: now.worker}, nil
 	}
 	return relay
 }

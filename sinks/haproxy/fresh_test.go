@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // askFresh starts a HAProxy on the file beside the one that runs, asks it and ends it.
@@ -26,7 +26,7 @@ func (r *rig) askFresh(commands ...string) []string {
 	pids, err := readPids(pidFile)
 	check(r.t, err)
 	defer func() { check(r.t, syscall.Kill(pids[0], syscall.SIGKILL)) }()
-	conn, err := cli.Dial(r.t.Context(), cli.Endpoint{Path: socket})
+	conn, err := runtimeapi.Dial(r.t.Context(), runtimeapi.Endpoint{Path: socket})
 	check(r.t, err)
 	defer conn.Close()
 	answers, err := conn.Do(r.t.Context(), commands...)
@@ -70,13 +70,13 @@ func (r *rig) serversIn(answers []string) []string {
 			column("check_rise"), column("check_fall"))
 		backup[id] = column("bck") == "1"
 	}
-	servers, err := cli.ParseServers(answers[0])
+	servers, err := runtimeapi.ParseServers(answers[0])
 	check(r.t, err)
 	var backups, others []string
 	for _, is := range servers {
 		id := is.Backend + "/" + is.Name
 		text := fmt.Sprintf("%s %v weight %d admin %x check %v %s", id, is.Addr, is.Weight,
-			is.Admin&(cli.ForcedDrain|cli.ForcedMaint), is.Check, more[id])
+			is.Admin&(runtimeapi.ForcedDrain|runtimeapi.ForcedMaint), is.Check, more[id])
 		if backup[id] {
 			backups = append(backups, "backup "+text)
 		} else {

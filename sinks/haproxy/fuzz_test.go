@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -52,11 +53,11 @@ func FuzzParseAnswers(f *testing.F) {
 				t.Errorf("%q has the line %q", answer, line)
 			}
 		}
-		for name, value := range parseInfo(answer) {
+		for name, value := range runtimeapi.ParseInfo(answer) {
 			if strings.Contains(name+value, "\n") {
 				t.Errorf("%q has %q: %q", answer, name, value)
 			}
 		}
-		parseVersion(answer)
+		runtimeapi.ParseVersion(answer)
 	})
 }

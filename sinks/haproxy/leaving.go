@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -48,7 +48,7 @@ func (l *live) removals(config *syntax.Config, leaving map[string]leaver, s seen
 		case load.Sessions > 0:
 			commands = append(commands, "shutdown sessions server "+id)
 		}
-		if is.Admin&cli.ForcedMaint == 0 {
+		if is.Admin&runtimeapi.ForcedMaint == 0 {
 			commands = append(commands, "set server "+id+" state maint")
 		}
 		commands = append(commands, "del server "+id)
@@ -113,7 +113,7 @@ func wanted(config *syntax.Config, backend, server string) bool {
 }
 
 // whyNotBack says why a server that drains still cannot become what its line says, and "" if it can.
-func (l *live) whyNotBack(ctx context.Context, b *syntax.Backend, gone leaver, want syntax.Server, is cli.Server) string {
+func (l *live) whyNotBack(ctx context.Context, b *syntax.Backend, gone leaver, want syntax.Server, is runtimeapi.Server) string {
 	switch {
 	case !gone.known:
 		return "what it was is not known"

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -30,13 +28,13 @@ const (
 // nothing from default-server. A server that drains gets no new requests and keeps those it has. A server is deleted only
 // in maintenance and without connections.
 type live struct {
-	endpoint  func(running) (cli.Endpoint, error)
-	infos     *infos
+	endpoint  func(running) (runtimeapi.Endpoint, error)
+	infos     *runtimeapi.Infos
 	hostnames *hostnames
 	drain     time.Duration // how long a server that leaves may finish what it has
 
 	now      running // whom all below is about
-	conn     *cli.Conn
+	conn     *runtimeapi.Conn
 	oldLua   bool              // its Lua scripts see the servers of the start, and use those that were deleted
 	before30 bool              // it is older than 3.0
 	leaving  map[string]leaver // by "backend/server"
@@ -113,12 +111,12 @@ func (e *unableError) Error() string { return e.sentence }
 func isFinal(err error) bool {
 	_, refused := errors.AsType[*refusal](err)
 	_, unable := errors.AsType[*unableError](err)
-	return refused || unable || errors.Is(err, errBusy)
+	return refused || unable || errors.Is(err, runtimeapi.ErrBusy)
 }
 
 // connect sees to a connection to the process that is known to serve.
 func (l *live) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, runtimeapi.AnswerTimeout, errNoAnswer)
 	defer cancel()
 	// A process without our master may have a new worker by now, and this be the connection to the old one. A master of HAProxy
 	// 3.2 has a place at its worker only while that answers, and there may be none now.
@@ -132,10 +130,10 @@ func (l *live) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.infos.of(ctx, to); errors.Is(err, errBusy) { // another connection would be one more that waits
+	if _, err := l.infos.Get(ctx, to); errors.Is(err, runtimeapi.ErrBusy) { // another connection would be one more that waits
 		return err
 	}
-	conn, err := cli.Dial(ctx, to)
+	conn, err := runtimeapi.Dial(ctx, to)
 	if err != nil {
 		return fmt.Errorf("HAProxy takes no commands on %s: %w", to.Path, err)
 	}
@@ -153,11 +151,11 @@ func (l *live) introduce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i := parseInfo(answers[0])
-	if pid := l.now.pid(); !i.servedBy(pid) && !i.servedByChildOf(pid) {
+	i := runtimeapi.ParseInfo(answers[0])
+	if pid := l.now.pid(); !i.ServedBy(pid) && !answeredByChildOf(pid, i) {
 		return &unableError{fmt.Sprintf("it is not process %d that answers, or it is about to end", pid)}
 	}
-	major, minor := parseVersion(i["Version"])
+	major, minor := runtimeapi.ParseVersion(i["Version"])
 	if major < 2 || major == 2 && minor < oldestMinor {
 		l.tooOld = fmt.Sprintf("HAProxy %s is not changed at run time, 2.%d and newer are", i["Version"], oldestMinor)
 		return &unableError{l.tooOld}
@@ -170,19 +168,6 @@ func (l *live) introduce(ctx context.Context) error {
 // oldestMinor is of the first version 2.x that is changed at run time. 2.4 and 2.5 do so only in their experimental mode, and
 // 2.4 deletes none of the servers in the file.
 const oldestMinor = 6
-
-// parseVersion reads the first two numbers of a version such as 2.6.12-1+deb12u4. One that cannot be read is 0.0.
-func parseVersion(version string) (major, minor int) {
-	first, rest, _ := strings.Cut(version, ".")
-	second, _, _ := strings.Cut(rest, ".")
-	second, _, _ = strings.Cut(second, "-")
-	major, errMajor := strconv.Atoi(first)
-	minor, errMinor := strconv.Atoi(second)
-	if errMajor != nil || errMinor != nil {
-		return 0, 0
-	}
-	return major, minor
-}
 
 // settle reads what runs and tells HAProxy what differs, until nothing does. A backend that cannot be had does not keep the
 // others from it.
@@ -234,12 +219,12 @@ func (l *live) lookUpMissing(ctx context.Context, want *syntax.Config, backends 
 
 // seen is what HAProxy says that it runs.
 type seen struct {
-	servers map[string][]cli.Server // by backend, in HAProxy's order
-	byID    map[string]cli.Server   // by backend/server
-	loads   map[string]cli.Load     // by backend/server, of the backends where they matter
+	servers map[string][]runtimeapi.Server // by backend, in HAProxy's order
+	byID    map[string]runtimeapi.Server   // by backend/server
+	loads   map[string]runtimeapi.Load     // by backend/server, of the backends where they matter
 }
 
-func (s seen) server(backend, name string) (cli.Server, bool) {
+func (s seen) server(backend, name string) (runtimeapi.Server, bool) {
 	is, there := s.byID[backend+"/"+name]
 	return is, there
 }
@@ -247,7 +232,7 @@ func (s seen) server(backend, name string) (cli.Server, bool) {
 // read asks for the servers of the named backends, and for the loads of those for which that is wanted: statistics are
 // long.
 func (l *live) read(ctx context.Context, backends []string, loads func(backend string) bool) (seen, error) {
-	s := seen{map[string][]cli.Server{}, map[string]cli.Server{}, map[string]cli.Load{}}
+	s := seen{map[string][]runtimeapi.Server{}, map[string]runtimeapi.Server{}, map[string]runtimeapi.Load{}}
 	questions := []string{"show servers state"}
 	if len(backends) < manyBackends {
 		questions = nil
@@ -260,7 +245,7 @@ func (l *live) read(ctx context.Context, backends []string, loads func(backend s
 		return s, err
 	}
 	for _, answer := range answers {
-		servers, err := cli.ParseServers(answer)
+		servers, err := runtimeapi.ParseServers(answer)
 		if err != nil {
 			return s, err
 		}
@@ -284,7 +269,7 @@ func (l *live) readLoads(ctx context.Context, s seen, questions []string) error 
 		return err
 	}
 	for _, answer := range answers {
-		loads, err := cli.ParseLoads(answer)
+		loads, err := runtimeapi.ParseLoads(answer)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // correctLoaded reads which servers the HAProxy runs that has just loaded doc, and makes them what doc says where they
@@ -21,7 +23,7 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []st
 	if len(did) > 0 {
 		s.log.Warn("HAProxy started with other servers than its configuration says, and they were corrected", "commands", did)
 	}
-	if err != nil && (!isFinal(err) || errors.Is(err, errBusy)) { // the next look at what runs sees whether anything differs
+	if err != nil && (!isFinal(err) || errors.Is(err, runtimeapi.ErrBusy)) { // the next look at what runs sees whether anything differs
 		s.log.Warn("cannot read which servers HAProxy started with", "error", err)
 		return did
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -54,8 +54,8 @@ func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
 		s.change.Unlock()
 		serving.Wait()
 	})
-	s.live.endpoint = func(now running) (cli.Endpoint, error) {
-		return cli.Endpoint{Path: r.path("slow.sock"), Worker: now.worker}, nil
+	s.live.endpoint = func(now running) (runtimeapi.Endpoint, error) {
+		return runtimeapi.Endpoint{Path: r.path("slow.sock"), Worker: now.worker}, nil
 	}
 	return slow
 }

@@ -13,13 +13,12 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
 const (
-	// answerLimit bounds one question to a master or worker that is not busy loading.
-	answerLimit = 800 * time.Millisecond
 	// patience is how long a process may be there without doing what it does at once otherwise: write its pid file
 	// once it is in the background, answer on its socket, count a reload. It never bounds the loading itself.
 	patience = 10 * time.Second
@@ -38,9 +37,9 @@ type managed struct {
 	socket masterSocket
 	output output
 	strays strays
-	infos  *infos
-	starts *infos // of workers that may not have started yet
-	listed question[procs]
+	infos  *runtimeapi.Infos
+	starts *runtimeapi.Infos // of workers that may not have started yet
+	listed *runtimeapi.Group[procs]
 
 	mu   sync.Mutex
 	last procs // what the master answered last
@@ -49,10 +48,10 @@ type managed struct {
 	patience time.Duration // the constant, or less in a test
 }
 
-func newManaged(cfg Config, p paths, log *slog.Logger, infos *infos) *managed {
+func newManaged(cfg Config, p paths, log *slog.Logger, stopped <-chan struct{}, infos *runtimeapi.Infos) *managed {
 	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
-		infos: infos, starts: newInfos(infos.stopped, startingLimit),
-		listed: question[procs]{stopped: infos.stopped, limit: patience}}
+		infos: infos, starts: runtimeapi.NewInfos(stopped, runtimeapi.StartingInfoTimeout),
+		listed: runtimeapi.NewGroup[procs](stopped, patience)}
 }
 
 // find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,
@@ -62,7 +61,7 @@ func (m *managed) find(ctx context.Context) (running, error) {
 	if err == nil {
 		return p.running(), nil
 	}
-	if last := m.lastAnswer(); errors.Is(err, errBusy) && last.stands() {
+	if last := m.lastAnswer(); errors.Is(err, runtimeapi.ErrBusy) && last.stands() {
 		return last.running(), nil
 	}
 	pids, err := readPids(m.paths.pid)
@@ -79,9 +78,9 @@ var errNotOurs = errors.New("another program answers on the master socket")
 
 // answered asks the master for its processes, and is an error where no master of ours answers soon.
 func (m *managed) answered(ctx context.Context) (procs, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	p, err := m.listed.put(ctx, socketKey(m.paths.socket), m.socket.procs)
+	p, err := m.listed.Do(ctx, runtimeapi.SocketKey(m.paths.socket), m.socket.procs)
 	switch {
 	case err != nil:
 		return procs{}, err
@@ -180,7 +179,7 @@ func (m *managed) settled(ctx context.Context) (p procs, others []int, err error
 		if p, err = m.answered(ctx); err == nil {
 			return true, nil
 		}
-		busy = errors.Is(err, errBusy) || busy && ctx.Err() != nil
+		busy = errors.Is(err, runtimeapi.ErrBusy) || busy && ctx.Err() != nil
 		pids, err := readPids(m.paths.pid)
 		if err != nil {
 			return false, err
@@ -192,8 +191,8 @@ func (m *managed) settled(ctx context.Context) (p procs, others []int, err error
 	})
 	switch {
 	case !errors.Is(err, errSilent):
-	case busy && !slices.ContainsFunc(others, stopped): // it is there, and replacing it would be for nothing
-		err = fmt.Errorf("%w; it is left as it is: see who is connected to %s", errBusy, m.paths.socket)
+	case busy && !slices.ContainsFunc(others, procinfo.IsStopped): // it is there, and replacing it would be for nothing
+		err = fmt.Errorf("%w; it is left as it is: see who is connected to %s", runtimeapi.ErrBusy, m.paths.socket)
 	default: // its socket is gone: it can only be replaced
 		err = nil
 	}
@@ -218,7 +217,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 		}
 	}
 	m.loaded = 0
-	replacing := m.paths.replacing(old, m.infos.handsOver(ctx, m.paths.admin, m.log))
+	replacing := m.paths.replacing(old, handsOver(ctx, m.infos, m.paths.admin, m.log))
 	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, replacing)...)
 	if err != nil {
 		return renewal{}, err
@@ -251,11 +250,11 @@ func (m *managed) launched(ctx context.Context, l *launch) (now running, err err
 func (m *managed) said() []string { return m.output.since(m.loaded) }
 
 // endpoint is the master's socket, by which one worker can be addressed and no other one.
-func (m *managed) endpoint(now running) (cli.Endpoint, error) {
+func (m *managed) endpoint(now running) (runtimeapi.Endpoint, error) {
 	if now.worker == 0 {
-		return cli.Endpoint{}, errors.New("HAProxy was started by somebody else, without our master socket")
+		return runtimeapi.Endpoint{}, errors.New("HAProxy was started by somebody else, without our master socket")
 	}
-	return cli.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
+	return runtimeapi.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
 }
 
 func (m *managed) sharesNetwork(running) bool { return true }
@@ -265,14 +264,14 @@ func (m *managed) answersAs(ctx context.Context, worker int) bool {
 	if worker == 0 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	to := cli.Endpoint{Path: m.paths.socket, Worker: worker}
-	i, err := m.starts.of(ctx, to)
-	if err != nil || !i.servedBy(worker) {
+	to := runtimeapi.Endpoint{Path: m.paths.socket, Worker: worker}
+	i, err := m.starts.Get(ctx, to)
+	if err != nil || !i.ServedBy(worker) {
 		return false
 	}
-	m.infos.forget(infoKey(to)) // a question that Health has put while the worker started may never be answered
+	m.infos.Forget(to) // a question that Health has put while the worker started may never be answered
 	return true
 }
 
@@ -282,19 +281,19 @@ func (m *managed) serves(ctx context.Context, worker int) bool {
 	if worker == 0 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	i, err := m.infos.of(ctx, cli.Endpoint{Path: m.paths.socket, Worker: worker})
+	i, err := m.infos.Get(ctx, runtimeapi.Endpoint{Path: m.paths.socket, Worker: worker})
 	if ctx.Err() != nil {
-		return listens(worker)
+		return procinfo.Listens(worker)
 	}
-	return err == nil && i.servedBy(worker)
+	return err == nil && i.ServedBy(worker)
 }
 
 // probe looks at the master, its worker, and whether the worker answers. A master that loads does not answer for a
 // moment on 2.6, so it is asked again while there is time.
 func (m *managed) probe(ctx context.Context) sdk.Health {
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
 	now, err := m.find(ctx)
 	for err == nil && m.mayAnswer(now) && ctx.Err() == nil {
@@ -308,7 +307,7 @@ func (m *managed) probe(ctx context.Context) sdk.Health {
 	case now.none():
 		h.Problems = append(h.Problems, notRunning)
 	case m.mayAnswer(now) && m.isBusy(now): // no trouble as long as it is not to be told anything
-		h.Facts["master_socket"] = errBusy.Error()
+		h.Facts["master_socket"] = runtimeapi.ErrBusy.Error()
 	case m.mayAnswer(now):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
 			joinPids(now.pids), m.paths.socket))
@@ -328,12 +327,12 @@ func (m *managed) mayAnswer(now running) bool {
 
 // isBusy reports whether now has a master that takes connections and a worker that serves.
 func (m *managed) isBusy(now running) bool {
-	all, err := listProcesses()
-	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, stopped) {
+	all, err := procinfo.List()
+	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, procinfo.IsStopped) {
 		return false
 	}
 	for pid, p := range all {
-		if slices.Contains(now.pids, p.parent) && listens(pid) {
+		if slices.Contains(now.pids, p.Parent) && procinfo.Listens(pid) {
 			return true
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -15,14 +15,14 @@ func TestManyServersInOneBackend(t *testing.T) {
 	const many = 10_000
 	var text strings.Builder
 	text.WriteString("backend app\n")
-	is := seen{map[string][]cli.Server{}, map[string]cli.Server{}, map[string]cli.Load{}}
+	is := seen{map[string][]runtimeapi.Server{}, map[string]runtimeapi.Server{}, map[string]runtimeapi.Load{}}
 	for i := range 2 * many { // those of the second half are to go
 		name, port := fmt.Sprintf("s%d", i), uint16(1+i)
 		addr := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
-		server := cli.Server{Backend: "app", Name: name, Weight: 1, Addr: addr}
+		server := runtimeapi.Server{Backend: "app", Name: name, Weight: 1, Addr: addr}
 		is.servers["app"] = append(is.servers["app"], server)
 		is.byID["app/"+name] = server
-		is.loads["app/"+name] = cli.Load{}
+		is.loads["app/"+name] = runtimeapi.Load{}
 		if i < many {
 			fmt.Fprintf(&text, " server %s 127.0.0.1:%d backup\n", name, port)
 		}

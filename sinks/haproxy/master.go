@@ -2,41 +2,21 @@ package haproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strconv"
+	"log/slog"
 	"strings"
-	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // A masterSocket is the command line interface of HAProxy's master process. Each question takes a connection of its
 // own, about 0.3 ms.
 type masterSocket struct{ path string }
 
-// maxAnswer bounds what is read of one answer, in bytes.
-const maxAnswer = 4 << 20
-
-// ask sends one command and returns the whole answer. It waits until the master has closed the connection, without any
-// limit but ctx: a reload is answered when it is over on HAProxy 2.7 and later, however long that takes.
+// ask sends one command and returns the whole answer; see [runtimeapi.Ask].
 func (m masterSocket) ask(ctx context.Context, command string) (string, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "unix", m.path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = conn.Close() }()
-	release := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer release()
-	if _, err := io.WriteString(conn, command+"\n"); err != nil {
-		return "", err
-	}
-	// HAProxy 2.6 keeps the connection open for a second command until it sees that there is none.
-	if half, ok := conn.(*net.UnixConn); ok {
-		_ = half.CloseWrite()
-	}
-	answer, err := io.ReadAll(io.LimitReader(conn, maxAnswer))
-	return string(answer), err
+	return runtimeapi.Ask(ctx, m.path, command)
 }
 
 // procs asks for the processes.
@@ -52,28 +32,15 @@ func (m masterSocket) procs(ctx context.Context) (procs, error) {
 	return p, nil
 }
 
-// info asks the worker with that process id, and no other one, about itself; 0 stands for the process that has the socket.
-func (m masterSocket) info(ctx context.Context, worker int) (info, error) {
-	command := "show info"
-	if worker != 0 {
-		command = "@!" + strconv.Itoa(worker) + " " + command
-	}
-	answer, err := m.ask(ctx, command)
-	if err != nil {
-		return nil, err
-	}
-	return parseInfo(answer), nil
-}
-
 // serves reports whether that very worker answers and means to stay.
 func (m masterSocket) serves(ctx context.Context, worker int) bool {
 	if worker == 0 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	i, err := m.info(ctx, worker)
-	return err == nil && i.servedBy(worker)
+	i, err := runtimeapi.AskInfo(ctx, runtimeapi.Endpoint{Path: m.path, Worker: worker})
+	return err == nil && i.ServedBy(worker)
 }
 
 // A verdict is what a master says about a reload.
@@ -116,4 +83,18 @@ func (m masterSocket) requestReload(ctx context.Context) (said verdict, log []st
 		err = context.Cause(ctx)
 	}
 	return said, log, err
+}
+
+// handsOver reports whether the HAProxy with that admin socket hands its listening sockets over there. It does not if it is busy.
+func handsOver(ctx context.Context, infos *runtimeapi.Infos, admin string, log *slog.Logger) bool {
+	if !answers(admin) {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
+	defer cancel()
+	if _, err := infos.Get(ctx, runtimeapi.Endpoint{Path: admin}); errors.Is(err, runtimeapi.ErrBusy) {
+		log.Warn("listening sockets cannot be handed over, so connections may be lost", "error", err)
+		return false
+	}
+	return true
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // fakeMaster answers on the rig's master socket in the place of a HAProxy, for which it has another program with the same
@@ -46,7 +48,7 @@ func (r *rig) fakeMaster(answer func(command string, pid int) string) (m *manage
 		_ = process.Process.Kill()
 		_ = process.Wait()
 	})
-	m = newManaged(r.cfg, p, slog.New(slog.DiscardHandler), newInfos(nil, infoLimit))
+	m = newManaged(r.cfg, p, slog.New(slog.DiscardHandler), nil, runtimeapi.NewInfos(nil, runtimeapi.InfoTimeout))
 	eventually(r.t, "the command line is there", func() bool { return p.started(process.Process.Pid, r.cfg.Binary) })
 	return m, process.Process.Pid
 }

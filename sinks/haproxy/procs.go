@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // procs is what HAProxy's master says about itself and its workers, in answer to "show proc".
@@ -117,16 +120,16 @@ func (p procs) worker() int {
 // stands reports whether the processes are those that p lists: none has ended, none is stopped, and the master has started
 // no other worker.
 func (p procs) stands() bool {
-	if p.master == 0 || p.worker() == 0 || !exists(p.master) || stopped(p.master) || !exists(p.worker()) {
+	if p.master == 0 || p.worker() == 0 || !procinfo.Exists(p.master) || procinfo.IsStopped(p.master) || !procinfo.Exists(p.worker()) {
 		return false
 	}
-	all, err := listProcesses()
+	all, err := procinfo.List()
 	if err != nil {
 		return true
 	}
 	for pid, other := range all {
 		listed := slices.Contains(p.workers, pid) || slices.Contains(p.old, pid)
-		if other.parent == p.master && !listed && programName(pid) == programName(p.master) {
+		if other.Parent == p.master && !listed && procinfo.ProgramName(pid) == procinfo.ProgramName(p.master) {
 			return false
 		}
 	}
@@ -138,26 +141,8 @@ func (p procs) running() running {
 	return running{pids: []int{p.master}, worker: p.worker(), old: p.old, version: p.version}
 }
 
-// info is the answer of one worker to "show info": lines of "Name: value".
-type info map[string]string
-
-func parseInfo(answer string) info {
-	values := info{}
-	for line := range strings.Lines(answer) {
-		if name, value, found := strings.Cut(line, ":"); found {
-			values[strings.TrimSpace(name)] = strings.TrimSpace(value)
-		}
-	}
-	return values
-}
-
-// servedByChildOf reports whether it is a worker of the master that answers, and that it is not about to leave.
-func (i info) servedByChildOf(master int) bool {
-	pid, err := strconv.Atoi(i["Pid"])
-	return err == nil && master > 0 && i.servedBy(pid) && parentOf(pid) == master
-}
-
-// servedBy reports whether it is the worker pid who answers, and that it is not about to leave.
-func (i info) servedBy(pid int) bool {
-	return i["Pid"] == strconv.Itoa(pid) && (i["Stopping"] == "0" || i["Stopping"] == "")
+// answeredByChildOf reports whether a worker of the master answered that is not stopping.
+func answeredByChildOf(master int, i runtimeapi.Info) bool {
+	pid := i.Pid()
+	return pid != 0 && master > 0 && procinfo.Parent(pid) == master
 }

@@ -164,19 +164,6 @@ func TestParseReload(t *testing.T) {
 	}
 }
 
-func TestInfoIsOfThatWorker(t *testing.T) {
-	i := parseInfo("Name: HAProxy\nPid: 23019\nUptime: 0d 0h00m03s\nStopping: 0\n")
-	if !i.servedBy(23019) || i.servedBy(23018) {
-		t.Error("the worker that answers is not known by its pid")
-	}
-	if parseInfo("Pid: 23019\nStopping: 1\n").servedBy(23019) {
-		t.Error("a worker that is leaving is taken for one that serves")
-	}
-	if parseInfo("Can't find the target PID matching the prefix '@!23019'\n").servedBy(23019) {
-		t.Error("a refusal is taken for an answer")
-	}
-}
-
 func TestComplaint(t *testing.T) {
 	for _, test := range []struct {
 		o    program.Outcome

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // A side is one of the two HAProxys that are compared.
@@ -33,7 +33,7 @@ func (p *property) freshSide() (fresh side, stop func()) {
 	}
 	pids, err := readPids(pidFile)
 	check(p.t, err)
-	conn, err := cli.Dial(p.t.Context(), cli.Endpoint{Path: socket})
+	conn, err := runtimeapi.Dial(p.t.Context(), runtimeapi.Endpoint{Path: socket})
 	check(p.t, err)
 	fresh = side{prefix: freshPrefix, ask: func(commands ...string) []string {
 		answers, err := conn.Do(p.t.Context(), commands...)

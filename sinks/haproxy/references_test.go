@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // A server to which something else refers is never taken out of HAProxy before its check has accepted the file without it.
@@ -114,7 +115,7 @@ end)
 	}
 	r.apply(s, document("server a "+a.address), sdk.ActionRestart)
 	action := sdk.ActionRuntime
-	if major, minor := parseVersion(parseInfo(r.ask(s, "show info")[0])["Version"]); major == 2 && minor < 8 {
+	if major, minor := runtimeapi.ParseVersion(runtimeapi.ParseInfo(r.ask(s, "show info")[0])["Version"]); major == 2 && minor < 8 {
 		action = sdk.ActionReload
 	}
 	r.apply(s, document("server a "+a.address, "server b "+b.address), action)

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // A named server answers with its name, and with a request for /slow not before it is told to.
@@ -76,13 +76,13 @@ func (r *rig) wantAnswers(want string) {
 // connection is tried again.
 func (r *rig) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
-	var conn *cli.Conn
+	var conn *runtimeapi.Conn
 	eventually(r.t, "the worker can be asked", func() bool {
 		to, err := s.proxy.endpoint(s.notes.running())
 		check(r.t, err)
 		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
 		defer cancel()
-		conn, err = cli.Dial(ctx, to)
+		conn, err = runtimeapi.Dial(ctx, to)
 		return err == nil
 	})
 	defer conn.Close()
@@ -96,12 +96,12 @@ func (r *rig) ask(s *Sink, commands ...string) []string {
 // servers returns the names of a backend's servers in HAProxy, those that drain with a "-" behind them.
 func (r *rig) servers(s *Sink, backend string) string {
 	r.t.Helper()
-	servers, err := cli.ParseServers(r.ask(s, "show servers state "+backend)[0])
+	servers, err := runtimeapi.ParseServers(r.ask(s, "show servers state "+backend)[0])
 	check(r.t, err)
 	var names []string
 	for _, server := range servers {
 		name := server.Name
-		if server.Admin&(cli.ForcedDrain|cli.ForcedMaint) != 0 {
+		if server.Admin&(runtimeapi.ForcedDrain|runtimeapi.ForcedMaint) != 0 {
 			name += "-"
 		}
 		names = append(names, name)
@@ -346,7 +346,7 @@ func TestManyBackendsLoseTheirBound(t *testing.T) {
 	}
 	r.apply(s, with(" maxconn 5"), sdk.ActionRestart)
 	r.apply(s, with(""), sdk.ActionRuntime)
-	loads, err := cli.ParseLoads(r.ask(s, "show stat -1 4 -1")[0])
+	loads, err := runtimeapi.ParseLoads(r.ask(s, "show stat -1 4 -1")[0])
 	check(t, err)
 	for id, load := range loads {
 		if load.MaxConn != 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -90,12 +91,12 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
-	infos := newInfos(s.stopped, infoLimit)
+	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
 			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
 	} else {
-		s.proxy = newManaged(cfg, p, log, infos)
+		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
 	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
 	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}

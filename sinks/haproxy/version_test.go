@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/cli"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 func TestParseVersion(t *testing.T) {
@@ -16,7 +16,7 @@ func TestParseVersion(t *testing.T) {
 		"2.6.12-1+deb12u4": "2.6", "3.0.11-1+deb13u5": "3.0", "2.4.0": "2.4", "2.10-dev3": "2.10", "1.8": "1.8", "3.1-dev": "3.1",
 		"": "0.0", "unknown": "0.0", "3": "0.0",
 	} {
-		major, minor := parseVersion(version)
+		major, minor := runtimeapi.ParseVersion(version)
 		if got := fmt.Sprintf("%d.%d", major, minor); got != want {
 			t.Errorf("%q is %s, want %s", version, got, want)
 		}
@@ -58,7 +58,9 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.live.hangUp()
-	s.live.endpoint = func(running) (cli.Endpoint, error) { return cli.Endpoint{Path: r.path("pretend.sock")}, nil }
+	s.live.endpoint = func(running) (runtimeapi.Endpoint, error) {
+		return runtimeapi.Endpoint{Path: r.path("pretend.sock")}, nil
+	}
 	return func() []string {
 		close(commands)
 		var all []string

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // fault is an environment variable that says what the plugin that this binary becomes does wrong.
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 	case "sink":
 		serveSink()
 	case "source":
-		sdk.ServeSource(sdk.Info{Name: "lines", Version: "1"}, sourceConfig{}, openLines)
+		serve.Source(sdk.Info{Name: "lines", Version: "1"}, sourceConfig{}, openLines)
 	default:
 		goleak.VerifyTestMain(m)
 	}
@@ -50,10 +51,10 @@ func serveSink() {
 		type config struct {
 			Folder chan string `json:"folder"`
 		}
-		sdk.ServeSink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
+		serve.Sink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
 		return
 	case "takes any key":
-		sdk.ServeSink(sdk.Info{Name: "note", Version: "1"}, map2{}, func(context.Context, sdk.Env, map2) (sdk.Sink, error) {
+		serve.Sink(sdk.Info{Name: "note", Version: "1"}, map2{}, func(context.Context, sdk.Env, map2) (sdk.Sink, error) {
 			return &note{path: filepath.Join(os.Getenv("SDKTEST_FOLDER"), "note")}, nil
 		})
 		return
@@ -62,7 +63,7 @@ func serveSink() {
 	if os.Getenv(fault) == "nameless" {
 		info = sdk.Info{}
 	}
-	sdk.ServeSink(info, sinkConfig{}, func(_ context.Context, _ sdk.Env, cfg sinkConfig) (sdk.Sink, error) {
+	serve.Sink(info, sinkConfig{}, func(_ context.Context, _ sdk.Env, cfg sinkConfig) (sdk.Sink, error) {
 		return &note{path: filepath.Join(cfg.Folder, "note")}, nil
 	})
 	if what := os.Getenv(fault); what == "outlives its daemon" || what == "lingers when told to end" {

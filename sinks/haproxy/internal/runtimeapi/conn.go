@@ -1,0 +1,168 @@
+// Package runtimeapi is a client of HAProxy's runtime API: it sends commands over stats sockets and master sockets and reads
+// the answers.
+//
+// It knows neither documents nor how HAProxy's processes are found, started or reloaded.
+package runtimeapi
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// An Endpoint is where a HAProxy process takes commands.
+type Endpoint struct {
+	Path   string // of a socket
+	Worker int    // the worker's process id where the socket is a master's; 0 where it is the process's own
+}
+
+// A Conn is a connection to one HAProxy process. It is for one goroutine at a time, and after an error it is of no use
+// any more.
+//
+// HAProxy closes a connection to a process's own socket after "stats timeout" (10 s) of silence, and one to a worker
+// when the master executes itself again.
+type Conn struct {
+	conn   net.Conn
+	prompt string
+	unread []byte
+	chunk  [64 << 10]byte
+}
+
+const (
+	// maxAnswer bounds one answer, in bytes: "show servers state" has about 100 for each server.
+	maxAnswer = 64 << 20
+	// maxAhead is how many bytes of commands are sent before their answers are read. HAProxy's own buffer is 16 KiB.
+	maxAhead = 4 << 10
+)
+
+// Dial connects, and leads commands to the worker and to no other one. ctx bounds the dialling alone.
+func Dial(ctx context.Context, to Endpoint) (*Conn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", to.Path)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{conn: conn, prompt: "> "}
+	if to.Worker == 0 {
+		_, err = c.Do(ctx, "prompt")
+	} else {
+		c.prompt = strconv.Itoa(to.Worker) + "> "
+		err = c.turnTo(ctx, to.Worker)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// turnTo leads commands to the worker. The master's own prompt comes first, without a line's end behind it, and varies: after
+// a failed reload it is "master[ReloadFailed]> ".
+func (c *Conn) turnTo(ctx context.Context, worker int) error {
+	release := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer release()
+	if _, err := fmt.Fprintf(c.conn, "prompt\n@!%d\n", worker); err != nil {
+		return c.failed(ctx, err)
+	}
+	for !bytes.HasSuffix(c.unread, []byte(c.prompt)) {
+		if err := c.more(); err != nil {
+			return c.failed(ctx, err)
+		}
+	}
+	c.unread = c.unread[:0]
+	return nil
+}
+
+// Close ends the connection. It changes nothing in HAProxy.
+func (c *Conn) Close() { _ = c.conn.Close() }
+
+// Do sends commands and returns their answers, one for each and without white space around them. On an error some
+// commands may have been carried out and others not.
+func (c *Conn) Do(ctx context.Context, commands ...string) ([]string, error) {
+	release := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	defer release()
+	answers := make([]string, 0, len(commands))
+	for len(commands) > 0 {
+		n := ahead(commands)
+		for _, command := range commands[:n] {
+			if strings.ContainsAny(command, "\n\r\x00") || strings.Contains(command, "<<") {
+				return answers, fmt.Errorf("%q is no single command", command)
+			}
+		}
+		if _, err := c.conn.Write([]byte(strings.Join(commands[:n], "\n") + "\n")); err != nil {
+			return answers, c.failed(ctx, err)
+		}
+		for range n {
+			answer, err := c.read()
+			if err != nil {
+				return answers, c.failed(ctx, err)
+			}
+			answers = append(answers, strings.TrimSpace(answer))
+		}
+		commands = commands[n:]
+	}
+	return answers, nil
+}
+
+// ahead returns how many commands are sent at once.
+func ahead(commands []string) int {
+	size := 0
+	for i, command := range commands {
+		if size += len(command) + 1; size > maxAhead && i > 0 {
+			return i
+		}
+	}
+	return len(commands)
+}
+
+// read returns what comes before the next prompt, which stands at the beginning of a line.
+func (c *Conn) read() (string, error) {
+	looked := 0
+	for {
+		if end, after := c.promptAt(looked); end >= 0 {
+			answer := string(c.unread[:end])
+			c.unread = append(c.unread[:0], c.unread[after:]...)
+			return answer, nil
+		}
+		looked = max(0, len(c.unread)-len(c.prompt))
+		if len(c.unread) > maxAnswer {
+			return "", fmt.Errorf("the answer exceeds %d MiB", maxAnswer>>20)
+		}
+		if err := c.more(); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (c *Conn) more() error {
+	n, err := c.conn.Read(c.chunk[:])
+	c.unread = append(c.unread, c.chunk[:n]...)
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// promptAt returns where a prompt begins and where it ends, -1 for nowhere.
+func (c *Conn) promptAt(from int) (begin, end int) {
+	if bytes.HasPrefix(c.unread, []byte(c.prompt)) {
+		return 0, len(c.prompt)
+	}
+	i := bytes.Index(c.unread[from:], []byte("\n"+c.prompt))
+	if i < 0 {
+		return -1, -1
+	}
+	return from + i, from + i + 1 + len(c.prompt)
+}
+
+// failed gives the end of ctx as the cause where it is the cause.
+func (c *Conn) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("the connection to HAProxy's socket broke: %w", err)
+}

@@ -1,0 +1,143 @@
+package runtimeapi
+
+import (
+	"encoding/csv"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// A Server is what HAProxy says about one of its servers.
+type Server struct {
+	Backend   string
+	BackendID int
+	Name      string
+	ID        int            // its number in the backend
+	Addr      netip.AddrPort // not valid where HAProxy knows none
+	Weight    int
+	Admin     Admin
+	Check     bool // health checks are on
+}
+
+// Admin is the administrative state: flags that somebody or something has set.
+type Admin int
+
+const (
+	// ForcedMaint is set by "state maint" and by disabled in the configuration.
+	ForcedMaint Admin = 0x01
+	// ForcedDrain is set by "state drain".
+	ForcedDrain Admin = 0x08
+	// Unresolved is set while the server's name has no address.
+	Unresolved Admin = 0x20
+)
+
+// checkEnabled is the flag among those of the check's state.
+const checkEnabled = 0x4
+
+// ParseServers reads an answer to "show servers state". Its first line is the version of the format, 1 for HAProxy 1.6 to
+// 3.0 at least; the second one names the columns.
+func ParseServers(answer string) ([]Server, error) {
+	version, rest, _ := strings.Cut(answer, "\n")
+	heading, rest, _ := strings.Cut(rest, "\n")
+	columns := strings.Fields(strings.TrimPrefix(heading, "#"))
+	if strings.TrimSpace(version) != "1" || len(columns) == 0 || !strings.HasPrefix(heading, "#") {
+		return nil, fmt.Errorf("HAProxy does not list its servers but says %q", clip(answer))
+	}
+	var servers []Server
+	for line := range strings.Lines(rest) {
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if len(fields) != len(columns) {
+			return nil, fmt.Errorf("HAProxy lists a server as %q, which has not the columns %q", clip(line), heading)
+		}
+		r := record{columns: columns, fields: fields}
+		servers = append(servers, r.server())
+		if r.fault != nil {
+			return nil, fmt.Errorf("HAProxy lists a server as %q: %w", clip(line), r.fault)
+		}
+	}
+	return servers, nil
+}
+
+// A record is one line of a table with the names of its columns, and the first fault found in it.
+type record struct {
+	columns, fields []string
+	fault           error
+}
+
+func (r *record) text(column string) string {
+	for i, c := range r.columns {
+		if c == column && i < len(r.fields) {
+			return r.fields[i]
+		}
+	}
+	r.fault = fmt.Errorf("there is no column %s", column)
+	return ""
+}
+
+func (r *record) number(column string) int {
+	text := r.text(column)
+	n, err := strconv.Atoi(text)
+	if err != nil && r.fault == nil {
+		r.fault = fmt.Errorf("the column %s is %q", column, text)
+	}
+	return n
+}
+
+func (r *record) server() Server {
+	s := Server{
+		Backend: r.text("be_name"), BackendID: r.number("be_id"), Name: r.text("srv_name"), ID: r.number("srv_id"),
+		Weight: r.number("srv_uweight"), Admin: Admin(r.number("srv_admin_state")),
+		Check: r.number("srv_check_state")&checkEnabled != 0,
+	}
+	port := r.number("srv_port")
+	if addr, err := netip.ParseAddr(r.text("srv_addr")); err == nil && port > 0 && port < 1<<16 {
+		s.Addr = netip.AddrPortFrom(addr, uint16(port))
+	}
+	return s
+}
+
+// A Load is what goes on at a server.
+type Load struct {
+	Sessions int // that it has now
+	MaxConn  int // 0 for no bound
+}
+
+// ParseLoads reads an answer to "show stat" for servers, by "backend/server".
+func ParseLoads(answer string) (map[string]Load, error) {
+	if !strings.HasPrefix(answer, "# pxname,") {
+		return nil, fmt.Errorf("HAProxy gives no statistics but says %q", clip(answer))
+	}
+	reader := csv.NewReader(strings.NewReader(strings.TrimPrefix(answer, "# ")))
+	reader.LazyQuotes, reader.FieldsPerRecord = true, -1
+	lines, err := reader.ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("HAProxy's statistics cannot be read: %w", err)
+	}
+	loads := map[string]Load{}
+	for _, fields := range lines[1:] {
+		r := record{columns: lines[0], fields: fields}
+		load := Load{Sessions: r.number("scur")}
+		if r.text("slim") != "" {
+			load.MaxConn = r.number("slim")
+		}
+		loads[r.text("pxname")+"/"+r.text("svname")] = load
+		if r.fault != nil {
+			return nil, fmt.Errorf("HAProxy's statistics cannot be read: %w", r.fault)
+		}
+	}
+	return loads, nil
+}
+
+// longestShown bounds what is quoted of an answer, in bytes.
+const longestShown = 120
+
+func clip(text string) string {
+	if len(text) > longestShown {
+		return strings.ToValidUTF8(text[:longestShown], "") + "…"
+	}
+	return strings.TrimSpace(text)
+}
