@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -39,7 +40,7 @@ type effect struct {
 func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
 	in := indexOf(snap)
 	left := v.culprits.still(in)
-	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) && len(left) == len(v.culprits) {
+	if e := p.inEffect; e != nil && e.version == v && snapshots.Equal(snap, e.snapshot) && len(left) == len(v.culprits) {
 		return nil
 	}
 	r, err := p.renderExcluding(ctx, v, in, left)

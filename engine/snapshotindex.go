@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/haproxy-api/haproxy-api/plugins/sdk"
+import (
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
 
 // A snapshotIndex finds owners in a snapshot. It belongs to one goroutine.
 type snapshotIndex struct {
@@ -36,7 +39,7 @@ func (x *snapshotIndex) portrait(o owner) (sdk.Snapshot, bool) {
 // hasAs reports whether the snapshot knows the owner and says the same of it as looked.
 func (x *snapshotIndex) hasAs(o owner, looked sdk.Snapshot) bool {
 	looks, known := x.portrait(o)
-	return known && looks.SameCatalogue(looked)
+	return known && snapshots.Equal(looks, looked)
 }
 
 func (x *snapshotIndex) membersOf(service *sdk.Service) map[owner][]sdk.Instance {
