@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -28,13 +27,4 @@ func (p *pipeline) tellVolatile(ctx context.Context, t Template, snap sdk.Snapsh
 			p.log.Warn("the template renders differently each time", "where", sentence)
 		}
 	}
-}
-
-// endless reports whether err is a template's that takes long for any snapshot and ends in the same way.
-func endless(err error) bool {
-	e, ok := errors.AsType[interface {
-		error
-		Endless() bool
-	}](err)
-	return ok && e.Endless()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -205,7 +206,7 @@ func (c *pipelineCheck) try(ctx context.Context, template engine.Template, snap 
 		c.unchecked = true
 		return nil
 	}
-	err = engine.Explain(ctx, template, snap, files, err)
+	err = exclude.Explain(ctx, template, snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}

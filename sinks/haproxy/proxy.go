@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
@@ -63,7 +64,7 @@ func (r running) pid() int {
 
 // stands reports, cheaply, whether the processes are still there. Their ids were verified when r was made.
 func (r running) stands() bool {
-	return r.unseen || slices.ContainsFunc(r.pids, exists) && (r.worker == 0 || exists(r.worker))
+	return r.unseen || slices.ContainsFunc(r.pids, procinfo.Exists) && (r.worker == 0 || procinfo.Exists(r.worker))
 }
 
 // same reports whether r and other are the same processes, so that they still serve what they served.
