@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -61,7 +62,7 @@ func newServices(snap sdk.Snapshot, before *services) *services {
 
 // reuse copies what before has for a service, if its instances are the same ones in memory.
 func (s *services) reuse(service string, before *services) bool {
-	if !(sdk.Service{Instances: s.all[service]}).Shares(sdk.Service{Instances: before.all[service]}) {
+	if !snapshots.ShareInstances(sdk.Service{Instances: s.all[service]}, sdk.Service{Instances: before.all[service]}) {
 		return false
 	}
 	if usable := before.usable[service]; len(usable) > 0 {

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -59,7 +60,7 @@ func TestDecode_RecordedEncodings(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s as %s: %v", name, as, err)
 			}
-			if !got.SameCatalogue(want) || !got.Changed.Equal(want.Changed) || got.Source != "here" || got.Taken.IsZero() {
+			if !snapshots.Equal(got, want) || !got.Changed.Equal(want.Changed) || got.Source != "here" || got.Taken.IsZero() {
 				t.Errorf("%s as %s (-want +got):\n%s", name, as, cmp.Diff(want, got))
 			}
 		}
