@@ -21,7 +21,7 @@ type Templates interface {
 }
 
 // A Template renders snapshots. It never changes and may be used from several goroutines. It may implement
-// [exclude.SourceMapper] and [NondeterminismFinder].
+// [exclude.SourceMapper] and [NondeterminismReporter].
 type Template interface {
 	// Render returns the files of a document, the main one first, and notes for people about the snapshot, such as an instance
 	// that was omitted. It returns early when ctx is done. An error with a method Endless() bool that returns true says that

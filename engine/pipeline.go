@@ -78,7 +78,7 @@ type pipelineState struct {
 
 	retries      *backoff.ExponentialBackOff // of the newest document
 	loads        loadRetry
-	applyTimeout time.Duration // how long an Apply may take if something newer waits
+	applyTimeout time.Duration   // how long an Apply may take if something newer waits
 	fault        *logdedup.Fault // the newest document cannot be applied
 	inputs       inputState
 

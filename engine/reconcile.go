@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -149,7 +150,7 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 	s := &p.state
 	index := exclude.NewIndex(snap)
 	excluded := v.excluded.Current(index)
-	if s.inSync && s.applied.version == v && snap.SameCatalogue(s.applied.snapshot) && len(excluded) == len(v.excluded) {
+	if s.inSync && s.applied.version == v && snapshots.Equal(snap, s.applied.snapshot) && len(excluded) == len(v.excluded) {
 		return nil
 	}
 	var (

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 )
 
 const (
@@ -77,5 +79,5 @@ func (p *pipeline) isSuperseded(r *rendered) bool {
 		return true
 	}
 	newest, ok := p.snapshots.latest()
-	return ok && len(p.snapshots.ready) > 0 && !newest.SameCatalogue(r.snapshot)
+	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest, r.snapshot)
 }

@@ -63,18 +63,18 @@ func (p *pipeline) reportTemplateError(v *version, err error) {
 	}
 }
 
-// A NondeterminismFinder is a [Template] that can find out where it renders the same snapshot differently each time.
-type NondeterminismFinder interface {
+// A NondeterminismReporter is a [Template] that can find out where it renders the same snapshot differently each time.
+type NondeterminismReporter interface {
 	Template
-	// FindNondeterminism returns a message about each such place. It may take as long as several renderings.
-	FindNondeterminism(ctx context.Context, snap sdk.Snapshot) ([]string, error)
+	// NondeterministicLines returns a message about each such place. It may take as long as several renderings.
+	NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error)
 }
 
 // reportNondeterminism finds the nondeterministic places of a template that has become active, and logs those that are new.
 func (p *pipeline) reportNondeterminism(ctx context.Context, t Template, snap sdk.Snapshot) {
 	var found []string
-	if f, ok := t.(NondeterminismFinder); ok {
-		found, _ = f.FindNondeterminism(ctx, snap) // a template may be unable to tell for this snapshot
+	if f, ok := t.(NondeterminismReporter); ok {
+		found, _ = f.NondeterministicLines(ctx, snap) // a template may be unable to tell for this snapshot
 	}
 	before := p.state.status.Nondeterministic
 	p.state.status.Nondeterministic = found
