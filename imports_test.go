@@ -34,6 +34,7 @@ var rooms = []struct {
 	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/filewatch", "internal/logdedup"}},
 	{"sinks/internal/*", []string{"plugins/sdk", "internal/logdedup", "internal/replace"}},
 	{"sinks/haproxy/internal/listen", []string{"sinks/haproxy/internal/syntax"}},
+	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
