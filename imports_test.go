@@ -1,4 +1,4 @@
-// Package haproxyapi_test keeps the house in order: see docs/architecture.md.
+// Package haproxyapi_test checks which packages of the module import which others, as described in docs/architecture.md.
 package haproxyapi_test
 
 import (
@@ -7,21 +7,23 @@ import (
 	"io"
 	"os/exec"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 )
 
 const module = "github.com/haproxy-api/haproxy-api"
 
-// rooms says which packages of ours a package may import. The first pattern that matches a package decides.
-var rooms = []struct {
+// importRules lists which packages of this module a package may import. The first rule whose pattern matches a package applies.
+var importRules = []struct {
 	pattern string
-	may     []string
+	allowed []string
 }{
-	{"plugins/internal/wire", nil},
-	{"plugins/sdk", []string{"plugins/internal/wire"}},
-	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/host"}},
+	{"test/*", nil},
+	{"plugins/sdk", nil},
+	{"plugins/internal/wire", []string{"plugins/sdk"}},
+	{"plugins/sdk/serve", []string{"plugins/sdk", "plugins/internal/wire"}},
+	{"internal/snapshots", []string{"plugins/sdk"}},
+	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
 	{"internal/mounttest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},
@@ -29,48 +31,58 @@ var rooms = []struct {
 	{"internal/filewatch", []string{"internal/fingerprint"}},
 	{"internal/trust", nil},
 	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/logdedup", "internal/trust"}},
-	{"sources/internal/*", []string{"plugins/sdk"}},
+	{"sources/internal/*", []string{"plugins/sdk", "internal/snapshots"}},
 	{"sources/sidecar/sidecartest", []string{"plugins/sdk", "sources/internal/*"}},
-	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/filewatch", "internal/logdedup"}},
+	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/filewatch", "internal/logdedup", "internal/snapshots"}},
 	{"sinks/internal/*", []string{"plugins/sdk", "internal/logdedup", "internal/replace"}},
 	{"sinks/haproxy/internal/listen", []string{"sinks/haproxy/internal/syntax"}},
 	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
+	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
+	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
 	{"templates/internal/parsetree", nil},
 	{"templates/internal/*", []string{"plugins/sdk", "templates/internal/parsetree"}},
-	{"templates", []string{"plugins/sdk", "internal/filewatch", "templates/internal/*"}},
-	{"engine", []string{"plugins/sdk", "internal/logdedup"}},
+	{"templates", []string{"plugins/sdk", "internal/filewatch", "internal/snapshots", "templates/internal/*"}},
+	{"engine/exclude", []string{"plugins/sdk", "internal/snapshots"}},
+	{"engine", []string{"engine/exclude", "plugins/sdk", "internal/logdedup", "internal/snapshots"}},
 	{"engine/config", nil},
-	{"engine/statestore", []string{"engine", "plugins/sdk", "internal/logdedup", "internal/trust"}},
-	{"engine/server", []string{"engine", "plugins/sdk", "internal/logdedup"}},
-	{"cmd/*", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
+	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup", "internal/trust"}},
+	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup"}},
+	{"cmd/haproxy-api/internal/terminal", nil},
+	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar"}},
+	{"cmd/haproxy-api/internal/states", []string{"plugins/sdk", "engine", "engine/config", "sources/*"}},
+	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
+		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
+	{"cmd/haproxy-api/internal/logging", []string{"engine", "internal/logdedup"}},
+	{"cmd/haproxy-api", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }
 
-// keepers says which packages of others only one room may import.
-var keepers = map[string]string{
+// exclusiveImports lists the dependencies that only the packages of one pattern may import.
+var exclusiveImports = map[string]string{
 	"github.com/Masterminds/sprig": "templates",
 	"github.com/knadh/koanf":       "engine/config",
-	"github.com/spf13/cobra":       "cmd/*",
+	"github.com/spf13/cobra":       "cmd/haproxy-api",
 	"google.golang.org/grpc":       "plugins/*",
 	"github.com/hashicorp":         "plugins/*",
 }
 
-type listed struct {
+type goPackage struct {
 	ImportPath string
 	Imports    []string
 }
 
-func list(t *testing.T) []listed {
+// listPackages returns the packages of the module.
+func listPackages(t *testing.T) []goPackage {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []listed
+	var all []goPackage
 	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p listed
+		var p goPackage
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
 			return all
 		} else if err != nil {
@@ -80,59 +92,51 @@ func list(t *testing.T) []listed {
 	}
 }
 
-func TestNobodyReachesOverTheWall(t *testing.T) {
-	for _, p := range list(t) {
-		name, ours := strings.CutPrefix(p.ImportPath, module+"/")
-		if !ours {
-			continue // the root, which holds only this test
+func TestImportRules(t *testing.T) {
+	for _, p := range listPackages(t) {
+		name, found := strings.CutPrefix(p.ImportPath, module+"/")
+		if !found {
+			continue // the root package has only this test
 		}
-		may, known := room(name)
+		allowed, known := allowedImports(name)
 		if !known {
-			t.Errorf("%s has no place in the house: give it one here and in docs/architecture.md", name)
+			t.Errorf("%s matches no import rule: add one here and in docs/architecture.md", name)
 			continue
 		}
 		for _, imported := range p.Imports {
-			if other, ours := strings.CutPrefix(imported, module+"/"); ours && !matchesAny(may, other) {
-				t.Errorf("%s imports %s; it may import %q", name, other, may)
+			if other, ours := strings.CutPrefix(imported, module+"/"); ours && !matchesAny(allowed, other) {
+				t.Errorf("%s imports %s; it may import %q", name, other, allowed)
 			}
-			for theirs, keeper := range keepers {
-				if strings.HasPrefix(imported, theirs) && !matchesAny([]string{keeper, keeper + "/*"}, name) {
-					t.Errorf("%s imports %s, which only %s may", name, imported, keeper)
+			for dependency, pattern := range exclusiveImports {
+				if strings.HasPrefix(imported, dependency) && !matchesAny([]string{pattern, pattern + "/*"}, name) {
+					t.Errorf("%s imports %s, which only %s may import", name, imported, pattern)
 				}
 			}
 		}
 	}
 }
 
-// TestAuthorsGetLittleBaggage keeps what a plugin's author has to download short.
-func TestAuthorsGetLittleBaggage(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./plugins/sdk").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sdk listed
-	if err := json.Unmarshal(out, &sdk); err != nil {
-		t.Fatal(err)
-	}
-	baggage := []string{
-		module + "/plugins/internal/wire", "google.golang.org/grpc", "google.golang.org/protobuf",
-		"github.com/hashicorp/go-plugin", "github.com/hashicorp/go-hclog", // which is go-plugin's own
-	}
-	for _, imported := range sdk.Imports {
-		domain, _, _ := strings.Cut(imported, "/")
-		if !strings.Contains(domain, ".") {
-			continue // the standard library
+// TestSDKImportsOnlyTheStandardLibrary keeps the contract free of the transport.
+func TestSDKImportsOnlyTheStandardLibrary(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if p.ImportPath != module+"/plugins/sdk" {
+			continue
 		}
-		if !slices.ContainsFunc(baggage, func(b string) bool { return imported == b || strings.HasPrefix(imported, b+"/") }) {
-			t.Errorf("plugins/sdk imports %s", imported)
+		for _, imported := range p.Imports {
+			if domain, _, _ := strings.Cut(imported, "/"); strings.Contains(domain, ".") {
+				t.Errorf("plugins/sdk imports %s", imported)
+			}
 		}
+		return
 	}
+	t.Error("there is no package plugins/sdk")
 }
 
-func room(name string) ([]string, bool) {
-	for _, r := range rooms {
+// allowedImports returns which packages of the module the named package may import, and false if no rule matches it.
+func allowedImports(name string) ([]string, bool) {
+	for _, r := range importRules {
 		if matchesAny([]string{r.pattern}, name) {
-			return r.may, true
+			return r.allowed, true
 		}
 	}
 	return nil, false

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -143,9 +143,10 @@ func (e *Engine) try(ctx context.Context, p *plan) error {
 
 func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
 	t := j.template
+	var excluded exclude.Set
 	if j.before != nil {
-		// Who is left out already is no fault of the configuration.
-		snap = without(snap, j.before.report().LeftOut)
+		// What is excluded already is no fault of the configuration.
+		excluded = exclude.NewSet(j.before.report().Excluded)
 		if t == nil {
 			t = j.before.board.activeTemplate()
 		}
@@ -153,40 +154,33 @@ func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
 	if t == nil { // the one before has not proved itself, and does not have to now
 		return nil
 	}
-	in, left := indexOf(snap), culprits{}
-	for round := 1; ; round++ {
-		more, ok, err := j.tryWithout(ctx, t, in, left)
-		// A pipeline that stands leaves out already whom it has to. A new one may leave out whom it finds.
-		if err == nil || !ok || round == maxRounds || j.before != nil {
-			return err
-		}
-		left = more
+	pass := &exclude.Pass{
+		Index: exclude.NewIndex(excluded.Without(snap)),
+		Render: func(ctx context.Context, snap sdk.Snapshot) (sdk.Document, []string, error) {
+			files, notes, err := t.Render(ctx, snap)
+			if err != nil {
+				return sdk.Document{}, nil, &TemplateError{err}
+			}
+			return sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files}, notes, nil
+		},
+		Apply: func(ctx context.Context, r *exclude.Rendering) error { return j.check(ctx, r.Document) },
+		// A pipeline that exists already excludes what it has to. A new one may exclude what it finds.
+		MayExclude: func(exclude.Set, bool) bool { return j.before == nil },
 	}
+	pass.SourceMapper, _ = t.(exclude.SourceMapper)
+	return pass.Check(ctx)
 }
 
-// tryWithout is try with some left out. Beside an error it returns whom to leave out instead, if that may help.
-func (j join) tryWithout(
-	ctx context.Context, t Template, in *snapshotIndex, left culprits,
-) (more culprits, ok bool, err error) {
-	snap := left.without(in.snapshot)
-	files, _, err := t.Render(ctx, snap)
-	if err != nil {
-		more, ok = left.failed(in, err)
-		return more, ok, &TemplateError{err}
+// check has the sink check doc, if it can.
+func (j join) check(ctx context.Context, doc sdk.Document) error {
+	checker, ok := j.Sink.(sdk.Checker)
+	if !ok {
+		return nil
 	}
-	checker, checks := j.Sink.(sdk.Checker)
-	if !checks {
-		return nil, false, nil
+	if err := checker.Check(ctx, doc); !errors.Is(err, errors.ErrUnsupported) {
+		return err
 	}
-	err = checker.Check(ctx, sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files})
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, false, nil // as for a sink that is no Checker: Apply judges it
-	}
-	if rejection, rejected := errors.AsType[*sdk.Rejection](err); rejected && len(rejection.Places) > 0 {
-		lines := traceOf(ctx, t, snap, files)
-		more, ok = left.charged(in, faultsAt(rejection, lines), lines, time.Time{})
-	}
-	return more, ok, err
+	return nil // Apply decides
 }
 
 // install makes the plan what the engine runs. All that does not go on has to be stopped.
@@ -249,16 +243,4 @@ func (p *pipeline) succeed(before *pipeline) {
 		}
 	}
 	p.startAnew()
-}
-
-// without leaves out of snap whom the list names.
-func without(snap sdk.Snapshot, left []LeftOut) sdk.Snapshot { return culpritsOf(left).without(snap) }
-
-// culpritsOf returns those of the list, of whom nothing else is known.
-func culpritsOf(left []LeftOut) culprits {
-	out := culprits{}
-	for _, l := range left {
-		out[l.owner()] = charge{}
-	}
-	return out
 }

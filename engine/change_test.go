@@ -367,18 +367,6 @@ func TestAHandOverThatFailsBringsBackWhatItSays(t *testing.T) {
 	})
 }
 
-// What the sink refuses of one instance is no reason against a configuration that does not touch it.
-func TestWhoIsLeftOutAlreadyIsNoFault(t *testing.T) {
-	snap := snapshotOf("web", "chat")
-	got := without(snap, []LeftOut{{Service: "web", Hostname: "h", ID: "1"}})
-	if len(got.Services) != 1 || got.Services[0].Name != "chat" {
-		t.Errorf("left are %+v", got.Services)
-	}
-	if got := without(snap, []LeftOut{{Service: "chat"}}); len(got.Services) != 1 || got.Services[0].Name != "web" {
-		t.Errorf("left are %+v", got.Services)
-	}
-}
-
 func TestAChangeEndsWithItsContext(t *testing.T) {
 	engine, err := New(Config{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

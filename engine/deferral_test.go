@@ -153,7 +153,7 @@ func TestWhoIsLeftOutShowsWhileTheRestIsDeferred(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.sink.answer("lines\nservice chat\nserver chat/1 ok", later())
 		w.list("chat/1 ok", "web/1 bad")
-		if s := w.status(); s.Waiting == nil || w.leftOut() != "web/1" {
+		if s := w.status(); s.Waiting == nil || w.excluded() != "web/1" {
 			t.Errorf("status %+v", s)
 		}
 		w.sink.answer("lines\nservice chat\nserver chat/1 ok", nil)

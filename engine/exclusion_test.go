@@ -23,8 +23,8 @@ func TestExclusion_EndlessIterationExcludesNobody(t *testing.T) {
 		w.list("chat/1 ok", "web/1 ok")
 		w.list("chat/1 ok", "web/1 ok", "web/2 fail-endless")
 		w.wantAsked(1)
-		if s := w.status(); s.ApplyError == nil || len(s.LeftOut) > 0 {
-			t.Errorf("error %v, left out %v", s.ApplyError, s.LeftOut)
+		if s := w.status(); s.ApplyError == nil || len(s.Excluded) > 0 {
+			t.Errorf("error %v, left out %v", s.ApplyError, s.Excluded)
 		}
 	})
 }
@@ -34,7 +34,7 @@ func TestExclusion_FailingIteration(t *testing.T) {
 		w.list("chat/1 ok", "web/1 ok", "web/2 fail")
 		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
 		w.wantAsked(1)
-		if got := w.status().LeftOut[0].Reason; got != "lines.tmpl:3:7: no shard" {
+		if got := w.status().Excluded[0].Reason; got != "lines.tmpl:3:7: no shard" {
 			t.Errorf("reason %q", got)
 		}
 		w.list("chat/1 new", "web/1 ok", "web/2 fail")
@@ -54,7 +54,7 @@ func TestExclusion_ManyFailingIterations(t *testing.T) {
 			w.edit(text)
 			w.list(instances...)
 			w.wantAsked(asked)
-			if s := w.status(); len(s.LeftOut) != 5 || s.Generation != 1 || s.ApplyError != nil {
+			if s := w.status(); len(s.Excluded) != 5 || s.Generation != 1 || s.ApplyError != nil {
 				t.Errorf("%s: %+v", text, s)
 			}
 		})
@@ -73,7 +73,7 @@ func TestExclusion_FailingIterationIsTriedAgain(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("chat/1 ok", "web/1 fail")
 		rendered := w.status().Generation
-		w.pass(2 * failureRecheck)
+		w.pass(2 * time.Minute)
 		w.wantLive("web/1", "service chat", "server chat/1 ok")
 		if s := w.status(); s.Generation != rendered {
 			t.Errorf("generation %d", s.Generation)
@@ -91,7 +91,7 @@ func TestExclusion_FailureOfACandidateIsItsOwn(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("chat/1 ok", "web/1 ok", "web/2 fail")
 		w.edit("lines fails everywhere")
-		if s := w.status(); !isTemplateError(s.TemplateError) || s.Generation != 1 || w.leftOut() != "web/2" {
+		if s := w.status(); !isTemplateError(s.TemplateError) || s.Generation != 1 || w.excluded() != "web/2" {
 			t.Errorf("status %+v", s)
 		}
 		w.edit("lines 2")
@@ -115,7 +115,7 @@ func TestExclusion_FirstTemplateKeepsWhatAnEarlierRunHad(t *testing.T) {
 			store.snapshots["s"].Services[i].Instances[0].Image = "fail"
 		}
 		playWith(t, store, "lines 2", guard, func(w *world) {
-			if s := w.status(); len(s.LeftOut) != left || (s.ApplyError != nil) != (bad > left) {
+			if s := w.status(); len(s.Excluded) != left || (s.ApplyError != nil) != (bad > left) {
 				t.Errorf("%d bad: %+v", bad, s)
 			}
 		})
@@ -158,7 +158,7 @@ func TestExclusion_ManyRejected(t *testing.T) {
 				}
 				w.pass(time.Hour)
 				live = strings.Join(w.sink.live(), "\n")
-				got, out := strings.Count(live, "/ok ok"), len(w.status().LeftOut)
+				got, out := strings.Count(live, "/ok ok"), len(w.status().Excluded)
 				if got != test.services || out != test.services*test.each {
 					t.Errorf("%d services live, %d left out", got, out)
 				}
@@ -174,8 +174,8 @@ func TestExclusion_LedgerKeepsFew(t *testing.T) {
 			instances = append(instances, fmt.Sprintf("web/%d bad", i))
 		}
 		w.list(instances...)
-		if s := w.status(); len(s.LeftOut) != 1000 || len(s.Last.LeftOut) != maxNotes {
-			t.Errorf("%d, in the ledger %d", len(s.LeftOut), len(s.Last.LeftOut))
+		if s := w.status(); len(s.Excluded) != 1000 || len(s.Last.Excluded) != maxNotes {
+			t.Errorf("%d, in the ledger %d", len(s.Excluded), len(s.Last.Excluded))
 		}
 	})
 }
@@ -246,7 +246,7 @@ func TestConflict_TheTemplateWins(t *testing.T) {
 		w.edit("lines claim80")
 		w.list("chat/1 ok", "web/1 claim80")
 		w.wantLive("web/1", "service chat", "server chat/1 ok")
-		if got := w.status().LeftOut[0].Reason; !strings.HasPrefix(got, "/etc/main:5 (lines.tmpl:3): claim80") ||
+		if got := w.status().Excluded[0].Reason; !strings.HasPrefix(got, "/etc/main:5 (lines.tmpl:3): claim80") ||
 			!strings.Contains(got, "the template itself has in line 1") {
 			t.Errorf("reason %q", got)
 		}
@@ -275,7 +275,7 @@ func TestConflict_OfACandidateIsItsOwn(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("chat/1 ok", "web/1 claim80")
 		w.edit("lines claim80")
-		if s := w.status(); s.TemplateError == nil || s.Generation != 1 || s.LeftOut != nil {
+		if s := w.status(); s.TemplateError == nil || s.Generation != 1 || s.Excluded != nil {
 			t.Errorf("status %+v", s)
 		}
 	})
@@ -303,7 +303,7 @@ func TestChange_NewPipelineExcludes(t *testing.T) {
 		})
 		w.must(w.change(next))
 		status := w.engine.Status()[1]
-		if len(status.LeftOut) != 2 || status.ApplyError != nil || len(second.live()) != 4 {
+		if len(status.Excluded) != 2 || status.ApplyError != nil || len(second.live()) != 4 {
 			t.Errorf("status %+v, live %q", status, second.live())
 		}
 		next = w.next()

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -17,8 +18,8 @@ func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
 		w.wantLive("web/2",
 			"service chat", "server chat/1 ok", "service dns", "server dns/1 ok", "service web", "server web/1 ok")
 		w.wantAsked(2)
-		want := LeftOut{Service: "web", Hostname: "h", ID: "2", Reason: "/etc/main:8 (lines.tmpl:3): bad"}
-		if s := w.status(); s.LeftOut[0] != want || s.Last.LeftOut[0] != want || s.Generation != 2 {
+		want := exclude.Exclusion{Service: "web", Hostname: "h", ID: "2", Reason: "/etc/main:8 (lines.tmpl:3): bad"}
+		if s := w.status(); s.Excluded[0] != want || s.Last.Excluded[0] != want || s.Generation != 2 {
 			t.Errorf("got %+v, last %+v", s, s.Last)
 		}
 		// It is left out at once, however the others change.
@@ -52,7 +53,7 @@ func TestOneBadServiceSpoilsOnlyItself(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("bad/1 ok", "bad/2 ok", "web/1 ok")
 		w.wantLive("bad", "service web", "server web/1 ok")
-		if got := w.status().LeftOut[0].Reason; got != "/etc/main:2 (lines.tmpl:2): bad" {
+		if got := w.status().Excluded[0].Reason; got != "/etc/main:2 (lines.tmpl:2): bad" {
 			t.Errorf("reason %q", got)
 		}
 	})
@@ -77,7 +78,7 @@ func TestManyBadOnesAreLeftOutInOneRound(t *testing.T) {
 		}
 		w.list(instances...)
 		w.wantAsked(2)
-		if got := len(w.status().LeftOut); got != 50 {
+		if got := len(w.status().Excluded); got != 50 {
 			t.Errorf("%d are left out", got)
 		}
 	})
@@ -126,7 +127,7 @@ func TestWhatIsNobodysFaultIsRejected(t *testing.T) {
 				if !errors.Is(s.ApplyError, sdk.ErrRejected) || !strings.Contains(s.ApplyError.Error(), test.want) {
 					t.Errorf("got %v, want %q", s.ApplyError, test.want)
 				}
-				if s.LeftOut != nil || s.Generation != 1 {
+				if s.Excluded != nil || s.Generation != 1 {
 					t.Errorf("status %+v", s)
 				}
 				w.wantAsked(2)
@@ -166,7 +167,7 @@ func TestWhatComesToLightInSeveralRounds(t *testing.T) {
 				all := []string{"chat/1 ok", "dns/1 quiet", "web/1 ok", "web/2 quiet", test.last}
 				for range 2 { // the second time it is known
 					w.list(all...)
-					if s := w.status(); s.ApplyError == nil || s.ApplyError.Error() != test.want || s.LeftOut != nil {
+					if s := w.status(); s.ApplyError == nil || s.ApplyError.Error() != test.want || s.Excluded != nil {
 						t.Errorf("got %v, want %s", s.ApplyError, test.want)
 					}
 					w.wantAsked(1 + test.rounds)
@@ -217,7 +218,7 @@ func TestACandidateIsBlamedForWhatTheActiveVersionDoesWell(t *testing.T) {
 		w.sink.mu.Unlock()
 		w.edit("lines 2")
 		want := `the proxy says no: /etc/main:2 (lines.tmpl:2, service "chat"): service chat`
-		if s := w.status(); s.LeftOut != nil || s.TemplateError == nil || s.TemplateError.Error() != want {
+		if s := w.status(); s.Excluded != nil || s.TemplateError == nil || s.TemplateError.Error() != want {
 			t.Errorf("got %+v", s)
 		}
 		w.list("chat/1 ok", "web/1 new")
@@ -244,7 +245,7 @@ func TestAFailureOnTheWayCostsNoOtherLook(t *testing.T) {
 		w.sink.answer("lines\nservice chat\nserver chat/1 ok", errors.New("disk full"))
 		w.list("chat/1 ok", "web/1 bad")
 		w.wantAsked(2)
-		if s := w.status(); s.ApplyError == nil || w.leftOut() != "web/1" {
+		if s := w.status(); s.ApplyError == nil || w.excluded() != "web/1" {
 			t.Errorf("status %+v", s)
 		}
 		w.sink.answer("lines\nservice chat\nserver chat/1 ok", nil)
@@ -293,7 +294,7 @@ func TestATroubleThatMayPassTakesNothingAwayThatIsLive(t *testing.T) {
 		w.sink.judge = forNow(rejecting("fine"))
 		w.sink.mu.Unlock()
 		w.list("chat/1 new", "web/1 ok", "web/2 fine")
-		if s := w.status(); s.Generation != 1 || s.LeftOut != nil || s.ApplyError == nil {
+		if s := w.status(); s.Generation != 1 || s.Excluded != nil || s.ApplyError == nil {
 			t.Errorf("status %+v", s)
 		}
 		w.sink.rejects("nothing")
@@ -342,14 +343,14 @@ func TestAFaultBesideATroubleThatMayPassIsTriedAgain(t *testing.T) {
 
 func TestExplainLeavesOtherErrorsAlone(t *testing.T) {
 	for _, err := range []error{nil, errors.New("disk full"), sdk.Rejectf("no"), sdk.Deferred("later", time.Second)} {
-		got := Explain(t.Context(), linesTemplate("x"), sdk.Snapshot{}, nil, err)
+		got := exclude.Explain(t.Context(), linesTemplate("x"), sdk.Snapshot{}, nil, err)
 		if fmt.Sprint(got) != fmt.Sprint(err) || !errors.Is(got, err) {
 			t.Errorf("%v became %v", err, got)
 		}
 	}
 	files := []sdk.File{{Name: "main", Content: []byte("bad")}}
 	err := errors.Join(rejecting("bad")(sdk.Document{Files: files}), errors.New("and more"))
-	got := Explain(t.Context(), playedTemplate("v1"), sdk.Snapshot{}, files, err) // which cannot tell
+	got := exclude.Explain(t.Context(), playedTemplate("v1"), sdk.Snapshot{}, files, err) // which cannot tell
 	if got.Error() != "the proxy says no: /etc/main:1: bad\nand more" || !errors.Is(got, sdk.ErrRejected) {
 		t.Errorf("got %v", got)
 	}

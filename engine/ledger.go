@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,11 +21,11 @@ type Entry struct {
 	Pipeline   string
 	Generation uint64
 	Digest     string
-	Trigger    string      // one of the Trigger constants
-	Last       *sdk.Change // the catalogue's own word on what changed, if it gave one
-	Notes      []string    // what the template had to say about the snapshot
-	LeftOut    []LeftOut   // what the document was rendered without
-	Received   time.Time   // when the source learned of the snapshot
+	Trigger    string              // one of the Trigger constants
+	Last       *sdk.Change         // the catalogue's own word on what changed, if it gave one
+	Notes      []string            // what the template had to say about the snapshot
+	Excluded   []exclude.Exclusion // what the document was rendered without
+	Received   time.Time           // when the source learned of the snapshot
 	Offered    time.Time
 	Took       time.Duration // how long the sink took
 	Result     sdk.Result

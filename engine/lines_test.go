@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -89,15 +90,15 @@ func sameClaims(files []sdk.File) [][2]sdk.Place {
 	return found
 }
 
-func (l linesTemplate) Trace(_ context.Context, snap sdk.Snapshot) ([][]Origin, error) {
+func (l linesTemplate) SourceMap(_ context.Context, snap sdk.Snapshot) ([][]exclude.Origin, error) {
 	_, origins := l.lines(snap)
-	return [][]Origin{origins}, nil
+	return [][]exclude.Origin{origins}, nil
 }
 
-func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []Origin) {
+func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclude.Origin) {
 	add := func(line int, service string, instance *sdk.Instance, text string) {
 		lines = append(lines, text)
-		origins = append(origins, Origin{"lines.tmpl", line, service, instance})
+		origins = append(origins, exclude.Origin{Template: "lines.tmpl", Line: line, Service: service, Instance: instance})
 	}
 	add(1, "", nil, string(l))
 	for _, s := range snap.Services {
@@ -193,9 +194,9 @@ func (s *playedSink) rejects(words ...string) {
 }
 
 // names are those who are left out, "SERVICE" or "SERVICE/ID".
-func (w *world) leftOut() string {
+func (w *world) excluded() string {
 	var names []string
-	for _, l := range w.status().LeftOut {
+	for _, l := range w.status().Excluded {
 		names = append(names, strings.TrimSuffix(l.Service+"/"+l.ID, "/"))
 	}
 	return strings.Join(names, " ")
@@ -206,7 +207,7 @@ func (w *world) wantLive(leftOut string, lines ...string) {
 	if diff := cmp.Diff(lines, w.sink.live()); diff != "" {
 		w.t.Errorf("live (-want +got)\n%s", diff)
 	}
-	if got := w.leftOut(); got != leftOut {
+	if got := w.excluded(); got != leftOut {
 		w.t.Errorf("left out: %q, want %q", got, leftOut)
 	}
 	if s := w.status(); s.ApplyError != nil || !w.engine.Health(w.t.Context())[0].OK() {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,9 +23,13 @@ type version struct {
 
 	loadFailure string // why the last document that was not rejected failed to load; empty if it did not
 
-	blamed   bool            // it was said that this version is not used
-	culprits culprits        // whom it leaves out
-	shared   map[string]bool // the conflicts that are none, by their keys
+	blamed           bool        // it was said that this version is not used
+	excluded         exclude.Set // what it is rendered without
+	allowedConflicts exclude.AllowedConflicts
+}
+
+func newVersion(t Template) *version {
+	return &version{template: t, allowedConflicts: exclude.AllowedConflicts{}}
 }
 
 // effect is what the sink has made live.
@@ -30,36 +37,48 @@ type effect struct {
 	version  *version
 	snapshot sdk.Snapshot
 	document sdk.Document
-	leftOut  []LeftOut // of the snapshot
+	excluded []exclude.Exclusion // from the snapshot
 }
 
 // offer renders snap with v and gives the document to the sink, unless it is in effect already. Where an iteration of the
 // template fails, where two owners claim one thing, and where the sink rejects the document and tells whose fault that is, the
 // others go live without those.
 func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
-	in := indexOf(snap)
-	left := v.culprits.still(in)
-	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) && len(left) == len(v.culprits) {
+	index := exclude.NewIndex(snap)
+	excluded := v.excluded.Current(index)
+	if e := p.inEffect; e != nil && e.version == v && snapshots.Equal(snap, e.snapshot) && len(excluded) == len(v.excluded) {
 		return nil
 	}
-	r, err := p.renderExcluding(ctx, v, in, left)
+	var last *effect
+	var entry *Entry
+	pass := p.newPass(v, index)
+	pass.Apply = func(ctx context.Context, r *exclude.Rendering) (err error) {
+		last = &effect{v, snap, r.Document, r.Excluded.List()}
+		entry, err = p.present(ctx, last, r.Notes)
+		return err
+	}
+	r, err := pass.RenderExcluding(ctx, excluded)
 	if err != nil {
 		return err
 	}
-	first := r.document.Digest
+	first := r.Document.Digest
 	if v.refused == first && !p.isInEffect(first) && (!isNotLoaded(v.refusal) || !p.loads.due()) {
-		p.tell(r.notes)
+		p.tell(r.Notes)
 		return v.refusal
 	}
-	entry, err := p.present(ctx, r)
-	if isRejected(err) {
-		r, entry, err = p.isolate(ctx, r, in, entry, err)
+	err = pass.Apply(ctx, r)
+	if exclude.IsRejected(err) {
+		var next exclude.Set
+		if r, next, err = pass.ExcludeRejected(ctx, r, err); next != nil {
+			v.excluded = next
+			p.pace.Reset()
+		}
 	}
 	p.observe(ctx, entry)
 	switch {
 	case ctx.Err() != nil:
 		return err
-	case isRejected(err):
+	case exclude.IsRejected(err):
 		if final(err) {
 			v.refused, v.refusal = first, err
 		}
@@ -69,9 +88,71 @@ func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) err
 	case err == nil:
 		v.loadFailure = ""
 	}
-	v.culprits = r.left
-	p.conclude(r.effect, err)
+	v.excluded = r.Excluded
+	p.conclude(last, err)
 	return err
+}
+
+func (p *pipeline) newPass(v *version, index *exclude.Index) *exclude.Pass {
+	pass := &exclude.Pass{
+		Index: index, Conflicts: p.conflicts, AllowedConflicts: v.allowedConflicts,
+		Render: func(ctx context.Context, snap sdk.Snapshot) (sdk.Document, []string, error) {
+			return p.render(ctx, v.template, snap)
+		},
+		MayExclude: func(excluded exclude.Set, temporary bool) bool { return p.mayExclude(v, index, excluded, temporary) },
+	}
+	pass.SourceMapper, _ = v.template.(exclude.SourceMapper)
+	if a := p.accepted; a != nil {
+		pass.Applied = &exclude.Applied{Snapshot: a.snapshot, Excluded: a.excluded}
+	}
+	return pass
+}
+
+// mayExclude reports whether v may be rendered without excluded. A candidate may exclude only what the active version excludes as
+// well: everything else is live with the active one, so the candidate is at fault. The first version of a run may have been edited
+// while the daemon was down: it must not exclude more of what an earlier run had applied than the source may lose, unless the
+// reason may be over soon.
+func (p *pipeline) mayExclude(v *version, index *exclude.Index, excluded exclude.Set, temporary bool) bool {
+	switch {
+	case p.active == v || p.active == nil && temporary:
+		return true
+	case p.active != nil:
+		return excluded.IsSubsetOf(p.active.excluded.Current(index))
+	case p.accepted != nil:
+		applied := exclude.Applied{Snapshot: p.accepted.snapshot, Excluded: p.accepted.excluded}
+		return !p.source.lacksTooMuch(applied.Survivors(index, excluded))
+	}
+	return true
+}
+
+// render makes the document of snap.
+func (p *pipeline) render(ctx context.Context, t Template, snap sdk.Snapshot) (sdk.Document, []string, error) {
+	began := time.Now()
+	files, notes, err := t.Render(ctx, snap)
+	p.observer.Rendered(p.name, time.Since(began), err)
+	if err != nil {
+		return sdk.Document{}, nil, &TemplateError{err}
+	}
+	return sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}, firstOf(notes), nil
+}
+
+// maxNotes bounds what is kept and logged of what a template has to say, which a catalogue may make endless.
+const maxNotes = 100
+
+// firstOf returns notes, or so many of them that the ledger can keep them, and how many more there are.
+func firstOf(notes []string) []string {
+	if len(notes) <= maxNotes {
+		return notes
+	}
+	return append(slices.Clone(notes[:maxNotes]), fmt.Sprintf("and %d more", len(notes)-maxNotes))
+}
+
+// firstExcluded returns as many as an entry keeps.
+func firstExcluded(all []exclude.Exclusion) []exclude.Exclusion {
+	if len(all) <= maxNotes {
+		return all
+	}
+	return slices.Clone(all[:maxNotes]) // the others are not held on to
 }
 
 // conclude notes what became of e, which was not rejected.
@@ -86,61 +167,23 @@ func (p *pipeline) conclude(e *effect, err error) {
 	case err == nil:
 		p.settle(e)
 	case p.active == nil || p.active == e.version:
-		p.tellLeftOut(e.leftOut)
+		p.reportExcluded(e.excluded)
 	}
 }
 
-// A rendering is a document that may come into effect, without whom it was rendered, and what the template has to say.
-type rendering struct {
-	*effect
-	left  culprits
-	notes []string
-}
-
-// render makes the document of snap without the culprits.
-func (p *pipeline) render(ctx context.Context, v *version, snap sdk.Snapshot, left culprits) (*rendering, error) {
-	began := time.Now()
-	files, notes, err := v.template.Render(ctx, left.without(snap))
-	p.observer.Rendered(p.name, time.Since(began), err)
-	if err != nil {
-		return nil, &TemplateError{err}
-	}
-	doc := sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}
-	return &rendering{&effect{v, snap, doc, left.list()}, left, firstOf(notes)}, nil
-}
-
-// maxNotes bounds what is kept and logged of what a template has to say, which a catalogue may make endless.
-const maxNotes = 100
-
-// firstOf returns notes, or so many of them that the ledger can keep them, and how many more there are.
-func firstOf(notes []string) []string {
-	if len(notes) <= maxNotes {
-		return notes
-	}
-	return append(slices.Clone(notes[:maxNotes]), fmt.Sprintf("and %d more", len(notes)-maxNotes))
-}
-
-// firstLeftOut returns as many as an entry keeps.
-func firstLeftOut(all []LeftOut) []LeftOut {
-	if len(all) <= maxNotes {
-		return all
-	}
-	return slices.Clone(all[:maxNotes]) // the others are not held on to
-}
-
-// present gives the document to the sink and returns what became of it. Where it is in effect already there is no entry.
-func (p *pipeline) present(ctx context.Context, r *rendering) (*Entry, error) {
-	p.tell(r.notes)
-	digest := r.document.Digest
+// present gives the document of e to the sink and returns what became of it. Where it is in effect already there is no entry.
+func (p *pipeline) present(ctx context.Context, e *effect, notes []string) (*Entry, error) {
+	p.tell(notes)
+	digest := e.document.Digest
 	if p.isInEffect(digest) {
-		r.document = p.inEffect.document
+		e.document = p.inEffect.document
 		return nil, nil
 	}
 	if digest != p.digest {
 		p.generation, p.digest = p.generation+1, digest
 	}
-	r.document.Generation = p.generation
-	entry := p.apply(ctx, r.effect, r.notes)
+	e.document.Generation = p.generation
+	entry := p.apply(ctx, e, notes)
 	return entry, entry.Err
 }
 
@@ -150,8 +193,8 @@ func (p *pipeline) isInEffect(digest string) bool {
 
 func (p *pipeline) settle(e *effect) {
 	p.inEffect, p.accepted, p.owed = e, e, nil
-	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{p.sinkType, e.document, e.leftOut})
-	p.tellLeftOut(e.leftOut)
+	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{p.sinkType, e.document, e.excluded})
+	p.reportExcluded(e.excluded)
 }
 
 // apply gives the document of e to the sink. The caller passes the entry to observe, unless the document is offered again in
@@ -164,7 +207,7 @@ func (p *pipeline) apply(ctx context.Context, e *effect, notes []string) *Entry 
 	}
 	entry := &Entry{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: p.trigger,
-		Last: e.snapshot.Last, Notes: notes, LeftOut: firstLeftOut(e.leftOut), Received: e.snapshot.Taken, Offered: time.Now(),
+		Last: e.snapshot.Last, Notes: notes, Excluded: firstExcluded(e.excluded), Received: e.snapshot.Taken, Offered: time.Now(),
 	}
 	p.board.setOffered(entry.Offered)
 	applying, release := p.untilSuperseded(ctx, e)
@@ -212,38 +255,46 @@ func (p *pipeline) tell(notes []string) {
 	}
 }
 
-// tellLeftOut logs who is left out from now on, and who no longer is, up to a bound.
-func (p *pipeline) tellLeftOut(now []LeftOut) {
-	before := p.board.setLeftOut(now)
-	newly := othersThan(now, before)
-	for _, l := range newly[:min(len(newly), toldAtOnce)] {
-		p.log.Warn("left out, so that the rest can go live", append(l.fields(), "reason", l.Reason)...)
+// reportExcluded logs what is excluded from now on, and what no longer is, up to a bound.
+func (p *pipeline) reportExcluded(now []exclude.Exclusion) {
+	before := p.board.setExcluded(now)
+	p.logExclusions(slog.LevelWarn, "excluded, so that the rest can go live", newIn(now, before))
+	p.logExclusions(slog.LevelInfo, "no longer excluded", newIn(before, now))
+}
+
+func (p *pipeline) logExclusions(level slog.Level, message string, list []exclude.Exclusion) {
+	for _, e := range list[:min(len(list), toldAtOnce)] {
+		fields := []any{"service", e.Service}
+		if !e.WholeService() {
+			fields = append(fields, "instance", e.ID, "hostname", e.Hostname)
+		}
+		if level == slog.LevelWarn {
+			fields = append(fields, "reason", e.Reason)
+		}
+		p.log.Log(context.Background(), level, message, fields...)
 	}
-	if more := len(newly) - toldAtOnce; more > 0 {
-		p.log.Warn("left out, so that the rest can go live", "and_more", more)
-	}
-	back := othersThan(before, now)
-	for _, l := range back[:min(len(back), toldAtOnce)] {
-		p.log.Info("no longer left out", l.fields()...)
-	}
-	if more := len(back) - toldAtOnce; more > 0 {
-		p.log.Info("no longer left out", "and_more", more)
+	if more := len(list) - toldAtOnce; more > 0 {
+		p.log.Log(context.Background(), level, message, "and_more", more)
 	}
 }
 
-// othersThan returns those of all whom the list does not have, for whatever reason.
-func othersThan(all, list []LeftOut) []LeftOut {
-	known := make(map[owner]bool, len(list))
-	for _, l := range list {
-		known[l.owner()] = true
+// newIn returns the exclusions in now of services and instances that before does not have, whatever the reasons.
+func newIn(now, before []exclude.Exclusion) []exclude.Exclusion {
+	known := make(map[exclude.Exclusion]bool, len(before))
+	for _, e := range before {
+		e.Reason = ""
+		known[e] = true
 	}
-	var others []LeftOut
-	for _, l := range all {
-		if !known[l.owner()] {
-			others = append(others, l)
+	var added []exclude.Exclusion
+	for _, e := range now {
+		reason := e.Reason
+		e.Reason = ""
+		if !known[e] {
+			e.Reason = reason
+			added = append(added, e)
 		}
 	}
-	return others
+	return added
 }
 
 // A TemplateError says that a template could not render a snapshot.
@@ -254,15 +305,8 @@ func (e *TemplateError) Error() string { return e.Err.Error() }
 // Unwrap returns the renderer's own error.
 func (e *TemplateError) Unwrap() error { return e.Err }
 
-// isRejected reports whether it is the document that is no good, for now or for ever.
-func isRejected(err error) bool {
-	_, ok := errors.AsType[*sdk.Rejection](err)
-	return ok || errors.Is(err, sdk.ErrRejected)
-}
-
 // final reports whether trying the same again is useless. A rejection with the hint when to try again is not.
 func final(err error) bool {
 	_, template := errors.AsType[*TemplateError](err)
-	_, later := errors.AsType[*sdk.RetryError](err)
-	return template || errors.Is(err, sdk.ErrRejected) && !later
+	return template || exclude.IsFinal(err)
 }

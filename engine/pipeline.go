@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -84,7 +85,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		fault: &logdedup.Fault{}, ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
 	}
 	if t != nil {
-		p.candidate = &version{template: t}
+		p.candidate = newVersion(t)
 	}
 	p.pace.InitialInterval = 250 * time.Millisecond
 	p.pace.MaxInterval = 30 * time.Second
@@ -206,8 +207,8 @@ func (p *pipeline) forgetRefused() bool {
 		if v == nil {
 			continue
 		}
-		refused = refused || len(v.culprits) > 0
-		v.culprits = nil
+		refused = refused || len(v.excluded) > 0
+		v.excluded = nil
 		if !isNotLoaded(v.refusal) || p.loads.requested {
 			v.refused, v.refusal = "", nil
 		}
@@ -224,7 +225,7 @@ func (p *pipeline) recall(ctx context.Context) {
 	}
 	snap, known := p.source.latest()
 	p.generation, p.digest = was.Document.Generation, was.Document.Digest
-	p.accepted = &effect{snapshot: snap, document: was.Document, leftOut: was.LeftOut}
+	p.accepted = &effect{snapshot: snap, document: was.Document, excluded: was.Excluded}
 	if !known {
 		p.trigger = TriggerStart
 		p.fallBack(ctx)
@@ -248,7 +249,7 @@ func (p *pipeline) load() {
 		p.refuse(err)
 		return
 	}
-	p.candidate = &version{template: t}
+	p.candidate = newVersion(t)
 }
 
 // refuse tells of a template that does not load.
@@ -278,12 +279,12 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 		p.resetPatience()
 		p.board.setApplyError(nil)
 		p.faultOver()
-		return p.active.culprits.soonest()
+		return p.active.excluded.RetryIn()
 	}
 	if _, unproven := errors.AsType[*unprovenError](err); unproven {
 		p.board.setApplyError(nil)
 		p.faultOver()
-		recheck, rechecks := p.active.culprits.soonest()
+		recheck, rechecks := p.active.excluded.RetryIn()
 		return sooner(max(p.pace.NextBackOff(), candidatePause), true, recheck, rechecks)
 	}
 	p.board.setApplyError(err)
@@ -347,7 +348,7 @@ func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
 		return err
 	}
 	p.blame(p.candidate, err)
-	if endless(err) || isNotLoaded(err) {
+	if exclude.IsEndless(err) || isNotLoaded(err) {
 		// Each try holds up what comes from the catalogue, or interrupts what the sink manages. Saving the template again makes
 		// another candidate, and so does a request.
 		p.candidate, p.dropped = nil, true

@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/haproxy-api/haproxy-api/plugins/sdk"
+import (
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
 
 // A StateStore keeps the last good state over a restart of the daemon, so that it is available while a source is not. Its
 // methods may be called from any goroutine. The Save methods do not block. A StateStore reports its own errors.
@@ -23,7 +26,7 @@ type StateStore interface {
 type AppliedDocument struct {
 	SinkType string
 	Document sdk.Document
-	LeftOut  []LeftOut // the instances and services that the document was rendered without
+	Excluded []exclude.Exclusion `json:"LeftOut"` // what the document was rendered without; the key is that of format 1
 }
 
 type noStateStore struct{}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,22 +21,22 @@ const overdueAfter = 15 * time.Second
 type PipelineStatus struct {
 	Name          string
 	Source        string
-	Generation    uint64        // of the document in effect; 0 for none
-	Digest        string        // of the document in effect
-	Since         time.Time     // when it came into effect
-	TemplateError error         // why the newest template is not used
-	ApplyError    error         // why the newest snapshot is not in effect
-	InputsError   error         // why files that are read beside the document are not loaded as they are now
-	Notes         []string      // what the template says about the newest snapshot
-	Volatile      []string      // where the active template writes something else each time
-	LeftOut       []LeftOut     // without whom the rest is live
-	Quarantined   []Quarantined // of the source's newest snapshot, before any template saw it
-	Dropped       []Quarantined // instances of it that templates see without some of their values
-	Applying      time.Time     // since when the sink has been busy with a document; zero while it is not
-	Waiting       *Waiting      // for what the newest document waits; nil for nothing
-	Held          *Held         // why the newest snapshot of the source is not used yet; nil if it is
-	StaleSince    time.Time     // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run
-	Last          *Entry        // the newest offer to the sink
+	Generation    uint64              // of the document in effect; 0 for none
+	Digest        string              // of the document in effect
+	Since         time.Time           // when it came into effect
+	TemplateError error               // why the newest template is not used
+	ApplyError    error               // why the newest snapshot is not in effect
+	InputsError   error               // why files that are read beside the document are not loaded as they are now
+	Notes         []string            // what the template says about the newest snapshot
+	Volatile      []string            // where the active template writes something else each time
+	Excluded      []exclude.Exclusion // without whom the rest is live
+	Quarantined   []Quarantined       // of the source's newest snapshot, before any template saw it
+	Dropped       []Quarantined       // instances of it that templates see without some of their values
+	Applying      time.Time           // since when the sink has been busy with a document; zero while it is not
+	Waiting       *Waiting            // for what the newest document waits; nil for nothing
+	Held          *Held               // why the newest snapshot of the source is not used yet; nil if it is
+	StaleSince    time.Time           // when the snapshot in use was taken, if an earlier run left it behind; zero for one of this run
+	Last          *Entry              // the newest offer to the sink
 }
 
 // board is where the pipeline's goroutine writes what others may read.
@@ -124,11 +125,11 @@ func (b *board) setWaiting(w *Waiting) {
 }
 
 // setLeftOut returns those before.
-func (b *board) setLeftOut(now []LeftOut) []LeftOut {
+func (b *board) setExcluded(now []exclude.Exclusion) []exclude.Exclusion {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := b.status.LeftOut
-	b.status.LeftOut = now
+	before := b.status.Excluded
+	b.status.Excluded = now
 	return before
 }
 

@@ -2,25 +2,24 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Varier is a [Template] that can tell where it writes something else each time, though the snapshot is the same.
-type Varier interface {
+// A NondeterminismReporter is a [Template] that finds its lines whose output differs between renderings of one snapshot.
+type NondeterminismReporter interface {
 	Template
-	// Vary returns a sentence for a person about each such place. It may be as slow as several renderings.
-	Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error)
+	// NondeterministicLines returns a sentence about each such line. It may take as long as several renderings.
+	NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error)
 }
 
 // tellVolatile finds out where a template varies that has just become active, and logs what is new about that. A template
 // that cannot tell, or not for this snapshot, has nothing to be told.
 func (p *pipeline) tellVolatile(ctx context.Context, t Template, snap sdk.Snapshot) {
 	var now []string
-	if v, ok := t.(Varier); ok {
-		now, _ = v.Vary(ctx, snap)
+	if v, ok := t.(NondeterminismReporter); ok {
+		now, _ = v.NondeterministicLines(ctx, snap)
 	}
 	before := p.board.setVolatile(now)
 	for _, sentence := range now {
@@ -28,13 +27,4 @@ func (p *pipeline) tellVolatile(ctx context.Context, t Template, snap sdk.Snapsh
 			p.log.Warn("the template renders differently each time", "where", sentence)
 		}
 	}
-}
-
-// endless reports whether err is a template's that takes long for any snapshot and ends in the same way.
-func endless(err error) bool {
-	e, ok := errors.AsType[interface {
-		error
-		Endless() bool
-	}](err)
-	return ok && e.Endless()
 }

@@ -9,8 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -67,7 +69,7 @@ func reportFaults(cmd *cobra.Command, faults []error, unchecked []string, inJSON
 		fmt.Fprintln(cmd.ErrOrStderr(), strings.Join(told, "\n"))
 	}
 	if len(faults) > 0 {
-		return errSaid
+		return errReported
 	}
 	return nil
 }
@@ -103,16 +105,16 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) (faults []error, u
 		note("what cannot start at the moment does not keep the daemon from starting: it is started again until it can")
 	}
 	faults = append(faults, sharedFiles(cfg)...)
-	states, unread := statesToCheck(cmd, opts, cfg, o)
+	all, unread := statesToCheck(cmd, opts, cfg, o)
 	faults = append(faults, unread...)
-	for _, state := range states {
-		state.tell(cmd)
+	for _, state := range all {
+		state.PrintQuarantined(cmd.ErrOrStderr())
 	}
 	for _, name := range sortedKeys(cfg.Pipelines) {
 		p := cfg.Pipelines[name]
 		c := pipelineCheck{name: name, pipeline: p, sink: sinks[p.Sink], note: note}
 		c.tellWatched(ownFiles(cfg, p))
-		faults = append(faults, c.run(ctx, states)...)
+		faults = append(faults, c.run(ctx, all)...)
 		if c.unchecked {
 			unchecked = append(unchecked, name)
 		}
@@ -120,20 +122,20 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) (faults []error, u
 	return faults, unchecked
 }
 
-func statesToCheck(cmd *cobra.Command, opts *options, cfg *config.Config, o checkOptions) ([]namedState, []error) {
-	states, faults := readStates(cmd.Context(), o.states, cmd.InOrStdin())
+func statesToCheck(cmd *cobra.Command, opts *options, cfg *config.Config, o checkOptions) ([]states.State, []error) {
+	all, faults := states.ReadAll(cmd.Context(), o.states, cmd.InOrStdin())
 	if o.live {
 		daemon, err := opts.daemonOf(cfg)
 		if err != nil {
-			return states, append(faults, err)
+			return all, append(faults, err)
 		}
-		state, err := liveState(cmd.Context(), daemon, cfg)
+		state, err := daemonState(cmd.Context(), daemon, cfg)
 		if err != nil {
-			return states, append(faults, err)
+			return all, append(faults, err)
 		}
-		states = append(states, state)
+		all = append(all, state)
 	}
-	return states, faults
+	return all, faults
 }
 
 // pipelineCheck looks at one pipeline.
@@ -147,24 +149,24 @@ type pipelineCheck struct {
 }
 
 // run compiles the templates and tries each state on them. A state's faults are told with its name.
-func (c *pipelineCheck) run(ctx context.Context, states []namedState) []error {
+func (c *pipelineCheck) run(ctx context.Context, all []states.State) []error {
 	template, err := newTemplates(c.pipeline).Load()
 	if err != nil {
 		return []error{fmt.Errorf("pipeline %s: %w", c.name, err)}
 	}
 	var faults []error
 	told := false
-	for _, state := range states {
+	for _, state := range all {
 		if ctx.Err() != nil {
 			return append(faults, ctx.Err())
 		}
-		if err := state.tellsOf(c.pipeline); err != nil {
+		if err := state.CheckSource(c.pipeline); err != nil {
 			c.note(fmt.Sprintf("pipeline %s is not checked with it: %v", c.name, err))
 			continue
 		}
-		snap := state.as(c.pipeline.Source)
+		snap := state.As(c.pipeline.Source)
 		if err := c.try(ctx, template, snap); err != nil {
-			faults = append(faults, fmt.Errorf("%s: pipeline %s: %w", state.name, c.name, err))
+			faults = append(faults, fmt.Errorf("%s: pipeline %s: %w", state.Name, c.name, err))
 			continue
 		}
 		if !told {
@@ -177,11 +179,11 @@ func (c *pipelineCheck) run(ctx context.Context, states []namedState) []error {
 
 // tellVolatile notes where the template writes something else each time. One state is enough to see it, mostly.
 func (c *pipelineCheck) tellVolatile(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
-	varier, ok := template.(engine.Varier)
+	reporter, ok := template.(engine.NondeterminismReporter)
 	if !ok {
 		return
 	}
-	places, _ := varier.Vary(ctx, snap) // it rendered before
+	places, _ := reporter.NondeterministicLines(ctx, snap) // it rendered before
 	for _, place := range places {
 		c.note(fmt.Sprintf("pipeline %s: %s", c.name, place))
 	}
@@ -204,7 +206,7 @@ func (c *pipelineCheck) try(ctx context.Context, template engine.Template, snap 
 		c.unchecked = true
 		return nil
 	}
-	err = engine.Explain(ctx, template, snap, files, err)
+	err = exclude.Explain(ctx, template, snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}

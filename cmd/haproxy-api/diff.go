@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 type diffOptions struct {
@@ -20,27 +22,28 @@ func newDiff(opts *options) *cobra.Command {
 	var o diffOptions
 	cmd := &cobra.Command{
 		Use:   "diff [--state FILE|URL|-]",
-		Short: "Show what a state or an edited template would change of what is live",
-		Long: "diff compares the files that are live, which are those on disk where the sink puts them (config_file of\n" +
-			"[haproxy], and companions beside it), with what the templates as they are now would make of a state. Without\n" +
-			"--state that is the running daemon's newest one. It changes nothing and asks no sink: 'check' does. A companion\n" +
-			"that the template set no longer has is not shown, and lines that differ only in the time at which they were\n" +
-			"rendered count as the same.\n\n" +
-			"Exit code: 0 whether something differs or not, since that is no failure; with --exit-code 1 if it does.",
-		Example: "  haproxy-api diff                                # what is edited, or not live yet\n" +
-			"  haproxy-api diff --template edited.cfg          # a copy, before it takes the template's place\n" +
+		Short: "Show what a state or an edited template would change in the live configuration",
+		Long: "diff compares the live files with what the current templates render for a state. The live files are those on disk\n" +
+			"where the sink writes them (config_file of [haproxy], and companions beside it). Without --state it renders the\n" +
+			"newest state of the running daemon. diff changes nothing and does not ask the sink; 'check' does. It does not\n" +
+			"show a companion that was removed from the template set. Lines that differ only in the time of the rendering\n" +
+			"count as equal.\n\n" +
+			"Exit code: 0 whether there are differences or not; with --exit-code 1 if there are differences.",
+		Example: "  haproxy-api diff                                # edits, and changes that are not live yet\n" +
+			"  haproxy-api diff --template edited.cfg          # a copy, before it replaces the template\n" +
 			"  haproxy-api diff --state http://sidecar:7777/state.json --exit-code",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDiff(cmd, opts, o) },
 	}
-	cmd.Flags().StringVar(&o.state, "state", "", "what to render: `FILE`, URL or - instead of the running daemon's state")
-	cmd.Flags().StringVar(&o.template, "template", "", "a template `FILE` instead of the configured one")
-	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline to compare, where there are several")
-	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit with 1 if something differs")
+	cmd.Flags().StringVar(&o.state, "state", "", "render the state in `FILE`, at a URL or, for -, on standard input instead of the daemon's")
+	cmd.Flags().StringVar(&o.template, "template", "", "use the template in `FILE` instead of the configured one")
+	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline to compare, if there are several")
+	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit with 1 if there are differences")
 	return opts.asking(cmd)
 }
 
 func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
+	ctx := cmd.Context()
 	cfg, err := opts.load()
 	if err != nil {
 		return err
@@ -49,7 +52,7 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	if err != nil {
 		return err
 	}
-	path, err := liveAt(cfg, p)
+	path, err := livePath(cfg, p)
 	if err != nil {
 		return err
 	}
@@ -57,76 +60,60 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	if err != nil {
 		return err
 	}
-	state.tell(cmd)
-	changes, err := compareLive(cmd, p, path, state)
+	state.PrintQuarantined(cmd.ErrOrStderr())
+	changes, notes, err := templatetest.CompareLive(ctx, templateConfig(p), state.As(p.Source), path, state.Name)
 	if err != nil {
 		return err
 	}
+	printNotes(cmd, notes)
 	if len(changes) == 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "no difference: %s is what %s renders to\n", path, state.name)
+		fmt.Fprintf(cmd.ErrOrStderr(), "no difference: %s is what %s renders to\n", path, state.Name)
 		return nil
 	}
 	out := cmd.OutOrStdout()
-	if _, err := out.Write(paletteFor(out).diff(changes)); err != nil {
+	if _, err := out.Write(terminal.PaletteFor(out).Diff(changes)); err != nil {
 		return err
 	}
 	if o.exitCode {
-		return errSaid
+		return errReported
 	}
 	return nil
 }
 
+// livePath returns the path of the main file that a pipeline's sink writes. It knows the keys of the built-in sinks and of plugins
+// that use the same ones.
+func livePath(cfg *config.Config, p config.Pipeline) (string, error) {
+	sink := cfg.Sinks[p.Sink]
+	for _, key := range []string{"config_file", "path"} {
+		if path, ok := sink.Block[key].(string); ok && path != "" {
+			return path, nil
+		}
+	}
+	return "", &usageError{fmt.Errorf("cannot find the live files of sink %s (type %s): diff can compare them if "+
+		"[sinks.%s] has the key config_file or path", p.Sink, sink.Type, p.Sink)}
+}
+
+// stateToCompare reads the state at location, or asks the daemon for its newest one if location is empty.
 func stateToCompare(
 	cmd *cobra.Command, opts *options, cfg *config.Config, p config.Pipeline, location string,
-) (namedState, error) {
+) (states.State, error) {
 	if location != "" {
-		return readState(cmd.Context(), location, cmd.InOrStdin())
+		return states.Read(cmd.Context(), location, cmd.InOrStdin())
 	}
 	daemon, err := opts.daemonOf(cfg)
 	if err != nil {
-		return namedState{}, err
+		return states.State{}, err
 	}
-	state, err := liveState(cmd.Context(), daemon, cfg)
+	state, err := daemonState(cmd.Context(), daemon, cfg)
 	if err != nil {
 		return state, fmt.Errorf("%w; or name a state with --state", err)
 	}
-	return state, state.tellsOf(p)
+	return state, state.CheckSource(p)
 }
 
-// compareLive compares what is on disk at path with what the state renders to.
-func compareLive(cmd *cobra.Command, p config.Pipeline, path string, state namedState) ([]byte, error) {
-	ctx, snap, now := cmd.Context(), state.as(p.Source), time.Now()
-	files, notes, err := renderAt(ctx, p, snap, now)
-	if err != nil {
-		return nil, err
-	}
-	showNotes(cmd, notes)
-	others := atOtherTimes(ctx, p, snap, now)
-	sides, err := liveSides(path, files)
-	if err != nil {
-		return nil, err
-	}
-	var changes []byte
-	for i, live := range sides {
-		content := settleClock(files[i].Content, others[i], live.content)
-		changes = append(changes, unified(live, side{
-			path: live.path, from: "rendered from " + state.name, content: content,
-		})...)
-	}
-	return changes, nil
-}
-
-// atOtherTimes returns for each file what it would be at other times. A rendering that fails at another time says nothing.
-func atOtherTimes(ctx context.Context, p config.Pipeline, snap sdk.Snapshot, now time.Time) map[int][][]byte {
-	versions := map[int][][]byte{}
-	for _, at := range otherTimes(now) {
-		files, _, err := renderAt(ctx, p, snap, at)
-		if err != nil {
-			continue
-		}
-		for i, f := range files {
-			versions[i] = append(versions[i], f.Content)
-		}
-	}
-	return versions
+// daemonState returns the newest state of the daemon, which runs with cfg.
+func daemonState(ctx context.Context, daemon apiclient.Client, cfg *config.Config) (states.State, error) {
+	source := frontName(cfg.Sources, func(c config.Source) bool { return c.Type == "sidecar-push" })
+	snap, err := daemon.State(ctx, source)
+	return states.New("the state of the daemon at "+daemon.Address(), source, snap), err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
@@ -43,7 +44,7 @@ func listFunctions(out io.Writer, all []templates.Function) error {
 	for _, f := range all {
 		if f.Topic != topic {
 			topic = f.Topic
-			if _, err := fmt.Fprintf(out, "%s\n\n", paletteFor(out).paint(bold, "== "+topic)); err != nil {
+			if _, err := fmt.Fprintf(out, "%s\n\n", terminal.PaletteFor(out).Bold("== "+topic)); err != nil {
 				return err
 			}
 		}
@@ -78,7 +79,7 @@ func describeFunction(out io.Writer, f templates.Function) error {
 	if f.Nondeterministic {
 		description += " (not the same each time)"
 	}
-	_, err := fmt.Fprintf(out, "%s: %s\n  %s\n", paletteFor(out).paint(bold, f.Usage), description, f.Example)
+	_, err := fmt.Fprintf(out, "%s: %s\n  %s\n", terminal.PaletteFor(out).Bold(f.Usage), description, f.Example)
 	for line := range strings.SplitSeq(f.Result, "\n") {
 		fmt.Fprintln(out, "  =>", line)
 	}

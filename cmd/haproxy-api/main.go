@@ -41,7 +41,7 @@ func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	if !errors.Is(err, errSaid) {
+	if !errors.Is(err, errReported) {
 		fmt.Fprintln(w, "haproxy-api:", engine.Detail(err))
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
@@ -50,8 +50,8 @@ func report(w io.Writer, err error) int {
 	return exitFail
 }
 
-// errSaid ends a command whose faults were printed already.
-var errSaid = errors.New("faults were found")
+// errReported ends a command whose faults were printed already.
+var errReported = errors.New("faults were found")
 
 // usageError is a fault in the command line or in the configuration: the person can mend it and nothing was begun.
 type usageError struct{ err error }

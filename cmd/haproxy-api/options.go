@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
@@ -68,23 +69,27 @@ func printJSON(out io.Writer, v any) error {
 
 // daemon returns the running daemon. Where its address is given, no configuration is needed; one that can be read still says
 // which certificate and which token it has.
-func (o *options) daemon() (api, error) {
+func (o *options) daemon() (apiclient.Client, error) {
 	cfg, err := o.load()
 	if err == nil {
 		return o.daemonOf(cfg)
 	}
 	if o.addressToAsk() == "" {
-		return api{}, fmt.Errorf("%w\nto ask a running daemon without its configuration, give its address with --address", err)
+		return apiclient.Client{}, fmt.Errorf("%w\nto ask a running daemon without its configuration, give its address with --address", err)
 	}
 	return o.daemonOf(&config.Config{})
 }
 
 // daemonOf is daemon where the configuration is known.
-func (o *options) daemonOf(cfg *config.Config) (api, error) {
+func (o *options) daemonOf(cfg *config.Config) (apiclient.Client, error) {
 	if address := o.addressToAsk(); address != "" {
-		return apiAt(address, cfg)
+		client, err := apiclient.NewAt(address, cfg)
+		if err != nil {
+			return client, &usageError{err}
+		}
+		return client, nil
 	}
-	return apiOf(cfg), nil
+	return apiclient.New(cfg), nil
 }
 
 func (o *options) addressToAsk() string { return cmp.Or(o.address, os.Getenv(config.EnvAddress)) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	filesink "github.com/haproxy-api/haproxy-api/sinks/file"
@@ -35,7 +36,7 @@ type opener struct {
 	log       *slog.Logger
 	restarted func(plugin string) // told when a plugin ended and runs again; nil for nobody
 	outlast   bool                // a plugin that does not start is tried again, and not reported
-	kept      engine.StateStore       // whose pipelines can do without a template that loads; nil for none
+	kept      engine.StateStore   // whose pipelines can do without a template that loads; nil for none
 }
 
 // openAll opens every component of one table but those that stand already, all at once: a plugin that is slow holds up no other.
@@ -220,21 +221,21 @@ func (s templateSet) Load() (engine.Template, error) {
 // tracedTemplate is a templates.Template as the engine wants one.
 type tracedTemplate struct{ *templates.Template }
 
-func (t tracedTemplate) Trace(ctx context.Context, snap sdk.Snapshot) ([][]engine.Origin, error) {
-	files, err := t.Template.Trace(ctx, snap)
-	var all [][]engine.Origin
-	for _, f := range files {
-		var lines []engine.Origin
-		for _, o := range f.Origins {
-			lines = append(lines, engine.Origin(o))
+func (t tracedTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]exclude.Origin, error) {
+	_, origins, err := t.Template.SourceMap(ctx, snap)
+	var all [][]exclude.Origin
+	for _, file := range origins {
+		var lines []exclude.Origin
+		for _, o := range file {
+			lines = append(lines, exclude.Origin(o))
 		}
 		all = append(all, lines)
 	}
 	return all, err
 }
 
-func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
-	varying, err := t.Template.Vary(ctx, snap)
+func (t tracedTemplate) NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
+	varying, err := t.Template.NondeterministicLines(ctx, snap)
 	var all []string
 	for _, v := range varying {
 		all = append(all, v.String())
@@ -243,8 +244,8 @@ func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, 
 }
 
 var (
-	_ engine.Tracer = tracedTemplate{}
-	_ engine.Varier = tracedTemplate{}
+	_ exclude.SourceMapper = tracedTemplate{}
+	_ engine.NondeterminismReporter = tracedTemplate{}
 )
 
 func newTemplates(p config.Pipeline) engine.Templates {

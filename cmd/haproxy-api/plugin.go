@@ -14,6 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
@@ -36,7 +37,7 @@ func newPluginHAProxy() *cobra.Command {
 		Hidden: true,
 		Args:   noArgs,
 		Run: func(*cobra.Command, []string) {
-			sdk.ServeSink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
+			serve.Sink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
 				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
 					sink, err := haproxy.New(env, cfg)
 					if err != nil { // it looks at nothing but the configuration

@@ -47,7 +47,7 @@ func inheritOrphans() {
 		})
 	}
 	own.Wait()
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if _, err := os.Stat(orphan); err != nil {
 			break
 		}

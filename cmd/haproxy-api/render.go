@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/templates"
 )
 
 type renderOptions struct {
@@ -28,21 +28,21 @@ func newRender(opts *options) *cobra.Command {
 	var o renderOptions
 	cmd := &cobra.Command{
 		Use:   "render --state FILE|URL|-",
-		Short: "Render a state, touching no proxy",
-		Long: "render prints what a state renders to. With --watch it goes on until Ctrl-C: whenever a file of the template\n" +
-			"set is saved it renders again, and prints the difference to the rendering before, of companion files too. A\n" +
-			"mistake is told on standard error, and so is when it is mended. The state and the configuration are read once,\n" +
-			"so that every difference is the template's.",
+		Short: "Render a state without changing a proxy",
+		Long: "render prints what the templates render for a state. With --watch it runs until Ctrl-C: whenever a file of the\n" +
+			"template set is saved, it renders again and prints the difference to the previous rendering, companion files\n" +
+			"included. Errors, and the end of an error, are printed on standard error. The state and the configuration are\n" +
+			"read once, so every difference results from the templates.",
 		Example: "  haproxy-api render --state http://sidecar:7777/state.json\n" +
 			"  haproxy-api render --state state.json --template haproxy.cfg --watch   # beside an editor",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRender(cmd, opts, o) },
 	}
 	cmd.Flags().StringVar(&o.state, "state", "", "a Sidecar state or a list of instances: `FILE`, URL or - for standard input")
-	cmd.Flags().StringVar(&o.template, "template", "", "a template `FILE` instead of the configured one")
+	cmd.Flags().StringVar(&o.template, "template", "", "use the template in `FILE` instead of the configured one")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
-	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline whose template it is, where there are several")
-	cmd.Flags().BoolVar(&o.watch, "watch", false, "render again whenever a template is saved, and show what that changes")
+	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline whose template is rendered, if there are several")
+	cmd.Flags().BoolVar(&o.watch, "watch", false, "render again whenever a template is saved, and show what changes")
 	return cmd
 }
 
@@ -58,24 +58,38 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if err != nil {
 		return err
 	}
-	state, err := readState(cmd.Context(), o.state, cmd.InOrStdin())
+	state, err := states.Read(cmd.Context(), o.state, cmd.InOrStdin())
 	if err != nil {
 		return err
 	}
-	state.tell(cmd)
-	snap := state.as(p.Source)
+	state.PrintQuarantined(cmd.ErrOrStderr())
+	snap := state.As(p.Source)
 	if o.watch {
 		return watchRender(cmd, o, p, snap)
 	}
-	files, notes, err := renderAt(cmd.Context(), p, snap, time.Now())
+	files, notes, err := templatetest.Render(cmd.Context(), templateConfig(p), snap, time.Now())
 	if err != nil {
 		return err
 	}
-	showNotes(cmd, notes)
+	printNotes(cmd, notes)
 	return o.write(cmd.OutOrStdout(), files)
 }
 
-// write writes the main file to where the person wants it. What is no regular file, such as /dev/stdout, is not replaced.
+// watchRender renders at once and after every save, until the command's context is done.
+func watchRender(cmd *cobra.Command, o renderOptions, p config.Pipeline, snap sdk.Snapshot) error {
+	if p.Template == "" && len(p.Files) == 0 && len(p.Partials) == 0 {
+		return &usageError{errors.New("the built-in template does not change: name a file to watch with --template")}
+	}
+	out := cmd.OutOrStdout()
+	w := &templatetest.Watcher{
+		Templates: templateConfig(p), Snapshot: snap, Out: out, Log: cmd.ErrOrStderr(),
+		Write:    func(files []sdk.File) error { return o.write(out, files) },
+		WriteAll: o.output != "",
+	}
+	return w.Run(cmd.Context())
+}
+
+// write writes the main file to the output that the user chose. It does not replace what is no regular file, such as /dev/stdout.
 func (o renderOptions) write(stdout io.Writer, files []sdk.File) error {
 	if o.output == "" {
 		_, err := stdout.Write(files[0].Content)
@@ -92,21 +106,8 @@ func (o renderOptions) write(stdout io.Writer, files []sdk.File) error {
 	return errors.Join(err, f.Close())
 }
 
-// renderAt renders snap with the pipeline's templates as they are now, which are told that it is that time.
-func renderAt(ctx context.Context, p config.Pipeline, snap sdk.Snapshot, at time.Time) (
-	files []sdk.File, notes []string, err error,
-) {
-	set := templateConfig(p)
-	set.Now = func() time.Time { return at }
-	template, err := templates.New(set).Load()
-	if err != nil {
-		return nil, nil, err
-	}
-	return template.Render(ctx, snap)
-}
-
-// showNotes shows what a template noted about the state.
-func showNotes(cmd *cobra.Command, notes []string) {
+// printNotes prints a template's notes about the state.
+func printNotes(cmd *cobra.Command, notes []string) {
 	for _, note := range notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(note))
 	}
@@ -121,7 +122,7 @@ func pickTemplates(cfg *config.Config, name, template string) (config.Pipeline, 
 	return p, err
 }
 
-// pickPipeline returns the named pipeline, or the only one where none is named.
+// pickPipeline returns the named pipeline, or the only one if name is empty.
 func pickPipeline(cfg *config.Config, name string) (config.Pipeline, error) {
 	names := sortedKeys(cfg.Pipelines)
 	if name == "" && len(names) == 1 {

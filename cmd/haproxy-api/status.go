@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
@@ -33,7 +35,7 @@ func newStatus(opts *options) *cobra.Command {
 			}
 			for {
 				err := showStatus(cmd, daemon, opts.json())
-				if !watch || err != nil && !errors.Is(err, errSaid) {
+				if !watch || err != nil && !errors.Is(err, errReported) {
 					return err
 				}
 				if !sleep(cmd.Context(), watchEvery) {
@@ -46,13 +48,13 @@ func newStatus(opts *options) *cobra.Command {
 	return opts.reporting(opts.asking(cmd))
 }
 
-// showStatus returns errSaid where a pipeline is unhealthy.
-func showStatus(cmd *cobra.Command, daemon api, inJSON bool) error {
-	pipelines, err := daemon.pipelines(cmd.Context())
-	if errors.Is(err, errUntrusted) {
+// showStatus returns errReported where a pipeline is unhealthy.
+func showStatus(cmd *cobra.Command, daemon apiclient.Client, inJSON bool) error {
+	pipelines, err := daemon.Pipelines(cmd.Context())
+	if errors.Is(err, apiclient.ErrUntrusted) {
 		// The file may have been replaced by one that the daemon cannot use, and then its status is what somebody needs.
 		fmt.Fprintf(cmd.ErrOrStderr(), "note: %v; this may be another program's answer\n", err)
-		pipelines, err = daemon.unverified().pipelines(cmd.Context())
+		pipelines, err = daemon.Unverified().Pipelines(cmd.Context())
 	}
 	if err != nil {
 		return err
@@ -67,7 +69,7 @@ func showStatus(cmd *cobra.Command, daemon api, inJSON bool) error {
 	if err == nil && !slices.ContainsFunc(pipelines, unhealthy) {
 		return nil
 	}
-	return cmp.Or(err, errSaid)
+	return cmp.Or(err, errReported)
 }
 
 // unhealthy reports whether something is wrong that a person should look at: with the sink, or with the template as it is saved.
@@ -101,13 +103,13 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 		line("  left out    %s: %s", nameLeftOut(l), l.Reason)
 	}
 	for _, q := range p.Quarantined {
-		line("  quarantined %s: %s", nameQuarantined(q.Service, q.Instance, q.Hostname), q.Reason)
+		line("  quarantined %s: %s", states.DescribeInstance(q.Service, q.Instance, q.Hostname), q.Reason)
 	}
 	if more := p.QuarantinedN - len(p.Quarantined); more > 0 {
 		line("  quarantined and %d more", more)
 	}
 	for _, d := range p.Dropped {
-		line("  dropped     from %s: %s", nameQuarantined(d.Service, d.Instance, d.Hostname), d.Reason)
+		line("  dropped     from %s: %s", states.DescribeInstance(d.Service, d.Instance, d.Hostname), d.Reason)
 	}
 	if more := p.DroppedN - len(p.Dropped); more > 0 {
 		line("  dropped     and %d more", more)

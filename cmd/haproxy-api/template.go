@@ -1,15 +1,19 @@
 package main
 
 import (
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
 )
 
 func newTemplate(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "template",
-		Short: "Test templates, and list the functions that they may call",
+		Short: "Test templates, and list the functions that they can call",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -17,8 +21,59 @@ func newTemplate(opts *options) *cobra.Command {
 	return cmd
 }
 
-// goSpelling makes --update of the -update that people write who know golden files from Go. To our flags that would be six
-// flags of one letter each.
+func newTemplateTest(opts *options) *cobra.Command {
+	var template, pipeline string
+	var update bool
+	cmd := &cobra.Command{
+		Use:   "test DIR",
+		Short: "Render golden cases and compare the results with the wanted ones",
+		Long: "test renders every case in DIR. A case is DIR itself, or a folder in it, that has a state:\n\n" +
+			"  state.json    the state, or state.yaml: in any form that render reads\n" +
+			"  vars.toml     vars that override those of the configuration; or .yaml, .json; optional\n" +
+			"  template      a line with the path of the template, relative to this folder; optional, may be in a parent folder\n" +
+			"  want.cfg      the expected main file\n" +
+			"  want/NAME     the expected companion files\n" +
+			"  want.error    instead of these: words that the error must contain if rendering is expected to fail\n\n" +
+			"The template is the one of --template, or else the case's own, or else the configuration's. Partials, companions\n" +
+			"and all other values are the configuration's. now is always " + templatetest.Now.Format(time.DateTime) + " UTC.\n\n" +
+			"--update (or -update) writes want.cfg and want/ as rendered. It accepts a rendering that fails only if want.error\n" +
+			"exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
+		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
+			"  haproxy-api -f haproxy-api.toml template test cases --update",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return &usageError{fmt.Errorf("name the one folder of cases: %s DIR", cmd.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := opts.load()
+			if err != nil {
+				return err
+			}
+			p, err := pickTemplates(cfg, pipeline, template)
+			if err != nil {
+				return err
+			}
+			runner := &templatetest.Runner{
+				Templates: templateConfig(p), Source: p.Source, FixTemplate: template != "", Update: update,
+				Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(),
+			}
+			passed, err := runner.Run(cmd.Context(), args[0])
+			if err == nil && !passed {
+				return errReported
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&template, "template", "", "use the template in `FILE` instead of the cases' and the configured one")
+	cmd.Flags().StringVar(&pipeline, "pipeline", "", "the pipeline whose template is tested, if there are several")
+	cmd.Flags().BoolVar(&update, "update", false, "write what is rendered as what is wanted")
+	return cmd
+}
+
+// goSpelling replaces -update after "template test" by --update. Go's golden file tests spell the flag with one dash, which pflag
+// reads as six flags of one letter.
 func goSpelling(args []string) []string {
 	at := slices.Index(args, "test")
 	if at < 1 || args[at-1] != "template" {

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// same compares configurations but for where their values come from.
+// same compares configurations without the origins of their values.
 var same = cmp.Options{
 	cmpopts.IgnoreUnexported(config.Config{}), cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty(),
 }
@@ -30,7 +30,7 @@ func load(t *testing.T, o config.Options) *config.Config {
 	return c
 }
 
-// write stores content under that name in a folder of the test's own and returns the path.
+// write writes content to a file with that name in a temporary folder and returns its path.
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -40,7 +40,7 @@ func write(t *testing.T, name, content string) string {
 	return file
 }
 
-// inFile returns options with a TOML file of that content, and a function that takes its path out of a text.
+// inFile returns options with a TOML file of that content, and a function that removes the file's folder from a text.
 func inFile(t *testing.T, content string) (config.Options, func(string) string) {
 	t.Helper()
 	file := write(t, "haproxy-api.toml", content)
@@ -96,16 +96,16 @@ func defaults() *config.Config {
 	}
 }
 
-func TestDefaults(t *testing.T) {
+func TestLoad_Defaults(t *testing.T) {
 	for name, o := range map[string]config.Options{
-		"nothing at all":         {},
-		"missing default file":   {File: filepath.Join(t.TempDir(), config.DefaultFile)},
-		"empty file":             {File: write(t, "empty.toml", "")},
-		"empty YAML":             {File: write(t, "empty.yaml", "")},
-		"YAML without values":    {File: write(t, "empty.yml", "haproxy:\nsources:\npipelines: {}\n")},
-		"JSON null":              {File: write(t, "empty.json", "null")},
-		"flags nobody has given": {Flags: flags(t)},
-		"empty variables":        {Environ: []string{"HAPROXY_API_FOLLOW=", "HAPROXY_API_HAPROXY__RUNTIME="}},
+		"no place":                 {},
+		"missing default file":     {File: filepath.Join(t.TempDir(), config.DefaultFile)},
+		"empty file":               {File: write(t, "empty.toml", "")},
+		"empty YAML":               {File: write(t, "empty.yaml", "")},
+		"YAML without values":      {File: write(t, "empty.yml", "haproxy:\nsources:\npipelines: {}\n")},
+		"JSON null":                {File: write(t, "empty.json", "null")},
+		"flags that are not given": {Flags: flags(t)},
+		"empty variables":          {Environ: []string{"HAPROXY_API_FOLLOW=", "HAPROXY_API_HAPROXY__RUNTIME="}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(defaults(), load(t, o), same); diff != "" {
@@ -115,7 +115,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestOlderFile(t *testing.T) {
+func TestLoad_FileOfVersion09(t *testing.T) {
 	reload := "haproxy -f /etc/haproxy.cfg -p /var/run/haproxy.pid -sf $(cat /var/run/haproxy.pid)"
 	want := defaults()
 	want.HAProxy.BindIP, want.HAProxy.Template = "192.168.168.168", "views/haproxy.cfg"
@@ -137,7 +137,7 @@ func TestOlderFile(t *testing.T) {
 	}
 }
 
-func TestGeneralForm(t *testing.T) {
+func TestLoad_GeneralForm(t *testing.T) {
 	want := defaults()
 	want.PluginDir = "plugins"
 	want.API = config.API{
@@ -203,7 +203,7 @@ func TestGeneralForm(t *testing.T) {
 	}
 }
 
-func TestTypesOfValues(t *testing.T) {
+func TestLoad_TypesOfValues(t *testing.T) {
 	for name, content := range map[string]string{
 		"vars.toml": `pipelines.web.vars = { n = 3, big = 9007199254740993, x = 3.5 }`,
 		"vars.yaml": `pipelines: {web: {vars: {n: 3, big: 9007199254740993, x: 3.5}}}`,

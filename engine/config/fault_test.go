@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-func TestFaults(t *testing.T) {
+func TestFaults_Values(t *testing.T) {
 	const at = "haproxy-api.toml: "
 	for _, test := range []struct{ name, content, want string }{
 		{"unknown key", "[haproxy]\npidfile='x'", at +
@@ -19,7 +19,7 @@ func TestFaults(t *testing.T) {
 		{"key of another table", "[haproxy_api]\ntemplate='x'", at +
 			"haproxy_api.template is not a known key; did you mean haproxy.template?"},
 		{"key without its table", "pid_file='x'", at + "pid_file is not a known key; did you mean haproxy.pid_file?"},
-		{"like nothing", "[sidecar]\nqqqqqqqq=1", at +
+		{"unlike any key", "[sidecar]\nqqqqqqqq=1", at +
 			"sidecar.qqqqqqqq is not a known key; the nearest known one is sidecar.follow"},
 		{"unknown in pipeline", general + "bindip='x'", at +
 			"pipelines.web.bindip is not a known key; did you mean pipelines.web.bind_ip?"},
@@ -27,45 +27,45 @@ func TestFaults(t *testing.T) {
 			"plugins.x.sha is not a known key; did you mean plugins.x.sha256?"},
 		{"quoted name", `"a.b" = 1`, at + `"a.b" is not a known key; the nearest known one is sinks`},
 
-		{"text", "[haproxy]\ntemplate=3", at + "haproxy.template must be a text, not 3"},
+		{"string", "[haproxy]\ntemplate=3", at + "haproxy.template must be a string, not 3"},
 		{"bool", "[haproxy]\nruntime='on'", at + `haproxy.runtime must be true or false, not "on"`},
 		{"port too large", "[haproxy_api]\nbind_port=65536", at +
-			"haproxy_api.bind_port must be a port from 1 to 65535, or 0 for any free one, not 65536"},
+			"haproxy_api.bind_port must be a port from 1 to 65535, or 0 for any free port, not 65536"},
 		{"port below 0", "[haproxy_api]\nbind_port=-1", at +
-			"haproxy_api.bind_port must be a port from 1 to 65535, or 0 for any free one, not -1"},
-		{"port as text", "[haproxy_api]\nbind_port='http'", at +
-			`haproxy_api.bind_port must be a port from 1 to 65535, or 0 for any free one, not "http"`},
+			"haproxy_api.bind_port must be a port from 1 to 65535, or 0 for any free port, not -1"},
+		{"port as string", "[haproxy_api]\nbind_port='http'", at +
+			`haproxy_api.bind_port must be a port from 1 to 65535, or 0 for any free port, not "http"`},
 		{"level", "[haproxy_api]\nlogging_level='loud'", at +
 			`haproxy_api.logging_level must be debug, info, warn or error, not "loud"`},
 		{"format", "[haproxy_api]\nlogging_format='xml'", at +
 			`haproxy_api.logging_format must be "text" or "json", not "xml"`},
 		{"duration without unit", "[sidecar]\nhold=30", at +
-			`sidecar.hold must be a length of time such as "30s", "5m" or "0s", not 30`},
+			`sidecar.hold must be a duration such as "30s", "5m" or "0s", not 30`},
 		{"duration below 0", "[sidecar]\nhold='-1s'", at +
-			`sidecar.hold must be a length of time such as "30s", "5m" or "0s", not "-1s"`},
+			`sidecar.hold must be a duration such as "30s", "5m" or "0s", not "-1s"`},
 		{"fraction", "[sidecar]\nmax_drop=1.5", at +
-			"sidecar.max_drop must be a share from 0 to 1, such as 0.5, not 1.5"},
-		{"no fraction", "[sidecar]\nmax_drop=nan", at +
-			"sidecar.max_drop must be a share from 0 to 1, such as 0.5, not NaN"},
+			"sidecar.max_drop must be a number from 0 to 1, such as 0.5, not 1.5"},
+		{"not a number", "[sidecar]\nmax_drop=nan", at +
+			"sidecar.max_drop must be a number from 0 to 1, such as 0.5, not NaN"},
 		{"count", "[sidecar]\nmin_instances=-1", at +
-			"sidecar.min_instances must be a number of instances from 0 on, not -1"},
+			"sidecar.min_instances must be a number of instances, at least 0, not -1"},
 		{"network", "[haproxy_api]\nallow_from=['10.0.0.0/33', '::1']", at +
 			`haproxy_api.allow_from must be a list of networks such as ["10.0.0.0/8", "::1"], not ["10.0.0.0/33","::1"]`},
 		{"size", "[haproxy_api]\nmax_body='64 apples'", at +
-			`haproxy_api.max_body must be a number of bytes from 1 on, or a text such as "64MiB", not "64 apples"`},
-		{"size of nothing", "[haproxy_api]\nmax_body=0", at +
-			`haproxy_api.max_body must be a number of bytes from 1 on, or a text such as "64MiB", not 0`},
+			`haproxy_api.max_body must be a number of bytes, at least 1, or a string such as "64MiB", not "64 apples"`},
+		{"size 0", "[haproxy_api]\nmax_body=0", at +
+			`haproxy_api.max_body must be a number of bytes, at least 1, or a string such as "64MiB", not 0`},
 		{"size too large", "[haproxy_api]\nmax_body='20000000000 GiB'", at +
-			`haproxy_api.max_body must be a number of bytes from 1 on, or a text such as "64MiB", not "20000000000 GiB"`},
+			`haproxy_api.max_body must be a number of bytes, at least 1, or a string such as "64MiB", not "20000000000 GiB"`},
 		{"origin", "[haproxy_api]\ncors_origins=['https://a/b']", at +
 			`haproxy_api.cors_origins must be a list of origins such as ["https://example.com"], not ["https://a/b"]`},
 		{"host with a port", "[haproxy_api]\nallowed_hosts=['a.example:80']", at +
 			`haproxy_api.allowed_hosts must be a list of host names such as ["edge.example.com", "*.internal"], ` +
 			`not ["a.example:80"]`},
-		{"protected reads for nobody", "[haproxy_api]\nprotect_reads=true", at + "haproxy_api.protect_reads needs " +
-			"haproxy_api.update_token or haproxy_api.client_ca, or nobody could read"},
+		{"protected reads without credentials", "[haproxy_api]\nprotect_reads=true", at + "haproxy_api.protect_reads needs " +
+			"haproxy_api.update_token or haproxy_api.client_ca; otherwise nobody could read"},
 		{"URL", "[sidecar]\nstate_url='localhost:7777'", at +
-			`sidecar.state_url must be an address such as "http://localhost:7777/state.json", not "localhost:7777"`},
+			`sidecar.state_url must be a URL such as "http://localhost:7777/state.json", not "localhost:7777"`},
 		{"address", "[sidecar]\nfollow='http://a:1'", at +
 			`sidecar.follow must be an address such as "sidecar.example.com:7777", not "http://a:1"`},
 		{"address without port", "[sidecar]\nfollow='a'", at +
@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 			`sidecar.follow must be an address such as "sidecar.example.com:7777", not "a:0"`},
 		{"empty service name", "[sidecar]\nsubscriptions=['']", at +
 			`sidecar.subscriptions must be a list of service names, not [""]`},
-		{"two words", "[haproxy]\nuser='a b'", at + `haproxy.user must be the name of a user, not "a b"`},
+		{"white space", "[haproxy]\nuser='a b'", at + `haproxy.user must be the name of a user, not "a b"`},
 		{"line break", "[haproxy]\nbind_ip=\"0.0.0.0\\nglobal\"", at +
 			`haproxy.bind_ip must be an IP address, not "0.0.0.0\nglobal"`},
 		{"no file", "[haproxy]\nconfig_file=''", at + `haproxy.config_file must be the path of a file, not ""`},
@@ -86,31 +86,31 @@ func TestFaults(t *testing.T) {
 		{"long value", "[haproxy]\nmode='" + strings.Repeat("é", 100) + "'", at +
 			`haproxy.mode must be "managed" or "command", not "` + strings.Repeat("é", 80) + `…"`},
 		{"secret of a wrong type", "[haproxy_api]\nupdate_token=1234", at +
-			"haproxy_api.update_token must be a text, not \"***\""},
+			"haproxy_api.update_token must be a string, not \"***\""},
 		{"secret in an address", "[sidecar]\nstate_url='ftp://me:hush@host'", at +
-			`sidecar.state_url must be an address such as "http://localhost:7777/state.json", not "ftp://***@host"`},
+			`sidecar.state_url must be a URL such as "http://localhost:7777/state.json", not "ftp://***@host"`},
 
 		{"name", "[sources.'../s']\ntype='file'", at +
-			`sources."../s" is not a usable name: it needs 1 to 64 letters, ` +
-			"digits, dots, dashes and underscores, with a letter or digit first"},
-		{"type", "[sources.s]\ntype='../x'", at + `sources.s.type must be a usable name: it needs 1 to 64 letters, ` +
-			`digits, dots, dashes and underscores, with a letter or digit first, not "../x"`},
-		{"type that is no text", "[sinks.k]\ntype=1", at +
-			`sinks.k.type must be a usable name: it needs 1 to 64 letters, ` +
-			`digits, dots, dashes and underscores, with a letter or digit first, not 1`},
+			`sources."../s" is not a valid name: 1 to 64 letters, ` +
+			"digits, dots, dashes and underscores, starting with a letter or a digit"},
+		{"type", "[sources.s]\ntype='../x'", at + `sources.s.type must be a valid name: 1 to 64 letters, ` +
+			`digits, dots, dashes and underscores, starting with a letter or a digit, not "../x"`},
+		{"type that is no string", "[sinks.k]\ntype=1", at +
+			`sinks.k.type must be a valid name: 1 to 64 letters, ` +
+			`digits, dots, dashes and underscores, starting with a letter or a digit, not 1`},
 		{"no type", "[sinks.k]\npath='x'", at + `sinks.k needs a type, such as "file"`},
 		{"checksum", "[plugins.x]\nsha256='abc'", at +
 			`plugins.x.sha256 must be a SHA-256 of 64 hexadecimal digits, not "abc"`},
-		{"arguments", "[plugins.x]\nargs=[1]", at + `plugins.x.args must be a list of texts, not [1]`},
+		{"arguments", "[plugins.x]\nargs=[1]", at + `plugins.x.args must be a list of strings, not [1]`},
 		{"environment", "[plugins.x]\nenv={A=1}", at +
-			`plugins.x.env.A must be a text, under the name of an environment variable, not "***"`},
+			`plugins.x.env.A must be a string, under the name of an environment variable, not "***"`},
 
 		{"certificate without key", "[haproxy_api]\ntls_cert='c'", at +
-			"haproxy_api.tls_cert is given without haproxy_api.tls_key"},
+			"haproxy_api.tls_cert is set without haproxy_api.tls_key"},
 		{"key without certificate", "[haproxy_api]\ntls_key='k'", at +
-			"haproxy_api.tls_key is given without haproxy_api.tls_cert"},
-		{"authority alone", "[haproxy_api]\nclient_ca='c'", at +
-			"haproxy_api.client_ca is given without haproxy_api.tls_cert and haproxy_api.tls_key"},
+			"haproxy_api.tls_key is set without haproxy_api.tls_cert"},
+		{"authority without certificate", "[haproxy_api]\nclient_ca='c'", at +
+			"haproxy_api.client_ca is set without haproxy_api.tls_cert and haproxy_api.tls_key"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o, clean := inFile(t, test.content)
@@ -125,43 +125,43 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func TestPipelineFaults(t *testing.T) {
+func TestFaults_Pipelines(t *testing.T) {
 	const at = "haproxy-api.toml: "
 	for _, test := range []struct{ name, old, new, want string }{
 		{"no source", `source = "s"`, "", at + "pipelines.web needs a source"},
 		{"no sink", `sink = "k"`, "", at + "pipelines.web needs a sink"},
 		{"unknown source", `source = "s"`, `source = "z"`, at +
-			`pipelines.web.source names "z", which is not among the sources; did you mean "s"?`},
+			`pipelines.web.source is "z", which is not one of the sources; did you mean "s"?`},
 		{"unknown sink", "[sinks.k]\ntype = \"file\"", "", at +
-			`pipelines.web.sink names "k", which is not among the sinks`},
-		{"source that is no text", `source = "s"`, "source = 1", at + "pipelines.web.source must be a text, not 1"},
+			`pipelines.web.sink is "k", which is not one of the sinks`},
+		{"source that is no string", `source = "s"`, "source = 1", at + "pipelines.web.source must be a string, not 1"},
 		{"source that is no table", "[sources.s]\ntype = \"file\"", "[sources]\ns = 1", at +
 			"sources.s must be a table, not 1"},
 		{"one sink for two", "[pipelines.web]", "[pipelines.api]\nsource='s'\nsink='k'\n[pipelines.web]", at +
-			`pipelines.web.sink names "k", which pipelines.api feeds already; ` +
+			`pipelines.web.sink is "k", which pipelines.api already uses; ` +
 			`two pipelines would overwrite each other's documents`},
 		{"sink of the shorthand", `sink = "k"`, "sink = 'haproxy'\n[haproxy]\nuser='me'", at +
-			`pipelines.web.sink names "haproxy", which the table haproxy feeds already; ` +
+			`pipelines.web.sink is "haproxy", which the table haproxy already uses; ` +
 			`two pipelines would overwrite each other's documents`},
 		{"source of the shorthand", "[sources.s]",
 			"[sidecar]\nfollow='a:1'\n[sources.sidecar]\ntype='file'\n[sources.s]", at +
-				"sources.sidecar is also what the table sidecar stands for; give it another name"},
+				"sources.sidecar has the name that the table sidecar defines; choose another name"},
 		{"names of the shorthand", "[sinks.k]", "[haproxy]\nuser='me'\n[sinks.haproxy]\ntype='file'\n[sinks.k]", at +
-			"sinks.haproxy is also what the table haproxy stands for; give it another name"},
+			"sinks.haproxy has the name that the table haproxy defines; choose another name"},
 		{"pipeline of the shorthand", "[pipelines.web]", "[haproxy]\nuser='me'\n[pipelines.haproxy]", at +
-			"pipelines.haproxy is also what the table haproxy stands for; give it another name"},
+			"pipelines.haproxy has the name that the table haproxy defines; choose another name"},
 		{"one delimiter", `sink = "k"`, "sink = 'k'\ndelims=['<%']", at +
-			`pipelines.web.delims must be two texts that are not empty, such as ["{{", "}}"], not ["<%"]`},
+			`pipelines.web.delims must be two strings that are not empty, such as ["{{", "}}"], not ["<%"]`},
 		{"empty delimiter", `sink = "k"`, "sink = 'k'\ndelims=['<%', '']", at +
-			`pipelines.web.delims must be two texts that are not empty, such as ["{{", "}}"], not ["<%",""]`},
+			`pipelines.web.delims must be two strings that are not empty, such as ["{{", "}}"], not ["<%",""]`},
 		{"malformed pattern", `sink = "k"`, "sink = 'k'\nwatch=['/certs/[']", at +
 			`pipelines.web.watch must be a list of file patterns such as ["/etc/haproxy/certs/*.pem"], not ["/certs/["]`},
 		{"empty pattern", `sink = "k"`, "sink = 'k'\npartials=['']", at +
 			`pipelines.web.partials must be a list of file patterns, not [""]`},
 		{"empty companion", `sink = "k"`, "sink = 'k'\nfiles={'a.map'=''}", at +
-			`pipelines.web.files."a.map" must be the path of a template, under a file name that leads nowhere else, not ""`},
-		{"companion elsewhere", `sink = "k"`, "sink = 'k'\nfiles={'../a'='b'}", at +
-			`pipelines.web.files."../a" must be the path of a template, under a file name that leads nowhere else, not "b"`},
+			`pipelines.web.files."a.map" must be the path of a template, under a relative file name without "..", not ""`},
+		{"companion file outside the folder", `sink = "k"`, "sink = 'k'\nfiles={'../a'='b'}", at +
+			`pipelines.web.files."../a" must be the path of a template, under a relative file name without "..", not "b"`},
 		{"variables", `sink = "k"`, "sink = 'k'\nvars=[1]", at + "pipelines.web.vars must be a table, not [1]"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestPipelineFaults(t *testing.T) {
 	}
 }
 
-func TestUnreadableFiles(t *testing.T) {
+func TestFaults_Syntax(t *testing.T) {
 	for _, test := range []struct{ name, content, want string }{
 		{"a.toml", "[haproxy]\nuser = 'a' b\n", "a.toml:2:12: cannot be read as TOML: expected newline but got U+0062 'b'"},
 		{"twice.toml", "[haproxy]\nuser = 'a'\nuser = 'b'\n",
@@ -186,16 +186,16 @@ func TestUnreadableFiles(t *testing.T) {
 		{"short.json", "{", "short.json:1:1: cannot be read as JSON: unexpected end of JSON input"},
 		{"list.json", "[]", "list.json: must be a single JSON object"},
 		{"a.ini", "", `a.ini: has the extension ".ini"; a configuration is TOML (.toml), YAML (.yaml) or JSON (.json)`},
-		{"large.toml", strings.Repeat("#", 256<<10+1), "large.toml: is larger than 256 KiB, which no configuration needs"},
-		{"nul.json", `{"haproxy\u0000user": 1}`, `nul.json: has a control character in the key "haproxy\x00user"`},
+		{"large.toml", strings.Repeat("#", 256<<10+1), "large.toml: is larger than 256 KiB"},
+		{"nul.json", `{"haproxy\u0000user": 1}`, `nul.json: contains a control character in the key "haproxy\x00user"`},
 		{"deep.toml", strings.Repeat("a.", 100) + "a=1", "deep.toml: is nested more than 64 levels deep"},
 		{"brackets.toml", "a=" + strings.Repeat("[", 256<<10-2),
 			"brackets.toml:1:262145: cannot be read as TOML: expected character ] but the document ended here"},
 		{"braces.toml", "a=" + strings.Repeat("{a=", 87_000),
 			"braces.toml:1:261003: cannot be read as TOML: expected value, not eof"},
-		{"many.json", `{"vars":[` + strings.Repeat("0,", 100_000) + `0]}`, "many.json: holds more than 100000 values"},
+		{"many.json", `{"vars":[` + strings.Repeat("0,", 100_000) + `0]}`, "many.json: contains more than 100000 values"},
 		{"huge.yaml", "sources: {s: {type: file, n: 18446744073709551615}}",
-			"huge.yaml: holds 18446744073709551615, which is out of range"},
+			"huge.yaml: contains 18446744073709551615, which is out of range"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := write(t, test.name, test.content)
@@ -207,8 +207,8 @@ func TestUnreadableFiles(t *testing.T) {
 	}
 }
 
-// A fault about something missing points to where the rest of it is.
-func TestLackingKeys(t *testing.T) {
+// The origin of a missing key is the place that sets the rest of its table.
+func TestFaults_MissingKeys(t *testing.T) {
 	o, clean := inFile(t, "[sinks.k]\npath='x'\n")
 	o.Environ = []string{"HAPROXY_API_SINKS__K__PATH=y", "HAPROXY_API_SOURCES__S__PATH=z"}
 	want := "environment HAPROXY_API_SOURCES__S__PATH: sources.s needs a type, such as \"file\"\n" +
@@ -218,9 +218,9 @@ func TestLackingKeys(t *testing.T) {
 	}
 }
 
-func TestMissingFile(t *testing.T) {
+func TestFaults_MissingFile(t *testing.T) {
 	for file, want := range map[string]string{
-		"absent.toml":  "absent.toml: there is no such file; write it, or name another one with --config-file",
+		"absent.toml":  "absent.toml: does not exist; create it, or name another file with --config-file",
 		"testdata":     `testdata: has the extension ""; a configuration is TOML (.toml), YAML (.yaml) or JSON (.json)`,
 		"dir.toml":     "dir.toml: is not a regular file",
 		"a.toml/b.yml": "a.toml/b.yml: cannot be read: not a directory",
@@ -238,8 +238,8 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
-// A YAML file whose aliases multiply must end as a fault, not as gigabytes.
-func TestAliasBomb(t *testing.T) {
+// A YAML file whose aliases multiply is a fault and does not take gigabytes of memory.
+func TestFaults_AliasBomb(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
 	for c := 'b'; c < 'k'; c++ {
 		bomb += string(c) + ": &" + string(c) + " [" + strings.Repeat("*"+string(c-1)+",", 9) + "*" + string(c-1) + "]\n"
@@ -249,13 +249,13 @@ func TestAliasBomb(t *testing.T) {
 	}
 }
 
-func TestTextsOfTheWrongKind(t *testing.T) {
+func TestFaults_EnvironmentValues(t *testing.T) {
 	for name, want := range map[string]string{
 		"HAPROXY_API_HAPROXY_RUNTIME=maybe":         "haproxy.runtime must be true or false, not \"maybe\"",
-		"HAPROXY_API_SIDECAR_MIN_INSTANCES=many":    `sidecar.min_instances must be a number of instances from 0 on, not "many"`,
+		"HAPROXY_API_SIDECAR_MIN_INSTANCES=many":    `sidecar.min_instances must be a number of instances, at least 0, not "many"`,
 		"HAPROXY_API_PIPELINES__P={":                "pipelines.p must be a table, not \"{\"",
 		"HAPROXY_API_PLUGINS__P__ENV=a":             `plugins.p.env must be a table of environment variables, not "***"`,
-		"HAPROXY_API_HAPROXY__TEMPLATE__X=a":        "haproxy.template must be a text, not a table",
+		"HAPROXY_API_HAPROXY__TEMPLATE__X=a":        "haproxy.template must be a string, not a table",
 		"HAPROXY_API_HAPROXY=[1":                    "is not a known variable; the nearest known one is HAPROXY_API_HAPROXY_MODE",
 		"HAPROXY_API_SIDECAR__SUBSCRIPTIONS=[\"a\"": "sidecar.subscriptions must be a list of service names, not \"[\\\"a\\\"\"",
 	} {
@@ -270,9 +270,9 @@ func TestTextsOfTheWrongKind(t *testing.T) {
 	}
 }
 
-func TestAllFaultsAtOnce(t *testing.T) {
+func TestFaults_AreAllReported(t *testing.T) {
 	o, clean := inFile(t, "[haproxy]\npidfile='x'\nruntime='no'\n[sinks.k]\n[pipelines.web]\nsource='s'\nsink='k'\n")
-	// What another place overrides is wrong all the same.
+	// Values that another place overrides are reported too.
 	o.Environ = []string{"HAPROXY_API_HAPROXY__RUNTIME=true", "HAPROXY_API_HAPROXY_BIND_IP=a b", "HAPROXY_API_FOO__BAR=1"}
 	o.Set = []string{"nonsense", "a..b=1", "haproxy.usr=me", "sidecar=3"}
 	o.Flags = flags(t, "--log-level", "loud")
@@ -281,12 +281,12 @@ haproxy-api.toml: haproxy.runtime must be true or false, not "no"
 environment HAPROXY_API_FOO__BAR: foo is not a known key; the nearest known one is sinks
 environment HAPROXY_API_HAPROXY_BIND_IP: haproxy.bind_ip must be an IP address, not "a b"
 flag --set: "nonsense" is not key=value
-flag --set: "a..b" is not a key: write table.key, with quotes around a part that has dots in it
+flag --set: "a..b" is not a key: write table.key, with quotes around parts that contain dots
 flag --set: haproxy.usr is not a known key; did you mean haproxy.user?
 flag --set: sidecar must be a table, not 3
 flag --log-level: haproxy_api.logging_level must be debug, info, warn or error, not "loud"
 haproxy-api.toml: sinks.k needs a type, such as "file"
-haproxy-api.toml: pipelines.web.source names "s", which is not among the sources; did you mean "sidecar"?`
+haproxy-api.toml: pipelines.web.source is "s", which is not one of the sources; did you mean "sidecar"?`
 	_, err := config.Load(o)
 	if err == nil || clean(err.Error()) != want {
 		t.Errorf("got\n%v\nwant\n%s", clean(err.Error()), want)

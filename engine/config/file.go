@@ -13,51 +13,70 @@ import (
 	jsonparser "github.com/knadh/koanf/parsers/json"
 	"github.com/knadh/koanf/parsers/toml/v2"
 	"github.com/knadh/koanf/parsers/yaml"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 )
 
-// maxFile bounds what is given to the parsers. The one for TOML recurses for every bracket, and from about 800 KiB of
-// nothing else it overflows the stack, which ends the process.
+// maxFile bounds the input of the parsers. The TOML parser recurses for every bracket: about 800 KiB of brackets overflow the
+// stack, which ends the process.
 const maxFile = 256 << 10
 
-// file adds the layer of the configuration file.
-func (l *loader) file(name string, named bool) {
+// byteOrderMark is what some editors write before text in UTF-8.
+const byteOrderMark = "\ufeff"
+
+// loadFile adds the layer of the configuration file. A missing file is a fault only if the user named it.
+func (l *loader) loadFile(name string, named bool) {
 	if name == "" {
 		return
 	}
-	parser, err := parserFor(name)
-	if err == nil {
-		err = readable(name)
+	tree, err := readTree(name)
+	switch syntax, isSyntax := errors.AsType[*syntaxError](err); {
+	case err == nil:
+		l.add(tree, func(path) string { return name })
+	case isSyntax:
+		l.addFault(name+syntax.position(), syntax.problem)
+	case !errors.Is(err, fs.ErrNotExist):
+		l.addFault(name, reason(err))
+	case named:
+		l.addFault(name, "does not exist; create it, or name another file with --config-file")
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if named {
-			l.fail(name, "there is no such file; write it, or name another one with --config-file")
-		}
-		return
+}
+
+// ReadTable reads a table from a file of its own in TOML, YAML or JSON, depending on its extension. Values have the same types as
+// in a configuration. The error names the file.
+func ReadTable(name string) (map[string]any, error) {
+	tree, err := readTree(name)
+	if syntax, ok := errors.AsType[*syntaxError](err); ok {
+		return nil, fmt.Errorf("%s%s %w", name, syntax.position(), err)
 	}
 	if err != nil {
-		l.fail(name, reason(err))
-		return
+		return nil, fmt.Errorf("%s %s", name, reason(err))
 	}
-	l.parse(name, file.Provider(name), parser)
+	return tree, nil
 }
 
-func (l *loader) parse(name string, provider koanf.Provider, parser parser) {
-	content := koanf.New(delimiter)
-	if err := content.Load(provider, parser); err != nil {
-		syntax, ok := errors.AsType[*syntaxError](err)
-		if !ok {
-			l.fail(name, reason(err))
-			return
-		}
-		l.fail(name+syntax.position(), syntax.problem)
-		return
+// readTree reads and parses a file.
+func readTree(name string) (map[string]any, error) {
+	p, err := parserFor(name)
+	if err != nil {
+		return nil, err
 	}
-	l.add(layer{content, func(path) string { return name }})
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, errors.New("is not a regular file")
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("is larger than %d KiB", maxFile>>10)
+	}
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.parse(bytes.TrimPrefix(content, []byte(byteOrderMark)))
 }
 
-// reason leaves out the path that a file error repeats.
+// reason returns the text of err without the path of a file error.
 func reason(err error) string {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return "cannot be read: " + pathError.Err.Error()
@@ -65,27 +84,11 @@ func reason(err error) string {
 	return err.Error()
 }
 
-func readable(name string) error {
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return errors.New("is not a regular file")
-	case info.Size() > maxFile:
-		return fmt.Errorf("is larger than %d KiB, which no configuration needs", maxFile>>10)
-	}
-	return nil
-}
-
-// byteOrderMark is what some editors put before a text in UTF-8.
-const byteOrderMark = "\ufeff"
-
-// A parser is one of koanf's that returns plain trees, and a [*syntaxError] for what is not its language.
+// A parser reads one configuration language.
 type parser struct {
 	koanf.Parser
 	language    string
-	wholeFloats bool
+	wholeFloats bool // see normalizer
 }
 
 func parserFor(name string) (parser, error) {
@@ -102,58 +105,55 @@ func parserFor(name string) (parser, error) {
 	}
 }
 
-// Unmarshal implements [koanf.Parser].
-func (p parser) Unmarshal(content []byte) (map[string]any, error) {
-	content = bytes.TrimPrefix(content, []byte(byteOrderMark))
-	parsed, err := p.Parser.Unmarshal(content)
+// parse returns the content as a normalized tree. The error is a [*syntaxError] if the content is not valid in the language.
+func (p parser) parse(content []byte) (map[string]any, error) {
+	parsed, err := p.Unmarshal(content)
 	if err != nil {
-		return nil, p.explain(content, err)
+		return nil, p.syntaxError(content, err)
 	}
 	if parsed == nil {
 		return map[string]any{}, nil
 	}
-	return newPlainer(p.wholeFloats).tree(parsed)
+	return newNormalizer(p.wholeFloats).table(parsed, 0)
 }
 
-// A syntaxError says where a file stops being what its extension promises.
+// A syntaxError is a fault in the syntax of a file.
 type syntaxError struct {
-	row, column int // from 1 on; 0 where the parser says it in problem or not at all
-	problem     string
+	line, column int // from 1 on; 0 if problem contains the position or the parser does not report it
+	problem      string
 }
 
 func (e *syntaxError) Error() string { return e.problem }
 
 func (e *syntaxError) position() string {
-	if e.row == 0 {
+	if e.line == 0 {
 		return ""
 	}
-	return fmt.Sprintf(":%d:%d", e.row, e.column)
+	return fmt.Sprintf(":%d:%d", e.line, e.column)
 }
 
-// positioned is an error that knows its place: go-toml's do.
-type positioned interface {
+// positionError is an error with a position, such as those of go-toml.
+type positionError interface {
 	error
-	Position() (row, column int)
+	Position() (line, column int)
 }
 
-func (p parser) explain(content []byte, err error) error {
+func (p parser) syntaxError(content []byte, err error) *syntaxError {
 	detail := strings.Fields(strings.TrimPrefix(err.Error(), strings.ToLower(p.language)+": "))
 	e := &syntaxError{problem: fmt.Sprintf("cannot be read as %s: %s", p.language, strings.Join(detail, " "))}
-	if placed, ok := errors.AsType[positioned](err); ok {
-		e.row, e.column = placed.Position()
+	if positioned, ok := errors.AsType[positionError](err); ok {
+		e.line, e.column = positioned.Position()
 	} else if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		e.row, e.column = place(content, syntax.Offset)
+		e.line, e.column = position(content, syntax.Offset)
 	} else if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		e.problem = "must be a single JSON object"
 	}
 	return e
 }
 
-// place turns the number of bytes that a parser read before it stopped into row and column of the last of them.
-func place(content []byte, offset int64) (row, column int) {
+// position converts the number of bytes that a parser read before it stopped to the line and column of the last of them.
+func position(content []byte, offset int64) (line, column int) {
 	before := string(content[:max(0, min(int(offset)-1, len(content)))])
 	lastBreak := strings.LastIndexByte(before, '\n')
 	return strings.Count(before, "\n") + 1, len(before) - lastBreak
 }
-
-var _ koanf.Parser = parser{}

@@ -4,71 +4,61 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/knadh/koanf/providers/posflag"
-	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
 )
 
-const flagSet = "flag --set"
+const fromSet = "flag --set"
 
-// sets adds the layer of --set.
-func (l *loader) sets(pairs []string) {
+// loadSet adds the layer of --set.
+func (l *loader) loadSet(pairs []string) {
 	root := (&Config{}).schema()
 	tree := map[string]any{}
 	for _, pair := range pairs {
 		key, value, found := strings.Cut(pair, "=")
 		if !found {
-			l.fail(flagSet, fmt.Sprintf("%s is not key=value", shown(path{pair}, pair)))
+			l.addFault(fromSet, fmt.Sprintf("%s is not key=value", quoteValue(path{pair}, pair)))
 			continue
 		}
 		at, err := parsePath(strings.TrimSpace(key))
 		if err != nil {
-			l.fail(flagSet, fmt.Sprintf("%s %v", shown(nil, key), err))
+			l.addFault(fromSet, fmt.Sprintf("%s %v", quoteValue(nil, key), err))
 			continue
 		}
-		at = joinTail(root, at)
-		put(tree, at, kindAt(root, at).fromText(value))
+		at = joinName(root, at)
+		put(tree, at, kindAt(root, at).parse(value))
 	}
-	if len(tree) > 0 {
-		l.addTree(tree, func(path) string { return flagSet })
-	}
+	l.add(tree, func(path) string { return fromSet })
 }
 
-// joinTail lets names of files and variables have dots without quotes, since nothing can stand below them.
-func joinTail(root kind, at path) path {
+// joinName joins the last parts of a path if they are the name of a file or a variable, so that names with dots need no quotes.
+// Such names have no keys below them.
+func joinName(root kind, at path) path {
 	for end := range at {
-		if _, ok := kindAt(root, at[:end]).(texts); ok {
+		if _, ok := kindAt(root, at[:end]).(stringTable); ok {
 			return at[:end].with(strings.Join(at[end:], "."))
 		}
 	}
 	return at
 }
 
-// flags adds the layer of the flags that stand for keys.
-func (l *loader) flags(flags *pflag.FlagSet) {
+// flagPaths are the keys that flags of their own set.
+var flagPaths = map[string]path{
+	"follow":     {"sidecar", "follow"},
+	"log-level":  {"haproxy_api", "logging_level"},
+	"log-format": {"haproxy_api", "logging_format"},
+}
+
+// loadFlags adds the layer of the flags in flagPaths that the user has given.
+func (l *loader) loadFlags(flags *pflag.FlagSet) {
 	if flags == nil {
 		return
 	}
-	names := map[string]string{}
-	content := koanf.New(delimiter)
-	// Reading flags that are parsed already has no way to fail.
-	_ = content.Load(posflag.ProviderWithFlag(flags, delimiter, nil, func(f *pflag.Flag) (string, any) {
-		at, ok := flagKeys()[f.Name]
-		if !ok {
-			return "", nil
+	tree, origins := map[string]any{}, map[string]string{}
+	flags.Visit(func(f *pflag.Flag) {
+		if at, ok := flagPaths[f.Name]; ok {
+			put(tree, at, f.Value.String())
+			origins[at.key()] = "flag --" + f.Name
 		}
-		names[at.key()] = "flag --" + f.Name
-		return at.key(), f.Value.String()
-	}), nil)
-	if len(content.Keys()) > 0 {
-		l.add(layer{content, func(at path) string { return longest(names, at) }})
-	}
-}
-
-func flagKeys() map[string]path {
-	return map[string]path{
-		"follow":     {"sidecar", "follow"},
-		"log-level":  {"haproxy_api", "logging_level"},
-		"log-format": {"haproxy_api", "logging_format"},
-	}
+	})
+	l.add(tree, func(at path) string { return originOf(origins, at) })
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// FuzzLoad feeds any bytes as a configuration: there is a result or there are faults of one line each, and never a
-// panic.
+// FuzzLoad loads arbitrary bytes as a configuration. Load must return either a configuration or faults of one line each, and must
+// not panic.
 func FuzzLoad(f *testing.F) {
 	extensions := []string{"toml", "yaml", "json"}
 	for i, extension := range extensions {
@@ -36,10 +36,10 @@ func FuzzLoad(f *testing.F) {
 		}
 		c, err := config.Load(config.Options{File: name, Named: true, Environ: []string{variable}, Set: []string{set}})
 		if (c == nil) == (err == nil) {
-			t.Fatalf("both or neither of configuration and error: %v", err)
+			t.Fatalf("want either a configuration or an error, got error %v", err)
 		}
 		if err != nil {
-			checkLines(t, err)
+			checkFaults(t, err)
 			return
 		}
 		for _, v := range c.Values() {
@@ -50,7 +50,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-func checkLines(t *testing.T, err error) {
+func checkFaults(t *testing.T, err error) {
 	t.Helper()
 	faults, ok := errors.AsType[config.Faults](err)
 	if !ok || len(faults) == 0 {

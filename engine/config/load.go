@@ -9,43 +9,44 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Options say where the configuration comes from. The zero value asks for the defaults.
+// Options are the places that a configuration comes from. The zero value loads the defaults.
 type Options struct {
 	File    string   // path of a .toml, .yaml, .yml or .json file; "" for none
-	Named   bool     // whether a person named File: only then it has to exist
-	Environ []string // as from [os.Environ]; the package documentation has the names
-	Set     []string // "key=value", the key as TOML writes it; later ones win
+	Named   bool     // whether the user named File; only then a missing file is a fault
+	Environ []string // as from [os.Environ]; see the package documentation for the names
+	Set     []string // "key=value", the key as TOML writes it; later ones take precedence
 
-	// Flags may hold flags of these names that stand for keys: follow, log-level, log-format. Those that a person has
-	// given count, and win over Set. All others are left alone; nil is fine.
+	// Flags may contain the flags follow, log-level and log-format, which set keys. Those that the user has given take precedence
+	// over Set. All other flags are ignored. It may be nil.
 	Flags *pflag.FlagSet
 }
 
-// DefaultFile is the configuration file where nobody names one.
+// DefaultFile is the path of the configuration file where the user names none.
 const DefaultFile = "haproxy-api.toml"
 
-// Load reads and checks the configuration. Its error is [Faults] and has everything that was found wrong; a value
-// that is wrong is a fault also where a later place overrides it. Load reads the one file, and those that keys named _file
-// in it are about, and has no other effect.
+// Load reads and validates the configuration. Its error is of type [Faults] and contains every fault that was found. An invalid
+// value is a fault even if another place overrides it. Load reads the configuration file and the files that keys ending in _file
+// name, and has no other side effect.
 //
-// The tables sidecar and haproxy are shorthand, and stand expanded in the result: a source "sidecar" of type
-// "sidecar-follow" or, where nothing is to be followed, "sidecar-push"; a sink "haproxy" of type "haproxy"; a
-// pipeline "haproxy" from the one to the other. Pipeline and sink are there when no pipeline is given, or when any
-// key of haproxy is; the source is there as well then, or when any key of sidecar is given.
+// The tables sidecar and haproxy are shorthand and are expanded in the result: a source "sidecar" of type "sidecar-follow" or,
+// without sidecar.follow, "sidecar-push"; a sink "haproxy" of type "haproxy"; and a pipeline "haproxy" that connects them.
+// Pipeline and sink are defined if there is no other pipeline or if any key of haproxy is set. The source is defined in the same
+// cases and if any key of sidecar is set.
 func Load(o Options) (*Config, error) {
 	l := &loader{}
-	l.file(o.File, o.Named)
-	l.environment(o.Environ)
-	l.sets(o.Set)
-	l.flags(o.Flags)
-	l.secretFiles()
-	l.derive()
+	l.loadFile(o.File, o.Named)
+	l.loadEnvironment(o.Environ)
+	l.loadSet(o.Set)
+	l.loadFlags(o.Flags)
+	l.loadSecretFiles()
+	l.loadDefaults()
 
 	c := &Config{}
-	l.read(c)
+	// Faults of single values were reported when their layers were added.
+	c.schema().decode(nil, l.effective.Raw(), &collector{origin: func(path) string { return "" }})
 	c.Warnings = l.warnings
-	c.expand(l)
-	c.check(l)
+	c.expandShorthand(l)
+	c.validate(l)
 	if len(l.faults) > 0 {
 		return nil, l.faults
 	}
@@ -53,61 +54,56 @@ func Load(o Options) (*Config, error) {
 	return c, nil
 }
 
-// A layer is what one place says.
+// A layer is the part of the configuration that comes from one place.
 type layer struct {
 	content *koanf.Koanf
-	origin  func(path) string
+	origin  func(path) string // names the place for the key at a path
 }
 
-func newLayer(tree map[string]any, origin func(path) string) (layer, error) {
+func newLayer(tree map[string]any, origin func(path) string) layer {
 	content := koanf.New(delimiter)
-	err := content.Load(confmap.Provider(tree, ""), nil)
-	return layer{content, origin}, err
+	// Loading a map that is already nested cannot fail.
+	_ = content.Load(confmap.Provider(tree, ""), nil)
+	return layer{content, origin}
 }
 
-// A loader collects the layers, later ones winning, and what is wrong with them.
+// A loader collects the layers and their faults.
 type loader struct {
-	layers []layer
-	base   layer // what holds where no layer says anything
+	layers   []layer // later ones take precedence
+	defaults layer   // what holds where no layer sets a key
 
-	given     map[string]any // all layers, merged, without base
-	effective *koanf.Koanf   // the same with base
-	secrets   []path         // what was read from files of their own
+	given     map[string]any // all layers merged, without the defaults
+	effective *koanf.Koanf   // all layers and the defaults merged
+	secrets   []path         // the keys whose values were read from files of their own
 	faults    Faults
 	warnings  []string
 }
 
-// add checks the layer by itself, so that faults are found that another layer would hide.
-func (l *loader) add(next layer) {
-	throwaway := &Config{}
-	keys := throwaway.schema()
-	c := &collector{origin: next.origin, known: keys.knownPaths(nil)}
-	keys.read(nil, next.content.Raw(), c)
-	l.faults = append(l.faults, c.faults...)
-	l.layers = append(l.layers, next)
-}
-
-func (l *loader) addTree(tree map[string]any, origin func(path) string) {
-	next, err := newLayer(tree, origin)
-	if err != nil {
-		l.fail(origin(nil), err.Error())
+// add appends a layer with the content of tree. It validates the layer by itself, so that faults are found in values that another
+// layer overrides.
+func (l *loader) add(tree map[string]any, origin func(path) string) {
+	if len(tree) == 0 {
 		return
 	}
-	l.add(next)
+	keys := (&Config{}).schema()
+	c := &collector{origin: origin, known: keys.knownPaths(nil)}
+	keys.decode(nil, tree, c)
+	l.faults = append(l.faults, c.faults...)
+	l.layers = append(l.layers, newLayer(tree, origin))
 }
 
-// fail reports a fault that is not about a single key.
-func (l *loader) fail(origin, problem string) {
+// addFault reports a fault that does not concern a single key.
+func (l *loader) addFault(origin, problem string) {
 	l.faults = append(l.faults, Fault{Origin: origin, Problem: problem})
 }
 
-// failAt reports a fault of the configuration as a whole that shows at that path.
-func (l *loader) failAt(at path, problem string) {
+// addFaultAt reports a fault of the effective configuration at that path.
+func (l *loader) addFaultAt(at path, problem string) {
 	l.faults = append(l.faults, Fault{Origin: l.origin(at), Key: at.String(), Problem: problem})
 }
 
-// lacks reports that something is missing from what the first place that speaks of it says.
-func (l *loader) lacks(at path, problem string) {
+// addMissing reports that the table at that path lacks something. The origin is the first place that sets the table.
+func (l *loader) addMissing(at path, problem string) {
 	i := slices.IndexFunc(l.layers, func(next layer) bool { return next.content.Exists(at.key()) })
 	l.faults = append(l.faults, Fault{Origin: l.layers[max(0, i)].origin(at), Key: at.String(), Problem: problem})
 }
@@ -116,55 +112,51 @@ func (l *loader) lacks(at path, problem string) {
 func (l *loader) merged() *koanf.Koanf {
 	merged := koanf.New(delimiter)
 	for _, next := range l.layers {
-		// Merging is by our own delimiter and without koanf's strict types: it has no way to fail.
+		// Merging cannot fail, because koanf's option for strict types is off.
 		_ = merged.Merge(next.content)
 	}
 	return merged
 }
 
-// origin names the place that has the last word on what is at that path.
+// origin names the place that the value at that path comes from.
 func (l *loader) origin(at path) string {
 	for _, next := range slices.Backward(l.layers) {
 		if next.content.Exists(at.key()) {
 			return next.origin(at)
 		}
 	}
-	if l.base.origin != nil {
-		return l.base.origin(at)
+	if l.defaults.origin != nil {
+		return l.defaults.origin(at)
 	}
 	return fromDefault
 }
 
 const fromDefault = "default"
 
-// derive makes the base, and the effective configuration from it and all the layers.
-func (l *loader) derive() {
+// loadDefaults adds the defaults and merges all layers into the effective configuration. It runs last, because some defaults
+// depend on other keys.
+func (l *loader) loadDefaults() {
 	given := l.merged()
 	l.given = given.Raw()
-	base, err := newLayer(l.fallbacks(), l.baseOrigin)
-	if err != nil {
-		l.fail(fromDefault, err.Error())
-	}
-	l.base = base
-	l.effective = base.content.Copy()
+	l.defaults = newLayer(l.defaultValues(), l.defaultOrigin)
+	l.effective = l.defaults.content.Copy()
 	_ = l.effective.Merge(given)
 }
 
-// fallbacks returns the defaults, those that depend on other keys included.
-func (l *loader) fallbacks() map[string]any {
-	tree := (&Config{}).schema().fallbacks()
+func (l *loader) defaultValues() map[string]any {
+	tree := (&Config{}).schema().defaults()
 	mode := modeManaged
 	if cmd, found := get(l.given, path{"haproxy", "reload_cmd"}); found && cmd != "" {
 		mode = modeCommand
 	}
 	put(tree, path{"haproxy", "mode"}, mode)
 	for _, name := range l.names("sources") {
-		put(tree, path{"sources", name}, (&Guard{}).keys().fallbacks())
+		put(tree, path{"sources", name}, (&Guard{}).schema().defaults())
 	}
 	for _, name := range l.names("pipelines") {
 		at := path{"pipelines", name}
-		put(tree, at, (&Pipeline{}).keys().fallbacks())
-		for _, key := range inherited() {
+		put(tree, at, (&Pipeline{}).schema().defaults())
+		for _, key := range inheritedKeys {
 			v, found := get(l.given, path{"haproxy", key})
 			if !found {
 				v, _ = get(tree, path{"haproxy", key})
@@ -175,27 +167,21 @@ func (l *loader) fallbacks() map[string]any {
 	return tree
 }
 
-// baseOrigin says default, or where the value was taken from that a pipeline inherits.
-func (l *loader) baseOrigin(at path) string {
-	if len(at) == 3 && at[0] == "pipelines" && slices.Contains(inherited(), at[2]) {
+// defaultOrigin returns "default", or the origin of the value that a pipeline inherits from the table haproxy.
+func (l *loader) defaultOrigin(at path) string {
+	if len(at) == 3 && at[0] == "pipelines" && slices.Contains(inheritedKeys, at[2]) {
 		return l.origin(path{"haproxy", at[2]})
 	}
 	return fromDefault
 }
 
-// read fills c. What is wrong has been reported by add.
-func (l *loader) read(c *Config) {
-	silent := &collector{origin: func(path) string { return "" }}
-	c.schema().read(nil, l.effective.Raw(), silent)
-}
-
-// says reports whether any layer says something about what is at that path.
-func (l *loader) says(at ...string) bool {
+// sets reports whether any layer sets the key or table at that path.
+func (l *loader) sets(at ...string) bool {
 	_, found := get(l.given, at)
 	return found
 }
 
-// names returns the sorted names that are given in a table of named tables, readable or not.
+// names returns the sorted keys of a table of named tables, whether their values are valid or not.
 func (l *loader) names(table string) []string {
 	content, _ := l.given[table].(map[string]any)
 	return slices.Sorted(maps.Keys(content))

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// delimiter joins the parts of a path for koanf. Names of files and services contain dots, so a dot would tear them
-// apart; a NUL is refused in every key (see plain).
+// delimiter joins the parts of a path for koanf. It is not a dot, because names of files and services contain dots. No key
+// contains a NUL: see normalizer.
 const delimiter = "\x00"
 
-// A path leads to a key, or to a table.
+// A path is the position of a key or a table in the configuration.
 type path []string
 
 func (p path) key() string { return strings.Join(p, delimiter) }
 
 func (p path) with(name string) path { return append(slices.Clone(p), name) }
 
-// String returns p as TOML writes it, with quotes around parts that need them.
+// String returns p in TOML's syntax, with quotes around parts that need them.
 func (p path) String() string {
 	parts := make([]string, len(p))
 	for i, part := range p {
@@ -36,7 +36,7 @@ var (
 	quotedPart = regexp.MustCompile(`^"(?:[^"\\]|\\.)*"`)
 )
 
-// parsePath is the inverse of [path.String]; a part without quotes may hold anything but dots.
+// parsePath is the inverse of [path.String]. A part without quotes may contain any character but dots.
 func parsePath(text string) (path, error) {
 	var p path
 	for {
@@ -52,7 +52,7 @@ func parsePath(text string) (path, error) {
 	}
 }
 
-// cutPart returns the first part of text, and what follows it: nothing, or a dot and the next part.
+// cutPart returns the first part of text and the rest, which is empty or begins with a dot.
 func cutPart(text string) (part, rest string, err error) {
 	if strings.HasPrefix(text, `"`) {
 		quoted := quotedPart.FindString(text)
@@ -63,12 +63,12 @@ func cutPart(text string) (part, rest string, err error) {
 		part, rest = text[:end], text[end:]
 	}
 	if err != nil || part == "" || strings.Contains(part, delimiter) || (rest != "" && rest[0] != '.') {
-		return "", "", errors.New("is not a key: write table.key, with quotes around a part that has dots in it")
+		return "", "", errors.New("is not a key: write table.key, with quotes around parts that contain dots")
 	}
 	return part, rest, nil
 }
 
-// put stores v in tree under p. What stood there, or stood in the way, is gone.
+// put stores v in tree at p. It replaces the previous value, and any value on the way that is not a table.
 func put(tree map[string]any, p path, v any) {
 	for _, name := range p[:len(p)-1] {
 		next, ok := tree[name].(map[string]any)
@@ -81,7 +81,7 @@ func put(tree map[string]any, p path, v any) {
 	tree[p[len(p)-1]] = v
 }
 
-// get returns what tree has under p.
+// get returns the value in tree at p.
 func get(tree map[string]any, p path) (v any, found bool) {
 	v = tree
 	for _, name := range p {

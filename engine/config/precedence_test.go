@@ -9,8 +9,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// Whatever places say something about a key, the last of them wins and is named, for every key by itself.
-func TestPrecedence(t *testing.T) {
+// Of the places that set a key, the one with the highest precedence wins and is the origin. Each key is independent of the others.
+func TestLoad_Precedence(t *testing.T) {
 	type key struct{ path, older, plain, flag string }
 	keys := []key{
 		{"haproxy_api.logging_level", "HAPROXYAPI_LOGGING_LEVEL", "HAPROXY_API_HAPROXY_API_LOGGING_LEVEL", "log-level"},

@@ -9,63 +9,56 @@ import (
 )
 
 const (
-	maxSecret   = 64 << 10
-	othersRead  = 0o004
-	fileSuffix  = "_file"
-	secretPlace = "file "
+	maxSecret  = 64 << 10
+	othersRead = 0o004
 )
 
-// inFiles are the keys whose value may stand in a file of its own, which the key with fileSuffix names.
-func inFiles() []path { return []path{{"haproxy_api", "update_token"}, {"sidecar", "state_url"}} }
+// secretKeys are the keys whose values may be in files of their own. The same key with "_file" appended names the file.
+var secretKeys = []path{{"haproxy_api", "update_token"}, {"sidecar", "state_url"}}
 
-// secretFiles adds a layer for each secret that stands in a file of its own.
-func (l *loader) secretFiles() {
-	for _, at := range inFiles() {
+// loadSecretFiles adds a layer for each secret that is in a file of its own.
+func (l *loader) loadSecretFiles() {
+	for _, at := range secretKeys {
 		given := l.merged().Raw()
-		naming := at[:1].with(at[1] + fileSuffix)
-		v, _ := get(given, naming)
-		file, _ := v.(string) // anything else has been reported
+		fileKey := path{at[0], at[1] + "_file"}
+		v, _ := get(given, fileKey)
+		file, _ := v.(string) // any other type was reported
 		if file == "" {
 			continue
 		}
 		if _, both := get(given, at); both {
-			l.failAt(naming, fmt.Sprintf("is given together with %s (%s); leave one of them out", at, l.origin(at)))
+			l.addFaultAt(fileKey, fmt.Sprintf("cannot be set together with %s (%s); remove one of them", at, l.origin(at)))
 			continue
 		}
-		if problem := l.secretFile(at, naming, file); problem != "" {
-			l.failAt(naming, "names "+file+", which "+problem)
+		if err := l.loadSecret(at, fileKey, file); err != nil {
+			l.addFaultAt(fileKey, fmt.Sprintf("names %s, which %s", file, reason(err)))
 		}
 	}
 }
 
-// secretFile adds the layer of one secret, or returns why it cannot. The content is in no sentence: it may be a secret even if it
-// is the wrong one.
-func (l *loader) secretFile(at, naming path, file string) (problem string) {
-	content, open, err := readSecret(file)
+// loadSecret adds the layer of one secret. The error does not contain the content, which may be another secret than the one that
+// was meant.
+func (l *loader) loadSecret(at, fileKey path, file string) error {
+	content, public, err := readSecret(file)
 	if err != nil {
-		return reason(err)
+		return err
 	}
-	kind, ok := kindAt((&Config{}).schema(), at).(leaf)
-	if ok && !kind.set(content) {
-		return "does not hold " + kind.want
+	if s, ok := kindAt((&Config{}).schema(), at).(scalar); ok && !s.set(content) {
+		return errors.New("does not contain " + s.want)
 	}
-	if open {
+	if public {
 		l.warnings = append(l.warnings, fmt.Sprintf(
-			"%s: %s names %s, which every user of this machine can read: chmod it to 600", l.origin(naming), naming, file))
+			"%s: %s names %s, which every user of this machine can read: chmod it to 600", l.origin(fileKey), fileKey, file))
 	}
 	tree := map[string]any{}
 	put(tree, at, content)
-	next, err := newLayer(tree, func(path) string { return secretPlace + file })
-	if err != nil {
-		return err.Error()
-	}
-	l.layers, l.secrets = append(l.layers, next), append(l.secrets, at)
-	return ""
+	l.layers = append(l.layers, newLayer(tree, func(path) string { return "file " + file }))
+	l.secrets = append(l.secrets, at)
+	return nil
 }
 
-// readSecret returns what the file holds, without a byte order mark and the newline at its end, and whether every user can
-// read it.
-func readSecret(file string) (content string, open bool, err error) {
+// readSecret returns the content of the file without a byte order mark and a trailing newline, and whether every user can read it.
+func readSecret(file string) (content string, public bool, err error) {
 	info, err := os.Stat(file)
 	if err != nil {
 		return "", false, err
@@ -84,7 +77,7 @@ func readSecret(file string) (content string, open bool, err error) {
 	case err != nil:
 		return "", false, err
 	case len(read) > maxSecret:
-		return "", false, fmt.Errorf("is larger than %d KiB, which no secret needs", maxSecret>>10)
+		return "", false, fmt.Errorf("is larger than %d KiB", maxSecret>>10)
 	case content == "":
 		return "", false, errors.New("is empty")
 	}

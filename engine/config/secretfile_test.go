@@ -9,14 +9,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-func TestSecretsFromFiles(t *testing.T) {
+func TestSecretFile_Content(t *testing.T) {
 	for _, test := range []struct{ name, content, want string }{
-		{"a newline at its end", "s3cret\n", "s3cret"},
-		{"none", "s3cret", "s3cret"},
-		{"of another system", "s3cret\r\n", "s3cret"},
-		{"a byte order mark", "\ufeffs3cret\n", "s3cret"},
-		{"one of two", "s3cret\n\n", "s3cret\n"},
-		{"blanks", " s3cret ", " s3cret "},
+		{"trailing newline", "s3cret\n", "s3cret"},
+		{"no newline", "s3cret", "s3cret"},
+		{"carriage return and newline", "s3cret\r\n", "s3cret"},
+		{"byte order mark", "\ufeffs3cret\n", "s3cret"},
+		{"two newlines", "s3cret\n\n", "s3cret\n"},
+		{"spaces", " s3cret ", " s3cret "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			file := write(t, "token", test.content)
@@ -35,7 +35,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	}
 }
 
-func TestAStateURLFromAFile(t *testing.T) {
+func TestSecretFile_StateURL(t *testing.T) {
 	file := write(t, "url", "https://me:hush@side/state.json?key=hush\n")
 	c := load(t, config.Options{Environ: []string{"HAPROXY_API_SIDECAR_STATE_URL_FILE=" + file}})
 	if want := "https://me:hush@side/state.json?key=hush"; c.Sidecar.StateURL != want ||
@@ -47,7 +47,7 @@ func TestAStateURLFromAFile(t *testing.T) {
 	}
 }
 
-func TestFaultsOfSecretFiles(t *testing.T) {
+func TestSecretFile_Faults(t *testing.T) {
 	folder := t.TempDir()
 	at := func(name string) string { return filepath.Join(folder, name) }
 	for name, content := range map[string]string{
@@ -62,13 +62,13 @@ func TestFaultsOfSecretFiles(t *testing.T) {
 		{"update_token_file", "missing", "", token + at("missing") + ", which cannot be read: no such file or directory"},
 		{"update_token_file", "", "", token + at("") + ", which is not a regular file"},
 		{"update_token_file", "empty", "", token + at("empty") + ", which is empty"},
-		{"update_token_file", "large", "", token + at("large") + ", which is larger than 64 KiB, which no secret needs"},
-		{"update_token_file", "token", "update_token = 's3cret'", "haproxy_api.update_token_file is given together with " +
-			"haproxy_api.update_token (haproxy-api.toml); leave one of them out"},
+		{"update_token_file", "large", "", token + at("large") + ", which is larger than 64 KiB"},
+		{"update_token_file", "token", "update_token = 's3cret'", "haproxy_api.update_token_file cannot be set together with " +
+			"haproxy_api.update_token (haproxy-api.toml); remove one of them"},
 		{"state_url_file", "noise", "", "sidecar.state_url_file names " + at("noise") +
-			`, which does not hold an address such as "http://localhost:7777/state.json"`},
-		{"state_url_file", "noise", "state_url = ''", "sidecar.state_url_file is given together with " +
-			"sidecar.state_url (haproxy-api.toml); leave one of them out"},
+			`, which does not contain a URL such as "http://localhost:7777/state.json"`},
+		{"state_url_file", "noise", "state_url = ''", "sidecar.state_url_file cannot be set together with " +
+			"sidecar.state_url (haproxy-api.toml); remove one of them"},
 	} {
 		table, _, _ := strings.Cut(test.want, ".")
 		o, clean := inFile(t, "["+table+"]\n"+test.key+" = '"+at(test.file)+"'\n"+test.more)
@@ -79,20 +79,19 @@ func TestFaultsOfSecretFiles(t *testing.T) {
 	}
 }
 
-// Environment, flags and file may each say one of the two.
-func TestASecretAndItsFileFromTwoPlaces(t *testing.T) {
+func TestSecretFile_SecretAndFileFromTwoPlaces(t *testing.T) {
 	file := write(t, "token", "s3cret")
 	_, err := config.Load(config.Options{
 		Environ: []string{"HAPROXY_API_HAPROXY_API_UPDATE_TOKEN=s3cret"}, Set: []string{"haproxy_api.update_token_file=" + file},
 	})
-	want := "flag --set: haproxy_api.update_token_file is given together with haproxy_api.update_token " +
-		"(environment HAPROXY_API_HAPROXY_API_UPDATE_TOKEN); leave one of them out"
+	want := "flag --set: haproxy_api.update_token_file cannot be set together with haproxy_api.update_token " +
+		"(environment HAPROXY_API_HAPROXY_API_UPDATE_TOKEN); remove one of them"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
-func TestASecretThatEverybodyCanRead(t *testing.T) {
+func TestSecretFile_WarnsIfEverybodyCanRead(t *testing.T) {
 	file := write(t, "token", "s3cret")
 	for mode, want := range map[os.FileMode]string{
 		0o600: "", 0o640: "", 0o660: "",
@@ -109,8 +108,8 @@ func TestASecretThatEverybodyCanRead(t *testing.T) {
 	}
 }
 
-// A marker stands in every key that can hold a secret, in many ways; nothing that is for people repeats it.
-func TestNothingRepeatsASecret(t *testing.T) {
+// A marker is in every key that can contain a secret, in many forms. Neither values nor faults contain it.
+func TestSecrets_AreNotInValuesAndFaults(t *testing.T) {
 	const marker = "MARKER"
 	plain := `
 [haproxy_api]
@@ -159,7 +158,7 @@ vars = { db_password = "MARKER", dsn = "postgres://me:MARKER@db/x" }
 			t.Errorf("no %s", want)
 		}
 	}
-	// Now every value is wrong, one after another.
+	// Faults of secrets.
 	for _, broken := range []config.Options{
 		{Set: []string{"haproxy_api.update_token MARKER"}},
 		{Set: []string{"haproxy_api.update_token=[\"MARKER\"]", "haproxy_api={\"update_token\":\"MARKER\"",

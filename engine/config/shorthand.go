@@ -1,21 +1,28 @@
 package config
 
-// expand adds what the tables sidecar and haproxy stand for to the general form.
-func (c *Config) expand(l *loader) {
-	whole := len(l.names("pipelines")) == 0 || l.says("haproxy")
-	if whole || l.says("sidecar") {
-		claim(l, c.Sources, path{"sources", shortSource}, "sidecar", c.shortSource())
+// The names that the tables sidecar and haproxy define in the general form.
+const (
+	shortSource   = "sidecar"
+	shortSink     = "haproxy"
+	shortPipeline = "haproxy"
+)
+
+// expandShorthand adds the source, sink and pipeline that the tables sidecar and haproxy define: see [Load].
+func (c *Config) expandShorthand(l *loader) {
+	pipeline := len(l.names("pipelines")) == 0 || l.sets("haproxy")
+	if pipeline || l.sets("sidecar") {
+		define(l, c.Sources, path{"sources", shortSource}, "sidecar", c.shortSource())
 	}
-	if whole {
-		claim(l, c.Sinks, path{"sinks", shortSink}, "haproxy", c.shortSink())
-		claim(l, c.Pipelines, path{"pipelines", shortPipeline}, "haproxy", c.shortPipeline())
+	if pipeline {
+		define(l, c.Sinks, path{"sinks", shortSink}, "haproxy", c.shortSink())
+		define(l, c.Pipelines, path{"pipelines", shortPipeline}, "haproxy", c.shortPipeline())
 	}
 }
 
-// claim stores v under its name, which the general form must not use for something else.
-func claim[T any](l *loader, into map[string]T, at path, table string, v T) {
+// define stores v under its name, and reports it if the general form defines the same name.
+func define[T any](l *loader, into map[string]T, at path, table string, v T) {
 	if _, taken := into[at[1]]; taken {
-		l.failAt(at, "is also what the table "+table+" stands for; give it another name")
+		l.addFaultAt(at, "has the name that the table "+table+" defines; choose another name")
 	}
 	into[at[1]] = v
 }

@@ -89,7 +89,7 @@ func types(components map[string]config.Component) string {
 	return strings.Join(all, " ")
 }
 
-func TestFollowBlock(t *testing.T) {
+func TestShorthand_Follow(t *testing.T) {
 	c := load(t, config.Options{Flags: flags(t, "-F", "sidecar:7777")})
 	block := c.Sources["sidecar"].Block
 	want := []string{"address", "resync_interval", "subscriptions"}
@@ -101,7 +101,7 @@ func TestFollowBlock(t *testing.T) {
 	}
 }
 
-func TestPipelinesInherit(t *testing.T) {
+func TestPipelines_InheritFromHAProxy(t *testing.T) {
 	o, _ := inFile(t, strings.Replace(general, "[pipelines.web]", `
 [sinks.two]
 type = "file"
@@ -122,21 +122,21 @@ group = "own"
 		}
 	}
 	if two.BindIP != "127.0.0.2" || two.UseHostnames || two.User != "" || two.Group != "own" {
-		t.Errorf("two does not keep its own: %+v", two)
+		t.Errorf("two does not keep its own values: %+v", two)
 	}
 }
 
-func TestMode(t *testing.T) {
+func TestShorthand_Mode(t *testing.T) {
 	for name, test := range map[string]struct {
 		set  []string
 		want string
 	}{
-		"nobody says":        {want: "managed"},
-		"reload command":     {set: []string{"haproxy.reload_cmd=reload"}, want: "command"},
-		"no reload command":  {set: []string{"haproxy.reload_cmd="}, want: "managed"},
-		"verify command":     {set: []string{"haproxy.verify_cmd=verify"}, want: "managed"},
-		"somebody says":      {set: []string{"haproxy.mode=command"}, want: "command"},
-		"somebody overrules": {set: []string{"haproxy.reload_cmd=reload", "haproxy.mode=managed"}, want: "managed"},
+		"no setting":              {want: "managed"},
+		"reload command":          {set: []string{"haproxy.reload_cmd=reload"}, want: "command"},
+		"no reload command":       {set: []string{"haproxy.reload_cmd="}, want: "managed"},
+		"verify command":          {set: []string{"haproxy.verify_cmd=verify"}, want: "managed"},
+		"mode set":                {set: []string{"haproxy.mode=command"}, want: "command"},
+		"mode and reload command": {set: []string{"haproxy.reload_cmd=reload", "haproxy.mode=managed"}, want: "managed"},
 	} {
 		c := load(t, config.Options{Set: test.set})
 		if c.HAProxy.Mode != test.want || c.Sinks["haproxy"].Block["mode"] != test.want {
@@ -145,13 +145,13 @@ func TestMode(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
+func TestWarnings_UnusedComponents(t *testing.T) {
 	o, _ := inFile(t, general+"[sources.idle]\ntype='file'\n[sinks.idle]\ntype='file'\n")
-	want := []string{"sources.idle feeds no pipeline", "sinks.idle is fed by no pipeline"}
+	want := []string{"sources.idle is not used by any pipeline", "sinks.idle is not used by any pipeline"}
 	if got := load(t, o).Warnings; !slices.Equal(got, want) {
 		t.Errorf("warnings: %q", got)
 	}
 	if got := load(t, config.Options{}).Warnings; len(got) != 0 {
-		t.Errorf("warnings without a reason: %q", got)
+		t.Errorf("unexpected warnings: %q", got)
 	}
 }

@@ -12,28 +12,28 @@ import (
 
 // A Value is one key of the effective configuration.
 type Value struct {
-	Key    string `json:"key"`    // as TOML writes it
+	Key    string `json:"key"`    // in TOML's syntax
 	Value  any    `json:"value"`  // string, bool, int64, float64, []any or map[string]any; secrets are masked
-	Origin string `json:"origin"` // "default", the file, "environment NAME", "flag --NAME", or "file NAME" for a secret's own
+	Origin string `json:"origin"` // "default", the file, "environment NAME", "flag --NAME", or "file NAME" for a secret in a file
 }
 
-// Text returns the value in JSON, which is TOML as well for all but tables.
+// Text returns the value in JSON, which is also valid TOML for all types but tables.
 func (v Value) Text() string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v.Value); err != nil {
-		return fmt.Sprint(v.Value) // TOML and YAML have infinite numbers, JSON does not
+		return fmt.Sprint(v.Value) // an infinite number, which JSON does not have
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Values returns the effective configuration, sorted by key, for people to read. Secrets are masked as "***": what was read
-// from a file of its own; what has token, password, secret, credential or key in its name and is no path of a file; the
-// environment of plugins; the user part of addresses; and in a command or an address what stands after such a name.
+// Values returns the effective configuration, sorted by key. Secrets are masked as "***": values that were read from files of
+// their own; values whose keys contain token, password, secret, credential or key and are not paths of files; the environment of
+// plugins; the user part of URLs; and, within commands and URLs, the values that follow such a name.
 //
-// A pipeline's key that falls back to the table haproxy has the origin of the value there. What the tables sidecar and
-// haproxy stand for in the general form is not repeated.
+// A key that a pipeline inherits from the table haproxy has the origin of the value there. The sources, sinks and pipelines that
+// the tables sidecar and haproxy define are not listed again in the general form.
 func (c *Config) Values() []Value { return slices.Clone(c.values) }
 
 func (l *loader) values() []Value {
@@ -43,11 +43,11 @@ func (l *loader) values() []Value {
 		if m, isTable := v.(map[string]any); isTable && len(m) > 0 {
 			continue
 		}
-		shown := masked(at, v)
+		v = masked(at, v)
 		if slices.ContainsFunc(l.secrets, func(p path) bool { return slices.Equal(p, at) }) {
-			shown = mask
+			v = mask
 		}
-		values = append(values, Value{Key: path(at).String(), Value: shown, Origin: l.origin(at)})
+		values = append(values, Value{Key: path(at).String(), Value: v, Origin: l.origin(at)})
 	}
 	slices.SortFunc(values, func(a, b Value) int { return cmp.Compare(a.Key, b.Key) })
 	return values
@@ -63,8 +63,8 @@ var (
 		`(?:=|:\s+|["']\s*:\s*)["']?|\b(?:bearer|basic)\s+)[^\s&"',}]+`)
 )
 
-// secret reports whether what stands at that path is nobody's business. Names that people choose say nothing of that.
-func secret(at path) bool {
+// isSecret reports whether the value at that path is a secret. Names that the user chooses do not count.
+func isSecret(at path) bool {
 	for i, part := range at {
 		chosen := i == 1 && slices.Contains([]string{"sources", "sinks", "plugins", "pipelines"}, at[0])
 		if !chosen && secretName.MatchString(part) && !pathName.MatchString(part) {
@@ -90,12 +90,12 @@ func masked(at path, v any) any {
 		}
 		return content
 	case string:
-		if v == "" || !secret(at) {
+		if v == "" || !isSecret(at) {
 			return assignment.ReplaceAllString(userPart.ReplaceAllString(v, "${1}"+mask+"@"), "${1}"+mask)
 		}
 		return mask
 	default:
-		if secret(at) {
+		if isSecret(at) {
 			return mask
 		}
 		return v
@@ -104,13 +104,13 @@ func masked(at path, v any) any {
 
 const maxShown = 80
 
-// shown returns a value that was found at that path as part of a sentence: short, on one line, without secrets.
-func shown(at path, v any) string {
+// quoteValue returns the value at that path for a message: shortened, on one line, and with secrets masked.
+func quoteValue(at path, v any) string {
 	switch v := masked(at, v).(type) {
 	case string:
-		return strconv.Quote(clipped(v))
+		return strconv.Quote(shorten(v))
 	case []any:
-		return clipped(Value{Value: v}.Text())
+		return shorten(Value{Value: v}.Text())
 	case map[string]any:
 		return "a table"
 	default:
@@ -118,7 +118,7 @@ func shown(at path, v any) string {
 	}
 }
 
-func clipped(text string) string {
+func shorten(text string) string {
 	if runes := []rune(text); len(runes) > maxShown {
 		return string(runes[:maxShown]) + "…"
 	}

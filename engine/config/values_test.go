@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func read(t *testing.T, file string) string {
 	t.Helper()
@@ -34,7 +34,7 @@ func TestValues(t *testing.T) {
 		Set:   []string{"sidecar.hold=2s", "pipelines.edge.vars.limit=4", "haproxy_api.logging_format=text"},
 		Flags: flags(t, "-F", "me:7777", "--log-level=error"),
 	}
-	// Nothing in common with the other values: a pipeline and a source of suspicious names are no secrets.
+	// Names of pipelines and sources that look like names of secrets.
 	suspicious := config.Options{File: write(t, "names.json", `{
 		"sources": {"secret": {"type": "file", "path": "p"}},
 		"sinks": {"token": {"type": "file", "path": "", "password": ""}},
@@ -68,8 +68,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// The secret itself must still arrive where it is needed.
-func TestMaskingIsForValuesOnly(t *testing.T) {
+// The configuration itself contains the secrets.
+func TestValues_MaskingDoesNotChangeTheConfiguration(t *testing.T) {
 	c := load(t, config.Options{File: "testdata/general.toml"})
 	if c.API.UpdateToken != "s3cret" || c.Plugins["nginx"].Env["NGINX_LICENSE"] != "hush" ||
 		!strings.Contains(c.Sidecar.StateURL, "me:hush@") {
@@ -77,7 +77,7 @@ func TestMaskingIsForValuesOnly(t *testing.T) {
 	}
 }
 
-func TestInfiniteValue(t *testing.T) {
+func TestValues_Infinite(t *testing.T) {
 	o, _ := inFile(t, "[sources.s]\ntype='file'\nx=inf")
 	if got, _ := value(t, load(t, o), "sources.s.x"); got != "+Inf" {
 		t.Errorf("x is shown as %s", got)

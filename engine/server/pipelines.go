@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -139,7 +140,7 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	if !status.Applying.IsZero() {
 		p.Applying = &status.Applying
 	}
-	p.LeftOut = leftOut(status.LeftOut)
+	p.LeftOut = leftOut(status.Excluded)
 	p.Quarantined, p.QuarantinedN = quarantined(status.Quarantined), len(status.Quarantined)
 	p.Dropped, p.DroppedN = quarantined(status.Dropped), len(status.Dropped)
 	if w := status.Waiting; w != nil {
@@ -160,7 +161,7 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 func describeOffer(e engine.Entry) *Offer {
 	o := &Offer{
 		Generation: e.Generation, Trigger: e.Trigger, Action: e.Result.Action, Reason: e.Result.Reason,
-		Details: e.Result.Details, LeftOut: leftOut(e.LeftOut), At: e.Offered, Seconds: e.Took.Seconds(),
+		Details: e.Result.Details, LeftOut: leftOut(e.Excluded), At: e.Offered, Seconds: e.Took.Seconds(),
 	}
 	switch {
 	case errors.Is(e.Err, sdk.ErrDeferred):
@@ -171,7 +172,7 @@ func describeOffer(e engine.Entry) *Offer {
 	return o
 }
 
-func leftOut(all []engine.LeftOut) []LeftOut {
+func leftOut(all []exclude.Exclusion) []LeftOut {
 	var out []LeftOut
 	for _, l := range all {
 		out = append(out, LeftOut{Service: l.Service, Instance: l.ID, Hostname: l.Hostname, Reason: l.Reason})

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -265,8 +266,8 @@ func TestADeferredDocumentIsNoProblem(t *testing.T) {
 
 func TestWhoIsLeftOutIsTold(t *testing.T) {
 	status := engine.PipelineStatus{
-		LeftOut: []engine.LeftOut{{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"}},
-		Last:    &engine.Entry{LeftOut: []engine.LeftOut{{Service: "chat", Reason: "worse"}}},
+		Excluded: []exclude.Exclusion{{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"}},
+		Last:     &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
 	}
 	got, err := json.Marshal(describe(status, sdk.Health{}))
 	for _, want := range []string{

@@ -161,7 +161,7 @@ func (s *Store) SaveAppliedDocument(pipeline string, e engine.AppliedDocument) {
 	name := pipelineFile(pipeline)
 	before, known := s.last(name).(engine.AppliedDocument)
 	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
-		slices.Equal(before.LeftOut, e.LeftOut) {
+		slices.Equal(before.Excluded, e.Excluded) {
 		return
 	}
 	s.keep(name, e)

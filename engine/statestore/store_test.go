@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -41,7 +42,7 @@ func sample() (sdk.Snapshot, engine.AppliedDocument) {
 		}, engine.AppliedDocument{
 			SinkType: "haproxy",
 			Document: sdk.Document{Pipeline: "edge", Generation: 7, Digest: sdk.DigestOf(files), Files: files},
-			LeftOut:  []engine.LeftOut{{Service: "bad", Hostname: "h", ID: "1", Reason: "line 3"}},
+			Excluded: []exclude.Exclusion{{Service: "bad", Hostname: "h", ID: "1", Reason: "line 3"}},
 		}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // A config is the sink's block of the configuration.
@@ -81,5 +82,5 @@ func open(_ context.Context, env sdk.Env, cfg config) (sdk.Sink, error) {
 }
 
 func main() {
-	sdk.ServeSink(sdk.Info{Name: "nginx", Version: "1.0"}, defaults(), open)
+	serve.Sink(sdk.Info{Name: "nginx", Version: "1.0"}, defaults(), open)
 }

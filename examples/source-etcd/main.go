@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // A config is the source's block of the configuration.
@@ -52,5 +53,5 @@ func open(_ context.Context, env sdk.Env, cfg config) (sdk.Source, error) {
 }
 
 func main() {
-	sdk.ServeSource(sdk.Info{Name: "etcd", Version: "1.0"}, defaults(), open)
+	serve.Source(sdk.Info{Name: "etcd", Version: "1.0"}, defaults(), open)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // liar answers more than anybody wants to know, and what is not true.
@@ -24,7 +25,7 @@ type liar struct{ lost func(sdk.Lost) }
 
 func serveLies() {
 	info := sdk.Info{Name: endless, Version: endless}
-	sdk.ServeSink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
+	serve.Sink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
 		if c.Folder == "faults" {
 			var faults sdk.Faults
 			for range 5000 {
@@ -108,26 +109,26 @@ func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
 			t.Errorf("%s has %d bytes, more than %d", what, len(text), limit)
 		}
 	}
-	short("the name", sink.Info().Name, maxName)
-	short("the version", sink.Info().Version, maxName)
+	short("the name", sink.Info().Name, wire.MaxName)
+	short("the version", sink.Info().Version, wire.MaxName)
 
 	result, err := sink.Apply(t.Context(), document("text"))
-	if err != nil || result.Action != sdk.ActionOther || result.Took != 0 || len(result.Details) != maxDetails+1 {
+	if err != nil || result.Action != sdk.ActionOther || result.Took != 0 || len(result.Details) != wire.MaxDetails+1 {
 		t.Errorf("%v: action %q, took %v, %d details", err, result.Action, result.Took, len(result.Details))
 	}
-	short("the reason", result.Reason, maxSentence)
+	short("the reason", result.Reason, wire.MaxText)
 
 	_, err = sink.Apply(t.Context(), document("reject"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) != maxPlaces || rejection.Places[0].Line != 0 {
+	if !ok || len(rejection.Places) != wire.MaxPlaces || rejection.Places[0].Line != 0 {
 		t.Fatalf("%T with %d places", err, len(rejection.Places))
 	}
-	short("the sentence", rejection.Err.Error(), maxError)
+	short("the sentence", rejection.Err.Error(), wire.MaxError)
 	for _, text := range []string{rejection.Places[0].Problem, rejection.Places[0].File, rejection.Places[0].Path} {
-		short("a place", text, maxSentence)
+		short("a place", text, wire.MaxText)
 	}
 
-	for content, after := range map[string]time.Duration{"defer": maxRetryAfter, "defer back": 0} {
+	for content, after := range map[string]time.Duration{"defer": wire.MaxRetryAfter, "defer back": 0} {
 		_, err = sink.Apply(t.Context(), document(content))
 		if deferred, ok := errors.AsType[*sdk.DeferredError](err); !ok || deferred.After != after {
 			t.Errorf("%s: %T", content, err)
@@ -137,7 +138,7 @@ func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
 	if _, err = sink.Apply(t.Context(), document("too much")); err == nil {
 		t.Error("an answer that is too large is taken")
 	}
-	short("the error", err.Error(), maxError)
+	short("the error", err.Error(), wire.MaxError)
 
 	for _, content := range []string{"lose", "say nothing of the loss"} {
 		if _, err = sink.Apply(t.Context(), document(content)); err != nil {
@@ -147,7 +148,7 @@ func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
 		if lost.Generation != 0 || lost.Err == nil {
 			t.Errorf("lost generation %d, %v", lost.Generation, lost.Err)
 		}
-		short("the loss", lost.Err.Error(), maxError)
+		short("the loss", lost.Err.Error(), wire.MaxError)
 	}
 }
 
@@ -157,11 +158,11 @@ func TestBounds_HealthIsCutAndTheDaemonsFactsStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	health, err := sink.Health(t.Context())
-	if err != nil || len(health.Problems) != maxProblems+1 || len(health.Facts) > maxFacts+4 {
+	if err != nil || len(health.Problems) != wire.MaxProblems+1 || len(health.Facts) > wire.MaxFacts+4 {
 		t.Errorf("%d problems, %d facts, %v", len(health.Problems), len(health.Facts), err)
 	}
 	for name, value := range health.Facts {
-		if len(name) > maxName+3 || len(value) > maxSentence+3 {
+		if len(name) > wire.MaxName+3 || len(value) > wire.MaxText+3 {
 			t.Errorf("the fact %.20s has %d and %d bytes", name, len(name), len(value))
 		}
 	}
@@ -175,7 +176,7 @@ func TestBounds_HealthIsCutAndTheDaemonsFactsStay(t *testing.T) {
 func TestBounds_FaultsAreCut(t *testing.T) {
 	_, err := startLiar(t, sdk.Block{"folder": "faults"})
 	faults, ok := errors.AsType[sdk.Faults](err)
-	if !ok || len(faults) != maxFaults+1 {
+	if !ok || len(faults) != wire.MaxFaults+1 {
 		t.Errorf("%T, %d faults", err, len(faults))
 	}
 }

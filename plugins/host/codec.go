@@ -11,6 +11,12 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
+const (
+	maxAnswer   = 16 << 20  // bytes of an answer on the wire
+	maxSnapshot = 32 << 20  // bytes of a snapshot on the wire
+	maxDecoded  = 128 << 20 // approximate bytes that one decoded message takes in memory
+)
+
 // boundedCodec decodes no message that would take more than maxDecoded bytes of memory. The size on the wire says little about
 // that: an empty port of an instance is two bytes there.
 type boundedCodec struct{ encoding.CodecV2 }

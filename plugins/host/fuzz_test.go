@@ -16,7 +16,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // echoConfig is what the plugins below have in common with the tests: a folder in which the test says what to answer, and
@@ -116,12 +118,12 @@ func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 func serveEcho(kind string) {
 	info := sdk.Info{Name: "echo", Version: "1"}
 	if kind == "sink" {
-		sdk.ServeSink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
+		serve.Sink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
 			return &echoSink{c.Folder}, nil
 		})
 		return
 	}
-	sdk.ServeSource(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Source, error) {
+	serve.Source(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Source, error) {
 		return &echoSource{c.Folder}, nil
 	})
 }
@@ -158,7 +160,7 @@ type words struct {
 
 func newWords(seed uint64, text string) words {
 	text = strings.ToValidUTF8(text, "?")
-	return words{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(clip(text, maxName-5), "…")} // see bounds_test.go for more
+	return words{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(wire.Truncate(text, wire.MaxName-5), "…")} // see bounds_test.go for more
 }
 
 func (w words) word() string {

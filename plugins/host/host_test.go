@@ -24,6 +24,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // TestMain is also the plugin: the tests start their own binary as one.
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	if os.Getenv(wire.CookieKey) == wire.CookieValue {
-		sdk.ServeSink(sdk.Info{Name: "notes", Version: "1.2"}, notesConfig{Greeting: "hello"}, openNotes)
+		serve.Sink(sdk.Info{Name: "notes", Version: "1.2"}, notesConfig{Greeting: "hello"}, openNotes)
 		return
 	}
 	goleak.VerifyTestMain(m)

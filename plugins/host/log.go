@@ -11,6 +11,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+)
+
+const (
+	maxLogLine  = 8 << 10   // bytes of a line of a plugin's log; a longer one arrives in pieces
+	maxLogLines = 500       // lines in logWindow
+	maxLogBytes = 256 << 10 // bytes in logWindow
+	logWindow   = 10 * time.Second
 )
 
 // logWriter brings what a plugin writes to its standard error into the daemon's log: JSON lines as log/slog or hclog write
@@ -55,7 +64,7 @@ func (w *logWriter) line(line []byte) {
 	}
 	begins := !w.crashed && (bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")))
 	if begins || !w.crashed {
-		w.last = clip(string(bytes.ToValidUTF8(line, []byte("?"))), maxSentence)
+		w.last = wire.Truncate(string(bytes.ToValidUTF8(line, []byte("?"))), wire.MaxText)
 	}
 	w.crashed = w.crashed || begins
 	if w.flooded(time.Now(), len(line)) {

@@ -34,6 +34,8 @@ const (
 	checkWithin = 5 * time.Minute
 	// claimWithin bounds the call in which a plugin may wait for another one to end.
 	claimWithin = 5 * time.Second
+	// lostEvery is the least time between two documents that a sink reports as lost.
+	lostEvery = time.Second
 	// endWithin bounds the time in which a program may end by itself.
 	endWithin = time.Second
 )
@@ -172,11 +174,11 @@ func (p *process) attach(within time.Duration, lost func(sdk.Lost)) error {
 			if err != nil {
 				return
 			}
-			f := event.GetLost()
-			if f == nil || lost == nil {
+			what, ok := wire.DecodeLost(event)
+			if !ok || lost == nil {
 				continue
 			}
-			lost(sdk.Lost{Err: failure(f), Generation: event.GetGeneration(), Digest: event.GetDigest()})
+			lost(what)
 			select {
 			case <-time.After(lostEvery):
 			case <-stream.Context().Done():
@@ -206,15 +208,18 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 		return callError(ctx, "configure", err)
 	}
 	if kind := resp.GetKind(); kind != opts.Kind {
-		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, clip(kind, maxName), opts.Kind)
+		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, wire.Truncate(kind, wire.MaxName), opts.Kind)
 	}
 	if len(resp.GetFaults()) > 0 {
-		return faultsFromWire(resp.GetFaults())
+		return wire.DecodeFaults(resp.GetFaults())
 	}
 	if f := resp.GetFailure(); f != nil {
-		return &StartError{failure(f)}
+		return &StartError{wire.DecodeError(f)}
 	}
-	p.info, p.capabilities = infoFromWire(resp), resp.GetCapabilities()
+	p.info = sdk.Info{
+		Name: wire.Truncate(resp.GetName(), wire.MaxName), Version: wire.Truncate(resp.GetVersion(), wire.MaxName),
+	}
+	p.capabilities = resp.GetCapabilities()
 	return nil
 }
 
@@ -229,7 +234,7 @@ func (p *process) claim(ctx context.Context) error {
 	if err != nil {
 		return callError(ctx, "reach", err)
 	}
-	return failure(resp.GetFailure())
+	return wire.DecodeError(resp.GetFailure())
 }
 
 // stop ends the program in order: it is told, until ctx is done, and then ended as kill does.

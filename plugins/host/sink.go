@@ -48,11 +48,11 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	began := time.Now()
 	call, release := s.whileAlive(context.WithoutCancel(ctx), p, ctx.Done())
 	defer release()
-	resp, err := wire.NewSinkClient(p.conn).Apply(call, &wire.ApplyRequest{Document: documentToWire(doc)})
+	resp, err := wire.NewSinkClient(p.conn).Apply(call, &wire.ApplyRequest{Document: wire.EncodeDocument(doc)})
 	if err != nil {
 		return sdk.Result{}, callError(call, "reach", err)
 	}
-	return resultFromWire(resp.GetResult(), time.Since(began)), failure(resp.GetFailure())
+	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
 }
 
 // Reread has the plugin load again what its program reads beside the document. It returns an error that wraps
@@ -71,11 +71,11 @@ func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	began := time.Now()
 	call, release := s.whileAlive(context.WithoutCancel(ctx), p, ctx.Done())
 	defer release()
-	resp, err := wire.NewSinkClient(p.conn).Reread(call, &wire.RereadRequest{Watched: watched.ID, Changed: watched.Changed})
+	resp, err := wire.NewSinkClient(p.conn).Reread(call, wire.EncodeWatched(watched))
 	if err != nil {
 		return sdk.Result{}, callError(call, "reach", err)
 	}
-	return resultFromWire(resp.GetResult(), time.Since(began)), failure(resp.GetFailure())
+	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
 }
 
 // Check asks the plugin to judge doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] where the
@@ -92,11 +92,11 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	defer cancel()
 	ctx, release := s.whileAlive(ctx, p, nil)
 	defer release()
-	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: documentToWire(doc)})
+	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: wire.EncodeDocument(doc)})
 	if err != nil {
 		return callError(ctx, "reach", err)
 	}
-	return failure(resp.GetFailure())
+	return wire.DecodeError(resp.GetFailure())
 }
 
 // Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin
@@ -144,7 +144,7 @@ func (s *Sink) AskHealth(ctx context.Context) (sdk.Health, error) {
 	if err != nil {
 		return sdk.Health{}, callError(ctx, "ask", err)
 	}
-	return healthFromWire(resp), nil
+	return wire.DecodeHealth(resp), nil
 }
 
 // Stop ends the plugin: it is told, given until ctx is done to release what it should, then a second to end, and killed if
@@ -153,17 +153,6 @@ func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
 
 // Close ends the plugin as a crash of the daemon would: it releases nothing.
 func (s *Sink) Close() error { return s.close() }
-
-func documentToWire(doc sdk.Document) *wire.Document {
-	out := &wire.Document{
-		Pipeline: doc.Pipeline, Generation: doc.Generation, Digest: doc.Digest, Retry: doc.Retry,
-		Watched: doc.Watched, LoadFailure: doc.LoadFailure,
-	}
-	for _, f := range doc.Files {
-		out.Files = append(out.Files, &wire.File{Name: f.Name, Content: f.Content})
-	}
-	return out
-}
 
 var (
 	_ sdk.Sink     = (*Sink)(nil)

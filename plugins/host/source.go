@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -57,7 +56,7 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	for err == nil {
 		var resp *wire.WatchResponse
 		if resp, err = stream.Recv(); err == nil {
-			snap := snapshotFromWire(resp.GetSnapshot())
+			snap := wire.DecodeSnapshot(resp.GetSnapshot())
 			snap.Source = s.opts.Name
 			if snap.Taken.IsZero() {
 				snap.Taken = time.Now()
@@ -69,7 +68,7 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("the plugin ended its watch without saying why")
 	case status.Code(err) == codes.Unknown:
-		return errors.New(clip(status.Convert(err).Message(), maxError)) // the author's own words
+		return errors.New(wire.Truncate(status.Convert(err).Message(), wire.MaxError)) // the author's own words
 	}
 	err = callError(ctx, "watch by", err)
 	if errors.Is(err, ErrGone) {
@@ -97,55 +96,6 @@ func (s *Source) Stop(ctx context.Context) error { return s.stop(ctx) }
 
 // Close ends the plugin as a crash of the daemon would.
 func (s *Source) Close() error { return s.close() }
-
-func snapshotFromWire(w *wire.Snapshot) sdk.Snapshot {
-	snap := sdk.Snapshot{
-		Source: w.GetSource(), Cluster: w.GetCluster(),
-		Taken: timeFromWire(w.GetTaken()), Changed: timeFromWire(w.GetChanged()),
-	}
-	// The order is a promise to everybody after this, so it is not the plugin's to break.
-	count := 0
-	for _, service := range w.GetServices() {
-		count += len(service.GetInstances())
-	}
-	all := make([]sdk.Instance, 0, count)
-	for _, service := range w.GetServices() {
-		for _, i := range service.GetInstances() {
-			all = append(all, instanceFromWire(i))
-		}
-	}
-	snap.Services = sdk.GroupByName(all)
-	if last := w.GetLast(); last != nil {
-		snap.Last = &sdk.Change{
-			Instance:       instanceFromWire(last.GetInstance()),
-			PreviousStatus: sdk.Status(last.GetPreviousStatus()),
-			Time:           timeFromWire(last.GetTime()),
-		}
-	}
-	return snap
-}
-
-func instanceFromWire(w *wire.Instance) sdk.Instance {
-	i := sdk.Instance{
-		ID: w.GetId(), Name: w.GetName(), Image: w.GetImage(), Hostname: w.GetHostname(), ProxyMode: w.GetProxyMode(),
-		Status: sdk.Status(w.GetStatus()), Created: timeFromWire(w.GetCreated()), Updated: timeFromWire(w.GetUpdated()),
-		Labels: w.GetLabels(),
-	}
-	for _, p := range w.GetPorts() {
-		i.Ports = append(i.Ports, sdk.Port{
-			Type: p.GetType(), Port: p.GetPort(), ServicePort: p.GetServicePort(), IP: p.GetIp(),
-		})
-	}
-	return i
-}
-
-// timeFromWire gives the zero time for none.
-func timeFromWire(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.AsTime()
-}
 
 var (
 	_ sdk.Reporter = (*Source)(nil)

@@ -10,7 +10,7 @@
 //	}
 //
 //	func main() {
-//		sdk.ServeSink(sdk.Info{Name: "note", Version: "1.0"}, config{Path: "/tmp/note"}, open)
+//		serve.Sink(sdk.Info{Name: "note", Version: "1.0"}, config{Path: "/tmp/note"}, open)
 //	}
 //
 //	func open(_ context.Context, env sdk.Env, cfg config) (sdk.Sink, error) {

@@ -238,12 +238,3 @@ func TestCheckConfig_UnusableTypes(t *testing.T) {
 		}
 	}
 }
-
-func TestServe_PanicsWithAConfigurationThatCannotBeDecoded(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("it serves")
-		}
-	}()
-	ServeSink[map[string]any](Info{}, nil, nil)
-}

@@ -188,6 +188,12 @@ type Health struct {
 // OK reports whether there is no problem.
 func (h Health) OK() bool { return len(h.Problems) == 0 }
 
+// Info names a plugin.
+type Info struct {
+	Name    string // such as "nginx"; shown to people
+	Version string
+}
+
 // Env is what the daemon gives to every sink and source at its start.
 type Env struct {
 	Name string       // the name under which the configuration knows it

@@ -14,7 +14,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // fault is an environment variable that says what the plugin that this binary becomes does wrong.
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 	case "sink":
 		serveSink()
 	case "source":
-		sdk.ServeSource(sdk.Info{Name: "lines", Version: "1"}, sourceConfig{}, openLines)
+		serve.Source(sdk.Info{Name: "lines", Version: "1"}, sourceConfig{}, openLines)
 	default:
 		goleak.VerifyTestMain(m)
 	}
@@ -50,10 +52,10 @@ func serveSink() {
 		type config struct {
 			Folder chan string `json:"folder"`
 		}
-		sdk.ServeSink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
+		serve.Sink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
 		return
 	case "takes any key":
-		sdk.ServeSink(sdk.Info{Name: "note", Version: "1"}, map2{}, func(context.Context, sdk.Env, map2) (sdk.Sink, error) {
+		serve.Sink(sdk.Info{Name: "note", Version: "1"}, map2{}, func(context.Context, sdk.Env, map2) (sdk.Sink, error) {
 			return &note{path: filepath.Join(os.Getenv("SDKTEST_FOLDER"), "note")}, nil
 		})
 		return
@@ -62,7 +64,7 @@ func serveSink() {
 	if os.Getenv(fault) == "nameless" {
 		info = sdk.Info{}
 	}
-	sdk.ServeSink(info, sinkConfig{}, func(_ context.Context, _ sdk.Env, cfg sinkConfig) (sdk.Sink, error) {
+	serve.Sink(info, sinkConfig{}, func(_ context.Context, _ sdk.Env, cfg sinkConfig) (sdk.Sink, error) {
 		return &note{path: filepath.Join(cfg.Folder, "note")}, nil
 	})
 	if what := os.Getenv(fault); what == "outlives its daemon" || what == "lingers when told to end" {
@@ -230,7 +232,7 @@ func (l *lines) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 			return err
 		}
 		snap := sdk.Snapshot{Taken: time.Now(), Services: sdk.GroupByName(instances)}
-		if first && os.Getenv(fault) != "says nothing" || !first && !snap.SameCatalogue(before) && os.Getenv(fault) != "is deaf" {
+		if first && os.Getenv(fault) != "says nothing" || !first && !snapshots.Equal(snap, before) && os.Getenv(fault) != "is deaf" {
 			emit(snap)
 		}
 		before = snap

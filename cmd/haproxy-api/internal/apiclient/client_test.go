@@ -1,0 +1,110 @@
+package apiclient
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+)
+
+func configFor(server *httptest.Server) *config.Config {
+	at := netip.MustParseAddrPort(server.Listener.Addr().String())
+	return &config.Config{API: config.API{BindIP: at.Addr().String(), BindPort: int(at.Port())}}
+}
+
+func TestClient_SendsTokenOnlyWithChanges(t *testing.T) {
+	const token = "marker-of-a-token"
+	received := map[string]string{}
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("redirect or proxy used with Authorization %q", r.Header.Get("Authorization"))
+	}))
+	defer other.Close()
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		received[r.Method] = r.Header.Get("Authorization")
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
+	defer daemon.Close()
+	t.Setenv("HTTP_PROXY", other.URL)
+	cfg := configFor(daemon)
+	cfg.API.UpdateToken = token
+	client := New(cfg)
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		r, err := http.NewRequestWithContext(t.Context(), method, client.scheme+"://"+client.address+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if received["GET"] != "" || received["HEAD"] != "" || received["POST"] != "Bearer "+token {
+		t.Errorf("received %q", received)
+	}
+}
+
+// Only the configured certificate is accepted without verification. Any other one must be valid for the host.
+func TestClient_VerifiesCertificate(t *testing.T) {
+	folder := t.TempDir()
+	own, other := filepath.Join(folder, "own.pem"), filepath.Join(folder, "other.pem")
+	writeCertificate(t, own)
+	writeCertificate(t, other)
+	pair, err := tls.LoadX509KeyPair(own, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") }))
+	daemon.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	daemon.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	daemon.StartTLS()
+	defer daemon.Close()
+	for file, trusted := range map[string]bool{own: true, other: false, "missing": false, folder: false} {
+		cfg := configFor(daemon)
+		cfg.API.TLSCert = file
+		client := New(cfg)
+		if _, err := client.Pipelines(t.Context()); (err == nil) != trusted {
+			t.Errorf("with %s: %v", file, err)
+		}
+		client.http.CloseIdleConnections()
+	}
+}
+
+// writeCertificate writes a self-signed certificate for 127.0.0.1 with its key.
+func writeCertificate(t *testing.T, file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

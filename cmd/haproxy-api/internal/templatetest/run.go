@@ -1,0 +1,153 @@
+package templatetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/templates"
+)
+
+// Now is the time of every rendering in a test, so that the function now returns the same each time.
+var Now = time.Date(2024, time.January, 2, 15, 4, 5, 0, time.UTC)
+
+// A Runner runs golden cases.
+type Runner struct {
+	Templates   templates.Config
+	Source      string    // the name of the snapshots' source
+	FixTemplate bool      // the cases cannot replace the main template
+	Update      bool      // write what is rendered as what is wanted
+	Out         io.Writer // receives the results
+	Notes       io.Writer // receives notes about the states
+
+	passed, failed int
+}
+
+// Run runs every case in dir and prints the results. It reports whether all of them passed. The error says that there is no case,
+// or that ctx was done early.
+func (r *Runner) Run(ctx context.Context, dir string) (passed bool, err error) {
+	cases, err := findCases(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range cases {
+		if err := ctx.Err(); err != nil {
+			return false, fmt.Errorf("stopped after %d of %d cases: %w", r.passed+r.failed, len(cases), err)
+		}
+		r.runCase(ctx, c)
+	}
+	fmt.Fprintf(r.Out, "%d passed, %d failed\n", r.passed, r.failed)
+	return r.failed == 0, nil
+}
+
+// runCase runs one case and prints its result if it fails or is updated.
+func (r *Runner) runCase(ctx context.Context, c goldenCase) {
+	colors := terminal.PaletteFor(r.Out)
+	differences, err := r.compare(ctx, c)
+	if err == nil && r.Update {
+		err = r.update(differences)
+		differences = nil
+	}
+	if err == nil && len(differences) == 0 {
+		r.passed++
+		return
+	}
+	r.failed++
+	fmt.Fprintf(r.Out, "%s %s", colors.Failure("FAIL"), c.name)
+	if err != nil {
+		fmt.Fprintf(r.Out, ": %s\n", engine.Detail(err))
+		return
+	}
+	fmt.Fprintln(r.Out)
+	for _, d := range differences {
+		fmt.Fprintf(r.Out, "%s", colors.Diff(unifiedDiff(d.want, d.got)))
+	}
+}
+
+// compare renders the case and returns the differences to what it wants. The error is about the case itself, or about a rendering
+// that failed unexpectedly.
+func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error) {
+	set, err := c.configure(r.Templates, r.FixTemplate)
+	if err != nil {
+		return nil, err
+	}
+	state, err := c.state(ctx)
+	if err != nil {
+		return nil, err
+	}
+	state.PrintQuarantined(r.Notes)
+	files, _, renderErr := Render(ctx, set, state.As(r.Source), Now)
+	wanted, err := readFile(c.path(wantError), "wanted")
+	switch {
+	case err != nil:
+		return nil, err
+	case wanted.missing && renderErr != nil:
+		return nil, renderErr
+	case wanted.missing:
+		return c.compareFiles(files)
+	case c.hasOne(wantMain) || c.hasOne(wantFolder):
+		return nil, fmt.Errorf("the case wants both an error and files: remove %s, or the others", wantError)
+	case renderErr == nil:
+		return nil, fmt.Errorf("rendering succeeds, but %s wants it to fail: remove that file, or correct the template", wantError)
+	}
+	return compareError(wanted, renderErr), nil
+}
+
+func (r *Runner) update(differences []difference) error {
+	for _, d := range differences {
+		if err := d.accept(); err != nil {
+			return err
+		}
+		fmt.Fprintln(r.Out, "wrote", d.want.path)
+	}
+	return nil
+}
+
+// findCases returns the cases in dir, sorted. A folder that has wanted files and no state is also a case, which fails.
+func findCases(dir string) ([]goldenCase, error) {
+	var cases []goldenCase
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			return err
+		}
+		if filepath.Base(name) == wantFolder {
+			return fs.SkipDir
+		}
+		c := goldenCase{root: dir, name: filepath.ToSlash(name)}
+		if c.hasOne("state.*") || c.hasOne("want.*") || c.hasOne(wantFolder) {
+			cases = append(cases, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, withoutPath(err))
+	}
+	if len(cases) == 0 {
+		return nil, fmt.Errorf("there is no case in %s: a case is a folder with a state.json and the expected rendering in "+
+			"want.cfg; see 'haproxy-api template test --help'", dir)
+	}
+	return cases, nil
+}
+
+// withoutPath removes the path from a file error, which the caller's message names already.
+func withoutPath(err error) error {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
+		return pathError.Err
+	}
+	return err
+}
+
+func (c goldenCase) hasOne(pattern string) bool {
+	found, _ := filepath.Glob(filepath.Join(globEscaper.Replace(c.folder()), pattern))
+	return len(found) > 0
+}
+
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

@@ -1,0 +1,158 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// MaxRetryAfter bounds how long a plugin can defer a document or delay a retry at a time.
+const MaxRetryAfter = time.Hour
+
+// EncodeError returns err as a message, and nil for nil. Of an error of several kinds the first of these counts: rejected,
+// deferred, not loaded, temporarily rejected, canceled.
+func EncodeError(err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	failure := &Failure{Code: codeOf(err), Message: Text(err.Error())}
+	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+		failure.RetryAfter = durationpb.New(retry.After)
+	}
+	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
+		failure.RetryAfter = durationpb.New(deferred.After)
+	}
+	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok && len(rejection.Places) > 0 {
+		// The places are fields of their own, so the message contains only the text around them.
+		failure.Message = Text(strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1))
+		failure.Places = encodePlaces(rejection.Places)
+	}
+	return failure
+}
+
+func codeOf(err error) Failure_Code {
+	_, rejected := errors.AsType[*sdk.Rejection](err)
+	_, notLoaded := errors.AsType[*sdk.NotLoadedError](err)
+	switch {
+	case errors.Is(err, sdk.ErrRejected):
+		return Failure_CODE_REJECTED
+	case errors.Is(err, sdk.ErrDeferred):
+		return Failure_CODE_DEFERRED
+	case notLoaded:
+		return Failure_CODE_NOT_LOADED
+	case rejected:
+		return Failure_CODE_REFUSED
+	case errors.Is(err, context.Canceled):
+		return Failure_CODE_CANCELED
+	default:
+		return Failure_CODE_UNSPECIFIED
+	}
+}
+
+// DecodeError returns the error of a message, within the limits of this package, and nil for nil. It has the kind, the text, the
+// places and the retry hint of the error that was encoded.
+func DecodeError(f *Failure) error {
+	if f == nil {
+		return nil
+	}
+	message, places := Truncate(f.GetMessage(), MaxError), decodePlaces(f.GetPlaces())
+	after := min(max(f.GetRetryAfter().AsDuration(), 0), MaxRetryAfter)
+	code := f.GetCode()
+	if code == Failure_CODE_UNSPECIFIED && len(places) > 0 {
+		code = Failure_CODE_REFUSED
+	}
+	var err error
+	switch code {
+	case Failure_CODE_REJECTED:
+		err = &sdk.Rejection{Err: errors.New(message), Places: places}
+	case Failure_CODE_REFUSED:
+		err = &sdk.Rejection{Err: errors.New(message), Places: places, Passes: true}
+	case Failure_CODE_DEFERRED:
+		return sdk.Deferred(message, after)
+	case Failure_CODE_NOT_LOADED:
+		err = sdk.NotLoaded(errors.New(message))
+	case Failure_CODE_CANCELED:
+		err = &kindError{message, context.Canceled}
+	default:
+		err = errors.New(message)
+	}
+	if f.GetRetryAfter() != nil {
+		err = sdk.RetryAfter(err, after)
+	}
+	return err
+}
+
+// kindError has the text of another process and the kind of an error of this one.
+type kindError struct {
+	message string
+	kind    error
+}
+
+func (e *kindError) Error() string { return e.message }
+func (e *kindError) Unwrap() error { return e.kind }
+
+func encodePlaces(places []sdk.Place) []*Place {
+	var out []*Place
+	for _, p := range places {
+		out = append(out, &Place{
+			File: Text(p.File), Path: Text(p.Path), Line: int64(p.Line), Problem: Text(p.Problem),
+		})
+	}
+	return out
+}
+
+func decodePlaces(list []*Place) []sdk.Place {
+	var out []sdk.Place
+	for _, p := range list[:min(len(list), MaxPlaces)] {
+		out = append(out, sdk.Place{
+			File: Truncate(p.GetFile(), MaxText), Path: Truncate(p.GetPath(), MaxText), Line: int(max(p.GetLine(), 0)),
+			Problem: Truncate(p.GetProblem(), MaxText),
+		})
+	}
+	return out
+}
+
+// EncodeFaults returns what is wrong in a configuration block as messages.
+func EncodeFaults(faults sdk.Faults) []*Fault {
+	var out []*Fault
+	for _, f := range faults {
+		out = append(out, &Fault{Key: Text(f.Key), Problem: Text(f.Problem)})
+	}
+	return out
+}
+
+// DecodeFaults is the inverse of [EncodeFaults], within the limits of this package. Where there are more faults, a last one says
+// how many are missing.
+func DecodeFaults(list []*Fault) sdk.Faults {
+	var out sdk.Faults
+	for _, f := range list[:min(len(list), MaxFaults)] {
+		out = append(out, sdk.Fault{Key: Truncate(f.GetKey(), MaxText), Problem: Truncate(f.GetProblem(), MaxText)})
+	}
+	if more := len(list) - MaxFaults; more > 0 {
+		out = append(out, sdk.Fault{Problem: strconv.Itoa(more) + " more"})
+	}
+	return out
+}
+
+// EncodeLost returns lost as a message. A sink that does not say why gets a text that says so.
+func EncodeLost(lost sdk.Lost) *AttachEvent {
+	if lost.Err == nil {
+		lost.Err = errors.New("the sink gives no reason")
+	}
+	return &AttachEvent{Lost: EncodeError(lost.Err), Generation: lost.Generation, Digest: lost.Digest}
+}
+
+// DecodeLost is the inverse of [EncodeLost]. It returns false for the first event, with which a plugin reports only that it is
+// attached.
+func DecodeLost(event *AttachEvent) (sdk.Lost, bool) {
+	if event.GetLost() == nil {
+		return sdk.Lost{}, false
+	}
+	return sdk.Lost{Err: DecodeError(event.GetLost()), Generation: event.GetGeneration(), Digest: event.GetDigest()}, true
+}

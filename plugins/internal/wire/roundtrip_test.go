@@ -1,0 +1,257 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+const rounds = 200
+
+// random fills values of every type that the contract uses, so that a field which is added and not converted fails a test.
+type random struct {
+	*rand.Rand
+	t *testing.T
+}
+
+func newRandom(t *testing.T) random {
+	return random{rand.New(rand.NewPCG(1, 2)), t}
+}
+
+func (r random) fill(v reflect.Value) {
+	switch v.Interface().(type) {
+	case time.Time:
+		if r.IntN(4) > 0 {
+			v.Set(reflect.ValueOf(time.Unix(r.Int64N(1<<33), r.Int64N(1e9)).UTC()))
+		}
+		return
+	case time.Duration:
+		v.SetInt(r.Int64N(int64(time.Hour)))
+		return
+	case error:
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString([]string{"", "web", "☃\x00\n\"#{}", strconv.Itoa(r.Int())}[r.IntN(4)])
+	case reflect.Bool:
+		v.SetBool(r.IntN(2) == 0)
+	case reflect.Int:
+		v.SetInt(r.Int64N(math.MaxInt32))
+	case reflect.Int64:
+		v.SetInt(int64(r.Uint64())) //nolint:gosec // any bits will do
+	case reflect.Uint64:
+		v.SetUint(r.Uint64())
+	case reflect.Uint8:
+		v.SetUint(r.Uint64N(256))
+	case reflect.Pointer:
+		if r.IntN(2) == 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+			r.fill(v.Elem())
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), r.IntN(4), 4))
+		for i := range v.Len() {
+			r.fill(v.Index(i))
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for range r.IntN(4) {
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			r.fill(key)
+			r.fill(value)
+			v.SetMapIndex(key, value)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			r.fill(v.Field(i))
+		}
+	case reflect.Interface: // errors are made by randomError
+	default:
+		r.t.Fatalf("no random value of type %s", v.Type())
+	}
+}
+
+// value returns a random T.
+func value[T any](r random) T {
+	var v T
+	r.fill(reflect.ValueOf(&v).Elem())
+	return v
+}
+
+// sent returns the message as the other process receives it.
+func sent[M proto.Message](t *testing.T, message M) M {
+	t.Helper()
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	received := message.ProtoReflect().New().Interface()
+	if err := proto.Unmarshal(encoded, received); err != nil {
+		t.Fatal(err)
+	}
+	return received.(M)
+}
+
+func equal[T any](t *testing.T, want, got T) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("(-sent +received)\n%s", diff)
+	}
+}
+
+func TestRoundTrip_Document(t *testing.T) {
+	r := newRandom(t)
+	for range rounds {
+		want := value[sdk.Document](r)
+		equal(t, want, DecodeDocument(sent(t, EncodeDocument(want))))
+		watched := value[sdk.Watched](r)
+		equal(t, watched, DecodeWatched(sent(t, EncodeWatched(watched))))
+	}
+}
+
+func TestRoundTrip_Result(t *testing.T) {
+	r := newRandom(t)
+	actions := []string{
+		sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther, "",
+	}
+	for range rounds {
+		want := value[sdk.Result](r)
+		want.Action = actions[r.IntN(len(actions))]
+		equal(t, want, DecodeResult(sent(t, EncodeResult(want)), time.Hour))
+	}
+	if got := DecodeResult(sent(t, EncodeResult(sdk.Result{Action: "teleported"})), 0); got.Action != sdk.ActionOther {
+		t.Errorf("an unknown action becomes %q", got.Action)
+	}
+}
+
+func TestRoundTrip_Health(t *testing.T) {
+	r := newRandom(t)
+	for range rounds {
+		want := value[sdk.Health](r)
+		equal(t, want, DecodeHealth(sent(t, EncodeHealth(want))))
+	}
+}
+
+func TestRoundTrip_Snapshot(t *testing.T) {
+	r := newRandom(t)
+	for range rounds {
+		want := value[sdk.Snapshot](r)
+		var instances []sdk.Instance
+		for _, service := range want.Services {
+			for _, i := range service.Instances {
+				i.Invalid = ""
+				instances = append(instances, i)
+			}
+		}
+		want.Services = sdk.GroupByName(instances)
+		if want.Last != nil {
+			want.Last.Instance.Invalid = ""
+		}
+		equal(t, want, DecodeSnapshot(sent(t, EncodeSnapshot(want))))
+	}
+}
+
+func TestRoundTrip_Faults(t *testing.T) {
+	r := newRandom(t)
+	for range rounds {
+		want := value[sdk.Faults](r)
+		equal(t, want, DecodeFaults(sent(t, &ConfigureResponse{Faults: EncodeFaults(want)}).GetFaults()))
+	}
+}
+
+// randomError returns an error of any of the kinds that cross the process boundary.
+func randomError(r random) error {
+	cause := errors.New("it failed " + value[string](r))
+	places := value[[]sdk.Place](r)
+	after := value[time.Duration](r)
+	err := []error{
+		cause,
+		sdk.RejectAt(places, "%w", cause),
+		sdk.RefuseAt(after, places, "%w", cause),
+		sdk.Deferred(cause.Error(), after),
+		sdk.NotLoaded(cause),
+		fmt.Errorf("%w: %w", cause, context.Canceled),
+	}[r.IntN(6)]
+	if r.IntN(2) == 0 && !errors.Is(err, sdk.ErrDeferred) {
+		err = sdk.RetryAfter(err, after)
+	}
+	return err
+}
+
+// errorFields is what must survive of an error.
+type errorFields struct {
+	Text                                    string
+	Rejected, Deferred, NotLoaded, Canceled bool
+	Temporary                               bool
+	Places                                  []sdk.Place
+	Retry                                   bool
+	After                                   time.Duration
+}
+
+func fieldsOf(err error) errorFields {
+	if err == nil {
+		return errorFields{}
+	}
+	f := errorFields{
+		Text: err.Error(), Rejected: errors.Is(err, sdk.ErrRejected), Deferred: errors.Is(err, sdk.ErrDeferred),
+		Canceled: errors.Is(err, context.Canceled),
+	}
+	_, f.NotLoaded = errors.AsType[*sdk.NotLoadedError](err)
+	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok {
+		f.Places, f.Temporary = rejection.Places, rejection.Passes
+	}
+	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+		f.Retry, f.After = true, retry.After
+	}
+	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
+		f.Retry, f.After = true, deferred.After
+	}
+	return f
+}
+
+func TestRoundTrip_Error(t *testing.T) {
+	r := newRandom(t)
+	if err := DecodeError(EncodeError(nil)); err != nil {
+		t.Errorf("nil becomes %v", err)
+	}
+	for range rounds {
+		want := randomError(r)
+		equal(t, fieldsOf(want), fieldsOf(DecodeError(sent(t, EncodeError(want)))))
+		wrapped := fmt.Errorf("doing this: %w", want)
+		equal(t, fieldsOf(wrapped), fieldsOf(DecodeError(sent(t, EncodeError(wrapped)))))
+	}
+}
+
+func TestRoundTrip_Lost(t *testing.T) {
+	r := newRandom(t)
+	if _, ok := DecodeLost(&AttachEvent{}); ok {
+		t.Error("the first event reports a loss")
+	}
+	for range rounds {
+		want := value[sdk.Lost](r)
+		want.Err = randomError(r)
+		got, ok := DecodeLost(sent(t, EncodeLost(want)))
+		if !ok {
+			t.Fatal("the loss does not arrive")
+		}
+		equal(t, fieldsOf(want.Err), fieldsOf(got.Err))
+		want.Err, got.Err = nil, nil
+		equal(t, want, got)
+	}
+	if lost, ok := DecodeLost(EncodeLost(sdk.Lost{})); !ok || lost.Err == nil {
+		t.Errorf("a loss without a reason becomes %v", lost)
+	}
+}
