@@ -25,15 +25,23 @@ type debt struct {
 // leastDeferral keeps a sink that wants to be asked again at once from being asked all the time.
 const leastDeferral = 10 * time.Millisecond
 
+// deferredFor returns the time after which to try again what err, an [sdk.ErrDeferred], defers.
+func deferredFor(err error) time.Duration {
+	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+		return max(retry.After, leastDeferral)
+	}
+	return leastDeferral
+}
+
 // wait notes that the sink put the newest document off. What is in effect then is neither that one nor the one before, so
 // whatever comes next has to reach the sink.
-func (p *pipeline) wait(deferred *sdk.DeferredError) time.Duration {
-	after := max(deferred.After, leastDeferral)
+func (p *pipeline) wait(deferred error) time.Duration {
+	after := deferredFor(deferred)
 	p.inEffect = nil
 	p.pace.Reset()
 	p.board.setApplyError(nil)
-	p.board.setWaiting(&Waiting{deferred.Reason, time.Now().Add(after)})
-	p.log.Info("the sink puts the configuration off", "reason", deferred.Reason, "again_in", after)
+	p.board.setWaiting(&Waiting{deferred.Error(), time.Now().Add(after)})
+	p.log.Info("the sink puts the configuration off", "reason", deferred, "again_in", after)
 	return after
 }
 
@@ -72,8 +80,8 @@ func (p *pipeline) postpone(e *effect, err error) bool {
 		return false
 	}
 	p.owed = &debt{effect: e, reason: err.Error(), err: err, due: time.Now().Add(p.pace.NextBackOff())}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		p.owed = &debt{effect: e, reason: deferred.Reason, due: time.Now().Add(max(deferred.After, leastDeferral))}
+	if errors.Is(err, sdk.ErrDeferred) {
+		p.owed = &debt{effect: e, reason: err.Error(), due: time.Now().Add(deferredFor(err))}
 	}
 	return true
 }

@@ -40,7 +40,7 @@ type PipelineConfig struct {
 	// listen at, and says in Problem what each claims. Of two services the one with the older instance keeps it, the other one is
 	// left out; the template's own lines keep what they claim. It is called for every document that is rendered, and nil means
 	// that nothing conflicts.
-	Conflicts func(files []sdk.File) [][2]sdk.Place
+	Conflicts func(files []sdk.File) [][2]sdk.Position
 }
 
 // SourceConfig is a source, and how far it is believed.

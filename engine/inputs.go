@@ -98,7 +98,6 @@ func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
 		return wait, true
 	}
 	err := p.applyInputs(ctx)
-	deferred, later := errors.AsType[*sdk.DeferredError](err)
 	switch {
 	case ctx.Err() != nil:
 		return 0, false
@@ -107,8 +106,8 @@ func (p *pipeline) rereadPending(ctx context.Context) (time.Duration, bool) {
 		i.pending, i.loaded = false, i.files
 		p.board.setInputsError(nil)
 		return 0, false
-	case later:
-		i.due = time.Now().Add(max(deferred.After, leastDeferral))
+	case errors.Is(err, sdk.ErrDeferred):
+		i.due = time.Now().Add(deferredFor(err))
 		return time.Until(i.due), true
 	}
 	p.board.setInputsError(err)

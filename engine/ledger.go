@@ -52,10 +52,10 @@ func (l *ledger) add(e Entry) {
 // take much memory.
 func summarized(err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) <= maxKeptPlaces {
+	if !ok || len(rejection.Positions) <= maxKeptPlaces {
 		return err
 	}
-	return &sdk.Rejection{Err: errors.New(err.Error()), Passes: rejection.Passes}
+	return &sdk.Rejection{Err: errors.New(err.Error()), Temporary: rejection.Temporary}
 }
 
 // last returns the newest entry, and false where there is none.

@@ -91,6 +91,5 @@ func (l *loadRetry) reset() {
 
 // isNotLoaded reports whether trying the document has interrupted what the sink manages.
 func isNotLoaded(err error) bool {
-	_, ok := errors.AsType[*sdk.NotLoadedError](err)
-	return ok
+	return errors.Is(err, sdk.ErrNotLoaded)
 }

@@ -157,8 +157,8 @@ func firstExcluded(all []exclude.Exclusion) []exclude.Exclusion {
 
 // conclude notes what became of e, which was not rejected.
 func (p *pipeline) conclude(e *effect, err error) {
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		p.owed = &debt{effect: e, reason: deferred.Reason, due: time.Now().Add(deferred.After)}
+	if errors.Is(err, sdk.ErrDeferred) {
+		p.owed = &debt{effect: e, reason: err.Error(), due: time.Now().Add(deferredFor(err))}
 	}
 	if isNotLoaded(err) && p.owed != nil && p.owed.document.Digest == e.document.Digest {
 		p.owed = nil

@@ -41,9 +41,9 @@ type pipeline struct {
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
-	conflicts func([]sdk.File) [][2]sdk.Place // nil for none
-	restarted <-chan struct{}                 // nil for a sink that cannot be restarted
-	lost      <-chan sdk.Lost                 // nil for a sink that cannot tell
+	conflicts func([]sdk.File) [][2]sdk.Position // nil for none
+	restarted <-chan struct{}                    // nil for a sink that cannot be restarted
+	lost      <-chan sdk.Lost                    // nil for a sink that cannot tell
 	snapshots *mailbox[sdk.Snapshot]
 	edited    signal
 	asked     signal
@@ -268,8 +268,8 @@ func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
 	if ctx.Err() != nil {
 		return 0, false
 	}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		return p.wait(deferred), true
+	if errors.Is(err, sdk.ErrDeferred) {
+		return p.wait(err), true
 	}
 	p.board.setWaiting(nil)
 	p.loads.requested = false

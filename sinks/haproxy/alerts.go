@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"cmp"
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -62,15 +63,15 @@ func withoutName(alert string) string { return strings.TrimPrefix(alert, "config
 // rejected is what becomes of files that a check refused. A check that tells no place is quoted.
 func rejected(who string, files []stage.File, o program.Outcome) error {
 	places := alertPlaces(files, faultsIn(o.Output))
-	if !slices.ContainsFunc(places, func(p sdk.Place) bool { return p.Line > 0 }) {
+	if !slices.ContainsFunc(places, func(p sdk.Position) bool { return p.Line > 0 }) {
 		return sdk.Rejectf("%s: %s", who, complaint(o))
 	}
-	return sdk.RejectAt(places, "%s", who)
+	return &sdk.Rejection{Err: errors.New(who), Positions: places}
 }
 
 // alertPlaces says where in files each alert sees a fault. An alert that tells no place keeps line 0.
-func alertPlaces(files []stage.File, alerts []string) []sdk.Place {
-	var places []sdk.Place
+func alertPlaces(files []stage.File, alerts []string) []sdk.Position {
+	var places []sdk.Position
 	lineOf := sync.OnceValue(func() declarations { return declarationsIn(files[0].Content) })
 	for _, alert := range alerts {
 		alert = withoutName(alert)
@@ -85,17 +86,17 @@ func alertPlaces(files []stage.File, alerts []string) []sdk.Place {
 	return places
 }
 
-func alertPlace(files []stage.File, alert string, declared func() declarations) sdk.Place {
+func alertPlace(files []stage.File, alert string, declared func() declarations) sdk.Position {
 	if m := alertLine.FindStringSubmatch(alert); m != nil {
 		line, err := strconv.Atoi(m[2])
 		for _, f := range files {
 			if err == nil && f.Path == m[1] {
-				return sdk.Place{File: f.Name, Path: f.Path, Line: line, Problem: m[3]}
+				return sdk.Position{File: f.Name, Path: f.Path, Line: line, Problem: m[3]}
 			}
 		}
 	}
 	main := files[0]
-	place := sdk.Place{File: main.Name, Path: main.Path, Problem: alert}
+	place := sdk.Position{File: main.Name, Path: main.Path, Problem: alert}
 	if m := alertProxy.FindStringSubmatch(alert); m != nil {
 		place.Line = declared().line(strings.ToLower(m[1]), m[2], m[3])
 	}

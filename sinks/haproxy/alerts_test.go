@@ -64,10 +64,10 @@ func TestAlertsBecomePlaces(t *testing.T) {
 			for _, verify := range []string{"", r.cfg.Binary + " -c -f " + r.cfg.ConfigFile} {
 				r.cfg.VerifyCmd = verify
 				rejection := r.rejection(documentOf(config))
-				if len(rejection.Places) != len(test.want) {
-					t.Fatalf("%d places, want %d: %v", len(rejection.Places), len(test.want), rejection)
+				if len(rejection.Positions) != len(test.want) {
+					t.Fatalf("%d places, want %d: %v", len(rejection.Positions), len(test.want), rejection)
 				}
-				for i, got := range rejection.Places {
+				for i, got := range rejection.Positions {
 					wanted := lines[min(i, len(lines)-1)]
 					if got.File != "main" || got.Path != r.cfg.ConfigFile || got.Line != wanted ||
 						!strings.Contains(got.Problem, test.want[i]) {
@@ -98,11 +98,11 @@ func TestPlacesBesideACompanion(t *testing.T) {
 	doc := r.document("x", "backend other", " bogus", " http-request deny if { path -f "+r.path("paths.lst")+" }")
 	doc.Files = append(doc.Files, sdk.File{Name: "paths.lst", Content: []byte("/a\n")})
 	rejection := r.rejection(doc)
-	want := sdk.Place{
+	want := sdk.Position{
 		File: "main", Path: r.cfg.ConfigFile, Line: 15, Problem: "unknown keyword 'bogus' in 'backend' section",
 	}
-	if len(rejection.Places) != 1 || rejection.Places[0] != want {
-		t.Errorf("got %+v, want %+v", rejection.Places, want)
+	if len(rejection.Positions) != 1 || rejection.Positions[0] != want {
+		t.Errorf("got %+v, want %+v", rejection.Positions, want)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestPlacesAreInTheFileThatIsNamed(t *testing.T) {
 	files := []stage.File{
 		{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte("backend b\n")}, {Path: "/etc/lb/a.lst", Name: "a.lst"},
 	}
-	for alert, want := range map[string]sdk.Place{
+	for alert, want := range map[string]sdk.Position{
 		"config : parsing [/etc/lb/haproxy.cfg:3] : x": {File: "main", Path: "/etc/lb/haproxy.cfg", Line: 3, Problem: "x"},
 		"Parsing [/etc/lb/a.lst:4]: x":                 {File: "a.lst", Path: "/etc/lb/a.lst", Line: 4, Problem: "x"},
 		"parsing [/etc/other.cfg:5] : x": {
@@ -120,7 +120,7 @@ func TestPlacesAreInTheFileThatIsNamed(t *testing.T) {
 		"nothing is free": {File: "main", Path: "/etc/lb/haproxy.cfg", Problem: "nothing is free"},
 	} {
 		got := alertPlaces(files, []string{alert, "config : Fatal errors found in configuration."})
-		if diff := cmp.Diff([]sdk.Place{want}, got); diff != "" {
+		if diff := cmp.Diff([]sdk.Position{want}, got); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", alert, diff)
 		}
 	}

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -101,7 +102,9 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 	}
 	if o.Code != 0 && isUnresolved(o.Output, names) {
 		places := alertPlaces(st.Files(), linesOf("ALERT", o.Output))
-		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
+		return nil, sdk.RetryAfter(&sdk.Rejection{
+			Err: errors.New("HAProxy rejects the configuration for now"), Positions: places, Temporary: true,
+		}, lookUpAgain)
 	}
 	if o.Code != 0 {
 		return nil, s.withAllPlaces(ctx, st, o, rejected("HAProxy rejects the configuration", st.Files(), o))
