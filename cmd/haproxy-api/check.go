@@ -179,11 +179,11 @@ func (c *pipelineCheck) run(ctx context.Context, all []states.State) []error {
 
 // tellVolatile notes where the template writes something else each time. One state is enough to see it, mostly.
 func (c *pipelineCheck) tellVolatile(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
-	varier, ok := template.(engine.Varier)
+	reporter, ok := template.(engine.NondeterminismReporter)
 	if !ok {
 		return
 	}
-	places, _ := varier.Vary(ctx, snap) // it rendered before
+	places, _ := reporter.NondeterministicLines(ctx, snap) // it rendered before
 	for _, place := range places {
 		c.note(fmt.Sprintf("pipeline %s: %s", c.name, place))
 	}

@@ -222,11 +222,11 @@ func (s templateSet) Load() (engine.Template, error) {
 type tracedTemplate struct{ *templates.Template }
 
 func (t tracedTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]exclude.Origin, error) {
-	files, err := t.Template.Trace(ctx, snap)
+	_, origins, err := t.Template.SourceMap(ctx, snap)
 	var all [][]exclude.Origin
-	for _, f := range files {
+	for _, file := range origins {
 		var lines []exclude.Origin
-		for _, o := range f.Origins {
+		for _, o := range file {
 			lines = append(lines, exclude.Origin(o))
 		}
 		all = append(all, lines)
@@ -234,8 +234,8 @@ func (t tracedTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]e
 	return all, err
 }
 
-func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
-	varying, err := t.Template.Vary(ctx, snap)
+func (t tracedTemplate) NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
+	varying, err := t.Template.NondeterministicLines(ctx, snap)
 	var all []string
 	for _, v := range varying {
 		all = append(all, v.String())
@@ -244,8 +244,8 @@ func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, 
 }
 
 var (
-	_ exclude.SourceMapper = tracedTemplate{}
-	_ engine.Varier        = tracedTemplate{}
+	_ exclude.SourceMapper          = tracedTemplate{}
+	_ engine.NondeterminismReporter = tracedTemplate{}
 )
 
 func newTemplates(p config.Pipeline) engine.Templates {

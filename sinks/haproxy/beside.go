@@ -92,7 +92,7 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 		}
 	}
 	s.notes.load(next)
-	s.live.loaded(r.now)
+	s.resetClient(r.now)
 	return r, nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
@@ -234,7 +235,7 @@ func judgeReload(name string, o program.Outcome, err error) error {
 		return fmt.Errorf("%s did not run to its end: %w", name, err)
 	}
 	if o.Code != 0 {
-		return &refusal{sentence: name + " failed: " + complaint(o), log: program.Lines(o.Output)}
+		return &refusal{sentence: name + " failed: " + messages.Summary(o), log: program.Lines(o.Output)}
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -15,6 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -90,9 +91,8 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
-	s.live.about(now)
-	differs, err := s.live.differs(ctx, doc.config)
-	if _, unable := errors.AsType[*unableError](err); unable {
+	differs, err := s.clientFor(now).Difference(ctx, doc.config)
+	if runtimeapi.IsUnsupported(err) {
 		return true // nobody can tell, and nobody could have changed it
 	}
 	if err != nil {
@@ -224,7 +224,7 @@ func (g *guard) revive(ctx context.Context, due bool) {
 	}
 	if g.starting.Cause() == "" { // else it was logged before the attempt that failed
 		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
-			"log", causes(strings.Join(g.proxy.said(), "\n")))
+			"log", messages.Causes(g.proxy.said()))
 	}
 	g.bringBack(ctx)
 }

@@ -9,8 +9,12 @@ import (
 
 // What a sink says of thousands of lines is not kept for each of the documents that are remembered.
 func TestLedger_KeepsTheSentenceOfALongRejection(t *testing.T) {
-	for _, err := range []error{&sdk.Rejection{Err: errors.New("no"), Positions: make([]sdk.Position, 20_000)}, sdk.RetryAfter(&sdk.Rejection{Err: errors.New("no"), Positions: make([]sdk.Position, 20_000), Temporary: true}, 1)} {
-		var l ledger
+	positions := make([]sdk.Position, 20_000)
+	for _, err := range []error{
+		&sdk.Rejection{Err: errors.New("no"), Positions: positions},
+		sdk.RetryAfter(&sdk.Rejection{Err: errors.New("no"), Positions: positions, Temporary: true}, 1),
+	} {
+		var l history
 		l.add(Entry{Err: err})
 		kept, _ := l.last()
 		rejection, ok := errors.AsType[*sdk.Rejection](kept.Err)

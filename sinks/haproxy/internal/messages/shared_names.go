@@ -1,4 +1,4 @@
-package haproxy
+package messages
 
 import (
 	"fmt"
@@ -9,13 +9,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// sharedName is the alert with which HAProxy 3.3 and newer refuse a frontend and a backend of one name. It is the last one of
-// the check. Two sections of one kind, and a listen section with either, are refused by all versions in similar words.
+// sharedName matches the alert with which HAProxy 3.3 and newer reject a frontend and a backend of one name. It is the last alert of
+// the check. All versions reject two sections of one kind, and a listen section with either, in similar words.
 var sharedName = regexp.MustCompile(`(?:frontend '[^']+' has the same name as backend|` +
 	`backend '[^']+' has the same name as frontend) '`)
 
-// sharedNames returns the place of every frontend and backend of one name in the main file when alert is about the first of
-// them, so that a template that gives one name to both is corrected in one go. The place is that of the second section.
+// sharedNames returns the places of all frontends and backends in the main file that share a name, if alert is about the first of
+// them, so that a template that gives one name to both is corrected in one step. The place is that of the second section.
 func sharedNames(main stage.File, alert string) []sdk.Position {
 	if !sharedName.MatchString(alert) {
 		return nil
@@ -41,7 +41,7 @@ func sharedNames(main stage.File, alert string) []sdk.Position {
 		}
 		if before.kind != kind {
 			places = append(places, sdk.Position{File: main.Name, Path: main.Path, Line: number, Problem: fmt.Sprintf(
-				"%s '%s' has the same name as %s '%s' in line %d, which HAProxy 3.3 and newer refuse: "+
+				"%s '%s' has the same name as %s '%s' in line %d, which HAProxy 3.3 and newer reject: "+
 					"rename the frontend, for example to '%s-in'", kind, name, before.kind, name, before.line, name)})
 		}
 	}
