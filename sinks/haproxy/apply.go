@@ -205,7 +205,7 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 // settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves. The caller holds s.files, whose
 // release leaves the receipt, and s.change.
 func (s *Sink) settle(doc *placed, now running) {
-	s.live.about(now)
+	s.clientFor(now)
 	s.vetted = nil
 	s.notes.settle(doc, now)
 	s.boundOldWorkers(now)

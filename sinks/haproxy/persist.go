@@ -158,7 +158,7 @@ func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
 	s.notes.tookBack(cause)
 	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
 	if back.need == needRuntime {
-		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
+		if _, err := s.client.Reconcile(ctx, doc.config, disk.config, back.backends); err == nil {
 			return
 		}
 	}

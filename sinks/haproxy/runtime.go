@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -82,11 +83,11 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 	if !s.cfg.Runtime {
 		return nil
 	}
-	s.live.about(now)
+	client := s.clientFor(now)
 	const attempts = 3 // each without the backends that HAProxy has refused to change by then
 	for range attempts {
 		content, differs := syntax.Bridge(inEffect.config, doc.config, func(backend string) bool {
-			return s.live.stubborn[backend] != "" || s.awaitsHostnames(inEffect.config, doc.config, backend)
+			return client.Refused(backend) != "" || s.awaitsHostnames(inEffect.config, doc.config, backend)
 		})
 		if !differs {
 			return nil
@@ -102,7 +103,7 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 			return did
 		}
 		s.log.Warn("servers wait for the reload as well", "error", err)
-		if _, unable := errors.AsType[*unableError](err); unable {
+		if runtimeapi.IsUnsupported(err) {
 			return nil
 		}
 		if s.notes.inEffect(now) != inEffect {
@@ -132,18 +133,18 @@ func (s *Sink) runtime(ctx context.Context, now running, doc *placed, backends [
 		return nil, errors.New("that is switched off in the configuration")
 	}
 	before := s.notes.inEffect(now)
-	s.live.about(now)
-	if said := s.live.unwilling(backends); said != "" {
-		return nil, &refusal{sentence: said}
+	client := s.clientFor(now)
+	if answer := client.Refused(backends...); answer != "" {
+		return nil, &runtimeapi.RefusedError{Reason: answer}
 	}
-	did, err := s.live.align(ctx, before.config, doc.config, backends)
+	did, err := client.Reconcile(ctx, before.config, doc.config, backends)
 	if err == nil {
 		s.notes.changed(doc)
 		s.requestPersist()
 		return did, nil
 	}
 	if len(did) > 0 {
-		if _, undoing := s.live.align(ctx, doc.config, before.config, backends); undoing != nil {
+		if _, undoing := client.Reconcile(ctx, doc.config, before.config, backends); undoing != nil {
 			s.log.Warn("a change at run time could not be undone", "error", undoing)
 			s.notes.lose(now)
 		}

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/hostnames"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -50,7 +52,8 @@ type Sink struct {
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
 	change     sync.Mutex
-	live       *live
+	client     *runtimeapi.Client
+	clientOf   running // whose servers client changes
 	pace       pace
 	vetted     *placed // the last document that passed the check and whose reload waits
 	failed     failedLoad
@@ -60,7 +63,7 @@ type Sink struct {
 	// The notes have a lock of their own, so that Health never waits for a change.
 	notes     notes
 	conflicts conflictWatch
-	hostnames *hostnames
+	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
 
 	changed chan struct{} // receives when HAProxy was changed at run time
@@ -69,6 +72,7 @@ type Sink struct {
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
+	endpoint                             func(running) (runtimeapi.Endpoint, error)
 	writeReceipt                         func(r receipt, path string) error
 }
 
@@ -98,9 +102,9 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	} else {
 		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
-	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
-	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}
-	s.live.about(running{})
+	s.endpoint = s.proxy.endpoint
+	s.resolver = &hostnames.Resolver{Lookup: net.DefaultResolver.LookupNetIP, Confirm: s.confirmHostname}
+	s.client = runtimeapi.NewClient(infos, s.resolver, cfg.DrainTimeout)
 	return s, nil
 }
 
@@ -165,6 +169,25 @@ func (s *Sink) isStopped() bool {
 	default:
 		return false
 	}
+}
+
+// clientFor returns the client of the HAProxy in now. What was known of another HAProxy is discarded. The caller holds s.change.
+func (s *Sink) clientFor(now running) *runtimeapi.Client {
+	if !now.same(s.clientOf) {
+		s.resetClient(now)
+	}
+	return s.client
+}
+
+// resetClient makes the client one of the HAProxy in now, and discards what was known before now loaded a configuration. The
+// caller holds s.change.
+func (s *Sink) resetClient(now running) {
+	s.clientOf = now
+	s.client.Reset(runtimeapi.Target{
+		Name:     fmt.Sprintf("process %d", now.pid()),
+		Endpoint: func() (runtimeapi.Endpoint, error) { return s.endpoint(now) },
+		Answered: func(i runtimeapi.Info) bool { return i.ServedBy(now.pid()) || answeredByChildOf(now.pid(), i) },
+	})
 }
 
 // adminSocket returns the path of the admin socket in the document that HAProxy should run, and "" for none.

@@ -15,6 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -90,9 +91,8 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
-	s.live.about(now)
-	differs, err := s.live.differs(ctx, doc.config)
-	if _, unable := errors.AsType[*unableError](err); unable {
+	differs, err := s.clientFor(now).Difference(ctx, doc.config)
+	if runtimeapi.IsUnsupported(err) {
 		return true // nobody can tell, and nobody could have changed it
 	}
 	if err != nil {
