@@ -28,7 +28,7 @@ func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
 		return nil
 	}
 	others, own, err := s.paths.listening(now, s.cfg.Binary)
-	if inEffect := s.notes.inEffect(now); inEffect != nil {
+	if inEffect := s.state.Load().applied(now); inEffect != nil {
 		own = listen.Addresses(inEffect.files[0].Content)
 	} else if err != nil && !now.none() {
 		return nil

@@ -125,7 +125,7 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 // because host names have no address. The daemon then applies it without their instances. It returns false where that is not so,
 // or has not helped.
 func (g *guard) giveBack(ctx context.Context) bool {
-	content, _ := g.notes.wanted()
+	content := g.state.Load().desired
 	if content == nil || content == g.given {
 		return false
 	}
@@ -136,7 +136,7 @@ func (g *guard) giveBack(ctx context.Context) bool {
 	g.given, g.next = content, time.Now().Add(lookUpAgain)
 	err = fmt.Errorf("HAProxy ended and is not started with the same configuration: %w", err)
 	g.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
-	g.notes.failed(err)
+	g.update(func(st *state) { st.startErr = err })
 	g.lost(sdk.Lost{Err: err, Digest: content.digest})
 	return true
 }
@@ -145,7 +145,7 @@ func (g *guard) giveBack(ctx context.Context) bool {
 // effect. It returns false where there is nothing to look up. The caller holds s.change, which is released meanwhile, so that
 // nobody waits for names.
 func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *placed, backends []string) bool {
-	inEffect := s.notes.inEffect(now)
+	inEffect := s.state.Load().applied(now)
 	if inEffect == nil {
 		return false
 	}

@@ -39,7 +39,7 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []st
 
 // stray notes what HAProxy runs that it should not, and a reload has not helped; nil where there is nothing.
 func (s *Sink) stray(err error) {
-	s.notes.stray(err)
+	s.update(func(st *state) { st.driftErr = err })
 	if err != nil {
 		s.straying.Error(s.log, "HAProxy's servers cannot be corrected", err)
 	} else {

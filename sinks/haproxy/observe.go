@@ -39,8 +39,11 @@ type look struct {
 func (g *guard) beginLook() look {
 	g.change.Lock()
 	defer g.change.Unlock()
-	now := g.notes.running()
-	return look{g.clientFor(now).Observer(), now, g.notes.inEffect(now), g.notes.view().loads}
+	now := g.state.Load().running
+	client := g.clientFor(now)
+	g.noteDraining()
+	st := g.state.Load()
+	return look{client.Observer(), now, st.applied(now), st.loads}
 }
 
 // endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is another one than when the look
@@ -48,8 +51,9 @@ func (g *guard) beginLook() look {
 func (g *guard) endLook(l look, conclude func(content *placed)) bool {
 	g.change.Lock()
 	defer g.change.Unlock()
-	content := g.notes.inEffect(g.clientOf)
-	if content == nil || !g.clientOf.same(l.now) || g.notes.view().loads != l.loads {
+	st := g.state.Load()
+	content := st.applied(g.clientOf)
+	if content == nil || !g.clientOf.same(l.now) || st.loads != l.loads {
 		return false
 	}
 	conclude(content)
@@ -63,7 +67,7 @@ func (g *guard) observe(ctx context.Context) bool {
 	if !g.observeConflicts() || !g.observeOldWorkers(ctx) {
 		return false
 	}
-	if g.observeProcesses(ctx); g.notes.astray() != nil {
+	if g.observeProcesses(ctx); g.state.Load().unverified() {
 		return true
 	}
 	if !g.observeServers(ctx) {
@@ -77,12 +81,12 @@ func (g *guard) observe(ctx context.Context) bool {
 // observeConflicts looks for conflicts with the HAProxy that runs. While HAProxy is made to load something, its processes are not
 // those that were noted.
 func (g *guard) observeConflicts() bool {
-	before := g.notes.view()
-	if before.renewal > 0 {
+	before := g.state.Load()
+	if before.loadingFor() > 0 {
 		return false
 	}
-	found, err := g.paths.conflicts(before.now, g.cfg.Binary)
-	if after := g.notes.view(); after.loads != before.loads {
+	found, err := g.paths.conflicts(before.running, g.cfg.Binary)
+	if after := g.state.Load(); after.loads != before.loads {
 		return false
 	}
 	g.conflicts.note(found, err, g.log)
@@ -93,7 +97,7 @@ func (g *guard) observeConflicts() bool {
 func (g *guard) observeProcesses(ctx context.Context) {
 	other := func() (running, bool) {
 		now, err := g.proxy.find(ctx)
-		noted := g.notes.running()
+		noted := g.state.Load().running
 		// Where none is found, the next look at the processes finds them gone, and Health tells what is wrong.
 		return now, err == nil && !now.none() && !now.same(noted) && now.serving(noted)
 	}
@@ -159,8 +163,8 @@ func (g *guard) correctServers(ctx context.Context, content *placed, backends []
 // observeFiles puts back what somebody else has changed on disk.
 func (g *guard) observeFiles() {
 	asWritten := func() bool {
-		content, disk := g.notes.wanted()
-		return disk != content || disk == nil || disk.onDisk()
+		st := g.state.Load()
+		return st.onDisk != st.desired || st.onDisk == nil || st.onDisk.onDisk()
 	}
 	if asWritten() || !g.tryLockFiles() {
 		return
@@ -169,8 +173,7 @@ func (g *guard) observeFiles() {
 	if asWritten() {
 		return
 	}
-	_, disk := g.notes.wanted()
-	if err := g.rewrite(disk.files); err != nil {
+	if err := g.rewrite(g.state.Load().onDisk.files); err != nil {
 		g.restores.Warn(g.log, "what was changed on disk cannot be put back", err)
 	} else {
 		g.restores.Resolve(g.log, "what was changed on disk is put back")
@@ -184,7 +187,6 @@ func (g *guard) observeFiles() {
 func (g *guard) removeServers(ctx context.Context) {
 	l := g.beginLook()
 	defer l.client.Close()
-	g.notes.leave(l.client.Draining(), l.client.Unsupported())
 	if l.client.Draining() == 0 || l.content == nil {
 		return
 	}
@@ -198,21 +200,29 @@ func (g *guard) removeServers(ctx context.Context) {
 		if stuck := g.client.Stuck(); err == nil && stuck != nil {
 			g.doubt(stuck)
 		}
-		g.notes.leave(g.client.Draining(), g.client.Unsupported())
+		g.noteDraining()
 	})
+}
+
+// noteDraining publishes what the client knows about draining servers and about HAProxy's version. The caller holds s.change.
+func (g *guard) noteDraining() {
+	draining, unsupported := g.client.Draining(), g.client.Unsupported()
+	if st := g.state.Load(); st.draining != draining || st.unsupported != unsupported {
+		g.update(func(st *state) { st.draining, st.unsupported = draining, unsupported })
+	}
 }
 
 // doubt notes that nobody knows what HAProxy serves, so that it is brought back.
 func (g *guard) doubt(err error) {
 	g.log.Warn("HAProxy has to load its configuration again", "reason", err)
-	g.notes.lose(g.notes.running())
+	g.update(func(st *state) { st.invalidate(st.running) })
 }
 
 // astray notes that HAProxy was started or reloaded by somebody else.
 func (g *guard) astray(now running) {
 	g.log.Warn("HAProxy was started or reloaded by somebody else", "pid", joinPids(now.pids), "worker", now.worker)
 	g.clientFor(now)
-	g.notes.lose(now)
+	g.update(func(st *state) { st.invalidate(now) })
 }
 
 // restore has HAProxy load what it should run. What it runs now is not known, and may be the same: loading it again loses

@@ -51,17 +51,13 @@ type Sink struct {
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
-	change     sync.Mutex
-	client     *runtimeapi.Client
-	clientOf   running // whose servers client changes
-	pace       pace
-	vetted     *placed // the last document that passed the check and whose reload waits
-	failed     failedLoad
-	straying   logdedup.Fault
-	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
+	change   sync.Mutex
+	client   *runtimeapi.Client
+	clientOf running // whose servers client changes
+	pace     pace
+	straying logdedup.Fault
+	state    atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
-	// The notes have a lock of their own, so that Health never waits for a change.
-	notes     notes
 	conflicts conflictWatch
 	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
@@ -95,10 +91,11 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
+	s.state.Store(&state{loaded: &loaded{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
-			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
+			applied: func() *placed { return s.state.Load().desired }}
 	} else {
 		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
@@ -192,7 +189,7 @@ func (s *Sink) resetClient(now running) {
 
 // adminSocket returns the path of the admin socket in the document that HAProxy should run, and "" for none.
 func (s *Sink) adminSocket() string {
-	content, _ := s.notes.wanted()
+	content := s.state.Load().desired
 	if content == nil {
 		return ""
 	}

@@ -64,7 +64,7 @@ func TestConcludeServers_BackendIsGone(t *testing.T) {
 	if !g.endLook(l, func(content *placed) { g.concludeServers(t.Context(), l, content, differing) }) {
 		t.Error("HAProxy was changed meanwhile")
 	}
-	if v := s.notes.view(); !v.known || len(v.wrong) > 0 {
-		t.Errorf("the backend is missed: %v", v.wrong)
+	if st := s.state.Load(); !st.verified || len(st.problems()) > 0 {
+		t.Errorf("the backend is missed: %v", st.problems())
 	}
 }
