@@ -364,8 +364,8 @@ func TestQuarantineIsTold(t *testing.T) {
 			if got := strings.Join(lines, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			if counts.quarantined != len(s.found.quarantined) {
-				t.Errorf("%d were counted of %d", counts.quarantined, len(s.found.quarantined))
+			if counts.quarantined != len(s.findings.quarantined) {
+				t.Errorf("%d were counted of %d", counts.quarantined, len(s.findings.quarantined))
 			}
 			log.Reset()
 		}
@@ -373,7 +373,7 @@ func TestQuarantineIsTold(t *testing.T) {
 			return fmt.Sprintf(`%q service=web instance="\"%s\"" hostname=node-1.example.com reason="ID has white space in it"`,
 				what, id)
 		}
-		const comes, goes = "quarantined: nothing of it is rendered until its values change", "no longer quarantined"
+		const comes, goes = "quarantined: no template gets it until its values change", "no longer quarantined"
 		say("")
 		say(line(comes, "a b"), bad)
 		say("", bad)
@@ -395,7 +395,7 @@ func TestQuarantineIsTold(t *testing.T) {
 }
 
 type counting struct {
-	silent
+	noObserver
 	quarantined int
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -116,7 +117,7 @@ const checkAgain = 10 * time.Second
 // changed since HAProxy loaded it: nobody says when that is mended.
 func (s *Sink) unlessFilesChanged(ctx context.Context, doc *placed, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || rejection.Passes {
+	if !ok || rejection.Temporary {
 		return err
 	}
 	was := s.state.Load().loaded.files
@@ -124,7 +125,10 @@ func (s *Sink) unlessFilesChanged(ctx context.Context, doc *placed, err error) e
 	if file == "" || !strings.Contains(err.Error(), filepath.Base(file)) {
 		return err
 	}
-	return sdk.RefuseAt(checkAgain, rejection.Places, "the file %s changed since HAProxy loaded it, and %w", file, rejection.Err)
+	return sdk.RetryAfter(&sdk.Rejection{
+		Err:       fmt.Errorf("the file %s changed since HAProxy loaded it, and %w", file, rejection.Err),
+		Positions: rejection.Positions, Temporary: true,
+	}, checkAgain)
 }
 
 var _ sdk.Rereader = (*Sink)(nil)

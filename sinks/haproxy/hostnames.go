@@ -41,17 +41,19 @@ const lookUpAgain = 10 * time.Second
 // the places of those that have no address.
 func (s *Sink) requireHostnames(ctx context.Context, main stage.File, names []syntax.Hostname) error {
 	found := s.resolver.Resolve(ctx, requiredHosts(names))
-	var places []sdk.Place
+	var places []sdk.Position
 	for _, name := range names {
 		if err := found[name.Host].Err; name.Required && err != nil {
-			places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: name.Line,
+			places = append(places, sdk.Position{File: main.Name, Path: main.Path, Line: name.Line,
 				Problem: fmt.Sprintf("%s: the host name %s has no address: %v", name.Keyword, name.Host, err)})
 		}
 	}
 	if len(places) == 0 {
 		return nil
 	}
-	return sdk.RefuseAt(lookUpAgain, places, "host names that HAProxy needs have no address for now")
+	return sdk.RetryAfter(&sdk.Rejection{
+		Err: errors.New("host names that HAProxy needs have no address for now"), Positions: places, Temporary: true,
+	}, lookUpAgain)
 }
 
 // asInvoked returns the names as they are to a HAProxy that is started as ours is: with -dr, servers need not have an address.

@@ -12,7 +12,7 @@ import (
 // A failedLoad is a document that passed the check and that HAProxy then failed to load, or did not stay up with.
 type failedLoad struct {
 	doc *placed
-	err error // an [sdk.NotLoadedError]
+	err error // an [sdk.ErrNotLoaded]
 }
 
 // noteFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.

@@ -16,8 +16,7 @@ import (
 )
 
 func isNotLoaded(err error) bool {
-	_, ok := errors.AsType[*sdk.NotLoadedError](err)
-	return ok
+	return errors.Is(err, sdk.ErrNotLoaded)
 }
 
 // onlyAStartFinds are lines of a global section that HAProxy's check accepts and that keep its worker from starting, with a word

@@ -28,7 +28,7 @@ func TestVolatileTemplates(t *testing.T) {
 	play(t, func(w *world) {
 		want := func(sentences ...string) {
 			t.Helper()
-			if diff := cmp.Diff(sentences, w.status().Volatile); diff != "" {
+			if diff := cmp.Diff(sentences, w.status().Nondeterministic); diff != "" {
 				t.Error(diff)
 			}
 		}
