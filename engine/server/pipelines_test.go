@@ -47,11 +47,11 @@ func TestQuarantineReachesAPIAndMetrics(t *testing.T) {
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Services: sdk.GroupByName([]sdk.Instance{good, bad})}
 	<-s.sink.applied
 	got := s.pipelineThat(t, func(p Pipeline) bool { return p.QuarantinedN > 0 })
-	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname has white space in it"}
+	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname contains white space"}
 	if got.QuarantinedN != 1 || got.Quarantined[0] != want {
 		t.Errorf("got %+v", got)
 	}
-	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack has white space in it`}
+	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack contains white space`}
 	if got.DroppedN != 1 || len(got.Dropped) != 1 || got.Dropped[0] != want {
 		t.Errorf("dropped: got %+v", got.Dropped)
 	}

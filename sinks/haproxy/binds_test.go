@@ -97,7 +97,7 @@ func TestListening_TellsOthersFromOurOwn(t *testing.T) {
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	port, free := occupy(t)
 	defer free()
-	others, own, err := s.paths.listening(s.notes.running(), s.cfg.Binary)
+	others, own, err := s.paths.listening(s.state.Load().running, s.cfg.Binary)
 	check(t, err)
 	has := func(port int) func(listen.Address) bool {
 		return func(a listen.Address) bool { return a.Network == "tcp" && int(a.Low) == port }

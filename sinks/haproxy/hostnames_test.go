@@ -210,8 +210,8 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 	gone.Store(true)
 	s.resolver.Flush()
 	s.change.Lock()
-	s.notes.prove() // it has stayed up for long
-	kill(t, s.notes.running().pids[0])
+	s.update(func(st *state) { st.stable = st.desired }) // it has stayed up for long
+	kill(t, s.state.Load().running.pids[0])
 	s.change.Unlock()
 	l := <-lost
 	if errors.Is(l.Err, sdk.ErrNotLoaded) {

@@ -199,8 +199,8 @@ func wantNothingLost(t *testing.T, lost <-chan sdk.Lost) {
 func (r *rig) awaitProven(s *Sink) {
 	r.t.Helper()
 	eventually(r.t, "HAProxy has stayed up", func() bool {
-		content, proven := s.notes.unproven()
-		return content == proven
+		st := s.state.Load()
+		return st.desired == st.stable
 	})
 }
 
