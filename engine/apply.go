@@ -107,8 +107,8 @@ func (p *pipeline) observe(ctx context.Context, entry *Entry) {
 // recordOutcome records what became of r, which was not rejected.
 func (p *pipeline) recordOutcome(r *rendered, err error) {
 	s := &p.state
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		s.pending = &pendingApply{rendered: r, reason: deferred.Reason, due: time.Now().Add(deferred.After)}
+	if after, ok := deferral(err); ok {
+		s.pending = &pendingApply{rendered: r, reason: err.Error(), due: time.Now().Add(after)}
 	}
 	if isNotLoaded(err) && s.pending != nil && s.pending.document.Digest == r.document.Digest {
 		s.pending = nil
@@ -222,6 +222,5 @@ func isFinal(err error) bool {
 
 // isNotLoaded reports whether the sink failed to load the document: each attempt interrupts what the sink manages.
 func isNotLoaded(err error) bool {
-	_, ok := errors.AsType[*sdk.NotLoadedError](err)
-	return ok
+	return errors.Is(err, sdk.ErrNotLoaded)
 }

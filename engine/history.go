@@ -52,10 +52,10 @@ func (h *history) add(e Entry) {
 // memory.
 func withoutPlaces(err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) <= maxKeptPlaces {
+	if !ok || len(rejection.Positions) <= maxKeptPlaces {
 		return err
 	}
-	return &sdk.Rejection{Err: errors.New(err.Error()), Passes: rejection.Passes}
+	return &sdk.Rejection{Err: errors.New(err.Error()), Temporary: rejection.Temporary}
 }
 
 // last returns the newest entry, and false if there is none.

@@ -25,16 +25,26 @@ type pendingApply struct {
 // minDeferral bounds how soon a sink that defers a document is asked again.
 const minDeferral = 10 * time.Millisecond
 
-// recordDeferred records that the sink deferred the newest document, and returns when to try again. The sink may have applied a part
+// deferral reports whether err is an [sdk.ErrDeferred], and returns the time after which to try again.
+func deferral(err error) (after time.Duration, ok bool) {
+	if !errors.Is(err, sdk.ErrDeferred) {
+		return 0, false
+	}
+	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+		after = retry.After
+	}
+	return max(after, minDeferral), true
+}
+
+// recordDeferred records that the sink deferred the newest document with err, and returns when to try again. The sink may have applied a part
 // of the document, so it is not in sync with any.
-func (p *pipeline) recordDeferred(deferred *sdk.DeferredError) time.Duration {
+func (p *pipeline) recordDeferred(err error, after time.Duration) time.Duration {
 	s := &p.state
-	after := max(deferred.After, minDeferral)
 	s.inSync = false
 	s.retries.Reset()
 	s.status.ApplyError = nil
-	s.status.Pending = &Pending{deferred.Reason, time.Now().Add(after)}
-	p.log.Info("apply deferred by the sink", "reason", deferred.Reason, "retry_in", after)
+	s.status.Pending = &Pending{err.Error(), time.Now().Add(after)}
+	p.log.Info("apply deferred by the sink", "reason", err, "retry_in", after)
 	return after
 }
 
@@ -87,10 +97,8 @@ func (p *pipeline) setPending(r *rendered, err error) {
 	if isFinal(err) || isNotLoaded(err) {
 		return
 	}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		s.pending = &pendingApply{
-			rendered: r, reason: deferred.Reason, due: time.Now().Add(max(deferred.After, minDeferral)),
-		}
+	if after, ok := deferral(err); ok {
+		s.pending = &pendingApply{rendered: r, reason: err.Error(), due: time.Now().Add(after)}
 		return
 	}
 	s.pending = &pendingApply{rendered: r, reason: err.Error(), err: err, due: time.Now().Add(s.retries.NextBackOff())}

@@ -54,7 +54,7 @@ func (i *inspector) inspect(snap sdk.Snapshot) (sdk.Snapshot, findings) {
 		all.quarantined = append(all.quarantined, Quarantined{Reason: reason})
 		snap.Cluster = ""
 	}
-	snap.Changed = writable(snap.Changed)
+	snap.Changed = encodable(snap.Changed)
 	snap.Last = i.cleanChange(snap.Last)
 	var services []sdk.Service
 	known := make(map[string]inspected, len(snap.Services))
@@ -85,7 +85,7 @@ func (i *inspector) cleanChange(c *sdk.Change) *sdk.Change {
 	if i.fault(&inst) != "" {
 		return nil
 	}
-	return &sdk.Change{Instance: inst, PreviousStatus: c.PreviousStatus, Time: writable(c.Time)}
+	return &sdk.Change{Instance: inst, PreviousStatus: c.PreviousStatus, Time: encodable(c.Time)}
 }
 
 // inspectService validates svc. The result shares with before, the last valid one, what has not changed.

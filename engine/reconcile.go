@@ -61,8 +61,8 @@ func (p *pipeline) reconcileSnapshot(ctx context.Context, snap sdk.Snapshot) sch
 	if ctx.Err() != nil {
 		return schedule{}
 	}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		return in(p.recordDeferred(deferred))
+	if after, ok := deferral(err); ok {
+		return in(p.recordDeferred(err, after))
 	}
 	s.status.Pending = nil
 	s.loads.requested = false

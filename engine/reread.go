@@ -98,7 +98,7 @@ func (p *pipeline) rereadPending(ctx context.Context) schedule {
 		return in(wait)
 	}
 	err := p.reread(ctx)
-	deferred, isDeferred := errors.AsType[*sdk.DeferredError](err)
+	after, isDeferred := deferral(err)
 	switch {
 	case ctx.Err() != nil:
 		return schedule{}
@@ -108,7 +108,7 @@ func (p *pipeline) rereadPending(ctx context.Context) schedule {
 		s.status.InputsError = nil
 		return schedule{}
 	case isDeferred:
-		i.due = time.Now().Add(max(deferred.After, minDeferral))
+		i.due = time.Now().Add(after)
 		return in(time.Until(i.due))
 	}
 	s.status.InputsError = err

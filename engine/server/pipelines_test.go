@@ -15,6 +15,7 @@ type detailedError struct{}
 func (detailedError) Error() string  { return "a.cfg:1:4: no; do" }
 func (detailedError) Detail() string { return "a.cfg:1:4: no\n   ^\n = do" }
 
+// What is wrong with a template, and where it varies, is told in full.
 func TestPipelines_TemplateError(t *testing.T) {
 	answer, err := json.Marshal(newPipeline(engine.PipelineStatus{
 		Name: "p", TemplateError: &engine.TemplateError{Err: detailedError{}}, Nondeterministic: []string{"a.cfg:2: now"},
@@ -26,6 +27,7 @@ func TestPipelines_TemplateError(t *testing.T) {
 	}
 }
 
+// However many are quarantined, the answer stays short and says how many there are.
 func TestPipelines_QuarantinedAreLimited(t *testing.T) {
 	var all []engine.Quarantined
 	for n := range 250 {
@@ -45,11 +47,11 @@ func TestPipelines_Quarantine(t *testing.T) {
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Services: sdk.GroupByName([]sdk.Instance{good, bad})}
 	<-s.sink.applied
 	got := s.waitForPipeline(t, func(p Pipeline) bool { return p.QuarantinedCount > 0 })
-	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname has white space in it"}
+	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname contains white space"}
 	if got.QuarantinedCount != 1 || got.Quarantined[0] != want {
 		t.Errorf("got %+v", got)
 	}
-	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack has white space in it`}
+	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack contains white space`}
 	if got.DroppedCount != 1 || len(got.Dropped) != 1 || got.Dropped[0] != want {
 		t.Errorf("dropped: got %+v", got.Dropped)
 	}

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,7 +44,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 
 // vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
 // the addresses of host names. The stage is the caller's to discard; there is none beside an error.
-func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
+func (s *Sink) vet(ctx context.Context, doc *document, loads bool) (*stage.Stage, []string, error) {
 	st, err := stage.New(s.paths.config, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
@@ -102,7 +103,9 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 	}
 	if o.Code != 0 && isUnresolved(o.Output, names) {
 		places := messages.Places(st.Files(), messages.Alerts(o.Output))
-		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
+		return nil, sdk.RetryAfter(&sdk.Rejection{
+			Err: errors.New("HAProxy rejects the configuration for now"), Positions: places, Temporary: true,
+		}, lookUpAgain)
 	}
 	if o.Code != 0 {
 		return nil, s.withAllPlaces(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))

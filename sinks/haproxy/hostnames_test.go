@@ -48,7 +48,7 @@ func deadNames(s *Sink) *sync.Map {
 func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) {
 	t.Helper()
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || !rejection.Passes || errors.Is(err, sdk.ErrRejected) {
+	if !ok || !rejection.Temporary || errors.Is(err, sdk.ErrRejected) {
 		t.Fatalf("got %v", err)
 	}
 	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != lookUpAgain {
@@ -56,7 +56,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 	}
 	lines := strings.Split(string(doc.Files[0].Content), "\n")
 	var got []string
-	for _, place := range rejection.Places {
+	for _, place := range rejection.Positions {
 		if place.Line == 0 || place.File != "main" {
 			t.Fatalf("place %v", place)
 		}
@@ -67,7 +67,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 		}
 	}
 	if !slices.Equal(got, hosts) {
-		t.Errorf("the places %v are not those of %v", rejection.Places, hosts)
+		t.Errorf("the places %v are not those of %v", rejection.Positions, hosts)
 	}
 }
 
@@ -210,11 +210,11 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 	gone.Store(true)
 	s.resolver.Flush()
 	s.change.Lock()
-	s.notes.prove() // it has stayed up for long
-	kill(t, s.notes.running().pids[0])
+	s.update(func(st *state) { st.stable = st.desired }) // it has stayed up for long
+	kill(t, s.state.Load().running.pids[0])
 	s.change.Unlock()
 	l := <-lost
-	if _, ok := errors.AsType[*sdk.NotLoadedError](l.Err); ok {
+	if errors.Is(l.Err, sdk.ErrNotLoaded) {
 		t.Errorf("got %v", l.Err)
 	}
 	wantUnresolved(t, doc, l.Err, "localhost")

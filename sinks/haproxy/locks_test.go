@@ -188,9 +188,9 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 				s.commitStage = func(st *stage.Stage) error { wait(); return st.Commit() }
 			})
 		}},
-		{"the receipt", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"the state file", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
-				s.writeReceipt = func(written receipt, path string) error { wait(); return written.write(path) }
+				s.writeStateFile = func(written stateFile, path string) error { wait(); return written.write(path) }
 			})
 		}},
 		{"looking for other processes", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
@@ -230,7 +230,7 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 			r.awaitDisk(last)
 			eventually(t, "all is well", func() bool { return problems(t, s) == "" })
 			r.wantAnswers("b")
-			if v := s.notes.view(); v.reloads > 0 {
+			if v := s.state.Load(); v.reloads > 0 {
 				t.Errorf("%d reloads", v.reloads)
 			}
 		})
@@ -284,7 +284,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 			}
 			s.change.Unlock()
 			r.wantAnswers("b")
-			if v := s.notes.view(); v.reloads > 0 || !v.known {
+			if v := s.state.Load(); v.reloads > 0 || !v.verified {
 				t.Errorf("it was taken for a change by somebody else: %+v", v)
 			}
 			wantHealthy(t, s)

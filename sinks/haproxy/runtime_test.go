@@ -78,7 +78,7 @@ func (r *rig) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
 	var conn *runtimeapi.Conn
 	eventually(r.t, "the worker can be asked", func() bool {
-		to, err := s.proxy.endpoint(s.notes.running())
+		to, err := s.proxy.endpoint(s.state.Load().running)
 		check(r.t, err)
 		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
 		defer cancel()

@@ -40,28 +40,24 @@ type Sink struct {
 
 	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
-	receipted       *placed // what the receipt on disk is about
-	receiptedFor    running
-	receiptedBeside *loaded
+	recordedDoc     *document // what the state file on disk is about
+	recordedRunning running
+	recordedLoaded  *loaded
 	persisting      logdedup.Fault // in writing what runs to disk
-	recording       logdedup.Fault // in writing the receipt
+	recording       logdedup.Fault // in writing the state file
 	ending          logdedup.Fault // old workers
 	unwatched       logdedup.Fault // files that HAProxy reads
 	companions      companions
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
-	change     sync.Mutex
-	client     *runtimeapi.Client
-	clientOf   running // whose servers client changes
-	pace       pace
-	vetted     *placed // the last document that passed the check and whose reload waits
-	failed     failedLoad
-	straying   logdedup.Fault
-	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
+	change   sync.Mutex
+	client   *runtimeapi.Client
+	clientOf running // whose servers client changes
+	pace     pace
+	straying logdedup.Fault
+	state    atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
-	// The notes have a lock of their own, so that Health never waits for a change.
-	notes     notes
 	conflicts conflictWatch
 	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
@@ -73,7 +69,7 @@ type Sink struct {
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
 	endpoint                             func(running) (runtimeapi.Endpoint, error)
-	writeReceipt                         func(r receipt, path string) error
+	writeStateFile                       func(r stateFile, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -93,12 +89,13 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
 		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
-		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
+		commitStage: (*stage.Stage).Commit, writeStateFile: stateFile.write,
 	}
+	s.state.Store(&state{loaded: &loaded{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
-			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
+			applied: func() *document { return s.state.Load().desired }}
 	} else {
 		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
@@ -192,7 +189,7 @@ func (s *Sink) resetClient(now running) {
 
 // adminSocket returns the path of the admin socket in the document that HAProxy should run, and "" for none.
 func (s *Sink) adminSocket() string {
-	content, _ := s.notes.wanted()
+	content := s.state.Load().desired
 	if content == nil {
 		return ""
 	}
