@@ -1,8 +1,9 @@
-package main
+package daemon
 
 import (
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -10,31 +11,40 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// newAccessPolicy returns the access policy of the configuration. Errors in the files that it names are usage errors.
-func newAccessPolicy(api config.API, log *slog.Logger) (*server.AccessPolicy, error) {
-	policy, err := server.NewAccessPolicy(server.AccessConfig{
-		Token: api.UpdateToken, AllowFrom: api.AllowFrom,
+// accessConfig returns the access policy in the configuration. Empty lists are nil, so that equal policies are deeply equal.
+func accessConfig(api config.API) server.AccessConfig {
+	hosts := append(slices.Clone(api.AllowedHosts), api.BindIP)
+	if hostname, err := os.Hostname(); err == nil {
+		hosts = append(hosts, hostname)
+	}
+	return server.AccessConfig{
+		Token: api.UpdateToken, AllowFrom: append([]netip.Prefix(nil), api.AllowFrom...),
 		TLSCert: api.TLSCert, TLSKey: api.TLSKey, ClientCA: api.ClientCA,
-		CORSOrigins: api.CORSOrigins, AllowedHosts: allowedHosts(api), ProtectReads: api.ProtectReads, Log: log,
-	})
+		CORSOrigins: append([]string(nil), api.CORSOrigins...), AllowedHosts: hosts, ProtectReads: api.ProtectReads,
+	}
+}
+
+// newAccessPolicy returns the access policy of the configuration. Errors in the files that it names are [*ConfigError] values.
+func newAccessPolicy(api config.API, log *slog.Logger) (*server.AccessPolicy, error) {
+	cfg := accessConfig(api)
+	cfg.Log = log
+	policy, err := server.NewAccessPolicy(cfg)
 	if err != nil {
-		return nil, &usageError{err}
+		return nil, &ConfigError{err}
 	}
 	return policy, nil
 }
 
-// allowedHosts are the names in the configuration, and the machine's own.
-func allowedHosts(api config.API) []string {
-	hosts := append(slices.Clone(api.AllowedHosts), api.BindIP)
-	if own, err := os.Hostname(); err == nil {
-		hosts = append(hosts, own)
+// warnIfPushIsOpen logs a warning if a source receives pushes and other machines can push without authentication.
+func (d *Daemon) warnIfPushIsOpen() {
+	running := d.components()
+	if running.cfg.Sources[FrontSource(running.cfg)].Type == typeSidecarPush {
+		warnOpenPush(running.cfg.API, d.http.address(), d.log)
 	}
-	return hosts
 }
 
-// warnUnguarded says so where other machines can push and nothing is asked of them. It is for a daemon that takes pushes.
-func warnUnguarded(api config.API, listening net.Addr, log *slog.Logger) {
-	tcp, ok := listening.(*net.TCPAddr)
+func warnOpenPush(api config.API, address net.Addr, log *slog.Logger) {
+	tcp, ok := address.(*net.TCPAddr)
 	local := ok && tcp.IP.IsLoopback()
 	if local || api.UpdateToken != "" || len(api.AllowFrom) > 0 || api.ClientCA != "" {
 		return

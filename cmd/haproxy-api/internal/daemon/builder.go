@@ -1,10 +1,9 @@
-package main
+package daemon
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -13,166 +12,176 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	filesink "github.com/haproxy-api/haproxy-api/sinks/file"
 	filesource "github.com/haproxy-api/haproxy-api/sources/file"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
-	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// This file is the one place where the names in a configuration meet what is behind them.
+// The types that are built in.
+const (
+	typeSidecarPush   = "sidecar-push"
+	typeSidecarFollow = "sidecar-follow"
+	typeFile          = "file"
+	typeHAProxy       = "haproxy" // a plugin in this binary
+)
 
-// The names that the older tables [sidecar] and [haproxy] get among the general ones.
+// The names of the components that the tables [sidecar] and [haproxy] configure.
 const (
 	shorthandSource = "sidecar"
 	shorthandSink   = "haproxy"
 )
 
-// opener makes sources and sinks out of what a configuration says about them.
-type opener struct {
-	cfg       *config.Config
-	log       *slog.Logger
-	restarted func(plugin string) // told when a plugin ended and runs again; nil for nobody
-	outlast   bool                // a plugin that does not start is tried again, and not reported
-	kept      engine.StateStore   // whose pipelines can do without a template that loads; nil for none
+// A builder builds the components of one configuration.
+type builder struct {
+	cfg             *config.Config
+	log             *slog.Logger
+	onPluginRestart func(plugin string) // may be nil
+	retryStart      bool                // the start of a plugin that fails is retried instead of reported
+	store           engine.StateStore   // allows the engine to start a pipeline whose template does not load; may be nil
 }
 
-// openAll opens every component of one table but those that stand already, all at once: a plugin that is slow holds up no other.
-// What went wrong is reported in one go; what was opened then is closed.
-func openAll[C any, T comparable](
-	components map[string]C, standing map[string]T, open func(name string, c C) (T, error),
-) (map[string]T, error) {
-	opened := maps.Clone(standing)
-	if opened == nil {
-		opened = map[string]T{}
+// build returns the components of the configuration. It takes those in kept as they are, and starts no plugin before all template
+// sets have loaded. An error joins all faults; then build has closed everything that it opened.
+func (b builder) build(ctx context.Context, kept *components) (*components, error) {
+	sets, err := b.loadTemplates(kept.templates)
+	if err != nil {
+		return nil, err
 	}
-	var names []string
-	for _, name := range sortedKeys(components) {
-		if _, ok := standing[name]; !ok {
-			names = append(names, name)
+	if err := makeFolders(b.cfg); err != nil {
+		return nil, err
+	}
+	sources, sourceErr := b.openSources(ctx, kept.sources)
+	sinks, sinkErr := b.openSinks(ctx, kept.sinks)
+	if err := errors.Join(sourceErr, sinkErr); err != nil {
+		closeAll(sources)
+		closeAll(sinks)
+		return nil, err
+	}
+	maps.Copy(sources, kept.sources)
+	maps.Copy(sinks, kept.sinks)
+	return &components{cfg: b.cfg, templates: sets, inputs: b.newInputs(kept.inputs), sources: sources, sinks: sinks}, nil
+}
+
+// loadTemplates returns the template set of each pipeline. Sets that are not kept must load.
+func (b builder) loadTemplates(kept map[string]engine.Templates) (map[string]engine.Templates, error) {
+	sets := maps.Clone(kept)
+	if sets == nil {
+		sets = map[string]engine.Templates{}
+	}
+	var faults error
+	for _, name := range sortedKeys(b.cfg.Pipelines) {
+		if _, ok := sets[name]; ok {
+			continue
+		}
+		sets[name] = newTemplates(b.cfg.Pipelines[name])
+		if _, err := sets[name].Load(); err != nil && !b.hasAppliedDocument(name) {
+			faults = errors.Join(faults, &ConfigError{err})
 		}
 	}
+	return sets, faults
+}
+
+// hasAppliedDocument reports whether the state store has a document with which the engine can start the pipeline although its
+// template does not load, see [engine.New].
+func (b builder) hasAppliedDocument(pipeline string) bool {
+	if b.store == nil {
+		return false
+	}
+	doc, ok := b.store.AppliedDocument(pipeline)
+	return ok && doc.SinkType == b.cfg.Sinks[b.cfg.Pipelines[pipeline].Sink].Type
+}
+
+// newInputs returns the watched files of each pipeline that watches any.
+func (b builder) newInputs(kept map[string]engine.Inputs) map[string]engine.Inputs {
+	all := map[string]engine.Inputs{}
+	for name, p := range b.cfg.Pipelines {
+		if inputs, ok := kept[name]; ok {
+			all[name] = inputs
+		} else if len(p.Watch) > 0 {
+			written := sinkFiles(b.cfg, p)
+			all[name] = filewatch.NewGlobs(p.Watch, func(path string) bool { return containsPath(written, path) })
+		}
+	}
+	return all
+}
+
+// openSources opens the sources that are not kept.
+func (b builder) openSources(ctx context.Context, kept map[string]sdk.Source) (map[string]sdk.Source, error) {
+	return openAll(b.cfg.Sources, kept, func(name string, c config.Source) (sdk.Source, error) {
+		env := sdk.Env{Name: name, Log: b.log.With("source", name)}
+		source, err := b.openSource(ctx, env, c.Component)
+		return source, withTable("sources", name, err)
+	})
+}
+
+// openSinks opens the sinks that are not kept.
+func (b builder) openSinks(ctx context.Context, kept map[string]sdk.Sink) (map[string]sdk.Sink, error) {
+	return openAll(b.cfg.Sinks, kept, func(name string, c config.Component) (sdk.Sink, error) {
+		env := sdk.Env{Name: name, Log: b.log.With("sink", name)}
+		sink, err := b.openSink(ctx, env, c)
+		return sink, withTable("sinks", name, err)
+	})
+}
+
+// openAll opens the components of one table that are not kept, in parallel, so that a slow plugin does not delay others. An error
+// joins the errors of all components; then those that opened are closed.
+func openAll[C, T any](table map[string]C, kept map[string]T, open func(name string, c C) (T, error)) (map[string]T, error) {
+	names := slices.DeleteFunc(sortedKeys(table), func(name string) bool { _, ok := kept[name]; return ok })
+	opened := map[string]T{}
 	faults := make([]error, len(names))
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i, name := range names {
 		wg.Go(func() {
-			part, err := open(name, components[name])
+			component, err := open(name, table[name])
 			if err != nil {
 				faults[i] = err
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			opened[name] = part
+			opened[name] = component
 		})
 	}
 	wg.Wait()
 	if err := errors.Join(faults...); err != nil {
-		closeAll(but(opened, standing))
+		closeAll(opened)
 		return nil, err
 	}
 	return opened, nil
 }
 
-// but returns those of parts that are not the same in others.
-func but[T comparable](parts, others map[string]T) map[string]T {
-	rest := maps.Clone(parts)
-	maps.DeleteFunc(rest, func(name string, part T) bool { return others[name] == part })
-	return rest
-}
-
-// closeAll lets go of parts that are not to be run, all at once: what they manage stays as it is.
-func closeAll[T any](parts map[string]T) {
-	var wg sync.WaitGroup
-	for _, part := range parts {
-		if c, ok := any(part).(io.Closer); ok {
-			wg.Go(func() { _ = c.Close() })
-		}
-	}
-	wg.Wait()
-}
-
-func (o opener) sources(ctx context.Context, standing map[string]sdk.Source) (map[string]sdk.Source, error) {
-	return openAll(o.cfg.Sources, standing, func(name string, c config.Source) (sdk.Source, error) {
-		env := sdk.Env{Name: name, Log: o.log.With("source", name)}
-		source, err := o.source(ctx, env, c.Component)
-		return source, place("sources", name, err)
-	})
-}
-
-// isBuiltIn reports whether no plugin is needed for the type.
-func isBuiltIn(kind, typ string) bool {
-	if kind == "sink" {
-		return typ == "file"
-	}
-	return typ == "sidecar-push" || typ == "sidecar-follow" || typ == "file"
-}
-
-func (o opener) source(ctx context.Context, env sdk.Env, c config.Component) (sdk.Source, error) {
+func (b builder) openSource(ctx context.Context, env sdk.Env, c config.Component) (sdk.Source, error) {
 	switch c.Type {
-	case "sidecar-push":
+	case typeSidecarPush:
 		return open(env, c, sidecar.PushDefaults(), sidecar.NewPush)
-	case "sidecar-follow":
+	case typeSidecarFollow:
 		return open(env, c, sidecar.FollowDefaults(), sidecar.NewFollow)
-	case "file":
+	case typeFile:
 		return open(env, c, filesource.Defaults(), filesource.New)
 	}
-	options, err := o.plugin("source", env, c)
+	options, err := b.pluginOptions("source", env, c)
 	if err != nil {
 		return nil, err
 	}
 	return host.StartSource(ctx, options)
 }
 
-func (o opener) sinks(ctx context.Context, standing map[string]sdk.Sink) (map[string]sdk.Sink, error) {
-	return openAll(o.cfg.Sinks, standing, func(name string, c config.Component) (sdk.Sink, error) {
-		env := sdk.Env{Name: name, Log: o.log.With("sink", name)}
-		sink, err := o.sink(ctx, env, c)
-		return sink, place("sinks", name, err)
-	})
-}
-
-func (o opener) sink(ctx context.Context, env sdk.Env, c config.Component) (sdk.Sink, error) {
-	if c.Type == "file" {
+func (b builder) openSink(ctx context.Context, env sdk.Env, c config.Component) (sdk.Sink, error) {
+	if c.Type == typeFile {
 		return open(env, c, filesink.Defaults(), filesink.New)
 	}
-	options, err := o.plugin("sink", env, c)
+	options, err := b.pluginOptions("sink", env, c)
 	if err != nil {
 		return nil, err
 	}
 	return host.StartSink(ctx, options)
 }
 
-// plugin says how to run the plugin for c. The default plugin is this very program, run like anybody's.
-func (o opener) plugin(kind string, env sdk.Env, c config.Component) (host.Options, error) {
-	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log, Outlast: o.outlast}
-	if o.restarted != nil {
-		options.OnRestart = func() { o.restarted(env.Name) }
-	}
-	configured, found := o.cfg.Plugins[c.Type]
-	if kind == "sink" && c.Type == "haproxy" && !found {
-		self, err := os.Executable()
-		if err != nil {
-			return options, fmt.Errorf("cannot find the program to run the plugin with: %w", err)
-		}
-		options.Path, options.Args = self, []string{"plugin", "haproxy"}
-		return options, nil
-	}
-	path, err := host.Find(kind, c.Type, configured.Path, o.cfg.PluginDir)
-	if err != nil {
-		return options, err
-	}
-	options.Path, options.SHA256, options.Args = path, configured.SHA256, configured.Args
-	for _, name := range sortedKeys(configured.Env) {
-		options.Env = append(options.Env, name+"="+configured.Env[name])
-	}
-	return options, nil
-}
-
-// open decodes the block over its owner's defaults and hands it over.
+// open decodes a component's block over the defaults and calls construct with the result.
 func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.Env, C) (T, error)) (T, error) {
 	if err := sdk.Decode(c.Block, &cfg); err != nil {
 		var none T
@@ -181,9 +190,54 @@ func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.E
 	return construct(env, cfg)
 }
 
-// place puts the table in front of what its owner found wrong with it, each fault on a line of its own. The shorthand's
-// tables are named as the person wrote them.
-func place(table, name string, err error) error {
+// pluginOptions returns how to run the plugin of a component. The HAProxy plugin is this binary, unless the configuration names
+// another program for it.
+func (b builder) pluginOptions(kind string, env sdk.Env, c config.Component) (host.Options, error) {
+	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log, Outlast: b.retryStart}
+	if b.onPluginRestart != nil {
+		options.OnRestart = func() { b.onPluginRestart(env.Name) }
+	}
+	plugin, configured := b.cfg.Plugins[c.Type]
+	if kind == "sink" && c.Type == typeHAProxy && !configured {
+		self, err := os.Executable()
+		if err != nil {
+			return options, fmt.Errorf("cannot find the program to run the plugin with: %w", err)
+		}
+		options.Path, options.Args = self, []string{"plugin", "haproxy"}
+		return options, nil
+	}
+	path, err := host.Find(kind, c.Type, plugin.Path, b.cfg.PluginDir)
+	if err != nil {
+		return options, err
+	}
+	options.Path, options.SHA256, options.Args = path, plugin.SHA256, plugin.Args
+	for _, name := range sortedKeys(plugin.Env) {
+		options.Env = append(options.Env, name+"="+plugin.Env[name])
+	}
+	return options, nil
+}
+
+// Types lists the types of sources and sinks that the configuration can use: those that are built in, those of configured
+// plugins, and those in the plugin folder.
+func Types(cfg *config.Config) []host.Installed {
+	all := []host.Installed{
+		{Kind: "source", Type: typeSidecarPush, Path: "built in"},
+		{Kind: "source", Type: typeSidecarFollow, Path: "built in"},
+		{Kind: "source", Type: typeFile, Path: "built in"},
+		{Kind: "sink", Type: typeHAProxy, Path: "built in"},
+		{Kind: "sink", Type: typeFile, Path: "built in"},
+	}
+	for _, name := range sortedKeys(cfg.Plugins) {
+		if path := cfg.Plugins[name].Path; path != "" {
+			all = append(all, host.Installed{Kind: "any", Type: name, Path: path})
+		}
+	}
+	return append(all, host.List(cfg.PluginDir)...)
+}
+
+// withTable prefixes an error of a component with the component's table, and turns each of its [sdk.Faults] into a [*ConfigError].
+// The components of [sidecar] and [haproxy] are named as the user wrote them.
+func withTable(table, name string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -199,68 +253,12 @@ func place(table, name string, err error) error {
 	for _, f := range faults {
 		if f.Key != "" {
 			f.Key = at + "." + f.Key
-			all = errors.Join(all, &usageError{errors.New(f.String())})
+			all = errors.Join(all, &ConfigError{errors.New(f.String())})
 			continue
 		}
-		all = errors.Join(all, &usageError{fmt.Errorf("%s: %s", at, f.Problem)})
+		all = errors.Join(all, &ConfigError{fmt.Errorf("%s: %s", at, f.Problem)})
 	}
 	return all
-}
-
-// templateSet is a templates.Set as the engine wants one.
-type templateSet struct{ *templates.Set }
-
-func (s templateSet) Load() (engine.Template, error) {
-	t, err := s.Set.Load()
-	if err != nil {
-		return nil, err
-	}
-	return tracedTemplate{t}, nil
-}
-
-// tracedTemplate is a templates.Template as the engine wants one.
-type tracedTemplate struct{ *templates.Template }
-
-func (t tracedTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]exclude.Origin, error) {
-	files, err := t.Template.Trace(ctx, snap)
-	var all [][]exclude.Origin
-	for _, f := range files {
-		var lines []exclude.Origin
-		for _, o := range f.Origins {
-			lines = append(lines, exclude.Origin(o))
-		}
-		all = append(all, lines)
-	}
-	return all, err
-}
-
-func (t tracedTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
-	varying, err := t.Template.Vary(ctx, snap)
-	var all []string
-	for _, v := range varying {
-		all = append(all, v.String())
-	}
-	return all, err
-}
-
-var (
-	_ exclude.SourceMapper = tracedTemplate{}
-	_ engine.Varier        = tracedTemplate{}
-)
-
-func newTemplates(p config.Pipeline) engine.Templates {
-	return templateSet{templates.New(templateConfig(p))}
-}
-
-func templateConfig(p config.Pipeline) templates.Config {
-	set := templates.Config{
-		Path: p.Template, Files: p.Files, Partials: p.Partials, Vars: p.Vars,
-		BindIP: p.BindIP, UseHostnames: p.UseHostnames, User: p.User, Group: p.Group,
-	}
-	if len(p.Delims) == len(set.Delims) {
-		set.Delims = [2]string(p.Delims)
-	}
-	return set
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"errors"
@@ -7,41 +7,46 @@ import (
 	"testing/synctest"
 )
 
-func TestASlowPartHoldsUpNoOther(t *testing.T) {
+func TestOpenAll_InParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		components := map[string]int{"a": 1, "b": 2, "c": 3, "standing": 4}
-		standing := map[string]int{"standing": 40}
+		table := map[string]int{"a": 1, "b": 2, "c": 3, "kept": 4}
+		kept := map[string]int{"kept": 40}
 		var all sync.WaitGroup
 		all.Add(3)
-		opened, err := openAll(components, standing, func(_ string, n int) (int, error) {
+		opened, err := openAll(table, kept, func(_ string, n int) (int, error) {
 			all.Done()
-			all.Wait() // for ever, if one is opened after the other
+			all.Wait() // blocks for ever if one is opened after the other
 			return 10 * n, nil
 		})
-		if err != nil || len(opened) != 4 || opened["b"] != 20 || opened["standing"] != 40 {
+		if err != nil || len(opened) != 3 || opened["b"] != 20 {
 			t.Errorf("got %v, %v", opened, err)
 		}
 	})
 }
 
-// closed is a part that notes its end.
-type closed struct{ n *int }
+// A countingCloser counts its Close calls.
+type countingCloser struct{ n *int }
 
-func (c closed) Close() error { *c.n++; return nil }
+func (c countingCloser) Close() error { *c.n++; return nil }
 
-func TestNothingIsLeftOpenWhereOneFails(t *testing.T) {
+func TestOpenAll_ClosesWhatItOpenedIfOneFails(t *testing.T) {
 	var a, old int
-	standing := map[string]closed{"old": {&old}}
-	_, err := openAll(map[string]int{"a": 0, "b": 1, "c": 2, "old": 3}, standing, func(name string, _ int) (closed, error) {
-		if name == "a" {
-			return closed{&a}, nil
+	kept := map[string]countingCloser{"old": {&old}}
+	table := map[string]int{"a": 0, "b": 1, "c": 2, "old": 3}
+	bErr, cErr := errors.New("b"), errors.New("c")
+	_, err := openAll(table, kept, func(name string, _ int) (countingCloser, error) {
+		switch name {
+		case "a":
+			return countingCloser{&a}, nil
+		case "b":
+			return countingCloser{}, bErr
 		}
-		return closed{}, errors.New(name + " is wrong")
+		return countingCloser{}, cErr
 	})
-	if err == nil || err.Error() != "b is wrong\nc is wrong" {
+	if !errors.Is(err, bErr) || !errors.Is(err, cErr) {
 		t.Errorf("got %v", err)
 	}
 	if a != 1 || old != 0 {
-		t.Errorf("closed a %d times, what stood %d times", a, old)
+		t.Errorf("closed a %d times, the kept one %d times", a, old)
 	}
 }

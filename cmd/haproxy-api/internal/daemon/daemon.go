@@ -1,4 +1,6 @@
-package main
+// Package daemon composes the program from its configuration, reloads the configuration, serves HTTP and shuts down. It is the
+// only package that knows which implementation a type in the configuration stands for. It knows nothing of the command line.
+package daemon
 
 import (
 	"context"
@@ -15,135 +17,141 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// daemon is a configuration turned into running parts. Another one can take its place, see change.
-type daemon struct {
+// Options are what a [Daemon] is made from.
+type Options struct {
+	Config  *config.Config
+	Version string // of the program, for logs and metrics
+	Log     *slog.Logger
+	Level   *slog.LevelVar // the level of Log, which a configuration reload sets
+}
+
+// A Daemon runs the components of a configuration. A configuration reload replaces them, see [Reloader].
+type Daemon struct {
+	version string
 	log     *slog.Logger
-	level   *slog.LevelVar // of log
+	level   *slog.LevelVar
 	metrics *server.Metrics
 	engine  *engine.Engine
 	server  *server.Server
-	memory  *statestore.Store // nil for none
+	store   *statestore.Store // nil if no state is kept
+	http    httpServers
 
-	mu    sync.Mutex
-	parts *parts
-
-	desks desks
+	mu      sync.Mutex
+	running *components
 }
 
-// newDaemon builds every part that cfg names and starts the plugins. On an error nothing is left running.
-func newDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar) (*daemon, error) {
-	access, err := newAccessPolicy(cfg.API, log)
+// A ConfigError is a fault in the configuration, which the user can correct.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// New builds the components of the configuration, starts the plugins and has each sink claim its files. If it returns an error,
+// nothing is left running. Faults of the configuration are joined [*ConfigError] values.
+func New(ctx context.Context, opts Options) (*Daemon, error) {
+	cfg := opts.Config
+	access, err := newAccessPolicy(cfg.API, opts.Log)
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{log: log, level: level, metrics: server.NewMetrics(version()), parts: &parts{cfg: &config.Config{}}}
+	d := &Daemon{
+		version: opts.Version, log: opts.Log, level: opts.Level,
+		metrics: server.NewMetrics(opts.Version), running: &components{cfg: &config.Config{}},
+	}
 	if err := d.build(ctx, cfg); err != nil {
-		d.close()
+		d.running.close()
+		if d.store != nil {
+			_ = d.store.Close()
+		}
 		return nil, err
 	}
 	d.server = server.New(server.Config{
-		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: log,
+		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log,
 	})
 	return d, nil
 }
 
-func (d *daemon) build(ctx context.Context, cfg *config.Config) error {
-	var err error
-	if d.memory, err = openMemory(cfg.API.StateDir, d.log); err != nil {
+// build sets the state store, the running components and the engine, as far as it succeeds.
+func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
+	builder := d.newBuilder(cfg)
+	builder.retryStart = true
+	if cfg.API.StateDir != "" {
+		store, err := statestore.Open(cfg.API.StateDir, d.log)
+		if err != nil {
+			return &ConfigError{err}
+		}
+		d.store, builder.store = store, store
+	}
+	next, err := builder.build(ctx, &components{})
+	if err != nil {
 		return err
 	}
-	open := d.opener(cfg)
-	open.outlast = true
-	if d.memory != nil {
-		open.kept = d.memory
-	}
-	if d.parts, err = open.build(ctx, d.parts); err != nil {
+	d.running = next
+	if err := claim(ctx, next.sinks); err != nil {
 		return err
 	}
-	if err := claimAll(ctx, d.parts.sinks); err != nil {
-		return err
-	}
-	run := d.parts.engine(d.log, d.metrics)
-	if d.memory != nil {
-		run.StateStore = d.memory
+	run := next.engineConfig(d.log, d.metrics)
+	if d.store != nil {
+		run.StateStore = d.store
 	}
 	d.engine, err = engine.New(run)
 	return err
 }
 
-// openMemory returns nil where nothing is to be kept.
-func openMemory(dir string, log *slog.Logger) (*statestore.Store, error) {
-	if dir == "" {
-		return nil, nil //nolint:nilnil // none is no fault
-	}
-	store, err := statestore.Open(dir, log)
-	if err != nil {
-		return nil, &usageError{err}
-	}
-	return store, nil
+func (d *Daemon) newBuilder(cfg *config.Config) builder {
+	return builder{cfg: cfg, log: d.log, onPluginRestart: d.metrics.PluginRestarted}
 }
 
-// close lets go of what is not to be run.
-func (d *daemon) close() {
-	if d.parts != nil {
-		closeAll(d.parts.sources)
-		closeAll(d.parts.sinks)
-	}
-	if d.memory != nil {
-		_ = d.memory.Close()
-	}
-}
-
-func (d *daemon) opener(cfg *config.Config) opener {
-	return opener{cfg: cfg, log: d.log, restarted: d.metrics.PluginRestarted}
-}
-
-// now returns the parts that are in force.
-func (d *daemon) now() *parts {
+// components returns the components that run now.
+func (d *Daemon) components() *components {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.parts
+	return d.running
 }
 
-// claimAll makes each sink the only one on what it manages, all at once. What stands in the way is reported in one go.
-func claimAll(ctx context.Context, sinks map[string]sdk.Sink) error {
+// Status returns the status of each pipeline, in the order of their names.
+func (d *Daemon) Status() []engine.PipelineStatus { return d.engine.Status() }
+
+// claim has each sink claim its files, in parallel. The error joins the errors of all sinks.
+func claim(ctx context.Context, sinks map[string]sdk.Sink) error {
 	names := sortedKeys(sinks)
 	faults := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
 		if c, ok := sinks[name].(sdk.Claimer); ok {
-			wg.Go(func() { faults[i] = place("sinks", name, c.Claim(ctx)) })
+			wg.Go(func() { faults[i] = withTable("sinks", name, c.Claim(ctx)) })
 		}
 	}
 	wg.Wait()
 	return errors.Join(faults...)
 }
 
-// run serves until ctx is done, and ends everything then: see shutdown. What is to be done beside it gets the same time.
-func (d *daemon) run(ctx context.Context, listener net.Listener, beside ...func(context.Context)) error {
+// Run serves on listener and runs the engine until ctx is done, and then shuts down within five seconds. The background functions
+// run beside the engine and must return when their context is done. Run returns an error only if the HTTP server fails.
+func (d *Daemon) Run(ctx context.Context, listener net.Listener, background ...func(context.Context)) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	d.log.Info("haproxy-api started", "version", version(), "address", listener.Addr().String())
-	d.desks.serve = func(ctx context.Context, l net.Listener) {
+	d.log.Info("haproxy-api started", "version", d.version, "address", listener.Addr().String())
+	d.http.serve = func(ctx context.Context, l net.Listener) {
 		if err := d.server.Serve(ctx, l); err != nil {
 			cancel(err)
 		}
 	}
-	d.desks.open(listener)
-	d.warnIfUnguarded()
-	changing := make(chan struct{})
+	d.http.start(listener)
+	d.warnIfPushIsOpen()
+	idle := make(chan struct{}) // closed when the engine and the background functions have returned
 	go func() {
-		defer close(changing)
+		defer close(idle)
 		var wg sync.WaitGroup
 		wg.Go(func() { d.engine.Run(running) })
-		for _, f := range beside {
+		for _, f := range background {
 			wg.Go(func() { f(running) })
 		}
 		wg.Wait()
 	}()
 	<-running.Done()
-	if err := d.shutdown(context.WithoutCancel(ctx), changing); err != nil {
-		d.log.Warn("haproxy-api ends all the same", "error", err)
+	if err := d.shutdown(context.WithoutCancel(ctx), idle); err != nil {
+		d.log.Warn("shutdown incomplete", "error", err)
 	}
 	d.log.Info("haproxy-api stopped")
 	if ctx.Err() != nil {
@@ -152,43 +160,31 @@ func (d *daemon) run(ctx context.Context, listener net.Listener, beside ...func(
 	return context.Cause(running)
 }
 
-// warnIfUnguarded looks at who can push.
-func (d *daemon) warnIfUnguarded() {
-	p := d.now()
-	if takesPushes(p.sources[frontName(p.sources, takesPushes)]) {
-		warnUnguarded(p.cfg.API, d.desks.address(), d.log)
-	}
-}
-
-// front returns the source that people see. Who posts to another one has to hear of it.
-func (d *daemon) front() server.Front {
-	sources := d.now().sources
-	front := server.Front{Source: frontName(sources, takesPushes)}
-	if receiver, ok := sources[front.Source].(sdk.Receiver); ok {
+// front returns the source whose state is served and that receives pushes. It warns of other sources that expect pushes.
+func (d *Daemon) front() server.Front {
+	running := d.components()
+	front := server.Front{Source: FrontSource(running.cfg)}
+	if receiver, ok := running.sources[front.Source].(sdk.Receiver); ok {
 		front.Receiver = receiver
 	}
-	for _, name := range sortedKeys(sources) {
-		if takesPushes(sources[name]) && name != front.Source {
-			d.log.Warn("this source gets no pushes: what is posted to /update is for another",
+	for _, name := range sortedKeys(running.sources) {
+		if _, ok := running.sources[name].(sdk.Receiver); ok && name != front.Source {
+			d.log.Warn("source receives no pushes; requests to /update go to another source",
 				"source", name, "other", front.Source)
 		}
 	}
 	return front
 }
 
-func takesPushes(s sdk.Source) bool {
-	_, ok := s.(sdk.Receiver)
-	return ok
-}
-
-// frontName picks the one in [sidecar], or else the first by name that takes pushes, or else the first.
-func frontName[S any](sources map[string]S, receives func(S) bool) string {
-	names := sortedKeys(sources)
-	if _, ok := sources[shorthandSource]; ok || len(names) == 0 {
+// FrontSource returns the name of the source that receives pushes and whose state the daemon serves: the one in [sidecar], else
+// the first by name that receives pushes, else the first by name.
+func FrontSource(cfg *config.Config) string {
+	names := sortedKeys(cfg.Sources)
+	if _, ok := cfg.Sources[shorthandSource]; ok || len(names) == 0 {
 		return shorthandSource
 	}
 	for _, name := range names {
-		if receives(sources[name]) {
+		if cfg.Sources[name].Type == typeSidecarPush {
 			return name
 		}
 	}

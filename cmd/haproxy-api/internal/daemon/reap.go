@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -10,28 +10,33 @@ import (
 	"time"
 )
 
-// reapEvery is the time between two looks for processes that ended. What this program started itself is collected by who started
-// it as soon as it ends, so what is still there at the next look is nobody's.
-const reapEvery = 2 * time.Second
+// reapInterval is the time between two searches for processes that ended. The code that starts a process waits for it and reaps it
+// as soon as it ends, so a process that is still there at the next search is an orphan.
+const reapInterval = 2 * time.Second
 
-// reapOrphans collects ended processes that others left behind, as process 1 of a container has to, until ctx is done.
-func reapOrphans(ctx context.Context) {
+// ReapOrphans reaps the ended processes that other processes left behind, until ctx is done. Process 1 of a container has to do
+// this.
+func ReapOrphans(ctx context.Context) {
+	ticker := time.NewTicker(reapInterval)
+	defer ticker.Stop()
 	var before map[zombie]bool
 	for {
 		now := zombies()
 		for z := range now {
 			if before[z] {
-				_, _ = syscall.Wait4(z.pid, nil, syscall.WNOHANG, nil) // another goroutine may have collected it
+				_, _ = syscall.Wait4(z.pid, nil, syscall.WNOHANG, nil) // another goroutine may have reaped it
 			}
 		}
 		before = now
-		if !sleep(ctx, reapEvery) {
+		select {
+		case <-ctx.Done():
 			return
+		case <-ticker.C:
 		}
 	}
 }
 
-// A zombie is a child that ended and was not collected. The time of its start tells it from a later one with its pid.
+// A zombie is a child process that ended and was not reaped. Its start time distinguishes it from a later process with its pid.
 type zombie struct {
 	pid     int
 	started string
@@ -40,13 +45,13 @@ type zombie struct {
 func zombies() map[zombie]bool {
 	all := map[zombie]bool{}
 	self := strconv.Itoa(os.Getpid())
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // only a wrong pattern is an error
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // only a malformed pattern is an error
 	for _, path := range stats {
 		content, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
-		// The name, in brackets, may have anything in it.
+		// The process name is in parentheses and can contain any character.
 		name := bytes.LastIndexByte(content, ')')
 		const state, parent, start = 0, 1, 19
 		fields := bytes.Fields(content[name+1:])

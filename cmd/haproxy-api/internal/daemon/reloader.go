@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -6,31 +6,38 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 )
 
-// calm is how long the files have to be left alone before they are taken for whole. Half a configuration may be a good one, which
-// half a template seldom is.
-const calm = 200 * time.Millisecond
+// quietPeriod is how long the files must not change before they are read. An incomplete configuration can be valid, which is
+// less likely for a template.
+const quietPeriod = 200 * time.Millisecond
 
-// A reloader takes up the configuration anew when its file is saved and when it is told to.
-type reloader struct {
-	opts   *options
-	daemon *daemon
-	log    *slog.Logger
-	told   <-chan os.Signal
-	there  bool // the file was, so that it should be
-	faulty bool // the last try ended with faults
+// A Reloader reloads the configuration of a daemon when its file is saved and when a signal arrives.
+type Reloader struct {
+	daemon       *Daemon
+	file         string
+	load         func() (*config.Config, error)
+	signals      <-chan os.Signal
+	fileExpected bool // the file existed when it was read last
+	failed       bool // the last reload failed
 }
 
-// run watches until ctx is done.
-func (r *reloader) run(ctx context.Context) {
+// NewReloader returns a reloader that calls load to read the configuration. file is the configuration file, which need not exist.
+// After a signal the reloader also has the sinks reread the files beside their documents.
+func NewReloader(d *Daemon, file string, load func() (*config.Config, error), signals <-chan os.Signal) *Reloader {
+	_, err := os.Stat(file)
+	return &Reloader{daemon: d, file: file, load: load, signals: signals, fileExpected: err == nil}
+}
+
+// Run reloads the configuration until ctx is done.
+func (r *Reloader) Run(ctx context.Context) {
 	saved := make(chan struct{})
 	watched := make(chan struct{})
 	go func() {
@@ -42,40 +49,39 @@ func (r *reloader) run(ctx context.Context) {
 			}
 		})
 	}()
-	settled := time.NewTimer(0)
-	settled.Stop()
-	defer settled.Stop()
-	var left string // what the files said when the timer was set
+	quiet := time.NewTimer(0)
+	quiet.Stop()
+	defer quiet.Stop()
+	var content string // of the files when the timer was set
 	for {
 		select {
 		case <-ctx.Done():
 			<-watched
 			return
-		case <-r.told:
-			cfg, err := r.load()
-			r.takeUp(ctx, cfg, err, true)
+		case <-r.signals:
+			cfg, err := r.loadConfig()
+			r.reload(ctx, cfg, err, true)
 			r.daemon.engine.Reread()
 		case <-saved:
-			left = r.look()
-			settled.Reset(calm)
-		case <-settled.C:
-			cfg, err := r.load()
-			// The news of a save takes a moment, in which the time may be up that an earlier one began.
-			if now := r.look(); now != left {
-				left = now
-				settled.Reset(calm)
+			content = r.read()
+			quiet.Reset(quietPeriod)
+		case <-quiet.C:
+			cfg, err := r.loadConfig()
+			// A save is reported with a delay, so the files may have changed again since the timer was set.
+			if now := r.read(); now != content {
+				content = now
+				quiet.Reset(quietPeriod)
 				continue
 			}
-			r.takeUp(ctx, cfg, err, false)
+			r.reload(ctx, cfg, err, false)
 		}
 	}
 }
 
-// files are those whose content is the configuration.
-func (r *reloader) files() []string {
-	file, _ := r.opts.file()
-	all := []string{file}
-	cfg := r.daemon.now().cfg
+// files returns the files that the configuration is read from.
+func (r *Reloader) files() []string {
+	all := []string{r.file}
+	cfg := r.daemon.components().cfg
 	for _, secret := range []string{cfg.API.UpdateTokenFile, cfg.Sidecar.StateURLFile} {
 		if secret != "" {
 			all = append(all, secret)
@@ -84,8 +90,8 @@ func (r *reloader) files() []string {
 	return all
 }
 
-// look returns what the files say, to be compared.
-func (r *reloader) look() string {
+// read returns a text that is the same for the same content of the files.
+func (r *Reloader) read() string {
 	var all strings.Builder
 	for _, file := range r.files() {
 		content, err := os.ReadFile(file)
@@ -94,51 +100,52 @@ func (r *reloader) look() string {
 	return all.String()
 }
 
-// takeUp puts in force what load returned, and says what became of it. Where it is in force already, that is told only to who
-// wants to know.
-func (r *reloader) takeUp(ctx context.Context, cfg *config.Config, err error, tell bool) {
-	var changed []string
-	before := r.daemon.now().cfg
+// reload reloads the configuration that was loaded and logs the result. A reload that changes nothing is logged only if it was
+// requested or if the previous one failed.
+func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, requested bool) {
+	log := r.daemon.log
+	var changed diff
 	if err == nil {
-		changed, err = r.daemon.change(ctx, cfg)
+		changed, err = r.daemon.reload(ctx, cfg)
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	r.daemon.metrics.ConfigReloaded(err == nil)
 	if err != nil {
-		r.faulty = true
-		r.log.Error("the configuration is not taken up, and the one before stays: " + oneLine(err.Error()))
+		r.failed = true
+		log.Error("configuration reload failed; keeping the previous configuration: " + logging.JoinLines(err.Error()))
 		return
 	}
-	news := tell || r.faulty || len(changed) > 0
-	r.faulty = false
-	for _, key := range needRestart(before.API, cfg.API) {
-		r.log.Warn("this is taken up with the next restart", "key", key)
+	for _, key := range changed.needRestart {
+		log.Warn("change takes effect after a restart", "key", key)
 	}
-	if len(changed) == 0 {
-		changed = []string{"nothing changed"}
+	phrases := changed.describe(cfg.API)
+	logged := requested || r.failed || len(phrases) > 0
+	r.failed = false
+	if !logged {
+		return
 	}
-	if news {
-		for _, warning := range cfg.Warnings {
-			r.log.Warn(warning)
-		}
-		r.log.Info("configuration reloaded: " + strings.Join(changed, ", "))
+	for _, warning := range cfg.Warnings {
+		log.Warn(warning)
 	}
+	if len(phrases) == 0 {
+		phrases = []string{"nothing changed"}
+	}
+	log.Info("configuration reloaded: " + strings.Join(phrases, ", "))
 }
 
-// load reads the configuration. A file that was there and is gone, or has nothing in it, is one in the making or a mishap: to
-// take the defaults for what somebody wanted would be the end of all that runs.
-func (r *reloader) load() (*config.Config, error) {
-	file, _ := r.opts.file()
-	content, err := os.ReadFile(file)
+// loadConfig loads the configuration. It returns an error if the file existed before and is now missing or empty: somebody may be
+// about to write it, and the defaults would stop everything that runs.
+func (r *Reloader) loadConfig() (*config.Config, error) {
+	content, err := os.ReadFile(r.file)
 	empty := err == nil && len(bytes.TrimSpace(content)) == 0
 	switch {
-	case r.there && errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s is gone; restart to do without it", file)
-	case r.there && empty:
-		return nil, fmt.Errorf("%s is empty; restart to do without it", file)
+	case r.fileExpected && errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s is missing; restart haproxy-api to run without it", r.file)
+	case r.fileExpected && empty:
+		return nil, fmt.Errorf("%s is empty; restart haproxy-api to run without it", r.file)
 	}
-	r.there = err == nil && !empty
-	return r.opts.load()
+	r.fileExpected = err == nil && !empty
+	return r.load()
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -9,60 +9,59 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Five seconds are promised from SIGTERM to the end, whatever hangs. The order: no more pushes and no more changes, then the
-// sinks and sources let go, then the rest of what is under way.
+// A shutdown takes at most five seconds from SIGTERM. First pushes and new changes end, then sinks and sources stop, then
+// everything that is still in progress ends.
 const (
-	// settleWithin bounds how long changes under way may go on. What hangs in a sink is broken off by the sink's end.
-	settleWithin = time.Second
-	// stopWithin bounds the orderly end of sinks and sources. A plugin that needs longer is killed within another second.
-	stopWithin = 1500 * time.Millisecond
-	// overWithin bounds these together. What has not ended by then ends with the process.
-	overWithin = 4 * time.Second
-	// keepWithin bounds the writing of what is to be remembered.
-	keepWithin = 500 * time.Millisecond
+	// changesTimeout bounds the changes in progress. Stopping the sinks ends those that take longer.
+	changesTimeout = time.Second
+	// stopTimeout bounds stopping sinks and sources. A plugin that takes longer is killed within another second.
+	stopTimeout = 1500 * time.Millisecond
+	// shutdownTimeout bounds all of these together. What has not ended by then ends with the process.
+	shutdownTimeout = 4 * time.Second
+	// storeTimeout bounds writing the state store.
+	storeTimeout = 500 * time.Millisecond
 )
 
-var errLeft = errors.New("not all that was under way has ended")
+var errShutdownTimeout = errors.New("not everything ended in time")
 
-// shutdown waits until changing is closed, which whoever calls has asked for, and ends sinks and sources then, or when that takes
-// too long. It returns errLeft where something goes on when the time is over.
-func (d *daemon) shutdown(ctx context.Context, changing <-chan struct{}) error {
-	over, cancel := context.WithTimeout(ctx, overWithin)
+// shutdown stops the HTTP servers, waits for idle to be closed, and stops sinks and sources then or after a timeout. It returns
+// errShutdownTimeout if something is still running.
+func (d *Daemon) shutdown(ctx context.Context, idle <-chan struct{}) error {
+	all, cancel := context.WithTimeout(ctx, shutdownTimeout)
 	defer cancel()
-	served := d.desks.close()
-	settling, cancel := context.WithTimeout(over, settleWithin)
+	served := d.http.close()
+	changes, cancel := context.WithTimeout(all, changesTimeout)
 	defer cancel()
-	waitFor(settling, changing)
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		grace, done := context.WithTimeout(over, stopWithin)
-		defer done()
-		d.stop(grace)
-	}()
-	ended := waitFor(over, stopped) && waitFor(over, changing) && waitFor(over, served)
-	if !d.remember(ctx) || !ended {
-		return errLeft
+	waitFor(changes, idle)
+	stopped := inBackground(func() {
+		ctx, cancel := context.WithTimeout(all, stopTimeout)
+		defer cancel()
+		d.stopComponents(ctx)
+	})
+	ended := waitFor(all, stopped) && waitFor(all, idle) && waitFor(all, served)
+	if d.store != nil {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		written := waitFor(ctx, inBackground(func() { _ = d.store.Close() }))
+		ended = ended && written
+	}
+	if !ended {
+		return errShutdownTimeout
 	}
 	return nil
 }
 
-// remember writes what is to be remembered, and returns false where that takes too long.
-func (d *daemon) remember(ctx context.Context) bool {
-	if d.memory == nil {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, keepWithin)
-	defer cancel()
-	kept := make(chan struct{})
+// inBackground calls f in a goroutine and returns a channel that is closed when f has returned.
+func inBackground(f func()) <-chan struct{} {
+	done := make(chan struct{})
 	go func() {
-		defer close(kept)
-		_ = d.memory.Close()
+		defer close(done)
+		f()
 	}()
-	return waitFor(ctx, kept)
+	return done
 }
 
-// waitFor waits until done is closed, and returns false where ctx is done first.
+// waitFor waits until done is closed. It returns false if ctx is done first.
 func waitFor(ctx context.Context, done <-chan struct{}) bool {
 	select {
 	case <-done:
@@ -72,23 +71,19 @@ func waitFor(ctx context.Context, done <-chan struct{}) bool {
 	}
 }
 
-// stop gives every sink and source its orderly end, all at once, until ctx is done.
-func (d *daemon) stop(ctx context.Context) {
+// stopComponents stops all sinks and sources in parallel, until ctx is done.
+func (d *Daemon) stopComponents(ctx context.Context) {
 	var wg sync.WaitGroup
-	stop := func(name string, part any) {
-		if s, ok := part.(sdk.Stopper); ok {
-			wg.Go(func() {
-				if err := s.Stop(ctx); err != nil {
-					d.log.Warn("not everything stopped in order", "name", name, "error", err)
-				}
-			})
+	stop := func(name string, component any) {
+		if s, ok := component.(sdk.Stopper); ok {
+			wg.Go(func() { d.stopComponent(ctx, name, s, true) })
 		}
 	}
-	parts := d.now()
-	for name, s := range parts.sources {
+	running := d.components()
+	for name, s := range running.sources {
 		stop(name, s)
 	}
-	for name, s := range parts.sinks {
+	for name, s := range running.sinks {
 		stop(name, s)
 	}
 	wg.Wait()

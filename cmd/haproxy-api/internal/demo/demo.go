@@ -1,11 +1,12 @@
-package main
+// Package demo shows haproxy-api on one machine: a Sidecar and a service whose instances change, a daemon, and a real HAProxy. It
+// listens on 127.0.0.1 only and removes all its files at the end.
+package demo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -13,46 +14,27 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/server"
-	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// demoDrain is how long the demo's HAProxy may finish requests at the end.
-const demoDrain = "1s"
+// Options configure the demo.
+type Options struct {
+	Pace    time.Duration // the time between two events
+	Port    int           // the port at which HAProxy offers the service; a free one is used if it is taken
+	Follow  bool          // follow a Sidecar that the configuration names instead of starting one
+	Version string        // of the program
 
-func newDemo(opts *options) *cobra.Command {
-	var pace time.Duration
-	var port int
-	cmd := &cobra.Command{
-		Use:   "demo",
-		Short: "Show the main job on this machine: a Sidecar, a few services and a real HAProxy on loopback",
-		Args:  noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if pace <= 0 {
-				return &usageError{fmt.Errorf("--pace is %s: it must be longer than nothing", pace)}
-			}
-			if opts.flags.Changed("config-file") {
-				return &usageError{errors.New("the demo has a configuration of its own: leave out --config-file")}
-			}
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), opts, demoOptions{pace: pace, port: port})
-		},
-	}
-	cmd.Flags().DurationVar(&pace, "pace", 4*time.Second, "time between two events")
-	cmd.Flags().IntVar(&port, "port", 8080, "where HAProxy offers the sample service; any free one if it is taken")
-	return cmd
+	// Load loads a configuration that consists of these settings, each key=value, and of the user's own.
+	Load func(settings []string) (*config.Config, error)
+	// NewLogger returns the logger for a configuration, and its level.
+	NewLogger func(config.API) (*slog.Logger, *slog.LevelVar)
 }
 
-type demoOptions struct {
-	pace time.Duration
-	port int
-}
-
-// runDemo runs until ctx is done and cleans up after itself.
-func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions) error {
-	// A reader that has seen enough must not keep us from cleaning up.
+// Run runs the demo until ctx is done, and then stops everything that it started.
+func Run(ctx context.Context, out io.Writer, opts Options) error {
+	// A closed pipe must not end the process before the cleanup.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	folder, err := os.MkdirTemp("", "haproxy-api-demo-")
 	if err != nil {
@@ -65,22 +47,22 @@ func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions
 	}
 	defer listener.Close()
 
-	settings := demoSettings(folder)
-	var story *story
-	if !opts.flags.Changed("follow") {
-		story, err = newStory(ctx, out, demo, "http://"+listener.Addr().String()+"/update")
+	settings := settings(folder)
+	var scenario *scenario
+	if !opts.Follow {
+		scenario, err = newScenario(ctx, out, opts, "http://"+listener.Addr().String()+"/update")
 		if err != nil {
 			return err
 		}
-		defer story.close()
-		settings = append(settings, "sidecar.state_url="+story.sidecar.URL("/state.json"))
+		defer scenario.close()
+		settings = append(settings, "sidecar.state_url="+scenario.sidecar.stateURL)
 	}
-	cfg, err := config.Load(config.Options{Set: append(settings, opts.set...), Flags: opts.flags})
+	cfg, err := opts.Load(settings)
 	if err != nil {
-		return &usageError{err}
+		return err
 	}
-	log, level := newLogger(cfg.API)
-	d, err := newDaemon(ctx, cfg, log, level)
+	log, level := opts.NewLogger(cfg.API)
+	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: opts.Version, Log: log, Level: level})
 	if err != nil {
 		return err
 	}
@@ -89,62 +71,27 @@ func runDemo(ctx context.Context, out io.Writer, opts *options, demo demoOptions
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if story != nil {
-		story.inForce = func() uint64 { return d.engine.Status()[0].Generation }
-		wg.Go(func() { story.tell(ctx) })
+	if scenario != nil {
+		scenario.generation = func() uint64 { return d.Status()[0].Generation }
+		wg.Go(func() { scenario.run(ctx) })
 	} else {
 		fmt.Fprintf(out, "Following %s; HAProxy offers its services on 127.0.0.1. Ctrl-C ends.\n", cfg.Sidecar.Follow)
 	}
-	err = d.run(ctx, listener)
+	err = d.Run(ctx, listener)
 	cancel()
 	wg.Wait()
 	fmt.Fprintln(out, "\nHAProxy, Sidecar and services are stopped.")
 	return err
 }
 
-// demoSettings is the configuration of the demo, which neither a file nor the environment changes.
-func demoSettings(folder string) []string {
+// settings returns the demo's configuration.
+func settings(folder string) []string {
 	return []string{
 		"haproxy_api.logging_level=warn",
 		"haproxy.bind_ip=127.0.0.1",
 		"haproxy.config_file=" + filepath.Join(folder, "haproxy.cfg"),
 		"haproxy.pid_file=" + filepath.Join(folder, "haproxy.pid"),
 		"haproxy.on_exit=stop",
-		"haproxy.drain_timeout=" + demoDrain,
+		"haproxy.drain_timeout=1s",
 	}
-}
-
-// newStory starts the embedded Sidecar, which pushes to listener, with the first services.
-func newStory(ctx context.Context, out io.Writer, demo demoOptions, listener string) (*story, error) {
-	port, err := freePort(ctx, demo.port)
-	if err != nil {
-		return nil, err
-	}
-	s := &story{
-		out: out, pace: demo.pace, port: port, running: map[string]*sample{},
-		sidecar: sidecartest.New(sidecartest.Options{Listeners: []string{listener}}),
-	}
-	if err := s.sidecar.Start(context.WithoutCancel(ctx)); err != nil {
-		return nil, err
-	}
-	for _, number := range []int{1, 2} {
-		if err := s.come(ctx, number); err != nil {
-			s.close()
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// freePort returns wanted where nobody listens on it, or else a free port.
-func freePort(ctx context.Context, wanted int) (int, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", wanted))
-	if err != nil {
-		if listener, err = config.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
-			return 0, fmt.Errorf("the demo finds no free port on 127.0.0.1: %w", err)
-		}
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -11,120 +11,147 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// story is what happens in the demo: a service whose instances come, drain and go.
-type story struct {
-	out     io.Writer
-	pace    time.Duration
-	port    int // where HAProxy offers the service
-	sidecar *sidecartest.Sidecar
-	running map[string]*sample // by name
-	inForce func() uint64      // the generation that HAProxy runs
+// A scenario is what happens in the demo: instances of a service are added, drained and removed.
+type scenario struct {
+	out        io.Writer
+	pace       time.Duration
+	port       int // at which HAProxy offers the service
+	sidecar    *fakeSidecar
+	running    map[string]*http.Server // the instances, by name
+	generation func() uint64           // returns the generation of the applied document
 }
 
-// sample is one instance of the service: a web server that says its name.
-type sample struct {
-	name, host string
-	port       int
-	server     *http.Server
+// newScenario starts a Sidecar, which pushes to listener, and the first instances. The scenario must be closed.
+func newScenario(ctx context.Context, out io.Writer, opts Options, listener string) (*scenario, error) {
+	port, err := freePort(ctx, opts.Port)
+	if err != nil {
+		return nil, err
+	}
+	sidecar, err := startSidecar(listener)
+	if err != nil {
+		return nil, err
+	}
+	s := &scenario{out: out, pace: opts.Pace, port: port, sidecar: sidecar, running: map[string]*http.Server{}}
+	for _, number := range []int{1, 2} {
+		if err := s.startInstance(ctx, number); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
-func startSample(ctx context.Context, name, host string) (*sample, error) {
+// freePort returns wanted if nobody listens on it, and otherwise a free port.
+func freePort(ctx context.Context, wanted int) (int, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", wanted))
+	if err != nil {
+		if listener, err = config.Listen(ctx, "tcp", "127.0.0.1:0"); err != nil {
+			return 0, fmt.Errorf("the demo finds no free port on 127.0.0.1: %w", err)
+		}
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
+}
+
+func (s *scenario) close() {
+	s.sidecar.close()
+	for _, server := range s.running {
+		_ = server.Close()
+	}
+}
+
+// An event is one change to the service.
+type event struct {
+	name string
+	do   func(context.Context) error
+}
+
+func (s *scenario) events() []event {
+	setStatus := func(name string, status sdk.Status) func(context.Context) error {
+		return func(context.Context) error { s.sidecar.setStatus(name, status); return nil }
+	}
+	return []event{
+		{"web-3 comes", func(ctx context.Context) error { return s.startInstance(ctx, 3) }},
+		{"web-1 drains", setStatus("web-1", sdk.Draining)},
+		{"web-1 goes", func(context.Context) error { s.removeInstance("web-1"); return nil }},
+		{"web-2 turns unhealthy", setStatus("web-2", sdk.Unhealthy)},
+		{"web-2 recovers", setStatus("web-2", sdk.Alive)},
+		{"web-1 comes back, web-3 goes", func(ctx context.Context) error {
+			s.removeInstance("web-3")
+			return s.startInstance(ctx, 1)
+		}},
+	}
+}
+
+// run repeats the events until ctx is done, and prints after each one which instances answer.
+func (s *scenario) run(ctx context.Context) {
+	fmt.Fprintf(s.out, "Try:  curl http://127.0.0.1:%d/     Ctrl-C ends.\n\n", s.port)
+	if !sleep(ctx, s.pace) {
+		return
+	}
+	s.printAnswers(ctx, "web-1 and web-2 are there")
+	for {
+		for _, event := range s.events() {
+			if !sleep(ctx, s.pace) {
+				return
+			}
+			before := s.generation()
+			if err := event.do(ctx); err != nil {
+				fmt.Fprintln(s.out, err)
+				continue
+			}
+			s.waitForApply(ctx, before)
+			s.printAnswers(ctx, event.name)
+		}
+	}
+}
+
+// startInstance starts a web server that answers with its name, and adds it to the catalogue.
+func (s *scenario) startInstance(ctx context.Context, number int) error {
+	name, host := fmt.Sprintf("web-%d", number), fmt.Sprintf("node-%d", number)
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("the demo cannot start %s: %w", name, err)
+		return fmt.Errorf("the demo cannot start %s: %w", name, err)
 	}
-	s := &sample{name: name, host: host, port: listener.Addr().(*net.TCPAddr).Port}
-	s.server = &http.Server{
+	server := &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, "%s on %s\n", name, host)
 		}),
 	}
-	go func() { _ = s.server.Serve(listener) }() // ends with close
-	return s, nil
-}
-
-// tell goes through the story again and again until ctx is done, and says after each event who answers now.
-func (s *story) tell(ctx context.Context) {
-	fmt.Fprintf(s.out, "Try:  curl http://127.0.0.1:%d/     Ctrl-C ends.\n\n", s.port)
-	if !s.pause(ctx) {
-		return
-	}
-	s.say(ctx, "web-1 and web-2 are there")
-	for {
-		for _, event := range s.events() {
-			if !s.pause(ctx) {
-				return
-			}
-			before := s.inForce()
-			if err := event.happen(ctx); err != nil {
-				fmt.Fprintln(s.out, err)
-				continue
-			}
-			s.settle(ctx, before)
-			s.say(ctx, event.name)
-		}
-	}
-}
-
-type storyEvent struct {
-	name   string
-	happen func(context.Context) error
-}
-
-func (s *story) events() []storyEvent {
-	return []storyEvent{
-		{"web-3 comes", func(ctx context.Context) error { return s.come(ctx, 3) }},
-		{"web-1 drains", func(context.Context) error { s.sidecar.Drain("node-1", "web-1"); return nil }},
-		{"web-1 goes", func(context.Context) error { s.leave("web-1"); return nil }},
-		{"web-2 turns unhealthy", func(context.Context) error {
-			s.sidecar.SetStatus("node-2", "web-2", sdk.Unhealthy)
-			return nil
-		}},
-		{"web-2 recovers", func(context.Context) error { s.sidecar.SetStatus("node-2", "web-2", sdk.Alive); return nil }},
-		{"web-1 comes back, web-3 goes", func(ctx context.Context) error { s.leave("web-3"); return s.come(ctx, 1) }},
-	}
-}
-
-func (s *story) come(ctx context.Context, number int) error {
-	name, host := fmt.Sprintf("web-%d", number), fmt.Sprintf("node-%d", number)
-	sample, err := startSample(ctx, name, host)
-	if err != nil {
-		return err
-	}
-	s.running[name] = sample
-	s.sidecar.Add(sdk.Instance{
+	go func() { _ = server.Serve(listener) }() // until the server is closed
+	s.running[name] = server
+	port := int64(listener.Addr().(*net.TCPAddr).Port)
+	s.sidecar.add(sdk.Instance{
 		ID: name, Name: "web", Image: "web:1", Hostname: host, ProxyMode: "http", Status: sdk.Alive,
-		Ports: []sdk.Port{{Type: "tcp", Port: int64(sample.port), ServicePort: int64(s.port), IP: "127.0.0.1"}},
+		Ports: []sdk.Port{{Type: "tcp", Port: port, ServicePort: int64(s.port), IP: "127.0.0.1"}},
 	})
 	return nil
 }
 
-// leave tells the Sidecar first: a service that just stops would be a fault, not a departure.
-func (s *story) leave(name string) {
-	gone, ok := s.running[name]
+// removeInstance makes an instance a tombstone and stops its server later, so that no request fails.
+func (s *scenario) removeInstance(name string) {
+	server, ok := s.running[name]
 	if !ok {
 		return
 	}
 	delete(s.running, name)
-	s.sidecar.Remove(gone.host, name)
-	time.AfterFunc(s.pace, func() { _ = gone.server.Close() })
+	s.sidecar.setStatus(name, sdk.Tombstone)
+	time.AfterFunc(s.pace, func() { _ = server.Close() })
 }
 
-// settle waits until the change went through Sidecar and haproxy-api into HAProxy, but not for ever: say tells if it did.
-func (s *story) settle(ctx context.Context, before uint64) {
+// waitForApply waits until a document is applied after the generation before, at most for the time of the pace.
+func (s *scenario) waitForApply(ctx context.Context, before uint64) {
 	for range 100 {
-		if s.inForce() != before || !sleep(ctx, s.pace/100) {
+		if s.generation() != before || !sleep(ctx, s.pace/100) {
 			return
 		}
 	}
 }
-
-func (s *story) pause(ctx context.Context) bool { return sleep(ctx, s.pace) }
 
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
@@ -135,17 +162,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// say prints what happened and who answers ten requests through HAProxy.
-func (s *story) say(ctx context.Context, what string) {
-	fmt.Fprintf(s.out, "%s  %-30s → %s\n", time.Now().Format(time.TimeOnly), what, s.answers(ctx))
-}
-
-func (s *story) answers(ctx context.Context) string {
+// printAnswers prints what happened and which instances answer ten requests through HAProxy.
+func (s *scenario) printAnswers(ctx context.Context, what string) {
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	var names []string
 	failed := 0
 	for range 10 {
-		name, err := ask(ctx, client, fmt.Sprintf("http://127.0.0.1:%d/", s.port))
+		name, err := get(ctx, client, fmt.Sprintf("http://127.0.0.1:%d/", s.port))
 		if err != nil {
 			failed++
 		} else if !slices.Contains(names, name) {
@@ -157,11 +180,11 @@ func (s *story) answers(ctx context.Context) string {
 	if failed > 0 {
 		answer += fmt.Sprintf(" (%d of 10 requests failed)", failed)
 	}
-	return answer
+	fmt.Fprintf(s.out, "%s  %-30s → %s\n", time.Now().Format(time.TimeOnly), what, answer)
 }
 
-// ask returns the first word of the answer.
-func ask(ctx context.Context, client *http.Client, url string) (string, error) {
+// get returns the first word of the response.
+func get(ctx context.Context, client *http.Client, url string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err
@@ -180,11 +203,4 @@ func ask(ctx context.Context, client *http.Client, url string) (string, error) {
 	}
 	name, _, _ := strings.Cut(string(body), " ")
 	return name, nil
-}
-
-func (s *story) close() {
-	s.sidecar.Close()
-	for _, sample := range s.running {
-		_ = sample.server.Close()
-	}
 }
