@@ -21,7 +21,7 @@ test:
 		if [ -x .haproxy/$$version/haproxy ]; then \
 			echo "testing with HAProxy $$version"; \
 			TEST_HAPROXY=$(CURDIR)/.haproxy/$$version/haproxy \
-				go test -race -timeout 40m ./sinks/haproxy/... ./cmd/haproxy-api/... ./templates || exit 1; \
+				go test -race -timeout 40m ./sinks/haproxy/... ./test/e2e ./templates || exit 1; \
 		fi; \
 	done
 	@for module in examples/*/go.mod; do \
@@ -48,14 +48,14 @@ chaos:
 	@scripts/install-deps test
 	@for haproxy in $$(ls $(CURDIR)/.haproxy/*/haproxy 2>/dev/null || echo haproxy); do \
 		echo "chaos with $$haproxy"; \
-		TEST_HAPROXY=$$haproxy go test -race -timeout 40m -run 'TestChaos$$' -v ./cmd/haproxy-api \
+		TEST_HAPROXY=$$haproxy go test -race -timeout 40m -run 'TestChaos$$' -v ./test/e2e \
 			-args -chaos $(CHAOSTIME) -chaos.seed $(or $(SEED),$(shell date +%s)) || exit 1; \
 	done
 
 # What each second of an hour brings, without the seconds.
 soak:
 	@scripts/install-deps test
-	go test -timeout 60m -run 'TestSoak$$' -v ./cmd/haproxy-api -args -soak 3600
+	go test -timeout 60m -run 'TestSoak$$' -v ./test/e2e -args -soak 3600
 
 # The platforms that a release has beside the one of this machine.
 cross:

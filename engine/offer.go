@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -45,7 +46,7 @@ type effect struct {
 func (p *pipeline) offer(ctx context.Context, v *version, snap sdk.Snapshot) error {
 	index := exclude.NewIndex(snap)
 	excluded := v.excluded.Current(index)
-	if e := p.inEffect; e != nil && e.version == v && snap.SameCatalogue(e.snapshot) && len(excluded) == len(v.excluded) {
+	if e := p.inEffect; e != nil && e.version == v && snapshots.Equal(snap, e.snapshot) && len(excluded) == len(v.excluded) {
 		return nil
 	}
 	var last *effect

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -62,7 +63,7 @@ func (i *inspector) inspect(snap sdk.Snapshot) (sdk.Snapshot, findings) {
 	known := make(map[string]inspected, len(snap.Services))
 	for _, svc := range snap.Services {
 		was := i.known[svc.Name]
-		if !svc.Shares(was.raw) {
+		if !snapshots.ShareInstances(svc, was.raw) {
 			was = i.inspectService(svc, was.clean)
 		}
 		known[svc.Name] = was
@@ -130,7 +131,7 @@ func unchanged(before, now []sdk.Instance) []sdk.Instance {
 	copied, same := false, len(before) == len(now)
 	for n := range now {
 		old, found := was[key{now[n].Hostname, now[n].ID}]
-		if !found || !sdk.SameInstance(*old, now[n]) {
+		if !found || !snapshots.EqualInstances(*old, now[n]) {
 			same = false
 			continue
 		}

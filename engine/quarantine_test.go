@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -239,13 +240,13 @@ func TestInspector_HeartbeatsChangeNothing(t *testing.T) {
 	}
 	first := said(year(2026))
 	for n, svc := range said(year(2027)).Services {
-		if !svc.Shares(first.Services[n]) {
+		if !snapshots.ShareInstances(svc, first.Services[n]) {
 			t.Errorf("service %s is another one", svc.Name)
 		}
 	}
 	good.Image = "registry.local/web:2"
 	third := said(year(2028))
-	if third.Services[0].Name != "cleaned" || !third.Services[0].Shares(first.Services[0]) {
+	if third.Services[0].Name != "cleaned" || !snapshots.ShareInstances(third.Services[0], first.Services[0]) {
 		t.Error("the other service is another one")
 	}
 	if got := third.Services[1].Instances[0]; got.Image != good.Image || !got.Updated.Equal(year(2028)) {
@@ -324,7 +325,7 @@ func TestTheOthersOfABadInstanceStay(t *testing.T) {
 func TestAGoodSnapshotIsNotCopied(t *testing.T) {
 	snap := sdk.Snapshot{Services: sdk.GroupByName(slices.Repeat([]sdk.Instance{healthyInstance()}, 100))}
 	after, out := Quarantine(snap)
-	if !after.Services[0].Shares(snap.Services[0]) || out != nil {
+	if !snapshots.ShareInstances(after.Services[0], snap.Services[0]) || out != nil {
 		t.Error("it was copied")
 	}
 }
@@ -449,7 +450,7 @@ func TestInspectorFindsWhatALookAtTheWholeFinds(t *testing.T) {
 		}
 		for _, svc := range got.Services {
 			at := slices.IndexFunc(snap.Services, func(s sdk.Service) bool { return s.Name == svc.Name })
-			if was := i.known[svc.Name]; !was.raw.Shares(snap.Services[at]) || !was.clean.Shares(svc) {
+			if was := i.known[svc.Name]; !snapshots.ShareInstances(was.raw, snap.Services[at]) || !snapshots.ShareInstances(was.clean, svc) {
 				t.Fatalf("%+v was copied", svc)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 )
 
 const (
@@ -76,7 +78,7 @@ func (p *pipeline) overtaken(e *effect) bool {
 		return true
 	}
 	newest, ok := p.snapshots.latest()
-	return ok && len(p.snapshots.ready) > 0 && !newest.SameCatalogue(e.snapshot)
+	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest, e.snapshot)
 }
 
 // extendPatience doubles how long the next Apply may take, after one was cancelled.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -61,7 +62,7 @@ func newView(snap sdk.Snapshot, before *view) *view {
 
 // reuse copies what before has for a service, if its instances are the same ones in memory.
 func (v *view) reuse(service string, before *view) bool {
-	if !(sdk.Service{Instances: v.all[service]}).Shares(sdk.Service{Instances: before.all[service]}) {
+	if !snapshots.ShareInstances((sdk.Service{Instances: v.all[service]}), sdk.Service{Instances: before.all[service]}) {
 		return false
 	}
 	if usable := before.usable[service]; len(usable) > 0 {

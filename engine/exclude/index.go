@@ -1,6 +1,9 @@
 package exclude
 
-import "github.com/haproxy-api/haproxy-api/plugins/sdk"
+import (
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
 
 // An Index finds services and instances in a snapshot. It must not be used by several goroutines at once.
 type Index struct {
@@ -37,7 +40,7 @@ func (x *Index) find(o owner) (sdk.Snapshot, bool) {
 // contains reports whether the snapshot has the owner as it is in state, which find returned.
 func (x *Index) contains(o owner, state sdk.Snapshot) bool {
 	found, ok := x.find(o)
-	return ok && found.SameCatalogue(state)
+	return ok && snapshots.Equal(found, state)
 }
 
 func (x *Index) instancesOf(service *sdk.Service) map[owner][]sdk.Instance {

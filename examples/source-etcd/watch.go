@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -51,7 +52,7 @@ type watching struct {
 
 	cluster  uint64 // the id of the one that was read
 	revision int64  // up to which the view is complete
-	emitted  *sdk.Snapshot
+	emitted  *sdk.Snapshot // the newest one
 	trouble  string // what was logged last; empty while all is well
 }
 
@@ -164,7 +165,7 @@ func (w *watching) tell(last *sdk.Change) {
 		Source: w.name, Cluster: strconv.FormatUint(w.cluster, 16), Taken: now, Changed: now,
 		Services: w.view.services(), Last: last,
 	}
-	if w.emitted != nil && snap.SameCatalogue(*w.emitted) {
+	if w.emitted != nil && snap.Cluster == w.emitted.Cluster && reflect.DeepEqual(snap.Services, w.emitted.Services) {
 		return
 	}
 	w.emitted = &snap

@@ -3,7 +3,6 @@ package sdk
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -155,25 +154,4 @@ func compareLabels(a, b map[string]string) int {
 		return 0
 	}
 	return cmp.Compare(fmt.Sprintf("%q", a), fmt.Sprintf("%q", b)) // in the order of their keys
-}
-
-// SameCatalogue reports whether s and other describe the same instances in the same state. Updated times do not count,
-// nor does who told it when: Sidecar moves them all the time without any event.
-func (s Snapshot) SameCatalogue(other Snapshot) bool {
-	return s.Cluster == other.Cluster && slices.EqualFunc(s.Services, other.Services, func(a, b Service) bool {
-		return a.Name == b.Name && (a.Shares(b) || slices.EqualFunc(a.Instances, b.Instances, SameInstance))
-	})
-}
-
-// Shares reports, at once, that the instances of s are those of other, in the same place in memory. A source that makes anew only
-// what has changed saves everybody work.
-func (s Service) Shares(other Service) bool {
-	return len(s.Instances) == len(other.Instances) && len(s.Instances) > 0 && &s.Instances[0] == &other.Instances[0]
-}
-
-// SameInstance reports whether a and b describe the same instance in the same state. Updated times do not count.
-func SameInstance(a, b Instance) bool {
-	return a.Invalid == b.Invalid && a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname &&
-		a.ProxyMode == b.ProxyMode && a.Status == b.Status && a.Created.Equal(b.Created) &&
-		slices.Equal(a.Ports, b.Ports) && maps.Equal(a.Labels, b.Labels)
 }

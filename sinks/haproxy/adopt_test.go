@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 func TestAdoption(t *testing.T) {
@@ -143,7 +144,7 @@ func TestClassicHAProxyIsTakenOver(t *testing.T) {
 	if !strings.Contains(result.Reason, "taken over") {
 		t.Errorf("reason %q", result.Reason)
 	}
-	eventually(t, "the old one is gone", func() bool { return !exists(old) })
+	eventually(t, "the old one is gone", func() bool { return !procinfo.Exists(old) })
 	r.wantServed("new")
 	r.apply(s, r.document("newer"), sdk.ActionReload)
 	r.wantServed("newer")
@@ -157,8 +158,8 @@ func TestFailedTakeOverLeavesTheOldOne(t *testing.T) {
 	_, err := s.Apply(t.Context(), r.document("new", "frontend other\n    bind "+r.path("nowhere/x.sock")))
 	wantError(t, err, "did not start")
 	eventually(t, "the old one listens again", func() bool { return r.served() == "old" })
-	if !exists(old) || r.onDisk() != before {
-		t.Errorf("the old HAProxy runs: %v, on disk: %s", exists(old), r.onDisk())
+	if !procinfo.Exists(old) || r.onDisk() != before {
+		t.Errorf("the old HAProxy runs: %v, on disk: %s", procinfo.Exists(old), r.onDisk())
 	}
 }
 
@@ -186,7 +187,7 @@ func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
 		t.Errorf("without the socket the problems are %q", p)
 	}
 	r.apply(s, r.document("two"), sdk.ActionRestart)
-	eventually(t, "the old master is gone", func() bool { return !exists(before.pids[0]) })
+	eventually(t, "the old master is gone", func() bool { return !procinfo.Exists(before.pids[0]) })
 	r.wantServed("two")
 	wantHealthy(t, s)
 }
@@ -279,5 +280,5 @@ func TestAnotherConfigurationFileIsTakenUp(t *testing.T) {
 	}
 	r.apply(second, r.document("three"), sdk.ActionReload)
 	r.wantServed("three")
-	eventually(t, "the first master is gone", func() bool { return !exists(before.pids[0]) })
+	eventually(t, "the first master is gone", func() bool { return !procinfo.Exists(before.pids[0]) })
 }

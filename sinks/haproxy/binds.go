@@ -9,6 +9,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -86,11 +87,11 @@ type holder struct {
 }
 
 func (h holder) Error() string {
-	pid := socketOwner(h.inode)
+	pid := procinfo.SocketOwner(h.inode)
 	if pid == 0 {
 		return fmt.Sprintf("another process listens on %s", h.address)
 	}
-	return fmt.Sprintf("process %d (%s) listens on %s", pid, programName(pid), h.address)
+	return fmt.Sprintf("process %d (%s) listens on %s", pid, procinfo.ProgramName(pid), h.address)
 }
 
 // Is reports that the address is in use.

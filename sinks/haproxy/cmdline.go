@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // options are what a HAProxy process was started with, as far as it matters here.
@@ -17,12 +19,12 @@ type options struct {
 
 // optionsOf reads the command line of a HAProxy. Nothing is known of a process that has ended.
 func optionsOf(pid int) options {
-	args, err := commandLine(pid)
+	args, err := procinfo.CommandLine(pid)
 	if err != nil || len(args) == 0 {
 		return options{}
 	}
-	o := options{root: rootDir(pid)}
-	o.dir, _ = workingDir(pid)
+	o := options{root: procinfo.RootDir(pid)}
+	o.dir, _ = procinfo.WorkingDir(pid)
 	for i, arg := range args[1:] {
 		value := ""
 		if i+2 < len(args) {

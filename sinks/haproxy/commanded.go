@@ -15,6 +15,8 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
@@ -54,7 +56,7 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 			pids = []int{pid}
 		}
 	}
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return !exists(pid) || !c.isOurs(pid) })
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return !procinfo.Exists(pid) || !c.isOurs(pid) })
 	if len(pids) == 0 {
 		pids = c.strays.find(c.paths, c.cfg.Binary)
 	}
@@ -138,7 +140,7 @@ func (c *commanded) preparePidFile(before running) error {
 		return c.restorePidFile(before)
 	}
 	pids, err := readPids(c.paths.pid)
-	if err != nil || !slices.ContainsFunc(pids, exists) {
+	if err != nil || !slices.ContainsFunc(pids, procinfo.Exists) {
 		return err
 	}
 	return c.paths.removePidFile()
@@ -233,7 +235,7 @@ func judgeReload(name string, o program.Outcome, err error) error {
 		return fmt.Errorf("%s did not run to its end: %w", name, err)
 	}
 	if o.Code != 0 {
-		return &refusal{sentence: name + " failed: " + complaint(o), log: program.Lines(o.Output)}
+		return &refusal{sentence: name + " failed: " + messages.Summary(o), log: program.Lines(o.Output)}
 	}
 	return nil
 }
@@ -340,9 +342,7 @@ func (c *commanded) sharesNetwork(now running) bool {
 	if c.cfg.ReloadCmd == "" {
 		return true
 	}
-	theirs, err := networkOf(now.pid())
-	ours, errOurs := networkOf(os.Getpid())
-	return err == nil && errOurs == nil && theirs == ours
+	return procinfo.ShareNetwork(now.pid(), os.Getpid())
 }
 
 // answers reports whether somebody takes connections on the socket. It opens none where the system tells.
@@ -350,8 +350,8 @@ func answers(path string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
 	}
-	sockets, err := unixSockets(os.Getpid())
-	if err == nil && slices.ContainsFunc(sockets, func(s socket) bool { return s.address.Path == path }) {
+	sockets, err := procinfo.UnixSockets(os.Getpid())
+	if err == nil && slices.ContainsFunc(sockets, func(s procinfo.Socket) bool { return s.Address.Path == path }) {
 		return true
 	}
 	conn, err := net.DialTimeout("unix", path, runtimeapi.AnswerTimeout)
@@ -375,7 +375,7 @@ func (c *commanded) probe(ctx context.Context) sdk.Health {
 		h.Problems = append(h.Problems, notRunning)
 	case now.unseen:
 		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
-	case slices.ContainsFunc(now.pids, stopped):
+	case slices.ContainsFunc(now.pids, procinfo.IsStopped):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", joinPids(now.pids)))
 	}
 	if stale := c.stale.Load(); stale != nil && *stale != "" {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // Whoever starts HAProxy, its servers change without a reload where there is a socket for that.
@@ -187,7 +188,7 @@ func TestALostPidFileIsWrittenAgain(t *testing.T) {
 			check(t, os.Remove(r.cfg.PidFile))
 			wantHealthy(t, s)
 			r.apply(s, r.daemon("two"), sdk.ActionReload)
-			eventually(t, "the first one is gone", func() bool { return !exists(first) })
+			eventually(t, "the first one is gone", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // older sets the commands that the older haproxy-api came with.
@@ -45,7 +46,7 @@ func TestOlderCommands(t *testing.T) {
 			r.apply(s, edited(one, "frontend", "# comment\nfrontend"), sdk.ActionWritten)
 			first := r.running(s).pids[0]
 			r.apply(s, r.daemon("two"), sdk.ActionReload)
-			eventually(t, "the first one is gone", func() bool { return !exists(first) })
+			eventually(t, "the first one is gone", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 
 			_, err := s.Apply(t.Context(), r.daemon("bad", "bogus"))

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // A conflict is a process beside the HAProxy in use that runs the same configuration file or listens on the same addresses.
@@ -46,7 +48,7 @@ func (c conflict) Error() string {
 		return sentence + fmt.Sprintf("stop it and keep systemd from starting it again with \"systemctl mask --now %s\"", c.unit)
 	case c.parent > 1:
 		return sentence + fmt.Sprintf("stop it, and what starts it again if that is process %d (%s)", c.parent,
-			programName(c.parent))
+			procinfo.ProgramName(c.parent))
 	default:
 		return sentence + "stop it, and what starts it again"
 	}
@@ -83,7 +85,7 @@ func (s *strays) find(p paths, binary string) []int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if time.Since(s.looked) < time.Second {
-		return slices.DeleteFunc(slices.Clone(s.pids), func(pid int) bool { return !exists(pid) })
+		return slices.DeleteFunc(slices.Clone(s.pids), func(pid int) bool { return !procinfo.Exists(pid) })
 	}
 	s.pids = nil
 	found, _ := p.conflicts(running{}, binary)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // startBeside starts a HAProxy that has nothing to do with the sink and returns its process id.
@@ -186,7 +187,7 @@ func TestNoSecondHAProxyIsStarted(t *testing.T) {
 		}
 		_, err := second.Apply(t.Context(), document("two"))
 		check(t, err)
-		eventually(t, "the old one is gone", func() bool { return !exists(old) })
+		eventually(t, "the old one is gone", func() bool { return !procinfo.Exists(old) })
 		for range 20 {
 			r.wantServed("two")
 		}
@@ -245,7 +246,7 @@ func TestARestartedHAProxyIsNamedAndNotFought(t *testing.T) {
 	check(t, err)
 	eventually(t, "the one that came again is named", func() bool {
 		pid := conflictingPids(t, s)
-		return pid != "" && parentOf(atoi(pid)) == manager.Process.Pid
+		return pid != "" && procinfo.Parent(atoi(pid)) == manager.Process.Pid
 	})
 	named := conflictingPids(t, s)
 	r.apply(s, r.document("newer"), sdk.ActionReload)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // telling is a document that answers with the value of V, and has those lines in its global section.
@@ -20,7 +21,7 @@ func (r *rig) masters() int {
 	count := 0
 	pids := processesOn(r.t, r.dir)
 	for _, pid := range pids {
-		if !slices.Contains(pids, parentOf(pid)) {
+		if !slices.Contains(pids, procinfo.Parent(pid)) {
 			count++
 		}
 	}

@@ -1,6 +1,10 @@
 package haproxy
 
-import "time"
+import (
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+)
 
 // hangAfter is how long HAProxy may serve nobody although its process is there before it is replaced.
 const hangAfter = 30 * time.Second
@@ -26,13 +30,13 @@ func (s *Sink) servingProcess(now running) int {
 // servesNobody says why the process takes no connections, and "" where it does or nobody can tell. One that is busy listens, and
 // so does one whose command line takes no more connections. One that loops for ever is ended by HAProxy's own watchdog.
 func servesNobody(pid int) string {
-	if !exists(pid) {
+	if !procinfo.Exists(pid) {
 		return ""
 	}
-	if stopped(pid) {
+	if procinfo.IsStopped(pid) {
 		return "its process is stopped"
 	}
-	if listening, err := hasListener(pid); err == nil && !listening {
+	if listening, err := procinfo.HasListener(pid); err == nil && !listening {
 		return "its process no longer listens"
 	}
 	return ""

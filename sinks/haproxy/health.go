@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // longLoad is how long HAProxy may load before that is a trouble of its own. The worker before serves meanwhile.
@@ -62,7 +63,7 @@ func (s *Sink) look(ctx context.Context) (h sdk.Health, v view, loads bool) {
 		if len(h.Problems) == 0 {
 			return h, v, false
 		}
-		if v.renewal > 0 && slices.ContainsFunc(v.now.pids, exists) {
+		if v.renewal > 0 && slices.ContainsFunc(v.now.pids, procinfo.Exists) {
 			return h, v, true
 		}
 		meanwhile := before.renewal > 0 || v.renewal > 0 || before.reloads != v.reloads
@@ -86,7 +87,7 @@ func (s *Sink) facts(v view) map[string]string {
 		facts["runtime"] = "no: " + v.tooOld
 	}
 	if s.cfg.byCommand() { // there is no master that tells
-		old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !exists(pid) })
+		old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !procinfo.Exists(pid) })
 		if len(old) > 0 {
 			facts["old_workers"] = joinPids(old)
 		}

@@ -28,6 +28,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -260,10 +261,10 @@ func processesOn(t *testing.T, dir string) []int {
 	var pids []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() || !exists(pid) {
+		if err != nil || pid == os.Getpid() || !procinfo.Exists(pid) {
 			continue
 		}
-		args, err := commandLine(pid)
+		args, err := procinfo.CommandLine(pid)
 		if err == nil && slices.ContainsFunc(args, func(arg string) bool { return strings.Contains(arg, dir+"/") }) {
 			pids = append(pids, pid)
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/internal/fingerprint"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -66,7 +67,7 @@ func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs
 		r.at.Dir, _ = os.Getwd()
 	}
 	if r.at.Environment == nil {
-		r.at.Environment = ownEnvironment()
+		r.at.Environment = procinfo.OwnEnvironment()
 	}
 	beside := slices.DeleteFunc(start.files(), r.isOwn)
 	for _, path := range beside {

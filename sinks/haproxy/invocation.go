@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
@@ -29,15 +30,15 @@ type invocation struct {
 
 // invocationOf returns how a process that runs was started, without the processes that it replaced.
 func invocationOf(pid int) (invocation, error) {
-	args, err := commandLine(pid)
+	args, err := procinfo.CommandLine(pid)
 	if err != nil {
 		return invocation{}, err
 	}
-	dir, err := workingDir(pid)
+	dir, err := procinfo.WorkingDir(pid)
 	if err != nil {
 		return invocation{}, err
 	}
-	env, err := environ(pid)
+	env, err := procinfo.Environment(pid)
 	if err != nil {
 		return invocation{}, err
 	}
@@ -103,7 +104,7 @@ func (l invocation) check(ctx context.Context, instead map[string]string, main [
 	// From 3.1 on a worker has this variable before it reads its configuration, but a check does not.
 	if l.master() && bytes.Contains(main, []byte("HAPROXY_MWORKER")) && atLeast31(ctx, l.program) {
 		if env == nil {
-			env = ownEnvironment()
+			env = procinfo.OwnEnvironment()
 		}
 		env["HAPROXY_MWORKER"] = "1"
 	}
@@ -196,19 +197,6 @@ func atLeast31(ctx context.Context, name string) bool {
 	return major > 3 || major == 3 && minor >= 1
 }
 
-// ownEnvironment returns the environment that a process of ours starts with.
-func ownEnvironment() map[string]string { return environmentOf(os.Environ()) }
-
-func environmentOf(variables []string) map[string]string {
-	env := make(map[string]string, len(variables))
-	for _, variable := range variables {
-		if name, value, found := strings.Cut(variable, "="); found {
-			env[name] = value
-		}
-	}
-	return env
-}
-
 // outdated says why a reload by the running master would load config in another way than l, as which HAProxy would be
 // started now, and "" if it would not or nobody can tell.
 //
@@ -228,7 +216,7 @@ func (l invocation) outdated(master invocation, config *syntax.Config) string {
 	case config.ResetsEnvironment():
 		return "resetenv makes a master lose its workers when it reloads"
 	}
-	if variable := config.DifferentVariable(master.env, ownEnvironment()); variable != "" {
+	if variable := config.DifferentVariable(master.env, procinfo.OwnEnvironment()); variable != "" {
 		return "the running master has another value of the environment variable " + variable
 	}
 	return ""
@@ -253,7 +241,7 @@ func isScript(path string) bool {
 // environmentDigest identifies the values that the variables in config have for a process of ours; it is empty where there
 // are none.
 func environmentDigest(config *syntax.Config) string {
-	env := ownEnvironment()
+	env := procinfo.OwnEnvironment()
 	var values []string
 	for _, name := range config.Variables() {
 		value, set := env[name]

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // startMaster starts a HAProxy with a master in the folder of r, as a service manager would, and a configuration that
@@ -177,7 +178,7 @@ func TestMasterWithOtherOptionsIsReplaced(t *testing.T) {
 	if now := r.running(s); now.pids[0] == master {
 		t.Error("the master with other options still serves")
 	}
-	eventually(t, "the other master is gone", func() bool { return !exists(master) })
+	eventually(t, "the other master is gone", func() bool { return !procinfo.Exists(master) })
 	r.apply(s, r.document("three"), sdk.ActionReload)
 	if said := r.ask(s, "show info")[0]; !strings.Contains(said, fmt.Sprintf("Maxconn: %d\n", 100)) {
 		t.Errorf("HAProxy says %s", said)

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 func TestKilledHAProxyComesBack(t *testing.T) {
@@ -93,7 +93,7 @@ func TestStopLeavesOrStops(t *testing.T) {
 	wantHealthy(t, s)
 	r.stop(s)
 	r.stop(s)
-	if exists(now.pids[0]) || exists(now.worker) {
+	if procinfo.Exists(now.pids[0]) || procinfo.Exists(now.worker) {
 		t.Error("HAProxy still runs")
 	}
 	for _, name := range []string{"haproxy.pid", "haproxy.master.sock", "haproxy.cfg.applied"} {
@@ -127,24 +127,9 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), test.limit)
 			defer cancel()
 			check(t, s.Stop(ctx))
-			if exists(now.pids[0]) || exists(now.worker) {
+			if procinfo.Exists(now.pids[0]) || procinfo.Exists(now.worker) {
 				t.Error("HAProxy still runs")
 			}
 		})
-	}
-}
-
-// In a container whose first process collects nobody, the dead stay in the list of processes for ever.
-func TestTheDeadDoNotExist(t *testing.T) {
-	process := exec.Command("sleep", "1000")
-	check(t, process.Start())
-	if !exists(process.Process.Pid) {
-		t.Error("a living process does not exist")
-	}
-	kill(t, process.Process.Pid)
-	eventually(t, "it is dead", func() bool { return !exists(process.Process.Pid) })
-	_ = process.Wait()
-	if exists(process.Process.Pid) || exists(0) || exists(-1) {
-		t.Error("a process that is gone exists")
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
@@ -190,7 +192,7 @@ func (m *managed) settled(ctx context.Context) (p procs, others []int, err error
 	})
 	switch {
 	case !errors.Is(err, errSilent):
-	case busy && !slices.ContainsFunc(others, stopped): // it is there, and replacing it would be for nothing
+	case busy && !slices.ContainsFunc(others, procinfo.IsStopped): // it is there, and replacing it would be for nothing
 		err = fmt.Errorf("%w; it is left as it is: see who is connected to %s", runtimeapi.ErrBusy, m.paths.socket)
 	default: // its socket is gone: it can only be replaced
 		err = nil
@@ -225,7 +227,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 	if err != nil && ctx.Err() != nil {
 		l.abandon(m.paths.pid)
 	}
-	warnings := linesOf("WARNING", strings.Join(m.said(), "\n"))
+	warnings := messages.Warnings(strings.Join(m.said(), "\n"))
 	return renewal{now: now, action: sdk.ActionRestart, log: warnings}, err
 }
 
@@ -284,7 +286,7 @@ func (m *managed) serves(ctx context.Context, worker int) bool {
 	defer cancel()
 	i, err := m.infos.Get(ctx, runtimeapi.Endpoint{Path: m.paths.socket, Worker: worker})
 	if ctx.Err() != nil {
-		return listens(worker)
+		return procinfo.Listens(worker)
 	}
 	return err == nil && i.ServedBy(worker)
 }
@@ -326,12 +328,12 @@ func (m *managed) mayAnswer(now running) bool {
 
 // isBusy reports whether now has a master that takes connections and a worker that serves.
 func (m *managed) isBusy(now running) bool {
-	all, err := listProcesses()
-	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, stopped) {
+	all, err := procinfo.List()
+	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, procinfo.IsStopped) {
 		return false
 	}
 	for pid, p := range all {
-		if slices.Contains(now.pids, p.parent) && listens(pid) {
+		if slices.Contains(now.pids, p.Parent) && procinfo.Listens(pid) {
 			return true
 		}
 	}

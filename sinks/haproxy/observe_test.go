@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -146,7 +147,7 @@ func TestHAProxyDiesBeforeTheFileFollows(t *testing.T) {
 	r.apply(s, other, sdk.ActionRuntime)
 	before := r.running(s)
 	kill(t, before.pids[0])
-	eventually(t, "it is gone", func() bool { return !exists(before.worker) })
+	eventually(t, "it is gone", func() bool { return !procinfo.Exists(before.worker) })
 	r.wantOnDisk(one)
 	open()
 	r.awaitOther(s, before)

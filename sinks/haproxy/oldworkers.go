@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"syscall"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // An old worker is a process of a HAProxy of ours that was replaced and finishes the connections that it has. Each reload leaves
@@ -23,7 +25,7 @@ import (
 // oldWorkers returns the old workers beside the HAProxy in now, the oldest one first. Those of a master that was itself replaced
 // are among them.
 func (s *Sink) oldWorkers(now running) []int {
-	all, err := listProcesses()
+	all, err := procinfo.List()
 	if err != nil {
 		return now.old
 	}
@@ -34,19 +36,19 @@ func (s *Sink) oldWorkers(now running) []int {
 	old := map[int]bool{}
 	for pid, process := range all {
 		current := pid == now.worker || slices.Contains(now.pids, pid)
-		child := slices.Contains(now.pids, process.parent) // which its master knows
+		child := slices.Contains(now.pids, process.Parent) // which its master knows
 		switch {
 		case slices.Contains(now.old, pid):
 			old[pid] = true
-		case !current && !child && started(pid, s.cfg.Binary) && sharesNetwork(pid, now) && !listens(pid):
+		case !current && !child && started(pid, s.cfg.Binary) && sharesNetwork(pid, now) && !procinfo.Listens(pid):
 			old[pid] = true
 		}
 	}
 	for _, process := range all { // a master ends with its last worker
-		delete(old, process.parent)
+		delete(old, process.Parent)
 	}
 	return slices.SortedFunc(maps.Keys(old), func(a, b int) int {
-		return cmp.Or(cmp.Compare(all[a].started, all[b].started), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(all[a].Started, all[b].Started), cmp.Compare(a, b))
 	})
 }
 
@@ -62,11 +64,7 @@ func (p paths) startedByUs(pid int, binary string) bool {
 
 // sharesNetwork reports whether pid is known to be in the network namespace of the HAProxy in now.
 func sharesNetwork(pid int, now running) bool {
-	theirs, err := networkOf(pid)
-	return err == nil && slices.ContainsFunc(now.pids, func(own int) bool {
-		network, err := networkOf(own)
-		return err == nil && network == theirs
-	})
+	return slices.ContainsFunc(now.pids, func(own int) bool { return procinfo.ShareNetwork(pid, own) })
 }
 
 // observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made
@@ -94,7 +92,7 @@ func (s *Sink) boundOldWorkers(now running) {
 		switch excess := len(old) - i - s.cfg.MaxOldWorkers; {
 		case s.cfg.ReloadCmd != "":
 			continue
-		case suspended(pid):
+		case procinfo.IsSuspended(pid):
 			signal = syscall.SIGKILL
 		case s.cfg.MaxOldWorkers == 0 || excess <= 0:
 			continue

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // A long drain_timeout and many reloads leave no more workers than max_old_workers: the oldest ones are ended. What a command of
@@ -46,7 +47,7 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 				return !slices.Contains(told, strconv.Itoa(pid))
 			})
 		})
-		there := slices.DeleteFunc(slices.Clone(workers), func(pid int) bool { return !exists(pid) })
+		there := slices.DeleteFunc(slices.Clone(workers), func(pid int) bool { return !procinfo.Exists(pid) })
 		if !slices.Equal(there, kept) {
 			t.Errorf("of the workers %v there are %v", workers, there)
 		}
@@ -74,7 +75,7 @@ func TestHungHAProxyIsReplaced(t *testing.T) {
 			check(t, syscall.Kill(before.pid(), syscall.SIGSTOP))
 			eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
 			r.awaitOther(s, before)
-			eventually(t, "the process that hung is gone", func() bool { return !exists(before.pid()) })
+			eventually(t, "the process that hung is gone", func() bool { return !procinfo.Exists(before.pid()) })
 			// The last of its threads to end may keep its sockets open for a moment more.
 			eventually(t, "no connection is lost", func() bool {
 				for range 10 {
@@ -100,7 +101,7 @@ func TestHungHAProxy_OfReloadCommand(t *testing.T) {
 	check(t, syscall.Kill(before.pid(), syscall.SIGSTOP))
 	eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
 	r.awaitOther(s, before)
-	if !exists(before.pid()) {
+	if !procinfo.Exists(before.pid()) {
 		t.Error("the process was ended")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -21,16 +22,13 @@ import (
 // HAProxy, up to 3.4 at least, stops reading a file after 50 faults, at most one a line. It does read the files after it. So a
 // file with more faults is checked once more in pieces, which are too short for so many, and two checks find all faults.
 
-const (
-	faultLimit = 50
-	// maxRepeated bounds how many lines of a section are repeated in each of its pieces.
-	maxRepeated = 200
-)
+// maxRepeated bounds how many lines of a section are repeated in each of its pieces.
+const maxRepeated = 200
 
 // withAllPlaces returns the rejection of a check with the faults that HAProxy did not come to.
 func (s *Sink) withAllPlaces(ctx context.Context, st *stage.Stage, o program.Outcome, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || !strings.Contains(o.Output, tooManyFaults) {
+	if !ok || !messages.FaultLimitReached(o.Output) {
 		return err
 	}
 	places, more := s.checkInPieces(ctx, st)
@@ -63,7 +61,7 @@ func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Place,
 	if err != nil {
 		return nil, err
 	}
-	found := alertPlaces(st.Files(), faultsIn(inWhole(o.Output, dir, pieces, st.Files()[0].Path)))
+	found := messages.Places(st.Files(), messages.Faults(inWhole(o.Output, dir, pieces, st.Files()[0].Path)))
 	found = slices.DeleteFunc(found, func(p sdk.Place) bool { return p.Line == 0 })
 	slices.SortStableFunc(found, func(a, b sdk.Place) int { return cmp.Compare(a.Line, b.Line) })
 	return found, nil
@@ -99,7 +97,7 @@ func (p *piece) add(line string, number int) {
 	}
 }
 
-// piecesOf takes a configuration apart so that no piece can have faultLimit faults, as far as possible. A long section of servers
+// piecesOf takes a configuration apart so that no piece can have messages.FaultLimit faults, as far as possible. A long section of servers
 // becomes several of one name, which is a fault of its own; each repeats the section's other lines, on which those of servers may
 // depend. There are none where the meaning of a line depends on the file, or on a condition.
 func piecesOf(config []byte) []piece {
@@ -115,14 +113,14 @@ func piecesOf(config []byte) []piece {
 		case strings.HasPrefix(words[0], ".") || words[0] == "default-path":
 			return nil
 		case syntax.StartsSection(words[0]):
-			if last.faults >= faultLimit/2 {
+			if last.faults >= messages.FaultLimit/2 {
 				pieces = append(pieces, piece{})
 			}
 			section, repeated = nil, nil
 			if first {
 				section = []string{line}
 			}
-		case last.faults >= faultLimit-1 && len(section) > 0 && len(repeated) <= maxRepeated:
+		case last.faults >= messages.FaultLimit-1 && len(section) > 0 && len(repeated) <= maxRepeated:
 			pieces = append(pieces, piece{})
 			for _, again := range slices.Concat(section, repeated) {
 				pieces[len(pieces)-1].add(again, 0)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 )
 
 // countChecks has the rig's HAProxy count how often it checks a configuration, and returns how to ask for that.
@@ -121,7 +122,7 @@ func TestPiecesOf_LeavesWholeWhatDependsOnItsPlace(t *testing.T) {
 	config, _ := withFaults(3, 100, func(int) string { return "" })
 	var whole []int
 	for _, p := range piecesOf([]byte(config)) {
-		if p.faults >= faultLimit {
+		if p.faults >= messages.FaultLimit {
 			t.Errorf("a piece can have %d faults", p.faults)
 		}
 		for _, line := range p.lines {

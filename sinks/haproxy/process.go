@@ -11,10 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // tick is how often something is looked at that tells nobody when it changes.
@@ -70,39 +70,10 @@ func (p paths) removePidFile() error {
 	return nil
 }
 
-// exists reports whether a process with that id runs. One that is dead and only waits for its parent to notice, as in
-// a container whose first process collects nobody, does not.
-func exists(pid int) bool {
-	if pid <= 0 {
-		return false
-	}
-	err := syscall.Kill(pid, 0)
-	return (err == nil || errors.Is(err, syscall.EPERM)) && !defunct(pid)
-}
-
-// listens reports whether the process takes connections from somebody. Where that is not told, it is enough that it runs.
-func listens(pid int) bool {
-	if !exists(pid) || stopped(pid) {
-		return false
-	}
-	listens, err := hasListener(pid)
-	return err != nil || listens
-}
-
-// hasListener reports whether the process has a socket that takes connections or packets from anybody.
-func hasListener(pid int) (bool, error) {
-	open, err := openSockets(pid)
-	if err != nil {
-		return false, err
-	}
-	sockets, err := listeningSockets(pid)
-	return slices.ContainsFunc(sockets, func(s socket) bool { return open[s.inode] }), err
-}
-
 // ours returns those of pids that are living HAProxy processes which were started for our files. Any other process has
 // come by the id after ours had ended, and is no business of ours.
 func (p paths) ours(pids []int, binary string) []int {
-	return slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { return !exists(pid) || !p.started(pid, binary) })
+	return slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { return !procinfo.Exists(pid) || !p.started(pid, binary) })
 }
 
 // started reports whether pid is a HAProxy whose command line names our configuration or pid file.
@@ -119,7 +90,7 @@ func (p paths) loads(pid int) bool { return optionsOf(pid).loads(p.config) }
 
 // hasSocket reports whether pid was started with our master socket.
 func (p paths) hasSocket(pid int) bool {
-	args, err := commandLine(pid)
+	args, err := procinfo.CommandLine(pid)
 	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
 		path, _, _ := strings.Cut(arg, ",")
 		return path == p.socket
@@ -132,7 +103,9 @@ var haproxyName = regexp.MustCompile(`^(haproxy|hapee)([-_.]?[0-9][-_.0-9a-z]*)?
 
 // isHAProxy reports whether the program that runs as pid is HAProxy. The executable decides: a program that has our file
 // among its arguments, such as an editor, is not HAProxy, whatever name it was given.
-func isHAProxy(pid int, binary string) bool { return isNamed(programName(pid), binaryNames(binary)) }
+func isHAProxy(pid int, binary string) bool {
+	return isNamed(procinfo.ProgramName(pid), binaryNames(binary))
+}
 
 func isNamed(program string, names []string) bool {
 	return slices.Contains(names, program) || haproxyName.MatchString(program)

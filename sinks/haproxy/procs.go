@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -119,16 +120,16 @@ func (p procs) worker() int {
 // stands reports whether the processes are those that p lists: none has ended, none is stopped, and the master has started
 // no other worker.
 func (p procs) stands() bool {
-	if p.master == 0 || p.worker() == 0 || !exists(p.master) || stopped(p.master) || !exists(p.worker()) {
+	if p.master == 0 || p.worker() == 0 || !procinfo.Exists(p.master) || procinfo.IsStopped(p.master) || !procinfo.Exists(p.worker()) {
 		return false
 	}
-	all, err := listProcesses()
+	all, err := procinfo.List()
 	if err != nil {
 		return true
 	}
 	for pid, other := range all {
 		listed := slices.Contains(p.workers, pid) || slices.Contains(p.old, pid)
-		if other.parent == p.master && !listed && programName(pid) == programName(p.master) {
+		if other.Parent == p.master && !listed && procinfo.ProgramName(pid) == procinfo.ProgramName(p.master) {
 			return false
 		}
 	}
@@ -143,5 +144,5 @@ func (p procs) running() running {
 // answeredByChildOf reports whether a worker of the master answered that is not stopping.
 func answeredByChildOf(master int, i runtimeapi.Info) bool {
 	pid := i.Pid()
-	return pid != 0 && master > 0 && parentOf(pid) == master
+	return pid != 0 && master > 0 && procinfo.Parent(pid) == master
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // reload tells the master to load the files on disk into a new worker, and waits until that worker serves.
@@ -35,7 +37,7 @@ func (m *managed) reload(ctx context.Context, before procs) (renewal, error) {
 		}
 		return renewal{}, err
 	}
-	return renewal{now: w.now, action: sdk.ActionReload, log: linesOf("WARNING", strings.Join(log, "\n"))}, nil
+	return renewal{now: w.now, action: sdk.ActionReload, log: messages.Warnings(strings.Join(log, "\n"))}, nil
 }
 
 // waiting is the wait for the end of a reload.
@@ -51,7 +53,7 @@ type waiting struct {
 // look reports whether the new worker serves, and an error once it is clear that none will. It goes on for as long as
 // the master is silent, which is how it is while it loads.
 func (w *waiting) look(ctx context.Context) (bool, error) {
-	if !exists(w.before.master) {
+	if !procinfo.Exists(w.before.master) {
 		return false, &refusal{sentence: fmt.Sprintf("HAProxy's master process %d ended during the reload", w.before.master)}
 	}
 	p, err := w.answered(ctx)

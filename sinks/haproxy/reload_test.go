@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
@@ -33,7 +34,7 @@ func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
 			t.Fatalf("the worker that leaves is taken for the one that serves: %v", now)
 		}
 	}
-	if !exists(held) {
+	if !procinfo.Exists(held) {
 		t.Error("the old worker did not wait for its connection")
 	}
 	_, err = fmt.Fprint(conn, " done\r\n\r\n")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -57,7 +58,7 @@ func (w *witness) ask(ctx context.Context) (procs, error) {
 
 // masterSocketOf returns the path of the master socket that the process was started with, and "" if there is none on disk.
 func masterSocketOf(pid int) string {
-	args, err := commandLine(pid)
+	args, err := procinfo.CommandLine(pid)
 	if err != nil {
 		return ""
 	}
@@ -66,7 +67,7 @@ func masterSocketOf(pid int) string {
 		return ""
 	}
 	path, _, _ := strings.Cut(strings.TrimPrefix(args[at+1], "unix@"), ",")
-	if dir, err := workingDir(pid); err == nil && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
+	if dir, err := procinfo.WorkingDir(pid); err == nil && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
 		path = filepath.Join(dir, path)
 	}
 	if !filepath.IsAbs(path) {
@@ -79,13 +80,13 @@ func masterSocketOf(pid int) string {
 func workersOf(pids []int) []int {
 	var workers []int
 	for _, pid := range pids {
-		started, err := children(pid)
-		master, errMaster := commandLine(pid)
+		started, err := procinfo.Children(pid)
+		master, errMaster := procinfo.CommandLine(pid)
 		if err != nil || errMaster != nil {
 			continue
 		}
 		for _, child := range started { // a program section starts other programs
-			if args, err := commandLine(child); err == nil && args[0] == master[0] {
+			if args, err := procinfo.CommandLine(child); err == nil && args[0] == master[0] {
 				workers = append(workers, child)
 			}
 		}
@@ -118,8 +119,8 @@ func (w *witness) renewed(ctx context.Context, now running) (bool, error) {
 // a fault in the files. Once it is ready, they are told to leave.
 func (w *witness) handedOver() bool {
 	for _, old := range w.workers {
-		listening, err := hasListener(old)
-		if exists(old) && (listening || err != nil && time.Since(w.since) < steadyFor) {
+		listening, err := procinfo.HasListener(old)
+		if procinfo.Exists(old) && (listening || err != nil && time.Since(w.since) < steadyFor) {
 			return false
 		}
 	}
@@ -128,7 +129,7 @@ func (w *witness) handedOver() bool {
 
 // loads reports whether the master or a new worker seems to be loading the files.
 func (w *witness) loads(ctx context.Context) bool {
-	if !slices.ContainsFunc(w.before.pids, exists) {
+	if !slices.ContainsFunc(w.before.pids, procinfo.Exists) {
 		return false
 	}
 	if w.procs.master != 0 {
@@ -140,7 +141,7 @@ func (w *witness) loads(ctx context.Context) bool {
 
 // waits reports whether the process is a master, up to 3.0, that has nothing to load.
 func waits(pid int) bool {
-	env, err := environ(pid)
+	env, err := procinfo.Environment(pid)
 	return err == nil && env["HAPROXY_MWORKER_WAIT_ONLY"] != ""
 }
 
@@ -161,7 +162,7 @@ func serving(pids []int) bool {
 		if err != nil || !l.master() {
 			return false
 		}
-		_, err = children(pid)
+		_, err = procinfo.Children(pid)
 		return err == nil && len(workersOf([]int{pid})) == 0
 	})
 }

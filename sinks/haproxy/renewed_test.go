@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // unopenable is a document that the check passes and that HAProxy cannot load, because its socket cannot be opened.
@@ -45,7 +46,7 @@ func TestReloadCommandSucceedsWithANewWorker(t *testing.T) {
 			r.apply(s, r.document("four"), sdk.ActionReload)
 			r.wantServed("four")
 			wantHealthy(t, s)
-			if !exists(master) {
+			if !procinfo.Exists(master) {
 				t.Error("the master is gone")
 			}
 		})
@@ -155,7 +156,7 @@ func TestHAProxyThatWasSeenIsNotTakenForOneElsewhere(t *testing.T) {
 	pids := r.running(s).pids
 	s.change.Lock()
 	check(t, syscall.Kill(pids[0], syscall.SIGKILL))
-	eventually(t, "it is gone", func() bool { return !exists(pids[0]) })
+	eventually(t, "it is gone", func() bool { return !procinfo.Exists(pids[0]) })
 	s.change.Unlock()
 	if _, err := s.Apply(t.Context(), r.document("three")); err == nil {
 		t.Error("a HAProxy that does not run was reloaded")

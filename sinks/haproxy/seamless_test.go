@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // bare has HAProxy started by the older haproxy-api's command, which calls it by its bare name.
@@ -129,10 +130,10 @@ func TestOldWorkersAreBounded(t *testing.T) {
 			r.apply(s, edited(doc, "maxconn 100", "maxconn 200"), sdk.ActionReload)
 			h, err := s.Health(t.Context())
 			check(t, err)
-			if exists(old) && !strings.Contains(h.Facts["old_workers"], fmt.Sprint(old)) {
+			if procinfo.Exists(old) && !strings.Contains(h.Facts["old_workers"], fmt.Sprint(old)) {
 				t.Errorf("the old worker %d is not told of: %v", old, h.Facts)
 			}
-			eventually(t, "the old worker is gone", func() bool { return !exists(old) })
+			eventually(t, "the old worker is gone", func() bool { return !procinfo.Exists(old) })
 		})
 	}
 }

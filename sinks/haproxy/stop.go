@@ -10,6 +10,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // lastWait is how long a process may take to end after a signal that leaves it no choice.
@@ -98,7 +99,7 @@ func signalAll(pids []int, signal syscall.Signal) error {
 func gone(ctx context.Context, pids []int, until time.Time) bool {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	return poll(ctx, func() (bool, error) { return !slices.ContainsFunc(pids, exists), nil }) == nil
+	return poll(ctx, func() (bool, error) { return !slices.ContainsFunc(pids, procinfo.Exists), nil }) == nil
 }
 
 // forget removes what would make the process after us look for the HAProxy that was stopped.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -15,6 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -224,7 +224,7 @@ func (g *guard) revive(ctx context.Context, due bool) {
 	}
 	if g.starting.Cause() == "" { // else it was logged before the attempt that failed
 		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
-			"log", causes(strings.Join(g.proxy.said(), "\n")))
+			"log", messages.Causes(g.proxy.said()))
 	}
 	g.bringBack(ctx)
 }

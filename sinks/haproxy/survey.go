@@ -9,20 +9,8 @@ import (
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
-
-// A process is one of the system's.
-type process struct {
-	parent  int
-	started uint64 // when, in ticks since the system started
-}
-
-// A socket listens.
-type socket struct {
-	address listen.Address
-	inode   uint64
-	user    string // the id of its owner, where that is known
-}
 
 // A survey looks for conflicts.
 type survey struct {
@@ -31,12 +19,12 @@ type survey struct {
 	own   running
 
 	network   string // the namespace that own, or we, are in
-	processes map[int]process
+	processes map[int]procinfo.Process
 	tree      map[int]bool    // the processes of own
 	readable  bool            // the sockets of own could be read
 	held      map[uint64]bool // the sockets of own
-	sockets   []socket
-	contested []socket // sockets of others on our addresses
+	sockets   []procinfo.Socket
+	contested []procinfo.Socket // sockets of others on our addresses
 }
 
 // conflicts returns the conflicts with own, which is the zero value where no HAProxy of ours runs. An error says that
@@ -85,11 +73,11 @@ func (p paths) listening(own running, binary string) (others []holder, held []li
 		return nil, nil, errUnreadable
 	}
 	for _, socket := range s.sockets {
-		if s.held[socket.inode] {
-			held = append(held, socket.address)
+		if s.held[socket.Inode] {
+			held = append(held, socket.Address)
 			continue
 		}
-		others = append(others, holder{address: socket.address, inode: socket.inode})
+		others = append(others, holder{address: socket.Address, inode: socket.Inode})
 	}
 	return others, held, nil
 }
@@ -102,11 +90,11 @@ func (s *survey) grouped(found map[int]conflict) map[int]conflict {
 	groups := map[int]conflict{}
 	for pid, c := range found {
 		top := pid
-		for parent := s.processes[top].parent; !s.tree[parent] && s.startedIt(found, parent); parent = s.processes[top].parent {
+		for parent := s.processes[top].Parent; !s.tree[parent] && s.startedIt(found, parent); parent = s.processes[top].Parent {
 			top = parent
 		}
 		group := groups[top]
-		group.pid, group.program, group.parent, group.unit = top, programName(top), s.processes[top].parent, unitOf(top)
+		group.pid, group.program, group.parent, group.unit = top, procinfo.ProgramName(top), s.processes[top].Parent, procinfo.SystemdUnit(top)
 		group.ourFile = group.ourFile || c.ourFile
 		group.addresses = slices.Compact(slices.Sorted(slices.Values(slices.Concat(group.addresses, c.addresses))))
 		groups[top] = group
@@ -117,7 +105,7 @@ func (s *survey) grouped(found map[int]conflict) map[int]conflict {
 // startedIt reports whether the parent of a process that was found belongs to it.
 func (s *survey) startedIt(found map[int]conflict, parent int) bool {
 	_, holds := found[parent]
-	return holds || isNamed(programName(parent), s.names)
+	return holds || isNamed(procinfo.ProgramName(parent), s.names)
 }
 
 // prepare reads what there is. The sockets come first, so that one which is listed has had its owner.
@@ -126,19 +114,19 @@ func (s *survey) prepare() error {
 	if err != nil {
 		return err
 	}
-	if s.sockets, err = listeningSockets(reference); err != nil {
+	if s.sockets, err = procinfo.ListeningSockets(reference); err != nil {
 		return err
 	}
-	if s.processes, err = listProcesses(); err != nil {
+	if s.processes, err = procinfo.List(); err != nil {
 		return err
 	}
 	s.findTree()
 	ours := s.ourAddresses()
 	for _, socket := range s.sockets {
-		if socket.address.Path == s.paths.socket { // a master that was replaced keeps its own to the end
+		if socket.Address.Path == s.paths.socket { // a master that was replaced keeps its own to the end
 			continue
 		}
-		if !s.held[socket.inode] && slices.ContainsFunc(ours, socket.address.Overlaps) {
+		if !s.held[socket.Inode] && slices.ContainsFunc(ours, socket.Address.Overlaps) {
 			s.contested = append(s.contested, socket)
 		}
 	}
@@ -152,7 +140,7 @@ func (s *survey) findNetwork() (reference int, err error) {
 		candidates = []int{os.Getpid()}
 	}
 	for _, pid := range candidates {
-		if s.network, err = networkOf(pid); err == nil {
+		if s.network, err = procinfo.NetworkNamespace(pid); err == nil {
 			return pid, nil
 		}
 	}
@@ -168,7 +156,7 @@ func (s *survey) findTree() {
 	for grown := true; grown; {
 		grown = false
 		for pid, p := range s.processes {
-			if !s.tree[pid] && s.tree[p.parent] && p.parent != 0 {
+			if !s.tree[pid] && s.tree[p.Parent] && p.Parent != 0 {
 				s.tree[pid], grown = true, true
 			}
 		}
@@ -177,7 +165,7 @@ func (s *survey) findTree() {
 		if _, runs := s.processes[pid]; !runs {
 			continue
 		}
-		open, err := openSockets(pid)
+		open, err := procinfo.OpenSockets(pid)
 		if err != nil && !os.IsNotExist(err) {
 			s.readable = false
 		}
@@ -190,8 +178,8 @@ func (s *survey) ourAddresses() []listen.Address {
 	content, _ := os.ReadFile(s.paths.config)
 	ours := listen.Addresses(content)
 	for _, socket := range s.sockets {
-		if s.held[socket.inode] {
-			ours = append(ours, socket.address)
+		if s.held[socket.Inode] {
+			ours = append(ours, socket.Address)
 		}
 	}
 	return ours
@@ -199,7 +187,7 @@ func (s *survey) ourAddresses() []listen.Address {
 
 // judge says whether a process that is not ours is a conflict.
 func (s *survey) judge(pid int) (conflict, bool) {
-	haproxy := isNamed(programName(pid), s.names)
+	haproxy := isNamed(procinfo.ProgramName(pid), s.names)
 	if !haproxy && len(s.contested) == 0 {
 		return conflict{}, false
 	}
@@ -211,14 +199,14 @@ func (s *survey) judge(pid int) (conflict, bool) {
 	if !ourFile && len(s.contested) == 0 {
 		return conflict{}, false
 	}
-	if network, err := networkOf(pid); err == nil && network != s.network {
+	if network, err := procinfo.NetworkNamespace(pid); err == nil && network != s.network {
 		return conflict{}, false
 	}
-	open, err := openSockets(pid)
+	open, err := procinfo.OpenSockets(pid)
 	c := conflict{pid: pid, ourFile: ourFile}
 	for _, socket := range s.contested {
-		if open[socket.inode] && !slices.Contains(c.addresses, socket.address.String()) {
-			c.addresses = append(c.addresses, socket.address.String())
+		if open[socket.Inode] && !slices.Contains(c.addresses, socket.Address.String()) {
+			c.addresses = append(c.addresses, socket.Address.String())
 		}
 	}
 	return c, len(c.addresses) > 0 || ourFile && s.serves(pid, open, err)
@@ -228,11 +216,11 @@ func (s *survey) judge(pid int) (conflict, bool) {
 // nothing. Where its sockets cannot be read, one that is older than ours is taken to be finishing: ours has replaced it.
 func (s *survey) serves(pid int, open map[uint64]bool, err error) bool {
 	if err == nil {
-		return slices.ContainsFunc(s.sockets, func(socket socket) bool {
-			return open[socket.inode] && socket.address.Network != "unix"
+		return slices.ContainsFunc(s.sockets, func(socket procinfo.Socket) bool {
+			return open[socket.Inode] && socket.Address.Network != "unix"
 		})
 	}
-	return !slices.ContainsFunc(s.own.pids, func(own int) bool { return s.processes[own].started >= s.processes[pid].started })
+	return !slices.ContainsFunc(s.own.pids, func(own int) bool { return s.processes[own].Started >= s.processes[pid].Started })
 }
 
 // unseen returns the owners of contested sockets that could not be found. It can tell only where our own sockets are known.
@@ -242,25 +230,14 @@ func (s *survey) unseen(found map[int]conflict) []conflict {
 	}
 	var unseen []conflict
 	for _, socket := range s.contested {
-		address := socket.address.String()
+		address := socket.Address.String()
 		seen := false
 		for _, c := range found {
 			seen = seen || slices.Contains(c.addresses, address)
 		}
 		if !seen {
-			unseen = append(unseen, conflict{addresses: []string{address}, user: cmp.Or(socket.user, "unknown")})
+			unseen = append(unseen, conflict{addresses: []string{address}, user: cmp.Or(socket.User, "unknown")})
 		}
 	}
 	return unseen
-}
-
-// socketOwner returns a process that has the socket open, and 0 where none is seen.
-func socketOwner(inode uint64) int {
-	processes, _ := listProcesses()
-	for _, pid := range slices.Sorted(maps.Keys(processes)) {
-		if open, err := openSockets(pid); err == nil && open[inode] {
-			return pid
-		}
-	}
-	return 0
 }

@@ -1,77 +1,51 @@
 package file
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
 
-// Decode reads a catalogue as the package describes it. The name decides between JSON and YAML, see [Config], and
-// stands before the line in the error; source becomes the snapshot's [sdk.Snapshot.Source], and Taken the present
-// time. All faults of a list are reported together.
+// Decode reads a catalogue in the formats that the package comment describes. The name decides between JSON and YAML, see
+// [Config], and precedes the line in errors. source becomes the snapshot's [sdk.Snapshot.Source], and Taken the present time. The
+// error joins all faults of a list.
 func Decode(name string, content []byte, source string) (sdk.Snapshot, error) {
 	snap, err := decode(name, content)
 	if err != nil {
-		return sdk.Snapshot{}, inFile(name, err)
+		return sdk.Snapshot{}, withPosition(name, err)
 	}
 	snap.Source, snap.Taken = source, time.Now()
 	return snap, nil
 }
 
 func decode(name string, content []byte) (sdk.Snapshot, error) {
-	content = bytes.TrimPrefix(content, []byte("\ufeff")) // a byte order mark, of which JSON knows nothing
-	if len(bytes.TrimSpace(content)) == 0 {
-		return sdk.Snapshot{}, &fault{reason: "the file is empty" + orNobody}
-	}
 	root, err := parse(name, content)
-	if err != nil {
+	switch {
+	case err != nil:
 		return sdk.Snapshot{}, err
-	}
-	if root.kind == list {
+	case kindOf(root) == list:
 		return decodeList(root)
 	}
 	return decodeSidecar(root)
 }
 
-// orNobody says how to write what an empty file is not taken for: it is more often half an edit.
-const orNobody = "; a list without elements, [], is a catalogue without services"
-
-func parse(name string, content []byte) (*node, error) {
-	if isJSON(name, content) {
-		return parseJSON(content)
-	}
-	return parseYAML(content)
-}
-
-func isJSON(name string, content []byte) bool {
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".json":
-		return true
-	case ".yaml", ".yml":
-		return false
-	default:
-		first := bytes.TrimSpace(content)[0]
-		return first == '{' || first == '['
-	}
-}
-
-// decodeSidecar writes root in JSON for Sidecar's own codec, and finds the line of what that complains of.
-func decodeSidecar(root *node) (sdk.Snapshot, error) {
-	written := root.json()
-	snap, err := catalog.Decode(written.content)
+// decodeSidecar has Sidecar's codec decode root as JSON, and finds the line of the codec's error.
+func decodeSidecar(root *yaml.Node) (sdk.Snapshot, error) {
+	var w jsonWriter
+	w.write(root)
+	snap, err := catalog.Decode(w.content)
 	if bad, ok := errors.AsType[*catalog.Error](err); ok {
-		return sdk.Snapshot{}, &fault{line: written.lineOf(bad.Offset), reason: bad.Reason}
+		return sdk.Snapshot{}, &fault{line: w.lineOf(bad.Offset), reason: bad.Reason}
 	}
 	return snap, err
 }
 
-// A fault is something wrong at a line, counted from 1; 0 where no line is to blame.
+// A fault is an error at a line, counted from 1; 0 where no line is known.
 type fault struct {
 	line   int
 	reason string
@@ -79,16 +53,16 @@ type fault struct {
 
 func (f *fault) Error() string { return f.reason }
 
-func faultAt(n *node, format string, args ...any) *fault {
-	return &fault{line: n.line, reason: fmt.Sprintf(format, args...)}
+func faultAt(n *yaml.Node, format string, args ...any) *fault {
+	return &fault{line: n.Line, reason: fmt.Sprintf(format, args...)}
 }
 
 type faults []*fault
 
 func (f faults) Error() string { return fmt.Sprintf("%d faults", len(f)) }
 
-// inFile puts the file's name and the line before the reason of each fault in err.
-func inFile(name string, err error) error {
+// withPosition puts the file's name and the line before the reason of each fault in err.
+func withPosition(name string, err error) error {
 	all, ok := errors.AsType[faults](err)
 	if single, is := errors.AsType[*fault](err); is && !ok {
 		all, ok = faults{single}, true
@@ -96,13 +70,13 @@ func inFile(name string, err error) error {
 	if !ok {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	var sentences []error
+	var joined []error
 	for _, f := range all {
 		if f.line > 0 {
-			sentences = append(sentences, fmt.Errorf("%s:%d: %s", name, f.line, f.reason))
+			joined = append(joined, fmt.Errorf("%s:%d: %s", name, f.line, f.reason))
 		} else {
-			sentences = append(sentences, fmt.Errorf("%s: %s", name, f.reason))
+			joined = append(joined, fmt.Errorf("%s: %s", name, f.reason))
 		}
 	}
-	return errors.Join(sentences...)
+	return errors.Join(joined...)
 }

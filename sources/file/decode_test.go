@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -44,7 +45,7 @@ func asYAML(t testing.TB, content []byte) []byte {
 	return out
 }
 
-func TestDecodeRecordedEncodings(t *testing.T) {
+func TestDecode_RecordedEncodings(t *testing.T) {
 	for _, name := range recordedNames {
 		content := recorded(t, name)
 		want, err := catalog.Decode(content)
@@ -59,14 +60,14 @@ func TestDecodeRecordedEncodings(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s as %s: %v", name, as, err)
 			}
-			if !got.SameCatalogue(want) || !got.Changed.Equal(want.Changed) || got.Source != "here" || got.Taken.IsZero() {
+			if !snapshots.Equal(got, want) || !got.Changed.Equal(want.Changed) || got.Source != "here" || got.Taken.IsZero() {
 				t.Errorf("%s as %s (-want +got):\n%s", name, as, cmp.Diff(want, got))
 			}
 		}
 	}
 }
 
-func TestDecodeList(t *testing.T) {
+func TestDecode_List(t *testing.T) {
 	created := time.Date(2026, 11, 22, 7, 44, 54, 0, time.UTC)
 	full := sdk.Instance{
 		ID: "0123", Name: "web", Image: "1.10", Created: created, Updated: created, Hostname: "node-1",
@@ -128,7 +129,7 @@ func TestDecodeList(t *testing.T) {
 	}
 }
 
-func TestDecodeListFillsIn(t *testing.T) {
+func TestDecode_ListDefaults(t *testing.T) {
 	decode := func(content string) []sdk.Instance {
 		snap, err := Decode("x.yaml", []byte(content), "")
 		if err != nil {
@@ -147,11 +148,11 @@ func TestDecodeListFillsIn(t *testing.T) {
 	}
 	again := decode("- {name: web, image: new, ports: [{port: 1, ip: 10.0.0.1}]}")[0]
 	if again.ID != got[0].ID && again.ID != got[1].ID {
-		t.Error("a new image makes another instance")
+		t.Error("a new image changes the id")
 	}
 }
 
-func TestDecodeMergeKeys(t *testing.T) {
+func TestDecode_MergeKeys(t *testing.T) {
 	const content = `
 - &base {name: web, hostname: a, status: draining, ports: [{port: 1}]}
 - {<<: *base, hostname: b}
@@ -170,7 +171,7 @@ func TestDecodeMergeKeys(t *testing.T) {
 	}
 }
 
-func TestDecodeEmptyListIsACatalogue(t *testing.T) {
+func TestDecode_EmptyList(t *testing.T) {
 	for name, content := range map[string]string{"x.json": "[]", "x.yaml": "# nobody\n[]\n", "x": "[ ]"} {
 		if snap, err := Decode(name, []byte(content), ""); err != nil || len(snap.Services) != 0 {
 			t.Errorf("%s: %v, %v", name, snap, err)
@@ -178,45 +179,92 @@ func TestDecodeEmptyListIsACatalogue(t *testing.T) {
 	}
 }
 
-func TestDecodeSaysFileAndLine(t *testing.T) {
-	for name, tt := range map[string]struct{ in, want string }{
-		"empty.yaml":    {" \n", "empty.yaml: the file is empty" + orNobody},
-		"comments.yaml": {"# x\n", "comments.yaml: the file has nothing but comments" + orNobody},
+// An error begins with the file and, where it is known, the line, and quotes what is wrong.
+func TestDecode_ErrorPositions(t *testing.T) {
+	for name, tt := range map[string]struct{ in, position, mentions string }{
+		"empty.yaml":    {" \n", "empty.yaml: ", "[]"},
+		"comments.yaml": {"# x\n", "comments.yaml: ", "[]"},
 		"keys.yaml": {"- name: web\n  hostname: a\n  prots: []\n- name: web\n  hostname: b\n  ports:\n    - prot: 1\n",
-			`keys.yaml:3: "prots" is not a key of an instance; those are ` +
-				`id, name, image, created, hostname, ports, updated, proxy_mode, status, labels` + "\n" +
-				`keys.yaml:7: "prot" is not a key of a port; those are type, port, service_port, ip`},
-		"twice.yaml": {"- {name: a, hostname: h, id: x}\n- {name: b, hostname: h, id: x}\n",
-			`twice.yaml:2: this is the instance of line 1 again: hostname "h" and id "x" are the same; give it another id`},
-		"samekey.yaml": {"- name: a\n  hostname: h\n  Name: b\n", `samekey.yaml:3: the key "name" is there twice`},
-		"doubled.yaml": {"- name: a\n  hostname: h\n  name: b\n", `doubled.yaml:3: the key "name" is there twice`},
-		"doubled.json": {"[{\"name\": \"a\",\n\"name\": \"b\"}]", `doubled.json:2: the key "name" is there twice`},
-		"syntax.json": {"[\n{\"name\": \"a\",}\n]",
-			`syntax.json:2: not JSON: invalid character '}' looking for beginning of object key string`},
-		"cut.json":    {"[\n{\"name\":\n", `cut.json:3: the JSON ends in the middle, as if cut off`},
-		"more.json":   {"[]\n[]", `more.json:2: not JSON: invalid character '[' after top-level value`},
-		"syntax.yaml": {"- name: a\n  ports: [\n", "syntax.yaml: yaml: line 2: did not find expected node content"},
-		"two.yaml":    {"[]\n---\n[]\n", "two.yaml:2: a second YAML document begins here, and there can only be one"},
-		"merge.yaml":  {"- name: a\n  <<: 7\n", "merge.yaml:2: a number cannot be merged; << wants a mapping"},
-		"loop.yaml":   {"- &a\n  name: x\n  labels: *a\n", "loop.yaml:1: the nesting is deeper than 100"},
-		"nan.yaml":    {"- name: .nan\n", `nan.yaml:1: ".nan" is no number that can be used`},
-		"text.yaml":   {"hello\n", "text.yaml:1: not a Sidecar catalogue: a string where an object belongs"},
-		"other.yaml": {"web:\n  port: 1\n",
-			`other.yaml: not a Sidecar catalogue: none of the keys "Servers", "State" and "Services" is there`},
+			"keys.yaml:3: ", `"prots"`},
+		"portkeys.yaml": {"- name: web\n  hostname: b\n  ports:\n    - prot: 1\n", "portkeys.yaml:4: ", "type, port, service_port, ip"},
+		"twice.yaml": {"- {name: a, hostname: h, id: x}\n- {name: b, hostname: h, id: x}\n", "twice.yaml:2: ",
+			`line 1 has the same hostname "h" and id "x"`},
+		"samekey.yaml": {"- name: a\n  hostname: h\n  Name: b\n", "samekey.yaml:3: ", `duplicate key "name"`},
+		"doubled.yaml": {"- name: a\n  hostname: h\n  name: b\n", "doubled.yaml:3: ", `duplicate key "name"`},
+		"doubled.json": {"[{\"name\": \"a\",\n\"name\": \"b\"}]", "doubled.json:2: ", `duplicate key "name"`},
+		"syntax.json":  {"[\n{\"name\": \"a\",}\n]", "syntax.json:2: ", "'}'"},
+		"comment.json": {"[\n# web\n{\"name\": \"a\"}\n]", "comment.json:2: ", "'#'"},
+		"control.json": {"[\n\"a\tb\"]", "control.json:2: ", `'\t'`},
+		"cut.json":     {"[\n{\"name\":\n", "cut.json:3: ", "cut off"},
+		"more.json":    {"[]\n[]", "more.json:2: ", "'['"},
+		"syntax.yaml":  {"- name: a\n  ports: [\n", "syntax.yaml: yaml: line 2: ", ""},
+		"two.yaml":     {"[]\n---\n[]\n", "two.yaml:2: ", "second YAML document"},
+		"merge.yaml":   {"- name: a\n  <<: 7\n", "merge.yaml:2: ", "a number"},
+		"merges.yaml":  {"- name: a\n  <<: [{}, 7]\n", "merges.yaml:2: ", "a number"},
+		"loop.yaml":    {"- &a\n  name: x\n  labels: *a\n", "loop.yaml:1: ", "100"},
+		"deep.json":    {strings.Repeat("[", 102) + strings.Repeat("]", 102), "deep.json:1: ", "100"},
+		"nan.yaml":     {"- name: .nan\n", "nan.yaml:1: ", `".nan"`},
+		"bool.yaml":    {"- name: !!bool x\n", "bool.yaml:1: ", `"x"`},
+		"list.yaml":    {"- name: a\n  ? [x]\n  : 1\n", "list.yaml:2: ", "key"},
+		"text.yaml":    {"hello\n", "text.yaml:1: ", "a string"},
+		"other.yaml":   {"web:\n  port: 1\n", "other.yaml: ", `"Servers"`},
+		"sidecar.yaml": {"Servers:\n  a:\n    Services: 7\n", "sidecar.yaml:3: ", "a number"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(name, []byte(tt.in), "")
-			if err == nil {
-				t.Fatal("no error")
-			}
-			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
+			if err == nil || !strings.HasPrefix(err.Error(), tt.position) || !strings.Contains(err.Error(), tt.mentions) {
+				t.Errorf("got %v, want %s and %s", err, tt.position, tt.mentions)
 			}
 		})
 	}
 }
 
-func TestDecodeOutlivesAliasBombs(t *testing.T) {
+func TestDecode_ReportsAllFaultsOfAList(t *testing.T) {
+	_, err := Decode("x.yaml", []byte("- {name: a, hostname: h, x: 1}\n- {name: b, hostname: h, id: 1,\n   y: 2}\n"), "")
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "x.yaml:1: ") || !strings.HasPrefix(lines[1], "x.yaml:3: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// JSON is read as encoding/json reads it, whatever the name of the file.
+func TestDecode_JSON(t *testing.T) {
+	const format = `[{"name": %s, "hostname": "h", "id": %s}]`
+	long := strings.Repeat("k", 2000)
+	for name, tt := range map[string]struct{ in, name, id string }{
+		"tabs":             {"\t[\n\t{\n\t\t\"name\":\t\"a\",\n\t\t\"hostname\":\"h\",\"id\":\"b\"\n\t}\n]\n", "a", "b"},
+		"line ends":        {"[{\r\n\"name\"\r\n:\"a\",\"hostname\":\"h\",\"id\":\"b\"}]\r\n", "a", "b"},
+		"escapes":          {fmt.Sprintf(format, `"\ud83d\ude00\/\b\f\u0041"`, `"\\\"\n\r\t"`), "😀/\b\fA", "\\\"\n\r\t"},
+		"half a surrogate": {fmt.Sprintf(format, `"\ud83d"`, `"x"`), "\ufffd", "x"},
+		"bytes":            {fmt.Sprintf(format, "\"\x7f\u2028\uffff\"", `"&<>#: "`), "\x7f\u2028\uffff", "&<>#: "},
+		"words of YAML":    {fmt.Sprintf(format, `"~"`, `"0x10"`), "~", "0x10"},
+		"large number":     {fmt.Sprintf(format, `"a"`, "123456789012345678901234567890"), "a", "123456789012345678901234567890"},
+		"exponents":        {fmt.Sprintf(format, "1e5", "-0.0E+2"), "1e5", "-0.0E+2"},
+		"long text":        {fmt.Sprintf(format, `"`+long+`"`, `"x"`), long, "x"},
+	} {
+		for _, file := range []string{"x.json", "x.yaml", "x"} {
+			snap, err := Decode(file, []byte(tt.in), "")
+			if err != nil {
+				t.Errorf("%s as %s: %v", name, file, err)
+				continue
+			}
+			if i := snap.Services[0].Instances[0]; i.Name != tt.name || i.ID != tt.id || i.Invalid != "" {
+				t.Errorf("%s as %s: %q, %q, %s", name, file, i.Name, i.ID, i.Invalid)
+			}
+		}
+	}
+	labels := `[{"name": "a", "hostname": "h", "labels": {"` + long + `": "x", "<<": "y", "~": "z"}}]`
+	snap, err := Decode("x.yaml", []byte(labels), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{long: "x", "<<": "y", "~": "z"}
+	if diff := cmp.Diff(want, snap.Services[0].Instances[0].Labels); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDecode_AliasBomb(t *testing.T) {
 	bomb := "- &a0 [x]\n"
 	for n := range 30 {
 		bomb += fmt.Sprintf("- &a%d [*a%d, *a%d, *a%d]\n", n+1, n, n, n)
@@ -241,7 +289,7 @@ func FuzzDecode(f *testing.F) {
 		for _, svc := range snap.Services {
 			for _, i := range svc.Instances {
 				if i.Name != svc.Name {
-					t.Fatalf("instance of %q is among those of %q", i.Name, svc.Name)
+					t.Fatalf("an instance of %q is among those of %q", i.Name, svc.Name)
 				}
 			}
 		}
@@ -261,7 +309,7 @@ func TestDecode_FilesOfOtherEditors(t *testing.T) {
 	}
 }
 
-// One instance with a wrong value does not cost the others.
+// An instance with a wrong value is invalid, and the others are not.
 func TestDecode_InvalidInstances(t *testing.T) {
 	const good = `{"name": "web", "hostname": "h", "id": "good"}`
 	for name, tt := range map[string]struct{ in, field string }{

@@ -6,28 +6,33 @@ import (
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // text accepts numbers too: an id or the tag of an image often looks like one.
 func (r *reader) text(key string, into *string) field {
-	return field{key, func(n *node) {
-		switch n.kind {
-		case text:
-			*into = n.value
-		case number:
-			*into = n.raw
-		default:
-			r.invalidf(n, "%s: %v where a text belongs", key, n.kind)
+	return field{key, func(n *yaml.Node) {
+		if kind := kindOf(n); kind != text && kind != number {
+			r.invalidf(n, "%s must be a text and is %s", key, kind)
+			return
 		}
+		*into = n.Value
 	}}
 }
 
+// number accepts texts too.
 func (r *reader) number(key string, into *int64) field {
-	return field{key, func(n *node) {
-		value, err := strconv.ParseInt(n.value, 10, 64)
-		if err != nil || n.kind != number && n.kind != text {
-			r.invalidf(n, "%s: %v where a whole number belongs", key, n.kind)
+	return field{key, func(n *yaml.Node) {
+		digits := n.Value
+		if kindOf(n) == number {
+			content, _ := scalarJSON(n)
+			digits = string(content)
+		}
+		value, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || kindOf(n) != number && kindOf(n) != text {
+			r.invalidf(n, "%s must be a whole number and is %s", key, kindOf(n))
 			return
 		}
 		*into = value
@@ -35,10 +40,10 @@ func (r *reader) number(key string, into *int64) field {
 }
 
 func (r *reader) time(key string, into *time.Time) field {
-	return field{key, func(n *node) {
-		value, err := time.Parse(time.RFC3339Nano, n.value)
+	return field{key, func(n *yaml.Node) {
+		value, err := time.Parse(time.RFC3339Nano, n.Value)
 		if err != nil {
-			r.invalidf(n, "%s: %q is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z", key, n.value)
+			r.invalidf(n, "%s must be a time as of RFC 3339, such as 2006-01-02T15:04:05Z, and is %q", key, n.Value)
 			return
 		}
 		*into = value
@@ -46,10 +51,10 @@ func (r *reader) time(key string, into *time.Time) field {
 }
 
 func (r *reader) oneOf(key string, into *string, values ...string) field {
-	return field{key, func(n *node) {
-		value := strings.ToLower(n.value)
-		if n.kind != text || !slices.Contains(values, value) {
-			r.invalidf(n, "%s: %q is none of %s", key, n.value, strings.Join(values, ", "))
+	return field{key, func(n *yaml.Node) {
+		value := strings.ToLower(n.Value)
+		if kindOf(n) != text || !slices.Contains(values, value) {
+			r.invalidf(n, "%s must be one of %s and is %q", key, strings.Join(values, ", "), n.Value)
 			return
 		}
 		*into = value
@@ -57,40 +62,40 @@ func (r *reader) oneOf(key string, into *string, values ...string) field {
 }
 
 func (r *reader) status(key string, into *sdk.Status) field {
-	return field{key, func(n *node) {
+	return field{key, func(n *yaml.Node) {
 		for status := sdk.Alive; status <= sdk.Draining; status++ {
-			named := n.kind == text && strings.EqualFold(n.value, status.Name())
-			if named || n.value == strconv.Itoa(int(status)) {
+			named := kindOf(n) == text && strings.EqualFold(n.Value, status.Name())
+			if named || n.Value == strconv.Itoa(int(status)) {
 				*into = status
 				return
 			}
 		}
-		r.invalidf(n, "%s: %q is none of alive, tombstone, unhealthy, unknown, draining", key, n.value)
+		r.invalidf(n, "%s must be one of alive, tombstone, unhealthy, unknown, draining and is %q", key, n.Value)
 	}}
 }
 
 func (r *reader) labels(key string, into *map[string]string) field {
-	return field{key, func(n *node) {
-		if n.kind != mapping {
-			r.invalidf(n, "%s: %v where a mapping of texts belongs", key, n.kind)
+	return field{key, func(n *yaml.Node) {
+		if kindOf(n) != mapping {
+			r.invalidf(n, "%s must be a mapping of texts and is %s", key, kindOf(n))
 			return
 		}
 		*into = map[string]string{}
-		for _, m := range n.members {
-			var value string
-			r.text(key+"."+m.key, &value).read(m.value)
-			(*into)[m.key] = value
+		for name, value := range members(n) {
+			var label string
+			r.text(key+"."+name.Value, &label).read(value)
+			(*into)[name.Value] = label
 		}
 	}}
 }
 
 func (r *reader) ports(key string, into *[]sdk.Port) field {
-	return field{key, func(n *node) {
-		if n.kind != list {
-			r.invalidf(n, "%s: %v where a list of ports belongs", key, n.kind)
+	return field{key, func(n *yaml.Node) {
+		if kindOf(n) != list {
+			r.invalidf(n, "%s must be a list of ports and is %s", key, kindOf(n))
 			return
 		}
-		for _, item := range n.items {
+		for _, item := range n.Content {
 			*into = append(*into, r.port(item))
 		}
 	}}

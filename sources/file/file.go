@@ -1,20 +1,21 @@
-// Package file is a source whose catalogue is a file that somebody edits.
+// Package file is a source that reads its catalogue from a file.
 //
-// The file is JSON or YAML and holds either what a Sidecar sends (a state, a services document, services by name, an
-// event) or a list of instances as a person would write it:
+// The file is JSON or YAML. It contains either what a Sidecar sends (a state, a services document, services by name, an
+// event) or a list of instances:
 //
-//   - name: web
-//     hostname: node-1
-//     image: web:1.4
-//     ports:
-//   - port: 31180        # where the instance listens
-//     service_port: 8080 # where the proxy offers it; leave it out and it is not offered
-//     ip: 10.0.0.1       # the hostname's address, if left out
+//	# services.yaml
+//	- name: web
+//	  hostname: node-1
+//	  image: web:1.4
+//	  ports:
+//	    - port: 31180        # the port of the instance
+//	      service_port: 8080 # the port at which the proxy offers it; without it the port is not offered
+//	      ip: 10.0.0.1       # default: the address of the hostname
 //
-// Keys are those of [sdk.Instance] and [sdk.Port] whatever their case, with or without underscores: service_port is
-// ServicePort. All but the name and either a hostname or a port's ip may be left out: the id is then made of the
-// other fields, proxy_mode is http, status is alive (a name or a number), and a port's type is tcp. In the list, an
-// unknown key is a fault, and so is an instance that is there twice.
+// Keys are those of [sdk.Instance] and [sdk.Port] in any case, with or without underscores: service_port is
+// ServicePort. Required are the name and either a hostname or a port's ip. The id defaults to a hash of the
+// other fields, proxy_mode to http, status (a name or a number) to alive, and a port's type to tcp. In the list, an
+// unknown key is an error, and so are two instances with the same hostname and id.
 package file
 
 import (
@@ -29,18 +30,18 @@ import (
 
 // A Config is the configuration of a [Source].
 type Config struct {
-	// Path is the file. One that ends in .json is JSON, one in .yaml or .yml is YAML, and any other is JSON if it begins
-	// as such.
+	// Path is the file. It is JSON if its name ends in .json, YAML if it ends in .yaml or .yml, and otherwise JSON if it begins
+	// with a bracket.
 	Path string `json:"path"`
 }
 
-// Defaults returns the configuration that holds where nothing is said. The path has to be said.
+// Defaults returns the default configuration. Path has no default.
 func Defaults() Config { return Config{} }
 
-// Validate returns all that is wrong with c. Whether the file is there is none of that: it may come later.
+// Validate returns all faults of c. A file that does not exist is none: it may be created later.
 func (c Config) Validate() error {
 	if c.Path == "" {
-		return errors.New("path: which file to read is not said")
+		return errors.New("path is missing: set it to the file to read")
 	}
 	return nil
 }
@@ -59,7 +60,7 @@ func New(env sdk.Env, config Config) (*Source, error) {
 	}
 	path, err := filepath.Abs(config.Path)
 	if err != nil {
-		return nil, fmt.Errorf("path: the working directory, in which %s would be, is unknown: %w", config.Path, err)
+		return nil, fmt.Errorf("path %s is relative to an unknown working directory: %w", config.Path, err)
 	}
 	return &Source{name: env.Name, log: cmp.Or(env.Log, slog.New(slog.DiscardHandler)), path: path}, nil
 }

@@ -8,23 +8,25 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// decodeList reads a list of instances. Keys that nobody knows are faults of the file. An instance with a wrong value is there as
-// invalid, so that it does not cost the others.
-func decodeList(root *node) (sdk.Snapshot, error) {
+// decodeList reads a list of instances. Unknown keys are faults of the file. An instance with a wrong value has
+// [sdk.Instance.Invalid] set, so that the others remain usable.
+func decodeList(root *yaml.Node) (sdk.Snapshot, error) {
 	r := &reader{}
 	var instances []sdk.Instance
 	seen := map[[2]string]int{}
-	for _, item := range root.items {
+	for _, item := range root.Content {
 		instance := r.instance(item)
 		key := [2]string{instance.Hostname, instance.ID}
 		if first, twice := seen[key]; twice && instance.Invalid == "" {
-			r.complainf(item, "this is the instance of line %d again: hostname %q and id %q are the same; give it another id",
+			r.faultf(item, "duplicate instance: line %d has the same hostname %q and id %q; give one of them another id",
 				first, instance.Hostname, instance.ID)
 		}
-		seen[key] = item.line
+		seen[key] = item.Line
 		instances = append(instances, instance)
 	}
 	if len(r.faults) > 0 {
@@ -34,66 +36,62 @@ func decodeList(root *node) (sdk.Snapshot, error) {
 	return sdk.Snapshot{Services: sdk.GroupByName(instances)}, nil
 }
 
-// A reader makes values of nodes and goes on after a fault, so that all of them are told together.
+// A reader converts nodes to instances. It goes on after a fault, so that all faults are reported together.
 type reader struct {
 	faults  faults // of the file
 	invalid string // the first wrong value of the instance that is being read
 }
 
-func (r *reader) complainf(n *node, format string, args ...any) {
+func (r *reader) faultf(n *yaml.Node, format string, args ...any) {
 	r.faults = append(r.faults, faultAt(n, format, args...))
 }
 
-func (r *reader) invalidf(n *node, format string, args ...any) {
+func (r *reader) invalidf(n *yaml.Node, format string, args ...any) {
 	if r.invalid == "" {
-		r.invalid = fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d)", n.line)
+		r.invalid = fmt.Sprintf(format, args...) + fmt.Sprintf(" (line %d)", n.Line)
 	}
 }
 
 // A field reads the value of one key.
 type field struct {
-	key  string // as it is told to people
-	read func(*node)
+	key  string // as messages name it
+	read func(*yaml.Node)
 }
 
-// mapping gives each member of n to its field. A value that is left empty counts as left out.
-func (r *reader) mapping(n *node, what string, fields ...field) {
-	if n.kind != mapping {
-		r.invalidf(n, "%v where %s belongs", n.kind, what)
+// mapping passes the value of each member of n to its field. An empty value counts as absent.
+func (r *reader) mapping(n *yaml.Node, what string, fields ...field) {
+	if kindOf(n) != mapping {
+		r.invalidf(n, "%s must be a mapping and is %s", what, kindOf(n))
 		return
 	}
 	seen := map[string]bool{}
-	for _, m := range n.members {
-		at := slices.IndexFunc(fields, func(f field) bool { return folded(f.key) == folded(m.key) })
+	for key, value := range members(n) {
+		at := slices.IndexFunc(fields, func(f field) bool { return folded(f.key) == folded(key.Value) })
 		if at < 0 {
-			r.faults = append(r.faults, &fault{m.line, unknownKey(m.key, what, fields)})
+			var known []string
+			for _, f := range fields {
+				known = append(known, f.key)
+			}
+			r.faultf(key, "unknown key %q; %s has the keys %s", key.Value, what, strings.Join(known, ", "))
 			continue
 		}
 		f := fields[at]
 		if seen[f.key] {
-			r.faults = append(r.faults, &fault{m.line, fmt.Sprintf("the key %q is there twice", f.key)})
+			r.faultf(key, "duplicate key %q", f.key)
 		}
 		seen[f.key] = true
-		if m.value.kind != null {
-			f.read(m.value)
+		if kindOf(value) != null {
+			f.read(value)
 		}
 	}
 }
 
-func unknownKey(key, what string, fields []field) string {
-	var known []string
-	for _, f := range fields {
-		known = append(known, f.key)
-	}
-	return fmt.Sprintf("%q is not a key of %s; those are %s", key, what, strings.Join(known, ", "))
-}
-
-// folded makes proxy_mode, proxyMode and ProxyMode one.
+// folded returns the same for proxy_mode, proxyMode and ProxyMode.
 func folded(key string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(key))
 }
 
-func (r *reader) instance(n *node) sdk.Instance {
+func (r *reader) instance(n *yaml.Node) sdk.Instance {
 	i := sdk.Instance{ProxyMode: "http"}
 	r.invalid = ""
 	r.mapping(n, "an instance",
@@ -111,30 +109,24 @@ func (r *reader) instance(n *node) sdk.Instance {
 	if i.Name == "" {
 		r.invalidf(n, "an instance has no name")
 	}
-	i = r.completed(n, i)
-	i.Invalid = r.invalid
-	return i
-}
-
-// completed fills in what may be left out because the other fields tell it.
-func (r *reader) completed(n *node, i sdk.Instance) sdk.Instance {
 	for _, p := range i.Ports {
 		if i.Hostname == "" {
 			i.Hostname = p.IP
 		}
 	}
 	if i.Hostname == "" {
-		r.invalidf(n, "an instance has neither a hostname nor a port with an ip, so nobody could reach it")
+		r.invalidf(n, "an instance has neither a hostname nor a port with an ip")
 	}
 	if i.ID == "" {
-		// Of what tells instances apart, and of nothing that a new version changes.
+		// A hash of what identifies the instance, without fields that a new version of the service changes.
 		sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %+v", i.Name, i.Hostname, i.Ports))
 		i.ID = hex.EncodeToString(sum[:6])
 	}
+	i.Invalid = r.invalid
 	return i
 }
 
-func (r *reader) port(n *node) sdk.Port {
+func (r *reader) port(n *yaml.Node) sdk.Port {
 	p := sdk.Port{Type: "tcp"}
 	r.mapping(n, "a port",
 		r.oneOf("type", &p.Type, "tcp", "udp"),
@@ -143,11 +135,10 @@ func (r *reader) port(n *node) sdk.Port {
 		r.text("ip", &p.IP),
 	)
 	if p.Port < 1 || p.Port > 65535 {
-		r.invalidf(n, "port: %d is not a port; those are 1 to 65535", p.Port)
+		r.invalidf(n, "port must be from 1 to 65535 and is %d", p.Port)
 	}
 	if p.ServicePort < 0 || p.ServicePort > 65535 {
-		r.invalidf(n, "service_port: %d is not a port; those are 1 to 65535, and 0 means that it is not offered",
-			p.ServicePort)
+		r.invalidf(n, "service_port must be from 1 to 65535, or 0 for a port that is not offered, and is %d", p.ServicePort)
 	}
 	return p
 }

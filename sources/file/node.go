@@ -1,118 +1,224 @@
 package file
 
 import (
-	"bytes"
 	"encoding/json"
+	"iter"
 	"slices"
 	"sort"
+
+	"go.yaml.in/yaml/v3"
 )
 
-type kind int
+// A kind is the kind of a node, as error messages name it.
+type kind string
 
 const (
-	null kind = iota
-	boolean
-	number
-	text
-	list
-	mapping
+	null    kind = "nothing"
+	boolean kind = "true or false"
+	number  kind = "a number"
+	text    kind = "a text"
+	list    kind = "a list"
+	mapping kind = "a mapping"
 )
 
-// String returns how a person calls it.
-func (k kind) String() string {
-	return [...]string{"nothing", "true or false", "a number", "a text", "a list", "a mapping"}[k]
+func kindOf(n *yaml.Node) kind {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return list
+	case yaml.MappingNode:
+		return mapping
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return null
+	case "!!bool":
+		return boolean
+	case "!!int", "!!float":
+		return number
+	}
+	return text // times too
 }
 
-// A node is a value of a file with the line on which it begins: what JSON and YAML have in common.
-type node struct {
-	kind    kind
-	line    int
-	value   string // of a text; of a number or boolean in JSON's notation
-	raw     string // of a number as it stands in the file: 1.10 may have been meant as a text
-	items   []*node
-	members []member
+// members yields the keys and values of a mapping.
+func members(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for pair := range slices.Chunk(n.Content, 2) {
+			if !yield(pair[0], pair[1]) {
+				return
+			}
+		}
+	}
 }
 
-// A member is one entry of a mapping, in the file's order.
-type member struct {
-	key   string
-	line  int
-	value *node
-}
-
-func (n *node) has(key string) bool {
-	return slices.ContainsFunc(n.members, func(m member) bool { return m.key == key })
+// scalarJSON returns the JSON of a scalar, which YAML may write in another way: 0x10, True or ~.
+func scalarJSON(n *yaml.Node) ([]byte, error) {
+	var value any = n.Value
+	var err error
+	switch kindOf(n) {
+	case null:
+		value = nil
+	case boolean:
+		var b bool
+		err, value = n.Decode(&b), &b
+	case number:
+		var whole int64
+		var float float64
+		if value = &whole; n.Decode(&whole) != nil {
+			err, value = n.Decode(&float), &float
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
 }
 
 // Bounds of what a file may hold. YAML's aliases can make a small file a huge tree, or one without end.
 const (
 	maxDepth   = 100
-	maxAliased = 500_000 // values that are there by way of an alias
+	maxAliased = 500_000 // nodes that aliases refer to, counted for each alias
 )
 
-// A written is a node in JSON, and which of its lines went where.
-type written struct {
+// A resolver replaces aliases by what they refer to, applies merge keys, and checks the nodes.
+type resolver struct {
+	aliases int // around the current node
+	aliased int // nodes inside aliases so far
+}
+
+func (r *resolver) node(y *yaml.Node, depth int) (*yaml.Node, error) {
+	if depth > maxDepth {
+		return nil, faultAt(y, "the nesting is deeper than %d", maxDepth)
+	}
+	if r.aliases > 0 {
+		r.aliased++
+	}
+	switch y.Kind {
+	case yaml.DocumentNode:
+		return r.node(y.Content[0], depth)
+	case yaml.AliasNode:
+		if r.aliased > maxAliased {
+			return nil, faultAt(y, "the aliases stand for more than %d values", maxAliased)
+		}
+		r.aliases++
+		defer func() { r.aliases-- }()
+		return r.node(y.Alias, depth+1)
+	case yaml.SequenceNode:
+		n := &yaml.Node{Kind: y.Kind, Line: y.Line}
+		for _, item := range y.Content {
+			resolved, err := r.node(item, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			n.Content = append(n.Content, resolved)
+		}
+		return n, nil
+	case yaml.MappingNode:
+		return r.mapping(y, depth)
+	}
+	if _, err := scalarJSON(y); err != nil {
+		return nil, faultAt(y, "%q cannot be used as %s", y.Value, kindOf(y))
+	}
+	return y, nil
+}
+
+func (r *resolver) mapping(y *yaml.Node, depth int) (*yaml.Node, error) {
+	n := &yaml.Node{Kind: y.Kind, Line: y.Line}
+	known := map[string]bool{}
+	var merged []*yaml.Node
+	for key, value := range members(y) {
+		value, err := r.node(value, depth+1)
+		switch {
+		case err != nil:
+			return nil, err
+		case key.Kind != yaml.ScalarNode:
+			return nil, faultAt(key, "a key must be a text")
+		case key.Tag == "!!merge":
+			merged = append(merged, value)
+		case known[key.Value]:
+			return nil, faultAt(key, "duplicate key %q", key.Value)
+		default:
+			known[key.Value] = true
+			n.Content = append(n.Content, key, value)
+		}
+	}
+	for _, from := range merged {
+		if err := merge(n, known, from); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+// merge adds the members of from, or of the mappings in the list from, whose keys are not known yet.
+func merge(n *yaml.Node, known map[string]bool, from *yaml.Node) error {
+	switch kindOf(from) {
+	case mapping:
+		for key, value := range members(from) {
+			if !known[key.Value] {
+				known[key.Value] = true
+				n.Content = append(n.Content, key, value)
+			}
+		}
+		return nil
+	case list:
+		for _, item := range from.Content {
+			if kindOf(item) != mapping {
+				return faultAt(item, "<< merges mappings, and this is %s", kindOf(item))
+			}
+			if err := merge(n, known, item); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return faultAt(from, "<< merges a mapping or a list of mappings, and this is %s", kindOf(from))
+}
+
+// A jsonWriter writes nodes as JSON and records the line of each.
+type jsonWriter struct {
 	content []byte
 	offsets []int
 	lines   []int
 }
 
-func (n *node) json() *written {
-	w := &written{}
-	w.write(n)
-	return w
-}
-
-// lineOf returns the line of what is at offset, or 0 for a negative one.
-func (w *written) lineOf(offset int64) int {
-	if offset < 0 {
-		return 0
-	}
-	// Sidecar's codec points behind a value that has the wrong type, which is still before the next one.
-	after := sort.SearchInts(w.offsets, int(offset))
-	return w.lines[max(after-1, 0)]
-}
-
-func (w *written) write(n *node) {
-	w.offsets, w.lines = append(w.offsets, len(w.content)), append(w.lines, n.line)
-	switch n.kind {
-	case null:
-		w.content = append(w.content, "null"...)
-	case boolean, number:
-		w.content = append(w.content, n.value...)
-	case text:
-		w.text(n.value)
+func (w *jsonWriter) write(n *yaml.Node) {
+	w.offsets, w.lines = append(w.offsets, len(w.content)), append(w.lines, n.Line)
+	switch kindOf(n) {
 	case list:
 		w.content = append(w.content, '[')
-		for i, item := range n.items {
+		for i, item := range n.Content {
 			w.comma(i)
 			w.write(item)
 		}
 		w.content = append(w.content, ']')
 	case mapping:
 		w.content = append(w.content, '{')
-		for i, m := range n.members {
-			w.comma(i)
-			w.text(m.key)
-			w.content = append(w.content, ':')
-			w.write(m.value)
+		first := len(w.content)
+		for key, value := range members(n) {
+			w.comma(len(w.content) - first)
+			quoted, _ := json.Marshal(key.Value) // a string cannot fail
+			w.content = append(append(w.content, quoted...), ':')
+			w.write(value)
 		}
 		w.content = append(w.content, '}')
+	default:
+		scalar, _ := scalarJSON(n) // the resolver has checked it
+		w.content = append(w.content, scalar...)
 	}
 }
 
-func (w *written) comma(index int) {
-	if index > 0 {
+func (w *jsonWriter) comma(before int) {
+	if before > 0 {
 		w.content = append(w.content, ',')
 	}
 }
 
-func (w *written) text(s string) {
-	quoted, _ := json.Marshal(s) // no text can fail
-	w.content = append(w.content, quoted...)
-}
-
-// lineAt returns the line of the byte at offset.
-func lineAt(content []byte, offset int64) int {
-	return 1 + bytes.Count(content[:min(max(offset, 0), int64(len(content)))], []byte{'\n'})
+// lineOf returns the line of the node at offset, or 0 for a negative offset.
+func (w *jsonWriter) lineOf(offset int64) int {
+	if offset < 0 {
+		return 0
+	}
+	// Sidecar's codec points behind a value that has the wrong type, which is still before the next one.
+	after := sort.SearchInts(w.offsets, int(offset))
+	return w.lines[max(after-1, 0)]
 }

@@ -134,7 +134,7 @@ func TestWatch_InvalidAndMissingFile(t *testing.T) {
 	tr.wantLine("can be read again")
 	tr.wantNames("a")
 	tr.write("- name: a\n  hostname: h\n  prots: 7\n")
-	tr.wantLine(`services.yaml:3: \"prots\" is not a key`)
+	tr.wantLine(`services.yaml:3: unknown key \"prots\"`)
 	if err := os.Remove(tr.path); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
@@ -28,7 +29,7 @@ func TestFollowASidecarThroughItsLife(t *testing.T) {
 				if older {
 					want.Cluster = snap.Cluster
 				}
-				return snap.SameCatalogue(want)
+				return snapshots.Equal(snap, want)
 			}
 			ports := []sdk.Port{{Type: "tcp", Port: 8080, ServicePort: 80, IP: "127.0.0.1"}}
 			emitted.until(t, func(sdk.Snapshot) bool { return true })

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -181,7 +182,7 @@ func (w *followWatch) takeAnswer(a answer, overtaken bool) error {
 	if a.err != nil {
 		return fmt.Errorf("the stream is silent: %w", a.err)
 	}
-	if snap := w.whole(a.snap); w.last == nil || !w.last.SameCatalogue(snap) {
+	if snap := w.whole(a.snap); w.last == nil || !snapshots.Equal(*w.last, snap) {
 		w.tell(snap)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -48,12 +49,12 @@ func TestPushEmitsEveryRecordedUpdate(t *testing.T) {
 		}
 		for n, snap := range all {
 			want := decoded(t, recordedUpdate(t, n+1))
-			if !snap.SameCatalogue(want) || !cmp.Equal(snap.Last, want.Last) {
+			if !snapshots.Equal(snap, want) || !cmp.Equal(snap.Last, want.Last) {
 				t.Errorf("push %d was emitted as another one", n+1)
 			}
 		}
 		last := all[updates-1]
-		if !last.SameCatalogue(decoded(t, recorded(t, "state-4-node3-tombstoned.json"))) {
+		if !snapshots.Equal(last, decoded(t, recorded(t, "state-4-node3-tombstoned.json"))) {
 			t.Error("the replay does not end in the last recorded state")
 		}
 		if last.Source != "test" || last.Cluster != "demo" || last.Taken.IsZero() || last.Changed.IsZero() {
@@ -82,7 +83,7 @@ func TestPushNeverWaitsForEmit(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		if len(emitted) != 2 || !emitted[1].SameCatalogue(decoded(t, recorded(t, "state-4-node3-tombstoned.json"))) {
+		if len(emitted) != 2 || !snapshots.Equal(emitted[1], decoded(t, recorded(t, "state-4-node3-tombstoned.json"))) {
 			t.Errorf("%d snapshots emitted; want the first and the newest", len(emitted))
 		}
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -101,7 +102,7 @@ func (w *pushWatch) takeState(snap sdk.Snapshot) {
 	w.fetched = w.arrivals
 	w.retry.Reset()
 	w.resync()
-	if w.last == nil || !w.last.SameCatalogue(snap) {
+	if w.last == nil || !snapshots.Equal(*w.last, snap) {
 		w.tell(snap)
 	}
 }

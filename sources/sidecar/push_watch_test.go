@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
@@ -273,7 +274,7 @@ func TestPushRepairsDrainedRetries(t *testing.T) {
 	defer stop()
 	emitted.until(t, func(snap sdk.Snapshot) bool { return len(snap.Services) == 0 })
 	s.Add(sdk.Instance{ID: "a", Name: "web", Hostname: "node-1", Image: "one"})
-	emitted.until(t, s.Snapshot().SameCatalogue)
+	emitted.until(t, func(snap sdk.Snapshot) bool { return snapshots.Equal(s.Snapshot(), snap) })
 	if !drained.Load() {
 		t.Error("the retry was not empty, so nothing was tested")
 	}

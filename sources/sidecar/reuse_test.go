@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -34,7 +35,7 @@ func TestPush_BuffersAreUsedAgain(t *testing.T) {
 		}
 	}
 	for n, r := range all {
-		if !r.got.SameCatalogue(r.want) {
+		if !snapshots.Equal(r.got, r.want) {
 			t.Fatalf("push %d is read as %+v, want %+v", n, r.got, r.want)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
@@ -231,7 +232,7 @@ func (l *lines) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 			return err
 		}
 		snap := sdk.Snapshot{Taken: time.Now(), Services: sdk.GroupByName(instances)}
-		if first && os.Getenv(fault) != "says nothing" || !first && !snap.SameCatalogue(before) && os.Getenv(fault) != "is deaf" {
+		if first && os.Getenv(fault) != "says nothing" || !first && !snapshots.Equal(snap, before) && os.Getenv(fault) != "is deaf" {
 			emit(snap)
 		}
 		before = snap

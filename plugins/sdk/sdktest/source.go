@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -156,7 +157,7 @@ func (b *sourceBench) emitsChange(ctx context.Context) error {
 			failed = b.Change(ctx)
 			return failed != nil
 		}
-		return !s.SameCatalogue(b.seen)
+		return !snapshots.Equal(s, b.seen)
 	})
 	return errors.Join(failed, err)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -47,7 +48,7 @@ func TestDecodeRecordedEncodings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !state.SameCatalogue(services) {
+	if !snapshots.Equal(state, services) {
 		t.Errorf("state and services of one moment differ:\n%s", cmp.Diff(state, services))
 	}
 	if got := summary(state); got != "chat:3 dns:3 redis:3 web:3" {
@@ -97,7 +98,7 @@ func TestDecodeEventsInOrderEndInTheLastState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !last.SameCatalogue(want) {
+	if !snapshots.Equal(last, want) {
 		t.Error(cmp.Diff(want, last))
 	}
 }
@@ -113,7 +114,7 @@ func TestStreamReadsBothRecordedForms(t *testing.T) {
 			t.Errorf("object %d: clusters %q and %q", n, whole[n].Cluster, grouped[n].Cluster)
 		}
 		whole[n].Cluster = ""
-		if !whole[n].SameCatalogue(grouped[n]) {
+		if !snapshots.Equal(whole[n], grouped[n]) {
 			t.Errorf("object %d differs:\n%s", n, cmp.Diff(whole[n], grouped[n]))
 		}
 	}

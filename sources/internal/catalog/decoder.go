@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -171,7 +172,7 @@ func (k *knownInstance) read(w *walker, hostname, id []byte) bool {
 		read.named(string(hostname), string(id))
 	}
 	k.findUpdated()
-	if k.instance == nil || !sdk.SameInstance(*k.instance, read.Instance) {
+	if k.instance == nil || !snapshots.EqualInstances(*k.instance, read.Instance) {
 		k.instance, k.service = &read.Instance, nil // others have the one before
 	}
 	return true

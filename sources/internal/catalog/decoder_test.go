@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -60,7 +61,7 @@ func TestDecoder_HeartbeatsChangeNothing(t *testing.T) {
 			t.Fatalf("%d: %v", n, err)
 		}
 		for i, svc := range after.Services {
-			if !svc.Shares(before.Services[i]) {
+			if !snapshots.ShareInstances(svc, before.Services[i]) {
 				t.Errorf("%d: service %s is another one", n, svc.Name)
 			}
 		}
@@ -86,7 +87,7 @@ func TestDecoder_NotEveryUpdatedIsAHeartbeat(t *testing.T) {
 			t.Fatal(err)
 		}
 		after, err := decoder.DecodeEvent(event(pair[1]))
-		if err != nil || after.SameCatalogue(before) {
+		if err != nil || snapshots.Equal(after, before) {
 			t.Errorf("%s is taken for %s (%v)", pair[1], pair[0], err)
 		}
 		checkSame(t, decoder.DecodeEvent, catalog.DecodeEvent, event(pair[1]))

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
@@ -31,7 +32,7 @@ func checkRoundTrip(t *testing.T, snap sdk.Snapshot) {
 	if err != nil {
 		t.Fatalf("what was encoded cannot be decoded: %v", err)
 	}
-	if !snap.SameCatalogue(again) || !snap.Changed.Equal(again.Changed) {
+	if !snapshots.Equal(snap, again) || !snap.Changed.Equal(again.Changed) {
 		t.Fatalf("round trip changed %+v into %+v", snap, again)
 	}
 	if !bytes.Equal(content, encode(t, again)) {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
@@ -52,7 +53,7 @@ func TestStateIsReadByTheCodec(t *testing.T) {
 		for _, path := range []string{"/state.json", "/services.json", "/api/state.json", "/api/services.json"} {
 			content := get(t, s, path)
 			snap, err := catalog.Decode(content)
-			if err != nil || !snap.SameCatalogue(s.Snapshot()) {
+			if err != nil || !snapshots.Equal(snap, s.Snapshot()) {
 				t.Fatalf("%s: %v\n%s", path, err, content)
 			}
 		}
@@ -152,7 +153,7 @@ func TestBurstIsPushedUnderOneLastChanged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !snap.Changed.Equal(s.Snapshot().Changed) || !snap.SameCatalogue(s.Snapshot()) {
+		if !snap.Changed.Equal(s.Snapshot().Changed) || !snapshots.Equal(snap, s.Snapshot()) {
 			t.Errorf("push of %s tells another state", id)
 		}
 		if snap.Last.Instance.ID != id || snap.Last.PreviousStatus != sdk.Unknown {

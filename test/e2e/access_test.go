@@ -1,0 +1,215 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
+)
+
+const updateToken = "marker-of-a-token"
+
+// Sidecar presents a token that stands in the URL of its listener.
+func TestPushesWithTheTokenComeIn(t *testing.T) {
+	s := newSite(t)
+	s.write("token", updateToken+"\n")
+	if err := os.Chmod(s.path("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.serve("chat", "b", 8001) // by a Sidecar that knows no token
+	s.start("--set", "haproxy_api.update_token_file="+s.path("token"), "--set", "sidecar.state_url=")
+	s.eventually("the daemon answers", func() bool { code, _ := s.health(); return code != 0 })
+	s.sidecar.SetStatus("host-b", "b", 4)
+	const refused = "request denied"
+	s.eventually("the push without is refused", func() bool { return strings.Contains(s.log.String(), refused) })
+
+	pusher := sidecartest.New(sidecartest.Options{Listeners: []string{"http://x:" + updateToken + "@" + s.api + "/update"}})
+	if err := pusher.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	defer s.sidecar.Close()
+	s.sidecar = pusher // which the site closes
+	s.serve("web", "a", 8000)
+	s.answered(8000, "a")
+	s.eventually("healthy", s.healthy)
+	if config := s.read("haproxy.cfg"); strings.Contains(config, "host-b") {
+		t.Errorf("what was refused is in the configuration:\n%s", config)
+	}
+	if log := s.log.String(); strings.Count(log, refused) != 1 || strings.Contains(log, "marker") ||
+		strings.Contains(log, "whoever reaches") || strings.Contains(log, "can read") {
+		t.Errorf("want one refusal, no token and no warning in the log")
+	}
+}
+
+// newCertificate writes a certificate with its key to the file, and returns it.
+func newCertificate(t *testing.T, file string) *x509.Certificate {
+	t.Helper()
+	content := selfSigned(t)
+	if err := os.WriteFile(file+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(content)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// pinned is a client that trusts this certificate and nothing else.
+func pinned(t *testing.T, cert *x509.Certificate) *http.Client {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "127.0.0.1"}} // as in the certificate
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestTheDaemonSpeaksTLS(t *testing.T) {
+	s := newSite(t)
+	certFile := s.path("daemon.pem")
+	cert := newCertificate(t, certFile)
+	args := []string{"--set", "haproxy_api.tls_cert=" + certFile, "--set", "haproxy_api.tls_key=" + certFile,
+		"--set", "haproxy_api.update_token=" + updateToken}
+	s.serve("web", "a", 8000) // known from state_url: what is pushed over plain HTTP does not come in
+	s.start(args...)
+	s.answered(8000, "a")
+	secure := pinned(t, cert)
+	push := func(client *http.Client, address string) int {
+		t.Helper()
+		body, err := os.ReadFile(recorded + "updates/post-031.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Post(address, "application/json", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	// A body that is not read would reset the connection before the answer is.
+	if resp, err := http.Get("http://" + s.api + "/update"); err != nil || resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("over plain HTTP: %v, %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
+	if code := push(secure, "https://"+s.api+"/update"); code != http.StatusUnauthorized {
+		t.Errorf("without the token: %d", code)
+	}
+	if code := push(secure, "https://x:"+updateToken+"@"+s.api+"/update"); code != http.StatusOK {
+		t.Errorf("with the token: %d", code)
+	}
+	s.eventually("the pushed state", func() bool { return strings.Contains(s.read("haproxy.cfg"), "frontend chat") })
+	run := func(args ...string) (string, error) {
+		out, err := exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, args...)...).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy: ") {
+		t.Errorf("status: %v\n%s", err, out)
+	}
+	if out, err := run(append(args, "check", "--live")...); err != nil || !strings.Contains(out, "no faults") {
+		t.Errorf("check --live: %v\n%s", err, out)
+	}
+	otherFile := s.path("other.pem")
+	newCertificate(t, otherFile)
+	other := []string{"--set", "haproxy_api.tls_cert=" + otherFile, "--set", "haproxy_api.tls_key=" + otherFile}
+	if out, err := run(append(other, "check", "--live")...); err == nil || !strings.Contains(out, "is not trusted otherwise") {
+		t.Errorf("check --live with another certificate: %v\n%s", err, out)
+	}
+	// A certificate that was replaced by one that the daemon cannot use must not hide how the daemon is.
+	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, "is not trusted otherwise") ||
+		!strings.Contains(out, "haproxy: healthy") {
+		t.Errorf("status with another certificate: %v\n%s", err, out)
+	}
+	s.write("haproxy-api.toml.broken", "[")
+	broken := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml.broken"), "--address", "https://"+s.api, "status")
+	if out, err := broken.CombinedOutput(); err != nil || !strings.Contains(string(out), "haproxy: healthy") {
+		t.Errorf("status with a broken configuration: %v\n%s", err, out)
+	}
+
+	renewed := newCertificate(t, certFile)
+	if code := push(pinned(t, renewed), "https://x:"+updateToken+"@"+s.api+"/update"); code != http.StatusOK {
+		t.Errorf("with the renewed certificate: %d", code)
+	}
+	if out, err := run(append(args, "status")...); err != nil {
+		t.Errorf("status after the renewal: %v\n%s", err, out)
+	}
+}
+
+// A marker stands wherever a running daemon has a secret; nothing it says has it.
+func TestTheDaemonTellsNoSecret(t *testing.T) {
+	const marker = "marker"
+	s := newSite(t)
+	s.write("url", "http://marker:marker@127.0.0.1:1/state.json?key=marker\n")
+	t.Setenv("HAPROXY_API_HAPROXY_API_UPDATE_TOKEN", updateToken)
+	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), "state_url =", "state_url_file = \"url\" #", 1)+`
+[plugins.other]
+path = "other"
+args = ["--password=marker"]
+env = { LICENSE = "marker" }
+`)
+	s.start("--log-level", "debug")
+	s.eventually("the state cannot be fetched", func() bool { return strings.Contains(s.log.String(), "127.0.0.1:1/state.json") })
+	said := map[string]string{}
+	for _, request := range []struct{ method, path, authorization string }{
+		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},
+		{"GET", "/state", ""},
+		{"POST", "/update", "Bearer marker"}, {"POST", "/update", "Bearer " + updateToken}, {"POST", "/update", "Basic marker"},
+	} {
+		r, err := http.NewRequest(request.method, "http://"+s.api+request.path, strings.NewReader(`{"State":`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", request.authorization)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		said[request.method+request.path+request.authorization] = fmt.Sprint(resp.Status, resp.Header, string(body))
+	}
+	for _, command := range [][]string{{"config"}, {"status"}, {"check"}, {"check", "--live"}, {"diff"}, {"plugin", "list"},
+		{"check", "--state", "http://marker:marker@127.0.0.1:1/?token=marker"},
+		{"render", "--state", "http://marker:marker@127.0.0.1:1/%zz"},
+		{"config", "--set", "sidecar.state_url=ftp://me:marker@host"},
+		{"config", "--set", "haproxy_api.update_token_file=url"},
+		{"config", "--set", "plugins.other.env=marker"},
+	} {
+		cmd := exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, command...)...)
+		cmd.Dir = s.folder
+		out, _ := cmd.CombinedOutput()
+		said[strings.Join(command[:1], " ")+" …"+fmt.Sprint(len(said))] = string(out)
+	}
+	s.eventually("the plugin runs", func() bool { return s.pluginPID() != 0 })
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.pluginPID()))
+	if err != nil || len(environ) == 0 {
+		t.Errorf("the plugin's environment: %v", err)
+	}
+	said["the plugin's environment"], said["log"] = string(environ), s.log.String()
+	for where, text := range said {
+		if text == "" {
+			t.Errorf("%s says nothing", where)
+		}
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, marker) {
+				t.Errorf("%s has a secret: %s", where, line)
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package e2e_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/mounttest"
+)
+
+func init() { maps.Copy(faults, fileFaults) }
+
+// fileFaults are faults of the files that are written, and of their folders.
+var fileFaults = map[string]func(c *chaos){
+	"a file becomes a mount point": func(c *chaos) {
+		path := c.s.path([]string{c.s.config, c.s.config + ".applied", "haproxy.pid", "haproxy.base.cfg"}[c.rand.IntN(4)])
+		if _, err := os.Stat(path); err != nil || c.mounted[path] {
+			return
+		}
+		c.mounted[path] = true
+		unmount := mounttest.Bind(c.s.t, path)
+		from := time.Now()
+		c.lasts(func() {
+			unmount()
+			delete(c.mounted, path)
+			// A write in place may have begun a moment ago.
+			c.accounts.writtenInPlace(from, time.Now().Add(inPlaceEnds))
+		})
+	},
+	"the folder of the configuration is read-only": func(c *chaos) {
+		if c.isFull() || !remountDisk(c.disk, syscall.MS_RDONLY) {
+			return
+		}
+		c.lasts(func() {
+			if !remountDisk(c.disk, 0) {
+				c.s.t.Errorf("%s cannot be made writable again", c.disk)
+			}
+		})
+	},
+}
+
+// inPlaceEnds is how long a write in place may go on after the file is no mount point any more.
+const inPlaceEnds = 2 * time.Second
+
+func (c *chaos) isFull() bool {
+	_, err := os.Stat(c.disk + "/filler")
+	return err == nil
+}
+
+// remountDisk makes the folder read-only or writable, and what is mounted in it stays as it is. It reports false while a file is
+// open for writing.
+func remountDisk(disk string, flag uintptr) bool {
+	for range 100 {
+		if syscall.Mount("", disk, "", syscall.MS_BIND|syscall.MS_REMOUNT|flag, "") == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTemporary wants no temporary files in the folders that files are written to. Some are there while a change is written.
+func (c *chaos) checkTemporary() {
+	c.s.t.Helper()
+	var left []string
+	c.s.eventually("no temporary files are left", func() bool {
+		left = nil
+		for _, folder := range []string{c.disk, c.s.folder} {
+			entries, err := os.ReadDir(folder)
+			if err != nil {
+				c.s.t.Fatal(err)
+			}
+			for _, e := range entries {
+				if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".tmp-") {
+					left = append(left, filepath.Join(folder, e.Name()))
+				}
+			}
+		}
+		return len(left) == 0
+	})
+}

@@ -1,0 +1,69 @@
+package e2e_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"syscall"
+)
+
+func init() { maps.Copy(faults, inputFaults) }
+
+const (
+	// chaosInputPort is where HAProxy shows the file that it reads beside its configuration.
+	chaosInputPort = 8900
+	chaosInput     = "page"
+)
+
+// inputFaults are about a file that HAProxy reads beside its configuration, which somebody else writes.
+var inputFaults = map[string]func(c *chaos){
+	"a referenced file changes": func(c *chaos) { c.changeInput() },
+	"a referenced file changes unseen": func(c *chaos) {
+		c.inputs++
+		c.s.write(chaosInput, c.input())
+	},
+	"a referenced file is touched": func(c *chaos) {
+		if content := c.s.read(chaosInput); content != "" {
+			c.s.write(chaosInput, content)
+			c.reread()
+		}
+	},
+	"a referenced file vanishes": func(c *chaos) {
+		_ = os.Remove(c.s.path(chaosInput))
+		c.reread()
+		c.lasts(c.changeInput)
+	},
+}
+
+func (c *chaos) input() string { return fmt.Sprintf("page %d", c.inputs) }
+
+func (c *chaos) changeInput() {
+	c.inputs++
+	if c.rand.IntN(2) == 0 {
+		c.s.write(chaosInput, c.input())
+	} else {
+		c.s.write(chaosInput+".new", c.input())
+		_ = os.Rename(c.s.path(chaosInput+".new"), c.s.path(chaosInput))
+	}
+	c.reread()
+}
+
+// reread has the daemon look at what HAProxy reads. Before it listens for SIGHUP, it would end by it.
+func (c *chaos) reread() {
+	if c.s.apiAnswers() {
+		c.signal(c.s.cmd.Process.Pid, syscall.SIGHUP)
+	}
+}
+
+// checkInput wants HAProxy to have loaded the file as it is.
+func (c *chaos) checkInput() {
+	c.s.t.Helper()
+	c.reread()
+	c.s.answered(chaosInputPort, c.s.read(chaosInput))
+}
+
+// chaosInputFrontend is in every template.
+func chaosInputFrontend() string {
+	return fmt.Sprintf("frontend input\n  bind {{ bindIP }}:%d\n"+
+		"  http-request return status 200 content-type text/plain file %s if TRUE\n", chaosInputPort, chaosInput)
+}

@@ -1,0 +1,109 @@
+package e2e_test
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestPluginAuthorsGuide does what docs/plugin-authors.md says, to the letter, but for the place that the module comes from.
+func TestPluginAuthorsGuide(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide, err := os.ReadFile(filepath.Join(root, "docs/plugin-authors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(t.TempDir(), "haproxy-api-sink-note")
+	ran := 0
+	for _, block := range fenced(string(guide)) {
+		language, name, _ := strings.Cut(block.info, " ")
+		switch {
+		case language == "go" && name != "":
+			if err := os.WriteFile(filepath.Join(folder, name), []byte(block.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		case language == "sh":
+			const ours = "github.com/haproxy-api/haproxy-api"
+			script := strings.ReplaceAll(block.text, "go get "+ours+"@latest",
+				"go mod edit -require="+ours+"@v0.0.0 -replace="+ours+"="+root)
+			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+			if cmd.Dir = folder; ran == 0 {
+				cmd.Dir = filepath.Dir(folder)
+			}
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s%s", block.text, out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ran++
+		}
+	}
+	if ran != 3 {
+		t.Errorf("ran %d blocks of the guide, want 3", ran)
+	}
+}
+
+type fencedBlock struct{ info, text string }
+
+// fenced returns the code blocks of a Markdown document.
+func fenced(document string) []fencedBlock {
+	var blocks []fencedBlock
+	for i, part := range strings.Split("\n"+document, "\n```") {
+		if i%2 == 1 {
+			info, text, _ := strings.Cut(part, "\n")
+			blocks = append(blocks, fencedBlock{info, text + "\n"})
+		}
+	}
+	return blocks
+}
+
+// Every claim of SECURITY.md names the tests that show it.
+func TestSecurityClaimsHaveTests(t *testing.T) {
+	root := "../.."
+	content, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)`)
+	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, match := range function.FindAllSubmatch(source, -1) {
+			known[string(match[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9_]+)`")
+	rows := 0
+	for line := range strings.Lines(string(content)) {
+		if !strings.HasPrefix(line, "| ") || strings.Contains(line, "| shown by |") || strings.HasPrefix(line, "| ---") {
+			continue
+		}
+		rows++
+		tests := named.FindAllStringSubmatch(line, -1)
+		if len(tests) == 0 {
+			t.Errorf("no test is named in: %s", line)
+		}
+		for _, test := range tests {
+			if !known[test[1]] {
+				t.Errorf("there is no test %s", test[1])
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("%d claims", rows)
+	}
+}

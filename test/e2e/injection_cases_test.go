@@ -1,0 +1,260 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// A trick is a value with which somebody tries to write more than a value.
+type trick struct{ name, value string }
+
+func (t trick) json() json.RawMessage {
+	if strings.Contains(t.value, "\xff") { // which an encoder would not write
+		return json.RawMessage(`"` + t.value + `"`)
+	}
+	content, err := json.Marshal(t.value)
+	if err != nil {
+		panic(err)
+	}
+	return content
+}
+
+var tricks = []trick{
+	{"a line more", "x\n  server evil 6.6.6.6:666"},
+	{"a section more", "x\nfrontend evil\n  bind :666"},
+	{"carriage return", "x\r  server evil 6.6.6.6:666"},
+	{"form feed and vertical tab", "x\f\v  server evil 6.6.6.6:666"},
+	{"next line", "x\u0085server evil"},
+	{"line separator", "x\u2028server evil"},
+	{"paragraph separator", "x\u2029server evil"},
+	{"NUL", "x\x00y"},
+	{"tab", "x\tcheck-send-proxy"},
+	{"a word more", "x check-send-proxy"},
+	{"no-break space", "x\u00a0check-send-proxy"},
+	{"ideographic space", "x\u3000check-send-proxy"},
+	{"double quote", `x"`},
+	{"single quote", "x'"},
+	{"typographic quotes", "\u201cx\u201d"},
+	{"comment", "x#"},
+	{"backslash at the end", `x\`},
+	{"escaped space", `x\ check`},
+	{"HAProxy's environment", "x%[env(HOME)]"},
+	{"environment", "x${HOME}"},
+	{"environment, bare", "x$HOME"},
+	{"log format", "%{+Q}o%t"},
+	{"anonymous ACL", "{src"},
+	{"argument list", "a,b(c"},
+	{"runtime command", "x;shutdown sessions server web-8000/good"},
+	{"shell, dollar", "$(touch x)"},
+	{"shell, backtick", "`id`"},
+	{"shell, pipe", "x|id&&id>x"},
+	{"template", "{{.User}}"},
+	{"template, call", "{{include}}"},
+	{"path upwards", "../../etc/passwd"},
+	{"path upwards in the middle", "x/../../etc/passwd"},
+	{"absolute path", "/etc/passwd"},
+	{"unix socket", "unix@/run/x"},
+	{"file descriptor", "fd@3"},
+	{"address with port", "6.6.6.6:666"},
+	{"address of nobody", "0.0.0.0"},
+	{"address with zone", "fe80::1%eth0"},
+	{"terminal colour", "x\x1b[31m"},
+	{"terminal, eight bits", "x\u009b2J"},
+	{"bell and backspace", "x\a\b"},
+	{"delete", "x\x7f"},
+	{"right to left", "x\u202egood"},
+	{"zero width", "we\u200bb"},
+	{"byte order mark", "\ufeffweb"},
+	{"combining accent", "we\u0301b"},
+	{"lookalike", "w\u0435b"},
+	{"tag character", "x\U000e0041"},
+	{"no UTF-8", "x\xff\xfe"},
+	{"forged log line", "x\ntime=2026-01-01T00:00:00Z level=ERROR msg=forged"},
+	{"forged log field", `x" level=ERROR msg="forged`},
+	{"minus one", "-1"},
+	{"zero", "0"},
+	{"seventy thousand", "70000"},
+	{"an option", "--help"},
+	{"a keyword", "backend"},
+	{"empty", ""},
+	{"256 bytes", strings.Repeat("x", 256)},
+	{"one MB", strings.Repeat("x", 1<<20)},
+}
+
+// oddities are JSON where another kind of value belongs, or a number where that does.
+var oddities = map[string]string{
+	"number -1": "-1", "number 0": "0", "number 70000": "70000", "number 2^63": "9223372036854775808",
+	"number -2^63": "-9223372036854775808", "number 1.5": "1.5", "number 1e400": "1e400", "null": "null", "true": "true",
+	"list": "[1]", "object": `{"a":1}`, "text": `"80\n  server evil"`,
+}
+
+type object = map[string]any
+
+// A scene is what one push tells: healthy instances, and one that is attacked.
+type scene struct {
+	attacked, change       object
+	state, server          object
+	serverKey, instanceKey string
+	byService              string // the key for the attacked one, to be told by service and not as a push
+}
+
+func newScene() *scene {
+	return &scene{
+		attacked:  told("evil", "web", "host-evil", 8000),
+		change:    object{"Service": told("evil", "web", "host-evil", 8000), "PreviousStatus": 3, "Time": epoch},
+		state:     object{"ClusterName": "demo", "Hostname": "host-good", "LastChanged": epoch},
+		server:    object{"Name": "host-evil", "LastUpdated": epoch, "LastChanged": epoch},
+		serverKey: "host-evil", instanceKey: "evil",
+	}
+}
+
+const epoch = "2026-11-22T07:44:54Z"
+
+func told(id, name, host string, servicePort int) object {
+	return object{
+		"ID": id, "Name": name, "Image": name + ":1", "Hostname": host, "Created": epoch, "Updated": epoch,
+		"Ports":     []object{{"Type": "tcp", "Port": 31000, "ServicePort": servicePort, "IP": "10.0.0.1"}},
+		"ProxyMode": "http", "Status": 0, "Labels": object{"zone": "a"},
+	}
+}
+
+func healthyOnes() object {
+	return object{
+		"good": told("good", "web", "host-good", 8000), "fine": told("fine", "web", "host-good", 8000),
+		"chat": told("chat", "chat", "host-good", 9000), "dns": told("dns", "zone.dns", "host-good", 53),
+	}
+}
+
+// body is the push; without the attacked one where s is nil.
+func (s *scene) body(t *testing.T) []byte {
+	servers := object{"host-good": object{"Name": "host-good", "Services": healthyOnes()}}
+	event := object{"State": object{"Servers": servers, "ClusterName": "demo"}}
+	if s != nil {
+		s.server["Services"] = object{s.instanceKey: s.attacked}
+		servers[s.serverKey] = s.server
+		s.state["Servers"] = servers
+		event = object{"State": s.state, "ChangeEvent": s.change}
+	}
+	return encoded(t, event)
+}
+
+// services is the same as a by-service object.
+func (s *scene) services(t *testing.T) []byte {
+	all := map[string][]any{s.byService: {s.attacked}}
+	for _, one := range healthyOnes() {
+		name := one.(object)["Name"].(string)
+		all[name] = append(all[name], one)
+	}
+	return encoded(t, all)
+}
+
+func encoded(t *testing.T, v any) []byte {
+	t.Helper()
+	// An encoder would refuse the values that are no JSON. Each stands for itself instead.
+	var raw []json.RawMessage
+	content, err := json.Marshal(replaced(v, &raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(content)
+	for n, value := range raw {
+		text = strings.Replace(text, fmt.Sprintf(`"\u003craw %d\u003e"`, n), string(value), 1)
+	}
+	return []byte(text)
+}
+
+func replaced(v any, raw *[]json.RawMessage) any {
+	switch v := v.(type) {
+	case json.RawMessage:
+		*raw = append(*raw, v)
+		return fmt.Sprintf("<raw %d>", len(*raw)-1)
+	case object:
+		all := object{}
+		for key, value := range v {
+			all[key] = replaced(value, raw)
+		}
+		return all
+	case []object:
+		var all []any
+		for _, value := range v {
+			all = append(all, replaced(value, raw))
+		}
+		return all
+	}
+	return v
+}
+
+// A target is a field to attack.
+type target struct {
+	name string
+	put  func(s *scene, value json.RawMessage)
+	key  func(s *scene, key string) // for what is a key and takes no other value than a text
+}
+
+func targets() []target {
+	var all []target
+	in := func(prefix string, of func(*scene) object, fields ...string) {
+		for _, field := range fields {
+			all = append(all, target{name: prefix + field, put: func(s *scene, value json.RawMessage) { of(s)[field] = value }})
+		}
+	}
+	key := func(name string, put func(s *scene, key string)) { all = append(all, target{name: name, key: put}) }
+	attacked := func(s *scene) object { return s.attacked }
+	port := func(s *scene) object { return s.attacked["Ports"].([]object)[0] }
+	all = append(all, target{name: "Name", put: func(s *scene, value json.RawMessage) {
+		s.attacked["Name"] = value
+		port(s)["ServicePort"] = 9999 // so that no other service's port is at stake
+	}})
+	in("", attacked, "ID", "Image", "Hostname", "ProxyMode", "Status", "Created", "Updated", "Ports", "Labels")
+	in("Ports[].", port, "Type", "Port", "ServicePort", "IP")
+	key("Labels, a key", func(s *scene, key string) { s.attacked["Labels"] = object{key: "a"} })
+	in("Labels, ", func(s *scene) object { return s.attacked["Labels"].(object) }, "zone")
+	in("State.", func(s *scene) object { return s.state }, "ClusterName", "Hostname", "LastChanged")
+	key("State.Servers, a key", func(s *scene, key string) { s.serverKey = key })
+	in("State.Servers[].", func(s *scene) object { return s.server }, "Name", "LastUpdated")
+	key("State.Servers[].Services, a key", func(s *scene, key string) { s.instanceKey = key })
+	key("by service, a key", func(s *scene, key string) { s.byService = "by " + key })
+	in("ChangeEvent.", func(s *scene) object { return s.change }, "Service", "PreviousStatus", "Time")
+	in("ChangeEvent.Service.", func(s *scene) object { return s.change["Service"].(object) },
+		"Name", "ID", "Image", "Hostname", "ProxyMode", "Status")
+	return all
+}
+
+// attempts are the scenes in which the target has each of the values, by the value's name.
+func (g target) attempts() map[string]*scene {
+	all := map[string]*scene{}
+	for _, trick := range tricks {
+		s := newScene()
+		switch {
+		case g.put != nil:
+			g.put(s, trick.json())
+		case strings.Contains(trick.value, "\xff"):
+			g.key(s, strings.ToValidUTF8(trick.value, "\ufffd")) // which is what a decoder makes of it
+		default:
+			g.key(s, trick.value)
+		}
+		all[trick.name] = s
+	}
+	for name, value := range oddities {
+		if g.put != nil {
+			s := newScene()
+			g.put(s, json.RawMessage(value))
+			all[name] = s
+		}
+	}
+	return all
+}
+
+// usual is the scene in which the target has a value that is no trick.
+func (g target) usual() *scene {
+	s := newScene()
+	switch g.name {
+	case "Name":
+		g.put(s, json.RawMessage(`"usual"`))
+	case "by service, a key":
+		g.key(s, "web")
+	}
+	return s
+}

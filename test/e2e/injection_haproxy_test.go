@@ -1,0 +1,132 @@
+package e2e_test
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
+)
+
+// attackers are copies of an instance, each with a trick in a field. With names they are services of their own too.
+func attackers(like sdk.Instance, names bool) []sdk.Instance {
+	var all []sdk.Instance
+	add := func(put func(i *sdk.Instance)) {
+		i := like
+		i.ID, i.Ports = fmt.Sprintf("attacker-%d", len(all)), slices.Clone(like.Ports)
+		put(&i)
+		all = append(all, i)
+	}
+	for _, trick := range tricks {
+		if len(trick.value) > 1000 { // the body of a push would be
+			continue
+		}
+		add(func(i *sdk.Instance) { i.ID = trick.value })
+		add(func(i *sdk.Instance) { i.Image = trick.value })
+		add(func(i *sdk.Instance) { i.Hostname = trick.value })
+		add(func(i *sdk.Instance) { i.ProxyMode = trick.value })
+		add(func(i *sdk.Instance) { i.Ports[0].Type = trick.value })
+		if trick.name != "a keyword" && trick.name != "empty" { // the host's name, which nobody knows
+			add(func(i *sdk.Instance) { i.Ports[0].IP = trick.value })
+		}
+		if names {
+			add(func(i *sdk.Instance) { i.Name, i.Ports[0].ServicePort = trick.value, int64(9000+len(all)) })
+		}
+	}
+	for _, port := range []int64{-1, 0, 65536, 70000, math.MaxInt64, math.MinInt64} {
+		add(func(i *sdk.Instance) { i.Ports[0].Port = port })
+		if port != 0 { // which says that it is not offered
+			add(func(i *sdk.Instance) { i.Ports[0].ServicePort = port })
+		}
+	}
+	return all
+}
+
+// The lines that an attacker may have.
+var (
+	ownServer  = regexp.MustCompile(`^\tserver [\w.-]+ 127\.0\.0\.1:\d+$`)
+	ownSection = regexp.MustCompile(`^$|^(frontend|backend|\tdefault_backend) [a-z0-9-]+$|^\t(mode http|bind [\d.]+:9\d{3})$`)
+)
+
+// wantLines wants so many lines, and nothing in them that is more than a sign.
+func wantLines(t *testing.T, out string, n int) {
+	t.Helper()
+	if got := strings.Count(out, "\n"); got != n || !strings.HasSuffix(out, "\n") {
+		t.Errorf("%d lines instead of %d: %.300q", got, n, out)
+	}
+	if !utf8.ValidString(out) || strings.ContainsFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
+		t.Errorf("a terminal would obey %.300q", out)
+	}
+}
+
+// All tricks at once, in one push, with a real HAProxy: what the file says and what it runs differs by servers of the attackers'
+// own.
+func TestInjectionsReachNobodyElse(t *testing.T) {
+	for name, setting := range map[string]string{"at run time": "runtime = true", "by reloads": "runtime = false"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, setting)
+			s.serve("web", "a", 8000)
+			s.serve("web", "b", 8000)
+			s.serve("chat", "c", 8001)
+			evil := s.serve("evil", "e", 8002)
+			s.start()
+			s.agrees()
+			before, ran, reloads := s.read("haproxy.cfg"), s.servers(), s.count("reloads")
+			load := s.load(8000)
+
+			reload := setting == "runtime = false"
+			all := attackers(evil, reload)
+			s.sidecar.Burst(func(b *sidecartest.Batch) {
+				for _, one := range all {
+					b.Add(one)
+				}
+			})
+			_, out := engine.Quarantine(s.sidecar.Snapshot())
+			s.eventually("the API tells of all", func() bool { return s.pipeline().QuarantinedN == len(out) })
+			s.agrees()
+			more, intact := added(strings.Split(before, "\n"), strings.Split(s.read("haproxy.cfg"), "\n"))
+			if !intact {
+				t.Errorf("lines of others changed:\n%s", s.read("haproxy.cfg"))
+			}
+			servers := 0
+			for _, line := range more {
+				switch {
+				case ownServer.MatchString(line):
+					servers++
+				case !reload || !ownSection.MatchString(line):
+					t.Errorf("there is the line %q", line)
+				}
+			}
+			runs := s.servers()
+			for id, server := range ran {
+				if runs[id] != server {
+					t.Errorf("server %s was %+v and is %+v", id, server, runs[id])
+				}
+			}
+			if len(runs) != len(ran)+servers {
+				t.Errorf("%d lines were added to %d servers, and these run:\n%v", servers, len(ran), runs)
+			}
+			if now := s.count("reloads"); !reload && now != reloads {
+				t.Errorf("%d reloads", now-reloads)
+			}
+			if left := s.leftOut(); len(left) > 0 {
+				t.Errorf("left out: %+v", left)
+			}
+			load.unharmed(t)
+			wantLines(t, s.log.String(), strings.Count(s.log.String(), "\n"))
+			if status := s.output("status"); strings.Count(status, "\n  quarantined ") != min(len(out), 100)+1 {
+				t.Errorf("status says\n%s", status)
+			}
+			t.Logf("%d attackers: %d quarantined, %d servers", len(all), len(out), servers)
+			s.eventually("healthy", s.healthy)
+		})
+	}
+}

@@ -1,0 +1,279 @@
+package e2e_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/templates"
+)
+
+var update = flag.Bool("update", false, "write docs/injection.md instead of comparing with it")
+
+// added returns the lines of now that are not in before, and false where a line of before is missing. The one of the cluster
+// is the catalogue's own.
+func added(before, now []string) (more []string, intact bool) {
+	rest := before
+	for _, line := range now {
+		switch {
+		case len(rest) > 0 && line == rest[0]:
+			rest = rest[1:]
+		case len(rest) > 0 && strings.HasPrefix(line, "cluster <") && strings.HasPrefix(rest[0], "cluster <"):
+			rest = rest[1:]
+		default:
+			more = append(more, line)
+		}
+	}
+	return more, len(rest) == 0
+}
+
+// shape is what a value must not change of a file's lines: how many there are, and for each how it begins and of how many words
+// it is.
+func shape(file string, lines []string) []string {
+	var shapes []string
+	for _, line := range lines {
+		first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasSuffix(file, ".map") { // its lines begin with a value
+			first = ""
+		}
+		shapes = append(shapes, fmt.Sprintf("%s %d", first, len(strings.Fields(line))))
+	}
+	return shapes
+}
+
+// within reports whether each of a is in b, as often.
+func within(a, b []string) bool {
+	for _, one := range a {
+		at := slices.Index(b, one)
+		if at < 0 {
+			return false
+		}
+		b = slices.Delete(b, at, at+1)
+	}
+	return true
+}
+
+// stranger returns a character that no configuration of ours has.
+func stranger(lines []string) string {
+	for _, line := range lines {
+		if i := strings.IndexFunc(line, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }); i >= 0 {
+			return fmt.Sprintf("%q", line)
+		}
+	}
+	return ""
+}
+
+// TestInjections tries each trick in each field and writes down what became of it.
+func TestInjections(t *testing.T) {
+	found := map[string]map[string][]string{} // by target and outcome: the values
+	n := 0
+	play(t, func(s *stage) {
+		healthy, _ := s.play(nil)
+		for _, g := range targets() {
+			found[g.name] = map[string][]string{}
+			attempts := g.attempts()
+			for _, name := range slices.Sorted(maps.Keys(attempts)) {
+				s.play(nil)
+				ordinary, _ := s.play(g.usual())
+				s.play(nil)
+				now, code := s.play(attempts[name])
+				outcome := s.judge(g.name+", "+name, healthy, ordinary, now, code)
+				found[g.name][outcome] = append(found[g.name][outcome], name)
+				n++
+			}
+		}
+	})
+	t.Logf("%d attempts", n)
+	page := injectionPage(found, n)
+	if *update {
+		if err := os.WriteFile("../../docs/injection.md", []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile("../../docs/injection.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), page); diff != "" {
+		t.Errorf("docs/injection.md is not what happens; -update writes it (-want +got)\n%s", diff)
+	}
+}
+
+// judge wants an attempt to have changed nothing of the healthy ones, and of its own no more than its value.
+func (s *stage) judge(attempt string, healthy, ordinary, now map[string][]string, code int) string {
+	same := true
+	untouched := true
+	for name, before := range healthy {
+		more, intact := added(before, now[name])
+		usually, _ := added(before, ordinary[name])
+		if !intact {
+			s.t.Errorf("%s: %s lost lines of others:\n%s", attempt, name, cmp.Diff(before, now[name]))
+		}
+		if !within(shape(name, more), shape(name, usually)) {
+			s.t.Errorf("%s: %s has more lines than usual:\n%s", attempt, name, cmp.Diff(usually, more))
+		}
+		if strange := stranger(now[name]); strange != "" {
+			s.t.Errorf("%s: %s has %s", attempt, name, strange)
+		}
+		same = same && slices.Equal(now[name], ordinary[name])
+		untouched = untouched && slices.Equal(now[name], before)
+	}
+	snap, _ := s.engine.Snapshot("sidecar")
+	if _, out := engine.Quarantine(snap); len(out) > 0 {
+		s.t.Errorf("%s: the snapshot still has %+v", attempt, out)
+	}
+	quarantined := s.engine.Status()[0].Quarantined
+	switch {
+	case code != 200:
+		if !untouched {
+			s.t.Errorf("%s: it was refused, and changed something", attempt)
+		}
+		return "the push is refused with " + strconv.Itoa(code)
+	case len(quarantined) > 0 && quarantined[0].Service == "" && quarantined[0].ID == "" && quarantined[0].Hostname == "":
+		return "taken for empty: " + reasonAlone(quarantined[0].Reason)
+	case len(quarantined) > 0:
+		if !untouched || len(quarantined) > 1 {
+			s.t.Errorf("%s: the quarantine leaks, or has others: %+v", attempt, quarantined)
+		}
+		return "quarantined: " + reasonAlone(quarantined[0].Reason)
+	case strings.HasPrefix(attempt, "ChangeEvent.") && snap.Last == nil:
+		return "not told as the last change"
+	case same:
+		return "no line changes"
+	default:
+		return "the instance's own lines"
+	}
+}
+
+var (
+	namedCharacter = regexp.MustCompile(`the character '(\\?.|\\u[0-9a-f]{4})'`)
+	quotedValue    = regexp.MustCompile(` "(\\.|[^"\\])*"(\.\.\.)?`)
+)
+
+// reasonAlone is a reason without the value, so that the page fits the eye.
+func reasonAlone(reason string) string {
+	return quotedValue.ReplaceAllString(namedCharacter.ReplaceAllString(reason, "a character that means something"), "")
+}
+
+func injectionPage(found map[string]map[string][]string, n int) string {
+	var page strings.Builder
+	fmt.Fprintf(&page, `# What becomes of attempts to inject
+
+A test writes this page and keeps it true (TestInjections in test/e2e; with -update it writes it anew). It pushes each
+trick in each field, in one state with healthy instances, and renders the built-in template, the older default one, and one
+that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte outside the instance's own
+lines, nor adds a line or a word to those. [Operations](operations.md#quarantine) has the rules.
+
+Whoever may push can still say what is false: that an instance is elsewhere, is gone, or is of another service. Two services
+whose names become one (%s) get a hash each, so that adding one of them renames the other's sections.
+
+## The tricks
+
+| trick | value |
+| --- | --- |
+`, n, "`web` and `WEB`")
+	for _, trick := range tricks {
+		value := strconv.QuoteToASCII(trick.value)
+		if len(trick.value) > 100 {
+			value = strconv.QuoteToASCII(trick.value[:8]) + "..."
+		}
+		fmt.Fprintf(&page, "| %s | ``%s`` |\n", trick.name, strings.ReplaceAll(value, "|", `\|`))
+	}
+	for _, name := range slices.Sorted(maps.Keys(oddities)) {
+		fmt.Fprintf(&page, "| %s | ``%s`` |\n", name, oddities[name])
+	}
+	page.WriteString("\n## What becomes of them\n")
+	for _, g := range targets() {
+		fmt.Fprintf(&page, "\n### %s\n\n", g.name)
+		outcomes := slices.SortedFunc(maps.Keys(found[g.name]), func(a, b string) int {
+			if more := len(found[g.name][b]) - len(found[g.name][a]); more != 0 {
+				return more
+			}
+			return strings.Compare(a, b)
+		})
+		for _, outcome := range outcomes {
+			fmt.Fprintf(&page, "- **%s**: %s\n", outcome, strings.Join(found[g.name][outcome], "; "))
+		}
+	}
+	return page.String()
+}
+
+// FuzzInjection puts anything into the fields of an instance, and wants no template to write more lines or words for it than
+// usual.
+func FuzzInjection(f *testing.F) {
+	f.Add("evil", "web:1", "host-evil", "http", "tcp", "10.0.0.1", "zone", "a", int64(31000), int64(8000), 0)
+	for _, t := range tricks {
+		if len(t.value) < 1000 {
+			f.Add(t.value, t.value, t.value, t.value, t.value, t.value, t.value, t.value, int64(1), int64(8000), 0)
+			f.Add("evil", t.value, "host-evil", "ws", "tcp", "10.0.0.1", "zone", "b", int64(1), int64(8000), 0)
+		}
+	}
+	folder := f.TempDir()
+	loaded := map[string]*templates.Template{}
+	for name, path := range map[string]string{
+		"built-in": "", "older": "../../templates/testdata/older-default.cfg", "own": filepath.Join(folder, "everything.txt"),
+		"hosts.map": filepath.Join(folder, "hosts.map"),
+	} {
+		text := map[string]string{"own": everything, "hosts.map": hosts}[name]
+		if text != "" {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				f.Fatal(err)
+			}
+		}
+		now := func() time.Time { return time.Unix(0, 0).UTC() }
+		template, err := templates.New(templates.Config{Path: path, Now: now, BindIP: "127.0.0.1"}).Load()
+		if err != nil {
+			f.Fatal(err)
+		}
+		loaded[name] = template
+	}
+	one := func(name, id string) sdk.Instance {
+		return sdk.Instance{
+			ID: id, Name: name, Image: name + ":1", Hostname: "host-" + id, ProxyMode: "http",
+			Ports:  []sdk.Port{{Type: "tcp", Port: 31000, ServicePort: 8000, IP: "10.0.0.1"}},
+			Labels: map[string]string{"zone": "a"},
+		}
+	}
+	good, fine := one("web", "good"), one("web", "fine")
+	draw := func(t testing.TB, name string, instances ...sdk.Instance) []string {
+		snap, _ := engine.Quarantine(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(instances)})
+		files, _, err := loaded[name].Render(t.Context(), snap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(files[0].Content), "\n")
+	}
+	healthy, ordinary := map[string][]string{}, map[string][]string{}
+	for name := range loaded {
+		healthy[name], ordinary[name] = draw(f, name, good, fine), draw(f, name, good, fine, one("web", "evil"))
+	}
+	f.Fuzz(func(t *testing.T, id, image, host, mode, protocol, ip, key, value string, port, servicePort int64, status int) {
+		evil := sdk.Instance{
+			ID: id, Name: "web", Image: image, Hostname: host, ProxyMode: mode, Labels: map[string]string{key: value},
+			Ports: []sdk.Port{{Type: protocol, Port: port, ServicePort: servicePort, IP: ip}}, Status: sdk.Status(status),
+		}
+		if host == good.Hostname && id == good.ID || host == fine.Hostname && id == fine.ID {
+			return // it takes another one's place, which is no injection
+		}
+		for name := range loaded {
+			more, intact := added(healthy[name], draw(t, name, good, fine, evil))
+			usually, _ := added(healthy[name], ordinary[name])
+			if !intact || !within(shape(name, more), shape(name, usually)) || stranger(more) != "" {
+				t.Errorf("%s: %+v has the lines %q, and others are as they were: %v", name, evil, more, intact)
+			}
+		}
+	})
+}

@@ -1,0 +1,55 @@
+package e2e_test
+
+import (
+	"bytes"
+	"sync"
+)
+
+// logFile is a log that tests read while it is written.
+type logFile struct {
+	mu     sync.Mutex
+	b      bytes.Buffer
+	longer chan struct{} // closed with the next line, for those who wait for it
+}
+
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.longer != nil {
+		close(l.longer)
+		l.longer = nil
+	}
+	return l.b.Write(p)
+}
+
+func (l *logFile) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// next is closed when more is written.
+func (l *logFile) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.longer == nil {
+		l.longer = make(chan struct{})
+	}
+	return l.longer
+}
+
+// reset forgets what was written.
+func (l *logFile) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
+// prepend puts what an earlier daemon wrote before this one's.
+func (l *logFile) prepend(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	content := text + l.b.String()
+	l.b.Reset()
+	l.b.WriteString(content)
+}
