@@ -36,6 +36,7 @@ var importRules = []struct {
 	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/filewatch", "internal/logdedup", "internal/snapshots"}},
 	{"sinks/internal/*", []string{"plugins/sdk", "internal/logdedup", "internal/replace"}},
 	{"sinks/haproxy/internal/listen", []string{"sinks/haproxy/internal/syntax"}},
+	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
 	{"sinks/haproxy/internal/*", nil},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -15,8 +16,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	content, _ := s.notes.wanted()
-	target := read(files, content)
+	target := read(files, s.state.Load().desired)
 	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
 	target.failure, target.digest = doc.LoadFailure, doc.Digest
 	result, left, err := s.applyLive(ctx, target)
@@ -27,8 +27,9 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		result = more
 	}
 	if err == nil {
-		s.notes.offered()
-		s.notes.tell(result.Action + ": " + result.Reason)
+		s.lockedUpdate(func(st *state) {
+			st.offered, st.revertErr, st.lastChange = true, nil, result.Action+": "+result.Reason
+		})
 	}
 	return result, err
 }
@@ -43,7 +44,7 @@ type remainder struct {
 func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
 	details, ahead := s.updateAhead(ctx, doc)
 	if left.reason != "" { // once more below; this spares a check of what cannot come into effect
-		if err := s.checkBinds(ctx, s.notes.running(), doc); err != nil {
+		if err := s.checkBinds(ctx, s.state.Load().running, doc); err != nil {
 			return sdk.Result{}, err
 		}
 	}
@@ -86,7 +87,7 @@ func (s *Sink) deferReload(doc *placed, reason string) error {
 	if s.pace.wait() == 0 {
 		return nil
 	}
-	s.vetted = doc
+	s.update(func(st *state) { st.waitingReload = doc })
 	return s.deferred(reason)
 }
 
@@ -133,11 +134,10 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 }
 
 func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
-	s.notes.renewing(true)
-	defer s.notes.renewing(false)
-	before := s.notes.running()
+	before := s.state.Load().running
+	s.update(func(st *state) { st.load(!before.none()) })
+	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if !before.none() { // a start disturbs nobody
-		s.notes.reloading()
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}
@@ -154,7 +154,7 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 	}
 	s.pace.worked()
 	if doc.again == "" { // or else nothing is known of the document that failed
-		s.failed = failedLoad{}
+		s.update(func(st *state) { st.failedLoad = failedLoad{} })
 	}
 	s.settle(doc, r.now)
 	if r.why != "" {
@@ -165,16 +165,17 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 }
 
 // putBack restores the files and, where HAProxy no longer is the one that served them, has it load them again.
-func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error {
+func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) error {
 	if s.isStopped() {
 		// Whether HAProxy will have loaded the new files is open. They passed the check, and the receipt does not
 		// fit them, so the process after us will look and not take them for granted.
 		return fmt.Errorf("the change was broken off while HAProxy was loading it: %w", cause)
 	}
-	if err := st.Restore(); err != nil {
+	if err := staged.Restore(); err != nil {
 		return errors.Join(cause, err)
 	}
-	before := s.notes.running()
+	st := s.state.Load()
+	before := st.running
 	if before.none() {
 		return cause
 	}
@@ -184,14 +185,14 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 		return cause
 	}
 	var restored *placed
-	content := s.notes.inEffect(before)
+	content := st.applied(before)
 	if content != nil {
-		_, restored = s.notes.wanted()
+		restored = st.onDisk
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
 	r, err := s.load(ctx, restored)
 	if err != nil {
-		s.notes.failed(err)
+		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
 	}
 	s.settle(restored, r.now)
@@ -205,8 +206,11 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 // settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves. The caller holds s.files, whose
 // release leaves the receipt, and s.change.
 func (s *Sink) settle(doc *placed, now running) {
-	s.live.about(now)
-	s.vetted = nil
-	s.notes.settle(doc, now)
-	s.boundOldWorkers(now)
+	s.clientFor(now)
+	old, ended := s.boundOldWorkers(now)
+	s.update(func(st *state) {
+		st.apply(doc, now)
+		st.waitingReload = nil
+		st.noteOldWorkers(old, ended)
+	})
 }

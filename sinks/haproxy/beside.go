@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -34,7 +35,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	s.change.Lock()
 	now, err := s.proxy.find(ctx)
 	s.change.Unlock()
-	inEffect := s.notes.inEffect(now)
+	inEffect := s.state.Load().applied(now)
 	if err != nil || inEffect == nil {
 		return sdk.Result{}, errors.Join(errors.New("what HAProxy serves now is not known"), err)
 	}
@@ -47,14 +48,14 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	again.again, again.watched = reason, watched.ID
 	result, err := s.applyByFile(ctx, &again, remainder{reason: reason, paced: true})
 	if err == nil {
-		s.notes.tell(result.Action + ": " + result.Reason)
+		s.lockedUpdate(func(st *state) { st.lastChange = result.Action + ": " + result.Reason })
 	}
 	return result, err
 }
 
 // changedBeside says why HAProxy has to load what it reads beside doc again, and is empty where it has not.
 func (s *Sink) changedBeside(ctx context.Context, doc *placed, watched sdk.Watched) string {
-	was := s.notes.loadedBeside()
+	was := s.state.Load().loaded
 	if watched.ChangedSince(was.watched) {
 		if len(watched.Changed) > 0 {
 			return "watched files changed: " + strings.Join(watched.Changed, ", ")
@@ -74,9 +75,10 @@ func (s *Sink) changedBeside(ctx context.Context, doc *placed, watched sdk.Watch
 // load has HAProxy load doc, which is on disk, and all that it reads beside it; nil is for not knowing what is on disk. Files are
 // looked at before HAProxy reads them, so that what changes meanwhile counts as a change. The caller holds s.files and s.change.
 func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
-	next := loaded{watched: s.notes.loadedBeside().watched}
+	before := s.state.Load().loaded
+	next := loaded{watched: before.watched}
 	if doc != nil {
-		next.files = s.readInputs(ctx, doc, s.notes.loadedBeside().files)
+		next.files = s.readInputs(ctx, doc, before.files)
 		next.watched = cmp.Or(doc.watched, next.watched)
 	}
 	r, err := s.proxy.renew(ctx)
@@ -90,20 +92,22 @@ func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
 			}
 		}
 	}
-	s.notes.load(next)
-	s.live.loaded(r.now)
+	s.update(func(st *state) { st.loaded = &next })
+	s.resetClient(r.now)
 	return r, nil
 }
 
 // noteWatched notes the state of the watched files where HAProxy need not load them.
 func (s *Sink) noteWatched(ctx context.Context, id string) {
-	if id == "" || id == s.notes.loadedBeside().watched || s.lockFiles(ctx) != nil {
+	if id == "" || id == s.state.Load().loaded.watched || s.lockFiles(ctx) != nil {
 		return
 	}
 	defer s.unlockFiles()
-	is := *s.notes.loadedBeside()
-	is.watched = id
-	s.notes.load(is)
+	s.lockedUpdate(func(st *state) {
+		next := *st.loaded
+		next.watched = id
+		st.loaded = &next
+	})
 }
 
 // checkAgain is when to check a document again that was rejected for a file that may be mended.
@@ -113,15 +117,18 @@ const checkAgain = 10 * time.Second
 // changed since HAProxy loaded it: nobody says when that is mended.
 func (s *Sink) unlessFilesChanged(ctx context.Context, doc *placed, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || rejection.Passes {
+	if !ok || rejection.Temporary {
 		return err
 	}
-	was := s.notes.loadedBeside().files
+	was := s.state.Load().loaded.files
 	file := was.changed(s.readInputs(ctx, doc, was))
 	if file == "" || !strings.Contains(err.Error(), filepath.Base(file)) {
 		return err
 	}
-	return sdk.RefuseAt(checkAgain, rejection.Places, "the file %s changed since HAProxy loaded it, and %w", file, rejection.Err)
+	return sdk.RetryAfter(&sdk.Rejection{
+		Err:       fmt.Errorf("the file %s changed since HAProxy loaded it, and %w", file, rejection.Err),
+		Positions: rejection.Positions, Temporary: true,
+	}, checkAgain)
 }
 
 var _ sdk.Rereader = (*Sink)(nil)

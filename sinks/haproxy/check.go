@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -102,7 +103,9 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 	}
 	if o.Code != 0 && isUnresolved(o.Output, names) {
 		places := messages.Places(st.Files(), messages.Alerts(o.Output))
-		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
+		return nil, sdk.RetryAfter(&sdk.Rejection{
+			Err: errors.New("HAProxy rejects the configuration for now"), Positions: places, Temporary: true,
+		}, lookUpAgain)
 	}
 	if o.Code != 0 {
 		return nil, s.withAllPlaces(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))

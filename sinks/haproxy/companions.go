@@ -103,7 +103,7 @@ func (s *Sink) record(r receipt) bool {
 
 // observeCompanions removes companions that were still needed when others took their place.
 func (g *guard) observeCompanions(ctx context.Context) {
-	doc, _ := g.notes.served()
+	doc := g.state.Load().appliedOnDisk()
 	if doc == nil {
 		return
 	}
@@ -121,8 +121,9 @@ func (g *guard) observeCompanions(ctx context.Context) {
 // removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
 // until no process is left that may have loaded them. The caller holds s.files.
 func (s *Sink) removeObsolete(now running) {
-	doc, serves := s.notes.served()
-	if doc == nil || !now.same(serves) {
+	st := s.state.Load()
+	doc := st.appliedOnDisk()
+	if doc == nil || !now.same(st.running) {
 		return
 	}
 	obsolete, since := s.companions.obsolete(doc.files)

@@ -21,8 +21,8 @@ func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 // one write. The caller no longer holds Sink.change.
 func (s *Sink) unlockFiles() {
 	s.leaveReceipt()
-	s.removeObsolete(s.notes.running())
-	if err := s.notes.persistFault(); err != nil {
+	s.removeObsolete(s.state.Load().running)
+	if err := s.state.Load().persistErr; err != nil {
 		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
 	} else {
 		s.persisting.Resolve(s.log, "the configuration on disk follows what HAProxy runs again")
@@ -33,13 +33,13 @@ func (s *Sink) unlockFiles() {
 // leaveReceipt writes the receipt, unless it is there already. Where it is not known what HAProxy serves, the one before stays,
 // which fits neither the files nor the processes.
 func (s *Sink) leaveReceipt() {
-	doc, now := s.notes.served()
-	beside := s.notes.loadedBeside()
+	st := s.state.Load()
+	doc, now, beside := st.appliedOnDisk(), st.running, st.loaded
 	if doc == nil || doc == s.receipted && beside == s.receiptedBeside && now.same(s.receiptedFor) {
 		return
 	}
 	r := newReceipt(doc, now, beside)
-	r.Written = s.companions.settle(doc.files, s.notes.view().loads)
+	r.Written = s.companions.settle(doc.files, st.loads)
 	if s.record(r) {
 		s.receipted, s.receiptedFor, s.receiptedBeside = doc, now, beside
 	}

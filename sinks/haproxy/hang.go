@@ -44,7 +44,7 @@ func servesNobody(pid int) string {
 
 // observeHang notes since when HAProxy has served nobody.
 func (g *guard) observeHang() {
-	pid := g.servingProcess(g.notes.running())
+	pid := g.servingProcess(g.state.Load().running)
 	if servesNobody(pid) == "" {
 		g.hang = hang{}
 	} else if g.hang.pid != pid {
@@ -56,7 +56,7 @@ func (g *guard) observeHang() {
 // that hangs.
 func (g *guard) hangs() bool {
 	pid := g.hang.pid
-	if pid == 0 || time.Since(g.hang.since) < g.hangAfter || pid != g.servingProcess(g.notes.running()) {
+	if pid == 0 || time.Since(g.hang.since) < g.hangAfter || pid != g.servingProcess(g.state.Load().running) {
 		return false
 	}
 	reason := servesNobody(pid)

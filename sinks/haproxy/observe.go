@@ -1,18 +1,21 @@
 package haproxy
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // observeEvery is how often all that HAProxy runs is read and put right. It costs HAProxy about 20 ms for 10,000 servers.
 const observeEvery = 10 * time.Second
+
+// removeLimit bounds one attempt to remove servers that drain.
+const removeLimit = 10 * time.Second
+
+var errRemoveLimit = errors.New("HAProxy does not answer in time")
 
 // attend looks after a HAProxy that stands.
 func (g *guard) attend(ctx context.Context) {
@@ -26,25 +29,21 @@ func (g *guard) attend(ctx context.Context) {
 // A look is what is read of HAProxy, on a connection of its own, while others may change it. What is learned from it holds only
 // where that has not happened.
 type look struct {
-	live    *live   // a copy from when the look began
+	client  *runtimeapi.Client // an observer from when the look began
+	now     running
 	content *placed // what HAProxy should run; nil while it is not known whether it does
 	loads   int     // how often HAProxy had been told to load something
 }
 
-// beginLook begins a look. After it comes its live.hangUp.
+// beginLook begins a look. After it comes its client.Close.
 func (g *guard) beginLook() look {
 	g.change.Lock()
 	defer g.change.Unlock()
-	g.live.about(g.notes.running())
-	return look{g.live.copied(), g.notes.inEffect(g.live.now), g.notes.view().loads}
-}
-
-// copied returns what l knows, for somebody who only reads.
-func (l *live) copied() *live {
-	other := *l
-	other.conn = nil
-	other.leaving, other.stubborn, other.changed = maps.Clone(l.leaving), maps.Clone(l.stubborn), maps.Clone(l.changed)
-	return &other
+	now := g.state.Load().running
+	client := g.clientFor(now)
+	g.noteDraining()
+	st := g.state.Load()
+	return look{client.Observer(), now, st.applied(now), st.loads}
 }
 
 // endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is another one than when the look
@@ -52,8 +51,9 @@ func (l *live) copied() *live {
 func (g *guard) endLook(l look, conclude func(content *placed)) bool {
 	g.change.Lock()
 	defer g.change.Unlock()
-	content := g.notes.inEffect(g.live.now)
-	if content == nil || !g.live.now.same(l.live.now) || g.notes.view().loads != l.loads {
+	st := g.state.Load()
+	content := st.applied(g.clientOf)
+	if content == nil || !g.clientOf.same(l.now) || st.loads != l.loads {
 		return false
 	}
 	conclude(content)
@@ -67,7 +67,7 @@ func (g *guard) observe(ctx context.Context) bool {
 	if !g.observeConflicts() || !g.observeOldWorkers(ctx) {
 		return false
 	}
-	if g.observeProcesses(ctx); g.notes.astray() != nil {
+	if g.observeProcesses(ctx); g.state.Load().unverified() {
 		return true
 	}
 	if !g.observeServers(ctx) {
@@ -81,12 +81,12 @@ func (g *guard) observe(ctx context.Context) bool {
 // observeConflicts looks for conflicts with the HAProxy that runs. While HAProxy is made to load something, its processes are not
 // those that were noted.
 func (g *guard) observeConflicts() bool {
-	before := g.notes.view()
-	if before.renewal > 0 {
+	before := g.state.Load()
+	if before.loadingFor() > 0 {
 		return false
 	}
-	found, err := g.paths.conflicts(before.now, g.cfg.Binary)
-	if after := g.notes.view(); after.loads != before.loads {
+	found, err := g.paths.conflicts(before.running, g.cfg.Binary)
+	if after := g.state.Load(); after.loads != before.loads {
 		return false
 	}
 	g.conflicts.note(found, err, g.log)
@@ -97,7 +97,7 @@ func (g *guard) observeConflicts() bool {
 func (g *guard) observeProcesses(ctx context.Context) {
 	other := func() (running, bool) {
 		now, err := g.proxy.find(ctx)
-		noted := g.notes.running()
+		noted := g.state.Load().running
 		// Where none is found, the next look at the processes finds them gone, and Health tells what is wrong.
 		return now, err == nil && !now.none() && !now.same(noted) && now.serving(noted)
 	}
@@ -114,13 +114,13 @@ func (g *guard) observeProcesses(ctx context.Context) {
 // observeServers reads the servers that run, and makes them what they should be.
 func (g *guard) observeServers(ctx context.Context) bool {
 	l := g.beginLook()
-	defer l.live.hangUp()
-	if _, err := g.proxy.endpoint(l.live.now); err != nil || !g.cfg.Runtime || l.content == nil {
+	defer l.client.Close()
+	if _, err := g.proxy.endpoint(l.now); err != nil || !g.cfg.Runtime || l.content == nil {
 		return true
 	}
-	differing, err := l.live.differing(ctx, l.content.config)
+	differing, err := l.client.Differing(ctx, l.content.config)
 	return g.endLook(l, func(content *placed) {
-		g.live.tooOld = l.live.tooOld
+		g.client.Merge(l.client)
 		if err == nil {
 			g.concludeServers(ctx, l, content, differing)
 		}
@@ -130,12 +130,8 @@ func (g *guard) observeServers(ctx context.Context) bool {
 // concludeServers takes over what a look has found out about backends that were not changed since, and reads those that differ
 // once more to correct them.
 func (g *guard) concludeServers(ctx context.Context, l look, content *placed, differing []string) {
-	unchanged := func(backend string) bool {
-		return g.live.changed[backend] == l.live.changed[backend]
-	}
-	g.live.takeOver(l.live, unchanged)
 	known := slices.DeleteFunc(slices.Clone(differing), func(backend string) bool {
-		return !unchanged(backend) || content.config.Backend(backend) == nil
+		return !g.client.UnchangedSince(l.client, backend) || content.config.Backend(backend) == nil
 	})
 	if len(known) == 0 && len(differing) > 0 {
 		return
@@ -144,9 +140,8 @@ func (g *guard) concludeServers(ctx context.Context, l look, content *placed, di
 	if len(known) > 0 {
 		err = g.correctServers(ctx, content, known)
 	}
-	_, refused := errors.AsType[*refusal](err)
 	switch {
-	case !refused:
+	case !runtimeapi.IsRefused(err):
 		g.doubted = ""
 		g.stray(nil)
 	case g.doubted == err.Error(): // a reload has not helped, and another one would not either
@@ -158,7 +153,7 @@ func (g *guard) concludeServers(ctx context.Context, l look, content *placed, di
 }
 
 func (g *guard) correctServers(ctx context.Context, content *placed, backends []string) error {
-	did, err := g.live.align(ctx, content.config, content.config, backends)
+	did, err := g.client.Reconcile(ctx, content.config, content.config, backends)
 	if len(did) > 0 {
 		g.log.Warn("HAProxy's servers were changed by somebody else and are put right", "commands", did, "error", err)
 	}
@@ -168,8 +163,8 @@ func (g *guard) correctServers(ctx context.Context, content *placed, backends []
 // observeFiles puts back what somebody else has changed on disk.
 func (g *guard) observeFiles() {
 	asWritten := func() bool {
-		content, disk := g.notes.wanted()
-		return disk != content || disk == nil || disk.onDisk()
+		st := g.state.Load()
+		return st.onDisk != st.desired || st.onDisk == nil || st.onDisk.onDisk()
 	}
 	if asWritten() || !g.tryLockFiles() {
 		return
@@ -178,8 +173,7 @@ func (g *guard) observeFiles() {
 	if asWritten() {
 		return
 	}
-	_, disk := g.notes.wanted()
-	if err := g.rewrite(disk.files); err != nil {
+	if err := g.rewrite(g.state.Load().onDisk.files); err != nil {
 		g.restores.Warn(g.log, "what was changed on disk cannot be put back", err)
 	} else {
 		g.restores.Resolve(g.log, "what was changed on disk is put back")
@@ -192,36 +186,43 @@ func (g *guard) observeFiles() {
 // HAProxy refuses to delete a server that still has connections, idle ones included. That is why it is asked again.
 func (g *guard) removeServers(ctx context.Context) {
 	l := g.beginLook()
-	defer l.live.hangUp()
-	g.notes.leave(len(l.live.leaving), l.live.tooOld)
-	if len(l.live.leaving) == 0 || l.content == nil {
+	defer l.client.Close()
+	if l.client.Draining() == 0 || l.content == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(ctx, removeLimit, errRemoveLimit)
 	defer cancel()
-	seen, err := l.live.readLeaving(ctx)
+	state, err := l.client.ReadDraining(ctx)
 	g.endLook(l, func(content *placed) {
-		if err == nil { // who watches over HAProxy finds out what an error means
-			_ = g.live.tell(ctx, g.live.removals(content.config, l.live.leaving, seen))
+		if err == nil {
+			g.client.RemoveDrained(ctx, content.config, state)
 		}
-		if stuck := g.live.stuck(); err == nil && stuck != nil {
+		if stuck := g.client.Stuck(); err == nil && stuck != nil {
 			g.doubt(stuck)
 		}
-		g.notes.leave(len(g.live.leaving), g.live.tooOld)
+		g.noteDraining()
 	})
+}
+
+// noteDraining publishes what the client knows about draining servers and about HAProxy's version. The caller holds s.change.
+func (g *guard) noteDraining() {
+	draining, unsupported := g.client.Draining(), g.client.Unsupported()
+	if st := g.state.Load(); st.draining != draining || st.unsupported != unsupported {
+		g.update(func(st *state) { st.draining, st.unsupported = draining, unsupported })
+	}
 }
 
 // doubt notes that nobody knows what HAProxy serves, so that it is brought back.
 func (g *guard) doubt(err error) {
 	g.log.Warn("HAProxy has to load its configuration again", "reason", err)
-	g.notes.lose(g.notes.running())
+	g.update(func(st *state) { st.invalidate(st.running) })
 }
 
 // astray notes that HAProxy was started or reloaded by somebody else.
 func (g *guard) astray(now running) {
 	g.log.Warn("HAProxy was started or reloaded by somebody else", "pid", joinPids(now.pids), "worker", now.worker)
-	g.live.about(now)
-	g.notes.lose(now)
+	g.clientFor(now)
+	g.update(func(st *state) { st.invalidate(now) })
 }
 
 // restore has HAProxy load what it should run. What it runs now is not known, and may be the same: loading it again loses
@@ -232,55 +233,4 @@ func (g *guard) restore(ctx context.Context, due bool) {
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
 	g.bringBack(ctx)
-}
-
-// differing returns the backends whose servers are not what config says.
-func (l *live) differing(ctx context.Context, config *syntax.Config) ([]string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, alignLimit, errNoAnswer)
-	defer cancel()
-	var differing []string
-	err := l.compare(ctx, config, func(backend string, commands []command, err error) {
-		if err != nil || len(commands) > 0 {
-			differing = append(differing, backend)
-		}
-	})
-	return differing, err
-}
-
-// differs returns a command that would be needed to make the servers what config says, and "" where they are.
-func (l *live) differs(ctx context.Context, config *syntax.Config) (string, error) {
-	needed := ""
-	var refused error
-	err := l.compare(ctx, config, func(_ string, commands []command, err error) {
-		refused = cmp.Or(refused, err)
-		if needed == "" && len(commands) > 0 {
-			needed = commands[0].text
-		}
-	})
-	return needed, cmp.Or(err, refused)
-}
-
-// compare reads the servers of all backends of config, and calls found with what would make those of each what config says, or
-// with why nothing can.
-func (l *live) compare(
-	ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error),
-) error {
-	if err := l.connect(ctx); err != nil {
-		return err
-	}
-	backends := config.Backends()
-	seen, err := l.read(ctx, backends, func(name string) bool { return bounded(config.Backend(name)) })
-	if err != nil {
-		return err
-	}
-	var same []string
-	for _, name := range backends {
-		commands, err := l.commands(ctx, config.Backend(name), seen)
-		if err == nil && len(commands) == 0 {
-			same = append(same, name)
-		}
-		found(name, commands, err)
-	}
-	l.noteLeaving(config, config, same, seen)
-	return nil
 }

@@ -70,7 +70,7 @@ func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
 	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))
 	eventually(t, "what should be served is served again", func() bool {
-		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.notes.view().known
+		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.state.Load().verified
 	})
 	wantHealthy(t, s)
 	r.apply(s, one, sdk.ActionUnchanged)
@@ -90,7 +90,7 @@ func TestAdoptionReadsWhatRuns(t *testing.T) {
 	r.stop(first)
 	next := r.watchful()
 	_ = problems(t, next)
-	if next.notes.view().known {
+	if next.state.Load().verified {
 		t.Error("what runs is taken for what is on disk")
 	}
 	r.wantAnswers("a b") // and is left alone until it is known what should run
@@ -114,7 +114,7 @@ func TestAdoptionReadsWhatRuns(t *testing.T) {
 	r.stop(third)
 	fourth := r.sink()
 	wantHealthy(t, fourth)
-	if !fourth.notes.view().known {
+	if !fourth.state.Load().verified {
 		t.Error("a server that leaves makes what runs unknown")
 	}
 	close(left.open)
@@ -240,7 +240,7 @@ func TestWhatIsNoDrift(t *testing.T) {
 			if got := r.servers(s, "app"); got != test.servers {
 				t.Errorf("the servers are %q", got)
 			}
-			if v := s.notes.view(); v.reloads > 0 || !v.known || v.runtimes > 0 {
+			if v := s.state.Load(); v.reloads > 0 || !v.verified || v.runtimeChanges > 0 {
 				t.Errorf("it was taken for drift: %+v; at first\n%s", v, want)
 			}
 			wantHealthy(t, s)
@@ -259,7 +259,7 @@ func TestDriftThatNeedsAReload(t *testing.T) {
 	r.apply(s, r.lines("server a "+a.address+" agent-check agent-port 9", "server b "+b.address), sdk.ActionRestart)
 	want := r.servers(s, "app")
 	r.ask(s, "disable agent app/a", "set server app/a state maint", "del server app/a", "set server app/b state maint")
-	eventually(t, "HAProxy is reloaded", func() bool { v := s.notes.view(); return v.known && v.reloads == 1 })
+	eventually(t, "HAProxy is reloaded", func() bool { v := s.state.Load(); return v.verified && v.reloads == 1 })
 	if got := r.servers(s, "app"); got != want {
 		t.Errorf("the servers are %q, want %q", got, want)
 	}
@@ -278,7 +278,7 @@ func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
 		seen := s.observedTimes()
 		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
 	}
-	if v := s.notes.view(); v.reloads > 1 {
+	if v := s.state.Load(); v.reloads > 1 {
 		t.Errorf("%d reloads", v.reloads)
 	}
 	r.wantAnswers("a")
@@ -288,12 +288,9 @@ func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
 func (r *rig) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()
-	content, _ := s.notes.wanted()
-	other := read(content.files, nil)
+	other := read(s.state.Load().desired.files, nil)
 	other.config = read(r.placedLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
-	s.notes.mu.Lock()
-	s.notes.content, s.notes.disk = other, other
-	s.notes.mu.Unlock()
+	s.update(func(st *state) { st.desired, st.onDisk = other, other })
 }
 
 func (r *rig) placedLines(lines ...string) []stage.File {

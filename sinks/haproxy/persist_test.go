@@ -370,7 +370,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	r.apply(s, both, sdk.ActionRuntime)
 	s.change.Lock()
 	before := failed.Load()
-	s.notes.lose(s.notes.running()) // as when nobody knows what HAProxy runs
+	s.update(func(st *state) { st.invalidate(st.running) }) // as when nobody knows what HAProxy runs
 	s.change.Unlock()
 	eventually(t, "it was tried to save the change", func() bool { return failed.Load() > before+1 })
 	r.wantAnswers("a b")

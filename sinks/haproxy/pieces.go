@@ -32,15 +32,15 @@ func (s *Sink) withAllPlaces(ctx context.Context, st *stage.Stage, o program.Out
 		return err
 	}
 	places, more := s.checkInPieces(ctx, st)
-	if more != nil || len(places) < len(rejection.Places) {
+	if more != nil || len(places) < len(rejection.Positions) {
 		return err // its faults are the first ones, in any case
 	}
-	return sdk.RejectAt(places, "%w", rejection.Err)
+	return &sdk.Rejection{Err: rejection.Err, Positions: places}
 }
 
 // checkInPieces returns the places of the main file's faults that come to light when HAProxy reads it, and none where it cannot
 // be taken apart.
-func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Place, error) {
+func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Position, error) {
 	pieces := piecesOf(st.Files()[0].Content)
 	if len(pieces) == 0 {
 		return nil, nil
@@ -62,8 +62,8 @@ func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Place,
 		return nil, err
 	}
 	found := messages.Places(st.Files(), messages.Faults(inWhole(o.Output, dir, pieces, st.Files()[0].Path)))
-	found = slices.DeleteFunc(found, func(p sdk.Place) bool { return p.Line == 0 })
-	slices.SortStableFunc(found, func(a, b sdk.Place) int { return cmp.Compare(a.Line, b.Line) })
+	found = slices.DeleteFunc(found, func(p sdk.Position) bool { return p.Line == 0 })
+	slices.SortStableFunc(found, func(a, b sdk.Position) int { return cmp.Compare(a.Line, b.Line) })
 	return found, nil
 }
 

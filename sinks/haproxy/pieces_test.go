@@ -79,7 +79,7 @@ func TestCheck_ManyFaults(t *testing.T) {
 				t.Fatalf("no rejection: %v", err)
 			}
 			var got []int
-			for _, p := range rejection.Places {
+			for _, p := range rejection.Positions {
 				got = append(got, p.Line)
 				if p.Path != r.cfg.ConfigFile || strings.Contains(p.Problem, "haproxy-api-check") {
 					t.Fatalf("place %+v", p)
@@ -141,7 +141,7 @@ func TestCheck_WarningsThatAreFaults(t *testing.T) {
 	r := newRig(t)
 	doc := edited(r.document("x", " redirect prefix /x if TRUE", " http-request set-header a b"), "maxconn 100", "zero-warning")
 	rejection := r.rejection(doc)
-	if len(rejection.Places) != 1 || rejection.Places[0].Line != 15 {
-		t.Errorf("got %+v", rejection.Places)
+	if len(rejection.Positions) != 1 || rejection.Positions[0].Line != 15 {
+		t.Errorf("got %+v", rejection.Positions)
 	}
 }

@@ -37,7 +37,7 @@ func (s *Sink) plan(ctx context.Context, doc *placed) (plan, running) {
 	case err != nil:
 		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}, now
 	}
-	p := compare(s.notes.inEffect(now), doc)
+	p := compare(s.state.Load().applied(now), doc)
 	if p.need != needRenewal && doc.again != "" {
 		p = plan{need: needRenewal, reason: doc.again}
 	}

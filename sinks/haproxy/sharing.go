@@ -11,12 +11,12 @@ import (
 // Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on one address. HAProxy
 // accepts them, and connections for one section arrive in the other: with SO_REUSEPORT at random, and where one of the addresses
 // is that of every interface, at the more specific one. Lines of one section may share an address, such as for several threads.
-func Conflicts(files []sdk.File) [][2]sdk.Place {
+func Conflicts(files []sdk.File) [][2]sdk.Position {
 	if len(files) == 0 {
 		return nil
 	}
 	main := files[0]
-	var found [][2]sdk.Place
+	var found [][2]sdk.Position
 	var before []listen.Listener
 	byPort := map[uint16][]int{} // of before, those with one port
 	var ranges []int             // of before, all others
@@ -27,7 +27,7 @@ func Conflicts(files []sdk.File) [][2]sdk.Place {
 		}
 		for _, i := range candidates {
 			if before[i].Section != l.Section && before[i].Shares(l) {
-				found = append(found, [2]sdk.Place{placeOf(before[i], main.Name), placeOf(l, main.Name)})
+				found = append(found, [2]sdk.Position{placeOf(before[i], main.Name), placeOf(l, main.Name)})
 			}
 		}
 		if l.IsRange() {
@@ -40,8 +40,8 @@ func Conflicts(files []sdk.File) [][2]sdk.Place {
 	return found
 }
 
-func placeOf(l listen.Listener, file string) sdk.Place {
-	return sdk.Place{File: file, Line: l.Line, Problem: fmt.Sprintf("%s in %s listens on %s", l.Word, l.In, l.Address)}
+func placeOf(l listen.Listener, file string) sdk.Position {
+	return sdk.Position{File: file, Line: l.Line, Problem: fmt.Sprintf("%s in %s listens on %s", l.Word, l.In, l.Address)}
 }
 
 func indexes(n int) []int {

@@ -3,6 +3,7 @@ package haproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/hostnames"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -49,18 +51,15 @@ type Sink struct {
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
-	change     sync.Mutex
-	live       *live
-	pace       pace
-	vetted     *placed // the last document that passed the check and whose reload waits
-	failed     failedLoad
-	straying   logdedup.Fault
-	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
+	change   sync.Mutex
+	client   *runtimeapi.Client
+	clientOf running // whose servers client changes
+	pace     pace
+	straying logdedup.Fault
+	state    atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
-	// The notes have a lock of their own, so that Health never waits for a change.
-	notes     notes
 	conflicts conflictWatch
-	hostnames *hostnames
+	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
 
 	changed chan struct{} // receives when HAProxy was changed at run time
@@ -69,6 +68,7 @@ type Sink struct {
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
+	endpoint                             func(running) (runtimeapi.Endpoint, error)
 	writeReceipt                         func(r receipt, path string) error
 }
 
@@ -91,16 +91,17 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
 	}
+	s.state.Store(&state{loaded: &loaded{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
-			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
+			applied: func() *placed { return s.state.Load().desired }}
 	} else {
 		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
-	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
-	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}
-	s.live.about(running{})
+	s.endpoint = s.proxy.endpoint
+	s.resolver = &hostnames.Resolver{Lookup: net.DefaultResolver.LookupNetIP, Confirm: s.confirmHostname}
+	s.client = runtimeapi.NewClient(infos, s.resolver, cfg.DrainTimeout)
 	return s, nil
 }
 
@@ -167,9 +168,28 @@ func (s *Sink) isStopped() bool {
 	}
 }
 
+// clientFor returns the client of the HAProxy in now. What was known of another HAProxy is discarded. The caller holds s.change.
+func (s *Sink) clientFor(now running) *runtimeapi.Client {
+	if !now.same(s.clientOf) {
+		s.resetClient(now)
+	}
+	return s.client
+}
+
+// resetClient makes the client one of the HAProxy in now, and discards what was known before now loaded a configuration. The
+// caller holds s.change.
+func (s *Sink) resetClient(now running) {
+	s.clientOf = now
+	s.client.Reset(runtimeapi.Target{
+		Name:     fmt.Sprintf("process %d", now.pid()),
+		Endpoint: func() (runtimeapi.Endpoint, error) { return s.endpoint(now) },
+		Answered: func(i runtimeapi.Info) bool { return i.ServedBy(now.pid()) || answeredByChildOf(now.pid(), i) },
+	})
+}
+
 // adminSocket returns the path of the admin socket in the document that HAProxy should run, and "" for none.
 func (s *Sink) adminSocket() string {
-	content, _ := s.notes.wanted()
+	content := s.state.Load().desired
 	if content == nil {
 		return ""
 	}

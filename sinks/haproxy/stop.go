@@ -36,7 +36,7 @@ func (s *Sink) Stop(ctx context.Context) error {
 	s.leaveReceipt()
 	s.change.Lock()
 	defer s.change.Unlock()
-	s.live.hangUp()
+	s.client.Close()
 	if s.cfg.OnExit != OnExitStop {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -55,6 +56,8 @@ func (s *Sink) adopt(ctx context.Context) {
 	// Whoever asks first may be in a hurry; what is found here holds for everybody after.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adoptLimit)
 	defer cancel()
+	s.change.Lock()
+	defer s.change.Unlock()
 	left, have := readReceipt(s.paths.receipt)
 	s.paths.sweep(left)
 	s.companions.load(left, s.paths.config)
@@ -64,23 +67,25 @@ func (s *Sink) adopt(ctx context.Context) {
 			doc = read(files, nil)
 			doc.generation = left.Generation
 		}
-		s.notes.owe(doc)
+		s.update(func(st *state) { st.expect(doc) })
 	}
 	now, err := s.proxy.find(ctx)
 	s.watchConflicts(now)
 	switch {
 	case err != nil:
 		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
-		s.notes.failed(err)
+		s.update(func(st *state) { st.startErr = err })
 	case now.none():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.runs(ctx, now, doc):
-		s.notes.load(loaded{left.Inputs, left.Watched})
 		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
-		s.notes.settle(doc, now)
+		s.update(func(st *state) {
+			st.loaded = &loaded{left.Inputs, left.Watched}
+			st.apply(doc, now)
+		})
 	default:
 		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", joinPids(now.pids), "worker", now.worker)
-		s.notes.settle(nil, now)
+		s.update(func(st *state) { st.apply(nil, now) })
 	}
 }
 
@@ -90,9 +95,8 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
-	s.live.about(now)
-	differs, err := s.live.differs(ctx, doc.config)
-	if _, unable := errors.AsType[*unableError](err); unable {
+	differs, err := s.clientFor(now).Difference(ctx, doc.config)
+	if runtimeapi.IsUnsupported(err) {
 		return true // nobody can tell, and nobody could have changed it
 	}
 	if err != nil {
@@ -149,20 +153,21 @@ type guard struct {
 // look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
 // takes care of HAProxy meanwhile.
 func (g *guard) look(ctx context.Context) {
-	v := g.notes.view()
-	if v.now.stands() {
+	st := g.state.Load()
+	stands := st.running.stands()
+	if stands {
 		g.silent = time.Time{}
-		g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(v.now.pids), "worker", v.now.worker)
-		if v.known && v.uptime > g.stableAfter {
-			g.notes.prove()
+		g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(st.running.pids), "worker", st.running.worker)
+		if st.isStable(g.stableAfter) {
+			g.noteStable()
 			g.backoff.Reset()
 			g.next = time.Time{}
 		}
 	}
-	if !v.guarded {
+	if !st.supervised {
 		return
 	}
-	if v.now.stands() && g.notes.astray() == nil && !g.hangs() {
+	if stands && !g.state.Load().unverified() && !g.hangs() {
 		g.attend(ctx)
 		return
 	}
@@ -178,24 +183,36 @@ func (g *guard) look(ctx context.Context) {
 		return
 	}
 	defer g.change.Unlock()
-	if due && g.notes.pending() != nil {
+	if due && g.state.Load().unpersisted() != nil {
 		return // HAProxy was changed meanwhile, which the next look saves
 	}
-	if g.notes.running().stands() {
+	if g.state.Load().running.stands() {
 		g.restore(ctx, due)
 	} else {
 		g.tend(ctx, due)
 	}
 }
 
+// noteStable records that HAProxy has stayed up with what it should run. While somebody changes HAProxy, it leaves that to the
+// next look.
+func (g *guard) noteStable() {
+	if !g.change.TryLock() {
+		return
+	}
+	defer g.change.Unlock()
+	if st := g.state.Load(); st.stable != st.desired && st.isStable(g.stableAfter) {
+		g.update(func(st *state) { st.stable = st.desired })
+	}
+}
+
 // tend finds out about a HAProxy that is not the one that was noted. due says that it may be started again.
 func (g *guard) tend(ctx context.Context, due bool) {
-	before := g.notes.running()
+	before := g.state.Load().running
 	now, err := g.proxy.find(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		g.notes.failed(err)
+		g.update(func(st *state) { st.startErr = err })
 	case now.none():
 		g.revive(ctx, due)
 	case now.serving(before):
@@ -218,12 +235,12 @@ func (g *guard) revive(ctx context.Context, due bool) {
 		return
 	}
 	g.next = time.Now().Add(g.backoff.NextBackOff())
-	g.notes.restarting()
+	g.update(func(st *state) { st.restarts++ })
 	if g.rollBack(ctx) || g.giveBack(ctx) {
 		return
 	}
 	if g.starting.Cause() == "" { // else it was logged before the attempt that failed
-		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.notes.running().pids), "config_file", g.paths.config,
+		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.state.Load().running.pids), "config_file", g.paths.config,
 			"log", messages.Causes(g.proxy.said()))
 	}
 	g.bringBack(ctx)
@@ -232,10 +249,10 @@ func (g *guard) revive(ctx context.Context, due bool) {
 // bringBack has HAProxy load what was last in effect.
 func (g *guard) bringBack(ctx context.Context) {
 	doc := g.prepare()
-	g.notes.renewing(true)
-	defer g.notes.renewing(false)
-	if g.notes.running().stands() {
-		g.notes.reloading()
+	reload := g.state.Load().running.stands()
+	g.update(func(st *state) { st.load(reload) })
+	defer g.update(func(st *state) { st.loadingSince = time.Time{} })
+	if reload {
 		g.pace.step()
 		defer g.pace.step()
 	}
@@ -245,7 +262,7 @@ func (g *guard) bringBack(ctx context.Context) {
 	}
 	if err != nil {
 		g.starting.Error(g.log, "HAProxy cannot be started", err, "again_in", time.Until(g.next).Round(time.Millisecond))
-		g.notes.failed(err)
+		g.update(func(st *state) { st.startErr = err })
 		return
 	}
 	if !g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
@@ -259,11 +276,11 @@ func (g *guard) bringBack(ctx context.Context) {
 // with the process. What has not passed the check yet has to pass it now. It returns false where HAProxy may not load anything
 // for now, because it serves what cannot be written yet. The caller holds s.files and not s.change.
 func (g *guard) saveChanges(ctx context.Context) bool {
-	content, disk := g.notes.wanted()
+	st := g.state.Load()
+	content, disk, now := st.desired, st.onDisk, st.running
 	if content == disk {
 		return true
 	}
-	now := g.notes.running()
 	serves := now.stands() && servesNobody(g.servingProcess(now)) == ""
 	if serves && time.Now().Before(g.nextSave) {
 		return false
@@ -272,21 +289,18 @@ func (g *guard) saveChanges(ctx context.Context) bool {
 	err := g.install(ctx, content)
 	switch {
 	case err == nil:
-		g.notes.persisted(content)
+		g.lockedUpdate(func(st *state) { st.persist(content) })
 		return true
 	case ctx.Err() != nil:
 		return true
 	case serves && (!errors.Is(err, sdk.ErrRejected) || g.rejects(ctx, disk)):
-		g.notes.persistFailed(err)
+		g.lockedUpdate(func(st *state) { st.persistErr = err })
 		g.nextSave = time.Now().Add(max(persistInterval, persistShare*time.Since(began)))
 		return false
 	}
 	err = fmt.Errorf("the last change at run time is lost with the HAProxy that ended: %w", err)
 	g.log.Error("a change is lost", "error", err)
-	g.change.Lock()
-	g.checkAhead = true
-	g.notes.discardChanges()
-	g.change.Unlock()
+	g.lockedUpdate(func(st *state) { st.desired, st.persistErr, st.checkFirst = st.onDisk, nil, true })
 	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: content.digest})
 	return true
 }
@@ -294,7 +308,7 @@ func (g *guard) saveChanges(ctx context.Context) bool {
 // prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is
 // there.
 func (g *guard) prepare() *placed {
-	_, disk := g.notes.wanted()
+	disk := g.state.Load().onDisk
 	if disk == nil {
 		return nil
 	}

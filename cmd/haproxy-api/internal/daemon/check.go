@@ -131,15 +131,15 @@ func (c *pipelineCheck) checkSnapshot(ctx context.Context, template engine.Templ
 	return err
 }
 
-// noteNondeterminism notes the places at which the template renders a different result each time.
+// noteNondeterminism notes the lines that the template renders differently each time.
 func (c *pipelineCheck) noteNondeterminism(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
-	varier, ok := template.(engine.Varier)
+	reporter, ok := template.(engine.NondeterminismReporter)
 	if !ok {
 		return
 	}
-	places, _ := varier.Vary(ctx, snap) // rendering snap has succeeded before
-	for _, place := range places {
-		c.note(fmt.Sprintf("pipeline %s: %s", c.name, place))
+	lines, _ := reporter.NondeterministicLines(ctx, snap) // rendering snap has succeeded before
+	for _, line := range lines {
+		c.note(fmt.Sprintf("pipeline %s: %s", c.name, line))
 	}
 }
 

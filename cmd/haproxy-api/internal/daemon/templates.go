@@ -41,11 +41,11 @@ func (s templateSet) Load() (engine.Template, error) {
 type engineTemplate struct{ *templates.Template }
 
 func (t engineTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]exclude.Origin, error) {
-	files, err := t.Template.Trace(ctx, snap)
+	_, origins, err := t.Template.SourceMap(ctx, snap)
 	var all [][]exclude.Origin
-	for _, f := range files {
+	for _, file := range origins {
 		var lines []exclude.Origin
-		for _, o := range f.Origins {
+		for _, o := range file {
 			lines = append(lines, exclude.Origin(o))
 		}
 		all = append(all, lines)
@@ -53,16 +53,16 @@ func (t engineTemplate) SourceMap(ctx context.Context, snap sdk.Snapshot) ([][]e
 	return all, err
 }
 
-func (t engineTemplate) Vary(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
-	varying, err := t.Template.Vary(ctx, snap)
+func (t engineTemplate) NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error) {
+	lines, err := t.Template.NondeterministicLines(ctx, snap)
 	var all []string
-	for _, v := range varying {
-		all = append(all, v.String())
+	for _, line := range lines {
+		all = append(all, line.String())
 	}
 	return all, err
 }
 
 var (
-	_ exclude.SourceMapper = engineTemplate{}
-	_ engine.Varier        = engineTemplate{}
+	_ exclude.SourceMapper          = engineTemplate{}
+	_ engine.NondeterminismReporter = engineTemplate{}
 )

@@ -25,8 +25,8 @@ func TestADeferredDocumentIsOfferedAgainAtThatTime(t *testing.T) {
 		w.say("b")
 		began := time.Now()
 		s := w.status()
-		if s.ApplyError != nil || s.Generation != 1 || !errors.Is(s.Last.Err, sdk.ErrDeferred) || s.Waiting == nil ||
-			*s.Waiting != (Waiting{"one reload in 4321 ms", began.Add(4321 * time.Millisecond)}) {
+		if s.ApplyError != nil || s.Generation != 1 || !errors.Is(s.Last.Err, sdk.ErrDeferred) || s.Pending == nil ||
+			*s.Pending != (Pending{"one reload in 4321 ms", began.Add(4321 * time.Millisecond)}) {
 			t.Errorf("status %+v", s)
 		}
 		if health := w.engine.Health(w.t.Context())[0]; !health.OK() {
@@ -43,7 +43,7 @@ func TestADeferredDocumentIsOfferedAgainAtThatTime(t *testing.T) {
 		w.sink.answer("v1:b", nil)
 		w.pass(4321 * time.Millisecond)
 		w.want("1 v1:a", "2 v1:b", "2 v1:b", "2 v1:b", "2 v1:b", "2 v1:b")
-		if s := w.status(); s.Waiting != nil || s.Generation != 2 {
+		if s := w.status(); s.Pending != nil || s.Generation != 2 {
 			t.Errorf("status %+v", s)
 		}
 		w.pass(time.Hour)
@@ -60,7 +60,7 @@ func TestANewerDocumentThanADeferredOneIsOfferedAtOnce(t *testing.T) {
 		w.say("b")
 		w.say("c")
 		w.want("1 v1:a", "2 v1:b", "3 v1:c")
-		if s := w.status(); s.Waiting != nil || s.Generation != 3 {
+		if s := w.status(); s.Pending != nil || s.Generation != 3 {
 			t.Errorf("status %+v", s)
 		}
 		w.pass(time.Hour)
@@ -83,7 +83,7 @@ func TestACandidateThatIsDeferredIsNotBlamed(t *testing.T) {
 		w.say("a")
 		w.sink.answer("v2:a", later())
 		w.edit("v2")
-		if s := w.status(); s.TemplateError != nil || s.Waiting == nil {
+		if s := w.status(); s.TemplateError != nil || s.Pending == nil {
 			t.Errorf("status %+v", s)
 		}
 		w.want("1 v1:a", "2 v2:a")
@@ -110,7 +110,7 @@ func TestADeferralEndsTheFailureBefore(t *testing.T) {
 		w.say("a")
 		w.sink.answer("v1:b", later())
 		w.say("b")
-		if s := w.status(); s.ApplyError != nil || s.Waiting == nil {
+		if s := w.status(); s.ApplyError != nil || s.Pending == nil {
 			t.Errorf("status %+v", s)
 		}
 	})
@@ -153,7 +153,7 @@ func TestWhoIsLeftOutShowsWhileTheRestIsDeferred(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.sink.answer("lines\nservice chat\nserver chat/1 ok", later())
 		w.list("chat/1 ok", "web/1 bad")
-		if s := w.status(); s.Waiting == nil || w.excluded() != "web/1" {
+		if s := w.status(); s.Pending == nil || w.excluded() != "web/1" {
 			t.Errorf("status %+v", s)
 		}
 		w.sink.answer("lines\nservice chat\nserver chat/1 ok", nil)

@@ -11,16 +11,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// traced writes each line of the main file with its origin before it.
-func traced(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
+// mapped returns each line of the main file with its origin before it.
+func mapped(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
 	t.Helper()
-	files, err := tmpl.Trace(t.Context(), snap)
+	files, origins, err := tmpl.SourceMap(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out strings.Builder
 	for i, text := range strings.Split(string(files[0].Content), "\n") {
-		o := files[0].Origins[i]
+		o := origins[0][i]
 		position := ""
 		if o.Template != "" {
 			position = fmt.Sprintf("%s:%d", filepath.Base(o.Template), o.Line)
@@ -34,7 +34,7 @@ func traced(t *testing.T, tmpl *Template, snap sdk.Snapshot) string {
 	return out.String()
 }
 
-func TestTrace_Origins(t *testing.T) {
+func TestSourceMap_Origins(t *testing.T) {
 	snap := snapshot(instance("chat", "h", "c", 81), instance("web", "h", "a", 80), instance("web", "h", "b", 80))
 	for _, test := range []struct{ name, text, want string }{
 		{"plain", "a\n\n  b {{ .User }}\n", "main.cfg:1||a\n||\nmain.cfg:3||  b \n||\n"},
@@ -75,14 +75,14 @@ func TestTrace_Origins(t *testing.T) {
 		{"break", "{{ range .Services.web }}{{ .ID }}\n{{ break }}{{ end }}x", "main.cfg:1|web a|a\nmain.cfg:2||x\n||\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, traced(t, mustLoad(t, setOf(t, test.text)), snap)); diff != "" {
+			if diff := cmp.Diff(test.want, mapped(t, mustLoad(t, setOf(t, test.text)), snap)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestTrace_PartialsAndCompanions(t *testing.T) {
+func TestSourceMap_PartialsAndCompanions(t *testing.T) {
 	dir := write(t, map[string]string{
 		"main.cfg": "{{ range .Services }}{{ template \"section\" . }}{{ end }}",
 		"s.tmpl":   "\n{{ define \"section\" }}{{ range . }}\n  server {{ .ID }}\n{{ end }}{{ end }}",
@@ -93,34 +93,34 @@ func TestTrace_PartialsAndCompanions(t *testing.T) {
 		Files: map[string]string{"a.map": filepath.Join(dir, "map.tmpl")},
 	}))
 	snap := snapshot(instance("web", "h", "a", 80))
-	if got, want := traced(t, tmpl, snap), "||\ns.tmpl:3|web a|  server a\n||\n"; got != want {
+	if got, want := mapped(t, tmpl, snap), "||\ns.tmpl:3|web a|  server a\n||\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	files, err := tmpl.Trace(t.Context(), snap)
+	files, origins, err := tmpl.SourceMap(t.Context(), snap)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Origin{Template: filepath.Join(dir, "map.tmpl"), Line: 1, Service: "web"}
-	if got := files[1].Origins[0]; got != want || files[1].Name != "a.map" {
+	if got := origins[1][0]; got != want || files[1].Name != "a.map" {
 		t.Errorf("%s: got %+v, want %+v", files[1].Name, got, want)
 	}
 }
 
-// A trace has the content of the document, and every visible line has an origin.
-func TestTrace_EqualsRender(t *testing.T) {
+// The files have the content of the document, and every visible line has an origin.
+func TestSourceMap_EqualsRender(t *testing.T) {
 	tmpl := mustLoad(t, New(Config{Now: atNoon}))
 	for name, snap := range states(t) {
 		want, _ := mustRender(t, tmpl, snap)
-		files, err := tmpl.Trace(t.Context(), snap)
+		files, origins, err := tmpl.SourceMap(t.Context(), snap)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, string(files[0].Content)); diff != "" {
-			t.Errorf("%s (-rendered +traced)\n%s", name, diff)
+			t.Errorf("%s (-rendered +mapped)\n%s", name, diff)
 		}
 		source := strings.Split(string(Builtin()), "\n")
 		for i, text := range strings.Split(want, "\n") {
-			o := files[0].Origins[i]
+			o := origins[0][i]
 			if (o.Template == "") != (strings.TrimSpace(text) == "") {
 				t.Errorf("%s:%d %q comes from %+v", name, i+1, text, o)
 			}
@@ -134,8 +134,8 @@ func TestTrace_EqualsRender(t *testing.T) {
 	}
 }
 
-func TestTrace_FailureHasPosition(t *testing.T) {
-	_, err := mustLoad(t, setOf(t, "a\n{{ fail \"no luck\" }}")).Trace(t.Context(), sdk.Snapshot{})
+func TestSourceMap_FailureHasPosition(t *testing.T) {
+	_, _, err := mustLoad(t, setOf(t, "a\n{{ fail \"no luck\" }}")).SourceMap(t.Context(), sdk.Snapshot{})
 	if err == nil || !strings.HasSuffix(err.Error(), "main.cfg:2:4: no luck") {
 		t.Errorf("got %v", err)
 	}

@@ -156,7 +156,7 @@ func TestAttemptIterations_EqualsRender(t *testing.T) {
 			set := tmpl.instrumented()
 			attemptIterations(set)
 			x := tmpl.newExecution(set)
-			end := x.begin(t.Context(), newView(snap, nil))
+			end := x.begin(t.Context(), newServices(snap, nil))
 			x.failed = func(err error) { t.Errorf("%s of %s: %v", name, state, err) }
 			got, err := x.files()
 			end()

@@ -6,13 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// ownAddresses are those at which the daemon itself listens. An instance there would let everybody who reaches the proxy reach
-// the daemon, past the address that it is bound to and past its access policy.
+// ownAddresses are the addresses that the daemon itself listens on. With an instance there, everybody who can reach the proxy could
+// reach the daemon, bypassing its bind address and its access policy.
 type ownAddresses struct {
 	listening []netip.AddrPort
 	local     []netip.Addr // of this machine
@@ -34,23 +35,23 @@ func newOwnAddresses(listening []netip.AddrPort) ownAddresses {
 	return own
 }
 
-// fault says which port of inst is the daemon's own, or nothing.
+// fault returns which port of inst is the daemon's own, or "".
 func (o ownAddresses) fault(inst *sdk.Instance) string {
 	for _, listening := range o.listening {
 		for n, p := range inst.Ports {
-			at := p.Port == int64(listening.Port())
-			if at && (o.meets(listening.Addr(), cmp.Or(p.IP, inst.Hostname)) || o.meets(listening.Addr(), inst.Hostname)) {
-				return fmt.Sprintf("Ports[%d] is the port %d at which haproxy-api itself listens", n, p.Port)
+			samePort := p.Port == int64(listening.Port())
+			if samePort && (o.reaches(listening.Addr(), cmp.Or(p.IP, inst.Hostname)) || o.reaches(listening.Addr(), inst.Hostname)) {
+				return fmt.Sprintf("Ports[%d] is port %d, which haproxy-api itself listens on", n, p.Port)
 			}
 		}
 	}
 	return ""
 }
 
-// meets reports whether a connection to host can arrive at the listening address. The name of another machine is not looked up.
-func (o ownAddresses) meets(listening netip.Addr, host string) bool {
+// reaches reports whether a connection to host can arrive at the listening address. It does not resolve names of other machines.
+func (o ownAddresses) reaches(listening netip.Addr, host string) bool {
 	if address, err := netip.ParseAddr(host); err == nil {
-		return o.arrives(listening.Unmap(), address.Unmap())
+		return o.reachesAddr(listening.Unmap(), address.Unmap())
 	}
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -61,14 +62,9 @@ func (o ownAddresses) meets(listening netip.Addr, host string) bool {
 	return own != "" && (host == own || host == short || strings.HasPrefix(host, own+"."))
 }
 
-func (o ownAddresses) arrives(listening, address netip.Addr) bool {
+func (o ownAddresses) reachesAddr(listening, address netip.Addr) bool {
 	if !listening.IsUnspecified() {
 		return address == listening
 	}
-	for _, local := range o.local {
-		if address == local {
-			return true
-		}
-	}
-	return address.IsLoopback()
+	return address.IsLoopback() || slices.Contains(o.local, address)
 }

@@ -24,7 +24,7 @@ func daysOld(n int) func(*sdk.Instance) {
 }
 
 // ids returns the usable instances as SERVICE/ID.
-func ids(v *view) []string {
+func ids(v *services) []string {
 	var all []string
 	for _, svc := range ordered(v.snap.Services) {
 		for _, inst := range v.usable[svc.Name] {
@@ -34,7 +34,7 @@ func ids(v *view) []string {
 	return all
 }
 
-func TestView_IgnoredInstances(t *testing.T) {
+func TestServices_IgnoredInstances(t *testing.T) {
 	udp := func(i *sdk.Instance) { i.Ports = append(i.Ports, sdk.Port{Type: "udp", Port: 1, ServicePort: 80}) }
 	metrics := func(i *sdk.Instance) { i.Ports = append(i.Ports, sdk.Port{Type: "tcp", Port: 9100}) }
 	tests := map[string]struct {
@@ -96,7 +96,7 @@ func TestView_IgnoredInstances(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newView(snapshot(tt.instances...), nil)
+			v := newServices(snapshot(tt.instances...), nil)
 			if diff := cmp.Diff(tt.want, ids(v)); diff != "" {
 				t.Error(diff)
 			}
@@ -107,7 +107,7 @@ func TestView_IgnoredInstances(t *testing.T) {
 	}
 }
 
-func TestView_Mode(t *testing.T) {
+func TestServices_Mode(t *testing.T) {
 	http, tcp := instance("web", "a", "1", 80), with(instance("web", "b", "2", 80), mode("tcp"))
 	ws := with(instance("web", "c", "3", 80), mode("ws"))
 	tests := map[string]struct {
@@ -122,14 +122,14 @@ func TestView_Mode(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := newView(snapshot(tt.instances...), nil).mode("web"); got != tt.want {
+			if got := newServices(snapshot(tt.instances...), nil).mode("web"); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestView_PortOwner(t *testing.T) {
+func TestServices_PortOwner(t *testing.T) {
 	tests := map[string]struct {
 		instances []sdk.Instance
 		want      string
@@ -162,7 +162,7 @@ func TestView_PortOwner(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			v := newView(snapshot(tt.instances...), nil)
+			v := newServices(snapshot(tt.instances...), nil)
 			for _, svc := range []string{"a", "b"} {
 				if owns, err := v.ownsPort(svc, "80"); err != nil || owns != (svc == tt.want) {
 					t.Errorf("ownsPort %s: %v, %v", svc, owns, err)
@@ -239,7 +239,7 @@ func TestRender_SnapshotIsNotModified(t *testing.T) {
 }
 
 // A service whose living instances have no port is noted.
-func TestView_ServicesWithoutUsablePorts(t *testing.T) {
+func TestServices_ServicesWithoutUsablePorts(t *testing.T) {
 	with := func(ports ...sdk.Port) sdk.Instance {
 		inst := instance("web", "h", "a")
 		inst.Ports = ports
@@ -256,14 +256,14 @@ func TestView_ServicesWithoutUsablePorts(t *testing.T) {
 		"over both": {with(sdk.Port{Type: "udp", Port: 1, ServicePort: 80}, sdk.Port{Type: "tcp", Port: 1, ServicePort: 80}),
 			0},
 	} {
-		first := newView(snapshot(tt.inst), nil)
-		if again := newView(first.snap, first); len(first.notes) != tt.notes || len(again.notes) != tt.notes {
+		first := newServices(snapshot(tt.inst), nil)
+		if again := newServices(first.snap, first); len(first.notes) != tt.notes || len(again.notes) != tt.notes {
 			t.Errorf("%s: %q, and again %q", name, first.notes, again.notes)
 		}
 	}
 	gone := with()
 	gone.Status = sdk.Tombstone
-	if v := newView(snapshot(gone), nil); len(v.notes) > 0 {
+	if v := newServices(snapshot(gone), nil); len(v.notes) > 0 {
 		t.Errorf("of a service that is gone: %q", v.notes)
 	}
 }

@@ -1,14 +1,17 @@
 package templates
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 	"text/template/parse"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/parsetree"
 	"github.com/haproxy-api/haproxy-api/templates/internal/sourcemap"
 )
@@ -19,22 +22,63 @@ import (
 //
 // into
 //
-//	{{ range $name, $instances := .Services }}{{ _attempt 0 1 $ . $x $name $instances }}{{ $x = _final 0 }}{{ end }}
+//	{{ range $name, $instances := .Services }}{{ _attempt 0 1 $ . $x $name $instances }}{{ $x = _result 0 }}{{ end }}
 //
 // where $x is the one variable from outside that BODY assigns to, and BODY is a template of its own:
 //
-//	{{ $x := _outer 0 }}{{ $name := _outer 1 }}{{ $instances := _outer 2 }}{{ range _dot }} BODY {{ end }}{{ _finals $x }}
+//	{{ $x := _outer 0 }}{{ $name := _outer 1 }}{{ $instances := _outer 2 }}{{ range _element }} BODY {{ end }}{{ _results $x }}
 //
 // An attempt at an instance or a service that fails writes nothing and assigns nothing, as if that one did not exist, and the
 // rendering goes on.
 
 const (
 	hookAttempt = "_attempt" // in place of the body of a range
-	hookFinal   = "_final"   // after it: the value of a variable that the body assigns to, by its number
+	hookResult  = "_result"  // after it: the value of a variable that the body assigns to, by its number
 	hookOuter   = "_outer"   // in a body: a variable from outside, by its number
-	hookDot     = "_dot"     // in a body: the element, in a list of its own
-	hookFinals  = "_finals"  // at the end of a body, with the variables that it assigns to
+	hookElement = "_element" // in a body: the element, in a list of its own
+	hookResults = "_results" // at the end of a body, with the variables that it assigns to
 )
+
+// explain returns an [*Error] with the positions and the owners of all failing iterations. It renders again, with templates that
+// record both and attempt every iteration, since that makes a rendering slower.
+func (t *Template) explain(ctx context.Context, s *services, failure error) *Error {
+	if ctx.Err() != nil {
+		return t.renderError(s, failure, "")
+	}
+	set := t.instrumented()
+	attemptIterations(set)
+	x := t.newExecution(set)
+	defer x.begin(ctx, s)()
+	var first *Error
+	x.failed = func(err error) {
+		e := t.renderError(s, err, describeOwner(x.recorder.Owner()))
+		e.Service, e.Instance = x.recorder.Owner()
+		switch {
+		case first == nil:
+			first = e
+		case e.Service != "":
+			first.Further = append(first.Further, e)
+		}
+	}
+	if _, err := x.files(); err != nil {
+		x.failed(err)
+	}
+	if first == nil { // a nondeterministic template may fail only sometimes
+		return t.renderError(s, failure, "")
+	}
+	return first
+}
+
+// describeOwner names a service or one of its instances for people. It returns "" for none.
+func describeOwner(service string, inst *sdk.Instance) string {
+	switch {
+	case inst != nil:
+		return describe(*inst)
+	case service != "":
+		return "service " + strconv.Quote(service)
+	}
+	return ""
+}
 
 // attemptIterations edits the ranges of set, except those whose bodies depend on being one.
 func attemptIterations(set *template.Template) {
@@ -89,7 +133,7 @@ func (a *attempter) loop(loop *parse.RangeNode, scope []string) {
 	a.define(pos, variables, len(assigned), loop.List)
 	loop.List = parsetree.List(pos, attempt)
 	for i, name := range assigned {
-		loop.List.Nodes = append(loop.List.Nodes, parsetree.Assignment(a.tree, pos, name, false, hookFinal, i))
+		loop.List.Nodes = append(loop.List.Nodes, parsetree.Assignment(a.tree, pos, name, false, hookResult, i))
 	}
 }
 
@@ -101,9 +145,9 @@ func (a *attempter) define(pos parse.Pos, variables []string, assigned int, cont
 	}
 	root.Nodes = append(root.Nodes,
 		&parse.RangeNode{BranchNode: parse.BranchNode{
-			NodeType: parse.NodeRange, Pos: pos, Pipe: parsetree.Action(a.tree, pos, hookDot).Pipe, List: content,
+			NodeType: parse.NodeRange, Pos: pos, Pipe: parsetree.Action(a.tree, pos, hookElement).Pipe, List: content,
 		}},
-		parsetree.Action(a.tree, pos, hookFinals, parsetree.Variables(pos, variables[:assigned])...))
+		parsetree.Action(a.tree, pos, hookResults, parsetree.Variables(pos, variables[:assigned])...))
 	tree := a.tree.Copy() // for the text, to which positions refer
 	tree.Name, tree.Root = bodyName(a.bodies), root
 	template.Must(a.set.AddParseTree(tree.Name, tree))
@@ -116,12 +160,12 @@ func bodyName(number int) string { return fmt.Sprintf("_body %d", number) }
 type attempt struct {
 	dot       any
 	variables []any
-	finals    []any // the variables that the body assigns to, as they are at its end
+	results   []any // the variables that the body assigns to, as they are at its end
 }
 
 // attempt renders the body with that number. It fails only if the failure is not about one instance or service alone.
 func (x *execution) attempt(number, assigned int, top, dot any, variables ...any) (string, error) {
-	a := &attempt{dot: dot, variables: variables, finals: variables[:assigned]}
+	a := &attempt{dot: dot, variables: variables, results: variables[:assigned]}
 	attempts, ranges, depth, includes := x.attempts, x.recorder.Depth(), x.depth, x.includes
 	x.attempts = append(x.attempts, a)
 	var out strings.Builder
@@ -131,10 +175,10 @@ func (x *execution) attempt(number, assigned int, top, dot any, variables ...any
 		}
 		x.failed(err)
 		x.recorder.Unwind(ranges)
-		x.depth, x.includes, a.finals = depth, includes, variables[:assigned]
+		x.depth, x.includes, a.results = depth, includes, variables[:assigned]
 		out.Reset()
 	}
-	x.attempts, x.lastFinals = attempts, a.finals
+	x.attempts, x.lastResults = attempts, a.results
 	return out.String(), nil
 }
 
@@ -150,9 +194,9 @@ func (x *execution) innermostAttempt() *attempt { return x.attempts[len(x.attemp
 func (x *execution) attemptHooks() template.FuncMap {
 	return template.FuncMap{
 		hookAttempt: x.attempt,
-		hookFinal:   func(number int) any { return x.lastFinals[number] },
+		hookResult:  func(number int) any { return x.lastResults[number] },
 		hookOuter:   func(number int) any { return x.innermostAttempt().variables[number] },
-		hookDot: func() any {
+		hookElement: func() any {
 			dot := reflect.ValueOf(x.innermostAttempt().dot)
 			if !dot.IsValid() {
 				return []any{nil}
@@ -160,8 +204,8 @@ func (x *execution) attemptHooks() template.FuncMap {
 			// Of the element's own type, which messages name.
 			return reflect.Append(reflect.MakeSlice(reflect.SliceOf(dot.Type()), 0, 1), dot).Interface()
 		},
-		hookFinals: func(values ...any) string {
-			x.innermostAttempt().finals = values
+		hookResults: func(values ...any) string {
+			x.innermostAttempt().results = values
 			return ""
 		},
 	}

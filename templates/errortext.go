@@ -96,16 +96,16 @@ func delims(cfg Config) (left, right string) {
 	return cmp.Or(cfg.Delims[0], "{{"), cmp.Or(cfg.Delims[1], "}}")
 }
 
-// locate returns an Error for err, which is from rendering v. Its position is the innermost one, however deep in includes that
+// renderError returns an Error for err, which is from rendering s. Its position is the innermost one, however deep in includes that
 // is. during names the service or instance that the template was at.
-func (t *Template) locate(v *view, err error, during string) *Error {
+func (t *Template) renderError(s *services, err error, during string) *Error {
 	e, src := &Error{File: t.sources[0].path, Message: err.Error()}, t.sources[0]
 	if innermost, ok := innermostExecError(err); ok {
 		e, src = t.parseExecError(innermost)
 	}
 	e.During = during
 	c := hintContext(src, e)
-	c.Services, c.Vars, c.Templates = slices.AppendSeq([]string{}, maps.Keys(v.usable)), t.cfg.Vars, templateNames(t.set)
+	c.Services, c.Vars, c.Templates = slices.AppendSeq([]string{}, maps.Keys(s.usable)), t.cfg.Vars, templateNames(t.set)
 	if own, ok := errors.AsType[*failure](err); ok {
 		e.Message, e.Hint, e.Runaway = own.sentence, own.hint, own.runaway
 		if own == errNoValue {

@@ -13,9 +13,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A view is a snapshot as templates see it: which instances are usable, which service owns a port, and the names in HAProxy's
-// configuration. Its rules are those of the older haproxy-api, see docs/templates.md. It is made once for each document.
-type view struct {
+// services are those of a snapshot as templates see them: which instances are usable, which service owns a port, and the names in
+// HAProxy's configuration. The rules are those of haproxy-api 0.9, see docs/templates.md. They are computed once per document.
+type services struct {
 	snap       sdk.Snapshot
 	names      []string                  // of the services, sorted
 	all        map[string][]sdk.Instance // instances in any state
@@ -28,51 +28,51 @@ type view struct {
 	conflicts  []string                  // notes about ports that several services claim
 	notes      []string
 
-	servers map[string]map[server]string // by service: the results of serverName, made when they are asked for
+	servers map[string]map[server]string // by service: the results of serverName, computed when they are needed
 }
 
-// newView returns the view of snap. It reuses what before, which may be nil, has for services that did not change.
-func newView(snap sdk.Snapshot, before *view) *view {
+// newServices returns the services of snap. It reuses what before, which may be nil, has for services that did not change.
+func newServices(snap sdk.Snapshot, before *services) *services {
 	n := len(snap.Services)
-	v := &view{
+	s := &services{
 		snap: snap, all: make(map[string][]sdk.Instance, n), usable: make(map[string][]sdk.Instance, n),
 		claims: make(map[string]portClaim, n), ignored: map[string][]string{}, servers: make(map[string]map[server]string, n),
 	}
 	for _, svc := range ordered(snap.Services) {
-		v.names = append(v.names, svc.Name)
-		v.all[svc.Name] = svc.Instances
-		if before == nil || !v.reuse(svc.Name, before) {
-			v.choose(svc)
+		s.names = append(s.names, svc.Name)
+		s.all[svc.Name] = svc.Instances
+		if before == nil || !s.reuse(svc.Name, before) {
+			s.selectUsable(svc)
 		}
-		v.notes = append(v.notes, v.ignored[svc.Name]...)
+		s.notes = append(s.notes, s.ignored[svc.Name]...)
 	}
-	if before != nil && slices.Equal(v.names, before.names) {
-		v.sanitized = before.sanitized
+	if before != nil && slices.Equal(s.names, before.names) {
+		s.sanitized = before.sanitized
 	} else {
-		v.sanitized = distinct(v.names, cleanName)
+		s.sanitized = distinct(s.names, cleanName)
 	}
-	if before != nil && maps.EqualFunc(v.claims, before.claims, portClaim.equal) {
-		v.portOwners, v.ownedPorts, v.conflicts = before.portOwners, before.ownedPorts, before.conflicts
+	if before != nil && maps.EqualFunc(s.claims, before.claims, portClaim.equal) {
+		s.portOwners, s.ownedPorts, s.conflicts = before.portOwners, before.ownedPorts, before.conflicts
 	} else {
-		v.assignPorts()
+		s.assignPorts()
 	}
-	v.notes = append(v.notes, v.conflicts...)
-	return v
+	s.notes = append(s.notes, s.conflicts...)
+	return s
 }
 
 // reuse copies what before has for a service, if its instances are the same ones in memory.
-func (v *view) reuse(service string, before *view) bool {
-	if !snapshots.ShareInstances((sdk.Service{Instances: v.all[service]}), sdk.Service{Instances: before.all[service]}) {
+func (s *services) reuse(service string, before *services) bool {
+	if !snapshots.ShareInstances(sdk.Service{Instances: s.all[service]}, sdk.Service{Instances: before.all[service]}) {
 		return false
 	}
 	if usable := before.usable[service]; len(usable) > 0 {
-		v.usable[service], v.claims[service] = usable, before.claims[service]
+		s.usable[service], s.claims[service] = usable, before.claims[service]
 	}
 	if notes := before.ignored[service]; len(notes) > 0 {
-		v.ignored[service] = notes
+		s.ignored[service] = notes
 	}
 	if names := before.servers[service]; len(names) > 0 {
-		v.servers[service] = names
+		s.servers[service] = names
 	}
 	return true
 }
@@ -101,9 +101,9 @@ func ordered(services []sdk.Service) []sdk.Service {
 	return sdk.GroupByName(all)
 }
 
-// choose sets the usable instances of svc: those that are alive, have ports, and offer the same service ports as most of them do.
+// selectUsable sets the usable instances of svc: those that are alive, have ports, and offer the same service ports as most of them do.
 // It notes which ones it ignores.
-func (v *view) choose(svc sdk.Service) {
+func (s *services) selectUsable(svc sdk.Service) {
 	var alive []sdk.Instance
 	var offers []string
 	for _, inst := range svc.Instances {
@@ -115,7 +115,7 @@ func (v *view) choose(svc sdk.Service) {
 	usual := majority(offers)
 	var chosen []sdk.Instance
 	notef := func(format string, args ...any) {
-		v.ignored[svc.Name] = append(v.ignored[svc.Name], fmt.Sprintf(format, args...))
+		s.ignored[svc.Name] = append(s.ignored[svc.Name], fmt.Sprintf(format, args...))
 	}
 	if len(alive) == 0 && slices.ContainsFunc(svc.Instances, sdk.Instance.IsAlive) {
 		notef("service %q is ignored: none of its living instances has a port", svc.Name)
@@ -131,8 +131,8 @@ func (v *view) choose(svc sdk.Service) {
 		}
 	}
 	if len(chosen) > 0 {
-		v.usable[svc.Name] = chosen
-		v.claims[svc.Name] = claimOf(chosen)
+		s.usable[svc.Name] = chosen
+		s.claims[svc.Name] = claimOf(chosen)
 	}
 }
 
@@ -187,27 +187,27 @@ func offeredPorts(inst sdk.Instance) string {
 }
 
 // assignPorts assigns every exported service port to the service with the oldest instance, and notes which others claim it.
-func (v *view) assignPorts() {
-	v.portOwners, v.ownedPorts, v.conflicts = map[int64]string{}, map[string]string{}, nil
+func (s *services) assignPorts() {
+	s.portOwners, s.ownedPorts, s.conflicts = map[int64]string{}, map[string]string{}, nil
 	claimants := map[int64][]string{}
-	for _, name := range slices.Sorted(maps.Keys(v.claims)) {
-		for _, port := range v.claims[name].ports {
+	for _, name := range slices.Sorted(maps.Keys(s.claims)) {
+		for _, port := range s.claims[name].ports {
 			claimants[port] = append(claimants[port], name)
 		}
 	}
-	oldest := func(name string) time.Time { return v.claims[name].oldest }
+	oldest := func(name string) time.Time { return s.claims[name].oldest }
 	for _, port := range slices.Sorted(maps.Keys(claimants)) {
 		names := claimants[port]
 		// The sort is stable, so among services of the same age the first by name comes first.
 		slices.SortStableFunc(names, func(a, b string) int { return oldest(a).Compare(oldest(b)) })
-		v.portOwners[port] = names[0]
-		v.ownedPorts[names[0]] += strconv.FormatInt(port, 10) + " "
+		s.portOwners[port] = names[0]
+		s.ownedPorts[names[0]] += strconv.FormatInt(port, 10) + " "
 		for _, loser := range names[1:] {
 			reason := "its oldest instance is the older one"
 			if oldest(loser).Equal(oldest(names[0])) {
 				reason = "their oldest instances are equally old, so the first name decides"
 			}
-			v.conflicts = append(v.conflicts, fmt.Sprintf(
+			s.conflicts = append(s.conflicts, fmt.Sprintf(
 				"service %q claims service port %d, which belongs to service %q: %s", loser, port, names[0], reason))
 		}
 	}
@@ -215,12 +215,12 @@ func (v *view) assignPorts() {
 
 // exported returns what the service offers over TCP: from ServicePort to the Port of its first usable instance. The others
 // offer the same.
-func (v *view) exported(name string) map[int64]int64 {
+func (s *services) exported(name string) map[int64]int64 {
 	ports := map[int64]int64{}
-	if len(v.usable[name]) == 0 {
+	if len(s.usable[name]) == 0 {
 		return ports
 	}
-	for _, p := range v.usable[name][0].Ports {
+	for _, p := range s.usable[name][0].Ports {
 		if _, seen := ports[p.ServicePort]; !seen && isExported(p) {
 			ports[p.ServicePort] = p.Port
 		}
@@ -232,10 +232,10 @@ func isExported(p sdk.Port) bool { return p.Type == "tcp" && p.ServicePort > 0 }
 
 // mode returns the mode of most usable instances of the service. A service without usable instances has the mode of most of its
 // instances, as it had for the older templates; an unknown service has "".
-func (v *view) mode(name string) string {
-	instances := v.usable[name]
+func (s *services) mode(name string) string {
+	instances := s.usable[name]
 	if len(instances) == 0 {
-		instances = v.all[name]
+		instances = s.all[name]
 	}
 	var modes []string
 	for _, inst := range instances {

@@ -2,18 +2,18 @@ package engine
 
 import "strings"
 
-// Detail returns what err says, with every error in it that has a method Detail, such as one of a template, told by that
-// instead: over several lines, for people, [Printable] and [Masked].
+// Detail returns the text of err for people. Every wrapped error with a method Detail() string, such as that of a template, is
+// replaced by its details, which may have several lines. The text is [Printable] and [Masked].
 func Detail(err error) string {
-	var told strings.Builder
+	var text strings.Builder
 	rest := err.Error()
 	for _, e := range detailed(err) {
 		if before, after, ok := strings.Cut(rest, e.Error()); ok {
-			told.WriteString(before + e.Detail())
+			text.WriteString(before + e.Detail())
 			rest = after
 		}
 	}
-	return Printable(Masked(told.String() + rest))
+	return Printable(Masked(text.String() + rest))
 }
 
 type detailer interface {
@@ -21,9 +21,9 @@ type detailer interface {
 	Detail() string
 }
 
-// detailed returns the errors in err that have details, from the first to the last.
+// detailed returns the errors in the tree of err that have details, in order.
 func detailed(err error) []detailer {
-	if d, ok := err.(detailer); ok { //nolint:errorlint // the whole tree is looked through, one by one
+	if d, ok := err.(detailer); ok { //nolint:errorlint // the function walks the tree itself
 		return []detailer{d}
 	}
 	switch e := err.(type) { //nolint:errorlint // as above

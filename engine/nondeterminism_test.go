@@ -13,7 +13,7 @@ import (
 // volatileTemplate varies in the words of its text that begin with "now".
 type volatileTemplate struct{ playedTemplate }
 
-func (v volatileTemplate) Vary(context.Context, sdk.Snapshot) ([]string, error) {
+func (v volatileTemplate) NondeterministicLines(context.Context, sdk.Snapshot) ([]string, error) {
 	var all []string
 	for word := range strings.FieldsSeq(string(v.playedTemplate)) {
 		if strings.HasPrefix(word, "now") {
@@ -28,7 +28,7 @@ func TestVolatileTemplates(t *testing.T) {
 	play(t, func(w *world) {
 		want := func(sentences ...string) {
 			t.Helper()
-			if diff := cmp.Diff(sentences, w.status().Volatile); diff != "" {
+			if diff := cmp.Diff(sentences, w.status().Nondeterministic); diff != "" {
 				t.Error(diff)
 			}
 		}
