@@ -41,7 +41,7 @@ type remainder struct {
 }
 
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
-func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
+func (s *Sink) applyByFile(ctx context.Context, doc *document, left remainder) (sdk.Result, error) {
 	details, ahead := s.updateAhead(ctx, doc)
 	if left.reason != "" { // once more below; this spares a check of what cannot come into effect
 		if err := s.checkBinds(ctx, s.state.Load().running, doc); err != nil {
@@ -81,7 +81,7 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 }
 
 // deferReload returns an error where the reload that doc, which has passed the check, needs still has to wait.
-func (s *Sink) deferReload(doc *placed, reason string) error {
+func (s *Sink) deferReload(doc *document, reason string) error {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if s.pace.wait() == 0 {
@@ -102,7 +102,7 @@ func interrupted(cause error) error {
 }
 
 // switchTo puts the staged files into place and makes HAProxy serve them, or puts everything back.
-func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
+func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	if ctx.Err() != nil {
 		return sdk.Result{}, interrupted(context.Cause(ctx))
 	}
@@ -123,7 +123,7 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 		return sdk.Result{}, err
 	}
 	// The files are live from here on: each way out either has HAProxy serve them or puts the ones before back.
-	if p.need == needWriting {
+	if p.need == needWrite {
 		s.settle(doc, now)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
 	}
@@ -133,7 +133,7 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	return s.renew(ctx, st, doc, reason)
 }
 
-func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
+func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	before := s.state.Load().running
 	s.update(func(st *state) { st.load(!before.none()) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
@@ -167,7 +167,7 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 // putBack restores the files and, where HAProxy no longer is the one that served them, has it load them again.
 func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) error {
 	if s.isStopped() {
-		// Whether HAProxy will have loaded the new files is open. They passed the check, and the receipt does not
+		// Whether HAProxy will have loaded the new files is open. They passed the check, and the state file does not
 		// fit them, so the process after us will look and not take them for granted.
 		return fmt.Errorf("the change was broken off while HAProxy was loading it: %w", cause)
 	}
@@ -184,7 +184,7 @@ func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) er
 	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && (unchanged || !s.cfg.byCommand()) {
 		return cause
 	}
-	var restored *placed
+	var restored *document
 	content := st.applied(before)
 	if content != nil {
 		restored = st.onDisk
@@ -204,8 +204,8 @@ func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) er
 }
 
 // settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves. The caller holds s.files, whose
-// release leaves the receipt, and s.change.
-func (s *Sink) settle(doc *placed, now running) {
+// release leaves the state file, and s.change.
+func (s *Sink) settle(doc *document, now running) {
 	s.clientFor(now)
 	old, ended := s.boundOldWorkers(now)
 	s.update(func(st *state) {

@@ -23,7 +23,7 @@ const recheckBinds = 10 * time.Second
 // checkBinds returns a rejection with the lines whose addresses others have, or which cannot be bound on this machine. It checks
 // those only that the HAProxy which runs does not have. Where it is not known what that has, or where it listens, it is left to
 // HAProxy.
-func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
+func (s *Sink) checkBinds(ctx context.Context, now running, doc *document) error {
 	if !s.proxy.sharesNetwork(now) {
 		return nil
 	}

@@ -44,7 +44,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 
 // vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
 // the addresses of host names. The stage is the caller's to discard; there is none beside an error.
-func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
+func (s *Sink) vet(ctx context.Context, doc *document, loads bool) (*stage.Stage, []string, error) {
 	st, err := stage.New(s.paths.config, doc.files, 0)
 	if err != nil {
 		return nil, nil, err

@@ -34,8 +34,8 @@ type commanded struct {
 	cfg     Config
 	paths   paths
 	log     *slog.Logger
-	socket  func() string  // the path of the admin socket that the document in effect has; "" for none
-	applied func() *placed // the document that is to be in effect; nil for none
+	socket  func() string    // the path of the admin socket that the document in effect has; "" for none
+	applied func() *document // the document that is to be in effect; nil for none
 
 	strays strays
 	infos  *runtimeapi.Infos
@@ -60,7 +60,7 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 	if len(pids) == 0 {
 		pids = c.strays.find(c.paths, c.cfg.Binary)
 	}
-	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.receipt)}, nil
+	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.state)}, nil
 }
 
 // onSocket returns the process that answers on our admin socket, and 0 if none does.

@@ -126,27 +126,27 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 // giveBack reports what HAProxy should run to the daemon as lost where HAProxy has ended and could not be started with it,
 // because host names have no address. The daemon then applies it without their instances. It returns false where that is not so,
 // or has not helped.
-func (g *guard) giveBack(ctx context.Context) bool {
-	content := g.state.Load().desired
-	if content == nil || content == g.given {
+func (s *supervisor) giveBack(ctx context.Context) bool {
+	content := s.state.Load().desired
+	if content == nil || content == s.given {
 		return false
 	}
-	err := g.requireHostnames(ctx, content.files[0], g.asInvoked(ctx, content.hostnames()))
+	err := s.requireHostnames(ctx, content.files[0], s.asInvoked(ctx, content.hostnames()))
 	if err == nil || ctx.Err() != nil {
 		return false
 	}
-	g.given, g.next = content, time.Now().Add(lookUpAgain)
+	s.given, s.next = content, time.Now().Add(lookUpAgain)
 	err = fmt.Errorf("HAProxy ended and is not started with the same configuration: %w", err)
-	g.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
-	g.update(func(st *state) { st.startErr = err })
-	g.lost(sdk.Lost{Err: err, Digest: content.digest})
+	s.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
+	s.update(func(st *state) { st.startErr = err })
+	s.lost(sdk.Lost{Err: err, Digest: content.digest})
 	return true
 }
 
 // lookUpAdded looks up the host names of servers that doc adds at run time, after everything that needs no name has come into
 // effect. It returns false where there is nothing to look up. The caller holds s.change, which is released meanwhile, so that
 // nobody waits for names.
-func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *placed, backends []string) bool {
+func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *document, backends []string) bool {
 	inEffect := s.state.Load().applied(now)
 	if inEffect == nil {
 		return false
@@ -168,7 +168,7 @@ func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *placed, backen
 
 // updateAhead brings into effect what needs neither a reload nor a host name, where doc needs names that have to be looked up. It
 // returns the commands that it took, and whether that is so.
-func (s *Sink) updateAhead(ctx context.Context, doc *placed) (did []string, ahead bool) {
+func (s *Sink) updateAhead(ctx context.Context, doc *document) (did []string, ahead bool) {
 	if s.resolver.Resolved(requiredHosts(doc.hostnames())) {
 		return nil, false
 	}
@@ -176,7 +176,7 @@ func (s *Sink) updateAhead(ctx context.Context, doc *placed) (did []string, ahea
 }
 
 // updateNow is updatePartially for a caller that does not hold s.change.
-func (s *Sink) updateNow(ctx context.Context, doc *placed) []string {
+func (s *Sink) updateNow(ctx context.Context, doc *document) []string {
 	ctx, release := s.untilStopped(ctx)
 	defer release()
 	s.change.Lock()

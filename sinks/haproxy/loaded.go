@@ -13,7 +13,7 @@ import (
 // A worker that was just started need not run what its file says: a server-state file
 // (load-server-state-from-file) gives it the addresses, ports, weights and states that the servers had at another time. doc
 // wins, as it does over what anybody changes at run time.
-func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []string {
+func (s *Sink) correctLoaded(ctx context.Context, doc *document, now running) []string {
 	if _, err := s.proxy.endpoint(now); err != nil || doc == nil {
 		return nil // nobody can ask
 	}
@@ -48,7 +48,7 @@ func (s *Sink) stray(err error) {
 }
 
 // reconcileLoaded only reads where changes at run time are switched off.
-func (s *Sink) reconcileLoaded(ctx context.Context, doc *placed) ([]string, error) {
+func (s *Sink) reconcileLoaded(ctx context.Context, doc *document) ([]string, error) {
 	if s.cfg.Runtime {
 		return s.client.Reconcile(ctx, doc.config, doc.config, doc.config.Backends())
 	}

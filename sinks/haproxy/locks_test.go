@@ -188,9 +188,9 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 				s.commitStage = func(st *stage.Stage) error { wait(); return st.Commit() }
 			})
 		}},
-		{"the receipt", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"the state file", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
-				s.writeReceipt = func(written receipt, path string) error { wait(); return written.write(path) }
+				s.writeStateFile = func(written stateFile, path string) error { wait(); return written.write(path) }
 			})
 		}},
 		{"looking for other processes", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},

@@ -69,14 +69,14 @@ func sharesNetwork(pid int, now running) bool {
 
 // observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made
 // to load something.
-func (g *guard) observeOldWorkers(ctx context.Context) bool {
-	if !g.tryLockFiles() {
+func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
+	if !s.tryLockFiles() {
 		return false
 	}
-	defer g.unlockFiles()
-	if now, err := g.proxy.find(ctx); err == nil && now.same(g.state.Load().running) {
-		old, ended := g.boundOldWorkers(now)
-		g.lockedUpdate(func(st *state) { st.noteOldWorkers(old, ended) })
+	defer s.unlockFiles()
+	if now, err := s.proxy.find(ctx); err == nil && now.same(s.state.Load().running) {
+		old, ended := s.boundOldWorkers(now)
+		s.lockedUpdate(func(st *state) { st.noteOldWorkers(old, ended) })
 	}
 	return true
 }

@@ -112,7 +112,7 @@ type pendingError struct{ cause error }
 func (e *pendingError) Error() string { return e.cause.Error() }
 
 // rejects reports whether the check refuses doc too, which it accepted before.
-func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
+func (s *Sink) rejects(ctx context.Context, doc *document) bool {
 	if doc == nil {
 		return false
 	}
@@ -124,7 +124,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 }
 
 // install has doc checked and puts it in place. The caller holds s.files.
-func (s *Sink) install(ctx context.Context, doc *placed) error {
+func (s *Sink) install(ctx context.Context, doc *document) error {
 	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
 
 // takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The
 // caller holds s.files and s.change.
-func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
+func (s *Sink) takeBack(ctx context.Context, doc *document, cause error) {
 	disk := s.state.Load().onDisk
 	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
 	s.log.Error("a change is taken back", "error", cause)

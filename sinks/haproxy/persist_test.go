@@ -299,11 +299,11 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 		{"after the files are in place", func(s *Sink, reach func()) {
 			s.commitStage = func(st *stage.Stage) error { _ = st.Commit(); reach(); return killed }
 		}},
-		{"before the receipt", func(s *Sink, reach func()) {
-			s.writeReceipt = func(receipt, string) error { reach(); return killed }
+		{"before the state file is written", func(s *Sink, reach func()) {
+			s.writeStateFile = func(stateFile, string) error { reach(); return killed }
 		}},
-		{"after the receipt", func(s *Sink, reach func()) {
-			s.writeReceipt = func(r receipt, path string) error { _ = r.write(path); reach(); return killed }
+		{"after the state file is written", func(s *Sink, reach func()) {
+			s.writeStateFile = func(r stateFile, path string) error { _ = r.write(path); reach(); return killed }
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -11,12 +11,12 @@ import (
 
 // A failedLoad is a document that passed the check and that HAProxy then failed to load, or did not stay up with.
 type failedLoad struct {
-	doc *placed
+	doc *document
 	err error // an [sdk.ErrNotLoaded]
 }
 
 // noteFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
-func (s *Sink) noteFailedLoad(doc *placed, cause error) error {
+func (s *Sink) noteFailedLoad(doc *document, cause error) error {
 	s.pace.failed()
 	failed := failedLoad{doc, sdk.NotLoaded(cause)}
 	s.update(func(st *state) { st.failedLoad = failed })
@@ -26,13 +26,13 @@ func (s *Sink) noteFailedLoad(doc *placed, cause error) error {
 // failedBefore returns the error of the last failed load where doc differs from that document in nothing that needs a reload: it
 // would fail in the same way, and each load that fails may interrupt HAProxy. Where the process that tried it has ended since,
 // the daemon knows that there was one, and doc stands for it.
-func (s *Sink) failedBefore(doc *placed) error {
+func (s *Sink) failedBefore(doc *document) error {
 	failed := s.state.Load().failedLoad
 	if failed.doc == nil && doc.failure != "" && !doc.retry {
 		failed = failedLoad{doc, sdk.NotLoaded(errors.New(doc.failure))}
 		s.update(func(st *state) { st.failedLoad = failed })
 	}
-	if failed.doc == nil || doc.retry || compare(failed.doc, doc).need == needRenewal {
+	if failed.doc == nil || doc.retry || compare(failed.doc, doc).need == needReload {
 		return nil
 	}
 	return failed.err
@@ -63,7 +63,7 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 func (s *Sink) rollBack(ctx context.Context) bool {
 	st := s.state.Load()
 	content, proven := st.desired, st.stable
-	if content == nil || proven == nil || compare(proven, content).need != needRenewal {
+	if content == nil || proven == nil || compare(proven, content).need != needReload {
 		return false
 	}
 	cause := s.noteFailedLoad(content, &refusal{
@@ -82,7 +82,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 }
 
 // loadAgain writes doc, which was in effect before, and has HAProxy load it.
-func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
+func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
 	s.update(func(st *state) { st.load(false) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if err := s.rewrite(doc.files); err != nil {
@@ -97,7 +97,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
 	return nil
 }
 
-func generationOf(doc *placed) uint64 {
+func generationOf(doc *document) uint64 {
 	if doc == nil {
 		return 0
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // applyLive does what can be done without loading a file, and says what is left; nil is for nothing.
-func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remainder, error) {
+func (s *Sink) applyLive(ctx context.Context, doc *document) (sdk.Result, *remainder, error) {
 	if err := s.checkFirst(ctx, doc); err != nil {
 		return sdk.Result{}, nil, err
 	}
@@ -35,7 +35,7 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 	switch p.need {
 	case needNothing:
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil, nil
-	case needWriting:
+	case needWrite:
 		return sdk.Result{}, &remainder{}, nil
 	case needRuntime:
 		did, err := s.runtime(ctx, now, doc, p.backends)
@@ -49,12 +49,12 @@ func (s *Sink) applyLive(ctx context.Context, doc *placed) (sdk.Result, *remaind
 
 // beforeReload brings the servers of standing backends into effect where it is too soon for the reload that doc needs. A
 // HAProxy that does not run, or runs nobody knows what, does not wait.
-func (s *Sink) beforeReload(ctx context.Context, now running, doc *placed, reason string) (sdk.Result, *remainder, error) {
+func (s *Sink) beforeReload(ctx context.Context, now running, doc *document, reason string) (sdk.Result, *remainder, error) {
 	st := s.state.Load()
 	seen := st.failedLoad.doc != nil // to fail to load, by this process
 	inEffect, failed := st.applied(now), s.failedBefore(doc)
 	if inEffect == nil && failed != nil && seen && st.desired != nil {
-		return sdk.Result{}, nil, failed // HAProxy is made to load what was last in effect, see guard
+		return sdk.Result{}, nil, failed // HAProxy is made to load what was last in effect; see supervisor
 	}
 	if inEffect == nil || failed == nil && s.pace.wait() == 0 {
 		return sdk.Result{}, &remainder{reason: reason}, nil
@@ -64,14 +64,14 @@ func (s *Sink) beforeReload(ctx context.Context, now running, doc *placed, reaso
 		return result, nil, failed
 	}
 	// What differs from a document that waits already only by what can be changed at run time has passed the check as well.
-	if st.waitingReload != nil && compare(st.waitingReload, doc).need != needRenewal {
+	if st.waitingReload != nil && compare(st.waitingReload, doc).need != needReload {
 		return result, nil, s.deferred(reason)
 	}
 	return result, &remainder{reason, true}, nil
 }
 
 // updatePartially brings into effect what needs no reload, in the HAProxy that runs, and returns the commands that it took.
-func (s *Sink) updatePartially(ctx context.Context, doc *placed) []string {
+func (s *Sink) updatePartially(ctx context.Context, doc *document) []string {
 	st := s.state.Load()
 	if inEffect := st.applied(st.running); inEffect != nil {
 		return s.bridge(ctx, st.running, inEffect, doc)
@@ -80,7 +80,7 @@ func (s *Sink) updatePartially(ctx context.Context, doc *placed) []string {
 }
 
 // bridge brings into effect what needs no reload, and returns the commands that it took.
-func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) []string {
+func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *document) []string {
 	if !s.cfg.Runtime {
 		return nil
 	}
@@ -115,7 +115,7 @@ func (s *Sink) bridge(ctx context.Context, now running, inEffect, doc *placed) [
 }
 
 // verified asks a verify command of the user's, if there is one, about what is to run until the reload.
-func (s *Sink) verified(ctx context.Context, doc *placed) bool {
+func (s *Sink) verified(ctx context.Context, doc *document) bool {
 	if s.cfg.VerifyCmd == "" {
 		return true
 	}
@@ -129,7 +129,7 @@ func (s *Sink) verified(ctx context.Context, doc *placed) bool {
 
 // runtime changes the servers of the HAProxy that serves to those of doc, or back to those before. Where neither can be
 // seen to have worked, what it serves is not known any more, and a reload has to help.
-func (s *Sink) runtime(ctx context.Context, now running, doc *placed, backends []string) ([]string, error) {
+func (s *Sink) runtime(ctx context.Context, now running, doc *document, backends []string) ([]string, error) {
 	if !s.cfg.Runtime {
 		return nil, errors.New("that is switched off in the configuration")
 	}
@@ -158,7 +158,7 @@ func (s *Sink) runtime(ctx context.Context, now running, doc *placed, backends [
 
 // checkFirst has doc checked before servers are changed where the check may refuse that: a verify command of the user's may judge
 // more than HAProxy does, and after a change was taken back the check may go on to refuse.
-func (s *Sink) checkFirst(ctx context.Context, doc *placed) error {
+func (s *Sink) checkFirst(ctx context.Context, doc *document) error {
 	if !s.cfg.Runtime {
 		return nil
 	}

@@ -40,11 +40,11 @@ type Sink struct {
 
 	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
-	receipted       *placed // what the receipt on disk is about
-	receiptedFor    running
-	receiptedBeside *loaded
+	recordedDoc     *document // what the state file on disk is about
+	recordedRunning running
+	recordedLoaded  *loaded
 	persisting      logdedup.Fault // in writing what runs to disk
-	recording       logdedup.Fault // in writing the receipt
+	recording       logdedup.Fault // in writing the state file
 	ending          logdedup.Fault // old workers
 	unwatched       logdedup.Fault // files that HAProxy reads
 	companions      companions
@@ -69,7 +69,7 @@ type Sink struct {
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
 	endpoint                             func(running) (runtimeapi.Endpoint, error)
-	writeReceipt                         func(r receipt, path string) error
+	writeStateFile                       func(r stateFile, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -89,13 +89,13 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
 		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
-		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
+		commitStage: (*stage.Stage).Commit, writeStateFile: stateFile.write,
 	}
 	s.state.Store(&state{loaded: &loaded{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
-			applied: func() *placed { return s.state.Load().desired }}
+			applied: func() *document { return s.state.Load().desired }}
 	} else {
 		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}

@@ -8,11 +8,11 @@ import (
 // A state is what the sink knows about its HAProxy, at one moment. It is never modified once it is published: [Sink.update]
 // replaces it, and Health and other readers load it without a lock.
 type state struct {
-	desired  *placed // what HAProxy should run; nil while there is nothing to keep running
-	verified bool    // the HAProxy in running is known to serve desired
-	offered  bool    // desired was offered to this process, and not only left by the one before
-	onDisk   *placed // what was last put on disk, after the check; not desired while a runtime change is not persisted yet
-	stable   *placed // what HAProxy last stayed up with, or what it served first; nil while that is not known
+	desired  *document // what HAProxy should run; nil while there is nothing to keep running
+	verified bool      // the HAProxy in running is known to serve desired
+	offered  bool      // desired was offered to this process, and not only left by the one before
+	onDisk   *document // what was last put on disk, after the check; not desired while a runtime change is not persisted yet
+	stable   *document // what HAProxy last stayed up with, or what it served first; nil while that is not known
 
 	supervised bool    // HAProxy has to run: a document was applied, by this process or the one before
 	loaded     *loaded // the files that HAProxy loaded beside the document; never nil
@@ -21,7 +21,7 @@ type state struct {
 	since        time.Time // when it began to serve
 	loadingSince time.Time // when the load in progress began; zero if there is none
 
-	waitingReload *placed    // the last document that passed the check and whose reload is deferred
+	waitingReload *document  // the last document that passed the check and whose reload is deferred
 	failedLoad    failedLoad // the last document that HAProxy did not load, or did not stay up with
 	checkFirst    bool       // the check refused the last runtime change: the next one is checked before it is made
 
@@ -57,7 +57,7 @@ func (s *Sink) lockedUpdate(change func(*state)) {
 }
 
 // apply records that now serves doc, which is also on disk; nil means that what it serves is not known.
-func (st *state) apply(doc *placed, now running) {
+func (st *state) apply(doc *document, now running) {
 	st.serve(now)
 	if st.stable == nil && doc != nil && doc != st.desired {
 		st.stable = st.desired // it has not run for long, or may not run now, and is still the best one to go back to
@@ -83,10 +83,10 @@ func (st *state) serve(now running) {
 }
 
 // expect records that HAProxy should run, with doc if that is known, and does not.
-func (st *state) expect(doc *placed) { st.desired, st.onDisk, st.supervised = doc, doc, true }
+func (st *state) expect(doc *document) { st.desired, st.onDisk, st.supervised = doc, doc, true }
 
 // persist records that doc, to which HAProxy was changed, is on disk.
-func (st *state) persist(doc *placed) { st.onDisk, st.persistErr = doc, nil }
+func (st *state) persist(doc *document) { st.onDisk, st.persistErr = doc, nil }
 
 // load records that HAProxy begins to load something. A HAProxy that runs is reloaded.
 func (st *state) load(reload bool) {
@@ -104,7 +104,7 @@ func (st *state) noteOldWorkers(old []int, ended int) {
 }
 
 // applied returns the document that the HAProxy in now serves, and nil if that is not known.
-func (st *state) applied(now running) *placed {
+func (st *state) applied(now running) *document {
 	if !st.verified || !now.same(st.running) {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (st *state) applied(now running) *placed {
 }
 
 // appliedOnDisk returns what was last put on disk of what HAProxy serves, and nil if it is not known what that is.
-func (st *state) appliedOnDisk() *placed {
+func (st *state) appliedOnDisk() *document {
 	if !st.verified {
 		return nil
 	}
@@ -120,7 +120,7 @@ func (st *state) appliedOnDisk() *placed {
 }
 
 // unpersisted returns the document to which HAProxy was changed if that is not on disk yet, and nil otherwise.
-func (st *state) unpersisted() *placed {
+func (st *state) unpersisted() *document {
 	if !st.verified || st.desired == st.onDisk {
 		return nil
 	}

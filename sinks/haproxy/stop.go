@@ -33,7 +33,7 @@ func (s *Sink) Stop(ctx context.Context) error {
 	}
 	defer s.files.Release(1)
 	err := s.persistPending(ctx)
-	s.leaveReceipt()
+	s.updateStateFile()
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.client.Close()
@@ -110,9 +110,9 @@ func (s *Sink) forget() error {
 		left = append(left, s.paths.socket)
 	}
 	if written := s.companions.all(); len(written) > 0 {
-		s.record(receipt{Written: written})
+		s.record(stateFile{Written: written})
 	} else {
-		left = append(left, s.paths.receipt)
+		left = append(left, s.paths.state)
 	}
 	for _, path := range left {
 		if err := replace.Remove(path); err != nil {

@@ -28,7 +28,7 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 		t.Errorf("%d servers are draining", draining)
 	}
 	s.change.Unlock()
-	g := &guard{Sink: s}
+	g := &supervisor{Sink: s}
 	begun := g.beginLook()
 	defer begun.client.Close()
 
@@ -42,7 +42,7 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 		t.Errorf("%d servers are draining", draining)
 	}
 	s.change.Unlock()
-	if g.endLook(begun, func(*placed) {}) {
+	if g.endLook(begun, func(*document) {}) {
 		t.Error("what was read before the reload counts after it")
 	}
 	r.wantAnswers("b")
@@ -57,11 +57,11 @@ func TestConcludeServers_BackendIsGone(t *testing.T) {
 		backends = append(backends, fmt.Sprintf("backend many%d\n    server a %s", i, r.backend))
 	}
 	r.apply(s, r.document("one", backends...), sdk.ActionRestart)
-	g := &guard{Sink: s}
+	g := &supervisor{Sink: s}
 	l := g.beginLook()
 	defer l.client.Close()
 	differing := append(l.content.config.Backends(), "gone")
-	if !g.endLook(l, func(content *placed) { g.concludeServers(t.Context(), l, content, differing) }) {
+	if !g.endLook(l, func(content *document) { g.concludeServers(t.Context(), l, content, differing) }) {
 		t.Error("HAProxy was changed meanwhile")
 	}
 	if st := s.state.Load(); !st.verified || len(st.problems()) > 0 {

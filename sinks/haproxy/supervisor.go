@@ -58,10 +58,10 @@ func (s *Sink) adopt(ctx context.Context) {
 	defer cancel()
 	s.change.Lock()
 	defer s.change.Unlock()
-	left, have := readReceipt(s.paths.receipt)
+	left, have := readStateFile(s.paths.state)
 	s.paths.sweep(left)
 	s.companions.load(left, s.paths.config)
-	var doc *placed
+	var doc *document
 	if have {
 		if files, ok := left.load(s.paths); ok {
 			doc = read(files, nil)
@@ -91,7 +91,7 @@ func (s *Sink) adopt(ctx context.Context) {
 
 // runs reports whether the servers of the HAProxy that was found are those of doc, as far as that can be asked: the process
 // before us may have died between a change of them and the file.
-func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
+func (s *Sink) runs(ctx context.Context, now running, doc *document) bool {
 	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
@@ -108,8 +108,8 @@ func (s *Sink) runs(ctx context.Context, now running, doc *placed) bool {
 }
 
 // sweep removes what a crash in the middle of a change has left of its temporary files.
-func (p paths) sweep(left receipt) {
-	written := []string{p.config, p.receipt, p.base, p.pid}
+func (p paths) sweep(left stateFile) {
+	written := []string{p.config, p.state, p.base, p.pid}
 	for name := range left.companions(p.config) {
 		written = append(written, filepath.Join(p.dir(), name))
 	}
@@ -120,7 +120,7 @@ func (p paths) sweep(left receipt) {
 func (s *Sink) supervise() {
 	ctx, release := s.untilStopped(context.Background())
 	defer release()
-	g := &guard{Sink: s, backoff: backoff.NewExponentialBackOff()}
+	g := &supervisor{Sink: s, backoff: backoff.NewExponentialBackOff()}
 	g.backoff.MaxInterval = longestRetry
 	for ctx.Err() == nil {
 		err := g.ready(ctx)
@@ -134,8 +134,8 @@ func (s *Sink) supervise() {
 	}
 }
 
-// A guard starts HAProxy again when it is gone, and sees to it that it runs what it should.
-type guard struct {
+// A supervisor starts HAProxy again when it is gone, and sees to it that it runs what it should.
+type supervisor struct {
 	*Sink
 	backoff  *backoff.ExponentialBackOff
 	next     time.Time      // not before then is HAProxy started or reloaded again
@@ -147,80 +147,80 @@ type guard struct {
 	starting logdedup.Fault // HAProxy
 	restores logdedup.Fault // of files that somebody has changed
 	hang     hang           // of the HAProxy that stands
-	given    *placed        // what was last given back to the daemon
+	given    *document      // what was last given back to the daemon
 }
 
 // look looks after HAProxy. What needs the files or the processes waits for the next time while somebody else changes them, who
 // takes care of HAProxy meanwhile.
-func (g *guard) look(ctx context.Context) {
-	st := g.state.Load()
+func (s *supervisor) look(ctx context.Context) {
+	st := s.state.Load()
 	stands := st.running.stands()
 	if stands {
-		g.silent = time.Time{}
-		g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(st.running.pids), "worker", st.running.worker)
-		if st.isStable(g.stableAfter) {
-			g.noteStable()
-			g.backoff.Reset()
-			g.next = time.Time{}
+		s.silent = time.Time{}
+		s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(st.running.pids), "worker", st.running.worker)
+		if st.isStable(s.stableAfter) {
+			s.noteStable()
+			s.backoff.Reset()
+			s.next = time.Time{}
 		}
 	}
 	if !st.supervised {
 		return
 	}
-	if stands && !g.state.Load().unverified() && !g.hangs() {
-		g.attend(ctx)
+	if stands && !s.state.Load().unverified() && !s.hangs() {
+		s.attend(ctx)
 		return
 	}
-	if !g.tryLockFiles() {
+	if !s.tryLockFiles() {
 		return
 	}
-	defer g.unlockFiles()
-	due := !time.Now().Before(g.next) // decided once: what is not saved may not be replaced
-	if due && !g.saveChanges(ctx) {
+	defer s.unlockFiles()
+	due := !time.Now().Before(s.next) // decided once: what is not saved may not be replaced
+	if due && !s.saveChanges(ctx) {
 		return
 	}
-	if !g.change.TryLock() {
+	if !s.change.TryLock() {
 		return
 	}
-	defer g.change.Unlock()
-	if due && g.state.Load().unpersisted() != nil {
+	defer s.change.Unlock()
+	if due && s.state.Load().unpersisted() != nil {
 		return // HAProxy was changed meanwhile, which the next look saves
 	}
-	if g.state.Load().running.stands() {
-		g.restore(ctx, due)
+	if s.state.Load().running.stands() {
+		s.restore(ctx, due)
 	} else {
-		g.tend(ctx, due)
+		s.tend(ctx, due)
 	}
 }
 
 // noteStable records that HAProxy has stayed up with what it should run. While somebody changes HAProxy, it leaves that to the
 // next look.
-func (g *guard) noteStable() {
-	if !g.change.TryLock() {
+func (s *supervisor) noteStable() {
+	if !s.change.TryLock() {
 		return
 	}
-	defer g.change.Unlock()
-	if st := g.state.Load(); st.stable != st.desired && st.isStable(g.stableAfter) {
-		g.update(func(st *state) { st.stable = st.desired })
+	defer s.change.Unlock()
+	if st := s.state.Load(); st.stable != st.desired && st.isStable(s.stableAfter) {
+		s.update(func(st *state) { st.stable = st.desired })
 	}
 }
 
 // tend finds out about a HAProxy that is not the one that was noted. due says that it may be started again.
-func (g *guard) tend(ctx context.Context, due bool) {
-	before := g.state.Load().running
-	now, err := g.proxy.find(ctx)
+func (s *supervisor) tend(ctx context.Context, due bool) {
+	before := s.state.Load().running
+	now, err := s.proxy.find(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
-		g.update(func(st *state) { st.startErr = err })
+		s.update(func(st *state) { st.startErr = err })
 	case now.none():
-		g.revive(ctx, due)
+		s.revive(ctx, due)
 	case now.serving(before):
-		g.astray(now)
-	case g.silent.IsZero():
-		g.silent = time.Now()
-	case time.Since(g.silent) > silenceLimit:
-		g.revive(ctx, due)
+		s.astray(now)
+	case s.silent.IsZero():
+		s.silent = time.Now()
+	case time.Since(s.silent) > silenceLimit:
+		s.revive(ctx, due)
 	}
 }
 
@@ -230,90 +230,90 @@ func (r running) serving(before running) bool {
 }
 
 // revive starts HAProxy with what was last in effect, unless it was tried too recently and is not due.
-func (g *guard) revive(ctx context.Context, due bool) {
+func (s *supervisor) revive(ctx context.Context, due bool) {
 	if !due {
 		return
 	}
-	g.next = time.Now().Add(g.backoff.NextBackOff())
-	g.update(func(st *state) { st.restarts++ })
-	if g.rollBack(ctx) || g.giveBack(ctx) {
+	s.next = time.Now().Add(s.backoff.NextBackOff())
+	s.update(func(st *state) { st.restarts++ })
+	if s.rollBack(ctx) || s.giveBack(ctx) {
 		return
 	}
-	if g.starting.Cause() == "" { // else it was logged before the attempt that failed
-		g.log.Warn("HAProxy ended; starting it again", "pid", joinPids(g.state.Load().running.pids), "config_file", g.paths.config,
-			"log", messages.Causes(g.proxy.said()))
+	if s.starting.Cause() == "" { // else it was logged before the attempt that failed
+		s.log.Warn("HAProxy ended; starting it again", "pid", joinPids(s.state.Load().running.pids), "config_file", s.paths.config,
+			"log", messages.Causes(s.proxy.said()))
 	}
-	g.bringBack(ctx)
+	s.bringBack(ctx)
 }
 
 // bringBack has HAProxy load what was last in effect.
-func (g *guard) bringBack(ctx context.Context) {
-	doc := g.prepare()
-	reload := g.state.Load().running.stands()
-	g.update(func(st *state) { st.load(reload) })
-	defer g.update(func(st *state) { st.loadingSince = time.Time{} })
+func (s *supervisor) bringBack(ctx context.Context) {
+	doc := s.prepare()
+	reload := s.state.Load().running.stands()
+	s.update(func(st *state) { st.load(reload) })
+	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if reload {
-		g.pace.step()
-		defer g.pace.step()
+		s.pace.step()
+		defer s.pace.step()
 	}
-	r, err := g.load(ctx, doc)
+	r, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
-		g.starting.Error(g.log, "HAProxy cannot be started", err, "again_in", time.Until(g.next).Round(time.Millisecond))
-		g.update(func(st *state) { st.startErr = err })
+		s.starting.Error(s.log, "HAProxy cannot be started", err, "again_in", time.Until(s.next).Round(time.Millisecond))
+		s.update(func(st *state) { st.startErr = err })
 		return
 	}
-	if !g.starting.Resolve(g.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
-		g.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
+		s.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
 	}
-	g.settle(doc, r.now)
-	g.correctLoaded(ctx, doc, r.now)
+	s.settle(doc, r.now)
+	s.correctLoaded(ctx, doc, r.now)
 }
 
 // saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost
 // with the process. What has not passed the check yet has to pass it now. It returns false where HAProxy may not load anything
 // for now, because it serves what cannot be written yet. The caller holds s.files and not s.change.
-func (g *guard) saveChanges(ctx context.Context) bool {
-	st := g.state.Load()
+func (s *supervisor) saveChanges(ctx context.Context) bool {
+	st := s.state.Load()
 	content, disk, now := st.desired, st.onDisk, st.running
 	if content == disk {
 		return true
 	}
-	serves := now.stands() && servesNobody(g.servingProcess(now)) == ""
-	if serves && time.Now().Before(g.nextSave) {
+	serves := now.stands() && servesNobody(s.servingProcess(now)) == ""
+	if serves && time.Now().Before(s.nextSave) {
 		return false
 	}
 	began := time.Now()
-	err := g.install(ctx, content)
+	err := s.install(ctx, content)
 	switch {
 	case err == nil:
-		g.lockedUpdate(func(st *state) { st.persist(content) })
+		s.lockedUpdate(func(st *state) { st.persist(content) })
 		return true
 	case ctx.Err() != nil:
 		return true
-	case serves && (!errors.Is(err, sdk.ErrRejected) || g.rejects(ctx, disk)):
-		g.lockedUpdate(func(st *state) { st.persistErr = err })
-		g.nextSave = time.Now().Add(max(persistInterval, persistShare*time.Since(began)))
+	case serves && (!errors.Is(err, sdk.ErrRejected) || s.rejects(ctx, disk)):
+		s.lockedUpdate(func(st *state) { st.persistErr = err })
+		s.nextSave = time.Now().Add(max(persistInterval, persistShare*time.Since(began)))
 		return false
 	}
 	err = fmt.Errorf("the last change at run time is lost with the HAProxy that ended: %w", err)
-	g.log.Error("a change is lost", "error", err)
-	g.lockedUpdate(func(st *state) { st.desired, st.persistErr, st.checkFirst = st.onDisk, nil, true })
-	g.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: content.digest})
+	s.log.Error("a change is lost", "error", err)
+	s.lockedUpdate(func(st *state) { st.desired, st.persistErr, st.checkFirst = st.onDisk, nil, true })
+	s.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: content.digest})
 	return true
 }
 
 // prepare puts on disk what HAProxy should load, where somebody has changed that, and returns it; nil stands for whatever is
 // there.
-func (g *guard) prepare() *placed {
-	disk := g.state.Load().onDisk
+func (s *supervisor) prepare() *document {
+	disk := s.state.Load().onDisk
 	if disk == nil {
 		return nil
 	}
-	if err := g.rewrite(disk.files); err != nil {
-		g.log.Warn("the configuration on disk is not the one that was in effect, and stays", "error", err)
+	if err := s.rewrite(disk.files); err != nil {
+		s.log.Warn("the configuration on disk is not the one that was in effect, and stays", "error", err)
 		return nil
 	}
 	return disk

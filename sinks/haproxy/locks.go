@@ -17,10 +17,10 @@ func (s *Sink) lockFiles(ctx context.Context) error {
 // tryLockFiles is lockFiles for those who have another chance soon. It reports whether it was successful.
 func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 
-// unlockFiles writes the receipt of what is in effect by now, removes companions that are not needed any more, and lets the next
+// unlockFiles writes the state file of what is in effect by now, removes companions that are not needed any more, and lets the next
 // one write. The caller no longer holds Sink.change.
 func (s *Sink) unlockFiles() {
-	s.leaveReceipt()
+	s.updateStateFile()
 	s.removeObsolete(s.state.Load().running)
 	if err := s.state.Load().persistErr; err != nil {
 		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
@@ -30,17 +30,17 @@ func (s *Sink) unlockFiles() {
 	s.files.Release(1)
 }
 
-// leaveReceipt writes the receipt, unless it is there already. Where it is not known what HAProxy serves, the one before stays,
+// updateStateFile writes the state file, unless it is there already. Where it is not known what HAProxy serves, the one before stays,
 // which fits neither the files nor the processes.
-func (s *Sink) leaveReceipt() {
+func (s *Sink) updateStateFile() {
 	st := s.state.Load()
 	doc, now, beside := st.appliedOnDisk(), st.running, st.loaded
-	if doc == nil || doc == s.receipted && beside == s.receiptedBeside && now.same(s.receiptedFor) {
+	if doc == nil || doc == s.recordedDoc && beside == s.recordedLoaded && now.same(s.recordedRunning) {
 		return
 	}
-	r := newReceipt(doc, now, beside)
+	r := newStateFile(doc, now, beside)
 	r.Written = s.companions.settle(doc.files, st.loads)
 	if s.record(r) {
-		s.receipted, s.receiptedFor, s.receiptedBeside = doc, now, beside
+		s.recordedDoc, s.recordedRunning, s.recordedLoaded = doc, now, beside
 	}
 }

@@ -289,11 +289,11 @@ func (r *rig) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	other := read(s.state.Load().desired.files, nil)
-	other.config = read(r.placedLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
+	other.config = read(r.documentLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
 	s.update(func(st *state) { st.desired, st.onDisk = other, other })
 }
 
-func (r *rig) placedLines(lines ...string) []stage.File {
+func (r *rig) documentLines(lines ...string) []stage.File {
 	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A receipt is what the sink leaves beside the configuration after each change that it has verified, so that the
+// A stateFile is what the sink leaves beside the configuration after each change that it has verified, so that the
 // process after it knows what HAProxy serves without telling it anything.
-type receipt struct {
+type stateFile struct {
 	Files  map[string]string `json:"files"` // SHA-256 of each file that is in effect, by name
 	Pids   []int             `json:"pids"`
 	Worker int               `json:"worker,omitempty"`
@@ -28,8 +28,8 @@ type receipt struct {
 	Watched string `json:"watched,omitempty"` // see [sdk.Watched]
 }
 
-func newReceipt(doc *placed, now running, beside *loaded) receipt {
-	r := receipt{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
+func newStateFile(doc *document, now running, beside *loaded) stateFile {
+	r := stateFile{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
 	r.Environment = environmentDigest(doc.config)
 	r.Inputs, r.Watched = beside.files, beside.watched
 	for _, f := range doc.files {
@@ -38,22 +38,22 @@ func newReceipt(doc *placed, now running, beside *loaded) receipt {
 	return r
 }
 
-// readReceipt returns false where there is none that can be read: one that is damaged is as good as none, and costs a
+// readStateFile returns false where there is none that can be read: one that is damaged is as good as none, and costs a
 // reload. One that tells only what was written is returned beside false.
-func readReceipt(path string) (receipt, bool) {
+func readStateFile(path string) (stateFile, bool) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return receipt{}, false
+		return stateFile{}, false
 	}
-	var r receipt
+	var r stateFile
 	if err := json.Unmarshal(content, &r); err != nil {
-		return receipt{}, false
+		return stateFile{}, false
 	}
 	return r, len(r.Files) > 0
 }
 
 // companions returns the files that the sink had written besides the main one, in effect or not.
-func (r receipt) companions(main string) stage.Written {
+func (r stateFile) companions(main string) stage.Written {
 	written := stage.Written{}
 	for name, sums := range r.Written {
 		if name == filepath.Base(name) {
@@ -68,7 +68,7 @@ func (r receipt) companions(main string) stage.Written {
 	return written
 }
 
-func (r receipt) write(path string) error {
+func (r stateFile) write(path string) error {
 	content, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -81,17 +81,17 @@ func (r receipt) write(path string) error {
 }
 
 // inEnvironment reports whether the variables in doc have the values now that they had then.
-func (r receipt) inEnvironment(doc *placed) bool {
+func (r stateFile) inEnvironment(doc *document) bool {
 	return r.Environment == environmentDigest(doc.config)
 }
 
 // isFor reports whether r was written about those very processes.
-func (r receipt) isFor(now running) bool {
+func (r stateFile) isFor(now running) bool {
 	return now.same(running{pids: r.Pids, worker: r.Worker, unseen: len(r.Pids) == 0})
 }
 
 // load returns the files that r is about, the main one first, if they are on disk as they were.
-func (r receipt) load(p paths) ([]stage.File, bool) {
+func (r stateFile) load(p paths) ([]stage.File, bool) {
 	main := filepath.Base(p.config)
 	names := []string{main}
 	for name := range r.Files {

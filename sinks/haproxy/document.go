@@ -9,8 +9,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A placed is a document whose files know where they go, and whose main file has been read. It is never modified.
-type placed struct {
+// A document is a document whose files know where they go, and whose main file has been read. It is never modified.
+type document struct {
 	files      []stage.File // the main one first
 	config     *syntax.Config
 	generation uint64 // of the document; 0 where that is not known
@@ -24,18 +24,18 @@ type placed struct {
 }
 
 // read reads the main file of files. What stands in like as well is taken from there.
-func read(files []stage.File, like *placed) *placed {
+func read(files []stage.File, like *document) *document {
 	var config *syntax.Config
 	if like != nil {
 		config = like.config
 	}
-	p := &placed{files: files, config: syntax.Parse(files[0].Content, config)}
+	p := &document{files: files, config: syntax.Parse(files[0].Content, config)}
 	p.hostnames = sync.OnceValue(p.config.Hostnames)
 	return p
 }
 
 // with returns p with another main file.
-func (p *placed) with(main []byte) *placed {
+func (p *document) with(main []byte) *document {
 	files := append([]stage.File{{Name: p.files[0].Name, Path: p.files[0].Path, Content: main}}, p.files[1:]...)
 	half := read(files, p)
 	half.generation = p.generation
@@ -43,7 +43,7 @@ func (p *placed) with(main []byte) *placed {
 }
 
 // onDisk reports whether all files are there as they are.
-func (p *placed) onDisk() bool {
+func (p *document) onDisk() bool {
 	for _, f := range p.files {
 		if content, err := os.ReadFile(f.Path); err != nil || !bytes.Equal(content, f.Content) {
 			return false

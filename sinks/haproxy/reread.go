@@ -54,7 +54,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 }
 
 // changedBeside says why HAProxy has to load what it reads beside doc again, and is empty where it has not.
-func (s *Sink) changedBeside(ctx context.Context, doc *placed, watched sdk.Watched) string {
+func (s *Sink) changedBeside(ctx context.Context, doc *document, watched sdk.Watched) string {
 	was := s.state.Load().loaded
 	if watched.ChangedSince(was.watched) {
 		if len(watched.Changed) > 0 {
@@ -74,7 +74,7 @@ func (s *Sink) changedBeside(ctx context.Context, doc *placed, watched sdk.Watch
 
 // load has HAProxy load doc, which is on disk, and all that it reads beside it; nil is for not knowing what is on disk. Files are
 // looked at before HAProxy reads them, so that what changes meanwhile counts as a change. The caller holds s.files and s.change.
-func (s *Sink) load(ctx context.Context, doc *placed) (renewal, error) {
+func (s *Sink) load(ctx context.Context, doc *document) (renewal, error) {
 	before := s.state.Load().loaded
 	next := loaded{watched: before.watched}
 	if doc != nil {
@@ -115,7 +115,7 @@ const checkAgain = 10 * time.Second
 
 // unlessFilesChanged returns the error with which the check rejected doc, as one that may pass where it is about a file that has
 // changed since HAProxy loaded it: nobody says when that is mended.
-func (s *Sink) unlessFilesChanged(ctx context.Context, doc *placed, err error) error {
+func (s *Sink) unlessFilesChanged(ctx context.Context, doc *document, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || rejection.Temporary {
 		return err

@@ -9,24 +9,24 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
-// newBackOff returns pauses that grow from half a second to half a minute, each of them jittered so that many of us do
-// not return to one Sidecar together.
+// newBackOff returns pauses that grow from half a second to half a minute, with jitter so that many daemons do not retry at the
+// same time.
 func newBackOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.MaxInterval = 30 * time.Second
 	return b
 }
 
-// jitter returns a duration within a fifth of d, for the same reason.
+// jitter returns a random duration within a fifth of d, for the same reason.
 func jitter(d time.Duration) time.Duration {
 	if spread := d / 5; spread > 0 {
-		return d - spread + rand.N(2*spread) //nolint:gosec // to be spread is all it is for
+		return d - spread + rand.N(2*spread) //nolint:gosec // not security-relevant
 	}
 	return d
 }
 
-// problems returns the fault as a health's problem, and nothing where there is none.
-func problems(what string, fault *logdedup.Fault) []string {
+// healthProblems returns the fault as a problem of [sdk.Health], or nil if there is none.
+func healthProblems(what string, fault *logdedup.Fault) []string {
 	if cause := fault.Cause(); cause != "" {
 		return []string{what + ": " + cause}
 	}
