@@ -56,6 +56,10 @@ var importRules = []struct {
 	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
 		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
 	{"cmd/haproxy-api/internal/logging", []string{"engine", "internal/logdedup"}},
+	{"cmd/haproxy-api/internal/daemon", []string{"plugins/sdk", "plugins/host", "engine", "engine/*", "sources/*", "sinks/*", "templates",
+		"internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states"}},
+	{"cmd/haproxy-api/internal/demo", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar",
+		"cmd/haproxy-api/internal/daemon"}},
 	{"cmd/haproxy-api", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
 }
 

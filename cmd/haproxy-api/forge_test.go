@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
@@ -39,7 +40,7 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 	for _, text := range forgeries {
 		var lines, objects bytes.Buffer
 		for out, format := range map[*bytes.Buffer]string{&lines: "text", &objects: "json"} {
-			log := logTo(out, format, slog.LevelInfo).With("source", text)
+			log := logging.New(out, format, slog.LevelInfo).With("source", text)
 			log.Warn(text, "error", errors.New(text), text, text, "any", map[string]any{text: text}, slog.Group(text, text, text))
 			wantLines(t, out.String(), 1)
 		}

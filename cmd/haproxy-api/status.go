@@ -5,19 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// watchEvery is how often status --watch looks again.
-const watchEvery = time.Second
+// watchInterval is the interval of status --watch.
+const watchInterval = time.Second
 
 func newStatus(opts *options) *cobra.Command {
 	var watch bool
@@ -38,8 +40,10 @@ func newStatus(opts *options) *cobra.Command {
 				if !watch || err != nil && !errors.Is(err, errReported) {
 					return err
 				}
-				if !sleep(cmd.Context(), watchEvery) {
+				select {
+				case <-cmd.Context().Done():
 					return nil
+				case <-time.After(watchInterval):
 				}
 			}
 		},
@@ -77,7 +81,7 @@ func unhealthy(p server.Pipeline) bool { return len(p.Problems) > 0 || p.Templat
 
 func showPipeline(out io.Writer, p server.Pipeline) {
 	line := func(format string, args ...any) {
-		fmt.Fprintln(out, engine.OneLine(oneLine(fmt.Sprintf(format, args...))))
+		fmt.Fprintln(out, engine.OneLine(logging.JoinLines(fmt.Sprintf(format, args...))))
 	}
 	state := "healthy"
 	if unhealthy(p) {
@@ -135,10 +139,10 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	if l := p.Last; l != nil && l.Error == "" && l.Deferred == "" {
 		line("  last        %s because %s (%s, %.3f s)", l.Action, l.Reason, l.Trigger, l.Seconds)
 	}
-	for _, name := range sortedKeys(p.Facts) {
+	for _, name := range slices.Sorted(maps.Keys(p.Facts)) {
 		line("  %-11s %s", name, p.Facts[name])
 	}
-	for _, name := range sortedKeys(p.SourceFacts) {
+	for _, name := range slices.Sorted(maps.Keys(p.SourceFacts)) {
 		line("  source's %s %s", name, p.SourceFacts[name])
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-func TestSharedFiles(t *testing.T) {
+func TestCheckSharedFiles(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(dir, link); err != nil {
@@ -39,12 +39,12 @@ func TestSharedFiles(t *testing.T) {
 			"a": haproxy(dir+"/a.cfg", dir+"/a.pid"), "b": haproxy(dir+"/a.cfg", dir+"/a.pid"),
 		}, 2},
 		{"of two types", map[string]config.Component{"a": haproxy(dir+"/a.cfg", dir+"/a.pid"), "b": file(dir + "/a.cfg")}, 1},
-		{"of somebody else's plugin", map[string]config.Component{
+		{"of a third-party plugin", map[string]config.Component{
 			"a": {Type: "other", Block: map[string]any{"path": dir}}, "b": {Type: "other", Block: map[string]any{"path": dir}},
 		}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			faults := sharedFiles(&config.Config{Sinks: test.sinks})
+			faults := checkSharedFiles(&config.Config{Sinks: test.sinks})
 			if len(faults) != test.faults || slices.Contains(faults, nil) {
 				t.Errorf("faults %q", faults)
 			}

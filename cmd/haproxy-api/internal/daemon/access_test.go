@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-func TestWhoIsWarned(t *testing.T) {
+func TestWarnOpenPush(t *testing.T) {
 	everywhere, here := &net.TCPAddr{IP: net.IPv4zero, Port: 7778}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7778}
 	for _, test := range []struct {
 		name   string
@@ -30,7 +30,7 @@ func TestWhoIsWarned(t *testing.T) {
 		{"client certificates", config.API{TLSCert: "c", TLSKey: "k", ClientCA: "a"}, everywhere, false},
 	} {
 		var log bytes.Buffer
-		warnUnguarded(test.api, test.at, slog.New(slog.NewTextHandler(&log, nil)))
+		warnOpenPush(test.api, test.at, slog.New(slog.NewTextHandler(&log, nil)))
 		if (log.Len() > 0) != test.warned || test.warned && !strings.Contains(log.String(), "haproxy_api.update_token") {
 			t.Errorf("%s: logged %q", test.name, log.String())
 		}

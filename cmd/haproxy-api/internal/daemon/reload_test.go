@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -11,35 +11,33 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/spf13/pflag"
-
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// elsewhere is a listener that says that other machines reach it.
-type elsewhere struct{ net.Listener }
+// publicListener is a listener whose address other machines could reach.
+type publicListener struct{ net.Listener }
 
-func (elsewhere) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 7778} }
+func (publicListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 7778} }
 
-// logFile is a log that tests read while it is written.
-type logFile struct {
+// logBuffer is a buffer that can be read while a logger writes to it.
+type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (l *logFile) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.Write(p)
 }
 
-func (l *logFile) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
 }
 
-func TestWhoTakesTheTokenAwayIsWarned(t *testing.T) {
+func TestReload_WarnsWhenTokenIsRemoved(t *testing.T) {
 	folder := t.TempDir()
 	load := func(api string) *config.Config {
 		t.Helper()
@@ -57,18 +55,17 @@ path = "` + filepath.Join(folder, "names") + `"
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		opts := &options{}
-		opts.register(pflag.NewFlagSet("test", pflag.ContinueOnError))
-		opts.configFile = file
-		cfg, err := opts.load()
+		cfg, err := config.Load(config.Options{File: file, Named: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return cfg
 	}
-	log := &logFile{}
+	log := &logBuffer{}
 	ctx, cancel := context.WithCancel(t.Context())
-	d, err := newDaemon(ctx, load(`update_token = "secret"`), slog.New(slog.NewTextHandler(log, nil)), &slog.LevelVar{})
+	d, err := New(ctx, Options{
+		Config: load(`update_token = "secret"`), Log: slog.New(slog.NewTextHandler(log, nil)), Level: &slog.LevelVar{},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,17 +73,17 @@ path = "` + filepath.Join(folder, "names") + `"
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.run(ctx, elsewhere{listener}, func(ctx context.Context) {
+	err = d.Run(ctx, publicListener{listener}, func(ctx context.Context) {
 		defer cancel()
 		const warning = "anyone who can reach this port"
 		if strings.Contains(log.String(), warning) {
-			t.Errorf("it warns of nothing:\n%s", log.String())
+			t.Errorf("warned although a token is set:\n%s", log)
 		}
-		if _, err := d.change(ctx, load("")); err != nil {
+		if _, err := d.reload(ctx, load("")); err != nil {
 			t.Error(err)
 		}
 		if !strings.Contains(log.String(), warning) {
-			t.Errorf("it does not warn:\n%s", log.String())
+			t.Errorf("no warning:\n%s", log)
 		}
 	})
 	if err != nil {

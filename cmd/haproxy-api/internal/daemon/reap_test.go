@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -12,14 +12,31 @@ import (
 	"time"
 )
 
-// TestReapOrphans_CollectsThemAndNothingElse is about a process of its own, which inherits orphans like process 1 does.
-func TestReapOrphans_CollectsThemAndNothingElse(t *testing.T) {
-	if out, err := exec.Command("inherit-orphans").CombinedOutput(); err != nil {
+// inheritOrphansEnv makes the test binary run inheritOrphans instead of the tests.
+const inheritOrphansEnv = "TEST_INHERIT_ORPHANS"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(inheritOrphansEnv) != "" {
+		inheritOrphans()
+		return
+	}
+	m.Run()
+}
+
+// The test uses a process of its own, which inherits orphans as process 1 does.
+func TestReapOrphans_LeavesOtherProcesses(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), inheritOrphansEnv+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
-// inheritOrphans ends with a fault unless orphans are collected, and processes of its own are left to who waits for them.
+// inheritOrphans exits with 1 unless ReapOrphans reaps an orphan and leaves the processes that other goroutines wait for.
 func inheritOrphans() {
 	fail := func(what ...any) {
 		fmt.Println(what...)
@@ -36,12 +53,12 @@ func inheritOrphans() {
 	orphan := "/proc/" + strings.TrimSpace(string(out))
 	ctx, cancel := context.WithCancel(context.Background())
 	var reaper, own sync.WaitGroup
-	reaper.Go(func() { reapOrphans(ctx) })
+	reaper.Go(func() { ReapOrphans(ctx) })
 	for range 4 {
 		own.Go(func() {
 			for range 50 {
 				if err := exec.Command("true").Run(); err != nil {
-					fail("collected what somebody waits for:", err)
+					fail("reaped a process that is waited for:", err)
 				}
 			}
 		})
@@ -52,7 +69,7 @@ func inheritOrphans() {
 			break
 		}
 		if time.Now().After(deadline) {
-			fail("the orphan is still there")
+			fail("the orphan was not reaped")
 		}
 	}
 	cancel()
