@@ -1,8 +1,8 @@
-// Package claim keeps two daemons from managing the same files.
+// Package lock keeps two daemons from managing the same files.
 //
-// A claim is a lock on a hidden file beside what it is about. The system lets go of it when the process ends, however that
-// comes about, so none outlives its holder. Nothing that the holder starts inherits it.
-package claim
+// A [Lock] is held on a hidden file beside each managed file. The lock file contains the process id of the daemon, so that an
+// error can name the holder.
+package lock
 
 import (
 	"cmp"
@@ -19,65 +19,65 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/filelock"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
-// patience is how long [Claim.Take] waits for a holder that may be on its way out: the plugin of a daemon that was killed ends
-// moments after it.
-const patience = 3 * time.Second
+// acquireTimeout is how long [Lock.Acquire] waits for the plugin of a daemon that was killed to end.
+const acquireTimeout = 3 * time.Second
 
-// tryEvery is the time between two tries: the system tells nobody that a lock is free.
-const tryEvery = 20 * time.Millisecond
+// retryInterval is the time between two attempts: the system does not report that a lock is free.
+const retryInterval = 20 * time.Millisecond
 
-// An Owner is who takes a claim, as others are told of it.
+// An Owner acquires locks.
 type Owner struct {
-	Daemon int // its process id
+	Daemon int // the process id of the daemon
 	Log    *slog.Logger
 }
 
-// A File is what a claim is on.
+// A File is a managed file.
 type File struct {
-	Path string // of the file, or of a folder's entry that stands for several
-	Name string // what people know it by; Path if empty
-	Key  string // of the configuration, that says which file it is
+	Path string // of the file, or a path in its folder that stands for several files
+	Name string // in messages; empty for Path
+	Key  string // the configuration key that sets the path
 }
 
 func (f File) name() string { return cmp.Or(f.Name, f.Path) }
 
-// A Claim is on some files. The zero value is ready to be taken. Its methods may be called from any goroutine.
-type Claim struct {
+// A Lock is held on some files. The zero value is ready for use. Its methods may be called from any goroutine.
+type Lock struct {
 	mu    sync.Mutex
 	owner Owner
-	locks []*lock
+	locks []*fileLock
 
 	missing logdedup.Fault // a folder of the files
 }
 
-// A lock is on one file.
-type lock struct {
+// A fileLock is the lock on one file.
+type fileLock struct {
 	File
-	path   string
-	file   *os.File       // nil while it is not held
-	failed logdedup.Fault // nobody is kept out
+	lockFile string
+	held     *filelock.Lock // nil if it is not held
+	failed   logdedup.Fault // locking is impossible
 }
 
-// Take makes the owner the only one with a claim on the files. It is called once. It waits a few seconds, but not beyond
-// ctx, for a holder to end, and returns an error that names the holder if that does not happen.
+// Acquire locks the files. It is called once. It waits up to three seconds, but not longer than ctx, for another holder to end,
+// and returns an error that names the holder if that does not end.
 //
-// A folder that does not exist yet is no error: see [Claim.Hold].
-func (c *Claim) Take(ctx context.Context, owner Owner, files ...File) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.owner, c.locks = owner, nil
+// A folder that does not exist yet is no error: see [Lock.Ensure].
+func (l *Lock) Acquire(ctx context.Context, owner Owner, files ...File) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owner, l.locks = owner, nil
 	for _, f := range files {
-		c.locks = append(c.locks, &lock{File: f})
+		l.locks = append(l.locks, &fileLock{File: f})
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
 	for {
-		err := c.hold()
+		err := l.ensure()
 		if _, missing := errors.AsType[*MissingError](err); missing {
-			c.missing.Warn(owner.Log, "nothing is done before the folder exists", err)
+			l.missing.Warn(owner.Log, "a folder does not exist; waiting until it is created", err)
 			return nil
 		}
 		if err == nil {
@@ -85,61 +85,61 @@ func (c *Claim) Take(ctx context.Context, owner Owner, files ...File) error {
 		}
 		select {
 		case <-ctx.Done():
-			return err // and so does Hold, for as long as it is true
-		case <-time.After(tryEvery):
+			return err // Ensure returns it too while it applies
+		case <-time.After(retryInterval):
 		}
 	}
 }
 
-// Hold returns nil where nobody else has a claim on the files, so that they may be touched. It is cheap, and takes what is
-// not held yet or not any more, such as after a folder was made, or removed and made again. It returns a [MissingError]
-// while a folder does not exist, and an error that names the holder where there is one. Where nothing was to be taken it
-// returns nil.
+// Ensure returns nil if the files may be used: they are locked, or none were to be locked. It locks files that are not locked
+// (any more), for example after a folder was created, or removed and created again. It returns a [MissingError] while a folder
+// does not exist, and an error that names the holder if there is another one. It does not wait.
 //
-// Where the system cannot lock, as in a folder that may not be written, nobody is kept out: that is logged.
-func (c *Claim) Hold() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.hold()
+// If the system cannot lock a file, as in a folder that cannot be written, Ensure logs that and returns nil.
+func (l *Lock) Ensure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ensure()
 }
 
-func (c *Claim) hold() error {
-	for _, l := range c.locks { // all in the same order, so that no two keep one another out
-		err := l.hold(c.owner)
+func (l *Lock) ensure() error {
+	for _, f := range l.locks { // every owner has the same order, which prevents deadlocks
+		err := f.ensure(l.owner)
 		if _, missing := errors.AsType[*MissingError](err); err != nil && !missing {
-			c.release()
+			l.release()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if c.locks != nil {
-		c.missing.Resolve(c.owner.Log, "the folder exists now", "folder", filepath.Dir(c.locks[0].Path))
+	if l.locks != nil {
+		l.missing.Resolve(l.owner.Log, "the folder exists now", "folder", filepath.Dir(l.locks[0].Path))
 	}
 	return nil
 }
 
-func (l *lock) hold(owner Owner) error {
-	if l.file != nil {
-		if isAt(l.file, l.path) {
+func (f *fileLock) ensure(owner Owner) error {
+	if f.held != nil {
+		if f.held.IsCurrent() {
 			return nil
 		}
-		_ = l.file.Close()
-		l.file = nil
+		_ = f.held.Close()
+		f.held = nil
 	}
-	l.path = lockPath(l.Path)
-	file, err := open(l.path)
+	f.lockFile = lockPath(f.Path)
+	held, err := filelock.TryLock(f.lockFile)
 	switch {
 	case err == nil:
-		l.file = file
-		l.failed.Resolve(owner.Log, "a second haproxy-api is kept from managing the same file again", "file", l.name())
-		sign(l.path, owner.Daemon)
-	case errors.Is(err, errHeld):
-		return l.refusal(owner)
-	case errors.Is(err, fs.ErrNotExist) && isMissing(filepath.Dir(l.path)):
-		return &MissingError{Folder: filepath.Dir(l.Path), Key: l.Key}
+		f.held = held
+		f.failed.Resolve(owner.Log, "the file is locked again", "file", f.name())
+		writeOwner(f.lockFile, owner.Daemon)
+	case errors.Is(err, filelock.ErrLocked):
+		return f.lockedError(owner)
+	case errors.Is(err, fs.ErrNotExist) && isMissing(filepath.Dir(f.lockFile)):
+		return &MissingError{Folder: filepath.Dir(f.Path), Key: f.Key}
 	default:
-		l.failed.Warn(owner.Log, "nothing keeps a second haproxy-api from managing the same file", err, "file", l.name())
+		f.failed.Warn(owner.Log, "cannot lock the file, so another haproxy-api could manage it at the same time", err,
+			"file", f.name())
 	}
 	return nil
 }
@@ -149,35 +149,31 @@ func isMissing(folder string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// A MissingError says that a folder does not exist, so that nothing can be claimed in it.
+// A MissingError means that a folder does not exist, so that nothing can be locked in it.
 type MissingError struct{ Folder, Key string }
 
 func (e *MissingError) Error() string {
 	return fmt.Sprintf("the folder %s of %s does not exist: create it", e.Folder, e.Key)
 }
 
-// Release gives the claim up and leaves nothing behind. It may be called again.
-func (c *Claim) Release() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.release()
-	c.locks = nil
+// Release releases the locks and removes the lock files. It may be called again.
+func (l *Lock) Release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.release()
+	l.locks = nil
 }
 
-func (c *Claim) release() {
-	for _, l := range c.locks {
-		if l.file == nil {
-			continue
+func (l *Lock) release() {
+	for _, f := range l.locks {
+		if f.held != nil {
+			f.held.Remove()
+			f.held = nil
 		}
-		if isAt(l.file, l.path) {
-			_ = os.Remove(l.path) // while it is locked: who opened it meanwhile finds that it is gone, see open
-		}
-		_ = l.file.Close()
-		l.file = nil
 	}
 }
 
-// lockPath is the same for every way to write path.
+// lockPath returns the path of the lock file, which is the same for every spelling of path.
 func lockPath(path string) string {
 	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
 	if err != nil {
@@ -186,60 +182,26 @@ func lockPath(path string) string {
 	return filepath.Join(dir, "."+filepath.Base(path)+".lock")
 }
 
-// errHeld says that somebody else has the lock.
-var errHeld = errors.New("somebody else holds the lock")
-
-// open returns the lock file, locked.
-func open(lock string) (*os.File, error) {
-	// For reading, since a disk with a file open for writing cannot be made read-only. os sets O_CLOEXEC.
-	file, err := os.OpenFile(lock, os.O_RDONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		err = errHeld
-	case err != nil:
-		err = fmt.Errorf("cannot lock %s: %w", lock, err)
-	case !isAt(file, lock):
-		err = errHeld // the holder took it away before it let go: the next try makes another
-	default:
-		return file, nil
-	}
-	_ = file.Close()
-	return nil, err
+// writeOwner writes the holder into the lock file. Only a message needs it, so an error, such as that of a full disk, is ignored.
+func writeOwner(lockFile string, daemon int) {
+	_ = os.WriteFile(lockFile, []byte(strconv.Itoa(daemon)+"\n"), 0o600)
 }
 
-func isAt(file *os.File, path string) bool {
-	held, err := file.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Lstat(path)
-	return err == nil && os.SameFile(held, there)
-}
-
-// sign writes who holds the lock. It serves a sentence only, so a full disk is no trouble.
-func sign(lock string, daemon int) {
-	_ = os.WriteFile(lock, []byte(strconv.Itoa(daemon)+"\n"), 0o600)
-}
-
-// refusal names the holder as far as that is known. A process of another PID namespace is not.
-func (l *lock) refusal(owner Owner) error {
-	who := "another haproxy-api"
-	switch pid := signed(l.path); {
+// lockedError names the holder if it is known. The process id of another PID namespace is not.
+func (f *fileLock) lockedError(owner Owner) error {
+	holder := "another haproxy-api"
+	switch pid := readOwner(f.lockFile); {
 	case pid == owner.Daemon:
-		return fmt.Errorf("%s is kept by another sink of this haproxy-api; give one of them another %s", l.name(), l.Key)
+		return fmt.Errorf("%s is managed by another sink of this haproxy-api: set another %s for one of them", f.name(), f.Key)
 	case pid > 0 && exists(pid):
-		who += fmt.Sprintf(" (process %d)", pid)
+		holder += fmt.Sprintf(" (process %d)", pid)
 	}
-	return fmt.Errorf("%s is kept by %s; stop it, or give this one another %s", l.name(), who, l.Key)
+	return fmt.Errorf("%s is managed by %s: stop it, or set another %s for this one", f.name(), holder, f.Key)
 }
 
-// signed returns 0 where the file does not tell.
-func signed(lock string) int {
-	content, err := os.ReadFile(lock)
+// readOwner returns the process id in the lock file, and 0 if there is none.
+func readOwner(lockFile string) int {
+	content, err := os.ReadFile(lockFile)
 	if err != nil {
 		return 0
 	}
