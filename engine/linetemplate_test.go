@@ -70,8 +70,8 @@ func (e *iterationError) Failures() []error {
 	return all
 }
 
-// sameClaims finds lines with the same word that begins with "claim".
-func sameClaims(files []sdk.File) [][2]sdk.Position {
+// testConflicts finds lines with the same word that begins with "claim".
+func testConflicts(files []sdk.File) [][2]sdk.Position {
 	var found [][2]sdk.Position
 	first := map[string]sdk.Position{}
 	for i, line := range strings.Split(string(files[0].Content), "\n") {
@@ -114,7 +114,7 @@ func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclu
 }
 
 // rejecting is a sink that rejects every line with one of the words in it, and tells where.
-func rejecting(words ...string) func(sdk.Document) error {
+func rejectWords(words ...string) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		var places []sdk.Position
 		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
@@ -132,9 +132,9 @@ func rejecting(words ...string) func(sdk.Document) error {
 }
 
 // upTo is a sink that tells only so many places at a time, the first ones.
-func upTo(most int, judge func(sdk.Document) error) func(sdk.Document) error {
+func firstOnly(most int, check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
 			return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:min(most, len(r.Positions))]}
 		}
 		return nil
@@ -142,10 +142,10 @@ func upTo(most int, judge func(sdk.Document) error) func(sdk.Document) error {
 }
 
 // oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
-func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
+func inOrder(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		for _, judge := range sinks {
-			if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+		for _, check := range sinks {
+			if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
 				return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:1]}
 			}
 		}
@@ -154,87 +154,87 @@ func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 }
 
 // list emits instances, each written "SERVICE/ID IMAGE".
-func (w *world) list(instances ...string) {
+func (env *testEnv) emitInstances(instances ...string) {
 	var all []sdk.Instance
 	for _, text := range instances {
 		name, rest, _ := strings.Cut(text, "/")
 		id, image, _ := strings.Cut(rest, " ")
 		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Updated: time.Now()})
 	}
-	w.emit(all)
+	env.emit(all)
 }
 
-func (w *world) emit(all []sdk.Instance) {
-	w.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
+func (env *testEnv) emit(all []sdk.Instance) {
+	env.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
 	synctest.Wait()
 }
 
 // live is what the sink took last, line by line without the template's own.
-func (s *playedSink) live() []string {
+func (s *fakeSink) live() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, doc := range slices.Backward(s.offered) {
-		if s.judge(doc) == nil {
+	for _, doc := range slices.Backward(s.docs) {
+		if s.check(doc) == nil {
 			return strings.Split(string(doc.Files[0].Content), "\n")[1:]
 		}
 	}
 	return nil
 }
 
-func (s *playedSink) asked() int {
+func (s *fakeSink) applies() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.offered)
+	return len(s.docs)
 }
 
-func (s *playedSink) rejects(words ...string) {
+func (s *fakeSink) rejects(words ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.judge = rejecting(words...)
+	s.check = rejectWords(words...)
 }
 
 // names are those who are left out, "SERVICE" or "SERVICE/ID".
-func (w *world) excluded() string {
+func (env *testEnv) excluded() string {
 	var names []string
-	for _, l := range w.status().Excluded {
+	for _, l := range env.status().Excluded {
 		names = append(names, strings.TrimSuffix(l.Service+"/"+l.ID, "/"))
 	}
 	return strings.Join(names, " ")
 }
 
-func (w *world) wantLive(leftOut string, lines ...string) {
-	w.t.Helper()
-	if diff := cmp.Diff(lines, w.sink.live()); diff != "" {
-		w.t.Errorf("live (-want +got)\n%s", diff)
+func (env *testEnv) wantLive(leftOut string, lines ...string) {
+	env.t.Helper()
+	if diff := cmp.Diff(lines, env.sink.live()); diff != "" {
+		env.t.Errorf("live (-want +got)\n%s", diff)
 	}
-	if got := w.excluded(); got != leftOut {
-		w.t.Errorf("left out: %q, want %q", got, leftOut)
+	if got := env.excluded(); got != leftOut {
+		env.t.Errorf("left out: %q, want %q", got, leftOut)
 	}
-	if s := w.status(); s.ApplyError != nil || !w.engine.Health(w.t.Context())[0].OK() {
-		w.t.Errorf("not well: %v", s.ApplyError)
-	}
-}
-
-func (w *world) wantAsked(times int) {
-	w.t.Helper()
-	if got := w.sink.asked(); got != times {
-		w.t.Errorf("the sink was offered %d documents, want %d", got, times)
+	if s := env.status(); s.ApplyError != nil || !env.engine.Health(env.t.Context())[0].OK() {
+		env.t.Errorf("not well: %v", s.ApplyError)
 	}
 }
 
-// playLines is play with a linesTemplate and a sink that rejects the word "bad".
-func playLines(t *testing.T, scene func(w *world)) {
-	play(t, func(w *world) {
-		w.edit("lines")
-		w.sink.rejects("bad")
-		scene(w)
+func (env *testEnv) wantApplies(times int) {
+	env.t.Helper()
+	if got := env.sink.applies(); got != times {
+		env.t.Errorf("the sink was offered %d documents, want %d", got, times)
+	}
+}
+
+// runLines is play with a linesTemplate and a sink that rejects the word "bad".
+func runLines(t *testing.T, test func(env *testEnv)) {
+	runEngine(t, func(env *testEnv) {
+		env.edit("lines")
+		env.sink.rejects("bad")
+		test(env)
 	})
 }
 
 // forNow makes a rejection one that may pass.
-func forNow(judge func(sdk.Document) error) func(sdk.Document) error {
+func temporary(check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
 			return sdk.RetryAfter(&sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}, 10*time.Second)
 		}
 		return nil
