@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/hostnames"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -26,11 +26,11 @@ import (
 // Its methods may be called from any goroutine. Nothing but Check works before the first call to Apply or Health, which
 // looks for a HAProxy to adopt and begins to watch over it until Stop: who only checks documents disturbs nothing.
 type Sink struct {
-	cfg   Config
-	paths paths
-	log   *slog.Logger
-	proxy proxy
-	claim claim.Claim
+	cfg      Config
+	paths    paths
+	log      *slog.Logger
+	proxy    proxy
+	fileLock lock.Lock
 
 	begin    sync.Once
 	adopting sync.Once
@@ -110,9 +110,9 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 //
 // What could not be claimed, because a folder does not exist, is claimed before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getppid(), Log: s.log},
-		claim.File{Path: s.paths.config, Key: "config_file"},
-		claim.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
+	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getppid(), Log: s.log},
+		lock.File{Path: s.paths.config, Key: "config_file"},
+		lock.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
