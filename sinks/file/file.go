@@ -223,7 +223,8 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	return result, nil
 }
 
-// Check runs the check command on private copies of the files.
+// Check runs the check command on private copies of the files. It returns [errors.ErrUnsupported] for usable files if there
+// is none.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	files, err := s.place(doc)
 	if err != nil {
@@ -234,6 +235,9 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 		return err
 	}
 	defer st.Discard()
+	if len(s.cfg.CheckCmd) == 0 {
+		return fmt.Errorf("no check_cmd is configured: %w", errors.ErrUnsupported)
+	}
 	return s.check(ctx, st)
 }
 
