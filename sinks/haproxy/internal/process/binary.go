@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
-// shell runs a command line of the user's through bash, as the older haproxy-api did.
-func shell(ctx context.Context, line string) (program.Outcome, error) {
+// Shell runs a command line of the user's through bash, as haproxy-api 0.9 did.
+func Shell(ctx context.Context, line string) (program.Outcome, error) {
 	return program.Run(ctx, "bash", "-c", line)
 }
 
-// findBinary returns the absolute path of the HAProxy program: the master executes itself again under that name.
-func findBinary(name string) (string, error) {
+// FindBinary returns the absolute path of the HAProxy program, under which a master executes itself again. The error wraps
+// [exec.ErrNotFound] or the error of the file.
+func FindBinary(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	if err == nil {
 		return filepath.Abs(path)
@@ -25,14 +26,17 @@ func findBinary(name string) (string, error) {
 	if strings.ContainsRune(name, filepath.Separator) {
 		where = fmt.Sprintf("there is no program %s", name)
 	}
-	return "", &missingError{fmt.Sprintf("HAProxy is not installed: %s; install it or set haproxy.binary", where), err}
+	return "", &notInstalledError{where, err}
 }
 
-// A missingError says that a program is not there, which may change.
-type missingError struct {
-	sentence string
-	cause    error
+// A notInstalledError reports that HAProxy is not installed. Its text leaves out the cause, which repeats it.
+type notInstalledError struct {
+	where string
+	cause error
 }
 
-func (e *missingError) Error() string { return e.sentence }
-func (e *missingError) Unwrap() error { return e.cause }
+func (e *notInstalledError) Error() string {
+	return "HAProxy is not installed: " + e.where + "; install it or set haproxy.binary"
+}
+
+func (e *notInstalledError) Unwrap() error { return e.cause }

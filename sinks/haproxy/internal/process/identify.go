@@ -1,120 +1,69 @@
-package haproxy
+package process
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// tick is how often something is looked at that tells nobody when it changes.
-const tick = 10 * time.Millisecond
-
-// poll calls look every tick until it says that it is done, or ctx is.
-func poll(ctx context.Context, look func() (done bool, err error)) error {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	for {
-		if done, err := look(); done || err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-ticker.C:
-		}
-	}
+// Own returns those of pids that are running HAProxy processes which were started for the files of c. Any other process was given the id
+// after HAProxy had ended.
+func (c Config) Own(pids []int) []int {
+	return slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { return !procinfo.Exists(pid) || !c.owns(pid) })
 }
 
-// maxPidFile bounds what is read of a pid file, in bytes.
-const maxPidFile = 4096
-
-// readPids returns the process ids in a pid file: several, one a line, from versions with nbproc. No file and an empty
-// one, which a full disk leaves, are none. Anything else that cannot be read is an error, and not the same as none: a
-// second HAProxy would be started beside the one that it names.
-func readPids(path string) ([]int, error) {
-	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the pid file %s, so whether HAProxy runs is not known: %w", path, replace.Cause(err))
-	}
-	var pids []int
-	for _, word := range strings.Fields(string(content[:min(len(content), maxPidFile)])) {
-		pid, err := strconv.Atoi(word)
-		if err != nil || pid <= 0 {
-			return nil, fmt.Errorf("the pid file %s holds %q where a process id should be: remove it if HAProxy does not run",
-				path, word)
-		}
-		pids = append(pids, pid)
-	}
-	return pids, nil
-}
-
-// removePidFile removes a pid file that is stale, or empties one that cannot be removed, such as a mount point.
-func (p paths) removePidFile() error {
-	if err := replace.Remove(p.pid); err != nil {
-		return fmt.Errorf("cannot remove the stale pid file %s: %w", p.pid, replace.Cause(err))
-	}
-	return nil
-}
-
-// ours returns those of pids that are living HAProxy processes which were started for our files. Any other process has
-// come by the id after ours had ended, and is no business of ours.
-func (p paths) ours(pids []int, binary string) []int {
-	return slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { return !procinfo.Exists(pid) || !p.started(pid, binary) })
-}
-
-// started reports whether pid is a HAProxy whose command line names our configuration or pid file.
-func (p paths) started(pid int, binary string) bool {
-	if !isHAProxy(pid, binary) {
+// owns reports whether pid is a HAProxy whose command line names the configuration file or the pid file.
+func (c Config) owns(pid int) bool {
+	if !isHAProxy(pid, c.Binary) {
 		return false
 	}
 	options := optionsOf(pid)
-	return !options.check && (options.loads(p.config) || options.hasPidFile(p.pid))
+	return !options.check && (options.loads(c.ConfigFile) || options.hasPidFile(c.PidFile))
 }
 
-// loads reports whether pid was started with our configuration file: a master loads that one at every reload.
-func (p paths) loads(pid int) bool { return optionsOf(pid).loads(p.config) }
+// startedWithBase reports whether pid is a HAProxy that was started with the base file, which only this package passes to HAProxy. A HAProxy
+// that another program, such as a service manager, has started with the configuration file was not.
+func (c Config) startedWithBase(pid int) bool {
+	if !isHAProxy(pid, c.Binary) {
+		return false
+	}
+	options := optionsOf(pid)
+	return !options.check && slices.ContainsFunc(options.files, func(file string) bool { return options.names(file, c.BaseFile) })
+}
 
-// hasSocket reports whether pid was started with our master socket.
-func (p paths) hasSocket(pid int) bool {
+// loads reports whether pid was started with the configuration file: a master loads that one at every reload.
+func (p Paths) loads(pid int) bool { return optionsOf(pid).loads(p.ConfigFile) }
+
+// hasMasterSocket reports whether pid was started with the master socket.
+func (p Paths) hasMasterSocket(pid int) bool {
 	args, err := procinfo.CommandLine(pid)
 	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
 		path, _, _ := strings.Cut(arg, ",")
-		return path == p.socket
+		return path == p.MasterSocket
 	})
 }
 
-// haproxyName matches the names that HAProxy's program has in packages, such as haproxy, haproxy24 and hapee-2.8-lb.
-// Programs that deal with HAProxy, such as haproxy-api and haproxy_exporter, have others.
+// haproxyName matches the names that HAProxy's program has in packages, such as haproxy, haproxy24 and hapee-2.8-lb. It does not match
+// programs that deal with HAProxy, such as haproxy-api and haproxy_exporter.
 var haproxyName = regexp.MustCompile(`^(haproxy|hapee)([-_.]?[0-9][-_.0-9a-z]*)?$`)
 
-// isHAProxy reports whether the program that runs as pid is HAProxy. The executable decides: a program that has our file
-// among its arguments, such as an editor, is not HAProxy, whatever name it was given.
+// isHAProxy reports whether the executable that runs as pid is HAProxy. An editor that has the configuration file among its arguments is
+// not.
 func isHAProxy(pid int, binary string) bool {
-	return isNamed(procinfo.ProgramName(pid), binaryNames(binary))
+	return isHAProxyName(procinfo.ProgramName(pid), binaryNames(binary))
 }
 
-func isNamed(program string, names []string) bool {
+func isHAProxyName(program string, names []string) bool {
 	return slices.Contains(names, program) || haproxyName.MatchString(program)
 }
 
 // binaryNames returns the names under which the configured program can run.
 func binaryNames(binary string) []string {
 	names := []string{filepath.Base(binary)}
-	if found, err := findBinary(binary); err == nil {
+	if found, err := FindBinary(binary); err == nil {
 		if resolved, err := filepath.EvalSymlinks(found); err == nil {
 			names = append(names, filepath.Base(resolved))
 		}
