@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"context"
@@ -13,35 +13,30 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// HAProxy would find out by itself which addresses are taken, but at the cost of traffic: measured on 2.6.12, a new process that
-// cannot bind tells the old one to stop listening and goes on trying for about two seconds, in which every new connection is
-// refused. `haproxy -c` does not look at addresses at all.
+// bindRetry is when an address that is in use may be free again.
+const bindRetry = 10 * time.Second
 
-// recheckBinds is when an address that was taken may be free again.
-const recheckBinds = 10 * time.Second
-
-// checkBinds returns a rejection with the lines whose addresses others have, or which cannot be bound on this machine. It checks
-// those only that the HAProxy which runs does not have. Where it is not known what that has, or where it listens, it is left to
-// HAProxy.
-func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
-	if !s.proxy.sharesNetwork(now) {
+// CheckBinds returns a rejection with the lines of the main configuration file whose addresses are in use by other processes, or which cannot
+// be bound on this machine. It does not try the addresses that the instance has. applied is the main file that the instance runs, and nil
+// where that is not known. Where the addresses of the instance cannot be known, it leaves the check to HAProxy.
+//
+// HAProxy itself finds out which addresses are in use, but at the cost of traffic: measured on 2.6.12, a new process that cannot bind tells the
+// old one to stop listening and retries for about two seconds, in which every new connection is refused. `haproxy -c` does not check addresses.
+func (c Config) CheckBinds(ctx context.Context, now Instance, main stage.File, applied []byte) error {
+	others, own, err := c.listening(now)
+	if applied != nil {
+		own = listen.Addresses(applied)
+	} else if err != nil && !now.None() {
 		return nil
 	}
-	others, own, err := s.paths.listening(now, s.cfg.Binary)
-	if inEffect := s.notes.inEffect(now); inEffect != nil {
-		own = listen.Addresses(inEffect.files[0].Content)
-	} else if err != nil && !now.none() {
-		return nil
-	}
-	return rejectTaken(ctx, doc.files[0], own, others)
+	return checkBinds(ctx, main, own, others)
 }
 
-// rejectTaken is checkBinds for a HAProxy that has own, on a machine where others have theirs.
-func rejectTaken(ctx context.Context, main stage.File, own []listen.Address, others []holder) error {
+func checkBinds(ctx context.Context, main stage.File, own []listen.Address, others []socketHolder) error {
 	var places []sdk.Place
 	var first error
 	for _, l := range listen.Listeners(main.Content) {
-		err := taken(ctx, l, own, others)
+		err := checkBind(ctx, l, own, others)
 		if err == nil {
 			continue
 		}
@@ -54,23 +49,23 @@ func rejectTaken(ctx context.Context, main stage.File, own []listen.Address, oth
 	if first == nil {
 		return nil
 	}
-	return sdk.RetryAfter(sdk.RejectAt(places, "%w", &bindError{first}), recheckBinds)
+	return sdk.RetryAfter(sdk.RejectAt(places, "%w", &bindError{first}), bindRetry)
 }
 
-// A bindError is around the reason why the first of several addresses cannot be bound. The places have all of them.
+// A bindError wraps the reason why the first of several addresses cannot be bound. The places have the reasons of all.
 type bindError struct{ first error }
 
-func (e *bindError) Error() string { return "HAProxy cannot listen as the configuration wants" }
+func (e *bindError) Error() string { return "HAProxy cannot listen on an address of the configuration" }
 func (e *bindError) Unwrap() error { return e.first }
 
-// taken returns why HAProxy cannot bind l, and nil where it can or where that is not known. A new HAProxy has the listeners of the
-// one before.
-func taken(ctx context.Context, l listen.Listener, own []listen.Address, others []holder) error {
+// checkBind returns why HAProxy cannot bind l, and nil where it can or where that is not known. A new HAProxy gets the listeners of the one
+// that it replaces.
+func checkBind(ctx context.Context, l listen.Listener, own []listen.Address, others []socketHolder) error {
 	if slices.Contains(own, l.Address) || !l.CanTry() {
 		return nil
 	}
 	for _, other := range others {
-		if other.address.Overlaps(l.Address) {
+		if other.Address.Overlaps(l.Address) {
 			return other
 		}
 	}
@@ -80,19 +75,16 @@ func taken(ctx context.Context, l listen.Listener, own []listen.Address, others 
 	return l.TryBind(ctx)
 }
 
-// A holder is a process that listens on an address.
-type holder struct {
-	address listen.Address
-	inode   uint64 // of its socket
-}
+// A socketHolder is the error for an address on which another process listens.
+type socketHolder struct{ procinfo.Socket }
 
-func (h holder) Error() string {
-	pid := procinfo.SocketOwner(h.inode)
+func (h socketHolder) Error() string {
+	pid := procinfo.SocketOwner(h.Inode)
 	if pid == 0 {
-		return fmt.Sprintf("another process listens on %s", h.address)
+		return fmt.Sprintf("another process listens on %s", h.Address)
 	}
-	return fmt.Sprintf("process %d (%s) listens on %s", pid, procinfo.ProgramName(pid), h.address)
+	return fmt.Sprintf("process %d (%s) listens on %s", pid, procinfo.ProgramName(pid), h.Address)
 }
 
 // Is reports that the address is in use.
-func (h holder) Is(target error) bool { return target == syscall.EADDRINUSE }
+func (h socketHolder) Is(target error) bool { return target == syscall.EADDRINUSE }

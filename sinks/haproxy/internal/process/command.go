@@ -1,11 +1,10 @@
-package haproxy
+package process
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,207 +21,216 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
-// commandLimit bounds one run of a reload command.
-const commandLimit = time.Minute
+// commandTimeout bounds one run of a reload command.
+const commandTimeout = time.Minute
 
-var errCommandLimit = fmt.Errorf("it took longer than %v; if the command starts HAProxy, the configuration needs "+
-	"the word daemon in its global section", commandLimit)
+var errCommandTimeout = fmt.Errorf("it took longer than %v; if the command starts HAProxy, the configuration needs "+
+	"the word daemon in its global section", commandTimeout)
 
-// commanded is a HAProxy that a command starts and reloads: the user's own, or the program with the pid file's
-// processes to replace. It is known by its pid file, and by an admin socket where there is one.
-type commanded struct {
-	cfg     Config
-	paths   paths
-	log     *slog.Logger
-	socket  func() string  // the path of the admin socket that the document in effect has; "" for none
-	applied func() *placed // the document that is to be in effect; nil for none
+// A Command controls a HAProxy that is started and reloaded by a command: the user's reload command or, without one, HAProxy's program with
+// the options that replace the processes in the pid file. Make one with [NewCommand].
+//
+// HAProxy is known by its pid file, and by an admin socket where it has one.
+type Command struct {
+	// ResponseTimeout is how long Load waits for a new process once the command has ended and nothing loads. NewCommand sets it to 10 s.
+	ResponseTimeout time.Duration
 
-	strays strays
-	infos  *runtimeapi.Infos
-	remote remote
-	stale  atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
-
-	patience time.Duration // the constant, or less in a test
+	cfg           Config
+	log           *slog.Logger
+	infos         *runtimeapi.Infos
+	applied       func() *syntax.Config
+	lost          lostProcesses
+	unseen        unseenTracker
+	staleVariable atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
 }
 
-// find trusts the pid file only as far as it names a living HAProxy. Where it is lost, our own socket knows who serves.
-func (c *commanded) find(ctx context.Context) (running, error) {
-	pids, err := readPids(c.paths.pid)
+// NewCommand returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. applied returns the
+// configuration that HAProxy should run, and nil where that is not known. previous returns the processes of the instance that an earlier
+// process has recorded, and false if it recorded none.
+func NewCommand(cfg Config, log *slog.Logger, infos *runtimeapi.Infos, applied func() *syntax.Config,
+	previous func() (pids []int, known bool),
+) *Command {
+	return &Command{ResponseTimeout: defaultResponseTimeout, cfg: cfg, log: log, infos: infos, applied: applied,
+		unseen: unseenTracker{previous: previous}}
+}
+
+// Find returns the processes in the pid file that are running HAProxy processes. Where the pid file is lost, the admin socket tells which
+// process serves.
+func (c *Command) Find(ctx context.Context) (Instance, error) {
+	pids, err := readPids(c.cfg.PidFile)
 	if err != nil {
-		return running{}, err
+		return Instance{}, err
 	}
 	if len(pids) == 0 {
-		if pid := c.onSocket(ctx); pid != 0 {
-			pids = []int{pid}
-		}
+		pids = c.findOnSocket(ctx)
 	}
-	pids = slices.DeleteFunc(pids, func(pid int) bool { return !procinfo.Exists(pid) || !c.isOurs(pid) })
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return !procinfo.Exists(pid) || !c.owns(pid) })
 	if len(pids) == 0 {
-		pids = c.strays.find(c.paths, c.cfg.Binary)
+		pids = c.lost.find(c.cfg)
 	}
-	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.receipt)}, nil
+	return Instance{Pids: pids, Unseen: c.unseen.observe(len(pids) > 0)}, nil
 }
 
-// onSocket returns the process that answers on our admin socket, and 0 if none does.
-func (c *commanded) onSocket(ctx context.Context) int {
+// findOnSocket returns the process that answers on the admin socket, and none if no process does.
+func (c *Command) findOnSocket(ctx context.Context) []int {
 	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	i, err := c.infos.Get(ctx, runtimeapi.Endpoint{Path: c.paths.admin})
-	if err != nil {
-		return 0
+	i, err := c.infos.Get(ctx, runtimeapi.Endpoint{Path: c.cfg.AdminSocket})
+	if err != nil || i.Pid() == 0 {
+		return nil
 	}
-	return i.Pid()
+	return []int{i.Pid()}
 }
 
-// isOurs is less strict with a command of the user's, which may start HAProxy with any options.
-func (c *commanded) isOurs(pid int) bool {
-	if c.cfg.ReloadCmd == "" {
-		return c.paths.started(pid, c.cfg.Binary)
+// owns is less strict with a command of the user's, which may start HAProxy with any options.
+func (c *Command) owns(pid int) bool {
+	if c.cfg.ReloadCommand == "" {
+		return c.cfg.owns(pid)
 	}
 	return isHAProxy(pid, c.cfg.Binary)
 }
 
-func (c *commanded) renew(ctx context.Context) (renewal, error) {
-	before, err := c.find(ctx)
+// Load runs the command and waits until a process that did not exist before serves.
+func (c *Command) Load(ctx context.Context) (LoadResult, error) {
+	before, err := c.Find(ctx)
 	if err != nil {
-		return renewal{}, err
+		return LoadResult{}, err
 	}
 	if err := c.preparePidFile(before); err != nil {
-		return renewal{}, err
+		return LoadResult{}, err
 	}
-	w := c.witness(ctx, before)
-	stale := c.staleVariable(before)
-	if err := c.command(ctx, before.pids); err != nil {
-		return renewal{}, err
+	w := newLoadWatch(ctx, before)
+	stale := c.findStaleVariable(before)
+	if err := c.run(ctx, before.Pids); err != nil {
+		return LoadResult{}, err
 	}
-	now, err := c.replaced(ctx, w)
+	now, err := c.waitForLoad(ctx, w)
 	if err != nil {
-		return renewal{}, err
+		return LoadResult{}, err
 	}
-	r := renewal{now: now, action: sdk.ActionReload}
+	r := LoadResult{Instance: now, Action: sdk.ActionReload}
 	switch {
-	case before.none():
-		r.action, r.why = sdk.ActionRestart, "HAProxy was not running"
-	case !now.same(before): // it was started anew
+	case before.None():
+		r.Action, r.Reason = sdk.ActionRestart, "HAProxy was not running"
+	case !now.Same(before): // it was restarted
 		stale = ""
 	}
-	if c.stale.Store(&stale); stale != "" {
+	if c.staleVariable.Store(&stale); stale != "" {
 		c.log.Warn("HAProxy has to be restarted: its master process keeps the environment", "variable", stale)
-		r.log = append(r.log, restartFor(stale))
+		r.Log = append(r.Log, restartNeeded(stale))
 	}
 	return r, nil
 }
 
-func restartFor(variable string) string {
-	return fmt.Sprintf(
-		"HAProxy has to be restarted for the environment variable %s: its master process keeps the value that it has", variable)
+func restartNeeded(variable string) string {
+	return fmt.Sprintf("HAProxy has to be restarted for the environment variable %s: its master process keeps the previous value", variable)
 }
 
-// staleVariable returns the variable that a reload by the running master would read in another way than a start.
-func (c *commanded) staleVariable(before running) string {
+// findStaleVariable returns a variable that a reload by the running master would read in another way than a start, and "" if there is none.
+func (c *Command) findStaleVariable(before Instance) string {
 	applied := c.applied()
-	content, err := os.ReadFile(c.paths.config)
+	content, err := os.ReadFile(c.cfg.ConfigFile)
 	if err != nil || applied == nil {
 		return ""
 	}
-	for _, pid := range before.pids {
-		if l, err := invocationOf(pid); err == nil && len(workersOf([]int{pid})) > 0 {
-			return staleVariable(l.env, applied.config, syntax.Parse(content, nil))
+	for _, pid := range before.Pids {
+		if i, err := invocationOf(pid); err == nil && len(workersOf([]int{pid})) > 0 {
+			return staleVariable(i.Env, applied, syntax.Parse(content, nil))
 		}
 	}
 	return ""
 }
 
-// preparePidFile sees to it that the pid file names the HAProxy that runs, because reload commands signal whatever it names.
-// An id that no process here has is left alone: it may be that of a HAProxy that cannot be seen from here.
-func (c *commanded) preparePidFile(before running) error {
-	if len(before.pids) > 0 {
-		return c.restorePidFile(before)
-	}
-	pids, err := readPids(c.paths.pid)
-	if err != nil || !slices.ContainsFunc(pids, procinfo.Exists) {
+// preparePidFile makes the pid file name the HAProxy that runs, because reload commands signal the process in it. A process id that does not
+// exist here stays: it may be that of an unseen HAProxy.
+func (c *Command) preparePidFile(before Instance) error {
+	pids, err := readPids(c.cfg.PidFile)
+	switch {
+	case err != nil:
 		return err
+	case len(before.Pids) == 0 && slices.ContainsFunc(pids, procinfo.Exists):
+		return c.cfg.removePidFile()
+	case len(before.Pids) == 0 || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(before.Pids, pid) }):
+		return nil
 	}
-	return c.paths.removePidFile()
+	c.log.Warn("the pid file was lost and is written again", "pid_file", c.cfg.PidFile, "pid", JoinPids(before.Pids))
+	return replace.Write(c.cfg.PidFile, []byte(JoinPids(before.Pids)+"\n"), replace.Options{New: 0o644, Owner: c.cfg.ConfigFile})
 }
 
-// restorePidFile writes a pid file that was lost, or names only processes that have ended, because reload commands tell the
-// process in it to go.
-func (c *commanded) restorePidFile(now running) error {
-	pids, err := readPids(c.paths.pid)
-	if err != nil || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(now.pids, pid) }) {
-		return err
-	}
-	c.log.Warn("the pid file was lost and is written again", "pid_file", c.paths.pid, "pid", joinPids(now.pids))
-	return replace.Write(c.paths.pid, []byte(joinPids(now.pids)+"\n"), replace.Options{New: 0o644, Owner: c.paths.config})
-}
-
-// command starts HAProxy, in the place of old if there is any.
-func (c *commanded) command(ctx context.Context, old []int) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, errCommandLimit)
+// run runs the command, which replaces the processes in old.
+func (c *Command) run(ctx context.Context, old []int) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, errCommandTimeout)
 	defer cancel()
-	base := c.paths.writeBase(c.cfg)
-	if c.cfg.ReloadCmd != "" {
-		prelude := c.prelude(ctx, len(old) > 0)
-		if base != nil { // the command may have rights that we have not
-			c.log.Warn("reload_cmd is run without our options, so that connections may be lost", "error", base)
-			prelude = ""
+	errBase := c.cfg.writeBase()
+	if c.cfg.ReloadCommand != "" {
+		function := ""
+		if errBase == nil {
+			function = c.shellFunction(ctx, len(old) > 0)
+		} else { // the command may have permissions that this process lacks
+			c.log.Warn("reload_cmd is run without the options of haproxy-api, so connections may be lost", "error", errBase)
 		}
-		o, err := shell(ctx, prelude+c.cfg.ReloadCmd)
-		return judgeReload("reload_cmd", o, err)
+		o, err := Shell(ctx, function+c.cfg.ReloadCommand)
+		return commandError("reload_cmd", o, err)
 	}
-	if base != nil {
-		return base
+	if errBase != nil {
+		return errBase
 	}
-	return c.native(ctx, old)
-}
-
-func (c *commanded) native(ctx context.Context, old []int) error {
-	l, err := c.invocation(ctx)
+	i, err := c.Invocation(ctx)
 	if err != nil {
 		return err
 	}
-	if old, err = c.paths.makeWay(old, c.cfg.Binary); err != nil {
+	if old, err = c.cfg.withConflicting(old); err != nil {
 		return err
 	}
-	o, err := program.Run(ctx, l.program, slices.Concat(l.args, c.paths.replacing(old, c.handsOver(ctx)))...)
-	return judgeReload(l.program, o, err)
+	replacing := c.cfg.replacing(old, c.cfg.handsOverSockets(ctx, c.infos, c.log))
+	o, err := program.Run(ctx, i.Program, slices.Concat(i.Args, replacing)...)
+	return commandError(i.Program, o, err)
 }
 
-// invocation is how we start HAProxy or, with a command of the user's, how the running one was started: a master loads the files
-// as it did before, and the next process without one will have the same options.
-func (c *commanded) invocation(ctx context.Context) (invocation, error) {
-	binary, err := findBinary(c.cfg.Binary)
-	own := invocation{program: binary, args: []string{"-D", "-f", c.paths.base, "-f", c.paths.config, "-p", c.paths.pid}}
-	if c.cfg.ReloadCmd == "" {
-		return own, err
+func commandError(name string, o program.Outcome, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s did not run to its end: %w", name, err)
 	}
-	now, errFind := c.find(ctx)
-	if errFind != nil {
-		return invocation{}, errFind
+	if o.Code != 0 {
+		return &LoadError{Message: name + " failed: " + messages.Summary(o), Log: program.Lines(o.Output)}
 	}
-	for _, pid := range now.pids {
-		l, errInvocation := invocationOf(pid)
+	return nil
+}
+
+// Invocation returns how HAProxy is started or, with a command of the user's, how the running one was started: a master loads the files with
+// the options that it has, and so does the next process without a master.
+func (c *Command) Invocation(ctx context.Context) (Invocation, error) {
+	binary, errBinary := FindBinary(c.cfg.Binary)
+	own := Invocation{Program: binary, Args: []string{"-D", "-f", c.cfg.BaseFile, "-f", c.cfg.ConfigFile, "-p", c.cfg.PidFile}}
+	if c.cfg.ReloadCommand == "" {
+		return own, errBinary
+	}
+	now, err := c.Find(ctx)
+	if err != nil {
+		return Invocation{}, err
+	}
+	for _, pid := range now.Pids {
+		i, err := invocationOf(pid)
 		switch {
-		case errInvocation != nil || !c.paths.started(pid, c.cfg.Binary) || !l.reads(c.paths.config):
-		case l.master() && filepath.IsAbs(l.program):
-			l.reloads = true
-			return l, nil
+		case err != nil || !c.cfg.owns(pid) || !i.reads(c.cfg.ConfigFile):
+		case i.hasMaster() && filepath.IsAbs(i.Program):
+			i.Reloads = true
+			return i, nil
 		default:
-			return invocation{program: binary, args: l.args}, err
+			return Invocation{Program: binary, Args: i.Args}, errBinary
 		}
 	}
-	own.args = []string{"-f", c.paths.config}
+	own.Args = []string{"-f", c.cfg.ConfigFile}
 	if c.startsMaster() {
-		own.args = append(own.args, "-W")
+		own.Args = append(own.Args, "-W")
 	}
-	return own, err
+	return own, errBinary
 }
 
-// startsMaster reports whether the reload command starts HAProxy with a master. A command that does not call HAProxy itself
-// may, and then only HAProxy can say what it refuses without one.
-func (c *commanded) startsMaster() bool {
-	words := strings.Fields(c.cfg.ReloadCmd)
+// startsMaster reports whether the reload command starts HAProxy with a master. A command that does not call HAProxy itself may, and then the
+// check must not reject what needs a master.
+func (c *Command) startsMaster() bool {
+	words := strings.Fields(c.cfg.ReloadCommand)
 	calls := false
 	for i, word := range words[:max(0, len(words)-1)] { // "systemctl reload haproxy" does not
 		calls = calls || filepath.Base(word) == filepath.Base(c.cfg.Binary) && strings.HasPrefix(words[i+1], "-")
@@ -230,161 +238,78 @@ func (c *commanded) startsMaster() bool {
 	return !calls || slices.Contains(words, "-W") || slices.Contains(words, "-Ws")
 }
 
-func judgeReload(name string, o program.Outcome, err error) error {
-	if err != nil {
-		return fmt.Errorf("%s did not run to its end: %w", name, err)
-	}
-	if o.Code != 0 {
-		return &refusal{sentence: name + " failed: " + messages.Summary(o), log: program.Lines(o.Output)}
-	}
-	return nil
-}
-
-var errNoPid = errors.New("no pid file")
-
-// replaced waits for a process that is new and serves, for as long as one loads the files. A HAProxy that was never seen,
-// neither before the command nor after it, runs where it cannot be seen from here, and then the command's word has to do.
-func (c *commanded) replaced(ctx context.Context, w *witness) (now running, err error) {
-	idle := time.Now() // since when nothing has been loading
-	err = poll(ctx, func() (bool, error) {
-		found, err := c.find(ctx)
-		if err == nil && (!found.none() || now.none()) {
-			now = found
-		}
-		if err == nil && len(found.pids) > 0 {
-			if done, err := w.renewed(ctx, found); done || err != nil {
-				return done, err
-			}
-		}
-		if found.unseen {
-			return true, nil
-		}
-		if w.loads(ctx) {
-			idle = time.Now()
-		}
-		if time.Since(idle) > c.patience {
-			now = found
-			return false, errNoPid
-		}
-		return false, nil
-	})
-	switch {
-	case !errors.Is(err, errNoPid):
-	case now.same(w.before):
-		err = w.unchanged(c.paths.pid)
-	case !now.none():
-		err = &refusal{sentence: "HAProxy runs as process " + joinPids(now.pids) + " after the reload, but has no worker"}
-	case c.cfg.ReloadCmd == "" || !c.remote.assume():
-		err = &refusal{sentence: "the reload went through, but the pid file " + c.paths.pid + " names no HAProxy that runs"}
-	default:
-		c.log.Warn("reload_cmd was run, but whether HAProxy took the configuration cannot be verified: no HAProxy can be seen",
-			"pid_file", c.paths.pid)
-		now, err = running{unseen: true}, nil
-	}
-	return now, err
-}
-
-// options are what HAProxy is started with besides what the user wants: the file that is read first and, where it is to
-// replace one that has them, the listening sockets. HAProxy does not start where it cannot have these.
-func (c *commanded) options(ctx context.Context, replaces bool) []string {
-	options := []string{"-f", c.paths.base}
-	if replaces && c.handsOver(ctx) {
-		options = append(options, "-x", c.paths.admin)
-	}
-	return options
-}
-
-func (c *commanded) handsOver(ctx context.Context) bool {
-	return handsOver(ctx, c.infos, c.paths.admin, c.log)
-}
-
-// prelude has bash give our options to the HAProxy that the user's own command starts by its bare name, as the older
-// haproxy-api's did, so that a reload by it loses no connection either.
-func (c *commanded) prelude(ctx context.Context, replaces bool) string {
+// shellFunction returns a function for bash that passes the base file to the HAProxy which the user's command starts by its bare name, as
+// haproxy-api 0.9 did, and makes it take over the listening sockets of one that it replaces.
+func (c *Command) shellFunction(ctx context.Context, replaces bool) string {
 	name := filepath.Base(c.cfg.Binary)
-	if strings.ContainsFunc(name, func(r rune) bool { return !inName(r) }) {
+	if strings.ContainsFunc(name, func(r rune) bool { return !inFunctionName(r) }) {
 		return ""
 	}
-	words := []string{"command", name}
-	for _, option := range c.options(ctx, replaces) {
-		words = append(words, quote(option))
+	call := "command " + name + " -f " + shellQuote(c.cfg.BaseFile)
+	if replaces && c.cfg.handsOverSockets(ctx, c.infos, c.log) { // HAProxy does not start where it cannot have them
+		call += " -x " + shellQuote(c.cfg.AdminSocket)
 	}
-	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, strings.Join(words, " "))
+	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, call)
 }
 
-// inName reports whether bash takes r in the name of a function, as far as programs have it in theirs.
-func inName(r rune) bool {
+// inFunctionName reports whether bash accepts r in the name of a function, of the characters that names of programs have.
+func inFunctionName(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
 }
 
-// quote makes a word of bash of any text.
-func quote(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
+// shellQuote quotes text as one word for bash.
+func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// endpoint is the socket that we had HAProxy open, or else the one that the document asks for.
-func (c *commanded) endpoint(now running) (runtimeapi.Endpoint, error) {
-	if now.unseen {
-		return runtimeapi.Endpoint{}, errors.New("no HAProxy can be seen from here")
+// Endpoint returns the admin socket of the base file or, where HAProxy does not have that, the one that the configuration asks for.
+func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
+	if now.Unseen {
+		return runtimeapi.Endpoint{}, errors.New("no process of HAProxy is visible from here")
 	}
-	if now.pid() == 0 {
+	if now.Pid() == 0 {
 		return runtimeapi.Endpoint{}, errors.New("HAProxy runs as more than one process")
 	}
-	for _, path := range []string{c.paths.admin, c.socket()} {
-		if path != "" && answers(path) {
+	paths := []string{c.cfg.AdminSocket}
+	if applied := c.applied(); applied != nil {
+		paths = append(paths, applied.AdminSocket())
+	}
+	for _, path := range paths {
+		if path != "" && acceptsConnections(path) {
 			return runtimeapi.Endpoint{Path: path}, nil
 		}
 	}
 	return runtimeapi.Endpoint{}, errors.New(
-		"HAProxy was started without our options, and has no \"stats socket PATH level admin\" in its global section")
+		"HAProxy was started without the options of haproxy-api, and has no \"stats socket PATH level admin\" in its global section")
 }
 
-// sharesNetwork is not known of what a command of the user's starts, which may be in a container or on another host.
-func (c *commanded) sharesNetwork(now running) bool {
-	if c.cfg.ReloadCmd == "" {
-		return true
-	}
-	return procinfo.ShareNetwork(now.pid(), os.Getpid())
+// SharesNetwork is false for a HAProxy that a command of the user's has started in a container or on another host.
+func (c *Command) SharesNetwork(now Instance) bool {
+	return c.cfg.ReloadCommand == "" || procinfo.ShareNetwork(now.Pid(), os.Getpid())
 }
 
-// answers reports whether somebody takes connections on the socket. It opens none where the system tells.
-func answers(path string) bool {
-	if _, err := os.Stat(path); err != nil {
-		return false
-	}
-	sockets, err := procinfo.UnixSockets(os.Getpid())
-	if err == nil && slices.ContainsFunc(sockets, func(s procinfo.Socket) bool { return s.Address.Path == path }) {
-		return true
-	}
-	conn, err := net.DialTimeout("unix", path, runtimeapi.AnswerTimeout)
-	if err != nil {
-		return false
-	}
-	_ = conn.Close()
-	return true
-}
+// Log returns nothing: the error of Load has the output of the command.
+func (c *Command) Log() []string { return nil }
 
-// said returns nothing: the command's output ends with the command.
-func (c *commanded) said() []string { return nil }
-
-func (c *commanded) probe(ctx context.Context) sdk.Health {
-	now, err := c.find(ctx)
-	h := sdk.Health{Facts: now.facts()}
+// Health checks the processes.
+func (c *Command) Health(ctx context.Context) sdk.Health {
+	now, err := c.Find(ctx)
+	h := sdk.Health{Facts: now.Facts()}
 	switch {
 	case err != nil:
 		h.Problems = append(h.Problems, err.Error())
-	case now.none():
+	case now.None():
 		h.Problems = append(h.Problems, notRunning)
-	case now.unseen:
-		h.Facts["reload"] = "cannot be verified: " + c.paths.pid + " names no HAProxy that can be seen from here"
-	case slices.ContainsFunc(now.pids, procinfo.IsStopped):
-		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", joinPids(now.pids)))
+	case now.Unseen:
+		h.Facts["reload"] = "cannot be verified: " + c.cfg.PidFile + " names no HAProxy that is visible from here"
+	case slices.ContainsFunc(now.Pids, procinfo.IsStopped):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", JoinPids(now.Pids)))
 	}
-	if stale := c.stale.Load(); stale != nil && *stale != "" {
-		h.Facts["restart_needed"] = restartFor(*stale)
+	if stale := c.staleVariable.Load(); stale != nil && *stale != "" {
+		h.Facts["restart_needed"] = restartNeeded(*stale)
 	}
 	return h
 }
 
 var (
-	_ proxy = (*managed)(nil)
-	_ proxy = (*commanded)(nil)
+	_ Controller = (*Managed)(nil)
+	_ Controller = (*Command)(nil)
 )

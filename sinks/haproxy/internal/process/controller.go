@@ -1,126 +1,80 @@
-package haproxy
+package process
 
 import (
 	"context"
 	"errors"
-	"slices"
-	"strconv"
-	"strings"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A proxy is one HAProxy, however it is run. Its methods are called by one goroutine at a time, except for find and
-// probe, which change nothing.
-type proxy interface {
-	// find says what runs now. It is an error when that cannot be known, not when nothing runs.
-	find(ctx context.Context) (running, error)
+// A Controller controls one HAProxy. Its methods are called by one goroutine at a time, except for Find, Invocation, Endpoint and Health,
+// which change nothing and may be called at any time.
+type Controller interface {
+	// Find returns the instance that runs, which is the zero value if none does. The error says why that cannot be known.
+	Find(ctx context.Context) (Instance, error)
 
-	// renew makes HAProxy serve the files that are on disk: a running one is told to, a missing one is started. It
-	// returns nil only when HAProxy was seen to serve them. It has no time limit but ctx, because loading a large
-	// configuration may take long and giving up on it early would only start it over.
-	renew(ctx context.Context) (renewal, error)
+	// Load makes HAProxy serve the files that are on disk: it reloads a running HAProxy and starts a missing one. It returns nil only
+	// after HAProxy was seen to serve them, and a [LoadError] where HAProxy did not take them. It has no time limit but ctx: loading a
+	// large configuration may take long, and a reload that is given up would only be started again.
+	Load(ctx context.Context) (LoadResult, error)
 
-	// invocation says how HAProxy will load the files on disk, for the check.
-	invocation(ctx context.Context) (invocation, error)
+	// Invocation returns how HAProxy is going to load the files on disk, for the check.
+	Invocation(ctx context.Context) (Invocation, error)
 
-	// endpoint says where the HAProxy that was found takes commands that change it while it runs. It is an error where
-	// there is no such place.
-	endpoint(now running) (runtimeapi.Endpoint, error)
+	// Endpoint returns where the instance takes commands on the runtime API. It is an error if it takes none.
+	Endpoint(now Instance) (runtimeapi.Endpoint, error)
 
-	// said returns what HAProxy has logged since it was last told to load something, as far as that can be known.
-	said() []string
+	// Log returns what HAProxy has logged since the last Load began, as far as that is known.
+	Log() []string
 
-	// sharesNetwork reports whether the HAProxy that was found, or the one that renew starts, is known to be in our network
-	// namespace, so that it can listen where we can.
-	sharesNetwork(now running) bool
+	// SharesNetwork reports whether the instance, or the one that Load is going to start, is known to be in the network namespace of
+	// this process, so that it can listen where this process can.
+	SharesNetwork(now Instance) bool
 
-	// probe says what is wrong with the HAProxy that runs, within a second.
-	probe(ctx context.Context) sdk.Health
+	// Health returns what is wrong with the HAProxy that runs, within a second.
+	Health(ctx context.Context) sdk.Health
 }
 
-// running is what is known of a running HAProxy; the zero value means that none runs.
-type running struct {
-	pids    []int // the processes that stand for it: the master, or those in the pid file
-	worker  int   // the worker that serves, where there is a master that says so
-	old     []int // workers that finish what they have
-	version string
-	unseen  bool // it runs where no process of it can be seen from here, and a command is trusted to reload it
+// defaultResponseTimeout is how long a process may exist without doing what it otherwise does at once: write its pid file, answer on its
+// socket, count a reload. It does not bound the time in which HAProxy loads a configuration.
+const defaultResponseTimeout = 10 * time.Second
+
+// notRunning is the problem that Health reports where no HAProxy runs.
+const notRunning = "HAProxy is not running"
+
+// A LoadResult is the outcome of a successful [Controller.Load].
+type LoadResult struct {
+	Instance Instance
+	Action   string   // sdk.ActionReload or sdk.ActionRestart
+	Reason   string   // why it was a restart; empty for a reload
+	Log      []string // what HAProxy warned about
 }
 
-func (r running) none() bool { return len(r.pids) == 0 && !r.unseen }
+// A LoadError reports that HAProxy did not load the files, or did not keep running with them.
+type LoadError struct {
+	Message string
+	Log     []string // what HAProxy logged
+}
 
-// pid returns the process that serves, and 0 where there is not just one.
-func (r running) pid() int {
-	if r.worker != 0 || len(r.pids) != 1 {
-		return r.worker
+func (e *LoadError) Error() string {
+	if causes := messages.Causes(e.Log); len(causes) > 0 {
+		return e.Message + ": " + messages.Quote(causes)
 	}
-	return r.pids[0]
+	return e.Message
 }
 
-// stands reports, cheaply, whether the processes are still there. Their ids were verified when r was made.
-func (r running) stands() bool {
-	return r.unseen || slices.ContainsFunc(r.pids, procinfo.Exists) && (r.worker == 0 || procinfo.Exists(r.worker))
-}
-
-// same reports whether r and other are the same processes, so that they still serve what they served.
-func (r running) same(other running) bool {
-	return !r.none() && slices.Equal(r.pids, other.pids) && r.worker == other.worker && r.unseen == other.unseen
-}
-
-func (r running) facts() map[string]string {
-	facts := map[string]string{}
-	if !r.none() {
-		facts["pid"] = joinPids(r.pids)
-	}
-	if r.worker != 0 {
-		facts["worker"] = strconv.Itoa(r.worker)
-	}
-	if len(r.old) > 0 {
-		facts["old_workers"] = joinPids(r.old)
-	}
-	if r.version != "" {
-		facts["version"] = r.version
-	}
-	return facts
-}
-
-func joinPids(pids []int) string {
-	words := make([]string, len(pids))
-	for i, pid := range pids {
-		words[i] = strconv.Itoa(pid)
-	}
-	return strings.Join(words, " ")
-}
-
-// A renewal is a successful renew.
-type renewal struct {
-	now    running
-	action string // one of the sdk's
-	why    string // why that action and not a lesser one; empty for a reload
-	log    []string
-}
-
-// A refusal is HAProxy's answer that it did not take the files over, with what it logged.
-type refusal struct {
-	sentence string
-	log      []string
-}
-
-func (r *refusal) Error() string {
-	if words := messages.Causes(r.log); len(words) > 0 {
-		return r.sentence + ": " + messages.Quote(words)
-	}
-	return r.sentence
-}
-
-// detailsOf returns what HAProxy logged when it refused.
-func detailsOf(err error) []string {
-	if r, ok := errors.AsType[*refusal](err); ok {
-		return r.log
+// LogOf returns what HAProxy logged before a [LoadError], and nil for any other error.
+func LogOf(err error) []string {
+	if e, ok := errors.AsType[*LoadError](err); ok {
+		return e.Log
 	}
 	return nil
 }
+
+// An UnchangedError is a [LoadError] after which the HAProxy from before runs on with the configuration that it had.
+type UnchangedError struct{ LoadError }
+
+func (e *UnchangedError) Unwrap() error { return &e.LoadError }

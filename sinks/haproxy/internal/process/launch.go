@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"context"
@@ -13,44 +13,44 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
-// maxOutput bounds the file with HAProxy's output, in bytes. HAProxy writes about 500 bytes at each reload, but a program section
-// writes what it likes.
+// maxOutput bounds the file with HAProxy's output, in bytes. HAProxy writes about 500 bytes at each reload, but the programs of a program
+// section may write much more.
 const maxOutput = 1 << 20
 
-// An output is the file that a managed HAProxy writes its messages to. Only there does HAProxy say why a worker ended: up to
-// 3.0 neither the answer to "reload" nor anything else on the master socket has what a worker says after the fork.
-type output struct{ path string }
+// An outputFile is the path of the file to which a managed HAProxy writes its messages. Only there does HAProxy say why a worker ended: up
+// to 3.0 neither the answer to "reload" nor any other command on the master socket has what a worker writes after the fork.
+type outputFile string
 
-// open returns the file for HAProxy to append to, emptied, and nil where there can be none: HAProxy runs without it.
-func (o output) open() *os.File {
-	file, err := os.OpenFile(o.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
+// create empties the file and returns it for HAProxy to append to. It returns nil where it cannot: HAProxy runs without it.
+func (o outputFile) create() *os.File {
+	file, err := os.OpenFile(string(o), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
 	if err != nil {
 		return nil
 	}
 	return file
 }
 
-// mark returns where the next message begins. It empties a file that has grown too large, which HAProxy goes on appending to.
-func (o output) mark() int64 {
-	info, err := os.Stat(o.path)
+// end returns the offset at which the next message begins. It empties a file that has grown too large, to which HAProxy goes on appending.
+func (o outputFile) end() int64 {
+	info, err := os.Stat(string(o))
 	switch {
 	case err != nil:
 		return 0
-	case info.Size() > maxOutput && os.Truncate(o.path, 0) == nil:
+	case info.Size() > maxOutput && os.Truncate(string(o), 0) == nil:
 		return 0
 	default:
 		return info.Size()
 	}
 }
 
-// since returns what HAProxy logged after mark, without its notices.
-func (o output) since(mark int64) []string {
-	file, err := os.Open(o.path)
+// since returns what HAProxy logged after offset, without its notices.
+func (o outputFile) since(offset int64) []string {
+	file, err := os.Open(string(o))
 	if err != nil {
 		return nil
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.NewSectionReader(file, mark, maxOutput))
+	content, err := io.ReadAll(io.NewSectionReader(file, offset, maxOutput))
 	if err != nil {
 		return nil
 	}
@@ -63,11 +63,11 @@ type launch struct {
 	exited chan struct{} // closed when the master has ended
 }
 
-// launchMaster starts HAProxy's master as a child in a session of its own, so that no signal to us reaches it. It goes on when we
-// end. Its output goes to a file and not to a pipe, which would end with us.
-func launchMaster(out output, binary string, args ...string) (*launch, error) {
+// launchMaster starts HAProxy's master as a child in a session of its own, so that it gets no signal for this process and outlives it. Its
+// output goes to a file and not to a pipe, which would end with this process.
+func launchMaster(out outputFile, binary string, args ...string) (*launch, error) {
 	cmd := exec.Command(binary, args...)
-	if file := out.open(); file != nil {
+	if file := out.create(); file != nil {
 		defer file.Close()
 		cmd.Stdout, cmd.Stderr = file, file
 	}
@@ -78,22 +78,13 @@ func launchMaster(out output, binary string, args ...string) (*launch, error) {
 	l := &launch{master: cmd.Process.Pid, exited: make(chan struct{})}
 	go func() {
 		defer close(l.exited)
-		_ = cmd.Wait() // how it ended is in its output
+		_ = cmd.Wait() // the output says how it ended
 	}()
 	return l, nil
 }
 
-func (l *launch) hasExited() bool {
-	select {
-	case <-l.exited:
-		return true
-	default:
-		return false
-	}
-}
-
-// abandon ends a master that nobody waits for any more, unless it has got so far as to write its pid file: from then on it may
-// have taken over from another one.
+// abandon kills a master that nothing waits for any more, unless it has written its pid file: from then on it may have replaced another
+// one.
 func (l *launch) abandon(pidFile string) {
 	if pids, err := readPids(pidFile); err == nil && len(pids) > 0 && pids[0] == l.master {
 		return
@@ -101,14 +92,15 @@ func (l *launch) abandon(pidFile string) {
 	_ = syscall.Kill(-l.master, syscall.SIGKILL)
 }
 
-// await polls until serves reports that the master serves. The error is a [refusal] with HAProxy's words where the master ends
-// instead.
-func (l *launch) await(ctx context.Context, out output, serves func() bool) error {
+// wait polls until serves returns true. It returns a [LoadError] if the master ends before.
+func (l *launch) wait(ctx context.Context, out outputFile, serves func() bool) error {
 	return poll(ctx, func() (bool, error) {
-		if l.hasExited() {
-			log := out.since(0)
-			return false, &refusal{sentence: "HAProxy did not start: " + messages.Summary(program.Outcome{Output: strings.Join(log, "\n"), Code: 1})}
+		select {
+		case <-l.exited:
+			outcome := program.Outcome{Output: strings.Join(out.since(0), "\n"), Code: 1}
+			return false, &LoadError{Message: "HAProxy did not start: " + messages.Summary(outcome)}
+		default:
+			return serves(), nil
 		}
-		return serves(), nil
 	})
 }

@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"context"
@@ -19,74 +19,82 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
-const (
-	// patience is how long a process may be there without doing what it does at once otherwise: write its pid file
-	// once it is in the background, answer on its socket, count a reload. It never bounds the loading itself.
-	patience = 10 * time.Second
-)
-
-// managed is a HAProxy in master-worker mode that was started by us, here or in a life before.
+// A Managed controls a HAProxy in master-worker mode that haproxy-api has started, in this process or an earlier one. Make one with
+// [NewManaged].
 //
-// Measured on 2.6.12, 3.0.11 and 3.2.26: "-W -db" stays in the foreground, which leaves HAProxy its standard error; it writes its
-// pid file once the ports are bound, and ends with exit code 1 and the alerts if that fails; a "daemon" or "pidfile" in the
-// configuration makes no difference. The last worker that dies takes the master with it, whether or not the configuration says
-// no-exit-on-failure, and a master that dies takes its workers. The pid file stays behind in all cases.
-type managed struct {
+// Measured on 2.6.12, 3.0.11 and 3.2.26: "-W -db" stays in the foreground, so that HAProxy keeps its standard error. It writes its pid file
+// once the ports are bound, and ends with exit code 1 and the alerts if that fails. A "daemon" or "pidfile" in the configuration makes no
+// difference. The last worker that dies ends the master, whether or not the configuration says no-exit-on-failure, and a master that dies
+// ends its workers. The pid file remains in all cases.
+type Managed struct {
+	// ResponseTimeout is how long a process may exist without doing what it otherwise does at once. NewManaged sets it to 10 s.
+	ResponseTimeout time.Duration
+
 	cfg    Config
-	paths  paths
 	log    *slog.Logger
 	socket masterSocket
-	output output
-	strays strays
-	infos  *runtimeapi.Infos
-	starts *runtimeapi.Infos // of workers that may not have started yet
-	listed *runtimeapi.Group[procs]
+	output outputFile
+	lost   lostProcesses
+
+	infos     *runtimeapi.Infos
+	starting  *runtimeapi.Infos // of workers that may not have started yet
+	processes *runtimeapi.Group[processList]
 
 	mu   sync.Mutex
-	last procs // what the master answered last
+	last processList // the master's last answer
 
-	loaded   int64         // where the output since HAProxy was last told to load something begins
-	patience time.Duration // the constant, or less in a test
+	logStart int64 // the offset in the output at which the last Load began
 }
 
-func newManaged(cfg Config, p paths, log *slog.Logger, stopped <-chan struct{}, infos *runtimeapi.Infos) *managed {
-	return &managed{cfg: cfg, paths: p, log: log, socket: masterSocket{p.socket}, output: output{p.output}, patience: patience,
-		infos: infos, starts: runtimeapi.NewInfos(stopped, runtimeapi.StartingInfoTimeout),
-		listed: runtimeapi.NewGroup[procs](stopped, patience)}
+// NewManaged returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. Requests on the master socket
+// end when stopped is closed.
+func NewManaged(cfg Config, log *slog.Logger, stopped <-chan struct{}, infos *runtimeapi.Infos) *Managed {
+	return &Managed{
+		ResponseTimeout: defaultResponseTimeout,
+		cfg:             cfg, log: log, socket: masterSocket(cfg.MasterSocket), output: outputFile(cfg.OutputFile),
+		infos: infos, starting: runtimeapi.NewInfos(stopped, runtimeapi.StartingInfoTimeout),
+		processes: runtimeapi.NewGroup[processList](stopped, defaultResponseTimeout),
+	}
 }
 
-// find asks the master socket first: it knows the worker, and it is right also where the pid file is lost. Where both are,
-// the system knows who runs our configuration file.
-func (m *managed) find(ctx context.Context) (running, error) {
-	p, err := m.answered(ctx)
+// Find asks the master socket first: the master knows its worker, also where the pid file is lost. Where neither the socket nor the pid file
+// leads to a HAProxy, Find looks for processes that run the configuration file.
+func (m *Managed) Find(ctx context.Context) (Instance, error) {
+	p, err := m.listProcesses(ctx)
 	if err == nil {
-		return p.running(), nil
+		return p.instance(), nil
 	}
-	if last := m.lastAnswer(); errors.Is(err, runtimeapi.ErrBusy) && last.stands() {
-		return last.running(), nil
+	if last := m.lastList(); errors.Is(err, runtimeapi.ErrBusy) && last.isCurrent() {
+		return last.instance(), nil
 	}
-	pids, err := readPids(m.paths.pid)
-	if err != nil {
-		return running{}, err
-	}
-	if pids = m.paths.ours(pids, m.cfg.Binary); len(pids) == 0 {
-		pids = m.strays.find(m.paths, m.cfg.Binary)
-	}
-	return running{pids: pids}, nil
+	pids, err := m.findPids()
+	return Instance{Pids: pids}, err
 }
 
-var errNotOurs = errors.New("another program answers on the master socket")
+// findPids returns the HAProxy processes that the pid file or the list of processes leads to.
+func (m *Managed) findPids() ([]int, error) {
+	pids, err := readPids(m.cfg.PidFile)
+	if err != nil {
+		return nil, err
+	}
+	if pids = m.cfg.Own(pids); len(pids) == 0 {
+		pids = m.lost.find(m.cfg)
+	}
+	return pids, nil
+}
 
-// answered asks the master for its processes, and is an error where no master of ours answers soon.
-func (m *managed) answered(ctx context.Context) (procs, error) {
+var errOtherProgram = errors.New("another program answers on the master socket")
+
+// listProcesses asks the master for its processes. It is an error if no master of ours answers soon.
+func (m *Managed) listProcesses(ctx context.Context) (processList, error) {
 	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	p, err := m.listed.Do(ctx, runtimeapi.SocketKey(m.paths.socket), m.socket.procs)
+	p, err := m.processes.Do(ctx, runtimeapi.SocketKey(m.cfg.MasterSocket), m.socket.listProcesses)
 	switch {
 	case err != nil:
-		return procs{}, err
-	case len(m.paths.ours([]int{p.master}, m.cfg.Binary)) == 0:
-		return procs{}, errNotOurs
+		return processList{}, err
+	case len(m.cfg.Own([]int{p.master})) == 0:
+		return processList{}, errOtherProgram
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -94,260 +102,239 @@ func (m *managed) answered(ctx context.Context) (procs, error) {
 	return p, nil
 }
 
-func (m *managed) lastAnswer() procs {
+func (m *Managed) lastList() processList {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.last
 }
 
-func (m *managed) renew(ctx context.Context) (renewal, error) {
-	if err := m.paths.writeBase(m.cfg); err != nil {
-		return renewal{}, err
-	}
-	before, others, err := m.settled(ctx)
-	switch {
-	case err != nil:
-		return renewal{}, err
-	case before.master != 0 && !m.paths.loads(before.master):
-		// A reload would have it load the file that it was started with once more.
-		r, err := m.start(ctx, []int{before.master})
-		r.why = "a HAProxy that was started for another configuration file was taken over"
-		return r, err
-	case before.master != 0:
-		return m.reloadOrReplace(ctx, before)
-	case len(others) > 0:
-		m.log.Info("taking over a HAProxy that has no master socket of ours", "pids", joinPids(others))
-		r, err := m.start(ctx, others)
-		r.why = "a HAProxy that was started otherwise was taken over"
-		return r, err
-	default:
-		r, err := m.start(ctx, nil)
-		r.why = "HAProxy was not running"
-		return r, err
-	}
-}
-
-// reloadOrReplace tells the master to reload, or starts another one in its place where it would load something else than a
+// Load reloads the running master. It starts a new master where none runs, and where the running one would load something else than a
 // HAProxy that is started now.
-func (m *managed) reloadOrReplace(ctx context.Context, before procs) (renewal, error) {
-	why, err := m.outdated(ctx, before.master)
+func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
+	if err := m.cfg.writeBase(); err != nil {
+		return LoadResult{}, err
+	}
+	before, others, err := m.waitForMaster(ctx)
 	if err != nil {
-		return renewal{}, err
+		return LoadResult{}, err
 	}
-	if why == "" {
-		return m.reload(ctx, before)
+	reason := "HAProxy was not running"
+	switch {
+	case before.master != 0 && !m.cfg.loads(before.master):
+		reason = "HAProxy was started for another configuration file and has been replaced"
+		others = []int{before.master}
+	case before.master != 0:
+		outdated, err := m.outdated(ctx, before.master)
+		if err != nil {
+			return LoadResult{}, err
+		}
+		if outdated == "" {
+			return m.reload(ctx, before)
+		}
+		m.log.Info("starting another master process instead of a reload", "reason", outdated)
+		reason = "HAProxy was restarted without losing a connection, because " + outdated
+		others = []int{before.master}
+	case len(others) > 0:
+		m.log.Info("replacing a HAProxy that has no master socket of haproxy-api", "pids", JoinPids(others))
+		reason = "HAProxy was started by another program and has been replaced"
 	}
-	m.log.Info("starting another master process instead of a reload", "reason", why)
-	r, err := m.start(ctx, []int{before.master})
-	r.why = "HAProxy was started anew without losing a connection, because " + why
+	r, err := m.start(ctx, others)
+	r.Reason = reason
 	return r, err
 }
 
-func (m *managed) outdated(ctx context.Context, master int) (string, error) {
-	now, err := m.invocation(ctx)
+// outdated returns why a reload by the running master would load the files in another way than a start, and "" if it would not.
+func (m *Managed) outdated(ctx context.Context, master int) (string, error) {
+	now, err := m.Invocation(ctx)
 	if err != nil {
 		return "", err
 	}
-	content, err := os.ReadFile(m.paths.config)
+	content, err := os.ReadFile(m.cfg.ConfigFile)
 	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", m.paths.config, replace.Cause(err))
+		return "", fmt.Errorf("cannot read %s: %w", m.cfg.ConfigFile, replace.Cause(err))
 	}
 	running, err := invocationOf(master)
-	if err != nil { // another user's process, or a system that does not tell: nobody knows a reason against a reload
+	if err != nil { // another user's process, or not Linux: no reason against a reload is known
 		return "", nil
 	}
 	return now.outdated(running, syntax.Parse(content, nil)), nil
 }
 
-// invocation is how HAProxy is started. A master that would load the files otherwise is replaced and not told to reload.
-func (m *managed) invocation(context.Context) (invocation, error) {
-	binary, err := findBinary(m.cfg.Binary)
+// Invocation returns how HAProxy is started. A master that would load the files in another way is replaced instead of reloaded.
+func (m *Managed) Invocation(context.Context) (Invocation, error) {
+	binary, err := FindBinary(m.cfg.Binary)
 	if err != nil {
-		return invocation{}, err
+		return Invocation{}, err
 	}
-	return invocation{program: binary, args: []string{"-W", "-db", "-S", m.paths.socket + ",mode,600",
-		"-f", m.paths.base, "-f", m.paths.config, "-p", m.paths.pid}}, nil
+	return Invocation{Program: binary, Args: []string{"-W", "-db", "-S", m.cfg.MasterSocket + ",mode,600",
+		"-f", m.cfg.BaseFile, "-f", m.cfg.ConfigFile, "-p", m.cfg.PidFile}}, nil
 }
 
-// settled returns the master's processes, or else the HAProxy processes of ours that have no master socket to answer
-// on. A master that has one but is loading, because somebody else told it to, is waited for.
-func (m *managed) settled(ctx context.Context) (p procs, others []int, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.patience, errSilent)
+var errNoAnswer = errors.New("HAProxy's master does not answer")
+
+// waitForMaster returns the master's processes or, where no master answers, the HAProxy processes of ours without a master socket. It waits
+// for a master that has a socket and does not answer because another program has told it to reload.
+func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.ResponseTimeout, errNoAnswer)
 	defer cancel()
 	busy := false
 	err = poll(ctx, func() (bool, error) {
 		var err error
-		if p, err = m.answered(ctx); err == nil {
+		if p, err = m.listProcesses(ctx); err == nil {
 			return true, nil
 		}
 		busy = errors.Is(err, runtimeapi.ErrBusy) || busy && ctx.Err() != nil
-		pids, err := readPids(m.paths.pid)
-		if err != nil {
+		if others, err = m.findPids(); err != nil {
 			return false, err
 		}
-		if others = m.paths.ours(pids, m.cfg.Binary); len(others) == 0 {
-			others = m.strays.find(m.paths, m.cfg.Binary)
-		}
-		return !slices.ContainsFunc(others, m.paths.hasSocket), nil
+		return !slices.ContainsFunc(others, m.cfg.hasMasterSocket), nil
 	})
 	switch {
-	case !errors.Is(err, errSilent):
-	case busy && !slices.ContainsFunc(others, procinfo.IsStopped): // it is there, and replacing it would be for nothing
-		err = fmt.Errorf("%w; it is left as it is: see who is connected to %s", runtimeapi.ErrBusy, m.paths.socket)
+	case !errors.Is(err, errNoAnswer):
+	case busy && !slices.ContainsFunc(others, procinfo.IsStopped): // it runs, and replacing it would not help
+		err = fmt.Errorf("%w; HAProxy is left unchanged: see which programs are connected to %s", runtimeapi.ErrBusy, m.cfg.MasterSocket)
 	default: // its socket is gone: it can only be replaced
 		err = nil
 	}
 	return p, others, err
 }
 
-var errSilent = errors.New("HAProxy's master does not answer")
-
-// start starts HAProxy, which tells the processes in old to finish what they have once it has bound its ports. Where they
-// have our admin socket, it takes their listening sockets over, so that no connection is lost.
-func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
-	start, err := m.invocation(ctx)
+// start starts HAProxy, which makes the processes in old finish their connections once it has bound its ports. It takes over the listening
+// sockets of a HAProxy that has the admin socket, so that no connection is lost.
+func (m *Managed) start(ctx context.Context, old []int) (LoadResult, error) {
+	start, err := m.Invocation(ctx)
 	if err != nil {
-		return renewal{}, err
+		return LoadResult{}, err
 	}
-	if old, err = m.paths.makeWay(old, m.cfg.Binary); err != nil {
-		return renewal{}, err
+	if old, err = m.cfg.withConflicting(old); err != nil {
+		return LoadResult{}, err
 	}
-	if len(old) == 0 { // what it names is dead or not ours: it must not be mistaken for the one that comes
-		if err := m.paths.removePidFile(); err != nil {
-			return renewal{}, err
+	if len(old) == 0 { // the process that the file names is not HAProxy and must not be mistaken for the new one
+		if err := m.cfg.removePidFile(); err != nil {
+			return LoadResult{}, err
 		}
 	}
-	m.loaded = 0
-	replacing := m.paths.replacing(old, handsOver(ctx, m.infos, m.paths.admin, m.log))
-	l, err := launchMaster(m.output, start.program, slices.Concat(start.args, replacing)...)
+	m.logStart = 0
+	replacing := m.cfg.replacing(old, m.cfg.handsOverSockets(ctx, m.infos, m.log))
+	l, err := launchMaster(m.output, start.Program, slices.Concat(start.Args, replacing)...)
 	if err != nil {
-		return renewal{}, err
+		return LoadResult{}, err
 	}
-	now, err := m.launched(ctx, l)
+	now, err := m.waitForStart(ctx, l)
 	if err != nil && ctx.Err() != nil {
-		l.abandon(m.paths.pid)
+		l.abandon(m.cfg.PidFile)
 	}
-	warnings := messages.Warnings(strings.Join(m.said(), "\n"))
-	return renewal{now: now, action: sdk.ActionRestart, log: warnings}, err
+	warnings := messages.Warnings(strings.Join(m.Log(), "\n"))
+	return LoadResult{Instance: now, Action: sdk.ActionRestart, Log: warnings}, err
 }
 
-// launched waits for the master's worker to serve. The master tells its workers on its socket. From 3.1 on it writes its pid file
-// when the worker is ready (mworker.c, cli.c), and a question to a worker that is not may never be answered.
-func (m *managed) launched(ctx context.Context, l *launch) (now running, err error) {
-	err = l.await(ctx, m.output, func() bool {
-		if pids, err := readPids(m.paths.pid); err != nil || !slices.Contains(pids, l.master) {
+// waitForStart waits for the master's worker to serve. From 3.1 on, a master writes its pid file when the worker is ready (mworker.c, cli.c).
+// A request to a worker that is not ready may never be answered.
+func (m *Managed) waitForStart(ctx context.Context, l *launch) (now Instance, err error) {
+	err = l.wait(ctx, m.output, func() bool {
+		if pids, err := readPids(m.cfg.PidFile); err != nil || !slices.Contains(pids, l.master) {
 			return false
 		}
-		p, err := m.answered(ctx)
-		if err != nil || p.master != l.master || !m.answersAs(ctx, p.worker()) {
+		p, err := m.listProcesses(ctx)
+		if err != nil || p.master != l.master || !m.hasStarted(ctx, p.worker()) {
 			return false
 		}
-		now = p.running()
+		now = p.instance()
 		return true
 	})
 	return now, err
 }
 
-func (m *managed) said() []string { return m.output.since(m.loaded) }
+// Log returns what HAProxy has written since the last Load began.
+func (m *Managed) Log() []string { return m.output.since(m.logStart) }
 
-// endpoint is the master's socket, by which one worker can be addressed and no other one.
-func (m *managed) endpoint(now running) (runtimeapi.Endpoint, error) {
-	if now.worker == 0 {
-		return runtimeapi.Endpoint{}, errors.New("HAProxy was started by somebody else, without our master socket")
+// Endpoint returns the master's socket, through which one worker can be addressed and no other one.
+func (m *Managed) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
+	if now.Worker == 0 {
+		return runtimeapi.Endpoint{}, errors.New("HAProxy was started by another program, without the master socket of haproxy-api")
 	}
-	return runtimeapi.Endpoint{Path: m.paths.socket, Worker: now.worker}, nil
+	return m.socket.worker(now.Worker), nil
 }
 
-func (m *managed) sharesNetwork(running) bool { return true }
+// SharesNetwork returns true: HAProxy is a child of this process or of an earlier one.
+func (m *Managed) SharesNetwork(Instance) bool { return true }
 
-// answersAs reports whether that very worker answers and means to stay: the proof that is asked of a new one.
-func (m *managed) answersAs(ctx context.Context, worker int) bool {
+// hasStarted reports whether a new worker answers under its own process id and is not stopping.
+func (m *Managed) hasStarted(ctx context.Context, worker int) bool {
 	if worker == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	to := runtimeapi.Endpoint{Path: m.paths.socket, Worker: worker}
-	i, err := m.starts.Get(ctx, to)
+	i, err := m.starting.Get(ctx, m.socket.worker(worker))
 	if err != nil || !i.ServedBy(worker) {
 		return false
 	}
-	m.infos.Forget(to) // a question that Health has put while the worker started may never be answered
+	m.infos.Forget(m.socket.worker(worker)) // a request that Health made while the worker started may never be answered
 	return true
 }
 
-// serves reports whether that worker, which answered before, still serves. One that takes no command is known by what it listens
-// on: HAProxy's own watchdog ends a worker that hangs, and one that leaves has closed all.
-func (m *managed) serves(ctx context.Context, worker int) bool {
+// serves reports whether a worker that has answered before still serves. A worker that does not answer serves if it listens: HAProxy's
+// watchdog ends a worker that hangs, and a worker that is stopping has closed its listeners.
+func (m *Managed) serves(ctx context.Context, worker int) bool {
 	if worker == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	i, err := m.infos.Get(ctx, runtimeapi.Endpoint{Path: m.paths.socket, Worker: worker})
+	i, err := m.infos.Get(ctx, m.socket.worker(worker))
 	if ctx.Err() != nil {
 		return procinfo.Listens(worker)
 	}
 	return err == nil && i.ServedBy(worker)
 }
 
-// probe looks at the master, its worker, and whether the worker answers. A master that loads does not answer for a
-// moment on 2.6, so it is asked again while there is time.
-func (m *managed) probe(ctx context.Context) sdk.Health {
+// Health checks the master, its worker, and whether the worker answers. A master of HAProxy 2.6 does not answer for a moment while it loads,
+// so Health asks again while there is time.
+func (m *Managed) Health(ctx context.Context) sdk.Health {
 	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
-	now, err := m.find(ctx)
-	for err == nil && m.mayAnswer(now) && ctx.Err() == nil {
-		pause(ctx, tick)
-		now, err = m.find(ctx)
-	}
-	h := sdk.Health{Facts: now.facts()}
+	var now Instance
+	var err error
+	_ = poll(ctx, func() (bool, error) {
+		now, err = m.Find(ctx)
+		return err != nil || !m.lacksWorker(now), nil
+	})
+	h := sdk.Health{Facts: now.Facts()}
 	switch {
 	case err != nil:
 		h.Problems = append(h.Problems, err.Error())
-	case now.none():
+	case now.None():
 		h.Problems = append(h.Problems, notRunning)
-	case m.mayAnswer(now) && m.isBusy(now): // no trouble as long as it is not to be told anything
+	case m.lacksWorker(now) && m.isBusy(now): // no problem as long as it needs no command
 		h.Facts["master_socket"] = runtimeapi.ErrBusy.Error()
-	case m.mayAnswer(now):
+	case m.lacksWorker(now):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
-			joinPids(now.pids), m.paths.socket))
-	case now.worker == 0:
-		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by somebody else; "+
-			"the next document takes it over", joinPids(now.pids)))
-	case !m.serves(ctx, now.worker):
-		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.worker))
+			JoinPids(now.Pids), m.cfg.MasterSocket))
+	case now.Worker == 0:
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by another program; "+
+			"the next document replaces it", JoinPids(now.Pids)))
+	case !m.serves(ctx, now.Worker):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.Worker))
 	}
 	return h
 }
 
-// mayAnswer reports whether now has a master that should tell its worker and does not.
-func (m *managed) mayAnswer(now running) bool {
-	return now.worker == 0 && slices.ContainsFunc(now.pids, m.paths.hasSocket)
+// lacksWorker reports whether the instance has a master with the master socket that has not named its worker.
+func (m *Managed) lacksWorker(now Instance) bool {
+	return now.Worker == 0 && slices.ContainsFunc(now.Pids, m.cfg.hasMasterSocket)
 }
 
-// isBusy reports whether now has a master that takes connections and a worker that serves.
-func (m *managed) isBusy(now running) bool {
+// isBusy reports whether the instance has a master that accepts connections and a worker that listens.
+func (m *Managed) isBusy(now Instance) bool {
 	all, err := procinfo.List()
-	if err != nil || !answers(m.paths.socket) || slices.ContainsFunc(now.pids, procinfo.IsStopped) {
+	if err != nil || !acceptsConnections(m.cfg.MasterSocket) || slices.ContainsFunc(now.Pids, procinfo.IsStopped) {
 		return false
 	}
 	for pid, p := range all {
-		if slices.Contains(now.pids, p.Parent) && procinfo.Listens(pid) {
+		if slices.Contains(now.Pids, p.Parent) && procinfo.Listens(pid) {
 			return true
 		}
 	}
 	return false
-}
-
-const notRunning = "HAProxy is not running"
-
-// pause waits for d, or until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -1,10 +1,10 @@
-package haproxy
+package process
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"syscall"
@@ -12,102 +12,67 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// An old worker is a process of a HAProxy of ours that was replaced and finishes the connections that it has. Each reload leaves
-// one until its last connection ends or hard-stop-after does, which is drain_timeout.
+// OldWorkers returns the old workers beside the instance, the oldest first. An old worker is a process of a replaced HAProxy that finishes its
+// connections. Each reload leaves one until its last connection ends or hard-stop-after has passed, which is the drain timeout.
 //
-// Ours is what the master of the HAProxy in use says that it has started, and what was started with the base file, which only
-// the sink writes and gives to HAProxy. That holds for what a process of the sink before this one has started, too. A command of
-// the user's may start HAProxy without that file: its processes, which are never ended, go by the configuration or pid file.
-//
-// HAProxy's own mworker-max-reloads is not used to bound them: before 3.0 it counts the reloads that failed as well, and may then
-// end the worker that serves.
-
-// oldWorkers returns the old workers beside the HAProxy in now, the oldest one first. Those of a master that was itself replaced
-// are among them.
-func (s *Sink) oldWorkers(now running) []int {
+// A process is an old worker of ours if the instance's master has started it, or if it was started with the base file, also by an earlier
+// process or by a master that was replaced. A command of the user's may start HAProxy without that file: its processes are recognised by the
+// configuration file or the pid file.
+func (c Config) OldWorkers(now Instance) []int {
 	all, err := procinfo.List()
 	if err != nil {
-		return now.old
+		return now.OldWorkers
 	}
-	started := s.paths.startedByUs
-	if s.cfg.ReloadCmd != "" {
-		started = s.paths.started
+	isOurs := c.startedWithBase
+	if c.ReloadCommand != "" {
+		isOurs = c.owns
 	}
 	old := map[int]bool{}
-	for pid, process := range all {
-		current := pid == now.worker || slices.Contains(now.pids, pid)
-		child := slices.Contains(now.pids, process.Parent) // which its master knows
+	for pid, p := range all {
+		current := pid == now.Worker || slices.Contains(now.Pids, pid)
+		child := slices.Contains(now.Pids, p.Parent) // which its master lists
 		switch {
-		case slices.Contains(now.old, pid):
+		case slices.Contains(now.OldWorkers, pid):
 			old[pid] = true
-		case !current && !child && started(pid, s.cfg.Binary) && sharesNetwork(pid, now) && !procinfo.Listens(pid):
+		case !current && !child && isOurs(pid) && now.sharesNetwork(pid) && !procinfo.Listens(pid):
 			old[pid] = true
 		}
 	}
-	for _, process := range all { // a master ends with its last worker
-		delete(old, process.Parent)
+	for _, p := range all { // a master ends with its last worker
+		delete(old, p.Parent)
 	}
 	return slices.SortedFunc(maps.Keys(old), func(a, b int) int {
 		return cmp.Or(cmp.Compare(all[a].Started, all[b].Started), cmp.Compare(a, b))
 	})
 }
 
-// startedByUs reports whether pid is a HAProxy that was started with the base file. One that somebody else has started with our
-// configuration file, such as a service manager, was not.
-func (p paths) startedByUs(pid int, binary string) bool {
-	if !isHAProxy(pid, binary) {
-		return false
-	}
-	options := optionsOf(pid)
-	return !options.check && slices.ContainsFunc(options.files, func(file string) bool { return options.names(file, p.base) })
+// sharesNetwork reports whether pid is known to be in the network namespace of the instance.
+func (i Instance) sharesNetwork(pid int) bool {
+	return slices.ContainsFunc(i.Pids, func(own int) bool { return procinfo.ShareNetwork(pid, own) })
 }
 
-// sharesNetwork reports whether pid is known to be in the network namespace of the HAProxy in now.
-func sharesNetwork(pid int, now running) bool {
-	return slices.ContainsFunc(now.pids, func(own int) bool { return procinfo.ShareNetwork(pid, own) })
-}
-
-// observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made
-// to load something.
-func (g *guard) observeOldWorkers(ctx context.Context) bool {
-	if !g.tryLockFiles() {
-		return false
+// EndOldWorkers ends the oldest of the old workers, which [Config.OldWorkers] has returned, where there are more than limit, and all that are
+// suspended: a suspended process finishes nothing, and connections to the sockets that it keeps open are lost. A limit of 0 is no limit. It
+// never ends processes that a command of the user's has started. It returns how many it has ended.
+//
+// HAProxy's own mworker-max-reloads does not do this: before 3.0 it counts failed reloads as well, and may end the worker that serves.
+func (c Config) EndOldWorkers(old []int, limit int, log *slog.Logger) (ended int, err error) {
+	if c.ReloadCommand != "" {
+		return 0, nil
 	}
-	defer g.unlockFiles()
-	if now, err := g.proxy.find(ctx); err == nil && now.same(g.notes.running()) {
-		g.boundOldWorkers(now)
-	}
-	return true
-}
-
-// boundOldWorkers ends the oldest old workers where there are more than max_old_workers, as hard-stop-after would, and those
-// that are suspended: they finish nothing, and connections to the sockets that they keep open are lost. It only counts the
-// processes that a command of the user's has started. The caller holds s.files.
-func (s *Sink) boundOldWorkers(now running) {
-	old := s.oldWorkers(now)
-	ended := 0
-	var faults []error
 	for i, pid := range old {
 		signal := syscall.SIGTERM // ends a worker at once
-		switch excess := len(old) - i - s.cfg.MaxOldWorkers; {
-		case s.cfg.ReloadCmd != "":
-			continue
-		case procinfo.IsSuspended(pid):
+		if procinfo.IsSuspended(pid) {
 			signal = syscall.SIGKILL
-		case s.cfg.MaxOldWorkers == 0 || excess <= 0:
+		} else if limit == 0 || len(old)-i <= limit {
 			continue
 		}
-		if err := signalAll([]int{pid}, signal); err != nil {
-			faults = append(faults, fmt.Errorf("process %d: %w", pid, err))
+		if errSignal := signalAll([]int{pid}, signal); errSignal != nil {
+			err = errors.Join(err, fmt.Errorf("process %d: %w", pid, errSignal))
 			continue
 		}
 		ended++
-		s.log.Warn("ended an old worker", "pid", pid, "old_workers", len(old), "max_old_workers", s.cfg.MaxOldWorkers)
+		log.Warn("ended an old worker", "pid", pid, "old_workers", len(old), "max_old_workers", limit)
 	}
-	if err := errors.Join(faults...); err != nil {
-		s.ending.Warn(s.log, "old workers cannot be ended", err)
-	} else {
-		s.ending.Resolve(s.log, "old workers can be ended again")
-	}
-	s.notes.oldWorkers(old, ended)
+	return ended, err
 }

@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"cmp"
@@ -12,61 +12,62 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// A survey looks for conflicts.
+// A survey searches the system's processes and sockets for conflicts with one instance.
 type survey struct {
-	paths paths
-	names []string // that HAProxy's program has
-	own   running
+	cfg   Config
+	names []string // of HAProxy's program
+	own   Instance
 
-	network   string // the namespace that own, or we, are in
+	network   string // the namespace of own, or of this process where own is none
 	processes map[int]procinfo.Process
 	tree      map[int]bool    // the processes of own
 	readable  bool            // the sockets of own could be read
-	held      map[uint64]bool // the sockets of own
+	held      map[uint64]bool // the inodes of the sockets of own
 	sockets   []procinfo.Socket
-	contested []procinfo.Socket // sockets of others on our addresses
+	contested []procinfo.Socket // sockets of other processes on addresses of own
 }
 
-// conflicts returns the conflicts with own, which is the zero value where no HAProxy of ours runs. An error says that
-// nobody can tell here.
+// Conflicts returns the conflicts with own, which is the zero value where no HAProxy of ours runs. The error says why conflicts cannot be
+// known on this system.
 //
-// It takes a few milliseconds: lists of processes and listening sockets are read, and the sockets of other processes only
-// if one of them is on our addresses or belongs to a HAProxy with our file. The system is changing meanwhile, so that a
-// conflict has to be seen twice.
-func (p paths) conflicts(own running, binary string) ([]conflict, error) {
-	first, err := p.survey(own, binary)
+// It takes a few milliseconds: it reads the lists of processes and listening sockets, and the sockets of another process only if a socket is
+// on an address of own or the process is a HAProxy with the configuration file. The system changes meanwhile, so it returns only conflicts
+// that it finds twice.
+func (c Config) Conflicts(own Instance) ([]Conflict, error) {
+	first, err := c.findConflicts(own)
 	if err != nil || len(first) == 0 {
 		return nil, err
 	}
-	second, err := p.survey(own, binary)
-	return slices.DeleteFunc(second, func(c conflict) bool {
-		return !slices.ContainsFunc(first, func(before conflict) bool { return before.pid == c.pid })
+	second, err := c.findConflicts(own)
+	return slices.DeleteFunc(second, func(found Conflict) bool {
+		return !slices.ContainsFunc(first, func(before Conflict) bool { return before.pid == found.pid })
 	}), err
 }
 
-func (p paths) survey(own running, binary string) ([]conflict, error) {
-	s := &survey{paths: p, names: binaryNames(binary), own: own}
-	if err := s.prepare(); err != nil {
+func (c Config) findConflicts(own Instance) ([]Conflict, error) {
+	s, err := c.newSurvey(own)
+	if err != nil {
 		return nil, err
 	}
-	found := map[int]conflict{}
+	found := map[int]Conflict{}
 	for pid := range s.processes {
 		if s.tree[pid] {
 			continue
 		}
-		if c, ok := s.judge(pid); ok {
-			found[pid] = c
+		if conflict, ok := s.conflictOf(pid); ok {
+			found[pid] = conflict
 		}
 	}
-	unseen := s.unseen(found)
-	byPid := func(a, b conflict) int { return cmp.Compare(a.pid, b.pid) }
-	return append(slices.SortedFunc(maps.Values(s.grouped(found)), byPid), unseen...), nil
+	invisible := s.invisibleOwners(found)
+	byPid := func(a, b Conflict) int { return cmp.Compare(a.pid, b.pid) }
+	return append(slices.SortedFunc(maps.Values(s.groupByParent(found)), byPid), invisible...), nil
 }
 
-// listening returns where processes listen that are not of own, and where those of own do. An error says that nobody can tell.
-func (p paths) listening(own running, binary string) (others []holder, held []listen.Address, err error) {
-	s := &survey{paths: p, names: binaryNames(binary), own: own}
-	if err := s.prepare(); err != nil {
+// listening returns the sockets on which other processes listen, and the addresses on which own does. The error says why that cannot be
+// known.
+func (c Config) listening(own Instance) (others []socketHolder, held []listen.Address, err error) {
+	s, err := c.newSurvey(own)
+	if err != nil {
 		return nil, nil, err
 	}
 	if !s.readable {
@@ -77,20 +78,20 @@ func (p paths) listening(own running, binary string) (others []holder, held []li
 			held = append(held, socket.Address)
 			continue
 		}
-		others = append(others, holder{address: socket.Address, inode: socket.Inode})
+		others = append(others, socketHolder{socket})
 	}
 	return others, held, nil
 }
 
-// errUnreadable says that HAProxy's open files are not ours to see.
+// errUnreadable reports that this process may not read HAProxy's open files.
 var errUnreadable = errors.New("the sockets of HAProxy cannot be read")
 
-// grouped has the process that started the others stand for all of them, such as a master for its workers.
-func (s *survey) grouped(found map[int]conflict) map[int]conflict {
-	groups := map[int]conflict{}
+// groupByParent merges the conflicts of processes that one of them has started, such as those of the workers of a master.
+func (s *survey) groupByParent(found map[int]Conflict) map[int]Conflict {
+	groups := map[int]Conflict{}
 	for pid, c := range found {
 		top := pid
-		for parent := s.processes[top].Parent; !s.tree[parent] && s.startedIt(found, parent); parent = s.processes[top].Parent {
+		for parent := s.processes[top].Parent; !s.tree[parent] && s.belongs(found, parent); parent = s.processes[top].Parent {
 			top = parent
 		}
 		group := groups[top]
@@ -102,41 +103,42 @@ func (s *survey) grouped(found map[int]conflict) map[int]conflict {
 	return groups
 }
 
-// startedIt reports whether the parent of a process that was found belongs to it.
-func (s *survey) startedIt(found map[int]conflict, parent int) bool {
+// belongs reports whether the parent of a process that was found is part of the same HAProxy.
+func (s *survey) belongs(found map[int]Conflict, parent int) bool {
 	_, holds := found[parent]
-	return holds || isNamed(procinfo.ProgramName(parent), s.names)
+	return holds || isHAProxyName(procinfo.ProgramName(parent), s.names)
 }
 
-// prepare reads what there is. The sockets come first, so that one which is listed has had its owner.
-func (s *survey) prepare() error {
+// newSurvey reads the sockets and the processes, in this order, so that the owner of a listed socket is listed as well unless it has ended.
+func (c Config) newSurvey(own Instance) (*survey, error) {
+	s := &survey{cfg: c, names: binaryNames(c.Binary), own: own}
 	reference, err := s.findNetwork()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if s.sockets, err = procinfo.ListeningSockets(reference); err != nil {
-		return err
+		return nil, err
 	}
 	if s.processes, err = procinfo.List(); err != nil {
-		return err
+		return nil, err
 	}
 	s.findTree()
 	ours := s.ourAddresses()
 	for _, socket := range s.sockets {
-		if socket.Address.Path == s.paths.socket { // a master that was replaced keeps its own to the end
+		if socket.Address.Path == s.cfg.MasterSocket { // a replaced master keeps its socket until it ends
 			continue
 		}
 		if !s.held[socket.Inode] && slices.ContainsFunc(ours, socket.Address.Overlaps) {
 			s.contested = append(s.contested, socket)
 		}
 	}
-	return nil
+	return s, nil
 }
 
 // findNetwork finds the network namespace and returns a process that is in it.
 func (s *survey) findNetwork() (reference int, err error) {
-	candidates := append(slices.Clone(s.own.pids), s.own.worker)
-	if s.own.none() {
+	candidates := append(slices.Clone(s.own.Pids), s.own.Worker)
+	if s.own.None() {
 		candidates = []int{os.Getpid()}
 	}
 	for _, pid := range candidates {
@@ -144,13 +146,13 @@ func (s *survey) findNetwork() (reference int, err error) {
 			return pid, nil
 		}
 	}
-	return 0, fmt.Errorf("cannot tell which network namespace HAProxy is in: %w", err)
+	return 0, fmt.Errorf("the network namespace of HAProxy is not known: %w", err)
 }
 
-// findTree finds the processes of our HAProxy, with all that they have started, and their sockets.
+// findTree finds the processes of own, with all their descendants, and their sockets.
 func (s *survey) findTree() {
 	s.tree, s.held, s.readable = map[int]bool{}, map[uint64]bool{}, true
-	for _, pid := range slices.Concat(s.own.pids, s.own.old, []int{s.own.worker}) {
+	for _, pid := range slices.Concat(s.own.Pids, s.own.OldWorkers, []int{s.own.Worker}) {
 		s.tree[pid] = true
 	}
 	for grown := true; grown; {
@@ -173,9 +175,9 @@ func (s *survey) findTree() {
 	}
 }
 
-// ourAddresses are those in the configuration file and those that our HAProxy listens on.
+// ourAddresses returns the addresses in the configuration file and those on which own listens.
 func (s *survey) ourAddresses() []listen.Address {
-	content, _ := os.ReadFile(s.paths.config)
+	content, _ := os.ReadFile(s.cfg.ConfigFile)
 	ours := listen.Addresses(content)
 	for _, socket := range s.sockets {
 		if s.held[socket.Inode] {
@@ -185,25 +187,25 @@ func (s *survey) ourAddresses() []listen.Address {
 	return ours
 }
 
-// judge says whether a process that is not ours is a conflict.
-func (s *survey) judge(pid int) (conflict, bool) {
-	haproxy := isNamed(procinfo.ProgramName(pid), s.names)
+// conflictOf reports whether a process that does not belong to own is a conflict.
+func (s *survey) conflictOf(pid int) (Conflict, bool) {
+	haproxy := isHAProxyName(procinfo.ProgramName(pid), s.names)
 	if !haproxy && len(s.contested) == 0 {
-		return conflict{}, false
+		return Conflict{}, false
 	}
 	options := options{}
 	if haproxy {
 		options = optionsOf(pid)
 	}
-	ourFile := haproxy && !options.check && options.loads(s.paths.config)
+	ourFile := haproxy && !options.check && options.loads(s.cfg.ConfigFile)
 	if !ourFile && len(s.contested) == 0 {
-		return conflict{}, false
+		return Conflict{}, false
 	}
 	if network, err := procinfo.NetworkNamespace(pid); err == nil && network != s.network {
-		return conflict{}, false
+		return Conflict{}, false
 	}
 	open, err := procinfo.OpenSockets(pid)
-	c := conflict{pid: pid, ourFile: ourFile}
+	c := Conflict{pid: pid, ourFile: ourFile}
 	for _, socket := range s.contested {
 		if open[socket.Inode] && !slices.Contains(c.addresses, socket.Address.String()) {
 			c.addresses = append(c.addresses, socket.Address.String())
@@ -212,23 +214,23 @@ func (s *survey) judge(pid int) (conflict, bool) {
 	return c, len(c.addresses) > 0 || ourFile && s.serves(pid, open, err)
 }
 
-// serves reports whether a HAProxy with our file does more than finish what it has. One that was told to finish listens on
-// nothing. Where its sockets cannot be read, one that is older than ours is taken to be finishing: ours has replaced it.
+// serves reports whether a HAProxy with the configuration file does more than finish its connections. A HAProxy that was told to finish does
+// not listen. Where its sockets cannot be read, one that is older than own is assumed to be finishing, because own has replaced it.
 func (s *survey) serves(pid int, open map[uint64]bool, err error) bool {
 	if err == nil {
 		return slices.ContainsFunc(s.sockets, func(socket procinfo.Socket) bool {
 			return open[socket.Inode] && socket.Address.Network != "unix"
 		})
 	}
-	return !slices.ContainsFunc(s.own.pids, func(own int) bool { return s.processes[own].Started >= s.processes[pid].Started })
+	return !slices.ContainsFunc(s.own.Pids, func(own int) bool { return s.processes[own].Started >= s.processes[pid].Started })
 }
 
-// unseen returns the owners of contested sockets that could not be found. It can tell only where our own sockets are known.
-func (s *survey) unseen(found map[int]conflict) []conflict {
+// invisibleOwners returns the owners of contested sockets that are not visible. It returns none where the sockets of own cannot be read.
+func (s *survey) invisibleOwners(found map[int]Conflict) []Conflict {
 	if !s.readable {
 		return nil
 	}
-	var unseen []conflict
+	var invisible []Conflict
 	for _, socket := range s.contested {
 		address := socket.Address.String()
 		seen := false
@@ -236,8 +238,8 @@ func (s *survey) unseen(found map[int]conflict) []conflict {
 			seen = seen || slices.Contains(c.addresses, address)
 		}
 		if !seen {
-			unseen = append(unseen, conflict{addresses: []string{address}, user: cmp.Or(socket.User, "unknown")})
+			invisible = append(invisible, Conflict{addresses: []string{address}, user: cmp.Or(socket.User, "unknown")})
 		}
 	}
-	return unseen
+	return invisible
 }

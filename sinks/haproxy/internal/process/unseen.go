@@ -1,37 +1,39 @@
-package haproxy
+package process
 
 import "sync"
 
-// A remote knows whether a reload command serves a HAProxy of which no process can be seen from here: in another container
-// or on another host. Only a HAProxy that was never seen is taken for one. One that was seen and is gone has ended.
-type remote struct {
+// An unseenTracker knows whether a reload command serves a HAProxy of which no process is visible from here, because it runs in another
+// container or on another host. Only a HAProxy that was never visible is assumed to run unseen. One that was visible and is gone has ended.
+type unseenTracker struct {
+	// previous returns the processes of the instance that an earlier process has recorded, and false if it recorded none.
+	previous func() (pids []int, known bool)
+
 	mu      sync.Mutex
-	begun   bool
-	visible bool // a process was seen, in this life or the one before
-	assumed bool // the command was run and nothing was seen afterwards
+	loaded  bool
+	visible bool // a process was visible, to this process or the one before it
+	assumed bool // the command was run, and no process was visible afterwards
 }
 
-// seen notes whether a process was seen, and reports whether HAProxy is assumed to run where none can be. The receipt is
-// what the process before us has left: one without process ids is about such a HAProxy.
-func (r *remote) seen(visible bool, receipt string) (unseen bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.begun {
-		r.begun = true
-		if left, have := readReceipt(receipt); have {
-			r.visible, r.assumed = len(left.Pids) > 0, len(left.Pids) == 0
+// observe records whether a process is visible, and reports whether HAProxy is assumed to run unseen.
+func (u *unseenTracker) observe(visible bool) (unseen bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.loaded {
+		u.loaded = true
+		if pids, known := u.previous(); known {
+			u.visible, u.assumed = len(pids) > 0, len(pids) == 0
 		}
 	}
 	if visible {
-		r.visible, r.assumed = true, false
+		u.visible, u.assumed = true, false
 	}
-	return r.assumed
+	return u.assumed
 }
 
-// assume notes that HAProxy may run where it cannot be seen, and reports whether that can be.
-func (r *remote) assume() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.assumed = !r.visible
-	return r.assumed
+// assume records that the command was run and no process is visible. It reports whether HAProxy can be assumed to run unseen.
+func (u *unseenTracker) assume() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.assumed = !u.visible
+	return u.assumed
 }
