@@ -48,9 +48,9 @@ func newPlayedSource() *playedSource { return &playedSource{emit: make(chan func
 func TestWhatDoesNotChangeIsNotTouched(t *testing.T) {
 	play(t, func(w *world) {
 		w.say("web")
-		before := w.engine.now()
+		before := w.engine.current()
 		w.must(w.change(w.next()))
-		if now := w.engine.now(); now.pipelines[0] != before.pipelines[0] || now.sources["s"] != before.sources["s"] {
+		if now := w.engine.current(); now.pipelines[0] != before.pipelines[0] || now.sources["s"] != before.sources["s"] {
 			t.Error("a part was replaced by another")
 		}
 		w.want("1 v1:web")
@@ -92,7 +92,7 @@ func TestNumbersGoOnWithAnotherTemplate(t *testing.T) {
 		next.Pipelines[0].Templates = newPlayedTemplates("v2")
 		w.must(w.change(next))
 		w.want("1 v1:web", "2 v2:web")
-		if w.status().Generation != 2 || len(w.engine.now().pipelines[0].ledger.entries) != 2 {
+		if w.status().Generation != 2 || len(w.engine.current().pipelines[0].history.entries) != 2 {
 			t.Errorf("status is %+v", w.status())
 		}
 	})
@@ -307,7 +307,7 @@ func TestNothingChangesWhereAnythingIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(w *world) {
 				w.say("web")
-				before := w.engine.now()
+				before := w.engine.current()
 				next := w.next()
 				spoil(&next)
 				err := w.engine.Change(w.t.Context(), next, func() (Config, error) {
@@ -318,7 +318,7 @@ func TestNothingChangesWhereAnythingIsWrong(t *testing.T) {
 					t.Error("it was taken")
 				}
 				synctest.Wait()
-				if now := w.engine.now(); now.pipelines[0] != before.pipelines[0] || len(now.pipelines) != 1 {
+				if now := w.engine.current(); now.pipelines[0] != before.pipelines[0] || len(now.pipelines) != 1 {
 					t.Error("a part was replaced by another")
 				}
 				w.say("chat")

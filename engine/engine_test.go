@@ -469,7 +469,7 @@ func TestATemplateThatCannotGoLiveCostsNobodyAnUpdate(t *testing.T) {
 		if s := w.status(); s.TemplateError == nil || s.ApplyError != nil || s.Generation != 4 {
 			t.Errorf("status %+v", s)
 		}
-		time.Sleep(candidatePause - time.Second)
+		time.Sleep(candidateRetry - time.Second)
 		synctest.Wait()
 		w.want("1 v1:a", "2 v2:a", "3 v2:b", "4 v1:b")
 		w.sink.answer("v2:b", nil) // the port is free again
@@ -594,13 +594,13 @@ func TestHealth_AHungSinkDelaysOnlyTheFirstWhoAsks(t *testing.T) {
 			t.Errorf("the first waited %s", first)
 		}
 		for range 10 {
-			if next := took(); next != askSilentWithin {
+			if next := took(); next != unresponsiveTimeout {
 				t.Errorf("the next waited %s", next)
 			}
 		}
 		close(sink.goOn)
 		synctest.Wait()
-		if p.silent.Load() {
+		if p.unresponsive.Load() {
 			t.Error("it is still taken for hung after it has answered")
 		}
 	})

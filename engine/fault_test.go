@@ -70,7 +70,7 @@ func (r *recordedApplies) take() (done, failed int) {
 func TestFault_IsLoggedWhenItBeginsChangesAndEnds(t *testing.T) {
 	play(t, func(w *world) {
 		var log recordedLevels
-		w.engine.now().pipelines[0].log = slog.New(&log)
+		w.engine.current().pipelines[0].log = slog.New(&log)
 		w.say("a")
 		want := func(levels ...slog.Level) {
 			t.Helper()
@@ -99,8 +99,8 @@ func TestFault_IsLoggedWhenItBeginsChangesAndEnds(t *testing.T) {
 // An instance that is excluded, and tried again from time to time, is no failure of the pipeline.
 func TestExclusion_RetriesAreNoFailures(t *testing.T) {
 	playLines(t, func(w *world) {
-		applies := &recordedApplies{Observer: w.engine.now().pipelines[0].observer}
-		w.engine.now().pipelines[0].observer = applies
+		applies := &recordedApplies{Observer: w.engine.current().pipelines[0].observer}
+		w.engine.current().pipelines[0].observer = applies
 		w.judges(forNow(rejecting("bad")))
 		w.list("chat/1 ok", "web/1 bad")
 		w.wantLive("web/1", "service chat", "server chat/1 ok")

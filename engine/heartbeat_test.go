@@ -13,7 +13,7 @@ import (
 
 // renderings counts them.
 type renderings struct {
-	silent
+	noObserver
 	count atomic.Int64
 }
 

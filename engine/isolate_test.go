@@ -107,13 +107,13 @@ func TestWhatIsNobodysFaultIsRejected(t *testing.T) {
 		{"nothing would be left", rejecting("service"), []string{"web/1 ok", "web/2 ok"}, `service "web"): service`},
 		{"no places", func(sdk.Document) error { return sdk.Rejectf("too long") }, []string{"web/1 ok"}, "too long"},
 		{"no line", func(sdk.Document) error {
-			return sdk.RejectAt([]sdk.Place{{File: "main", Problem: "too long"}}, "no")
+			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "main", Problem: "too long"}}}
 		}, []string{"web/1 ok"}, "no: too long"},
 		{"no such file", func(sdk.Document) error {
-			return sdk.RejectAt([]sdk.Place{{File: "x", Line: 1, Problem: "too long"}}, "no")
+			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "x", Line: 1, Problem: "too long"}}}
 		}, []string{"web/1 ok"}, "no: x:1: too long"},
 		{"no such line", func(sdk.Document) error {
-			return sdk.RejectAt([]sdk.Place{{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"}}, "no")
+			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"}}}
 		}, []string{"web/1 ok"}, "no: main:99: a; main:-1: b"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestAFaultWithoutALineDoesNotKeepTheOthersFromGoingLive(t *testing.T) {
 		w.sink.judge = func(doc sdk.Document) error {
 			err := rejecting("bad")(doc)
 			if r, ok := errors.AsType[*sdk.Rejection](err); ok {
-				r.Places = append(r.Places, sdk.Place{File: "main", Problem: "cannot load it"})
+				r.Positions = append(r.Positions, sdk.Position{File: "main", Problem: "cannot load it"})
 			}
 			return err
 		}

@@ -71,17 +71,17 @@ func (e *iterationError) Failures() []error {
 }
 
 // sameClaims finds lines with the same word that begins with "claim".
-func sameClaims(files []sdk.File) [][2]sdk.Place {
-	var found [][2]sdk.Place
-	first := map[string]sdk.Place{}
+func sameClaims(files []sdk.File) [][2]sdk.Position {
+	var found [][2]sdk.Position
+	first := map[string]sdk.Position{}
 	for i, line := range strings.Split(string(files[0].Content), "\n") {
 		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '/' }) {
 			if !strings.HasPrefix(word, "claim") {
 				continue
 			}
-			place := sdk.Place{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
+			place := sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
 			if other, ok := first[word]; ok {
-				found = append(found, [2]sdk.Place{other, place})
+				found = append(found, [2]sdk.Position{other, place})
 				continue
 			}
 			first[word] = place
@@ -116,18 +116,18 @@ func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclu
 // rejecting is a sink that rejects every line with one of the words in it, and tells where.
 func rejecting(words ...string) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		var places []sdk.Place
+		var places []sdk.Position
 		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
 			for _, word := range words {
 				if strings.Contains(line, word) {
-					places = append(places, sdk.Place{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
+					places = append(places, sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
 				}
 			}
 		}
 		if places == nil {
 			return nil
 		}
-		return sdk.RejectAt(places, "the proxy says no")
+		return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: places}
 	}
 }
 
@@ -135,7 +135,7 @@ func rejecting(words ...string) func(sdk.Document) error {
 func upTo(most int, judge func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
-			return sdk.RejectAt(r.Places[:min(most, len(r.Places))], "the proxy says no")
+			return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:min(most, len(r.Positions))]}
 		}
 		return nil
 	}
@@ -146,7 +146,7 @@ func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		for _, judge := range sinks {
 			if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
-				return sdk.RejectAt(r.Places[:1], "the proxy says no")
+				return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:1]}
 			}
 		}
 		return nil
@@ -235,7 +235,7 @@ func playLines(t *testing.T, scene func(w *world)) {
 func forNow(judge func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
-			return sdk.RefuseAt(10*time.Second, r.Places, "the proxy says no for now")
+			return sdk.RetryAfter(&sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}, 10*time.Second)
 		}
 		return nil
 	}

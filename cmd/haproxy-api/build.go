@@ -137,7 +137,7 @@ func (p *parts) engine(log *slog.Logger, observer engine.Observer) engine.Config
 }
 
 // conflictsFor returns what finds conflicts in documents for sinks of that type; nil for a type whose documents we cannot read.
-func conflictsFor(sinkType string) func([]sdk.File) [][2]sdk.Place {
+func conflictsFor(sinkType string) func([]sdk.File) [][2]sdk.Position {
 	if sinkType == "haproxy" {
 		return haproxy.Conflicts
 	}

@@ -244,7 +244,7 @@ func (t tracedTemplate) NondeterministicLines(ctx context.Context, snap sdk.Snap
 }
 
 var (
-	_ exclude.SourceMapper = tracedTemplate{}
+	_ exclude.SourceMapper          = tracedTemplate{}
 	_ engine.NondeterminismReporter = tracedTemplate{}
 )
 

@@ -126,7 +126,7 @@ func (s *Server) allPipelines(ctx context.Context) []Pipeline {
 func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	p := Pipeline{
 		Name: status.Name, Source: status.Source, Generation: status.Generation, Digest: status.Digest,
-		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Volatile: status.Volatile,
+		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Volatile: status.Nondeterministic,
 	}
 	if p.Problems == nil {
 		p.Problems = []string{}
@@ -143,7 +143,7 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	p.LeftOut = leftOut(status.Excluded)
 	p.Quarantined, p.QuarantinedN = quarantined(status.Quarantined), len(status.Quarantined)
 	p.Dropped, p.DroppedN = quarantined(status.Dropped), len(status.Dropped)
-	if w := status.Waiting; w != nil {
+	if w := status.Pending; w != nil {
 		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
 	}
 	if h := status.Held; h != nil {
@@ -161,7 +161,7 @@ func describe(status engine.PipelineStatus, health sdk.Health) Pipeline {
 func describeOffer(e engine.Entry) *Offer {
 	o := &Offer{
 		Generation: e.Generation, Trigger: e.Trigger, Action: e.Result.Action, Reason: e.Result.Reason,
-		Details: e.Result.Details, LeftOut: leftOut(e.Excluded), At: e.Offered, Seconds: e.Took.Seconds(),
+		Details: e.Result.Details, LeftOut: leftOut(e.Excluded), At: e.Started, Seconds: e.Took.Seconds(),
 	}
 	switch {
 	case errors.Is(e.Err, sdk.ErrDeferred):

@@ -18,7 +18,7 @@ func (mistake) Detail() string { return "a.cfg:1:4: no\n   ^\n = do" }
 // What is wrong with a template, and where it varies, is told in full.
 func TestTemplateInAPI(t *testing.T) {
 	answer, err := json.Marshal(describe(engine.PipelineStatus{
-		Name: "p", TemplateError: &engine.TemplateError{Err: mistake{}}, Volatile: []string{"a.cfg:2: now"},
+		Name: "p", TemplateError: &engine.TemplateError{Err: mistake{}}, Nondeterministic: []string{"a.cfg:2: now"},
 	}, sdk.Health{}))
 	want := `{"name":"p","source":"","generation":0,"problems":[],"template_error":"a.cfg:1:4: no; do",` +
 		`"template_error_detail":"a.cfg:1:4: no\n   ^\n = do","volatile":["a.cfg:2: now"]}`
@@ -47,11 +47,11 @@ func TestQuarantineReachesAPIAndMetrics(t *testing.T) {
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Services: sdk.GroupByName([]sdk.Instance{good, bad})}
 	<-s.sink.applied
 	got := s.pipelineThat(t, func(p Pipeline) bool { return p.QuarantinedN > 0 })
-	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname has white space in it"}
+	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname contains white space"}
 	if got.QuarantinedN != 1 || got.Quarantined[0] != want {
 		t.Errorf("got %+v", got)
 	}
-	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack has white space in it`}
+	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack contains white space`}
 	if got.DroppedN != 1 || len(got.Dropped) != 1 || got.Dropped[0] != want {
 		t.Errorf("dropped: got %+v", got.Dropped)
 	}

@@ -61,10 +61,10 @@ func TestAlertsBecomePlaces(t *testing.T) {
 			for _, verify := range []string{"", r.cfg.Binary + " -c -f " + r.cfg.ConfigFile} {
 				r.cfg.VerifyCmd = verify
 				rejection := r.rejection(documentOf(config))
-				if len(rejection.Places) != len(test.want) {
-					t.Fatalf("%d places, want %d: %v", len(rejection.Places), len(test.want), rejection)
+				if len(rejection.Positions) != len(test.want) {
+					t.Fatalf("%d places, want %d: %v", len(rejection.Positions), len(test.want), rejection)
 				}
-				for i, got := range rejection.Places {
+				for i, got := range rejection.Positions {
 					wanted := lines[min(i, len(lines)-1)]
 					if got.File != "main" || got.Path != r.cfg.ConfigFile || got.Line != wanted ||
 						!strings.Contains(got.Problem, test.want[i]) {
@@ -95,10 +95,10 @@ func TestPlacesBesideACompanion(t *testing.T) {
 	doc := r.document("x", "backend other", " bogus", " http-request deny if { path -f "+r.path("paths.lst")+" }")
 	doc.Files = append(doc.Files, sdk.File{Name: "paths.lst", Content: []byte("/a\n")})
 	rejection := r.rejection(doc)
-	want := sdk.Place{
+	want := sdk.Position{
 		File: "main", Path: r.cfg.ConfigFile, Line: 15, Problem: "unknown keyword 'bogus' in 'backend' section",
 	}
-	if len(rejection.Places) != 1 || rejection.Places[0] != want {
-		t.Errorf("got %+v, want %+v", rejection.Places, want)
+	if len(rejection.Positions) != 1 || rejection.Positions[0] != want {
+		t.Errorf("got %+v, want %+v", rejection.Positions, want)
 	}
 }

@@ -3,12 +3,14 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -32,7 +34,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	if err != nil {
 		return err
 	}
-	st, err := stage.NewCheck(s.paths.config, files)
+	st, err := stage.NewCheck(s.paths.ConfigFile, files)
 	if err != nil {
 		return err
 	}
@@ -43,8 +45,8 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 
 // vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
 // the addresses of host names. The stage is the caller's to discard; there is none beside an error.
-func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
-	st, err := stage.New(s.paths.config, doc.files, 0)
+func (s *Sink) vet(ctx context.Context, doc *document, loads bool) (*stage.Stage, []string, error) {
+	st, err := stage.New(s.paths.ConfigFile, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -93,7 +95,7 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 		if !mentions {
 			return nil, nil
 		}
-		o, err := shell(ctx, command)
+		o, err := process.Shell(ctx, command)
 		return nil, s.judgeCommand(st, o, err)
 	}
 	o, err := s.checkAsInvoked(ctx, st)
@@ -102,7 +104,9 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 	}
 	if o.Code != 0 && isUnresolved(o.Output, names) {
 		places := messages.Places(st.Files(), messages.Alerts(o.Output))
-		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
+		return nil, sdk.RetryAfter(&sdk.Rejection{
+			Err: errors.New("HAProxy rejects the configuration for now"), Positions: places, Temporary: true,
+		}, lookUpAgain)
 	}
 	if o.Code != 0 {
 		return nil, s.withAllPlaces(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))
@@ -118,27 +122,27 @@ func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Out
 
 // checkMain is checkAsInvoked with those files in the place of the main one.
 func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (program.Outcome, error) {
-	l, err := s.proxy.invocation(ctx)
+	l, err := s.controller.Invocation(ctx)
 	if err != nil {
 		return program.Outcome{}, err
 	}
 	content := st.Files()[0].Content
-	if l.reloads && syntax.Parse(content, nil).ResetsEnvironment() {
+	if l.Reloads && syntax.Parse(content, nil).ResetsEnvironment() {
 		return program.Outcome{}, sdk.Rejectf("resetenv makes HAProxy's master process lose its workers when it reloads, " +
 			"so HAProxy has to be started without a master, or the line removed")
 	}
-	base, remove, err := s.paths.stageBase(s.cfg)
+	base, remove, err := s.paths.StageBase()
 	if err != nil {
 		return program.Outcome{}, err
 	}
 	defer remove()
-	command := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, content)
+	command := l.CheckCommand(ctx, map[string]string{s.paths.ConfigFile: st.Checked(), s.paths.BaseFile: base}, content)
 	command.Args = withFiles(command.Args, st.Checked(), main)
 	command.Keep = maxCheckOutput
 	o, err := command.Run(ctx)
-	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.base)
+	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.BaseFile)
 	if err != nil {
-		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.program, err)
+		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.Program, err)
 	}
 	return o, nil
 }
@@ -191,7 +195,7 @@ func (s *Sink) verifiesLive() bool {
 func (s *Sink) verifyLive(ctx context.Context, st *stage.Stage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
-	o, err := shell(ctx, s.cfg.VerifyCmd)
+	o, err := process.Shell(ctx, s.cfg.VerifyCmd)
 	return s.judgeCommand(st, o, err)
 }
 
@@ -199,7 +203,7 @@ func (s *Sink) verifyLive(ctx context.Context, st *stage.Stage) error {
 // mentions that file.
 func (s *Sink) verifyCommand(path string) (command string, mentions bool) {
 	command = s.cfg.VerifyCmd
-	for _, known := range []string{s.paths.config, s.cfg.ConfigFile} {
+	for _, known := range []string{s.paths.ConfigFile, s.cfg.ConfigFile} {
 		if replaced := stage.ReplacePath(command, known, path); replaced != command {
 			return replaced, true
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -24,7 +25,7 @@ type companions struct {
 }
 
 // load takes over what the process before has written.
-func (c *companions) load(left receipt, main string) {
+func (c *companions) load(left stateFile, main string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.written = left.companions(main)
@@ -85,15 +86,15 @@ func (c *companions) forget(names []string) {
 // remembers. The caller holds s.files.
 func (s *Sink) announce(files []stage.File) {
 	if s.companions.add(files) {
-		left, _ := readReceipt(s.paths.receipt)
+		left, _ := readStateFile(s.paths.state)
 		left.Written = s.companions.all()
 		s.record(left)
 	}
 }
 
-// record writes the receipt and reports whether that was possible. The caller holds s.files.
-func (s *Sink) record(r receipt) bool {
-	if err := s.writeReceipt(r, s.paths.receipt); err != nil {
+// record writes the state file and reports whether that was possible. The caller holds s.files.
+func (s *Sink) record(r stateFile) bool {
+	if err := s.writeStateFile(r, s.paths.state); err != nil {
 		s.recording.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
 		return false
 	}
@@ -102,27 +103,28 @@ func (s *Sink) record(r receipt) bool {
 }
 
 // observeCompanions removes companions that were still needed when others took their place.
-func (g *guard) observeCompanions(ctx context.Context) {
-	doc, _ := g.notes.served()
+func (s *supervisor) observeCompanions(ctx context.Context) {
+	doc := s.state.Load().appliedOnDisk()
 	if doc == nil {
 		return
 	}
-	if obsolete, _ := g.companions.obsolete(doc.files); len(obsolete) == 0 {
+	if obsolete, _ := s.companions.obsolete(doc.files); len(obsolete) == 0 {
 		return
 	}
-	now, err := g.proxy.find(ctx) // which workers are left is known only now
-	if err != nil || !g.tryLockFiles() {
+	now, err := s.controller.Find(ctx) // which workers are left is known only now
+	if err != nil || !s.tryLockFiles() {
 		return
 	}
-	defer g.unlockFiles()
-	g.removeObsolete(now)
+	defer s.unlockFiles()
+	s.removeObsolete(now)
 }
 
 // removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
 // until no process is left that may have loaded them. The caller holds s.files.
-func (s *Sink) removeObsolete(now running) {
-	doc, serves := s.notes.served()
-	if doc == nil || !now.same(serves) {
+func (s *Sink) removeObsolete(now process.Instance) {
+	st := s.state.Load()
+	doc := st.appliedOnDisk()
+	if doc == nil || !now.Same(st.running) {
 		return
 	}
 	obsolete, since := s.companions.obsolete(doc.files)
@@ -133,7 +135,7 @@ func (s *Sink) removeObsolete(now running) {
 	for _, f := range doc.files {
 		texts = append(texts, f.Content)
 	}
-	forgot, err := obsolete.Remove(s.paths.config, s.log, texts...)
+	forgot, err := obsolete.Remove(s.paths.ConfigFile, s.log, texts...)
 	if err != nil {
 		s.companions.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
 	} else {
@@ -141,33 +143,32 @@ func (s *Sink) removeObsolete(now running) {
 	}
 	if len(forgot) > 0 {
 		s.companions.forget(forgot)
-		s.receipted = nil
-		s.leaveReceipt()
+		s.recordedDoc = nil
+		s.updateStateFile()
 	}
 }
 
 // hasDrained reports whether the processes have ended that were replaced, those of a master that was itself replaced too. A
 // reload command does not tell, but they have drain_timeout.
-func (s *Sink) hasDrained(now running, since time.Time) bool {
+func (s *Sink) hasDrained(now process.Instance, since time.Time) bool {
 	if s.cfg.byCommand() {
 		return time.Since(since) >= s.cfg.DrainTimeout
 	}
-	return len(s.oldWorkers(now)) == 0
+	return len(s.paths.OldWorkers(now)) == 0
 }
 
 // loadedTexts returns the content of the configuration files that HAProxy reads besides those of the document.
 func (s *Sink) loadedTexts() [][]byte {
-	l, err := s.proxy.invocation(context.Background())
+	l, err := s.controller.Invocation(context.Background())
 	if err != nil {
 		return nil
 	}
 	var texts [][]byte
-	args := l.checkArgs(nil)
-	for i, arg := range args {
-		if i == 0 || args[i-1] != "-f" || arg == s.paths.config {
+	for _, file := range l.Files() {
+		if file == s.paths.ConfigFile {
 			continue
 		}
-		if content, err := os.ReadFile(arg); err == nil {
+		if content, err := os.ReadFile(file); err == nil {
 			texts = append(texts, content)
 		}
 	}

@@ -61,7 +61,7 @@ func pacedFor(t *testing.T, p *pacing, interval, limit time.Duration) {
 	}()
 	p.request()
 	for interval > 0 && ctx.Err() == nil {
-		pause(ctx, interval)
+		sleep(ctx, interval)
 		p.request()
 	}
 	<-ended
@@ -226,7 +226,7 @@ func TestPersist_HAProxyEnds(t *testing.T) {
 	for _, doc := range []sdk.Document{r.lines("server a "+a.address, "server b "+b.address), r.lines("server b " + b.address)} {
 		r.apply(s, doc, sdk.ActionRuntime) // the second one is pending for about a second
 		before := r.running(s)
-		kill(t, before.pids[0])
+		kill(t, before.Pids[0])
 		r.awaitOther(s, before)
 		r.wantOnDisk(doc)
 	}
@@ -299,11 +299,11 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 		{"after the files are in place", func(s *Sink, reach func()) {
 			s.commitStage = func(st *stage.Stage) error { _ = st.Commit(); reach(); return killed }
 		}},
-		{"before the receipt", func(s *Sink, reach func()) {
-			s.writeReceipt = func(receipt, string) error { reach(); return killed }
+		{"before the state file is written", func(s *Sink, reach func()) {
+			s.writeStateFile = func(stateFile, string) error { reach(); return killed }
 		}},
-		{"after the receipt", func(s *Sink, reach func()) {
-			s.writeReceipt = func(r receipt, path string) error { _ = r.write(path); reach(); return killed }
+		{"after the state file is written", func(s *Sink, reach func()) {
+			s.writeStateFile = func(r stateFile, path string) error { _ = r.write(path); reach(); return killed }
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -370,7 +370,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	r.apply(s, both, sdk.ActionRuntime)
 	s.change.Lock()
 	before := failed.Load()
-	s.notes.lose(s.notes.running()) // as when nobody knows what HAProxy runs
+	s.update(func(st *state) { st.invalidate(st.running) }) // as when nobody knows what HAProxy runs
 	s.change.Unlock()
 	eventually(t, "it was tried to save the change", func() bool { return failed.Load() > before+1 })
 	r.wantAnswers("a b")
@@ -394,7 +394,7 @@ func TestApply_CancelledWhileFilesAreWritten(t *testing.T) {
 	check(t, s.lockFiles(t.Context()))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("why")
-	time.AfterFunc(tick, func() { cancel(why) })
+	time.AfterFunc(pollInterval, func() { cancel(why) })
 	if _, err := s.Apply(ctx, r.document("two")); !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}

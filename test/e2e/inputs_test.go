@@ -118,7 +118,7 @@ func TestInputs_WatchSeesWhatChangedWhileTheDaemonWasDown(t *testing.T) {
 	s.start()
 	s.eventually("healthy", s.healthy)
 	s.agrees()
-	s.logged("configuration in effect")
+	s.logged("configuration applied")
 	if now := s.workerPID(); now != before {
 		t.Errorf("the worker was %d and is %d", before, now)
 	}

@@ -76,7 +76,7 @@ func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
 	if out := s.output("check", "--state", s.sidecar.URL("/state.json")); !regexp.MustCompile(checked).MatchString(out) {
 		t.Errorf("check says %s, want %s", out, checked)
 	}
-	if got := strings.Count(s.log.String(), "left out, so that the rest can go live"); got != 1 {
+	if got := strings.Count(s.log.String(), "excluded, so that the rest can go live"); got != 1 {
 		t.Errorf("the log tells %d times of it", got)
 	}
 
@@ -84,6 +84,6 @@ func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
 	s.sidecar.Add(bad)
 	s.eventually("it is live once it is mended", func() bool { return strings.Contains(s.read("haproxy.cfg"), "weight 200") })
 	s.eventually("the API names nobody", func() bool { return len(s.leftOut()) == 0 })
-	s.eventually("the log tells", func() bool { return strings.Contains(s.log.String(), "no longer left out") })
+	s.eventually("the log tells", func() bool { return strings.Contains(s.log.String(), "no longer excluded") })
 	s.answered(8000, "a")
 }

@@ -38,7 +38,7 @@ func TestPlaces_InTheFileThatTheAlertNames(t *testing.T) {
 	files := []stage.File{
 		{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte("backend b\n")}, {Path: "/etc/lb/a.lst", Name: "a.lst"},
 	}
-	for alert, want := range map[string]sdk.Place{
+	for alert, want := range map[string]sdk.Position{
 		"config : parsing [/etc/lb/haproxy.cfg:3] : x": {File: "main", Path: "/etc/lb/haproxy.cfg", Line: 3, Problem: "x"},
 		"Parsing [/etc/lb/a.lst:4]: x":                 {File: "a.lst", Path: "/etc/lb/a.lst", Line: 4, Problem: "x"},
 		"parsing [/etc/other.cfg:5] : x": {
@@ -48,7 +48,7 @@ func TestPlaces_InTheFileThatTheAlertNames(t *testing.T) {
 		"nothing is free": {File: "main", Path: "/etc/lb/haproxy.cfg", Problem: "nothing is free"},
 	} {
 		got := Places(files, []string{alert, "config : Fatal errors found in configuration."})
-		if diff := cmp.Diff([]sdk.Place{want}, got); diff != "" {
+		if diff := cmp.Diff([]sdk.Position{want}, got); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", alert, diff)
 		}
 	}

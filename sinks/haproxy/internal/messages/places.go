@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -68,16 +69,16 @@ func withoutPrefix(alert string) string { return strings.TrimPrefix(alert, "conf
 // quotes the output.
 func Rejection(reason string, files []stage.File, o program.Outcome) error {
 	places := Places(files, Faults(o.Output))
-	if !slices.ContainsFunc(places, func(p sdk.Place) bool { return p.Line > 0 }) {
+	if !slices.ContainsFunc(places, func(p sdk.Position) bool { return p.Line > 0 }) {
 		return sdk.Rejectf("%s: %s", reason, Summary(o))
 	}
-	return sdk.RejectAt(places, "%s", reason)
+	return &sdk.Rejection{Err: errors.New(reason), Positions: places}
 }
 
 // Places returns the place in files of the fault that each alert reports. Line is 0 where an alert names none. The first file is the
 // main one.
-func Places(files []stage.File, alerts []string) []sdk.Place {
-	var places []sdk.Place
+func Places(files []stage.File, alerts []string) []sdk.Position {
+	var places []sdk.Position
 	declared := sync.OnceValue(func() declarations { return findDeclarations(files[0].Content) })
 	for _, alert := range alerts {
 		alert = withoutPrefix(alert)
@@ -92,17 +93,17 @@ func Places(files []stage.File, alerts []string) []sdk.Place {
 	return places
 }
 
-func placeOf(files []stage.File, alert string, declared func() declarations) sdk.Place {
+func placeOf(files []stage.File, alert string, declared func() declarations) sdk.Position {
 	if m := alertLine.FindStringSubmatch(alert); m != nil {
 		line, err := strconv.Atoi(m[2])
 		for _, f := range files {
 			if err == nil && f.Path == m[1] {
-				return sdk.Place{File: f.Name, Path: f.Path, Line: line, Problem: m[3]}
+				return sdk.Position{File: f.Name, Path: f.Path, Line: line, Problem: m[3]}
 			}
 		}
 	}
 	main := files[0]
-	place := sdk.Place{File: main.Name, Path: main.Path, Problem: alert}
+	place := sdk.Position{File: main.Name, Path: main.Path, Problem: alert}
 	if m := alertProxy.FindStringSubmatch(alert); m != nil {
 		place.Line = declared().line(strings.ToLower(m[1]), m[2], m[3])
 	}

@@ -16,7 +16,7 @@ var sharedName = regexp.MustCompile(`(?:frontend '[^']+' has the same name as ba
 
 // sharedNames returns the places of all frontends and backends in the main file that share a name, if alert is about the first of
 // them, so that a template that gives one name to both is corrected in one step. The place is that of the second section.
-func sharedNames(main stage.File, alert string) []sdk.Place {
+func sharedNames(main stage.File, alert string) []sdk.Position {
 	if !sharedName.MatchString(alert) {
 		return nil
 	}
@@ -24,7 +24,7 @@ func sharedNames(main stage.File, alert string) []sdk.Place {
 		kind string
 		line int
 	}
-	var places []sdk.Place
+	var places []sdk.Position
 	first := map[string]section{}
 	number := 0
 	for line := range strings.Lines(string(main.Content)) {
@@ -40,7 +40,7 @@ func sharedNames(main stage.File, alert string) []sdk.Place {
 			continue
 		}
 		if before.kind != kind {
-			places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: number, Problem: fmt.Sprintf(
+			places = append(places, sdk.Position{File: main.Name, Path: main.Path, Line: number, Problem: fmt.Sprintf(
 				"%s '%s' has the same name as %s '%s' in line %d, which HAProxy 3.3 and newer reject: "+
 					"rename the frontend, for example to '%s-in'", kind, name, before.kind, name, before.line, name)})
 		}

@@ -33,7 +33,7 @@ func (c Config) CheckBinds(ctx context.Context, now Instance, main stage.File, a
 }
 
 func checkBinds(ctx context.Context, main stage.File, own []listen.Address, others []socketHolder) error {
-	var places []sdk.Place
+	var positions []sdk.Position
 	var first error
 	for _, l := range listen.Listeners(main.Content) {
 		err := checkBind(ctx, l, own, others)
@@ -43,16 +43,16 @@ func checkBinds(ctx context.Context, main stage.File, own []listen.Address, othe
 		if first == nil {
 			first = err
 		}
-		places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: l.Line, Problem: fmt.Sprintf(
+		positions = append(positions, sdk.Position{File: main.Name, Path: main.Path, Line: l.Line, Problem: fmt.Sprintf(
 			"HAProxy cannot bind %s: %v; free the address or offer the service elsewhere", l.Address, err)})
 	}
 	if first == nil {
 		return nil
 	}
-	return sdk.RetryAfter(sdk.RejectAt(places, "%w", &bindError{first}), bindRetry)
+	return sdk.RetryAfter(&sdk.Rejection{Err: &bindError{first}, Positions: positions}, bindRetry)
 }
 
-// A bindError wraps the reason why the first of several addresses cannot be bound. The places have the reasons of all.
+// A bindError wraps the reason why the first of several addresses cannot be bound. The positions have the reasons of all.
 type bindError struct{ first error }
 
 func (e *bindError) Error() string { return "HAProxy cannot listen on an address of the configuration" }

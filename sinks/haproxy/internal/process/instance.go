@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 // An Instance is what is known of a running HAProxy. The zero value means that none runs.
@@ -68,4 +69,10 @@ func JoinPids(pids []int) string {
 		words[i] = strconv.Itoa(pid)
 	}
 	return strings.Join(words, " ")
+}
+
+// Answered reports whether the info is the answer of the process that serves, or of a worker that it has started, and that process is not
+// stopping.
+func (i Instance) Answered(info runtimeapi.Info) bool {
+	return info.ServedBy(i.Pid()) || info.Pid() != 0 && i.Pid() != 0 && procinfo.Parent(info.Pid()) == i.Pid()
 }
