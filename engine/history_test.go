@@ -8,7 +8,7 @@ import (
 )
 
 // What a sink says of thousands of lines is not kept for each of the documents that are remembered.
-func TestLedger_KeepsTheSentenceOfALongRejection(t *testing.T) {
+func TestHistory_DropsPositionsOfLongRejection(t *testing.T) {
 	positions := make([]sdk.Position, 20_000)
 	for _, err := range []error{
 		&sdk.Rejection{Err: errors.New("no"), Positions: positions},

@@ -33,7 +33,7 @@ func healthyInstance() sdk.Instance {
 
 func year(n int) time.Time { return time.Date(n, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-func TestWhatIsQuarantined(t *testing.T) {
+func TestQuarantine_Reasons(t *testing.T) {
 	type with = func(*sdk.Instance)
 	name := func(s string) with { return func(i *sdk.Instance) { i.Name = s } }
 	id := func(s string) with { return func(i *sdk.Instance) { i.ID = s } }
@@ -215,7 +215,7 @@ func TestInspector_TooManyLabels(t *testing.T) {
 }
 
 // A port without a type is one over TCP, whatever source it is from.
-func TestInspector_TypesOfPorts(t *testing.T) {
+func TestInspector_NormalizesPortTypes(t *testing.T) {
 	inst := healthyInstance()
 	inst.Ports = []sdk.Port{{Port: 1, ServicePort: 80}, {Type: "TCP", Port: 2, ServicePort: 81}, {Type: "udp", Port: 3}}
 	after, _ := Quarantine(sdk.Snapshot{Services: sdk.GroupByName([]sdk.Instance{inst})})
@@ -229,23 +229,23 @@ func TestInspector_TypesOfPorts(t *testing.T) {
 }
 
 // Heartbeats make no instance another one, whether it came as it is or had to be cleaned.
-func TestInspector_HeartbeatsChangeNothing(t *testing.T) {
+func TestInspector_HeartbeatsShareInstances(t *testing.T) {
 	good, cleaned := healthyInstance(), healthyInstance()
 	cleaned.Name, cleaned.Ports = "cleaned", []sdk.Port{{Port: 1, ServicePort: 80}}
 	var i inspector
-	said := func(at time.Time) sdk.Snapshot {
+	inspect := func(at time.Time) sdk.Snapshot {
 		good.Updated, cleaned.Updated = at, at
 		after, _ := i.inspect(sdk.Snapshot{Services: sdk.GroupByName([]sdk.Instance{good, cleaned})})
 		return after
 	}
-	first := said(year(2026))
-	for n, svc := range said(year(2027)).Services {
+	first := inspect(year(2026))
+	for n, svc := range inspect(year(2027)).Services {
 		if !snapshots.ShareInstances(svc, first.Services[n]) {
 			t.Errorf("service %s is another one", svc.Name)
 		}
 	}
 	good.Image = "registry.local/web:2"
-	third := said(year(2028))
+	third := inspect(year(2028))
 	if third.Services[0].Name != "cleaned" || !snapshots.ShareInstances(third.Services[0], first.Services[0]) {
 		t.Error("the other service is another one")
 	}
@@ -293,7 +293,7 @@ func TestInspector_OwnAddresses(t *testing.T) {
 	}
 }
 
-func TestTheOthersOfABadInstanceStay(t *testing.T) {
+func TestQuarantine_OtherInstancesStay(t *testing.T) {
 	bad, alone, good := healthyInstance(), healthyInstance(), healthyInstance()
 	bad.ID, alone.Name = "two\nlines", "alone\x1b"
 	snap := sdk.Snapshot{
@@ -322,7 +322,7 @@ func TestTheOthersOfABadInstanceStay(t *testing.T) {
 	}
 }
 
-func TestAGoodSnapshotIsNotCopied(t *testing.T) {
+func TestQuarantine_ValidSnapshotIsNotCopied(t *testing.T) {
 	snap := sdk.Snapshot{Services: sdk.GroupByName(slices.Repeat([]sdk.Instance{healthyInstance()}, 100))}
 	after, out := Quarantine(snap)
 	if !snapshots.ShareInstances(after.Services[0], snap.Services[0]) || out != nil {
@@ -330,8 +330,8 @@ func TestAGoodSnapshotIsNotCopied(t *testing.T) {
 	}
 }
 
-// Whoever adds a field to an instance has to say what it may be.
-func TestEveryFieldIsLookedAt(t *testing.T) {
+// Whoever adds a field to an instance has to emit what it may be.
+func TestQuarantine_CoversEveryField(t *testing.T) {
 	known := map[string]bool{
 		"ID": true, "Name": true, "Image": true, "Created": true, "Hostname": true, "Ports": true, "Updated": true,
 		"ProxyMode": true, "Status": true, "Labels": true, "Invalid": true, // of Instance; any Status will do
@@ -340,20 +340,20 @@ func TestEveryFieldIsLookedAt(t *testing.T) {
 	for _, of := range []reflect.Type{reflect.TypeFor[sdk.Instance](), reflect.TypeFor[sdk.Port]()} {
 		for field := range of.Fields() {
 			if !known[field.Name] {
-				t.Errorf("nothing is said of %s.%s", of.Name(), field.Name)
+				t.Errorf("nothing is inspect of %s.%s", of.Name(), field.Name)
 			}
 		}
 	}
 }
 
-func TestQuarantineIsTold(t *testing.T) {
+func TestQuarantine_IsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		counts := &counting{}
+		counts := &quarantineCounter{}
 		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: counts, store: noStateStore{}}
 		bad, other := healthyInstance(), healthyInstance()
 		bad.ID, other.ID = "a b", "c d"
-		say := func(want string, instances ...sdk.Instance) {
+		emit := func(want string, instances ...sdk.Instance) {
 			t.Helper()
 			s.emit(sdk.Snapshot{Services: sdk.GroupByName(instances)})
 			var lines []string
@@ -374,12 +374,12 @@ func TestQuarantineIsTold(t *testing.T) {
 				what, id)
 		}
 		const comes, goes = "quarantined: no template gets it until its values change", "no longer quarantined"
-		say("")
-		say(line(comes, "a b"), bad)
-		say("", bad)
-		say(line(comes, "c d"), bad, other)
-		say(line(goes, "a b"), other)
-		say(line(goes, "c d"))
+		emit("")
+		emit(line(comes, "a b"), bad)
+		emit("", bad)
+		emit(line(comes, "c d"), bad, other)
+		emit(line(goes, "a b"), other)
+		emit(line(goes, "c d"))
 
 		var many []sdk.Instance
 		for n := range 109 {
@@ -390,34 +390,34 @@ func TestQuarantineIsTold(t *testing.T) {
 		for n := range 10 {
 			want = append(want, line(comes, fmt.Sprintf("a %03d", n)))
 		}
-		say(strings.Join(append(want, fmt.Sprintf("%q and_more=99", comes)), "\n"), many...)
+		emit(strings.Join(append(want, fmt.Sprintf("%q and_more=99", comes)), "\n"), many...)
 	})
 }
 
-type counting struct {
+type quarantineCounter struct {
 	noObserver
 	quarantined int
 }
 
-func (c *counting) Quarantined(_ string, instances int) { c.quarantined = instances }
+func (c *quarantineCounter) Quarantined(_ string, instances int) { c.quarantined = instances }
 
-func TestQuarantinedInStatus(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("web", "chat\nlog")
-		w.want("1 v1:web")
+func TestQuarantine_InStatus(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("web", "chat\nlog")
+		env.wantApplied("1 v1:web")
 		want := []Quarantined{{`"chat\nlog"`, "h", "1", "Name contains a line break"}}
-		if diff := cmp.Diff(want, w.status().Quarantined); diff != "" {
+		if diff := cmp.Diff(want, env.status().Quarantined); diff != "" {
 			t.Error(diff)
 		}
-		w.say("web")
-		if got := w.status().Quarantined; len(got) > 0 {
+		env.emitServices("web")
+		if got := env.status().Quarantined; len(got) > 0 {
 			t.Errorf("still %+v", got)
 		}
 	})
 }
 
 // What was looked at before makes no difference, but that services without a fault are not copied.
-func TestInspectorFindsWhatALookAtTheWholeFinds(t *testing.T) {
+func TestInspector_IncrementalEqualsFull(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
 	service := func(name string) sdk.Service {

@@ -80,7 +80,7 @@ func (s *Sink) persistPending(ctx context.Context) error {
 	if doc == nil {
 		return nil
 	}
-	if err := s.claim.Hold(); err != nil {
+	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}
 	err := s.install(ctx, doc)

@@ -19,7 +19,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -32,7 +32,7 @@ type Sink struct {
 	paths      paths
 	log        *slog.Logger
 	controller process.Controller
-	claim      claim.Claim
+	fileLock   lock.Lock
 
 	begin    sync.Once
 	adopting sync.Once
@@ -131,9 +131,9 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 //
 // What could not be claimed, because a folder does not exist, is claimed before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getppid(), Log: s.log},
-		claim.File{Path: s.paths.ConfigFile, Key: "config_file"},
-		claim.File{Path: s.paths.BaseFile, Name: s.paths.PidFile, Key: "pid_file"})
+	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getppid(), Log: s.log},
+		lock.File{Path: s.paths.ConfigFile, Key: "config_file"},
+		lock.File{Path: s.paths.BaseFile, Name: s.paths.PidFile, Key: "pid_file"})
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up

@@ -45,7 +45,7 @@ func (s *Sink) ready(ctx context.Context) error {
 			s.persistLoop(ctx)
 		})
 	})
-	if err := s.claim.Hold(); err != nil {
+	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}
 	s.adopting.Do(func() { s.adopt(ctx) })

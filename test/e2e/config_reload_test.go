@@ -241,7 +241,7 @@ func TestSIGHUPAlwaysSaysWhatBecameOfIt(t *testing.T) {
 	s.hangup()
 	s.logged("configuration reloaded: nothing changed")
 	s.save("[haproxy_api]", "[haproxy_api]\nlogging_level = \"debug\"\nlogging_format = \"json\"")
-	s.logged("configuration reloaded: logs from level DEBUG")
+	s.logged("configuration reloaded: log level DEBUG")
 	s.logged("key=haproxy_api.logging_format")
 	s.untouched(before)
 	if strings.Count(s.log.String(), "configuration reloaded") != 2 {
@@ -287,7 +287,7 @@ func TestHalfAConfigurationIsNotTakenUp(t *testing.T) {
 	}
 	s.hangup()
 	s.logged("configuration reloaded: nothing changed")
-	if strings.Contains(s.log.String(), "not taken up") || strings.Count(s.log.String(), "configuration reloaded") != 1 {
+	if strings.Contains(s.log.String(), "reload failed") || strings.Count(s.log.String(), "configuration reloaded") != 1 {
 		t.Error("half of it was looked at")
 	}
 	s.untouched(before)
@@ -364,7 +364,7 @@ func TestABrokenConfigurationChangesNothing(t *testing.T) {
 		s.log.reset()
 		s.save(fault.from, fault.to)
 		s.eventually(fault.name+" is told", func() bool {
-			line := lastLine(s.log, "the configuration is not taken up, and the one before stays")
+			line := lastLine(s.log, "configuration reload failed; keeping the previous configuration")
 			return strings.Contains(line, fault.said)
 		})
 		if got := s.metric(reloadedMetric); got != reloadedMetric+" 0" {
@@ -399,8 +399,8 @@ func TestASinkThatMayNotClaimGivesWayToTheOneBefore(t *testing.T) {
 	load := s.load(8000)
 	before := s.standing()
 	s.save(s.path("haproxy.cfg"), other.path("haproxy.cfg"))
-	s.logged("is kept by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
-	s.logged("the configuration is not taken up, and the one before stays")
+	s.logged("is managed by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
+	s.logged("configuration reload failed; keeping the previous configuration")
 	s.eventually("healthy", s.healthy)
 	now := s.standing()
 	if now.master != before.master || now.worker != before.worker || now.generation != before.generation {
@@ -425,7 +425,7 @@ func TestPushesGoOnWhereTheOneBeforeComesBack(t *testing.T) {
 	other.answered(8000, "x")
 	config := strings.Replace(s.read("haproxy-api.toml"), `"0s"`, `"1h"`, 1)
 	s.write("haproxy-api.toml", strings.Replace(config, s.path("haproxy.cfg"), other.path("haproxy.cfg"), 1))
-	s.logged("the configuration is not taken up, and the one before stays")
+	s.logged("configuration reload failed; keeping the previous configuration")
 	s.eventually("healthy", s.healthy)
 	s.serve("web", "b", 8000)
 	s.answered(8000, "b")
