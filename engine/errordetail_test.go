@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-type toldAtLength struct{ name string }
+type detailedError struct{ name string }
 
-func (e *toldAtLength) Error() string  { return e.name }
-func (e *toldAtLength) Detail() string { return e.name + "\n  ^" }
+func (e *detailedError) Error() string  { return e.name }
+func (e *detailedError) Detail() string { return e.name + "\n  ^" }
 
 func TestDetail(t *testing.T) {
-	a, b := &toldAtLength{"a:1: no"}, &toldAtLength{"b:2: no"}
+	a, b := &detailedError{"a:1: no"}, &detailedError{"b:2: no"}
 	for name, test := range map[string]struct {
 		err  error
 		want string

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -15,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func crowd(alive, gone int) sdk.Snapshot {
+func snapshotWith(alive, gone int) sdk.Snapshot {
 	var all []sdk.Instance
 	for i := range alive + gone {
 		status := sdk.Alive
@@ -27,26 +26,26 @@ func crowd(alive, gone int) sdk.Snapshot {
 	return sdk.Snapshot{Source: "s", Taken: time.Now(), Services: sdk.GroupByName(all)}
 }
 
-func TestWhatAGuardObjectsTo(t *testing.T) {
+func TestGuard_HoldReason(t *testing.T) {
 	g := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: time.Second}
 	for _, test := range []struct {
 		guard        Guard
 		before, next sdk.Snapshot
 		want         string
 	}{
-		{g, crowd(10, 0), crowd(5, 0), ""},
-		{g, crowd(10, 0), crowd(4, 0), "6 of 10 live instances are gone, more than max_drop allows"},
-		{g, crowd(10, 0), crowd(4, 6), "6 of 10 live instances are gone, more than max_drop allows"},
-		{g, crowd(9, 0), crowd(1, 0), ""},
-		{g, crowd(9, 0), crowd(0, 0), "none of 9 live instances is left"},
-		{g, crowd(1, 0), crowd(0, 1), "none of 1 live instance is left"},
-		{g, crowd(0, 3), crowd(0, 0), ""},
-		{g, crowd(0, 0), crowd(0, 0), ""},
-		{g, crowd(10, 0), crowd(20, 0), ""},
-		{Guard{MaxDrop: 1, Hold: 1}, crowd(10, 0), crowd(1, 0), ""},
-		{Guard{MaxDrop: 1, Hold: 1}, crowd(10, 0), crowd(0, 0), "none of 10 live instances is left"},
-		{Guard{MaxDrop: 0, Hold: 1}, crowd(10, 0), crowd(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
-		{Guard{MaxDrop: 0, MinInstances: 1}, crowd(10, 0), crowd(0, 0), ""},
+		{g, snapshotWith(10, 0), snapshotWith(5, 0), ""},
+		{g, snapshotWith(10, 0), snapshotWith(4, 0), "6 of 10 live instances are gone, more than max_drop allows"},
+		{g, snapshotWith(10, 0), snapshotWith(4, 6), "6 of 10 live instances are gone, more than max_drop allows"},
+		{g, snapshotWith(9, 0), snapshotWith(1, 0), ""},
+		{g, snapshotWith(9, 0), snapshotWith(0, 0), "none of 9 live instances is left"},
+		{g, snapshotWith(1, 0), snapshotWith(0, 1), "none of 1 live instance is left"},
+		{g, snapshotWith(0, 3), snapshotWith(0, 0), ""},
+		{g, snapshotWith(0, 0), snapshotWith(0, 0), ""},
+		{g, snapshotWith(10, 0), snapshotWith(20, 0), ""},
+		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(1, 0), ""},
+		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(0, 0), "none of 10 live instances is left"},
+		{Guard{MaxDrop: 0, Hold: 1}, snapshotWith(10, 0), snapshotWith(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
+		{Guard{MaxDrop: 0, MinInstances: 1}, snapshotWith(10, 0), snapshotWith(0, 0), ""},
 	} {
 		if got := test.guard.holdReason(countLive(test.before), countLive(test.next)); got != test.want {
 			t.Errorf("%+v of %d after %d: %q, want %q", test.guard, countLive(test.next), countLive(test.before), got, test.want)
@@ -54,20 +53,20 @@ func TestWhatAGuardObjectsTo(t *testing.T) {
 	}
 }
 
-// guarded plays a scene with two pipelines on one source, guarded and with a memory.
-type guarded struct {
-	*world
-	log   *lockedBuilder
-	told  *heldObserver
-	store *fakeStateStore
+// guardEnv is a testEnv with two pipelines of one source, which has a guard and a state store.
+type guardEnv struct {
+	*testEnv
+	log      *logBuffer
+	observer *heldObserver
+	store    *fakeStateStore
 }
 
-func (g *guarded) emit(snap sdk.Snapshot) {
+func (g *guardEnv) emit(snap sdk.Snapshot) {
 	g.source.emit <- func(emit func(sdk.Snapshot)) { emit(snap) }
 	synctest.Wait()
 }
 
-func (g *guarded) live(t *testing.T, want int) {
+func (g *guardEnv) live(t *testing.T, want int) {
 	t.Helper()
 	snap, _ := g.engine.Snapshot("s")
 	if countLive(snap) != want {
@@ -75,14 +74,14 @@ func (g *guarded) live(t *testing.T, want int) {
 	}
 }
 
-func (g *guarded) held(t *testing.T, want bool) {
+func (g *guardEnv) held(t *testing.T, want bool) {
 	t.Helper()
 	statuses := g.engine.Status()
-	g.told.mu.Lock()
-	defer g.told.mu.Unlock()
+	g.observer.mu.Lock()
+	defer g.observer.mu.Unlock()
 	for _, status := range statuses {
-		if (status.Held != nil) != want || g.told.held[status.Name] != want {
-			t.Errorf("%s: held %v, told %v, want %v", status.Name, status.Held, g.told.held[status.Name], want)
+		if (status.Held != nil) != want || g.observer.held[status.Name] != want {
+			t.Errorf("%s: held %v, observed %v, want %v", status.Name, status.Held, g.observer.held[status.Name], want)
 		}
 	}
 }
@@ -106,76 +105,66 @@ func (o *heldObserver) SnapshotReceived(_ sdk.Snapshot, held bool) {
 	o.seen = append(o.seen, held)
 }
 
-type lockedBuilder struct {
+type logBuffer struct {
 	mu sync.Mutex
 	strings.Builder
 }
 
-func (b *lockedBuilder) Write(p []byte) (int, error) {
+func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Builder.Write(p)
 }
 
-func (b *lockedBuilder) String() string {
+func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Builder.String()
 }
 
-func playGuarded(t *testing.T, guard Guard, store *fakeStateStore, scene func(t *testing.T, g *guarded)) {
+func runGuarded(t *testing.T, guard Guard, store *fakeStateStore, test func(t *testing.T, g *guardEnv)) {
 	t.Helper()
-	playTemplate(t, "v1", guard, store, scene)
+	runGuardedTemplate(t, "v1", guard, store, test)
 }
 
-func playTemplate(
-	t *testing.T, template string, guard Guard, store *fakeStateStore, scene func(t *testing.T, g *guarded),
+func runGuardedTemplate(
+	t *testing.T, template string, guard Guard, store *fakeStateStore, test func(t *testing.T, g *guardEnv),
 ) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		g := &guarded{
-			world: &world{t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newPlayedSink()},
-			log:   &lockedBuilder{},
-			told:  &heldObserver{held: map[string]bool{}},
-			store: store,
+		g := &guardEnv{
+			testEnv:  &testEnv{t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newFakeSink()},
+			log:      &logBuffer{},
+			observer: &heldObserver{held: map[string]bool{}},
+			store:    store,
 		}
-		g.templates = newPlayedTemplates(template)
-		engine, err := New(Config{
+		g.templates = newFakeTemplates(template)
+		g.engine = startEngine(t, Config{
 			Sources: map[string]SourceConfig{"s": {Source: g.source, Guard: guard}},
 			Pipelines: []PipelineConfig{
 				{Name: "p", Source: "s", Templates: g.templates, Sink: g.sink},
-				{Name: "q", Source: "s", Templates: newPlayedTemplates("w1"), Sink: newPlayedSink()},
+				{Name: "q", Source: "s", Templates: newFakeTemplates("w1"), Sink: newFakeSink()},
 			},
-			StateStore: store, Observer: g.told,
+			StateStore: store, Observer: g.observer,
 			Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.engine = engine
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); engine.Run(ctx) }()
-		synctest.Wait()
-		scene(t, g)
-		cancel()
-		<-done
+		test(t, g)
 	})
 }
 
-var usual = Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
+var testGuard = Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
 
-func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
-	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
+func TestGuard_ShrunkenSnapshotIsHeld(t *testing.T) {
+	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		g.held(t, false)
-		g.emit(crowd(20, 0))
-		g.emit(crowd(1, 0))
+		g.emit(snapshotWith(20, 0))
+		g.emit(snapshotWith(1, 0))
 		g.held(t, true)
 		g.live(t, 20)
 		time.Sleep(20 * time.Second)
-		g.emit(crowd(2, 0)) // still too few, and the time goes on
+		g.emit(snapshotWith(2, 0)) // still too few; the time is not extended
 		if got := g.engine.Status()[0].Held.Reason; got != "18 of 20 live instances are gone, more than max_drop allows" {
-			t.Errorf("held because %q", got)
+			t.Errorf("reason %q", got)
 		}
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
@@ -185,10 +174,10 @@ func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
 		g.held(t, false)
 		g.live(t, 2)
 		if n := strings.Count(g.log.String(), "snapshot held"); n != 1 {
-			t.Errorf("said %d times that it is held:\n%s", n, g.log)
+			t.Errorf("inspect %d times that it is held:\n%s", n, g.log)
 		}
-		if !slices.Equal(g.told.seen, []bool{false, true, true}) {
-			t.Errorf("the observer saw %v", g.told.seen)
+		if !slices.Equal(g.observer.seen, []bool{false, true, true}) {
+			t.Errorf("observed %v", g.observer.seen)
 		}
 		if !g.engine.Health(t.Context())[0].OK() {
 			t.Error("held is no problem of health")
@@ -196,131 +185,131 @@ func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
 	})
 }
 
-func TestACatalogueThatRecoversIsUsedAtOnce(t *testing.T) {
-	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
-		g.emit(crowd(20, 0))
+func TestGuard_RecoveredSnapshotEndsHold(t *testing.T) {
+	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
+		g.emit(snapshotWith(20, 0))
 		for range 3 {
-			g.emit(crowd(0, 0))
+			g.emit(snapshotWith(0, 0))
 			g.held(t, true)
 			time.Sleep(29 * time.Second)
-			g.emit(crowd(19, 1))
+			g.emit(snapshotWith(19, 1))
 			g.held(t, false)
 			g.live(t, 19)
 		}
 		time.Sleep(time.Hour)
 		g.live(t, 19)
 		if snap, _ := g.store.Snapshot("s"); countLive(snap) != 19 {
-			t.Errorf("%d live instances are remembered", countLive(snap))
+			t.Errorf("%d live instances are stored", countLive(snap))
 		}
 	})
 }
 
-func TestAHeldCatalogueIsReleasedByHand(t *testing.T) {
-	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
+func TestRelease(t *testing.T) {
+	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		if released, err := g.engine.Release("p"); released || err != nil {
-			t.Errorf("released nothing: %v, %v", released, err)
+			t.Errorf("nothing is held: %v, %v", released, err)
 		}
-		if _, err := g.engine.Release("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
+		if _, err := g.engine.Release("x"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
 			t.Errorf("no pipeline: %v", err)
 		}
-		g.emit(crowd(20, 0))
-		g.emit(crowd(3, 0))
+		g.emit(snapshotWith(20, 0))
+		g.emit(snapshotWith(3, 0))
 		if released, err := g.engine.Release("q"); !released || err != nil {
 			t.Errorf("released: %v, %v", released, err)
 		}
 		synctest.Wait()
 		g.held(t, false)
 		g.live(t, 3)
-		time.Sleep(time.Hour) // the timer of the hold is gone
-		g.emit(crowd(3, 1))
+		time.Sleep(time.Hour) // the timer of the hold was stopped
+		g.emit(snapshotWith(3, 1))
 		g.live(t, 3)
 	})
 }
 
-func TestWithoutAGuardAllIsBelieved(t *testing.T) {
-	playGuarded(t, Guard{}, newFakeStateStore(), func(t *testing.T, g *guarded) {
-		g.emit(crowd(20, 0))
-		g.emit(crowd(0, 0))
+func TestGuard_ZeroGuardHoldsNothing(t *testing.T) {
+	runGuarded(t, Guard{}, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
+		g.emit(snapshotWith(20, 0))
+		g.emit(snapshotWith(0, 0))
 		g.live(t, 0)
 	})
 }
 
-func TestTheSinkIsAskedAgainOnRequest(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("a")
-		if err := w.engine.Apply("p"); err != nil {
+func TestEngineApply_ReappliesDocument(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		if err := env.engine.Apply("p"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		w.want("1 v1:a", "1 v1:a")
-		if last := w.status().Last; last.Trigger != TriggerRequest || w.status().Generation != 1 {
-			t.Errorf("last %+v of generation %d", last, w.status().Generation)
+		env.wantApplied("1 v1:a", "1 v1:a")
+		if last := env.status().Last; last.Trigger != TriggerRequest || env.status().Generation != 1 {
+			t.Errorf("last %+v of generation %d", last, env.status().Generation)
 		}
-		if err := w.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
+		if err := env.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
 			t.Errorf("no pipeline: %v", err)
 		}
 	})
 }
 
-func TestASourceThatGivesUpIsReported(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("a")
-		w.source.emit <- nil
+func TestSourceHealth_FailedWatch(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		env.source.emit <- nil
 		synctest.Wait()
-		problems := w.engine.SourceHealth(t.Context(), "s").Problems
-		if len(problems) != 1 || !strings.HasSuffix(problems[0], ": the catalogue is closed") {
+		problems := env.engine.SourceHealth(t.Context(), "s").Problems
+		if len(problems) != 1 || !strings.HasSuffix(problems[0], ": connection closed") {
 			t.Errorf("problems %q", problems)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if problems := w.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
+		if problems := env.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
 			t.Errorf("after it watches again: %q", problems)
 		}
 	})
 }
 
-func TestTemplateError_HasALineWhenItIsOver(t *testing.T) {
-	play(t, func(w *world) {
+func TestTemplateError_LogsWhenItIsOver(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
 		var log bytes.Buffer
-		w.engine.current().pipelines[0].log = slog.New(slog.NewTextHandler(&log, nil))
-		w.say("a")
-		w.edit("broken:")
-		broken := w.status().TemplateError != nil && !strings.Contains(log.String(), "template accepted again")
-		w.edit("v2")
+		env.engine.current().pipelines[0].log = slog.New(slog.NewTextHandler(&log, nil))
+		env.emitServices("a")
+		env.edit("broken:")
+		broken := env.status().TemplateError != nil && !strings.Contains(log.String(), "template accepted again")
+		env.edit("v2")
 		if again := strings.Count(log.String(), "template accepted again"); !broken || again != 1 {
 			t.Errorf("broken %v, and %d lines:\n%s", broken, again, &log)
 		}
 	})
 }
 
-// What was logged as a fault has a line when it is over.
-func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
-	play(t, func(w *world) {
+// The log has a line when a logged fault is over.
+func TestSource_LogsWhenItEmitsAgain(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
 		var log bytes.Buffer
-		w.engine.current().sources["s"].log = slog.New(slog.NewTextHandler(&log, nil))
-		w.source.emit <- nil
+		env.engine.current().sources["s"].log = slog.New(slog.NewTextHandler(&log, nil))
+		env.source.emit <- nil
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if strings.Contains(log.String(), "level=INFO") {
-			t.Errorf("it has not emitted anything yet: %s", &log)
+			t.Errorf("logged before a snapshot was emitted: %s", &log)
 		}
 		for _, service := range []string{"a", "b"} {
-			w.say(service)
+			env.emitServices(service)
 		}
 		if n := strings.Count(log.String(), "level=INFO"); n != 1 {
-			t.Errorf("%d lines tell that it emits again: %s", n, &log)
+			t.Errorf("%d lines, want 1: %s", n, &log)
 		}
 	})
 }
 
-// A catalogue that shrinks in small steps within the time of Hold is held like one that shrinks at once.
+// Snapshots that shrink in small steps within the time of Hold are held like one that shrinks at once.
 func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
-	playGuarded(t, guard, newFakeStateStore(), func(t *testing.T, g *guarded) {
+	runGuarded(t, guard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		for _, step := range []struct {
-			after      time.Duration
-			says, uses int
-			held       bool
+			after       time.Duration
+			emits, uses int
+			held        bool
 		}{
 			{0, 100, 100, false},
 			{time.Second, 51, 51, false},
@@ -329,11 +318,11 @@ func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 			{time.Second, 60, 60, false},
 			{40 * time.Second, 31, 31, false}, // 100 was longer ago
 			{time.Second, 29, 31, true},       // 60 was not
-			{31 * time.Second, 29, 29, false}, // its time was up
-			{time.Second, 15, 15, false},      // and what was before does not count any more
+			{31 * time.Second, 29, 29, false}, // the hold is over
+			{time.Second, 15, 15, false},      // earlier snapshots no longer count
 		} {
 			time.Sleep(step.after)
-			g.emit(crowd(step.says, 0))
+			g.emit(snapshotWith(step.emits, 0))
 			g.live(t, step.uses)
 			g.held(t, step.held)
 		}

@@ -10,37 +10,37 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// volatileTemplate varies in the words of its text that begin with "now".
-type volatileTemplate struct{ playedTemplate }
+// nondeterministicTemplate is nondeterministic in the words of its text that begin with "now".
+type nondeterministicTemplate struct{ fakeTemplate }
 
-func (v volatileTemplate) NondeterministicLines(context.Context, sdk.Snapshot) ([]string, error) {
+func (v nondeterministicTemplate) NondeterministicLines(context.Context, sdk.Snapshot) ([]string, error) {
 	var all []string
-	for word := range strings.FieldsSeq(string(v.playedTemplate)) {
+	for word := range strings.FieldsSeq(string(v.fakeTemplate)) {
 		if strings.HasPrefix(word, "now") {
-			all = append(all, word+" varies")
+			all = append(all, word+" differs")
 		}
 	}
 	return all, nil
 }
 
-// Where a template varies is told from the moment on when it is active.
-func TestVolatileTemplates(t *testing.T) {
-	play(t, func(w *world) {
-		want := func(sentences ...string) {
+// The nondeterministic lines are those of the active template.
+func TestNondeterminism_OfActiveTemplate(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		want := func(lines ...string) {
 			t.Helper()
-			if diff := cmp.Diff(sentences, w.status().Nondeterministic); diff != "" {
+			if diff := cmp.Diff(lines, env.status().Nondeterministic); diff != "" {
 				t.Error(diff)
 			}
 		}
-		w.say("a")
+		env.emitServices("a")
 		want()
-		w.edit("volatile now1 now2")
-		want("now1 varies", "now2 varies")
-		w.edit("bad now3")
-		want("now1 varies", "now2 varies")
-		w.edit("volatile now2")
-		want("now2 varies")
-		w.edit("v3")
+		env.edit("nondeterministic now1 now2")
+		want("now1 differs", "now2 differs")
+		env.edit("bad now3")
+		want("now1 differs", "now2 differs")
+		env.edit("nondeterministic now2")
+		want("now2 differs")
+		env.edit("v3")
 		want()
 	})
 }
@@ -58,38 +58,38 @@ func (e endlessTemplate) Render(context.Context, sdk.Snapshot) ([]sdk.File, []st
 	return nil, nil, endlessError{}
 }
 
-// A template that goes on and on is not tried with each snapshot: the catalogue would wait for it every time.
-func TestEndlessCandidate(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("a")
-		w.edit("endless")
-		if err := w.status().TemplateError; err == nil {
-			t.Error("nothing is told")
+// An endless candidate is not tried with each snapshot, because it would delay every one of them.
+func TestEndlessTemplate_Candidate(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		env.edit("endless")
+		if err := env.status().TemplateError; err == nil {
+			t.Error("no template error")
 		}
-		w.say("a", "b")
-		w.say("a", "b", "c")
-		w.want("1 v1:a", "2 v1:a,b", "3 v1:a,b,c")
-		if n := w.templates.endless; n != 1 {
+		env.emitServices("a", "b")
+		env.emitServices("a", "b", "c")
+		env.wantApplied("1 v1:a", "2 v1:a,b", "3 v1:a,b,c")
+		if n := env.templates.endless; n != 1 {
 			t.Errorf("rendered %d times", n)
 		}
-		if err := w.status().TemplateError; err == nil {
-			t.Error("forgotten")
+		if err := env.status().TemplateError; err == nil {
+			t.Error("the template error is gone")
 		}
-		w.edit("v2")
-		w.want("1 v1:a", "2 v1:a,b", "3 v1:a,b,c", "4 v2:a,b,c")
-		if err := w.status().TemplateError; err != nil {
+		env.edit("v2")
+		env.wantApplied("1 v1:a", "2 v1:a,b", "3 v1:a,b,c", "4 v2:a,b,c")
+		if err := env.status().TemplateError; err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// Without another template to hold on to, the next snapshot is all hope.
-func TestEndlessFirstTemplate(t *testing.T) {
-	play(t, func(w *world) {
-		w.edit("endless")
-		w.say("a")
-		w.say("a", "b")
-		if n := w.templates.endless; n != 2 {
+// Without an active template, an endless one is tried with each snapshot.
+func TestEndlessTemplate_First(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.edit("endless")
+		env.emitServices("a")
+		env.emitServices("a", "b")
+		if n := env.templates.endless; n != 2 {
 			t.Errorf("rendered %d times", n)
 		}
 	})

@@ -33,7 +33,7 @@ func healthyInstance() sdk.Instance {
 
 func year(n int) time.Time { return time.Date(n, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-func TestWhatIsQuarantined(t *testing.T) {
+func TestQuarantine_Reasons(t *testing.T) {
 	type with = func(*sdk.Instance)
 	name := func(s string) with { return func(i *sdk.Instance) { i.Name = s } }
 	id := func(s string) with { return func(i *sdk.Instance) { i.ID = s } }
@@ -47,7 +47,7 @@ func TestWhatIsQuarantined(t *testing.T) {
 
 	for _, tt := range []struct {
 		with   with
-		reason string // empty for one that is well
+		reason string // empty for a valid one
 	}{
 		{func(*sdk.Instance) {}, ""},
 		{name("/web-1"), ""},
@@ -148,12 +148,12 @@ func TestWhatIsQuarantined(t *testing.T) {
 			t.Errorf("%.300q:\ngot  %+v\nwant %s", fmt.Sprint(inst), out, tt.reason)
 		}
 		if after.Last != nil || len(after.Services) != 0 {
-			t.Errorf("%s: it is still there: %+v", tt.reason, after)
+			t.Errorf("%s: not removed: %+v", tt.reason, after)
 		}
 	}
 }
 
-// What an instance can do without is dropped, and the instance stays.
+// A value that an instance can be rendered without is dropped, and the instance stays.
 func TestInspector_DroppedValues(t *testing.T) {
 	type with = func(*sdk.Instance)
 	image := func(s string) with { return func(i *sdk.Instance) { i.Image = s } }
@@ -193,10 +193,10 @@ func TestInspector_DroppedValues(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if len(got.Labels) != 1 || got.Labels["zone"] != "eu-1" || strings.ContainsAny(got.Image, forbidden+",") {
-			t.Errorf("%s: it is rendered as %+v", name, got)
+			t.Errorf("%s: got %+v", name, got)
 		}
 		if fmt.Sprintf("%+v", inst) != before {
-			t.Errorf("%s: the source's own was changed", name)
+			t.Errorf("%s: the snapshot was modified", name)
 		}
 	}
 }
@@ -214,8 +214,8 @@ func TestInspector_TooManyLabels(t *testing.T) {
 	}
 }
 
-// A port without a type is one over TCP, whatever source it is from.
-func TestInspector_TypesOfPorts(t *testing.T) {
+// A port without a type is a TCP port, for every source.
+func TestInspector_NormalizesPortTypes(t *testing.T) {
 	inst := healthyInstance()
 	inst.Ports = []sdk.Port{{Port: 1, ServicePort: 80}, {Type: "TCP", Port: 2, ServicePort: 81}, {Type: "udp", Port: 3}}
 	after, _ := Quarantine(sdk.Snapshot{Services: sdk.GroupByName([]sdk.Instance{inst})})
@@ -228,33 +228,33 @@ func TestInspector_TypesOfPorts(t *testing.T) {
 	}
 }
 
-// Heartbeats make no instance another one, whether it came as it is or had to be cleaned.
-func TestInspector_HeartbeatsChangeNothing(t *testing.T) {
+// Heartbeats do not change an instance, whether or not it had to be normalized.
+func TestInspector_HeartbeatsShareInstances(t *testing.T) {
 	good, cleaned := healthyInstance(), healthyInstance()
 	cleaned.Name, cleaned.Ports = "cleaned", []sdk.Port{{Port: 1, ServicePort: 80}}
 	var i inspector
-	said := func(at time.Time) sdk.Snapshot {
+	inspect := func(at time.Time) sdk.Snapshot {
 		good.Updated, cleaned.Updated = at, at
 		after, _ := i.inspect(sdk.Snapshot{Services: sdk.GroupByName([]sdk.Instance{good, cleaned})})
 		return after
 	}
-	first := said(year(2026))
-	for n, svc := range said(year(2027)).Services {
+	first := inspect(year(2026))
+	for n, svc := range inspect(year(2027)).Services {
 		if !snapshots.ShareInstances(svc, first.Services[n]) {
-			t.Errorf("service %s is another one", svc.Name)
+			t.Errorf("service %s was copied", svc.Name)
 		}
 	}
 	good.Image = "registry.local/web:2"
-	third := said(year(2028))
+	third := inspect(year(2028))
 	if third.Services[0].Name != "cleaned" || !snapshots.ShareInstances(third.Services[0], first.Services[0]) {
-		t.Error("the other service is another one")
+		t.Error("the unchanged service was copied")
 	}
 	if got := third.Services[1].Instances[0]; got.Image != good.Image || !got.Updated.Equal(year(2028)) {
-		t.Errorf("the change is lost: %+v", got)
+		t.Errorf("the change is missing: %+v", got)
 	}
 }
 
-// An instance may not be the daemon itself.
+// An instance must not be the daemon itself.
 func TestInspector_OwnAddresses(t *testing.T) {
 	own := func(listening string) ownAddresses {
 		return ownAddresses{
@@ -293,7 +293,7 @@ func TestInspector_OwnAddresses(t *testing.T) {
 	}
 }
 
-func TestTheOthersOfABadInstanceStay(t *testing.T) {
+func TestQuarantine_OtherInstancesStay(t *testing.T) {
 	bad, alone, good := healthyInstance(), healthyInstance(), healthyInstance()
 	bad.ID, alone.Name = "two\nlines", "alone\x1b"
 	snap := sdk.Snapshot{
@@ -318,20 +318,20 @@ func TestTheOthersOfABadInstanceStay(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if fmt.Sprintf("%+v", snap) != before {
-		t.Errorf("the snapshot itself was changed: %+v", snap)
+		t.Errorf("the snapshot was modified: %+v", snap)
 	}
 }
 
-func TestAGoodSnapshotIsNotCopied(t *testing.T) {
+func TestQuarantine_ValidSnapshotIsNotCopied(t *testing.T) {
 	snap := sdk.Snapshot{Services: sdk.GroupByName(slices.Repeat([]sdk.Instance{healthyInstance()}, 100))}
 	after, out := Quarantine(snap)
 	if !snapshots.ShareInstances(after.Services[0], snap.Services[0]) || out != nil {
-		t.Error("it was copied")
+		t.Error("the snapshot was copied")
 	}
 }
 
-// Whoever adds a field to an instance has to say what it may be.
-func TestEveryFieldIsLookedAt(t *testing.T) {
+// Whoever adds a field to an instance has to emit what it may be.
+func TestQuarantine_CoversEveryField(t *testing.T) {
 	known := map[string]bool{
 		"ID": true, "Name": true, "Image": true, "Created": true, "Hostname": true, "Ports": true, "Updated": true,
 		"ProxyMode": true, "Status": true, "Labels": true, "Invalid": true, // of Instance; any Status will do
@@ -340,20 +340,20 @@ func TestEveryFieldIsLookedAt(t *testing.T) {
 	for _, of := range []reflect.Type{reflect.TypeFor[sdk.Instance](), reflect.TypeFor[sdk.Port]()} {
 		for field := range of.Fields() {
 			if !known[field.Name] {
-				t.Errorf("nothing is said of %s.%s", of.Name(), field.Name)
+				t.Errorf("nothing is inspect of %s.%s", of.Name(), field.Name)
 			}
 		}
 	}
 }
 
-func TestQuarantineIsTold(t *testing.T) {
+func TestQuarantine_IsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		counts := &counting{}
+		counts := &quarantineCounter{}
 		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: counts, store: noStateStore{}}
 		bad, other := healthyInstance(), healthyInstance()
 		bad.ID, other.ID = "a b", "c d"
-		say := func(want string, instances ...sdk.Instance) {
+		emit := func(want string, instances ...sdk.Instance) {
 			t.Helper()
 			s.emit(sdk.Snapshot{Services: sdk.GroupByName(instances)})
 			var lines []string
@@ -365,7 +365,7 @@ func TestQuarantineIsTold(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 			if counts.quarantined != len(s.findings.quarantined) {
-				t.Errorf("%d were counted of %d", counts.quarantined, len(s.findings.quarantined))
+				t.Errorf("%d observed, want %d", counts.quarantined, len(s.findings.quarantined))
 			}
 			log.Reset()
 		}
@@ -373,13 +373,13 @@ func TestQuarantineIsTold(t *testing.T) {
 			return fmt.Sprintf(`%q service=web instance="\"%s\"" hostname=node-1.example.com reason="ID contains white space"`,
 				what, id)
 		}
-		const comes, goes = "quarantined: no template gets it until its values change", "no longer quarantined"
-		say("")
-		say(line(comes, "a b"), bad)
-		say("", bad)
-		say(line(comes, "c d"), bad, other)
-		say(line(goes, "a b"), other)
-		say(line(goes, "c d"))
+		const begins, ends = "quarantined: no template gets it until its values change", "no longer quarantined"
+		emit("")
+		emit(line(begins, "a b"), bad)
+		emit("", bad)
+		emit(line(begins, "c d"), bad, other)
+		emit(line(ends, "a b"), other)
+		emit(line(ends, "c d"))
 
 		var many []sdk.Instance
 		for n := range 109 {
@@ -388,36 +388,36 @@ func TestQuarantineIsTold(t *testing.T) {
 		}
 		var want []string
 		for n := range 10 {
-			want = append(want, line(comes, fmt.Sprintf("a %03d", n)))
+			want = append(want, line(begins, fmt.Sprintf("a %03d", n)))
 		}
-		say(strings.Join(append(want, fmt.Sprintf("%q and_more=99", comes)), "\n"), many...)
+		emit(strings.Join(append(want, fmt.Sprintf("%q and_more=99", begins)), "\n"), many...)
 	})
 }
 
-type counting struct {
+type quarantineCounter struct {
 	noObserver
 	quarantined int
 }
 
-func (c *counting) Quarantined(_ string, instances int) { c.quarantined = instances }
+func (c *quarantineCounter) Quarantined(_ string, instances int) { c.quarantined = instances }
 
-func TestQuarantinedInStatus(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("web", "chat\nlog")
-		w.want("1 v1:web")
+func TestQuarantine_InStatus(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("web", "chat\nlog")
+		env.wantApplied("1 v1:web")
 		want := []Quarantined{{`"chat\nlog"`, "h", "1", "Name contains a line break"}}
-		if diff := cmp.Diff(want, w.status().Quarantined); diff != "" {
+		if diff := cmp.Diff(want, env.status().Quarantined); diff != "" {
 			t.Error(diff)
 		}
-		w.say("web")
-		if got := w.status().Quarantined; len(got) > 0 {
+		env.emitServices("web")
+		if got := env.status().Quarantined; len(got) > 0 {
 			t.Errorf("still %+v", got)
 		}
 	})
 }
 
-// What was looked at before makes no difference, but that services without a fault are not copied.
-func TestInspectorFindsWhatALookAtTheWholeFinds(t *testing.T) {
+// An inspector finds the same as one without state, and does not copy valid services.
+func TestInspector_IncrementalEqualsFull(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
 	service := func(name string) sdk.Service {
@@ -446,7 +446,7 @@ func TestInspectorFindsWhatALookAtTheWholeFinds(t *testing.T) {
 		got, gotOut := i.inspect(snap)
 		want, wantOut := new(inspector).inspect(snap)
 		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(gotOut, wantOut) {
-			t.Fatalf("of %+v\nis left\n%+v %+v\nand without a past\n%+v %+v", snap, got, gotOut, want, wantOut)
+			t.Fatalf("%+v:\ngot  %+v %+v\nwant %+v %+v", snap, got, gotOut, want, wantOut)
 		}
 		for _, svc := range got.Services {
 			at := slices.IndexFunc(snap.Services, func(s sdk.Service) bool { return s.Name == svc.Name })

@@ -14,22 +14,22 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// playedInputs are files that exist in the test only.
-type playedInputs struct {
+// fakeInputs are files in memory.
+type fakeInputs struct {
 	changed signal
 	mu      sync.Mutex
 	files   map[string]string
 }
 
-func (p *playedInputs) Patterns() []string { return []string{"/certs/*"} }
+func (p *fakeInputs) Patterns() []string { return []string{"/certs/*"} }
 
-func (p *playedInputs) Read() map[string]string {
+func (p *fakeInputs) Read() map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.files)
 }
 
-func (p *playedInputs) Watch(ctx context.Context, changed func(map[string]string)) error {
+func (p *fakeInputs) Watch(ctx context.Context, changed func(map[string]string)) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,7 +40,7 @@ func (p *playedInputs) Watch(ctx context.Context, changed func(map[string]string
 	}
 }
 
-func (p *playedInputs) write(path, content string) {
+func (p *fakeInputs) write(path, content string) {
 	p.mu.Lock()
 	p.files[path] = content
 	p.mu.Unlock()
@@ -48,27 +48,27 @@ func (p *playedInputs) write(path, content string) {
 	synctest.Wait()
 }
 
-// rereadingSink is a playedSink that knows what its program reads.
+// rereadingSink is a fakeSink with Reread.
 type rereadingSink struct {
-	*playedSink
-	rereads []sdk.Watched
-	answers error // to each call of Reread
-	changed bool  // there is something to load
+	*fakeSink
+	rereads  []sdk.Watched
+	failures error // returned by Reread
+	changed  bool  // there is something to load
 }
 
 func (s *rereadingSink) Reread(_ context.Context, watched sdk.Watched) (sdk.Result, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rereads = append(s.rereads, watched)
-	if s.answers != nil || !s.changed {
-		return sdk.Result{Action: sdk.ActionUnchanged}, s.answers
+	if s.failures != nil || !s.changed {
+		return sdk.Result{Action: sdk.ActionUnchanged}, s.failures
 	}
 	s.changed = false
 	return sdk.Result{Action: sdk.ActionReload, Reason: "a file changed"}, nil
 }
 
-// asked returns with what Reread was called, and how often.
-func (s *rereadingSink) asked() (newest sdk.Watched, times int) {
+// lastReread returns the argument of the last call of Reread and the number of calls.
+func (s *rereadingSink) lastReread() (newest sdk.Watched, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.rereads) > 0 {
@@ -80,246 +80,234 @@ func (s *rereadingSink) asked() (newest sdk.Watched, times int) {
 func (s *rereadingSink) set(changed bool, answer error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.changed, s.answers = changed, answer
+	s.changed, s.failures = changed, answer
 }
 
-// playInputs is play with a sink that knows what its program reads, and a pipeline that watches a file.
-func playInputs(t *testing.T, scene func(w *world, sink *rereadingSink, files *playedInputs)) {
+// runInputs is runEngine with a rereadingSink and a pipeline that watches a file.
+func runInputs(t *testing.T, test func(env *testEnv, sink *rereadingSink, files *fakeInputs)) {
 	synctest.Test(t, func(t *testing.T) {
-		sink := &rereadingSink{playedSink: newPlayedSink()}
-		files := &playedInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
-		w := newWatchingWorld(t, sink, sink.playedSink, files)
-		scene(w, sink, files)
+		sink := &rereadingSink{fakeSink: newFakeSink()}
+		files := &fakeInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
+		env := newInputsEnv(t, sink, sink.fakeSink, files)
+		test(env, sink, files)
 	})
 }
 
-func newWatchingWorld(t *testing.T, sink sdk.Sink, played *playedSink, files *playedInputs) *world {
-	w := &world{
-		t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, templates: newPlayedTemplates("v1"), sink: played,
+func newInputsEnv(t *testing.T, sink sdk.Sink, fake *fakeSink, files *fakeInputs) *testEnv {
+	env := &testEnv{
+		t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, templates: newFakeTemplates("v1"), sink: fake,
 	}
-	engine, err := New(Config{
-		Sources:   map[string]SourceConfig{"s": {Source: w.source}},
-		Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: w.templates, Sink: sink, Inputs: files}},
+	env.engine = startEngine(t, Config{
+		Sources:   map[string]SourceConfig{"s": {Source: env.source}},
+		Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: env.templates, Sink: sink, Inputs: files}},
 		Log:       slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.engine = engine
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); engine.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	synctest.Wait()
-	return w
+	return env
 }
 
-func (w *world) wantRereads(sink *rereadingSink, times int) sdk.Watched {
-	w.t.Helper()
-	newest, got := sink.asked()
+func (env *testEnv) wantRereads(sink *rereadingSink, times int) sdk.Watched {
+	env.t.Helper()
+	newest, got := sink.lastReread()
 	if got != times {
-		w.t.Fatalf("the sink was asked %d times, want %d", got, times)
+		env.t.Fatalf("Reread was called %d times, want %d", got, times)
 	}
 	return newest
 }
 
-func (w *world) wantInputsError(is bool) {
-	w.t.Helper()
-	if err := w.status().InputsError; (err != nil) != is || w.engine.Health(w.t.Context())[0].OK() == is {
-		w.t.Errorf("the error is %v, and health tells otherwise", err)
+func (env *testEnv) wantInputsError(is bool) {
+	env.t.Helper()
+	if err := env.status().InputsError; (err != nil) != is || env.engine.Health(env.t.Context())[0].OK() == is {
+		env.t.Errorf("error %v does not match the health", err)
 	}
 }
 
-func TestInputs_AChangeIsLoadedOnce(t *testing.T) {
-	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
-		w.pass(time.Hour)
-		w.wantRereads(sink, 0) // there is nothing yet
-		w.say("a")
-		first := w.wantRereads(sink, 1) // something may have changed before the start
-		if first.ID == "" || len(first.Changed) > 0 || w.sink.offered[0].Watched != first.ID {
-			t.Errorf("first %+v, and %q with the document", first, w.sink.offered[0].Watched)
+func TestInputs_ChangeIsLoadedOnce(t *testing.T) {
+	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
+		env.pass(time.Hour)
+		env.wantRereads(sink, 0) // no document is applied yet
+		env.emitServices("a")
+		first := env.wantRereads(sink, 1) // a file may have changed before the start
+		if first.ID == "" || len(first.Changed) > 0 || env.sink.docs[0].Watched != first.ID {
+			t.Errorf("first %+v, and %q with the document", first, env.sink.docs[0].Watched)
 		}
 		sink.set(true, nil)
 		files.write("/certs/a", "2")
-		second := w.wantRereads(sink, 2)
+		second := env.wantRereads(sink, 2)
 		if !second.ChangedSince(first.ID) || !slices.Equal(second.Changed, []string{"/certs/a"}) {
 			t.Errorf("%+v after %+v", second, first)
 		}
-		last := w.status().Last
+		last := env.status().Last
 		if last.Trigger != TriggerInputs || last.Result.Action != sdk.ActionReload || last.Generation != 1 {
 			t.Errorf("the newest entry is %+v", last)
 		}
-		w.say("b")
-		w.pass(time.Hour)
-		w.wantRereads(sink, 2)
-		w.want("1 v1:a", "2 v1:b")
+		env.emitServices("b")
+		env.pass(time.Hour)
+		env.wantRereads(sink, 2)
+		env.wantApplied("1 v1:a", "2 v1:b")
 	})
 }
 
-// A file that cannot be loaded is a problem that is told, stops no document, and is over when it is mended.
-func TestInputs_AFailureIsRetried(t *testing.T) {
-	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
-		w.say("a")
+// A file that cannot be loaded is a problem until it is fixed, and does not prevent documents from being applied.
+func TestInputs_FailureIsRetried(t *testing.T) {
+	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
+		env.emitServices("a")
 		sink.set(true, sdk.RetryAfter(errors.New("a.pem is empty"), 10*time.Second))
 		files.write("/certs/a", "")
-		w.wantInputsError(true)
-		w.say("b")
-		w.want("1 v1:a", "2 v1:b")
-		w.pass(10 * time.Minute)
-		if _, times := sink.asked(); times < 10 || times > 60 {
-			t.Errorf("asked %d times in ten minutes", times)
+		env.wantInputsError(true)
+		env.emitServices("b")
+		env.wantApplied("1 v1:a", "2 v1:b")
+		env.pass(10 * time.Minute)
+		if _, times := sink.lastReread(); times < 10 || times > 60 {
+			t.Errorf("%d calls in ten minutes", times)
 		}
 		sink.set(true, nil)
-		w.pass(time.Minute)
-		w.wantInputsError(false)
-		_, times := sink.asked()
-		w.pass(time.Hour)
-		w.wantRereads(sink, times)
+		env.pass(time.Minute)
+		env.wantInputsError(false)
+		_, times := sink.lastReread()
+		env.pass(time.Hour)
+		env.wantRereads(sink, times)
 	})
 }
 
-// What may have interrupted the program is not tried again by itself. A reload that works is the end of it.
-func TestInputs_WhatFailedToLoadIsNotRetried(t *testing.T) {
-	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
-		w.say("a")
+// An attempt that may have interrupted the program is not retried. A successful reload ends the fault.
+func TestInputs_NotLoadedIsNotRetried(t *testing.T) {
+	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
+		env.emitServices("a")
 		sink.set(true, errNotLoaded)
 		files.write("/certs/a", "2")
-		w.pass(time.Hour)
-		w.wantRereads(sink, 2)
-		w.wantInputsError(true)
+		env.pass(time.Hour)
+		env.wantRereads(sink, 2)
+		env.wantInputsError(true)
 		sink.set(false, nil)
-		w.say("b")
-		w.wantInputsError(false)
+		env.emitServices("b")
+		env.wantInputsError(false)
 	})
 }
 
-func TestInputs_ADeferralIsNoProblem(t *testing.T) {
-	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
-		w.say("a")
-		sink.set(true, later())
+func TestInputs_DeferralIsNoProblem(t *testing.T) {
+	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
+		env.emitServices("a")
+		sink.set(true, deferred())
 		files.write("/certs/a", "2")
-		w.wantInputsError(false)
+		env.wantInputsError(false)
 		sink.set(true, nil)
-		w.pass(time.Hour)
-		w.wantRereads(sink, 3)
+		env.pass(time.Hour)
+		env.wantRereads(sink, 3)
 	})
 }
 
-// A deferred document brings the files with it.
-func TestInputs_ADeferredDocumentComesFirst(t *testing.T) {
-	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
-		w.say("a")
-		w.sink.answer("v1:b", later())
-		w.say("b")
+// The sink loads the files with the deferred document.
+func TestInputs_DeferredDocumentComesFirst(t *testing.T) {
+	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
+		env.emitServices("a")
+		env.sink.setError("v1:b", deferred())
+		env.emitServices("b")
 		files.write("/certs/a", "2")
-		w.wantRereads(sink, 1)
-		w.sink.answer("v1:b", nil)
-		w.pass(time.Hour)
-		w.wantRereads(sink, 2)
+		env.wantRereads(sink, 1)
+		env.sink.setError("v1:b", nil)
+		env.pass(time.Hour)
+		env.wantRereads(sink, 2)
 	})
 }
 
-// One that then fails to load does not keep the files from being loaded.
-func TestInputs_ADeferredDocumentThatFailsToLoad(t *testing.T) {
-	playInputs(t, func(w *world, sink *rereadingSink, files *playedInputs) {
-		w.say("a")
-		w.sink.answer("v1:b", later())
-		w.say("b")
-		w.sink.answer("v1:b", errNotLoaded)
-		w.pass(10 * time.Second)
-		w.wantRereads(sink, 1)
+// A deferred document that fails to load does not prevent the files from being loaded.
+func TestInputs_DeferredDocumentFailsToLoad(t *testing.T) {
+	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
+		env.emitServices("a")
+		env.sink.setError("v1:b", deferred())
+		env.emitServices("b")
+		env.sink.setError("v1:b", errNotLoaded)
+		env.pass(10 * time.Second)
+		env.wantRereads(sink, 1)
 		files.write("/certs/a", "2")
-		w.wantRereads(sink, 2)
+		env.wantRereads(sink, 2)
 	})
 }
 
-// A document that was rejected may be good with other files.
-func TestInputs_AChangeTriesWhatWasRejected(t *testing.T) {
-	playInputs(t, func(w *world, _ *rereadingSink, files *playedInputs) {
-		w.sink.answer("v1:a", sdk.Rejectf("no certificate"))
-		w.say("a")
-		w.pass(time.Hour)
-		w.want("1 v1:a")
-		w.sink.answer("v1:a", nil)
+// A rejected document may be accepted with other files.
+func TestInputs_ChangeRetriesRejectedDocument(t *testing.T) {
+	runInputs(t, func(env *testEnv, _ *rereadingSink, files *fakeInputs) {
+		env.sink.setError("v1:a", sdk.Rejectf("no certificate"))
+		env.emitServices("a")
+		env.pass(time.Hour)
+		env.wantApplied("1 v1:a")
+		env.sink.setError("v1:a", nil)
 		files.write("/certs/a", "2")
-		w.want("1 v1:a", "1 v1:a")
-		if err := w.status().ApplyError; err != nil {
+		env.wantApplied("1 v1:a", "1 v1:a")
+		if err := env.status().ApplyError; err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// A sink that does not know what its program reads is offered the document again when a watched file changed.
-func TestInputs_ASinkThatCannotTellGetsTheDocument(t *testing.T) {
+// A sink without Reread applies the document again when a watched file has changed.
+func TestInputs_SinkWithoutReread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		files := &playedInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
-		sink := newPlayedSink()
-		w := newWatchingWorld(t, sink, sink, files)
-		w.say("a")
-		w.want("1 v1:a")
-		w.engine.Reread()
+		files := &fakeInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
+		sink := newFakeSink()
+		env := newInputsEnv(t, sink, sink, files)
+		env.emitServices("a")
+		env.wantApplied("1 v1:a")
+		env.engine.Reread()
 		synctest.Wait()
-		w.want("1 v1:a")
+		env.wantApplied("1 v1:a")
 		files.write("/certs/a", "2")
-		w.want("1 v1:a", "1 v1:a")
-		w.pass(time.Hour)
-		w.want("1 v1:a", "1 v1:a")
+		env.wantApplied("1 v1:a", "1 v1:a")
+		env.pass(time.Hour)
+		env.wantApplied("1 v1:a", "1 v1:a")
 	})
 }
 
-func TestInputs_ASinkThatCannotTellIsRetried(t *testing.T) {
+func TestInputs_SinkWithoutRereadIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		files := &playedInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
-		sink := newPlayedSink()
-		w := newWatchingWorld(t, sink, sink, files)
-		w.say("a")
-		sink.answer("v1:a", errors.New("busy"))
+		files := &fakeInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
+		sink := newFakeSink()
+		env := newInputsEnv(t, sink, sink, files)
+		env.emitServices("a")
+		sink.setError("v1:a", errors.New("busy"))
 		files.write("/certs/a", "2")
-		w.pass(time.Minute)
-		if w.engine.Health(t.Context())[0].OK() {
+		env.pass(time.Minute)
+		if env.engine.Health(t.Context())[0].OK() {
 			t.Error("healthy although the changed file is not loaded")
 		}
-		sink.answer("v1:a", nil)
-		w.pass(time.Minute)
-		if health := w.engine.Health(t.Context())[0]; !health.OK() {
+		sink.setError("v1:a", nil)
+		env.pass(time.Minute)
+		if health := env.engine.Health(t.Context())[0]; !health.OK() {
 			t.Errorf("problems: %q", health.Problems)
 		}
-		tries := sink.asked()
-		w.pass(time.Hour)
-		if again := sink.asked(); tries < 3 || again != tries {
-			t.Errorf("offered %d times, and %d times after it worked", tries, again)
+		attempts := sink.applies()
+		env.pass(time.Hour)
+		if again := sink.applies(); attempts < 3 || again != attempts {
+			t.Errorf("%d attempts, and %d after it succeeded", attempts, again)
 		}
 	})
 }
 
-// Somebody who asks, by Apply or Reread, has the sink look at the files.
-func TestReread_IsAsked(t *testing.T) {
-	for name, ask := range map[string]func(*Engine){
+// Engine.Apply and Engine.Reread make the sink check the files.
+func TestReread_OnRequest(t *testing.T) {
+	for name, request := range map[string]func(*Engine){
 		TriggerRequest: func(e *Engine) { _ = e.Apply("p") },
 		TriggerReread:  func(e *Engine) { e.Reread() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			playInputs(t, func(w *world, sink *rereadingSink, _ *playedInputs) {
-				w.say("a")
+			runInputs(t, func(env *testEnv, sink *rereadingSink, _ *fakeInputs) {
+				env.emitServices("a")
 				sink.set(true, nil)
-				ask(w.engine)
+				request(env.engine)
 				synctest.Wait()
-				w.wantRereads(sink, 2)
-				if last := w.status().Last; last.Trigger != name || last.Result.Action != sdk.ActionReload {
+				env.wantRereads(sink, 2)
+				if last := env.status().Last; last.Trigger != name || last.Result.Action != sdk.ActionReload {
 					t.Errorf("the newest entry is %+v", last)
 				}
-				if now := len(w.sink.texts()); name == TriggerReread && now != 1 {
-					t.Errorf("the document was offered %d times", now)
+				if now := len(env.sink.applied()); name == TriggerReread && now != 1 {
+					t.Errorf("the document was applied %d times", now)
 				}
 			})
 		})
 	}
 }
 
-func TestChangedFiles_NamesAFew(t *testing.T) {
+func TestChangedFiles(t *testing.T) {
 	before := map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "same": "1"}
 	now := map[string]string{"a": "2", "b": "2", "e\xff": "1", "same": "1"}
 	if got, want := changedFiles(before, now), []string{"a", "b", "c", "and 2 more"}; !slices.Equal(got, want) {

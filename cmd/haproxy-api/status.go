@@ -92,7 +92,7 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, problem := range p.Problems {
 		line("  problem     %s", problem)
 	}
-	for _, problem := range p.SourceTrouble {
+	for _, problem := range p.SourceProblems {
 		line("  source      %s", problem)
 	}
 	if p.TemplateError != "" {
@@ -104,19 +104,19 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, note := range p.Notes {
 		line("  note        %s", note)
 	}
-	for _, l := range p.LeftOut {
+	for _, l := range p.Excluded {
 		line("  left out    %s: %s", describeExcluded(l), l.Reason)
 	}
 	for _, q := range p.Quarantined {
 		line("  quarantined %s: %s", states.DescribeInstance(q.Service, q.Instance, q.Hostname), q.Reason)
 	}
-	if more := p.QuarantinedN - len(p.Quarantined); more > 0 {
+	if more := p.QuarantinedCount - len(p.Quarantined); more > 0 {
 		line("  quarantined and %d more", more)
 	}
 	for _, d := range p.Dropped {
 		line("  dropped     from %s: %s", states.DescribeInstance(d.Service, d.Instance, d.Hostname), d.Reason)
 	}
-	if more := p.DroppedN - len(p.Dropped); more > 0 {
+	if more := p.DroppedCount - len(p.Dropped); more > 0 {
 		line("  dropped     and %d more", more)
 	}
 	if p.Applying != nil {
@@ -149,7 +149,7 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 }
 
 // describeExcluded names an excluded instance, or a service that is excluded as a whole.
-func describeExcluded(l server.LeftOut) string {
+func describeExcluded(l server.Exclusion) string {
 	if l.Instance == "" && l.Hostname == "" {
 		return fmt.Sprintf("service %q", l.Service)
 	}

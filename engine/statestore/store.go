@@ -13,10 +13,10 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/filelock"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -28,7 +28,7 @@ import (
 type Store struct {
 	dir  string
 	log  *slog.Logger
-	lock *os.File
+	lock *filelock.Lock
 	stop context.CancelFunc
 	done chan struct{}
 	wake chan struct{} // has one element while there is something to write
@@ -94,18 +94,14 @@ func prepare(dir string) error {
 
 var errWritable = errors.New("can be written by other users, so its content cannot be trusted")
 
-// lockDir locks dir for this process. Closing the file unlocks it, and so does the end of the process.
-func lockDir(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+// lockDir locks dir for this process. Closing the lock unlocks it, and so does the end of the process.
+func lockDir(dir string) (*filelock.Lock, error) {
+	lock, err := filelock.TryLock(filepath.Join(dir, "lock"))
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil, fmt.Errorf("locking the state_dir %s: %w; each daemon needs its own", dir, ErrInUse)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("locking the state_dir %s: %w", dir, withoutPath(err))
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrInUse
-		}
-		return nil, fmt.Errorf("locking the state_dir %s: %w; each daemon needs its own", dir, err)
 	}
 	return lock, nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/hostnames"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -26,11 +26,11 @@ import (
 // Its methods may be called from any goroutine. Nothing but Check works before the first call to Apply or Health, which
 // looks for a HAProxy to adopt and begins to watch over it until Stop: who only checks documents disturbs nothing.
 type Sink struct {
-	cfg   Config
-	paths paths
-	log   *slog.Logger
-	proxy proxy
-	claim claim.Claim
+	cfg      Config
+	paths    paths
+	log      *slog.Logger
+	proxy    proxy
+	fileLock lock.Lock
 
 	begin    sync.Once
 	adopting sync.Once
@@ -105,34 +105,14 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	return s, nil
 }
 
-// Apply makes doc live with the least that is enough: nothing, writing the files, changing the servers of the running
-// HAProxy, or a reload or start of it.
-//
-// After a change of servers it returns as soon as HAProxy was seen to run them. The files follow within moments, once
-// HAProxy's own check has passed; Health tells if they cannot.
-//
-// A reload that comes too soon after another one is an [sdk.ErrDeferred]. What can go live without it does so at once.
-//
-// Cancelling ctx ends it up to the moment when the files are renamed into place. From then on it is carried through to
-// either end, because breaking off and beginning again would make a slow reload an endless one. Only Stop ends it then.
-func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	began := time.Now()
-	if err := s.ready(ctx); err != nil {
-		return sdk.Result{}, err
-	}
-	result, err := s.apply(ctx, doc)
-	result.Took = time.Since(began)
-	return result, err
-}
-
 // Claim refuses where the sink of another daemon keeps the same configuration file, or the same pid file and what lies
 // beside that: either means the same HAProxy. It reckons with being run as a plugin: the parent process is the daemon.
 //
 // What could not be claimed, because a folder does not exist, is claimed before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getppid(), Log: s.log},
-		claim.File{Path: s.paths.config, Key: "config_file"},
-		claim.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
+	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getppid(), Log: s.log},
+		lock.File{Path: s.paths.config, Key: "config_file"},
+		lock.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up

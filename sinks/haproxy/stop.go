@@ -20,12 +20,12 @@ const lastWait = time.Second
 // drain_timeout, or until shortly before ctx ends, to finish. A Sink that has only checked documents leaves HAProxy
 // alone.
 func (s *Sink) Stop(ctx context.Context) error {
-	defer s.claim.Release()
+	defer s.fileLock.Release()
 	unused := false
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })
 	s.watching.Wait()
-	if unused || s.claim.Hold() != nil {
+	if unused || s.fileLock.Ensure() != nil {
 		return nil
 	}
 	if err := s.lockFiles(context.WithoutCancel(ctx)); err != nil { // its holder is being stopped

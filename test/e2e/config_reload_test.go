@@ -399,7 +399,7 @@ func TestASinkThatMayNotClaimGivesWayToTheOneBefore(t *testing.T) {
 	load := s.load(8000)
 	before := s.standing()
 	s.save(s.path("haproxy.cfg"), other.path("haproxy.cfg"))
-	s.logged("is kept by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
+	s.logged("is managed by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
 	s.logged("configuration reload failed; keeping the previous configuration")
 	s.eventually("healthy", s.healthy)
 	now := s.standing()

@@ -90,7 +90,7 @@ func TestInjectionsReachNobodyElse(t *testing.T) {
 				}
 			})
 			_, out := engine.Quarantine(s.sidecar.Snapshot())
-			s.eventually("the API tells of all", func() bool { return s.pipeline().QuarantinedN == len(out) })
+			s.eventually("the API tells of all", func() bool { return s.pipeline().QuarantinedCount == len(out) })
 			s.agrees()
 			more, intact := added(strings.Split(before, "\n"), strings.Split(s.read("haproxy.cfg"), "\n"))
 			if !intact {

@@ -28,7 +28,7 @@ backend {{ $name }}-{{ $port }}
 {{ end }}{{ end }}`
 
 // leftOut is what the API tells of it.
-func (s *site) leftOut() []server.LeftOut { return s.pipeline().LeftOut }
+func (s *site) leftOut() []server.Exclusion { return s.pipeline().Excluded }
 
 // output is what a subcommand says, whatever becomes of it.
 func (s *site) output(args ...string) string {

@@ -10,12 +10,12 @@ import (
 
 const noPipeline = `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`
 
-func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
-	s := open(t, true)
+func TestRelease(t *testing.T) {
+	s := newTestServer(t, true)
 	s.emit()
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"nothing was held"}`)
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Taken: time.Now()}
-	p := s.pipelineThat(t, func(p Pipeline) bool { return p.Held != nil && p.Generation > 0 })
+	p := s.waitForPipeline(t, func(p Pipeline) bool { return p.Held != nil && p.Generation > 0 })
 	if p.Held.Reason != "none of 1 live instance is left" || p.Held.Until.Sub(p.Held.Since) != time.Hour || len(p.Problems) != 0 {
 		t.Errorf("got %+v, held %+v", p, p.Held)
 	}
@@ -29,20 +29,20 @@ func TestAHeldCatalogueIsSeenAndReleased(t *testing.T) {
 
 	s.want(t, "POST", "/api/v1/pipelines/x/release", 404, noPipeline)
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"released"}`)
-	s.pipelineThat(t, func(p Pipeline) bool { return p.Held == nil })
+	s.waitForPipeline(t, func(p Pipeline) bool { return p.Held == nil })
 	s.metric(t, `haproxy_api_held{pipeline="haproxy"} 0`)
 }
 
-func TestAPipelineTriesAgainOnRequest(t *testing.T) {
-	s := open(t, true)
+func TestRequestApply(t *testing.T) {
+	s := newTestServer(t, true)
 	s.emit()
 	s.want(t, "POST", "/api/v1/pipelines/x/apply", 404, noPipeline)
-	s.want(t, "POST", "/api/v1/pipelines/haproxy/apply", 202, `{"message":"it is tried again now"}`)
+	s.want(t, "POST", "/api/v1/pipelines/haproxy/apply", 202, `{"message":"apply requested"}`)
 	<-s.sink.applied
-	s.pipelineThat(t, func(p Pipeline) bool { return p.Last.Trigger == "request" })
+	s.waitForPipeline(t, func(p Pipeline) bool { return p.Last.Trigger == "request" })
 }
 
-func (s *site) metric(t *testing.T, want string) {
+func (s *testServer) metric(t *testing.T, want string) {
 	t.Helper()
 	if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want+"\n") {
 		t.Errorf("no %s in\n%s", want, body)

@@ -9,17 +9,13 @@ import (
 	"strings"
 )
 
-// probePaths tell nothing but how the daemon is. Load balancers and orchestrators ask them, by any name and without a secret.
-var probePaths = []string{"/live", "/ready", "/health"}
-
-func isProbe(r *http.Request) bool { return slices.Contains(probePaths, r.URL.Path) }
-
-// A hostPolicy says under which host names the daemon answers, so that a page whose name was made to lead here (DNS rebinding)
-// reads nothing. Addresses, names without a dot and localhost belong to nobody on the Internet and are always accepted.
+// A hostPolicy decides under which host names the daemon answers, so that a page whose name resolves to the daemon (DNS
+// rebinding) cannot read anything. Addresses, names without dots and localhost cannot belong to a page on the Internet and are
+// always allowed.
 type hostPolicy struct {
 	any      bool
-	names    []string // in small letters
-	suffixes []string // with the dot before them
+	names    []string // in lower case
+	suffixes []string // with a leading dot
 }
 
 func newHostPolicy(allowed []string) hostPolicy {
@@ -38,7 +34,7 @@ func newHostPolicy(allowed []string) hostPolicy {
 	return p
 }
 
-// allows reports whether host, which may have a port, is a name of this daemon. Browsers always send one.
+// allows reports whether host, which may have a port, is an allowed name.
 func (p hostPolicy) allows(host string) bool {
 	name := hostname(host)
 	if _, err := netip.ParseAddr(name); err == nil || p.any || !strings.Contains(name, ".") {
@@ -48,7 +44,7 @@ func (p hostPolicy) allows(host string) bool {
 		slices.ContainsFunc(p.suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// hostname returns the name or address in a Host header, in small letters and without the brackets of an address.
+// hostname returns the name or address in a Host header, in lower case and without the brackets of an address.
 func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -57,8 +53,8 @@ func hostname(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// fromOtherOrigin reports whether the request says that a page of another origin sent it.
-func fromOtherOrigin(r *http.Request) bool {
+// isCrossOrigin reports whether the Origin header of the request is another origin than the daemon's.
+func isCrossOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return false

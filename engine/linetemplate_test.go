@@ -16,8 +16,8 @@ import (
 )
 
 // linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
-// image is "quiet". It fails for instances and services with "fail" in the image; with "one by one" in TEXT it tells only the
-// first of them.
+// image is "quiet". It fails for instances with "fail" in the image, or for all with "fails everywhere" in TEXT. With "one by one" in
+// TEXT it reports only the first failure.
 type linesTemplate string
 
 func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
@@ -70,8 +70,8 @@ func (e *iterationError) Failures() []error {
 	return all
 }
 
-// sameClaims finds lines with the same word that begins with "claim".
-func sameClaims(files []sdk.File) [][2]sdk.Position {
+// testConflicts returns lines with the same word that begins with "claim".
+func testConflicts(files []sdk.File) [][2]sdk.Position {
 	var found [][2]sdk.Position
 	first := map[string]sdk.Position{}
 	for i, line := range strings.Split(string(files[0].Content), "\n") {
@@ -113,8 +113,8 @@ func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclu
 	return lines, origins
 }
 
-// rejecting is a sink that rejects every line with one of the words in it, and tells where.
-func rejecting(words ...string) func(sdk.Document) error {
+// rejectWords returns a check that rejects every line with one of the words.
+func rejectWords(words ...string) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		var places []sdk.Position
 		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
@@ -131,21 +131,21 @@ func rejecting(words ...string) func(sdk.Document) error {
 	}
 }
 
-// upTo is a sink that tells only so many places at a time, the first ones.
-func upTo(most int, judge func(sdk.Document) error) func(sdk.Document) error {
+// firstOnly returns a check that reports only the first positions of another one.
+func firstOnly(most int, check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
 			return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:min(most, len(r.Positions))]}
 		}
 		return nil
 	}
 }
 
-// oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
-func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
+// inOrder returns a check that reports the first position that the first failing check rejects.
+func inOrder(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		for _, judge := range sinks {
-			if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+		for _, check := range sinks {
+			if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
 				return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:1]}
 			}
 		}
@@ -153,88 +153,88 @@ func oneByOne(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	}
 }
 
-// list emits instances, each written "SERVICE/ID IMAGE".
-func (w *world) list(instances ...string) {
+// emitInstances emits a snapshot with instances that are written "SERVICE/ID IMAGE".
+func (env *testEnv) emitInstances(instances ...string) {
 	var all []sdk.Instance
 	for _, text := range instances {
 		name, rest, _ := strings.Cut(text, "/")
 		id, image, _ := strings.Cut(rest, " ")
 		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Updated: time.Now()})
 	}
-	w.emit(all)
+	env.emit(all)
 }
 
-func (w *world) emit(all []sdk.Instance) {
-	w.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
+func (env *testEnv) emit(all []sdk.Instance) {
+	env.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
 	synctest.Wait()
 }
 
-// live is what the sink took last, line by line without the template's own.
-func (s *playedSink) live() []string {
+// live returns the lines of the last document that the sink accepted, without the template's own line.
+func (s *fakeSink) live() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, doc := range slices.Backward(s.offered) {
-		if s.judge(doc) == nil {
+	for _, doc := range slices.Backward(s.docs) {
+		if s.check(doc) == nil {
 			return strings.Split(string(doc.Files[0].Content), "\n")[1:]
 		}
 	}
 	return nil
 }
 
-func (s *playedSink) asked() int {
+func (s *fakeSink) applies() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.offered)
+	return len(s.docs)
 }
 
-func (s *playedSink) rejects(words ...string) {
+func (s *fakeSink) rejects(words ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.judge = rejecting(words...)
+	s.check = rejectWords(words...)
 }
 
-// names are those who are left out, "SERVICE" or "SERVICE/ID".
-func (w *world) excluded() string {
+// excluded returns the exclusions, "SERVICE" or "SERVICE/ID".
+func (env *testEnv) excluded() string {
 	var names []string
-	for _, l := range w.status().Excluded {
+	for _, l := range env.status().Excluded {
 		names = append(names, strings.TrimSuffix(l.Service+"/"+l.ID, "/"))
 	}
 	return strings.Join(names, " ")
 }
 
-func (w *world) wantLive(leftOut string, lines ...string) {
-	w.t.Helper()
-	if diff := cmp.Diff(lines, w.sink.live()); diff != "" {
-		w.t.Errorf("live (-want +got)\n%s", diff)
+func (env *testEnv) wantLive(excluded string, lines ...string) {
+	env.t.Helper()
+	if diff := cmp.Diff(lines, env.sink.live()); diff != "" {
+		env.t.Errorf("live (-want +got)\n%s", diff)
 	}
-	if got := w.excluded(); got != leftOut {
-		w.t.Errorf("left out: %q, want %q", got, leftOut)
+	if got := env.excluded(); got != excluded {
+		env.t.Errorf("excluded: %q, want %q", got, excluded)
 	}
-	if s := w.status(); s.ApplyError != nil || !w.engine.Health(w.t.Context())[0].OK() {
-		w.t.Errorf("not well: %v", s.ApplyError)
-	}
-}
-
-func (w *world) wantAsked(times int) {
-	w.t.Helper()
-	if got := w.sink.asked(); got != times {
-		w.t.Errorf("the sink was offered %d documents, want %d", got, times)
+	if s := env.status(); s.ApplyError != nil || !env.engine.Health(env.t.Context())[0].OK() {
+		env.t.Errorf("unhealthy: %v", s.ApplyError)
 	}
 }
 
-// playLines is play with a linesTemplate and a sink that rejects the word "bad".
-func playLines(t *testing.T, scene func(w *world)) {
-	play(t, func(w *world) {
-		w.edit("lines")
-		w.sink.rejects("bad")
-		scene(w)
+func (env *testEnv) wantApplies(times int) {
+	env.t.Helper()
+	if got := env.sink.applies(); got != times {
+		env.t.Errorf("the sink was passed %d documents, want %d", got, times)
+	}
+}
+
+// runLines is runEngine with a linesTemplate and a sink that rejects the word "bad".
+func runLines(t *testing.T, test func(env *testEnv)) {
+	runEngine(t, func(env *testEnv) {
+		env.edit("lines")
+		env.sink.rejects("bad")
+		test(env)
 	})
 }
 
-// forNow makes a rejection one that may pass.
-func forNow(judge func(sdk.Document) error) func(sdk.Document) error {
+// temporary returns a check whose rejections are temporary.
+func temporary(check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		if r, ok := errors.AsType[*sdk.Rejection](judge(doc)); ok {
+		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
 			return sdk.RetryAfter(&sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}, 10*time.Second)
 		}
 		return nil
