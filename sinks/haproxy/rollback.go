@@ -16,8 +16,8 @@ type failedLoad struct {
 	err error // an [sdk.ErrNotLoaded]
 }
 
-// noteFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
-func (s *Sink) noteFailedLoad(doc *document, cause error) error {
+// recordFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
+func (s *Sink) recordFailedLoad(doc *document, cause error) error {
 	s.reloadLimit.recordFailure()
 	failed := failedLoad{doc, sdk.NotLoaded(cause)}
 	s.update(func(st *state) { st.failedLoad = failed })
@@ -67,7 +67,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 	if content == nil || proven == nil || compare(proven, content).need != needReload {
 		return false
 	}
-	cause := s.noteFailedLoad(content, &process.LoadError{
+	cause := s.recordFailedLoad(content, &process.LoadError{
 		Message: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
 			time.Since(st.since).Round(100*time.Millisecond)),
 		Log: s.controller.Log(),
@@ -93,7 +93,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
 	if err != nil {
 		return err
 	}
-	s.settle(doc, r.Instance)
+	s.recordApplied(doc, r.Instance)
 	s.correctLoaded(ctx, doc, r.Instance)
 	return nil
 }

@@ -65,7 +65,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	var doc *document
 	if have {
 		if files, ok := left.load(s.paths); ok {
-			doc = read(files, nil)
+			doc = parseDocument(files, nil)
 			doc.generation = left.Generation
 		}
 		s.update(func(st *state) { st.expect(doc) })
@@ -264,7 +264,7 @@ func (s *supervisor) bringBack(ctx context.Context) {
 	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker) {
 		s.log.Info("HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker)
 	}
-	s.settle(doc, r.Instance)
+	s.recordApplied(doc, r.Instance)
 	s.correctLoaded(ctx, doc, r.Instance)
 }
 

@@ -381,7 +381,7 @@ func TestABrokenConfigurationChangesNothing(t *testing.T) {
 	if err := os.Remove(s.path("haproxy-api.toml")); err != nil {
 		t.Fatal(err)
 	}
-	s.logged("haproxy-api.toml is gone")
+	s.logged("haproxy-api.toml is missing")
 	s.untouched(before)
 	s.serve("web", "b", 8000)
 	s.answered(8000, "b")
