@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestOneBadInstanceSpoilsOnlyItself(t *testing.T) {
+func TestExclusion_RejectedInstance(t *testing.T) {
 	playLines(t, func(w *world) {
 		w.list("chat/1 ok", "dns/1 ok", "web/1 ok", "web/2 bad")
 		w.wantLive("web/2",
