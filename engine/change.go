@@ -4,154 +4,166 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Change runs next instead of what runs. Parts are told by what they are: where source, templates, sink and inputs of a pipeline
-// are the very same as before (==), it goes on untouched, and so does a source. A source under a name that was there keeps what
-// it said last until the new one says more. A pipeline under such a name goes on counting, and its last good document holds
-// until there is a better one; but where its sink is of another type, it only goes on counting.
+// Change replaces the running configuration by next. Components that compare equal (==) keep running: a source, and a pipeline
+// whose source, templates, sink and inputs are the same. A source that replaces one of the same name keeps its snapshot until it
+// emits one. A pipeline that replaces one of the same name continues its generations, and its last applied document stays applied
+// until there is a better one, unless its sink is of another type.
 //
-// Everything that can be wrong is looked at beforehand: templates load, and what is new renders the newest snapshot to the
-// satisfaction of sinks that can check. An error tells all that is wrong, and nothing has changed then.
+// Everything that can fail is tried first: new templates load, and new pipelines render the newest snapshot and have sinks that can
+// check the document. The error has all faults, and nothing has changed then.
 //
-// Once pipelines and sources that do not go on have stopped, handOver is called: nobody uses their sinks then, nor the new ones
-// yet. It returns next; or else an error, which Change returns, and what to run instead of it.
+// When the pipelines and sources that are removed or replaced have stopped, Change calls switchOver: nothing uses their sinks then,
+// nor the new ones yet. It returns next; or an error, which Change returns, and the configuration to run instead.
 //
-// Log, Observer and StateStore of next are not looked at. Change waits for Run, which has to be running, and returns an error when
-// ctx is done before it has begun.
-func (e *Engine) Change(ctx context.Context, next Config, handOver func() (Config, error)) error {
+// Change ignores Log, Observer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx is done
+// before it has begun.
+func (e *Engine) Change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
 	done := make(chan error, 1)
 	select {
-	case e.changes <- func() { done <- e.change(ctx, next, handOver) }:
+	case e.changes <- func() { done <- e.change(ctx, next, switchOver) }:
 		return <-done
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-// change does what Change says but for the start of what is new, in the goroutine of Run.
-func (e *Engine) change(ctx context.Context, next Config, handOver func() (Config, error)) error {
-	p, err := e.plan(next)
+// change is Change without starting what is new. The goroutine of Run calls it.
+func (e *Engine) change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
+	d, err := e.diff(next)
 	if err != nil {
 		return err
 	}
-	if err := e.try(ctx, p); err != nil {
+	if err := d.check(ctx); err != nil {
 		return err
 	}
-	// Nothing has changed so far, and nothing below can fail but the hand-over.
-	e.stop(p.ends)
+	// Nothing has changed so far, and nothing below can fail but switchOver.
+	stopTasks(d.stop)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	run, err := handOver()
+	run, err := switchOver()
 	if err != nil {
-		instead, unable := e.plan(run)
-		if unable != nil { // what ran a moment ago
-			return errors.Join(err, unable)
+		instead, diffErr := e.diff(run)
+		if diffErr != nil { // although it ran a moment ago
+			return errors.Join(err, diffErr)
 		}
-		p = instead
+		d = instead
 	}
-	e.install(p)
+	e.install(d)
 	return err
 }
 
-// A plan says what is to become of what runs.
-type plan struct {
-	config  Config
-	sources map[string]*source // by name; those of names that are new have no implementation yet
-	joins   []join
+// A configDiff says what a configuration adds to what the engine runs, removes from it and keeps. A component that is replaced by
+// another one of the same name is both removed and added.
+type configDiff struct {
+	config    Config
+	sources   map[string]*source // of config, by name; those that are added do not have their implementation yet
+	removed   []*source          // without a successor of the same name
+	pipelines []pipelineDiff     // of config
+	stop      []task             // everything that does not keep running
 }
 
-// A join is what is planned for one pipeline.
-type join struct {
+// A pipelineDiff is the change of one pipeline.
+type pipelineDiff struct {
 	PipelineConfig
-	source   *source
-	before   *pipeline // of the same name; nil for none
-	template Template  // loaded anew; nil where before has the same templates, and a sink of the same type
-	broken   error     // why it does not load
+	source    *source
+	before    *pipeline // of the same name; nil if the pipeline is added
+	kept      bool      // before keeps running as it is
+	template  Template  // nil if before has the same template set and a sink of the same type
+	loadError error     // why the template does not load, if the pipeline can start without
 }
 
-// same reports whether the pipeline that is there goes on as it is.
-func (j join) same() bool {
-	b := j.before
-	return b != nil && b.source == j.source && b.templates == j.Templates && b.sink == j.Sink && b.inputs.watched == j.Inputs
-}
-
-// plan loads the templates that are new, and reports all that is wrong.
-func (e *Engine) plan(cfg Config) (*plan, error) {
-	p := &plan{config: cfg, sources: map[string]*source{}}
+// diff compares cfg with what the engine runs and loads new templates. The error has all faults.
+func (e *Engine) diff(cfg Config) (*configDiff, error) {
+	d := &configDiff{config: cfg, sources: map[string]*source{}}
 	for name := range cfg.Sources {
-		p.sources[name] = e.sources[name]
-		if p.sources[name] == nil {
-			p.sources[name] = &source{name: name, store: e.store, log: e.log.With("source", name), observer: e.observer}
+		d.sources[name] = e.sources[name]
+		if d.sources[name] == nil {
+			d.sources[name] = &source{name: name, store: e.store, log: e.log.With("source", name), observer: e.observer}
+		}
+	}
+	for name, s := range e.sources {
+		if d.sources[name] == nil {
+			d.removed = append(d.removed, s)
+		}
+		if cfg.Sources[name].Source != s.implementation() {
+			d.stop = append(d.stop, s)
 		}
 	}
 	var faults error
+	kept := map[*pipeline]bool{}
 	for _, pc := range cfg.Pipelines {
-		src, ok := p.sources[pc.Source]
-		if !ok {
-			faults = errors.Join(faults, fmt.Errorf("pipeline %s has no source %q", pc.Name, pc.Source))
+		pd, err := e.diffPipeline(pc, d.sources[pc.Source])
+		if err != nil {
+			faults = errors.Join(faults, err)
 			continue
 		}
-		before, _ := e.pipeline(pc.Name)
-		j := join{PipelineConfig: pc, source: src, before: before}
-		if j.before == nil || j.before.templates != pc.Templates || j.before.sinkType != pc.SinkType {
-			if j.template, j.broken = pc.Templates.Load(); j.broken != nil && !e.outlasts(pc) {
-				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pc.Name, j.broken))
-				continue
-			}
+		d.pipelines = append(d.pipelines, pd)
+		if pd.kept {
+			kept[pd.before] = true
 		}
-		p.joins = append(p.joins, j)
 	}
-	return p, faults
-}
-
-// outlasts reports whether the pipeline can start without a template that loads: an earlier run left behind what was in effect.
-// Whoever edits the template while the daemon is restarted would end it otherwise.
-func (e *Engine) outlasts(pc PipelineConfig) bool {
-	was, kept := e.store.AppliedDocument(pc.Name)
-	return kept && was.SinkType == pc.SinkType && e.sources == nil
-}
-
-// ends reports whether t does not go on.
-func (p *plan) ends(t task) bool {
-	switch t := t.(type) {
-	case *source:
-		return p.config.Sources[t.name].Source != t.implementation()
-	case *pipeline:
-		return !slices.ContainsFunc(p.joins, func(j join) bool { return j.before == t && j.same() })
+	for _, p := range e.pipelines {
+		if !kept[p] {
+			d.stop = append(d.stop, p)
+		}
 	}
-	return false
+	return d, faults
 }
 
-// try renders the newest snapshots with what is new and has the documents checked.
-func (e *Engine) try(ctx context.Context, p *plan) error {
+func (e *Engine) diffPipeline(pc PipelineConfig, src *source) (pipelineDiff, error) {
+	if src == nil {
+		return pipelineDiff{}, fmt.Errorf("pipeline %s has no source %q", pc.Name, pc.Source)
+	}
+	before, _ := e.pipeline(pc.Name)
+	d := pipelineDiff{PipelineConfig: pc, source: src, before: before}
+	if before == nil || before.templates != pc.Templates || before.sinkType != pc.SinkType {
+		if d.template, d.loadError = pc.Templates.Load(); d.loadError != nil && !e.startsWithoutTemplate(pc) {
+			return pipelineDiff{}, fmt.Errorf("pipeline %s: %w", pc.Name, d.loadError)
+		}
+	}
+	d.kept = before != nil && before.source == src && before.templates == pc.Templates && before.sink == pc.Sink &&
+		before.watched == pc.Inputs
+	return d, nil
+}
+
+// startsWithoutTemplate reports whether the pipeline can start although its template does not load: the document of an earlier run is
+// used. Otherwise restarting the daemon while the template is being edited would end it.
+func (e *Engine) startsWithoutTemplate(pc PipelineConfig) bool {
+	stored, ok := e.store.AppliedDocument(pc.Name)
+	return ok && stored.SinkType == pc.SinkType && e.sources == nil
+}
+
+// check renders the newest snapshots with the pipelines that are added or replaced, and has the documents checked.
+func (d *configDiff) check(ctx context.Context) error {
 	var faults error
-	for _, j := range p.joins {
-		if snap, ok := j.source.latest(); ok && !j.same() {
-			if err := j.try(ctx, snap); err != nil {
-				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", j.Name, err))
+	for _, pd := range d.pipelines {
+		if snap, ok := pd.source.latest(); ok && !pd.kept {
+			if err := pd.check(ctx, snap); err != nil {
+				faults = errors.Join(faults, fmt.Errorf("pipeline %s: %w", pd.Name, err))
 			}
 		}
 	}
 	return faults
 }
 
-func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
-	t := j.template
+func (d *pipelineDiff) check(ctx context.Context, snap sdk.Snapshot) error {
+	t := d.template
 	var excluded exclude.Set
-	if j.before != nil {
+	if d.before != nil {
 		// What is excluded already is no fault of the configuration.
-		excluded = exclude.NewSet(j.before.report().Excluded)
+		published := d.before.published.Load()
+		excluded = exclude.NewSet(published.Excluded)
 		if t == nil {
-			t = j.before.board.activeTemplate()
+			t = published.activeTemplate
 		}
 	}
-	if t == nil { // the one before has not proved itself, and does not have to now
+	if t == nil { // the pipeline before has no template that works, and does not need one now
 		return nil
 	}
 	pass := &exclude.Pass{
@@ -161,86 +173,55 @@ func (j join) try(ctx context.Context, snap sdk.Snapshot) error {
 			if err != nil {
 				return sdk.Document{}, nil, &TemplateError{err}
 			}
-			return sdk.Document{Pipeline: j.Name, Digest: sdk.DigestOf(files), Files: files}, notes, nil
+			return sdk.Document{Pipeline: d.Name, Digest: sdk.DigestOf(files), Files: files}, notes, nil
 		},
-		Apply: func(ctx context.Context, r *exclude.Rendering) error { return j.check(ctx, r.Document) },
-		// A pipeline that exists already excludes what it has to. A new one may exclude what it finds.
-		MayExclude: func(exclude.Set, bool) bool { return j.before == nil },
+		Apply: func(ctx context.Context, r *exclude.Rendering) error { return d.checkDocument(ctx, r.Document) },
+		// A pipeline that exists excludes what it has to already.
+		MayExclude: func(exclude.Set, bool) bool { return d.before == nil },
 	}
 	pass.SourceMapper, _ = t.(exclude.SourceMapper)
 	return pass.Check(ctx)
 }
 
-// check has the sink check doc, if it can.
-func (j join) check(ctx context.Context, doc sdk.Document) error {
-	checker, ok := j.Sink.(sdk.Checker)
+// checkDocument has the sink check doc. It returns nil for a sink that cannot: Apply decides then.
+func (d *pipelineDiff) checkDocument(ctx context.Context, doc sdk.Document) error {
+	checker, ok := d.Sink.(sdk.Checker)
 	if !ok {
 		return nil
 	}
 	if err := checker.Check(ctx, doc); !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	return nil // Apply decides
+	return nil
 }
 
-// install makes the plan what the engine runs. All that does not go on has to be stopped.
-func (e *Engine) install(p *plan) {
-	next := set{sources: p.sources}
+// install makes the diff's configuration what the engine runs. Everything that does not keep running must have stopped.
+func (e *Engine) install(d *configDiff) {
+	next := components{sources: d.sources}
 	fed := map[string][]*pipeline{}
-	for _, j := range p.joins {
-		pipe := j.before
-		if !j.same() {
-			pipe = newPipeline(j.PipelineConfig, j.template, j.source, e.log.With("pipeline", j.Name))
-			if j.before != nil {
-				pipe.succeed(j.before)
+	for _, pd := range d.pipelines {
+		p := pd.before
+		if !pd.kept {
+			p = newPipeline(pd.PipelineConfig, pd.template, pd.source, e.log.With("pipeline", pd.Name))
+			if pd.before != nil {
+				p.takeOver(pd.before)
 			}
-			if j.broken != nil {
-				pipe.refuse(j.broken)
+			if pd.loadError != nil {
+				p.reportLoadError(pd.loadError)
+				p.publish()
 			}
 		}
-		next.pipelines = append(next.pipelines, pipe)
-		fed[j.Source] = append(fed[j.Source], pipe)
+		next.pipelines = append(next.pipelines, p)
+		fed[pd.Source] = append(fed[pd.Source], p)
 	}
-	own := newOwnAddresses(p.config.Listening)
+	own := newOwnAddresses(d.config.Listening)
 	for name, s := range next.sources {
-		s.connect(p.config.Sources[name], own, fed[name])
+		s.connect(d.config.Sources[name], own, fed[name])
 	}
-	for name, s := range e.sources {
-		if next.sources[name] == nil {
-			s.stopTimer()
-		}
+	for _, s := range d.removed {
+		s.stopTimer()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.set = next
-}
-
-// succeed takes over from a pipeline that has stopped what still holds.
-func (p *pipeline) succeed(before *pipeline) {
-	p.resumed.raise()
-	p.ledger, p.generation, p.digest = before.ledger, before.generation, before.digest
-	if p.sinkType != before.sinkType {
-		return // what was good there would be nonsense here
-	}
-	p.active, p.accepted = before.active, before.accepted
-	p.board.inherit(&before.board)
-	p.fault, p.inputs.fault = before.fault, before.inputs.fault
-	if p.templates == before.templates {
-		p.candidate, p.previous, p.dropped = before.candidate, before.previous, before.dropped
-	} else {
-		_ = p.board.setTemplateError(nil)
-	}
-	if p.sink == before.sink {
-		p.inEffect, p.owed = before.inEffect, before.owed
-		if before.inputs.pending {
-			p.reread(before.inputs.cause)
-		}
-		return
-	}
-	for _, v := range []*version{p.active, p.candidate} {
-		if v != nil {
-			v.loadFailure = "" // the sink may have been replaced to repair its cause
-		}
-	}
-	p.startAnew()
+	e.components = next
 }

@@ -1,6 +1,6 @@
-// Package engine is the core: it carries what sources know through templates into sinks and keeps trying until it is so. It
-// knows no concrete source, template language or sink.
+// Package engine renders the snapshots of sources through templates into documents, has sinks apply them, and retries until the
+// sinks are in sync. It knows no concrete source, template language, sink or transport.
 //
-// Each pipeline runs in a goroutine of its own, so that a slow sink delays nobody else. The newest snapshot wins, documents
-// that did not change stop early, failures are tried again, and the last good document stays in force whatever happens.
+// Each pipeline runs in a goroutine of its own, so that a slow sink does not delay others. The newest snapshot wins, unchanged
+// documents stop early, failures are retried, and the last applied document stays applied whatever fails.
 package engine

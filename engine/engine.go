@@ -8,42 +8,43 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Templates is a template set on disk.
+// Templates is a template set on disk. Implementations must be comparable: see [Engine.Change].
 type Templates interface {
 	// Load reads and compiles the set as it is now. Its error names file and line.
 	Load() (Template, error)
-	// Watch calls changed soon after the set changed on disk. It blocks and returns nil when ctx is done.
+	// Watch calls changed soon after the set has changed on disk. It blocks and returns nil when ctx is done.
 	Watch(ctx context.Context, changed func()) error
 }
 
-// A Template renders snapshots. It never changes and may be used from several goroutines.
+// A Template renders snapshots. It never changes and may be used from several goroutines. It may implement
+// [exclude.SourceMapper] and [NondeterminismReporter].
 type Template interface {
-	// Render returns the files of a document, the main one first, and notes about the snapshot that a person should see,
-	// such as an instance that had to be left out. It stops early when ctx is done. An error with a method Endless that returns
-	// true says that rendering any snapshot takes long and ends in the same way.
+	// Render returns the files of a document, the main one first, and notes for people about the snapshot, such as an instance
+	// that was omitted. It returns early when ctx is done. An error with a method Endless() bool that returns true says that
+	// rendering any snapshot takes long and fails in the same way. See [exclude.Pass] for errors of single iterations.
 	Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error)
 }
 
-// PipelineConfig joins one template set to its source and its sink.
+// PipelineConfig connects one template set to its source and its sink.
 type PipelineConfig struct {
 	Name      string
 	Source    string // a key of [Config.Sources]
 	Templates Templates
-	Sink      sdk.Sink // no other pipeline's
-	SinkType  string   // what was good for a sink of one type is not offered to one of another
+	Sink      sdk.Sink // not shared with other pipelines
+	SinkType  string   // a document that was applied by a sink of one type is not applied to one of another
 	Inputs    Inputs   // nil for none
 
-	// Conflicts returns pairs of lines of a document that claim one thing that only one of them can have, such as an address to
-	// listen at, and says in Problem what each claims. Of two services the one with the older instance keeps it, the other one is
-	// left out; the template's own lines keep what they claim. It is called for every document that is rendered, and nil means
-	// that nothing conflicts.
-	Conflicts func(files []sdk.File) [][2]sdk.Place
+	// Conflicts returns the conflicts between lines of a document; nil for none. Of two services, the one with the older instance
+	// keeps the resource, and the other one is excluded; the template's own lines always keep it. It is called for every document
+	// that is rendered.
+	Conflicts func(files []sdk.File) []exclude.Conflict
 }
 
-// SourceConfig is a source, and how far it is believed.
+// SourceConfig is a source and its guard.
 type SourceConfig struct {
 	Source sdk.Source
 	Guard  Guard
@@ -53,16 +54,16 @@ type SourceConfig struct {
 type Config struct {
 	Sources    map[string]SourceConfig
 	Pipelines  []PipelineConfig
-	Listening  []netip.AddrPort // where the daemon listens: an instance there is quarantined
+	Listening  []netip.AddrPort // where the daemon listens: instances there are quarantined
 	StateStore StateStore       // nil for none
 	Log        *slog.Logger
 	Observer   Observer // nil for none
 }
 
-// An Observer is told what happens, from several goroutines, and must not block.
+// An Observer is notified of events, from several goroutines. Its methods must not block.
 type Observer interface {
 	SnapshotReceived(snap sdk.Snapshot, held bool)
-	Held(pipeline string, held bool) // when it begins or ends; once at the start
+	Held(pipeline string, held bool) // called when that changes, and once at the start
 	Quarantined(source string, instances int)
 	Rendered(pipeline string, took time.Duration, err error)
 	Applied(Entry)
@@ -73,44 +74,61 @@ type Engine struct {
 	log      *slog.Logger
 	observer Observer
 	store    StateStore
-	changes  chan func() // to Run
+	changes  chan func() // for the goroutine of Run
 
-	mu sync.RWMutex // held to replace what is below
-	set
+	mu sync.RWMutex // held to replace the components
+	components
 }
 
-// A set is what an engine runs.
-type set struct {
+// components are what an engine runs.
+type components struct {
 	sources   map[string]*source
 	pipelines []*pipeline
 }
 
-// New prepares an engine. It loads every template set, and reports each that does not load or that has no source. One that does
-// not load is no fault where the memory has what was in effect: that holds until the template is mended.
+// tasks returns all sources and pipelines.
+func (c components) tasks() []task {
+	var tasks []task
+	for _, s := range c.sources {
+		tasks = append(tasks, s)
+	}
+	for _, p := range c.pipelines {
+		tasks = append(tasks, p)
+	}
+	return tasks
+}
+
+// New returns an engine that does not run yet. It loads every template set. The error has every one that does not load and every
+// missing source. A pipeline whose template set does not load can start if the state store has its last applied document.
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{log: cfg.Log, observer: cfg.Observer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
-		e.observer = silent{}
+		e.observer = noObserver{}
 	}
 	if e.store == nil {
 		e.store = noStateStore{}
 	}
-	p, err := e.plan(cfg)
+	d, err := e.diff(cfg)
 	if err != nil {
 		return nil, err
 	}
-	e.install(p)
+	e.install(d)
 	return e, nil
 }
 
-// Run runs everything until ctx is done and all of it has stopped. What is in effect stays in effect. It begins with what the
-// memory has.
+// Run runs all sources and pipelines until ctx is done, and returns when they have stopped. Applied documents stay applied. Run
+// begins with the contents of the state store.
 func (e *Engine) Run(ctx context.Context) {
 	for {
-		e.start(ctx)
+		for _, s := range e.sources {
+			s.restore() // before the pipelines start
+		}
+		for _, t := range e.tasks() {
+			t.start(ctx, t.run)
+		}
 		select {
 		case <-ctx.Done():
-			e.stop(func(task) bool { return true })
+			stopTasks(e.tasks())
 			for _, s := range e.sources {
 				s.stopTimer()
 			}
@@ -121,56 +139,48 @@ func (e *Engine) Run(ctx context.Context) {
 	}
 }
 
-// now returns what the engine runs at the moment.
-func (e *Engine) now() set {
+// current returns what the engine runs now. The goroutine of Run reads the components without it.
+func (e *Engine) current() components {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return e.set
+	return e.components
 }
 
-// Snapshot returns the newest snapshot of the named source, and false where it has none yet.
-func (e *Engine) Snapshot(name string) (sdk.Snapshot, bool) {
-	s, ok := e.now().sources[name]
+// Snapshot returns the newest snapshot of the named source, and false if there is none yet.
+func (e *Engine) Snapshot(source string) (sdk.Snapshot, bool) {
+	s, ok := e.current().sources[source]
 	if !ok {
 		return sdk.Snapshot{}, false
 	}
 	return s.latest()
 }
 
-// Status tells about every pipeline, in the order of the configuration.
+// Status returns the status of every pipeline, in the order of the configuration.
 func (e *Engine) Status() []PipelineStatus {
 	var all []PipelineStatus
-	for _, p := range e.now().pipelines {
-		all = append(all, p.report())
+	for _, p := range e.current().pipelines {
+		all = append(all, p.status())
 	}
 	return all
 }
 
-// PipelineHealth is how a pipeline and its sink are.
-type PipelineHealth struct {
-	PipelineStatus
-	sdk.Health
-}
-
-// Health asks every sink at once, in the order of the configuration. To what a sink says of itself comes the problem that the
-// last document could not be applied. A sink that has not answered when ctx is done has a problem too.
+// Health returns the status and the health of every pipeline, in the order of the configuration. It calls all sinks at the same
+// time. The problems of a pipeline are those of its sink and that the last document could not be applied, or that the sink has not
+// answered when ctx is done.
 func (e *Engine) Health(ctx context.Context) []PipelineHealth {
-	pipelines := e.now().pipelines
+	pipelines := e.current().pipelines
 	all := make([]PipelineHealth, len(pipelines))
 	var wg sync.WaitGroup
 	for i, p := range pipelines {
-		wg.Go(func() {
-			health := p.health(ctx)
-			all[i] = PipelineHealth{p.report(), health}
-		})
+		wg.Go(func() { all[i] = p.health(ctx) })
 	}
 	wg.Wait()
 	return all
 }
 
-// SourceHealth returns what the named source says of itself, and whether it gave up.
+// SourceHealth returns the health of the named source. It is a problem that the source's Watch has failed.
 func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
-	s, ok := e.now().sources[name]
+	s, ok := e.current().sources[name]
 	if !ok {
 		return sdk.Health{}
 	}
@@ -180,37 +190,37 @@ func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
 // ErrNoPipeline means that there is no pipeline of that name.
 var ErrNoPipeline = errors.New("there is no such pipeline")
 
-// Release lets the snapshot through that the source of the named pipeline holds, to all pipelines that it feeds. It reports
+// Release passes the snapshot that is held by the guard of the named pipeline's source to all pipelines of that source. It reports
 // whether there was one. The error is [ErrNoPipeline].
 func (e *Engine) Release(pipeline string) (bool, error) {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
 		return false, err
 	}
-	return p.source.letThrough(nil, "somebody released it"), nil
+	return p.source.release(nil, "it was released by request"), nil
 }
 
-// Apply has the named pipeline try again now, whatever it waits for, and its sink be asked even for a document that it has made
-// live already. It does not wait for what comes of it. The error is [ErrNoPipeline].
+// Apply makes the named pipeline try everything again now, and its sink apply the document even if it has it already. It does not
+// wait for the outcome. The error is [ErrNoPipeline].
 func (e *Engine) Apply(pipeline string) error {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
 		return err
 	}
-	p.asked.raise()
+	p.requested.raise()
 	return nil
 }
 
-// Reread has all pipelines ask their sinks whether files have changed that their programs read beside the document. It does not
-// wait for what comes of it.
+// Reread makes all sinks check whether files have changed that their programs read beside the document. It does not wait for the
+// outcome.
 func (e *Engine) Reread() {
-	for _, p := range e.now().pipelines {
+	for _, p := range e.current().pipelines {
 		p.rereads.raise()
 	}
 }
 
 func (e *Engine) pipeline(name string) (*pipeline, error) {
-	for _, p := range e.now().pipelines {
+	for _, p := range e.current().pipelines {
 		if p.name == name {
 			return p, nil
 		}
@@ -218,10 +228,10 @@ func (e *Engine) pipeline(name string) (*pipeline, error) {
 	return nil, ErrNoPipeline
 }
 
-type silent struct{}
+type noObserver struct{}
 
-func (silent) SnapshotReceived(sdk.Snapshot, bool)   {}
-func (silent) Held(string, bool)                     {}
-func (silent) Quarantined(string, int)               {}
-func (silent) Rendered(string, time.Duration, error) {}
-func (silent) Applied(Entry)                         {}
+func (noObserver) SnapshotReceived(sdk.Snapshot, bool)   {}
+func (noObserver) Held(string, bool)                     {}
+func (noObserver) Quarantined(string, int)               {}
+func (noObserver) Rendered(string, time.Duration, error) {}
+func (noObserver) Applied(Entry)                         {}

@@ -11,50 +11,50 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func (w *world) judges(judge func(sdk.Document) error) {
-	w.sink.mu.Lock()
-	defer w.sink.mu.Unlock()
-	w.sink.judge = judge
+func (env *testEnv) setCheck(check func(sdk.Document) error) {
+	env.sink.mu.Lock()
+	defer env.sink.mu.Unlock()
+	env.sink.check = check
 }
 
 // A template that goes on without an end says nothing of the instance that it was at.
-func TestExclusion_EndlessIterationExcludesNobody(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.list("chat/1 ok", "web/1 ok")
-		w.list("chat/1 ok", "web/1 ok", "web/2 fail-endless")
-		w.wantAsked(1)
-		if s := w.status(); s.ApplyError == nil || len(s.Excluded) > 0 {
+func TestExclusion_EndlessIteration(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.emitInstances("chat/1 ok", "web/1 ok")
+		env.emitInstances("chat/1 ok", "web/1 ok", "web/2 fail-endless")
+		env.wantApplies(1)
+		if s := env.status(); s.ApplyError == nil || len(s.Excluded) > 0 {
 			t.Errorf("error %v, left out %v", s.ApplyError, s.Excluded)
 		}
 	})
 }
 
 func TestExclusion_FailingIteration(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.list("chat/1 ok", "web/1 ok", "web/2 fail")
-		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
-		w.wantAsked(1)
-		if got := w.status().Excluded[0].Reason; got != "lines.tmpl:3:7: no shard" {
+	runLines(t, func(env *testEnv) {
+		env.emitInstances("chat/1 ok", "web/1 ok", "web/2 fail")
+		env.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
+		env.wantApplies(1)
+		if got := env.status().Excluded[0].Reason; got != "lines.tmpl:3:7: no shard" {
 			t.Errorf("reason %q", got)
 		}
-		w.list("chat/1 new", "web/1 ok", "web/2 fail")
-		w.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
-		w.list("chat/1 new", "web/1 ok", "web/2 ok")
-		w.wantLive("", "service chat", "server chat/1 new", "service web", "server web/1 ok", "server web/2 ok")
+		env.emitInstances("chat/1 new", "web/1 ok", "web/2 fail")
+		env.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
+		env.emitInstances("chat/1 new", "web/1 ok", "web/2 ok")
+		env.wantLive("", "service chat", "server chat/1 new", "service web", "server web/1 ok", "server web/2 ok")
 	})
 }
 
 func TestExclusion_ManyFailingIterations(t *testing.T) {
 	for text, asked := range map[string]int{"lines": 1, "lines one by one": 1} {
-		playLines(t, func(w *world) {
+		runLines(t, func(env *testEnv) {
 			instances := []string{"chat/1 ok"}
 			for i := range 5 {
 				instances = append(instances, fmt.Sprintf("s%d/1 fail", i), fmt.Sprintf("s%d/2 ok", i))
 			}
-			w.edit(text)
-			w.list(instances...)
-			w.wantAsked(asked)
-			if s := w.status(); len(s.Excluded) != 5 || s.Generation != 1 || s.ApplyError != nil {
+			env.edit(text)
+			env.emitInstances(instances...)
+			env.wantApplies(asked)
+			if s := env.status(); len(s.Excluded) != 5 || s.Generation != 1 || s.ApplyError != nil {
 				t.Errorf("%s: %+v", text, s)
 			}
 		})
@@ -62,23 +62,23 @@ func TestExclusion_ManyFailingIterations(t *testing.T) {
 }
 
 // An iteration may depend on more than the one that it renders.
-func TestExclusion_FailingIterationIsTriedAgain(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.edit("lines fails everywhere")
-		w.list("chat/1 ok", "web/1 ok")
-		if s := w.status(); s.Generation != 0 || !isTemplateError(s.ApplyError) {
+func TestExclusion_FailingIterationIsRetried(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.edit("lines fails everywhere")
+		env.emitInstances("chat/1 ok", "web/1 ok")
+		if s := env.status(); s.Generation != 0 || !isTemplateError(s.ApplyError) {
 			t.Errorf("nothing would be left: %+v", s)
 		}
 	})
-	playLines(t, func(w *world) {
-		w.list("chat/1 ok", "web/1 fail")
-		rendered := w.status().Generation
-		w.pass(2 * time.Minute)
-		w.wantLive("web/1", "service chat", "server chat/1 ok")
-		if s := w.status(); s.Generation != rendered {
+	runLines(t, func(env *testEnv) {
+		env.emitInstances("chat/1 ok", "web/1 fail")
+		rendered := env.status().Generation
+		env.pass(2 * time.Minute)
+		env.wantLive("web/1", "service chat", "server chat/1 ok")
+		if s := env.status(); s.Generation != rendered {
 			t.Errorf("generation %d", s.Generation)
 		}
-		w.wantAsked(1)
+		env.wantApplies(1)
 	})
 }
 
@@ -87,35 +87,35 @@ func isTemplateError(err error) bool {
 	return ok
 }
 
-func TestExclusion_FailureOfACandidateIsItsOwn(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.list("chat/1 ok", "web/1 ok", "web/2 fail")
-		w.edit("lines fails everywhere")
-		if s := w.status(); !isTemplateError(s.TemplateError) || s.Generation != 1 || w.excluded() != "web/2" {
+func TestExclusion_FailingIterationOfCandidate(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.emitInstances("chat/1 ok", "web/1 ok", "web/2 fail")
+		env.edit("lines fails everywhere")
+		if s := env.status(); !isTemplateError(s.TemplateError) || s.Generation != 1 || env.excluded() != "web/2" {
 			t.Errorf("status %+v", s)
 		}
-		w.edit("lines 2")
-		w.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
+		env.edit("lines 2")
+		env.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
 	})
 }
 
 // A template may have been edited while the daemon was down.
-func TestExclusion_FirstTemplateKeepsWhatAnEarlierRunHad(t *testing.T) {
+func TestExclusion_FirstTemplateOfRun(t *testing.T) {
 	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: time.Minute}
 	for bad, left := range map[int]int{0: 0, 5: 5, 15: 0} {
 		store := newFakeStateStore()
-		playWith(t, store, "lines", guard, func(w *world) {
+		runWith(t, store, "lines", guard, func(env *testEnv) {
 			var all []string
 			for i := range 20 {
 				all = append(all, fmt.Sprintf("s%d/1 ok", i))
 			}
-			w.list(all...)
+			env.emitInstances(all...)
 		})
 		for i := range bad {
 			store.snapshots["s"].Services[i].Instances[0].Image = "fail"
 		}
-		playWith(t, store, "lines 2", guard, func(w *world) {
-			if s := w.status(); len(s.Excluded) != left || (s.ApplyError != nil) != (bad > left) {
+		runWith(t, store, "lines 2", guard, func(env *testEnv) {
+			if s := env.status(); len(s.Excluded) != left || (s.ApplyError != nil) != (bad > left) {
 				t.Errorf("%d bad: %+v", bad, s)
 			}
 		})
@@ -136,9 +136,9 @@ func TestExclusion_ManyRejected(t *testing.T) {
 		{"100 in one service, one by one", 1, 100, 1, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			playLines(t, func(w *world) {
-				w.list("chat/1 ok", "web/1 ok")
-				w.judges(upTo(test.atATime, rejecting("bad")))
+			runLines(t, func(env *testEnv) {
+				env.emitInstances("chat/1 ok", "web/1 ok")
+				env.setCheck(firstOnly(test.atATime, rejectWords("bad")))
 				instances := []string{"chat/1 ok", "new/1 ok", "web/1 ok"}
 				for s := range test.services {
 					for i := range test.each {
@@ -146,19 +146,19 @@ func TestExclusion_ManyRejected(t *testing.T) {
 					}
 					instances = append(instances, fmt.Sprintf("s%d/ok ok", s))
 				}
-				w.list(instances...)
-				if got := w.sink.asked() - 1; got > test.checks {
+				env.emitInstances(instances...)
+				if got := env.sink.applies() - 1; got > test.checks {
 					t.Errorf("%d checks, want %d", got, test.checks)
 				}
-				live := strings.Join(w.sink.live(), "\n")
+				live := strings.Join(env.sink.live(), "\n")
 				for _, want := range []string{"chat/1 ok", "new/1 ok", "web/1 ok"} {
 					if !strings.Contains(live, "server "+want) {
 						t.Errorf("%s is not live", want)
 					}
 				}
-				w.pass(time.Hour)
-				live = strings.Join(w.sink.live(), "\n")
-				got, out := strings.Count(live, "/ok ok"), len(w.status().Excluded)
+				env.pass(time.Hour)
+				live = strings.Join(env.sink.live(), "\n")
+				got, out := strings.Count(live, "/ok ok"), len(env.status().Excluded)
 				if got != test.services || out != test.services*test.each {
 					t.Errorf("%d services live, %d left out", got, out)
 				}
@@ -167,52 +167,52 @@ func TestExclusion_ManyRejected(t *testing.T) {
 	}
 }
 
-func TestExclusion_LedgerKeepsFew(t *testing.T) {
-	playLines(t, func(w *world) {
+func TestExclusion_HistoryIsBounded(t *testing.T) {
+	runLines(t, func(env *testEnv) {
 		instances := []string{"chat/1 ok"}
 		for i := range 1000 {
 			instances = append(instances, fmt.Sprintf("web/%d bad", i))
 		}
-		w.list(instances...)
-		if s := w.status(); len(s.Excluded) != 1000 || len(s.Last.Excluded) != maxNotes {
+		env.emitInstances(instances...)
+		if s := env.status(); len(s.Excluded) != 1000 || len(s.Last.Excluded) != maxNotes {
 			t.Errorf("%d, in the ledger %d", len(s.Excluded), len(s.Last.Excluded))
 		}
 	})
 }
 
 // A sink may reject what is right, such as an address that somebody else has at the moment.
-func TestExclusion_RejectionThatIsTriedAgain(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.judges(func(doc sdk.Document) error {
-			if err := rejecting("taken")(doc); err != nil {
+func TestExclusion_RejectionWithRetryAfter(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.setCheck(func(doc sdk.Document) error {
+			if err := rejectWords("taken")(doc); err != nil {
 				return sdk.RetryAfter(err, 10*time.Second)
 			}
 			return nil
 		})
-		w.list("chat/1 ok", "web/1 taken")
-		w.wantLive("web/1", "service chat", "server chat/1 ok")
-		w.pass(30 * time.Second)
-		w.wantLive("web/1", "service chat", "server chat/1 ok")
-		w.judges(func(sdk.Document) error { return nil })
-		w.pass(11 * time.Second)
-		w.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 taken")
+		env.emitInstances("chat/1 ok", "web/1 taken")
+		env.wantLive("web/1", "service chat", "server chat/1 ok")
+		env.pass(30 * time.Second)
+		env.wantLive("web/1", "service chat", "server chat/1 ok")
+		env.setCheck(func(sdk.Document) error { return nil })
+		env.pass(11 * time.Second)
+		env.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 taken")
 	})
 	// Where it is nobody's, the whole is tried again.
-	playLines(t, func(w *world) {
-		w.judges(func(sdk.Document) error { return sdk.RetryAfter(rejecting("lines")(sdk.Document{}), time.Second) })
-		w.judges(func(doc sdk.Document) error { return sdk.RetryAfter(rejecting("lines")(doc), time.Second) })
-		w.list("chat/1 ok")
-		if s := w.status(); s.ApplyError == nil {
+	runLines(t, func(env *testEnv) {
+		env.setCheck(func(sdk.Document) error { return sdk.RetryAfter(rejectWords("lines")(sdk.Document{}), time.Second) })
+		env.setCheck(func(doc sdk.Document) error { return sdk.RetryAfter(rejectWords("lines")(doc), time.Second) })
+		env.emitInstances("chat/1 ok")
+		if s := env.status(); s.ApplyError == nil {
 			t.Errorf("status %+v", s)
 		}
-		w.judges(func(sdk.Document) error { return nil })
-		w.pass(time.Minute)
-		w.wantLive("", "service chat", "server chat/1 ok")
+		env.setCheck(func(sdk.Document) error { return nil })
+		env.pass(time.Minute)
+		env.wantLive("", "service chat", "server chat/1 ok")
 	})
 }
 
 // aged emits instances, each "SERVICE/ID IMAGE", each a day younger than the one before.
-func (w *world) aged(instances ...string) {
+func (env *testEnv) emitAged(instances ...string) {
 	day := 24 * time.Hour
 	born := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	var all []sdk.Instance
@@ -222,93 +222,93 @@ func (w *world) aged(instances ...string) {
 		created := born.Add(time.Duration(i) * day)
 		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Created: created})
 	}
-	w.emit(all)
+	env.emit(all)
 }
 
 func TestConflict_OlderServiceWins(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.aged("web/1 claim80", "chat/1 claim80", "dns/1 ok")
-		w.wantLive("chat/1", "service dns", "server dns/1 ok", "service web", "server web/1 claim80")
-		w.wantAsked(1)
-		w.aged("chat/1 claim80", "web/1 claim80", "dns/1 ok")
-		w.wantLive("web/1", "service chat", "server chat/1 claim80", "service dns", "server dns/1 ok")
+	runLines(t, func(env *testEnv) {
+		env.emitAged("web/1 claim80", "chat/1 claim80", "dns/1 ok")
+		env.wantLive("chat/1", "service dns", "server dns/1 ok", "service web", "server web/1 claim80")
+		env.wantApplies(1)
+		env.emitAged("chat/1 claim80", "web/1 claim80", "dns/1 ok")
+		env.wantLive("web/1", "service chat", "server chat/1 claim80", "service dns", "server dns/1 ok")
 		// The name decides among those of one age.
-		w.list("chat/1 claim80", "web/1 claim80")
-		w.wantLive("web/1", "service chat", "server chat/1 claim80")
+		env.emitInstances("chat/1 claim80", "web/1 claim80")
+		env.wantLive("web/1", "service chat", "server chat/1 claim80")
 		// It comes back when the other one is gone or claims something else.
-		w.list("chat/1 claim81", "web/1 claim80")
-		w.wantLive("", "service chat", "server chat/1 claim81", "service web", "server web/1 claim80")
+		env.emitInstances("chat/1 claim81", "web/1 claim80")
+		env.wantLive("", "service chat", "server chat/1 claim81", "service web", "server web/1 claim80")
 	})
 }
 
-func TestConflict_TheTemplateWins(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.edit("lines claim80")
-		w.list("chat/1 ok", "web/1 claim80")
-		w.wantLive("web/1", "service chat", "server chat/1 ok")
-		if got := w.status().Excluded[0].Reason; !strings.HasPrefix(got, "/etc/main:5 (lines.tmpl:3): claim80") ||
+func TestConflict_TemplateWins(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.edit("lines claim80")
+		env.emitInstances("chat/1 ok", "web/1 claim80")
+		env.wantLive("web/1", "service chat", "server chat/1 ok")
+		if got := env.status().Excluded[0].Reason; !strings.HasPrefix(got, "/etc/main:5 (lines.tmpl:3): claim80") ||
 			!strings.Contains(got, "the template itself has in line 1") {
 			t.Errorf("reason %q", got)
 		}
-		w.list("web/1 claim80") // an empty proxy is better than one that gives away what is the template's
-		w.wantLive("web/1", []string{}...)
+		env.emitInstances("web/1 claim80") // an empty proxy is better than one that gives away what is the template's
+		env.wantLive("web/1", []string{}...)
 	})
 }
 
 // One who yields is in nobody's way: c claims what b claims, and b yields to a.
-func TestConflict_OnlyWhoHasToYields(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.aged("a/1 claim1", "b/1 claim1/claim2", "c/1 claim2")
-		w.wantLive("b/1", "service a", "server a/1 claim1", "service c", "server c/1 claim2")
+func TestConflict_LoserExcludesNothing(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.emitAged("a/1 claim1", "b/1 claim1/claim2", "c/1 claim2")
+		env.wantLive("b/1", "service a", "server a/1 claim1", "service c", "server c/1 claim2")
 	})
 }
 
-func TestConflict_LinesOfOneOwnerMayShare(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.edit("lines claim80 claim80")
-		w.list("chat/1 claim81", "chat/2 claim81", "web/1 ok")
-		w.wantLive("", "service chat", "server chat/1 claim81", "server chat/2 claim81", "service web", "server web/1 ok")
+func TestConflict_SameOwner(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.edit("lines claim80 claim80")
+		env.emitInstances("chat/1 claim81", "chat/2 claim81", "web/1 ok")
+		env.wantLive("", "service chat", "server chat/1 claim81", "server chat/2 claim81", "service web", "server web/1 ok")
 	})
 }
 
-func TestConflict_OfACandidateIsItsOwn(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.list("chat/1 ok", "web/1 claim80")
-		w.edit("lines claim80")
-		if s := w.status(); s.TemplateError == nil || s.Generation != 1 || s.Excluded != nil {
+func TestConflict_OfCandidate(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		env.emitInstances("chat/1 ok", "web/1 claim80")
+		env.edit("lines claim80")
+		if s := env.status(); s.TemplateError == nil || s.Generation != 1 || s.Excluded != nil {
 			t.Errorf("status %+v", s)
 		}
 	})
 }
 
 // checkingSink checks a document as it judges one.
-type checkingSink struct{ *playedSink }
+type checkingSink struct{ *fakeSink }
 
 func (s checkingSink) Check(_ context.Context, doc sdk.Document) error {
-	if s.judge == nil {
+	if s.check == nil {
 		return nil
 	}
-	return s.judge(doc)
+	return s.check(doc)
 }
 
 // One bad instance does not keep a configuration with a new pipeline from being loaded.
 func TestChange_NewPipelineExcludes(t *testing.T) {
-	playLines(t, func(w *world) {
-		w.list("chat/1 ok", "dns/1 bad", "web/1 ok", "web/2 fail")
-		next := w.next()
-		second := newPlayedSink()
-		second.judge = rejecting("bad")
+	runLines(t, func(env *testEnv) {
+		env.emitInstances("chat/1 ok", "dns/1 bad", "web/1 ok", "web/2 fail")
+		next := env.next()
+		second := newFakeSink()
+		second.check = rejectWords("bad")
 		next.Pipelines = append(next.Pipelines, PipelineConfig{
-			Name: "q", Source: "s", Templates: newPlayedTemplates("lines q"), Sink: checkingSink{second},
+			Name: "q", Source: "s", Templates: newFakeTemplates("lines q"), Sink: checkingSink{second},
 		})
-		w.must(w.change(next))
-		status := w.engine.Status()[1]
+		env.must(env.change(next))
+		status := env.engine.Status()[1]
 		if len(status.Excluded) != 2 || status.ApplyError != nil || len(second.live()) != 4 {
 			t.Errorf("status %+v, live %q", status, second.live())
 		}
-		next = w.next()
-		next.Pipelines[0].Templates = newPlayedTemplates("lines fails everywhere")
-		if err := w.change(next); !isTemplateError(err) {
+		next = env.next()
+		next.Pipelines[0].Templates = newFakeTemplates("lines fails everywhere")
+		if err := env.change(next); !isTemplateError(err) {
 			t.Errorf("got %v", err)
 		}
 	})

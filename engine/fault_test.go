@@ -13,17 +13,17 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// recordedLevels records the levels of the log lines that have an error, and of those that end a fault.
-type recordedLevels struct {
+// levelRecorder records the levels of the log lines that have an error, and of those that end a fault.
+type levelRecorder struct {
 	mu     sync.Mutex
 	levels []slog.Level
 }
 
-func (r *recordedLevels) Enabled(context.Context, slog.Level) bool { return true }
-func (r *recordedLevels) WithAttrs([]slog.Attr) slog.Handler       { return r }
-func (r *recordedLevels) WithGroup(string) slog.Handler            { return r }
+func (r *levelRecorder) Enabled(context.Context, slog.Level) bool { return true }
+func (r *levelRecorder) WithAttrs([]slog.Attr) slog.Handler       { return r }
+func (r *levelRecorder) WithGroup(string) slog.Handler            { return r }
 
-func (r *recordedLevels) Handle(_ context.Context, record slog.Record) error {
+func (r *levelRecorder) Handle(_ context.Context, record slog.Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if record.Level == slog.LevelError || record.Message == "documents are applied again" {
@@ -32,7 +32,7 @@ func (r *recordedLevels) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-func (r *recordedLevels) take() []slog.Level {
+func (r *levelRecorder) take() []slog.Level {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	levels := r.levels
@@ -40,20 +40,20 @@ func (r *recordedLevels) take() []slog.Level {
 	return levels
 }
 
-// recordedApplies is an observer that records what became of documents.
-type recordedApplies struct {
+// applyRecorder is an observer that records what became of documents.
+type applyRecorder struct {
 	Observer
 	mu       sync.Mutex
 	outcomes []error
 }
 
-func (r *recordedApplies) Applied(e Entry) {
+func (r *applyRecorder) Applied(e Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes = append(r.outcomes, e.Err)
 }
 
-func (r *recordedApplies) take() (done, failed int) {
+func (r *applyRecorder) take() (done, failed int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, err := range r.outcomes {
@@ -68,10 +68,10 @@ func (r *recordedApplies) take() (done, failed int) {
 }
 
 func TestFault_IsLoggedWhenItBeginsChangesAndEnds(t *testing.T) {
-	play(t, func(w *world) {
-		var log recordedLevels
-		w.engine.now().pipelines[0].log = slog.New(&log)
-		w.say("a")
+	runEngine(t, func(env *testEnv) {
+		var log levelRecorder
+		env.engine.current().pipelines[0].log = slog.New(&log)
+		env.emitServices("a")
 		want := func(levels ...slog.Level) {
 			t.Helper()
 			if got := log.take(); !slices.Equal(got, levels) {
@@ -79,38 +79,38 @@ func TestFault_IsLoggedWhenItBeginsChangesAndEnds(t *testing.T) {
 			}
 		}
 		want()
-		w.sink.answer("v1:b", errors.New("busy"))
-		w.say("b")
+		env.sink.setError("v1:b", errors.New("busy"))
+		env.emitServices("b")
 		want(slog.LevelError)
 		time.Sleep(time.Hour) // it is tried again and again
 		want()
-		w.sink.answer("v1:b", errors.New("full"))
+		env.sink.setError("v1:b", errors.New("full"))
 		time.Sleep(time.Minute)
 		want(slog.LevelError)
-		w.sink.answer("v1:b", nil)
+		env.sink.setError("v1:b", nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		want(slog.LevelInfo)
-		w.say("c")
+		env.emitServices("c")
 		want()
 	})
 }
 
 // An instance that is excluded, and tried again from time to time, is no failure of the pipeline.
-func TestExclusion_RetriesAreNoFailures(t *testing.T) {
-	playLines(t, func(w *world) {
-		applies := &recordedApplies{Observer: w.engine.now().pipelines[0].observer}
-		w.engine.now().pipelines[0].observer = applies
-		w.judges(forNow(rejecting("bad")))
-		w.list("chat/1 ok", "web/1 bad")
-		w.wantLive("web/1", "service chat", "server chat/1 ok")
+func TestExclusion_RetriesAreNotFailures(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		applies := &applyRecorder{Observer: env.engine.current().pipelines[0].observer}
+		env.engine.current().pipelines[0].observer = applies
+		env.setCheck(temporary(rejectWords("bad")))
+		env.emitInstances("chat/1 ok", "web/1 bad")
+		env.wantLive("web/1", "service chat", "server chat/1 ok")
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if done, failed := applies.take(); done != 1 || failed != 0 {
 			t.Errorf("%d documents done and %d failed, want 1 and 0", done, failed)
 		}
-		w.judges(func(sdk.Document) error { return errors.New("full") })
-		w.list("chat/2 ok")
+		env.setCheck(func(sdk.Document) error { return errors.New("full") })
+		env.emitInstances("chat/2 ok")
 		if done, failed := applies.take(); done != 0 || failed != 1 {
 			t.Errorf("%d documents done and %d failed, want 0 and 1", done, failed)
 		}

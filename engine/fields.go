@@ -17,21 +17,21 @@ import (
 
 const (
 	maxText   = 255 // bytes of any string
-	maxHost   = 253 // bytes of a host name, as the DNS has it
+	maxHost   = 253 // bytes of a host name, as in the DNS
 	maxLabel  = 63  // bytes between its dots
 	maxPorts  = 256 // of an instance
 	maxLabels = 64  // of an instance
 	maxPort   = 65535
 
 	maxProtocol = 16 // bytes
-	maxShown    = 40 // bytes that are shown of what is wrong
+	maxShown    = 40 // bytes of an invalid value that a message shows
 )
 
-// instanceFault returns the first thing that is wrong with inst, and "" if all is well. It looks at what an instance cannot be
-// rendered without; see cleaned for the rest.
+// instanceFault returns the first fault of inst, or "". It validates what an instance cannot be rendered without; cleaned removes the
+// rest.
 func instanceFault(inst *sdk.Instance) string {
 	return cmp.Or(
-		invalidFault(inst.Invalid), nameFault("Name", inst.Name), absence("Hostname", inst.Hostname),
+		invalidFault(inst.Invalid), nameFault("Name", inst.Name), emptyFault("Hostname", inst.Hostname),
 		hostFault("Hostname", inst.Hostname), nameFault("ID", inst.ID), modeFault(inst.ProxyMode), portsFault(inst.Ports),
 	)
 }
@@ -43,39 +43,39 @@ func invalidFault(reason string) string {
 	return quoted(reason)
 }
 
-// cleaned returns inst without what it may lack and what is no good, and the reasons. Types of ports are written in one way: none
-// is tcp. It reports whether all is as it was.
-func cleaned(inst sdk.Instance) (clean sdk.Instance, dropped []string, asIs bool) {
+// cleaned returns inst without invalid values that it can be rendered without, and the faults of those. It normalizes the types of
+// ports: an empty type is tcp. unchanged reports whether the result equals inst.
+func cleaned(inst sdk.Instance) (clean sdk.Instance, dropped []string, unchanged bool) {
 	created, updated := inst.Created, inst.Updated
 	if reason := textFault("Image", inst.Image); reason != "" {
 		inst.Image, dropped = "", append(dropped, reason)
 	}
-	inst.Created, inst.Updated = writable(inst.Created), writable(inst.Updated)
+	inst.Created, inst.Updated = encodable(inst.Created), encodable(inst.Updated)
 	labels, reasons := cleanLabels(inst.Labels)
-	ports, portsAsIs := cleanPorts(inst.Ports)
+	ports, portsUnchanged := cleanPorts(inst.Ports)
 	inst.Labels, inst.Ports = labels, ports
 	dropped = append(dropped, reasons...)
-	asIs = len(dropped) == 0 && portsAsIs &&
-		inst.Created == created && inst.Updated == updated //nolint:staticcheck // the zone too
-	return inst, dropped, asIs
+	unchanged = len(dropped) == 0 && portsUnchanged &&
+		inst.Created == created && inst.Updated == updated //nolint:staticcheck // the time zones must be equal too
+	return inst, dropped, unchanged
 }
 
-func cleanPorts(ports []sdk.Port) (clean []sdk.Port, asIs bool) {
+func cleanPorts(ports []sdk.Port) (clean []sdk.Port, unchanged bool) {
 	copied := false
 	for n := range ports {
-		usual := cmp.Or(strings.ToLower(ports[n].Type), "tcp")
-		if usual == ports[n].Type {
+		normalized := cmp.Or(strings.ToLower(ports[n].Type), "tcp")
+		if normalized == ports[n].Type {
 			continue
 		}
 		if !copied {
-			ports, copied = slices.Clone(ports), true // others have those that came
+			ports, copied = slices.Clone(ports), true // the snapshot must not be modified
 		}
-		ports[n].Type = usual
+		ports[n].Type = normalized
 	}
 	return ports, !copied
 }
 
-// cleanLabels returns the labels that are good, the first of them by key where there are too many.
+// cleanLabels returns the valid labels, at most the first maxLabels by key, and the faults of the others.
 func cleanLabels(labels map[string]string) (clean map[string]string, dropped []string) {
 	for key, value := range labels {
 		if reason := labelFault(key, value); reason != "" {
@@ -93,7 +93,7 @@ func cleanLabels(labels map[string]string) (clean map[string]string, dropped []s
 			continue
 		}
 		if len(clean) == maxLabels {
-			dropped = append(dropped, fmt.Sprintf("Labels has %d of them; the first %d are taken", len(labels), maxLabels))
+			dropped = append(dropped, fmt.Sprintf("Labels has %d entries; the first %d are used", len(labels), maxLabels))
 			break
 		}
 		clean[key] = labels[key]
@@ -106,15 +106,15 @@ func cleanLabels(labels map[string]string) (clean map[string]string, dropped []s
 
 func modeFault(mode string) string {
 	switch mode {
-	case "http", "tcp", "ws", "": // older Sidecars say nothing
+	case "http", "tcp", "ws", "": // older Sidecars do not send it
 		return ""
 	}
-	return "ProxyMode " + quoted(mode) + " is none of http, tcp and ws"
+	return "ProxyMode " + quoted(mode) + " is not http, tcp or ws"
 }
 
-// writable returns t so that it can be written as JSON, where years have four digits and zones less than a day: in UTC if its
-// zone is none, and the zero time where there is no other. The bounds leave room for any zone.
-func writable(t time.Time) time.Time {
+// encodable returns t if JSON can represent it. JSON needs a year with four digits and a zone offset of less than a day. encodable
+// returns t in UTC if only the zone is wrong, and otherwise the zero time. The bounds leave room for any zone.
+func encodable(t time.Time) time.Time {
 	if seconds := t.Unix(); seconds < -62_135_596_800 || seconds > 253_402_200_000 {
 		return time.Time{}
 	}
@@ -127,7 +127,7 @@ func writable(t time.Time) time.Time {
 
 func portsFault(ports []sdk.Port) string {
 	if len(ports) > maxPorts {
-		return fmt.Sprintf("Ports has %d of them; at most %d are taken", len(ports), maxPorts)
+		return fmt.Sprintf("Ports has %d entries; at most %d are accepted", len(ports), maxPorts)
 	}
 	for i := range ports {
 		if reason := portFault(&ports[i]); reason != "" {
@@ -139,18 +139,18 @@ func portsFault(ports []sdk.Port) string {
 
 func portFault(p *sdk.Port) string {
 	switch {
-	case len(p.Type) > maxProtocol || !protocolBytes.spell(p.Type):
-		return "Type " + quoted(p.Type) + " is no protocol"
+	case len(p.Type) > maxProtocol || !protocolBytes.containsAll(p.Type):
+		return "Type " + quoted(p.Type) + " is not a protocol"
 	case p.ServicePort < 0 || p.ServicePort > maxPort:
-		return fmt.Sprintf("ServicePort %d is no port", p.ServicePort)
+		return fmt.Sprintf("ServicePort %d is not a port", p.ServicePort)
 	case p.Port < 0 || p.Port > maxPort || p.Port == 0 && p.ServicePort != 0:
-		return fmt.Sprintf("Port %d is no port", p.Port)
+		return fmt.Sprintf("Port %d is not a port", p.Port)
 	}
 	return hostFault("IP", p.IP)
 }
 
 func labelFault(key, value string) string {
-	reason := cmp.Or(absence("a key of Labels", key), stringFault("a key of Labels", key, &labelBytes))
+	reason := cmp.Or(emptyFault("a key of Labels", key), stringFault("a key of Labels", key, &labelBytes))
 	if reason != "" {
 		return reason
 	}
@@ -160,41 +160,41 @@ func labelFault(key, value string) string {
 	return ""
 }
 
-func absence(field, s string) string {
+func emptyFault(field, s string) string {
 	if s == "" {
 		return field + " is missing"
 	}
 	return ""
 }
 
-// nameFault is textFault for what may not be empty.
-func nameFault(field, s string) string { return cmp.Or(absence(field, s), textFault(field, s)) }
+// nameFault is textFault for a string that must not be empty.
+func nameFault(field, s string) string { return cmp.Or(emptyFault(field, s), textFault(field, s)) }
 
 func textFault(field, s string) string { return stringFault(field, s, &textBytes) }
 
-func stringFault(field, s string, from *alphabet) string {
+func stringFault(field, s string, allowed *byteSet) string {
 	switch {
 	case len(s) > maxText:
-		return fmt.Sprintf("%s is %d bytes long; at most %d are taken", field, len(s), maxText)
-	case !from.spell(s):
-		return field + " has " + from.stranger(s) + " in it"
-	case strings.Contains(s, ".."): // on its way up from a folder
-		return field + " has two dots in a row in it"
+		return fmt.Sprintf("%s has %d bytes; at most %d are accepted", field, len(s), maxText)
+	case !allowed.containsAll(s):
+		return field + " contains " + allowed.firstOther(s)
+	case strings.Contains(s, ".."): // it could lead out of a directory
+		return field + " contains two consecutive dots"
 	}
 	return ""
 }
 
-// hostFault returns what is wrong with what has to be empty, an address or a host name.
+// hostFault returns the fault of s, which must be empty, an address or a host name, or "".
 func hostFault(field, s string) string {
 	switch {
 	case len(s) > maxHost:
-		return fmt.Sprintf("%s is %d bytes long; a host name has at most %d", field, len(s), maxHost)
-	case !hostBytes.spell(s):
-		return field + " has " + hostBytes.stranger(s) + " in it"
-	case strings.Contains(s, ":"), numeric(s):
+		return fmt.Sprintf("%s has %d bytes; a host name has at most %d", field, len(s), maxHost)
+	case !hostBytes.containsAll(s):
+		return field + " contains " + hostBytes.firstOther(s)
+	case strings.Contains(s, ":"), isNumeric(s):
 		return addressFault(field, s)
-	case s != "" && !wellDotted(s):
-		return field + " " + quoted(s) + " is no host name"
+	case s != "" && !hasValidLabels(s):
+		return field + " " + quoted(s) + " is not a host name"
 	}
 	return ""
 }
@@ -203,19 +203,19 @@ func addressFault(field, s string) string {
 	address, err := netip.ParseAddr(s)
 	switch {
 	case err != nil || address.Zone() != "":
-		return field + " " + quoted(s) + " is no address"
+		return field + " " + quoted(s) + " is not an address"
 	case address.Unmap().IsUnspecified(): // HAProxy would connect to itself
-		return field + " " + quoted(s) + " is nobody's address"
+		return field + " " + quoted(s) + " is the unspecified address"
 	}
 	return ""
 }
 
-// numeric reports whether a resolver would take a host for numbers, of which it makes an address in ways of its own: 0 is
-// 0.0.0.0. A container's name may be a number too, one that is larger than any address.
-func numeric(host string) bool {
+// isNumeric reports whether a resolver would interpret host as numbers and make an address of them: 0 is 0.0.0.0. The name of a
+// container may consist of digits, if the number is larger than any address.
+func isNumeric(host string) bool {
 	for label := range strings.SplitSeq(host, ".") {
 		hexadecimal := strings.HasPrefix(label, "0x") || strings.HasPrefix(label, "0X")
-		if !hexadecimal && !digitBytes.spell(label) {
+		if !hexadecimal && !digitBytes.containsAll(label) {
 			return false
 		}
 	}
@@ -223,8 +223,8 @@ func numeric(host string) bool {
 	return host != "" && (len(host) <= longest || host[0] == '0' || strings.Contains(host, "."))
 }
 
-// wellDotted reports whether each label of a host name may be one. The dot at the end is that of the root.
-func wellDotted(host string) bool {
+// hasValidLabels reports whether each label of a host name is valid. The name may end with the dot of the root.
+func hasValidLabels(host string) bool {
 	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
 		if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
@@ -233,49 +233,49 @@ func wellDotted(host string) bool {
 	return true
 }
 
-// An alphabet is the bytes that a string may have.
-type alphabet [256]bool
+// A byteSet is the set of bytes that a string may have.
+type byteSet [256]bool
 
 const (
-	digits  = "0123456789"
-	small   = "abcdefghijklmnopqrstuvwxyz"
-	capital = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	digits = "0123456789"
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
 var (
-	protocolBytes = alphabetOf(small + digits)
-	digitBytes    = alphabetOf(digits)
-	hostBytes     = alphabetOf(small + capital + digits + "-_." + ":")
-	textBytes     = alphabetOf(small + capital + digits + "._:/@+~=-")
-	labelBytes    = alphabetOf(small + capital + digits + "._:/@+~=-" + "!&()*,<>?[]^|")
+	protocolBytes = newByteSet(lower + digits)
+	digitBytes    = newByteSet(digits)
+	hostBytes     = newByteSet(lower + upper + digits + "-_." + ":")
+	textBytes     = newByteSet(lower + upper + digits + "._:/@+~=-")
+	labelBytes    = newByteSet(lower + upper + digits + "._:/@+~=-" + "!&()*,<>?[]^|")
 )
 
-func alphabetOf(letters string) alphabet {
-	var a alphabet
-	for i := range len(letters) {
-		a[letters[i]] = true
+func newByteSet(bytes string) byteSet {
+	var set byteSet
+	for i := range len(bytes) {
+		set[bytes[i]] = true
 	}
-	return a
+	return set
 }
 
-func (a *alphabet) spell(s string) bool {
+func (set *byteSet) containsAll(s string) bool {
 	for i := range len(s) {
-		if !a[s[i]] {
+		if !set[s[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-// stranger names the first character of s that the alphabet does not have.
-func (a *alphabet) stranger(s string) string {
+// firstOther describes the first character of s that is not in the set.
+func (set *byteSet) firstOther(s string) string {
 	for i, r := range s {
-		if r < utf8.RuneSelf && a[s[i]] {
+		if r < utf8.RuneSelf && set[s[i]] {
 			continue
 		}
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
-			return "a byte that is no UTF-8"
+			return "a byte that is not UTF-8"
 		case strings.ContainsRune("\n\r\v\f\u0085\u2028\u2029", r):
 			return "a line break"
 		case unicode.IsSpace(r):
@@ -287,12 +287,12 @@ func (a *alphabet) stranger(s string) string {
 		}
 		return "the character " + strconv.QuoteRuneToASCII(r)
 	}
-	return "nothing strange"
+	return "no other character"
 }
 
-// shown returns s as it is where it can be shown anywhere, and otherwise quoted and cut.
+// shown returns s unchanged if it is valid text, and otherwise quoted and truncated.
 func shown(s string) string {
-	if len(s) <= maxText && textBytes.spell(s) {
+	if len(s) <= maxText && textBytes.containsAll(s) {
 		return s
 	}
 	return quoted(s)

@@ -7,29 +7,29 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Guard holds back a snapshot that lacks too much of what those before had within the time of Hold: a catalogue that was
-// just restarted may know nothing but itself. The zero Guard lets everything through.
+// A Guard holds a snapshot that lacks too many of the live instances that earlier ones had within the time of Hold: a registry that
+// was just restarted may know only its own node. The zero Guard holds nothing.
 type Guard struct {
-	// MaxDrop is the share of the live instances, from 0 to 1, that may go within the time of Hold.
+	// MaxDrop is the share of the live instances, from 0 to 1, that may disappear within the time of Hold.
 	MaxDrop float64
 
-	// MinInstances is from how many live instances on MaxDrop counts. The last live instance is held whatever their number.
+	// MinInstances is the number of live instances from which MaxDrop applies. A snapshot without any is held whatever the number
+	// was before.
 	MinInstances int
 
-	// Hold is for how long a snapshot is held; 0 turns the guard off. Snapshots that come meanwhile and lack too much as well
-	// do not make it longer.
+	// Hold is how long a snapshot is held; 0 turns the guard off. Later snapshots that lack too much do not extend it.
 	Hold time.Duration
 }
 
-// Held says that a source's newest snapshot is held back and the one before stays in force.
+// Held says why the newest snapshot of a source is held, so that the one before stays in use.
 type Held struct {
 	Reason string
 	Since  time.Time
-	Until  time.Time // when it is let through if nothing else happens
+	Until  time.Time // when it is released by itself
 }
 
-// objection says why a snapshot with so many live instances shall not follow one that had so many, or nothing.
-func (g Guard) objection(had, has int) string {
+// holdReason returns why a snapshot with has live instances is held after one that had had, or "".
+func (g Guard) holdReason(had, has int) string {
 	if g.Hold <= 0 {
 		return ""
 	}
@@ -42,42 +42,42 @@ func (g Guard) objection(had, has int) string {
 	return ""
 }
 
-// A levels remembers how many live instances the snapshots had that were accepted lately, so that a catalogue that shrinks in
-// small steps is noticed too. The last one stays, however old it is.
-type levels []level
+// liveCounts are the numbers of live instances in the snapshots that were accepted recently, so that a snapshot that shrinks in
+// small steps is noticed too. The newest one is kept however old it is.
+type liveCounts []liveCount
 
-type level struct {
-	until time.Time // when the next one was accepted; zero for the newest
-	live  int
+type liveCount struct {
+	until time.Time // when the next snapshot was accepted; zero for the newest
+	n     int
 }
 
-// peak returns the most that there were at any time since then.
-func (l levels) peak(since time.Time) int {
+// max returns the highest number at any time since then.
+func (l liveCounts) max(since time.Time) int {
 	most := 0
-	for _, at := range l {
-		if at.until.IsZero() || at.until.After(since) {
-			most = max(most, at.live)
+	for _, c := range l {
+		if c.until.IsZero() || c.until.After(since) {
+			most = max(most, c.n)
 		}
 	}
 	return most
 }
 
-// accepted returns l with a snapshot of so many, and without what was over by then. Of those that nobody will ask for only one is
-// kept: a level counts for as long as no later one is as high.
-func (l levels) accepted(now, since time.Time, live int) levels {
-	var kept levels
-	for _, at := range l {
-		if at.until.IsZero() {
-			at.until = now
+// add returns l with the number of a snapshot that is accepted now, without those that ended before since and those that cannot be the
+// highest any more.
+func (l liveCounts) add(now, since time.Time, n int) liveCounts {
+	var kept liveCounts
+	for _, c := range l {
+		if c.until.IsZero() {
+			c.until = now
 		}
-		if at.until.After(since) && at.live > live {
-			kept = append(kept, at)
+		if c.until.After(since) && c.n > n {
+			kept = append(kept, c)
 		}
 	}
-	return append(kept, level{live: live})
+	return append(kept, liveCount{n: n})
 }
 
-func live(snap sdk.Snapshot) int {
+func countLive(snap sdk.Snapshot) int {
 	n := 0
 	for _, service := range snap.Services {
 		for _, instance := range service.Instances {

@@ -15,7 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func crowd(alive, gone int) sdk.Snapshot {
+func snapshotWith(alive, gone int) sdk.Snapshot {
 	var all []sdk.Instance
 	for i := range alive + gone {
 		status := sdk.Alive
@@ -27,68 +27,68 @@ func crowd(alive, gone int) sdk.Snapshot {
 	return sdk.Snapshot{Source: "s", Taken: time.Now(), Services: sdk.GroupByName(all)}
 }
 
-func TestWhatAGuardObjectsTo(t *testing.T) {
+func TestGuard_HoldReason(t *testing.T) {
 	g := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: time.Second}
 	for _, test := range []struct {
 		guard        Guard
 		before, next sdk.Snapshot
 		want         string
 	}{
-		{g, crowd(10, 0), crowd(5, 0), ""},
-		{g, crowd(10, 0), crowd(4, 0), "6 of 10 live instances are gone, more than max_drop allows"},
-		{g, crowd(10, 0), crowd(4, 6), "6 of 10 live instances are gone, more than max_drop allows"},
-		{g, crowd(9, 0), crowd(1, 0), ""},
-		{g, crowd(9, 0), crowd(0, 0), "none of 9 live instances is left"},
-		{g, crowd(1, 0), crowd(0, 1), "none of 1 live instance is left"},
-		{g, crowd(0, 3), crowd(0, 0), ""},
-		{g, crowd(0, 0), crowd(0, 0), ""},
-		{g, crowd(10, 0), crowd(20, 0), ""},
-		{Guard{MaxDrop: 1, Hold: 1}, crowd(10, 0), crowd(1, 0), ""},
-		{Guard{MaxDrop: 1, Hold: 1}, crowd(10, 0), crowd(0, 0), "none of 10 live instances is left"},
-		{Guard{MaxDrop: 0, Hold: 1}, crowd(10, 0), crowd(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
-		{Guard{MaxDrop: 0, MinInstances: 1}, crowd(10, 0), crowd(0, 0), ""},
+		{g, snapshotWith(10, 0), snapshotWith(5, 0), ""},
+		{g, snapshotWith(10, 0), snapshotWith(4, 0), "6 of 10 live instances are gone, more than max_drop allows"},
+		{g, snapshotWith(10, 0), snapshotWith(4, 6), "6 of 10 live instances are gone, more than max_drop allows"},
+		{g, snapshotWith(9, 0), snapshotWith(1, 0), ""},
+		{g, snapshotWith(9, 0), snapshotWith(0, 0), "none of 9 live instances is left"},
+		{g, snapshotWith(1, 0), snapshotWith(0, 1), "none of 1 live instance is left"},
+		{g, snapshotWith(0, 3), snapshotWith(0, 0), ""},
+		{g, snapshotWith(0, 0), snapshotWith(0, 0), ""},
+		{g, snapshotWith(10, 0), snapshotWith(20, 0), ""},
+		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(1, 0), ""},
+		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(0, 0), "none of 10 live instances is left"},
+		{Guard{MaxDrop: 0, Hold: 1}, snapshotWith(10, 0), snapshotWith(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
+		{Guard{MaxDrop: 0, MinInstances: 1}, snapshotWith(10, 0), snapshotWith(0, 0), ""},
 	} {
-		if got := test.guard.objection(live(test.before), live(test.next)); got != test.want {
-			t.Errorf("%+v of %d after %d: %q, want %q", test.guard, live(test.next), live(test.before), got, test.want)
+		if got := test.guard.holdReason(countLive(test.before), countLive(test.next)); got != test.want {
+			t.Errorf("%+v of %d after %d: %q, want %q", test.guard, countLive(test.next), countLive(test.before), got, test.want)
 		}
 	}
 }
 
-// guarded plays a scene with two pipelines on one source, guarded and with a memory.
-type guarded struct {
-	*world
-	log   *lockedBuilder
-	told  *heldObserver
-	store *fakeStateStore
+// guarded plays a test with two pipelines on one source, guarded and with a memory.
+type guardEnv struct {
+	*testEnv
+	log      *logBuffer
+	observer *heldObserver
+	store    *fakeStateStore
 }
 
-func (g *guarded) emit(snap sdk.Snapshot) {
+func (g *guardEnv) emit(snap sdk.Snapshot) {
 	g.source.emit <- func(emit func(sdk.Snapshot)) { emit(snap) }
 	synctest.Wait()
 }
 
-func (g *guarded) live(t *testing.T, want int) {
+func (g *guardEnv) live(t *testing.T, want int) {
 	t.Helper()
 	snap, _ := g.engine.Snapshot("s")
-	if live(snap) != want {
-		t.Errorf("%d live instances are in use, want %d", live(snap), want)
+	if countLive(snap) != want {
+		t.Errorf("%d live instances are in use, want %d", countLive(snap), want)
 	}
 }
 
-func (g *guarded) held(t *testing.T, want bool) {
+func (g *guardEnv) held(t *testing.T, want bool) {
 	t.Helper()
 	statuses := g.engine.Status()
-	g.told.mu.Lock()
-	defer g.told.mu.Unlock()
+	g.observer.mu.Lock()
+	defer g.observer.mu.Unlock()
 	for _, status := range statuses {
-		if (status.Held != nil) != want || g.told.held[status.Name] != want {
-			t.Errorf("%s: held %v, told %v, want %v", status.Name, status.Held, g.told.held[status.Name], want)
+		if (status.Held != nil) != want || g.observer.held[status.Name] != want {
+			t.Errorf("%s: held %v, told %v, want %v", status.Name, status.Held, g.observer.held[status.Name], want)
 		}
 	}
 }
 
 type heldObserver struct {
-	silent
+	noObserver
 	mu   sync.Mutex
 	held map[string]bool
 	seen []bool
@@ -106,47 +106,47 @@ func (o *heldObserver) SnapshotReceived(_ sdk.Snapshot, held bool) {
 	o.seen = append(o.seen, held)
 }
 
-type lockedBuilder struct {
+type logBuffer struct {
 	mu sync.Mutex
 	strings.Builder
 }
 
-func (b *lockedBuilder) Write(p []byte) (int, error) {
+func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Builder.Write(p)
 }
 
-func (b *lockedBuilder) String() string {
+func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Builder.String()
 }
 
-func playGuarded(t *testing.T, guard Guard, store *fakeStateStore, scene func(t *testing.T, g *guarded)) {
+func runGuarded(t *testing.T, guard Guard, store *fakeStateStore, test func(t *testing.T, g *guardEnv)) {
 	t.Helper()
-	playTemplate(t, "v1", guard, store, scene)
+	runGuardedTemplate(t, "v1", guard, store, test)
 }
 
-func playTemplate(
-	t *testing.T, template string, guard Guard, store *fakeStateStore, scene func(t *testing.T, g *guarded),
+func runGuardedTemplate(
+	t *testing.T, template string, guard Guard, store *fakeStateStore, test func(t *testing.T, g *guardEnv),
 ) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		g := &guarded{
-			world: &world{t: t, source: &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newPlayedSink()},
-			log:   &lockedBuilder{},
-			told:  &heldObserver{held: map[string]bool{}},
-			store: store,
+		g := &guardEnv{
+			testEnv:  &testEnv{t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newFakeSink()},
+			log:      &logBuffer{},
+			observer: &heldObserver{held: map[string]bool{}},
+			store:    store,
 		}
-		g.templates = newPlayedTemplates(template)
+		g.templates = newFakeTemplates(template)
 		engine, err := New(Config{
 			Sources: map[string]SourceConfig{"s": {Source: g.source, Guard: guard}},
 			Pipelines: []PipelineConfig{
 				{Name: "p", Source: "s", Templates: g.templates, Sink: g.sink},
-				{Name: "q", Source: "s", Templates: newPlayedTemplates("w1"), Sink: newPlayedSink()},
+				{Name: "q", Source: "s", Templates: newFakeTemplates("w1"), Sink: newFakeSink()},
 			},
-			StateStore: store, Observer: g.told,
+			StateStore: store, Observer: g.observer,
 			Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		})
 		if err != nil {
@@ -157,23 +157,23 @@ func playTemplate(
 		done := make(chan struct{})
 		go func() { defer close(done); engine.Run(ctx) }()
 		synctest.Wait()
-		scene(t, g)
+		test(t, g)
 		cancel()
 		<-done
 	})
 }
 
-var usual = Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
+var testGuard = Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
 
-func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
-	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
+func TestGuard_ShrunkenSnapshotIsHeld(t *testing.T) {
+	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		g.held(t, false)
-		g.emit(crowd(20, 0))
-		g.emit(crowd(1, 0))
+		g.emit(snapshotWith(20, 0))
+		g.emit(snapshotWith(1, 0))
 		g.held(t, true)
 		g.live(t, 20)
 		time.Sleep(20 * time.Second)
-		g.emit(crowd(2, 0)) // still too few, and the time goes on
+		g.emit(snapshotWith(2, 0)) // still too few, and the time goes on
 		if got := g.engine.Status()[0].Held.Reason; got != "18 of 20 live instances are gone, more than max_drop allows" {
 			t.Errorf("held because %q", got)
 		}
@@ -184,11 +184,11 @@ func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
 		synctest.Wait()
 		g.held(t, false)
 		g.live(t, 2)
-		if n := strings.Count(g.log.String(), "is held"); n != 1 {
-			t.Errorf("said %d times that it is held:\n%s", n, g.log)
+		if n := strings.Count(g.log.String(), "snapshot held"); n != 1 {
+			t.Errorf("inspect %d times that it is held:\n%s", n, g.log)
 		}
-		if !slices.Equal(g.told.seen, []bool{false, true, true}) {
-			t.Errorf("the observer saw %v", g.told.seen)
+		if !slices.Equal(g.observer.seen, []bool{false, true, true}) {
+			t.Errorf("the observer saw %v", g.observer.seen)
 		}
 		if !g.engine.Health(t.Context())[0].OK() {
 			t.Error("held is no problem of health")
@@ -196,35 +196,35 @@ func TestAShrunkenCatalogueIsHeldForItsTime(t *testing.T) {
 	})
 }
 
-func TestACatalogueThatRecoversIsUsedAtOnce(t *testing.T) {
-	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
-		g.emit(crowd(20, 0))
+func TestGuard_RecoveredSnapshotEndsHold(t *testing.T) {
+	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
+		g.emit(snapshotWith(20, 0))
 		for range 3 {
-			g.emit(crowd(0, 0))
+			g.emit(snapshotWith(0, 0))
 			g.held(t, true)
 			time.Sleep(29 * time.Second)
-			g.emit(crowd(19, 1))
+			g.emit(snapshotWith(19, 1))
 			g.held(t, false)
 			g.live(t, 19)
 		}
 		time.Sleep(time.Hour)
 		g.live(t, 19)
-		if snap, _ := g.store.Snapshot("s"); live(snap) != 19 {
-			t.Errorf("%d live instances are remembered", live(snap))
+		if snap, _ := g.store.Snapshot("s"); countLive(snap) != 19 {
+			t.Errorf("%d live instances are remembered", countLive(snap))
 		}
 	})
 }
 
-func TestAHeldCatalogueIsReleasedByHand(t *testing.T) {
-	playGuarded(t, usual, newFakeStateStore(), func(t *testing.T, g *guarded) {
+func TestRelease(t *testing.T) {
+	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		if released, err := g.engine.Release("p"); released || err != nil {
 			t.Errorf("released nothing: %v, %v", released, err)
 		}
 		if _, err := g.engine.Release("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
 			t.Errorf("no pipeline: %v", err)
 		}
-		g.emit(crowd(20, 0))
-		g.emit(crowd(3, 0))
+		g.emit(snapshotWith(20, 0))
+		g.emit(snapshotWith(3, 0))
 		if released, err := g.engine.Release("q"); !released || err != nil {
 			t.Errorf("released: %v, %v", released, err)
 		}
@@ -232,61 +232,61 @@ func TestAHeldCatalogueIsReleasedByHand(t *testing.T) {
 		g.held(t, false)
 		g.live(t, 3)
 		time.Sleep(time.Hour) // the timer of the hold is gone
-		g.emit(crowd(3, 1))
+		g.emit(snapshotWith(3, 1))
 		g.live(t, 3)
 	})
 }
 
-func TestWithoutAGuardAllIsBelieved(t *testing.T) {
-	playGuarded(t, Guard{}, newFakeStateStore(), func(t *testing.T, g *guarded) {
-		g.emit(crowd(20, 0))
-		g.emit(crowd(0, 0))
+func TestGuard_ZeroGuardHoldsNothing(t *testing.T) {
+	runGuarded(t, Guard{}, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
+		g.emit(snapshotWith(20, 0))
+		g.emit(snapshotWith(0, 0))
 		g.live(t, 0)
 	})
 }
 
-func TestTheSinkIsAskedAgainOnRequest(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("a")
-		if err := w.engine.Apply("p"); err != nil {
+func TestEngineApply_ReappliesDocument(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		if err := env.engine.Apply("p"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		w.want("1 v1:a", "1 v1:a")
-		if last := w.status().Last; last.Trigger != TriggerRequest || w.status().Generation != 1 {
-			t.Errorf("last %+v of generation %d", last, w.status().Generation)
+		env.wantApplied("1 v1:a", "1 v1:a")
+		if last := env.status().Last; last.Trigger != TriggerRequest || env.status().Generation != 1 {
+			t.Errorf("last %+v of generation %d", last, env.status().Generation)
 		}
-		if err := w.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
+		if err := env.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
 			t.Errorf("no pipeline: %v", err)
 		}
 	})
 }
 
-func TestASourceThatGivesUpIsReported(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("a")
-		w.source.emit <- nil
+func TestSourceHealth_FailedWatch(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		env.source.emit <- nil
 		synctest.Wait()
-		problems := w.engine.SourceHealth(t.Context(), "s").Problems
-		if len(problems) != 1 || problems[0] != "the source gave up and is asked again: the catalogue is closed" {
+		problems := env.engine.SourceHealth(t.Context(), "s").Problems
+		if len(problems) != 1 || !strings.HasSuffix(problems[0], ": the catalogue is closed") {
 			t.Errorf("problems %q", problems)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if problems := w.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
+		if problems := env.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
 			t.Errorf("after it watches again: %q", problems)
 		}
 	})
 }
 
-func TestTemplateError_HasALineWhenItIsOver(t *testing.T) {
-	play(t, func(w *world) {
+func TestTemplateError_LogsWhenItIsOver(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
 		var log bytes.Buffer
-		w.engine.now().pipelines[0].log = slog.New(slog.NewTextHandler(&log, nil))
-		w.say("a")
-		w.edit("broken:")
-		broken := w.status().TemplateError != nil && !strings.Contains(log.String(), "template accepted again")
-		w.edit("v2")
+		env.engine.current().pipelines[0].log = slog.New(slog.NewTextHandler(&log, nil))
+		env.emitServices("a")
+		env.edit("broken:")
+		broken := env.status().TemplateError != nil && !strings.Contains(log.String(), "template accepted again")
+		env.edit("v2")
 		if again := strings.Count(log.String(), "template accepted again"); !broken || again != 1 {
 			t.Errorf("broken %v, and %d lines:\n%s", broken, again, &log)
 		}
@@ -294,18 +294,18 @@ func TestTemplateError_HasALineWhenItIsOver(t *testing.T) {
 }
 
 // What was logged as a fault has a line when it is over.
-func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
-	play(t, func(w *world) {
+func TestSource_LogsWhenItEmitsAgain(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
 		var log bytes.Buffer
-		w.engine.now().sources["s"].log = slog.New(slog.NewTextHandler(&log, nil))
-		w.source.emit <- nil
+		env.engine.current().sources["s"].log = slog.New(slog.NewTextHandler(&log, nil))
+		env.source.emit <- nil
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if strings.Contains(log.String(), "level=INFO") {
 			t.Errorf("it has not emitted anything yet: %s", &log)
 		}
 		for _, service := range []string{"a", "b"} {
-			w.say(service)
+			env.emitServices(service)
 		}
 		if n := strings.Count(log.String(), "level=INFO"); n != 1 {
 			t.Errorf("%d lines tell that it emits again: %s", n, &log)
@@ -316,7 +316,7 @@ func TestSourceThatGaveUp_LogsThatItEmitsAgain(t *testing.T) {
 // A catalogue that shrinks in small steps within the time of Hold is held like one that shrinks at once.
 func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
-	playGuarded(t, guard, newFakeStateStore(), func(t *testing.T, g *guarded) {
+	runGuarded(t, guard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		for _, step := range []struct {
 			after      time.Duration
 			says, uses int
@@ -333,7 +333,7 @@ func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 			{time.Second, 15, 15, false},      // and what was before does not count any more
 		} {
 			time.Sleep(step.after)
-			g.emit(crowd(step.says, 0))
+			g.emit(snapshotWith(step.says, 0))
 			g.live(t, step.uses)
 			g.held(t, step.held)
 		}

@@ -11,23 +11,23 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// renderings counts them.
-type renderings struct {
-	silent
+// renderCounter counts them.
+type renderCounter struct {
+	noObserver
 	count atomic.Int64
 }
 
-func (r *renderings) Rendered(string, time.Duration, error) { r.count.Add(1) }
+func (r *renderCounter) Rendered(string, time.Duration, error) { r.count.Add(1) }
 
 // A snapshot in which nothing but heartbeats is new is not rendered, whether the source shares instances or makes them anew; and
 // what is rendered next has the Updated times of before.
-func TestHeartbeatsCostNoRendering(t *testing.T) {
+func TestHeartbeats_AreNotRendered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rendered := &renderings{}
-		source, sink := &playedSource{emit: make(chan func(func(sdk.Snapshot)))}, newPlayedSink()
+		rendered := &renderCounter{}
+		source, sink := &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, newFakeSink()
 		engine, err := New(Config{
 			Sources:   map[string]SourceConfig{"s": {Source: source}},
-			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: newPlayedTemplates("v1"), Sink: sink}},
+			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: newFakeTemplates("v1"), Sink: sink}},
 			Log:       slog.New(slog.DiscardHandler), Observer: rendered,
 		})
 		if err != nil {
@@ -36,23 +36,23 @@ func TestHeartbeatsCostNoRendering(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); engine.Run(ctx) }()
-		say := func(snap sdk.Snapshot) {
+		emit := func(snap sdk.Snapshot) {
 			source.emit <- func(emit func(sdk.Snapshot)) { emit(snap) }
 			synctest.Wait()
 		}
 		first := snapshotOf("a", "b")
-		say(first)
+		emit(first)
 		if n := rendered.count.Load(); n != 1 {
 			t.Fatalf("the first snapshot was rendered %d times", n)
 		}
 		for range 20 {
 			time.Sleep(10 * time.Second)
-			say(snapshotOf("a", "b"))
+			emit(snapshotOf("a", "b"))
 		}
 		if n := rendered.count.Load(); n != 1 {
 			t.Errorf("heartbeats were rendered %d times", n-1)
 		}
-		say(snapshotOf("a", "b", "c"))
+		emit(snapshotOf("a", "b", "c"))
 		if n := rendered.count.Load(); n != 2 {
 			t.Errorf("a change was rendered %d times", n-1)
 		}

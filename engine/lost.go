@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,74 +9,67 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// handleLost takes note that the sink no longer has what it reported as applied, and has put an older document back by itself.
+// handleLost records that the sink no longer has the document that it applied, and has restored an older one by itself.
 //
-// Where the program of the sink did not stay up with the document, the document is not offered again for a while. If no document
-// of the active template has stayed in effect since that template replaced another one, the template is at fault, and the one
-// before it is active again.
+// If the sink's program did not keep running with the document, the document is not applied again for a while. If no document of
+// the active template has stayed applied since that template replaced another one, the template is at fault, and the previous one
+// becomes active again.
 //
-// Where the sink has applied a newer document meanwhile, that one stays in effect: the event was on its way during the Apply.
+// If the sink has applied a newer document meanwhile, that one stays applied: the event was under way during the Apply.
 func (p *pipeline) handleLost(lost sdk.Lost) {
-	if p.inEffect != nil && lost.Digest != "" && lost.Digest != p.inEffect.document.Digest {
+	s := &p.state
+	if s.inSync && lost.Digest != "" && lost.Digest != s.applied.document.Digest {
 		p.log.Warn("the sink lost a configuration that has been replaced since", "error", lost.Err)
 		return
 	}
-	p.log.Error("the sink no longer has the applied configuration", "error", lost.Err, "generation_in_effect", lost.Generation)
-	was := p.accepted
-	p.inEffect, p.accepted, p.owed = nil, nil, nil
+	p.log.Error("the sink no longer has the applied configuration", "error", lost.Err, "restored_generation", lost.Generation)
+	before := s.applied
+	s.applied, s.inSync, s.pending = nil, false, nil
 	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{SinkType: p.sinkType}) // a restart must not apply it either
-	p.board.setLost(lost.Generation)
-	if was == nil {
+	s.status.Generation, s.status.Digest, s.status.Since = lost.Generation, "", time.Now()
+	if before == nil {
 		return
 	}
-	p.ledger.add(Entry{
-		Pipeline: p.name, Generation: was.document.Generation, Digest: was.document.Digest, Trigger: TriggerLost,
-		Received: was.snapshot.Taken, Offered: time.Now(), Err: lost.Err,
+	p.history.add(Entry{
+		Pipeline: p.name, Generation: before.document.Generation, Digest: before.document.Digest, Trigger: TriggerLost,
+		Received: before.snapshot.Taken, Started: time.Now(), Err: lost.Err,
 	})
 	switch {
-	case !isNotLoaded(lost.Err) || p.active == nil:
-	case p.previous != nil && lost.Generation < p.active.first:
-		p.blame(p.active, lost.Err)
-		p.active, p.previous, p.dropped = p.previous, nil, p.candidate == nil
-		p.board.setActive(p.active.template)
+	case !isNotLoaded(lost.Err) || s.active == nil:
+	case s.previous != nil && lost.Generation < s.active.firstGeneration:
+		p.reportTemplateError(s.active, lost.Err)
+		s.active, s.previous, s.candidateAbandoned = s.previous, nil, s.candidate == nil
 	default:
-		p.active.refused, p.active.refusal, p.active.loadFailure = was.document.Digest, lost.Err, lost.Err.Error()
+		s.active.rejected, s.active.rejection, s.active.loadFailure = before.document.Digest, lost.Err, lost.Err.Error()
 	}
 }
 
-// waitToLoad returns when to try the newest document again that the sink failed to load. A template that was not active yet while
-// the document of an earlier run is in effect is not tried again by itself: it may have been edited while the daemon was down.
-func (p *pipeline) waitToLoad(err error) (time.Duration, bool) {
-	if p.active == nil && p.accepted != nil {
-		p.reportFault(fmt.Errorf("%w; it is tried again when the template is saved or apply is requested", err))
-		return 0, false
+// scheduleLoad reports err, with which the sink failed to load the newest document, and returns when to try again. A first template
+// is not tried again by itself while the document of an earlier run is applied: it may have been edited while the daemon was down.
+func (p *pipeline) scheduleLoad(err error) schedule {
+	if p.state.active == nil && p.state.applied != nil {
+		p.reportFault(fmt.Errorf("%w; save the template or request apply to try again", err))
+		return schedule{}
 	}
-	wait := p.loads.wait()
-	p.reportFault(err, "again_in", wait.Round(time.Second))
-	return wait, true
+	wait := p.state.loads.next()
+	p.reportFault(err, "retry_in", wait.Round(time.Second))
+	return in(wait)
 }
 
-// A loadRetry says when a document that the sink failed to load may be tried again. Newer documents do not put that off.
+// A loadRetry says when a document that the sink failed to load may be applied again. Newer documents do not delay that.
 type loadRetry struct {
 	backoff   *backoff.ExponentialBackOff
-	at        time.Time // zero while there is nothing to try again
-	requested bool      // a person asked for it, or saved the template
+	at        time.Time // zero if nothing failed to load
+	requested bool      // a person requested it or saved the template
 }
 
-func newLoadBackOff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval = 20*time.Second, 10*time.Minute
-	return b
-}
+func newLoadRetry() loadRetry { return loadRetry{backoff: newBackOff(20*time.Second, 10*time.Minute)} }
 
-// request makes the next try due.
-func (l *loadRetry) request() { l.requested = true }
-
-// due reports whether the next try may interrupt what the sink manages.
+// due reports whether the next attempt may interrupt what the sink manages.
 func (l *loadRetry) due() bool { return l.requested || !l.at.IsZero() && !time.Now().Before(l.at) }
 
-// wait returns the time until the next try, after one that failed.
-func (l *loadRetry) wait() time.Duration {
+// next returns the time until the next attempt, after one that failed or was not due.
+func (l *loadRetry) next() time.Duration {
 	if l.at.IsZero() || l.due() {
 		l.at = time.Now().Add(l.backoff.NextBackOff())
 	}
@@ -87,10 +79,4 @@ func (l *loadRetry) wait() time.Duration {
 func (l *loadRetry) reset() {
 	l.at = time.Time{}
 	l.backoff.Reset()
-}
-
-// isNotLoaded reports whether trying the document has interrupted what the sink manages.
-func isNotLoaded(err error) bool {
-	_, ok := errors.AsType[*sdk.NotLoadedError](err)
-	return ok
 }

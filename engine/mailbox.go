@@ -2,8 +2,7 @@ package engine
 
 import "sync"
 
-// A mailbox holds the newest value put into it and tells one reader that there is a new one. Values that were overtaken
-// before the reader came are gone.
+// A mailbox holds the newest value and notifies one reader of new ones. Older values that were not read are dropped.
 type mailbox[T any] struct {
 	ready signal
 
@@ -19,7 +18,7 @@ func (m *mailbox[T]) put(v T) {
 	m.ready.raise()
 }
 
-// fill puts a value in that the reader finds when it looks for another reason.
+// fill sets the value without notifying the reader.
 func (m *mailbox[T]) fill(v T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -33,7 +32,7 @@ func (m *mailbox[T]) latest() (T, bool) {
 	return m.newest, m.filled
 }
 
-// A signal is raised any number of times and received once.
+// A signal notifies one receiver. Signals that are raised before it receives are merged into one.
 type signal chan struct{}
 
 func newSignal() signal { return make(signal, 1) }

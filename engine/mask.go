@@ -9,14 +9,14 @@ import (
 	"strings"
 )
 
-// Mask stands for a secret in what is logged and answered.
+// Mask replaces secrets in logs and responses.
 const Mask = "***"
 
-// word matches a word of HAProxy's configuration, also where it is cut off or stands in a sentence that is quoted once more.
+// word matches a word of HAProxy's configuration, also if it is truncated or part of a quoted message.
 const word = `(?:\\"[^"\n]*"|"(?:[^"\\\n]|\\[^\n])*"?|'[^'\n]*'?|\\[^\n]|[^\s"'\\])+`
 
-// maskings are what has a secret in it, and what is left of that. The first group is kept, and the second where there is one.
-// HAProxy's keywords are those of its configuration manual that take a secret itself rather than the name of a file.
+// maskings match text with secrets. Their groups are kept. The HAProxy keywords are those that take a secret itself rather than the
+// name of a file.
 var maskings = []masking{
 	{`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`, "${1}" + Mask + "${2}"},
 	{`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'@]*@`, "${1}" + Mask + "@"},
@@ -31,23 +31,24 @@ var maskings = []masking{
 	{`(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
 	{`(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
 	{`(?i)([\w.-]*` + secretName + `[\w.-]*(?:=|\\?["']\s*:\s*))` + word, "${1}" + Mask},
-	// The scheme and what a client sends with it. An English word after it has no capital, digit or padding.
+	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an English
+	// word after "basic" or "bearer".
 	{`\b((?i:basic|bearer)\\?[ \t]+)[A-Za-z0-9+/._~-]*[A-Z0-9=][A-Za-z0-9+/._~=-]*`, "${1}" + Mask},
 }
 
-//nolint:gosec // they match the names of secrets
+//nolint:gosec // these match the names of secrets
 const (
 	secretName   = `(?:passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|auth[-_]?key)`
 	secretHeader = `["']?[\w-]*(?:authorization|passw|secret|token|credential|cookie|api-?key|auth-?key)[\w-]*["']?`
 )
 
-type masking struct{ pattern, rest string }
+type masking struct{ pattern, replacement string }
 
 var (
 	compiledMaskings = compileMaskings()
-	literals         = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"`) // as Go and JSON write strings
-	// signs are in every text in which something is masked, in small letters.
-	signs = []string{
+	literals         = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"`) // strings of Go and JSON
+	// hints are lower-case strings; every text with a secret that is masked contains one of them.
+	hints = []string{
 		"passw", "passphrase", "secret", "token", "credential", "key", "auth", "cookie", "ca-sign-pass", "send", "hmac(", "jwt_",
 		"aes_", "basic", "bearer", "://", "private",
 	}
@@ -61,29 +62,29 @@ func compileMaskings() []*regexp.Regexp {
 	return all
 }
 
-// maybeSecret is quick to tell that there is nothing to mask.
-func maybeSecret(text string) bool {
+// mayHaveSecret returns false, quickly, if there is nothing to mask.
+func mayHaveSecret(text string) bool {
 	lower := strings.ToLower(text)
-	return slices.ContainsFunc(signs, func(sign string) bool { return strings.Contains(lower, sign) })
+	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(lower, hint) })
 }
 
-// Masked returns text without the secrets that lines of a configuration have in them: passwords, keys, tokens and credentials,
-// with [Mask] in their place. Rather too much is masked than too little.
+// Masked returns text, such as lines of a configuration, with passwords, keys, tokens and credentials replaced by [Mask]. In doubt it
+// masks too much.
 func Masked(text string) string {
-	if !maybeSecret(text) {
+	if !mayHaveSecret(text) {
 		return text
 	}
-	// What is quoted inside is masked as it was before it was quoted: there may be several layers of that.
+	// Quoted text is unquoted before it is masked. It may be quoted several times.
 	text = literals.ReplaceAllStringFunc(text, maskedLiteral)
 	for i, pattern := range compiledMaskings {
-		text = pattern.ReplaceAllString(text, maskings[i].rest)
+		text = pattern.ReplaceAllString(text, maskings[i].replacement)
 	}
 	return text
 }
 
-// MaskedJSON does to the strings in JSON what [Masked] does to text.
+// MaskedJSON is [Masked] for the strings in JSON.
 func MaskedJSON(content []byte) []byte {
-	if !maybeSecret(string(content)) {
+	if !mayHaveSecret(string(content)) {
 		return content
 	}
 	return literals.ReplaceAllFunc(content, func(literal []byte) []byte {
@@ -98,14 +99,14 @@ func MaskedJSON(content []byte) []byte {
 		var out bytes.Buffer
 		encoder := json.NewEncoder(&out)
 		encoder.SetEscapeHTML(false)
-		_ = encoder.Encode(masked) // a string can always be encoded
+		_ = encoder.Encode(masked) // encoding a string cannot fail
 		return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 	})
 }
 
-// MaskedLine does to a line of a log what [Masked] does to text: the values in it are quoted as Go quotes strings.
+// MaskedLine is [Masked] for a line of a log, whose values may be quoted as Go strings.
 func MaskedLine(line string) string {
-	if !maybeSecret(line) {
+	if !mayHaveSecret(line) {
 		return line
 	}
 	var out strings.Builder

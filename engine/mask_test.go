@@ -52,8 +52,8 @@ var secretLines = []string{
 	"-----BEGIN PRIVATE KEY-----\nS3CRET", // cut
 }
 
-// shells are what lines are quoted in.
-var shells = map[string]func(line string) string{
+// contexts are what lines are quoted in.
+var contexts = map[string]func(line string) string{
 	"alone":   func(line string) string { return line },
 	"reason":  func(line string) string { return "userlist a: " + line + " added; option httplog removed" },
 	"change":  func(line string) string { return "listen a: " + line + " changed to " + line },
@@ -62,10 +62,10 @@ var shells = map[string]func(line string) string{
 	"doubled": func(line string) string { return "because " + strconv.Quote("rejected "+strconv.Quote(line)) },
 }
 
-func TestSecretsAreMasked(t *testing.T) {
+func TestMasked_Secrets(t *testing.T) {
 	for _, line := range secretLines {
-		for name, shell := range shells {
-			text := shell(line)
+		for name, wrap := range contexts {
+			text := wrap(line)
 			if got := engine.Masked(text); strings.Contains(got, "S3CRET") || !strings.Contains(got, engine.Mask) {
 				t.Errorf("%s: %s\nbecame %s", name, text, got)
 			}
@@ -85,7 +85,7 @@ func TestSecretsAreMasked(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoSecretIsLeft(t *testing.T) {
+func TestMasked_NoSecrets(t *testing.T) {
 	for _, text := range []string{
 		"userlist auth added; server auth added", "user haproxy", "backend token: server key added",
 		"stats socket /run/haproxy.sock mode 600 level admin", "http-request auth realm Gate unless { http_auth(people) }",

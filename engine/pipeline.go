@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// What makes a pipeline look again: see [Entry].
+// Triggers are the events that make a pipeline reconcile: see [Entry].
 const (
 	TriggerSnapshot = "snapshot"
 	TriggerTemplate = "template"
@@ -30,345 +29,201 @@ const (
 	TriggerReread   = "reread"           // see [Engine.Reread]
 )
 
-// candidatePause is the least time between two tries of a template that the sink could not make live, though it might: each
-// may disturb what the sink feeds.
-const candidatePause = 30 * time.Second
-
-// pipeline keeps one sink true to one source. All fields below the line belong to run's goroutine.
+// A pipeline keeps one sink in sync with one source. Its own goroutine receives triggers and calls reconcile for each. The other
+// methods of this file and those of status.go and health.go may be called from any goroutine.
 type pipeline struct {
 	name      string
 	source    *source
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
-	conflicts func([]sdk.File) [][2]sdk.Place // nil for none
-	restarted <-chan struct{}                 // nil for a sink that cannot be restarted
-	lost      <-chan sdk.Lost                 // nil for a sink that cannot tell
-	snapshots *mailbox[sdk.Snapshot]
-	edited    signal
-	asked     signal
-	rereads   signal
-	resumed   signal // to look again after a stop
+	conflicts func([]sdk.File) []exclude.Conflict // nil for none
+	watched   Inputs                              // nil for none
 	log       *slog.Logger
-	fault     *logdedup.Fault // the newest document could not be applied
 	observer  Observer
-	ledger    *ledger
-	board     board
-	pace      *backoff.ExponentialBackOff
-	asking    singleflight.Group // how the sink is
-	silent    atomic.Bool        // the sink let the last question pass
-	inputs    *inputs
+
+	snapshots    *mailbox[sdk.Snapshot]
+	inputChanges *mailbox[map[string]string] // the watched files
+	edited       signal                      // the template set changed
+	requested    signal                      // see [Engine.Apply]
+	rereads      signal                      // see [Engine.Reread]
+	resumed      signal                      // the pipeline runs again after a stop
+	restarted    <-chan struct{}             // nil for a sink that cannot be restarted
+	lost         <-chan sdk.Lost             // nil for a sink that is no [sdk.Notifier]
+
+	history   *history
+	published atomic.Pointer[publishedStatus]
 	running
 
-	// ---
-	active     *version // the template of the document in effect
-	candidate  *version // a newer one that has not proved itself yet
-	previous   *version // the one that active replaced; it is active again if the sink cannot keep active's first document
-	dropped    bool     // the newest template is not the candidate any more, because trying it costs too much
-	inEffect   *effect  // nil until a sink took a document, and again when it forgot
-	accepted   *effect  // the last one that the sink took, also after it forgot
-	generation uint64
-	digest     string // of the document with that generation
-	owed       *debt  // nil unless the sink put a document off
-	trigger    string
-	loads      loadRetry
-	patience   time.Duration // how long an Apply may take when something newer waits
+	healthCalls  singleflight.Group
+	unresponsive atomic.Bool // the sink did not answer the last Health call in time
+
+	state pipelineState // of the pipeline's goroutine
 }
 
-// newPipeline returns a pipeline with t for a candidate, and none where t is nil.
+// pipelineState is what a pipeline knows about its templates and its sink. Only the pipeline's goroutine accesses it.
+type pipelineState struct {
+	trigger string // the current one
+
+	active             *version // the template of the applied document
+	candidate          *version // a newer one without an applied document
+	previous           *version // what active replaced; it is active again if the sink loses active's first document
+	candidateAbandoned bool     // the newest template is no longer the candidate, because each attempt costs too much
+
+	applied    *rendered // the document that the sink applied last; nil for none
+	inSync     bool      // the sink still has it; if not, the next document is applied even if it is the same
+	pending    *pendingApply
+	generation uint64 // of the newest document that was passed to the sink
+	digest     string // of that document
+
+	retries      *backoff.ExponentialBackOff // of the newest document
+	loads        loadRetry
+	applyTimeout time.Duration   // how long an Apply may take if something newer waits
+	fault        *logdedup.Fault // the newest document cannot be applied
+	inputs       inputState
+
+	status PipelineStatus // to be published; see publish
+}
+
+// A version is one state of the template set, and what the sink said about its documents.
+type version struct {
+	template        Template
+	firstGeneration uint64 // of its first document that was applied
+
+	rejected    string // the digest of the last document that was rejected finally or failed to load; empty for none
+	rejection   error
+	loadFailure string // why the last document that was not rejected failed to load; empty if it did not
+	logged      bool   // that this version is not used
+
+	excluded         exclude.Set
+	allowedConflicts exclude.AllowedConflicts
+}
+
+func newVersion(t Template) *version {
+	return &version{template: t, allowedConflicts: exclude.AllowedConflicts{}}
+}
+
+// rendered is a document and what it was rendered from.
+type rendered struct {
+	version  *version // nil for a document of an earlier run
+	snapshot sdk.Snapshot
+	document sdk.Document
+	excluded []exclude.Exclusion
+}
+
+// newPipeline returns a pipeline with t as the candidate, or without a candidate if t is nil.
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
-		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType, conflicts: cfg.Conflicts,
-		log: log, observer: src.observer,
-		snapshots: newMailbox[sdk.Snapshot](), edited: newSignal(), asked: newSignal(), rereads: newSignal(),
-		resumed: newSignal(), inputs: newInputs(cfg.Inputs),
-		fault: &logdedup.Fault{}, ledger: &ledger{}, pace: backoff.NewExponentialBackOff(),
+		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
+		conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
+		snapshots: newMailbox[sdk.Snapshot](), inputChanges: newMailbox[map[string]string](),
+		edited: newSignal(), requested: newSignal(), rereads: newSignal(), resumed: newSignal(),
+		history: &history{},
+		state: pipelineState{
+			retries: newBackOff(250*time.Millisecond, 30*time.Second), loads: newLoadRetry(), applyTimeout: supersedeAfter,
+			fault: &logdedup.Fault{}, inputs: newInputState(),
+		},
 	}
 	if t != nil {
-		p.candidate = newVersion(t)
+		p.state.candidate = newVersion(t)
 	}
-	p.pace.InitialInterval = 250 * time.Millisecond
-	p.pace.MaxInterval = 30 * time.Second
 	if r, ok := cfg.Sink.(interface{ Restarted() <-chan struct{} }); ok {
 		p.restarted = r.Restarted()
 	}
 	if n, ok := cfg.Sink.(interface{ Lost() <-chan sdk.Lost }); ok {
 		p.lost = n.Lost()
 	}
-	p.loads.backoff = newLoadBackOff()
-	p.resetPatience()
+	p.publish()
 	return p
 }
 
+func newBackOff(initial, most time.Duration) *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = initial, most
+	return b
+}
+
+// run reconciles on every trigger until ctx is done.
 func (p *pipeline) run(ctx context.Context) {
-	defer p.resumed.raise() // should it run again
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	beside.Go(func() {
+	defer p.resumed.raise() // for the next run
+	var watchers sync.WaitGroup
+	defer watchers.Wait()
+	watchers.Go(func() {
 		if err := p.templates.Watch(ctx, p.edited.raise); err != nil {
 			p.log.Error("templates are no longer watched: restart to pick up edits", "error", err)
 		}
 	})
-	// A sink looks after what it manages from the first call on. That must not wait for a catalogue that may be away.
-	beside.Go(func() {
-		ctx, cancel := context.WithTimeout(ctx, askWithin)
+	// A sink begins to manage what it has with the first call. That must not wait for a source, which may be away.
+	watchers.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 		defer cancel()
 		_, _ = p.sink.Health(ctx)
 	})
-
-	p.startInputs(ctx, &beside)
-	if p.accepted == nil {
-		p.recall(ctx)
+	p.watchInputs(ctx, &watchers)
+	if p.state.applied == nil {
+		p.restore(ctx)
 	}
-	retry := time.NewTimer(0)
-	retry.Stop()
-	defer retry.Stop()
+	timer := time.NewTimer(0)
+	timer.Stop()
+	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
+		e, ok := p.wait(ctx, timer)
+		if !ok {
 			return
-		case <-p.snapshots.ready:
-			p.trigger = TriggerSnapshot
-		case <-p.edited:
-			p.trigger = TriggerTemplate
-			p.loads.request() // its author may have removed the reason for which it failed to load
-			p.load()
-		case <-p.resumed:
-			p.trigger = TriggerConfig
-			if _, ok := p.snapshots.latest(); !ok && p.inEffect == nil {
-				p.remind(ctx)
-			}
-		case <-p.restarted:
-			p.trigger = TriggerRestart
-			p.remind(ctx)
-		case lost := <-p.lost:
-			p.trigger = TriggerLost
-			p.handleLost(lost)
-		case <-p.asked:
-			p.trigger = TriggerRequest
-			p.retryAll()
-			p.inEffect = nil
-		case <-p.inputs.changes.ready:
-			p.trigger = TriggerInputs
-			p.takeInputs()
-			p.retryAll()
-		case <-p.rereads:
-			p.trigger = TriggerReread
-			p.reread(p.trigger)
-		case <-retry.C:
-			p.trigger = TriggerRetry
 		}
-		retry.Stop()
-		wait, again := p.converge(ctx)
-		reread, rereads := p.rereadPending(ctx)
-		if wait, again = sooner(wait, again, reread, rereads); again {
-			retry.Reset(wait)
+		timer.Stop()
+		next := p.reconcile(ctx, e)
+		p.publish()
+		if next.scheduled {
+			timer.Reset(next.after)
 		}
 	}
 }
 
-// sooner returns the shorter one of two waits. Each comes with whether there is anything to wait for.
-func sooner(one time.Duration, isOne bool, other time.Duration, isOther bool) (time.Duration, bool) {
-	if !isOne || isOther && other < one {
-		return other, isOther
-	}
-	return one, isOne
+// An event is a trigger with what came with it.
+type event struct {
+	trigger string
+	lost    sdk.Lost // for TriggerLost
 }
 
-// retryAll tries everything again, also what failed to load or was given up before.
-func (p *pipeline) retryAll() {
-	p.loads.request()
-	p.reread(p.trigger)
-	if p.dropped {
-		p.load()
-	}
-}
-
-// remind gives the last good document to a sink that was started anew and knows nothing. The newest one may be no good, and
-// then that one has to hold.
-func (p *pipeline) remind(ctx context.Context) {
-	again := p.startAnew()
-	if p.accepted != nil && p.reapply(ctx) && again {
-		p.inEffect = nil // the newest document may do now
-	}
-}
-
-// startAnew forgets what the sink did and refused before, since it may do otherwise now. It reports whether anybody was left out.
-func (p *pipeline) startAnew() bool {
-	refused := p.forgetRefused()
-	p.inEffect = nil
-	return refused
-}
-
-// forgetRefused forgets what the sink refused before. It reports whether anybody was left out.
-func (p *pipeline) forgetRefused() bool {
-	refused := false
-	for _, v := range []*version{p.active, p.candidate} {
-		if v == nil {
-			continue
-		}
-		refused = refused || len(v.excluded) > 0
-		v.excluded = nil
-		if !isNotLoaded(v.refusal) || p.loads.requested {
-			v.refused, v.refusal = "", nil
-		}
-	}
-	return refused
-}
-
-// recall takes up what an earlier run had in effect: its numbers go on, and its document holds where the template and the
-// snapshot that are there now make no good one.
-func (p *pipeline) recall(ctx context.Context) {
-	was, ok := p.source.store.AppliedDocument(p.name)
-	if !ok || was.SinkType != p.sinkType || was.Document.Digest == "" {
-		return
-	}
-	snap, known := p.source.latest()
-	p.generation, p.digest = was.Document.Generation, was.Document.Digest
-	p.accepted = &effect{snapshot: snap, document: was.Document, excluded: was.Excluded}
-	if !known {
-		p.trigger = TriggerStart
-		p.fallBack(ctx)
+// wait returns the next event, and false when ctx is done.
+func (p *pipeline) wait(ctx context.Context, timer *time.Timer) (event, bool) {
+	select {
+	case <-ctx.Done():
+		return event{}, false
+	case <-p.snapshots.ready:
+		return event{trigger: TriggerSnapshot}, true
+	case <-p.edited:
+		return event{trigger: TriggerTemplate}, true
+	case <-p.resumed:
+		return event{trigger: TriggerConfig}, true
+	case <-p.restarted:
+		return event{trigger: TriggerRestart}, true
+	case lost := <-p.lost:
+		return event{TriggerLost, lost}, true
+	case <-p.requested:
+		return event{trigger: TriggerRequest}, true
+	case <-p.inputChanges.ready:
+		return event{trigger: TriggerInputs}, true
+	case <-p.rereads:
+		return event{trigger: TriggerReread}, true
+	case <-timer.C:
+		return event{trigger: TriggerRetry}, true
 	}
 }
 
-// fallBack gives the sink what an earlier run had in effect, if this one has nothing yet.
-func (p *pipeline) fallBack(ctx context.Context) {
-	if p.active == nil && p.inEffect == nil && p.accepted != nil && p.owed == nil {
-		p.reapply(ctx)
-	}
+// A schedule says when a pipeline reconciles again without another event. The zero schedule means never.
+type schedule struct {
+	after     time.Duration
+	scheduled bool
 }
 
-// load takes the template set as it is now for the candidate. One that does not even load leaves no candidate: the file is
-// broken, and the version before it was replaced by its author.
-func (p *pipeline) load() {
-	p.dropped = false
-	t, err := p.templates.Load()
-	if err != nil {
-		p.candidate = nil
-		p.refuse(err)
-		return
-	}
-	p.candidate = newVersion(t)
-}
+func in(after time.Duration) schedule { return schedule{after, true} }
 
-// refuse tells of a template that does not load.
-func (p *pipeline) refuse(err error) {
-	_ = p.board.setTemplateError(err)
-	p.log.Error("the edited template is not used", "error", err)
-}
-
-// converge tries to bring the newest snapshot into effect. It returns when to try again, if that may help.
-func (p *pipeline) converge(ctx context.Context) (time.Duration, bool) {
-	snap, ok := p.snapshots.latest()
-	if !ok {
-		return p.reapplyPending(ctx)
+// earlier returns the one of s and other that comes first.
+func (s schedule) earlier(other schedule) schedule {
+	if !s.scheduled || other.scheduled && other.after < s.after {
+		return other
 	}
-	err := p.try(ctx, snap)
-	if ctx.Err() != nil {
-		return 0, false
-	}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		return p.wait(deferred), true
-	}
-	p.board.setWaiting(nil)
-	p.loads.requested = false
-	if err == nil {
-		p.pace.Reset()
-		p.loads.reset()
-		p.resetPatience()
-		p.board.setApplyError(nil)
-		p.faultOver()
-		return p.active.excluded.RetryIn()
-	}
-	if _, unproven := errors.AsType[*unprovenError](err); unproven {
-		p.board.setApplyError(nil)
-		p.faultOver()
-		recheck, rechecks := p.active.excluded.RetryIn()
-		return sooner(max(p.pace.NextBackOff(), candidatePause), true, recheck, rechecks)
-	}
-	p.board.setApplyError(err)
-	p.fallBack(ctx)
-	if isNotLoaded(err) {
-		wait, again := p.waitToLoad(err)
-		pending, isPending := p.redeem(ctx)
-		return sooner(wait, again, pending, isPending)
-	}
-	if final(err) {
-		p.reportFault(err)
-		return p.redeem(ctx)
-	}
-	wait := p.pace.NextBackOff()
-	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
-		wait = max(wait, hint.After)
-	}
-	p.reportFault(err, "again_in", wait.Round(time.Millisecond))
-	return wait, true
-}
-
-// reportFault logs that the newest document could not be applied, unless the same was logged already.
-func (p *pipeline) reportFault(err error, args ...any) {
-	message := "apply failed; keeping the previous configuration"
-	if p.accepted == nil {
-		message = "apply failed; no configuration is in effect yet"
-	}
-	p.fault.Error(p.log, message, err, args...)
-}
-
-// faultOver logs that documents can be applied again, if that was not so.
-func (p *pipeline) faultOver() { p.fault.Resolve(p.log, "documents are applied again") }
-
-// try lets the candidate prove itself. While it does not, whatever the reason, the active version renders what comes from the
-// catalogue; the candidate is tried again with the next snapshot, with the next edit, and when its trouble may have passed,
-// unless it would go on and on.
-func (p *pipeline) try(ctx context.Context, snap sdk.Snapshot) error {
-	if p.candidate == nil {
-		if p.active == nil {
-			return &TemplateError{errors.New("there is no template to render with: mend it and save it")}
-		}
-		err := p.offer(ctx, p.active, snap)
-		if err != nil && !final(err) {
-			// The sink has to have kept the document before. Having failed once, it is asked again when that one is wanted.
-			p.inEffect = nil
-		}
-		return err
-	}
-	err := p.offer(ctx, p.candidate, snap)
-	switch {
-	case err == nil:
-		p.previous, p.active, p.candidate = p.active, p.candidate, nil
-		p.active.first = p.generation
-		p.board.setActive(p.active.template)
-		if p.board.setTemplateError(nil) != nil {
-			p.log.Info("template accepted again")
-		}
-		p.tellVolatile(ctx, p.active.template, snap)
-		return nil
-	case p.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
-		return err
-	}
-	p.blame(p.candidate, err)
-	if exclude.IsEndless(err) || isNotLoaded(err) {
-		// Each try holds up what comes from the catalogue, or interrupts what the sink manages. Saving the template again makes
-		// another candidate, and so does a request.
-		p.candidate, p.dropped = nil, true
-	}
-	if instead := p.offer(ctx, p.active, snap); instead != nil || p.candidate == nil || final(err) {
-		return instead
-	}
-	return &unprovenError{err}
-}
-
-// unprovenError says that all is well but for a candidate whose trouble may pass.
-type unprovenError struct{ error }
-
-func (e *unprovenError) Unwrap() error { return e.error }
-
-// blame says once that v is not used; v is tried again with every snapshot all the same.
-func (p *pipeline) blame(v *version, err error) {
-	_ = p.board.setTemplateError(err)
-	if !v.blamed {
-		v.blamed = true
-		p.log.Error("the edited template is not used", "error", err)
-	}
+	return s
 }

@@ -10,43 +10,40 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// toldAtOnce bounds the lines that one snapshot writes to the log.
-const toldAtOnce = 10
-
-// Quarantined is an instance that no template sees, since what it says of itself could break out of its line in a document.
-// Service, Hostname and ID are quoted, and cut, where they are no good themselves.
+// Quarantined is an instance that no template gets, because its values could break out of their line in a document. Service,
+// Hostname and ID are quoted and cut if they are invalid themselves.
 type Quarantined struct {
-	Service, Hostname, ID string // Hostname and ID are empty for a service without instances; all are for the catalogue's Cluster
+	Service, Hostname, ID string // Hostname and ID are empty for a service without instances, all three for the snapshot's Cluster
 	Reason                string
 }
 
-// Quarantine returns snap without the instances whose values are no good, and who that is, in order. snap itself is left as it
-// is, and services without a fault are not copied.
+// Quarantine returns snap without the instances that have invalid values, and those instances, sorted. It does not modify snap, and
+// does not copy services that are valid.
 //
-// Strings are what catalogues use for them: letters and digits of ASCII with a few marks, and host names and addresses where
-// such belong. Whatever means something to HAProxy's configuration, to its command line, to a shell, to a template or to a
-// terminal is not among them. Only what an instance cannot be rendered without makes it quarantined: a bad Image, label or time
-// is dropped and the instance stays. A bad Cluster is made empty, and so is a Changed that cannot be written; a Last of a bad
-// instance is left out.
+// Strings may have ASCII letters and digits and a few other characters, and some must be host names or addresses. Characters that
+// mean something to HAProxy's configuration, to its command line, to a shell, to a template or to a terminal are not among them. Only
+// what an instance cannot be rendered without quarantines it: an invalid Image, label or time is dropped and the instance stays. An
+// invalid Cluster becomes empty, and so does a Changed that JSON cannot represent; a Last with an invalid instance becomes nil.
 func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
 	snap, found := new(inspector).inspect(snap)
 	return snap, found.quarantined
 }
 
-// An inspector does not inspect services again that are the very same as the last time. An instance of which nothing but the
-// Updated time is new stays what it was, so that a comparison finds services without a change to be the same slices.
+// An inspector validates the snapshots of a source. It does not validate services again that share their instances with the last
+// snapshot. An instance of which only the Updated time has changed stays as it was, so that services without a change keep sharing
+// their instances.
 type inspector struct {
 	own   ownAddresses
-	known map[string]inspected
+	known map[string]inspected // by service
 }
 
-// An inspected is what became of a service.
+// inspected is a service before and after validation.
 type inspected struct {
 	raw, clean sdk.Service
 	found      findings
 }
 
-// findings are the instances that are quarantined, and those of which a value is dropped.
+// findings are the instances that are quarantined, and those with a value that is dropped.
 type findings struct {
 	quarantined, dropped []Quarantined
 }
@@ -57,7 +54,7 @@ func (i *inspector) inspect(snap sdk.Snapshot) (sdk.Snapshot, findings) {
 		all.quarantined = append(all.quarantined, Quarantined{Reason: reason})
 		snap.Cluster = ""
 	}
-	snap.Changed = writable(snap.Changed)
+	snap.Changed = encodable(snap.Changed)
 	snap.Last = i.cleanChange(snap.Last)
 	var services []sdk.Service
 	known := make(map[string]inspected, len(snap.Services))
@@ -79,7 +76,7 @@ func (i *inspector) inspect(snap sdk.Snapshot) (sdk.Snapshot, findings) {
 	return snap, all
 }
 
-// cleanChange returns c as templates and others may have it, or nil.
+// cleanChange returns c without invalid values, or nil if its instance is invalid.
 func (i *inspector) cleanChange(c *sdk.Change) *sdk.Change {
 	if c == nil {
 		return nil
@@ -88,41 +85,41 @@ func (i *inspector) cleanChange(c *sdk.Change) *sdk.Change {
 	if i.fault(&inst) != "" {
 		return nil
 	}
-	return &sdk.Change{Instance: inst, PreviousStatus: c.PreviousStatus, Time: writable(c.Time)}
+	return &sdk.Change{Instance: inst, PreviousStatus: c.PreviousStatus, Time: encodable(c.Time)}
 }
 
-// inspectService returns svc as templates may see it. What it has in common with before, it shares.
+// inspectService validates svc. The result shares with before, the last valid one, what has not changed.
 func (i *inspector) inspectService(svc, before sdk.Service) inspected {
 	result := inspected{raw: svc, clean: sdk.Service{Name: svc.Name}}
 	if reason := serviceFault(&svc); reason != "" {
 		result.found.quarantined = []Quarantined{{Service: shown(svc.Name), Reason: reason}}
 	}
-	asIs := true // what is clean is what came
+	same := true // nothing is quarantined, dropped or normalized
 	for n := range svc.Instances {
-		inst, drops, same := cleaned(svc.Instances[n])
-		is := Quarantined{Service: shown(inst.Name), Hostname: shown(inst.Hostname), ID: shown(inst.ID)}
-		if is.Reason = i.memberFault(&svc, &inst); is.Reason != "" {
-			result.found.quarantined = append(result.found.quarantined, is)
-			asIs = false
+		inst, drops, unchanged := cleaned(svc.Instances[n])
+		finding := Quarantined{Service: shown(inst.Name), Hostname: shown(inst.Hostname), ID: shown(inst.ID)}
+		if finding.Reason = i.memberFault(&svc, &inst); finding.Reason != "" {
+			result.found.quarantined = append(result.found.quarantined, finding)
+			same = false
 			continue
 		}
 		for _, reason := range drops {
-			is.Reason = reason
-			result.found.dropped = append(result.found.dropped, is)
+			finding.Reason = reason
+			result.found.dropped = append(result.found.dropped, finding)
 		}
-		asIs = asIs && same
+		same = same && unchanged
 		result.clean.Instances = append(result.clean.Instances, inst)
 	}
-	if asIs {
+	if same {
 		result.clean.Instances = svc.Instances
 	}
-	result.clean.Instances = unchanged(before.Instances, result.clean.Instances)
+	result.clean.Instances = reuseUnchanged(before.Instances, result.clean.Instances)
 	return result
 }
 
-// unchanged returns now, with every instance that is the same as before in the state that it had then, Updated time and all: that
-// moves with every heartbeat.
-func unchanged(before, now []sdk.Instance) []sdk.Instance {
+// reuseUnchanged returns now, but each instance that has changed in nothing but Updated as it is in before: Updated moves with every
+// heartbeat. It returns before itself if nothing else has changed.
+func reuseUnchanged(before, now []sdk.Instance) []sdk.Instance {
 	type key struct{ hostname, id string }
 	was := make(map[key]*sdk.Instance, len(before))
 	for n := range before {
@@ -140,7 +137,7 @@ func unchanged(before, now []sdk.Instance) []sdk.Instance {
 			continue
 		}
 		if !copied {
-			now, copied = slices.Clone(now), true // the source's own are left as they are
+			now, copied = slices.Clone(now), true // the source's own slice must not change
 		}
 		now[n] = *old
 	}
@@ -157,7 +154,7 @@ func sortFindings(all []Quarantined) {
 	})
 }
 
-// serviceFault returns what is wrong with a service that has no instance to be wrong.
+// serviceFault returns why a service without instances is invalid, or "".
 func serviceFault(svc *sdk.Service) string {
 	if len(svc.Instances) > 0 {
 		return ""
@@ -176,35 +173,34 @@ func (i *inspector) fault(inst *sdk.Instance) string {
 	return cmp.Or(instanceFault(inst), i.own.fault(inst))
 }
 
-// admit puts into quarantine whoever of snap belongs there, and tells of it.
-func (s *source) admit(snap sdk.Snapshot) sdk.Snapshot {
+// quarantine returns snap without invalid instances and values, and logs what has changed about them.
+func (s *source) quarantine(snap sdk.Snapshot) sdk.Snapshot {
 	s.mu.Lock()
 	snap, now := s.inspector.inspect(snap)
-	before := s.found
-	s.found = now
+	before := s.findings
+	s.findings = now
 	s.mu.Unlock()
 	s.observer.Quarantined(s.name, len(now.quarantined))
-	s.tellEach(slog.LevelWarn, "quarantined: nothing of it is rendered until its values change",
+	s.logFindings(slog.LevelWarn, "quarantined: no template gets it until its values change",
 		minus(now.quarantined, before.quarantined))
-	s.tellEach(slog.LevelInfo, "no longer quarantined", minus(before.quarantined, now.quarantined))
-	s.tellEach(slog.LevelWarn, "a value is dropped, and the instance is rendered without it",
-		minus(now.dropped, before.dropped))
-	s.tellEach(slog.LevelInfo, "a value is no longer dropped", minus(before.dropped, now.dropped))
+	s.logFindings(slog.LevelInfo, "no longer quarantined", minus(before.quarantined, now.quarantined))
+	s.logFindings(slog.LevelWarn, "value dropped: templates get the instance without it", minus(now.dropped, before.dropped))
+	s.logFindings(slog.LevelInfo, "value no longer dropped", minus(before.dropped, now.dropped))
 	return snap
 }
 
-// tellEach logs a line for each of them, up to a bound that a catalogue gone wild cannot lift.
-func (s *source) tellEach(level slog.Level, what string, each []Quarantined) {
-	for _, q := range each[:min(len(each), toldAtOnce)] {
-		s.log.Log(context.Background(), level, what, "service", q.Service, "instance", q.ID, "hostname", q.Hostname,
+// logFindings logs a line for each finding, up to a bound.
+func (s *source) logFindings(level slog.Level, message string, list []Quarantined) {
+	for _, q := range list[:min(len(list), maxLogLines)] {
+		s.log.Log(context.Background(), level, message, "service", q.Service, "instance", q.ID, "hostname", q.Hostname,
 			"reason", q.Reason)
 	}
-	if more := len(each) - toldAtOnce; more > 0 {
-		s.log.Log(context.Background(), level, what, "and_more", more)
+	if more := len(list) - maxLogLines; more > 0 {
+		s.log.Log(context.Background(), level, message, "and_more", more)
 	}
 }
 
-// minus returns those of a that are not in b.
+// minus returns the elements of a that b does not have.
 func minus(a, b []Quarantined) []Quarantined {
 	if len(a) == 0 {
 		return nil

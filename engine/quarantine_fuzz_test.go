@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// forbidden means something to HAProxy, to a shell, to a template or to a terminal.
+// forbidden means something to HAProxy, to a wrap, to a template or to a terminal.
 const forbidden = " \t\r\n\v\f\"'#\\`$%{};"
 
 func FuzzQuarantine(f *testing.F) {

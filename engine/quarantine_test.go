@@ -33,7 +33,7 @@ func healthyInstance() sdk.Instance {
 
 func year(n int) time.Time { return time.Date(n, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-func TestWhatIsQuarantined(t *testing.T) {
+func TestQuarantine_Reasons(t *testing.T) {
 	type with = func(*sdk.Instance)
 	name := func(s string) with { return func(i *sdk.Instance) { i.Name = s } }
 	id := func(s string) with { return func(i *sdk.Instance) { i.ID = s } }
@@ -53,82 +53,82 @@ func TestWhatIsQuarantined(t *testing.T) {
 		{name("/web-1"), ""},
 		{name("site/web:1.4@sha256-0a+b~c=d_e"), ""},
 		{name(long[:255]), ""},
-		{name(long), "Name is 256 bytes long; at most 255 are taken"},
+		{name(long), "Name has 256 bytes; at most 255 are accepted"},
 		{name(""), "Name is missing"},
-		{name("a\nb"), "Name has a line break in it"},
-		{name("a\rb"), "Name has a line break in it"},
-		{name("a\u2028b"), "Name has a line break in it"},
-		{name("a\u0085b"), "Name has a line break in it"},
-		{name("a\x00b"), "Name has a control character in it"},
-		{name("a\x1b[31m"), "Name has a control character in it"},
-		{name("a\tb"), "Name has white space in it"},
-		{name("a\u00a0b"), "Name has white space in it"},
-		{name("a\u202eb"), "Name has an invisible character in it"},
-		{name("a\u200bb"), "Name has an invisible character in it"},
-		{name("a\ufeffb"), "Name has an invisible character in it"},
-		{name("a\xffb"), "Name has a byte that is no UTF-8 in it"},
-		{name("a\ufffdb"), `Name has the character '\ufffd' in it`},
-		{name("caf\u00e9"), `Name has the character '\u00e9' in it`},
-		{name(`a"b`), `Name has the character '"' in it`},
-		{name("a'b"), `Name has the character '\'' in it`},
-		{name("a\u201db"), `Name has the character '\u201d' in it`},
-		{name(`a\`), `Name has the character '\\' in it`},
-		{name("../../etc/passwd"), "Name has two dots in a row in it"},
+		{name("a\nb"), "Name contains a line break"},
+		{name("a\rb"), "Name contains a line break"},
+		{name("a\u2028b"), "Name contains a line break"},
+		{name("a\u0085b"), "Name contains a line break"},
+		{name("a\x00b"), "Name contains a control character"},
+		{name("a\x1b[31m"), "Name contains a control character"},
+		{name("a\tb"), "Name contains white space"},
+		{name("a\u00a0b"), "Name contains white space"},
+		{name("a\u202eb"), "Name contains an invisible character"},
+		{name("a\u200bb"), "Name contains an invisible character"},
+		{name("a\ufeffb"), "Name contains an invisible character"},
+		{name("a\xffb"), "Name contains a byte that is not UTF-8"},
+		{name("a\ufffdb"), `Name contains the character '\ufffd'`},
+		{name("caf\u00e9"), `Name contains the character '\u00e9'`},
+		{name(`a"b`), `Name contains the character '"'`},
+		{name("a'b"), `Name contains the character '\''`},
+		{name("a\u201db"), `Name contains the character '\u201d'`},
+		{name(`a\`), `Name contains the character '\\'`},
+		{name("../../etc/passwd"), "Name contains two consecutive dots"},
 		{id(""), "ID is missing"},
-		{id("a#b"), "ID has the character '#' in it"},
-		{id("a;b"), "ID has the character ';' in it"},
-		{id("${HOME}"), "ID has the character '$' in it"},
-		{id("%[env(HOME)]"), "ID has the character '%' in it"},
+		{id("a#b"), "ID contains the character '#'"},
+		{id("a;b"), "ID contains the character ';'"},
+		{id("${HOME}"), "ID contains the character '$'"},
+		{id("%[env(HOME)]"), "ID contains the character '%'"},
 		{image(""), ""},
 		{host(""), "Hostname is missing"},
 		{host("316048355172"), ""},
 		{host("dead.beef"), ""},
 		{host("node.1"), ""},
-		{host("0"), `Hostname "0" is no address`},
-		{host("00000000000000"), `Hostname "00000000000000" is no address`},
-		{host("2130706433"), `Hostname "2130706433" is no address`},
-		{host("0x7f000001"), `Hostname "0x7f000001" is no address`},
-		{host("0X7f.1"), `Hostname "0X7f.1" is no address`},
+		{host("0"), `Hostname "0" is not an address`},
+		{host("00000000000000"), `Hostname "00000000000000" is not an address`},
+		{host("2130706433"), `Hostname "2130706433" is not an address`},
+		{host("0x7f000001"), `Hostname "0x7f000001" is not an address`},
+		{host("0X7f.1"), `Hostname "0X7f.1" is not an address`},
 		{host("_http._tcp.example.com."), ""},
 		{host("10.0.0.1"), ""},
 		{host("::1"), ""},
-		{host("256.0.0.1"), `Hostname "256.0.0.1" is no address`},
-		{host("1.2"), `Hostname "1.2" is no address`},
-		{host("a..b"), `Hostname "a..b" is no host name`},
-		{host("-a"), `Hostname "-a" is no host name`},
-		{host("a.b-"), `Hostname "a.b-" is no host name`},
-		{host("."), `Hostname "." is no address`},
-		{host(long[:64]), `Hostname "` + long[:40] + `"... is no host name`},
-		{host(long), "Hostname is 256 bytes long; a host name has at most 253"},
-		{host("a b"), "Hostname has white space in it"},
-		{host("unix@/run/x"), "Hostname has the character '@' in it"},
+		{host("256.0.0.1"), `Hostname "256.0.0.1" is not an address`},
+		{host("1.2"), `Hostname "1.2" is not an address`},
+		{host("a..b"), `Hostname "a..b" is not a host name`},
+		{host("-a"), `Hostname "-a" is not a host name`},
+		{host("a.b-"), `Hostname "a.b-" is not a host name`},
+		{host("."), `Hostname "." is not an address`},
+		{host(long[:64]), `Hostname "` + long[:40] + `"... is not a host name`},
+		{host(long), "Hostname has 256 bytes; a host name has at most 253"},
+		{host("a b"), "Hostname contains white space"},
+		{host("unix@/run/x"), "Hostname contains the character '@'"},
 		{ip(""), ""},
 		{ip("node-2"), ""},
 		{ip("::ffff:10.0.0.1"), ""},
-		{ip("fe80::1%eth0"), "Ports[1].IP has the character '%' in it"},
-		{ip("10.0.0.1:80"), `Ports[1].IP "10.0.0.1:80" is no address`},
-		{ip("0.0.0.0"), `Ports[1].IP "0.0.0.0" is nobody's address`},
-		{ip("::"), `Ports[1].IP "::" is nobody's address`},
-		{ip("::ffff:0.0.0.0"), `Ports[1].IP "::ffff:0.0.0.0" is nobody's address`},
-		{ip("/run/x"), "Ports[1].IP has the character '/' in it"},
+		{ip("fe80::1%eth0"), "Ports[1].IP contains the character '%'"},
+		{ip("10.0.0.1:80"), `Ports[1].IP "10.0.0.1:80" is not an address`},
+		{ip("0.0.0.0"), `Ports[1].IP "0.0.0.0" is the unspecified address`},
+		{ip("::"), `Ports[1].IP "::" is the unspecified address`},
+		{ip("::ffff:0.0.0.0"), `Ports[1].IP "::ffff:0.0.0.0" is the unspecified address`},
+		{ip("/run/x"), "Ports[1].IP contains the character '/'"},
 		{mode("tcp"), ""},
 		{mode("ws"), ""},
 		{mode(""), ""},
-		{mode("HTTP"), `ProxyMode "HTTP" is none of http, tcp and ws`},
-		{mode("tcp\n"), `ProxyMode "tcp\n" is none of http, tcp and ws`},
+		{mode("HTTP"), `ProxyMode "HTTP" is not http, tcp or ws`},
+		{mode("tcp\n"), `ProxyMode "tcp\n" is not http, tcp or ws`},
 		{port(sdk.Port{}), ""},
 		{port(sdk.Port{Type: "sctp", Port: 1, ServicePort: 65535}), ""},
 		{port(sdk.Port{Type: "TCP"}), ""},
-		{port(sdk.Port{Type: "t-p"}), `Ports[1].Type "t-p" is no protocol`},
-		{port(sdk.Port{Type: long[:17]}), `Ports[1].Type "` + long[:17] + `" is no protocol`},
-		{port(sdk.Port{Port: -1}), "Ports[1].Port -1 is no port"},
-		{port(sdk.Port{Port: 65536}), "Ports[1].Port 65536 is no port"},
-		{port(sdk.Port{ServicePort: 80}), "Ports[1].Port 0 is no port"},
-		{port(sdk.Port{Port: 80, ServicePort: -1}), "Ports[1].ServicePort -1 is no port"},
-		{port(sdk.Port{Port: 80, ServicePort: 1 << 62}), "Ports[1].ServicePort 4611686018427387904 is no port"},
+		{port(sdk.Port{Type: "t-p"}), `Ports[1].Type "t-p" is not a protocol`},
+		{port(sdk.Port{Type: long[:17]}), `Ports[1].Type "` + long[:17] + `" is not a protocol`},
+		{port(sdk.Port{Port: -1}), "Ports[1].Port -1 is not a port"},
+		{port(sdk.Port{Port: 65536}), "Ports[1].Port 65536 is not a port"},
+		{port(sdk.Port{ServicePort: 80}), "Ports[1].Port 0 is not a port"},
+		{port(sdk.Port{Port: 80, ServicePort: -1}), "Ports[1].ServicePort -1 is not a port"},
+		{port(sdk.Port{Port: 80, ServicePort: 1 << 62}), "Ports[1].ServicePort 4611686018427387904 is not a port"},
 		{func(i *sdk.Instance) { i.Ports = nil }, ""},
 		{func(i *sdk.Instance) { i.Ports = make([]sdk.Port, 256) }, ""},
-		{func(i *sdk.Instance) { i.Ports = make([]sdk.Port, 257) }, "Ports has 257 of them; at most 256 are taken"},
+		{func(i *sdk.Instance) { i.Ports = make([]sdk.Port, 257) }, "Ports has 257 entries; at most 256 are accepted"},
 		{label("traefik.http.rule", "Host(a)&&!Path(/b)|c"), ""},
 		{label("empty", ""), ""},
 		{func(i *sdk.Instance) { i.Status = 77 }, ""}, // Sidecar takes it for a tombstone
@@ -215,7 +215,7 @@ func TestInspector_TooManyLabels(t *testing.T) {
 }
 
 // A port without a type is one over TCP, whatever source it is from.
-func TestInspector_TypesOfPorts(t *testing.T) {
+func TestInspector_NormalizesPortTypes(t *testing.T) {
 	inst := healthyInstance()
 	inst.Ports = []sdk.Port{{Port: 1, ServicePort: 80}, {Type: "TCP", Port: 2, ServicePort: 81}, {Type: "udp", Port: 3}}
 	after, _ := Quarantine(sdk.Snapshot{Services: sdk.GroupByName([]sdk.Instance{inst})})
@@ -229,23 +229,23 @@ func TestInspector_TypesOfPorts(t *testing.T) {
 }
 
 // Heartbeats make no instance another one, whether it came as it is or had to be cleaned.
-func TestInspector_HeartbeatsChangeNothing(t *testing.T) {
+func TestInspector_HeartbeatsShareInstances(t *testing.T) {
 	good, cleaned := healthyInstance(), healthyInstance()
 	cleaned.Name, cleaned.Ports = "cleaned", []sdk.Port{{Port: 1, ServicePort: 80}}
 	var i inspector
-	said := func(at time.Time) sdk.Snapshot {
+	inspect := func(at time.Time) sdk.Snapshot {
 		good.Updated, cleaned.Updated = at, at
 		after, _ := i.inspect(sdk.Snapshot{Services: sdk.GroupByName([]sdk.Instance{good, cleaned})})
 		return after
 	}
-	first := said(year(2026))
-	for n, svc := range said(year(2027)).Services {
+	first := inspect(year(2026))
+	for n, svc := range inspect(year(2027)).Services {
 		if !snapshots.ShareInstances(svc, first.Services[n]) {
 			t.Errorf("service %s is another one", svc.Name)
 		}
 	}
 	good.Image = "registry.local/web:2"
-	third := said(year(2028))
+	third := inspect(year(2028))
 	if third.Services[0].Name != "cleaned" || !snapshots.ShareInstances(third.Services[0], first.Services[0]) {
 		t.Error("the other service is another one")
 	}
@@ -293,7 +293,7 @@ func TestInspector_OwnAddresses(t *testing.T) {
 	}
 }
 
-func TestTheOthersOfABadInstanceStay(t *testing.T) {
+func TestQuarantine_OtherInstancesStay(t *testing.T) {
 	bad, alone, good := healthyInstance(), healthyInstance(), healthyInstance()
 	bad.ID, alone.Name = "two\nlines", "alone\x1b"
 	snap := sdk.Snapshot{
@@ -309,11 +309,11 @@ func TestTheOthersOfABadInstanceStay(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if diff := cmp.Diff([]Quarantined{
-		{Reason: "Cluster has white space in it"},
-		{`"alone\x1b"`, good.Hostname, good.ID, "Name has a control character in it"},
-		{`"nobody here"`, "", "", "Name has white space in it"},
-		{"web", good.Hostname, `"two\nlines"`, "ID has a line break in it"},
-		{"web", good.Hostname, good.ID, "the service's Name has white space in it"},
+		{Reason: "Cluster contains white space"},
+		{`"alone\x1b"`, good.Hostname, good.ID, "Name contains a control character"},
+		{`"nobody here"`, "", "", "Name contains white space"},
+		{"web", good.Hostname, `"two\nlines"`, "ID contains a line break"},
+		{"web", good.Hostname, good.ID, "the service's Name contains white space"},
 	}, out); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -322,7 +322,7 @@ func TestTheOthersOfABadInstanceStay(t *testing.T) {
 	}
 }
 
-func TestAGoodSnapshotIsNotCopied(t *testing.T) {
+func TestQuarantine_ValidSnapshotIsNotCopied(t *testing.T) {
 	snap := sdk.Snapshot{Services: sdk.GroupByName(slices.Repeat([]sdk.Instance{healthyInstance()}, 100))}
 	after, out := Quarantine(snap)
 	if !snapshots.ShareInstances(after.Services[0], snap.Services[0]) || out != nil {
@@ -330,8 +330,8 @@ func TestAGoodSnapshotIsNotCopied(t *testing.T) {
 	}
 }
 
-// Whoever adds a field to an instance has to say what it may be.
-func TestEveryFieldIsLookedAt(t *testing.T) {
+// Whoever adds a field to an instance has to emit what it may be.
+func TestQuarantine_CoversEveryField(t *testing.T) {
 	known := map[string]bool{
 		"ID": true, "Name": true, "Image": true, "Created": true, "Hostname": true, "Ports": true, "Updated": true,
 		"ProxyMode": true, "Status": true, "Labels": true, "Invalid": true, // of Instance; any Status will do
@@ -340,20 +340,20 @@ func TestEveryFieldIsLookedAt(t *testing.T) {
 	for _, of := range []reflect.Type{reflect.TypeFor[sdk.Instance](), reflect.TypeFor[sdk.Port]()} {
 		for field := range of.Fields() {
 			if !known[field.Name] {
-				t.Errorf("nothing is said of %s.%s", of.Name(), field.Name)
+				t.Errorf("nothing is inspect of %s.%s", of.Name(), field.Name)
 			}
 		}
 	}
 }
 
-func TestQuarantineIsTold(t *testing.T) {
+func TestQuarantine_IsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		counts := &counting{}
+		counts := &quarantineCounter{}
 		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: counts, store: noStateStore{}}
 		bad, other := healthyInstance(), healthyInstance()
 		bad.ID, other.ID = "a b", "c d"
-		say := func(want string, instances ...sdk.Instance) {
+		emit := func(want string, instances ...sdk.Instance) {
 			t.Helper()
 			s.emit(sdk.Snapshot{Services: sdk.GroupByName(instances)})
 			var lines []string
@@ -364,22 +364,22 @@ func TestQuarantineIsTold(t *testing.T) {
 			if got := strings.Join(lines, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			if counts.quarantined != len(s.found.quarantined) {
-				t.Errorf("%d were counted of %d", counts.quarantined, len(s.found.quarantined))
+			if counts.quarantined != len(s.findings.quarantined) {
+				t.Errorf("%d were counted of %d", counts.quarantined, len(s.findings.quarantined))
 			}
 			log.Reset()
 		}
 		line := func(what, id string) string {
-			return fmt.Sprintf(`%q service=web instance="\"%s\"" hostname=node-1.example.com reason="ID has white space in it"`,
+			return fmt.Sprintf(`%q service=web instance="\"%s\"" hostname=node-1.example.com reason="ID contains white space"`,
 				what, id)
 		}
-		const comes, goes = "quarantined: nothing of it is rendered until its values change", "no longer quarantined"
-		say("")
-		say(line(comes, "a b"), bad)
-		say("", bad)
-		say(line(comes, "c d"), bad, other)
-		say(line(goes, "a b"), other)
-		say(line(goes, "c d"))
+		const comes, goes = "quarantined: no template gets it until its values change", "no longer quarantined"
+		emit("")
+		emit(line(comes, "a b"), bad)
+		emit("", bad)
+		emit(line(comes, "c d"), bad, other)
+		emit(line(goes, "a b"), other)
+		emit(line(goes, "c d"))
 
 		var many []sdk.Instance
 		for n := range 109 {
@@ -390,34 +390,34 @@ func TestQuarantineIsTold(t *testing.T) {
 		for n := range 10 {
 			want = append(want, line(comes, fmt.Sprintf("a %03d", n)))
 		}
-		say(strings.Join(append(want, fmt.Sprintf("%q and_more=99", comes)), "\n"), many...)
+		emit(strings.Join(append(want, fmt.Sprintf("%q and_more=99", comes)), "\n"), many...)
 	})
 }
 
-type counting struct {
-	silent
+type quarantineCounter struct {
+	noObserver
 	quarantined int
 }
 
-func (c *counting) Quarantined(_ string, instances int) { c.quarantined = instances }
+func (c *quarantineCounter) Quarantined(_ string, instances int) { c.quarantined = instances }
 
-func TestQuarantinedInStatus(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("web", "chat\nlog")
-		w.want("1 v1:web")
-		want := []Quarantined{{`"chat\nlog"`, "h", "1", "Name has a line break in it"}}
-		if diff := cmp.Diff(want, w.status().Quarantined); diff != "" {
+func TestQuarantine_InStatus(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("web", "chat\nlog")
+		env.wantApplied("1 v1:web")
+		want := []Quarantined{{`"chat\nlog"`, "h", "1", "Name contains a line break"}}
+		if diff := cmp.Diff(want, env.status().Quarantined); diff != "" {
 			t.Error(diff)
 		}
-		w.say("web")
-		if got := w.status().Quarantined; len(got) > 0 {
+		env.emitServices("web")
+		if got := env.status().Quarantined; len(got) > 0 {
 			t.Errorf("still %+v", got)
 		}
 	})
 }
 
 // What was looked at before makes no difference, but that services without a fault are not copied.
-func TestInspectorFindsWhatALookAtTheWholeFinds(t *testing.T) {
+func TestInspector_IncrementalEqualsFull(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
 	service := func(name string) sdk.Service {

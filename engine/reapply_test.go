@@ -9,87 +9,87 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// keptDocument is what an earlier run applied.
-func keptDocument() sdk.Document {
+// storedDocument is what an earlier run applied.
+func storedDocument() sdk.Document {
 	doc := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "haproxy.cfg", Content: []byte("old:a")}}}
 	doc.Digest = sdk.DigestOf(doc.Files)
 	return doc
 }
 
-// failUntilMended answers every document with an error until the returned function is called.
-func (w *world) failUntilMended() (mend func()) {
-	set := func(judge func(sdk.Document) error) {
-		w.sink.mu.Lock()
-		defer w.sink.mu.Unlock()
-		w.sink.judge = judge
+// failUntilFixed failures every document with an error until the returned function is called.
+func (env *testEnv) failUntilFixed() (fix func()) {
+	set := func(check func(sdk.Document) error) {
+		env.sink.mu.Lock()
+		defer env.sink.mu.Unlock()
+		env.sink.check = check
 	}
 	set(func(sdk.Document) error { return errors.New("disk full") })
 	return func() { set(nil) }
 }
 
-func (w *world) restartSink() {
-	w.sink.restarted <- struct{}{}
+func (env *testEnv) restartSink() {
+	env.sink.restarted <- struct{}{}
 	synctest.Wait()
 }
 
-// wantRetriedUntilMended wants failures to show in health, tries to go on, and the document to be in effect in the end.
-func (w *world) wantRetriedUntilMended(mend func()) {
-	w.t.Helper()
-	if w.engine.Health(w.t.Context())[0].OK() {
-		w.t.Error("healthy although applying failed")
+// wantRetriedUntilFixed wants failures to show in health, tries to go on, and the document to be in effect in the end.
+func (env *testEnv) wantRetriedUntilFixed(fix func()) {
+	env.t.Helper()
+	if env.engine.Health(env.t.Context())[0].OK() {
+		env.t.Error("healthy although applying failed")
 	}
-	before := len(w.sink.texts())
-	w.pass(5 * time.Minute)
-	if after := len(w.sink.texts()); after < before+5 {
-		w.t.Errorf("tried %d times in five minutes", after-before)
+	before := len(env.sink.applied())
+	env.pass(5 * time.Minute)
+	if after := len(env.sink.applied()); after < before+5 {
+		env.t.Errorf("tried %d times in five minutes", after-before)
 	}
-	mend()
-	w.pass(time.Minute)
-	if health := w.engine.Health(w.t.Context())[0]; !health.OK() {
-		w.t.Errorf("problems %q", health.Problems)
+	fix()
+	env.pass(time.Minute)
+	if health := env.engine.Health(env.t.Context())[0]; !health.OK() {
+		env.t.Errorf("problems %q", health.Problems)
 	}
-	tries := len(w.sink.texts())
-	w.pass(time.Hour)
-	if again := len(w.sink.texts()); again != tries {
-		w.t.Errorf("offered %d times more after it was in effect", again-tries)
+	tries := len(env.sink.applied())
+	env.pass(time.Hour)
+	if again := len(env.sink.applied()); again != tries {
+		env.t.Errorf("offered %d times more after it was in effect", again-tries)
 	}
 }
 
-func TestReapply_FailureAfterASinkRestartIsRetried(t *testing.T) {
-	play(t, func(w *world) {
-		w.say("a")
-		mend := w.failUntilMended()
-		w.restartSink()
-		w.wantRetriedUntilMended(mend)
+func TestReapply_FailureAfterSinkRestart(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		fix := env.failUntilFixed()
+		env.restartSink()
+		env.wantRetriedUntilFixed(fix)
 	})
 }
 
-func TestReapply_FailureAtTheStartWithoutASnapshotIsRetried(t *testing.T) {
+func TestReapply_FailureAtStartWithoutSnapshot(t *testing.T) {
 	store := newFakeStateStore()
-	store.SaveAppliedDocument("p", AppliedDocument{Document: keptDocument()})
-	playRemembering(t, store, func(w *world) {
-		mend := w.failUntilMended()
-		w.restartSink()
-		w.wantRetriedUntilMended(mend)
+	store.SaveAppliedDocument("p", AppliedDocument{Document: storedDocument()})
+	runWithStore(t, store, func(env *testEnv) {
+		fix := env.failUntilFixed()
+		env.restartSink()
+		env.wantRetriedUntilFixed(fix)
 	})
 }
 
-func TestReapply_FailureWithABrokenTemplateIsRetried(t *testing.T) {
+func TestReapply_FailureWithBrokenTemplate(t *testing.T) {
 	store := newFakeStateStore()
-	store.SaveAppliedDocument("p", AppliedDocument{Document: keptDocument()})
-	playRemembering(t, store, func(w *world) {
-		w.edit("bad")
-		mend := w.failUntilMended()
-		w.restartSink()
-		w.say("a")
-		before := len(w.sink.texts())
-		w.pass(5 * time.Minute)
-		if after := len(w.sink.texts()); after < before+5 {
+	store.SaveAppliedDocument("p", AppliedDocument{Document: storedDocument()})
+	runWithStore(t, store, func(env *testEnv) {
+		env.edit("bad")
+		fix := env.failUntilFixed()
+		env.restartSink()
+		env.emitServices("a")
+		before := len(env.sink.applied())
+		env.pass(5 * time.Minute)
+		if after := len(env.sink.applied()); after < before+5 {
 			t.Errorf("tried %d times in five minutes", after-before)
 		}
-		mend()
-		w.pass(time.Minute)
-		if s := w.status(); s.Generation != 7 {
+		fix()
+		env.pass(time.Minute)
+		if s := env.status(); s.Generation != 7 {
 			t.Errorf("status %+v", s)
 		}
 	})

@@ -16,72 +16,77 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// source runs one sdk.Source and hands what it emits to the pipelines that it feeds, unless its guard holds it. It stays, with
-// what was said last, when another sdk.Source takes over under its name.
+// A source runs an sdk.Source and passes its snapshots to pipelines, unless its guard holds them. It keeps its newest snapshot when
+// another sdk.Source of the same name replaces its implementation.
 type source struct {
 	name     string
 	store    StateStore
 	log      *slog.Logger
 	observer Observer
 	running
-	gaveUp   logdedup.Fault // and has emitted nothing since
-	recalled bool           // what an earlier run left behind was asked for; for the goroutine of [Engine.Run]
+	failed   logdedup.Fault // Watch failed, and no snapshot has been emitted since
+	restored bool           // from the state store; only the goroutine of [Engine.Run] accesses it
 
 	mu        sync.Mutex
 	impl      sdk.Source
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot // that the pipelines have
-	levels    levels       // of those that they had lately
-	filled    bool
-	stale     bool         // newest is from an earlier run
-	held      *Held        // nil for nothing
-	waiting   sdk.Snapshot // the newest one that is held
-	letGo     *time.Timer  // nil unless something is held
-	trouble   string       // why the source gave up; empty while it watches
+	newest    sdk.Snapshot // what the pipelines have
+	filled    bool         // there is a newest snapshot
+	stale     bool         // it is of an earlier run
+	recent    liveCounts   // of the snapshots that the pipelines had recently
+	hold      *hold        // nil if no snapshot is held
+	problem   string       // why Watch failed; empty while it runs
 
 	inspector inspector
-	found     findings // in the newest one that came
+	findings  findings // of the newest snapshot that was emitted
 }
 
-// recall takes up what an earlier run of the daemon left behind, until the source has something newer.
-func (s *source) recall() {
-	if _, known := s.latest(); known || s.recalled {
+// A hold is a snapshot that the guard keeps from the pipelines.
+type hold struct {
+	Held
+	snapshot sdk.Snapshot // the newest one
+	timer    *time.Timer  // releases it
+}
+
+// restore takes over the snapshot of an earlier run of the daemon, until the source emits one. If the state store has none, restore
+// tries again with the next call, because reading may have failed.
+func (s *source) restore() {
+	if _, ok := s.latest(); ok || s.restored {
 		return
 	}
 	snap, ok := s.store.Snapshot(s.name)
 	if !ok {
-		return // and asked for again with the next start: it may be there and could not be read
+		return
 	}
-	s.recalled = true
-	snap = s.admit(snap)
+	s.restored = true
+	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.take(snap)
+	s.passOn(snap)
 	s.stale = true
-	s.log.Info("the catalogue as it was last is used until the source tells anything", "taken", snap.Taken,
-		"live", live(snap))
+	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "live", countLive(snap))
 }
 
-// run watches until ctx is done. A source that gives up is asked again after a while, and meanwhile what it said last holds.
+// run watches the source until ctx is done. If that fails, it watches again after a while; the newest snapshot stays in use.
 func (s *source) run(ctx context.Context) {
 	impl := s.implementation()
-	pace := backoff.NewExponentialBackOff()
-	pace.MaxInterval = time.Minute
+	retries := backoff.NewExponentialBackOff()
+	retries.MaxInterval = time.Minute
 	for {
 		began := time.Now()
-		s.setTrouble("")
+		s.setProblem("")
 		err := impl.Watch(ctx, s.emit)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > pace.MaxInterval {
-			pace.Reset()
+		if time.Since(began) > retries.MaxInterval {
+			retries.Reset()
 		}
-		err = cmp.Or(err, errEnded)
-		wait := pace.NextBackOff()
-		s.gaveUp.Error(s.log, "source gave up and is asked again", err, "again_in", wait)
-		s.setTrouble(fmt.Sprintf("the source gave up and is asked again: %v", err))
+		err = cmp.Or(err, errWatchEnded)
+		wait := retries.NextBackOff()
+		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait)
+		s.setProblem(fmt.Sprintf("watching the source failed, retrying: %v", err))
 		select {
 		case <-ctx.Done():
 			return
@@ -90,100 +95,101 @@ func (s *source) run(ctx context.Context) {
 	}
 }
 
-// errEnded is why a source gave up that returned without an error.
-var errEnded = errors.New("it ended by itself")
+// errWatchEnded is the error of a source whose Watch returned without one.
+var errWatchEnded = errors.New("the source ended by itself")
 
+// emit passes snap to the pipelines unless the guard holds it.
 func (s *source) emit(snap sdk.Snapshot) {
-	s.gaveUp.Resolve(s.log, "source emits snapshots again")
-	snap = s.admit(snap)
+	s.failed.Resolve(s.log, "source emits snapshots again")
+	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	reason := ""
 	if s.filled {
-		reason = s.objection(snap)
+		reason = s.holdReason(snap)
 	}
 	s.observer.SnapshotReceived(snap, reason != "")
 	if reason != "" {
-		s.hold(snap, reason)
+		s.holdBack(snap, reason)
 		return
 	}
-	s.release("the catalogue has recovered")
+	s.endHold("the source has recovered")
 	s.accept(snap)
 }
 
-// objection says why snap shall not be used at once, or nothing.
-func (s *source) objection(snap sdk.Snapshot) string {
-	return s.guard.objection(s.levels.peak(time.Now().Add(-s.guard.Hold)), live(snap))
+// holdReason returns why the guard holds snap, or "".
+func (s *source) holdReason(snap sdk.Snapshot) string {
+	return s.guard.holdReason(s.recent.max(time.Now().Add(-s.guard.Hold)), countLive(snap))
 }
 
-// lacksTooMuch reports whether losing so many live instances at once is more than the guard lets through.
+// lacksTooMuch reports whether the guard holds a snapshot with has live instances after one that had more.
 func (s *source) lacksTooMuch(had, has int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.guard.objection(had, has) != ""
+	return s.guard.holdReason(had, has) != ""
 }
 
-// accept passes snap on, and so do take and hold below: all of them under the lock, so that no two snapshots change places.
+// The methods from here to endHold are called with the lock held, so that snapshots stay in order.
+
 func (s *source) accept(snap sdk.Snapshot) {
-	s.take(snap)
+	s.passOn(snap)
 	s.stale = false
 	s.store.SaveSnapshot(s.name, snap)
 }
 
-func (s *source) take(snap sdk.Snapshot) {
+func (s *source) passOn(snap sdk.Snapshot) {
 	s.newest, s.filled = snap, true
 	now := time.Now()
-	s.levels = s.levels.accepted(now, now.Add(-s.guard.Hold), live(snap))
+	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), countLive(snap))
 	for _, p := range s.pipelines {
 		p.snapshots.put(snap)
 	}
 }
 
-// hold keeps snap back. The first one that is held sets the time.
-func (s *source) hold(snap sdk.Snapshot, reason string) {
-	s.waiting = snap
-	if s.held != nil {
-		s.held.Reason = reason
+// holdBack keeps snap from the pipelines. Later snapshots that are held do not extend the time.
+func (s *source) holdBack(snap sdk.Snapshot, reason string) {
+	if s.hold != nil {
+		s.hold.snapshot, s.hold.Reason = snap, reason
 		return
 	}
-	s.held = &Held{Reason: reason, Since: time.Now()}
-	s.setTime()
-	s.tellHeld(true)
-	s.log.Warn("the newest catalogue is held; POST /api/v1/pipelines/NAME/release lets it through",
-		"reason", reason, "until", s.held.Until)
+	s.hold = &hold{Held: Held{Reason: reason, Since: time.Now()}, snapshot: snap}
+	s.startHoldTimer()
+	s.reportHeld(true)
+	s.log.Warn("snapshot held; POST /api/v1/pipelines/NAME/release releases it", "reason", reason, "until", s.hold.Until)
 }
 
-// setTime has what is held let through when its time is up. A timer that was set before lets nothing through any more.
-func (s *source) setTime() {
-	held := *s.held
-	held.Until = held.Since.Add(s.guard.Hold)
-	s.held = &held
-	s.letGo = time.AfterFunc(time.Until(held.Until), func() { s.letThrough(&held, "its time is up") })
+// startHoldTimer releases the held snapshot when the guard's time is over. A timer that was started before has no effect any more.
+func (s *source) startHoldTimer() {
+	h := *s.hold
+	h.Until = h.Since.Add(s.guard.Hold)
+	s.hold = &h
+	h.timer = time.AfterFunc(time.Until(h.Until), func() { s.release(&h, "its time is over") })
 }
 
-// letThrough lets the held snapshot through, unless it is another hold than that; nil is any. It reports whether it did.
-func (s *source) letThrough(which *Held, why string) bool {
+// endHold drops the held snapshot, if there is one.
+func (s *source) endHold(why string) {
+	if s.hold == nil {
+		return
+	}
+	s.hold.timer.Stop()
+	s.log.Info("snapshot no longer held", "why", why, "held_for", time.Since(s.hold.Since).Round(time.Millisecond))
+	s.hold = nil
+	s.reportHeld(false)
+}
+
+// release passes the held snapshot to the pipelines, unless it belongs to another hold than which; nil is any. It reports whether
+// it did.
+func (s *source) release(which *hold, why string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.held == nil || which != nil && which != s.held {
+	if s.hold == nil || which != nil && which != s.hold {
 		return false
 	}
-	snap := s.waiting
-	s.release(why)
-	s.levels = nil // what was before it does not count any more
+	snap := s.hold.snapshot
+	s.endHold(why)
+	s.recent = nil // snapshots before this one no longer count
 	s.accept(snap)
 	return true
-}
-
-// release ends the holding, if any.
-func (s *source) release(why string) {
-	if s.held == nil {
-		return
-	}
-	s.letGo.Stop()
-	s.log.Info("the catalogue is no longer held", "why", why, "held_for", time.Since(s.held.Since).Round(time.Millisecond))
-	s.held, s.waiting, s.letGo = nil, sdk.Snapshot{}, nil
-	s.tellHeld(false)
 }
 
 func (s *source) implementation() sdk.Source {
@@ -192,8 +198,8 @@ func (s *source) implementation() sdk.Source {
 	return s.impl
 }
 
-// connect makes cfg the source, which has to be stopped if it was another one, and has it feed the pipelines from now on. Those
-// that are new to it get what was said last.
+// connect sets the implementation, the guard and the pipelines. The source must have stopped if the implementation changes. Pipelines
+// that are new to it get the newest snapshot.
 func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeline) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -204,7 +210,7 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 		if slices.Contains(s.pipelines, p) {
 			continue
 		}
-		s.observer.Held(p.name, s.held != nil)
+		s.observer.Held(p.name, s.hold != nil)
 		if s.filled {
 			p.snapshots.fill(s.newest)
 			p.resumed.raise()
@@ -212,59 +218,60 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 	}
 	changed := s.guard != cfg.Guard
 	s.impl, s.guard, s.pipelines = cfg.Source, cfg.Guard, pipelines
-	if changed && s.held != nil {
-		s.judgeAgain()
+	if changed && s.hold != nil {
+		s.reconsiderHold()
 	}
 }
 
-// judgeAgain is for a guard that was changed while something is held: it goes by what is wanted now.
-func (s *source) judgeAgain() {
-	snap := s.waiting
-	reason := s.objection(snap)
+// reconsiderHold applies a guard that has changed to the held snapshot.
+func (s *source) reconsiderHold() {
+	snap := s.hold.snapshot
+	reason := s.holdReason(snap)
 	if reason == "" {
-		s.release("the guard that is configured now does not object")
+		s.endHold("the changed guard does not hold it")
 		s.accept(snap)
 		return
 	}
-	s.letGo.Stop()
-	s.held.Reason = reason
-	s.setTime()
+	s.hold.timer.Stop()
+	s.hold.Reason = reason
+	s.startHoldTimer()
 }
 
-func (s *source) tellHeld(held bool) {
+func (s *source) reportHeld(held bool) {
 	for _, p := range s.pipelines {
 		s.observer.Held(p.name, held)
 	}
 }
 
-// stopTimer is for a source that is not run any more.
+// stopTimer is for a source that does not run any more.
 func (s *source) stopTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.letGo != nil {
-		s.letGo.Stop()
+	if s.hold != nil {
+		s.hold.timer.Stop()
 	}
 }
 
-func (s *source) setTrouble(words string) {
+func (s *source) setProblem(problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.trouble = words
+	s.problem = problem
 }
 
+// latest returns the newest snapshot, and false if there is none yet.
 func (s *source) latest() (sdk.Snapshot, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.newest, s.filled
 }
 
-// report adds to status what is to be said of the pipeline's source.
-func (s *source) report(status *PipelineStatus) {
+// addStatus adds to status what the source knows.
+func (s *source) addStatus(status *PipelineStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	status.Quarantined, status.Dropped = s.found.quarantined, s.found.dropped
-	if s.held != nil {
-		held := *s.held
+	status.Quarantined, status.Dropped = s.findings.quarantined, s.findings.dropped
+	if s.hold != nil {
+		held := s.hold.Held
 		status.Held = &held
 	}
 	if s.stale {
@@ -272,19 +279,19 @@ func (s *source) report(status *PipelineStatus) {
 	}
 }
 
-// health returns what the source says of itself, and that it gave up.
+// health returns the health that the source reports, with the problem that Watch has failed.
 func (s *source) health(ctx context.Context) sdk.Health {
 	var health sdk.Health
 	if reporter, ok := s.implementation().(sdk.Reporter); ok {
 		var err error
 		if health, err = reporter.Health(ctx); err != nil {
-			health.Problems = append(health.Problems, "the source cannot tell how it is: "+err.Error())
+			health.Problems = append(health.Problems, "getting the source's health failed: "+err.Error())
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.trouble != "" {
-		health.Problems = append(health.Problems, s.trouble)
+	if s.problem != "" {
+		health.Problems = append(health.Problems, s.problem)
 	}
 	return health
 }

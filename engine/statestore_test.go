@@ -46,33 +46,33 @@ func (m *fakeStateStore) SaveAppliedDocument(pipeline string, e AppliedDocument)
 	m.inEffect[pipeline] = e
 }
 
-func TestARestartServesWhatWas(t *testing.T) {
+func TestRestore_SnapshotAndDocument(t *testing.T) {
 	store := newFakeStateStore()
 	taken := time.Time{}
-	playGuarded(t, usual, store, func(_ *testing.T, g *guarded) {
-		snap := crowd(20, 0)
+	runGuarded(t, testGuard, store, func(_ *testing.T, g *guardEnv) {
+		snap := snapshotWith(20, 0)
 		taken = snap.Taken
-		g.emit(crowd(19, 0))
+		g.emit(snapshotWith(19, 0))
 		g.emit(snap)
-		g.emit(crowd(0, 0)) // held, so not remembered
+		g.emit(snapshotWith(0, 0)) // held, so not remembered
 	})
 	before := maps.Clone(store.inEffect)
-	playGuarded(t, usual, store, func(t *testing.T, g *guarded) {
+	runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
 		g.live(t, 20)
-		g.want("1 v1:web")
+		g.wantApplied("1 v1:web")
 		status := g.status()
 		if !status.StaleSince.Equal(taken) || status.Generation != before["p"].Document.Generation ||
 			status.Digest != before["p"].Document.Digest || status.Last.Trigger != TriggerSnapshot {
 			t.Errorf("after the restart %+v, last %+v; before %+v", status, status.Last, before["p"])
 		}
 		// A catalogue that was restarted with us is held against what is remembered.
-		g.emit(crowd(1, 0))
+		g.emit(snapshotWith(1, 0))
 		g.held(t, true)
 		g.live(t, 20)
 		if g.status().StaleSince.IsZero() {
 			t.Error("what is in use is still the one from before")
 		}
-		g.emit(crowd(18, 0))
+		g.emit(snapshotWith(18, 0))
 		g.held(t, false)
 		if g.status().StaleSince != (time.Time{}) {
 			t.Error("the source has told something since")
@@ -81,32 +81,32 @@ func TestARestartServesWhatWas(t *testing.T) {
 }
 
 // Another version may have believed more than this one.
-func TestWhatIsRememberedIsQuarantinedToo(t *testing.T) {
+func TestRestore_SnapshotIsQuarantined(t *testing.T) {
 	store := newFakeStateStore()
 	snap := snapshotOf("web", "chat")
 	snap.Services[0].Instances[0].ID = "1\n  server evil 6.6.6.6:666"
 	store.snapshots["s"] = snap
-	playGuarded(t, usual, store, func(t *testing.T, g *guarded) {
-		g.want("1 v1:web")
+	runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
+		g.wantApplied("1 v1:web")
 		if q := g.status().Quarantined; len(q) != 1 || q[0].Service != "chat" {
 			t.Errorf("quarantined are %+v", q)
 		}
 	})
 }
 
-func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
+func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 	document := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "main", Content: []byte("v0:web")}}}
 	document.Digest = sdk.DigestOf(document.Files)
 	t.Run("the snapshot is lost", func(t *testing.T) {
 		store := newFakeStateStore()
 		store.inEffect["p"] = AppliedDocument{Document: document}
-		playGuarded(t, usual, store, func(t *testing.T, g *guarded) {
-			g.want("7 v0:web")
+		runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
+			g.wantApplied("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.Last.Trigger != TriggerStart || !s.StaleSince.IsZero() {
 				t.Errorf("status %+v", s)
 			}
-			g.emit(crowd(1, 0))
-			g.want("7 v0:web", "8 v1:web")
+			g.emit(snapshotWith(1, 0))
+			g.wantApplied("7 v0:web", "8 v1:web")
 			if s := g.status(); s.Generation != 8 {
 				t.Errorf("status %+v", s)
 			}
@@ -115,23 +115,23 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 	t.Run("it was for a sink of another type", func(t *testing.T) {
 		store := newFakeStateStore()
 		store.inEffect["p"] = AppliedDocument{Document: document, SinkType: "nginx"}
-		playGuarded(t, usual, store, func(_ *testing.T, g *guarded) {
-			g.want()
-			g.emit(crowd(1, 0))
-			g.want("1 v1:web")
+		runGuarded(t, testGuard, store, func(_ *testing.T, g *guardEnv) {
+			g.wantApplied()
+			g.emit(snapshotWith(1, 0))
+			g.wantApplied("1 v1:web")
 		})
 	})
 	t.Run("the template does not even load", func(t *testing.T) {
 		store := newFakeStateStore()
 		store.inEffect["p"] = AppliedDocument{Document: document}
 		store.snapshots["s"] = snapshotOf("web")
-		playTemplate(t, "broken", usual, store, func(t *testing.T, g *guarded) {
-			g.want("7 v0:web")
+		runGuardedTemplate(t, "broken", testGuard, store, func(t *testing.T, g *guardEnv) {
+			g.wantApplied("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.ApplyError == nil || s.TemplateError == nil {
 				t.Errorf("status %+v", s)
 			}
 			g.edit("v2")
-			g.want("7 v0:web", "8 v2:web")
+			g.wantApplied("7 v0:web", "8 v2:web")
 			if s := g.status(); s.ApplyError != nil || s.TemplateError != nil {
 				t.Errorf("status %+v", s)
 			}
@@ -141,15 +141,15 @@ func TestTheLastGoodDocumentHoldsWhereThereIsNoNewOne(t *testing.T) {
 		store := newFakeStateStore()
 		store.inEffect["p"] = AppliedDocument{Document: document}
 		store.snapshots["s"] = snapshotOf("web")
-		playTemplate(t, "bad", usual, store, func(t *testing.T, g *guarded) {
-			g.want("7 v0:web")
+		runGuardedTemplate(t, "bad", testGuard, store, func(t *testing.T, g *guardEnv) {
+			g.wantApplied("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.ApplyError == nil {
 				t.Errorf("status %+v", s)
 			}
 			g.emit(snapshotOf("web", "chat"))
-			g.want("7 v0:web") // it is in effect already
+			g.wantApplied("7 v0:web") // it is in effect already
 			g.edit("v2")
-			g.want("7 v0:web", "8 v2:chat,web")
+			g.wantApplied("7 v0:web", "8 v2:chat,web")
 			if s := g.status(); s.Generation != 8 || s.ApplyError != nil {
 				t.Errorf("status %+v", s)
 			}

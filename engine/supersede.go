@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// supersedeAfter is how long an Apply goes on, whatever comes meanwhile: breaking off a slow reload and beginning again would
-	// make it an endless one.
+	// supersedeAfter is how long an Apply may take although something newer waits: cancelling a slow reload and starting again
+	// could go on forever.
 	supersedeAfter = time.Minute
-	// maxSupersedeAfter bounds that time. It doubles with each Apply in a row that was cancelled, so that a sink which needs
-	// longer gets done even if something newer comes all the time.
+	// maxSupersedeAfter bounds that time, which doubles with each Apply in a row that was cancelled, so that a sink that needs
+	// longer finishes even if something newer arrives all the time.
 	maxSupersedeAfter = 16 * time.Minute
-	// supersedeEvery is how often an Apply that goes on for longer is looked at.
-	supersedeEvery = time.Second
+	// supersedeInterval is how often an Apply that takes longer is checked.
+	supersedeInterval = time.Second
 )
 
-// errSuperseded is why an Apply was cancelled although its pipeline goes on.
-var errSuperseded = errors.New("cancelled, because something newer waits")
+// errSuperseded is the cause with which an Apply is cancelled although its pipeline goes on.
+var errSuperseded = errors.New("cancelled in favour of something newer")
 
-// A supersededError is what became of an Apply that was cancelled for something newer.
+// A supersededError is the outcome of an Apply that was cancelled in favour of something newer.
 type supersededError struct {
 	took time.Duration
 	err  error // the sink's
@@ -36,15 +36,16 @@ func (e *supersededError) Error() string {
 
 func (e *supersededError) Unwrap() error { return e.err }
 
-// untilSuperseded returns a context for the Apply of e. It ends once the Apply has taken its time and something newer waits.
-// release has to be called in the end, and reports whether that was so.
-func (p *pipeline) untilSuperseded(ctx context.Context, e *effect) (_ context.Context, release func() bool) {
+// untilSuperseded returns a context for applying r. It is cancelled once that takes longer than the pipeline's timeout and something
+// newer waits. The caller must call release in the end, which reports whether the context was cancelled for that reason.
+func (p *pipeline) untilSuperseded(ctx context.Context, r *rendered) (_ context.Context, release func() bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	timeout := p.state.applyTimeout
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		if p.waitUntilOvertaken(ctx, e) {
-			p.log.Warn("the sink has not applied the configuration; it is cancelled, because something newer waits",
-				"generation", e.document.Generation, "after", p.patience)
+		if p.waitForNewer(ctx, r, timeout) {
+			p.log.Warn("apply cancelled: the sink has not finished, and something newer waits",
+				"generation", r.document.Generation, "after", timeout)
 			cancel(errSuperseded)
 		}
 	})
@@ -55,34 +56,28 @@ func (p *pipeline) untilSuperseded(ctx context.Context, e *effect) (_ context.Co
 	}
 }
 
-// waitUntilOvertaken returns true as soon as the Apply of e may be cancelled, and false when ctx is done.
-func (p *pipeline) waitUntilOvertaken(ctx context.Context, e *effect) bool {
-	wait := time.NewTimer(p.patience)
-	defer wait.Stop()
+// waitForNewer returns true once the timeout is over and something newer than r waits, and false when ctx is done.
+func (p *pipeline) waitForNewer(ctx context.Context, r *rendered, timeout time.Duration) bool {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return false
-		case <-wait.C:
+		case <-timer.C:
 		}
-		if p.overtaken(e) {
+		if p.isSuperseded(r) {
 			return true
 		}
-		wait.Reset(supersedeEvery)
+		timer.Reset(supersedeInterval)
 	}
 }
 
-// overtaken reports whether something waits that e cannot be the answer to. It takes nothing from what the pipeline reads.
-func (p *pipeline) overtaken(e *effect) bool {
-	if len(p.asked) > 0 || len(p.edited) > 0 {
+// isSuperseded reports whether something waits that r does not take into account. It leaves what waits to the pipeline's goroutine.
+func (p *pipeline) isSuperseded(r *rendered) bool {
+	if len(p.requested) > 0 || len(p.edited) > 0 {
 		return true
 	}
 	newest, ok := p.snapshots.latest()
-	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest, e.snapshot)
+	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest, r.snapshot)
 }
-
-// extendPatience doubles how long the next Apply may take, after one was cancelled.
-func (p *pipeline) extendPatience() { p.patience = min(2*p.patience, maxSupersedeAfter) }
-
-// resetPatience sets how long the next Apply may take, after the newest document has come into effect.
-func (p *pipeline) resetPatience() { p.patience = supersedeAfter }

@@ -2,26 +2,26 @@ package engine
 
 import "context"
 
-// A task is what an engine runs beside others: a source or a pipeline.
+// A task is what an engine runs in a goroutine of its own: a source or a pipeline.
 type task interface {
 	run(ctx context.Context)
-	begin(ctx context.Context, run func(context.Context))
-	ask()
-	end()
+	start(ctx context.Context, run func(context.Context))
+	cancel()
+	stop()
 }
 
-// running is a task's state. It belongs to the goroutine of [Engine.Run].
+// running is the state of a task. Only the goroutine of [Engine.Run] accesses it.
 type running struct {
-	cancel context.CancelFunc // nil while the task does not run
-	done   chan struct{}
+	cancelRun context.CancelFunc // nil if the task does not run
+	done      chan struct{}
 }
 
-// begin runs the task unless it runs already.
-func (r *running) begin(ctx context.Context, run func(context.Context)) {
-	if r.cancel != nil {
+// start runs the task unless it runs already.
+func (r *running) start(ctx context.Context, run func(context.Context)) {
+	if r.cancelRun != nil {
 		return
 	}
-	ctx, r.cancel = context.WithCancel(ctx)
+	ctx, r.cancelRun = context.WithCancel(ctx)
 	done := make(chan struct{})
 	r.done = done
 	go func() {
@@ -30,56 +30,29 @@ func (r *running) begin(ctx context.Context, run func(context.Context)) {
 	}()
 }
 
-// ask has the task end, if it runs; end waits for that as well.
-func (r *running) ask() {
-	if r.cancel != nil {
-		r.cancel()
+// cancel makes the task stop soon, if it runs.
+func (r *running) cancel() {
+	if r.cancelRun != nil {
+		r.cancelRun()
 	}
 }
 
-func (r *running) end() {
-	if r.cancel == nil {
+// stop makes the task stop, if it runs, and waits for that.
+func (r *running) stop() {
+	if r.cancelRun == nil {
 		return
 	}
-	r.cancel()
+	r.cancelRun()
 	<-r.done
-	r.cancel = nil
+	r.cancelRun = nil
 }
 
-// start runs all that does not run yet.
-func (e *Engine) start(ctx context.Context) {
-	for _, s := range e.sources {
-		s.recall() // before any pipeline looks
+// stopTasks stops tasks, all at the same time.
+func stopTasks(tasks []task) {
+	for _, t := range tasks {
+		t.cancel()
 	}
-	for t := range e.tasks {
-		t.begin(ctx, t.run)
-	}
-}
-
-// stop stops those, all at once.
-func (e *Engine) stop(which func(task) bool) {
-	var stopping []task
-	for t := range e.tasks {
-		if which(t) {
-			t.ask()
-			stopping = append(stopping, t)
-		}
-	}
-	for _, t := range stopping {
-		t.end()
-	}
-}
-
-// tasks are all sources and pipelines.
-func (e *Engine) tasks(yield func(task) bool) {
-	for _, s := range e.sources {
-		if !yield(s) {
-			return
-		}
-	}
-	for _, p := range e.pipelines {
-		if !yield(p) {
-			return
-		}
+	for _, t := range tasks {
+		t.stop()
 	}
 }

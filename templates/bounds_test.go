@@ -70,7 +70,7 @@ func TestRender_Cancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the daemon stops")
 	x := tmpl.newExecution(tmpl.set)
-	defer x.begin(ctx, newView(sdk.Snapshot{}, nil))()
+	defer x.begin(ctx, newServices(sdk.Snapshot{}, nil))()
 	x.lookup = func(string) ([]string, error) {
 		cancel(why)
 		return []string{"127.0.0.1"}, nil

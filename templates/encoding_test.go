@@ -46,15 +46,15 @@ func TestRender_LastLineEnds(t *testing.T) {
 		"a": "a\n", "a\n": "a\n", "a\n\n": "a\n\n", "a\r\n": "a\r\n", "\ufeffa": "a\n", "{{ if false }}a{{ end }}": "",
 	} {
 		tmpl := mustLoad(t, setOf(t, text))
-		files, err := tmpl.Trace(t.Context(), snapshot())
+		files, origins, err := tmpl.SourceMap(t.Context(), snapshot())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := string(files[0].Content); got != want {
 			t.Errorf("%q renders %q, want %q", text, got, want)
 		}
-		if lines := strings.Count(want, "\n") + 1; want != "" && len(files[0].Origins) != lines {
-			t.Errorf("%q has %d origins, want %d", text, len(files[0].Origins), lines)
+		if lines := strings.Count(want, "\n") + 1; want != "" && len(origins[0]) != lines {
+			t.Errorf("%q has %d origins, want %d", text, len(origins[0]), lines)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func TestRender_RecursionThatEnds(t *testing.T) {
 func TestExplain_FailureThatDoesNotRepeat(t *testing.T) {
 	snap := sdk.Snapshot{}
 	tmpl := mustLoad(t, setOf(t, "a\n{{ .Vars.x }}"))
-	v := newView(snap, nil)
+	v := newServices(snap, nil)
 	x := tmpl.newExecution(tmpl.set)
 	defer x.begin(t.Context(), v)()
 	_, err := x.files()

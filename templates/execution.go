@@ -23,14 +23,14 @@ type execution struct {
 	set          *template.Template // with the functions of this execution
 	instrumented bool               // set reports to the recorder
 	cache        *rendercache.Cache // nil where nothing is cached
-	last         *view              // of the last rendering; nil where nothing is cached
+	last         *services          // of the last rendering; nil where nothing is cached
 	sizes        map[string]int     // of the files of the last rendering, in bytes
 	rendering
 }
 
 // A rendering is the state of an execution that is about one document.
 type rendering struct {
-	*view
+	*services
 	*budget
 	at          time.Time // what now returns
 	lookup      func(host string) ([]string, error)
@@ -43,9 +43,9 @@ type rendering struct {
 	recording  *recording // of the outermost one; nil where it is not to be cached
 	replayed   []any      // the variables that the last replayed iteration assigned to
 
-	attempts   []*attempt  // that are being made, from the outermost
-	lastFinals []any       // of the last attempt that ended
-	failed     func(error) // takes the failure of an attempt
+	attempts    []*attempt  // that are being made, from the outermost
+	lastResults []any       // of the last attempt that ended
+	failed      func(error) // takes the failure of an attempt
 }
 
 // newExecution returns an execution of set, which is the one of t or an instrumented one.
@@ -55,11 +55,11 @@ func (t *Template) newExecution(set *template.Template) *execution {
 	return x
 }
 
-// begin starts a rendering of v, which ends with ctx. The caller calls end when it is over.
-func (x *execution) begin(ctx context.Context, v *view) (end func()) {
+// begin starts a rendering of s, which ends with ctx. The caller calls end when it is over.
+func (x *execution) begin(ctx context.Context, s *services) (end func()) {
 	b, cancel := newBudget(ctx, x.t.bounds)
 	x.rendering = rendering{
-		view: v, budget: b, randomCalls: map[string]int{}, recorder: sourcemap.NewRecorder(nil),
+		services: s, budget: b, randomCalls: map[string]int{}, recorder: sourcemap.NewRecorder(nil),
 		at:     x.t.cfg.Now().UTC().Round(0), // without the monotonic reading, which templates would print
 		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
 	}

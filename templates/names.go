@@ -71,8 +71,8 @@ func distinct(names []string, clean func(string) string) map[string]string {
 }
 
 // sanitizeName is the function of that name. For a name that is no service, the result may be that of another name.
-func (v *view) sanitizeName(name string) string {
-	if clean, ok := v.sanitized[name]; ok {
+func (s *services) sanitizeName(name string) string {
+	if clean, ok := s.sanitized[name]; ok {
 		return clean
 	}
 	return cleanName(name)
@@ -90,12 +90,12 @@ type server struct{ hostname, id string }
 func (s server) text() string { return s.hostname + "\x00" + s.id }
 
 // serverName is the function of that name: it returns a name that HAProxy accepts and no other instance of the service has.
-func (v *view) serverName(inst sdk.Instance) string {
+func (s *services) serverName(inst sdk.Instance) string {
 	key := server{inst.Hostname, inst.ID}
-	names, ok := v.servers[inst.Name]
+	names, ok := s.servers[inst.Name]
 	if !ok {
-		names = serverNames(v.all[inst.Name])
-		v.servers[inst.Name] = names
+		names = serverNames(s.all[inst.Name])
+		s.servers[inst.Name] = names
 	}
 	if name, ok := names[key]; ok {
 		return name

@@ -85,8 +85,8 @@ func FuzzDistinct(f *testing.F) {
 	})
 }
 
-func TestView_ServerNames(t *testing.T) {
-	v := newView(snapshot(tangled()...), nil)
+func TestServices_ServerNames(t *testing.T) {
+	v := newServices(snapshot(tangled()...), nil)
 	seen := map[string]bool{}
 	for _, inst := range v.usable["srv"] {
 		name := v.serverName(inst)

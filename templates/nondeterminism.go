@@ -43,23 +43,23 @@ func (l NondeterministicLine) String() string {
 		"move it into a comment or remove it", position, l.Function)
 }
 
-// Vary returns the lines of t whose output differs between renderings of snap, in the order of the template's functions and of
+// NondeterministicLines returns the lines of t whose output differs between renderings of snap, in the order of the template's functions and of
 // the lines. Comments from # on do not count: a proxy is not reloaded for them. It renders once for each nondeterministic
-// function that t calls, with only that one returning something else, and calls [Template.Trace] if there is a difference. For a
+// function that t calls, with only that one returning something else, and calls [Template.SourceMap] if there is a difference. For a
 // template without such a function it returns at once.
-func (t *Template) Vary(ctx context.Context, snap sdk.Snapshot) ([]NondeterministicLine, error) {
+func (t *Template) NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]NondeterministicLine, error) {
 	functions := slices.DeleteFunc(Functions(), func(f Function) bool { return !f.Nondeterministic || !t.calls(f.Name) })
 	if len(functions) == 0 {
 		return nil, nil
 	}
-	x, v, at := t.newExecution(t.set), newView(snap, nil), t.cfg.Now()
-	usual, err := x.renderVaried(ctx, v, at, "")
+	x, s, at := t.newExecution(t.set), newServices(snap, nil), t.cfg.Now()
+	usual, err := x.renderVaried(ctx, s, at, "")
 	if err != nil {
 		return nil, err
 	}
 	var all []difference
 	for _, f := range functions {
-		varied, err := x.renderVaried(ctx, v, at, f.Name)
+		varied, err := x.renderVaried(ctx, s, at, f.Name)
 		if err != nil {
 			return nil, err
 		}
@@ -83,17 +83,17 @@ func (t *Template) locateDifferences(ctx context.Context, snap sdk.Snapshot, all
 	if len(all) == 0 {
 		return nil, nil
 	}
-	files, err := t.Trace(ctx, snap)
+	_, origins, err := t.SourceMap(ctx, snap)
 	if err != nil {
 		return nil, err
 	}
 	var lines []NondeterministicLine
 	for _, d := range all {
-		origins := files[d.file].Origins
-		if d.line >= len(origins) || origins[d.line].Template == "" {
+		file := origins[d.file]
+		if d.line >= len(file) || file[d.line].Template == "" {
 			continue
 		}
-		line := NondeterministicLine{origins[d.line].Template, origins[d.line].Line, d.function}
+		line := NondeterministicLine{file[d.line].Template, file[d.line].Line, d.function}
 		if !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
@@ -102,8 +102,8 @@ func (t *Template) locateDifferences(ctx context.Context, snap sdk.Snapshot, all
 }
 
 // renderVaried renders at that time, with the named function returning something else than usual.
-func (x *execution) renderVaried(ctx context.Context, v *view, at time.Time, function string) ([]sdk.File, error) {
-	defer x.begin(ctx, v)()
+func (x *execution) renderVaried(ctx context.Context, s *services, at time.Time, function string) ([]sdk.File, error) {
+	defer x.begin(ctx, s)()
 	x.at, x.varied = at.UTC().Round(0), function
 	return x.files()
 }

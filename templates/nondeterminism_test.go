@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestVary(t *testing.T) {
+func TestNondeterministicLines(t *testing.T) {
 	tests := map[string]struct {
 		text string
 		want []string // LINE FUNCTION
@@ -49,7 +49,7 @@ func TestVary(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			set := setOf(t, tt.text)
-			all, err := mustLoad(t, set).Vary(t.Context(), sample())
+			all, err := mustLoad(t, set).NondeterministicLines(t.Context(), sample())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,10 +64,10 @@ func TestVary(t *testing.T) {
 	}
 }
 
-func TestVary_Companion(t *testing.T) {
+func TestNondeterministicLines_Companion(t *testing.T) {
 	dir := write(t, map[string]string{"main": "x", "map": "a\n{{ now }}"})
 	set := New(Config{Path: dir + "/main", Files: map[string]string{"routes.map": dir + "/map"}})
-	all, err := mustLoad(t, set).Vary(t.Context(), sdk.Snapshot{})
+	all, err := mustLoad(t, set).NondeterministicLines(t.Context(), sdk.Snapshot{})
 	if want := []NondeterministicLine{{dir + "/map", 2, "now"}}; err != nil || cmp.Diff(want, all) != "" {
 		t.Errorf("%v, %v", all, err)
 	}
@@ -106,8 +106,8 @@ func TestRandom_ResultsAreKept(t *testing.T) {
 	if one != two || one != three {
 		t.Error(cmp.Diff(one, two), cmp.Diff(one, three))
 	}
-	if traced, err := first.Trace(t.Context(), sample()); err != nil || string(traced[0].Content) != one {
-		t.Errorf("traced differently: %v", err)
+	if files, _, err := first.SourceMap(t.Context(), sample()); err != nil || string(files[0].Content) != one {
+		t.Errorf("SourceMap renders something else: %v", err)
 	}
 	if other := renderedBy(t, setOf(t, text.String()), sample()); other == one {
 		t.Error("another set has the same results")

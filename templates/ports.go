@@ -12,9 +12,9 @@ import (
 )
 
 // ports is the function getPorts: from each exported service port of the service to the port of an instance.
-func (v *view) ports(service string) map[string]string {
+func (s *services) ports(service string) map[string]string {
 	ports := map[string]string{}
-	for servicePort, port := range v.exported(service) {
+	for servicePort, port := range s.exported(service) {
 		ports[strconv.FormatInt(servicePort, 10)] = strconv.FormatInt(port, 10)
 	}
 	return ports
@@ -46,12 +46,12 @@ func (x *execution) ipFor(servicePort, instance any) (string, error) {
 }
 
 // ownsPort is the function of that name: it reports whether servicePort belongs to the service.
-func (v *view) ownsPort(service string, servicePort any) (bool, error) {
+func (s *services) ownsPort(service string, servicePort any) (bool, error) {
 	number, err := portNumber(servicePort)
 	if err != nil {
 		return false, err
 	}
-	owner, ok := v.portOwners[number]
+	owner, ok := s.portOwners[number]
 	return ok && owner == service, nil
 }
 

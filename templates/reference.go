@@ -15,7 +15,7 @@ type Function struct {
 	Description      string // one line
 	Example          string // a template; see [Functions]
 	Result           string // what the example renders to
-	Nondeterministic bool   // it may return something else at every call; see [Template.Vary]
+	Nondeterministic bool   // it may return something else at every call; see [Template.NondeterministicLines]
 }
 
 //go:embed functions.txt

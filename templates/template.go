@@ -75,7 +75,7 @@ func (t *Template) outputs() []string {
 }
 
 // Render renders the document for snap: the main file, then the companions by name. It is a pure function of the set and the
-// snapshot, as far as the functions that the template calls are; see [Template.Vary]. The order of instances in snap does not
+// snapshot, as far as the functions that the template calls are; see [Template.NondeterministicLines]. The order of instances in snap does not
 // matter. It returns early when ctx is done, and with an error that is [Error.Endless] when it exceeds a bound: 256 MiB of
 // output, 10 million steps or 30 seconds.
 //
@@ -90,16 +90,16 @@ func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.F
 }
 
 func (x *execution) render(ctx context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
-	v := newView(snap, x.last)
-	defer x.begin(ctx, v)()
+	s := newServices(snap, x.last)
+	defer x.begin(ctx, s)()
 	defer x.t.random.endRendering()
 	files, err := x.files()
 	if x.cache != nil {
-		x.last = v
+		x.last = s
 		x.cache.EndExecution(err != nil)
 	}
 	if err != nil {
-		return nil, v.notes, x.t.explain(ctx, v, err)
+		return nil, s.notes, x.t.explain(ctx, s, err)
 	}
-	return files, v.notes, nil
+	return files, s.notes, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
@@ -61,7 +62,7 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 		return err
 	}
 	state.PrintQuarantined(cmd.ErrOrStderr())
-	changes, notes, err := templatetest.CompareLive(ctx, templateConfig(p), state.As(p.Source), path, state.Name)
+	changes, notes, err := templatetest.CompareLive(ctx, daemon.TemplateConfig(p), state.As(p.Source), path, state.Name)
 	if err != nil {
 		return err
 	}
@@ -100,11 +101,11 @@ func stateToCompare(
 	if location != "" {
 		return states.Read(cmd.Context(), location, cmd.InOrStdin())
 	}
-	daemon, err := opts.daemonOf(cfg)
+	client, err := opts.daemonOf(cfg)
 	if err != nil {
 		return states.State{}, err
 	}
-	state, err := daemonState(cmd.Context(), daemon, cfg)
+	state, err := daemonState(cmd.Context(), client, cfg)
 	if err != nil {
 		return state, fmt.Errorf("%w; or name a state with --state", err)
 	}
@@ -112,8 +113,8 @@ func stateToCompare(
 }
 
 // daemonState returns the newest state of the daemon, which runs with cfg.
-func daemonState(ctx context.Context, daemon apiclient.Client, cfg *config.Config) (states.State, error) {
-	source := frontName(cfg.Sources, func(c config.Source) bool { return c.Type == "sidecar-push" })
-	snap, err := daemon.State(ctx, source)
-	return states.New("the state of the daemon at "+daemon.Address(), source, snap), err
+func daemonState(ctx context.Context, client apiclient.Client, cfg *config.Config) (states.State, error) {
+	source := daemon.FrontSource(cfg)
+	snap, err := client.State(ctx, source)
+	return states.New("the state of the daemon at "+client.Address(), source, snap), err
 }

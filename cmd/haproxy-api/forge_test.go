@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
@@ -39,7 +40,7 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 	for _, text := range forgeries {
 		var lines, objects bytes.Buffer
 		for out, format := range map[*bytes.Buffer]string{&lines: "text", &objects: "json"} {
-			log := logTo(out, format, slog.LevelInfo).With("source", text)
+			log := logging.New(out, format, slog.LevelInfo).With("source", text)
 			log.Warn(text, "error", errors.New(text), text, text, "any", map[string]any{text: text}, slog.Group(text, text, text))
 			wantLines(t, out.String(), 1)
 		}
@@ -66,14 +67,14 @@ func inJSON(t *testing.T, text string) (left string) {
 func TestStatusLinesCannotBeForged(t *testing.T) {
 	for _, text := range forgeries {
 		var out bytes.Buffer
-		facts, left := map[string]string{text: text}, server.LeftOut{Service: text, Instance: text, Hostname: text, Reason: text}
+		facts, left := map[string]string{text: text}, server.Exclusion{Service: text, Instance: text, Hostname: text, Reason: text}
 		showPipeline(&out, server.Pipeline{
-			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceTrouble: []string{text}, SourceFacts: facts,
-			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, LeftOut: []server.LeftOut{left},
-			Quarantined: []server.Quarantined{server.Quarantined(left)}, QuarantinedN: 2,
-			Dropped: []server.Quarantined{server.Quarantined(left)}, DroppedN: 2,
+			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceProblems: []string{text}, SourceFacts: facts,
+			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, Excluded: []server.Exclusion{left},
+			Quarantined: []server.Quarantined{server.Quarantined(left)}, QuarantinedCount: 2,
+			Dropped: []server.Quarantined{server.Quarantined(left)}, DroppedCount: 2,
 			Waiting: &server.Waiting{Reason: text}, Held: &server.Held{Reason: text}, Since: &time.Time{},
-			Last: &server.Offer{Action: text, Reason: text, Trigger: text},
+			Last: &server.LastApply{Action: text, Reason: text, Trigger: text},
 		})
 		wantLines(t, out.String(), 17)
 	}

@@ -1,18 +1,19 @@
 package main
 
 import (
-	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// Every function is listed, and shown by its name, with a line and an example. That the examples are true is a test of the
-// package templates.
-func TestEveryFunctionIsListed(t *testing.T) {
-	list, err := exec.CommandContext(t.Context(), "haproxy-api", "template", "functions").Output()
-	if err != nil {
+// The package templates tests that the examples are true.
+func TestTemplateFunctions_ListsAndShowsEveryFunction(t *testing.T) {
+	var list strings.Builder
+	root := newRoot()
+	root.SetArgs([]string{"template", "functions"})
+	root.SetOut(&list)
+	if err := root.Execute(); err != nil {
 		t.Fatal(err)
 	}
 	all := templates.Functions()
@@ -24,7 +25,7 @@ func TestEveryFunctionIsListed(t *testing.T) {
 		if err := showFunction(&shown, all, f.Name); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(list), shown.String()) {
+		if !strings.Contains(list.String(), shown.String()) {
 			t.Errorf("the list lacks\n%s", shown.String())
 		}
 		for _, part := range []string{f.Usage, f.Description, f.Example, strings.ReplaceAll(f.Result, "\n", "\n  => ")} {

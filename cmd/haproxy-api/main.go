@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/engine"
 )
 
@@ -45,6 +46,9 @@ func report(w io.Writer, err error) int {
 		fmt.Fprintln(w, "haproxy-api:", engine.Detail(err))
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*daemon.ConfigError](err); ok {
 		return exitUsage
 	}
 	return exitFail

@@ -7,15 +7,13 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
-	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
 // options are the flags that every subcommand has.
@@ -115,65 +113,9 @@ func (o *options) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// newLogger logs to standard error in the way that the configuration asks for. The level may be changed.
+// newLogger returns a logger that writes to standard error in the configured format, and its level.
 func newLogger(api config.API) (*slog.Logger, *slog.LevelVar) {
 	level := &slog.LevelVar{}
 	level.Set(api.LoggingLevel)
-	return logTo(os.Stderr, api.LoggingFormat, level), level
-}
-
-// logTo returns a logger that writes one line for each record to w. Secrets are masked, control characters are escaped, because
-// much of the text comes from others, and repeated lines are dropped.
-func logTo(w io.Writer, format string, level slog.Leveler) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		return deduplicated(slog.NewJSONHandler(filter{w, func(line []byte) []byte {
-			return engine.PrintableJSON(engine.MaskedJSON(line))
-		}}, opts))
-	}
-	opts.ReplaceAttr = onOneLine
-	text := func(line []byte) []byte { return []byte(engine.Printable(engine.MaskedLine(string(line)))) }
-	return deduplicated(slog.NewTextHandler(filter{w, text}, opts))
-}
-
-func deduplicated(h slog.Handler) *slog.Logger {
-	return slog.New(logdedup.NewHandler(h, "pipeline", "sink", "source"))
-}
-
-// onOneLine puts the lines of an attribute's text behind one another: in a log they would be written as "\n".
-func onOneLine(_ []string, a slog.Attr) slog.Attr {
-	switch v := a.Value.Any().(type) {
-	case string:
-		a.Value = slog.StringValue(oneLine(v))
-	case error:
-		a.Value = slog.StringValue(oneLine(v.Error()))
-	}
-	return a
-}
-
-// oneLine puts the lines of a text behind one another.
-func oneLine(text string) string {
-	if !strings.Contains(text, "\n") {
-		return text
-	}
-	var lines []string
-	for line := range strings.Lines(text) {
-		if line = strings.TrimSpace(line); line != "" {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "; ")
-}
-
-// A filter passes on what clean makes of each record, which slog writes in one piece.
-type filter struct {
-	io.Writer
-	clean func([]byte) []byte
-}
-
-func (f filter) Write(record []byte) (int, error) {
-	if _, err := f.Writer.Write(f.clean(record)); err != nil {
-		return 0, err
-	}
-	return len(record), nil
+	return logging.New(os.Stderr, api.LoggingFormat, level), level
 }

@@ -10,8 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/plugins/host"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
@@ -60,33 +59,16 @@ func newPluginList(opts *options) *cobra.Command {
 				return err
 			}
 			if opts.json() {
-				return printJSON(cmd.OutOrStdout(), installed(cfg))
+				return printJSON(cmd.OutOrStdout(), daemon.Types(cfg))
 			}
 			out := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(out, "KIND\tTYPE\tPROGRAM")
-			for _, p := range installed(cfg) {
+			for _, p := range daemon.Types(cfg) {
 				fmt.Fprintf(out, "%s\t%s\t%s\n", p.Kind, p.Type, p.Path)
 			}
 			return out.Flush()
 		},
 	})
-}
-
-// installed lists what is built in, what the configuration names, and what lies where plugins are looked for.
-func installed(cfg *config.Config) []host.Installed {
-	all := []host.Installed{
-		{Kind: "source", Type: "sidecar-push", Path: "built in"},
-		{Kind: "source", Type: "sidecar-follow", Path: "built in"},
-		{Kind: "source", Type: "file", Path: "built in"},
-		{Kind: "sink", Type: "haproxy", Path: "built in"},
-		{Kind: "sink", Type: "file", Path: "built in"},
-	}
-	for _, name := range sortedKeys(cfg.Plugins) {
-		if path := cfg.Plugins[name].Path; path != "" {
-			all = append(all, host.Installed{Kind: "any", Type: name, Path: path})
-		}
-	}
-	return append(all, host.List(cfg.PluginDir)...)
 }
 
 type doctorOptions struct {

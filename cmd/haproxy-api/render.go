@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -67,7 +69,7 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if o.watch {
 		return watchRender(cmd, o, p, snap)
 	}
-	files, notes, err := templatetest.Render(cmd.Context(), templateConfig(p), snap, time.Now())
+	files, notes, err := templatetest.Render(cmd.Context(), daemon.TemplateConfig(p), snap, time.Now())
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,7 @@ func watchRender(cmd *cobra.Command, o renderOptions, p config.Pipeline, snap sd
 	}
 	out := cmd.OutOrStdout()
 	w := &templatetest.Watcher{
-		Templates: templateConfig(p), Snapshot: snap, Out: out, Log: cmd.ErrOrStderr(),
+		Templates: daemon.TemplateConfig(p), Snapshot: snap, Out: out, Log: cmd.ErrOrStderr(),
 		Write:    func(files []sdk.File) error { return o.write(out, files) },
 		WriteAll: o.output != "",
 	}
@@ -124,7 +126,7 @@ func pickTemplates(cfg *config.Config, name, template string) (config.Pipeline, 
 
 // pickPipeline returns the named pipeline, or the only one if name is empty.
 func pickPipeline(cfg *config.Config, name string) (config.Pipeline, error) {
-	names := sortedKeys(cfg.Pipelines)
+	names := slices.Sorted(maps.Keys(cfg.Pipelines))
 	if name == "" && len(names) == 1 {
 		name = names[0]
 	}

@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 )
 
 func newRun(opts *options) *cobra.Command {
@@ -32,15 +30,15 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 		log.Warn(warning)
 	}
 	ctx := cmd.Context()
-	listener, err := server.Listen(ctx, net.JoinHostPort(cfg.API.BindIP, strconv.Itoa(cfg.API.BindPort)))
+	listener, err := daemon.Listen(ctx, cfg.API)
 	if err != nil {
 		return err
 	}
-	// From here on, so that a SIGHUP does not end a daemon that is still starting.
+	// Registered before the start, so that a SIGHUP does not end a daemon that is still starting.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	d, err := newDaemon(ctx, cfg, log, level)
+	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: version(), Log: log, Level: level})
 	if err != nil {
 		_ = listener.Close()
 		if ctx.Err() != nil {
@@ -50,11 +48,9 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 		return err
 	}
 	file, _ := opts.file()
-	_, missing := os.Stat(file)
-	reload := &reloader{opts: opts, daemon: d, log: log, told: hangups, there: missing == nil}
-	beside := []func(context.Context){reload.run}
+	background := []func(context.Context){daemon.NewReloader(d, file, opts.load, hangups).Run}
 	if os.Getpid() == 1 {
-		beside = append(beside, reapOrphans)
+		background = append(background, daemon.ReapOrphans)
 	}
-	return d.run(ctx, listener, beside...)
+	return d.Run(ctx, listener, background...)
 }

@@ -5,19 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// watchEvery is how often status --watch looks again.
-const watchEvery = time.Second
+// watchInterval is the interval of status --watch.
+const watchInterval = time.Second
 
 func newStatus(opts *options) *cobra.Command {
 	var watch bool
@@ -38,8 +40,10 @@ func newStatus(opts *options) *cobra.Command {
 				if !watch || err != nil && !errors.Is(err, errReported) {
 					return err
 				}
-				if !sleep(cmd.Context(), watchEvery) {
+				select {
+				case <-cmd.Context().Done():
 					return nil
+				case <-time.After(watchInterval):
 				}
 			}
 		},
@@ -77,7 +81,7 @@ func unhealthy(p server.Pipeline) bool { return len(p.Problems) > 0 || p.Templat
 
 func showPipeline(out io.Writer, p server.Pipeline) {
 	line := func(format string, args ...any) {
-		fmt.Fprintln(out, engine.OneLine(oneLine(fmt.Sprintf(format, args...))))
+		fmt.Fprintln(out, engine.OneLine(logging.JoinLines(fmt.Sprintf(format, args...))))
 	}
 	state := "healthy"
 	if unhealthy(p) {
@@ -87,7 +91,7 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, problem := range p.Problems {
 		line("  problem     %s", problem)
 	}
-	for _, problem := range p.SourceTrouble {
+	for _, problem := range p.SourceProblems {
 		line("  source      %s", problem)
 	}
 	if p.TemplateError != "" {
@@ -99,19 +103,19 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	for _, note := range p.Notes {
 		line("  note        %s", note)
 	}
-	for _, l := range p.LeftOut {
+	for _, l := range p.Excluded {
 		line("  left out    %s: %s", nameLeftOut(l), l.Reason)
 	}
 	for _, q := range p.Quarantined {
 		line("  quarantined %s: %s", states.DescribeInstance(q.Service, q.Instance, q.Hostname), q.Reason)
 	}
-	if more := p.QuarantinedN - len(p.Quarantined); more > 0 {
+	if more := p.QuarantinedCount - len(p.Quarantined); more > 0 {
 		line("  quarantined and %d more", more)
 	}
 	for _, d := range p.Dropped {
 		line("  dropped     from %s: %s", states.DescribeInstance(d.Service, d.Instance, d.Hostname), d.Reason)
 	}
-	if more := p.DroppedN - len(p.Dropped); more > 0 {
+	if more := p.DroppedCount - len(p.Dropped); more > 0 {
 		line("  dropped     and %d more", more)
 	}
 	if p.Applying != nil {
@@ -135,15 +139,15 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	if l := p.Last; l != nil && l.Error == "" && l.Deferred == "" {
 		line("  last        %s because %s (%s, %.3f s)", l.Action, l.Reason, l.Trigger, l.Seconds)
 	}
-	for _, name := range sortedKeys(p.Facts) {
+	for _, name := range slices.Sorted(maps.Keys(p.Facts)) {
 		line("  %-11s %s", name, p.Facts[name])
 	}
-	for _, name := range sortedKeys(p.SourceFacts) {
+	for _, name := range slices.Sorted(maps.Keys(p.SourceFacts)) {
 		line("  source's %s %s", name, p.SourceFacts[name])
 	}
 }
 
-func nameLeftOut(l server.LeftOut) string {
+func nameLeftOut(l server.Exclusion) string {
 	if l.Instance == "" && l.Hostname == "" {
 		return fmt.Sprintf("service %q", l.Service)
 	}

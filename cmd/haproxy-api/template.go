@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
 )
 
@@ -56,7 +57,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 				return err
 			}
 			runner := &templatetest.Runner{
-				Templates: templateConfig(p), Source: p.Source, FixTemplate: template != "", Update: update,
+				Templates: daemon.TemplateConfig(p), Source: p.Source, FixTemplate: template != "", Update: update,
 				Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(),
 			}
 			passed, err := runner.Run(cmd.Context(), args[0])

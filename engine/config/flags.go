@@ -54,8 +54,9 @@ func (l *loader) loadFlags(flags *pflag.FlagSet) {
 		return
 	}
 	tree, origins := map[string]any{}, map[string]string{}
-	flags.Visit(func(f *pflag.Flag) {
-		if at, ok := flagPaths[f.Name]; ok {
+	// Visit does not see the flags that cobra parsed for a subcommand with a flag set of its own.
+	flags.VisitAll(func(f *pflag.Flag) {
+		if at, ok := flagPaths[f.Name]; ok && f.Changed {
 			put(tree, at, f.Value.String())
 			origins[at.key()] = "flag --" + f.Name
 		}

@@ -3,6 +3,7 @@ package exclude
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // A Conflict is two lines of a document that need one resource of which there is only one, such as an address to listen on. The
 // Problem of each place names the resource.
-type Conflict = [2]sdk.Place
+type Conflict = [2]sdk.Position
 
 // AllowedConflicts remembers the conflicts of one version of a template that exclude nothing, because both lines belong to one
 // service or to the template itself.
@@ -84,7 +85,7 @@ func (c *contest) decide(excluded Set) (Set, error) {
 	}
 	slices.SortFunc(owners, c.compare)
 	next := excluded.clone()
-	var places []sdk.Place
+	var places []sdk.Position
 	winners := map[owner]bool{}
 	for _, o := range owners {
 		state, found := c.index.find(o)
@@ -96,7 +97,7 @@ func (c *contest) decide(excluded Set) (Set, error) {
 		lost := c.lines[o][i]
 		by := ownerOf(lost.other.origin)
 		byState, _ := c.index.find(by)
-		place := lost.line.Place
+		place := lost.line.Position
 		place.Problem = lost.problem()
 		places = append(places, place)
 		next.add(o, entry{
@@ -106,7 +107,7 @@ func (c *contest) decide(excluded Set) (Set, error) {
 	if len(places) == 0 {
 		return nil, nil
 	}
-	return next, sdk.RejectAt(places, "lines of the document conflict")
+	return next, &sdk.Rejection{Err: errors.New("lines of the document conflict"), Positions: places}
 }
 
 // compare orders owners by precedence: the template itself, then the service whose oldest instance is older, then by name.

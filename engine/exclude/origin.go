@@ -29,7 +29,7 @@ type Origin struct {
 // from snap. It returns any other error, and any error for a template without a source map, unchanged. The result wraps err.
 func Explain(ctx context.Context, template any, snap sdk.Snapshot, files []sdk.File, err error) error {
 	r, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(r.Places) == 0 {
+	if !ok || len(r.Positions) == 0 {
 		return err
 	}
 	mapper, _ := template.(SourceMapper)
@@ -37,8 +37,11 @@ func Explain(ctx context.Context, template any, snap sdk.Snapshot, files []sdk.F
 }
 
 func explain(lines sourceMap, r *sdk.Rejection, err error) error {
-	text := r.Tell(func(p sdk.Place) string { return fault{p, lines.at(p)}.String() })
-	return &explainedError{err, strings.Replace(err.Error(), r.Error(), text, 1)}
+	explained := &sdk.Rejection{Err: r.Err, Positions: make([]sdk.Position, len(r.Positions))}
+	for i, p := range r.Positions {
+		explained.Positions[i].Problem = fault{p, lines.at(p)}.String()
+	}
+	return &explainedError{err, strings.Replace(err.Error(), r.Error(), explained.Error(), 1)}
 }
 
 // An explainedError is an error with another text.
@@ -52,13 +55,13 @@ func (e *explainedError) Unwrap() error { return e.err }
 
 // A fault is a rejected place with its origin.
 type fault struct {
-	sdk.Place
+	sdk.Position
 	origin Origin
 }
 
 func faultsOf(r *sdk.Rejection, lines sourceMap) []fault {
 	var faults []fault
-	for _, place := range r.Places {
+	for _, place := range r.Positions {
 		faults = append(faults, fault{place, lines.at(place)})
 	}
 	return faults
@@ -80,14 +83,14 @@ func (f fault) String() string {
 		from = append(from, fmt.Sprintf("instance %q on %s", i.ID, i.Hostname))
 	}
 	if len(from) == 0 {
-		return fmt.Sprintf("%s: %s", f.Place, f.Problem)
+		return fmt.Sprintf("%s: %s", f.Position, f.Problem)
 	}
-	return fmt.Sprintf("%s (%s): %s", f.Place, strings.Join(from, ", "), f.Problem)
+	return fmt.Sprintf("%s (%s): %s", f.Position, strings.Join(from, ", "), f.Problem)
 }
 
 // reason is String without the service and the instance, which an [Exclusion] has in fields of their own.
 func (f fault) reason() string {
-	return fmt.Sprintf("%s (%s:%d): %s", f.Place, f.origin.Template, f.origin.Line, f.Problem)
+	return fmt.Sprintf("%s (%s:%d): %s", f.Position, f.origin.Template, f.origin.Line, f.Problem)
 }
 
 // A sourceMap has the origins of a document's lines, by file.
@@ -113,7 +116,7 @@ func newSourceMap(ctx context.Context, mapper SourceMapper, snap sdk.Snapshot, f
 }
 
 // at returns the zero Origin if the origin of p is not known.
-func (m sourceMap) at(p sdk.Place) Origin {
+func (m sourceMap) at(p sdk.Position) Origin {
 	lines := m[p.File]
 	if p.Line < 1 || p.Line > len(lines) {
 		return Origin{}

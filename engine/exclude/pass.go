@@ -115,7 +115,7 @@ func (p *Pass) ExcludeRejected(ctx context.Context, r *Rendering, err error) (la
 // origins of the rejected lines. An instance that is live is not excluded for a fault that may be over soon.
 func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, rejections int) (Set, error) {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) == 0 {
+	if !ok || len(rejection.Positions) == 0 {
 		return nil, err
 	}
 	lines := p.sourceMap(ctx, r)
@@ -132,7 +132,7 @@ func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, reje
 	if rejections >= excludeServicesAfter {
 		next = next.withUnchecked(p.Index, faults, lines, p.Applied, rejections >= excludeAllAfter)
 	}
-	if rejection.Passes && p.Applied.containsAny(next) || !p.mayExclude(next, !retryAt.IsZero()) {
+	if rejection.Temporary && p.Applied.containsAny(next) || !p.mayExclude(next, !retryAt.IsZero()) {
 		return nil, explained
 	}
 	return next, explained
@@ -159,7 +159,7 @@ func (p *Pass) checkOnce(ctx context.Context, excluded Set) (Set, error) {
 	r := &Rendering{doc, notes, excluded}
 	err = p.Apply(ctx, r)
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) == 0 {
+	if !ok || len(rejection.Positions) == 0 {
 		return nil, err
 	}
 	lines := p.sourceMap(ctx, r)

@@ -14,20 +14,20 @@ import (
 // that change something.
 type AccessConfig struct {
 	Token       string         // requests that change something must present it; "" requires none
-	AllowFrom   []netip.Prefix // networks from which something may be changed; empty means all
+	AllowFrom   []netip.Prefix // networks whose clients may change something; empty for all
 	TLSCert     string         // the file of the certificate; "" serves plain HTTP
 	TLSKey      string         // the file of its key
 	ClientCA    string         // requests that change something need a certificate of these authorities; only with TLSCert
 	CORSOrigins []string       // other origins whose pages may read; "*" for all
 
-	AllowedHosts []string // host names of the daemon, beside addresses and names without a dot; "*.example.com", "*"
-	ProtectReads bool     // reads need Token or a certificate of ClientCA too, except probes
+	AllowedHosts []string // host names of the daemon, such as "*.example.com" and "*"; addresses and names without dots are always allowed
+	ProtectReads bool     // reads other than probes require Token or a certificate of ClientCA
 
-	Log *slog.Logger // receives a line for denied requests; nil discards them
+	Log *slog.Logger // receives denied requests; nil discards them
 }
 
-// An AccessPolicy decides which requests reach a [Server]. Reads are open to everybody unless ProtectReads is set, because probes
-// and Prometheus have no secrets. A request that changes something, which is one with any method but GET, HEAD and OPTIONS, must
+// An AccessPolicy decides which requests a [Server] serves. Reads need no credentials unless ProtectReads is set, because probes
+// and Prometheus have none. A request that changes something, which is one with any method but GET, HEAD and OPTIONS, must
 // satisfy everything that is configured. It is safe for concurrent use.
 type AccessPolicy struct {
 	tokenHash   [sha256.Size]byte // see hasToken
@@ -42,8 +42,8 @@ type AccessPolicy struct {
 	protectReads bool
 }
 
-// NewAccessPolicy reads the files that cfg names. The error joins everything that is wrong with them, each with its key. The
-// files are read again when they change; if they are invalid then, that is logged, and the previous contents stay in use.
+// NewAccessPolicy reads the files that cfg names. The error joins the faults of all files, each with its configuration key. The
+// files are read again when they change; if they are invalid then, that is logged, and the previous contents remain in use.
 func NewAccessPolicy(cfg AccessConfig) (*AccessPolicy, error) {
 	p := &AccessPolicy{
 		tokenHash: sha256.Sum256([]byte(cfg.Token)), needsToken: cfg.Token != "",
@@ -80,7 +80,7 @@ type denial struct {
 	message string
 }
 
-// authorize reports whether the request may go on. Otherwise it has answered the request.
+// authorize reports whether the request is authorized. Otherwise it has answered the request.
 func (p *AccessPolicy) authorize(w http.ResponseWriter, r *http.Request) bool {
 	if isRead(r.Method) && !p.lacksTLS(r) && p.handleCORS(w, r) {
 		return false
@@ -96,7 +96,7 @@ func (p *AccessPolicy) authorize(w http.ResponseWriter, r *http.Request) bool {
 	}
 	// The connection is closed, so that the rest of the body is not read.
 	w.Header().Set("Connection", "close")
-	answerErrors(w, denied.code, denied.message)
+	writeErrors(w, denied.code, denied.message)
 	return false
 }
 
@@ -105,7 +105,7 @@ func isRead(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// lacksTLS reports whether the request came over a connection that was opened before TLS was switched on.
+// lacksTLS reports whether the request came over a connection that was opened before TLS was enabled.
 func (p *AccessPolicy) lacksTLS(r *http.Request) bool { return p.tls != nil && r.TLS == nil }
 
 // check returns why the request is denied, or nil. It does not read the body.
@@ -113,11 +113,11 @@ func (p *AccessPolicy) check(r *http.Request) *denial {
 	switch {
 	case p.lacksTLS(r):
 		return &denial{http.StatusForbidden, "no TLS",
-			"this connection was opened before TLS was switched on: open another one with https"}
+			"this connection was opened before TLS was enabled: open another one with https"}
 	case isRead(r.Method):
 		return p.checkRead(r)
 	case isPush(r) && isFromBrowser(r):
-		// This includes pages of our own origin, because DNS rebinding makes any page look like one of ours.
+		// This includes pages of the daemon's own origin, because DNS rebinding gives any page that origin.
 		return &denial{http.StatusForbidden, "a browser", "browsers may not push"}
 	case p.crossOrigin.Check(r) != nil:
 		return &denial{http.StatusForbidden, "another origin", "pages of other origins may not change anything"}
@@ -136,9 +136,9 @@ func (p *AccessPolicy) check(r *http.Request) *denial {
 	return nil
 }
 
-// checkRead is check for requests that change nothing. Programs may read without a secret unless reads are protected. Any page
-// can make a browser read, under any name that resolves to this daemon: the browser sends no Origin header if that name is also
-// the page's own.
+// checkRead is check for requests that change nothing. Programs may read without credentials unless reads are protected. Any page
+// can make a browser read under any name that resolves to the daemon; the browser sends no Origin header if that is also the
+// page's own name.
 func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 	switch {
 	case isProbe(r):
@@ -150,7 +150,7 @@ func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 			"reading needs the token or a client certificate: send the token as a bearer token or with basic authentication"}
 	case !p.allowsHost(r):
 		return unknownHost
-	case fromOtherOrigin(r) && !p.allowsOrigin(r.Header.Get("Origin")):
+	case isCrossOrigin(r) && !p.allowsOrigin(r.Header.Get("Origin")):
 		return &denial{http.StatusForbidden, "another origin",
 			"pages of this origin may not read: haproxy_api.cors_origins does not have it"}
 	}
@@ -160,25 +160,24 @@ func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 var unknownHost = &denial{http.StatusForbidden, "a host name outside allowed_hosts",
 	"this host name is not known: add it to haproxy_api.allowed_hosts, or use an address"}
 
-// allowsHost reports whether the request is for a name of this daemon. Over TLS the client has compared the name already.
+// allowsHost reports whether the request is for an allowed name. Over TLS the client has verified the name.
 func (p *AccessPolicy) allowsHost(r *http.Request) bool {
 	return r.TLS != nil || p.hosts.allows(r.Host)
 }
 
-// isAuthenticated reports whether the client has presented the token, or a certificate of an authority in ClientCA.
+// isAuthenticated reports whether the client presented the token, or a certificate of an authority in ClientCA.
 func (p *AccessPolicy) isAuthenticated(r *http.Request) bool {
 	return p.needsToken && p.hasToken(r) || p.tls != nil && p.tls.identifies(r.TLS)
 }
 
-func isPush(r *http.Request) bool { return slices.Contains(pushPaths, r.URL.Path) }
-
-// isFromBrowser looks at headers that every browser sends with a POST and that no page can leave out.
+// isFromBrowser reports whether a browser sent the request. Every browser sends one of these headers with a POST, and no page can
+// remove it.
 func isFromBrowser(r *http.Request) bool {
 	return len(r.Header["Origin"]) > 0 || len(r.Header["Sec-Fetch-Site"]) > 0
 }
 
-// allowsAddress reports whether the peer may change something. It uses the address of the connection alone, because any client
-// can send headers such as X-Forwarded-For.
+// allowsAddress reports whether the peer may change something. It uses only the address of the connection, because any client can
+// send headers such as X-Forwarded-For.
 func (p *AccessPolicy) allowsAddress(peer string) bool {
 	if len(p.allowFrom) == 0 {
 		return true

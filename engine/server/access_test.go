@@ -18,7 +18,7 @@ import (
 
 const token = "s3cret-marker"
 
-func policyOf(t testing.TB, cfg AccessConfig) *AccessPolicy {
+func newPolicy(t testing.TB, cfg AccessConfig) *AccessPolicy {
 	t.Helper()
 	policy, err := NewAccessPolicy(cfg)
 	if err != nil {
@@ -36,19 +36,19 @@ func networks(t testing.TB, texts ...string) []netip.Prefix {
 	return all
 }
 
-// untouched is a body that nobody may read.
-type untouched struct{ t *testing.T }
+// unreadBody is a body that must not be read.
+type unreadBody struct{ t *testing.T }
 
-func (u untouched) Read([]byte) (int, error) {
+func (u unreadBody) Read([]byte) (int, error) {
 	u.t.Error("the body was read before the request was authorized")
 	return 0, io.EOF
 }
 
 func TestAccessPolicy(t *testing.T) {
 	const inside, outside, mapped = "10.1.2.3:5000", "192.0.2.1:5000", "[::ffff:10.1.2.3]:5000"
-	wide := AccessConfig{}
-	asks := AccessConfig{Token: token}
-	fenced := AccessConfig{AllowFrom: networks(t, "10.0.0.0/8", "fe80::/10", "::ffff:172.16.0.0/108")}
+	zero := AccessConfig{}
+	withToken := AccessConfig{Token: token}
+	withNetworks := AccessConfig{AllowFrom: networks(t, "10.0.0.0/8", "fe80::/10", "::ffff:172.16.0.0/108")}
 	both := AccessConfig{Token: token, AllowFrom: networks(t, "10.0.0.0/8")}
 	bearer := map[string]string{"Authorization": "Bearer " + token}
 	basic := map[string]string{"Authorization": basicAuth("x", token)}
@@ -58,42 +58,42 @@ func TestAccessPolicy(t *testing.T) {
 		header                   map[string]string
 		code                     int
 	}{
-		{"open", "POST", "/update", outside, wide, nil, 200},
-		{"open alias", "POST", "/sidecar/update", outside, wide, nil, 200},
-		{"open change", "POST", "/api/v1/x", outside, wide, nil, 404},
+		{"open", "POST", "/update", outside, zero, nil, 200},
+		{"open alias", "POST", "/sidecar/update", outside, zero, nil, 200},
+		{"open change", "POST", "/api/v1/x", outside, zero, nil, 404},
 
-		{"no token", "POST", "/update", outside, asks, nil, 401},
-		{"no token, alias", "POST", "/api/update", outside, asks, nil, 401},
-		{"no token, release", "POST", "/api/v1/pipelines/haproxy/release", outside, asks, nil, 401},
-		{"no token, no route", "DELETE", "/nowhere", outside, asks, nil, 401},
-		{"no token, another method", "PUT", "/health", outside, asks, nil, 401},
-		{"no token, an invented method", "FETCH", "/health", outside, asks, nil, 401},
-		{"bearer", "POST", "/update", outside, asks, bearer, 200},
-		{"bearer in small letters", "POST", "/update", outside, asks, map[string]string{"Authorization": "bearer " + token}, 200},
-		{"basic", "POST", "/update", outside, asks, basic, 200},
-		{"another user", "POST", "/update", outside, asks, map[string]string{"Authorization": basicAuth("", token)}, 200},
-		{"as the user", "POST", "/update", outside, asks, map[string]string{"Authorization": basicAuth(token, "")}, 401},
-		{"wrong", "POST", "/update", outside, asks, map[string]string{"Authorization": "Bearer " + token + "x"}, 401},
-		{"shorter", "POST", "/update", outside, asks, map[string]string{"Authorization": "Bearer " + token[1:]}, 401},
-		{"no scheme", "POST", "/update", outside, asks, map[string]string{"Authorization": token}, 401},
-		{"empty", "POST", "/update", outside, asks, map[string]string{"Authorization": "Bearer "}, 401},
-		{"in the query", "POST", "/update?token=" + token, outside, asks, nil, 401},
-		{"read health", "GET", "/health", outside, asks, nil, 200},
-		{"read live", "HEAD", "/live", outside, asks, nil, 200},
-		{"read metrics", "GET", "/metrics", outside, asks, nil, 200},
-		{"read pipelines", "GET", "/api/v1/pipelines", outside, asks, nil, 200},
+		{"no token", "POST", "/update", outside, withToken, nil, 401},
+		{"no token, alias", "POST", "/api/update", outside, withToken, nil, 401},
+		{"no token, release", "POST", "/api/v1/pipelines/haproxy/release", outside, withToken, nil, 401},
+		{"no token, no route", "DELETE", "/nowhere", outside, withToken, nil, 401},
+		{"no token, another method", "PUT", "/health", outside, withToken, nil, 401},
+		{"no token, an invented method", "FETCH", "/health", outside, withToken, nil, 401},
+		{"bearer", "POST", "/update", outside, withToken, bearer, 200},
+		{"bearer in small letters", "POST", "/update", outside, withToken, map[string]string{"Authorization": "bearer " + token}, 200},
+		{"basic", "POST", "/update", outside, withToken, basic, 200},
+		{"another user", "POST", "/update", outside, withToken, map[string]string{"Authorization": basicAuth("", token)}, 200},
+		{"as the user", "POST", "/update", outside, withToken, map[string]string{"Authorization": basicAuth(token, "")}, 401},
+		{"wrong", "POST", "/update", outside, withToken, map[string]string{"Authorization": "Bearer " + token + "x"}, 401},
+		{"shorter", "POST", "/update", outside, withToken, map[string]string{"Authorization": "Bearer " + token[1:]}, 401},
+		{"no scheme", "POST", "/update", outside, withToken, map[string]string{"Authorization": token}, 401},
+		{"empty", "POST", "/update", outside, withToken, map[string]string{"Authorization": "Bearer "}, 401},
+		{"in the query", "POST", "/update?token=" + token, outside, withToken, nil, 401},
+		{"read health", "GET", "/health", outside, withToken, nil, 200},
+		{"read live", "HEAD", "/live", outside, withToken, nil, 200},
+		{"read metrics", "GET", "/metrics", outside, withToken, nil, 200},
+		{"read pipelines", "GET", "/api/v1/pipelines", outside, withToken, nil, 200},
 
-		{"from inside", "POST", "/update", inside, fenced, nil, 200},
-		{"from inside over IPv6", "POST", "/update", mapped, fenced, nil, 200},
-		{"from inside with a zone", "POST", "/update", "[fe80::1%eth0]:5000", fenced, nil, 200},
-		{"a network in IPv6's clothes", "POST", "/update", "172.16.0.1:5000", fenced, nil, 200},
-		{"from outside", "POST", "/update", outside, fenced, nil, 403},
-		{"from loopback", "POST", "/update", "127.0.0.1:5000", fenced, nil, 403},
-		{"from outside, apply", "POST", "/api/v1/pipelines/haproxy/apply", outside, fenced, nil, 403},
-		{"forwarded for", "POST", "/update", outside, fenced, map[string]string{"X-Forwarded-For": "10.1.2.3",
+		{"from inside", "POST", "/update", inside, withNetworks, nil, 200},
+		{"from inside over IPv6", "POST", "/update", mapped, withNetworks, nil, 200},
+		{"from inside with a zone", "POST", "/update", "[fe80::1%eth0]:5000", withNetworks, nil, 200},
+		{"an IPv4-mapped network", "POST", "/update", "172.16.0.1:5000", withNetworks, nil, 200},
+		{"from outside", "POST", "/update", outside, withNetworks, nil, 403},
+		{"from loopback", "POST", "/update", "127.0.0.1:5000", withNetworks, nil, 403},
+		{"from outside, apply", "POST", "/api/v1/pipelines/haproxy/apply", outside, withNetworks, nil, 403},
+		{"forwarded for", "POST", "/update", outside, withNetworks, map[string]string{"X-Forwarded-For": "10.1.2.3",
 			"Forwarded": "for=10.1.2.3", "X-Real-IP": "10.1.2.3"}, 403},
-		{"from nowhere", "POST", "/update", "@", fenced, nil, 403},
-		{"read from outside", "GET", "/health", outside, fenced, nil, 200},
+		{"from a peer without an address", "POST", "/update", "@", withNetworks, nil, 403},
+		{"read from outside", "GET", "/health", outside, withNetworks, nil, 200},
 
 		{"both", "POST", "/update", inside, both, basic, 200},
 		{"both, release", "POST", "/api/v1/pipelines/haproxy/release", inside, both, bearer, 200},
@@ -101,27 +101,27 @@ func TestAccessPolicy(t *testing.T) {
 		{"address alone", "POST", "/update", inside, both, nil, 401},
 		{"token alone", "POST", "/update", outside, both, basic, 403},
 
-		{"a browser from our origin", "POST", "/update", inside, wide, map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
-		{"a browser after DNS rebinding", "POST", "/update", inside, wide,
+		{"a browser from our origin", "POST", "/update", inside, zero, map[string]string{"Sec-Fetch-Site": "same-origin"}, 403},
+		{"a browser after DNS rebinding", "POST", "/update", inside, zero,
 			map[string]string{"Origin": "http://example.com"}, 403},
-		{"a browser with the token", "POST", "/api/update", inside, asks, map[string]string{"Sec-Fetch-Site": "none",
+		{"a browser with the token", "POST", "/api/update", inside, withToken, map[string]string{"Sec-Fetch-Site": "none",
 			"Authorization": "Bearer " + token}, 403},
-		{"another origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
-		{"another origin of the site", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
-		{"another origin in an older browser", "POST", "/api/v1/x", inside, wide,
+		{"another origin", "POST", "/api/v1/x", inside, zero, map[string]string{"Sec-Fetch-Site": "cross-s"}, 403},
+		{"another origin of the s", "POST", "/api/v1/x", inside, zero, map[string]string{"Sec-Fetch-Site": "same-s"}, 403},
+		{"another origin in an older browser", "POST", "/api/v1/x", inside, zero,
 			map[string]string{"Origin": "http://evil.example"}, 403},
-		{"no origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Origin": "null"}, 403},
-		{"our origin", "POST", "/api/v1/x", inside, wide, map[string]string{"Sec-Fetch-Site": "same-origin",
+		{"no origin", "POST", "/api/v1/x", inside, zero, map[string]string{"Origin": "null"}, 403},
+		{"our origin", "POST", "/api/v1/x", inside, zero, map[string]string{"Sec-Fetch-Site": "same-origin",
 			"Origin": "http://localhost:7778"}, 404},
-		{"another origin with the token", "POST", "/api/v1/x", inside, asks, map[string]string{"Origin": "http://evil.example",
+		{"another origin with the token", "POST", "/api/v1/x", inside, withToken, map[string]string{"Origin": "http://evil.example",
 			"Authorization": "Bearer " + token}, 403},
-		{"another origin reads", "GET", "/health", inside, wide, map[string]string{"Origin": "http://evil.example"}, 200},
+		{"another origin reads", "GET", "/health", inside, zero, map[string]string{"Origin": "http://evil.example"}, 200},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := behind(t, test.cfg)
+			s := newServerWithPolicy(t, test.cfg)
 			var body io.Reader = strings.NewReader("{}")
 			if test.code == 401 || test.code == 403 {
-				body = untouched{t}
+				body = unreadBody{t}
 			}
 			r := httptest.NewRequest(test.method, test.path, body)
 			r.RemoteAddr, r.Host = test.from, "localhost:7778"
@@ -152,44 +152,44 @@ func basicAuth(user, password string) string {
 	return r.Header.Get("Authorization")
 }
 
-// behind returns a server that takes pushes, behind that access policy.
-func behind(t *testing.T, cfg AccessConfig) *site {
+// newServerWithPolicy returns a server that takes pushes, with that access policy.
+func newServerWithPolicy(t *testing.T, cfg AccessConfig) *testServer {
 	t.Helper()
-	s := open(t, true)
-	s.SetAccessPolicy(policyOf(t, cfg))
+	s := newTestServer(t, true)
+	s.SetAccessPolicy(newPolicy(t, cfg))
 	return s
 }
 
-// Whatever is added to the routes later is behind the access policy as well.
+// Routes that are added later are authorized as well.
 func TestAccessPolicy_CoversEveryRouteThatChangesSomething(t *testing.T) {
-	s := behind(t, AccessConfig{Token: token})
+	s := newServerWithPolicy(t, AccessConfig{Token: token})
 	reached := false
-	s.mux.HandleFunc("/to/come", func(http.ResponseWriter, *http.Request) { reached = true })
+	s.mux.HandleFunc("/future", func(http.ResponseWriter, *http.Request) { reached = true })
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", "get", "PURGE"} {
-		if code, _ := s.ask(method, "/to/come"); code != 401 || reached {
+		if code, _ := s.ask(method, "/future"); code != 401 || reached {
 			t.Errorf("%s answered %d, reached: %v", method, code, reached)
 		}
 	}
 	for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
 		reached = false
-		if code, _ := s.ask(method, "/to/come"); code != 200 || !reached {
+		if code, _ := s.ask(method, "/future"); code != 200 || !reached {
 			t.Errorf("%s answered %d, reached: %v", method, code, reached)
 		}
 	}
 }
 
 func TestSetAccessPolicy_WhileServing(t *testing.T) {
-	s := behind(t, AccessConfig{})
+	s := newServerWithPolicy(t, AccessConfig{})
 	s.want(t, "POST", "/update", 200, "pushed")
-	s.SetAccessPolicy(policyOf(t, AccessConfig{Token: token}))
+	s.SetAccessPolicy(newPolicy(t, AccessConfig{Token: token}))
 	if code, _ := s.ask("POST", "/update"); code != 401 {
 		t.Errorf("answered %d", code)
 	}
-	s.SetAccessPolicy(policyOf(t, AccessConfig{}))
+	s.SetAccessPolicy(newPolicy(t, AccessConfig{}))
 	s.want(t, "POST", "/update", 200, "pushed")
 }
 
-func TestOtherOriginsMayRead(t *testing.T) {
+func TestCORS(t *testing.T) {
 	const status, evil = "https://status.example.com", "https://evil.example"
 	listed, all := []string{"HTTPS://Status.Example.com"}, []string{"*"}
 	for _, test := range []struct {
@@ -201,7 +201,7 @@ func TestOtherOriginsMayRead(t *testing.T) {
 		{"none", "GET", status, nil, 200, "", ""},
 		{"listed", "GET", status, listed, 200, status, "Origin"},
 		{"another", "GET", evil, listed, 200, "", "Origin"},
-		{"nobody", "GET", "", listed, 200, "", "Origin"},
+		{"no origin", "GET", "", listed, 200, "", "Origin"},
 		{"all", "GET", evil, all, 200, "*", ""},
 		{"asked beforehand", "OPTIONS", status, listed, 204, status, "Origin"},
 		{"asked beforehand by another", "OPTIONS", evil, listed, 405, "", "Origin"},
@@ -211,7 +211,7 @@ func TestOtherOriginsMayRead(t *testing.T) {
 		{"any changes", "POST", evil, all, 403, "", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := behind(t, AccessConfig{CORSOrigins: test.origins})
+			s := newServerWithPolicy(t, AccessConfig{CORSOrigins: test.origins})
 			r := httptest.NewRequest(test.method, "/live", nil)
 			if test.origin != "" {
 				r.Header.Set("Origin", test.origin)
@@ -231,9 +231,9 @@ func TestOtherOriginsMayRead(t *testing.T) {
 	}
 }
 
-// DNS rebinding makes a page of any name look like one of the daemon's own, so the name counts. Pushes of a Sidecar, and changes
-// by programs, use whatever name somebody has configured.
-func TestHostNames(t *testing.T) {
+// DNS rebinding gives any page the origin of the daemon, so host names are restricted for browsers. Sidecar and programs use any
+// name.
+func TestAccessPolicy_HostNames(t *testing.T) {
 	const evil = "evil.example:7778"
 	secret := AccessConfig{Token: token}
 	named := AccessConfig{AllowedHosts: []string{"Edge.Example.com", "*.internal."}}
@@ -299,11 +299,11 @@ func answer(t *testing.T, cfg AccessConfig, method, path, host string, header ma
 		r.Header.Set(name, value)
 	}
 	w := httptest.NewRecorder()
-	behind(t, cfg).ServeHTTP(w, r)
+	newServerWithPolicy(t, cfg).ServeHTTP(w, r)
 	return w.Code, w.Header()
 }
 
-func TestProtectReads(t *testing.T) {
+func TestAccessPolicy_ProtectReads(t *testing.T) {
 	cfg := AccessConfig{Token: token, ProtectReads: true, CORSOrigins: []string{"https://status.example.com"}}
 	bearer := map[string]string{"Authorization": "Bearer " + token}
 	for _, test := range []struct {
@@ -342,7 +342,7 @@ func TestProtectReads(t *testing.T) {
 func TestDenials_AreLoggedOnceAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		policy := policyOf(t, AccessConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		policy := newPolicy(t, AccessConfig{Token: token, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		send := func(from string) {
 			r := httptest.NewRequest(http.MethodPost, "/update", nil)
 			r.RemoteAddr = from
@@ -356,7 +356,7 @@ func TestDenials_AreLoggedOnceAnHour(t *testing.T) {
 			send("192.0.2.1:5000")
 			send("192.0.2.2:5001")
 		}
-		if lines() != 2 || !strings.Contains(log.String(), `because="no token or a wrong one" from=192.0.2.1`) ||
+		if lines() != 2 || !strings.Contains(log.String(), `reason="no token or a wrong one" from=192.0.2.1`) ||
 			strings.Contains(log.String(), "s3cret") {
 			t.Errorf("logged\n%s", log.String())
 		}

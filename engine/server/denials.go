@@ -8,8 +8,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 )
 
-// A denialLog logs denied requests once an hour for each kind of denial and address, so that a client that sends many of them does
-// not fill the disk.
+// A denialLog logs denied requests once an hour for each kind of denial and address, so that a client that sends many of them
+// does not fill the disk.
 type denialLog struct {
 	log     *slog.Logger
 	counter *logdedup.Counter
@@ -31,6 +31,6 @@ func (d denialLog) add(r *http.Request, kind string) {
 	case !separate:
 		d.log.Warn("too many requests denied; logging no more of them within the hour")
 	default:
-		d.log.Warn("request denied; not logging more like it within the hour", "because", kind, "from", from.String())
+		d.log.Warn("request denied; not logging more like it within the hour", "reason", kind, "from", from.String())
 	}
 }

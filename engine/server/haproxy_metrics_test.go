@@ -6,18 +6,18 @@ import (
 )
 
 func TestMetrics_HAProxyRestarts(t *testing.T) {
-	s := open(t, true)
-	restarts := func(told string) {
+	s := newTestServer(t, true)
+	report := func(restarts string) {
 		s.sink.mu.Lock()
 		defer s.sink.mu.Unlock()
-		s.sink.facts = map[string]string{"haproxy_restarts": told}
+		s.sink.facts = map[string]string{"haproxy_restarts": restarts}
 	}
 	if _, body := s.ask("GET", "/metrics"); strings.Contains(body, "haproxy_api_haproxy_restarts_total{") {
 		t.Error("a sink that reports no restarts has the metric")
 	}
-	restarts("3")
+	report("3")
 	s.metric(t, `haproxy_api_haproxy_restarts_total{pipeline="haproxy"} 3`)
-	restarts("many") // a plugin may report anything
+	report("many") // a plugin may report anything
 	if code, body := s.ask("GET", "/metrics"); code != 200 || strings.Contains(body, "haproxy_api_haproxy_restarts_total{") {
 		t.Errorf("got %d", code)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Metrics counts what the engine does, for Prometheus. It is the engine's observer.
+// Metrics are the engine's metrics for Prometheus. It implements [engine.Observer].
 type Metrics struct {
 	registry       *prometheus.Registry
 	snapshots      *prometheus.CounterVec
@@ -31,9 +31,9 @@ type Metrics struct {
 	haproxy        *haproxyMetrics
 }
 
-// NewMetrics returns metrics that start at nothing. version goes into haproxy_api_build_info.
+// NewMetrics returns metrics without any observation. version is the label of haproxy_api_build_info.
 func NewMetrics(version string) *Metrics {
-	// From a runtime change's millisecond to a slow reload's minute.
+	// From half a millisecond, for a runtime change, to a minute, for a slow reload.
 	buckets := prometheus.ExponentialBuckets(0.0005, 2, 18)
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
@@ -49,19 +49,19 @@ func NewMetrics(version string) *Metrics {
 		haproxy:   newHAProxyMetrics(),
 		snapshots: counter("haproxy_api_snapshots_total", "Snapshots that a source emitted.", "source", "outcome"),
 		instances: gauge("haproxy_api_instances", "Instances in the newest snapshot.", "source", "status"),
-		applies:   counter("haproxy_api_applies_total", "Documents offered to a sink.", "pipeline", "action", "outcome"),
-		applySeconds: histogram("haproxy_api_apply_seconds", "Time that the sink took for one document.",
+		applies:   counter("haproxy_api_applies_total", "Applies of documents by a sink.", "pipeline", "action", "outcome"),
+		applySeconds: histogram("haproxy_api_apply_seconds", "Time that the sink took to apply a document.",
 			"pipeline", "action"),
 		renderSeconds: histogram("haproxy_api_render_seconds", "Time to render one snapshot.", "pipeline"),
-		convergence: histogram("haproxy_api_convergence_seconds", "Time from a snapshot's arrival to its being in effect.",
+		convergence: histogram("haproxy_api_convergence_seconds", "Time from the arrival of a snapshot until it is applied.",
 			"pipeline"),
-		templateErrors: counter("haproxy_api_template_errors_total", "Renderings that failed.", "pipeline"),
-		generation:     gauge("haproxy_api_generation", "The generation in effect.", "pipeline"),
-		held:           gauge("haproxy_api_held", "1 while the newest snapshot is held back.", "pipeline"),
+		templateErrors: counter("haproxy_api_template_errors_total", "Renders that failed.", "pipeline"),
+		generation:     gauge("haproxy_api_generation", "The generation that is applied.", "pipeline"),
+		held:           gauge("haproxy_api_held", "1 while the newest snapshot is held.", "pipeline"),
 		quarantined:    gauge("haproxy_api_quarantined", "Instances of the newest snapshot that are quarantined.", "source"),
-		restarts:       counter("haproxy_api_plugin_restarts_total", "Plugins that ended and were started again.", "plugin"),
+		restarts:       counter("haproxy_api_plugin_restarts_total", "Restarts of plugins that ended.", "plugin"),
 		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_config_last_reload_successful",
-			Help: "Whether the configuration was taken up as it was saved last."}),
+			Help: "Whether the last configuration reload succeeded."}),
 	}
 	m.reloaded.Set(1)
 	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
@@ -72,7 +72,7 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// Handler serves the metrics in Prometheus' text format.
+// Handler returns a handler that serves the metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
@@ -98,16 +98,16 @@ func (m *Metrics) SnapshotReceived(snap sdk.Snapshot, held bool) {
 	}
 }
 
-// Held notes whether a snapshot is held.
+// Held records whether the newest snapshot of the pipeline is held.
 func (m *Metrics) Held(pipeline string, held bool) {
 	m.held.WithLabelValues(pipeline).Set(number(held))
 }
 
-// ConfigReloaded notes whether the configuration was taken up.
+// ConfigReloaded records whether the last configuration reload succeeded.
 func (m *Metrics) ConfigReloaded(ok bool) { m.reloaded.Set(number(ok)) }
 
-// Forget removes the metrics of a pipeline, a sink or a source that is no longer in the configuration. kind is "pipeline", "sink"
-// or "source".
+// Forget removes the metrics of a pipeline, a sink or a source that was removed from the configuration. kind is "pipeline",
+// "sink" or "source".
 func (m *Metrics) Forget(kind, name string) {
 	label := kind
 	if kind == "sink" {
@@ -125,7 +125,7 @@ type partialDeleter interface {
 	DeletePartialMatch(labels prometheus.Labels) int
 }
 
-// labelled returns the metrics that have a pipeline, a source or a plugin for a label.
+// labelled returns the metrics with a label for the pipeline, the source or the plugin.
 func (m *Metrics) labelled() []partialDeleter {
 	return []partialDeleter{
 		m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence, m.templateErrors, m.generation,
@@ -140,12 +140,12 @@ func number(is bool) float64 {
 	return 0
 }
 
-// Quarantined notes how many instances are quarantined.
+// Quarantined records how many instances of the newest snapshot are quarantined.
 func (m *Metrics) Quarantined(source string, instances int) {
 	m.quarantined.WithLabelValues(source).Set(float64(instances))
 }
 
-// Rendered counts one rendering.
+// Rendered records one render.
 func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
 	m.renderSeconds.WithLabelValues(pipeline).Observe(took.Seconds())
 	if err != nil {
@@ -153,7 +153,7 @@ func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
 	}
 }
 
-// Applied counts one document offered to a sink.
+// Applied records one Apply of a sink.
 func (m *Metrics) Applied(e engine.Entry) {
 	action := knownAction(e.Result.Action)
 	m.applies.WithLabelValues(e.Pipeline, action, outcome(e.Err)).Inc()
@@ -166,7 +166,7 @@ func (m *Metrics) Applied(e engine.Entry) {
 	}
 }
 
-// knownAction keeps what a plugin makes up from becoming a label: each value costs memory for ever.
+// knownAction returns action, or "other" if a plugin invented it. Each value of a label takes memory until the daemon ends.
 func knownAction(action string) string {
 	switch action {
 	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
@@ -187,7 +187,7 @@ func outcome(err error) string {
 	}
 }
 
-// PluginRestarted counts a plugin that ended and runs again. name is the sink's or source's in the configuration.
+// PluginRestarted counts a restart of a plugin. name is that of the sink or the source in the configuration.
 func (m *Metrics) PluginRestarted(name string) { m.restarts.WithLabelValues(name).Inc() }
 
 var _ engine.Observer = (*Metrics)(nil)

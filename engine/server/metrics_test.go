@@ -17,7 +17,7 @@ func scrape(m *Metrics) string {
 	return w.Body.String()
 }
 
-// fill observes everything that there is of a pipeline "p" from source "s" into sink "k".
+// fill records an observation of every metric of pipeline "p", source "s" and sink "k".
 func fill(m *Metrics) {
 	web := sdk.Instance{Name: "web", Status: 57}
 	gone := sdk.Instance{Name: "web", Status: sdk.Tombstone}
@@ -33,36 +33,36 @@ func fill(m *Metrics) {
 	m.PluginRestarted("s")
 }
 
-func TestMetricsForget_LeavesNothingOfWhatWasRemoved(t *testing.T) {
+func TestMetrics_ForgetRemovesAllLabels(t *testing.T) {
 	m := NewMetrics("v1")
 	fill(m)
 	for kind, name := range map[string]string{"pipeline": "p", "sink": "k", "source": "s"} {
 		if label := fmt.Sprintf("=%q", name); !strings.Contains(scrape(m), label) {
-			t.Fatalf("nothing is known of %s %s", kind, name)
+			t.Fatalf("no metrics of %s %s", kind, name)
 		}
 	}
 	for kind, name := range map[string]string{"pipeline": "p", "sink": "k", "source": "s"} {
 		m.Forget(kind, name)
 		if label := fmt.Sprintf("=%q", name); strings.Contains(scrape(m), label) {
-			t.Errorf("the %s has left something behind:\n%s", kind, scrape(m))
+			t.Errorf("metrics of the %s remain:\n%s", kind, scrape(m))
 		}
 	}
 }
 
-func TestMetrics_PluginsMakeUpNoLabels(t *testing.T) {
+func TestMetrics_UnknownActionsShareOneLabel(t *testing.T) {
 	m := NewMetrics("v1")
 	for n := range 1000 {
-		m.Applied(engine.Entry{Pipeline: "p", Result: sdk.Result{Action: fmt.Sprint("made up ", n)}})
+		m.Applied(engine.Entry{Pipeline: "p", Result: sdk.Result{Action: fmt.Sprint("invented ", n)}})
 	}
 	got := scrape(m)
 	const want = `haproxy_api_applies_total{action="other",outcome="done",pipeline="p"} 1000`
-	if strings.Contains(got, "made up") || !strings.Contains(got, want) {
+	if strings.Contains(got, "invented") || !strings.Contains(got, want) {
 		t.Errorf("got\n%s", got)
 	}
 }
 
-// A status that nobody knows counts as gone, like in templates.
-func TestMetrics_InstancesOfEveryStatusAreCounted(t *testing.T) {
+// An unknown status counts as a tombstone, as in templates.
+func TestMetrics_UnknownStatusesCountAsTombstone(t *testing.T) {
 	m := NewMetrics("v1")
 	web := []sdk.Instance{{Name: "web", Status: 57}, {Name: "web", Status: 58}, {Name: "web", Status: sdk.Tombstone}}
 	for range 20 { // maps have no order

@@ -10,15 +10,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-type mistake struct{}
+type detailedError struct{}
 
-func (mistake) Error() string  { return "a.cfg:1:4: no; do" }
-func (mistake) Detail() string { return "a.cfg:1:4: no\n   ^\n = do" }
+func (detailedError) Error() string  { return "a.cfg:1:4: no; do" }
+func (detailedError) Detail() string { return "a.cfg:1:4: no\n   ^\n = do" }
 
 // What is wrong with a template, and where it varies, is told in full.
-func TestTemplateInAPI(t *testing.T) {
-	answer, err := json.Marshal(describe(engine.PipelineStatus{
-		Name: "p", TemplateError: &engine.TemplateError{Err: mistake{}}, Volatile: []string{"a.cfg:2: now"},
+func TestPipelines_TemplateError(t *testing.T) {
+	answer, err := json.Marshal(newPipeline(engine.PipelineStatus{
+		Name: "p", TemplateError: &engine.TemplateError{Err: detailedError{}}, Nondeterministic: []string{"a.cfg:2: now"},
 	}, sdk.Health{}))
 	want := `{"name":"p","source":"","generation":0,"problems":[],"template_error":"a.cfg:1:4: no; do",` +
 		`"template_error_detail":"a.cfg:1:4: no\n   ^\n = do","volatile":["a.cfg:2: now"]}`
@@ -28,31 +28,31 @@ func TestTemplateInAPI(t *testing.T) {
 }
 
 // However many are quarantined, the answer stays short and says how many there are.
-func TestQuarantinedInAPI(t *testing.T) {
+func TestPipelines_QuarantinedAreLimited(t *testing.T) {
 	var all []engine.Quarantined
 	for n := range 250 {
 		all = append(all, engine.Quarantined{Service: "web", ID: strconv.Itoa(n), Hostname: "h", Reason: "r"})
 	}
-	p := describe(engine.PipelineStatus{Quarantined: all}, sdk.Health{})
+	p := newPipeline(engine.PipelineStatus{Quarantined: all}, sdk.Health{})
 	want := Quarantined{Service: "web", Instance: "99", Hostname: "h", Reason: "r"}
-	if len(p.Quarantined) != 100 || p.Quarantined[99] != want || p.QuarantinedN != 250 {
-		t.Errorf("%d of %d, the last one %+v", len(p.Quarantined), p.QuarantinedN, p.Quarantined[len(p.Quarantined)-1])
+	if len(p.Quarantined) != 100 || p.Quarantined[99] != want || p.QuarantinedCount != 250 {
+		t.Errorf("%d of %d, the last one %+v", len(p.Quarantined), p.QuarantinedCount, p.Quarantined[len(p.Quarantined)-1])
 	}
 }
 
-func TestQuarantineReachesAPIAndMetrics(t *testing.T) {
-	s := open(t, true)
+func TestPipelines_Quarantine(t *testing.T) {
+	s := newTestServer(t, true)
 	good, bad := sdk.Instance{ID: "1", Name: "web", Hostname: "h"}, sdk.Instance{ID: "2", Name: "web", Hostname: "h h"}
 	good.Labels = map[string]string{"rack": "a 1"}
 	s.source.snapshots <- sdk.Snapshot{Source: "sidecar", Services: sdk.GroupByName([]sdk.Instance{good, bad})}
 	<-s.sink.applied
-	got := s.pipelineThat(t, func(p Pipeline) bool { return p.QuarantinedN > 0 })
-	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname has white space in it"}
-	if got.QuarantinedN != 1 || got.Quarantined[0] != want {
+	got := s.waitForPipeline(t, func(p Pipeline) bool { return p.QuarantinedCount > 0 })
+	want := Quarantined{Service: "web", Instance: "2", Hostname: `"h h"`, Reason: "Hostname contains white space"}
+	if got.QuarantinedCount != 1 || got.Quarantined[0] != want {
 		t.Errorf("got %+v", got)
 	}
-	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack has white space in it`}
-	if got.DroppedN != 1 || len(got.Dropped) != 1 || got.Dropped[0] != want {
+	want = Quarantined{Service: "web", Instance: "1", Hostname: "h", Reason: `the label rack contains white space`}
+	if got.DroppedCount != 1 || len(got.Dropped) != 1 || got.Dropped[0] != want {
 		t.Errorf("dropped: got %+v", got.Dropped)
 	}
 	_, metrics := s.ask("GET", "/metrics")

@@ -1,4 +1,5 @@
-// Package server is the daemon's HTTP surface: push endpoints, health, state and metrics.
+// Package server serves HTTP: pushes, health, state, metrics and the API. It decides which requests are authorized. It knows the
+// engine, and no concrete source or sink.
 package server
 
 import (
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,56 +19,49 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-const (
-	// healthWithin bounds the time that sinks have to answer GET /health: probes give up after a few seconds.
-	healthWithin = 2 * time.Second
-	// drainWithin bounds how long requests under way may take once the daemon stops.
-	drainWithin = 2 * time.Second
-)
+// shutdownTimeout bounds how long the requests that are served may take when the daemon stops.
+const shutdownTimeout = 2 * time.Second
 
-// limits bound what a client can take up.
+// limits bound the resources that clients can use.
 type limits struct {
-	connections int
-	share       int           // of the connections, for one address
-	reserve     int           // beside the connections, for probes and pushes while all others are busy
-	grace       time.Duration // for a new connection, or one whose request ended, before it is closed for another one
-	header      time.Duration // for a request's header, and for shaking hands over TLS
-	read        time.Duration // for the whole request
-	write       time.Duration // from the end of the header to the end of the answer; a stream of events moves its own
-	idle        time.Duration // between two requests
-	headerBytes int
-	states      int           // different states in answers, at once
-	turn        time.Duration // to wait for a place among them
+	connections   int
+	perClient     int           // of the connections
+	reserve       int           // connections for probes and pushes, used while all others are busy
+	idleGrace     time.Duration // how long a connection may be idle before it is closed for a new one
+	header        time.Duration // for the header of a request, and for the TLS handshake
+	read          time.Duration // for the whole request
+	write         time.Duration // from the end of the header to the end of the answer
+	idle          time.Duration // between two requests
+	headerBytes   int
+	stateCopies   int           // encoded states that are held at once
+	stateCopyWait time.Duration // how long a request waits for one of them
 }
 
-func usualLimits() limits {
+func defaultLimits() limits {
 	return limits{
-		connections: 512, share: 128, reserve: 32, grace: time.Second,
+		connections: 512, perClient: 128, reserve: 32, idleGrace: time.Second,
 		header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
-		headerBytes: 64 << 10, states: 8, turn: 5 * time.Second,
+		headerBytes: 64 << 10, stateCopies: 8, stateCopyWait: 5 * time.Second,
 	}
 }
 
-// pushPaths are where pushes are posted to: the older haproxy-api's, and what people have in front of it.
-var pushPaths = []string{"/update", "/api/update", "/sidecar/update"}
-
-// Config says what a [Server] serves.
+// Config configures a [Server].
 type Config struct {
 	Engine      *engine.Engine
 	Metrics     *Metrics
 	Front       Front
-	EncodeState func(io.Writer, sdk.Snapshot) error // in Sidecar's encoding
+	EncodeState func(io.Writer, sdk.Snapshot) error // encodes as Sidecar does
 	Access      *AccessPolicy                       // nil for the zero AccessConfig
 	Log         *slog.Logger
 }
 
-// A Front is the source that people and catalogues see.
+// A Front is the source that /state, /health and the push endpoints belong to.
 type Front struct {
-	Source   string       // whose snapshot /state and /health tell of
-	Receiver http.Handler // takes the pushes; where it is nil, they are refused with a sentence
+	Source   string       // its name
+	Receiver http.Handler // serves pushes; nil if the source takes none
 }
 
-// A Server answers HTTP.
+// A Server is an [http.Handler] for all endpoints. It is safe for concurrent use.
 type Server struct {
 	cfg    Config
 	mux    *http.ServeMux
@@ -76,14 +71,14 @@ type Server struct {
 	states *stateCopies
 }
 
-// New prepares a server.
+// New returns a server. It does not listen yet: see [Server.Serve].
 func New(cfg Config) *Server {
 	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: usualLimits()}
-	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.states)}
+	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: defaultLimits()}
+	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
 	access := cfg.Access
 	if access == nil {
-		access, _ = NewAccessPolicy(AccessConfig{Log: cfg.Log}) // there is no file to read
+		access, _ = NewAccessPolicy(AccessConfig{Log: cfg.Log}) // it reads no file that could be invalid
 	}
 	s.SetAccessPolicy(access)
 	s.SetFront(cfg.Front)
@@ -91,28 +86,32 @@ func New(cfg Config) *Server {
 		s.mux.HandleFunc(path, s.push)
 	}
 	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
-		s.mux.HandleFunc("GET "+path, s.state)
+		s.mux.HandleFunc("GET "+path, s.getState)
 	}
-	s.mux.HandleFunc("GET /health", s.health)
-	s.mux.HandleFunc("GET /live", s.live)
-	s.mux.HandleFunc("GET /ready", s.ready)
+	s.mux.HandleFunc("GET /health", s.getHealth)
+	s.mux.HandleFunc("GET /live", s.getLive)
+	s.mux.HandleFunc("GET /ready", s.getReady)
 	s.mux.Handle("GET /metrics", cfg.Metrics.Handler())
-	s.mux.HandleFunc("GET /api/v1/pipelines", s.pipelines)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}", s.pipeline)
-	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/release", s.release)
-	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.apply)
+	s.mux.HandleFunc("GET /api/v1/pipelines", s.getPipelines)
+	s.mux.HandleFunc("GET /api/v1/pipelines/{name}", s.getPipeline)
+	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/release", s.releaseSnapshot)
+	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.requestApply)
 	return s
 }
 
-// SetFront replaces the one in the configuration. Requests under way go on with the one before.
+// SetFront replaces the front. Requests that are being served continue with the previous one.
 func (s *Server) SetFront(f Front) { s.front.Store(&f) }
 
-// ServeHTTP answers one request, if the access policy authorizes it.
+// SetAccessPolicy replaces the access policy. It applies from the next request on, and its TLS settings from the next connection
+// on. Requests over plain connections are denied once TLS is on.
+func (s *Server) SetAccessPolicy(p *AccessPolicy) { s.access.Store(p) }
+
+// ServeHTTP serves one request if the access policy authorizes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if conn, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+	if conn, ok := r.Context().Value(connKey{}).(*clientConn); ok {
 		if !conn.begin(r) {
 			w.Header().Set("Connection", "close")
-			answerErrors(w, http.StatusServiceUnavailable, "all connections are busy: ask again in a moment")
+			writeErrors(w, http.StatusServiceUnavailable, "all connections are busy: ask again in a moment")
 			return
 		}
 		defer conn.end()
@@ -122,30 +121,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// SetAccessPolicy replaces the access policy, also while requests are served. It holds from the next request on, and its TLS
-// settings from the next connection on. Requests over plain connections are denied once TLS is on.
-func (s *Server) SetAccessPolicy(p *AccessPolicy) { s.access.Store(p) }
-
-// Listen opens the address, such as "0.0.0.0:7778", that [Server.Serve] is to be called with.
+// Listen opens a listener for [Server.Serve] at an address such as "0.0.0.0:7778".
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen on %s: %w; free it or set haproxy_api.bind_port", address, reason(err))
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err // without the address
+		}
+		return nil, fmt.Errorf("cannot listen on %s: %w; free it or set haproxy_api.bind_port", address, err)
 	}
 	return listener, nil
 }
 
-// reason strips what the sentence around it says already.
-func reason(err error) error {
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return op.Err
-	}
-	return err
-}
-
-// Serve answers requests on listener until ctx is done, then lets those under way finish for a moment. It speaks HTTP/1.1 alone:
-// so the bound of connections is one of requests as well.
+// Serve serves requests on listener until ctx is done. Requests that are being served then have a moment to finish. It speaks
+// only HTTP/1.1, so that the limit of connections is also one of requests.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
@@ -155,20 +145,20 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      s.limits.write,
 		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    s.limits.headerBytes,
-		ConnContext:       withConn,
+		ConnContext:       withClientConn,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	server.Protocols.SetHTTP1(true)
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
+		shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 		defer cancel()
-		if server.Shutdown(grace) != nil {
+		if server.Shutdown(shutdown) != nil {
 			_ = server.Close()
 		}
 	})
-	err := server.Serve(tlsListener{newConnLimiter(listener, s.limits), s.access.Load})
+	err := server.Serve(tlsListener{newPerClientListener(listener, s.limits), s.access.Load})
 	if stop() {
 		return fmt.Errorf("the HTTP server on %s ended: %w", listener.Addr(), err)
 	}
@@ -176,83 +166,26 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
+// pushPaths are the endpoints for pushes: that of haproxy-api 0.9, and those under the prefixes of common reverse proxies.
+var pushPaths = []string{"/update", "/api/update", "/sidecar/update"}
+
+func isPush(r *http.Request) bool { return slices.Contains(pushPaths, r.URL.Path) }
+
 func (s *Server) push(w http.ResponseWriter, r *http.Request) {
 	if receiver := s.front.Load().Receiver; receiver != nil {
 		receiver.ServeHTTP(w, r)
 		return
 	}
-	answerErrors(w, http.StatusConflict, "this haproxy-api follows its catalogue and takes no pushes")
+	writeErrors(w, http.StatusConflict, "pushes are not accepted: the source of this haproxy-api does not receive them")
 }
 
-// health keeps the older answer's shape, which people's probes read.
-func (s *Server) health(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), healthWithin)
-	defer cancel()
-	if problems := s.problems(ctx); len(problems) > 0 {
-		answerErrors(w, http.StatusInternalServerError, problems...)
-		return
-	}
-	answer := struct {
-		Message            string        `json:"message"`
-		LastChanged        time.Time     `json:"last_changed"`
-		LastServiceChanged *sdk.Instance `json:"last_service_changed"`
-	}{Message: "Healthy!"}
-	if snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source); ok {
-		answer.LastChanged = snap.Changed
-		if snap.Last != nil {
-			answer.LastServiceChanged = &snap.Last.Instance
-		}
-	}
-	answerJSON(w, http.StatusOK, answer)
+func writeErrors(w http.ResponseWriter, code int, problems ...string) {
+	writeJSON(w, code, map[string][]string{"errors": problems})
 }
 
-// problems names the pipeline with each problem where there are several.
-func (s *Server) problems(ctx context.Context) []string {
-	var all []string
-	pipelines := s.cfg.Engine.Health(ctx)
-	for _, p := range pipelines {
-		for _, problem := range p.Problems {
-			if len(pipelines) > 1 {
-				problem = p.Name + ": " + problem
-			}
-			all = append(all, problem)
-		}
-	}
-	return all
-}
-
-func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
-	answerJSON(w, http.StatusOK, map[string]string{"message": "alive"})
-}
-
-// ready also tells what is held: what is served then is a good configuration, and not the newest.
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	var waiting []string
-	answer := struct {
-		Message string   `json:"message"`
-		Held    []string `json:"held,omitempty"`
-	}{Message: "ready"}
-	for _, p := range s.cfg.Engine.Status() {
-		if p.Generation == 0 {
-			waiting = append(waiting, fmt.Sprintf("pipeline %s serves no configuration yet", p.Name))
-		}
-		if p.Held != nil {
-			answer.Held = append(answer.Held, fmt.Sprintf("pipeline %s: %s", p.Name, p.Held.Reason))
-		}
-	}
-	if len(waiting) > 0 {
-		answerErrors(w, http.StatusServiceUnavailable, waiting...)
-		return
-	}
-	answerJSON(w, http.StatusOK, answer)
-}
-
-func answerErrors(w http.ResponseWriter, code int, problems ...string) {
-	answerJSON(w, code, map[string][]string{"errors": problems})
-}
-
-// answerJSON writes what always can be encoded, without secrets; a client that went away is no news.
-func answerJSON(w http.ResponseWriter, code int, body any) {
+// writeJSON writes body with secrets masked and control characters escaped. body must be encodable. Write errors are ignored,
+// because they mean that the client is gone.
+func writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	content, _ := json.Marshal(body)

@@ -26,10 +26,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// catalogue is a source that emits what it is given, and takes any push.
-type catalogue struct{ snapshots chan sdk.Snapshot }
+// testSource emits the snapshots that it is given, and accepts any push.
+type testSource struct{ snapshots chan sdk.Snapshot }
 
-func (c *catalogue) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
+func (c *testSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,36 +40,36 @@ func (c *catalogue) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	}
 }
 
-func (c *catalogue) Health(context.Context) (sdk.Health, error) {
+func (c *testSource) Health(context.Context) (sdk.Health, error) {
 	return sdk.Health{Problems: []string{"etcd is away"}, Facts: map[string]string{"plugin": "etcd 1"}}, nil
 }
 
-func (c *catalogue) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "pushed") }
+func (c *testSource) ServeHTTP(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "pushed") }
 
-// proxy is a sink that is as well as it is told to be.
-type proxy struct {
+// testSink returns the error and reports the problem that setFault sets.
+type testSink struct {
 	applied chan struct{}
 
 	mu      sync.Mutex
-	refuse  error
+	err     error
 	problem string
 	facts   map[string]string
 }
 
-func (p *proxy) suffer(refuse error, problem string) {
+func (p *testSink) setFault(err error, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refuse, p.problem = refuse, problem
+	p.err, p.problem = err, problem
 }
 
-func (p *proxy) Apply(context.Context, sdk.Document) (sdk.Result, error) {
+func (p *testSink) Apply(context.Context, sdk.Document) (sdk.Result, error) {
 	defer func() { p.applied <- struct{}{} }()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return sdk.Result{Action: sdk.ActionReload}, p.refuse
+	return sdk.Result{Action: sdk.ActionReload}, p.err
 }
 
-func (p *proxy) Health(context.Context) (sdk.Health, error) {
+func (p *testSink) Health(context.Context) (sdk.Health, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.problem != "" {
@@ -78,36 +78,36 @@ func (p *proxy) Health(context.Context) (sdk.Health, error) {
 	return sdk.Health{Facts: maps.Clone(p.facts)}, nil
 }
 
-type plain struct{}
+type fixedTemplate struct{}
 
-func (plain) Load() (engine.Template, error) { return plain{}, nil }
-func (plain) Watch(ctx context.Context, _ func()) error {
+func (fixedTemplate) Load() (engine.Template, error) { return fixedTemplate{}, nil }
+func (fixedTemplate) Watch(ctx context.Context, _ func()) error {
 	<-ctx.Done()
 	return nil
 }
-func (plain) Render(context.Context, sdk.Snapshot) ([]sdk.File, []string, error) {
+func (fixedTemplate) Render(context.Context, sdk.Snapshot) ([]sdk.File, []string, error) {
 	return []sdk.File{{Name: "main", Content: []byte("text")}}, nil, nil
 }
 
-// site is a server in front of a running engine.
-type site struct {
+// testServer is a server with a running engine.
+type testServer struct {
 	*Server
-	source *catalogue
-	sink   *proxy
+	source *testSource
+	sink   *testSink
 }
 
-func open(t *testing.T, takesPushes bool) *site {
+func newTestServer(t *testing.T, takesPushes bool) *testServer {
 	t.Helper()
-	s := &site{
-		source: &catalogue{snapshots: make(chan sdk.Snapshot)},
-		sink:   &proxy{applied: make(chan struct{}, 10)},
+	s := &testServer{
+		source: &testSource{snapshots: make(chan sdk.Snapshot)},
+		sink:   &testSink{applied: make(chan struct{}, 10)},
 	}
 	metrics := NewMetrics("v1")
 	e, err := engine.New(engine.Config{
 		Sources: map[string]engine.SourceConfig{
 			"sidecar": {Source: s.source, Guard: engine.Guard{MaxDrop: 1, Hold: time.Hour}},
 		},
-		Pipelines: []engine.PipelineConfig{{Name: "haproxy", Source: "sidecar", Templates: plain{}, Sink: s.sink}},
+		Pipelines: []engine.PipelineConfig{{Name: "haproxy", Source: "sidecar", Templates: fixedTemplate{}, Sink: s.sink}},
 		Log:       slog.New(slog.DiscardHandler), Observer: metrics,
 	})
 	if err != nil {
@@ -129,8 +129,8 @@ func open(t *testing.T, takesPushes bool) *site {
 	return s
 }
 
-// ask returns the code and the body that a request gets.
-func (s *site) ask(method, path string) (int, string) {
+// ask returns the code and the body of the answer to a request.
+func (s *testServer) ask(method, path string) (int, string) {
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(method, path, nil)
 	r.Host = "localhost:7778"
@@ -138,7 +138,7 @@ func (s *site) ask(method, path string) (int, string) {
 	return w.Code, strings.TrimSpace(w.Body.String())
 }
 
-func (s *site) want(t *testing.T, method, path string, code int, body string) {
+func (s *testServer) want(t *testing.T, method, path string, code int, body string) {
 	t.Helper()
 	gotCode, gotBody := s.ask(method, path)
 	if gotCode != code || gotBody != body {
@@ -148,7 +148,7 @@ func (s *site) want(t *testing.T, method, path string, code int, body string) {
 
 var changed = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func (s *site) emit() {
+func (s *testServer) emit() {
 	web := sdk.Instance{ID: "1", Name: "web", Hostname: "h"}
 	s.source.snapshots <- sdk.Snapshot{
 		Source: "sidecar", Cluster: "demo", Taken: time.Now(), Changed: changed, Services: sdk.GroupByName([]sdk.Instance{web}),
@@ -157,28 +157,28 @@ func (s *site) emit() {
 	<-s.sink.applied
 }
 
-func TestBeforeTheFirstSnapshot(t *testing.T) {
-	s := open(t, true)
+func TestServer_BeforeTheFirstSnapshot(t *testing.T) {
+	s := newTestServer(t, true)
 	s.want(t, "GET", "/live", 200, `{"message":"alive"}`)
-	s.want(t, "GET", "/ready", 503, `{"errors":["pipeline haproxy serves no configuration yet"]}`)
+	s.want(t, "GET", "/ready", 503, `{"errors":["pipeline haproxy has not applied a configuration yet"]}`)
 	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
 		s.want(t, "GET", path, 500, `{"errors":["there is no state yet: nothing was received"]}`)
 	}
 }
 
-func TestPushesReachTheReceiver(t *testing.T) {
-	s := open(t, true)
+func TestPush(t *testing.T) {
+	s := newTestServer(t, true)
 	for _, path := range []string{"/update", "/api/update", "/sidecar/update"} {
 		s.want(t, "POST", path, 200, "pushed")
 	}
-	follower := open(t, false)
-	follower.want(t, "POST", "/update", 409, `{"errors":["this haproxy-api follows its catalogue and takes no pushes"]}`)
+	follower := newTestServer(t, false)
+	follower.want(t, "POST", "/update", 409, `{"errors":["pushes are not accepted: the source of this haproxy-api does not receive them"]}`)
 }
 
-func TestHealthHasTheOlderShape(t *testing.T) {
-	s := open(t, true)
+func TestHealth_HasTheFormOfVersion09(t *testing.T) {
+	s := newTestServer(t, true)
 	s.emit()
-	// The engine learns of the end of Apply a moment after the sink does.
+	// The engine records the outcome a moment after Apply returns.
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		if code, _ := s.ask("GET", "/ready"); code == 200 || time.Now().After(deadline) {
 			break
@@ -195,13 +195,13 @@ func TestHealthHasTheOlderShape(t *testing.T) {
 	if code != 200 || got["message"] != "Healthy!" || got["last_changed"] != "2026-01-02T03:04:05Z" || last["Name"] != "web" {
 		t.Errorf("got %d %s", code, body)
 	}
-	s.sink.suffer(nil, "HAProxy is not running")
+	s.sink.setFault(nil, "HAProxy is not running")
 	s.want(t, "GET", "/health", 500, `{"errors":["HAProxy is not running"]}`)
 }
 
-func TestAFailedApplyIsNotHealthy(t *testing.T) {
-	s := open(t, true)
-	s.sink.suffer(sdk.Rejectf("line 3 is wrong"), "")
+func TestHealth_FailedApply(t *testing.T) {
+	s := newTestServer(t, true)
+	s.sink.setFault(sdk.Rejectf("line 3 is wrong"), "")
 	s.emit()
 	want := `{"errors":["the last configuration could not be applied: line 3 is wrong"]}`
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -212,14 +212,14 @@ func TestAFailedApplyIsNotHealthy(t *testing.T) {
 	s.want(t, "GET", "/health", 500, want)
 }
 
-func TestPipelinesTellHowTheyAre(t *testing.T) {
-	s := open(t, true)
-	s.sink.suffer(sdk.Rejectf("line 3 is wrong"), "HAProxy is not running")
+func TestPipelines_Status(t *testing.T) {
+	s := newTestServer(t, true)
+	s.sink.setFault(sdk.Rejectf("line 3 is wrong"), "HAProxy is not running")
 	s.emit()
-	// Of a refusal the ledger learns first, and then the health.
-	got := s.pipelineThat(t, func(p Pipeline) bool { return p.Last != nil && len(p.Problems) == 2 })
+	// The history has the failed Apply before the health does.
+	got := s.waitForPipeline(t, func(p Pipeline) bool { return p.Last != nil && len(p.Problems) == 2 })
 	if got.Name != "haproxy" || got.Last.Error != "line 3 is wrong" || !slices.Contains(got.Problems, "HAProxy is not running") ||
-		!slices.Equal(got.SourceTrouble, []string{"etcd is away"}) || got.SourceFacts["plugin"] != "etcd 1" {
+		!slices.Equal(got.SourceProblems, []string{"etcd is away"}) || got.SourceFacts["plugin"] != "etcd 1" {
 		t.Errorf("got %+v", got)
 	}
 	if code, body := s.ask("GET", "/api/v1/pipelines/haproxy"); code != 200 || !strings.Contains(body, `"source":"sidecar"`) {
@@ -228,8 +228,8 @@ func TestPipelinesTellHowTheyAre(t *testing.T) {
 	s.want(t, "GET", "/api/v1/pipelines/x", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
 }
 
-// pipelineThat waits for the pipeline's answer to be like that.
-func (s *site) pipelineThat(t *testing.T, is func(Pipeline) bool) Pipeline {
+// waitForPipeline waits until the status of the pipeline satisfies the condition.
+func (s *testServer) waitForPipeline(t *testing.T, is func(Pipeline) bool) Pipeline {
 	t.Helper()
 	var got []Pipeline
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -242,15 +242,15 @@ func (s *site) pipelineThat(t *testing.T, is func(Pipeline) bool) Pipeline {
 			return got[0]
 		}
 	}
-	t.Fatalf("never so: %+v", got)
+	t.Fatalf("timed out: %+v", got)
 	return Pipeline{}
 }
 
-func TestADeferredDocumentIsNoProblem(t *testing.T) {
-	s := open(t, true)
-	s.sink.suffer(sdk.Deferred("one reload in five seconds", time.Hour), "")
+func TestPipelines_DeferredDocumentIsNoProblem(t *testing.T) {
+	s := newTestServer(t, true)
+	s.sink.setFault(sdk.Deferred("one reload in five seconds", time.Hour), "")
 	s.emit()
-	p := s.pipelineThat(t, func(p Pipeline) bool { return p.Waiting != nil })
+	p := s.waitForPipeline(t, func(p Pipeline) bool { return p.Waiting != nil })
 	if p.Waiting.Reason != "one reload in five seconds" || time.Until(p.Waiting.Until) < 59*time.Minute ||
 		len(p.Problems) != 0 || p.Last.Error != "" || p.Last.Deferred != p.Waiting.Reason {
 		t.Errorf("got %+v, last %+v", p, p.Last)
@@ -264,12 +264,12 @@ func TestADeferredDocumentIsNoProblem(t *testing.T) {
 	}
 }
 
-func TestWhoIsLeftOutIsTold(t *testing.T) {
+func TestPipelines_Exclusions(t *testing.T) {
 	status := engine.PipelineStatus{
 		Excluded: []exclude.Exclusion{{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"}},
 		Last:     &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
 	}
-	got, err := json.Marshal(describe(status, sdk.Health{}))
+	got, err := json.Marshal(newPipeline(status, sdk.Health{}))
 	for _, want := range []string{
 		`"left_out":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
 		`"left_out":[{"service":"chat","reason":"worse"}],"at"`,
@@ -280,8 +280,8 @@ func TestWhoIsLeftOutIsTold(t *testing.T) {
 	}
 }
 
-func TestMetricsCount(t *testing.T) {
-	s := open(t, true)
+func TestMetrics_AreServed(t *testing.T) {
+	s := newTestServer(t, true)
 	s.emit()
 	for _, want := range []string{
 		`haproxy_api_snapshots_total{outcome="taken",source="sidecar"} 1`,
@@ -294,8 +294,8 @@ func TestMetricsCount(t *testing.T) {
 	}
 }
 
-func TestServeEndsWithItsContext(t *testing.T) {
-	s := open(t, true)
+func TestServe_EndsWithItsContext(t *testing.T) {
+	s := newTestServer(t, true)
 	ctx, cancel := context.WithCancel(t.Context())
 	listener, err := Listen(ctx, "127.0.0.1:0")
 	if err != nil {
@@ -318,12 +318,12 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 	cancel()
 	if err := <-served; err != nil {
-		t.Errorf("an orderly end is no error: %v", err)
+		t.Errorf("an orderly shutdown returned %v", err)
 	}
 }
 
-func TestServeReportsWhyItEnded(t *testing.T) {
-	s := open(t, true)
+func TestServe_ReportsErrors(t *testing.T) {
+	s := newTestServer(t, true)
 	listener, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -334,8 +334,8 @@ func TestServeReportsWhyItEnded(t *testing.T) {
 	}
 }
 
-func TestNothingElseIsServed(t *testing.T) {
-	s := open(t, true)
+func TestServer_UnknownRoutes(t *testing.T) {
+	s := newTestServer(t, true)
 	for _, path := range []string{"/nothing", "/update/x"} {
 		if code, _ := s.ask("GET", path); code != 404 {
 			t.Errorf("%s answered %d", path, code)
@@ -346,11 +346,11 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
-// Whoever asks with a terminal sees what HAProxy or a plugin said, and nothing happens to the terminal.
-func TestAnswersAreHarmless(t *testing.T) {
+// Text of HAProxy and plugins does not contain control characters for terminals.
+func TestAnswers_EscapeControlCharacters(t *testing.T) {
 	const hostile = "x\n\x1b[2J\u009b2J\x7f\u202e\u2028\xff\"}"
 	w := httptest.NewRecorder()
-	answerErrors(w, 500, hostile)
+	writeErrors(w, 500, hostile)
 	want := `{"errors":["x\n\u001b[2J\u009b2J\u007f\u202e\u2028\ufffd\"}"]}` + "\n"
 	if got := w.Body.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)

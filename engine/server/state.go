@@ -11,8 +11,31 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// stateCopies are the encoded states that clients read at the moment. Those who read the same one share it, however slowly they
-// do; only a few different ones are held at once, since each takes many times a state's size while it is made.
+func (s *Server) getState(w http.ResponseWriter, r *http.Request) {
+	snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source)
+	if !ok {
+		writeErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), s.limits.stateCopyWait)
+	defer cancel()
+	state, err := s.states.acquire(ctx, snap)
+	if err != nil {
+		writeErrors(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	defer s.states.release(state)
+	if state.err != nil {
+		s.cfg.Log.Error("the state cannot be encoded", "error", state.err)
+		writeErrors(w, http.StatusInternalServerError, "the state cannot be encoded; the log has the reason")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(state.content) // an error means that the client is gone
+}
+
+// stateCopies are the encoded states that are being written to clients. Clients that read the same state share one copy, however
+// slowly they read. Only a few copies are held at once, because encoding one takes many times the memory of the state.
 type stateCopies struct {
 	encode func(io.Writer, sdk.Snapshot) error
 	slots  chan struct{} // has an element for each copy
@@ -25,16 +48,16 @@ type stateCopies struct {
 type stateCopy struct {
 	snapshot sdk.Snapshot
 	readers  int           // guarded by stateCopies.mu
-	ready    chan struct{} // closed once what follows is there
+	ready    chan struct{} // closed once content and err are set
 	content  []byte
 	err      error
 }
 
-var errTooManyStates = errors.New("too many read older states now: ask again in a moment")
+var errTooManyStates = errors.New("too many clients are reading older states: ask again in a moment")
 
-// get returns a copy of snap, to be given back with put. It waits for a slot until ctx is done, and returns errTooManyStates
-// then.
-func (c *stateCopies) get(ctx context.Context, snap sdk.Snapshot) (*stateCopy, error) {
+// acquire returns an encoded copy of snap, which the caller must release. It waits until ctx is done for a slot or for the
+// encoding by another caller, and then returns errTooManyStates.
+func (c *stateCopies) acquire(ctx context.Context, snap sdk.Snapshot) (*stateCopy, error) {
 	if shared := c.share(snap); shared != nil {
 		return c.wait(ctx, shared)
 	}
@@ -44,7 +67,7 @@ func (c *stateCopies) get(ctx context.Context, snap sdk.Snapshot) (*stateCopy, e
 		return nil, errTooManyStates
 	}
 	c.mu.Lock()
-	if shared := c.shareLocked(snap); shared != nil { // somebody else was faster
+	if shared := c.shareLocked(snap); shared != nil { // made by another caller meanwhile
 		c.mu.Unlock()
 		<-c.slots
 		return c.wait(ctx, shared)
@@ -64,11 +87,12 @@ func (c *stateCopies) wait(ctx context.Context, shared *stateCopy) (*stateCopy, 
 	case <-shared.ready:
 		return shared, nil
 	case <-ctx.Done():
-		c.put(shared)
+		c.release(shared)
 		return nil, errTooManyStates
 	}
 }
 
+// share returns the newest copy with one more reader if it is one of snap, or nil.
 func (c *stateCopies) share(snap sdk.Snapshot) *stateCopy {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,47 +107,24 @@ func (c *stateCopies) shareLocked(snap sdk.Snapshot) *stateCopy {
 	return c.newest
 }
 
-// put gives a copy back. The last one who does lets go of it.
-func (c *stateCopies) put(one *stateCopy) {
+// release removes a reader. The last one frees the copy.
+func (c *stateCopies) release(state *stateCopy) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if one.readers--; one.readers > 0 {
+	if state.readers--; state.readers > 0 {
 		return
 	}
-	if c.newest == one {
+	if c.newest == state {
 		c.newest = nil
 	}
 	<-c.slots
 }
 
-// sameSnapshot reports whether a and b are the very same: snapshots never change.
+// sameSnapshot reports whether a and b are the same observation. It compares addresses, because snapshots are never modified.
 func sameSnapshot(a, b sdk.Snapshot) bool {
 	if a.Source != b.Source || a.Cluster != b.Cluster || !a.Taken.Equal(b.Taken) || !a.Changed.Equal(b.Changed) ||
 		a.Last != b.Last || len(a.Services) != len(b.Services) {
 		return false
 	}
 	return len(a.Services) == 0 || &a.Services[0] == &b.Services[0]
-}
-
-func (s *Server) state(w http.ResponseWriter, r *http.Request) {
-	snap, ok := s.cfg.Engine.Snapshot(s.front.Load().Source)
-	if !ok {
-		answerErrors(w, http.StatusInternalServerError, "there is no state yet: nothing was received")
-		return
-	}
-	turn, cancel := context.WithTimeout(r.Context(), s.limits.turn)
-	defer cancel()
-	one, err := s.states.get(turn, snap)
-	if err != nil {
-		answerErrors(w, http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	defer s.states.put(one)
-	if one.err != nil {
-		s.cfg.Log.Error("the state cannot be encoded", "error", one.err)
-		answerErrors(w, http.StatusInternalServerError, "the state cannot be encoded; the log has the reason")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(one.content) // a client that went away is no news
 }

@@ -15,15 +15,15 @@ import (
 	"sync"
 )
 
-// certificates are what a TLS listener needs out of files. Each handshake looks whether they have changed: no watch can miss it,
-// and a renewed certificate is in use with the next connection.
+// certificates are the files of a TLS listener. Each handshake checks whether they have changed, so that a renewed certificate is
+// used from the next connection on.
 type certificates struct {
 	cert, key, clientCA string // files; clientCA may be ""
 	log                 *slog.Logger
 
 	mu     sync.Mutex
-	seen   []fs.FileInfo // of the files, when they were last read; nil for what cannot be found
-	config *tls.Config   // of when they were last right
+	seen   []fs.FileInfo // of the files when they were last read; nil for a missing file
+	config *tls.Config   // from when they were last valid
 }
 
 func openCertificates(cfg AccessConfig) (*certificates, error) {
@@ -31,62 +31,62 @@ func openCertificates(cfg AccessConfig) (*certificates, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.seen = c.look()
+	c.seen = c.stat()
 	var err error
 	c.config, err = c.read()
 	return c, err
 }
 
-// forConnections returns the configuration to wrap a connection with. It reads no file before the handshake.
-func (c *certificates) forConnections() *tls.Config {
+// serverConfig returns the configuration for [tls.Server]. It reads no file before the handshake.
+func (c *certificates) serverConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil },
 	}
 }
 
-// current returns what the files say, or what they said when they were last right.
+// current returns the configuration from the files, or from when they were last valid.
 func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.look()
-	if same(c.seen, now) {
+	now := c.stat()
+	if sameFiles(c.seen, now) {
 		return c.config
 	}
-	c.seen = now // wrong or right, it is told once
+	c.seen = now // also if they are invalid, so that this is logged once
 	config, err := c.read()
 	if err != nil {
-		c.log.Error("the certificates have changed and cannot be used; the ones before stay in use", "error", err)
+		c.log.Error("the certificates have changed and are invalid; keeping the previous ones", "error", err)
 		return c.config
 	}
 	c.config = config
-	c.log.Info("the certificates have changed and are in use", "file", c.cert)
+	c.log.Info("using the changed certificates", "file", c.cert)
 	return config
 }
 
-// trusts reports whether the client has shown what it needs to change something. That is decided anew for each request: the
-// authorities may be others than at the time of the handshake.
+// trusts reports whether the client may change something: it presented a certificate of an authority in client_ca, or there is no
+// client_ca. That is verified for each request, because the authorities may have changed since the handshake.
 func (c *certificates) trusts(state *tls.ConnectionState) bool {
 	return c.current().ClientCAs == nil || c.identifies(state)
 }
 
-// identifies reports whether the client has shown a certificate of an authority in client_ca.
+// identifies reports whether the client presented a certificate of an authority in client_ca.
 func (c *certificates) identifies(state *tls.ConnectionState) bool {
 	authorities := c.current().ClientCAs
 	if authorities == nil || state == nil || len(state.PeerCertificates) == 0 {
 		return false
 	}
-	between := x509.NewCertPool()
+	intermediates := x509.NewCertPool()
 	for _, cert := range state.PeerCertificates[1:] {
-		between.AddCert(cert)
+		intermediates.AddCert(cert)
 	}
 	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{
-		Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		Roots: authorities, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	return err == nil
 }
 
-func (c *certificates) look() []fs.FileInfo {
+func (c *certificates) stat() []fs.FileInfo {
 	var infos []fs.FileInfo
 	for _, file := range []string{c.cert, c.key, c.clientCA} {
 		info, err := os.Stat(file)
@@ -98,7 +98,7 @@ func (c *certificates) look() []fs.FileInfo {
 	return infos
 }
 
-func same(before, now []fs.FileInfo) bool {
+func sameFiles(before, now []fs.FileInfo) bool {
 	return slices.EqualFunc(before, now, func(a, b fs.FileInfo) bool {
 		if a == nil || b == nil {
 			return a == nil && b == nil
@@ -113,14 +113,15 @@ func (c *certificates) read() (*tls.Config, error) {
 		MinVersion:   tls.VersionTLS12,
 		Certificates: []tls.Certificate{pair},
 		NextProtos:   []string{"http/1.1"},
-		// A resumed session would carry on with what an older configuration had verified.
+		// A resumed session would skip the verification by the current authorities.
 		SessionTicketsDisabled: true,
 	}
 	if c.clientCA == "" {
 		return config, err
 	}
 	authorities, caErr := readAuthorities(c.clientCA)
-	// Not RequireAndVerify: probes and Prometheus read without a certificate. The access policy requires one for changes.
+	// Not RequireAndVerifyClientCert, because probes and Prometheus read without a certificate. The access policy requires one
+	// for changes.
 	config.ClientCAs, config.ClientAuth = authorities, tls.VerifyClientCertIfGiven
 	return config, errors.Join(err, caErr)
 }
@@ -149,9 +150,9 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 	return pool, atFile("haproxy_api.client_ca", file, err)
 }
 
-var errNoCertificate = errors.New("there is no certificate in PEM format in it")
+var errNoCertificate = errors.New("contains no certificate in PEM format")
 
-// hasCertificate reports whether a certificate that can be read comes first, as TLS wants it.
+// hasCertificate reports whether the first certificate in content is valid.
 func hasCertificate(content []byte) bool {
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
@@ -162,7 +163,7 @@ func hasCertificate(content []byte) bool {
 	return false
 }
 
-// atFile says which key names the file that has that fault.
+// atFile returns err with the file and the configuration key that names it.
 func atFile(key, file string, err error) error {
 	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = fmt.Errorf("cannot be read: %w", path.Err)
@@ -173,20 +174,20 @@ func atFile(key, file string, err error) error {
 	return fmt.Errorf("%s: %s: %w", key, file, err)
 }
 
-// A tlsListener accepts connections with TLS or without, as the access policy says at that moment.
+// A tlsListener accepts connections with or without TLS, depending on the access policy when the connection is accepted.
 type tlsListener struct {
 	net.Listener
 	access func() *AccessPolicy
 }
 
-// Accept returns a *[tls.Conn] where TLS is on: net/http recognises it, and shakes hands in the connection's own goroutine.
+// Accept returns a *[tls.Conn] if TLS is on. net/http recognizes it and does the handshake in the goroutine of the connection.
 func (l tlsListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
 	if certs := l.access().tls; certs != nil {
-		return tls.Server(conn, certs.forConnections()), nil
+		return tls.Server(conn, certs.serverConfig()), nil
 	}
 	return conn, nil
 }

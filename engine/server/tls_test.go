@@ -66,7 +66,7 @@ func (a *authority) issue(template *x509.Certificate) (*x509.Certificate, *ecdsa
 	return cert, key
 }
 
-// server writes a server's certificate and key anew, and returns where they are.
+// server writes a new server certificate and its key, and returns their files.
 func (a *authority) server() (certFile, keyFile string, cert *x509.Certificate) {
 	a.t.Helper()
 	cert, key := a.issue(&x509.Certificate{
@@ -81,7 +81,7 @@ func (a *authority) client() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
-// write replaces the file whole, as who renews certificates does.
+// write replaces the file atomically, as tools that renew certificates do.
 func (a *authority) write(name string, content []byte) string {
 	a.t.Helper()
 	path := filepath.Join(a.folder, name)
@@ -113,13 +113,13 @@ func keyPEM(t *testing.T, key *ecdsa.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// serving is a site that really listens.
-type serving struct {
-	*site
+// runningServer is a server that listens.
+type runningServer struct {
+	*testServer
 	address string
 }
 
-func serve(t *testing.T, s *site) *serving {
+func serve(t *testing.T, s *testServer) *runningServer {
 	t.Helper()
 	listener, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -134,10 +134,10 @@ func serve(t *testing.T, s *site) *serving {
 			t.Error(err)
 		}
 	})
-	return &serving{s, listener.Addr().String()}
+	return &runningServer{s, listener.Addr().String()}
 }
 
-// client returns one with connections of its own.
+// client returns an HTTP client that shares no connections with others.
 func client(t *testing.T, config *tls.Config) *http.Client {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: config}
@@ -145,7 +145,8 @@ func client(t *testing.T, config *tls.Config) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// fetch returns code, body and connection state of an answer; the body of no answer is the error.
+// fetch returns the code, the body and the connection state of an answer. Without an answer, the code is 0 and the body is the
+// error.
 func fetch(c *http.Client, method, url string) (int, string, *tls.ConnectionState) {
 	r, err := http.NewRequest(method, url, strings.NewReader("{}"))
 	if err != nil {
@@ -169,24 +170,24 @@ func expect(t *testing.T, what string, c *http.Client, method, url string, code 
 	return state
 }
 
-// Either the token or a client certificate is enough to read.
-func TestProtectReadsByClientCertificate(t *testing.T) {
+// Either the token or a client certificate is sufficient to read.
+func TestAccessPolicy_ProtectReadsByClientCertificate(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
 	ca := a.write("ca.pem", certPEM(a.cert))
-	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}))
+	s := serve(t, newServerWithPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}))
 	anybody := client(t, &tls.Config{RootCAs: a.pool()})
 	known := client(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.client()}})
-	expect(t, "nobody", anybody, "GET", "https://"+s.address+"/metrics", 401, "errors")
-	expect(t, "nobody's probe", anybody, "GET", "https://"+s.address+"/live", 200, "alive")
+	expect(t, "no credentials", anybody, "GET", "https://"+s.address+"/metrics", 401, "errors")
+	expect(t, "a probe without credentials", anybody, "GET", "https://"+s.address+"/live", 200, "alive")
 	expect(t, "a certificate", known, "GET", "https://"+s.address+"/metrics", 200, "haproxy_api_build_info")
 	expect(t, "a certificate alone changes", known, "POST", "https://"+s.address+"/update", 401, "errors")
 }
 
-func TestTLSAlone(t *testing.T) {
+func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
-	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key}))
+	s := serve(t, newServerWithPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key}))
 	https := "https://" + s.address
 	state := expect(t, "https", client(t, &tls.Config{RootCAs: a.pool(), NextProtos: []string{"h2", "http/1.1"}}),
 		"POST", https+"/update", 200, "pushed")
@@ -198,11 +199,11 @@ func TestTLSAlone(t *testing.T) {
 	expect(t, "plain", client(t, nil), "GET", "http://"+s.address+"/live", 400, "Client sent an HTTP request to an HTTPS server.")
 }
 
-func TestCertificatesAreReadAgain(t *testing.T) {
+func TestTLS_CertificatesAreReloaded(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, first := a.server()
 	log := &lockedLog{}
-	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key, Log: slog.New(slog.NewTextHandler(log, nil))}))
+	s := serve(t, newServerWithPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key, Log: slog.New(slog.NewTextHandler(log, nil))}))
 	shown := func() *big.Int {
 		t.Helper()
 		state := expect(t, "https", client(t, &tls.Config{RootCAs: a.pool()}), "GET", "https://"+s.address+"/live", 200, "alive")
@@ -222,7 +223,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, broken := range []struct{ content, told string }{
+	for _, broken := range []struct{ content, logged string }{
 		{"nonsense", "haproxy_api.tls_key: " + key},
 		{"", "haproxy_api.tls_key: " + key},
 		{string(keyPEM(t, a.key)), "private key does not match"},
@@ -234,8 +235,8 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 				t.Errorf("shows %v with a broken key, want the second", got)
 			}
 		}
-		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), broken.told) {
-			t.Errorf("want one line of %q, logged\n%s", broken.told, log.String())
+		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), broken.logged) {
+			t.Errorf("want one line of %q, logged\n%s", broken.logged, log.String())
 		}
 	}
 	log.reset()
@@ -255,11 +256,11 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 }
 
-func TestClientCertificates(t *testing.T) {
+func TestTLS_ClientCertificates(t *testing.T) {
 	a, other := newAuthority(t), newAuthority(t)
 	cert, key, _ := a.server()
 	ca := a.write("ca.pem", certPEM(a.cert))
-	s := serve(t, behind(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca}))
+	s := serve(t, newServerWithPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca}))
 	https := "https://" + s.address
 	none := client(t, &tls.Config{RootCAs: a.pool()})
 	expect(t, "a probe", none, "GET", https+"/live", 200, "alive")
@@ -274,12 +275,12 @@ func TestClientCertificates(t *testing.T) {
 	ours := client(t, &tls.Config{RootCAs: a.pool(), GetClientCertificate: always(a.client())})
 	expect(t, "a push", ours, "POST", https+"/update", 200, "pushed")
 
-	// The authority is another one now; the connection is still open.
+	// The authority changes while the connection is open.
 	a.write("ca.pem", certPEM(other.cert))
-	expect(t, "a push of yesterday's authority", ours, "POST", https+"/update", 403, "haproxy_api.client_ca")
-	expect(t, "a push of today's", theirs, "POST", https+"/update", 200, "pushed")
+	expect(t, "a push with the previous authority", ours, "POST", https+"/update", 403, "haproxy_api.client_ca")
+	expect(t, "a push with the new authority", theirs, "POST", https+"/update", 200, "pushed")
 
-	// Somebody signed a certificate for a server, and its owner may not push with it.
+	// A server's certificate does not authorize pushes.
 	server, serverKey := other.issue(&x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	misused := tls.Certificate{Certificate: [][]byte{server.Raw}, PrivateKey: serverKey}
 	if code, _, _ := fetch(client(t, &tls.Config{RootCAs: a.pool(), GetClientCertificate: always(misused)}),
@@ -288,23 +289,23 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// always shows that certificate also where the server asks for other authorities.
+// always presents that certificate even if the server requests other authorities.
 func always(cert tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
 }
 
-func TestTLSIsSwitchedOnAndOff(t *testing.T) {
+func TestTLS_EnableAndDisable(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
-	s := serve(t, behind(t, AccessConfig{}))
+	s := serve(t, newServerWithPolicy(t, AccessConfig{}))
 	plain, secure := client(t, nil), client(t, &tls.Config{RootCAs: a.pool()})
 	http, https := "http://"+s.address, "https://"+s.address
 	expect(t, "plain", plain, "POST", http+"/update", 200, "pushed")
-	s.SetAccessPolicy(policyOf(t, AccessConfig{TLSCert: cert, TLSKey: key}))
+	s.SetAccessPolicy(newPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key}))
 	expect(t, "an old plain connection reads", plain, "GET", http+"/live", 403, "open another one with https")
 	expect(t, "a new plain connection", plain, "POST", http+"/update", 400, "HTTPS server")
 	expect(t, "secure", secure, "POST", https+"/update", 200, "pushed")
-	s.SetAccessPolicy(policyOf(t, AccessConfig{}))
+	s.SetAccessPolicy(newPolicy(t, AccessConfig{}))
 	expect(t, "an old secure connection", secure, "POST", https+"/update", 200, "pushed")
 	expect(t, "plain again", plain, "POST", http+"/update", 200, "pushed")
 	if code, _, _ := fetch(client(t, &tls.Config{RootCAs: a.pool()}), "GET", https+"/live"); code != 0 {
@@ -312,7 +313,7 @@ func TestTLSIsSwitchedOnAndOff(t *testing.T) {
 	}
 }
 
-func TestFaultsOfCertificates(t *testing.T) {
+func TestTLS_InvalidCertificates(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
 	ca := a.write("ca.pem", certPEM(a.cert))
@@ -320,7 +321,7 @@ func TestFaultsOfCertificates(t *testing.T) {
 	bad := a.write("bad.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("noise")}))
 	other := a.write("other.pem", keyPEM(t, a.key))
 	missing := filepath.Join(a.folder, "missing.pem")
-	const cannot, none = "cannot be read: no such file or directory", "there is no certificate in PEM format in it"
+	const cannot, none = "cannot be read: no such file or directory", "contains no certificate in PEM format"
 	for _, test := range []struct {
 		name string
 		cfg  AccessConfig
@@ -352,7 +353,7 @@ func TestFaultsOfCertificates(t *testing.T) {
 	}
 }
 
-// lockedLog is a log that is read while it is written.
+// lockedLog is a buffer for concurrent use.
 type lockedLog struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -376,15 +377,15 @@ func (l *lockedLog) reset() {
 	l.b.Reset()
 }
 
-// conn opens a connection and says that much on it.
-func (s *serving) conn(t *testing.T, say string) net.Conn {
+// conn opens a connection and sends request.
+func (s *runningServer) conn(t *testing.T, request string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := io.WriteString(conn, say); err != nil {
+	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
 	return conn

@@ -18,10 +18,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// format is the version of what is written: a line of JSON that is a header, and then the body that it vouches for, JSON too.
+// format is the version of the file format: a line of JSON with the header, and then the body, which is JSON too.
 const format = 1
 
-// The kinds of body.
+// The kinds of body. They are part of the file format.
 const (
 	kindSnapshot = "snapshot"
 	kindApplied  = "document in effect"
@@ -34,12 +34,13 @@ type header struct {
 }
 
 const (
-	halfWritten = ".tmp"
-	// largest bounds what is read of a file, in bytes: it has up to about 4 MB for 10,000 instances.
-	largest = 256 << 20
+	// tempSuffix is appended to the name of a file while it is being written.
+	tempSuffix = ".tmp"
+	// maxFileSize bounds what is read of a file, in bytes: 10,000 instances take about 4 MB.
+	maxFileSize = 256 << 20
 )
 
-// encode returns the bytes of a file.
+// encode returns the content of a file with v as the body.
 func encode(v any) ([]byte, error) {
 	kind := kindSnapshot
 	switch v := v.(type) {
@@ -47,17 +48,16 @@ func encode(v any) ([]byte, error) {
 	case engine.AppliedDocument:
 		kind = kindApplied
 	default:
-		return nil, fmt.Errorf("a %T is not kept", v)
+		return nil, fmt.Errorf("cannot store a %T", v)
 	}
 	body, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
-	return vouch(kind, body)
+	return addHeader(kind, body)
 }
 
-// vouch puts the header before the body.
-func vouch(kind string, body []byte) ([]byte, error) {
+func addHeader(kind string, body []byte) ([]byte, error) {
 	sum := sha256.Sum256(body)
 	head, err := json.Marshal(header{format, kind, hex.EncodeToString(sum[:])})
 	if err != nil {
@@ -66,34 +66,42 @@ func vouch(kind string, body []byte) ([]byte, error) {
 	return bytes.Join([][]byte{head, body}, []byte("\n")), nil
 }
 
-// decode reads the bytes of a file into v. It trusts nothing that the header does not vouch for.
+// decode validates the content of a file by its header and decodes the body into v.
 func decode(content []byte, kind string, v any) error {
 	head, body, found := bytes.Cut(content, []byte("\n"))
 	var h header
 	if err := json.Unmarshal(head, &h); !found || err != nil {
-		return errors.New("it has no header")
+		return errNoHeader
 	}
 	sum := sha256.Sum256(body)
 	switch {
 	case h.Format != format:
-		return fmt.Errorf("its format is %d, and this version knows %d", h.Format, format)
+		return fmt.Errorf("%w %d, want %d", errFormat, h.Format, format)
 	case h.Kind != kind:
-		return fmt.Errorf("it is not a %s", kind)
+		return fmt.Errorf("%w %q, want %q", errKind, h.Kind, kind)
 	case h.SHA256 != hex.EncodeToString(sum[:]):
-		return errors.New("its checksum is wrong")
+		return errChecksum
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("it cannot be read: %w", err)
+		return fmt.Errorf("decoding the content: %w", err)
 	}
 	return nil
 }
 
-// A damagedError says that a file was read and its content is no good. Any other error may pass.
+// Errors of decode.
+var (
+	errNoHeader = errors.New("the file has no header")
+	errFormat   = errors.New("the file has format")
+	errKind     = errors.New("the file has content of kind")
+	errChecksum = errors.New("the checksum of the file is wrong")
+)
+
+// A damagedError says that a file was read and its content is invalid. Other errors of load may be temporary.
 type damagedError struct{ error }
 
 func (e damagedError) Unwrap() error { return e.error }
 
-// load reads the file at path into v. It follows no symbolic link, and waits for nobody at the other end of a pipe.
+// load decodes the file at path into v. It does not follow a symbolic link and does not block on a named pipe.
 func load(path, kind string, v any) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -101,14 +109,14 @@ func load(path, kind string, v any) error {
 	}
 	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("it is not a regular file"))
+		return errors.Join(err, errors.New("not a regular file"))
 	}
-	content, err := io.ReadAll(io.LimitReader(f, largest+1))
+	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	switch {
 	case err != nil:
 		return err
-	case len(content) > largest:
-		return damagedError{fmt.Errorf("it is longer than %d bytes", largest)}
+	case len(content) > maxFileSize:
+		return damagedError{fmt.Errorf("the file has more than %d bytes", maxFileSize)}
 	}
 	if err := decode(content, kind, v); err != nil {
 		return damagedError{err}
@@ -116,7 +124,7 @@ func load(path, kind string, v any) error {
 	return nil
 }
 
-// save replaces the file at path, so that after a crash at any moment there is the old one or the new one.
+// save replaces the content of the file at path by v. After a crash at any moment the file has the old or the new content.
 func save(path string, v any) error {
 	content, err := encode(v)
 	if err != nil {
@@ -125,11 +133,11 @@ func save(path string, v any) error {
 	if err := trust.Check(filepath.Dir(path)); err != nil {
 		return err
 	}
-	// What is left of an earlier try goes first: nothing that stands there already is written to, nor what a link there leads to.
-	if err := syscall.Unlink(path + halfWritten); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// A file that an earlier attempt left is removed and not written to: it could be a link to another file.
+	if err := syscall.Unlink(path + tempSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f, err := os.OpenFile(path+halfWritten, os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path+tempSuffix, os.O_CREATE|os.O_EXCL|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}

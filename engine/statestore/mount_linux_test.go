@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The folder is private, and nobody has a reason to mount a file in it: that is refused, and nothing is left of the attempt.
+// The directory is private: there is no reason to mount a file in it, so saving to a mount point fails and leaves nothing behind.
 func TestSave_MountPoint(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
@@ -26,13 +26,13 @@ func TestSave_MountPoint(t *testing.T) {
 	}
 	defer mounttest.Bind(t, path)()
 	if err := save(path, sdk.Snapshot{}); !errors.Is(err, syscall.EBUSY) {
-		t.Errorf("saving ended with %v", err)
+		t.Errorf("got %v, want EBUSY", err)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
-		t.Errorf("in the folder are %v, %v", entries, err)
+		t.Errorf("the directory has %v, %v", entries, err)
 	}
 	if content, err := os.ReadFile(path); err != nil || string(content) != "old" {
-		t.Errorf("in the file is %q, %v", content, err)
+		t.Errorf("the file has %q, %v", content, err)
 	}
 }

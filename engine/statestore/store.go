@@ -1,4 +1,5 @@
-// Package statestore keeps the last good snapshots and documents on disk, over a restart of the daemon.
+// Package statestore keeps the last good snapshots and documents on disk, over a restart of the daemon. It knows neither what
+// produces nor what consumes them.
 package statestore
 
 import (
@@ -12,60 +13,61 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/filelock"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Store is a folder with one file for each source and each pipeline. What it is told to keep it writes within about a second,
-// or when it is closed; of what comes faster only the newest. Each file replaces the one before whole, or not at all. It is safe
-// for several goroutines.
+// A Store is a directory with one file for each source and each pipeline. It writes what was saved within about a second, or when
+// it is closed; if something is saved more often, only the newest is written. Each file is replaced atomically. A Store is safe for
+// concurrent use.
 type Store struct {
 	dir  string
 	log  *slog.Logger
-	lock *os.File
+	lock *filelock.Lock
 	stop context.CancelFunc
 	done chan struct{}
 	wake chan struct{} // has one element while there is something to write
 
 	mu      sync.Mutex
-	waiting map[string]any         // what has to be written, by file name
-	newest  map[string]any         // what there was to write last, by file name
+	unsaved map[string]any         // what has to be written, by file name
+	newest  map[string]any         // what was saved last, written or not, by file name
 	faults  map[string]*fileFaults // by file name
 }
 
 const (
-	// pause is the least time between two writes, so that a busy catalogue does not keep a disk busy.
-	pause = time.Second
-	// retryAfter is how long a disk is left alone that does not take what it is given.
-	retryAfter = 10 * time.Second
-	// readTries is how often a file is read that cannot be read, readPause apart.
-	readTries = 5
-	readPause = 200 * time.Millisecond
+	// writeInterval is the least time between two writes, so that a busy source does not keep the disk busy.
+	writeInterval = time.Second
+	// writeRetry is the time after which a write that failed is tried again.
+	writeRetry = 10 * time.Second
+	// readAttempts is how often reading a file is tried, readRetry apart.
+	readAttempts = 5
+	readRetry    = 200 * time.Millisecond
 )
 
-// ErrInUse means that another process uses the folder.
+// ErrInUse means that another process uses the directory.
 var ErrInUse = errors.New("another haproxy-api uses it")
 
-// Open prepares dir, makes it if need be, and starts writing to it; [Store.Close] ends that. A folder that others may write to is
-// refused: what is in it is believed. The error is one sentence that names dir; it wraps [ErrInUse] for one that is taken.
+// Open creates dir if necessary, locks it, and starts a goroutine that writes to it; [Store.Close] stops that. Open fails for a
+// directory that other users may write to, because the content of its files is trusted. The error names dir; it wraps [ErrInUse] if
+// another process has locked it.
 func Open(dir string, log *slog.Logger) (*Store, error) {
 	if err := prepare(dir); err != nil {
 		return nil, err
 	}
-	lock, err := claim(dir)
+	lock, err := lockDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	removeLeftovers(dir)
+	removeTempFiles(dir)
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, log: log, lock: lock, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{},
+		unsaved: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{},
 	}
 	go s.write(ctx)
 	return s, nil
@@ -73,48 +75,46 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 
 func prepare(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("the state_dir %s cannot be made: %w", dir, reason(err))
+		return fmt.Errorf("creating the state_dir %s: %w", dir, withoutPath(err))
 	}
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
-		return fmt.Errorf("the state_dir %s cannot be used: %w", dir, reason(err))
+		return fmt.Errorf("opening the state_dir %s: %w", dir, withoutPath(err))
 	case !info.IsDir():
-		return fmt.Errorf("the state_dir %s is no folder", dir)
+		return fmt.Errorf("the state_dir %s is not a directory", dir)
 	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("the state_dir %s can be written by others, and what is in it is believed: chmod 700 it", dir)
+		return fmt.Errorf("the state_dir %s %w: chmod 700 it", dir, errWritable)
 	}
 	if err := trust.Check(dir); err != nil {
-		return fmt.Errorf("the state_dir %s cannot be used, since what is in it is believed: %w", dir, err)
+		return fmt.Errorf("the content of the state_dir %s cannot be trusted: %w", dir, err)
 	}
 	return nil
 }
 
-// claim holds dir for this process until the file is closed, by the kernel if need be.
-func claim(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("the state_dir %s cannot be used: %w", dir, reason(err))
+var errWritable = errors.New("can be written by other users, so its content cannot be trusted")
+
+// lockDir locks dir for this process. Closing the lock unlocks it, and so does the end of the process.
+func lockDir(dir string) (*filelock.Lock, error) {
+	lock, err := filelock.TryLock(filepath.Join(dir, "lock"))
+	if errors.Is(err, filelock.ErrLocked) {
+		return nil, fmt.Errorf("locking the state_dir %s: %w; each daemon needs its own", dir, ErrInUse)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = ErrInUse
-		}
-		return nil, fmt.Errorf("the state_dir %s cannot be used: %w; give each its own", dir, err)
+	if err != nil {
+		return nil, fmt.Errorf("locking the state_dir %s: %w", dir, withoutPath(err))
 	}
 	return lock, nil
 }
 
-// removeLeftovers takes away what a crash left half written.
-func removeLeftovers(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, "*"+halfWritten))
-	for _, name := range left {
+// removeTempFiles removes the files that were being written during a crash.
+func removeTempFiles(dir string) {
+	names, _ := filepath.Glob(filepath.Join(dir, "*"+tempSuffix))
+	for _, name := range names {
 		_ = os.Remove(name)
 	}
 }
 
-// Close writes what is still to be written and lets go of the folder. Nothing is to be kept after it.
+// Close writes what is still unsaved and unlocks the directory. Nothing must be saved afterwards.
 func (s *Store) Close() error {
 	s.stop()
 	<-s.done
@@ -128,70 +128,72 @@ func (s *Store) Snapshot(source string) (sdk.Snapshot, bool) {
 		return snap, true
 	}
 	var snap sdk.Snapshot
-	return snap, s.recall(name, kindSnapshot, &snap)
+	return snap, s.read(name, kindSnapshot, &snap)
 }
 
 // SaveSnapshot implements [engine.StateStore].
 func (s *Store) SaveSnapshot(source string, snap sdk.Snapshot) {
-	s.keep(sourceFile(source), snap)
+	s.save(sourceFile(source), snap)
 }
 
 // AppliedDocument implements [engine.StateStore].
 func (s *Store) AppliedDocument(pipeline string) (engine.AppliedDocument, bool) {
 	name := pipelineFile(pipeline)
-	if e, ok := s.last(name).(engine.AppliedDocument); ok {
-		return e, true
+	if doc, ok := s.last(name).(engine.AppliedDocument); ok {
+		return doc, true
 	}
-	var e engine.AppliedDocument
-	if !s.recall(name, kindApplied, &e) {
+	var doc engine.AppliedDocument
+	if !s.read(name, kindApplied, &doc) {
 		return engine.AppliedDocument{}, false
 	}
-	if e.Document.Digest == "" { // a document was lost, and nothing is in effect
-		return e, true
+	if doc.Document.Digest == "" { // the sink lost the document
+		return doc, true
 	}
-	if sdk.DigestOf(e.Document.Files) != e.Document.Digest {
-		s.setAside(name, errors.New("the document is not the one that it says"))
+	if sdk.DigestOf(doc.Document.Files) != doc.Document.Digest {
+		s.setAside(name, errDigest)
 		return engine.AppliedDocument{}, false
 	}
-	return e, true
+	return doc, true
 }
 
 // SaveAppliedDocument implements [engine.StateStore].
-func (s *Store) SaveAppliedDocument(pipeline string, e engine.AppliedDocument) {
+func (s *Store) SaveAppliedDocument(pipeline string, doc engine.AppliedDocument) {
 	name := pipelineFile(pipeline)
 	before, known := s.last(name).(engine.AppliedDocument)
-	if known && before.SinkType == e.SinkType && before.Document.Digest == e.Document.Digest &&
-		slices.Equal(before.Excluded, e.Excluded) {
+	if known && before.SinkType == doc.SinkType && before.Document.Digest == doc.Document.Digest &&
+		slices.Equal(before.Excluded, doc.Excluded) {
 		return
 	}
-	s.keep(name, e)
+	s.save(name, doc)
 }
+
+var errDigest = errors.New("the document does not have its digest")
 
 func sourceFile(name string) string   { return "source-" + name + ".json" }
 func pipelineFile(name string) string { return "pipeline-" + name + ".json" }
 
-func (s *Store) keep(name string, v any) {
+func (s *Store) save(name string, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting[name], s.newest[name] = v, v
-	s.raise()
+	s.unsaved[name], s.newest[name] = v, v
+	s.wakeWriter()
 }
 
-// last returns what is in the file of that name, or will be, as far as this process has given it; nil for what it has not.
+// last returns what this process saved last in the file of that name, and nil for nothing.
 func (s *Store) last(name string) any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.newest[name]
 }
 
-func (s *Store) raise() {
+func (s *Store) wakeWriter() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// write writes what waits until ctx is done, and then for the last time.
+// write writes what is unsaved until ctx is done, and then once more.
 func (s *Store) write(ctx context.Context) {
 	defer close(s.done)
 	for {
@@ -202,9 +204,9 @@ func (s *Store) write(ctx context.Context) {
 		case <-s.wake:
 		}
 		began := time.Now()
-		wait := retryAfter
+		wait := writeRetry
 		if s.flush() {
-			wait = max(pause, 10*time.Since(began))
+			wait = max(writeInterval, 10*time.Since(began))
 		}
 		select {
 		case <-ctx.Done():
@@ -213,34 +215,34 @@ func (s *Store) write(ctx context.Context) {
 	}
 }
 
-// flush writes what waits. It reports whether all of it could be; what could not waits on.
+// flush writes what is unsaved and reports whether all writes succeeded. What failed stays unsaved.
 func (s *Store) flush() bool {
 	s.mu.Lock()
-	waiting := s.waiting
-	s.waiting = map[string]any{}
+	unsaved := s.unsaved
+	s.unsaved = map[string]any{}
 	s.mu.Unlock()
 	all := true
-	for name, v := range waiting {
+	for name, v := range unsaved {
 		err := save(filepath.Join(s.dir, name), v)
-		s.tell(name, err)
+		s.reportWrite(name, err)
 		if err != nil {
 			all = false
-			s.keepUnlessNewer(name, v)
+			s.saveUnlessNewer(name, v)
 		}
 	}
 	return all
 }
 
-func (s *Store) keepUnlessNewer(name string, v any) {
+func (s *Store) saveUnlessNewer(name string, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, newer := s.waiting[name]; !newer {
-		s.waiting[name] = v
+	if _, newer := s.unsaved[name]; !newer {
+		s.unsaved[name] = v
 	}
-	s.raise()
+	s.wakeWriter()
 }
 
-// fileFaults are what can go wrong with one file.
+// fileFaults are the faults of one file.
 type fileFaults struct{ write, read logdedup.Fault }
 
 func (s *Store) faultsOf(name string) *fileFaults {
@@ -252,30 +254,30 @@ func (s *Store) faultsOf(name string) *fileFaults {
 	return s.faults[name]
 }
 
-// tell logs what became of a write.
-func (s *Store) tell(name string, err error) {
+// reportWrite logs the beginning and the end of write errors.
+func (s *Store) reportWrite(name string, err error) {
 	write := &s.faultsOf(name).write
 	if err != nil {
-		write.Error(s.log, "what was last good cannot be kept, so a restart would not know it", err, "file", name)
+		write.Error(s.log, "saving the last good state failed, retrying; it would be missing after a restart", err, "file", name)
 		return
 	}
-	if write.Resolve(s.log, "what was last good is kept again", "file", name) {
+	if write.Resolve(s.log, "the last good state is saved again", "file", name) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		// A disk that took nothing may have lost the rest as well.
-		maps.Copy(s.waiting, s.newest)
-		s.raise()
+		// The disk may have lost the other files as well.
+		maps.Copy(s.unsaved, s.newest)
+		s.wakeWriter()
 	}
 }
 
-// recall reads the file of that name into v. One that is damaged is set aside. One that cannot be read, for want of a permission
-// or of file descriptors, stays where it is and is tried again for a moment, and whenever it is asked for.
-func (s *Store) recall(name, kind string, v any) bool {
+// read decodes the file of that name into v and reports whether it could. It renames a damaged file. If reading fails for another
+// reason, such as missing permissions or file descriptors, it retries for a moment and leaves the file for the next call.
+func (s *Store) read(name, kind string, v any) bool {
 	path := filepath.Join(s.dir, name)
 	var err error
-	for try := range readTries {
-		if try > 0 {
-			time.Sleep(readPause)
+	for attempt := range readAttempts {
+		if attempt > 0 {
+			time.Sleep(readRetry)
 		}
 		err = load(path, kind, v)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -288,21 +290,22 @@ func (s *Store) recall(name, kind string, v any) bool {
 	}
 	read := &s.faultsOf(name).read
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		read.Error(s.log, "reading what was last good failed: the file is kept and not used for now", err, "file", path)
+		read.Error(s.log, "reading the last good state failed; the file is not used for now", err, "file", path)
 	} else {
-		read.Resolve(s.log, "what was last good can be read again", "file", path)
+		read.Resolve(s.log, "the last good state can be read again", "file", path)
 	}
 	return err == nil
 }
 
+// setAside renames a damaged file.
 func (s *Store) setAside(name string, why error) {
 	err := os.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+".damaged"))
-	s.log.Error("what was kept is no good: it is set aside and not used", "file", filepath.Join(s.dir, name)+".damaged",
+	s.log.Error("a file of the last good state is damaged; it is renamed and not used", "file", filepath.Join(s.dir, name)+".damaged",
 		"error", errors.Join(why, err))
 }
 
-// reason strips what the sentence around it says already.
-func reason(err error) error {
+// withoutPath returns the cause of an error of package os, for a message that names the path already.
+func withoutPath(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err
 	}

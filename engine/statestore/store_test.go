@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var moment = time.Date(2026, 11, 24, 12, 0, 0, 5, time.UTC)
 
-func sample() (sdk.Snapshot, engine.AppliedDocument) {
+func testState() (sdk.Snapshot, engine.AppliedDocument) {
 	web := sdk.Instance{
 		ID: "1", Name: "web", Image: "web:1.2", Created: moment, Hostname: "h", Updated: moment, ProxyMode: "http",
 		Ports: []sdk.Port{{Type: "tcp", Port: 31000, ServicePort: 8080, IP: "10.0.0.1"}}, Status: sdk.Draining,
@@ -46,9 +46,9 @@ func sample() (sdk.Snapshot, engine.AppliedDocument) {
 		}
 }
 
-func open(t *testing.T, dir string) (*Store, *logged) {
+func openStore(t *testing.T, dir string) (*Store, *logBuffer) {
 	t.Helper()
-	log := &logged{}
+	log := &logBuffer{}
 	s, err := Open(dir, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -56,63 +56,63 @@ func open(t *testing.T, dir string) (*Store, *logged) {
 	return s, log
 }
 
-type logged struct {
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *logged) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *logged) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-func closed(t *testing.T, s *Store) {
+func closeStore(t *testing.T, s *Store) {
 	t.Helper()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// kept returns a folder with the sample in it.
-func kept(t *testing.T) string {
+// savedDir returns a directory with the test state.
+func savedDir(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "state")
-	s, _ := open(t, dir)
-	snap, effect := sample()
+	s, _ := openStore(t, dir)
+	snap, applied := testState()
 	s.SaveSnapshot("sidecar", snap)
-	s.SaveAppliedDocument("edge", effect)
-	closed(t, s)
+	s.SaveAppliedDocument("edge", applied)
+	closeStore(t, s)
 	return dir
 }
 
-func TestWhatIsKeptComesBack(t *testing.T) {
-	dir := kept(t)
-	s, log := open(t, dir)
-	defer closed(t, s)
-	wantSnap, wantEffect := sample()
+func TestStore_SavedStateIsReadAfterReopening(t *testing.T) {
+	dir := savedDir(t)
+	s, log := openStore(t, dir)
+	defer closeStore(t, s)
+	wantSnap, wantApplied := testState()
 	if snap, ok := s.Snapshot("sidecar"); !ok || !reflect.DeepEqual(snap, wantSnap) {
 		t.Errorf("got %v %+v, want %+v", ok, snap, wantSnap)
 	}
-	if effect, ok := s.AppliedDocument("edge"); !ok || !reflect.DeepEqual(effect, wantEffect) {
-		t.Errorf("got %v %+v, want %+v", ok, effect, wantEffect)
+	if applied, ok := s.AppliedDocument("edge"); !ok || !reflect.DeepEqual(applied, wantApplied) {
+		t.Errorf("got %v %+v, want %+v", ok, applied, wantApplied)
 	}
 	if _, ok := s.Snapshot("edge"); ok {
-		t.Error("another source's snapshot came back")
+		t.Error("got the snapshot of another source")
 	}
 	if log.String() != "" {
-		t.Errorf("it said %s", log)
+		t.Errorf("logged %s", log)
 	}
 }
 
-func TestOnlyTheOwnerMayLook(t *testing.T) {
-	dir := kept(t)
+func TestStore_FilesArePrivate(t *testing.T) {
+	dir := savedDir(t)
 	for _, name := range []string{".", "lock", "source-sidecar.json", "pipeline-edge.json"} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
@@ -124,31 +124,30 @@ func TestOnlyTheOwnerMayLook(t *testing.T) {
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
-		t.Errorf("there are %v, %v", entries, err)
+		t.Errorf("the directory has %v, %v", entries, err)
 	}
 	if err := os.Chmod(dir, 0o770); err != nil {
 		t.Fatal(err)
 	}
 	_, err = Open(dir, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "can be written by others") {
-		t.Errorf("a folder open to the group: %v", err)
+	if !errors.Is(err, errWritable) {
+		t.Errorf("a directory that the group can write to: %v", err)
 	}
 }
 
-func TestAFolderIsForOne(t *testing.T) {
-	dir := kept(t)
-	s, _ := open(t, dir)
+func TestOpen_LockedDirectory(t *testing.T) {
+	dir := savedDir(t)
+	s, _ := openStore(t, dir)
 	_, err := Open(dir, slog.New(slog.DiscardHandler))
-	want := "the state_dir " + dir + " cannot be used: another haproxy-api uses it; give each its own"
-	if !errors.Is(err, ErrInUse) || err.Error() != want {
-		t.Errorf("the second one: %v", err)
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("opening it twice: %v", err)
 	}
-	closed(t, s)
-	again, _ := open(t, dir)
-	closed(t, again)
+	closeStore(t, s)
+	again, _ := openStore(t, dir)
+	closeStore(t, again)
 }
 
-func TestAFolderThatCannotBe(t *testing.T) {
+func TestOpen_NotADirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -160,16 +159,16 @@ func TestAFolderThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestADamagedFileIsSetAside(t *testing.T) {
+func TestStore_DamagedFileIsSetAside(t *testing.T) {
 	good := func(name string) []byte {
-		content, err := os.ReadFile(filepath.Join(kept(t), name))
+		content, err := os.ReadFile(filepath.Join(savedDir(t), name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return content
 	}
-	snap, effect := good("source-sidecar.json"), good("pipeline-edge.json")
-	_, altered := sample()
+	snap, applied := good("source-sidecar.json"), good("pipeline-edge.json")
+	_, altered := testState()
 	altered.Document.Files[0].Content = []byte("backend evil\n")
 	forged, err := encode(altered)
 	if err != nil {
@@ -178,51 +177,51 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	for _, test := range []struct {
 		name, file string
 		content    []byte
-		want       string
+		want       error
 	}{
-		{"empty", "source-sidecar.json", nil, "it has no header"},
-		{"rubbish", "source-sidecar.json", []byte("\x00\x01\n{}"), "it has no header"},
-		{"no body", "source-sidecar.json", bytes.SplitAfter(snap, []byte("\n"))[0], "its checksum is wrong"},
-		{"cut", "source-sidecar.json", snap[:len(snap)-1], "its checksum is wrong"},
-		{"longer", "source-sidecar.json", append(bytes.Clone(snap), ' '), "its checksum is wrong"},
-		{"a bit", "source-sidecar.json", bytes.Replace(snap, []byte("31000"), []byte("31001"), 1), "its checksum is wrong"},
+		{"empty", "source-sidecar.json", nil, errNoHeader},
+		{"garbage", "source-sidecar.json", []byte("\x00\x01\n{}"), errNoHeader},
+		{"no body", "source-sidecar.json", bytes.SplitAfter(snap, []byte("\n"))[0], errChecksum},
+		{"truncated", "source-sidecar.json", snap[:len(snap)-1], errChecksum},
+		{"longer", "source-sidecar.json", append(bytes.Clone(snap), ' '), errChecksum},
+		{"one digit", "source-sidecar.json", bytes.Replace(snap, []byte("31000"), []byte("31001"), 1), errChecksum},
 		{"a later format", "source-sidecar.json", bytes.Replace(snap, []byte(`"Format":1`), []byte(`"Format":2`), 1),
-			"its format is 2, and this version knows 1"},
-		{"the other kind", "source-sidecar.json", effect, "it is not a snapshot"},
-		{"the other kind", "pipeline-edge.json", snap, "it is not a document in effect"},
-		{"another document", "pipeline-edge.json", forged, "the document is not the one that it says"},
+			errFormat},
+		{"an applied document", "source-sidecar.json", applied, errKind},
+		{"a snapshot", "pipeline-edge.json", snap, errKind},
+		{"a modified document", "pipeline-edge.json", forged, errDigest},
 	} {
-		dir := kept(t)
+		dir := savedDir(t)
 		path := filepath.Join(dir, test.file)
 		if err := os.WriteFile(path, test.content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s, log := open(t, dir)
+		s, log := openStore(t, dir)
 		var ok bool
 		if test.file == "source-sidecar.json" {
 			_, ok = s.Snapshot("sidecar")
 		} else {
 			_, ok = s.AppliedDocument("edge")
 		}
-		if ok || !strings.Contains(log.String(), test.want) {
-			t.Errorf("%s: believed %v, and it said %s", test.name, ok, log)
+		if ok || !strings.Contains(log.String(), test.want.Error()) {
+			t.Errorf("%s: used %v, want %q in the log:\n%s", test.name, ok, test.want, log)
 		}
 		if aside, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(aside, test.content) {
-			t.Errorf("%s: not set aside: %v", test.name, err)
+			t.Errorf("%s: not renamed: %v", test.name, err)
 		}
-		want, _ := sample()
-		s.SaveSnapshot("sidecar", want) // life goes on
-		closed(t, s)
+		want, _ := testState()
+		s.SaveSnapshot("sidecar", want) // the store is still usable
+		closeStore(t, s)
 	}
 }
 
-// Reading a folder fails like a disk, a permission or a want of file descriptors would: that says nothing of the file.
-func TestRecall_AFileThatCannotBeReadIsKeptAndTriedAgain(t *testing.T) {
+// Reading a directory stands for a failing disk, missing permissions or missing file descriptors: the file may be valid.
+func TestStore_UnreadableFileIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dir := kept(t)
+		dir := savedDir(t)
 		path := filepath.Join(dir, "source-sidecar.json")
-		s, log := open(t, dir)
-		defer closed(t, s)
+		s, log := openStore(t, dir)
+		defer closeStore(t, s)
 		hide := func() {
 			if err := errors.Join(os.Rename(path, path+".hidden"), os.Mkdir(path, 0o700)); err != nil {
 				t.Fatal(err)
@@ -235,47 +234,47 @@ func TestRecall_AFileThatCannotBeReadIsKeptAndTriedAgain(t *testing.T) {
 		}
 		hide()
 		if _, ok := s.Snapshot("sidecar"); ok || strings.Count(log.String(), "level=ERROR") != 1 {
-			t.Errorf("believed %v, and it said %s", ok, log)
+			t.Errorf("used %v, logged %s", ok, log)
 		}
 		if _, err := os.Lstat(path + ".damaged"); err == nil {
-			t.Error("it was set aside")
+			t.Error("the file was renamed")
 		}
 		show()
 		if _, ok := s.Snapshot("sidecar"); !ok {
-			t.Error("it is not asked for again")
+			t.Error("the file is not read again")
 		}
 		hide()
-		time.AfterFunc(readPause+readPause/2, show)
+		time.AfterFunc(readRetry+readRetry/2, show)
 		if _, ok := s.Snapshot("sidecar"); !ok {
-			t.Error("a trouble of a moment is not waited for")
+			t.Error("reading is not retried")
 		}
 	})
 }
 
-func TestOpen_RefusesAFolderOfSomebodyElse(t *testing.T) {
+func TestOpen_DirectoryOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		return // nobody else can give a folder away
+		return // only root can change the owner
 	}
-	const stranger = 54321
+	const otherUser = 54321
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "state")
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, stranger, stranger)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, otherUser, otherUser)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, trust.ErrOwner) {
-		t.Errorf("the folder: %v", err)
+		t.Errorf("the directory: %v", err)
 	}
-	if err := errors.Join(os.Chown(dir, 0, 0), os.Chown(parent, stranger, stranger)); err != nil {
+	if err := errors.Join(os.Chown(dir, 0, 0), os.Chown(parent, otherUser, otherUser)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, trust.ErrOwner) {
-		t.Errorf("the folder above: %v", err)
+		t.Errorf("its parent: %v", err)
 	}
 }
 
-// A planted link has no effect: its target is neither read, nor locked, nor written to.
-func TestStore_FollowsNoLink(t *testing.T) {
-	dir, elsewhere := kept(t), filepath.Join(t.TempDir(), "elsewhere")
+// The target of a symbolic link is not read, locked or written to.
+func TestStore_SymbolicLinksAreNotFollowed(t *testing.T) {
+	dir, elsewhere := savedDir(t), filepath.Join(t.TempDir(), "elsewhere")
 	plant := func(name, content string) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -290,53 +289,53 @@ func TestStore_FollowsNoLink(t *testing.T) {
 	}
 	plant("lock", "precious")
 	if s, err := Open(dir, slog.New(slog.DiscardHandler)); err == nil {
-		closed(t, s)
-		t.Error("a link was locked")
+		closeStore(t, s)
+		t.Error("the target was locked")
 	}
 	if err := os.Remove(filepath.Join(dir, "lock")); err != nil {
 		t.Fatal(err)
 	}
-	s, _ := open(t, dir)
+	s, _ := openStore(t, dir)
 	plant("source-sidecar.json", string(good))
 	if _, ok := s.Snapshot("sidecar"); ok {
-		t.Error("what a link leads to was believed")
+		t.Error("the target was read")
 	}
-	plant("source-sidecar.json"+halfWritten, "precious")
-	snap, _ := sample()
+	plant("source-sidecar.json"+tempSuffix, "precious")
+	snap, _ := testState()
 	s.SaveSnapshot("sidecar", snap)
-	closed(t, s)
+	closeStore(t, s)
 	if content, err := os.ReadFile(elsewhere); err != nil || string(content) != "precious" {
-		t.Errorf("what a link leads to became %q, %v", content, err)
+		t.Errorf("the target became %q, %v", content, err)
 	}
 	if info, err := os.Lstat(filepath.Join(dir, "source-sidecar.json")); err != nil || !info.Mode().IsRegular() {
 		t.Errorf("the link was not replaced: %v, %v", info, err)
 	}
 }
 
-func TestACrashLeavesTheOldOrTheNewFile(t *testing.T) {
-	dir := kept(t)
-	if err := os.WriteFile(filepath.Join(dir, "source-sidecar.json"+halfWritten), []byte("half"), 0o600); err != nil {
+func TestStore_CrashDuringWrite(t *testing.T) {
+	dir := savedDir(t)
+	if err := os.WriteFile(filepath.Join(dir, "source-sidecar.json"+tempSuffix), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, _ := open(t, dir)
-	defer closed(t, s)
+	s, _ := openStore(t, dir)
+	defer closeStore(t, s)
 	if _, ok := s.Snapshot("sidecar"); !ok {
-		t.Error("the old file is not believed")
+		t.Error("the old file is not used")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "*"+halfWritten)); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
+	if left, _ := filepath.Glob(filepath.Join(dir, "*"+tempSuffix)); len(left) > 0 {
+		t.Errorf("temporary files: %v", left)
 	}
 }
 
-func TestTheNewestIsWrittenSoonAndWithinReason(t *testing.T) {
+func TestStore_WritesNewestOncePerInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		if err := os.Chmod(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		s, _ := open(t, dir)
-		defer closed(t, s)
-		on := func() (cluster string) {
+		s, _ := openStore(t, dir)
+		defer closeStore(t, s)
+		written := func() (cluster string) {
 			var snap sdk.Snapshot
 			if err := load(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap); err != nil {
 				t.Fatal(err)
@@ -348,77 +347,77 @@ func TestTheNewestIsWrittenSoonAndWithinReason(t *testing.T) {
 		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "2"})
 		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "3"})
 		synctest.Wait()
-		if got := on(); got != "1" {
-			t.Errorf("written at once: %s", got)
+		if got := written(); got != "1" {
+			t.Errorf("written at once: %s, want 1", got)
 		}
-		time.Sleep(pause)
+		time.Sleep(writeInterval)
 		synctest.Wait()
-		if got := on(); got != "3" {
-			t.Errorf("written after a pause: %s", got)
+		if got := written(); got != "3" {
+			t.Errorf("written after the interval: %s, want 3", got)
 		}
 	})
 }
 
-func TestADiskThatTakesNothingIsTriedAgain(t *testing.T) {
+func TestStore_FailedWriteIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "state")
-		s, log := open(t, dir)
-		defer closed(t, s)
-		// Nobody can write a file where a folder is, root neither.
-		obstacle := filepath.Join(dir, "source-x.json"+halfWritten)
+		s, log := openStore(t, dir)
+		defer closeStore(t, s)
+		// Not even root can write a file where a directory is.
+		obstacle := filepath.Join(dir, "source-x.json"+tempSuffix)
 		if err := os.Mkdir(obstacle, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		s.SaveSnapshot("x", sdk.Snapshot{Cluster: "1"})
-		time.Sleep(3 * retryAfter)
+		time.Sleep(3 * writeRetry)
 		synctest.Wait()
-		if n := strings.Count(log.String(), "cannot be kept"); n != 1 {
-			t.Errorf("said %d times:\n%s", n, log)
+		if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+			t.Errorf("logged %d errors, want 1:\n%s", n, log)
 		}
 		if err := os.Remove(obstacle); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(retryAfter)
+		time.Sleep(writeRetry)
 		synctest.Wait()
 		var snap sdk.Snapshot
 		err := load(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap)
-		if err != nil || snap.Cluster != "1" || !strings.Contains(log.String(), "kept again") {
-			t.Errorf("after the trouble: %v %+v\n%s", err, snap, log)
+		if err != nil || snap.Cluster != "1" || strings.Count(log.String(), "level=INFO") != 1 {
+			t.Errorf("after the retry: %v %+v\n%s", err, snap, log)
 		}
 	})
 }
 
-// A part that is taken out of the configuration and put in again must not find something older than it left.
-func TestWhatIsNotWrittenYetIsKnown(t *testing.T) {
-	s, _ := open(t, filepath.Join(t.TempDir(), "state"))
-	defer closed(t, s)
-	snap, effect := sample()
+// A component that is removed from the configuration and added again must not get older state than it saved.
+func TestStore_ReturnsUnwrittenState(t *testing.T) {
+	s, _ := openStore(t, filepath.Join(t.TempDir(), "state"))
+	defer closeStore(t, s)
+	snap, applied := testState()
 	for i := range 3 {
-		snap.Cluster, effect.Document.Generation, effect.SinkType = fmt.Sprint(i), uint64(i), fmt.Sprint(i)
+		snap.Cluster, applied.Document.Generation, applied.SinkType = fmt.Sprint(i), uint64(i), fmt.Sprint(i)
 		s.SaveSnapshot("sidecar", snap)
-		s.SaveAppliedDocument("edge", effect)
+		s.SaveAppliedDocument("edge", applied)
 		if got, ok := s.Snapshot("sidecar"); !ok || !reflect.DeepEqual(got, snap) {
 			t.Errorf("got %v %+v, want %+v", ok, got, snap)
 		}
-		if got, ok := s.AppliedDocument("edge"); !ok || !reflect.DeepEqual(got, effect) {
-			t.Errorf("got %v %+v, want %+v", ok, got, effect)
+		if got, ok := s.AppliedDocument("edge"); !ok || !reflect.DeepEqual(got, applied) {
+			t.Errorf("got %v %+v, want %+v", ok, got, applied)
 		}
 	}
 }
 
-func TestAFolderThatIsGoneIsFilledAgainWhenItIsBack(t *testing.T) {
+func TestStore_RewritesAllFilesAfterFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "state")
-		s, log := open(t, dir)
-		defer closed(t, s)
-		_, effect := sample()
-		s.SaveAppliedDocument("edge", effect)
+		s, log := openStore(t, dir)
+		defer closeStore(t, s)
+		_, applied := testState()
+		s.SaveAppliedDocument("edge", applied)
 		s.SaveSnapshot("x", sdk.Snapshot{})
 		time.Sleep(time.Minute)
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
-		s.SaveSnapshot("x", sdk.Snapshot{}) // and nothing new of the pipeline
+		s.SaveSnapshot("x", sdk.Snapshot{}) // but no document of the pipeline
 		time.Sleep(time.Minute)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -434,48 +433,48 @@ func TestAFolderThatIsGoneIsFilledAgainWhenItIsBack(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	snap, effect := sample()
-	for _, v := range []any{snap, effect, sdk.Snapshot{}} {
+	snap, applied := testState()
+	for _, v := range []any{snap, applied, sdk.Snapshot{}} {
 		content, err := encode(v)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(content)
-		// The checksum keeps nearly every change out, so the bodies alone are given too.
+		// The checksum rejects nearly every modified file, so the bodies are inputs too.
 		_, body, _ := bytes.Cut(content, []byte("\n"))
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		for _, given := range [][]byte{content, vouchedFor(t, kindSnapshot, content)} {
+		for _, given := range [][]byte{content, withHeader(t, kindSnapshot, content)} {
 			var snap sdk.Snapshot
 			if decode(given, kindSnapshot, &snap) == nil {
-				comesBack(t, kindSnapshot, snap)
+				checkRoundTrip(t, kindSnapshot, snap)
 			}
 		}
-		var effect engine.AppliedDocument
-		if decode(vouchedFor(t, kindApplied, content), kindApplied, &effect) == nil {
-			comesBack(t, kindApplied, effect)
+		var applied engine.AppliedDocument
+		if decode(withHeader(t, kindApplied, content), kindApplied, &applied) == nil {
+			checkRoundTrip(t, kindApplied, applied)
 		}
 	})
 }
 
-// comesBack fails unless encoding and decoding v gives what encodes to the same.
-func comesBack[T any](t *testing.T, kind string, v T) {
+// checkRoundTrip fails unless v encodes to the same bytes again after decoding.
+func checkRoundTrip[T any](t *testing.T, kind string, v T) {
 	first, err := encode(v)
 	if err != nil {
-		return // a year that JSON has no words for
+		return // JSON cannot represent every year
 	}
 	var again T
 	if err := decode(first, kind, &again); err != nil {
-		t.Fatalf("what was written cannot be read: %v", err)
+		t.Fatalf("decoding what was encoded: %v", err)
 	}
 	if second, err := encode(again); err != nil || !bytes.Equal(first, second) {
 		t.Fatalf("%v\n%s\n%s", err, first, second)
 	}
 }
 
-func vouchedFor(t *testing.T, kind string, body []byte) []byte {
-	content, err := vouch(kind, body)
+func withHeader(t *testing.T, kind string, body []byte) []byte {
+	content, err := addHeader(kind, body)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,12 +45,12 @@ func (l *liar) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
 	result := sdk.Result{Action: "teleported", Reason: endless, Took: -time.Hour, Details: many(3000)}
 	switch string(doc.Files[0].Content) {
 	case "reject":
-		var places []sdk.Place
+		var places []sdk.Position
 		for range 30_000 {
-			places = append(places, sdk.Place{File: "main", Line: -5, Problem: "no"})
+			places = append(places, sdk.Position{File: "main", Line: -5, Problem: "no"})
 		}
 		places[0].Problem, places[0].File, places[0].Path = endless, endless, endless
-		return sdk.Result{}, sdk.RejectAt(places, "%s", endless)
+		return sdk.Result{}, &sdk.Rejection{Err: errors.New(endless), Positions: places}
 	case "defer":
 		return sdk.Result{}, sdk.Deferred(endless, 100*365*24*time.Hour)
 	case "defer back":
@@ -120,17 +120,17 @@ func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
 
 	_, err = sink.Apply(t.Context(), document("reject"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) != wire.MaxPlaces || rejection.Places[0].Line != 0 {
-		t.Fatalf("%T with %d places", err, len(rejection.Places))
+	if !ok || len(rejection.Positions) != wire.MaxPlaces || rejection.Positions[0].Line != 0 {
+		t.Fatalf("%T with %d places", err, len(rejection.Positions))
 	}
 	short("the sentence", rejection.Err.Error(), wire.MaxError)
-	for _, text := range []string{rejection.Places[0].Problem, rejection.Places[0].File, rejection.Places[0].Path} {
+	for _, text := range []string{rejection.Positions[0].Problem, rejection.Positions[0].File, rejection.Positions[0].Path} {
 		short("a place", text, wire.MaxText)
 	}
 
 	for content, after := range map[string]time.Duration{"defer": wire.MaxRetryAfter, "defer back": 0} {
 		_, err = sink.Apply(t.Context(), document(content))
-		if deferred, ok := errors.AsType[*sdk.DeferredError](err); !ok || deferred.After != after {
+		if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || !errors.Is(err, sdk.ErrDeferred) || retry.After != after {
 			t.Errorf("%s: %T", content, err)
 		}
 	}

@@ -36,7 +36,7 @@ type said struct {
 	Health sdk.Health
 	Error  string
 	Kind   string // of the error: one of errorKinds
-	Places []sdk.Place
+	Places []sdk.Position
 	After  time.Duration // 0 for no hint
 }
 
@@ -49,9 +49,9 @@ func (s said) error() error {
 	err := errors.New(s.Error)
 	switch s.Kind {
 	case "rejected":
-		err = sdk.RejectAt(s.Places, "%s", s.Error)
+		err = &sdk.Rejection{Err: errors.New(s.Error), Positions: s.Places}
 	case "refused":
-		return sdk.RefuseAt(s.After, s.Places, "%s", s.Error)
+		return sdk.RetryAfter(&sdk.Rejection{Err: errors.New(s.Error), Positions: s.Places, Temporary: true}, s.After)
 	case "deferred":
 		return sdk.Deferred(s.Error, s.After)
 	case "not loaded":
@@ -177,10 +177,10 @@ func (w words) list() []string {
 	return list
 }
 
-func (w words) places() []sdk.Place {
-	var places []sdk.Place
+func (w words) places() []sdk.Position {
+	var places []sdk.Position
 	for range w.IntN(3) * w.IntN(5) {
-		places = append(places, sdk.Place{File: w.word(), Path: w.word(), Line: w.IntN(9), Problem: w.word()})
+		places = append(places, sdk.Position{File: w.word(), Path: w.word(), Line: w.IntN(9), Problem: w.word()})
 	}
 	return places
 }
@@ -310,16 +310,14 @@ func sameError(t *testing.T, want, got error) {
 	t.Helper()
 	tell := func(err error) string {
 		retry, _ := errors.AsType[*sdk.RetryError](err)
-		deferred, _ := errors.AsType[*sdk.DeferredError](err)
-		_, notLoaded := errors.AsType[*sdk.NotLoadedError](err)
 		rejection, ok := errors.AsType[*sdk.Rejection](err)
-		var places []sdk.Place
+		var places []sdk.Position
 		if ok {
-			places = rejection.Places
+			places = rejection.Positions
 		}
-		return fmt.Sprintf("%v, rejected %v %v at %+v, %+v, deferred %v %+v, not loaded %v, canceled %v", err,
-			errors.Is(err, sdk.ErrRejected), ok, places, retry, errors.Is(err, sdk.ErrDeferred), deferred, notLoaded,
-			errors.Is(err, context.Canceled))
+		return fmt.Sprintf("%v, rejected %v %v at %+v, %+v, deferred %v, not loaded %v, canceled %v", err,
+			errors.Is(err, sdk.ErrRejected), ok, places, retry, errors.Is(err, sdk.ErrDeferred),
+			errors.Is(err, sdk.ErrNotLoaded), errors.Is(err, context.Canceled))
 	}
 	if tell(want) != tell(got) {
 		t.Errorf("sent %s\nreceived %s", tell(want), tell(got))
@@ -335,7 +333,7 @@ func TestFailure_EveryErrorArrivesAsItWas(t *testing.T) {
 	}
 	defer sink.Close()
 	for _, kind := range errorKinds {
-		for _, places := range [][]sdk.Place{nil, wrongPlaces} {
+		for _, places := range [][]sdk.Position{nil, wrongPlaces} {
 			for _, after := range []time.Duration{0, time.Minute} {
 				sent := said{Error: "it went wrong", Kind: kind, Places: places, After: after}
 				put(t, filepath.Join(folder, "answer"), sent)

@@ -97,7 +97,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "reject":
 		return sdk.Result{Details: []string{"line 1"}}, sdk.Rejectf("line 1 is wrong")
 	case "reject there":
-		return sdk.Result{}, fmt.Errorf("look: %w", sdk.RejectAt(wrongPlaces, "no such thing"))
+		return sdk.Result{}, fmt.Errorf("look: %w", &sdk.Rejection{Err: errors.New("no such thing"), Positions: wrongPlaces})
 	case "latin":
 		return sdk.Result{Details: []string{"caf\xe9"}}, errors.New("caf\xe9")
 	case "busy":
@@ -143,7 +143,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: 1, Details: []string{"a", "b"}}, err
 }
 
-var wrongPlaces = []sdk.Place{
+var wrongPlaces = []sdk.Position{
 	{File: "main", Path: "/etc/main", Line: 3, Problem: "unknown word"}, {File: "other", Problem: "too long"},
 }
 
@@ -353,13 +353,13 @@ func TestErrorsCrossTheBorder(t *testing.T) {
 	}
 	_, err = sink.Apply(t.Context(), document("reject there"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || !errors.Is(err, sdk.ErrRejected) || !slices.Equal(rejection.Places, wrongPlaces) ||
+	if !ok || !errors.Is(err, sdk.ErrRejected) || !slices.Equal(rejection.Positions, wrongPlaces) ||
 		err.Error() != "look: no such thing: [/etc/main:3] unknown word; too long" {
 		t.Errorf("got %v", err)
 	}
 	_, err = sink.Apply(t.Context(), document("later"))
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); !ok || !errors.Is(err, sdk.ErrDeferred) ||
-		*deferred != (sdk.DeferredError{Reason: "one reload in five seconds", After: time.Minute}) {
+	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || !errors.Is(err, sdk.ErrDeferred) ||
+		err.Error() != "one reload in five seconds" || retry.After != time.Minute {
 		t.Errorf("got %v", err)
 	}
 	_, err = sink.Apply(t.Context(), document("busy"))
@@ -367,7 +367,7 @@ func TestErrorsCrossTheBorder(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	_, err = sink.Apply(t.Context(), document("fail to load"))
-	if notLoaded, ok := errors.AsType[*sdk.NotLoadedError](err); !ok || notLoaded.Error() != "cannot chroot" {
+	if !errors.Is(err, sdk.ErrNotLoaded) || err.Error() != "cannot chroot" {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -387,7 +387,7 @@ func TestSink_LostReceivesWhatThePluginLost(t *testing.T) {
 	}
 	apply("lose")
 	lost := <-sink.Lost()
-	if _, notLoaded := errors.AsType[*sdk.NotLoadedError](lost.Err); !notLoaded || lost.Generation != 3 {
+	if !errors.Is(lost.Err, sdk.ErrNotLoaded) || lost.Generation != 3 {
 		t.Errorf("lost %+v", lost)
 	}
 	apply("lose twice")

@@ -9,82 +9,87 @@ import (
 	"time"
 )
 
-// ErrRejected marks a [Document], or a configuration, that will never be accepted, however often it is offered. It crosses the
-// border between plugin and daemon: test with [errors.Is]. An error that is of several kinds arrives as the first of ErrRejected,
-// [ErrDeferred], [NotLoadedError], [Rejection] and [context.Canceled].
-var ErrRejected = errors.New("document rejected")
+// The kinds of errors that the daemon treats in different ways. They survive the way from the plugin to the daemon: test for them
+// with [errors.Is]. Any other error is a failure: the daemon keeps the previous document and tries again with backoff.
+//
+//	error                          made by                        the daemon
+//	ErrRejected                    Rejectf, *Rejection            does not try the document again
+//	ErrRejected with a RetryError  RetryAfter around one          tries the document again then
+//	a *Rejection that is Temporary RetryAfter around one          tries the document again then, and excludes nothing that is live
+//	ErrDeferred                    Deferred                       reports no failure and tries the document again then
+//	ErrNotLoaded                   NotLoaded                      gives up a template that was just edited, else retries rarely
+//	errors.ErrUnsupported          an error that wraps it         knows that the sink cannot do what it was asked
+//	context.Canceled               an error that wraps it         knows that the sink stopped because it was asked to
+//
+// An error of several kinds counts as the first of these.
+var (
+	// ErrRejected marks a [Document], or a configuration, that is never accepted, however often it is tried.
+	ErrRejected = errors.New("document rejected")
+	// ErrDeferred marks a [Document] that is not in effect yet, although nothing is wrong. See [Deferred].
+	ErrDeferred = errors.New("document deferred")
+	// ErrNotLoaded marks a [Document] that passed the sink's check and that its program did not load. See [NotLoaded].
+	ErrNotLoaded = errors.New("document not loaded")
+)
 
-// Rejectf returns an error with that sentence that is also [ErrRejected].
+// Rejectf returns a [Rejection] without positions, which is [ErrRejected].
 func Rejectf(format string, args ...any) error {
-	return RejectAt(nil, format, args...)
+	return &Rejection{Err: fmt.Errorf(format, args...)}
 }
 
-// RejectAt is [Rejectf] for a sink that can tell what is wrong where. The sentence says who rejects the document; what is
-// wrong is in places, and both are shown to people. The daemon finds the service or instance that each place comes from,
-// leaves it out, and offers the rest.
-func RejectAt(places []Place, format string, args ...any) error {
-	return &Rejection{Err: fmt.Errorf(format, args...), Places: places}
-}
-
-// RefuseAt is [RejectAt] for a trouble that may pass, such as a name that cannot be looked up. The error is not [ErrRejected]:
-// what is at fault is left out only if it is not live yet, and tried again after that time.
-func RefuseAt(after time.Duration, places []Place, format string, args ...any) error {
-	return RetryAfter(&Rejection{Err: fmt.Errorf(format, args...), Places: places, Passes: true}, after)
-}
-
-// A Rejection is in what [Rejectf], [RejectAt] and [RefuseAt] return.
+// A Rejection is the error of a sink that rejects a document. It is [ErrRejected] unless it is temporary.
+//
+// A sink that knows which lines are wrong sets Positions. The daemon then finds the service or instance that each line was rendered
+// for, excludes it, and applies the rest of the document. Name as many positions as possible at once. [RetryAfter] around the
+// Rejection says when the daemon tries what it has excluded again.
 type Rejection struct {
-	Err    error
-	Places []Place
-	Passes bool // it may: this is not [ErrRejected]
+	// Err says who rejects the document. Error appends the positions to it.
+	Err       error
+	Positions []Position
+	// Temporary says that the cause is outside of the document and may disappear, such as a host name without an address. The daemon
+	// then excludes nothing that is live already. Wrap a temporary rejection with [RetryAfter].
+	Temporary bool
 }
 
-// A Place is a fault in a [Document].
-type Place struct {
+// A Position is a fault in a [Document].
+type Position struct {
 	File    string // the name of the document's file, as in [File].Name
-	Path    string // the name of that file for people, such as the path to which it goes; empty where File will do
-	Line    int    // of the file, from 1; 0 where the line is not known
+	Path    string // the name of that file in messages, such as the path to which it is written; empty for File
+	Line    int    // starts at 1; 0 where the line is not known
 	Problem string
 }
 
-// shownPlaces bounds how many places a sentence names.
-const shownPlaces = 6
+// maxShownPositions bounds how many positions an error text contains.
+const maxShownPositions = 6
 
-// Error returns the sentence with the first places after it.
+// Error returns Err and the first positions.
 func (r *Rejection) Error() string {
-	return r.Tell(func(p Place) string {
+	var problems []string
+	for _, p := range r.Positions[:min(len(r.Positions), maxShownPositions)] {
 		if p.Line == 0 {
-			return p.Problem
+			problems = append(problems, p.Problem)
+		} else {
+			problems = append(problems, "["+p.String()+"] "+p.Problem)
 		}
-		return "[" + p.String() + "] " + p.Problem
-	})
-}
-
-// Tell is Error with places that are put into other words.
-func (r *Rejection) Tell(word func(Place) string) string {
-	var words []string
-	for _, p := range r.Places[:min(len(r.Places), shownPlaces)] {
-		words = append(words, word(p))
 	}
-	if more := len(r.Places) - shownPlaces; more > 0 {
-		words = append(words, fmt.Sprintf("(%d more)", more))
+	if more := len(r.Positions) - maxShownPositions; more > 0 {
+		problems = append(problems, fmt.Sprintf("(%d more)", more))
 	}
-	if len(words) == 0 {
+	if len(problems) == 0 {
 		return r.Err.Error()
 	}
-	return r.Err.Error() + ": " + strings.Join(words, "; ")
+	return r.Err.Error() + ": " + strings.Join(problems, "; ")
 }
 
-// Unwrap returns the sentence, which may wrap more, and [ErrRejected] unless it may pass.
+// Unwrap returns Err, and [ErrRejected] unless the rejection is temporary.
 func (r *Rejection) Unwrap() []error {
-	if r.Passes {
+	if r.Temporary {
 		return []error{r.Err}
 	}
 	return []error{r.Err, ErrRejected}
 }
 
-// String returns FILE:LINE, or FILE where the line is not known, with the file's name for people.
-func (p Place) String() string {
+// String returns PATH:LINE, or PATH where the line is not known.
+func (p Position) String() string {
 	name := cmp.Or(p.Path, p.File)
 	if p.Line == 0 {
 		return name
@@ -92,49 +97,12 @@ func (p Place) String() string {
 	return name + ":" + strconv.Itoa(p.Line)
 }
 
-// ErrDeferred marks a [Document] that is not in effect yet although nothing is wrong. It crosses the border between plugin
-// and daemon: test with [errors.Is].
-var ErrDeferred = errors.New("document deferred")
-
-// Deferred returns an error that is also [ErrDeferred]. reason says what is waited for. The daemon offers the document, or
-// a newer one, again when that time has passed; a newer one it offers at once.
-func Deferred(reason string, after time.Duration) error {
-	return &DeferredError{Reason: reason, After: after}
-}
-
-// A DeferredError is what [Deferred] returns.
-type DeferredError struct {
-	Reason string
-	After  time.Duration
-}
-
-func (e *DeferredError) Error() string { return e.Reason }
-
-// Unwrap returns [ErrDeferred].
-func (e *DeferredError) Unwrap() error { return ErrDeferred }
-
-// NotLoaded returns err as one that says that the document passed the sink's check, and that the program which the sink manages
-// then failed to load it or did not stay up with it. The document before is in effect again. Each try may interrupt the program,
-// so the daemon gives up a template that was just edited, and tries a document of any other again after longer and longer
-// delays, with [Document].Retry set.
-func NotLoaded(err error) error { return &NotLoadedError{Err: err} }
-
-// A NotLoadedError is what [NotLoaded] returns. It crosses the border between plugin and daemon: test with [errors.AsType].
-type NotLoadedError struct{ Err error }
-
-func (e *NotLoadedError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *NotLoadedError) Unwrap() error { return e.Err }
-
-// RetryAfter returns err with the hint that trying again makes no sense before d has passed. Without the hint the daemon
-// chooses, with backoff and jitter. Around what [RejectAt] returns it says that the sink may judge otherwise by then, whatever is
-// live: what is left out for it, or the whole document, is tried again.
+// RetryAfter returns err with the hint not to try again before d has passed. Without it the daemon uses backoff with jitter.
 func RetryAfter(err error, d time.Duration) error {
 	return &RetryError{Err: err, After: d}
 }
 
-// A RetryError carries the hint of [RetryAfter].
+// A RetryError is the error of [RetryAfter] and [Deferred]: it says when to try again.
 type RetryError struct {
 	Err   error
 	After time.Duration
@@ -142,5 +110,24 @@ type RetryError struct {
 
 func (e *RetryError) Error() string { return e.Err.Error() }
 
-// Unwrap returns the error that the hint is about.
+// Unwrap returns Err.
 func (e *RetryError) Unwrap() error { return e.Err }
+
+// Deferred returns an [ErrDeferred] whose text is reason: the document is not in effect yet and nothing is wrong, as when a sink
+// allows one reload in five seconds. The daemon applies the document again after d, or a newer one at any time before.
+func Deferred(reason string, d time.Duration) error {
+	return RetryAfter(&kindError{errors.New(reason), ErrDeferred}, d)
+}
+
+// NotLoaded returns err as an [ErrNotLoaded]: the document passed the sink's check, and the program that the sink manages then
+// failed to load it or ended soon afterwards. The sink must have put the previous document into effect again.
+//
+// Each attempt can interrupt the program. The daemon therefore gives up a template that was just edited, and tries a document of
+// another template again after growing delays, with [Document].Retry set.
+func NotLoaded(err error) error { return &kindError{err, ErrNotLoaded} }
+
+// kindError is an error of a kind, with the text of err alone.
+type kindError struct{ err, kind error }
+
+func (e *kindError) Error() string   { return e.err.Error() }
+func (e *kindError) Unwrap() []error { return []error{e.err, e.kind} }

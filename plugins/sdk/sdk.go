@@ -44,7 +44,7 @@ type Sink interface {
 	// next safe point, leaves the old document in effect and returns an error that wraps [context.Cause]. The daemon kills a
 	// plugin whose Apply goes on for 30 seconds after that, and starts it again.
 	//
-	// An error that wraps [ErrRejected] is final for this document; see [RejectAt] for how the rest of it can go live. With
+	// An error that wraps [ErrRejected] is final for this document; see [Rejection] for how the rest of it can go live. With
 	// an error of [Deferred] the document is not in effect yet and nothing is wrong: a sink that paces what is costly does
 	// at once what it can, and is offered the document, or a newer one, again. An error of [NotLoaded] says that trying the
 	// document has interrupted the program that the sink manages. Any other error is tried again, see [RetryAfter]. The Result

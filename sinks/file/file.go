@@ -19,7 +19,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -83,10 +83,10 @@ func (c Config) mode() (fs.FileMode, error) {
 // A Sink keeps one program's files true to the documents that it is given. Its methods may be called from any
 // goroutine.
 type Sink struct {
-	cfg   Config
-	mode  fs.FileMode
-	log   *slog.Logger
-	claim claim.Claim
+	cfg      Config
+	mode     fs.FileMode
+	log      *slog.Logger
+	fileLock lock.Lock
 
 	stopOnce sync.Once
 	stopped  chan struct{} // closed by Stop and Close
@@ -124,7 +124,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 
 // Claim refuses where the sink of another daemon keeps the same file.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getpid(), Log: s.log}, claim.File{Path: s.cfg.Path, Key: "path"})
+	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getpid(), Log: s.log}, lock.File{Path: s.cfg.Path, Key: "path"})
 }
 
 // Stop is Close: there is nothing to be done in order.
@@ -133,7 +133,7 @@ func (s *Sink) Stop(context.Context) error { return s.Close() }
 // Close breaks off a command that runs, and lets somebody else claim the file.
 func (s *Sink) Close() error {
 	s.stopOnce.Do(func() { close(s.stopped) })
-	s.claim.Release()
+	s.fileLock.Release()
 	return nil
 }
 
@@ -141,7 +141,7 @@ func (s *Sink) Close() error {
 // and the command is not run again: the program is taken to go on with what it had.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	began := time.Now()
-	if err := s.claim.Hold(); err != nil {
+	if err := s.fileLock.Ensure(); err != nil {
 		return sdk.Result{}, err
 	}
 	s.begin.Do(s.takeOver)
@@ -195,7 +195,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 // reads.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	began := time.Now()
-	if err := s.claim.Hold(); err != nil {
+	if err := s.fileLock.Ensure(); err != nil {
 		return sdk.Result{}, err
 	}
 	s.begin.Do(s.takeOver)

@@ -5,10 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // faulty is what people and catalogues get wrong. Each "(n)" ends a line at which HAProxy must see a fault, whose words are
@@ -64,10 +61,10 @@ func TestAlertsBecomePlaces(t *testing.T) {
 			for _, verify := range []string{"", r.cfg.Binary + " -c -f " + r.cfg.ConfigFile} {
 				r.cfg.VerifyCmd = verify
 				rejection := r.rejection(documentOf(config))
-				if len(rejection.Places) != len(test.want) {
-					t.Fatalf("%d places, want %d: %v", len(rejection.Places), len(test.want), rejection)
+				if len(rejection.Positions) != len(test.want) {
+					t.Fatalf("%d places, want %d: %v", len(rejection.Positions), len(test.want), rejection)
 				}
-				for i, got := range rejection.Places {
+				for i, got := range rejection.Positions {
 					wanted := lines[min(i, len(lines)-1)]
 					if got.File != "main" || got.Path != r.cfg.ConfigFile || got.Line != wanted ||
 						!strings.Contains(got.Problem, test.want[i]) {
@@ -98,82 +95,10 @@ func TestPlacesBesideACompanion(t *testing.T) {
 	doc := r.document("x", "backend other", " bogus", " http-request deny if { path -f "+r.path("paths.lst")+" }")
 	doc.Files = append(doc.Files, sdk.File{Name: "paths.lst", Content: []byte("/a\n")})
 	rejection := r.rejection(doc)
-	want := sdk.Place{
+	want := sdk.Position{
 		File: "main", Path: r.cfg.ConfigFile, Line: 15, Problem: "unknown keyword 'bogus' in 'backend' section",
 	}
-	if len(rejection.Places) != 1 || rejection.Places[0] != want {
-		t.Errorf("got %+v, want %+v", rejection.Places, want)
-	}
-}
-
-func TestPlacesAreInTheFileThatIsNamed(t *testing.T) {
-	files := []stage.File{
-		{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte("backend b\n")}, {Path: "/etc/lb/a.lst", Name: "a.lst"},
-	}
-	for alert, want := range map[string]sdk.Place{
-		"config : parsing [/etc/lb/haproxy.cfg:3] : x": {File: "main", Path: "/etc/lb/haproxy.cfg", Line: 3, Problem: "x"},
-		"Parsing [/etc/lb/a.lst:4]: x":                 {File: "a.lst", Path: "/etc/lb/a.lst", Line: 4, Problem: "x"},
-		"parsing [/etc/other.cfg:5] : x": {
-			File: "main", Path: "/etc/lb/haproxy.cfg", Problem: "parsing [/etc/other.cfg:5] : x",
-		},
-		"Proxy 'b': x":    {File: "main", Path: "/etc/lb/haproxy.cfg", Line: 1, Problem: "Proxy 'b': x"},
-		"nothing is free": {File: "main", Path: "/etc/lb/haproxy.cfg", Problem: "nothing is free"},
-	} {
-		got := alertPlaces(files, []string{alert, "config : Fatal errors found in configuration."})
-		if diff := cmp.Diff([]sdk.Place{want}, got); diff != "" {
-			t.Errorf("%s (-want +got)\n%s", alert, diff)
-		}
-	}
-}
-
-// HAProxy 3.3 and newer refuse the first such pair and say nothing of the others. The alert is the one of 3.4.0.
-func TestSharedNamesBecomePlaces(t *testing.T) {
-	const config = "frontend a\n bind :1\nbackend a\nfrontend b-in\n bind :2\nbackend b\nbackend c\n\nfrontend c\n bind :3\n"
-	files := []stage.File{{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte(config)}}
-	got := alertPlaces(files, []string{
-		"config : Parsing [/etc/lb/haproxy.cfg:3]: backend 'a' has the same name as frontend 'a' declared at " +
-			"/etc/lb/haproxy.cfg:1. This is no longer supported as of 3.3. Please rename one or the other.",
-		"config : Error(s) found in configuration file : /etc/lb/haproxy.cfg",
-	})
-	if len(got) != 2 {
-		t.Fatalf("%d places: %+v", len(got), got)
-	}
-	for i, want := range []struct {
-		line  int
-		words []string
-	}{
-		{3, []string{"backend 'a'", "frontend 'a'", "line 1", "'a-in'"}},
-		{9, []string{"frontend 'c'", "backend 'c'", "line 7", "'c-in'"}},
-	} {
-		if got[i].File != "main" || got[i].Path != "/etc/lb/haproxy.cfg" || got[i].Line != want.line {
-			t.Errorf("place %d is %+v, want line %d", i, got[i], want.line)
-		}
-		for _, word := range want.words {
-			if !strings.Contains(got[i].Problem, word) {
-				t.Errorf("the problem %q lacks %q", got[i].Problem, word)
-			}
-		}
-	}
-}
-
-func TestProxyLine(t *testing.T) {
-	const config = "global\n\nfrontend x\n bind :1\nbackend x\n server a h:1\n server b h:2\nlisten y\n server b h:3\n" +
-		"resolvers r\n server b h:4\n"
-	for _, test := range []struct {
-		kind, proxy, server string
-		want                int
-	}{
-		{"proxy", "x", "", 3},
-		{"frontend", "x", "", 3},
-		{"backend", "x", "", 5},
-		{"backend", "x", "b", 7},
-		{"backend", "x", "c", 5},
-		{"backend", "y", "b", 9},
-		{"proxy", "z", "b", 0},
-		{"proxy", "r", "b", 0},
-	} {
-		if got := declarationsIn([]byte(config)).line(test.kind, test.proxy, test.server); got != test.want {
-			t.Errorf("%v: line %d", test, got)
-		}
+	if len(rejection.Positions) != 1 || rejection.Positions[0] != want {
+		t.Errorf("got %+v, want %+v", rejection.Positions, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -15,8 +16,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	content, _ := s.notes.wanted()
-	target := read(files, content)
+	target := read(files, s.state.Load().desired)
 	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
 	target.failure, target.digest = doc.LoadFailure, doc.Digest
 	result, left, err := s.applyLive(ctx, target)
@@ -27,8 +27,9 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		result = more
 	}
 	if err == nil {
-		s.notes.offered()
-		s.notes.tell(result.Action + ": " + result.Reason)
+		s.lockedUpdate(func(st *state) {
+			st.offered, st.revertErr, st.lastChange = true, nil, result.Action+": "+result.Reason
+		})
 	}
 	return result, err
 }
@@ -40,10 +41,10 @@ type remainder struct {
 }
 
 // applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
-func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sdk.Result, error) {
+func (s *Sink) applyByFile(ctx context.Context, doc *document, left remainder) (sdk.Result, error) {
 	details, ahead := s.updateAhead(ctx, doc)
 	if left.reason != "" { // once more below; this spares a check of what cannot come into effect
-		if err := s.checkBinds(ctx, s.notes.running(), doc); err != nil {
+		if err := s.checkBinds(ctx, s.state.Load().running, doc); err != nil {
 			return sdk.Result{}, err
 		}
 	}
@@ -80,13 +81,13 @@ func (s *Sink) applyByFile(ctx context.Context, doc *placed, left remainder) (sd
 }
 
 // deferReload returns an error where the reload that doc, which has passed the check, needs still has to wait.
-func (s *Sink) deferReload(doc *placed, reason string) error {
+func (s *Sink) deferReload(doc *document, reason string) error {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if s.pace.wait() == 0 {
 		return nil
 	}
-	s.vetted = doc
+	s.update(func(st *state) { st.waitingReload = doc })
 	return s.deferred(reason)
 }
 
@@ -101,7 +102,7 @@ func interrupted(cause error) error {
 }
 
 // switchTo puts the staged files into place and makes HAProxy serve them, or puts everything back.
-func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
+func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	if ctx.Err() != nil {
 		return sdk.Result{}, interrupted(context.Cause(ctx))
 	}
@@ -122,7 +123,7 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 		return sdk.Result{}, err
 	}
 	// The files are live from here on: each way out either has HAProxy serve them or puts the ones before back.
-	if p.need == needWriting {
+	if p.need == needWrite {
 		s.settle(doc, now)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
 	}
@@ -132,12 +133,11 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *placed, reaso
 	return s.renew(ctx, st, doc, reason)
 }
 
-func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason string) (sdk.Result, error) {
-	s.notes.renewing(true)
-	defer s.notes.renewing(false)
-	before := s.notes.running()
+func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *document, reason string) (sdk.Result, error) {
+	before := s.state.Load().running
+	s.update(func(st *state) { st.load(!before.none()) })
+	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if !before.none() { // a start disturbs nobody
-		s.notes.reloading()
 		s.pace.step()
 		defer s.pace.step() // a slow one must not be followed at once
 	}
@@ -154,7 +154,7 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 	}
 	s.pace.worked()
 	if doc.again == "" { // or else nothing is known of the document that failed
-		s.failed = failedLoad{}
+		s.update(func(st *state) { st.failedLoad = failedLoad{} })
 	}
 	s.settle(doc, r.now)
 	if r.why != "" {
@@ -165,16 +165,17 @@ func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *placed, reason s
 }
 
 // putBack restores the files and, where HAProxy no longer is the one that served them, has it load them again.
-func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error {
+func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) error {
 	if s.isStopped() {
-		// Whether HAProxy will have loaded the new files is open. They passed the check, and the receipt does not
+		// Whether HAProxy will have loaded the new files is open. They passed the check, and the state file does not
 		// fit them, so the process after us will look and not take them for granted.
 		return fmt.Errorf("the change was broken off while HAProxy was loading it: %w", cause)
 	}
-	if err := st.Restore(); err != nil {
+	if err := staged.Restore(); err != nil {
 		return errors.Join(cause, err)
 	}
-	before := s.notes.running()
+	st := s.state.Load()
+	before := st.running
 	if before.none() {
 		return cause
 	}
@@ -183,15 +184,15 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && (unchanged || !s.cfg.byCommand()) {
 		return cause
 	}
-	var restored *placed
-	content := s.notes.inEffect(before)
+	var restored *document
+	content := st.applied(before)
 	if content != nil {
-		_, restored = s.notes.wanted()
+		restored = st.onDisk
 	}
 	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
 	r, err := s.load(ctx, restored)
 	if err != nil {
-		s.notes.failed(err)
+		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
 	}
 	s.settle(restored, r.now)
@@ -203,10 +204,13 @@ func (s *Sink) putBack(ctx context.Context, st *stage.Stage, cause error) error 
 }
 
 // settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves. The caller holds s.files, whose
-// release leaves the receipt, and s.change.
-func (s *Sink) settle(doc *placed, now running) {
-	s.live.about(now)
-	s.vetted = nil
-	s.notes.settle(doc, now)
-	s.boundOldWorkers(now)
+// release leaves the state file, and s.change.
+func (s *Sink) settle(doc *document, now running) {
+	s.clientFor(now)
+	old, ended := s.boundOldWorkers(now)
+	s.update(func(st *state) {
+		st.apply(doc, now)
+		st.waitingReload = nil
+		st.noteOldWorkers(old, ended)
+	})
 }

@@ -23,12 +23,12 @@ const recheckBinds = 10 * time.Second
 // checkBinds returns a rejection with the lines whose addresses others have, or which cannot be bound on this machine. It checks
 // those only that the HAProxy which runs does not have. Where it is not known what that has, or where it listens, it is left to
 // HAProxy.
-func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
+func (s *Sink) checkBinds(ctx context.Context, now running, doc *document) error {
 	if !s.proxy.sharesNetwork(now) {
 		return nil
 	}
 	others, own, err := s.paths.listening(now, s.cfg.Binary)
-	if inEffect := s.notes.inEffect(now); inEffect != nil {
+	if inEffect := s.state.Load().applied(now); inEffect != nil {
 		own = listen.Addresses(inEffect.files[0].Content)
 	} else if err != nil && !now.none() {
 		return nil
@@ -38,7 +38,7 @@ func (s *Sink) checkBinds(ctx context.Context, now running, doc *placed) error {
 
 // rejectTaken is checkBinds for a HAProxy that has own, on a machine where others have theirs.
 func rejectTaken(ctx context.Context, main stage.File, own []listen.Address, others []holder) error {
-	var places []sdk.Place
+	var places []sdk.Position
 	var first error
 	for _, l := range listen.Listeners(main.Content) {
 		err := taken(ctx, l, own, others)
@@ -48,13 +48,13 @@ func rejectTaken(ctx context.Context, main stage.File, own []listen.Address, oth
 		if first == nil {
 			first = err
 		}
-		places = append(places, sdk.Place{File: main.Name, Path: main.Path, Line: l.Line, Problem: fmt.Sprintf(
+		places = append(places, sdk.Position{File: main.Name, Path: main.Path, Line: l.Line, Problem: fmt.Sprintf(
 			"HAProxy cannot bind %s: %v; free the address or offer the service elsewhere", l.Address, err)})
 	}
 	if first == nil {
 		return nil
 	}
-	return sdk.RetryAfter(sdk.RejectAt(places, "%w", &bindError{first}), recheckBinds)
+	return sdk.RetryAfter(&sdk.Rejection{Err: &bindError{first}, Positions: places}, recheckBinds)
 }
 
 // A bindError is around the reason why the first of several addresses cannot be bound. The places have all of them.

@@ -25,11 +25,11 @@ func takenLines(t *testing.T, config string, own []listen.Address, others []hold
 	}
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	retry, again := errors.AsType[*sdk.RetryError](err)
-	if !ok || rejection.Passes || !again || retry.After != recheckBinds {
+	if !ok || rejection.Temporary || !again || retry.After != recheckBinds {
 		t.Errorf("got %v", err)
 	}
 	var lines []int
-	for _, p := range rejection.Places {
+	for _, p := range rejection.Positions {
 		lines = append(lines, p.Line)
 	}
 	return lines
@@ -97,7 +97,7 @@ func TestListening_TellsOthersFromOurOwn(t *testing.T) {
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	port, free := occupy(t)
 	defer free()
-	others, own, err := s.paths.listening(s.notes.running(), s.cfg.Binary)
+	others, own, err := s.paths.listening(s.state.Load().running, s.cfg.Binary)
 	check(t, err)
 	has := func(port int) func(listen.Address) bool {
 		return func(a listen.Address) bool { return a.Network == "tcp" && int(a.Low) == port }
@@ -137,10 +137,10 @@ func wantTaken(t *testing.T, s *Sink, doc sdk.Document, port int) {
 	t.Helper()
 	_, err := s.Apply(t.Context(), doc)
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Places) != 1 || !errors.Is(err, syscall.EADDRINUSE) {
+	if !ok || len(rejection.Positions) != 1 || !errors.Is(err, syscall.EADDRINUSE) {
 		t.Fatalf("got %v", err)
 	}
-	line := strings.Split(string(doc.Files[0].Content), "\n")[rejection.Places[0].Line-1]
+	line := strings.Split(string(doc.Files[0].Content), "\n")[rejection.Positions[0].Line-1]
 	if want := fmt.Sprintf(" bind 127.0.0.1:%d", port); line != want {
 		t.Errorf("line %q, want %q", line, want)
 	}

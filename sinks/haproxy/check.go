@@ -3,11 +3,13 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -42,7 +44,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 
 // vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
 // the addresses of host names. The stage is the caller's to discard; there is none beside an error.
-func (s *Sink) vet(ctx context.Context, doc *placed, loads bool) (*stage.Stage, []string, error) {
+func (s *Sink) vet(ctx context.Context, doc *document, loads bool) (*stage.Stage, []string, error) {
 	st, err := stage.New(s.paths.config, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
@@ -100,13 +102,15 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 		return nil, err
 	}
 	if o.Code != 0 && isUnresolved(o.Output, names) {
-		places := alertPlaces(st.Files(), linesOf("ALERT", o.Output))
-		return nil, sdk.RefuseAt(lookUpAgain, places, "HAProxy rejects the configuration for now")
+		places := messages.Places(st.Files(), messages.Alerts(o.Output))
+		return nil, sdk.RetryAfter(&sdk.Rejection{
+			Err: errors.New("HAProxy rejects the configuration for now"), Positions: places, Temporary: true,
+		}, lookUpAgain)
 	}
 	if o.Code != 0 {
-		return nil, s.withAllPlaces(ctx, st, o, rejected("HAProxy rejects the configuration", st.Files(), o))
+		return nil, s.withAllPlaces(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))
 	}
-	return linesOf("WARNING", o.Output), nil
+	return messages.Warnings(o.Output), nil
 }
 
 // checkAsInvoked has HAProxy read the staged files in the way in which it will load them: with the same options, files,
@@ -172,9 +176,9 @@ func (s *Sink) judgeCommand(st *stage.Stage, o program.Outcome, err error) error
 	case err != nil:
 		return fmt.Errorf("verify_cmd could not be run: %w", err)
 	case o.Code == bashNotFound || o.Code == bashNotExecutable:
-		return fmt.Errorf("verify_cmd could not be run: %s", complaint(o))
+		return fmt.Errorf("verify_cmd could not be run: %s", messages.Summary(o))
 	case o.Code != 0:
-		return rejected("verify_cmd rejects the configuration", st.Files(), o)
+		return messages.Rejection("verify_cmd rejects the configuration", st.Files(), o)
 	default:
 		return nil
 	}

@@ -130,7 +130,7 @@ func TestAnUnknownHostNameIsTriedAgain(t *testing.T) {
 	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != lookUpAgain || errors.Is(err, sdk.ErrRejected) {
 		t.Errorf("it is taken for a final rejection: %v", err)
 	}
-	if rejection, ok := errors.AsType[*sdk.Rejection](err); !ok || len(rejection.Places) != 1 || rejection.Places[0].Line != 13 {
+	if rejection, ok := errors.AsType[*sdk.Rejection](err); !ok || len(rejection.Positions) != 1 || rejection.Positions[0].Line != 13 {
 		t.Errorf("it does not tell the place: %v", err)
 	}
 	r.wantTidy()

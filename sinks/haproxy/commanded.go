@@ -15,6 +15,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
@@ -33,8 +34,8 @@ type commanded struct {
 	cfg     Config
 	paths   paths
 	log     *slog.Logger
-	socket  func() string  // the path of the admin socket that the document in effect has; "" for none
-	applied func() *placed // the document that is to be in effect; nil for none
+	socket  func() string    // the path of the admin socket that the document in effect has; "" for none
+	applied func() *document // the document that is to be in effect; nil for none
 
 	strays strays
 	infos  *runtimeapi.Infos
@@ -59,7 +60,7 @@ func (c *commanded) find(ctx context.Context) (running, error) {
 	if len(pids) == 0 {
 		pids = c.strays.find(c.paths, c.cfg.Binary)
 	}
-	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.receipt)}, nil
+	return running{pids: pids, unseen: c.remote.seen(len(pids) > 0, c.paths.state)}, nil
 }
 
 // onSocket returns the process that answers on our admin socket, and 0 if none does.
@@ -234,7 +235,7 @@ func judgeReload(name string, o program.Outcome, err error) error {
 		return fmt.Errorf("%s did not run to its end: %w", name, err)
 	}
 	if o.Code != 0 {
-		return &refusal{sentence: name + " failed: " + complaint(o), log: program.Lines(o.Output)}
+		return &refusal{sentence: name + " failed: " + messages.Summary(o), log: program.Lines(o.Output)}
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func TestReceiptIsPrivate(t *testing.T) {
 	info, err := os.Stat(r.path("haproxy.cfg.applied"))
 	check(t, err)
 	if info.Mode().Perm() != 0o600 {
-		t.Errorf("the receipt's mode is %v", info.Mode())
+		t.Errorf("the state file's mode is %v", info.Mode())
 	}
 	info, err = os.Stat(r.cfg.ConfigFile)
 	check(t, err)

@@ -24,7 +24,7 @@ type companions struct {
 }
 
 // load takes over what the process before has written.
-func (c *companions) load(left receipt, main string) {
+func (c *companions) load(left stateFile, main string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.written = left.companions(main)
@@ -85,15 +85,15 @@ func (c *companions) forget(names []string) {
 // remembers. The caller holds s.files.
 func (s *Sink) announce(files []stage.File) {
 	if s.companions.add(files) {
-		left, _ := readReceipt(s.paths.receipt)
+		left, _ := readStateFile(s.paths.state)
 		left.Written = s.companions.all()
 		s.record(left)
 	}
 }
 
-// record writes the receipt and reports whether that was possible. The caller holds s.files.
-func (s *Sink) record(r receipt) bool {
-	if err := s.writeReceipt(r, s.paths.receipt); err != nil {
+// record writes the state file and reports whether that was possible. The caller holds s.files.
+func (s *Sink) record(r stateFile) bool {
+	if err := s.writeStateFile(r, s.paths.state); err != nil {
 		s.recording.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
 		return false
 	}
@@ -102,27 +102,28 @@ func (s *Sink) record(r receipt) bool {
 }
 
 // observeCompanions removes companions that were still needed when others took their place.
-func (g *guard) observeCompanions(ctx context.Context) {
-	doc, _ := g.notes.served()
+func (s *supervisor) observeCompanions(ctx context.Context) {
+	doc := s.state.Load().appliedOnDisk()
 	if doc == nil {
 		return
 	}
-	if obsolete, _ := g.companions.obsolete(doc.files); len(obsolete) == 0 {
+	if obsolete, _ := s.companions.obsolete(doc.files); len(obsolete) == 0 {
 		return
 	}
-	now, err := g.proxy.find(ctx) // which workers are left is known only now
-	if err != nil || !g.tryLockFiles() {
+	now, err := s.proxy.find(ctx) // which workers are left is known only now
+	if err != nil || !s.tryLockFiles() {
 		return
 	}
-	defer g.unlockFiles()
-	g.removeObsolete(now)
+	defer s.unlockFiles()
+	s.removeObsolete(now)
 }
 
 // removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
 // until no process is left that may have loaded them. The caller holds s.files.
 func (s *Sink) removeObsolete(now running) {
-	doc, serves := s.notes.served()
-	if doc == nil || !now.same(serves) {
+	st := s.state.Load()
+	doc := st.appliedOnDisk()
+	if doc == nil || !now.same(st.running) {
 		return
 	}
 	obsolete, since := s.companions.obsolete(doc.files)
@@ -141,8 +142,8 @@ func (s *Sink) removeObsolete(now running) {
 	}
 	if len(forgot) > 0 {
 		s.companions.forget(forgot)
-		s.receipted = nil
-		s.leaveReceipt()
+		s.recordedDoc = nil
+		s.updateStateFile()
 	}
 }
 

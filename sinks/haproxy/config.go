@@ -87,13 +87,13 @@ func (c Config) byCommand() bool { return c.Mode == ModeCommand || c.ReloadCmd !
 // paths is where everything lives that belongs to one HAProxy. All of them are absolute: HAProxy's master executes
 // itself again at every reload, wherever it is then.
 type paths struct {
-	config  string // the main file
-	pid     string // HAProxy's pid file
-	socket  string // the master's command line interface
-	receipt string // what is in effect, for the process after this one
-	base    string // what HAProxy reads before the main file
-	admin   string // the socket that it opens because of that, where there is no master
-	output  string // what a managed HAProxy writes to its standard output and standard error
+	config string // the main file
+	pid    string // HAProxy's pid file
+	socket string // the master's command line interface
+	state  string // what is in effect, for the process after this one
+	base   string // what HAProxy reads before the main file
+	admin  string // the socket that it opens because of that, where there is no master
+	output string // what a managed HAProxy writes to its standard output and standard error
 }
 
 // maxSocketPath bounds the master socket's path in bytes. The system takes 107 (103 on Darwin), but HAProxy binds a
@@ -110,7 +110,7 @@ func (c Config) paths() (paths, error) {
 		return paths{}, fmt.Errorf("pid_file %s: %w", c.PidFile, err)
 	}
 	stem := pid[:len(pid)-len(filepath.Ext(pid))]
-	p := paths{config: config, pid: pid, socket: stem + ".master.sock", receipt: config + stage.RecordSuffix,
+	p := paths{config: config, pid: pid, socket: stem + ".master.sock", state: config + stage.RecordSuffix,
 		base: stem + ".base.cfg", admin: stem + ".admin.sock", output: stem + ".stderr.log"}
 	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath { // a command of the user's does without
 		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's socket goes beside it, as %s, and may "+
@@ -124,5 +124,5 @@ func (p paths) dir() string { return filepath.Dir(p.config) }
 
 // place says where the files of doc go.
 func (p paths) place(doc sdk.Document) ([]stage.File, error) {
-	return stage.Place(p.config, doc, p.pid, p.socket, p.receipt, p.base, p.admin, p.output)
+	return stage.Place(p.config, doc, p.pid, p.socket, p.state, p.base, p.admin, p.output)
 }

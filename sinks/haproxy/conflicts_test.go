@@ -214,7 +214,8 @@ func TestNoHAProxyIsStartedBesideAStranger(t *testing.T) {
 			stranger := r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stranger")))
 			kill(t, before.pids[0])
 			eventually(t, "the trouble is told", func() bool {
-				return s.notes.view().trouble != nil && strings.Contains(s.notes.view().trouble.Error(), strconv.Itoa(stranger))
+				err := s.state.Load().startErr
+				return err != nil && strings.Contains(err.Error(), strconv.Itoa(stranger))
 			})
 			if pids := processesOn(t, r.cfg.ConfigFile[:len(r.cfg.ConfigFile)-len("haproxy.cfg")]+"haproxy.pid"); len(pids) > 0 {
 				t.Errorf("started all the same: %v", pids)

@@ -40,14 +40,14 @@ func (r *rig) relay(s *Sink, limits ...int64) *relay {
 	r.t.Cleanup(func() {
 		_ = listener.Close()
 		s.change.Lock()
-		s.live.hangUp()
+		s.client.Close()
 		s.change.Unlock()
 		serving.Wait()
 	})
 	s.change.Lock()
 	defer s.change.Unlock()
-	s.live.hangUp()
-	s.live.endpoint = func(now running) (runtimeapi.Endpoint, error) {
+	s.client.Close()
+	s.endpoint = func(now running) (runtimeapi.Endpoint, error) {
 		return runtimeapi.Endpoint{Path: r.path("relay.sock"), Worker: now.worker}, nil
 	}
 	return relay
@@ -91,7 +91,7 @@ func TestTheSocketClosesInTheMiddle(t *testing.T) {
 	r.apply(s, other, sdk.ActionRuntime)
 	for limit := int64(0); limit < 4000; limit += 97 {
 		s.change.Lock()
-		s.live.hangUp()
+		s.client.Close()
 		relay.mu.Lock()
 		relay.served, relay.limits = 0, []int64{limit, -1}
 		relay.mu.Unlock()
@@ -107,7 +107,7 @@ func TestTheSocketClosesInTheMiddle(t *testing.T) {
 	relay.limits = []int64{700} // never enough
 	relay.mu.Unlock()
 	s.change.Lock()
-	s.live.hangUp()
+	s.client.Close()
 	s.change.Unlock()
 	result := r.apply(s, one, sdk.ActionReload)
 	if !strings.Contains(result.Reason, "broke") {

@@ -1,40 +1,11 @@
 package haproxy
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
-
-// What a check prints must not name a place outside the files that were checked.
-func FuzzAlerts(f *testing.F) {
-	const config = "global\n\nfrontend x\n bind :1\nbackend x\n server a h:1\nlisten y\n server b h:3\n"
-	for _, output := range []string{
-		"[ALERT]    (15110) : config : parsing [/etc/lb/haproxy.cfg:3] : unknown keyword 'bogus' in 'frontend' section.\n",
-		"[ALERT] 325/140250 (15110) : Proxy 'x': unable to find required default_backend: 'nope'.\n",
-		"[NOTICE]   (1) : haproxy version is 2.6.12\n[ALERT]    (1) : backend 'x', server 'a': no\n",
-		"[ALERT]    (1) : config : Parsing [/etc/lb/haproxy.cfg:5]: backend 'x' has the same name as frontend 'x' declared at \n",
-		"[ALERT]    (1) : config : Fatal errors found in configuration.\n",
-		"[ALERT]    (1) : [/etc/lb/a.lst:99999999999999999999] : x\n[ALERT", "config: backend 'y': server 'b' has neither\r\n",
-	} {
-		f.Add(output, config)
-	}
-	f.Fuzz(func(t *testing.T, output, config string) {
-		files := []stage.File{
-			{Path: "/etc/lb/haproxy.cfg", Name: "main", Content: []byte(config)}, {Path: "/etc/lb/a.lst", Name: "a.lst"},
-		}
-		alerts := linesOf("ALERT", output)
-		for _, place := range alertPlaces(files, alerts) {
-			known := slices.ContainsFunc(files, func(f stage.File) bool { return f.Path == place.Path && f.Name == place.File })
-			if !known || place.Line < 0 || strings.Contains(place.Problem, "\n") {
-				t.Errorf("%q has the place %+v", output, place)
-			}
-		}
-	})
-}
 
 func FuzzParseAnswers(f *testing.F) {
 	for _, answer := range []string{

@@ -43,26 +43,26 @@ func servesNobody(pid int) string {
 }
 
 // observeHang notes since when HAProxy has served nobody.
-func (g *guard) observeHang() {
-	pid := g.servingProcess(g.notes.running())
+func (s *supervisor) observeHang() {
+	pid := s.servingProcess(s.state.Load().running)
 	if servesNobody(pid) == "" {
-		g.hang = hang{}
-	} else if g.hang.pid != pid {
-		g.hang = hang{pid, time.Now()}
+		s.hang = hang{}
+	} else if s.hang.pid != pid {
+		s.hang = hang{pid, time.Now()}
 	}
 }
 
 // hangs reports whether HAProxy has served nobody for long, so that it has to be replaced. A reload does not need the process
 // that hangs.
-func (g *guard) hangs() bool {
-	pid := g.hang.pid
-	if pid == 0 || time.Since(g.hang.since) < g.hangAfter || pid != g.servingProcess(g.notes.running()) {
+func (s *supervisor) hangs() bool {
+	pid := s.hang.pid
+	if pid == 0 || time.Since(s.hang.since) < s.hangAfter || pid != s.servingProcess(s.state.Load().running) {
 		return false
 	}
 	reason := servesNobody(pid)
-	if reason != "" && !time.Now().Before(g.next) {
-		g.log.Error("HAProxy serves nobody and is replaced", "pid", pid, "reason", reason,
-			"since", g.hang.since.Format(time.RFC3339))
+	if reason != "" && !time.Now().Before(s.next) {
+		s.log.Error("HAProxy serves nobody and is replaced", "pid", pid, "reason", reason,
+			"since", s.hang.since.Format(time.RFC3339))
 	}
 	return reason != ""
 }

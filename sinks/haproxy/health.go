@@ -28,21 +28,19 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	h, v, loads := s.look(ctx)
 	facts := s.facts(v)
 	if loads {
-		h = sdk.Health{Facts: v.now.facts()}
-		facts["loading_for"] = v.renewal.Round(time.Millisecond).String()
+		h = sdk.Health{Facts: v.running.facts()}
+		facts["loading_for"] = v.loadingFor().Round(time.Millisecond).String()
 	}
-	if v.renewal > longLoad {
+	if v.loadingFor() > longLoad {
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy has been loading its configuration for %v",
-			v.renewal.Round(time.Second)))
+			v.loadingFor().Round(time.Second)))
 	}
 	if len(h.Problems) > 0 {
 		h.Problems = append(h.Problems, s.whyNot(v)...)
 	}
 	h.Problems = append(h.Problems, s.conflicts.problems(facts)...)
-	for _, err := range v.wrong {
-		h.Problems = append(h.Problems, err.Error())
-	}
-	if !v.guarded {
+	h.Problems = append(h.Problems, v.problems()...)
+	if !v.supervised {
 		h.Problems = append(h.Problems, "no document has been applied yet")
 	}
 	if h.Facts == nil {
@@ -55,18 +53,18 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 // look asks HAProxy how it is, and again while it is made to load something: one process may be gone before the next one can be
 // found, and an answer that took until the load was over is about neither. loads says that there is no answer because of that,
 // which is no trouble: a master has none while it loads, and its worker goes on serving until the next one does.
-func (s *Sink) look(ctx context.Context) (h sdk.Health, v view, loads bool) {
+func (s *Sink) look(ctx context.Context) (h sdk.Health, v *state, loads bool) {
 	for {
-		before := s.notes.view()
+		before := s.state.Load()
 		h = s.proxy.probe(ctx)
-		v = s.notes.view()
+		v = s.state.Load()
 		if len(h.Problems) == 0 {
 			return h, v, false
 		}
-		if v.renewal > 0 && slices.ContainsFunc(v.now.pids, procinfo.Exists) {
+		if v.loadingFor() > 0 && slices.ContainsFunc(v.running.pids, procinfo.Exists) {
 			return h, v, true
 		}
-		meanwhile := before.renewal > 0 || v.renewal > 0 || before.reloads != v.reloads
+		meanwhile := before.loadingFor() > 0 || v.loadingFor() > 0 || before.reloads != v.reloads
 		if !meanwhile || ctx.Err() != nil {
 			return h, v, false
 		}
@@ -75,42 +73,42 @@ func (s *Sink) look(ctx context.Context) (h sdk.Health, v view, loads bool) {
 }
 
 // facts are what the sink knows besides the proxy's own.
-func (s *Sink) facts(v view) map[string]string {
+func (s *Sink) facts(v *state) map[string]string {
 	facts := map[string]string{
 		"config_file": s.paths.config, "mode": s.mode(),
-		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimes),
+		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimeChanges),
 		"haproxy_restarts": strconv.Itoa(v.restarts),
 	}
-	if _, err := s.proxy.endpoint(v.now); err != nil && v.now.stands() {
+	if _, err := s.proxy.endpoint(v.running); err != nil && v.running.stands() {
 		facts["runtime"] = "no: " + err.Error()
-	} else if v.tooOld != "" {
-		facts["runtime"] = "no: " + v.tooOld
+	} else if v.unsupported != "" {
+		facts["runtime"] = "no: " + v.unsupported
 	}
 	if s.cfg.byCommand() { // there is no master that tells
-		old := slices.DeleteFunc(slices.Clone(v.old), func(pid int) bool { return !procinfo.Exists(pid) })
+		old := slices.DeleteFunc(slices.Clone(v.oldWorkers), func(pid int) bool { return !procinfo.Exists(pid) })
 		if len(old) > 0 {
 			facts["old_workers"] = joinPids(old)
 		}
 	}
-	if v.oldEnded > 0 {
-		facts["old_workers_ended"] = strconv.Itoa(v.oldEnded)
+	if v.endedOldWorkers > 0 {
+		facts["old_workers_ended"] = strconv.Itoa(v.endedOldWorkers)
 	}
-	if v.last != "" {
-		facts["last_change"] = v.last
+	if v.lastChange != "" {
+		facts["last_change"] = v.lastChange
 	}
-	if v.leaving > 0 {
-		facts["servers_leaving"] = strconv.Itoa(v.leaving)
+	if v.draining > 0 {
+		facts["servers_leaving"] = strconv.Itoa(v.draining)
 	}
-	if v.guarded && !v.known {
+	if v.supervised && !v.verified {
 		facts["in_effect"] = "not known"
 	}
 	return facts
 }
 
 // whyNot says why HAProxy does not run, as far as that is known.
-func (s *Sink) whyNot(v view) []string {
-	if v.trouble != nil {
-		return []string{v.trouble.Error()}
+func (s *Sink) whyNot(v *state) []string {
+	if v.startErr != nil {
+		return []string{v.startErr.Error()}
 	}
 	if s.cfg.ReloadCmd != "" {
 		return nil

@@ -161,7 +161,7 @@ func (r *rig) wantOnDisk(doc sdk.Document) {
 // wantTidy wants nothing temporary in the folder.
 func (r *rig) wantTidy() {
 	r.t.Helper()
-	eventually(r.t, "the temporary files are gone", func() bool { // the receipt may be being written
+	eventually(r.t, "the temporary files are gone", func() bool { // the state file may be being written
 		entries, err := os.ReadDir(r.dir)
 		check(r.t, err)
 		return !slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasPrefix(e.Name(), ".") })

@@ -12,18 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
-
-// forget has all names looked up again.
-func (h *hostnames) forget() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.known = nil
-}
 
 // unanswered is a lookup that no name server answers.
 func unanswered(ctx context.Context, _, _ string) ([]netip.Addr, error) {
@@ -39,104 +30,17 @@ func names(n int) []string {
 	return all
 }
 
-func TestHostnames_LookedUpInParallelAndKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var lookups, atOnce, most atomic.Int64
-		h := &hostnames{
-			lookup: func(context.Context, string, string) ([]netip.Addr, error) {
-				lookups.Add(1)
-				most.Store(max(most.Load(), atOnce.Add(1)))
-				defer atOnce.Add(-1)
-				time.Sleep(100 * time.Millisecond)
-				return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
-			},
-			confirm: func(context.Context, string) bool { return false },
-		}
-		hosts := append(names(100), names(100)...)
-		began := time.Now()
-		for host, r := range h.resolve(t.Context(), hosts) {
-			if r.err != nil || len(r.addresses) != 1 {
-				t.Errorf("%s: %v", host, r)
-			}
-		}
-		if lookups.Load() != 100 || most.Load() > parallelLookups || time.Since(began) > time.Second {
-			t.Errorf("%d lookups, %d at once, took %v", lookups.Load(), most.Load(), time.Since(began))
-		}
-		if h.resolve(t.Context(), hosts); lookups.Load() != 100 || !h.areResolved(hosts) {
-			t.Errorf("%d lookups", lookups.Load())
-		}
-		time.Sleep(keepResolution)
-		if h.areResolved(hosts) {
-			t.Error("kept too long")
-		}
-		if h.resolve(t.Context(), hosts); lookups.Load() != 200 {
-			t.Errorf("%d lookups", lookups.Load())
-		}
-	})
-}
-
-func TestHostnames_Unanswered(t *testing.T) {
-	for _, test := range []struct {
-		count int
-		limit time.Duration
-	}{
-		{4, lookupLimit + confirmLimit},
-		{1000, lookupsLimit},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			h := &hostnames{lookup: unanswered, confirm: func(ctx context.Context, _ string) bool {
-				<-ctx.Done()
-				return false
-			}}
-			began := time.Now()
-			found := h.resolve(t.Context(), names(test.count))
-			if took := time.Since(began); took > test.limit {
-				t.Errorf("%d names took %v", test.count, took)
-			}
-			for host, r := range found {
-				if r.err == nil {
-					t.Errorf("%s has an address", host)
-				}
-			}
-			if len(found) != test.count {
-				t.Errorf("%d of %d names", len(found), test.count)
-			}
-			known := slices.DeleteFunc(names(test.count), func(host string) bool { return len(h.unknown([]string{host})) > 0 })
-			if len(known) < min(test.count, parallelLookups) {
-				t.Errorf("%d are known", len(known))
-			}
-			began = time.Now()
-			if h.resolve(t.Context(), known); time.Since(began) > 0 {
-				t.Errorf("the second time took %v", time.Since(began))
-			}
-		})
-	}
-}
-
-// What was broken off says nothing about the name.
-func TestHostnames_Interrupted(t *testing.T) {
-	h := &hostnames{lookup: unanswered, confirm: func(context.Context, string) bool { return false }}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if found := h.resolve(ctx, names(1)); found["host-0.example"].err == nil {
-		t.Error("resolved")
-	}
-	if len(h.unknown(names(1))) != 1 {
-		t.Error("kept")
-	}
-}
-
 // deadNames has the sink know no name but localhost, and count the lookups.
 func deadNames(s *Sink) *sync.Map {
 	var asked sync.Map
-	s.hostnames.lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	s.resolver.Lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
 		asked.Store(host, true)
 		if host == "localhost" {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		}
 		return unanswered(ctx, network, host)
 	}
-	s.hostnames.confirm = func(context.Context, string) bool { return false }
+	s.resolver.Confirm = func(context.Context, string) bool { return false }
 	return &asked
 }
 
@@ -144,7 +48,7 @@ func deadNames(s *Sink) *sync.Map {
 func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) {
 	t.Helper()
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || !rejection.Passes || errors.Is(err, sdk.ErrRejected) {
+	if !ok || !rejection.Temporary || errors.Is(err, sdk.ErrRejected) {
 		t.Fatalf("got %v", err)
 	}
 	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != lookUpAgain {
@@ -152,7 +56,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 	}
 	lines := strings.Split(string(doc.Files[0].Content), "\n")
 	var got []string
-	for _, place := range rejection.Places {
+	for _, place := range rejection.Positions {
 		if place.Line == 0 || place.File != "main" {
 			t.Fatalf("place %v", place)
 		}
@@ -163,7 +67,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 		}
 	}
 	if !slices.Equal(got, hosts) {
-		t.Errorf("the places %v are not those of %v", rejection.Places, hosts)
+		t.Errorf("the places %v are not those of %v", rejection.Positions, hosts)
 	}
 }
 
@@ -187,8 +91,8 @@ func TestUnresolvedHostnames_OthersGoFirst(t *testing.T) {
 			r.apply(s, r.document("one", standing), sdk.ActionRestart)
 			doc := edited(r.document("one", standing+test.more), "server s1 "+r.backend, "server s1 "+b.address)
 			var ahead atomic.Bool
-			lookup := s.hostnames.lookup
-			s.hostnames.lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+			lookup := s.resolver.Lookup
+			s.resolver.Lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
 				if r.answeredBy() == "b" {
 					ahead.Store(true)
 				}
@@ -275,8 +179,8 @@ exec %s "$@"
 	if content, err := os.ReadFile(checked); err != nil || !strings.Contains(string(content), "localhost") {
 		t.Fatalf("%v; the check before the start read\n%s", err, content)
 	}
-	s.hostnames.forget()
-	s.hostnames.lookup = unanswered
+	s.resolver.Flush()
+	s.resolver.Lookup = unanswered
 	check(t, os.Remove(checked))
 	moved := edited(doc, "server s1 "+r.backend, "server s1 "+b.address)
 	r.apply(s, moved, sdk.ActionRuntime)
@@ -292,25 +196,25 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	var gone atomic.Bool
-	s.hostnames.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+	s.resolver.Lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		if gone.Load() {
 			return nil, &net.DNSError{IsNotFound: true}
 		}
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}
-	s.hostnames.confirm = func(context.Context, string) bool { return false }
+	s.resolver.Confirm = func(context.Context, string) bool { return false }
 	lost := make(chan sdk.Lost, 1)
 	s.OnLost(func(l sdk.Lost) { lost <- l })
 	doc := r.document("one", "backend other\n    server a localhost:80\n")
 	r.apply(s, doc, sdk.ActionRestart)
 	gone.Store(true)
-	s.hostnames.forget()
+	s.resolver.Flush()
 	s.change.Lock()
-	s.notes.prove() // it has stayed up for long
-	kill(t, s.notes.running().pids[0])
+	s.update(func(st *state) { st.stable = st.desired }) // it has stayed up for long
+	kill(t, s.state.Load().running.pids[0])
 	s.change.Unlock()
 	l := <-lost
-	if _, ok := errors.AsType[*sdk.NotLoadedError](l.Err); ok {
+	if errors.Is(l.Err, sdk.ErrNotLoaded) {
 		t.Errorf("got %v", l.Err)
 	}
 	wantUnresolved(t, doc, l.Err, "localhost")
@@ -330,7 +234,7 @@ func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
 exec unshare -rm sh -c 'mount --bind %s /etc/hosts && exec %s "$@"' sh "$@"
 `, hosts, binary), 0o755))
 	s := r.sink()
-	s.hostnames.lookup = func(context.Context, string, string) ([]netip.Addr, error) {
+	s.resolver.Lookup = func(context.Context, string, string) ([]netip.Addr, error) {
 		return nil, &net.DNSError{IsNotFound: true}
 	}
 	doc := r.document("one", "backend other\n    server a only-haproxy-knows:80\n")

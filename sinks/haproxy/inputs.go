@@ -50,7 +50,7 @@ func (loaded inputs) changed(now inputs) string {
 }
 
 // readInputs looks at all files that HAProxy would read beside doc now. What is in known as it was is not read again.
-func (s *Sink) readInputs(ctx context.Context, doc *placed, known inputs) inputs {
+func (s *Sink) readInputs(ctx context.Context, doc *document, known inputs) inputs {
 	r := inputReader{found: inputs{}, known: map[string]fingerprint.File{}, own: map[string]bool{s.paths.base: true}}
 	for _, files := range known {
 		maps.Copy(r.known, files)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
@@ -53,7 +54,7 @@ func (o output) since(mark int64) []string {
 	if err != nil {
 		return nil
 	}
-	return logLines(string(content))
+	return messages.Lines(string(content))
 }
 
 // A launch is a HAProxy master that was started and may still be loading.
@@ -106,7 +107,7 @@ func (l *launch) await(ctx context.Context, out output, serves func() bool) erro
 	return poll(ctx, func() (bool, error) {
 		if l.hasExited() {
 			log := out.since(0)
-			return false, failedStart("HAProxy did not start", program.Outcome{Output: strings.Join(log, "\n"), Code: 1})
+			return false, &refusal{sentence: "HAProxy did not start: " + messages.Summary(program.Outcome{Output: strings.Join(log, "\n"), Code: 1})}
 		}
 		return serves(), nil
 	})

@@ -45,8 +45,8 @@ func TestKilledHAProxyComesBack(t *testing.T) {
 func (r *rig) awaitOther(s *Sink, before running) {
 	r.t.Helper()
 	eventually(r.t, "another HAProxy serves", func() bool {
-		now := s.notes.running()
-		return !now.none() && !now.same(before) && s.notes.view().renewal == 0
+		st := s.state.Load()
+		return !st.running.none() && !st.running.same(before) && st.loadingFor() == 0
 	})
 }
 

@@ -2,7 +2,6 @@ package haproxy
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
@@ -14,20 +13,20 @@ import (
 // A worker that was just started need not run what its file says: a server-state file
 // (load-server-state-from-file) gives it the addresses, ports, weights and states that the servers had at another time. doc
 // wins, as it does over what anybody changes at run time.
-func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []string {
+func (s *Sink) correctLoaded(ctx context.Context, doc *document, now running) []string {
 	if _, err := s.proxy.endpoint(now); err != nil || doc == nil {
 		return nil // nobody can ask
 	}
-	s.live.about(now)
-	did, err := s.alignLoaded(ctx, doc)
+	s.clientFor(now)
+	did, err := s.reconcileLoaded(ctx, doc)
 	if len(did) > 0 {
 		s.log.Warn("HAProxy started with other servers than its configuration says, and they were corrected", "commands", did)
 	}
-	if err != nil && (!isFinal(err) || errors.Is(err, runtimeapi.ErrBusy)) { // the next look at what runs sees whether anything differs
+	if err != nil && !runtimeapi.IsRefused(err) && !runtimeapi.IsUnsupported(err) { // the next observation finds what differs
 		s.log.Warn("cannot read which servers HAProxy started with", "error", err)
 		return did
 	}
-	if _, unable := errors.AsType[*unableError](err); unable {
+	if runtimeapi.IsUnsupported(err) {
 		err = nil
 	}
 	if err != nil {
@@ -40,7 +39,7 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *placed, now running) []st
 
 // stray notes what HAProxy runs that it should not, and a reload has not helped; nil where there is nothing.
 func (s *Sink) stray(err error) {
-	s.notes.stray(err)
+	s.update(func(st *state) { st.driftErr = err })
 	if err != nil {
 		s.straying.Error(s.log, "HAProxy's servers cannot be corrected", err)
 	} else {
@@ -48,14 +47,14 @@ func (s *Sink) stray(err error) {
 	}
 }
 
-// alignLoaded only reads where changes at run time are switched off.
-func (s *Sink) alignLoaded(ctx context.Context, doc *placed) ([]string, error) {
+// reconcileLoaded only reads where changes at run time are switched off.
+func (s *Sink) reconcileLoaded(ctx context.Context, doc *document) ([]string, error) {
 	if s.cfg.Runtime {
-		return s.live.align(ctx, doc.config, doc.config, doc.config.Backends())
+		return s.client.Reconcile(ctx, doc.config, doc.config, doc.config.Backends())
 	}
-	differs, err := s.live.differs(ctx, doc.config)
+	differs, err := s.client.Difference(ctx, doc.config)
 	if differs != "" {
-		err = &refusal{sentence: "changes at run time are switched off, and it would take " + differs}
+		err = &runtimeapi.RefusedError{Reason: "changes at run time are switched off, and it would take " + differs}
 	}
 	return nil, err
 }

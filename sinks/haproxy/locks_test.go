@@ -50,11 +50,11 @@ func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
 	r.t.Cleanup(func() {
 		_ = listener.Close()
 		s.change.Lock()
-		s.live.hangUp()
+		s.client.Close()
 		s.change.Unlock()
 		serving.Wait()
 	})
-	s.live.endpoint = func(now running) (runtimeapi.Endpoint, error) {
+	s.endpoint = func(now running) (runtimeapi.Endpoint, error) {
 		return runtimeapi.Endpoint{Path: r.path("slow.sock"), Worker: now.worker}, nil
 	}
 	return slow
@@ -188,9 +188,9 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 				s.commitStage = func(st *stage.Stage) error { wait(); return st.Commit() }
 			})
 		}},
-		{"the receipt", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"the state file", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
-				s.writeReceipt = func(written receipt, path string) error { wait(); return written.write(path) }
+				s.writeStateFile = func(written stateFile, path string) error { wait(); return written.write(path) }
 			})
 		}},
 		{"looking for other processes", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
@@ -230,7 +230,7 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 			r.awaitDisk(last)
 			eventually(t, "all is well", func() bool { return problems(t, s) == "" })
 			r.wantAnswers("b")
-			if v := s.notes.view(); v.reloads > 0 {
+			if v := s.state.Load(); v.reloads > 0 {
 				t.Errorf("%d reloads", v.reloads)
 			}
 		})
@@ -270,29 +270,26 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 			old := slow.arm()
 			old.await()
 			r.apply(s, r.lines("server a "+a.address+" weight 0", "server b "+b.address), sdk.ActionRuntime)
-			changes := s.serverChanges()
+			s.change.Lock()
+			before := s.client.Observer()
+			s.change.Unlock()
 			old.release()
 			for range 2 {
 				seen := s.observedTimes()
 				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
 			}
-			if now := s.serverChanges(); now != changes {
-				t.Errorf("servers were read again %d times under the lock of a change", now-changes)
+			s.change.Lock()
+			if !s.client.UnchangedSince(before, "app") {
+				t.Error("servers were read again under the lock of a change")
 			}
+			s.change.Unlock()
 			r.wantAnswers("b")
-			if v := s.notes.view(); v.reloads > 0 || !v.known {
+			if v := s.state.Load(); v.reloads > 0 || !v.verified {
 				t.Errorf("it was taken for a change by somebody else: %+v", v)
 			}
 			wantHealthy(t, s)
 		})
 	}
-}
-
-// serverChanges counts how often servers were to be changed.
-func (s *Sink) serverChanges() int {
-	s.change.Lock()
-	defer s.change.Unlock()
-	return s.live.changes
 }
 
 // A look at a backend is not repeated because of changes of another one, so that there is one also under steady changes.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
@@ -226,7 +227,7 @@ func (m *managed) start(ctx context.Context, old []int) (renewal, error) {
 	if err != nil && ctx.Err() != nil {
 		l.abandon(m.paths.pid)
 	}
-	warnings := linesOf("WARNING", strings.Join(m.said(), "\n"))
+	warnings := messages.Warnings(strings.Join(m.said(), "\n"))
 	return renewal{now: now, action: sdk.ActionRestart, log: warnings}, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -59,12 +60,12 @@ func parseReload(answer string) (verdict, []string) {
 	log = strings.TrimPrefix(log, "--\n")
 	switch strings.TrimSpace(first) {
 	case "Success=1":
-		return succeeded, logLines(log)
+		return succeeded, messages.Lines(log)
 	case "Success=0":
 		if strings.HasPrefix(log, "Another reload is still in progress") {
 			return inProgress, nil
 		}
-		return refused, logLines(log)
+		return refused, messages.Lines(log)
 	default:
 		return unsaid, nil
 	}

@@ -69,13 +69,14 @@ func sharesNetwork(pid int, now running) bool {
 
 // observeOldWorkers bounds the old workers, those that somebody else has left too. It returns false where HAProxy is being made
 // to load something.
-func (g *guard) observeOldWorkers(ctx context.Context) bool {
-	if !g.tryLockFiles() {
+func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
+	if !s.tryLockFiles() {
 		return false
 	}
-	defer g.unlockFiles()
-	if now, err := g.proxy.find(ctx); err == nil && now.same(g.notes.running()) {
-		g.boundOldWorkers(now)
+	defer s.unlockFiles()
+	if now, err := s.proxy.find(ctx); err == nil && now.same(s.state.Load().running) {
+		old, ended := s.boundOldWorkers(now)
+		s.lockedUpdate(func(st *state) { st.noteOldWorkers(old, ended) })
 	}
 	return true
 }
@@ -83,9 +84,8 @@ func (g *guard) observeOldWorkers(ctx context.Context) bool {
 // boundOldWorkers ends the oldest old workers where there are more than max_old_workers, as hard-stop-after would, and those
 // that are suspended: they finish nothing, and connections to the sockets that they keep open are lost. It only counts the
 // processes that a command of the user's has started. The caller holds s.files.
-func (s *Sink) boundOldWorkers(now running) {
-	old := s.oldWorkers(now)
-	ended := 0
+func (s *Sink) boundOldWorkers(now running) (old []int, ended int) {
+	old = s.oldWorkers(now)
 	var faults []error
 	for i, pid := range old {
 		signal := syscall.SIGTERM // ends a worker at once
@@ -109,5 +109,5 @@ func (s *Sink) boundOldWorkers(now running) {
 	} else {
 		s.ending.Resolve(s.log, "old workers can be ended again")
 	}
-	s.notes.oldWorkers(old, ended)
+	return old, ended
 }

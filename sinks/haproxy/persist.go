@@ -31,7 +31,7 @@ func (s *Sink) requestPersist() {
 
 // persistLoop persists changes until ctx is done.
 func (s *Sink) persistLoop(ctx context.Context) {
-	paced(ctx, s.changed, func() bool { return s.notes.pending() != nil }, func() time.Duration {
+	paced(ctx, s.changed, func() bool { return s.state.Load().unpersisted() != nil }, func() time.Duration {
 		if s.lockFiles(ctx) != nil {
 			return 0
 		}
@@ -69,36 +69,36 @@ func (s *Sink) persist(ctx context.Context) {
 	ctx, release := s.orStopped(ctx)
 	defer release()
 	if err := s.persistPending(ctx); err != nil && ctx.Err() == nil {
-		s.notes.persistFailed(err)
+		s.lockedUpdate(func(st *state) { st.persistErr = err })
 	}
 }
 
 // persistPending checks what HAProxy was changed to and writes it to disk. What the check refuses is taken back. What HAProxy is
 // changed to meanwhile stays pending. The caller holds s.files and not s.change.
 func (s *Sink) persistPending(ctx context.Context) error {
-	doc := s.notes.pending()
+	doc := s.state.Load().unpersisted()
 	if doc == nil {
 		return nil
 	}
-	if err := s.claim.Hold(); err != nil {
+	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}
 	err := s.install(ctx, doc)
 	if err == nil {
-		s.notes.persisted(doc)
+		s.lockedUpdate(func(st *state) { st.persist(doc) })
 		return nil
 	}
 	if !errors.Is(err, sdk.ErrRejected) {
 		return err
 	}
-	if _, disk := s.notes.wanted(); s.rejects(ctx, disk) {
+	if s.rejects(ctx, s.state.Load().onDisk) {
 		// Whatever the check refuses is not among what was changed, and taking that back would not help.
 		return &pendingError{fmt.Errorf("the check refuses the configuration that was in effect before as well: %w", err)}
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	s.checkAhead = true
-	if s.notes.pending() == doc {
+	s.update(func(st *state) { st.checkFirst = true })
+	if s.state.Load().unpersisted() == doc {
 		s.takeBack(ctx, doc, err)
 	}
 	// What has replaced doc meanwhile may be refused for the same reason. It is pending, and the document after it is checked
@@ -112,7 +112,7 @@ type pendingError struct{ cause error }
 func (e *pendingError) Error() string { return e.cause.Error() }
 
 // rejects reports whether the check refuses doc too, which it accepted before.
-func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
+func (s *Sink) rejects(ctx context.Context, doc *document) bool {
 	if doc == nil {
 		return false
 	}
@@ -124,7 +124,7 @@ func (s *Sink) rejects(ctx context.Context, doc *placed) bool {
 }
 
 // install has doc checked and puts it in place. The caller holds s.files.
-func (s *Sink) install(ctx context.Context, doc *placed) error {
+func (s *Sink) install(ctx context.Context, doc *document) error {
 	st, _, err := s.vet(ctx, doc, false)
 	if err != nil {
 		return err
@@ -149,18 +149,17 @@ func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
 
 // takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The
 // caller holds s.files and s.change.
-func (s *Sink) takeBack(ctx context.Context, doc *placed, cause error) {
-	now := s.notes.running()
-	_, disk := s.notes.wanted()
+func (s *Sink) takeBack(ctx context.Context, doc *document, cause error) {
+	disk := s.state.Load().onDisk
 	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
 	s.log.Error("a change is taken back", "error", cause)
 	back := compare(doc, disk)
-	s.notes.tookBack(cause)
+	s.update(func(st *state) { st.desired, st.persistErr, st.revertErr = disk, nil, cause })
 	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
 	if back.need == needRuntime {
-		if _, err := s.live.align(ctx, doc.config, disk.config, back.backends); err == nil {
+		if _, err := s.client.Reconcile(ctx, doc.config, disk.config, back.backends); err == nil {
 			return
 		}
 	}
-	s.notes.lose(now) // a reload has to help
+	s.update(func(st *state) { st.invalidate(st.running) }) // a reload has to help
 }

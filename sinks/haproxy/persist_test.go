@@ -299,11 +299,11 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 		{"after the files are in place", func(s *Sink, reach func()) {
 			s.commitStage = func(st *stage.Stage) error { _ = st.Commit(); reach(); return killed }
 		}},
-		{"before the receipt", func(s *Sink, reach func()) {
-			s.writeReceipt = func(receipt, string) error { reach(); return killed }
+		{"before the state file is written", func(s *Sink, reach func()) {
+			s.writeStateFile = func(stateFile, string) error { reach(); return killed }
 		}},
-		{"after the receipt", func(s *Sink, reach func()) {
-			s.writeReceipt = func(r receipt, path string) error { _ = r.write(path); reach(); return killed }
+		{"after the state file is written", func(s *Sink, reach func()) {
+			s.writeStateFile = func(r stateFile, path string) error { _ = r.write(path); reach(); return killed }
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -370,7 +370,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	r.apply(s, both, sdk.ActionRuntime)
 	s.change.Lock()
 	before := failed.Load()
-	s.notes.lose(s.notes.running()) // as when nobody knows what HAProxy runs
+	s.update(func(st *state) { st.invalidate(st.running) }) // as when nobody knows what HAProxy runs
 	s.change.Unlock()
 	eventually(t, "it was tried to save the change", func() bool { return failed.Load() > before+1 })
 	r.wantAnswers("a b")

@@ -16,9 +16,9 @@ type need int
 
 const (
 	needNothing need = iota // it is in effect and on disk
-	needWriting             // what runs has the same meaning, what is on disk differs
+	needWrite               // what runs has the same meaning, what is on disk differs
 	needRuntime             // only servers of standing backends differ
-	needRenewal             // HAProxy has to load it
+	needReload              // HAProxy has to load it
 )
 
 // A plan is a need and, for people, why not less.
@@ -29,17 +29,17 @@ type plan struct {
 }
 
 // plan compares a document with what is in effect in the HAProxy that runs now.
-func (s *Sink) plan(ctx context.Context, doc *placed) (plan, running) {
+func (s *Sink) plan(ctx context.Context, doc *document) (plan, running) {
 	now, err := s.proxy.find(ctx)
 	switch {
 	case err == nil && now.none():
-		return plan{need: needRenewal, reason: "HAProxy is not running"}, now
+		return plan{need: needReload, reason: "HAProxy is not running"}, now
 	case err != nil:
-		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}, now
+		return plan{need: needReload, reason: "what HAProxy serves now is not known"}, now
 	}
-	p := compare(s.notes.inEffect(now), doc)
-	if p.need != needRenewal && doc.again != "" {
-		p = plan{need: needRenewal, reason: doc.again}
+	p := compare(s.state.Load().applied(now), doc)
+	if p.need != needReload && doc.again != "" {
+		p = plan{need: needReload, reason: doc.again}
 	}
 	return p, now
 }
@@ -47,21 +47,21 @@ func (s *Sink) plan(ctx context.Context, doc *placed) (plan, running) {
 // compare plans how a document comes into effect where another one is in effect now; nil is for not knowing which.
 //
 // The main files are compared by meaning. Companions may be anything, so any other byte in them counts.
-func compare(inEffect, doc *placed) plan {
+func compare(inEffect, doc *document) plan {
 	if inEffect == nil {
-		return plan{need: needRenewal, reason: "what HAProxy serves now is not known"}
+		return plan{need: needReload, reason: "what HAProxy serves now is not known"}
 	}
 	if name := changedCompanion(inEffect.files[1:], doc.files[1:]); name != "" {
-		return plan{need: needRenewal, reason: "the file " + name + " differs"}
+		return plan{need: needReload, reason: "the file " + name + " differs"}
 	}
 	change := syntax.Compare(inEffect.config, doc.config)
 	switch {
 	case change.Reload != "":
-		return plan{need: needRenewal, reason: change.Reload}
+		return plan{need: needReload, reason: change.Reload}
 	case len(change.Servers) > 0:
 		return plan{need: needRuntime, reason: change.Reason, backends: change.Servers}
 	case !doc.onDisk():
-		return plan{need: needWriting, reason: "HAProxy would not notice a difference, but the file differs"}
+		return plan{need: needWrite, reason: "HAProxy would not notice a difference, but the file differs"}
 	default:
 		return plan{need: needNothing, reason: "the configuration is in effect"}
 	}

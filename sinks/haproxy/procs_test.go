@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
 // Answers of real masters; the one of 2.4 is put together from its format, with a column that later ones do not have.
@@ -160,28 +158,6 @@ func TestParseReload(t *testing.T) {
 		said, log := parseReload(test.answer)
 		if said != test.want || strings.Join(log, "|") != test.log {
 			t.Errorf("%q: %v, %q", test.answer, said, log)
-		}
-	}
-}
-
-func TestComplaint(t *testing.T) {
-	for _, test := range []struct {
-		o    program.Outcome
-		want string
-	}{
-		{program.Outcome{Code: 3}, "it ended with exit code 3 and said nothing"},
-		{program.Outcome{Output: "one\n\ntwo\n", Code: 1}, "one; two"},
-		{
-			program.Outcome{
-				Output: "[NOTICE]   (1) : haproxy version\n[ALERT]    (1) : first\n[ALERT] 325/140250 (1) : second\n",
-				Code:   1,
-			},
-			"first; second",
-		},
-		{program.Outcome{Output: strings.Repeat("[ALERT] (1) : x\n", 8), Code: 1}, "x; x; x; x; x; x; (2 more)"},
-	} {
-		if got := complaint(test.o); got != test.want {
-			t.Errorf("%q: %q, want %q", test.o.Output, got, test.want)
 		}
 	}
 }

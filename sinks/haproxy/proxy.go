@@ -3,15 +3,14 @@ package haproxy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
 // A proxy is one HAProxy, however it is run. Its methods are called by one goroutine at a time, except for find and
@@ -112,23 +111,10 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string {
-	if words := causes(strings.Join(r.log, "\n")); len(words) > 0 {
-		return r.sentence + ": " + strings.Join(words[:min(len(words), shownLines)], "; ")
+	if words := messages.Causes(r.log); len(words) > 0 {
+		return r.sentence + ": " + messages.Quote(words)
 	}
 	return r.sentence
-}
-
-// causes returns the alerts that HAProxy logged, or else how its processes ended.
-func causes(log string) []string {
-	alerts := slices.DeleteFunc(linesOf("ALERT", log), func(line string) bool {
-		return strings.HasPrefix(line, "exit-on-failure:") // follows from a process that ended
-	})
-	if len(alerts) > 0 {
-		return alerts
-	}
-	return slices.DeleteFunc(linesOf("WARNING", log), func(line string) bool {
-		return !strings.Contains(line, "exited with code") || strings.HasPrefix(line, "Former worker")
-	})
 }
 
 // detailsOf returns what HAProxy logged when it refused.
@@ -137,9 +123,4 @@ func detailsOf(err error) []string {
 		return r.log
 	}
 	return nil
-}
-
-// failedStart is the error for a HAProxy that would not start or be told by a command.
-func failedStart(what string, o program.Outcome) error {
-	return &refusal{sentence: fmt.Sprintf("%s: %s", what, complaint(o))}
 }

@@ -28,7 +28,7 @@ func TestServersThatTheCheckRefusesDoNotGoLive(t *testing.T) {
 			if _, err := s.Apply(t.Context(), r.lines("server x "+a.address, line)); err == nil {
 				t.Error("HAProxy accepts it")
 			}
-			if runtimes := s.notes.view().runtimes; runtimes != 0 {
+			if runtimes := s.state.Load().runtimeChanges; runtimes != 0 {
 				t.Errorf("HAProxy was changed %d times", runtimes)
 			}
 			if got := r.servers(s, "app"); got != "x" {

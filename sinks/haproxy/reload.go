@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -36,7 +37,7 @@ func (m *managed) reload(ctx context.Context, before procs) (renewal, error) {
 		}
 		return renewal{}, err
 	}
-	return renewal{now: w.now, action: sdk.ActionReload, log: linesOf("WARNING", strings.Join(log, "\n"))}, nil
+	return renewal{now: w.now, action: sdk.ActionReload, log: messages.Warnings(strings.Join(log, "\n"))}, nil
 }
 
 // waiting is the wait for the end of a reload.

@@ -148,7 +148,7 @@ func TestStopDuringASlowReload(t *testing.T) {
 		ended <- err
 	}()
 	eventually(t, "HAProxy loads", func() bool {
-		return s.notes.view().renewal > 0 && r.onDisk() == string(slow.Files[0].Content)
+		return s.state.Load().loadingFor() > 0 && r.onDisk() == string(slow.Files[0].Content)
 	})
 	r.stop(s)
 	wantError(t, <-ended, "broken off")
@@ -178,7 +178,7 @@ func TestMasterKilledDuringAReload(t *testing.T) {
 	}()
 	eventually(t, "HAProxy loads", func() bool {
 		_, err := s.proxy.(*managed).answered(t.Context())
-		return s.notes.view().renewal > 0 && err != nil
+		return s.state.Load().loadingFor() > 0 && err != nil
 	})
 	kill(t, master)
 	wantError(t, <-ended, "ended during the reload")

@@ -11,14 +11,14 @@ type remote struct {
 	assumed bool // the command was run and nothing was seen afterwards
 }
 
-// seen notes whether a process was seen, and reports whether HAProxy is assumed to run where none can be. The receipt is
+// seen notes whether a process was seen, and reports whether HAProxy is assumed to run where none can be. The state file is
 // what the process before us has left: one without process ids is about such a HAProxy.
-func (r *remote) seen(visible bool, receipt string) (unseen bool) {
+func (r *remote) seen(visible bool, stateFile string) (unseen bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.begun {
 		r.begun = true
-		if left, have := readReceipt(receipt); have {
+		if left, have := readStateFile(stateFile); have {
 			r.visible, r.assumed = len(left.Pids) > 0, len(left.Pids) == 0
 		}
 	}

@@ -11,33 +11,36 @@ import (
 
 // A failedLoad is a document that passed the check and that HAProxy then failed to load, or did not stay up with.
 type failedLoad struct {
-	doc *placed
-	err error // an [sdk.NotLoadedError]
+	doc *document
+	err error // an [sdk.ErrNotLoaded]
 }
 
 // noteFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
-func (s *Sink) noteFailedLoad(doc *placed, cause error) error {
+func (s *Sink) noteFailedLoad(doc *document, cause error) error {
 	s.pace.failed()
-	s.failed = failedLoad{doc, sdk.NotLoaded(cause)}
-	return s.failed.err
+	failed := failedLoad{doc, sdk.NotLoaded(cause)}
+	s.update(func(st *state) { st.failedLoad = failed })
+	return failed.err
 }
 
 // failedBefore returns the error of the last failed load where doc differs from that document in nothing that needs a reload: it
 // would fail in the same way, and each load that fails may interrupt HAProxy. Where the process that tried it has ended since,
 // the daemon knows that there was one, and doc stands for it.
-func (s *Sink) failedBefore(doc *placed) error {
-	if s.failed.doc == nil && doc.failure != "" && !doc.retry {
-		s.failed = failedLoad{doc, sdk.NotLoaded(errors.New(doc.failure))}
+func (s *Sink) failedBefore(doc *document) error {
+	failed := s.state.Load().failedLoad
+	if failed.doc == nil && doc.failure != "" && !doc.retry {
+		failed = failedLoad{doc, sdk.NotLoaded(errors.New(doc.failure))}
+		s.update(func(st *state) { st.failedLoad = failed })
 	}
-	if s.failed.doc == nil || doc.retry || compare(s.failed.doc, doc).need == needRenewal {
+	if failed.doc == nil || doc.retry || compare(failed.doc, doc).need == needReload {
 		return nil
 	}
-	return s.failed.err
+	return failed.err
 }
 
 // rollBackEnded is rollBack where no HAProxy runs. The caller holds neither s.files nor s.change.
 func (s *Sink) rollBackEnded(ctx context.Context) error {
-	if s.notes.running().stands() {
+	if s.state.Load().running.stands() {
 		return nil
 	}
 	if err := s.lockFiles(ctx); err != nil {
@@ -58,29 +61,30 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 // has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.files and s.change,
 // and no HAProxy runs.
 func (s *Sink) rollBack(ctx context.Context) bool {
-	content, proven := s.notes.unproven()
-	if content == nil || proven == nil || compare(proven, content).need != needRenewal {
+	st := s.state.Load()
+	content, proven := st.desired, st.stable
+	if content == nil || proven == nil || compare(proven, content).need != needReload {
 		return false
 	}
 	cause := s.noteFailedLoad(content, &refusal{
 		sentence: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
-			time.Since(s.notes.servingSince()).Round(100*time.Millisecond)),
+			time.Since(st.since).Round(100*time.Millisecond)),
 		log: s.proxy.said(),
 	})
 	s.log.Error("HAProxy did not stay up after a change; putting the previous configuration back", "error", cause)
-	s.notes.owe(proven)
+	s.update(func(st *state) { st.expect(proven) })
 	if err := s.loadAgain(ctx, proven); err != nil && ctx.Err() == nil {
 		s.log.Error("HAProxy cannot be started with the previous configuration", "error", err)
-		s.notes.failed(err)
+		s.update(func(st *state) { st.startErr = err })
 	}
 	s.lost(sdk.Lost{Err: cause, Generation: proven.generation, Digest: content.digest})
 	return true
 }
 
 // loadAgain writes doc, which was in effect before, and has HAProxy load it.
-func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
-	s.notes.renewing(true)
-	defer s.notes.renewing(false)
+func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
+	s.update(func(st *state) { st.load(false) })
+	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if err := s.rewrite(doc.files); err != nil {
 		return err
 	}
@@ -93,7 +97,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *placed) error {
 	return nil
 }
 
-func generationOf(doc *placed) uint64 {
+func generationOf(doc *document) uint64 {
 	if doc == nil {
 		return 0
 	}

@@ -16,8 +16,7 @@ import (
 )
 
 func isNotLoaded(err error) bool {
-	_, ok := errors.AsType[*sdk.NotLoadedError](err)
-	return ok
+	return errors.Is(err, sdk.ErrNotLoaded)
 }
 
 // onlyAStartFinds are lines of a global section that HAProxy's check accepts and that keep its worker from starting, with a word
@@ -200,8 +199,8 @@ func wantNothingLost(t *testing.T, lost <-chan sdk.Lost) {
 func (r *rig) awaitProven(s *Sink) {
 	r.t.Helper()
 	eventually(r.t, "HAProxy has stayed up", func() bool {
-		content, proven := s.notes.unproven()
-		return content == proven
+		st := s.state.Load()
+		return st.desired == st.stable
 	})
 }
 

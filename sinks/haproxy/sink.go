@@ -3,6 +3,7 @@ package haproxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -14,8 +15,9 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/hostnames"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/claim"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -24,11 +26,11 @@ import (
 // Its methods may be called from any goroutine. Nothing but Check works before the first call to Apply or Health, which
 // looks for a HAProxy to adopt and begins to watch over it until Stop: who only checks documents disturbs nothing.
 type Sink struct {
-	cfg   Config
-	paths paths
-	log   *slog.Logger
-	proxy proxy
-	claim claim.Claim
+	cfg      Config
+	paths    paths
+	log      *slog.Logger
+	proxy    proxy
+	fileLock lock.Lock
 
 	begin    sync.Once
 	adopting sync.Once
@@ -38,29 +40,26 @@ type Sink struct {
 
 	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
-	receipted       *placed // what the receipt on disk is about
-	receiptedFor    running
-	receiptedBeside *loaded
+	recordedDoc     *document // what the state file on disk is about
+	recordedRunning running
+	recordedLoaded  *loaded
 	persisting      logdedup.Fault // in writing what runs to disk
-	recording       logdedup.Fault // in writing the receipt
+	recording       logdedup.Fault // in writing the state file
 	ending          logdedup.Fault // old workers
 	unwatched       logdedup.Fault // files that HAProxy reads
 	companions      companions
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
-	change     sync.Mutex
-	live       *live
-	pace       pace
-	vetted     *placed // the last document that passed the check and whose reload waits
-	failed     failedLoad
-	straying   logdedup.Fault
-	checkAhead bool // a change at run time was refused afterwards: the next one is checked before it is made
+	change   sync.Mutex
+	client   *runtimeapi.Client
+	clientOf running // whose servers client changes
+	pace     pace
+	straying logdedup.Fault
+	state    atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
-	// The notes have a lock of their own, so that Health never waits for a change.
-	notes     notes
 	conflicts conflictWatch
-	hostnames *hostnames
+	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
 
 	changed chan struct{} // receives when HAProxy was changed at run time
@@ -69,7 +68,8 @@ type Sink struct {
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
-	writeReceipt                         func(r receipt, path string) error
+	endpoint                             func(running) (runtimeapi.Endpoint, error)
+	writeStateFile                       func(r stateFile, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -89,18 +89,19 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
 		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
-		commitStage: (*stage.Stage).Commit, writeReceipt: receipt.write,
+		commitStage: (*stage.Stage).Commit, writeStateFile: stateFile.write,
 	}
+	s.state.Store(&state{loaded: &loaded{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
-			applied: func() *placed { content, _ := s.notes.wanted(); return content }}
+			applied: func() *document { return s.state.Load().desired }}
 	} else {
 		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
 	}
-	s.hostnames = &hostnames{lookup: net.DefaultResolver.LookupNetIP, confirm: s.confirmHostname}
-	s.live = &live{endpoint: s.proxy.endpoint, infos: infos, hostnames: s.hostnames, drain: cfg.DrainTimeout}
-	s.live.about(running{})
+	s.endpoint = s.proxy.endpoint
+	s.resolver = &hostnames.Resolver{Lookup: net.DefaultResolver.LookupNetIP, Confirm: s.confirmHostname}
+	s.client = runtimeapi.NewClient(infos, s.resolver, cfg.DrainTimeout)
 	return s, nil
 }
 
@@ -129,9 +130,9 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 //
 // What could not be claimed, because a folder does not exist, is claimed before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
-	return s.claim.Take(ctx, claim.Owner{Daemon: os.Getppid(), Log: s.log},
-		claim.File{Path: s.paths.config, Key: "config_file"},
-		claim.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
+	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getppid(), Log: s.log},
+		lock.File{Path: s.paths.config, Key: "config_file"},
+		lock.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
@@ -167,9 +168,28 @@ func (s *Sink) isStopped() bool {
 	}
 }
 
+// clientFor returns the client of the HAProxy in now. What was known of another HAProxy is discarded. The caller holds s.change.
+func (s *Sink) clientFor(now running) *runtimeapi.Client {
+	if !now.same(s.clientOf) {
+		s.resetClient(now)
+	}
+	return s.client
+}
+
+// resetClient makes the client one of the HAProxy in now, and discards what was known before now loaded a configuration. The
+// caller holds s.change.
+func (s *Sink) resetClient(now running) {
+	s.clientOf = now
+	s.client.Reset(runtimeapi.Target{
+		Name:     fmt.Sprintf("process %d", now.pid()),
+		Endpoint: func() (runtimeapi.Endpoint, error) { return s.endpoint(now) },
+		Answered: func(i runtimeapi.Info) bool { return i.ServedBy(now.pid()) || answeredByChildOf(now.pid(), i) },
+	})
+}
+
 // adminSocket returns the path of the admin socket in the document that HAProxy should run, and "" for none.
 func (s *Sink) adminSocket() string {
-	content, _ := s.notes.wanted()
+	content := s.state.Load().desired
 	if content == nil {
 		return ""
 	}

@@ -20,12 +20,12 @@ const lastWait = time.Second
 // drain_timeout, or until shortly before ctx ends, to finish. A Sink that has only checked documents leaves HAProxy
 // alone.
 func (s *Sink) Stop(ctx context.Context) error {
-	defer s.claim.Release()
+	defer s.fileLock.Release()
 	unused := false
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })
 	s.watching.Wait()
-	if unused || s.claim.Hold() != nil {
+	if unused || s.fileLock.Ensure() != nil {
 		return nil
 	}
 	if err := s.lockFiles(context.WithoutCancel(ctx)); err != nil { // its holder is being stopped
@@ -33,10 +33,10 @@ func (s *Sink) Stop(ctx context.Context) error {
 	}
 	defer s.files.Release(1)
 	err := s.persistPending(ctx)
-	s.leaveReceipt()
+	s.updateStateFile()
 	s.change.Lock()
 	defer s.change.Unlock()
-	s.live.hangUp()
+	s.client.Close()
 	if s.cfg.OnExit != OnExitStop {
 		return err
 	}
@@ -110,9 +110,9 @@ func (s *Sink) forget() error {
 		left = append(left, s.paths.socket)
 	}
 	if written := s.companions.all(); len(written) > 0 {
-		s.record(receipt{Written: written})
+		s.record(stateFile{Written: written})
 	} else {
-		left = append(left, s.paths.receipt)
+		left = append(left, s.paths.state)
 	}
 	for _, path := range left {
 		if err := replace.Remove(path); err != nil {

@@ -4,26 +4,9 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
-
-// A server that drains goes with its backend, and no reload is made to remove it.
-func TestRemoveServers_BackendIsGone(t *testing.T) {
-	r := newRig(t)
-	s := r.watchful()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	s.change.Lock()
-	s.live.about(s.notes.running())
-	s.live.leaving["gone/a"] = leaver{until: time.Now().Add(-2 * stuckAfter)}
-	s.change.Unlock()
-	g := &guard{Sink: s}
-	g.removeServers(t.Context())
-	if reloads := reloadsOf(t, s); reloads != "0" || !s.notes.view().known {
-		t.Errorf("%s reloads, and what HAProxy runs is known: %v", reloads, s.notes.view().known)
-	}
-}
 
 // A master that a command reloads in place is the same process after the reload, and has another worker.
 func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
@@ -41,14 +24,13 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 	<-a.asked
 	r.apply(s, other, sdk.ActionRuntime)
 	s.change.Lock()
-	if len(s.live.leaving) != 1 {
-		t.Errorf("the servers that leave are %v", s.live.leaving)
+	if draining := s.client.Draining(); draining != 1 {
+		t.Errorf("%d servers are draining", draining)
 	}
-	s.live.stubborn["app"] = "no"
 	s.change.Unlock()
-	g := &guard{Sink: s}
+	g := &supervisor{Sink: s}
 	begun := g.beginLook()
-	defer begun.live.hangUp()
+	defer begun.client.Close()
 
 	renamed := edited(edited(other, "default_backend app", "default_backend renamed"), "\nbackend app", "\nbackend renamed")
 	r.apply(s, renamed, sdk.ActionReload)
@@ -56,11 +38,11 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 		t.Fatalf("HAProxy is %v, and was %v", now, before)
 	}
 	s.change.Lock()
-	if len(s.live.leaving)+len(s.live.stubborn) > 0 {
-		t.Errorf("leaving are %v, stubborn %v", s.live.leaving, s.live.stubborn)
+	if draining := s.client.Draining(); draining > 0 {
+		t.Errorf("%d servers are draining", draining)
 	}
 	s.change.Unlock()
-	if g.endLook(begun, func(*placed) {}) {
+	if g.endLook(begun, func(*document) {}) {
 		t.Error("what was read before the reload counts after it")
 	}
 	r.wantAnswers("b")
@@ -71,18 +53,18 @@ func TestConcludeServers_BackendIsGone(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	var backends []string
-	for i := range manyBackends {
+	for i := range 50 {
 		backends = append(backends, fmt.Sprintf("backend many%d\n    server a %s", i, r.backend))
 	}
 	r.apply(s, r.document("one", backends...), sdk.ActionRestart)
-	g := &guard{Sink: s}
+	g := &supervisor{Sink: s}
 	l := g.beginLook()
-	defer l.live.hangUp()
+	defer l.client.Close()
 	differing := append(l.content.config.Backends(), "gone")
-	if !g.endLook(l, func(content *placed) { g.concludeServers(t.Context(), l, content, differing) }) {
+	if !g.endLook(l, func(content *document) { g.concludeServers(t.Context(), l, content, differing) }) {
 		t.Error("HAProxy was changed meanwhile")
 	}
-	if v := s.notes.view(); !v.known || len(v.wrong) > 0 {
-		t.Errorf("the backend is missed: %v", v.wrong)
+	if st := s.state.Load(); !st.verified || len(st.problems()) > 0 {
+		t.Errorf("the backend is missed: %v", st.problems())
 	}
 }

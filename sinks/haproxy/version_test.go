@@ -57,8 +57,8 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	}()
 	s.change.Lock()
 	defer s.change.Unlock()
-	s.live.hangUp()
-	s.live.endpoint = func(running) (runtimeapi.Endpoint, error) {
+	s.client.Close()
+	s.endpoint = func(running) (runtimeapi.Endpoint, error) {
 		return runtimeapi.Endpoint{Path: r.path("pretend.sock")}, nil
 	}
 	return func() []string {
@@ -95,7 +95,7 @@ func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
 		}
 		r.wantServed("one")
 		s.change.Lock()
-		s.live.hangUp()
+		s.client.Close()
 		s.change.Unlock()
 		r.stop(s)
 		if all := told(); test.told == "" && len(all) > 0 || test.told != "" && (len(all) == 0 || all[0] != test.told) {

@@ -195,7 +195,7 @@ func TestDecode_ErrorPositions(t *testing.T) {
 		"syntax.json":  {"[\n{\"name\": \"a\",}\n]", "syntax.json:2: ", "'}'"},
 		"comment.json": {"[\n# web\n{\"name\": \"a\"}\n]", "comment.json:2: ", "'#'"},
 		"control.json": {"[\n\"a\tb\"]", "control.json:2: ", `'\t'`},
-		"cut.json":     {"[\n{\"name\":\n", "cut.json:3: ", "cut off"},
+		"cut.json":     {"[\n{\"name\":\n", "cut.json:3: ", "truncated"},
 		"more.json":    {"[]\n[]", "more.json:2: ", "'['"},
 		"syntax.yaml":  {"- name: a\n  ports: [\n", "syntax.yaml: yaml: line 2: ", ""},
 		"two.yaml":     {"[]\n---\n[]\n", "two.yaml:2: ", "second YAML document"},

@@ -16,13 +16,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
 
-// fetchTimeout bounds one look at the state, from dialling to the last byte.
+// fetchTimeout bounds one fetch of the state, from dialling to the last byte.
 const fetchTimeout = 10 * time.Second
 
-// FetchState gets a state from the http or https URL address, in any encoding that [DecodeState] knows. It knows that
-// /state.json of older Sidecars is /api/state.json of newer ones and tries the other where the one is not found. A user
+// FetchState gets a state from the http or https URL address, in any encoding that [DecodeState] accepts. The path is
+// /state.json in older Sidecars and /api/state.json in newer ones; where one is not found it tries the other. A user
 // and password in the URL become basic authentication. It blocks for up to 10 seconds and reads up to [MaxState] bytes.
-// The error is one sentence that names the URL without its password.
+// The error names the URL without its password.
 func FetchState(ctx context.Context, client *http.Client, address, source string) (sdk.Snapshot, error) {
 	u, err := parseURL(address)
 	if err != nil {
@@ -39,7 +39,7 @@ func fetchState(
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	content, err := get(ctx, client, u, limit)
-	if other := otherState(u); other != nil && isNotFound(err) {
+	if other := alternativeURL(u); other != nil && isNotFound(err) {
 		if elsewhere, again := get(ctx, client, other, limit); !isNotFound(again) {
 			content, err = elsewhere, again
 		}
@@ -49,7 +49,7 @@ func fetchState(
 	}
 	snap, err := DecodeState(content, source)
 	if err != nil {
-		return sdk.Snapshot{}, fmt.Errorf("%s answers with something else than a Sidecar's state: %w", Redacted(u), err)
+		return sdk.Snapshot{}, fmt.Errorf("%s does not return a Sidecar state: %w", Redacted(u), err)
 	}
 	return snap, nil
 }
@@ -62,12 +62,12 @@ func get(ctx context.Context, client *http.Client, u *url.URL, limit int64) ([]b
 	defer func() { _ = response.Body.Close() }()
 	content, err := catalog.ReadAll(response.Body, limit)
 	if err != nil {
-		return nil, fmt.Errorf("the answer of %s cannot be read: %w", Redacted(u), plain(err))
+		return nil, fmt.Errorf("reading the response of %s: %w", Redacted(u), withoutAddresses(err))
 	}
 	return content, nil
 }
 
-// open returns the answer to a GET, which the caller must close, or an error if it is not a 200.
+// open returns the response to a GET, which the caller must close, or an error if its status is not 200.
 func open(ctx context.Context, client *http.Client, u *url.URL) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -75,7 +75,7 @@ func open(ctx context.Context, client *http.Client, u *url.URL) (*http.Response,
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("%s does not answer: %w", Redacted(u), plain(err))
+		return nil, fmt.Errorf("cannot reach %s: %w", Redacted(u), withoutAddresses(err))
 	}
 	if response.StatusCode != http.StatusOK {
 		_ = response.Body.Close()
@@ -90,7 +90,7 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string {
-	return strings.TrimSpace(fmt.Sprintf("%s answers %d %s", e.url, e.code, http.StatusText(e.code)))
+	return strings.TrimSpace(fmt.Sprintf("%s returns %d %s", e.url, e.code, http.StatusText(e.code)))
 }
 
 func isNotFound(err error) bool {
@@ -98,8 +98,8 @@ func isNotFound(err error) bool {
 	return ok && status.code == http.StatusNotFound
 }
 
-// otherState returns the URL under which a Sidecar of another age has what u has, or nil if there is none.
-func otherState(u *url.URL) *url.URL {
+// alternativeURL returns the URL of u in an older or newer Sidecar, or nil if there is none.
+func alternativeURL(u *url.URL) *url.URL {
 	base, found := strings.CutSuffix(u.Path, "/state.json")
 	if !found {
 		return nil
@@ -114,9 +114,9 @@ func otherState(u *url.URL) *url.URL {
 	return &other
 }
 
-// plain takes the addresses out of a network error: the caller's sentence names the URL, and our own port is another
-// one each time, which would make one lasting trouble look like many.
-func plain(err error) error {
+// withoutAddresses returns a network error without its addresses: the caller names the URL, and the local port differs each time,
+// which would defeat log deduplication.
+func withoutAddresses(err error) error {
 	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 		return errTimeout
 	}
@@ -129,10 +129,10 @@ func plain(err error) error {
 	return err
 }
 
-var errTimeout = errors.New("it took too long")
+var errTimeout = errors.New("timed out")
 
 func newClient(redirectHosts []string) *http.Client {
-	// No time limit for the whole: a watch is open for months. Whoever asks for a state sets one.
+	// There is no timeout for the whole request, since a watch stays open for months. Fetching a state sets one.
 	return &http.Client{CheckRedirect: redirectPolicy(redirectHosts), Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: fetchTimeout / 2}).DialContext,
@@ -142,18 +142,18 @@ func newClient(redirectHosts []string) *http.Client {
 	}}
 }
 
-// A redirectError says that an answer leads to another host than those that are configured.
+// A redirectError reports a redirect to a host that is not configured.
 type redirectError struct{ to *url.URL }
 
 func (e *redirectError) Error() string {
-	return fmt.Sprintf("it redirects to another host, %s: set state_url to that address, or add %q to redirect_hosts",
+	return fmt.Sprintf("redirect to another host, %s: set state_url to that address, or add %q to redirect_hosts",
 		Redacted(e.to), e.to.Host)
 }
 
-// redirectPolicy follows a redirect only to the host and port that was asked or to one of hosts, and never from https to http:
-// a server that answers for the configured address must not reach others through us that only this machine can reach.
+// redirectPolicy follows a redirect only to the same host and port or to one of hosts, and never from https to http: a server at
+// the configured address must not use this process to reach hosts that only this machine can reach.
 func redirectPolicy(hosts []string) func(next *http.Request, via []*http.Request) error {
-	const most = 10
+	const maxRedirects = 10
 	return func(next *http.Request, via []*http.Request) error {
 		first := via[0].URL
 		sameHost := func(host string) bool { return strings.EqualFold(host, next.URL.Host) }
@@ -161,34 +161,34 @@ func redirectPolicy(hosts []string) func(next *http.Request, via []*http.Request
 		case first.Scheme == "https" && next.URL.Scheme != "https",
 			!sameHost(first.Host) && !slices.ContainsFunc(hosts, sameHost):
 			return &redirectError{next.URL}
-		case len(via) >= most:
-			return fmt.Errorf("it redirects more than %d times", most)
+		case len(via) >= maxRedirects:
+			return fmt.Errorf("more than %d redirects", maxRedirects)
 		}
 		return nil
 	}
 }
 
-// An asker fetches the state in the background, once at a time. It belongs to the goroutine that reads its answers.
-type asker struct {
+// A fetcher fetches the state in the background, one fetch at a time. It belongs to the goroutine that reads its results.
+type fetcher struct {
 	fetch   func(context.Context) (sdk.Snapshot, error)
-	answers chan answer
-	busy    bool // true from ask until the answer was read and the reader set it back
+	results chan fetchResult
+	running bool // from start until the reader of the result resets it
 }
 
-type answer struct {
+type fetchResult struct {
 	snap sdk.Snapshot
 	err  error
 }
 
-func newAsker(fetch func(context.Context) (sdk.Snapshot, error)) *asker {
-	// Room for the one answer, so that the goroutine ends even if nobody reads it any more.
-	return &asker{fetch: fetch, answers: make(chan answer, 1)}
+func newFetcher(fetch func(context.Context) (sdk.Snapshot, error)) *fetcher {
+	// The buffer lets the goroutine end even if nobody reads the result.
+	return &fetcher{fetch: fetch, results: make(chan fetchResult, 1)}
 }
 
-func (a *asker) ask(ctx context.Context, wg *sync.WaitGroup) {
-	a.busy = true
+func (f *fetcher) start(ctx context.Context, wg *sync.WaitGroup) {
+	f.running = true
 	wg.Go(func() {
-		snap, err := a.fetch(ctx)
-		a.answers <- answer{snap, err}
+		snap, err := f.fetch(ctx)
+		f.results <- fetchResult{snap, err}
 	})
 }

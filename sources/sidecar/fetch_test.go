@@ -11,10 +11,11 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-func TestFetchStateKnowsBothPaths(t *testing.T) {
+func TestFetchState_BothPaths(t *testing.T) {
 	for name, tt := range map[string]struct {
 		older bool
 		path  string
@@ -39,7 +40,7 @@ func TestFetchStateKnowsBothPaths(t *testing.T) {
 	}
 }
 
-func TestFetchStateOnlyAtTheNewPath(t *testing.T) {
+func TestFetchState_OnlyAtTheNewPath(t *testing.T) {
 	server := httptest.NewServer(http.StripPrefix("/api", sidecartest.New(sidecartest.Options{Older: true})))
 	defer server.Close()
 	if _, err := FetchState(t.Context(), server.Client(), server.URL+"/state.json", ""); err != nil {
@@ -47,21 +48,21 @@ func TestFetchStateOnlyAtTheNewPath(t *testing.T) {
 	}
 }
 
-func TestFetchStateSaysWhatIsWrong(t *testing.T) {
+func TestFetchState_Errors(t *testing.T) {
 	for name, tt := range map[string]struct {
 		answer  network
 		address string
 		want    string
 	}{
 		"not found": {answers(404, "404 page not found"), "http://side:7777/state.json",
-			"http://side:7777/state.json answers 404 Not Found"},
+			"http://side:7777/state.json returns 404 Not Found"},
 		"broken": {answers(503, ""), "http://u:secret@side:7777/state.json?key=secret",
-			"http://xxxxx@side:7777/state.json answers 503 Service Unavailable"},
+			"http://xxxxx@side:7777/state.json returns 503 Service Unavailable"},
 		"another program": {answers(200, "<html>"), "http://side:7777/state.json",
-			"http://side:7777/state.json answers with something else than a Sidecar's state: " +
+			"http://side:7777/state.json does not return a Sidecar state: " +
 				"not JSON: invalid character '<' looking for beginning of value (at byte 0)"},
 		"nobody": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
-			"http://u:secret@side:7777/state.json", "http://xxxxx@side:7777/state.json does not answer: connection refused"},
+			"http://u:secret@side:7777/state.json", "cannot reach http://xxxxx@side:7777/state.json: connection refused"},
 		"no URL": {nil, "side:7777", `"side:7777" is not a URL such as http://localhost:7777/state.json`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,26 +78,26 @@ func answers(status int, content string) network {
 	return func(*http.Request) (*http.Response, error) { return answerWith(status, []byte(content)), nil }
 }
 
-func TestFetchStateGivesUp(t *testing.T) {
+func TestFetchState_Timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := clientOf(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})
 		_, err := FetchState(context.Background(), hung, "http://side/state.json", "")
-		if err == nil || !strings.HasSuffix(err.Error(), "it took too long") {
+		if !errors.Is(err, errTimeout) {
 			t.Errorf("got %v", err)
 		}
 	})
 }
 
-func TestFetchStateIsLimited(t *testing.T) {
+func TestFetchState_Limit(t *testing.T) {
 	u, err := parseURL("http://side/state.json")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = fetchState(t.Context(), clientOf(answers(200, strings.Repeat(" ", 11))), u, "", 10)
-	if err == nil || !strings.Contains(err.Error(), "longer than 10 bytes") {
+	if tooLarge, ok := errors.AsType[*catalog.TooLargeError](err); !ok || tooLarge.Limit != 10 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -16,44 +16,44 @@ import (
 
 // A FollowConfig is the configuration of a [Follow].
 type FollowConfig struct {
-	// Address is the Sidecar to follow: HOST:PORT, or a URL where there is a path before /watch, a password or TLS.
+	// Address is the Sidecar to follow: HOST:PORT, or a URL if it has a path before /watch, a password or TLS.
 	Address string `json:"address"`
 
-	// Subscriptions are the names of the services that count; none of them means all services.
+	// Subscriptions are the names of the services to use; none means all services.
 	Subscriptions []string `json:"subscriptions"`
 
-	// ResyncInterval is about how long a watch may be silent before Sidecar is asked whether it is still there and
-	// whether anything was lost.
+	// ResyncInterval is about how long a watch may be silent before the state is fetched, in case Sidecar is dead or a
+	// change was lost.
 	ResyncInterval time.Duration `json:"resync_interval"`
 }
 
-// FollowDefaults returns the configuration that holds where nothing is said. The address has to be said.
+// FollowDefaults returns the default configuration. Address has no default.
 func FollowDefaults() FollowConfig { return FollowConfig{ResyncInterval: time.Minute} }
 
-// Validate returns all that is wrong with c.
+// Validate returns all faults of c.
 func (c FollowConfig) Validate() error {
 	var faults []error
 	if _, err := parsePeer(c.Address); err != nil {
 		faults = append(faults, fmt.Errorf("address: %w", err))
 	}
 	if c.ResyncInterval <= 0 {
-		faults = append(faults, fmt.Errorf("resync_interval: %v would never tell a dead Sidecar from a quiet one; 1m would",
+		faults = append(faults, fmt.Errorf("resync_interval: must be positive and is %v; the default is 1m",
 			c.ResyncInterval))
 	}
 	return errors.Join(faults...)
 }
 
-// A Follow keeps a watch open at a Sidecar.
+// A Follow is a source that keeps a watch open at a Sidecar.
 type Follow struct {
-	name    string
-	log     *slog.Logger
-	config  FollowConfig
-	peer    peer
-	client  *http.Client
-	trouble logdedup.Fault
+	name   string
+	log    *slog.Logger
+	config FollowConfig
+	peer   peer
+	client *http.Client
+	fault  logdedup.Fault
 }
 
-// NewFollow returns a source that follows the Sidecar in config. The error lists all that is wrong with config.
+// NewFollow returns a source that follows the Sidecar in config. The error joins all faults of config.
 func NewFollow(env sdk.Env, config FollowConfig) (*Follow, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -65,20 +65,20 @@ func NewFollow(env sdk.Env, config FollowConfig) (*Follow, error) {
 	return &Follow{name: env.Name, log: logOf(env), config: config, peer: p, client: newClient(nil)}, nil
 }
 
-// Health tells why the Sidecar cannot be followed now.
+// Health reports why the Sidecar cannot be followed.
 func (f *Follow) Health(context.Context) (sdk.Health, error) {
-	return sdk.Health{Problems: problems(f.peer.String()+" cannot be followed", &f.trouble)}, nil
+	return sdk.Health{Problems: healthProblems("following "+f.peer.String()+" failed", &f.fault)}, nil
 }
 
-// A peer is where one Sidecar answers.
+// A peer contains the URLs of one Sidecar.
 type peer struct {
-	watches []*url.URL // in the order to try: older and newer Sidecars have different paths
+	watches []*url.URL // in the order in which they are tried: older and newer Sidecars have different paths
 	state   *url.URL
 }
 
 func parsePeer(address string) (peer, error) {
 	if address == "" {
-		return peer{}, errors.New("which Sidecar to follow is not said; give HOST:PORT")
+		return peer{}, errors.New("the Sidecar to follow is missing; set HOST:PORT")
 	}
 	short := !strings.Contains(address, "://")
 	if short {
@@ -99,7 +99,7 @@ func parsePeer(address string) (peer, error) {
 		base.Path, base.RawPath = older, ""
 	}
 	if base.Path == "" {
-		base.Path = "/" // or what is joined to it would have no slash before it
+		base.Path = "/" // JoinPath needs a leading slash
 	}
 	p := peer{state: base.JoinPath("api/state.json")}
 	for _, path := range paths {

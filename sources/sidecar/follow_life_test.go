@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-func TestFollowASidecarThroughItsLife(t *testing.T) {
+func TestFollow_LifeOfASidecar(t *testing.T) {
 	for name, older := range map[string]bool{"newer": false, "older": true} {
 		t.Run(name, func(t *testing.T) {
 			s := sidecartest.New(sidecartest.Options{Older: older})
@@ -47,7 +47,7 @@ func TestFollowASidecarThroughItsLife(t *testing.T) {
 	}
 }
 
-func TestFollowAddresses(t *testing.T) {
+func TestFollowConfig_Addresses(t *testing.T) {
 	for address, want := range map[string][2]string{ // the first watch and the state
 		"side:7777":                     {"http://side:7777/watch", "http://side:7777/api/state.json"},
 		"[::1]:7777":                    {"http://[::1]:7777/watch", "http://[::1]:7777/api/state.json"},
@@ -68,13 +68,13 @@ func TestFollowAddresses(t *testing.T) {
 		if strings.Contains(p.watches[0].Path, "/api/") == strings.Contains(p.watches[1].Path, "/api/") {
 			t.Errorf("%s: both watches are of one age", address)
 		}
-		if older := otherState(p.state).String(); older != strings.Replace(want[1], "/api", "", 1) {
+		if older := alternativeURL(p.state).String(); older != strings.Replace(want[1], "/api", "", 1) {
 			t.Errorf("%s: an older Sidecar's state would be at %s", address, older)
 		}
 	}
 }
 
-func TestFollowConfigTellsAllFaults(t *testing.T) {
+func TestFollowConfig_AllFaults(t *testing.T) {
 	for _, address := range []string{"", "side", ":7777", "ftp://side:7777", "http://u:secret%zz@side:7777/%q"} {
 		_, err := NewFollow(sdk.Env{}, FollowConfig{Address: address})
 		if err == nil || !strings.Contains(err.Error(), "address: ") || !strings.Contains(err.Error(), "resync_interval") {
@@ -87,7 +87,7 @@ func TestFollowConfigTellsAllFaults(t *testing.T) {
 	}
 }
 
-func TestConfigsAreReadFromBlocks(t *testing.T) {
+func TestConfigs_Blocks(t *testing.T) {
 	push, follow := PushDefaults(), FollowDefaults()
 	block := sdk.Block{"resync_interval": "30s", "subscriptions": []any{"web"}, "max_body": 1024}
 	if err := sdk.Decode(block, &push); err != nil {

@@ -70,7 +70,7 @@ func following(t *testing.T, log *lockedBuffer, client *http.Client) *Follow {
 	return f
 }
 
-func TestFollowReplaysBothRecordedStreams(t *testing.T) {
+func TestFollow_RecordedStreams(t *testing.T) {
 	for _, name := range []string{"watch.stream", "watch-by_service-false.stream"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -82,21 +82,21 @@ func TestFollowReplaysBothRecordedStreams(t *testing.T) {
 				pass(5 * time.Minute)
 				all, want := emitted.all(), decoded(t, last)
 				if got := all[len(all)-1]; !snapshots.Equal(got, want) || got.Source != "test" || got.Taken.IsZero() {
-					t.Errorf("it does not end in the last recorded state:\n%s", cmp.Diff(want, got))
+					t.Errorf("the last snapshot is not the last recorded state:\n%s", cmp.Diff(want, got))
 				}
 				// A by-service stream learns the cluster's name with the first look at the state, and once only.
 				if count := len(all); count != 12 && name != "watch.stream" || count > 13 {
 					t.Errorf("%d snapshots for twelve objects", count)
 				}
 				if n.watches.Load() != 1 || n.states.Load() == 0 {
-					t.Errorf("%d watches and %d looks at the state", n.watches.Load(), n.states.Load())
+					t.Errorf("%d watches and %d fetches of the state", n.watches.Load(), n.states.Load())
 				}
 			})
 		})
 	}
 }
 
-func TestFollowReopensABrokenStreamAtOnce(t *testing.T) {
+func TestFollow_BrokenStreamIsReopenedAtOnce(t *testing.T) {
 	whole := stateOf(t, "cut")
 	for name, end := range map[string][]byte{
 		"between objects":  nil,
@@ -120,7 +120,7 @@ func TestFollowReopensABrokenStreamAtOnce(t *testing.T) {
 	}
 }
 
-func TestFollowLeavesABreakingPeerAlone(t *testing.T) {
+func TestFollow_PausesGrowForAFailingPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lockedBuffer
 		n := &peerNet{state: answers(200, "")}
@@ -129,17 +129,17 @@ func TestFollowLeavesABreakingPeerAlone(t *testing.T) {
 		_, stop := watch(t, f)
 		defer stop()
 		pass(10 * time.Minute)
-		wantProblem(t, f, "side:7777 cannot be followed: http://side:7777/watch does not answer: connection refused")
+		wantProblem(t, f, "side:7777", "http://side:7777/watch", "connection refused")
 		if got := n.watches.Load(); got < 15 || got > 50 {
 			t.Errorf("%d tries in ten minutes", got)
 		}
 		if got := strings.Count(log.String(), "\n"); got != 1 || !strings.Contains(log.String(), "connection refused") {
-			t.Errorf("%d lines for one trouble:\n%s", got, log.String())
+			t.Errorf("%d lines for one fault:\n%s", got, log.String())
 		}
 	})
 }
 
-func TestFollowLeavesAPeerAloneThatClosesEveryStream(t *testing.T) {
+func TestFollow_PausesGrowForAPeerThatClosesEveryStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &peerNet{state: answers(200, "")}
 		n.scripts = append(n.scripts, breaksAfter(stateOf(t, "one")))
@@ -152,7 +152,7 @@ func TestFollowLeavesAPeerAloneThatClosesEveryStream(t *testing.T) {
 	})
 }
 
-func TestFollowIsHastyAgainAfterASteadyStream(t *testing.T) {
+func TestFollow_ReopensAtOnceAfterAStableStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		n := &peerNet{state: answers(200, string(stateOf(t, "one")))}
@@ -171,7 +171,7 @@ func TestFollowIsHastyAgainAfterASteadyStream(t *testing.T) {
 	})
 }
 
-func TestFollowNoticesADeadPeer(t *testing.T) {
+func TestFollow_SilentDeadPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lockedBuffer
 		hung := func(r *http.Request) (*http.Response, error) {
@@ -184,7 +184,7 @@ func TestFollowNoticesADeadPeer(t *testing.T) {
 		defer stop()
 		pass(45 * time.Second)
 		if n.watches.Load() != 1 {
-			t.Error("the stream was given up before it was silent for long")
+			t.Error("the stream ended before it was silent for long")
 		}
 		pass(45 * time.Second)
 		if got := emitted.images(); got != "one two" || !strings.Contains(log.String(), "the stream is silent") {
@@ -193,7 +193,7 @@ func TestFollowNoticesADeadPeer(t *testing.T) {
 	})
 }
 
-func TestFollowGivesUpAPeerThatNeverBegins(t *testing.T) {
+func TestFollow_PeerThatNeverResponds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lockedBuffer
 		var asked atomic.Int32
@@ -205,14 +205,14 @@ func TestFollowGivesUpAPeerThatNeverBegins(t *testing.T) {
 		_, stop := watch(t, f)
 		defer stop()
 		pass(fetchTimeout + time.Second)
-		const want = "side:7777/watch does not answer: it took too long"
+		const want = "side:7777/watch: timed out"
 		if asked.Load() != 2 || !strings.Contains(log.String(), want) {
 			t.Errorf("%d tries; log:\n%s", asked.Load(), log.String())
 		}
 	})
 }
 
-func TestFollowRepairsALostEventOfALivingPeer(t *testing.T) {
+func TestFollow_LostEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &peerNet{state: answers(200, string(stateOf(t, "two")))}
 		n.scripts = append(n.scripts, sends(stateOf(t, "one")))
@@ -225,7 +225,7 @@ func TestFollowRepairsALostEventOfALivingPeer(t *testing.T) {
 	})
 }
 
-func TestFollowRemembersTheClustersName(t *testing.T) {
+func TestFollow_KeepsTheNameOfTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		more := make(chan struct{})
 		n := &peerNet{state: answers(200, string(stateOf(t, "one")))}
@@ -245,12 +245,12 @@ func TestFollowRemembersTheClustersName(t *testing.T) {
 			clusters = append(clusters, snap.Cluster)
 		}
 		if got := strings.Join(clusters, ","); got != ",demo,demo" {
-			t.Errorf("clusters %q: a by-service object does not say it, and the state did", got)
+			t.Errorf("clusters %q: a by-service object lacks the name, and the state has it", got)
 		}
 	})
 }
 
-func TestFollowBelievesTheStreamOverAFetchUnderWay(t *testing.T) {
+func TestFollow_ObjectDuringAFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, release := make(chan struct{}), make(chan struct{})
 		n := &peerNet{state: func(*http.Request) (*http.Response, error) {
@@ -276,7 +276,7 @@ func TestFollowBelievesTheStreamOverAFetchUnderWay(t *testing.T) {
 	})
 }
 
-func TestFollowStopsAtOnce(t *testing.T) {
+func TestFollow_StopsAtOnce(t *testing.T) {
 	for name, n := range map[string]*peerNet{
 		"between tries": {scripts: []func(context.Context, *io.PipeWriter){nil}},
 		"in a stream":   {scripts: []func(context.Context, *io.PipeWriter){sends(stateOf(t, "one"))}},
@@ -296,7 +296,7 @@ func TestFollowStopsAtOnce(t *testing.T) {
 	}
 }
 
-func TestFollowSubscriptions(t *testing.T) {
+func TestFollow_Subscriptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &peerNet{state: answers(200, string(recorded(t, "state-4-node3-tombstoned.json")))}
 		n.scripts = append(n.scripts, sends(recorded(t, "watch-by_service-false.stream")))
@@ -312,7 +312,7 @@ func TestFollowSubscriptions(t *testing.T) {
 	})
 }
 
-func TestFollowFindsTheWatch(t *testing.T) {
+func TestFollow_BothPaths(t *testing.T) {
 	for there, want := range map[string]string{
 		"/watch": "one", "/api/watch": "one", "/nowhere": "",
 	} {

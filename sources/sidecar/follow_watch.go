@@ -16,13 +16,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
 
-// steadyAfter is how long a stream has to last for its end to be an accident, after which the next one is opened at
-// once. A Sidecar that closes every stream it opens is left alone for longer and longer.
-const steadyAfter = 10 * time.Second
+// stableAfter is how long a stream must last so that the next one is opened at once. The pauses before the streams of a Sidecar that
+// closes them earlier grow.
+const stableAfter = 10 * time.Second
 
-// Watch emits every state that the Sidecar sends. It opens the stream anew whenever it breaks: at once first, then
-// after pauses that grow. A stream that stays silent is compared with the state that can be fetched: one that differs
-// is emitted, and none at all means a dead Sidecar and a new stream. Watch returns nil once ctx is done.
+// Watch emits every state that the Sidecar sends. When the stream breaks it opens another one, at once first and then after
+// growing pauses. While the stream is silent it fetches the state: a different one is emitted, and an error ends the
+// stream. Watch returns nil once ctx is done.
 func (f *Follow) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	defer f.client.CloseIdleConnections()
 	w := &followWatch{Follow: f, emit: emit, retry: newBackOff()}
@@ -31,7 +31,7 @@ func (f *Follow) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		w.trouble.Warn(w.log, "Sidecar cannot be followed for now and will be tried again; see that it runs there", err,
+		w.fault.Warn(w.log, "following Sidecar failed; retrying. Check that it runs at this address", err,
 			"sidecar", f.peer.String())
 		select {
 		case <-ctx.Done():
@@ -45,27 +45,27 @@ func (f *Follow) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 type followWatch struct {
 	*Follow
 	emit    func(sdk.Snapshot)
-	last    *sdk.Snapshot // what was emitted last
-	cluster string        // the last name heard: by-service objects do not say it
+	last    *sdk.Snapshot // emitted last
+	cluster string        // the last known name: by-service objects lack it
 	first   time.Time     // when the stream sent its first object; zero before
-	hasty   bool          // the stream was opened at once after the one before
+	noPause bool          // the stream was opened without a pause after the previous one
 	retry   *backoff.ExponentialBackOff
 }
 
 // pause returns how long to wait before the next stream.
 func (w *followWatch) pause() time.Duration {
-	if !w.first.IsZero() && time.Since(w.first) >= steadyAfter {
-		w.hasty = false
+	if !w.first.IsZero() && time.Since(w.first) >= stableAfter {
+		w.noPause = false
 		w.retry.Reset()
 	}
-	if !w.hasty {
-		w.hasty = true
+	if !w.noPause {
+		w.noPause = true
 		return 0
 	}
 	return w.retry.NextBackOff()
 }
 
-// stream follows one stream to its end, and says why it ended.
+// stream follows one stream to its end. The error is the reason of the end.
 func (w *followWatch) stream(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -77,15 +77,15 @@ func (w *followWatch) stream(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }()
-	objects := make(chan answer)
+	objects := make(chan fetchResult)
 	wg.Go(func() { w.read(ctx, response.Body, objects) })
-	return w.listen(ctx, &wg, objects)
+	return w.follow(ctx, &wg, objects)
 }
 
-// open waits for the head of the answer only: its body has no end.
+// open returns when it has received the header of the response, since the body does not end.
 func (w *followWatch) open(ctx context.Context, cancel context.CancelCauseFunc) (*http.Response, error) {
-	impatience := time.AfterFunc(fetchTimeout, func() { cancel(errTimeout) })
-	defer impatience.Stop()
+	timeout := time.AfterFunc(fetchTimeout, func() { cancel(errTimeout) })
+	defer timeout.Stop()
 	var response *http.Response
 	var err error
 	for _, u := range w.peer.watches {
@@ -96,23 +96,23 @@ func (w *followWatch) open(ctx context.Context, cancel context.CancelCauseFunc) 
 	}
 	switch {
 	case isNotFound(err):
-		return nil, fmt.Errorf("there is neither /watch nor /api/watch: %w", err)
+		return nil, fmt.Errorf("neither /watch nor /api/watch exists: %w", err)
 	case errors.Is(context.Cause(ctx), errTimeout):
 		if response != nil {
 			_ = response.Body.Close()
 		}
-		return nil, fmt.Errorf("%s does not answer: %w", Redacted(w.peer.watches[0]), errTimeout)
+		return nil, fmt.Errorf("cannot reach %s: %w", Redacted(w.peer.watches[0]), errTimeout)
 	}
 	return response, err
 }
 
-// read sends every object of body, and at last why there are no more.
-func (w *followWatch) read(ctx context.Context, body io.Reader, objects chan<- answer) {
+// read sends every object of body, and at the end the error.
+func (w *followWatch) read(ctx context.Context, body io.Reader, objects chan<- fetchResult) {
 	stream := catalog.NewStream(body, MaxState)
 	for {
 		snap, err := stream.Next()
 		select {
-		case objects <- answer{snap, err}:
+		case objects <- fetchResult{snap, err}:
 		case <-ctx.Done():
 			return
 		}
@@ -122,9 +122,10 @@ func (w *followWatch) read(ctx context.Context, body io.Reader, objects chan<- a
 	}
 }
 
-func (w *followWatch) listen(ctx context.Context, wg *sync.WaitGroup, objects <-chan answer) error {
-	ask := newAsker(w.fetch)
-	overtaken := false // by an object that came after the question
+// follow handles the objects of a stream until it ends, and fetches the state when it is silent.
+func (w *followWatch) follow(ctx context.Context, wg *sync.WaitGroup, objects <-chan fetchResult) error {
+	fetcher := newFetcher(w.fetch)
+	outdated := false // an object has arrived since the fetch began
 	silence := time.NewTimer(jitter(w.config.ResyncInterval))
 	defer silence.Stop()
 	for {
@@ -133,19 +134,19 @@ func (w *followWatch) listen(ctx context.Context, wg *sync.WaitGroup, objects <-
 			return context.Cause(ctx)
 		case o := <-objects:
 			if o.err != nil {
-				return brokenStream(o.err)
+				return streamError(o.err)
 			}
-			w.takeObject(o.snap)
-			overtaken = true
+			w.handleObject(o.snap)
+			outdated = true
 			silence.Reset(jitter(w.config.ResyncInterval))
 		case <-silence.C:
-			if !ask.busy {
-				overtaken = false
-				ask.ask(ctx, wg)
+			if !fetcher.running {
+				outdated = false
+				fetcher.start(ctx, wg)
 			}
-		case a := <-ask.answers:
-			ask.busy = false
-			if err := w.takeAnswer(a, overtaken); err != nil {
+		case r := <-fetcher.results:
+			fetcher.running = false
+			if err := w.handleResult(r, outdated); err != nil {
 				return err
 			}
 			silence.Reset(jitter(w.config.ResyncInterval))
@@ -153,44 +154,44 @@ func (w *followWatch) listen(ctx context.Context, wg *sync.WaitGroup, objects <-
 	}
 }
 
-func brokenStream(err error) error {
+func streamError(err error) error {
 	if errors.Is(err, io.EOF) {
-		return errors.New("the stream has ended")
+		return errors.New("the stream ended")
 	}
-	return fmt.Errorf("the stream broke: %w", plain(err))
+	return fmt.Errorf("the stream broke: %w", withoutAddresses(err))
 }
 
 func (w *followWatch) fetch(ctx context.Context) (sdk.Snapshot, error) {
 	return fetchState(ctx, w.client, w.peer.state, w.name, MaxState)
 }
 
-func (w *followWatch) takeObject(snap sdk.Snapshot) {
+func (w *followWatch) handleObject(snap sdk.Snapshot) {
 	if w.first.IsZero() {
 		w.first = time.Now()
-		if !w.trouble.Resolve(w.log, "following Sidecar again", "sidecar", w.peer.String()) {
+		if !w.fault.Resolve(w.log, "following Sidecar again", "sidecar", w.peer.String()) {
 			w.log.Info("following Sidecar", "sidecar", w.peer.String())
 		}
 	}
-	w.tell(w.whole(taken(snap, w.name)))
+	w.emitSnapshot(w.complete(stamp(snap, w.name)))
 }
 
-// takeAnswer returns an error if the stream should be opened anew.
-func (w *followWatch) takeAnswer(a answer, overtaken bool) error {
-	if overtaken { // the stream is alive, and what it said is newer
+// handleResult returns an error if the stream must be replaced.
+func (w *followWatch) handleResult(r fetchResult, outdated bool) error {
+	if outdated { // the object of the stream is newer
 		return nil
 	}
-	if a.err != nil {
-		return fmt.Errorf("the stream is silent: %w", a.err)
+	if r.err != nil {
+		return fmt.Errorf("the stream is silent: %w", r.err)
 	}
-	if snap := w.whole(a.snap); w.last == nil || !snapshots.Equal(*w.last, snap) {
-		w.tell(snap)
+	if snap := w.complete(r.snap); w.last == nil || !snapshots.Equal(*w.last, snap) {
+		w.emitSnapshot(snap)
 	}
 	return nil
 }
 
-// whole returns snap with the cluster's name, for one catalogue shall not look like two, and without the services that
-// nobody wants.
-func (w *followWatch) whole(snap sdk.Snapshot) sdk.Snapshot {
+// complete returns snap with the name of the cluster, so that snapshots with and without it compare equal, and with the subscribed
+// services only.
+func (w *followWatch) complete(snap sdk.Snapshot) sdk.Snapshot {
 	if snap.Cluster == "" {
 		snap.Cluster = w.cluster
 	}
@@ -198,7 +199,7 @@ func (w *followWatch) whole(snap sdk.Snapshot) sdk.Snapshot {
 	return subscribed(snap, w.config.Subscriptions)
 }
 
-func (w *followWatch) tell(snap sdk.Snapshot) {
+func (w *followWatch) emitSnapshot(snap sdk.Snapshot) {
 	w.last = &snap
 	w.emit(snap)
 }

@@ -48,7 +48,7 @@ func decoded(t testing.TB, content []byte) sdk.Snapshot {
 	return snap
 }
 
-// stateOf returns the encoded state of one instance, whose image tells states apart.
+// stateOf returns the encoded state of one instance. The image distinguishes states.
 func stateOf(t testing.TB, image string) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -72,7 +72,7 @@ func imageOf(snap sdk.Snapshot) string {
 	return snap.Services[0].Instances[0].Image
 }
 
-// A recorder is an emit that remembers.
+// A recorder records the emitted snapshots.
 type recorder struct {
 	mu    sync.Mutex
 	snaps []sdk.Snapshot
@@ -97,7 +97,7 @@ func (r *recorder) all() []sdk.Snapshot {
 	return append([]sdk.Snapshot(nil), r.snaps...)
 }
 
-// images tells the emitted snapshots of stateOf in their order.
+// images returns the images of the emitted snapshots of stateOf in their order.
 func (r *recorder) images() string {
 	var images []string
 	for _, s := range r.all() {
@@ -122,7 +122,7 @@ func (r *recorder) until(t *testing.T, ok func(sdk.Snapshot) bool) sdk.Snapshot 
 	}
 }
 
-// watch runs source until the test has ended, and returns what it emits.
+// watch runs source until the test ends, and returns the recorder of its snapshots.
 func watch(t *testing.T, source sdk.Source) (emitted *recorder, stop func()) {
 	t.Helper()
 	emitted = newRecorder()
@@ -139,7 +139,7 @@ func watch(t *testing.T, source sdk.Source) (emitted *recorder, stop func()) {
 	return emitted, stop
 }
 
-// A network is a transport without sockets, for tests in a bubble of fake time.
+// A network is a transport without sockets, for tests with fake time.
 type network func(*http.Request) (*http.Response, error)
 
 func (n network) RoundTrip(r *http.Request) (*http.Response, error) { return n(r) }
@@ -160,7 +160,7 @@ func post(t testing.TB, h http.Handler, content []byte) *httptest.ResponseRecord
 	return w
 }
 
-// logTo returns an environment whose log can be read.
+// logTo returns an environment that logs to b.
 func logTo(b *lockedBuffer) sdk.Env {
 	return sdk.Env{Name: "test", Log: slog.New(slog.NewTextHandler(b, nil))}
 }

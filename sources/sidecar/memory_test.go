@@ -16,7 +16,7 @@ import (
 // largeBody is the length of the bodies whose cost is measured.
 const largeBody = 10 << 20
 
-// filled returns a body of about that length: each is written again and again, with a number, between opening and closing.
+// filled returns a body of about largeBody bytes: the results of each for 0, 1 and so on, between opening and closing.
 func filled(opening string, each func(n int) string, closing string) []byte {
 	body := bytes.NewBuffer(make([]byte, 0, largeBody+4096))
 	body.WriteString(opening)
@@ -32,7 +32,7 @@ func filled(opening string, each func(n int) string, closing string) []byte {
 
 func always(text string) func(int) string { return func(int) string { return text } }
 
-// many returns a list of so many of the same.
+// many returns text n times, separated by commas.
 func many(text string, n int) string { return strings.TrimSuffix(strings.Repeat(text+",", n), ",") }
 
 func numbered(n int, format string) string {
@@ -71,7 +71,7 @@ func heapDuring(do func()) (peak, allocated uint64) {
 	return peak - min(peak, before.HeapAlloc), after.TotalAlloc - before.TotalAlloc
 }
 
-// What a push needs in memory is about three times its length at most, whatever is in it.
+// A push takes about three times its length of memory at most, whatever its content is.
 func TestPush_MemoryIsBounded(t *testing.T) {
 	const (
 		opening = `{"State":{"Servers":{"h":{"Name":"h","Services":{`

@@ -19,26 +19,24 @@ import (
 
 // A PushConfig is the configuration of a [Push].
 type PushConfig struct {
-	// StateURL is where the whole state can be fetched: at the start, and to make good for lost pushes. Empty means
-	// that only pushes count.
+	// StateURL is where the whole state is fetched at the start and after lost pushes. Empty disables fetching.
 	StateURL string `json:"state_url"`
 
-	// ResyncInterval is about how long after the last push the state is fetched to see whether a push was lost. 0 means
-	// that it never is without a hint.
+	// ResyncInterval is about how long after the last push the state is fetched in case a push was lost. 0 disables that.
 	ResyncInterval time.Duration `json:"resync_interval"`
 
-	// RedirectHosts are further hosts, each with its port unless that is the scheme's own, that StateURL may redirect to. Its own
-	// host is always one, and a redirect from https to http is never followed.
+	// RedirectHosts are the hosts, each with its port unless it is the scheme's default, that StateURL may redirect to besides its
+	// own. A redirect from https to http is never followed.
 	RedirectHosts []string `json:"redirect_hosts"`
 
-	// Subscriptions are the names of the services that count; none of them means all services.
+	// Subscriptions are the names of the services to use; none means all services.
 	Subscriptions []string `json:"subscriptions"`
 
-	// MaxBody is the largest push, and the largest state, that is read, in bytes.
+	// MaxBody is the maximum length of a push and of a state, in bytes.
 	MaxBody int64 `json:"max_body"`
 }
 
-// PushDefaults returns the configuration that holds where nothing is said.
+// PushDefaults returns the default configuration.
 func PushDefaults() PushConfig {
 	return PushConfig{
 		StateURL:       "http://localhost:7777/state.json",
@@ -47,7 +45,7 @@ func PushDefaults() PushConfig {
 	}
 }
 
-// Validate returns all that is wrong with c.
+// Validate returns all faults of c.
 func (c PushConfig) Validate() error {
 	var faults []error
 	if c.StateURL != "" {
@@ -56,97 +54,97 @@ func (c PushConfig) Validate() error {
 		}
 	}
 	if c.ResyncInterval < 0 {
-		faults = append(faults, fmt.Errorf("resync_interval: %v is less than nothing; 0s turns it off", c.ResyncInterval))
+		faults = append(faults, fmt.Errorf("resync_interval: %v is negative; 0s disables it", c.ResyncInterval))
 	}
 	if c.MaxBody <= 0 {
-		faults = append(faults, fmt.Errorf("max_body: %d bytes is too little; the default is %d", c.MaxBody, int64(MaxState)))
+		faults = append(faults, fmt.Errorf("max_body: must be positive and is %d; the default is %d", c.MaxBody, int64(MaxState)))
 	}
 	return errors.Join(faults...)
 }
 
-// A Push is told of changes by a Sidecar that has our address among its listeners.
+// A Push is a source that receives the pushes of a Sidecar that has this address among its listeners.
 type Push struct {
-	name     string
-	log      *slog.Logger
-	config   PushConfig
-	stateURL *url.URL // nil where none is configured
-	client   *http.Client
-	slot     *slot
-	lost     chan struct{}  // has one element after a push that could not be read
-	refused  logdedup.Fault // pushes
-	trouble  logdedup.Fault // with fetching the state
-	reading  *budget
+	name       string
+	log        *slog.Logger
+	config     PushConfig
+	stateURL   *url.URL // nil where none is configured
+	client     *http.Client
+	latest     *latestPush
+	lost       chan struct{}  // has one element after a push that could not be decoded
+	rejected   logdedup.Fault // of pushes
+	fetchFault logdedup.Fault
+	budget     *bodyBudget
 
 	decoding sync.Mutex
 	decoder  catalog.Decoder
-	content  []byte // of the newest push, which decoder keeps
-	spare    spare  // has that of the one before
+	content  []byte      // of the newest push, which decoder keeps
+	spare    spareBuffer // has that of the previous one
 }
 
-// NewPush returns a source that is ready to receive. The error lists all that is wrong with config.
+// NewPush returns a source that is ready to receive. The error joins all faults of config.
 func NewPush(env sdk.Env, config PushConfig) (*Push, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	p := &Push{
-		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), slot: newSlot(),
-		lost: make(chan struct{}, 1), reading: newBudget(config.MaxBody),
+		name: env.Name, log: logOf(env), config: config, client: newClient(config.RedirectHosts), latest: newLatestPush(),
+		lost: make(chan struct{}, 1), budget: newBodyBudget(config.MaxBody),
 	}
 	if config.StateURL != "" {
-		p.stateURL, _ = parseURL(config.StateURL) // Validate has seen it
+		p.stateURL, _ = parseURL(config.StateURL) // checked by Validate
 	}
 	return p, nil
 }
 
-// ServeHTTP takes one push: a POST of a StateChangedEvent. It answers 200 as soon as that is decoded and stands in
-// line, and never waits for what is made of it, as Sidecar gives up after three seconds. A newer push replaces one
-// that still stands in line. Everything else is answered with {"errors":["…"]}: 405, 413, 400 for what is no
-// StateChangedEvent, or 503 while so many pushes are being read that they would take about twice MaxBody in memory.
+// ServeHTTP receives one push: a POST of a StateChangedEvent. It answers 200 as soon as the event is decoded and does not
+// wait until it is emitted, since Sidecar gives up after three seconds. A newer push replaces one that is not emitted
+// yet. Errors are answered with {"errors":["…"]}: 405, 413, 400 for a body that is no StateChangedEvent, or 503 while
+// the pushes that are being received take about twice MaxBody of memory.
 func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, http.StatusMethodNotAllowed, "a push is a POST of a Sidecar's StateChangedEvent")
+		writeError(w, http.StatusMethodNotAllowed, "method not allowed: POST a Sidecar StateChangedEvent")
 		return
 	}
-	number := p.slot.arrive()
+	number := p.latest.begin()
 	snap, err := p.receive(w, r)
 	if err != nil {
-		p.mourn(r, err)
-		refuse(w, statusOf(err), err.Error())
+		p.reject(r, err)
+		writeError(w, statusOf(err), err.Error())
 		return
 	}
-	p.slot.put(number, snap)
-	p.refused.Resolve(p.log, "a push was accepted again", "from", r.RemoteAddr)
+	p.latest.put(number, snap)
+	p.rejected.Resolve(p.log, "push accepted again", "from", r.RemoteAddr)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
 }
 
-// Health tells why the state cannot be fetched now.
+// Health reports why the state cannot be fetched.
 func (p *Push) Health(context.Context) (sdk.Health, error) {
-	return sdk.Health{Problems: problems("the state cannot be fetched", &p.trouble)}, nil
+	return sdk.Health{Problems: healthProblems("fetching the state failed", &p.fetchFault)}, nil
 }
 
 func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, error) {
-	room := room{budget: p.reading}
-	defer room.leave()
-	content, err := room.read(http.MaxBytesReader(w, r.Body, p.config.MaxBody), r.ContentLength, p.spare.take(r.ContentLength))
+	memory := reservation{budget: p.budget}
+	defer memory.release()
+	content, err := memory.read(http.MaxBytesReader(w, r.Body, p.config.MaxBody), r.ContentLength, p.spare.take(r.ContentLength))
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", &catalog.TooLargeError{Limit: tooLarge.Limit})
+		return sdk.Snapshot{}, fmt.Errorf("invalid request body: %w", &catalog.TooLargeError{Limit: tooLarge.Limit})
 	}
 	if errors.Is(err, errBusy) {
 		return sdk.Snapshot{}, err
 	}
 	if err != nil {
-		return sdk.Snapshot{}, fmt.Errorf("the body cannot be read: %w", plain(err))
+		return sdk.Snapshot{}, fmt.Errorf("cannot read the request body: %w", withoutAddresses(err))
 	}
 	snap, err := p.decode(content)
 	if err != nil {
-		return sdk.Snapshot{}, fmt.Errorf("the body is no push: %w", err)
+		return sdk.Snapshot{}, fmt.Errorf("invalid request body: %w", err)
 	}
-	return subscribed(taken(snap, p.name), p.config.Subscriptions), nil
+	return subscribed(stamp(snap, p.name), p.config.Subscriptions), nil
 }
 
-// decode decodes one push after another: a large one may take more than its size in memory.
+// decode decodes one push at a time, because a large one may take more memory than its length.
 func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
 	p.decoding.Lock()
 	defer p.decoding.Unlock()
@@ -154,16 +152,15 @@ func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
 	if err != nil {
 		return snap, err
 	}
-	p.spare.put(p.content) // the decoder has let go of it
+	p.spare.put(p.content) // the decoder no longer uses it
 	p.content = content
 	return snap, nil
 }
 
-// mourn makes Watch fetch what a push that cannot be read would have told. That is what an empty one means: the first
-// try did not reach us in time, and Sidecar had nothing left to send in the second.
-func (p *Push) mourn(r *http.Request, err error) {
-	p.refused.Warn(p.log, "a push was refused, and the state is fetched instead: see what sends to this address if that goes on",
-		err, "from", r.RemoteAddr)
+// reject logs the error of a push and makes Watch fetch the state. An empty body is such a push: Sidecar sends it when it retries
+// a push that was not answered in time.
+func (p *Push) reject(r *http.Request, err error) {
+	p.rejected.Warn(p.log, "push rejected; fetching the state instead. If this recurs, check what sends to this address", err, "from", r.RemoteAddr)
 	select {
 	case p.lost <- struct{}{}:
 	default:
@@ -180,7 +177,7 @@ func statusOf(err error) int {
 	return http.StatusBadRequest
 }
 
-func refuse(w http.ResponseWriter, status int, sentence string) {
+func writeError(w http.ResponseWriter, status int, sentence string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string][]string{"errors": {sentence}})

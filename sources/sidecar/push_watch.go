@@ -11,32 +11,31 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// fetchGap is the least time between the starts of two fetches: anybody who can reach us can send empty bodies.
-const fetchGap = time.Second
+// minFetchInterval is the minimum time between the starts of two fetches: anyone who can reach the port can send empty bodies.
+const minFetchInterval = time.Second
 
-// Watch emits every push that it finds in line, and fetches the state until the first of them has come, some time
-// after the last one, and at once when one seems lost. A fetched state is emitted only if it differs from what was
-// emitted last. When a push arrives while a state is being fetched, the push counts. Watch returns nil once ctx is
-// done.
+// Watch emits the pushes that are received. It fetches the state until the first push, after a resync interval without a
+// push, and at once when a push seems lost. A fetched state is emitted only if it differs from the last snapshot, and
+// dropped if a push arrives meanwhile. Watch returns nil once ctx is done.
 func (p *Push) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	defer p.client.CloseIdleConnections()
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	w := &pushWatch{Push: p, emit: emit, asker: newAsker(p.fetch), due: time.NewTimer(time.Hour), retry: newBackOff()}
-	defer w.due.Stop()
+	w := &pushWatch{Push: p, emit: emit, fetcher: newFetcher(p.fetch), timer: time.NewTimer(time.Hour), retry: newBackOff()}
+	defer w.timer.Stop()
 	w.fetchIn(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.slot.filled:
-			w.takePush()
+		case <-p.latest.available:
+			w.handlePush()
 		case <-p.lost:
 			w.fetchSoon()
-		case <-w.due.C:
+		case <-w.timer.C:
 			w.startFetch(ctx, &wg)
-		case a := <-w.asker.answers:
-			w.takeAnswer(a)
+		case r := <-w.fetcher.results:
+			w.handleResult(r)
 		}
 	}
 }
@@ -49,47 +48,46 @@ func (p *Push) fetch(ctx context.Context) (sdk.Snapshot, error) {
 // A pushWatch is the state of one call of Watch. It belongs to that call's goroutine.
 type pushWatch struct {
 	*Push
-	emit  func(sdk.Snapshot)
-	last  *sdk.Snapshot // what was emitted last
-	asker *asker
-	due   *time.Timer // when to fetch next
-	again bool        // a push was lost while a fetch was under way
-	retry *backoff.ExponentialBackOff
+	emit    func(sdk.Snapshot)
+	last    *sdk.Snapshot // emitted last
+	fetcher *fetcher
+	timer   *time.Timer // for the next fetch
+	again   bool        // a push was lost during the current fetch
+	retry   *backoff.ExponentialBackOff
 
 	started  time.Time // when the last fetch began
-	arrivals uint64    // how many pushes had arrived then
-	newest   uint64    // and which was the newest in line
-	fetched  uint64    // arrivals of the last fetch whose answer counted
+	arrivals uint64    // the number of pushes that had arrived then
+	newest   uint64    // the newest push that had been received then
+	fetched  uint64    // arrivals of the last fetch whose result was used
 }
 
-func (w *pushWatch) takePush() {
-	number, snap := w.slot.take()
+func (w *pushWatch) handlePush() {
+	number, snap := w.latest.take()
 	if snap == nil {
 		return
 	}
-	w.tell(*snap)
+	w.emitSnapshot(*snap)
 	w.retry.Reset()
-	if !w.asker.busy {
+	if !w.fetcher.running {
 		w.resync()
 	}
 	if number <= w.fetched {
-		// Its request came before that of the state which we told meanwhile, so it may well be the older one.
+		// Its request arrived before the fetch began whose state was emitted meanwhile, so it may be the older one.
 		w.fetchSoon()
 	}
 }
 
-func (w *pushWatch) takeAnswer(a answer) {
-	w.asker.busy = false
-	_, newest := w.slot.mark()
+func (w *pushWatch) handleResult(r fetchResult) {
+	w.fetcher.running = false
+	_, newest := w.latest.counts()
 	switch {
-	case newest != w.newest: // the state was on its way when a push overtook it
+	case newest != w.newest: // a push arrived during the fetch and is newer
 		w.resync()
-	case a.err != nil:
-		w.trouble.Warn(w.log, "the state could not be fetched and will be asked for again, while pushes are welcome; "+
-			"see that Sidecar runs and that state_url is right", a.err)
+	case r.err != nil:
+		w.fetchFault.Warn(w.log, "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right", r.err)
 		w.fetchIn(w.retry.NextBackOff())
 	default:
-		w.takeState(a.snap)
+		w.handleState(r.snap)
 	}
 	if w.again {
 		w.again = false
@@ -97,28 +95,28 @@ func (w *pushWatch) takeAnswer(a answer) {
 	}
 }
 
-func (w *pushWatch) takeState(snap sdk.Snapshot) {
-	w.trouble.Resolve(w.log, "the state could be fetched again", "url", Redacted(w.stateURL))
+func (w *pushWatch) handleState(snap sdk.Snapshot) {
+	w.fetchFault.Resolve(w.log, "the state was fetched again", "url", Redacted(w.stateURL))
 	w.fetched = w.arrivals
 	w.retry.Reset()
 	w.resync()
 	if w.last == nil || !snapshots.Equal(*w.last, snap) {
-		w.tell(snap)
+		w.emitSnapshot(snap)
 	}
 }
 
-func (w *pushWatch) tell(snap sdk.Snapshot) {
+func (w *pushWatch) emitSnapshot(snap sdk.Snapshot) {
 	w.last = &snap
 	w.emit(snap)
 }
 
 func (w *pushWatch) startFetch(ctx context.Context, wg *sync.WaitGroup) {
-	if w.asker.busy {
+	if w.fetcher.running {
 		return
 	}
 	w.started = time.Now()
-	w.arrivals, w.newest = w.slot.mark()
-	w.asker.ask(ctx, wg)
+	w.arrivals, w.newest = w.latest.counts()
+	w.fetcher.start(ctx, wg)
 }
 
 func (w *pushWatch) resync() {
@@ -126,23 +124,23 @@ func (w *pushWatch) resync() {
 		w.fetchIn(jitter(w.config.ResyncInterval))
 		return
 	}
-	w.due.Stop()
+	w.timer.Stop()
 }
 
 func (w *pushWatch) fetchSoon() {
-	if w.asker.busy {
+	if w.fetcher.running {
 		w.again = true
 		return
 	}
-	w.fetchIn(time.Until(w.started.Add(fetchGap)))
+	w.fetchIn(time.Until(w.started.Add(minFetchInterval)))
 }
 
 func (w *pushWatch) fetchIn(pause time.Duration) {
 	if w.stateURL == nil {
-		w.due.Stop()
+		w.timer.Stop()
 		return
 	}
-	w.due.Reset(max(pause, 0))
+	w.timer.Reset(max(pause, 0))
 }
 
 var (

@@ -9,8 +9,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Buffers that are used again change nothing of what was read from them before, and pushes that are refused leave no trace.
-func TestPush_BuffersAreUsedAgain(t *testing.T) {
+// Reused buffers do not change earlier snapshots, and rejected pushes do not affect later ones.
+func TestPush_ReusedBuffers(t *testing.T) {
 	t.Parallel()
 	p := newTestPush(t, nil)
 	type read struct{ got, want sdk.Snapshot }
@@ -21,7 +21,7 @@ func TestPush_BuffersAreUsedAgain(t *testing.T) {
 			if w := post(t, p, body); w.Code != http.StatusOK {
 				t.Fatalf("push %d: %d %s", n, w.Code, w.Body)
 			}
-			_, got := p.slot.take()
+			_, got := p.latest.take()
 			want, err := DecodeState(body, p.name)
 			if err != nil {
 				t.Fatal(err)

@@ -1,10 +1,9 @@
-// Package sidecar learns of services from a Sidecar, in one of two ways: [Push] is told by Sidecar's listener
-// mechanism, [Follow] keeps a watch open.
+// Package sidecar contains the sources for a Sidecar: [Push] receives the pushes of Sidecar's listener mechanism, and [Follow] keeps
+// a watch open.
 //
-// Both believe the order in which states arrive and nothing else. Sidecar's own LastChanged is no help: several changes
-// that come together carry one time, and it is copied from whichever host's clock sent the change, so that it runs
-// backwards as well. Both also ask for the whole state now and then, because a Sidecar loses what it has to say without
-// notice: it tries a push again with an empty body, and drops what does not fit its buffers.
+// Both order states by their arrival. They cannot use Sidecar's LastChanged: concurrent changes have the same time, and it comes
+// from the clock of the host that sent the change, so that it may run backwards. Both also fetch the whole state from time to
+// time, because a Sidecar loses changes: it retries a push with an empty body, and drops what does not fit its buffers.
 package sidecar
 
 import (
@@ -20,31 +19,30 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
 
-// MaxState is the largest state that is read from a Sidecar, in bytes, where the configuration says nothing else. One
-// of 10,000 instances has about 4 MB.
+// MaxState is the default maximum length of a state in bytes. The state of 10,000 instances has about 4 MB.
 const MaxState = 64 << 20
 
-// DecodeState reads a catalogue in any of Sidecar's encodings: a state, a state changed event, a services document or a
-// by-service object. Source becomes the snapshot's [sdk.Snapshot.Source], and Taken the present time. The error says in
-// one sentence what is wrong with content.
+// DecodeState decodes a catalogue in any of Sidecar's encodings: a state, a state changed event, a services document or a
+// by-service object. source becomes the snapshot's [sdk.Snapshot.Source], and Taken the present time.
 func DecodeState(content []byte, source string) (sdk.Snapshot, error) {
 	snap, err := catalog.Decode(content)
 	if err != nil {
 		return sdk.Snapshot{}, err
 	}
-	return taken(snap, source), nil
+	return stamp(snap, source), nil
 }
 
-// EncodeState writes s as a Sidecar encodes its state: the same bytes for equal snapshots, and [DecodeState] reads the
-// same instances from them. The error is w's, or names a time that cannot be encoded.
+// EncodeState writes s as a Sidecar encodes its state. Equal snapshots have equal encodings, and [DecodeState] returns the
+// same instances. The error is that of w, or about a time that cannot be encoded.
 func EncodeState(w io.Writer, s sdk.Snapshot) error { return catalog.EncodeState(w, s) }
 
-func taken(snap sdk.Snapshot, source string) sdk.Snapshot {
+// stamp sets the source of snap, and its time to now.
+func stamp(snap sdk.Snapshot, source string) sdk.Snapshot {
 	snap.Source, snap.Taken = source, time.Now()
 	return snap
 }
 
-// subscribed returns snap with nothing in it but the services of these names; no names mean all of them.
+// subscribed returns snap with the services of these names only, or with all services if there are no names.
 func subscribed(snap sdk.Snapshot, names []string) sdk.Snapshot {
 	if len(names) == 0 {
 		return snap
@@ -62,7 +60,7 @@ func subscribed(snap sdk.Snapshot, names []string) sdk.Snapshot {
 func parseURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		// url.Error repeats the address, password and all.
+		// url.Error repeats the address with its password.
 		if wrong, ok := errors.AsType[*url.Error](err); ok {
 			err = wrong.Err
 		}
@@ -74,7 +72,7 @@ func parseURL(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// Redacted returns u for people to read, without what may be a secret: user, password and query.
+// Redacted returns u without what may be secret: user, password and query.
 func Redacted(u *url.URL) string {
 	shown := *u
 	shown.RawQuery, shown.ForceQuery = "", false

@@ -241,7 +241,7 @@ func TestConfigReload_SIGHUPLogsResult(t *testing.T) {
 	env.sighup()
 	env.waitLogged("configuration reloaded: nothing changed")
 	env.editConfig("[haproxy_api]", "[haproxy_api]\nlogging_level = \"debug\"\nlogging_format = \"json\"")
-	env.waitLogged("configuration reloaded: logs from level DEBUG")
+	env.waitLogged("configuration reloaded: log level DEBUG")
 	env.waitLogged("key=haproxy_api.logging_format")
 	env.wantUnchanged(before)
 	if strings.Count(env.log.String(), "configuration reloaded") != 2 {
@@ -287,7 +287,7 @@ func TestConfigReload_WaitsForSlowWriter(t *testing.T) {
 	}
 	env.sighup()
 	env.waitLogged("configuration reloaded: nothing changed")
-	if strings.Contains(env.log.String(), "not taken up") || strings.Count(env.log.String(), "configuration reloaded") != 1 {
+	if strings.Contains(env.log.String(), "reload failed") || strings.Count(env.log.String(), "configuration reloaded") != 1 {
 		t.Error("half of it was looked at")
 	}
 	env.wantUnchanged(before)
@@ -364,7 +364,7 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 		env.log.reset()
 		env.editConfig(fault.from, fault.to)
 		env.eventually(fault.name+" is told", func() bool {
-			line := lastLine(env.log, "the configuration is not taken up, and the one before stays")
+			line := lastLine(env.log, "configuration reload failed; keeping the previous configuration")
 			return strings.Contains(line, fault.said)
 		})
 		if got := env.metric(reloadedMetric); got != reloadedMetric+" 0" {
@@ -399,8 +399,8 @@ func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	load := env.startLoad(8000)
 	before := env.processState()
 	env.editConfig(env.path("haproxy.cfg"), other.path("haproxy.cfg"))
-	env.waitLogged("is kept by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
-	env.waitLogged("the configuration is not taken up, and the one before stays")
+	env.waitLogged("is managed by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
+	env.waitLogged("configuration reload failed; keeping the previous configuration")
 	env.eventually("healthy", env.healthy)
 	now := env.processState()
 	if now.master != before.master || now.worker != before.worker || now.generation != before.generation {
@@ -425,7 +425,7 @@ func TestConfigReload_RestoredSourceReceivesPushes(t *testing.T) {
 	other.waitAnswer(8000, "x")
 	config := strings.Replace(env.read("haproxy-api.toml"), `"0s"`, `"1h"`, 1)
 	env.write("haproxy-api.toml", strings.Replace(config, env.path("haproxy.cfg"), other.path("haproxy.cfg"), 1))
-	env.waitLogged("the configuration is not taken up, and the one before stays")
+	env.waitLogged("configuration reload failed; keeping the previous configuration")
 	env.eventually("healthy", env.healthy)
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")

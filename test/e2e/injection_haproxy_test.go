@@ -90,7 +90,7 @@ func TestInjection_WithHAProxy(t *testing.T) {
 				}
 			})
 			_, out := engine.Quarantine(env.sidecar.Snapshot())
-			env.eventually("the API tells of all", func() bool { return env.pipeline().QuarantinedN == len(out) })
+			env.eventually("the API tells of all", func() bool { return env.pipeline().QuarantinedCount == len(out) })
 			env.waitInSync()
 			more, intact := addedLines(strings.Split(before, "\n"), strings.Split(env.read("haproxy.cfg"), "\n"))
 			if !intact {

@@ -118,7 +118,7 @@ func TestInputs_ChangedWhileDaemonWasDown(t *testing.T) {
 	env.start()
 	env.eventually("healthy", env.healthy)
 	env.waitInSync()
-	env.waitLogged("configuration in effect")
+	env.waitLogged("configuration applied")
 	if now := env.workerPID(); now != before {
 		t.Errorf("the worker was %d and is %d", before, now)
 	}

@@ -28,7 +28,7 @@ backend {{ $name }}-{{ $port }}
 {{ end }}{{ end }}`
 
 // leftOut is what the API tells of it.
-func (env *testEnv) exclusions() []server.LeftOut { return env.pipeline().LeftOut }
+func (env *testEnv) exclusions() []server.Exclusion { return env.pipeline().Excluded }
 
 // output is what a subcommand says, whatever becomes of it.
 func (env *testEnv) output(args ...string) string {
@@ -38,7 +38,7 @@ func (env *testEnv) output(args ...string) string {
 	return string(out)
 }
 
-func TestExclusion_RejectedInstance(t *testing.T) {
+func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
 	env.write("haproxy.tmpl", weightTemplate)
 	env.startInstance("chat", "c", 8001)
@@ -76,7 +76,7 @@ func TestExclusion_RejectedInstance(t *testing.T) {
 	if out := env.output("check", "--state", env.sidecar.URL("/state.json")); !regexp.MustCompile(checked).MatchString(out) {
 		t.Errorf("check says %s, want %s", out, checked)
 	}
-	if got := strings.Count(env.log.String(), "left out, so that the rest can go live"); got != 1 {
+	if got := strings.Count(env.log.String(), "excluded, so that the rest can go live"); got != 1 {
 		t.Errorf("the log tells %d times of it", got)
 	}
 
@@ -84,6 +84,6 @@ func TestExclusion_RejectedInstance(t *testing.T) {
 	env.sidecar.Add(bad)
 	env.eventually("it is live once it is mended", func() bool { return strings.Contains(env.read("haproxy.cfg"), "weight 200") })
 	env.eventually("the API names nobody", func() bool { return len(env.exclusions()) == 0 })
-	env.eventually("the log tells", func() bool { return strings.Contains(env.log.String(), "no longer left out") })
+	env.eventually("the log tells", func() bool { return strings.Contains(env.log.String(), "no longer excluded") })
 	env.waitAnswer(8000, "a")
 }

@@ -25,26 +25,22 @@ func EncodeError(err error) *Failure {
 	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
 		failure.RetryAfter = durationpb.New(retry.After)
 	}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		failure.RetryAfter = durationpb.New(deferred.After)
-	}
-	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok && len(rejection.Places) > 0 {
+	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok && len(rejection.Positions) > 0 {
 		// The places are fields of their own, so the message contains only the text around them.
 		failure.Message = Text(strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1))
-		failure.Places = encodePlaces(rejection.Places)
+		failure.Places = encodePlaces(rejection.Positions)
 	}
 	return failure
 }
 
 func codeOf(err error) Failure_Code {
 	_, rejected := errors.AsType[*sdk.Rejection](err)
-	_, notLoaded := errors.AsType[*sdk.NotLoadedError](err)
 	switch {
 	case errors.Is(err, sdk.ErrRejected):
 		return Failure_CODE_REJECTED
 	case errors.Is(err, sdk.ErrDeferred):
 		return Failure_CODE_DEFERRED
-	case notLoaded:
+	case errors.Is(err, sdk.ErrNotLoaded):
 		return Failure_CODE_NOT_LOADED
 	case rejected:
 		return Failure_CODE_REFUSED
@@ -70,9 +66,9 @@ func DecodeError(f *Failure) error {
 	var err error
 	switch code {
 	case Failure_CODE_REJECTED:
-		err = &sdk.Rejection{Err: errors.New(message), Places: places}
+		err = &sdk.Rejection{Err: errors.New(message), Positions: places}
 	case Failure_CODE_REFUSED:
-		err = &sdk.Rejection{Err: errors.New(message), Places: places, Passes: true}
+		err = &sdk.Rejection{Err: errors.New(message), Positions: places, Temporary: true}
 	case Failure_CODE_DEFERRED:
 		return sdk.Deferred(message, after)
 	case Failure_CODE_NOT_LOADED:
@@ -97,7 +93,7 @@ type kindError struct {
 func (e *kindError) Error() string { return e.message }
 func (e *kindError) Unwrap() error { return e.kind }
 
-func encodePlaces(places []sdk.Place) []*Place {
+func encodePlaces(places []sdk.Position) []*Place {
 	var out []*Place
 	for _, p := range places {
 		out = append(out, &Place{
@@ -107,10 +103,10 @@ func encodePlaces(places []sdk.Place) []*Place {
 	return out
 }
 
-func decodePlaces(list []*Place) []sdk.Place {
-	var out []sdk.Place
+func decodePlaces(list []*Place) []sdk.Position {
+	var out []sdk.Position
 	for _, p := range list[:min(len(list), MaxPlaces)] {
-		out = append(out, sdk.Place{
+		out = append(out, sdk.Position{
 			File: Truncate(p.GetFile(), MaxText), Path: Truncate(p.GetPath(), MaxText), Line: int(max(p.GetLine(), 0)),
 			Problem: Truncate(p.GetProblem(), MaxText),
 		})

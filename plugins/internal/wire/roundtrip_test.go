@@ -175,12 +175,12 @@ func TestRoundTrip_Faults(t *testing.T) {
 // randomError returns an error of any of the kinds that cross the process boundary.
 func randomError(r random) error {
 	cause := errors.New("it failed " + value[string](r))
-	places := value[[]sdk.Place](r)
+	places := value[[]sdk.Position](r)
 	after := value[time.Duration](r)
 	err := []error{
 		cause,
-		sdk.RejectAt(places, "%w", cause),
-		sdk.RefuseAt(after, places, "%w", cause),
+		&sdk.Rejection{Err: cause, Positions: places},
+		sdk.RetryAfter(&sdk.Rejection{Err: cause, Positions: places, Temporary: true}, after),
 		sdk.Deferred(cause.Error(), after),
 		sdk.NotLoaded(cause),
 		fmt.Errorf("%w: %w", cause, context.Canceled),
@@ -196,7 +196,7 @@ type errorFields struct {
 	Text                                    string
 	Rejected, Deferred, NotLoaded, Canceled bool
 	Temporary                               bool
-	Places                                  []sdk.Place
+	Places                                  []sdk.Position
 	Retry                                   bool
 	After                                   time.Duration
 }
@@ -207,17 +207,13 @@ func fieldsOf(err error) errorFields {
 	}
 	f := errorFields{
 		Text: err.Error(), Rejected: errors.Is(err, sdk.ErrRejected), Deferred: errors.Is(err, sdk.ErrDeferred),
-		Canceled: errors.Is(err, context.Canceled),
+		NotLoaded: errors.Is(err, sdk.ErrNotLoaded), Canceled: errors.Is(err, context.Canceled),
 	}
-	_, f.NotLoaded = errors.AsType[*sdk.NotLoadedError](err)
 	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok {
-		f.Places, f.Temporary = rejection.Places, rejection.Passes
+		f.Places, f.Temporary = rejection.Positions, rejection.Temporary
 	}
 	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
 		f.Retry, f.After = true, retry.After
-	}
-	if deferred, ok := errors.AsType[*sdk.DeferredError](err); ok {
-		f.Retry, f.After = true, deferred.After
 	}
 	return f
 }

@@ -149,14 +149,14 @@ func (b *sinkBench) apply(ctx context.Context, content string) (sdk.Result, erro
 	doc := b.document(content)
 	for {
 		result, err := b.sink.Apply(ctx, doc)
-		deferred, ok := errors.AsType[*sdk.DeferredError](err)
-		if !ok {
+		retry, ok := errors.AsType[*sdk.RetryError](err)
+		if !ok || !errors.Is(err, sdk.ErrDeferred) {
 			return result, err
 		}
 		select { // as the daemon does
 		case <-ctx.Done():
 			return result, err
-		case <-time.After(deferred.After):
+		case <-time.After(retry.After):
 		}
 	}
 }

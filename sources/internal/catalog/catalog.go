@@ -1,12 +1,11 @@
-// Package catalog is the codec of the encodings in which a Sidecar tells its catalogue of services. Both the sidecar
-// and the file source read them, which is why they share it.
+// Package catalog decodes and encodes the service catalogues of a Sidecar. The sidecar source and the file source share it.
 //
-// There are four of them: a whole state (GET /state.json, a watch stream), a state changed event (what a Sidecar posts
-// to its listeners), a by-service object (a watch stream, a map of service name to a list of instances) and a
+// There are four encodings: a whole state (GET /state.json, a watch stream), a state changed event (what a Sidecar posts
+// to its listeners), a by-service object (a watch stream: a map from service name to a list of instances), and a
 // services document (GET /services.json).
 //
-// Everything here is a pure function of the bytes that it is given: nobody's clock is read, and [sdk.Snapshot.Source]
-// and [sdk.Snapshot.Taken] stay empty. All of it may be called from several goroutines at once.
+// The functions depend on nothing but their arguments: they read no clock, and leave [sdk.Snapshot.Source] and
+// [sdk.Snapshot.Taken] empty. They may be called from several goroutines at once.
 package catalog
 
 import (
@@ -16,9 +15,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The types below have the field names of the recorded traffic. What a catalogue says beside its instances is read so that
-// nothing of the wrong type costs them: only a part without which there is no catalogue has to be what it is called. Pointers
-// tell a missing or null part from an empty one.
+// The types below have the field names of a Sidecar's JSON. Only the parts without which there is no catalogue must have the right
+// type; the rest is lenient. Pointers distinguish a missing or null part from an empty one.
 
 type state struct {
 	Servers     map[string]*server
@@ -56,7 +54,7 @@ func (s *state) snapshot() sdk.Snapshot {
 		}
 		for id, e := range srv.Services {
 			if e != nil {
-				e.named(hostname, id)
+				e.setPlace(hostname, id)
 				instances = append(instances, e.Instance)
 			}
 		}
@@ -96,9 +94,9 @@ func (b byService) snapshot() sdk.Snapshot {
 	return sdk.Snapshot{Services: sdk.GroupByName(instances)}
 }
 
-// named reports whether any instance says its name, which is what makes a map of lists a catalogue: almost any other
-// program's answer could be read as instances with nothing in them.
-func (b byService) named() bool {
+// hasNames reports whether any instance has a name. Without one a map of lists is no catalogue: the answer of almost any
+// other program could be decoded as empty instances.
+func (b byService) hasNames() bool {
 	for _, list := range b {
 		if slices.ContainsFunc(list, func(i *entry) bool { return i != nil && i.Name != "" }) {
 			return true

@@ -39,7 +39,7 @@ func updates(t testing.TB) [][]byte {
 	return bodies
 }
 
-func TestDecodeRecordedEncodings(t *testing.T) {
+func TestDecode_RecordedEncodings(t *testing.T) {
 	state, err := catalog.Decode(recorded(t, "state-1-node3-joining.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func summary(s sdk.Snapshot) string {
 	return strings.Join(parts, " ")
 }
 
-func TestDecodeEventsInOrderEndInTheLastState(t *testing.T) {
+func TestDecodeEvent_RecordedPushesEndInTheLastState(t *testing.T) {
 	var last sdk.Snapshot
 	for n, body := range updates(t) {
 		snap, err := catalog.DecodeEvent(body)
@@ -103,7 +103,7 @@ func TestDecodeEventsInOrderEndInTheLastState(t *testing.T) {
 	}
 }
 
-func TestStreamReadsBothRecordedForms(t *testing.T) {
+func TestStream_RecordedEncodings(t *testing.T) {
 	whole := readStream(t, recorded(t, "watch-by_service-false.stream"))
 	grouped := readStream(t, recorded(t, "watch.stream"))
 	if len(whole) != 12 || len(grouped) != 12 {
@@ -136,7 +136,7 @@ func readStream(t *testing.T, content []byte) []sdk.Snapshot {
 	}
 }
 
-func TestDecodeOddButValid(t *testing.T) {
+func TestDecode_UnusualContent(t *testing.T) {
 	for name, tt := range map[string]struct{ in, want string }{
 		"nobody there":  {`{"Servers":{}}`, ""},
 		"null server":   {`{"Servers":{"a":null}}`, ""},
@@ -171,66 +171,76 @@ func TestDecodeOddButValid(t *testing.T) {
 	}
 }
 
-func TestDecodeSaysWhatIsWrong(t *testing.T) {
+// wantError fails unless err is a catalog.Error with that offset whose text contains all words, or ErrEmpty for the offset 0.
+func wantError(t *testing.T, err error, offset int64, words ...string) {
+	t.Helper()
+	if offset == 0 {
+		if !errors.Is(err, catalog.ErrEmpty) {
+			t.Errorf("got %v, want ErrEmpty", err)
+		}
+		return
+	}
+	var invalid *catalog.Error
+	if !errors.As(err, &invalid) || invalid.Offset != offset {
+		t.Errorf("got %#v, want an error at %d", err, offset)
+		return
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("%q does not contain %s", err, word)
+		}
+	}
+}
+
+func TestDecode_Errors(t *testing.T) {
 	whole := recorded(t, "state-1-node3-joining.json")
-	for name, tt := range map[string]struct{ in, want string }{
-		"empty": {"", "it is empty: a JSON object is missing"},
-		"blank": {" \n", "it is empty: a JSON object is missing"},
-		"no keys": {
-			`{}`,
-			`not a Sidecar catalogue: none of the keys "Servers", "State" and "Services" is there`,
-		},
-		"list":          {`[]`, "not a Sidecar catalogue: a list where an object belongs (at byte 1)"},
-		"null":          {`null`, "not a Sidecar catalogue: it is the value null"},
-		"string":        {`"hello"`, "not a Sidecar catalogue: a string where an object belongs (at byte 7)"},
-		"null state":    {`{"State":null}`, `not a Sidecar catalogue: the key "State" is null, not an object`},
-		"wrong servers": {`{"Servers":7}`, `not a Sidecar catalogue: the key "Servers" is a number, not an object`},
-		"hollow event": {
-			`{"State":{}}`,
-			`not a Sidecar StateChangedEvent: the key "Servers" in "State" is missing or null`,
-		},
-		"no instances":  {`{"errors":[]}`, "not a Sidecar catalogue: its lists have no instance with a Name"},
-		"twice":         {`{"Servers":{},"servers":null}`, `not a Sidecar state: the key "Servers" is there twice`},
-		"cut off":       {string(whole[:1000]), "the JSON ends in the middle, as if cut off (at byte 1000)"},
-		"trailing":      {`{"Servers":{}} x`, "not JSON: invalid character 'x' after top-level value (at byte 15)"},
-		"second object": {`{"Servers":{}}{}`, "not JSON: invalid character '{' after top-level value (at byte 14)"},
-		"not JSON": {
-			`{"Servers":]}`,
-			"not JSON: invalid character ']' looking for beginning of value (at byte 11)",
-		},
+	for name, tt := range map[string]struct {
+		in     string
+		offset int64
+		words  []string
+	}{
+		"empty":         {"", 0, nil},
+		"blank":         {" \n", 0, nil},
+		"no keys":       {`{}`, -1, []string{`"Servers"`, `"State"`, `"Services"`}},
+		"list":          {`[]`, 1, []string{"a list", "an object"}},
+		"null":          {`null`, -1, []string{"null"}},
+		"string":        {`"hello"`, 7, []string{"a string", "an object"}},
+		"null state":    {`{"State":null}`, -1, []string{`"State"`, "null", "an object"}},
+		"wrong servers": {`{"Servers":7}`, -1, []string{`"Servers"`, "a number", "an object"}},
+		"hollow event":  {`{"State":{}}`, -1, []string{"StateChangedEvent", `"Servers"`, `"State"`}},
+		"no instances":  {`{"errors":[]}`, -1, []string{"Name"}},
+		"twice":         {`{"Servers":{},"servers":null}`, -1, []string{"duplicate", `"Servers"`}},
+		"cut off":       {string(whole[:1000]), 1000, []string{"truncated"}},
+		"trailing":      {`{"Servers":{}} x`, 15, []string{"'x'"}},
+		"second object": {`{"Servers":{}}{}`, 14, []string{"'{'"}},
+		"not JSON":      {`{"Servers":]}`, 11, []string{"']'"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := catalog.Decode([]byte(tt.in))
-			if err == nil {
-				t.Fatal("no error")
-			}
-			if err.Error() != tt.want {
-				t.Errorf("got  %s\nwant %s", err, tt.want)
-			}
+			wantError(t, err, tt.offset, tt.words...)
 		})
 	}
 }
 
-func TestDecodeEventWantsAnEvent(t *testing.T) {
-	for in, want := range map[string]string{
-		`{}`:             `not a Sidecar StateChangedEvent: the key "State" is missing or null`,
-		`null`:           `not a Sidecar StateChangedEvent: the key "State" is missing or null`,
-		`{"State":null}`: `not a Sidecar StateChangedEvent: the key "State" is missing or null`,
-		`{"Servers":{}}`: `not a Sidecar StateChangedEvent: the key "State" is missing or null`,
-		`{"State":{"Servers":null}}`: `not a Sidecar StateChangedEvent: ` +
-			`the key "Servers" in "State" is missing or null`,
-		`{"State":{"Servers":{}}}]`: "not JSON: invalid character ']' after top-level value (at byte 24)",
+func TestDecodeEvent_Errors(t *testing.T) {
+	for in, tt := range map[string]struct {
+		offset int64
+		words  []string
+	}{
+		``:                           {0, nil},
+		`{}`:                         {-1, []string{`"State"`}},
+		`null`:                       {-1, []string{`"State"`}},
+		`{"State":null}`:             {-1, []string{`"State"`}},
+		`{"Servers":{}}`:             {-1, []string{`"State"`}},
+		`{"State":{"Servers":null}}`: {-1, []string{`"Servers"`, `"State"`}},
+		`{"State":{"Servers":{}}}]`:  {24, []string{"']'"}},
 	} {
-		if _, err := catalog.DecodeEvent([]byte(in)); err == nil || err.Error() != want {
-			t.Errorf("%s: got %v, want %s", in, err, want)
-		}
-	}
-	if _, err := catalog.DecodeEvent(nil); !errors.Is(err, catalog.ErrEmpty) {
-		t.Errorf("nothing: got %v", err)
+		_, err := catalog.DecodeEvent([]byte(in))
+		wantError(t, err, tt.offset, tt.words...)
 	}
 }
 
-func TestStreamEndsWithAnError(t *testing.T) {
+func TestStream_Errors(t *testing.T) {
 	var tooLarge *catalog.TooLargeError
 	for name, tt := range map[string]struct {
 		in   string
@@ -257,7 +267,7 @@ func TestStreamEndsWithAnError(t *testing.T) {
 	}
 }
 
-func TestReadAllStopsAtTheLimit(t *testing.T) {
+func TestReadAll_Limit(t *testing.T) {
 	for limit, fits := range map[int64]bool{4: false, 5: true, 6: true, math.MaxInt64: true} {
 		got, err := catalog.ReadAll(strings.NewReader("12345"), limit)
 		if fits != (err == nil && string(got) == "12345") {
@@ -266,8 +276,8 @@ func TestReadAllStopsAtTheLimit(t *testing.T) {
 	}
 }
 
-func TestSmallValuesInHeapsAreRefused(t *testing.T) {
-	// What nobody reads counts as well, and is quickly skipped.
+func TestDecodeEvent_ManySmallValues(t *testing.T) {
+	// Unknown members count too, and are skipped.
 	with := func(value string, times int) []byte {
 		return []byte(`{"State":{"Servers":{}},"X":[` + strings.Repeat(value+",", times-1) + value + "]}")
 	}
@@ -288,7 +298,7 @@ func TestSmallValuesInHeapsAreRefused(t *testing.T) {
 	}
 }
 
-// A field of the wrong type costs the instance that has it, in every encoding, and nothing beside it.
+// A field of the wrong type makes its instance invalid and no other, in every encoding.
 func TestDecode_InvalidInstances(t *testing.T) {
 	for field, value := range map[string]string{
 		"ID": `{}`, "Name": `7`, "Hostname": `["h"]`, "Image": `1.5`, "ProxyMode": `true`, "Status": `"bad"`, "Created": `7`,
@@ -324,7 +334,7 @@ func TestDecode_InvalidInstances(t *testing.T) {
 	}
 }
 
-// What no configuration depends on may be anything.
+// Fields that no configuration depends on may have any type.
 func TestDecode_InvalidDetails(t *testing.T) {
 	content := `{"State":{"LastChanged":7,"ClusterName":[],"Hostname":{},"Servers":{"h":{"Name":7,"LastUpdated":"today",` +
 		`"LastChanged":{},"Services":{"1":{"ID":"1","Name":"a","Hostname":"h"}}}}},"ChangeEvent":"none"}`
@@ -336,8 +346,8 @@ func TestDecode_InvalidDetails(t *testing.T) {
 	}
 }
 
-// An instance that has too much of something is invalid before that takes any memory, and the others are read.
-func TestDecode_InstancesWithTooMuch(t *testing.T) {
+// An instance that exceeds a bound is invalid before it takes any memory, and the others are not.
+func TestDecode_BoundsOfAnInstance(t *testing.T) {
 	t.Parallel()
 	list := func(opening, one, closing string, n int) string {
 		return opening + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + closing
@@ -383,7 +393,7 @@ func TestDecode_InstancesWithTooMuch(t *testing.T) {
 	}
 }
 
-// The bounds are the same in every encoding: many tiny instances are too many, and a million ports of one are its own matter.
+// The bounds are the same in every encoding: many tiny instances are an error, and a million ports make one instance invalid.
 func TestDecode_BoundsOfEachEncoding(t *testing.T) {
 	t.Parallel()
 	const good = `{"ID":"good","Name":"a","Hostname":"h"}`
@@ -413,7 +423,7 @@ func TestDecode_BoundsOfEachEncoding(t *testing.T) {
 			return tiny(key) + strings.ReplaceAll(tiny(key), `"Name":"a"`, `"Name":"b"`)
 		})
 		if _, err := catalog.Decode([]byte(many)); err == nil {
-			t.Errorf("%s: 400,000 tiny instances are taken", encoding)
+			t.Errorf("%s: 400,000 tiny instances are accepted", encoding)
 		}
 		one := write(func(key string) string {
 			if key == "" {

@@ -7,59 +7,58 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Decode reads a catalogue in any of the four encodings. The error is an [*Error], or [ErrEmpty].
+// Decode decodes a catalogue in any of the four encodings. The error is an [*Error], or [ErrEmpty].
 func Decode(content []byte) (sdk.Snapshot, error) {
 	keys, err := topLevel(content)
 	if err != nil {
 		return sdk.Snapshot{}, err
 	}
-	switch form := formOf(keys); form {
-	case formState:
+	switch encodingOf(keys) {
+	case encodingState:
 		return decodeState(content)
-	case formEvent:
+	case encodingEvent:
 		return DecodeEvent(content)
-	case formServices:
+	case encodingServices:
 		return decodeServices(content)
-	case formByService:
+	case encodingByService:
 		return decodeByService(content)
 	default:
-		return sdk.Snapshot{}, whyNone(keys)
+		return sdk.Snapshot{}, unknownEncoding(keys)
 	}
 }
 
-// DecodeEvent reads what a Sidecar posts to its listeners. The ChangeEvent may be absent; [sdk.Snapshot.Last] is nil
-// then. The error is an [*Error], or [ErrEmpty].
+// DecodeEvent decodes a state changed event. Its ChangeEvent may be absent; [sdk.Snapshot.Last] is nil then. The error is an
+// [*Error], or [ErrEmpty].
 func DecodeEvent(content []byte) (sdk.Snapshot, error) {
 	var e event
 	if err := unmarshal(content, depthInEvent, &e); err != nil {
 		return sdk.Snapshot{}, err
 	}
 	if e.State == nil {
-		return sdk.Snapshot{}, misfit(`not a Sidecar StateChangedEvent: the key "State" is missing or null`)
+		return sdk.Snapshot{}, invalidf(`not a Sidecar StateChangedEvent: the key "State" is missing or null`)
 	}
 	if e.State.Servers == nil {
-		return sdk.Snapshot{}, misfit(`not a Sidecar StateChangedEvent: the key "Servers" in "State" is missing or null`)
+		return sdk.Snapshot{}, invalidf(`not a Sidecar StateChangedEvent: the key "Servers" in "State" is missing or null`)
 	}
 	return e.snapshot(), nil
 }
 
-// DecodeWatch reads one object of a watch stream: a whole state, or, from Sidecars that know no other, a by-service
-// object. An object without a key is what the latter send while they know no service. The error is an [*Error], or
-// [ErrEmpty].
+// DecodeWatch decodes one object of a watch stream: a whole state, or a by-service object, which is all that older
+// Sidecars send. An empty object is a by-service object without services. The error is an [*Error], or [ErrEmpty].
 func DecodeWatch(content []byte) (sdk.Snapshot, error) {
 	keys, err := topLevel(content)
 	if err != nil {
 		return sdk.Snapshot{}, err
 	}
-	switch form := formOf(keys); {
-	case form == formState:
+	switch encoding := encodingOf(keys); {
+	case encoding == encodingState:
 		return decodeState(content)
-	case form == formByService:
+	case encoding == encodingByService:
 		return decodeByService(content)
 	case keys != nil && len(keys) == 0:
 		return sdk.Snapshot{}, nil
 	default:
-		return sdk.Snapshot{}, misfit(`neither a Sidecar state nor its services by name: the key "Servers" is missing`)
+		return sdk.Snapshot{}, invalidf(`neither a Sidecar state nor a by-service object: the key "Servers" is missing`)
 	}
 }
 
@@ -69,8 +68,8 @@ func decodeState(content []byte) (sdk.Snapshot, error) {
 		return sdk.Snapshot{}, err
 	}
 	if s.Servers == nil {
-		// The key was there as an object, and then again as null: JSON allows both, and other letters' case.
-		return sdk.Snapshot{}, misfit(`not a Sidecar state: the key "Servers" is there twice`)
+		// The key occurs as an object and again as null, perhaps in another case, which encoding/json accepts.
+		return sdk.Snapshot{}, invalidf(`not a Sidecar state: duplicate key "Servers"`)
 	}
 	return s.snapshot(), nil
 }
@@ -81,7 +80,7 @@ func decodeServices(content []byte) (sdk.Snapshot, error) {
 		return sdk.Snapshot{}, err
 	}
 	if s.Services == nil {
-		return sdk.Snapshot{}, misfit(`not Sidecar's services: the key "Services" is there twice`)
+		return sdk.Snapshot{}, invalidf(`not a Sidecar services document: duplicate key "Services"`)
 	}
 	return s.snapshot(), nil
 }
@@ -91,13 +90,13 @@ func decodeByService(content []byte) (sdk.Snapshot, error) {
 	if err := unmarshal(content, depthInByService, &b); err != nil {
 		return sdk.Snapshot{}, err
 	}
-	if !b.named() {
-		return sdk.Snapshot{}, misfit("not a Sidecar catalogue: its lists have no instance with a Name")
+	if !b.hasNames() {
+		return sdk.Snapshot{}, invalidf("not a Sidecar catalogue: no instance has a Name")
 	}
 	return b.snapshot(), nil
 }
 
-// unmarshal reads a catalogue whose instances are so deep in content.
+// unmarshal decodes a catalogue whose instances are at that depth of content.
 func unmarshal(content []byte, depth int, into any) error {
 	if len(bytes.TrimSpace(content)) == 0 {
 		return ErrEmpty
@@ -106,12 +105,12 @@ func unmarshal(content []byte, depth int, into any) error {
 		return err
 	}
 	if err := json.Unmarshal(content, into); err != nil {
-		return explain(content, err)
+		return decodeError(content, err)
 	}
 	return nil
 }
 
-// How many brackets there are around an instance.
+// The number of brackets around an instance.
 const (
 	depthOfAny       = 1
 	depthInState     = 4

@@ -12,52 +12,52 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Decoder reads the states of one catalogue, one after the other, at the cost of what changed: the instances whose bytes are
-// those of the time before are not decoded again, and services without a change are the same slices as before. It returns
-// what the functions of its methods' names return, which are slower, and which it leaves to read whatever is unusual.
+// A Decoder decodes the states of one catalogue, one after the other, at the cost of what changed: instances whose bytes did not
+// change are not decoded again, and services without a change are the same slices as before. Its methods return what the functions
+// of the same names return, and call those for unusual content.
 //
-// The zero Decoder is ready. It is for one goroutine, and keeps the content that it was given last, which must not be changed.
+// The zero Decoder is ready for use. It is for one goroutine, and keeps the last content, which must not be modified.
 type Decoder struct {
 	servers  map[string]*knownServer
 	services map[string]*knownService
-	run      uint64           // counts contents
-	met      []*knownInstance // in this run, in order
-	weight   int              // of what was met, see [weightOf]
+	run      uint64           // the number of the current content
+	seen     []*knownInstance // in this run, in order
+	weight   int              // of what was seen, see [weightOf]
 }
 
 type knownServer struct {
-	run       uint64 // the last one that it was met in
-	met       int    // how many instances were met in that run
+	run       uint64 // the last run in which it was seen
+	seen      int    // how many of its instances were seen in that run
 	instances map[string]*knownInstance
 }
 
 type knownInstance struct {
 	run     uint64
-	content []byte // an object, to its end
-	// Where in content the time stands that moves with heartbeats, without its quotation marks; 0 where that is not certain.
+	content []byte // the object
+	// The range of the Updated time in content, which changes with heartbeats, without quotation marks; 0 if it is unknown.
 	updated, updatedEnd int
 
 	instance *sdk.Instance
-	service  *knownService // that has the instance as it is; nil for none yet
+	service  *knownService // that contains the instance unchanged; nil for none yet
 }
 
-// A knownService is what became of the instances of a name.
+// A knownService contains the instances of one name.
 type knownService struct {
-	met    int  // how many of its instances were met in this run as they were
-	more   bool // others were met as well
+	seen   int  // how many of its instances were seen unchanged in this run
+	added  bool // new or changed ones were seen too
 	sorted []sdk.Instance
 }
 
-// isStale reports whether the service has other instances than before.
-func (s *knownService) isStale() bool { return s.more || s.met != len(s.sorted) }
+// isStale reports whether the instances of the service changed.
+func (s *knownService) isStale() bool { return s.added || s.seen != len(s.sorted) }
 
 // DecodeEvent is the function [DecodeEvent].
 func (d *Decoder) DecodeEvent(content []byte) (sdk.Snapshot, error) {
 	var e event
-	w := &walker{content: content}
-	if snap, ok := d.decode(w, func() bool {
+	sc := &scanner{content: content}
+	if snap, ok := d.decode(sc, func() bool {
 		var s state
-		ok := w.object("State", func() bool { return d.state(w, &s) }, &e)
+		ok := sc.object("State", func() bool { return d.state(sc, &s) }, &e)
 		e.State = &s
 		return ok
 	}, &e); ok {
@@ -69,37 +69,37 @@ func (d *Decoder) DecodeEvent(content []byte) (sdk.Snapshot, error) {
 // DecodeWatch is the function [DecodeWatch].
 func (d *Decoder) DecodeWatch(content []byte) (sdk.Snapshot, error) {
 	var e event
-	w := &walker{content: content}
-	if snap, ok := d.decode(w, func() bool {
+	sc := &scanner{content: content}
+	if snap, ok := d.decode(sc, func() bool {
 		e.State = &state{}
-		return d.state(w, e.State)
+		return d.state(sc, e.State)
 	}, &e); ok {
 		return snap, nil
 	}
 	return DecodeWatch(content)
 }
 
-// decode has walk fill e and returns its snapshot. Where that does not work out, all that is known is forgotten.
-func (d *Decoder) decode(w *walker, walk func() bool, e *event) (sdk.Snapshot, bool) {
+// decode calls scan to fill e and returns its snapshot. If that fails, d forgets everything.
+func (d *Decoder) decode(sc *scanner, scan func() bool, e *event) (sdk.Snapshot, bool) {
 	d.run++
-	d.met, d.weight = d.met[:0], 0
-	if !walk() || !w.isOver() || checkWeight(d.weight, w.content) != nil {
+	d.seen, d.weight = d.seen[:0], 0
+	if !scan() || !sc.atEnd() || checkWeight(d.weight, sc.content) != nil {
 		*d = Decoder{}
 		return sdk.Snapshot{}, false
 	}
-	d.forgetTheRest()
+	d.removeUnseen()
 	snap := e.snapshot()
 	snap.Services = d.group()
 	return snap, true
 }
 
-func (d *Decoder) state(w *walker, s *state) bool {
-	return w.object("Servers", func() bool {
-		return w.members(func(name []byte) bool { return d.server(w, name) })
+func (d *Decoder) state(sc *scanner, s *state) bool {
+	return sc.object("Servers", func() bool {
+		return sc.members(func(name []byte) bool { return d.server(sc, name) })
 	}, s)
 }
 
-func (d *Decoder) server(w *walker, name []byte) bool {
+func (d *Decoder) server(sc *scanner, name []byte) bool {
 	srv := d.servers[string(name)]
 	if srv == nil {
 		srv = &knownServer{instances: map[string]*knownInstance{}}
@@ -108,34 +108,34 @@ func (d *Decoder) server(w *walker, name []byte) bool {
 		}
 		d.servers[string(name)] = srv
 	}
-	if srv.run == d.run { // twice
+	if srv.run == d.run { // a duplicate key
 		return false
 	}
-	srv.run, srv.met = d.run, 0
-	return d.hasRoom(w, instanceWeight) && w.object("Services", func() bool {
-		return w.members(func(id []byte) bool { return d.instance(w, srv, name, id) })
+	srv.run, srv.seen = d.run, 0
+	return d.addWeight(sc, instanceWeight) && sc.object("Services", func() bool {
+		return sc.members(func(id []byte) bool { return d.instance(sc, srv, name, id) })
 	}, &server{})
 }
 
-func (d *Decoder) instance(w *walker, srv *knownServer, hostname, id []byte) bool {
+func (d *Decoder) instance(sc *scanner, srv *knownServer, hostname, id []byte) bool {
 	known := srv.instances[string(id)]
 	if known == nil {
 		known = &knownInstance{}
 		srv.instances[string(id)] = known
 	}
-	if known.run == d.run || !known.read(w, hostname, id) {
+	if known.run == d.run || !known.read(sc, hostname, id) {
 		return false
 	}
 	known.run = d.run
-	srv.met++
+	srv.seen++
 	if known.service != nil {
-		known.service.met++
+		known.service.seen++
 	}
-	d.met = append(d.met, known)
-	return d.hasRoom(w, known.weight())
+	d.seen = append(d.seen, known)
+	return d.addWeight(sc, known.weight())
 }
 
-// weight is what the instance takes in memory, about. What is said of an invalid one takes more.
+// weight returns approximately how many bytes of memory the instance takes. The reason of an invalid one takes more.
 func (k *knownInstance) weight() int {
 	weight := instanceWeight + len(k.instance.Ports)*portWeight + len(k.instance.Labels)*labelWeight
 	if k.instance.Invalid != "" {
@@ -144,43 +144,42 @@ func (k *knownInstance) weight() int {
 	return weight
 }
 
-// hasRoom counts what is met, and reports whether all of it is still within the bounds.
-func (d *Decoder) hasRoom(w *walker, weight int) bool {
+// addWeight adds to the weight of what was seen, and reports whether that is still within the bounds.
+func (d *Decoder) addWeight(sc *scanner, weight int) bool {
 	d.weight += weight
-	return checkWeight(d.weight, w.content) == nil
+	return checkWeight(d.weight, sc.content) == nil
 }
 
-// read goes through the value, which has to be an object. The instance is the one before, where nothing but its Updated time
-// differs.
-func (k *knownInstance) read(w *walker, hostname, id []byte) bool {
-	w.space()
-	start := w.at
-	if k.beginsAgain(w.content[start:]) {
-		w.at += len(k.content)
+// read reads the value, which must be an object. It keeps the previous instance if only its Updated time differs.
+func (k *knownInstance) read(sc *scanner, hostname, id []byte) bool {
+	sc.skipSpace()
+	start := sc.at
+	if k.skipUnchanged(sc.content[start:]) {
+		sc.at += len(k.content)
 		return true
 	}
-	if !bytes.HasPrefix(w.content[start:], []byte("{")) || !w.skip() {
+	if !bytes.HasPrefix(sc.content[start:], []byte("{")) || !sc.skip() {
 		return false
 	}
-	k.content = w.content[start:w.at]
+	k.content = sc.content[start:sc.at]
 	var read entry
 	read.read(k.content)
 	if read.Invalid != "" {
 		if !json.Valid(k.content) {
 			return false
 		}
-		read.named(string(hostname), string(id))
+		read.setPlace(string(hostname), string(id))
 	}
 	k.findUpdated()
 	if k.instance == nil || !snapshots.EqualInstances(*k.instance, read.Instance) {
-		k.instance, k.service = &read.Instance, nil // others have the one before
+		k.instance, k.service = &read.Instance, nil // snapshots have the previous one
 	}
 	return true
 }
 
-// beginsAgain reports whether content begins with the same object, which may have another Updated time, and keeps that one if so.
-// An object ends with its last byte, so whatever follows does not belong to it.
-func (k *knownInstance) beginsAgain(content []byte) bool {
+// skipUnchanged reports whether content begins with the same object, perhaps with another Updated time, and keeps the new bytes if
+// so. An object ends with its last byte, so what follows is not part of it.
+func (k *knownInstance) skipUnchanged(content []byte) bool {
 	head, tail := k.content[:k.updated], k.content[k.updatedEnd:]
 	if len(tail) == 0 || !bytes.HasPrefix(content, head) {
 		return false
@@ -197,14 +196,14 @@ func (k *knownInstance) beginsAgain(content []byte) bool {
 	if !bytes.HasPrefix(content[end:], tail) || moved && !isTime(content[len(head):end]) {
 		return false
 	}
-	k.content, k.updatedEnd = content[:end+len(tail)], end // the old content can go
+	k.content, k.updatedEnd = content[:end+len(tail)], end // the old content is no longer needed
 	return true
 }
 
-// longestTime is more than a time as RFC 3339 has it takes, in bytes.
+// longestTime is more bytes than a time in RFC 3339 format has.
 const longestTime = 64
 
-// findUpdated sets where the Updated time stands. It finds none where that is not certain: labels may have a key of that name.
+// findUpdated sets the range of the Updated time. It sets none if the instance has labels, which may have that name too.
 func (k *knownInstance) findUpdated() {
 	k.updated, k.updatedEnd = 0, 0
 	key := []byte(`"Updated":"`)
@@ -223,14 +222,14 @@ func isTime(text []byte) bool {
 	return t.UnmarshalText(text) == nil
 }
 
-// forgetTheRest drops what was not met.
-func (d *Decoder) forgetTheRest() {
+// removeUnseen removes what was not seen in this run.
+func (d *Decoder) removeUnseen() {
 	for name, srv := range d.servers {
 		if srv.run != d.run {
 			delete(d.servers, name)
 			continue
 		}
-		if srv.met == len(srv.instances) {
+		if srv.seen == len(srv.instances) {
 			continue
 		}
 		for id, known := range srv.instances {
@@ -241,12 +240,12 @@ func (d *Decoder) forgetTheRest() {
 	}
 }
 
-// group returns those that were met as services, as [sdk.GroupByName] does.
+// group returns the instances of this run as services, as [sdk.GroupByName] does.
 func (d *Decoder) group() []sdk.Service {
 	if d.services == nil {
 		d.services = map[string]*knownService{}
 	}
-	for _, known := range d.met {
+	for _, known := range d.seen {
 		if known.service != nil {
 			continue
 		}
@@ -255,11 +254,11 @@ func (d *Decoder) group() []sdk.Service {
 			service = &knownService{}
 			d.services[known.instance.Name] = service
 		}
-		service.more = true
+		service.added = true
 		known.service = service
 	}
 	members := map[*knownService][]*knownInstance{}
-	for _, known := range d.met {
+	for _, known := range d.seen {
 		if s := known.service; s.isStale() {
 			members[s] = append(members[s], known)
 		}
@@ -274,7 +273,7 @@ func (d *Decoder) group() []sdk.Service {
 			}
 			s.sorted = sorted(members[s])
 		}
-		s.met, s.more = 0, false
+		s.seen, s.added = 0, false
 		services = append(services, sdk.Service{Name: name, Instances: s.sorted})
 	}
 	if len(services) == 0 {
@@ -283,22 +282,22 @@ func (d *Decoder) group() []sdk.Service {
 	return services
 }
 
-// sorted returns the instances of a service in order. They are the members' own from then on, so that each is in memory once.
+// sorted returns the instances of a service in order. The members refer to them from then on, so that each is in memory once.
 func sorted(members []*knownInstance) []sdk.Instance {
 	all := make([]sdk.Instance, len(members))
 	for n, m := range members {
 		all[n] = *m.instance
 	}
 	all = sdk.GroupByName(all)[0].Instances
-	slices.SortFunc(members, func(a, b *knownInstance) int { return comparePlace(a.instance, b.instance) })
+	slices.SortFunc(members, func(a, b *knownInstance) int { return compareInstances(a.instance, b.instance) })
 	for n, m := range members {
-		if (n == 0 || comparePlace(&all[n-1], &all[n]) != 0) && (n+1 == len(all) || comparePlace(&all[n], &all[n+1]) != 0) {
+		if (n == 0 || compareInstances(&all[n-1], &all[n]) != 0) && (n+1 == len(all) || compareInstances(&all[n], &all[n+1]) != 0) {
 			m.instance = &all[n]
 		}
 	}
 	return all
 }
 
-func comparePlace(a, b *sdk.Instance) int {
+func compareInstances(a, b *sdk.Instance) int {
 	return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), cmp.Compare(a.ID, b.ID))
 }

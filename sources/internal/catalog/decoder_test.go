@@ -19,16 +19,16 @@ import (
 
 type decode func([]byte) (sdk.Snapshot, error)
 
-// checkSame holds for any content, whatever was decoded before: it is as if nothing had been, but for Updated times.
+// checkSame checks that the incremental decoder returns what the other one returns for the content, but for Updated times.
 func checkSame(t testing.TB, incremental, whole decode, content []byte) {
 	t.Helper()
 	got, err := incremental(content)
 	want, wantErr := whole(content)
 	if fmt.Sprint(err) != fmt.Sprint(wantErr) {
-		t.Fatalf("%.300s\ngave the error %v, and read by itself %v", content, err, wantErr)
+		t.Fatalf("%.300s\nhas the error %v, and decoded by itself %v", content, err, wantErr)
 	}
 	if !reflect.DeepEqual(withoutUpdated(got), withoutUpdated(want)) {
-		t.Fatalf("%.300s\nis read as\n%+v\nand by itself as\n%+v", content, got, want)
+		t.Fatalf("%.300s\nis decoded to\n%+v\nand by itself to\n%+v", content, got, want)
 	}
 }
 
@@ -45,8 +45,8 @@ func withoutUpdated(snap sdk.Snapshot) sdk.Snapshot {
 	return snap
 }
 
-// Instances that differ only in when they were last heard of are the very same ones.
-func TestDecoder_HeartbeatsChangeNothing(t *testing.T) {
+// Instances that differ only in their Updated times share memory.
+func TestDecoder_Heartbeats(t *testing.T) {
 	t.Parallel()
 	body := updates(t)[20]
 	var decoder catalog.Decoder
@@ -68,8 +68,8 @@ func TestDecoder_HeartbeatsChangeNothing(t *testing.T) {
 	}
 }
 
-// A label called Updated is a label, and a time that is none makes the instance invalid.
-func TestDecoder_NotEveryUpdatedIsAHeartbeat(t *testing.T) {
+// A label called Updated is no time of the instance, and an invalid time makes the instance invalid.
+func TestDecoder_OtherValuesCalledUpdated(t *testing.T) {
 	t.Parallel()
 	event := func(instance string) []byte {
 		return []byte(`{"State":{"Servers":{"h":{"Services":{"1":` + instance + `}}}}}`)
@@ -94,7 +94,7 @@ func TestDecoder_NotEveryUpdatedIsAHeartbeat(t *testing.T) {
 	}
 }
 
-func TestDecoderReadsRecordedPushes(t *testing.T) {
+func TestDecoder_RecordedPushes(t *testing.T) {
 	t.Parallel()
 	var decoder catalog.Decoder
 	for _, body := range updates(t) {
@@ -102,7 +102,7 @@ func TestDecoderReadsRecordedPushes(t *testing.T) {
 	}
 }
 
-func TestDecoderReadsRecordedStreams(t *testing.T) {
+func TestDecoder_RecordedStreams(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"watch.stream", "watch-by_service-false.stream"} {
 		var decoder catalog.Decoder
@@ -117,8 +117,8 @@ func TestDecoderReadsRecordedStreams(t *testing.T) {
 	}
 }
 
-// What is unusual comes between two usual ones, so that something is known before and wanted afterwards.
-func TestDecoderReadsWhatIsUnusual(t *testing.T) {
+// Unusual content is decoded between two usual pushes, so that the decoder has something before and is compared afterwards.
+func TestDecoder_UnusualContent(t *testing.T) {
 	t.Parallel()
 	const usual = `{"State":{"Servers":{"h":{"Name":"h","Services":{"1":{"ID":"1","Name":"a","Hostname":"h"},` +
 		`"2":{"ID":"2","Name":"b","Hostname":"h"}},"LastUpdated":"2026-11-22T07:44:54Z","LastChanged":"2026-11-22T07:44:54Z"},` +
@@ -190,8 +190,8 @@ func TestDecoderReadsWhatIsUnusual(t *testing.T) {
 	}
 }
 
-// An old snapshot stays as it was, and services without a change are not made anew.
-func TestDecoderSharesWhatDidNotChange(t *testing.T) {
+// Earlier snapshots do not change, and services without a change share memory.
+func TestDecoder_SharesUnchangedServices(t *testing.T) {
 	t.Parallel()
 	var decoder catalog.Decoder
 	decoded := func(content string) sdk.Snapshot {
@@ -215,8 +215,8 @@ func TestDecoderSharesWhatDidNotChange(t *testing.T) {
 	}
 }
 
-// Whatever happens to the bytes of a push, the next ones are read as if it had not.
-func TestDecoderReadsRandomEdits(t *testing.T) {
+// A push with damaged bytes does not affect the next ones.
+func TestDecoder_RandomEdits(t *testing.T) {
 	t.Parallel()
 	pushes := updates(t)
 	for seed := range uint64(8) {

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
 
-func TestEncodeStateIsWrittenAsRecorded(t *testing.T) {
+func TestEncodeState_EqualsRecordedState(t *testing.T) {
 	snap, err := catalog.Decode(recorded(t, "state-2-all-alive.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func encode(t testing.TB, s sdk.Snapshot) []byte {
 	return b.Bytes()
 }
 
-func TestEncodeStateRoundTrips(t *testing.T) {
+func TestEncodeState_RoundTrip(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		want := randomSnapshot(r)
@@ -104,7 +104,7 @@ func randomTime(r *rand.Rand) time.Time {
 	return time.Unix(r.Int64N(1<<33), r.Int64N(1e9)).UTC()
 }
 
-func TestEncodeStateRefusesFarTimes(t *testing.T) {
+func TestEncodeState_YearsWithFiveDigits(t *testing.T) {
 	err := catalog.EncodeState(io.Discard, sdk.Snapshot{Changed: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)})
 	if err == nil {
 		t.Error("no error for the year 10000")

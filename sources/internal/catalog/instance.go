@@ -10,11 +10,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// An entry is an instance as a catalogue has it. Reading one never fails: what cannot be read is in [sdk.Instance.Invalid], so
-// that one instance does not cost the others.
+// An entry is an instance in a catalogue. Decoding it never fails: the reason why it is invalid is in [sdk.Instance.Invalid], so
+// that an invalid instance leaves the others usable.
 type entry struct {
 	sdk.Instance
-	Ports  ports // those of the instance, while it is being read
+	Ports  ports // of the instance, while it is being decoded
 	Labels labels
 }
 
@@ -24,8 +24,8 @@ func (e *entry) UnmarshalJSON(content []byte) error {
 	return nil
 }
 
-// named fills in what the place of an instance says, where the instance itself could not be read.
-func (e *entry) named(hostname, id string) {
+// setPlace sets the hostname and the id of an invalid instance that has none to those of its place in the catalogue.
+func (e *entry) setPlace(hostname, id string) {
 	if e.Invalid == "" {
 		return
 	}
@@ -37,7 +37,7 @@ func (e *entry) named(hostname, id string) {
 	}
 }
 
-// read reads content, which is JSON.
+// read decodes content, which is valid JSON.
 func (e *entry) read(content []byte) {
 	if len(content) > maxInstance {
 		e.Instance = sdk.Instance{Invalid: fmt.Sprintf("the instance has more than %d bytes", maxInstance)}
@@ -51,7 +51,7 @@ func (e *entry) read(content []byte) {
 	e.Instance.Ports, e.Instance.Labels, e.Ports, e.Labels = e.Ports, e.Labels, nil, nil
 }
 
-// readMembers reads each member by itself, so that as much as possible is known of an instance with a wrong one.
+// readMembers decodes each member by itself, so that the valid members of an invalid instance are known.
 func readMembers(content []byte) sdk.Instance {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(content, &members); err != nil {
@@ -74,17 +74,18 @@ func readMembers(content []byte) sdk.Instance {
 			i.Invalid = wrongMember(m.key, value, m.into, err)
 		}
 	}
-	if i.Invalid == "" { // a member whose key is written in other letters, which JSON allows
+	if i.Invalid == "" { // a key in another case, which encoding/json accepts
 		i.Invalid = "a field has the wrong type"
 	}
 	return i
 }
 
+// wrongMember returns the reason why a member is invalid.
 func wrongMember(key string, value json.RawMessage, into any, err error) string {
 	if _, isTime := into.(*time.Time); isTime {
-		return key + " is not a time as RFC 3339 wants it, 2006-01-02T15:04:05Z"
+		return key + " is not a time in RFC 3339 format, such as 2006-01-02T15:04:05Z"
 	}
-	if excess, ok := errors.AsType[*excessError](err); ok {
+	if excess, ok := errors.AsType[*limitError](err); ok {
 		return excess.reason
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
@@ -93,10 +94,10 @@ func wrongMember(key string, value json.RawMessage, into any, err error) string 
 		}
 		return fmt.Sprintf("%s is %s, not %s", key, gotKind(wrong), goKind(wrong.Type))
 	}
-	return fmt.Sprintf("%s is %s, which does not belong there", key, kindOf(value))
+	return fmt.Sprintf("%s is %s, which is not valid here", key, kindOf(value))
 }
 
-// A lenient is a value that nothing depends on: one of the wrong type counts as absent.
+// A lenient is an optional value: one of the wrong type counts as absent.
 type lenient[T any] struct{ value T }
 
 // UnmarshalJSON implements [json.Unmarshaler].

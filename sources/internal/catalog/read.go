@@ -9,16 +9,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A TooLargeError says that something was longer than its reader was willing to hold.
+// A TooLargeError means that the content exceeds a limit.
 type TooLargeError struct{ Limit int64 }
 
 func (e *TooLargeError) Error() string {
-	return fmt.Sprintf("it is longer than %d bytes, which is the limit", e.Limit)
+	return fmt.Sprintf("it is longer than the limit of %d bytes", e.Limit)
 }
 
-// ReadAll reads r to its end. Past limit bytes it stops with a [*TooLargeError].
+// ReadAll reads r to its end. After limit bytes it returns a [*TooLargeError].
 func ReadAll(r io.Reader, limit int64) ([]byte, error) {
-	// One byte more tells whether there is more; the greatest limit of all has no room for it.
+	// One byte more shows whether the content exceeds the limit. The largest int64 has no successor.
 	content, err := io.ReadAll(io.LimitReader(r, max(limit, limit+1)))
 	if err == nil && int64(len(content)) > limit {
 		return nil, &TooLargeError{Limit: limit}
@@ -26,23 +26,21 @@ func ReadAll(r io.Reader, limit int64) ([]byte, error) {
 	return content, err
 }
 
-// A Stream reads what a Sidecar's watch sends: objects one after another with nothing between them. It is for one
-// goroutine.
+// A Stream decodes what a Sidecar's watch sends: objects one after another without separators. It is for one goroutine.
 type Stream struct {
-	source  *bounded
+	source  *limitedReader
 	objects *json.Decoder
 	decoder Decoder
 }
 
-// NewStream returns a stream over r whose objects may have up to about limit bytes each.
+// NewStream returns a stream over r. Each object may have about limit bytes.
 func NewStream(r io.Reader, limit int64) *Stream {
-	source := &bounded{reader: r, limit: limit}
+	source := &limitedReader{reader: r, limit: limit}
 	return &Stream{source: source, objects: json.NewDecoder(source)}
 }
 
 // Next blocks until an object is complete and returns it decoded. It returns io.EOF when the stream has ended between
-// two objects, and any other error when it has not or when what came is no catalogue: the stream is of no use then, as
-// nobody knows where the next object starts.
+// two objects. After any other error the stream is unusable, since the start of the next object is unknown.
 func (s *Stream) Next() (sdk.Snapshot, error) {
 	s.source.left = s.source.limit
 	var object json.RawMessage
@@ -59,13 +57,13 @@ func streamError(err error, offset int64) error {
 	return err
 }
 
-// bounded is an io.LimitedReader whose limit is not an end but an error, and can be lifted again.
-type bounded struct {
+// A limitedReader is an io.LimitedReader that returns an error at the limit instead of io.EOF.
+type limitedReader struct {
 	reader      io.Reader
 	left, limit int64
 }
 
-func (b *bounded) Read(p []byte) (int, error) {
+func (b *limitedReader) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		return 0, &TooLargeError{Limit: b.limit}
 	}

@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/internal/filewatch"
+	"github.com/haproxy-api/haproxy-api/plugins/host"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A Checker checks a configuration without running it and without changing anything. It must be closed.
+type Checker struct {
+	cfg        *config.Config
+	note       func(sentence string)
+	components components
+}
+
+// NewChecker returns a checker of cfg. It calls note with observations that are no faults.
+func NewChecker(cfg *config.Config, note func(sentence string)) *Checker {
+	return &Checker{cfg: cfg, note: note}
+}
+
+// Close closes the components that the checker opened.
+func (c *Checker) Close() { c.components.close() }
+
+// CheckComponents opens all sources and sinks, and returns every fault of them and of what they need from the system.
+func (c *Checker) CheckComponents(ctx context.Context) []error {
+	var faults []error
+	log := slog.New(slog.DiscardHandler)
+	if _, err := newAccessPolicy(c.cfg.API, log); err != nil {
+		faults = append(faults, err)
+	}
+	faults = append(faults, checkEnvironment(c.cfg)...)
+	builder := builder{cfg: c.cfg, log: log}
+	var err error
+	if c.components.sources, err = builder.openSources(ctx, nil); err != nil {
+		faults = append(faults, err)
+	}
+	if c.components.sinks, err = builder.openSinks(ctx, nil); err != nil {
+		faults = append(faults, err)
+	}
+	if _, ok := errors.AsType[*host.StartError](errors.Join(faults...)); ok {
+		c.note("the daemon starts although a plugin cannot start now, and retries until the plugin has started")
+	}
+	return append(faults, checkSharedFiles(c.cfg)...)
+}
+
+// CheckPipelines loads the templates of each pipeline, renders each state with them, and has the sink check the result if it can.
+// It returns all faults, and the names of the pipelines whose sinks cannot check documents. CheckComponents must have been called.
+func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (faults []error, unchecked []string) {
+	unchecked = []string{}
+	for _, name := range sortedKeys(c.cfg.Pipelines) {
+		p := c.cfg.Pipelines[name]
+		check := pipelineCheck{name: name, pipeline: p, sink: c.components.sinks[p.Sink], note: c.note}
+		check.noteWatchedFiles(sinkFiles(c.cfg, p))
+		faults = append(faults, check.run(ctx, all)...)
+		if check.unchecked {
+			unchecked = append(unchecked, name)
+		}
+	}
+	return faults, unchecked
+}
+
+// A pipelineCheck checks one pipeline.
+type pipelineCheck struct {
+	name     string
+	pipeline config.Pipeline
+	sink     sdk.Sink // nil if it could not be opened
+	note     func(sentence string)
+
+	unchecked bool // the sink cannot check documents
+}
+
+// run loads the templates and renders each state. It returns the faults of all states, each with the name of its state.
+func (c *pipelineCheck) run(ctx context.Context, all []states.State) []error {
+	template, err := newTemplates(c.pipeline).Load()
+	if err != nil {
+		return []error{fmt.Errorf("pipeline %s: %w", c.name, err)}
+	}
+	var faults []error
+	varied := false
+	for _, state := range all {
+		if ctx.Err() != nil {
+			return append(faults, ctx.Err())
+		}
+		if err := state.CheckSource(c.pipeline); err != nil {
+			c.note(fmt.Sprintf("pipeline %s is not checked with this state: %v", c.name, err))
+			continue
+		}
+		snap := state.As(c.pipeline.Source)
+		if err := c.checkSnapshot(ctx, template, snap); err != nil {
+			faults = append(faults, fmt.Errorf("%s: pipeline %s: %w", state.Name, c.name, err))
+			continue
+		}
+		if !varied { // one state is usually enough to detect it
+			varied = true
+			c.noteNondeterminism(ctx, template, snap)
+		}
+	}
+	return faults
+}
+
+// checkSnapshot renders snap and has the sink check the document.
+func (c *pipelineCheck) checkSnapshot(ctx context.Context, template engine.Template, snap sdk.Snapshot) error {
+	files, _, err := template.Render(ctx, snap)
+	if err != nil {
+		return err
+	}
+	if c.sink == nil {
+		return nil // reported by CheckComponents
+	}
+	checker, ok := c.sink.(sdk.Checker)
+	if ok {
+		err = checker.Check(ctx, sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files})
+	}
+	if !ok || errors.Is(err, errors.ErrUnsupported) {
+		c.unchecked = true
+		return nil
+	}
+	err = exclude.Explain(ctx, template, snap, files, err)
+	if errors.Is(err, sdk.ErrRejected) {
+		return fmt.Errorf("the sink rejects what was rendered: %w", err)
+	}
+	return err
+}
+
+// noteNondeterminism notes the lines that the template renders differently each time.
+func (c *pipelineCheck) noteNondeterminism(ctx context.Context, template engine.Template, snap sdk.Snapshot) {
+	reporter, ok := template.(engine.NondeterminismReporter)
+	if !ok {
+		return
+	}
+	lines, _ := reporter.NondeterministicLines(ctx, snap) // rendering snap has succeeded before
+	for _, line := range lines {
+		c.note(fmt.Sprintf("pipeline %s: %s", c.name, line))
+	}
+}
+
+// noteWatchedFiles notes watch patterns that match no file, files that are not watched because the sink writes them, and patterns
+// that match too many files.
+func (c *pipelineCheck) noteWatchedFiles(written []string) {
+	matched := 0
+	for _, pattern := range c.pipeline.Watch {
+		found := filewatch.Match(pattern)
+		matched += len(found)
+		if len(found) == 0 {
+			c.note(fmt.Sprintf("pipeline %s: watch pattern %s matches no file yet", c.name, pattern))
+		}
+		for _, path := range found {
+			if containsPath(written, path) {
+				c.note(fmt.Sprintf("pipeline %s: %s is not watched, because the sink writes it", c.name, path))
+			}
+		}
+	}
+	if matched > filewatch.MaxWatched {
+		c.note(fmt.Sprintf("pipeline %s: watch matches %d files, and no more than %d are watched", c.name, matched,
+			filewatch.MaxWatched))
+	}
+}

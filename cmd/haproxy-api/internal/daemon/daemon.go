@@ -1,0 +1,192 @@
+// Package daemon composes the program from its configuration, reloads the configuration, serves HTTP and shuts down. It is the
+// only package that knows which implementation a type in the configuration stands for. It knows nothing of the command line.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/engine/statestore"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar"
+)
+
+// Options are what a [Daemon] is made from.
+type Options struct {
+	Config  *config.Config
+	Version string // of the program, for logs and metrics
+	Log     *slog.Logger
+	Level   *slog.LevelVar // the level of Log, which a configuration reload sets
+}
+
+// A Daemon runs the components of a configuration. A configuration reload replaces them, see [Reloader].
+type Daemon struct {
+	version string
+	log     *slog.Logger
+	level   *slog.LevelVar
+	metrics *server.Metrics
+	engine  *engine.Engine
+	server  *server.Server
+	store   *statestore.Store // nil if no state is kept
+	http    httpServers
+
+	mu      sync.Mutex
+	running *components
+}
+
+// A ConfigError is a fault in the configuration, which the user can correct.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// New builds the components of the configuration, starts the plugins and has each sink claim its files. If it returns an error,
+// nothing is left running. Faults of the configuration are joined [*ConfigError] values.
+func New(ctx context.Context, opts Options) (*Daemon, error) {
+	cfg := opts.Config
+	access, err := newAccessPolicy(cfg.API, opts.Log)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{
+		version: opts.Version, log: opts.Log, level: opts.Level,
+		metrics: server.NewMetrics(opts.Version), running: &components{cfg: &config.Config{}},
+	}
+	if err := d.build(ctx, cfg); err != nil {
+		d.running.close()
+		if d.store != nil {
+			_ = d.store.Close()
+		}
+		return nil, err
+	}
+	d.server = server.New(server.Config{
+		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log,
+	})
+	return d, nil
+}
+
+// build sets the state store, the running components and the engine, as far as it succeeds.
+func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
+	builder := d.newBuilder(cfg)
+	builder.retryStart = true
+	if cfg.API.StateDir != "" {
+		store, err := statestore.Open(cfg.API.StateDir, d.log)
+		if err != nil {
+			return &ConfigError{err}
+		}
+		d.store, builder.store = store, store
+	}
+	next, err := builder.build(ctx, &components{})
+	if err != nil {
+		return err
+	}
+	d.running = next
+	if err := claim(ctx, next.sinks); err != nil {
+		return err
+	}
+	run := next.engineConfig(d.log, d.metrics)
+	if d.store != nil {
+		run.StateStore = d.store
+	}
+	d.engine, err = engine.New(run)
+	return err
+}
+
+func (d *Daemon) newBuilder(cfg *config.Config) builder {
+	return builder{cfg: cfg, log: d.log, onPluginRestart: d.metrics.PluginRestarted}
+}
+
+// components returns the components that run now.
+func (d *Daemon) components() *components {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running
+}
+
+// Status returns the status of each pipeline, in the order of their names.
+func (d *Daemon) Status() []engine.PipelineStatus { return d.engine.Status() }
+
+// claim has each sink claim its files, in parallel. The error joins the errors of all sinks.
+func claim(ctx context.Context, sinks map[string]sdk.Sink) error {
+	names := sortedKeys(sinks)
+	faults := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		if c, ok := sinks[name].(sdk.Claimer); ok {
+			wg.Go(func() { faults[i] = withTable("sinks", name, c.Claim(ctx)) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(faults...)
+}
+
+// Run serves on listener and runs the engine until ctx is done, and then shuts down within five seconds. The background functions
+// run beside the engine and must return when their context is done. Run returns an error only if the HTTP server fails.
+func (d *Daemon) Run(ctx context.Context, listener net.Listener, background ...func(context.Context)) error {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d.log.Info("haproxy-api started", "version", d.version, "address", listener.Addr().String())
+	d.http.serve = func(ctx context.Context, l net.Listener) {
+		if err := d.server.Serve(ctx, l); err != nil {
+			cancel(err)
+		}
+	}
+	d.http.start(listener)
+	d.warnIfPushIsOpen()
+	idle := make(chan struct{}) // closed when the engine and the background functions have returned
+	go func() {
+		defer close(idle)
+		var wg sync.WaitGroup
+		wg.Go(func() { d.engine.Run(running) })
+		for _, f := range background {
+			wg.Go(func() { f(running) })
+		}
+		wg.Wait()
+	}()
+	<-running.Done()
+	if err := d.shutdown(context.WithoutCancel(ctx), idle); err != nil {
+		d.log.Warn("shutdown incomplete", "error", err)
+	}
+	d.log.Info("haproxy-api stopped")
+	if ctx.Err() != nil {
+		return nil
+	}
+	return context.Cause(running)
+}
+
+// front returns the source whose state is served and that receives pushes. It warns of other sources that expect pushes.
+func (d *Daemon) front() server.Front {
+	running := d.components()
+	front := server.Front{Source: FrontSource(running.cfg)}
+	if receiver, ok := running.sources[front.Source].(sdk.Receiver); ok {
+		front.Receiver = receiver
+	}
+	for _, name := range sortedKeys(running.sources) {
+		if _, ok := running.sources[name].(sdk.Receiver); ok && name != front.Source {
+			d.log.Warn("source receives no pushes; requests to /update go to another source",
+				"source", name, "other", front.Source)
+		}
+	}
+	return front
+}
+
+// FrontSource returns the name of the source that receives pushes and whose state the daemon serves: the one in [sidecar], else
+// the first by name that receives pushes, else the first by name.
+func FrontSource(cfg *config.Config) string {
+	names := sortedKeys(cfg.Sources)
+	if _, ok := cfg.Sources[shorthandSource]; ok || len(names) == 0 {
+		return shorthandSource
+	}
+	for _, name := range names {
+		if cfg.Sources[name].Type == typeSidecarPush {
+			return name
+		}
+	}
+	return names[0]
+}

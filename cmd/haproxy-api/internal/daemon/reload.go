@@ -1,0 +1,151 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// removeTimeout bounds stopping the components that a configuration reload removes.
+const removeTimeout = 5 * time.Second
+
+// reload replaces the running configuration by cfg and returns the difference. Components that the difference keeps are not
+// touched. An error joins all faults of cfg; then the previous configuration runs on. reload is called by one goroutine at a
+// time, while Run runs.
+func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
+	before := d.components()
+	changed := compare(before.cfg, cfg)
+	access, err := newAccessPolicy(cfg.API, d.log)
+	if err != nil {
+		return changed, err
+	}
+	var listener net.Listener
+	if changed.address {
+		if listener, err = listenAgain(ctx, before.cfg.API, cfg.API); err != nil {
+			return changed, err
+		}
+	}
+	if err := d.replaceComponents(ctx, before, cfg, changed); err != nil {
+		if listener != nil {
+			_ = listener.Close()
+		}
+		return changed, err
+	}
+	// Nothing below can fail.
+	d.level.Set(cfg.API.LoggingLevel)
+	if changed.access {
+		d.server.SetAccessPolicy(access)
+	}
+	if listener != nil {
+		d.http.start(listener)
+	}
+	if len(changed.describe(cfg.API)) > 0 {
+		d.warnIfPushIsOpen()
+	}
+	for kind, names := range map[string][]string{
+		"pipeline": changed.pipelines.gone(), "sink": changed.sinks.gone(), "source": changed.sources.gone(),
+	} {
+		for _, name := range names {
+			d.metrics.Forget(kind, name)
+		}
+	}
+	return changed, nil
+}
+
+// Listen listens at the address in the configuration.
+func Listen(ctx context.Context, api config.API) (net.Listener, error) {
+	return server.Listen(ctx, listenAddress(api))
+}
+
+// listenAgain listens at the address in the new configuration.
+func listenAgain(ctx context.Context, before, next config.API) (net.Listener, error) {
+	listener, err := Listen(ctx, next)
+	if errors.Is(err, syscall.EADDRINUSE) && before.BindPort == next.BindPort {
+		err = fmt.Errorf("%w; if this haproxy-api itself uses the port, restart it", err)
+	}
+	return listener, err
+}
+
+// replaceComponents builds the components of cfg and has the engine run them.
+func (d *Daemon) replaceComponents(ctx context.Context, before *components, cfg *config.Config, changed diff) error {
+	next, err := d.newBuilder(cfg).build(ctx, before.kept(changed))
+	if err != nil {
+		return err
+	}
+	err = d.engine.Change(ctx, next.engineConfig(d.log, d.metrics), func() (engine.Config, error) {
+		run, err := d.handOver(ctx, before, next, changed)
+		d.mu.Lock()
+		d.running = run
+		d.mu.Unlock()
+		if !changed.sources.empty() { // before any source is watched, so that the first push is not late
+			d.server.SetFront(d.front())
+		}
+		return run.engineConfig(d.log, d.metrics), err
+	})
+	if err != nil {
+		next.added(changed).close()
+	}
+	return err
+}
+
+// handOver stops the removed components and has the added sinks claim their files. If a claim fails, handOver builds the previous
+// components again and returns them with the error.
+func (d *Daemon) handOver(ctx context.Context, before, next *components, changed diff) (*components, error) {
+	d.stopRemoved(ctx, before, changed)
+	added := next.added(changed)
+	err := claim(ctx, added.sinks)
+	if err == nil {
+		return next, nil
+	}
+	added.close() // releases the files that the previous sinks claim again
+	kept := before.kept(changed)
+	kept.templates, kept.inputs = before.templates, before.inputs
+	builder := d.newBuilder(before.cfg)
+	builder.retryStart = true
+	restored, restoreErr := builder.build(ctx, kept)
+	if restoreErr != nil {
+		return before, errors.Join(err, fmt.Errorf("restarting the previous components: %w", restoreErr))
+	}
+	return restored, errors.Join(err, claim(ctx, pick(restored.sinks, changed.sinks.removed)))
+}
+
+// stopRemoved stops the removed sources and sinks in parallel. A sink that is replaced is only closed, so that its HAProxy runs on
+// for the successor.
+func (d *Daemon) stopRemoved(ctx context.Context, before *components, changed diff) {
+	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for name, sink := range pick(before.sinks, changed.sinks.removed) {
+		wg.Go(func() { d.stopComponent(ctx, name, sink, !changed.sinks.replaced(name)) })
+	}
+	for name, source := range pick(before.sources, changed.sources.removed) {
+		wg.Go(func() { d.stopComponent(ctx, name, source, true) })
+	}
+	wg.Wait()
+}
+
+// stopComponent stops a source or a sink, or closes it if it cannot be stopped or if stop is false.
+func (d *Daemon) stopComponent(ctx context.Context, name string, component any, stop bool) {
+	var err error
+	stopper, canStop := component.(sdk.Stopper)
+	closer, canClose := component.(io.Closer)
+	switch {
+	case canStop && stop:
+		err = stopper.Stop(ctx)
+	case canClose:
+		err = closer.Close()
+	}
+	if err != nil {
+		d.log.Warn("component did not stop cleanly", "name", name, "error", err)
+	}
+}

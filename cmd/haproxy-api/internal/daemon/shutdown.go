@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// A shutdown takes at most five seconds from SIGTERM. First pushes and new changes end, then sinks and sources stop, then
+// everything that is still in progress ends.
+const (
+	// changesTimeout bounds the changes in progress. Stopping the sinks ends those that take longer.
+	changesTimeout = time.Second
+	// stopTimeout bounds stopping sinks and sources. A plugin that takes longer is killed within another second.
+	stopTimeout = 1500 * time.Millisecond
+	// shutdownTimeout bounds all of these together. What has not ended by then ends with the process.
+	shutdownTimeout = 4 * time.Second
+	// storeTimeout bounds writing the state store.
+	storeTimeout = 500 * time.Millisecond
+)
+
+var errShutdownTimeout = errors.New("not everything ended in time")
+
+// shutdown stops the HTTP servers, waits for idle to be closed, and stops sinks and sources then or after a timeout. It returns
+// errShutdownTimeout if something is still running.
+func (d *Daemon) shutdown(ctx context.Context, idle <-chan struct{}) error {
+	all, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	served := d.http.close()
+	changes, cancel := context.WithTimeout(all, changesTimeout)
+	defer cancel()
+	waitFor(changes, idle)
+	stopped := inBackground(func() {
+		ctx, cancel := context.WithTimeout(all, stopTimeout)
+		defer cancel()
+		d.stopComponents(ctx)
+	})
+	ended := waitFor(all, stopped) && waitFor(all, idle) && waitFor(all, served)
+	if d.store != nil {
+		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		written := waitFor(ctx, inBackground(func() { _ = d.store.Close() }))
+		ended = ended && written
+	}
+	if !ended {
+		return errShutdownTimeout
+	}
+	return nil
+}
+
+// inBackground calls f in a goroutine and returns a channel that is closed when f has returned.
+func inBackground(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	return done
+}
+
+// waitFor waits until done is closed. It returns false if ctx is done first.
+func waitFor(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stopComponents stops all sinks and sources in parallel, until ctx is done.
+func (d *Daemon) stopComponents(ctx context.Context) {
+	var wg sync.WaitGroup
+	stop := func(name string, component any) {
+		if s, ok := component.(sdk.Stopper); ok {
+			wg.Go(func() { d.stopComponent(ctx, name, s, true) })
+		}
+	}
+	running := d.components()
+	for name, s := range running.sources {
+		stop(name, s)
+	}
+	for name, s := range running.sinks {
+		stop(name, s)
+	}
+	wg.Wait()
+}

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+const (
+	// maxNotes bounds how many notes of a template, and how many exclusions in a history entry, are kept: a source could make
+	// them endless.
+	maxNotes = 100
+	// maxLogLines bounds the log lines of one kind about one snapshot.
+	maxLogLines = 10
+)
+
+// applyUnlessInSync gives r the next generation if its document is a new one, and applies it. If the sink has the document
+// already, there is no entry.
+func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []string) (*Entry, error) {
+	s := &p.state
+	p.reportNotes(notes)
+	digest := r.document.Digest
+	if p.isInSync(digest) {
+		r.document = s.applied.document
+		return nil, nil
+	}
+	if digest != s.digest {
+		s.generation, s.digest = s.generation+1, digest
+	}
+	r.document.Generation = s.generation
+	entry := p.apply(ctx, r, notes)
+	return entry, entry.Err
+}
+
+func (p *pipeline) isInSync(digest string) bool {
+	return p.state.inSync && p.state.applied.document.Digest == digest
+}
+
+// apply passes the document of r to the sink and adds the outcome to the history. The caller passes the entry to observe, unless
+// the document is applied again in another form.
+func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entry {
+	s := &p.state
+	doc := r.document
+	doc.Retry, doc.Watched = s.loads.due(), p.inputsID()
+	if r.version != nil {
+		doc.LoadFailure = r.version.loadFailure
+	}
+	entry := &Entry{
+		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: s.trigger, Last: r.snapshot.Last,
+		Notes: notes, Excluded: firstExclusions(r.excluded), Received: r.snapshot.Taken, Started: time.Now(),
+	}
+	superseded := p.callSink(ctx, r, func(ctx context.Context) (err error) {
+		entry.Result, entry.Err = p.sink.Apply(ctx, doc)
+		return entry.Err
+	})
+	defer p.publish()
+	entry.Took = time.Since(entry.Started)
+	if ctx.Err() != nil {
+		s.inSync = false // the document may be live, or a part of it
+		entry.Err = ctx.Err()
+		return entry
+	}
+	if superseded {
+		s.inSync = false
+		entry.Err = &supersededError{entry.Took, entry.Err}
+	}
+	p.history.add(*entry)
+	if entry.Err == nil {
+		s.inputs.recordApply(entry.Result)
+		s.status.Generation, s.status.Digest, s.status.Since = doc.Generation, doc.Digest, time.Now()
+		p.log.Info("configuration applied", "generation", doc.Generation, "action", entry.Result.Action,
+			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
+	}
+	return entry
+}
+
+// callSink calls f, which may be cancelled in favour of something newer than r, and publishes that the sink is busy. It reports
+// whether f was cancelled and failed.
+func (p *pipeline) callSink(ctx context.Context, r *rendered, f func(context.Context) error) (superseded bool) {
+	p.state.status.Applying = time.Now()
+	p.publish()
+	ctx, release := p.untilSuperseded(ctx, r)
+	err := f(ctx)
+	cancelled := release()
+	p.state.status.Applying = time.Time{}
+	if cancelled && err != nil {
+		p.state.applyTimeout = min(2*p.state.applyTimeout, maxSupersedeAfter)
+		return true
+	}
+	return false
+}
+
+// observe passes entry, which may be nil, to the observer. A rejection is not passed to it if the rest of the document was applied:
+// that is not a failure.
+func (p *pipeline) observe(ctx context.Context, entry *Entry) {
+	if entry != nil && ctx.Err() == nil {
+		p.observer.Applied(*entry)
+	}
+}
+
+// recordOutcome records what became of r, which was not rejected.
+func (p *pipeline) recordOutcome(r *rendered, err error) {
+	s := &p.state
+	if after, ok := deferral(err); ok {
+		s.pending = &pendingApply{rendered: r, reason: err.Error(), due: time.Now().Add(after)}
+	}
+	if isNotLoaded(err) && s.pending != nil && s.pending.document.Digest == r.document.Digest {
+		s.pending = nil
+	}
+	switch {
+	case err == nil:
+		p.recordApplied(r)
+	case s.active == nil || s.active == r.version:
+		p.reportExcluded(r.excluded)
+	}
+}
+
+// recordApplied records that the sink has r.
+func (p *pipeline) recordApplied(r *rendered) {
+	p.state.applied, p.state.inSync, p.state.pending = r, true, nil
+	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{p.sinkType, r.document, r.excluded})
+	p.reportExcluded(r.excluded)
+}
+
+// reportFault logs that the newest document could not be applied, unless that error was logged already.
+func (p *pipeline) reportFault(err error, args ...any) {
+	message := "apply failed; keeping the previous configuration"
+	if p.state.applied == nil {
+		message = "apply failed; no configuration has been applied yet"
+	}
+	p.state.fault.Error(p.log, message, err, args...)
+}
+
+// clearFault records that nothing is wrong with the newest document, and logs that if something was.
+func (p *pipeline) clearFault() {
+	p.state.status.ApplyError = nil
+	p.state.fault.Resolve(p.log, "documents are applied again")
+}
+
+// reportNotes logs the notes that are new: the same ones come with every rendering.
+func (p *pipeline) reportNotes(notes []string) {
+	before := p.state.status.Notes
+	p.state.status.Notes = notes
+	for _, note := range notes {
+		if !slices.Contains(before, note) {
+			p.log.Warn("note from the template", "note", note)
+		}
+	}
+}
+
+// reportExcluded logs what is excluded from now on, and what no longer is, up to a bound.
+func (p *pipeline) reportExcluded(now []exclude.Exclusion) {
+	before := p.state.status.Excluded
+	p.state.status.Excluded = now
+	p.logExclusions(slog.LevelWarn, "excluded, so that the rest can go live", addedExclusions(before, now))
+	p.logExclusions(slog.LevelInfo, "no longer excluded", addedExclusions(now, before))
+}
+
+func (p *pipeline) logExclusions(level slog.Level, message string, list []exclude.Exclusion) {
+	for _, e := range list[:min(len(list), maxLogLines)] {
+		fields := []any{"service", e.Service}
+		if !e.WholeService() {
+			fields = append(fields, "instance", e.ID, "hostname", e.Hostname)
+		}
+		if level == slog.LevelWarn {
+			fields = append(fields, "reason", e.Reason)
+		}
+		p.log.Log(context.Background(), level, message, fields...)
+	}
+	if more := len(list) - maxLogLines; more > 0 {
+		p.log.Log(context.Background(), level, message, "and_more", more)
+	}
+}
+
+// addedExclusions returns the exclusions in now of services and instances that before does not have, whatever the reasons.
+func addedExclusions(before, now []exclude.Exclusion) []exclude.Exclusion {
+	withoutReason := func(e exclude.Exclusion) exclude.Exclusion {
+		e.Reason = ""
+		return e
+	}
+	known := make(map[exclude.Exclusion]bool, len(before))
+	for _, e := range before {
+		known[withoutReason(e)] = true
+	}
+	var added []exclude.Exclusion
+	for _, e := range now {
+		if !known[withoutReason(e)] {
+			added = append(added, e)
+		}
+	}
+	return added
+}
+
+// firstNotes returns at most maxNotes notes and how many more there are.
+func firstNotes(notes []string) []string {
+	if len(notes) <= maxNotes {
+		return notes
+	}
+	return append(slices.Clone(notes[:maxNotes]), fmt.Sprintf("and %d more", len(notes)-maxNotes))
+}
+
+// firstExclusions returns a copy of the first maxNotes exclusions if there are more, so that a history entry does not keep the others.
+func firstExclusions(all []exclude.Exclusion) []exclude.Exclusion {
+	if len(all) <= maxNotes {
+		return all
+	}
+	return slices.Clone(all[:maxNotes])
+}
+
+// isFinal reports whether applying the same document again is useless, because the template or the sink rejects it and does not say
+// when to retry.
+func isFinal(err error) bool {
+	_, template := errors.AsType[*TemplateError](err)
+	return template || exclude.IsFinal(err)
+}
+
+// isNotLoaded reports whether the sink failed to load the document: each attempt interrupts what the sink manages.
+func isNotLoaded(err error) bool {
+	return errors.Is(err, sdk.ErrNotLoaded)
+}

@@ -1,0 +1,42 @@
+package engine
+
+import "strings"
+
+// Detail returns the text of err for people. Every wrapped error with a method Detail() string, such as that of a template, is
+// replaced by its details, which may have several lines. The text is [Printable] and [Masked].
+func Detail(err error) string {
+	var text strings.Builder
+	rest := err.Error()
+	for _, e := range detailed(err) {
+		if before, after, ok := strings.Cut(rest, e.Error()); ok {
+			text.WriteString(before + e.Detail())
+			rest = after
+		}
+	}
+	return Printable(Masked(text.String() + rest))
+}
+
+type detailer interface {
+	error
+	Detail() string
+}
+
+// detailed returns the errors in the tree of err that have details, in order.
+func detailed(err error) []detailer {
+	if d, ok := err.(detailer); ok { //nolint:errorlint // the function walks the tree itself
+		return []detailer{d}
+	}
+	switch e := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return detailed(inner)
+		}
+	case interface{ Unwrap() []error }:
+		var all []detailer
+		for _, inner := range e.Unwrap() {
+			all = append(all, detailed(inner)...)
+		}
+		return all
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+const (
+	// maxEntries is how many entries a history keeps.
+	maxEntries = 128
+	// maxKeptPlaces is how many places of a rejection an entry keeps.
+	maxKeptPlaces = 10
+)
+
+// An Entry is the outcome of applying one document.
+type Entry struct {
+	Pipeline   string
+	Generation uint64
+	Digest     string
+	Trigger    string              // one of the Trigger constants
+	Last       *sdk.Change         // the change that the source reported; nil for none
+	Notes      []string            // of the template about the snapshot
+	Excluded   []exclude.Exclusion // what the document was rendered without
+	Received   time.Time           // when the source learned of the snapshot
+	Started    time.Time           // when the document was passed to the sink
+	Took       time.Duration       // by the sink
+	Result     sdk.Result
+	Err        error // nil if the document was applied
+}
+
+// A history keeps the last entries of one pipeline.
+type history struct {
+	mu      sync.Mutex
+	entries []Entry // oldest first
+}
+
+func (h *history) add(e Entry) {
+	e.Err = withoutPlaces(e.Err)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.entries) == maxEntries {
+		h.entries = append(h.entries[:0], h.entries[1:]...)
+	}
+	h.entries = append(h.entries, e)
+}
+
+// withoutPlaces returns err, or an error of the same text and kind if it is a rejection with many places, which would take much
+// memory.
+func withoutPlaces(err error) error {
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Positions) <= maxKeptPlaces {
+		return err
+	}
+	return &sdk.Rejection{Err: errors.New(err.Error()), Temporary: rejection.Temporary}
+}
+
+// last returns the newest entry, and false if there is none.
+func (h *history) last() (Entry, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.entries) == 0 {
+		return Entry{}, false
+	}
+	return h.entries[len(h.entries)-1], true
+}

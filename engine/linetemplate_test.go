@@ -1,0 +1,242 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
+// image is "quiet". It fails for instances and services with "fail" in the image; with "one by one" in TEXT it tells only the
+// first of them.
+type linesTemplate string
+
+func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
+	lines, _ := l.lines(snap)
+	if strings.Contains(string(l), "needs web") && !slices.Contains(lines, "service web") {
+		return nil, nil, errors.New("lines.tmpl:1:1: there is no web")
+	}
+	if failed := l.failed(snap); failed != nil {
+		return nil, nil, failed
+	}
+	return []sdk.File{{Name: "main", Content: []byte(strings.Join(lines, "\n"))}}, nil, nil
+}
+
+func (l linesTemplate) failed(snap sdk.Snapshot) error {
+	var all []*iterationError
+	for _, s := range snap.Services {
+		for _, i := range s.Instances {
+			if strings.Contains(i.Image, "fail") || strings.Contains(string(l), "fails everywhere") {
+				all = append(all, &iterationError{service: s.Name, instance: &i, endless: strings.Contains(i.Image, "endless")})
+			}
+		}
+	}
+	switch {
+	case all == nil:
+		return nil
+	case strings.Contains(string(l), "one by one"):
+		return all[0]
+	}
+	return &iterationError{all: all}
+}
+
+type iterationError struct {
+	service  string
+	instance *sdk.Instance
+	all      []*iterationError
+	endless  bool
+}
+
+func (e *iterationError) Error() string                  { return "lines.tmpl:3:7: no shard" }
+func (e *iterationError) Owner() (string, *sdk.Instance) { return e.service, e.instance }
+func (e *iterationError) Endless() bool                  { return e.endless }
+func (e *iterationError) Failures() []error {
+	if e.all == nil {
+		return []error{e}
+	}
+	var all []error
+	for _, each := range e.all {
+		all = append(all, each)
+	}
+	return all
+}
+
+// testConflicts finds lines with the same word that begins with "claim".
+func testConflicts(files []sdk.File) [][2]sdk.Position {
+	var found [][2]sdk.Position
+	first := map[string]sdk.Position{}
+	for i, line := range strings.Split(string(files[0].Content), "\n") {
+		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '/' }) {
+			if !strings.HasPrefix(word, "claim") {
+				continue
+			}
+			place := sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
+			if other, ok := first[word]; ok {
+				found = append(found, [2]sdk.Position{other, place})
+				continue
+			}
+			first[word] = place
+		}
+	}
+	return found
+}
+
+func (l linesTemplate) SourceMap(_ context.Context, snap sdk.Snapshot) ([][]exclude.Origin, error) {
+	_, origins := l.lines(snap)
+	return [][]exclude.Origin{origins}, nil
+}
+
+func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclude.Origin) {
+	add := func(line int, service string, instance *sdk.Instance, text string) {
+		lines = append(lines, text)
+		origins = append(origins, exclude.Origin{Template: "lines.tmpl", Line: line, Service: service, Instance: instance})
+	}
+	add(1, "", nil, string(l))
+	for _, s := range snap.Services {
+		add(2, s.Name, nil, "service "+s.Name)
+		for _, i := range s.Instances {
+			if i.Image == "quiet" {
+				continue
+			}
+			add(3, s.Name, &i, "server "+s.Name+"/"+i.ID+" "+i.Image)
+		}
+	}
+	return lines, origins
+}
+
+// rejecting is a sink that rejects every line with one of the words in it, and tells where.
+func rejectWords(words ...string) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		var places []sdk.Position
+		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
+			for _, word := range words {
+				if strings.Contains(line, word) {
+					places = append(places, sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
+				}
+			}
+		}
+		if places == nil {
+			return nil
+		}
+		return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: places}
+	}
+}
+
+// upTo is a sink that tells only so many places at a time, the first ones.
+func firstOnly(most int, check func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
+			return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:min(most, len(r.Positions))]}
+		}
+		return nil
+	}
+}
+
+// oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
+func inOrder(sinks ...func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		for _, check := range sinks {
+			if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
+				return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: r.Positions[:1]}
+			}
+		}
+		return nil
+	}
+}
+
+// list emits instances, each written "SERVICE/ID IMAGE".
+func (env *testEnv) emitInstances(instances ...string) {
+	var all []sdk.Instance
+	for _, text := range instances {
+		name, rest, _ := strings.Cut(text, "/")
+		id, image, _ := strings.Cut(rest, " ")
+		all = append(all, sdk.Instance{ID: id, Name: name, Hostname: "h", Image: image, Updated: time.Now()})
+	}
+	env.emit(all)
+}
+
+func (env *testEnv) emit(all []sdk.Instance) {
+	env.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
+	synctest.Wait()
+}
+
+// live is what the sink took last, line by line without the template's own.
+func (s *fakeSink) live() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, doc := range slices.Backward(s.docs) {
+		if s.check(doc) == nil {
+			return strings.Split(string(doc.Files[0].Content), "\n")[1:]
+		}
+	}
+	return nil
+}
+
+func (s *fakeSink) applies() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.docs)
+}
+
+func (s *fakeSink) rejects(words ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.check = rejectWords(words...)
+}
+
+// names are those who are left out, "SERVICE" or "SERVICE/ID".
+func (env *testEnv) excluded() string {
+	var names []string
+	for _, l := range env.status().Excluded {
+		names = append(names, strings.TrimSuffix(l.Service+"/"+l.ID, "/"))
+	}
+	return strings.Join(names, " ")
+}
+
+func (env *testEnv) wantLive(leftOut string, lines ...string) {
+	env.t.Helper()
+	if diff := cmp.Diff(lines, env.sink.live()); diff != "" {
+		env.t.Errorf("live (-want +got)\n%s", diff)
+	}
+	if got := env.excluded(); got != leftOut {
+		env.t.Errorf("left out: %q, want %q", got, leftOut)
+	}
+	if s := env.status(); s.ApplyError != nil || !env.engine.Health(env.t.Context())[0].OK() {
+		env.t.Errorf("not well: %v", s.ApplyError)
+	}
+}
+
+func (env *testEnv) wantApplies(times int) {
+	env.t.Helper()
+	if got := env.sink.applies(); got != times {
+		env.t.Errorf("the sink was offered %d documents, want %d", got, times)
+	}
+}
+
+// runLines is play with a linesTemplate and a sink that rejects the word "bad".
+func runLines(t *testing.T, test func(env *testEnv)) {
+	runEngine(t, func(env *testEnv) {
+		env.edit("lines")
+		env.sink.rejects("bad")
+		test(env)
+	})
+}
+
+// forNow makes a rejection one that may pass.
+func temporary(check func(sdk.Document) error) func(sdk.Document) error {
+	return func(doc sdk.Document) error {
+		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
+			return sdk.RetryAfter(&sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}, 10*time.Second)
+		}
+		return nil
+	}
+}

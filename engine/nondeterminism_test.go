@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// nondeterministicTemplate varies in the words of its text that begin with "now".
+type nondeterministicTemplate struct{ fakeTemplate }
+
+func (v nondeterministicTemplate) NondeterministicLines(context.Context, sdk.Snapshot) ([]string, error) {
+	var all []string
+	for word := range strings.FieldsSeq(string(v.fakeTemplate)) {
+		if strings.HasPrefix(word, "now") {
+			all = append(all, word+" varies")
+		}
+	}
+	return all, nil
+}
+
+// Where a template varies is told from the moment on when it is active.
+func TestNondeterminism_OfActiveTemplate(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		want := func(sentences ...string) {
+			t.Helper()
+			if diff := cmp.Diff(sentences, env.status().Nondeterministic); diff != "" {
+				t.Error(diff)
+			}
+		}
+		env.emitServices("a")
+		want()
+		env.edit("volatile now1 now2")
+		want("now1 varies", "now2 varies")
+		env.edit("bad now3")
+		want("now1 varies", "now2 varies")
+		env.edit("volatile now2")
+		want("now2 varies")
+		env.edit("v3")
+		want()
+	})
+}
+
+// endlessTemplate counts how often it is rendered.
+type endlessTemplate struct{ rendered *int }
+
+type endlessError struct{}
+
+func (endlessError) Error() string { return "haproxy.cfg:1:1: does a loop not end?" }
+func (endlessError) Endless() bool { return true }
+
+func (e endlessTemplate) Render(context.Context, sdk.Snapshot) ([]sdk.File, []string, error) {
+	*e.rendered++
+	return nil, nil, endlessError{}
+}
+
+// A template that goes on and on is not tried with each snapshot: the catalogue would wait for it every time.
+func TestEndlessTemplate_Candidate(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.emitServices("a")
+		env.edit("endless")
+		if err := env.status().TemplateError; err == nil {
+			t.Error("nothing is told")
+		}
+		env.emitServices("a", "b")
+		env.emitServices("a", "b", "c")
+		env.wantApplied("1 v1:a", "2 v1:a,b", "3 v1:a,b,c")
+		if n := env.templates.endless; n != 1 {
+			t.Errorf("rendered %d times", n)
+		}
+		if err := env.status().TemplateError; err == nil {
+			t.Error("forgotten")
+		}
+		env.edit("v2")
+		env.wantApplied("1 v1:a", "2 v1:a,b", "3 v1:a,b,c", "4 v2:a,b,c")
+		if err := env.status().TemplateError; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Without another template to hold on to, the next snapshot is all hope.
+func TestEndlessTemplate_First(t *testing.T) {
+	runEngine(t, func(env *testEnv) {
+		env.edit("endless")
+		env.emitServices("a")
+		env.emitServices("a", "b")
+		if n := env.templates.endless; n != 2 {
+			t.Errorf("rendered %d times", n)
+		}
+	})
+}

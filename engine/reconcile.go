@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/internal/snapshots"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// candidateRetry is the least time between two attempts with a candidate that the sink failed to apply but did not reject: each
+// may disturb what the sink manages.
+const candidateRetry = 30 * time.Second
+
+// reconcile handles an event, applies the newest snapshot unless it is applied already, applies what is pending, and has the sink
+// read files again if that is due. It returns when to reconcile again without another event.
+func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
+	p.handle(ctx, e)
+	var next schedule
+	if snap, ok := p.snapshots.latest(); ok {
+		next = p.reconcileSnapshot(ctx, snap)
+	} else {
+		next = p.reconcilePending(ctx)
+	}
+	return next.earlier(p.rereadPending(ctx))
+}
+
+// handle changes the state as the event demands.
+func (p *pipeline) handle(ctx context.Context, e event) {
+	s := &p.state
+	s.trigger = e.trigger
+	switch e.trigger {
+	case TriggerTemplate:
+		s.loads.requested = true // the edit may remove the reason why a document failed to load
+		p.loadTemplate()
+	case TriggerConfig:
+		if _, ok := p.snapshots.latest(); !ok && !s.inSync {
+			p.reapplyAll(ctx)
+		}
+	case TriggerRestart:
+		p.reapplyAll(ctx)
+	case TriggerLost:
+		p.handleLost(e.lost)
+	case TriggerRequest:
+		p.retryEverything()
+		s.inSync = false
+	case TriggerInputs:
+		p.updateInputs()
+		p.retryEverything()
+	case TriggerReread:
+		p.scheduleReread(e.trigger)
+	}
+}
+
+// reconcileSnapshot brings the sink in sync with snap.
+func (p *pipeline) reconcileSnapshot(ctx context.Context, snap sdk.Snapshot) schedule {
+	s := &p.state
+	err := p.applySnapshot(ctx, snap)
+	if ctx.Err() != nil {
+		return schedule{}
+	}
+	if after, ok := deferral(err); ok {
+		return in(p.recordDeferred(err, after))
+	}
+	s.status.Pending = nil
+	s.loads.requested = false
+	_, unproven := errors.AsType[*unprovenError](err)
+	switch {
+	case err == nil:
+		s.retries.Reset()
+		s.loads.reset()
+		s.applyTimeout = supersedeAfter
+		p.clearFault()
+		return exclusionRetry(s.active)
+	case unproven:
+		p.clearFault()
+		return in(max(s.retries.NextBackOff(), candidateRetry)).earlier(exclusionRetry(s.active))
+	}
+	s.status.ApplyError = err
+	p.applyRestored(ctx)
+	switch {
+	case isNotLoaded(err):
+		retry := p.scheduleLoad(err)
+		return retry.earlier(p.applyPending(ctx))
+	case isFinal(err):
+		p.reportFault(err)
+		return p.applyPending(ctx)
+	}
+	wait := s.retries.NextBackOff()
+	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
+		wait = max(wait, hint.After)
+	}
+	p.reportFault(err, "retry_in", wait.Round(time.Millisecond))
+	return in(wait)
+}
+
+// applySnapshot renders snap with the candidate and applies the document. The candidate becomes active if that succeeds. If it
+// fails for whatever reason, the active template is used, so that a broken template does not hold up the source. The candidate is
+// tried again with the next snapshot, with the next edit, and when the reason may be over, unless each attempt costs too much.
+func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
+	s := &p.state
+	if s.candidate == nil {
+		return p.applyWithActive(ctx, snap)
+	}
+	err := p.applyWith(ctx, s.candidate, snap)
+	switch {
+	case err == nil:
+		p.promoteCandidate()
+		p.reportNondeterminism(ctx, s.active.template, snap)
+		return nil
+	case s.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
+		return err
+	}
+	p.reportTemplateError(s.candidate, err)
+	if exclude.IsEndless(err) || isNotLoaded(err) {
+		// Each attempt holds up the source or interrupts what the sink manages. Saving the template again makes another
+		// candidate, and so does a request.
+		s.candidate, s.candidateAbandoned = nil, true
+	}
+	if activeErr := p.applyWith(ctx, s.active, snap); activeErr != nil || s.candidate == nil || isFinal(err) {
+		return activeErr
+	}
+	return &unprovenError{err}
+}
+
+// applyWithActive is applySnapshot without a candidate.
+func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error {
+	if p.state.active == nil {
+		return &TemplateError{errors.New("no template can be used: fix the template and save it")}
+	}
+	err := p.applyWith(ctx, p.state.active, snap)
+	if err != nil && !isFinal(err) {
+		// The sink kept the previous document, but it failed once: it applies that document again if it is wanted again.
+		p.state.inSync = false
+	}
+	return err
+}
+
+// An unprovenError says that the snapshot is applied with the active template, and the candidate failed for a reason that may be
+// over soon.
+type unprovenError struct{ error }
+
+func (e *unprovenError) Unwrap() error { return e.error }
+
+// applyWith renders snap with v and applies the document, unless it is applied already. Instances that the document cannot be
+// applied with are excluded.
+func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot) error {
+	s := &p.state
+	index := exclude.NewIndex(snap)
+	excluded := v.excluded.Current(index)
+	if s.inSync && s.applied.version == v && snapshots.Equal(snap, s.applied.snapshot) && len(excluded) == len(v.excluded) {
+		return nil
+	}
+	var (
+		last  *rendered
+		entry *Entry
+	)
+	pass := p.newPass(v, index)
+	pass.Apply = func(ctx context.Context, r *exclude.Rendering) (err error) {
+		last = &rendered{v, snap, r.Document, r.Excluded.List()}
+		entry, err = p.applyUnlessInSync(ctx, last, r.Notes)
+		return err
+	}
+	r, err := pass.RenderExcluding(ctx, excluded)
+	if err != nil {
+		return err
+	}
+	digest := r.Document.Digest
+	if v.rejected == digest && !p.isInSync(digest) && (!isNotLoaded(v.rejection) || !s.loads.due()) {
+		p.reportNotes(r.Notes)
+		return v.rejection
+	}
+	if err = pass.Apply(ctx, r); exclude.IsRejected(err) {
+		var next exclude.Set
+		if r, next, err = pass.ExcludeRejected(ctx, r, err); next != nil {
+			v.excluded = next
+			s.retries.Reset()
+		}
+	}
+	p.observe(ctx, entry)
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case exclude.IsRejected(err):
+		if isFinal(err) {
+			v.rejected, v.rejection = digest, err
+		}
+		return err
+	case isNotLoaded(err):
+		v.rejected, v.rejection, v.loadFailure = digest, err, err.Error()
+	case err == nil:
+		v.loadFailure = ""
+	}
+	v.excluded = r.Excluded
+	p.recordOutcome(last, err)
+	return err
+}
+
+// newPass returns a pass for v without Apply.
+func (p *pipeline) newPass(v *version, index *exclude.Index) *exclude.Pass {
+	pass := &exclude.Pass{
+		Index: index, Conflicts: p.conflicts, AllowedConflicts: v.allowedConflicts, Applied: p.state.applied.forExclusion(),
+		Render: func(ctx context.Context, snap sdk.Snapshot) (sdk.Document, []string, error) {
+			return p.render(ctx, v.template, snap)
+		},
+		MayExclude: func(excluded exclude.Set, temporary bool) bool { return p.mayExclude(v, index, excluded, temporary) },
+	}
+	pass.SourceMapper, _ = v.template.(exclude.SourceMapper)
+	return pass
+}
+
+// forExclusion returns nil for nil.
+func (r *rendered) forExclusion() *exclude.Applied {
+	if r == nil {
+		return nil
+	}
+	return &exclude.Applied{Snapshot: r.snapshot, Excluded: r.excluded}
+}
+
+// render returns the document of snap, without a generation.
+func (p *pipeline) render(ctx context.Context, t Template, snap sdk.Snapshot) (sdk.Document, []string, error) {
+	began := time.Now()
+	files, notes, err := t.Render(ctx, snap)
+	p.observer.Rendered(p.name, time.Since(began), err)
+	if err != nil {
+		return sdk.Document{}, nil, &TemplateError{err}
+	}
+	return sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}, firstNotes(notes), nil
+}
+
+// mayExclude reports whether v may be rendered without excluded. A candidate may exclude only what the active version excludes as
+// well: everything else is live with the active one, so the candidate is at fault. The first version of a run may have been edited
+// while the daemon was down: it must not exclude more of what an earlier run applied than the source may lose, unless the reason
+// may be over soon.
+func (p *pipeline) mayExclude(v *version, index *exclude.Index, excluded exclude.Set, temporary bool) bool {
+	s := &p.state
+	switch {
+	case s.active == v || s.active == nil && temporary:
+		return true
+	case s.active != nil:
+		return excluded.IsSubsetOf(s.active.excluded.Current(index))
+	case s.applied != nil:
+		return !p.source.lacksTooMuch(s.applied.forExclusion().Survivors(index, excluded))
+	}
+	return true
+}
+
+// exclusionRetry returns when the first exclusion of v ends.
+func exclusionRetry(v *version) schedule {
+	wait, ok := v.excluded.RetryIn()
+	return schedule{wait, ok}
+}
+
+// retryEverything makes the next attempts due, also of what failed to load and of an abandoned candidate.
+func (p *pipeline) retryEverything() {
+	p.state.loads.requested = true
+	p.scheduleReread(p.state.trigger)
+	if p.state.candidateAbandoned {
+		p.loadTemplate()
+	}
+}

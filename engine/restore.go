@@ -1,0 +1,61 @@
+package engine
+
+import "context"
+
+// restore takes over what an earlier run of the daemon applied: its generation, and its document as the last applied one. The
+// document is applied again if the template and the snapshot do not make one that the sink accepts.
+func (p *pipeline) restore(ctx context.Context) {
+	stored, ok := p.source.store.AppliedDocument(p.name)
+	if !ok || stored.SinkType != p.sinkType || stored.Document.Digest == "" {
+		return
+	}
+	s := &p.state
+	snap, known := p.source.latest()
+	s.generation, s.digest = stored.Document.Generation, stored.Document.Digest
+	s.applied = &rendered{snapshot: snap, document: stored.Document, excluded: stored.Excluded}
+	if !known {
+		s.trigger = TriggerStart
+		p.applyRestored(ctx)
+		p.publish()
+	}
+}
+
+// applyRestored applies the document of an earlier run, if this one has not applied any yet.
+func (p *pipeline) applyRestored(ctx context.Context) {
+	s := &p.state
+	if s.active == nil && !s.inSync && s.applied != nil && s.pending == nil {
+		p.reapply(ctx)
+	}
+}
+
+// takeOver continues where before stopped, which had the same name. What it takes over depends on what the two have in common.
+func (p *pipeline) takeOver(before *pipeline) {
+	p.resumed.raise()
+	s, old := &p.state, &before.state
+	p.history, s.generation, s.digest = before.history, old.generation, old.digest
+	if p.sinkType != before.sinkType {
+		return // its documents mean nothing to this sink
+	}
+	s.active, s.applied, s.fault, s.inputs.fault = old.active, old.applied, old.fault, old.inputs.fault
+	s.status = old.status
+	s.status.ApplyError, s.status.InputsError, s.status.Pending = nil, nil, nil // the next attempt may succeed
+	if p.templates == before.templates {
+		s.candidate, s.previous, s.candidateAbandoned = old.candidate, old.previous, old.candidateAbandoned
+	} else {
+		s.status.TemplateError = nil
+	}
+	if p.sink == before.sink {
+		s.inSync, s.pending = old.inSync, old.pending
+		if old.inputs.pending {
+			p.scheduleReread(old.inputs.cause)
+		}
+	} else {
+		for _, v := range []*version{s.active, s.candidate} {
+			if v != nil {
+				v.loadFailure = "" // the sink may have been replaced to fix the cause
+			}
+		}
+		p.resetSink()
+	}
+	p.publish()
+}

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"errors"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// Pipeline is the status of one pipeline in the API.
+type Pipeline struct {
+	Name       string            `json:"name"`
+	Source     string            `json:"source"`
+	Generation uint64            `json:"generation"` // that is applied; 0 for none
+	Digest     string            `json:"digest,omitempty"`
+	Since      *time.Time        `json:"since,omitempty"`
+	Problems   []string          `json:"problems"`
+	Facts      map[string]string `json:"facts,omitempty"`
+
+	SourceProblems []string          `json:"source_problems,omitempty"`
+	SourceFacts    map[string]string `json:"source_facts,omitempty"`
+
+	TemplateError       string   `json:"template_error,omitempty"`        // why the newest template is not active
+	TemplateErrorDetail string   `json:"template_error_detail,omitempty"` // the same in several lines, with the line of the template
+	Notes               []string `json:"notes,omitempty"`                 // what the template reports about the snapshot
+	Volatile            []string `json:"volatile,omitempty"`              // nondeterministic lines of the template
+
+	Excluded         []Exclusion   `json:"left_out,omitempty"`             // from the applied document
+	Quarantined      []Quarantined `json:"quarantined,omitempty"`          // the first instances that are
+	QuarantinedCount int           `json:"quarantined_count,omitempty"`    // of all of them
+	Dropped          []Quarantined `json:"dropped_values,omitempty"`       // the first values that templates do not see
+	DroppedCount     int           `json:"dropped_values_count,omitempty"` // of all of them
+
+	Applying   *time.Time `json:"applying_since,omitempty"` // when the Apply that is running began
+	Waiting    *Waiting   `json:"waiting,omitempty"`        // why the newest document is not applied yet
+	Held       *Held      `json:"held,omitempty"`           // why the newest snapshot is not used yet
+	StaleSince *time.Time `json:"stale_since,omitempty"`    // see [engine.PipelineStatus]
+	Last       *LastApply `json:"last,omitempty"`
+}
+
+// An Exclusion is a service, or an instance of it, that is excluded because the sink rejects its lines or because rendering it
+// fails.
+type Exclusion struct {
+	Service  string `json:"service"`
+	Instance string `json:"instance,omitempty"` // its ID; "" for the whole service
+	Hostname string `json:"hostname,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+// maxQuarantined bounds how many quarantined instances, and how many dropped values, the API lists.
+const maxQuarantined = 100
+
+// Quarantined is an instance that templates do not see because of an unsafe value.
+type Quarantined struct {
+	Service  string `json:"service,omitempty"`
+	Instance string `json:"instance,omitempty"` // its ID
+	Hostname string `json:"hostname,omitempty"`
+	Reason   string `json:"reason"`
+}
+
+// Waiting says what the sink waits for. That is not a problem.
+type Waiting struct {
+	Reason string    `json:"reason"`
+	Until  time.Time `json:"until"`
+}
+
+// Held says why the newest snapshot is held, and until when unless it is released.
+type Held struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+}
+
+// LastApply is the outcome of the last Apply of the sink.
+type LastApply struct {
+	Generation uint64      `json:"generation"`
+	Trigger    string      `json:"trigger"`
+	Action     string      `json:"action,omitempty"`
+	Reason     string      `json:"reason,omitempty"`
+	Details    []string    `json:"details,omitempty"`
+	Error      string      `json:"error,omitempty"`
+	Deferred   string      `json:"deferred,omitempty"` // what the sink waits for
+	Excluded   []Exclusion `json:"left_out,omitempty"` // from the document
+	At         time.Time   `json:"at"`
+	Seconds    float64     `json:"seconds"`
+}
+
+func newPipeline(status engine.PipelineStatus, health sdk.Health) Pipeline {
+	p := Pipeline{
+		Name: status.Name, Source: status.Source, Generation: status.Generation, Digest: status.Digest,
+		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Volatile: status.Nondeterministic,
+		Excluded:    exclusions(status.Excluded),
+		Quarantined: quarantined(status.Quarantined), QuarantinedCount: len(status.Quarantined),
+		Dropped: quarantined(status.Dropped), DroppedCount: len(status.Dropped),
+		Since: timeOrNil(status.Since), Applying: timeOrNil(status.Applying), StaleSince: timeOrNil(status.StaleSince),
+	}
+	if p.Problems == nil {
+		p.Problems = []string{}
+	}
+	if status.TemplateError != nil {
+		p.TemplateError, p.TemplateErrorDetail = status.TemplateError.Error(), engine.Detail(status.TemplateError)
+	}
+	if w := status.Pending; w != nil {
+		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
+	}
+	if h := status.Held; h != nil {
+		p.Held = &Held{Reason: h.Reason, Since: h.Since, Until: h.Until}
+	}
+	if status.Last != nil {
+		p.Last = newLastApply(*status.Last)
+	}
+	return p
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func newLastApply(e engine.Entry) *LastApply {
+	a := &LastApply{
+		Generation: e.Generation, Trigger: e.Trigger, Action: e.Result.Action, Reason: e.Result.Reason,
+		Details: e.Result.Details, Excluded: exclusions(e.Excluded), At: e.Started, Seconds: e.Took.Seconds(),
+	}
+	switch {
+	case errors.Is(e.Err, sdk.ErrDeferred):
+		a.Deferred = e.Err.Error()
+	case e.Err != nil:
+		a.Error = e.Err.Error()
+	}
+	return a
+}
+
+func exclusions(all []exclude.Exclusion) []Exclusion {
+	var out []Exclusion
+	for _, e := range all {
+		out = append(out, Exclusion{Service: e.Service, Instance: e.ID, Hostname: e.Hostname, Reason: e.Reason})
+	}
+	return out
+}
+
+func quarantined(all []engine.Quarantined) []Quarantined {
+	var out []Quarantined
+	for _, q := range all[:min(len(all), maxQuarantined)] {
+		out = append(out, Quarantined{Service: q.Service, Instance: q.ID, Hostname: q.Hostname, Reason: q.Reason})
+	}
+	return out
+}

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// loadTemplate makes the template set as it is on disk the candidate. If it does not load there is no candidate: its author has
+// replaced the version before.
+func (p *pipeline) loadTemplate() {
+	s := &p.state
+	s.candidate, s.candidateAbandoned = nil, false
+	t, err := p.templates.Load()
+	if err != nil {
+		p.reportLoadError(err)
+		return
+	}
+	s.candidate = newVersion(t)
+}
+
+// promoteCandidate makes the candidate active, whose document was applied.
+func (p *pipeline) promoteCandidate() {
+	s := &p.state
+	s.previous, s.active, s.candidate = s.active, s.candidate, nil
+	s.active.firstGeneration = s.generation
+	if s.status.TemplateError != nil {
+		s.status.TemplateError = nil
+		p.log.Info("template accepted again")
+	}
+}
+
+// forgetRejections makes the pipeline apply documents again that the sink rejected, and include what is excluded. It keeps documents
+// that failed to load, unless a retry was requested. It reports whether anything was excluded.
+func (p *pipeline) forgetRejections() bool {
+	s := &p.state
+	excluded := false
+	for _, v := range []*version{s.active, s.candidate} {
+		if v == nil {
+			continue
+		}
+		excluded = excluded || len(v.excluded) > 0
+		v.excluded = nil
+		if !isNotLoaded(v.rejection) || s.loads.requested {
+			v.rejected, v.rejection = "", nil
+		}
+	}
+	return excluded
+}
+
+func (p *pipeline) reportLoadError(err error) {
+	p.state.status.TemplateError = err
+	p.log.Error("template not used", "error", err)
+}
+
+// reportTemplateError logs once that v is not used.
+func (p *pipeline) reportTemplateError(v *version, err error) {
+	p.state.status.TemplateError = err
+	if !v.logged {
+		v.logged = true
+		p.log.Error("template not used", "error", err)
+	}
+}
+
+// A NondeterminismReporter is a [Template] that can find out where it renders the same snapshot differently each time.
+type NondeterminismReporter interface {
+	Template
+	// NondeterministicLines returns a message about each such place. It may take as long as several renderings.
+	NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error)
+}
+
+// reportNondeterminism finds the nondeterministic places of a template that has become active, and logs those that are new.
+func (p *pipeline) reportNondeterminism(ctx context.Context, t Template, snap sdk.Snapshot) {
+	var found []string
+	if f, ok := t.(NondeterminismReporter); ok {
+		found, _ = f.NondeterministicLines(ctx, snap) // a template may be unable to tell for this snapshot
+	}
+	before := p.state.status.Nondeterministic
+	p.state.status.Nondeterministic = found
+	for _, message := range found {
+		if !slices.Contains(before, message) {
+			p.log.Warn("the template is nondeterministic", "where", message)
+		}
+	}
+}
+
+// A TemplateError says that a template could not render a snapshot.
+type TemplateError struct{ Err error }
+
+func (e *TemplateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the template's own error.
+func (e *TemplateError) Unwrap() error { return e.Err }

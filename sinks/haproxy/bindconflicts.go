@@ -1,0 +1,53 @@
+package haproxy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
+)
+
+// Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on one address. HAProxy
+// accepts them, and connections for one section arrive in the other: with SO_REUSEPORT at random, and where one of the addresses
+// is that of every interface, at the more specific one. Lines of one section may share an address, such as for several threads.
+func Conflicts(files []sdk.File) [][2]sdk.Position {
+	if len(files) == 0 {
+		return nil
+	}
+	main := files[0]
+	var found [][2]sdk.Position
+	var before []listen.Listener
+	byPort := map[uint16][]int{} // of before, those with one port
+	var ranges []int             // of before, all others
+	for _, l := range listen.Listeners(main.Content) {
+		candidates := slices.Concat(byPort[l.Low], ranges)
+		if l.IsRange() {
+			candidates = indexes(len(before))
+		}
+		for _, i := range candidates {
+			if before[i].Section != l.Section && before[i].Shares(l) {
+				found = append(found, [2]sdk.Position{placeOf(before[i], main.Name), placeOf(l, main.Name)})
+			}
+		}
+		if l.IsRange() {
+			ranges = append(ranges, len(before))
+		} else {
+			byPort[l.Low] = append(byPort[l.Low], len(before))
+		}
+		before = append(before, l)
+	}
+	return found
+}
+
+func placeOf(l listen.Listener, file string) sdk.Position {
+	return sdk.Position{File: file, Line: l.Line, Problem: fmt.Sprintf("%s in %s listens on %s", l.Word, l.In, l.Address)}
+}
+
+func indexes(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}

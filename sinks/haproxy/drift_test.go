@@ -1,0 +1,322 @@
+package haproxy
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
+)
+
+// watchful makes a sink that looks at what HAProxy runs at every chance.
+func (r *rig) watchful() *Sink {
+	s := r.sink()
+	s.observeEvery = 0
+	return s
+}
+
+func TestDriftIsPutRight(t *testing.T) {
+	for _, test := range []struct{ name, command, by string }{
+		{"weight", "set server app/b weight 0", "a"},
+		{"maintenance", "set server app/b state maint", "a"},
+		{"drain", "set server app/b state drain", "a"},
+		{"address", "set server app/b addr 127.0.0.1 port 1", "a 503 Service Unavailable"},
+		{"removed", "set server app/b state maint; del server app/b", "a"},
+		{"added", "add server app/c 127.0.0.1:1; set server app/c state ready", ""},
+		{"maxconn", "set maxconn server app/b 1", ""},
+		{"checks", "enable health app/b; disable health app/b; disable health app/a", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			a, b := r.named("a"), r.named("b")
+			s := r.watchful()
+			doc := r.lines("server a "+a.address+" check", "server b "+b.address+" maxconn 50")
+			r.apply(s, doc, sdk.ActionRestart)
+			before := r.running(s)
+			want := r.described(s)
+			s.change.Lock() // so that the drift is seen
+			r.ask(s, strings.Split(test.command, "; ")...)
+			if test.command != "enable health app/b; disable health app/b; disable health app/a" && r.described(s) == want {
+				t.Errorf("%q changed nothing", test.command)
+			}
+			s.change.Unlock()
+			eventually(t, "it is put right", func() bool { return r.described(s) == want })
+			r.wantAnswers("a b")
+			if now := r.running(s); !now.same(before) {
+				t.Error("HAProxy was reloaded for it")
+			}
+		})
+	}
+}
+
+func (r *rig) described(s *Sink) string {
+	r.t.Helper()
+	running := side{commonPrefix, func(commands ...string) []string { return r.ask(s, commands...) }}
+	servers, _ := running.servers(r.t)
+	return fmt.Sprint(servers)
+}
+
+// What somebody else has HAProxy load does not stay, and neither does what they write into the file.
+func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
+	r := newRig(t)
+	s := r.watchful()
+	one := r.document("one")
+	r.apply(s, one, sdk.ActionRestart)
+	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
+	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))
+	eventually(t, "what should be served is served again", func() bool {
+		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.state.Load().verified
+	})
+	wantHealthy(t, s)
+	r.apply(s, one, sdk.ActionUnchanged)
+
+	check(t, os.WriteFile(r.cfg.ConfigFile, []byte("rubbish\n"), 0o644))
+	eventually(t, "the file is put back", func() bool { return r.onDisk() == string(one.Files[0].Content) })
+}
+
+// The process before us may have died when HAProxy had the change and the file had it not.
+func TestAdoptionReadsWhatRuns(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	first := r.sink()
+	one, both := r.lines("server a "+a.address), r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(first, one, sdk.ActionRestart)
+	r.ask(first, "add server app/b "+b.address, "set server app/b state ready")
+	r.stop(first)
+	next := r.watchful()
+	_ = problems(t, next)
+	if next.state.Load().verified {
+		t.Error("what runs is taken for what is on disk")
+	}
+	r.wantAnswers("a b") // and is left alone until it is known what should run
+	r.apply(next, both, sdk.ActionReload)
+	r.wantAnswers("a b")
+	r.wantOnDisk(both)
+	r.stop(next)
+
+	// A server that was leaving goes on leaving.
+	third := r.sink()
+	answer := r.slowly()
+	var left named
+	select {
+	case <-a.asked:
+		left = a
+		r.apply(third, r.lines("server b "+b.address), sdk.ActionRuntime)
+	case <-b.asked:
+		left = b
+		r.apply(third, one, sdk.ActionRuntime)
+	}
+	r.stop(third)
+	fourth := r.sink()
+	wantHealthy(t, fourth)
+	if !fourth.state.Load().verified {
+		t.Error("a server that leaves makes what runs unknown")
+	}
+	close(left.open)
+	answer()
+	eventually(t, "it is gone", func() bool { return !strings.Contains(r.servers(fourth, "app"), " ") })
+}
+
+// gated makes HAProxy's check wait for as long as the file gate is there.
+func (r *rig) gated() (shut, open func()) {
+	r.t.Helper()
+	gate, script := r.path("gate"), r.path("haproxy-gated")
+	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
+if [ "$1" = -c ]; then while [ -e %s ]; do sleep 0.02; done; fi
+exec %s "$@"
+`, gate, r.cfg.Binary), 0o700))
+	r.cfg.Binary = script
+	r.t.Cleanup(func() { _ = os.Remove(gate) })
+	return func() { check(r.t, os.WriteFile(gate, nil, 0o600)) }, func() { check(r.t, os.Remove(gate)) }
+}
+
+// HAProxy dies after a change at run time, before the file has followed: it comes back with the change.
+func TestHAProxyDiesBeforeTheFileFollows(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	shut, open := r.gated()
+	s := r.sink()
+	one, other := r.lines("server a "+a.address), r.lines("server b "+b.address)
+	r.apply(s, one, sdk.ActionRestart)
+	shut()
+	r.apply(s, other, sdk.ActionRuntime)
+	before := r.running(s)
+	kill(t, before.pids[0])
+	eventually(t, "it is gone", func() bool { return !procinfo.Exists(before.worker) })
+	r.wantOnDisk(one)
+	open()
+	r.awaitOther(s, before)
+	r.wantAnswers("b")
+	r.awaitDisk(other)
+	wantHealthy(t, s)
+}
+
+// Changes do not wait for the check of the one before, and only the last one need get to the disk.
+func TestTheDiskFollowsTheLastChange(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	shut, open := r.gated()
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	shut()
+	for range 3 {
+		r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+		r.wantAnswers("b")
+		r.apply(s, r.lines("server a "+a.address), sdk.ActionRuntime)
+		r.wantAnswers("a")
+	}
+	last := r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(s, last, sdk.ActionRuntime)
+	open()
+	r.awaitDisk(last)
+	r.stop(s)
+	next := r.sink()
+	r.apply(next, last, sdk.ActionUnchanged)
+	r.wantTidy()
+}
+
+// At an orderly end the file has followed.
+func TestStopWaitsForTheDisk(t *testing.T) {
+	r := newRig(t)
+	shut, open := r.gated()
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	shut()
+	doc := edited(r.document("one"), "server s1", "server s2")
+	r.apply(s, doc, sdk.ActionRuntime)
+	open()
+	r.stop(s)
+	r.wantOnDisk(doc)
+}
+
+func TestTheDiskIsFullWhenItHasToFollow(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	check(t, os.Rename(r.cfg.ConfigFile, r.path("kept")))
+	check(t, os.Mkdir(r.cfg.ConfigFile, 0o755)) // nothing can be renamed over a folder
+	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
+	r.apply(s, doc, sdk.ActionRuntime)
+	r.wantServed("one")
+	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "does not follow") })
+	check(t, os.Remove(r.cfg.ConfigFile))
+	r.awaitDisk(doc)
+	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+	r.wantTidy()
+}
+
+// What the configuration says about servers is not always what HAProxy runs of it. That must not look like drift.
+func TestWhatIsNoDrift(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		more    []string
+		servers string
+	}{
+		{"a disabled backend", []string{"server a ADDRESS", "backend off", "    disabled", "    server x ADDRESS check"}, "a"},
+		{"a condition", []string{"server a ADDRESS", ".if defined(NOSUCH)", "server ghost 127.0.0.1:1", ".endif"}, "a"},
+		{"a quoted word", []string{"server a ADDRESS", `"server" b ADDRESS`}, "a b"},
+		{"a name", []string{"server a localhost:PORT"}, "a"},
+		{"an agent", []string{"server a ADDRESS agent-check agent-port 9", "server b ADDRESS"}, "a b"},
+		{"two bounds", []string{"server a ADDRESS minconn 5 maxconn 20"}, "a"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t)
+			a := r.named("a")
+			_, port, err := net.SplitHostPort(a.address)
+			check(t, err)
+			doc := edited(edited(r.lines(test.more...), "ADDRESS", a.address), "PORT", port)
+			s := r.watchful()
+			r.apply(s, doc, sdk.ActionRestart)
+			want := r.ask(s, "show servers state app")[0]
+			for range 3 {
+				seen := s.observedTimes()
+				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+			}
+			if got := r.servers(s, "app"); got != test.servers {
+				t.Errorf("the servers are %q", got)
+			}
+			if v := s.state.Load(); v.reloads > 0 || !v.verified || v.runtimeChanges > 0 {
+				t.Errorf("it was taken for drift: %+v; at first\n%s", v, want)
+			}
+			wantHealthy(t, s)
+		})
+	}
+}
+
+// observedTimes counts looks at what HAProxy runs.
+func (s *Sink) observedTimes() int64 { return s.looks.Load() }
+
+// What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
+func TestDriftThatNeedsAReload(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.watchful()
+	r.apply(s, r.lines("server a "+a.address+" agent-check agent-port 9", "server b "+b.address), sdk.ActionRestart)
+	want := r.servers(s, "app")
+	r.ask(s, "disable agent app/a", "set server app/a state maint", "del server app/a", "set server app/b state maint")
+	eventually(t, "HAProxy is reloaded", func() bool { v := s.state.Load(); return v.verified && v.reloads == 1 })
+	if got := r.servers(s, "app"); got != want {
+		t.Errorf("the servers are %q, want %q", got, want)
+	}
+	wantHealthy(t, s)
+}
+
+// Where a reload does not help either, there is one and not one after another, and Health says so.
+func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
+	r := newRig(t)
+	a := r.named("a")
+	s := r.watchful()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	r.ghosted(s)
+	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "ghost") })
+	for range 3 {
+		seen := s.observedTimes()
+		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+	}
+	if v := s.state.Load(); v.reloads > 1 {
+		t.Errorf("%d reloads", v.reloads)
+	}
+	r.wantAnswers("a")
+}
+
+// ghosted makes s believe that HAProxy should have a server that it cannot have.
+func (r *rig) ghosted(s *Sink) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	other := read(s.state.Load().desired.files, nil)
+	other.config = read(r.documentLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
+	s.update(func(st *state) { st.desired, st.onDisk = other, other })
+}
+
+func (r *rig) documentLines(lines ...string) []stage.File {
+	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
+}
+
+// After a failed reload the master's prompt is another one.
+func TestServersChangeAfterAFailedReload(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	port, free := occupy(t)
+	taken := fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
+	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, taken))
+	wantError(t, err, "HAProxy")
+	free()
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
+	r.wantAnswers("b")
+}
+
+func TestALostBaseFileIsWrittenAgain(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	check(t, os.Remove(r.path("haproxy.base.cfg")))
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.wantServed("two")
+}

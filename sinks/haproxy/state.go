@@ -1,0 +1,159 @@
+package haproxy
+
+import (
+	"fmt"
+	"time"
+)
+
+// A state is what the sink knows about its HAProxy, at one moment. It is never modified once it is published: [Sink.update]
+// replaces it, and Health and other readers load it without a lock.
+type state struct {
+	desired  *document // what HAProxy should run; nil while there is nothing to keep running
+	verified bool      // the HAProxy in running is known to serve desired
+	offered  bool      // desired was offered to this process, and not only left by the one before
+	onDisk   *document // what was last put on disk, after the check; not desired while a runtime change is not persisted yet
+	stable   *document // what HAProxy last stayed up with, or what it served first; nil while that is not known
+
+	supervised bool    // HAProxy has to run: a document was applied, by this process or the one before
+	loaded     *loaded // the files that HAProxy loaded beside the document; never nil
+
+	running      running   // the HAProxy that serves
+	since        time.Time // when it began to serve
+	loadingSince time.Time // when the load in progress began; zero if there is none
+
+	waitingReload *document  // the last document that passed the check and whose reload is deferred
+	failedLoad    failedLoad // the last document that HAProxy did not load, or did not stay up with
+	checkFirst    bool       // the check refused the last runtime change: the next one is checked before it is made
+
+	startErr   error // why HAProxy could not be started again
+	persistErr error // why what runs could not be written to disk
+	revertErr  error // why the last runtime change was reverted
+	driftErr   error // what HAProxy runs that it should not, although it was reloaded
+
+	loads          int // how often HAProxy was told to load something
+	reloads        int // how often a running HAProxy was
+	runtimeChanges int
+	restarts       int // how often it was started again after it ended
+
+	oldWorkers      []int // workers that were replaced and are still there
+	endedOldWorkers int   // how many of them were ended because there were too many
+	draining        int   // servers
+	unsupported     string
+	lastChange      string // for people
+}
+
+// update publishes a copy of the state that change has modified. The caller holds s.change.
+func (s *Sink) update(change func(*state)) {
+	next := *s.state.Load()
+	change(&next)
+	s.state.Store(&next)
+}
+
+// lockedUpdate is update for a caller that does not hold s.change.
+func (s *Sink) lockedUpdate(change func(*state)) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	s.update(change)
+}
+
+// apply records that now serves doc, which is also on disk; nil means that what it serves is not known.
+func (st *state) apply(doc *document, now running) {
+	st.serve(now)
+	if st.stable == nil && doc != nil && doc != st.desired {
+		st.stable = st.desired // it has not run for long, or may not run now, and is still the best one to go back to
+	}
+	st.startErr, st.verified = nil, doc != nil
+	if doc != nil {
+		st.desired, st.onDisk, st.supervised = doc, doc, true
+		st.persistErr, st.revertErr = nil, nil
+	}
+}
+
+// invalidate records that what now serves is not known any more.
+func (st *state) invalidate(now running) {
+	st.serve(now)
+	st.verified = false
+}
+
+func (st *state) serve(now running) {
+	if !now.same(st.running) {
+		st.since = time.Now()
+	}
+	st.running = now
+}
+
+// expect records that HAProxy should run, with doc if that is known, and does not.
+func (st *state) expect(doc *document) { st.desired, st.onDisk, st.supervised = doc, doc, true }
+
+// persist records that doc, to which HAProxy was changed, is on disk.
+func (st *state) persist(doc *document) { st.onDisk, st.persistErr = doc, nil }
+
+// load records that HAProxy begins to load something. A HAProxy that runs is reloaded.
+func (st *state) load(reload bool) {
+	st.loadingSince = time.Now()
+	st.loads++
+	if reload {
+		st.reloads++
+	}
+}
+
+// noteOldWorkers records which workers that were replaced are there, and how many were ended now.
+func (st *state) noteOldWorkers(old []int, ended int) {
+	st.oldWorkers = old
+	st.endedOldWorkers += ended
+}
+
+// applied returns the document that the HAProxy in now serves, and nil if that is not known.
+func (st *state) applied(now running) *document {
+	if !st.verified || !now.same(st.running) {
+		return nil
+	}
+	return st.desired
+}
+
+// appliedOnDisk returns what was last put on disk of what HAProxy serves, and nil if it is not known what that is.
+func (st *state) appliedOnDisk() *document {
+	if !st.verified {
+		return nil
+	}
+	return st.onDisk
+}
+
+// unpersisted returns the document to which HAProxy was changed if that is not on disk yet, and nil otherwise.
+func (st *state) unpersisted() *document {
+	if !st.verified || st.desired == st.onDisk {
+		return nil
+	}
+	return st.desired
+}
+
+// unverified reports whether HAProxy has to load a document that was offered to this process, since it is not known to serve it.
+func (st *state) unverified() bool { return !st.verified && st.offered && st.desired != nil }
+
+// isStable reports whether HAProxy has served the document for that long.
+func (st *state) isStable(after time.Duration) bool {
+	return st.verified && !st.running.none() && time.Since(st.since) > after
+}
+
+// loadingFor returns how long the load in progress has taken, and 0 if there is none.
+func (st *state) loadingFor() time.Duration {
+	if st.loadingSince.IsZero() {
+		return 0
+	}
+	return time.Since(st.loadingSince)
+}
+
+// problems returns what is wrong although HAProxy may serve.
+func (st *state) problems() []string {
+	var problems []string
+	if st.persistErr != nil {
+		problems = append(problems, fmt.Sprintf("what HAProxy runs cannot be written to disk, so a restart of HAProxy would bring "+
+			"back the configuration before: %v", st.persistErr))
+	}
+	for _, err := range []error{st.revertErr, st.driftErr} {
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+	}
+	return problems
+}
