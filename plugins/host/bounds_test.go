@@ -120,7 +120,7 @@ func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
 
 	_, err = sink.Apply(t.Context(), document("reject"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Positions) != wire.MaxPlaces || rejection.Positions[0].Line != 0 {
+	if !ok || len(rejection.Positions) != wire.MaxPositions || rejection.Positions[0].Line != 0 {
 		t.Fatalf("%T with %d places", err, len(rejection.Positions))
 	}
 	short("the sentence", rejection.Err.Error(), wire.MaxError)
@@ -225,7 +225,7 @@ func TestCodec_MessagesAsPluginsSendThemAreDecoded(t *testing.T) {
 	for _, want := range []proto.Message{
 		&wire.WatchResponse{Snapshot: snapshot},
 		&wire.HealthResponse{Problems: []string{"x"}, Facts: map[string]string{"a": "b"}},
-		&wire.AttachEvent{}, &wire.ConfigureResponse{Name: "n", Kind: "sink"},
+		&wire.AttachEvent{}, &wire.ConfigureResponse{Name: "n", Kind: wire.Kind_KIND_SINK},
 	} {
 		encoded, err := proto.Marshal(want)
 		if err != nil {

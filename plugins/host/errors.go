@@ -35,6 +35,17 @@ func callError(ctx context.Context, what string, err error) error {
 	}
 }
 
+// A VersionError says that the plugin and the host speak different versions of the protocol.
+type VersionError struct{ Plugin, Host int }
+
+func (e *VersionError) Error() string {
+	text := fmt.Sprintf("the plugin speaks protocol version %d and this haproxy-api speaks version %d: ", e.Plugin, e.Host)
+	if e.Plugin < e.Host {
+		return text + "install a newer release of the plugin, or build it again with plugins/sdk of this haproxy-api"
+	}
+	return text + "upgrade haproxy-api, or install an older release of the plugin"
+}
+
 // A StartError says that the plugin runs and cannot work at the moment, although its configuration may be right.
 type StartError struct{ Err error }
 

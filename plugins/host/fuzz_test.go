@@ -115,6 +115,14 @@ func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	return nil
 }
 
+// reportingSource is an echoSource that answers what the test has put down as its health.
+type reportingSource struct{ echoSource }
+
+func (r *reportingSource) Health(context.Context) (sdk.Health, error) {
+	answer, err := (&echoSink{r.folder}).answer()
+	return answer.Health, errors.Join(err, answer.error())
+}
+
 func serveEcho(kind string) {
 	info := sdk.Info{Name: "echo", Version: "1"}
 	if kind == "sink" {
@@ -124,6 +132,9 @@ func serveEcho(kind string) {
 		return
 	}
 	serve.Source(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Source, error) {
+		if kind == "reporting source" {
+			return &reportingSource{echoSource{c.Folder}}, nil
+		}
 		return &echoSource{c.Folder}, nil
 	})
 }
@@ -160,7 +171,8 @@ type words struct {
 
 func newWords(seed uint64, text string) words {
 	text = strings.ToValidUTF8(text, "?")
-	return words{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(wire.Truncate(text, wire.MaxName-5), "…")} // see bounds_test.go for more
+	// Longer texts are tested in bounds_test.go.
+	return words{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(wire.Truncate(text, wire.MaxName-5), "…")}
 }
 
 func (w words) word() string {
@@ -202,7 +214,7 @@ func (w words) time() time.Time {
 
 func (w words) instance(name string) sdk.Instance {
 	i := sdk.Instance{
-		ID: w.word(), Name: name, Image: w.word(), Hostname: w.word(), ProxyMode: w.word(), Status: sdk.Status(w.Int64() >> 8),
+		ID: w.word(), Name: name, Image: w.word(), Hostname: w.word(), ProxyMode: w.word(), Status: sdk.Status(w.Int32()),
 		Created: w.time(), Updated: w.time(), Labels: w.table(),
 	}
 	for range w.IntN(3) {

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,13 +29,22 @@ type rawPlugin struct {
 	hangs string
 }
 
+// rawVersions is an environment variable with the protocol versions that a rawPlugin speaks, separated by commas; this one by
+// default.
+const rawVersions = "RAW_PLUGIN_VERSIONS"
+
 func serveRaw(hangs string) {
+	versions := map[int]plugin.PluginSet{}
+	for version := range strings.SplitSeq(cmp.Or(os.Getenv(rawVersions), strconv.Itoa(wire.ProtocolVersion)), ",") {
+		number, err := strconv.Atoi(version)
+		if err != nil {
+			panic(err)
+		}
+		versions[number] = plugin.PluginSet{"sink": &rawPlugin{hangs: hangs}}
+	}
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: plugin.HandshakeConfig{
-			ProtocolVersion: wire.ProtocolVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
-		},
-		Plugins: plugin.PluginSet{wire.KindSink: &rawPlugin{hangs: hangs}}, GRPCServer: plugin.DefaultGRPCServer,
-		Logger: hclog.NewNullLogger(),
+		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
+		VersionedPlugins: versions, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
 	})
 }
 
@@ -66,7 +77,7 @@ func (p *rawPlugin) Attach(_ *wire.AttachRequest, stream grpc.ServerStreamingSer
 func (p *rawPlugin) Configure(context.Context, *wire.ConfigureRequest) (*wire.ConfigureResponse, error) {
 	p.call("Configure")
 	return &wire.ConfigureResponse{
-		Name: "raw", Version: "1", Kind: wire.KindSink,
+		Name: "raw", Version: "1", Kind: wire.Kind_KIND_SINK,
 		Capabilities: []wire.Capability{wire.Capability_CAPABILITY_CHECK, wire.Capability_CAPABILITY_CLAIM},
 	}, nil
 }
@@ -78,7 +89,7 @@ func (p *rawPlugin) Stop(context.Context, *wire.StopRequest) (*wire.StopResponse
 
 func (p *rawPlugin) Apply(context.Context, *wire.ApplyRequest) (*wire.ApplyResponse, error) {
 	p.call("Apply")
-	return &wire.ApplyResponse{Result: &wire.Result{Action: sdk.ActionWritten}}, nil
+	return &wire.ApplyResponse{Result: &wire.Result{Action: wire.Action_ACTION_WRITTEN}}, nil
 }
 
 func (p *rawPlugin) Cancel(context.Context, *wire.CancelRequest) (*wire.CancelResponse, error) {

@@ -16,13 +16,13 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // Options say which program to run as a plugin, and with what.
 type Options struct {
 	Name   string   // the sink's or source's name in the configuration
-	Kind   string   // "sink" or "source"
 	Path   string   // the program
 	SHA256 string   // what the program must hash to, in hexadecimal; empty for anything
 	Args   []string // its arguments
@@ -30,13 +30,17 @@ type Options struct {
 	Block  sdk.Block
 	Log    *slog.Logger
 
-	// Outlast has a program that does not start, or not soon, or that cannot work at the moment ([StartError]), tried again like
-	// one that ended. Without it that is the caller's to report. Faults in the block always are, if they come soon.
+	StateDir string // passed on as [sdk.Env].StateDir; empty for none
+
+	// Outlast has a program that does not start, or not soon, or that cannot work at the moment ([StartError]), tried again
+	// like one that ended. Without it that is the caller's to report. Faults in the block always are, if they come soon.
 	Outlast bool
 
 	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
 	OnRestart func()
 
+	kind         wire.Kind
+	protocol     int            // the version to speak; zero for the constant
 	lost         func(sdk.Lost) // called with what a sink lost; does not block
 	pulse        pulse          // zero for the usual one
 	patience     time.Duration  // zero for the constant
@@ -80,6 +84,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	if opts.pulse == (pulse{}) {
 		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
 	}
+	opts.protocol = cmp.Or(opts.protocol, wire.ProtocolVersion)
 	opts.patience = cmp.Or(opts.patience, patience)
 	opts.cancelWithin = cmp.Or(opts.cancelWithin, cancelWithin)
 	opts.attachWithin = cmp.Or(opts.attachWithin, attachWithin)

@@ -121,6 +121,11 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "lose twice":
 		n.lost(sdk.Lost{Err: errors.New("older"), Generation: 4})
 		n.lost(sdk.Lost{Err: sdk.Rejectf("newer"), Generation: 5, Digest: "d5"})
+	case "keep state":
+		dir, err := n.env.CreateStateDir()
+		return sdk.Result{Reason: dir}, err
+	case "unsupported":
+		return sdk.Result{}, fmt.Errorf("without a program: %w", errors.ErrUnsupported)
 	case "leak":
 		n.leak()
 	case "print":

@@ -51,8 +51,8 @@ type process struct {
 	detach       context.CancelFunc
 }
 
-// daemonSecret is an environment variable that sets a secret of the daemon, or of another plugin: by its name, or by a value that
-// has a user before an @.
+// daemonSecret is an environment variable that sets a secret of the daemon, or of another plugin: by its name, or by a value
+// that has a user before an @.
 var daemonSecret = regexp.MustCompile(
 	`(?is)^HAPROXY_API_([^=]*(TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|STATE_URL|__ENV_)|[^=]*=.*@)`)
 
@@ -81,11 +81,10 @@ func start(ctx context.Context, opts Options) (*process, error) {
 	}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: plugin.HandshakeConfig{
-			ProtocolVersion:  wire.ProtocolVersion,
 			MagicCookieKey:   wire.CookieKey,
 			MagicCookieValue: wire.CookieValue,
 		},
-		Plugins: plugin.PluginSet{opts.Kind: connector{}},
+		VersionedPlugins: map[int]plugin.PluginSet{opts.protocol: {opts.kind.Name(): connector{}}},
 		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
 			p.program.cmd.Env = slices.Concat(withoutSecrets(prepared.Env), opts.Env)
 			return p.program, nil
@@ -117,12 +116,15 @@ func start(ctx context.Context, opts Options) (*process, error) {
 
 func (p *process) connect(ctx context.Context, opts Options) error {
 	protocol, err := p.client.Client()
+	if version, ok := p.program.protocol(); ok && version != opts.protocol {
+		return fmt.Errorf("plugin %s (%s): %w", opts.Name, opts.Path, &VersionError{Plugin: version, Host: opts.protocol})
+	}
 	if err != nil {
 		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, p.reason(err))
 	}
-	raw, err := protocol.Dispense(opts.Kind)
+	raw, err := protocol.Dispense(opts.kind.Name())
 	if err != nil {
-		return fmt.Errorf("plugin %s (%s) is not a %s: %w", opts.Name, opts.Path, opts.Kind, err)
+		return fmt.Errorf("plugin %s (%s) is not a %s: %w", opts.Name, opts.Path, opts.kind.Name(), err)
 	}
 	conn, ok := raw.(*grpc.ClientConn)
 	if !ok {
@@ -203,12 +205,14 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 	if err != nil {
 		return fmt.Errorf("the configuration of %s cannot be handed to its plugin: %w", opts.Name, err)
 	}
-	resp, err := wire.NewPluginClient(p.conn).Configure(ctx, &wire.ConfigureRequest{Name: opts.Name, Block: block})
+	resp, err := wire.NewPluginClient(p.conn).Configure(ctx, &wire.ConfigureRequest{
+		Name: opts.Name, Block: block, StateDir: opts.StateDir,
+	})
 	if err != nil {
 		return callError(ctx, "configure", err)
 	}
-	if kind := resp.GetKind(); kind != opts.Kind {
-		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, wire.Truncate(kind, wire.MaxName), opts.Kind)
+	if kind := resp.GetKind(); kind != opts.kind {
+		return fmt.Errorf("plugin %s (%s) is a %s, not a %s", opts.Name, opts.Path, kind.Name(), opts.kind.Name())
 	}
 	if len(resp.GetFaults()) > 0 {
 		return wire.DecodeFaults(resp.GetFaults())

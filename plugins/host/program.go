@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -28,6 +29,8 @@ type program struct {
 	exited         chan struct{}
 	drained        chan struct{} // closed when standard error was read to its end
 	err            error         // of the exit; read it once exited is closed
+
+	handshake handshake
 
 	mu     sync.Mutex // held while the program is started or killed
 	doomed bool       // killed before it was started
@@ -115,9 +118,11 @@ func (p *program) pid() int {
 	return p.cmd.Process.Pid
 }
 
-func (p *program) ID() string                      { return strconv.Itoa(p.pid()) }
-func (p *program) Name() string                    { return p.cmd.Path }
-func (p *program) Stdout() io.ReadCloser           { return &handshakeReader{File: p.stdout, rest: p.words} }
+func (p *program) ID() string   { return strconv.Itoa(p.pid()) }
+func (p *program) Name() string { return p.cmd.Path }
+func (p *program) Stdout() io.ReadCloser {
+	return &handshakeReader{File: p.stdout, line: &p.handshake, rest: p.words}
+}
 func (p *program) Stderr() io.ReadCloser           { return &drainedReader{File: p.stderr, drained: p.drained} }
 func (p *program) Diagnose(context.Context) string { return "" }
 
@@ -144,10 +149,40 @@ func (d *drainedReader) Read(into []byte) (int, error) {
 	return n, err
 }
 
-// handshakeReader reads the first line of standard output, and then nothing until its end: the rest, which the library would
-// throw away, goes to the log.
+// protocol returns the protocol version in the program's handshake, and false if there was no handshake.
+func (p *program) protocol() (version int, ok bool) { return p.handshake.protocol() }
+
+// maxHandshake bounds the bytes of a handshake: a plugin may write a first line without an end.
+const maxHandshake = 64 << 10
+
+// handshake is the first line of standard output, CORE-VERSION|PROTOCOL-VERSION|NETWORK|ADDRESS|…
+type handshake struct {
+	mu   sync.Mutex
+	line []byte
+}
+
+func (h *handshake) append(part []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.line = append(h.line, part[:min(len(part), maxHandshake-len(h.line))]...)
+}
+
+func (h *handshake) protocol() (version int, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fields := strings.Split(strings.TrimSpace(string(h.line)), "|")
+	if len(fields) < 4 {
+		return 0, false
+	}
+	version, err := strconv.Atoi(fields[1])
+	return version, err == nil
+}
+
+// handshakeReader reads the first line of standard output, and then nothing until its end: the rest, which go-plugin would
+// discard, goes to the log.
 type handshakeReader struct {
 	*os.File
+	line *handshake
 	rest io.Writer
 	over bool
 }
@@ -161,6 +196,7 @@ func (h *handshakeReader) Read(into []byte) (int, error) {
 			if end := bytes.IndexByte(into[:n], '\n'); end >= 0 {
 				h.over, line = true, end+1
 			}
+			h.line.append(into[:line])
 		}
 		_, _ = h.rest.Write(into[line:n])
 		if line > 0 || err != nil {

@@ -19,7 +19,7 @@ type Sink struct{ *supervisor }
 // StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop] or [Sink.Close]. What is
 // wrong in the block comes back as [sdk.Faults]. ctx bounds the start alone.
 func StartSink(ctx context.Context, opts Options) (*Sink, error) {
-	opts.Kind = wire.KindSink
+	opts.kind = wire.Kind_KIND_SINK
 	s, err := supervise(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -78,8 +78,8 @@ func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
 }
 
-// Check asks the plugin to judge doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] where the
-// plugin cannot tell. What is said of health at Apply holds here.
+// Check asks the plugin to judge doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] where
+// the plugin cannot tell. What is said of health at Apply holds here.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	p, err := s.process()
 	if err != nil {
@@ -99,8 +99,8 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return wire.DecodeError(resp.GetFailure())
 }
 
-// Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin
-// whose first start is slow is waited for, for some seconds; one that is down does it when it starts, and one that cannot tell is
+// Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin whose
+// first start is slow is waited for, for some seconds; one that is down does it when it starts, and one that cannot tell is
 // left alone. One that does not answer within some seconds is an error; with Outlast it is killed, and does it when it starts
 // again.
 func (s *Sink) Claim(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,13 +15,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+// sourceHealthTimeout bounds how long a source plugin may take to report its health.
+const sourceHealthTimeout = 2 * time.Second
+
 // A Source is a source in a process of its own.
 type Source struct{ *supervisor }
 
 // StartSource starts the plugin, hands it its configuration and keeps it running until [Source.Stop] or [Source.Close].
 // What is wrong in the block comes back as [sdk.Faults]. ctx bounds the start alone.
 func StartSource(ctx context.Context, opts Options) (*Source, error) {
-	opts.Kind = wire.KindSource
+	opts.kind = wire.Kind_KIND_SOURCE
 	s, err := supervise(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -82,13 +86,33 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	return err
 }
 
-// Health tells about the plugin's program. Of the catalogue the plugin tells in its log.
-func (s *Source) Health(context.Context) (sdk.Health, error) {
-	health := sdk.Health{Facts: s.facts()}
-	if _, err := s.process(); err != nil {
-		health.Problems = []string{err.Error()}
+// Health returns what is known about the plugin's process, and the health that the plugin reports, if it does. That the
+// plugin is down, or does not respond in time, is a problem like any other.
+func (s *Source) Health(ctx context.Context) (sdk.Health, error) {
+	health, err := s.pluginHealth(ctx)
+	if err != nil {
+		health = sdk.Health{Problems: []string{err.Error()}, Facts: map[string]string{}}
 	}
+	maps.Copy(health.Facts, s.facts())
 	return health, nil
+}
+
+// pluginHealth returns the health that the plugin reports, and a health without problems if it does not report any.
+func (s *Source) pluginHealth(ctx context.Context) (sdk.Health, error) {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Health{}, err
+	}
+	if !p.can(wire.Capability_CAPABILITY_HEALTH) {
+		return sdk.Health{Facts: map[string]string{}}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sourceHealthTimeout)
+	defer cancel()
+	resp, err := wire.NewSourceClient(p.conn).Health(ctx, &wire.HealthRequest{})
+	if err != nil {
+		return sdk.Health{}, callError(ctx, "get the health of", err)
+	}
+	return wire.DecodeHealth(resp), nil
 }
 
 // Stop ends the plugin in order, see [Sink.Stop].

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// CheckConfig returns an error that names every field in the type of cfg that no block of a configuration can fill. Package serve
-// panics with it: the author of a plugin can correct such a field, and its users cannot.
+// CheckConfig returns an error that names every field in the type of cfg that no block of a configuration can fill. Package
+// serve panics with it: the author of a plugin can correct such a field, and its users cannot.
 //
 // A configuration is a struct. Its fields with a json tag may be strings, booleans, numbers, [time.Duration], slices, arrays,
 // maps with strings for keys, structs, pointers to these, any, and whatever implements [encoding.TextUnmarshaler] or

@@ -1,9 +1,11 @@
-// Package sdk is the contract between haproxy-api and its plugins, and all that the author of one imports.
+// Package sdk is the contract between haproxy-api and its sources and sinks, whether they are built into the daemon or are
+// plugins. It imports only the standard library, and knows neither the daemon nor how plugins are served.
 //
-// A [Source] watches a service catalogue and emits a [Snapshot] after every change. The daemon renders it through a template
-// into a [Document], and a [Sink] makes the document live and says how in a [Result].
+// A [Source] watches a service registry and emits a [Snapshot] after every change. The daemon renders it through a template
+// into a [Document], and a [Sink] applies the document and says how in a [Result].
 //
-// A plugin is a program of its own that the daemon starts, watches and restarts. Its main function is one call:
+// A plugin is a program of its own that the daemon starts, supervises and restarts. In Go, its main function is one call of
+// package serve:
 //
 //	type config struct {
 //		Path string `json:"path"`
@@ -17,6 +19,6 @@
 //		return &sink{path: cfg.Path, log: env.Log}, nil
 //	}
 //
-// What the daemon asks beyond [Sink] and [Source] is optional: a type that is also a [Checker], a [Claimer] or a
-// [Stopper] is used as one.
+// Everything beyond [Source] and [Sink] is optional: the daemon uses a type that also is a [Reporter], [Checker], [Rereader],
+// [Claimer], [Notifier] or [Stopper] as one. A plugin declares that when it is configured.
 package sdk

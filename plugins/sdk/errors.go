@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// The kinds of errors that the daemon treats in different ways. They survive the way from the plugin to the daemon: test for them
-// with [errors.Is]. Any other error is a failure: the daemon keeps the previous document and tries again with backoff.
+// The kinds of errors that the daemon treats in different ways. They survive the way from the plugin to the daemon: test for
+// them with [errors.Is]. Any other error is a failure: the daemon keeps the previous document and tries again with backoff.
 //
 //	error                          made by                        the daemon
 //	ErrRejected                    Rejectf, *Rejection            does not try the document again
 //	ErrRejected with a RetryError  RetryAfter around one          tries the document again then
-//	a *Rejection that is Temporary RetryAfter around one          tries the document again then, and excludes nothing that is live
 //	ErrDeferred                    Deferred                       reports no failure and tries the document again then
 //	ErrNotLoaded                   NotLoaded                      gives up a template that was just edited, else retries rarely
+//	a *Rejection that is Temporary RetryAfter around one          tries the document again then; excludes nothing that is live
 //	errors.ErrUnsupported          an error that wraps it         knows that the sink cannot do what it was asked
 //	context.Canceled               an error that wraps it         knows that the sink stopped because it was asked to
 //
@@ -38,15 +38,15 @@ func Rejectf(format string, args ...any) error {
 
 // A Rejection is the error of a sink that rejects a document. It is [ErrRejected] unless it is temporary.
 //
-// A sink that knows which lines are wrong sets Positions. The daemon then finds the service or instance that each line was rendered
-// for, excludes it, and applies the rest of the document. Name as many positions as possible at once. [RetryAfter] around the
-// Rejection says when the daemon tries what it has excluded again.
+// A sink that knows which lines are wrong sets Positions. The daemon then finds the service or instance that each line was
+// rendered for, excludes it, and applies the rest of the document. Name as many positions as possible at once. [RetryAfter]
+// around the Rejection says when the daemon tries what it has excluded again.
 type Rejection struct {
 	// Err says who rejects the document. Error appends the positions to it.
 	Err       error
 	Positions []Position
-	// Temporary says that the cause is outside of the document and may disappear, such as a host name without an address. The daemon
-	// then excludes nothing that is live already. Wrap a temporary rejection with [RetryAfter].
+	// Temporary says that the cause is outside of the document and may disappear, such as a host name without an address. The
+	// daemon then excludes nothing that is live already. Wrap a temporary rejection with [RetryAfter].
 	Temporary bool
 }
 
@@ -113,8 +113,8 @@ func (e *RetryError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *RetryError) Unwrap() error { return e.Err }
 
-// Deferred returns an [ErrDeferred] whose text is reason: the document is not in effect yet and nothing is wrong, as when a sink
-// allows one reload in five seconds. The daemon applies the document again after d, or a newer one at any time before.
+// Deferred returns an [ErrDeferred] whose text is reason: the document is not in effect yet and nothing is wrong, as when a
+// sink allows one reload in five seconds. The daemon applies the document again after d, or a newer one at any time before.
 func Deferred(reason string, d time.Duration) error {
 	return RetryAfter(&kindError{errors.New(reason), ErrDeferred}, d)
 }
@@ -122,8 +122,8 @@ func Deferred(reason string, d time.Duration) error {
 // NotLoaded returns err as an [ErrNotLoaded]: the document passed the sink's check, and the program that the sink manages then
 // failed to load it or ended soon afterwards. The sink must have put the previous document into effect again.
 //
-// Each attempt can interrupt the program. The daemon therefore gives up a template that was just edited, and tries a document of
-// another template again after growing delays, with [Document].Retry set.
+// Each attempt can interrupt the program. The daemon therefore gives up a template that was just edited, and tries a document
+// of another template again after growing delays, with [Document].Retry set.
 func NotLoaded(err error) error { return &kindError{err, ErrNotLoaded} }
 
 // kindError is an error of a kind, with the text of err alone.

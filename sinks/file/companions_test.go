@@ -53,7 +53,7 @@ func TestStart_RemovesWhatACrashLeaves(t *testing.T) {
 	apply(t, s, document("one", "beside"), sdk.ActionWritten)
 	files, err := s.place(document("two", "beside", "more"))
 	check(t, err)
-	check(t, s.announce(files))
+	check(t, s.recordWriting(files))
 	check(t, os.WriteFile(filepath.Join(dir, "file2"), []byte("more"), 0o600))
 	for _, name := range []string{"main", "main.applied", "file1", "file9"} {
 		_, err := replace.New(filepath.Join(dir, name), []byte("half"), replace.Options{Owner: path})

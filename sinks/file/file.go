@@ -1,5 +1,5 @@
-// Package file makes documents live as files of any program: it writes them, has them checked, and runs a command that
-// tells the program. The command's exit code is all that is known of the program.
+// Package file is a sink that writes documents as files of any program. It runs a command that checks the files, and one that reloads
+// the program. It knows nothing of the program but the exit codes of these commands.
 package file
 
 import (
@@ -24,7 +24,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// placeholder is what stands for the main file's path in the arguments of a command.
+// placeholder stands for the path of the main file in the arguments of a command.
 const placeholder = "{}"
 
 // A Config is the sink's block of the configuration.
@@ -36,38 +36,38 @@ type Config struct {
 	Timeout   time.Duration `json:"timeout"`    // the longest that a command may take
 }
 
-// Defaults returns what holds where the configuration says nothing. Path has no default.
+// Defaults returns the default configuration. Path has no default.
 func Defaults() Config {
 	return Config{Timeout: 30 * time.Second}
 }
 
-// Validate reports all faults at once, each one naming its key.
+// Validate returns all faults of c, each with its key.
 func (c Config) Validate() error {
 	var faults []error
 	if c.Path == "" {
-		faults = append(faults, errors.New("path is missing: it says where the file is written"))
+		faults = append(faults, errors.New("path is missing: set it to the file to write"))
 	}
 	if _, err := c.mode(); err != nil {
 		faults = append(faults, err)
 	}
 	if c.Timeout <= 0 {
-		faults = append(faults, fmt.Errorf("timeout is %v: it must be more than nothing", c.Timeout))
+		faults = append(faults, fmt.Errorf("timeout must be positive and is %v", c.Timeout))
 	}
 	for _, cmd := range []struct {
 		key  string
 		args []string
 	}{{"check_cmd", c.CheckCmd}, {"reload_cmd", c.ReloadCmd}} {
 		if len(cmd.args) > 0 && cmd.args[0] == "" {
-			faults = append(faults, fmt.Errorf("%s starts with an empty word: the first one names the program", cmd.key))
+			faults = append(faults, fmt.Errorf("%s begins with an empty word: the first word is the program", cmd.key))
 		}
 	}
-	if len(c.CheckCmd) > 0 && !slices.ContainsFunc(c.CheckCmd, mentions) {
+	if len(c.CheckCmd) > 0 && !slices.ContainsFunc(c.CheckCmd, hasPlaceholder) {
 		faults = append(faults, fmt.Errorf("check_cmd does not contain %s, which stands for the file to check", placeholder))
 	}
 	return errors.Join(faults...)
 }
 
-func mentions(arg string) bool { return strings.Contains(arg, placeholder) }
+func hasPlaceholder(arg string) bool { return strings.Contains(arg, placeholder) }
 
 func (c Config) mode() (fs.FileMode, error) {
 	if c.Mode == "" {
@@ -75,13 +75,12 @@ func (c Config) mode() (fs.FileMode, error) {
 	}
 	mode, err := strconv.ParseUint(c.Mode, 8, 32)
 	if err != nil || mode == 0 || mode > 0o777 {
-		return 0, fmt.Errorf("mode is %q: it must be an octal number such as %q", c.Mode, "0644")
+		return 0, fmt.Errorf("mode must be an octal number such as %[2]q and is %[1]q", c.Mode, "0644")
 	}
 	return fs.FileMode(mode), nil
 }
 
-// A Sink keeps one program's files true to the documents that it is given. Its methods may be called from any
-// goroutine.
+// A Sink writes the files of one program. Its methods may be called from any goroutine.
 type Sink struct {
 	cfg      Config
 	mode     fs.FileMode
@@ -93,16 +92,16 @@ type Sink struct {
 
 	begin   sync.Once
 	written stage.Written // companions that may be on disk; for Apply and Reread alone
-	watched string        // the state of the watched files that the program has loaded, see [sdk.Watched]; likewise
+	watched string        // the state of the watched files that the program has loaded, see [sdk.Watched]; for Apply and Reread alone
 
-	unrecorded, unremoved logdedup.Fault
+	recordFault, removeFault logdedup.Fault
 
 	mu   sync.Mutex
 	last error // what the last reload ended with
 	ran  time.Time
 }
 
-// New returns a sink for the files at cfg.Path. It touches nothing yet.
+// New returns a sink for the files at cfg.Path. It does not access them yet.
 func New(env sdk.Env, cfg Config) (*Sink, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -122,29 +121,29 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	return &Sink{cfg: cfg, mode: mode, log: log, stopped: make(chan struct{})}, nil
 }
 
-// Claim refuses where the sink of another daemon keeps the same file.
+// Claim locks the files. It returns an error if another sink manages them.
 func (s *Sink) Claim(ctx context.Context) error {
 	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getpid(), Log: s.log}, lock.File{Path: s.cfg.Path, Key: "path"})
 }
 
-// Stop is Close: there is nothing to be done in order.
+// Stop implements [sdk.Stopper]. It does what Close does.
 func (s *Sink) Stop(context.Context) error { return s.Close() }
 
-// Close breaks off a command that runs, and lets somebody else claim the file.
+// Close kills a running command and unlocks the files.
 func (s *Sink) Close() error {
 	s.stopOnce.Do(func() { close(s.stopped) })
 	s.fileLock.Release()
 	return nil
 }
 
-// Apply writes the files and runs the reload command, if there is one. When that fails, the files before are put back
-// and the command is not run again: the program is taken to go on with what it had.
+// Apply writes the files and runs the reload command, if there is one. If the command fails, Apply restores the previous files and
+// does not run the command again: it assumes that the program kept its configuration.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	began := time.Now()
 	if err := s.fileLock.Ensure(); err != nil {
 		return sdk.Result{}, err
 	}
-	s.begin.Do(s.takeOver)
+	s.begin.Do(s.loadRecord)
 	result, err := s.apply(ctx, doc)
 	result.Took = time.Since(began)
 	return result, err
@@ -158,7 +157,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	reason := s.difference(files)
 	if reason == "" {
 		s.removeObsolete(files)
-		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "the files are in effect"}, nil
+		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "the files did not change"}, nil
 	}
 	st, err := stage.New(s.cfg.Path, files, s.mode)
 	if err != nil {
@@ -169,36 +168,36 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		return sdk.Result{}, err
 	}
 	if ctx.Err() != nil {
-		return sdk.Result{}, fmt.Errorf("the change was broken off before it had an effect: %w", context.Cause(ctx))
+		return sdk.Result{}, fmt.Errorf("the change was cancelled before it had an effect: %w", context.Cause(ctx))
 	}
-	// Until the program has taken the files nobody can say what it has: not even that it has what was noted before.
-	if err := s.announce(files); err != nil {
+	// Until the program has loaded the files, what it has loaded is unknown, so the previous record is no longer valid.
+	if err := s.recordWriting(files); err != nil {
 		return sdk.Result{}, err
 	}
 	if err := st.Commit(); err != nil {
 		return sdk.Result{}, err
 	}
-	// The files are live from here on: they stay only if the program takes them.
+	// The files are in place from here on, and are restored if the reload fails.
 	if len(s.cfg.ReloadCmd) == 0 {
-		s.settle(files, doc.Watched)
+		s.recordApplied(files, doc.Watched)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: reason}, nil
 	}
 	output, err := s.reload(ctx)
 	if err != nil {
 		return sdk.Result{Details: output}, errors.Join(err, st.Restore())
 	}
-	s.settle(files, doc.Watched)
+	s.recordApplied(files, doc.Watched)
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
 }
 
-// Reread runs the reload command, if there is one, where watched files have changed. No other files are known that the program
+// Reread runs the reload command, if there is one and a watched file has changed. The sink knows no other files that the program
 // reads.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	began := time.Now()
 	if err := s.fileLock.Ensure(); err != nil {
 		return sdk.Result{}, err
 	}
-	s.begin.Do(s.takeOver)
+	s.begin.Do(s.loadRecord)
 	result, err := s.reread(ctx, watched)
 	result.Took = time.Since(began)
 	return result, err
@@ -208,7 +207,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	result := sdk.Result{Action: sdk.ActionUnchanged, Reason: "no watched file changed"}
 	r := s.readRecord()
 	if len(r.Files) == 0 || len(s.cfg.ReloadCmd) == 0 || watched.ID == "" {
-		return result, nil // without a record, the next document has the program told
+		return result, nil // without a record, the next document reloads the program
 	}
 	if watched.ChangedSince(r.Watched) {
 		result = sdk.Result{Action: sdk.ActionReload, Reason: "watched files changed: " + strings.Join(watched.Changed, ", ")}
@@ -224,7 +223,8 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	return result, nil
 }
 
-// Check runs the check command on private copies of the files.
+// Check runs the check command on private copies of the files. It returns [errors.ErrUnsupported] for usable files if there
+// is none.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	files, err := s.place(doc)
 	if err != nil {
@@ -235,6 +235,9 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 		return err
 	}
 	defer st.Discard()
+	if len(s.cfg.CheckCmd) == 0 {
+		return fmt.Errorf("no check_cmd is configured: %w", errors.ErrUnsupported)
+	}
 	return s.check(ctx, st)
 }
 
@@ -249,23 +252,23 @@ func (s *Sink) check(ctx context.Context, st *stage.Stage) error {
 	o, err := s.run(ctx, s.cfg.CheckCmd, st.Checked())
 	o.Output = st.Original(o.Output)
 	if err != nil {
-		return fmt.Errorf("check_cmd did not run to its end: %w", err)
+		return fmt.Errorf("running check_cmd: %w", err)
 	}
 	if o.Code != 0 {
-		return sdk.Rejectf("%s rejects the file: %s", s.cfg.CheckCmd[0], lastWords(o))
+		return sdk.Rejectf("%s rejects the file: %s", s.cfg.CheckCmd[0], lastLines(o))
 	}
 	return nil
 }
 
-// reload runs the reload command to its end, also when ctx is cancelled meanwhile: half a reload is in nobody's
-// interest. Only Stop and Close break it off.
+// reload runs the reload command to its end even if ctx is cancelled, since a partial reload may leave the program in an unknown
+// state. Only Stop and Close kill it.
 func (s *Sink) reload(ctx context.Context) ([]string, error) {
 	o, err := s.run(context.WithoutCancel(ctx), s.cfg.ReloadCmd, s.cfg.Path)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("reload_cmd did not run to its end: %w", err)
+		err = fmt.Errorf("running reload_cmd: %w", err)
 	case o.Code != 0:
-		err = fmt.Errorf("reload_cmd failed with exit code %d: %s", o.Code, lastWords(o))
+		err = fmt.Errorf("reload_cmd failed with exit code %d: %s", o.Code, lastLines(o))
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +277,7 @@ func (s *Sink) reload(ctx context.Context) ([]string, error) {
 }
 
 func (s *Sink) run(ctx context.Context, command []string, path string) (program.Outcome, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, fmt.Errorf("it took longer than %v", s.cfg.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, fmt.Errorf("timed out after %v", s.cfg.Timeout))
 	defer cancel()
 	ctx, release := s.untilStopped(ctx)
 	defer release()
@@ -285,9 +288,9 @@ func (s *Sink) run(ctx context.Context, command []string, path string) (program.
 	return program.Run(ctx, args[0], args[1:]...)
 }
 
-var errStopped = errors.New("the sink is being stopped")
+var errStopped = errors.New("the sink is stopping")
 
-// untilStopped returns ctx with an earlier end at Stop or Close.
+// untilStopped returns a context that Stop and Close cancel too.
 func (s *Sink) untilStopped(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -300,24 +303,24 @@ func (s *Sink) untilStopped(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { cancel(nil) }
 }
 
-// shownLines bounds what an error quotes of a program's output.
+// shownLines is how many lines of a program's output an error quotes.
 const shownLines = 6
 
-func lastWords(o program.Outcome) string {
+func lastLines(o program.Outcome) string {
 	lines := program.Lines(o.Output)
 	if len(lines) == 0 {
-		return "it says nothing"
+		return "no output"
 	}
 	return strings.Join(lines[max(0, len(lines)-shownLines):], "; ")
 }
 
-// Health reports a file that is gone and a reload that failed.
+// Health reports a missing file and a failed reload.
 func (s *Sink) Health(context.Context) (sdk.Health, error) {
 	s.mu.Lock()
 	last, ran := s.last, s.ran
 	s.mu.Unlock()
 	h := sdk.Health{Facts: map[string]string{"path": s.cfg.Path}}
-	if problem := s.missing(); problem != "" {
+	if problem := s.fileProblem(); problem != "" {
 		h.Problems = append(h.Problems, problem)
 	}
 	if last != nil {

@@ -14,17 +14,17 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A record is kept beside the file. What is on disk alone tells neither what the program was told of, since we may have ended
-// between writing it and telling, nor which companion files are ours.
+// A record is stored beside the file. The files alone show neither which content the program has loaded, since the daemon may have
+// ended between writing and reloading, nor which companions the sink has written.
 type record struct {
-	Files   map[string]string `json:"files,omitempty"`   // SHA-256 of each file in effect, by name; none where that is not known
-	Written stage.Written     `json:"written,omitempty"` // companions that may be on disk besides those in Files
+	Files   map[string]string `json:"files,omitempty"`   // SHA-256 of each loaded file by name; empty if it is unknown
+	Written stage.Written     `json:"written,omitempty"` // companions that may be on disk besides Files
 	Watched string            `json:"watched,omitempty"` // the state of the watched files that the program has loaded
 }
 
 func (s *Sink) recordPath() string { return s.cfg.Path + stage.RecordSuffix }
 
-// readRecord returns an empty one where there is none that can be read.
+// readRecord returns the record, and an empty one if it cannot be read.
 func (s *Sink) readRecord() record {
 	var r record
 	if content, err := os.ReadFile(s.recordPath()); err != nil || json.Unmarshal(content, &r) != nil {
@@ -39,13 +39,13 @@ func (s *Sink) write(r record) error {
 		return err
 	}
 	if err := replace.Write(s.recordPath(), content, replace.Options{New: 0o600, Owner: s.cfg.Path}); err != nil {
-		return fmt.Errorf("cannot record what is in effect: %w", err)
+		return fmt.Errorf("recording the applied files: %w", err)
 	}
 	return nil
 }
 
-// takeOver finds out what the process before us has written, and removes what a crash has left of its temporary files.
-func (s *Sink) takeOver() {
+// loadRecord reads which companions a previous process has written, and removes its temporary files after a crash.
+func (s *Sink) loadRecord() {
 	r := s.readRecord()
 	s.written, s.watched = stage.Written{}, r.Watched
 	for name, sums := range r.Written {
@@ -65,30 +65,30 @@ func (s *Sink) takeOver() {
 	replace.RemoveTemporary(s.cfg.Path, paths...)
 }
 
-// announce records that files are about to be written, and that nothing is known to be in effect until they are.
-func (s *Sink) announce(files []stage.File) error {
+// recordWriting records that files are about to be written, and that what the program has loaded is unknown until it has reloaded.
+func (s *Sink) recordWriting(files []stage.File) error {
 	s.written.Add(files)
 	if len(s.written) > 0 {
 		return s.write(record{Written: s.written})
 	}
 	if err := replace.Remove(s.recordPath()); err != nil {
-		return fmt.Errorf("cannot remove the record of what is in effect: %w", err)
+		return fmt.Errorf("removing the record of the applied files: %w", err)
 	}
 	return nil
 }
 
-// settle records that files are in effect, and were loaded with the watched files in that state, and removes companions that are
-// not among them.
-func (s *Sink) settle(files []stage.File, watched string) {
+// recordApplied records that the program has loaded files, with the watched files in that state, and removes companions that are not
+// among them.
+func (s *Sink) recordApplied(files []stage.File, watched string) {
 	s.watched = watched
-	s.written.Settle(files)
+	s.written.Replace(files)
 	s.record(files)
 	s.removeObsolete(files)
 }
 
 func (s *Sink) record(files []stage.File) {
-	if len(s.cfg.ReloadCmd) == 0 && len(s.written) == 0 { // there is nothing that the files do not tell
-		_ = replace.Remove(s.recordPath()) // an old record does no harm
+	if len(s.cfg.ReloadCmd) == 0 && len(s.written) == 0 { // the files contain all that is known
+		_ = replace.Remove(s.recordPath()) // an old record is harmless
 		return
 	}
 	s.save(record{Files: sums(files), Written: s.written.Obsolete(files), Watched: s.watched})
@@ -96,34 +96,34 @@ func (s *Sink) record(files []stage.File) {
 
 func (s *Sink) save(r record) {
 	if err := s.write(r); err != nil {
-		s.unrecorded.Warn(s.log, "a restart of haproxy-api will not know what is in effect", err)
+		s.recordFault.Warn(s.log, "cannot record the applied files; the next start will reload the program", err)
 	} else {
-		s.unrecorded.Resolve(s.log, "what is in effect is recorded again")
+		s.recordFault.Resolve(s.log, "the applied files are recorded again")
 	}
 }
 
-// removeObsolete removes the companions that files, which are in effect, have no more.
+// removeObsolete removes companions that are not among files, which are applied.
 func (s *Sink) removeObsolete(files []stage.File) {
 	var texts [][]byte
 	for _, f := range files {
 		texts = append(texts, f.Content)
 	}
-	forgot, err := s.written.Obsolete(files).Remove(s.cfg.Path, s.log, texts...)
+	removed, err := s.written.Obsolete(files).Remove(s.cfg.Path, s.log, texts...)
 	if err != nil {
-		s.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
+		s.removeFault.Warn(s.log, "cannot remove files that are no longer needed; retrying with the next document", err)
 	} else {
-		s.unremoved.Resolve(s.log, "files that are no longer needed can be removed again")
+		s.removeFault.Resolve(s.log, "files that are no longer needed can be removed again")
 	}
-	if len(forgot) == 0 {
+	if len(removed) == 0 {
 		return
 	}
-	for _, name := range forgot {
+	for _, name := range removed {
 		delete(s.written, name)
 	}
 	s.record(files)
 }
 
-// difference says why files are not in effect yet, or "" if they are.
+// difference returns the reason why files must be applied, or "" if they are applied already.
 func (s *Sink) difference(files []stage.File) string {
 	for _, f := range files {
 		content, err := os.ReadFile(f.Path)
@@ -138,7 +138,7 @@ func (s *Sink) difference(files []stage.File) string {
 		return ""
 	}
 	if !maps.Equal(s.readRecord().Files, sums(files)) {
-		return "whether the program was told of the files is not known"
+		return "it is unknown which files the program has loaded"
 	}
 	return ""
 }
@@ -151,14 +151,14 @@ func sums(files []stage.File) map[string]string {
 	return sums
 }
 
-// missing says what is wrong with the file on disk, or "" if it is there.
-func (s *Sink) missing() string {
+// fileProblem returns what is wrong with the file on disk, or "".
+func (s *Sink) fileProblem() string {
 	info, err := os.Stat(s.cfg.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("%s does not exist", s.cfg.Path)
 	case err != nil:
-		return fmt.Sprintf("%s cannot be looked at: %v", s.cfg.Path, replace.Cause(err))
+		return fmt.Sprintf("cannot access %s: %v", s.cfg.Path, replace.Cause(err))
 	case !info.Mode().IsRegular():
 		return fmt.Sprintf("%s is not a file", s.cfg.Path)
 	default:

@@ -19,7 +19,7 @@ func reread(t *testing.T, s *Sink, id, action string) {
 }
 
 // The reload command runs once for each change of the watched files, also one that another run of the sink has not seen.
-func TestWatched_RunsTheReloadCommandOnce(t *testing.T) {
+func TestReread_ReloadsOnce(t *testing.T) {
 	dir := t.TempDir()
 	ran := filepath.Join(t.TempDir(), "ran")
 	set := func(c *Config) { c.ReloadCmd = []string{"sh", "-c", "echo ran >> " + ran} }
@@ -46,7 +46,7 @@ func TestWatched_RunsTheReloadCommandOnce(t *testing.T) {
 }
 
 // A command that fails is due again.
-func TestWatched_FailedReloadCommandIsRetried(t *testing.T) {
+func TestReread_FailedReloadIsRetried(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	s := newSink(t, filepath.Join(t.TempDir(), "main"), func(c *Config) { c.ReloadCmd = []string{"test", "!", "-e", broken} })
 	doc := document("one")
@@ -64,7 +64,7 @@ func TestWatched_FailedReloadCommandIsRetried(t *testing.T) {
 }
 
 // Without a command nobody has to be told.
-func TestWatched_NothingToTellWithoutACommand(t *testing.T) {
+func TestReread_WithoutAReloadCommand(t *testing.T) {
 	s := newSink(t, filepath.Join(t.TempDir(), "main"), nil)
 	apply(t, s, document("one"), sdk.ActionWritten)
 	reread(t, s, "these.a", sdk.ActionUnchanged)

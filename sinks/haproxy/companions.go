@@ -49,7 +49,7 @@ func (c *companions) settle(files []stage.File, loads int) stage.Written {
 	if c.written == nil {
 		c.written = stage.Written{}
 	}
-	obsolete := c.written.Settle(files)
+	obsolete := c.written.Replace(files)
 	for name := range obsolete {
 		if _, before := c.settled[name]; !before || loads != c.loads {
 			c.since = time.Now()

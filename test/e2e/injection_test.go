@@ -141,16 +141,16 @@ func (e *injectionEngine) outcome(attempt string, healthy, ordinary, now map[str
 		if !untouched {
 			e.t.Errorf("%s: it was refused, and changed something", attempt)
 		}
-		return "the push is refused with " + strconv.Itoa(code)
+		return "the push is rejected with " + strconv.Itoa(code)
 	case len(quarantined) > 0 && quarantined[0].Service == "" && quarantined[0].ID == "" && quarantined[0].Hostname == "":
-		return "taken for empty: " + reasonWithoutValue(quarantined[0].Reason)
+		return "treated as empty: " + reasonWithoutValue(quarantined[0].Reason)
 	case len(quarantined) > 0:
 		if !untouched || len(quarantined) > 1 {
 			e.t.Errorf("%s: the quarantine leaks, or has others: %+v", attempt, quarantined)
 		}
 		return "quarantined: " + reasonWithoutValue(quarantined[0].Reason)
 	case strings.HasPrefix(attempt, "ChangeEvent.") && snap.Last == nil:
-		return "not told as the last change"
+		return "not reported as the last change"
 	case same:
 		return "no line changes"
 	default:
@@ -163,26 +163,26 @@ var (
 	quotedValue    = regexp.MustCompile(` "(\\.|[^"\\])*"(\.\.\.)?`)
 )
 
-// reasonAlone is a reason without the value, so that the page fits the eye.
+// reasonAlone returns a reason without the value, so that the page is short.
 func reasonWithoutValue(reason string) string {
-	return quotedValue.ReplaceAllString(namedCharacter.ReplaceAllString(reason, "a character that means something"), "")
+	return quotedValue.ReplaceAllString(namedCharacter.ReplaceAllString(reason, "a special character"), "")
 }
 
 func injectionPage(found map[string]map[string][]string, n int) string {
 	var page strings.Builder
-	fmt.Fprintf(&page, `# What becomes of attempts to inject
+	fmt.Fprintf(&page, `# Injection attempts
 
-A test writes this page and keeps it true (TestInjection_EveryField in test/e2e; with -update it writes it anew). It pushes each
-trick in each field, in one state with healthy instances, and renders the built-in template, the older default one, and one
-that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte outside the instance's own
-lines, nor adds a line or a word to those. [Operations](operations.md#quarantine) has the rules.
+TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values below in each
+field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api 0.9, and a template
+that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte outside the lines of its own
+instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
 
-Whoever may push can still say what is false: that an instance is elsewhere, is gone, or is of another service. Two services
-whose names become one (%s) get a hash each, so that adding one of them renames the other's sections.
+Anyone who can push can still lie: that an instance is elsewhere, is gone, or belongs to another service. Two services whose
+names become the same (%s) get a hash each, so that adding one of them renames the sections of the other.
 
-## The tricks
+## Values
 
-| trick | value |
+| name | value |
 | --- | --- |
 `, n, "`web` and `WEB`")
 	for _, trick := range injectionCases {
@@ -195,7 +195,7 @@ whose names become one (%s) get a hash each, so that adding one of them renames 
 	for _, name := range slices.Sorted(maps.Keys(wrongTypes)) {
 		fmt.Fprintf(&page, "| %s | ``%s`` |\n", name, wrongTypes[name])
 	}
-	page.WriteString("\n## What becomes of them\n")
+	page.WriteString("\n## Outcomes\n")
 	for _, f := range injectionFields() {
 		fmt.Fprintf(&page, "\n### %s\n\n", f.name)
 		outcomes := slices.SortedFunc(maps.Keys(found[f.name]), func(a, b string) int {

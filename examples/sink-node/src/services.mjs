@@ -8,6 +8,9 @@ import { Sink } from './sink.mjs';
 const NAME = 'node';
 const VERSION = '1.0.0';
 
+// The enum values for what the sink does.
+const ACTIONS = { unchanged: 'ACTION_UNCHANGED', written: 'ACTION_WRITTEN' };
+
 /**
  * Returns the services by their full names. attached is called when the daemon takes hold of the plugin, released when
  * it lets go or asks for the end.
@@ -62,7 +65,7 @@ async function configure(plugin, { name, block }, log) {
     plugin.sink = new Sink(config, log);
     log.info('configured', { name, folder: config.folder, keep: config.keep });
   }
-  return { name: NAME, version: VERSION, kind: 'sink', faults, capabilities: ['CAPABILITY_CHECK'] };
+  return { name: NAME, version: VERSION, kind: 'KIND_SINK', faults, capabilities: ['CAPABILITY_CHECK'] };
 }
 
 function parse(block) {
@@ -93,7 +96,7 @@ async function apply(plugin, document, abandoned) {
   try {
     return await withFailure(async () => {
       const { action, reason, details } = await sink.apply(document, signal);
-      return { result: { action, reason, details, took: duration(performance.now() - began) } };
+      return { result: { action: ACTIONS[action], reason, details, took: duration(performance.now() - began) } };
     }, signal);
   } finally {
     if (plugin.applying === applying) plugin.applying = null;

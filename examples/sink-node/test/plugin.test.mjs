@@ -111,11 +111,11 @@ test('a document goes live, and a failed one says which failure it is', async (t
   const { faults } = await call(PLUGIN, 'Configure', configuration({ foldr: folder }));
   assert.deepEqual(faults.map(({ key }) => key), ['foldr', 'folder']);
   const answer = await call(PLUGIN, 'Configure', configuration({ folder }));
-  assert.deepEqual(answer, { name: 'node', version: '1.0.0', kind: 'sink', faults: [], failure: null, capabilities: ['CAPABILITY_CHECK'] });
+  assert.deepEqual(answer, { name: 'node', version: '1.0.0', kind: 'KIND_SINK', faults: [], failure: null, capabilities: ['CAPABILITY_CHECK'] });
   await assert.rejects(call(PLUGIN, 'Configure', configuration({ folder })), { code: grpc.status.FAILED_PRECONDITION });
 
   const { result, failure } = await call(SINK, 'Apply', { document: documentOf({ main: 'text' }) });
-  assert.deepEqual([result.action, failure], ['written', null]);
+  assert.deepEqual([result.action, failure], ['ACTION_WRITTEN', null]);
   assert.ok(result.took.nanos > 0);
   assert.equal(readFileSync(join(folder, 'current', 'main'), 'utf8'), 'text');
   for (const method of ['Apply', 'Check']) {

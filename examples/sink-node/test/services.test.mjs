@@ -16,7 +16,7 @@ test('a call that the daemon gave up is answered as cancelled', async (t) => {
   const { failure } = await answer(Apply, { document: documentOf({ main: 'text' }) }, true);
   assert.deepEqual(failure, { code: 'CODE_CANCELED', message: 'the call was cancelled: what was current stays so' });
   const { result } = await answer(Apply, { document: documentOf({ main: 'text' }) });
-  assert.equal(result.action, 'written');
+  assert.equal(result.action, 'ACTION_WRITTEN');
   const applying = answer(Apply, { document: documentOf({ main: 'other' }) });
   await answer(services['haproxyapi.plugin.v1.Sink'].Cancel, {});
   assert.equal((await applying).failure.code, 'CODE_CANCELED');

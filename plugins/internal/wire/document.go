@@ -48,7 +48,7 @@ func DecodeWatched(req *RereadRequest) sdk.Watched {
 // EncodeResult returns r as a message.
 func EncodeResult(r sdk.Result) *Result {
 	return &Result{
-		Action: Text(r.Action), Reason: Text(r.Reason), Took: durationpb.New(r.Took), Details: encodeTexts(r.Details),
+		Action: encodeAction(r.Action), Reason: Text(r.Reason), Took: durationpb.New(r.Took), Details: encodeTexts(r.Details),
 	}
 }
 
@@ -61,10 +61,29 @@ func DecodeResult(r *Result, took time.Duration) sdk.Result {
 	}
 }
 
-func decodeAction(action string) string {
-	switch action {
-	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
+// actions are the words of package sdk. They are visible in the daemon's API, metrics and history.
+var actions = map[string]Action{
+	"":                  Action_ACTION_UNSPECIFIED,
+	sdk.ActionUnchanged: Action_ACTION_UNCHANGED,
+	sdk.ActionRuntime:   Action_ACTION_RUNTIME,
+	sdk.ActionReload:    Action_ACTION_RELOAD,
+	sdk.ActionRestart:   Action_ACTION_RESTART,
+	sdk.ActionWritten:   Action_ACTION_WRITTEN,
+	sdk.ActionOther:     Action_ACTION_OTHER,
+}
+
+func encodeAction(name string) Action {
+	if action, ok := actions[name]; ok {
 		return action
+	}
+	return Action_ACTION_OTHER
+}
+
+func decodeAction(action Action) string {
+	for name, a := range actions {
+		if a == action {
+			return name
+		}
 	}
 	return sdk.ActionOther
 }
@@ -74,8 +93,8 @@ func EncodeHealth(h sdk.Health) *HealthResponse {
 	return &HealthResponse{Problems: encodeTexts(h.Problems), Facts: encodeTextMap(h.Facts)}
 }
 
-// DecodeHealth returns the health of a message, within the limits of this package. Facts whose names start with "plugin_", or are
-// "plugin", are left out: the host uses these names for facts about the plugin's process.
+// DecodeHealth returns the health of a message, within the limits of this package. Facts whose names start with "plugin_", or
+// are "plugin", are left out: the host uses these names for facts about the plugin's process.
 func DecodeHealth(h *HealthResponse) sdk.Health {
 	facts := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(h.GetFacts())) {

@@ -15,8 +15,8 @@ import (
 // MaxRetryAfter bounds how long a plugin can defer a document or delay a retry at a time.
 const MaxRetryAfter = time.Hour
 
-// EncodeError returns err as a message, and nil for nil. Of an error of several kinds the first of these counts: rejected,
-// deferred, not loaded, temporarily rejected, canceled.
+// EncodeError returns err as a message, and nil for nil. Of an error of several kinds, the first in the table of package sdk
+// counts.
 func EncodeError(err error) *Failure {
 	if err == nil {
 		return nil
@@ -25,16 +25,17 @@ func EncodeError(err error) *Failure {
 	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
 		failure.RetryAfter = durationpb.New(retry.After)
 	}
-	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok && len(rejection.Positions) > 0 {
-		// The places are fields of their own, so the message contains only the text around them.
+	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok && failure.Code == Failure_CODE_REJECTED {
+		failure.Temporary = !errors.Is(err, sdk.ErrRejected)
+		// The positions are fields of their own, so the message contains only the text around them.
 		failure.Message = Text(strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1))
-		failure.Places = encodePlaces(rejection.Positions)
+		failure.Positions = encodePositions(rejection.Positions)
 	}
 	return failure
 }
 
 func codeOf(err error) Failure_Code {
-	_, rejected := errors.AsType[*sdk.Rejection](err)
+	_, isRejection := errors.AsType[*sdk.Rejection](err)
 	switch {
 	case errors.Is(err, sdk.ErrRejected):
 		return Failure_CODE_REJECTED
@@ -42,8 +43,10 @@ func codeOf(err error) Failure_Code {
 		return Failure_CODE_DEFERRED
 	case errors.Is(err, sdk.ErrNotLoaded):
 		return Failure_CODE_NOT_LOADED
-	case rejected:
-		return Failure_CODE_REFUSED
+	case isRejection: // a temporary one
+		return Failure_CODE_REJECTED
+	case errors.Is(err, errors.ErrUnsupported):
+		return Failure_CODE_UNSUPPORTED
 	case errors.Is(err, context.Canceled):
 		return Failure_CODE_CANCELED
 	default:
@@ -51,32 +54,26 @@ func codeOf(err error) Failure_Code {
 	}
 }
 
-// DecodeError returns the error of a message, within the limits of this package, and nil for nil. It has the kind, the text, the
-// places and the retry hint of the error that was encoded.
+// DecodeError returns the error of a message, within the limits of this package, and nil for nil. It has the kind, the text,
+// the positions and the retry hint of the error that was encoded.
 func DecodeError(f *Failure) error {
 	if f == nil {
 		return nil
 	}
-	message, places := Truncate(f.GetMessage(), MaxError), decodePlaces(f.GetPlaces())
+	err := errors.New(Truncate(f.GetMessage(), MaxError))
 	after := min(max(f.GetRetryAfter().AsDuration(), 0), MaxRetryAfter)
-	code := f.GetCode()
-	if code == Failure_CODE_UNSPECIFIED && len(places) > 0 {
-		code = Failure_CODE_REFUSED
-	}
-	var err error
-	switch code {
+	switch f.GetCode() {
 	case Failure_CODE_REJECTED:
-		err = &sdk.Rejection{Err: errors.New(message), Positions: places}
-	case Failure_CODE_REFUSED:
-		err = &sdk.Rejection{Err: errors.New(message), Positions: places, Temporary: true}
+		err = &sdk.Rejection{Err: err, Positions: decodePositions(f.GetPositions()), Temporary: f.GetTemporary()}
 	case Failure_CODE_DEFERRED:
-		return sdk.Deferred(message, after)
+		return sdk.Deferred(err.Error(), after)
 	case Failure_CODE_NOT_LOADED:
-		err = sdk.NotLoaded(errors.New(message))
+		err = sdk.NotLoaded(err)
+	case Failure_CODE_UNSUPPORTED:
+		err = &kindError{err, errors.ErrUnsupported}
 	case Failure_CODE_CANCELED:
-		err = &kindError{message, context.Canceled}
-	default:
-		err = errors.New(message)
+		err = &kindError{err, context.Canceled}
+	case Failure_CODE_UNSPECIFIED:
 	}
 	if f.GetRetryAfter() != nil {
 		err = sdk.RetryAfter(err, after)
@@ -84,28 +81,25 @@ func DecodeError(f *Failure) error {
 	return err
 }
 
-// kindError has the text of another process and the kind of an error of this one.
-type kindError struct {
-	message string
-	kind    error
-}
+// kindError is an error of a kind, with the text of err alone.
+type kindError struct{ err, kind error }
 
-func (e *kindError) Error() string { return e.message }
+func (e *kindError) Error() string { return e.err.Error() }
 func (e *kindError) Unwrap() error { return e.kind }
 
-func encodePlaces(places []sdk.Position) []*Place {
-	var out []*Place
-	for _, p := range places {
-		out = append(out, &Place{
+func encodePositions(positions []sdk.Position) []*Position {
+	var out []*Position
+	for _, p := range positions {
+		out = append(out, &Position{
 			File: Text(p.File), Path: Text(p.Path), Line: int64(p.Line), Problem: Text(p.Problem),
 		})
 	}
 	return out
 }
 
-func decodePlaces(list []*Place) []sdk.Position {
+func decodePositions(list []*Position) []sdk.Position {
 	var out []sdk.Position
-	for _, p := range list[:min(len(list), MaxPlaces)] {
+	for _, p := range list[:min(len(list), MaxPositions)] {
 		out = append(out, sdk.Position{
 			File: Truncate(p.GetFile(), MaxText), Path: Truncate(p.GetPath(), MaxText), Line: int(max(p.GetLine(), 0)),
 			Problem: Truncate(p.GetProblem(), MaxText),
@@ -123,8 +117,8 @@ func EncodeFaults(faults sdk.Faults) []*Fault {
 	return out
 }
 
-// DecodeFaults is the inverse of [EncodeFaults], within the limits of this package. Where there are more faults, a last one says
-// how many are missing.
+// DecodeFaults is the inverse of [EncodeFaults], within the limits of this package. Where there are more faults, a last one
+// says how many are missing.
 func DecodeFaults(list []*Fault) sdk.Faults {
 	var out sdk.Faults
 	for _, f := range list[:min(len(list), MaxFaults)] {

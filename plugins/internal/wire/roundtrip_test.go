@@ -51,7 +51,7 @@ func (r random) fill(v reflect.Value) {
 	case reflect.Int:
 		v.SetInt(r.Int64N(math.MaxInt32))
 	case reflect.Int64:
-		v.SetInt(int64(r.Uint64())) //nolint:gosec // any bits will do
+		v.SetInt(int64(r.Uint64()))
 	case reflect.Uint64:
 		v.SetUint(r.Uint64())
 	case reflect.Uint8:
@@ -175,16 +175,17 @@ func TestRoundTrip_Faults(t *testing.T) {
 // randomError returns an error of any of the kinds that cross the process boundary.
 func randomError(r random) error {
 	cause := errors.New("it failed " + value[string](r))
-	places := value[[]sdk.Position](r)
+	positions := value[[]sdk.Position](r)
 	after := value[time.Duration](r)
 	err := []error{
 		cause,
-		&sdk.Rejection{Err: cause, Positions: places},
-		sdk.RetryAfter(&sdk.Rejection{Err: cause, Positions: places, Temporary: true}, after),
+		&sdk.Rejection{Err: cause, Positions: positions},
+		sdk.RetryAfter(&sdk.Rejection{Err: cause, Positions: positions, Temporary: true}, after),
 		sdk.Deferred(cause.Error(), after),
 		sdk.NotLoaded(cause),
+		fmt.Errorf("%w: %w", cause, errors.ErrUnsupported),
 		fmt.Errorf("%w: %w", cause, context.Canceled),
-	}[r.IntN(6)]
+	}[r.IntN(7)]
 	if r.IntN(2) == 0 && !errors.Is(err, sdk.ErrDeferred) {
 		err = sdk.RetryAfter(err, after)
 	}
@@ -193,12 +194,12 @@ func randomError(r random) error {
 
 // errorFields is what must survive of an error.
 type errorFields struct {
-	Text                                    string
-	Rejected, Deferred, NotLoaded, Canceled bool
-	Temporary                               bool
-	Places                                  []sdk.Position
-	Retry                                   bool
-	After                                   time.Duration
+	Text                                                 string
+	Rejected, Deferred, NotLoaded, Unsupported, Canceled bool
+	Temporary                                            bool
+	Positions                                            []sdk.Position
+	Retry                                                bool
+	After                                                time.Duration
 }
 
 func fieldsOf(err error) errorFields {
@@ -207,10 +208,11 @@ func fieldsOf(err error) errorFields {
 	}
 	f := errorFields{
 		Text: err.Error(), Rejected: errors.Is(err, sdk.ErrRejected), Deferred: errors.Is(err, sdk.ErrDeferred),
-		NotLoaded: errors.Is(err, sdk.ErrNotLoaded), Canceled: errors.Is(err, context.Canceled),
+		NotLoaded: errors.Is(err, sdk.ErrNotLoaded), Unsupported: errors.Is(err, errors.ErrUnsupported),
+		Canceled: errors.Is(err, context.Canceled),
 	}
 	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok {
-		f.Places, f.Temporary = rejection.Positions, rejection.Temporary
+		f.Positions, f.Temporary = rejection.Positions, rejection.Temporary
 	}
 	if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
 		f.Retry, f.After = true, retry.After

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -26,7 +27,7 @@ func EncodeSnapshot(s sdk.Snapshot) *Snapshot {
 	if s.Last != nil {
 		out.Last = &Change{
 			Instance:       encodeInstance(s.Last.Instance),
-			PreviousStatus: int64(s.Last.PreviousStatus),
+			PreviousStatus: encodeStatus(s.Last.PreviousStatus),
 			Time:           encodeTime(s.Last.Time),
 		}
 	}
@@ -64,7 +65,8 @@ func DecodeSnapshot(w *Snapshot) sdk.Snapshot {
 func encodeInstance(i sdk.Instance) *Instance {
 	out := &Instance{
 		Id: Text(i.ID), Name: Text(i.Name), Image: Text(i.Image), Hostname: Text(i.Hostname), ProxyMode: Text(i.ProxyMode),
-		Status: int64(i.Status), Created: encodeTime(i.Created), Updated: encodeTime(i.Updated), Labels: encodeTextMap(i.Labels),
+		Status: encodeStatus(i.Status), Created: encodeTime(i.Created), Updated: encodeTime(i.Updated),
+		Labels: encodeTextMap(i.Labels),
 	}
 	for _, p := range i.Ports {
 		out.Ports = append(out.Ports, &Port{
@@ -86,6 +88,11 @@ func decodeInstance(w *Instance) sdk.Instance {
 		})
 	}
 	return i
+}
+
+// encodeStatus returns s as an enum value, which has the same number. A number that no enum has room for stays unknown.
+func encodeStatus(s sdk.Status) InstanceStatus {
+	return InstanceStatus(max(math.MinInt32, min(s, math.MaxInt32)))
 }
 
 // encodeTime returns nil for the zero time, which no protobuf timestamp stands for.

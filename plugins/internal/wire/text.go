@@ -6,17 +6,18 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of what the daemon accepts from a plugin. A faulty plugin can therefore not fill the daemon's memory, log or status.
-// Longer texts and longer lists are truncated when they are decoded; a message that is too large is an error of its call.
+// The limits of what the daemon accepts from a plugin. A faulty plugin can therefore not fill the daemon's memory, log or
+// status. Longer texts and longer lists are truncated when they are decoded; a message that is too large is an error of its
+// call.
 const (
-	MaxName     = 64      // bytes of the name and the version of a plugin, and of the name of a fact
-	MaxText     = 2 << 10 // bytes of a reason, a detail, a problem, a fact, a fault, and of a problem at a position
-	MaxError    = 8 << 10 // bytes of an error
-	MaxDetails  = 100     // of a result
-	MaxProblems = 50      // of health
-	MaxFacts    = 64      // of health
-	MaxFaults   = 100     // of a configuration block
-	MaxPlaces   = 20_000  // of a rejection
+	MaxName      = 64      // bytes of the name and the version of a plugin, and of the name of a fact
+	MaxText      = 2 << 10 // bytes of a reason, a detail, a problem, a fact, a fault, and of a problem at a position
+	MaxError     = 8 << 10 // bytes of an error
+	MaxDetails   = 100     // of a result
+	MaxProblems  = 50      // of health
+	MaxFacts     = 64      // of health
+	MaxFaults    = 100     // of a configuration block
+	MaxPositions = 20_000  // of a rejection
 )
 
 // Text returns s with invalid UTF-8 replaced, since a protobuf string must be valid UTF-8 and the texts of programs and

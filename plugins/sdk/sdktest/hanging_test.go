@@ -21,7 +21,7 @@ func serveHanging() {
 		HandshakeConfig: plugin.HandshakeConfig{
 			ProtocolVersion: wire.ProtocolVersion, MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue,
 		},
-		Plugins: plugin.PluginSet{wire.KindSink: &hanging{}}, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
+		Plugins: plugin.PluginSet{"sink": &hanging{}}, GRPCServer: plugin.DefaultGRPCServer, Logger: hclog.NewNullLogger(),
 	})
 }
 

@@ -26,7 +26,7 @@ type pluginServer struct {
 
 	ctx      context.Context //nolint:containedctx // open gets it, whose lifetime is the plugin's and not that of a call
 	info     sdk.Info
-	kind     string
+	kind     wire.Kind
 	log      *slog.Logger
 	open     openFunc
 	attached func()
@@ -41,7 +41,7 @@ type pluginServer struct {
 	opened any // the author's Sink or Source once it is configured
 }
 
-func newPluginServer(ctx context.Context, info sdk.Info, kind string, open openFunc) *pluginServer {
+func newPluginServer(ctx context.Context, info sdk.Info, kind wire.Kind, open openFunc) *pluginServer {
 	return &pluginServer{
 		ctx: ctx, info: info, kind: kind, log: newLogger(), open: open, stderr: os.Stderr,
 		lost: lostSlot{ready: make(chan struct{}, 1)}, applying: make(chan struct{}, 1), released: make(chan struct{}),
@@ -50,7 +50,7 @@ func newPluginServer(ctx context.Context, info sdk.Info, kind string, open openF
 
 func (p *pluginServer) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	wire.RegisterPluginServer(s, p)
-	if p.kind == wire.KindSink {
+	if p.kind == wire.Kind_KIND_SINK {
 		wire.RegisterSinkServer(s, &sinkServer{plugin: p})
 	} else {
 		wire.RegisterSourceServer(s, &sourceServer{plugin: p, watching: make(chan struct{}, 1)})
@@ -78,7 +78,7 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 		return nil, status.Errorf(codes.InvalidArgument, "the configuration block is not a JSON object: %v", err)
 	}
 	p.restoreStandardStreams()
-	opened, err := p.open(p.ctx, sdk.Env{Name: req.GetName(), Log: p.log}, block)
+	opened, err := p.open(p.ctx, sdk.Env{Name: req.GetName(), Log: p.log, StateDir: req.GetStateDir()}, block)
 	if faults := faultsOf(err); len(faults) > 0 {
 		resp.Faults = wire.EncodeFaults(faults)
 		return resp, nil
@@ -116,6 +116,9 @@ func capabilitiesOf(opened any) []wire.Capability {
 	}
 	if _, ok := opened.(sdk.Rereader); ok {
 		all = append(all, wire.Capability_CAPABILITY_REREAD)
+	}
+	if _, ok := opened.(sdk.Reporter); ok {
+		all = append(all, wire.Capability_CAPABILITY_HEALTH)
 	}
 	return all
 }

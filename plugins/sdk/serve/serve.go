@@ -1,5 +1,5 @@
-// Package serve runs a Go plugin: the main function of a plugin calls [Sink] or [Source], which serve the contract of package sdk
-// over gRPC until the daemon ends the plugin.
+// Package serve runs a Go plugin: the main function of a plugin calls [Sink] or [Source], which serve the contract of package
+// sdk over gRPC until the daemon ends the plugin.
 package serve
 
 import (
@@ -23,31 +23,32 @@ import (
 // not attached by then has ended meanwhile.
 const attachTimeout = 30 * time.Second
 
-// Sink runs a sink as a plugin. It returns when the daemon has ended the plugin or has ended itself, and main should return then.
+// Sink runs a sink as a plugin. It returns when the daemon has ended the plugin or has ended itself, and main should return
+// then.
 //
 // Sink calls open once, with the sink's configuration block decoded over defaults by [sdk.Decode]. open is not called where the
 // block has faults. Its ctx lives as long as the plugin; open must return within 30 seconds.
 //
-// An error of open that is [sdk.Faults] or [sdk.ErrRejected] is a fault of the configuration: the daemon does not start with it.
-// The daemon treats any other error, such as that of a backend that does not answer, as temporary: it starts, reports the error,
-// and starts the plugin again later, see [sdk.RetryAfter]. The daemon uses the optional interfaces of package sdk that the sink
-// implements, such as [sdk.Checker].
+// An error of open that is [sdk.Faults] or [sdk.ErrRejected] is a fault of the configuration: the daemon does not start with
+// it. The daemon treats any other error, such as that of a backend that does not answer, as temporary: it starts, reports the
+// error, and starts the plugin again later, see [sdk.RetryAfter]. The daemon uses the optional interfaces of package sdk that
+// the sink implements, such as [sdk.Checker].
 //
 // Standard error is the daemon's log; write to it through [sdk.Env].Log. Standard output belongs to the protocol until open is
 // called, and is the same as standard error from then on.
 //
 // Sink panics if no configuration block can fill a C, see [sdk.CheckConfig].
 func Sink[C any](info sdk.Info, defaults C, open func(ctx context.Context, env sdk.Env, cfg C) (sdk.Sink, error)) {
-	serve(info, wire.KindSink, decodeAndOpen(defaults, open))
+	serve(info, wire.Kind_KIND_SINK, decodeAndOpen(defaults, open))
 }
 
 // Source runs a source as a plugin. It behaves like [Sink] otherwise.
 func Source[C any](info sdk.Info, defaults C, open func(ctx context.Context, env sdk.Env, cfg C) (sdk.Source, error)) {
-	serve(info, wire.KindSource, decodeAndOpen(defaults, open))
+	serve(info, wire.Kind_KIND_SOURCE, decodeAndOpen(defaults, open))
 }
 
-// decodeAndOpen returns a function that decodes a block over defaults and calls open. It panics if no block can fill a C, so that
-// the author of a plugin notices that and not its users.
+// decodeAndOpen returns a function that decodes a block over defaults and calls open. It panics if no block can fill a C, so
+// that the author of a plugin notices that and not its users.
 func decodeAndOpen[C, T any](defaults C, open func(context.Context, sdk.Env, C) (T, error)) openFunc {
 	if err := sdk.CheckConfig(defaults); err != nil {
 		panic(err)
@@ -64,7 +65,7 @@ func decodeAndOpen[C, T any](defaults C, open func(context.Context, sdk.Env, C) 
 // openFunc returns the author's sink or source for a configuration block.
 type openFunc func(context.Context, sdk.Env, sdk.Block) (any, error)
 
-func serve(info sdk.Info, kind string, open openFunc) {
+func serve(info sdk.Info, kind wire.Kind, open openFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	// Service managers send SIGTERM to every process of a service at once, but only the daemon ends its plugins in order. The
@@ -80,11 +81,10 @@ func serve(info sdk.Info, kind string, open openFunc) {
 		defer close(served)
 		plugin.Serve(&plugin.ServeConfig{
 			HandshakeConfig: plugin.HandshakeConfig{
-				ProtocolVersion:  wire.ProtocolVersion,
 				MagicCookieKey:   wire.CookieKey,
 				MagicCookieValue: wire.CookieValue,
 			},
-			Plugins: plugin.PluginSet{kind: server},
+			VersionedPlugins: map[int]plugin.PluginSet{wire.ProtocolVersion: {kind.Name(): server}},
 			GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
 				return grpc.NewServer(append(opts,
 					grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))...)

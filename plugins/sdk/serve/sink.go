@@ -111,9 +111,16 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 	if !ok {
 		return nil, errNotConfigured
 	}
+	return health(ctx, sink)
+}
+
+// health returns the health of a sink or a source.
+func health(ctx context.Context, reporter interface {
+	Health(context.Context) (sdk.Health, error)
+}) (*wire.HealthResponse, error) {
 	ctx, cancel := withEarlierDeadline(ctx)
 	defer cancel()
-	health, err := sink.Health(ctx)
+	health, err := reporter.Health(ctx)
 	if err != nil {
 		return nil, status.Error(codes.Unknown, wire.Text(err.Error()))
 	}

@@ -40,3 +40,11 @@ func (s *sourceServer) Watch(_ *wire.WatchRequest, stream grpc.ServerStreamingSe
 	}
 	return nil
 }
+
+func (s *sourceServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.HealthResponse, error) {
+	reporter, ok := s.plugin.get().(sdk.Reporter)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the source does not report its health")
+	}
+	return health(ctx, reporter)
+}

@@ -1,4 +1,4 @@
-// Package program runs other people's programs for sinks.
+// Package program runs commands for sinks, with bounds for their time and output.
 package program
 
 import (
@@ -11,36 +11,36 @@ import (
 	"time"
 )
 
-// An Outcome is what a program that ran to its end has left.
+// An Outcome is the result of a program that ran to its end.
 type Outcome struct {
-	Output string // standard output and standard error, or the end of it: see [Command]
+	Output string // standard output and standard error, or the end of them: see [Command]
 	Code   int    // 0 for success
 }
 
 const (
-	// maxOutput bounds what is kept of a program's output, in bytes, where the command has no bound of its own.
+	// maxOutput is the default of [Command.Keep].
 	maxOutput = 64 << 10
-	// pipeGrace is how long a program's children may hold its output open once it has ended. A daemon that went into
-	// the background lets go of it within milliseconds; one that does not must not hold us up.
+	// pipeGrace is how long Run waits for children that keep the output open after the program has ended. Daemons close it
+	// within milliseconds.
 	pipeGrace = time.Second
 )
 
-// Run executes a program to its end. The error is about not having run it: it was not found, was killed, or ctx was
-// done first, which kills it with all that it started in its session. An exit code other than 0 is no error.
+// Run executes a program to its end. It returns an error if the program was not found, was killed, or ctx was done first,
+// which kills all processes of its session. An exit code other than 0 is no error.
 //
-// The program gets a session of its own, so that no signal to our process group or terminal reaches it or what it
-// starts.
+// The program has a session of its own, so that signals to this process group or terminal reach neither it nor its
+// children.
 func Run(ctx context.Context, name string, args ...string) (Outcome, error) {
 	return Command{Name: name, Args: args}.Run(ctx)
 }
 
-// A Command is a program to run, and where.
+// A Command is a program with its arguments and environment.
 type Command struct {
 	Name string
 	Args []string
-	Dir  string   // the working directory; empty for ours
-	Env  []string // NAME=value; nil for ours
-	Keep int      // so many bytes of the end of the output are kept; 0 for 64 KiB
+	Dir  string   // the working directory; empty for that of this process
+	Env  []string // NAME=value; nil for that of this process
+	Keep int      // the maximum length of Outcome.Output in bytes, of which the end is kept; 0 for 64 KiB
 }
 
 // Run executes the command as [Run] does.
@@ -57,7 +57,7 @@ func (c Command) Run(ctx context.Context) (Outcome, error) {
 		o.Code = exit.ExitCode()
 		return o, nil
 	}
-	// The program has ended well even if a child still holds its output.
+	// The program has succeeded even if a child still holds its output.
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 		return o, nil
 	}
@@ -67,7 +67,7 @@ func (c Command) Run(ctx context.Context) (Outcome, error) {
 	return o, err
 }
 
-// A tail keeps the end of what is written to it.
+// A tail is a writer that keeps the end of its input.
 type tail struct {
 	kept []byte
 	most int // bytes

@@ -29,7 +29,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestCommandHasItsOwnDirectoryAndEnvironment(t *testing.T) {
+func TestCommand_DirectoryAndEnvironment(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestCommandHasItsOwnDirectoryAndEnvironment(t *testing.T) {
 	}
 }
 
-func TestRunKeepsTheEndOfLongOutput(t *testing.T) {
+func TestRun_LongOutput(t *testing.T) {
 	o, err := Run(t.Context(), "sh", "-c", "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done")
 	if err != nil || len(o.Output) != maxOutput || !strings.HasSuffix(o.Output, "line 19999\n") {
 		t.Errorf("%d bytes, %v", len(o.Output), err)
@@ -49,7 +49,7 @@ func TestRunKeepsTheEndOfLongOutput(t *testing.T) {
 }
 
 // A cancelled program is killed with the children in its session, which is not ours.
-func TestCancelledRunKillsTheSession(t *testing.T) {
+func TestRun_CancelKillsTheSession(t *testing.T) {
 	cause := errors.New("not needed any more")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	pipe := filepath.Join(t.TempDir(), "pipe")
@@ -90,7 +90,7 @@ func TestCancelledRunKillsTheSession(t *testing.T) {
 }
 
 // A child that keeps the output open does not keep Run.
-func TestRunDoesNotWaitForChildren(t *testing.T) {
+func TestRun_DoesNotWaitForChildren(t *testing.T) {
 	o, err := Run(t.Context(), "sh", "-c", "sleep 1000 & echo $!")
 	if err != nil || o.Code != 0 {
 		t.Fatalf("%+v, %v", o, err)

@@ -1,8 +1,8 @@
-// Package stage puts a document's files in place so that either all of them are there or none is.
+// Package stage replaces the files of a document, all of them or none.
 //
-// Files are written under temporary names in the folders where they are to be: there a rename is atomic, and a full
-// disk shows before anything live is touched. They can be checked under those names, renamed into place, and the ones
-// before put back. What is done where a rename is impossible is in package replace.
+// Files are written under temporary names in their target folders: there a rename is atomic, and a full disk is noticed before
+// any target changes. They can be checked under those names, renamed into place, and the previous ones restored. Package replace
+// describes what happens where a rename is impossible.
 package stage
 
 import (
@@ -19,15 +19,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A File is a file with the path at which it is to be.
+// A File is a file of a document with its target path.
 type File struct {
 	Path    string
 	Content []byte
 	Name    string // in the document
 }
 
-// Place says where the files of doc go: the first one is the main file, the others go into its folder under their own
-// names. A name that leaves the folder, is hidden, or is one of taken is a rejection.
+// Place returns the files of doc with their target paths: the first one is the main file, the others are companions in its folder.
+// It rejects the document if a companion's name leaves the folder, is hidden, or is one of taken.
 func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 	if len(doc.Files) == 0 {
 		return nil, sdk.Rejectf("the document has no file")
@@ -41,8 +41,8 @@ func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 	for _, f := range doc.Files[1:] {
 		path := filepath.Join(dir, f.Name)
 		if !isPlain(f.Name) || used[path] {
-			return nil, sdk.Rejectf("the file name %q cannot be used: it must be a plain name that is not taken, for a file "+
-				"in %s", f.Name, dir)
+			return nil, sdk.Rejectf("the file name %q is not allowed: it must be the name of a visible file in %s that no other "+
+				"file has", f.Name, dir)
 		}
 		used[path] = true
 		files = append(files, File{Path: path, Content: f.Content, Name: f.Name})
@@ -50,18 +50,18 @@ func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 	return files, nil
 }
 
-// isPlain reports whether name is that of a visible file, and leads nowhere.
+// isPlain reports whether name is that of a visible file in the same folder.
 func isPlain(name string) bool {
 	return filepath.IsLocal(name) && name == filepath.Base(name) && !strings.HasPrefix(name, ".") &&
 		!strings.ContainsFunc(name, unicode.IsControl)
 }
 
-// A Stage holds files under temporary names. [Stage.Discard] has to be called in the end, whatever became of them.
+// A Stage holds files under temporary names. [Stage.Discard] must be called at the end in any case.
 type Stage struct {
 	owner   string
 	files   []staged
 	checked string
-	copied  *replace.File // the main file for the check, if it is not the staged one itself
+	copied  *replace.File // the copy of the main file for the check; nil if that is the staged one
 }
 
 type staged struct {
@@ -69,17 +69,17 @@ type staged struct {
 	pending *replace.File
 }
 
-// defaultMode is the mode of a file that is new: people's other tools read configurations as well.
+// defaultMode is the mode of new files. Other tools read configurations too.
 const defaultMode fs.FileMode = 0o644
 
-// New stages files, the main one first, beside where they are to be or, where that is impossible, in a private folder. A mode of
-// 0 is for the mode that a file has, or 0644. What a crash leaves is removed by [replace.RemoveTemporary] for that owner. Nothing
-// is left of the files if New fails.
+// New stages files, the main one first, beside their targets or, if that is impossible, in a private folder. A mode of 0 keeps the
+// mode of a file, or is 0644 for a new one. [replace.RemoveTemporary] removes what a crash leaves for that owner. If New fails, it
+// leaves nothing.
 func New(owner string, files []File, mode fs.FileMode) (*Stage, error) {
 	return newStage(files, replace.Options{Mode: mode, New: defaultMode, Owner: owner})
 }
 
-// NewCheck stages files that are only to be checked, so that nothing needs to be writable, and folders may be missing.
+// NewCheck stages files that are only checked: no folder needs to exist or to be writable.
 func NewCheck(owner string, files []File) (*Stage, error) {
 	return newStage(files, replace.Options{New: defaultMode, Owner: owner, Check: true})
 }
@@ -102,8 +102,8 @@ func newStage(files []File, o replace.Options) (*Stage, error) {
 	return s, nil
 }
 
-// Checked returns the path of the main file as it is to be checked: where it refers to companions by their paths, it
-// leads to the staged ones. So does a bare name after HAProxy's default-path, which makes names relative to the folder.
+// Checked returns the path of the main file for the check. In it, paths of companions are replaced by those of the staged ones, and
+// so are bare names if HAProxy's default-path makes names relative to the folder.
 func (s *Stage) Checked() string { return s.checked }
 
 // Files returns the files, in order.
@@ -115,8 +115,8 @@ func (s *Stage) Files() []File {
 	return files
 }
 
-// redirect writes the copy of the main file that is checked where it refers to companions, or is not in its own folder and says
-// that names are relative to that.
+// redirect writes a copy of the main file for the check if it refers to companions, or if it is not staged in its own folder and
+// makes names relative to that.
 func (s *Stage) redirect() error {
 	main := string(s.files[0].Content)
 	checked := main
@@ -146,8 +146,8 @@ func (s *Stage) redirect() error {
 
 var defaultPath = regexp.MustCompile(`(?m)^(\s*default-path\s+)(config|parent)(\s|$)`)
 
-// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its folder, relative to the
-// folder that the file is in without being read from there.
+// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its folder, relative to the target
+// folder instead of the one from which the file is read.
 func replaceDefaultPath(config, folder string) string {
 	return defaultPath.ReplaceAllStringFunc(config, func(line string) string {
 		m := defaultPath.FindStringSubmatch(line)
@@ -159,7 +159,7 @@ func replaceDefaultPath(config, folder string) string {
 	})
 }
 
-// Commit puts the files into place, companions first, and keeps what was there for [Stage.Restore]. A failure half-way is undone.
+// Commit puts the files in place, companions first, and keeps the previous ones for [Stage.Restore]. It undoes a partial failure.
 func (s *Stage) Commit() error {
 	for _, f := range slices.Backward(s.files) {
 		if err := f.pending.Commit(); err != nil {
@@ -172,19 +172,19 @@ func (s *Stage) Commit() error {
 	return nil
 }
 
-// Restore puts back what was there before [Stage.Commit], and does nothing without one.
+// Restore restores the files before [Stage.Commit]. Without a Commit it does nothing.
 func (s *Stage) Restore() error {
 	var faults []error
 	for _, f := range s.files {
 		faults = append(faults, f.pending.Restore())
 	}
 	if err := errors.Join(faults...); err != nil {
-		return fmt.Errorf("the previous configuration could not be put back on disk: %w", err)
+		return fmt.Errorf("restoring the previous configuration on disk: %w", err)
 	}
 	return s.sync()
 }
 
-// sync makes the change survive a power cut.
+// sync makes the change durable.
 func (s *Stage) sync() error {
 	for _, f := range s.files {
 		if err := f.pending.Sync(); err != nil {
@@ -194,7 +194,7 @@ func (s *Stage) sync() error {
 	return nil
 }
 
-// Original undoes the temporary names in what a program says about the staged files.
+// Original replaces the temporary names in the output of a program by those of the targets.
 func (s *Stage) Original(text string) string {
 	text = strings.ReplaceAll(text, s.checked, s.files[0].Path)
 	for _, f := range s.files {
@@ -204,7 +204,7 @@ func (s *Stage) Original(text string) string {
 	return text
 }
 
-// Discard removes everything temporary. It may be called at any point and more than once.
+// Discard removes all temporary files. It may be called at any time and repeatedly.
 func (s *Stage) Discard() {
 	for _, f := range s.files {
 		f.pending.Discard()
@@ -214,7 +214,7 @@ func (s *Stage) Discard() {
 	}
 }
 
-// ReplacePath replaces path in text wherever it is not only a part of a longer one.
+// ReplacePath replaces path in text, except as a part of a longer path.
 func ReplacePath(text, path, by string) string {
 	var out strings.Builder
 	done := 0

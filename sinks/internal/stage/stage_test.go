@@ -60,7 +60,7 @@ func TestCommitAndRestore(t *testing.T) {
 	wantFiles(t, dir, "added=new too", "main=new")
 }
 
-func TestHalfACommitIsUndone(t *testing.T) {
+func TestCommit_PartialFailure(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "b"), []byte("old"), 0o600))
 	s := stageFiles(t, File{Path: filepath.Join(dir, "a")}, File{Path: filepath.Join(dir, "b"), Content: []byte("new")})
@@ -72,7 +72,7 @@ func TestHalfACommitIsUndone(t *testing.T) {
 	wantFiles(t, dir, "b=old")
 }
 
-func TestFailedStagingLeavesNothing(t *testing.T) {
+func TestNew_FailureLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	_, err := New("owner", []File{{Path: filepath.Join(dir, "a")}, {Path: filepath.Join(dir, "not", "there")}}, 0)
 	if !errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), ".there") {
@@ -81,7 +81,7 @@ func TestFailedStagingLeavesNothing(t *testing.T) {
 	wantFiles(t, dir)
 }
 
-func TestCheckedRefersToTheStagedFiles(t *testing.T) {
+func TestChecked_RefersToStagedFiles(t *testing.T) {
 	dir := t.TempDir()
 	main, routes := filepath.Join(dir, "main"), filepath.Join(dir, "routes.map")
 	config := "map(" + routes + ") " + routes + ".old bare routes.map\n"

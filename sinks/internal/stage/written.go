@@ -19,11 +19,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 )
 
-// RecordSuffix is what the name of a sink's record has behind that of its main file.
+// RecordSuffix is appended to the name of a sink's main file for that of its record.
 const RecordSuffix = ".applied"
 
-// Written is the companion files that a sink has written into the folder of its main file: the SHA-256 in hexadecimal of each
-// content that they may have, by name.
+// Written contains the companions that a sink has written into the folder of its main file: by name, the hexadecimal SHA-256 of each
+// content that the file may have.
 type Written map[string][]string
 
 // Sum returns the SHA-256 of content in hexadecimal.
@@ -32,20 +32,20 @@ func Sum(content []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Add notes that the companions among files, which are all but the first, are about to be written. It reports whether that is
-// news, so that it has to be recorded first: a crash must not make a file one that nobody has written.
-func (w Written) Add(files []File) (news bool) {
+// Add adds the companions of files, which are all but the first, before they are written. It reports whether w changed: then the
+// caller must record it first, so that a file is known to be the sink's after a crash.
+func (w Written) Add(files []File) (changed bool) {
 	for _, f := range files[1:] {
 		name, sum := filepath.Base(f.Path), Sum(f.Content)
 		if !slices.Contains(w[name], sum) {
 			w[name] = append(w[name], sum)
-			news = true
+			changed = true
 		}
 	}
-	return news
+	return changed
 }
 
-// Obsolete returns those that are not among files.
+// Obsolete returns the companions that are not among files.
 func (w Written) Obsolete(files []File) Written {
 	obsolete := maps.Clone(w)
 	for _, f := range files {
@@ -54,47 +54,47 @@ func (w Written) Obsolete(files []File) Written {
 	return obsolete
 }
 
-// Settle notes that files are in place, whatever else their companions may have been, and returns the obsolete ones.
-func (w Written) Settle(files []File) Written {
+// Replace sets the content of the companions of files, which are in place, and returns the obsolete ones.
+func (w Written) Replace(files []File) Written {
 	for _, f := range files[1:] {
 		w[filepath.Base(f.Path)] = []string{Sum(f.Content)}
 	}
 	return w.Obsolete(files)
 }
 
-// Remove removes the files in w, which are obsolete, from the folder of main, and forgets them. A file stays, for a later call,
-// while one of the texts mentions its name, or a sink with a record in that folder has such a file or mentions it. A file that is
-// not as the sink has written it, is a symbolic link or a mount point stays for good. It returns the names that it forgot, and
-// why some cannot be removed yet.
-func (w Written) Remove(main string, log *slog.Logger, texts ...[]byte) (forgot []string, err error) {
+// Remove removes the files of w, which are obsolete, from the folder of main, and from w. It keeps a file for a later call while one
+// of the texts mentions its name, or while another sink with a record in that folder has such a file or mentions it. It removes a
+// file from w only, and logs that, if the file was changed or is a symbolic link or a mount point. It returns the names that it
+// removed from w, and the errors of files that cannot be removed yet.
+func (w Written) Remove(main string, log *slog.Logger, texts ...[]byte) (removed []string, err error) {
 	if len(w) == 0 {
 		return nil, nil
 	}
-	others, texts := neighbours(main, texts)
+	others, texts := otherSinks(main, texts)
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(w)) {
 		if others[name] || slices.ContainsFunc(texts, func(text []byte) bool { return mentions(text, name) }) {
 			continue
 		}
 		path := filepath.Join(filepath.Dir(main), name)
-		left, err := removeOwn(path, w[name])
+		kept, err := removeUnchanged(path, w[name])
 		switch {
 		case err != nil:
-			faults = append(faults, fmt.Errorf("cannot remove %s, which is no longer needed: %w", path, replace.Cause(err)))
+			faults = append(faults, fmt.Errorf("removing %s, which is no longer needed: %w", path, replace.Cause(err)))
 			continue
-		case left != "":
-			log.Warn("a file that is no longer needed is left alone", "file", path, "reason", left)
+		case kept != "":
+			log.Warn("keeping a file that is no longer needed", "file", path, "reason", kept)
 		default:
-			log.Info("a file that is no longer needed was removed", "file", path)
+			log.Info("removed a file that is no longer needed", "file", path)
 		}
 		delete(w, name)
-		forgot = append(forgot, name)
+		removed = append(removed, name)
 	}
-	return forgot, errors.Join(faults...)
+	return removed, errors.Join(faults...)
 }
 
-// removeOwn removes the file at path if it has one of the contents, and says why it is left alone otherwise.
-func removeOwn(path string, sums []string) (left string, err error) {
+// removeUnchanged removes the file at path if it has one of the contents. Otherwise it returns the reason why the file is kept.
+func removeUnchanged(path string, sums []string) (kept string, err error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -109,7 +109,7 @@ func removeOwn(path string, sums []string) (left string, err error) {
 		return "", err
 	}
 	if !slices.Contains(sums, Sum(content)) {
-		return "it was changed by somebody else", nil
+		return "another program changed it", nil
 	}
 	err = os.Remove(path)
 	if errors.Is(err, syscall.EBUSY) {
@@ -121,8 +121,8 @@ func removeOwn(path string, sums []string) (left string, err error) {
 	return "", nil
 }
 
-// neighbours adds the main files of other sinks in the folder of main to texts, and returns the companions that these have.
-func neighbours(main string, texts [][]byte) (companions map[string]bool, all [][]byte) {
+// otherSinks adds the main files of other sinks in the folder of main to texts, and returns the companions of these sinks.
+func otherSinks(main string, texts [][]byte) (companions map[string]bool, all [][]byte) {
 	companions = map[string]bool{}
 	records, _ := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(main)), "*"+RecordSuffix))
 	for _, path := range records {
@@ -147,7 +147,7 @@ func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
 }
 
-// mentions reports whether the name is in text as a word of its own, or as the end of a path.
+// mentions reports whether text contains the name as a word or as the end of a path.
 func mentions(text []byte, name string) bool {
 	for {
 		at := bytes.Index(text, []byte(name))

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestWritten_AddAndSettle(t *testing.T) {
+func TestWritten_AddAndReplace(t *testing.T) {
 	file := func(name, content string) File { return File{Path: "/etc/lb/" + name, Content: []byte(content)} }
 	w := Written{}
 	first := []File{file("main", ""), file("a", "1"), file("b", "1")}
@@ -21,7 +21,7 @@ func TestWritten_AddAndSettle(t *testing.T) {
 	if !w.Add(second) || len(w["a"]) != 2 {
 		t.Errorf("the content that a crash may leave is not known: %v", w)
 	}
-	obsolete := w.Settle(second)
+	obsolete := w.Replace(second)
 	if len(w["a"]) != 1 || w["a"][0] != Sum([]byte("2")) || !slices.Equal(slices.Collect(maps.Keys(obsolete)), []string{"b"}) {
 		t.Errorf("%v is written, of which %v is obsolete", w, obsolete)
 	}

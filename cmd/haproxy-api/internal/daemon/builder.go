@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -111,7 +112,7 @@ func (b builder) newInputs(kept map[string]engine.Inputs) map[string]engine.Inpu
 // openSources opens the sources that are not kept.
 func (b builder) openSources(ctx context.Context, kept map[string]sdk.Source) (map[string]sdk.Source, error) {
 	return openAll(b.cfg.Sources, kept, func(name string, c config.Source) (sdk.Source, error) {
-		env := sdk.Env{Name: name, Log: b.log.With("source", name)}
+		env := sdk.Env{Name: name, Log: b.log.With("source", name), StateDir: b.stateDir("source", name)}
 		source, err := b.openSource(ctx, env, c.Component)
 		return source, withTable("sources", name, err)
 	})
@@ -120,10 +121,18 @@ func (b builder) openSources(ctx context.Context, kept map[string]sdk.Source) (m
 // openSinks opens the sinks that are not kept.
 func (b builder) openSinks(ctx context.Context, kept map[string]sdk.Sink) (map[string]sdk.Sink, error) {
 	return openAll(b.cfg.Sinks, kept, func(name string, c config.Component) (sdk.Sink, error) {
-		env := sdk.Env{Name: name, Log: b.log.With("sink", name)}
+		env := sdk.Env{Name: name, Log: b.log.With("sink", name), StateDir: b.stateDir("sink", name)}
 		sink, err := b.openSink(ctx, env, c)
 		return sink, withTable("sinks", name, err)
 	})
+}
+
+// stateDir returns the directory for the state of one source or sink, and "" if the daemon keeps no state.
+func (b builder) stateDir(kind, name string) string {
+	if b.cfg.API.StateDir == "" {
+		return ""
+	}
+	return filepath.Join(b.cfg.API.StateDir, "plugins", kind+"-"+name)
 }
 
 // openAll opens the components of one table that are not kept, in parallel, so that a slow plugin does not delay others. An error
@@ -193,7 +202,9 @@ func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.E
 // pluginOptions returns how to run the plugin of a component. The HAProxy plugin is this binary, unless the configuration names
 // another program for it.
 func (b builder) pluginOptions(kind string, env sdk.Env, c config.Component) (host.Options, error) {
-	options := host.Options{Name: env.Name, Block: c.Block, Log: env.Log, Outlast: b.retryStart}
+	options := host.Options{
+		Name: env.Name, Block: c.Block, Log: env.Log, StateDir: env.StateDir, Outlast: b.retryStart,
+	}
 	if b.onPluginRestart != nil {
 		options.OnRestart = func() { b.onPluginRestart(env.Name) }
 	}
