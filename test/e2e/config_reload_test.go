@@ -381,7 +381,7 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 	if err := os.Remove(env.path("haproxy-api.toml")); err != nil {
 		t.Fatal(err)
 	}
-	env.waitLogged("haproxy-api.toml is gone")
+	env.waitLogged("haproxy-api.toml is missing")
 	env.wantUnchanged(before)
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
