@@ -8,70 +8,158 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	files, err := s.paths.place(doc)
-	if err != nil {
+// Apply makes doc live with the smallest sufficient action: nothing, writing the files, changing the servers of the running
+// HAProxy, or a reload or start of HAProxy.
+//
+// After a change of servers it returns as soon as HAProxy was seen to run them. The files are written shortly afterwards, once
+// HAProxy's own check has passed; Health reports it if they cannot be written.
+//
+// A reload that comes too soon after another one is an [sdk.ErrDeferred]. What can go live without it does so at once.
+//
+// Cancelling ctx ends Apply until the files are renamed into place. From then on the change is completed or undone regardless of
+// ctx, because repeating a cancelled reload would make a slow reload an endless one. Only Stop ends it then.
+func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	began := time.Now()
+	if err := s.ready(ctx); err != nil {
 		return sdk.Result{}, err
 	}
-	target := read(files, s.state.Load().desired)
-	target.generation, target.retry, target.watched = doc.Generation, doc.Retry, doc.Watched
-	target.failure, target.digest = doc.LoadFailure, doc.Digest
-	result, left, err := s.applyLive(ctx, target)
-	if err == nil && left != nil {
-		var more sdk.Result
-		more, err = s.applyByFile(ctx, target, *left)
-		more.Details = append(result.Details, more.Details...)
-		result = more
-	}
-	if err == nil {
-		s.lockedUpdate(func(st *state) {
-			st.offered, st.revertErr, st.lastChange = true, nil, result.Action+": "+result.Reason
-		})
-	}
+	result, err := s.apply(ctx, doc)
+	result.Took = time.Since(began)
 	return result, err
 }
 
-// remainder is what is left to do once all is done that needs no file.
-type remainder struct {
-	reason string // why HAProxy has to load the document; empty where only the file differs
-	paced  bool   // a reload would come too soon after another one
+func (s *Sink) apply(ctx context.Context, from sdk.Document) (sdk.Result, error) {
+	doc, err := s.newDocument(from)
+	if err != nil {
+		return sdk.Result{}, err
+	}
+	if err := s.checkBeforeRuntime(ctx, doc); err != nil {
+		return sdk.Result{}, err
+	}
+	if err := s.rollBackEnded(ctx); err != nil {
+		return sdk.Result{}, err
+	}
+	result, rest, err := s.applyRuntime(ctx, doc)
+	if err != nil || rest == nil {
+		return result, err
+	}
+	atRuntime := result.Details
+	result, err = s.applyFiles(ctx, doc, *rest)
+	result.Details = append(atRuntime, result.Details...)
+	return result, err
 }
 
-// applyByFile checks doc, puts it in place and, where that is needed, has HAProxy load it.
-func (s *Sink) applyByFile(ctx context.Context, doc *document, left remainder) (sdk.Result, error) {
-	details, ahead := s.updateAhead(ctx, doc)
-	if left.reason != "" { // once more below; this spares a check of what cannot come into effect
+// A fileChange is what is left to do once everything is done that needs no file.
+type fileChange struct {
+	reload    string // why HAProxy has to load the document; empty where only the file differs
+	mayBeSoon bool   // the reload may have to be deferred, because it comes too soon after another one
+}
+
+// applyRuntime plans how doc goes live, and does what needs no file. The fileChange is what is left; nil means nothing is.
+func (s *Sink) applyRuntime(ctx context.Context, doc *document) (sdk.Result, *fileChange, error) {
+	s.change.Lock()
+	defer s.change.Unlock()
+	if ctx.Err() != nil {
+		return sdk.Result{}, nil, interrupted(context.Cause(ctx))
+	}
+	cancellable := ctx
+	ctx, release := s.untilStopped(ctx)
+	defer release()
+	p, now := s.plan(ctx, doc)
+	if p.need == needRuntime && s.resolveAdded(cancellable, now, doc, p.backends) {
+		if cancellable.Err() != nil {
+			return sdk.Result{}, nil, interrupted(context.Cause(cancellable))
+		}
+		p, now = s.plan(ctx, doc) // s.change was released meanwhile
+	}
+	switch p.need {
+	case needNothing:
+		result := sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}
+		s.recordResult(doc, result)
+		return result, nil, nil
+	case needWrite:
+		return sdk.Result{}, &fileChange{}, nil
+	case needRuntime:
+		commands, err := s.changeServers(ctx, now, doc, p.backends)
+		if err == nil {
+			result := sdk.Result{Action: sdk.ActionRuntime, Reason: p.reason, Details: commands}
+			s.recordResult(doc, result)
+			return result, nil, nil
+		}
+		p.reason += ": not at run time, because " + err.Error()
+	}
+	return s.beforeReload(ctx, now, doc, p.reason)
+}
+
+// changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it fails,
+// it changes them back. Where that fails too, what HAProxy serves is not known any more, and a reload follows. The caller holds
+// s.change.
+func (s *Sink) changeServers(ctx context.Context, now running, doc *document, backends []string) ([]string, error) {
+	if !s.cfg.Runtime {
+		return nil, errors.New("that is switched off in the configuration")
+	}
+	before := s.state.Load().applied(now)
+	client := s.clientFor(now)
+	if answer := client.Refused(backends...); answer != "" {
+		return nil, &runtimeapi.RefusedError{Reason: answer}
+	}
+	commands, err := client.Reconcile(ctx, before.config, doc.config, backends)
+	if err == nil {
+		s.update(func(st *state) {
+			st.desired, st.offered, st.revertErr = doc, true, nil
+			st.runtimeChanges++
+		})
+		s.requestPersist()
+		return commands, nil
+	}
+	if len(commands) > 0 {
+		if _, undoErr := client.Reconcile(ctx, doc.config, before.config, backends); undoErr != nil {
+			s.log.Warn("cannot undo a change at run time", "error", undoErr)
+			s.update(func(st *state) { st.invalidate(now) })
+		}
+	}
+	return nil, err
+}
+
+// applyFiles checks doc, puts its files in place and, if c asks for it, has HAProxy load them.
+func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk.Result, error) {
+	commands, resolving := s.updateBeforeResolving(ctx, doc)
+	if c.reload != "" { // again below; here it saves the check of a document that cannot be loaded
 		if err := s.checkBinds(ctx, s.state.Load().running, doc); err != nil {
 			return sdk.Result{}, err
 		}
 	}
-	st, warnings, err := s.vet(ctx, doc, true)
+	staged, warnings, err := s.stageAndCheck(ctx, doc, true)
 	if err != nil {
 		return sdk.Result{}, s.unlessFilesChanged(ctx, doc, err)
 	}
-	defer st.Discard()
+	defer staged.Discard()
 	if err := s.lockFiles(ctx); err != nil {
 		return sdk.Result{}, err
 	}
 	defer s.unlockFiles()
-	if left.paced {
-		if ahead { // by now the names of added servers are known
-			details = append(details, s.updateNow(ctx, doc)...)
+	if c.mayBeSoon {
+		if resolving { // the host names of added servers are resolved by now
+			commands = append(commands, s.lockAndUpdatePartially(ctx, doc)...)
 		}
-		if err := s.deferReload(doc, left.reason); err != nil {
+		if err := s.deferReload(doc, c.reload); err != nil {
 			return sdk.Result{}, err
 		}
 	}
-	if left.reason != "" { // where doc does not load, HAProxy goes on with what runs, and so does the next start
+	if c.reload != "" { // if doc does not load, HAProxy continues with what runs, and so does the next start
 		s.persist(ctx)
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	result, err := s.switchTo(ctx, st, doc, left.reason)
-	result.Details = slices.Concat(details, result.Details, warnings)
+	result, err := s.commitAndReload(ctx, staged, doc, c.reload)
+	if err == nil {
+		s.recordResult(doc, result)
+	}
+	result.Details = slices.Concat(commands, result.Details, warnings)
 	if err != nil && s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
 		ctx, release := s.untilStopped(ctx)
 		defer release()
@@ -80,29 +168,11 @@ func (s *Sink) applyByFile(ctx context.Context, doc *document, left remainder) (
 	return result, err
 }
 
-// deferReload returns an error where the reload that doc, which has passed the check, needs still has to wait.
-func (s *Sink) deferReload(doc *document, reason string) error {
-	s.change.Lock()
-	defer s.change.Unlock()
-	if s.pace.wait() == 0 {
-		return nil
-	}
-	s.update(func(st *state) { st.waitingReload = doc })
-	return s.deferred(reason)
-}
-
-// deferred says that a reload waits for its time.
-func (s *Sink) deferred(reason string) error {
-	return sdk.Deferred(fmt.Sprintf("the reload waits, because the last one was less than %v ago (%s)",
-		s.cfg.ReloadInterval, reason), s.pace.wait())
-}
-
-func interrupted(cause error) error {
-	return fmt.Errorf("the change was broken off before it had an effect: %w", cause)
-}
-
-// switchTo puts the staged files into place and makes HAProxy serve them, or puts everything back.
-func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *document, reason string) (sdk.Result, error) {
+// commitAndReload renames the staged files into place and has HAProxy load them, or restores the files and the HAProxy before. The
+// caller holds s.files and s.change.
+func (s *Sink) commitAndReload(
+	ctx context.Context, staged *stage.Stage, doc *document, reason string,
+) (sdk.Result, error) {
 	if ctx.Err() != nil {
 		return sdk.Result{}, interrupted(context.Cause(ctx))
 	}
@@ -112,64 +182,82 @@ func (s *Sink) switchTo(ctx context.Context, st *stage.Stage, doc *document, rea
 	ctx, release := s.untilStopped(ctx)
 	defer release()
 
-	p, now := s.plan(ctx, doc) // once more, because HAProxy may have died or been reloaded by somebody else
+	p, now := s.plan(ctx, doc) // again, because HAProxy may have ended or been reloaded by somebody else
 	if p.need == needNothing {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
 	if err := s.checkBinds(ctx, now, doc); err != nil {
 		return sdk.Result{}, err
 	}
-	if err := s.commit(ctx, st); err != nil {
+	if err := s.commit(ctx, staged); err != nil {
 		return sdk.Result{}, err
 	}
-	// The files are live from here on: each way out either has HAProxy serve them or puts the ones before back.
+	// The files are live from here on: each return has HAProxy serve them or restores the ones before.
 	if p.need == needWrite {
-		s.settle(doc, now)
+		s.recordApplied(doc, now)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
 	}
 	if reason == "" {
 		reason = p.reason
 	}
-	return s.renew(ctx, st, doc, reason)
+	return s.reload(ctx, staged, doc, reason)
 }
 
-func (s *Sink) renew(ctx context.Context, st *stage.Stage, doc *document, reason string) (sdk.Result, error) {
+// commit puts staged files in place, unless a verify command that can only read the files in place rejects them. The caller holds
+// s.files.
+func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
+	s.announce(staged.Files())
+	if err := s.commitStage(staged); err != nil {
+		return err
+	}
+	if s.verifiesInPlace() {
+		if err := s.verifyInPlace(ctx, staged); err != nil {
+			return errors.Join(err, staged.Restore())
+		}
+	}
+	return nil
+}
+
+// reload has HAProxy load doc, whose files are in place, and verifies that it serves it. If it does not, reload restores the
+// previous files and, where needed, has HAProxy load these. The caller holds s.files and s.change.
+func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	before := s.state.Load().running
 	s.update(func(st *state) { st.load(!before.none()) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
-	if !before.none() { // a start disturbs nobody
+	if !before.none() { // a start interrupts nothing, so it is not rate-limited
 		s.pace.step()
-		defer s.pace.step() // a slow one must not be followed at once
+		defer s.pace.step() // the interval begins at the end of a slow reload
 	}
 	r, err := s.load(ctx, doc)
 	if err != nil {
-		result := sdk.Result{Details: detailsOf(err)}
-		err = s.putBack(ctx, st, err)
-		if _, refused := errors.AsType[*refusal](err); refused && doc.again != "" {
-			err = sdk.NotLoaded(err) // which says nothing of other documents
+		details := detailsOf(err)
+		err = s.restore(ctx, staged, err)
+		if _, refused := errors.AsType[*refusal](err); refused && doc.reread != "" {
+			err = sdk.NotLoaded(err) // which says nothing about other documents
 		} else if refused && !before.none() {
-			err = s.noteFailedLoad(doc, err)
+			err = s.recordFailedLoad(doc, err)
 		}
-		return result, err
+		return sdk.Result{Details: details}, err
 	}
 	s.pace.worked()
-	if doc.again == "" { // or else nothing is known of the document that failed
+	if doc.reread == "" { // otherwise nothing is known about the document that failed
 		s.update(func(st *state) { st.failedLoad = failedLoad{} })
 	}
-	s.settle(doc, r.now)
+	s.recordApplied(doc, r.now)
 	if r.why != "" {
 		reason = r.why
 	}
-	r.log = append(r.log, s.correctLoaded(ctx, doc, r.now)...)
-	return sdk.Result{Action: r.action, Reason: reason, Details: r.log}, nil
+	details := append(r.log, s.correctLoaded(ctx, doc, r.now)...)
+	return sdk.Result{Action: r.action, Reason: reason, Details: details}, nil
 }
 
-// putBack restores the files and, where HAProxy no longer is the one that served them, has it load them again.
-func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) error {
+// restore puts the files before back in place. Where HAProxy is not the one any more that served them, it has HAProxy load them
+// again. It returns the cause, joined with what failed.
+func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) error {
 	if s.isStopped() {
-		// Whether HAProxy will have loaded the new files is open. They passed the check, and the state file does not
-		// fit them, so the process after us will look and not take them for granted.
-		return fmt.Errorf("the change was broken off while HAProxy was loading it: %w", cause)
+		// Whether HAProxy will load the new files is not known. They passed the check, and the state file does not match them,
+		// so the next process will not take them for what HAProxy serves.
+		return fmt.Errorf("the change was interrupted while HAProxy was loading it: %w", cause)
 	}
 	if err := staged.Restore(); err != nil {
 		return errors.Join(cause, err)
@@ -179,33 +267,33 @@ func (s *Sink) putBack(ctx context.Context, staged *stage.Stage, cause error) er
 	if before.none() {
 		return cause
 	}
-	// A HAProxy that a command reloads in place may have loaded the new files and still look the same.
+	// A HAProxy that a command reloads in place may have loaded the new files and still be the same process.
 	_, unchanged := errors.AsType[*unchangedError](cause)
 	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && (unchanged || !s.cfg.byCommand()) {
 		return cause
 	}
-	var restored *document
-	content := st.applied(before)
-	if content != nil {
+	var restored *document // nil where it is not known what the files before are
+	applied := st.applied(before)
+	if applied != nil {
 		restored = st.onDisk
 	}
-	s.log.Warn("bringing the previous configuration back into HAProxy", "reason", cause)
+	s.log.Warn("restoring the previous configuration in HAProxy", "reason", cause)
 	r, err := s.load(ctx, restored)
 	if err != nil {
 		s.update(func(st *state) { st.startErr = err })
-		return errors.Join(cause, fmt.Errorf("the previous configuration did not come back either: %w", err))
+		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))
 	}
-	s.settle(restored, r.now)
+	s.recordApplied(restored, r.now)
 	s.correctLoaded(ctx, restored, r.now)
-	if content != restored { // it could not be persisted before
-		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: content.digest})
+	if applied != restored { // a runtime change that could not be persisted before
+		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: applied.digest})
 	}
 	return cause
 }
 
-// settle notes that HAProxy serves doc, which is on disk; nil is for not knowing what it serves. The caller holds s.files, whose
-// release leaves the state file, and s.change.
-func (s *Sink) settle(doc *document, now running) {
+// recordApplied records that the HAProxy in now serves doc, which is on disk; nil means that it is not known what it serves. The
+// caller holds s.change and s.files, whose release writes the state file.
+func (s *Sink) recordApplied(doc *document, now running) {
 	s.clientFor(now)
 	old, ended := s.boundOldWorkers(now)
 	s.update(func(st *state) {
@@ -213,4 +301,18 @@ func (s *Sink) settle(doc *document, now running) {
 		st.waitingReload = nil
 		st.noteOldWorkers(old, ended)
 	})
+}
+
+// recordResult records the result of applying doc. The caller holds s.change.
+func (s *Sink) recordResult(doc *document, result sdk.Result) {
+	s.update(func(st *state) {
+		if doc.reread == "" {
+			st.offered, st.revertErr = true, nil
+		}
+		st.lastChange = result.Action + ": " + result.Reason
+	})
+}
+
+func interrupted(cause error) error {
+	return fmt.Errorf("the change was interrupted before it had an effect: %w", cause)
 }

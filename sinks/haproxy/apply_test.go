@@ -235,8 +235,8 @@ func TestSwitchTo_Stopped(t *testing.T) {
 	r.apply(s, one, sdk.ActionRestart)
 	files, err := s.paths.place(r.document("two"))
 	check(t, err)
-	two := read(files, nil)
-	st, _, err := s.vet(t.Context(), two, true)
+	two := parseDocument(files, nil)
+	st, _, err := s.stageAndCheck(t.Context(), two, true)
 	check(t, err)
 	defer st.Discard()
 	r.stop(s)
@@ -244,7 +244,7 @@ func TestSwitchTo_Stopped(t *testing.T) {
 	defer s.files.Release(1)
 	s.change.Lock()
 	defer s.change.Unlock()
-	if _, err := s.switchTo(t.Context(), st, two, "reason"); !errors.Is(err, errStopped) {
+	if _, err := s.commitAndReload(t.Context(), st, two, "reason"); !errors.Is(err, errStopped) {
 		t.Errorf("got %v", err)
 	}
 	r.wantOnDisk(one)

@@ -15,87 +15,106 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// checkLimit bounds one check. HAProxy takes about 0.1 s for 15,000 lines; more than a minute is a name server or a
-// file system that does not answer, which may pass.
+// checkLimit bounds one check. HAProxy takes about 0.1 s for 15,000 lines. A check that takes more than a minute waits for a name
+// server or a file system that does not answer, which may be temporary.
 const checkLimit = time.Minute
 
-// Exit codes with which bash says that it could not run the command at all.
+// Exit codes of bash for a command that it could not run.
 const (
 	bashNotExecutable = 126
 	bashNotFound      = 127
 )
 
-// Check returns nil when HAProxy accepts doc. It works on private copies and changes nothing that is in effect.
+// Check returns nil if HAProxy accepts doc. It works on private copies and changes nothing that is live.
 //
-// A verify command that does not mention the configuration file can only judge what is live, so Check leaves it out.
+// A verify command that does not mention the configuration file can only check what is live, so Check does not run it.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	files, err := s.paths.place(doc)
 	if err != nil {
 		return err
 	}
-	st, err := stage.NewCheck(s.paths.config, files)
+	staged, err := stage.NewCheck(s.paths.config, files)
 	if err != nil {
 		return err
 	}
-	defer st.Discard()
-	_, err = s.checkStaged(ctx, st, syntax.Parse(files[0].Content, nil).Hostnames(), true)
+	defer staged.Discard()
+	_, err = s.checkStaged(ctx, staged, syntax.Parse(files[0].Content, nil).Hostnames(), true)
 	return err
 }
 
-// vet stages doc and has it checked, and returns the warnings. loads says that HAProxy is going to load it, for which it needs
-// the addresses of host names. The stage is the caller's to discard; there is none beside an error.
-func (s *Sink) vet(ctx context.Context, doc *document, loads bool) (*stage.Stage, []string, error) {
-	st, err := stage.New(s.paths.config, doc.files, 0)
+// checkBeforeRuntime checks doc before servers are changed at run time, where that is needed: verify_cmd may reject more than
+// HAProxy does, and after a runtime change was reverted the check may reject the next one too. What HAProxy has to load is checked
+// later, before it is put in place.
+func (s *Sink) checkBeforeRuntime(ctx context.Context, doc *document) error {
+	if !s.cfg.Runtime || s.cfg.VerifyCmd == "" && !s.state.Load().checkFirst {
+		return nil
+	}
+	if p, _ := s.plan(ctx, doc); p.need != needRuntime {
+		return nil
+	}
+	staged, _, err := s.stageAndCheck(ctx, doc, false)
+	if err != nil {
+		return err
+	}
+	staged.Discard()
+	s.lockedUpdate(func(st *state) { st.checkFirst = false })
+	return nil
+}
+
+// stageAndCheck stages doc and checks it, and returns the warnings. willLoad says that HAProxy is going to load it, for which it
+// needs the addresses of host names. The caller discards the stage, which is nil if there is an error.
+func (s *Sink) stageAndCheck(ctx context.Context, doc *document, willLoad bool) (*stage.Stage, []string, error) {
+	staged, err := stage.New(s.paths.config, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	warnings, err := s.checkStaged(ctx, st, doc.hostnames(), loads)
+	warnings, err := s.checkStaged(ctx, staged, doc.hostnames(), willLoad)
 	if ctx.Err() != nil {
 		err = interrupted(context.Cause(ctx))
 	}
 	if err != nil {
-		st.Discard()
+		staged.Discard()
 		return nil, nil, err
 	}
-	return st, warnings, nil
+	return staged, warnings, nil
 }
 
-// checkStaged has the staged files judged, before anything is live, and returns the warnings. A verify command that
-// does not mention the configuration file cannot do that; see verifyLive.
+// checkStaged checks staged files before they are live, and returns the warnings. A verify command that does not mention the
+// configuration file cannot do that; see verifyInPlace.
 //
-// HAProxy looks up only those of the names that it is going to need and that have an address. loads is as for vet. Names without
-// an address are told only of files in which nothing else is wrong.
-func (s *Sink) checkStaged(ctx context.Context, st *stage.Stage, names []syntax.Hostname, loads bool) ([]string, error) {
+// HAProxy looks up only the names that it needs and that have an address. willLoad is as for stageAndCheck. Names without an
+// address are an error only if nothing else in the files is wrong.
+func (s *Sink) checkStaged(ctx context.Context, staged *stage.Stage, names []syntax.Hostname, willLoad bool) ([]string, error) {
 	names = s.asInvoked(ctx, names)
 	var unresolved error
-	if loads {
-		unresolved = s.requireHostnames(ctx, st.Files()[0], names)
+	if willLoad {
+		unresolved = s.requireHostnames(ctx, staged.Files()[0], names)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
 	if replaced := slices.DeleteFunc(slices.Clone(names), func(name syntax.Hostname) bool {
-		return loads && name.Required && unresolved == nil
+		return willLoad && name.Required && unresolved == nil
 	}); len(replaced) > 0 {
-		without, err := s.stageWithoutHostnames(st.Files(), replaced)
+		without, err := s.stageWithoutHostnames(staged.Files(), replaced)
 		if err != nil {
 			return nil, err
 		}
 		defer without.Discard()
-		st = without
+		staged = without
 	}
-	warnings, err := s.judge(ctx, st, names)
+	warnings, err := s.runCheck(ctx, staged, names)
 	return warnings, cmp.Or(err, unresolved)
 }
 
-// judge has HAProxy or the user's own command check the staged files.
-func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
+// runCheck has HAProxy or verify_cmd check the staged files.
+func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
 	if s.cfg.VerifyCmd != "" {
 		command, mentions := s.verifyCommand(st.Checked())
 		if !mentions {
 			return nil, nil
 		}
 		o, err := shell(ctx, command)
-		return nil, s.judgeCommand(st, o, err)
+		return nil, s.verifyResult(st, o, err)
 	}
 	o, err := s.checkAsInvoked(ctx, st)
 	if err != nil {
@@ -113,13 +132,13 @@ func (s *Sink) judge(ctx context.Context, st *stage.Stage, names []syntax.Hostna
 	return messages.Warnings(o.Output), nil
 }
 
-// checkAsInvoked has HAProxy read the staged files in the way in which it will load them: with the same options, files,
-// folder and environment.
+// checkAsInvoked has HAProxy read the staged files as it will load them: with the same options, files, working directory and
+// environment.
 func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Outcome, error) {
 	return s.checkMain(ctx, st, []string{st.Checked()})
 }
 
-// checkMain is checkAsInvoked with those files in the place of the main one.
+// checkMain is checkAsInvoked with those files instead of the main one.
 func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (program.Outcome, error) {
 	l, err := s.proxy.invocation(ctx)
 	if err != nil {
@@ -146,10 +165,10 @@ func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (p
 	return o, nil
 }
 
-// maxCheckOutput bounds what is read of a check's output, in bytes: some hundred for each of ten thousand faults.
+// maxCheckOutput bounds what is read of the output of a check, in bytes: some hundred for each of ten thousand faults.
 const maxCheckOutput = 16 << 20
 
-// withFiles returns the options with those files in the place of one.
+// withFiles returns the options with those files instead of one.
 func withFiles(args []string, file string, files []string) []string {
 	var all []string
 	for i, arg := range args {
@@ -169,8 +188,8 @@ func withFiles(args []string, file string, files []string) []string {
 
 var errCheckLimit = fmt.Errorf("it took longer than %v", checkLimit)
 
-// judgeCommand turns the end of the verify command into an error.
-func (s *Sink) judgeCommand(st *stage.Stage, o program.Outcome, err error) error {
+// verifyResult returns the error of a run of the verify command.
+func (s *Sink) verifyResult(st *stage.Stage, o program.Outcome, err error) error {
 	o.Output = st.Original(o.Output)
 	switch {
 	case err != nil:
@@ -184,22 +203,22 @@ func (s *Sink) judgeCommand(st *stage.Stage, o program.Outcome, err error) error
 	}
 }
 
-// verifiesLive reports whether the verify command can only be run once the files are in place.
-func (s *Sink) verifiesLive() bool {
+// verifiesInPlace reports whether the verify command can only be run when the files are in place.
+func (s *Sink) verifiesInPlace() bool {
 	_, mentions := s.verifyCommand("")
 	return s.cfg.VerifyCmd != "" && !mentions
 }
 
-// verifyLive runs a verify command that does not mention the configuration file, which is in place by now.
-func (s *Sink) verifyLive(ctx context.Context, st *stage.Stage) error {
+// verifyInPlace runs a verify command that does not mention the configuration file. The files are in place.
+func (s *Sink) verifyInPlace(ctx context.Context, st *stage.Stage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
 	o, err := shell(ctx, s.cfg.VerifyCmd)
-	return s.judgeCommand(st, o, err)
+	return s.verifyResult(st, o, err)
 }
 
-// verifyCommand returns the verify command with path in the place of the configuration file, and whether the command
-// mentions that file.
+// verifyCommand returns the verify command with path instead of the configuration file, and whether the command mentions that
+// file.
 func (s *Sink) verifyCommand(path string) (command string, mentions bool) {
 	command = s.cfg.VerifyCmd
 	for _, known := range []string{s.paths.config, s.cfg.ConfigFile} {

@@ -135,7 +135,7 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 	files, err := second.paths.place(doc)
 	check(t, err)
 	check(t, second.lockFiles(t.Context()))
-	st, _, err := second.vet(t.Context(), read(files, nil), true)
+	st, _, err := second.stageAndCheck(t.Context(), parseDocument(files, nil), true)
 	check(t, err)
 	check(t, second.commit(t.Context(), st))
 	second.files.Release(1)

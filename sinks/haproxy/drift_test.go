@@ -288,8 +288,8 @@ func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
 func (r *rig) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()
-	other := read(s.state.Load().desired.files, nil)
-	other.config = read(r.documentLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
+	other := parseDocument(s.state.Load().desired.files, nil)
+	other.config = parseDocument(r.documentLines("server a 127.0.0.1:1", "server ghost 127.0.0.1:1 track a"), nil).config
 	s.update(func(st *state) { st.desired, st.onDisk = other, other })
 }
 

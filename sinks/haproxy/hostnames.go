@@ -143,15 +143,15 @@ func (s *supervisor) giveBack(ctx context.Context) bool {
 	return true
 }
 
-// lookUpAdded looks up the host names of servers that doc adds at run time, after everything that needs no name has come into
-// effect. It returns false where there is nothing to look up. The caller holds s.change, which is released meanwhile, so that
-// nobody waits for names.
-func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *document, backends []string) bool {
-	inEffect := s.state.Load().applied(now)
-	if inEffect == nil {
+// resolveAdded looks up the host names of servers that doc adds at run time, after it has brought everything into effect that needs
+// no name. It returns false if there is nothing to look up. The caller holds s.change, which resolveAdded releases meanwhile, so
+// that no other change waits for host names.
+func (s *Sink) resolveAdded(ctx context.Context, now running, doc *document, backends []string) bool {
+	applied := s.state.Load().applied(now)
+	if applied == nil {
 		return false
 	}
-	hosts := addedHosts(inEffect.config, doc.config, backends)
+	hosts := addedHosts(applied.config, doc.config, backends)
 	if s.resolver.Resolved(hosts) {
 		return false
 	}
@@ -166,20 +166,11 @@ func (s *Sink) lookUpAdded(ctx context.Context, now running, doc *document, back
 	return true
 }
 
-// updateAhead brings into effect what needs neither a reload nor a host name, where doc needs names that have to be looked up. It
-// returns the commands that it took, and whether that is so.
-func (s *Sink) updateAhead(ctx context.Context, doc *document) (did []string, ahead bool) {
+// updateBeforeResolving makes a partial update if doc needs host names that have to be looked up. It returns the commands that it
+// has sent, and whether there are such names.
+func (s *Sink) updateBeforeResolving(ctx context.Context, doc *document) (commands []string, resolving bool) {
 	if s.resolver.Resolved(requiredHosts(doc.hostnames())) {
 		return nil, false
 	}
-	return s.updateNow(ctx, doc), true
-}
-
-// updateNow is updatePartially for a caller that does not hold s.change.
-func (s *Sink) updateNow(ctx context.Context, doc *document) []string {
-	ctx, release := s.untilStopped(ctx)
-	defer release()
-	s.change.Lock()
-	defer s.change.Unlock()
-	return s.updatePartially(ctx, doc)
+	return s.lockAndUpdatePartially(ctx, doc), true
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // What HAProxy was changed to at run time is persisted: HAProxy's own check reads it, and it is written to disk, so that a later
@@ -116,7 +115,7 @@ func (s *Sink) rejects(ctx context.Context, doc *document) bool {
 	if doc == nil {
 		return false
 	}
-	st, _, err := s.vet(ctx, doc, false)
+	st, _, err := s.stageAndCheck(ctx, doc, false)
 	if st != nil {
 		st.Discard()
 	}
@@ -125,26 +124,12 @@ func (s *Sink) rejects(ctx context.Context, doc *document) bool {
 
 // install has doc checked and puts it in place. The caller holds s.files.
 func (s *Sink) install(ctx context.Context, doc *document) error {
-	st, _, err := s.vet(ctx, doc, false)
+	st, _, err := s.stageAndCheck(ctx, doc, false)
 	if err != nil {
 		return err
 	}
 	defer st.Discard()
 	return s.commit(ctx, st)
-}
-
-// commit puts staged files in place, unless a verify command that judges what is in place refuses them.
-func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
-	s.announce(st.Files())
-	if err := s.commitStage(st); err != nil {
-		return err
-	}
-	if s.verifiesLive() {
-		if err := s.verifyLive(ctx, st); err != nil {
-			return errors.Join(err, st.Restore())
-		}
-	}
-	return nil
 }
 
 // takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The

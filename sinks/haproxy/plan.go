@@ -38,8 +38,8 @@ func (s *Sink) plan(ctx context.Context, doc *document) (plan, running) {
 		return plan{need: needReload, reason: "what HAProxy serves now is not known"}, now
 	}
 	p := compare(s.state.Load().applied(now), doc)
-	if p.need != needReload && doc.again != "" {
-		p = plan{need: needReload, reason: doc.again}
+	if p.need != needReload && doc.reread != "" {
+		p = plan{need: needReload, reason: doc.reread}
 	}
 	return p, now
 }

@@ -151,7 +151,7 @@ func TestStopDuringASlowReload(t *testing.T) {
 		return s.state.Load().loadingFor() > 0 && r.onDisk() == string(slow.Files[0].Content)
 	})
 	r.stop(s)
-	wantError(t, <-ended, "broken off")
+	wantError(t, <-ended, "interrupted")
 	open()
 
 	next := r.sink()

@@ -45,8 +45,8 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "no file has changed that HAProxy reads"}, nil
 	}
 	again := *inEffect
-	again.again, again.watched = reason, watched.ID
-	result, err := s.applyByFile(ctx, &again, remainder{reason: reason, paced: true})
+	again.reread, again.watched = reason, watched.ID
+	result, err := s.applyFiles(ctx, &again, fileChange{reload: reason, mayBeSoon: true})
 	if err == nil {
 		s.lockedUpdate(func(st *state) { st.lastChange = result.Action + ": " + result.Reason })
 	}

@@ -15,8 +15,8 @@ type failedLoad struct {
 	err error // an [sdk.ErrNotLoaded]
 }
 
-// noteFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
-func (s *Sink) noteFailedLoad(doc *document, cause error) error {
+// recordFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
+func (s *Sink) recordFailedLoad(doc *document, cause error) error {
 	s.pace.failed()
 	failed := failedLoad{doc, sdk.NotLoaded(cause)}
 	s.update(func(st *state) { st.failedLoad = failed })
@@ -66,7 +66,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 	if content == nil || proven == nil || compare(proven, content).need != needReload {
 		return false
 	}
-	cause := s.noteFailedLoad(content, &refusal{
+	cause := s.recordFailedLoad(content, &refusal{
 		sentence: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
 			time.Since(st.since).Round(100*time.Millisecond)),
 		log: s.proxy.said(),
@@ -92,7 +92,7 @@ func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
 	if err != nil {
 		return err
 	}
-	s.settle(doc, r.now)
+	s.recordApplied(doc, r.now)
 	s.correctLoaded(ctx, doc, r.now)
 	return nil
 }

@@ -105,26 +105,6 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	return s, nil
 }
 
-// Apply makes doc live with the least that is enough: nothing, writing the files, changing the servers of the running
-// HAProxy, or a reload or start of it.
-//
-// After a change of servers it returns as soon as HAProxy was seen to run them. The files follow within moments, once
-// HAProxy's own check has passed; Health tells if they cannot.
-//
-// A reload that comes too soon after another one is an [sdk.ErrDeferred]. What can go live without it does so at once.
-//
-// Cancelling ctx ends it up to the moment when the files are renamed into place. From then on it is carried through to
-// either end, because breaking off and beginning again would make a slow reload an endless one. Only Stop ends it then.
-func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	began := time.Now()
-	if err := s.ready(ctx); err != nil {
-		return sdk.Result{}, err
-	}
-	result, err := s.apply(ctx, doc)
-	result.Took = time.Since(began)
-	return result, err
-}
-
 // Claim refuses where the sink of another daemon keeps the same configuration file, or the same pid file and what lies
 // beside that: either means the same HAProxy. It reckons with being run as a plugin: the parent process is the daemon.
 //

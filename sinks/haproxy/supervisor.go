@@ -64,7 +64,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	var doc *document
 	if have {
 		if files, ok := left.load(s.paths); ok {
-			doc = read(files, nil)
+			doc = parseDocument(files, nil)
 			doc.generation = left.Generation
 		}
 		s.update(func(st *state) { st.expect(doc) })
@@ -268,7 +268,7 @@ func (s *supervisor) bringBack(ctx context.Context) {
 	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
 		s.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
 	}
-	s.settle(doc, r.now)
+	s.recordApplied(doc, r.now)
 	s.correctLoaded(ctx, doc, r.now)
 }
 

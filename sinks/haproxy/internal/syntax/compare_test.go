@@ -161,7 +161,7 @@ var edits = []string{
 
 // For every set of edits: the bridge is reached without a reload, it is as near to the end as that allows, and a
 // configuration that needs no reload is its own bridge.
-func TestBridge(t *testing.T) {
+func TestPartialUpdate(t *testing.T) {
 	for set := range 1 << (len(edits) / 2) {
 		text := base
 		for i := range len(edits) / 2 {
@@ -172,7 +172,7 @@ func TestBridge(t *testing.T) {
 		before := Parse([]byte(base), nil)
 		after := Parse([]byte(text), before)
 		whole := Compare(before, after)
-		bridge, differs := Bridge(before, after, func(string) bool { return false })
+		bridge, differs := PartialUpdate(before, after, func(string) bool { return false })
 		if !differs {
 			if whole.Reload == "" && len(whole.Servers) > 0 {
 				t.Fatalf("no bridge to\n%s", text)

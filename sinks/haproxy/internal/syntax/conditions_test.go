@@ -57,7 +57,7 @@ func TestConditions(t *testing.T) {
 		if known != (test.line == "") {
 			t.Errorf("%s: the backends that say what runs are %v", test.name, was.Backends())
 		}
-		_, differs := Bridge(was, Parse([]byte(after), was), func(string) bool { return false })
+		_, differs := PartialUpdate(was, Parse([]byte(after), was), func(string) bool { return false })
 		if differs != (test.line == "") {
 			t.Errorf("%s: there is a partial update: %v", test.name, differs)
 		}
