@@ -1,4 +1,4 @@
-package sdktest
+package conformance
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 )
 
-// hanging is a plugin without the sdk that shakes hands and says nothing more.
+// hanging is a plugin without package sdk that hangs after the handshake.
 type hanging struct {
 	plugin.NetRPCUnsupportedPlugin
 	wire.UnimplementedPluginServer
