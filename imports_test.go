@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,8 @@ var importRules = []struct {
 	{"plugins/internal/wire", []string{"plugins/sdk"}},
 	{"plugins/sdk/serve", []string{"plugins/sdk", "plugins/internal/wire"}},
 	{"internal/snapshots", []string{"plugins/sdk"}},
-	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
+	{"plugins/conformance", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
+	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/conformance"}},
 	{"internal/mounttest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},
@@ -40,6 +42,7 @@ var importRules = []struct {
 	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
@@ -57,8 +60,8 @@ var importRules = []struct {
 	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
 		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
 	{"cmd/haproxy-api/internal/logging", []string{"engine", "internal/logdedup"}},
-	{"cmd/haproxy-api/internal/daemon", []string{"plugins/sdk", "plugins/host", "engine", "engine/*", "sources/*", "sinks/*", "templates",
-		"internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states"}},
+	{"cmd/haproxy-api/internal/daemon", []string{"plugins/sdk", "plugins/host", "engine", "engine/*", "sources/*", "sinks/*",
+		"templates", "internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states"}},
 	{"cmd/haproxy-api/internal/demo", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar",
 		"cmd/haproxy-api/internal/daemon"}},
 	{"cmd/haproxy-api", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
@@ -135,6 +138,19 @@ func TestSDKImportsOnlyTheStandardLibrary(t *testing.T) {
 		return
 	}
 	t.Error("there is no package plugins/sdk")
+}
+
+// TestBinaryLinksNoTestCode keeps packages for tests out of the binary.
+func TestBinaryLinksNoTestCode(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/haproxy-api").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{module + "/sources/sidecar/sidecartest", module + "/internal/mounttest"} {
+		if slices.Contains(strings.Fields(string(out)), name) {
+			t.Errorf("the binary links %s", name)
+		}
+	}
 }
 
 // allowedImports returns which packages of the module the named package may import, and false if no rule matches it.

@@ -17,9 +17,9 @@ import (
 func newTemplateFunctions() *cobra.Command {
 	return &cobra.Command{
 		Use:   "functions [NAME]",
-		Short: "List the functions that templates may call, each with an example",
-		Long: "functions lists every function that a template may call, or shows the one that is named: how it is called,\n" +
-			"what it is for, and an example with what that renders to for a service \"web\" with two instances.",
+		Short: "List the functions that templates can call, each with an example",
+		Long: "functions lists every function that a template can call, or shows the named one: its arguments, its purpose,\n" +
+			"and an example with its result for a service \"web\" with two instances.",
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",
@@ -60,7 +60,7 @@ func showFunction(out io.Writer, all []templates.Function, name string) error {
 	at := slices.IndexFunc(all, func(f templates.Function) bool { return f.Name == name })
 	if at < 0 {
 		nearest := slices.MinFunc(all, func(a, b templates.Function) int {
-			return cmp.Compare(unlike(name, a.Name), unlike(name, b.Name))
+			return cmp.Compare(distance(name, a.Name), distance(name, b.Name))
 		})
 		return &usageError{fmt.Errorf("templates have no function %q: the nearest is %q, and 'haproxy-api template functions' "+
 			"lists all of them", name, nearest.Name)}
@@ -68,16 +68,16 @@ func showFunction(out io.Writer, all []templates.Function, name string) error {
 	return describeFunction(out, all[at])
 }
 
-// unlike is small for names that are alike, whatever their capitals.
-func unlike(a, b string) int {
+// distance returns the edit distance of two names, ignoring case.
+func distance(a, b string) int {
 	return levenshtein.ComputeDistance(strings.ToLower(a), strings.ToLower(b))
 }
 
-// describeFunction shows how a function is called and what for on a line, then its example and what becomes of it.
+// describeFunction prints a function's usage and description on one line, then its example and the result.
 func describeFunction(out io.Writer, f templates.Function) error {
 	description := f.Description
 	if f.Nondeterministic {
-		description += " (not the same each time)"
+		description += " (nondeterministic)"
 	}
 	_, err := fmt.Fprintf(out, "%s: %s\n  %s\n", terminal.PaletteFor(out).Bold(f.Usage), description, f.Example)
 	for line := range strings.SplitSeq(f.Result, "\n") {
