@@ -132,7 +132,7 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 	env.write("state/source-sidecar.json", "rubbish")
 	env.write("state/pipeline-haproxy.json", "rubbish")
 	env.start(kept...)
-	env.eventually("it says so", func() bool { return strings.Count(env.log.String(), "what was kept is no good") == 2 })
+	env.eventually("it says so", func() bool { return strings.Count(env.log.String(), "a file of the last good state is damaged") == 2 })
 	env.waitAnswer(10100, "one") // HAProxy goes on
 }
 
