@@ -28,14 +28,17 @@ func snapshotWith(alive, gone int) sdk.Snapshot {
 
 func TestGuard_HoldReason(t *testing.T) {
 	g := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: time.Second}
+	tooMany := func(gone, of int) string {
+		return fmt.Sprintf("%d of %d live instances are gone, more than max_drop allows", gone, of)
+	}
 	for _, test := range []struct {
 		guard        Guard
 		before, next sdk.Snapshot
 		want         string
 	}{
 		{g, snapshotWith(10, 0), snapshotWith(5, 0), ""},
-		{g, snapshotWith(10, 0), snapshotWith(4, 0), "6 of 10 live instances are gone, more than max_drop allows"},
-		{g, snapshotWith(10, 0), snapshotWith(4, 6), "6 of 10 live instances are gone, more than max_drop allows"},
+		{g, snapshotWith(10, 0), snapshotWith(4, 0), tooMany(6, 10)},
+		{g, snapshotWith(10, 0), snapshotWith(4, 6), tooMany(6, 10)},
 		{g, snapshotWith(9, 0), snapshotWith(1, 0), ""},
 		{g, snapshotWith(9, 0), snapshotWith(0, 0), "none of 9 live instances is left"},
 		{g, snapshotWith(1, 0), snapshotWith(0, 1), "none of 1 live instance is left"},
@@ -44,7 +47,7 @@ func TestGuard_HoldReason(t *testing.T) {
 		{g, snapshotWith(10, 0), snapshotWith(20, 0), ""},
 		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(1, 0), ""},
 		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(0, 0), "none of 10 live instances is left"},
-		{Guard{MaxDrop: 0, Hold: 1}, snapshotWith(10, 0), snapshotWith(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
+		{Guard{MaxDrop: 0, Hold: 1}, snapshotWith(10, 0), snapshotWith(9, 0), tooMany(1, 10)},
 		{Guard{MaxDrop: 0, MinInstances: 1}, snapshotWith(10, 0), snapshotWith(0, 0), ""},
 	} {
 		if got := test.guard.holdReason(countLive(test.before), countLive(test.next)); got != test.want {

@@ -18,8 +18,8 @@ type renderCounter struct {
 
 func (r *renderCounter) Rendered(string, time.Duration, error) { r.count.Add(1) }
 
-// A snapshot in which only Updated times have changed is not rendered, whether or not the source shares instances with the previous
-// one. The next document is rendered with the earlier Updated times.
+// A snapshot in which only Updated times have changed is not rendered, whether or not the source shares instances with the
+// previous one. The next document is rendered with the earlier Updated times.
 func TestHeartbeats_AreNotRendered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rendered := &renderCounter{}

@@ -16,8 +16,8 @@ import (
 )
 
 // linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
-// image is "quiet". It fails for instances with "fail" in the image, or for all with "fails everywhere" in TEXT. With "one by one" in
-// TEXT it reports only the first failure.
+// image is "quiet". It fails for instances with "fail" in the image, or for all with "fails everywhere" in TEXT. With "one by
+// one" in TEXT it reports only the first failure.
 type linesTemplate string
 
 func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
@@ -235,7 +235,8 @@ func runLines(t *testing.T, test func(env *testEnv)) {
 func temporary(check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
-			return sdk.RetryAfter(&sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}, 10*time.Second)
+			err := &sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}
+			return sdk.RetryAfter(err, 10*time.Second)
 		}
 		return nil
 	}

@@ -450,7 +450,8 @@ func TestInspector_IncrementalEqualsFull(t *testing.T) {
 		}
 		for _, svc := range got.Services {
 			at := slices.IndexFunc(snap.Services, func(s sdk.Service) bool { return s.Name == svc.Name })
-			if was := i.known[svc.Name]; !snapshots.ShareInstances(was.raw, snap.Services[at]) || !snapshots.ShareInstances(was.clean, svc) {
+			was := i.known[svc.Name]
+			if !snapshots.ShareInstances(was.raw, snap.Services[at]) || !snapshots.ShareInstances(was.clean, svc) {
 				t.Fatalf("%+v was copied", svc)
 			}
 		}

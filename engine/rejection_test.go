@@ -113,7 +113,9 @@ func TestExclusion_WholeDocumentIsRejected(t *testing.T) {
 			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "x", Line: 1, Problem: "too long"}}}
 		}, []string{"web/1 ok"}, "no: x:1: too long"},
 		{"no such line", func(sdk.Document) error {
-			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"}}}
+			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{
+				{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"},
+			}}
 		}, []string{"web/1 ok"}, "no: main:99: a; main:-1: b"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

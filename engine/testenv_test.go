@@ -49,7 +49,8 @@ func runWith(t *testing.T, store StateStore, template string, guard Guard, test 
 	})
 }
 
-// startEngine runs an engine until the end of the test. It must be called in a synctest bubble, and returns when the engine is idle.
+// startEngine runs an engine until the end of the test. It must be called in a synctest bubble, and returns when the engine
+// is idle.
 func startEngine(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	engine, err := New(cfg)
@@ -179,7 +180,8 @@ func (p fakeTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, 
 	return []sdk.File{{Name: "haproxy.cfg", Content: []byte(text)}}, notes, nil
 }
 
-// fakeSink applies every document, unless failures has an error for its text or check returns one. Apply blocks while gate is open.
+// fakeSink applies every document, unless failures has an error for its text or check returns one. Apply blocks while gate is
+// open.
 type fakeSink struct {
 	restarted chan struct{}
 	lost      chan sdk.Lost

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/plugins/conformance"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -105,7 +105,7 @@ func newDoctor() *cobra.Command {
 }
 
 func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
-	program := sdktest.Program{Path: path, Args: o.args, Block: sdk.Block{}}
+	program := conformance.Program{Path: path, Args: o.args, Block: sdk.Block{}}
 	for _, pair := range o.set {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
@@ -113,17 +113,17 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
 		}
 		program.Block[key] = value
 	}
-	report := func(f sdktest.Finding) { fmt.Fprintln(cmd.OutOrStdout(), f) }
+	report := func(f conformance.Finding) { fmt.Fprintln(cmd.OutOrStdout(), f) }
 	var passed bool
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
-		passed = sdktest.CheckSource(cmd.Context(), sdktest.Source{Program: program}, report)
+		passed = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, report)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {
 			return err
 		}
-		passed = sdktest.CheckSink(cmd.Context(), sink, report)
+		passed = conformance.CheckSink(cmd.Context(), sink, report)
 	default:
 		return &usageError{fmt.Errorf("%s may be a sink or a source: say which with --kind", path)}
 	}
@@ -133,8 +133,8 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
 	return nil
 }
 
-func doctorSink(program sdktest.Program, o doctorOptions) (sdktest.Sink, error) {
-	sink := sdktest.Sink{Program: program, FileName: o.fileName}
+func doctorSink(program conformance.Program, o doctorOptions) (conformance.Sink, error) {
+	sink := conformance.Sink{Program: program, FileName: o.fileName}
 	if len(o.good) > 0 && len(o.good) != len(sink.Good) {
 		return sink, &usageError{fmt.Errorf("--good is given %d times: give two different files, or none", len(o.good))}
 	}
