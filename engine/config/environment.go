@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 )
 
 // EnvFile is the environment variable that names the configuration file. It is read by the caller of [Load].
@@ -129,7 +131,7 @@ func isInjected(name, value string) bool {
 // restrict access.
 func (l *loader) unknownVariable(name string, fixed map[string]variable) {
 	known := append(slices.Sorted(maps.Keys(fixed)), EnvFile, EnvAddress)
-	best := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
+	best, _ := suggest.Nearest(name, known)
 	l.addFault("environment "+name, "is not a known variable; the nearest known one is "+best)
 }
 

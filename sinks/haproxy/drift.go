@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -30,7 +31,7 @@ func (s *supervisor) attend(ctx context.Context) {
 // where that has not happened.
 type look struct {
 	client  *runtimeapi.Client // an observer from when the look began
-	now     running
+	now     process.Instance
 	content *document // what HAProxy should run; nil while it is not known whether it does
 	loads   int       // how often HAProxy had been told to load something
 }
@@ -53,7 +54,7 @@ func (s *supervisor) endLook(l look, conclude func(content *document)) bool {
 	defer s.change.Unlock()
 	st := s.state.Load()
 	content := st.applied(s.clientOf)
-	if content == nil || !s.clientOf.same(l.now) || st.loads != l.loads {
+	if content == nil || !s.clientOf.Same(l.now) || st.loads != l.loads {
 		return false
 	}
 	conclude(content)
@@ -85,21 +86,21 @@ func (s *supervisor) observeConflicts() bool {
 	if before.loadingFor() > 0 {
 		return false
 	}
-	found, err := s.paths.conflicts(before.running, s.cfg.Binary)
+	found, err := s.paths.Conflicts(before.running)
 	if after := s.state.Load(); after.loads != before.loads {
 		return false
 	}
-	s.conflicts.note(found, err, s.log)
+	s.conflicts.Record(found, err, s.log)
 	return true
 }
 
 // observeProcesses finds out whether somebody else has started or reloaded HAProxy.
 func (s *supervisor) observeProcesses(ctx context.Context) {
-	other := func() (running, bool) {
-		now, err := s.proxy.find(ctx)
+	other := func() (process.Instance, bool) {
+		now, err := s.controller.Find(ctx)
 		noted := s.state.Load().running
 		// Where none is found, the next look at the processes finds them gone, and Health tells what is wrong.
-		return now, err == nil && !now.none() && !now.same(noted) && now.serving(noted)
+		return now, err == nil && !now.None() && !now.Same(noted) && now.Serves(noted)
 	}
 	if _, is := other(); !is {
 		return
@@ -115,7 +116,7 @@ func (s *supervisor) observeProcesses(ctx context.Context) {
 func (s *supervisor) observeServers(ctx context.Context) bool {
 	l := s.beginLook()
 	defer l.client.Close()
-	if _, err := s.proxy.endpoint(l.now); err != nil || !s.cfg.Runtime || l.content == nil {
+	if _, err := s.controller.Endpoint(l.now); err != nil || !s.cfg.Runtime || l.content == nil {
 		return true
 	}
 	differing, err := l.client.Differing(ctx, l.content.config)
@@ -219,8 +220,8 @@ func (s *supervisor) doubt(err error) {
 }
 
 // astray notes that HAProxy was started or reloaded by somebody else.
-func (s *supervisor) astray(now running) {
-	s.log.Warn("HAProxy was started or reloaded by somebody else", "pid", joinPids(now.pids), "worker", now.worker)
+func (s *supervisor) astray(now process.Instance) {
+	s.log.Warn("HAProxy was started or reloaded by somebody else", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
 	s.clientFor(now)
 	s.update(func(st *state) { st.invalidate(now) })
 }

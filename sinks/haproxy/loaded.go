@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -13,8 +14,8 @@ import (
 // A worker that was just started need not run what its file says: a server-state file
 // (load-server-state-from-file) gives it the addresses, ports, weights and states that the servers had at another time. doc
 // wins, as it does over what anybody changes at run time.
-func (s *Sink) correctLoaded(ctx context.Context, doc *document, now running) []string {
-	if _, err := s.proxy.endpoint(now); err != nil || doc == nil {
+func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Instance) []string {
+	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // nobody can ask
 	}
 	s.clientFor(now)

@@ -53,7 +53,7 @@ func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, r
 		case <-requests:
 		}
 		for pending() {
-			pause(ctx, max(persistDelay, time.Until(next)))
+			sleep(ctx, max(persistDelay, time.Until(next)))
 			if ctx.Err() != nil {
 				return
 			}

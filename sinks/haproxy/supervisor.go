@@ -15,6 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -60,7 +61,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	defer s.change.Unlock()
 	left, have := readStateFile(s.paths.state)
 	s.paths.sweep(left)
-	s.companions.load(left, s.paths.config)
+	s.companions.load(left, s.paths.ConfigFile)
 	var doc *document
 	if have {
 		if files, ok := left.load(s.paths); ok {
@@ -69,30 +70,30 @@ func (s *Sink) adopt(ctx context.Context) {
 		}
 		s.update(func(st *state) { st.expect(doc) })
 	}
-	now, err := s.proxy.find(ctx)
-	s.watchConflicts(now)
+	now, err := s.controller.Find(ctx)
+	s.checkConflicts(now)
 	switch {
 	case err != nil:
 		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
 		s.update(func(st *state) { st.startErr = err })
-	case now.none():
-		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
+	case now.None():
+		s.log.Info("no HAProxy runs", "pid_file", s.paths.PidFile)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.runs(ctx, now, doc):
-		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
+		s.log.Info("adopted the running HAProxy", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
 		s.update(func(st *state) {
 			st.loaded = &loaded{left.Inputs, left.Watched}
 			st.apply(doc, now)
 		})
 	default:
-		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", joinPids(now.pids), "worker", now.worker)
+		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
 		s.update(func(st *state) { st.apply(nil, now) })
 	}
 }
 
 // runs reports whether the servers of the HAProxy that was found are those of doc, as far as that can be asked: the process
 // before us may have died between a change of them and the file.
-func (s *Sink) runs(ctx context.Context, now running, doc *document) bool {
-	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
+func (s *Sink) runs(ctx context.Context, now process.Instance, doc *document) bool {
+	if _, err := s.controller.Endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
 	differs, err := s.clientFor(now).Difference(ctx, doc.config)
@@ -109,11 +110,11 @@ func (s *Sink) runs(ctx context.Context, now running, doc *document) bool {
 
 // sweep removes what a crash in the middle of a change has left of its temporary files.
 func (p paths) sweep(left stateFile) {
-	written := []string{p.config, p.state, p.base, p.pid}
-	for name := range left.companions(p.config) {
+	written := []string{p.ConfigFile, p.state, p.BaseFile, p.PidFile}
+	for name := range left.companions(p.ConfigFile) {
 		written = append(written, filepath.Join(p.dir(), name))
 	}
-	replace.RemoveTemporary(p.config, written...)
+	replace.RemoveTemporary(p.ConfigFile, written...)
 }
 
 // supervise watches over HAProxy until Stop.
@@ -130,7 +131,7 @@ func (s *Sink) supervise() {
 			g.claiming.Resolve(s.log, "HAProxy and its files are taken care of again")
 			g.look(ctx)
 		}
-		pause(ctx, watchInterval)
+		sleep(ctx, watchInterval)
 	}
 }
 
@@ -154,10 +155,10 @@ type supervisor struct {
 // takes care of HAProxy meanwhile.
 func (s *supervisor) look(ctx context.Context) {
 	st := s.state.Load()
-	stands := st.running.stands()
+	stands := st.running.Alive()
 	if stands {
 		s.silent = time.Time{}
-		s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(st.running.pids), "worker", st.running.worker)
+		s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(st.running.Pids), "worker", st.running.Worker)
 		if st.isStable(s.stableAfter) {
 			s.noteStable()
 			s.backoff.Reset()
@@ -186,7 +187,7 @@ func (s *supervisor) look(ctx context.Context) {
 	if due && s.state.Load().unpersisted() != nil {
 		return // HAProxy was changed meanwhile, which the next look saves
 	}
-	if s.state.Load().running.stands() {
+	if s.state.Load().running.Alive() {
 		s.restore(ctx, due)
 	} else {
 		s.tend(ctx, due)
@@ -208,25 +209,20 @@ func (s *supervisor) noteStable() {
 // tend finds out about a HAProxy that is not the one that was noted. due says that it may be started again.
 func (s *supervisor) tend(ctx context.Context, due bool) {
 	before := s.state.Load().running
-	now, err := s.proxy.find(ctx)
+	now, err := s.controller.Find(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		s.update(func(st *state) { st.startErr = err })
-	case now.none():
+	case now.None():
 		s.revive(ctx, due)
-	case now.serving(before):
+	case now.Serves(before):
 		s.astray(now)
 	case s.silent.IsZero():
 		s.silent = time.Now()
 	case time.Since(s.silent) > silenceLimit:
 		s.revive(ctx, due)
 	}
-}
-
-// serving reports whether r can be taken for a HAProxy that serves, where before is the last one that did.
-func (r running) serving(before running) bool {
-	return r.stands() && (r.worker != 0 || before.worker == 0)
 }
 
 // revive starts HAProxy with what was last in effect, unless it was tried too recently and is not due.
@@ -240,8 +236,8 @@ func (s *supervisor) revive(ctx context.Context, due bool) {
 		return
 	}
 	if s.starting.Cause() == "" { // else it was logged before the attempt that failed
-		s.log.Warn("HAProxy ended; starting it again", "pid", joinPids(s.state.Load().running.pids), "config_file", s.paths.config,
-			"log", messages.Causes(s.proxy.said()))
+		s.log.Warn("HAProxy ended; starting it again", "pid", process.JoinPids(s.state.Load().running.Pids), "config_file", s.paths.ConfigFile,
+			"log", messages.Causes(s.controller.Log()))
 	}
 	s.bringBack(ctx)
 }
@@ -249,12 +245,12 @@ func (s *supervisor) revive(ctx context.Context, due bool) {
 // bringBack has HAProxy load what was last in effect.
 func (s *supervisor) bringBack(ctx context.Context) {
 	doc := s.prepare()
-	reload := s.state.Load().running.stands()
+	reload := s.state.Load().running.Alive()
 	s.update(func(st *state) { st.load(reload) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if reload {
-		s.pace.step()
-		defer s.pace.step()
+		s.reloadLimit.recordStart()
+		defer s.reloadLimit.recordStart()
 	}
 	r, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
@@ -265,11 +261,11 @@ func (s *supervisor) bringBack(ctx context.Context) {
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}
-	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
-		s.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker) {
+		s.log.Info("HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker)
 	}
-	s.recordApplied(doc, r.now)
-	s.correctLoaded(ctx, doc, r.now)
+	s.recordApplied(doc, r.Instance)
+	s.correctLoaded(ctx, doc, r.Instance)
 }
 
 // saveChanges writes to disk what HAProxy was changed to at run time before it loads something again: the change would be lost
@@ -281,7 +277,7 @@ func (s *supervisor) saveChanges(ctx context.Context) bool {
 	if content == disk {
 		return true
 	}
-	serves := now.stands() && servesNobody(s.servingProcess(now)) == ""
+	serves := now.Alive() && process.WhyNotServing(s.paths.ServingPid(now)) == ""
 	if serves && time.Now().Before(s.nextSave) {
 		return false
 	}
@@ -331,7 +327,7 @@ func (s *Sink) rewrite(files []stage.File) error {
 		return nil
 	}
 	s.log.Warn("putting back what was changed on disk", "file", changed[0].Path)
-	st, err := stage.New(s.paths.config, changed, 0)
+	st, err := stage.New(s.paths.ConfigFile, changed, 0)
 	if err != nil {
 		return err
 	}

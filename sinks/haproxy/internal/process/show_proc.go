@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"slices"
@@ -6,20 +6,19 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// procs is what HAProxy's master says about itself and its workers, in answer to "show proc".
-type procs struct {
-	master  int   // 0 in an answer that is none
-	reloads int   // how often the master was told to reload since its start, failures included
-	failed  int   // how many of the last reloads failed in a row; -1 where the version does not tell
+// processList is what HAProxy's master reports about itself and its workers in its answer to "show proc".
+type processList struct {
+	master  int   // 0 if the answer lists none
+	reloads int   // how many reloads the master has been told since its start, failed ones included
+	failed  int   // how many of the last reloads in a row failed; -1 where the version does not report it
 	workers []int // the current worker, or several on versions with nbproc
-	old     []int // workers that finish what they have
+	old     []int // replaced workers that finish their connections
 	version string
 }
 
-// parseProcs reads an answer to "show proc". HAProxy 2.6 and 3.0 answer alike:
+// parseProcessList parses an answer to "show proc". HAProxy 2.6 and 3.0 answer alike:
 //
 //	#<PID>          <type>          <reloads>       <uptime>        <version>
 //	15110           master          4 [failed: 0]   0d00h11m10s     2.6.12
@@ -29,22 +28,22 @@ type procs struct {
 //	22755           worker          1               0d00h00m05s     2.6.12
 //	# programs
 //
-// After a failed reload the standing worker's own counter is above 0 and it is still listed under "# workers": it is
-// the heading that tells old from current. From 3.1 on it is then the one under "# old workers" whose counter is the number of
-// failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are passed over; without a line for
-// the master the answer is none, and ok is false.
-func parseProcs(answer string) (p procs, ok bool) {
+// After a failed reload the counter of the current worker is above 0, and it is still listed under "# workers": the heading distinguishes
+// old workers from current ones. From 3.1 on, the current worker is then the one under "# old workers" whose counter is the number of
+// failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are ignored. ok is false for an answer
+// without a line for the master.
+func parseProcessList(answer string) (p processList, ok bool) {
 	p.failed = -1
-	reloadsAt, leaving := 2, false
+	reloadsAt, old := 2, false
 	for line := range strings.Lines(answer) {
 		line = strings.TrimSpace(line)
 		switch {
 		case strings.HasPrefix(line, "#<"):
 			reloadsAt = max(2, slices.Index(columns(line), "reloads"))
 		case strings.HasPrefix(line, "#"):
-			leaving = strings.Contains(line, "old")
+			old = strings.Contains(line, "old")
 		default:
-			p.addLine(strings.Fields(line), reloadsAt, leaving)
+			p.addLine(strings.Fields(line), reloadsAt, old)
 		}
 	}
 	return p, p.master != 0
@@ -61,7 +60,7 @@ func columns(heading string) []string {
 	return names
 }
 
-func (p *procs) addLine(fields []string, reloadsAt int, leaving bool) {
+func (p *processList) addLine(fields []string, reloadsAt int, old bool) {
 	if len(fields) <= reloadsAt {
 		return
 	}
@@ -70,10 +69,10 @@ func (p *procs) addLine(fields []string, reloadsAt int, leaving bool) {
 		return
 	}
 	if len(p.workers) == 0 && p.failed > 0 && fields[reloadsAt] == strconv.Itoa(p.failed) {
-		leaving = false // it stands since before the reloads that failed
+		old = false // it is the worker from before the reloads that failed
 	}
 	switch {
-	case fields[1] == "worker" && leaving:
+	case fields[1] == "worker" && old:
 		p.old = append(p.old, pid)
 	case fields[1] == "worker":
 		p.workers = append(p.workers, pid)
@@ -83,7 +82,7 @@ func (p *procs) addLine(fields []string, reloadsAt int, leaving bool) {
 }
 
 // addMaster takes the columns from <reloads> on, such as: 4 [failed: 0] 0d00h11m10s 2.6.12.
-func (p *procs) addMaster(pid int, fields []string) {
+func (p *processList) addMaster(pid int, fields []string) {
 	reloads, err := strconv.Atoi(fields[0])
 	if err != nil || reloads < 0 {
 		return
@@ -99,8 +98,8 @@ func (p *procs) addMaster(pid int, fields []string) {
 	}
 }
 
-// fresh returns the current worker if it is one that before did not know, and 0 otherwise.
-func (p procs) fresh(before procs) int {
+// newWorker returns the current worker if before does not list it, and 0 otherwise.
+func (p processList) newWorker(before processList) int {
 	for _, pid := range p.workers {
 		if !slices.Contains(before.workers, pid) && !slices.Contains(before.old, pid) {
 			return pid
@@ -109,17 +108,17 @@ func (p procs) fresh(before procs) int {
 	return 0
 }
 
-// worker returns the current worker's process id, and 0 if there is none.
-func (p procs) worker() int {
+// worker returns the process id of the current worker, and 0 if there is none.
+func (p processList) worker() int {
 	if len(p.workers) == 0 {
 		return 0
 	}
 	return p.workers[0]
 }
 
-// stands reports whether the processes are those that p lists: none has ended, none is stopped, and the master has started
-// no other worker.
-func (p procs) stands() bool {
+// isCurrent reports whether the processes are still those in the list: the master and its worker run, the master is not stopped, and it has
+// started no other worker.
+func (p processList) isCurrent() bool {
 	if p.master == 0 || p.worker() == 0 || !procinfo.Exists(p.master) || procinfo.IsStopped(p.master) || !procinfo.Exists(p.worker()) {
 		return false
 	}
@@ -136,13 +135,6 @@ func (p procs) stands() bool {
 	return true
 }
 
-// running is what p says for the rest of the package.
-func (p procs) running() running {
-	return running{pids: []int{p.master}, worker: p.worker(), old: p.old, version: p.version}
-}
-
-// answeredByChildOf reports whether a worker of the master answered that is not stopping.
-func answeredByChildOf(master int, i runtimeapi.Info) bool {
-	pid := i.Pid()
-	return pid != 0 && master > 0 && procinfo.Parent(pid) == master
+func (p processList) instance() Instance {
+	return Instance{Pids: []int{p.master}, Worker: p.worker(), OldWorkers: p.old, Version: p.version}
 }

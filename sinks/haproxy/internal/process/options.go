@@ -1,4 +1,4 @@
-package haproxy
+package process
 
 import (
 	"os"
@@ -8,16 +8,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// options are what a HAProxy process was started with, as far as it matters here.
+// options are the command-line options of a HAProxy process that identify it.
 type options struct {
-	root    string   // what the process has for its root folder, as a path for us
-	dir     string   // what its relative paths start from; empty where that is not known
-	files   []string // configuration files and folders
+	root    string   // its root directory, as a path for this process
+	dir     string   // its working directory; empty where that is not known
+	files   []string // configuration files and directories
 	pidFile string
 	check   bool // it only checks configuration files
 }
 
-// optionsOf reads the command line of a HAProxy. Nothing is known of a process that has ended.
+// optionsOf reads the command line of a HAProxy. It returns the zero value for a process that has ended.
 func optionsOf(pid int) options {
 	args, err := procinfo.CommandLine(pid)
 	if err != nil || len(args) == 0 {
@@ -47,8 +47,8 @@ func optionsOf(pid int) options {
 	return o
 }
 
-// loads reports whether the process reads the configuration file at path. HAProxy takes folders too, and reads what
-// ends in .cfg there.
+// loads reports whether the process reads the configuration file at path. Of a directory, HAProxy
+// reads the files whose names end in .cfg.
 func (o options) loads(path string) bool {
 	return slices.ContainsFunc(o.files, func(file string) bool {
 		return o.names(file, path) || filepath.Ext(path) == ".cfg" && o.names(file, filepath.Dir(path))
@@ -57,16 +57,16 @@ func (o options) loads(path string) bool {
 
 func (o options) hasPidFile(path string) bool { return o.pidFile != "" && o.names(o.pidFile, path) }
 
-// names reports whether an argument names path, be it through a symbolic link or from another mount namespace.
+// names reports whether an argument names the file at path, also through a symbolic link or from another mount namespace.
 func (o options) names(arg, path string) bool {
 	if !filepath.IsAbs(arg) {
-		if o.dir == "" { // not told on this system, or not to us: the last part has to do
+		if o.dir == "" { // not known, so the last element has to be enough
 			return filepath.Base(arg) == filepath.Base(path)
 		}
 		arg = filepath.Join(o.dir, arg)
 	}
 	arg = filepath.Clean(arg)
-	if arg == path && o.sharesRoot() { // without a look at the file, which may be replaced at this moment
+	if arg == path && o.sharesRoot() { // without reading the file, which may be replaced at this moment
 		return true
 	}
 	named, err := os.Stat(o.root + arg)
@@ -77,11 +77,12 @@ func (o options) names(arg, path string) bool {
 	return err == nil && os.SameFile(named, wanted)
 }
 
-// sharesRoot reports whether the process has our root folder, so that equal paths are equal files.
+// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. Where that is not
+// known, it does.
 func (o options) sharesRoot() bool {
 	theirs, err := os.Stat(o.root + "/")
 	if err != nil {
-		return true // not told: it is taken for one that was started like ours
+		return true
 	}
 	ours, err := os.Stat("/")
 	return err == nil && os.SameFile(theirs, ours)
