@@ -32,6 +32,7 @@ var importRules = []struct {
 	{"internal/fingerprint", nil},
 	{"internal/filelock", nil},
 	{"internal/filewatch", []string{"internal/fingerprint"}},
+	{"internal/suggest", nil},
 	{"internal/trust", nil},
 	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/logdedup", "internal/trust"}},
 	{"sources/internal/*", []string{"plugins/sdk", "internal/snapshots"}},
@@ -47,11 +48,11 @@ var importRules = []struct {
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
 	{"templates/internal/parsetree", nil},
-	{"templates/internal/*", []string{"plugins/sdk", "templates/internal/parsetree"}},
+	{"templates/internal/*", []string{"plugins/sdk", "internal/suggest", "templates/internal/parsetree"}},
 	{"templates", []string{"plugins/sdk", "internal/filewatch", "internal/snapshots", "templates/internal/*"}},
 	{"engine/exclude", []string{"plugins/sdk", "internal/snapshots"}},
 	{"engine", []string{"engine/exclude", "plugins/sdk", "internal/logdedup", "internal/snapshots"}},
-	{"engine/config", nil},
+	{"engine/config", []string{"internal/suggest"}},
 	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/filelock", "internal/logdedup", "internal/trust"}},
 	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
@@ -69,11 +70,12 @@ var importRules = []struct {
 
 // exclusiveImports lists the dependencies that only the packages of one pattern may import.
 var exclusiveImports = map[string]string{
-	"github.com/Masterminds/sprig": "templates",
-	"github.com/knadh/koanf":       "engine/config",
-	"github.com/spf13/cobra":       "cmd/haproxy-api",
-	"google.golang.org/grpc":       "plugins/*",
-	"github.com/hashicorp":         "plugins/*",
+	"github.com/Masterminds/sprig":    "templates",
+	"github.com/agnivade/levenshtein": "internal/suggest",
+	"github.com/knadh/koanf":          "engine/config",
+	"github.com/spf13/cobra":          "cmd/haproxy-api",
+	"google.golang.org/grpc":          "plugins/*",
+	"github.com/hashicorp":            "plugins/*",
 }
 
 type goPackage struct {
