@@ -60,7 +60,7 @@ func (s *supervisor) hangs() bool {
 		return false
 	}
 	reason := servesNobody(pid)
-	if reason != "" && !time.Now().Before(s.next) {
+	if reason != "" && !time.Now().Before(s.nextLoad) {
 		s.log.Error("HAProxy serves nobody and is replaced", "pid", pid, "reason", reason,
 			"since", s.hang.since.Format(time.RFC3339))
 	}

@@ -32,11 +32,11 @@ type Sink struct {
 	proxy    proxy
 	fileLock lock.Lock
 
-	begin    sync.Once
-	adopting sync.Once
-	stopped  chan struct{} // closed by Stop
-	stopOnce sync.Once
-	watching sync.WaitGroup
+	begin      sync.Once
+	adopting   sync.Once
+	stopped    chan struct{} // closed by Stop
+	stopOnce   sync.Once
+	background sync.WaitGroup // the supervisor and the persist loop
 
 	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
@@ -51,19 +51,19 @@ type Sink struct {
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
-	change   sync.Mutex
-	client   *runtimeapi.Client
-	clientOf running // whose servers client changes
-	pace     pace
-	straying logdedup.Fault
-	state    atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
+	change     sync.Mutex
+	client     *runtimeapi.Client
+	clientOf   running // whose servers client changes
+	pace       pace
+	correcting logdedup.Fault        // drift
+	state      atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
 	conflicts conflictWatch
 	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
 
-	changed chan struct{} // receives when HAProxy was changed at run time
-	looks   atomic.Int64  // how often what runs was read
+	changed      chan struct{} // receives when HAProxy was changed at run time
+	observations atomic.Int64  // how often what runs was read
 
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration

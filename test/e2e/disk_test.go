@@ -103,8 +103,8 @@ func (f diskFault) duringAChangeAtRunTime(t *testing.T, s *site, disk string) {
 	s.serve("web", "b", 8000)
 	s.runs(s.converged())
 	s.answered(8000, "b")
-	s.complains("does not follow what HAProxy runs", f.said)
-	s.logged("the configuration on disk does not follow what HAProxy runs")
+	s.complains("is not persisted", f.said)
+	s.logged("cannot persist what HAProxy runs")
 	if s.read(s.config) != before {
 		t.Errorf("on disk is\n%s", s.read(s.config))
 	}
