@@ -7,6 +7,7 @@ import (
 	"io"
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,13 +24,15 @@ var importRules = []struct {
 	{"plugins/internal/wire", []string{"plugins/sdk"}},
 	{"plugins/sdk/serve", []string{"plugins/sdk", "plugins/internal/wire"}},
 	{"internal/snapshots", []string{"plugins/sdk"}},
-	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
+	{"plugins/conformance", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
+	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/conformance"}},
 	{"internal/mounttest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},
 	{"internal/fingerprint", nil},
 	{"internal/filelock", nil},
 	{"internal/filewatch", []string{"internal/fingerprint"}},
+	{"internal/suggest", nil},
 	{"internal/trust", nil},
 	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/logdedup", "internal/trust"}},
 	{"sources/internal/*", []string{"plugins/sdk", "internal/snapshots"}},
@@ -40,15 +43,16 @@ var importRules = []struct {
 	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
 	{"templates/internal/parsetree", nil},
-	{"templates/internal/*", []string{"plugins/sdk", "templates/internal/parsetree"}},
+	{"templates/internal/*", []string{"plugins/sdk", "internal/suggest", "templates/internal/parsetree"}},
 	{"templates", []string{"plugins/sdk", "internal/filewatch", "internal/snapshots", "templates/internal/*"}},
 	{"engine/exclude", []string{"plugins/sdk", "internal/snapshots"}},
 	{"engine", []string{"engine/exclude", "plugins/sdk", "internal/logdedup", "internal/snapshots"}},
-	{"engine/config", nil},
+	{"engine/config", []string{"internal/suggest"}},
 	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/filelock", "internal/logdedup", "internal/trust"}},
 	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
@@ -57,8 +61,8 @@ var importRules = []struct {
 	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
 		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
 	{"cmd/haproxy-api/internal/logging", []string{"engine", "internal/logdedup"}},
-	{"cmd/haproxy-api/internal/daemon", []string{"plugins/sdk", "plugins/host", "engine", "engine/*", "sources/*", "sinks/*", "templates",
-		"internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states"}},
+	{"cmd/haproxy-api/internal/daemon", []string{"plugins/sdk", "plugins/host", "engine", "engine/*", "sources/*", "sinks/*",
+		"templates", "internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states"}},
 	{"cmd/haproxy-api/internal/demo", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar",
 		"cmd/haproxy-api/internal/daemon"}},
 	{"cmd/haproxy-api", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
@@ -66,11 +70,12 @@ var importRules = []struct {
 
 // exclusiveImports lists the dependencies that only the packages of one pattern may import.
 var exclusiveImports = map[string]string{
-	"github.com/Masterminds/sprig": "templates",
-	"github.com/knadh/koanf":       "engine/config",
-	"github.com/spf13/cobra":       "cmd/haproxy-api",
-	"google.golang.org/grpc":       "plugins/*",
-	"github.com/hashicorp":         "plugins/*",
+	"github.com/Masterminds/sprig":    "templates",
+	"github.com/agnivade/levenshtein": "internal/suggest",
+	"github.com/knadh/koanf":          "engine/config",
+	"github.com/spf13/cobra":          "cmd/haproxy-api",
+	"google.golang.org/grpc":          "plugins/*",
+	"github.com/hashicorp":            "plugins/*",
 }
 
 type goPackage struct {
@@ -135,6 +140,19 @@ func TestSDKImportsOnlyTheStandardLibrary(t *testing.T) {
 		return
 	}
 	t.Error("there is no package plugins/sdk")
+}
+
+// TestBinaryLinksNoTestCode keeps packages for tests out of the binary.
+func TestBinaryLinksNoTestCode(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/haproxy-api").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{module + "/sources/sidecar/sidecartest", module + "/internal/mounttest"} {
+		if slices.Contains(strings.Fields(string(out)), name) {
+			t.Errorf("the binary links %s", name)
+		}
+	}
 }
 
 // allowedImports returns which packages of the module the named package may import, and false if no rule matches it.

@@ -96,8 +96,8 @@ func (p *pipeline) callSink(ctx context.Context, r *rendered, f func(context.Con
 	return false
 }
 
-// observe passes entry, which may be nil, to the observer. A rejection is not passed to it if the rest of the document was applied:
-// that is not a failure.
+// observe passes entry, which may be nil, to the observer. A rejection is not passed to it if the rest of the document was
+// applied: that is not a failure.
 func (p *pipeline) observe(ctx context.Context, entry *Entry) {
 	if entry != nil && ctx.Err() == nil {
 		p.observer.Applied(*entry)
@@ -205,7 +205,8 @@ func firstNotes(notes []string) []string {
 	return append(slices.Clone(notes[:maxNotes]), fmt.Sprintf("and %d more", len(notes)-maxNotes))
 }
 
-// firstExclusions returns a copy of the first maxNotes exclusions if there are more, so that a history entry does not keep the others.
+// firstExclusions returns a copy of the first maxNotes exclusions if there are more, so that a history entry does not keep
+// the others.
 func firstExclusions(all []exclude.Exclusion) []exclude.Exclusion {
 	if len(all) <= maxNotes {
 		return all
@@ -213,8 +214,8 @@ func firstExclusions(all []exclude.Exclusion) []exclude.Exclusion {
 	return slices.Clone(all[:maxNotes])
 }
 
-// isFinal reports whether applying the same document again is useless, because the template or the sink rejects it and does not say
-// when to retry.
+// isFinal reports whether applying the same document again is useless, because the template or the sink rejects it and does
+// not say when to retry.
 func isFinal(err error) bool {
 	_, template := errors.AsType[*TemplateError](err)
 	return template || exclude.IsFinal(err)

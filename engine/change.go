@@ -14,14 +14,14 @@ import (
 // emits one. A pipeline that replaces one of the same name continues its generations, and its last applied document stays applied
 // until there is a better one, unless its sink is of another type.
 //
-// Everything that can fail is tried first: new templates load, and new pipelines render the newest snapshot and have sinks that can
-// check the document. The error has all faults, and nothing has changed then.
+// Everything that can fail is tried first: new templates load, and new pipelines render the newest snapshot and have sinks
+// that can check the document. The error has all faults, and nothing has changed then.
 //
-// When the pipelines and sources that are removed or replaced have stopped, Change calls switchOver: nothing uses their sinks then,
-// nor the new ones yet. It returns next; or an error, which Change returns, and the configuration to run instead.
+// When the pipelines and sources that are removed or replaced have stopped, Change calls switchOver: nothing uses their sinks
+// then, nor the new ones yet. It returns next; or an error, which Change returns, and the configuration to run instead.
 //
-// Change ignores Log, Observer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx is done
-// before it has begun.
+// Change ignores Log, Observer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
+// is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
 	done := make(chan error, 1)
 	select {
@@ -132,8 +132,8 @@ func (e *Engine) diffPipeline(pc PipelineConfig, src *source) (pipelineDiff, err
 	return d, nil
 }
 
-// startsWithoutTemplate reports whether the pipeline can start although its template does not load: the document of an earlier run is
-// used. Otherwise restarting the daemon while the template is being edited would end it.
+// startsWithoutTemplate reports whether the pipeline can start although its template does not load: the document of an
+// earlier run is used. Otherwise restarting the daemon while the template is being edited would end it.
 func (e *Engine) startsWithoutTemplate(pc PipelineConfig) bool {
 	stored, ok := e.store.AppliedDocument(pc.Name)
 	return ok && stored.SinkType == pc.SinkType && e.sources == nil

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// next is what runs, for a test to change. The sink's pipeline is "p".
+// next returns the running configuration, for a test to modify. The only pipeline is "p".
 func (env *testEnv) next() Config {
 	return Config{
 		Sources:   map[string]SourceConfig{"s": {Source: env.source}},
@@ -22,7 +22,7 @@ func (env *testEnv) next() Config {
 	}
 }
 
-// change puts next in force and waits until nothing moves any more.
+// change changes the configuration to next and waits until the engine is idle.
 func (env *testEnv) change(next Config) error {
 	err := env.engine.Change(env.t.Context(), next, func() (Config, error) { return next, nil })
 	synctest.Wait()
@@ -39,7 +39,7 @@ func (env *testEnv) must(err error) {
 func wantSinkApplied(t *testing.T, sink *fakeSink, applied ...string) {
 	t.Helper()
 	if got := strings.Join(sink.applied(), " | "); got != strings.Join(applied, " | ") {
-		t.Fatalf("the sink was offered %q, want %q", got, strings.Join(applied, " | "))
+		t.Fatalf("the sink was passed %q, want %q", got, strings.Join(applied, " | "))
 	}
 }
 
@@ -51,7 +51,7 @@ func TestChange_UnchangedComponentsAreKept(t *testing.T) {
 		before := env.engine.current()
 		env.must(env.change(env.next()))
 		if now := env.engine.current(); now.pipelines[0] != before.pipelines[0] || now.sources["s"] != before.sources["s"] {
-			t.Error("a part was replaced by another")
+			t.Error("a component was replaced")
 		}
 		env.wantApplied("1 v1:web")
 		env.emitServices("chat")
@@ -110,7 +110,7 @@ func TestChange_NewTemplateWithSameDocument(t *testing.T) {
 	})
 }
 
-// The snapshot under which a new template fails may come later.
+// The check before the change cannot find a failure that only a later snapshot causes.
 func TestChange_NewTemplateFailsLater(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("web")
@@ -119,7 +119,7 @@ func TestChange_NewTemplateFailsLater(t *testing.T) {
 		next.Sources = map[string]SourceConfig{"other": {Source: source}}
 		next.Pipelines[0].Source, next.Pipelines[0].Templates = "other", newFakeTemplates("bad")
 		env.must(env.change(next))
-		env.wantApplied("1 v1:web") // nothing is known of the other source yet
+		env.wantApplied("1 v1:web") // the other source has no snapshot yet
 		source.emit <- func(emit func(sdk.Snapshot)) { emit(snapshotOf("chat")) }
 		synctest.Wait()
 		env.wantApplied("1 v1:web", "2 v1:chat")
@@ -181,7 +181,7 @@ func TestChange_NewSourceKeepsHeldSnapshot(t *testing.T) {
 		guarded.Sources = map[string]SourceConfig{"s": {Source: newFakeSource(), Guard: guard}}
 		env.must(env.change(guarded))
 		if env.status().Held == nil {
-			t.Error("nothing is held any more")
+			t.Error("the snapshot is no longer held")
 		}
 		env.wantApplied("1 v1:chat,web")
 		time.Sleep(time.Minute)
@@ -190,7 +190,7 @@ func TestChange_NewSourceKeepsHeldSnapshot(t *testing.T) {
 	})
 }
 
-// Who changes the guard at night means the catalogue that is held.
+// A guard is often changed because of the snapshot that is held.
 func TestChange_NewGuardAppliesToHeldSnapshot(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		guarded := func(guard Guard) {
@@ -203,7 +203,7 @@ func TestChange_NewGuardAppliesToHeldSnapshot(t *testing.T) {
 		env.emitServices("web", "chat")
 		env.emitServices("web")
 		time.Sleep(time.Minute)
-		guard.Hold = 2 * time.Minute // of which one is over
+		guard.Hold = 2 * time.Minute // one of them is over
 		guarded(guard)
 		if held := env.status().Held; held == nil || held.Until != held.Since.Add(2*time.Minute) {
 			t.Fatalf("held is %+v", held)
@@ -228,11 +228,11 @@ func TestChange_NewGuardAppliesToHeldSnapshot(t *testing.T) {
 	})
 }
 
-// What was broken off may be live all the same, so going back to the document before is more than doing nothing.
+// A document whose Apply was interrupted may be live, so the previous document must be applied again.
 func TestChange_InterruptedApply(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("web")
-		env.sink.gate = make(chan struct{}) // never opens
+		env.sink.gate = make(chan struct{}) // blocks
 		env.edit("v2")
 		env.wantApplied("1 v1:web", "2 v2:web")
 		next := env.next()
@@ -274,20 +274,20 @@ func TestChange_SinkOfAnotherTypeWithSameTemplate(t *testing.T) {
 	})
 }
 
-// check is a sink that checks.
+// checkSink is a fakeSink with Check.
 type checkSink struct {
 	*fakeSink
-	verdict error
+	err error
 }
 
-func (j checkSink) Check(context.Context, sdk.Document) error { return j.verdict }
+func (j checkSink) Check(context.Context, sdk.Document) error { return j.err }
 
-// A sink that turns out to be unable to check is as good as one that is no Checker.
+// A sink that turns out to be unable to check is treated like one that is no Checker.
 func TestChange_SinkThatCannotCheck(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("web")
 		next, sink := env.next(), newFakeSink()
-		next.Pipelines[0].Sink = &checkSink{sink, fmt.Errorf("it cannot: %w", errors.ErrUnsupported)}
+		next.Pipelines[0].Sink = &checkSink{sink, fmt.Errorf("check: %w", errors.ErrUnsupported)}
 		env.must(env.change(next))
 		wantSinkApplied(t, sink, "1 v1:web")
 	})
@@ -311,15 +311,15 @@ func TestChange_FaultsChangeNothing(t *testing.T) {
 				next := env.next()
 				spoil(&next)
 				err := env.engine.Change(env.t.Context(), next, func() (Config, error) {
-					t.Error("it went on to the hand-over")
+					t.Error("switchOver was called")
 					return next, nil
 				})
 				if err == nil {
-					t.Error("it was taken")
+					t.Error("no error")
 				}
 				synctest.Wait()
 				if now := env.engine.current(); now.pipelines[0] != before.pipelines[0] || len(now.pipelines) != 1 {
-					t.Error("a part was replaced by another")
+					t.Error("a component was replaced")
 				}
 				env.emitServices("chat")
 				env.wantApplied("1 v1:web", "2 v1:chat")
@@ -335,7 +335,7 @@ func TestChange_SinksAreUnusedDuringSwitchOver(t *testing.T) {
 		sink := newFakeSink()
 		next.Pipelines[0].Sink = sink
 		env.must(env.engine.Change(env.t.Context(), next, func() (Config, error) {
-			env.source.emit <- func(emit func(sdk.Snapshot)) { emit(snapshotOf("chat")) } // which is not stopped
+			env.source.emit <- func(emit func(sdk.Snapshot)) { emit(snapshotOf("chat")) } // the source keeps running
 			synctest.Wait()
 			env.wantApplied("1 v1:web")
 			wantSinkApplied(t, sink)
@@ -374,7 +374,7 @@ func TestChange_CancelledContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := engine.Change(ctx, Config{}, nil); !errors.Is(err, context.Canceled) { // nobody runs it
+	if err := engine.Change(ctx, Config{}, nil); !errors.Is(err, context.Canceled) { // the engine does not run
 		t.Errorf("got %v", err)
 	}
 }

@@ -164,9 +164,9 @@ func (e *Engine) Status() []PipelineStatus {
 	return all
 }
 
-// Health returns the status and the health of every pipeline, in the order of the configuration. It calls all sinks at the same
-// time. The problems of a pipeline are those of its sink and that the last document could not be applied, or that the sink has not
-// answered when ctx is done.
+// Health returns the status and the health of every pipeline, in the order of the configuration. It calls all sinks at the
+// same time. The problems of a pipeline are those of its sink and that the last document could not be applied, or that the
+// sink has not answered when ctx is done.
 func (e *Engine) Health(ctx context.Context) []PipelineHealth {
 	pipelines := e.current().pipelines
 	all := make([]PipelineHealth, len(pipelines))
@@ -190,8 +190,8 @@ func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
 // ErrNoPipeline means that there is no pipeline of that name.
 var ErrNoPipeline = errors.New("there is no such pipeline")
 
-// Release passes the snapshot that is held by the guard of the named pipeline's source to all pipelines of that source. It reports
-// whether there was one. The error is [ErrNoPipeline].
+// Release passes the snapshot that is held by the guard of the named pipeline's source to all pipelines of that source. It
+// reports whether there was one. The error is [ErrNoPipeline].
 func (e *Engine) Release(pipeline string) (bool, error) {
 	p, err := e.pipeline(pipeline)
 	if err != nil {

@@ -17,14 +17,14 @@ func (env *testEnv) setCheck(check func(sdk.Document) error) {
 	env.sink.check = check
 }
 
-// A template that goes on without an end says nothing of the instance that it was at.
+// A template that does not end in time is not the fault of the instance that it was rendering.
 func TestExclusion_EndlessIteration(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.emitInstances("chat/1 ok", "web/1 ok")
 		env.emitInstances("chat/1 ok", "web/1 ok", "web/2 fail-endless")
 		env.wantApplies(1)
 		if s := env.status(); s.ApplyError == nil || len(s.Excluded) > 0 {
-			t.Errorf("error %v, left out %v", s.ApplyError, s.Excluded)
+			t.Errorf("error %v, excluded %v", s.ApplyError, s.Excluded)
 		}
 	})
 }
@@ -45,7 +45,7 @@ func TestExclusion_FailingIteration(t *testing.T) {
 }
 
 func TestExclusion_ManyFailingIterations(t *testing.T) {
-	for text, asked := range map[string]int{"lines": 1, "lines one by one": 1} {
+	for text, applies := range map[string]int{"lines": 1, "lines one by one": 1} {
 		runLines(t, func(env *testEnv) {
 			instances := []string{"chat/1 ok"}
 			for i := range 5 {
@@ -53,7 +53,7 @@ func TestExclusion_ManyFailingIterations(t *testing.T) {
 			}
 			env.edit(text)
 			env.emitInstances(instances...)
-			env.wantApplies(asked)
+			env.wantApplies(applies)
 			if s := env.status(); len(s.Excluded) != 5 || s.Generation != 1 || s.ApplyError != nil {
 				t.Errorf("%s: %+v", text, s)
 			}
@@ -61,13 +61,13 @@ func TestExclusion_ManyFailingIterations(t *testing.T) {
 	}
 }
 
-// An iteration may depend on more than the one that it renders.
+// An iteration may depend on more than its own instance.
 func TestExclusion_FailingIterationIsRetried(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.edit("lines fails everywhere")
 		env.emitInstances("chat/1 ok", "web/1 ok")
 		if s := env.status(); s.Generation != 0 || !isTemplateError(s.ApplyError) {
-			t.Errorf("nothing would be left: %+v", s)
+			t.Errorf("every instance was excluded: %+v", s)
 		}
 	})
 	runLines(t, func(env *testEnv) {
@@ -125,14 +125,14 @@ func TestExclusion_FirstTemplateOfRun(t *testing.T) {
 func TestExclusion_ManyRejected(t *testing.T) {
 	for _, test := range []struct {
 		name            string
-		services, each  int // that are bad
+		services, each  int // with bad instances
 		atATime, checks int
 	}{
 		{"51 in one service", 1, 51, 50, 3},
 		{"500 services", 500, 1, 50, 9},
-		{"10,000 in one service, all told", 1, 10_000, 10_000, 2},
-		{"2,000 in one service, 50 told", 1, 2_000, 50, 4},
-		{"10,000 in 100 services, all told", 100, 100, 10_000, 2},
+		{"10,000 in one service, all reported", 1, 10_000, 10_000, 2},
+		{"2,000 in one service, 50 reported", 1, 2_000, 50, 4},
+		{"10,000 in 100 services, all reported", 100, 100, 10_000, 2},
 		{"100 in one service, one by one", 1, 100, 1, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestExclusion_ManyRejected(t *testing.T) {
 				live = strings.Join(env.sink.live(), "\n")
 				got, out := strings.Count(live, "/ok ok"), len(env.status().Excluded)
 				if got != test.services || out != test.services*test.each {
-					t.Errorf("%d services live, %d left out", got, out)
+					t.Errorf("%d services live, %d instances excluded", got, out)
 				}
 			})
 		})
@@ -175,12 +175,12 @@ func TestExclusion_HistoryIsBounded(t *testing.T) {
 		}
 		env.emitInstances(instances...)
 		if s := env.status(); len(s.Excluded) != 1000 || len(s.Last.Excluded) != maxNotes {
-			t.Errorf("%d, in the ledger %d", len(s.Excluded), len(s.Last.Excluded))
+			t.Errorf("%d in the status, %d in the history", len(s.Excluded), len(s.Last.Excluded))
 		}
 	})
 }
 
-// A sink may reject what is right, such as an address that somebody else has at the moment.
+// A sink may reject a valid line for a while, such as an address that another process uses.
 func TestExclusion_RejectionWithRetryAfter(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.setCheck(func(doc sdk.Document) error {
@@ -197,7 +197,7 @@ func TestExclusion_RejectionWithRetryAfter(t *testing.T) {
 		env.pass(11 * time.Second)
 		env.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 taken")
 	})
-	// Where it is nobody's, the whole is tried again.
+	// If the rejected line has no owner, the whole document is retried.
 	runLines(t, func(env *testEnv) {
 		env.setCheck(func(sdk.Document) error { return sdk.RetryAfter(rejectWords("lines")(sdk.Document{}), time.Second) })
 		env.setCheck(func(doc sdk.Document) error { return sdk.RetryAfter(rejectWords("lines")(doc), time.Second) })
@@ -211,7 +211,7 @@ func TestExclusion_RejectionWithRetryAfter(t *testing.T) {
 	})
 }
 
-// aged emits instances, each "SERVICE/ID IMAGE", each a day younger than the one before.
+// emitAged is emitInstances with instances that are each created a day after the previous one.
 func (env *testEnv) emitAged(instances ...string) {
 	day := 24 * time.Hour
 	born := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -232,10 +232,10 @@ func TestConflict_OlderServiceWins(t *testing.T) {
 		env.wantApplies(1)
 		env.emitAged("chat/1 claim80", "web/1 claim80", "dns/1 ok")
 		env.wantLive("web/1", "service chat", "server chat/1 claim80", "service dns", "server dns/1 ok")
-		// The name decides among those of one age.
+		// The name decides between services of the same age.
 		env.emitInstances("chat/1 claim80", "web/1 claim80")
 		env.wantLive("web/1", "service chat", "server chat/1 claim80")
-		// It comes back when the other one is gone or claims something else.
+		// The exclusion ends when the winner is gone or claims something else.
 		env.emitInstances("chat/1 claim81", "web/1 claim80")
 		env.wantLive("", "service chat", "server chat/1 claim81", "service web", "server web/1 claim80")
 	})
@@ -250,12 +250,12 @@ func TestConflict_TemplateWins(t *testing.T) {
 			!strings.Contains(got, "the template itself has in line 1") {
 			t.Errorf("reason %q", got)
 		}
-		env.emitInstances("web/1 claim80") // an empty proxy is better than one that gives away what is the template's
+		env.emitInstances("web/1 claim80") // although nothing is left
 		env.wantLive("web/1", []string{}...)
 	})
 }
 
-// One who yields is in nobody's way: c claims what b claims, and b yields to a.
+// c conflicts only with b, which is excluded because of a.
 func TestConflict_LoserExcludesNothing(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.emitAged("a/1 claim1", "b/1 claim1/claim2", "c/1 claim2")
@@ -281,7 +281,7 @@ func TestConflict_OfCandidate(t *testing.T) {
 	})
 }
 
-// checkingSink checks a document as it judges one.
+// checkingSink is a fakeSink with Check.
 type checkingSink struct{ *fakeSink }
 
 func (s checkingSink) Check(_ context.Context, doc sdk.Document) error {
@@ -291,7 +291,7 @@ func (s checkingSink) Check(_ context.Context, doc sdk.Document) error {
 	return s.check(doc)
 }
 
-// One bad instance does not keep a configuration with a new pipeline from being loaded.
+// One bad instance does not prevent a configuration with a new pipeline from being loaded.
 func TestChange_NewPipelineExcludes(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.emitInstances("chat/1 ok", "dns/1 bad", "web/1 ok", "web/2 fail")

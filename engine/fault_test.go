@@ -82,7 +82,7 @@ func TestFault_IsLoggedWhenItBeginsChangesAndEnds(t *testing.T) {
 		env.sink.setError("v1:b", errors.New("busy"))
 		env.emitServices("b")
 		want(slog.LevelError)
-		time.Sleep(time.Hour) // it is tried again and again
+		time.Sleep(time.Hour) // with many attempts
 		want()
 		env.sink.setError("v1:b", errors.New("full"))
 		time.Sleep(time.Minute)
@@ -96,7 +96,7 @@ func TestFault_IsLoggedWhenItBeginsChangesAndEnds(t *testing.T) {
 	})
 }
 
-// An instance that is excluded, and tried again from time to time, is no failure of the pipeline.
+// Retrying an excluded instance is not a failure of the pipeline.
 func TestExclusion_RetriesAreNotFailures(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		applies := &applyRecorder{Observer: env.engine.current().pipelines[0].observer}
@@ -107,12 +107,12 @@ func TestExclusion_RetriesAreNotFailures(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if done, failed := applies.take(); done != 1 || failed != 0 {
-			t.Errorf("%d documents done and %d failed, want 1 and 0", done, failed)
+			t.Errorf("%d documents applied and %d failed, want 1 and 0", done, failed)
 		}
 		env.setCheck(func(sdk.Document) error { return errors.New("full") })
 		env.emitInstances("chat/2 ok")
 		if done, failed := applies.take(); done != 0 || failed != 1 {
-			t.Errorf("%d documents done and %d failed, want 0 and 1", done, failed)
+			t.Errorf("%d documents applied and %d failed, want 0 and 1", done, failed)
 		}
 	})
 }

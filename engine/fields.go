@@ -27,8 +27,8 @@ const (
 	maxShown    = 40 // bytes of an invalid value that a message shows
 )
 
-// instanceFault returns the first fault of inst, or "". It validates what an instance cannot be rendered without; cleaned removes the
-// rest.
+// instanceFault returns the first fault of inst, or "". It validates what an instance cannot be rendered without; cleaned
+// removes the rest.
 func instanceFault(inst *sdk.Instance) string {
 	return cmp.Or(
 		invalidFault(inst.Invalid), nameFault("Name", inst.Name), emptyFault("Hostname", inst.Hostname),
@@ -43,8 +43,8 @@ func invalidFault(reason string) string {
 	return quoted(reason)
 }
 
-// cleaned returns inst without invalid values that it can be rendered without, and the faults of those. It normalizes the types of
-// ports: an empty type is tcp. unchanged reports whether the result equals inst.
+// cleaned returns inst without invalid values that it can be rendered without, and the faults of those. It normalizes the
+// types of ports: an empty type is tcp. unchanged reports whether the result equals inst.
 func cleaned(inst sdk.Instance) (clean sdk.Instance, dropped []string, unchanged bool) {
 	created, updated := inst.Created, inst.Updated
 	if reason := textFault("Image", inst.Image); reason != "" {
@@ -112,8 +112,8 @@ func modeFault(mode string) string {
 	return "ProxyMode " + quoted(mode) + " is not http, tcp or ws"
 }
 
-// encodable returns t if JSON can represent it. JSON needs a year with four digits and a zone offset of less than a day. encodable
-// returns t in UTC if only the zone is wrong, and otherwise the zero time. The bounds leave room for any zone.
+// encodable returns t if JSON can represent it. JSON needs a year with four digits and a zone offset of less than a day.
+// encodable returns t in UTC if only the zone is wrong, and otherwise the zero time. The bounds leave room for any zone.
 func encodable(t time.Time) time.Time {
 	if seconds := t.Unix(); seconds < -62_135_596_800 || seconds > 253_402_200_000 {
 		return time.Time{}

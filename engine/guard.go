@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Guard holds a snapshot that lacks too many of the live instances that earlier ones had within the time of Hold: a registry that
-// was just restarted may know only its own node. The zero Guard holds nothing.
+// A Guard holds a snapshot that lacks too many of the live instances that earlier ones had within the time of Hold: a
+// registry that was just restarted may know only its own node. The zero Guard holds nothing.
 type Guard struct {
 	// MaxDrop is the share of the live instances, from 0 to 1, that may disappear within the time of Hold.
 	MaxDrop float64
@@ -62,8 +62,8 @@ func (l liveCounts) max(since time.Time) int {
 	return most
 }
 
-// add returns l with the number of a snapshot that is accepted now, without those that ended before since and those that cannot be the
-// highest any more.
+// add returns l with the number of a snapshot that is accepted now, without those that ended before since and those that
+// cannot be the highest any more.
 func (l liveCounts) add(now, since time.Time, n int) liveCounts {
 	var kept liveCounts
 	for _, c := range l {

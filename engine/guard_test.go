@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -29,14 +28,17 @@ func snapshotWith(alive, gone int) sdk.Snapshot {
 
 func TestGuard_HoldReason(t *testing.T) {
 	g := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: time.Second}
+	tooMany := func(gone, of int) string {
+		return fmt.Sprintf("%d of %d live instances are gone, more than max_drop allows", gone, of)
+	}
 	for _, test := range []struct {
 		guard        Guard
 		before, next sdk.Snapshot
 		want         string
 	}{
 		{g, snapshotWith(10, 0), snapshotWith(5, 0), ""},
-		{g, snapshotWith(10, 0), snapshotWith(4, 0), "6 of 10 live instances are gone, more than max_drop allows"},
-		{g, snapshotWith(10, 0), snapshotWith(4, 6), "6 of 10 live instances are gone, more than max_drop allows"},
+		{g, snapshotWith(10, 0), snapshotWith(4, 0), tooMany(6, 10)},
+		{g, snapshotWith(10, 0), snapshotWith(4, 6), tooMany(6, 10)},
 		{g, snapshotWith(9, 0), snapshotWith(1, 0), ""},
 		{g, snapshotWith(9, 0), snapshotWith(0, 0), "none of 9 live instances is left"},
 		{g, snapshotWith(1, 0), snapshotWith(0, 1), "none of 1 live instance is left"},
@@ -45,7 +47,7 @@ func TestGuard_HoldReason(t *testing.T) {
 		{g, snapshotWith(10, 0), snapshotWith(20, 0), ""},
 		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(1, 0), ""},
 		{Guard{MaxDrop: 1, Hold: 1}, snapshotWith(10, 0), snapshotWith(0, 0), "none of 10 live instances is left"},
-		{Guard{MaxDrop: 0, Hold: 1}, snapshotWith(10, 0), snapshotWith(9, 0), "1 of 10 live instances are gone, more than max_drop allows"},
+		{Guard{MaxDrop: 0, Hold: 1}, snapshotWith(10, 0), snapshotWith(9, 0), tooMany(1, 10)},
 		{Guard{MaxDrop: 0, MinInstances: 1}, snapshotWith(10, 0), snapshotWith(0, 0), ""},
 	} {
 		if got := test.guard.holdReason(countLive(test.before), countLive(test.next)); got != test.want {
@@ -54,7 +56,7 @@ func TestGuard_HoldReason(t *testing.T) {
 	}
 }
 
-// guarded plays a test with two pipelines on one source, guarded and with a memory.
+// guardEnv is a testEnv with two pipelines of one source, which has a guard and a state store.
 type guardEnv struct {
 	*testEnv
 	log      *logBuffer
@@ -82,7 +84,7 @@ func (g *guardEnv) held(t *testing.T, want bool) {
 	defer g.observer.mu.Unlock()
 	for _, status := range statuses {
 		if (status.Held != nil) != want || g.observer.held[status.Name] != want {
-			t.Errorf("%s: held %v, told %v, want %v", status.Name, status.Held, g.observer.held[status.Name], want)
+			t.Errorf("%s: held %v, observed %v, want %v", status.Name, status.Held, g.observer.held[status.Name], want)
 		}
 	}
 }
@@ -140,7 +142,7 @@ func runGuardedTemplate(
 			store:    store,
 		}
 		g.templates = newFakeTemplates(template)
-		engine, err := New(Config{
+		g.engine = startEngine(t, Config{
 			Sources: map[string]SourceConfig{"s": {Source: g.source, Guard: guard}},
 			Pipelines: []PipelineConfig{
 				{Name: "p", Source: "s", Templates: g.templates, Sink: g.sink},
@@ -149,17 +151,7 @@ func runGuardedTemplate(
 			StateStore: store, Observer: g.observer,
 			Log: slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.engine = engine
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); engine.Run(ctx) }()
-		synctest.Wait()
 		test(t, g)
-		cancel()
-		<-done
 	})
 }
 
@@ -173,9 +165,9 @@ func TestGuard_ShrunkenSnapshotIsHeld(t *testing.T) {
 		g.held(t, true)
 		g.live(t, 20)
 		time.Sleep(20 * time.Second)
-		g.emit(snapshotWith(2, 0)) // still too few, and the time goes on
+		g.emit(snapshotWith(2, 0)) // still too few; the time is not extended
 		if got := g.engine.Status()[0].Held.Reason; got != "18 of 20 live instances are gone, more than max_drop allows" {
-			t.Errorf("held because %q", got)
+			t.Errorf("reason %q", got)
 		}
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
@@ -188,7 +180,7 @@ func TestGuard_ShrunkenSnapshotIsHeld(t *testing.T) {
 			t.Errorf("inspect %d times that it is held:\n%s", n, g.log)
 		}
 		if !slices.Equal(g.observer.seen, []bool{false, true, true}) {
-			t.Errorf("the observer saw %v", g.observer.seen)
+			t.Errorf("observed %v", g.observer.seen)
 		}
 		if !g.engine.Health(t.Context())[0].OK() {
 			t.Error("held is no problem of health")
@@ -210,7 +202,7 @@ func TestGuard_RecoveredSnapshotEndsHold(t *testing.T) {
 		time.Sleep(time.Hour)
 		g.live(t, 19)
 		if snap, _ := g.store.Snapshot("s"); countLive(snap) != 19 {
-			t.Errorf("%d live instances are remembered", countLive(snap))
+			t.Errorf("%d live instances are stored", countLive(snap))
 		}
 	})
 }
@@ -218,9 +210,9 @@ func TestGuard_RecoveredSnapshotEndsHold(t *testing.T) {
 func TestRelease(t *testing.T) {
 	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		if released, err := g.engine.Release("p"); released || err != nil {
-			t.Errorf("released nothing: %v, %v", released, err)
+			t.Errorf("nothing is held: %v, %v", released, err)
 		}
-		if _, err := g.engine.Release("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
+		if _, err := g.engine.Release("x"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
 			t.Errorf("no pipeline: %v", err)
 		}
 		g.emit(snapshotWith(20, 0))
@@ -231,7 +223,7 @@ func TestRelease(t *testing.T) {
 		synctest.Wait()
 		g.held(t, false)
 		g.live(t, 3)
-		time.Sleep(time.Hour) // the timer of the hold is gone
+		time.Sleep(time.Hour) // the timer of the hold was stopped
 		g.emit(snapshotWith(3, 1))
 		g.live(t, 3)
 	})
@@ -256,7 +248,7 @@ func TestEngineApply_ReappliesDocument(t *testing.T) {
 		if last := env.status().Last; last.Trigger != TriggerRequest || env.status().Generation != 1 {
 			t.Errorf("last %+v of generation %d", last, env.status().Generation)
 		}
-		if err := env.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // the very same
+		if err := env.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
 			t.Errorf("no pipeline: %v", err)
 		}
 	})
@@ -268,7 +260,7 @@ func TestSourceHealth_FailedWatch(t *testing.T) {
 		env.source.emit <- nil
 		synctest.Wait()
 		problems := env.engine.SourceHealth(t.Context(), "s").Problems
-		if len(problems) != 1 || !strings.HasSuffix(problems[0], ": the catalogue is closed") {
+		if len(problems) != 1 || !strings.HasSuffix(problems[0], ": connection closed") {
 			t.Errorf("problems %q", problems)
 		}
 		time.Sleep(time.Minute)
@@ -293,7 +285,7 @@ func TestTemplateError_LogsWhenItIsOver(t *testing.T) {
 	})
 }
 
-// What was logged as a fault has a line when it is over.
+// The log has a line when a logged fault is over.
 func TestSource_LogsWhenItEmitsAgain(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		var log bytes.Buffer
@@ -302,25 +294,25 @@ func TestSource_LogsWhenItEmitsAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if strings.Contains(log.String(), "level=INFO") {
-			t.Errorf("it has not emitted anything yet: %s", &log)
+			t.Errorf("logged before a snapshot was emitted: %s", &log)
 		}
 		for _, service := range []string{"a", "b"} {
 			env.emitServices(service)
 		}
 		if n := strings.Count(log.String(), "level=INFO"); n != 1 {
-			t.Errorf("%d lines tell that it emits again: %s", n, &log)
+			t.Errorf("%d lines, want 1: %s", n, &log)
 		}
 	})
 }
 
-// A catalogue that shrinks in small steps within the time of Hold is held like one that shrinks at once.
+// Snapshots that shrink in small steps within the time of Hold are held like one that shrinks at once.
 func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 	guard := Guard{MaxDrop: 0.5, MinInstances: 10, Hold: 30 * time.Second}
 	runGuarded(t, guard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
 		for _, step := range []struct {
-			after      time.Duration
-			says, uses int
-			held       bool
+			after       time.Duration
+			emits, uses int
+			held        bool
 		}{
 			{0, 100, 100, false},
 			{time.Second, 51, 51, false},
@@ -329,11 +321,11 @@ func TestGuard_ShrinkInSmallSteps(t *testing.T) {
 			{time.Second, 60, 60, false},
 			{40 * time.Second, 31, 31, false}, // 100 was longer ago
 			{time.Second, 29, 31, true},       // 60 was not
-			{31 * time.Second, 29, 29, false}, // its time was up
-			{time.Second, 15, 15, false},      // and what was before does not count any more
+			{31 * time.Second, 29, 29, false}, // the hold is over
+			{time.Second, 15, 15, false},      // earlier snapshots no longer count
 		} {
 			time.Sleep(step.after)
-			g.emit(snapshotWith(step.says, 0))
+			g.emit(snapshotWith(step.emits, 0))
 			g.live(t, step.uses)
 			g.held(t, step.held)
 		}

@@ -60,8 +60,8 @@ func (p *pipeline) health(ctx context.Context) PipelineHealth {
 	return PipelineHealth{status, health}
 }
 
-// callHealth calls the sink's Health, or shares a call that is under way: many callers at once must not keep the sink from applying
-// changes.
+// callHealth calls the sink's Health, or shares a call that is under way: many callers at once must not keep the sink from
+// applying changes.
 func (p *pipeline) callHealth(ctx context.Context) <-chan singleflight.Result {
 	return p.healthCalls.DoChan("health", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -11,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// renderCounter counts them.
+// renderCounter counts renderings.
 type renderCounter struct {
 	noObserver
 	count atomic.Int64
@@ -19,23 +18,17 @@ type renderCounter struct {
 
 func (r *renderCounter) Rendered(string, time.Duration, error) { r.count.Add(1) }
 
-// A snapshot in which nothing but heartbeats is new is not rendered, whether the source shares instances or makes them anew; and
-// what is rendered next has the Updated times of before.
+// A snapshot in which only Updated times have changed is not rendered, whether or not the source shares instances with the
+// previous one. The next document is rendered with the earlier Updated times.
 func TestHeartbeats_AreNotRendered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rendered := &renderCounter{}
 		source, sink := &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, newFakeSink()
-		engine, err := New(Config{
+		engine := startEngine(t, Config{
 			Sources:   map[string]SourceConfig{"s": {Source: source}},
 			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: newFakeTemplates("v1"), Sink: sink}},
 			Log:       slog.New(slog.DiscardHandler), Observer: rendered,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); engine.Run(ctx) }()
 		emit := func(snap sdk.Snapshot) {
 			source.emit <- func(emit func(sdk.Snapshot)) { emit(snap) }
 			synctest.Wait()
@@ -60,7 +53,5 @@ func TestHeartbeats_AreNotRendered(t *testing.T) {
 		if got := now.Services[0].Instances[0].Updated; !got.Equal(first.Services[0].Instances[0].Updated) {
 			t.Errorf("Updated is %v, want that of the first snapshot", got)
 		}
-		cancel()
-		<-done
 	})
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // linesTemplate renders "TEXT", then for each service "service NAME" and for each instance "server NAME/ID IMAGE", unless its
-// image is "quiet". It fails for instances and services with "fail" in the image; with "one by one" in TEXT it tells only the
-// first of them.
+// image is "quiet". It fails for instances with "fail" in the image, or for all with "fails everywhere" in TEXT. With "one by
+// one" in TEXT it reports only the first failure.
 type linesTemplate string
 
 func (l linesTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, []string, error) {
@@ -70,7 +70,7 @@ func (e *iterationError) Failures() []error {
 	return all
 }
 
-// testConflicts finds lines with the same word that begins with "claim".
+// testConflicts returns lines with the same word that begins with "claim".
 func testConflicts(files []sdk.File) [][2]sdk.Position {
 	var found [][2]sdk.Position
 	first := map[string]sdk.Position{}
@@ -113,7 +113,7 @@ func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclu
 	return lines, origins
 }
 
-// rejecting is a sink that rejects every line with one of the words in it, and tells where.
+// rejectWords returns a check that rejects every line with one of the words.
 func rejectWords(words ...string) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		var places []sdk.Position
@@ -131,7 +131,7 @@ func rejectWords(words ...string) func(sdk.Document) error {
 	}
 }
 
-// upTo is a sink that tells only so many places at a time, the first ones.
+// firstOnly returns a check that reports only the first positions of another one.
 func firstOnly(most int, check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
@@ -141,7 +141,7 @@ func firstOnly(most int, check func(sdk.Document) error) func(sdk.Document) erro
 	}
 }
 
-// oneByOne is a sink that rejects the first thing it does not like, and asks the next only when that one likes it all.
+// inOrder returns a check that reports the first position that the first failing check rejects.
 func inOrder(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		for _, check := range sinks {
@@ -153,7 +153,7 @@ func inOrder(sinks ...func(sdk.Document) error) func(sdk.Document) error {
 	}
 }
 
-// list emits instances, each written "SERVICE/ID IMAGE".
+// emitInstances emits a snapshot with instances that are written "SERVICE/ID IMAGE".
 func (env *testEnv) emitInstances(instances ...string) {
 	var all []sdk.Instance
 	for _, text := range instances {
@@ -169,7 +169,7 @@ func (env *testEnv) emit(all []sdk.Instance) {
 	synctest.Wait()
 }
 
-// live is what the sink took last, line by line without the template's own.
+// live returns the lines of the last document that the sink accepted, without the template's own line.
 func (s *fakeSink) live() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +193,7 @@ func (s *fakeSink) rejects(words ...string) {
 	s.check = rejectWords(words...)
 }
 
-// names are those who are left out, "SERVICE" or "SERVICE/ID".
+// excluded returns the exclusions, "SERVICE" or "SERVICE/ID".
 func (env *testEnv) excluded() string {
 	var names []string
 	for _, l := range env.status().Excluded {
@@ -202,27 +202,27 @@ func (env *testEnv) excluded() string {
 	return strings.Join(names, " ")
 }
 
-func (env *testEnv) wantLive(leftOut string, lines ...string) {
+func (env *testEnv) wantLive(excluded string, lines ...string) {
 	env.t.Helper()
 	if diff := cmp.Diff(lines, env.sink.live()); diff != "" {
 		env.t.Errorf("live (-want +got)\n%s", diff)
 	}
-	if got := env.excluded(); got != leftOut {
-		env.t.Errorf("left out: %q, want %q", got, leftOut)
+	if got := env.excluded(); got != excluded {
+		env.t.Errorf("excluded: %q, want %q", got, excluded)
 	}
 	if s := env.status(); s.ApplyError != nil || !env.engine.Health(env.t.Context())[0].OK() {
-		env.t.Errorf("not well: %v", s.ApplyError)
+		env.t.Errorf("unhealthy: %v", s.ApplyError)
 	}
 }
 
 func (env *testEnv) wantApplies(times int) {
 	env.t.Helper()
 	if got := env.sink.applies(); got != times {
-		env.t.Errorf("the sink was offered %d documents, want %d", got, times)
+		env.t.Errorf("the sink was passed %d documents, want %d", got, times)
 	}
 }
 
-// runLines is play with a linesTemplate and a sink that rejects the word "bad".
+// runLines is runEngine with a linesTemplate and a sink that rejects the word "bad".
 func runLines(t *testing.T, test func(env *testEnv)) {
 	runEngine(t, func(env *testEnv) {
 		env.edit("lines")
@@ -231,11 +231,12 @@ func runLines(t *testing.T, test func(env *testEnv)) {
 	})
 }
 
-// forNow makes a rejection one that may pass.
+// temporary returns a check whose rejections are temporary.
 func temporary(check func(sdk.Document) error) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
 		if r, ok := errors.AsType[*sdk.Rejection](check(doc)); ok {
-			return sdk.RetryAfter(&sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}, 10*time.Second)
+			err := &sdk.Rejection{Err: errors.New("the proxy says no for now"), Positions: r.Positions, Temporary: true}
+			return sdk.RetryAfter(err, 10*time.Second)
 		}
 		return nil
 	}

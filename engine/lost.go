@@ -44,8 +44,9 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 	}
 }
 
-// scheduleLoad reports err, with which the sink failed to load the newest document, and returns when to try again. A first template
-// is not tried again by itself while the document of an earlier run is applied: it may have been edited while the daemon was down.
+// scheduleLoad reports err, with which the sink failed to load the newest document, and returns when to try again. A first
+// template is not tried again by itself while the document of an earlier run is applied: it may have been edited while the
+// daemon was down.
 func (p *pipeline) scheduleLoad(err error) schedule {
 	if p.state.active == nil && p.state.applied != nil {
 		p.reportFault(fmt.Errorf("%w; save the template or request apply to try again", err))

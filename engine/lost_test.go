@@ -18,7 +18,7 @@ func (env *testEnv) emitLost(lost sdk.Lost) {
 	synctest.Wait()
 }
 
-// retries returns which of the documents were offered with Retry.
+// withRetry returns the documents that had Retry set.
 func (s *fakeSink) withRetry() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,11 +79,11 @@ func TestNotLoaded_CandidateIsRetriedOnRequest(t *testing.T) {
 		env.requestApply()
 		env.wantApplied("1 v1:a", "2 v2:a", "2 v2:a")
 		if retries := env.sink.withRetry(); fmt.Sprint(retries) != "[v2:a v2:a]" {
-			t.Errorf("offered with Retry: %q", retries)
+			t.Errorf("documents with Retry: %q", retries)
 		}
 		env.emitServices("b")
 		if retries := env.sink.withRetry(); len(retries) != 2 {
-			t.Errorf("offered with Retry after the request: %q", retries)
+			t.Errorf("documents with Retry after the request: %q", retries)
 		}
 	})
 }
@@ -94,17 +94,17 @@ func TestNotLoaded_NewerDocumentIsApplied(t *testing.T) {
 		env.sink.setError("v1:b", errNotLoaded)
 		env.emitServices("b")
 		env.pass(5 * time.Second)
-		env.emitServices("b", "c") // a newer document is offered at once, and does not put the retry off
+		env.emitServices("b", "c") // a newer document is applied at once and does not delay the retry
 		env.sink.setError("v1:b,c", errNotLoaded)
 		env.emitServices("b")
 		env.wantApplied("1 v1:a", "2 v1:b", "3 v1:b,c")
 		if env.engine.Health(env.t.Context())[0].OK() {
-			t.Error("healthy although the newest document is not in effect")
+			t.Error("healthy although the newest document is not applied")
 		}
 	})
 }
 
-// A document that the sink deferred comes into effect where the newer one fails to load.
+// A deferred document is applied if the newer one fails to load.
 func TestNotLoaded_DeferredDocumentIsApplied(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("a")
@@ -132,7 +132,7 @@ func TestNotLoaded_LaterDocumentsHaveLoadFailure(t *testing.T) {
 		env.emitServices("d")
 		want := []string{"", "", errNotLoaded.Error(), errNotLoaded.Error(), ""}
 		if got := env.sink.loadFailures(); !slices.Equal(got, want) {
-			t.Errorf("documents came with %q, want %q", got, want)
+			t.Errorf("load failures %q, want %q", got, want)
 		}
 	})
 }
@@ -172,7 +172,7 @@ func TestNotLoaded_FirstTemplateOfRun(t *testing.T) {
 	})
 }
 
-// The loss of a document may be told while a newer one is applied, which then is in effect.
+// The sink may report the loss of a document while it applies a newer one.
 func TestLost_ReplacedDocument(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("a")
@@ -227,7 +227,7 @@ func TestLost_OtherReasonReappliesDocument(t *testing.T) {
 		env.emitServices("a")
 		env.emitServices("b")
 		env.sink.setError("v1:b", sdk.Rejectf("line 3 is wrong"))
-		env.emitLost(sdk.Lost{Err: errors.New("taken back"), Generation: 1})
+		env.emitLost(sdk.Lost{Err: errors.New("rolled back"), Generation: 1})
 		env.wantApplied("1 v1:a", "2 v1:b", "2 v1:b")
 		s := env.status()
 		if !errors.Is(s.ApplyError, sdk.ErrRejected) || s.Last.Trigger != TriggerLost {
@@ -243,6 +243,6 @@ func TestLost_DocumentIsNotStored(t *testing.T) {
 		env.emitLost(sdk.Lost{Err: errNotLoaded})
 	})
 	if kept, _ := store.AppliedDocument("p"); kept.Document.Digest != "" {
-		t.Errorf("kept generation %d", kept.Document.Generation)
+		t.Errorf("stored generation %d", kept.Document.Generation)
 	}
 }

@@ -15,8 +15,8 @@ const Mask = "***"
 // word matches a word of HAProxy's configuration, also if it is truncated or part of a quoted message.
 const word = `(?:\\"[^"\n]*"|"(?:[^"\\\n]|\\[^\n])*"?|'[^'\n]*'?|\\[^\n]|[^\s"'\\])+`
 
-// maskings match text with secrets. Their groups are kept. The HAProxy keywords are those that take a secret itself rather than the
-// name of a file.
+// maskings match text with secrets. Their groups are kept. The HAProxy keywords are those that take a secret itself rather
+// than the name of a file.
 var maskings = []masking{
 	{`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`, "${1}" + Mask + "${2}"},
 	{`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'@]*@`, "${1}" + Mask + "@"},
@@ -31,8 +31,8 @@ var maskings = []masking{
 	{`(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
 	{`(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
 	{`(?i)([\w.-]*` + secretName + `[\w.-]*(?:=|\\?["']\s*:\s*))` + word, "${1}" + Mask},
-	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an English
-	// word after "basic" or "bearer".
+	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an
+	// English word after "basic" or "bearer".
 	{`\b((?i:basic|bearer)\\?[ \t]+)[A-Za-z0-9+/._~-]*[A-Z0-9=][A-Za-z0-9+/._~=-]*`, "${1}" + Mask},
 }
 
@@ -68,8 +68,8 @@ func mayHaveSecret(text string) bool {
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(lower, hint) })
 }
 
-// Masked returns text, such as lines of a configuration, with passwords, keys, tokens and credentials replaced by [Mask]. In doubt it
-// masks too much.
+// Masked returns text, such as lines of a configuration, with passwords, keys, tokens and credentials replaced by [Mask]. In
+// doubt it masks too much.
 func Masked(text string) string {
 	if !mayHaveSecret(text) {
 		return text

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine"
 )
 
-// secretLines have S3CRET wherever a secret is.
+// secretLines have S3CRET in the place of every secret.
 var secretLines = []string{
 	"stats auth admin:S3CRET",
 	"stats  auth\tadmin:S3CRET",
@@ -49,10 +49,10 @@ var secretLines = []string{
 	"the header was Basic YS3CRET0=",
 	"the header was bearer eyS3CRET.eyS3CRET.S3CRET",
 	"-----BEGIN EC PRIVATE KEY-----\nS3CRET\nS3CRET\n-----END EC PRIVATE KEY-----",
-	"-----BEGIN PRIVATE KEY-----\nS3CRET", // cut
+	"-----BEGIN PRIVATE KEY-----\nS3CRET", // truncated
 }
 
-// contexts are what lines are quoted in.
+// contexts are messages that quote a line.
 var contexts = map[string]func(line string) string{
 	"alone":   func(line string) string { return line },
 	"reason":  func(line string) string { return "userlist a: " + line + " added; option httplog removed" },

@@ -10,36 +10,36 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// nondeterministicTemplate varies in the words of its text that begin with "now".
+// nondeterministicTemplate is nondeterministic in the words of its text that begin with "now".
 type nondeterministicTemplate struct{ fakeTemplate }
 
 func (v nondeterministicTemplate) NondeterministicLines(context.Context, sdk.Snapshot) ([]string, error) {
 	var all []string
 	for word := range strings.FieldsSeq(string(v.fakeTemplate)) {
 		if strings.HasPrefix(word, "now") {
-			all = append(all, word+" varies")
+			all = append(all, word+" differs")
 		}
 	}
 	return all, nil
 }
 
-// Where a template varies is told from the moment on when it is active.
+// The nondeterministic lines are those of the active template.
 func TestNondeterminism_OfActiveTemplate(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
-		want := func(sentences ...string) {
+		want := func(lines ...string) {
 			t.Helper()
-			if diff := cmp.Diff(sentences, env.status().Nondeterministic); diff != "" {
+			if diff := cmp.Diff(lines, env.status().Nondeterministic); diff != "" {
 				t.Error(diff)
 			}
 		}
 		env.emitServices("a")
 		want()
-		env.edit("volatile now1 now2")
-		want("now1 varies", "now2 varies")
+		env.edit("nondeterministic now1 now2")
+		want("now1 differs", "now2 differs")
 		env.edit("bad now3")
-		want("now1 varies", "now2 varies")
-		env.edit("volatile now2")
-		want("now2 varies")
+		want("now1 differs", "now2 differs")
+		env.edit("nondeterministic now2")
+		want("now2 differs")
 		env.edit("v3")
 		want()
 	})
@@ -58,13 +58,13 @@ func (e endlessTemplate) Render(context.Context, sdk.Snapshot) ([]sdk.File, []st
 	return nil, nil, endlessError{}
 }
 
-// A template that goes on and on is not tried with each snapshot: the catalogue would wait for it every time.
+// An endless candidate is not tried with each snapshot, because it would delay every one of them.
 func TestEndlessTemplate_Candidate(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("a")
 		env.edit("endless")
 		if err := env.status().TemplateError; err == nil {
-			t.Error("nothing is told")
+			t.Error("no template error")
 		}
 		env.emitServices("a", "b")
 		env.emitServices("a", "b", "c")
@@ -73,7 +73,7 @@ func TestEndlessTemplate_Candidate(t *testing.T) {
 			t.Errorf("rendered %d times", n)
 		}
 		if err := env.status().TemplateError; err == nil {
-			t.Error("forgotten")
+			t.Error("the template error is gone")
 		}
 		env.edit("v2")
 		env.wantApplied("1 v1:a", "2 v1:a,b", "3 v1:a,b,c", "4 v2:a,b,c")
@@ -83,7 +83,7 @@ func TestEndlessTemplate_Candidate(t *testing.T) {
 	})
 }
 
-// Without another template to hold on to, the next snapshot is all hope.
+// Without an active template, an endless one is tried with each snapshot.
 func TestEndlessTemplate_First(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.edit("endless")

@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// ownAddresses are the addresses that the daemon itself listens on. With an instance there, everybody who can reach the proxy could
-// reach the daemon, bypassing its bind address and its access policy.
+// ownAddresses are the addresses that the daemon itself listens on. With an instance there, everybody who can reach the proxy
+// could reach the daemon, bypassing its bind address and its access policy.
 type ownAddresses struct {
 	listening []netip.AddrPort
 	local     []netip.Addr // of this machine
@@ -39,8 +39,10 @@ func newOwnAddresses(listening []netip.AddrPort) ownAddresses {
 func (o ownAddresses) fault(inst *sdk.Instance) string {
 	for _, listening := range o.listening {
 		for n, p := range inst.Ports {
-			samePort := p.Port == int64(listening.Port())
-			if samePort && (o.reaches(listening.Addr(), cmp.Or(p.IP, inst.Hostname)) || o.reaches(listening.Addr(), inst.Hostname)) {
+			if p.Port != int64(listening.Port()) {
+				continue
+			}
+			if o.reaches(listening.Addr(), cmp.Or(p.IP, inst.Hostname)) || o.reaches(listening.Addr(), inst.Hostname) {
 				return fmt.Sprintf("Ports[%d] is port %d, which haproxy-api itself listens on", n, p.Port)
 			}
 		}

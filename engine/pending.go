@@ -36,8 +36,8 @@ func deferral(err error) (after time.Duration, ok bool) {
 	return max(after, minDeferral), true
 }
 
-// recordDeferred records that the sink deferred the newest document with err, and returns when to try again. The sink may have applied a part
-// of the document, so it is not in sync with any.
+// recordDeferred records that the sink deferred the newest document with err, and returns when to try again. The sink may
+// have applied a part of the document, so it is not in sync with any.
 func (p *pipeline) recordDeferred(err error, after time.Duration) time.Duration {
 	s := &p.state
 	s.inSync = false

@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// later puts a document off for a while that is like no backoff's.
+// deferred returns an error that defers a document by a time that differs from all backoffs.
 func deferred() error { return sdk.Deferred("one reload in 4321 ms", 4321*time.Millisecond) }
 
 func (env *testEnv) pass(d time.Duration) {
@@ -32,12 +32,12 @@ func TestDeferred_IsRetriedAtItsTime(t *testing.T) {
 		if health := env.engine.Health(env.t.Context())[0]; !health.OK() {
 			t.Errorf("health %q", health.Problems)
 		}
-		for range 3 { // it never backs off
+		for range 3 { // without backoff
 			env.pass(4320 * time.Millisecond)
 			before := len(env.sink.applied())
 			env.pass(time.Millisecond)
 			if after := len(env.sink.applied()); after != before+1 {
-				t.Errorf("offered %d times in that millisecond", after-before)
+				t.Errorf("%d attempts in that millisecond", after-before)
 			}
 		}
 		env.sink.setError("v1:b", nil)
@@ -48,7 +48,7 @@ func TestDeferred_IsRetriedAtItsTime(t *testing.T) {
 		}
 		env.pass(time.Hour)
 		if got := len(env.sink.applied()); got != 6 {
-			t.Errorf("offered %d times", got)
+			t.Errorf("%d attempts", got)
 		}
 	})
 }
@@ -144,7 +144,7 @@ func TestDeferred_ZeroDelayIsBounded(t *testing.T) {
 		env.emitServices("a")
 		env.pass(time.Second)
 		if got := len(env.sink.applied()); got < 2 || got > 200 {
-			t.Errorf("offered %d times in a second", got)
+			t.Errorf("%d attempts in a second", got)
 		}
 	})
 }
@@ -160,7 +160,7 @@ func TestDeferred_ShowsExclusions(t *testing.T) {
 		env.pass(4321 * time.Millisecond)
 		env.wantLive("web/1", "service chat", "server chat/1 ok")
 		if got := strings.Join(env.sink.applied(), "|"); strings.Count(got, "web") != 2 {
-			t.Errorf("the whole was offered again: %s", got)
+			t.Errorf("the whole document was applied again: %s", got)
 		}
 	})
 }

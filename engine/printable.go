@@ -37,8 +37,8 @@ func printable(text, keep string) string {
 	return out.String()
 }
 
-// PrintableJSON is [Printable] for JSON: it escapes such characters as JSON does, without changing the meaning of content. Encoders
-// do not escape all of them.
+// PrintableJSON is [Printable] for JSON: it escapes such characters as JSON does, without changing the meaning of content.
+// Encoders do not escape all of them.
 func PrintableJSON(content []byte) []byte {
 	invisible := func(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
 	if utf8.Valid(content) && bytes.IndexFunc(content, invisible) < 0 {

@@ -13,25 +13,26 @@ import (
 // Quarantined is an instance that no template gets, because its values could break out of their line in a document. Service,
 // Hostname and ID are quoted and cut if they are invalid themselves.
 type Quarantined struct {
-	Service, Hostname, ID string // Hostname and ID are empty for a service without instances, all three for the snapshot's Cluster
+	Service, Hostname, ID string // Hostname and ID are empty for a service without instances, all three for the Cluster
 	Reason                string
 }
 
-// Quarantine returns snap without the instances that have invalid values, and those instances, sorted. It does not modify snap, and
-// does not copy services that are valid.
+// Quarantine returns snap without the instances that have invalid values, and those instances, sorted. It does not modify
+// snap, and does not copy services that are valid.
 //
-// Strings may have ASCII letters and digits and a few other characters, and some must be host names or addresses. Characters that
-// mean something to HAProxy's configuration, to its command line, to a shell, to a template or to a terminal are not among them. Only
-// what an instance cannot be rendered without quarantines it: an invalid Image, label or time is dropped and the instance stays. An
-// invalid Cluster becomes empty, and so does a Changed that JSON cannot represent; a Last with an invalid instance becomes nil.
+// Strings may have ASCII letters and digits and a few other characters, and some must be host names or addresses. Characters
+// that mean something to HAProxy's configuration, to its command line, to a shell, to a template or to a terminal are not
+// among them. Only what an instance cannot be rendered without quarantines it: an invalid Image, label or time is dropped and
+// the instance stays. An invalid Cluster becomes empty, and so does a Changed that JSON cannot represent; a Last with an
+// invalid instance becomes nil.
 func Quarantine(snap sdk.Snapshot) (sdk.Snapshot, []Quarantined) {
 	snap, found := new(inspector).inspect(snap)
 	return snap, found.quarantined
 }
 
-// An inspector validates the snapshots of a source. It does not validate services again that share their instances with the last
-// snapshot. An instance of which only the Updated time has changed stays as it was, so that services without a change keep sharing
-// their instances.
+// An inspector validates the snapshots of a source. It does not validate services again that share their instances with the
+// last snapshot. An instance of which only the Updated time has changed stays as it was, so that services without a change
+// keep sharing their instances.
 type inspector struct {
 	own   ownAddresses
 	known map[string]inspected // by service
@@ -117,8 +118,8 @@ func (i *inspector) inspectService(svc, before sdk.Service) inspected {
 	return result
 }
 
-// reuseUnchanged returns now, but each instance that has changed in nothing but Updated as it is in before: Updated moves with every
-// heartbeat. It returns before itself if nothing else has changed.
+// reuseUnchanged returns now, but each instance that has changed in nothing but Updated as it is in before: Updated moves
+// with every heartbeat. It returns before itself if nothing else has changed.
 func reuseUnchanged(before, now []sdk.Instance) []sdk.Instance {
 	type key struct{ hostname, id string }
 	was := make(map[key]*sdk.Instance, len(before))

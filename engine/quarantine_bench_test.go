@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// manyInstances is 500 services with 20 instances each.
+// manyInstances returns a snapshot with 500 services of 20 instances each.
 func manyInstances() sdk.Snapshot {
 	var instances []sdk.Instance
 	now := time.Date(2026, 11, 22, 7, 44, 54, 123456789, time.UTC)
@@ -23,7 +23,7 @@ func manyInstances() sdk.Snapshot {
 	return sdk.Snapshot{Services: sdk.GroupByName(instances)}
 }
 
-// BenchmarkQuarantine tells also what it costs of the time in which the same instances are decoded.
+// BenchmarkQuarantine also reports the time as a fraction of that for decoding the same instances.
 func BenchmarkQuarantine(b *testing.B) {
 	snap := manyInstances()
 	content, err := json.Marshal(snap.Services)

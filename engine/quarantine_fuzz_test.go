@@ -30,7 +30,7 @@ func FuzzQuarantine(f *testing.F) {
 		after, out := Quarantine(snap)
 		again, none := Quarantine(after)
 		if len(none) > 0 || !snapshots.Equal(after, again) {
-			t.Errorf("what was let through is no good: %+v", none)
+			t.Errorf("a valid snapshot was quarantined: %+v", none)
 		}
 		kept := 0
 		for _, svc := range after.Services {
@@ -50,15 +50,15 @@ func FuzzQuarantine(f *testing.F) {
 		}
 		checkHarmless(t, after.Cluster)
 		if after.Last != nil && kept != 2 {
-			t.Error("the last change is of an instance that is quarantined")
+			t.Error("the last change has a quarantined instance")
 		}
 		if want := 2 - kept; len(out) != want && len(out) != want+1 {
-			t.Errorf("%d instances are left, and %+v are quarantined", kept, out)
+			t.Errorf("%d instances are left, quarantined %+v", kept, out)
 		}
 		for _, q := range out {
 			text := q.Service + q.Hostname + q.ID + q.Reason
 			if len(text) > 5*maxText || OneLine(text) != text || !isASCII(text) {
-				t.Errorf("it is told as %q", q)
+				t.Errorf("invalid description %q", q)
 			}
 		}
 	})
@@ -69,7 +69,7 @@ func checkHarmless(t *testing.T, texts ...string) {
 	for _, text := range texts {
 		bad := strings.ContainsAny(text, forbidden) || strings.Contains(text, "..")
 		if bad || len(text) > maxText || OneLine(text) != text || !isASCII(text) {
-			t.Errorf("%q was let through", text)
+			t.Errorf("%q was accepted", text)
 		}
 	}
 }

@@ -47,7 +47,7 @@ func TestQuarantine_Reasons(t *testing.T) {
 
 	for _, tt := range []struct {
 		with   with
-		reason string // empty for one that is well
+		reason string // empty for a valid one
 	}{
 		{func(*sdk.Instance) {}, ""},
 		{name("/web-1"), ""},
@@ -148,12 +148,12 @@ func TestQuarantine_Reasons(t *testing.T) {
 			t.Errorf("%.300q:\ngot  %+v\nwant %s", fmt.Sprint(inst), out, tt.reason)
 		}
 		if after.Last != nil || len(after.Services) != 0 {
-			t.Errorf("%s: it is still there: %+v", tt.reason, after)
+			t.Errorf("%s: not removed: %+v", tt.reason, after)
 		}
 	}
 }
 
-// What an instance can do without is dropped, and the instance stays.
+// A value that an instance can be rendered without is dropped, and the instance stays.
 func TestInspector_DroppedValues(t *testing.T) {
 	type with = func(*sdk.Instance)
 	image := func(s string) with { return func(i *sdk.Instance) { i.Image = s } }
@@ -193,10 +193,10 @@ func TestInspector_DroppedValues(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if len(got.Labels) != 1 || got.Labels["zone"] != "eu-1" || strings.ContainsAny(got.Image, forbidden+",") {
-			t.Errorf("%s: it is rendered as %+v", name, got)
+			t.Errorf("%s: got %+v", name, got)
 		}
 		if fmt.Sprintf("%+v", inst) != before {
-			t.Errorf("%s: the source's own was changed", name)
+			t.Errorf("%s: the snapshot was modified", name)
 		}
 	}
 }
@@ -214,7 +214,7 @@ func TestInspector_TooManyLabels(t *testing.T) {
 	}
 }
 
-// A port without a type is one over TCP, whatever source it is from.
+// A port without a type is a TCP port, for every source.
 func TestInspector_NormalizesPortTypes(t *testing.T) {
 	inst := healthyInstance()
 	inst.Ports = []sdk.Port{{Port: 1, ServicePort: 80}, {Type: "TCP", Port: 2, ServicePort: 81}, {Type: "udp", Port: 3}}
@@ -228,7 +228,7 @@ func TestInspector_NormalizesPortTypes(t *testing.T) {
 	}
 }
 
-// Heartbeats make no instance another one, whether it came as it is or had to be cleaned.
+// Heartbeats do not change an instance, whether or not it had to be normalized.
 func TestInspector_HeartbeatsShareInstances(t *testing.T) {
 	good, cleaned := healthyInstance(), healthyInstance()
 	cleaned.Name, cleaned.Ports = "cleaned", []sdk.Port{{Port: 1, ServicePort: 80}}
@@ -241,20 +241,20 @@ func TestInspector_HeartbeatsShareInstances(t *testing.T) {
 	first := inspect(year(2026))
 	for n, svc := range inspect(year(2027)).Services {
 		if !snapshots.ShareInstances(svc, first.Services[n]) {
-			t.Errorf("service %s is another one", svc.Name)
+			t.Errorf("service %s was copied", svc.Name)
 		}
 	}
 	good.Image = "registry.local/web:2"
 	third := inspect(year(2028))
 	if third.Services[0].Name != "cleaned" || !snapshots.ShareInstances(third.Services[0], first.Services[0]) {
-		t.Error("the other service is another one")
+		t.Error("the unchanged service was copied")
 	}
 	if got := third.Services[1].Instances[0]; got.Image != good.Image || !got.Updated.Equal(year(2028)) {
-		t.Errorf("the change is lost: %+v", got)
+		t.Errorf("the change is missing: %+v", got)
 	}
 }
 
-// An instance may not be the daemon itself.
+// An instance must not be the daemon itself.
 func TestInspector_OwnAddresses(t *testing.T) {
 	own := func(listening string) ownAddresses {
 		return ownAddresses{
@@ -318,7 +318,7 @@ func TestQuarantine_OtherInstancesStay(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	if fmt.Sprintf("%+v", snap) != before {
-		t.Errorf("the snapshot itself was changed: %+v", snap)
+		t.Errorf("the snapshot was modified: %+v", snap)
 	}
 }
 
@@ -326,7 +326,7 @@ func TestQuarantine_ValidSnapshotIsNotCopied(t *testing.T) {
 	snap := sdk.Snapshot{Services: sdk.GroupByName(slices.Repeat([]sdk.Instance{healthyInstance()}, 100))}
 	after, out := Quarantine(snap)
 	if !snapshots.ShareInstances(after.Services[0], snap.Services[0]) || out != nil {
-		t.Error("it was copied")
+		t.Error("the snapshot was copied")
 	}
 }
 
@@ -365,7 +365,7 @@ func TestQuarantine_IsLogged(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 			if counts.quarantined != len(s.findings.quarantined) {
-				t.Errorf("%d were counted of %d", counts.quarantined, len(s.findings.quarantined))
+				t.Errorf("%d observed, want %d", counts.quarantined, len(s.findings.quarantined))
 			}
 			log.Reset()
 		}
@@ -373,13 +373,13 @@ func TestQuarantine_IsLogged(t *testing.T) {
 			return fmt.Sprintf(`%q service=web instance="\"%s\"" hostname=node-1.example.com reason="ID contains white space"`,
 				what, id)
 		}
-		const comes, goes = "quarantined: no template gets it until its values change", "no longer quarantined"
+		const begins, ends = "quarantined: no template gets it until its values change", "no longer quarantined"
 		emit("")
-		emit(line(comes, "a b"), bad)
+		emit(line(begins, "a b"), bad)
 		emit("", bad)
-		emit(line(comes, "c d"), bad, other)
-		emit(line(goes, "a b"), other)
-		emit(line(goes, "c d"))
+		emit(line(begins, "c d"), bad, other)
+		emit(line(ends, "a b"), other)
+		emit(line(ends, "c d"))
 
 		var many []sdk.Instance
 		for n := range 109 {
@@ -388,9 +388,9 @@ func TestQuarantine_IsLogged(t *testing.T) {
 		}
 		var want []string
 		for n := range 10 {
-			want = append(want, line(comes, fmt.Sprintf("a %03d", n)))
+			want = append(want, line(begins, fmt.Sprintf("a %03d", n)))
 		}
-		emit(strings.Join(append(want, fmt.Sprintf("%q and_more=99", comes)), "\n"), many...)
+		emit(strings.Join(append(want, fmt.Sprintf("%q and_more=99", begins)), "\n"), many...)
 	})
 }
 
@@ -416,7 +416,7 @@ func TestQuarantine_InStatus(t *testing.T) {
 	})
 }
 
-// What was looked at before makes no difference, but that services without a fault are not copied.
+// An inspector finds the same as one without state, and does not copy valid services.
 func TestInspector_IncrementalEqualsFull(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
@@ -446,11 +446,12 @@ func TestInspector_IncrementalEqualsFull(t *testing.T) {
 		got, gotOut := i.inspect(snap)
 		want, wantOut := new(inspector).inspect(snap)
 		if !reflect.DeepEqual(got, want) || !reflect.DeepEqual(gotOut, wantOut) {
-			t.Fatalf("of %+v\nis left\n%+v %+v\nand without a past\n%+v %+v", snap, got, gotOut, want, wantOut)
+			t.Fatalf("%+v:\ngot  %+v %+v\nwant %+v %+v", snap, got, gotOut, want, wantOut)
 		}
 		for _, svc := range got.Services {
 			at := slices.IndexFunc(snap.Services, func(s sdk.Service) bool { return s.Name == svc.Name })
-			if was := i.known[svc.Name]; !snapshots.ShareInstances(was.raw, snap.Services[at]) || !snapshots.ShareInstances(was.clean, svc) {
+			was := i.known[svc.Name]
+			if !snapshots.ShareInstances(was.raw, snap.Services[at]) || !snapshots.ShareInstances(was.clean, svc) {
 				t.Fatalf("%+v was copied", svc)
 			}
 		}

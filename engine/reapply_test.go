@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// storedDocument is what an earlier run applied.
+// storedDocument returns the document that an earlier run applied.
 func storedDocument() sdk.Document {
 	doc := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "haproxy.cfg", Content: []byte("old:a")}}}
 	doc.Digest = sdk.DigestOf(doc.Files)
@@ -32,7 +32,7 @@ func (env *testEnv) restartSink() {
 	synctest.Wait()
 }
 
-// wantRetriedUntilFixed wants failures to show in health, tries to go on, and the document to be in effect in the end.
+// wantRetriedUntilFixed checks that the failure is in the health, and that Apply is retried until it succeeds.
 func (env *testEnv) wantRetriedUntilFixed(fix func()) {
 	env.t.Helper()
 	if env.engine.Health(env.t.Context())[0].OK() {
@@ -41,17 +41,17 @@ func (env *testEnv) wantRetriedUntilFixed(fix func()) {
 	before := len(env.sink.applied())
 	env.pass(5 * time.Minute)
 	if after := len(env.sink.applied()); after < before+5 {
-		env.t.Errorf("tried %d times in five minutes", after-before)
+		env.t.Errorf("%d attempts in five minutes", after-before)
 	}
 	fix()
 	env.pass(time.Minute)
 	if health := env.engine.Health(env.t.Context())[0]; !health.OK() {
 		env.t.Errorf("problems %q", health.Problems)
 	}
-	tries := len(env.sink.applied())
+	attempts := len(env.sink.applied())
 	env.pass(time.Hour)
-	if again := len(env.sink.applied()); again != tries {
-		env.t.Errorf("offered %d times more after it was in effect", again-tries)
+	if again := len(env.sink.applied()); again != attempts {
+		env.t.Errorf("%d attempts after it succeeded", again-attempts)
 	}
 }
 
@@ -85,7 +85,7 @@ func TestReapply_FailureWithBrokenTemplate(t *testing.T) {
 		before := len(env.sink.applied())
 		env.pass(5 * time.Minute)
 		if after := len(env.sink.applied()); after < before+5 {
-			t.Errorf("tried %d times in five minutes", after-before)
+			t.Errorf("%d attempts in five minutes", after-before)
 		}
 		fix()
 		env.pass(time.Minute)

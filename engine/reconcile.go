@@ -230,10 +230,10 @@ func (p *pipeline) render(ctx context.Context, t Template, snap sdk.Snapshot) (s
 	return sdk.Document{Pipeline: p.name, Digest: sdk.DigestOf(files), Files: files}, firstNotes(notes), nil
 }
 
-// mayExclude reports whether v may be rendered without excluded. A candidate may exclude only what the active version excludes as
-// well: everything else is live with the active one, so the candidate is at fault. The first version of a run may have been edited
-// while the daemon was down: it must not exclude more of what an earlier run applied than the source may lose, unless the reason
-// may be over soon.
+// mayExclude reports whether v may be rendered without excluded. A candidate may exclude only what the active version
+// excludes as well: everything else is live with the active one, so the candidate is at fault. The first version of a run may
+// have been edited while the daemon was down: it must not exclude more of what an earlier run applied than the source may
+// lose, unless the reason may be over soon.
 func (p *pipeline) mayExclude(v *version, index *exclude.Index, excluded exclude.Set, temporary bool) bool {
 	s := &p.state
 	switch {

@@ -22,19 +22,19 @@ func TestExclusion_RejectedInstance(t *testing.T) {
 		if s := env.status(); s.Excluded[0] != want || s.Last.Excluded[0] != want || s.Generation != 2 {
 			t.Errorf("got %+v, last %+v", s, s.Last)
 		}
-		// It is left out at once, however the others change.
+		// The instance stays excluded when other instances change.
 		time.Sleep(time.Minute)
 		env.emitInstances("chat/1 ok", "dns/1 ok", "web/1 ok", "web/2 bad")
 		env.wantApplies(2)
 		env.emitInstances("chat/1 new", "web/1 ok", "web/2 bad")
 		env.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
 		env.wantApplies(3)
-		// It differs, and still is no good.
+		// The instance changes and is rejected again.
 		env.emitInstances("chat/1 new", "web/1 ok", "web/2 bad-too")
 		env.wantLive("web/2", "service chat", "server chat/1 new", "service web", "server web/1 ok")
-		env.wantApplies(4) // what is left is in effect
-		env.emitInstances("chat/1 new", "web/1 ok", "web/2 mended")
-		env.wantLive("", "service chat", "server chat/1 new", "service web", "server web/1 ok", "server web/2 mended")
+		env.wantApplies(4) // the rest is applied already
+		env.emitInstances("chat/1 new", "web/1 ok", "web/2 fixed")
+		env.wantLive("", "service chat", "server chat/1 new", "service web", "server web/1 ok", "server web/2 fixed")
 		env.wantApplies(5)
 	})
 }
@@ -79,12 +79,12 @@ func TestExclusion_ManyServicesAtOnce(t *testing.T) {
 		env.emitInstances(instances...)
 		env.wantApplies(2)
 		if got := len(env.status().Excluded); got != 50 {
-			t.Errorf("%d are left out", got)
+			t.Errorf("%d instances are excluded", got)
 		}
 	})
 }
 
-// Where it is nobody's fault, or everybody's, the last good document stays in effect as a whole.
+// If a rejected line has no owner, or is rejected for every owner, nothing is excluded and the applied document stays.
 func TestExclusion_WholeDocumentIsRejected(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -113,7 +113,9 @@ func TestExclusion_WholeDocumentIsRejected(t *testing.T) {
 			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "x", Line: 1, Problem: "too long"}}}
 		}, []string{"web/1 ok"}, "no: x:1: too long"},
 		{"no such line", func(sdk.Document) error {
-			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"}}}
+			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{
+				{File: "main", Line: 99, Problem: "a"}, {File: "main", Line: -1, Problem: "b"},
+			}}
 		}, []string{"web/1 ok"}, "no: main:99: a; main:-1: b"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -165,7 +167,7 @@ func TestExclusion_RejectedAfterSeveralRounds(t *testing.T) {
 				env.sink.check = test.reject
 				env.sink.mu.Unlock()
 				all := []string{"chat/1 ok", "dns/1 quiet", "web/1 ok", "web/2 quiet", test.last}
-				for range 2 { // the second time it is known
+				for range 2 { // the second time the rejection is known
 					env.emitInstances(all...)
 					if s := env.status(); s.ApplyError == nil || s.ApplyError.Error() != test.want || s.Excluded != nil {
 						t.Errorf("got %v, want %s", s.ApplyError, test.want)
@@ -234,7 +236,7 @@ func TestExclusion_CandidateExcludesSameInstances(t *testing.T) {
 		if s := env.status(); s.TemplateError != nil || s.Generation != 4 {
 			t.Errorf("status %+v", s)
 		}
-		env.sink.rejects("nothing") // the next version renders it well
+		env.sink.rejects("nothing") // the next version renders a valid line
 		env.edit("lines 3")
 		env.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 ok", "server web/2 bad")
 	})
@@ -276,7 +278,7 @@ func TestTemporaryRejection_IsRetried(t *testing.T) {
 		env.pass(10*time.Second - 1)
 		env.wantApplies(2)
 		env.pass(time.Second)
-		env.wantApplies(3) // about the whole; what is left is in effect
+		env.wantApplies(3) // the whole document; the rest is applied already
 		env.wantLive("web/2", "service chat", "server chat/1 ok", "service web", "server web/1 ok")
 		env.sink.rejects("nothing")
 		env.pass(10 * time.Second)
@@ -303,7 +305,7 @@ func TestTemporaryRejection_KeepsLiveInstances(t *testing.T) {
 	})
 }
 
-// What the sink has lost is not live any more.
+// An instance of a lost document is not live.
 func TestTemporaryRejection_AfterLoss(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.emitInstances("chat/1 ok", "web/1 ok", "web/2 fine")
@@ -318,7 +320,7 @@ func TestTemporaryRejection_AfterLoss(t *testing.T) {
 	})
 }
 
-// The rest is held up by a trouble that passes, so the whole is no final matter either.
+// The rest is rejected temporarily, so the rejection of the whole document is not final either.
 func TestTemporaryRejection_BesideFinalOne(t *testing.T) {
 	runLines(t, func(env *testEnv) {
 		env.emitInstances("chat/1 ok", "web/1 fine")
@@ -350,7 +352,7 @@ func TestExplain_OtherErrors(t *testing.T) {
 	}
 	files := []sdk.File{{Name: "main", Content: []byte("bad")}}
 	err := errors.Join(rejectWords("bad")(sdk.Document{Files: files}), errors.New("and more"))
-	got := exclude.Explain(t.Context(), fakeTemplate("v1"), sdk.Snapshot{}, files, err) // which cannot tell
+	got := exclude.Explain(t.Context(), fakeTemplate("v1"), sdk.Snapshot{}, files, err) // without a source map
 	if got.Error() != "the proxy says no: /etc/main:1: bad\nand more" || !errors.Is(got, sdk.ErrRejected) {
 		t.Errorf("got %v", got)
 	}

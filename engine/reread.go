@@ -44,16 +44,16 @@ func newInputState() inputState {
 	return inputState{fault: &logdedup.Fault{}, retries: newBackOff(time.Second, 30*time.Second)}
 }
 
-// recordApply records how the sink applied a document. A program that has loaded its configuration may have loaded files that could
-// not be loaded before.
+// recordApply records how the sink applied a document. A program that has loaded its configuration may have loaded files that
+// could not be loaded before.
 func (i *inputState) recordApply(r sdk.Result) {
 	if i.fault.Cause() != "" && (r.Action == sdk.ActionReload || r.Action == sdk.ActionRestart) {
 		i.pending, i.due = true, time.Time{}
 	}
 }
 
-// watchInputs reads the watched files, and passes changes to the pipeline until ctx is done. The sink finds out whether any file has
-// changed since an earlier run.
+// watchInputs reads the watched files, and passes changes to the pipeline until ctx is done. The sink finds out whether any
+// file has changed since an earlier run.
 func (p *pipeline) watchInputs(ctx context.Context, watchers *sync.WaitGroup) {
 	if p.watched == nil {
 		return
@@ -76,8 +76,8 @@ func (p *pipeline) updateInputs() {
 	p.log.Info("watched files changed", "files", changedFiles(i.loaded, i.files))
 }
 
-// scheduleReread makes the sink read the files again with the next reconcile, and documents be applied again that were rejected: they
-// may be accepted with other files.
+// scheduleReread makes the sink read the files again with the next reconcile, and documents be applied again that were
+// rejected: they may be accepted with other files.
 func (p *pipeline) scheduleReread(cause string) {
 	i := &p.state.inputs
 	i.pending, i.cause, i.due = true, cause, time.Time{}
@@ -128,7 +128,8 @@ func (p *pipeline) rereadPending(ctx context.Context) schedule {
 	return in(wait)
 }
 
-// reread has the sink read the files again. A sink that is no [sdk.Rereader] applies the document again if watched files have changed.
+// reread has the sink read the files again. A sink that is no [sdk.Rereader] applies the document again if watched files have
+// changed.
 func (p *pipeline) reread(ctx context.Context) error {
 	applied, i := p.state.applied, &p.state.inputs
 	var result sdk.Result

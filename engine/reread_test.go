@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// fakeInputs are files that exist in the test only.
+// fakeInputs are files in memory.
 type fakeInputs struct {
 	changed signal
 	mu      sync.Mutex
@@ -48,11 +48,11 @@ func (p *fakeInputs) write(path, content string) {
 	synctest.Wait()
 }
 
-// rereadingSink is a fakeSink that knows what its program reads.
+// rereadingSink is a fakeSink with Reread.
 type rereadingSink struct {
 	*fakeSink
 	rereads  []sdk.Watched
-	failures error // to each call of Reread
+	failures error // returned by Reread
 	changed  bool  // there is something to load
 }
 
@@ -67,7 +67,7 @@ func (s *rereadingSink) Reread(_ context.Context, watched sdk.Watched) (sdk.Resu
 	return sdk.Result{Action: sdk.ActionReload, Reason: "a file changed"}, nil
 }
 
-// asked returns with what Reread was called, and how often.
+// lastReread returns the argument of the last call of Reread and the number of calls.
 func (s *rereadingSink) lastReread() (newest sdk.Watched, times int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +83,7 @@ func (s *rereadingSink) set(changed bool, answer error) {
 	s.changed, s.failures = changed, answer
 }
 
-// runInputs is play with a sink that knows what its program reads, and a pipeline that watches a file.
+// runInputs is runEngine with a rereadingSink and a pipeline that watches a file.
 func runInputs(t *testing.T, test func(env *testEnv, sink *rereadingSink, files *fakeInputs)) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &rereadingSink{fakeSink: newFakeSink()}
@@ -93,27 +93,15 @@ func runInputs(t *testing.T, test func(env *testEnv, sink *rereadingSink, files 
 	})
 }
 
-func newInputsEnv(t *testing.T, sink sdk.Sink, played *fakeSink, files *fakeInputs) *testEnv {
+func newInputsEnv(t *testing.T, sink sdk.Sink, fake *fakeSink, files *fakeInputs) *testEnv {
 	env := &testEnv{
-		t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, templates: newFakeTemplates("v1"), sink: played,
+		t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, templates: newFakeTemplates("v1"), sink: fake,
 	}
-	engine, err := New(Config{
+	env.engine = startEngine(t, Config{
 		Sources:   map[string]SourceConfig{"s": {Source: env.source}},
 		Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: env.templates, Sink: sink, Inputs: files}},
 		Log:       slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	env.engine = engine
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); engine.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	synctest.Wait()
 	return env
 }
 
@@ -121,7 +109,7 @@ func (env *testEnv) wantRereads(sink *rereadingSink, times int) sdk.Watched {
 	env.t.Helper()
 	newest, got := sink.lastReread()
 	if got != times {
-		env.t.Fatalf("the sink was asked %d times, want %d", got, times)
+		env.t.Fatalf("Reread was called %d times, want %d", got, times)
 	}
 	return newest
 }
@@ -129,16 +117,16 @@ func (env *testEnv) wantRereads(sink *rereadingSink, times int) sdk.Watched {
 func (env *testEnv) wantInputsError(is bool) {
 	env.t.Helper()
 	if err := env.status().InputsError; (err != nil) != is || env.engine.Health(env.t.Context())[0].OK() == is {
-		env.t.Errorf("the error is %v, and health tells otherwise", err)
+		env.t.Errorf("error %v does not match the health", err)
 	}
 }
 
 func TestInputs_ChangeIsLoadedOnce(t *testing.T) {
 	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
 		env.pass(time.Hour)
-		env.wantRereads(sink, 0) // there is nothing yet
+		env.wantRereads(sink, 0) // no document is applied yet
 		env.emitServices("a")
-		first := env.wantRereads(sink, 1) // something may have changed before the start
+		first := env.wantRereads(sink, 1) // a file may have changed before the start
 		if first.ID == "" || len(first.Changed) > 0 || env.sink.docs[0].Watched != first.ID {
 			t.Errorf("first %+v, and %q with the document", first, env.sink.docs[0].Watched)
 		}
@@ -159,7 +147,7 @@ func TestInputs_ChangeIsLoadedOnce(t *testing.T) {
 	})
 }
 
-// A file that cannot be loaded is a problem that is told, stops no document, and is over when it is mended.
+// A file that cannot be loaded is a problem until it is fixed, and does not prevent documents from being applied.
 func TestInputs_FailureIsRetried(t *testing.T) {
 	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
 		env.emitServices("a")
@@ -170,7 +158,7 @@ func TestInputs_FailureIsRetried(t *testing.T) {
 		env.wantApplied("1 v1:a", "2 v1:b")
 		env.pass(10 * time.Minute)
 		if _, times := sink.lastReread(); times < 10 || times > 60 {
-			t.Errorf("asked %d times in ten minutes", times)
+			t.Errorf("%d calls in ten minutes", times)
 		}
 		sink.set(true, nil)
 		env.pass(time.Minute)
@@ -181,7 +169,7 @@ func TestInputs_FailureIsRetried(t *testing.T) {
 	})
 }
 
-// What may have interrupted the program is not tried again by itself. A reload that works is the end of it.
+// An attempt that may have interrupted the program is not retried. A successful reload ends the fault.
 func TestInputs_NotLoadedIsNotRetried(t *testing.T) {
 	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
 		env.emitServices("a")
@@ -208,7 +196,7 @@ func TestInputs_DeferralIsNoProblem(t *testing.T) {
 	})
 }
 
-// A deferred document brings the files with it.
+// The sink loads the files with the deferred document.
 func TestInputs_DeferredDocumentComesFirst(t *testing.T) {
 	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
 		env.emitServices("a")
@@ -222,7 +210,7 @@ func TestInputs_DeferredDocumentComesFirst(t *testing.T) {
 	})
 }
 
-// One that then fails to load does not keep the files from being loaded.
+// A deferred document that fails to load does not prevent the files from being loaded.
 func TestInputs_DeferredDocumentFailsToLoad(t *testing.T) {
 	runInputs(t, func(env *testEnv, sink *rereadingSink, files *fakeInputs) {
 		env.emitServices("a")
@@ -236,7 +224,7 @@ func TestInputs_DeferredDocumentFailsToLoad(t *testing.T) {
 	})
 }
 
-// A document that was rejected may be good with other files.
+// A rejected document may be accepted with other files.
 func TestInputs_ChangeRetriesRejectedDocument(t *testing.T) {
 	runInputs(t, func(env *testEnv, _ *rereadingSink, files *fakeInputs) {
 		env.sink.setError("v1:a", sdk.Rejectf("no certificate"))
@@ -252,7 +240,7 @@ func TestInputs_ChangeRetriesRejectedDocument(t *testing.T) {
 	})
 }
 
-// A sink that does not know what its program reads is offered the document again when a watched file changed.
+// A sink without Reread applies the document again when a watched file has changed.
 func TestInputs_SinkWithoutReread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		files := &fakeInputs{changed: newSignal(), files: map[string]string{"/certs/a": "1"}}
@@ -287,17 +275,17 @@ func TestInputs_SinkWithoutRereadIsRetried(t *testing.T) {
 		if health := env.engine.Health(t.Context())[0]; !health.OK() {
 			t.Errorf("problems: %q", health.Problems)
 		}
-		tries := sink.applies()
+		attempts := sink.applies()
 		env.pass(time.Hour)
-		if again := sink.applies(); tries < 3 || again != tries {
-			t.Errorf("offered %d times, and %d times after it worked", tries, again)
+		if again := sink.applies(); attempts < 3 || again != attempts {
+			t.Errorf("%d attempts, and %d after it succeeded", attempts, again)
 		}
 	})
 }
 
-// Somebody who asks, by Apply or Reread, has the sink look at the files.
+// Engine.Apply and Engine.Reread make the sink check the files.
 func TestReread_OnRequest(t *testing.T) {
-	for name, ask := range map[string]func(*Engine){
+	for name, request := range map[string]func(*Engine){
 		TriggerRequest: func(e *Engine) { _ = e.Apply("p") },
 		TriggerReread:  func(e *Engine) { e.Reread() },
 	} {
@@ -305,14 +293,14 @@ func TestReread_OnRequest(t *testing.T) {
 			runInputs(t, func(env *testEnv, sink *rereadingSink, _ *fakeInputs) {
 				env.emitServices("a")
 				sink.set(true, nil)
-				ask(env.engine)
+				request(env.engine)
 				synctest.Wait()
 				env.wantRereads(sink, 2)
 				if last := env.status().Last; last.Trigger != name || last.Result.Action != sdk.ActionReload {
 					t.Errorf("the newest entry is %+v", last)
 				}
 				if now := len(env.sink.applied()); name == TriggerReread && now != 1 {
-					t.Errorf("the document was offered %d times", now)
+					t.Errorf("the document was applied %d times", now)
 				}
 			})
 		})

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A source runs an sdk.Source and passes its snapshots to pipelines, unless its guard holds them. It keeps its newest snapshot when
-// another sdk.Source of the same name replaces its implementation.
+// A source runs an sdk.Source and passes its snapshots to pipelines, unless its guard holds them. It keeps its newest
+// snapshot when another sdk.Source of the same name replaces its implementation.
 type source struct {
 	name     string
 	store    StateStore
@@ -49,8 +49,8 @@ type hold struct {
 	timer    *time.Timer  // releases it
 }
 
-// restore takes over the snapshot of an earlier run of the daemon, until the source emits one. If the state store has none, restore
-// tries again with the next call, because reading may have failed.
+// restore takes over the snapshot of an earlier run of the daemon, until the source emits one. If the state store has none,
+// restore tries again with the next call, because reading may have failed.
 func (s *source) restore() {
 	if _, ok := s.latest(); ok || s.restored {
 		return
@@ -158,7 +158,8 @@ func (s *source) holdBack(snap sdk.Snapshot, reason string) {
 	s.log.Warn("snapshot held; POST /api/v1/pipelines/NAME/release releases it", "reason", reason, "until", s.hold.Until)
 }
 
-// startHoldTimer releases the held snapshot when the guard's time is over. A timer that was started before has no effect any more.
+// startHoldTimer releases the held snapshot when the guard's time is over. A timer that was started before has no effect any
+// more.
 func (s *source) startHoldTimer() {
 	h := *s.hold
 	h.Until = h.Since.Add(s.guard.Hold)
@@ -198,8 +199,8 @@ func (s *source) implementation() sdk.Source {
 	return s.impl
 }
 
-// connect sets the implementation, the guard and the pipelines. The source must have stopped if the implementation changes. Pipelines
-// that are new to it get the newest snapshot.
+// connect sets the implementation, the guard and the pipelines. The source must have stopped if the implementation changes.
+// Pipelines that are new to it get the newest snapshot.
 func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeline) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

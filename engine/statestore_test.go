@@ -9,15 +9,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// fakeStateStore outlives an engine.
+// fakeStateStore is a StateStore in memory, for several engines.
 type fakeStateStore struct {
 	mu        sync.Mutex
 	snapshots map[string]sdk.Snapshot
-	inEffect  map[string]AppliedDocument
+	documents map[string]AppliedDocument
 }
 
 func newFakeStateStore() *fakeStateStore {
-	return &fakeStateStore{snapshots: map[string]sdk.Snapshot{}, inEffect: map[string]AppliedDocument{}}
+	return &fakeStateStore{snapshots: map[string]sdk.Snapshot{}, documents: map[string]AppliedDocument{}}
 }
 
 func (m *fakeStateStore) Snapshot(source string) (sdk.Snapshot, bool) {
@@ -36,14 +36,14 @@ func (m *fakeStateStore) SaveSnapshot(source string, snap sdk.Snapshot) {
 func (m *fakeStateStore) AppliedDocument(pipeline string) (AppliedDocument, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e, ok := m.inEffect[pipeline]
+	e, ok := m.documents[pipeline]
 	return e, ok
 }
 
 func (m *fakeStateStore) SaveAppliedDocument(pipeline string, e AppliedDocument) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.inEffect[pipeline] = e
+	m.documents[pipeline] = e
 }
 
 func TestRestore_SnapshotAndDocument(t *testing.T) {
@@ -54,9 +54,9 @@ func TestRestore_SnapshotAndDocument(t *testing.T) {
 		taken = snap.Taken
 		g.emit(snapshotWith(19, 0))
 		g.emit(snap)
-		g.emit(snapshotWith(0, 0)) // held, so not remembered
+		g.emit(snapshotWith(0, 0)) // held, so not stored
 	})
-	before := maps.Clone(store.inEffect)
+	before := maps.Clone(store.documents)
 	runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
 		g.live(t, 20)
 		g.wantApplied("1 v1:web")
@@ -65,22 +65,22 @@ func TestRestore_SnapshotAndDocument(t *testing.T) {
 			status.Digest != before["p"].Document.Digest || status.Last.Trigger != TriggerSnapshot {
 			t.Errorf("after the restart %+v, last %+v; before %+v", status, status.Last, before["p"])
 		}
-		// A catalogue that was restarted with us is held against what is remembered.
+		// The guard compares the first snapshot with the restored one.
 		g.emit(snapshotWith(1, 0))
 		g.held(t, true)
 		g.live(t, 20)
 		if g.status().StaleSince.IsZero() {
-			t.Error("what is in use is still the one from before")
+			t.Error("the restored snapshot is not stale")
 		}
 		g.emit(snapshotWith(18, 0))
 		g.held(t, false)
 		if g.status().StaleSince != (time.Time{}) {
-			t.Error("the source has told something since")
+			t.Error("still stale after the source emitted a snapshot")
 		}
 	})
 }
 
-// Another version may have believed more than this one.
+// The snapshot may have been stored by a version with other validation.
 func TestRestore_SnapshotIsQuarantined(t *testing.T) {
 	store := newFakeStateStore()
 	snap := snapshotOf("web", "chat")
@@ -89,7 +89,7 @@ func TestRestore_SnapshotIsQuarantined(t *testing.T) {
 	runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
 		g.wantApplied("1 v1:web")
 		if q := g.status().Quarantined; len(q) != 1 || q[0].Service != "chat" {
-			t.Errorf("quarantined are %+v", q)
+			t.Errorf("quarantined %+v", q)
 		}
 	})
 }
@@ -97,9 +97,9 @@ func TestRestore_SnapshotIsQuarantined(t *testing.T) {
 func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 	document := sdk.Document{Pipeline: "p", Generation: 7, Files: []sdk.File{{Name: "main", Content: []byte("v0:web")}}}
 	document.Digest = sdk.DigestOf(document.Files)
-	t.Run("the snapshot is lost", func(t *testing.T) {
+	t.Run("no snapshot", func(t *testing.T) {
 		store := newFakeStateStore()
-		store.inEffect["p"] = AppliedDocument{Document: document}
+		store.documents["p"] = AppliedDocument{Document: document}
 		runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
 			g.wantApplied("7 v0:web")
 			if s := g.status(); s.Generation != 7 || s.Last.Trigger != TriggerStart || !s.StaleSince.IsZero() {
@@ -112,18 +112,18 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 			}
 		})
 	})
-	t.Run("it was for a sink of another type", func(t *testing.T) {
+	t.Run("sink of another type", func(t *testing.T) {
 		store := newFakeStateStore()
-		store.inEffect["p"] = AppliedDocument{Document: document, SinkType: "nginx"}
+		store.documents["p"] = AppliedDocument{Document: document, SinkType: "nginx"}
 		runGuarded(t, testGuard, store, func(_ *testing.T, g *guardEnv) {
 			g.wantApplied()
 			g.emit(snapshotWith(1, 0))
 			g.wantApplied("1 v1:web")
 		})
 	})
-	t.Run("the template does not even load", func(t *testing.T) {
+	t.Run("template does not load", func(t *testing.T) {
 		store := newFakeStateStore()
-		store.inEffect["p"] = AppliedDocument{Document: document}
+		store.documents["p"] = AppliedDocument{Document: document}
 		store.snapshots["s"] = snapshotOf("web")
 		runGuardedTemplate(t, "broken", testGuard, store, func(t *testing.T, g *guardEnv) {
 			g.wantApplied("7 v0:web")
@@ -137,9 +137,9 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 			}
 		})
 	})
-	t.Run("the template renders no more", func(t *testing.T) {
+	t.Run("template does not render", func(t *testing.T) {
 		store := newFakeStateStore()
-		store.inEffect["p"] = AppliedDocument{Document: document}
+		store.documents["p"] = AppliedDocument{Document: document}
 		store.snapshots["s"] = snapshotOf("web")
 		runGuardedTemplate(t, "bad", testGuard, store, func(t *testing.T, g *guardEnv) {
 			g.wantApplied("7 v0:web")
@@ -147,7 +147,7 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 				t.Errorf("status %+v", s)
 			}
 			g.emit(snapshotOf("web", "chat"))
-			g.wantApplied("7 v0:web") // it is in effect already
+			g.wantApplied("7 v0:web") // it is applied already
 			g.edit("v2")
 			g.wantApplied("7 v0:web", "8 v2:chat,web")
 			if s := g.status(); s.Generation != 8 || s.ApplyError != nil {

@@ -15,7 +15,7 @@ type PipelineStatus struct {
 	Since            time.Time           // when it was applied
 	TemplateError    error               // why the newest template is not used
 	ApplyError       error               // why the newest snapshot is not applied
-	InputsError      error               // why the sink has not loaded the newest content of files that it reads beside the document
+	InputsError      error               // why changed files that the sink reads beside the document are not loaded
 	Notes            []string            // of the template about the newest snapshot
 	Nondeterministic []string            // where the active template renders the same snapshot differently each time
 	Excluded         []exclude.Exclusion // what the document was rendered without
@@ -34,8 +34,8 @@ type publishedStatus struct {
 	activeTemplate Template // nil for none
 }
 
-// publish makes the state visible to other goroutines. The pipeline's goroutine calls it before and after each call of the sink and
-// when it has handled an event.
+// publish makes the state visible to other goroutines. The pipeline's goroutine calls it before and after each call of the
+// sink and when it has handled an event.
 func (p *pipeline) publish() {
 	next := &publishedStatus{PipelineStatus: p.state.status}
 	if p.state.active != nil {

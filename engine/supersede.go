@@ -36,8 +36,9 @@ func (e *supersededError) Error() string {
 
 func (e *supersededError) Unwrap() error { return e.err }
 
-// untilSuperseded returns a context for applying r. It is cancelled once that takes longer than the pipeline's timeout and something
-// newer waits. The caller must call release in the end, which reports whether the context was cancelled for that reason.
+// untilSuperseded returns a context for applying r. It is cancelled once that takes longer than the pipeline's timeout and
+// something newer waits. The caller must call release in the end, which reports whether the context was cancelled for that
+// reason.
 func (p *pipeline) untilSuperseded(ctx context.Context, r *rendered) (_ context.Context, release func() bool) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	timeout := p.state.applyTimeout
@@ -73,7 +74,8 @@ func (p *pipeline) waitForNewer(ctx context.Context, r *rendered, timeout time.D
 	}
 }
 
-// isSuperseded reports whether something waits that r does not take into account. It leaves what waits to the pipeline's goroutine.
+// isSuperseded reports whether something waits that r does not take into account. It leaves what waits to the pipeline's
+// goroutine.
 func (p *pipeline) isSuperseded(r *rendered) bool {
 	if len(p.requested) > 0 || len(p.edited) > 0 {
 		return true

@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// hold makes every Apply wait until it is cancelled or the returned function is called.
+// holdApplies makes every Apply block until it is cancelled or the returned function is called.
 func (env *testEnv) holdApplies() (release func()) {
 	gate := make(chan struct{})
 	env.sink.mu.Lock()
@@ -24,7 +24,7 @@ func (env *testEnv) holdApplies() (release func()) {
 	}
 }
 
-// releaseLater lets what is offered from now on pass, but not what waits already.
+// releaseLater makes later calls of Apply not block. Those that block already go on blocking.
 func (env *testEnv) releaseLater() {
 	env.sink.mu.Lock()
 	defer env.sink.mu.Unlock()
@@ -67,7 +67,7 @@ func TestSupersede_HungApply(t *testing.T) {
 	}
 }
 
-// Something that comes after the time of an Apply is up need not wait any more.
+// A snapshot that comes after the timeout of an Apply cancels it at once.
 func TestSupersede_HungApplyAfterTimeout(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		defer env.holdApplies()()
@@ -81,7 +81,7 @@ func TestSupersede_HungApplyAfterTimeout(t *testing.T) {
 	})
 }
 
-// What differs in nothing but times is nothing newer.
+// A snapshot in which only Updated times differ is not newer.
 func TestSupersede_EqualSnapshot(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		release := env.holdApplies()
@@ -99,7 +99,7 @@ func TestSupersede_EqualSnapshot(t *testing.T) {
 	})
 }
 
-// A sink that needs longer than the first time gets done although something newer comes all the time.
+// A sink that needs longer than the first timeout finishes although something newer comes all the time.
 func TestSupersede_SlowSinkFinishes(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.sink.mu.Lock()
@@ -116,12 +116,12 @@ func TestSupersede_SlowSinkFinishes(t *testing.T) {
 			}
 		}
 		if done == 0 {
-			t.Errorf("of %d tries none came to its end", len(env.sink.outcomes()))
+			t.Errorf("none of %d attempts finished", len(env.sink.outcomes()))
 		}
 	})
 }
 
-// What the sink does quickly in between does not shorten its time for what takes long.
+// Documents that the sink applies quickly in between do not reset the timeout of slow ones.
 func TestSupersede_TimeoutDoublesForCandidate(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("a")
@@ -134,12 +134,12 @@ func TestSupersede_TimeoutDoublesForCandidate(t *testing.T) {
 			env.pass(time.Second)
 		}
 		if err := env.status().TemplateError; err != nil {
-			t.Errorf("the template is not in use: %v", err)
+			t.Errorf("the template is not active: %v", err)
 		}
 	})
 }
 
-// A sink that carries a document through although it is cancelled has told the truth.
+// A cancelled Apply that succeeds all the same counts as applied.
 func TestSupersede_CancelledApplySucceeds(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.sink.mu.Lock()

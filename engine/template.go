@@ -31,8 +31,8 @@ func (p *pipeline) promoteCandidate() {
 	}
 }
 
-// forgetRejections makes the pipeline apply documents again that the sink rejected, and include what is excluded. It keeps documents
-// that failed to load, unless a retry was requested. It reports whether anything was excluded.
+// forgetRejections makes the pipeline apply documents again that the sink rejected, and include what is excluded. It keeps
+// documents that failed to load, unless a retry was requested. It reports whether anything was excluded.
 func (p *pipeline) forgetRejections() bool {
 	s := &p.state
 	excluded := false

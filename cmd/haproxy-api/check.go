@@ -22,10 +22,10 @@ func newCheck(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, templates and, with states, the rendered documents",
-		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks that HAProxy is installed and\n" +
-			"that the folders of its files are writable. With states it also renders each of them and has the sink check the\n" +
-			"document; the HAProxy sink runs 'haproxy -c'. check changes nothing. It prints every fault on standard error. If\n" +
-			"there is none, it prints the pipelines whose sinks cannot check a document.\n" +
+		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks that HAProxy is installed\n" +
+			"and that the folders of its files are writable. With states it also renders each of them and has the sink\n" +
+			"check the document; the HAProxy sink runs 'haproxy -c'. check changes nothing. It prints every fault on\n" +
+			"standard error. If there is none, it prints the pipelines whose sinks cannot check a document.\n" +
 			"Exit code: 0 no faults, 1 faults.",
 		Example: "  haproxy-api check\n" +
 			"  haproxy-api check --state monday.json --state http://sidecar:7777/state.json\n" +
@@ -40,7 +40,7 @@ func newCheck(opts *options) *cobra.Command {
 	cmd.Flags().StringArrayVar(&o.states, "state", nil,
 		"also check the document for this state: `FILE`, URL, - or a folder of *.json; may be repeated")
 	cmd.Flags().BoolVar(&o.live, "live", false, "also check the document for the running daemon's state")
-	return opts.reporting(opts.asking(cmd))
+	return opts.withOutput(opts.withAddress(cmd))
 }
 
 // check returns all faults, and the names of the pipelines whose sinks cannot check documents.
@@ -70,7 +70,7 @@ func readStates(cmd *cobra.Command, opts *options, cfg *config.Config, o checkOp
 	if !o.live {
 		return all, faults
 	}
-	client, err := opts.daemonOf(cfg)
+	client, err := opts.clientFor(cfg)
 	if err != nil {
 		return all, append(faults, err)
 	}

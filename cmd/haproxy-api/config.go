@@ -8,9 +8,9 @@ import (
 )
 
 func newConfig(opts *options) *cobra.Command {
-	return opts.reporting(&cobra.Command{
+	return opts.withOutput(&cobra.Command{
 		Use:   "config",
-		Short: "Print the effective configuration and where each value comes from",
+		Short: "Print the effective configuration and the origin of each value",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := opts.load()

@@ -24,11 +24,11 @@ func newDiff(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff [--state FILE|URL|-]",
 		Short: "Show what a state or an edited template would change in the live configuration",
-		Long: "diff compares the live files with what the current templates render for a state. The live files are those on disk\n" +
-			"where the sink writes them (config_file of [haproxy], and companions beside it). Without --state it renders the\n" +
-			"newest state of the running daemon. diff changes nothing and does not ask the sink; 'check' does. It does not\n" +
-			"show a companion that was removed from the template set. Lines that differ only in the time of the rendering\n" +
-			"count as equal.\n\n" +
+		Long: "diff compares the live files with what the current templates render for a state. The live files are those on\n" +
+			"disk where the sink writes them (config_file of [haproxy], and companions beside it). Without --state it\n" +
+			"renders the newest state of the running daemon. diff changes nothing and does not ask the sink; 'check' does.\n" +
+			"It does not show a companion that was removed from the template set. Lines that differ only in the time of\n" +
+			"the rendering count as equal.\n\n" +
 			"Exit code: 0 whether there are differences or not; with --exit-code 1 if there are differences.",
 		Example: "  haproxy-api diff                                # edits, and changes that are not live yet\n" +
 			"  haproxy-api diff --template edited.cfg          # a copy, before it replaces the template\n" +
@@ -36,11 +36,11 @@ func newDiff(opts *options) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDiff(cmd, opts, o) },
 	}
-	cmd.Flags().StringVar(&o.state, "state", "", "render the state in `FILE`, at a URL or, for -, on standard input instead of the daemon's")
+	cmd.Flags().StringVar(&o.state, "state", "", "the state to render instead of the daemon's: `FILE`, URL or -")
 	cmd.Flags().StringVar(&o.template, "template", "", "use the template in `FILE` instead of the configured one")
 	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline to compare, if there are several")
 	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit with 1 if there are differences")
-	return opts.asking(cmd)
+	return opts.withAddress(cmd)
 }
 
 func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
@@ -81,8 +81,8 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	return nil
 }
 
-// livePath returns the path of the main file that a pipeline's sink writes. It knows the keys of the built-in sinks and of plugins
-// that use the same ones.
+// livePath returns the path of the main file that a pipeline's sink writes. It knows the keys of the built-in sinks and of
+// plugins that use the same ones.
 func livePath(cfg *config.Config, p config.Pipeline) (string, error) {
 	sink := cfg.Sinks[p.Sink]
 	for _, key := range []string{"config_file", "path"} {
@@ -101,7 +101,7 @@ func stateToCompare(
 	if location != "" {
 		return states.Read(cmd.Context(), location, cmd.InOrStdin())
 	}
-	client, err := opts.daemonOf(cfg)
+	client, err := opts.clientFor(cfg)
 	if err != nil {
 		return states.State{}, err
 	}

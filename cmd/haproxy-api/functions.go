@@ -1,25 +1,24 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
 func newTemplateFunctions() *cobra.Command {
 	return &cobra.Command{
 		Use:   "functions [NAME]",
-		Short: "List the functions that templates may call, each with an example",
-		Long: "functions lists every function that a template may call, or shows the one that is named: how it is called,\n" +
-			"what it is for, and an example with what that renders to for a service \"web\" with two instances.",
+		Short: "List the functions that templates can call, each with an example",
+		Long: "functions lists every function that a template can call, or shows the named one: its arguments, its purpose,\n" +
+			"and an example with its result for a service \"web\" with two instances.",
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",
@@ -59,25 +58,22 @@ func listFunctions(out io.Writer, all []templates.Function) error {
 func showFunction(out io.Writer, all []templates.Function, name string) error {
 	at := slices.IndexFunc(all, func(f templates.Function) bool { return f.Name == name })
 	if at < 0 {
-		nearest := slices.MinFunc(all, func(a, b templates.Function) int {
-			return cmp.Compare(unlike(name, a.Name), unlike(name, b.Name))
-		})
+		names := make([]string, len(all))
+		for i, f := range all {
+			names[i] = f.Name
+		}
+		nearest, _ := suggest.Nearest(name, names)
 		return &usageError{fmt.Errorf("templates have no function %q: the nearest is %q, and 'haproxy-api template functions' "+
-			"lists all of them", name, nearest.Name)}
+			"lists all of them", name, nearest)}
 	}
 	return describeFunction(out, all[at])
 }
 
-// unlike is small for names that are alike, whatever their capitals.
-func unlike(a, b string) int {
-	return levenshtein.ComputeDistance(strings.ToLower(a), strings.ToLower(b))
-}
-
-// describeFunction shows how a function is called and what for on a line, then its example and what becomes of it.
+// describeFunction prints a function's usage and description on one line, then its example and the result.
 func describeFunction(out io.Writer, f templates.Function) error {
 	description := f.Description
 	if f.Nondeterministic {
-		description += " (not the same each time)"
+		description += " (nondeterministic)"
 	}
 	_, err := fmt.Fprintf(out, "%s: %s\n  %s\n", terminal.PaletteFor(out).Bold(f.Usage), description, f.Example)
 	for line := range strings.SplitSeq(f.Result, "\n") {

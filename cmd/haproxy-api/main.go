@@ -1,4 +1,5 @@
-// Command haproxy-api keeps a proxy's configuration true to a service catalogue.
+// Command haproxy-api keeps HAProxy's configuration in sync with a service registry. Each file of this package is one subcommand:
+// it parses flags, calls an internal package and prints the result.
 package main
 
 import (
@@ -16,28 +17,27 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine"
 )
 
-// Exit codes, as people's scripts know them.
+// Exit codes. Scripts depend on them.
 const (
 	exitDone  = 0
-	exitFail  = 1 // the thing asked for failed, or a check found faults
-	exitUsage = 2 // usage or configuration
+	exitFail  = 1 // the command failed, or a check found faults
+	exitUsage = 2 // wrong usage or configuration
 )
 
 func main() { os.Exit(mainCode()) }
 
-// mainCode runs the command line in os.Args and returns its exit code.
+// mainCode runs the command in os.Args and returns the exit code. A second signal ends the process at once.
 func mainCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // who asks twice means it
+	context.AfterFunc(ctx, stop)
 	root := newRoot()
 	root.SetArgs(goSpelling(os.Args[1:]))
 	err := root.ExecuteContext(ctx)
 	return report(os.Stderr, err)
 }
 
-// report says what went wrong, a sentence for each fault with the line where it is a template's, and returns the exit code that
-// goes with it.
+// report prints an error, with the line of the template if it has one, and returns the exit code for it.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
@@ -54,10 +54,10 @@ func report(w io.Writer, err error) int {
 	return exitFail
 }
 
-// errReported ends a command whose faults were printed already.
+// errReported is returned by a command that has printed its faults.
 var errReported = errors.New("faults were found")
 
-// usageError is a fault in the command line or in the configuration: the person can mend it and nothing was begun.
+// A usageError is a fault in the command line or in the configuration, found before the command has done anything.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
@@ -67,9 +67,9 @@ func newRoot() *cobra.Command {
 	opts := &options{}
 	root := &cobra.Command{
 		Use:   "haproxy-api",
-		Short: "Keeps a proxy's configuration true to a service catalogue",
-		Long: "haproxy-api receives what a service catalogue such as Sidecar knows, renders it through a template and keeps\n" +
-			"HAProxy, or whatever a plugin feeds, true to it. Without a subcommand it runs the daemon.",
+		Short: "Keeps HAProxy's configuration in sync with a service registry",
+		Long: "haproxy-api receives the services of a registry such as Sidecar, renders them with a template and applies the\n" +
+			"result to HAProxy or to another program through a plugin. Without a subcommand it runs the daemon.",
 		Args:          noArgs,
 		Version:       version(),
 		SilenceUsage:  true,
@@ -86,15 +86,16 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// noArgs is cobra.NoArgs with an exit code for usage and a sentence that helps.
+// noArgs is cobra.NoArgs with a usage error that suggests a subcommand.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	hint := ""
 	cmd.SuggestionsMinimumDistance = 2
-	if likely := cmd.SuggestionsFor(args[0]); len(likely) > 0 {
-		hint = fmt.Sprintf("did you mean %q? ", likely[0])
+	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
+		hint = fmt.Sprintf("did you mean %q? ", suggestions[0])
 	}
-	return &usageError{fmt.Errorf("%s does not know %q; %ssee '%s --help'", cmd.CommandPath(), args[0], hint, cmd.CommandPath())}
+	path := cmd.CommandPath()
+	return &usageError{fmt.Errorf("unknown command %q for %q; %ssee '%s --help'", args[0], path, hint, path)}
 }

@@ -20,8 +20,8 @@ import (
 type options struct {
 	configFile string
 	set        []string
-	address    string // of the daemon to ask; "" for where the configuration says
-	output     string // how commands report: text or json
+	address    string // of the daemon to query; "" for the address in the configuration
+	output     string // the output format: text or json
 	flags      *pflag.FlagSet
 }
 
@@ -31,19 +31,19 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringP("follow", "F", "", "follow the Sidecar at `HOST:PORT` instead of waiting for pushes")
 	flags.String("log-level", "", "debug, info, warn or error")
 	flags.String("log-format", "", "text or json")
-	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be given again")
+	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be repeated")
 }
 
-// asking adds the flag that says which daemon cmd asks.
-func (o *options) asking(cmd *cobra.Command) *cobra.Command {
+// withAddress adds the flag --address, which names the daemon to query.
+func (o *options) withAddress(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&o.address, "address", "",
-		"the daemon to ask, as `URL` or HOST:PORT, instead of the one in the configuration ("+config.EnvAddress+")")
+		"the daemon to query, as `URL` or HOST:PORT, instead of the one in the configuration ("+config.EnvAddress+")")
 	return cmd
 }
 
-// reporting adds the flag that says how cmd reports.
-func (o *options) reporting(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&o.output, "output", "text", "how to report: text or json")
+// withOutput adds the flag --output, which selects the output format.
+func (o *options) withOutput(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&o.output, "output", "text", "output format: text or json")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.output != "text" && o.output != "json" {
@@ -54,10 +54,10 @@ func (o *options) reporting(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// json reports whether to report in JSON.
+// json reports whether the output format is JSON.
 func (o *options) json() bool { return o.output == "json" }
 
-// printJSON writes v for programs to read.
+// printJSON writes v as indented JSON.
 func printJSON(out io.Writer, v any) error {
 	encoder := json.NewEncoder(out)
 	encoder.SetIndent("", "  ")
@@ -65,22 +65,22 @@ func printJSON(out io.Writer, v any) error {
 	return encoder.Encode(v)
 }
 
-// daemon returns the running daemon. Where its address is given, no configuration is needed; one that can be read still says
-// which certificate and which token it has.
-func (o *options) daemon() (apiclient.Client, error) {
+// client returns a client of the running daemon. If the address of the daemon is given, the configuration is optional; a readable
+// one provides the certificate and the token.
+func (o *options) client() (apiclient.Client, error) {
 	cfg, err := o.load()
 	if err == nil {
-		return o.daemonOf(cfg)
+		return o.clientFor(cfg)
 	}
-	if o.addressToAsk() == "" {
-		return apiclient.Client{}, fmt.Errorf("%w\nto ask a running daemon without its configuration, give its address with --address", err)
+	if o.daemonAddress() == "" {
+		return apiclient.Client{}, fmt.Errorf("%w\nto query a running daemon without its configuration, use --address", err)
 	}
-	return o.daemonOf(&config.Config{})
+	return o.clientFor(&config.Config{})
 }
 
-// daemonOf is daemon where the configuration is known.
-func (o *options) daemonOf(cfg *config.Config) (apiclient.Client, error) {
-	if address := o.addressToAsk(); address != "" {
+// clientFor returns a client of the running daemon whose configuration is cfg.
+func (o *options) clientFor(cfg *config.Config) (apiclient.Client, error) {
+	if address := o.daemonAddress(); address != "" {
 		client, err := apiclient.NewAt(address, cfg)
 		if err != nil {
 			return client, &usageError{err}
@@ -90,9 +90,9 @@ func (o *options) daemonOf(cfg *config.Config) (apiclient.Client, error) {
 	return apiclient.New(cfg), nil
 }
 
-func (o *options) addressToAsk() string { return cmp.Or(o.address, os.Getenv(config.EnvAddress)) }
+func (o *options) daemonAddress() string { return cmp.Or(o.address, os.Getenv(config.EnvAddress)) }
 
-// file returns the configuration file, and whether somebody named it.
+// file returns the path of the configuration file, and whether the user named it.
 func (o *options) file() (path string, named bool) {
 	path, named = o.configFile, o.flags.Changed("config-file")
 	if env, ok := os.LookupEnv(config.EnvFile); ok && !named && env != "" {
@@ -101,7 +101,7 @@ func (o *options) file() (path string, named bool) {
 	return path, named
 }
 
-// load reads the configuration from everywhere it comes from.
+// load loads the configuration from the file, the environment and the flags. The error is a usage error.
 func (o *options) load() (*config.Config, error) {
 	file, named := o.file()
 	cfg, err := config.Load(config.Options{

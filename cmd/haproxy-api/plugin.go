@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/plugins/conformance"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -20,7 +20,7 @@ import (
 func newPlugin(opts *options) *cobra.Command {
 	plugin := &cobra.Command{
 		Use:   "plugin",
-		Short: "List plugins, and look at one closely",
+		Short: "List plugins, and check whether one conforms to the protocol",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -28,18 +28,19 @@ func newPlugin(opts *options) *cobra.Command {
 	return plugin
 }
 
-// newPluginHAProxy is the default plugin. It lives in this binary, and the daemon starts it as it starts anybody's.
+// newPluginHAProxy returns the HAProxy plugin, which is part of this binary. The daemon starts it as it starts third-party
+// plugins.
 func newPluginHAProxy() *cobra.Command {
 	return &cobra.Command{
 		Use:    "haproxy",
-		Short:  "Serve the HAProxy sink; started by the daemon, not by people",
+		Short:  "Serve the HAProxy sink (started by the daemon)",
 		Hidden: true,
 		Args:   noArgs,
 		Run: func(*cobra.Command, []string) {
 			serve.Sink(sdk.Info{Name: "haproxy", Version: version()}, haproxy.Defaults(),
 				func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
 					sink, err := haproxy.New(env, cfg)
-					if err != nil { // it looks at nothing but the configuration
+					if err != nil { // only the configuration can be wrong
 						return nil, sdk.Rejectf("%w", err)
 					}
 					return sink, nil
@@ -49,9 +50,9 @@ func newPluginHAProxy() *cobra.Command {
 }
 
 func newPluginList(opts *options) *cobra.Command {
-	return opts.reporting(&cobra.Command{
+	return opts.withOutput(&cobra.Command{
 		Use:   "list",
-		Short: "List the types of sinks and sources that can be used",
+		Short: "List the available types of sinks and sources",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := opts.load()
@@ -80,31 +81,31 @@ func newDoctor() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor PATH",
-		Short: "Look whether a plugin keeps the contract",
-		Long: "doctor starts the plugin as the daemon would, several times, and looks at everything that the contract asks.\n" +
-			"A sink is offered documents, and makes them live: give it a configuration for which that does no harm.",
+		Short: "Check whether a plugin conforms to the protocol",
+		Long: "doctor starts the plugin several times as the daemon does, and checks every requirement of the protocol.\n" +
+			"A sink really applies the documents that it is given, so use a configuration for which that does no harm.",
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
 			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return &usageError{fmt.Errorf("name the one plugin to look at: %s PATH", cmd.CommandPath())}
+				return &usageError{fmt.Errorf("name the one plugin to check: %s PATH", cmd.CommandPath())}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kind, "kind", "", "sink or source; read off a program's name such as haproxy-api-sink-note")
-	flags.StringArrayVar(&o.args, "arg", nil, "an argument for the plugin; may be given again")
-	flags.StringArrayVar(&o.set, "block", nil, "a `key=value` of the plugin's configuration; may be given again")
-	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; give two")
+	flags.StringVar(&o.kind, "kind", "", "sink or source; default: from a program name such as haproxy-api-sink-note")
+	flags.StringArrayVar(&o.args, "arg", nil, "an argument for the plugin; may be repeated")
+	flags.StringArrayVar(&o.set, "block", nil, "a `key=value` of the plugin's configuration; may be repeated")
+	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; required twice or not at all")
 	flags.StringVar(&o.bad, "bad", "", "a `FILE` that a sink must reject")
 	flags.StringVar(&o.fileName, "name", "main", "the name of the file in the documents")
 	return cmd
 }
 
 func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
-	program := sdktest.Program{Path: path, Args: o.args, Block: sdk.Block{}}
+	program := conformance.Program{Path: path, Args: o.args, Block: sdk.Block{}}
 	for _, pair := range o.set {
 		key, value, ok := strings.Cut(pair, "=")
 		if !ok {
@@ -112,35 +113,35 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
 		}
 		program.Block[key] = value
 	}
-	report := func(f sdktest.Finding) { fmt.Fprintln(cmd.OutOrStdout(), f) }
+	report := func(f conformance.Finding) { fmt.Fprintln(cmd.OutOrStdout(), f) }
 	var passed bool
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
-		passed = sdktest.CheckSource(cmd.Context(), sdktest.Source{Program: program}, report)
+		passed = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, report)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {
 			return err
 		}
-		passed = sdktest.CheckSink(cmd.Context(), sink, report)
+		passed = conformance.CheckSink(cmd.Context(), sink, report)
 	default:
 		return &usageError{fmt.Errorf("%s may be a sink or a source: say which with --kind", path)}
 	}
 	if !passed {
-		return fmt.Errorf("%s does not keep the contract: see what failed above", path)
+		return fmt.Errorf("%s does not conform to the protocol: see the failures above", path)
 	}
 	return nil
 }
 
-func doctorSink(program sdktest.Program, o doctorOptions) (sdktest.Sink, error) {
-	sink := sdktest.Sink{Program: program, FileName: o.fileName}
+func doctorSink(program conformance.Program, o doctorOptions) (conformance.Sink, error) {
+	sink := conformance.Sink{Program: program, FileName: o.fileName}
 	if len(o.good) > 0 && len(o.good) != len(sink.Good) {
 		return sink, &usageError{fmt.Errorf("--good is given %d times: give two different files, or none", len(o.good))}
 	}
 	for i, name := range o.good {
 		content, err := os.ReadFile(name)
 		if err != nil {
-			return sink, fmt.Errorf("cannot read what the sink should accept: %w", err)
+			return sink, fmt.Errorf("cannot read the file that the sink should accept: %w", err)
 		}
 		sink.Good[i] = string(content)
 	}
@@ -149,16 +150,16 @@ func doctorSink(program sdktest.Program, o doctorOptions) (sdktest.Sink, error) 
 	}
 	content, err := os.ReadFile(o.bad)
 	if err != nil {
-		return sink, fmt.Errorf("cannot read what the sink should reject: %w", err)
+		return sink, fmt.Errorf("cannot read the file that the sink should reject: %w", err)
 	}
 	sink.Bad = string(content)
 	return sink, nil
 }
 
-// kindOf believes what it is told, and else the name under which the daemon would find the program.
-func kindOf(path, told string) string {
-	if told != "" {
-		return told
+// kindOf returns the given kind or, if that is empty, the kind in the file name by which the daemon finds plugins.
+func kindOf(path, given string) string {
+	if given != "" {
+		return given
 	}
 	name := filepath.Base(path)
 	for _, kind := range []string{"sink", "source"} {

@@ -25,13 +25,13 @@ func newStatus(opts *options) *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show how the running daemon's pipelines are",
-		Long: "status asks the running daemon and shows each of its pipelines. Exit code: 0 all are healthy; 1 one is not, or\n" +
-			"the daemon does not answer. A pipeline is unhealthy while its sink has a problem, the newest snapshot could not\n" +
-			"be applied, or the template as it is saved cannot be used.",
+		Short: "Show the status of the running daemon's pipelines",
+		Long: "status queries the running daemon and shows the status of each pipeline. A pipeline is unhealthy while its\n" +
+			"sink has a problem, the newest snapshot could not be applied, or the saved template cannot be used.\n" +
+			"Exit code: 0 all pipelines are healthy; 1 a pipeline is unhealthy, or the daemon does not answer.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, err := opts.daemon()
+			daemon, err := opts.client()
 			if err != nil {
 				return err
 			}
@@ -48,16 +48,16 @@ func newStatus(opts *options) *cobra.Command {
 			}
 		},
 	}
-	cmd.Flags().BoolVar(&watch, "watch", false, "show it again every second")
-	return opts.reporting(opts.asking(cmd))
+	cmd.Flags().BoolVar(&watch, "watch", false, "repeat every second")
+	return opts.withOutput(opts.withAddress(cmd))
 }
 
-// showStatus returns errReported where a pipeline is unhealthy.
+// showStatus prints the status of all pipelines. It returns errReported if a pipeline is unhealthy.
 func showStatus(cmd *cobra.Command, daemon apiclient.Client, inJSON bool) error {
 	pipelines, err := daemon.Pipelines(cmd.Context())
 	if errors.Is(err, apiclient.ErrUntrusted) {
-		// The file may have been replaced by one that the daemon cannot use, and then its status is what somebody needs.
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: %v; this may be another program's answer\n", err)
+		// The certificate file may have been replaced by one that the daemon cannot use; its status is then especially useful.
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %v; the status below may be from another program\n", err)
 		pipelines, err = daemon.Unverified().Pipelines(cmd.Context())
 	}
 	if err != nil {
@@ -76,9 +76,10 @@ func showStatus(cmd *cobra.Command, daemon apiclient.Client, inJSON bool) error 
 	return cmp.Or(err, errReported)
 }
 
-// unhealthy reports whether something is wrong that a person should look at: with the sink, or with the template as it is saved.
+// unhealthy reports whether the sink has a problem or the saved template cannot be used.
 func unhealthy(p server.Pipeline) bool { return len(p.Problems) > 0 || p.TemplateError != "" }
 
+// showPipeline prints the status of one pipeline. Its text is sanitized, because it originates from others.
 func showPipeline(out io.Writer, p server.Pipeline) {
 	line := func(format string, args ...any) {
 		fmt.Fprintln(out, engine.OneLine(logging.JoinLines(fmt.Sprintf(format, args...))))
@@ -104,7 +105,7 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 		line("  note        %s", note)
 	}
 	for _, l := range p.Excluded {
-		line("  left out    %s: %s", nameLeftOut(l), l.Reason)
+		line("  left out    %s: %s", describeExcluded(l), l.Reason)
 	}
 	for _, q := range p.Quarantined {
 		line("  quarantined %s: %s", states.DescribeInstance(q.Service, q.Instance, q.Hostname), q.Reason)
@@ -128,7 +129,7 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 		line("  held        until %s: %s", h.Until.Local().Format(time.TimeOnly), h.Reason)
 	}
 	if p.StaleSince != nil {
-		line("  stale       the catalogue is the one of %s: the source has told nothing since the start",
+		line("  stale       the snapshot is from %s; the source has emitted none since the start",
 			p.StaleSince.Local().Format(time.DateTime))
 	}
 	if p.Since == nil {
@@ -147,7 +148,8 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	}
 }
 
-func nameLeftOut(l server.Exclusion) string {
+// describeExcluded names an excluded instance, or a service that is excluded as a whole.
+func describeExcluded(l server.Exclusion) string {
 	if l.Instance == "" && l.Hostname == "" {
 		return fmt.Sprintf("service %q", l.Service)
 	}

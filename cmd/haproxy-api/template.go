@@ -31,14 +31,15 @@ func newTemplateTest(opts *options) *cobra.Command {
 		Long: "test renders every case in DIR. A case is DIR itself, or a folder in it, that has a state:\n\n" +
 			"  state.json    the state, or state.yaml: in any form that render reads\n" +
 			"  vars.toml     vars that override those of the configuration; or .yaml, .json; optional\n" +
-			"  template      a line with the path of the template, relative to this folder; optional, may be in a parent folder\n" +
+			"  template      a line with the path of the template, relative to this folder, or in a parent folder; optional\n" +
 			"  want.cfg      the expected main file\n" +
 			"  want/NAME     the expected companion files\n" +
 			"  want.error    instead of these: words that the error must contain if rendering is expected to fail\n\n" +
-			"The template is the one of --template, or else the case's own, or else the configuration's. Partials, companions\n" +
-			"and all other values are the configuration's. now is always " + templatetest.Now.Format(time.DateTime) + " UTC.\n\n" +
-			"--update (or -update) writes want.cfg and want/ as rendered. It accepts a rendering that fails only if want.error\n" +
-			"exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
+			"The template is the one of --template, or else the case's own, or else the configuration's. Partials,\n" +
+			"companions and all other values are the configuration's. now is always\n" +
+			templatetest.Now.Format(time.DateTime) + " UTC.\n\n" +
+			"--update (or -update) writes want.cfg and want/ as rendered. It accepts a rendering that fails only if\n" +
+			"want.error exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
 		Args: func(cmd *cobra.Command, args []string) error {

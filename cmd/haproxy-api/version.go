@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// release is set by the linker when a release is built.
+// release is the version of a release. The linker sets it.
 var release string
 
-// version is the release, or for other builds what Go knows of the source.
+// version returns the version of a release, and otherwise the module version that Go recorded.
 func version() string {
 	if release != "" {
 		return release
@@ -28,7 +28,7 @@ func versionLine() string {
 }
 
 func newVersion(opts *options) *cobra.Command {
-	return opts.reporting(&cobra.Command{
+	return opts.withOutput(&cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,

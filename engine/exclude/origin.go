@@ -96,8 +96,8 @@ func (f fault) reason() string {
 // A sourceMap has the origins of a document's lines, by file.
 type sourceMap map[string][]Origin
 
-// newSourceMap returns the source map of files, which were rendered from snap. It omits a file if the mapper counts other lines: a
-// nondeterministic template may have rendered something else this time. The mapper may be nil.
+// newSourceMap returns the source map of files, which were rendered from snap. It omits a file if the mapper counts other
+// lines: a nondeterministic template may have rendered something else this time. The mapper may be nil.
 func newSourceMap(ctx context.Context, mapper SourceMapper, snap sdk.Snapshot, files []sdk.File) sourceMap {
 	if mapper == nil {
 		return nil

@@ -84,9 +84,9 @@ func (p *Pass) renderOnce(ctx context.Context, excluded Set) (*Rendering, Set, e
 // ExcludeRejected renders and applies the document without the owners of the lines that the sink rejects, until the sink applies
 // the rest. err is the rejection with which applying r failed.
 //
-// It returns the document that was applied last and the error of that. If the error is a rejection, nothing was applied: excluding
-// more does not help, or it takes more attempts than are made in a row. In the second case next is not nil: it is what to exclude
-// in the next pass, which the error asks for with a [sdk.RetryError].
+// It returns the document that was applied last and the error of that. If the error is a rejection, nothing was applied:
+// excluding more does not help, or it takes more attempts than are made in a row. In the second case next is not nil: it is
+// what to exclude in the next pass, which the error asks for with a [sdk.RetryError].
 func (p *Pass) ExcludeRejected(ctx context.Context, r *Rendering, err error) (last *Rendering, next Set, _ error) {
 	var first error
 	for rejections := 1; IsRejected(err); rejections++ {
@@ -174,8 +174,8 @@ func (p *Pass) sourceMap(ctx context.Context, r *Rendering) sourceMap {
 	return newSourceMap(ctx, p.SourceMapper, r.Excluded.Without(p.Index.snapshot), r.Document.Files)
 }
 
-// join returns an error with the texts of the rejections of the whole document and of what was left of it at last. It is final only
-// if the last one is.
+// join returns an error with the texts of the rejections of the whole document and of what was left of it at last. It is
+// final only if the last one is.
 func join(first, last error) error {
 	switch {
 	case first == last: //nolint:errorlint // the very same

@@ -185,7 +185,8 @@ func (s Set) withFailures(x *Index, err error) Set {
 	return next
 }
 
-// IsEndless reports whether err, which a template returned, says that rendering any snapshot takes long and fails in the same way.
+// IsEndless reports whether err, which a template returned, says that rendering any snapshot takes long and fails in the same
+// way.
 func IsEndless(err error) bool {
 	e, ok := errors.AsType[interface {
 		error
@@ -194,9 +195,9 @@ func IsEndless(err error) bool {
 	return ok && e.Endless()
 }
 
-// withRejected returns s with the owners of the rejected lines, until retryAt unless that is zero. It returns nil if a line has no
-// owner, if no owner is new, if the template is at fault, or if no live instance would be left. A fault that may be over soon is
-// never the template's.
+// withRejected returns s with the owners of the rejected lines, until retryAt unless that is zero. It returns nil if a line
+// has no owner, if no owner is new, if the template is at fault, or if no live instance would be left. A fault that may be
+// over soon is never the template's.
 func (s Set) withRejected(x *Index, faults []fault, lines sourceMap, retryAt time.Time) Set {
 	next := s.clone()
 	grown := false

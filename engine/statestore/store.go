@@ -22,9 +22,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Store is a directory with one file for each source and each pipeline. It writes what was saved within about a second, or when
-// it is closed; if something is saved more often, only the newest is written. Each file is replaced atomically. A Store is safe for
-// concurrent use.
+// A Store is a directory with one file for each source and each pipeline. It writes what was saved within about a second, or
+// when it is closed; if something is saved more often, only the newest is written. Each file is replaced atomically. A Store
+// is safe for concurrent use.
 type Store struct {
 	dir  string
 	log  *slog.Logger
@@ -52,9 +52,9 @@ const (
 // ErrInUse means that another process uses the directory.
 var ErrInUse = errors.New("another haproxy-api uses it")
 
-// Open creates dir if necessary, locks it, and starts a goroutine that writes to it; [Store.Close] stops that. Open fails for a
-// directory that other users may write to, because the content of its files is trusted. The error names dir; it wraps [ErrInUse] if
-// another process has locked it.
+// Open creates dir if necessary, locks it, and starts a goroutine that writes to it; [Store.Close] stops that. Open fails for
+// a directory that other users may write to, because the content of its files is trusted. The error names dir; it wraps
+// [ErrInUse] if another process has locked it.
 func Open(dir string, log *slog.Logger) (*Store, error) {
 	if err := prepare(dir); err != nil {
 		return nil, err
@@ -299,8 +299,9 @@ func (s *Store) read(name, kind string, v any) bool {
 
 // setAside renames a damaged file.
 func (s *Store) setAside(name string, why error) {
-	err := os.Rename(filepath.Join(s.dir, name), filepath.Join(s.dir, name+".damaged"))
-	s.log.Error("a file of the last good state is damaged; it is renamed and not used", "file", filepath.Join(s.dir, name)+".damaged",
+	damaged := filepath.Join(s.dir, name+".damaged")
+	err := os.Rename(filepath.Join(s.dir, name), damaged)
+	s.log.Error("a file of the last good state is damaged; it is renamed and not used", "file", damaged,
 		"error", errors.Join(why, err))
 }
 

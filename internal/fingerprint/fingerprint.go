@@ -1,4 +1,4 @@
-// Package fingerprint tells whether a file has changed, without reading it each time.
+// Package fingerprint detects changes of files without reading them each time.
 package fingerprint
 
 import (
@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// maxHashed bounds the files whose content is compared, in bytes.
+	// maxHashed is the maximum size of files whose content is compared, in bytes.
 	maxHashed = 64 << 20
-	// recent is for how long after its last change a file may change again without another time stamp.
+	// recent is how long after a change a file may change again without a new time stamp.
 	recent = 2 * time.Second
 )
 
@@ -24,18 +24,18 @@ type File struct {
 	Modified int64  `json:"modified"` // in nanoseconds
 	Inode    uint64 `json:"inode,omitempty"`
 	Digest   string `json:"digest,omitempty"` // SHA-256 of the content; empty for one that cannot be read or is too large
-	Recent   bool   `json:"recent,omitempty"` // it had just been changed, so that another change may not show in Modified
+	Recent   bool   `json:"recent,omitempty"` // it was changed so recently that another change might not change Modified
 }
 
-// Of returns the fingerprint of the regular file to which path leads, and false where there is none. The file is not read where
-// it looks as it did at the time of before; the zero File is for not knowing. Files of more than 64 MiB are never read.
+// Of returns the fingerprint of the regular file to which path leads, and false if there is none. It does not read the file if
+// its attributes equal those of before, an earlier fingerprint or the zero File. It never reads files of more than 64 MiB.
 func Of(path string, before File) (File, bool) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {
 		return File{}, false
 	}
 	f := File{Size: info.Size(), Modified: info.ModTime().UnixNano(), Inode: inode(info)}
-	if before.Digest != "" && !before.Recent && before.untouched(f) {
+	if before.Digest != "" && !before.Recent && before.sameAttributes(f) {
 		return before, true
 	}
 	age := time.Since(info.ModTime())
@@ -44,16 +44,16 @@ func Of(path string, before File) (File, bool) {
 	return f, true
 }
 
-// Same reports whether f and other have the same content. Where a file could not be read, its size, time of change and inode
-// decide.
+// Same reports whether f and other have the same content. If a file could not be read, it compares size, modification time and
+// inode.
 func (f File) Same(other File) bool {
 	if f.Digest != "" && other.Digest != "" {
 		return f.Digest == other.Digest
 	}
-	return f.untouched(other)
+	return f.sameAttributes(other)
 }
 
-func (f File) untouched(other File) bool {
+func (f File) sameAttributes(other File) bool {
 	return f.Size == other.Size && f.Modified == other.Modified && f.Inode == other.Inode
 }
 

@@ -55,7 +55,7 @@ func TestOf_ReadsRecentFilesAgain(t *testing.T) {
 }
 
 // A file that looks as before is not read.
-func TestOf_DoesNotReadWhatWasNotTouched(t *testing.T) {
+func TestOf_DoesNotReadUnchangedFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	at := time.Now().Add(-time.Hour)
 	write(t, path, "one", at)

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package mounttest lets tests mount file systems without leaving any.
+// Package mounttest lets tests mount file systems in a mount namespace of their own.
 package mounttest
 
 import (
@@ -15,12 +15,12 @@ import (
 	"testing"
 )
 
-// inside names the test whose process has a mount namespace of its own.
+// inside is the environment variable with the name of the test that runs in a mount namespace of its own.
 const inside = "TEST_MOUNT_NAMESPACE"
 
-// Run reports whether the process has a mount namespace of its own, for the test that calls it first of all. Where it has not,
-// Run runs the test once more in a process that has one, fails as that does, and returns false: the test has to return then. All
-// mounts end with that process. The user needs no rights where the system lets users have namespaces of their own.
+// Run reports whether the process has a mount namespace of its own. A test calls it first. If it returns false, it has run the
+// test in another process that has one, and failed if that failed; the test must return then. All mounts end with that process.
+// Root permissions are not needed if the system allows user namespaces.
 func Run(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {
@@ -42,7 +42,7 @@ func Run(t *testing.T) bool {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
-	// The process gets the signal of Pdeathsig when the thread ends that started it.
+	// The kernel sends Pdeathsig when the thread that started the process ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()
@@ -53,20 +53,19 @@ func Run(t *testing.T) bool {
 	return false
 }
 
-// Bind makes the file or folder at path a mount point with the content that it has, until the returned function is called or the
-// process ends.
+// Bind makes the file or folder at path a mount point with its content, until unmount is called or the process ends.
 func Bind(t testing.TB, path string) (unmount func()) {
 	t.Helper()
 	return mount(t, path, path, "", syscall.MS_BIND, "")
 }
 
-// Disk mounts an empty file system of that size, such as 256k, on the folder.
+// Disk mounts an empty file system of that size, for example 256k, on the folder.
 func Disk(t testing.TB, folder, size string) (unmount func()) {
 	t.Helper()
 	return mount(t, "tmpfs", folder, "tmpfs", 0, "size="+size)
 }
 
-// ReadOnly makes the folder a mount point that cannot be written. The mount points in it stay writable.
+// ReadOnly makes the folder a read-only mount point. Mount points in it remain writable.
 func ReadOnly(t testing.TB, folder string) (unmount func()) {
 	t.Helper()
 	unmount = mount(t, folder, folder, "", syscall.MS_BIND|syscall.MS_REC, "")
@@ -79,7 +78,7 @@ func ReadOnly(t testing.TB, folder string) (unmount func()) {
 func mount(t testing.TB, source, target, kind string, flags uintptr, data string) func() {
 	t.Helper()
 	if os.Getenv(inside) == "" {
-		t.Fatal("the test does not begin with mounttest.Run")
+		t.Fatal("call mounttest.Run first")
 	}
 	if err := syscall.Mount(source, target, kind, flags, data); err != nil {
 		t.Fatalf("mounting %s: %v", target, err)

@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// copyExtended copies the access control list, the security label and the user's attributes, as far as we may and both file
-// systems know them.
+// copyExtended copies the access control list, the security label and user attributes, as far as permissions allow and both file
+// systems support them.
 func copyExtended(from, to string) {
 	list, err := readExtended(func(into []byte) (int, error) { return syscall.Listxattr(from, into) })
 	if err != nil {
@@ -24,13 +24,13 @@ func copyExtended(from, to string) {
 	}
 }
 
-// isKept leaves out what is about the content, such as signatures, and what file systems keep for themselves.
+// isKept returns false for attributes that depend on the content, such as signatures, and for those internal to a file system.
 func isKept(name string) bool {
 	kept := []string{"system.posix_acl_access", "security.selinux", "security.SMACK64"}
 	return slices.Contains(kept, name) || strings.HasPrefix(name, "user.")
 }
 
-// readExtended calls read with a buffer that is large enough: read returns the size that it needs for none.
+// readExtended calls read with a sufficient buffer. read returns the required size if it is called with nil.
 func readExtended(read func(into []byte) (int, error)) ([]byte, error) {
 	size, err := read(nil)
 	if err != nil || size == 0 {

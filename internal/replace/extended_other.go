@@ -2,5 +2,5 @@
 
 package replace
 
-// copyExtended copies nothing: other systems have other attributes.
+// copyExtended does nothing: other systems have other attributes.
 func copyExtended(_, _ string) {}

@@ -10,13 +10,13 @@ import (
 	"syscall"
 )
 
-// previous is what a file was before it was written in place.
+// previous is the state of a file before it was written in place.
 type previous struct {
 	content []byte
-	mode    fs.FileMode // 0 where it was not changed
+	mode    fs.FileMode // 0 if it was not changed
 }
 
-// writable returns why the file at path cannot be written in place.
+// writable returns an error if the file at path cannot be written in place.
 func writable(path string) error {
 	f, err := openInPlace(path)
 	if err != nil {
@@ -41,8 +41,8 @@ func openInPlace(path string) (*os.File, error) {
 	return f, nil
 }
 
-// overwrite writes content into the existing file at path, makes that durable, and returns what was there. After an error the
-// file has its previous content, unless the error says otherwise. A mode of 0 keeps the one that the file has.
+// overwrite writes content into the existing file at path durably, and returns its previous state. After an error the file has
+// its previous content, unless the error says otherwise. A mode of 0 keeps the current mode.
 func overwrite(path string, content []byte, mode fs.FileMode) (before *previous, err error) {
 	f, err := openInPlace(path)
 	if err != nil {
@@ -72,8 +72,8 @@ func overwrite(path string, content []byte, mode fs.FileMode) (before *previous,
 	return nil, err
 }
 
-// writeOver writes content over the old content of f. What needs new space on the disk comes first, behind the old content: a
-// disk that is full shows before anything of that is touched.
+// writeOver writes content over the old content of f. It first appends what needs new space on the disk, so that a full disk is
+// noticed before the old content changes.
 func writeOver(f *os.File, content, old []byte) error {
 	if bytes.Equal(content, old) {
 		return nil
@@ -82,7 +82,7 @@ func writeOver(f *os.File, content, old []byte) error {
 	if tail := content[size:]; len(tail) > 0 {
 		_, err := f.WriteAt(tail, int64(size))
 		if err == nil {
-			err = f.Sync() // some file systems tell only now
+			err = f.Sync() // some file systems report a full disk only now
 		}
 		if err != nil {
 			return errors.Join(err, f.Truncate(int64(size)))
@@ -92,13 +92,13 @@ func writeOver(f *os.File, content, old []byte) error {
 	if err == nil {
 		return nil
 	}
-	if undoing := writeAll(f, old, len(old)); undoing != nil {
-		return fmt.Errorf("%w, and its previous content could not be put back: %w", err, Cause(undoing))
+	if restoreErr := writeAll(f, old, len(old)); restoreErr != nil {
+		return fmt.Errorf("%w, and restoring its previous content failed: %w", err, Cause(restoreErr))
 	}
 	return err
 }
 
-// writeAll writes the first bytes of content, as many as size says, and ends the file where content ends.
+// writeAll writes the first size bytes of content and truncates the file to the length of content.
 func writeAll(f *os.File, content []byte, size int) error {
 	if _, err := f.WriteAt(content[:size], 0); err != nil {
 		return err

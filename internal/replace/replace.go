@@ -1,13 +1,13 @@
 // Package replace replaces the content of files.
 //
-// New content is written to a temporary file beside the target and renamed over it, so that every reader finds either the old
-// content or the new one, also after a crash. The target keeps its owner, group, mode, access control list, security label and
-// user attributes; symbolic links stay links.
+// The new content is written to a temporary file beside the target and renamed over it, so that readers see either the old
+// content or the new one, even after a crash. The target keeps its owner, group, mode, access control list, security label and
+// user attributes; symbolic links remain links.
 //
-// Where a rename is impossible, the content is written into the existing file: where the target is a mount point, such as a file
-// that is bind-mounted into a container, where its folder cannot be written, and where the new file would have an owner or a
-// group by which somebody can no longer read it. The previous content is put back where that fails. A crash in the middle of
-// such a write can leave a part of the new content.
+// If a rename is impossible, the content is written into the existing file: if the target is a mount point, such as a file that
+// is bind-mounted into a container, if its folder cannot be written, and if a user who can read the target could not read the new
+// file because of its owner or group. The previous content is restored if that fails. A crash during such a write can leave a
+// part of the new content.
 package replace
 
 import (
@@ -19,33 +19,33 @@ import (
 	"syscall"
 )
 
-// Options say how a file is replaced. Their zero value is usable.
+// Options configure how a file is replaced. The zero value is usable.
 type Options struct {
-	Mode  fs.FileMode // of the file afterwards; 0 keeps the one that it has
-	New   fs.FileMode // where Mode is 0, of a file that does not exist yet; 0 stands for 0644 without the bits of the umask
-	Owner string      // identifies the temporary files to [RemoveTemporary]: the path of a file that one process alone replaces
-	Check bool        // the content is only to be read under its temporary name: nothing needs to be writable
+	Mode  fs.FileMode // the mode of the file; 0 keeps the current mode
+	New   fs.FileMode // the mode of a new file if Mode is 0; 0 is 0644 minus the umask
+	Owner string      // identifies the temporary files to [RemoveTemporary]: the path of a file that only one process replaces
+	Check bool        // the content is only read under its temporary name: the target need not be writable
 }
 
-// A File is new content for a file, under a temporary name until [File.Commit]. [File.Discard] has to be called in the end. Its
-// methods must not be called concurrently.
+// A File is new content for a target file, under a temporary name until [File.Commit]. [File.Discard] must be called at the end.
+// Its methods must not be called concurrently.
 type File struct {
 	target  string // no symbolic link
 	temp    string
-	private string // the folder of temp where that is not the target's
+	private string // the folder of temp if that is not the target's
 	content []byte
 	options Options
-	inPlace error // why the target cannot be renamed over; nil where that is not known to be so
+	inPlace error // why a rename is impossible; nil if it may be possible
 
 	backup   string    // a second name of the previous file
 	previous *previous // of a target that was written in place
-	created  bool      // there was no file before
+	created  bool      // there was no previous file
 	renamed  bool
 }
 
-// New writes content under a temporary name, beside path or, where that folder cannot be written, in a private folder. A symbolic
-// link at path is followed. It leaves nothing behind when it fails, which is also where path is neither missing nor a regular
-// file, or can be replaced in no way.
+// New writes content under a temporary name, beside path or, if that folder cannot be written, in a private folder. It follows a
+// symbolic link at path. It fails if path is neither missing nor a regular file, or if it can be replaced neither by a rename nor
+// in place. It leaves nothing behind when it fails.
 func New(path string, content []byte, o Options) (*File, error) {
 	leftovers.retry()
 	target, err := Resolve(path)
@@ -72,8 +72,7 @@ func New(path string, content []byte, o Options) (*File, error) {
 	return f, nil
 }
 
-// createElsewhere creates the temporary file in a private folder, for a target that can only be written in place because of
-// cause.
+// createElsewhere creates the temporary file in a private folder. The target can only be written in place because of cause.
 func (f *File) createElsewhere(cause error) error {
 	if !f.options.Check {
 		if err := writable(f.target); err != nil {
@@ -89,7 +88,7 @@ func (f *File) createElsewhere(cause error) error {
 	return err
 }
 
-// Write replaces the content of the file at path and makes that durable.
+// Write replaces the content of the file at path durably.
 func Write(path string, content []byte, o Options) error {
 	f, err := New(path, content, o)
 	if err != nil {
@@ -102,10 +101,10 @@ func Write(path string, content []byte, o Options) error {
 	return f.Sync()
 }
 
-// Name returns the path that the content has until Commit.
+// Name returns the path of the content until Commit.
 func (f *File) Name() string { return f.temp }
 
-// Commit replaces the target, and keeps what was there for [File.Restore]. After an error the target is as before.
+// Commit replaces the target, and keeps the previous content for [File.Restore]. After an error the target is unchanged.
 func (f *File) Commit() error {
 	if f.inPlace == nil {
 		err := f.rename()
@@ -117,17 +116,17 @@ func (f *File) Commit() error {
 		}
 		f.inPlace = Cause(err)
 	}
-	f.dropBackup() // may be a second name of the very file that is about to be written
+	f.dropBackup() // it may be another name of the file that is about to be written
 	before, err := overwrite(f.target, f.content, f.options.Mode)
 	if err != nil {
-		return fmt.Errorf("cannot replace %s: it can neither be renamed over (%w) nor written in place (%w)",
+		return fmt.Errorf("cannot replace %s: neither by a rename (%w) nor in place (%w)",
 			f.target, f.inPlace, Cause(err))
 	}
 	f.previous = before
 	return nil
 }
 
-// needsWriteInPlace reports whether err, of a rename or link, may not keep the file from being written in place.
+// needsWriteInPlace reports whether the file may be writable in place after that error of a rename or link.
 func needsWriteInPlace(err error) bool {
 	return errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EXDEV) || unwritable(err)
 }
@@ -147,7 +146,7 @@ func (f *File) rename() error {
 	return nil
 }
 
-// backUp gives the target a second name, so that putting it back takes no space on a disk that is full by then.
+// backUp gives the target a second name, so that Restore needs no space on a full disk.
 func (f *File) backUp() error {
 	f.created = false
 	name := f.temp + backupSuffix
@@ -158,7 +157,7 @@ func (f *File) backUp() error {
 		return nil
 	case errors.Is(err, syscall.EXDEV): // it is a mount point
 		return err
-	case err != nil: // some file systems know no second names, and some systems allow them only to the owner
+	case err != nil: // some file systems have no hard links, and some systems allow only the owner to create them
 		if name, err = f.copyTarget(); err != nil {
 			return err
 		}
@@ -177,10 +176,10 @@ func (f *File) copyTarget() (name string, err error) {
 	return name, err
 }
 
-// Restore puts back what was there before Commit, and does nothing without one. It may be called again after an error.
+// Restore restores the file before Commit. Without a Commit it does nothing. It may be called again after an error.
 func (f *File) Restore() error {
 	if err := f.restore(); err != nil {
-		return fmt.Errorf("cannot put back %s: %w", f.target, Cause(err))
+		return fmt.Errorf("cannot restore %s: %w", f.target, Cause(err))
 	}
 	return nil
 }
@@ -200,7 +199,7 @@ func (f *File) restore() error {
 		f.renamed = false
 	default:
 		err := os.Rename(f.backup, f.target)
-		if err != nil && needsWriteInPlace(err) { // it has become a mount point since
+		if err != nil && needsWriteInPlace(err) { // it has become a mount point meanwhile
 			err = restoreInto(f.target, f.backup)
 		}
 		if err != nil {
@@ -220,7 +219,7 @@ func restoreInto(target, backup string) error {
 	return err
 }
 
-// Sync makes the renames of Commit and Restore survive a power cut. Content is on disk before them.
+// Sync makes the renames of Commit and Restore durable. Content is durable before them.
 func (f *File) Sync() error {
 	if f.inPlace != nil {
 		return nil
@@ -239,13 +238,13 @@ func syncFolder(folder string) error {
 	defer func() { _ = d.Close() }()
 	err = d.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		return nil // some network file systems have no such thing
+		return nil // some network file systems do not support it
 	}
 	return err
 }
 
-// Discard removes everything temporary, so that there is nothing to restore any more. It may be called at any point and more than
-// once. What cannot be removed is tried again by [New].
+// Discard removes all temporary files, so that Restore is no longer possible. It may be called at any time and repeatedly. [New]
+// retries to remove what cannot be removed.
 func (f *File) Discard() {
 	for _, path := range []string{f.temp, f.private} {
 		if path != "" {
@@ -263,10 +262,10 @@ func (f *File) dropBackup() {
 	f.backup = ""
 }
 
-// Remove removes the file at path if there is one. Where that is impossible, as with a mount point, it empties the file.
+// Remove removes the file at path if it exists. If that is impossible, as for a mount point, it truncates the file.
 func Remove(path string) error {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) { // a read-only folder refuses before it looks
-		return nil
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // removing a missing file from a read-only folder would fail with another error
 	}
 	err := os.Remove(path)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || os.Truncate(path, 0) == nil {
@@ -275,12 +274,12 @@ func Remove(path string) error {
 	return err
 }
 
-// Resolve returns the path that a chain of symbolic links at path ends in, whether there is a file or not.
+// Resolve returns the path to which a chain of symbolic links at path leads. The file need not exist.
 func Resolve(path string) (string, error) {
-	const most = 40 // as the kernel
-	for range most {
+	const maxLinks = 40 // as in Linux
+	for range maxLinks {
 		target, err := os.Readlink(path)
-		if err != nil { // it is no link, or there is nothing
+		if err != nil { // no link, or no file
 			return path, nil
 		}
 		if !filepath.IsAbs(target) {
@@ -295,7 +294,7 @@ func Resolve(path string) (string, error) {
 	return "", fmt.Errorf("cannot replace %s: %w", path, syscall.ELOOP)
 }
 
-// Cause returns what is below the name of the operation and the path in an error about a file.
+// Cause returns the cause of an error about a file, without the operation and the path.
 func Cause(err error) error {
 	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err

@@ -19,16 +19,15 @@ import (
 
 const (
 	backupSuffix = "-old"
-	// longestBase leaves room in a name, which may have 255 bytes.
-	longestBase = 180
-	// checkSuffix is what the owner of files that are only to be checked has behind that of the others: a process that replaces
-	// nothing may check beside the one that does.
+	// maxBase bounds the part of the target's name in a temporary name, which may have 255 bytes.
+	maxBase = 180
+	// checkSuffix distinguishes files for checks from the owner's others, since another process may check at the same time.
 	checkSuffix = "\x00check"
-	// checkAge is how old files are that were only to be checked and that no check needs any more.
+	// checkAge is the age from which no check uses its files any more.
 	checkAge = time.Hour
 )
 
-// temporaryOwner is the owner that the temporary files are marked with.
+// temporaryOwner returns the owner in the names of the temporary files.
 func (o Options) temporaryOwner() string {
 	if o.Check {
 		return o.Owner + checkSuffix
@@ -36,14 +35,14 @@ func (o Options) temporaryOwner() string {
 	return o.Owner
 }
 
-// mark is in the name of each temporary file of owner.
+// mark returns the part of a name that identifies temporary files of owner.
 func mark(owner string) string {
 	sum := sha256.Sum256([]byte(owner))
 	return ".tmp-" + hex.EncodeToString(sum[:6]) + "-"
 }
 
-// create writes the content to a new file in folder with the attributes that the target has, or is to have. inPlace says why
-// that file had better not be renamed over the target, which can be written. Nothing is left beside an error.
+// create writes the content to a new file in folder with the attributes that the target has or is to have. inPlace is a reason to
+// write the target in place instead of a rename, and nil without one. create leaves nothing behind when it fails.
 func (f *File) create(folder string) (name string, inPlace, err error) {
 	info, err := os.Stat(f.target)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +87,7 @@ func (f *File) create(folder string) (name string, inPlace, err error) {
 
 func (f *File) open(folder string, mode fs.FileMode) (*os.File, error) {
 	base := filepath.Base(f.target)
-	prefix := filepath.Join(folder, "."+base[:min(len(base), longestBase)]+mark(f.options.temporaryOwner()))
+	prefix := filepath.Join(folder, "."+base[:min(len(base), maxBase)]+mark(f.options.temporaryOwner()))
 	const tries = 100
 	for try := 1; ; try++ {
 		name := prefix + strconv.FormatUint(rand.Uint64(), 10) //nolint:gosec // O_EXCL makes it safe to guess
@@ -99,11 +98,11 @@ func (f *File) open(folder string, mode fs.FileMode) (*os.File, error) {
 	}
 }
 
-// errUnreadable says that a new file would have an owner or a group by which somebody could no longer read it.
-var errUnreadable = errors.New("its owner or group cannot be given to a new file")
+// errUnreadable means that a user who can read the target could not read a new file.
+var errUnreadable = errors.New("a new file cannot have the same owner or group")
 
-// keepAttributes gives file what the target has besides its content and mode, as far as we may. It returns errUnreadable where
-// somebody who can read the target could not read the file.
+// keepAttributes copies the owner, group and extended attributes of the target to file, as far as permissions allow. It returns
+// errUnreadable if a user who can read the target could not read the file.
 func keepAttributes(target string, info fs.FileInfo, file *os.File) error {
 	copyExtended(target, file.Name())
 	was, ok := info.Sys().(*syscall.Stat_t)
@@ -126,16 +125,16 @@ func keepAttributes(target string, info fs.FileInfo, file *os.File) error {
 	return nil
 }
 
-// MakeFolder makes a private folder for temporary files, which [RemoveTemporary] of that owner removes if nobody else does.
+// MakeFolder creates a private folder for temporary files. [RemoveTemporary] for that owner removes it if the caller does not.
 func MakeFolder(owner string) (string, error) {
 	return os.MkdirTemp("", folderPrefix(owner))
 }
 
 func folderPrefix(owner string) string { return "haproxy-api" + mark(owner) }
 
-// RemoveTemporary removes what a crash has left of the owner's temporary files beside the files at paths, and of its private
-// folders. What cannot be removed yet is tried again by [New]. Nothing may be pending for that owner meanwhile, except what is
-// only to be checked (see [Options]): of that only what is older than an hour is removed.
+// RemoveTemporary removes the temporary files of the owner that a crash has left beside the files at paths, and its private
+// folders. [New] retries what cannot be removed. There must be no pending [File] of that owner, except for checks (see
+// [Options]): files of checks are removed only after an hour.
 func RemoveTemporary(owner string, paths ...string) {
 	removeOlder(0, owner, paths)
 	removeOlder(checkAge, owner+checkSuffix, paths)
@@ -171,14 +170,13 @@ func removeIn(folder string, age time.Duration, is func(name string) bool) {
 			continue
 		}
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() && e.IsDir() {
-			continue // somebody else's, in a folder where everybody may make one
+			continue // of another user, in a folder where every user may create one
 		}
 		leftovers.remove(filepath.Join(folder, e.Name()))
 	}
 }
 
-// leftovers are the temporary files and folders that could not be removed, as from a folder that has become read-only. [New]
-// tries again.
+// leftovers are temporary files and folders that could not be removed, as from a folder that has become read-only. [New] retries.
 var leftovers = &removals{paths: map[string]bool{}}
 
 type removals struct {
@@ -186,7 +184,7 @@ type removals struct {
 	paths map[string]bool
 }
 
-// remove removes the file, or the folder with all that is in it, now or later.
+// remove removes the file or the folder with its content, and remembers it if that fails.
 func (r *removals) remove(path string) {
 	err := os.RemoveAll(path)
 	r.mu.Lock()

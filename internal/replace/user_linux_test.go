@@ -89,7 +89,7 @@ func TestFile_OwnerCannotBeKept(t *testing.T) {
 }
 
 // A user who may write the file and not its folder writes it in place.
-func TestFile_FolderOfSomebodyElse(t *testing.T) {
+func TestFile_FolderOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("only root can act as somebody else")
 		return

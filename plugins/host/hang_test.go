@@ -153,7 +153,7 @@ func TestSink_PluginThatHangsInOneCall(t *testing.T) {
 		},
 		"Check":  func(ctx context.Context, s *Sink) error { return s.Check(ctx, document("text")) },
 		"Claim":  func(ctx context.Context, s *Sink) error { return s.Claim(ctx) },
-		"Health": func(ctx context.Context, s *Sink) error { _, err := s.AskHealth(ctx); return err },
+		"Health": func(ctx context.Context, s *Sink) error { _, err := s.PluginHealth(ctx); return err },
 		"Stop":   func(ctx context.Context, s *Sink) error { return s.Stop(ctx) },
 	}
 	for hangs, call := range calls {
@@ -216,7 +216,7 @@ func TestSink_WhatAPluginSaysAtTheEndOfItsTimeArrives(t *testing.T) {
 	for name, call := range map[string]func(*Sink, context.Context) error{
 		"Claim":  (*Sink).Claim,
 		"Check":  func(s *Sink, ctx context.Context) error { return s.Check(ctx, document("text")) },
-		"Health": func(s *Sink, ctx context.Context) error { _, err := s.AskHealth(ctx); return err },
+		"Health": func(s *Sink, ctx context.Context) error { _, err := s.PluginHealth(ctx); return err },
 		"Stop":   (*Sink).Stop,
 	} {
 		t.Run(name, func(t *testing.T) {

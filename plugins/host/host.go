@@ -351,9 +351,9 @@ func (s *supervisor) PID() int {
 	return p.program.pid()
 }
 
-// Abandon lets go of the program as a daemon does that is killed: the program has to end by itself. It returns when the
-// program ended or ctx is done, and the cause then; the program is dead afterwards either way.
-func (s *supervisor) Abandon(ctx context.Context) error {
+// Detach ends the plugin's call Attach, as the death of the daemon does: the plugin has to end by itself. Detach returns nil when the
+// plugin has ended. Once ctx is done it kills the plugin and returns the cause.
+func (s *supervisor) Detach(ctx context.Context) error {
 	p := s.end()
 	if p == nil {
 		return nil

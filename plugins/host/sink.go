@@ -126,7 +126,7 @@ func unlessGone(err error) error {
 // Health asks the plugin, and adds what is known about its program. That the program is down, or does not answer, is a
 // problem like any other.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
-	health, err := s.AskHealth(ctx)
+	health, err := s.PluginHealth(ctx)
 	if err != nil {
 		return sdk.Health{Problems: []string{err.Error()}, Facts: s.facts()}, nil
 	}
@@ -134,8 +134,8 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	return health, nil
 }
 
-// AskHealth returns the plugin's own answer. It is an error when there is none.
-func (s *Sink) AskHealth(ctx context.Context) (sdk.Health, error) {
+// PluginHealth returns the plugin's own answer. It is an error when there is none.
+func (s *Sink) PluginHealth(ctx context.Context) (sdk.Health, error) {
 	p, err := s.process()
 	if err != nil {
 		return sdk.Health{}, err

@@ -209,7 +209,7 @@ func TestApply_MissingFolder(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	err := Config{Mode: "rw-r--r--", CheckCmd: []string{"true"}, ReloadCmd: []string{""}}.Validate()
-	wantError(t, err, "path is missing", "mode must", "timeout must", "check_cmd does not contain {}", "reload_cmd starts with")
+	wantError(t, err, "path is missing", "mode must", "timeout must", "check_cmd does not contain {}", "reload_cmd begins with")
 	cfg := Defaults()
 	check(t, sdk.Decode(sdk.Block{
 		"path": "/x", "mode": "0640", "check_cmd": []any{"c", "{}"}, "reload_cmd": []any{"r"}, "timeout": "1m",

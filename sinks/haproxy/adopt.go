@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -39,7 +40,7 @@ func (s *Sink) adopt(ctx context.Context) {
 	defer s.change.Unlock()
 	left, have := readStateFile(s.paths.state)
 	s.paths.removeTemporary(left)
-	s.companions.load(left, s.paths.config)
+	s.companions.load(left, s.paths.ConfigFile)
 	var doc *document
 	if have {
 		if files, ok := left.load(s.paths); ok {
@@ -48,30 +49,30 @@ func (s *Sink) adopt(ctx context.Context) {
 		}
 		s.update(func(st *state) { st.expect(doc) })
 	}
-	now, err := s.proxy.find(ctx)
-	s.watchConflicts(now)
+	now, err := s.controller.Find(ctx)
+	s.checkConflicts(now)
 	switch {
 	case err != nil:
 		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
 		s.update(func(st *state) { st.startErr = err })
-	case now.none():
-		s.log.Info("no HAProxy runs", "pid_file", s.paths.pid)
+	case now.None():
+		s.log.Info("no HAProxy runs", "pid_file", s.paths.PidFile)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.serves(ctx, now, doc):
-		s.log.Info("adopted the running HAProxy", "pid", joinPids(now.pids), "worker", now.worker)
+		s.log.Info("adopted the running HAProxy", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
 		s.update(func(st *state) {
 			st.loaded = &loaded{left.Inputs, left.Watched}
 			st.apply(doc, now)
 		})
 	default:
-		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", joinPids(now.pids), "worker", now.worker)
+		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
 		s.update(func(st *state) { st.apply(nil, now) })
 	}
 }
 
 // serves reports whether the servers of the HAProxy in now are those of doc. The process before this one may have ended after a
 // runtime change and before it wrote the file. Where the servers cannot be read, nobody could have changed them.
-func (s *Sink) serves(ctx context.Context, now running, doc *document) bool {
-	if _, err := s.proxy.endpoint(now); err != nil || !s.cfg.Runtime {
+func (s *Sink) serves(ctx context.Context, now process.Instance, doc *document) bool {
+	if _, err := s.controller.Endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
 	difference, err := s.clientFor(now).Difference(ctx, doc.config)
@@ -88,9 +89,9 @@ func (s *Sink) serves(ctx context.Context, now running, doc *document) bool {
 
 // removeTemporary removes the temporary files that a crash during a change has left.
 func (p paths) removeTemporary(left stateFile) {
-	written := []string{p.config, p.state, p.base, p.pid}
-	for name := range left.companions(p.config) {
+	written := []string{p.ConfigFile, p.state, p.BaseFile, p.PidFile}
+	for name := range left.companions(p.ConfigFile) {
 		written = append(written, filepath.Join(p.dir(), name))
 	}
-	replace.RemoveTemporary(p.config, written...)
+	replace.RemoveTemporary(p.ConfigFile, written...)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -27,7 +28,7 @@ func TestAdoption(t *testing.T) {
 	second := r.sink()
 	wantHealthy(t, second)
 	r.apply(second, one, sdk.ActionUnchanged)
-	if now := r.running(second); !now.same(before) {
+	if now := r.running(second); !now.Same(before) {
 		t.Errorf("adoption led from %v to %v", before, now)
 	}
 	r.stop(second)
@@ -44,7 +45,7 @@ func TestAdoption(t *testing.T) {
 	check(t, os.Remove(r.cfg.PidFile)) // the master socket still knows
 	fourth := r.sink()
 	r.apply(fourth, one, sdk.ActionUnchanged)
-	if now := r.running(fourth); now.pids[0] != before.pids[0] {
+	if now := r.running(fourth); now.Pids[0] != before.Pids[0] {
 		t.Errorf("a lost pid file led to another HAProxy: %v after %v", now, before)
 	}
 }
@@ -56,7 +57,7 @@ func TestDeadHAProxyIsStartedBeforeTheFirstDocument(t *testing.T) {
 	r.apply(first, one, sdk.ActionRestart)
 	now := r.running(first)
 	r.stop(first)
-	kill(t, now.pids[0])
+	kill(t, now.Pids[0])
 	eventually(t, "it is gone", func() bool { return r.served() == "" })
 	r.leaveTemporary(first, "haproxy.cfg")
 
@@ -78,7 +79,7 @@ func TestReloadedBySomebodyElse(t *testing.T) {
 		return s.observedTimes() > 0
 	})
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
-	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))
+	check(t, syscall.Kill(r.running(s).Pids[0], syscall.SIGUSR2))
 	eventually(t, "the other configuration serves", func() bool { return r.served() == "else" })
 	_, err := s.Apply(t.Context(), one) // a reload, or nothing where the watch was quicker
 	check(t, err)
@@ -103,7 +104,7 @@ func TestAdoptionBelievesNeitherDiskNorReceiptAlone(t *testing.T) {
 		first := r.sink()
 		one := r.document("one")
 		r.apply(first, one, sdk.ActionRestart)
-		master := r.running(first).pids[0]
+		master := r.running(first).Pids[0]
 		r.stop(first)
 		check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
 		check(t, syscall.Kill(master, syscall.SIGUSR2))
@@ -123,7 +124,7 @@ func (r *rig) startClassic(name string) (pid int) {
 	if err != nil {
 		r.t.Fatalf("%v: %s", err, output)
 	}
-	pids, err := readPids(r.cfg.PidFile)
+	pids, err := pidsIn(r.cfg.PidFile)
 	check(r.t, err)
 	return pids[0]
 }
@@ -133,7 +134,7 @@ func TestClassicHAProxyIsTakenOver(t *testing.T) {
 	old := r.startClassic("old")
 	r.wantServed("old")
 	s := r.sink()
-	if p := problems(t, s); !strings.Contains(p, "takes it over") {
+	if p := problems(t, s); !strings.Contains(p, "replaces it") {
 		t.Errorf("beside a HAProxy that is not ours the problems are %q", p)
 	}
 	if _, err := s.Apply(t.Context(), r.document("bad", "bogus")); !errors.Is(err, sdk.ErrRejected) {
@@ -141,7 +142,7 @@ func TestClassicHAProxyIsTakenOver(t *testing.T) {
 	}
 	r.wantServed("old")
 	result := r.apply(s, r.document("new"), sdk.ActionRestart)
-	if !strings.Contains(result.Reason, "taken over") {
+	if !strings.Contains(result.Reason, "has been replaced") {
 		t.Errorf("reason %q", result.Reason)
 	}
 	eventually(t, "the old one is gone", func() bool { return !procinfo.Exists(old) })
@@ -169,7 +170,7 @@ func TestNoTakeOverWhereAnAddressIsTaken(t *testing.T) {
 	old := r.startClassic("old")
 	port, _ := occupy(t)
 	s := r.sink()
-	wantTaken(t, s, r.document("new", fmt.Sprintf("frontend other\n bind 127.0.0.1:%d", port)), port)
+	wantInUse(t, s, r.document("new", fmt.Sprintf("frontend other\n bind 127.0.0.1:%d", port)), port)
 	if pids := processesOn(t, r.dir); len(pids) != 1 || pids[0] != old {
 		t.Errorf("beside process %d run %v", old, pids)
 	}
@@ -181,13 +182,13 @@ func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	before := r.running(s)
-	s.proxy.(*managed).patience = time.Second
+	s.controller.(*process.Managed).ResponseTimeout = time.Second
 	check(t, os.Remove(r.path("haproxy.master.sock")))
 	if p := problems(t, s); !strings.Contains(p, "does not answer on its master socket") {
 		t.Errorf("without the socket the problems are %q", p)
 	}
 	r.apply(s, r.document("two"), sdk.ActionRestart)
-	eventually(t, "the old master is gone", func() bool { return !procinfo.Exists(before.pids[0]) })
+	eventually(t, "the old master is gone", func() bool { return !procinfo.Exists(before.Pids[0]) })
 	r.wantServed("two")
 	wantHealthy(t, s)
 }
@@ -237,8 +238,8 @@ func TestUnreadablePidFile(t *testing.T) {
 	}{
 		{"folder", func(path string) error { return os.Mkdir(path, 0o755) }, "is a directory"},
 		{"loop", func(path string) error { return os.Symlink(path, path) }, "too many levels"},
-		{"words", func(path string) error { return os.WriteFile(path, []byte("no pid\n"), 0o644) }, `holds "no"`},
-		{"negative", func(path string) error { return os.WriteFile(path, []byte("-1\n"), 0o644) }, `holds "-1"`},
+		{"words", func(path string) error { return os.WriteFile(path, []byte("no pid\n"), 0o644) }, `"no"`},
+		{"negative", func(path string) error { return os.WriteFile(path, []byte("-1\n"), 0o644) }, `"-1"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
@@ -275,10 +276,10 @@ func TestAnotherConfigurationFileIsTakenUp(t *testing.T) {
 	_, err := second.Apply(t.Context(), r.document("two"))
 	check(t, err)
 	r.wantServed("two")
-	if now := r.running(second); now.pids[0] == before.pids[0] {
+	if now := r.running(second); now.Pids[0] == before.Pids[0] {
 		t.Errorf("still the master %v", now)
 	}
 	r.apply(second, r.document("three"), sdk.ActionReload)
 	r.wantServed("three")
-	eventually(t, "the first master is gone", func() bool { return !procinfo.Exists(before.pids[0]) })
+	eventually(t, "the first master is gone", func() bool { return !procinfo.Exists(before.Pids[0]) })
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -98,7 +99,7 @@ func (s *Sink) applyRuntime(ctx context.Context, doc *document) (sdk.Result, *fi
 // changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it fails,
 // it changes them back. Where that fails too, what HAProxy serves is not known any more, and a reload follows. The caller holds
 // s.change.
-func (s *Sink) changeServers(ctx context.Context, now running, doc *document, backends []string) ([]string, error) {
+func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *document, backends []string) ([]string, error) {
 	if !s.cfg.Runtime {
 		return nil, errors.New("that is switched off in the configuration")
 	}
@@ -222,33 +223,33 @@ func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
 // previous files and, where needed, has HAProxy load these. The caller holds s.files and s.change.
 func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	before := s.state.Load().running
-	s.update(func(st *state) { st.load(!before.none()) })
+	s.update(func(st *state) { st.load(!before.None()) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
-	if !before.none() { // a start interrupts nothing, so it is not rate-limited
-		s.pace.step()
-		defer s.pace.step() // the interval begins at the end of a slow reload
+	if !before.None() { // a start interrupts nothing, so it is not rate-limited
+		s.reloadLimit.recordStart()
+		defer s.reloadLimit.recordStart() // the interval begins at the end of a slow reload
 	}
 	r, err := s.load(ctx, doc)
 	if err != nil {
-		details := detailsOf(err)
+		details := process.LogOf(err)
 		err = s.restore(ctx, staged, err)
-		if _, refused := errors.AsType[*refusal](err); refused && doc.reread != "" {
+		if _, refused := errors.AsType[*process.LoadError](err); refused && doc.reread != "" {
 			err = sdk.NotLoaded(err) // which says nothing about other documents
-		} else if refused && !before.none() {
+		} else if refused && !before.None() {
 			err = s.recordFailedLoad(doc, err)
 		}
 		return sdk.Result{Details: details}, err
 	}
-	s.pace.worked()
+	s.reloadLimit.recordSuccess()
 	if doc.reread == "" { // otherwise nothing is known about the document that failed
 		s.update(func(st *state) { st.failedLoad = failedLoad{} })
 	}
-	s.recordApplied(doc, r.now)
-	if r.why != "" {
-		reason = r.why
+	s.recordApplied(doc, r.Instance)
+	if r.Reason != "" {
+		reason = r.Reason
 	}
-	details := append(r.log, s.correctLoaded(ctx, doc, r.now)...)
-	return sdk.Result{Action: r.action, Reason: reason, Details: details}, nil
+	details := append(r.Log, s.correctLoaded(ctx, doc, r.Instance)...)
+	return sdk.Result{Action: r.Action, Reason: reason, Details: details}, nil
 }
 
 // restore puts the files before back in place. Where HAProxy is not the one any more that served them, it has HAProxy load them
@@ -264,12 +265,12 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 	}
 	st := s.state.Load()
 	before := st.running
-	if before.none() {
+	if before.None() {
 		return cause
 	}
 	// A HAProxy that a command reloads in place may have loaded the new files and still be the same process.
-	_, unchanged := errors.AsType[*unchangedError](cause)
-	if now, err := s.proxy.find(ctx); err == nil && now.same(before) && (unchanged || !s.cfg.byCommand()) {
+	_, unchanged := errors.AsType[*process.UnchangedError](cause)
+	if now, err := s.controller.Find(ctx); err == nil && now.Same(before) && (unchanged || !s.cfg.byCommand()) {
 		return cause
 	}
 	var restored *document // nil where it is not known what the files before are
@@ -283,8 +284,8 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))
 	}
-	s.recordApplied(restored, r.now)
-	s.correctLoaded(ctx, restored, r.now)
+	s.recordApplied(restored, r.Instance)
+	s.correctLoaded(ctx, restored, r.Instance)
 	if applied != restored { // a runtime change that could not be persisted before
 		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: applied.digest})
 	}
@@ -293,9 +294,9 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 
 // recordApplied records that the HAProxy in now serves doc, which is on disk; nil means that it is not known what it serves. The
 // caller holds s.change and s.files, whose release writes the state file.
-func (s *Sink) recordApplied(doc *document, now running) {
+func (s *Sink) recordApplied(doc *document, now process.Instance) {
 	s.clientFor(now)
-	old, ended := s.boundOldWorkers(now)
+	old, ended := s.limitOldWorkers(now)
 	s.update(func(st *state) {
 		st.apply(doc, now)
 		st.waitingReload = nil

@@ -23,7 +23,7 @@ func TestStartThenUnchangedWrittenReload(t *testing.T) {
 	r.wantOnDisk(one)
 	wantHealthy(t, s)
 	first := r.running(s)
-	if group, err := syscall.Getpgid(first.pids[0]); err != nil || group == syscall.Getpgrp() {
+	if group, err := syscall.Getpgid(first.Pids[0]); err != nil || group == syscall.Getpgrp() {
 		t.Errorf("HAProxy is in our process group, whose signals would end it: %d, %v", group, err)
 	}
 
@@ -31,7 +31,7 @@ func TestStartThenUnchangedWrittenReload(t *testing.T) {
 	commented := edited(one, "frontend web", "# a comment\n\nfrontend   web # another")
 	r.apply(s, commented, sdk.ActionWritten)
 	r.wantOnDisk(commented)
-	if now := r.running(s); !now.same(first) {
+	if now := r.running(s); !now.Same(first) {
 		t.Errorf("processes %v became %v without a reason", first, now)
 	}
 
@@ -43,7 +43,7 @@ func TestStartThenUnchangedWrittenReload(t *testing.T) {
 	r.wantServed("two")
 	r.wantOnDisk(two)
 	now := r.running(s)
-	if now.pids[0] != first.pids[0] || now.worker == first.worker {
+	if now.Pids[0] != first.Pids[0] || now.Worker == first.Worker {
 		t.Errorf("a reload led from %v to %v, want the same master and another worker", first, now)
 	}
 	r.wantTidy()
@@ -83,7 +83,7 @@ func TestRejectedDocumentChangesNothing(t *testing.T) {
 	r.wantServed("good")
 	r.wantOnDisk(good)
 	r.wantTidy()
-	if !r.running(s).same(before) {
+	if !r.running(s).Same(before) {
 		t.Error("HAProxy was touched")
 	}
 	wantHealthy(t, s)
@@ -126,7 +126,7 @@ func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
 	asking.Wait()
 	r.wantOnDisk(one)
 	r.wantTidy()
-	if !r.running(s).same(before) {
+	if !r.running(s).Same(before) {
 		t.Error("HAProxy was touched")
 	}
 
@@ -175,7 +175,7 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.wantServed("one")
 	r.wantOnDisk(one)
 	r.wantTidy()
-	if !r.running(s).same(before) {
+	if !r.running(s).Same(before) {
 		t.Error("the worker that served was not kept")
 	}
 	wantHealthy(t, s)

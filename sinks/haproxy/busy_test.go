@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 // maxSocketConns is how many connections HAProxy takes on its command line, unless it is told otherwise.
@@ -53,7 +54,7 @@ func answersInfo(path string) bool {
 // openFiles returns how many files a process has open.
 func openFiles(t *testing.T, pid int) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/" + joinPids([]int{pid}) + "/fd")
+	entries, err := os.ReadDir("/proc/" + process.JoinPids([]int{pid}) + "/fd")
 	check(t, err)
 	return len(entries)
 }
@@ -71,7 +72,7 @@ func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 		before := r.running(first)
 		r.stop(first)
 		release := r.fill(r.path("s.sock"))
-		open := openFiles(t, before.pids[0])
+		open := openFiles(t, before.Pids[0])
 
 		s := r.sink()
 		for range 15 {
@@ -85,15 +86,15 @@ func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 		if r.cfg.byCommand() {
 			wantHealthy(t, s)
 		}
-		if now := openFiles(t, before.pids[0]); now > open+4 {
-			t.Errorf("%d files are open in process %d, %d were", now, before.pids[0], open)
+		if now := openFiles(t, before.Pids[0]); now > open+4 {
+			t.Errorf("%d files are open in process %d, %d were", now, before.Pids[0], open)
 		}
 		result, err := s.Apply(t.Context(), edited(doc, "server s1", "server s2"))
 		check(t, err)
 		if result.Action != sdk.ActionReload {
 			t.Errorf("the change was made by a %s: %s", result.Action, result.Reason)
 		}
-		if now := r.running(s); !r.cfg.byCommand() && now.pids[0] != before.pids[0] {
+		if now := r.running(s); !r.cfg.byCommand() && now.Pids[0] != before.Pids[0] {
 			t.Errorf("process %v was replaced by %v", before, now)
 		}
 		r.wantServed("one")
@@ -111,12 +112,12 @@ func TestFullStatsSocket_KeptConnection(t *testing.T) {
 		doc := r.withStatsSocket(document("one"))
 		r.apply(s, doc, sdk.ActionRestart)
 		r.apply(s, edited(doc, "server s1", "server s2"), sdk.ActionRuntime)
-		before := r.running(s).pids
+		before := r.running(s).Pids
 		r.fill(r.path("s.sock"))
 		wantHealthy(t, s)
 		_, err := s.Apply(t.Context(), edited(doc, "server s1", "server s3"))
 		check(t, err)
-		if now := r.running(s).pids; !r.cfg.byCommand() && !slices.Equal(now, before) {
+		if now := r.running(s).Pids; !r.cfg.byCommand() && !slices.Equal(now, before) {
 			t.Errorf("process %v was replaced by %v", before, now)
 		}
 		r.wantServed("one")
@@ -134,13 +135,13 @@ func TestFullMasterSocket(t *testing.T) {
 		wantHealthy(t, s)
 		r.wantServed("one")
 	}
-	s.proxy.(*managed).patience = time.Second
+	s.controller.(*process.Managed).ResponseTimeout = time.Second
 	_, err := s.Apply(t.Context(), r.document("two")) // needs the master
 	wantError(t, err, r.path("haproxy.master.sock"))
 	r.stop(s)
 
 	next := r.sink()
-	next.proxy.(*managed).patience = time.Second
+	next.controller.(*process.Managed).ResponseTimeout = time.Second
 	h, err := next.Health(t.Context())
 	check(t, err)
 	if strings.Contains(strings.Join(h.Problems, ";"), "answer") || h.Facts["master_socket"] == "" {
@@ -150,7 +151,7 @@ func TestFullMasterSocket(t *testing.T) {
 	wantError(t, err, r.path("haproxy.master.sock"))
 	release()
 	r.apply(next, r.document("two"), sdk.ActionReload)
-	if now := r.running(next); now.pids[0] != before.pids[0] {
+	if now := r.running(next); now.Pids[0] != before.Pids[0] {
 		t.Errorf("process %v was replaced by %v", before, now)
 	}
 	wantHealthy(t, next)
@@ -162,16 +163,16 @@ func TestStoppedWorkerIsUnhealthy(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	now := r.running(s)
-	check(t, syscall.Kill(now.worker, syscall.SIGSTOP))
-	open := openFiles(t, now.pids[0])
+	check(t, syscall.Kill(now.Worker, syscall.SIGSTOP))
+	open := openFiles(t, now.Pids[0])
 	for range 4 {
 		if problems(t, s) == "" {
 			t.Error("healthy")
 		}
 	}
-	if more := openFiles(t, now.pids[0]) - open; more > 4 {
+	if more := openFiles(t, now.Pids[0]) - open; more > 4 {
 		t.Errorf("the looks have left %d files open in the master", more)
 	}
-	check(t, syscall.Kill(now.worker, syscall.SIGCONT))
+	check(t, syscall.Kill(now.Worker, syscall.SIGCONT))
 	eventually(t, "healthy", func() bool { return problems(t, s) == "" })
 }

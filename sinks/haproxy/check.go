@@ -10,6 +10,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -33,7 +34,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	if err != nil {
 		return err
 	}
-	staged, err := stage.NewCheck(s.paths.config, files)
+	staged, err := stage.NewCheck(s.paths.ConfigFile, files)
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func (s *Sink) checkBeforeRuntime(ctx context.Context, doc *document) error {
 // stageAndCheck stages doc and checks it, and returns the warnings. willLoad says that HAProxy is going to load it, for which it
 // needs the addresses of host names. The caller discards the stage, which is nil if there is an error.
 func (s *Sink) stageAndCheck(ctx context.Context, doc *document, willLoad bool) (*stage.Stage, []string, error) {
-	staged, err := stage.New(s.paths.config, doc.files, 0)
+	staged, err := stage.New(s.paths.ConfigFile, doc.files, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -113,7 +114,7 @@ func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hos
 		if !mentions {
 			return nil, nil
 		}
-		o, err := shell(ctx, command)
+		o, err := process.Shell(ctx, command)
 		return nil, s.verifyResult(st, o, err)
 	}
 	o, err := s.checkAsInvoked(ctx, st)
@@ -140,27 +141,27 @@ func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Out
 
 // checkMain is checkAsInvoked with those files instead of the main one.
 func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (program.Outcome, error) {
-	l, err := s.proxy.invocation(ctx)
+	l, err := s.controller.Invocation(ctx)
 	if err != nil {
 		return program.Outcome{}, err
 	}
 	content := st.Files()[0].Content
-	if l.reloads && syntax.Parse(content, nil).ResetsEnvironment() {
+	if l.Reloads && syntax.Parse(content, nil).ResetsEnvironment() {
 		return program.Outcome{}, sdk.Rejectf("resetenv makes HAProxy's master process lose its workers when it reloads, " +
 			"so HAProxy has to be started without a master, or the line removed")
 	}
-	base, remove, err := s.paths.stageBase(s.cfg)
+	base, remove, err := s.paths.StageBase()
 	if err != nil {
 		return program.Outcome{}, err
 	}
 	defer remove()
-	command := l.check(ctx, map[string]string{s.paths.config: st.Checked(), s.paths.base: base}, content)
+	command := l.CheckCommand(ctx, map[string]string{s.paths.ConfigFile: st.Checked(), s.paths.BaseFile: base}, content)
 	command.Args = withFiles(command.Args, st.Checked(), main)
 	command.Keep = maxCheckOutput
 	o, err := command.Run(ctx)
-	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.base)
+	o.Output = stage.ReplacePath(st.Original(o.Output), base, s.paths.BaseFile)
 	if err != nil {
-		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.program, err)
+		return o, fmt.Errorf("the configuration could not be checked with %s: %w", l.Program, err)
 	}
 	return o, nil
 }
@@ -213,7 +214,7 @@ func (s *Sink) verifiesInPlace() bool {
 func (s *Sink) verifyInPlace(ctx context.Context, st *stage.Stage) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
-	o, err := shell(ctx, s.cfg.VerifyCmd)
+	o, err := process.Shell(ctx, s.cfg.VerifyCmd)
 	return s.verifyResult(st, o, err)
 }
 
@@ -221,7 +222,7 @@ func (s *Sink) verifyInPlace(ctx context.Context, st *stage.Stage) error {
 // file.
 func (s *Sink) verifyCommand(path string) (command string, mentions bool) {
 	command = s.cfg.VerifyCmd
-	for _, known := range []string{s.paths.config, s.cfg.ConfigFile} {
+	for _, known := range []string{s.paths.ConfigFile, s.cfg.ConfigFile} {
 		if replaced := stage.ReplacePath(command, known, path); replaced != command {
 			return replaced, true
 		}

@@ -36,7 +36,7 @@ func TestClaim_FolderComesLater(t *testing.T) {
 		if problems(t, second) == "" {
 			t.Error("the second sink is healthy")
 		}
-		if now := second.state.Load().running; !now.none() {
+		if now := second.state.Load().running; !now.None() {
 			t.Errorf("the second sink has adopted %v", now)
 		}
 		r.wantServed("one")

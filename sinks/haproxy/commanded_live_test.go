@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -35,7 +36,7 @@ func TestServersChangeInADaemonWithoutAMaster(t *testing.T) {
 			both := with("server a "+a.address, "server b "+b.address)
 			r.apply(s, both, sdk.ActionRuntime)
 			r.wantAnswers("a b")
-			if now := r.running(s); !now.same(first) {
+			if now := r.running(s); !now.Same(first) {
 				t.Errorf("another process: %v after %v", now, first)
 			}
 			r.apply(s, edited(both, "maxconn 100", "maxconn 200"), sdk.ActionReload)
@@ -55,7 +56,7 @@ func (r *rig) pathed() {
 
 func findIt(t *testing.T, name string) string {
 	t.Helper()
-	path, err := findBinary(name)
+	path, err := process.FindBinary(name)
 	check(t, err)
 	return path
 }
@@ -184,7 +185,7 @@ func TestALostPidFileIsWrittenAgain(t *testing.T) {
 			test.set(r)
 			s := r.sink()
 			r.apply(s, r.daemon("one"), sdk.ActionRestart)
-			first := r.running(s).pids[0]
+			first := r.running(s).Pids[0]
 			check(t, os.Remove(r.cfg.PidFile))
 			wantHealthy(t, s)
 			r.apply(s, r.daemon("two"), sdk.ActionReload)

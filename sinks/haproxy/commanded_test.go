@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -44,7 +45,7 @@ func TestOlderCommands(t *testing.T) {
 			wantHealthy(t, s)
 			r.apply(s, one, sdk.ActionUnchanged)
 			r.apply(s, edited(one, "frontend", "# comment\nfrontend"), sdk.ActionWritten)
-			first := r.running(s).pids[0]
+			first := r.running(s).Pids[0]
 			r.apply(s, r.daemon("two"), sdk.ActionReload)
 			eventually(t, "the first one is gone", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
@@ -59,7 +60,7 @@ func TestOlderCommands(t *testing.T) {
 
 			r.awaitProven(s)
 			second := r.running(s)
-			kill(t, second.pids[0])
+			kill(t, second.Pids[0])
 			r.awaitOther(s, second)
 			r.wantServed("two")
 			wantHealthy(t, s)
@@ -83,14 +84,14 @@ func TestFailedReloadCommandIsUndone(t *testing.T) {
 		}, "no such luck"},
 		{"dead afterwards", func(r *rig, formula string) string {
 			return "if grep -q two FILE; then kill -9 $(cat " + r.cfg.PidFile + "); exit 0; fi; " + formula
-		}, "names no HAProxy that runs"},
+		}, "names no running HAProxy"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
 			r.older()
 			r.cfg.ReloadCmd = strings.ReplaceAll(test.reload(r, r.cfg.ReloadCmd), "FILE", r.cfg.ConfigFile)
 			s := r.sink()
-			s.proxy.(*commanded).patience = time.Second
+			s.controller.(*process.Command).ResponseTimeout = time.Second
 			one := r.daemon("one")
 			r.apply(s, one, sdk.ActionRestart)
 			_, err := s.Apply(t.Context(), r.daemon("two"))
@@ -117,7 +118,7 @@ func TestVerifyCommands(t *testing.T) {
 		t.Errorf("a verify command that says no: %v", err)
 	}
 	r.wantOnDisk(good)
-	if !r.running(s).same(before) {
+	if !r.running(s).Same(before) {
 		t.Error("HAProxy was touched")
 	}
 	r.wantTidy()

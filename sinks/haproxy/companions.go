@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -110,7 +111,7 @@ func (s *supervisor) observeCompanions(ctx context.Context) {
 	if obsolete, _ := s.companions.obsolete(doc.files); len(obsolete) == 0 {
 		return
 	}
-	now, err := s.proxy.find(ctx) // which workers are left is known only now
+	now, err := s.controller.Find(ctx) // which workers are left is known only now
 	if err != nil || !s.tryLockFiles() {
 		return
 	}
@@ -120,10 +121,10 @@ func (s *supervisor) observeCompanions(ctx context.Context) {
 
 // removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
 // until no process is left that may have loaded them. The caller holds s.files.
-func (s *Sink) removeObsolete(now running) {
+func (s *Sink) removeObsolete(now process.Instance) {
 	st := s.state.Load()
 	doc := st.appliedOnDisk()
-	if doc == nil || !now.same(st.running) {
+	if doc == nil || !now.Same(st.running) {
 		return
 	}
 	obsolete, since := s.companions.obsolete(doc.files)
@@ -134,7 +135,7 @@ func (s *Sink) removeObsolete(now running) {
 	for _, f := range doc.files {
 		texts = append(texts, f.Content)
 	}
-	forgot, err := obsolete.Remove(s.paths.config, s.log, texts...)
+	forgot, err := obsolete.Remove(s.paths.ConfigFile, s.log, texts...)
 	if err != nil {
 		s.companions.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
 	} else {
@@ -149,26 +150,25 @@ func (s *Sink) removeObsolete(now running) {
 
 // hasDrained reports whether the processes have ended that were replaced, those of a master that was itself replaced too. A
 // reload command does not tell, but they have drain_timeout.
-func (s *Sink) hasDrained(now running, since time.Time) bool {
+func (s *Sink) hasDrained(now process.Instance, since time.Time) bool {
 	if s.cfg.byCommand() {
 		return time.Since(since) >= s.cfg.DrainTimeout
 	}
-	return len(s.oldWorkers(now)) == 0
+	return len(s.paths.OldWorkers(now)) == 0
 }
 
 // loadedTexts returns the content of the configuration files that HAProxy reads besides those of the document.
 func (s *Sink) loadedTexts() [][]byte {
-	l, err := s.proxy.invocation(context.Background())
+	l, err := s.controller.Invocation(context.Background())
 	if err != nil {
 		return nil
 	}
 	var texts [][]byte
-	args := l.checkArgs(nil)
-	for i, arg := range args {
-		if i == 0 || args[i-1] != "-f" || arg == s.paths.config {
+	for _, file := range l.Files() {
+		if file == s.paths.ConfigFile {
 			continue
 		}
-		if content, err := os.ReadFile(arg); err == nil {
+		if content, err := os.ReadFile(file); err == nil {
 			texts = append(texts, content)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 func (r *rig) leaveTemporary(s *Sink, names ...string) {
 	r.t.Helper()
 	for _, name := range names {
-		f, err := replace.New(r.path(name), []byte("half"), replace.Options{Owner: s.paths.config})
+		f, err := replace.New(r.path(name), []byte("half"), replace.Options{Owner: s.paths.ConfigFile})
 		check(r.t, err)
 		check(r.t, os.WriteFile(f.Name()+"-old", nil, 0o600))
 	}
@@ -54,7 +54,7 @@ func TestStart_RemovesTemporaryFiles(t *testing.T) {
 	r.apply(first, doc, sdk.ActionRestart)
 	r.stop(first)
 	r.leaveTemporary(first, "haproxy.cfg", "haproxy.cfg.applied", "routes.map", "haproxy.base.cfg", "haproxy.pid", "never.seen")
-	_, err := replace.MakeFolder(first.paths.config)
+	_, err := replace.MakeFolder(first.paths.ConfigFile)
 	check(t, err)
 	r.apply(r.sink(), doc, sdk.ActionUnchanged)
 	entries, err := os.ReadDir(r.dir)
@@ -81,7 +81,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			r := newRig(t)
 			r.cfg.DrainTimeout = time.Minute
 			s := r.sink()
-			s.observeEvery = tick
+			s.observeEvery = pollInterval
 			r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
 			check(t, os.WriteFile(r.path("mine.map"), []byte("k mine\n"), 0o600))
 
@@ -97,7 +97,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			before := r.running(s)
 			_, err = s.Apply(t.Context(), withGlobal(r.withMap("other.map", "two"), test.global))
 			check(t, err)
-			if now := r.running(s); slices.Equal(now.pids, before.pids) != test.sameMaster {
+			if now := r.running(s); slices.Equal(now.Pids, before.Pids) != test.sameMaster {
 				t.Errorf("HAProxy is %v, and was %v", now, before)
 			}
 			seen := s.observations.Load()
@@ -142,7 +142,7 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 	r.stop(second)
 
 	third := r.sink()
-	third.observeEvery = tick
+	third.observeEvery = pollInterval
 	r.apply(third, r.withMap("third.map", "three"), sdk.ActionReload)
 	eventually(t, "the files are removed", func() bool { return !r.has("routes.map") && !r.has("second.map") })
 	r.wantServed("three")
@@ -173,7 +173,7 @@ func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
 func TestCompanions_RolledBack(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
-	s.observeEvery, s.stableAfter = tick, 5*time.Second
+	s.observeEvery, s.stableAfter = pollInterval, 5*time.Second
 	lost := lostBy(s)
 	one := r.withMap("routes.map", "one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -200,7 +200,7 @@ func TestCompanions_RolledBack(t *testing.T) {
 func TestCompanions_StillReferenced(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
-	s.observeEvery = tick
+	s.observeEvery = pollInterval
 	withMap := r.withMap("routes.map", "one")
 	r.apply(s, documentOf(string(withMap.Files[0].Content), withMap.Files[1], companion("unused.txt", "x")), sdk.ActionRestart)
 	// The template keeps the reference and has the files no more.
@@ -223,7 +223,7 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -f %s -p %s -D -sf $(cat %[4]s)",
 		r.cfg.Binary, extra, r.cfg.ConfigFile, r.cfg.PidFile)
 	s := r.sink()
-	s.observeEvery = tick
+	s.observeEvery = pollInterval
 	page := companion("sorry.http", "HTTP/1.0 503 Sorry\r\nContent-Length: 0\r\n\r\n")
 	doc := r.document("one")
 	// The check of the first document does not know the other file, which names the page in its folder.
@@ -241,7 +241,7 @@ func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
 	check(t, os.Symlink(filepath.Join(elsewhere, "haproxy.cfg"), r.cfg.ConfigFile))
 	check(t, os.Symlink(filepath.Join(elsewhere, "routes"), r.path("routes.map")))
 	s := r.sink()
-	s.observeEvery = tick
+	s.observeEvery = pollInterval
 	r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
 	r.apply(s, r.withMap("routes.map", "two"), sdk.ActionReload)
 	r.wantServed("two")
@@ -264,7 +264,7 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	r := newRig(t)
 	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 3*time.Second
 	s := r.sink()
-	s.observeEvery = tick
+	s.observeEvery = pollInterval
 	r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
 	doc := r.document("two")
 	r.apply(s, doc, sdk.ActionReload)
@@ -309,7 +309,7 @@ func TestStart_LeavesARunningCheckAlone(t *testing.T) {
 	s := r.sink()
 	files, err := s.paths.place(r.withMap("routes.map", "one"))
 	check(t, err)
-	st, err := stage.NewCheck(s.paths.config, files)
+	st, err := stage.NewCheck(s.paths.ConfigFile, files)
 	check(t, err)
 	defer st.Discard()
 	r.apply(s, r.document("two"), sdk.ActionRestart)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -84,45 +85,26 @@ func (c Config) Validate() error {
 // byCommand reports whether the user's own command starts and reloads HAProxy.
 func (c Config) byCommand() bool { return c.Mode == ModeCommand || c.ReloadCmd != "" }
 
-// paths is where everything lives that belongs to one HAProxy. All of them are absolute: HAProxy's master executes
-// itself again at every reload, wherever it is then.
+// paths are the files of one HAProxy, and how it is run. All paths are absolute.
 type paths struct {
-	config string // the main file
-	pid    string // HAProxy's pid file
-	socket string // the master's command line interface
-	state  string // what is in effect, for the process after this one
-	base   string // what HAProxy reads before the main file
-	admin  string // the socket that it opens because of that, where there is no master
-	output string // what a managed HAProxy writes to its standard output and standard error
+	process.Config
+	state string // the state file
 }
 
-// maxSocketPath bounds the master socket's path in bytes. The system takes 107 (103 on Darwin), but HAProxy binds a
-// temporary name first that is longer by a dot, its process id and ".tmp".
-const maxSocketPath = 90
-
 func (c Config) paths() (paths, error) {
-	config, err := filepath.Abs(c.ConfigFile)
+	p, err := process.PathsOf(c.ConfigFile, c.PidFile, c.ReloadCmd == "") // a command of the user's does without the master socket
 	if err != nil {
-		return paths{}, fmt.Errorf("config_file %s: %w", c.ConfigFile, err)
+		return paths{}, err
 	}
-	pid, err := filepath.Abs(c.PidFile)
-	if err != nil {
-		return paths{}, fmt.Errorf("pid_file %s: %w", c.PidFile, err)
-	}
-	stem := pid[:len(pid)-len(filepath.Ext(pid))]
-	p := paths{config: config, pid: pid, socket: stem + ".master.sock", state: config + stage.RecordSuffix,
-		base: stem + ".base.cfg", admin: stem + ".admin.sock", output: stem + ".stderr.log"}
-	if c.ReloadCmd == "" && len(p.socket) > maxSocketPath { // a command of the user's does without
-		return paths{}, fmt.Errorf("pid_file %s is too long a path: HAProxy's socket goes beside it, as %s, and may "+
-			"have %d bytes at most", pid, filepath.Base(p.socket), maxSocketPath)
-	}
-	return p, nil
+	return paths{state: p.ConfigFile + stage.RecordSuffix, Config: process.Config{
+		Paths: p, Binary: c.Binary, ByCommand: c.byCommand(), ReloadCommand: c.ReloadCmd, DrainTimeout: c.DrainTimeout,
+	}}, nil
 }
 
 // dir is the folder of the main file and its companions.
-func (p paths) dir() string { return filepath.Dir(p.config) }
+func (p paths) dir() string { return filepath.Dir(p.ConfigFile) }
 
 // place says where the files of doc go.
 func (p paths) place(doc sdk.Document) ([]stage.File, error) {
-	return stage.Place(p.config, doc, p.pid, p.socket, p.state, p.base, p.admin, p.output)
+	return stage.Place(p.ConfigFile, doc, p.PidFile, p.MasterSocket, p.state, p.BaseFile, p.AdminSocket, p.OutputFile)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 func TestDefaultsNeedOnlyTheFiles(t *testing.T) {
@@ -50,7 +51,7 @@ func TestDecodedBlock(t *testing.T) {
 func TestSocketPathThatIsTooLong(t *testing.T) {
 	cfg := Defaults()
 	cfg.ConfigFile = "/etc/haproxy.cfg"
-	cfg.PidFile = "/" + strings.Repeat("x", maxSocketPath) + "/haproxy.pid"
+	cfg.PidFile = "/" + strings.Repeat("x", process.MaxSocketPath) + "/haproxy.pid"
 	_, err := New(sdk.Env{}, cfg)
 	wantError(t, err, "pid_file "+cfg.PidFile+" is too long", "haproxy.master.sock")
 	cfg.ReloadCmd = "no master, no socket"
@@ -61,10 +62,10 @@ func TestSocketPathThatIsTooLong(t *testing.T) {
 // HAProxy has to take a socket path of the length that we allow.
 func TestLongestSocketPath(t *testing.T) {
 	r := newRig(t)
-	rest := maxSocketPath - len(filepath.Join(r.dir, ".master.sock"))
+	rest := process.MaxSocketPath - len(filepath.Join(r.dir, ".master.sock"))
 	r.cfg.PidFile = filepath.Join(r.dir, strings.Repeat("p", rest)+".pid")
 	s := r.sink()
-	if n := len(s.paths.socket); n != maxSocketPath {
+	if n := len(s.paths.MasterSocket); n != process.MaxSocketPath {
 		t.Fatalf("the socket's path has %d bytes", n)
 	}
 	r.apply(s, r.document("one"), sdk.ActionRestart)

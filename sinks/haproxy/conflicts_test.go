@@ -7,16 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -29,7 +27,7 @@ func (r *rig) startBeside(binary, config string, options ...string) int {
 	if output, err := exec.Command(binary, args...).CombinedOutput(); err != nil {
 		r.t.Fatalf("%v: %s", err, output)
 	}
-	pids, err := readPids(pidFile)
+	pids, err := pidsIn(pidFile)
 	check(r.t, err)
 	return pids[0]
 }
@@ -56,7 +54,7 @@ func conflictingPids(t *testing.T, s *Sink) string {
 // watching is a sink that looks at what runs all the time.
 func (r *rig) watching() *Sink {
 	s := r.sink()
-	s.observeEvery = tick
+	s.observeEvery = pollInterval
 	return s
 }
 
@@ -132,7 +130,7 @@ func TestHealthNamesNobodyElse(t *testing.T) {
 		wantNone := func() {
 			t.Helper()
 			for range 3 {
-				found, err := s.paths.conflicts(r.running(s), r.cfg.Binary)
+				found, err := s.paths.Conflicts(r.running(s))
 				check(t, err)
 				if len(found) > 0 {
 					t.Fatalf("named: %v", found)
@@ -175,15 +173,15 @@ func TestNoSecondHAProxyIsStarted(t *testing.T) {
 		}
 		first := r.sink()
 		r.apply(first, document("one"), sdk.ActionRestart)
-		old := r.running(first).pids[0]
+		old := r.running(first).Pids[0]
 		r.stop(first)
 		for _, path := range glob(t, r.path("run/*")) {
 			check(t, os.RemoveAll(path))
 		}
 
 		second := r.watching()
-		if m, ok := second.proxy.(*managed); ok {
-			m.patience = time.Second
+		if m, ok := second.controller.(*process.Managed); ok {
+			m.ResponseTimeout = time.Second
 		}
 		_, err := second.Apply(t.Context(), document("two"))
 		check(t, err)
@@ -212,7 +210,7 @@ func TestNoHAProxyIsStartedBesideAStranger(t *testing.T) {
 			r.apply(s, r.document("one"), sdk.ActionRestart)
 			before := r.running(s)
 			stranger := r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stranger")))
-			kill(t, before.pids[0])
+			kill(t, before.Pids[0])
 			eventually(t, "the trouble is told", func() bool {
 				err := s.state.Load().startErr
 				return err != nil && strings.Contains(err.Error(), strconv.Itoa(stranger))
@@ -262,14 +260,4 @@ func TestARestartedHAProxyIsNamedAndNotFought(t *testing.T) {
 func atoi(text string) int {
 	n, _ := strconv.Atoi(text)
 	return n
-}
-
-func TestHAProxyNames(t *testing.T) {
-	names := []string{"haproxy", "haproxy24", "haproxy-2.8", "haproxy_2.8.1", "hapee-2.8-lb", "lb", "haproxy-api",
-		"haproxy_exporter", "haproxy-ingress", "tail", "vim", ""}
-	names = slices.DeleteFunc(names, func(name string) bool { return isNamed(name, []string{"lb"}) })
-	want := []string{"haproxy-api", "haproxy_exporter", "haproxy-ingress", "tail", "vim", ""}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
 }

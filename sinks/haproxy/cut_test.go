@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -47,8 +48,8 @@ func (r *rig) relay(s *Sink, limits ...int64) *relay {
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.client.Close()
-	s.endpoint = func(now running) (runtimeapi.Endpoint, error) {
-		return runtimeapi.Endpoint{Path: r.path("relay.sock"), Worker: now.worker}, nil
+	s.endpoint = func(now process.Instance) (runtimeapi.Endpoint, error) {
+		return runtimeapi.Endpoint{Path: r.path("relay.sock"), Worker: now.Worker}, nil
 	}
 	return relay
 }
@@ -131,9 +132,9 @@ func TestHAProxyDiesInTheMiddleOfABatch(t *testing.T) {
 				lines = append(lines, fmt.Sprintf("server s%d %s", i, a.address))
 			}
 			before := r.running(s)
-			victim := before.worker
+			victim := before.Worker
 			if who == "master" {
-				victim = before.pids[0]
+				victim = before.Pids[0]
 			}
 			relay.mu.Lock()
 			relay.between = func(connection int) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -56,21 +57,21 @@ func (s *supervisor) observeConflicts() bool {
 	if before.loadingFor() > 0 {
 		return false
 	}
-	found, err := s.paths.conflicts(before.running, s.cfg.Binary)
+	found, err := s.paths.Conflicts(before.running)
 	if s.state.Load().loads != before.loads {
 		return false
 	}
-	s.conflicts.note(found, err, s.log)
+	s.conflicts.Record(found, err, s.log)
 	return true
 }
 
 // observeProcesses finds out whether somebody else has started or reloaded HAProxy.
 func (s *supervisor) observeProcesses(ctx context.Context) {
-	foreign := func() (running, bool) {
-		now, err := s.proxy.find(ctx)
+	foreign := func() (process.Instance, bool) {
+		now, err := s.controller.Find(ctx)
 		recorded := s.state.Load().running
 		// If none is found, the next step finds that the processes have ended, and Health says what is wrong.
-		return now, err == nil && !now.none() && !now.same(recorded) && now.serving(recorded)
+		return now, err == nil && !now.None() && !now.Same(recorded) && now.Serves(recorded)
 	}
 	if _, is := foreign(); !is {
 		return
@@ -83,8 +84,8 @@ func (s *supervisor) observeProcesses(ctx context.Context) {
 }
 
 // recordForeignLoad records that somebody else has started or reloaded HAProxy. The caller holds s.change.
-func (s *supervisor) recordForeignLoad(now running) {
-	s.log.Warn("HAProxy was started or reloaded by somebody else", "pid", joinPids(now.pids), "worker", now.worker)
+func (s *supervisor) recordForeignLoad(now process.Instance) {
+	s.log.Warn("HAProxy was started or reloaded by somebody else", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
 	s.clientFor(now)
 	s.update(func(st *state) { st.invalidate(now) })
 }
@@ -99,7 +100,7 @@ func (s *supervisor) requestReload(reason error) {
 // An observation is what is read of HAProxy on a connection of its own, while others may change HAProxy.
 type observation struct {
 	client  *runtimeapi.Client // an observer from when the observation began
-	running running
+	running process.Instance
 	applied *document // nil if it was not known what HAProxy serves
 	loads   int
 }
@@ -122,7 +123,7 @@ func (s *supervisor) finishObservation(o observation, use func(applied *document
 	defer s.change.Unlock()
 	st := s.state.Load()
 	applied := st.applied(s.clientOf)
-	if applied == nil || !s.clientOf.same(o.running) || st.loads != o.loads {
+	if applied == nil || !s.clientOf.Same(o.running) || st.loads != o.loads {
 		return false
 	}
 	use(applied)
@@ -133,7 +134,7 @@ func (s *supervisor) finishObservation(o observation, use func(applied *document
 func (s *supervisor) observeServers(ctx context.Context) bool {
 	o := s.beginObservation()
 	defer o.client.Close()
-	if _, err := s.proxy.endpoint(o.running); err != nil || !s.cfg.Runtime || o.applied == nil {
+	if _, err := s.controller.Endpoint(o.running); err != nil || !s.cfg.Runtime || o.applied == nil {
 		return true
 	}
 	differing, err := o.client.Differing(ctx, o.applied.config)
@@ -190,8 +191,8 @@ func (s *Sink) recordDrift(err error) {
 //
 // A new worker need not run what its configuration says: a server-state file (load-server-state-from-file) gives its servers the
 // addresses, ports, weights and states of another time. doc wins, as it does over runtime changes by somebody else.
-func (s *Sink) correctLoaded(ctx context.Context, doc *document, now running) []string {
-	if _, err := s.proxy.endpoint(now); err != nil || doc == nil {
+func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Instance) []string {
+	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // the servers cannot be read
 	}
 	var details []string
@@ -283,7 +284,7 @@ func (s *Sink) restoreFiles(files []stage.File) error {
 		return nil
 	}
 	s.log.Warn("restoring files that were changed on disk", "file", changed[0].Path)
-	staged, err := stage.New(s.paths.config, changed, 0)
+	staged, err := stage.New(s.paths.ConfigFile, changed, 0)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func TestServersAreThoseOfTheDocumentAfterARestart(t *testing.T) {
 	r.apply(s, next, sdk.ActionRuntime)
 	r.awaitDisk(next)
 	before := r.running(s)
-	kill(t, before.pids[0])
+	kill(t, before.Pids[0])
 	r.awaitOther(s, before)
 	if got := r.answeredBy(); got != "b" {
 		t.Errorf("answered by %q", got)

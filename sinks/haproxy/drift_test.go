@@ -47,7 +47,7 @@ func TestDriftIsPutRight(t *testing.T) {
 			s.change.Unlock()
 			eventually(t, "it is put right", func() bool { return r.described(s) == want })
 			r.wantAnswers("a b")
-			if now := r.running(s); !now.same(before) {
+			if now := r.running(s); !now.Same(before) {
 				t.Error("HAProxy was reloaded for it")
 			}
 		})
@@ -69,7 +69,7 @@ func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
 	r.apply(s, one, sdk.ActionRestart)
 	check(t, s.files.Acquire(t.Context(), 1)) // so that the file is not restored before it is loaded
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
-	check(t, syscall.Kill(r.running(s).pids[0], syscall.SIGUSR2))
+	check(t, syscall.Kill(r.running(s).Pids[0], syscall.SIGUSR2))
 	eventually(t, "the other configuration is served", func() bool { return r.served() == "else" })
 	s.files.Release(1)
 	eventually(t, "what should be served is served again", func() bool {
@@ -149,8 +149,8 @@ func TestHAProxyDiesBeforeTheFileFollows(t *testing.T) {
 	shut()
 	r.apply(s, other, sdk.ActionRuntime)
 	before := r.running(s)
-	kill(t, before.pids[0])
-	eventually(t, "it is gone", func() bool { return !procinfo.Exists(before.worker) })
+	kill(t, before.Pids[0])
+	eventually(t, "it is gone", func() bool { return !procinfo.Exists(before.Worker) })
 	r.wantOnDisk(one)
 	open()
 	r.awaitOther(s, before)

@@ -82,11 +82,11 @@ func TestEnvironmentThatDoesNotMatterIsAReload(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.telling("setenv V A", "presetenv W B"), sdk.ActionRestart)
-	master := r.running(s).pids[0]
+	master := r.running(s).Pids[0]
 	r.apply(s, r.telling("setenv V A", "presetenv W B", "maxconn 50"), sdk.ActionReload)
 	r.apply(s, r.telling("setenv V B", "presetenv W B", "maxconn 50"), sdk.ActionReload)
 	r.wantServed("V=B")
-	if now := r.running(s).pids[0]; now != master {
+	if now := r.running(s).Pids[0]; now != master {
 		t.Errorf("the master was %d and is %d", master, now)
 	}
 }
@@ -123,7 +123,7 @@ func TestOwnEnvironmentAfterARestart(t *testing.T) {
 
 			fourth := r.sink()
 			r.apply(fourth, doc, sdk.ActionUnchanged)
-			if again := r.running(fourth); !again.same(now) {
+			if again := r.running(fourth); !again.Same(now) {
 				t.Errorf("HAProxy was %v and is %v", now, again)
 			}
 		})
@@ -141,7 +141,7 @@ func TestMasterOfSomebodyElseKeepsItsEnvironment(t *testing.T) {
 	result := r.apply(s, r.telling("presetenv V B", "maxconn 50"), sdk.ActionReload)
 	h, err := s.Health(t.Context())
 	check(t, err)
-	if atLeast31(t.Context(), findIt(t, r.cfg.Binary)) {
+	if r.atLeast31() {
 		r.wantServed("V=B")
 		if h.Facts["restart_needed"] != "" {
 			t.Errorf("a restart is asked for: %v", h.Facts)

@@ -23,7 +23,7 @@ func (r *rig) askFresh(commands ...string) []string {
 	if err != nil {
 		r.t.Fatalf("%v: %s", err, output)
 	}
-	pids, err := readPids(pidFile)
+	pids, err := pidsIn(pidFile)
 	check(r.t, err)
 	defer func() { check(r.t, syscall.Kill(pids[0], syscall.SIGKILL)) }()
 	conn, err := runtimeapi.Dial(r.t.Context(), runtimeapi.Endpoint{Path: socket})

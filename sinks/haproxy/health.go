@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -23,12 +24,12 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	if err := s.ready(ctx); err != nil {
-		return sdk.Health{Problems: []string{err.Error()}, Facts: map[string]string{"config_file": s.paths.config}}, nil
+		return sdk.Health{Problems: []string{err.Error()}, Facts: map[string]string{"config_file": s.paths.ConfigFile}}, nil
 	}
 	h, v, loads := s.look(ctx)
 	facts := s.facts(v)
 	if loads {
-		h = sdk.Health{Facts: v.running.facts()}
+		h = sdk.Health{Facts: v.running.Facts()}
 		facts["loading_for"] = v.loadingFor().Round(time.Millisecond).String()
 	}
 	if v.loadingFor() > longLoad {
@@ -38,7 +39,7 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	if len(h.Problems) > 0 {
 		h.Problems = append(h.Problems, s.whyNot(v)...)
 	}
-	h.Problems = append(h.Problems, s.conflicts.problems(facts)...)
+	h.Problems = append(h.Problems, s.conflicts.Problems(facts)...)
 	h.Problems = append(h.Problems, v.problems()...)
 	if !v.supervised {
 		h.Problems = append(h.Problems, "no document has been applied yet")
@@ -56,30 +57,30 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 func (s *Sink) look(ctx context.Context) (h sdk.Health, v *state, loads bool) {
 	for {
 		before := s.state.Load()
-		h = s.proxy.probe(ctx)
+		h = s.controller.Health(ctx)
 		v = s.state.Load()
 		if len(h.Problems) == 0 {
 			return h, v, false
 		}
-		if v.loadingFor() > 0 && slices.ContainsFunc(v.running.pids, procinfo.Exists) {
+		if v.loadingFor() > 0 && slices.ContainsFunc(v.running.Pids, procinfo.Exists) {
 			return h, v, true
 		}
 		meanwhile := before.loadingFor() > 0 || v.loadingFor() > 0 || before.reloads != v.reloads
 		if !meanwhile || ctx.Err() != nil {
 			return h, v, false
 		}
-		pause(ctx, tick)
+		sleep(ctx, pollInterval)
 	}
 }
 
 // facts are what the sink knows besides the proxy's own.
 func (s *Sink) facts(v *state) map[string]string {
 	facts := map[string]string{
-		"config_file": s.paths.config, "mode": s.mode(),
+		"config_file": s.paths.ConfigFile, "mode": s.mode(),
 		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimeChanges),
 		"haproxy_restarts": strconv.Itoa(v.restarts),
 	}
-	if _, err := s.proxy.endpoint(v.running); err != nil && v.running.stands() {
+	if _, err := s.controller.Endpoint(v.running); err != nil && v.running.Alive() {
 		facts["runtime"] = "no: " + err.Error()
 	} else if v.unsupported != "" {
 		facts["runtime"] = "no: " + v.unsupported
@@ -87,7 +88,7 @@ func (s *Sink) facts(v *state) map[string]string {
 	if s.cfg.byCommand() { // there is no master that tells
 		old := slices.DeleteFunc(slices.Clone(v.oldWorkers), func(pid int) bool { return !procinfo.Exists(pid) })
 		if len(old) > 0 {
-			facts["old_workers"] = joinPids(old)
+			facts["old_workers"] = process.JoinPids(old)
 		}
 	}
 	if v.endedOldWorkers > 0 {
@@ -113,7 +114,7 @@ func (s *Sink) whyNot(v *state) []string {
 	if s.cfg.ReloadCmd != "" {
 		return nil
 	}
-	if _, err := findBinary(s.cfg.Binary); err != nil {
+	if _, err := process.FindBinary(s.cfg.Binary); err != nil {
 		return []string{err.Error()}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -28,7 +29,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -169,11 +172,11 @@ func (r *rig) wantTidy() {
 }
 
 // running returns the master and the worker.
-func (r *rig) running(s *Sink) running {
+func (r *rig) running(s *Sink) process.Instance {
 	r.t.Helper()
-	now, err := s.proxy.find(r.t.Context())
+	now, err := s.controller.Find(r.t.Context())
 	check(r.t, err)
-	if now.none() {
+	if now.None() {
 		r.t.Fatal("no HAProxy runs")
 	}
 	return now
@@ -219,8 +222,11 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	if err := poll(ctx, func() (bool, error) { return cond(), nil }); err != nil {
-		t.Fatalf("never: %s", what)
+	for !cond() {
+		if ctx.Err() != nil {
+			t.Fatalf("never: %s", what)
+		}
+		sleep(ctx, pollInterval)
 	}
 }
 
@@ -286,6 +292,39 @@ func killAll(t *testing.T, dir string) {
 func kill(t *testing.T, pid int) {
 	t.Helper()
 	check(t, syscall.Kill(pid, syscall.SIGKILL))
+}
+
+// pidsIn returns the process ids in a pid file, and none where there is no file.
+func pidsIn(path string) ([]int, error) {
+	content, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	var pids []int
+	for word := range strings.FieldsSeq(string(content)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+// childrenOf returns the workers of a master.
+func childrenOf(master int) []int {
+	children, _ := procinfo.Children(master)
+	return slices.DeleteFunc(children, func(pid int) bool { return procinfo.ProgramName(pid) != procinfo.ProgramName(master) })
+}
+
+// atLeast31 reports whether the tests run with HAProxy 3.1 or newer.
+func (r *rig) atLeast31() bool {
+	r.t.Helper()
+	output, err := exec.Command(r.cfg.Binary, "-v").Output()
+	check(r.t, err)
+	_, version, _ := strings.Cut(string(output), "version ")
+	major, minor := runtimeapi.ParseVersion(version)
+	return major > 3 || major == 3 && minor >= 1
 }
 
 // certificate returns a self-signed certificate with its key.

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
 // confirmHostname reports whether HAProxy finds an address of the host in the way in which it looks for those in a configuration.
 func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
-	l, err := s.proxy.invocation(ctx)
+	l, err := s.controller.Invocation(ctx)
 	if err != nil {
 		return false
 	}
@@ -29,8 +30,8 @@ func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
 	if errors.Join(err, file.Close()) != nil {
 		return false
 	}
-	alone := invocation{program: l.program, args: []string{"-f", file.Name()}, dir: l.dir, env: l.env}
-	o, err := alone.check(ctx, nil, nil).Run(ctx)
+	alone := process.Invocation{Program: l.Program, Args: []string{"-f", file.Name()}, Dir: l.Dir, Env: l.Env}
+	o, err := alone.CheckCommand(ctx, nil, nil).Run(ctx)
 	return err == nil && o.Code == 0
 }
 
@@ -61,8 +62,8 @@ func (s *Sink) asInvoked(ctx context.Context, names []syntax.Hostname) []syntax.
 	if len(names) == 0 {
 		return nil
 	}
-	l, err := s.proxy.invocation(ctx)
-	if err != nil || !slices.Contains(l.args, "-dr") {
+	l, err := s.controller.Invocation(ctx)
+	if err != nil || !slices.Contains(l.Args, "-dr") {
 		return names
 	}
 	names = slices.Clone(names)
@@ -93,7 +94,7 @@ func isUnresolved(output string, names []syntax.Hostname) bool {
 func (s *Sink) stageWithoutHostnames(files []stage.File, names []syntax.Hostname) (*stage.Stage, error) {
 	files = slices.Clone(files)
 	files[0].Content = syntax.WithoutHostnames(files[0].Content, names)
-	return stage.NewCheck(s.paths.config, files)
+	return stage.NewCheck(s.paths.ConfigFile, files)
 }
 
 // awaitsHostnames reports whether the backend has servers that cannot be added before their host names are looked up, where
@@ -146,7 +147,7 @@ func (s *supervisor) reportUnresolved(ctx context.Context) bool {
 // resolveAdded looks up the host names of servers that doc adds at run time, after it has brought everything into effect that needs
 // no name. It returns false if there is nothing to look up. The caller holds s.change, which resolveAdded releases meanwhile, so
 // that no other change waits for host names.
-func (s *Sink) resolveAdded(ctx context.Context, now running, doc *document, backends []string) bool {
+func (s *Sink) resolveAdded(ctx context.Context, now process.Instance, doc *document, backends []string) bool {
 	applied := s.state.Load().applied(now)
 	if applied == nil {
 		return false

@@ -211,7 +211,7 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 	s.resolver.Flush()
 	s.change.Lock()
 	s.update(func(st *state) { st.stable = st.desired }) // it has stayed up for long
-	kill(t, s.state.Load().running.pids[0])
+	kill(t, s.state.Load().running.Pids[0])
 	s.change.Unlock()
 	l := <-lost
 	if errors.Is(l.Err, sdk.ErrNotLoaded) {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/internal/fingerprint"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
@@ -51,25 +52,25 @@ func (loaded inputs) changed(now inputs) string {
 
 // readInputs looks at all files that HAProxy would read beside doc now. What is in known as it was is not read again.
 func (s *Sink) readInputs(ctx context.Context, doc *document, known inputs) inputs {
-	r := inputReader{found: inputs{}, known: map[string]fingerprint.File{}, own: map[string]bool{s.paths.base: true}}
+	r := inputReader{found: inputs{}, known: map[string]fingerprint.File{}, own: map[string]bool{s.paths.BaseFile: true}}
 	for _, files := range known {
 		maps.Copy(r.known, files)
 	}
 	for _, f := range doc.files {
 		r.own[f.Path] = true
 	}
-	start, err := s.proxy.invocation(ctx)
+	start, err := s.controller.Invocation(ctx)
 	if err != nil { // HAProxy cannot be started either: what is said of that says more
-		start = invocation{}
+		start = process.Invocation{}
 	}
-	r.at = syntax.Place{Config: s.paths.config, Dir: start.dir, Environment: start.env}
+	r.at = syntax.Place{Config: s.paths.ConfigFile, Dir: start.Dir, Environment: start.Env}
 	if r.at.Dir == "" {
 		r.at.Dir, _ = os.Getwd()
 	}
 	if r.at.Environment == nil {
 		r.at.Environment = procinfo.OwnEnvironment()
 	}
-	beside := slices.DeleteFunc(start.files(), r.isOwn)
+	beside := slices.DeleteFunc(start.Files(), r.isOwn)
 	for _, path := range beside {
 		r.at.Beside = append(r.at.Beside, syntax.Parse(contentOf(path), nil))
 	}
@@ -84,18 +85,6 @@ func (s *Sink) readInputs(ctx context.Context, doc *document, known inputs) inpu
 		s.unwatched.Resolve(s.log, "all files that HAProxy reads beside the configuration are looked at for changes")
 	}
 	return r.found
-}
-
-// files are the configuration files that HAProxy is started with, those in folders included.
-func (l invocation) files() []string {
-	var files []string
-	args := l.checkArgs(nil)
-	for i, arg := range args {
-		if arg == "-f" && i+1 < len(args) {
-			files = append(files, args[i+1])
-		}
-	}
-	return files
 }
 
 // An inputReader collects files and what they refer to.

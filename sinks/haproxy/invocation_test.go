@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -27,14 +25,16 @@ func (r *rig) startMaster(name string, args ...string) (pid int) {
 	if output, err := cmd.CombinedOutput(); err != nil {
 		r.t.Fatalf("%v: %s", err, output)
 	}
-	executesTwice := !atLeast31(r.t.Context(), findIt(r.t, r.cfg.Binary))
+	executesTwice := !r.atLeast31()
 	eventually(r.t, "the master serves", func() bool {
-		pids, err := readPids(r.cfg.PidFile)
+		pids, err := pidsIn(r.cfg.PidFile)
 		if err != nil || len(pids) == 0 {
 			return false
 		}
 		pid = pids[0]
-		return len(workersOf(pids)) > 0 && (!executesTwice || waits(pid))
+		env, err := procinfo.Environment(pid)
+		waits := err == nil && env["HAPROXY_MWORKER_WAIT_ONLY"] != ""
+		return len(childrenOf(pid)) > 0 && (!executesTwice || waits)
 	})
 	return pid
 }
@@ -114,8 +114,8 @@ func TestCheckReadsAsTheRunningMasterDoes(t *testing.T) {
 			check(t, s.Check(t.Context(), doc))
 			r.apply(s, doc, sdk.ActionReload)
 			r.wantServed("two")
-			if now := r.running(s); now.pids[0] != master {
-				t.Errorf("the master was %d and is %v", master, now.pids)
+			if now := r.running(s); now.Pids[0] != master {
+				t.Errorf("the master was %d and is %v", master, now.Pids)
 			}
 			bad := edited(doc, "frontend web", "frontend web\n    bogus")
 			if err := s.Check(t.Context(), bad); !errors.Is(err, sdk.ErrRejected) {
@@ -131,7 +131,7 @@ func TestCheckKnowsOfTheMaster(t *testing.T) {
 	s := r.sink()
 	doc := edited(r.document("one"), "global\n", "global\n    .if defined(HAPROXY_MWORKER)\n    bogus\n    .endif\n")
 	checked := s.Check(t.Context(), doc)
-	if atLeast31(t.Context(), findIt(t, r.cfg.Binary)) != errors.Is(checked, sdk.ErrRejected) {
+	if r.atLeast31() != errors.Is(checked, sdk.ErrRejected) {
 		t.Fatalf("the check says %v", checked)
 	}
 	if checked != nil {
@@ -140,28 +140,6 @@ func TestCheckKnowsOfTheMaster(t *testing.T) {
 	r.apply(s, doc, sdk.ActionRestart)
 	r.apply(s, edited(doc, "X-Is one", "X-Is two"), sdk.ActionRestart)
 	r.wantServed("two")
-}
-
-func TestCheckArgs(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{"b.cfg", "a.cfg", ".hidden.cfg", "other"} {
-		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
-	}
-	at := func(name string) string { return filepath.Join(dir, name) }
-	for _, test := range []struct{ args, want string }{
-		{"-W -D -S m,mode,600 -f a.cfg -p x.pid", "-c -W -f new"},
-		{"-Ws -f a.cfg", "-c -Ws -f new"},
-		{"-f b.cfg -- a.cfg other", "-c -f " + at("b.cfg") + " -f new -f " + at("other")},
-		{"-f .", "-c -f new -f " + at("b.cfg")},
-		{"-dr -dW -n 5 -m 6 -N 7 -L peer -q -V -db -d -C / -f a.cfg", "-c -dr -dW -n 5 -m 6 -N 7 -L peer -f new"},
-		{"-f a.cfg -sf 1 2 -x s -W", "-c -f new -W"},
-	} {
-		l := invocation{args: withoutReplaced(strings.Fields(test.args)), dir: dir}
-		got := l.checkArgs(map[string]string{at("a.cfg"): "new"})
-		if want := strings.Fields(test.want); !slices.Equal(got, want) {
-			t.Errorf("%s: got %q, want %q", test.args, got, want)
-		}
-	}
 }
 
 // A master that was started with other options would load something else than a HAProxy that is started now.
@@ -175,7 +153,7 @@ func TestMasterWithOtherOptionsIsReplaced(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.document("two"), sdk.ActionRestart)
 	r.wantServed("two")
-	if now := r.running(s); now.pids[0] == master {
+	if now := r.running(s); now.Pids[0] == master {
 		t.Error("the master with other options still serves")
 	}
 	eventually(t, "the other master is gone", func() bool { return !procinfo.Exists(master) })

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -17,13 +18,13 @@ func TestKilledHAProxyComesBack(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		more   string
-		victim func(running) int
+		victim func(process.Instance) int
 	}{
-		{"master", "", func(now running) int { return now.pids[0] }},
-		{"worker", "", func(now running) int { return now.worker }},
+		{"master", "", func(now process.Instance) int { return now.Pids[0] }},
+		{"worker", "", func(now process.Instance) int { return now.Worker }},
 		{
 			"worker with no-exit-on-failure", "global\n    master-worker no-exit-on-failure",
-			func(now running) int { return now.worker },
+			func(now process.Instance) int { return now.Worker },
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -42,11 +43,11 @@ func TestKilledHAProxyComesBack(t *testing.T) {
 }
 
 // awaitOther waits until the watch has brought up another HAProxy than before and has noted it.
-func (r *rig) awaitOther(s *Sink, before running) {
+func (r *rig) awaitOther(s *Sink, before process.Instance) {
 	r.t.Helper()
 	eventually(r.t, "another HAProxy serves", func() bool {
 		st := s.state.Load()
-		return !st.running.none() && !st.running.same(before) && st.loadingFor() == 0
+		return !st.running.None() && !st.running.Same(before) && st.loadingFor() == 0
 	})
 }
 
@@ -55,7 +56,7 @@ func TestHealthTellsOfADeadHAProxy(t *testing.T) {
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	s.change.Lock() // keeps the watch from starting it again
-	kill(t, r.running(s).pids[0])
+	kill(t, r.running(s).Pids[0])
 	eventually(t, "Health says that it is dead", func() bool { return strings.Contains(problems(t, s), "not running") })
 	s.change.Unlock()
 	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
@@ -69,7 +70,7 @@ func TestHandEditedFileDoesNotComeAlive(t *testing.T) {
 	r.apply(s, one, sdk.ActionRestart)
 	check(t, os.WriteFile(r.cfg.ConfigFile, []byte("not a configuration\n"), 0o644))
 	before := r.running(s)
-	kill(t, before.pids[0])
+	kill(t, before.Pids[0])
 	r.awaitOther(s, before)
 	r.wantServed("one")
 	r.wantOnDisk(one)
@@ -93,7 +94,7 @@ func TestStopLeavesOrStops(t *testing.T) {
 	wantHealthy(t, s)
 	r.stop(s)
 	r.stop(s)
-	if procinfo.Exists(now.pids[0]) || procinfo.Exists(now.worker) {
+	if procinfo.Exists(now.Pids[0]) || procinfo.Exists(now.Worker) {
 		t.Error("HAProxy still runs")
 	}
 	for _, name := range []string{"haproxy.pid", "haproxy.master.sock", "haproxy.cfg.applied"} {
@@ -127,7 +128,7 @@ func TestStopDoesNotWaitForEver(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), test.limit)
 			defer cancel()
 			check(t, s.Stop(ctx))
-			if procinfo.Exists(now.pids[0]) || procinfo.Exists(now.worker) {
+			if procinfo.Exists(now.Pids[0]) || procinfo.Exists(now.Worker) {
 				t.Error("HAProxy still runs")
 			}
 		})

@@ -35,7 +35,7 @@ func (s *Sink) unlockFiles() {
 func (s *Sink) updateStateFile() {
 	st := s.state.Load()
 	doc, now, beside := st.appliedOnDisk(), st.running, st.loaded
-	if doc == nil || doc == s.recordedDoc && beside == s.recordedLoaded && now.same(s.recordedRunning) {
+	if doc == nil || doc == s.recordedDoc && beside == s.recordedLoaded && now.Same(s.recordedRunning) {
 		return
 	}
 	r := newStateFile(doc, now, beside)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -54,8 +55,8 @@ func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
 		s.change.Unlock()
 		serving.Wait()
 	})
-	s.endpoint = func(now running) (runtimeapi.Endpoint, error) {
-		return runtimeapi.Endpoint{Path: r.path("slow.sock"), Worker: now.worker}, nil
+	s.endpoint = func(now process.Instance) (runtimeapi.Endpoint, error) {
+		return runtimeapi.Endpoint{Path: r.path("slow.sock"), Worker: now.Worker}, nil
 	}
 	return slow
 }

@@ -66,7 +66,7 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 	}
 	s := r.sink()
 	r.apply(s, r.withMap("routes.map", "three"), sdk.ActionUnchanged) // adopted
-	kill(t, r.running(s).pids[0])
+	kill(t, r.running(s).Pids[0])
 	eventually(t, "HAProxy serves again", func() bool { return r.served() == "three" })
 	if entries, err := os.ReadDir(temp); err != nil || len(entries) > 0 {
 		t.Errorf("left are %q, %v", entries, err)
@@ -121,7 +121,7 @@ func TestMountPoint_HalfWritten(t *testing.T) {
 	r.stop(second)
 
 	check(t, os.WriteFile(r.cfg.ConfigFile, []byte(half), 0o644))
-	kill(t, now.pids[0])
+	kill(t, now.Pids[0])
 	eventually(t, "it is gone", func() bool { return r.served() == "" })
 	third := r.sink()
 	if problems(t, third) == "" {

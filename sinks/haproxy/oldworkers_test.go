@@ -23,7 +23,7 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 		a := r.named("a")
 		defer close(a.open)
 		s := r.sink()
-		s.observeEvery = tick
+		s.observeEvery = pollInterval
 		// The requests must not end by themselves.
 		doc := edited(edited(document("one"), "server s1 "+r.backend, "server s1 "+a.address), "10s", "10m")
 		r.apply(s, doc, sdk.ActionRestart)
@@ -31,7 +31,7 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 		for i := range reloads {
 			r.slowly()
 			<-a.asked
-			workers = append(workers, r.running(s).pid())
+			workers = append(workers, r.running(s).Pid())
 			r.apply(s, edited(doc, "maxconn 100", fmt.Sprintf("maxconn %d", 200+i)), sdk.ActionReload)
 		}
 		kept := workers[reloads-allowed:]
@@ -59,7 +59,7 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 // watchfulOfHangs makes a sink that replaces a HAProxy that hangs soon.
 func (r *rig) watchfulOfHangs() *Sink {
 	s := r.sink()
-	s.observeEvery, s.hangAfter = tick, 100*time.Millisecond
+	s.observeEvery, s.hangAfter = pollInterval, 100*time.Millisecond
 	return s
 }
 
@@ -72,10 +72,10 @@ func TestHungHAProxyIsReplaced(t *testing.T) {
 			s := r.watchfulOfHangs()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
 			before := r.running(s)
-			check(t, syscall.Kill(before.pid(), syscall.SIGSTOP))
+			check(t, syscall.Kill(before.Pid(), syscall.SIGSTOP))
 			eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
 			r.awaitOther(s, before)
-			eventually(t, "the process that hung is gone", func() bool { return !procinfo.Exists(before.pid()) })
+			eventually(t, "the process that hung is gone", func() bool { return !procinfo.Exists(before.Pid()) })
 			// The last of its threads to end may keep its sockets open for a moment more.
 			eventually(t, "no connection is lost", func() bool {
 				for range 10 {
@@ -98,10 +98,10 @@ func TestHungHAProxy_OfReloadCommand(t *testing.T) {
 	s := r.watchfulOfHangs()
 	r.apply(s, r.daemon("one"), sdk.ActionRestart)
 	before := r.running(s)
-	check(t, syscall.Kill(before.pid(), syscall.SIGSTOP))
+	check(t, syscall.Kill(before.Pid(), syscall.SIGSTOP))
 	eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
 	r.awaitOther(s, before)
-	if !procinfo.Exists(before.pid()) {
+	if !procinfo.Exists(before.Pid()) {
 		t.Error("the process was ended")
 	}
 }
@@ -116,7 +116,7 @@ func TestHungHAProxy_NoLongerListens(t *testing.T) {
 	answer := r.slowly()
 	<-a.asked
 	before := r.running(s)
-	check(t, syscall.Kill(before.worker, syscall.SIGUSR1))
+	check(t, syscall.Kill(before.Worker, syscall.SIGUSR1))
 	r.awaitOther(s, before)
 	r.wantServed("one")
 	close(a.open)
@@ -138,7 +138,7 @@ func TestBusyHAProxyIsNotReplaced(t *testing.T) {
 			return time.Since(began) > 3*s.hangAfter && s.observations.Load() > first+3
 		})
 		release()
-		if now := r.running(s); !now.same(before) {
+		if now := r.running(s); !now.Same(before) {
 			t.Errorf("%v was replaced by %v", before, now)
 		}
 		r.wantServed("one")
@@ -172,7 +172,7 @@ func TestLoopingHAProxyComesBack(t *testing.T) {
 func (r *rig) startBesideStopped(options ...string) (pids []int) {
 	r.t.Helper()
 	pid := r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, options...)
-	pids = append([]int{pid}, workersOf([]int{pid})...)
+	pids = append([]int{pid}, childrenOf(pid)...)
 	check(r.t, syscall.Kill(pids[len(pids)-1], syscall.SIGSTOP))
 	return pids
 }
@@ -188,11 +188,11 @@ func TestOldWorkers_OfAnotherHAProxyAreLeftAlone(t *testing.T) {
 				r.apply(s, r.document("one"), sdk.ActionRestart)
 				pids := r.startBesideStopped(options...)
 				now := r.running(s)
-				if old := s.oldWorkers(now); len(old) > 0 {
+				if old := s.paths.OldWorkers(now); len(old) > 0 {
 					t.Errorf("of the other HAProxy's processes %v the old workers are %v", pids, old)
 				}
 				check(t, s.lockFiles(t.Context()))
-				s.boundOldWorkers(now)
+				s.limitOldWorkers(now)
 				s.files.Release(1)
 				if ended := fact(t, s, "old_workers_ended"); ended != "" && ended != "0" {
 					t.Errorf("%s were ended", ended)

@@ -59,15 +59,15 @@ func TestOrderOfBackupsIsPutRight(t *testing.T) {
 		"set server app/a state ready")
 	s.change.Unlock()
 	eventually(t, "HAProxy is reloaded", func() bool {
-		now, err := s.proxy.find(t.Context()) // which is none for a moment while 2.6 writes its pid file anew
-		return err == nil && now.worker != 0 && !now.same(before)
+		now, err := s.controller.Find(t.Context()) // which is none for a moment while 2.6 writes its pid file anew
+		return err == nil && now.Worker != 0 && !now.Same(before)
 	})
 	eventually(t, "the first one counts", func() bool { return r.answeredBy() == "a" })
 	r.wantAsFresh(s)
 	after := r.running(s)
 	seen := s.observedTimes()
 	eventually(t, "it is looked at again", func() bool { return s.observedTimes() > seen+2 })
-	if now := r.running(s); !now.same(after) {
+	if now := r.running(s); !now.Same(after) {
 		t.Error("HAProxy was reloaded more than once")
 	}
 	wantHealthy(t, s)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
@@ -15,7 +16,7 @@ import (
 // beforeReload makes a partial update where the reload that doc needs has to wait. The reload does not wait where HAProxy does not
 // run, or where it is not known what it serves. The fileChange is what is left to do. The caller holds s.change.
 func (s *Sink) beforeReload(
-	ctx context.Context, now running, doc *document, reason string,
+	ctx context.Context, now process.Instance, doc *document, reason string,
 ) (sdk.Result, *fileChange, error) {
 	st := s.state.Load()
 	hadFailed := st.failedLoad.doc != nil // in this process
@@ -23,7 +24,7 @@ func (s *Sink) beforeReload(
 	if applied == nil && failed != nil && hadFailed && st.desired != nil {
 		return sdk.Result{}, nil, failed // the supervisor has HAProxy load the desired document
 	}
-	if applied == nil || failed == nil && s.pace.wait() == 0 {
+	if applied == nil || failed == nil && s.reloadLimit.wait() == 0 {
 		return sdk.Result{}, &fileChange{reload: reason}, nil
 	}
 	result := sdk.Result{Details: s.partialUpdate(ctx, now, applied, doc)}
@@ -41,7 +42,7 @@ func (s *Sink) beforeReload(
 func (s *Sink) deferReload(doc *document, reason string) error {
 	s.change.Lock()
 	defer s.change.Unlock()
-	if s.pace.wait() == 0 {
+	if s.reloadLimit.wait() == 0 {
 		return nil
 	}
 	s.update(func(st *state) { st.waitingReload = doc })
@@ -50,7 +51,7 @@ func (s *Sink) deferReload(doc *document, reason string) error {
 
 func (s *Sink) deferred(reason string) error {
 	return sdk.Deferred(fmt.Sprintf("reload deferred by reload_interval: the last one was less than %v ago (%s)",
-		s.cfg.ReloadInterval, reason), s.pace.wait())
+		s.cfg.ReloadInterval, reason), s.reloadLimit.wait())
 }
 
 // updatePartially makes a partial update of the HAProxy that runs, and returns the commands that it has sent. The caller holds
@@ -72,7 +73,7 @@ func (s *Sink) lockAndUpdatePartially(ctx context.Context, doc *document) []stri
 	return s.updatePartially(ctx, doc)
 }
 
-func (s *Sink) partialUpdate(ctx context.Context, now running, applied, doc *document) []string {
+func (s *Sink) partialUpdate(ctx context.Context, now process.Instance, applied, doc *document) []string {
 	if !s.cfg.Runtime {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 // A change at run time is persisted afterwards: HAProxy's own check reads the document, and it is written to disk, so that a later
@@ -53,7 +54,7 @@ func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, r
 		case <-requests:
 		}
 		for pending() {
-			pause(ctx, max(persistDelay, time.Until(next)))
+			sleep(ctx, max(persistDelay, time.Until(next)))
 			if ctx.Err() != nil {
 				return
 			}
@@ -154,7 +155,7 @@ func (s *supervisor) persistBeforeLoad(ctx context.Context) bool {
 	if doc == disk {
 		return true
 	}
-	serves := st.running.stands() && servesNobody(s.servingProcess(st.running)) == ""
+	serves := st.running.Alive() && process.WhyNotServing(s.paths.ServingPid(st.running)) == ""
 	if serves && time.Now().Before(s.nextPersist) {
 		return false
 	}

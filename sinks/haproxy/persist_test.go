@@ -61,7 +61,7 @@ func pacedFor(t *testing.T, p *pacing, interval, limit time.Duration) {
 	}()
 	p.request()
 	for interval > 0 && ctx.Err() == nil {
-		pause(ctx, interval)
+		sleep(ctx, interval)
 		p.request()
 	}
 	<-ended
@@ -226,7 +226,7 @@ func TestPersist_HAProxyEnds(t *testing.T) {
 	for _, doc := range []sdk.Document{r.lines("server a "+a.address, "server b "+b.address), r.lines("server b " + b.address)} {
 		r.apply(s, doc, sdk.ActionRuntime) // the second one is pending for about a second
 		before := r.running(s)
-		kill(t, before.pids[0])
+		kill(t, before.Pids[0])
 		r.awaitOther(s, before)
 		r.wantOnDisk(doc)
 	}
@@ -394,7 +394,7 @@ func TestApply_CancelledWhileFilesAreWritten(t *testing.T) {
 	check(t, s.lockFiles(t.Context()))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("why")
-	time.AfterFunc(tick, func() { cancel(why) })
+	time.AfterFunc(pollInterval, func() { cancel(why) })
 	if _, err := s.Apply(ctx, r.document("two")); !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -29,10 +30,10 @@ type plan struct {
 }
 
 // plan compares a document with what is in effect in the HAProxy that runs now.
-func (s *Sink) plan(ctx context.Context, doc *document) (plan, running) {
-	now, err := s.proxy.find(ctx)
+func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance) {
+	now, err := s.controller.Find(ctx)
 	switch {
-	case err == nil && now.none():
+	case err == nil && now.None():
 		return plan{need: needReload, reason: "HAProxy is not running"}, now
 	case err != nil:
 		return plan{need: needReload, reason: "what HAProxy serves now is not known"}, now

@@ -31,7 +31,7 @@ func (p *property) freshSide() (fresh side, stop func()) {
 	if err != nil {
 		p.t.Fatalf("%v: %s", err, output)
 	}
-	pids, err := readPids(pidFile)
+	pids, err := pidsIn(pidFile)
 	check(p.t, err)
 	conn, err := runtimeapi.Dial(p.t.Context(), runtimeapi.Endpoint{Path: socket})
 	check(p.t, err)

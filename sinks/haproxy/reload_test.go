@@ -13,6 +13,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
 func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
@@ -23,14 +24,14 @@ func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
 	check(t, err)
 	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)
-	held := r.running(s).worker
+	held := r.running(s).Worker
 	_, err = fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Slow:")
 	check(t, err)
 	for i := range 3 {
 		name := fmt.Sprintf("more%d", i)
 		r.apply(s, r.document(name), sdk.ActionReload)
 		r.wantServed(name)
-		if now := r.running(s); now.worker == held {
+		if now := r.running(s); now.Worker == held {
 			t.Fatalf("the worker that leaves is taken for the one that serves: %v", now)
 		}
 	}
@@ -170,14 +171,16 @@ func TestMasterKilledDuringAReload(t *testing.T) {
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
-	master := r.running(s).pids[0]
+	master := r.running(s).Pids[0]
 	ended := make(chan error)
 	go func() {
 		_, err := s.Apply(t.Context(), slow)
 		ended <- err
 	}()
 	eventually(t, "HAProxy loads", func() bool {
-		_, err := s.proxy.(*managed).answered(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), runtimeapi.AnswerTimeout)
+		defer cancel()
+		_, err := runtimeapi.Ask(ctx, s.paths.MasterSocket, "show proc")
 		return s.state.Load().loadingFor() > 0 && err != nil
 	})
 	kill(t, master)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
@@ -30,19 +31,19 @@ func TestReloadCommandSucceedsWithANewWorker(t *testing.T) {
 			r := newRig(t)
 			master := r.startMaster("one", append(test.args(r), "-f", r.cfg.ConfigFile)...)
 			s := r.sink()
-			s.proxy.(*commanded).patience = 2 * time.Second
+			s.controller.(*process.Command).ResponseTimeout = 2 * time.Second
 			two := r.document("two")
 			r.apply(s, two, sdk.ActionReload)
 			r.wantServed("two")
 			for range 2 {
 				_, err := s.Apply(t.Context(), r.unopenable("three"))
-				if _, refused := errors.AsType[*refusal](err); !refused || errors.Is(err, sdk.ErrRejected) {
+				if _, refused := errors.AsType[*process.LoadError](err); !refused || errors.Is(err, sdk.ErrRejected) {
 					t.Fatalf("a document that HAProxy did not load: %v", err)
 				}
 				r.wantServed("two")
 				r.wantOnDisk(two)
 			}
-			s.proxy.(*commanded).patience = patience
+			s.controller.(*process.Command).ResponseTimeout = 10 * time.Second
 			r.apply(s, r.document("four"), sdk.ActionReload)
 			r.wantServed("four")
 			wantHealthy(t, s)
@@ -70,13 +71,13 @@ func TestReloadCommandWithASlowLoad(t *testing.T) {
 			slow, open := r.slow(r.document("slow"))
 			r.startMaster("one", append(args, "-f", r.cfg.ConfigFile)...)
 			s := r.sink()
-			s.proxy.(*commanded).patience = time.Second
+			s.controller.(*process.Command).ResponseTimeout = time.Second
 			ended := make(chan error)
 			go func() {
 				_, err := s.Apply(t.Context(), slow)
 				ended <- err
 			}()
-			select { // longer than the patience for a HAProxy that does nothing
+			select { // longer than the time-out for a HAProxy that does nothing
 			case err := <-ended:
 				t.Errorf("it was not waited for: %v", err)
 				open()
@@ -101,9 +102,9 @@ func TestReloadCommandThatDoesNothingFails(t *testing.T) {
 			before := r.onDisk()
 			r.cfg.ReloadCmd = "true"
 			s := r.sink()
-			s.proxy.(*commanded).patience = time.Second
+			s.controller.(*process.Command).ResponseTimeout = time.Second
 			_, err := s.Apply(t.Context(), r.document("two"))
-			if _, unchanged := errors.AsType[*unchangedError](err); !unchanged {
+			if _, unchanged := errors.AsType[*process.UnchangedError](err); !unchanged {
 				t.Errorf("got %v", err)
 			}
 			if r.onDisk() != before {
@@ -118,7 +119,7 @@ func TestReloadCommandForAHAProxyThatCannotBeSeen(t *testing.T) {
 	r := newRig(t)
 	r.cfg.ReloadCmd = "echo again >>" + r.path("runs")
 	s := r.sink()
-	s.proxy.(*commanded).patience = 100 * time.Millisecond
+	s.controller.(*process.Command).ResponseTimeout = 100 * time.Millisecond
 	check(t, os.WriteFile(r.cfg.PidFile, []byte("4194000\n"), 0o644)) // a process of another namespace
 	one, two := r.document("one"), r.document("two")
 	r.apply(s, one, sdk.ActionRestart)
@@ -131,7 +132,7 @@ func TestReloadCommandForAHAProxyThatCannotBeSeen(t *testing.T) {
 	if h.Facts["reload"] == "" {
 		t.Errorf("the facts do not tell that nothing can be verified: %v", h.Facts)
 	}
-	if pids, err := readPids(r.cfg.PidFile); err != nil || len(pids) != 1 {
+	if pids, err := pidsIn(r.cfg.PidFile); err != nil || len(pids) != 1 {
 		t.Errorf("the pid file that it may need names %v, %v", pids, err)
 	}
 	r.stop(s)
@@ -151,9 +152,9 @@ func TestHAProxyThatWasSeenIsNotTakenForOneElsewhere(t *testing.T) {
 	r := newRig(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
-	s.proxy.(*commanded).patience = time.Second
+	s.controller.(*process.Command).ResponseTimeout = time.Second
 	r.apply(s, r.document("two"), sdk.ActionReload)
-	pids := r.running(s).pids
+	pids := r.running(s).Pids
 	s.change.Lock()
 	check(t, syscall.Kill(pids[0], syscall.SIGKILL))
 	eventually(t, "it is gone", func() bool { return !procinfo.Exists(pids[0]) })

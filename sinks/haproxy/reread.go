@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 // loaded is what HAProxy loaded beside the document. It is replaced and never modified.
@@ -33,7 +34,7 @@ func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 
 func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	s.change.Lock()
-	now, err := s.proxy.find(ctx)
+	now, err := s.controller.Find(ctx)
 	s.change.Unlock()
 	inEffect := s.state.Load().applied(now)
 	if err != nil || inEffect == nil {
@@ -74,14 +75,14 @@ func (s *Sink) changedBeside(ctx context.Context, doc *document, watched sdk.Wat
 
 // load has HAProxy load doc, which is on disk, and all that it reads beside it; nil is for not knowing what is on disk. Files are
 // looked at before HAProxy reads them, so that what changes meanwhile counts as a change. The caller holds s.files and s.change.
-func (s *Sink) load(ctx context.Context, doc *document) (renewal, error) {
+func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, error) {
 	before := s.state.Load().loaded
 	next := loaded{watched: before.watched}
 	if doc != nil {
 		next.files = s.readInputs(ctx, doc, before.files)
 		next.watched = cmp.Or(doc.watched, next.watched)
 	}
-	r, err := s.proxy.renew(ctx)
+	r, err := s.controller.Load(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -93,7 +94,7 @@ func (s *Sink) load(ctx context.Context, doc *document) (renewal, error) {
 		}
 	}
 	s.update(func(st *state) { st.loaded = &next })
-	s.resetClient(r.now)
+	s.resetClient(r.Instance)
 	return r, nil
 }
 

@@ -193,7 +193,7 @@ func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
 			}
 		}
 		r.apply(s, doc, sdk.ActionUnchanged)
-		if now := r.running(s); !now.same(before) || servedCertificate(t, port) != serial {
+		if now := r.running(s); !now.Same(before) || servedCertificate(t, port) != serial {
 			t.Fatalf("%v became %v", before, now)
 		}
 	}
@@ -231,7 +231,7 @@ func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
 		t.Fatalf("%v, want a deferral", err)
 	}
 	s.change.Lock()
-	s.pace.last = time.Time{}
+	s.reloadLimit.last = time.Time{}
 	s.change.Unlock()
 	r.reread(s, unwatched, sdk.ActionReload)
 }
@@ -276,7 +276,7 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 		t.Errorf("the servers are %q, want b", got)
 	}
 	worker := r.running(s)
-	if _, err := s.Apply(t.Context(), failing); err == nil || !r.running(s).same(worker) {
+	if _, err := s.Apply(t.Context(), failing); err == nil || !r.running(s).Same(worker) {
 		t.Errorf("what failed to load was tried again: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 // A failedLoad is a document that passed the check and that HAProxy then failed to load, or did not stay up with.
@@ -17,7 +18,7 @@ type failedLoad struct {
 
 // recordFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
 func (s *Sink) recordFailedLoad(doc *document, cause error) error {
-	s.pace.failed()
+	s.reloadLimit.recordFailure()
 	failed := failedLoad{doc, sdk.NotLoaded(cause)}
 	s.update(func(st *state) { st.failedLoad = failed })
 	return failed.err
@@ -40,7 +41,7 @@ func (s *Sink) failedBefore(doc *document) error {
 
 // rollBackEnded is rollBack where no HAProxy runs. The caller holds neither s.files nor s.change.
 func (s *Sink) rollBackEnded(ctx context.Context) error {
-	if s.state.Load().running.stands() {
+	if s.state.Load().running.Alive() {
 		return nil
 	}
 	if err := s.lockFiles(ctx); err != nil {
@@ -51,7 +52,7 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 	defer s.change.Unlock()
 	ctx, release := s.untilStopped(ctx)
 	defer release()
-	if now, err := s.proxy.find(ctx); err == nil && now.none() {
+	if now, err := s.controller.Find(ctx); err == nil && now.None() {
 		s.rollBack(ctx)
 	}
 	return nil
@@ -66,10 +67,10 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 	if content == nil || proven == nil || compare(proven, content).need != needReload {
 		return false
 	}
-	cause := s.recordFailedLoad(content, &refusal{
-		sentence: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
+	cause := s.recordFailedLoad(content, &process.LoadError{
+		Message: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
 			time.Since(st.since).Round(100*time.Millisecond)),
-		log: s.proxy.said(),
+		Log: s.controller.Log(),
 	})
 	s.log.Error("HAProxy did not stay up after a change; putting the previous configuration back", "error", cause)
 	s.update(func(st *state) { st.expect(proven) })
@@ -92,8 +93,8 @@ func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
 	if err != nil {
 		return err
 	}
-	s.recordApplied(doc, r.now)
-	s.correctLoaded(ctx, doc, r.now)
+	s.recordApplied(doc, r.Instance)
+	s.correctLoaded(ctx, doc, r.Instance)
 	return nil
 }
 

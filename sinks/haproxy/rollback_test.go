@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -126,16 +127,16 @@ func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
 	}
 	r.awaitDisk(one)
 	before := r.running(s)
-	check(t, syscall.Kill(before.pids[0], syscall.SIGUSR2))
+	check(t, syscall.Kill(before.Pids[0], syscall.SIGUSR2))
 	eventually(t, "HAProxy has another worker", func() bool {
-		now, err := s.proxy.find(t.Context())
-		return err == nil && now.worker != 0 && !now.same(before)
+		now, err := s.controller.Find(t.Context())
+		return err == nil && now.Worker != 0 && !now.Same(before)
 	})
-	master := r.running(s).pids
+	master := r.running(s).Pids
 	if _, err := s.Apply(t.Context(), edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1")); !isNotLoaded(err) {
 		t.Errorf("got %v", err)
 	}
-	if now := r.running(s).pids; !slices.Equal(now, master) {
+	if now := r.running(s).Pids; !slices.Equal(now, master) {
 		t.Errorf("HAProxy was %v and is %v", master, now)
 	}
 	r.wantServed("one")
@@ -289,7 +290,7 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	r.awaitProven(s)
 	r.apply(s, r.document("two"), sdk.ActionReload)
 	r.awaitProven(s)
-	check(t, syscall.Kill(r.running(s).worker, syscall.SIGSEGV))
+	check(t, syscall.Kill(r.running(s).Worker, syscall.SIGSEGV))
 	eventually(t, "HAProxy was started again", func() bool {
 		return fact(t, s, "haproxy_restarts") == "1" && r.served() == "two"
 	})
@@ -307,7 +308,7 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 	r.apply(s, one, sdk.ActionRestart)
 	check(t, os.WriteFile(words, []byte("server\n"), 0o600))
 	r.apply(s, r.lines("server a "+a.address, "server b "+b.address), sdk.ActionRuntime)
-	kill(t, r.running(s).pids[0])
+	kill(t, r.running(s).Pids[0])
 	if l := awaitLost(t, lost); l.Generation != 3 {
 		t.Errorf("lost %+v", l)
 	}
@@ -325,7 +326,7 @@ func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
 	r.cfg.ReloadCmd = fmt.Sprintf("if grep -q two %s; then kill -9 $(cat %s); exit 0; fi; %s",
 		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)
 	s := r.sink()
-	s.proxy.(*commanded).patience = time.Second
+	s.controller.(*process.Command).ResponseTimeout = time.Second
 	lost := lostBy(s)
 	s.commitStage = func(st *stage.Stage) error {
 		main := string(st.Files()[0].Content)

@@ -78,7 +78,7 @@ func (r *rig) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
 	var conn *runtimeapi.Conn
 	eventually(r.t, "the worker can be asked", func() bool {
-		to, err := s.proxy.endpoint(s.state.Load().running)
+		to, err := s.controller.Endpoint(s.state.Load().running)
 		check(r.t, err)
 		ctx, cancel := context.WithTimeout(r.t.Context(), 5*time.Second)
 		defer cancel()
@@ -145,7 +145,7 @@ func TestServersChangeWithoutAReload(t *testing.T) {
 	}
 	r.awaitDisk(last)
 	eventually(t, "what left is gone", func() bool { return r.servers(s, "app") == "b" })
-	if now := r.running(s); !now.same(before) {
+	if now := r.running(s); !now.Same(before) {
 		t.Errorf("HAProxy was reloaded: %v became %v", before, now)
 	}
 	wantHealthy(t, s)
@@ -270,7 +270,7 @@ func TestReloadsArePacedAndServersAreNot(t *testing.T) {
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
 	before := r.lines("server a "+a.address, "option httplog")
 	r.apply(s, before, sdk.ActionReload) // the first at once
-	worker := r.running(s).worker
+	worker := r.running(s).Worker
 
 	more := edited(r.lines("server b "+b.address, "option httplog"), "maxconn 100", "maxconn 200")
 	for range 3 {
@@ -283,7 +283,7 @@ func TestReloadsArePacedAndServersAreNot(t *testing.T) {
 		wantHealthy(t, s)
 	}
 	r.awaitDisk(r.lines("server b "+b.address, "option httplog")) // what runs, and nothing else
-	if now := r.running(s).worker; now != worker {
+	if now := r.running(s).Worker; now != worker {
 		t.Error("HAProxy was reloaded all the same")
 	}
 
@@ -293,7 +293,7 @@ func TestReloadsArePacedAndServersAreNot(t *testing.T) {
 	}
 
 	s.change.Lock()
-	s.pace.last = s.pace.last.Add(-time.Hour)
+	s.reloadLimit.last = s.reloadLimit.last.Add(-time.Hour)
 	s.change.Unlock()
 	r.apply(s, more, sdk.ActionReload)
 	r.wantOnDisk(more)

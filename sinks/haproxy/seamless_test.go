@@ -126,7 +126,7 @@ func TestOldWorkersAreBounded(t *testing.T) {
 			r.apply(s, doc, sdk.ActionRestart)
 			r.slowly()
 			<-a.asked
-			old := r.running(s).worker
+			old := r.running(s).Worker
 			r.apply(s, edited(doc, "maxconn 100", "maxconn 200"), sdk.ActionReload)
 			h, err := s.Health(t.Context())
 			check(t, err)

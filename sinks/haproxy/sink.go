@@ -16,7 +16,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/hostnames"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
@@ -26,11 +28,11 @@ import (
 // Its methods may be called from any goroutine. Nothing but Check works before the first call to Apply or Health, which
 // looks for a HAProxy to adopt and begins to watch over it until Stop: who only checks documents disturbs nothing.
 type Sink struct {
-	cfg      Config
-	paths    paths
-	log      *slog.Logger
-	proxy    proxy
-	fileLock lock.Lock
+	cfg        Config
+	paths      paths
+	log        *slog.Logger
+	controller process.Controller
+	fileLock   lock.Lock
 
 	begin      sync.Once
 	adopting   sync.Once
@@ -41,7 +43,7 @@ type Sink struct {
 	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
 	recordedDoc     *document // what the state file on disk is about
-	recordedRunning running
+	recordedRunning process.Instance
 	recordedLoaded  *loaded
 	persisting      logdedup.Fault // in writing what runs to disk
 	recording       logdedup.Fault // in writing the state file
@@ -51,14 +53,14 @@ type Sink struct {
 
 	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
 	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
-	change     sync.Mutex
-	client     *runtimeapi.Client
-	clientOf   running // whose servers client changes
-	pace       pace
-	correcting logdedup.Fault        // drift
-	state      atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
+	change      sync.Mutex
+	client      *runtimeapi.Client
+	clientOf    process.Instance // whose servers client changes
+	reloadLimit reloadLimit
+	correcting  logdedup.Fault        // drift
+	state       atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
-	conflicts conflictWatch
+	conflicts process.ConflictMonitor
 	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
 
@@ -68,7 +70,7 @@ type Sink struct {
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
-	endpoint                             func(running) (runtimeapi.Endpoint, error)
+	endpoint                             func(process.Instance) (runtimeapi.Endpoint, error)
 	writeStateFile                       func(r stateFile, path string) error
 }
 
@@ -87,19 +89,18 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	}
 	s := &Sink{
 		cfg: cfg, paths: p, log: log, stopped: make(chan struct{}), changed: make(chan struct{}, 1),
-		files: semaphore.NewWeighted(1), pace: pace{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
+		files: semaphore.NewWeighted(1), reloadLimit: reloadLimit{interval: cfg.ReloadInterval}, lost: func(sdk.Lost) {},
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeStateFile: stateFile.write,
 	}
 	s.state.Store(&state{loaded: &loaded{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
-		s.proxy = &commanded{cfg: cfg, paths: p, log: log, patience: patience, socket: s.adminSocket, infos: infos,
-			applied: func() *document { return s.state.Load().desired }}
+		s.controller = process.NewCommand(p.Config, log, infos, s.desiredConfig, s.previousPids)
 	} else {
-		s.proxy = newManaged(cfg, p, log, s.stopped, infos)
+		s.controller = process.NewManaged(p.Config, log, s.stopped, infos)
 	}
-	s.endpoint = s.proxy.endpoint
+	s.endpoint = s.controller.Endpoint
 	s.resolver = &hostnames.Resolver{Lookup: net.DefaultResolver.LookupNetIP, Confirm: s.confirmHostname}
 	s.client = runtimeapi.NewClient(infos, s.resolver, cfg.DrainTimeout)
 	return s, nil
@@ -111,8 +112,8 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 // What could not be claimed, because a folder does not exist, is claimed before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
 	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getppid(), Log: s.log},
-		lock.File{Path: s.paths.config, Key: "config_file"},
-		lock.File{Path: s.paths.base, Name: s.paths.pid, Key: "pid_file"})
+		lock.File{Path: s.paths.ConfigFile, Key: "config_file"},
+		lock.File{Path: s.paths.BaseFile, Name: s.paths.PidFile, Key: "pid_file"})
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
@@ -149,8 +150,8 @@ func (s *Sink) isStopped() bool {
 }
 
 // clientFor returns the client of the HAProxy in now. What was known of another HAProxy is discarded. The caller holds s.change.
-func (s *Sink) clientFor(now running) *runtimeapi.Client {
-	if !now.same(s.clientOf) {
+func (s *Sink) clientFor(now process.Instance) *runtimeapi.Client {
+	if !now.Same(s.clientOf) {
 		s.resetClient(now)
 	}
 	return s.client
@@ -158,22 +159,27 @@ func (s *Sink) clientFor(now running) *runtimeapi.Client {
 
 // resetClient makes the client one of the HAProxy in now, and discards what was known before now loaded a configuration. The
 // caller holds s.change.
-func (s *Sink) resetClient(now running) {
+func (s *Sink) resetClient(now process.Instance) {
 	s.clientOf = now
 	s.client.Reset(runtimeapi.Target{
-		Name:     fmt.Sprintf("process %d", now.pid()),
+		Name:     fmt.Sprintf("process %d", now.Pid()),
 		Endpoint: func() (runtimeapi.Endpoint, error) { return s.endpoint(now) },
-		Answered: func(i runtimeapi.Info) bool { return i.ServedBy(now.pid()) || answeredByChildOf(now.pid(), i) },
+		Answered: now.Answered,
 	})
 }
 
-// adminSocket returns the path of the admin socket in the document that HAProxy should run, and "" for none.
-func (s *Sink) adminSocket() string {
-	content := s.state.Load().desired
-	if content == nil {
-		return ""
+// desiredConfig returns the configuration that HAProxy should run, and nil where that is not known.
+func (s *Sink) desiredConfig() *syntax.Config {
+	if doc := s.state.Load().desired; doc != nil {
+		return doc.config
 	}
-	return content.config.AdminSocket()
+	return nil
+}
+
+// previousPids returns the processes in the state file, and false if there is none.
+func (s *Sink) previousPids() (pids []int, known bool) {
+	recorded, known := readStateFile(s.paths.state)
+	return recorded.Pids, known
 }
 
 var (

@@ -3,6 +3,8 @@ package haproxy
 import (
 	"fmt"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 // A state is what the sink knows about its HAProxy, at one moment. It is never modified once it is published: [Sink.update]
@@ -17,9 +19,9 @@ type state struct {
 	supervised bool    // HAProxy has to run: a document was applied, by this process or the one before
 	loaded     *loaded // the files that HAProxy loaded beside the document; never nil
 
-	running      running   // the HAProxy that serves
-	since        time.Time // when it began to serve
-	loadingSince time.Time // when the load in progress began; zero if there is none
+	running      process.Instance // the HAProxy that serves
+	since        time.Time        // when it began to serve
+	loadingSince time.Time        // when the load in progress began; zero if there is none
 
 	waitingReload *document  // the last document that passed the check and whose reload is deferred
 	failedLoad    failedLoad // the last document that HAProxy did not load, or did not stay up with
@@ -57,7 +59,7 @@ func (s *Sink) lockedUpdate(change func(*state)) {
 }
 
 // apply records that now serves doc, which is also on disk; nil means that what it serves is not known.
-func (st *state) apply(doc *document, now running) {
+func (st *state) apply(doc *document, now process.Instance) {
 	st.serve(now)
 	if st.stable == nil && doc != nil && doc != st.desired {
 		st.stable = st.desired // it has not run for long, or may not run now, and is still the best one to go back to
@@ -70,13 +72,13 @@ func (st *state) apply(doc *document, now running) {
 }
 
 // invalidate records that what now serves is not known any more.
-func (st *state) invalidate(now running) {
+func (st *state) invalidate(now process.Instance) {
 	st.serve(now)
 	st.verified = false
 }
 
-func (st *state) serve(now running) {
-	if !now.same(st.running) {
+func (st *state) serve(now process.Instance) {
+	if !now.Same(st.running) {
 		st.since = time.Now()
 	}
 	st.running = now
@@ -104,8 +106,8 @@ func (st *state) noteOldWorkers(old []int, ended int) {
 }
 
 // applied returns the document that the HAProxy in now serves, and nil if that is not known.
-func (st *state) applied(now running) *document {
-	if !st.verified || !now.same(st.running) {
+func (st *state) applied(now process.Instance) *document {
+	if !st.verified || !now.Same(st.running) {
 		return nil
 	}
 	return st.desired
@@ -132,7 +134,7 @@ func (st *state) unverified() bool { return !st.verified && st.offered && st.des
 
 // isStable reports whether HAProxy has served the document for that long.
 func (st *state) isStable(after time.Duration) bool {
-	return st.verified && !st.running.none() && time.Since(st.since) > after
+	return st.verified && !st.running.None() && time.Since(st.since) > after
 }
 
 // loadingFor returns how long the load in progress has taken, and 0 if there is none.

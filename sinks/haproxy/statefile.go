@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/internal/replace"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -28,9 +29,9 @@ type stateFile struct {
 	Watched string `json:"watched,omitempty"` // see [sdk.Watched]
 }
 
-func newStateFile(doc *document, now running, beside *loaded) stateFile {
-	r := stateFile{Files: make(map[string]string, len(doc.files)), Pids: now.pids, Worker: now.worker, Generation: doc.generation}
-	r.Environment = environmentDigest(doc.config)
+func newStateFile(doc *document, now process.Instance, beside *loaded) stateFile {
+	r := stateFile{Files: make(map[string]string, len(doc.files)), Pids: now.Pids, Worker: now.Worker, Generation: doc.generation}
+	r.Environment = process.EnvironmentDigest(doc.config)
 	r.Inputs, r.Watched = beside.files, beside.watched
 	for _, f := range doc.files {
 		r.Files[filepath.Base(f.Path)] = stage.Sum(f.Content)
@@ -82,17 +83,17 @@ func (r stateFile) write(path string) error {
 
 // inEnvironment reports whether the variables in doc have the values now that they had then.
 func (r stateFile) inEnvironment(doc *document) bool {
-	return r.Environment == environmentDigest(doc.config)
+	return r.Environment == process.EnvironmentDigest(doc.config)
 }
 
 // isFor reports whether r was written about those very processes.
-func (r stateFile) isFor(now running) bool {
-	return now.same(running{pids: r.Pids, worker: r.Worker, unseen: len(r.Pids) == 0})
+func (r stateFile) isFor(now process.Instance) bool {
+	return now.Same(process.Instance{Pids: r.Pids, Worker: r.Worker, Unseen: len(r.Pids) == 0})
 }
 
 // load returns the files that r is about, the main one first, if they are on disk as they were.
 func (r stateFile) load(p paths) ([]stage.File, bool) {
-	main := filepath.Base(p.config)
+	main := filepath.Base(p.ConfigFile)
 	names := []string{main}
 	for name := range r.Files {
 		if name != main && name == filepath.Base(name) {

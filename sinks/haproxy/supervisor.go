@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
 const (
@@ -54,7 +55,7 @@ func (s *Sink) supervise() {
 			v.locking.Resolve(s.log, "supervising HAProxy again")
 			v.step(ctx)
 		}
-		pause(ctx, superviseInterval)
+		sleep(ctx, superviseInterval)
 	}
 }
 
@@ -62,10 +63,10 @@ func (s *Sink) supervise() {
 // somebody else changes them.
 func (s *supervisor) step(ctx context.Context) {
 	st := s.state.Load()
-	runs := st.running.stands()
+	runs := st.running.Alive()
 	if runs {
 		s.notServingSince = time.Time{}
-		s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(st.running.pids), "worker", st.running.worker)
+		s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(st.running.Pids), "worker", st.running.Worker)
 		if st.isStable(s.stableAfter) {
 			s.recordStable()
 			s.backoff.Reset()
@@ -94,7 +95,7 @@ func (s *supervisor) step(ctx context.Context) {
 	st = s.state.Load()
 	switch {
 	case due && st.unpersisted() != nil: // HAProxy was changed meanwhile, which the next step persists
-	case st.running.stands():
+	case st.running.Alive():
 		if due { // it may serve the desired document already; loading it again loses no request
 			s.nextLoad = time.Now().Add(s.backoff.NextBackOff())
 			s.loadDesired(ctx)
@@ -120,23 +121,18 @@ func (s *supervisor) recordStable() {
 // due. The caller holds s.files and s.change.
 func (s *supervisor) findOrRestart(ctx context.Context, due bool) {
 	before := s.state.Load().running
-	now, err := s.proxy.find(ctx)
+	now, err := s.controller.Find(ctx)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		s.update(func(st *state) { st.startErr = err })
-	case !now.none() && now.serving(before):
+	case !now.None() && now.Serves(before):
 		s.recordForeignLoad(now)
-	case !now.none() && s.notServingSince.IsZero():
+	case !now.None() && s.notServingSince.IsZero():
 		s.notServingSince = time.Now()
-	case due && (now.none() || time.Since(s.notServingSince) > notServingLimit):
+	case due && (now.None() || time.Since(s.notServingSince) > notServingLimit):
 		s.restart(ctx)
 	}
-}
-
-// serving reports whether r can be taken for a HAProxy that serves, where before is the last one that did.
-func (r running) serving(before running) bool {
-	return r.stands() && (r.worker != 0 || before.worker == 0)
 }
 
 // restart starts HAProxy with the document that was last applied, or with the one before if HAProxy has ended soon after it
@@ -148,8 +144,8 @@ func (s *supervisor) restart(ctx context.Context) {
 		return
 	}
 	if s.starting.Cause() == "" { // otherwise it was logged before the attempt that failed
-		s.log.Warn("HAProxy ended; starting it again", "pid", joinPids(s.state.Load().running.pids), "config_file", s.paths.config,
-			"log", messages.Causes(s.proxy.said()))
+		s.log.Warn("HAProxy ended; starting it again", "pid", process.JoinPids(s.state.Load().running.Pids), "config_file", s.paths.ConfigFile,
+			"log", messages.Causes(s.controller.Log()))
 	}
 	s.loadDesired(ctx)
 }
@@ -157,12 +153,12 @@ func (s *supervisor) restart(ctx context.Context) {
 // loadDesired has HAProxy load what is on disk of the desired document. The caller holds s.files and s.change.
 func (s *supervisor) loadDesired(ctx context.Context) {
 	doc := s.restoreDesired()
-	reload := s.state.Load().running.stands()
+	reload := s.state.Load().running.Alive()
 	s.update(func(st *state) { st.load(reload) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
 	if reload {
-		s.pace.step()
-		defer s.pace.step()
+		s.reloadLimit.recordStart()
+		defer s.reloadLimit.recordStart()
 	}
 	r, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
@@ -173,11 +169,11 @@ func (s *supervisor) loadDesired(ctx context.Context) {
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}
-	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker) {
-		s.log.Info("HAProxy serves again", "pid", joinPids(r.now.pids), "worker", r.now.worker)
+	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker) {
+		s.log.Info("HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker)
 	}
-	s.recordApplied(doc, r.now)
-	s.correctLoaded(ctx, doc, r.now)
+	s.recordApplied(doc, r.Instance)
+	s.correctLoaded(ctx, doc, r.Instance)
 }
 
 // restoreDesired writes back the files of the desired document that somebody else has changed, and returns the document. It returns

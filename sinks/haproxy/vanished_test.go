@@ -34,7 +34,7 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 
 	renamed := edited(edited(other, "default_backend app", "default_backend renamed"), "\nbackend app", "\nbackend renamed")
 	r.apply(s, renamed, sdk.ActionReload)
-	if now := r.running(s); !now.same(before) {
+	if now := r.running(s); !now.Same(before) {
 		t.Fatalf("HAProxy is %v, and was %v", now, before)
 	}
 	s.change.Lock()

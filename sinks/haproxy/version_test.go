@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
@@ -58,7 +59,7 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.client.Close()
-	s.endpoint = func(running) (runtimeapi.Endpoint, error) {
+	s.endpoint = func(process.Instance) (runtimeapi.Endpoint, error) {
 		return runtimeapi.Endpoint{Path: r.path("pretend.sock")}, nil
 	}
 	return func() []string {
@@ -88,7 +89,7 @@ func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
 		s := r.sink()
 		one := r.document("one")
 		r.apply(s, one, sdk.ActionRestart)
-		told := r.pretend(s, test.version, test.pid(r.running(s).worker))
+		told := r.pretend(s, test.version, test.pid(r.running(s).Worker))
 		result := r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
 		if !strings.Contains(result.Reason, test.reason) {
 			t.Errorf("%s: reason %q", test.version, result.Reason)
@@ -112,7 +113,7 @@ func TestHealth_VersionWithoutRuntimeChanges(t *testing.T) {
 	if fact := runtimeFact(t, s); fact != "" {
 		t.Errorf("runtime is %q for the HAProxy that runs", fact)
 	}
-	told := r.pretend(s, "2.5.14", r.running(s).worker)
+	told := r.pretend(s, "2.5.14", r.running(s).Worker)
 	eventually(t, "the facts name the version", func() bool { return strings.Contains(runtimeFact(t, s), "HAProxy 2.5.14") })
 	wantHealthy(t, s)
 	r.stop(s)

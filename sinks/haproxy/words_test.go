@@ -57,7 +57,7 @@ func TestNamesFromTheEnvironmentAreLeftAlone(t *testing.T) {
 	if got := r.servers(s, "app"); got != "a" {
 		t.Fatalf("the servers are %q", got)
 	}
-	if now := r.running(s); !now.same(before) {
+	if now := r.running(s); !now.Same(before) {
 		t.Error("HAProxy was reloaded")
 	}
 	r.apply(s, document(`server "$NAME_OF_A" `+a.address, "server b "+b.address), sdk.ActionReload)
@@ -101,10 +101,10 @@ func TestConditionalBlocks(t *testing.T) {
 	}
 	r.wantAnswers("a b")
 	r.wantObservedHealthy(s)
-	worker := r.running(s).worker
+	worker := r.running(s).Worker
 	r.ask(s, "set server app/a state maint") // nobody can tell whether that is what the file says
 	r.wantObservedHealthy(s)
-	if now := r.running(s).worker; now != worker {
+	if now := r.running(s).Worker; now != worker {
 		t.Error("HAProxy was reloaded")
 	}
 }

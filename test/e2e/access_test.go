@@ -17,35 +17,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-const updateToken = "marker-of-a-token"
+const testToken = "marker-of-a-token"
 
 // Sidecar presents a token that stands in the URL of its listener.
-func TestPushesWithTheTokenComeIn(t *testing.T) {
-	s := newSite(t)
-	s.write("token", updateToken+"\n")
-	if err := os.Chmod(s.path("token"), 0o600); err != nil {
+func TestAccess_PushWithToken(t *testing.T) {
+	env := newTestEnv(t)
+	env.write("token", testToken+"\n")
+	if err := os.Chmod(env.path("token"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.serve("chat", "b", 8001) // by a Sidecar that knows no token
-	s.start("--set", "haproxy_api.update_token_file="+s.path("token"), "--set", "sidecar.state_url=")
-	s.eventually("the daemon answers", func() bool { code, _ := s.health(); return code != 0 })
-	s.sidecar.SetStatus("host-b", "b", 4)
+	env.startInstance("chat", "b", 8001) // by a Sidecar that knows no token
+	env.start("--set", "haproxy_api.update_token_file="+env.path("token"), "--set", "sidecar.state_url=")
+	env.eventually("the daemon answers", func() bool { code, _ := env.health(); return code != 0 })
+	env.sidecar.SetStatus("host-b", "b", 4)
 	const refused = "request denied"
-	s.eventually("the push without is refused", func() bool { return strings.Contains(s.log.String(), refused) })
+	env.eventually("the push without is refused", func() bool { return strings.Contains(env.log.String(), refused) })
 
-	pusher := sidecartest.New(sidecartest.Options{Listeners: []string{"http://x:" + updateToken + "@" + s.api + "/update"}})
+	pusher := sidecartest.New(sidecartest.Options{Listeners: []string{"http://x:" + testToken + "@" + env.apiAddress + "/update"}})
 	if err := pusher.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	defer s.sidecar.Close()
-	s.sidecar = pusher // which the site closes
-	s.serve("web", "a", 8000)
-	s.answered(8000, "a")
-	s.eventually("healthy", s.healthy)
-	if config := s.read("haproxy.cfg"); strings.Contains(config, "host-b") {
+	defer env.sidecar.Close()
+	env.sidecar = pusher // which the site closes
+	env.startInstance("web", "a", 8000)
+	env.waitAnswer(8000, "a")
+	env.eventually("healthy", env.healthy)
+	if config := env.read("haproxy.cfg"); strings.Contains(config, "host-b") {
 		t.Errorf("what was refused is in the configuration:\n%s", config)
 	}
-	if log := s.log.String(); strings.Count(log, refused) != 1 || strings.Contains(log, "marker") ||
+	if log := env.log.String(); strings.Count(log, refused) != 1 || strings.Contains(log, "marker") ||
 		strings.Contains(log, "whoever reaches") || strings.Contains(log, "can read") {
 		t.Errorf("want one refusal, no token and no warning in the log")
 	}
@@ -70,7 +70,7 @@ func newCertificate(t *testing.T, file string) *x509.Certificate {
 }
 
 // pinned is a client that trusts this certificate and nothing else.
-func pinned(t *testing.T, cert *x509.Certificate) *http.Client {
+func clientTrusting(t *testing.T, cert *x509.Certificate) *http.Client {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
@@ -79,16 +79,16 @@ func pinned(t *testing.T, cert *x509.Certificate) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-func TestTheDaemonSpeaksTLS(t *testing.T) {
-	s := newSite(t)
-	certFile := s.path("daemon.pem")
+func TestAccess_TLS(t *testing.T) {
+	env := newTestEnv(t)
+	certFile := env.path("daemon.pem")
 	cert := newCertificate(t, certFile)
 	args := []string{"--set", "haproxy_api.tls_cert=" + certFile, "--set", "haproxy_api.tls_key=" + certFile,
-		"--set", "haproxy_api.update_token=" + updateToken}
-	s.serve("web", "a", 8000) // known from state_url: what is pushed over plain HTTP does not come in
-	s.start(args...)
-	s.answered(8000, "a")
-	secure := pinned(t, cert)
+		"--set", "haproxy_api.update_token=" + testToken}
+	env.startInstance("web", "a", 8000) // known from state_url: what is pushed over plain HTTP does not come in
+	env.start(args...)
+	env.waitAnswer(8000, "a")
+	secure := clientTrusting(t, cert)
 	push := func(client *http.Client, address string) int {
 		t.Helper()
 		body, err := os.ReadFile(recorded + "updates/post-031.json")
@@ -103,20 +103,20 @@ func TestTheDaemonSpeaksTLS(t *testing.T) {
 		return resp.StatusCode
 	}
 	// A body that is not read would reset the connection before the answer is.
-	if resp, err := http.Get("http://" + s.api + "/update"); err != nil || resp.StatusCode != http.StatusBadRequest {
+	if resp, err := http.Get("http://" + env.apiAddress + "/update"); err != nil || resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("over plain HTTP: %v, %v", resp, err)
 	} else {
 		resp.Body.Close()
 	}
-	if code := push(secure, "https://"+s.api+"/update"); code != http.StatusUnauthorized {
+	if code := push(secure, "https://"+env.apiAddress+"/update"); code != http.StatusUnauthorized {
 		t.Errorf("without the token: %d", code)
 	}
-	if code := push(secure, "https://x:"+updateToken+"@"+s.api+"/update"); code != http.StatusOK {
+	if code := push(secure, "https://x:"+testToken+"@"+env.apiAddress+"/update"); code != http.StatusOK {
 		t.Errorf("with the token: %d", code)
 	}
-	s.eventually("the pushed state", func() bool { return strings.Contains(s.read("haproxy.cfg"), "frontend chat") })
+	env.eventually("the pushed state", func() bool { return strings.Contains(env.read("haproxy.cfg"), "frontend chat") })
 	run := func(args ...string) (string, error) {
-		out, err := exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, args...)...).CombinedOutput()
+		out, err := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy: ") {
@@ -125,25 +125,25 @@ func TestTheDaemonSpeaksTLS(t *testing.T) {
 	if out, err := run(append(args, "check", "--live")...); err != nil || !strings.Contains(out, "no faults") {
 		t.Errorf("check --live: %v\n%s", err, out)
 	}
-	otherFile := s.path("other.pem")
+	otherFile := env.path("other.pem")
 	newCertificate(t, otherFile)
 	other := []string{"--set", "haproxy_api.tls_cert=" + otherFile, "--set", "haproxy_api.tls_key=" + otherFile}
-	if out, err := run(append(other, "check", "--live")...); err == nil || !strings.Contains(out, "is not trusted otherwise") {
+	if out, err := run(append(other, "check", "--live")...); err == nil || !strings.Contains(out, "is not trusted") {
 		t.Errorf("check --live with another certificate: %v\n%s", err, out)
 	}
 	// A certificate that was replaced by one that the daemon cannot use must not hide how the daemon is.
-	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, "is not trusted otherwise") ||
+	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, "is not trusted") ||
 		!strings.Contains(out, "haproxy: healthy") {
 		t.Errorf("status with another certificate: %v\n%s", err, out)
 	}
-	s.write("haproxy-api.toml.broken", "[")
-	broken := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml.broken"), "--address", "https://"+s.api, "status")
+	env.write("haproxy-api.toml.broken", "[")
+	broken := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml.broken"), "--address", "https://"+env.apiAddress, "status")
 	if out, err := broken.CombinedOutput(); err != nil || !strings.Contains(string(out), "haproxy: healthy") {
 		t.Errorf("status with a broken configuration: %v\n%s", err, out)
 	}
 
 	renewed := newCertificate(t, certFile)
-	if code := push(pinned(t, renewed), "https://x:"+updateToken+"@"+s.api+"/update"); code != http.StatusOK {
+	if code := push(clientTrusting(t, renewed), "https://x:"+testToken+"@"+env.apiAddress+"/update"); code != http.StatusOK {
 		t.Errorf("with the renewed certificate: %d", code)
 	}
 	if out, err := run(append(args, "status")...); err != nil {
@@ -152,26 +152,26 @@ func TestTheDaemonSpeaksTLS(t *testing.T) {
 }
 
 // A marker stands wherever a running daemon has a secret; nothing it says has it.
-func TestTheDaemonTellsNoSecret(t *testing.T) {
+func TestSecrets_NotDisclosed(t *testing.T) {
 	const marker = "marker"
-	s := newSite(t)
-	s.write("url", "http://marker:marker@127.0.0.1:1/state.json?key=marker\n")
-	t.Setenv("HAPROXY_API_HAPROXY_API_UPDATE_TOKEN", updateToken)
-	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), "state_url =", "state_url_file = \"url\" #", 1)+`
+	env := newTestEnv(t)
+	env.write("url", "http://marker:marker@127.0.0.1:1/state.json?key=marker\n")
+	t.Setenv("HAPROXY_API_HAPROXY_API_UPDATE_TOKEN", testToken)
+	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), "state_url =", "state_url_file = \"url\" #", 1)+`
 [plugins.other]
 path = "other"
 args = ["--password=marker"]
 env = { LICENSE = "marker" }
 `)
-	s.start("--log-level", "debug")
-	s.eventually("the state cannot be fetched", func() bool { return strings.Contains(s.log.String(), "127.0.0.1:1/state.json") })
+	env.start("--log-level", "debug")
+	env.eventually("the state cannot be fetched", func() bool { return strings.Contains(env.log.String(), "127.0.0.1:1/state.json") })
 	said := map[string]string{}
 	for _, request := range []struct{ method, path, authorization string }{
 		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},
 		{"GET", "/state", ""},
-		{"POST", "/update", "Bearer marker"}, {"POST", "/update", "Bearer " + updateToken}, {"POST", "/update", "Basic marker"},
+		{"POST", "/update", "Bearer marker"}, {"POST", "/update", "Bearer " + testToken}, {"POST", "/update", "Basic marker"},
 	} {
-		r, err := http.NewRequest(request.method, "http://"+s.api+request.path, strings.NewReader(`{"State":`))
+		r, err := http.NewRequest(request.method, "http://"+env.apiAddress+request.path, strings.NewReader(`{"State":`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,17 +191,17 @@ env = { LICENSE = "marker" }
 		{"config", "--set", "haproxy_api.update_token_file=url"},
 		{"config", "--set", "plugins.other.env=marker"},
 	} {
-		cmd := exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, command...)...)
-		cmd.Dir = s.folder
+		cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, command...)...)
+		cmd.Dir = env.folder
 		out, _ := cmd.CombinedOutput()
 		said[strings.Join(command[:1], " ")+" …"+fmt.Sprint(len(said))] = string(out)
 	}
-	s.eventually("the plugin runs", func() bool { return s.pluginPID() != 0 })
-	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", s.pluginPID()))
+	env.eventually("the plugin runs", func() bool { return env.pluginPID() != 0 })
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", env.pluginPID()))
 	if err != nil || len(environ) == 0 {
 		t.Errorf("the plugin's environment: %v", err)
 	}
-	said["the plugin's environment"], said["log"] = string(environ), s.log.String()
+	said["the plugin's environment"], said["log"] = string(environ), env.log.String()
 	for where, text := range said {
 		if text == "" {
 			t.Errorf("%s says nothing", where)

@@ -11,32 +11,32 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/mounttest"
 )
 
-func init() { maps.Copy(faults, fileFaults) }
+func init() { maps.Copy(chaosFaults, fileFaults) }
 
 // fileFaults are faults of the files that are written, and of their folders.
 var fileFaults = map[string]func(c *chaos){
 	"a file becomes a mount point": func(c *chaos) {
-		path := c.s.path([]string{c.s.config, c.s.config + ".applied", "haproxy.pid", "haproxy.base.cfg"}[c.rand.IntN(4)])
+		path := c.env.path([]string{c.env.config, c.env.config + ".applied", "haproxy.pid", "haproxy.base.cfg"}[c.rand.IntN(4)])
 		if _, err := os.Stat(path); err != nil || c.mounted[path] {
 			return
 		}
 		c.mounted[path] = true
-		unmount := mounttest.Bind(c.s.t, path)
+		unmount := mounttest.Bind(c.env.t, path)
 		from := time.Now()
-		c.lasts(func() {
+		c.addActiveFault(func() {
 			unmount()
 			delete(c.mounted, path)
 			// A write in place may have begun a moment ago.
-			c.accounts.writtenInPlace(from, time.Now().Add(inPlaceEnds))
+			c.invariants.addInPlaceWrite(from, time.Now().Add(inPlaceEnds))
 		})
 	},
 	"the folder of the configuration is read-only": func(c *chaos) {
 		if c.isFull() || !remountDisk(c.disk, syscall.MS_RDONLY) {
 			return
 		}
-		c.lasts(func() {
+		c.addActiveFault(func() {
 			if !remountDisk(c.disk, 0) {
-				c.s.t.Errorf("%s cannot be made writable again", c.disk)
+				c.env.t.Errorf("%s cannot be made writable again", c.disk)
 			}
 		})
 	},
@@ -63,14 +63,14 @@ func remountDisk(disk string, flag uintptr) bool {
 
 // checkTemporary wants no temporary files in the folders that files are written to. Some are there while a change is written.
 func (c *chaos) checkTemporary() {
-	c.s.t.Helper()
+	c.env.t.Helper()
 	var left []string
-	c.s.eventually("no temporary files are left", func() bool {
+	c.env.eventually("no temporary files are left", func() bool {
 		left = nil
-		for _, folder := range []string{c.disk, c.s.folder} {
+		for _, folder := range []string{c.disk, c.env.folder} {
 			entries, err := os.ReadDir(folder)
 			if err != nil {
-				c.s.t.Fatal(err)
+				c.env.t.Fatal(err)
 			}
 			for _, e := range entries {
 				if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), ".tmp-") {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-func init() { maps.Copy(faults, inputFaults) }
+func init() { maps.Copy(chaosFaults, inputFaults) }
 
 const (
 	// chaosInputPort is where HAProxy shows the file that it reads beside its configuration.
@@ -20,18 +20,18 @@ var inputFaults = map[string]func(c *chaos){
 	"a referenced file changes": func(c *chaos) { c.changeInput() },
 	"a referenced file changes unseen": func(c *chaos) {
 		c.inputs++
-		c.s.write(chaosInput, c.input())
+		c.env.write(chaosInput, c.input())
 	},
 	"a referenced file is touched": func(c *chaos) {
-		if content := c.s.read(chaosInput); content != "" {
-			c.s.write(chaosInput, content)
+		if content := c.env.read(chaosInput); content != "" {
+			c.env.write(chaosInput, content)
 			c.reread()
 		}
 	},
 	"a referenced file vanishes": func(c *chaos) {
-		_ = os.Remove(c.s.path(chaosInput))
+		_ = os.Remove(c.env.path(chaosInput))
 		c.reread()
-		c.lasts(c.changeInput)
+		c.addActiveFault(c.changeInput)
 	},
 }
 
@@ -40,26 +40,26 @@ func (c *chaos) input() string { return fmt.Sprintf("page %d", c.inputs) }
 func (c *chaos) changeInput() {
 	c.inputs++
 	if c.rand.IntN(2) == 0 {
-		c.s.write(chaosInput, c.input())
+		c.env.write(chaosInput, c.input())
 	} else {
-		c.s.write(chaosInput+".new", c.input())
-		_ = os.Rename(c.s.path(chaosInput+".new"), c.s.path(chaosInput))
+		c.env.write(chaosInput+".new", c.input())
+		_ = os.Rename(c.env.path(chaosInput+".new"), c.env.path(chaosInput))
 	}
 	c.reread()
 }
 
 // reread has the daemon look at what HAProxy reads. Before it listens for SIGHUP, it would end by it.
 func (c *chaos) reread() {
-	if c.s.apiAnswers() {
-		c.signal(c.s.cmd.Process.Pid, syscall.SIGHUP)
+	if c.env.apiAnswers() {
+		c.signal(c.env.cmd.Process.Pid, syscall.SIGHUP)
 	}
 }
 
 // checkInput wants HAProxy to have loaded the file as it is.
 func (c *chaos) checkInput() {
-	c.s.t.Helper()
+	c.env.t.Helper()
 	c.reread()
-	c.s.answered(chaosInputPort, c.s.read(chaosInput))
+	c.env.waitAnswer(chaosInputPort, c.env.read(chaosInput))
 }
 
 // chaosInputFrontend is in every template.

@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
-func init() { maps.Copy(faults, pluginFaults) }
+func init() { maps.Copy(chaosFaults, pluginFaults) }
 
 // pluginFaults are plugins that hang in each call, whatever their context says, until the fault is over. Those of the start hang
 // the next time that the plugin is started, which is at once.
@@ -26,91 +26,91 @@ var pluginFaults = map[string]func(c *chaos){
 	"the plugin hangs in Apply":             func(c *chaos) { c.hang("Apply", false) },
 	"the plugin hangs in Check":             func(c *chaos) { c.hang("Check", false) },
 	"the plugin hangs in Stop":              func(c *chaos) { c.hang("Stop", false) },
-	"the plugin cannot start at the moment": func(c *chaos) { c.mark("down", true) },
+	"the plugin cannot start at the moment": func(c *chaos) { c.createFaultFile("down", true) },
 }
 
-func (c *chaos) hang(call string, anew bool) { c.mark("hang-"+call, anew) }
+func (c *chaos) hang(call string, anew bool) { c.createFaultFile("hang-"+call, anew) }
 
-func (c *chaos) mark(name string, anew bool) {
-	if _, err := os.Stat(c.s.path(name)); err == nil {
+func (c *chaos) createFaultFile(name string, anew bool) {
+	if _, err := os.Stat(c.env.path(name)); err == nil {
 		return
 	}
-	c.s.write(name, "")
-	if anew && c.failing == "" { // a plugin that is started anew knows nothing of it, and would try it once again
-		c.signal(c.s.pluginPID(), syscall.SIGKILL)
+	c.env.write(name, "")
+	if anew && c.rejection == "" { // a plugin that is started anew knows nothing of it, and would try it once again
+		c.signal(c.env.pluginPID(), syscall.SIGKILL)
 	}
-	c.lasts(func() { _ = os.Remove(c.s.path(name)) })
+	c.addActiveFault(func() { _ = os.Remove(c.env.path(name)) })
 }
 
 // troubledPlugin makes the plugin of the HAProxy sink one that has the trouble of the files in the site's folder, and returns the
 // tables of the configuration for that.
-func (s *site) troubledPlugin() string {
-	s.t.Helper()
-	path := s.path("troubled")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec troubled-plugin plugin haproxy\n"), 0o755); err != nil {
-		s.t.Fatal(err)
+func (env *testEnv) faultyPluginConfig() string {
+	env.t.Helper()
+	path := env.path("faulty-plugin.sh")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec faulty-plugin plugin haproxy\n"), 0o755); err != nil {
+		env.t.Fatal(err)
 	}
-	return fmt.Sprintf("[plugins.haproxy]\npath = %q\nenv = { TROUBLE = %q }\n", path, s.folder)
+	return fmt.Sprintf("[plugins.haproxy]\npath = %q\nenv = { FAULT_DIR = %q }\n", path, env.folder)
 }
 
 // trouble is the folder that says what is wrong with a troubled plugin.
-type trouble string
+type faultDir string
 
 // troubled is the main function of such a plugin.
-func troubled() {
-	from := trouble(os.Getenv("TROUBLE"))
-	from.hang("start")
+func faultyPlugin() {
+	d := faultDir(os.Getenv("FAULT_DIR"))
+	d.waitWhileHanging("start")
 	serve.Sink(sdk.Info{Name: "haproxy", Version: "1"}, haproxy.Defaults(),
 		func(_ context.Context, env sdk.Env, cfg haproxy.Config) (sdk.Sink, error) {
-			from.hang("Configure")
-			if from.has("down") {
+			d.waitWhileHanging("Configure")
+			if d.has("down") {
 				return nil, fmt.Errorf("cannot reach the backend: %w", syscall.ECONNREFUSED)
 			}
 			sink, err := haproxy.New(env, cfg)
-			return &troubledSink{sink, from}, err
+			return &faultySink{sink, d}, err
 		})
 }
 
-func (from trouble) has(name string) bool {
-	_, err := os.Stat(filepath.Join(string(from), name))
+func (d faultDir) has(name string) bool {
+	_, err := os.Stat(filepath.Join(string(d), name))
 	return err == nil
 }
 
 // hang returns when the fault is over, or ends the process when the daemon is gone.
-func (from trouble) hang(call string) {
-	for daemon := os.Getppid(); from.has("hang-" + call); time.Sleep(10 * time.Millisecond) {
+func (d faultDir) waitWhileHanging(call string) {
+	for daemon := os.Getppid(); d.has("hang-" + call); time.Sleep(10 * time.Millisecond) {
 		if os.Getppid() != daemon {
 			os.Exit(1)
 		}
 	}
 }
 
-type troubledSink struct {
+type faultySink struct {
 	*haproxy.Sink
-	from trouble
+	faults faultDir
 }
 
-func (s *troubledSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	s.from.hang("Apply")
+func (s *faultySink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
+	s.faults.waitWhileHanging("Apply")
 	return s.Sink.Apply(ctx, doc)
 }
 
-func (s *troubledSink) Check(ctx context.Context, doc sdk.Document) error {
-	s.from.hang("Check")
+func (s *faultySink) Check(ctx context.Context, doc sdk.Document) error {
+	s.faults.waitWhileHanging("Check")
 	return s.Sink.Check(ctx, doc)
 }
 
-func (s *troubledSink) Claim(ctx context.Context) error {
-	s.from.hang("Claim")
+func (s *faultySink) Claim(ctx context.Context) error {
+	s.faults.waitWhileHanging("Claim")
 	return s.Sink.Claim(ctx)
 }
 
-func (s *troubledSink) Health(ctx context.Context) (sdk.Health, error) {
-	s.from.hang("Health")
+func (s *faultySink) Health(ctx context.Context) (sdk.Health, error) {
+	s.faults.waitWhileHanging("Health")
 	return s.Sink.Health(ctx)
 }
 
-func (s *troubledSink) Stop(ctx context.Context) error {
-	s.from.hang("Stop")
+func (s *faultySink) Stop(ctx context.Context) error {
+	s.faults.waitWhileHanging("Stop")
 	return s.Sink.Stop(ctx)
 }

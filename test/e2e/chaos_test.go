@@ -29,40 +29,40 @@ var (
 )
 
 const (
-	chaosServices = 6
-	chaosMost     = 30 // instances; as many as there are backends
-	chaosLeast    = 20 // so that no two true catalogues differ by as much as the guard holds back
-	chaosFixed    = 12 // of them never go, so that every service always has two
-	chaosPort     = 8001
-	calmEvery     = 40 // steps
+	chaosServices       = 6
+	chaosMaxInstances   = 30 // instances; as many as there are backends
+	chaosMinInstances   = 20 // so that no two true catalogues differ by as much as the guard holds back
+	chaosFixedInstances = 12 // of them never go, so that every service always has two
+	chaosPort           = 8001
+	stepsPerCheck       = 40 // steps
 )
 
 // chaos makes trouble for one site, and knows what is to hold all the while.
 type chaos struct {
-	s    *site
-	liar *liar
-	rand *rand.Rand
-	only *regexp.Regexp // faults
+	env     *testEnv
+	sidecar *faultySidecar
+	rand    *rand.Rand
+	only    *regexp.Regexp // faults
 
-	pool []sdk.Instance
-	in   []bool // which of the pool are in the true catalogue
-	disk string
+	pool        []sdk.Instance
+	inCatalogue []bool // which of the pool are in the true catalogue
+	disk        string
 
 	mounted map[string]bool // files that are mount points
 
-	plain string // the configuration as it is while nobody plays with it
+	config string // the configuration as it is while nobody plays with it
 
-	accounts    *accounts
-	survived    map[string]int
-	lasting     []func() // what ends the faults that last
-	template    int      // the number of the last good one that was saved
-	failing     string   // a word of why HAProxy fails to load the template that is saved; empty where it does not fail
-	clusters    int
-	variants    int
-	environment int // of the templates
-	inputs      int // the number of the file that HAProxy reads beside its configuration
-	past        []sdk.Snapshot
-	slowest     time.Duration // to converge
+	invariants         *invariants
+	injected           map[string]int
+	activeFaults       []func() // what ends the faults that last
+	template           int      // the number of the last good one that was saved
+	rejection          string   // a word of why HAProxy fails to load the template that is saved; empty where it does not fail
+	clusters           int
+	variants           int
+	environment        int // of the templates
+	inputs             int // the number of the file that HAProxy reads beside its configuration
+	past               []sdk.Snapshot
+	slowestConvergence time.Duration // to converge
 }
 
 // Everything that goes wrong around the daemon goes wrong at once, in an order that the seed decides. All the while requests to
@@ -74,47 +74,47 @@ func TestChaos(t *testing.T) {
 	}
 	c := newChaos(t)
 	end := time.Now().Add(*chaosFor)
-	for steps := 1; time.Now().Before(end) || steps <= calmEvery; steps++ {
+	for steps := 1; time.Now().Before(end) || steps <= stepsPerCheck; steps++ {
 		c.step()
-		if steps%calmEvery == 0 {
-			c.calm()
+		if steps%stepsPerCheck == 0 {
+			c.endFaultsAndCheck()
 		}
 	}
-	c.calm()
+	c.endFaultsAndCheck()
 	c.report(t)
 }
 
 func newChaos(t *testing.T) *chaos {
 	t.Helper()
-	s := newSite(t, `template = "haproxy.tmpl"`, `reload_interval = "200ms"`, `drain_timeout = "2s"`)
+	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "200ms"`, `drain_timeout = "2s"`)
 	c := &chaos{
-		s: s, liar: newLiar(), rand: rand.New(rand.NewPCG(*chaosSeed, 0)), survived: map[string]int{},
-		mounted: map[string]bool{},
-		in:      make([]bool, chaosMost), only: regexp.MustCompile(*chaosOnly),
+		env: env, sidecar: newFaultySidecar(), rand: rand.New(rand.NewPCG(*chaosSeed, 0)), injected: map[string]int{},
+		mounted:     map[string]bool{},
+		inCatalogue: make([]bool, chaosMaxInstances), only: regexp.MustCompile(*chaosOnly),
 	}
-	t.Cleanup(c.liar.close)
-	for n := range chaosMost {
+	t.Cleanup(c.sidecar.close)
+	for n := range chaosMaxInstances {
 		c.pool = append(c.pool, c.backend(n))
-		c.in[n] = n < (chaosMost+chaosLeast)/2
+		c.inCatalogue[n] = n < (chaosMaxInstances+chaosMinInstances)/2
 	}
-	c.disk = s.onDisk()
-	c.plain = strings.NewReplacer(
-		s.sidecar.URL("/state.json"), c.liar.server.URL+"/state.json",
-		"[haproxy_api]\n", fmt.Sprintf("[haproxy_api]\nstate_dir = %q\nmax_body = \"1MiB\"\n", s.path("state")),
+	c.disk = env.useSmallDisk()
+	c.config = strings.NewReplacer(
+		env.sidecar.URL("/state.json"), c.sidecar.server.URL+"/state.json",
+		"[haproxy_api]\n", fmt.Sprintf("[haproxy_api]\nstate_dir = %q\nmax_body = \"1MiB\"\n", env.path("state")),
 		"[sidecar]\n", "[sidecar]\nresync_interval = \"2s\"\nhold = \"10m\"\n",
-	).Replace(s.read("haproxy-api.toml")) + s.troubledPlugin()
-	s.write("haproxy-api.toml", c.plain)
-	c.accounts = newAccounts(s)
-	c.s.write(chaosInput, c.input())
+	).Replace(env.read("haproxy-api.toml")) + env.faultyPluginConfig()
+	env.write("haproxy-api.toml", c.config)
+	c.invariants = newInvariants(env)
+	c.env.write(chaosInput, c.input())
 	c.saveTemplate()
-	c.tellTruth()
-	s.start()
+	c.publishTruth()
+	env.start()
 	for n := range chaosServices {
-		s.answered(chaosPort+n, fmt.Sprint(n))
+		env.waitAnswer(chaosPort+n, fmt.Sprint(n))
 	}
-	s.inEffect() // what broke off the very first document would leave none, as there was none before
-	c.accounts.open(chaosServices)
-	t.Cleanup(c.accounts.close)
+	env.waitGenerationApplied() // what broke off the very first document would leave none, as there was none before
+	c.invariants.start(chaosServices)
+	t.Cleanup(c.invariants.stopAndWait)
 	return c
 }
 
@@ -122,7 +122,7 @@ func newChaos(t *testing.T) *chaos {
 func (c *chaos) backend(n int) sdk.Instance {
 	service := n % chaosServices
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, service) }))
-	c.s.t.Cleanup(server.Close)
+	c.env.t.Cleanup(server.Close)
 	port := server.Listener.Addr().(*net.TCPAddr).Port
 	return sdk.Instance{
 		ID: fmt.Sprintf("i%d", n), Name: fmt.Sprintf("svc%d", service), Hostname: fmt.Sprintf("host%d", n%4), Image: "svc:1",
@@ -138,144 +138,144 @@ func (c *chaos) catalogue(has func(n int) bool) sdk.Snapshot {
 	var instances []sdk.Instance
 	for n, i := range c.pool {
 		if has(n) {
-			i.Updated = c.anyTime()
+			i.Updated = c.randomTime()
 			instances = append(instances, i)
 		}
 	}
-	return sdk.Snapshot{Cluster: fmt.Sprintf("c%d", c.clusters), Changed: c.anyTime(), Services: sdk.GroupByName(instances)}
+	return sdk.Snapshot{Cluster: fmt.Sprintf("c%d", c.clusters), Changed: c.randomTime(), Services: sdk.GroupByName(instances)}
 }
 
-func (c *chaos) anyTime() time.Time {
+func (c *chaos) randomTime() time.Time {
 	return time.Date(1990+c.rand.IntN(80), 1, 1, 0, 0, c.rand.IntN(1e6), 0, time.UTC)
 }
 
 // truth is the true catalogue under a new name.
-func (c *chaos) truth() sdk.Snapshot {
-	snap := c.catalogue(func(n int) bool { return c.in[n] })
-	c.accounts.believe(snap)
+func (c *chaos) trueSnapshot() sdk.Snapshot {
+	snap := c.catalogue(func(n int) bool { return c.inCatalogue[n] })
+	c.invariants.addSnapshot(snap)
 	c.past = append(c.past, snap)
 	return snap
 }
 
 // tellTruth makes Sidecar tell what is true, and returns it.
-func (c *chaos) tellTruth() sdk.Snapshot {
-	snap := c.truth()
-	c.liar.know(snap)
-	c.liar.push(c.s.api, bytes.NewReader(event(snap)))
+func (c *chaos) publishTruth() sdk.Snapshot {
+	snap := c.trueSnapshot()
+	c.sidecar.setState(snap)
+	c.sidecar.push(c.env.apiAddress, bytes.NewReader(pushBody(snap)))
 	return snap
 }
 
 // change makes another catalogue true.
 func (c *chaos) change() {
 	for range 1 + c.rand.IntN(3) {
-		n := chaosFixed + c.rand.IntN(chaosMost-chaosFixed)
+		n := chaosFixedInstances + c.rand.IntN(chaosMaxInstances-chaosFixedInstances)
 		count := 0
-		for _, in := range c.in {
+		for _, in := range c.inCatalogue {
 			if in {
 				count++
 			}
 		}
-		c.in[n] = !c.in[n] || count <= chaosLeast
+		c.inCatalogue[n] = !c.inCatalogue[n] || count <= chaosMinInstances
 	}
 }
 
 // step does one thing, and now and then ends one that lasts.
 func (c *chaos) step() {
-	kinds := slices.DeleteFunc(slices.Sorted(maps.Keys(faults)), func(kind string) bool { return !c.only.MatchString(kind) })
-	c.happens(kinds[c.rand.IntN(len(kinds))])
+	kinds := slices.DeleteFunc(slices.Sorted(maps.Keys(chaosFaults)), func(kind string) bool { return !c.only.MatchString(kind) })
+	c.inject(kinds[c.rand.IntN(len(kinds))])
 	if c.rand.IntN(2) == 0 {
-		c.happens("a true change") // is what happens most
+		c.inject("a true change") // is what happens most
 	}
-	if len(c.lasting) > 0 && c.rand.IntN(3) == 0 {
-		c.lasting[0]()
-		c.lasting = c.lasting[1:]
+	if len(c.activeFaults) > 0 && c.rand.IntN(3) == 0 {
+		c.activeFaults[0]()
+		c.activeFaults = c.activeFaults[1:]
 	}
 	time.Sleep(time.Duration(c.rand.IntN(150)) * time.Millisecond)
 }
 
-func (c *chaos) happens(kind string) {
-	faults[kind](c)
-	c.survived[kind]++
+func (c *chaos) inject(kind string) {
+	chaosFaults[kind](c)
+	c.injected[kind]++
 }
 
 // calm ends all trouble and wants what is true to be in effect soon.
-func (c *chaos) calm() {
-	c.s.t.Helper()
-	c.endLasting()
-	c.liar.be(honest)
-	c.s.write("haproxy-api.toml", c.plain)
+func (c *chaos) endFaultsAndCheck() {
+	c.env.t.Helper()
+	c.endActiveFaults()
+	c.sidecar.setFault(noFault)
+	c.env.write("haproxy-api.toml", c.config)
 	c.saveTemplate()
 	began := time.Now()
-	snap := c.tellTruth()
-	c.s.eventually(fmt.Sprintf("template %d and catalogue %s are in effect", c.template, snap.Cluster), func() bool {
-		template, cluster := marks(c.s.read(c.s.config))
+	snap := c.publishTruth()
+	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are in effect", c.template, snap.Cluster), func() bool {
+		template, cluster := documentVersion(c.env.read(c.env.config))
 		return template == c.template && cluster == snap.Cluster
 	})
-	want := c.accounts.rendered(c.template, snap.Cluster)
-	if got := c.s.read(c.s.config); got != want {
-		c.s.t.Errorf("on disk is\n%s\nand not\n%s", got, want)
+	want := c.invariants.render(c.template, snap.Cluster)
+	if got := c.env.read(c.env.config); got != want {
+		c.env.t.Errorf("on disk is\n%s\nand not\n%s", got, want)
 	}
-	c.s.eventually("healthy", c.s.healthy)
-	c.s.eventually("HAProxy runs what is on disk", func() bool {
-		return maps.Equal(c.s.servers().serving(), serversIn(want))
+	c.env.eventually("healthy", c.env.healthy)
+	c.env.eventually("HAProxy runs what is on disk", func() bool {
+		return maps.Equal(c.env.servers().serving(), serversIn(want))
 	})
 	c.checkEnvironment()
 	c.checkTemporary()
 	c.checkInput()
-	c.slowest = max(c.slowest, time.Since(began))
-	c.accounts.audit()
+	c.slowestConvergence = max(c.slowestConvergence, time.Since(began))
+	c.invariants.check()
 }
 
 func (c *chaos) report(t *testing.T) {
 	t.Helper()
 	total := 0
-	for _, kind := range slices.Sorted(maps.Keys(c.survived)) {
-		t.Logf("%6d × %s", c.survived[kind], kind)
-		total += c.survived[kind]
+	for _, kind := range slices.Sorted(maps.Keys(c.injected)) {
+		t.Logf("%6d × %s", c.injected[kind], kind)
+		total += c.injected[kind]
 	}
 	t.Logf("%6d in all, seed %d; %d requests, %d lost while HAProxy was dead by our hand; %d documents were seen on disk; "+
-		"the truth took %v at most", total, *chaosSeed, c.accounts.asked.Load(), c.accounts.forgiven, c.accounts.documents,
-		c.slowest.Round(time.Millisecond))
+		"the truth took %v at most", total, *chaosSeed, c.invariants.requests.Load(), c.invariants.excused, c.invariants.documentCount,
+		c.slowestConvergence.Round(time.Millisecond))
 	workers, plugins := 0, 0
-	c.s.eventually("one worker and one plugin are left", func() bool {
-		workers, plugins = len(childrenOf(c.s.masterPID())), len(childrenOf(c.s.cmd.Process.Pid))
+	c.env.eventually("one worker and one plugin are left", func() bool {
+		workers, plugins = len(childPIDs(c.env.masterPID())), len(childPIDs(c.env.cmd.Process.Pid))
 		return workers == 1 && plugins == 1
 	})
 }
 
 // faults are what can go wrong, and what goes right, by name.
-var faults = map[string]func(c *chaos){
-	"a true change":   func(c *chaos) { c.change(); c.tellTruth() },
-	"a change untold": func(c *chaos) { c.change(); c.liar.know(c.truth()) },
+var chaosFaults = map[string]func(c *chaos){
+	"a true change":   func(c *chaos) { c.change(); c.publishTruth() },
+	"a change untold": func(c *chaos) { c.change(); c.sidecar.setState(c.trueSnapshot()) },
 
 	"Sidecar restarts and knows itself": func(c *chaos) {
-		c.tellLie(c.catalogue(func(n int) bool { return n == 0 || n == 4 }))
-		c.liar.cutWatches()
+		c.publishFalse(c.catalogue(func(n int) bool { return n == 0 || n == 4 }))
+		c.sidecar.closeWatches()
 	},
-	"Sidecar says that nothing lives": func(c *chaos) { c.tellLie(c.catalogue(func(int) bool { return false })) },
-	"Sidecar forgets three of four":   func(c *chaos) { c.tellLie(c.catalogue(func(n int) bool { return n%4 == 0 })) },
+	"Sidecar says that nothing lives": func(c *chaos) { c.publishFalse(c.catalogue(func(int) bool { return false })) },
+	"Sidecar forgets three of four":   func(c *chaos) { c.publishFalse(c.catalogue(func(n int) bool { return n%4 == 0 })) },
 	"Sidecar repeats itself": func(c *chaos) {
-		body := event(c.past[len(c.past)-1])
+		body := pushBody(c.past[len(c.past)-1])
 		for range 5 {
-			c.liar.push(c.s.api, bytes.NewReader(body))
+			c.sidecar.push(c.env.apiAddress, bytes.NewReader(body))
 		}
 	},
 	"Sidecar goes back in time": func(c *chaos) {
 		old := c.past[c.rand.IntN(len(c.past))]
-		c.liar.know(old)
-		c.liar.push(c.s.api, bytes.NewReader(event(old)))
+		c.sidecar.setState(old)
+		c.sidecar.push(c.env.apiAddress, bytes.NewReader(pushBody(old)))
 	},
 	"a slow push": func(c *chaos) {
-		body := event(c.truth())
+		body := pushBody(c.trueSnapshot())
 		pause := time.Duration(c.rand.IntN(400)) * time.Millisecond
-		c.beside(func() { c.liar.push(c.s.api, &slowly{body, pause}) })
+		c.inBackground(func() { c.sidecar.push(c.env.apiAddress, &slowReader{body, pause}) })
 	},
 	"a push that is cut": func(c *chaos) {
-		body := event(c.past[len(c.past)-1])
-		c.liar.push(c.s.api, bytes.NewReader(body[:c.rand.IntN(len(body))]))
+		body := pushBody(c.past[len(c.past)-1])
+		c.sidecar.push(c.env.apiAddress, bytes.NewReader(body[:c.rand.IntN(len(body))]))
 	},
 	"a push whose connection is cut": func(c *chaos) {
-		conn, err := net.Dial("tcp", c.s.api)
+		conn, err := net.Dial("tcp", c.env.apiAddress)
 		if err != nil {
 			return // the daemon was killed a moment ago
 		}
@@ -283,63 +283,63 @@ var faults = map[string]func(c *chaos){
 		_ = conn.Close()
 	},
 	"an endless push": func(c *chaos) {
-		body := event(c.past[0])
-		c.beside(func() { c.liar.push(c.s.api, &withoutEnd{body}) })
+		body := pushBody(c.past[0])
+		c.inBackground(func() { c.sidecar.push(c.env.apiAddress, &endlessReader{body}) })
 	},
-	"an empty push":   func(c *chaos) { c.liar.push(c.s.api, http.NoBody) },
-	"rubbish pushed":  func(c *chaos) { c.liar.push(c.s.api, io.LimitReader(&noise{c.rand.Uint64()}, 5000)) },
-	"the state fails": func(c *chaos) { c.mood(failing) },
-	"the state hangs": func(c *chaos) { c.mood(hanging) },
+	"an empty push":   func(c *chaos) { c.sidecar.push(c.env.apiAddress, http.NoBody) },
+	"rubbish pushed":  func(c *chaos) { c.sidecar.push(c.env.apiAddress, io.LimitReader(&randomReader{c.rand.Uint64()}, 5000)) },
+	"the state fails": func(c *chaos) { c.setSidecarFault(failingState) },
+	"the state hangs": func(c *chaos) { c.setSidecarFault(hangingState) },
 	"the state is cut, endless or rubbish": func(c *chaos) {
-		c.mood([]mood{cutting, endless, rubbish}[c.rand.IntN(3)])
+		c.setSidecarFault([]sidecarFault{truncatedState, endlessState, malformedState}[c.rand.IntN(3)])
 	},
-	"watches break": func(c *chaos) { c.liar.cutWatches() },
+	"watches break": func(c *chaos) { c.sidecar.closeWatches() },
 
-	"HAProxy's worker is killed":  func(c *chaos) { c.killHAProxy(c.s.workerPID()) },
-	"HAProxy's master is killed":  func(c *chaos) { c.killHAProxy(c.s.masterPID()) },
-	"HAProxy is reloaded by hand": func(c *chaos) { c.signal(c.s.masterPID(), syscall.SIGUSR2) },
-	"the plugin is killed":        func(c *chaos) { c.signal(c.s.pluginPID(), syscall.SIGKILL) },
+	"HAProxy's worker is killed":  func(c *chaos) { c.killHAProxy(c.env.workerPID()) },
+	"HAProxy's master is killed":  func(c *chaos) { c.killHAProxy(c.env.masterPID()) },
+	"HAProxy is reloaded by hand": func(c *chaos) { c.signal(c.env.masterPID(), syscall.SIGUSR2) },
+	"the plugin is killed":        func(c *chaos) { c.signal(c.env.pluginPID(), syscall.SIGKILL) },
 	"the plugin stands still": func(c *chaos) {
-		pid := c.s.pluginPID()
+		pid := c.env.pluginPID()
 		c.signal(pid, syscall.SIGSTOP)
-		c.lasts(func() { c.signal(pid, syscall.SIGCONT) })
+		c.addActiveFault(func() { c.signal(pid, syscall.SIGCONT) })
 	},
 	"the daemon is killed": func(c *chaos) {
 		// A plugin that stands still cannot notice, and would keep its claim on the file.
-		c.signal(c.s.pluginPID(), syscall.SIGCONT)
-		c.s.kill()
+		c.signal(c.env.pluginPID(), syscall.SIGCONT)
+		c.env.kill()
 		c.restart()
 	},
 	"the daemon is stopped and started": func(c *chaos) {
 		// It is not asked how it ended: it may have been waiting for a plugin that stands still.
-		_ = c.s.cmd.Process.Signal(syscall.SIGTERM)
-		_ = c.s.cmd.Wait()
+		_ = c.env.cmd.Process.Signal(syscall.SIGTERM)
+		_ = c.env.cmd.Wait()
 		c.restart()
 	},
 	"the disk is full": func(c *chaos) {
 		if _, err := os.Stat(c.disk + "/filler"); err != nil {
 			c.fill()
-			c.lasts(func() { _ = os.Remove(c.disk + "/filler") })
+			c.addActiveFault(func() { _ = os.Remove(c.disk + "/filler") })
 		}
 	},
 	"files get times of the past or the future": func(c *chaos) {
 		for _, name := range []string{"haproxy.tmpl", "haproxy-api.toml", "haproxy.pid", "disk/haproxy.cfg"} {
 			at := time.Date(1980+c.rand.IntN(100), 1, 1, 0, 0, 0, 0, time.UTC)
-			_ = os.Chtimes(c.s.path(name), at, at)
+			_ = os.Chtimes(c.env.path(name), at, at)
 		}
 	},
 
 	"a good template is saved":   func(c *chaos) { c.saveTemplate() },
 	"a broken template is saved": func(c *chaos) { c.breakTemplate() },
 	"the template is deleted": func(c *chaos) {
-		c.failing = ""
-		_ = os.Remove(c.s.path("haproxy.tmpl"))
+		c.rejection = ""
+		_ = os.Remove(c.env.path("haproxy.tmpl"))
 	},
 	"a good configuration is saved": func(c *chaos) {
 		c.configure("reload_interval = \"200ms\"", fmt.Sprintf("reload_interval = \"%dms\"", 200+c.rand.IntN(200)))
 	},
 	"Sidecar is followed instead": func(c *chaos) {
-		c.configure("[sidecar]\n", fmt.Sprintf("[sidecar]\nfollow = %q\n", c.liar.address()))
+		c.configure("[sidecar]\n", fmt.Sprintf("[sidecar]\nfollow = %q\n", c.sidecar.address()))
 	},
 	"a broken configuration is saved": func(c *chaos) {
 		c.configure("[haproxy]\n", []string{
@@ -348,31 +348,31 @@ var faults = map[string]func(c *chaos){
 		}[c.rand.IntN(4)])
 	},
 	"SIGHUP": func(c *chaos) {
-		if c.s.apiAnswers() { // before it listens for it, it would end by it
-			c.signal(c.s.cmd.Process.Pid, syscall.SIGHUP)
+		if c.env.apiAnswers() { // before it listens for it, it would end by it
+			c.signal(c.env.cmd.Process.Pid, syscall.SIGHUP)
 		}
 	},
 }
 
-func (c *chaos) tellLie(snap sdk.Snapshot) {
-	c.liar.know(snap)
+func (c *chaos) publishFalse(snap sdk.Snapshot) {
+	c.sidecar.setState(snap)
 	body := []byte(`{"State":` + string(stateBytes(snap)) + `,"ChangeEvent":null}`)
-	c.liar.push(c.s.api, bytes.NewReader(body))
+	c.sidecar.push(c.env.apiAddress, bytes.NewReader(body))
 }
 
-func (c *chaos) mood(m mood) {
-	c.liar.be(m)
-	c.lasts(func() { c.liar.be(honest) })
+func (c *chaos) setSidecarFault(m sidecarFault) {
+	c.sidecar.setFault(m)
+	c.addActiveFault(func() { c.sidecar.setFault(noFault) })
 }
 
 // beside does what takes long while other things happen; it is over before the next calm.
-func (c *chaos) beside(do func()) {
+func (c *chaos) inBackground(do func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
-	c.lasts(func() { <-done })
+	c.addActiveFault(func() { <-done })
 }
 
-func (c *chaos) lasts(end func()) { c.lasting = append(c.lasting, end) }
+func (c *chaos) addActiveFault(end func()) { c.activeFaults = append(c.activeFaults, end) }
 
 func (c *chaos) signal(pid int, signal syscall.Signal) {
 	if pid > 1 {
@@ -386,16 +386,16 @@ func (c *chaos) killHAProxy(pid int) {
 	if pid < 2 {
 		return
 	}
-	c.endLasting()
-	back := c.accounts.outage()
+	c.endActiveFaults()
+	back := c.invariants.beginOutage()
 	defer back()
 	c.signal(pid, syscall.SIGKILL)
-	c.servesAgain()
+	c.waitServing()
 }
 
 func (c *chaos) serves() bool {
 	for n := range chaosServices {
-		if _, err := c.s.get(chaosPort + n); err != nil {
+		if _, err := c.env.get(chaosPort + n); err != nil {
 			return false
 		}
 	}
@@ -404,20 +404,20 @@ func (c *chaos) serves() bool {
 
 // restart starts the daemon with a configuration that is good: it refuses to start with another.
 func (c *chaos) restart() {
-	c.s.write("haproxy-api.toml", c.plain)
-	before := c.s.log.String()
-	if c.failing != "" { // is tried once again by a daemon that knows nothing of it
-		c.endLasting()
-		back := c.accounts.outage()
+	c.env.write("haproxy-api.toml", c.config)
+	before := c.env.log.String()
+	if c.rejection != "" { // is tried once again by a daemon that knows nothing of it
+		c.endActiveFaults()
+		back := c.invariants.beginOutage()
 		defer back()
 	}
-	c.s.start()
-	c.s.eventually("the daemon has read its configuration", func() bool {
-		return strings.Contains(c.s.log.String(), "level=")
+	c.env.start()
+	c.env.eventually("the daemon has read its configuration", func() bool {
+		return strings.Contains(c.env.log.String(), "level=")
 	})
-	c.s.log.prepend(before[max(0, len(before)-20000):] + "\n-- the daemon was started again --\n")
-	if c.failing != "" {
-		c.rejectsFailing()
+	c.env.log.prepend(before[max(0, len(before)-20000):] + "\n-- the daemon was started again --\n")
+	if c.rejection != "" {
+		c.waitRejected()
 	}
 }
 
@@ -433,20 +433,20 @@ func (c *chaos) fill() {
 }
 
 func (c *chaos) configure(line, instead string) {
-	content := strings.Replace(c.plain, line, instead, 1)
+	content := strings.Replace(c.config, line, instead, 1)
 	if c.rand.IntN(2) == 0 {
-		c.s.write("haproxy-api.toml", content)
+		c.env.write("haproxy-api.toml", content)
 		return
 	}
-	c.s.write("haproxy-api.toml.new", content)
-	_ = os.Rename(c.s.path("haproxy-api.toml.new"), c.s.path("haproxy-api.toml"))
+	c.env.write("haproxy-api.toml.new", content)
+	_ = os.Rename(c.env.path("haproxy-api.toml.new"), c.env.path("haproxy-api.toml"))
 }
 
 func (c *chaos) saveTemplate() {
 	c.variants++
 	c.template = c.variants
 	content := chaosTemplate(c.template, c.environment)
-	c.accounts.accept(c.template, content)
+	c.invariants.addTemplate(c.template, content)
 	c.save(content)
 }
 
@@ -463,19 +463,19 @@ func (c *chaos) breakTemplate() {
 }
 
 func (c *chaos) save(content string) {
-	c.failing = ""
+	c.rejection = ""
 	if c.rand.IntN(2) == 0 {
-		c.s.write("haproxy.tmpl", content)
+		c.env.write("haproxy.tmpl", content)
 		return
 	}
-	c.s.write("haproxy.tmpl.new", content)
-	_ = os.Rename(c.s.path("haproxy.tmpl.new"), c.s.path("haproxy.tmpl"))
+	c.env.write("haproxy.tmpl.new", content)
+	_ = os.Rename(c.env.path("haproxy.tmpl.new"), c.env.path("haproxy.tmpl"))
 }
 
 // noise reads like nothing that anybody meant.
-type noise struct{ seed uint64 }
+type randomReader struct{ seed uint64 }
 
-func (n *noise) Read(p []byte) (int, error) {
+func (n *randomReader) Read(p []byte) (int, error) {
 	for i := range p {
 		n.seed = n.seed*6364136223846793005 + 1442695040888963407
 		p[i] = byte(n.seed >> 33)

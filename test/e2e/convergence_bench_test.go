@@ -20,23 +20,23 @@ import (
 func BenchmarkConverge(b *testing.B) {
 	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
-			f := newFleet(b, size.services, size.instances)
+			c := newLargeCatalogue(b, size.services, size.instances)
 			var took, posting []time.Duration
-			before := f.spent()
+			before := c.metricSums()
 			for b.Loop() {
 				b.StopTimer()
-				body := f.change()
+				body := c.change()
 				runtime.GC() // not while somebody is measured
 				b.StartTimer()
 				began := time.Now()
-				f.post(body) // is answered once it is decoded
+				c.push(body) // is answered once it is decoded
 				posting = append(posting, time.Since(began))
-				f.answeredByNewest()
+				c.waitAnsweredByNewest()
 				took = append(took, time.Since(began))
 			}
-			f.settled()
-			after, memory := f.spent(), resident(f.cmd.Process.Pid)+resident(f.pluginPID())
-			p50, check, raw := median(took), f.checked(), f.changedByHand()
+			c.waitPersisted()
+			after, memory := c.metricSums(), residentKiB(c.cmd.Process.Pid)+residentKiB(c.pluginPID())
+			p50, check, raw := median(took), c.checkTime(), c.runtimeCommandTime()
 			b.ReportMetric(milliseconds(p50), "p50_ms")
 			b.ReportMetric(milliseconds(check), "haproxy-c_ms")
 			b.ReportMetric(milliseconds(raw), "raw_ms")
@@ -60,35 +60,35 @@ func median(all []time.Duration) time.Duration {
 
 // changedByHand is how long it takes from a command to HAProxy that moves the first service's server to the first answer from
 // there. The daemon, which would take that back, is ended first.
-func (f *fleet) changedByHand() time.Duration {
-	f.t.Helper()
-	f.stop()
+func (c *largeCatalogue) runtimeCommandTime() time.Duration {
+	c.t.Helper()
+	c.stop()
 	server := ""
-	for id, is := range f.servers() {
-		if !is.leaving && strings.HasPrefix(id, f.instances[0].Name) {
+	for id, is := range c.servers() {
+		if !is.draining && strings.HasPrefix(id, c.instances[0].Name) {
 			server = id
 		}
 	}
-	worker := f.workerPID()
+	worker := c.workerPID()
 	var took []time.Duration
 	for range 20 {
-		f.changes++
+		c.changes++
 		began := time.Now()
-		f.ask("haproxy.master.sock", fmt.Sprintf("@!%d set server %s addr 127.0.0.1 port %d", worker, server, f.newest()))
-		f.answeredByNewest()
+		c.askHAProxy("haproxy.master.sock", fmt.Sprintf("@!%d set server %s addr 127.0.0.1 port %d", worker, server, c.newest()))
+		c.waitAnsweredByNewest()
 		took = append(took, time.Since(began))
 	}
 	return median(took)
 }
 
 // checked is how long HAProxy takes to check the configuration that is in effect.
-func (f *fleet) checked() time.Duration {
-	f.t.Helper()
+func (c *largeCatalogue) checkTime() time.Duration {
+	c.t.Helper()
 	var took []time.Duration
 	for range 9 {
 		began := time.Now()
-		if out, err := exec.Command("haproxy", "-c", "-f", f.path(f.config)).CombinedOutput(); err != nil {
-			f.t.Fatalf("%v: %s", err, out)
+		if out, err := exec.Command("haproxy", "-c", "-f", c.path(c.config)).CombinedOutput(); err != nil {
+			c.t.Fatalf("%v: %s", err, out)
 		}
 		took = append(took, time.Since(began))
 	}
@@ -96,17 +96,17 @@ func (f *fleet) checked() time.Duration {
 }
 
 // A spending is for what the daemon took time, and how often.
-type spending struct{ seconds, count float64 }
+type metricSum struct{ seconds, count float64 }
 
 // spent is what the daemon's metrics tell of it.
-func (f *fleet) spent() map[string]spending {
-	f.t.Helper()
-	resp, err := http.Get("http://" + f.api + "/metrics")
+func (c *largeCatalogue) metricSums() map[string]metricSum {
+	c.t.Helper()
+	resp, err := http.Get("http://" + c.apiAddress + "/metrics")
 	if err != nil {
-		f.t.Fatal(err)
+		c.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	all := map[string]spending{}
+	all := map[string]metricSum{}
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		name, rest, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "haproxy_api_"), "{")
 		value, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)

@@ -14,8 +14,8 @@ import (
 
 // The demo brings everything along but HAProxy, which starts and reloads without a warning, and removes it all again.
 func TestDemo(t *testing.T) {
-	refuseWarnings(t)
-	s := &site{t: t, ip: "127.0.0.1", log: &logFile{}}
+	failOnWarnings(t)
+	env := &testEnv{t: t, ip: "127.0.0.1", log: &logFile{}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -23,30 +23,30 @@ func TestDemo(t *testing.T) {
 	port := listener.Addr().(*net.TCPAddr).Port
 	_ = listener.Close()
 	temporary := t.TempDir()
-	s.cmd = exec.Command("haproxy-api", "demo", "--pace", "300ms", "--port", fmt.Sprint(port))
-	s.cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
-	s.cmd.Stdout, s.cmd.Stderr, s.cmd.WaitDelay = s.log, s.log, time.Second
-	if err := s.cmd.Start(); err != nil {
+	env.cmd = exec.Command("haproxy-api", "demo", "--pace", "300ms", "--port", fmt.Sprint(port))
+	env.cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	env.cmd.Stdout, env.cmd.Stderr, env.cmd.WaitDelay = env.log, env.log, time.Second
+	if err := env.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.kill)
+	t.Cleanup(env.kill)
 	hosts := map[string]bool{}
-	s.eventually("the answers follow the instances", func() bool {
-		body, err := s.get(port)
+	env.eventually("the answers follow the instances", func() bool {
+		body, err := env.get(port)
 		if err == nil {
 			hosts[body] = true
 		}
 		return len(hosts) > 2
 	})
-	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
+	if err := env.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cmd.Wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+	if err := env.cmd.Wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		t.Errorf("the demo ended with %v", err)
 	}
-	s.cmd = nil
-	if strings.Contains(s.log.String(), "level=") {
-		t.Errorf("the demo logs\n%s", s.log)
+	env.cmd = nil
+	if strings.Contains(env.log.String(), "level=") {
+		t.Errorf("the demo logs\n%s", env.log)
 	}
 	left, err := os.ReadDir(temporary)
 	if err != nil || len(left) > 0 {

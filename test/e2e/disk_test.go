@@ -13,20 +13,20 @@ import (
 )
 
 // onDisk moves the configuration file to a small disk of its own. The test begins with mounttest.Run.
-func (s *site) onDisk() string {
-	s.t.Helper()
-	disk := s.path("disk")
+func (env *testEnv) useSmallDisk() string {
+	env.t.Helper()
+	disk := env.path("disk")
 	if err := os.Mkdir(disk, 0o755); err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
-	s.t.Cleanup(mounttest.Disk(s.t, disk, "256k"))
-	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), s.path("haproxy.cfg"), s.path("disk/haproxy.cfg"), 1))
-	s.config = "disk/haproxy.cfg"
+	env.t.Cleanup(mounttest.Disk(env.t, disk, "256k"))
+	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), env.path("haproxy.cfg"), env.path("disk/haproxy.cfg"), 1))
+	env.config = "disk/haproxy.cfg"
 	return disk
 }
 
 // fill leaves no space on the disk.
-func fill(t *testing.T, disk string) {
+func fillDisk(t *testing.T, disk string) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(disk, "filler"))
 	if err != nil {
@@ -41,7 +41,7 @@ func fill(t *testing.T, disk string) {
 	}
 }
 
-func free(t *testing.T, disk string) {
+func freeDisk(t *testing.T, disk string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(disk, "filler")); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func free(t *testing.T, disk string) {
 }
 
 // remount waits for a moment in which nobody writes.
-func remount(t *testing.T, disk, how string) {
+func remountTmpfs(t *testing.T, disk, how string) {
 	t.Helper()
 	var said string
 	for range 1000 {
@@ -64,81 +64,81 @@ func remount(t *testing.T, disk, how string) {
 
 // A diskFault is a way in which a disk takes nothing.
 type diskFault struct {
-	name, said  string
-	spoil, mend func(t *testing.T, disk string)
+	name, message  string
+	inject, repair func(t *testing.T, disk string)
 }
 
-func TestADiskThatTakesNothing(t *testing.T) {
+func TestDisk_FullOrReadOnly(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
 	for _, fault := range []diskFault{
-		{"full", "no space left", fill, free},
+		{"full", "no space left", fillDisk, freeDisk},
 		{
 			"read-only", "read-only",
-			func(t *testing.T, disk string) { t.Helper(); remount(t, disk, "ro") },
-			func(t *testing.T, disk string) { t.Helper(); remount(t, disk, "rw") },
+			func(t *testing.T, disk string) { t.Helper(); remountTmpfs(t, disk, "ro") },
+			func(t *testing.T, disk string) { t.Helper(); remountTmpfs(t, disk, "rw") },
 		},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, `reload_interval = "0s"`)
-			disk := s.onDisk()
-			s.serve("web", "a", 8000)
-			s.start()
-			s.agrees()
-			load := s.load(8000)
-			fault.duringAChangeAtRunTime(t, s, disk)
-			fault.duringAReload(t, s, disk)
-			load.unharmed(t)
+			env := newTestEnv(t, `reload_interval = "0s"`)
+			disk := env.useSmallDisk()
+			env.startInstance("web", "a", 8000)
+			env.start()
+			env.waitInSync()
+			load := env.startLoad(8000)
+			fault.testRuntimeChange(t, env, disk)
+			fault.testReload(t, env, disk)
+			load.wantNoFailures(t)
 		})
 	}
 }
 
 // duringAChangeAtRunTime wants the change to go live all the same, and the file to follow when it can.
-func (f diskFault) duringAChangeAtRunTime(t *testing.T, s *site, disk string) {
+func (f diskFault) testRuntimeChange(t *testing.T, env *testEnv, disk string) {
 	t.Helper()
-	before := s.read(s.config)
-	f.spoil(t, disk)
-	s.serve("web", "b", 8000)
-	s.runs(s.converged())
-	s.answered(8000, "b")
-	s.complains("is not persisted", f.said)
-	s.logged("cannot persist what HAProxy runs")
-	if s.read(s.config) != before {
-		t.Errorf("on disk is\n%s", s.read(s.config))
+	before := env.read(env.config)
+	f.inject(t, disk)
+	env.startInstance("web", "b", 8000)
+	env.wantServers(env.waitApplied())
+	env.waitAnswer(8000, "b")
+	env.waitProblem("is not persisted", f.message)
+	env.waitLogged("cannot persist what HAProxy runs")
+	if env.read(env.config) != before {
+		t.Errorf("on disk is\n%s", env.read(env.config))
 	}
-	f.mend(t, disk)
-	s.agrees()
-	s.eventually("healthy again", s.healthy)
+	f.repair(t, disk)
+	env.waitInSync()
+	env.eventually("healthy again", env.healthy)
 }
 
 // duringAReload wants all to stay as it is until there is space for what is new.
-func (f diskFault) duringAReload(t *testing.T, s *site, disk string) {
+func (f diskFault) testReload(t *testing.T, env *testEnv, disk string) {
 	t.Helper()
-	before, worker := s.read(s.config), s.workerPID()
-	f.spoil(t, disk)
-	s.serve("chat", "c", 8001) // has a port of its own
-	s.complains(f.said)
-	s.eventually("the API tells why", func() bool {
-		last := s.pipeline().Last
-		return last != nil && strings.Contains(last.Error, f.said)
+	before, worker := env.read(env.config), env.workerPID()
+	f.inject(t, disk)
+	env.startInstance("chat", "c", 8001) // has a port of its own
+	env.waitProblem(f.message)
+	env.eventually("the API tells why", func() bool {
+		last := env.pipeline().Last
+		return last != nil && strings.Contains(last.Error, f.message)
 	})
-	if s.read(s.config) != before || s.workerPID() != worker {
-		t.Errorf("the worker was %d and is %d; on disk is\n%s", worker, s.workerPID(), s.read(s.config))
+	if env.read(env.config) != before || env.workerPID() != worker {
+		t.Errorf("the worker was %d and is %d; on disk is\n%s", worker, env.workerPID(), env.read(env.config))
 	}
-	s.answered(8000, "a")
-	f.mend(t, disk)
-	s.agrees()
-	s.answered(8001, "c")
-	s.eventually("healthy again", s.healthy)
+	env.waitAnswer(8000, "a")
+	f.repair(t, disk)
+	env.waitInSync()
+	env.waitAnswer(8001, "c")
+	env.eventually("healthy again", env.healthy)
 }
 
 // complains waits until health tells all of the words.
-func (s *site) complains(words ...string) {
-	s.t.Helper()
-	s.eventually("health tells: "+strings.Join(words, ", "), func() bool {
-		_, said := s.health()
+func (env *testEnv) waitProblem(words ...string) {
+	env.t.Helper()
+	env.eventually("health tells: "+strings.Join(words, ", "), func() bool {
+		_, said := env.health()
 		for _, word := range words {
 			if !strings.Contains(said, word) {
 				return false

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestPluginAuthorsGuide does what docs/plugin-authors.md says, to the letter, but for the place that the module comes from.
-func TestPluginAuthorsGuide(t *testing.T) {
+// TestGuide_PluginAuthors does what docs/plugin-authors.md says, to the letter, but for the place that the module comes from.
+func TestGuide_PluginAuthors(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -20,37 +20,37 @@ import (
 
 const recorded = "../../sources/sidecar/testdata/recorded/"
 
-func TestHAProxyFollowsTheCatalogue(t *testing.T) {
+func TestHAProxy_FollowsCatalogue(t *testing.T) {
 	for _, follow := range []bool{false, true} {
 		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) {
-			s := newSite(t)
-			first := s.serve("web", "a", 8000)
+			env := newTestEnv(t)
+			first := env.startInstance("web", "a", 8000)
 			if follow {
-				s.start("-F", s.sidecar.Address())
+				env.start("-F", env.sidecar.Address())
 			} else {
-				s.start()
+				env.start()
 			}
-			s.answered(8000, "a")
-			s.eventually("healthy", s.healthy)
-			s.serve("web", "b", 8000)
-			s.sidecar.Drain(first.Hostname, first.ID)
-			s.answered(8000, "b")
-			s.sidecar.SetStatus(first.Hostname, first.ID, sdk.Alive)
-			s.sidecar.Remove("host-b", "b")
-			s.eventually("b is gone", func() bool { return !strings.Contains(s.read("haproxy.cfg"), "host-b") })
-			s.answered(8000, "a")
-			s.serve("chat", "c", 8001)
-			s.answered(8001, "c")
-			s.stop()
-			s.answered(8000, "a") // HAProxy outlives the daemon
+			env.waitAnswer(8000, "a")
+			env.eventually("healthy", env.healthy)
+			env.startInstance("web", "b", 8000)
+			env.sidecar.Drain(first.Hostname, first.ID)
+			env.waitAnswer(8000, "b")
+			env.sidecar.SetStatus(first.Hostname, first.ID, sdk.Alive)
+			env.sidecar.Remove("host-b", "b")
+			env.eventually("b is gone", func() bool { return !strings.Contains(env.read("haproxy.cfg"), "host-b") })
+			env.waitAnswer(8000, "a")
+			env.startInstance("chat", "c", 8001)
+			env.waitAnswer(8001, "c")
+			env.stop()
+			env.waitAnswer(8000, "a") // HAProxy outlives the daemon
 		})
 	}
 }
 
-func TestReplayedPushesEndInTheLastState(t *testing.T) {
-	s := newSite(t)
-	s.start()
-	s.eventually("the daemon answers", func() bool { code, _ := s.health(); return code != 0 })
+func TestPush_RecordedSequence(t *testing.T) {
+	env := newTestEnv(t)
+	env.start()
+	env.eventually("the daemon answers", func() bool { code, _ := env.health(); return code != 0 })
 	pushes, err := filepath.Glob(recorded + "updates/post-*.json")
 	if err != nil || len(pushes) != 31 {
 		t.Fatalf("%d recorded pushes, %v", len(pushes), err)
@@ -60,7 +60,7 @@ func TestReplayedPushesEndInTheLastState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.Post("http://"+s.api+"/update", "application/json", bytes.NewReader(body))
+		resp, err := http.Post("http://"+env.apiAddress+"/update", "application/json", bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,101 +69,101 @@ func TestReplayedPushesEndInTheLastState(t *testing.T) {
 			t.Errorf("%s: %s", push, resp.Status)
 		}
 	}
-	want := s.render(recorded + "state-4-node3-tombstoned.json")
-	s.eventually("the configuration of the last state", func() bool { return s.read("haproxy.cfg") == want })
-	s.eventually("healthy", s.healthy)
-	if diff := cmp.Diff(want, s.read("haproxy.cfg")); diff != "" {
+	want := env.render(recorded + "state-4-node3-tombstoned.json")
+	env.eventually("the configuration of the last state", func() bool { return env.read("haproxy.cfg") == want })
+	env.eventually("healthy", env.healthy)
+	if diff := cmp.Diff(want, env.read("haproxy.cfg")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
 // render is the subcommand, with the site's configuration.
-func (s *site) render(state string) string {
-	s.t.Helper()
-	out, err := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "render", "--state", state).Output()
+func (env *testEnv) render(state string) string {
+	env.t.Helper()
+	out, err := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "render", "--state", state).Output()
 	if err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return string(out)
 }
 
-func TestADeadDaemonLeavesTrafficAlone(t *testing.T) {
-	s := newSite(t)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.eventually("healthy", s.healthy)
-	s.answered(8000, "a")
-	worker, plugin := s.workerPID(), s.pluginPID()
-	load := s.load(8000)
-	s.kill()
-	s.eventually("the plugin ends with its daemon", func() bool { return syscall.Kill(plugin, 0) != nil })
-	s.answered(8000, "a")
-	s.start()
-	s.eventually("healthy", s.healthy)
-	if now := s.workerPID(); now != worker {
+func TestCrash_DaemonKilled(t *testing.T) {
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.eventually("healthy", env.healthy)
+	env.waitAnswer(8000, "a")
+	worker, plugin := env.workerPID(), env.pluginPID()
+	load := env.startLoad(8000)
+	env.kill()
+	env.eventually("the plugin ends with its daemon", func() bool { return syscall.Kill(plugin, 0) != nil })
+	env.waitAnswer(8000, "a")
+	env.start()
+	env.eventually("healthy", env.healthy)
+	if now := env.workerPID(); now != worker {
 		t.Errorf("the worker %d became %d: what ran was not adopted", worker, now)
 	}
-	load.unharmed(t)
-	s.serve("chat", "c", 8001)
-	s.answered(8001, "c")
+	load.wantNoFailures(t)
+	env.startInstance("chat", "c", 8001)
+	env.waitAnswer(8001, "c")
 }
 
-func TestADeadPluginLeavesTrafficAlone(t *testing.T) {
-	s := newSite(t)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.eventually("healthy", s.healthy)
-	s.answered(8000, "a")
-	worker, plugin := s.workerPID(), s.pluginPID()
-	load := s.load(8000)
+func TestCrash_PluginKilled(t *testing.T) {
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.eventually("healthy", env.healthy)
+	env.waitAnswer(8000, "a")
+	worker, plugin := env.workerPID(), env.pluginPID()
+	load := env.startLoad(8000)
 	if err := syscall.Kill(plugin, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually("another plugin", func() bool { now := s.pluginPID(); return now != 0 && now != plugin })
-	s.eventually("healthy again", s.healthy)
-	if now := s.workerPID(); now != worker {
+	env.eventually("another plugin", func() bool { now := env.pluginPID(); return now != 0 && now != plugin })
+	env.eventually("healthy again", env.healthy)
+	if now := env.workerPID(); now != worker {
 		t.Errorf("the worker %d became %d: what ran was not adopted", worker, now)
 	}
-	load.unharmed(t)
-	s.serve("chat", "c", 8001)
-	s.answered(8001, "c")
+	load.wantNoFailures(t)
+	env.startInstance("chat", "c", 8001)
+	env.waitAnswer(8001, "c")
 }
 
-func TestADeadHAProxyIsBack(t *testing.T) {
+func TestCrash_HAProxyKilled(t *testing.T) {
 	for _, who := range []string{"master", "worker"} {
 		t.Run(who, func(t *testing.T) {
-			s := newSite(t)
-			s.serve("web", "a", 8000)
-			s.start()
-			s.eventually("healthy", s.healthy)
-			s.answered(8000, "a")
-			victim := s.masterPID()
+			env := newTestEnv(t)
+			env.startInstance("web", "a", 8000)
+			env.start()
+			env.eventually("healthy", env.healthy)
+			env.waitAnswer(8000, "a")
+			victim := env.masterPID()
 			if who == "worker" {
-				victim = s.workerPID()
+				victim = env.workerPID()
 			}
 			began := time.Now()
 			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
 			unhealthy := false
-			s.eventually("HAProxy answers again", func() bool {
-				if _, err := s.get(8000); err == nil {
-					return s.workerPID() != victim && s.masterPID() != victim
+			env.eventually("HAProxy answers again", func() bool {
+				if _, err := env.get(8000); err == nil {
+					return env.workerPID() != victim && env.masterPID() != victim
 				}
 				// Nobody answers, so nobody may claim that all is well, unless HAProxy is back by the time it is asked.
-				if code, _ := s.health(); code == http.StatusInternalServerError {
+				if code, _ := env.health(); code == http.StatusInternalServerError {
 					unhealthy = true
 				}
 				return false
 			})
 			t.Logf("back after %s; health told of it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
-			s.eventually("healthy again", s.healthy)
+			env.eventually("healthy again", env.healthy)
 		})
 	}
 }
 
-func TestASavedTemplateIsInEffect(t *testing.T) {
-	s := newSite(t, `template = "haproxy.tmpl"`)
+func TestTemplate_SavedFileIsApplied(t *testing.T) {
+	env := newTestEnv(t, `template = "haproxy.tmpl"`)
 	template := func(header string) string {
 		return fmt.Sprintf(`
 global
@@ -182,16 +182,16 @@ backend {{ $name }}-{{ $port }}
 {{ range $instances }}  server {{ .ID }} {{ ipFor $port . }}:{{ portFor $port . }}
 {{ end }}{{ end }}{{ end }}`, header)
 	}
-	s.write("haproxy.tmpl", template(""))
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
+	env.write("haproxy.tmpl", template(""))
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
 
 	edit := "http-response set-header X-Edit yes"
 	began := time.Now()
-	s.write("haproxy.tmpl", template(edit))
-	s.eventually("the edit shows", func() bool {
-		resp, err := http.Get(fmt.Sprintf("http://%s:8000/", s.ip))
+	env.write("haproxy.tmpl", template(edit))
+	env.eventually("the edit shows", func() bool {
+		resp, err := http.Get(fmt.Sprintf("http://%s:8000/", env.ip))
 		if err != nil {
 			return false
 		}
@@ -199,27 +199,27 @@ backend {{ $name }}-{{ $port }}
 		return resp.Header.Get("X-Edit") == "yes"
 	})
 	took := time.Since(began).Round(time.Millisecond)
-	s.eventually("the log tells of it", func() bool { return lastLine(s.log, "trigger=template") != "" })
-	t.Logf("in effect %s after the save; of that check and reload: %s", took, lastLine(s.log, "trigger=template"))
+	env.eventually("the log tells of it", func() bool { return lastLine(env.log, "trigger=template") != "" })
+	t.Logf("in effect %s after the save; of that check and reload: %s", took, lastLine(env.log, "trigger=template"))
 
-	good := s.read("haproxy.cfg")
-	s.write("haproxy.tmpl", template("{{ nonsense }}"))
-	s.eventually("the fault is named", func() bool {
-		return strings.Contains(s.log.String(), "haproxy.tmpl:13:6")
+	good := env.read("haproxy.cfg")
+	env.write("haproxy.tmpl", template("{{ nonsense }}"))
+	env.eventually("the fault is named", func() bool {
+		return strings.Contains(env.log.String(), "haproxy.tmpl:13:6")
 	})
-	s.write("haproxy.tmpl", template("http-response nonsense"))
-	s.eventually("HAProxy's word on it is passed on", func() bool {
-		return strings.Contains(s.log.String(), "http-response nonsense") ||
-			strings.Contains(s.log.String(), "'nonsense'")
+	env.write("haproxy.tmpl", template("http-response nonsense"))
+	env.eventually("HAProxy's word on it is passed on", func() bool {
+		return strings.Contains(env.log.String(), "http-response nonsense") ||
+			strings.Contains(env.log.String(), "'nonsense'")
 	})
-	if diff := cmp.Diff(good, s.read("haproxy.cfg")); diff != "" {
+	if diff := cmp.Diff(good, env.read("haproxy.cfg")); diff != "" {
 		t.Errorf("a broken template changed the configuration (-want +got)\n%s", diff)
 	}
-	if code, body := s.health(); code != http.StatusOK {
+	if code, body := env.health(); code != http.StatusOK {
 		t.Errorf("what is in effect is right, yet health says %d %s", code, body)
 	}
-	s.serve("web", "b", 8000) // with the last good template
-	s.answered(8000, "b")
+	env.startInstance("web", "b", 8000) // with the last good template
+	env.waitAnswer(8000, "b")
 }
 
 // lastLine returns the last line of the log that contains the text.
@@ -233,11 +233,11 @@ func lastLine(log *logFile, text string) string {
 	return last
 }
 
-func TestBadPushesLoseNothing(t *testing.T) {
-	s := newSite(t)
-	s.serve("web", "a", 8000)
-	s.start("--set", "haproxy_api.max_body=100000")
-	s.answered(8000, "a")
+func TestPush_InvalidBodies(t *testing.T) {
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start("--set", "haproxy_api.max_body=100000")
+	env.waitAnswer(8000, "a")
 	whole, err := os.ReadFile(recorded + "updates/post-001.json")
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestBadPushesLoseNothing(t *testing.T) {
 		{"another thing", []byte(`{"hello":1}`), 400},
 		{"oversized", bytes.Repeat([]byte(" "), 200_000), 413},
 	} {
-		resp, err := http.Post("http://"+s.api+"/update", "application/json", bytes.NewReader(bad.body))
+		resp, err := http.Post("http://"+env.apiAddress+"/update", "application/json", bytes.NewReader(bad.body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,15 +265,15 @@ func TestBadPushesLoseNothing(t *testing.T) {
 		}
 		t.Logf("%s: %d %s", bad.name, resp.StatusCode, strings.TrimSpace(answer.String()))
 	}
-	s.answered(8000, "a")
-	s.eventually("healthy", s.healthy)
-	s.serve("chat", "c", 8001)
-	s.answered(8001, "c")
+	env.waitAnswer(8000, "a")
+	env.eventually("healthy", env.healthy)
+	env.startInstance("chat", "c", 8001)
+	env.waitAnswer(8001, "c")
 }
 
 // A template that HAProxy accepts and cannot load is the nastiest: the check lets it through.
-func TestATemplateThatCannotBindHarmsNobody(t *testing.T) {
-	s := newSite(t, `template = "haproxy.tmpl"`)
+func TestTemplate_AddressInUse(t *testing.T) {
+	env := newTestEnv(t, `template = "haproxy.tmpl"`)
 	template := func(more string) string {
 		return `
 defaults
@@ -287,25 +287,25 @@ listen {{ $name }}-{{ $port }}
 {{ range $instances }}  server {{ .ID }} {{ ipFor $port . }}:{{ portFor $port . }}
 {{ end }}{{ end }}{{ end }}` + more
 	}
-	s.write("haproxy.tmpl", template(""))
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
-	taken, err := net.Listen("tcp", s.ip+":8999")
+	env.write("haproxy.tmpl", template(""))
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	taken, err := net.Listen("tcp", env.ip+":8999")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
 
-	load := s.load(8000)
-	s.write("haproxy.tmpl", template("\nlisten other\n  bind "+s.ip+":8999\n"))
-	s.eventually("the fault is named", func() bool {
-		return strings.Contains(s.log.String(), "HAProxy cannot bind "+s.ip+":8999")
+	load := env.startLoad(8000)
+	env.write("haproxy.tmpl", template("\nlisten other\n  bind "+env.ip+":8999\n"))
+	env.eventually("the fault is named", func() bool {
+		return strings.Contains(env.log.String(), "HAProxy cannot bind "+env.ip+":8999")
 	})
-	s.serve("chat", "c", 8001) // the catalogue's changes go on, by the template before
-	s.answered(8001, "c")
-	load.unharmed(t)
-	if code, body := s.health(); code != http.StatusOK {
+	env.startInstance("chat", "c", 8001) // the catalogue's changes go on, by the template before
+	env.waitAnswer(8001, "c")
+	load.wantNoFailures(t)
+	if code, body := env.health(); code != http.StatusOK {
 		t.Errorf("what is in effect is right, yet health says %d %s", code, body)
 	}
 }

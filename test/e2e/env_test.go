@@ -25,7 +25,7 @@ import (
 )
 
 // patience is how long a test waits for what has to come. Nothing is measured by it.
-const patience = 60 * time.Second
+const waitLimit = 60 * time.Second
 
 var lastIP atomic.Uint32
 
@@ -36,40 +36,40 @@ func freshIP() string {
 }
 
 // site is a daemon with its Sidecar, its backends and its HAProxy, all of them real processes or real servers.
-type site struct {
-	t       testing.TB
-	ip      string // where HAProxy listens
-	folder  string
-	config  string // the name of HAProxy's configuration in it
-	sidecar *sidecartest.Sidecar
-	api     string // the daemon's address
-	cmd     *exec.Cmd
-	env     []string // the daemon's; nil for ours
-	log     *logFile
+type testEnv struct {
+	t          testing.TB
+	ip         string // where HAProxy listens
+	folder     string
+	config     string // the name of HAProxy's configuration in it
+	sidecar    *sidecartest.Sidecar
+	apiAddress string // the daemon's address
+	cmd        *exec.Cmd
+	env        []string // the daemon's; nil for ours
+	log        *logFile
 
 	template engine.Template // see wanted
 }
 
 // newSite prepares everything and starts nothing but the Sidecar. settings are lines for the table [haproxy].
-func newSite(t testing.TB, settings ...string) *site {
+func newTestEnv(t testing.TB, settings ...string) *testEnv {
 	t.Helper()
 	needHAProxy(t)
 	folder, err := os.MkdirTemp("", "ha") // short enough for the path of a unix socket
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, ip: freshIP(), folder: folder, config: "haproxy.cfg"}
-	s.api = net.JoinHostPort(s.ip, "7778")
-	s.sidecar = sidecartest.New(sidecartest.Options{Listeners: []string{"http://" + s.api + "/update"}})
-	if err := s.sidecar.Start(context.Background()); err != nil {
+	env := &testEnv{t: t, ip: freshIP(), folder: folder, config: "haproxy.cfg"}
+	env.apiAddress = net.JoinHostPort(env.ip, "7778")
+	env.sidecar = sidecartest.New(sidecartest.Options{Listeners: []string{"http://" + env.apiAddress + "/update"}})
+	if err := env.sidecar.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.kill()
-		s.sidecar.Close()
-		stopLeftHAProxy(folder)
-		if t.Failed() && s.log != nil {
-			t.Logf("the daemon's log:\n%s", s.log)
+		env.kill()
+		env.sidecar.Close()
+		killHAProxyIn(folder)
+		if t.Failed() && env.log != nil {
+			t.Logf("the daemon's log:\n%s", env.log)
 		}
 		_ = os.RemoveAll(folder)
 	})
@@ -87,22 +87,22 @@ bind_ip = %q
 config_file = %q
 pid_file = %q
 %s
-`, s.ip, s.sidecar.URL("/state.json"), s.ip, s.path("haproxy.cfg"), s.path("haproxy.pid"), strings.Join(settings, "\n"))
-	s.write("haproxy-api.toml", content)
-	return s
+`, env.ip, env.sidecar.URL("/state.json"), env.ip, env.path("haproxy.cfg"), env.path("haproxy.pid"), strings.Join(settings, "\n"))
+	env.write("haproxy-api.toml", content)
+	return env
 }
 
-func (s *site) path(name string) string { return filepath.Join(s.folder, name) }
+func (env *testEnv) path(name string) string { return filepath.Join(env.folder, name) }
 
-func (s *site) write(name, content string) {
-	s.t.Helper()
-	if err := os.WriteFile(s.path(name), []byte(content), 0o644); err != nil {
-		s.t.Fatal(err)
+func (env *testEnv) write(name, content string) {
+	env.t.Helper()
+	if err := os.WriteFile(env.path(name), []byte(content), 0o644); err != nil {
+		env.t.Fatal(err)
 	}
 }
 
-func (s *site) read(name string) string {
-	content, err := os.ReadFile(s.path(name))
+func (env *testEnv) read(name string) string {
+	content, err := os.ReadFile(env.path(name))
 	if err != nil {
 		return ""
 	}
@@ -110,56 +110,56 @@ func (s *site) read(name string) string {
 }
 
 // start starts the daemon.
-func (s *site) start(args ...string) {
-	s.t.Helper()
-	s.log = &logFile{}
-	s.cmd = exec.Command("haproxy-api", append([]string{"-f", s.path("haproxy-api.toml")}, args...)...)
-	s.cmd.Dir, s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.folder, s.env, s.log, s.log
-	s.cmd.WaitDelay = time.Second
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
+func (env *testEnv) start(args ...string) {
+	env.t.Helper()
+	env.log = &logFile{}
+	env.cmd = exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
+	env.cmd.Dir, env.cmd.Env, env.cmd.Stdout, env.cmd.Stderr = env.folder, env.env, env.log, env.log
+	env.cmd.WaitDelay = time.Second
+	if err := env.cmd.Start(); err != nil {
+		env.t.Fatal(err)
 	}
 }
 
 // kill ends the daemon as a crash would.
-func (s *site) kill() {
-	if s.cmd == nil {
+func (env *testEnv) kill() {
+	if env.cmd == nil {
 		return
 	}
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-	s.cmd = nil
+	_ = env.cmd.Process.Kill()
+	_ = env.cmd.Wait()
+	env.cmd = nil
 }
 
 // stop ends the daemon in order.
-func (s *site) stop() {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
+func (env *testEnv) stop() {
+	env.t.Helper()
+	if err := env.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		env.t.Fatal(err)
 	}
-	if err := s.cmd.Wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		s.t.Errorf("the daemon ended with %v", err)
+	if err := env.cmd.Wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		env.t.Errorf("the daemon ended with %v", err)
 	}
-	s.cmd = nil
+	env.cmd = nil
 }
 
 // serve starts an instance of a service, known to Sidecar, that answers with its id.
-func (s *site) serve(name, id string, servicePort int64) sdk.Instance {
-	s.t.Helper()
+func (env *testEnv) startInstance(name, id string, servicePort int64) sdk.Instance {
+	env.t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, id) }))
-	s.t.Cleanup(server.Close)
+	env.t.Cleanup(server.Close)
 	port := server.Listener.Addr().(*net.TCPAddr).Port
 	instance := sdk.Instance{
 		ID: id, Name: name, Hostname: "host-" + id, Image: name + ":1", ProxyMode: "http",
 		Ports: []sdk.Port{{Type: "tcp", Port: int64(port), ServicePort: servicePort, IP: "127.0.0.1"}},
 	}
-	s.sidecar.Add(instance)
+	env.sidecar.Add(instance)
 	return instance
 }
 
 // health returns what GET /health answers; 0 stands for no answer at all.
-func (s *site) health() (int, string) {
-	resp, err := http.Get("http://" + s.api + "/health")
+func (env *testEnv) health() (int, string) {
+	resp, err := http.Get("http://" + env.apiAddress + "/health")
 	if err != nil {
 		return 0, err.Error()
 	}
@@ -168,39 +168,39 @@ func (s *site) health() (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-func (s *site) healthy() bool { code, _ := s.health(); return code == http.StatusOK }
+func (env *testEnv) healthy() bool { code, _ := env.health(); return code == http.StatusOK }
 
 // answered waits until HAProxy passes a request on that port to that instance.
-func (s *site) answered(servicePort int, by string) {
-	s.t.Helper()
-	s.eventually(fmt.Sprintf("port %d answers as %s", servicePort, by), func() bool {
-		body, err := s.get(servicePort)
+func (env *testEnv) waitAnswer(servicePort int, by string) {
+	env.t.Helper()
+	env.eventually(fmt.Sprintf("port %d answers as %s", servicePort, by), func() bool {
+		body, err := env.get(servicePort)
 		return err == nil && body == by
 	})
 }
 
-func (s *site) eventually(what string, is func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+func (env *testEnv) eventually(what string, is func() bool) {
+	env.t.Helper()
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	s.t.Fatalf("never: %s", what)
+	env.t.Fatalf("never: %s", what)
 }
 
 // masterPID returns the process id in HAProxy's pid file; 0 for none.
-func (s *site) masterPID() int {
-	pid, _ := strconv.Atoi(strings.TrimSpace(s.read("haproxy.pid")))
+func (env *testEnv) masterPID() int {
+	pid, _ := strconv.Atoi(strings.TrimSpace(env.read("haproxy.pid")))
 	return pid
 }
 
 // workerPID returns the current worker, the master's newest child.
-func (s *site) workerPID() int {
+func (env *testEnv) workerPID() int {
 	newest, began := 0, 0
-	for _, pid := range childrenOf(s.masterPID()) {
+	for _, pid := range childPIDs(env.masterPID()) {
 		// Process ids begin anew at some time, so the highest is not always the last.
-		if at := beganAt(pid); at >= began {
+		if at := startTime(pid); at >= began {
 			newest, began = pid, at
 		}
 	}
@@ -208,8 +208,8 @@ func (s *site) workerPID() int {
 }
 
 // pluginPID returns the process of the default plugin.
-func (s *site) pluginPID() int {
-	for _, pid := range childrenOf(s.cmd.Process.Pid) {
+func (env *testEnv) pluginPID() int {
+	for _, pid := range childPIDs(env.cmd.Process.Pid) {
 		if strings.Contains(commandLine(pid), "plugin haproxy") {
 			return pid
 		}
@@ -217,7 +217,7 @@ func (s *site) pluginPID() int {
 	return 0
 }
 
-func childrenOf(parent int) []int {
+func childPIDs(parent int) []int {
 	var children []int
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, stat := range stats {
@@ -240,7 +240,7 @@ func statFields(stat []byte) []string {
 }
 
 // beganAt returns when the process began, in ticks since the machine did.
-func beganAt(pid int) int {
+func startTime(pid int) int {
 	const began = 19 // of the fields after the name
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if fields := statFields(stat); err == nil && len(fields) > began {
@@ -256,7 +256,7 @@ func commandLine(pid int) string {
 }
 
 // stopLeftHAProxy kills every HAProxy whose command line names the folder.
-func stopLeftHAProxy(folder string) {
+func killHAProxyIn(folder string) {
 	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, entry := range entries {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(entry)))

@@ -17,56 +17,56 @@ import (
 )
 
 // A liar is a Sidecar that may tell anything: it pushes, answers for its state and has a watch, each as the test likes.
-type liar struct {
+type faultySidecar struct {
 	server *httptest.Server
 	client http.Client
 
 	mu      sync.Mutex
 	state   sdk.Snapshot
-	mood    mood
+	fault   sidecarFault
 	watches map[chan []byte]context.CancelFunc
 }
 
 // A mood is how a liar answers for its state.
-type mood string
+type sidecarFault string
 
 const (
-	honest  mood = "honest"
-	failing mood = "failing"
-	hanging mood = "hanging"
-	cutting mood = "cut in the middle"
-	endless mood = "endless"
-	rubbish mood = "rubbish"
+	noFault        sidecarFault = "honest"
+	failingState   sidecarFault = "failing"
+	hangingState   sidecarFault = "hanging"
+	truncatedState sidecarFault = "cut in the middle"
+	endlessState   sidecarFault = "endless"
+	malformedState sidecarFault = "rubbish"
 )
 
-func newLiar() *liar {
-	l := &liar{mood: honest, watches: map[chan []byte]context.CancelFunc{}}
-	l.client.Timeout = 20 * time.Second
-	l.server = httptest.NewServer(l)
-	return l
+func newFaultySidecar() *faultySidecar {
+	f := &faultySidecar{fault: noFault, watches: map[chan []byte]context.CancelFunc{}}
+	f.client.Timeout = 20 * time.Second
+	f.server = httptest.NewServer(f)
+	return f
 }
 
-func (l *liar) close() {
-	l.cutWatches()
-	l.server.CloseClientConnections()
-	l.server.Close()
-	l.client.CloseIdleConnections()
+func (f *faultySidecar) close() {
+	f.closeWatches()
+	f.server.CloseClientConnections()
+	f.server.Close()
+	f.client.CloseIdleConnections()
 }
 
-func (l *liar) address() string { return strings.TrimPrefix(l.server.URL, "http://") }
+func (f *faultySidecar) address() string { return strings.TrimPrefix(f.server.URL, "http://") }
 
-func (l *liar) be(m mood) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.mood = m
+func (f *faultySidecar) setFault(m sidecarFault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault = m
 }
 
 // know is what the state and the watches tell from now on.
-func (l *liar) know(snap sdk.Snapshot) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state = snap
-	for objects := range l.watches {
+func (f *faultySidecar) setState(snap sdk.Snapshot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = snap
+	for objects := range f.watches {
 		select {
 		case objects <- stateBytes(snap):
 		default: // as Sidecar does with a reader that is too slow
@@ -74,52 +74,52 @@ func (l *liar) know(snap sdk.Snapshot) {
 	}
 }
 
-func (l *liar) cutWatches() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, cut := range l.watches {
+func (f *faultySidecar) closeWatches() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, cut := range f.watches {
 		cut()
 	}
 }
 
-func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.mu.Lock()
-	content, m := stateBytes(l.state), l.mood
-	l.mu.Unlock()
+func (f *faultySidecar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	content, m := stateBytes(f.state), f.fault
+	f.mu.Unlock()
 	switch {
-	case m == failing:
+	case m == failingState:
 		http.Error(w, "not today", http.StatusInternalServerError)
-	case m == hanging:
+	case m == hangingState:
 		<-r.Context().Done()
-	case m == rubbish:
+	case m == malformedState:
 		_, _ = w.Write(bytes.ToUpper(content))
-	case m == cutting:
+	case m == truncatedState:
 		_, _ = w.Write(content[:len(content)/2])
-	case m == endless:
+	case m == endlessState:
 		for block := bytes.Repeat([]byte(" "), 1<<16); r.Context().Err() == nil; {
 			if _, err := w.Write(block); err != nil {
 				return
 			}
 		}
 	case strings.HasSuffix(r.URL.Path, "/watch"):
-		l.serveWatch(w, r)
+		f.serveWatch(w, r)
 	default:
 		_, _ = w.Write(content)
 	}
 }
 
-func (l *liar) serveWatch(w http.ResponseWriter, r *http.Request) {
+func (f *faultySidecar) serveWatch(w http.ResponseWriter, r *http.Request) {
 	ctx, cut := context.WithCancel(r.Context())
 	defer cut()
 	objects := make(chan []byte, 50)
-	l.mu.Lock()
-	l.watches[objects] = cut
-	objects <- stateBytes(l.state)
-	l.mu.Unlock()
+	f.mu.Lock()
+	f.watches[objects] = cut
+	objects <- stateBytes(f.state)
+	f.mu.Unlock()
 	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.watches, objects)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.watches, objects)
 	}()
 	for {
 		select {
@@ -143,7 +143,7 @@ func stateBytes(snap sdk.Snapshot) []byte {
 }
 
 // event is the body of a push.
-func event(snap sdk.Snapshot) []byte {
+func pushBody(snap sdk.Snapshot) []byte {
 	change, err := json.Marshal(snap.Services[0].Instances[0])
 	if err != nil {
 		panic(err)
@@ -153,8 +153,8 @@ func event(snap sdk.Snapshot) []byte {
 }
 
 // push posts body to the daemon and returns the status of the answer; 0 for none.
-func (l *liar) push(api string, body io.Reader) int {
-	resp, err := l.client.Post("http://"+api+"/update", "application/json", body)
+func (f *faultySidecar) push(api string, body io.Reader) int {
+	resp, err := f.client.Post("http://"+api+"/update", "application/json", body)
 	if err != nil {
 		return 0
 	}
@@ -164,12 +164,12 @@ func (l *liar) push(api string, body io.Reader) int {
 }
 
 // slowly reads like content, with pauses.
-type slowly struct {
+type slowReader struct {
 	content []byte
 	pause   time.Duration
 }
 
-func (s *slowly) Read(p []byte) (int, error) {
+func (s *slowReader) Read(p []byte) (int, error) {
 	if len(s.content) == 0 {
 		return 0, io.EOF
 	}
@@ -180,9 +180,9 @@ func (s *slowly) Read(p []byte) (int, error) {
 }
 
 // withoutEnd reads like content and then like white space for ever.
-type withoutEnd struct{ content []byte }
+type endlessReader struct{ content []byte }
 
-func (w *withoutEnd) Read(p []byte) (int, error) {
+func (w *endlessReader) Read(p []byte) (int, error) {
 	if n := copy(p, w.content); n > 0 {
 		w.content = w.content[n:]
 		return n, nil

@@ -8,9 +8,9 @@ import (
 )
 
 // A trick is a value with which somebody tries to write more than a value.
-type trick struct{ name, value string }
+type injectionCase struct{ name, value string }
 
-func (t trick) json() json.RawMessage {
+func (t injectionCase) json() json.RawMessage {
 	if strings.Contains(t.value, "\xff") { // which an encoder would not write
 		return json.RawMessage(`"` + t.value + `"`)
 	}
@@ -21,7 +21,7 @@ func (t trick) json() json.RawMessage {
 	return content
 }
 
-var tricks = []trick{
+var injectionCases = []injectionCase{
 	{"a line more", "x\n  server evil 6.6.6.6:666"},
 	{"a section more", "x\nfrontend evil\n  bind :666"},
 	{"carriage return", "x\r  server evil 6.6.6.6:666"},
@@ -84,7 +84,7 @@ var tricks = []trick{
 }
 
 // oddities are JSON where another kind of value belongs, or a number where that does.
-var oddities = map[string]string{
+var wrongTypes = map[string]string{
 	"number -1": "-1", "number 0": "0", "number 70000": "70000", "number 2^63": "9223372036854775808",
 	"number -2^63": "-9223372036854775808", "number 1.5": "1.5", "number 1e400": "1e400", "null": "null", "true": "true",
 	"list": "[1]", "object": `{"a":1}`, "text": `"80\n  server evil"`,
@@ -93,17 +93,17 @@ var oddities = map[string]string{
 type object = map[string]any
 
 // A scene is what one push tells: healthy instances, and one that is attacked.
-type scene struct {
-	attacked, change       object
+type injectionPush struct {
+	instance, event        object
 	state, server          object
 	serverKey, instanceKey string
 	byService              string // the key for the attacked one, to be told by service and not as a push
 }
 
-func newScene() *scene {
-	return &scene{
-		attacked:  told("evil", "web", "host-evil", 8000),
-		change:    object{"Service": told("evil", "web", "host-evil", 8000), "PreviousStatus": 3, "Time": epoch},
+func newInjectionPush() *injectionPush {
+	return &injectionPush{
+		instance:  instanceObject("evil", "web", "host-evil", 8000),
+		event:     object{"Service": instanceObject("evil", "web", "host-evil", 8000), "PreviousStatus": 3, "Time": epoch},
 		state:     object{"ClusterName": "demo", "Hostname": "host-good", "LastChanged": epoch},
 		server:    object{"Name": "host-evil", "LastUpdated": epoch, "LastChanged": epoch},
 		serverKey: "host-evil", instanceKey: "evil",
@@ -112,7 +112,7 @@ func newScene() *scene {
 
 const epoch = "2026-11-22T07:44:54Z"
 
-func told(id, name, host string, servicePort int) object {
+func instanceObject(id, name, host string, servicePort int) object {
 	return object{
 		"ID": id, "Name": name, "Image": name + ":1", "Hostname": host, "Created": epoch, "Updated": epoch,
 		"Ports":     []object{{"Type": "tcp", "Port": 31000, "ServicePort": servicePort, "IP": "10.0.0.1"}},
@@ -120,41 +120,41 @@ func told(id, name, host string, servicePort int) object {
 	}
 }
 
-func healthyOnes() object {
+func healthyInstances() object {
 	return object{
-		"good": told("good", "web", "host-good", 8000), "fine": told("fine", "web", "host-good", 8000),
-		"chat": told("chat", "chat", "host-good", 9000), "dns": told("dns", "zone.dns", "host-good", 53),
+		"good": instanceObject("good", "web", "host-good", 8000), "fine": instanceObject("fine", "web", "host-good", 8000),
+		"chat": instanceObject("chat", "chat", "host-good", 9000), "dns": instanceObject("dns", "zone.dns", "host-good", 53),
 	}
 }
 
 // body is the push; without the attacked one where s is nil.
-func (s *scene) body(t *testing.T) []byte {
-	servers := object{"host-good": object{"Name": "host-good", "Services": healthyOnes()}}
+func (p *injectionPush) body(t *testing.T) []byte {
+	servers := object{"host-good": object{"Name": "host-good", "Services": healthyInstances()}}
 	event := object{"State": object{"Servers": servers, "ClusterName": "demo"}}
-	if s != nil {
-		s.server["Services"] = object{s.instanceKey: s.attacked}
-		servers[s.serverKey] = s.server
-		s.state["Servers"] = servers
-		event = object{"State": s.state, "ChangeEvent": s.change}
+	if p != nil {
+		p.server["Services"] = object{p.instanceKey: p.instance}
+		servers[p.serverKey] = p.server
+		p.state["Servers"] = servers
+		event = object{"State": p.state, "ChangeEvent": p.event}
 	}
-	return encoded(t, event)
+	return encodeObject(t, event)
 }
 
 // services is the same as a by-service object.
-func (s *scene) services(t *testing.T) []byte {
-	all := map[string][]any{s.byService: {s.attacked}}
-	for _, one := range healthyOnes() {
+func (p *injectionPush) byServiceBody(t *testing.T) []byte {
+	all := map[string][]any{p.byService: {p.instance}}
+	for _, one := range healthyInstances() {
 		name := one.(object)["Name"].(string)
 		all[name] = append(all[name], one)
 	}
-	return encoded(t, all)
+	return encodeObject(t, all)
 }
 
-func encoded(t *testing.T, v any) []byte {
+func encodeObject(t *testing.T, v any) []byte {
 	t.Helper()
 	// An encoder would refuse the values that are no JSON. Each stands for itself instead.
 	var raw []json.RawMessage
-	content, err := json.Marshal(replaced(v, &raw))
+	content, err := json.Marshal(extractRaw(v, &raw))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func encoded(t *testing.T, v any) []byte {
 	return []byte(text)
 }
 
-func replaced(v any, raw *[]json.RawMessage) any {
+func extractRaw(v any, raw *[]json.RawMessage) any {
 	switch v := v.(type) {
 	case json.RawMessage:
 		*raw = append(*raw, v)
@@ -173,13 +173,13 @@ func replaced(v any, raw *[]json.RawMessage) any {
 	case object:
 		all := object{}
 		for key, value := range v {
-			all[key] = replaced(value, raw)
+			all[key] = extractRaw(value, raw)
 		}
 		return all
 	case []object:
 		var all []any
 		for _, value := range v {
-			all = append(all, replaced(value, raw))
+			all = append(all, extractRaw(value, raw))
 		}
 		return all
 	}
@@ -187,74 +187,76 @@ func replaced(v any, raw *[]json.RawMessage) any {
 }
 
 // A target is a field to attack.
-type target struct {
-	name string
-	put  func(s *scene, value json.RawMessage)
-	key  func(s *scene, key string) // for what is a key and takes no other value than a text
+type injectionField struct {
+	name   string
+	set    func(p *injectionPush, value json.RawMessage)
+	setKey func(p *injectionPush, key string) // for what is a key and takes no other value than a text
 }
 
-func targets() []target {
-	var all []target
-	in := func(prefix string, of func(*scene) object, fields ...string) {
+func injectionFields() []injectionField {
+	var all []injectionField
+	in := func(prefix string, of func(*injectionPush) object, fields ...string) {
 		for _, field := range fields {
-			all = append(all, target{name: prefix + field, put: func(s *scene, value json.RawMessage) { of(s)[field] = value }})
+			all = append(all, injectionField{name: prefix + field, set: func(p *injectionPush, value json.RawMessage) { of(p)[field] = value }})
 		}
 	}
-	key := func(name string, put func(s *scene, key string)) { all = append(all, target{name: name, key: put}) }
-	attacked := func(s *scene) object { return s.attacked }
-	port := func(s *scene) object { return s.attacked["Ports"].([]object)[0] }
-	all = append(all, target{name: "Name", put: func(s *scene, value json.RawMessage) {
-		s.attacked["Name"] = value
-		port(s)["ServicePort"] = 9999 // so that no other service's port is at stake
+	key := func(name string, put func(p *injectionPush, key string)) {
+		all = append(all, injectionField{name: name, setKey: put})
+	}
+	attacked := func(p *injectionPush) object { return p.instance }
+	port := func(p *injectionPush) object { return p.instance["Ports"].([]object)[0] }
+	all = append(all, injectionField{name: "Name", set: func(p *injectionPush, value json.RawMessage) {
+		p.instance["Name"] = value
+		port(p)["ServicePort"] = 9999 // so that no other service's port is at stake
 	}})
 	in("", attacked, "ID", "Image", "Hostname", "ProxyMode", "Status", "Created", "Updated", "Ports", "Labels")
 	in("Ports[].", port, "Type", "Port", "ServicePort", "IP")
-	key("Labels, a key", func(s *scene, key string) { s.attacked["Labels"] = object{key: "a"} })
-	in("Labels, ", func(s *scene) object { return s.attacked["Labels"].(object) }, "zone")
-	in("State.", func(s *scene) object { return s.state }, "ClusterName", "Hostname", "LastChanged")
-	key("State.Servers, a key", func(s *scene, key string) { s.serverKey = key })
-	in("State.Servers[].", func(s *scene) object { return s.server }, "Name", "LastUpdated")
-	key("State.Servers[].Services, a key", func(s *scene, key string) { s.instanceKey = key })
-	key("by service, a key", func(s *scene, key string) { s.byService = "by " + key })
-	in("ChangeEvent.", func(s *scene) object { return s.change }, "Service", "PreviousStatus", "Time")
-	in("ChangeEvent.Service.", func(s *scene) object { return s.change["Service"].(object) },
+	key("Labels, a key", func(p *injectionPush, key string) { p.instance["Labels"] = object{key: "a"} })
+	in("Labels, ", func(p *injectionPush) object { return p.instance["Labels"].(object) }, "zone")
+	in("State.", func(p *injectionPush) object { return p.state }, "ClusterName", "Hostname", "LastChanged")
+	key("State.Servers, a key", func(p *injectionPush, key string) { p.serverKey = key })
+	in("State.Servers[].", func(p *injectionPush) object { return p.server }, "Name", "LastUpdated")
+	key("State.Servers[].Services, a key", func(p *injectionPush, key string) { p.instanceKey = key })
+	key("by service, a key", func(p *injectionPush, key string) { p.byService = "by " + key })
+	in("ChangeEvent.", func(p *injectionPush) object { return p.event }, "Service", "PreviousStatus", "Time")
+	in("ChangeEvent.Service.", func(p *injectionPush) object { return p.event["Service"].(object) },
 		"Name", "ID", "Image", "Hostname", "ProxyMode", "Status")
 	return all
 }
 
 // attempts are the scenes in which the target has each of the values, by the value's name.
-func (g target) attempts() map[string]*scene {
-	all := map[string]*scene{}
-	for _, trick := range tricks {
-		s := newScene()
+func (f injectionField) attempts() map[string]*injectionPush {
+	all := map[string]*injectionPush{}
+	for _, trick := range injectionCases {
+		p := newInjectionPush()
 		switch {
-		case g.put != nil:
-			g.put(s, trick.json())
+		case f.set != nil:
+			f.set(p, trick.json())
 		case strings.Contains(trick.value, "\xff"):
-			g.key(s, strings.ToValidUTF8(trick.value, "\ufffd")) // which is what a decoder makes of it
+			f.setKey(p, strings.ToValidUTF8(trick.value, "\ufffd")) // which is what a decoder makes of it
 		default:
-			g.key(s, trick.value)
+			f.setKey(p, trick.value)
 		}
-		all[trick.name] = s
+		all[trick.name] = p
 	}
-	for name, value := range oddities {
-		if g.put != nil {
-			s := newScene()
-			g.put(s, json.RawMessage(value))
-			all[name] = s
+	for name, value := range wrongTypes {
+		if f.set != nil {
+			p := newInjectionPush()
+			f.set(p, json.RawMessage(value))
+			all[name] = p
 		}
 	}
 	return all
 }
 
 // usual is the scene in which the target has a value that is no trick.
-func (g target) usual() *scene {
-	s := newScene()
-	switch g.name {
+func (f injectionField) ordinary() *injectionPush {
+	p := newInjectionPush()
+	switch f.name {
 	case "Name":
-		g.put(s, json.RawMessage(`"usual"`))
+		f.set(p, json.RawMessage(`"usual"`))
 	case "by service, a key":
-		g.key(s, "web")
+		f.setKey(p, "web")
 	}
-	return s
+	return p
 }

@@ -20,7 +20,7 @@ import (
 )
 
 // everything prints every field of every instance, each on a line of its own, and quotes nothing.
-const everything = `cluster <{{ .Cluster }}>
+const allFieldsTemplate = `cluster <{{ .Cluster }}>
 {{- range $name, $_ := .Services }}
 service {{ $name }} {{ getMode $name }}
 {{- range allInstances $name }}
@@ -43,52 +43,52 @@ instance
 `
 
 // hosts is a map file for HAProxy.
-const hosts = `{{ range $name, $list := .Services }}{{ range $list }}{{ .Hostname }}/{{ .ID }} {{ $name }}
+const hostsTemplate = `{{ range $name, $list := .Services }}{{ range $list }}{{ .Hostname }}/{{ .ID }} {{ $name }}
 {{ end }}{{ end }}`
 
 // A stage plays scenes: to a source that is told of them, with an engine behind it that renders three sets of templates.
-type stage struct {
+type injectionEngine struct {
 	t      *testing.T
 	push   *sidecar.Push
 	emit   func(sdk.Snapshot)
 	engine *engine.Engine
-	shown  map[string]*canvas
+	sinks  map[string]*recordingSink
 }
 
 // Watch is the source's, and keeps the way in for what is not pushed.
-func (s *stage) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
-	s.emit = emit
-	return s.push.Watch(ctx, emit)
+func (e *injectionEngine) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
+	e.emit = emit
+	return e.push.Watch(ctx, emit)
 }
 
 // A canvas is a sink that keeps what was shown last.
-type canvas struct {
+type recordingSink struct {
 	mu  sync.Mutex
 	doc sdk.Document
 }
 
-func (c *canvas) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.doc = doc
+func (r *recordingSink) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doc = doc
 	return sdk.Result{Action: sdk.ActionReload}, nil
 }
 
-func (c *canvas) Health(context.Context) (sdk.Health, error) { return sdk.Health{}, nil }
+func (r *recordingSink) Health(context.Context) (sdk.Health, error) { return sdk.Health{}, nil }
 
 // fixed is a set of templates that nobody edits.
-type fixed struct{ *templates.Set }
+type staticTemplates struct{ *templates.Set }
 
-func (f fixed) Load() (engine.Template, error) { return f.Set.Load() }
-func (f fixed) Watch(ctx context.Context, _ func()) error {
+func (f staticTemplates) Load() (engine.Template, error) { return f.Set.Load() }
+func (f staticTemplates) Watch(ctx context.Context, _ func()) error {
 	<-ctx.Done()
 	return nil
 }
 
 // play runs the scenes in a bubble of fake time.
-func play(t *testing.T, scenes func(s *stage)) {
+func runInjectionEngine(t *testing.T, scenes func(e *injectionEngine)) {
 	folder := t.TempDir()
-	for name, text := range map[string]string{"everything.txt": everything, "hosts.map": hosts} {
+	for name, text := range map[string]string{"everything.txt": allFieldsTemplate, "hosts.map": hostsTemplate} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -102,54 +102,54 @@ func play(t *testing.T, scenes func(s *stage)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &stage{t: t, push: push, shown: map[string]*canvas{}}
-		cfg := engine.Config{Sources: map[string]engine.SourceConfig{"sidecar": {Source: s}}, Log: slog.New(slog.DiscardHandler)}
+		e := &injectionEngine{t: t, push: push, sinks: map[string]*recordingSink{}}
+		cfg := engine.Config{Sources: map[string]engine.SourceConfig{"sidecar": {Source: e}}, Log: slog.New(slog.DiscardHandler)}
 		for name, set := range map[string]templates.Config{
 			"built-in": {}, "older": {Path: "../../templates/testdata/older-default.cfg"}, "own": own,
 		} {
 			set.Now, set.BindIP = now, "127.0.0.1"
-			s.shown[name] = &canvas{}
+			e.sinks[name] = &recordingSink{}
 			cfg.Pipelines = append(cfg.Pipelines, engine.PipelineConfig{
-				Name: name, Source: "sidecar", Templates: fixed{templates.New(set)}, Sink: s.shown[name],
+				Name: name, Source: "sidecar", Templates: staticTemplates{templates.New(set)}, Sink: e.sinks[name],
 			})
 		}
-		if s.engine, err = engine.New(cfg); err != nil {
+		if e.engine, err = engine.New(cfg); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { defer close(done); s.engine.Run(ctx) }()
-		scenes(s)
+		go func() { defer close(done); e.engine.Run(ctx) }()
+		scenes(e)
 		cancel()
 		<-done
 	})
 }
 
-// play shows a scene, or nobody but the healthy ones, and returns the lines of all documents by name, and the answer's code.
-func (s *stage) play(sc *scene) (lines map[string][]string, code int) {
-	s.t.Helper()
+// send shows a scene, or nobody but the healthy ones, and returns the lines of all documents by name, and the answer's code.
+func (e *injectionEngine) send(sc *injectionPush) (lines map[string][]string, code int) {
+	e.t.Helper()
 	code = 200
 	if sc != nil && sc.byService != "" {
-		snap, err := sidecar.DecodeState(sc.services(s.t), "sidecar")
+		snap, err := sidecar.DecodeState(sc.byServiceBody(e.t), "sidecar")
 		if err != nil {
-			s.t.Fatal(err)
+			e.t.Fatal(err)
 		}
-		s.emit(snap)
+		e.emit(snap)
 	} else {
 		w := httptest.NewRecorder()
-		s.push.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/update", strings.NewReader(string(sc.body(s.t)))))
+		e.push.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/update", strings.NewReader(string(sc.body(e.t)))))
 		code = w.Code
 	}
 	synctest.Wait()
 	lines = map[string][]string{}
-	for name, c := range s.shown {
-		for _, f := range c.doc.Files {
+	for name, r := range e.sinks {
+		for _, f := range r.doc.Files {
 			lines[name+" "+f.Name] = strings.Split(string(f.Content), "\n")
 		}
 	}
-	for _, status := range s.engine.Status() {
+	for _, status := range e.engine.Status() {
 		if status.ApplyError != nil || status.TemplateError != nil {
-			s.t.Errorf("%s: %v %v", status.Name, status.ApplyError, status.TemplateError)
+			e.t.Errorf("%s: %v %v", status.Name, status.ApplyError, status.TemplateError)
 		}
 	}
 	return lines, code

@@ -16,7 +16,7 @@ import (
 )
 
 // attackers are copies of an instance, each with a trick in a field. With names they are services of their own too.
-func attackers(like sdk.Instance, names bool) []sdk.Instance {
+func injectedInstances(like sdk.Instance, names bool) []sdk.Instance {
 	var all []sdk.Instance
 	add := func(put func(i *sdk.Instance)) {
 		i := like
@@ -24,7 +24,7 @@ func attackers(like sdk.Instance, names bool) []sdk.Instance {
 		put(&i)
 		all = append(all, i)
 	}
-	for _, trick := range tricks {
+	for _, trick := range injectionCases {
 		if len(trick.value) > 1000 { // the body of a push would be
 			continue
 		}
@@ -68,33 +68,33 @@ func wantLines(t *testing.T, out string, n int) {
 
 // All tricks at once, in one push, with a real HAProxy: what the file says and what it runs differs by servers of the attackers'
 // own.
-func TestInjectionsReachNobodyElse(t *testing.T) {
+func TestInjection_WithHAProxy(t *testing.T) {
 	for name, setting := range map[string]string{"at run time": "runtime = true", "by reloads": "runtime = false"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, setting)
-			s.serve("web", "a", 8000)
-			s.serve("web", "b", 8000)
-			s.serve("chat", "c", 8001)
-			evil := s.serve("evil", "e", 8002)
-			s.start()
-			s.agrees()
-			before, ran, reloads := s.read("haproxy.cfg"), s.servers(), s.count("reloads")
-			load := s.load(8000)
+			env := newTestEnv(t, setting)
+			env.startInstance("web", "a", 8000)
+			env.startInstance("web", "b", 8000)
+			env.startInstance("chat", "c", 8001)
+			evil := env.startInstance("evil", "e", 8002)
+			env.start()
+			env.waitInSync()
+			before, ran, reloads := env.read("haproxy.cfg"), env.servers(), env.fact("reloads")
+			load := env.startLoad(8000)
 
 			reload := setting == "runtime = false"
-			all := attackers(evil, reload)
-			s.sidecar.Burst(func(b *sidecartest.Batch) {
+			all := injectedInstances(evil, reload)
+			env.sidecar.Burst(func(b *sidecartest.Batch) {
 				for _, one := range all {
 					b.Add(one)
 				}
 			})
-			_, out := engine.Quarantine(s.sidecar.Snapshot())
-			s.eventually("the API tells of all", func() bool { return s.pipeline().QuarantinedCount == len(out) })
-			s.agrees()
-			more, intact := added(strings.Split(before, "\n"), strings.Split(s.read("haproxy.cfg"), "\n"))
+			_, out := engine.Quarantine(env.sidecar.Snapshot())
+			env.eventually("the API tells of all", func() bool { return env.pipeline().QuarantinedCount == len(out) })
+			env.waitInSync()
+			more, intact := addedLines(strings.Split(before, "\n"), strings.Split(env.read("haproxy.cfg"), "\n"))
 			if !intact {
-				t.Errorf("lines of others changed:\n%s", s.read("haproxy.cfg"))
+				t.Errorf("lines of others changed:\n%s", env.read("haproxy.cfg"))
 			}
 			servers := 0
 			for _, line := range more {
@@ -105,7 +105,7 @@ func TestInjectionsReachNobodyElse(t *testing.T) {
 					t.Errorf("there is the line %q", line)
 				}
 			}
-			runs := s.servers()
+			runs := env.servers()
 			for id, server := range ran {
 				if runs[id] != server {
 					t.Errorf("server %s was %+v and is %+v", id, server, runs[id])
@@ -114,19 +114,19 @@ func TestInjectionsReachNobodyElse(t *testing.T) {
 			if len(runs) != len(ran)+servers {
 				t.Errorf("%d lines were added to %d servers, and these run:\n%v", servers, len(ran), runs)
 			}
-			if now := s.count("reloads"); !reload && now != reloads {
+			if now := env.fact("reloads"); !reload && now != reloads {
 				t.Errorf("%d reloads", now-reloads)
 			}
-			if left := s.leftOut(); len(left) > 0 {
+			if left := env.exclusions(); len(left) > 0 {
 				t.Errorf("left out: %+v", left)
 			}
-			load.unharmed(t)
-			wantLines(t, s.log.String(), strings.Count(s.log.String(), "\n"))
-			if status := s.output("status"); strings.Count(status, "\n  quarantined ") != min(len(out), 100)+1 {
+			load.wantNoFailures(t)
+			wantLines(t, env.log.String(), strings.Count(env.log.String(), "\n"))
+			if status := env.output("status"); strings.Count(status, "\n  quarantined ") != min(len(out), 100)+1 {
 				t.Errorf("status says\n%s", status)
 			}
 			t.Logf("%d attackers: %d quarantined, %d servers", len(all), len(out), servers)
-			s.eventually("healthy", s.healthy)
+			env.eventually("healthy", env.healthy)
 		})
 	}
 }

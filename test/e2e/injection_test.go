@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write docs/injection.md instead of comp
 
 // added returns the lines of now that are not in before, and false where a line of before is missing. The one of the cluster
 // is the catalogue's own.
-func added(before, now []string) (more []string, intact bool) {
+func addedLines(before, now []string) (more []string, intact bool) {
 	rest := before
 	for _, line := range now {
 		switch {
@@ -41,7 +41,7 @@ func added(before, now []string) (more []string, intact bool) {
 
 // shape is what a value must not change of a file's lines: how many there are, and for each how it begins and of how many words
 // it is.
-func shape(file string, lines []string) []string {
+func lineShapes(file string, lines []string) []string {
 	var shapes []string
 	for _, line := range lines {
 		first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -54,7 +54,7 @@ func shape(file string, lines []string) []string {
 }
 
 // within reports whether each of a is in b, as often.
-func within(a, b []string) bool {
+func isSubset(a, b []string) bool {
 	for _, one := range a {
 		at := slices.Index(b, one)
 		if at < 0 {
@@ -66,7 +66,7 @@ func within(a, b []string) bool {
 }
 
 // stranger returns a character that no configuration of ours has.
-func stranger(lines []string) string {
+func unexpectedLine(lines []string) string {
 	for _, line := range lines {
 		if i := strings.IndexFunc(line, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }); i >= 0 {
 			return fmt.Sprintf("%q", line)
@@ -75,22 +75,22 @@ func stranger(lines []string) string {
 	return ""
 }
 
-// TestInjections tries each trick in each field and writes down what became of it.
-func TestInjections(t *testing.T) {
+// TestInjection_EveryField tries each trick in each field and writes down what became of it.
+func TestInjection_EveryField(t *testing.T) {
 	found := map[string]map[string][]string{} // by target and outcome: the values
 	n := 0
-	play(t, func(s *stage) {
-		healthy, _ := s.play(nil)
-		for _, g := range targets() {
-			found[g.name] = map[string][]string{}
-			attempts := g.attempts()
+	runInjectionEngine(t, func(e *injectionEngine) {
+		healthy, _ := e.send(nil)
+		for _, f := range injectionFields() {
+			found[f.name] = map[string][]string{}
+			attempts := f.attempts()
 			for _, name := range slices.Sorted(maps.Keys(attempts)) {
-				s.play(nil)
-				ordinary, _ := s.play(g.usual())
-				s.play(nil)
-				now, code := s.play(attempts[name])
-				outcome := s.judge(g.name+", "+name, healthy, ordinary, now, code)
-				found[g.name][outcome] = append(found[g.name][outcome], name)
+				e.send(nil)
+				ordinary, _ := e.send(f.ordinary())
+				e.send(nil)
+				now, code := e.send(attempts[name])
+				outcome := e.outcome(f.name+", "+name, healthy, ordinary, now, code)
+				found[f.name][outcome] = append(found[f.name][outcome], name)
 				n++
 			}
 		}
@@ -113,42 +113,42 @@ func TestInjections(t *testing.T) {
 }
 
 // judge wants an attempt to have changed nothing of the healthy ones, and of its own no more than its value.
-func (s *stage) judge(attempt string, healthy, ordinary, now map[string][]string, code int) string {
+func (e *injectionEngine) outcome(attempt string, healthy, ordinary, now map[string][]string, code int) string {
 	same := true
 	untouched := true
 	for name, before := range healthy {
-		more, intact := added(before, now[name])
-		usually, _ := added(before, ordinary[name])
+		more, intact := addedLines(before, now[name])
+		usually, _ := addedLines(before, ordinary[name])
 		if !intact {
-			s.t.Errorf("%s: %s lost lines of others:\n%s", attempt, name, cmp.Diff(before, now[name]))
+			e.t.Errorf("%s: %s lost lines of others:\n%s", attempt, name, cmp.Diff(before, now[name]))
 		}
-		if !within(shape(name, more), shape(name, usually)) {
-			s.t.Errorf("%s: %s has more lines than usual:\n%s", attempt, name, cmp.Diff(usually, more))
+		if !isSubset(lineShapes(name, more), lineShapes(name, usually)) {
+			e.t.Errorf("%s: %s has more lines than usual:\n%s", attempt, name, cmp.Diff(usually, more))
 		}
-		if strange := stranger(now[name]); strange != "" {
-			s.t.Errorf("%s: %s has %s", attempt, name, strange)
+		if strange := unexpectedLine(now[name]); strange != "" {
+			e.t.Errorf("%s: %s has %s", attempt, name, strange)
 		}
 		same = same && slices.Equal(now[name], ordinary[name])
 		untouched = untouched && slices.Equal(now[name], before)
 	}
-	snap, _ := s.engine.Snapshot("sidecar")
+	snap, _ := e.engine.Snapshot("sidecar")
 	if _, out := engine.Quarantine(snap); len(out) > 0 {
-		s.t.Errorf("%s: the snapshot still has %+v", attempt, out)
+		e.t.Errorf("%s: the snapshot still has %+v", attempt, out)
 	}
-	quarantined := s.engine.Status()[0].Quarantined
+	quarantined := e.engine.Status()[0].Quarantined
 	switch {
 	case code != 200:
 		if !untouched {
-			s.t.Errorf("%s: it was refused, and changed something", attempt)
+			e.t.Errorf("%s: it was refused, and changed something", attempt)
 		}
 		return "the push is rejected with " + strconv.Itoa(code)
 	case len(quarantined) > 0 && quarantined[0].Service == "" && quarantined[0].ID == "" && quarantined[0].Hostname == "":
-		return "treated as empty: " + reasonAlone(quarantined[0].Reason)
+		return "treated as empty: " + reasonWithoutValue(quarantined[0].Reason)
 	case len(quarantined) > 0:
 		if !untouched || len(quarantined) > 1 {
-			s.t.Errorf("%s: the quarantine leaks, or has others: %+v", attempt, quarantined)
+			e.t.Errorf("%s: the quarantine leaks, or has others: %+v", attempt, quarantined)
 		}
-		return "quarantined: " + reasonAlone(quarantined[0].Reason)
+		return "quarantined: " + reasonWithoutValue(quarantined[0].Reason)
 	case strings.HasPrefix(attempt, "ChangeEvent.") && snap.Last == nil:
 		return "not reported as the last change"
 	case same:
@@ -164,7 +164,7 @@ var (
 )
 
 // reasonAlone returns a reason without the value, so that the page is short.
-func reasonAlone(reason string) string {
+func reasonWithoutValue(reason string) string {
 	return quotedValue.ReplaceAllString(namedCharacter.ReplaceAllString(reason, "a special character"), "")
 }
 
@@ -172,7 +172,7 @@ func injectionPage(found map[string]map[string][]string, n int) string {
 	var page strings.Builder
 	fmt.Fprintf(&page, `# Injection attempts
 
-TestInjections in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values below in each
+TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values below in each
 field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api 0.9, and a template
 that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte outside the lines of its own
 instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
@@ -185,27 +185,27 @@ names become the same (%s) get a hash each, so that adding one of them renames t
 | name | value |
 | --- | --- |
 `, n, "`web` and `WEB`")
-	for _, trick := range tricks {
+	for _, trick := range injectionCases {
 		value := strconv.QuoteToASCII(trick.value)
 		if len(trick.value) > 100 {
 			value = strconv.QuoteToASCII(trick.value[:8]) + "..."
 		}
 		fmt.Fprintf(&page, "| %s | ``%s`` |\n", trick.name, strings.ReplaceAll(value, "|", `\|`))
 	}
-	for _, name := range slices.Sorted(maps.Keys(oddities)) {
-		fmt.Fprintf(&page, "| %s | ``%s`` |\n", name, oddities[name])
+	for _, name := range slices.Sorted(maps.Keys(wrongTypes)) {
+		fmt.Fprintf(&page, "| %s | ``%s`` |\n", name, wrongTypes[name])
 	}
 	page.WriteString("\n## Outcomes\n")
-	for _, g := range targets() {
-		fmt.Fprintf(&page, "\n### %s\n\n", g.name)
-		outcomes := slices.SortedFunc(maps.Keys(found[g.name]), func(a, b string) int {
-			if more := len(found[g.name][b]) - len(found[g.name][a]); more != 0 {
+	for _, f := range injectionFields() {
+		fmt.Fprintf(&page, "\n### %s\n\n", f.name)
+		outcomes := slices.SortedFunc(maps.Keys(found[f.name]), func(a, b string) int {
+			if more := len(found[f.name][b]) - len(found[f.name][a]); more != 0 {
 				return more
 			}
 			return strings.Compare(a, b)
 		})
 		for _, outcome := range outcomes {
-			fmt.Fprintf(&page, "- **%s**: %s\n", outcome, strings.Join(found[g.name][outcome], "; "))
+			fmt.Fprintf(&page, "- **%s**: %s\n", outcome, strings.Join(found[f.name][outcome], "; "))
 		}
 	}
 	return page.String()
@@ -215,7 +215,7 @@ names become the same (%s) get a hash each, so that adding one of them renames t
 // usual.
 func FuzzInjection(f *testing.F) {
 	f.Add("evil", "web:1", "host-evil", "http", "tcp", "10.0.0.1", "zone", "a", int64(31000), int64(8000), 0)
-	for _, t := range tricks {
+	for _, t := range injectionCases {
 		if len(t.value) < 1000 {
 			f.Add(t.value, t.value, t.value, t.value, t.value, t.value, t.value, t.value, int64(1), int64(8000), 0)
 			f.Add("evil", t.value, "host-evil", "ws", "tcp", "10.0.0.1", "zone", "b", int64(1), int64(8000), 0)
@@ -227,7 +227,7 @@ func FuzzInjection(f *testing.F) {
 		"built-in": "", "older": "../../templates/testdata/older-default.cfg", "own": filepath.Join(folder, "everything.txt"),
 		"hosts.map": filepath.Join(folder, "hosts.map"),
 	} {
-		text := map[string]string{"own": everything, "hosts.map": hosts}[name]
+		text := map[string]string{"own": allFieldsTemplate, "hosts.map": hostsTemplate}[name]
 		if text != "" {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				f.Fatal(err)
@@ -269,9 +269,9 @@ func FuzzInjection(f *testing.F) {
 			return // it takes another one's place, which is no injection
 		}
 		for name := range loaded {
-			more, intact := added(healthy[name], draw(t, name, good, fine, evil))
-			usually, _ := added(healthy[name], ordinary[name])
-			if !intact || !within(shape(name, more), shape(name, usually)) || stranger(more) != "" {
+			more, intact := addedLines(healthy[name], draw(t, name, good, fine, evil))
+			usually, _ := addedLines(healthy[name], ordinary[name])
+			if !intact || !isSubset(lineShapes(name, more), lineShapes(name, usually)) || unexpectedLine(more) != "" {
 				t.Errorf("%s: %+v has the lines %q, and others are as they were: %v", name, evil, more, intact)
 			}
 		}

@@ -14,135 +14,135 @@ import (
 )
 
 // pagePort is where HAProxy shows the file that it has loaded.
-const pagePort = 8500
+const inputPort = 8500
 
 // withPage has the template name the file "page", which HAProxy reads when it loads its configuration.
-func withPage(t *testing.T, settings ...string) *site {
+func newInputsEnv(t *testing.T, settings ...string) *testEnv {
 	t.Helper()
-	s := newSite(t, append(settings, `template = "haproxy.tmpl"`, `reload_interval = "50ms"`)...)
-	s.write("haproxy.tmpl", fmt.Sprintf("%s\nfrontend page\n    mode http\n    timeout client 1s\n    bind %s:%d\n"+
+	env := newTestEnv(t, append(settings, `template = "haproxy.tmpl"`, `reload_interval = "50ms"`)...)
+	env.write("haproxy.tmpl", fmt.Sprintf("%s\nfrontend page\n    mode http\n    timeout client 1s\n    bind %s:%d\n"+
 		"    http-request return status 200 content-type text/plain file %s if TRUE\n",
-		templates.Builtin(), s.ip, pagePort, s.path("page")))
-	s.write("page", "one")
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(pagePort, "one")
-	s.eventually("healthy", s.healthy)
-	s.agrees()
-	return s
+		templates.Builtin(), env.ip, inputPort, env.path("page")))
+	env.write("page", "one")
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(inputPort, "one")
+	env.eventually("healthy", env.healthy)
+	env.waitInSync()
+	return env
 }
 
-func (s *site) reloads() int { return s.count("reloads") }
+func (env *testEnv) reloads() int { return env.fact("reloads") }
 
 // reloadedFor waits for a reload whose reason names the file.
-func (s *site) reloadedFor(file, trigger string) {
-	s.t.Helper()
-	s.pipelineThat("a reload for "+file, func(p server.Pipeline) bool {
+func (env *testEnv) waitReloadReason(file, trigger string) {
+	env.t.Helper()
+	env.waitPipeline("a reload for "+file, func(p server.Pipeline) bool {
 		return p.Last != nil && p.Last.Action == sdk.ActionReload && strings.Contains(p.Last.Reason, file) &&
 			p.Last.Trigger == trigger
 	})
 }
 
-func TestInputs_ApplyAndSIGHUPLoadWhatChanged(t *testing.T) {
+func TestInputs_LoadedByApplyAndSIGHUP(t *testing.T) {
 	t.Parallel()
-	s := withPage(t)
-	load := s.load(8000)
-	before, worker := s.reloads(), s.workerPID()
+	env := newInputsEnv(t)
+	load := env.startLoad(8000)
+	before, worker := env.reloads(), env.workerPID()
 
-	s.write("page", "two")
-	s.serve("web", "b", 8000) // a push does not load it
-	s.agrees()
-	s.answered(pagePort, "one")
-	if code := s.post("/api/v1/pipelines/haproxy/apply"); code != http.StatusOK && code != http.StatusAccepted {
+	env.write("page", "two")
+	env.startInstance("web", "b", 8000) // a push does not load it
+	env.waitInSync()
+	env.waitAnswer(inputPort, "one")
+	if code := env.post("/api/v1/pipelines/haproxy/apply"); code != http.StatusOK && code != http.StatusAccepted {
 		t.Fatalf("apply answers %d", code)
 	}
-	s.answered(pagePort, "two")
-	s.reloadedFor("page", engine.TriggerRequest)
+	env.waitAnswer(inputPort, "two")
+	env.waitReloadReason("page", engine.TriggerRequest)
 
-	s.write("page", "three")
-	s.hangup()
-	s.answered(pagePort, "three")
-	s.reloadedFor("page", engine.TriggerReread)
+	env.write("page", "three")
+	env.sighup()
+	env.waitAnswer(inputPort, "three")
+	env.waitReloadReason("page", engine.TriggerReread)
 
-	s.log.reset()
-	s.hangup()
-	s.logged("no file has changed")
-	if after := s.reloads(); after != before+2 || s.workerPID() == worker {
+	env.log.reset()
+	env.sighup()
+	env.waitLogged("no file has changed")
+	if after := env.reloads(); after != before+2 || env.workerPID() == worker {
 		t.Errorf("%d reloads, want 2", after-before)
 	}
-	load.unharmed(t)
+	load.wantNoFailures(t)
 }
 
-func TestInputs_WatchLoadsWhatChanged(t *testing.T) {
+func TestInputs_LoadedByWatch(t *testing.T) {
 	t.Parallel()
-	s := withPage(t, `watch = ["page", "later/*.pem"]`)
-	load := s.load(8000)
-	before := s.reloads()
+	env := newInputsEnv(t, `watch = ["page", "later/*.pem"]`)
+	load := env.startLoad(8000)
+	before := env.reloads()
 
-	s.write("page", "two")
-	s.answered(pagePort, "two")
-	s.reloadedFor("page", engine.TriggerInputs)
+	env.write("page", "two")
+	env.waitAnswer(inputPort, "two")
+	env.waitReloadReason("page", engine.TriggerInputs)
 
-	s.write("page", "two") // the same
-	if err := os.MkdirAll(s.path("later"), 0o755); err != nil {
+	env.write("page", "two") // the same
+	if err := os.MkdirAll(env.path("later"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s.write("later/a.pem", "HAProxy does not read it, as far as anybody knows")
-	s.eventually("another reload", func() bool { return s.reloads() == before+2 })
-	s.reloadedFor("later/a.pem", engine.TriggerInputs)
+	env.write("later/a.pem", "HAProxy does not read it, as far as anybody knows")
+	env.eventually("another reload", func() bool { return env.reloads() == before+2 })
+	env.waitReloadReason("later/a.pem", engine.TriggerInputs)
 
-	if err := os.Remove(s.path("page")); err != nil {
+	if err := os.Remove(env.path("page")); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually("a problem that names the file", func() bool {
-		code, body := s.health()
-		return code == http.StatusInternalServerError && strings.Contains(body, s.path("page"))
+	env.eventually("a problem that names the file", func() bool {
+		code, body := env.health()
+		return code == http.StatusInternalServerError && strings.Contains(body, env.path("page"))
 	})
-	s.answered(pagePort, "two")
-	s.write("page", "two")
-	s.eventually("healthy", s.healthy)
-	s.write("page", "three")
-	s.answered(pagePort, "three")
-	if after := s.reloads(); after != before+3 {
+	env.waitAnswer(inputPort, "two")
+	env.write("page", "two")
+	env.eventually("healthy", env.healthy)
+	env.write("page", "three")
+	env.waitAnswer(inputPort, "three")
+	if after := env.reloads(); after != before+3 {
 		t.Errorf("%d reloads, want 3", after-before)
 	}
-	load.unharmed(t)
+	load.wantNoFailures(t)
 }
 
 // What changed while the daemon was down is loaded when it is back, and nothing else is.
-func TestInputs_WatchSeesWhatChangedWhileTheDaemonWasDown(t *testing.T) {
+func TestInputs_ChangedWhileDaemonWasDown(t *testing.T) {
 	t.Parallel()
-	s := withPage(t, `watch = ["page", "*"]`)
-	s.kill()
-	before := s.workerPID()
-	s.start()
-	s.eventually("healthy", s.healthy)
-	s.agrees()
-	s.logged("configuration applied")
-	if now := s.workerPID(); now != before {
+	env := newInputsEnv(t, `watch = ["page", "*"]`)
+	env.kill()
+	before := env.workerPID()
+	env.start()
+	env.eventually("healthy", env.healthy)
+	env.waitInSync()
+	env.waitLogged("configuration applied")
+	if now := env.workerPID(); now != before {
 		t.Errorf("the worker was %d and is %d", before, now)
 	}
-	s.kill()
-	s.write("page", "two")
-	s.start()
-	s.answered(pagePort, "two")
-	s.eventually("healthy", s.healthy)
-	s.agrees()
+	env.kill()
+	env.write("page", "two")
+	env.start()
+	env.waitAnswer(inputPort, "two")
+	env.eventually("healthy", env.healthy)
+	env.waitInSync()
 }
 
 // The sink's own files are not watched, so that no change is the cause of another one.
 func TestInputs_OwnFilesAreNotWatched(t *testing.T) {
 	t.Parallel()
-	s := withPage(t, `watch = ["*"]`)
-	before := s.reloads()
+	env := newInputsEnv(t, `watch = ["*"]`)
+	before := env.reloads()
 	for _, id := range []string{"b", "c", "d"} {
-		s.serve("web", id, 8000)
-		s.agrees()
+		env.startInstance("web", id, 8000)
+		env.waitInSync()
 	}
-	s.write("page", "two")
-	s.answered(pagePort, "two")
-	s.agrees()
-	if after := s.reloads(); after != before+1 {
+	env.write("page", "two")
+	env.waitAnswer(inputPort, "two")
+	env.waitInSync()
+	if after := env.reloads(); after != before+1 {
 		t.Errorf("%d reloads, want 1", after-before)
 	}
 }

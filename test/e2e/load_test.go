@@ -14,145 +14,145 @@ import (
 )
 
 // A trial is a site under every kind of traffic while HAProxy is reloaded and changed.
-type trial struct {
-	*site
-	spare   sdk.Instance // comes and goes in the service under load
-	there   bool
-	came    int // how often it came back
-	news    int // services that came
-	reloads int // that took place before the trial
-	new     sdk.Instance
-	loads   []*load
-	streams []*stream
-	part    func() // has the instance leave that all streams go to, and another one come
+type loadTest struct {
+	*testEnv
+	spare                sdk.Instance // comes and goes in the service under load
+	present              bool
+	returned             int // how often it came back
+	serviceCount         int // services that came
+	reloads              int // that took place before the trial
+	service              sdk.Instance
+	loads                []*load
+	streams              []*stream
+	replaceStreamBackend func() // has the instance leave that all streams go to, and another one come
 }
 
 const (
-	loadedPort  = 8000 // of the service under load
-	streamsPort = 8001 // of the one that streams go to
-	newPort     = 8100 // of the first of those that come and go
+	loadPort            = 8000 // of the service under load
+	streamsPort         = 8001 // of the one that streams go to
+	replacedServicePort = 8100 // of the first of those that come and go
 )
 
 // newTrial starts everything and waits until all kinds of traffic flow. Whatever is replaced may stay for as long as a
 // stream needs it.
-func newTrial(t *testing.T, settings ...string) *trial {
-	s := newSite(t, append(settings, `reload_interval = "0s"`, `drain_timeout = "10m"`)...)
-	r := &trial{site: s}
-	s.serve("web", "a", loadedPort)
-	s.serve("web", "b", loadedPort)
-	r.spare = s.serve("web", "c", loadedPort)
-	r.there = true
+func newLoadTest(t *testing.T, settings ...string) *loadTest {
+	env := newTestEnv(t, append(settings, `reload_interval = "0s"`, `drain_timeout = "10m"`)...)
+	l := &loadTest{testEnv: env}
+	env.startInstance("web", "a", loadPort)
+	env.startInstance("web", "b", loadPort)
+	l.spare = env.startInstance("web", "c", loadPort)
+	l.present = true
 	ended := make(chan struct{})
-	backend := httptest.NewServer(sidestream{ended})
+	backend := httptest.NewServer(streamBackend{ended})
 	t.Cleanup(backend.Close)
 	one := sdk.Instance{
 		ID: "one", Name: "streams", Hostname: "host-one", ProxyMode: "http", Image: "streams:1", Ports: []sdk.Port{{
 			Type: "tcp", Port: int64(backend.Listener.Addr().(*net.TCPAddr).Port), ServicePort: streamsPort, IP: "127.0.0.1",
 		}},
 	}
-	s.sidecar.Add(one)
-	s.start()
-	s.eventually("healthy", s.healthy)
-	s.agrees()
-	r.reloads = s.count("reloads")
-	r.loads = []*load{s.load(loadedPort), s.keptLoad(loadedPort)}
-	r.streams = []*stream{s.download(streamsPort, ended), s.socket(streamsPort)}
-	for _, stream := range r.streams {
-		s.eventually(stream.what+" flows", func() bool { return stream.moved.Load() > 0 })
+	env.sidecar.Add(one)
+	env.start()
+	env.eventually("healthy", env.healthy)
+	env.waitInSync()
+	l.reloads = env.fact("reloads")
+	l.loads = []*load{env.startLoad(loadPort), env.startKeepAliveLoad(loadPort)}
+	l.streams = []*stream{env.startDownload(streamsPort, ended), env.startWebSocket(streamsPort)}
+	for _, stream := range l.streams {
+		env.eventually(stream.kind+" flows", func() bool { return stream.transferred.Load() > 0 })
 	}
-	r.part = func() {
+	l.replaceStreamBackend = func() {
 		two := one
 		two.ID, two.Hostname = "two", "host-two"
-		s.sidecar.Burst(func(b *sidecartest.Batch) { b.Add(two); b.Remove(one.Hostname, one.ID) })
-		s.converged()
+		env.sidecar.Burst(func(b *sidecartest.Batch) { b.Add(two); b.Remove(one.Hostname, one.ID) })
+		env.waitApplied()
 	}
-	return r
+	return l
 }
 
 // change has an instance of the service under load go, or come back under another name.
-func (r *trial) change() {
-	if r.there = !r.there; !r.there {
-		r.sidecar.Remove(r.spare.Hostname, r.spare.ID)
+func (l *loadTest) toggleSpare() {
+	if l.present = !l.present; !l.present {
+		l.sidecar.Remove(l.spare.Hostname, l.spare.ID)
 		return
 	}
-	r.came++
-	r.spare.ID = fmt.Sprintf("c%d", r.came%8) // a Sidecar remembers all that there ever was
-	r.sidecar.Add(r.spare)
+	l.returned++
+	l.spare.ID = fmt.Sprintf("c%d", l.returned%8) // a Sidecar remembers all that there ever was
+	l.sidecar.Add(l.spare)
 }
 
 // renew has a service with a port of its own come, and the one before go.
-func (r *trial) renew() {
-	before := r.new
-	r.news++
-	r.new = r.spare
-	r.new.Name = fmt.Sprintf("new%d", r.news%8)
-	r.new.ID = r.new.Name
-	r.new.Ports = []sdk.Port{r.spare.Ports[0]}
-	r.new.Ports[0].ServicePort = int64(newPort + r.news%2)
-	r.sidecar.Burst(func(b *sidecartest.Batch) {
-		b.Add(r.new)
+func (l *loadTest) replaceService() {
+	before := l.service
+	l.serviceCount++
+	l.service = l.spare
+	l.service.Name = fmt.Sprintf("new%d", l.serviceCount%8)
+	l.service.ID = l.service.Name
+	l.service.Ports = []sdk.Port{l.spare.Ports[0]}
+	l.service.Ports[0].ServicePort = int64(replacedServicePort + l.serviceCount%2)
+	l.sidecar.Burst(func(b *sidecartest.Batch) {
+		b.Add(l.service)
 		b.Remove(before.Hostname, before.ID)
 	})
 }
 
 // unharmed ends all traffic and fails the test if any of it was harmed.
-func (r *trial) unharmed(t *testing.T) {
+func (l *loadTest) wantNoFailures(t *testing.T) {
 	t.Helper()
-	for _, load := range r.loads {
-		load.unharmed(t)
+	for _, load := range l.loads {
+		load.wantNoFailures(t)
 	}
-	for _, stream := range r.streams {
-		stream.whole(t)
+	for _, stream := range l.streams {
+		stream.wantIntact(t)
 	}
 }
 
 // took wants so many reloads and changes at run time to have taken place, or more.
-func (r *trial) took(t *testing.T, reloads, changes int) {
+func (l *loadTest) wantCounts(t *testing.T, reloads, changes int) {
 	t.Helper()
-	reloaded, changed := r.count("reloads")-r.reloads, r.count("runtime_changes")
+	reloaded, changed := l.fact("reloads")-l.reloads, l.fact("runtime_changes")
 	t.Logf("%d reloads, %d changes at run time", reloaded, changed)
 	if reloaded < reloads || changed < changes {
 		t.Errorf("only %d reloads and %d changes at run time took place", reloaded, changed)
 	}
 }
 
-func TestNoRequestIsLostUnderLoad(t *testing.T) {
+func TestLoad_NoRequestIsLost(t *testing.T) {
 	const reloads, changes = 200, 1000
-	r := newTrial(t)
+	l := newLoadTest(t)
 	for round := range reloads {
-		r.renew()
-		r.change() // on its own or together with the reload, as it happens
-		r.converged()
+		l.replaceService()
+		l.toggleSpare() // on its own or together with the reload, as it happens
+		l.waitApplied()
 		for range changes / reloads {
-			r.change()
-			r.converged()
+			l.toggleSpare()
+			l.waitApplied()
 		}
 		if round == reloads/2 {
-			r.part()
+			l.replaceStreamBackend()
 		}
 	}
-	r.agrees()
-	r.unharmed(t)
-	r.took(t, reloads, changes)
+	l.waitInSync()
+	l.wantNoFailures(t)
+	l.wantCounts(t, reloads, changes)
 }
 
-func TestNoRequestIsLostUnderLoadWithoutAMaster(t *testing.T) {
+func TestLoad_NoRequestIsLostWithoutMaster(t *testing.T) {
 	const reloads = 30
-	r := newTrial(t, `mode = "command"`)
+	l := newLoadTest(t, `mode = "command"`)
 	for range reloads {
-		r.renew()
-		r.converged()
-		r.change()
-		r.converged()
+		l.replaceService()
+		l.waitApplied()
+		l.toggleSpare()
+		l.waitApplied()
 	}
-	r.part()
-	r.unharmed(t)
-	r.took(t, reloads, reloads)
+	l.replaceStreamBackend()
+	l.wantNoFailures(t)
+	l.wantCounts(t, reloads, reloads)
 }
 
 // What an instance that leaves has begun, it ends: here that takes until everything else is over.
-func TestRequestsOnInstancesThatLeaveComplete(t *testing.T) {
-	s := newSite(t, `drain_timeout = "10m"`)
+func TestLoad_RemovedInstanceDrains(t *testing.T) {
+	env := newTestEnv(t, `drain_timeout = "10m"`)
 	arrived, finish := make(chan string, 20), make(chan struct{})
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		arrived <- r.URL.Path
@@ -164,18 +164,18 @@ func TestRequestsOnInstancesThatLeaveComplete(t *testing.T) {
 	t.Cleanup(finishNow)
 	leaving := sdk.Instance{
 		ID: "slow", Name: "web", Hostname: "host-slow", ProxyMode: "http", Image: "web:1", Ports: []sdk.Port{{
-			Type: "tcp", Port: int64(backend.Listener.Addr().(*net.TCPAddr).Port), ServicePort: loadedPort, IP: "127.0.0.1",
+			Type: "tcp", Port: int64(backend.Listener.Addr().(*net.TCPAddr).Port), ServicePort: loadPort, IP: "127.0.0.1",
 		}},
 	}
-	s.sidecar.Add(leaving)
-	s.start()
-	s.agrees()
-	reloads := s.count("reloads")
+	env.sidecar.Add(leaving)
+	env.start()
+	env.waitInSync()
+	reloads := env.fact("reloads")
 	answers := make(chan string, 20)
-	patient := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	patient := &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
 	for range cap(answers) {
 		go func() {
-			answer, err := getBy(patient, fmt.Sprintf("http://%s:%d/", s.ip, loadedPort))
+			answer, err := getBy(patient, fmt.Sprintf("http://%s:%d/", env.ip, loadPort))
 			if err != nil {
 				answer = err.Error()
 			}
@@ -185,12 +185,12 @@ func TestRequestsOnInstancesThatLeaveComplete(t *testing.T) {
 	for range cap(arrived) {
 		<-arrived
 	}
-	s.serve("web", "a", loadedPort)
-	s.sidecar.Remove(leaving.Hostname, leaving.ID)
-	s.agrees()
-	s.answered(loadedPort, "a")
-	if !s.servers()["web-8000/host-slow-slow"].leaving {
-		t.Errorf("the instance that leaves is not waited for: %v", s.servers())
+	env.startInstance("web", "a", loadPort)
+	env.sidecar.Remove(leaving.Hostname, leaving.ID)
+	env.waitInSync()
+	env.waitAnswer(loadPort, "a")
+	if !env.servers()["web-8000/host-slow-slow"].draining {
+		t.Errorf("the instance that leaves is not waited for: %v", env.servers())
 	}
 	finishNow()
 	for range cap(answers) {
@@ -198,8 +198,8 @@ func TestRequestsOnInstancesThatLeaveComplete(t *testing.T) {
 			t.Errorf("a request on the instance that left ended with %s", answer)
 		}
 	}
-	s.eventually("it is gone", func() bool { return len(s.servers()) == 1 })
-	if s.count("reloads") != reloads {
-		t.Errorf("that took %d reloads", s.count("reloads")-reloads)
+	env.eventually("it is gone", func() bool { return len(env.servers()) == 1 })
+	if env.fact("reloads") != reloads {
+		t.Errorf("that took %d reloads", env.fact("reloads")-reloads)
 	}
 }

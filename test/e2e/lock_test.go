@@ -14,71 +14,71 @@ import (
 
 // rival runs a second daemon with the site's configuration on a port of its own until it ends by itself, and returns
 // its exit code and what it said.
-func (s *site) rival(args ...string) (int, string) {
-	s.t.Helper()
-	args = append([]string{"-f", s.path("haproxy-api.toml"), "--set", "haproxy_api.bind_port=0"}, args...)
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+func (env *testEnv) runSecondDaemon(args ...string) (int, string) {
+	env.t.Helper()
+	args = append([]string{"-f", env.path("haproxy-api.toml"), "--set", "haproxy_api.bind_port=0"}, args...)
+	ctx, cancel := context.WithTimeout(env.t.Context(), waitLimit)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "haproxy-api", args...).CombinedOutput()
 	ended, ok := errors.AsType[*exec.ExitError](err)
 	if !ok {
-		s.t.Fatalf("%v\n%s", err, out)
+		env.t.Fatalf("%v\n%s", err, out)
 	}
 	return ended.ExitCode(), string(out)
 }
 
-func TestASecondDaemonIsRefused(t *testing.T) {
+func TestLock_SecondDaemonIsRefused(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
-	plugin, worker := s.pluginPID(), s.workerPID()
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	plugin, worker := env.pluginPID(), env.workerPID()
 
-	link := s.path("link")
-	if err := os.Symlink(s.folder, link); err != nil {
+	link := env.path("link")
+	if err := os.Symlink(env.folder, link); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{s.path("haproxy.cfg"), filepath.Join(link, "haproxy.cfg")} {
-		code, said := s.rival("--set", "haproxy.config_file="+path)
-		want := fmt.Sprintf("%s is managed by another haproxy-api (process %d)", path, s.cmd.Process.Pid)
+	for _, path := range []string{env.path("haproxy.cfg"), filepath.Join(link, "haproxy.cfg")} {
+		code, said := env.runSecondDaemon("--set", "haproxy.config_file="+path)
+		want := fmt.Sprintf("%s is managed by another haproxy-api (process %d)", path, env.cmd.Process.Pid)
 		if code != 1 || !strings.Contains(said, want) || !strings.Contains(said, "config_file") {
 			t.Errorf("exit code %d, said\n%s\nwant\n%s", code, said, want)
 		}
 	}
-	if s.pluginPID() != plugin || s.workerPID() != worker {
-		t.Errorf("plugin %d is %d, worker %d is %d", plugin, s.pluginPID(), worker, s.workerPID())
+	if env.pluginPID() != plugin || env.workerPID() != worker {
+		t.Errorf("plugin %d is %d, worker %d is %d", plugin, env.pluginPID(), worker, env.workerPID())
 	}
-	s.serve("web", "b", 8000)
-	s.answered(8000, "b")
+	env.startInstance("web", "b", 8000)
+	env.waitAnswer(8000, "b")
 	// Who only looks is not kept out.
-	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", s.path("haproxy-api.toml"), "check")
+	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", env.path("haproxy-api.toml"), "check")
 	if out, err := looking.CombinedOutput(); err != nil {
 		t.Errorf("check: %v\n%s", err, out)
 	}
-	s.stop()
-	if left, _ := filepath.Glob(s.path(".*.lock")); len(left) > 0 {
+	env.stop()
+	if left, _ := filepath.Glob(env.path(".*.lock")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
 }
 
-func TestADaemonMayStartAtOnceAfterOneThatWasKilled(t *testing.T) {
+func TestLock_DaemonRestartsAfterKill(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
 	for range 5 {
-		s.kill()
-		s.start()
-		s.eventually("healthy", s.healthy)
+		env.kill()
+		env.start()
+		env.eventually("healthy", env.healthy)
 	}
 }
 
-func TestTwoSinksOnOneFileAreRefused(t *testing.T) {
+func TestLock_TwoSinksOnOneFile(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.write("twice.toml", fmt.Sprintf(`
+	env := newTestEnv(t)
+	env.write("twice.toml", fmt.Sprintf(`
 [haproxy_api]
 bind_ip = %q
 bind_port = 0
@@ -96,26 +96,26 @@ sink = "a"
 [pipelines.b]
 source = "s"
 sink = "b"
-`, s.ip, s.path("out"), s.path("./out")))
-	code, said := s.rival("-f", s.path("twice.toml"))
-	if code != 1 || !strings.Contains(said, s.path("out")+" is managed by another sink of this haproxy-api") {
+`, env.ip, env.path("out"), env.path("./out")))
+	code, said := env.runSecondDaemon("-f", env.path("twice.toml"))
+	if code != 1 || !strings.Contains(said, env.path("out")+" is managed by another sink of this haproxy-api") {
 		t.Errorf("exit code %d, said\n%s", code, said)
 	}
-	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", s.path("twice.toml"), "check")
+	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", env.path("twice.toml"), "check")
 	out, err := looking.CombinedOutput()
-	if looking.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), s.path("out")) {
+	if looking.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), env.path("out")) {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 }
 
-func TestASinkWithoutALockServesAllTheSame(t *testing.T) {
+func TestLock_UnavailableLockIsNotFatal(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	if err := syscall.Mkdir(s.path(".haproxy.cfg.lock"), 0o700); err != nil { // which root cannot open for writing either
+	env := newTestEnv(t)
+	if err := syscall.Mkdir(env.path(".haproxy.cfg.lock"), 0o700); err != nil { // which root cannot open for writing either
 		t.Fatal(err)
 	}
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
-	s.logged("cannot lock the file")
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.waitLogged("cannot lock the file")
 }

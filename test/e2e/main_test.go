@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) {
 	// By default, a program with the race detector takes a second to exit, which tests of the shutdown would mistake for a delay.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
-	testscript.Main(binaries{m}, map[string]func(){"stubborn-plugin": stubborn, "troubled-plugin": troubled})
+	testscript.Main(binaries{m}, map[string]func(){"unresponsive-plugin": unresponsivePlugin, "faulty-plugin": faultyPlugin})
 }
 
 // binaries provides the programs while the tests run.

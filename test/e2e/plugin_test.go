@@ -13,13 +13,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
 )
 
-func TestTheDefaultPluginKeepsTheContract(t *testing.T) {
+func TestPlugin_DefaultConforms(t *testing.T) {
 	needHAProxy(t)
 	folder, err := os.MkdirTemp("", "ha")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stopLeftHAProxy(folder); _ = os.RemoveAll(folder) })
+	t.Cleanup(func() { killHAProxyIn(folder); _ = os.RemoveAll(folder) })
 	program, err := exec.LookPath("haproxy-api")
 	if err != nil {
 		t.Fatal(err)
@@ -40,14 +40,14 @@ func TestTheDefaultPluginKeepsTheContract(t *testing.T) {
 }
 
 // severalPipelines gives the site a second pipeline into a folder, and a third whose sink is a plugin that sh plays.
-func (s *site) severalPipelines(plugin string) {
-	s.t.Helper()
-	path := s.path("haproxy-api-sink-other")
+func (env *testEnv) addPipelines(plugin string) {
+	env.t.Helper()
+	path := env.path("haproxy-api-sink-other")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+plugin+"\n"), 0o755); err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
-	s.write("names.tmpl", "{{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
-	s.write("more.toml", s.read("haproxy-api.toml")+fmt.Sprintf(`
+	env.write("names.tmpl", "{{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
+	env.write("more.toml", env.read("haproxy-api.toml")+fmt.Sprintf(`
 [sinks.names]
 type = "file"
 path = %q
@@ -64,45 +64,45 @@ path = %q
 source = "sidecar"
 sink = "other"
 template = %q
-`, s.path("names"), s.path("names.tmpl"), s.path("names.tmpl"), path, s.path("names.tmpl")))
-	s.write("haproxy-api.toml", s.read("more.toml"))
+`, env.path("names"), env.path("names.tmpl"), env.path("names.tmpl"), path, env.path("names.tmpl")))
+	env.write("haproxy-api.toml", env.read("more.toml"))
 }
 
-func TestOneSourceFeedsSeveralPipelines(t *testing.T) {
-	s := newSite(t)
-	s.severalPipelines("exec haproxy-api plugin haproxy") // a second HAProxy, by the path of a third party's plugin
-	config := strings.Replace(s.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
-		"type = \"other\"\nconfig_file = %q\npid_file = %q", s.path("other.cfg"), s.path("other.pid")), 1)
-	config = strings.Replace(config, fmt.Sprintf("sink = \"other\"\ntemplate = %q", s.path("names.tmpl")),
+func TestPipelines_ShareSource(t *testing.T) {
+	env := newTestEnv(t)
+	env.addPipelines("exec haproxy-api plugin haproxy") // a second HAProxy, by the path of a third party's plugin
+	config := strings.Replace(env.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
+		"type = \"other\"\nconfig_file = %q\npid_file = %q", env.path("other.cfg"), env.path("other.pid")), 1)
+	config = strings.Replace(config, fmt.Sprintf("sink = \"other\"\ntemplate = %q", env.path("names.tmpl")),
 		"sink = \"other\"\nbind_ip = \"127.10.0.1\"", 1)
-	s.write("haproxy-api.toml", config)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
-	s.eventually("the second HAProxy answers", func() bool {
+	env.write("haproxy-api.toml", config)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.eventually("the second HAProxy answers", func() bool {
 		body, err := get("http://127.10.0.1:8000/")
 		return err == nil && body == "a"
 	})
-	s.serve("chat", "c", 8001)
-	s.answered(8001, "c")
-	s.eventually("both files name both services", func() bool {
-		return s.read("names") == "chat\nweb\n" && s.read("extra.txt") == "chat\nweb\n"
+	env.startInstance("chat", "c", 8001)
+	env.waitAnswer(8001, "c")
+	env.eventually("both files name both services", func() bool {
+		return env.read("names") == "chat\nweb\n" && env.read("extra.txt") == "chat\nweb\n"
 	})
-	s.eventually("healthy", s.healthy)
+	env.eventually("healthy", env.healthy)
 }
 
-func TestAHungPluginDelaysNobodyElse(t *testing.T) {
-	s := newSite(t)
-	s.severalPipelines("exec haproxy-api plugin haproxy")
-	config := strings.Replace(s.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
-		"type = \"other\"\nconfig_file = %q\npid_file = %q", s.path("other.cfg"), s.path("other.pid")), 1)
-	s.write("haproxy-api.toml", config)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
+func TestPlugin_HangDelaysNoOtherPipeline(t *testing.T) {
+	env := newTestEnv(t)
+	env.addPipelines("exec haproxy-api plugin haproxy")
+	config := strings.Replace(env.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
+		"type = \"other\"\nconfig_file = %q\npid_file = %q", env.path("other.cfg"), env.path("other.pid")), 1)
+	env.write("haproxy-api.toml", config)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
 	other := 0
-	for _, pid := range childrenOf(s.cmd.Process.Pid) {
-		if pid != s.pluginPID() {
+	for _, pid := range childPIDs(env.cmd.Process.Pid) {
+		if pid != env.pluginPID() {
 			other = pid
 		}
 	}
@@ -110,22 +110,22 @@ func TestAHungPluginDelaysNobodyElse(t *testing.T) {
 	if err := syscall.Kill(other, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	s.serve("chat", "c", 8001)
-	s.eventually("the file names the new service", func() bool { return strings.Contains(s.read("names"), "chat") })
-	if code, body := s.health(); code != 500 {
+	env.startInstance("chat", "c", 8001)
+	env.eventually("the file names the new service", func() bool { return strings.Contains(env.read("names"), "chat") })
+	if code, body := env.health(); code != 500 {
 		t.Errorf("a plugin hangs, yet health says %d %s", code, body)
 	}
-	s.eventually("it is killed and started again, and status and metrics tell", func() bool {
-		metrics, err := get("http://" + s.api + "/metrics")
-		out, _ := exec.Command("haproxy-api", "-f", s.path("haproxy-api.toml"), "status").Output()
+	env.eventually("it is killed and started again, and status and metrics tell", func() bool {
+		metrics, err := get("http://" + env.apiAddress + "/metrics")
+		out, _ := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "status").Output()
 		return err == nil && strings.Contains(metrics, "haproxy_api_plugin_restarts_total{plugin=") &&
 			strings.Contains(string(out), "plugin_last_end it did not answer and was killed at")
 	})
-	s.answered(8001, "c")
-	s.stop()
+	env.waitAnswer(8001, "c")
+	env.stop()
 }
 
-func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
+func TestPlugin_StartFailureAffectsOnlyItsPipeline(t *testing.T) {
 	for name, test := range map[string]struct{ script, settings, says string }{
 		"exits at start":     {script: "exit 3", says: "it ended without a handshake (exit status 3)"},
 		"never shakes hands": {script: "exec sleep 600", says: "its handshake is not over yet"},
@@ -144,59 +144,59 @@ func TestAWrongPluginIsOnlyItsOwnPipelinesTrouble(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			s.severalPipelines(test.script)
-			s.write("haproxy-api.toml", strings.Replace(
-				s.read("haproxy-api.toml"), "[plugins.other]", "[plugins.other]\n"+test.settings, 1))
-			s.serve("web", "a", 8000)
-			s.start()
-			s.answered(8000, "a")
-			s.serve("chat", "c", 8001)
-			s.answered(8001, "c")
+			env := newTestEnv(t)
+			env.addPipelines(test.script)
+			env.write("haproxy-api.toml", strings.Replace(
+				env.read("haproxy-api.toml"), "[plugins.other]", "[plugins.other]\n"+test.settings, 1))
+			env.startInstance("web", "a", 8000)
+			env.start()
+			env.waitAnswer(8000, "a")
+			env.startInstance("chat", "c", 8001)
+			env.waitAnswer(8001, "c")
 			var status string
-			s.eventually("status tells what is wrong", func() bool {
-				status = s.output("status")
+			env.eventually("status tells what is wrong", func() bool {
+				status = env.output("status")
 				return strings.Contains(status, test.says)
 			})
 			t.Log("\n" + status)
-			s.eventually("metrics tell of the failure", func() bool {
-				body, err := get("http://" + s.api + "/metrics")
+			env.eventually("metrics tell of the failure", func() bool {
+				body, err := get("http://" + env.apiAddress + "/metrics")
 				return err == nil &&
 					strings.Contains(body, `haproxy_api_applies_total{action="",outcome="failed",pipeline="other"}`)
 			})
-			s.stop()
+			env.stop()
 		})
 	}
 }
 
-func TestAPluginThatFloodsItsLogStillServes(t *testing.T) {
-	s := newSite(t)
-	s.severalPipelines("head -c 20000000 /dev/zero | tr '\\0' 'x' >&2; seq 200000 >&2; exec haproxy-api plugin haproxy")
-	s.write("haproxy-api.toml", strings.Replace(s.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
-		"type = \"other\"\nconfig_file = %q\npid_file = %q", s.path("other.cfg"), s.path("other.pid")), 1))
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
-	s.eventually("the flood is noticed", func() bool { return strings.Contains(s.log.String(), "too many lines at once") })
-	if size := len(s.log.String()); size > 10<<20 {
+func TestPlugin_FloodsLog(t *testing.T) {
+	env := newTestEnv(t)
+	env.addPipelines("head -c 20000000 /dev/zero | tr '\\0' 'x' >&2; seq 200000 >&2; exec haproxy-api plugin haproxy")
+	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
+		"type = \"other\"\nconfig_file = %q\npid_file = %q", env.path("other.cfg"), env.path("other.pid")), 1))
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.eventually("the flood is noticed", func() bool { return strings.Contains(env.log.String(), "too many lines at once") })
+	if size := len(env.log.String()); size > 10<<20 {
 		t.Errorf("a flood of 21 MB left %d bytes in the log", size)
 	}
-	s.stop()
+	env.stop()
 }
 
-func TestMetricsTellOfAPluginsDeath(t *testing.T) {
-	s := newSite(t)
-	s.serve("web", "a", 8000)
-	s.start()
-	s.answered(8000, "a")
-	if err := syscall.Kill(s.pluginPID(), syscall.SIGKILL); err != nil {
+func TestPlugin_RestartIsCounted(t *testing.T) {
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	if err := syscall.Kill(env.pluginPID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	s.eventually("the metric", func() bool {
-		body, err := get("http://" + s.api + "/metrics")
+	env.eventually("the metric", func() bool {
+		body, err := get("http://" + env.apiAddress + "/metrics")
 		return err == nil && strings.Contains(body, `haproxy_api_plugin_restarts_total{plugin="haproxy"} 1`)
 	})
-	if out := s.output("status"); !strings.Contains(out, "plugin_last_end signal: killed") {
+	if out := env.output("status"); !strings.Contains(out, "plugin_last_end signal: killed") {
 		t.Errorf("status:\n%s", out)
 	}
 }

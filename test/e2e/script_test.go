@@ -40,12 +40,12 @@ func TestScript(t *testing.T) {
 			}
 			env.Setenv("RUN", run)
 			env.Defer(func() {
-				stopLeftHAProxy(run)
+				killHAProxyIn(run)
 				_ = os.RemoveAll(run)
 			})
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await, "sidecar": startSidecar, "occupy": occupy},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await, "sidecar": startSidecar, "occupy": listenOn},
 	})
 }
 
@@ -55,8 +55,8 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: await URL|FILE TEXT")
 	}
 	var last string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		content, err := look(ts, args[0])
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		content, err := readURLOrFile(ts, args[0])
 		if err != nil {
 			last = err.Error()
 			continue
@@ -68,7 +68,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("%s never had %q; last: %s", args[0], args[1], last)
 }
 
-func look(ts *testscript.TestScript, at string) ([]byte, error) {
+func readURLOrFile(ts *testscript.TestScript, at string) ([]byte, error) {
 	if !strings.HasPrefix(at, "http://") {
 		return os.ReadFile(ts.MkAbs(at))
 	}
@@ -104,7 +104,7 @@ func startSidecar(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // occupy ADDRESS listens there until the script ends.
-func occupy(ts *testscript.TestScript, neg bool, args []string) {
+func listenOn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: occupy ADDRESS")
 	}

@@ -17,93 +17,93 @@ import (
 )
 
 // promised is the time within which everything ends after SIGTERM.
-const promised = 5 * time.Second
+const shutdownLimit = 5 * time.Second
 
 // stubborn is a plugin that listens to nobody.
-func stubborn() {
+func unresponsivePlugin() {
 	type config struct{}
-	info := sdk.Info{Name: "stubborn"}
-	if os.Getenv("STUBBORN") == "source" {
-		serve.Source(info, config{}, func(context.Context, sdk.Env, config) (sdk.Source, error) { return stubbornPart{}, nil })
+	info := sdk.Info{Name: "unresponsive"}
+	if os.Getenv("UNRESPONSIVE") == "source" {
+		serve.Source(info, config{}, func(context.Context, sdk.Env, config) (sdk.Source, error) { return unresponsive{}, nil })
 	} else {
-		serve.Sink(info, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return stubbornPart{}, nil })
+		serve.Sink(info, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return unresponsive{}, nil })
 	}
 	select {}
 }
 
-type stubbornPart struct{}
+type unresponsive struct{}
 
-func (stubbornPart) Watch(_ context.Context, emit func(sdk.Snapshot)) error {
+func (unresponsive) Watch(_ context.Context, emit func(sdk.Snapshot)) error {
 	emit(sdk.Snapshot{})
 	select {}
 }
 
-func (stubbornPart) Apply(context.Context, sdk.Document) (sdk.Result, error) { select {} }
-func (stubbornPart) Health(context.Context) (sdk.Health, error)              { select {} }
-func (stubbornPart) Stop(context.Context) error                              { select {} }
+func (unresponsive) Apply(context.Context, sdk.Document) (sdk.Result, error) { select {} }
+func (unresponsive) Health(context.Context) (sdk.Health, error)              { select {} }
+func (unresponsive) Stop(context.Context) error                              { select {} }
 
 // endsInTime sends SIGTERM and wants all to be over within what is promised, with nothing left behind.
-func (s *site) endsInTime() {
-	s.t.Helper()
-	daemon := s.cmd
-	pids := descendants(daemon.Process.Pid)
+func (env *testEnv) wantShutdownInTime() {
+	env.t.Helper()
+	daemon := env.cmd
+	pids := descendantPIDs(daemon.Process.Pid)
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), promised)
+	ctx, cancel := context.WithTimeout(env.t.Context(), shutdownLimit)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- daemon.Wait() }()
 	select {
 	case err := <-ended:
-		s.cmd = nil
+		env.cmd = nil
 		if err != nil {
-			s.t.Errorf("the daemon ended with %v", err)
+			env.t.Errorf("the daemon ended with %v", err)
 		}
 	case <-ctx.Done():
-		s.t.Fatal("the daemon does not end")
+		env.t.Fatal("the daemon does not end")
 	}
 	for _, pid := range pids {
 		line := commandLine(pid)
-		goesOn := strings.Contains(line, " -p "+s.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy
+		goesOn := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy
 		// An empty one is of a process that is dead and not collected yet.
 		if line != "" && !goesOn {
-			s.t.Errorf("process %d is still there: %s", pid, line)
+			env.t.Errorf("process %d is still there: %s", pid, line)
 		}
 	}
 	for _, pattern := range []string{"tmp/*", ".*[0-9]"} {
-		if left, _ := filepath.Glob(s.path(pattern)); len(left) > 0 {
-			s.t.Errorf("left behind: %q", left)
+		if left, _ := filepath.Glob(env.path(pattern)); len(left) > 0 {
+			env.t.Errorf("left behind: %q", left)
 		}
 	}
-	if conn, err := net.Dial("tcp", s.api); err == nil {
+	if conn, err := net.Dial("tcp", env.apiAddress); err == nil {
 		conn.Close()
-		s.t.Error("the port is still open")
+		env.t.Error("the port is still open")
 	}
 }
 
 // descendants are the processes below parent.
-func descendants(parent int) []int {
+func descendantPIDs(parent int) []int {
 	var all []int
-	for _, child := range childrenOf(parent) {
-		all = append(append(all, child), descendants(child)...)
+	for _, child := range childPIDs(parent) {
+		all = append(append(all, child), descendantPIDs(child)...)
 	}
 	return all
 }
 
 // privateTemp gives the daemon and its plugins a folder of their own for temporary files.
-func (s *site) privateTemp() {
-	s.t.Helper()
-	if err := os.Mkdir(s.path("tmp"), 0o755); err != nil {
-		s.t.Fatal(err)
+func (env *testEnv) usePrivateTemp() {
+	env.t.Helper()
+	if err := os.Mkdir(env.path("tmp"), 0o755); err != nil {
+		env.t.Fatal(err)
 	}
-	s.env = append(os.Environ(), "TMPDIR="+s.path("tmp"))
+	env.env = append(os.Environ(), "TMPDIR="+env.path("tmp"))
 }
 
 // fileSink gives the site a pipeline into a file, with more keys for the sink.
-func (s *site) fileSink(keys string) {
-	s.write("names.tmpl", "{{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
-	s.write("haproxy-api.toml", s.read("haproxy-api.toml")+fmt.Sprintf(`
+func (env *testEnv) addFileSink(keys string) {
+	env.write("names.tmpl", "{{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
+	env.write("haproxy-api.toml", env.read("haproxy-api.toml")+fmt.Sprintf(`
 [sinks.names]
 type = "file"
 path = %q
@@ -112,116 +112,117 @@ path = %q
 source = "sidecar"
 sink = "names"
 template = %q
-`, s.path("names"), keys, s.path("names.tmpl")))
+`, env.path("names"), keys, env.path("names.tmpl")))
 }
 
-func TestTheEndComesWhateverHangs(t *testing.T) {
-	for name, hang := range map[string]func(s *site){
-		"nothing": func(s *site) {
-			s.start()
-			s.answered(8000, "a")
+func TestShutdown_EndsInTime(t *testing.T) {
+	for name, hang := range map[string]func(env *testEnv){
+		"nothing": func(env *testEnv) {
+			env.start()
+			env.waitAnswer(8000, "a")
 		},
-		"a command of a sink": func(s *site) {
-			s.fileSink(`timeout = "1h"` + "\n" + `reload_cmd = ["sh", "-c", "sleep 1000"]`)
-			s.start()
-			s.eventually("the command runs", func() bool { return runs(s.cmd.Process.Pid, "sleep 1000") })
+		"a command of a sink": func(env *testEnv) {
+			env.addFileSink(`timeout = "1h"` + "\n" + `reload_cmd = ["sh", "-c", "sleep 1000"]`)
+			env.start()
+			env.eventually("the command runs", func() bool { return isRunning(env.cmd.Process.Pid, "sleep 1000") })
 		},
-		"a check of a sink": func(s *site) {
-			s.fileSink(`timeout = "1h"` + "\n" + `check_cmd = ["sh", "-c", "sleep 1000; true {}"]`)
-			s.start()
-			s.eventually("the command runs", func() bool { return runs(s.cmd.Process.Pid, "sleep 1000") })
+		"a check of a sink": func(env *testEnv) {
+			env.addFileSink(`timeout = "1h"` + "\n" + `check_cmd = ["sh", "-c", "sleep 1000; true {}"]`)
+			env.start()
+			env.eventually("the command runs", func() bool { return isRunning(env.cmd.Process.Pid, "sleep 1000") })
 		},
-		"HAProxy's check": func(s *site) {
-			g := s.newGate()
-			g.close()
-			s.t.Cleanup(g.open)
-			s.start("--set", g.program())
-			g.reached()
+		"HAProxy's check": func(env *testEnv) {
+			b := env.newBarrier()
+			b.block()
+			env.t.Cleanup(b.release)
+			env.start("--set", b.haproxyOption())
+			b.waitReached()
 		},
-		"a plugin that stands still": func(s *site) {
-			s.start()
-			s.answered(8000, "a")
-			s.stopPluginBetweenWrites()
-			s.serve("web", "b", 8000)
+		"a plugin that stands still": func(env *testEnv) {
+			env.start()
+			env.waitAnswer(8000, "a")
+			env.stopPluginBetweenWrites()
+			env.startInstance("web", "b", 8000)
 		},
-		"a plugin that never starts": func(s *site) {
-			s.severalPipelines("exec sleep 1000")
-			s.start()
-			s.answered(8000, "a")
+		"a plugin that never starts": func(env *testEnv) {
+			env.addPipelines("exec sleep 1000")
+			env.start()
+			env.waitAnswer(8000, "a")
 		},
-		"a sink that listens to nobody": func(s *site) {
-			s.severalPipelines("exec stubborn-plugin")
-			s.start()
-			s.answered(8000, "a")
+		"a sink that listens to nobody": func(env *testEnv) {
+			env.addPipelines("exec unresponsive-plugin")
+			env.start()
+			env.waitAnswer(8000, "a")
 		},
-		"a source that listens to nobody": func(s *site) {
-			s.write("haproxy-api-source-deaf", "#!/bin/sh\nSTUBBORN=source exec stubborn-plugin\n")
-			if err := os.Chmod(s.path("haproxy-api-source-deaf"), 0o755); err != nil {
-				s.t.Fatal(err)
+		"a source that listens to nobody": func(env *testEnv) {
+			env.write("haproxy-api-source-deaf", "#!/bin/sh\nUNRESPONSIVE=source exec unresponsive-plugin\n")
+			if err := os.Chmod(env.path("haproxy-api-source-deaf"), 0o755); err != nil {
+				env.t.Fatal(err)
 			}
-			s.write("haproxy-api.toml", s.read("haproxy-api.toml")+fmt.Sprintf(
-				"[sources.deaf]\ntype = \"deaf\"\n[plugins.deaf]\npath = %q\n", s.path("haproxy-api-source-deaf")))
-			s.start()
-			s.logged("haproxy-api started")
+			env.write("haproxy-api.toml", env.read("haproxy-api.toml")+fmt.Sprintf(
+				"[sources.deaf]\ntype = \"deaf\"\n[plugins.deaf]\npath = %q\n", env.path("haproxy-api-source-deaf")))
+			env.start()
+			env.waitLogged("haproxy-api started")
 		},
-		"a start under way": func(s *site) {
-			s.severalPipelines("exec sleep 1000")
-			s.start()
-			s.eventually("the plugin is being started", func() bool { return runs(s.cmd.Process.Pid, "sleep 1000") })
+		"a start under way": func(env *testEnv) {
+			env.addPipelines("exec sleep 1000")
+			env.start()
+			env.eventually("the plugin is being started", func() bool { return isRunning(env.cmd.Process.Pid, "sleep 1000") })
 		},
-		"a client with half a request": func(s *site) {
-			s.start()
-			s.answered(8000, "a")
+		"a client with half a request": func(env *testEnv) {
+			env.start()
+			env.waitAnswer(8000, "a")
 			for _, half := range []string{"POST /upd", "POST /update HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"} {
-				conn, err := net.Dial("tcp", s.api)
+				conn, err := net.Dial("tcp", env.apiAddress)
 				if err != nil {
-					s.t.Fatal(err)
+					env.t.Fatal(err)
 				}
-				s.t.Cleanup(func() { conn.Close() })
+				env.t.Cleanup(func() { conn.Close() })
 				if _, err := io.WriteString(conn, half); err != nil {
-					s.t.Fatal(err)
+					env.t.Fatal(err)
 				}
 			}
 		},
-		"a Sidecar that accepts and says nothing": func(s *site) {
-			silent, err := net.Listen("tcp", s.ip+":0")
+		"a Sidecar that accepts and says nothing": func(env *testEnv) {
+			silent, err := net.Listen("tcp", env.ip+":0")
 			if err != nil {
-				s.t.Fatal(err)
+				env.t.Fatal(err)
 			}
-			s.t.Cleanup(func() { silent.Close() })
-			s.start("-F", silent.Addr().String())
+			env.t.Cleanup(func() { silent.Close() })
+			env.start("-F", silent.Addr().String())
+			_ = silent.(*net.TCPListener).SetDeadline(time.Now().Add(waitLimit))
 			if _, err := silent.Accept(); err != nil {
-				s.t.Fatal(err)
+				env.t.Fatal(err)
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
-			s.privateTemp()
-			s.serve("web", "a", 8000)
-			hang(s)
-			s.endsInTime()
+			env := newTestEnv(t)
+			env.usePrivateTemp()
+			env.startInstance("web", "a", 8000)
+			hang(env)
+			env.wantShutdownInTime()
 		})
 	}
 }
 
 // stopPluginBetweenWrites stops the plugin while it has no temporary file open: a process that is killed in the middle of
 // a write leaves one, which the next start removes.
-func (s *site) stopPluginBetweenWrites() {
-	s.t.Helper()
-	pid := s.pluginPID()
-	s.eventually("the plugin stands between two writes", func() bool {
+func (env *testEnv) stopPluginBetweenWrites() {
+	env.t.Helper()
+	pid := env.pluginPID()
+	env.eventually("the plugin stands between two writes", func() bool {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-			s.t.Fatal(err)
+			env.t.Fatal(err)
 		}
-		s.eventually("the plugin is stopped", func() bool { return isStopped(pid) })
-		left, _ := filepath.Glob(s.path(".*[0-9]"))
+		env.eventually("the plugin is stopped", func() bool { return isStopped(pid) })
+		left, _ := filepath.Glob(env.path(".*[0-9]"))
 		if len(left) == 0 {
 			return true
 		}
 		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-			s.t.Fatal(err)
+			env.t.Fatal(err)
 		}
 		return false
 	})
@@ -244,8 +245,8 @@ func isStopped(pid int) bool {
 }
 
 // runs reports whether a process below parent has that command line.
-func runs(parent int, command string) bool {
-	for _, pid := range descendants(parent) {
+func isRunning(parent int, command string) bool {
+	for _, pid := range descendantPIDs(parent) {
 		if strings.Contains(commandLine(pid), command) {
 			return true
 		}

@@ -8,11 +8,11 @@ import (
 )
 
 // slowFor is how long HAProxy takes to load. It is that long because nobody must lose patience meanwhile.
-const slowFor = 30 * time.Second
+const slowStart = 30 * time.Second
 
-func TestAReloadThatTakesLong(t *testing.T) {
+func TestReload_HAProxyLoadsSlowly(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, `template = "haproxy.tmpl"`, `verify_cmd = "true"`) // HAProxy's own check would load the script too
+	env := newTestEnv(t, `template = "haproxy.tmpl"`, `verify_cmd = "true"`) // HAProxy's own check would load the script too
 	template := func(more string) string {
 		return fmt.Sprintf(`global
   maxconn 200
@@ -28,41 +28,41 @@ listen {{ $name }}-{{ $port }}
 {{ range $instances }}  server {{ .ID }} {{ ipFor $port . }}:{{ portFor $port . }}
 {{ end }}{{ end }}{{ end }}`, more)
 	}
-	g := s.newGate()
-	s.write("haproxy.tmpl", template(""))
-	s.serve("web", "a", 8000)
-	s.start()
-	s.agrees()
-	worker, reloads := s.workerPID(), s.count("reloads")
-	load := s.load(8000)
+	b := env.newBarrier()
+	env.write("haproxy.tmpl", template(""))
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitInSync()
+	worker, reloads := env.workerPID(), env.fact("reloads")
+	load := env.startLoad(8000)
 
-	g.close()
-	t.Cleanup(g.open)
-	s.write("haproxy.tmpl", template(g.script()))
-	s.template = nil
-	g.reached()
-	s.serve("web", "b", 8000)
-	time.AfterFunc(slowFor, g.open)
-	s.eventually("the API tells that HAProxy is loading", func() bool {
-		p := s.pipeline()
+	b.block()
+	t.Cleanup(b.release)
+	env.write("haproxy.tmpl", template(b.luaLoad()))
+	env.template = nil
+	b.waitReached()
+	env.startInstance("web", "b", 8000)
+	time.AfterFunc(slowStart, b.release)
+	env.eventually("the API tells that HAProxy is loading", func() bool {
+		p := env.pipeline()
 		if len(p.Problems) > 0 {
 			t.Errorf("while HAProxy loads, these are called problems: %q", p.Problems)
 		}
 		return p.Facts["loading_for"] != ""
 	})
-	if !s.healthy() {
+	if !env.healthy() {
 		t.Error("while HAProxy loads, the one before serves, and health should say so")
 	}
-	s.answered(8000, "a")
-	s.agrees()
-	s.answered(8000, "b")
-	load.unharmed(t)
+	env.waitAnswer(8000, "a")
+	env.waitInSync()
+	env.waitAnswer(8000, "b")
+	load.wantNoFailures(t)
 	want := 1
-	if strings.HasPrefix(s.pipeline().Facts["version"], "2.6") {
+	if strings.HasPrefix(env.pipeline().Facts["version"], "2.6") {
 		want = 2 // the script sees only servers that HAProxy has loaded, so that the new one takes a reload too
 	}
-	if done := s.count("reloads") - reloads; done != want || s.workerPID() == worker {
-		t.Errorf("there were %d reloads, want %d; the worker was %d and is %d", done, want, worker, s.workerPID())
+	if done := env.fact("reloads") - reloads; done != want || env.workerPID() == worker {
+		t.Errorf("there were %d reloads, want %d; the worker was %d and is %d", done, want, worker, env.workerPID())
 	}
-	s.eventually("healthy", s.healthy)
+	env.eventually("healthy", env.healthy)
 }

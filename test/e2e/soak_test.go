@@ -26,38 +26,38 @@ const soakRounds = 6
 // What each second of an hour may bring to a catalogue of 500 instances comes without the seconds between: memory, goroutines,
 // open files, processes and HAProxy's servers stay as they were.
 func TestSoak(t *testing.T) {
-	s := newSite(t, `reload_interval = "100ms"`, `drain_timeout = "1s"`)
-	l := newLiar()
-	t.Cleanup(l.close)
-	s.write("haproxy-api.toml", strings.NewReplacer(
-		s.sidecar.URL("/state.json"), l.server.URL+"/state.json",
-		"[haproxy_api]\n", fmt.Sprintf("[haproxy_api]\nstate_dir = %q\n", s.path("state")),
-	).Replace(s.read("haproxy-api.toml")))
-	k := &soak{s: s, liar: l, rand: rand.New(rand.NewPCG(4, 0))}
+	env := newTestEnv(t, `reload_interval = "100ms"`, `drain_timeout = "1s"`)
+	f := newFaultySidecar()
+	t.Cleanup(f.close)
+	env.write("haproxy-api.toml", strings.NewReplacer(
+		env.sidecar.URL("/state.json"), f.server.URL+"/state.json",
+		"[haproxy_api]\n", fmt.Sprintf("[haproxy_api]\nstate_dir = %q\n", env.path("state")),
+	).Replace(env.read("haproxy-api.toml")))
+	soak := &soakTest{env: env, sidecar: f, rand: rand.New(rand.NewPCG(4, 0))}
 	for n := range 500 {
-		k.all = append(k.all, soakInstance(n))
+		soak.all = append(soak.all, soakInstance(n))
 	}
-	s.start()
-	k.settle()
-	var rounds []belongings
+	env.start()
+	soak.restore()
+	var rounds []resourceUsage
 	for range soakRounds {
 		for range *soakChanges / soakRounds {
-			k.change()
+			soak.change()
 		}
-		k.settle()
-		rounds = append(rounds, k.look())
+		soak.restore()
+		rounds = append(rounds, soak.measure())
 		t.Logf("%+v", rounds[len(rounds)-1])
 	}
-	flat(t, rounds[2:])
+	wantFlat(t, rounds[2:])
 }
 
-type soak struct {
-	s     *site
-	liar  *liar
-	rand  *rand.Rand
-	all   []sdk.Instance
-	made  int
-	extra bool // whether the service is there that comes and goes, at the price of a reload
+type soakTest struct {
+	env     *testEnv
+	sidecar *faultySidecar
+	rand    *rand.Rand
+	all     []sdk.Instance
+	changes int
+	extra   bool // whether the service is there that comes and goes, at the price of a reload
 }
 
 func soakInstance(n int) sdk.Instance {
@@ -69,12 +69,12 @@ func soakInstance(n int) sdk.Instance {
 }
 
 // change replaces an instance, or has one drain, die or come back. Every now and then a service comes or goes.
-func (k *soak) change() {
-	k.made++
-	i := &k.all[k.rand.IntN(len(k.all))]
-	switch k.rand.IntN(4) {
+func (s *soakTest) change() {
+	s.changes++
+	i := &s.all[s.rand.IntN(len(s.all))]
+	switch s.rand.IntN(4) {
 	case 0:
-		i.ID = fmt.Sprintf("r%d", k.made)
+		i.ID = fmt.Sprintf("r%d", s.changes)
 	case 1:
 		i.Status = sdk.Draining
 	case 2:
@@ -82,48 +82,48 @@ func (k *soak) change() {
 	default:
 		i.Status = sdk.Alive
 	}
-	if k.made%50 == 0 {
-		k.extra = !k.extra
+	if s.changes%50 == 0 {
+		s.extra = !s.extra
 	}
-	if code := k.push(); code != http.StatusOK {
-		k.s.t.Fatalf("a push was answered %d", code)
+	if code := s.push(); code != http.StatusOK {
+		s.env.t.Fatalf("a push was answered %d", code)
 	}
 }
 
-func (k *soak) push() int {
-	all := slices.Clone(k.all)
-	if k.extra {
+func (s *soakTest) push() int {
+	all := slices.Clone(s.all)
+	if s.extra {
 		one := soakInstance(0)
 		one.Name, one.Ports = "extra", []sdk.Port{{Type: "tcp", Port: 21000, ServicePort: 9000, IP: "127.0.0.1"}}
 		all = append(all, one)
 	}
 	for i := range all { // each reports once in six pushes, as with a Sidecar
-		all[i].Updated = time.Unix(int64((k.made+i)/heartbeats), 0).UTC()
+		all[i].Updated = time.Unix(int64((s.changes+i)/pushesPerHeartbeat), 0).UTC()
 	}
-	snap := sdk.Snapshot{Cluster: "soak", Changed: time.Unix(int64(k.made), 0).UTC(), Services: sdk.GroupByName(all)}
-	k.liar.know(snap)
-	return k.liar.push(k.s.api, bytes.NewReader(event(snap)))
+	snap := sdk.Snapshot{Cluster: "soak", Changed: time.Unix(int64(s.changes), 0).UTC(), Services: sdk.GroupByName(all)}
+	s.sidecar.setState(snap)
+	return s.sidecar.push(s.env.apiAddress, bytes.NewReader(pushBody(snap)))
 }
 
 // settle has every instance live again, no more and no less, and waits until HAProxy has just these.
-func (k *soak) settle() {
-	k.s.t.Helper()
-	for i := range k.all {
-		k.all[i].Status = sdk.Alive
+func (s *soakTest) restore() {
+	s.env.t.Helper()
+	for i := range s.all {
+		s.all[i].Status = sdk.Alive
 	}
-	k.extra = false
-	k.s.eventually("the daemon takes a push", func() bool { return k.push() == http.StatusOK })
-	k.s.eventually("HAProxy has the servers of the catalogue and no others", func() bool {
-		servers := k.s.servers()
-		return len(servers) == len(k.all) && len(servers.serving()) == len(k.all)
+	s.extra = false
+	s.env.eventually("the daemon takes a push", func() bool { return s.push() == http.StatusOK })
+	s.env.eventually("HAProxy has the servers of the catalogue and no others", func() bool {
+		servers := s.env.servers()
+		return len(servers) == len(s.all) && len(servers.serving()) == len(s.all)
 	})
-	k.s.eventually("healthy, with one worker", func() bool {
-		return k.s.healthy() && len(childrenOf(k.s.masterPID())) == 1
+	s.env.eventually("healthy, with one worker", func() bool {
+		return s.env.healthy() && len(childPIDs(s.env.masterPID())) == 1
 	})
 }
 
 // belongings are what processes must not gather.
-type belongings struct {
+type resourceUsage struct {
 	Goroutines                             int
 	DaemonFiles, PluginFiles, HAProxyFiles int
 	DaemonKiB, PluginKiB, HAProxyKiB       int // resident
@@ -132,32 +132,32 @@ type belongings struct {
 
 var goroutines = regexp.MustCompile(`(?m)^go_goroutines ([0-9]+)$`)
 
-func (k *soak) look() belongings {
-	k.s.t.Helper()
-	daemon, plugin, worker := k.s.cmd.Process.Pid, k.s.pluginPID(), k.s.workerPID()
-	b := belongings{
-		DaemonKiB: resident(daemon), PluginKiB: resident(plugin), HAProxyKiB: resident(worker),
-		PluginThreads: threads(plugin), Servers: len(k.s.servers()),
+func (s *soakTest) measure() resourceUsage {
+	s.env.t.Helper()
+	daemon, plugin, worker := s.env.cmd.Process.Pid, s.env.pluginPID(), s.env.workerPID()
+	b := resourceUsage{
+		DaemonKiB: residentKiB(daemon), PluginKiB: residentKiB(plugin), HAProxyKiB: residentKiB(worker),
+		PluginThreads: threadCount(plugin), Servers: len(s.env.servers()),
 	}
 	// Connections that were just used end a moment later, so the least of several looks counts.
 	for range 20 {
-		least(&b.DaemonFiles, openFiles(daemon))
-		least(&b.PluginFiles, openFiles(plugin))
-		least(&b.HAProxyFiles, openFiles(worker))
-		body, err := get("http://" + k.s.api + "/metrics")
+		lower(&b.DaemonFiles, openFiles(daemon))
+		lower(&b.PluginFiles, openFiles(plugin))
+		lower(&b.HAProxyFiles, openFiles(worker))
+		body, err := get("http://" + s.env.apiAddress + "/metrics")
 		if err != nil {
-			k.s.t.Fatal(err)
+			s.env.t.Fatal(err)
 		}
 		n, _ := strconv.Atoi(goroutines.FindStringSubmatch(body)[1])
-		least(&b.Goroutines, n)
+		lower(&b.Goroutines, n)
 		time.Sleep(50 * time.Millisecond)
 	}
-	_ = filepath.WalkDir(k.s.folder, func(string, os.DirEntry, error) error { b.Files++; return nil })
+	_ = filepath.WalkDir(s.env.folder, func(string, os.DirEntry, error) error { b.Files++; return nil })
 	return b
 }
 
 // least lowers what was seen so far to now, if that is less. 0 is nothing seen.
-func least(seen *int, now int) {
+func lower(seen *int, now int) {
 	if *seen == 0 || now < *seen {
 		*seen = now
 	}
@@ -168,8 +168,8 @@ func openFiles(pid int) int {
 	return len(files)
 }
 
-func resident(pid int) int { return statusNumber(pid, "VmRSS:") }
-func threads(pid int) int  { return statusNumber(pid, "Threads:") }
+func residentKiB(pid int) int { return statusNumber(pid, "VmRSS:") }
+func threadCount(pid int) int { return statusNumber(pid, "Threads:") }
 
 // statusNumber returns a number from the process's status; 0 for none.
 func statusNumber(pid int, key string) int {
@@ -185,7 +185,7 @@ func statusNumber(pid int, key string) int {
 
 // flat fails the test if anything grew from the first of rounds to the last. Memory breathes with the garbage collector; over an
 // hour's changes a leak of two kilobytes a change shows.
-func flat(t *testing.T, rounds []belongings) {
+func wantFlat(t *testing.T, rounds []resourceUsage) {
 	t.Helper()
 	first, last := rounds[0], rounds[len(rounds)-1]
 	for _, what := range []struct {

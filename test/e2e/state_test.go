@@ -20,8 +20,8 @@ import (
 )
 
 // pipeline is what the API tells of the one that is called haproxy, and the zero value where nobody answers.
-func (s *site) pipeline() server.Pipeline {
-	resp, err := http.Get("http://" + s.api + "/api/v1/pipelines/haproxy")
+func (env *testEnv) pipeline() server.Pipeline {
+	resp, err := http.Get("http://" + env.apiAddress + "/api/v1/pipelines/haproxy")
 	if err != nil {
 		return server.Pipeline{}
 	}
@@ -34,37 +34,37 @@ func (s *site) pipeline() server.Pipeline {
 }
 
 // count is a number among the facts that the API tells of HAProxy. There are none where HAProxy takes too long to answer.
-func (s *site) count(fact string) int {
-	s.t.Helper()
+func (env *testEnv) fact(fact string) int {
+	env.t.Helper()
 	told := ""
-	s.eventually("the API tells the number of "+fact, func() bool { told = s.pipeline().Facts[fact]; return told != "" })
+	env.eventually("the API tells the number of "+fact, func() bool { told = env.pipeline().Facts[fact]; return told != "" })
 	n, err := strconv.Atoi(told)
 	if err != nil {
-		s.t.Fatalf("%s: %v", fact, err)
+		env.t.Fatalf("%s: %v", fact, err)
 	}
 	return n
 }
 
 // wanted is the configuration for what Sidecar knows at this moment. Its digest is that of a document of the daemon only with
 // a template that does not tell the time.
-func (s *site) wanted() sdk.File {
-	s.t.Helper()
-	if s.template == nil {
-		s.template = s.loadTemplate()
+func (env *testEnv) expectedDocument() sdk.File {
+	env.t.Helper()
+	if env.template == nil {
+		env.template = env.loadTemplate()
 	}
-	snap, _ := engine.Quarantine(s.sidecar.Snapshot())
-	files, _, err := s.template.Render(s.t.Context(), snap)
+	snap, _ := engine.Quarantine(env.sidecar.Snapshot())
+	files, _, err := env.template.Render(env.t.Context(), snap)
 	if err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return files[0]
 }
 
-func (s *site) loadTemplate() engine.Template {
-	s.t.Helper()
-	cfg, err := config.Load(config.Options{File: s.path("haproxy-api.toml"), Named: true})
+func (env *testEnv) loadTemplate() engine.Template {
+	env.t.Helper()
+	cfg, err := config.Load(config.Options{File: env.path("haproxy-api.toml"), Named: true})
 	if err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	p := cfg.Pipelines["haproxy"]
 	set := templates.Config{
@@ -72,23 +72,23 @@ func (s *site) loadTemplate() engine.Template {
 		BindIP: p.BindIP, UseHostnames: p.UseHostnames, User: p.User, Group: p.Group,
 	}
 	if p.Template != "" && !filepath.IsAbs(p.Template) {
-		set.Path = s.path(p.Template)
+		set.Path = env.path(p.Template)
 	}
 	template, err := templates.New(set).Load()
 	if err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	return template
 }
 
 // converged waits until the document for what Sidecar knows at this moment is in effect, and returns it.
-func (s *site) converged() string {
-	s.t.Helper()
-	want := s.wanted()
+func (env *testEnv) waitApplied() string {
+	env.t.Helper()
+	want := env.expectedDocument()
 	digest := sdk.DigestOf([]sdk.File{want})
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		next := s.log.next() // the daemon tells of what it has done
-		if s.pipeline().Digest == digest {
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
+		next := env.log.next() // the daemon tells of what it has done
+		if env.pipeline().Digest == digest {
 			return string(want.Content)
 		}
 		select {
@@ -96,30 +96,30 @@ func (s *site) converged() string {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	s.t.Fatalf("never: what Sidecar knows is in effect; the pipeline is %+v", s.pipeline())
+	env.t.Fatalf("never: what Sidecar knows is in effect; the pipeline is %+v", env.pipeline())
 	return ""
 }
 
 // agrees waits until the file says what is wanted, and wants HAProxy to run just that.
-func (s *site) agrees() {
-	s.t.Helper()
-	want := s.converged()
-	s.eventually("the file follows", func() bool { return s.read(s.config) == want })
-	s.runs(want)
+func (env *testEnv) waitInSync() {
+	env.t.Helper()
+	want := env.waitApplied()
+	env.eventually("the file follows", func() bool { return env.read(env.config) == want })
+	env.wantServers(want)
 }
 
 // runs wants HAProxy to run the servers in that configuration and no others, those aside that leave.
-func (s *site) runs(configuration string) {
-	s.t.Helper()
-	want, is := serversIn(configuration), s.servers().serving()
+func (env *testEnv) wantServers(configuration string) {
+	env.t.Helper()
+	want, is := serversIn(configuration), env.servers().serving()
 	for id := range want {
 		if is[id] != want[id] {
-			s.t.Errorf("server %s is %q, want %q", id, is[id], want[id])
+			env.t.Errorf("server %s is %q, want %q", id, is[id], want[id])
 		}
 	}
 	for id := range is {
 		if want[id] == "" {
-			s.t.Errorf("server %s is running and in no configuration", id)
+			env.t.Errorf("server %s is running and in no configuration", id)
 		}
 	}
 }
@@ -141,8 +141,8 @@ func serversIn(configuration string) map[string]string {
 
 // A runningServer is what HAProxy itself says of a server.
 type runningServer struct {
-	address string
-	leaving bool
+	address  string
+	draining bool
 }
 
 type runningServers map[string]runningServer // by backend/server
@@ -151,7 +151,7 @@ type runningServers map[string]runningServer // by backend/server
 func (r runningServers) serving() map[string]string {
 	all := map[string]string{}
 	for id, server := range r {
-		if !server.leaving {
+		if !server.draining {
 			all[id] = server.address
 		}
 	}
@@ -159,14 +159,14 @@ func (r runningServers) serving() map[string]string {
 }
 
 // servers asks the HAProxy that serves. A master does not answer for a moment while it loads.
-func (s *site) servers() runningServers {
-	s.t.Helper()
+func (env *testEnv) servers() runningServers {
+	env.t.Helper()
 	var servers runningServers
-	s.eventually("HAProxy tells its servers", func() bool {
-		if _, err := os.Stat(s.path("haproxy.admin.sock")); err == nil { // without a master
-			servers = parseServers(s.ask("haproxy.admin.sock", "show servers state"))
+	env.eventually("HAProxy tells its servers", func() bool {
+		if _, err := os.Stat(env.path("haproxy.admin.sock")); err == nil { // without a master
+			servers = parseServers(env.askHAProxy("haproxy.admin.sock", "show servers state"))
 		} else {
-			servers = parseServers(s.ask("haproxy.master.sock", fmt.Sprintf("@!%d show servers state", s.workerPID())))
+			servers = parseServers(env.askHAProxy("haproxy.master.sock", fmt.Sprintf("@!%d show servers state", env.workerPID())))
 		}
 		return servers != nil
 	})
@@ -187,8 +187,8 @@ func parseServers(answer string) runningServers {
 				server[column] = words[i]
 			}
 			servers[server["be_name"]+"/"+server["srv_name"]] = runningServer{
-				address: fmt.Sprintf("%s:%s weight %s", server["srv_addr"], server["srv_port"], server["srv_uweight"]),
-				leaving: server["srv_admin_state"] != "0",
+				address:  fmt.Sprintf("%s:%s weight %s", server["srv_addr"], server["srv_port"], server["srv_uweight"]),
+				draining: server["srv_admin_state"] != "0",
 			}
 		}
 	}
@@ -197,13 +197,13 @@ func parseServers(answer string) runningServers {
 
 // ask puts one question to HAProxy and returns the answer, as far as there is one. A master that begins anew for a reload at
 // this very moment may never give one, so whoever asks has to ask again.
-func (s *site) ask(socket, question string) string {
-	conn, err := net.Dial("unix", s.path(socket))
+func (env *testEnv) askHAProxy(socket, question string) string {
+	conn, err := net.Dial("unix", env.path(socket))
 	if err != nil {
 		return ""
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience / 10))
+	_ = conn.SetDeadline(time.Now().Add(waitLimit / 10))
 	if _, err := fmt.Fprintln(conn, question); err != nil {
 		return ""
 	}

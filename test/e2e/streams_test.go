@@ -19,34 +19,34 @@ import (
 
 // A stream is one connection through HAProxy that is used without a break until it is ended.
 type stream struct {
-	what  string
-	moved atomic.Int64 // bytes or messages that came back as they should
-	end   func()
-	err   error // known once end has returned
+	kind        string
+	transferred atomic.Int64 // bytes or messages that came back as they should
+	end         func()
+	err         error // known once end has returned
 }
 
 // A sidestream is a backend for streams: /download sends bytes until it is told to end, /socket sends back what it gets.
-type sidestream struct{ ended chan struct{} }
+type streamBackend struct{ finished chan struct{} }
 
 // downloaded are the bytes of every download, as many as are wanted.
-func downloaded() io.Reader { return rand.NewChaCha8([32]byte{7}) }
+func downloadContent() io.Reader { return rand.NewChaCha8([32]byte{7}) }
 
-func (d sidestream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (b streamBackend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/download":
-		d.send(w)
+		b.send(w)
 	case "/socket":
-		sendBack(w, r)
+		echo(w, r)
 	default:
 		_, _ = io.WriteString(w, "streams")
 	}
 }
 
-func (d sidestream) send(w http.ResponseWriter) {
-	bytes := downloaded()
+func (b streamBackend) send(w http.ResponseWriter) {
+	bytes := downloadContent()
 	for {
 		select {
-		case <-d.ended:
+		case <-b.finished:
 			return
 		case <-time.After(5 * time.Millisecond): // so much load and no more
 		}
@@ -58,7 +58,7 @@ func (d sidestream) send(w http.ResponseWriter) {
 }
 
 // sendBack is a WebSocket as far as HAProxy can tell.
-func sendBack(w http.ResponseWriter, r *http.Request) {
+func echo(w http.ResponseWriter, r *http.Request) {
 	conn, both, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
@@ -73,30 +73,30 @@ func sendBack(w http.ResponseWriter, r *http.Request) {
 }
 
 // download reads from /download until the backend ends it, and compares every byte.
-func (s *site) download(servicePort int, ended chan struct{}) *stream {
-	d := &stream{what: "download"}
+func (env *testEnv) startDownload(servicePort int, ended chan struct{}) *stream {
+	s := &stream{kind: "download"}
 	var wg sync.WaitGroup
-	wg.Go(func() { d.err = d.compare(fmt.Sprintf("http://%s:%d/download", s.ip, servicePort)) })
-	d.end = sync.OnceFunc(func() { close(ended); wg.Wait() })
-	s.t.Cleanup(d.end)
-	return d
+	wg.Go(func() { s.err = s.compare(fmt.Sprintf("http://%s:%d/download", env.ip, servicePort)) })
+	s.end = sync.OnceFunc(func() { close(ended); wg.Wait() })
+	env.t.Cleanup(s.end)
+	return s
 }
 
-func (d *stream) compare(url string) error {
+func (s *stream) compare(url string) error {
 	resp, err := (&http.Client{Transport: &http.Transport{}}).Get(url)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	got, want := make([]byte, 4000), make([]byte, 4000)
-	expected := downloaded()
+	expected := downloadContent()
 	for {
 		n, err := resp.Body.Read(got)
 		_, _ = io.ReadFull(expected, want[:n])
 		if !bytes.Equal(got[:n], want[:n]) {
-			return fmt.Errorf("other bytes than were sent, after %d", d.moved.Load())
+			return fmt.Errorf("other bytes than were sent, after %d", s.transferred.Load())
 		}
-		d.moved.Add(int64(n))
+		s.transferred.Add(int64(n))
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -107,22 +107,22 @@ func (d *stream) compare(url string) error {
 }
 
 // socket exchanges messages with /socket.
-func (s *site) socket(servicePort int) *stream {
-	s.t.Helper()
-	conn, err := net.Dial("tcp", net.JoinHostPort(s.ip, strconv.Itoa(servicePort)))
+func (env *testEnv) startWebSocket(servicePort int) *stream {
+	env.t.Helper()
+	conn, err := net.Dial("tcp", net.JoinHostPort(env.ip, strconv.Itoa(servicePort)))
 	if err != nil {
-		s.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &stream{what: "WebSocket"}
+	s := &stream{kind: "WebSocket"}
 	var wg sync.WaitGroup
-	wg.Go(func() { m.err = m.exchange(ctx, conn) })
-	m.end = sync.OnceFunc(func() { cancel(); wg.Wait(); _ = conn.Close() })
-	s.t.Cleanup(m.end)
-	return m
+	wg.Go(func() { s.err = s.exchange(ctx, conn) })
+	s.end = sync.OnceFunc(func() { cancel(); wg.Wait(); _ = conn.Close() })
+	env.t.Cleanup(s.end)
+	return s
 }
 
-func (m *stream) exchange(ctx context.Context, conn net.Conn) error {
+func (s *stream) exchange(ctx context.Context, conn net.Conn) error {
 	_, err := fmt.Fprintf(conn, "GET /socket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", conn.RemoteAddr())
 	if err != nil {
@@ -137,26 +137,26 @@ func (m *stream) exchange(ctx context.Context, conn net.Conn) error {
 		return fmt.Errorf("the upgrade was answered with %s", resp.Status)
 	}
 	for ctx.Err() == nil {
-		message := fmt.Sprintf("message %d\n", m.moved.Load())
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		message := fmt.Sprintf("message %d\n", s.transferred.Load())
+		_ = conn.SetDeadline(time.Now().Add(waitLimit))
 		if _, err := io.WriteString(conn, message); err != nil {
 			return err
 		}
 		if answer, err := answers.ReadString('\n'); err != nil || answer != message {
 			return fmt.Errorf("%q came back for %q: %w", answer, message, err)
 		}
-		m.moved.Add(1)
+		s.transferred.Add(1)
 		time.Sleep(5 * time.Millisecond) // so much load and no more
 	}
 	return nil
 }
 
 // whole ends the stream and fails the test if it was cut before.
-func (m *stream) whole(t testing.TB) {
+func (s *stream) wantIntact(t testing.TB) {
 	t.Helper()
-	m.end()
-	t.Logf("%s: %d moved, ended with %v", m.what, m.moved.Load(), m.err)
-	if m.err != nil || m.moved.Load() == 0 {
-		t.Errorf("the %s was cut after %d: %v", m.what, m.moved.Load(), m.err)
+	s.end()
+	t.Logf("%s: %d moved, ended with %v", s.kind, s.transferred.Load(), s.err)
+	if s.err != nil || s.transferred.Load() == 0 {
+		t.Errorf("the %s was cut after %d: %v", s.kind, s.transferred.Load(), s.err)
 	}
 }

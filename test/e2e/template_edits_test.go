@@ -15,15 +15,15 @@ import (
 )
 
 // An editor saves a template again and again, in every way that people's editors do, and a third of the time broken.
-type editor struct {
-	s      *site
+type templateEditor struct {
+	env    *testEnv
 	rand   *rand.Rand
-	good   map[int]bool // the edits that a proxy may show
+	valid  map[int]bool // the edits that a proxy may show
 	newest int          // of them
 }
 
 // edited is the template as of one edit. What edits differ in needs a reload, nothing but servers changed, or nothing.
-func edited(number int) string {
+func templateRevision(number int) string {
 	return fmt.Sprintf(`# edit %d
 global
   maxconn 200
@@ -43,8 +43,8 @@ backend {{ $name }}-{{ $port }}
 }
 
 // broken is one of the ways in which a template does not do: it does not compile, not render, or HAProxy refuses it.
-func (e *editor) broken(number int) string {
-	content := strings.ReplaceAll(edited(number), fmt.Sprintf("X-Edit %d", number/4*4), "X-Edit broken")
+func (e *templateEditor) invalidRevision(number int) string {
+	content := strings.ReplaceAll(templateRevision(number), fmt.Sprintf("X-Edit %d", number/4*4), "X-Edit broken")
 	switch e.rand.IntN(4) {
 	case 0:
 		return content[:len(content)*2/3]
@@ -58,19 +58,19 @@ func (e *editor) broken(number int) string {
 }
 
 // save saves edit number: a third of the time it is broken, unless it must be good.
-func (e *editor) save(number int, good bool) {
-	content := edited(number)
+func (e *templateEditor) save(number int, good bool) {
+	content := templateRevision(number)
 	if !good && e.rand.IntN(3) == 0 {
-		content = e.broken(number)
+		content = e.invalidRevision(number)
 	} else {
-		e.good[number/4*4], e.newest = true, number
+		e.valid[number/4*4], e.newest = true, number
 	}
-	path := e.s.path("haproxy.tmpl")
+	path := e.env.path("haproxy.tmpl")
 	switch e.rand.IntN(3) {
 	case 0: // in place
-		e.s.write("haproxy.tmpl", content)
+		e.env.write("haproxy.tmpl", content)
 	case 1: // beside it, and renamed
-		e.s.write("haproxy.tmpl.new", content)
+		e.env.write("haproxy.tmpl.new", content)
 		e.must(os.Rename(path+".new", path))
 	default: // as vim does: the old one away, the new one written in two steps
 		e.must(os.Rename(path, path+"~"))
@@ -85,17 +85,17 @@ func (e *editor) save(number int, good bool) {
 	}
 }
 
-func (e *editor) must(err error) {
-	e.s.t.Helper()
+func (e *templateEditor) must(err error) {
+	e.env.t.Helper()
 	if err != nil {
-		e.s.t.Fatal(err)
+		e.env.t.Fatal(err)
 	}
 }
 
 // shown asks HAProxy which edit it serves.
-func (s *site) shown(servicePort int) string {
+func (env *testEnv) servedRevision(servicePort int) string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get(fmt.Sprintf("http://%s:%d/", s.ip, servicePort))
+	resp, err := client.Get(fmt.Sprintf("http://%s:%d/", env.ip, servicePort))
 	if err != nil {
 		return err.Error()
 	}
@@ -104,58 +104,58 @@ func (s *site) shown(servicePort int) string {
 }
 
 // A thousand edits, a third of them broken, while instances come and go and clients ask.
-func TestAThousandEditsUnderLoad(t *testing.T) {
+func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 	const edits = 1000
-	s := newSite(t, `template = "haproxy.tmpl"`, `reload_interval = "100ms"`, `drain_timeout = "2s"`)
-	e := &editor{s: s, rand: rand.New(rand.NewPCG(5, 1)), good: map[int]bool{0: true}}
-	s.write("haproxy.tmpl", edited(0))
-	s.serve("web", "stays", 8000)
-	s.start()
-	s.answered(8000, "stays")
-	s.eventually("healthy", s.healthy)
-	before := s.steadyBelongings()
+	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "100ms"`, `drain_timeout = "2s"`)
+	e := &templateEditor{env: env, rand: rand.New(rand.NewPCG(5, 1)), valid: map[int]bool{0: true}}
+	env.write("haproxy.tmpl", templateRevision(0))
+	env.startInstance("web", "stays", 8000)
+	env.start()
+	env.waitAnswer(8000, "stays")
+	env.eventually("healthy", env.healthy)
+	before := env.stableResources()
 
-	load := s.load(8000)
+	load := env.startLoad(8000)
 	var instances sync.WaitGroup
 	done := make(chan struct{})
-	instances.Go(func() { s.comeAndGo(done) })
+	instances.Go(func() { env.addAndRemoveInstances(done) })
 	for number := 1; number <= edits; number++ {
 		settled := number%50 == 0 // the others follow one another as fast as they can
 		e.save(number, settled)
 		if number%5 == 0 {
-			e.wantGood(s.shown(8000))
+			e.wantValidRevision(env.servedRevision(8000))
 		}
 		if settled {
 			newest := strconv.Itoa(e.newest / 4 * 4)
-			s.eventually("the last good edit shows: "+newest, func() bool { return s.shown(8000) == newest })
+			env.eventually("the last good edit shows: "+newest, func() bool { return env.servedRevision(8000) == newest })
 		}
 	}
 	close(done)
 	instances.Wait()
-	load.unharmed(t)
+	load.wantNoFailures(t)
 
-	e.s.write("haproxy.tmpl", edited(edits+4))
+	e.env.write("haproxy.tmpl", templateRevision(edits+4))
 	want := strconv.Itoa((edits + 4) / 4 * 4)
-	s.eventually("what was saved last shows", func() bool { return s.shown(8000) == want })
-	s.eventually("what is on disk is what the template makes of the catalogue", func() bool {
-		render := exec.Command("haproxy-api", "-f", "haproxy-api.toml", "render", "--state", s.sidecar.URL("/state.json"))
-		render.Dir = s.folder // where the template is
+	env.eventually("what was saved last shows", func() bool { return env.servedRevision(8000) == want })
+	env.eventually("what is on disk is what the template makes of the catalogue", func() bool {
+		render := exec.Command("haproxy-api", "-f", "haproxy-api.toml", "render", "--state", env.sidecar.URL("/state.json"))
+		render.Dir = env.folder // where the template is
 		out, err := render.Output()
-		return err == nil && s.read("haproxy.cfg") == string(out)
+		return err == nil && env.read("haproxy.cfg") == string(out)
 	})
-	s.eventually("nothing is left", func() bool { return s.belongings() == before })
+	env.eventually("nothing is left", func() bool { return env.resources() == before })
 }
 
 // wantGood wants what is shown to be an edit that was good.
-func (e *editor) wantGood(shown string) {
-	e.s.t.Helper()
-	if number, err := strconv.Atoi(shown); err != nil || !e.good[number] {
-		e.s.t.Errorf("edit %q shows, and the newest good one is %d", shown, e.newest)
+func (e *templateEditor) wantValidRevision(shown string) {
+	e.env.t.Helper()
+	if number, err := strconv.Atoi(shown); err != nil || !e.valid[number] {
+		e.env.t.Errorf("edit %q shows, and the newest good one is %d", shown, e.newest)
 	}
 }
 
 // comeAndGo has instances of the service come and go until done.
-func (s *site) comeAndGo(done <-chan struct{}) {
+func (env *testEnv) addAndRemoveInstances(done <-chan struct{}) {
 	for number := 0; ; number++ {
 		select {
 		case <-done:
@@ -163,20 +163,20 @@ func (s *site) comeAndGo(done <-chan struct{}) {
 		default:
 		}
 		id := fmt.Sprintf("guest%d", number)
-		s.serve("web", id, 8000)
-		s.eventually(id+" is there", func() bool { return strings.Contains(s.read("haproxy.cfg"), id) })
-		s.sidecar.Remove("host-"+id, id)
-		s.eventually(id+" is gone", func() bool { return !strings.Contains(s.read("haproxy.cfg"), id) })
+		env.startInstance("web", id, 8000)
+		env.eventually(id+" is there", func() bool { return strings.Contains(env.read("haproxy.cfg"), id) })
+		env.sidecar.Remove("host-"+id, id)
+		env.eventually(id+" is gone", func() bool { return !strings.Contains(env.read("haproxy.cfg"), id) })
 	}
 }
 
 // steadyBelongings waits until they are the same for a while: what has just begun has more, or not yet all.
-func (s *site) steadyBelongings() string {
-	s.t.Helper()
+func (env *testEnv) stableResources() string {
+	env.t.Helper()
 	const looks = 5
 	last, same := "", 0
-	s.eventually("steady belongings", func() bool {
-		now := s.belongings()
+	env.eventually("steady belongings", func() bool {
+		now := env.resources()
 		if now != last {
 			last, same = now, 0
 		}
@@ -188,9 +188,9 @@ func (s *site) steadyBelongings() string {
 }
 
 // belongings lists what a daemon must not gather: processes, files in its folder, open files other than connections.
-func (s *site) belongings() string {
+func (env *testEnv) resources() string {
 	var all []string
-	for _, pid := range append([]int{s.cmd.Process.Pid}, childrenOf(s.cmd.Process.Pid)...) {
+	for _, pid := range append([]int{env.cmd.Process.Pid}, childPIDs(env.cmd.Process.Pid)...) {
 		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 		plain := 0
 		for _, file := range files {
@@ -200,8 +200,8 @@ func (s *site) belongings() string {
 		}
 		all = append(all, fmt.Sprintf("%d files open", plain))
 	}
-	all = append(all, fmt.Sprintf("%d workers", len(childrenOf(s.masterPID()))))
-	names, _ := filepath.Glob(s.path("*"))
-	hidden, _ := filepath.Glob(s.path(".*"))
+	all = append(all, fmt.Sprintf("%d workers", len(childPIDs(env.masterPID()))))
+	names, _ := filepath.Glob(env.path("*"))
+	hidden, _ := filepath.Glob(env.path(".*"))
 	return strings.Join(append(all, fmt.Sprintf("%d files, %d hidden", len(names), len(hidden))), "; ")
 }

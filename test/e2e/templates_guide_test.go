@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// TestTemplatesGuide does what docs/templates.md says, in a copy of the examples: each file that it shows is the example's own,
+// TestGuide_Templates does what docs/templates.md says, in a copy of the examples: each file that it shows is the example's own,
 // and each command does what it should.
-func TestTemplatesGuide(t *testing.T) {
-	refuseWarnings(t)
+func TestGuide_Templates(t *testing.T) {
+	failOnWarnings(t)
 	guide, err := os.ReadFile("../../docs/templates.md")
 	if err != nil {
 		t.Fatal(err)
@@ -62,8 +62,8 @@ func TestTemplatesGuide(t *testing.T) {
 }
 
 // Every example's cases pass, and HAProxy takes what the examples render without a warning.
-func TestTemplateExamples(t *testing.T) {
-	refuseWarnings(t)
+func TestExamples_Templates(t *testing.T) {
+	failOnWarnings(t)
 	folder := t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS("../../examples/templates")); err != nil {
 		t.Fatal(err)

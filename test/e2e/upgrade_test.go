@@ -11,36 +11,36 @@ import (
 
 // The built-in template once gave one name to the frontend and the backend of a port. A HAProxy that runs such a configuration
 // is reloaded once when the daemon is upgraded. No request is lost, and the names of backends and servers stay as they were.
-func TestUpgradeOfTheBuiltInTemplate_RenamedFrontends(t *testing.T) {
+func TestUpgrade_BuiltinTemplateRenamesFrontends(t *testing.T) {
 	before := strings.Replace(string(templates.Builtin()), "frontend {{ $section }}-in", "frontend {{ $section }}", 1)
 	if before == string(templates.Builtin()) {
 		t.Fatal("the built-in template does not name its frontends as expected")
 	}
-	s := newSite(t, `template = "haproxy.tmpl"`)
-	s.write("haproxy.tmpl", before)
-	s.serve("web", "a", 8000)
-	s.serve("api", "b", 8001)
-	s.start()
-	s.answered(8000, "a")
-	s.answered(8001, "b")
-	master, worker, servers := s.masterPID(), s.workerPID(), s.servers()
-	load, kept := s.load(8000), s.keptLoad(8001)
+	env := newTestEnv(t, `template = "haproxy.tmpl"`)
+	env.write("haproxy.tmpl", before)
+	env.startInstance("web", "a", 8000)
+	env.startInstance("api", "b", 8001)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.waitAnswer(8001, "b")
+	master, worker, servers := env.masterPID(), env.workerPID(), env.servers()
+	load, kept := env.startLoad(8000), env.startKeepAliveLoad(8001)
 
-	s.stop()
-	s.write("haproxy.tmpl", string(templates.Builtin()))
-	s.start()
-	s.eventually("the frontends have their new names", func() bool {
-		return s.healthy() && strings.Contains(s.read("haproxy.cfg"), "frontend web-8000-in\n")
+	env.stop()
+	env.write("haproxy.tmpl", string(templates.Builtin()))
+	env.start()
+	env.eventually("the frontends have their new names", func() bool {
+		return env.healthy() && strings.Contains(env.read("haproxy.cfg"), "frontend web-8000-in\n")
 	})
-	s.serve("web", "c", 8000)
-	s.answered(8000, "c")
-	load.unharmed(t)
-	kept.unharmed(t)
-	if s.masterPID() != master || s.workerPID() == worker || s.count("reloads") != 1 {
+	env.startInstance("web", "c", 8000)
+	env.waitAnswer(8000, "c")
+	load.wantNoFailures(t)
+	kept.wantNoFailures(t)
+	if env.masterPID() != master || env.workerPID() == worker || env.fact("reloads") != 1 {
 		t.Errorf("master %d and worker %d became %d and %d in %d reloads, want one new worker in one reload",
-			master, worker, s.masterPID(), s.workerPID(), s.count("reloads"))
+			master, worker, env.masterPID(), env.workerPID(), env.fact("reloads"))
 	}
-	now := s.servers()
+	now := env.servers()
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
 		if _, there := now[name]; !there {
 			t.Errorf("server %s is gone", name)

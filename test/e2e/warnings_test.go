@@ -8,7 +8,7 @@ import (
 )
 
 // refuseWarnings puts a HAProxy first in PATH that refuses, in a check and at a start, what it would only warn of otherwise.
-func refuseWarnings(t *testing.T) {
+func failOnWarnings(t *testing.T) {
 	t.Helper()
 	needHAProxy(t)
 	program, err := exec.LookPath("haproxy")
@@ -25,25 +25,25 @@ func refuseWarnings(t *testing.T) {
 
 // HAProxy runs and reloads what the built-in template renders without a warning, with the base file and the arguments that the
 // sink starts it with.
-func TestBuiltInTemplateRunsWithoutAWarning(t *testing.T) {
+func TestBuiltinTemplate_NoHAProxyWarnings(t *testing.T) {
 	for name, settings := range map[string][]string{
 		"defaults":       nil,
 		"without master": {`mode = "command"`},
 		"with a user":    {`user = "root"`, `group = "root"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			refuseWarnings(t)
+			failOnWarnings(t)
 			t.Setenv("TEST_HAPROXY", "") // the one in PATH
-			s := newSite(t, settings...)
-			s.serve("web", "a", 8000)
-			s.start()
-			s.answered(8000, "a")
-			s.serve("api", "b", 8001)
-			s.answered(8001, "b")
-			if s.count("reloads") != 1 {
-				t.Errorf("%d reloads, want one for the new service", s.count("reloads"))
+			env := newTestEnv(t, settings...)
+			env.startInstance("web", "a", 8000)
+			env.start()
+			env.waitAnswer(8000, "a")
+			env.startInstance("api", "b", 8001)
+			env.waitAnswer(8001, "b")
+			if env.fact("reloads") != 1 {
+				t.Errorf("%d reloads, want one for the new service", env.fact("reloads"))
 			}
-			s.eventually("healthy", s.healthy)
+			env.eventually("healthy", env.healthy)
 		})
 	}
 }

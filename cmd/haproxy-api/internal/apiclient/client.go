@@ -84,7 +84,7 @@ func (c Client) Address() string { return c.address }
 // Unverified returns a client of the same daemon that accepts any certificate. It sends no token, which another server could
 // intercept.
 func (c Client) Unverified() Client {
-	c.http = newHTTPClient(&tls.Config{InsecureSkipVerify: true}, "", false) //nolint:gosec // the user is warned; no secret is sent
+	c.http = newHTTPClient(&tls.Config{InsecureSkipVerify: true}, "", false) //nolint:gosec // no secret is sent
 	return c
 }
 

@@ -246,8 +246,8 @@ func Types(cfg *config.Config) []host.Installed {
 	return append(all, host.List(cfg.PluginDir)...)
 }
 
-// withTable prefixes an error of a component with the component's table, and turns each of its [sdk.Faults] into a [*ConfigError].
-// The components of [sidecar] and [haproxy] are named as the user wrote them.
+// withTable prefixes an error of a component with the component's table, and turns each of its [sdk.Faults] into a
+// [*ConfigError]. The components of [sidecar] and [haproxy] are named as the user wrote them.
 func withTable(table, name string, err error) error {
 	if err == nil {
 		return nil

@@ -53,7 +53,8 @@ func (c *Checker) CheckComponents(ctx context.Context) []error {
 }
 
 // CheckPipelines loads the templates of each pipeline, renders each state with them, and has the sink check the result if it can.
-// It returns all faults, and the names of the pipelines whose sinks cannot check documents. CheckComponents must have been called.
+// It returns all faults, and the names of the pipelines whose sinks cannot check documents. CheckComponents must have been
+// called.
 func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (faults []error, unchecked []string) {
 	unchecked = []string{}
 	for _, name := range sortedKeys(c.cfg.Pipelines) {

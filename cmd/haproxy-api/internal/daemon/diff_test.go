@@ -33,9 +33,10 @@ func TestCompare(t *testing.T) {
 		sinks:     changes{added: []string{"moved"}, removed: []string{"moved"}, kept: []string{"kept"}},
 		pipelines: changes{added: []string{"other"}, removed: []string{"other"}, kept: []string{"kept"}},
 		templates: changes{added: []string{"other"}, removed: []string{"other"}, kept: []string{"kept"}},
-		inputs:    changes{added: []string{"other"}, removed: []string{"other"}, kept: []string{"kept"}}, // its sink writes another file
-		guards:    []string{"kept"},
-		address:   true, access: true, needRestart: []string{"haproxy_api.state_dir"},
+		// The sink of the other pipeline writes another file.
+		inputs:  changes{added: []string{"other"}, removed: []string{"other"}, kept: []string{"kept"}},
+		guards:  []string{"kept"},
+		address: true, access: true, needRestart: []string{"haproxy_api.state_dir"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -47,7 +47,8 @@ func makeFolders(cfg *config.Config) error {
 	return faults
 }
 
-// checkEnvironment returns an error for each folder and program that a HAProxy sink needs and that is missing. It creates nothing.
+// checkEnvironment returns an error for each folder and program that a HAProxy sink needs and that is missing. It creates
+// nothing.
 func checkEnvironment(cfg *config.Config) []error {
 	var faults []error
 	forEachHAProxySink(cfg, func(name string, sink haproxy.Config) {
@@ -55,7 +56,8 @@ func checkEnvironment(cfg *config.Config) []error {
 			faults = append(faults, withTable("sinks", name, sdk.Faults{{Key: key, Problem: problem}}))
 		}
 		// A file that is mounted into a folder is written in place, so the folder need not be writable.
-		if err := checkWritable(filepath.Dir(sink.ConfigFile)); err != nil && syscall.Access(sink.ConfigFile, accessWrite) != nil {
+		err := checkWritable(filepath.Dir(sink.ConfigFile))
+		if err != nil && syscall.Access(sink.ConfigFile, accessWrite) != nil {
 			report("config_file", folderProblem(sink.ConfigFile, err))
 		}
 		if err := checkWritable(filepath.Dir(sink.PidFile)); err != nil {

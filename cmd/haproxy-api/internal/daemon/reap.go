@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// reapInterval is the time between two searches for processes that ended. The code that starts a process waits for it and reaps it
-// as soon as it ends, so a process that is still there at the next search is an orphan.
+// reapInterval is the time between two searches for processes that ended. The code that starts a process waits for it and reaps
+// it as soon as it ends, so a process that is still there at the next search is an orphan.
 const reapInterval = 2 * time.Second
 
 // ReapOrphans reaps the ended processes that other processes left behind, until ctx is done. Process 1 of a container has to do

@@ -119,8 +119,8 @@ func (d *Daemon) handOver(ctx context.Context, before, next *components, changed
 	return restored, errors.Join(err, claim(ctx, pick(restored.sinks, changed.sinks.removed)))
 }
 
-// stopRemoved stops the removed sources and sinks in parallel. A sink that is replaced is only closed, so that its HAProxy runs on
-// for the successor.
+// stopRemoved stops the removed sources and sinks in parallel. A sink that is replaced is only closed, so that its HAProxy runs
+// on for the successor.
 func (d *Daemon) stopRemoved(ctx context.Context, before *components, changed diff) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()

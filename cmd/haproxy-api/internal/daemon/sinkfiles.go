@@ -74,8 +74,8 @@ func resolveFolder(path string) string {
 	return filepath.Join(dir, name)
 }
 
-// sinkFiles returns the files that the sink of the pipeline writes, as far as they are known. If a pipeline watched them, its sink
-// would apply its own changes again.
+// sinkFiles returns the files that the sink of the pipeline writes, as far as they are known. If a pipeline watched them, its
+// sink would apply its own changes again.
 func sinkFiles(cfg *config.Config, p config.Pipeline) []string {
 	var files []string
 	for _, f := range configuredFiles(cfg, cfg.Sinks[p.Sink]) {

@@ -31,7 +31,8 @@ func CompareLive(ctx context.Context, set templates.Config, snap sdk.Snapshot, p
 			return nil, notes, err
 		}
 		content := replaceTimes(rendered.Content, others[i], live.content)
-		changes = append(changes, unifiedDiff(live, file{path: at, version: "rendered from " + renderedFrom, content: content})...)
+		next := file{path: at, version: "rendered from " + renderedFrom, content: content}
+		changes = append(changes, unifiedDiff(live, next)...)
 	}
 	return changes, notes, nil
 }

@@ -96,7 +96,7 @@ func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error
 	case c.hasOne(wantMain) || c.hasOne(wantFolder):
 		return nil, fmt.Errorf("the case wants both an error and files: remove %s, or the others", wantError)
 	case renderErr == nil:
-		return nil, fmt.Errorf("rendering succeeds, but %s wants it to fail: remove that file, or correct the template", wantError)
+		return nil, fmt.Errorf("rendering succeeds, but %s wants it to fail: remove the file or correct the template", wantError)
 	}
 	return compareError(wanted, renderErr), nil
 }

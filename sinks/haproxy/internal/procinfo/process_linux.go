@@ -138,8 +138,8 @@ func RootDir(pid int) string {
 	return root
 }
 
-// ProgramName returns the base name of the executable that the process runs, also where the file has been replaced since. Where the
-// executable may not be read, it returns the name under which the system lists the process, which has at most 15 bytes.
+// ProgramName returns the base name of the executable that the process runs, also where the file has been replaced since. Where
+// the executable may not be read, it returns the name under which the system lists the process, which has at most 15 bytes.
 func ProgramName(pid int) string {
 	executable, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err == nil {
@@ -152,8 +152,8 @@ func ProgramName(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// NetworkNamespace returns a name of the network namespace of the process. Processes in different ones can listen on the same address
-// without a conflict.
+// NetworkNamespace returns a name of the network namespace of the process. Processes in different ones can listen on the same
+// address without a conflict.
 func NetworkNamespace(pid int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 }

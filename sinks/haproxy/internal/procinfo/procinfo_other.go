@@ -13,8 +13,8 @@ import (
 // isZombie always returns false: there is no cheap way to ask, and init reaps all zombies.
 func isZombie(int) bool { return false }
 
-// CommandLine returns the arguments that the process was started with, the program first. ps joins them with spaces, so that a path
-// with a space is split.
+// CommandLine returns the arguments that the process was started with, the program first. ps joins them with spaces, so that a
+// path with a space is split.
 func CommandLine(pid int) ([]string, error) {
 	line, err := exec.Command("ps", "-ww", "-o", "command=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {

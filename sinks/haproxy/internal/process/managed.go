@@ -1,0 +1,341 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/internal/replace"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+)
+
+// A Managed controls a HAProxy in master-worker mode that haproxy-api has started, in this process or an earlier one. Make one
+// with [NewManaged].
+//
+// Measured on 2.6.12, 3.0.11 and 3.2.26: "-W -db" stays in the foreground, so that HAProxy keeps its standard error. It writes
+// its pid file once the ports are bound, and ends with exit code 1 and the alerts if that fails. A "daemon" or "pidfile" in the
+// configuration makes no difference. The last worker that dies ends the master, whether or not the configuration says
+// no-exit-on-failure, and a master that dies ends its workers. The pid file remains in all cases.
+type Managed struct {
+	// ResponseTimeout is how long a process may exist without doing what it otherwise does at once. NewManaged sets it to 10 s.
+	ResponseTimeout time.Duration
+
+	cfg    Config
+	log    *slog.Logger
+	socket masterSocket
+	output outputFile
+	lost   lostProcesses
+
+	infos     *runtimeapi.Infos
+	starting  *runtimeapi.Infos // of workers that may not have started yet
+	processes *runtimeapi.Group[processList]
+
+	mu   sync.Mutex
+	last processList // the master's last answer
+
+	logStart int64 // the offset in the output at which the last Load began
+}
+
+// NewManaged returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. Requests on the
+// master socket end when stopped is closed.
+func NewManaged(cfg Config, log *slog.Logger, stopped <-chan struct{}, infos *runtimeapi.Infos) *Managed {
+	return &Managed{
+		ResponseTimeout: defaultResponseTimeout,
+		cfg:             cfg, log: log, socket: masterSocket(cfg.MasterSocket), output: outputFile(cfg.OutputFile),
+		infos: infos, starting: runtimeapi.NewInfos(stopped, runtimeapi.StartingInfoTimeout),
+		processes: runtimeapi.NewGroup[processList](stopped, defaultResponseTimeout),
+	}
+}
+
+// Find asks the master socket first: the master knows its worker, also where the pid file is lost. Where neither the socket nor
+// the pid file leads to a HAProxy, Find looks for processes that run the configuration file.
+func (m *Managed) Find(ctx context.Context) (Instance, error) {
+	p, err := m.listProcesses(ctx)
+	if err == nil {
+		return p.instance(), nil
+	}
+	if last := m.lastList(); errors.Is(err, runtimeapi.ErrBusy) && last.isCurrent() {
+		return last.instance(), nil
+	}
+	pids, err := m.findPids()
+	return Instance{Pids: pids}, err
+}
+
+// findPids returns the HAProxy processes that the pid file or the list of processes leads to.
+func (m *Managed) findPids() ([]int, error) {
+	pids, err := readPids(m.cfg.PidFile)
+	if err != nil {
+		return nil, err
+	}
+	if pids = m.cfg.Own(pids); len(pids) == 0 {
+		pids = m.lost.find(m.cfg)
+	}
+	return pids, nil
+}
+
+var errOtherProgram = errors.New("another program answers on the master socket")
+
+// listProcesses asks the master for its processes. It is an error if no master of ours answers soon.
+func (m *Managed) listProcesses(ctx context.Context) (processList, error) {
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
+	defer cancel()
+	p, err := m.processes.Do(ctx, runtimeapi.SocketKey(m.cfg.MasterSocket), m.socket.listProcesses)
+	switch {
+	case err != nil:
+		return processList{}, err
+	case len(m.cfg.Own([]int{p.master})) == 0:
+		return processList{}, errOtherProgram
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = p
+	return p, nil
+}
+
+func (m *Managed) lastList() processList {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
+}
+
+// Load reloads the running master. It starts a new master where none runs, and where the running one would load something else
+// than a HAProxy that is started now.
+func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
+	if err := m.cfg.writeBase(); err != nil {
+		return LoadResult{}, err
+	}
+	before, others, err := m.waitForMaster(ctx)
+	if err != nil {
+		return LoadResult{}, err
+	}
+	reason := "HAProxy was not running"
+	switch {
+	case before.master != 0 && !m.cfg.loads(before.master):
+		reason = "HAProxy was started for another configuration file and has been replaced"
+		others = []int{before.master}
+	case before.master != 0:
+		outdated, err := m.outdated(ctx, before.master)
+		if err != nil {
+			return LoadResult{}, err
+		}
+		if outdated == "" {
+			return m.reload(ctx, before)
+		}
+		m.log.Info("starting another master process instead of a reload", "reason", outdated)
+		reason = "HAProxy was restarted without losing a connection, because " + outdated
+		others = []int{before.master}
+	case len(others) > 0:
+		m.log.Info("replacing a HAProxy that has no master socket of haproxy-api", "pids", JoinPids(others))
+		reason = "HAProxy was started by another program and has been replaced"
+	}
+	r, err := m.start(ctx, others)
+	r.Reason = reason
+	return r, err
+}
+
+// outdated returns why a reload by the running master would load the files in another way than a start, and "" if it would not.
+func (m *Managed) outdated(ctx context.Context, master int) (string, error) {
+	now, err := m.Invocation(ctx)
+	if err != nil {
+		return "", err
+	}
+	content, err := os.ReadFile(m.cfg.ConfigFile)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", m.cfg.ConfigFile, replace.Cause(err))
+	}
+	running, err := invocationOf(master)
+	if err != nil { // another user's process, or not Linux: no reason against a reload is known
+		return "", nil
+	}
+	return now.outdated(running, syntax.Parse(content, nil)), nil
+}
+
+// Invocation returns how HAProxy is started. A master that would load the files in another way is replaced instead of reloaded.
+func (m *Managed) Invocation(context.Context) (Invocation, error) {
+	binary, err := FindBinary(m.cfg.Binary)
+	if err != nil {
+		return Invocation{}, err
+	}
+	return Invocation{Program: binary, Args: []string{"-W", "-db", "-S", m.cfg.MasterSocket + ",mode,600",
+		"-f", m.cfg.BaseFile, "-f", m.cfg.ConfigFile, "-p", m.cfg.PidFile}}, nil
+}
+
+var errNoAnswer = errors.New("HAProxy's master does not answer")
+
+// waitForMaster returns the master's processes or, where no master answers, the HAProxy processes of ours without a master
+// socket. It waits for a master that has a socket and does not answer because another program has told it to reload.
+func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []int, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, m.ResponseTimeout, errNoAnswer)
+	defer cancel()
+	busy := false
+	err = poll(ctx, func() (bool, error) {
+		var err error
+		if p, err = m.listProcesses(ctx); err == nil {
+			return true, nil
+		}
+		busy = errors.Is(err, runtimeapi.ErrBusy) || busy && ctx.Err() != nil
+		if others, err = m.findPids(); err != nil {
+			return false, err
+		}
+		return !slices.ContainsFunc(others, m.cfg.hasMasterSocket), nil
+	})
+	switch {
+	case !errors.Is(err, errNoAnswer):
+	case busy && !slices.ContainsFunc(others, procinfo.IsStopped): // it runs, and replacing it would not help
+		err = fmt.Errorf("%w; HAProxy is left unchanged: see which programs are connected to %s", runtimeapi.ErrBusy,
+			m.cfg.MasterSocket)
+	default: // its socket is gone: it can only be replaced
+		err = nil
+	}
+	return p, others, err
+}
+
+// start starts HAProxy, which makes the processes in old finish their connections once it has bound its ports. It takes over
+// the listening sockets of a HAProxy that has the admin socket, so that no connection is lost.
+func (m *Managed) start(ctx context.Context, old []int) (LoadResult, error) {
+	start, err := m.Invocation(ctx)
+	if err != nil {
+		return LoadResult{}, err
+	}
+	if old, err = m.cfg.withConflicting(old); err != nil {
+		return LoadResult{}, err
+	}
+	if len(old) == 0 { // the process that the file names is not HAProxy and must not be mistaken for the new one
+		if err := m.cfg.removePidFile(); err != nil {
+			return LoadResult{}, err
+		}
+	}
+	m.logStart = 0
+	replacing := m.cfg.replacing(old, m.cfg.handsOverSockets(ctx, m.infos, m.log))
+	l, err := launchMaster(m.output, start.Program, slices.Concat(start.Args, replacing)...)
+	if err != nil {
+		return LoadResult{}, err
+	}
+	now, err := m.waitForStart(ctx, l)
+	if err != nil && ctx.Err() != nil {
+		l.abandon(m.cfg.PidFile)
+	}
+	warnings := messages.Warnings(strings.Join(m.Log(), "\n"))
+	return LoadResult{Instance: now, Action: sdk.ActionRestart, Log: warnings}, err
+}
+
+// waitForStart waits for the master's worker to serve. From 3.1 on, a master writes its pid file when the worker is ready
+// (mworker.c, cli.c). A request to a worker that is not ready may never be answered.
+func (m *Managed) waitForStart(ctx context.Context, l *launch) (now Instance, err error) {
+	err = l.wait(ctx, m.output, func() bool {
+		if pids, err := readPids(m.cfg.PidFile); err != nil || !slices.Contains(pids, l.master) {
+			return false
+		}
+		p, err := m.listProcesses(ctx)
+		if err != nil || p.master != l.master || !m.hasStarted(ctx, p.worker()) {
+			return false
+		}
+		now = p.instance()
+		return true
+	})
+	return now, err
+}
+
+// Log returns what HAProxy has written since the last Load began.
+func (m *Managed) Log() []string { return m.output.since(m.logStart) }
+
+// Endpoint returns the master's socket, through which one worker can be addressed and no other one.
+func (m *Managed) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
+	if now.Worker == 0 {
+		return runtimeapi.Endpoint{}, errors.New("HAProxy was started by another program, without our master socket")
+	}
+	return m.socket.worker(now.Worker), nil
+}
+
+// SharesNetwork returns true: HAProxy is a child of this process or of an earlier one.
+func (m *Managed) SharesNetwork(Instance) bool { return true }
+
+// hasStarted reports whether a new worker answers under its own process id and is not stopping.
+func (m *Managed) hasStarted(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
+	defer cancel()
+	i, err := m.starting.Get(ctx, m.socket.worker(worker))
+	if err != nil || !i.ServedBy(worker) {
+		return false
+	}
+	m.infos.Forget(m.socket.worker(worker)) // a request that Health made while the worker started may never be answered
+	return true
+}
+
+// serves reports whether a worker that has answered before still serves. A worker that does not answer serves if it listens:
+// HAProxy's watchdog ends a worker that hangs, and a worker that is stopping has closed its listeners.
+func (m *Managed) serves(ctx context.Context, worker int) bool {
+	if worker == 0 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
+	defer cancel()
+	i, err := m.infos.Get(ctx, m.socket.worker(worker))
+	if ctx.Err() != nil {
+		return procinfo.Listens(worker)
+	}
+	return err == nil && i.ServedBy(worker)
+}
+
+// Health checks the master, its worker, and whether the worker answers. A master of HAProxy 2.6 does not answer for a moment
+// while it loads, so Health asks again while there is time.
+func (m *Managed) Health(ctx context.Context) sdk.Health {
+	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
+	defer cancel()
+	var now Instance
+	var err error
+	_ = poll(ctx, func() (bool, error) {
+		now, err = m.Find(ctx)
+		return err != nil || !m.lacksWorker(now), nil
+	})
+	h := sdk.Health{Facts: now.Facts()}
+	switch {
+	case err != nil:
+		h.Problems = append(h.Problems, err.Error())
+	case now.None():
+		h.Problems = append(h.Problems, notRunning)
+	case m.lacksWorker(now) && m.isBusy(now): // no problem as long as it needs no command
+		h.Facts["master_socket"] = runtimeapi.ErrBusy.Error()
+	case m.lacksWorker(now):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
+			JoinPids(now.Pids), m.cfg.MasterSocket))
+	case now.Worker == 0:
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by another program; "+
+			"the next document replaces it", JoinPids(now.Pids)))
+	case !m.serves(ctx, now.Worker):
+		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.Worker))
+	}
+	return h
+}
+
+// lacksWorker reports whether the instance has a master with the master socket that has not named its worker.
+func (m *Managed) lacksWorker(now Instance) bool {
+	return now.Worker == 0 && slices.ContainsFunc(now.Pids, m.cfg.hasMasterSocket)
+}
+
+// isBusy reports whether the instance has a master that accepts connections and a worker that listens.
+func (m *Managed) isBusy(now Instance) bool {
+	all, err := procinfo.List()
+	if err != nil || !acceptsConnections(m.cfg.MasterSocket) || slices.ContainsFunc(now.Pids, procinfo.IsStopped) {
+		return false
+	}
+	for pid, p := range all {
+		if slices.Contains(now.Pids, p.Parent) && procinfo.Listens(pid) {
+			return true
+		}
+	}
+	return false
+}

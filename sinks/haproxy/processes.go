@@ -1,0 +1,66 @@
+package haproxy
+
+import (
+	"context"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+)
+
+// checkBinds rejects doc where other processes listen on its addresses; see [process.Config.CheckBinds].
+func (s *Sink) checkBinds(ctx context.Context, now process.Instance, doc *document) error {
+	if !s.controller.SharesNetwork(now) {
+		return nil
+	}
+	var applied []byte
+	if content := s.state.Load().applied(now); content != nil {
+		applied = content.files[0].Content
+	}
+	return s.paths.CheckBinds(ctx, now, doc.files[0], applied)
+}
+
+// checkConflicts looks for processes that conflict with the HAProxy that runs.
+func (s *Sink) checkConflicts(now process.Instance) {
+	found, err := s.paths.Conflicts(now)
+	s.conflicts.Record(found, err, s.log)
+}
+
+// observeOldWorkers limits the number of old workers, including those that another program has left. It returns false while
+// HAProxy is loading a document.
+func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
+	if !s.tryLockFiles() {
+		return false
+	}
+	defer s.unlockFiles()
+	if now, err := s.controller.Find(ctx); err == nil && now.Same(s.state.Load().running) {
+		old, ended := s.limitOldWorkers(now)
+		s.lockedUpdate(func(st *state) { st.noteOldWorkers(old, ended) })
+	}
+	return true
+}
+
+// limitOldWorkers ends old workers beyond max_old_workers, as hard-stop-after would. It returns those that it found, and how
+// many it ended. The caller holds s.files.
+func (s *Sink) limitOldWorkers(now process.Instance) (old []int, ended int) {
+	old = s.paths.OldWorkers(now)
+	ended, err := s.paths.EndOldWorkers(old, s.cfg.MaxOldWorkers, s.log)
+	if err != nil {
+		s.ending.Warn(s.log, "old workers cannot be ended", err)
+	} else {
+		s.ending.Resolve(s.log, "old workers can be ended again")
+	}
+	return old, ended
+}
+
+// pollInterval is the time between two looks at something that does not report its changes.
+const pollInterval = 10 * time.Millisecond
+
+// sleep waits for d, or until ctx is done.
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
