@@ -76,7 +76,7 @@ func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
 	s.observeEvery = pollInterval
 	r.apply(s, documentOf(config), sdk.ActionRestart)
 	r.apply(s, documentOf(config+fmt.Sprintf("    bind *:%d\n", other)), sdk.ActionReload)
-	eventually(t, "conflicts were looked for", func() bool {
+	eventually(t, "conflicts were checked", func() bool {
 		return s.observedTimes() > 1
 	})
 	wantHealthy(t, s)

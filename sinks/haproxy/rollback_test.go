@@ -300,7 +300,7 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	words := r.checkThatRefuses()
+	words := r.rejectingCheck()
 	s := r.sink()
 	lost := lostBy(s)
 	one := r.lines("server a " + a.address)

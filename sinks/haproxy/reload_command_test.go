@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// older sets the commands that the older haproxy-api came with.
+// older sets the default commands of haproxy-api 0.9.
 func (r *rig) older() {
 	pid := r.cfg.PidFile
 	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -p %s `[[ -f %s ]] && echo \"-sf $(cat %s)\"`",
@@ -21,12 +21,12 @@ func (r *rig) older() {
 	r.cfg.VerifyCmd = fmt.Sprintf("%s -c -f %s", r.cfg.Binary, r.cfg.ConfigFile)
 }
 
-// daemon is a document as the older template wrote it.
+// daemon returns a document as the template of haproxy-api 0.9 wrote it.
 func (r *rig) daemon(name string, more ...string) sdk.Document {
 	return edited(r.document(name, more...), "global", "global\n    daemon")
 }
 
-func TestOlderCommands(t *testing.T) {
+func TestReloadCommand_OfVersion09(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		set  func(r *rig)
@@ -47,7 +47,7 @@ func TestOlderCommands(t *testing.T) {
 			r.apply(s, edited(one, "frontend", "# comment\nfrontend"), sdk.ActionWritten)
 			first := r.running(s).Pids[0]
 			r.apply(s, r.daemon("two"), sdk.ActionReload)
-			eventually(t, "the first one is gone", func() bool { return !procinfo.Exists(first) })
+			eventually(t, "the first HAProxy has ended", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 
 			_, err := s.Apply(t.Context(), r.daemon("bad", "bogus"))
@@ -73,7 +73,7 @@ func TestOlderCommands(t *testing.T) {
 	}
 }
 
-func TestFailedReloadCommandIsUndone(t *testing.T) {
+func TestReloadCommand_Fails(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		reload func(r *rig, formula string) string
@@ -97,7 +97,7 @@ func TestFailedReloadCommandIsUndone(t *testing.T) {
 			_, err := s.Apply(t.Context(), r.daemon("two"))
 			wantError(t, err, test.want)
 			if errors.Is(err, sdk.ErrRejected) {
-				t.Error("a failed reload may go better the next time")
+				t.Error("a failed reload is a rejection")
 			}
 			r.wantOnDisk(one)
 			r.wantServed("one")
@@ -106,7 +106,7 @@ func TestFailedReloadCommandIsUndone(t *testing.T) {
 	}
 }
 
-func TestVerifyCommands(t *testing.T) {
+func TestVerifyCommand(t *testing.T) {
 	r := newRig(t)
 	r.cfg.VerifyCmd = "! grep -q bad " + r.path("haproxy.c") + "*" // judges what is in place
 	s := r.sink()
@@ -115,11 +115,11 @@ func TestVerifyCommands(t *testing.T) {
 	before := r.running(s)
 	_, err := s.Apply(t.Context(), r.document("bad"))
 	if !errors.Is(err, sdk.ErrRejected) {
-		t.Errorf("a verify command that says no: %v", err)
+		t.Errorf("a verify command that fails: %v", err)
 	}
 	r.wantOnDisk(good)
 	if !r.running(s).Same(before) {
-		t.Error("HAProxy was touched")
+		t.Error("HAProxy was changed")
 	}
 	r.wantTidy()
 	r.stop(s)
@@ -128,12 +128,12 @@ func TestVerifyCommands(t *testing.T) {
 	_, err = r.sink().Apply(t.Context(), r.document("bad"))
 	wantError(t, err, "verify_cmd could not be run")
 	if errors.Is(err, sdk.ErrRejected) {
-		t.Error("a command that is missing says nothing about the document")
+		t.Error("a missing command is a rejection")
 	}
 }
 
-// A command whose child keeps its output open must not hang the sink.
-func TestReloadCommandWithALingeringChild(t *testing.T) {
+// A command whose child keeps its output open must not block the sink.
+func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
 	r := newRig(t)
 	r.older()
 	r.cfg.ReloadCmd = "(exec -a lingering-" + r.path("x") + " sleep 1000) & " + r.cfg.ReloadCmd
@@ -142,7 +142,7 @@ func TestReloadCommandWithALingeringChild(t *testing.T) {
 	r.wantServed("one")
 }
 
-func TestReceiptIsPrivate(t *testing.T) {
+func TestStateFile_IsPrivate(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
