@@ -33,7 +33,7 @@ func (s *supervisor) hangs() bool {
 		return false
 	}
 	reason := process.WhyNotServing(pid)
-	if reason != "" && !time.Now().Before(s.next) {
+	if reason != "" && !time.Now().Before(s.nextLoad) {
 		s.log.Error("HAProxy accepts no connections and is replaced", "pid", pid, "reason", reason,
 			"since", s.hang.since.Format(time.RFC3339))
 	}

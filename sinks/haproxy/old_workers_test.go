@@ -134,9 +134,9 @@ func TestHang_BusyHAProxyIsNotReplaced(t *testing.T) {
 		before := r.running(s)
 		r.loop(300 * time.Millisecond)
 		release := r.fill(r.path("s.sock"))
-		began, first := time.Now(), s.looks.Load()
+		began, first := time.Now(), s.observations.Load()
 		eventually(t, "HAProxy was checked", func() bool {
-			return time.Since(began) > 3*s.hangAfter && s.looks.Load() > first+3
+			return time.Since(began) > 3*s.hangAfter && s.observations.Load() > first+3
 		})
 		release()
 		if now := r.running(s); !now.Same(before) {

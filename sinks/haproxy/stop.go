@@ -16,7 +16,7 @@ func (s *Sink) Stop(ctx context.Context) error {
 	unused := false
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })
-	s.watching.Wait()
+	s.background.Wait()
 	if unused || s.fileLock.Ensure() != nil {
 		return nil
 	}
