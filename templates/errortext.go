@@ -96,8 +96,8 @@ func delims(cfg Config) (left, right string) {
 	return cmp.Or(cfg.Delims[0], "{{"), cmp.Or(cfg.Delims[1], "}}")
 }
 
-// renderError returns an Error for err, which is from rendering s. Its position is the innermost one, however deep in includes that
-// is. during names the service or instance that the template was at.
+// renderError returns an Error for err, which is from rendering s. Its position is the innermost one, however deep in includes
+// that is. during names the service or instance that the template was at.
 func (t *Template) renderError(s *services, err error, during string) *Error {
 	e, src := &Error{File: t.sources[0].path, Message: err.Error()}, t.sources[0]
 	if innermost, ok := innermostExecError(err); ok {

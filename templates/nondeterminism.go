@@ -43,10 +43,10 @@ func (l NondeterministicLine) String() string {
 		"move it into a comment or remove it", position, l.Function)
 }
 
-// NondeterministicLines returns the lines of t whose output differs between renderings of snap, in the order of the template's functions and of
-// the lines. Comments from # on do not count: a proxy is not reloaded for them. It renders once for each nondeterministic
-// function that t calls, with only that one returning something else, and calls [Template.SourceMap] if there is a difference. For a
-// template without such a function it returns at once.
+// NondeterministicLines returns the lines of t whose output differs between renderings of snap, in the order of the template's
+// functions and of the lines. Comments from # on do not count: a proxy is not reloaded for them. It renders once for each
+// nondeterministic function that t calls, with only that one returning something else, and calls [Template.SourceMap] if there is
+// a difference. For a template without such a function it returns at once.
 func (t *Template) NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]NondeterministicLine, error) {
 	functions := slices.DeleteFunc(Functions(), func(f Function) bool { return !f.Nondeterministic || !t.calls(f.Name) })
 	if len(functions) == 0 {

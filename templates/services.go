@@ -101,8 +101,8 @@ func ordered(services []sdk.Service) []sdk.Service {
 	return sdk.GroupByName(all)
 }
 
-// selectUsable sets the usable instances of svc: those that are alive, have ports, and offer the same service ports as most of them do.
-// It notes which ones it ignores.
+// selectUsable sets the usable instances of svc: those that are alive, have ports, and offer the same service ports as most of
+// them do. It notes which ones it ignores.
 func (s *services) selectUsable(svc sdk.Service) {
 	var alive []sdk.Instance
 	var offers []string

@@ -75,9 +75,9 @@ func (t *Template) outputs() []string {
 }
 
 // Render renders the document for snap: the main file, then the companions by name. It is a pure function of the set and the
-// snapshot, as far as the functions that the template calls are; see [Template.NondeterministicLines]. The order of instances in snap does not
-// matter. It returns early when ctx is done, and with an error that is [Error.Endless] when it exceeds a bound: 256 MiB of
-// output, 10 million steps or 30 seconds.
+// snapshot, as far as the functions that the template calls are; see [Template.NondeterministicLines]. The order of instances in
+// snap does not matter. It returns early when ctx is done, and with an error that is [Error.Endless] when it exceeds a bound: 256
+// MiB of output, 10 million steps or 30 seconds.
 //
 // notes are sentences about the data for people, such as an instance that is ignored, in an order that is always the same. They
 // are returned with an error, too, which is an [*Error].

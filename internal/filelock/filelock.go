@@ -18,8 +18,8 @@ type Lock struct {
 	file *os.File
 }
 
-// TryLock locks the file at path, which it creates with mode 0600 if it does not exist. It does not wait: the error is [ErrLocked]
-// while another Lock is held. A symbolic link at path is an error.
+// TryLock locks the file at path, which it creates with mode 0600 if it does not exist. It does not wait: the error is
+// [ErrLocked] while another Lock is held. A symbolic link at path is an error.
 func TryLock(path string) (*Lock, error) {
 	// For reading, since a disk with a file that is open for writing cannot be made read-only. Package os sets O_CLOEXEC.
 	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
@@ -55,8 +55,8 @@ func (l *Lock) IsCurrent() bool {
 // Close releases the lock and keeps the file.
 func (l *Lock) Close() error { return l.file.Close() }
 
-// Remove removes the file if it is current, and then releases the lock. A process that has opened the file meanwhile notices that,
-// see [TryLock].
+// Remove removes the file if it is current, and then releases the lock. A process that has opened the file meanwhile notices
+// that, see [TryLock].
 func (l *Lock) Remove() {
 	if l.IsCurrent() {
 		_ = os.Remove(l.path)

@@ -111,8 +111,8 @@ func (s *session) close() {
 	}
 }
 
-// watchPaths watches the directories of the paths. It asks for the paths again until nothing has changed meanwhile: a link that is
-// switched just before its directory is watched causes no event.
+// watchPaths watches the directories of the paths. It asks for the paths again until nothing has changed meanwhile: a link that
+// is switched just before its directory is watched causes no event.
 func (s *session) watchPaths() {
 	const maxTries = 10 // if the links do not stop changing, the poll helps
 	for range maxTries {

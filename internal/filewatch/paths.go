@@ -32,9 +32,9 @@ func (p Paths) contain(name string) bool {
 	return names[""] || names[filepath.Base(name)]
 }
 
-// Add follows path from the root of the file system, through symbolic links, and adds what is replaced when the file is: the file,
-// its directory, every link on the way, and what is missing. Directories further above, such as /tmp, have other events and are
-// not added; the poll notices when they move.
+// Add follows path from the root of the file system, through symbolic links, and adds what is replaced when the file is: the
+// file, its directory, every link on the way, and what is missing. Directories further above, such as /tmp, have other events and
+// are not added; the poll notices when they move.
 func (p Paths) Add(path string) {
 	const maxLinks = 40
 	abs, err := filepath.Abs(path)

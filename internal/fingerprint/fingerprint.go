@@ -27,8 +27,8 @@ type File struct {
 	Recent   bool   `json:"recent,omitempty"` // it was changed so recently that another change might not change Modified
 }
 
-// Of returns the fingerprint of the regular file to which path leads, and false if there is none. It does not read the file if its
-// attributes equal those of before, an earlier fingerprint or the zero File. It never reads files of more than 64 MiB.
+// Of returns the fingerprint of the regular file to which path leads, and false if there is none. It does not read the file if
+// its attributes equal those of before, an earlier fingerprint or the zero File. It never reads files of more than 64 MiB.
 func Of(path string, before File) (File, bool) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() {

@@ -18,9 +18,9 @@ import (
 // inside is the environment variable with the name of the test that runs in a mount namespace of its own.
 const inside = "TEST_MOUNT_NAMESPACE"
 
-// Run reports whether the process has a mount namespace of its own. A test calls it first. If it returns false, it has run the test
-// in another process that has one, and failed if that failed; the test must return then. All mounts end with that process. Root
-// permissions are not needed if the system allows user namespaces.
+// Run reports whether the process has a mount namespace of its own. A test calls it first. If it returns false, it has run the
+// test in another process that has one, and failed if that failed; the test must return then. All mounts end with that process.
+// Root permissions are not needed if the system allows user namespaces.
 func Run(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inside) == t.Name() {

@@ -41,8 +41,8 @@ func openInPlace(path string) (*os.File, error) {
 	return f, nil
 }
 
-// overwrite writes content into the existing file at path durably, and returns its previous state. After an error the file has its
-// previous content, unless the error says otherwise. A mode of 0 keeps the current mode.
+// overwrite writes content into the existing file at path durably, and returns its previous state. After an error the file has
+// its previous content, unless the error says otherwise. A mode of 0 keeps the current mode.
 func overwrite(path string, content []byte, mode fs.FileMode) (before *previous, err error) {
 	f, err := openInPlace(path)
 	if err != nil {

@@ -1,13 +1,13 @@
 // Package replace replaces the content of files.
 //
-// The new content is written to a temporary file beside the target and renamed over it, so that readers see either the old content
-// or the new one, even after a crash. The target keeps its owner, group, mode, access control list, security label and user
-// attributes; symbolic links remain links.
+// The new content is written to a temporary file beside the target and renamed over it, so that readers see either the old
+// content or the new one, even after a crash. The target keeps its owner, group, mode, access control list, security label and
+// user attributes; symbolic links remain links.
 //
-// If a rename is impossible, the content is written into the existing file: if the target is a mount point, such as a file that is
-// bind-mounted into a container, if its folder cannot be written, and if a user who can read the target could not read the new file
-// because of its owner or group. The previous content is restored if that fails. A crash during such a write can leave a part of
-// the new content.
+// If a rename is impossible, the content is written into the existing file: if the target is a mount point, such as a file that
+// is bind-mounted into a container, if its folder cannot be written, and if a user who can read the target could not read the new
+// file because of its owner or group. The previous content is restored if that fails. A crash during such a write can leave a
+// part of the new content.
 package replace
 
 import (
@@ -27,8 +27,8 @@ type Options struct {
 	Check bool        // the content is only read under its temporary name: the target need not be writable
 }
 
-// A File is new content for a target file, under a temporary name until [File.Commit]. [File.Discard] must be called at the end. Its
-// methods must not be called concurrently.
+// A File is new content for a target file, under a temporary name until [File.Commit]. [File.Discard] must be called at the end.
+// Its methods must not be called concurrently.
 type File struct {
 	target  string // no symbolic link
 	temp    string
@@ -44,8 +44,8 @@ type File struct {
 }
 
 // New writes content under a temporary name, beside path or, if that folder cannot be written, in a private folder. It follows a
-// symbolic link at path. It fails if path is neither missing nor a regular file, or if it can be replaced neither by a rename nor in
-// place. It leaves nothing behind when it fails.
+// symbolic link at path. It fails if path is neither missing nor a regular file, or if it can be replaced neither by a rename nor
+// in place. It leaves nothing behind when it fails.
 func New(path string, content []byte, o Options) (*File, error) {
 	leftovers.retry()
 	target, err := Resolve(path)
@@ -264,8 +264,8 @@ func (f *File) dropBackup() {
 
 // Remove removes the file at path if it exists. If that is impossible, as for a mount point, it truncates the file.
 func Remove(path string) error {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) { // in a read-only folder, removing a missing file fails with another error
-		return nil
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil // removing a missing file from a read-only folder would fail with another error
 	}
 	err := os.Remove(path)
 	if err == nil || errors.Is(err, fs.ErrNotExist) || os.Truncate(path, 0) == nil {

@@ -132,9 +132,9 @@ func MakeFolder(owner string) (string, error) {
 
 func folderPrefix(owner string) string { return "haproxy-api" + mark(owner) }
 
-// RemoveTemporary removes the temporary files of the owner that a crash has left beside the files at paths, and its private folders.
-// [New] retries what cannot be removed. There must be no pending [File] of that owner, except for checks (see [Options]): files of
-// checks are removed only after an hour.
+// RemoveTemporary removes the temporary files of the owner that a crash has left beside the files at paths, and its private
+// folders. [New] retries what cannot be removed. There must be no pending [File] of that owner, except for checks (see
+// [Options]): files of checks are removed only after an hour.
 func RemoveTemporary(owner string, paths ...string) {
 	removeOlder(0, owner, paths)
 	removeOlder(checkAge, owner+checkSuffix, paths)

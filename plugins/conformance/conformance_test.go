@@ -147,7 +147,7 @@ func sinkWith(t *testing.T, fault string) Sink {
 	return Sink{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", fault + "=" + fault, "CONFORMANCE_FOLDER=" + folder},
+			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_FOLDER=" + folder},
 			Block: sdk.Block{"folder": folder},
 		},
 		Good: [2]string{"first", "second"}, Bad: "bad", large: largeFor(fault),
@@ -284,7 +284,7 @@ func sourceWith(t *testing.T, fault string) Source {
 	return Source{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=source", fault + "=" + fault}, Block: sdk.Block{"path": path},
+			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=source", faultVariable + "=" + fault}, Block: sdk.Block{"path": path},
 		},
 		Change: func(context.Context) error { return save(`[]`) },
 	}

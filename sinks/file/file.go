@@ -1,5 +1,5 @@
-// Package file is a sink that writes documents as files of any program. It runs a command that checks the files, and one that reloads
-// the program. It knows nothing of the program but the exit codes of these commands.
+// Package file is a sink that writes documents as files of any program. It runs a command that checks the files, and one that
+// reloads the program. It knows nothing of the program but the exit codes of these commands.
 package file
 
 import (
@@ -92,7 +92,7 @@ type Sink struct {
 
 	begin   sync.Once
 	written stage.Written // companions that may be on disk; for Apply and Reread alone
-	watched string        // the state of the watched files that the program has loaded, see [sdk.Watched]; for Apply and Reread alone
+	watched string        // the watched files that the program has loaded, see [sdk.Watched]; for Apply and Reread alone
 
 	recordFault, removeFault logdedup.Fault
 
@@ -136,8 +136,8 @@ func (s *Sink) Close() error {
 	return nil
 }
 
-// Apply writes the files and runs the reload command, if there is one. If the command fails, Apply restores the previous files and
-// does not run the command again: it assumes that the program kept its configuration.
+// Apply writes the files and runs the reload command, if there is one. If the command fails, Apply restores the previous files
+// and does not run the command again: it assumes that the program kept its configuration.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	began := time.Now()
 	if err := s.fileLock.Ensure(); err != nil {

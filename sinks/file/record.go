@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A record is stored beside the file. The files alone show neither which content the program has loaded, since the daemon may have
-// ended between writing and reloading, nor which companions the sink has written.
+// A record is stored beside the file. The files alone show neither which content the program has loaded, since the daemon may
+// have ended between writing and reloading, nor which companions the sink has written.
 type record struct {
 	Files   map[string]string `json:"files,omitempty"`   // SHA-256 of each loaded file by name; empty if it is unknown
 	Written stage.Written     `json:"written,omitempty"` // companions that may be on disk besides Files
@@ -65,7 +65,8 @@ func (s *Sink) loadRecord() {
 	replace.RemoveTemporary(s.cfg.Path, paths...)
 }
 
-// recordWriting records that files are about to be written, and that what the program has loaded is unknown until it has reloaded.
+// recordWriting records that files are about to be written, and that what the program has loaded is unknown until it has
+// reloaded.
 func (s *Sink) recordWriting(files []stage.File) error {
 	s.written.Add(files)
 	if len(s.written) > 0 {
@@ -77,8 +78,8 @@ func (s *Sink) recordWriting(files []stage.File) error {
 	return nil
 }
 
-// recordApplied records that the program has loaded files, with the watched files in that state, and removes companions that are not
-// among them.
+// recordApplied records that the program has loaded files, with the watched files in that state, and removes companions that are
+// not among them.
 func (s *Sink) recordApplied(files []stage.File, watched string) {
 	s.watched = watched
 	s.written.Replace(files)

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/internal/catalog"
 )
 
-// stableAfter is how long a stream must last so that the next one is opened at once. The pauses before the streams of a Sidecar that
-// closes them earlier grow.
+// stableAfter is how long a stream must last so that the next one is opened at once. The pauses before the streams of a Sidecar
+// that closes them earlier grow.
 const stableAfter = 10 * time.Second
 
 // Watch emits every state that the Sidecar sends. When the stream breaks it opens another one, at once first and then after
@@ -189,8 +189,8 @@ func (w *followWatch) handleResult(r fetchResult, outdated bool) error {
 	return nil
 }
 
-// complete returns snap with the name of the cluster, so that snapshots with and without it compare equal, and with the subscribed
-// services only.
+// complete returns snap with the name of the cluster, so that snapshots with and without it compare equal, and with the
+// subscribed services only.
 func (w *followWatch) complete(snap sdk.Snapshot) sdk.Snapshot {
 	if snap.Cluster == "" {
 		snap.Cluster = w.cluster

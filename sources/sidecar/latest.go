@@ -6,8 +6,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A latestPush holds the newest push until it is taken, and drops older ones. Pushes are numbered from 1 in the order in which their
-// requests arrived, so that one that takes longer to receive than the next does not replace it. It is safe for concurrent use.
+// A latestPush holds the newest push until it is taken, and drops older ones. Pushes are numbered from 1 in the order in which
+// their requests arrived, so that one that takes longer to receive than the next does not replace it. It is safe for concurrent
+// use.
 type latestPush struct {
 	available chan struct{} // has one element while there is a push
 

@@ -25,8 +25,8 @@ type PushConfig struct {
 	// ResyncInterval is about how long after the last push the state is fetched in case a push was lost. 0 disables that.
 	ResyncInterval time.Duration `json:"resync_interval"`
 
-	// RedirectHosts are the hosts, each with its port unless it is the scheme's default, that StateURL may redirect to besides its
-	// own. A redirect from https to http is never followed.
+	// RedirectHosts are the hosts, each with its port unless it is the scheme's default, that StateURL may redirect to besides
+	// its own. A redirect from https to http is never followed.
 	RedirectHosts []string `json:"redirect_hosts"`
 
 	// Subscriptions are the names of the services to use; none means all services.
@@ -160,7 +160,8 @@ func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
 // reject logs the error of a push and makes Watch fetch the state. An empty body is such a push: Sidecar sends it when it retries
 // a push that was not answered in time.
 func (p *Push) reject(r *http.Request, err error) {
-	p.rejected.Warn(p.log, "push rejected; fetching the state instead. If this recurs, check what sends to this address", err, "from", r.RemoteAddr)
+	p.rejected.Warn(p.log, "push rejected; fetching the state instead. If this recurs, check what sends to this address",
+		err, "from", r.RemoteAddr)
 	select {
 	case p.lost <- struct{}{}:
 	default:

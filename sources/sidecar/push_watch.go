@@ -84,7 +84,8 @@ func (w *pushWatch) handleResult(r fetchResult) {
 	case newest != w.newest: // a push arrived during the fetch and is newer
 		w.resync()
 	case r.err != nil:
-		w.fetchFault.Warn(w.log, "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right", r.err)
+		w.fetchFault.Warn(w.log, "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right",
+			r.err)
 		w.fetchIn(w.retry.NextBackOff())
 	default:
 		w.handleState(r.snap)

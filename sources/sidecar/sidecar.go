@@ -1,5 +1,5 @@
-// Package sidecar contains the sources for a Sidecar: [Push] receives the pushes of Sidecar's listener mechanism, and [Follow] keeps
-// a watch open.
+// Package sidecar contains the sources for a Sidecar: [Push] receives the pushes of Sidecar's listener mechanism, and [Follow]
+// keeps a watch open.
 //
 // Both order states by their arrival. They cannot use Sidecar's LastChanged: concurrent changes have the same time, and it comes
 // from the clock of the host that sent the change, so that it may run backwards. Both also fetch the whole state from time to

@@ -107,8 +107,8 @@ func (f diskFault) testRuntimeChange(t *testing.T, env *testEnv, disk string) {
 	env.startInstance("web", "b", 8000)
 	env.wantServers(env.waitApplied())
 	env.waitAnswer(8000, "b")
-	env.waitProblem("does not follow what HAProxy runs", f.message)
-	env.waitLogged("the configuration on disk does not follow what HAProxy runs")
+	env.waitProblem("is not persisted", f.message)
+	env.waitLogged("cannot persist what HAProxy runs")
 	if env.read(env.config) != before {
 		t.Errorf("on disk is\n%s", env.read(env.config))
 	}

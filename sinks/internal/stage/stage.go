@@ -26,8 +26,8 @@ type File struct {
 	Name    string // in the document
 }
 
-// Place returns the files of doc with their target paths: the first one is the main file, the others are companions in its folder.
-// It rejects the document if a companion's name leaves the folder, is hidden, or is one of taken.
+// Place returns the files of doc with their target paths: the first one is the main file, the others are companions in its
+// folder. It rejects the document if a companion's name leaves the folder, is hidden, or is one of taken.
 func Place(main string, doc sdk.Document, taken ...string) ([]File, error) {
 	if len(doc.Files) == 0 {
 		return nil, sdk.Rejectf("the document has no file")
@@ -72,9 +72,9 @@ type staged struct {
 // defaultMode is the mode of new files. Other tools read configurations too.
 const defaultMode fs.FileMode = 0o644
 
-// New stages files, the main one first, beside their targets or, if that is impossible, in a private folder. A mode of 0 keeps the
-// mode of a file, or is 0644 for a new one. [replace.RemoveTemporary] removes what a crash leaves for that owner. If New fails, it
-// leaves nothing.
+// New stages files, the main one first, beside their targets or, if that is impossible, in a private folder. A mode of 0 keeps
+// the mode of a file, or is 0644 for a new one. [replace.RemoveTemporary] removes what a crash leaves for that owner. If New
+// fails, it leaves nothing.
 func New(owner string, files []File, mode fs.FileMode) (*Stage, error) {
 	return newStage(files, replace.Options{Mode: mode, New: defaultMode, Owner: owner})
 }
@@ -102,8 +102,8 @@ func newStage(files []File, o replace.Options) (*Stage, error) {
 	return s, nil
 }
 
-// Checked returns the path of the main file for the check. In it, paths of companions are replaced by those of the staged ones, and
-// so are bare names if HAProxy's default-path makes names relative to the folder.
+// Checked returns the path of the main file for the check. In it, paths of companions are replaced by those of the staged ones,
+// and so are bare names if HAProxy's default-path makes names relative to the folder.
 func (s *Stage) Checked() string { return s.checked }
 
 // Files returns the files, in order.
@@ -146,8 +146,8 @@ func (s *Stage) redirect() error {
 
 var defaultPath = regexp.MustCompile(`(?m)^(\s*default-path\s+)(config|parent)(\s|$)`)
 
-// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its folder, relative to the target
-// folder instead of the one from which the file is read.
+// replaceDefaultPath makes names that are relative to the configuration file, or to the parent of its folder, relative to the
+// target folder instead of the one from which the file is read.
 func replaceDefaultPath(config, folder string) string {
 	return defaultPath.ReplaceAllStringFunc(config, func(line string) string {
 		m := defaultPath.FindStringSubmatch(line)

@@ -81,8 +81,8 @@ func elements(content []byte) int {
 	return n
 }
 
-// weightOf returns approximately how many bytes of memory a catalogue takes whose instances are at that depth of content. Ports and
-// labels beyond the bounds are not decoded and not counted.
+// weightOf returns approximately how many bytes of memory a catalogue takes whose instances are at that depth of content. Ports
+// and labels beyond the bounds are not decoded and not counted.
 func weightOf(content []byte, depth int) int {
 	weight, entries := 0, 0
 	scanBrackets(content, func(c byte, at int) {

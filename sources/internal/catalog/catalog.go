@@ -15,8 +15,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The types below have the field names of a Sidecar's JSON. Only the parts without which there is no catalogue must have the right
-// type; the rest is lenient. Pointers distinguish a missing or null part from an empty one.
+// The types below have the field names of a Sidecar's JSON. Only the parts without which there is no catalogue must have the
+// right type; the rest is lenient. Pointers distinguish a missing or null part from an empty one.
 
 type state struct {
 	Servers     map[string]*server

@@ -13,8 +13,8 @@ import (
 )
 
 // A Decoder decodes the states of one catalogue, one after the other, at the cost of what changed: instances whose bytes did not
-// change are not decoded again, and services without a change are the same slices as before. Its methods return what the functions
-// of the same names return, and call those for unusual content.
+// change are not decoded again, and services without a change are the same slices as before. Its methods return what the
+// functions of the same names return, and call those for unusual content.
 //
 // The zero Decoder is ready for use. It is for one goroutine, and keeps the last content, which must not be modified.
 type Decoder struct {
@@ -177,8 +177,8 @@ func (k *knownInstance) read(sc *scanner, hostname, id []byte) bool {
 	return true
 }
 
-// skipUnchanged reports whether content begins with the same object, perhaps with another Updated time, and keeps the new bytes if
-// so. An object ends with its last byte, so what follows is not part of it.
+// skipUnchanged reports whether content begins with the same object, perhaps with another Updated time, and keeps the new bytes
+// if so. An object ends with its last byte, so what follows is not part of it.
 func (k *knownInstance) skipUnchanged(content []byte) bool {
 	head, tail := k.content[:k.updated], k.content[k.updatedEnd:]
 	if len(tail) == 0 || !bytes.HasPrefix(content, head) {
@@ -291,7 +291,9 @@ func sorted(members []*knownInstance) []sdk.Instance {
 	all = sdk.GroupByName(all)[0].Instances
 	slices.SortFunc(members, func(a, b *knownInstance) int { return compareInstances(a.instance, b.instance) })
 	for n, m := range members {
-		if (n == 0 || compareInstances(&all[n-1], &all[n]) != 0) && (n+1 == len(all) || compareInstances(&all[n], &all[n+1]) != 0) {
+		isFirst := n == 0 || compareInstances(&all[n-1], &all[n]) != 0
+		isLast := n+1 == len(all) || compareInstances(&all[n], &all[n+1]) != 0
+		if isFirst && isLast { // no other instance has the same hostname and id
 			m.instance = &all[n]
 		}
 	}

@@ -63,8 +63,8 @@ func (s *encodedServer) add(instance sdk.Instance) {
 	if instance.Updated.After(s.LastUpdated) {
 		s.LastUpdated = instance.Updated
 	}
-	// In an inconsistent catalogue, several instances of a host have one id. All of them are kept, since readers use the ID inside.
-	// Counting from the number of instances finds a free key soon, even among thousands.
+	// In an inconsistent catalogue, several instances of a host have one id. All of them are kept, since readers use the ID
+	// inside. Counting from the number of instances finds a free key soon, even among thousands.
 	key := instance.ID
 	for n := len(s.Services); s.Services[key] != nil; n++ {
 		key = instance.ID + "#" + strconv.Itoa(n)

@@ -37,8 +37,8 @@ func topLevel(content []byte) (map[string]kind, error) {
 	return keys, nil
 }
 
-// hasOnlyLists reports whether all values are lists, at least one of them not null: Go programs such as Sidecar may write an empty
-// list as null.
+// hasOnlyLists reports whether all values are lists, at least one of them not null: Go programs such as Sidecar may write an
+// empty list as null.
 func hasOnlyLists(keys map[string]kind) bool {
 	lists := 0
 	for _, value := range keys {

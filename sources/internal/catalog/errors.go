@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// ErrEmpty means that the content is empty or white space. A Sidecar that retries a push sends an empty body, see package sidecar.
+// ErrEmpty means that the content is empty or white space. A Sidecar that retries a push sends an empty body, see package
+// sidecar.
 var ErrEmpty = errors.New("it is empty: expected a JSON object")
 
-// An Error is the reason why some content is not a catalogue. The text quotes nothing of the content that could harm a terminal or
-// a log.
+// An Error is the reason why some content is not a catalogue. The text quotes nothing of the content that could harm a terminal
+// or a log.
 type Error struct {
 	Reason string
 	Offset int64 // of the byte at which reading stopped, from 0; -1 if no single byte is wrong

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// A scanner reads JSON of the form that Sidecars write, without decoding values. Its methods return false for anything unusual, even
-// if it is valid JSON: the caller then decodes the whole content with encoding/json. Values that are skipped are not validated.
+// A scanner reads JSON of the form that Sidecars write, without decoding values. Its methods return false for anything unusual,
+// even if it is valid JSON: the caller then decodes the whole content with encoding/json. Values that are skipped are not
+// validated.
 type scanner struct {
 	content []byte
 	at      int
