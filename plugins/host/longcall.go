@@ -13,95 +13,95 @@ import (
 )
 
 const (
-	// patience is how long a call may take before the plugin is asked whether it is alive: for that long nobody wonders about a
-	// reload of a large proxy on a busy machine.
-	patience = 3 * time.Minute
-	// cancelWithin is how long an Apply that was cancelled may go on before the plugin is killed. A sink may carry through
-	// what it cannot break off.
-	cancelWithin = 30 * time.Second
-	// cancelEvery is how often the plugin is told meanwhile: the first time may come before the call that it is about.
-	cancelEvery = time.Second
+	// slowCall is how long a call may take before the host calls Health to find out whether the plugin hangs. A large proxy
+	// on a busy machine may take that long to reload.
+	slowCall = 3 * time.Minute
+	// cancelTimeout is how long a cancelled Apply may go on before the plugin is killed. A sink may have to finish what it
+	// cannot interrupt.
+	cancelTimeout = 30 * time.Second
+	// cancelInterval is how often Cancel is repeated: the first one may arrive before the call that it cancels.
+	cancelInterval = time.Second
 )
 
 var (
-	// errHung is what a call ends with whose plugin was killed.
-	errHung = fmt.Errorf("the plugin did not say in time how it is and was killed: %w", context.DeadlineExceeded)
-	// errGoesOn is what an Apply ends with whose plugin was killed since the Apply did not end.
-	errGoesOn = fmt.Errorf("the plugin did not stop within %s and was killed: %w", cancelWithin, context.DeadlineExceeded)
+	// errUnresponsive is the error of a call whose plugin was killed because it did not respond to Health.
+	errUnresponsive = fmt.Errorf("the plugin did not report its health in time and was killed: %w", context.DeadlineExceeded)
+	// errNotCancelled is the error of a cancelled call whose plugin was killed because the call went on.
+	errNotCancelled = fmt.Errorf("the plugin did not stop within %s and was killed: %w", cancelTimeout, context.DeadlineExceeded)
 )
 
-// longCall is a call that may take long. A fixed limit would make a slow reload an endless one: killed, begun anew, and killed
-// again.
+// longCall is a call without a deadline. A deadline would kill a plugin during a slow reload, which then started again,
+// without end.
 type longCall struct {
 	sink    *Sink
 	process *process
 	cancel  context.CancelCauseFunc
 }
 
-// whileAlive returns a context for a long call, which ends when p is asked for its health and does not answer: p is killed
-// then. Where wanted is not nil, its end has the plugin stop the Apply that the call is, and p is killed where that takes too
-// long. release has to be called in the end.
-func (s *Sink) whileAlive(ctx context.Context, p *process, wanted <-chan struct{}) (_ context.Context, release func()) {
+// startLongCall returns a context for a call that may take long. If p does not respond to Health while the call goes on, p is
+// killed and the context ends. The end of cancelled, if it is not nil, has the plugin cancel the call; p is killed if that
+// takes too long. The caller must call release in the end.
+func (s *Sink) startLongCall(ctx context.Context, p *process, cancelled <-chan struct{}) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &longCall{sink: s, process: p, cancel: cancel}
-	var watching sync.WaitGroup
-	watching.Go(func() { c.watch(ctx, wanted) })
-	return ctx, func() { cancel(nil); watching.Wait() }
+	var wg sync.WaitGroup
+	wg.Go(func() { c.monitor(ctx, cancelled) })
+	return ctx, func() { cancel(nil); wg.Wait() }
 }
 
-func (c *longCall) watch(ctx context.Context, wanted <-chan struct{}) {
-	ticks := time.NewTicker(c.sink.opts.patience)
-	defer ticks.Stop()
+func (c *longCall) monitor(ctx context.Context, cancelled <-chan struct{}) {
+	ticker := time.NewTicker(c.sink.opts.slowCall)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-wanted:
-			c.stopApply(ctx)
+		case <-cancelled:
+			c.cancelCall(ctx)
 			return
-		case <-ticks.C:
-			if isHung(ctx, c.process, c.sink.opts.pulse.within) {
-				c.kill(ctx, errHung)
+		case <-ticker.C:
+			if hangs(ctx, c.process, c.sink.opts.pingTimeout) {
+				c.kill(ctx, errUnresponsive)
 				return
 			}
 		}
 	}
 }
 
-// stopApply tells the plugin to stop its Apply until the call ends.
-func (c *longCall) stopApply(ctx context.Context) {
-	late := time.NewTimer(c.sink.opts.cancelWithin)
+// cancelCall calls Cancel until the call ends.
+func (c *longCall) cancelCall(ctx context.Context) {
+	late := time.NewTimer(c.sink.opts.cancelTimeout)
 	defer late.Stop()
-	again := time.NewTicker(cancelEvery)
-	defer again.Stop()
+	ticker := time.NewTicker(cancelInterval)
+	defer ticker.Stop()
 	for {
-		asked, done := context.WithTimeout(ctx, cancelEvery)
-		_, _ = wire.NewSinkClient(c.process.conn).Cancel(asked, &wire.CancelRequest{}) // the call's own answer counts
+		cancelCtx, done := context.WithTimeout(ctx, cancelInterval)
+		_, _ = wire.NewSinkClient(c.process.conn).Cancel(cancelCtx, &wire.CancelRequest{}) // only the call's own response counts
 		done()
 		select {
 		case <-ctx.Done():
 			return
-		case <-again.C:
+		case <-ticker.C:
 		case <-late.C:
-			c.kill(ctx, errGoesOn)
+			c.kill(ctx, errNotCancelled)
 			return
 		}
 	}
 }
 
-// kill ends the call, first, so that it tells why, and then the program: nobody knows what it is doing, and a fresh one will
-// look.
-func (c *longCall) kill(ctx context.Context, why error) {
-	c.sink.opts.Log.Error("plugin hangs and is killed", "plugin", c.sink.opts.Name, "pid", c.process.program.pid(), "error", why)
-	c.cancel(why)
+// kill ends the call, so that its error is the reason, and then the program.
+func (c *longCall) kill(ctx context.Context, reason error) {
+	c.sink.opts.Log.Error("plugin hangs, killing it",
+		"plugin", c.sink.opts.Name, "pid", c.process.program.pid(), "error", reason)
+	c.cancel(reason)
 	_ = c.process.program.Kill(ctx)
 }
 
-// isHung reports whether p leaves the question for its health unanswered. An answer that it cannot tell is one; and a program
-// that is gone is somebody else's to notice.
-func isHung(ctx context.Context, p *process, within time.Duration) bool {
-	asked, cancel := context.WithTimeout(ctx, within)
+// hangs reports whether p does not respond to Health in time. Any response counts, errors included; the supervisor notices a
+// program that has ended.
+func hangs(ctx context.Context, p *process, timeout time.Duration) bool {
+	healthCtx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_, err := wire.NewSinkClient(p.conn).Health(asked, &wire.HealthRequest{})
+	_, err := wire.NewSinkClient(p.conn).Health(healthCtx, &wire.HealthRequest{})
 	return status.Code(err) == codes.DeadlineExceeded && ctx.Err() == nil
 }

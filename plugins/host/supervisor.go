@@ -1,3 +1,6 @@
+// Package host runs plugins: it finds and verifies a plugin's program, starts and configures it, supervises it, and starts it
+// again when it ends. A plugin is an [sdk.Sink] or an [sdk.Source] for the daemon then. The package knows the contract and
+// the protocol, and nothing about the engine or about concrete plugins.
 package host
 
 import (
@@ -20,153 +23,160 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Options say which program to run as a plugin, and with what.
+// Options say which program to run as a plugin, and how.
 type Options struct {
-	Name   string   // the sink's or source's name in the configuration
+	Name   string   // the name of the sink or source in the configuration
 	Path   string   // the program
-	SHA256 string   // what the program must hash to, in hexadecimal; empty for anything
+	SHA256 string   // the required hash of the program, in hexadecimal; empty for any
 	Args   []string // its arguments
-	Env    []string // added to the daemon's own environment, which is passed on without what sets the daemon's secrets
+	Env    []string // added to the daemon's environment, from which the variables that set the daemon's secrets are removed
 	Block  sdk.Block
 	Log    *slog.Logger
 
 	StateDir string // passed on as [sdk.Env].StateDir; empty for none
 
-	// Outlast has a program that does not start, or not soon, or that cannot work at the moment ([StartError]), tried again
-	// like one that ended. Without it that is the caller's to report. Faults in the block always are, if they come soon.
-	Outlast bool
+	// RetryStart has the host retry a first start that fails, that takes long, or that ends in a [StartError], in the
+	// background. Without it [StartSink] and [StartSource] return the error. They return faults of the configuration block in
+	// both cases, unless the start takes long.
+	RetryStart bool
 
-	// OnRestart is called, if set, each time the program runs again after it ended. It must not block.
+	// OnRestart is called each time the program runs again after it ended; nil for none. It must not block.
 	OnRestart func()
 
-	kind         wire.Kind
-	protocol     int            // the version to speak; zero for the constant
-	lost         func(sdk.Lost) // called with what a sink lost; does not block
-	pulse        pulse          // zero for the usual one
-	patience     time.Duration  // zero for the constant
-	cancelWithin time.Duration  // zero for the constant
-	attachWithin time.Duration  // zero for the constant
+	kind wire.Kind
+	lost func(sdk.Lost) // called with what a sink has lost; does not block
+	// The following replace the constants in tests; zero for the constant.
+	protocol      int
+	pingInterval  time.Duration
+	pingTimeout   time.Duration
+	slowCall      time.Duration
+	cancelTimeout time.Duration
+	attachTimeout time.Duration
 }
 
-// pulse says how soon a program that hangs is noticed.
-type pulse struct{ every, within time.Duration }
-
-// supervisor keeps one plugin running.
-type supervisor struct {
-	opts  Options
-	quit  context.CancelFunc
-	over  chan struct{} // closed when run returned
-	tried chan struct{} // closed when the first start has succeeded or failed
-
-	mu       sync.Mutex
-	current  *process // nil while the program is down
-	claimed  bool     // the sink is to be the only one on what it manages
-	refusal  error    // of the last claim at a start
-	restarts int
-	lastEnd  string // how the program ended the last time, and when; empty for not yet
-
-	notStarting logdedup.Fault
-
-	offered   atomic.Uint64 // the generation of the newest document
-	restarted chan struct{} // one slot: see Sink.Restarted
-	lost      chan sdk.Lost // one slot: see Sink.Lost
+func (o Options) withDefaults() Options {
+	o.protocol = cmp.Or(o.protocol, wire.ProtocolVersion)
+	o.pingInterval = cmp.Or(o.pingInterval, pingInterval)
+	o.pingTimeout = cmp.Or(o.pingTimeout, pingTimeout)
+	o.slowCall = cmp.Or(o.slowCall, slowCall)
+	o.cancelTimeout = cmp.Or(o.cancelTimeout, cancelTimeout)
+	o.attachTimeout = cmp.Or(o.attachTimeout, attachTimeout)
+	return o
 }
 
 const (
-	// soon is how long a start may hold up everybody else's.
-	soon = 2 * time.Second
-	// claimSoon is how long one that is slow may do so after that: who is refused a claim should hear of it at the start.
-	claimSoon = 3 * time.Second
+	// startWait is how long a first start may delay the start of the daemon.
+	startWait = 2 * time.Second
+	// claimWait is how long Claim waits for a first start that takes longer, so that a refused claim is reported at the start.
+	claimWait = 3 * time.Second
+	// pingInterval and pingTimeout say how soon the supervisor notices a program that hangs.
+	pingInterval = 5 * time.Second
+	pingTimeout  = 10 * time.Second
 )
 
-// supervise starts the plugin and keeps it running until end. ctx bounds the start alone.
-func supervise(ctx context.Context, opts Options) (*supervisor, error) {
-	if opts.pulse == (pulse{}) {
-		opts.pulse = pulse{every: 5 * time.Second, within: 10 * time.Second}
-	}
-	opts.protocol = cmp.Or(opts.protocol, wire.ProtocolVersion)
-	opts.patience = cmp.Or(opts.patience, patience)
-	opts.cancelWithin = cmp.Or(opts.cancelWithin, cancelWithin)
-	opts.attachWithin = cmp.Or(opts.attachWithin, attachWithin)
-	life, quit := context.WithCancel(context.WithoutCancel(ctx))
-	s := &supervisor{
-		opts: opts, quit: quit, over: make(chan struct{}), tried: make(chan struct{}), restarted: make(chan struct{}, 1),
-		lost: make(chan sdk.Lost, 1),
-	}
-	s.opts.lost = s.noteLost
-	first := make(chan error, 1)
-	go s.run(life, first)
+// supervisor keeps one plugin running.
+type supervisor struct {
+	opts    Options
+	cancel  context.CancelFunc
+	stopped chan struct{} // closed when run has returned
 
-	var patience <-chan time.Time
-	if opts.Outlast {
-		patience = time.After(soon)
+	firstStart chan struct{} // closed when the first start has succeeded or failed
+	firstErr   error         // of the first start; valid once firstStart is closed
+
+	mu         sync.Mutex
+	current    *process // nil while the program does not run
+	mustClaim  bool     // every process has to claim before it becomes current
+	claimError error    // of the last claim at a start
+	restarts   int
+	lastEnd    string // how and when the program ended last, or why it did not start; empty for never
+
+	startFault logdedup.Fault // the program does not start
+
+	newestGeneration atomic.Uint64 // of the documents that were passed to the plugin
+	restarted        chan struct{} // one slot, see Sink.Restarted
+	lost             chan sdk.Lost // one slot, see Sink.Lost
+}
+
+// supervise starts the plugin and keeps it running until end. ctx bounds only the start.
+func supervise(ctx context.Context, opts Options) (*supervisor, error) {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &supervisor{
+		opts: opts.withDefaults(), cancel: cancel, stopped: make(chan struct{}), firstStart: make(chan struct{}),
+		restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1),
+	}
+	s.opts.lost = s.recordLost
+	go s.run(life)
+
+	var tooLong <-chan time.Time
+	if opts.RetryStart {
+		tooLong = time.After(startWait)
 	}
 	var err error
 	select {
-	case err = <-first:
+	case <-s.firstStart:
+		err = s.firstErr
 	case <-ctx.Done():
 		err = context.Cause(ctx)
-	case <-patience:
-		s.failed(errors.New("its handshake is not over yet"))
-		go func() { // nobody waits for it any more, and what comes of it is told like any other start
-			if err := <-first; err != nil && life.Err() == nil {
-				s.failed(err)
+	case <-tooLong:
+		s.recordStartFailure(errors.New("its handshake is not over yet"))
+		go func() {
+			<-s.firstStart
+			if s.firstErr != nil && life.Err() == nil {
+				s.recordStartFailure(s.firstErr)
 			}
 		}()
 		return s, nil
 	}
 	_, faulty := errors.AsType[sdk.Faults](err)
-	if err != nil && (faulty || !opts.Outlast || ctx.Err() != nil) {
+	if err != nil && (faulty || !opts.RetryStart || ctx.Err() != nil) {
 		_ = s.close()
 		return nil, err
 	}
 	if err != nil {
-		s.failed(err)
+		s.recordStartFailure(err)
 	}
 	return s, nil
 }
 
-// run starts the program and starts it again whenever it ended, until ctx is done. first gets the outcome of the first start;
-// of the others it tells. The pace goes on from one end to the next, so that a program which dies as soon as it has started
-// is not started all the time.
-func (s *supervisor) run(ctx context.Context, first chan<- error) {
-	defer close(s.over)
-	pace := backoff.NewExponentialBackOff()
-	pace.InitialInterval = 100 * time.Millisecond
-	pace.MaxInterval = 30 * time.Second
+// run starts the program, and starts it again whenever it has ended, until ctx is done. The first start's error is firstErr;
+// run records the errors of the others. The backoff continues from one end to the next, so that a program that ends soon
+// after its start is not restarted without a pause.
+func (s *supervisor) run(ctx context.Context) {
+	defer close(s.stopped)
+	retries := backoff.NewExponentialBackOff()
+	retries.InitialInterval = 100 * time.Millisecond
+	retries.MaxInterval = 30 * time.Second
 	ran := false
-	for attempt := 1; ; attempt++ {
+	for first := true; ; first = false {
 		p, err := start(ctx, s.opts)
 		if err == nil {
-			err = s.admit(ctx, p)
-		}
-		if attempt == 1 {
-			close(s.tried)
+			err = s.activate(ctx, p)
 		}
 		if err == nil {
-			s.started(p, ran)
+			s.recordStart(p, ran)
 			ran = true
 		}
 		switch {
-		case attempt == 1:
-			first <- err
+		case first:
+			s.firstErr = err
+			close(s.firstStart)
 		case err != nil && ctx.Err() == nil:
-			s.failed(err)
+			s.recordStartFailure(err)
 		}
 		if err == nil {
 			began := time.Now()
-			why, ended := s.attend(ctx, p)
+			why, ended := s.awaitEnd(ctx, p)
 			if !ended {
 				return
 			}
-			s.ended(p, why)
-			if time.Since(began) > pace.MaxInterval {
-				pace.Reset()
+			s.recordEnd(p, why)
+			if time.Since(began) > retries.MaxInterval {
+				retries.Reset()
 			}
 		}
-		wait := pace.NextBackOff()
-		if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
-			wait = max(wait, hint.After)
+		wait := retries.NextBackOff()
+		if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+			wait = max(wait, retry.After)
 		}
 		select {
 		case <-ctx.Done():
@@ -176,125 +186,124 @@ func (s *supervisor) run(ctx context.Context, first chan<- error) {
 	}
 }
 
-// attend waits until p is of no more use and says why, or returns false when ctx is done. A program that hangs is as good
-// as dead.
-func (s *supervisor) attend(ctx context.Context, p *process) (why string, ended bool) {
-	ticks := time.NewTicker(s.opts.pulse.every)
-	defer ticks.Stop()
+// awaitEnd waits until p has ended, or does not respond to a liveness ping. why is empty if the exit status tells why it
+// ended. ended is false if ctx is done.
+func (s *supervisor) awaitEnd(ctx context.Context, p *process) (why string, ended bool) {
+	ticker := time.NewTicker(s.opts.pingInterval)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return "", false
 		case <-p.done:
 			return "", true
-		case <-ticks.C:
-			if err := p.ping(ctx, s.opts.pulse.within); err != nil && ctx.Err() == nil {
+		case <-ticker.C:
+			if err := p.ping(ctx, s.opts.pingTimeout); err != nil && ctx.Err() == nil {
 				return "it did not answer and was killed", true
 			}
 		}
 	}
 }
 
-// ended collects the process and its socket and notes how it ended; why is empty where its exit tells.
-func (s *supervisor) ended(p *process, why string) {
-	s.mu.Lock()
-	s.current = nil
-	s.mu.Unlock()
-	p.kill()
-	if why == "" {
-		why = p.program.lastWord()
-	}
-	s.mu.Lock()
-	s.lastEnd = why + " at " + time.Now().Format(time.RFC3339)
-	s.mu.Unlock()
-	s.opts.Log.Error("plugin ended and is started again", "plugin", s.opts.Name, "pid", p.program.pid(), "why", why)
-}
-
-// failed notes that the program did not start.
-func (s *supervisor) failed(err error) {
-	s.notStarting.Error(s.opts.Log, "plugin does not start and is tried again", err, "plugin", s.opts.Name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lastEnd = err.Error()
-}
-
-// claim notes that every process from now on has to claim, and returns the one that has not, nil where none runs.
-func (s *supervisor) claim() *process {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.claimed = true
-	return s.current
-}
-
-// firstTry waits for the first start, if that is still under way, but not for long, and returns why its claim was refused.
-func (s *supervisor) firstTry(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, claimSoon)
-	defer cancel()
-	select {
-	case <-s.tried:
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.refusal
-}
-
-// admit makes p the current process, once it has claimed where it has to. After an error p is no more.
-func (s *supervisor) admit(ctx context.Context, p *process) error {
-	if s.take(p, false) {
+// activate makes p the current process, after it has claimed if it has to. After an error p has ended.
+func (s *supervisor) activate(ctx context.Context, p *process) error {
+	if s.setCurrent(p, false) {
 		return nil
 	}
 	err := p.claim(ctx)
 	s.mu.Lock()
-	s.refusal = err
+	s.claimError = err
 	s.mu.Unlock()
 	if err != nil {
 		p.kill()
 		return err
 	}
-	s.take(p, true)
+	s.setCurrent(p, true)
 	return nil
 }
 
-// take makes p the current process, unless it has to claim and has not.
-func (s *supervisor) take(p *process, claimed bool) bool {
+// setCurrent makes p the current process and returns true, unless p has to claim and has not.
+func (s *supervisor) setCurrent(p *process, claimed bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.claimed && !claimed {
+	if s.mustClaim && !claimed {
 		return false
 	}
 	s.current = p
 	return true
 }
 
-// started says that p runs. Whoever had to do without is told.
-func (s *supervisor) started(p *process, again bool) {
+// requireClaim has every process claim from now on. It returns the current one, which has not, and nil if none runs.
+func (s *supervisor) requireClaim() *process {
 	s.mu.Lock()
-	missed := s.lastEnd != ""
-	if again {
+	defer s.mu.Unlock()
+	s.mustClaim = true
+	return s.current
+}
+
+// awaitFirstStart waits for the first start, but not longer than claimWait, and returns the error of its claim.
+func (s *supervisor) awaitFirstStart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	select {
+	case <-s.firstStart:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claimError
+}
+
+// recordStart records that p runs.
+func (s *supervisor) recordStart(p *process, restart bool) {
+	s.mu.Lock()
+	wasDown := s.lastEnd != ""
+	if restart {
 		s.restarts++
 	}
 	s.mu.Unlock()
-	about := []any{"plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
-	if !s.notStarting.Resolve(s.opts.Log, "plugin started", about...) {
-		s.opts.Log.Info("plugin started", about...)
+	args := []any{"plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
+	if !s.startFault.Resolve(s.opts.Log, "plugin started", args...) {
+		s.opts.Log.Info("plugin started", args...)
 	}
-	if again && s.opts.OnRestart != nil {
+	if restart && s.opts.OnRestart != nil {
 		s.opts.OnRestart()
 	}
-	if !missed {
+	if !wasDown {
 		return
 	}
 	select {
 	case s.restarted <- struct{}{}:
-	default: // not yet heard from the last time: once is enough
+	default: // the previous restart was not received yet
 	}
 }
 
-// noteLost replaces what was not read yet: only the newest counts. A generation that was never offered is none, and nor is what
-// is longer than a digest one.
-func (s *supervisor) noteLost(lost sdk.Lost) {
-	if lost.Generation > s.offered.Load() {
+// recordEnd ends what is left of p and records why it ended; why is empty if its exit status tells.
+func (s *supervisor) recordEnd(p *process, why string) {
+	s.mu.Lock()
+	s.current = nil
+	s.mu.Unlock()
+	p.kill()
+	if why == "" {
+		why = p.program.exitStatus()
+	}
+	s.mu.Lock()
+	s.lastEnd = why + " at " + time.Now().Format(time.RFC3339)
+	s.mu.Unlock()
+	s.opts.Log.Error("plugin ended, restarting", "plugin", s.opts.Name, "pid", p.program.pid(), "error", why)
+}
+
+func (s *supervisor) recordStartFailure(err error) {
+	s.startFault.Error(s.opts.Log, "plugin does not start, retrying", err, "plugin", s.opts.Name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastEnd = err.Error()
+}
+
+// recordLost replaces a report that was not received yet. It ignores a generation that the plugin never got and a digest that
+// is too long for one.
+func (s *supervisor) recordLost(lost sdk.Lost) {
+	if lost.Generation > s.newestGeneration.Load() {
 		lost.Generation = 0
 	}
 	if len(lost.Digest) > hex.EncodedLen(sha256.Size) {
@@ -309,21 +318,7 @@ func (s *supervisor) noteLost(lost sdk.Lost) {
 	s.lost <- lost
 }
 
-// facts tells a person about the program.
-func (s *supervisor) facts() map[string]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	facts := map[string]string{"plugin_restarts": strconv.Itoa(s.restarts)}
-	if s.lastEnd != "" {
-		facts["plugin_last_end"] = s.lastEnd
-	}
-	if p := s.current; p != nil {
-		facts["plugin"] = p.info.Name + " " + p.info.Version
-		facts["plugin_pid"] = strconv.Itoa(p.program.pid())
-	}
-	return facts
-}
-
+// process returns the current process, and an [ErrGone] while none runs.
 func (s *supervisor) process() (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -333,7 +328,7 @@ func (s *supervisor) process() (*process, error) {
 	return s.current, nil
 }
 
-// Info names the program that runs now; it is empty while none does.
+// Info returns name and version of the running plugin, and the zero value while it does not run.
 func (s *supervisor) Info() sdk.Info {
 	p, err := s.process()
 	if err != nil {
@@ -342,7 +337,7 @@ func (s *supervisor) Info() sdk.Info {
 	return p.info
 }
 
-// PID returns the process that runs now, 0 while none does.
+// PID returns the id of the plugin's process, and 0 while it does not run.
 func (s *supervisor) PID() int {
 	p, err := s.process()
 	if err != nil {
@@ -351,8 +346,53 @@ func (s *supervisor) PID() int {
 	return p.program.pid()
 }
 
-// Detach ends the plugin's call Attach, as the death of the daemon does: the plugin has to end by itself. Detach returns nil when the
-// plugin has ended. Once ctx is done it kills the plugin and returns the cause.
+// addFacts adds what is known about the plugin's process to health. err, the error of getting health, is a problem like any
+// other.
+func (s *supervisor) addFacts(health sdk.Health, err error) sdk.Health {
+	if err != nil {
+		health = sdk.Health{Problems: []string{err.Error()}}
+	}
+	if health.Facts == nil {
+		health.Facts = map[string]string{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	health.Facts["plugin_restarts"] = strconv.Itoa(s.restarts)
+	if s.lastEnd != "" {
+		health.Facts["plugin_last_end"] = s.lastEnd
+	}
+	if p := s.current; p != nil {
+		health.Facts["plugin"] = p.info.Name + " " + p.info.Version
+		health.Facts["plugin_pid"] = strconv.Itoa(p.program.pid())
+	}
+	return health
+}
+
+// errNotRunning says that a Stop did not reach the plugin.
+var errNotRunning = errors.New("the plugin did not run, so it could not release what it manages")
+
+// Stop ends the plugin in order: the plugin may release what it has to until ctx is done, then has a second to end, and is
+// killed if it does not.
+func (s *supervisor) Stop(ctx context.Context) error {
+	p := s.end()
+	if p == nil {
+		return errNotRunning
+	}
+	return p.stop(ctx)
+}
+
+// Close ends the plugin as a crash of the daemon does: the plugin releases nothing.
+func (s *supervisor) Close() error { return s.close() }
+
+func (s *supervisor) close() error {
+	if p := s.end(); p != nil {
+		p.kill()
+	}
+	return nil
+}
+
+// Detach ends the plugin's call Attach, as the death of the daemon does: the plugin has to end by itself. Detach returns nil
+// when the plugin has ended. Once ctx is done it kills the plugin and returns the cause.
 func (s *supervisor) Detach(ctx context.Context) error {
 	p := s.end()
 	if p == nil {
@@ -369,30 +409,10 @@ func (s *supervisor) Detach(ctx context.Context) error {
 	return err
 }
 
-// errDown says that an order to release things did not reach anybody.
-var errDown = errors.New("the plugin was down: what it manages was left as it is")
-
-// stop ends supervision and then the program, in order until ctx is done.
-func (s *supervisor) stop(ctx context.Context) error {
-	p := s.end()
-	if p == nil {
-		return errDown
-	}
-	return p.stop(ctx)
-}
-
-// close ends supervision and then the program, which is told nothing.
-func (s *supervisor) close() error {
-	if p := s.end(); p != nil {
-		p.kill()
-	}
-	return nil
-}
-
-// end ends supervision and returns the process that is left, nil where there is none.
+// end ends supervision and returns the process that still runs, or nil.
 func (s *supervisor) end() *process {
-	s.quit()
-	<-s.over
+	s.cancel()
+	<-s.stopped
 	p, _ := s.process()
 	return p
 }

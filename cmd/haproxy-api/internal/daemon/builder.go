@@ -203,7 +203,7 @@ func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.E
 // another program for it.
 func (b builder) pluginOptions(kind string, env sdk.Env, c config.Component) (host.Options, error) {
 	options := host.Options{
-		Name: env.Name, Block: c.Block, Log: env.Log, StateDir: env.StateDir, Outlast: b.retryStart,
+		Name: env.Name, Block: c.Block, Log: env.Log, StateDir: env.StateDir, RetryStart: b.retryStart,
 	}
 	if b.onPluginRestart != nil {
 		options.OnRestart = func() { b.onPluginRestart(env.Name) }
