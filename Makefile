@@ -1,4 +1,4 @@
-# Two commands are for everybody: `make run` and `make test`. The others are for working on haproxy-api.
+# Users need only `make run` and `make test`. The other targets are for contributors.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
@@ -6,13 +6,13 @@ CHAOSTIME ?= 10m
 
 .PHONY: run test build lint generate fuzz chaos soak cross
 
-# Runs the demo, or with FOLLOW=host:port follows that Sidecar. Installs HAProxy if it is missing.
+# Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
 run: build
 	@scripts/install-deps run
 	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
 
-# Installs what the tests need and runs all of them: with HAProxy 2.6, and what runs or checks with a HAProxy with 3.0 and 3.2 too.
-# Where scripts/install-deps cannot get these, it is the installed one that is tested.
+# Installs what the tests need and runs all of them with HAProxy 2.6, and those that use HAProxy with 3.0 and 3.2 too. If
+# scripts/install-deps cannot install these versions, the tests use the installed HAProxy.
 test:
 	@scripts/install-deps test
 	go vet ./...
@@ -39,11 +39,11 @@ lint:
 generate:
 	go generate ./...
 
-# Every fuzz target for FUZZTIME each.
+# Runs every fuzz target for FUZZTIME.
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# CHAOSTIME with each HAProxy in which everything goes wrong at once, in another order each time: SEED=N repeats one.
+# Runs the chaos test for CHAOSTIME with each HAProxy. The order of the faults is random; SEED=N repeats a run.
 chaos:
 	@scripts/install-deps test
 	@for haproxy in $$(ls $(CURDIR)/.haproxy/*/haproxy 2>/dev/null || echo haproxy); do \
@@ -52,12 +52,12 @@ chaos:
 			-args -chaos $(CHAOSTIME) -chaos.seed $(or $(SEED),$(shell date +%s)) || exit 1; \
 	done
 
-# What each second of an hour brings, without the seconds.
+# Runs the soak test: the events of 3,600 simulated seconds.
 soak:
 	@scripts/install-deps test
 	go test -timeout 60m -run 'TestSoak$$' -v ./test/e2e -args -soak 3600
 
-# The platforms that a release has beside the one of this machine.
+# Builds for the other platforms of a release.
 cross:
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api

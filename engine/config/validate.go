@@ -37,8 +37,8 @@ func (a *API) validate(l *loader) {
 	}
 }
 
-// validateType reports a source or a sink without a type. It uses the given value and not the decoded one, so that an invalid type
-// is reported only once.
+// validateType reports a source or a sink without a type. It uses the given value and not the decoded one, so that an invalid
+// type is reported only once.
 func validateType(l *loader, at path) {
 	if given, _ := get(l.given, at); isTable(given) && !l.sets(at.with("type")...) {
 		l.addMissing(at, `needs a type, such as "file"`)

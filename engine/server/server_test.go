@@ -172,7 +172,8 @@ func TestPush(t *testing.T) {
 		s.want(t, "POST", path, 200, "pushed")
 	}
 	follower := newTestServer(t, false)
-	follower.want(t, "POST", "/update", 409, `{"errors":["pushes are not accepted: the source of this haproxy-api does not receive them"]}`)
+	follower.want(t, "POST", "/update", 409,
+		`{"errors":["pushes are not accepted: the source of this haproxy-api does not receive them"]}`)
 }
 
 func TestHealth_HasTheFormOfVersion09(t *testing.T) {

@@ -125,7 +125,7 @@ func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hos
 		places := messages.Places(st.Files(), messages.Alerts(o.Output))
 		return nil, sdk.RetryAfter(&sdk.Rejection{
 			Err: errors.New("HAProxy rejects the configuration for now"), Positions: places, Temporary: true,
-		}, lookUpAgain)
+		}, resolveAgain)
 	}
 	if o.Code != 0 {
 		return nil, s.withAllPlaces(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))

@@ -127,7 +127,7 @@ func TestAnUnknownHostNameIsTriedAgain(t *testing.T) {
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s1 node-1.invalid:80")
 	_, err := s.Apply(t.Context(), doc)
 	wantError(t, err, "node-1.invalid")
-	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != lookUpAgain || errors.Is(err, sdk.ErrRejected) {
+	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != resolveAgain || errors.Is(err, sdk.ErrRejected) {
 		t.Errorf("it is taken for a final rejection: %v", err)
 	}
 	if rejection, ok := errors.AsType[*sdk.Rejection](err); !ok || len(rejection.Positions) != 1 || rejection.Positions[0].Line != 13 {

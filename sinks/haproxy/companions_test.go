@@ -100,8 +100,8 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			if now := r.running(s); slices.Equal(now.Pids, before.Pids) != test.sameMaster {
 				t.Errorf("HAProxy is %v, and was %v", now, before)
 			}
-			seen := s.looks.Load()
-			eventually(t, "HAProxy is observed", func() bool { return s.looks.Load() > seen+3 })
+			seen := s.observations.Load()
+			eventually(t, "HAProxy is observed", func() bool { return s.observations.Load() > seen+3 })
 			if !r.has("routes.map") {
 				t.Error("a file was removed while a worker may need it")
 			}

@@ -67,8 +67,11 @@ func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
 	s := r.watchful()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
+	check(t, s.files.Acquire(t.Context(), 1)) // so that the file is not restored before it is loaded
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
 	check(t, syscall.Kill(r.running(s).Pids[0], syscall.SIGUSR2))
+	eventually(t, "the other configuration is served", func() bool { return r.served() == "else" })
+	s.files.Release(1)
 	eventually(t, "what should be served is served again", func() bool {
 		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.state.Load().verified
 	})
@@ -203,7 +206,7 @@ func TestTheDiskIsFullWhenItHasToFollow(t *testing.T) {
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
 	r.apply(s, doc, sdk.ActionRuntime)
 	r.wantServed("one")
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "does not follow") })
+	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
 	check(t, os.Remove(r.cfg.ConfigFile))
 	r.awaitDisk(doc)
 	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
@@ -249,7 +252,7 @@ func TestWhatIsNoDrift(t *testing.T) {
 }
 
 // observedTimes counts looks at what HAProxy runs.
-func (s *Sink) observedTimes() int64 { return s.looks.Load() }
+func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
 // What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
 func TestDriftThatNeedsAReload(t *testing.T) {

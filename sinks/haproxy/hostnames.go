@@ -35,8 +35,8 @@ func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
 	return err == nil && o.Code == 0
 }
 
-// lookUpAgain is when to try again where host names have no address.
-const lookUpAgain = 10 * time.Second
+// resolveAgain is when to try again where host names have no address.
+const resolveAgain = 10 * time.Second
 
 // requireHostnames looks up those names in the main file without which HAProxy does not load it, and refuses it for now, with
 // the places of those that have no address.
@@ -54,7 +54,7 @@ func (s *Sink) requireHostnames(ctx context.Context, main stage.File, names []sy
 	}
 	return sdk.RetryAfter(&sdk.Rejection{
 		Err: errors.New("host names that HAProxy needs have no address for now"), Positions: places, Temporary: true,
-	}, lookUpAgain)
+	}, resolveAgain)
 }
 
 // asInvoked returns the names as they are to a HAProxy that is started as ours is: with -dr, servers need not have an address.
@@ -124,23 +124,23 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 	return hosts
 }
 
-// giveBack reports what HAProxy should run to the daemon as lost where HAProxy has ended and could not be started with it,
-// because host names have no address. The daemon then applies it without their instances. It returns false where that is not so,
-// or has not helped.
-func (s *supervisor) giveBack(ctx context.Context) bool {
-	content := s.state.Load().desired
-	if content == nil || content == s.given {
+// reportUnresolved reports the desired document to the daemon as lost if HAProxy has ended and cannot be started with it, because
+// host names have no address. The daemon then applies a document without their instances. It returns false if all names have an
+// address, or if the document was reported already. The caller holds s.files and s.change.
+func (s *supervisor) reportUnresolved(ctx context.Context) bool {
+	doc := s.state.Load().desired
+	if doc == nil || doc == s.reported {
 		return false
 	}
-	err := s.requireHostnames(ctx, content.files[0], s.asInvoked(ctx, content.hostnames()))
+	err := s.requireHostnames(ctx, doc.files[0], s.asInvoked(ctx, doc.hostnames()))
 	if err == nil || ctx.Err() != nil {
 		return false
 	}
-	s.given, s.next = content, time.Now().Add(lookUpAgain)
-	err = fmt.Errorf("HAProxy ended and is not started with the same configuration: %w", err)
-	s.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
+	s.reported, s.nextLoad = doc, time.Now().Add(resolveAgain)
+	err = fmt.Errorf("HAProxy ended and cannot be started with the same configuration: %w", err)
+	s.log.Error("HAProxy ended; waiting for a configuration whose host names all have an address", "error", err)
 	s.update(func(st *state) { st.startErr = err })
-	s.lost(sdk.Lost{Err: err, Digest: content.digest})
+	s.lost(sdk.Lost{Err: err, Digest: doc.digest})
 	return true
 }
 

@@ -23,9 +23,9 @@ func (s *Sink) unlockFiles() {
 	s.updateStateFile()
 	s.removeObsolete(s.state.Load().running)
 	if err := s.state.Load().persistErr; err != nil {
-		s.persisting.Error(s.log, "the configuration on disk does not follow what HAProxy runs", err)
+		s.persisting.Error(s.log, "cannot persist what HAProxy runs", err)
 	} else {
-		s.persisting.Resolve(s.log, "the configuration on disk follows what HAProxy runs again")
+		s.persisting.Resolve(s.log, "persisted what HAProxy runs")
 	}
 	s.files.Release(1)
 }

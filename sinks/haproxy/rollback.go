@@ -86,7 +86,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
 	s.update(func(st *state) { st.load(false) })
 	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
-	if err := s.rewrite(doc.files); err != nil {
+	if err := s.restoreFiles(doc.files); err != nil {
 		return err
 	}
 	r, err := s.load(ctx, doc)

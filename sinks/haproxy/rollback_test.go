@@ -300,7 +300,7 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	words := r.checkThatRefuses()
+	words := r.rejectingCheck()
 	s := r.sink()
 	lost := lostBy(s)
 	one := r.lines("server a " + a.address)
@@ -321,7 +321,7 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	r.older()
+	r.useCommands09()
 	r.cfg.VerifyCmd = ""
 	r.cfg.ReloadCmd = fmt.Sprintf("if grep -q two %s; then kill -9 $(cat %s); exit 0; fi; %s",
 		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)

@@ -34,11 +34,11 @@ type Sink struct {
 	controller process.Controller
 	fileLock   lock.Lock
 
-	begin    sync.Once
-	adopting sync.Once
-	stopped  chan struct{} // closed by Stop
-	stopOnce sync.Once
-	watching sync.WaitGroup
+	begin      sync.Once
+	adopting   sync.Once
+	stopped    chan struct{} // closed by Stop
+	stopOnce   sync.Once
+	background sync.WaitGroup // the supervisor and the persist loop
 
 	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
 	files           *semaphore.Weighted
@@ -57,15 +57,15 @@ type Sink struct {
 	client      *runtimeapi.Client
 	clientOf    process.Instance // whose servers client changes
 	reloadLimit reloadLimit
-	straying    logdedup.Fault
+	correcting  logdedup.Fault        // drift
 	state       atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
 
 	conflicts process.ConflictMonitor
 	resolver  *hostnames.Resolver
 	lost      func(sdk.Lost)
 
-	changed chan struct{} // receives when HAProxy was changed at run time
-	looks   atomic.Int64  // how often what runs was read
+	changed      chan struct{} // receives when HAProxy was changed at run time
+	observations atomic.Int64  // how often what runs was read
 
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration

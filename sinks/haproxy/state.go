@@ -149,8 +149,8 @@ func (st *state) loadingFor() time.Duration {
 func (st *state) problems() []string {
 	var problems []string
 	if st.persistErr != nil {
-		problems = append(problems, fmt.Sprintf("what HAProxy runs cannot be written to disk, so a restart of HAProxy would bring "+
-			"back the configuration before: %v", st.persistErr))
+		problems = append(problems, fmt.Sprintf("what HAProxy runs is not persisted, so a restart of HAProxy would bring back "+
+			"the configuration before: %v", st.persistErr))
 	}
 	for _, err := range []error{st.revertErr, st.driftErr} {
 		if err != nil {

@@ -29,7 +29,7 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 	}
 	s.change.Unlock()
 	g := &supervisor{Sink: s}
-	begun := g.beginLook()
+	begun := g.beginObservation()
 	defer begun.client.Close()
 
 	renamed := edited(edited(other, "default_backend app", "default_backend renamed"), "\nbackend app", "\nbackend renamed")
@@ -42,7 +42,7 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 		t.Errorf("%d servers are draining", draining)
 	}
 	s.change.Unlock()
-	if g.endLook(begun, func(*document) {}) {
+	if g.finishObservation(begun, func(*document) {}) {
 		t.Error("what was read before the reload counts after it")
 	}
 	r.wantAnswers("b")
@@ -58,10 +58,10 @@ func TestConcludeServers_BackendIsGone(t *testing.T) {
 	}
 	r.apply(s, r.document("one", backends...), sdk.ActionRestart)
 	g := &supervisor{Sink: s}
-	l := g.beginLook()
+	l := g.beginObservation()
 	defer l.client.Close()
-	differing := append(l.content.config.Backends(), "gone")
-	if !g.endLook(l, func(content *document) { g.concludeServers(t.Context(), l, content, differing) }) {
+	differing := append(l.applied.config.Backends(), "gone")
+	if !g.finishObservation(l, func(content *document) { g.correctServers(t.Context(), l, content, differing) }) {
 		t.Error("HAProxy was changed meanwhile")
 	}
 	if st := s.state.Load(); !st.verified || len(st.problems()) > 0 {

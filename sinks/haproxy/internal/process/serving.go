@@ -14,8 +14,9 @@ func (c Config) ServingPid(now Instance) int {
 	}
 }
 
-// WhyNotServing returns why the process accepts no connections, and "" where it does, has ended, or that is not known. A busy process serves,
-// and so does one that accepts no more connections on the runtime API. HAProxy's own watchdog ends a process that loops.
+// WhyNotServing returns why the process accepts no connections, and "" where it does, has ended, or that is not known. A busy
+// process serves, and so does one that accepts no more connections on the runtime API. HAProxy's own watchdog ends a process
+// that loops.
 func WhyNotServing(pid int) string {
 	if !procinfo.Exists(pid) {
 		return ""

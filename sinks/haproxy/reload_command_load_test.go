@@ -13,13 +13,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// unopenable is a document that the check passes and that HAProxy cannot load, because its socket cannot be opened.
-func (r *rig) unopenable(name string) sdk.Document {
+// unloadable returns a document that passes the check and that HAProxy cannot load, because its socket cannot be opened.
+func (r *rig) unloadable(name string) sdk.Document {
 	return edited(r.document(name), "global\n", "global\n    stats socket "+r.path("missing/s.sock")+" level admin\n")
 }
 
-// A command that only sends a signal succeeds whatever HAProxy makes of it: the workers tell.
-func TestReloadCommandSucceedsWithANewWorker(t *testing.T) {
+// A command that only sends a signal succeeds whether HAProxy loads the files or not. Only a new worker shows that it did.
+func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		args func(r *rig) []string
@@ -36,7 +36,7 @@ func TestReloadCommandSucceedsWithANewWorker(t *testing.T) {
 			r.apply(s, two, sdk.ActionReload)
 			r.wantServed("two")
 			for range 2 {
-				_, err := s.Apply(t.Context(), r.unopenable("three"))
+				_, err := s.Apply(t.Context(), r.unloadable("three"))
 				if _, refused := errors.AsType[*process.LoadError](err); !refused || errors.Is(err, sdk.ErrRejected) {
 					t.Fatalf("a document that HAProxy did not load: %v", err)
 				}
@@ -48,13 +48,13 @@ func TestReloadCommandSucceedsWithANewWorker(t *testing.T) {
 			r.wantServed("four")
 			wantHealthy(t, s)
 			if !procinfo.Exists(master) {
-				t.Error("the master is gone")
+				t.Error("the master has ended")
 			}
 		})
 	}
 }
 
-func TestReloadCommandThatEndsEarlyIsWaitedFor(t *testing.T) {
+func TestReloadCommand_EndsBeforeHAProxyHasLoaded(t *testing.T) {
 	r := newRig(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	r.cfg.ReloadCmd = "(sleep 0.5; " + r.cfg.ReloadCmd + ") >/dev/null 2>&1 &"
@@ -63,8 +63,8 @@ func TestReloadCommandThatEndsEarlyIsWaitedFor(t *testing.T) {
 	r.wantServed("two")
 }
 
-// A master that takes long to load is waited for.
-func TestReloadCommandWithASlowLoad(t *testing.T) {
+// Load waits for a master that loads slowly.
+func TestReloadCommand_SlowLoad(t *testing.T) {
 	for name, args := range map[string][]string{"with a master socket": {"-S", "unix@own.sock"}, "without": nil} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -79,7 +79,7 @@ func TestReloadCommandWithASlowLoad(t *testing.T) {
 			}()
 			select { // longer than the time-out for a HAProxy that does nothing
 			case err := <-ended:
-				t.Errorf("it was not waited for: %v", err)
+				t.Errorf("Apply did not wait for the load: %v", err)
 				open()
 				return
 			case <-time.After(3 * time.Second):
@@ -91,7 +91,7 @@ func TestReloadCommandWithASlowLoad(t *testing.T) {
 	}
 }
 
-func TestReloadCommandThatDoesNothingFails(t *testing.T) {
+func TestReloadCommand_DoesNothing(t *testing.T) {
 	for name, start := range map[string]func(r *rig) int{
 		"with a master": func(r *rig) int { return r.startMaster("one", "-f", r.cfg.ConfigFile) },
 		"without":       func(r *rig) int { return r.startClassic("one") },
@@ -114,8 +114,8 @@ func TestReloadCommandThatDoesNothingFails(t *testing.T) {
 	}
 }
 
-// A HAProxy in another container or on another host has no process here.
-func TestReloadCommandForAHAProxyThatCannotBeSeen(t *testing.T) {
+// A HAProxy in another container or on another host has no visible process.
+func TestReloadCommand_UnseenHAProxy(t *testing.T) {
 	r := newRig(t)
 	r.cfg.ReloadCmd = "echo again >>" + r.path("runs")
 	s := r.sink()
@@ -130,10 +130,10 @@ func TestReloadCommandForAHAProxyThatCannotBeSeen(t *testing.T) {
 	h, err := s.Health(t.Context())
 	check(t, err)
 	if h.Facts["reload"] == "" {
-		t.Errorf("the facts do not tell that nothing can be verified: %v", h.Facts)
+		t.Errorf("the facts lack that the reload cannot be verified: %v", h.Facts)
 	}
 	if pids, err := pidsIn(r.cfg.PidFile); err != nil || len(pids) != 1 {
-		t.Errorf("the pid file that it may need names %v, %v", pids, err)
+		t.Errorf("the pid file names %v, %v", pids, err)
 	}
 	r.stop(s)
 
@@ -147,8 +147,8 @@ func TestReloadCommandForAHAProxyThatCannotBeSeen(t *testing.T) {
 	}
 }
 
-// A HAProxy that was seen and is gone has ended, whatever the command says.
-func TestHAProxyThatWasSeenIsNotTakenForOneElsewhere(t *testing.T) {
+// A HAProxy that was visible and is not any more has ended, whatever the exit code of the command is.
+func TestReloadCommand_VisibleHAProxyHasEnded(t *testing.T) {
 	r := newRig(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
@@ -157,12 +157,12 @@ func TestHAProxyThatWasSeenIsNotTakenForOneElsewhere(t *testing.T) {
 	pids := r.running(s).Pids
 	s.change.Lock()
 	check(t, syscall.Kill(pids[0], syscall.SIGKILL))
-	eventually(t, "it is gone", func() bool { return !procinfo.Exists(pids[0]) })
+	eventually(t, "HAProxy has ended", func() bool { return !procinfo.Exists(pids[0]) })
 	s.change.Unlock()
 	if _, err := s.Apply(t.Context(), r.document("three")); err == nil {
 		t.Error("a HAProxy that does not run was reloaded")
 	}
 	if problems(t, s) == "" {
-		t.Error("Health tells no problem")
+		t.Error("Health reports no problem")
 	}
 }

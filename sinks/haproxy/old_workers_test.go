@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// A long drain_timeout and many reloads leave no more workers than max_old_workers: the oldest ones are ended. What a command of
-// the user's has started is only counted.
+// With a long drain_timeout and many reloads, the oldest workers beyond max_old_workers are ended. Those that a command of the
+// user's has started are only counted.
 func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
 		const reloads, allowed = 5, 2
@@ -38,7 +38,7 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 		if r.cfg.ReloadCmd != "" {
 			kept = workers
 		}
-		eventually(t, "the old workers are those that may stay", func() bool {
+		eventually(t, "max_old_workers old workers run", func() bool {
 			h, err := s.Health(t.Context())
 			check(t, err)
 			ended, _ := strconv.Atoi(h.Facts["old_workers_ended"])
@@ -49,33 +49,34 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 		})
 		there := slices.DeleteFunc(slices.Clone(workers), func(pid int) bool { return !procinfo.Exists(pid) })
 		if !slices.Equal(there, kept) {
-			t.Errorf("of the workers %v there are %v", workers, there)
+			t.Errorf("of the workers %v, %v run", workers, there)
 		}
 		wantHealthy(t, s)
 		r.wantServed("one")
 	})
 }
 
-// watchfulOfHangs makes a sink that replaces a HAProxy that hangs soon.
-func (r *rig) watchfulOfHangs() *Sink {
+// hangSink returns a sink that soon replaces a HAProxy that hangs.
+func (r *rig) hangSink() *Sink {
 	s := r.sink()
 	s.observeEvery, s.hangAfter = pollInterval, 100*time.Millisecond
 	return s
 }
 
-// A process that serves nobody is replaced although nothing changes, and does not keep connections from the one after it.
-func TestHungHAProxyIsReplaced(t *testing.T) {
+// A process that accepts no connections is replaced although no document changes, and does not take connections from its
+// successor.
+func TestHang_HAProxyIsReplaced(t *testing.T) {
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t)
 			r.cfg.Mode = mode
-			s := r.watchfulOfHangs()
+			s := r.hangSink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
 			before := r.running(s)
 			check(t, syscall.Kill(before.Pid(), syscall.SIGSTOP))
 			eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
 			r.awaitOther(s, before)
-			eventually(t, "the process that hung is gone", func() bool { return !procinfo.Exists(before.Pid()) })
+			eventually(t, "the process that hung has ended", func() bool { return !procinfo.Exists(before.Pid()) })
 			// The last of its threads to end may keep its sockets open for a moment more.
 			eventually(t, "no connection is lost", func() bool {
 				for range 10 {
@@ -91,12 +92,12 @@ func TestHungHAProxyIsReplaced(t *testing.T) {
 	}
 }
 
-// A process that the user's own command has started is replaced by that command, and not ended.
-func TestHungHAProxy_OfReloadCommand(t *testing.T) {
+// A process that the user's command has started is replaced by that command, and not ended.
+func TestHang_OfReloadCommand(t *testing.T) {
 	r := newRig(t)
-	r.older()
-	s := r.watchfulOfHangs()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	r.useCommands09()
+	s := r.hangSink()
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
 	before := r.running(s)
 	check(t, syscall.Kill(before.Pid(), syscall.SIGSTOP))
 	eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
@@ -106,11 +107,11 @@ func TestHungHAProxy_OfReloadCommand(t *testing.T) {
 	}
 }
 
-// Somebody has told the worker to leave, and it still has a connection.
-func TestHungHAProxy_NoLongerListens(t *testing.T) {
+// Another program has told the worker to stop, and it still has a connection.
+func TestHang_NoLongerListens(t *testing.T) {
 	r := newRig(t)
 	a := r.named("a")
-	s := r.watchfulOfHangs()
+	s := r.hangSink()
 	doc := edited(edited(r.document("one"), "server s1 "+r.backend, "server s1 "+a.address), "10s", "10m")
 	r.apply(s, doc, sdk.ActionRestart)
 	answer := r.slowly()
@@ -121,31 +122,31 @@ func TestHungHAProxy_NoLongerListens(t *testing.T) {
 	r.wantServed("one")
 	close(a.open)
 	if got := answer(); got != "a" {
-		t.Errorf("the request of the worker that left was answered with %q", got)
+		t.Errorf("the request to the stopping worker was answered with %q", got)
 	}
 }
 
-// One that only takes no more connections to its command line, or is busy for a while, is left alone.
-func TestBusyHAProxyIsNotReplaced(t *testing.T) {
+// A HAProxy that only accepts no more connections on its runtime API, or is busy for a while, is not replaced.
+func TestHang_BusyHAProxyIsNotReplaced(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
-		s := r.watchfulOfHangs()
+		s := r.hangSink()
 		r.apply(s, r.withStatsSocket(document("one")), sdk.ActionRestart)
 		before := r.running(s)
 		r.loop(300 * time.Millisecond)
 		release := r.fill(r.path("s.sock"))
-		began, first := time.Now(), s.looks.Load()
-		eventually(t, "there were looks", func() bool {
-			return time.Since(began) > 3*s.hangAfter && s.looks.Load() > first+3
+		began, first := time.Now(), s.observations.Load()
+		eventually(t, "HAProxy was checked", func() bool {
+			return time.Since(began) > 3*s.hangAfter && s.observations.Load() > first+3
 		})
 		release()
 		if now := r.running(s); !now.Same(before) {
-			t.Errorf("%v was replaced by %v", before, now)
+			t.Errorf("HAProxy was replaced: %v after %v", before, now)
 		}
 		r.wantServed("one")
 	})
 }
 
-// loop has a thread of HAProxy do nothing else for that time.
+// loop keeps a thread of HAProxy busy for that time.
 func (r *rig) loop(d time.Duration) {
 	r.t.Helper()
 	conn, err := net.Dial("unix", r.path("s.sock"))
@@ -156,8 +157,8 @@ func (r *rig) loop(d time.Duration) {
 	_, _ = conn.Read(make([]byte, 1)) // until it is over, or the process is
 }
 
-// A worker that loops for ever is ended by HAProxy's own watchdog, and is back at once.
-func TestLoopingHAProxyComesBack(t *testing.T) {
+// HAProxy's own watchdog ends a worker that loops, and the supervisor restarts HAProxy.
+func TestHang_LoopingHAProxyIsRestarted(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.withStatsSocket(r.document("one")), sdk.ActionRestart)
@@ -168,7 +169,7 @@ func TestLoopingHAProxyComesBack(t *testing.T) {
 	wantHealthyEventually(t, s)
 }
 
-// startBesideStopped starts a HAProxy beside ours with the options, and stops its process that serves.
+// startBesideStopped starts a HAProxy with the options beside that of the sink, and stops its process that serves.
 func (r *rig) startBesideStopped(options ...string) (pids []int) {
 	r.t.Helper()
 	pid := r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, options...)
@@ -177,8 +178,8 @@ func (r *rig) startBesideStopped(options ...string) (pids []int) {
 	return pids
 }
 
-// A HAProxy that somebody else has started with our configuration file is theirs, whatever its workers do.
-func TestOldWorkers_OfAnotherHAProxyAreLeftAlone(t *testing.T) {
+// The workers of a HAProxy that another program has started with the same configuration file are not ended.
+func TestOldWorkers_OfAnotherHAProxy(t *testing.T) {
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		for name, options := range map[string][]string{"alone": nil, "with a master": {"-W"}} {
 			t.Run(mode+" "+name, func(t *testing.T) {

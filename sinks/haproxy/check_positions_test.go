@@ -8,7 +8,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// faulty is what people and catalogues get wrong. Each "(n)" ends a line at which HAProxy must see a fault, whose words are
+// faulty are mistakes of templates and catalogues. Each "(n)" ends a line at which HAProxy must report a fault, whose text is
 // wanted beside it.
 var faulty = []struct {
 	name, config string
@@ -52,7 +52,7 @@ func plain(config string) (string, []int) {
 	return strings.Join(text, "\n"), lines
 }
 
-func TestAlertsBecomePlaces(t *testing.T) {
+func TestCheck_PositionsOfFaults(t *testing.T) {
 	const head = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
 	for _, test := range faulty {
 		t.Run(test.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAlertsBecomePlaces(t *testing.T) {
 				r.cfg.VerifyCmd = verify
 				rejection := r.rejection(documentOf(config))
 				if len(rejection.Positions) != len(test.want) {
-					t.Fatalf("%d places, want %d: %v", len(rejection.Positions), len(test.want), rejection)
+					t.Fatalf("%d positions, want %d: %v", len(rejection.Positions), len(test.want), rejection)
 				}
 				for i, got := range rejection.Positions {
 					wanted := lines[min(i, len(lines)-1)]
@@ -89,8 +89,8 @@ func (r *rig) rejection(doc sdk.Document) *sdk.Rejection {
 	return rejection
 }
 
-// A companion that is checked has another temporary name, and so has the main file that leads to it.
-func TestPlacesBesideACompanion(t *testing.T) {
+// During a check, a companion has a temporary name, and so has the main file that refers to it.
+func TestCheck_PositionBesideACompanion(t *testing.T) {
 	r := newRig(t)
 	doc := r.document("x", "backend other", " bogus", " http-request deny if { path -f "+r.path("paths.lst")+" }")
 	doc.Files = append(doc.Files, sdk.File{Name: "paths.lst", Content: []byte("/a\n")})

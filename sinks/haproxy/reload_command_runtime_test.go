@@ -12,15 +12,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// Whoever starts HAProxy, its servers change without a reload where there is a socket for that.
-func TestServersChangeInADaemonWithoutAMaster(t *testing.T) {
+// The servers of a HAProxy that a command has started change without a reload if it has an admin socket.
+func TestReloadCommand_ServersChangeWithoutReload(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		set  func(r *rig)
 	}{
 		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", (*rig).bare},
-		{"by a command with a path", (*rig).pathed},
+		{"by the older command", (*rig).useBareName},
+		{"by a command with a path", (*rig).useAbsolutePath},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
@@ -37,7 +37,7 @@ func TestServersChangeInADaemonWithoutAMaster(t *testing.T) {
 			r.apply(s, both, sdk.ActionRuntime)
 			r.wantAnswers("a b")
 			if now := r.running(s); !now.Same(first) {
-				t.Errorf("another process: %v after %v", now, first)
+				t.Errorf("HAProxy was restarted: %v after %v", now, first)
 			}
 			r.apply(s, edited(both, "maxconn 100", "maxconn 200"), sdk.ActionReload)
 			r.wantAnswers("a b")
@@ -48,10 +48,10 @@ func TestServersChangeInADaemonWithoutAMaster(t *testing.T) {
 	}
 }
 
-// pathed is older with a path for HAProxy's name, so that nothing of ours gets into the command.
-func (r *rig) pathed() {
+// useAbsolutePath is useCommands09 with an absolute path of HAProxy, so that the sink's options are not passed to it.
+func (r *rig) useAbsolutePath() {
 	r.cfg.Binary = findIt(r.t, r.cfg.Binary)
-	r.older()
+	r.useCommands09()
 }
 
 func findIt(t *testing.T, name string) string {
@@ -61,13 +61,13 @@ func findIt(t *testing.T, name string) string {
 	return path
 }
 
-// Without a socket every change is a reload, and says why.
-func TestNoSocketNoChangeAtRunTime(t *testing.T) {
+// Without a socket every change is a reload, whose reason says so.
+func TestReloadCommand_NoAdminSocket(t *testing.T) {
 	r := newRig(t)
-	r.pathed()
+	r.useAbsolutePath()
 	s := r.sink()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
-	result := r.apply(s, edited(r.daemon("one"), "server s1", "server s2"), sdk.ActionReload)
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
+	result := r.apply(s, edited(r.daemonDocument("one"), "server s1", "server s2"), sdk.ActionReload)
 	if !strings.Contains(result.Reason, "no \"stats socket PATH level admin\"") {
 		t.Errorf("reason %q", result.Reason)
 	}
@@ -83,8 +83,8 @@ func TestNoSocketNoChangeAtRunTime(t *testing.T) {
 	}
 }
 
-// A verify command may forbid what HAProxy would take: then nobody is asked to serve it.
-func TestAVerifyCommandComesFirst(t *testing.T) {
+// A verify command may reject what HAProxy would accept: the servers are not changed then.
+func TestVerifyCommand_BeforeRuntimeChange(t *testing.T) {
 	r := newRig(t)
 	r.cfg.VerifyCmd = "! grep -q forbidden " + r.cfg.ConfigFile
 	a, b := r.named("a"), r.named("b")
@@ -103,9 +103,9 @@ func TestAVerifyCommandComesFirst(t *testing.T) {
 	r.awaitDisk(both)
 }
 
-// checkThatRefuses puts a script in the place of HAProxy that refuses configurations which mention a word of the file that is
-// returned, and runs HAProxy in all other respects.
-func (r *rig) checkThatRefuses() (words string) {
+// rejectingCheck replaces HAProxy by a script that rejects configurations which contain a word of the returned file, and
+// otherwise runs HAProxy.
+func (r *rig) rejectingCheck() (words string) {
 	words = r.path("words")
 	check(r.t, os.WriteFile(words, nil, 0o600))
 	script := r.path("haproxy-that-may-refuse")
@@ -120,10 +120,10 @@ exec %s "$@"
 	return words
 }
 
-func TestPersist_ChangeThatTheCheckRefusesIsTakenBack(t *testing.T) {
+func TestPersist_RejectedChangeIsReverted(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	words := r.checkThatRefuses()
+	words := r.rejectingCheck()
 	s := r.sink()
 	lost := lostBy(s)
 	one := r.lines("server a " + a.address)
@@ -135,10 +135,10 @@ func TestPersist_ChangeThatTheCheckRefusesIsTakenBack(t *testing.T) {
 	if l := awaitLost(t, lost); !errors.Is(l.Err, sdk.ErrRejected) || l.Generation != 7 {
 		t.Errorf("lost %+v", l)
 	}
-	eventually(t, "what was refused is gone", func() bool { return r.answeredBy() == "a" })
+	eventually(t, "the rejected change is reverted", func() bool { return r.answeredBy() == "a" })
 	r.wantOnDisk(one)
 
-	// It is checked before it is made from now on, and not refused from memory.
+	// From now on it is checked before it is made, and not rejected from memory.
 	if _, err := s.Apply(t.Context(), both); !errors.Is(err, sdk.ErrRejected) {
 		t.Errorf("got %v", err)
 	}
@@ -150,11 +150,11 @@ func TestPersist_ChangeThatTheCheckRefusesIsTakenBack(t *testing.T) {
 	wantNothingLost(t, lost)
 }
 
-// A certificate that is half written, or an error file that is missing for a moment, is not the fault of a server that comes.
-func TestPersist_ChangeStaysWhereTheCheckRefusesThePreviousDocumentToo(t *testing.T) {
+// A half-written certificate or a missing error file has nothing to do with a server that is added.
+func TestPersist_CheckRejectsThePreviousDocumentToo(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	words := r.checkThatRefuses()
+	words := r.rejectingCheck()
 	s := r.sink()
 	lost := lostBy(s)
 	one := r.lines("server a " + a.address)
@@ -171,38 +171,38 @@ func TestPersist_ChangeStaysWhereTheCheckRefusesThePreviousDocumentToo(t *testin
 	wantNothingLost(t, lost)
 }
 
-// The pid file is all that a reload command knows of the HAProxy that runs. Where it is lost there must not be two.
-func TestALostPidFileIsWrittenAgain(t *testing.T) {
+// A reload command knows the running HAProxy only from the pid file. Where that is lost, no second HAProxy may be started.
+func TestReloadCommand_LostPidFileIsWrittenAgain(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		set  func(r *rig)
 	}{
 		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", (*rig).bare},
+		{"by the older command", (*rig).useBareName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
 			test.set(r)
 			s := r.sink()
-			r.apply(s, r.daemon("one"), sdk.ActionRestart)
+			r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
 			first := r.running(s).Pids[0]
 			check(t, os.Remove(r.cfg.PidFile))
 			wantHealthy(t, s)
-			r.apply(s, r.daemon("two"), sdk.ActionReload)
-			eventually(t, "the first one is gone", func() bool { return !procinfo.Exists(first) })
+			r.apply(s, r.daemonDocument("two"), sdk.ActionReload)
+			eventually(t, "the first HAProxy has ended", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 		})
 	}
 }
 
-// A command may have rights that we have not.
-func TestACommandGoesWithoutOurOptions(t *testing.T) {
+// A command may have permissions that the plugin lacks.
+func TestReloadCommand_BaseFileNotWritable(t *testing.T) {
 	r := newRig(t)
-	r.pathed()
+	r.useAbsolutePath()
 	check(t, os.MkdirAll(r.path("haproxy.base.cfg/in/the/way"), 0o755))
 	s := r.sink()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
-	r.apply(s, r.daemon("two"), sdk.ActionReload)
-	// The sockets are not handed over: for a moment the old process may still take connections.
-	eventually(t, "it serves the new document", func() bool { return r.served() == "two" })
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
+	r.apply(s, r.daemonDocument("two"), sdk.ActionReload)
+	// The sockets are not handed over, so the old process may accept connections for a moment.
+	eventually(t, "HAProxy serves the new document", func() bool { return r.served() == "two" })
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-func TestKilledHAProxyComesBack(t *testing.T) {
+func TestSupervisor_RestartsKilledHAProxy(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		more   string
@@ -42,7 +42,7 @@ func TestKilledHAProxyComesBack(t *testing.T) {
 	}
 }
 
-// awaitOther waits until the watch has brought up another HAProxy than before and has noted it.
+// awaitOther waits until the supervisor has started another HAProxy than before.
 func (r *rig) awaitOther(s *Sink, before process.Instance) {
 	r.t.Helper()
 	eventually(r.t, "another HAProxy serves", func() bool {
@@ -51,19 +51,19 @@ func (r *rig) awaitOther(s *Sink, before process.Instance) {
 	})
 }
 
-func TestHealthTellsOfADeadHAProxy(t *testing.T) {
+func TestHealth_DeadHAProxy(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	s.change.Lock() // keeps the watch from starting it again
 	kill(t, r.running(s).Pids[0])
-	eventually(t, "Health says that it is dead", func() bool { return strings.Contains(problems(t, s), "not running") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "not running") })
 	s.change.Unlock()
-	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+	eventually(t, "Health reports no problem", func() bool { return problems(t, s) == "" })
 	r.wantServed("one")
 }
 
-func TestHandEditedFileDoesNotComeAlive(t *testing.T) {
+func TestSupervisor_DoesNotLoadEditedFile(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
@@ -76,7 +76,7 @@ func TestHandEditedFileDoesNotComeAlive(t *testing.T) {
 	r.wantOnDisk(one)
 }
 
-func TestStopLeavesOrStops(t *testing.T) {
+func TestStop_OnExit(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -99,13 +99,13 @@ func TestStopLeavesOrStops(t *testing.T) {
 	}
 	for _, name := range []string{"haproxy.pid", "haproxy.master.sock", "haproxy.cfg.applied"} {
 		if _, err := os.Lstat(r.path(name)); err == nil {
-			t.Errorf("%s is still there", name)
+			t.Errorf("%s still exists", name)
 		}
 	}
 }
 
-// A client that keeps its connection has until the drain time is over, or shortly before the context is.
-func TestStopDoesNotWaitForEver(t *testing.T) {
+// A client that keeps its connection may use it until drain_timeout, or until shortly before the context ends.
+func TestStop_OpenConnection(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		drain time.Duration

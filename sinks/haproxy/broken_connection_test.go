@@ -13,8 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A relay stands between the sink and HAProxy's socket and lets pass only so many bytes of answers on each connection;
-// -1 is for all.
+// A relay forwards connections to HAProxy's socket, and only a limited number of bytes of the answers on each; -1 is no limit.
 type relay struct {
 	to      string
 	limits  []int64 // of the connections to come; the last one holds for all after
@@ -81,8 +80,8 @@ func (r *relay) lead(conn net.Conn) {
 	both.Wait()
 }
 
-// Wherever the connection breaks, the change comes into effect: by another connection, or by a reload.
-func TestTheSocketClosesInTheMiddle(t *testing.T) {
+// Wherever the connection breaks, the change is made: over another connection, or by a reload.
+func TestRuntimeChange_ConnectionBreaks(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -118,8 +117,8 @@ func TestTheSocketClosesInTheMiddle(t *testing.T) {
 	r.wantOnDisk(one)
 }
 
-// HAProxy is killed while a large batch is on its way: another one is started with what should run.
-func TestHAProxyDiesInTheMiddleOfABatch(t *testing.T) {
+// HAProxy is killed during a large batch: the supervisor starts another one with what should run.
+func TestRuntimeChange_HAProxyIsKilled(t *testing.T) {
 	for _, who := range []string{"worker", "master"} {
 		t.Run(who, func(t *testing.T) {
 			r := newRig(t)
@@ -151,7 +150,7 @@ func TestHAProxyDiesInTheMiddleOfABatch(t *testing.T) {
 			}
 			r.wantAnswers("a")
 			r.awaitDisk(many)
-			eventually(t, "all is well", func() bool { return problems(t, s) == "" })
+			eventually(t, "healthy", func() bool { return problems(t, s) == "" })
 			if got := len(strings.Fields(r.servers(s, "app"))); got != 300 {
 				t.Errorf("%d servers", got)
 			}

@@ -39,8 +39,8 @@ func OpenSockets(pid int) (map[uint64]bool, error) {
 	return sockets, nil
 }
 
-// ListeningSockets returns the sockets in the network namespace of the process that accept connections or, with UDP, receive packets
-// from any sender.
+// ListeningSockets returns the sockets in the network namespace of the process that accept connections or, with UDP, receive
+// packets from any sender.
 func ListeningSockets(pid int) ([]Socket, error) {
 	var sockets []Socket
 	for _, list := range []struct{ name, network, state string }{
@@ -85,8 +85,8 @@ func UnixSockets(pid int) ([]Socket, error) {
 	return sockets, err
 }
 
-// renamedPath returns the path at which a unix socket can be found whose program binds PATH.PID.tmp and renames it to PATH, as HAProxy
-// does. The system goes on listing the first name.
+// renamedPath returns the path at which a unix socket can be found whose program binds PATH.PID.tmp and renames it to PATH, as
+// HAProxy does. The system goes on listing the first name.
 func renamedPath(path string) string {
 	stem, ok := strings.CutSuffix(path, ".tmp")
 	if !ok {

@@ -13,25 +13,25 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// older sets the commands that the older haproxy-api came with.
-func (r *rig) older() {
+// useCommands09 sets the default commands of haproxy-api 0.9.
+func (r *rig) useCommands09() {
 	pid := r.cfg.PidFile
 	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -p %s `[[ -f %s ]] && echo \"-sf $(cat %s)\"`",
 		r.cfg.Binary, r.cfg.ConfigFile, pid, pid, pid)
 	r.cfg.VerifyCmd = fmt.Sprintf("%s -c -f %s", r.cfg.Binary, r.cfg.ConfigFile)
 }
 
-// daemon is a document as the older template wrote it.
-func (r *rig) daemon(name string, more ...string) sdk.Document {
+// daemonDocument returns a document as the template of haproxy-api 0.9 wrote it.
+func (r *rig) daemonDocument(name string, more ...string) sdk.Document {
 	return edited(r.document(name, more...), "global", "global\n    daemon")
 }
 
-func TestOlderCommands(t *testing.T) {
+func TestReloadCommand_OfVersion09(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		set  func(r *rig)
 	}{
-		{"given", (*rig).older},
+		{"given", (*rig).useCommands09},
 		{"by mode", func(r *rig) { r.cfg.Mode = ModeCommand }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -39,24 +39,24 @@ func TestOlderCommands(t *testing.T) {
 			test.set(r)
 			s := r.sink()
 			s.stableAfter = 100 * time.Millisecond // what ends later is started again with the same document
-			one := r.daemon("one")
+			one := r.daemonDocument("one")
 			r.apply(s, one, sdk.ActionRestart)
 			r.wantServed("one")
 			wantHealthy(t, s)
 			r.apply(s, one, sdk.ActionUnchanged)
 			r.apply(s, edited(one, "frontend", "# comment\nfrontend"), sdk.ActionWritten)
 			first := r.running(s).Pids[0]
-			r.apply(s, r.daemon("two"), sdk.ActionReload)
-			eventually(t, "the first one is gone", func() bool { return !procinfo.Exists(first) })
+			r.apply(s, r.daemonDocument("two"), sdk.ActionReload)
+			eventually(t, "the first HAProxy has ended", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 
-			_, err := s.Apply(t.Context(), r.daemon("bad", "bogus"))
+			_, err := s.Apply(t.Context(), r.daemonDocument("bad", "bogus"))
 			wantError(t, err, "unknown keyword 'bogus'", r.cfg.ConfigFile)
 			if !errors.Is(err, sdk.ErrRejected) || strings.Contains(err.Error(), "/.haproxy") {
 				t.Errorf("want a rejection without temporary names: %v", err)
 			}
 			r.wantServed("two")
-			r.wantOnDisk(r.daemon("two"))
+			r.wantOnDisk(r.daemonDocument("two"))
 
 			r.awaitProven(s)
 			second := r.running(s)
@@ -67,13 +67,13 @@ func TestOlderCommands(t *testing.T) {
 			r.stop(s)
 			next := r.sink()
 			eventually(t, "adopted", func() bool { return problems(t, next) == "" })
-			r.apply(next, r.daemon("two"), sdk.ActionUnchanged)
+			r.apply(next, r.daemonDocument("two"), sdk.ActionUnchanged)
 			r.wantTidy()
 		})
 	}
 }
 
-func TestFailedReloadCommandIsUndone(t *testing.T) {
+func TestReloadCommand_Fails(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		reload func(r *rig, formula string) string
@@ -88,16 +88,16 @@ func TestFailedReloadCommandIsUndone(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
-			r.older()
+			r.useCommands09()
 			r.cfg.ReloadCmd = strings.ReplaceAll(test.reload(r, r.cfg.ReloadCmd), "FILE", r.cfg.ConfigFile)
 			s := r.sink()
 			s.controller.(*process.Command).ResponseTimeout = time.Second
-			one := r.daemon("one")
+			one := r.daemonDocument("one")
 			r.apply(s, one, sdk.ActionRestart)
-			_, err := s.Apply(t.Context(), r.daemon("two"))
+			_, err := s.Apply(t.Context(), r.daemonDocument("two"))
 			wantError(t, err, test.want)
 			if errors.Is(err, sdk.ErrRejected) {
-				t.Error("a failed reload may go better the next time")
+				t.Error("a failed reload is a rejection")
 			}
 			r.wantOnDisk(one)
 			r.wantServed("one")
@@ -106,7 +106,7 @@ func TestFailedReloadCommandIsUndone(t *testing.T) {
 	}
 }
 
-func TestVerifyCommands(t *testing.T) {
+func TestVerifyCommand(t *testing.T) {
 	r := newRig(t)
 	r.cfg.VerifyCmd = "! grep -q bad " + r.path("haproxy.c") + "*" // judges what is in place
 	s := r.sink()
@@ -115,11 +115,11 @@ func TestVerifyCommands(t *testing.T) {
 	before := r.running(s)
 	_, err := s.Apply(t.Context(), r.document("bad"))
 	if !errors.Is(err, sdk.ErrRejected) {
-		t.Errorf("a verify command that says no: %v", err)
+		t.Errorf("a verify command that fails: %v", err)
 	}
 	r.wantOnDisk(good)
 	if !r.running(s).Same(before) {
-		t.Error("HAProxy was touched")
+		t.Error("HAProxy was changed")
 	}
 	r.wantTidy()
 	r.stop(s)
@@ -128,21 +128,21 @@ func TestVerifyCommands(t *testing.T) {
 	_, err = r.sink().Apply(t.Context(), r.document("bad"))
 	wantError(t, err, "verify_cmd could not be run")
 	if errors.Is(err, sdk.ErrRejected) {
-		t.Error("a command that is missing says nothing about the document")
+		t.Error("a missing command is a rejection")
 	}
 }
 
-// A command whose child keeps its output open must not hang the sink.
-func TestReloadCommandWithALingeringChild(t *testing.T) {
+// A command whose child keeps its output open must not block the sink.
+func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
 	r := newRig(t)
-	r.older()
+	r.useCommands09()
 	r.cfg.ReloadCmd = "(exec -a lingering-" + r.path("x") + " sleep 1000) & " + r.cfg.ReloadCmd
 	s := r.sink()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
 	r.wantServed("one")
 }
 
-func TestReceiptIsPrivate(t *testing.T) {
+func TestStateFile_IsPrivate(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
