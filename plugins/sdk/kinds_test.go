@@ -41,7 +41,7 @@ type (
 )
 
 // Each kind of field is filled, in process with what TOML and YAML give and across the wire with what JSON gives.
-func TestDecode_EveryKindOfFieldIsFilled(t *testing.T) {
+func TestDecode_EveryKindOfField(t *testing.T) {
 	for name, test := range map[string]struct {
 		read  func(any) (string, error)
 		value any
@@ -108,7 +108,7 @@ func TestDecode_EveryKindOfFieldIsFilled(t *testing.T) {
 }
 
 // What does not fit is a fault with the key, and never a panic.
-func TestDecode_ValueThatDoesNotFitIsAFault(t *testing.T) {
+func TestDecode_UnsuitableValue(t *testing.T) {
 	for name, test := range map[string]struct {
 		read  func(any) (string, error)
 		value any
@@ -146,7 +146,7 @@ type common struct {
 	Note   string
 }
 
-func TestDecode_KeysOfAnEmbeddedStructAreItsOwn(t *testing.T) {
+func TestDecode_EmbeddedStruct(t *testing.T) {
 	var cfg struct {
 		common
 		Port uint16 `json:"port"`
@@ -161,7 +161,7 @@ func TestDecode_KeysOfAnEmbeddedStructAreItsOwn(t *testing.T) {
 }
 
 // A default behind a pointer is not changed for the next configuration that is decoded.
-func TestDecode_DefaultsBehindPointersAreNotShared(t *testing.T) {
+func TestDecode_DefaultsBehindPointers(t *testing.T) {
 	type config struct {
 		Nested *nestedPair `json:"nested"`
 	}

@@ -4,7 +4,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
@@ -38,13 +37,7 @@ func (c Config) startedWithBase(pid int) bool {
 func (p Paths) loads(pid int) bool { return optionsOf(pid).loads(p.ConfigFile) }
 
 // hasMasterSocket reports whether pid was started with the master socket.
-func (p Paths) hasMasterSocket(pid int) bool {
-	args, err := procinfo.CommandLine(pid)
-	return err == nil && slices.ContainsFunc(args, func(arg string) bool {
-		path, _, _ := strings.Cut(arg, ",")
-		return path == p.MasterSocket
-	})
-}
+func (p Paths) hasMasterSocket(pid int) bool { return optionsOf(pid).socket == p.MasterSocket }
 
 // haproxyName matches the names that HAProxy's program has in packages, such as haproxy, haproxy24 and hapee-2.8-lb. It does
 // not match programs that deal with HAProxy, such as haproxy-api and haproxy_exporter.

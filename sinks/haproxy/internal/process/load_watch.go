@@ -58,16 +58,8 @@ func (w *loadWatch) listProcesses(ctx context.Context) (processList, error) {
 
 // masterSocketOf returns the path of the master socket that the process was started with, and "" if it has none with a path.
 func masterSocketOf(pid int) string {
-	args, err := procinfo.CommandLine(pid)
-	if err != nil {
-		return ""
-	}
-	at := slices.Index(args, "-S")
-	if at < 0 || at+1 >= len(args) {
-		return ""
-	}
-	path, _, _ := strings.Cut(strings.TrimPrefix(args[at+1], "unix@"), ",")
-	if dir, err := procinfo.WorkingDir(pid); err == nil && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
+	path := optionsOf(pid).socket
+	if dir, err := procinfo.WorkingDir(pid); err == nil && path != "" && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
 		path = filepath.Join(dir, path)
 	}
 	if !filepath.IsAbs(path) {
