@@ -73,7 +73,7 @@ func provideBinaries() (remove func(), err error) {
 
 // build builds haproxy-api.
 func build(binary string, race bool) error {
-	args := []string{"build", "-o", binary}
+	args := []string{"build", "-buildvcs=false", "-o", binary}
 	if race {
 		args = append(args, "-race")
 	}
