@@ -22,12 +22,7 @@ func newTemplateFunctions() *cobra.Command {
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return &usageError{fmt.Errorf("name one function, or none for all of them: %s [NAME]", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args: argsBetween(0, 1, "name one function, or none for all of them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, all := cmd.OutOrStdout(), templates.Functions()
 			if len(args) == 0 {

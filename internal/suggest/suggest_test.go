@@ -17,7 +17,7 @@ func TestNearest(t *testing.T) {
 		{"GETPORTS", []string{"getMode", "getPorts"}, "getPorts", true},
 		{"conf", []string{"configuration", "cone"}, "cone", true},
 		{"config", []string{"configuration", "colour"}, "configuration", true},
-		{"fomr", []string{"form", "farm"}, "form", true},
+		{"mode", []string{"demo", "user"}, "demo", true},
 		{"nonsense", []string{"template", "user"}, "user", false},
 		{"config-file", []string{"config_file"}, "config_file", true},
 		{"x", []string{"b", "a"}, "a", true},

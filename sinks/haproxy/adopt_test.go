@@ -237,7 +237,7 @@ func TestPidFile_Unreadable(t *testing.T) {
 		make func(path string) error
 		want string
 	}{
-		{"folder", func(path string) error { return os.Mkdir(path, 0o755) }, "is a directory"},
+		{"directory", func(path string) error { return os.Mkdir(path, 0o755) }, "is a directory"},
 		{"loop", func(path string) error { return os.Symlink(path, path) }, "too many levels"},
 		{"words", func(path string) error { return os.WriteFile(path, []byte("no pid\n"), 0o644) }, `"no"`},
 		{"negative", func(path string) error { return os.WriteFile(path, []byte("-1\n"), 0o644) }, `"-1"`},

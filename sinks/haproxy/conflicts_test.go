@@ -51,8 +51,8 @@ func conflictingPids(t *testing.T, s *Sink) string {
 	return h.Facts["conflicting_processes"]
 }
 
-// watching returns a sink that checks what runs all the time.
-func (r *rig) watching() *Sink {
+// observingSink returns a sink that checks what runs all the time.
+func (r *rig) observingSink() *Sink {
 	s := r.sink()
 	s.observeEvery = pollInterval
 	return s
@@ -67,14 +67,14 @@ func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name
 	}{
 		{"managed", func(*rig) {}},
 		{"command", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"reload_cmd", (*rig).older},
+		{"reload_cmd", (*rig).useCommands09},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			r := newRig(t)
 			mode.set(r)
 			document := r.document
 			if r.cfg.byCommand() {
-				document = r.daemon
+				document = r.daemonDocument
 			}
 			test(t, r, document)
 		})
@@ -83,12 +83,12 @@ func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name
 
 func TestConflicts_SecondHAProxy(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
-		s := r.watching()
+		s := r.observingSink()
 		r.apply(s, document("one"), sdk.ActionRestart)
 		for name, start := range map[string]func() int{
 			"with our file": func() int { return r.startBeside(r.cfg.Binary, r.cfg.ConfigFile) },
 			"with a master": func() int { return r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, "-W") },
-			"with our file's folder": func() int {
+			"with the directory of our file": func() int {
 				check(t, os.Remove(r.path("haproxy.base.cfg")))
 				_ = os.Remove(r.path("beside.cfg"))
 				return r.startBeside(r.cfg.Binary, r.dir)
@@ -124,7 +124,7 @@ func TestConflicts_NoneWithOtherProcesses(t *testing.T) {
 			strconv.Itoa(r.port), strconv.Itoa(port))))
 		r.startClassic("old")
 		hold := r.openConnection()
-		s := r.watching()
+		s := r.observingSink()
 		r.apply(s, document("new"), r.takeover())
 		r.apply(s, document("newer"), sdk.ActionReload)
 		wantNone := func() {
@@ -169,7 +169,7 @@ func TestStart_ReplacesHAProxyWithoutPidFile(t *testing.T) {
 		check(t, os.Mkdir(r.path("run"), 0o700))
 		r.cfg.PidFile = r.path("run/haproxy.pid")
 		if r.cfg.ReloadCmd != "" {
-			r.older()
+			r.useCommands09()
 		}
 		first := r.sink()
 		r.apply(first, document("one"), sdk.ActionRestart)
@@ -179,7 +179,7 @@ func TestStart_ReplacesHAProxyWithoutPidFile(t *testing.T) {
 			check(t, os.RemoveAll(path))
 		}
 
-		second := r.watching()
+		second := r.observingSink()
 		if m, ok := second.controller.(*process.Managed); ok {
 			m.ResponseTimeout = time.Second
 		}
@@ -206,7 +206,7 @@ func TestStart_AddressInUseByAnotherProcess(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t)
 			r.cfg.Mode = mode
-			s := r.watching()
+			s := r.observingSink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
 			before := r.running(s)
 			other := r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "other")))
@@ -240,7 +240,7 @@ func TestConflicts_RestartedHAProxyIsNotEnded(t *testing.T) {
 	}
 	t.Cleanup(end)
 	eventually(t, "the other HAProxy serves", func() bool { return r.served() == "old" })
-	s := r.watching()
+	s := r.observingSink()
 	_, err := s.Apply(t.Context(), r.document("new"))
 	check(t, err)
 	eventually(t, "Health names the restarted HAProxy", func() bool {

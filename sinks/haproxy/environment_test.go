@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// telling returns a document that answers with the value of V, and has the lines in its global section.
-func (r *rig) telling(global ...string) sdk.Document {
+// environmentDocument returns a document that answers with the value of V, and has the lines in its global section.
+func (r *rig) environmentDocument(global ...string) sdk.Document {
 	lines := "global\n    " + strings.Join(global, "\n    ") + "\n"
 	return edited(edited(r.document("NAME"), "X-Is NAME", `X-Is "V=${V}"`), "global\n", lines)
 }
@@ -58,11 +58,11 @@ func TestEnvironment_IsThatOfAStart(t *testing.T) {
 				test.lines[0] = "unsetenv V\n    presetenv V A"
 			}
 			s := r.sink()
-			r.apply(s, r.telling(test.lines[0]), sdk.ActionRestart)
+			r.apply(s, r.environmentDocument(test.lines[0]), sdk.ActionRestart)
 			r.wantServed("V=" + test.want[0])
 			asked, failed := r.underLoad(func() {
 				for i, line := range test.lines[1:] {
-					_, err := s.Apply(t.Context(), r.telling(line))
+					_, err := s.Apply(t.Context(), r.environmentDocument(line))
 					check(t, err)
 					r.wantServed("V=" + test.want[i+1])
 				}
@@ -70,7 +70,7 @@ func TestEnvironment_IsThatOfAStart(t *testing.T) {
 			if failed > 0 || asked == 0 {
 				t.Errorf("%d of %d requests failed", failed, asked)
 			}
-			r.apply(s, r.telling(test.lines[len(test.lines)-1]), sdk.ActionUnchanged)
+			r.apply(s, r.environmentDocument(test.lines[len(test.lines)-1]), sdk.ActionUnchanged)
 			wantHealthy(t, s)
 			eventually(t, "one master runs", func() bool { return r.masters() == 1 })
 		})
@@ -81,10 +81,10 @@ func TestEnvironment_IsThatOfAStart(t *testing.T) {
 func TestEnvironment_NotUsedByTheConfiguration(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
-	r.apply(s, r.telling("setenv V A", "presetenv W B"), sdk.ActionRestart)
+	r.apply(s, r.environmentDocument("setenv V A", "presetenv W B"), sdk.ActionRestart)
 	master := r.running(s).Pids[0]
-	r.apply(s, r.telling("setenv V A", "presetenv W B", "maxconn 50"), sdk.ActionReload)
-	r.apply(s, r.telling("setenv V B", "presetenv W B", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("setenv V A", "presetenv W B", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("setenv V B", "presetenv W B", "maxconn 50"), sdk.ActionReload)
 	r.wantServed("V=B")
 	if now := r.running(s).Pids[0]; now != master {
 		t.Errorf("the master was %d and is %d", master, now)
@@ -102,7 +102,7 @@ func TestEnvironment_ChangedAfterARestart(t *testing.T) {
 			set(r)
 			t.Setenv("V", "A")
 			first := r.sink()
-			doc := r.telling("maxconn 50")
+			doc := r.environmentDocument("maxconn 50")
 			r.apply(first, doc, sdk.ActionRestart)
 			r.wantServed("V=A")
 			r.stop(first)
@@ -134,11 +134,11 @@ func TestEnvironment_ChangedAfterARestart(t *testing.T) {
 // enough.
 func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
 	r := newRig(t)
-	check(t, os.WriteFile(r.cfg.ConfigFile, r.telling("presetenv V A").Files[0].Content, 0o644))
+	check(t, os.WriteFile(r.cfg.ConfigFile, r.environmentDocument("presetenv V A").Files[0].Content, 0o644))
 	r.startMaster("", "-f", r.cfg.ConfigFile)
 	s := r.sink()
-	r.apply(s, r.telling("presetenv V A", "maxconn 50"), sdk.ActionReload)
-	result := r.apply(s, r.telling("presetenv V B", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("presetenv V A", "maxconn 50"), sdk.ActionReload)
+	result := r.apply(s, r.environmentDocument("presetenv V B", "maxconn 50"), sdk.ActionReload)
 	h, err := s.Health(t.Context())
 	check(t, err)
 	if r.atLeast31() {
@@ -152,7 +152,7 @@ func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
 	if !strings.Contains(h.Facts["restart_needed"], "V") || len(result.Details) == 0 {
 		t.Errorf("the need for a restart is not reported: %v, %q", h.Facts, result.Details)
 	}
-	r.apply(s, r.telling("presetenv V A", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("presetenv V A", "maxconn 50"), sdk.ActionReload)
 	h, err = s.Health(t.Context())
 	check(t, err)
 	if h.Facts["restart_needed"] != "" {
@@ -165,6 +165,6 @@ func TestCheck_ResetenvForAnotherProgramsMaster(t *testing.T) {
 	r := newRig(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
-	err := s.Check(t.Context(), r.telling("resetenv PATH"))
+	err := s.Check(t.Context(), r.environmentDocument("resetenv PATH"))
 	wantError(t, err, "resetenv")
 }

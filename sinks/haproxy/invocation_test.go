@@ -94,7 +94,7 @@ func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
 			func(r *rig) sdk.Document {
 				return documentOf(string(r.document("two").Files[0].Content) + "    server s2 node-1.invalid:80\n")
 			}},
-		{"a folder", func(r *rig) []string { return []string{"-f", r.path("conf.d")} },
+		{"a directory", func(r *rig) []string { return []string{"-f", r.path("conf.d")} },
 			func(r *rig) sdk.Document {
 				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
 			}},
@@ -103,7 +103,7 @@ func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
 			r := newRig(t)
 			check(t, os.WriteFile(r.path("users.cfg"), []byte("userlist users\n    user x insecure-password x\n"), 0o644))
 			check(t, os.WriteFile(r.path("page.http"), []byte("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), 0o644))
-			if test.name == "a folder" {
+			if test.name == "a directory" {
 				check(t, os.MkdirAll(r.path("conf.d"), 0o755))
 				check(t, os.Rename(r.path("users.cfg"), r.path("conf.d/00-users.cfg")))
 				r.cfg.ConfigFile = r.path("conf.d/10-main.cfg")

@@ -57,7 +57,7 @@ func TestHealth_DeadHAProxy(t *testing.T) {
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	s.change.Lock() // keeps the watch from starting it again
 	kill(t, r.running(s).Pids[0])
-	eventually(t, "Health reports that HAProxy does not run", func() bool { return strings.Contains(problems(t, s), "not running") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "not running") })
 	s.change.Unlock()
 	eventually(t, "Health reports no problem", func() bool { return problems(t, s) == "" })
 	r.wantServed("one")

@@ -56,8 +56,8 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 	})
 }
 
-// watchfulOfHangs returns a sink that soon replaces a HAProxy that hangs.
-func (r *rig) watchfulOfHangs() *Sink {
+// hangSink returns a sink that soon replaces a HAProxy that hangs.
+func (r *rig) hangSink() *Sink {
 	s := r.sink()
 	s.observeEvery, s.hangAfter = pollInterval, 100*time.Millisecond
 	return s
@@ -70,7 +70,7 @@ func TestHang_HAProxyIsReplaced(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t)
 			r.cfg.Mode = mode
-			s := r.watchfulOfHangs()
+			s := r.hangSink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
 			before := r.running(s)
 			check(t, syscall.Kill(before.Pid(), syscall.SIGSTOP))
@@ -95,9 +95,9 @@ func TestHang_HAProxyIsReplaced(t *testing.T) {
 // A process that the user's command has started is replaced by that command, and not ended.
 func TestHang_OfReloadCommand(t *testing.T) {
 	r := newRig(t)
-	r.older()
-	s := r.watchfulOfHangs()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	r.useCommands09()
+	s := r.hangSink()
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
 	before := r.running(s)
 	check(t, syscall.Kill(before.Pid(), syscall.SIGSTOP))
 	eventually(t, "unhealthy", func() bool { return problems(t, s) != "" })
@@ -111,7 +111,7 @@ func TestHang_OfReloadCommand(t *testing.T) {
 func TestHang_NoLongerListens(t *testing.T) {
 	r := newRig(t)
 	a := r.named("a")
-	s := r.watchfulOfHangs()
+	s := r.hangSink()
 	doc := edited(edited(r.document("one"), "server s1 "+r.backend, "server s1 "+a.address), "10s", "10m")
 	r.apply(s, doc, sdk.ActionRestart)
 	answer := r.slowly()
@@ -129,7 +129,7 @@ func TestHang_NoLongerListens(t *testing.T) {
 // A HAProxy that only accepts no more connections on its runtime API, or is busy for a while, is not replaced.
 func TestHang_BusyHAProxyIsNotReplaced(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
-		s := r.watchfulOfHangs()
+		s := r.hangSink()
 		r.apply(s, r.withStatsSocket(document("one")), sdk.ActionRestart)
 		before := r.running(s)
 		r.loop(300 * time.Millisecond)

@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// unopenable returns a document that passes the check and that HAProxy cannot load, because its socket cannot be opened.
-func (r *rig) unopenable(name string) sdk.Document {
+// unloadable returns a document that passes the check and that HAProxy cannot load, because its socket cannot be opened.
+func (r *rig) unloadable(name string) sdk.Document {
 	return edited(r.document(name), "global\n", "global\n    stats socket "+r.path("missing/s.sock")+" level admin\n")
 }
 
@@ -36,7 +36,7 @@ func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
 			r.apply(s, two, sdk.ActionReload)
 			r.wantServed("two")
 			for range 2 {
-				_, err := s.Apply(t.Context(), r.unopenable("three"))
+				_, err := s.Apply(t.Context(), r.unloadable("three"))
 				if _, refused := errors.AsType[*process.LoadError](err); !refused || errors.Is(err, sdk.ErrRejected) {
 					t.Fatalf("a document that HAProxy did not load: %v", err)
 				}

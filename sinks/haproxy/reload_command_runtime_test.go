@@ -19,8 +19,8 @@ func TestReloadCommand_ServersChangeWithoutReload(t *testing.T) {
 		set  func(r *rig)
 	}{
 		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", (*rig).bare},
-		{"by a command with a path", (*rig).pathed},
+		{"by the older command", (*rig).useBareName},
+		{"by a command with a path", (*rig).useAbsolutePath},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
@@ -48,10 +48,10 @@ func TestReloadCommand_ServersChangeWithoutReload(t *testing.T) {
 	}
 }
 
-// pathed is older with an absolute path of HAProxy, so that the sink's options are not passed to it.
-func (r *rig) pathed() {
+// useAbsolutePath is useCommands09 with an absolute path of HAProxy, so that the sink's options are not passed to it.
+func (r *rig) useAbsolutePath() {
 	r.cfg.Binary = findIt(r.t, r.cfg.Binary)
-	r.older()
+	r.useCommands09()
 }
 
 func findIt(t *testing.T, name string) string {
@@ -64,10 +64,10 @@ func findIt(t *testing.T, name string) string {
 // Without a socket every change is a reload, whose reason says so.
 func TestReloadCommand_NoAdminSocket(t *testing.T) {
 	r := newRig(t)
-	r.pathed()
+	r.useAbsolutePath()
 	s := r.sink()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
-	result := r.apply(s, edited(r.daemon("one"), "server s1", "server s2"), sdk.ActionReload)
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
+	result := r.apply(s, edited(r.daemonDocument("one"), "server s1", "server s2"), sdk.ActionReload)
 	if !strings.Contains(result.Reason, "no \"stats socket PATH level admin\"") {
 		t.Errorf("reason %q", result.Reason)
 	}
@@ -178,17 +178,17 @@ func TestReloadCommand_LostPidFileIsWrittenAgain(t *testing.T) {
 		set  func(r *rig)
 	}{
 		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", (*rig).bare},
+		{"by the older command", (*rig).useBareName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
 			test.set(r)
 			s := r.sink()
-			r.apply(s, r.daemon("one"), sdk.ActionRestart)
+			r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
 			first := r.running(s).Pids[0]
 			check(t, os.Remove(r.cfg.PidFile))
 			wantHealthy(t, s)
-			r.apply(s, r.daemon("two"), sdk.ActionReload)
+			r.apply(s, r.daemonDocument("two"), sdk.ActionReload)
 			eventually(t, "the first HAProxy has ended", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 		})
@@ -198,11 +198,11 @@ func TestReloadCommand_LostPidFileIsWrittenAgain(t *testing.T) {
 // A command may have permissions that the plugin lacks.
 func TestReloadCommand_BaseFileNotWritable(t *testing.T) {
 	r := newRig(t)
-	r.pathed()
+	r.useAbsolutePath()
 	check(t, os.MkdirAll(r.path("haproxy.base.cfg/in/the/way"), 0o755))
 	s := r.sink()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
-	r.apply(s, r.daemon("two"), sdk.ActionReload)
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
+	r.apply(s, r.daemonDocument("two"), sdk.ActionReload)
 	// The sockets are not handed over, so the old process may accept connections for a moment.
 	eventually(t, "HAProxy serves the new document", func() bool { return r.served() == "two" })
 }

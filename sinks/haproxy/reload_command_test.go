@@ -13,16 +13,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// older sets the default commands of haproxy-api 0.9.
-func (r *rig) older() {
+// useCommands09 sets the default commands of haproxy-api 0.9.
+func (r *rig) useCommands09() {
 	pid := r.cfg.PidFile
 	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -p %s `[[ -f %s ]] && echo \"-sf $(cat %s)\"`",
 		r.cfg.Binary, r.cfg.ConfigFile, pid, pid, pid)
 	r.cfg.VerifyCmd = fmt.Sprintf("%s -c -f %s", r.cfg.Binary, r.cfg.ConfigFile)
 }
 
-// daemon returns a document as the template of haproxy-api 0.9 wrote it.
-func (r *rig) daemon(name string, more ...string) sdk.Document {
+// daemonDocument returns a document as the template of haproxy-api 0.9 wrote it.
+func (r *rig) daemonDocument(name string, more ...string) sdk.Document {
 	return edited(r.document(name, more...), "global", "global\n    daemon")
 }
 
@@ -31,7 +31,7 @@ func TestReloadCommand_OfVersion09(t *testing.T) {
 		name string
 		set  func(r *rig)
 	}{
-		{"given", (*rig).older},
+		{"given", (*rig).useCommands09},
 		{"by mode", func(r *rig) { r.cfg.Mode = ModeCommand }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -39,24 +39,24 @@ func TestReloadCommand_OfVersion09(t *testing.T) {
 			test.set(r)
 			s := r.sink()
 			s.stableAfter = 100 * time.Millisecond // what ends later is started again with the same document
-			one := r.daemon("one")
+			one := r.daemonDocument("one")
 			r.apply(s, one, sdk.ActionRestart)
 			r.wantServed("one")
 			wantHealthy(t, s)
 			r.apply(s, one, sdk.ActionUnchanged)
 			r.apply(s, edited(one, "frontend", "# comment\nfrontend"), sdk.ActionWritten)
 			first := r.running(s).Pids[0]
-			r.apply(s, r.daemon("two"), sdk.ActionReload)
+			r.apply(s, r.daemonDocument("two"), sdk.ActionReload)
 			eventually(t, "the first HAProxy has ended", func() bool { return !procinfo.Exists(first) })
 			r.wantServed("two")
 
-			_, err := s.Apply(t.Context(), r.daemon("bad", "bogus"))
+			_, err := s.Apply(t.Context(), r.daemonDocument("bad", "bogus"))
 			wantError(t, err, "unknown keyword 'bogus'", r.cfg.ConfigFile)
 			if !errors.Is(err, sdk.ErrRejected) || strings.Contains(err.Error(), "/.haproxy") {
 				t.Errorf("want a rejection without temporary names: %v", err)
 			}
 			r.wantServed("two")
-			r.wantOnDisk(r.daemon("two"))
+			r.wantOnDisk(r.daemonDocument("two"))
 
 			r.awaitProven(s)
 			second := r.running(s)
@@ -67,7 +67,7 @@ func TestReloadCommand_OfVersion09(t *testing.T) {
 			r.stop(s)
 			next := r.sink()
 			eventually(t, "adopted", func() bool { return problems(t, next) == "" })
-			r.apply(next, r.daemon("two"), sdk.ActionUnchanged)
+			r.apply(next, r.daemonDocument("two"), sdk.ActionUnchanged)
 			r.wantTidy()
 		})
 	}
@@ -88,13 +88,13 @@ func TestReloadCommand_Fails(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
-			r.older()
+			r.useCommands09()
 			r.cfg.ReloadCmd = strings.ReplaceAll(test.reload(r, r.cfg.ReloadCmd), "FILE", r.cfg.ConfigFile)
 			s := r.sink()
 			s.controller.(*process.Command).ResponseTimeout = time.Second
-			one := r.daemon("one")
+			one := r.daemonDocument("one")
 			r.apply(s, one, sdk.ActionRestart)
-			_, err := s.Apply(t.Context(), r.daemon("two"))
+			_, err := s.Apply(t.Context(), r.daemonDocument("two"))
 			wantError(t, err, test.want)
 			if errors.Is(err, sdk.ErrRejected) {
 				t.Error("a failed reload is a rejection")
@@ -135,10 +135,10 @@ func TestVerifyCommand(t *testing.T) {
 // A command whose child keeps its output open must not block the sink.
 func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
 	r := newRig(t)
-	r.older()
+	r.useCommands09()
 	r.cfg.ReloadCmd = "(exec -a lingering-" + r.path("x") + " sleep 1000) & " + r.cfg.ReloadCmd
 	s := r.sink()
-	r.apply(s, r.daemon("one"), sdk.ActionRestart)
+	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
 	r.wantServed("one")
 }
 

@@ -94,7 +94,7 @@ func TestHealth_DuringReloads(t *testing.T) {
 	for name, set := range map[string]func(r *rig){
 		"with a master": func(*rig) {},
 		"without":       func(r *rig) { r.cfg.Mode = ModeCommand },
-		"by a command":  (*rig).older,
+		"by a command":  (*rig).useCommands09,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

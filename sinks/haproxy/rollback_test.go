@@ -321,7 +321,7 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
-	r.older()
+	r.useCommands09()
 	r.cfg.VerifyCmd = ""
 	r.cfg.ReloadCmd = fmt.Sprintf("if grep -q two %s; then kill -9 $(cat %s); exit 0; fi; %s",
 		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)

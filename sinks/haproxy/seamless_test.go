@@ -17,11 +17,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// bare sets the reload command of haproxy-api 0.9, which calls HAProxy by its bare name.
-func (r *rig) bare() {
+// useBareName sets the reload command of haproxy-api 0.9, which calls HAProxy by its bare name.
+func (r *rig) useBareName() {
 	r.t.Setenv("PATH", fmt.Sprintf("%s:%s", filepath.Dir(findIt(r.t, r.cfg.Binary)), os.Getenv("PATH")))
 	r.cfg.Binary = "haproxy"
-	r.older()
+	r.useCommands09()
 }
 
 // The listening sockets are handed over in each mode: every new connection is answered.
@@ -32,13 +32,13 @@ func TestReload_LosesNoConnection(t *testing.T) {
 	}{
 		{"master", func(*rig) {}},
 		{"daemon", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"daemon by the older command", (*rig).bare},
+		{"daemon by the older command", (*rig).useBareName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
 			test.set(r)
 			s := r.sink()
-			doc := r.daemon("x")
+			doc := r.daemonDocument("x")
 			r.apply(s, doc, sdk.ActionRestart)
 			sockets := listening(t, r.port)
 			asked, failed := r.underLoad(func() {

@@ -69,6 +69,7 @@ type chaos struct {
 // living instances are answered, and what is in effect is what some accepted template makes of some catalogue that may be
 // believed. Each time that the trouble stops, what is true is in effect soon after.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	if !mounttest.Run(t) {
 		return
 	}

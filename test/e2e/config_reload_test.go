@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -21,13 +20,6 @@ func (env *testEnv) editConfig(from, to string) {
 	}
 	env.write("haproxy-api.toml.new", strings.Replace(config, from, to, 1))
 	if err := os.Rename(env.path("haproxy-api.toml.new"), env.path("haproxy-api.toml")); err != nil {
-		env.t.Fatal(err)
-	}
-}
-
-func (env *testEnv) sighup() {
-	env.t.Helper()
-	if err := env.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		env.t.Fatal(err)
 	}
 }
@@ -51,20 +43,6 @@ func (env *testEnv) wantUnchanged(before processState) {
 		env.t.Errorf("\n%+v became\n%+v", before, now)
 	}
 	env.waitAnswer(8000, "a")
-}
-
-// metric returns the line of /metrics that starts with the name.
-func (env *testEnv) metric(name string) string {
-	body, err := get("http://" + env.apiAddress + "/metrics")
-	if err != nil {
-		return err.Error()
-	}
-	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, name) {
-			return strings.TrimSpace(line)
-		}
-	}
-	return ""
 }
 
 const reloadedMetric = "haproxy_api_config_last_reload_successful"

@@ -14,7 +14,7 @@ import (
 
 // The demo brings everything along but HAProxy, which starts and reloads without a warning, and removes it all again.
 func TestDemo(t *testing.T) {
-	failOnWarnings(t)
+	t.Parallel()
 	env := &testEnv{t: t, ip: "127.0.0.1", log: &logFile{}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -24,7 +24,7 @@ func TestDemo(t *testing.T) {
 	_ = listener.Close()
 	temporary := t.TempDir()
 	env.cmd = exec.Command("haproxy-api", "demo", "--pace", "300ms", "--port", fmt.Sprint(port))
-	env.cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
+	env.cmd.Env = append(withStrictHAProxy(t), "TMPDIR="+temporary)
 	env.cmd.Stdout, env.cmd.Stderr, env.cmd.WaitDelay = env.log, env.log, time.Second
 	if err := env.cmd.Start(); err != nil {
 		t.Fatal(err)

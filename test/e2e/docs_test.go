@@ -12,6 +12,7 @@ import (
 
 // TestGuide_PluginAuthors does what docs/plugin-authors.md says, to the letter, but for the place that the module comes from.
 func TestGuide_PluginAuthors(t *testing.T) {
+	t.Parallel()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +67,7 @@ func fenced(document string) []fencedBlock {
 
 // Every claim of SECURITY.md names the tests that show it.
 func TestSecurityClaimsHaveTests(t *testing.T) {
+	t.Parallel()
 	root := "../.."
 	content, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
 	if err != nil {

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -29,10 +27,11 @@ const waitLimit = 60 * time.Second
 
 var lastIP atomic.Uint32
 
-// freshIP returns an address of loopback that no other test of this run uses, so that fixed ports do not meet.
+// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same time
+// differ in the second and third byte.
 func freshIP() string {
-	n := lastIP.Add(1)
-	return fmt.Sprintf("127.%d.%d.%d", 20+os.Getpid()%200, n/250, 1+n%250)
+	n, pid := int(lastIP.Add(1)), os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 16+(pid/250+n/250)%200, pid%250, 1+n%250)
 }
 
 // site is a daemon with its Sidecar, its backends and its HAProxy, all of them real processes or real servers.
@@ -54,6 +53,12 @@ type testEnv struct {
 func newTestEnv(t testing.TB, settings ...string) *testEnv {
 	t.Helper()
 	needHAProxy(t)
+	return newTestEnvWith(t, os.Getenv("TEST_HAPROXY"), settings...)
+}
+
+// newTestEnvWith is newTestEnv with the HAProxy at that path; an empty path stands for the one in PATH.
+func newTestEnvWith(t testing.TB, haproxy string, settings ...string) *testEnv {
+	t.Helper()
 	folder, err := os.MkdirTemp("", "ha") // short enough for the path of a unix socket
 	if err != nil {
 		t.Fatal(err)
@@ -73,8 +78,8 @@ func newTestEnv(t testing.TB, settings ...string) *testEnv {
 		}
 		_ = os.RemoveAll(folder)
 	})
-	if binary := os.Getenv("TEST_HAPROXY"); binary != "" {
-		settings = append([]string{fmt.Sprintf("binary = %q", binary)}, settings...)
+	if haproxy != "" {
+		settings = append([]string{fmt.Sprintf("binary = %q", haproxy)}, settings...)
 	}
 	content := fmt.Sprintf(`
 [haproxy_api]
@@ -189,79 +194,15 @@ func (env *testEnv) eventually(what string, is func() bool) {
 	env.t.Fatalf("never: %s", what)
 }
 
-// masterPID returns the process id in HAProxy's pid file; 0 for none.
-func (env *testEnv) masterPID() int {
-	pid, _ := strconv.Atoi(strings.TrimSpace(env.read("haproxy.pid")))
-	return pid
+// logged waits for a word in the daemon's log.
+func (env *testEnv) waitLogged(text string) {
+	env.t.Helper()
+	env.eventually("the log tells: "+text, func() bool { return strings.Contains(env.log.String(), text) })
 }
 
-// workerPID returns the current worker, the master's newest child.
-func (env *testEnv) workerPID() int {
-	newest, began := 0, 0
-	for _, pid := range childPIDs(env.masterPID()) {
-		// Process ids begin anew at some time, so the highest is not always the last.
-		if at := startTime(pid); at >= began {
-			newest, began = pid, at
-		}
-	}
-	return newest
-}
-
-// pluginPID returns the process of the default plugin.
-func (env *testEnv) pluginPID() int {
-	for _, pid := range childPIDs(env.cmd.Process.Pid) {
-		if strings.Contains(commandLine(pid), "plugin haproxy") {
-			return pid
-		}
-	}
-	return 0
-}
-
-func childPIDs(parent int) []int {
-	var children []int
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, stat := range stats {
-		content, err := os.ReadFile(stat)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		fields := statFields(content)
-		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) && fields[0] != "Z" {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(stat)))
-			children = append(children, pid)
-		}
-	}
-	return children
-}
-
-// statFields are the fields after the name, which may hold anything but ends with the last parenthesis.
-func statFields(stat []byte) []string {
-	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-}
-
-// beganAt returns when the process began, in ticks since the machine did.
-func startTime(pid int) int {
-	const began = 19 // of the fields after the name
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if fields := statFields(stat); err == nil && len(fields) > began {
-		ticks, _ := strconv.Atoi(fields[began])
-		return ticks
-	}
-	return 0
-}
-
-func commandLine(pid int) string {
-	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return strings.TrimSpace(strings.ReplaceAll(string(content), "\x00", " "))
-}
-
-// stopLeftHAProxy kills every HAProxy whose command line names the folder.
-func killHAProxyIn(folder string) {
-	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, entry := range entries {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(entry)))
-		if line := commandLine(pid); strings.Contains(line, "haproxy ") && strings.Contains(line, folder+"/") {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
+func (env *testEnv) sighup() {
+	env.t.Helper()
+	if err := env.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		env.t.Fatal(err)
 	}
 }

@@ -1,13 +1,89 @@
 package e2e_test
 
 import (
+	"fmt"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
+
+// weighing is a template that takes the weight of a server from its image's version, which HAProxy wants to be 256 at most.
+const weightTemplate = `global
+  maxconn 100
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 5s
+  timeout server 5s
+{{ range $name, $instances := .Services }}{{ range $port, $_ := getPorts $name }}
+frontend {{ $name }}-{{ $port }}-in
+  bind {{ bindIP }}:{{ $port }}
+  default_backend {{ $name }}-{{ $port }}
+backend {{ $name }}-{{ $port }}
+{{- range $instances }}
+  server {{ .ID }} {{ ipFor $port . }}:{{ portFor $port . }} weight {{ .Version }}
+{{- end }}
+{{ end }}{{ end }}`
+
+// leftOut is what the API tells of it.
+func (env *testEnv) exclusions() []server.Exclusion { return env.pipeline().Excluded }
+
+func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t, `template = "haproxy.tmpl"`)
+	env.write("haproxy.tmpl", weightTemplate)
+	env.startInstance("chat", "c", 8001)
+	env.startInstance("dns", "d", 8002)
+	good := env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.waitAnswer(8001, "c")
+	env.waitAnswer(8002, "d")
+	load := env.startLoad(8000)
+
+	bad := good
+	bad.ID, bad.Hostname, bad.Image = "b", "host-b", "web:300"
+	env.sidecar.Add(bad)
+	env.eventually("the API names it", func() bool { return len(env.exclusions()) == 1 })
+	left := env.exclusions()[0]
+	place := env.path("haproxy.cfg") + `:\d+ \(haproxy\.tmpl:14\): 'server web-8000/b' : weight of server b is not within`
+	if left.Service != "web" || left.Instance != "b" || left.Hostname != "host-b" ||
+		!regexp.MustCompile(place).MatchString(left.Reason) {
+		t.Errorf("got %+v, want the reason %s", left, place)
+	}
+
+	env.startInstance("mail", "m", 8003) // the others' changes go live
+	env.waitAnswer(8003, "m")
+	load.wantNoFailures(t)
+	if !env.healthy() || strings.Contains(env.read("haproxy.cfg"), "weight 300") {
+		code, body := env.health()
+		t.Errorf("health says %d %s of\n%s", code, body, env.read("haproxy.cfg"))
+	}
+	if out := env.output("status"); !strings.Contains(out, `left out    instance "b" of service "web" on host-b: `+left.Reason) {
+		t.Errorf("status does not tell of it:\n%s", out)
+	}
+	checked := `HAProxy rejects the configuration: ` + env.path("haproxy.cfg") +
+		`:\d+ \(haproxy\.tmpl:14, service "web", instance "b" on host-b\): 'server web-8000/b' : weight`
+	if out := env.output("check", "--state", env.sidecar.URL("/state.json")); !regexp.MustCompile(checked).MatchString(out) {
+		t.Errorf("check says %s, want %s", out, checked)
+	}
+	if got := strings.Count(env.log.String(), "excluded, so that the rest can go live"); got != 1 {
+		t.Errorf("the log tells %d times of it", got)
+	}
+
+	bad.Image = "web:200"
+	env.sidecar.Add(bad)
+	env.eventually("it is live once it is mended", func() bool { return strings.Contains(env.read("haproxy.cfg"), "weight 200") })
+	env.eventually("the API names nobody", func() bool { return len(env.exclusions()) == 0 })
+	env.eventually("the log tells", func() bool { return strings.Contains(env.log.String(), "no longer excluded") })
+	env.waitAnswer(8000, "a")
+}
 
 // listening is a template with a statistics page of its own, and a weight from the image, with a function that fails for some.
 const listenTemplate = `global
@@ -48,6 +124,7 @@ func (env *testEnv) waitExcluded(names string) {
 
 // A service may ask for any port. The owner of a port keeps it, and all other services go live, after a cold start too.
 func TestExclusion_PortInUse(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
 	env.write("haproxy.tmpl", listenTemplate)
 	other, err := net.Listen("tcp", net.JoinHostPort(env.ip, "8090"))
@@ -83,6 +160,7 @@ func TestExclusion_PortInUse(t *testing.T) {
 }
 
 func TestExclusion_TemplateFunctionFails(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
 	env.write("haproxy.tmpl", listenTemplate)
 	good := env.startInstance("web", "a", 8000)
@@ -105,6 +183,7 @@ func TestExclusion_TemplateFunctionFails(t *testing.T) {
 
 // HAProxy stops counting faults at 50. Each document that is offered has a generation of its own.
 func TestExclusion_ThousandRejectedInstances(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
 	env.write("haproxy.tmpl", listenTemplate)
 	good := env.startInstance("web", "a", 8000)
@@ -124,5 +203,35 @@ func TestExclusion_ThousandRejectedInstances(t *testing.T) {
 	load.wantNoFailures(t)
 	if offered := env.pipeline().Generation; !env.healthy() || offered > 6 {
 		t.Errorf("healthy: %v, %d documents were offered", env.healthy(), offered)
+	}
+}
+
+// Names that no name server knows exclude their instances, those that are not live yet, and nothing else.
+func TestExclusion_UnresolvedHostnames(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t, `template = "haproxy.tmpl"`)
+	env.write("haproxy.tmpl", strings.ReplaceAll(weightTemplate, `{{ ipFor $port . }}:{{ portFor $port . }} weight {{ .Version }}`,
+		`{{ if eq .Version "7" }}{{ .ID }}.invalid{{ else }}{{ ipFor $port . }}{{ end }}:{{ portFor $port . }}`))
+	good := env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	for i := range 4 {
+		bad := good
+		bad.Name = fmt.Sprintf("unknown-%d", i%2)
+		bad.ID, bad.Hostname, bad.Image = fmt.Sprintf("n%d", i), fmt.Sprintf("host-%d", i), "web:7"
+		bad.Ports = []sdk.Port{{Type: "tcp", Port: 80, ServicePort: int64(8004 + i%2), IP: "127.0.0.1"}}
+		env.sidecar.Add(bad)
+	}
+	env.startInstance("mail", "m", 8003)
+	env.waitAnswer(8003, "m")
+	env.eventually("the API names them", func() bool { return len(env.exclusions()) == 4 })
+	for _, left := range env.exclusions() {
+		if !strings.HasPrefix(left.Service, "unknown-") {
+			t.Errorf("%+v is excluded", left)
+		}
+	}
+	env.waitAnswer(8000, "a")
+	if !env.healthy() {
+		t.Error("unhealthy")
 	}
 }

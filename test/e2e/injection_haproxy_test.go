@@ -69,6 +69,7 @@ func wantLines(t *testing.T, out string, n int) {
 // All tricks at once, in one push, with a real HAProxy: what the file says and what it runs differs by servers of the attackers'
 // own.
 func TestInjection_WithHAProxy(t *testing.T) {
+	t.Parallel()
 	for name, setting := range map[string]string{"at run time": "runtime = true", "by reloads": "runtime = false"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -77,6 +77,7 @@ func unexpectedLine(lines []string) string {
 
 // TestInjection_EveryField tries each trick in each field and writes down what became of it.
 func TestInjection_EveryField(t *testing.T) {
+	t.Parallel()
 	found := map[string]map[string][]string{} // by target and outcome: the values
 	n := 0
 	runInjectionEngine(t, func(e *injectionEngine) {

@@ -32,8 +32,6 @@ func newInputsEnv(t *testing.T, settings ...string) *testEnv {
 	return env
 }
 
-func (env *testEnv) reloads() int { return env.fact("reloads") }
-
 // reloadedFor waits for a reload whose reason names the file.
 func (env *testEnv) waitReloadReason(file, trigger string) {
 	env.t.Helper()

@@ -117,6 +117,7 @@ func (l *loadTest) wantCounts(t *testing.T, reloads, changes int) {
 }
 
 func TestLoad_NoRequestIsLost(t *testing.T) {
+	t.Parallel()
 	const reloads, changes = 200, 1000
 	l := newLoadTest(t)
 	for round := range reloads {
@@ -137,6 +138,7 @@ func TestLoad_NoRequestIsLost(t *testing.T) {
 }
 
 func TestLoad_NoRequestIsLostWithoutMaster(t *testing.T) {
+	t.Parallel()
 	const reloads = 30
 	l := newLoadTest(t, `mode = "command"`)
 	for range reloads {
@@ -152,6 +154,7 @@ func TestLoad_NoRequestIsLostWithoutMaster(t *testing.T) {
 
 // What an instance that leaves has begun, it ends: here that takes until everything else is over.
 func TestLoad_RemovedInstanceDrains(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t, `drain_timeout = "10m"`)
 	arrived, finish := make(chan string, 20), make(chan struct{})
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

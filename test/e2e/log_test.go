@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 )
 
@@ -52,4 +53,15 @@ func (l *logFile) prepend(text string) {
 	content := text + l.b.String()
 	l.b.Reset()
 	l.b.WriteString(content)
+}
+
+// lastLine returns the last line of the log that contains the text.
+func lastLine(log *logFile, text string) string {
+	last := ""
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, text) {
+			last = strings.TrimSpace(line)
+		}
+	}
+	return last
 }

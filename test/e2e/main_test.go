@@ -5,11 +5,14 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,8 +36,15 @@ func (m binaries) Run() int {
 		return 1
 	}
 	defer remove()
+	// Most tests wait for processes and timers most of the time, so more of them than there are processors can run at once.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", strconv.Itoa(testsPerProcessor*runtime.GOMAXPROCS(0)))
+	}
 	return m.TestingM.Run()
 }
+
+const testsPerProcessor = 3
 
 const testedBinary = "TEST_HAPROXY_API"
 
@@ -47,7 +57,7 @@ func provideBinaries() (remove func(), err error) {
 		}
 		remove = func() { _ = os.RemoveAll(folder) }
 		binary := filepath.Join(folder, "haproxy-api")
-		if err := build(binary); err != nil {
+		if err := build(binary, raceEnabled); err != nil {
 			remove()
 			return nil, err
 		}
@@ -61,9 +71,10 @@ func provideBinaries() (remove func(), err error) {
 	return remove, os.Setenv("PATH", strings.Join(path, ":"))
 }
 
-func build(binary string) error {
-	args := []string{"build", "-o", binary}
-	if raceEnabled {
+// build builds haproxy-api.
+func build(binary string, race bool) error {
+	args := []string{"build", "-buildvcs=false", "-o", binary}
+	if race {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "github.com/haproxy-api/haproxy-api/cmd/haproxy-api")...).CombinedOutput()

@@ -11,44 +11,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// pipelineThat waits for the only pipeline to be like that.
-func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) server.Pipeline {
-	env.t.Helper()
-	var p server.Pipeline
-	env.eventually(what, func() bool {
-		if env.apiAnswers() {
-			p = env.pipeline()
-		}
-		return is(p)
-	})
-	return p
-}
-
-// inEffect waits until the last document that was offered is in effect.
-func (env *testEnv) waitGenerationApplied() server.Pipeline {
-	env.t.Helper()
-	return env.waitPipeline("in effect", func(p server.Pipeline) bool {
-		return p.Last != nil && p.Last.Error == "" && p.Last.Generation == p.Generation
-	})
-}
-
-func (env *testEnv) apiAnswers() bool {
-	_, err := get("http://" + env.apiAddress + "/live")
-	return err == nil
-}
-
-// post returns the status of the answer to a POST of nothing.
-func (env *testEnv) post(path string) int {
-	env.t.Helper()
-	resp, err := http.Post("http://"+env.apiAddress+path, "", nil)
-	if err != nil {
-		env.t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
-}
-
 func TestGuard_SidecarRestart(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t)
 	env.start("--set", "sidecar.hold=10m", "--set", "sidecar.resync_interval=1s")
 	for i := range 12 {
@@ -90,6 +54,7 @@ func TestGuard_SidecarRestart(t *testing.T) {
 }
 
 func TestStateDir_RestartWithoutSidecar(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t)
 	kept := []string{"--set", "haproxy_api.state_dir=" + env.path("state")}
 	env.start(kept...)
@@ -137,6 +102,7 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 }
 
 func TestStateDir_IsLocked(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t)
 	kept := "haproxy_api.state_dir=" + env.path("state")
 	env.start("--set", kept)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -35,6 +34,7 @@ func (env *testEnv) version09Template() string {
 }
 
 func TestRollingDeploy_TakesNoReload(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`, `drain_timeout = "2s"`)
 	env.write("haproxy.tmpl", env.version09Template())
 	d := newRollingDeploy(env)
@@ -62,18 +62,6 @@ func TestRollingDeploy_TakesNoReload(t *testing.T) {
 		t.Errorf("reloads went from %d to %d, the master from %d to %d, the worker from %d to %d",
 			reloads, env.fact("reloads"), master, env.masterPID(), worker, env.workerPID())
 	}
-}
-
-// renderedBy is the standard output of a subcommand.
-func (env *testEnv) subcommandOutput(args ...string) string {
-	env.t.Helper()
-	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	cmd.Dir = env.folder
-	out, err := cmd.Output()
-	if err != nil {
-		env.t.Fatal(err)
-	}
-	return string(out)
 }
 
 // A deploy replaces and disturbs instances, but leaves each service at least one that is alive.

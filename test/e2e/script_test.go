@@ -22,6 +22,7 @@ import (
 
 // TestScript runs the command line as people do. Each script has an address of its own on loopback in $IP.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	needHAProxy(t)
 	program, err := exec.LookPath("haproxy-api")
 	if err != nil {

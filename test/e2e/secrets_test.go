@@ -1,10 +1,78 @@
 package e2e_test
 
 import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 )
+
+// A marker stands wherever a running daemon has a secret; nothing it says has it.
+func TestSecrets_NotDisclosed(t *testing.T) {
+	t.Parallel()
+	const marker = "marker"
+	env := newTestEnv(t)
+	env.write("url", "http://marker:marker@127.0.0.1:1/state.json?key=marker\n")
+	env.env = append(os.Environ(), "HAPROXY_API_HAPROXY_API_UPDATE_TOKEN="+testToken)
+	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), "state_url =", "state_url_file = \"url\" #", 1)+`
+[plugins.other]
+path = "other"
+args = ["--password=marker"]
+env = { LICENSE = "marker" }
+`)
+	env.start("--log-level", "debug")
+	env.eventually("the state cannot be fetched", func() bool { return strings.Contains(env.log.String(), "127.0.0.1:1/state.json") })
+	said := map[string]string{}
+	for _, request := range []struct{ method, path, authorization string }{
+		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},
+		{"GET", "/state", ""},
+		{"POST", "/update", "Bearer marker"}, {"POST", "/update", "Bearer " + testToken}, {"POST", "/update", "Basic marker"},
+	} {
+		r, err := http.NewRequest(request.method, "http://"+env.apiAddress+request.path, strings.NewReader(`{"State":`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", request.authorization)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		said[request.method+request.path+request.authorization] = fmt.Sprint(resp.Status, resp.Header, string(body))
+	}
+	for _, command := range [][]string{{"config"}, {"status"}, {"check"}, {"check", "--live"}, {"diff"}, {"plugin", "list"},
+		{"check", "--state", "http://marker:marker@127.0.0.1:1/?token=marker"},
+		{"render", "--state", "http://marker:marker@127.0.0.1:1/%zz"},
+		{"config", "--set", "sidecar.state_url=ftp://me:marker@host"},
+		{"config", "--set", "haproxy_api.update_token_file=url"},
+		{"config", "--set", "plugins.other.env=marker"},
+	} {
+		cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, command...)...)
+		cmd.Dir, cmd.Env = env.folder, env.env
+		out, _ := cmd.CombinedOutput()
+		said[strings.Join(command[:1], " ")+" …"+fmt.Sprint(len(said))] = string(out)
+	}
+	env.eventually("the plugin runs", func() bool { return env.pluginPID() != 0 })
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", env.pluginPID()))
+	if err != nil || len(environ) == 0 {
+		t.Errorf("the plugin's environment: %v", err)
+	}
+	said["the plugin's environment"], said["log"] = string(environ), env.log.String()
+	for where, text := range said {
+		if text == "" {
+			t.Errorf("%s says nothing", where)
+		}
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, marker) {
+				t.Errorf("%s has a secret: %s", where, line)
+			}
+		}
+	}
+}
 
 // secretTemplate has passwords in lines of all kinds. HAProxy accepts it with "tcp" and rejects it with anything else.
 func secretTemplate(secret, mode string) string {

@@ -11,36 +11,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
 // promised is the time within which everything ends after SIGTERM.
 const shutdownLimit = 5 * time.Second
-
-// stubborn is a plugin that listens to nobody.
-func unresponsivePlugin() {
-	type config struct{}
-	info := sdk.Info{Name: "unresponsive"}
-	if os.Getenv("UNRESPONSIVE") == "source" {
-		serve.Source(info, config{}, func(context.Context, sdk.Env, config) (sdk.Source, error) { return unresponsive{}, nil })
-	} else {
-		serve.Sink(info, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return unresponsive{}, nil })
-	}
-	select {}
-}
-
-type unresponsive struct{}
-
-func (unresponsive) Watch(_ context.Context, emit func(sdk.Snapshot)) error {
-	emit(sdk.Snapshot{})
-	select {}
-}
-
-func (unresponsive) Apply(context.Context, sdk.Document) (sdk.Result, error) { select {} }
-func (unresponsive) Health(context.Context) (sdk.Health, error)              { select {} }
-func (unresponsive) Stop(context.Context) error                              { select {} }
 
 // endsInTime sends SIGTERM and wants all to be over within what is promised, with nothing left behind.
 func (env *testEnv) wantShutdownInTime() {
@@ -82,15 +56,6 @@ func (env *testEnv) wantShutdownInTime() {
 	}
 }
 
-// descendants are the processes below parent.
-func descendantPIDs(parent int) []int {
-	var all []int
-	for _, child := range childPIDs(parent) {
-		all = append(append(all, child), descendantPIDs(child)...)
-	}
-	return all
-}
-
 // privateTemp gives the daemon and its plugins a folder of their own for temporary files.
 func (env *testEnv) usePrivateTemp() {
 	env.t.Helper()
@@ -116,6 +81,7 @@ template = %q
 }
 
 func TestShutdown_EndsInTime(t *testing.T) {
+	t.Parallel()
 	for name, hang := range map[string]func(env *testEnv){
 		"nothing": func(env *testEnv) {
 			env.start()
@@ -226,30 +192,4 @@ func (env *testEnv) stopPluginBetweenWrites() {
 		}
 		return false
 	})
-}
-
-// isStopped reports whether every thread of the process is stopped by a signal: the third field of
-// /proc/PID/task/TID/stat is T (proc(5)).
-func isStopped(pid int) bool {
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-	for _, thread := range threads {
-		stat, err := os.ReadFile(thread)
-		if err != nil {
-			continue // the thread has ended
-		}
-		if _, rest, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(rest, "T") {
-			return false
-		}
-	}
-	return len(threads) > 0
-}
-
-// runs reports whether a process below parent has that command line.
-func isRunning(parent int, command string) bool {
-	for _, pid := range descendantPIDs(parent) {
-		if strings.Contains(commandLine(pid), command) {
-			return true
-		}
-	}
-	return false
 }

@@ -26,6 +26,7 @@ const soakRounds = 6
 // What each second of an hour may bring to a catalogue of 500 instances comes without the seconds between: memory, goroutines,
 // open files, processes and HAProxy's servers stay as they were.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	env := newTestEnv(t, `reload_interval = "100ms"`, `drain_timeout = "1s"`)
 	f := newFaultySidecar()
 	t.Cleanup(f.close)
@@ -161,26 +162,6 @@ func lower(seen *int, now int) {
 	if *seen == 0 || now < *seen {
 		*seen = now
 	}
-}
-
-func openFiles(pid int) int {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	return len(files)
-}
-
-func residentKiB(pid int) int { return statusNumber(pid, "VmRSS:") }
-func threadCount(pid int) int { return statusNumber(pid, "Threads:") }
-
-// statusNumber returns a number from the process's status; 0 for none.
-func statusNumber(pid int, key string) int {
-	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for line := range strings.Lines(string(content)) {
-		if words := strings.Fields(line); len(words) > 1 && words[0] == key {
-			n, _ := strconv.Atoi(words[1])
-			return n
-		}
-	}
-	return 0
 }
 
 // flat fails the test if anything grew from the first of rounds to the last. Memory breathes with the garbage collector; over an

@@ -2,11 +2,8 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -108,109 +105,75 @@ func (env *testEnv) waitInSync() {
 	env.wantServers(want)
 }
 
-// runs wants HAProxy to run the servers in that configuration and no others, those aside that leave.
-func (env *testEnv) wantServers(configuration string) {
+// pipelineThat waits for the only pipeline to be like that.
+func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) server.Pipeline {
 	env.t.Helper()
-	want, is := serversIn(configuration), env.servers().serving()
-	for id := range want {
-		if is[id] != want[id] {
-			env.t.Errorf("server %s is %q, want %q", id, is[id], want[id])
+	var p server.Pipeline
+	env.eventually(what, func() bool {
+		if env.apiAnswers() {
+			p = env.pipeline()
 		}
-	}
-	for id := range is {
-		if want[id] == "" {
-			env.t.Errorf("server %s is running and in no configuration", id)
-		}
-	}
-}
-
-// serversIn returns address and weight of each server line, by backend/server.
-func serversIn(configuration string) map[string]string {
-	servers := map[string]string{}
-	section := ""
-	for line := range strings.Lines(configuration) {
-		switch words := strings.Fields(line); {
-		case len(words) > 1 && (words[0] == "backend" || words[0] == "listen"):
-			section = words[1]
-		case len(words) > 2 && words[0] == "server":
-			servers[section+"/"+words[1]] = words[2] + " weight 1"
-		}
-	}
-	return servers
-}
-
-// A runningServer is what HAProxy itself says of a server.
-type runningServer struct {
-	address  string
-	draining bool
-}
-
-type runningServers map[string]runningServer // by backend/server
-
-// serving are those that get requests.
-func (r runningServers) serving() map[string]string {
-	all := map[string]string{}
-	for id, server := range r {
-		if !server.draining {
-			all[id] = server.address
-		}
-	}
-	return all
-}
-
-// servers asks the HAProxy that serves. A master does not answer for a moment while it loads.
-func (env *testEnv) servers() runningServers {
-	env.t.Helper()
-	var servers runningServers
-	env.eventually("HAProxy tells its servers", func() bool {
-		if _, err := os.Stat(env.path("haproxy.admin.sock")); err == nil { // without a master
-			servers = parseServers(env.askHAProxy("haproxy.admin.sock", "show servers state"))
-		} else {
-			servers = parseServers(env.askHAProxy("haproxy.master.sock", fmt.Sprintf("@!%d show servers state", env.workerPID())))
-		}
-		return servers != nil
+		return is(p)
 	})
-	return servers
+	return p
 }
 
-// parseServers returns nil for what is no answer.
-func parseServers(answer string) runningServers {
-	var servers runningServers
-	var columns []string
-	for line := range strings.Lines(answer) {
-		words := strings.Fields(line)
-		if len(words) > 1 && words[0] == "#" {
-			columns, servers = words[1:], runningServers{}
-		} else if len(columns) > 0 && len(words) == len(columns) {
-			server := map[string]string{}
-			for i, column := range columns {
-				server[column] = words[i]
-			}
-			servers[server["be_name"]+"/"+server["srv_name"]] = runningServer{
-				address:  fmt.Sprintf("%s:%s weight %s", server["srv_addr"], server["srv_port"], server["srv_uweight"]),
-				draining: server["srv_admin_state"] != "0",
-			}
+// inEffect waits until the last document that was offered is in effect.
+func (env *testEnv) waitGenerationApplied() server.Pipeline {
+	env.t.Helper()
+	return env.waitPipeline("in effect", func(p server.Pipeline) bool {
+		return p.Last != nil && p.Last.Error == "" && p.Last.Generation == p.Generation
+	})
+}
+
+func (env *testEnv) apiAnswers() bool {
+	_, err := get("http://" + env.apiAddress + "/live")
+	return err == nil
+}
+
+// post returns the status of the answer to a POST of nothing.
+func (env *testEnv) post(path string) int {
+	env.t.Helper()
+	resp, err := http.Post("http://"+env.apiAddress+path, "", nil)
+	if err != nil {
+		env.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// output is what a subcommand says, whatever becomes of it.
+func (env *testEnv) output(args ...string) string {
+	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
+	cmd.Dir = env.folder // to which the template's path is relative
+	out, _ := cmd.CombinedOutput()
+	return string(out)
+}
+
+// renderedBy is the standard output of a subcommand.
+func (env *testEnv) subcommandOutput(args ...string) string {
+	env.t.Helper()
+	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
+	cmd.Dir = env.folder
+	out, err := cmd.Output()
+	if err != nil {
+		env.t.Fatal(err)
+	}
+	return string(out)
+}
+
+func (env *testEnv) reloads() int { return env.fact("reloads") }
+
+// metric returns the line of /metrics that starts with the name.
+func (env *testEnv) metric(name string) string {
+	body, err := get("http://" + env.apiAddress + "/metrics")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, name) {
+			return strings.TrimSpace(line)
 		}
 	}
-	return servers
-}
-
-// ask puts one question to HAProxy and returns the answer, as far as there is one. A master that begins anew for a reload at
-// this very moment may never give one, so whoever asks has to ask again.
-func (env *testEnv) askHAProxy(socket, question string) string {
-	conn, err := net.Dial("unix", env.path(socket))
-	if err != nil {
-		return ""
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(waitLimit / 10))
-	if _, err := fmt.Fprintln(conn, question); err != nil {
-		return ""
-	}
-	_ = conn.(*net.UnixConn).CloseWrite()
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		return ""
-	}
-	return string(answer)
+	return ""
 }

@@ -105,6 +105,7 @@ func (env *testEnv) servedRevision(servicePort int) string {
 
 // A thousand edits, a third of them broken, while instances come and go and clients ask.
 func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
+	t.Parallel()
 	const edits = 1000
 	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "100ms"`, `drain_timeout = "2s"`)
 	e := &templateEditor{env: env, rand: rand.New(rand.NewPCG(5, 1)), valid: map[int]bool{0: true}}

@@ -16,10 +16,10 @@ func (env *testEnv) get(servicePort int) (string, error) {
 	return get(fmt.Sprintf("http://%s:%d/", env.ip, servicePort))
 }
 
-func get(url string) (string, error) {
-	client := &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
-	return getBy(client, url)
-}
+// oneRequestPerConnection is a client that uses a new connection for each request.
+var oneRequestPerConnection = &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func get(url string) (string, error) { return getBy(oneRequestPerConnection, url) }
 
 func getBy(client *http.Client, url string) (string, error) {
 	resp, err := client.Get(url)

@@ -76,7 +76,7 @@ func TestCheckBinds_TriesNewAddresses(t *testing.T) {
 		"not on this machine":        {config: "frontend f\n bind 192.0.2.1:1\n", want: []int{2}},
 		"our own":                    {config: config, own: own},
 		"our own under another name": {config: "frontend f\n bind :" + text + "\n", own: own},
-		"somebody else's beside our own": {config: "frontend f\n bind :" + text + "\n", own: own,
+		"another process's beside our own": {config: "frontend f\n bind :" + text + "\n", own: own,
 			others: []socketHolder{{procinfo.Socket{Address: listen.Address{Network: listen.TCP,
 				Host: netip.MustParseAddr("127.0.0.2"), Low: uint16(port), High: uint16(port)}}}}, want: []int{2}},
 	} {

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// forgeries are what somebody would have us say who wants a line of their own in a log or on a screen.
-var forgeries = []string{
+// hostileTexts try to forge log records, or to control a terminal.
+var hostileTexts = []string{
 	"x\ntime=2026-01-01T00:00:00.000Z level=ERROR msg=forged", "x\r\nlevel=error msg=forged", "x\" level=ERROR msg=\"forged",
 	"x\"},{\"level\":\"ERROR\",\"msg\":\"forged\"}\n{\"level\":\"ERROR\",\"msg\":\"forged\"}",
 	"x\x1b[2J\x1b[31mforged", "x\x1b]0;forged\a", "x\u009b2Jforged", "x\x7f\b\b\bforged", "x\u2028level=ERROR\u2029forged",
@@ -25,19 +25,19 @@ var forgeries = []string{
 	strings.Repeat("forged\n", 150_000),
 }
 
-// wantLines wants so many lines, and nothing in them that is more than a sign.
+// wantLines checks that out has n lines of printable characters.
 func wantLines(t *testing.T, out string, n int) {
 	t.Helper()
 	if got := strings.Count(out, "\n"); got != n || !strings.HasSuffix(out, "\n") {
-		t.Errorf("%d lines instead of %d: %.300q", got, n, out)
+		t.Errorf("%d lines, want %d: %.300q", got, n, out)
 	}
 	if !utf8.ValidString(out) || strings.ContainsFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
-		t.Errorf("a terminal would obey %.300q", out)
+		t.Errorf("control characters in %.300q", out)
 	}
 }
 
-func TestLogLinesCannotBeForged(t *testing.T) {
-	for _, text := range forgeries {
+func TestLog_EscapesHostileText(t *testing.T) {
+	for _, text := range hostileTexts {
 		var lines, objects bytes.Buffer
 		for out, format := range map[*bytes.Buffer]string{&lines: "text", &objects: "json"} {
 			log := logging.New(out, format, slog.LevelInfo).With("source", text)
@@ -54,25 +54,26 @@ func TestLogLinesCannotBeForged(t *testing.T) {
 	}
 }
 
-// inJSON is what is left of a text that goes through JSON.
-func inJSON(t *testing.T, text string) (left string) {
+// inJSON returns text after encoding and decoding it, which replaces invalid UTF-8.
+func inJSON(t *testing.T, text string) (decoded string) {
 	t.Helper()
 	content, err := json.Marshal(text)
-	if err = errors.Join(err, json.Unmarshal(content, &left)); err != nil {
+	if err = errors.Join(err, json.Unmarshal(content, &decoded)); err != nil {
 		t.Fatal(err)
 	}
-	return left
+	return decoded
 }
 
-func TestStatusLinesCannotBeForged(t *testing.T) {
-	for _, text := range forgeries {
+func TestStatus_EscapesHostileText(t *testing.T) {
+	for _, text := range hostileTexts {
 		var out bytes.Buffer
-		facts, left := map[string]string{text: text}, server.Exclusion{Service: text, Instance: text, Hostname: text, Reason: text}
+		facts := map[string]string{text: text}
+		excluded := server.Exclusion{Service: text, Instance: text, Hostname: text, Reason: text}
 		showPipeline(&out, server.Pipeline{
 			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceProblems: []string{text}, SourceFacts: facts,
-			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, Excluded: []server.Exclusion{left},
-			Quarantined: []server.Quarantined{server.Quarantined(left)}, QuarantinedCount: 2,
-			Dropped: []server.Quarantined{server.Quarantined(left)}, DroppedCount: 2,
+			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, Excluded: []server.Exclusion{excluded},
+			Quarantined: []server.Quarantined{server.Quarantined(excluded)}, QuarantinedCount: 2,
+			Dropped: []server.Quarantined{server.Quarantined(excluded)}, DroppedCount: 2,
 			Waiting: &server.Waiting{Reason: text}, Held: &server.Held{Reason: text}, Since: &time.Time{},
 			Last: &server.LastApply{Action: text, Reason: text, Trigger: text},
 		})
@@ -80,9 +81,9 @@ func TestStatusLinesCannotBeForged(t *testing.T) {
 	}
 }
 
-// What went wrong may take several lines, but none of them moves the cursor, rings, or hides.
-func TestErrorsOnATerminalAreHarmless(t *testing.T) {
-	for _, text := range forgeries {
+// An error may have several lines, but no control characters.
+func TestReport_EscapesHostileText(t *testing.T) {
+	for _, text := range hostileTexts {
 		var out bytes.Buffer
 		report(&out, errors.New(text))
 		lines := strings.Count(text, "\n") + 1

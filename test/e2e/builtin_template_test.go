@@ -1,7 +1,11 @@
 package e2e_test
 
 import (
+	"fmt"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -9,9 +13,57 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
+// strictHAProxy returns the path of a HAProxy that treats warnings as errors, when it checks and when it starts.
+func strictHAProxy(t *testing.T) string {
+	t.Helper()
+	needHAProxy(t)
+	program, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "haproxy")
+	script := fmt.Sprintf("#!/bin/sh\nexec %q -dW \"$@\"\n", program)
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// withStrictHAProxy returns an environment in which that HAProxy is first in PATH.
+func withStrictHAProxy(t *testing.T) []string {
+	t.Helper()
+	return append(os.Environ(), "PATH="+filepath.Dir(strictHAProxy(t))+":"+os.Getenv("PATH"))
+}
+
+// HAProxy runs and reloads what the built-in template renders without a warning, with the base file and the arguments that the
+// sink starts it with.
+func TestBuiltinTemplate_NoHAProxyWarnings(t *testing.T) {
+	t.Parallel()
+	for name, settings := range map[string][]string{
+		"defaults":       nil,
+		"without master": {`mode = "command"`},
+		"with a user":    {`user = "root"`, `group = "root"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			env := newTestEnvWith(t, strictHAProxy(t), settings...)
+			env.startInstance("web", "a", 8000)
+			env.start()
+			env.waitAnswer(8000, "a")
+			env.startInstance("api", "b", 8001)
+			env.waitAnswer(8001, "b")
+			if env.fact("reloads") != 1 {
+				t.Errorf("%d reloads, want one for the new service", env.fact("reloads"))
+			}
+			env.eventually("healthy", env.healthy)
+		})
+	}
+}
+
 // The built-in template once gave one name to the frontend and the backend of a port. A HAProxy that runs such a configuration
 // is reloaded once when the daemon is upgraded. No request is lost, and the names of backends and servers stay as they were.
 func TestUpgrade_BuiltinTemplateRenamesFrontends(t *testing.T) {
+	t.Parallel()
 	before := strings.Replace(string(templates.Builtin()), "frontend {{ $section }}-in", "frontend {{ $section }}", 1)
 	if before == string(templates.Builtin()) {
 		t.Fatal("the built-in template does not name its frontends as expected")
