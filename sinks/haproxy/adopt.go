@@ -58,13 +58,13 @@ func (s *Sink) adopt(ctx context.Context) {
 	case now.None():
 		s.log.Info("no HAProxy runs", "pid_file", s.paths.PidFile)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.serves(ctx, now, doc):
-		s.log.Info("adopted the running HAProxy", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
+		s.log.Info("adopted the running HAProxy", pidAttrs(now)...)
 		s.update(func(st *state) {
-			st.loaded = &loaded{left.Inputs, left.Watched}
+			st.loaded = &loadedInputs{left.Inputs, left.Watched}
 			st.apply(doc, now)
 		})
 	default:
-		s.log.Info("adopted a running HAProxy; what it serves is not known", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
+		s.log.Info("adopted a running HAProxy; what it serves is not known", pidAttrs(now)...)
 		s.update(func(st *state) { st.apply(nil, now) })
 	}
 }

@@ -44,8 +44,8 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 }
 
 // checkBeforeRuntime checks doc before servers are changed at run time, where that is needed: verify_cmd may reject more than
-// HAProxy does, and after a runtime change was reverted the check may reject the next one too. What HAProxy has to load is checked
-// later, before it is put in place.
+// HAProxy does, and after a runtime change was reverted the check may reject the next one too. What HAProxy has to load is
+// checked later, before it is put in place.
 func (s *Sink) checkBeforeRuntime(ctx context.Context, doc *document) error {
 	if !s.cfg.Runtime || s.cfg.VerifyCmd == "" && !s.state.Load().checkFirst {
 		return nil

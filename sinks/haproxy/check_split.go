@@ -97,9 +97,9 @@ func (p *piece) add(line string, number int) {
 	}
 }
 
-// piecesOf takes a configuration apart so that no piece can have messages.FaultLimit faults, as far as possible. A long section of servers
-// becomes several of one name, which is a fault of its own; each repeats the section's other lines, on which those of servers may
-// depend. There are none where the meaning of a line depends on the file, or on a condition.
+// piecesOf takes a configuration apart so that no piece can have messages.FaultLimit faults, as far as possible. A long section
+// of servers becomes several of one name, which is a fault of its own; each repeats the section's other lines, on which those of
+// servers may depend. There are none where the meaning of a line depends on the file, or on a condition.
 func piecesOf(config []byte) []piece {
 	pieces := []piece{{}}
 	var section, repeated []string // its first line and, for one that can be continued, the others that are no servers

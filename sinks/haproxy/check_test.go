@@ -130,7 +130,8 @@ func TestAnUnknownHostNameIsTriedAgain(t *testing.T) {
 	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != resolveAgain || errors.Is(err, sdk.ErrRejected) {
 		t.Errorf("it is taken for a final rejection: %v", err)
 	}
-	if rejection, ok := errors.AsType[*sdk.Rejection](err); !ok || len(rejection.Positions) != 1 || rejection.Positions[0].Line != 13 {
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Positions) != 1 || rejection.Positions[0].Line != 13 {
 		t.Errorf("it does not tell the place: %v", err)
 	}
 	r.wantTidy()

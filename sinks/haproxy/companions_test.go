@@ -295,7 +295,7 @@ func TestCompanions_Settle(t *testing.T) {
 		} {
 			_, before := c.obsolete(nil)
 			time.Sleep(time.Second)
-			c.settle(step.files, step.loads)
+			c.replace(step.files, step.loads)
 			if _, since := c.obsolete(nil); since.Equal(time.Now()) != step.later || !step.later && !since.Equal(before) {
 				t.Errorf("after %+v they are obsolete since %v, before since %v", step, since, before)
 			}

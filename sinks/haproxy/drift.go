@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// observeEvery is how often everything that HAProxy runs is read and compared. It costs HAProxy about 20 ms for 10,000 servers.
+	// observeEvery is how often everything that HAProxy runs is read and compared. It costs HAProxy about 20 ms for 10,000
+	// servers.
 	observeEvery = 10 * time.Second
 	// removeTimeout bounds one attempt to remove draining servers.
 	removeTimeout = 10 * time.Second
@@ -85,7 +86,7 @@ func (s *supervisor) observeProcesses(ctx context.Context) {
 
 // recordForeignLoad records that somebody else has started or reloaded HAProxy. The caller holds s.change.
 func (s *supervisor) recordForeignLoad(now process.Instance) {
-	s.log.Warn("HAProxy was started or reloaded by somebody else", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
+	s.log.Warn("HAProxy was started or reloaded by somebody else", pidAttrs(now)...)
 	s.clientFor(now)
 	s.update(func(st *state) { st.invalidate(now) })
 }
@@ -175,8 +176,8 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 	}
 }
 
-// recordDrift records what HAProxy runs that it should not and that a reload has not corrected; nil is for nothing. The caller holds
-// s.change.
+// recordDrift records what HAProxy runs that it should not and that a reload has not corrected; nil is for nothing. The caller
+// holds s.change.
 func (s *Sink) recordDrift(err error) {
 	s.update(func(st *state) { st.driftErr = err })
 	if err != nil {
@@ -186,8 +187,8 @@ func (s *Sink) recordDrift(err error) {
 	}
 }
 
-// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc, and returns the commands that it has sent and
-// what could not be corrected, for people. The caller holds s.change.
+// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc, and returns the commands that it has sent
+// and what could not be corrected, for people. The caller holds s.change.
 //
 // A new worker need not run what its configuration says: a server-state file (load-server-state-from-file) gives its servers the
 // addresses, ports, weights and states of another time. doc wins, as it does over runtime changes by somebody else.
@@ -222,8 +223,8 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	return details
 }
 
-// removeDrained deletes the draining servers that have no sessions any more or whose time is over. If HAProxy does not let one go,
-// a reload removes it.
+// removeDrained deletes the draining servers that have no sessions any more or whose time is over. If HAProxy does not let one
+// go, a reload removes it.
 func (s *supervisor) removeDrained(ctx context.Context) {
 	o := s.beginObservation()
 	defer o.client.Close()

@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-// A change at run time is persisted afterwards: HAProxy's own check reads the document, and it is written to disk, so that a later
-// start brings the same. HAProxy may be changed again meanwhile.
+// A change at run time is persisted afterwards: HAProxy's own check reads the document, and it is written to disk, so that a
+// later start brings the same. HAProxy may be changed again meanwhile.
 const (
 	// persistDelay is how long after a change it is persisted, so that changes that come together are persisted together.
 	persistDelay = 100 * time.Millisecond
@@ -43,8 +43,8 @@ func (s *Sink) persistLoop(ctx context.Context) {
 }
 
 // paced calls run for each request until ctx is done, and again while pending returns true: persistDelay after the request, not
-// before persistInterval has passed since the last run began, and for no more than one in persistShare of the time. run returns how
-// long it took. A run that failed leaves something pending, so failures are retried at the same pace.
+// before persistInterval has passed since the last run began, and for no more than one in persistShare of the time. run returns
+// how long it took. A run that failed leaves something pending, so failures are retried at the same pace.
 func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, run func() (took time.Duration)) {
 	var next time.Time
 	for {
@@ -73,8 +73,8 @@ func (s *Sink) persist(ctx context.Context) {
 	}
 }
 
-// persistPending checks what HAProxy was changed to and writes it to disk. A change that the check rejects is reverted. What HAProxy
-// is changed to meanwhile stays pending. The caller holds s.files and not s.change.
+// persistPending checks what HAProxy was changed to and writes it to disk. A change that the check rejects is reverted. What
+// HAProxy is changed to meanwhile stays pending. The caller holds s.files and not s.change.
 func (s *Sink) persistPending(ctx context.Context) error {
 	doc := s.state.Load().unpersisted()
 	if doc == nil {
@@ -146,16 +146,16 @@ func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	s.update(func(st *state) { st.invalidate(st.running) }) // the supervisor reloads HAProxy
 }
 
-// persistBeforeLoad persists what HAProxy was changed to at run time before HAProxy loads something, which would lose the change.
-// It returns false if HAProxy must not load anything for now, because it serves what cannot be written yet. A change that cannot be
-// written is lost with a HAProxy that does not serve. The caller holds s.files and not s.change.
+// persistBeforeLoad persists what HAProxy was changed to at run time before HAProxy loads something, which would lose the
+// change. It returns false if HAProxy must not load anything for now, because it serves what cannot be written yet. A change
+// that cannot be written is lost with a HAProxy that does not serve. The caller holds s.files and not s.change.
 func (s *supervisor) persistBeforeLoad(ctx context.Context) bool {
 	st := s.state.Load()
 	doc, disk := st.desired, st.onDisk
 	if doc == disk {
 		return true
 	}
-	serves := st.running.Alive() && process.WhyNotServing(s.paths.ServingPid(st.running)) == ""
+	serves := st.running.Alive() && process.WhyNotServing(s.controller.ServingPid(st.running)) == ""
 	if serves && time.Now().Before(s.nextPersist) {
 		return false
 	}

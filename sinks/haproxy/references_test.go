@@ -115,7 +115,8 @@ end)
 	}
 	r.apply(s, document("server a "+a.address), sdk.ActionRestart)
 	action := sdk.ActionRuntime
-	if major, minor := runtimeapi.ParseVersion(runtimeapi.ParseInfo(r.ask(s, "show info")[0])["Version"]); major == 2 && minor < 8 {
+	info := runtimeapi.ParseInfo(r.ask(s, "show info")[0])
+	if major, minor := runtimeapi.ParseVersion(info["Version"]); major == 2 && minor < 8 {
 		action = sdk.ActionReload
 	}
 	r.apply(s, document("server a "+a.address, "server b "+b.address), action)

@@ -16,8 +16,8 @@ type state struct {
 	onDisk   *document // what was last put on disk, after the check; not desired while a runtime change is not persisted yet
 	stable   *document // what HAProxy last stayed up with, or what it served first; nil while that is not known
 
-	supervised bool    // HAProxy has to run: a document was applied, by this process or the one before
-	loaded     *loaded // the files that HAProxy loaded beside the document; never nil
+	supervised bool          // HAProxy has to run: a document was applied, by this process or the one before
+	loaded     *loadedInputs // the files that HAProxy loaded beside the document; never nil
 
 	running      process.Instance // the HAProxy that serves
 	since        time.Time        // when it began to serve

@@ -55,7 +55,7 @@ func (s *Sink) removeFiles() error {
 		left = append(left, s.paths.MasterSocket)
 	}
 	if written := s.companions.all(); len(written) > 0 {
-		s.record(stateFile{Written: written})
+		s.saveStateFile(stateFile{Written: written})
 	} else {
 		left = append(left, s.paths.state)
 	}

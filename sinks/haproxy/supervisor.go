@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// superviseInterval is how often the supervisor looks at HAProxy's processes. Together with a start it stays well below the two
-	// seconds within which a killed HAProxy has to be back.
+	// superviseInterval is how often the supervisor looks at HAProxy's processes. Together with a start it stays well below the
+	// two seconds within which a killed HAProxy has to be back.
 	superviseInterval = 250 * time.Millisecond
 	// stableAfter is how long HAProxy has to run until it counts as stable: it is restarted without delay, and what it serves is
 	// what a rollback goes back to.
@@ -66,7 +66,7 @@ func (s *supervisor) step(ctx context.Context) {
 	runs := st.running.Alive()
 	if runs {
 		s.notServingSince = time.Time{}
-		s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(st.running.Pids), "worker", st.running.Worker)
+		s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(st.running)...)
 		if st.isStable(s.stableAfter) {
 			s.recordStable()
 			s.backoff.Reset()
@@ -105,8 +105,8 @@ func (s *supervisor) step(ctx context.Context) {
 	}
 }
 
-// recordStable records that HAProxy has stayed up with what it should run. While somebody else changes HAProxy, that is left to the
-// next step.
+// recordStable records that HAProxy has stayed up with what it should run. While somebody else changes HAProxy, that is left to
+// the next step.
 func (s *supervisor) recordStable() {
 	if !s.change.TryLock() {
 		return
@@ -144,8 +144,8 @@ func (s *supervisor) restart(ctx context.Context) {
 		return
 	}
 	if s.starting.Cause() == "" { // otherwise it was logged before the attempt that failed
-		s.log.Warn("HAProxy ended; starting it again", "pid", process.JoinPids(s.state.Load().running.Pids), "config_file", s.paths.ConfigFile,
-			"log", messages.Causes(s.controller.Log()))
+		s.log.Warn("HAProxy ended; starting it again", "pid", process.JoinPids(s.state.Load().running.Pids),
+			"config_file", s.paths.ConfigFile, "log", messages.Causes(s.controller.Log()))
 	}
 	s.loadDesired(ctx)
 }
@@ -154,13 +154,8 @@ func (s *supervisor) restart(ctx context.Context) {
 func (s *supervisor) loadDesired(ctx context.Context) {
 	doc := s.restoreDesired()
 	reload := s.state.Load().running.Alive()
-	s.update(func(st *state) { st.load(reload) })
-	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
-	if reload {
-		s.reloadLimit.recordStart()
-		defer s.reloadLimit.recordStart()
-	}
-	r, err := s.load(ctx, doc)
+	defer s.beginLoad(reload)()
+	loaded, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
@@ -169,23 +164,26 @@ func (s *supervisor) loadDesired(ctx context.Context) {
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}
-	if !s.starting.Resolve(s.log, "HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker) {
-		s.log.Info("HAProxy serves again", "pid", process.JoinPids(r.Instance.Pids), "worker", r.Instance.Worker)
+	if !s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(loaded.Instance)...) {
+		s.log.Info("HAProxy serves again", pidAttrs(loaded.Instance)...)
 	}
-	s.recordApplied(doc, r.Instance)
-	s.correctLoaded(ctx, doc, r.Instance)
 }
 
-// restoreDesired writes back the files of the desired document that somebody else has changed, and returns the document. It returns
-// nil if it is not known what is on disk.
+// restoreDesired writes back the files of the desired document that somebody else has changed, and returns the document. It
+// returns nil if it is not known what is on disk.
 func (s *supervisor) restoreDesired() *document {
 	disk := s.state.Load().onDisk
 	if disk == nil {
 		return nil
 	}
 	if err := s.restoreFiles(disk.files); err != nil {
-		s.log.Warn("HAProxy loads another configuration than the one that was applied, since that cannot be written", "error", err)
+		s.log.Warn("cannot restore the applied configuration on disk; HAProxy loads what is there", "error", err)
 		return nil
 	}
 	return disk
+}
+
+// pidAttrs returns the log attributes of an instance.
+func pidAttrs(i process.Instance) []any {
+	return []any{"pid", process.JoinPids(i.Pids), "worker", i.Worker}
 }

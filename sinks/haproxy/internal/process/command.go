@@ -241,28 +241,6 @@ func (c *Command) startsMaster() bool {
 	return !calls || slices.Contains(words, "-W") || slices.Contains(words, "-Ws")
 }
 
-// shellFunction returns a function for bash that passes the base file to the HAProxy which the user's command starts by its
-// bare name, as haproxy-api 0.9 did, and makes it take over the listening sockets of one that it replaces.
-func (c *Command) shellFunction(ctx context.Context, replaces bool) string {
-	name := filepath.Base(c.cfg.Binary)
-	if strings.ContainsFunc(name, func(r rune) bool { return !inFunctionName(r) }) {
-		return ""
-	}
-	call := "command " + name + " -f " + shellQuote(c.cfg.BaseFile)
-	if replaces && c.cfg.handsOverSockets(ctx, c.infos, c.log) { // HAProxy does not start where it cannot have them
-		call += " -x " + shellQuote(c.cfg.AdminSocket)
-	}
-	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, call)
-}
-
-// inFunctionName reports whether bash accepts r in the name of a function, of the characters that names of programs have.
-func inFunctionName(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
-}
-
-// shellQuote quotes text as one word for bash.
-func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
 // Endpoint returns the admin socket of the base file or, where HAProxy does not have that, the one that the configuration asks
 // for.
 func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
@@ -283,6 +261,14 @@ func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 	}
 	return runtimeapi.Endpoint{}, errors.New("HAProxy was started without the options of haproxy-api, " +
 		"and has no \"stats socket PATH level admin\" in its global section")
+}
+
+// ServingPid returns the only process of a HAProxy without a master: a master does not name its workers here.
+func (c *Command) ServingPid(now Instance) int {
+	if len(now.Pids) != 1 || len(workersOf(now.Pids)) > 0 {
+		return 0
+	}
+	return now.Pids[0]
 }
 
 // SharesNetwork is false for a HAProxy that a command of the user's has started in a container or on another host.

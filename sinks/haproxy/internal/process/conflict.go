@@ -30,9 +30,9 @@ type Conflict struct {
 func (c Conflict) replaceable() bool { return c.ourFile && syscall.Kill(c.pid, 0) == nil }
 
 func (c Conflict) Error() string {
-	who := fmt.Sprintf("process %d (%s)", c.pid, c.program)
+	subject := fmt.Sprintf("process %d (%s)", c.pid, c.program)
 	if c.pid == 0 {
-		who = "a process of user " + c.user + " that is not visible from here"
+		subject = "a process of user " + c.user + " that is not visible from here"
 	}
 	var does []string
 	if c.ourFile {
@@ -41,7 +41,7 @@ func (c Conflict) Error() string {
 	if len(c.addresses) > 0 {
 		does = append(does, "listens on "+strings.Join(c.addresses, ", "))
 	}
-	text := fmt.Sprintf("%s %s, beside the HAProxy of haproxy-api, and takes connections from it: ", who,
+	text := fmt.Sprintf("%s %s, beside the HAProxy of haproxy-api, and takes connections from it: ", subject,
 		strings.Join(does, " and "))
 	switch {
 	case c.unit != "":

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestPluginsDoNotGetTheDaemonsSecrets(t *testing.T) {
+func TestWithoutSecrets(t *testing.T) {
 	others := []string{
 		"PATH=/bin", "TOKEN=theirs", "NGINX_LICENSE=theirs",
 		"HAPROXY_API_HAPROXY_CONFIGFILE=/etc/haproxy.cfg", // a reload_cmd may use it

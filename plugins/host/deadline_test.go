@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// rawPlugin speaks the protocol without the sdk, and hangs for ever in one call.
+// rawPlugin implements the protocol without package sdk, and hangs in one call.
 type rawPlugin struct {
 	plugin.NetRPCUnsupportedPlugin
 	wire.UnimplementedPluginServer
@@ -119,33 +119,33 @@ func rawOptions(t *testing.T, hangs string) Options {
 	}
 	options := Options{
 		Name: "edge", Path: self, Env: []string{"RAW_PLUGIN=" + hangs}, Log: slog.New(slog.DiscardHandler),
-		cancelWithin: 200 * time.Millisecond,
+		cancelTimeout: 200 * time.Millisecond,
 	}
 	if hangs == "Attach" {
-		options.attachWithin = 200 * time.Millisecond
+		options.attachTimeout = 200 * time.Millisecond
 	}
 	return options
 }
 
-// impatient is a context that nobody waits longer for.
-func impatient(t *testing.T) context.Context {
+// shortContext returns a context with a short deadline.
+func shortContext(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// Whatever call of the start hangs, the start ends, and with it the process.
-func TestStart_PluginThatHangsAtItsStart(t *testing.T) {
-	for call, ctx := range map[string]context.Context{"Attach": t.Context(), "Configure": impatient(t)} {
+// The start ends, and with it the process, whichever of its calls hangs.
+func TestStart_PluginHangsInACall(t *testing.T) {
+	for call, ctx := range map[string]context.Context{"Attach": t.Context(), "Configure": shortContext(t)} {
 		if _, err := StartSink(ctx, rawOptions(t, call)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s hangs: %v", call, err)
 		}
 	}
 }
 
-// A call that hangs ends with its context, and the others go on.
-func TestSink_PluginThatHangsInOneCall(t *testing.T) {
+// A call that hangs ends with its context, and other calls are not affected.
+func TestSink_PluginHangsInOneCall(t *testing.T) {
 	calls := map[string]func(context.Context, *Sink) error{
 		"Apply": func(ctx context.Context, s *Sink) error {
 			_, err := s.Apply(ctx, document("text"))
@@ -170,22 +170,22 @@ func TestSink_PluginThatHangsInOneCall(t *testing.T) {
 					}
 				}
 			}
-			if err := call(impatient(t), sink); !errors.Is(err, context.DeadlineExceeded) {
+			if err := call(shortContext(t), sink); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v", err)
 			}
 		})
 	}
 }
 
-// A plugin that ignores that its Apply is cancelled is killed and started again.
-func TestSink_ApplyThatIgnoresItsCancellation(t *testing.T) {
+// A plugin whose Apply ignores its cancellation is killed and restarted.
+func TestApply_IgnoredCancellation(t *testing.T) {
 	sink, err := StartSink(t.Context(), rawOptions(t, "Apply"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sink.Close()
 	before := sink.PID()
-	if _, err := sink.Apply(impatient(t), document("text")); !errors.Is(err, errGoesOn) {
+	if _, err := sink.Apply(shortContext(t), document("text")); !errors.Is(err, errNotCancelled) {
 		t.Errorf("got %v", err)
 	}
 	<-sink.Restarted()
@@ -194,8 +194,8 @@ func TestSink_ApplyThatIgnoresItsCancellation(t *testing.T) {
 	}
 }
 
-// The answer of an Apply that was cancelled is waited for: it may have been done already.
-func TestSink_AnswerOfACancelledApplyArrives(t *testing.T) {
+// The host waits for the response of a cancelled Apply, which may have applied the document.
+func TestApply_ResponseAfterCancellation(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
@@ -211,8 +211,8 @@ func TestSink_AnswerOfACancelledApplyArrives(t *testing.T) {
 	}
 }
 
-// A plugin that waits until its context is done is heard, since that is done before ours.
-func TestSink_WhatAPluginSaysAtTheEndOfItsTimeArrives(t *testing.T) {
+// The context of a plugin ends before that of the host, so a response at the end of it still arrives.
+func TestSink_ResponseAtTheDeadline(t *testing.T) {
 	for name, call := range map[string]func(*Sink, context.Context) error{
 		"Claim":  (*Sink).Claim,
 		"Check":  func(s *Sink, ctx context.Context) error { return s.Check(ctx, document("text")) },

@@ -20,8 +20,8 @@ var longCalls = map[string]func(*Sink, context.Context, sdk.Document) error{
 	"Check": (*Sink).Check,
 }
 
-// startImpatient starts notes that are asked all the time whether they are alive.
-func startImpatient(t *testing.T, within time.Duration) *Sink {
+// startWithShortTimeouts starts notes whose health is requested every few milliseconds of a long call.
+func startWithShortTimeouts(t *testing.T, within time.Duration) *Sink {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -29,8 +29,8 @@ func startImpatient(t *testing.T, within time.Duration) *Sink {
 	}
 	sink, err := StartSink(t.Context(), Options{
 		Name: "edge", Path: self, Block: sdk.Block{"folder": t.TempDir(), "checks": true},
-		Log: slog.New(slog.DiscardHandler), patience: 10 * time.Millisecond,
-		pulse: pulse{every: time.Hour, within: within},
+		Log: slog.New(slog.DiscardHandler), slowCall: 10 * time.Millisecond,
+		pingInterval: time.Hour, pingTimeout: within,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -39,10 +39,10 @@ func startImpatient(t *testing.T, within time.Duration) *Sink {
 	return sink
 }
 
-func TestASlowPluginThatAnswersIsLetBe(t *testing.T) {
+func TestLongCall_SlowPluginIsNotKilled(t *testing.T) {
 	for name, call := range longCalls {
 		t.Run(name, func(t *testing.T) {
-			sink := startImpatient(t, time.Minute)
+			sink := startWithShortTimeouts(t, time.Minute)
 			pid := sink.PID()
 			if err := call(sink, t.Context(), document("slow")); err != nil {
 				t.Error(err)
@@ -54,10 +54,10 @@ func TestASlowPluginThatAnswersIsLetBe(t *testing.T) {
 	}
 }
 
-func TestAPluginThatDoesNotTellHowItIsIsKilled(t *testing.T) {
+func TestLongCall_UnresponsivePluginIsKilled(t *testing.T) {
 	for name, call := range longCalls {
 		t.Run(name, func(t *testing.T) {
-			sink := startImpatient(t, 100*time.Millisecond)
+			sink := startWithShortTimeouts(t, 100*time.Millisecond)
 			if err := call(sink, t.Context(), document("hang")); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}

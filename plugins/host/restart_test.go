@@ -15,7 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// halt stops a process and waits until all of it stands still, which takes a moment.
+// halt stops a process and waits until all its threads have stopped.
 func halt(t *testing.T, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -33,14 +33,14 @@ func halt(t *testing.T, pid int) {
 	})
 }
 
-func TestAHungPluginIsKilledAndStartedAgain(t *testing.T) {
+func TestRestart_HangingPlugin(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
 		Name: "edge", Path: self, Block: sdk.Block{"folder": t.TempDir()}, Log: slog.New(slog.DiscardHandler),
-		pulse: pulse{every: 20 * time.Millisecond, within: time.Second},
+		pingInterval: 20 * time.Millisecond, pingTimeout: time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestAHungPluginIsKilledAndStartedAgain(t *testing.T) {
 	}
 }
 
-func TestAHungPluginDoesNotDelayTheEnd(t *testing.T) {
+func TestStop_HangingPlugin(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
 	halt(t, pid)
@@ -71,7 +71,7 @@ func TestAHungPluginDoesNotDelayTheEnd(t *testing.T) {
 	}
 }
 
-func TestAPluginThatDoesNotStartIsOutlasted(t *testing.T) {
+func TestRetryStart_FailingStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestAPluginThatDoesNotStartIsOutlasted(t *testing.T) {
 	}
 	folder := t.TempDir()
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), Outlast: true,
+		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -107,8 +107,8 @@ func TestAPluginThatDoesNotStartIsOutlasted(t *testing.T) {
 	}
 }
 
-// hangs is a program that never says a word.
-func hangs(t *testing.T) string {
+// hangingProgram returns the path of a program that never writes a handshake.
+func hangingProgram(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "plugin")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
@@ -117,18 +117,18 @@ func hangs(t *testing.T) string {
 	return path
 }
 
-func TestAStartThatHangsEndsWithItsContext(t *testing.T) {
+func TestStart_HangingProgram(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := StartSink(ctx, Options{Name: "edge", Path: hangs(t), Log: slog.New(slog.DiscardHandler)})
+	_, err := StartSink(ctx, Options{Name: "edge", Path: hangingProgram(t), Log: slog.New(slog.DiscardHandler)})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestAStartThatHangsHoldsUpNeitherTheDaemonNorItsEnd(t *testing.T) {
+func TestRetryStart_HangingProgram(t *testing.T) {
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: hangs(t), Log: slog.New(slog.DiscardHandler), Outlast: true,
+		Name: "edge", Path: hangingProgram(t), Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -136,12 +136,12 @@ func TestAStartThatHangsHoldsUpNeitherTheDaemonNorItsEnd(t *testing.T) {
 	if _, err := sink.Apply(t.Context(), document("text")); !errors.Is(err, ErrGone) {
 		t.Errorf("got %v", err)
 	}
-	if err := sink.Stop(t.Context()); !errors.Is(err, errDown) { // else the test's own time limit ends it
+	if err := sink.Stop(t.Context()); !errors.Is(err, errNotRunning) { // else the test's own time limit ends it
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestAPluginThatDiesWithItsDaemonLeavesNoSocket(t *testing.T) {
+func TestDetach_RemovesSocket(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	sink, _, _ := startNotes(t, nil)
 	p := sink.end() // the daemon, which would remove the socket too, takes no part from here on
@@ -153,7 +153,7 @@ func TestAPluginThatDiesWithItsDaemonLeavesNoSocket(t *testing.T) {
 	}
 }
 
-func TestAPluginThatLeaksUntilItDiesIsStartedAgain(t *testing.T) {
+func TestRestart_PluginOutOfMemory(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	if _, err := sink.Apply(t.Context(), document("leak")); !errors.Is(err, ErrGone) {
 		t.Errorf("got %v", err)
@@ -164,7 +164,7 @@ func TestAPluginThatLeaksUntilItDiesIsStartedAgain(t *testing.T) {
 	}
 }
 
-func TestADeadPluginIsStartedAgain(t *testing.T) {
+func TestRestart_KilledPlugin(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	before := pidOf(t, sink)
 	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
@@ -188,7 +188,7 @@ func TestADeadPluginIsStartedAgain(t *testing.T) {
 	<-sink.Restarted()
 }
 
-func TestAPluginFollowsADaemonThatDied(t *testing.T) {
+func TestDetach_EndsPlugin(t *testing.T) {
 	sink, folder, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
 	p, err := sink.process()
@@ -202,8 +202,8 @@ func TestAPluginFollowsADaemonThatDied(t *testing.T) {
 	}
 }
 
-// What is wrong with a slow start shows after everybody has gone on without it.
-func TestASlowStartThatFailsIsTold(t *testing.T) {
+// The error of a slow start is logged after the daemon has gone on without the plugin.
+func TestRetryStart_SlowFailureIsLogged(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "plugin")
 	script := "#!/bin/sh\n[ -e " + folder + "/again ] && exec sleep 1000\n: > " + folder + "/again\nsleep 3\nexit 42\n"
@@ -212,7 +212,7 @@ func TestASlowStartThatFailsIsTold(t *testing.T) {
 	}
 	log := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Log: slog.New(slog.NewTextHandler(log, nil)), Outlast: true,
+		Name: "edge", Path: path, Log: slog.New(slog.NewTextHandler(log, nil)), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)

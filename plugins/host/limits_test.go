@@ -20,77 +20,77 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
-// liar answers more than anybody wants to know, and what is not true.
-type liar struct{ lost func(sdk.Lost) }
+// excessivePlugin returns more than the limits allow, and facts that only the host may set.
+type excessivePlugin struct{ lost func(sdk.Lost) }
 
-func serveLies() {
-	info := sdk.Info{Name: endless, Version: endless}
+func serveExcessive() {
+	info := sdk.Info{Name: longText, Version: longText}
 	serve.Sink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
 		if c.Folder == "faults" {
 			var faults sdk.Faults
 			for range 5000 {
-				faults = append(faults, sdk.Fault{Key: c.Folder, Problem: endless[:1000]})
+				faults = append(faults, sdk.Fault{Key: c.Folder, Problem: longText[:1000]})
 			}
 			return nil, faults
 		}
-		return &liar{}, nil
+		return &excessivePlugin{}, nil
 	})
 }
 
-var endless = strings.Repeat("ü", 50_000)
+var longText = strings.Repeat("ü", 50_000)
 
-func (l *liar) OnLost(lost func(sdk.Lost)) { l.lost = lost }
+func (l *excessivePlugin) OnLost(lost func(sdk.Lost)) { l.lost = lost }
 
-func (l *liar) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
-	result := sdk.Result{Action: "teleported", Reason: endless, Took: -time.Hour, Details: many(3000)}
+func (l *excessivePlugin) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
+	result := sdk.Result{Action: "teleported", Reason: longText, Took: -time.Hour, Details: manyTexts(3000)}
 	switch string(doc.Files[0].Content) {
 	case "reject":
 		var places []sdk.Position
 		for range 30_000 {
 			places = append(places, sdk.Position{File: "main", Line: -5, Problem: "no"})
 		}
-		places[0].Problem, places[0].File, places[0].Path = endless, endless, endless
-		return sdk.Result{}, &sdk.Rejection{Err: errors.New(endless), Positions: places}
+		places[0].Problem, places[0].File, places[0].Path = longText, longText, longText
+		return sdk.Result{}, &sdk.Rejection{Err: errors.New(longText), Positions: places}
 	case "defer":
-		return sdk.Result{}, sdk.Deferred(endless, 100*365*24*time.Hour)
+		return sdk.Result{}, sdk.Deferred(longText, 100*365*24*time.Hour)
 	case "defer back":
 		return sdk.Result{}, sdk.Deferred("soon", -time.Hour)
 	case "too much":
-		result.Details = append(result.Details, strings.Repeat("x", maxAnswer))
+		result.Details = append(result.Details, strings.Repeat("x", maxResponse))
 	case "lose":
-		l.lost(sdk.Lost{Err: errors.New(endless), Generation: 1 << 60})
+		l.lost(sdk.Lost{Err: errors.New(longText), Generation: 1 << 60})
 	case "say nothing of the loss":
 		l.lost(sdk.Lost{})
 	}
 	return result, nil
 }
 
-func many(n int) []string {
+func manyTexts(n int) []string {
 	var all []string
 	for i := range n {
-		all = append(all, strconv.Itoa(i)+endless[:1000])
+		all = append(all, strconv.Itoa(i)+longText[:1000])
 	}
 	return all
 }
 
-func (l *liar) Health(context.Context) (sdk.Health, error) {
+func (l *excessivePlugin) Health(context.Context) (sdk.Health, error) {
 	facts := map[string]string{
-		"plugin": "other 9", "plugin_pid": "1", "plugin_restarts": "-3", "plugin_last_end": "never", "a": endless,
+		"plugin": "other 9", "plugin_pid": "1", "plugin_restarts": "-3", "plugin_last_end": "never", "a": longText,
 	}
 	for i := range 3000 {
-		facts["z"+strconv.Itoa(i)+endless[:1000]] = "1"
+		facts["z"+strconv.Itoa(i)+longText[:1000]] = "1"
 	}
-	return sdk.Health{Problems: many(3000), Facts: facts}, nil
+	return sdk.Health{Problems: manyTexts(3000), Facts: facts}, nil
 }
 
-func startLiar(t *testing.T, block sdk.Block) (*Sink, error) {
+func startExcessive(t *testing.T, block sdk.Block) (*Sink, error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Env: []string{"LYING_PLUGIN=1"}, Block: block, Log: slog.New(slog.DiscardHandler),
+		Name: "edge", Path: self, Env: []string{"EXCESSIVE_PLUGIN=1"}, Block: block, Log: slog.New(slog.DiscardHandler),
 	})
 	if err == nil {
 		t.Cleanup(func() { _ = sink.Close() })
@@ -98,8 +98,8 @@ func startLiar(t *testing.T, block sdk.Block) (*Sink, error) {
 	return sink, err
 }
 
-func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
-	sink, err := startLiar(t, nil)
+func TestLimits_SinkResponses(t *testing.T) {
+	sink, err := startExcessive(t, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +152,8 @@ func TestBounds_WhatAPluginSaysIsCut(t *testing.T) {
 	}
 }
 
-func TestBounds_HealthIsCutAndTheDaemonsFactsStay(t *testing.T) {
-	sink, err := startLiar(t, nil)
+func TestLimits_Health(t *testing.T) {
+	sink, err := startExcessive(t, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,15 +173,15 @@ func TestBounds_HealthIsCutAndTheDaemonsFactsStay(t *testing.T) {
 	}
 }
 
-func TestBounds_FaultsAreCut(t *testing.T) {
-	_, err := startLiar(t, sdk.Block{"folder": "faults"})
+func TestLimits_Faults(t *testing.T) {
+	_, err := startExcessive(t, sdk.Block{"folder": "faults"})
 	faults, ok := errors.AsType[sdk.Faults](err)
 	if !ok || len(faults) != wire.MaxFaults+1 {
 		t.Errorf("%T, %d faults", err, len(faults))
 	}
 }
 
-// portsOf encodes a snapshot with so many ports that say nothing: two bytes each.
+// portsOf encodes a snapshot with n empty ports, of two bytes each.
 func portsOf(n int) []byte {
 	ports := make([]byte, 0, 2*n)
 	for range n {
@@ -194,11 +194,11 @@ func portsOf(n int) []byte {
 	return nest(1, nest(5, nest(2, ports)))
 }
 
-func TestCodec_SmallMessageThatGrowsIsRefused(t *testing.T) {
+func TestCodec_SmallMessageThatTakesMuchMemory(t *testing.T) {
 	encoded := portsOf(8 << 20)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	err := newBoundedCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, &wire.WatchResponse{})
+	err := newLimitedCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, &wire.WatchResponse{})
 	runtime.ReadMemStats(&after)
 	if err == nil {
 		t.Error("it is decoded")
@@ -208,7 +208,7 @@ func TestCodec_SmallMessageThatGrowsIsRefused(t *testing.T) {
 	}
 }
 
-func TestCodec_MessagesAsPluginsSendThemAreDecoded(t *testing.T) {
+func TestCodec_UsualMessages(t *testing.T) {
 	snapshot := &wire.Snapshot{Cluster: "c"}
 	for s := range 500 {
 		service := &wire.Service{Name: "s" + strconv.Itoa(s)}
@@ -221,7 +221,7 @@ func TestCodec_MessagesAsPluginsSendThemAreDecoded(t *testing.T) {
 		}
 		snapshot.Services = append(snapshot.Services, service)
 	}
-	codec := newBoundedCodec()
+	codec := newLimitedCodec()
 	for _, want := range []proto.Message{
 		&wire.WatchResponse{Snapshot: snapshot},
 		&wire.HealthResponse{Problems: []string{"x"}, Facts: map[string]string{"a": "b"}},
@@ -238,13 +238,13 @@ func TestCodec_MessagesAsPluginsSendThemAreDecoded(t *testing.T) {
 	}
 }
 
-// What is no message, or has no UTF-8 in it, is an error and nothing worse.
+// Invalid messages and invalid UTF-8 are errors, as they are for protobuf.
 func FuzzCodec(f *testing.F) {
 	f.Add([]byte{0x0a, 0x01, 0xff})
 	f.Add(portsOf(3))
 	f.Fuzz(func(t *testing.T, encoded []byte) {
 		got, want := &wire.WatchResponse{}, &wire.WatchResponse{}
-		err := newBoundedCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, got)
+		err := newLimitedCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(encoded)}, got)
 		if plain := proto.Unmarshal(encoded, want); (plain == nil) != (err == nil) || err == nil && !proto.Equal(want, got) {
 			t.Errorf("%v, where protobuf says %v", err, plain)
 		}
