@@ -27,20 +27,20 @@ func TestGuard_SidecarRestart(t *testing.T) {
 
 	env.sidecar.Restart() // it knows only its own node, which has no service
 	p := env.waitPipeline("held", func(p server.Pipeline) bool { return p.Held != nil })
-	if p.Held.Reason != "none of 12 live instances is left" || !env.healthy() || p.Generation != generation {
+	if !strings.Contains(p.Held.Reason, "12 live instances") || !env.healthy() || p.Generation != generation {
 		t.Errorf("held %+v, generation %d, before %d", p.Held, p.Generation, generation)
 	}
 	if body, err := get("http://" + env.apiAddress + "/ready"); err != nil {
 		t.Errorf("ready: %v %s", err, body)
 	}
 	out := env.output("status")
-	if !strings.Contains(out, "held        until ") || !strings.Contains(out, "none of 12 live instances is left") {
+	if !strings.Contains(out, "held        until ") || !strings.Contains(out, p.Held.Reason) {
 		t.Errorf("status says\n%s", out)
 	}
 
 	env.startInstance("web0", "again", 10100) // one of twelve services is known again
 	env.waitPipeline("still held", func(p server.Pipeline) bool {
-		return p.Held != nil && p.Held.Reason == "11 of 12 live instances are gone, more than max_drop allows"
+		return p.Held != nil && strings.Contains(p.Held.Reason, "11 of 12")
 	})
 	for _, l := range loads {
 		l.wantNoFailures(t)
