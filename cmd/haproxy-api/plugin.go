@@ -120,7 +120,7 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
 		}
 		passed = conformance.CheckSink(cmd.Context(), sink, report)
 	default:
-		return &usageError{fmt.Errorf("%s may be a sink or a source: say which with --kind", path)}
+		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind", path)}
 	}
 	if !passed {
 		return fmt.Errorf("%s does not conform to the protocol: see the failures above", path)

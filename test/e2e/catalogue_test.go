@@ -39,7 +39,7 @@ func TestHAProxy_FollowsCatalogue(t *testing.T) {
 			env.startInstance("chat", "c", 8001)
 			env.waitAnswer(8001, "c")
 			env.stop()
-			env.waitAnswer(8000, "a") // HAProxy outlives the daemon
+			env.waitAnswer(8000, "a") // HAProxy keeps running without the daemon
 		})
 	}
 }
@@ -75,7 +75,7 @@ func TestPush_RecordedSequence(t *testing.T) {
 	}
 }
 
-// render is the subcommand, with the site's configuration.
+// render returns the output of the subcommand render.
 func (env *testEnv) render(state string) string {
 	env.t.Helper()
 	out, err := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "render", "--state", state).Output()

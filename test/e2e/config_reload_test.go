@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// save replaces a text in the configuration file, as most editors do: with a new file that is renamed into place.
+// editConfig replaces text in the configuration file as most editors do: it writes a new file and renames it.
 func (env *testEnv) editConfig(from, to string) {
 	env.t.Helper()
 	config := env.read("haproxy-api.toml")
@@ -24,7 +24,7 @@ func (env *testEnv) editConfig(from, to string) {
 	}
 }
 
-// standing is what a change of the configuration must not touch where nothing asks for it.
+// processState is what a configuration reload must not change without a reason.
 type processState struct {
 	daemon, plugin, master, worker int
 	generation                     uint64
@@ -36,7 +36,7 @@ func (env *testEnv) processState() processState {
 	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, fmt.Sprintf("%+v", p.Last)}
 }
 
-// untouched wants all to stand as it did.
+// wantUnchanged fails the test if the processes or the applied generation changed.
 func (env *testEnv) wantUnchanged(before processState) {
 	env.t.Helper()
 	if now := env.processState(); now != before {
@@ -78,7 +78,7 @@ func TestConfigReload_AppliesSavedFile(t *testing.T) {
 	_, names, _ := strings.Cut(env.read("haproxy-api.toml"), "[sinks.names]")
 	env.editConfig("[sinks.names]"+names, "")
 	env.waitLogged("configuration reloaded: sink names removed, pipeline names removed")
-	env.eventually("only one pipeline is told of", func() bool {
+	env.eventually("the API lists one pipeline", func() bool {
 		body, _ := get("http://" + env.apiAddress + "/api/v1/pipelines")
 		return !strings.Contains(body, "names")
 	})
@@ -110,7 +110,7 @@ func TestConfigReload_SinkRestartKeepsHAProxy(t *testing.T) {
 	env.startInstance("chat", "c", 8001)
 	env.waitAnswer(8001, "c")
 	load.wantNoFailures(t)
-	env.eventually("the generations go on", func() bool { return env.pipeline().Generation == before.generation+2 })
+	env.eventually("the generation counter continues", func() bool { return env.pipeline().Generation == before.generation+2 })
 }
 
 func TestConfigReload_TemplatePathChanges(t *testing.T) {
@@ -124,9 +124,9 @@ func TestConfigReload_TemplatePathChanges(t *testing.T) {
 	before := env.processState()
 	load := env.startLoad(8000)
 	env.editConfig("one.tmpl", "two.tmpl")
-	env.eventually("the other template shows", func() bool { return env.servedRevision(8000) == "4" })
+	env.eventually("the other template is applied", func() bool { return env.servedRevision(8000) == "4" })
 	load.wantNoFailures(t)
-	env.eventually("the generations go on", func() bool { return env.pipeline().Generation == before.generation+1 })
+	env.eventually("the generation counter continues", func() bool { return env.pipeline().Generation == before.generation+1 })
 	if now := env.processState(); now.plugin != before.plugin || now.master != before.master {
 		t.Errorf("\n%+v became\n%+v", before, now)
 	}
@@ -151,7 +151,7 @@ func TestConfigReload_SourceTypeChanges(t *testing.T) {
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
 	env.editConfig(fmt.Sprintf("follow = %q\n", env.sidecar.Address()), "")
-	env.eventually("back", func() bool { return strings.Count(env.log.String(), "source sidecar restarted") == 2 })
+	env.eventually("the first source is back", func() bool { return strings.Count(env.log.String(), "source sidecar restarted") == 2 })
 	env.startInstance("web", "d", 8000)
 	env.waitAnswer(8000, "d")
 	load.wantNoFailures(t)
@@ -215,7 +215,7 @@ func TestConfigReload_SIGHUPLogsResult(t *testing.T) {
 	t.Parallel()
 	env := newStartedEnv(t)
 	before := env.processState()
-	env.editConfig("[haproxy_api]", "# a word\n[haproxy_api]") // says nothing that is new
+	env.editConfig("[haproxy_api]", "# a word\n[haproxy_api]") // changes no setting
 	env.sighup()
 	env.waitLogged("configuration reloaded: nothing changed")
 	env.editConfig("[haproxy_api]", "[haproxy_api]\nlogging_level = \"debug\"\nlogging_format = \"json\"")
@@ -223,11 +223,11 @@ func TestConfigReload_SIGHUPLogsResult(t *testing.T) {
 	env.waitLogged("key=haproxy_api.logging_format")
 	env.wantUnchanged(before)
 	if strings.Count(env.log.String(), "configuration reloaded") != 2 {
-		t.Error("a save that changes nothing is told of")
+		t.Error("a save that changes nothing is logged")
 	}
 }
 
-// A daemon that began without a file finds the one that comes.
+// A daemon that was started without a configuration file loads the file when it appears.
 func TestConfigReload_FileAppears(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -249,14 +249,14 @@ func TestConfigReload_FileAppears(t *testing.T) {
 	env.waitAnswer(8000, "a")
 }
 
-// Somebody writes slowly, and what is there meanwhile is a good configuration of much less.
+// While the file is written slowly, its beginning is a valid configuration with fewer settings. The daemon must not load that.
 func TestConfigReload_WaitsForSlowWriter(t *testing.T) {
 	t.Parallel()
 	env := newStartedEnv(t)
 	before := env.processState()
 	whole := env.read("haproxy-api.toml") + "\n# the end\n"
 	for env.writeSlowly("haproxy-api.toml", whole) > configDebounce/2 {
-		// So long a pause, which a busy machine makes, may be taken for the end.
+		// On a busy machine, a pause may be so long that the daemon takes it for the end.
 		env.sighup()
 		env.waitLogged("configuration reloaded: ")
 		env.eventually("healthy", env.healthy)
@@ -266,12 +266,12 @@ func TestConfigReload_WaitsForSlowWriter(t *testing.T) {
 	env.sighup()
 	env.waitLogged("configuration reloaded: nothing changed")
 	if strings.Contains(env.log.String(), "reload failed") || strings.Count(env.log.String(), "configuration reloaded") != 1 {
-		t.Error("half of it was looked at")
+		t.Error("a part of the file was loaded")
 	}
 	env.wantUnchanged(before)
 }
 
-// writeSlowly writes line by line, and returns the longest pause that it made.
+// writeSlowly writes the content line by line and returns the longest pause.
 func (env *testEnv) writeSlowly(name, content string) time.Duration {
 	env.t.Helper()
 	began := time.Now()
@@ -292,10 +292,10 @@ func (env *testEnv) writeSlowly(name, content string) time.Duration {
 	return longest
 }
 
-// calm is how long a configuration file has to be unchanged before the daemon reads it.
+// configDebounce is how long a configuration file has to be unchanged before the daemon loads it.
 const configDebounce = 200 * time.Millisecond
 
-// plugged is a sink of which that program is the plugin.
+// pluginSinkConfig returns the tables of a sink whose plugin is that program.
 func pluginSinkConfig(path string) string {
 	return fmt.Sprintf("[sinks.x]\ntype = \"x\"\n[plugins.x]\npath = %q\n[haproxy]", path)
 }
@@ -341,7 +341,7 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 	} {
 		env.log.reset()
 		env.editConfig(fault.from, fault.to)
-		env.eventually(fault.name+" is told", func() bool {
+		env.eventually(fault.name+" is logged", func() bool {
 			line := lastLine(env.log, "configuration reload failed; keeping the previous configuration")
 			return strings.Contains(line, fault.said)
 		})
@@ -353,7 +353,7 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 		env.editConfig(env.read("haproxy-api.toml"), good)
 		env.waitLogged("configuration reloaded: nothing changed")
 		if got := env.metric(reloadedMetric); got != reloadedMetric+" 1" {
-			t.Errorf("%s, mended: the metric is %q", fault.name, got)
+			t.Errorf("%s, corrected: the metric is %q", fault.name, got)
 		}
 	}
 	if err := os.Remove(env.path("haproxy-api.toml")); err != nil {
@@ -366,7 +366,8 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 	load.wantNoFailures(t)
 }
 
-// The claim is made when the old sink has ended, so that is too late to find it out beforehand.
+// The lock of the file is acquired after the old sink has ended, so that a conflict is found late and the previous sink has to be
+// restored.
 func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	t.Parallel()
 	env := newStartedEnv(t)
@@ -389,7 +390,7 @@ func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	load.wantNoFailures(t)
 }
 
-// The source was ended too, and another one was made of the configuration before: it is the one that gets the pushes.
+// The source is restarted from the previous configuration too, and receives the pushes.
 func TestConfigReload_RestoredSourceReceivesPushes(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -426,9 +427,9 @@ func TestConfigReload_LeaksNothing(t *testing.T) {
 	env.sighup()
 	env.waitLogged("nothing changed")
 	env.eventually("healthy", env.healthy)
-	env.eventually("as many belongings", func() bool { return env.resources() == before })
+	env.eventually("the resources are as before", func() bool { return env.resources() == before })
 	t.Logf("%s; %s, and before %s", before, env.metric("go_goroutines"), goroutines)
-	env.eventually("as many goroutines", func() bool {
+	env.eventually("the number of goroutines is as before", func() bool {
 		var was, is int
 		_, _ = fmt.Sscanf(goroutines, "go_goroutines %d", &was)
 		_, _ = fmt.Sscanf(env.metric("go_goroutines"), "go_goroutines %d", &is)

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// holds decodes a value into a field of type T and gives back what was read, as JSON.
+// holds decodes a value into a field of type T and returns the field as JSON.
 func holds[T any](value any) (string, error) {
 	var cfg struct {
 		Value T `json:"value"`
@@ -40,7 +40,7 @@ type (
 	}
 )
 
-// Each kind of field is filled, in process with what TOML and YAML give and across the wire with what JSON gives.
+// Values in the daemon have the types of TOML and YAML parsers, and values in a plugin have those of the JSON parser.
 func TestDecode_EveryKindOfField(t *testing.T) {
 	for name, test := range map[string]struct {
 		read  func(any) (string, error)
@@ -107,7 +107,6 @@ func TestDecode_EveryKindOfField(t *testing.T) {
 	}
 }
 
-// What does not fit is a fault with the key, and never a panic.
 func TestDecode_UnsuitableValue(t *testing.T) {
 	for name, test := range map[string]struct {
 		read  func(any) (string, error)
@@ -160,7 +159,7 @@ func TestDecode_EmbeddedStruct(t *testing.T) {
 	}
 }
 
-// A default behind a pointer is not changed for the next configuration that is decoded.
+// Decoding must not change a default behind a pointer, which the next configuration shares.
 func TestDecode_DefaultsBehindPointers(t *testing.T) {
 	type config struct {
 		Nested *nestedPair `json:"nested"`
@@ -180,7 +179,6 @@ type nestedPair struct {
 	B string `json:"b"`
 }
 
-// A type that no block can fill is the author's to hear of.
 func TestCheckConfig_UnusableTypes(t *testing.T) {
 	for name, cfg := range map[string]any{
 		"nothing": nil, "map": map[string]string{}, "pointer": &common{}, "number": 5,

@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// CheckConfig returns an error that names every field in the type of cfg that no block of a configuration can fill. Package
-// serve panics with it: the author of a plugin can correct such a field, and its users cannot.
+// CheckConfig returns an error that names every field in the type of cfg that [Decode] cannot set. Package serve panics with
+// it: the author of a plugin can correct such a field, and its users cannot.
 //
 // A configuration is a struct. Its fields with a json tag may be strings, booleans, numbers, [time.Duration], slices, arrays,
-// maps with strings for keys, structs, pointers to these, any, and whatever implements [encoding.TextUnmarshaler] or
-// [json.Unmarshaler]. The keys of an embedded struct without a tag are its own; fields without a tag are not filled.
+// maps with string keys, structs, pointers to these, any, and types that implement [encoding.TextUnmarshaler] or
+// [json.Unmarshaler]. The keys of an embedded struct without a tag are keys of the struct itself. Fields without a tag are
+// not set.
 func CheckConfig(cfg any) error {
 	t := reflect.TypeOf(cfg)
 	if t == nil || t.Kind() != reflect.Struct {
@@ -27,17 +28,16 @@ func CheckConfig(cfg any) error {
 	return fmt.Errorf("a configuration of type %s cannot be decoded: %s", t, strings.Join(c.problems, "; "))
 }
 
-// typeChecker looks at types.
 type typeChecker struct {
 	problems []string
-	seen     map[reflect.Type]bool // those inside which it is
+	seen     map[reflect.Type]bool // the types around the present one, which may be recursive
 }
 
 func (c *typeChecker) addf(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Sprintf(format, args...))
 }
 
-// fields looks at the fields of t, and adds their keys to those of the struct that they belong to.
+// fields checks the fields of the struct type t, and adds their keys to keys.
 func (c *typeChecker) fields(at string, t reflect.Type, keys map[string]bool) {
 	for i := range t.NumField() {
 		field := t.Field(i)
@@ -45,7 +45,7 @@ func (c *typeChecker) fields(at string, t reflect.Type, keys map[string]bool) {
 		tag, tagged := field.Tag.Lookup("json")
 		key := keyOf(field)
 		switch {
-		case embeds(field):
+		case isInlined(field):
 			c.fields(name+".", field.Type, keys)
 		case field.Anonymous && !tagged && field.Type.Kind() == reflect.Pointer:
 			c.addf("the pointer %s is embedded: embed the struct itself, or give it a json tag", name)
@@ -68,13 +68,13 @@ var (
 	jsonUnmarshaler = reflect.TypeFor[json.Unmarshaler]()
 )
 
-func readsItself(t reflect.Type) bool {
+func unmarshalsItself(t reflect.Type) bool {
 	pointer := reflect.PointerTo(t)
 	return pointer.Implements(textUnmarshaler) || pointer.Implements(jsonUnmarshaler)
 }
 
 func (c *typeChecker) value(name string, t reflect.Type) {
-	if c.seen[t] || readsItself(t) {
+	if c.seen[t] || unmarshalsItself(t) {
 		return
 	}
 	c.seen[t] = true
