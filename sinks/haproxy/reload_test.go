@@ -126,7 +126,7 @@ func wantHealthyUntil(t *testing.T, s *Sink, done <-chan struct{}) {
 	for asked := 1; ; asked++ {
 		began := time.Now()
 		h, err := s.Health(t.Context())
-		if (err != nil || len(h.Problems) > 0) && time.Since(began) < healthLimit/2 {
+		if (err != nil || len(h.Problems) > 0) && time.Since(began) < healthTimeout/2 {
 			t.Errorf("problems %q, %v", h.Problems, err)
 		}
 		select {

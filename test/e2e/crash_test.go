@@ -113,7 +113,7 @@ func TestCrash_PluginKilledBeforePersist(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.eventually("another plugin", func() bool { now := env.pluginPID(); return now != 0 && now != plugin })
-	env.waitLogged("the running HAProxy serves something else than the file says")
+	env.waitLogged("worker=") // which it adopted
 	b.release()
 	env.waitInSync()
 	env.waitAnswer(8000, "b")
