@@ -1,33 +1,40 @@
-# Two commands are for everybody: `make run` and `make test`. The others are for working on haproxy-api.
+# Users need only `make run` and `make test`. The other targets are for contributors.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 30s
 CHAOSTIME ?= 10m
+SOAK ?= 3600
 
-.PHONY: run test build lint generate fuzz chaos soak cross
+.PHONY: run test test-long build lint generate fuzz chaos soak cross
 
-# Runs the demo, or with FOLLOW=host:port follows that Sidecar. Installs HAProxy if it is missing.
+# Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
 run: build
 	@scripts/install-deps run
 	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
 
-# Installs what the tests need and runs all of them: with HAProxy 2.6, and what runs or checks with a HAProxy with 3.0 and 3.2 too.
-# Where scripts/install-deps cannot get these, it is the installed one that is tested.
+# Installs what the tests need and runs all tests with HAProxy 2.6, on two processors in about ten minutes. If
+# scripts/install-deps cannot install that version, the tests use the installed HAProxy.
 test:
 	@scripts/install-deps test
 	go vet ./...
-	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 40m ./...
-	@for version in 3.0 3.2; do \
-		if [ -x .haproxy/$$version/haproxy ]; then \
-			echo "testing with HAProxy $$version"; \
-			TEST_HAPROXY=$(CURDIR)/.haproxy/$$version/haproxy \
-				go test -race -timeout 40m ./sinks/haproxy/... ./test/e2e ./templates || exit 1; \
-		fi; \
-	done
+	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 30m ./...
 	@for module in examples/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
 		(cd $$(dirname $$module) && go vet ./... && go test -race -timeout 10m ./...) || exit 1; \
 	done
+
+# Runs the tests that use HAProxy with 3.0 and 3.2 too, then a minute of chaos with each version, and a short soak test.
+test-long:
+	@scripts/install-deps test
+	@for version in 3.0 3.2; do \
+		if [ -x .haproxy/$$version/haproxy ]; then \
+			echo "testing with HAProxy $$version"; \
+			TEST_HAPROXY=$(CURDIR)/.haproxy/$$version/haproxy \
+				go test -race -timeout 30m ./sinks/haproxy/... ./test/e2e ./templates || exit 1; \
+		fi; \
+	done
+	$(MAKE) chaos CHAOSTIME=1m SEED=$(or $(SEED),1)
+	$(MAKE) soak SOAK=600
 
 build:
 	@scripts/install-deps build
@@ -39,11 +46,11 @@ lint:
 generate:
 	go generate ./...
 
-# Every fuzz target for FUZZTIME each.
+# Runs every fuzz target for FUZZTIME.
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# CHAOSTIME with each HAProxy in which everything goes wrong at once, in another order each time: SEED=N repeats one.
+# Runs the chaos test for CHAOSTIME with each HAProxy. The order of the faults is random; SEED=N repeats a run.
 chaos:
 	@scripts/install-deps test
 	@for haproxy in $$(ls $(CURDIR)/.haproxy/*/haproxy 2>/dev/null || echo haproxy); do \
@@ -52,12 +59,12 @@ chaos:
 			-args -chaos $(CHAOSTIME) -chaos.seed $(or $(SEED),$(shell date +%s)) || exit 1; \
 	done
 
-# What each second of an hour brings, without the seconds.
+# Runs the soak test: the events of 3,600 simulated seconds.
 soak:
 	@scripts/install-deps test
-	go test -timeout 60m -run 'TestSoak$$' -v ./test/e2e -args -soak 3600
+	go test -timeout 60m -run 'TestSoak$$' -v ./test/e2e -args -soak $(SOAK)
 
-# The platforms that a release has beside the one of this machine.
+# Builds for the other platforms of a release.
 cross:
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api

@@ -32,6 +32,7 @@ var importRules = []struct {
 	{"internal/fingerprint", nil},
 	{"internal/filelock", nil},
 	{"internal/filewatch", []string{"internal/fingerprint"}},
+	{"internal/suggest", nil},
 	{"internal/trust", nil},
 	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/logdedup", "internal/trust"}},
 	{"sources/internal/*", []string{"plugins/sdk", "internal/snapshots"}},
@@ -42,18 +43,20 @@ var importRules = []struct {
 	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
-	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*", "sinks/internal/*"}},
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*",
+		"sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
 	{"templates/internal/parsetree", nil},
-	{"templates/internal/*", []string{"plugins/sdk", "templates/internal/parsetree"}},
+	{"templates/internal/*", []string{"plugins/sdk", "internal/suggest", "templates/internal/parsetree"}},
 	{"templates", []string{"plugins/sdk", "internal/filewatch", "internal/snapshots", "templates/internal/*"}},
 	{"engine/exclude", []string{"plugins/sdk", "internal/snapshots"}},
 	{"engine", []string{"engine/exclude", "plugins/sdk", "internal/logdedup", "internal/snapshots"}},
-	{"engine/config", nil},
-	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/filelock", "internal/logdedup", "internal/trust"}},
-	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup"}},
+	{"engine/config", []string{"internal/suggest"}},
+	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/filelock", "internal/logdedup",
+		"internal/trust"}},
+	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/fingerprint", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
 	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar"}},
 	{"cmd/haproxy-api/internal/states", []string{"plugins/sdk", "engine", "engine/config", "sources/*"}},
@@ -69,11 +72,12 @@ var importRules = []struct {
 
 // exclusiveImports lists the dependencies that only the packages of one pattern may import.
 var exclusiveImports = map[string]string{
-	"github.com/Masterminds/sprig": "templates",
-	"github.com/knadh/koanf":       "engine/config",
-	"github.com/spf13/cobra":       "cmd/haproxy-api",
-	"google.golang.org/grpc":       "plugins/*",
-	"github.com/hashicorp":         "plugins/*",
+	"github.com/Masterminds/sprig":    "templates",
+	"github.com/agnivade/levenshtein": "internal/suggest",
+	"github.com/knadh/koanf":          "engine/config",
+	"github.com/spf13/cobra":          "cmd/haproxy-api",
+	"google.golang.org/grpc":          "plugins/*",
+	"github.com/hashicorp":            "plugins/*",
 }
 
 type goPackage struct {
@@ -81,10 +85,10 @@ type goPackage struct {
 	Imports    []string
 }
 
-// listPackages returns the packages of the module.
-func listPackages(t *testing.T) []goPackage {
+// listPackages returns the packages that go list prints for the arguments.
+func listPackages(t *testing.T, args ...string) []goPackage {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-json=ImportPath,Imports"}, args...)...).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +105,7 @@ func listPackages(t *testing.T) []goPackage {
 }
 
 func TestImportRules(t *testing.T) {
-	for _, p := range listPackages(t) {
+	for _, p := range listPackages(t, "./...") {
 		name, found := strings.CutPrefix(p.ImportPath, module+"/")
 		if !found {
 			continue // the root package has only this test
@@ -126,7 +130,7 @@ func TestImportRules(t *testing.T) {
 
 // TestSDKImportsOnlyTheStandardLibrary keeps the contract free of the transport.
 func TestSDKImportsOnlyTheStandardLibrary(t *testing.T) {
-	for _, p := range listPackages(t) {
+	for _, p := range listPackages(t, "./...") {
 		if p.ImportPath != module+"/plugins/sdk" {
 			continue
 		}
@@ -140,14 +144,14 @@ func TestSDKImportsOnlyTheStandardLibrary(t *testing.T) {
 	t.Error("there is no package plugins/sdk")
 }
 
-// TestBinaryLinksNoTestCode keeps packages for tests out of the binary.
+// TestBinaryLinksNoTestCode keeps packages for tests out of the binary. Only go-plugin itself imports testing.
 func TestBinaryLinksNoTestCode(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/haproxy-api").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{module + "/sources/sidecar/sidecartest", module + "/internal/mounttest"} {
-		if slices.Contains(strings.Fields(string(out)), name) {
+	for _, p := range listPackages(t, "-deps", "./cmd/haproxy-api") {
+		name, ours := strings.CutPrefix(p.ImportPath, module+"/")
+		if ours && slices.Contains(p.Imports, "testing") {
+			t.Errorf("the binary links %s, which imports testing", name)
+		}
+		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest"}, name) {
 			t.Errorf("the binary links %s", name)
 		}
 	}

@@ -85,7 +85,9 @@ func attemptIterations(set *template.Template) {
 	a := &attempter{set: set}
 	for _, t := range set.Templates() {
 		a.tree = t.Tree
-		a.list(t.Root, nil)
+		for _, loop := range parsetree.Loops(t.Root) {
+			a.loop(loop)
+		}
 	}
 }
 
@@ -95,31 +97,8 @@ type attempter struct {
 	bodies int
 }
 
-// list edits the ranges of a list in which the variables of scope are declared, inner ranges before outer ones.
-func (a *attempter) list(list *parse.ListNode, scope []string) {
-	if list == nil {
-		return
-	}
-	for _, n := range list.Nodes {
-		if action, ok := n.(*parse.ActionNode); ok {
-			scope = parsetree.Declare(scope, action.Pipe)
-			continue
-		}
-		b := parsetree.Branch(n)
-		if b == nil {
-			continue
-		}
-		inner := parsetree.Declare(scope, b.Pipe)
-		a.list(b.List, inner)
-		a.list(b.ElseList, inner)
-		if loop, ok := n.(*parse.RangeNode); ok {
-			a.loop(loop, inner)
-		}
-	}
-}
-
-func (a *attempter) loop(loop *parse.RangeNode, scope []string) {
-	used, assigned, ok := parsetree.OuterVariables(loop.List, scope)
+func (a *attempter) loop(loop parsetree.Loop) {
+	used, assigned, ok := parsetree.OuterVariables(loop.List, parsetree.Declare(loop.Scope, loop.Pipe))
 	if !ok {
 		return
 	}

@@ -15,8 +15,9 @@ import (
 )
 
 type diffOptions struct {
-	state, template, pipeline string
-	exitCode                  bool
+	templateFlags
+	state    string
+	exitCode bool
 }
 
 func newDiff(opts *options) *cobra.Command {
@@ -37,8 +38,7 @@ func newDiff(opts *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDiff(cmd, opts, o) },
 	}
 	cmd.Flags().StringVar(&o.state, "state", "", "the state to render instead of the daemon's: `FILE`, URL or -")
-	cmd.Flags().StringVar(&o.template, "template", "", "use the template in `FILE` instead of the configured one")
-	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline to compare, if there are several")
+	o.register(cmd)
 	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit with 1 if there are differences")
 	return opts.withAddress(cmd)
 }
@@ -49,7 +49,7 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := pickTemplates(cfg, o.pipeline, o.template)
+	p, err := o.selectFrom(cfg)
 	if err != nil {
 		return err
 	}

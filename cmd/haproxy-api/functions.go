@@ -1,16 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
@@ -23,12 +22,7 @@ func newTemplateFunctions() *cobra.Command {
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return &usageError{fmt.Errorf("name one function, or none for all of them: %s [NAME]", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args: argsBetween(0, 1, "name one function, or none for all of them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, all := cmd.OutOrStdout(), templates.Functions()
 			if len(args) == 0 {
@@ -59,18 +53,15 @@ func listFunctions(out io.Writer, all []templates.Function) error {
 func showFunction(out io.Writer, all []templates.Function, name string) error {
 	at := slices.IndexFunc(all, func(f templates.Function) bool { return f.Name == name })
 	if at < 0 {
-		nearest := slices.MinFunc(all, func(a, b templates.Function) int {
-			return cmp.Compare(distance(name, a.Name), distance(name, b.Name))
-		})
+		names := make([]string, len(all))
+		for i, f := range all {
+			names[i] = f.Name
+		}
+		nearest, _ := suggest.Nearest(name, names)
 		return &usageError{fmt.Errorf("templates have no function %q: the nearest is %q, and 'haproxy-api template functions' "+
-			"lists all of them", name, nearest.Name)}
+			"lists all of them", name, nearest)}
 	}
 	return describeFunction(out, all[at])
-}
-
-// distance returns the edit distance of two names, ignoring case.
-func distance(a, b string) int {
-	return levenshtein.ComputeDistance(strings.ToLower(a), strings.ToLower(b))
 }
 
 // describeFunction prints a function's usage and description on one line, then its example and the result.

@@ -86,6 +86,16 @@ func newRoot() *cobra.Command {
 	return root
 }
 
+// argsBetween returns a check that returns a usage error with the hint unless the command has between least and most arguments.
+func argsBetween(least, most int, hint string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return &usageError{fmt.Errorf("%s; see '%s --help'", hint, cmd.CommandPath())}
+		}
+		return nil
+	}
+}
+
 // noArgs is cobra.NoArgs with a usage error that suggests a subcommand.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -86,12 +86,7 @@ func newDoctor() *cobra.Command {
 			"A sink really applies the documents that it is given, so use a configuration for which that does no harm.",
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
 			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &usageError{fmt.Errorf("name the one plugin to check: %s PATH", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args: argsBetween(1, 1, "name the one plugin to check"),
 		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o) },
 	}
 	flags := cmd.Flags()
@@ -125,7 +120,7 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
 		}
 		passed = conformance.CheckSink(cmd.Context(), sink, report)
 	default:
-		return &usageError{fmt.Errorf("%s may be a sink or a source: say which with --kind", path)}
+		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind", path)}
 	}
 	if !passed {
 		return fmt.Errorf("%s does not conform to the protocol: see the failures above", path)

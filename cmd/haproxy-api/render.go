@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,8 +19,9 @@ import (
 )
 
 type renderOptions struct {
-	state, template, output, pipeline string
-	watch                             bool
+	templateFlags
+	state, output string
+	watch         bool
 }
 
 func newRender(opts *options) *cobra.Command {
@@ -41,9 +39,8 @@ func newRender(opts *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return runRender(cmd, opts, o) },
 	}
 	cmd.Flags().StringVar(&o.state, "state", "", "a Sidecar state or a list of instances: `FILE`, URL or - for standard input")
-	cmd.Flags().StringVar(&o.template, "template", "", "use the template in `FILE` instead of the configured one")
+	o.register(cmd)
 	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of standard output")
-	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline whose template is rendered, if there are several")
 	cmd.Flags().BoolVar(&o.watch, "watch", false, "render again whenever a template is saved, and show what changes")
 	return cmd
 }
@@ -56,7 +53,7 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := pickTemplates(cfg, o.pipeline, o.template)
+	p, err := o.selectFrom(cfg)
 	if err != nil {
 		return err
 	}
@@ -113,27 +110,4 @@ func printNotes(cmd *cobra.Command, notes []string) {
 	for _, note := range notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(note))
 	}
-}
-
-// pickTemplates returns the pipeline as pickPipeline does, with another template if that is not empty.
-func pickTemplates(cfg *config.Config, name, template string) (config.Pipeline, error) {
-	p, err := pickPipeline(cfg, name)
-	if template != "" {
-		p.Template = template
-	}
-	return p, err
-}
-
-// pickPipeline returns the named pipeline, or the only one if name is empty.
-func pickPipeline(cfg *config.Config, name string) (config.Pipeline, error) {
-	names := slices.Sorted(maps.Keys(cfg.Pipelines))
-	if name == "" && len(names) == 1 {
-		name = names[0]
-	}
-	if !slices.Contains(names, name) {
-		return config.Pipeline{}, &usageError{
-			fmt.Errorf("there is no pipeline %q: name one of %s with --pipeline", name, strings.Join(names, ", ")),
-		}
-	}
-	return cfg.Pipelines[name], nil
 }

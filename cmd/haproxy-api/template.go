@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
+	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
 func newTemplate(opts *options) *cobra.Command {
@@ -23,7 +26,7 @@ func newTemplate(opts *options) *cobra.Command {
 }
 
 func newTemplateTest(opts *options) *cobra.Command {
-	var template, pipeline string
+	var selected templateFlags
 	var update bool
 	cmd := &cobra.Command{
 		Use:   "test DIR",
@@ -42,23 +45,18 @@ func newTemplateTest(opts *options) *cobra.Command {
 			"want.error exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return &usageError{fmt.Errorf("name the one folder of cases: %s DIR", cmd.CommandPath())}
-			}
-			return nil
-		},
+		Args: argsBetween(1, 1, "name the one folder of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := opts.load()
 			if err != nil {
 				return err
 			}
-			p, err := pickTemplates(cfg, pipeline, template)
+			p, err := selected.selectFrom(cfg)
 			if err != nil {
 				return err
 			}
 			runner := &templatetest.Runner{
-				Templates: daemon.TemplateConfig(p), Source: p.Source, FixTemplate: template != "", Update: update,
+				Templates: daemon.TemplateConfig(p), Source: p.Source, FixTemplate: selected.template != "", Update: update,
 				Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(),
 			}
 			passed, err := runner.Run(cmd.Context(), args[0])
@@ -68,10 +66,36 @@ func newTemplateTest(opts *options) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&template, "template", "", "use the template in `FILE` instead of the cases' and the configured one")
-	cmd.Flags().StringVar(&pipeline, "pipeline", "", "the pipeline whose template is tested, if there are several")
+	selected.register(cmd)
 	cmd.Flags().BoolVar(&update, "update", false, "write what is rendered as what is wanted")
 	return cmd
+}
+
+// templateFlags select a template set: that of a pipeline, with another main template if one is given.
+type templateFlags struct{ pipeline, template string }
+
+func (f *templateFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.template, "template", "", "use the template in `FILE` instead of the configured one")
+	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "the pipeline whose template is used, if there are several")
+}
+
+// selectFrom returns the selected pipeline, which is the only one if none is named.
+func (f *templateFlags) selectFrom(cfg *config.Config) (config.Pipeline, error) {
+	names := slices.Sorted(maps.Keys(cfg.Pipelines))
+	name := f.pipeline
+	if name == "" && len(names) == 1 {
+		name = names[0]
+	}
+	p, ok := cfg.Pipelines[name]
+	if !ok {
+		return p, &usageError{
+			fmt.Errorf("there is no pipeline %q: name one of %s with --pipeline", name, strings.Join(names, ", ")),
+		}
+	}
+	if f.template != "" {
+		p.Template = f.template
+	}
+	return p, nil
 }
 
 // goSpelling replaces -update after "template test" by --update. Go's golden file tests spell the flag with one dash, which pflag

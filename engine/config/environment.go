@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 )
 
 // EnvFile is the environment variable that names the configuration file. It is read by the caller of [Load].
@@ -17,7 +19,7 @@ const EnvAddress = "HAPROXY_API_ADDRESS"
 const (
 	envPrefix    = "HAPROXY_API_"
 	legacyPrefix = "HAPROXYAPI_"
-	envPlugin    = "HAPROXY_API_PLUGIN" // tells a process that it was started as a plugin; its own child processes inherit it
+	envPlugin    = "HAPROXY_API_PLUGIN" // set by the daemon for the plugins that it starts; its own child processes inherit it
 )
 
 // Precedence among the environment variables that set the same key: higher ones win.
@@ -118,21 +120,22 @@ var (
 	injectedLink = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*NAME=/`)
 )
 
-// isInjected reports whether Kubernetes or Docker sets the variable for a service or container whose name begins with haproxy-api.
+// isInjected reports whether Kubernetes or Docker sets the variable for a service or container whose name begins with
+// haproxy-api.
 func isInjected(name, value string) bool {
 	pair := name + "=" + value
 	return injectedName.MatchString(name) || injectedPort.MatchString(pair) || injectedLink.MatchString(pair)
 }
 
-// unknownVariable reports a variable with our prefix that has no effect. It is a fault, because the user may rely on it to restrict
-// access.
+// unknownVariable reports a variable with our prefix that has no effect. It is a fault, because the user may rely on it to
+// restrict access.
 func (l *loader) unknownVariable(name string, fixed map[string]variable) {
 	known := append(slices.Sorted(maps.Keys(fixed)), EnvFile, EnvAddress)
-	best := slices.MinFunc(known, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
+	best, _ := suggest.Nearest(name, known)
 	l.addFault("environment "+name, "is not a known variable; the nearest known one is "+best)
 }
 
-// pathOf returns the path that the parts of a variable's name stand for.
+// pathOf returns the path that the parts of a variable's name denote.
 func pathOf(parts []string, root kind, file map[string]any) path {
 	var at path
 	for i, part := range parts {

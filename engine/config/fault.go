@@ -1,13 +1,12 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 
-	"github.com/agnivade/levenshtein"
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 )
 
 // A Fault is one error in the configuration.
@@ -70,40 +69,15 @@ func (c *collector) table(at path, v any, want string) (map[string]any, bool) {
 // unknown reports a key that its table does not have.
 func (c *collector) unknown(at path, siblings []string) {
 	name, parent := at[len(at)-1], at[:len(at)-1]
-	best := nearest(name, siblings)
+	best, similar := suggest.Nearest(name, siblings)
 	hint := "; the nearest known one is " + parent.with(best).String()
-	if isTypo(name, best) {
+	if similar {
 		hint = "; did you mean " + parent.with(best).String() + "?"
 	} else if i := slices.IndexFunc(c.known, func(p path) bool { return fold(p[len(p)-1]) == fold(name) }); i >= 0 {
 		hint = "; did you mean " + c.known[i].String() + "?" // in another table
 	}
 	c.add(at, "is not a known key"+hint)
 }
-
-// nearest returns the candidate that the user most likely meant by name, or "" if there are none.
-func nearest(name string, candidates []string) string {
-	if len(candidates) == 0 {
-		return ""
-	}
-	return slices.MinFunc(slices.Sorted(slices.Values(candidates)), func(a, b string) int {
-		return cmp.Compare(typoDistance(name, a), typoDistance(name, b))
-	})
-}
-
-// isTypo reports whether name can be a misspelling of known.
-func isTypo(name, known string) bool {
-	return known != "" && typoDistance(name, known) <= max(1, len(name)/3)
-}
-
-// typoDistance is the edit distance of two names, or 1 if name abbreviates known.
-func typoDistance(name, known string) int {
-	if len(name) > 2 && strings.HasPrefix(fold(known), fold(name)) {
-		return 1
-	}
-	return distance(name, known)
-}
-
-func distance(a, b string) int { return levenshtein.ComputeDistance(fold(a), fold(b)) }
 
 // fold returns name without the differences that an environment variable cannot express.
 func fold(name string) string {

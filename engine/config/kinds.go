@@ -121,7 +121,7 @@ func isValidName(name string) bool { return namePattern.MatchString(name) }
 // A block is the table of one source or sink: the keys that every type has, and keys that only the type knows.
 type block struct {
 	into   *Component
-	common table // beside "type"
+	common table // without "type"
 }
 
 func (b block) decode(at path, v any, to *collector) {

@@ -61,7 +61,7 @@ func (n *normalizer) scalar(v any) (any, error) {
 		}
 		return v.Float64()
 	case float64:
-		// From 2^53 on a float64 does not tell which whole number was written.
+		// From 2^53 on a float64 does not represent every whole number.
 		if n.wholeFloats && v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 			return int64(v), nil
 		}

@@ -9,7 +9,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// Of the places that set a key, the one with the highest precedence wins and is the origin. Each key is independent of the others.
+// Of the places that set a key, the one with the highest precedence wins and is the origin. Each key is independent of the
+// others.
 func TestLoad_Precedence(t *testing.T) {
 	type key struct{ path, older, plain, flag string }
 	keys := []key{

@@ -57,7 +57,8 @@ func (l *loader) loadSecret(at, fileKey path, file string) error {
 	return nil
 }
 
-// readSecret returns the content of the file without a byte order mark and a trailing newline, and whether every user can read it.
+// readSecret returns the content of the file without a byte order mark and a trailing newline, and whether every user can read
+// it.
 func readSecret(file string) (content string, public bool, err error) {
 	info, err := os.Stat(file)
 	if err != nil {

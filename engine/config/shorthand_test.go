@@ -56,7 +56,7 @@ func TestShorthand(t *testing.T) {
 			content: general, args: []string{"--set", "haproxy.user=me"},
 			want: "s:file sidecar:sidecar-push / haproxy:haproxy k:file / haproxy web",
 		},
-		"sidecar beside general": {
+		"sidecar and general": {
 			content: general, args: []string{"-F", "a:1"}, want: "s:file sidecar:sidecar-follow / k:file / web",
 		},
 		"no pipeline": {

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 )
 
 // validate reports faults that concern several keys. Faults of single values were reported when their layers were added.
@@ -35,8 +37,8 @@ func (a *API) validate(l *loader) {
 	}
 }
 
-// validateType reports a source or a sink without a type. It uses the given value and not the decoded one, so that an invalid type
-// is reported only once.
+// validateType reports a source or a sink without a type. It uses the given value and not the decoded one, so that an invalid
+// type is reported only once.
 func validateType(l *loader, at path) {
 	if given, _ := get(l.given, at); isTable(given) && !l.sets(at.with("type")...) {
 		l.addMissing(at, `needs a type, such as "file"`)
@@ -80,7 +82,7 @@ func validateReference[T any](l *loader, at path, defined map[string]T, table st
 			return
 		}
 		problem := "is " + strconv.Quote(name) + ", which is not one of the " + table
-		if best := nearest(name, slices.Collect(maps.Keys(defined))); best != "" {
+		if best, _ := suggest.Nearest(name, slices.Collect(maps.Keys(defined))); best != "" {
 			problem += "; did you mean " + strconv.Quote(best) + "?"
 		}
 		l.addFaultAt(at, problem)

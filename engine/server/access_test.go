@@ -69,7 +69,8 @@ func TestAccessPolicy(t *testing.T) {
 		{"no token, another method", "PUT", "/health", outside, withToken, nil, 401},
 		{"no token, an invented method", "FETCH", "/health", outside, withToken, nil, 401},
 		{"bearer", "POST", "/update", outside, withToken, bearer, 200},
-		{"bearer in small letters", "POST", "/update", outside, withToken, map[string]string{"Authorization": "bearer " + token}, 200},
+		{"bearer in lower case", "POST", "/update", outside, withToken,
+			map[string]string{"Authorization": "bearer " + token}, 200},
 		{"basic", "POST", "/update", outside, withToken, basic, 200},
 		{"another user", "POST", "/update", outside, withToken, map[string]string{"Authorization": basicAuth("", token)}, 200},
 		{"as the user", "POST", "/update", outside, withToken, map[string]string{"Authorization": basicAuth(token, "")}, 401},
@@ -113,8 +114,8 @@ func TestAccessPolicy(t *testing.T) {
 		{"no origin", "POST", "/api/v1/x", inside, zero, map[string]string{"Origin": "null"}, 403},
 		{"our origin", "POST", "/api/v1/x", inside, zero, map[string]string{"Sec-Fetch-Site": "same-origin",
 			"Origin": "http://localhost:7778"}, 404},
-		{"another origin with the token", "POST", "/api/v1/x", inside, withToken, map[string]string{"Origin": "http://evil.example",
-			"Authorization": "Bearer " + token}, 403},
+		{"another origin with the token", "POST", "/api/v1/x", inside, withToken,
+			map[string]string{"Origin": "http://evil.example", "Authorization": "Bearer " + token}, 403},
 		{"another origin reads", "GET", "/health", inside, zero, map[string]string{"Origin": "http://evil.example"}, 200},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,7 +15,6 @@ type detailedError struct{}
 func (detailedError) Error() string  { return "a.cfg:1:4: no; do" }
 func (detailedError) Detail() string { return "a.cfg:1:4: no\n   ^\n = do" }
 
-// What is wrong with a template, and where it varies, is told in full.
 func TestPipelines_TemplateError(t *testing.T) {
 	answer, err := json.Marshal(newPipeline(engine.PipelineStatus{
 		Name: "p", TemplateError: &engine.TemplateError{Err: detailedError{}}, Nondeterministic: []string{"a.cfg:2: now"},
@@ -27,7 +26,6 @@ func TestPipelines_TemplateError(t *testing.T) {
 	}
 }
 
-// However many are quarantined, the answer stays short and says how many there are.
 func TestPipelines_QuarantinedAreLimited(t *testing.T) {
 	var all []engine.Quarantined
 	for n := range 250 {

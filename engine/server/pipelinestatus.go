@@ -23,7 +23,7 @@ type Pipeline struct {
 	SourceFacts    map[string]string `json:"source_facts,omitempty"`
 
 	TemplateError       string   `json:"template_error,omitempty"`        // why the newest template is not active
-	TemplateErrorDetail string   `json:"template_error_detail,omitempty"` // the same in several lines, with the line of the template
+	TemplateErrorDetail string   `json:"template_error_detail,omitempty"` // the same in several lines, with the template line
 	Notes               []string `json:"notes,omitempty"`                 // what the template reports about the snapshot
 	Volatile            []string `json:"volatile,omitempty"`              // nondeterministic lines of the template
 

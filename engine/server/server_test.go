@@ -172,7 +172,8 @@ func TestPush(t *testing.T) {
 		s.want(t, "POST", path, 200, "pushed")
 	}
 	follower := newTestServer(t, false)
-	follower.want(t, "POST", "/update", 409, `{"errors":["pushes are not accepted: the source of this haproxy-api does not receive them"]}`)
+	follower.want(t, "POST", "/update", 409,
+		`{"errors":["pushes are not accepted: the source of this haproxy-api does not receive them"]}`)
 }
 
 func TestHealth_HasTheFormOfVersion09(t *testing.T) {
@@ -266,8 +267,10 @@ func TestPipelines_DeferredDocumentIsNoProblem(t *testing.T) {
 
 func TestPipelines_Exclusions(t *testing.T) {
 	status := engine.PipelineStatus{
-		Excluded: []exclude.Exclusion{{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"}},
-		Last:     &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
+		Excluded: []exclude.Exclusion{
+			{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"},
+		},
+		Last: &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
 	}
 	got, err := json.Marshal(newPipeline(status, sdk.Health{}))
 	for _, want := range []string{

@@ -175,7 +175,8 @@ func TestAccessPolicy_ProtectReadsByClientCertificate(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()
 	ca := a.write("ca.pem", certPEM(a.cert))
-	s := serve(t, newServerWithPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}))
+	cfg := AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: ca, Token: token, ProtectReads: true}
+	s := serve(t, newServerWithPolicy(t, cfg))
 	anybody := client(t, &tls.Config{RootCAs: a.pool()})
 	known := client(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.client()}})
 	expect(t, "no credentials", anybody, "GET", "https://"+s.address+"/metrics", 401, "errors")

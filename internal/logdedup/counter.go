@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// MaxKeys is how many keys a [Counter] counts separately within one window. It bounds the memory, because senders can choose keys.
+// MaxKeys is how many keys a [Counter] counts separately within one window. It bounds the memory, because senders can choose
+// keys.
 const MaxKeys = 1000
 
 // A Counter counts events by key in windows of time. A window begins with the first event after the previous window has ended.

@@ -55,7 +55,7 @@ func (h Handler) Handle(ctx context.Context, r slog.Record) error {
 	case n > maxPerMinute+1:
 		return nil
 	case n == maxPerMinute+1:
-		notice := slog.NewRecord(r.Time, slog.LevelWarn, "too many similar log lines; dropping them for the rest of the minute", 0)
+		notice := slog.NewRecord(r.Time, slog.LevelWarn, "too many similar log lines; dropping more until the minute is over", 0)
 		notice.AddAttrs(slog.String("message", r.Message))
 		return h.Handler.Handle(ctx, notice)
 	}

@@ -1,4 +1,4 @@
-// Package trust tells whether somebody else could have put a file or a folder where it is.
+// Package trust checks whether another user could have replaced a file or a directory.
 package trust
 
 import (
@@ -18,19 +18,22 @@ const (
 	maxLinks = 40
 )
 
-// Check returns an error where path, which has to exist, belongs to somebody else than this process or root, or can be written by
-// others. As root it also looks at each folder and symbolic link on the way to it: who can write to one of these can put
-// something else in its place. A folder with the sticky bit, such as /tmp, may be written by others on the way.
+// ErrOwner is the error of [Check] for a file that belongs to another user.
+var ErrOwner = errors.New("belongs to another user")
+
+// Check returns an error if path, which must exist, belongs to a user other than root and the user of this process, or if
+// others can write to it. As root it also checks each directory and symbolic link on the way to path, since whoever can write
+// to one of them can replace path. A directory on the way may be writable for others if it has the sticky bit, as /tmp does.
 func Check(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return err
 	}
-	c := checker{self: os.Geteuid(), group: os.Getegid()}
+	c := checker{uid: os.Geteuid(), gid: os.Getegid()}
 	return c.check(abs, 0)
 }
 
-type checker struct{ self, group int }
+type checker struct{ uid, gid int }
 
 func (c checker) check(path string, links int) error {
 	if links > maxLinks {
@@ -48,22 +51,22 @@ func (c checker) check(path string, links int) error {
 		}
 		last := i == len(parts)-1
 		if info.Mode()&fs.ModeSymlink != 0 {
-			return c.link(at, info, parts[i+1:], links)
+			return c.checkLink(at, info, parts[i+1:], links)
 		}
-		if !last && c.self != 0 {
+		if !last && c.uid != 0 {
 			continue
 		}
-		if err := c.own(at, info, last); err != nil {
+		if err := c.checkFile(at, info, last); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// link goes on where the symbolic link leads to.
-func (c checker) link(at string, info fs.FileInfo, rest []string, links int) error {
-	if c.self == 0 {
-		if err := c.owner(at, info); err != nil {
+// checkLink checks the symbolic link at and the path that it leads to, followed by rest.
+func (c checker) checkLink(at string, info fs.FileInfo, rest []string, links int) error {
+	if c.uid == 0 {
+		if err := c.checkOwner(at, info); err != nil {
 			return err
 		}
 	}
@@ -77,34 +80,33 @@ func (c checker) link(at string, info fs.FileInfo, rest []string, links int) err
 	return c.check(filepath.Join(append([]string{target}, rest...)...), links+1)
 }
 
-func (c checker) own(at string, info fs.FileInfo, last bool) error {
-	if err := c.owner(at, info); err != nil {
+// checkFile checks owner and mode of a file or directory. last says that it is the end of the path.
+func (c checker) checkFile(at string, info fs.FileInfo, last bool) error {
+	if err := c.checkOwner(at, info); err != nil {
 		return err
 	}
 	mode := info.Mode()
 	if !last && mode&fs.ModeSticky != 0 {
 		return nil
 	}
-	foreign := mode.Perm()&groupWrites != 0 && !c.ownGroup(info)
-	if foreign || mode.Perm()&othersWrite != 0 {
+	groupCanWrite := mode.Perm()&groupWrites != 0 && !c.isOwnGroup(info)
+	if groupCanWrite || mode.Perm()&othersWrite != 0 {
 		return fmt.Errorf("%s can be written by others: chmod go-w it", at)
 	}
 	return nil
 }
 
-// ErrOwner is what [Check] returns for what belongs to somebody else.
-var ErrOwner = errors.New("belongs to another user")
-
-func (c checker) owner(at string, info fs.FileInfo) error {
+func (c checker) checkOwner(at string, info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || stat.Uid == 0 || int64(stat.Uid) == int64(c.self) {
+	if !ok || stat.Uid == 0 || int64(stat.Uid) == int64(c.uid) {
 		return nil
 	}
-	return fmt.Errorf("%s %w (uid %d): chown it to root or to uid %d", at, ErrOwner, stat.Uid, c.self)
+	return fmt.Errorf("%s %w (uid %d): chown it to root or to uid %d", at, ErrOwner, stat.Uid, c.uid)
 }
 
-// ownGroup reports whether the group is root's, or the primary one of a user who mostly is alone in it.
-func (c checker) ownGroup(info fs.FileInfo) bool {
+// isOwnGroup reports whether the group of the file is root's, or the primary group of this process, which usually has no
+// other members.
+func (c checker) isOwnGroup(info fs.FileInfo) bool {
 	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (stat.Gid == 0 || int64(stat.Gid) == int64(c.group))
+	return ok && (stat.Gid == 0 || int64(stat.Gid) == int64(c.gid))
 }

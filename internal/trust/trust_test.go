@@ -9,18 +9,18 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 )
 
-const stranger = 54321
+const otherUser = 54321
 
-// tree makes folder/inner/file and returns the three, all in order.
-func tree(t *testing.T) (folder, inner, file string) {
+// tree creates dir/inner/file with safe owners and modes.
+func tree(t *testing.T) (dir, inner, file string) {
 	t.Helper()
-	folder = t.TempDir()
-	inner = filepath.Join(folder, "inner")
+	dir = t.TempDir()
+	inner = filepath.Join(dir, "inner")
 	file = filepath.Join(inner, "file")
-	if err := errors.Join(os.Mkdir(inner, 0o755), os.WriteFile(file, nil, 0o755), os.Chmod(folder, 0o755)); err != nil {
+	if err := errors.Join(os.Mkdir(inner, 0o755), os.WriteFile(file, nil, 0o755), os.Chmod(dir, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	return folder, inner, file
+	return dir, inner, file
 }
 
 func must(t *testing.T, err error) {
@@ -34,48 +34,48 @@ func TestCheck(t *testing.T) {
 	root := os.Geteuid() == 0
 	for _, test := range []struct {
 		name     string
-		change   func(t *testing.T, folder, inner, file string)
+		change   func(t *testing.T, dir, inner, file string)
 		trusted  bool
-		rootOnly bool // whether only root looks at it, and only root can set it up
+		rootOnly bool // only root can create it, and only as root is it checked
 	}{
-		{"in order", func(*testing.T, string, string, string) {}, true, false},
-		{"a file of everybody", func(t *testing.T, _, _, file string) { must(t, os.Chmod(file, 0o777)) }, false, false},
-		{"a file of another user", func(t *testing.T, _, _, file string) { must(t, os.Chown(file, stranger, 0)) }, false, true},
-		{"a file of another group", func(t *testing.T, _, _, file string) {
-			must(t, errors.Join(os.Chown(file, 0, stranger), os.Chmod(file, 0o775)))
+		{"safe", func(*testing.T, string, string, string) {}, true, false},
+		{"file that everybody can write", func(t *testing.T, _, _, file string) { must(t, os.Chmod(file, 0o777)) }, false, false},
+		{"file of another user", func(t *testing.T, _, _, file string) { must(t, os.Chown(file, otherUser, 0)) }, false, true},
+		{"file that another group can write", func(t *testing.T, _, _, file string) {
+			must(t, errors.Join(os.Chown(file, 0, otherUser), os.Chmod(file, 0o775)))
 		}, false, true},
-		{"a file of our group", func(t *testing.T, _, _, file string) { must(t, os.Chmod(file, 0o775)) }, true, false},
-		{"a folder of everybody", func(t *testing.T, _, inner, _ string) { must(t, os.Chmod(inner, 0o777)) }, false, true},
-		{"a folder of another user", func(t *testing.T, _, inner, _ string) {
-			must(t, os.Chown(inner, stranger, 0))
+		{"file that our group can write", func(t *testing.T, _, _, file string) { must(t, os.Chmod(file, 0o775)) }, true, false},
+		{"directory that everybody can write", func(t *testing.T, _, inner, _ string) { must(t, os.Chmod(inner, 0o777)) }, false, true},
+		{"directory of another user", func(t *testing.T, _, inner, _ string) {
+			must(t, os.Chown(inner, otherUser, 0))
 		}, false, true},
-		{"a folder above of everybody", func(t *testing.T, folder, _, _ string) {
-			must(t, os.Chmod(folder, 0o777))
+		{"parent directory that everybody can write", func(t *testing.T, dir, _, _ string) {
+			must(t, os.Chmod(dir, 0o777))
 		}, false, true},
-		{"a sticky folder", func(t *testing.T, folder, _, _ string) {
-			must(t, os.Chmod(folder, 0o777|os.ModeSticky))
+		{"sticky directory", func(t *testing.T, dir, _, _ string) {
+			must(t, os.Chmod(dir, 0o777|os.ModeSticky))
 		}, true, false},
-		{"a link of ours", func(t *testing.T, folder, _, file string) {
-			must(t, errors.Join(os.Rename(file, folder+"/real"), os.Symlink("../real", file)))
+		{"own link", func(t *testing.T, dir, _, file string) {
+			must(t, errors.Join(os.Rename(file, dir+"/real"), os.Symlink("../real", file)))
 		}, true, false},
-		{"a link of another user", func(t *testing.T, folder, _, file string) {
-			must(t, errors.Join(os.Rename(file, folder+"/real"), os.Symlink("../real", file), os.Lchown(file, stranger, 0)))
+		{"link of another user", func(t *testing.T, dir, _, file string) {
+			must(t, errors.Join(os.Rename(file, dir+"/real"), os.Symlink("../real", file), os.Lchown(file, otherUser, 0)))
 		}, false, true},
-		{"a link to a file of another user", func(t *testing.T, folder, _, file string) {
-			target := folder + "/real"
-			must(t, errors.Join(os.Rename(file, target), os.Symlink("../real", file), os.Chown(target, stranger, 0)))
+		{"link to a file of another user", func(t *testing.T, dir, _, file string) {
+			target := dir + "/real"
+			must(t, errors.Join(os.Rename(file, target), os.Symlink("../real", file), os.Chown(target, otherUser, 0)))
 		}, false, true},
-		{"a link in a circle", func(t *testing.T, _, _, file string) {
+		{"circular link", func(t *testing.T, _, _, file string) {
 			must(t, errors.Join(os.Remove(file), os.Symlink("file", file)))
 		}, false, false},
-		{"nothing", func(t *testing.T, _, _, file string) { must(t, os.Remove(file)) }, false, false},
+		{"missing file", func(t *testing.T, _, _, file string) { must(t, os.Remove(file)) }, false, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.rootOnly && !root {
-				return // nobody else can give files away
+				return // only root can change the owner of a file
 			}
-			folder, inner, file := tree(t)
-			test.change(t, folder, inner, file)
+			dir, inner, file := tree(t)
+			test.change(t, dir, inner, file)
 			if err := trust.Check(file); (err == nil) != test.trusted {
 				t.Errorf("got %v", err)
 			}

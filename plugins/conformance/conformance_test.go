@@ -55,7 +55,8 @@ func serveSink() {
 		serve.Sink(sdk.Info{}, config{}, func(context.Context, sdk.Env, config) (sdk.Sink, error) { return &note{}, nil })
 		return
 	case "accepts any key":
-		serve.Sink(sdk.Info{Name: "note", Version: "1"}, anyKeyConfig{}, func(context.Context, sdk.Env, anyKeyConfig) (sdk.Sink, error) {
+		info := sdk.Info{Name: "note", Version: "1"}
+		serve.Sink(info, anyKeyConfig{}, func(context.Context, sdk.Env, anyKeyConfig) (sdk.Sink, error) {
 			return &note{path: filepath.Join(os.Getenv("CONFORMANCE_FOLDER"), "note")}, nil
 		})
 		return
@@ -147,7 +148,7 @@ func sinkWith(t *testing.T, fault string) Sink {
 	return Sink{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", fault + "=" + fault, "CONFORMANCE_FOLDER=" + folder},
+			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=sink", faultVariable + "=" + fault, "CONFORMANCE_FOLDER=" + folder},
 			Block: sdk.Block{"folder": folder},
 		},
 		Good: [2]string{"first", "second"}, Bad: "bad", large: largeFor(fault),
@@ -284,7 +285,8 @@ func sourceWith(t *testing.T, fault string) Source {
 	return Source{
 		Program: Program{
 			timeout: timeoutFor(fault),
-			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=source", fault + "=" + fault}, Block: sdk.Block{"path": path},
+			Path:    self, Env: []string{"CONFORMANCE_PLUGIN=source", faultVariable + "=" + fault},
+			Block: sdk.Block{"path": path},
 		},
 		Change: func(context.Context) error { return save(`[]`) },
 	}

@@ -55,7 +55,9 @@ var sinkChecks = []check[*sinkChecker]{
 	{"reports its health before the first document", (*sinkChecker).reportsHealth},
 	{"applies a document", func(c *sinkChecker, ctx context.Context) error { return c.applies(ctx, c.Good[0]) }},
 	{"is healthy after it applied a document", (*sinkChecker).isHealthy},
-	{"recognises the document in effect", func(c *sinkChecker, ctx context.Context) error { return c.recognises(ctx, c.Good[0]) }},
+	{"recognises the document in effect", func(c *sinkChecker, ctx context.Context) error {
+		return c.recognises(ctx, c.Good[0])
+	}},
 	{"applies another document", func(c *sinkChecker, ctx context.Context) error { return c.applies(ctx, c.Good[1]) }},
 	{"rejects a bad document", (*sinkChecker).rejects},
 	{"keeps the previous document after a rejection", (*sinkChecker).keepsAfterRejection},

@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// claimedBy returns the process that has claimed; "" for none.
+// claimedBy returns the id of the process that has claimed, and "" if none has.
 func claimedBy(t *testing.T, folder string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(folder, "claimed"))
@@ -27,7 +27,7 @@ func claimedBy(t *testing.T, folder string) string {
 	return string(content)
 }
 
-func TestAPluginClaimsWhenItIsToldToAndEachTimeItIsStartedAgain(t *testing.T) {
+func TestClaim_RepeatedAfterRestart(t *testing.T) {
 	sink, folder, _ := startNotes(t, nil)
 	if by := claimedBy(t, folder); by != "" {
 		t.Errorf("process %s has claimed without being told to", by)
@@ -48,7 +48,7 @@ func TestAPluginClaimsWhenItIsToldToAndEachTimeItIsStartedAgain(t *testing.T) {
 	}
 }
 
-func TestAClaimThatIsRefusedIsTheCallersToReport(t *testing.T) {
+func TestClaim_Refused(t *testing.T) {
 	sink, folder, _ := startNotes(t, nil)
 	if err := os.WriteFile(filepath.Join(folder, "taken"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -58,8 +58,8 @@ func TestAClaimThatIsRefusedIsTheCallersToReport(t *testing.T) {
 	}
 }
 
-// Between the death of a plugin and its next start somebody else may come.
-func TestAPluginThatMayNotClaimAgainIsStartedUntilItMay(t *testing.T) {
+// Another process may claim while the plugin is down.
+func TestClaim_RefusedAfterRestartIsRetried(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	if err := sink.Claim(t.Context()); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestAPluginThatMayNotClaimAgainIsStartedUntilItMay(t *testing.T) {
 	<-sink.Restarted()
 }
 
-func TestAPluginThatKnowsNoClaimsIsLeftAlone(t *testing.T) {
+func TestClaim_PluginWithoutCapability(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestAPluginThatKnowsNoClaimsIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAPluginThatIsDownClaimsWhenItStarts(t *testing.T) {
+func TestClaim_PluginDown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\nexit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestAPluginThatIsDownClaimsWhenItStarts(t *testing.T) {
 	}
 	folder := t.TempDir()
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), Outlast: true,
+		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -130,8 +130,8 @@ func TestAPluginThatIsDownClaimsWhenItStarts(t *testing.T) {
 	}
 }
 
-// A start that is slow must not let a second daemon slip in.
-func TestAClaimWaitsForASlowStart(t *testing.T) {
+// A second daemon must not start while the claim of the first waits for a slow start.
+func TestClaim_WaitsForSlowStart(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestAClaimWaitsForASlowStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), Outlast: true,
+		Name: "edge", Path: path, Block: sdk.Block{"folder": folder}, Log: slog.New(slog.DiscardHandler), RetryStart: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -156,12 +156,12 @@ func TestAClaimWaitsForASlowStart(t *testing.T) {
 	}
 }
 
-// But not so long that nothing else of the daemon gets going.
-func TestAClaimWaitsForSecondsOnly(t *testing.T) {
+// The wait for a slow start must not delay the rest of the daemon for long.
+func TestClaim_WaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &supervisor{tried: make(chan struct{})}
+		s := &supervisor{firstStart: make(chan struct{})}
 		began := time.Now()
-		if err := s.firstTry(t.Context()); err != nil {
+		if err := s.awaitFirstStart(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if waited := time.Since(began); waited > 3*time.Second {
@@ -170,16 +170,16 @@ func TestAClaimWaitsForSecondsOnly(t *testing.T) {
 	})
 }
 
-func TestAPluginThatHangsInItsClaim(t *testing.T) {
+func TestClaim_PluginHangs(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, outlast := range []bool{false, true} {
-		t.Run(fmt.Sprintf("outlast %v", outlast), func(t *testing.T) {
+	for _, retryStart := range []bool{false, true} {
+		t.Run(fmt.Sprintf("retryStart %v", retryStart), func(t *testing.T) {
 			folder := t.TempDir()
 			sink, err := StartSink(t.Context(), Options{
-				Name: "edge", Path: self, Block: sdk.Block{"folder": folder}, Outlast: outlast,
+				Name: "edge", Path: self, Block: sdk.Block{"folder": folder}, RetryStart: retryStart,
 				Log: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
@@ -193,7 +193,7 @@ func TestAPluginThatHangsInItsClaim(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			err = sink.Claim(ctx)
-			if !outlast {
+			if !retryStart {
 				if !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v", err)
 				}

@@ -11,29 +11,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 )
 
-// ErrGone says that the plugin's process ended, or was not there, while it was asked. It is started again by itself.
+// ErrGone says that the plugin's process ended during a call, or did not run. The supervisor starts it again.
 var ErrGone = errors.New("the plugin does not run and is being started again")
-
-// callError gives an error of gRPC itself its place in our own terms. What the plugin's author returned travels as
-// wire.Failure instead. ctx is the call's.
-func callError(ctx context.Context, what string, err error) error {
-	s := status.Convert(err)
-	switch s.Code() {
-	case codes.Unavailable:
-		return ErrGone
-	case codes.Canceled:
-		if ctx.Err() == nil { // it was not us: the connection was closed because the program is being ended
-			return ErrGone
-		}
-		return context.Cause(ctx)
-	case codes.DeadlineExceeded:
-		return fmt.Errorf("cannot %s the plugin: it did not answer in time: %w", what, context.DeadlineExceeded)
-	case codes.Unimplemented:
-		return fmt.Errorf("cannot %s the plugin: it does not know the call: %w", what, errors.ErrUnsupported)
-	default:
-		return fmt.Errorf("cannot %s the plugin: %s", what, wire.Truncate(s.Message(), wire.MaxError))
-	}
-}
 
 // A VersionError says that the plugin and the host speak different versions of the protocol.
 type VersionError struct{ Plugin, Host int }
@@ -51,5 +30,26 @@ type StartError struct{ Err error }
 
 func (e *StartError) Error() string { return "it cannot start at the moment: " + e.Err.Error() }
 
-// Unwrap returns what the plugin said.
+// Unwrap returns the error of the plugin.
 func (e *StartError) Unwrap() error { return e.Err }
+
+// callError converts an error of gRPC. Errors that the plugin's author returned are [wire.Failure] instead. ctx is the
+// context of the call.
+func callError(ctx context.Context, what string, err error) error {
+	s := status.Convert(err)
+	switch s.Code() {
+	case codes.Unavailable:
+		return ErrGone
+	case codes.Canceled:
+		if ctx.Err() == nil { // the connection was closed because the program is being ended
+			return ErrGone
+		}
+		return context.Cause(ctx)
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("cannot %s the plugin: it did not answer in time: %w", what, context.DeadlineExceeded)
+	case codes.Unimplemented:
+		return fmt.Errorf("cannot %s the plugin: it does not know the call: %w", what, errors.ErrUnsupported)
+	default:
+		return fmt.Errorf("cannot %s the plugin: %s", what, wire.Truncate(s.Message(), wire.MaxError))
+	}
+}

@@ -14,15 +14,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 )
 
-// Find returns the program of the plugin for the type: explicit where it is not empty, or else the file
-// haproxy-api-KIND-TYPE in folder, or else in PATH. kind is "sink" or "source".
-func Find(kind, pluginType, explicit, folder string) (string, error) {
+// Find returns the path of the program for a plugin type: explicit if it is not empty, else the file haproxy-api-KIND-TYPE in
+// dir, else the one in PATH. kind is "sink" or "source".
+func Find(kind, pluginType, explicit, dir string) (string, error) {
 	if explicit != "" {
 		return explicit, nil
 	}
 	name := "haproxy-api-" + kind + "-" + pluginType
-	if folder != "" {
-		if path := filepath.Join(folder, name); isFile(path) {
+	if dir != "" {
+		if path := filepath.Join(dir, name); isFile(path) {
 			return path, nil
 		}
 	}
@@ -30,43 +30,43 @@ func Find(kind, pluginType, explicit, folder string) (string, error) {
 		return path, nil
 	}
 	return "", fmt.Errorf("type %q is neither built in nor installed: put %s into %s or into PATH, or set plugins.%s.path",
-		pluginType, name, folder, pluginType)
+		pluginType, name, dir, pluginType)
 }
 
 func isFile(path string) bool {
-	info, err := os.Stat(path) //nolint:gosec // PATH and the configuration say where plugins lie
+	info, err := os.Stat(path) //nolint:gosec // PATH and the configuration name the directories of plugins
 	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
 }
 
-// verify refuses a program that somebody else may have exchanged, and one that is not what the configuration pins.
-func verify(path, pinned string) error {
+// verify returns an error for a program that another user may have replaced, and for one without the required SHA-256.
+func verify(path, wantSHA256 string) error {
 	_, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("there is no plugin at %s: install it there or correct the path", path)
 	case err != nil:
-		return fmt.Errorf("the plugin cannot be looked at: %w", err)
+		return fmt.Errorf("the plugin cannot be examined: %w", err)
 	}
-	if err := trust.Check(path); err != nil && !runsAlready(path) {
-		return fmt.Errorf("the plugin %s is not run, since somebody else could exchange it: %w", path, err)
+	if err := trust.Check(path); err != nil && !isOwnProgram(path) {
+		return fmt.Errorf("the plugin %s is not run, because another user could replace it: %w", path, err)
 	}
-	if pinned == "" {
+	if wantSHA256 == "" {
 		return nil
 	}
 	sum, err := checksum(path)
 	if err != nil {
 		return fmt.Errorf("the plugin's checksum cannot be computed: %w", err)
 	}
-	if !strings.EqualFold(sum, pinned) {
+	if !strings.EqualFold(sum, wantSHA256) {
 		return fmt.Errorf("the plugin %s is not the pinned one: its sha256 is %s, the configuration asks for %s",
-			path, sum, strings.ToLower(pinned))
+			path, sum, strings.ToLower(wantSHA256))
 	}
 	return nil
 }
 
-// runsAlready reports whether path is the program of this process, which the default plugin lives in: who could exchange it is
-// trusted already.
-func runsAlready(path string) bool {
+// isOwnProgram reports whether path is the program of this process, which serves the default plugin. Whoever can replace it
+// is trusted already.
+func isOwnProgram(path string) bool {
 	self, err := os.Executable()
 	return err == nil && self == path
 }
@@ -84,22 +84,22 @@ func checksum(path string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// Installed is a plugin's program that lies where the daemon looks for one.
+// Installed is a plugin's program in one of the directories that [Find] searches.
 type Installed struct {
 	Kind string `json:"kind"` // "sink" or "source"
 	Type string `json:"type"`
 	Path string `json:"path"`
 }
 
-// List returns the plugins in folder and in PATH, as [Find] would find them: the first of a name hides the others.
-func List(folder string) []Installed {
+// List returns the plugins that [Find] finds in dir and in PATH. The first one of a name hides the others.
+func List(dir string) []Installed {
 	var all []Installed
 	seen := map[string]bool{}
-	for _, place := range append([]string{folder}, filepath.SplitList(os.Getenv("PATH"))...) {
-		if place == "" {
+	for _, searched := range append([]string{dir}, filepath.SplitList(os.Getenv("PATH"))...) {
+		if searched == "" {
 			continue
 		}
-		paths, _ := filepath.Glob(filepath.Join(place, "haproxy-api-s*-*")) // only a wrong pattern is an error
+		paths, _ := filepath.Glob(filepath.Join(searched, "haproxy-api-s*-*")) // the only error is one of the pattern
 		for _, path := range paths {
 			name := filepath.Base(path)
 			kind, pluginType, ok := strings.Cut(strings.TrimPrefix(name, "haproxy-api-"), "-")

@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/trust"
 )
 
-func TestFindLooksInTheRightOrder(t *testing.T) {
+func TestFind_Order(t *testing.T) {
 	folder, path := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)
 	if _, err := Find("sink", "x", "", folder); err == nil || !strings.Contains(err.Error(), "haproxy-api-sink-x") {
@@ -32,7 +32,7 @@ func TestFindLooksInTheRightOrder(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesWhatMayHaveBeenExchanged(t *testing.T) {
+func TestVerify_HashAndMode(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin")
 	if err := os.WriteFile(path, []byte("text"), 0o755); err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestVerifyRefusesWhatMayHaveBeenExchanged(t *testing.T) {
 	}
 }
 
-func TestListFindsWhatFindFinds(t *testing.T) {
+func TestList(t *testing.T) {
 	folder, path := t.TempDir(), t.TempDir()
 	t.Setenv("PATH", path)
 	for _, name := range []string{
@@ -72,8 +72,8 @@ func TestListFindsWhatFindFinds(t *testing.T) {
 	}
 }
 
-// What root runs must not be anybody else's to exchange: neither the program, nor a folder on the way to it.
-func TestVerify_RefusesAProgramOfSomebodyElse(t *testing.T) {
+// Root does not run a program that another user could replace, directly or through a directory above it.
+func TestVerify_ProgramOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		return // nobody else can give files away
 	}

@@ -21,17 +21,16 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
-// echoConfig is what the plugins below have in common with the tests: a folder in which the test says what to answer, and
-// in which the plugin says what it was asked.
+// echoConfig names a directory in which the test puts the response of a plugin, and the plugin puts its request.
 type echoConfig struct {
 	Folder string `json:"folder"`
 }
 
-// echoSink notes what it is offered and answers what the test has put down.
+// echoSink records its requests and returns the response of the test.
 type echoSink struct{ folder string }
 
-// said is an answer of every shape that a sink can give.
-type said struct {
+// response is any response of a sink.
+type response struct {
 	Result sdk.Result
 	Health sdk.Health
 	Error  string
@@ -42,7 +41,7 @@ type said struct {
 
 var errorKinds = []string{"plain", "rejected", "refused", "deferred", "not loaded", "canceled"}
 
-func (s said) error() error {
+func (s response) error() error {
 	if s.Error == "" {
 		return nil
 	}
@@ -65,7 +64,7 @@ func (s said) error() error {
 	return err
 }
 
-func (e *echoSink) answer() (s said, err error) {
+func (e *echoSink) answer() (s response, err error) {
 	content, err := os.ReadFile(filepath.Join(e.folder, "answer"))
 	if err == nil {
 		err = json.Unmarshal(content, &s)
@@ -98,7 +97,7 @@ func (e *echoSink) Health(context.Context) (sdk.Health, error) {
 	return answer.Health, err
 }
 
-// echoSource emits the snapshot that the test has put down, once.
+// echoSource emits the snapshot of the test once.
 type echoSource struct{ folder string }
 
 func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
@@ -115,7 +114,7 @@ func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	return nil
 }
 
-// reportingSource is an echoSource that answers what the test has put down as its health.
+// reportingSource is an echoSource that reports the health of the test.
 type reportingSource struct{ echoSource }
 
 func (r *reportingSource) Health(context.Context) (sdk.Health, error) {
@@ -163,25 +162,25 @@ func put(tb testing.TB, path string, v any) {
 	}
 }
 
-// words makes values out of a seed and a text, which JSON and protobuf both can carry.
-type words struct {
+// randomValues makes values from a seed and a text that both JSON and protobuf can represent.
+type randomValues struct {
 	*rand.Rand
 	text string
 }
 
-func newWords(seed uint64, text string) words {
+func newRandomValues(seed uint64, text string) randomValues {
 	text = strings.ToValidUTF8(text, "?")
-	// Longer texts are tested in bounds_test.go.
-	return words{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(wire.Truncate(text, wire.MaxName-5), "…")}
+	// Longer texts are tested in limits_test.go.
+	return randomValues{rand.New(rand.NewPCG(seed, 1)), strings.TrimSuffix(wire.Truncate(text, wire.MaxName-5), "…")}
 }
 
-func (w words) word() string {
+func (w randomValues) word() string {
 	runes := []rune(w.text)
 	from := w.IntN(len(runes) + 1)
 	return string(runes[from : from+w.IntN(len(runes)-from+1)])
 }
 
-func (w words) list() []string {
+func (w randomValues) list() []string {
 	var list []string
 	for range w.IntN(4) {
 		list = append(list, w.word())
@@ -189,7 +188,7 @@ func (w words) list() []string {
 	return list
 }
 
-func (w words) places() []sdk.Position {
+func (w randomValues) places() []sdk.Position {
 	var places []sdk.Position
 	for range w.IntN(3) * w.IntN(5) {
 		places = append(places, sdk.Position{File: w.word(), Path: w.word(), Line: w.IntN(9), Problem: w.word()})
@@ -197,7 +196,7 @@ func (w words) places() []sdk.Position {
 	return places
 }
 
-func (w words) table() map[string]string {
+func (w randomValues) table() map[string]string {
 	table := map[string]string{}
 	for range w.IntN(4) {
 		table[w.word()] = w.word()
@@ -205,14 +204,14 @@ func (w words) table() map[string]string {
 	return table
 }
 
-func (w words) time() time.Time {
+func (w randomValues) time() time.Time {
 	if w.IntN(4) == 0 {
 		return time.Time{}
 	}
 	return time.Unix(w.Int64N(1<<33), w.Int64N(1e9)).UTC()
 }
 
-func (w words) instance(name string) sdk.Instance {
+func (w randomValues) instance(name string) sdk.Instance {
 	i := sdk.Instance{
 		ID: w.word(), Name: name, Image: w.word(), Hostname: w.word(), ProxyMode: w.word(), Status: sdk.Status(w.Int32()),
 		Created: w.time(), Updated: w.time(), Labels: w.table(),
@@ -223,7 +222,7 @@ func (w words) instance(name string) sdk.Instance {
 	return i
 }
 
-func FuzzSnapshotsCrossUnharmed(f *testing.F) {
+func FuzzSource_RoundTrip(f *testing.F) {
 	options, folder := echoOptions(f, "source")
 	source, err := StartSource(context.Background(), options)
 	if err != nil {
@@ -234,7 +233,7 @@ func FuzzSnapshotsCrossUnharmed(f *testing.F) {
 		f.Add(seed, "web-1.example ☃\x00\n\"#{}")
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, text string) {
-		w := newWords(seed, text)
+		w := newRandomValues(seed, text)
 		want := sdk.Snapshot{Source: "echo", Cluster: w.word(), Taken: w.time(), Changed: w.time()}
 		var instances []sdk.Instance
 		for range w.IntN(6) {
@@ -260,7 +259,7 @@ func FuzzSnapshotsCrossUnharmed(f *testing.F) {
 	})
 }
 
-func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
+func FuzzSink_RoundTrip(f *testing.F) {
 	options, folder := echoOptions(f, "sink")
 	sink, err := StartSink(context.Background(), options)
 	if err != nil {
@@ -271,12 +270,12 @@ func FuzzDocumentsAndAnswersCrossUnharmed(f *testing.F) {
 		f.Add(seed, "nginx: ☃ \x00\n", []byte{0, 255, 10})
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, text string, content []byte) {
-		w := newWords(seed, text)
+		w := newRandomValues(seed, text)
 		doc := sdk.Document{Pipeline: w.word(), Generation: w.Uint64(), Digest: w.word()}
 		for range w.IntN(4) {
 			doc.Files = append(doc.Files, sdk.File{Name: w.word(), Content: content})
 		}
-		want := said{
+		want := response{
 			Result: sdk.Result{Action: knownActions[w.IntN(len(knownActions))], Reason: w.word(), Took: 1, Details: w.list()},
 			Health: sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
 			Error:  w.word(), Kind: errorKinds[w.IntN(len(errorKinds))], After: time.Duration(w.IntN(2)) * time.Minute,
@@ -317,7 +316,7 @@ var knownActions = []string{
 	sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther, "",
 }
 
-// sameError compares what the wire keeps of an error: its words, of what kind it is, where, and when to try again.
+// sameError compares the text, the kind, the positions and the retry hint of two errors.
 func sameError(t *testing.T, want, got error) {
 	t.Helper()
 	tell := func(err error) string {
@@ -336,8 +335,8 @@ func sameError(t *testing.T, want, got error) {
 	}
 }
 
-// Every kind of error keeps its kind and all its fields, with and without each of them.
-func TestFailure_EveryErrorArrivesAsItWas(t *testing.T) {
+// Errors keep their kind and all their fields.
+func TestSink_EveryKindOfError(t *testing.T) {
 	options, folder := echoOptions(t, "sink")
 	sink, err := StartSink(t.Context(), options)
 	if err != nil {
@@ -347,7 +346,7 @@ func TestFailure_EveryErrorArrivesAsItWas(t *testing.T) {
 	for _, kind := range errorKinds {
 		for _, places := range [][]sdk.Position{nil, wrongPlaces} {
 			for _, after := range []time.Duration{0, time.Minute} {
-				sent := said{Error: "it went wrong", Kind: kind, Places: places, After: after}
+				sent := response{Error: "it went wrong", Kind: kind, Places: places, After: after}
 				put(t, filepath.Join(folder, "answer"), sent)
 				_, err := sink.Apply(t.Context(), document("text"))
 				sameError(t, sent.error(), err)
@@ -357,7 +356,7 @@ func TestFailure_EveryErrorArrivesAsItWas(t *testing.T) {
 	}
 }
 
-func TestWordsThatAreNoUTF8Cross(t *testing.T) {
+func TestApply_InvalidUTF8(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	_, err := sink.Apply(t.Context(), document("latin"))
 	if err == nil || err.Error() != "caf\uFFFD" {

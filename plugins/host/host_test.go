@@ -27,9 +27,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
 )
 
-// TestMain is also the plugin: the tests start their own binary as one.
+// TestMain is also the main function of the plugins: the tests start their own binary.
 func TestMain(m *testing.M) {
-	// The race detector keeps a program for a second at its end, which here would pass for a program that lingers.
+	// The race detector keeps a program for a second at its end, which looks like a program that does not end.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
 	if kind := os.Getenv("ECHO_PLUGIN"); kind != "" {
 		serveEcho(kind)
@@ -39,8 +39,8 @@ func TestMain(m *testing.M) {
 		serveRaw(hangs)
 		return
 	}
-	if os.Getenv("LYING_PLUGIN") != "" {
-		serveLies()
+	if os.Getenv("EXCESSIVE_PLUGIN") != "" {
+		serveExcessive()
 		return
 	}
 	if os.Getenv(wire.CookieKey) == wire.CookieValue {
@@ -64,7 +64,7 @@ func (c notesConfig) Validate() error {
 	return nil
 }
 
-// notes writes what it is offered into its folder. A few contents have a meaning of their own.
+// notes writes documents into its folder. Some contents have a special meaning.
 type notes struct {
 	cfg   notesConfig
 	env   sdk.Env
@@ -154,7 +154,7 @@ var wrongPlaces = []sdk.Position{
 
 func (n *notes) OnLost(lost func(sdk.Lost)) { n.lost = lost }
 
-// writeConcurrently ends the program as the runtime does, which no deferred function can stop.
+// writeConcurrently has the runtime end the program, which no deferred function can prevent.
 func writeConcurrently() {
 	m := map[int]int{}
 	for range 8 {
@@ -167,7 +167,7 @@ func writeConcurrently() {
 	select {}
 }
 
-// leak takes memory until the system gives no more, which a limit brings near.
+// leak allocates memory until the system refuses more, for which it sets a limit.
 func (n *notes) leak() {
 	const limit = 3 << 30
 	if err := syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
@@ -178,7 +178,7 @@ func (n *notes) leak() {
 	}
 }
 
-// checker is notes that can check: it judges as Apply does.
+// checker is notes with a Check that behaves like Apply.
 type checker struct{ *notes }
 
 func (n checker) Check(ctx context.Context, doc sdk.Document) error {
@@ -203,7 +203,7 @@ func (n *notes) Health(ctx context.Context) (sdk.Health, error) {
 	return sdk.Health{Problems: []string{"too quiet"}, Facts: map[string]string{"pid": fmt.Sprint(os.Getpid())}}, nil
 }
 
-// waits until ctx is done, where there is a file "waits", and returns what the wait was for.
+// waits blocks until ctx is done if there is a file "waits", and returns an error then.
 func (n *notes) waits(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(n.cfg.Folder, "waits")); err != nil {
 		return nil
@@ -212,7 +212,7 @@ func (n *notes) waits(ctx context.Context) error {
 	return errors.New("process 7 has it")
 }
 
-// Claim is refused while there is a file "taken", hangs while there is one "stuck", and leaves a note.
+// Claim fails while there is a file "taken", hangs while there is a file "stuck", and otherwise writes its process id.
 func (n *notes) Claim(ctx context.Context) error {
 	if err := n.waits(ctx); err != nil {
 		return err
@@ -233,7 +233,7 @@ func (n *notes) Stop(ctx context.Context) error {
 	return os.WriteFile(filepath.Join(n.cfg.Folder, "stopped"), nil, 0o600)
 }
 
-// logBuffer is a log that tests read.
+// logBuffer is a log for concurrent use.
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -287,7 +287,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Fatalf("never: %s", what)
 }
 
-// rereader is notes that can read something again.
+// rereader is notes that can reread files.
 type rereader struct{ *notes }
 
 func (n rereader) Reread(_ context.Context, watched sdk.Watched) (sdk.Result, error) {
@@ -295,7 +295,7 @@ func (n rereader) Reread(_ context.Context, watched sdk.Watched) (sdk.Result, er
 		sdk.RetryAfter(errors.New("busy"), time.Minute)
 }
 
-func TestReread_CrossesToThePlugin(t *testing.T) {
+func TestReread(t *testing.T) {
 	sink, _, _ := startNotes(t, sdk.Block{"rereads": true, "folder": t.TempDir()})
 	got, err := sink.Reread(t.Context(), sdk.Watched{ID: "a.1", Changed: []string{"one", "two"}})
 	want := sdk.Result{Action: sdk.ActionReload, Reason: "a.1", Details: []string{"one", "two"}}
@@ -307,15 +307,14 @@ func TestReread_CrossesToThePlugin(t *testing.T) {
 	}
 }
 
-// A plugin that was built before there was such a call, or that has no use for it, says so.
-func TestReread_UnsupportedByThePlugin(t *testing.T) {
+func TestReread_Unsupported(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	if _, err := sink.Reread(t.Context(), sdk.Watched{}); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("the error is %v", err)
 	}
 }
 
-func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
+func TestSink(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	doc := document("text")
 	doc.Retry, doc.Watched, doc.LoadFailure = true, "w.1", "the worker ended"
@@ -350,7 +349,7 @@ func TestAPluginIsASinkLikeAnyOther(t *testing.T) {
 	}
 }
 
-func TestErrorsCrossTheBorder(t *testing.T) {
+func TestSink_Errors(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	result, err := sink.Apply(t.Context(), document("reject"))
 	if !errors.Is(err, sdk.ErrRejected) || err.Error() != "line 1 is wrong" || len(result.Details) != 1 {
@@ -382,7 +381,7 @@ func TestErrorsCrossTheBorder(t *testing.T) {
 	}
 }
 
-func TestSink_LostReceivesWhatThePluginLost(t *testing.T) {
+func TestSink_Lost(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	apply := func(content string) {
 		t.Helper()
@@ -403,7 +402,7 @@ func TestSink_LostReceivesWhatThePluginLost(t *testing.T) {
 	}
 }
 
-func TestFaultsInTheBlockAreTheCallersToReport(t *testing.T) {
+func TestStart_FaultsInTheBlock(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -425,7 +424,7 @@ func TestFaultsInTheBlockAreTheCallersToReport(t *testing.T) {
 	}
 }
 
-func TestAProgramThatIsNoPluginGetsASentence(t *testing.T) {
+func TestStart_ProgramIsNoPlugin(t *testing.T) {
 	for path, want := range map[string]string{
 		"/bin/true":           "plugin edge (/bin/true) did not start: ",
 		"/nonexistent/plugin": "there is no plugin at /nonexistent/plugin: install it there or correct the path",
@@ -450,7 +449,7 @@ func pidOf(t *testing.T, sink *Sink) int {
 	return pid
 }
 
-func TestStopIsAnOrderlyEndAndCloseIsNot(t *testing.T) {
+func TestSink_StopAndClose(t *testing.T) {
 	for _, orderly := range []bool{true, false} {
 		sink, folder, _ := startNotes(t, nil)
 		pid := pidOf(t, sink)
@@ -473,7 +472,7 @@ func TestStopIsAnOrderlyEndAndCloseIsNot(t *testing.T) {
 	}
 }
 
-func TestOnlyTheDaemonEndsItsPlugins(t *testing.T) {
+func TestSink_IgnoresSIGTERM(t *testing.T) {
 	sink, folder, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {

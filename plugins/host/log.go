@@ -16,28 +16,28 @@ import (
 )
 
 const (
-	maxLogLine  = 8 << 10   // bytes of a line of a plugin's log; a longer one arrives in pieces
+	maxLogLine  = 8 << 10   // bytes of a line of a plugin's log; a longer one is divided
 	maxLogLines = 500       // lines in logWindow
 	maxLogBytes = 256 << 10 // bytes in logWindow
 	logWindow   = 10 * time.Second
 )
 
-// logWriter brings what a plugin writes to its standard error into the daemon's log: JSON lines as log/slog or hclog write
-// them with level and fields, anything else as it stands. Nothing in such a line is trusted.
+// logWriter writes a plugin's standard error to the daemon's log: JSON lines of log/slog or hclog with level and fields, and
+// any other line as a message. It trusts nothing in a line, and limits their rate.
 type logWriter struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
 	partial []byte
 	began   time.Time // of the window in which lines are counted
-	lines   int       // in it
-	bytes   int       // in it
-	dropped int       // of the lines in it
-	crashed bool      // a line says that the program ends, and what follows says why
-	last    string    // the line that says so, or else the newest one
+	lines   int       // in the window
+	bytes   int       // in the window
+	dropped int       // lines in the window
+	crashed bool      // a line started a panic or a fatal error, which the following lines explain
+	last    string    // that line, or else the newest one
 }
 
-// Write never fails: a plugin's log is no reason to end the plugin.
+// Write never returns an error: a plugin must not end because of its log.
 func (w *logWriter) Write(content []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -52,7 +52,7 @@ func (w *logWriter) Write(content []byte) (int, error) {
 			w.line(w.partial[:maxLogLine])
 			w.partial = w.partial[maxLogLine:]
 		default:
-			w.partial = bytes.Clone(w.partial) // lets go of the lines before
+			w.partial = bytes.Clone(w.partial) // releases the memory of the lines before
 			return len(content), nil
 		}
 	}
@@ -62,12 +62,12 @@ func (w *logWriter) line(line []byte) {
 	if len(bytes.TrimSpace(line)) == 0 {
 		return
 	}
-	begins := !w.crashed && (bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")))
-	if begins || !w.crashed {
+	crashes := !w.crashed && (bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: ")))
+	if crashes || !w.crashed {
 		w.last = wire.Truncate(string(bytes.ToValidUTF8(line, []byte("?"))), wire.MaxText)
 	}
-	w.crashed = w.crashed || begins
-	if w.flooded(time.Now(), len(line)) {
+	w.crashed = w.crashed || crashes
+	if !w.allow(time.Now(), len(line)) {
 		return
 	}
 	var fields map[string]any
@@ -79,30 +79,30 @@ func (w *logWriter) line(line []byte) {
 		w.log.Log(context.Background(), level, string(line))
 		return
 	}
-	level := levelOf(text(fields, "level", "@level"))
+	level := parseLevel(removeText(fields, "level", "@level"))
 	if !w.log.Enabled(context.Background(), level) {
 		return
 	}
-	message := text(fields, "msg", "@message")
+	message := removeText(fields, "msg", "@message")
 	record := slog.NewRecord(time.Now(), level, message, 0)
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if key != "time" && key != "@timestamp" {
-			record.AddAttrs(slog.Any(attribute(key), fields[key]))
+			record.AddAttrs(slog.Any(attributeKey(key), fields[key]))
 		}
 	}
 	_ = w.log.Handler().Handle(context.Background(), record)
 }
 
-// lastLine returns the line that says why the program ended, or else the newest one.
+// lastLine returns the line that says why the program ended, or else the newest line.
 func (w *logWriter) lastLine() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return cmp.Or(w.last, "it has written nothing to its log")
 }
 
-// attribute returns the key for a plugin's field. Those that the daemon gives a record itself are told apart from it, so that a
-// plugin cannot pass for another one.
-func attribute(key string) string {
+// attributeKey returns the key for a plugin's field. Keys that the daemon itself sets get a prefix, so that a plugin cannot
+// imitate another one.
+func attributeKey(key string) string {
 	switch key {
 	case slog.LevelKey, slog.MessageKey, slog.SourceKey, "sink", "pipeline":
 		return "plugin_" + key
@@ -110,28 +110,28 @@ func attribute(key string) string {
 	return key
 }
 
-// flooded counts a line and reports whether it is one too many. It says so once in a window, with the first that is dropped:
-// there may never be another line.
-func (w *logWriter) flooded(now time.Time, size int) bool {
+// allow counts a line and reports whether it is within the rate limit. It logs the limit with the first line that is dropped
+// in a window, since there may not be another line.
+func (w *logWriter) allow(now time.Time, size int) bool {
 	if now.Sub(w.began) >= logWindow || now.Before(w.began) {
 		if w.dropped > 0 {
-			w.log.Info("the plugin's lines are logged again", "dropped", w.dropped)
+			w.log.Info("plugin log lines are no longer dropped", "dropped", w.dropped)
 		}
 		w.began, w.lines, w.bytes, w.dropped = now, 0, 0, 0
 	}
 	w.lines++
 	w.bytes += size
 	if w.lines <= maxLogLines && w.bytes <= maxLogBytes {
-		return false
+		return true
 	}
 	if w.dropped++; w.dropped == 1 {
-		w.log.Warn("the plugin writes too many lines at once; they are dropped for some seconds", "seconds", logWindow.Seconds())
+		w.log.Warn("plugin writes too many log lines, dropping them", "seconds", logWindow.Seconds())
 	}
-	return true
+	return false
 }
 
-// text removes the first of keys that holds text and returns it.
-func text(fields map[string]any, keys ...string) string {
+// removeText removes the first of keys whose value is a string from fields, and returns the value.
+func removeText(fields map[string]any, keys ...string) string {
 	for _, key := range keys {
 		if value, ok := fields[key].(string); ok {
 			delete(fields, key)
@@ -141,7 +141,7 @@ func text(fields map[string]any, keys ...string) string {
 	return ""
 }
 
-func levelOf(name string) slog.Level {
+func parseLevel(name string) slog.Level {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(strings.ToUpper(name))); err != nil {
 		if strings.EqualFold(name, "trace") {

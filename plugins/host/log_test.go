@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-func TestLogWriter_FloodIsDropped(t *testing.T) {
+func TestLogWriter_RateLimit(t *testing.T) {
 	for name, size := range map[string]int{"many lines": 1, "long lines": maxLogLine} {
 		buffer := &logBuffer{}
 		w := &logWriter{log: slog.New(slog.NewTextHandler(buffer, nil))}
 		now := time.Unix(1000, 0)
 		passed, bytes := 0, 0
 		for range 5000 {
-			if !w.flooded(now, size) {
+			if w.allow(now, size) {
 				passed++
 				bytes += size
 			}
@@ -29,13 +29,13 @@ func TestLogWriter_FloodIsDropped(t *testing.T) {
 		if told := strings.Count(buffer.String(), "level=WARN"); told != 1 {
 			t.Errorf("%s: the log says %q", name, buffer)
 		}
-		if w.flooded(now.Add(logWindow), size) || !strings.Contains(buffer.String(), fmt.Sprintf("dropped=%d", 5000-passed)) {
+		if !w.allow(now.Add(logWindow), size) || !strings.Contains(buffer.String(), fmt.Sprintf("dropped=%d", 5000-passed)) {
 			t.Errorf("%s: the next lines are not logged again: %q", name, buffer)
 		}
 	}
 }
 
-func TestNothingInAPluginsLogIsTrusted(t *testing.T) {
+func TestLogWriter_UnusualLines(t *testing.T) {
 	buffer := &logBuffer{}
 	w := &logWriter{log: slog.New(slog.NewTextHandler(buffer, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, line := range []string{
@@ -52,7 +52,7 @@ func TestNothingInAPluginsLogIsTrusted(t *testing.T) {
 	}
 }
 
-// forgeries are what a plugin would write that wants the daemon's log to tell something of others.
+// forgeries are lines with which a plugin would imitate lines of the daemon or of other plugins.
 var forgeries = []string{
 	"x\rlevel=ERROR msg=forged", "\x1b[2Jx", "x\u2028level=ERROR", "\xff\xfe", strings.Repeat("x\x00", 500_000),
 	`{"msg":"x\nlevel=ERROR msg=forged","level":"info"}`, `{"msg":"x","a\nb":"c\u2028d"}`,
@@ -60,7 +60,7 @@ var forgeries = []string{
 	`{"level":5,"msg":{"a":1}}`,
 }
 
-func TestLogLinesCannotBeForged(t *testing.T) {
+func TestLogWriter_ForgedLines(t *testing.T) {
 	for _, text := range forgeries {
 		var out bytes.Buffer
 		w := &logWriter{log: slog.New(slog.NewJSONHandler(&out, nil)).With("sink", "own")}

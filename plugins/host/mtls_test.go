@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Only the daemon that started a plugin can call it: others lack the certificate, also where they can open its socket.
+// Only the daemon that started a plugin can call it: other processes lack the certificate, even if they can open the socket.
 func TestSink_OnlyItsDaemonCanCall(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
 	p, err := sink.process()
@@ -36,7 +36,7 @@ func TestSink_OnlyItsDaemonCanCall(t *testing.T) {
 			}
 			err = shake(conn)
 			t.Log(err)
-			// A TLS 1.3 client is told of a missing certificate after its handshake.
+			// A TLS 1.3 client learns of a missing certificate only after its handshake.
 			answer := make([]byte, 1024)
 			for err == nil {
 				var n int

@@ -24,39 +24,39 @@ import (
 )
 
 const (
-	// startWithin bounds the time from exec to the end of the handshake.
-	startWithin = 30 * time.Second
-	// attachWithin bounds the time from the handshake to the first event, which needs nothing but a connection.
-	attachWithin = 10 * time.Second
-	// configureWithin bounds the call in which a plugin may look at the world.
-	configureWithin = 30 * time.Second
-	// checkWithin bounds the check of a document.
-	checkWithin = 5 * time.Minute
-	// claimWithin bounds the call in which a plugin may wait for another one to end.
-	claimWithin = 5 * time.Second
-	// lostEvery is the least time between two documents that a sink reports as lost.
-	lostEvery = time.Second
-	// endWithin bounds the time in which a program may end by itself.
-	endWithin = time.Second
+	// startTimeout bounds the time from exec to the end of the handshake.
+	startTimeout = 30 * time.Second
+	// attachTimeout bounds the time from the handshake to the first event, which needs only a connection.
+	attachTimeout = 10 * time.Second
+	// configureTimeout bounds Configure, in which a plugin may connect to its backend.
+	configureTimeout = 30 * time.Second
+	// checkTimeout bounds the check of a document.
+	checkTimeout = 5 * time.Minute
+	// claimTimeout bounds Claim, in which a plugin may wait for another process to end.
+	claimTimeout = 5 * time.Second
+	// exitTimeout bounds how long a program may take to end by itself.
+	exitTimeout = time.Second
+	// lostInterval is the least time between two documents that a sink reports as lost.
+	lostInterval = time.Second
 )
 
-// process is one run of a plugin's program, from its start to its end.
+// process is one run of a plugin's program.
 type process struct {
 	program      *program
 	client       *plugin.Client
 	conn         *grpc.ClientConn
 	info         sdk.Info
 	capabilities []wire.Capability
-	done         chan struct{} // closed when the program ended or let go of us
+	done         chan struct{} // closed when Attach has ended, because the program has ended or closed the connection
 	detach       context.CancelFunc
 }
 
-// daemonSecret is an environment variable that sets a secret of the daemon, or of another plugin: by its name, or by a value
-// that has a user before an @.
+// daemonSecret matches an environment variable that sets a secret of the daemon or of another plugin: by its name, or by a
+// value with user information before an @.
 var daemonSecret = regexp.MustCompile(
 	`(?is)^HAPROXY_API_([^=]*(TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|STATE_URL|__ENV_)|[^=]*=.*@)`)
 
-// withoutSecrets returns the daemon's environment as far as it is a plugin's business.
+// withoutSecrets returns the daemon's environment without the variables that set secrets.
 func withoutSecrets(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
@@ -64,9 +64,9 @@ func withoutSecrets(environ []string) []string {
 	})
 }
 
-// start runs the program and configures it. Faults in the configuration block come back as [sdk.Faults].
+// start starts and configures the program. It returns the faults of the configuration block as [sdk.Faults].
 func start(ctx context.Context, opts Options) (*process, error) {
-	// What is verified must be what is run, so PATH has no say in it.
+	// An absolute path, so that PATH cannot select another program than the one that is verified.
 	path, err := filepath.Abs(opts.Path)
 	if err != nil {
 		return nil, err
@@ -74,16 +74,13 @@ func start(ctx context.Context, opts Options) (*process, error) {
 	if err := verify(path, opts.SHA256); err != nil {
 		return nil, err
 	}
-	log := &logWriter{log: opts.Log}
+	stderr := &logWriter{log: opts.Log}
 	p := &process{
-		program: &program{cmd: exec.Command(path, opts.Args...), words: &logWriter{log: opts.Log}, log: log},
+		program: &program{cmd: exec.Command(path, opts.Args...), stdoutLog: &logWriter{log: opts.Log}, stderrLog: stderr},
 		done:    make(chan struct{}),
 	}
 	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: plugin.HandshakeConfig{
-			MagicCookieKey:   wire.CookieKey,
-			MagicCookieValue: wire.CookieValue,
-		},
+		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: wire.CookieKey, MagicCookieValue: wire.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{opts.protocol: {opts.kind.Name(): connector{}}},
 		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, _ string) (runner.Runner, error) {
 			p.program.cmd.Env = slices.Concat(withoutSecrets(prepared.Env), opts.Env)
@@ -91,17 +88,17 @@ func start(ctx context.Context, opts Options) (*process, error) {
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		AutoMTLS:         true,
-		StartTimeout:     startWithin,
+		StartTimeout:     startTimeout,
 		GRPCDialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(
-			grpc.MaxCallRecvMsgSize(maxAnswer), grpc.MaxCallSendMsgSize(wire.MaxMessage),
-			grpc.ForceCodecV2(newBoundedCodec()))},
-		// The library's own reading of a plugin's log trusts the types in it; ours does not, see logWriter.
+			grpc.MaxCallRecvMsgSize(maxResponse), grpc.MaxCallSendMsgSize(wire.MaxMessage),
+			grpc.ForceCodecV2(newLimitedCodec()))},
+		// go-plugin trusts the types in a plugin's log lines; logWriter does not.
 		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Off, Output: io.Discard}),
-		Stderr: log,
-		// What a Go plugin that serves by itself writes to the streams that go-plugin puts in place of its own.
+		Stderr: stderr,
+		// A Go plugin that does not use package serve writes to the streams with which go-plugin replaces the standard streams.
 		SyncStdout: &logWriter{log: opts.Log}, SyncStderr: &logWriter{log: opts.Log},
 	})
-	// The library's handshake knows no context.
+	// The handshake of go-plugin does not take a context.
 	release := context.AfterFunc(ctx, func() { _ = p.program.Kill(context.Background()) })
 	defer release()
 	if err := p.connect(ctx, opts); err != nil {
@@ -116,11 +113,11 @@ func start(ctx context.Context, opts Options) (*process, error) {
 
 func (p *process) connect(ctx context.Context, opts Options) error {
 	protocol, err := p.client.Client()
-	if version, ok := p.program.protocol(); ok && version != opts.protocol {
+	if version, ok := p.program.handshake.protocol(); ok && version != opts.protocol {
 		return fmt.Errorf("plugin %s (%s): %w", opts.Name, opts.Path, &VersionError{Plugin: version, Host: opts.protocol})
 	}
 	if err != nil {
-		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, p.reason(err))
+		return fmt.Errorf("plugin %s (%s) did not start: %s", opts.Name, opts.Path, p.handshakeError(err))
 	}
 	raw, err := protocol.Dispense(opts.kind.Name())
 	if err != nil {
@@ -131,40 +128,40 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 		return fmt.Errorf("plugin %s (%s) does not speak gRPC: build it with a current plugins/sdk", opts.Name, opts.Path)
 	}
 	p.conn = conn
-	if err := p.attach(opts.attachWithin, opts.lost); err != nil {
+	if err := p.attach(opts.attachTimeout, opts.lost); err != nil {
 		return err
 	}
 	return p.configure(ctx, opts)
 }
 
-// reason says why the handshake failed. The library's errors have several lines; and of a program that ended by itself it
-// knows only that there was no handshake.
-func (p *process) reason(err error) string {
+// handshakeError says why the handshake failed with err. The errors of go-plugin have several lines; for a program that ended
+// by itself its exit status and last log line say more.
+func (p *process) handshakeError(err error) string {
 	if p.program.exited != nil {
 		select {
 		case <-p.program.exited:
 			if !p.program.wasKilled() {
 				p.program.awaitDrained()
-				return "it ended without a handshake (" + p.program.lastWord() + "): " + p.program.log.lastLine()
+				return "it ended without a handshake (" + p.program.exitStatus() + "): " + p.program.stderrLog.lastLine()
 			}
-		case <-time.After(lastWords):
+		case <-time.After(pipeTimeout):
 		}
 	}
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// attach opens the call that both sides hold for as long as they live, so that its end tells of the other's. What a sink loses
-// comes over it.
-func (p *process) attach(within time.Duration, lost func(sdk.Lost)) error {
+// attach opens the call that both sides keep open as long as they live, so that its end tells each that the other has ended.
+// lost is called with what a sink has lost.
+func (p *process) attach(timeout time.Duration, lost func(sdk.Lost)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.detach = cancel
-	late := time.AfterFunc(within, cancel)
+	late := time.AfterFunc(timeout, cancel)
 	stream, err := wire.NewPluginClient(p.conn).Attach(ctx, &wire.AttachRequest{})
 	if err == nil {
 		_, err = stream.Recv()
 	}
 	if !late.Stop() {
-		return fmt.Errorf("cannot attach to the plugin: it did not answer within %s: %w", within, context.DeadlineExceeded)
+		return fmt.Errorf("cannot attach to the plugin: it did not answer within %s: %w", timeout, context.DeadlineExceeded)
 	}
 	if err != nil {
 		return callError(ctx, "attach to", err)
@@ -176,13 +173,13 @@ func (p *process) attach(within time.Duration, lost func(sdk.Lost)) error {
 			if err != nil {
 				return
 			}
-			what, ok := wire.DecodeLost(event)
+			report, ok := wire.DecodeLost(event)
 			if !ok || lost == nil {
 				continue
 			}
-			lost(what)
+			lost(report)
 			select {
-			case <-time.After(lostEvery):
+			case <-time.After(lostInterval):
 			case <-stream.Context().Done():
 			}
 		}
@@ -190,20 +187,20 @@ func (p *process) attach(within time.Duration, lost func(sdk.Lost)) error {
 	return nil
 }
 
-// can reports whether the plugin has declared that.
+// can reports whether the plugin has declared the capability.
 func (p *process) can(capability wire.Capability) bool {
 	return slices.Contains(p.capabilities, capability)
 }
 
 func (p *process) configure(ctx context.Context, opts Options) error {
-	ctx, cancel := context.WithTimeout(ctx, configureWithin)
+	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
 	defer cancel()
 	if opts.Block == nil {
 		opts.Block = sdk.Block{}
 	}
 	block, err := json.Marshal(opts.Block)
 	if err != nil {
-		return fmt.Errorf("the configuration of %s cannot be handed to its plugin: %w", opts.Name, err)
+		return fmt.Errorf("encoding the configuration of %s for its plugin: %w", opts.Name, err)
 	}
 	resp, err := wire.NewPluginClient(p.conn).Configure(ctx, &wire.ConfigureRequest{
 		Name: opts.Name, Block: block, StateDir: opts.StateDir,
@@ -227,12 +224,12 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// claim has a sink make itself the only one on what it manages.
+// claim has a sink with the capability make itself the only one on what it manages.
 func (p *process) claim(ctx context.Context) error {
 	if !p.can(wire.Capability_CAPABILITY_CLAIM) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, claimWithin)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	resp, err := wire.NewSinkClient(p.conn).Claim(ctx, &wire.ClaimRequest{})
 	if err != nil {
@@ -241,22 +238,22 @@ func (p *process) claim(ctx context.Context) error {
 	return wire.DecodeError(resp.GetFailure())
 }
 
-// stop ends the program in order: it is told, until ctx is done, and then ended as kill does.
+// stop ends the program in order: it calls Stop, until ctx is done, and then does what kill does.
 func (p *process) stop(ctx context.Context) error {
 	_, err := wire.NewPluginClient(p.conn).Stop(ctx, &wire.StopRequest{})
 	if err != nil {
 		err = callError(ctx, "stop", err)
 	}
 	if forced := p.kill(); forced && err == nil {
-		err = fmt.Errorf("the plugin did not end by itself within %s and was killed", endWithin)
+		err = fmt.Errorf("the plugin did not end by itself within %s and was killed", exitTimeout)
 	}
 	return err
 }
 
-// kill ends the program and collects it. One that does not end by itself is not given long: it may hang. It returns whether
-// force was needed.
+// kill ends the program and waits for its end. It kills a program that does not end by itself within exitTimeout, and returns
+// whether that was necessary.
 func (p *process) kill() bool {
-	force := time.AfterFunc(endWithin, func() { _ = p.program.Kill(context.Background()) })
+	force := time.AfterFunc(exitTimeout, func() { _ = p.program.Kill(context.Background()) })
 	p.client.Kill()
 	forced := !force.Stop()
 	if p.detach != nil {
@@ -265,15 +262,15 @@ func (p *process) kill() bool {
 	return forced
 }
 
-// ping asks the program for a sign of life, by the health service that every plugin of go-plugin has.
-func (p *process) ping(ctx context.Context, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+// ping calls the health service that go-plugin serves in every plugin.
+func (p *process) ping(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := grpc_health_v1.NewHealthClient(p.conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "plugin"})
 	return err
 }
 
-// connector gives the bare connection: the adapters of this package are made from it.
+// connector returns the connection itself, which [Sink] and [Source] use.
 type connector struct{ plugin.NetRPCUnsupportedPlugin }
 
 func (connector) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {

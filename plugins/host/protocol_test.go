@@ -68,7 +68,7 @@ func TestProtocolVersions(t *testing.T) {
 	}
 }
 
-// An error that says that the sink cannot check must not arrive as the result of a check.
+// ErrUnsupported survives, so that a check that was not made does not count as a check with a result.
 func TestCheck_UnsupportedForThisDocument(t *testing.T) {
 	sink, _, _ := startNotes(t, sdk.Block{"checks": true, "folder": t.TempDir()})
 	err := sink.Check(t.Context(), document("unsupported"))
@@ -85,7 +85,7 @@ func TestSourceHealth(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer source.Close()
-		put(t, filepath.Join(folder, "answer"), said{Health: sdk.Health{
+		put(t, filepath.Join(folder, "answer"), response{Health: sdk.Health{
 			Problems: []string{"the registry is slow"}, Facts: map[string]string{"registry": "etcd"},
 		}})
 		health, err := source.Health(t.Context())

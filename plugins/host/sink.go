@@ -5,19 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Sink is a sink in a process of its own. Its methods may be called at any time; while the process is down they return
+// A Sink is a sink in a process of its own. Its methods may be called at any time; while the process does not run they return
 // [ErrGone].
 type Sink struct{ *supervisor }
 
-// StartSink starts the plugin, hands it its configuration and keeps it running until [Sink.Stop] or [Sink.Close]. What is
-// wrong in the block comes back as [sdk.Faults]. ctx bounds the start alone.
+// StartSink starts and configures the plugin, and keeps it running until [Sink.Stop] or [Sink.Close]. It returns the faults
+// of the block as [sdk.Faults], and a plugin of another protocol version as [VersionError]. ctx bounds only the start.
 func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 	opts.kind = wire.Kind_KIND_SINK
 	s, err := supervise(ctx, opts)
@@ -27,36 +26,28 @@ func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 	return &Sink{s}, nil
 }
 
-// Restarted receives after the plugin died and runs again: it knows no document then.
+// Restarted receives a value after the plugin was down and runs again. The plugin has lost its state then.
 func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 
-// Lost receives what the plugin lost, see [sdk.Notifier]; of what comes faster than it is read only the newest.
+// Lost receives what the plugin has lost, see [sdk.Notifier]. A newer report replaces one that was not received yet.
 func (s *Sink) Lost() <-chan sdk.Lost { return s.lost }
 
-// Apply offers doc to the plugin, however long that takes: a proxy may be slow to load. A plugin that takes minutes is asked
-// for its health now and then, and killed when it does not answer that either. Once ctx is done the plugin is told to stop, and
-// Apply returns what it answers then; a plugin that goes on for half a minute is killed.
+// Apply has the plugin apply doc. It has no deadline, since a proxy may load slowly: the plugin has to respond to Health
+// every few minutes, and is killed if it does not. Once ctx is done the plugin has to stop, and Apply returns its response; a
+// plugin that goes on for half a minute is killed.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	p, err := s.process()
 	if err != nil {
 		return sdk.Result{}, err
 	}
-	if ctx.Err() != nil {
-		return sdk.Result{}, context.Cause(ctx)
-	}
-	s.offered.Store(doc.Generation)
-	began := time.Now()
-	call, release := s.whileAlive(context.WithoutCancel(ctx), p, ctx.Done())
-	defer release()
-	resp, err := wire.NewSinkClient(p.conn).Apply(call, &wire.ApplyRequest{Document: wire.EncodeDocument(doc)})
-	if err != nil {
-		return sdk.Result{}, callError(call, "reach", err)
-	}
-	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
+	return s.change(ctx, p, func(ctx context.Context, client wire.SinkClient) (outcome, error) {
+		s.newestGeneration.Store(doc.Generation)
+		return client.Apply(ctx, &wire.ApplyRequest{Document: wire.EncodeDocument(doc)})
+	})
 }
 
 // Reread has the plugin load again what its program reads beside the document. It returns an error that wraps
-// [errors.ErrUnsupported] where the plugin does not know what that is. What is said of time and of ctx at Apply holds here.
+// [errors.ErrUnsupported] if the plugin cannot do that. Duration and cancellation are those of Apply.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
 	p, err := s.process()
 	if err != nil {
@@ -65,21 +56,36 @@ func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	if !p.can(wire.Capability_CAPABILITY_REREAD) {
 		return sdk.Result{}, fmt.Errorf("the plugin %s cannot load files again: %w", p.info.Name, errors.ErrUnsupported)
 	}
+	return s.change(ctx, p, func(ctx context.Context, client wire.SinkClient) (outcome, error) {
+		return client.Reread(ctx, wire.EncodeWatched(watched))
+	})
+}
+
+// outcome is the response of a call that changes something.
+type outcome interface {
+	GetResult() *wire.Result
+	GetFailure() *wire.Failure
+}
+
+// change makes a call that may take long and that the end of ctx cancels.
+func (s *Sink) change(
+	ctx context.Context, p *process, call func(context.Context, wire.SinkClient) (outcome, error),
+) (sdk.Result, error) {
 	if ctx.Err() != nil {
 		return sdk.Result{}, context.Cause(ctx)
 	}
 	began := time.Now()
-	call, release := s.whileAlive(context.WithoutCancel(ctx), p, ctx.Done())
+	callCtx, release := s.startLongCall(context.WithoutCancel(ctx), p, ctx.Done())
 	defer release()
-	resp, err := wire.NewSinkClient(p.conn).Reread(call, wire.EncodeWatched(watched))
+	resp, err := call(callCtx, wire.NewSinkClient(p.conn))
 	if err != nil {
-		return sdk.Result{}, callError(call, "reach", err)
+		return sdk.Result{}, callError(callCtx, "reach", err)
 	}
 	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
 }
 
-// Check asks the plugin to judge doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] where
-// the plugin cannot tell. What is said of health at Apply holds here.
+// Check has the plugin check doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] if the
+// plugin cannot check it. The plugin has to respond to Health meanwhile, as during Apply.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	p, err := s.process()
 	if err != nil {
@@ -88,9 +94,9 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	if !p.can(wire.Capability_CAPABILITY_CHECK) {
 		return fmt.Errorf("the plugin %s cannot check a document: %w", p.info.Name, errors.ErrUnsupported)
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkWithin)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	ctx, release := s.whileAlive(ctx, p, nil)
+	ctx, release := s.startLongCall(ctx, p, nil)
 	defer release()
 	resp, err := wire.NewSinkClient(p.conn).Check(ctx, &wire.CheckRequest{Document: wire.EncodeDocument(doc)})
 	if err != nil {
@@ -99,42 +105,37 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return wire.DecodeError(resp.GetFailure())
 }
 
-// Claim has the plugin make itself the only one on what it manages, now and whenever it is started again. A plugin whose
-// first start is slow is waited for, for some seconds; one that is down does it when it starts, and one that cannot tell is
-// left alone. One that does not answer within some seconds is an error; with Outlast it is killed, and does it when it starts
-// again.
+// Claim has the plugin claim what it manages, now and after each restart. It waits some seconds for a first start that takes
+// long. A plugin that does not run claims when it starts, and one without the capability never does. If the plugin does not
+// respond within some seconds, Claim returns an error; with RetryStart it kills the plugin instead, which claims after the
+// restart.
 func (s *Sink) Claim(ctx context.Context) error {
-	p := s.claim()
+	p := s.requireClaim()
 	if p == nil {
-		return unlessGone(s.firstTry(ctx))
+		return ignoreGone(s.awaitFirstStart(ctx))
 	}
 	err := p.claim(ctx)
-	if s.opts.Outlast && errors.Is(err, context.DeadlineExceeded) {
+	if s.opts.RetryStart && errors.Is(err, context.DeadlineExceeded) {
 		return p.program.Kill(ctx)
 	}
-	return unlessGone(err)
+	return ignoreGone(err)
 }
 
-// unlessGone takes no offence at a plugin that ended.
-func unlessGone(err error) error {
+// ignoreGone returns nil for a plugin that ended: it claims when it starts again.
+func ignoreGone(err error) error {
 	if errors.Is(err, ErrGone) {
 		return nil
 	}
 	return err
 }
 
-// Health asks the plugin, and adds what is known about its program. That the program is down, or does not answer, is a
-// problem like any other.
+// Health returns the health that the plugin reports, with facts about its process. That the plugin does not run, or does not
+// respond, is a problem like any other.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
-	health, err := s.PluginHealth(ctx)
-	if err != nil {
-		return sdk.Health{Problems: []string{err.Error()}, Facts: s.facts()}, nil
-	}
-	maps.Copy(health.Facts, s.facts())
-	return health, nil
+	return s.addFacts(s.PluginHealth(ctx)), nil
 }
 
-// PluginHealth returns the plugin's own answer. It is an error when there is none.
+// PluginHealth returns the health that the plugin reports, and an error if there is no response.
 func (s *Sink) PluginHealth(ctx context.Context) (sdk.Health, error) {
 	p, err := s.process()
 	if err != nil {
@@ -146,13 +147,6 @@ func (s *Sink) PluginHealth(ctx context.Context) (sdk.Health, error) {
 	}
 	return wire.DecodeHealth(resp), nil
 }
-
-// Stop ends the plugin: it is told, given until ctx is done to release what it should, then a second to end, and killed if
-// it stays.
-func (s *Sink) Stop(ctx context.Context) error { return s.stop(ctx) }
-
-// Close ends the plugin as a crash of the daemon would: it releases nothing.
-func (s *Sink) Close() error { return s.close() }
 
 var (
 	_ sdk.Sink     = (*Sink)(nil)

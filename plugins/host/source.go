@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,14 +14,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// sourceHealthTimeout bounds how long a source plugin may take to report its health.
+// sourceHealthTimeout bounds how long a source may take to report its health.
 const sourceHealthTimeout = 2 * time.Second
 
 // A Source is a source in a process of its own.
 type Source struct{ *supervisor }
 
-// StartSource starts the plugin, hands it its configuration and keeps it running until [Source.Stop] or [Source.Close].
-// What is wrong in the block comes back as [sdk.Faults]. ctx bounds the start alone.
+// StartSource starts and configures the plugin, and keeps it running until [Source.Stop] or [Source.Close]. It returns the
+// errors of [StartSink]. ctx bounds only the start.
 func StartSource(ctx context.Context, opts Options) (*Source, error) {
 	opts.kind = wire.Kind_KIND_SOURCE
 	s, err := supervise(ctx, opts)
@@ -32,11 +31,11 @@ func StartSource(ctx context.Context, opts Options) (*Source, error) {
 	return &Source{s}, nil
 }
 
-// Watch passes on what the plugin emits. It outlasts the plugin's deaths: the catalogue as it was last seen holds until the
-// plugin that was started again has seen it anew.
+// Watch emits the snapshots of the plugin. When the plugin ends, Watch waits for its restart: the newest snapshot stays valid
+// until the restarted plugin emits another one.
 func (s *Source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	for {
-		err := s.watchOnce(ctx, emit)
+		err := s.watchProcess(ctx, emit)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -51,7 +50,8 @@ func (s *Source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	}
 }
 
-func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
+// watchProcess emits the snapshots of the current process until its watch ends.
+func (s *Source) watchProcess(ctx context.Context, emit func(sdk.Snapshot)) error {
 	p, err := s.process()
 	if err != nil {
 		return err
@@ -70,56 +70,42 @@ func (s *Source) watchOnce(ctx context.Context, emit func(sdk.Snapshot)) error {
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		return errors.New("the plugin ended its watch without saying why")
-	case status.Code(err) == codes.Unknown:
-		return errors.New(wire.Truncate(status.Convert(err).Message(), wire.MaxError)) // the author's own words
+		return errors.New("the plugin ended its watch without an error")
+	case status.Code(err) == codes.Unknown: // the error of the plugin's own Watch
+		return errors.New(wire.Truncate(status.Convert(err).Message(), wire.MaxError))
 	}
 	err = callError(ctx, "watch by", err)
 	if errors.Is(err, ErrGone) {
-		// The word may be the plugin's own, about its catalogue.
+		// The plugin itself may have responded with this code, because its registry is not available.
 		select {
 		case <-p.done:
 		case <-time.After(time.Second):
-			return errors.New("the plugin answers that it is not available")
+			return errors.New("the plugin reports that it is not available")
 		}
 	}
 	return err
 }
 
-// Health returns what is known about the plugin's process, and the health that the plugin reports, if it does. That the
-// plugin is down, or does not respond in time, is a problem like any other.
+// Health returns the health that the plugin reports, if it does, with facts about its process. That the plugin does not run,
+// or does not respond in time, is a problem like any other.
 func (s *Source) Health(ctx context.Context) (sdk.Health, error) {
-	health, err := s.pluginHealth(ctx)
-	if err != nil {
-		health = sdk.Health{Problems: []string{err.Error()}, Facts: map[string]string{}}
-	}
-	maps.Copy(health.Facts, s.facts())
-	return health, nil
+	return s.addFacts(s.pluginHealth(ctx)), nil
 }
 
-// pluginHealth returns the health that the plugin reports, and a health without problems if it does not report any.
+// pluginHealth returns the health that the plugin reports, and no problems if it does not report its health.
 func (s *Source) pluginHealth(ctx context.Context) (sdk.Health, error) {
 	p, err := s.process()
-	if err != nil {
+	if err != nil || !p.can(wire.Capability_CAPABILITY_HEALTH) {
 		return sdk.Health{}, err
-	}
-	if !p.can(wire.Capability_CAPABILITY_HEALTH) {
-		return sdk.Health{Facts: map[string]string{}}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, sourceHealthTimeout)
 	defer cancel()
 	resp, err := wire.NewSourceClient(p.conn).Health(ctx, &wire.HealthRequest{})
 	if err != nil {
-		return sdk.Health{}, callError(ctx, "get the health of", err)
+		return sdk.Health{}, callError(ctx, "ask", err)
 	}
 	return wire.DecodeHealth(resp), nil
 }
-
-// Stop ends the plugin in order, see [Sink.Stop].
-func (s *Source) Stop(ctx context.Context) error { return s.stop(ctx) }
-
-// Close ends the plugin as a crash of the daemon would.
-func (s *Source) Close() error { return s.close() }
 
 var (
 	_ sdk.Reporter = (*Source)(nil)

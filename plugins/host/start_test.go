@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func startMarked(t *testing.T, mark string, outlast bool) (*Sink, string, *logBuffer, error) {
+func startWithMark(t *testing.T, mark string, retryStart bool) (*Sink, string, *logBuffer, error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -24,7 +24,7 @@ func startMarked(t *testing.T, mark string, outlast bool) (*Sink, string, *logBu
 	}
 	buffer := &logBuffer{}
 	sink, err := StartSink(t.Context(), Options{
-		Name: "edge", Path: self, Block: sdk.Block{"folder": filepath.Dir(path)}, Outlast: outlast,
+		Name: "edge", Path: self, Block: sdk.Block{"folder": filepath.Dir(path)}, RetryStart: retryStart,
 		Log: slog.New(slog.NewTextHandler(buffer, nil)),
 	})
 	if err == nil {
@@ -33,22 +33,22 @@ func startMarked(t *testing.T, mark string, outlast bool) (*Sink, string, *logBu
 	return sink, path, buffer, err
 }
 
-func TestStart_ErrorThatMayPassIsToldFromAFault(t *testing.T) {
-	if _, _, _, err := startMarked(t, "down", false); err == nil {
+func TestStart_TemporaryErrorAndFault(t *testing.T) {
+	if _, _, _, err := startWithMark(t, "down", false); err == nil {
 		t.Error("it starts")
 	} else if _, ok := errors.AsType[*StartError](err); !ok {
 		t.Errorf("a backend that is down is a %T: %v", err, err)
 	}
-	for _, outlast := range []bool{false, true} {
-		_, _, _, err := startMarked(t, "wrong", outlast)
+	for _, retryStart := range []bool{false, true} {
+		_, _, _, err := startWithMark(t, "wrong", retryStart)
 		if faults, ok := errors.AsType[sdk.Faults](err); !ok || len(faults) != 1 {
 			t.Errorf("a rejected configuration is a %T: %v", err, err)
 		}
 	}
 }
 
-func TestStart_ErrorThatMayPassIsRetriedUntilItHasPassed(t *testing.T) {
-	sink, path, buffer, err := startMarked(t, "down", true)
+func TestRetryStart_TemporaryError(t *testing.T) {
+	sink, path, buffer, err := startWithMark(t, "down", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestStart_ErrorThatMayPassIsRetriedUntilItHasPassed(t *testing.T) {
 	}
 }
 
-// What keeps a plugin from being started again is logged with the first try.
+// The error of the first restart that fails is logged.
 func TestRestart_FirstFailureIsLogged(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -91,7 +91,7 @@ func TestRestart_FirstFailureIsLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sink.Close()
-	// It fails once, and hangs the next time.
+	// The program fails once and hangs the next time.
 	script := "#!/bin/sh\n[ -e " + folder + "/again ] && exec sleep 1000\n: > " + folder + "/again\necho why >&2\nexit 42\n"
 	if err := errors.Join(os.WriteFile(path+".new", []byte(script), 0o755), os.Rename(path+".new", path)); err != nil {
 		t.Fatal(err)
@@ -102,8 +102,8 @@ func TestRestart_FirstFailureIsLogged(t *testing.T) {
 	eventually(t, "the failure is logged", func() bool { return strings.Contains(buffer.String(), "exit status 42): why") })
 }
 
-// Whatever a plugin writes, and however it ends, arrives in the log.
-func TestLog_EverythingThatAPluginWritesArrives(t *testing.T) {
+// Everything that a plugin writes arrives in the log, however the plugin ends.
+func TestLog_EveryStream(t *testing.T) {
 	for content, want := range map[string][]string{
 		"print": {
 			`level=INFO msg="on standard error"`, `level=INFO msg="on standard output"`, "by package log",

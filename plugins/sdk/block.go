@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// A Block is a sink's or a source's own part of the configuration, without its "type". Values are what TOML, YAML and JSON
-// have in common: strings, booleans, whole and broken numbers, lists and nested maps.
+// A Block is the part of the configuration that belongs to a sink or a source, without its "type". Its values are what TOML,
+// YAML and JSON have in common: strings, booleans, numbers, lists and nested maps.
 type Block map[string]any
 
-// A Fault is one thing that is wrong in a [Block].
+// A Fault is one problem in a [Block].
 type Fault struct {
-	Key     string // with dots where it is nested; empty for the block as a whole
+	Key     string // with dots for nested keys; empty for the block as a whole
 	Problem string
 }
 
@@ -24,7 +24,7 @@ func (f Fault) String() string {
 	return f.Key + " " + f.Problem
 }
 
-// Faults is everything that is wrong in a [Block], one line each.
+// Faults are all problems in a [Block]. The error text has one line for each.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -35,14 +35,13 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Decode fills the struct that into points to from block and reports everything that is wrong at once, as [Faults].
+// Decode sets the fields of the struct that into points to from block. It returns all problems at once, as [Faults].
 //
-// A field takes the key in its json tag and keeps the value it had where the block lacks the key: that is how defaults are
-// given. A key that no field takes is a fault which names the nearest known one. Text is accepted for a number or a boolean
-// when it reads as one, because environment variables are text; a [time.Duration] is text such as "30s", and whatever
-// implements [encoding.TextUnmarshaler] reads itself. See [CheckConfig] for the types that fields may have; another one is an
-// error that is not Faults. Where the struct has a method Validate() error, it is asked last;
-// errors that it joined become a fault each.
+// The key of a field is in its json tag. A field whose key is missing in block keeps its value, which is how defaults are
+// set. A key without a field is a fault that names the most similar known key. Numbers and booleans may be text, as
+// environment variables are. A [time.Duration] is text such as "30s", and an [encoding.TextUnmarshaler] gets the text.
+// [CheckConfig] lists the types that fields may have; for other types Decode returns an error that is not Faults. If the
+// struct has a method Validate() error and there are no other faults, Decode calls it; each error that it joins is a fault.
 func Decode(block Block, into any) error {
 	target := reflect.ValueOf(into)
 	if target.Kind() != reflect.Pointer || target.Elem().Kind() != reflect.Struct {
@@ -52,7 +51,7 @@ func Decode(block Block, into any) error {
 		return err
 	}
 	d := decoder{}
-	d.fill("", block, target.Elem())
+	d.decodeFields("", block, target.Elem())
 	if len(d.faults) == 0 {
 		if v, ok := into.(interface{ Validate() error }); ok {
 			d.faults = append(d.faults, faultsOf(v.Validate())...)
@@ -64,6 +63,7 @@ func Decode(block Block, into any) error {
 	return nil
 }
 
+// faultsOf returns one fault for each error that is joined in err.
 func faultsOf(err error) Faults {
 	if err == nil {
 		return nil
@@ -71,7 +71,7 @@ func faultsOf(err error) Faults {
 	if faults, ok := errors.AsType[Faults](err); ok {
 		return faults
 	}
-	if rejection, ok := err.(*Rejection); ok { //nolint:errorlint // one that is wrapped is told with what is around it
+	if rejection, ok := err.(*Rejection); ok { //nolint:errorlint // the text around a wrapped one is part of the fault
 		return Faults{{Problem: rejection.Error()}}
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {

@@ -37,7 +37,7 @@ func (c blockConfig) Validate() error {
 	return err
 }
 
-func TestDecodeFillsEveryKindOfField(t *testing.T) {
+func TestDecode(t *testing.T) {
 	got := blockConfig{Path: "kept", Count: 7}
 	err := Decode(Block{
 		"port": int64(80), "ratio": 0.5, "on": true, "wait": "1m30s",
@@ -57,7 +57,7 @@ func TestDecodeFillsEveryKindOfField(t *testing.T) {
 	}
 }
 
-func TestDecodeReadsTextOfEnvironmentVariables(t *testing.T) {
+func TestDecode_TextOfEnvironmentVariables(t *testing.T) {
 	var got blockConfig
 	err := Decode(Block{"count": "12", "on": "true", "ratio": "0.25", "args": "a,b", "port": json.Number("9")}, &got)
 	if err != nil {
@@ -68,7 +68,7 @@ func TestDecodeReadsTextOfEnvironmentVariables(t *testing.T) {
 	}
 }
 
-func TestDecodeReportsEveryFaultAtOnce(t *testing.T) {
+func TestDecode_ReportsEveryFault(t *testing.T) {
 	var c blockConfig
 	err := Decode(Block{
 		"paht": "x", "count": 1.5, "port": 70000, "on": "perhaps", "wait": 30, "args": map[string]any{}, "env": "x",
@@ -100,7 +100,7 @@ func TestDecodeReportsEveryFaultAtOnce(t *testing.T) {
 	}
 }
 
-func TestFaultsRepeatNoSecret(t *testing.T) {
+func TestDecode_FaultsContainNoSecret(t *testing.T) {
 	var c struct {
 		Password string         `json:"password"`
 		APIKey   int            `json:"api_key"`
@@ -114,7 +114,7 @@ func TestFaultsRepeatNoSecret(t *testing.T) {
 	}
 }
 
-func TestDecodeAsksValidate(t *testing.T) {
+func TestDecode_CallsValidate(t *testing.T) {
 	var c blockConfig
 	err := Decode(Block{"path": "bad"}, &c)
 	want := Faults{{Problem: "path is bad"}, {Problem: "and so is all else"}}

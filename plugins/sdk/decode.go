@@ -3,6 +3,7 @@ package sdk
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -14,13 +15,15 @@ import (
 	"time"
 )
 
+// decoder collects the faults of a block. Keys in faults have dots and indexes, such as servers[0].port.
 type decoder struct{ faults Faults }
 
 func (d *decoder) addf(key, format string, args ...any) {
 	d.faults = append(d.faults, Fault{Key: key, Problem: fmt.Sprintf(format, args...)})
 }
 
-func (d *decoder) fill(prefix string, block map[string]any, target reflect.Value) {
+// decodeFields sets the fields of the struct target from block.
+func (d *decoder) decodeFields(prefix string, block map[string]any, target reflect.Value) {
 	fields := fieldsByKey(target)
 	for _, key := range slices.Sorted(maps.Keys(block)) {
 		field, ok := fields[key]
@@ -28,16 +31,16 @@ func (d *decoder) fill(prefix string, block map[string]any, target reflect.Value
 			d.addf(prefix+key, "is not a known key%s", suggestion(prefix, key, slices.Sorted(maps.Keys(fields))))
 			continue
 		}
-		d.set(prefix+key, block[key], field)
+		d.decode(prefix+key, block[key], field)
 	}
 }
 
-// fieldsByKey returns the fields that a block can fill. Those of an embedded struct without a tag are among them.
+// fieldsByKey returns the fields that a block can set, with those of embedded structs.
 func fieldsByKey(target reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for i := range target.NumField() {
 		switch field := target.Type().Field(i); {
-		case embeds(field):
+		case isInlined(field):
 			maps.Copy(fields, fieldsByKey(target.Field(i)))
 		case keyOf(field) != "":
 			fields[keyOf(field)] = target.Field(i)
@@ -46,7 +49,7 @@ func fieldsByKey(target reflect.Value) map[string]reflect.Value {
 	return fields
 }
 
-// keyOf returns the key that fills field, and "" where there is none.
+// keyOf returns the key of field in a block, and "" for none.
 func keyOf(field reflect.StructField) string {
 	key, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 	if key == "-" {
@@ -55,23 +58,23 @@ func keyOf(field reflect.StructField) string {
 	return key
 }
 
-// embeds reports whether the keys of field's own fields are the struct's.
-func embeds(field reflect.StructField) bool {
+// isInlined reports whether the keys of the fields of field, an embedded struct without a tag, are keys of the struct itself.
+func isInlined(field reflect.StructField) bool {
 	_, tagged := field.Tag.Lookup("json")
 	return field.Anonymous && !tagged && field.Type.Kind() == reflect.Struct
 }
 
-// suggestion names the known key that takes the fewest edits, or all of them where none is near.
+// suggestion names the known key that is most similar to key, or all known keys if none is similar.
 func suggestion(prefix, key string, known []string) string {
-	best, least := "", len(key)/2+1
+	nearest, least := "", len(key)/2+1
 	for _, k := range known {
-		if n := edits(key, k); n < least {
-			best, least = k, n
+		if n := distance(key, k); n < least {
+			nearest, least = k, n
 		}
 	}
 	switch {
-	case best != "":
-		return fmt.Sprintf("; did you mean %s?", prefix+best)
+	case nearest != "":
+		return fmt.Sprintf("; did you mean %s?", prefix+nearest)
 	case len(known) == 0:
 		return "; there are none here"
 	default:
@@ -79,8 +82,8 @@ func suggestion(prefix, key string, known []string) string {
 	}
 }
 
-// edits is the Levenshtein distance between a and b, in bytes.
-func edits(a, b string) int {
+// distance returns the Levenshtein distance between a and b, in bytes.
+func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
@@ -101,51 +104,49 @@ func edits(a, b string) int {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-func (d *decoder) set(key string, value any, target reflect.Value) {
+// decode sets target, which must be addressable, from value.
+func (d *decoder) decode(key string, value any, target reflect.Value) {
 	switch u := target.Addr().Interface().(type) {
 	case encoding.TextUnmarshaler:
-		d.setText(key, value, u)
+		d.decodeText(key, value, u)
 		return
 	case json.Unmarshaler:
-		d.setJSON(key, value, u)
+		d.decodeJSON(key, value, u)
 		return
 	}
 	if target.Type() == durationType {
-		d.setDuration(key, value, target)
+		d.decodeDuration(key, value, target)
 		return
 	}
 	switch target.Kind() {
 	case reflect.String:
-		d.setString(key, value, target)
+		d.decodeString(key, value, target)
 	case reflect.Bool:
-		d.setBool(key, value, target)
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		d.setInt(key, value, target)
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		d.setUint(key, value, target)
-	case reflect.Float32, reflect.Float64:
-		d.setFloat(key, value, target)
-	case reflect.Slice:
-		d.setSlice(key, value, target)
-	case reflect.Array:
-		d.setArray(key, value, target)
+		d.decodeBool(key, value, target)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		d.decodeNumber(key, value, target)
+	case reflect.Slice, reflect.Array:
+		d.decodeList(key, value, target)
 	case reflect.Map:
-		d.setMap(key, value, target)
+		d.decodeMap(key, value, target)
 	case reflect.Struct:
-		d.setStruct(key, value, target)
+		if table, ok := d.table(key, value); ok {
+			d.decodeFields(key+".", table, target)
+		}
 	case reflect.Pointer:
-		d.setPointer(key, value, target)
+		d.decodePointer(key, value, target)
 	case reflect.Interface:
 		if value != nil {
-			target.Set(reflect.ValueOf(plain(value)))
+			target.Set(reflect.ValueOf(withoutJSONNumbers(value)))
 		}
-	default: // see CheckConfig
+	default: // CheckConfig rejects these types
 		d.addf(key, "has a type that no configuration can hold: %s", target.Type())
 	}
 }
 
-// plain returns value with the numbers that TOML and YAML would have given.
-func plain(value any) any {
+// withoutJSONNumbers returns value with the numbers that a TOML or YAML parser returns.
+func withoutJSONNumbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:
 		if n, err := v.Int64(); err == nil {
@@ -156,21 +157,21 @@ func plain(value any) any {
 	case []any:
 		list := make([]any, len(v))
 		for i, element := range v {
-			list[i] = plain(element)
+			list[i] = withoutJSONNumbers(element)
 		}
 		return list
 	case map[string]any:
 		table := make(map[string]any, len(v))
 		for name, element := range v {
-			table[name] = plain(element)
+			table[name] = withoutJSONNumbers(element)
 		}
 		return table
 	}
 	return value
 }
 
-// setPointer makes the pointer one to a value of its own, which begins as what the default points to. Nothing makes it nil.
-func (d *decoder) setPointer(key string, value any, target reflect.Value) {
+// decodePointer sets target to a new value, which starts as a copy of the default that target points to. Null sets it to nil.
+func (d *decoder) decodePointer(key string, value any, target reflect.Value) {
 	if value == nil {
 		target.SetZero()
 		return
@@ -179,11 +180,11 @@ func (d *decoder) setPointer(key string, value any, target reflect.Value) {
 	if !target.IsNil() {
 		pointed.Elem().Set(target.Elem())
 	}
-	d.set(key, value, pointed.Elem())
+	d.decode(key, value, pointed.Elem())
 	target.Set(pointed)
 }
 
-func (d *decoder) setJSON(key string, value any, target json.Unmarshaler) {
+func (d *decoder) decodeJSON(key string, value any, target json.Unmarshaler) {
 	content, err := json.Marshal(value)
 	if err == nil {
 		err = target.UnmarshalJSON(content)
@@ -193,7 +194,7 @@ func (d *decoder) setJSON(key string, value any, target json.Unmarshaler) {
 	}
 }
 
-func (d *decoder) setText(key string, value any, target encoding.TextUnmarshaler) {
+func (d *decoder) decodeText(key string, value any, target encoding.TextUnmarshaler) {
 	if m, ok := value.(encoding.TextMarshaler); ok { // a time in TOML
 		if content, err := m.MarshalText(); err == nil {
 			value = string(content)
@@ -209,7 +210,7 @@ func (d *decoder) setText(key string, value any, target encoding.TextUnmarshaler
 	}
 }
 
-func (d *decoder) setDuration(key string, value any, target reflect.Value) {
+func (d *decoder) decodeDuration(key string, value any, target reflect.Value) {
 	text, ok := value.(string)
 	if !ok {
 		d.addf(key, `must be a duration such as "30s", not %s`, describe(key, value))
@@ -223,7 +224,7 @@ func (d *decoder) setDuration(key string, value any, target reflect.Value) {
 	target.SetInt(int64(duration))
 }
 
-func (d *decoder) setString(key string, value any, target reflect.Value) {
+func (d *decoder) decodeString(key string, value any, target reflect.Value) {
 	text, ok := value.(string)
 	if !ok {
 		d.addf(key, "must be text, not %s", describe(key, value))
@@ -232,169 +233,107 @@ func (d *decoder) setString(key string, value any, target reflect.Value) {
 	target.SetString(text)
 }
 
-func (d *decoder) setBool(key string, value any, target reflect.Value) {
-	switch v := value.(type) {
-	case bool:
-		target.SetBool(v)
-		return
-	case string:
-		if b, err := strconv.ParseBool(v); err == nil {
-			target.SetBool(b)
-			return
-		}
+func (d *decoder) decodeBool(key string, value any, target reflect.Value) {
+	b, ok := value.(bool)
+	if text, isText := value.(string); isText {
+		var err error
+		b, err = strconv.ParseBool(text)
+		ok = err == nil
 	}
-	d.addf(key, "must be true or false, not %s", describe(key, value))
-}
-
-func (d *decoder) setInt(key string, value any, target reflect.Value) {
-	n, ok := wholeNumber(value)
-	switch {
-	case !ok:
-		d.addf(key, "must be a whole number, not %s", describe(key, value))
-	case target.OverflowInt(n):
-		d.addf(key, "is out of range: %d", n)
-	default:
-		target.SetInt(n)
-	}
-}
-
-func wholeNumber(value any) (int64, bool) {
-	switch v := value.(type) {
-	case string:
-		n, err := strconv.ParseInt(v, 10, 64)
-		return n, err == nil
-	case json.Number:
-		n, err := v.Int64()
-		return n, err == nil
-	}
-	switch v := reflect.ValueOf(value); {
-	case v.CanInt():
-		return v.Int(), true
-	case v.CanUint() && v.Uint() <= math.MaxInt64:
-		return int64(v.Uint()), true //nolint:gosec // bounded in the case above
-	case v.CanFloat() && v.Float() == math.Trunc(v.Float()) && math.Abs(v.Float()) < 1<<53:
-		return int64(v.Float()), true
-	}
-	return 0, false
-}
-
-func (d *decoder) setUint(key string, value any, target reflect.Value) {
-	if n, ok := wholeNumber(value); ok && n < 0 {
-		d.addf(key, "is out of range: %d", n)
-		return
-	}
-	n, ok := unsigned(value)
-	switch {
-	case !ok:
-		d.addf(key, "must be a whole number, not %s", describe(key, value))
-	case target.OverflowUint(n):
-		d.addf(key, "is out of range: %d", n)
-	default:
-		target.SetUint(n)
-	}
-}
-
-func unsigned(value any) (uint64, bool) {
-	switch v := value.(type) {
-	case string:
-		n, err := strconv.ParseUint(v, 10, 64)
-		return n, err == nil
-	case json.Number:
-		n, err := strconv.ParseUint(v.String(), 10, 64)
-		if err == nil {
-			return n, true
-		}
-	}
-	if v := reflect.ValueOf(value); v.CanUint() {
-		return v.Uint(), true
-	}
-	n, ok := wholeNumber(value)
-	return uint64(n), ok && n >= 0 //nolint:gosec // checked beside it
-}
-
-func (d *decoder) setFloat(key string, value any, target reflect.Value) {
-	n, ok := number(value)
-	switch {
-	case !ok || math.IsNaN(n) || math.IsInf(n, 0):
-		d.addf(key, "must be a number, not %s", describe(key, value))
-	case target.OverflowFloat(n):
-		d.addf(key, "is out of range: %v", n)
-	default:
-		target.SetFloat(n)
-	}
-}
-
-func number(value any) (float64, bool) {
-	switch v := value.(type) {
-	case string:
-		n, err := strconv.ParseFloat(v, 64)
-		return n, err == nil
-	case json.Number:
-		n, err := v.Float64()
-		return n, err == nil
-	}
-	switch v := reflect.ValueOf(value); {
-	case v.CanInt():
-		return float64(v.Int()), true
-	case v.CanUint():
-		return float64(v.Uint()), true
-	case v.CanFloat():
-		return v.Float(), true
-	}
-	return 0, false
-}
-
-func (d *decoder) setSlice(key string, value any, target reflect.Value) {
-	source, ok := d.list(key, value)
 	if !ok {
+		d.addf(key, "must be true or false, not %s", describe(key, value))
 		return
 	}
-	list := reflect.MakeSlice(target.Type(), source.Len(), source.Len())
-	d.setElements(key, source, list)
-	target.Set(list)
+	target.SetBool(b)
 }
 
-func (d *decoder) setArray(key string, value any, target reflect.Value) {
-	source, ok := d.list(key, value)
+// decodeNumber parses the decimal text of value, so that a number has the same meaning in TOML, YAML, JSON and an environment
+// variable.
+func (d *decoder) decodeNumber(key string, value any, target reflect.Value) {
+	text, bits := decimal(value), target.Type().Bits()
+	kind := "a whole number"
+	var err error
 	switch {
-	case !ok:
-	case source.Len() != target.Len():
-		d.addf(key, "must be a list of %d, not of %d", target.Len(), source.Len())
+	case target.CanInt():
+		var n int64
+		if n, err = strconv.ParseInt(text, 10, bits); err == nil {
+			target.SetInt(n)
+		}
+	case target.CanUint():
+		var n uint64
+		if n, err = strconv.ParseUint(text, 10, bits); err == nil {
+			target.SetUint(n)
+		} else if _, negative := strconv.ParseInt(text, 10, 64); negative == nil {
+			err = strconv.ErrRange
+		}
 	default:
-		d.setElements(key, source, target)
+		kind = "a number"
+		var n float64
+		if n, err = strconv.ParseFloat(text, bits); err == nil && !math.IsNaN(n) && !math.IsInf(n, 0) {
+			target.SetFloat(n)
+		} else if err == nil {
+			err = strconv.ErrSyntax
+		}
+	}
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		d.addf(key, "is out of range: %s", describe(key, value))
+	case err != nil:
+		d.addf(key, "must be %s, not %s", kind, describe(key, value))
 	}
 }
 
-func (d *decoder) list(key string, value any) (reflect.Value, bool) {
+// decimal returns the text of a number, and "" for other values.
+func decimal(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case json.Number:
+		return v.String()
+	}
+	switch v := reflect.ValueOf(value); {
+	case v.CanInt():
+		return strconv.FormatInt(v.Int(), 10)
+	case v.CanUint():
+		return strconv.FormatUint(v.Uint(), 10)
+	case v.CanFloat():
+		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+	}
+	return ""
+}
+
+func (d *decoder) decodeList(key string, value any, target reflect.Value) {
 	source := reflect.ValueOf(value)
 	if text, ok := value.(string); ok { // an environment variable
 		source = reflect.ValueOf(strings.Split(text, ","))
 	}
 	if source.Kind() != reflect.Slice {
 		d.addf(key, "must be a list, not %s", describe(key, value))
-		return source, false
+		return
 	}
-	return source, true
-}
-
-func (d *decoder) setElements(key string, source, target reflect.Value) {
+	if target.Kind() == reflect.Slice {
+		target.Set(reflect.MakeSlice(target.Type(), source.Len(), source.Len()))
+	}
+	if source.Len() != target.Len() {
+		d.addf(key, "must be a list of %d, not of %d", target.Len(), source.Len())
+		return
+	}
 	for i := range source.Len() {
-		d.set(key+"["+strconv.Itoa(i)+"]", source.Index(i).Interface(), target.Index(i))
+		d.decode(key+"["+strconv.Itoa(i)+"]", source.Index(i).Interface(), target.Index(i))
 	}
 }
 
-func (d *decoder) setMap(key string, value any, target reflect.Value) {
-	source, ok := value.(map[string]any)
+func (d *decoder) decodeMap(key string, value any, target reflect.Value) {
+	source, ok := d.table(key, value)
 	if !ok {
-		d.addf(key, "must be a table, not %s", describe(key, value))
 		return
 	}
 	table := reflect.MakeMapWithSize(target.Type(), len(source))
 	for _, name := range slices.Sorted(maps.Keys(source)) {
 		at := reflect.New(target.Type().Key()).Elem()
-		d.set(key+"."+name, name, at)
+		d.decode(key+"."+name, name, at)
 		element := reflect.New(target.Type().Elem()).Elem()
-		d.set(key+"."+name, source[name], element)
+		d.decode(key+"."+name, source[name], element)
 		if at.Comparable() {
 			table.SetMapIndex(at, element)
 		}
@@ -402,18 +341,18 @@ func (d *decoder) setMap(key string, value any, target reflect.Value) {
 	target.Set(table)
 }
 
-func (d *decoder) setStruct(key string, value any, target reflect.Value) {
-	block, ok := value.(map[string]any)
+func (d *decoder) table(key string, value any) (map[string]any, bool) {
+	table, ok := value.(map[string]any)
 	if !ok {
 		d.addf(key, "must be a table, not %s", describe(key, value))
-		return
 	}
-	d.fill(key+".", block, target)
+	return table, ok
 }
 
-// secretName is the name of a key whose value no sentence may repeat.
+// secretName matches the names of keys whose values no error may contain.
 var secretName = regexp.MustCompile(`(?i)passw|secret|token|credential|key`)
 
+// describe returns value for an error text.
 func describe(key string, value any) string {
 	switch value.(type) {
 	case nil:

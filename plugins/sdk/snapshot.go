@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// A Snapshot is everything a [Source] knew at one moment. It is never modified once emitted, so it is shared without
-// locks; whoever wants another one makes a copy.
+// A Snapshot is everything that a [Source] knows at one moment. It is never modified after it was emitted, so it is shared
+// without locks.
 type Snapshot struct {
 	Source   string    // the name of the source in the configuration
-	Cluster  string    // the catalogue's name for itself, if it has one
-	Taken    time.Time // when the source learned of it, by our clock
-	Changed  time.Time // when the catalogue says it changed last, by some other host's clock: never compare it to ours
+	Cluster  string    // the name of the registry's cluster, if it has one
+	Taken    time.Time // when the source received it, by the clock of this host
+	Changed  time.Time // when the registry changed last, by the clock of another host: do not compare it with Taken
 	Services []Service // sorted by name
-	Last     *Change   // the change that led to this snapshot, where the catalogue tells
+	Last     *Change   // the change that led to this snapshot, if the registry reports it
 }
 
-// A Service is all the instances of one name.
+// A Service has all instances with one name.
 type Service struct {
 	Name      string
 	Instances []Instance // sorted by Hostname, then ID
 }
 
-// An Instance is one running copy of a service. Its fields, and their names in JSON, are those of Sidecar's Service, so
-// that a template written for Sidecar renders the instances of every source.
+// An Instance is one running copy of a service. Its fields, and their names in JSON, are those of Sidecar's Service, so that
+// a template for Sidecar can render the instances of every source.
 type Instance struct {
 	ID        string
 	Name      string
@@ -34,12 +34,12 @@ type Instance struct {
 	Created   time.Time
 	Hostname  string
 	Ports     []Port
-	Updated   time.Time // moves about once a minute for a living instance: it says nothing about the configuration
+	Updated   time.Time // changes about once a minute while the instance is alive; ignored in comparisons
 	ProxyMode string    // "http", "tcp" or "ws"
 	Status    Status
 	Labels    map[string]string `json:",omitempty"` // empty for Sidecar, whose services have none
 
-	// Invalid says why the source could not read the instance, naming the field. Such an instance is quarantined.
+	// Invalid says why the source could not read the instance, and names the field. The daemon quarantines such an instance.
 	Invalid string `json:"-"`
 }
 
@@ -47,8 +47,8 @@ type Instance struct {
 type Port struct {
 	Type        string // "tcp" or "udp"
 	Port        int64  // where the instance listens
-	ServicePort int64  // the port under which the proxy offers the service; 0 when it is not offered
-	IP          string // may be empty: then the instance's Hostname is its address
+	ServicePort int64  // the port at which the proxy offers the service; 0 if it does not
+	IP          string // the address; the instance's Hostname is, if this is empty
 }
 
 // A Change is what happened to one instance.
@@ -58,19 +58,19 @@ type Change struct {
 	Time           time.Time
 }
 
-// A Status is an instance's state of health, with Sidecar's numbers.
+// A Status is the health of an instance. It has Sidecar's numbers.
 type Status int
 
 const (
 	Alive     Status = 0
-	Tombstone Status = 1 // gone, and remembered for a while
+	Tombstone Status = 1 // gone; Sidecar keeps it for some time
 	Unhealthy Status = 2
 	Unknown   Status = 3
-	Draining  Status = 4 // finishes what it has and wants nothing new
+	Draining  Status = 4 // serves its present connections and accepts no new ones
 )
 
-// Name returns the name that Sidecar shows for s. Sidecar takes a number that it does not know for a tombstone. It is not
-// called String, since templates print a Status, and the older ones expect the number.
+// Name returns Sidecar's name of s, which is that of Tombstone for unknown numbers. The method is not called String, because
+// templates of version 0.9 print a Status and expect the number.
 func (s Status) Name() string {
 	switch s {
 	case Alive:
@@ -86,20 +86,20 @@ func (s Status) Name() string {
 	}
 }
 
-// IsAlive reports whether the instance takes requests.
+// IsAlive reports whether the instance accepts requests.
 func (i Instance) IsAlive() bool { return i.Status == Alive }
 
 // IsTombstone reports whether the instance is gone.
 func (i Instance) IsTombstone() bool { return i.Status == Tombstone }
 
-// IsDraining reports whether the instance only finishes what it has.
+// IsDraining reports whether the instance serves only its present connections.
 func (i Instance) IsDraining() bool { return i.Status == Draining }
 
 // StatusString returns the name of the instance's status.
 func (i Instance) StatusString() string { return i.Status.Name() }
 
-// Version returns what follows the first colon of Image, or the whole of Image where there is no colon. That is
-// Sidecar's rule; an image from a registry with a port has a surprising version there as well.
+// Version returns the part of Image between its first and its second colon, and Image itself if it has no colon. This is
+// Sidecar's rule: the version of an image from a registry with a port starts with that port.
 func (i Instance) Version() string {
 	parts := strings.Split(i.Image, ":")
 	if len(parts) > 1 {
@@ -108,8 +108,7 @@ func (i Instance) Version() string {
 	return parts[0]
 }
 
-// GroupByName sorts instances into services by name, in the order that a [Snapshot] promises. It does not keep or
-// change the slice that it is given.
+// GroupByName returns the services of instances, in the order that a [Snapshot] requires. It does not modify or keep the slice.
 func GroupByName(instances []Instance) []Service {
 	sorted := slices.Clone(instances)
 	slices.SortStableFunc(sorted, func(a, b Instance) int {
@@ -132,8 +131,8 @@ func GroupByName(instances []Instance) []Service {
 	return services
 }
 
-// compareRest orders two instances that claim the same name, host and id, which only a confused catalogue sends: the order must
-// still not depend on the order of arrival.
+// compareRest orders two instances with the same name, host and id, which only a faulty registry sends: even their order must
+// not depend on the order in which they arrive.
 func compareRest(a, b Instance) int {
 	return cmp.Or(
 		cmp.Compare(a.Invalid, b.Invalid), cmp.Compare(a.Image, b.Image), cmp.Compare(a.ProxyMode, b.ProxyMode),

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestGroupByNameDoesNotDependOnTheOrderOfArrival(t *testing.T) {
+func TestGroupByName_AnyOrder(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var instances []Instance
 	for range 200 {
@@ -34,7 +34,7 @@ func TestGroupByNameDoesNotDependOnTheOrderOfArrival(t *testing.T) {
 	}
 }
 
-func TestVersionFollowsSidecar(t *testing.T) {
+func TestInstanceVersion(t *testing.T) {
 	for image, want := range map[string]string{
 		"web:1.2": "1.2", "web": "web", "registry:5000/web:1.2": "5000/web", "": "",
 	} {
@@ -44,7 +44,7 @@ func TestVersionFollowsSidecar(t *testing.T) {
 	}
 }
 
-func TestStatusHasSidecarsNames(t *testing.T) {
+func TestStatusName(t *testing.T) {
 	for status, want := range map[Status]string{
 		0: "Alive", 1: "Tombstone", 2: "Unhealthy", 3: "Unknown", 4: "Draining", 5: "Tombstone", -1: "Tombstone",
 	} {

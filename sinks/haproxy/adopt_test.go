@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-func TestAdoption(t *testing.T) {
+func TestAdopt_RunningHAProxy(t *testing.T) {
 	r := newRig(t)
 	one := r.document("one")
 	first := r.sink()
@@ -29,14 +29,14 @@ func TestAdoption(t *testing.T) {
 	wantHealthy(t, second)
 	r.apply(second, one, sdk.ActionUnchanged)
 	if now := r.running(second); !now.Same(before) {
-		t.Errorf("adoption led from %v to %v", before, now)
+		t.Errorf("the adopted HAProxy is %v, want %v", before, now)
 	}
 	r.stop(second)
 
 	check(t, os.Remove(r.path("haproxy.cfg.applied")))
 	third := r.sink()
 	if p := problems(t, third); !strings.Contains(p, "no document") {
-		t.Errorf("with nothing known the problems are %q", p)
+		t.Errorf("without a state file the problems are %q", p)
 	}
 	r.apply(third, one, sdk.ActionReload)
 	r.apply(third, one, sdk.ActionUnchanged)
@@ -46,11 +46,11 @@ func TestAdoption(t *testing.T) {
 	fourth := r.sink()
 	r.apply(fourth, one, sdk.ActionUnchanged)
 	if now := r.running(fourth); now.Pids[0] != before.Pids[0] {
-		t.Errorf("a lost pid file led to another HAProxy: %v after %v", now, before)
+		t.Errorf("without the pid file another HAProxy runs: %v after %v", now, before)
 	}
 }
 
-func TestDeadHAProxyIsStartedBeforeTheFirstDocument(t *testing.T) {
+func TestAdopt_StartsDeadHAProxyBeforeTheFirstDocument(t *testing.T) {
 	r := newRig(t)
 	one := r.document("one")
 	first := r.sink()
@@ -58,7 +58,7 @@ func TestDeadHAProxyIsStartedBeforeTheFirstDocument(t *testing.T) {
 	now := r.running(first)
 	r.stop(first)
 	kill(t, now.Pids[0])
-	eventually(t, "it is gone", func() bool { return r.served() == "" })
+	eventually(t, "HAProxy has ended", func() bool { return r.served() == "" })
 	r.leaveTemporary(first, "haproxy.cfg")
 
 	second := r.sink()
@@ -70,7 +70,7 @@ func TestDeadHAProxyIsStartedBeforeTheFirstDocument(t *testing.T) {
 	r.wantTidy()
 }
 
-func TestReloadedBySomebodyElse(t *testing.T) {
+func TestReload_ByAnotherProgram(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
@@ -87,8 +87,9 @@ func TestReloadedBySomebodyElse(t *testing.T) {
 	r.wantOnDisk(one)
 }
 
-// The process before us may have died between replacing the file and the reload, or somebody may have reloaded since.
-func TestAdoptionBelievesNeitherDiskNorReceiptAlone(t *testing.T) {
+// The previous plugin may have died between replacing the file and the reload, or another program may have reloaded HAProxy
+// since.
+func TestAdopt_FileOrStateFileDiffers(t *testing.T) {
 	t.Run("file newer than the process", func(t *testing.T) {
 		r := newRig(t)
 		first := r.sink()
@@ -115,7 +116,7 @@ func TestAdoptionBelievesNeitherDiskNorReceiptAlone(t *testing.T) {
 	})
 }
 
-// startClassic starts a HAProxy as the older haproxy-api did.
+// startClassic starts a HAProxy without a master, as haproxy-api 0.9 did.
 func (r *rig) startClassic(name string) (pid int) {
 	r.t.Helper()
 	config := "global\n    daemon\n" + string(r.document(name).Files[0].Content)
@@ -129,13 +130,13 @@ func (r *rig) startClassic(name string) (pid int) {
 	return pids[0]
 }
 
-func TestClassicHAProxyIsTakenOver(t *testing.T) {
+func TestReplace_ClassicHAProxy(t *testing.T) {
 	r := newRig(t)
 	old := r.startClassic("old")
 	r.wantServed("old")
 	s := r.sink()
 	if p := problems(t, s); !strings.Contains(p, "replaces it") {
-		t.Errorf("beside a HAProxy that is not ours the problems are %q", p)
+		t.Errorf("while a HAProxy of another program runs the problems are %q", p)
 	}
 	if _, err := s.Apply(t.Context(), r.document("bad", "bogus")); !errors.Is(err, sdk.ErrRejected) {
 		t.Fatalf("a bad document: %v", err)
@@ -145,27 +146,27 @@ func TestClassicHAProxyIsTakenOver(t *testing.T) {
 	if !strings.Contains(result.Reason, "has been replaced") {
 		t.Errorf("reason %q", result.Reason)
 	}
-	eventually(t, "the old one is gone", func() bool { return !procinfo.Exists(old) })
+	eventually(t, "the old HAProxy has ended", func() bool { return !procinfo.Exists(old) })
 	r.wantServed("new")
 	r.apply(s, r.document("newer"), sdk.ActionReload)
 	r.wantServed("newer")
 }
 
-func TestFailedTakeOverLeavesTheOldOne(t *testing.T) {
+func TestReplace_FailureLeavesTheOldHAProxy(t *testing.T) {
 	r := newRig(t)
 	old := r.startClassic("old")
 	before := r.onDisk()
 	s := r.sink()
 	_, err := s.Apply(t.Context(), r.document("new", "frontend other\n    bind "+r.path("nowhere/x.sock")))
 	wantError(t, err, "did not start")
-	eventually(t, "the old one listens again", func() bool { return r.served() == "old" })
+	eventually(t, "the old HAProxy listens again", func() bool { return r.served() == "old" })
 	if !procinfo.Exists(old) || r.onDisk() != before {
 		t.Errorf("the old HAProxy runs: %v, on disk: %s", procinfo.Exists(old), r.onDisk())
 	}
 }
 
-// A HAProxy that cannot bind an address disturbs the one before for seconds, so that it is not started.
-func TestNoTakeOverWhereAnAddressIsTaken(t *testing.T) {
+// A HAProxy that cannot bind an address interrupts the previous one for seconds, so it is not started.
+func TestReplace_AddressInUse(t *testing.T) {
 	r := newRig(t)
 	old := r.startClassic("old")
 	port, _ := occupy(t)
@@ -177,7 +178,7 @@ func TestNoTakeOverWhereAnAddressIsTaken(t *testing.T) {
 	r.wantServed("old")
 }
 
-func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
+func TestReplace_MasterWithoutItsSocket(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -188,12 +189,12 @@ func TestMasterWithoutItsSocketIsReplaced(t *testing.T) {
 		t.Errorf("without the socket the problems are %q", p)
 	}
 	r.apply(s, r.document("two"), sdk.ActionRestart)
-	eventually(t, "the old master is gone", func() bool { return !procinfo.Exists(before.Pids[0]) })
+	eventually(t, "the old master has ended", func() bool { return !procinfo.Exists(before.Pids[0]) })
 	r.wantServed("two")
 	wantHealthy(t, s)
 }
 
-func TestReusedPidIsNeverSignalled(t *testing.T) {
+func TestReusedPid_IsNotSignalled(t *testing.T) {
 	for name, command := range map[string]string{
 		"any program":                    "exec sleep 100",
 		"a program that reads our files": "exec -a haproxy tail -f haproxy.cfg haproxy.pid haproxy.log",
@@ -211,7 +212,7 @@ func TestReusedPidIsNeverSignalled(t *testing.T) {
 				t.Cleanup(func() {
 					select {
 					case err := <-ended:
-						t.Errorf("the process that has the pid now was ended: %v", err)
+						t.Errorf("the process that has the id now was ended: %v", err)
 					default:
 						_ = stranger.Process.Kill()
 						<-ended
@@ -230,13 +231,13 @@ func TestReusedPidIsNeverSignalled(t *testing.T) {
 	}
 }
 
-func TestUnreadablePidFile(t *testing.T) {
+func TestPidFile_Unreadable(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		make func(path string) error
 		want string
 	}{
-		{"folder", func(path string) error { return os.Mkdir(path, 0o755) }, "is a directory"},
+		{"directory", func(path string) error { return os.Mkdir(path, 0o755) }, "is a directory"},
 		{"loop", func(path string) error { return os.Symlink(path, path) }, "too many levels"},
 		{"words", func(path string) error { return os.WriteFile(path, []byte("no pid\n"), 0o644) }, `"no"`},
 		{"negative", func(path string) error { return os.WriteFile(path, []byte("-1\n"), 0o644) }, `"-1"`},
@@ -251,7 +252,7 @@ func TestUnreadablePidFile(t *testing.T) {
 				t.Errorf("the problems are %q", p)
 			}
 			if pids := processesOn(t, r.dir); len(pids) > 0 {
-				t.Errorf("a HAProxy was started all the same: %v", pids)
+				t.Errorf("a HAProxy was started: %v", pids)
 			}
 			if r.onDisk() != "" {
 				t.Error("the configuration was left on disk")
@@ -263,8 +264,8 @@ func TestUnreadablePidFile(t *testing.T) {
 	}
 }
 
-// A master loads the file that it was started with at every reload, whatever is configured now.
-func TestAnotherConfigurationFileIsTakenUp(t *testing.T) {
+// A master loads the file that it was started with at every reload, whatever the sink's configuration says.
+func TestReplace_MasterWithAnotherConfigurationFile(t *testing.T) {
 	r := newRig(t)
 	first := r.sink()
 	r.apply(first, r.document("one"), sdk.ActionRestart)
@@ -277,9 +278,52 @@ func TestAnotherConfigurationFileIsTakenUp(t *testing.T) {
 	check(t, err)
 	r.wantServed("two")
 	if now := r.running(second); now.Pids[0] == before.Pids[0] {
-		t.Errorf("still the master %v", now)
+		t.Errorf("the master is still %v", now)
 	}
 	r.apply(second, r.document("three"), sdk.ActionReload)
 	r.wantServed("three")
-	eventually(t, "the first master is gone", func() bool { return !procinfo.Exists(before.Pids[0]) })
+	eventually(t, "the first master has ended", func() bool { return !procinfo.Exists(before.Pids[0]) })
+}
+
+// The process before us may have died when HAProxy had the change and the file had it not.
+func TestAdopt_ServersDifferFromTheFile(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	first := r.sink()
+	one, both := r.lines("server a "+a.address), r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(first, one, sdk.ActionRestart)
+	r.ask(first, "add server app/b "+b.address, "set server app/b state ready")
+	r.stop(first)
+	next := r.watchful()
+	_ = problems(t, next)
+	if next.state.Load().verified {
+		t.Error("what runs is taken for what is on disk")
+	}
+	r.wantAnswers("a b") // and is left alone until it is known what should run
+	r.apply(next, both, sdk.ActionReload)
+	r.wantAnswers("a b")
+	r.wantOnDisk(both)
+	r.stop(next)
+
+	// A server that was leaving goes on leaving.
+	third := r.sink()
+	answer := r.slowly()
+	var left named
+	select {
+	case <-a.asked:
+		left = a
+		r.apply(third, r.lines("server b "+b.address), sdk.ActionRuntime)
+	case <-b.asked:
+		left = b
+		r.apply(third, one, sdk.ActionRuntime)
+	}
+	r.stop(third)
+	fourth := r.sink()
+	wantHealthy(t, fourth)
+	if !fourth.state.Load().verified {
+		t.Error("a server that leaves makes what runs unknown")
+	}
+	close(left.open)
+	answer()
+	eventually(t, "it is gone", func() bool { return !strings.Contains(r.servers(fourth, "app"), " ") })
 }

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,9 +97,9 @@ func (s *Sink) applyRuntime(ctx context.Context, doc *document) (sdk.Result, *fi
 	return s.beforeReload(ctx, now, doc, p.reason)
 }
 
-// changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it fails,
-// it changes them back. Where that fails too, what HAProxy serves is not known any more, and a reload follows. The caller holds
-// s.change.
+// changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it
+// fails, it changes them back. Where that fails too, what HAProxy serves is not known any more, and a reload follows. The caller
+// holds s.change.
 func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *document, backends []string) ([]string, error) {
 	if !s.cfg.Runtime {
 		return nil, errors.New("that is switched off in the configuration")
@@ -169,8 +170,8 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 	return result, err
 }
 
-// commitAndReload renames the staged files into place and has HAProxy load them, or restores the files and the HAProxy before. The
-// caller holds s.files and s.change.
+// commitAndReload renames the staged files into place and has HAProxy load them, or restores the files and the HAProxy before.
+// The caller holds s.files and s.change.
 func (s *Sink) commitAndReload(
 	ctx context.Context, staged *stage.Stage, doc *document, reason string,
 ) (sdk.Result, error) {
@@ -198,10 +199,7 @@ func (s *Sink) commitAndReload(
 		s.recordApplied(doc, now)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
 	}
-	if reason == "" {
-		reason = p.reason
-	}
-	return s.reload(ctx, staged, doc, reason)
+	return s.reload(ctx, staged, doc, cmp.Or(reason, p.reason))
 }
 
 // commit puts staged files in place, unless a verify command that can only read the files in place rejects them. The caller holds
@@ -223,13 +221,8 @@ func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
 // previous files and, where needed, has HAProxy load these. The caller holds s.files and s.change.
 func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	before := s.state.Load().running
-	s.update(func(st *state) { st.load(!before.None()) })
-	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
-	if !before.None() { // a start interrupts nothing, so it is not rate-limited
-		s.reloadLimit.recordStart()
-		defer s.reloadLimit.recordStart() // the interval begins at the end of a slow reload
-	}
-	r, err := s.load(ctx, doc)
+	defer s.beginLoad(!before.None())()
+	loaded, err := s.load(ctx, doc)
 	if err != nil {
 		details := process.LogOf(err)
 		err = s.restore(ctx, staged, err)
@@ -244,12 +237,7 @@ func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, r
 	if doc.reread == "" { // otherwise nothing is known about the document that failed
 		s.update(func(st *state) { st.failedLoad = failedLoad{} })
 	}
-	s.recordApplied(doc, r.Instance)
-	if r.Reason != "" {
-		reason = r.Reason
-	}
-	details := append(r.Log, s.correctLoaded(ctx, doc, r.Instance)...)
-	return sdk.Result{Action: r.Action, Reason: reason, Details: details}, nil
+	return sdk.Result{Action: loaded.Action, Reason: cmp.Or(loaded.Reason, reason), Details: loaded.Log}, nil
 }
 
 // restore puts the files before back in place. Where HAProxy is not the one any more that served them, it has HAProxy load them
@@ -279,29 +267,14 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 		restored = st.onDisk
 	}
 	s.log.Warn("restoring the previous configuration in HAProxy", "reason", cause)
-	r, err := s.load(ctx, restored)
-	if err != nil {
+	if _, err := s.load(ctx, restored); err != nil {
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))
 	}
-	s.recordApplied(restored, r.Instance)
-	s.correctLoaded(ctx, restored, r.Instance)
 	if applied != restored { // a runtime change that could not be persisted before
 		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: applied.digest})
 	}
 	return cause
-}
-
-// recordApplied records that the HAProxy in now serves doc, which is on disk; nil means that it is not known what it serves. The
-// caller holds s.change and s.files, whose release writes the state file.
-func (s *Sink) recordApplied(doc *document, now process.Instance) {
-	s.clientFor(now)
-	old, ended := s.limitOldWorkers(now)
-	s.update(func(st *state) {
-		st.apply(doc, now)
-		st.waitingReload = nil
-		st.noteOldWorkers(old, ended)
-	})
 }
 
 // recordResult records the result of applying doc. The caller holds s.change.

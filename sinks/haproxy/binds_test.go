@@ -66,7 +66,7 @@ func wantInUse(t *testing.T, s *Sink, doc sdk.Document, port int) {
 // A command may start HAProxy in a network namespace that has other addresses.
 func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
 	r := newRig(t)
-	r.older()
+	r.useCommands09()
 	r.cfg.ReloadCmd = "unshare -rn " + r.cfg.ReloadCmd
 	port, _ := occupy(t)
 	other, _ := occupy(t)
@@ -76,7 +76,7 @@ func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
 	s.observeEvery = pollInterval
 	r.apply(s, documentOf(config), sdk.ActionRestart)
 	r.apply(s, documentOf(config+fmt.Sprintf("    bind *:%d\n", other)), sdk.ActionReload)
-	eventually(t, "conflicts were looked for", func() bool {
+	eventually(t, "conflicts were checked", func() bool {
 		return s.observedTimes() > 1
 	})
 	wantHealthy(t, s)
@@ -85,8 +85,8 @@ func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
 // The first document is left to the command, because it is not known where it starts HAProxy.
 func TestApply_CommandListensOnOtherAddresses(t *testing.T) {
 	r := newRig(t)
-	config := strings.ReplaceAll(string(r.daemon("one").Files[0].Content), "bind 127.0.0.1", "bind 192.0.2.1")
-	r.older()
+	config := strings.ReplaceAll(string(r.daemonDocument("one").Files[0].Content), "bind 127.0.0.1", "bind 192.0.2.1")
+	r.useCommands09()
 	elsewhere := r.path("elsewhere.cfg")
 	r.cfg.ReloadCmd = fmt.Sprintf("sed s/192.0.2.1/127.0.0.1/ %s >%s; %s", r.cfg.ConfigFile, elsewhere,
 		strings.ReplaceAll(r.cfg.ReloadCmd, r.cfg.ConfigFile, elsewhere))

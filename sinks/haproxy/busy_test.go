@@ -13,10 +13,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-// maxSocketConns is how many connections HAProxy takes on its command line, unless it is told otherwise.
+// maxSocketConns is how many connections HAProxy accepts on its runtime API by default.
 const maxSocketConns = 10
 
-// fill opens as many connections to HAProxy's socket as it takes, and returns a function that closes them.
+// fill opens as many connections to HAProxy's socket as it accepts, and returns a function that closes them.
 func (r *rig) fill(path string) (release func()) {
 	r.t.Helper()
 	var conns []net.Conn
@@ -28,7 +28,7 @@ func (r *rig) fill(path string) (release func()) {
 		_, err = conn.Write([]byte("prompt\n"))
 		check(r.t, err)
 	}
-	eventually(r.t, "nobody else is let in", func() bool { return !answersInfo(path) })
+	eventually(r.t, "no further connection is served", func() bool { return !answersInfo(path) })
 	return func() {
 		for _, conn := range conns {
 			_ = conn.Close()
@@ -63,7 +63,7 @@ func (r *rig) withStatsSocket(doc sdk.Document) sdk.Document {
 	return edited(doc, "global", "global\n    stats timeout 1h\n    stats socket "+r.path("s.sock")+" level admin")
 }
 
-// HAProxy serves all the same when as many connections to its socket are open as it takes.
+// HAProxy serves although as many connections to its socket are open as it accepts.
 func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
 		first := r.sink()
@@ -92,7 +92,7 @@ func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 		result, err := s.Apply(t.Context(), edited(doc, "server s1", "server s2"))
 		check(t, err)
 		if result.Action != sdk.ActionReload {
-			t.Errorf("the change was made by a %s: %s", result.Action, result.Reason)
+			t.Errorf("the action is %s: %s", result.Action, result.Reason)
 		}
 		if now := r.running(s); !r.cfg.byCommand() && now.Pids[0] != before.Pids[0] {
 			t.Errorf("process %v was replaced by %v", before, now)
@@ -104,8 +104,7 @@ func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 	})
 }
 
-// What is asked over a connection that was there before does not wait for a place that nobody gives up: the change is made,
-// be it by a reload.
+// A change over an existing connection does not wait for a free connection: it is made, if need be by a reload.
 func TestFullStatsSocket_KeptConnection(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
 		s := r.sink()
@@ -157,8 +156,8 @@ func TestFullMasterSocket(t *testing.T) {
 	wantHealthy(t, next)
 }
 
-// A process that was stopped serves nobody, and is not taken for one that is merely asked too much.
-func TestStoppedWorkerIsUnhealthy(t *testing.T) {
+// A stopped process is unhealthy, unlike one that only has too many connections on its socket.
+func TestHealth_StoppedWorker(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -171,7 +170,7 @@ func TestStoppedWorkerIsUnhealthy(t *testing.T) {
 		}
 	}
 	if more := openFiles(t, now.Pids[0]) - open; more > 4 {
-		t.Errorf("the looks have left %d files open in the master", more)
+		t.Errorf("the checks have left %d files open in the master", more)
 	}
 	check(t, syscall.Kill(now.Worker, syscall.SIGCONT))
 	eventually(t, "healthy", func() bool { return problems(t, s) == "" })

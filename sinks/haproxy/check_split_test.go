@@ -113,15 +113,15 @@ func linesWith(config, start string) []int {
 }
 
 // A line that depends on its file or on a condition may be good in the whole and bad in a piece.
-func TestPiecesOf_LeavesWholeWhatDependsOnItsPlace(t *testing.T) {
+func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
 	for _, line := range []string{".if defined(X)\n", "  .notice hello\n", "global\n default-path config\n"} {
-		if got := piecesOf([]byte("defaults\n" + line)); got != nil {
+		if got := split([]byte("defaults\n" + line)); got != nil {
 			t.Errorf("%q: %d pieces", line, len(got))
 		}
 	}
 	config, _ := withFaults(3, 100, func(int) string { return "" })
 	var whole []int
-	for _, p := range piecesOf([]byte(config)) {
+	for _, p := range split([]byte(config)) {
 		if p.faults >= messages.FaultLimit {
 			t.Errorf("a piece can have %d faults", p.faults)
 		}

@@ -12,7 +12,7 @@ func TestClaim_FolderComesLater(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
 		r.cfg.ConfigFile, r.cfg.PidFile = r.path("etc/haproxy.cfg"), r.path("etc/haproxy.pid")
 		if r.cfg.ReloadCmd != "" {
-			r.older()
+			r.useCommands09()
 		}
 		first, second := r.sink(), r.sink()
 		for _, s := range []*Sink{first, second} {

@@ -12,19 +12,19 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// companions remembers which companion files the sink has written, also before a restart, so that those are removed that no
-// document has any more. The zero value remembers none.
+// companions are the companion files that the sink has written, also before a restart. They are removed when the applied document
+// does not have them any more, and no process needs them. The zero value is empty. It is safe for concurrent use.
 type companions struct {
-	mu      sync.Mutex
-	written stage.Written // may be on disk; those that are in effect too
-	settled stage.Written // what else was written when the files in effect were last put there
-	loads   int           // how often HAProxy had been told to load something then
-	since   time.Time     // when HAProxy last loaded something, or another companion was no longer needed
+	mu       sync.Mutex
+	written  stage.Written // all that may be on disk
+	replaced stage.Written // those that were not part of the applied document when it was last recorded
+	loads    int           // how often HAProxy had been told to load something then
+	since    time.Time     // when HAProxy last loaded something, or another companion was replaced
 
-	unremoved logdedup.Fault
+	removing logdedup.Fault
 }
 
-// load takes over what the process before has written.
+// load takes over what the process before this one has written.
 func (c *companions) load(left stateFile, main string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -32,8 +32,8 @@ func (c *companions) load(left stateFile, main string) {
 	c.since = time.Now()
 }
 
-// add notes that files, the main one first, are about to be written, and reports whether that has to be recorded first.
-func (c *companions) add(files []stage.File) (news bool) {
+// add records that files, the main one first, are about to be written. It reports whether the state file does not list them yet.
+func (c *companions) add(files []stage.File) (isNew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written == nil {
@@ -42,9 +42,9 @@ func (c *companions) add(files []stage.File) (news bool) {
 	return c.written.Add(files)
 }
 
-// settle notes that files are in effect, after HAProxy was told so often to load something, and returns a copy of what else is
-// written.
-func (c *companions) settle(files []stage.File, loads int) stage.Written {
+// replace records that files are those of the applied document, after HAProxy was told loads times to load something. It returns
+// a copy of the other written ones.
+func (c *companions) replace(files []stage.File, loads int) stage.Written {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.written == nil {
@@ -52,22 +52,22 @@ func (c *companions) settle(files []stage.File, loads int) stage.Written {
 	}
 	obsolete := c.written.Replace(files)
 	for name := range obsolete {
-		if _, before := c.settled[name]; !before || loads != c.loads {
+		if _, before := c.replaced[name]; !before || loads != c.loads {
 			c.since = time.Now()
 		}
 	}
-	c.settled, c.loads = maps.Clone(obsolete), loads
+	c.replaced, c.loads = maps.Clone(obsolete), loads
 	return obsolete
 }
 
-// all returns a copy of what is written, whether it is in effect or not.
+// all returns a copy of everything written.
 func (c *companions) all() stage.Written {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return maps.Clone(c.written)
 }
 
-// obsolete returns a copy of what is written and not among files, and since when no process that needs it was started.
+// obsolete returns a copy of what is written and not among files, and since when no process was started that needs it.
 func (c *companions) obsolete(files []stage.File) (stage.Written, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,27 +82,17 @@ func (c *companions) forget(names []string) {
 	}
 }
 
-// announce records that files, the main one first, are about to be written, so that a crash leaves no companion that nobody
-// remembers. The caller holds s.files.
+// announce lists files, the main one first, in the state file before they are written, so that a later process knows about them
+// after a crash. The caller holds s.files.
 func (s *Sink) announce(files []stage.File) {
 	if s.companions.add(files) {
 		left, _ := readStateFile(s.paths.state)
 		left.Written = s.companions.all()
-		s.record(left)
+		s.saveStateFile(left)
 	}
 }
 
-// record writes the state file and reports whether that was possible. The caller holds s.files.
-func (s *Sink) record(r stateFile) bool {
-	if err := s.writeStateFile(r, s.paths.state); err != nil {
-		s.recording.Warn(s.log, "a restart of haproxy-api will cost a reload of HAProxy", err)
-		return false
-	}
-	s.recording.Resolve(s.log, "a restart of haproxy-api costs no reload of HAProxy again")
-	return true
-}
-
-// observeCompanions removes companions that were still needed when others took their place.
+// observeCompanions removes companions that were still needed when they were replaced.
 func (s *supervisor) observeCompanions(ctx context.Context) {
 	doc := s.state.Load().appliedOnDisk()
 	if doc == nil {
@@ -111,7 +101,7 @@ func (s *supervisor) observeCompanions(ctx context.Context) {
 	if obsolete, _ := s.companions.obsolete(doc.files); len(obsolete) == 0 {
 		return
 	}
-	now, err := s.controller.Find(ctx) // which workers are left is known only now
+	now, err := s.controller.Find(ctx) // for the workers that are left
 	if err != nil || !s.tryLockFiles() {
 		return
 	}
@@ -119,8 +109,8 @@ func (s *supervisor) observeCompanions(ctx context.Context) {
 	s.removeObsolete(now)
 }
 
-// removeObsolete removes the companion files that the document on disk, which the HAProxy in now serves, has no more. It waits
-// until no process is left that may have loaded them. The caller holds s.files.
+// removeObsolete removes the companion files that the applied document does not have, once no process is left that may have
+// loaded them. The caller holds s.files.
 func (s *Sink) removeObsolete(now process.Instance) {
 	st := s.state.Load()
 	doc := st.appliedOnDisk()
@@ -131,25 +121,25 @@ func (s *Sink) removeObsolete(now process.Instance) {
 	if len(obsolete) == 0 || !s.hasDrained(now, since) {
 		return
 	}
-	texts := s.loadedTexts()
+	texts := s.otherConfigFiles()
 	for _, f := range doc.files {
 		texts = append(texts, f.Content)
 	}
-	forgot, err := obsolete.Remove(s.paths.ConfigFile, s.log, texts...)
+	removed, err := obsolete.Remove(s.paths.ConfigFile, s.log, texts...)
 	if err != nil {
-		s.companions.unremoved.Warn(s.log, "files that are no longer needed stay for now", err)
+		s.companions.removing.Warn(s.log, "cannot remove files that are no longer needed", err)
 	} else {
-		s.companions.unremoved.Resolve(s.log, "files that are no longer needed can be removed again")
+		s.companions.removing.Resolve(s.log, "removed files that are no longer needed")
 	}
-	if len(forgot) > 0 {
-		s.companions.forget(forgot)
-		s.recordedDoc = nil
+	if len(removed) > 0 {
+		s.companions.forget(removed)
+		s.recorded.doc = nil
 		s.updateStateFile()
 	}
 }
 
-// hasDrained reports whether the processes have ended that were replaced, those of a master that was itself replaced too. A
-// reload command does not tell, but they have drain_timeout.
+// hasDrained reports whether the replaced processes have ended, including those of a replaced master. With a reload command they
+// are not known, so it waits for drain_timeout.
 func (s *Sink) hasDrained(now process.Instance, since time.Time) bool {
 	if s.cfg.byCommand() {
 		return time.Since(since) >= s.cfg.DrainTimeout
@@ -157,8 +147,8 @@ func (s *Sink) hasDrained(now process.Instance, since time.Time) bool {
 	return len(s.paths.OldWorkers(now)) == 0
 }
 
-// loadedTexts returns the content of the configuration files that HAProxy reads besides those of the document.
-func (s *Sink) loadedTexts() [][]byte {
+// otherConfigFiles returns the content of the configuration files that HAProxy reads besides the main file.
+func (s *Sink) otherConfigFiles() [][]byte {
 	l, err := s.controller.Invocation(context.Background())
 	if err != nil {
 		return nil

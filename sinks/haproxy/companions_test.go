@@ -100,8 +100,8 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			if now := r.running(s); slices.Equal(now.Pids, before.Pids) != test.sameMaster {
 				t.Errorf("HAProxy is %v, and was %v", now, before)
 			}
-			seen := s.looks.Load()
-			eventually(t, "HAProxy is observed", func() bool { return s.looks.Load() > seen+3 })
+			seen := s.observations.Load()
+			eventually(t, "HAProxy is observed", func() bool { return s.observations.Load() > seen+3 })
 			if !r.has("routes.map") {
 				t.Error("a file was removed while a worker may need it")
 			}
@@ -277,7 +277,7 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	})
 }
 
-func TestCompanions_Settle(t *testing.T) {
+func TestCompanions_Replace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		main, one, two := stage.File{Path: "/main"}, stage.File{Path: "/one"}, stage.File{Path: "/two"}
 		c := &companions{}
@@ -295,7 +295,7 @@ func TestCompanions_Settle(t *testing.T) {
 		} {
 			_, before := c.obsolete(nil)
 			time.Sleep(time.Second)
-			c.settle(step.files, step.loads)
+			c.replace(step.files, step.loads)
 			if _, since := c.obsolete(nil); since.Equal(time.Now()) != step.later || !step.later && !since.Equal(before) {
 				t.Errorf("after %+v they are obsolete since %v, before since %v", step, since, before)
 			}

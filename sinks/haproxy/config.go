@@ -1,12 +1,16 @@
 // Package haproxy makes documents live in HAProxy.
 //
-// A document is staged beside the live configuration, checked by HAProxy itself, renamed into place and taken over by
-// the running HAProxy, which is then asked whether it really serves it. Whatever fails on the way puts the previous
-// document back, on disk and in the process. HAProxy is started if none runs, adopted if one does, started again when
-// it dies, and it outlives the process that this package runs in.
+// A document is staged beside the live configuration, checked by HAProxy itself, renamed into place and loaded by the running
+// HAProxy, which is then asked whether it serves it. If a step fails, the previous document is restored, on disk and in HAProxy.
+// Where only servers differ, they are changed in the running HAProxy, and the file is written afterwards. HAProxy is started if
+// none runs, adopted if one does, and restarted if it ends. It keeps running when the process of this package ends.
 //
-// HAProxy is run in one of two ways. Managed, it is a master with workers that is told what to do on its master socket.
-// With commands, it is whatever the user's own reload command makes of it, and only its pid file is known.
+// HAProxy is run in one of two modes. In managed mode it is a master process with workers, which is controlled through its master
+// socket. In command mode the user's own reload command starts and reloads it, and only its pid file is known.
+//
+// The package must not know the engine or other sinks. How processes are found, started and reloaded is internal/process, the
+// runtime API is internal/runtimeapi, and the meaning of a configuration is internal/syntax. locks.go says which lock guards
+// what.
 package haproxy
 
 import (
@@ -20,13 +24,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// How HAProxy is run, in [Config.Mode].
+// Values of [Config.Mode].
 const (
 	ModeManaged = "managed"
 	ModeCommand = "command"
 )
 
-// What becomes of HAProxy when the sink is stopped, in [Config.OnExit].
+// Values of [Config.OnExit]: what Stop does with HAProxy.
 const (
 	OnExitLeave = "leave"
 	OnExitStop  = "stop"
@@ -38,16 +42,16 @@ type Config struct {
 	Mode           string        `json:"mode"`            // ModeManaged or ModeCommand; ReloadCmd implies the latter
 	ConfigFile     string        `json:"config_file"`     // where the main file goes; companions go into its folder
 	PidFile        string        `json:"pid_file"`        // where HAProxy writes its process id
-	ReloadCmd      string        `json:"reload_cmd"`      // for bash; starts HAProxy too when none runs
+	ReloadCmd      string        `json:"reload_cmd"`      // for bash; also starts HAProxy if none runs
 	VerifyCmd      string        `json:"verify_cmd"`      // for bash; used instead of HAProxy's own check
-	ReloadInterval time.Duration `json:"reload_interval"` // the least time between two reloads
-	DrainTimeout   time.Duration `json:"drain_timeout"`   // how long what leaves may finish: servers, workers, HAProxy itself
-	MaxOldWorkers  int           `json:"max_old_workers"` // how many workers that were replaced may stay; 0 for any number
+	ReloadInterval time.Duration `json:"reload_interval"` // the minimum time between two reloads
+	DrainTimeout   time.Duration `json:"drain_timeout"`   // for removed servers, old workers, and HAProxy itself
+	MaxOldWorkers  int           `json:"max_old_workers"` // how many replaced workers may stay; 0 for any number
 	OnExit         string        `json:"on_exit"`         // OnExitLeave or OnExitStop
-	Runtime        bool          `json:"runtime"`         // change the running HAProxy in place where that is enough
+	Runtime        bool          `json:"runtime"`         // change servers in the running HAProxy where that is sufficient
 }
 
-// Defaults returns what holds where the configuration says nothing. ConfigFile and PidFile have no default.
+// Defaults returns the default configuration. ConfigFile and PidFile have no default.
 func Defaults() Config {
 	return Config{
 		Binary:         "haproxy",
@@ -60,7 +64,7 @@ func Defaults() Config {
 	}
 }
 
-// Validate reports all faults at once, each one naming its key.
+// Validate returns all faults, joined. Each names its key.
 func (c Config) Validate() error {
 	var faults []error
 	need := func(ok bool, format string, args ...any) {
@@ -82,7 +86,7 @@ func (c Config) Validate() error {
 	return errors.Join(faults...)
 }
 
-// byCommand reports whether the user's own command starts and reloads HAProxy.
+// byCommand reports whether a command starts and reloads HAProxy.
 func (c Config) byCommand() bool { return c.Mode == ModeCommand || c.ReloadCmd != "" }
 
 // paths are the files of one HAProxy, and how it is run. All paths are absolute.
@@ -92,19 +96,19 @@ type paths struct {
 }
 
 func (c Config) paths() (paths, error) {
-	p, err := process.PathsOf(c.ConfigFile, c.PidFile, c.ReloadCmd == "") // a command of the user's does without the master socket
+	p, err := process.PathsOf(c.ConfigFile, c.PidFile, c.ReloadCmd == "") // a reload command needs no master socket
 	if err != nil {
 		return paths{}, err
 	}
 	return paths{state: p.ConfigFile + stage.RecordSuffix, Config: process.Config{
-		Paths: p, Binary: c.Binary, ByCommand: c.byCommand(), ReloadCommand: c.ReloadCmd, DrainTimeout: c.DrainTimeout,
+		Paths: p, Binary: c.Binary, ReloadCommand: c.ReloadCmd, DrainTimeout: c.DrainTimeout,
 	}}, nil
 }
 
-// dir is the folder of the main file and its companions.
+// dir returns the directory of the main file and its companions.
 func (p paths) dir() string { return filepath.Dir(p.ConfigFile) }
 
-// place says where the files of doc go.
+// place returns the files of doc with their paths.
 func (p paths) place(doc sdk.Document) ([]stage.File, error) {
 	return stage.Place(p.ConfigFile, doc, p.PidFile, p.MasterSocket, p.state, p.BaseFile, p.AdminSocket, p.OutputFile)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// startBeside starts a HAProxy that has nothing to do with the sink and returns its process id.
+// startBeside starts a HAProxy that does not belong to the sink and returns its process id.
 func (r *rig) startBeside(binary, config string, options ...string) int {
 	r.t.Helper()
 	pidFile := r.path("beside.pid")
@@ -32,7 +32,7 @@ func (r *rig) startBeside(binary, config string, options ...string) int {
 	return pids[0]
 }
 
-// beside writes a configuration of somebody else's.
+// beside writes the configuration of another HAProxy.
 func (r *rig) beside(config string) string {
 	r.t.Helper()
 	path := r.path("beside.cfg")
@@ -51,14 +51,14 @@ func conflictingPids(t *testing.T, s *Sink) string {
 	return h.Facts["conflicting_processes"]
 }
 
-// watching is a sink that looks at what runs all the time.
-func (r *rig) watching() *Sink {
+// observingSink returns a sink that checks what runs all the time.
+func (r *rig) observingSink() *Sink {
 	s := r.sink()
 	s.observeEvery = pollInterval
 	return s
 }
 
-// inEachMode runs a test with a HAProxy that we manage and with one that commands start.
+// inEachMode runs a test with a managed HAProxy and with one that commands start.
 func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name string, more ...string) sdk.Document)) {
 	t.Helper()
 	for _, mode := range []struct {
@@ -67,28 +67,28 @@ func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name
 	}{
 		{"managed", func(*rig) {}},
 		{"command", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"reload_cmd", (*rig).older},
+		{"reload_cmd", (*rig).useCommands09},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
 			r := newRig(t)
 			mode.set(r)
 			document := r.document
 			if r.cfg.byCommand() {
-				document = r.daemon
+				document = r.daemonDocument
 			}
 			test(t, r, document)
 		})
 	}
 }
 
-func TestHealthNamesASecondHAProxy(t *testing.T) {
+func TestConflicts_SecondHAProxy(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
-		s := r.watching()
+		s := r.observingSink()
 		r.apply(s, document("one"), sdk.ActionRestart)
 		for name, start := range map[string]func() int{
 			"with our file": func() int { return r.startBeside(r.cfg.Binary, r.cfg.ConfigFile) },
 			"with a master": func() int { return r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, "-W") },
-			"with our file's folder": func() int {
+			"with the directory of our file": func() int {
 				check(t, os.Remove(r.path("haproxy.base.cfg")))
 				_ = os.Remove(r.path("beside.cfg"))
 				return r.startBeside(r.cfg.Binary, r.dir)
@@ -108,23 +108,23 @@ func TestHealthNamesASecondHAProxy(t *testing.T) {
 			},
 		} {
 			pid := start()
-			eventually(t, name+" it is named", func() bool { return conflictingPids(t, s) == strconv.Itoa(pid) })
+			eventually(t, name+" Health names it", func() bool { return conflictingPids(t, s) == strconv.Itoa(pid) })
 			kill(t, pid)
-			eventually(t, name+" it is over", func() bool { return problems(t, s) == "" })
+			eventually(t, name+" the conflict is resolved", func() bool { return problems(t, s) == "" })
 		}
 		r.wantServed("one")
 	})
 }
 
-// What is left of a reload or takeover, and HAProxys on other addresses, are no conflicts.
-func TestHealthNamesNobodyElse(t *testing.T) {
+// Old workers, replaced processes and HAProxy processes on other addresses are no conflicts.
+func TestConflicts_NoneWithOtherProcesses(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
 		port := freePort(t)
 		r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(string(document("other").Files[0].Content),
 			strconv.Itoa(r.port), strconv.Itoa(port))))
 		r.startClassic("old")
 		hold := r.openConnection()
-		s := r.watching()
+		s := r.observingSink()
 		r.apply(s, document("new"), r.takeover())
 		r.apply(s, document("newer"), sdk.ActionReload)
 		wantNone := func() {
@@ -144,7 +144,7 @@ func TestHealthNamesNobodyElse(t *testing.T) {
 	})
 }
 
-// takeover is how a HAProxy that runs without us comes to be ours.
+// takeover returns the action that replaces a HAProxy which was started while the sink did not run.
 func (r *rig) takeover() string {
 	if r.cfg.byCommand() {
 		return sdk.ActionReload
@@ -163,13 +163,13 @@ func (r *rig) openConnection() net.Conn {
 	return conn
 }
 
-// The folder of the pid file, such as /run/haproxy, may be emptied while we are away.
-func TestNoSecondHAProxyIsStarted(t *testing.T) {
+// The directory of the pid file, such as /run/haproxy, may be emptied while the sink does not run.
+func TestStart_ReplacesHAProxyWithoutPidFile(t *testing.T) {
 	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
 		check(t, os.Mkdir(r.path("run"), 0o700))
 		r.cfg.PidFile = r.path("run/haproxy.pid")
 		if r.cfg.ReloadCmd != "" {
-			r.older()
+			r.useCommands09()
 		}
 		first := r.sink()
 		r.apply(first, document("one"), sdk.ActionRestart)
@@ -179,13 +179,13 @@ func TestNoSecondHAProxyIsStarted(t *testing.T) {
 			check(t, os.RemoveAll(path))
 		}
 
-		second := r.watching()
+		second := r.observingSink()
 		if m, ok := second.controller.(*process.Managed); ok {
 			m.ResponseTimeout = time.Second
 		}
 		_, err := second.Apply(t.Context(), document("two"))
 		check(t, err)
-		eventually(t, "the old one is gone", func() bool { return !procinfo.Exists(old) })
+		eventually(t, "the old HAProxy has ended", func() bool { return !procinfo.Exists(old) })
 		for range 20 {
 			r.wantServed("two")
 		}
@@ -200,25 +200,25 @@ func glob(t *testing.T, pattern string) []string {
 	return paths
 }
 
-// A HAProxy that died is not started beside somebody who has taken its address meanwhile.
-func TestNoHAProxyIsStartedBesideAStranger(t *testing.T) {
+// A HAProxy that died is not started beside a process that has bound its address meanwhile.
+func TestStart_AddressInUseByAnotherProcess(t *testing.T) {
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t)
 			r.cfg.Mode = mode
-			s := r.watching()
+			s := r.observingSink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
 			before := r.running(s)
-			stranger := r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "stranger")))
+			other := r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(r.onDisk(), "one", "other")))
 			kill(t, before.Pids[0])
-			eventually(t, "the trouble is told", func() bool {
+			eventually(t, "Health names the process", func() bool {
 				err := s.state.Load().startErr
-				return err != nil && strings.Contains(err.Error(), strconv.Itoa(stranger))
+				return err != nil && strings.Contains(err.Error(), strconv.Itoa(other))
 			})
 			if pids := processesOn(t, r.cfg.ConfigFile[:len(r.cfg.ConfigFile)-len("haproxy.cfg")]+"haproxy.pid"); len(pids) > 0 {
-				t.Errorf("started all the same: %v", pids)
+				t.Errorf("HAProxy was started: %v", pids)
 			}
-			kill(t, stranger)
+			kill(t, other)
 			r.awaitOther(s, before)
 			r.wantServed("one")
 			eventually(t, "healthy", func() bool { return problems(t, s) == "" })
@@ -226,8 +226,8 @@ func TestNoHAProxyIsStartedBesideAStranger(t *testing.T) {
 	}
 }
 
-// Somebody's service manager starts its own HAProxy again after ours has taken its place.
-func TestARestartedHAProxyIsNamedAndNotFought(t *testing.T) {
+// A service manager restarts its own HAProxy after the sink has replaced it.
+func TestConflicts_RestartedHAProxyIsNotEnded(t *testing.T) {
 	r := newRig(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("old").Files[0].Content, 0o600))
 	manager := exec.Command("bash", "-c", fmt.Sprintf("while true; do %q -db -f %q -p %q; sleep 0.1; done",
@@ -239,21 +239,21 @@ func TestARestartedHAProxyIsNamedAndNotFought(t *testing.T) {
 		_ = manager.Wait()
 	}
 	t.Cleanup(end)
-	eventually(t, "it serves", func() bool { return r.served() == "old" })
-	s := r.watching()
+	eventually(t, "the other HAProxy serves", func() bool { return r.served() == "old" })
+	s := r.observingSink()
 	_, err := s.Apply(t.Context(), r.document("new"))
 	check(t, err)
-	eventually(t, "the one that came again is named", func() bool {
+	eventually(t, "Health names the restarted HAProxy", func() bool {
 		pid := conflictingPids(t, s)
 		return pid != "" && procinfo.Parent(atoi(pid)) == manager.Process.Pid
 	})
 	named := conflictingPids(t, s)
 	r.apply(s, r.document("newer"), sdk.ActionReload)
 	if now := conflictingPids(t, s); now != named {
-		t.Errorf("process %s was ended, and %s is there", named, now)
+		t.Errorf("process %s was ended, and Health names %s", named, now)
 	}
 	end()
-	eventually(t, "it is over", func() bool { return problems(t, s) == "" })
+	eventually(t, "the conflict is resolved", func() bool { return problems(t, s) == "" })
 	r.wantServed("newer")
 }
 

@@ -1,68 +1,40 @@
 package haproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// observeEvery is how often all that HAProxy runs is read and put right. It costs HAProxy about 20 ms for 10,000 servers.
-const observeEvery = 10 * time.Second
+const (
+	// observeEvery is how often everything that HAProxy runs is read and compared. It costs HAProxy about 20 ms for 10,000
+	// servers.
+	observeEvery = 10 * time.Second
+	// removeTimeout bounds one attempt to remove draining servers.
+	removeTimeout = 10 * time.Second
+)
 
-// removeLimit bounds one attempt to remove servers that drain.
-const removeLimit = 10 * time.Second
+var errRemoveTimeout = errors.New("HAProxy does not answer in time")
 
-var errRemoveLimit = errors.New("HAProxy does not answer in time")
-
-// attend looks after a HAProxy that stands.
-func (s *supervisor) attend(ctx context.Context) {
+// correctDrift reads what the running HAProxy serves, every observeEvery, and corrects what somebody else has changed there or on
+// disk. It also removes servers that have drained.
+func (s *supervisor) correctDrift(ctx context.Context) {
 	if time.Since(s.observed) > s.observeEvery && s.observe(ctx) {
 		s.observed = time.Now()
-		s.looks.Add(1)
+		s.observations.Add(1)
 	}
-	s.removeServers(ctx)
+	s.removeDrained(ctx)
 }
 
-// A look is what is read of HAProxy, on a connection of its own, while others may change it. What is learned from it holds only
-// where that has not happened.
-type look struct {
-	client  *runtimeapi.Client // an observer from when the look began
-	now     process.Instance
-	content *document // what HAProxy should run; nil while it is not known whether it does
-	loads   int       // how often HAProxy had been told to load something
-}
-
-// beginLook begins a look. After it comes its client.Close.
-func (s *supervisor) beginLook() look {
-	s.change.Lock()
-	defer s.change.Unlock()
-	now := s.state.Load().running
-	client := s.clientFor(now)
-	s.noteDraining()
-	st := s.state.Load()
-	return look{client.Observer(), now, st.applied(now), st.loads}
-}
-
-// endLook calls conclude with what HAProxy should run, and with s.change held, unless HAProxy is another one than when the look
-// began, was told to load something since, or nobody knows any more what it runs.
-func (s *supervisor) endLook(l look, conclude func(content *document)) bool {
-	s.change.Lock()
-	defer s.change.Unlock()
-	st := s.state.Load()
-	content := st.applied(s.clientOf)
-	if content == nil || !s.clientOf.Same(l.now) || st.loads != l.loads {
-		return false
-	}
-	conclude(content)
-	return true
-}
-
-// observe reads what runs, and puts right what somebody else has changed there or on disk. It returns false where HAProxy was
-// changed meanwhile, so that it has to be read again.
+// observe returns false if HAProxy was changed meanwhile, so that it has to be observed again.
 func (s *supervisor) observe(ctx context.Context) bool {
 	s.observeHang()
 	if !s.observeConflicts() || !s.observeOldWorkers(ctx) {
@@ -79,15 +51,15 @@ func (s *supervisor) observe(ctx context.Context) bool {
 	return true
 }
 
-// observeConflicts looks for conflicts with the HAProxy that runs. While HAProxy is made to load something, its processes are not
-// those that were noted.
+// observeConflicts looks for conflicts with the running HAProxy. It returns false while HAProxy loads something, since its
+// processes are not the recorded ones then.
 func (s *supervisor) observeConflicts() bool {
 	before := s.state.Load()
 	if before.loadingFor() > 0 {
 		return false
 	}
 	found, err := s.paths.Conflicts(before.running)
-	if after := s.state.Load(); after.loads != before.loads {
+	if s.state.Load().loads != before.loads {
 		return false
 	}
 	s.conflicts.Record(found, err, s.log)
@@ -96,142 +68,228 @@ func (s *supervisor) observeConflicts() bool {
 
 // observeProcesses finds out whether somebody else has started or reloaded HAProxy.
 func (s *supervisor) observeProcesses(ctx context.Context) {
-	other := func() (process.Instance, bool) {
+	foreign := func() (process.Instance, bool) {
 		now, err := s.controller.Find(ctx)
-		noted := s.state.Load().running
-		// Where none is found, the next look at the processes finds them gone, and Health tells what is wrong.
-		return now, err == nil && !now.None() && !now.Same(noted) && now.Serves(noted)
+		recorded := s.state.Load().running
+		// If none is found, the next step finds that the processes have ended, and Health says what is wrong.
+		return now, err == nil && !now.None() && !now.Same(recorded) && now.Serves(recorded)
 	}
-	if _, is := other(); !is {
+	if _, is := foreign(); !is {
 		return
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	if now, is := other(); is { // still, and it is nobody of ours who reloads
-		s.astray(now)
+	if now, is := foreign(); is { // again, because it may have been a load of the sink's
+		s.recordForeignLoad(now)
 	}
 }
 
-// observeServers reads the servers that run, and makes them what they should be.
+// recordForeignLoad records that somebody else has started or reloaded HAProxy. The caller holds s.change.
+func (s *supervisor) recordForeignLoad(now process.Instance) {
+	s.log.Warn("HAProxy was started or reloaded by somebody else", pidAttrs(now)...)
+	s.clientFor(now)
+	s.update(func(st *state) { st.invalidate(now) })
+}
+
+// requestReload has the supervisor load the desired document, because it is not known any more what HAProxy serves. The caller
+// holds s.change.
+func (s *supervisor) requestReload(reason error) {
+	s.log.Warn("HAProxy has to load its configuration again", "reason", reason)
+	s.update(func(st *state) { st.invalidate(st.running) })
+}
+
+// An observation is what is read of HAProxy on a connection of its own, while others may change HAProxy.
+type observation struct {
+	client  *runtimeapi.Client // an observer from when the observation began
+	running process.Instance
+	applied *document // nil if it was not known what HAProxy serves
+	loads   int
+}
+
+// beginObservation begins an observation. The caller closes its client.
+func (s *supervisor) beginObservation() observation {
+	s.change.Lock()
+	defer s.change.Unlock()
+	now := s.state.Load().running
+	client := s.clientFor(now)
+	s.recordDraining()
+	st := s.state.Load()
+	return observation{client.Observer(), now, st.applied(now), st.loads}
+}
+
+// finishObservation calls use with the applied document, and with s.change held. It does not if the observation is about another
+// HAProxy than the one that runs, if HAProxy was told to load something since, or if it is not known any more what it serves.
+func (s *supervisor) finishObservation(o observation, use func(applied *document)) bool {
+	s.change.Lock()
+	defer s.change.Unlock()
+	st := s.state.Load()
+	applied := st.applied(s.clientOf)
+	if applied == nil || !s.clientOf.Same(o.running) || st.loads != o.loads {
+		return false
+	}
+	use(applied)
+	return true
+}
+
+// observeServers reads the servers that run, and corrects them.
 func (s *supervisor) observeServers(ctx context.Context) bool {
-	l := s.beginLook()
-	defer l.client.Close()
-	if _, err := s.controller.Endpoint(l.now); err != nil || !s.cfg.Runtime || l.content == nil {
+	o := s.beginObservation()
+	defer o.client.Close()
+	if _, err := s.controller.Endpoint(o.running); err != nil || !s.cfg.Runtime || o.applied == nil {
 		return true
 	}
-	differing, err := l.client.Differing(ctx, l.content.config)
-	return s.endLook(l, func(content *document) {
-		s.client.Merge(l.client)
+	differing, err := o.client.Differing(ctx, o.applied.config)
+	return s.finishObservation(o, func(applied *document) {
+		s.client.Merge(o.client)
 		if err == nil {
-			s.concludeServers(ctx, l, content, differing)
+			s.correctServers(ctx, o, applied, differing)
 		}
 	})
 }
 
-// concludeServers takes over what a look has found out about backends that were not changed since, and reads those that differ
-// once more to correct them.
-func (s *supervisor) concludeServers(ctx context.Context, l look, content *document, differing []string) {
-	known := slices.DeleteFunc(slices.Clone(differing), func(backend string) bool {
-		return !s.client.UnchangedSince(l.client, backend) || content.config.Backend(backend) == nil
+// correctServers corrects the servers of the backends that were observed to differ, except those that were changed since. The
+// caller holds s.change.
+func (s *supervisor) correctServers(ctx context.Context, o observation, applied *document, differing []string) {
+	backends := slices.DeleteFunc(slices.Clone(differing), func(backend string) bool {
+		return !s.client.UnchangedSince(o.client, backend) || applied.config.Backend(backend) == nil
 	})
-	if len(known) == 0 && len(differing) > 0 {
+	if len(backends) == 0 && len(differing) > 0 {
 		return
 	}
 	var err error
-	if len(known) > 0 {
-		err = s.correctServers(ctx, content, known)
+	if len(backends) > 0 {
+		var commands []string
+		commands, err = s.client.Reconcile(ctx, applied.config, applied.config, backends)
+		if len(commands) > 0 {
+			s.log.Warn("corrected servers that somebody else has changed in HAProxy", "commands", commands, "error", err)
+		}
 	}
 	switch {
 	case !runtimeapi.IsRefused(err):
-		s.doubted = ""
-		s.stray(nil)
-	case s.doubted == err.Error(): // a reload has not helped, and another one would not either
-		s.stray(err)
+		s.reloadedFor = ""
+		s.recordDrift(nil)
+	case s.reloadedFor == err.Error(): // the reload has not helped, and another one would not either
+		s.recordDrift(err)
 	default:
-		s.doubted = err.Error()
-		s.doubt(err)
+		s.reloadedFor = err.Error()
+		s.requestReload(err)
 	}
 }
 
-func (s *supervisor) correctServers(ctx context.Context, content *document, backends []string) error {
-	did, err := s.client.Reconcile(ctx, content.config, content.config, backends)
-	if len(did) > 0 {
-		s.log.Warn("HAProxy's servers were changed by somebody else and are put right", "commands", did, "error", err)
-	}
-	return err
-}
-
-// observeFiles puts back what somebody else has changed on disk.
-func (s *supervisor) observeFiles() {
-	asWritten := func() bool {
-		st := s.state.Load()
-		return st.onDisk != st.desired || st.onDisk == nil || st.onDisk.onDisk()
-	}
-	if asWritten() || !s.tryLockFiles() {
-		return
-	}
-	defer s.unlockFiles()
-	if asWritten() {
-		return
-	}
-	if err := s.rewrite(s.state.Load().onDisk.files); err != nil {
-		s.restores.Warn(s.log, "what was changed on disk cannot be put back", err)
+// recordDrift records what HAProxy runs that it should not and that a reload has not corrected; nil is for nothing. The caller
+// holds s.change.
+func (s *Sink) recordDrift(err error) {
+	s.update(func(st *state) { st.driftErr = err })
+	if err != nil {
+		s.correcting.Error(s.log, "HAProxy's servers cannot be corrected", err)
 	} else {
-		s.restores.Resolve(s.log, "what was changed on disk is put back")
+		s.correcting.Resolve(s.log, "HAProxy's servers are those of its configuration again")
 	}
 }
 
-// removeServers deletes the servers that leave and have nothing to do any more, and cuts off those whose time is over. Where a
-// reload has to remove one, HAProxy has to load its configuration again.
+// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc, and returns the commands that it has sent
+// and what could not be corrected, for people. The caller holds s.change.
 //
-// HAProxy refuses to delete a server that still has connections, idle ones included. That is why it is asked again.
-func (s *supervisor) removeServers(ctx context.Context) {
-	l := s.beginLook()
-	defer l.client.Close()
-	if l.client.Draining() == 0 || l.content == nil {
+// A new worker need not run what its configuration says: a server-state file (load-server-state-from-file) gives its servers the
+// addresses, ports, weights and states of another time. doc wins, as it does over runtime changes by somebody else.
+func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Instance) []string {
+	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
+		return nil // the servers cannot be read
+	}
+	var details []string
+	var err error
+	if client := s.clientFor(now); s.cfg.Runtime {
+		details, err = client.Reconcile(ctx, doc.config, doc.config, doc.config.Backends())
+	} else {
+		var difference string
+		if difference, err = client.Difference(ctx, doc.config); difference != "" {
+			err = &runtimeapi.RefusedError{Reason: "changes at run time are switched off, and it would take " + difference}
+		}
+	}
+	if len(details) > 0 {
+		s.log.Warn("HAProxy started with other servers than its configuration says, and they were corrected", "commands", details)
+	}
+	switch {
+	case runtimeapi.IsRefused(err):
+		err = fmt.Errorf("HAProxy started with other servers than its configuration says: %w", err)
+		details = append(details, err.Error())
+	case runtimeapi.IsUnsupported(err):
+		err = nil
+	case err != nil: // the next observation finds what differs
+		s.log.Warn("cannot read which servers HAProxy started with", "error", err)
+		return details
+	}
+	s.recordDrift(err)
+	return details
+}
+
+// removeDrained deletes the draining servers that have no sessions any more or whose time is over. If HAProxy does not let one
+// go, a reload removes it.
+func (s *supervisor) removeDrained(ctx context.Context) {
+	o := s.beginObservation()
+	defer o.client.Close()
+	if o.client.Draining() == 0 || o.applied == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, removeLimit, errRemoveLimit)
+	ctx, cancel := context.WithTimeoutCause(ctx, removeTimeout, errRemoveTimeout)
 	defer cancel()
-	state, err := l.client.ReadDraining(ctx)
-	s.endLook(l, func(content *document) {
+	draining, err := o.client.ReadDraining(ctx)
+	s.finishObservation(o, func(applied *document) {
 		if err == nil {
-			s.client.RemoveDrained(ctx, content.config, state)
+			s.client.RemoveDrained(ctx, applied.config, draining)
+			if stuck := s.client.Stuck(); stuck != nil {
+				s.requestReload(stuck)
+			}
 		}
-		if stuck := s.client.Stuck(); err == nil && stuck != nil {
-			s.doubt(stuck)
-		}
-		s.noteDraining()
+		s.recordDraining()
 	})
 }
 
-// noteDraining publishes what the client knows about draining servers and about HAProxy's version. The caller holds s.change.
-func (s *supervisor) noteDraining() {
+// recordDraining records what the client knows about draining servers and about HAProxy's version. The caller holds s.change.
+func (s *supervisor) recordDraining() {
 	draining, unsupported := s.client.Draining(), s.client.Unsupported()
 	if st := s.state.Load(); st.draining != draining || st.unsupported != unsupported {
 		s.update(func(st *state) { st.draining, st.unsupported = draining, unsupported })
 	}
 }
 
-// doubt notes that nobody knows what HAProxy serves, so that it is brought back.
-func (s *supervisor) doubt(err error) {
-	s.log.Warn("HAProxy has to load its configuration again", "reason", err)
-	s.update(func(st *state) { st.invalidate(st.running) })
-}
-
-// astray notes that HAProxy was started or reloaded by somebody else.
-func (s *supervisor) astray(now process.Instance) {
-	s.log.Warn("HAProxy was started or reloaded by somebody else", "pid", process.JoinPids(now.Pids), "worker", now.Worker)
-	s.clientFor(now)
-	s.update(func(st *state) { st.invalidate(now) })
-}
-
-// restore has HAProxy load what it should run. What it runs now is not known, and may be the same: loading it again loses
-// nobody's request.
-func (s *supervisor) restore(ctx context.Context, due bool) {
-	if !due {
+// observeFiles writes back the files that somebody else has changed.
+func (s *supervisor) observeFiles() {
+	unchanged := func() bool {
+		st := s.state.Load()
+		return st.onDisk != st.desired || st.onDisk == nil || st.onDisk.onDisk()
+	}
+	if unchanged() || !s.tryLockFiles() {
 		return
 	}
-	s.next = time.Now().Add(s.backoff.NextBackOff())
-	s.bringBack(ctx)
+	defer s.unlockFiles()
+	if unchanged() {
+		return
+	}
+	if err := s.restoreFiles(s.state.Load().onDisk.files); err != nil {
+		s.restoring.Warn(s.log, "cannot restore files that were changed on disk", err)
+	} else {
+		s.restoring.Resolve(s.log, "restored files that were changed on disk")
+	}
+}
+
+// restoreFiles writes files of the applied document where somebody else has changed them on disk. The caller holds s.files.
+func (s *Sink) restoreFiles(files []stage.File) error {
+	var changed []stage.File
+	for _, f := range files {
+		if content, err := os.ReadFile(f.Path); err != nil || !bytes.Equal(content, f.Content) {
+			changed = append(changed, f)
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	s.log.Warn("restoring files that were changed on disk", "file", changed[0].Path)
+	staged, err := stage.New(s.paths.ConfigFile, changed, 0)
+	if err != nil {
+		return err
+	}
+	defer staged.Discard()
+	s.announce(files)
+	return staged.Commit()
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// telling is a document that answers with the value of V, and has those lines in its global section.
-func (r *rig) telling(global ...string) sdk.Document {
+// environmentDocument returns a document that answers with the value of V, and has the lines in its global section.
+func (r *rig) environmentDocument(global ...string) sdk.Document {
 	lines := "global\n    " + strings.Join(global, "\n    ") + "\n"
 	return edited(edited(r.document("NAME"), "X-Is NAME", `X-Is "V=${V}"`), "global\n", lines)
 }
@@ -28,8 +28,8 @@ func (r *rig) masters() int {
 	return count
 }
 
-// A running master keeps its environment. What counts is what a HAProxy that is started now would have.
-func TestEnvironmentIsThatOfAStart(t *testing.T) {
+// A running master keeps its environment, and is replaced if a HAProxy that is started now would have another one.
+func TestEnvironment_IsThatOfAStart(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		lines []string // of the global section, one document after the other
@@ -58,11 +58,11 @@ func TestEnvironmentIsThatOfAStart(t *testing.T) {
 				test.lines[0] = "unsetenv V\n    presetenv V A"
 			}
 			s := r.sink()
-			r.apply(s, r.telling(test.lines[0]), sdk.ActionRestart)
+			r.apply(s, r.environmentDocument(test.lines[0]), sdk.ActionRestart)
 			r.wantServed("V=" + test.want[0])
 			asked, failed := r.underLoad(func() {
 				for i, line := range test.lines[1:] {
-					_, err := s.Apply(t.Context(), r.telling(line))
+					_, err := s.Apply(t.Context(), r.environmentDocument(line))
 					check(t, err)
 					r.wantServed("V=" + test.want[i+1])
 				}
@@ -70,29 +70,29 @@ func TestEnvironmentIsThatOfAStart(t *testing.T) {
 			if failed > 0 || asked == 0 {
 				t.Errorf("%d of %d requests failed", failed, asked)
 			}
-			r.apply(s, r.telling(test.lines[len(test.lines)-1]), sdk.ActionUnchanged)
+			r.apply(s, r.environmentDocument(test.lines[len(test.lines)-1]), sdk.ActionUnchanged)
 			wantHealthy(t, s)
-			eventually(t, "one master is left", func() bool { return r.masters() == 1 })
+			eventually(t, "one master runs", func() bool { return r.masters() == 1 })
 		})
 	}
 }
 
-// A reload stays one where the environment makes no difference.
-func TestEnvironmentThatDoesNotMatterIsAReload(t *testing.T) {
+// A reload is enough where the configuration does not depend on the environment.
+func TestEnvironment_NotUsedByTheConfiguration(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
-	r.apply(s, r.telling("setenv V A", "presetenv W B"), sdk.ActionRestart)
+	r.apply(s, r.environmentDocument("setenv V A", "presetenv W B"), sdk.ActionRestart)
 	master := r.running(s).Pids[0]
-	r.apply(s, r.telling("setenv V A", "presetenv W B", "maxconn 50"), sdk.ActionReload)
-	r.apply(s, r.telling("setenv V B", "presetenv W B", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("setenv V A", "presetenv W B", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("setenv V B", "presetenv W B", "maxconn 50"), sdk.ActionReload)
 	r.wantServed("V=B")
 	if now := r.running(s).Pids[0]; now != master {
 		t.Errorf("the master was %d and is %d", master, now)
 	}
 }
 
-// Our own environment may be another one after a restart of ours.
-func TestOwnEnvironmentAfterARestart(t *testing.T) {
+// The environment of the plugin may have changed after a restart.
+func TestEnvironment_ChangedAfterARestart(t *testing.T) {
 	for name, set := range map[string]func(r *rig){
 		"managed": func(*rig) {},
 		"command": func(r *rig) { r.cfg.Mode = ModeCommand },
@@ -102,7 +102,7 @@ func TestOwnEnvironmentAfterARestart(t *testing.T) {
 			set(r)
 			t.Setenv("V", "A")
 			first := r.sink()
-			doc := r.telling("maxconn 50")
+			doc := r.environmentDocument("maxconn 50")
 			r.apply(first, doc, sdk.ActionRestart)
 			r.wantServed("V=A")
 			r.stop(first)
@@ -130,41 +130,41 @@ func TestOwnEnvironmentAfterARestart(t *testing.T) {
 	}
 }
 
-// A master that is not ours has to be restarted by the program that started it, and Health reports that. From 3.1 on a reload
-// is enough.
-func TestMasterOfSomebodyElseKeepsItsEnvironment(t *testing.T) {
+// A master that another program has started has to be restarted by that program, and Health reports that. From 3.1 on a reload is
+// enough.
+func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
 	r := newRig(t)
-	check(t, os.WriteFile(r.cfg.ConfigFile, r.telling("presetenv V A").Files[0].Content, 0o644))
+	check(t, os.WriteFile(r.cfg.ConfigFile, r.environmentDocument("presetenv V A").Files[0].Content, 0o644))
 	r.startMaster("", "-f", r.cfg.ConfigFile)
 	s := r.sink()
-	r.apply(s, r.telling("presetenv V A", "maxconn 50"), sdk.ActionReload)
-	result := r.apply(s, r.telling("presetenv V B", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("presetenv V A", "maxconn 50"), sdk.ActionReload)
+	result := r.apply(s, r.environmentDocument("presetenv V B", "maxconn 50"), sdk.ActionReload)
 	h, err := s.Health(t.Context())
 	check(t, err)
 	if r.atLeast31() {
 		r.wantServed("V=B")
 		if h.Facts["restart_needed"] != "" {
-			t.Errorf("a restart is asked for: %v", h.Facts)
+			t.Errorf("Health asks for a restart: %v", h.Facts)
 		}
 		return
 	}
 	r.wantServed("V=A")
 	if !strings.Contains(h.Facts["restart_needed"], "V") || len(result.Details) == 0 {
-		t.Errorf("that a restart is needed is not told: %v, %q", h.Facts, result.Details)
+		t.Errorf("the need for a restart is not reported: %v, %q", h.Facts, result.Details)
 	}
-	r.apply(s, r.telling("presetenv V A", "maxconn 50"), sdk.ActionReload)
+	r.apply(s, r.environmentDocument("presetenv V A", "maxconn 50"), sdk.ActionReload)
 	h, err = s.Health(t.Context())
 	check(t, err)
 	if h.Facts["restart_needed"] != "" {
-		t.Errorf("a restart is asked for: %v", h.Facts)
+		t.Errorf("Health asks for a restart: %v", h.Facts)
 	}
 }
 
 // With resetenv a master that reloads becomes a second HAProxy.
-func TestResetenvIsRejectedForAMasterOfSomebodyElse(t *testing.T) {
+func TestCheck_ResetenvForAnotherProgramsMaster(t *testing.T) {
 	r := newRig(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
-	err := s.Check(t.Context(), r.telling("resetenv PATH"))
+	err := s.Check(t.Context(), r.environmentDocument("resetenv PATH"))
 	wantError(t, err, "resetenv")
 }

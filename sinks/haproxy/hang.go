@@ -17,7 +17,7 @@ type hang struct {
 
 // observeHang records since when HAProxy has accepted no connections.
 func (s *supervisor) observeHang() {
-	pid := s.paths.ServingPid(s.state.Load().running)
+	pid := s.controller.ServingPid(s.state.Load().running)
 	if process.WhyNotServing(pid) == "" {
 		s.hang = hang{}
 	} else if s.hang.pid != pid {
@@ -25,15 +25,15 @@ func (s *supervisor) observeHang() {
 	}
 }
 
-// hangs reports whether HAProxy has accepted no connections for so long that it has to be replaced. A reload does not need the process that
-// hangs.
+// hangs reports whether HAProxy has accepted no connections for so long that it has to be replaced. A reload does not need the
+// process that hangs.
 func (s *supervisor) hangs() bool {
 	pid := s.hang.pid
-	if pid == 0 || time.Since(s.hang.since) < s.hangAfter || pid != s.paths.ServingPid(s.state.Load().running) {
+	if pid == 0 || time.Since(s.hang.since) < s.hangAfter || pid != s.controller.ServingPid(s.state.Load().running) {
 		return false
 	}
 	reason := process.WhyNotServing(pid)
-	if reason != "" && !time.Now().Before(s.next) {
+	if reason != "" && !time.Now().Before(s.nextLoad) {
 		s.log.Error("HAProxy accepts no connections and is replaced", "pid", pid, "reason", reason,
 			"since", s.hang.since.Format(time.RFC3339))
 	}

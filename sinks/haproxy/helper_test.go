@@ -36,7 +36,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A rig is a folder with one HAProxy's files, a port for it and a backend that tells its name.
+// A rig is a test environment: a directory with the files of one HAProxy, a port for it and a backend that answers with its name.
 type rig struct {
 	t       *testing.T
 	dir     string
@@ -45,8 +45,8 @@ type rig struct {
 	backend string
 }
 
-// newRig makes a folder with a short path: a socket's path may not be long. At the end of the test every process that
-// was started on its files is killed.
+// newRig returns a rig whose directory has a short path, because the path of a socket has to be short. At the end of the test
+// it kills every process that was started on its files.
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hx")
@@ -70,7 +70,7 @@ func newRig(t *testing.T) *rig {
 
 func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
 
-// sink makes a sink that is stopped at the end of the test.
+// sink returns a sink that is stopped at the end of the test.
 func (r *rig) sink() *Sink {
 	r.t.Helper()
 	s, err := New(sdk.Env{Name: "edge", Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))}, r.cfg)
@@ -122,12 +122,12 @@ func (r *rig) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 		r.t.Fatalf("Apply did %q (%s), want %q", result.Action, result.Reason, action)
 	}
 	if result.Reason == "" {
-		r.t.Errorf("Apply did %q and says no reason", result.Action)
+		r.t.Errorf("Apply did %q without a reason", result.Action)
 	}
 	return result
 }
 
-// served asks HAProxy over a new connection and returns who answered, or "" if nobody did.
+// served makes a request over a new connection and returns the name of the document that answered, or "" without an answer.
 func (r *rig) served() string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
@@ -161,7 +161,7 @@ func (r *rig) wantOnDisk(doc sdk.Document) {
 	}
 }
 
-// wantTidy wants nothing temporary in the folder.
+// wantTidy wants no temporary files in the directory.
 func (r *rig) wantTidy() {
 	r.t.Helper()
 	eventually(r.t, "the temporary files are gone", func() bool { // the state file may be being written
@@ -171,7 +171,7 @@ func (r *rig) wantTidy() {
 	})
 }
 
-// running returns the master and the worker.
+// running returns the HAProxy that runs.
 func (r *rig) running(s *Sink) process.Instance {
 	r.t.Helper()
 	now, err := s.controller.Find(r.t.Context())
@@ -230,7 +230,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// occupy listens on a port of its own until the returned function is called.
+// occupy listens on a port until free is called.
 func occupy(t *testing.T) (port int, free func()) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -239,12 +239,12 @@ func occupy(t *testing.T) (port int, free func()) {
 	return listener.Addr().(*net.TCPAddr).Port, func() { _ = listener.Close() }
 }
 
-// nextPort is below the range from which the system chooses ports for connections, which would meet those of the tests.
+// nextPort is below the range from which the system chooses ports for connections.
 var nextPort atomic.Int64
 
 func init() { nextPort.Store(int64(10000 + os.Getpid()*47%18000)) }
 
-// freePort returns a port that nobody listens on, and each port once.
+// freePort returns a port on which no process listens. It returns each port once.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
@@ -280,7 +280,7 @@ func processesOn(t *testing.T, dir string) []int {
 
 func killAll(t *testing.T, dir string) {
 	t.Helper()
-	eventually(t, "every HAProxy is gone", func() bool {
+	eventually(t, "every HAProxy has ended", func() bool {
 		pids := processesOn(t, dir)
 		for _, pid := range pids {
 			_ = syscall.Kill(pid, syscall.SIGKILL)

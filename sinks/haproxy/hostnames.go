@@ -15,7 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// confirmHostname reports whether HAProxy finds an address of the host in the way in which it looks for those in a configuration.
+// confirmHostname reports whether HAProxy finds an address of the host when it reads a configuration with that name.
 func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
 	l, err := s.controller.Invocation(ctx)
 	if err != nil {
@@ -35,29 +35,29 @@ func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
 	return err == nil && o.Code == 0
 }
 
-// lookUpAgain is when to try again where host names have no address.
-const lookUpAgain = 10 * time.Second
+// resolveAgain is when a document is retried whose host names have no address.
+const resolveAgain = 10 * time.Second
 
-// requireHostnames looks up those names in the main file without which HAProxy does not load it, and refuses it for now, with
-// the places of those that have no address.
+// requireHostnames looks up the names in the main file without which HAProxy does not load it. If some have no address, it
+// returns a temporary rejection with their positions.
 func (s *Sink) requireHostnames(ctx context.Context, main stage.File, names []syntax.Hostname) error {
 	found := s.resolver.Resolve(ctx, requiredHosts(names))
-	var places []sdk.Position
+	var positions []sdk.Position
 	for _, name := range names {
 		if err := found[name.Host].Err; name.Required && err != nil {
-			places = append(places, sdk.Position{File: main.Name, Path: main.Path, Line: name.Line,
+			positions = append(positions, sdk.Position{File: main.Name, Path: main.Path, Line: name.Line,
 				Problem: fmt.Sprintf("%s: the host name %s has no address: %v", name.Keyword, name.Host, err)})
 		}
 	}
-	if len(places) == 0 {
+	if len(positions) == 0 {
 		return nil
 	}
 	return sdk.RetryAfter(&sdk.Rejection{
-		Err: errors.New("host names that HAProxy needs have no address for now"), Positions: places, Temporary: true,
-	}, lookUpAgain)
+		Err: errors.New("host names that HAProxy needs have no address at present"), Positions: positions, Temporary: true,
+	}, resolveAgain)
 }
 
-// asInvoked returns the names as they are to a HAProxy that is started as ours is: with -dr, servers need not have an address.
+// asInvoked returns the names as they are for a HAProxy with the options of ours: with -dr, servers need not have an address.
 func (s *Sink) asInvoked(ctx context.Context, names []syntax.Hostname) []syntax.Hostname {
 	if len(names) == 0 {
 		return nil
@@ -83,22 +83,22 @@ func requiredHosts(names []syntax.Hostname) []string {
 	return hosts
 }
 
-// isUnresolved reports whether HAProxy's output is about a host name without an address, which may pass.
+// isUnresolved reports whether HAProxy's output is about a host name without an address, which may be temporary.
 func isUnresolved(output string, names []syntax.Hostname) bool {
 	return strings.Contains(output, "could not resolve address") || slices.ContainsFunc(names, func(name syntax.Hostname) bool {
 		return strings.Contains(output, "invalid address: '"+name.Host+"'")
 	})
 }
 
-// stageWithoutHostnames stages files for a check that looks none of the names up.
+// stageWithoutHostnames stages files for a check that does not look up the names.
 func (s *Sink) stageWithoutHostnames(files []stage.File, names []syntax.Hostname) (*stage.Stage, error) {
 	files = slices.Clone(files)
 	files[0].Content = syntax.WithoutHostnames(files[0].Content, names)
 	return stage.NewCheck(s.paths.ConfigFile, files)
 }
 
-// awaitsHostnames reports whether the backend has servers that cannot be added before their host names are looked up, where
-// before is what HAProxy runs.
+// awaitsHostnames reports whether the backend has servers that cannot be added before their host names are looked up. HAProxy
+// runs before.
 func (s *Sink) awaitsHostnames(before, want *syntax.Config, backend string) bool {
 	return !s.resolver.Resolved(addedHosts(before, want, []string{backend}))
 }
@@ -112,11 +112,11 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 			continue
 		}
 		for _, server := range is.Servers {
-			stood := false
+			existed := false
 			if was != nil {
-				_, stood = was.Server(server.Name)
+				_, existed = was.Server(server.Name)
 			}
-			if server.Host != "" && !stood {
+			if server.Host != "" && !existed {
 				hosts = append(hosts, server.Host)
 			}
 		}
@@ -124,29 +124,29 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 	return hosts
 }
 
-// giveBack reports what HAProxy should run to the daemon as lost where HAProxy has ended and could not be started with it,
-// because host names have no address. The daemon then applies it without their instances. It returns false where that is not so,
-// or has not helped.
-func (s *supervisor) giveBack(ctx context.Context) bool {
-	content := s.state.Load().desired
-	if content == nil || content == s.given {
+// reportUnresolved reports the desired document to the daemon as lost if HAProxy has ended and cannot be started with it, because
+// host names have no address. The daemon then applies a document without their instances. It returns false if all names have an
+// address, or if the document was reported already. The caller holds s.files and s.change.
+func (s *supervisor) reportUnresolved(ctx context.Context) bool {
+	doc := s.state.Load().desired
+	if doc == nil || doc == s.reported {
 		return false
 	}
-	err := s.requireHostnames(ctx, content.files[0], s.asInvoked(ctx, content.hostnames()))
+	err := s.requireHostnames(ctx, doc.files[0], s.asInvoked(ctx, doc.hostnames()))
 	if err == nil || ctx.Err() != nil {
 		return false
 	}
-	s.given, s.next = content, time.Now().Add(lookUpAgain)
-	err = fmt.Errorf("HAProxy ended and is not started with the same configuration: %w", err)
-	s.log.Error("HAProxy ended; waiting for a configuration without host names that have no address", "error", err)
+	s.reported, s.nextLoad = doc, time.Now().Add(resolveAgain)
+	err = fmt.Errorf("HAProxy ended and cannot be started with the same configuration: %w", err)
+	s.log.Error("HAProxy ended; waiting for a configuration whose host names all have an address", "error", err)
 	s.update(func(st *state) { st.startErr = err })
-	s.lost(sdk.Lost{Err: err, Digest: content.digest})
+	s.lost(sdk.Lost{Err: err, Digest: doc.digest})
 	return true
 }
 
-// resolveAdded looks up the host names of servers that doc adds at run time, after it has brought everything into effect that needs
-// no name. It returns false if there is nothing to look up. The caller holds s.change, which resolveAdded releases meanwhile, so
-// that no other change waits for host names.
+// resolveAdded looks up the host names of servers that doc adds at run time, after it has brought everything into effect that
+// needs no name. It returns false if there is nothing to look up. The caller holds s.change, which resolveAdded releases
+// meanwhile, so that no other change waits for host names.
 func (s *Sink) resolveAdded(ctx context.Context, now process.Instance, doc *document, backends []string) bool {
 	applied := s.state.Load().applied(now)
 	if applied == nil {

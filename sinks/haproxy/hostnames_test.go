@@ -51,7 +51,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 	if !ok || !rejection.Temporary || errors.Is(err, sdk.ErrRejected) {
 		t.Fatalf("got %v", err)
 	}
-	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != lookUpAgain {
+	if retry, ok := errors.AsType[*sdk.RetryError](err); !ok || retry.After != resolveAgain {
 		t.Errorf("to be tried again %v", retry)
 	}
 	lines := strings.Split(string(doc.Files[0].Content), "\n")

@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// startMaster starts a HAProxy with a master in the folder of r, as a service manager would, and a configuration that
-// answers with name. Its document is reloaded by a signal.
+// startMaster starts a HAProxy with a master in the directory of r, as a service manager would, and a configuration that
+// answers with name. The reload command sends it a signal.
 func (r *rig) startMaster(name string, args ...string) (pid int) {
 	r.t.Helper()
 	r.cfg.ReloadCmd = "kill -USR2 $(cat " + r.cfg.PidFile + ")"
@@ -34,22 +36,30 @@ func (r *rig) startMaster(name string, args ...string) (pid int) {
 		pid = pids[0]
 		env, err := procinfo.Environment(pid)
 		waits := err == nil && env["HAPROXY_MWORKER_WAIT_ONLY"] != ""
-		return len(childrenOf(pid)) > 0 && (!executesTwice || waits)
+		return len(childrenOf(pid)) > 0 && (!executesTwice || waits) && catches(pid, syscall.SIGUSR2)
 	})
 	return pid
+}
+
+// catches reports whether the process has a handler for the signal. Until it has, a signal may be lost.
+func catches(pid int, signal syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, found := strings.Cut(string(status), "SigCgt:")
+	mask, errMask := strconv.ParseUint(strings.TrimSpace(strings.SplitN(after, "\n", 2)[0]), 16, 64)
+	return err == nil && found && errMask == nil && mask&(1<<(signal-1)) != 0
 }
 
 const programSection = `program helper
     command sleep 100
 `
 
-// withProgram returns doc with a program section, which HAProxy 3.2 wants to be asked for.
+// withProgram returns doc with a program section, which HAProxy 3.2 accepts only after a directive.
 func withProgram(doc sdk.Document) sdk.Document {
 	doc = edited(doc, "global\n", "global\n    .if version_atleast(3.2)\n    expose-deprecated-directives\n    .endif\n")
 	return documentOf(string(doc.Files[0].Content) + programSection)
 }
 
-func TestCheckAcceptsProgramsForAMaster(t *testing.T) {
+func TestCheck_ProgramSectionWithAMaster(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	doc := withProgram(r.document("one"))
@@ -58,7 +68,7 @@ func TestCheckAcceptsProgramsForAMaster(t *testing.T) {
 	r.wantServed("one")
 }
 
-func TestCheckRefusesProgramsWithoutAMaster(t *testing.T) {
+func TestCheck_ProgramSectionWithoutAMaster(t *testing.T) {
 	r := newRig(t)
 	r.cfg.Mode = ModeCommand
 	s := r.sink()
@@ -69,8 +79,8 @@ func TestCheckRefusesProgramsWithoutAMaster(t *testing.T) {
 	r.wantServed("one")
 }
 
-// With a reload_cmd, the running HAProxy tells with which options, files and folder it will load the document.
-func TestCheckReadsAsTheRunningMasterDoes(t *testing.T) {
+// With a reload_cmd, the running HAProxy determines with which options, files and working directory it will load the document.
+func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		args func(r *rig) []string
@@ -94,7 +104,7 @@ func TestCheckReadsAsTheRunningMasterDoes(t *testing.T) {
 			func(r *rig) sdk.Document {
 				return documentOf(string(r.document("two").Files[0].Content) + "    server s2 node-1.invalid:80\n")
 			}},
-		{"a folder", func(r *rig) []string { return []string{"-f", r.path("conf.d")} },
+		{"a directory", func(r *rig) []string { return []string{"-f", r.path("conf.d")} },
 			func(r *rig) sdk.Document {
 				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
 			}},
@@ -103,7 +113,7 @@ func TestCheckReadsAsTheRunningMasterDoes(t *testing.T) {
 			r := newRig(t)
 			check(t, os.WriteFile(r.path("users.cfg"), []byte("userlist users\n    user x insecure-password x\n"), 0o644))
 			check(t, os.WriteFile(r.path("page.http"), []byte("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), 0o644))
-			if test.name == "a folder" {
+			if test.name == "a directory" {
 				check(t, os.MkdirAll(r.path("conf.d"), 0o755))
 				check(t, os.Rename(r.path("users.cfg"), r.path("conf.d/00-users.cfg")))
 				r.cfg.ConfigFile = r.path("conf.d/10-main.cfg")
@@ -125,8 +135,8 @@ func TestCheckReadsAsTheRunningMasterDoes(t *testing.T) {
 	}
 }
 
-// The variable tells a configuration that it has a master: from 3.1 on at a start, before that only at a reload.
-func TestCheckKnowsOfTheMaster(t *testing.T) {
+// HAPROXY_MWORKER is set where there is a master: from 3.1 on at a start, before that only at a reload.
+func TestCheck_MasterVariable(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "global\n", "global\n    .if defined(HAPROXY_MWORKER)\n    bogus\n    .endif\n")
@@ -142,8 +152,8 @@ func TestCheckKnowsOfTheMaster(t *testing.T) {
 	r.wantServed("two")
 }
 
-// A master that was started with other options would load something else than a HAProxy that is started now.
-func TestMasterWithOtherOptionsIsReplaced(t *testing.T) {
+// A master that was started with other options would load the files in another way than a HAProxy that is started now.
+func TestReplace_MasterWithOtherOptions(t *testing.T) {
 	r := newRig(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("one").Files[0].Content, 0o644))
 	other := r.path("maxconn.cfg")
@@ -156,7 +166,7 @@ func TestMasterWithOtherOptionsIsReplaced(t *testing.T) {
 	if now := r.running(s); now.Pids[0] == master {
 		t.Error("the master with other options still serves")
 	}
-	eventually(t, "the other master is gone", func() bool { return !procinfo.Exists(master) })
+	eventually(t, "the other master has ended", func() bool { return !procinfo.Exists(master) })
 	r.apply(s, r.document("three"), sdk.ActionReload)
 	if said := r.ask(s, "show info")[0]; !strings.Contains(said, fmt.Sprintf("Maxconn: %d\n", 100)) {
 		t.Errorf("HAProxy says %s", said)

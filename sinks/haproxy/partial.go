@@ -13,8 +13,8 @@ import (
 // A partial update brings the part of a document into effect that needs no reload, while the reload is deferred, fails, or waits
 // for host names: the servers of the backends that both documents have.
 
-// beforeReload makes a partial update where the reload that doc needs has to wait. The reload does not wait where HAProxy does not
-// run, or where it is not known what it serves. The fileChange is what is left to do. The caller holds s.change.
+// beforeReload makes a partial update where the reload that doc needs has to wait. The reload does not wait where HAProxy does
+// not run, or where it is not known what it serves. The fileChange is what is left to do. The caller holds s.change.
 func (s *Sink) beforeReload(
 	ctx context.Context, now process.Instance, doc *document, reason string,
 ) (sdk.Result, *fileChange, error) {

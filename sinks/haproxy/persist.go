@@ -7,16 +7,17 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-// What HAProxy was changed to at run time is persisted: HAProxy's own check reads it, and it is written to disk, so that a later
-// start brings the same. Meanwhile HAProxy may be changed again.
+// A change at run time is persisted afterwards: HAProxy's own check reads the document, and it is written to disk, so that a
+// later start brings the same. HAProxy may be changed again meanwhile.
 const (
 	// persistDelay is how long after a change it is persisted, so that changes that come together are persisted together.
 	persistDelay = 100 * time.Millisecond
-	// persistInterval is the least time from one beginning to the next.
+	// persistInterval is the least time from the beginning of one run to the next.
 	persistInterval = time.Second
-	// persistShare bounds the part of the time that persisting takes, to one of so many. A check takes one processor.
+	// persistShare bounds the share of the time that persisting takes, to 1/persistShare. A check takes one processor.
 	persistShare = 10
 )
 
@@ -35,15 +36,15 @@ func (s *Sink) persistLoop(ctx context.Context) {
 			return 0
 		}
 		defer s.unlockFiles()
-		began := time.Now() // not while somebody else loaded a document
+		began := time.Now() // after the wait for the lock
 		s.persist(ctx)
 		return time.Since(began)
 	})
 }
 
-// paced calls run for each request until ctx is done, and again while pending says that something is left: persistDelay after
-// the request, not before persistInterval has passed since it last began, and for no more than one in persistShare of the time.
-// run returns how long it took. One that failed leaves something, so failures are retried at the same pace.
+// paced calls run for each request until ctx is done, and again while pending returns true: persistDelay after the request, not
+// before persistInterval has passed since the last run began, and for no more than one in persistShare of the time. run returns
+// how long it took. A run that failed leaves something pending, so failures are retried at the same pace.
 func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, run func() (took time.Duration)) {
 	var next time.Time
 	for {
@@ -63,7 +64,7 @@ func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, r
 	}
 }
 
-// persist is persistPending, and Health tells of a failure until what runs is on disk. The caller holds s.files and not s.change.
+// persist is persistPending, and Health reports a failure until what runs is on disk. The caller holds s.files and not s.change.
 func (s *Sink) persist(ctx context.Context) {
 	ctx, release := s.orStopped(ctx)
 	defer release()
@@ -72,8 +73,8 @@ func (s *Sink) persist(ctx context.Context) {
 	}
 }
 
-// persistPending checks what HAProxy was changed to and writes it to disk. What the check refuses is taken back. What HAProxy is
-// changed to meanwhile stays pending. The caller holds s.files and not s.change.
+// persistPending checks what HAProxy was changed to and writes it to disk. A change that the check rejects is reverted. What
+// HAProxy is changed to meanwhile stays pending. The caller holds s.files and not s.change.
 func (s *Sink) persistPending(ctx context.Context) error {
 	doc := s.state.Load().unpersisted()
 	if doc == nil {
@@ -82,7 +83,7 @@ func (s *Sink) persistPending(ctx context.Context) error {
 	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}
-	err := s.install(ctx, doc)
+	err := s.checkAndCommit(ctx, doc)
 	if err == nil {
 		s.lockedUpdate(func(st *state) { st.persist(doc) })
 		return nil
@@ -91,60 +92,89 @@ func (s *Sink) persistPending(ctx context.Context) error {
 		return err
 	}
 	if s.rejects(ctx, s.state.Load().onDisk) {
-		// Whatever the check refuses is not among what was changed, and taking that back would not help.
-		return &pendingError{fmt.Errorf("the check refuses the configuration that was in effect before as well: %w", err)}
+		// What the check rejects is not part of the change, so that reverting the change would not help. This is no rejection
+		// of the document.
+		return errors.New("the check rejects the configuration on disk as well: " + err.Error())
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
 	s.update(func(st *state) { st.checkFirst = true })
 	if s.state.Load().unpersisted() == doc {
-		s.takeBack(ctx, doc, err)
+		s.revert(ctx, doc, err)
 	}
-	// What has replaced doc meanwhile may be refused for the same reason. It is pending, and the document after it is checked
+	// What has replaced doc meanwhile may be rejected for the same reason. It is pending, and the document after it is checked
 	// before HAProxy is changed to it.
 	return nil
 }
 
-// A pendingError says why what runs cannot be written to disk yet. It is not a rejection of the document.
-type pendingError struct{ cause error }
-
-func (e *pendingError) Error() string { return e.cause.Error() }
-
-// rejects reports whether the check refuses doc too, which it accepted before.
+// rejects reports whether the check rejects doc, which it accepted before.
 func (s *Sink) rejects(ctx context.Context, doc *document) bool {
 	if doc == nil {
 		return false
 	}
-	st, _, err := s.stageAndCheck(ctx, doc, false)
-	if st != nil {
-		st.Discard()
+	staged, _, err := s.stageAndCheck(ctx, doc, false)
+	if staged != nil {
+		staged.Discard()
 	}
 	return errors.Is(err, sdk.ErrRejected)
 }
 
-// install has doc checked and puts it in place. The caller holds s.files.
-func (s *Sink) install(ctx context.Context, doc *document) error {
-	st, _, err := s.stageAndCheck(ctx, doc, false)
+// checkAndCommit checks doc and writes it to disk. The caller holds s.files.
+func (s *Sink) checkAndCommit(ctx context.Context, doc *document) error {
+	staged, _, err := s.stageAndCheck(ctx, doc, false)
 	if err != nil {
 		return err
 	}
-	defer st.Discard()
-	return s.commit(ctx, st)
+	defer staged.Discard()
+	return s.commit(ctx, staged)
 }
 
-// takeBack undoes a change at run time that the check refuses afterwards: what runs must be what a restart would bring. The
-// caller holds s.files and s.change.
-func (s *Sink) takeBack(ctx context.Context, doc *document, cause error) {
+// revert undoes the change at run time to doc, which the check has rejected afterwards: what runs has to be what a restart would
+// bring. The caller holds s.files and s.change.
+func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	disk := s.state.Load().onDisk
-	cause = fmt.Errorf("HAProxy took servers at run time that its check refuses, and they were taken back: %w", cause)
-	s.log.Error("a change is taken back", "error", cause)
-	back := compare(doc, disk)
+	cause = fmt.Errorf("HAProxy accepted servers at run time that its check rejects, and they were reverted: %w", cause)
+	s.log.Error("reverting a change at run time", "error", cause)
+	p := compare(doc, disk)
 	s.update(func(st *state) { st.desired, st.persistErr, st.revertErr = disk, nil, cause })
 	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
-	if back.need == needRuntime {
-		if _, err := s.client.Reconcile(ctx, doc.config, disk.config, back.backends); err == nil {
+	if p.need == needRuntime {
+		if _, err := s.client.Reconcile(ctx, doc.config, disk.config, p.backends); err == nil {
 			return
 		}
 	}
-	s.update(func(st *state) { st.invalidate(st.running) }) // a reload has to help
+	s.update(func(st *state) { st.invalidate(st.running) }) // the supervisor reloads HAProxy
+}
+
+// persistBeforeLoad persists what HAProxy was changed to at run time before HAProxy loads something, which would lose the
+// change. It returns false if HAProxy must not load anything for now, because it serves what cannot be written yet. A change
+// that cannot be written is lost with a HAProxy that does not serve. The caller holds s.files and not s.change.
+func (s *supervisor) persistBeforeLoad(ctx context.Context) bool {
+	st := s.state.Load()
+	doc, disk := st.desired, st.onDisk
+	if doc == disk {
+		return true
+	}
+	serves := st.running.Alive() && process.WhyNotServing(s.controller.ServingPid(st.running)) == ""
+	if serves && time.Now().Before(s.nextPersist) {
+		return false
+	}
+	began := time.Now()
+	err := s.checkAndCommit(ctx, doc)
+	switch {
+	case err == nil:
+		s.lockedUpdate(func(st *state) { st.persist(doc) })
+		return true
+	case ctx.Err() != nil:
+		return true
+	case serves && (!errors.Is(err, sdk.ErrRejected) || s.rejects(ctx, disk)):
+		s.lockedUpdate(func(st *state) { st.persistErr = err })
+		s.nextPersist = time.Now().Add(max(persistInterval, persistShare*time.Since(began)))
+		return false
+	}
+	err = fmt.Errorf("the last change at run time is lost with the HAProxy that ended: %w", err)
+	s.log.Error("lost a change at run time", "error", err)
+	s.lockedUpdate(func(st *state) { st.desired, st.persistErr, st.checkFirst = st.onDisk, nil, true })
+	s.lost(sdk.Lost{Err: err, Generation: generationOf(disk), Digest: doc.digest})
+	return true
 }

@@ -12,24 +12,24 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A need is the least that has to be done to bring a document into effect.
+// A need is the smallest action that makes a document live.
 type need int
 
 const (
-	needNothing need = iota // it is in effect and on disk
-	needWrite               // what runs has the same meaning, what is on disk differs
-	needRuntime             // only servers of standing backends differ
+	needNothing need = iota // it is applied and on disk
+	needWrite               // HAProxy runs the same, and the file on disk differs
+	needRuntime             // only servers of existing backends differ
 	needReload              // HAProxy has to load it
 )
 
-// A plan is a need and, for people, why not less.
+// A plan is a need, and for people the reason why less is not sufficient.
 type plan struct {
 	need     need
 	reason   string
 	backends []string // whose servers differ, for needRuntime
 }
 
-// plan compares a document with what is in effect in the HAProxy that runs now.
+// plan finds out which HAProxy runs, and compares doc with what it serves.
 func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance) {
 	now, err := s.controller.Find(ctx)
 	switch {
@@ -45,30 +45,30 @@ func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance)
 	return p, now
 }
 
-// compare plans how a document comes into effect where another one is in effect now; nil is for not knowing which.
+// compare plans how doc goes live where applied is live; nil means that it is not known what is live.
 //
-// The main files are compared by meaning. Companions may be anything, so any other byte in them counts.
-func compare(inEffect, doc *document) plan {
-	if inEffect == nil {
+// The main files are compared by meaning. Companions may have any format, so they are compared byte by byte.
+func compare(applied, doc *document) plan {
+	if applied == nil {
 		return plan{need: needReload, reason: "what HAProxy serves now is not known"}
 	}
-	if name := changedCompanion(inEffect.files[1:], doc.files[1:]); name != "" {
+	if name := changedCompanion(applied.files[1:], doc.files[1:]); name != "" {
 		return plan{need: needReload, reason: "the file " + name + " differs"}
 	}
-	change := syntax.Compare(inEffect.config, doc.config)
+	change := syntax.Compare(applied.config, doc.config)
 	switch {
 	case change.Reload != "":
 		return plan{need: needReload, reason: change.Reload}
 	case len(change.Servers) > 0:
 		return plan{need: needRuntime, reason: change.Reason, backends: change.Servers}
 	case !doc.onDisk():
-		return plan{need: needWrite, reason: "HAProxy would not notice a difference, but the file differs"}
+		return plan{need: needWrite, reason: "only comments or white space changed; no reload needed"}
 	default:
-		return plan{need: needNothing, reason: "the configuration is in effect"}
+		return plan{need: needNothing, reason: "the configuration is applied"}
 	}
 }
 
-// changedCompanion returns the name of the first file that is in only one of the two or differs, and "" if none does.
+// changedCompanion returns the name of the first file that is in only one of the two or that differs, and "" if there is none.
 func changedCompanion(before, after []stage.File) string {
 	byPath := func(a, b stage.File) int { return cmp.Compare(a.Path, b.Path) }
 	before, after = slices.SortedFunc(slices.Values(before), byPath), slices.SortedFunc(slices.Values(after), byPath)

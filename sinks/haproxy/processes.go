@@ -25,8 +25,8 @@ func (s *Sink) checkConflicts(now process.Instance) {
 	s.conflicts.Record(found, err, s.log)
 }
 
-// observeOldWorkers limits the number of old workers, including those that another program has left. It returns false while HAProxy is loading
-// a document.
+// observeOldWorkers limits the number of old workers, including those that another program has left. It returns false while
+// HAProxy is loading a document.
 func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
 	if !s.tryLockFiles() {
 		return false
@@ -34,13 +34,13 @@ func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
 	defer s.unlockFiles()
 	if now, err := s.controller.Find(ctx); err == nil && now.Same(s.state.Load().running) {
 		old, ended := s.limitOldWorkers(now)
-		s.lockedUpdate(func(st *state) { st.noteOldWorkers(old, ended) })
+		s.lockedUpdate(func(st *state) { st.recordOldWorkers(old, ended) })
 	}
 	return true
 }
 
-// limitOldWorkers ends old workers beyond max_old_workers, as hard-stop-after would. It returns those that it found, and how many it ended. The
-// caller holds s.files.
+// limitOldWorkers ends old workers beyond max_old_workers, as hard-stop-after would. It returns those that it found, and how
+// many it ended. The caller holds s.files.
 func (s *Sink) limitOldWorkers(now process.Instance) (old []int, ended int) {
 	old = s.paths.OldWorkers(now)
 	ended, err := s.paths.EndOldWorkers(old, s.cfg.MaxOldWorkers, s.log)

@@ -12,7 +12,8 @@ type reloadLimit struct {
 // maxFailureInterval bounds the minimum time between two reloads when reloads fail.
 const maxFailureInterval = time.Minute
 
-// wait returns how long the next reload has to wait. The interval doubles with each failure, because a reload that fails may interrupt HAProxy.
+// wait returns how long the next reload has to wait. The interval doubles with each failure, because a reload that fails may
+// interrupt HAProxy.
 func (l *reloadLimit) wait() time.Duration {
 	if l.last.IsZero() {
 		return 0

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
+func TestReload_OldWorkerIsNotTheNewOne(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -32,7 +32,7 @@ func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
 		r.apply(s, r.document(name), sdk.ActionReload)
 		r.wantServed(name)
 		if now := r.running(s); now.Worker == held {
-			t.Fatalf("the worker that leaves is taken for the one that serves: %v", now)
+			t.Fatalf("the old worker is taken for the new one: %v", now)
 		}
 	}
 	if !procinfo.Exists(held) {
@@ -45,7 +45,7 @@ func TestOldWorkerIsNotTakenForTheNew(t *testing.T) {
 	}
 }
 
-// slow makes HAProxy take as long to load a document as the file gate is there.
+// slow returns doc with a map that blocks HAProxy while it loads, until open is called.
 func (r *rig) slow(doc sdk.Document) (slow sdk.Document, open func()) {
 	r.t.Helper()
 	gate := r.path("gate")
@@ -57,7 +57,7 @@ func (r *rig) slow(doc sdk.Document) (slow sdk.Document, open func()) {
 	return edited(doc, "global", "global\n    lua-load "+r.path("slow.lua")), func() { check(r.t, os.Remove(gate)) }
 }
 
-func TestSlowReload(t *testing.T) {
+func TestReload_Slow(t *testing.T) {
 	r := newRig(t)
 	slow, open := r.slow(r.document("slow"))
 	s := r.sink()
@@ -89,12 +89,12 @@ func TestSlowReload(t *testing.T) {
 	r.wantServed("slow")
 }
 
-// Who asks just when a reload ends hears the truth as well.
-func TestHealthyDuringReloads(t *testing.T) {
+// Health is right also at the moment when a reload ends.
+func TestHealth_DuringReloads(t *testing.T) {
 	for name, set := range map[string]func(r *rig){
 		"with a master": func(*rig) {},
 		"without":       func(r *rig) { r.cfg.Mode = ModeCommand },
-		"by a command":  (*rig).older,
+		"by a command":  (*rig).useCommands09,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -121,12 +121,12 @@ func TestHealthyDuringReloads(t *testing.T) {
 	}
 }
 
-// wantHealthyUntil does not count an answer for which the time ran out: the machine stood still.
+// wantHealthyUntil ignores an answer that timed out, which happens when the machine is overloaded.
 func wantHealthyUntil(t *testing.T, s *Sink, done <-chan struct{}) {
 	for asked := 1; ; asked++ {
 		began := time.Now()
 		h, err := s.Health(t.Context())
-		if (err != nil || len(h.Problems) > 0) && time.Since(began) < healthLimit/2 {
+		if (err != nil || len(h.Problems) > 0) && time.Since(began) < healthTimeout/2 {
 			t.Errorf("problems %q, %v", h.Problems, err)
 		}
 		select {
@@ -138,7 +138,7 @@ func wantHealthyUntil(t *testing.T, s *Sink, done <-chan struct{}) {
 	}
 }
 
-func TestStopDuringASlowReload(t *testing.T) {
+func TestStop_DuringASlowReload(t *testing.T) {
 	r := newRig(t)
 	slow, open := r.slow(r.document("slow"))
 	s := r.sink()
@@ -160,11 +160,11 @@ func TestStopDuringASlowReload(t *testing.T) {
 	check(t, err)
 	r.wantServed("slow")
 	if result.Action == sdk.ActionUnchanged {
-		t.Error("the next one took an unfinished reload for granted")
+		t.Error("the next sink took an unfinished reload for a finished one")
 	}
 }
 
-func TestMasterKilledDuringAReload(t *testing.T) {
+func TestReload_MasterIsKilled(t *testing.T) {
 	r := newRig(t)
 	slow, open := r.slow(r.document("slow"))
 	defer open()

@@ -10,13 +10,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-// A failedLoad is a document that passed the check and that HAProxy then failed to load, or did not stay up with.
+// A failedLoad is a document that passed the check, and that HAProxy did not load or did not stay up with.
 type failedLoad struct {
 	doc *document
 	err error // an [sdk.ErrNotLoaded]
 }
 
-// recordFailedLoad keeps doc, and documents that HAProxy would load no better, from being loaded until somebody wants a retry.
+// recordFailedLoad records that HAProxy failed to load doc. It returns cause as an [sdk.ErrNotLoaded]. The caller holds s.change.
 func (s *Sink) recordFailedLoad(doc *document, cause error) error {
 	s.reloadLimit.recordFailure()
 	failed := failedLoad{doc, sdk.NotLoaded(cause)}
@@ -24,9 +24,10 @@ func (s *Sink) recordFailedLoad(doc *document, cause error) error {
 	return failed.err
 }
 
-// failedBefore returns the error of the last failed load where doc differs from that document in nothing that needs a reload: it
-// would fail in the same way, and each load that fails may interrupt HAProxy. Where the process that tried it has ended since,
-// the daemon knows that there was one, and doc stands for it.
+// failedBefore returns the error of the last failed load if doc differs from that document in nothing that needs a reload: it
+// would fail in the same way, and each load that fails may interrupt HAProxy. A document that the daemon wants to be retried is
+// loaded. If the load failed in a process that has ended since, the daemon says so, and doc stands for the document that failed.
+// The caller holds s.change.
 func (s *Sink) failedBefore(doc *document) error {
 	failed := s.state.Load().failedLoad
 	if failed.doc == nil && doc.failure != "" && !doc.retry {
@@ -39,7 +40,7 @@ func (s *Sink) failedBefore(doc *document) error {
 	return failed.err
 }
 
-// rollBackEnded is rollBack where no HAProxy runs. The caller holds neither s.files nor s.change.
+// rollBackEnded is rollBack if no HAProxy runs. The caller holds neither s.files nor s.change.
 func (s *Sink) rollBackEnded(ctx context.Context) error {
 	if s.state.Load().running.Alive() {
 		return nil
@@ -58,44 +59,38 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 	return nil
 }
 
-// rollBack puts back what HAProxy last stayed up with, on disk and in the process, and reports that to the daemon, where HAProxy
-// has ended soon after it loaded something else. It returns false where that is not so. The caller holds s.files and s.change,
-// and no HAProxy runs.
+// rollBack restores the document that HAProxy last stayed up with, on disk and in HAProxy, if HAProxy has ended soon after it
+// loaded another one. It reports the other one to the daemon as lost. It returns false if HAProxy has ended for another reason.
+// No HAProxy runs, and the caller holds s.files and s.change.
 func (s *Sink) rollBack(ctx context.Context) bool {
 	st := s.state.Load()
-	content, proven := st.desired, st.stable
-	if content == nil || proven == nil || compare(proven, content).need != needReload {
+	failed, stable := st.desired, st.stable
+	if failed == nil || stable == nil || compare(stable, failed).need != needReload {
 		return false
 	}
-	cause := s.recordFailedLoad(content, &process.LoadError{
-		Message: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was put back",
+	cause := s.recordFailedLoad(failed, &process.LoadError{
+		Message: fmt.Sprintf("HAProxy ended within %v after it loaded the configuration, and the previous one was restored",
 			time.Since(st.since).Round(100*time.Millisecond)),
 		Log: s.controller.Log(),
 	})
-	s.log.Error("HAProxy did not stay up after a change; putting the previous configuration back", "error", cause)
-	s.update(func(st *state) { st.expect(proven) })
-	if err := s.loadAgain(ctx, proven); err != nil && ctx.Err() == nil {
+	s.log.Error("HAProxy did not stay up after a change; restoring the previous configuration", "error", cause)
+	s.update(func(st *state) { st.expect(stable) })
+	if err := s.restoreAndLoad(ctx, stable); err != nil && ctx.Err() == nil {
 		s.log.Error("HAProxy cannot be started with the previous configuration", "error", err)
 		s.update(func(st *state) { st.startErr = err })
 	}
-	s.lost(sdk.Lost{Err: cause, Generation: proven.generation, Digest: content.digest})
+	s.lost(sdk.Lost{Err: cause, Generation: stable.generation, Digest: failed.digest})
 	return true
 }
 
-// loadAgain writes doc, which was in effect before, and has HAProxy load it.
-func (s *Sink) loadAgain(ctx context.Context, doc *document) error {
-	s.update(func(st *state) { st.load(false) })
-	defer s.update(func(st *state) { st.loadingSince = time.Time{} })
-	if err := s.rewrite(doc.files); err != nil {
+// restoreAndLoad writes doc, which was applied before, and starts HAProxy with it.
+func (s *Sink) restoreAndLoad(ctx context.Context, doc *document) error {
+	defer s.beginLoad(false)()
+	if err := s.restoreFiles(doc.files); err != nil {
 		return err
 	}
-	r, err := s.load(ctx, doc)
-	if err != nil {
-		return err
-	}
-	s.recordApplied(doc, r.Instance)
-	s.correctLoaded(ctx, doc, r.Instance)
-	return nil
+	_, err := s.load(ctx, doc)
+	return err
 }
 
 func generationOf(doc *document) uint64 {

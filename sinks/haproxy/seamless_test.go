@@ -17,28 +17,28 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// bare has HAProxy started by the older haproxy-api's command, which calls it by its bare name.
-func (r *rig) bare() {
+// useBareName sets the reload command of haproxy-api 0.9, which calls HAProxy by its bare name.
+func (r *rig) useBareName() {
 	r.t.Setenv("PATH", fmt.Sprintf("%s:%s", filepath.Dir(findIt(r.t, r.cfg.Binary)), os.Getenv("PATH")))
 	r.cfg.Binary = "haproxy"
-	r.older()
+	r.useCommands09()
 }
 
-// The listening sockets are handed over, however HAProxy is run: every new connection is answered.
-func TestReloadsLoseNoConnection(t *testing.T) {
+// The listening sockets are handed over in each mode: every new connection is answered.
+func TestReload_LosesNoConnection(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		set  func(r *rig)
 	}{
 		{"master", func(*rig) {}},
 		{"daemon", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"daemon by the older command", (*rig).bare},
+		{"daemon by the older command", (*rig).useBareName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t)
 			test.set(r)
 			s := r.sink()
-			doc := r.daemon("x")
+			doc := r.daemonDocument("x")
 			r.apply(s, doc, sdk.ActionRestart)
 			sockets := listening(t, r.port)
 			asked, failed := r.underLoad(func() {
@@ -50,7 +50,7 @@ func TestReloadsLoseNoConnection(t *testing.T) {
 			if failed > 0 || asked < 100 {
 				t.Errorf("%d of %d requests failed", failed, asked)
 			}
-			// A little load may be lucky. The very same socket is what makes it certain.
+			// Requests may succeed by chance. The same socket is the proof.
 			if now := listening(t, r.port); now != sockets {
 				t.Errorf("the listening sockets were %s and are %s", sockets, now)
 			}
@@ -58,7 +58,7 @@ func TestReloadsLoseNoConnection(t *testing.T) {
 	}
 }
 
-// listening returns the system's numbers of the sockets that listen on a port of 127.0.0.1.
+// listening returns the inodes of the sockets that listen on a port of 127.0.0.1.
 func listening(t *testing.T, port int) string {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")
@@ -72,13 +72,13 @@ func listening(t *testing.T, port int) string {
 		}
 	}
 	if len(sockets) == 0 {
-		t.Fatalf("nobody listens on port %d", port)
+		t.Fatalf("no process listens on port %d", port)
 	}
 	slices.Sort(sockets)
 	return strings.Join(sockets, " ")
 }
 
-// underLoad does something while clients ask over new connections.
+// underLoad calls something while clients make requests over new connections.
 func (r *rig) underLoad(something func()) (asked, failed int64) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
@@ -106,8 +106,8 @@ func (r *rig) underLoad(something func()) (asked, failed int64) {
 	return all.Load(), bad.Load()
 }
 
-// A worker that was replaced is there for its connections, but not for ever; a hard-stop-after of the template's own counts.
-func TestOldWorkersAreBounded(t *testing.T) {
+// An old worker finishes its connections until drain_timeout, or until the template's own hard-stop-after.
+func TestOldWorkers_EndAfterDrainTimeout(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		t.Run(fmt.Sprintf("own=%v", own), func(t *testing.T) {
 			r := newRig(t)
@@ -131,9 +131,9 @@ func TestOldWorkersAreBounded(t *testing.T) {
 			h, err := s.Health(t.Context())
 			check(t, err)
 			if procinfo.Exists(old) && !strings.Contains(h.Facts["old_workers"], fmt.Sprint(old)) {
-				t.Errorf("the old worker %d is not told of: %v", old, h.Facts)
+				t.Errorf("the old worker %d is not reported: %v", old, h.Facts)
 			}
-			eventually(t, "the old worker is gone", func() bool { return !procinfo.Exists(old) })
+			eventually(t, "the old worker has ended", func() bool { return !procinfo.Exists(old) })
 		})
 	}
 }

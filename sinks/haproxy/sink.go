@@ -23,55 +23,51 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A Sink keeps one HAProxy true to the documents that it is given. Make one with [New].
+// A Sink keeps one HAProxy in sync with the documents that it is given. Make one with [New].
 //
-// Its methods may be called from any goroutine. Nothing but Check works before the first call to Apply or Health, which
-// looks for a HAProxy to adopt and begins to watch over it until Stop: who only checks documents disturbs nothing.
+// Its methods may be called from any goroutine. The first call of Apply, Reread or Health looks for a HAProxy to adopt and
+// starts the supervision until Stop. A sink that only checks documents touches nothing.
 type Sink struct {
 	cfg        Config
 	paths      paths
 	log        *slog.Logger
 	controller process.Controller
+	resolver   *hostnames.Resolver
+	conflicts  process.ConflictMonitor
 	fileLock   lock.Lock
+	lost       func(sdk.Lost)
 
-	begin    sync.Once
-	adopting sync.Once
-	stopped  chan struct{} // closed by Stop
-	stopOnce sync.Once
-	watching sync.WaitGroup
+	begin      sync.Once
+	adopting   sync.Once
+	stopOnce   sync.Once
+	stopped    chan struct{}  // closed by Stop
+	background sync.WaitGroup // the supervisor and the persist loop
 
-	// files is held while files are written or loaded into HAProxy, and guards the fields below it: see lockFiles.
-	files           *semaphore.Weighted
-	recordedDoc     *document // what the state file on disk is about
-	recordedRunning process.Instance
-	recordedLoaded  *loaded
-	persisting      logdedup.Fault // in writing what runs to disk
-	recording       logdedup.Fault // in writing the state file
-	ending          logdedup.Fault // old workers
-	unwatched       logdedup.Fault // files that HAProxy reads
-	companions      companions
+	// files guards the fields up to change; see locks.go. It is taken before change.
+	files      *semaphore.Weighted
+	recorded   recordedState
+	companions companions
+	persisting logdedup.Fault // what runs
+	recording  logdedup.Fault // the state file
+	ending     logdedup.Fault // old workers
+	unwatched  logdedup.Fault // files that HAProxy reads
 
-	// change is held while HAProxy, or what it should run, is changed, and guards the fields below it. A change at run time waits
-	// for this lock alone, so it is not held to read from HAProxy, to check or to write files. It is taken after files.
+	// change guards the fields up to state, and every update of state; see locks.go.
 	change      sync.Mutex
 	client      *runtimeapi.Client
-	clientOf    process.Instance // whose servers client changes
+	clientOf    process.Instance // the target of client
 	reloadLimit reloadLimit
-	straying    logdedup.Fault
-	state       atomic.Pointer[state] // written by update; read without a lock, so that Health never waits for a change
+	correcting  logdedup.Fault        // drift
+	state       atomic.Pointer[state] // published by update; anybody may load it
 
-	conflicts process.ConflictMonitor
-	resolver  *hostnames.Resolver
-	lost      func(sdk.Lost)
-
-	changed chan struct{} // receives when HAProxy was changed at run time
-	looks   atomic.Int64  // how often what runs was read
+	changed      chan struct{} // receives after a change at run time
+	observations atomic.Int64  // completed observations of what runs
 
 	// The constants and functions, or others in a test.
 	observeEvery, stableAfter, hangAfter time.Duration
 	commitStage                          func(*stage.Stage) error
 	endpoint                             func(process.Instance) (runtimeapi.Endpoint, error)
-	writeStateFile                       func(r stateFile, path string) error
+	writeStateFile                       func(f stateFile, path string) error
 }
 
 // New returns a sink for one HAProxy. It touches neither files nor processes.
@@ -93,7 +89,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		observeEvery: observeEvery, stableAfter: stableAfter, hangAfter: hangAfter,
 		commitStage: (*stage.Stage).Commit, writeStateFile: stateFile.write,
 	}
-	s.state.Store(&state{loaded: &loaded{}})
+	s.state.Store(&state{loaded: &loadedInputs{}})
 	infos := runtimeapi.NewInfos(s.stopped, runtimeapi.InfoTimeout)
 	if cfg.byCommand() {
 		s.controller = process.NewCommand(p.Config, log, infos, s.desiredConfig, s.previousPids)
@@ -106,10 +102,10 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 	return s, nil
 }
 
-// Claim refuses where the sink of another daemon keeps the same configuration file, or the same pid file and what lies
-// beside that: either means the same HAProxy. It reckons with being run as a plugin: the parent process is the daemon.
+// Claim locks the configuration file and the pid file. It returns an error if the sink of another daemon holds either of them,
+// since both identify a HAProxy. It is meant for a plugin: the parent process is the daemon.
 //
-// What could not be claimed, because a folder does not exist, is claimed before anything is touched.
+// A file whose directory does not exist yet is locked before anything is touched.
 func (s *Sink) Claim(ctx context.Context) error {
 	return s.fileLock.Acquire(ctx, lock.Owner{Daemon: os.Getppid(), Log: s.log},
 		lock.File{Path: s.paths.ConfigFile, Key: "config_file"},
@@ -117,7 +113,8 @@ func (s *Sink) Claim(ctx context.Context) error {
 }
 
 // OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
-// with it, its check refused what had been changed at run time, or that was not on disk when HAProxy had to load something.
+// with it, the check rejected a change at run time afterwards, or such a change was not on disk when HAProxy had to load
+// something.
 func (s *Sink) OnLost(lost func(sdk.Lost)) { s.lost = lost }
 
 // untilStopped returns a context with the values of ctx that ends with Stop and not with ctx.
@@ -149,7 +146,8 @@ func (s *Sink) isStopped() bool {
 	}
 }
 
-// clientFor returns the client of the HAProxy in now. What was known of another HAProxy is discarded. The caller holds s.change.
+// clientFor returns the runtime client of the HAProxy in now. What is known about another HAProxy is discarded. The caller holds
+// s.change.
 func (s *Sink) clientFor(now process.Instance) *runtimeapi.Client {
 	if !now.Same(s.clientOf) {
 		s.resetClient(now)
@@ -157,8 +155,8 @@ func (s *Sink) clientFor(now process.Instance) *runtimeapi.Client {
 	return s.client
 }
 
-// resetClient makes the client one of the HAProxy in now, and discards what was known before now loaded a configuration. The
-// caller holds s.change.
+// resetClient makes the HAProxy in now the target of the runtime client, and discards what is known about it. The caller holds
+// s.change.
 func (s *Sink) resetClient(now process.Instance) {
 	s.clientOf = now
 	s.client.Reset(runtimeapi.Target{

@@ -16,8 +16,8 @@ type state struct {
 	onDisk   *document // what was last put on disk, after the check; not desired while a runtime change is not persisted yet
 	stable   *document // what HAProxy last stayed up with, or what it served first; nil while that is not known
 
-	supervised bool    // HAProxy has to run: a document was applied, by this process or the one before
-	loaded     *loaded // the files that HAProxy loaded beside the document; never nil
+	supervised bool          // HAProxy has to run: a document was applied, by this process or the one before
+	loaded     *loadedInputs // the files that HAProxy loaded beside the document; never nil
 
 	running      process.Instance // the HAProxy that serves
 	since        time.Time        // when it began to serve
@@ -37,11 +37,11 @@ type state struct {
 	runtimeChanges int
 	restarts       int // how often it was started again after it ended
 
-	oldWorkers      []int // workers that were replaced and are still there
-	endedOldWorkers int   // how many of them were ended because there were too many
-	draining        int   // servers
-	unsupported     string
-	lastChange      string // for people
+	oldWorkers      []int  // workers that were replaced and are still there
+	endedOldWorkers int    // how many of them were ended because there were too many
+	draining        int    // servers
+	unsupported     string // why HAProxy's version cannot be changed at run time; empty if it can
+	lastChange      string // the last action and its reason, for people
 }
 
 // update publishes a copy of the state that change has modified. The caller holds s.change.
@@ -99,8 +99,8 @@ func (st *state) load(reload bool) {
 	}
 }
 
-// noteOldWorkers records which workers that were replaced are there, and how many were ended now.
-func (st *state) noteOldWorkers(old []int, ended int) {
+// recordOldWorkers records which workers that were replaced are there, and how many were ended now.
+func (st *state) recordOldWorkers(old []int, ended int) {
 	st.oldWorkers = old
 	st.endedOldWorkers += ended
 }
@@ -149,8 +149,8 @@ func (st *state) loadingFor() time.Duration {
 func (st *state) problems() []string {
 	var problems []string
 	if st.persistErr != nil {
-		problems = append(problems, fmt.Sprintf("what HAProxy runs cannot be written to disk, so a restart of HAProxy would bring "+
-			"back the configuration before: %v", st.persistErr))
+		problems = append(problems, fmt.Sprintf("what HAProxy runs is not persisted, so a restart of HAProxy would bring back "+
+			"the configuration before: %v", st.persistErr))
 	}
 	for _, err := range []error{st.revertErr, st.driftErr} {
 		if err != nil {

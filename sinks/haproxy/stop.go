@@ -9,14 +9,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Stop stops the supervision of HAProxy, and HAProxy as well where on_exit is "stop": its connections have until drain_timeout, or until shortly
-// before ctx ends, to finish. A Sink that has only checked documents leaves HAProxy alone.
+// Stop stops the supervision of HAProxy, and HAProxy as well where on_exit is "stop": its connections have until drain_timeout,
+// or until shortly before ctx ends, to finish. A Sink that has only checked documents leaves HAProxy alone.
 func (s *Sink) Stop(ctx context.Context) error {
 	defer s.fileLock.Release()
 	unused := false
 	s.begin.Do(func() { unused = true })
 	s.stopOnce.Do(func() { close(s.stopped) })
-	s.watching.Wait()
+	s.background.Wait()
 	if unused || s.fileLock.Ensure() != nil {
 		return nil
 	}
@@ -55,7 +55,7 @@ func (s *Sink) removeFiles() error {
 		left = append(left, s.paths.MasterSocket)
 	}
 	if written := s.companions.all(); len(written) > 0 {
-		s.record(stateFile{Written: written})
+		s.saveStateFile(stateFile{Written: written})
 	} else {
 		left = append(left, s.paths.state)
 	}

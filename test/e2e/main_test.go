@@ -1,15 +1,18 @@
 // Package e2e_test tests the haproxy-api binary with real processes: HAProxy, plugins and a Sidecar.
 //
-// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead, and
-// TEST_HAPROXY the HAProxy to test with.
+// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead,
+// and TEST_HAPROXY the HAProxy to test with.
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,7 +26,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(binaries{m}, map[string]func(){"unresponsive-plugin": unresponsivePlugin, "faulty-plugin": faultyPlugin})
 }
 
-// binaries provides the programs while the tests run.
+// binaries runs the tests with the programs in PATH.
 type binaries struct{ testscript.TestingM }
 
 func (m binaries) Run() int {
@@ -33,8 +36,15 @@ func (m binaries) Run() int {
 		return 1
 	}
 	defer remove()
+	// Most tests wait for processes and timers most of the time, so that several per processor run at once.
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
+		_ = flag.Set("test.parallel", strconv.Itoa(testsPerProcessor*runtime.GOMAXPROCS(0)))
+	}
 	return m.TestingM.Run()
 }
+
+const testsPerProcessor = 3
 
 const testedBinary = "TEST_HAPROXY_API"
 
@@ -47,11 +57,11 @@ func provideBinaries() (remove func(), err error) {
 		}
 		remove = func() { _ = os.RemoveAll(folder) }
 		binary := filepath.Join(folder, "haproxy-api")
-		if err := build(binary); err != nil {
+		if err := build(binary, raceEnabled); err != nil {
 			remove()
 			return nil, err
 		}
-		// Tests that run again in a process of their own, with mounts, use the same one.
+		// Tests that mounttest.Run runs again in another process use the same binary.
 		_ = os.Setenv(testedBinary, binary)
 	}
 	path := []string{filepath.Dir(os.Getenv(testedBinary)), os.Getenv("PATH"), "/usr/sbin", "/sbin"}
@@ -61,9 +71,10 @@ func provideBinaries() (remove func(), err error) {
 	return remove, os.Setenv("PATH", strings.Join(path, ":"))
 }
 
-func build(binary string) error {
-	args := []string{"build", "-o", binary}
-	if raceEnabled {
+// build builds haproxy-api into the file binary.
+func build(binary string, race bool) error {
+	args := []string{"build", "-buildvcs=false", "-o", binary}
+	if race {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "github.com/haproxy-api/haproxy-api/cmd/haproxy-api")...).CombinedOutput()
@@ -73,7 +84,7 @@ func build(binary string) error {
 	return nil
 }
 
-// isFuzzWorker reports whether the process is one of the many that a fuzz target runs in.
+// isFuzzWorker reports whether this is one of the processes that run a fuzz target.
 func isFuzzWorker() bool {
 	return slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzzworker") })
 }

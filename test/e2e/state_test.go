@@ -2,11 +2,8 @@ package e2e_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
-	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// pipeline is what the API tells of the one that is called haproxy, and the zero value where nobody answers.
+// pipeline returns the status of the pipeline haproxy from the API, or the zero value if there is no answer.
 func (env *testEnv) pipeline() server.Pipeline {
 	resp, err := http.Get("http://" + env.apiAddress + "/api/v1/pipelines/haproxy")
 	if err != nil {
@@ -33,11 +30,11 @@ func (env *testEnv) pipeline() server.Pipeline {
 	return p
 }
 
-// count is a number among the facts that the API tells of HAProxy. There are none where HAProxy takes too long to answer.
+// fact returns a number from the facts about HAProxy in the status. It waits while HAProxy is too slow to report them.
 func (env *testEnv) fact(fact string) int {
 	env.t.Helper()
 	told := ""
-	env.eventually("the API tells the number of "+fact, func() bool { told = env.pipeline().Facts[fact]; return told != "" })
+	env.eventually("the status has the fact "+fact, func() bool { told = env.pipeline().Facts[fact]; return told != "" })
 	n, err := strconv.Atoi(told)
 	if err != nil {
 		env.t.Fatalf("%s: %v", fact, err)
@@ -45,8 +42,8 @@ func (env *testEnv) fact(fact string) int {
 	return n
 }
 
-// wanted is the configuration for what Sidecar knows at this moment. Its digest is that of a document of the daemon only with
-// a template that does not tell the time.
+// expectedDocument renders the snapshot of the Sidecar as the daemon has to. Its digest equals the daemon's only with a template
+// that does not render the time.
 func (env *testEnv) expectedDocument() sdk.File {
 	env.t.Helper()
 	if env.template == nil {
@@ -81,13 +78,13 @@ func (env *testEnv) loadTemplate() engine.Template {
 	return template
 }
 
-// converged waits until the document for what Sidecar knows at this moment is in effect, and returns it.
+// waitApplied waits until the document for the current snapshot of the Sidecar is applied, and returns it.
 func (env *testEnv) waitApplied() string {
 	env.t.Helper()
 	want := env.expectedDocument()
 	digest := sdk.DigestOf([]sdk.File{want})
 	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
-		next := env.log.next() // the daemon tells of what it has done
+		next := env.log.next() // the daemon logs each change
 		if env.pipeline().Digest == digest {
 			return string(want.Content)
 		}
@@ -96,121 +93,88 @@ func (env *testEnv) waitApplied() string {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	env.t.Fatalf("never: what Sidecar knows is in effect; the pipeline is %+v", env.pipeline())
+	env.t.Fatalf("the snapshot of the Sidecar is not applied; the pipeline is %+v", env.pipeline())
 	return ""
 }
 
-// agrees waits until the file says what is wanted, and wants HAProxy to run just that.
+// waitInSync waits until the file equals the document for the current snapshot, and fails the test if HAProxy does not run its
+// servers.
 func (env *testEnv) waitInSync() {
 	env.t.Helper()
 	want := env.waitApplied()
-	env.eventually("the file follows", func() bool { return env.read(env.config) == want })
+	env.eventually("the file is persisted", func() bool { return env.read(env.config) == want })
 	env.wantServers(want)
 }
 
-// runs wants HAProxy to run the servers in that configuration and no others, those aside that leave.
-func (env *testEnv) wantServers(configuration string) {
+// waitPipeline waits until the status of the pipeline fulfils the condition, and returns it.
+func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) server.Pipeline {
 	env.t.Helper()
-	want, is := serversIn(configuration), env.servers().serving()
-	for id := range want {
-		if is[id] != want[id] {
-			env.t.Errorf("server %s is %q, want %q", id, is[id], want[id])
+	var p server.Pipeline
+	env.eventually(what, func() bool {
+		if env.apiAnswers() {
+			p = env.pipeline()
 		}
-	}
-	for id := range is {
-		if want[id] == "" {
-			env.t.Errorf("server %s is running and in no configuration", id)
-		}
-	}
-}
-
-// serversIn returns address and weight of each server line, by backend/server.
-func serversIn(configuration string) map[string]string {
-	servers := map[string]string{}
-	section := ""
-	for line := range strings.Lines(configuration) {
-		switch words := strings.Fields(line); {
-		case len(words) > 1 && (words[0] == "backend" || words[0] == "listen"):
-			section = words[1]
-		case len(words) > 2 && words[0] == "server":
-			servers[section+"/"+words[1]] = words[2] + " weight 1"
-		}
-	}
-	return servers
-}
-
-// A runningServer is what HAProxy itself says of a server.
-type runningServer struct {
-	address  string
-	draining bool
-}
-
-type runningServers map[string]runningServer // by backend/server
-
-// serving are those that get requests.
-func (r runningServers) serving() map[string]string {
-	all := map[string]string{}
-	for id, server := range r {
-		if !server.draining {
-			all[id] = server.address
-		}
-	}
-	return all
-}
-
-// servers asks the HAProxy that serves. A master does not answer for a moment while it loads.
-func (env *testEnv) servers() runningServers {
-	env.t.Helper()
-	var servers runningServers
-	env.eventually("HAProxy tells its servers", func() bool {
-		if _, err := os.Stat(env.path("haproxy.admin.sock")); err == nil { // without a master
-			servers = parseServers(env.askHAProxy("haproxy.admin.sock", "show servers state"))
-		} else {
-			servers = parseServers(env.askHAProxy("haproxy.master.sock", fmt.Sprintf("@!%d show servers state", env.workerPID())))
-		}
-		return servers != nil
+		return is(p)
 	})
-	return servers
+	return p
 }
 
-// parseServers returns nil for what is no answer.
-func parseServers(answer string) runningServers {
-	var servers runningServers
-	var columns []string
-	for line := range strings.Lines(answer) {
-		words := strings.Fields(line)
-		if len(words) > 1 && words[0] == "#" {
-			columns, servers = words[1:], runningServers{}
-		} else if len(columns) > 0 && len(words) == len(columns) {
-			server := map[string]string{}
-			for i, column := range columns {
-				server[column] = words[i]
-			}
-			servers[server["be_name"]+"/"+server["srv_name"]] = runningServer{
-				address:  fmt.Sprintf("%s:%s weight %s", server["srv_addr"], server["srv_port"], server["srv_uweight"]),
-				draining: server["srv_admin_state"] != "0",
-			}
+// waitGenerationApplied waits until the last document is applied.
+func (env *testEnv) waitGenerationApplied() server.Pipeline {
+	env.t.Helper()
+	return env.waitPipeline("in effect", func(p server.Pipeline) bool {
+		return p.Last != nil && p.Last.Error == "" && p.Last.Generation == p.Generation
+	})
+}
+
+func (env *testEnv) apiAnswers() bool {
+	_, err := get("http://" + env.apiAddress + "/live")
+	return err == nil
+}
+
+// post sends a POST without a body and returns the status code of the answer.
+func (env *testEnv) post(path string) int {
+	env.t.Helper()
+	resp, err := http.Post("http://"+env.apiAddress+path, "", nil)
+	if err != nil {
+		env.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// output returns the standard output and error of a subcommand, whatever its exit code is.
+func (env *testEnv) output(args ...string) string {
+	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
+	cmd.Dir = env.folder // the path of the template is relative to it
+	out, _ := cmd.CombinedOutput()
+	return string(out)
+}
+
+// subcommandOutput returns the standard output of a subcommand, which has to succeed.
+func (env *testEnv) subcommandOutput(args ...string) string {
+	env.t.Helper()
+	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
+	cmd.Dir = env.folder
+	out, err := cmd.Output()
+	if err != nil {
+		env.t.Fatal(err)
+	}
+	return string(out)
+}
+
+func (env *testEnv) reloads() int { return env.fact("reloads") }
+
+// metric returns the line of /metrics that starts with name, or an empty string.
+func (env *testEnv) metric(name string) string {
+	body, err := get("http://" + env.apiAddress + "/metrics")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(body) {
+		if strings.HasPrefix(line, name) {
+			return strings.TrimSpace(line)
 		}
 	}
-	return servers
-}
-
-// ask puts one question to HAProxy and returns the answer, as far as there is one. A master that begins anew for a reload at
-// this very moment may never give one, so whoever asks has to ask again.
-func (env *testEnv) askHAProxy(socket, question string) string {
-	conn, err := net.Dial("unix", env.path(socket))
-	if err != nil {
-		return ""
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(waitLimit / 10))
-	if _, err := fmt.Fprintln(conn, question); err != nil {
-		return ""
-	}
-	_ = conn.(*net.UnixConn).CloseWrite()
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		return ""
-	}
-	return string(answer)
+	return ""
 }

@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// TestGuide_Templates does what docs/templates.md says, in a copy of the examples: each file that it shows is the example's own,
-// and each command does what it should.
+// TestGuide_Templates follows docs/templates.md in a copy of the examples. Each file in the guide equals the example's, and each
+// command ends as documented.
 func TestGuide_Templates(t *testing.T) {
-	failOnWarnings(t)
+	t.Parallel()
+	env := withStrictHAProxy(t)
 	guide, err := os.ReadFile("../../docs/templates.md")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func TestGuide_Templates(t *testing.T) {
 		case "sh":
 			ran++
 			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", block.text)
-			cmd.Dir = folder
+			cmd.Dir, cmd.Env = folder, env
 			out, err := cmd.CombinedOutput()
 			t.Logf("%s%s", block.text, out)
 			if failed := err != nil; failed != (name == "fails") {
@@ -61,9 +62,10 @@ func TestGuide_Templates(t *testing.T) {
 	}
 }
 
-// Every example's cases pass, and HAProxy takes what the examples render without a warning.
+// The cases of each example pass, and HAProxy loads what the examples render without a warning.
 func TestExamples_Templates(t *testing.T) {
-	failOnWarnings(t)
+	t.Parallel()
+	env := withStrictHAProxy(t)
 	folder := t.TempDir()
 	if err := os.CopyFS(folder, os.DirFS("../../examples/templates")); err != nil {
 		t.Fatal(err)
@@ -80,7 +82,7 @@ func TestExamples_Templates(t *testing.T) {
 		} {
 			args = append([]string{"-f", example + "/haproxy-api.toml"}, args...)
 			cmd := exec.CommandContext(t.Context(), "haproxy-api", args...)
-			cmd.Dir = folder
+			cmd.Dir, cmd.Env = folder, env
 			out, err := cmd.CombinedOutput()
 			t.Logf("%s: %s", example, out)
 			if err != nil {

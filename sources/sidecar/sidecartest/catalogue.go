@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A catalogue is what a Sidecar knows. It writes itself without help from the codec that it is there to test.
+// A catalogue is the state of a Sidecar and encodes it in each of Sidecar's forms.
 type catalogue struct {
 	cluster, hostname string
 	older             bool
@@ -68,7 +68,7 @@ func (c *catalogue) state() object {
 			"Name": hostname, "Services": services, "LastUpdated": updated, "LastChanged": updated,
 		}
 	}
-	return object{"Servers": of(servers), "LastChanged": c.changed, "ClusterName": c.cluster, "Hostname": c.hostname}
+	return object{"Servers": objectOf(servers), "LastChanged": c.changed, "ClusterName": c.cluster, "Hostname": c.hostname}
 }
 
 func (c *catalogue) byService() object {
@@ -76,7 +76,7 @@ func (c *catalogue) byService() object {
 	for _, i := range c.instances {
 		services[i.Name] = append(services[i.Name], c.service(i))
 	}
-	return of(services)
+	return objectOf(services)
 }
 
 func (c *catalogue) services() object {
@@ -84,7 +84,7 @@ func (c *catalogue) services() object {
 	for hostname, instances := range group(c.instances, func(i sdk.Instance) string { return i.Hostname }) {
 		members[hostname] = object{"Name": hostname, "LastUpdated": latest(instances), "ServiceCount": len(instances)}
 	}
-	return object{"Services": c.byService(), "ClusterMembers": of(members), "ClusterName": c.cluster}
+	return object{"Services": c.byService(), "ClusterMembers": objectOf(members), "ClusterName": c.cluster}
 }
 
 func (c *catalogue) event(e event) object {
@@ -121,10 +121,10 @@ func latest(instances []sdk.Instance) time.Time {
 	return slices.MaxFunc(instances, func(a, b sdk.Instance) int { return a.Updated.Compare(b.Updated) }).Updated
 }
 
-// An object is JSON whose members come in another order each time it is written.
+// An object is a JSON object that encodes its members in a random order.
 type object map[string]any
 
-func of[T any](members map[string]T) object {
+func objectOf[T any](members map[string]T) object {
 	o := object{}
 	for key, value := range members {
 		o[key] = value
@@ -132,7 +132,7 @@ func of[T any](members map[string]T) object {
 	return o
 }
 
-// MarshalJSON writes o in a random order.
+// MarshalJSON encodes o in a random order.
 func (o object) MarshalJSON() ([]byte, error) {
 	type member struct {
 		key   string
@@ -140,7 +140,7 @@ func (o object) MarshalJSON() ([]byte, error) {
 	}
 	var members []member
 	for key := range o {
-		members = append(members, member{key, rand.Uint64()}) //nolint:gosec // any order will do
+		members = append(members, member{key, rand.Uint64()}) //nolint:gosec // any order is valid
 	}
 	slices.SortFunc(members, func(a, b member) int { return cmp.Compare(a.order, b.order) })
 	out := []byte{'{'}

@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	pushBuffer  = 20 // events that wait for a listener; more are dropped
+	pushBuffer  = 20 // pending events of a listener; further ones are dropped
 	pushRetries = 5
 )
 
-// A listener is one URL that is told of changes, in their order, by one goroutine.
+// A listener is a URL to which one goroutine pushes events in order.
 type listener struct {
 	url    string
 	events chan event
@@ -30,11 +30,11 @@ func newListener(url string) *listener {
 func (l *listener) announce(e event) {
 	select {
 	case l.events <- e:
-	default: // dropped, as by the real one
+	default: // the real Sidecar drops it too
 	}
 }
 
-func (l *listener) forget() {
+func (l *listener) dropEvents() {
 	for {
 		select {
 		case <-l.events:
@@ -44,7 +44,8 @@ func (l *listener) forget() {
 	}
 }
 
-// announce tells everybody who listens. It is called with the lock held, so that all hear changes in the same order.
+// announce queues an event for all listeners and watches. The caller holds the lock, so that all receive events in the same
+// order.
 func (s *Sidecar) announce(e event) {
 	for _, l := range s.listeners {
 		l.announce(e)
@@ -61,25 +62,24 @@ func (s *Sidecar) push(ctx context.Context, l *listener) {
 			return
 		case e := <-l.events:
 			if err := s.deliver(ctx, l.url, e); err != nil {
-				s.options.Log.Warn("a push was given up", "error", err)
+				s.options.Log.Warn("push failed", "error", err)
 			}
 		}
 	}
 }
 
-// deliver posts one event, up to six times, from one buffer: what a try that failed has read of it is missing in the
-// next.
+// deliver posts an event in up to six attempts. All of them read one buffer, so an attempt lacks what the previous one has read.
 func (s *Sidecar) deliver(ctx context.Context, url string, e event) error {
 	content, err := s.encode(func(c *catalogue) object { return c.event(e) })
 	if err != nil {
 		return err
 	}
 	body := &buffer{content: bytes.NewReader(content)}
-	for try := range 1 + pushRetries {
+	for attempt := range 1 + pushRetries {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(time.Duration(try) * s.options.RetryPause):
+		case <-time.After(time.Duration(attempt) * s.options.RetryPause):
 		}
 		if err = s.post(ctx, url, body); err == nil {
 			return nil
@@ -113,7 +113,8 @@ func (s *Sidecar) post(ctx context.Context, url string, body *buffer) error {
 	return nil
 }
 
-// sessionHost changes with every start, by which a load balancer keeps one Sidecar's pushes together.
+// sessionHost returns the value of the session cookie, by which a load balancer recognises the Sidecar. It changes with every
+// start.
 func (s *Sidecar) sessionHost() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +128,7 @@ func (s *Sidecar) encode(what func(*catalogue) object) ([]byte, error) {
 	return json.Marshal(o)
 }
 
-// A buffer can be drained by a try that is timed out and still asked by the next one.
+// A buffer is safe for concurrent use, because an attempt that timed out may still read it while the next one uses it.
 type buffer struct {
 	mu      sync.Mutex
 	content *bytes.Reader

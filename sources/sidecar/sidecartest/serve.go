@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-const watchBuffer = 50 // events that wait for a watch; more are dropped
+const watchBuffer = 50 // pending events of a watch; further ones are dropped
 
-// ServeHTTP answers what a Sidecar answers: /state.json, /services.json and /watch, and the same under /api unless it
-// is an older one.
+// ServeHTTP serves /state.json, /services.json and /watch, and unless Older is set the same paths under /api.
 func (s *Sidecar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	if newer, found := strings.CutPrefix(path, "/api/"); found && !s.options.Older {
@@ -39,7 +38,7 @@ func (s *Sidecar) send(w http.ResponseWriter, what func(*catalogue) object) bool
 	return http.NewResponseController(w).Flush() == nil
 }
 
-// A watch is one open stream.
+// A watch is an open stream.
 type watch struct {
 	events chan event
 	cut    chan struct{}
@@ -48,7 +47,7 @@ type watch struct {
 func (w *watch) announce(e event) {
 	select {
 	case w.events <- e:
-	default: // dropped, as by the real one
+	default: // the real Sidecar drops it too
 	}
 }
 

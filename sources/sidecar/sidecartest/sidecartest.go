@@ -1,11 +1,12 @@
-// Package sidecartest is a Sidecar without gossip: it holds a catalogue that its owner changes by calling methods, and
-// tells it in every way a real one does, weaknesses included. It is what the sources are tested against and what the
-// demo shows, so it asks for no testing.T.
+// Package sidecartest simulates a Sidecar without gossip, for tests. Its catalogue is changed by method calls and is served and
+// pushed in every form of the real Sidecar. It does not use the codec of the sources, which is tested against it.
 //
-// The weaknesses, all of them seen at the real one: a push that is not answered within three seconds is tried again
-// with what is left of the same buffer, which is nothing; events beyond 20 for a listener and 50 for a watch are
-// dropped; a listener is told the state of the moment of sending, so that several pushes of a burst say the same,
-// under one LastChanged; fields and map entries come in another order each time.
+// It also has the weaknesses that were observed with the real Sidecar:
+//
+//   - A push that is not answered within three seconds is retried with the rest of the same buffer, which is empty.
+//   - Events are dropped if more than 20 wait for a listener or more than 50 for a watch.
+//   - A push contains the state at the time of sending, so the pushes of a burst have the same state and LastChanged.
+//   - Fields and map entries are in another order each time.
 package sidecartest
 
 import (
@@ -21,17 +22,17 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Options say what a [Sidecar] is like. The zero value is fine.
+// Options configure a [Sidecar]. The zero value is valid.
 type Options struct {
-	Hostname    string           // the host it says it runs on; default "node-1"
+	Hostname    string           // the name of its own host; default "node-1"
 	Cluster     string           // default "demo"
-	Address     string           // where to listen; default "127.0.0.1:0", which is any free port
+	Address     string           // the listen address; default "127.0.0.1:0", a free port
 	Listeners   []string         // URLs to push to, user:password@ included
 	Older       bool             // no /api paths, no by_service=false, no IP of ports
 	PushTimeout time.Duration    // default 3 s
-	RetryPause  time.Duration    // before the first retry of a push, and so much more before each next; default 100 ms
+	RetryPause  time.Duration    // before the first retry of a push; it grows by this much with each retry; default 100 ms
 	Now         func() time.Time // default time.Now
-	Log         *slog.Logger     // default none
+	Log         *slog.Logger     // default: no log
 }
 
 func (o Options) withDefaults() Options {
@@ -56,7 +57,7 @@ func setDefault[T comparable](value *T, otherwise T) {
 	}
 }
 
-// A Sidecar holds a catalogue and tells it. All methods are safe for several goroutines.
+// A Sidecar serves and pushes a catalogue. Its methods are safe for concurrent use.
 type Sidecar struct {
 	options Options
 	client  *http.Client
@@ -72,8 +73,8 @@ type Sidecar struct {
 	watches   map[*watch]struct{}
 }
 
-// New returns a Sidecar that knows nobody and is not started. It can be changed and asked by [Sidecar.ServeHTTP]
-// already.
+// New returns a Sidecar with an empty catalogue. Before [Sidecar.Start], the catalogue can be changed and [Sidecar.ServeHTTP]
+// answers requests.
 func New(options Options) *Sidecar {
 	options = options.withDefaults()
 	return &Sidecar{
@@ -86,8 +87,8 @@ func New(options Options) *Sidecar {
 	}
 }
 
-// Start listens and begins to push. It returns at once; everything ends with ctx or with [Sidecar.Close], one of which
-// has to come. It is called once.
+// Start listens at the address and starts to push. It does not block. Either ctx or [Sidecar.Close] must stop the Sidecar. Start
+// must be called at most once.
 func (s *Sidecar) Start(ctx context.Context) error {
 	var config net.ListenConfig
 	socket, err := config.Listen(ctx, "tcp", s.options.Address)
@@ -99,7 +100,7 @@ func (s *Sidecar) Start(ctx context.Context) error {
 	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	s.running.Go(func() {
 		if err := s.server.Serve(socket); !errors.Is(err, http.ErrServerClosed) {
-			s.options.Log.Error("the Sidecar stopped answering", "error", err)
+			s.options.Log.Error("HTTP server failed", "error", err)
 		}
 	})
 	s.running.Go(func() {
@@ -117,34 +118,34 @@ func (s *Sidecar) Start(ctx context.Context) error {
 	return nil
 }
 
-// Close ends everything and waits for that. A push that is under way is given up.
+// Close stops the Sidecar and waits until all its goroutines have ended. It aborts a push in progress.
 func (s *Sidecar) Close() {
 	s.stop()
 	s.running.Wait()
 	s.client.CloseIdleConnections()
 }
 
-// Address returns the host and port at which a started Sidecar listens.
+// Address returns the host and port of a started Sidecar.
 func (s *Sidecar) Address() string { return s.address }
 
-// URL returns the URL of path at a started Sidecar.
+// URL returns the URL of a path on a started Sidecar.
 func (s *Sidecar) URL(path string) string { return "http://" + s.address + path }
 
-// Snapshot returns what the Sidecar knows, as a source that has learned all of it would emit it.
+// Snapshot returns the catalogue as a source emits it.
 func (s *Sidecar) Snapshot() sdk.Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.catalogue.snapshot()
 }
 
-// Restart is a crash and a new start: streams break, events that wait are lost, and the Sidecar knows the services of
-// its own host only.
+// Restart simulates a crash and a restart: it breaks the streams, drops pending events, and keeps only the services of its own
+// host.
 func (s *Sidecar) Restart() {
 	s.mu.Lock()
 	s.catalogue.keepOnly(s.options.Hostname)
 	s.started = s.options.Now()
 	for _, l := range s.listeners {
-		l.forget()
+		l.dropEvents()
 	}
 	s.mu.Unlock()
 	s.cutWatches()

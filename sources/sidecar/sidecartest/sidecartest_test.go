@@ -38,7 +38,7 @@ func get(t *testing.T, s *sidecartest.Sidecar, path string) []byte {
 	return w.Body.Bytes()
 }
 
-func TestStateIsReadByTheCodec(t *testing.T) {
+func TestState_DecodedByCodec(t *testing.T) {
 	s := sidecartest.New(sidecartest.Options{})
 	for _, id := range []string{"a", "b", "c"} {
 		s.Add(instance(id))
@@ -46,7 +46,7 @@ func TestStateIsReadByTheCodec(t *testing.T) {
 	s.Drain("node-1", "b")
 	s.Remove("node-1", "c")
 	if s.Remove("node-1", "nobody") || s.Remove("node-1", "c") {
-		t.Error("what is no change was reported as one")
+		t.Error("an unchanged status was reported as a change")
 	}
 	var orders []string
 	for range 20 {
@@ -64,10 +64,10 @@ func TestStateIsReadByTheCodec(t *testing.T) {
 			return
 		}
 	}
-	t.Error("twenty states came in one order")
+	t.Error("twenty states have the same order")
 }
 
-func TestFieldsAreThoseOfTheRecordedOnes(t *testing.T) {
+func TestState_HasRecordedFields(t *testing.T) {
 	s := sidecartest.New(sidecartest.Options{})
 	s.Add(instance("a"))
 	var state struct {
@@ -86,18 +86,18 @@ func TestFieldsAreThoseOfTheRecordedOnes(t *testing.T) {
 	}
 }
 
-func TestOlder(t *testing.T) {
+func TestOlder_HasNoAPIPathsAndNoIP(t *testing.T) {
 	s := sidecartest.New(sidecartest.Options{Older: true})
 	s.Add(instance("a"))
 	if get(t, s, "/api/state.json") != nil || get(t, s, "/api/watch") != nil {
 		t.Error("an older Sidecar has no /api")
 	}
 	if bytes.Contains(get(t, s, "/state.json"), []byte(`"IP"`)) {
-		t.Error("an older Sidecar says no IP")
+		t.Error("an older Sidecar has no IP")
 	}
 }
 
-// A receiver is a listener whose answers are in the test's hands.
+// A receiver is a listener that can delay its responses.
 type receiver struct {
 	*httptest.Server
 	bodies chan []byte
@@ -140,7 +140,7 @@ func start(t *testing.T, r *receiver) *sidecartest.Sidecar {
 	return s
 }
 
-func TestBurstIsPushedUnderOneLastChanged(t *testing.T) {
+func TestBurst_PushedWithOneLastChanged(t *testing.T) {
 	r := newReceiver(t)
 	s := start(t, r)
 	s.Burst(func(b *sidecartest.Batch) {
@@ -154,21 +154,21 @@ func TestBurstIsPushedUnderOneLastChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !snap.Changed.Equal(s.Snapshot().Changed) || !snapshots.Equal(snap, s.Snapshot()) {
-			t.Errorf("push of %s tells another state", id)
+			t.Errorf("push of %s has another state", id)
 		}
 		if snap.Last.Instance.ID != id || snap.Last.PreviousStatus != sdk.Unknown {
-			t.Errorf("push of %s tells of %+v", id, snap.Last)
+			t.Errorf("push of %s has event %+v", id, snap.Last)
 		}
 	}
 }
 
-func TestRetriesAreDrained(t *testing.T) {
+func TestPush_RetriesAreEmpty(t *testing.T) {
 	r := newReceiver(t)
 	s := start(t, r)
 	r.hold.Store(true)
 	s.Add(instance("a"))
 	if len(<-r.bodies) == 0 {
-		t.Error("the first try is empty")
+		t.Error("the first attempt is empty")
 	}
 	for n := range 5 {
 		if body := <-r.bodies; len(body) != 0 {
@@ -178,16 +178,16 @@ func TestRetriesAreDrained(t *testing.T) {
 	r.hold.Store(false)
 	s.Add(instance("b"))
 	if body := <-r.bodies; len(body) == 0 {
-		t.Error("the push after it is empty, as if there were a sixth retry")
+		t.Error("the next push is empty")
 	}
 }
 
-func TestPushesBeyondTheBufferAreDropped(t *testing.T) {
+func TestPush_EventsBeyondBufferAreDropped(t *testing.T) {
 	r := newReceiver(t)
 	s := start(t, r)
 	r.hold.Store(true)
 	s.Add(instance("first"))
-	<-r.bodies // the listener is busy with it from here on
+	<-r.bodies // the listener is busy from here on
 	s.Burst(func(b *sidecartest.Batch) {
 		for n := range 30 {
 			b.Add(instance(string(rune('a' + n))))
@@ -216,7 +216,7 @@ func TestPushesBeyondTheBufferAreDropped(t *testing.T) {
 	}
 }
 
-func TestRestartKnowsOnlyItself(t *testing.T) {
+func TestRestart_KeepsOwnHostOnly(t *testing.T) {
 	s := sidecartest.New(sidecartest.Options{})
 	other := instance("b")
 	other.Hostname = "node-2"
@@ -225,11 +225,11 @@ func TestRestartKnowsOnlyItself(t *testing.T) {
 	s.Restart()
 	snap := s.Snapshot()
 	if len(snap.Services) != 1 || len(snap.Services[0].Instances) != 1 || snap.Services[0].Instances[0].ID != "a" {
-		t.Errorf("knows %+v", snap.Services)
+		t.Errorf("services %+v", snap.Services)
 	}
 }
 
-func TestWatchInBothForms(t *testing.T) {
+func TestWatch_BothForms(t *testing.T) {
 	r := newReceiver(t)
 	s := start(t, r)
 	for path, cluster := range map[string]string{
@@ -257,7 +257,7 @@ func TestWatchInBothForms(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestStartSaysWhyItCannot(t *testing.T) {
+func TestStart_AddressInUse(t *testing.T) {
 	first := sidecartest.New(sidecartest.Options{})
 	if err := first.Start(t.Context()); err != nil {
 		t.Fatal(err)

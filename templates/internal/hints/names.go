@@ -9,8 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
-
+	"github.com/haproxy-api/haproxy-api/internal/suggest"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -25,32 +24,9 @@ type Context struct {
 	Root      reflect.Type      // of the value that templates are executed with
 }
 
-// nearest returns the candidate that name was most likely meant to be, "" if none resembles it.
-func nearest(name string, candidates []string) string {
-	best, least := "", max(1, len(name)/3)+1
-	for _, candidate := range slices.Sorted(slices.Values(candidates)) {
-		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d < least {
-			best, least = candidate, d
-		}
-	}
-	return best
-}
-
-// distance returns the Levenshtein distance, but 1 for the beginning of a word, and for letters in another order.
-func distance(name, candidate string) int {
-	d := levenshtein.ComputeDistance(name, candidate)
-	begins := len(name) > 2 && strings.HasPrefix(candidate, name)
-	if d > 1 && (begins || sorted(name) == sorted(candidate)) {
-		return 1
-	}
-	return d
-}
-
-func sorted(text string) string { return string(slices.Sorted(slices.Values([]byte(text)))) }
-
 // didYouMean asks for the nearest of the candidates, or returns otherwise if none is near.
 func didYouMean(name string, candidates []string, otherwise string) string {
-	if best := nearest(name, candidates); best != "" && best != name {
+	if best, similar := suggest.Nearest(name, candidates); similar && best != name {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return otherwise

@@ -85,6 +85,41 @@ func Branch(n parse.Node) *parse.BranchNode {
 	return nil
 }
 
+// A Loop is a range of a template with its context.
+type Loop struct {
+	*parse.RangeNode
+	Scope     []string // the variables that are declared before it
+	Nested    bool     // it is inside another range
+	DotIsRoot bool     // the dot of its pipeline is the one that the template was executed with
+}
+
+// Loops returns the ranges of a template, inner ones before outer ones.
+func Loops(root *parse.ListNode) []Loop { return appendLoops(nil, root, nil, false, true) }
+
+func appendLoops(all []Loop, list *parse.ListNode, scope []string, nested, dotIsRoot bool) []Loop {
+	if list == nil {
+		return all
+	}
+	for _, n := range list.Nodes {
+		if action, ok := n.(*parse.ActionNode); ok {
+			scope = Declare(scope, action.Pipe)
+			continue
+		}
+		b := Branch(n)
+		if b == nil {
+			continue
+		}
+		loop, isLoop := n.(*parse.RangeNode)
+		inner := Declare(scope, b.Pipe)
+		all = appendLoops(all, b.List, inner, nested || isLoop, dotIsRoot && b.NodeType == parse.NodeIf)
+		all = appendLoops(all, b.ElseList, inner, nested, dotIsRoot)
+		if isLoop {
+			all = append(all, Loop{loop, scope, nested, dotIsRoot})
+		}
+	}
+	return all
+}
+
 // Declare returns scope with the variables that pipe declares.
 func Declare(scope []string, pipe *parse.PipeNode) []string {
 	if pipe.IsAssign {

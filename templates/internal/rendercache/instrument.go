@@ -44,7 +44,9 @@ func Instrument(set *template.Template, names []string, isDeterministic func(fun
 	for _, name := range names {
 		if t := set.Lookup(name); t != nil && t.Tree != nil {
 			in.tree = t.Tree
-			in.list(t.Root, nil, true)
+			for _, loop := range parsetree.Loops(t.Root) {
+				in.loop(loop)
+			}
 		}
 	}
 }
@@ -54,31 +56,6 @@ type instrumenter struct {
 	isDeterministic    func(function string) bool
 	setIsDeterministic bool // no template of the set calls another function
 	ranges             int
-}
-
-// list instruments the ranges of a list. scope are the variables that are declared before it; dotIsRoot says whether the dot is
-// the one that the template was executed with.
-func (in *instrumenter) list(list *parse.ListNode, scope []string, dotIsRoot bool) {
-	if list == nil {
-		return
-	}
-	for _, n := range list.Nodes {
-		switch n := n.(type) {
-		case *parse.ActionNode:
-			scope = parsetree.Declare(scope, n.Pipe)
-		case *parse.IfNode:
-			in.list(n.List, parsetree.Declare(scope, n.Pipe), dotIsRoot)
-			in.list(n.ElseList, parsetree.Declare(scope, n.Pipe), dotIsRoot)
-		case *parse.WithNode:
-			in.list(n.List, parsetree.Declare(scope, n.Pipe), false)
-			in.list(n.ElseList, parsetree.Declare(scope, n.Pipe), dotIsRoot)
-		case *parse.RangeNode:
-			if isOverServices(n.Pipe, dotIsRoot) {
-				in.loop(n, scope)
-			}
-			in.list(n.ElseList, parsetree.Declare(scope, n.Pipe), dotIsRoot)
-		}
-	}
 }
 
 // isOverServices reports whether pipe is .Services of the root and nothing else.
@@ -95,9 +72,12 @@ func isOverServices(pipe *parse.PipeNode, dotIsRoot bool) bool {
 	return false
 }
 
-// loop instruments one range, if what its body depends on is known.
-func (in *instrumenter) loop(loop *parse.RangeNode, scope []string) {
-	used, assigned, ok := parsetree.OuterVariables(loop.List, scope)
+// loop instruments a range over .Services if what its body depends on is known.
+func (in *instrumenter) loop(loop parsetree.Loop) {
+	if loop.Nested || !isOverServices(loop.Pipe, loop.DotIsRoot) {
+		return
+	}
+	used, assigned, ok := parsetree.OuterVariables(loop.List, loop.Scope)
 	if !ok || !in.isKnown(loop.List) {
 		return
 	}

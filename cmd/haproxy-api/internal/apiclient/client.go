@@ -52,7 +52,7 @@ func New(cfg *config.Config) Client {
 }
 
 // NewAt returns a client of the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL
-// is the token; without one the token of cfg is used. The error says that address has another form.
+// is the token; without one the token of cfg is used. The error means that address has another form.
 func NewAt(address string, cfg *config.Config) (Client, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address

@@ -138,25 +138,21 @@ func (b builder) stateDir(kind, name string) string {
 // openAll opens the components of one table that are not kept, in parallel, so that a slow plugin does not delay others. An error
 // joins the errors of all components; then those that opened are closed.
 func openAll[C, T any](table map[string]C, kept map[string]T, open func(name string, c C) (T, error)) (map[string]T, error) {
-	names := slices.DeleteFunc(sortedKeys(table), func(name string) bool { _, ok := kept[name]; return ok })
-	opened := map[string]T{}
-	faults := make([]error, len(names))
+	missing := maps.Clone(table)
+	maps.DeleteFunc(missing, func(name string, _ C) bool { _, ok := kept[name]; return ok })
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for i, name := range names {
-		wg.Go(func() {
-			component, err := open(name, table[name])
-			if err != nil {
-				faults[i] = err
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			opened[name] = component
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(faults...); err != nil {
+	opened := map[string]T{}
+	err := parallel(missing, func(name string, c C) error {
+		component, err := open(name, c)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		opened[name] = component
+		return nil
+	})
+	if err != nil {
 		closeAll(opened)
 		return nil, err
 	}
@@ -203,7 +199,7 @@ func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.E
 // another program for it.
 func (b builder) pluginOptions(kind string, env sdk.Env, c config.Component) (host.Options, error) {
 	options := host.Options{
-		Name: env.Name, Block: c.Block, Log: env.Log, StateDir: env.StateDir, Outlast: b.retryStart,
+		Name: env.Name, Block: c.Block, Log: env.Log, StateDir: env.StateDir, RetryStart: b.retryStart,
 	}
 	if b.onPluginRestart != nil {
 		options.OnRestart = func() { b.onPluginRestart(env.Name) }

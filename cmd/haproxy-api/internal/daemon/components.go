@@ -4,7 +4,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"sync"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
@@ -34,20 +33,19 @@ func (c *components) added(d diff) *components {
 	return &components{sources: pick(c.sources, d.sources.added), sinks: pick(c.sinks, d.sinks.added)}
 }
 
-// close closes all sources and sinks in parallel. It leaves what they manage, such as HAProxy, as it is.
+// close closes all sources and sinks. It leaves what they manage, such as HAProxy, as it is.
 func (c *components) close() {
 	closeAll(c.sources)
 	closeAll(c.sinks)
 }
 
 func closeAll[T any](components map[string]T) {
-	var wg sync.WaitGroup
-	for _, component := range components {
+	_ = parallel(components, func(_ string, component T) error {
 		if c, ok := any(component).(io.Closer); ok {
-			wg.Go(func() { _ = c.Close() })
+			_ = c.Close()
 		}
-	}
-	wg.Wait()
+		return nil
+	})
 }
 
 // pick returns the entries of m with these names.

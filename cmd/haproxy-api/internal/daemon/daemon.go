@@ -4,7 +4,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -114,16 +113,12 @@ func (d *Daemon) Status() []engine.PipelineStatus { return d.engine.Status() }
 
 // claim has each sink claim its files, in parallel. The error joins the errors of all sinks.
 func claim(ctx context.Context, sinks map[string]sdk.Sink) error {
-	names := sortedKeys(sinks)
-	faults := make([]error, len(names))
-	var wg sync.WaitGroup
-	for i, name := range names {
-		if c, ok := sinks[name].(sdk.Claimer); ok {
-			wg.Go(func() { faults[i] = withTable("sinks", name, c.Claim(ctx)) })
+	return parallel(sinks, func(name string, sink sdk.Sink) error {
+		if c, ok := sink.(sdk.Claimer); ok {
+			return withTable("sinks", name, c.Claim(ctx))
 		}
-	}
-	wg.Wait()
-	return errors.Join(faults...)
+		return nil
+	})
 }
 
 // Run serves on listener and runs the engine until ctx is done, and then shuts down within five seconds. The background functions

@@ -135,8 +135,8 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 	log.Info("configuration reloaded: " + strings.Join(phrases, ", "))
 }
 
-// loadConfig loads the configuration. It returns an error if the file existed before and is now missing or empty: somebody may be
-// about to write it, and the defaults would stop everything that runs.
+// loadConfig loads the configuration. It returns an error if the file existed before and is now missing or empty. It may
+// be about to be written, and the defaults would stop everything that runs.
 func (r *Reloader) loadConfig() (*config.Config, error) {
 	content, err := os.ReadFile(r.file)
 	empty := err == nil && len(bytes.TrimSpace(content)) == 0

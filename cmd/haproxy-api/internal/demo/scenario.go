@@ -194,13 +194,10 @@ func get(ctx context.Context, client *http.Client, url string) (string, error) {
 		return "", err
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-	if err != nil {
-		return "", err
-	}
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("answered %s", resp.Status)
 	}
-	name, _, _ := strings.Cut(string(body), " ")
-	return name, nil
+	var name string
+	_, err = fmt.Fscan(io.LimitReader(resp.Body, 1<<10), &name)
+	return name, err
 }

@@ -24,8 +24,8 @@ func TestReplaceTimes(t *testing.T) {
 		live, want []byte
 	}{
 		{"only the times differ", document("a", then), document("a", then)},
-		{"so does a line that tells none", document("b", then), document("a", then)},
-		{"live tells no time", []byte("# a b c\nglobal\n"), document("a", at)},
+		{"another line differs too", document("b", then), document("a", then)},
+		{"live has no time", []byte("# a b c\nglobal\n"), document("a", at)},
 		{"nothing is live", nil, document("a", at)},
 	} {
 		if got := replaceTimes(document("a", at), versions("a"), test.live); !bytes.Equal(got, test.want) {
@@ -34,7 +34,7 @@ func TestReplaceTimes(t *testing.T) {
 	}
 }
 
-// Which line tells the time cannot be seen where there are more of them at another time.
+// If the number of lines depends on the time, the lines that print the time cannot be found.
 func TestReplaceTimes_DifferentNumberOfLines(t *testing.T) {
 	text := "a 2026\nb\n"
 	if got := replaceTimes([]byte(text), [][]byte{[]byte("a 2027\nb\nc\n")}, []byte("a 2020\nb\n")); string(got) != text {
@@ -42,7 +42,7 @@ func TestReplaceTimes_DifferentNumberOfLines(t *testing.T) {
 	}
 }
 
-// A line of nothing but the time is not taken for any other.
+// A line that consists of the time only does not match every line.
 func TestReplaceTimes_LineOfTimeOnly(t *testing.T) {
 	got := replaceTimes([]byte("# 5:00PM\n"), [][]byte{[]byte("# 6:01PM\n")}, []byte("# generated\n# 8:01AM\n"))
 	if string(got) != "# 8:01AM\n" {

@@ -31,8 +31,8 @@ type Runner struct {
 	passed, failed int
 }
 
-// Run runs every case in dir and prints the results. It reports whether all of them passed. The error says that there is no case,
-// or that ctx was done early.
+// Run runs every case in dir and prints the results. It reports whether all of them passed. The error means that there is no
+// case, or that ctx was done early.
 func (r *Runner) Run(ctx context.Context, dir string) (passed bool, err error) {
 	cases, err := findCases(dir)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // maxTried bounds how many ports of a range [Listener.TryBind] tries.
 const maxTried = 100
 
-// TryBind listens on the addresses of l and closes them at once. It returns why HAProxy cannot bind one of them either, and nil where
-// they are free or where only this process may lack the permission. [Listener.CanTry] must hold.
+// TryBind listens on the addresses of l and closes them at once. It returns why HAProxy cannot bind one of them either, and nil
+// where they are free or where only this process may lack the permission. [Listener.CanTry] must hold.
 func (l Listener) TryBind(ctx context.Context) error {
 	for n := range min(int(l.High)-int(l.Low)+1, maxTried) {
 		address := netip.AddrPortFrom(l.Host, l.Low+uint16(n)).String()
@@ -28,8 +28,8 @@ func (l Listener) TryBind(ctx context.Context) error {
 	return nil
 }
 
-// CanTry reports whether this process binds the addresses of l as HAProxy does: they are neither unix sockets nor transparent, nor
-// of another network namespace or interface.
+// CanTry reports whether this process binds the addresses of l as HAProxy does: they are neither unix sockets nor transparent,
+// nor of another network namespace or interface.
 func (l Listener) CanTry() bool {
 	return l.Network != Unix && !l.Has("namespace", "interface", "transparent")
 }

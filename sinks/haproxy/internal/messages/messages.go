@@ -1,5 +1,5 @@
-// Package messages interprets what HAProxy writes to its log and to standard error: levels, alerts, and the lines of a configuration
-// that the alerts are about.
+// Package messages interprets what HAProxy writes to its log and to standard error: levels, alerts, and the lines of a
+// configuration that the alerts are about.
 //
 // It must not know how the messages were obtained: from a check, from a start, or from the master socket.
 package messages

@@ -41,8 +41,8 @@ const (
 	zeroWarning = "Some warnings were found and 'zero-warning' is set"
 )
 
-// FaultLimit is the number of faults, at most one for each line, after which HAProxy stops reading a file. It still reads the files
-// after it.
+// FaultLimit is the number of faults, at most one for each line, after which HAProxy stops reading a file. It still reads the
+// files after it.
 const FaultLimit = 50
 
 // FaultLimitReached reports whether HAProxy stopped reading a file because of [FaultLimit], so that its output lacks faults.
@@ -65,8 +65,8 @@ func Faults(output string) []string {
 // withoutPrefix removes the prefix that HAProxy's check puts before each text since 2.4.
 func withoutPrefix(alert string) string { return strings.TrimPrefix(alert, "config : ") }
 
-// Rejection returns the rejection of files by a check with that output. It has the places of the faults or, where the output names none,
-// quotes the output.
+// Rejection returns the rejection of files by a check with that output. It has the places of the faults or, where the output
+// names none, quotes the output.
 func Rejection(reason string, files []stage.File, o program.Outcome) error {
 	places := Places(files, Faults(o.Output))
 	if !slices.ContainsFunc(places, func(p sdk.Position) bool { return p.Line > 0 }) {
@@ -75,8 +75,8 @@ func Rejection(reason string, files []stage.File, o program.Outcome) error {
 	return &sdk.Rejection{Err: errors.New(reason), Positions: places}
 }
 
-// Places returns the place in files of the fault that each alert reports. Line is 0 where an alert names none. The first file is the
-// main one.
+// Places returns the place in files of the fault that each alert reports. Line is 0 where an alert names none. The first file
+// is the main one.
 func Places(files []stage.File, alerts []string) []sdk.Position {
 	var places []sdk.Position
 	declared := sync.OnceValue(func() declarations { return findDeclarations(files[0].Content) })

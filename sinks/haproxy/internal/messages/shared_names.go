@@ -9,8 +9,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// sharedName matches the alert with which HAProxy 3.3 and newer reject a frontend and a backend of one name. It is the last alert of
-// the check. All versions reject two sections of one kind, and a listen section with either, in similar words.
+// sharedName matches the alert with which HAProxy 3.3 and newer reject a frontend and a backend of one name. It is the last
+// alert of the check. All versions reject two sections of one kind, and a listen section with either, in similar words.
 var sharedName = regexp.MustCompile(`(?:frontend '[^']+' has the same name as backend|` +
 	`backend '[^']+' has the same name as frontend) '`)
 

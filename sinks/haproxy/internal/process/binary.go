@@ -1,19 +1,11 @@
 package process
 
 import (
-	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
-
-// Shell runs a command line of the user's through bash, as haproxy-api 0.9 did.
-func Shell(ctx context.Context, line string) (program.Outcome, error) {
-	return program.Run(ctx, "bash", "-c", line)
-}
 
 // FindBinary returns the absolute path of the HAProxy program, under which a master executes itself again. The error wraps
 // [exec.ErrNotFound] or the error of the file.

@@ -16,12 +16,14 @@ import (
 // bindRetry is when an address that is in use may be free again.
 const bindRetry = 10 * time.Second
 
-// CheckBinds returns a rejection with the lines of the main configuration file whose addresses are in use by other processes, or which cannot
-// be bound on this machine. It does not try the addresses that the instance has. applied is the main file that the instance runs, and nil
-// where that is not known. Where the addresses of the instance cannot be known, it leaves the check to HAProxy.
+// CheckBinds returns a rejection with the lines of the main configuration file whose addresses are in use by other processes,
+// or which cannot be bound on this machine. It does not try the addresses that the instance has. applied is the main file that
+// the instance runs, and nil where that is not known. Where the addresses of the instance cannot be known, it leaves the check
+// to HAProxy.
 //
-// HAProxy itself finds out which addresses are in use, but at the cost of traffic: measured on 2.6.12, a new process that cannot bind tells the
-// old one to stop listening and retries for about two seconds, in which every new connection is refused. `haproxy -c` does not check addresses.
+// HAProxy itself finds out which addresses are in use, but at the cost of traffic: measured on 2.6.12, a new process that
+// cannot bind tells the old one to stop listening and retries for about two seconds, in which every new connection is refused.
+// `haproxy -c` does not check addresses.
 func (c Config) CheckBinds(ctx context.Context, now Instance, main stage.File, applied []byte) error {
 	others, own, err := c.listening(now)
 	if applied != nil {
@@ -58,8 +60,8 @@ type bindError struct{ first error }
 func (e *bindError) Error() string { return "HAProxy cannot listen on an address of the configuration" }
 func (e *bindError) Unwrap() error { return e.first }
 
-// checkBind returns why HAProxy cannot bind l, and nil where it can or where that is not known. A new HAProxy gets the listeners of the one
-// that it replaces.
+// checkBind returns why HAProxy cannot bind l, and nil where it can or where that is not known. A new HAProxy gets the
+// listeners of the one that it replaces.
 func checkBind(ctx context.Context, l listen.Listener, own []listen.Address, others []socketHolder) error {
 	if slices.Contains(own, l.Address) || !l.CanTry() {
 		return nil

@@ -76,9 +76,9 @@ func TestCheckBinds_TriesNewAddresses(t *testing.T) {
 		"not on this machine":        {config: "frontend f\n bind 192.0.2.1:1\n", want: []int{2}},
 		"our own":                    {config: config, own: own},
 		"our own under another name": {config: "frontend f\n bind :" + text + "\n", own: own},
-		"somebody else's beside our own": {config: "frontend f\n bind :" + text + "\n", own: own,
-			others: []socketHolder{{procinfo.Socket{Address: listen.Address{Network: "tcp", Host: netip.MustParseAddr("127.0.0.2"), Low: uint16(port),
-				High: uint16(port)}}}}, want: []int{2}},
+		"another process's beside our own": {config: "frontend f\n bind :" + text + "\n", own: own,
+			others: []socketHolder{{procinfo.Socket{Address: listen.Address{Network: listen.TCP,
+				Host: netip.MustParseAddr("127.0.0.2"), Low: uint16(port), High: uint16(port)}}}}, want: []int{2}},
 	} {
 		if got := takenLines(t, test.config, test.own, test.others); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %v, want %v", name, got, test.want)

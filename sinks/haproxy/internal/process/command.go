@@ -27,12 +27,13 @@ const commandTimeout = time.Minute
 var errCommandTimeout = fmt.Errorf("it took longer than %v; if the command starts HAProxy, the configuration needs "+
 	"the word daemon in its global section", commandTimeout)
 
-// A Command controls a HAProxy that is started and reloaded by a command: the user's reload command or, without one, HAProxy's program with
-// the options that replace the processes in the pid file. Make one with [NewCommand].
+// A Command controls a HAProxy that is started and reloaded by a command: the user's reload command or, without one, HAProxy's
+// program with the options that replace the processes in the pid file. Make one with [NewCommand].
 //
 // HAProxy is known by its pid file, and by an admin socket where it has one.
 type Command struct {
-	// ResponseTimeout is how long Load waits for a new process once the command has ended and nothing loads. NewCommand sets it to 10 s.
+	// ResponseTimeout is how long Load waits for a new process once the command has ended and nothing loads. NewCommand sets it
+	// to 10 s.
 	ResponseTimeout time.Duration
 
 	cfg           Config
@@ -44,9 +45,9 @@ type Command struct {
 	staleVariable atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
 }
 
-// NewCommand returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. applied returns the
-// configuration that HAProxy should run, and nil where that is not known. previous returns the processes of the instance that an earlier
-// process has recorded, and false if it recorded none.
+// NewCommand returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. applied returns
+// the configuration that HAProxy should run, and nil where that is not known. previous returns the processes of the instance
+// that an earlier process has recorded, and false if it recorded none.
 func NewCommand(cfg Config, log *slog.Logger, infos *runtimeapi.Infos, applied func() *syntax.Config,
 	previous func() (pids []int, known bool),
 ) *Command {
@@ -54,8 +55,8 @@ func NewCommand(cfg Config, log *slog.Logger, infos *runtimeapi.Infos, applied f
 		unseen: unseenTracker{previous: previous}}
 }
 
-// Find returns the processes in the pid file that are running HAProxy processes. Where the pid file is lost, the admin socket tells which
-// process serves.
+// Find returns the processes in the pid file that are running HAProxy processes. Where the pid file is lost, the admin socket
+// tells which process serves.
 func (c *Command) Find(ctx context.Context) (Instance, error) {
 	pids, err := readPids(c.cfg.PidFile)
 	if err != nil {
@@ -123,10 +124,12 @@ func (c *Command) Load(ctx context.Context) (LoadResult, error) {
 }
 
 func restartNeeded(variable string) string {
-	return fmt.Sprintf("HAProxy has to be restarted for the environment variable %s: its master process keeps the previous value", variable)
+	return fmt.Sprintf("HAProxy has to be restarted for the environment variable %s: its master process keeps the previous value",
+		variable)
 }
 
-// findStaleVariable returns a variable that a reload by the running master would read in another way than a start, and "" if there is none.
+// findStaleVariable returns a variable that a reload by the running master would read in another way than a start, and "" if
+// there is none.
 func (c *Command) findStaleVariable(before Instance) string {
 	applied := c.applied()
 	content, err := os.ReadFile(c.cfg.ConfigFile)
@@ -141,8 +144,8 @@ func (c *Command) findStaleVariable(before Instance) string {
 	return ""
 }
 
-// preparePidFile makes the pid file name the HAProxy that runs, because reload commands signal the process in it. A process id that does not
-// exist here stays: it may be that of an unseen HAProxy.
+// preparePidFile makes the pid file name the HAProxy that runs, because reload commands signal the process in it. A process id
+// that does not exist here stays: it may be that of an unseen HAProxy.
 func (c *Command) preparePidFile(before Instance) error {
 	pids, err := readPids(c.cfg.PidFile)
 	switch {
@@ -197,8 +200,8 @@ func commandError(name string, o program.Outcome, err error) error {
 	return nil
 }
 
-// Invocation returns how HAProxy is started or, with a command of the user's, how the running one was started: a master loads the files with
-// the options that it has, and so does the next process without a master.
+// Invocation returns how HAProxy is started or, with a command of the user's, how the running one was started: a master loads
+// the files with the options that it has, and so does the next process without a master.
 func (c *Command) Invocation(ctx context.Context) (Invocation, error) {
 	binary, errBinary := FindBinary(c.cfg.Binary)
 	own := Invocation{Program: binary, Args: []string{"-D", "-f", c.cfg.BaseFile, "-f", c.cfg.ConfigFile, "-p", c.cfg.PidFile}}
@@ -227,8 +230,8 @@ func (c *Command) Invocation(ctx context.Context) (Invocation, error) {
 	return own, errBinary
 }
 
-// startsMaster reports whether the reload command starts HAProxy with a master. A command that does not call HAProxy itself may, and then the
-// check must not reject what needs a master.
+// startsMaster reports whether the reload command starts HAProxy with a master. A command that does not call HAProxy itself
+// may, and then the check must not reject what needs a master.
 func (c *Command) startsMaster() bool {
 	words := strings.Fields(c.cfg.ReloadCommand)
 	calls := false
@@ -238,29 +241,8 @@ func (c *Command) startsMaster() bool {
 	return !calls || slices.Contains(words, "-W") || slices.Contains(words, "-Ws")
 }
 
-// shellFunction returns a function for bash that passes the base file to the HAProxy which the user's command starts by its bare name, as
-// haproxy-api 0.9 did, and makes it take over the listening sockets of one that it replaces.
-func (c *Command) shellFunction(ctx context.Context, replaces bool) string {
-	name := filepath.Base(c.cfg.Binary)
-	if strings.ContainsFunc(name, func(r rune) bool { return !inFunctionName(r) }) {
-		return ""
-	}
-	call := "command " + name + " -f " + shellQuote(c.cfg.BaseFile)
-	if replaces && c.cfg.handsOverSockets(ctx, c.infos, c.log) { // HAProxy does not start where it cannot have them
-		call += " -x " + shellQuote(c.cfg.AdminSocket)
-	}
-	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, call)
-}
-
-// inFunctionName reports whether bash accepts r in the name of a function, of the characters that names of programs have.
-func inFunctionName(r rune) bool {
-	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.'
-}
-
-// shellQuote quotes text as one word for bash.
-func shellQuote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
-// Endpoint returns the admin socket of the base file or, where HAProxy does not have that, the one that the configuration asks for.
+// Endpoint returns the admin socket of the base file or, where HAProxy does not have that, the one that the configuration asks
+// for.
 func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 	if now.Unseen {
 		return runtimeapi.Endpoint{}, errors.New("no process of HAProxy is visible from here")
@@ -277,8 +259,16 @@ func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 			return runtimeapi.Endpoint{Path: path}, nil
 		}
 	}
-	return runtimeapi.Endpoint{}, errors.New(
-		"HAProxy was started without the options of haproxy-api, and has no \"stats socket PATH level admin\" in its global section")
+	return runtimeapi.Endpoint{}, errors.New("HAProxy was started without the options of haproxy-api, " +
+		"and has no \"stats socket PATH level admin\" in its global section")
+}
+
+// ServingPid returns the only process of a HAProxy without a master: a master does not name its workers here.
+func (c *Command) ServingPid(now Instance) int {
+	if len(now.Pids) != 1 || len(workersOf(now.Pids)) > 0 {
+		return 0
+	}
+	return now.Pids[0]
 }
 
 // SharesNetwork is false for a HAProxy that a command of the user's has started in a container or on another host.

@@ -30,9 +30,9 @@ type Conflict struct {
 func (c Conflict) replaceable() bool { return c.ourFile && syscall.Kill(c.pid, 0) == nil }
 
 func (c Conflict) Error() string {
-	who := fmt.Sprintf("process %d (%s)", c.pid, c.program)
+	subject := fmt.Sprintf("process %d (%s)", c.pid, c.program)
 	if c.pid == 0 {
-		who = "a process of user " + c.user + " that is not visible from here"
+		subject = "a process of user " + c.user + " that is not visible from here"
 	}
 	var does []string
 	if c.ourFile {
@@ -41,7 +41,8 @@ func (c Conflict) Error() string {
 	if len(c.addresses) > 0 {
 		does = append(does, "listens on "+strings.Join(c.addresses, ", "))
 	}
-	text := fmt.Sprintf("%s %s, beside the HAProxy of haproxy-api, and takes connections from it: ", who, strings.Join(does, " and "))
+	text := fmt.Sprintf("%s %s, beside the HAProxy of haproxy-api, and takes connections from it: ", subject,
+		strings.Join(does, " and "))
 	switch {
 	case c.unit != "":
 		return text + fmt.Sprintf("stop it and keep systemd from restarting it with \"systemctl mask --now %s\"", c.unit)
@@ -52,8 +53,8 @@ func (c Conflict) Error() string {
 	}
 }
 
-// withConflicting returns old and the further processes that a new HAProxy has to replace. It returns an error that names the processes which
-// it cannot replace: HAProxy is never started beside another process.
+// withConflicting returns old and the further processes that a new HAProxy has to replace. It returns an error that names the
+// processes which it cannot replace: HAProxy is never started beside another process.
 func (c Config) withConflicting(old []int) ([]int, error) {
 	found, err := c.Conflicts(Instance{Pids: old})
 	if err != nil { // not known on this system
@@ -71,8 +72,8 @@ func (c Config) withConflicting(old []int) ([]int, error) {
 	return replaced, others
 }
 
-// lostProcesses finds HAProxy processes that run the configuration file and to which neither a socket nor the pid file leads, such as after
-// the directory of both was emptied. It searches at most once a second.
+// lostProcesses finds HAProxy processes that run the configuration file and to which neither a socket nor the pid file leads,
+// such as after the directory of both was emptied. It searches at most once a second.
 type lostProcesses struct {
 	mu       sync.Mutex
 	searched time.Time
@@ -96,7 +97,8 @@ func (l *lostProcesses) find(c Config) []int {
 	return slices.Clone(l.pids)
 }
 
-// A ConflictMonitor remembers the conflicts that were found last, for readers that must not wait for a search. The zero value has none.
+// A ConflictMonitor remembers the conflicts that were found last, for readers that must not wait for a search. The zero value
+// has none.
 type ConflictMonitor struct {
 	mu    sync.Mutex
 	found []Conflict

@@ -10,15 +10,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A Controller controls one HAProxy. Its methods are called by one goroutine at a time, except for Find, Invocation, Endpoint and Health,
-// which change nothing and may be called at any time.
+// A Controller controls one HAProxy. Load and Log are called by one goroutine at a time. The other methods change nothing and may
+// be called concurrently.
 type Controller interface {
 	// Find returns the instance that runs, which is the zero value if none does. The error says why that cannot be known.
 	Find(ctx context.Context) (Instance, error)
 
-	// Load makes HAProxy serve the files that are on disk: it reloads a running HAProxy and starts a missing one. It returns nil only
-	// after HAProxy was seen to serve them, and a [LoadError] where HAProxy did not take them. It has no time limit but ctx: loading a
-	// large configuration may take long, and a reload that is given up would only be started again.
+	// Load makes HAProxy serve the files that are on disk: it reloads a running HAProxy and starts a missing one. It returns
+	// nil only after HAProxy was seen to serve them, and a [LoadError] where HAProxy did not take them. It has no time limit
+	// but ctx: loading a large configuration may take long, and a reload that is given up would only be started again.
 	Load(ctx context.Context) (LoadResult, error)
 
 	// Invocation returns how HAProxy is going to load the files on disk, for the check.
@@ -27,19 +27,22 @@ type Controller interface {
 	// Endpoint returns where the instance takes commands on the runtime API. It is an error if it takes none.
 	Endpoint(now Instance) (runtimeapi.Endpoint, error)
 
+	// ServingPid returns the process that accepts the connections of the instance, and 0 where that is not known.
+	ServingPid(now Instance) int
+
 	// Log returns what HAProxy has logged since the last Load began, as far as that is known.
 	Log() []string
 
-	// SharesNetwork reports whether the instance, or the one that Load is going to start, is known to be in the network namespace of
-	// this process, so that it can listen where this process can.
+	// SharesNetwork reports whether the instance, or the one that Load is going to start, is known to be in the network
+	// namespace of this process, so that it can listen where this process can.
 	SharesNetwork(now Instance) bool
 
 	// Health returns what is wrong with the HAProxy that runs, within a second.
 	Health(ctx context.Context) sdk.Health
 }
 
-// defaultResponseTimeout is how long a process may exist without doing what it otherwise does at once: write its pid file, answer on its
-// socket, count a reload. It does not bound the time in which HAProxy loads a configuration.
+// defaultResponseTimeout is how long a process may exist without doing what it otherwise does at once: write its pid file,
+// answer on its socket, count a reload. It does not bound the time in which HAProxy loads a configuration.
 const defaultResponseTimeout = 10 * time.Second
 
 // notRunning is the problem that Health reports where no HAProxy runs.

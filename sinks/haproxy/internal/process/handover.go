@@ -12,7 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// handsOverSockets reports whether the HAProxy with the admin socket hands its listening sockets over there. It does not while it is busy.
+// handsOverSockets reports whether the HAProxy with the admin socket hands its listening sockets over there. It does not while
+// it is busy.
 func (p Paths) handsOverSockets(ctx context.Context, infos *runtimeapi.Infos, log *slog.Logger) bool {
 	if !acceptsConnections(p.AdminSocket) {
 		return false
@@ -26,8 +27,8 @@ func (p Paths) handsOverSockets(ctx context.Context, infos *runtimeapi.Infos, lo
 	return true
 }
 
-// acceptsConnections reports whether a process accepts connections on the unix socket at path. It opens a connection only where the system
-// does not list the sockets.
+// acceptsConnections reports whether a process accepts connections on the unix socket at path. It opens a connection only where
+// the system does not list the sockets.
 func acceptsConnections(path string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false

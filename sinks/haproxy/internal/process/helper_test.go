@@ -12,7 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// testConfig returns a configuration with files in a directory of its own, whose path is short because that of a socket has to be.
+// testConfig returns a configuration with files in a directory of its own, whose path is short because that of a socket has to
+// be.
 func testConfig(t *testing.T) Config {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hp")

@@ -71,8 +71,8 @@ func JoinPids(pids []int) string {
 	return strings.Join(words, " ")
 }
 
-// Answered reports whether the info is the answer of the process that serves, or of a worker that it has started, and that process is not
-// stopping.
+// Answered reports whether the info is the answer of the process that serves, or of a worker that it has started, and that
+// process is not stopping.
 func (i Instance) Answered(info runtimeapi.Info) bool {
 	return info.ServedBy(i.Pid()) || info.Pid() != 0 && i.Pid() != 0 && procinfo.Parent(info.Pid()) == i.Pid()
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// An Invocation is how HAProxy is started, or how a running master loads its files again. A check has to read a configuration in the
-// same way.
+// An Invocation is how HAProxy is started, or how a running master loads its files again. A check has to read a configuration
+// in the same way.
 type Invocation struct {
 	Program string
 	Args    []string
@@ -71,8 +71,8 @@ func withoutReplaced(args []string) []string {
 	return kept
 }
 
-// replacing returns the options with which HAProxy replaces the processes in old. handsOver says that they hand their listening sockets
-// over on the admin socket: HAProxy does not start if it is told to take them over and cannot.
+// replacing returns the options with which HAProxy replaces the processes in old. handsOver says that they hand their listening
+// sockets over on the admin socket: HAProxy does not start if it is told to take them over and cannot.
 func (p Paths) replacing(old []int, handsOver bool) []string {
 	if len(old) == 0 {
 		return nil
@@ -98,8 +98,8 @@ func (i Invocation) reads(path string) bool {
 	return slices.ContainsFunc(i.Files(), func(file string) bool { return sameFile(file, path) })
 }
 
-// CheckCommand returns the command that checks what the invocation would load, with the files in instead replaced. main is the content of
-// the main configuration file.
+// CheckCommand returns the command that checks what the invocation would load, with the files in instead replaced. main is the
+// content of the main configuration file.
 func (i Invocation) CheckCommand(ctx context.Context, instead map[string]string, main []byte) program.Command {
 	env := i.Env
 	// From 3.1 on a worker has this variable when it reads its configuration, but a check does not.
@@ -158,8 +158,8 @@ func (i Invocation) checkArgs(instead map[string]string) []string {
 	return checked
 }
 
-// fileArgs returns the options for a file, or for the files of a directory in the order in which HAProxy reads them, with the files in
-// instead replaced.
+// fileArgs returns the options for a file, or for the files of a directory in the order in which HAProxy reads them, with the
+// files in instead replaced.
 func (i Invocation) fileArgs(name string, instead map[string]string) []string {
 	if name != "" && !filepath.IsAbs(name) && i.Dir != "" {
 		name = filepath.Join(i.Dir, name)
@@ -211,12 +211,12 @@ func atLeast31(ctx context.Context, name string) bool {
 	return major > 3 || major == 3 && minor >= 1
 }
 
-// outdated returns why a reload by the running master would load config in another way than HAProxy would if it were started now, as i.
-// It returns "" if there is no such reason or none is known.
+// outdated returns why a reload by the running master would load config in another way than HAProxy would if it were started
+// now, as i. It returns "" if there is no such reason or none is known.
 //
-// A master keeps its options, its working directory and its environment over reloads. Up to 3.0 it keeps the changes that setenv and
-// presetenv of earlier configurations made to the environment as well. resetenv removes the variables in which the master keeps its
-// workers, so that it becomes a second HAProxy.
+// A master keeps its options, its working directory and its environment over reloads. Up to 3.0 it keeps the changes that
+// setenv and presetenv of earlier configurations made to the environment as well. resetenv removes the variables in which the
+// master keeps its workers, so that it becomes a second HAProxy.
 func (i Invocation) outdated(master Invocation, config *syntax.Config) string {
 	script := isScript(i.Program) // it may start HAProxy with other options
 	is, want := withoutBackground(master.Args), withoutBackground(i.Args)
@@ -267,8 +267,9 @@ func EnvironmentDigest(config *syntax.Config) string {
 	return stage.Sum([]byte(strings.Join(values, "\x00")))
 }
 
-// staleVariable returns a variable whose value in the environment of a running master comes from an earlier configuration, so that a reload
-// reads config in another way than a start, and "" if there is none. It does not know which environment the start would have.
+// staleVariable returns a variable whose value in the environment of a running master comes from an earlier configuration, so
+// that a reload reads config in another way than a start, and "" if there is none. It does not know which environment the start
+// would have.
 func staleVariable(env map[string]string, before, config *syntax.Config) string {
 	fresh := maps.Clone(env)
 	for _, name := range before.AssignedVariables() {

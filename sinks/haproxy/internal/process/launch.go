@@ -13,12 +13,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
 )
 
-// maxOutput bounds the file with HAProxy's output, in bytes. HAProxy writes about 500 bytes at each reload, but the programs of a program
-// section may write much more.
+// maxOutput bounds the file with HAProxy's output, in bytes. HAProxy writes about 500 bytes at each reload, but the programs of
+// a program section may write much more.
 const maxOutput = 1 << 20
 
-// An outputFile is the path of the file to which a managed HAProxy writes its messages. Only there does HAProxy say why a worker ended: up
-// to 3.0 neither the answer to "reload" nor any other command on the master socket has what a worker writes after the fork.
+// An outputFile is the path of the file to which a managed HAProxy writes its messages. Only there does HAProxy say why a
+// worker ended: up to 3.0 neither the answer to "reload" nor any other command on the master socket has what a worker writes
+// after the fork.
 type outputFile string
 
 // create empties the file and returns it for HAProxy to append to. It returns nil where it cannot: HAProxy runs without it.
@@ -30,7 +31,8 @@ func (o outputFile) create() *os.File {
 	return file
 }
 
-// end returns the offset at which the next message begins. It empties a file that has grown too large, to which HAProxy goes on appending.
+// end returns the offset at which the next message begins. It empties a file that has grown too large, to which HAProxy goes on
+// appending.
 func (o outputFile) end() int64 {
 	info, err := os.Stat(string(o))
 	switch {
@@ -63,8 +65,8 @@ type launch struct {
 	exited chan struct{} // closed when the master has ended
 }
 
-// launchMaster starts HAProxy's master as a child in a session of its own, so that it gets no signal for this process and outlives it. Its
-// output goes to a file and not to a pipe, which would end with this process.
+// launchMaster starts HAProxy's master as a child in a session of its own, so that it gets no signal for this process and
+// outlives it. Its output goes to a file and not to a pipe, which would end with this process.
 func launchMaster(out outputFile, binary string, args ...string) (*launch, error) {
 	cmd := exec.Command(binary, args...)
 	if file := out.create(); file != nil {
@@ -83,8 +85,8 @@ func launchMaster(out outputFile, binary string, args ...string) (*launch, error
 	return l, nil
 }
 
-// abandon kills a master that nothing waits for any more, unless it has written its pid file: from then on it may have replaced another
-// one.
+// abandon kills a master that nothing waits for any more, unless it has written its pid file: from then on it may have replaced
+// another one.
 func (l *launch) abandon(pidFile string) {
 	if pids, err := readPids(pidFile); err == nil && len(pids) > 0 && pids[0] == l.master {
 		return

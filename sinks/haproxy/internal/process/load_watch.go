@@ -13,7 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A loadWatch knows which processes existed before a command was run: only a process that is new after it can have loaded the new files.
+// A loadWatch knows which processes existed before a command was run: only a process that is new after it can have loaded the
+// new files.
 type loadWatch struct {
 	before    Instance
 	workers   []int // of the masters among the processes of before
@@ -57,16 +58,8 @@ func (w *loadWatch) listProcesses(ctx context.Context) (processList, error) {
 
 // masterSocketOf returns the path of the master socket that the process was started with, and "" if it has none with a path.
 func masterSocketOf(pid int) string {
-	args, err := procinfo.CommandLine(pid)
-	if err != nil {
-		return ""
-	}
-	at := slices.Index(args, "-S")
-	if at < 0 || at+1 >= len(args) {
-		return ""
-	}
-	path, _, _ := strings.Cut(strings.TrimPrefix(args[at+1], "unix@"), ",")
-	if dir, err := procinfo.WorkingDir(pid); err == nil && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
+	path := optionsOf(pid).socket
+	if dir, err := procinfo.WorkingDir(pid); err == nil && path != "" && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
 		path = filepath.Join(dir, path)
 	}
 	if !filepath.IsAbs(path) {
@@ -99,8 +92,8 @@ func waits(pid int) bool {
 	return err == nil && env["HAPROXY_MWORKER_WAIT_ONLY"] != ""
 }
 
-// hasLoaded reports whether now, which the pid file names after the command, is or has a new process that serves. It returns an error once
-// it is known that HAProxy did not load the files.
+// hasLoaded reports whether now, which the pid file names after the command, is or has a new process that serves. It returns an
+// error once it is known that HAProxy did not load the files.
 func (w *loadWatch) hasLoaded(ctx context.Context, now Instance) (bool, error) {
 	if !now.Same(w.before) {
 		return mastersHaveWorkers(now.Pids), nil
@@ -127,8 +120,8 @@ func (w *loadWatch) serves(ctx context.Context, worker int) bool {
 	return err == nil && i.ServedBy(worker)
 }
 
-// previousStopped reports whether the workers from before have ended or no longer listen. A new worker may still be loading and reject the
-// files. Only when it is ready are the previous ones told to stop.
+// previousStopped reports whether the workers from before have ended or no longer listen. A new worker may still be loading and
+// reject the files. Only when it is ready are the previous ones told to stop.
 func (w *loadWatch) previousStopped() bool {
 	for _, old := range w.workers {
 		listening, err := procinfo.HasListener(old)
@@ -181,14 +174,15 @@ func (w *loadWatch) unchangedError(pidFile string) error {
 	} else if len(w.workers) > 0 {
 		evidence = fmt.Sprintf("it has no worker besides %s", JoinPids(w.workers))
 	}
-	return &UnchangedError{LoadError{Message: fmt.Sprintf("the reload command ended, but HAProxy still runs as process %s, and %s",
-		JoinPids(w.before.Pids), evidence)}}
+	message := fmt.Sprintf("the reload command ended, but HAProxy still runs as process %s, and %s",
+		JoinPids(w.before.Pids), evidence)
+	return &UnchangedError{LoadError{Message: message}}
 }
 
 var errNoInstance = errors.New("no new process serves")
 
-// waitForLoad waits for a new process that serves, for as long as one loads the files. Where no process was ever visible, neither before nor
-// after the command, HAProxy is assumed to run unseen, and the exit code of the command has to be enough.
+// waitForLoad waits for a new process that serves, for as long as one loads the files. Where no process was ever visible,
+// neither before nor after the command, HAProxy is assumed to run unseen, and the exit code of the command has to be enough.
 func (c *Command) waitForLoad(ctx context.Context, w *loadWatch) (now Instance, err error) {
 	idle := time.Now() // since when nothing has been loading
 	err = poll(ctx, func() (bool, error) {
@@ -222,7 +216,7 @@ func (c *Command) waitForLoad(ctx context.Context, w *loadWatch) (now Instance, 
 	case c.cfg.ReloadCommand == "" || !c.unseen.assume():
 		err = &LoadError{Message: "the reload command succeeded, but the pid file " + c.cfg.PidFile + " names no running HAProxy"}
 	default:
-		c.log.Warn("reload_cmd was run, but it cannot be verified that HAProxy loaded the configuration: no process of it is visible",
+		c.log.Warn("reload_cmd was run, but no process of HAProxy is visible, so whether it loaded the files is not known",
 			"pid_file", c.cfg.PidFile)
 		now, err = Instance{Unseen: true}, nil
 	}

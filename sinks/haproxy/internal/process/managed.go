@@ -19,13 +19,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
-// A Managed controls a HAProxy in master-worker mode that haproxy-api has started, in this process or an earlier one. Make one with
-// [NewManaged].
+// A Managed controls a HAProxy in master-worker mode that haproxy-api has started, in this process or an earlier one. Make one
+// with [NewManaged].
 //
-// Measured on 2.6.12, 3.0.11 and 3.2.26: "-W -db" stays in the foreground, so that HAProxy keeps its standard error. It writes its pid file
-// once the ports are bound, and ends with exit code 1 and the alerts if that fails. A "daemon" or "pidfile" in the configuration makes no
-// difference. The last worker that dies ends the master, whether or not the configuration says no-exit-on-failure, and a master that dies
-// ends its workers. The pid file remains in all cases.
+// Measured on 2.6.12, 3.0.11 and 3.2.26: "-W -db" stays in the foreground, so that HAProxy keeps its standard error. It writes
+// its pid file once the ports are bound, and ends with exit code 1 and the alerts if that fails. A "daemon" or "pidfile" in the
+// configuration makes no difference. The last worker that dies ends the master, whether or not the configuration says
+// no-exit-on-failure, and a master that dies ends its workers. The pid file remains in all cases.
 type Managed struct {
 	// ResponseTimeout is how long a process may exist without doing what it otherwise does at once. NewManaged sets it to 10 s.
 	ResponseTimeout time.Duration
@@ -46,8 +46,8 @@ type Managed struct {
 	logStart int64 // the offset in the output at which the last Load began
 }
 
-// NewManaged returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. Requests on the master socket
-// end when stopped is closed.
+// NewManaged returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. Requests on the
+// master socket end when stopped is closed.
 func NewManaged(cfg Config, log *slog.Logger, stopped <-chan struct{}, infos *runtimeapi.Infos) *Managed {
 	return &Managed{
 		ResponseTimeout: defaultResponseTimeout,
@@ -57,8 +57,8 @@ func NewManaged(cfg Config, log *slog.Logger, stopped <-chan struct{}, infos *ru
 	}
 }
 
-// Find asks the master socket first: the master knows its worker, also where the pid file is lost. Where neither the socket nor the pid file
-// leads to a HAProxy, Find looks for processes that run the configuration file.
+// Find asks the master socket first: the master knows its worker, also where the pid file is lost. Where neither the socket nor
+// the pid file leads to a HAProxy, Find looks for processes that run the configuration file.
 func (m *Managed) Find(ctx context.Context) (Instance, error) {
 	p, err := m.listProcesses(ctx)
 	if err == nil {
@@ -108,8 +108,8 @@ func (m *Managed) lastList() processList {
 	return m.last
 }
 
-// Load reloads the running master. It starts a new master where none runs, and where the running one would load something else than a
-// HAProxy that is started now.
+// Load reloads the running master. It starts a new master where none runs, and where the running one would load something else
+// than a HAProxy that is started now.
 func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 	if err := m.cfg.writeBase(); err != nil {
 		return LoadResult{}, err
@@ -172,8 +172,8 @@ func (m *Managed) Invocation(context.Context) (Invocation, error) {
 
 var errNoAnswer = errors.New("HAProxy's master does not answer")
 
-// waitForMaster returns the master's processes or, where no master answers, the HAProxy processes of ours without a master socket. It waits
-// for a master that has a socket and does not answer because another program has told it to reload.
+// waitForMaster returns the master's processes or, where no master answers, the HAProxy processes of ours without a master
+// socket. It waits for a master that has a socket and does not answer because another program has told it to reload.
 func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.ResponseTimeout, errNoAnswer)
 	defer cancel()
@@ -192,15 +192,16 @@ func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []in
 	switch {
 	case !errors.Is(err, errNoAnswer):
 	case busy && !slices.ContainsFunc(others, procinfo.IsStopped): // it runs, and replacing it would not help
-		err = fmt.Errorf("%w; HAProxy is left unchanged: see which programs are connected to %s", runtimeapi.ErrBusy, m.cfg.MasterSocket)
+		err = fmt.Errorf("%w; HAProxy is left unchanged: see which programs are connected to %s", runtimeapi.ErrBusy,
+			m.cfg.MasterSocket)
 	default: // its socket is gone: it can only be replaced
 		err = nil
 	}
 	return p, others, err
 }
 
-// start starts HAProxy, which makes the processes in old finish their connections once it has bound its ports. It takes over the listening
-// sockets of a HAProxy that has the admin socket, so that no connection is lost.
+// start starts HAProxy, which makes the processes in old finish their connections once it has bound its ports. It takes over
+// the listening sockets of a HAProxy that has the admin socket, so that no connection is lost.
 func (m *Managed) start(ctx context.Context, old []int) (LoadResult, error) {
 	start, err := m.Invocation(ctx)
 	if err != nil {
@@ -228,8 +229,8 @@ func (m *Managed) start(ctx context.Context, old []int) (LoadResult, error) {
 	return LoadResult{Instance: now, Action: sdk.ActionRestart, Log: warnings}, err
 }
 
-// waitForStart waits for the master's worker to serve. From 3.1 on, a master writes its pid file when the worker is ready (mworker.c, cli.c).
-// A request to a worker that is not ready may never be answered.
+// waitForStart waits for the master's worker to serve. From 3.1 on, a master writes its pid file when the worker is ready
+// (mworker.c, cli.c). A request to a worker that is not ready may never be answered.
 func (m *Managed) waitForStart(ctx context.Context, l *launch) (now Instance, err error) {
 	err = l.wait(ctx, m.output, func() bool {
 		if pids, err := readPids(m.cfg.PidFile); err != nil || !slices.Contains(pids, l.master) {
@@ -251,10 +252,13 @@ func (m *Managed) Log() []string { return m.output.since(m.logStart) }
 // Endpoint returns the master's socket, through which one worker can be addressed and no other one.
 func (m *Managed) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 	if now.Worker == 0 {
-		return runtimeapi.Endpoint{}, errors.New("HAProxy was started by another program, without the master socket of haproxy-api")
+		return runtimeapi.Endpoint{}, errors.New("HAProxy was started by another program, without our master socket")
 	}
 	return m.socket.worker(now.Worker), nil
 }
+
+// ServingPid returns the worker that the master has named.
+func (m *Managed) ServingPid(now Instance) int { return now.Worker }
 
 // SharesNetwork returns true: HAProxy is a child of this process or of an earlier one.
 func (m *Managed) SharesNetwork(Instance) bool { return true }
@@ -272,69 +276,4 @@ func (m *Managed) hasStarted(ctx context.Context, worker int) bool {
 	}
 	m.infos.Forget(m.socket.worker(worker)) // a request that Health made while the worker started may never be answered
 	return true
-}
-
-// serves reports whether a worker that has answered before still serves. A worker that does not answer serves if it listens: HAProxy's
-// watchdog ends a worker that hangs, and a worker that is stopping has closed its listeners.
-func (m *Managed) serves(ctx context.Context, worker int) bool {
-	if worker == 0 {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
-	defer cancel()
-	i, err := m.infos.Get(ctx, m.socket.worker(worker))
-	if ctx.Err() != nil {
-		return procinfo.Listens(worker)
-	}
-	return err == nil && i.ServedBy(worker)
-}
-
-// Health checks the master, its worker, and whether the worker answers. A master of HAProxy 2.6 does not answer for a moment while it loads,
-// so Health asks again while there is time.
-func (m *Managed) Health(ctx context.Context) sdk.Health {
-	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
-	defer cancel()
-	var now Instance
-	var err error
-	_ = poll(ctx, func() (bool, error) {
-		now, err = m.Find(ctx)
-		return err != nil || !m.lacksWorker(now), nil
-	})
-	h := sdk.Health{Facts: now.Facts()}
-	switch {
-	case err != nil:
-		h.Problems = append(h.Problems, err.Error())
-	case now.None():
-		h.Problems = append(h.Problems, notRunning)
-	case m.lacksWorker(now) && m.isBusy(now): // no problem as long as it needs no command
-		h.Facts["master_socket"] = runtimeapi.ErrBusy.Error()
-	case m.lacksWorker(now):
-		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
-			JoinPids(now.Pids), m.cfg.MasterSocket))
-	case now.Worker == 0:
-		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by another program; "+
-			"the next document replaces it", JoinPids(now.Pids)))
-	case !m.serves(ctx, now.Worker):
-		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.Worker))
-	}
-	return h
-}
-
-// lacksWorker reports whether the instance has a master with the master socket that has not named its worker.
-func (m *Managed) lacksWorker(now Instance) bool {
-	return now.Worker == 0 && slices.ContainsFunc(now.Pids, m.cfg.hasMasterSocket)
-}
-
-// isBusy reports whether the instance has a master that accepts connections and a worker that listens.
-func (m *Managed) isBusy(now Instance) bool {
-	all, err := procinfo.List()
-	if err != nil || !acceptsConnections(m.cfg.MasterSocket) || slices.ContainsFunc(now.Pids, procinfo.IsStopped) {
-		return false
-	}
-	for pid, p := range all {
-		if slices.Contains(now.Pids, p.Parent) && procinfo.Listens(pid) {
-			return true
-		}
-	}
-	return false
 }

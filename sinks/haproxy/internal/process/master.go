@@ -56,8 +56,8 @@ func parseReload(answer string) (reloadStatus, []string) {
 	}
 }
 
-// reload makes the master load the files on disk, and returns its answer. If the master is loading already, it asks again when that is
-// over, because the master may be loading older files.
+// reload makes the master load the files on disk, and returns its answer. If the master is loading already, it asks again when
+// that is over, because the master may be loading older files.
 func (m masterSocket) reload(ctx context.Context) (status reloadStatus, log []string, err error) {
 	err = poll(ctx, func() (bool, error) {
 		// An error is no answer: the connection may break because the master executes itself again.

@@ -12,12 +12,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// OldWorkers returns the old workers beside the instance, the oldest first. An old worker is a process of a replaced HAProxy that finishes its
-// connections. Each reload leaves one until its last connection ends or hard-stop-after has passed, which is the drain timeout.
+// OldWorkers returns the old workers beside the instance, the oldest first. An old worker is a process of a replaced HAProxy
+// that finishes its connections. Each reload leaves one until its last connection ends or hard-stop-after has passed, which is
+// the drain timeout.
 //
-// A process is an old worker of ours if the instance's master has started it, or if it was started with the base file, also by an earlier
-// process or by a master that was replaced. A command of the user's may start HAProxy without that file: its processes are recognised by the
-// configuration file or the pid file.
+// A process is an old worker of ours if the instance's master has started it, or if it was started with the base file, also by
+// an earlier process or by a master that was replaced. A command of the user's may start HAProxy without that file: its
+// processes are recognised by the configuration file or the pid file.
 func (c Config) OldWorkers(now Instance) []int {
 	all, err := procinfo.List()
 	if err != nil {
@@ -51,11 +52,12 @@ func (i Instance) sharesNetwork(pid int) bool {
 	return slices.ContainsFunc(i.Pids, func(own int) bool { return procinfo.ShareNetwork(pid, own) })
 }
 
-// EndOldWorkers ends the oldest of the old workers, which [Config.OldWorkers] has returned, where there are more than limit, and all that are
-// suspended: a suspended process finishes nothing, and connections to the sockets that it keeps open are lost. A limit of 0 is no limit. It
-// never ends processes that a command of the user's has started. It returns how many it has ended.
+// EndOldWorkers ends the oldest of the old workers, which [Config.OldWorkers] has returned, where there are more than limit,
+// and all that are suspended: a suspended process finishes nothing, and connections to the sockets that it keeps open are lost.
+// A limit of 0 is no limit. It never ends processes that a command of the user's has started. It returns how many it has ended.
 //
-// HAProxy's own mworker-max-reloads does not do this: before 3.0 it counts failed reloads as well, and may end the worker that serves.
+// HAProxy's own mworker-max-reloads does not do this: before 3.0 it counts failed reloads as well, and may end the worker that
+// serves.
 func (c Config) EndOldWorkers(old []int, limit int, log *slog.Logger) (ended int, err error) {
 	if c.ReloadCommand != "" {
 		return 0, nil

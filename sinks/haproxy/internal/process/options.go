@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
@@ -14,7 +15,8 @@ type options struct {
 	dir     string   // its working directory; empty where that is not known
 	files   []string // configuration files and directories
 	pidFile string
-	check   bool // it only checks configuration files
+	socket  string // the master socket, as it is written
+	check   bool   // it only checks configuration files
 }
 
 // optionsOf reads the command line of a HAProxy. It returns the zero value for a process that has ended.
@@ -38,6 +40,8 @@ func optionsOf(pid int) options {
 			return o
 		case "-p":
 			o.pidFile = value
+		case "-S":
+			o.socket, _, _ = strings.Cut(strings.TrimPrefix(value, "unix@"), ",")
 		case "-C":
 			o.dir = value
 		case "-c":
@@ -47,8 +51,8 @@ func optionsOf(pid int) options {
 	return o
 }
 
-// loads reports whether the process reads the configuration file at path. Of a directory, HAProxy
-// reads the files whose names end in .cfg.
+// loads reports whether the process reads the configuration file at path. Of a directory, HAProxy reads the files whose names end
+// in .cfg.
 func (o options) loads(path string) bool {
 	return slices.ContainsFunc(o.files, func(file string) bool {
 		return o.names(file, path) || filepath.Ext(path) == ".cfg" && o.names(file, filepath.Dir(path))
@@ -77,8 +81,8 @@ func (o options) names(arg, path string) bool {
 	return err == nil && os.SameFile(named, wanted)
 }
 
-// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. Where that is not
-// known, it does.
+// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. Where
+// that is not known, it does.
 func (o options) sharesRoot() bool {
 	theirs, err := os.Stat(o.root + "/")
 	if err != nil {

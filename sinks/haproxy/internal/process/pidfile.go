@@ -14,16 +14,16 @@ import (
 // maxPidFile bounds what is read of a pid file, in bytes.
 const maxPidFile = 4096
 
-// readPids returns the process ids in a pid file: one a line, and several from versions with nbproc. It returns none for a file that
-// does not exist and for an empty one, which a full disk leaves. Any other file that cannot be read is an error, because a second
-// HAProxy would be started beside the one that the file names.
+// readPids returns the process ids in a pid file: one a line, and several from versions with nbproc. It returns none for a file
+// that does not exist and for an empty one, which a full disk leaves. Any other file that cannot be read is an error, because a
+// second HAProxy would be started beside the one that the file names.
 func readPids(path string) ([]int, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the pid file %s, so it is not known whether HAProxy runs: %w", path, replace.Cause(err))
+		return nil, fmt.Errorf("cannot read the pid file %s, so whether HAProxy runs is not known: %w", path, replace.Cause(err))
 	}
 	var pids []int
 	for _, word := range strings.Fields(string(content[:min(len(content), maxPidFile)])) {

@@ -15,10 +15,11 @@ import (
 
 // reload makes the master load the files on disk into a new worker, and waits until that worker serves.
 //
-// The old worker hands its listening sockets over to the new one through the master, so that no connection is refused. When loading fails,
-// the old worker continues with its configuration. HAProxy 2.7 and newer answer when the reload is over and say how it went. Up to 2.6 the
-// connection ends, the socket does not exist while the master executes itself again and loads, and the processes that the master lists
-// afterwards are the answer. In both cases the proof is that a worker which did not exist before answers under its own process id.
+// The old worker hands its listening sockets over to the new one through the master, so that no connection is refused. When
+// loading fails, the old worker continues with its configuration. HAProxy 2.7 and newer answer when the reload is over and say
+// how it went. Up to 2.6 the connection ends, the socket does not exist while the master executes itself again and loads, and
+// the processes that the master lists afterwards are the answer. In both cases the proof is that a worker which did not exist
+// before answers under its own process id.
 func (m *Managed) reload(ctx context.Context, before processList) (LoadResult, error) {
 	began := time.Now()
 	m.logStart = m.output.end()
@@ -49,8 +50,8 @@ type reloadWait struct {
 	answering time.Time // since when the master has answered without a change; zero while it does not answer
 }
 
-// check reports whether the new worker serves. It returns an error once it is known that no new worker will. It waits for as long as the
-// master does not answer, because a master does not while it loads.
+// check reports whether the new worker serves. It returns an error once it is known that no new worker will. It waits for as
+// long as the master does not answer, because a master does not while it loads.
 func (w *reloadWait) check(ctx context.Context) (bool, error) {
 	if !procinfo.Exists(w.before.master) {
 		return false, &LoadError{Message: fmt.Sprintf("HAProxy's master process %d ended during the reload", w.before.master)}

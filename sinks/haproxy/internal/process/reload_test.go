@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// fakeMaster returns a controller for a HAProxy whose master socket answers what the function returns. Another program with the same options
-// is its process.
+// fakeMaster returns a controller for a HAProxy whose master socket answers what the function returns. Another program with the
+// same options is its process.
 func fakeMaster(t *testing.T, answer func(command string, pid int) string) (m *Managed, pid int) {
 	t.Helper()
 	cfg := testConfig(t)
@@ -135,7 +135,7 @@ func TestReloadWait_WithoutANewWorker(t *testing.T) {
 		{"not taken yet", processList{master: 1, reloads: 4, failed: 1, workers: []int{10}}, false},
 		{"failed", processList{master: 1, reloads: 5, failed: 2, workers: []int{10}}, true},
 		{"failed, on a version that does not count", processList{master: 1, reloads: 5, failed: -1, workers: []int{10}}, true},
-		{"loading, on a version that answers meanwhile", processList{master: 1, reloads: 5, failed: 0, workers: []int{10}}, false},
+		{"loading, on a version that answers", processList{master: 1, reloads: 5, failed: 0, workers: []int{10}}, false},
 	} {
 		w := &reloadWait{Managed: &Managed{ResponseTimeout: defaultResponseTimeout}, before: before}
 		if err := w.checkFailed(test.now); (err != nil) != test.failed {

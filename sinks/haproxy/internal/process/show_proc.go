@@ -28,10 +28,10 @@ type processList struct {
 //	22755           worker          1               0d00h00m05s     2.6.12
 //	# programs
 //
-// After a failed reload the counter of the current worker is above 0, and it is still listed under "# workers": the heading distinguishes
-// old workers from current ones. From 3.1 on, the current worker is then the one under "# old workers" whose counter is the number of
-// failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are ignored. ok is false for an answer
-// without a line for the master.
+// After a failed reload the counter of the current worker is above 0, and it is still listed under "# workers": the heading
+// distinguishes old workers from current ones. From 3.1 on, the current worker is then the one under "# old workers" whose
+// counter is the number of failures. Up to 2.4 a column <relative PID> comes before <reloads>. Lines of any other form are
+// ignored. ok is false for an answer without a line for the master.
 func parseProcessList(answer string) (p processList, ok bool) {
 	p.failed = -1
 	reloadsAt, old := 2, false
@@ -116,10 +116,10 @@ func (p processList) worker() int {
 	return p.workers[0]
 }
 
-// isCurrent reports whether the processes are still those in the list: the master and its worker run, the master is not stopped, and it has
-// started no other worker.
+// isCurrent reports whether the processes are still those in the list: the master and its worker run, the master is not
+// stopped, and it has started no other worker.
 func (p processList) isCurrent() bool {
-	if p.master == 0 || p.worker() == 0 || !procinfo.Exists(p.master) || procinfo.IsStopped(p.master) || !procinfo.Exists(p.worker()) {
+	if !procinfo.Exists(p.master) || procinfo.IsStopped(p.master) || !procinfo.Exists(p.worker()) {
 		return false
 	}
 	all, err := procinfo.List()

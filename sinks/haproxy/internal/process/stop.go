@@ -14,8 +14,8 @@ import (
 // signalWait is how long a process may take to end after SIGTERM and after SIGKILL.
 const signalWait = time.Second
 
-// Stop ends HAProxy: it lets the processes finish their connections until the drain timeout, or until shortly before ctx ends, and ends them
-// then. It does not end an instance that was not started for the files of c.
+// Stop ends HAProxy: it lets the processes finish their connections until the drain timeout, or until shortly before ctx ends,
+// and ends them then. It does not end an instance that was not started for the files of c.
 func (c Config) Stop(ctx context.Context, now Instance) error {
 	pids := c.Own(now.Pids)
 	if len(pids) < len(now.Pids) {

@@ -27,12 +27,12 @@ type survey struct {
 	contested []procinfo.Socket // sockets of other processes on addresses of own
 }
 
-// Conflicts returns the conflicts with own, which is the zero value where no HAProxy of ours runs. The error says why conflicts cannot be
-// known on this system.
+// Conflicts returns the conflicts with own, which is the zero value where no HAProxy of ours runs. The error says why conflicts
+// cannot be known on this system.
 //
-// It takes a few milliseconds: it reads the lists of processes and listening sockets, and the sockets of another process only if a socket is
-// on an address of own or the process is a HAProxy with the configuration file. The system changes meanwhile, so it returns only conflicts
-// that it finds twice.
+// It takes a few milliseconds: it reads the lists of processes and listening sockets, and the sockets of another process only
+// if a socket is on an address of own or the process is a HAProxy with the configuration file. The system changes meanwhile, so
+// it returns only conflicts that it finds twice.
 func (c Config) Conflicts(own Instance) ([]Conflict, error) {
 	first, err := c.findConflicts(own)
 	if err != nil || len(first) == 0 {
@@ -63,8 +63,8 @@ func (c Config) findConflicts(own Instance) ([]Conflict, error) {
 	return append(slices.SortedFunc(maps.Values(s.groupByParent(found)), byPid), invisible...), nil
 }
 
-// listening returns the sockets on which other processes listen, and the addresses on which own does. The error says why that cannot be
-// known.
+// listening returns the sockets on which other processes listen, and the addresses on which own does. The error says why that
+// cannot be known.
 func (c Config) listening(own Instance) (others []socketHolder, held []listen.Address, err error) {
 	s, err := c.newSurvey(own)
 	if err != nil {
@@ -95,7 +95,8 @@ func (s *survey) groupByParent(found map[int]Conflict) map[int]Conflict {
 			top = parent
 		}
 		group := groups[top]
-		group.pid, group.program, group.parent, group.unit = top, procinfo.ProgramName(top), s.processes[top].Parent, procinfo.SystemdUnit(top)
+		group.pid, group.program = top, procinfo.ProgramName(top)
+		group.parent, group.unit = s.processes[top].Parent, procinfo.SystemdUnit(top)
 		group.ourFile = group.ourFile || c.ourFile
 		group.addresses = slices.Compact(slices.Sorted(slices.Values(slices.Concat(group.addresses, c.addresses))))
 		groups[top] = group
@@ -109,7 +110,8 @@ func (s *survey) belongs(found map[int]Conflict, parent int) bool {
 	return holds || isHAProxyName(procinfo.ProgramName(parent), s.names)
 }
 
-// newSurvey reads the sockets and the processes, in this order, so that the owner of a listed socket is listed as well unless it has ended.
+// newSurvey reads the sockets and the processes, in this order, so that the owner of a listed socket is listed as well unless
+// it has ended.
 func (c Config) newSurvey(own Instance) (*survey, error) {
 	s := &survey{cfg: c, names: binaryNames(c.Binary), own: own}
 	reference, err := s.findNetwork()
@@ -214,8 +216,9 @@ func (s *survey) conflictOf(pid int) (Conflict, bool) {
 	return c, len(c.addresses) > 0 || ourFile && s.serves(pid, open, err)
 }
 
-// serves reports whether a HAProxy with the configuration file does more than finish its connections. A HAProxy that was told to finish does
-// not listen. Where its sockets cannot be read, one that is older than own is assumed to be finishing, because own has replaced it.
+// serves reports whether a HAProxy with the configuration file does more than finish its connections. A HAProxy that was told
+// to finish does not listen. Where its sockets cannot be read, one that is older than own is assumed to be finishing, because
+// own has replaced it.
 func (s *survey) serves(pid int, open map[uint64]bool, err error) bool {
 	if err == nil {
 		return slices.ContainsFunc(s.sockets, func(socket procinfo.Socket) bool {
@@ -225,7 +228,8 @@ func (s *survey) serves(pid int, open map[uint64]bool, err error) bool {
 	return !slices.ContainsFunc(s.own.Pids, func(own int) bool { return s.processes[own].Started >= s.processes[pid].Started })
 }
 
-// invisibleOwners returns the owners of contested sockets that are not visible. It returns none where the sockets of own cannot be read.
+// invisibleOwners returns the owners of contested sockets that are not visible. It returns none where the sockets of own cannot
+// be read.
 func (s *survey) invisibleOwners(found map[int]Conflict) []Conflict {
 	if !s.readable {
 		return nil

@@ -2,8 +2,9 @@ package process
 
 import "sync"
 
-// An unseenTracker knows whether a reload command serves a HAProxy of which no process is visible from here, because it runs in another
-// container or on another host. Only a HAProxy that was never visible is assumed to run unseen. One that was visible and is gone has ended.
+// An unseenTracker knows whether a reload command serves a HAProxy of which no process is visible from here, because it runs in
+// another container or on another host. Only a HAProxy that was never visible is assumed to run unseen. One that was visible
+// and is gone has ended.
 type unseenTracker struct {
 	// previous returns the processes of the instance that an earlier process has recorded, and false if it recorded none.
 	previous func() (pids []int, known bool)

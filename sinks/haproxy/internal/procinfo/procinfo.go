@@ -1,5 +1,6 @@
-// Package procinfo reads what the operating system knows about processes: command lines, environments, parents, network namespaces
-// and sockets. On Linux it reads /proc. Elsewhere it asks ps for what ps shows, and the rest is [errors.ErrUnsupported].
+// Package procinfo reads what the operating system knows about processes: command lines, environments, parents, network
+// namespaces and sockets. It reads /proc. On systems without /proc, ps shows the command line, the parent and the program of a
+// process, and the other functions return errors or nothing.
 //
 // It must not know HAProxy. Every answer is about one moment, and a process id may belong to another process in the next one.
 package procinfo
@@ -38,8 +39,8 @@ func Exists(pid int) bool {
 	return (err == nil || errors.Is(err, syscall.EPERM)) && !isZombie(pid)
 }
 
-// Listens reports whether the process runs, is not stopped and has a listening socket. Where the sockets cannot be read, it is enough
-// that the process runs.
+// Listens reports whether the process runs, is not stopped and has a listening socket. Where the sockets cannot be read, it is
+// enough that the process runs.
 func Listens(pid int) bool {
 	if !Exists(pid) || IsStopped(pid) {
 		return false

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// PartialUpdate returns the configuration before with the servers of after, in each backend that both have, that differs in nothing
-// that needs a reload, and that skip does not name. HAProxy can run it while a reload to after is pending. It returns false if that
-// is the configuration before.
+// PartialUpdate returns the configuration before with the servers of after, in each backend that both have, that differs in
+// nothing that needs a reload, and that skip does not name. HAProxy can run it while a reload to after is pending. It returns
+// false if that is the configuration before.
 func PartialUpdate(before, after *Config, skip func(backend string) bool) ([]byte, bool) {
 	if !slices.Equal(defaultsOnly(before), defaultsOnly(after)) {
 		return nil, false

@@ -1,0 +1,42 @@
+// Package suggest finds the name that somebody probably meant when a name is unknown. It knows nothing of what the names are for.
+package suggest
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Nearest returns the candidate that is most similar to name, and whether it is similar enough that name is probably a
+// misspelling of it. It returns "" if there are no candidates. Case, and the difference between -, . and _, do not count. The
+// result does not depend on the order of candidates.
+func Nearest(name string, candidates []string) (nearest string, similar bool) {
+	if len(candidates) == 0 {
+		return "", false
+	}
+	nearest = slices.MinFunc(slices.Sorted(slices.Values(candidates)), func(a, b string) int {
+		return cmp.Or(cmp.Compare(distance(name, a), distance(name, b)), cmp.Compare(edits(name, a), edits(name, b)))
+	})
+	return nearest, distance(name, nearest) <= max(1, len(name)/3)
+}
+
+var separators = strings.NewReplacer("-", "_", ".", "_")
+
+func fold(name string) string { return separators.Replace(strings.ToLower(name)) }
+
+// edits returns the edit distance of two names.
+func edits(a, b string) int { return levenshtein.ComputeDistance(fold(a), fold(b)) }
+
+// distance returns the edit distance of two names, but at most 1 if name is the beginning of candidate or has its letters in
+// another order.
+func distance(name, candidate string) int {
+	begins := len(name) > 2 && strings.HasPrefix(fold(candidate), fold(name))
+	if begins || sorted(fold(name)) == sorted(fold(candidate)) {
+		return min(1, edits(name, candidate))
+	}
+	return edits(name, candidate)
+}
+
+func sorted(text string) string { return string(slices.Sorted(slices.Values([]byte(text)))) }

@@ -1,0 +1,418 @@
+// Package host runs plugins: it finds and verifies a plugin's program, starts and configures it, supervises it, and starts it
+// again when it ends. A plugin is an [sdk.Sink] or an [sdk.Source] for the daemon then. The package knows the contract and
+// the protocol, and nothing about the engine or about concrete plugins.
+package host
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
+	"github.com/haproxy-api/haproxy-api/plugins/internal/wire"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// Options say which program to run as a plugin, and how.
+type Options struct {
+	Name   string   // the name of the sink or source in the configuration
+	Path   string   // the program
+	SHA256 string   // the required hash of the program, in hexadecimal; empty for any
+	Args   []string // its arguments
+	Env    []string // added to the daemon's environment, from which the variables that set the daemon's secrets are removed
+	Block  sdk.Block
+	Log    *slog.Logger
+
+	StateDir string // passed on as [sdk.Env].StateDir; empty for none
+
+	// RetryStart has the host retry a first start that fails, that takes long, or that ends in a [StartError], in the
+	// background. Without it [StartSink] and [StartSource] return the error. They return faults of the configuration block in
+	// both cases, unless the start takes long.
+	RetryStart bool
+
+	// OnRestart is called each time the program runs again after it ended; nil for none. It must not block.
+	OnRestart func()
+
+	kind wire.Kind
+	lost func(sdk.Lost) // called with what a sink has lost; does not block
+	// The following replace the constants in tests; zero for the constant.
+	protocol      int
+	pingInterval  time.Duration
+	pingTimeout   time.Duration
+	slowCall      time.Duration
+	cancelTimeout time.Duration
+	attachTimeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	o.protocol = cmp.Or(o.protocol, wire.ProtocolVersion)
+	o.pingInterval = cmp.Or(o.pingInterval, pingInterval)
+	o.pingTimeout = cmp.Or(o.pingTimeout, pingTimeout)
+	o.slowCall = cmp.Or(o.slowCall, slowCall)
+	o.cancelTimeout = cmp.Or(o.cancelTimeout, cancelTimeout)
+	o.attachTimeout = cmp.Or(o.attachTimeout, attachTimeout)
+	return o
+}
+
+const (
+	// startWait is how long a first start may delay the start of the daemon.
+	startWait = 2 * time.Second
+	// claimWait is how long Claim waits for a first start that takes longer, so that a refused claim is reported at the start.
+	claimWait = 3 * time.Second
+	// pingInterval and pingTimeout say how soon the supervisor notices a program that hangs.
+	pingInterval = 5 * time.Second
+	pingTimeout  = 10 * time.Second
+)
+
+// supervisor keeps one plugin running.
+type supervisor struct {
+	opts    Options
+	cancel  context.CancelFunc
+	stopped chan struct{} // closed when run has returned
+
+	firstStart chan struct{} // closed when the first start has succeeded or failed
+	firstErr   error         // of the first start; valid once firstStart is closed
+
+	mu         sync.Mutex
+	current    *process // nil while the program does not run
+	mustClaim  bool     // every process has to claim before it becomes current
+	claimError error    // of the last claim at a start
+	restarts   int
+	lastEnd    string // how and when the program ended last, or why it did not start; empty for never
+
+	startFault logdedup.Fault // the program does not start
+
+	newestGeneration atomic.Uint64 // of the documents that were passed to the plugin
+	restarted        chan struct{} // one slot, see Sink.Restarted
+	lost             chan sdk.Lost // one slot, see Sink.Lost
+}
+
+// supervise starts the plugin and keeps it running until end. ctx bounds only the start.
+func supervise(ctx context.Context, opts Options) (*supervisor, error) {
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &supervisor{
+		opts: opts.withDefaults(), cancel: cancel, stopped: make(chan struct{}), firstStart: make(chan struct{}),
+		restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1),
+	}
+	s.opts.lost = s.recordLost
+	go s.run(life)
+
+	var tooLong <-chan time.Time
+	if opts.RetryStart {
+		tooLong = time.After(startWait)
+	}
+	var err error
+	select {
+	case <-s.firstStart:
+		err = s.firstErr
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-tooLong:
+		s.recordStartFailure(errors.New("its handshake is not over yet"))
+		go func() {
+			<-s.firstStart
+			if s.firstErr != nil && life.Err() == nil {
+				s.recordStartFailure(s.firstErr)
+			}
+		}()
+		return s, nil
+	}
+	_, faulty := errors.AsType[sdk.Faults](err)
+	if err != nil && (faulty || !opts.RetryStart || ctx.Err() != nil) {
+		_ = s.close()
+		return nil, err
+	}
+	if err != nil {
+		s.recordStartFailure(err)
+	}
+	return s, nil
+}
+
+// run starts the program, and starts it again whenever it has ended, until ctx is done. The first start's error is firstErr;
+// run records the errors of the others. The backoff continues from one end to the next, so that a program that ends soon
+// after its start is not restarted without a pause.
+func (s *supervisor) run(ctx context.Context) {
+	defer close(s.stopped)
+	retries := backoff.NewExponentialBackOff()
+	retries.InitialInterval = 100 * time.Millisecond
+	retries.MaxInterval = 30 * time.Second
+	ran := false
+	for first := true; ; first = false {
+		p, err := start(ctx, s.opts)
+		if err == nil {
+			err = s.activate(ctx, p)
+		}
+		if err == nil {
+			s.recordStart(p, ran)
+			ran = true
+		}
+		switch {
+		case first:
+			s.firstErr = err
+			close(s.firstStart)
+		case err != nil && ctx.Err() == nil:
+			s.recordStartFailure(err)
+		}
+		if err == nil {
+			began := time.Now()
+			why, ended := s.awaitEnd(ctx, p)
+			if !ended {
+				return
+			}
+			s.recordEnd(p, why)
+			if time.Since(began) > retries.MaxInterval {
+				retries.Reset()
+			}
+		}
+		wait := retries.NextBackOff()
+		if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+			wait = max(wait, retry.After)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// awaitEnd waits until p has ended, or does not respond to a liveness ping. why is empty if the exit status tells why it
+// ended. ended is false if ctx is done.
+func (s *supervisor) awaitEnd(ctx context.Context, p *process) (why string, ended bool) {
+	ticker := time.NewTicker(s.opts.pingInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return "", false
+		case <-p.done:
+			return "", true
+		case <-ticker.C:
+			if err := p.ping(ctx, s.opts.pingTimeout); err != nil && ctx.Err() == nil {
+				return "it did not answer and was killed", true
+			}
+		}
+	}
+}
+
+// activate makes p the current process, after it has claimed if it has to. After an error p has ended.
+func (s *supervisor) activate(ctx context.Context, p *process) error {
+	if s.setCurrent(p, false) {
+		return nil
+	}
+	err := p.claim(ctx)
+	s.mu.Lock()
+	s.claimError = err
+	s.mu.Unlock()
+	if err != nil {
+		p.kill()
+		return err
+	}
+	s.setCurrent(p, true)
+	return nil
+}
+
+// setCurrent makes p the current process and returns true, unless p has to claim and has not.
+func (s *supervisor) setCurrent(p *process, claimed bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mustClaim && !claimed {
+		return false
+	}
+	s.current = p
+	return true
+}
+
+// requireClaim has every process claim from now on. It returns the current one, which has not, and nil if none runs.
+func (s *supervisor) requireClaim() *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mustClaim = true
+	return s.current
+}
+
+// awaitFirstStart waits for the first start, but not longer than claimWait, and returns the error of its claim.
+func (s *supervisor) awaitFirstStart(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	select {
+	case <-s.firstStart:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claimError
+}
+
+// recordStart records that p runs.
+func (s *supervisor) recordStart(p *process, restart bool) {
+	s.mu.Lock()
+	wasDown := s.lastEnd != ""
+	if restart {
+		s.restarts++
+	}
+	s.mu.Unlock()
+	args := []any{"plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
+	if !s.startFault.Resolve(s.opts.Log, "plugin started", args...) {
+		s.opts.Log.Info("plugin started", args...)
+	}
+	if restart && s.opts.OnRestart != nil {
+		s.opts.OnRestart()
+	}
+	if !wasDown {
+		return
+	}
+	select {
+	case s.restarted <- struct{}{}:
+	default: // the previous restart was not received yet
+	}
+}
+
+// recordEnd ends what is left of p and records why it ended; why is empty if its exit status tells.
+func (s *supervisor) recordEnd(p *process, why string) {
+	s.mu.Lock()
+	s.current = nil
+	s.mu.Unlock()
+	p.kill()
+	if why == "" {
+		why = p.program.exitStatus()
+	}
+	s.mu.Lock()
+	s.lastEnd = why + " at " + time.Now().Format(time.RFC3339)
+	s.mu.Unlock()
+	s.opts.Log.Error("plugin ended, restarting", "plugin", s.opts.Name, "pid", p.program.pid(), "error", why)
+}
+
+func (s *supervisor) recordStartFailure(err error) {
+	s.startFault.Error(s.opts.Log, "plugin does not start, retrying", err, "plugin", s.opts.Name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastEnd = err.Error()
+}
+
+// recordLost replaces a report that was not received yet. It ignores a generation that the plugin never got and a digest that
+// is too long for one.
+func (s *supervisor) recordLost(lost sdk.Lost) {
+	if lost.Generation > s.newestGeneration.Load() {
+		lost.Generation = 0
+	}
+	if len(lost.Digest) > hex.EncodedLen(sha256.Size) {
+		lost.Digest = ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.lost:
+	default:
+	}
+	s.lost <- lost
+}
+
+// process returns the current process, and an [ErrGone] while none runs.
+func (s *supervisor) process() (*process, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return nil, fmt.Errorf("%w: %s", ErrGone, s.lastEnd)
+	}
+	return s.current, nil
+}
+
+// Info returns name and version of the running plugin, and the zero value while it does not run.
+func (s *supervisor) Info() sdk.Info {
+	p, err := s.process()
+	if err != nil {
+		return sdk.Info{}
+	}
+	return p.info
+}
+
+// PID returns the id of the plugin's process, and 0 while it does not run.
+func (s *supervisor) PID() int {
+	p, err := s.process()
+	if err != nil {
+		return 0
+	}
+	return p.program.pid()
+}
+
+// addFacts adds what is known about the plugin's process to health. err, the error of getting health, is a problem like any
+// other.
+func (s *supervisor) addFacts(health sdk.Health, err error) sdk.Health {
+	if err != nil {
+		health = sdk.Health{Problems: []string{err.Error()}}
+	}
+	if health.Facts == nil {
+		health.Facts = map[string]string{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	health.Facts["plugin_restarts"] = strconv.Itoa(s.restarts)
+	if s.lastEnd != "" {
+		health.Facts["plugin_last_end"] = s.lastEnd
+	}
+	if p := s.current; p != nil {
+		health.Facts["plugin"] = p.info.Name + " " + p.info.Version
+		health.Facts["plugin_pid"] = strconv.Itoa(p.program.pid())
+	}
+	return health
+}
+
+// errNotRunning says that a Stop did not reach the plugin.
+var errNotRunning = errors.New("the plugin did not run, so it could not release what it manages")
+
+// Stop ends the plugin in order: the plugin may release what it has to until ctx is done, then has a second to end, and is
+// killed if it does not.
+func (s *supervisor) Stop(ctx context.Context) error {
+	p := s.end()
+	if p == nil {
+		return errNotRunning
+	}
+	return p.stop(ctx)
+}
+
+// Close ends the plugin as a crash of the daemon does: the plugin releases nothing.
+func (s *supervisor) Close() error { return s.close() }
+
+func (s *supervisor) close() error {
+	if p := s.end(); p != nil {
+		p.kill()
+	}
+	return nil
+}
+
+// Detach ends the plugin's call Attach, as the death of the daemon does: the plugin has to end by itself. Detach returns nil
+// when the plugin has ended. Once ctx is done it kills the plugin and returns the cause.
+func (s *supervisor) Detach(ctx context.Context) error {
+	p := s.end()
+	if p == nil {
+		return nil
+	}
+	p.detach()
+	var err error
+	select {
+	case <-p.program.exited:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	p.kill()
+	return err
+}
+
+// end ends supervision and returns the process that still runs, or nil.
+func (s *supervisor) end() *process {
+	s.cancel()
+	<-s.stopped
+	p, _ := s.process()
+	return p
+}
