@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -34,9 +36,17 @@ func (r *rig) startMaster(name string, args ...string) (pid int) {
 		pid = pids[0]
 		env, err := procinfo.Environment(pid)
 		waits := err == nil && env["HAPROXY_MWORKER_WAIT_ONLY"] != ""
-		return len(childrenOf(pid)) > 0 && (!executesTwice || waits)
+		return len(childrenOf(pid)) > 0 && (!executesTwice || waits) && catches(pid, syscall.SIGUSR2)
 	})
 	return pid
+}
+
+// catches reports whether the process has a handler for the signal. Until it has, a signal may be lost.
+func catches(pid int, signal syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, found := strings.Cut(string(status), "SigCgt:")
+	mask, errMask := strconv.ParseUint(strings.TrimSpace(strings.SplitN(after, "\n", 2)[0]), 16, 64)
+	return err == nil && found && errMask == nil && mask&(1<<(signal-1)) != 0
 }
 
 const programSection = `program helper

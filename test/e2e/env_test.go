@@ -27,8 +27,8 @@ const waitLimit = 60 * time.Second
 
 var lastIP atomic.Uint32
 
-// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same time
-// differ in the second and third byte.
+// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same
+// time differ in the second and third byte.
 func freshIP() string {
 	n, pid := int(lastIP.Add(1)), os.Getpid()
 	return fmt.Sprintf("127.%d.%d.%d", 16+(pid/250+n/250)%200, pid%250, 1+n%250)
