@@ -136,7 +136,7 @@ func (r *rig) stat(s *Sink, server string) map[string]string {
 	return nil
 }
 
-func TestAddedServerIsCheckedLikeALoadedOne(t *testing.T) {
+func TestAddedServer_ChecksAsAfterALoad(t *testing.T) {
 	r := newRig(t)
 	plain := r.counted("plain", http.StatusOK, (*httptest.Server).Start)
 	tls := r.counted("tls", http.StatusOK, (*httptest.Server).StartTLS)
@@ -178,7 +178,7 @@ func TestAddedServerIsCheckedLikeALoadedOne(t *testing.T) {
 	}
 }
 
-func TestAddedServersShareRequestsLikeLoadedOnes(t *testing.T) {
+func TestAddedServer_SharesRequestsAsAfterALoad(t *testing.T) {
 	r := newRig(t)
 	var servers []string
 	for i := range 5 {
@@ -213,7 +213,7 @@ func (r *rig) answer(over *http.Transport) string {
 	return cmp.Or(answer.Header.Get("X-Server"), answer.Status)
 }
 
-func TestAddedServerReusesConnectionsLikeALoadedOne(t *testing.T) {
+func TestAddedServer_ReusesConnectionsAsAfterALoad(t *testing.T) {
 	overHTTP2 := func(server *httptest.Server) {
 		server.EnableHTTP2 = true
 		server.StartTLS()
@@ -250,7 +250,7 @@ func TestAddedServerReusesConnectionsLikeALoadedOne(t *testing.T) {
 }
 
 // A bound on connections is not one that grows with the load, and minconn is the least bound.
-func TestAddedServerIsBoundLikeALoadedOne(t *testing.T) {
+func TestAddedServer_MaxConnAsAfterALoad(t *testing.T) {
 	for _, bound := range []string{"maxconn 2", "maxconn 2 minconn 2", "minconn 2", "minconn 2 maxconn 1"} {
 		t.Run(bound, func(t *testing.T) {
 			r := newRig(t)
@@ -271,7 +271,7 @@ func TestAddedServerIsBoundLikeALoadedOne(t *testing.T) {
 	}
 }
 
-func TestAddedServerIsObservedLikeALoadedOne(t *testing.T) {
+func TestAddedServer_ObservesAsAfterALoad(t *testing.T) {
 	r := newRig(t)
 	server := r.counted("x", http.StatusInternalServerError, (*httptest.Server).Start)
 	line := "server x " + server.address + " check inter 100ms fall 1 rise 1000 observe layer7"
@@ -287,7 +287,7 @@ func TestAddedServerIsObservedLikeALoadedOne(t *testing.T) {
 }
 
 // A server that does not answer has requests for no longer than one that was loaded.
-func TestAddedServerIsCheckedAsEarlyAsALoadedOne(t *testing.T) {
+func TestAddedServer_FirstCheckAsAfterALoad(t *testing.T) {
 	r := newRig(t)
 	good := "server good " + r.named("good").address
 	port, free := occupy(t)
@@ -312,7 +312,7 @@ func TestAddedServerIsCheckedAsEarlyAsALoadedOne(t *testing.T) {
 }
 
 // This is where an added server is not a loaded one: it begins as one that comes back.
-func TestAddedServerStartsSlowly(t *testing.T) {
+func TestAddedServer_SlowStart(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	line := "server x " + r.backend + " weight 100 slowstart 1h"

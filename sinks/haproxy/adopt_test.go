@@ -284,3 +284,46 @@ func TestReplace_MasterWithAnotherConfigurationFile(t *testing.T) {
 	r.wantServed("three")
 	eventually(t, "the first master has ended", func() bool { return !procinfo.Exists(before.Pids[0]) })
 }
+
+// The process before us may have died when HAProxy had the change and the file had it not.
+func TestAdopt_ServersDifferFromTheFile(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	first := r.sink()
+	one, both := r.lines("server a "+a.address), r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(first, one, sdk.ActionRestart)
+	r.ask(first, "add server app/b "+b.address, "set server app/b state ready")
+	r.stop(first)
+	next := r.watchful()
+	_ = problems(t, next)
+	if next.state.Load().verified {
+		t.Error("what runs is taken for what is on disk")
+	}
+	r.wantAnswers("a b") // and is left alone until it is known what should run
+	r.apply(next, both, sdk.ActionReload)
+	r.wantAnswers("a b")
+	r.wantOnDisk(both)
+	r.stop(next)
+
+	// A server that was leaving goes on leaving.
+	third := r.sink()
+	answer := r.slowly()
+	var left named
+	select {
+	case <-a.asked:
+		left = a
+		r.apply(third, r.lines("server b "+b.address), sdk.ActionRuntime)
+	case <-b.asked:
+		left = b
+		r.apply(third, one, sdk.ActionRuntime)
+	}
+	r.stop(third)
+	fourth := r.sink()
+	wantHealthy(t, fourth)
+	if !fourth.state.Load().verified {
+		t.Error("a server that leaves makes what runs unknown")
+	}
+	close(left.open)
+	answer()
+	eventually(t, "it is gone", func() bool { return !strings.Contains(r.servers(fourth, "app"), " ") })
+}

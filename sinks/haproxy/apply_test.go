@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestStartThenUnchangedWrittenReload(t *testing.T) {
+func TestApply_StartUnchangedWrittenReload(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
@@ -49,7 +49,7 @@ func TestStartThenUnchangedWrittenReload(t *testing.T) {
 	r.wantTidy()
 }
 
-func TestHealthFacts(t *testing.T) {
+func TestHealth_Facts(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	if p := problems(t, s); !strings.Contains(p, "not running") || !strings.Contains(p, "no document") {
@@ -65,7 +65,7 @@ func TestHealthFacts(t *testing.T) {
 	}
 }
 
-func TestRejectedDocumentChangesNothing(t *testing.T) {
+func TestApply_RejectedDocumentChangesNothing(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	good := r.document("good")
@@ -95,7 +95,7 @@ func hiddenBind(port int) string {
 }
 
 // A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
-func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
+func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
@@ -135,7 +135,7 @@ func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
 	r.wantServed("two")
 }
 
-func TestPortInUseAtStart(t *testing.T) {
+func TestApply_PortInUseAtStart(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	port, free := occupy(t)
@@ -156,7 +156,7 @@ func TestPortInUseAtStart(t *testing.T) {
 	r.wantServed("one")
 }
 
-func TestPortInUseAtReload(t *testing.T) {
+func TestApply_PortInUseAtReload(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
@@ -187,7 +187,7 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.wantServed("two")
 }
 
-func TestSymbolicLinkStaysOne(t *testing.T) {
+func TestApply_KeepsSymbolicLinks(t *testing.T) {
 	r := newRig(t)
 	target := filepath.Join(r.dir, "real", "lb.cfg")
 	check(t, os.Mkdir(filepath.Dir(target), 0o755))
@@ -208,7 +208,7 @@ func TestSymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
-func TestMissingBinary(t *testing.T) {
+func TestApply_MissingBinary(t *testing.T) {
 	r := newRig(t)
 	r.cfg.Binary = "haproxy-that-nobody-has"
 	s := r.sink()
@@ -228,7 +228,7 @@ func TestMissingBinary(t *testing.T) {
 }
 
 // A document that passed its check while the sink was being stopped changes nothing any more.
-func TestSwitchTo_Stopped(t *testing.T) {
+func TestCommitAndReload_Stopped(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	one := r.document("one")
@@ -249,4 +249,13 @@ func TestSwitchTo_Stopped(t *testing.T) {
 	}
 	r.wantOnDisk(one)
 	r.wantServed("one")
+}
+
+func TestApply_MissingBaseFile(t *testing.T) {
+	r := newRig(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	check(t, os.Remove(r.path("haproxy.base.cfg")))
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.wantServed("two")
 }

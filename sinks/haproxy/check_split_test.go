@@ -113,7 +113,7 @@ func linesWith(config, start string) []int {
 }
 
 // A line that depends on its file or on a condition may be good in the whole and bad in a piece.
-func TestPiecesOf_LeavesWholeWhatDependsOnItsPlace(t *testing.T) {
+func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
 	for _, line := range []string{".if defined(X)\n", "  .notice hello\n", "global\n default-path config\n"} {
 		if got := split([]byte("defaults\n" + line)); got != nil {
 			t.Errorf("%q: %d pieces", line, len(got))

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestCompanions(t *testing.T) {
+func TestApply_Companions(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	routes := r.path("routes.map")
@@ -46,7 +46,7 @@ func TestCompanions(t *testing.T) {
 	r.wantTidy()
 }
 
-func TestCompanionNames(t *testing.T) {
+func TestApply_CompanionNames(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	for _, name := range []string{
@@ -67,7 +67,7 @@ func TestCompanionNames(t *testing.T) {
 	}
 }
 
-func TestCheckDisturbsNothing(t *testing.T) {
+func TestCheck_ChangesNothing(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	check(t, s.Check(t.Context(), r.document("one")))
@@ -81,7 +81,7 @@ func TestCheckDisturbsNothing(t *testing.T) {
 	}
 }
 
-func TestCheckWithoutTheFolder(t *testing.T) {
+func TestCheck_MissingDirectory(t *testing.T) {
 	r := newRig(t)
 	r.cfg.ConfigFile = filepath.Join(r.dir, "not", "there", "haproxy.cfg")
 	s := r.sink()
@@ -93,7 +93,7 @@ func TestCheckWithoutTheFolder(t *testing.T) {
 	}
 }
 
-func TestCancelledDuringTheCheck(t *testing.T) {
+func TestApply_CancelledDuringTheCheck(t *testing.T) {
 	r := newRig(t)
 	gate := r.path("gate")
 	check(t, syscall.Mkfifo(gate, 0o600))
@@ -121,7 +121,7 @@ func TestCancelledDuringTheCheck(t *testing.T) {
 }
 
 // A name server may be away for a moment: that is no fault of the document.
-func TestAnUnknownHostNameIsTriedAgain(t *testing.T) {
+func TestApply_UnknownHostnameIsRetried(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s1 node-1.invalid:80")

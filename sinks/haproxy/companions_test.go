@@ -277,7 +277,7 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	})
 }
 
-func TestCompanions_Settle(t *testing.T) {
+func TestCompanions_Replace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		main, one, two := stage.File{Path: "/main"}, stage.File{Path: "/one"}, stage.File{Path: "/two"}
 		c := &companions{}

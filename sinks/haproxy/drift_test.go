@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -20,7 +19,7 @@ func (r *rig) watchful() *Sink {
 	return s
 }
 
-func TestDriftIsPutRight(t *testing.T) {
+func TestDrift_IsCorrected(t *testing.T) {
 	for _, test := range []struct{ name, command, by string }{
 		{"weight", "set server app/b weight 0", "a"},
 		{"maintenance", "set server app/b state maint", "a"},
@@ -62,7 +61,7 @@ func (r *rig) described(s *Sink) string {
 }
 
 // What somebody else has HAProxy load does not stay, and neither does what they write into the file.
-func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
+func TestDrift_ForeignReload(t *testing.T) {
 	r := newRig(t)
 	s := r.watchful()
 	one := r.document("one")
@@ -82,139 +81,8 @@ func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
 	eventually(t, "the file is put back", func() bool { return r.onDisk() == string(one.Files[0].Content) })
 }
 
-// The process before us may have died when HAProxy had the change and the file had it not.
-func TestAdoptionReadsWhatRuns(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	first := r.sink()
-	one, both := r.lines("server a "+a.address), r.lines("server a "+a.address, "server b "+b.address)
-	r.apply(first, one, sdk.ActionRestart)
-	r.ask(first, "add server app/b "+b.address, "set server app/b state ready")
-	r.stop(first)
-	next := r.watchful()
-	_ = problems(t, next)
-	if next.state.Load().verified {
-		t.Error("what runs is taken for what is on disk")
-	}
-	r.wantAnswers("a b") // and is left alone until it is known what should run
-	r.apply(next, both, sdk.ActionReload)
-	r.wantAnswers("a b")
-	r.wantOnDisk(both)
-	r.stop(next)
-
-	// A server that was leaving goes on leaving.
-	third := r.sink()
-	answer := r.slowly()
-	var left named
-	select {
-	case <-a.asked:
-		left = a
-		r.apply(third, r.lines("server b "+b.address), sdk.ActionRuntime)
-	case <-b.asked:
-		left = b
-		r.apply(third, one, sdk.ActionRuntime)
-	}
-	r.stop(third)
-	fourth := r.sink()
-	wantHealthy(t, fourth)
-	if !fourth.state.Load().verified {
-		t.Error("a server that leaves makes what runs unknown")
-	}
-	close(left.open)
-	answer()
-	eventually(t, "it is gone", func() bool { return !strings.Contains(r.servers(fourth, "app"), " ") })
-}
-
-// gated makes HAProxy's check wait for as long as the file gate is there.
-func (r *rig) gated() (shut, open func()) {
-	r.t.Helper()
-	gate, script := r.path("gate"), r.path("haproxy-gated")
-	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
-if [ "$1" = -c ]; then while [ -e %s ]; do sleep 0.02; done; fi
-exec %s "$@"
-`, gate, r.cfg.Binary), 0o700))
-	r.cfg.Binary = script
-	r.t.Cleanup(func() { _ = os.Remove(gate) })
-	return func() { check(r.t, os.WriteFile(gate, nil, 0o600)) }, func() { check(r.t, os.Remove(gate)) }
-}
-
-// HAProxy dies after a change at run time, before the file has followed: it comes back with the change.
-func TestHAProxyDiesBeforeTheFileFollows(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	shut, open := r.gated()
-	s := r.sink()
-	one, other := r.lines("server a "+a.address), r.lines("server b "+b.address)
-	r.apply(s, one, sdk.ActionRestart)
-	shut()
-	r.apply(s, other, sdk.ActionRuntime)
-	before := r.running(s)
-	kill(t, before.Pids[0])
-	eventually(t, "it is gone", func() bool { return !procinfo.Exists(before.Worker) })
-	r.wantOnDisk(one)
-	open()
-	r.awaitOther(s, before)
-	r.wantAnswers("b")
-	r.awaitDisk(other)
-	wantHealthy(t, s)
-}
-
-// Changes do not wait for the check of the one before, and only the last one need get to the disk.
-func TestTheDiskFollowsTheLastChange(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	shut, open := r.gated()
-	s := r.sink()
-	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
-	shut()
-	for range 3 {
-		r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
-		r.wantAnswers("b")
-		r.apply(s, r.lines("server a "+a.address), sdk.ActionRuntime)
-		r.wantAnswers("a")
-	}
-	last := r.lines("server a "+a.address, "server b "+b.address)
-	r.apply(s, last, sdk.ActionRuntime)
-	open()
-	r.awaitDisk(last)
-	r.stop(s)
-	next := r.sink()
-	r.apply(next, last, sdk.ActionUnchanged)
-	r.wantTidy()
-}
-
-// At an orderly end the file has followed.
-func TestStopWaitsForTheDisk(t *testing.T) {
-	r := newRig(t)
-	shut, open := r.gated()
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	shut()
-	doc := edited(r.document("one"), "server s1", "server s2")
-	r.apply(s, doc, sdk.ActionRuntime)
-	open()
-	r.stop(s)
-	r.wantOnDisk(doc)
-}
-
-func TestTheDiskIsFullWhenItHasToFollow(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	check(t, os.Rename(r.cfg.ConfigFile, r.path("kept")))
-	check(t, os.Mkdir(r.cfg.ConfigFile, 0o755)) // nothing can be renamed over a folder
-	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
-	r.apply(s, doc, sdk.ActionRuntime)
-	r.wantServed("one")
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
-	check(t, os.Remove(r.cfg.ConfigFile))
-	r.awaitDisk(doc)
-	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
-	r.wantTidy()
-}
-
 // What the configuration says about servers is not always what HAProxy runs of it. That must not look like drift.
-func TestWhatIsNoDrift(t *testing.T) {
+func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		more    []string
@@ -255,7 +123,7 @@ func TestWhatIsNoDrift(t *testing.T) {
 func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
 // What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
-func TestDriftThatNeedsAReload(t *testing.T) {
+func TestDrift_NeedsAReload(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
@@ -270,7 +138,7 @@ func TestDriftThatNeedsAReload(t *testing.T) {
 }
 
 // Where a reload does not help either, there is one and not one after another, and Health says so.
-func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
+func TestDrift_RemainsAfterAReload(t *testing.T) {
 	r := newRig(t)
 	a := r.named("a")
 	s := r.watchful()
@@ -298,28 +166,4 @@ func (r *rig) ghosted(s *Sink) {
 
 func (r *rig) documentLines(lines ...string) []stage.File {
 	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
-}
-
-// After a failed reload the master's prompt is another one.
-func TestServersChangeAfterAFailedReload(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	s := r.sink()
-	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
-	port, free := occupy(t)
-	taken := fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
-	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, taken))
-	wantError(t, err, "HAProxy")
-	free()
-	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
-	r.wantAnswers("b")
-}
-
-func TestALostBaseFileIsWrittenAgain(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	check(t, os.Remove(r.path("haproxy.base.cfg")))
-	r.apply(s, r.document("two"), sdk.ActionReload)
-	r.wantServed("two")
 }

@@ -45,7 +45,7 @@ type property struct {
 }
 
 // Whatever way a document came into effect, HAProxy runs what one that is started on the file runs.
-func TestWhatRunsIsWhatAFreshHAProxyWouldRun(t *testing.T) {
+func TestProperty_RunsWhatAFreshHAProxyWouldRun(t *testing.T) {
 	var mu sync.Mutex
 	total := map[string]int{}
 	t.Run("seeds", func(t *testing.T) {

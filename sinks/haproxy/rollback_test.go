@@ -52,7 +52,7 @@ func fact(t *testing.T, s *Sink, name string) string {
 	return h.Facts[name]
 }
 
-func TestApply_WhatOnlyAStartFindsIsNotLoaded(t *testing.T) {
+func TestApply_FailsToLoadAfterTheCheck(t *testing.T) {
 	for name := range newRig(t).onlyAStartFinds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -205,7 +205,7 @@ func (r *rig) awaitProven(s *Sink) {
 	})
 }
 
-func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *testing.T) {
+func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	s.stableAfter = 5 * time.Second
@@ -239,7 +239,7 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *tes
 }
 
 // What another process of the sink left is put back too, although HAProxy may have run something else when it was adopted.
-func TestSupervise_HAProxyThatEndsSoonAfterAnAdoptionGetsThePreviousDocument(t *testing.T) {
+func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
 	r := newRig(t)
 	first := r.sink()
 	good := r.document("one")
@@ -264,7 +264,7 @@ func TestSupervise_HAProxyThatEndsSoonAfterAnAdoptionGetsThePreviousDocument(t *
 }
 
 // A change may follow a start so soon that nothing has stayed up for long.
-func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testing.T) {
+func TestRollBack_ToTheFirstDocument(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	s.stableAfter = time.Hour
@@ -281,7 +281,7 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testin
 	eventually(t, "the first document serves", func() bool { return r.served() == "one" })
 }
 
-func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T) {
+func TestRestart_HAProxyEndsLater(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	s.stableAfter = 300 * time.Millisecond
@@ -297,7 +297,7 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	wantNothingLost(t, lost)
 }
 
-func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing.T) {
+func TestRestart_UnpersistedChangeIsLost(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
@@ -318,7 +318,7 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 
 // A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed
 // to, the document of that change is lost.
-func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
+func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	r.useCommands09()

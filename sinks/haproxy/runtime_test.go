@@ -116,7 +116,7 @@ func (r *rig) awaitDisk(doc sdk.Document) {
 	eventually(r.t, "the file follows", func() bool { return r.onDisk() == string(doc.Files[0].Content) })
 }
 
-func TestServersChangeWithoutAReload(t *testing.T) {
+func TestRuntimeChange_Servers(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -174,7 +174,7 @@ func (r *rig) slowly() (answer func() string) {
 	}
 }
 
-func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
+func TestDraining_SessionsFinish(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
@@ -207,7 +207,7 @@ func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
 	r.wantAnswers("a b")
 }
 
-func TestLeavingServersDoNotStayForEver(t *testing.T) {
+func TestDraining_TimeoutEndsSessions(t *testing.T) {
 	r := newRig(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")
@@ -224,7 +224,7 @@ func TestLeavingServersDoNotStayForEver(t *testing.T) {
 }
 
 // A server that comes back as something else than what still runs under its name cannot be had without a reload.
-func TestAServerComesBackAsAnotherOne(t *testing.T) {
+func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -244,7 +244,7 @@ func TestAServerComesBackAsAnotherOne(t *testing.T) {
 }
 
 // HAProxy's refusal is undone, told, and costs a reload; later changes of that backend do not try again.
-func TestWhatHAProxyRefusesIsReloaded(t *testing.T) {
+func TestRuntimeChange_Refused(t *testing.T) {
 	r := newRig(t)
 	pem := filepath.Join(r.dir, "own.pem")
 	check(t, os.WriteFile(pem, certificate(t), 0o600))
@@ -262,7 +262,7 @@ func TestWhatHAProxyRefusesIsReloaded(t *testing.T) {
 	}
 }
 
-func TestReloadsArePacedAndServersAreNot(t *testing.T) {
+func TestReloadInterval_ServersDoNotWait(t *testing.T) {
 	r := newRig(t)
 	r.cfg.ReloadInterval = time.Hour
 	a, b := r.named("a"), r.named("b")
@@ -301,7 +301,7 @@ func TestReloadsArePacedAndServersAreNot(t *testing.T) {
 }
 
 // HAProxy looks names up when it starts, and not when a server is added: so we do.
-func TestNamesAreLookedUp(t *testing.T) {
+func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
 	r := newRig(t)
 	b := r.named("b")
 	s := r.sink()
@@ -334,7 +334,7 @@ func TestNamesAreLookedUp(t *testing.T) {
 	}
 }
 
-func TestManyBackendsLoseTheirBound(t *testing.T) {
+func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	with := func(bound string) sdk.Document {
@@ -356,7 +356,7 @@ func TestManyBackendsLoseTheirBound(t *testing.T) {
 }
 
 // A backend that HAProxy would not change does not make the others wait for the reload.
-func TestOneStubbornBackendWaitsAlone(t *testing.T) {
+func TestPartialUpdate_RefusedBackend(t *testing.T) {
 	r := newRig(t)
 	r.cfg.ReloadInterval = time.Hour
 	pem := filepath.Join(r.dir, "own.pem")
@@ -374,7 +374,7 @@ func TestOneStubbornBackendWaitsAlone(t *testing.T) {
 }
 
 // An address that moves takes nothing of what was found out about the old one with it.
-func TestAServerThatIsDownMoves(t *testing.T) {
+func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
 	r := newRig(t)
 	b := r.named("b")
 	s := r.sink()
@@ -384,5 +384,20 @@ func TestAServerThatIsDownMoves(t *testing.T) {
 	r.apply(s, r.lines(fmt.Sprintf("server b 127.0.0.1:%d", port)+checks), sdk.ActionRestart)
 	eventually(t, "it is down", func() bool { return r.answeredBy() == "503 Service Unavailable" })
 	r.apply(s, r.lines("server b "+b.address+checks), sdk.ActionRuntime)
+	r.wantAnswers("b")
+}
+
+// After a failed reload the master's prompt is another one.
+func TestRuntimeChange_AfterAFailedReload(t *testing.T) {
+	r := newRig(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	port, free := occupy(t)
+	taken := fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
+	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, taken))
+	wantError(t, err, "HAProxy")
+	free()
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	r.wantAnswers("b")
 }

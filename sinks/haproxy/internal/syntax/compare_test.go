@@ -130,7 +130,7 @@ func TestCompare(t *testing.T) {
 }
 
 // What is inherited counts only behind the line that says so.
-func TestDefaultServerCountsFromItsLineOn(t *testing.T) {
+func TestDefaultServer_AppliesFromItsLineOn(t *testing.T) {
 	config := Parse([]byte("defaults one\n default-server check weight 7\ndefaults two\nbackend a from one\n"+
 		" server x 127.0.0.1:1\n default-server no-check disabled\n server y 127.0.0.1:1 enabled\n server z 127.0.0.1:1\n"+
 		"backend b\n server x 127.0.0.1:1\n"), nil)
@@ -242,7 +242,7 @@ func BenchmarkParseAfterOneChange(b *testing.B) {
 }
 
 // What a change on the way to after needs, and what not, in small configurations of their own.
-func TestComparePairs(t *testing.T) {
+func TestCompare_Pairs(t *testing.T) {
 	for _, test := range []struct{ name, before, after, reload string }{
 		{"disabled backend", "backend b\n disabled\n server x 1.1.1.1:1\n", "backend b\n disabled\n server x 1.1.1.1:2\n",
 			"backend b: its servers differ, and the backend is disabled"},
@@ -289,7 +289,7 @@ func TestComparePairs(t *testing.T) {
 	}
 }
 
-func TestBackendsThatSayWhatRuns(t *testing.T) {
+func TestBackends_KnownServers(t *testing.T) {
 	for config, want := range map[string]string{
 		"backend a\n server x 1.1.1.1:1\nlisten b\nfrontend c\n": "[a b]",
 		"backend a\n disabled\nbackend b\n":                      "[b]",

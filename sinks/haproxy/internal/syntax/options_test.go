@@ -39,7 +39,7 @@ func temporary(t *testing.T, name, content string) (path string) {
 const minimal = "defaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\nfrontend f\n bind 127.0.0.1:1\n"
 
 // Each option that HAProxy has is in the table, and each that is understood is one of HAProxy's.
-func TestServerOptionsAreThoseThatHAProxyLists(t *testing.T) {
+func TestServerOptions_EqualHAProxysList(t *testing.T) {
 	output, err := exec.Command(haproxy(), "-dKcfg", "-q", "-c", "-f", temporary(t, "cfg", minimal)).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ var examples = map[string]string{
 }
 
 // An option that is not static is one that "add server" takes. The options with a file are taken where HAProxy has loaded it.
-func TestServersCanBeAddedWithEachOptionThatIsNotStatic(t *testing.T) {
+func TestServerOptions_AddServerAcceptsNonStatic(t *testing.T) {
 	path := temporary(t, "cfg", "global\n stats socket unix@@socket level admin\n"+minimal+
 		"backend b\n mode http\n option httpchk\n")
 	socket := filepath.Join(filepath.Dir(path), "socket")
@@ -143,7 +143,7 @@ func ask(ctx context.Context, socket, command string) (string, error) {
 	}
 }
 
-func TestOptionsThatCount(t *testing.T) {
+func TestReadOptions(t *testing.T) {
 	for _, test := range []struct{ line, want, static string }{
 		// The last one wins, in any order.
 		{"rise 2 inter 1s rise 3", "inter 1s rise 3", ""},
@@ -199,7 +199,7 @@ func TestOptionsThatCount(t *testing.T) {
 	}
 }
 
-func TestDefaultsThatAddServerLeavesOut(t *testing.T) {
+func TestServer_Defaults(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                 "on-error fail-check error-limit 10 pool-max-conn -1 pool-purge-delay 5s",
 		"maxconn 7 pool-max-conn 0":        "on-error fail-check error-limit 10 pool-purge-delay 5s minconn 7",
@@ -213,7 +213,7 @@ func TestDefaultsThatAddServerLeavesOut(t *testing.T) {
 }
 
 // HAProxy does not pass each option of default-server on.
-func TestInheritedCheckProtoIsStatic(t *testing.T) {
+func TestServer_InheritedCheckProto(t *testing.T) {
 	if s := parseServer("server x 1.1.1.1:1 check", []string{"check-proto", "h2"}, false); s.static != "check-proto" {
 		t.Errorf("static %q", s.static)
 	}

@@ -24,7 +24,7 @@ const (
 )
 
 // Each line is tried in a frontend and in the backend app, from which the server x goes and to which z comes.
-func TestReferencesToServers(t *testing.T) {
+func TestReferences_Servers(t *testing.T) {
 	const runtime = "runtime [app]"
 	for _, test := range []struct{ name, frontend, backend, removed, added string }{
 		{"none", "", "", runtime, runtime},
@@ -75,7 +75,7 @@ func TestReferencesToServers(t *testing.T) {
 }
 
 // What counts in a defaults section counts in the backends behind it.
-func TestReferencesInDefaults(t *testing.T) {
+func TestReferences_InDefaults(t *testing.T) {
 	for line, want := range map[string]string{
 		"log-format %[srv_id]":                           "reload",
 		"http-response set-header Id %[srv_id]":          "reload",
@@ -97,7 +97,7 @@ func TestReferencesInDefaults(t *testing.T) {
 }
 
 // Numbers follow the lines, so that with something that reads them no line may change its place.
-func TestOrderMattersWhereNumbersAreRead(t *testing.T) {
+func TestOrder_NumbersAreRead(t *testing.T) {
 	for config, want := range map[string]string{
 		"backend a\n":                                                   "nothing",
 		"backend a\n balance leastconn\n":                               "nothing",
@@ -114,7 +114,7 @@ func TestOrderMattersWhereNumbersAreRead(t *testing.T) {
 	}
 }
 
-func TestOrderOfBackups(t *testing.T) {
+func TestOrder_Backups(t *testing.T) {
 	const (
 		first  = " server x 127.0.0.1:1 backup%s\n"
 		second = " server y 127.0.0.1:2 backup%s\n"

@@ -12,18 +12,6 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-func TestParseVersion(t *testing.T) {
-	for version, want := range map[string]string{
-		"2.6.12-1+deb12u4": "2.6", "3.0.11-1+deb13u5": "3.0", "2.4.0": "2.4", "2.10-dev3": "2.10", "1.8": "1.8", "3.1-dev": "3.1",
-		"": "0.0", "unknown": "0.0", "3": "0.0",
-	} {
-		major, minor := runtimeapi.ParseVersion(version)
-		if got := fmt.Sprintf("%d.%d", major, minor); got != want {
-			t.Errorf("%q is %s, want %s", version, got, want)
-		}
-	}
-}
-
 // pretend answers on a socket as a HAProxy of that version would, with pid for its process id, and returns what it is told.
 func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	r.t.Helper()
@@ -72,7 +60,7 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	}
 }
 
-func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
+func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 	for _, test := range []struct {
 		version string
 		pid     func(worker int) int

@@ -15,7 +15,7 @@ import (
 )
 
 // A server to which something else refers is never taken out of HAProxy before its check has accepted the file without it.
-func TestReferencedServersStayUntilTheCheck(t *testing.T) {
+func TestRuntimeChange_ReferencedServers(t *testing.T) {
 	for _, line := range []string{
 		"http-request deny if { srv_is_up(b) eq 5 }",
 		"http-request deny if { srv_is_up(app/b) eq 5 }",
@@ -51,7 +51,7 @@ func TestReferencedServersStayUntilTheCheck(t *testing.T) {
 }
 
 // Where something reads the numbers of servers, those are the ones that a start gives.
-func TestNumbersOfServersAreThoseOfAStart(t *testing.T) {
+func TestRuntimeChange_ServerNumbers(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	var servers []string
@@ -90,7 +90,7 @@ func TestNumbersOfServersAreThoseOfAStart(t *testing.T) {
 
 // Lua scripts see the servers that there are. Before 2.8 they see those of the start and use those that were deleted, so that
 // there servers come and go by reloads.
-func TestLuaScriptsSeeTheServersOfAStart(t *testing.T) {
+func TestRuntimeChange_LuaScripts(t *testing.T) {
 	r := newRig(t)
 	script := r.path("servers.lua")
 	check(t, os.WriteFile(script, []byte(`core.register_service("addresses", "http", function(applet)

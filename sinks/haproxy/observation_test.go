@@ -9,7 +9,7 @@ import (
 )
 
 // A master that a command reloads in place is the same process after the reload, and has another worker.
-func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
+func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	defer close(a.open)
@@ -49,7 +49,7 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 }
 
 // A look may find backends that the document has no more.
-func TestConcludeServers_BackendIsGone(t *testing.T) {
+func TestCorrectServers_BackendIsGone(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
 	var backends []string

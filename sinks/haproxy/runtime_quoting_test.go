@@ -8,7 +8,7 @@ import (
 )
 
 // HAProxy takes quotes and escapes away before it looks at words, and tells names without them. So do we.
-func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
+func TestRuntimeChange_QuotedNames(t *testing.T) {
 	for _, quoted := range []func(backend, name string) (string, string){
 		func(backend, name string) (string, string) { return `"` + backend + `"`, `"` + name + `"` },
 		func(backend, name string) (string, string) { return "'" + backend + "'", "'" + name + "'" },
@@ -44,7 +44,7 @@ func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
 }
 
 // Names that depend on HAProxy's environment are not known: its servers are left alone, and nothing is wrong with them.
-func TestNamesFromTheEnvironmentAreLeftAlone(t *testing.T) {
+func TestRuntimeChange_NamesFromTheEnvironment(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	document := func(servers ...string) sdk.Document {
@@ -75,7 +75,7 @@ func (r *rig) wantObservedHealthy(s *Sink) {
 
 // Conditional blocks elsewhere in the configuration cost nothing. Where one decides which lines of a backend count, the
 // backend changes by reloads and is not compared with what runs.
-func TestConditionalBlocks(t *testing.T) {
+func TestRuntimeChange_ConditionalBlocks(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	serverA, serverB := "server a "+a.address, "server b "+b.address

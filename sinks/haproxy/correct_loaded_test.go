@@ -25,7 +25,7 @@ func (r *rig) saveState(s *Sink, scope string) {
 }
 
 // A state file has what was right when it was written. When Apply returns, the document is in effect.
-func TestServersAreThoseOfTheDocumentAfterALoad(t *testing.T) {
+func TestCorrectLoaded_AfterAReload(t *testing.T) {
 	for _, scope := range []string{"global", "local"} {
 		for _, test := range []struct {
 			name, command string
@@ -60,7 +60,7 @@ func TestServersAreThoseOfTheDocumentAfterALoad(t *testing.T) {
 }
 
 // The same holds for a HAProxy that was started again after it had died.
-func TestServersAreThoseOfTheDocumentAfterARestart(t *testing.T) {
+func TestCorrectLoaded_AfterARestart(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -78,7 +78,7 @@ func TestServersAreThoseOfTheDocumentAfterARestart(t *testing.T) {
 }
 
 // Where nothing may be changed at run time, what differs is told.
-func TestServersThatDifferAfterALoadAreReported(t *testing.T) {
+func TestCorrectLoaded_ReportsWithoutRuntimeChanges(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()

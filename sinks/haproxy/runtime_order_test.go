@@ -7,7 +7,7 @@ import (
 )
 
 // The first usable backup server counts, unless all do. What answers is what would after a start.
-func TestFirstBackupCounts(t *testing.T) {
+func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 	for _, test := range []struct {
 		name, defaults, options, action, answers string
 		before, after                            []string
@@ -48,7 +48,7 @@ func TestFirstBackupCounts(t *testing.T) {
 }
 
 // An order of backup servers that somebody else made is put right by a reload, once.
-func TestOrderOfBackupsIsPutRight(t *testing.T) {
+func TestDrift_OrderOfBackups(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()

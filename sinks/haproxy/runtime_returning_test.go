@@ -9,7 +9,7 @@ import (
 )
 
 // A server that returns while it still drains becomes what its line says, by commands or by a reload.
-func TestReturningServerIsWhatItsLineSays(t *testing.T) {
+func TestRuntimeChange_ReturningServer(t *testing.T) {
 	for _, test := range []struct{ name, was, is, action string }{
 		{"the same", "server a ADDR maxconn 7 weight 3", "server a ADDR maxconn 7 weight 3", sdk.ActionRuntime},
 		{"without maxconn", "server a ADDR maxconn 7", "server a ADDR", sdk.ActionRuntime},
@@ -64,7 +64,7 @@ func TestReturningServerIsWhatItsLineSays(t *testing.T) {
 }
 
 // A backup server that returns is where it was in HAProxy's order, and not where its line is.
-func TestReturningBackupsAreInOrder(t *testing.T) {
+func TestRuntimeChange_ReturningBackups(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -86,7 +86,7 @@ func TestReturningBackupsAreInOrder(t *testing.T) {
 }
 
 // Somebody else's server of the same name is not the one of the document.
-func TestForeignServerThatTheDocumentBringsIsReplaced(t *testing.T) {
+func TestRuntimeChange_ForeignServer(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()

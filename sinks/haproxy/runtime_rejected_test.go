@@ -8,7 +8,7 @@ import (
 )
 
 // HAProxy takes each of these servers at run time, or something in its place, and refuses the file with it. None goes live.
-func TestServersThatTheCheckRefusesDoNotGoLive(t *testing.T) {
+func TestRuntimeChange_ServersThatTheCheckRejects(t *testing.T) {
 	for _, line := range []string{
 		"server y ipv4@[::1]:3",
 		"server y ipv6@127.0.0.1:3",
