@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// addedAndLoaded runs check on a HAProxy to which the servers were added while it ran, and on one that loaded them. The
+// addedAndLoaded runs check on a HAProxy to which the servers were added at run time, and on one that loaded them. The
 // settings are the other lines of the backend.
 func addedAndLoaded(t *testing.T, settings, servers []string, check func(*testing.T, *rig, *Sink)) {
 	t.Helper()
@@ -90,7 +90,7 @@ func (l proxyListener) Accept() (net.Conn, error) {
 	return &proxyConn{Conn: conn, reader: bufio.NewReader(conn)}, nil
 }
 
-// A proxyConn leaves out the PROXY header, and ends where there is none.
+// A proxyConn strips the PROXY header, and ends if there is none.
 type proxyConn struct {
 	net.Conn
 	reader *bufio.Reader
@@ -249,7 +249,7 @@ func TestAddedServer_ReusesConnectionsAsAfterALoad(t *testing.T) {
 	}
 }
 
-// A bound on connections is not one that grows with the load, and minconn is the least bound.
+// A limit of connections does not grow with the load, and minconn is the lower limit.
 func TestAddedServer_MaxConnAsAfterALoad(t *testing.T) {
 	for _, bound := range []string{"maxconn 2", "maxconn 2 minconn 2", "minconn 2", "minconn 2 maxconn 1"} {
 		t.Run(bound, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestAddedServer_ObservesAsAfterALoad(t *testing.T) {
 	})
 }
 
-// A server that does not answer has requests for no longer than one that was loaded.
+// A server that does not answer receives requests for no longer than a loaded one.
 func TestAddedServer_FirstCheckAsAfterALoad(t *testing.T) {
 	r := newRig(t)
 	good := "server good " + r.named("good").address
@@ -311,7 +311,7 @@ func TestAddedServer_FirstCheckAsAfterALoad(t *testing.T) {
 	}
 }
 
-// This is where an added server is not a loaded one: it begins as one that comes back.
+// Here an added server differs from a loaded one: it starts like a server that has come up again.
 func TestAddedServer_SlowStart(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()

@@ -94,7 +94,7 @@ func hiddenBind(port int) string {
 	return fmt.Sprintf("frontend other\n    bind ipv4@localhost:%d", port)
 }
 
-// A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
+// A reload that cannot bind would make the running HAProxy refuse connections for seconds.
 func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
@@ -227,7 +227,7 @@ func TestApply_MissingBinary(t *testing.T) {
 	wantError(t, err, "there is no program "+r.cfg.Binary)
 }
 
-// A document that passed its check while the sink was being stopped changes nothing any more.
+// A document that passed its check while the sink was being stopped changes nothing.
 func TestCommitAndReload_Stopped(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()

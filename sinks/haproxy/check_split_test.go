@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 )
 
-// countChecks has the rig's HAProxy count how often it checks a configuration, and returns how to ask for that.
+// countChecks makes HAProxy count its checks of a configuration, and returns a function that returns the count.
 func (r *rig) countChecks() func() int {
 	r.t.Helper()
 	log := r.path("checks")
@@ -26,7 +26,7 @@ func (r *rig) countChecks() func() int {
 	}
 }
 
-// withFaults is a configuration with so many services and so many bad servers in each, and the numbers of their lines.
+// withFaults returns a configuration with that many services and bad servers in each, and the numbers of the bad lines.
 func withFaults(services, bad int, option func(n int) string) (config string, lines []int) {
 	text := []string{
 		"defaults", " mode http", " timeout connect 1s", " timeout client 1s", " timeout server 1s", "frontend f",
@@ -112,7 +112,7 @@ func linesWith(config, start string) []int {
 	return numbers
 }
 
-// A line that depends on its file or on a condition may be good in the whole and bad in a piece.
+// A line that depends on its file or on a condition may be valid in the whole file and invalid in a piece.
 func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
 	for _, line := range []string{".if defined(X)\n", "  .notice hello\n", "global\n default-path config\n"} {
 		if got := split([]byte("defaults\n" + line)); got != nil {

@@ -120,7 +120,7 @@ func TestApply_CancelledDuringTheCheck(t *testing.T) {
 	r.wantTidy()
 }
 
-// A name server may be away for a moment: that is no fault of the document.
+// A name server may be unavailable for a moment, which is no fault of the document.
 func TestApply_UnknownHostnameIsRetried(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()

@@ -17,7 +17,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// leaveTemporary leaves what a process that is killed while it writes the files leaves of them.
+// leaveTemporary creates the files that a process leaves when it is killed while it writes them.
 func (r *rig) leaveTemporary(s *Sink, names ...string) {
 	r.t.Helper()
 	for _, name := range names {
@@ -38,7 +38,7 @@ func (r *rig) has(name string) bool {
 
 func companion(name, content string) sdk.File { return sdk.File{Name: name, Content: []byte(content)} }
 
-// withMap is a document that answers with what the map in the companion has for k.
+// withMap returns a document that answers with the value that the map in the companion has for k.
 func (r *rig) withMap(name, value string) sdk.Document {
 	config := string(r.document("map").Files[0].Content)
 	config = strings.Replace(config, "X-Is map", "X-Is %[str(k),map("+r.path(name)+")]", 1)
@@ -85,7 +85,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
 			check(t, os.WriteFile(r.path("mine.map"), []byte("k mine\n"), 0o600))
 
-			// A connection holds the worker that has the map.
+			// A connection keeps the worker alive that has loaded the map.
 			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 			check(t, err)
 			defer func() { _ = conn.Close() }()
@@ -119,7 +119,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 	}
 }
 
-// Whatever happens between writing a companion and removing it, it is known to be ours.
+// The sink knows its companions whatever happens between writing and removing them.
 func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 	r := newRig(t)
 	first := r.sink()
@@ -127,7 +127,7 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
 	r.stop(first)
 
-	// The next process dies after it has written the files, and before HAProxy loads them.
+	// The next process ends after it has written the files, and before HAProxy loads them.
 	second := r.sink()
 	second.observeEvery = time.Hour
 	wantHealthy(t, second)
@@ -187,7 +187,7 @@ func TestCompanions_RolledBack(t *testing.T) {
 		t.Error("the files of the document before are not back")
 	}
 
-	// One with which HAProxy does not stay up: its files replaced those of the document before.
+	// A document with which HAProxy does not stay up: its files replaced those of the previous one.
 	dies := r.luaThat("core.register_task(function() core.msleep(1500) os.exit(3) end)")
 	dying := withGlobal(r.withMap("other.map", "two"), "    lua-load "+dies+"\n")
 	r.apply(s, dying, sdk.ActionReload)
@@ -203,7 +203,7 @@ func TestCompanions_StillReferenced(t *testing.T) {
 	s.observeEvery = pollInterval
 	withMap := r.withMap("routes.map", "one")
 	r.apply(s, documentOf(string(withMap.Files[0].Content), withMap.Files[1], companion("unused.txt", "x")), sdk.ActionRestart)
-	// The template keeps the reference and has the files no more.
+	// The template keeps the reference and no longer has the files.
 	r.apply(s, documentOf(string(withMap.Files[0].Content)), sdk.ActionReload)
 	eventually(t, "the other file is removed", func() bool { return !r.has("unused.txt") })
 	if !r.has("routes.map") {
@@ -226,7 +226,7 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 	s.observeEvery = pollInterval
 	page := companion("sorry.http", "HTTP/1.0 503 Sorry\r\nContent-Length: 0\r\n\r\n")
 	doc := r.document("one")
-	// The check of the first document does not know the other file, which names the page in its folder.
+	// The check of the first document does not know the other file, which names the page in its directory.
 	r.apply(s, documentOf(string(doc.Files[0].Content), page, companion("unused.txt", "x")), sdk.ActionRestart)
 	r.apply(s, r.document("two"), sdk.ActionReload)
 	eventually(t, "the other file is removed", func() bool { return !r.has("unused.txt") })
@@ -259,7 +259,7 @@ func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
-// Changes at run time do not keep a file for ever that only the processes before a reload need.
+// Changes at run time do not prevent the removal of a file that only the processes before a reload need.
 func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	r := newRig(t)
 	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 3*time.Second
@@ -303,7 +303,7 @@ func TestCompanions_Replace(t *testing.T) {
 	})
 }
 
-// Another process may be checking a document at this moment.
+// Another process may be checking a document at the same time.
 func TestStart_LeavesARunningCheckAlone(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()

@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// watchful makes a sink that looks at what HAProxy runs at every chance.
+// watchful returns a sink that observes what HAProxy runs continuously.
 func (r *rig) watchful() *Sink {
 	s := r.sink()
 	s.observeEvery = 0
@@ -60,7 +60,7 @@ func (r *rig) described(s *Sink) string {
 	return fmt.Sprint(servers)
 }
 
-// What somebody else has HAProxy load does not stay, and neither does what they write into the file.
+// A configuration that somebody else has HAProxy load is replaced, and so is one that they write into the file.
 func TestDrift_ForeignReload(t *testing.T) {
 	r := newRig(t)
 	s := r.watchful()
@@ -81,7 +81,7 @@ func TestDrift_ForeignReload(t *testing.T) {
 	eventually(t, "the file is put back", func() bool { return r.onDisk() == string(one.Files[0].Content) })
 }
 
-// What the configuration says about servers is not always what HAProxy runs of it. That must not look like drift.
+// HAProxy's servers may differ from the lines of a configuration without drift.
 func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -119,10 +119,10 @@ func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 	}
 }
 
-// observedTimes counts looks at what HAProxy runs.
+// observedTimes returns the number of completed observations.
 func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
-// What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
+// Drift that needs a reload causes one, and does not prevent that other servers are corrected.
 func TestDrift_NeedsAReload(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
@@ -137,7 +137,7 @@ func TestDrift_NeedsAReload(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// Where a reload does not help either, there is one and not one after another, and Health says so.
+// Drift that a reload does not correct causes only one reload, and Health reports it.
 func TestDrift_RemainsAfterAReload(t *testing.T) {
 	r := newRig(t)
 	a := r.named("a")
@@ -155,7 +155,7 @@ func TestDrift_RemainsAfterAReload(t *testing.T) {
 	r.wantAnswers("a")
 }
 
-// ghosted makes s believe that HAProxy should have a server that it cannot have.
+// ghosted makes s expect a server that HAProxy cannot have.
 func (r *rig) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// askFresh starts a HAProxy on the file beside the one that runs, asks it and ends it.
+// askFresh starts a second HAProxy with the file, sends it commands and ends it.
 func (r *rig) askFresh(commands ...string) []string {
 	r.t.Helper()
 	socket, pidFile, extra := r.path("beside.sock"), r.path("beside.pid"), r.path("beside.cfg")
@@ -34,12 +34,12 @@ func (r *rig) askFresh(commands ...string) []string {
 	return answers
 }
 
-// wantAsFresh wants the servers that run to be those of a HAProxy that is started on the file, and, unless all backup
+// wantAsFresh checks that the servers that run are those of a HAProxy that is started with the file, and, unless all backup
 // servers count, the backup servers in the same order.
 func (r *rig) wantAsFresh(s *Sink) {
 	r.t.Helper()
 	questions := []string{"show servers state", "show stat -1 4 -1"}
-	// The next look for other processes on the same addresses, of which the fresh one is one, is ten seconds later.
+	// The next search for conflicting processes, of which the fresh HAProxy is one, is ten seconds later.
 	eventually(r.t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 })
 	want := r.serversIn(r.askFresh(questions...))
 	var got []string
@@ -56,7 +56,7 @@ func (r *rig) wantAsFresh(s *Sink) {
 	}
 }
 
-// serversIn says what matters about each server: first the backup servers in their order, then the others by name.
+// serversIn describes each server: first the backup servers in order, then the others by name.
 func (r *rig) serversIn(answers []string) []string {
 	r.t.Helper()
 	table, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(answers[1], "# "))).ReadAll()

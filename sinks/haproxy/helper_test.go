@@ -113,7 +113,7 @@ func edited(doc sdk.Document, from, to string) sdk.Document {
 	return documentOf(strings.ReplaceAll(string(doc.Files[0].Content), from, to), doc.Files[1:]...)
 }
 
-// apply applies doc and wants that action.
+// apply applies doc and checks the action.
 func (r *rig) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 	r.t.Helper()
 	result, err := s.Apply(r.t.Context(), doc)
@@ -161,7 +161,7 @@ func (r *rig) wantOnDisk(doc sdk.Document) {
 	}
 }
 
-// wantTidy wants no temporary files in the directory.
+// wantTidy checks that there are no temporary files in the directory.
 func (r *rig) wantTidy() {
 	r.t.Helper()
 	eventually(r.t, "the temporary files are gone", func() bool { // the state file may be being written
@@ -182,7 +182,7 @@ func (r *rig) running(s *Sink) process.Instance {
 	return now
 }
 
-// problems returns what Health says is wrong, as one string.
+// problems returns the problems that Health reports, as one string.
 func problems(t *testing.T, s *Sink) string {
 	t.Helper()
 	h, err := s.Health(t.Context())
@@ -197,7 +197,7 @@ func wantHealthy(t *testing.T, s *Sink) {
 	}
 }
 
-// wantError wants err to contain all of the words.
+// wantError checks that err contains all of the words.
 func wantError(t *testing.T, err error, words ...string) {
 	t.Helper()
 	if err == nil {

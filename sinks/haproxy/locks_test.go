@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back the first question with a certain
-// word in it that comes on a connection made since, or HAProxy's answer to it.
+// A slowSocket is a proxy between the sink and HAProxy's socket. Once it is armed, it holds back the first command with a certain
+// word on a new connection, or HAProxy's answer to it.
 type slowSocket struct {
 	word     string
 	question bool // the question and not the answer
@@ -61,7 +61,7 @@ func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
 	return slow
 }
 
-// arm has the socket keep back a question or an answer.
+// arm makes the socket hold back a command or an answer.
 func (slow *slowSocket) arm() block {
 	slow.armed.Store(true)
 	return block{func() { <-slow.kept }, sync.OnceFunc(func() { close(slow.release) })}
@@ -106,13 +106,13 @@ func (slow *slowSocket) wait(keeps bool) {
 	}
 }
 
-// A block keeps something from going on until it is let go.
+// A block makes something wait until it is released.
 type block struct {
 	await   func() // waits until that has begun
 	release func()
 }
 
-// blockIn has set replace a function of the sink by one that waits before the one before is called.
+// blockIn makes a function of the sink wait before it is called. set replaces the function.
 func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
 	t.Helper()
 	reached, end := make(chan struct{}, 1), make(chan struct{})
@@ -128,7 +128,7 @@ func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
 	return block{func() { <-reached }, sync.OnceFunc(func() { close(end) })}
 }
 
-// fifo puts a pipe in the place of a file, so that a read of it blocks. In the end there is a file again.
+// fifo replaces a file by a named pipe, so that reading it blocks. Releasing the block restores the file.
 func (r *rig) fifo(name string) block {
 	r.t.Helper()
 	path, kept, made := r.path(name), r.path("kept"), r.path("pipe")
@@ -151,14 +151,14 @@ func (r *rig) fifo(name string) block {
 	}}
 }
 
-// waiting has a command wait as soon as it is run again, where runs counts how often that was.
+// waiting makes a command wait when it is run again. runs returns how often it was run.
 func (r *rig) waiting(runs func() int) block {
 	r.t.Helper()
 	open, before := r.shut(), runs()
 	return block{func() { eventually(r.t, "the command is run", func() bool { return runs() > before }) }, open}
 }
 
-// linesOf counts the lines of a file, and is 0 where there is none.
+// linesOf returns the number of lines of a file, and 0 if there is none.
 func (r *rig) linesOf(name string) int {
 	content, err := os.ReadFile(r.path(name))
 	if err != nil {
@@ -167,7 +167,7 @@ func (r *rig) linesOf(name string) int {
 	return bytes.Count(content, []byte("\n"))
 }
 
-// A change at run time waits for nothing that it does not need itself.
+// A change at run time waits for nothing that it does not need.
 func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 	inPlace := func(r *rig) {
 		r.cfg.VerifyCmd = fmt.Sprintf("echo >> %s; while [ -e %s ]; do sleep 0.02; done", r.path("runs"), r.path("gate"))
@@ -238,7 +238,7 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 	}
 }
 
-// applyInTime wants doc to be applied at run time while something else waits, and calls release where it is not.
+// applyInTime checks that doc is applied at run time while something else waits, and calls release if it is not.
 func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
 	r.t.Helper()
 	done := make(chan struct{})
@@ -257,7 +257,7 @@ func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
 	}
 }
 
-// What was read before a change, or while there was one, says nothing about what runs after it.
+// An observation that began before a change, or ran during one, is not used after it.
 func TestObserve_ChangeDuringALook(t *testing.T) {
 	for _, question := range []bool{false, true} {
 		t.Run(fmt.Sprintf("before the question=%v", question), func(t *testing.T) {
@@ -293,7 +293,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 	}
 }
 
-// A look at a backend is not repeated because of changes of another one, so that there is one also under steady changes.
+// An observation of a backend is not discarded because another backend changes, so that it completes during steady changes.
 func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
@@ -321,7 +321,7 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// A server that came back is not removed because it was seen to be leaving before.
+// A server that is wanted again is not removed because it was seen draining before.
 func TestRemoveServers_ServerThatCameBack(t *testing.T) {
 	r := newRig(t)
 	r.cfg.DrainTimeout = 0

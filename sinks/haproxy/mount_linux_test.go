@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// lifeOfChanges takes HAProxy through a start, reloads, a change at run time and documents that are refused.
+// lifeOfChanges takes HAProxy through a start, reloads, a change at run time and rejected documents.
 func (r *rig) lifeOfChanges(one, two, three sdk.Document) {
 	r.t.Helper()
 	s := r.sink()
@@ -73,7 +73,7 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 	}
 }
 
-// The configuration is a file that is mounted into a folder which cannot be written, as in a container with a read-only root.
+// The configuration is a file that is mounted into a read-only directory, as in a container with a read-only root.
 func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
@@ -100,7 +100,7 @@ func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// A process that is killed while it writes in place leaves a part of the content, whether HAProxy runs or not.
+// A process that is killed while it writes in place leaves a part of the content.
 func TestMountPoint_HalfWritten(t *testing.T) {
 	if !mounttest.Run(t) {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// gated makes HAProxy's check wait for as long as the file gate is there.
+// gated makes HAProxy's check wait while the file gate exists.
 func (r *rig) gated() (shut, open func()) {
 	r.t.Helper()
 	gate, script := r.path("gate"), r.path("haproxy-gated")
@@ -23,7 +23,7 @@ exec %s "$@"
 	return func() { check(r.t, os.WriteFile(gate, nil, 0o600)) }, func() { check(r.t, os.Remove(gate)) }
 }
 
-// HAProxy dies after a change at run time, before the file has followed: it comes back with the change.
+// HAProxy ends after a change at run time and before the file is written: it is restarted with the change.
 func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
@@ -44,7 +44,7 @@ func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// Changes do not wait for the check of the one before, and only the last one need get to the disk.
+// Changes do not wait for the check of the previous one, and only the last one has to be written.
 func TestPersist_LastOfSeveralChanges(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
@@ -68,7 +68,7 @@ func TestPersist_LastOfSeveralChanges(t *testing.T) {
 	r.wantTidy()
 }
 
-// At an orderly end the file has followed.
+// Stop writes the last change.
 func TestStop_PersistsTheLastChange(t *testing.T) {
 	r := newRig(t)
 	shut, open := r.gated()

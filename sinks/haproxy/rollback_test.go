@@ -85,7 +85,7 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	}
 	before := reloadsOf(t, s)
 
-	// Servers of standing backends change meanwhile.
+	// Servers of existing backends change meanwhile.
 	result, err := s.Apply(t.Context(), edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1"))
 	if !isNotLoaded(err) || len(result.Details) == 0 {
 		t.Errorf("got %+v, %v", result, err)
@@ -97,7 +97,7 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 		t.Errorf("the server was not added:\n%s", state)
 	}
 
-	// A retry is one load, and works once the reason is gone.
+	// A retry is one load, and succeeds once the reason is gone.
 	bad.Retry = true
 	if _, err = s.Apply(t.Context(), bad); !isNotLoaded(err) {
 		t.Errorf("got %v", err)
@@ -114,8 +114,8 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	}
 }
 
-// Nor is it tried where it is not known what HAProxy serves, because somebody else has reloaded it: it loads what was last in
-// effect.
+// It is not loaded either if it is not known what HAProxy serves, because somebody else has reloaded it: HAProxy loads the
+// document that was applied last.
 func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
@@ -142,7 +142,7 @@ func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
 	r.wantServed("one")
 }
 
-// A sink that was started again does not know what failed to load before, and the daemon does.
+// A new sink does not know which document failed to load before; the daemon does.
 func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
 	r := newRig(t)
 	first := r.sink()
@@ -170,7 +170,7 @@ func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
 	}
 }
 
-// lostBy returns a channel with what the sink loses.
+// lostBy returns a channel with the documents that the sink loses.
 func lostBy(s *Sink) <-chan sdk.Lost {
 	lost := make(chan sdk.Lost, 10)
 	s.OnLost(func(l sdk.Lost) { lost <- l })
@@ -238,7 +238,7 @@ func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 	r.apply(s, r.document("three"), sdk.ActionReload)
 }
 
-// What another process of the sink left is put back too, although HAProxy may have run something else when it was adopted.
+// A document that another process applied is restored too, although HAProxy may have run something else when it was adopted.
 func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
 	r := newRig(t)
 	first := r.sink()
@@ -263,7 +263,7 @@ func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// A change may follow a start so soon that nothing has stayed up for long.
+// A change may follow a start before HAProxy counts as stable.
 func TestRollBack_ToTheFirstDocument(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
@@ -316,7 +316,7 @@ func TestRestart_UnpersistedChangeIsLost(t *testing.T) {
 	r.wantAnswers("a")
 }
 
-// A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed
+// A failed reload that ends HAProxy restores the document on disk. If that is older than what HAProxy had been changed
 // to, the document of that change is lost.
 func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 	r := newRig(t)
@@ -355,7 +355,7 @@ func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 	wantNothingLost(t, lost)
 }
 
-// A document that failed to load for another process and loads now is not one that failed.
+// A document that failed to load in another process and loads now does not count as failed.
 func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
 	r := newRig(t)
 	r.cfg.Runtime = false
@@ -366,7 +366,7 @@ func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
 	r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
 }
 
-// Nobody waits for a document any more that fails to load: its servers come into effect all the same.
+// Apply was cancelled while the document failed to load: its servers go live all the same.
 func TestApply_CancelledWhileADocumentFailsToLoad(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")

@@ -6,7 +6,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The first usable backup server counts, unless all do. What answers is what would after a start.
+// HAProxy uses the first available backup server, unless all are used. The same server answers as after a start.
 func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 	for _, test := range []struct {
 		name, defaults, options, action, answers string
@@ -47,7 +47,7 @@ func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 	}
 }
 
-// An order of backup servers that somebody else made is put right by a reload, once.
+// A changed order of backup servers is corrected by one reload.
 func TestDrift_OrderOfBackups(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")

@@ -14,7 +14,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A server to which something else refers is never taken out of HAProxy before its check has accepted the file without it.
+// A server to which something else refers is not removed before HAProxy's check has accepted the file without it.
 func TestRuntimeChange_ReferencedServers(t *testing.T) {
 	for _, line := range []string{
 		"http-request deny if { srv_is_up(b) eq 5 }",
@@ -50,7 +50,7 @@ func TestRuntimeChange_ReferencedServers(t *testing.T) {
 	}
 }
 
-// Where something reads the numbers of servers, those are the ones that a start gives.
+// If something reads the numbers of servers, these are as after a start.
 func TestRuntimeChange_ServerNumbers(t *testing.T) {
 	r := newRig(t)
 	s := r.sink()
@@ -88,8 +88,8 @@ func TestRuntimeChange_ServerNumbers(t *testing.T) {
 	}
 }
 
-// Lua scripts see the servers that there are. Before 2.8 they see those of the start and use those that were deleted, so that
-// there servers come and go by reloads.
+// Lua scripts see the current servers. Before 2.8 they see those of the start and use deleted ones, so that
+// servers are added and removed by reloads there.
 func TestRuntimeChange_LuaScripts(t *testing.T) {
 	r := newRig(t)
 	script := r.path("servers.lua")

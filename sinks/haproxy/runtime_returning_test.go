@@ -8,7 +8,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A server that returns while it still drains becomes what its line says, by commands or by a reload.
+// A server that is wanted again while it is draining becomes what its line says, by commands or by a reload.
 func TestRuntimeChange_ReturningServer(t *testing.T) {
 	for _, test := range []struct{ name, was, is, action string }{
 		{"the same", "server a ADDR maxconn 7 weight 3", "server a ADDR maxconn 7 weight 3", sdk.ActionRuntime},
@@ -63,7 +63,7 @@ func TestRuntimeChange_ReturningServer(t *testing.T) {
 	}
 }
 
-// A backup server that returns is where it was in HAProxy's order, and not where its line is.
+// A backup server that is wanted again keeps its position in HAProxy's order, whatever the position of its line.
 func TestRuntimeChange_ReturningBackups(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
@@ -85,7 +85,7 @@ func TestRuntimeChange_ReturningBackups(t *testing.T) {
 	}
 }
 
-// Somebody else's server of the same name is not the one of the document.
+// A server of the same name that somebody else has added is not the one of the document.
 func TestRuntimeChange_ForeignServer(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")

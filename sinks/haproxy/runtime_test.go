@@ -22,7 +22,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A named server answers with its name, and with a request for /slow not before it is told to.
+// A named server answers with its name. It answers a request for /slow only when it is told to.
 type named struct {
 	address string
 	open    chan struct{} // closed to let slow answers go
@@ -46,7 +46,7 @@ func (r *rig) named(name string) named {
 	return n
 }
 
-// lines is a document whose backend app has these lines.
+// lines returns a document whose backend app has these lines.
 func (r *rig) lines(lines ...string) sdk.Document {
 	return edited(r.document("x"), "    server s1 "+r.backend+"\n", "    "+strings.Join(lines, "\n    ")+"\n")
 }
@@ -72,7 +72,7 @@ func (r *rig) wantAnswers(want string) {
 	}
 }
 
-// ask sends commands to the worker that serves. HAProxy may leave a question unanswered whose worker it is replacing, so the
+// ask sends commands to the worker that serves. HAProxy may not answer a command to a worker that it is replacing, so the
 // connection is tried again.
 func (r *rig) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
@@ -93,7 +93,7 @@ func (r *rig) ask(s *Sink, commands ...string) []string {
 	return answers
 }
 
-// servers returns the names of a backend's servers in HAProxy, those that drain with a "-" behind them.
+// servers returns the names of a backend's servers in HAProxy, with a "-" after those that are draining.
 func (r *rig) servers(s *Sink, backend string) string {
 	r.t.Helper()
 	servers, err := runtimeapi.ParseServers(r.ask(s, "show servers state "+backend)[0])
@@ -110,7 +110,7 @@ func (r *rig) servers(s *Sink, backend string) string {
 	return strings.Join(names, " ")
 }
 
-// awaitDisk waits until the file has followed.
+// awaitDisk waits until the document is on disk.
 func (r *rig) awaitDisk(doc sdk.Document) {
 	r.t.Helper()
 	eventually(r.t, "the file follows", func() bool { return r.onDisk() == string(doc.Files[0].Content) })
@@ -189,7 +189,7 @@ func TestDraining_SessionsFinish(t *testing.T) {
 	}
 	wantHealthy(t, s)
 
-	// It comes back meanwhile.
+	// It is wanted again meanwhile.
 	both := r.lines("server a "+a.address+cuts, "server b "+b.address)
 	r.apply(s, both, sdk.ActionRuntime)
 	r.wantAnswers("a b")
@@ -223,7 +223,7 @@ func TestDraining_TimeoutEndsSessions(t *testing.T) {
 	}
 }
 
-// A server that comes back as something else than what still runs under its name cannot be had without a reload.
+// A server that is wanted again with other options than those of the draining one needs a reload.
 func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
 	r := newRig(t)
 	a, b := r.named("a"), r.named("b")
@@ -243,7 +243,8 @@ func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
 	r.wantAnswers("a b")
 }
 
-// HAProxy's refusal is undone, told, and costs a reload; later changes of that backend do not try again.
+// A change that HAProxy refuses is undone and reported, and needs a reload. Later changes of that backend are not tried at run
+// time.
 func TestRuntimeChange_Refused(t *testing.T) {
 	r := newRig(t)
 	pem := filepath.Join(r.dir, "own.pem")
@@ -300,7 +301,7 @@ func TestReloadInterval_ServersDoNotWait(t *testing.T) {
 	r.wantAnswers("b")
 }
 
-// HAProxy looks names up when it starts, and not when a server is added: so we do.
+// HAProxy looks up host names when it starts, and not when a server is added, so that the sink has to.
 func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
 	r := newRig(t)
 	b := r.named("b")
@@ -355,7 +356,7 @@ func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
 	}
 }
 
-// A backend that HAProxy would not change does not make the others wait for the reload.
+// A backend that HAProxy refuses to change does not make the others wait for the reload.
 func TestPartialUpdate_RefusedBackend(t *testing.T) {
 	r := newRig(t)
 	r.cfg.ReloadInterval = time.Hour
@@ -373,7 +374,7 @@ func TestPartialUpdate_RefusedBackend(t *testing.T) {
 	r.wantAnswers("b")
 }
 
-// An address that moves takes nothing of what was found out about the old one with it.
+// A server with a new address does not keep the check state of the old one.
 func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
 	r := newRig(t)
 	b := r.named("b")

@@ -12,7 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// pretend answers on a socket as a HAProxy of that version would, with pid for its process id, and returns what it is told.
+// pretend answers on a socket like a HAProxy of that version with that process id, and returns the commands that it gets.
 func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	r.t.Helper()
 	listener, err := net.Listen("unix", r.path("pretend.sock"))
@@ -93,7 +93,7 @@ func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 	}
 }
 
-// A HAProxy that takes no changes at run time is healthy, and the facts say why there are none.
+// A HAProxy that cannot be changed at run time is healthy, and the facts say why it cannot.
 func TestHealth_VersionWithoutRuntimeChanges(t *testing.T) {
 	r := newRig(t)
 	s := r.watchful()

@@ -50,7 +50,7 @@ func TestReload_LosesNoConnection(t *testing.T) {
 			if failed > 0 || asked < 100 {
 				t.Errorf("%d of %d requests failed", failed, asked)
 			}
-			// Requests may succeed by chance. The same socket is the proof.
+			// Requests may succeed by chance, so the socket has to be the same.
 			if now := listening(t, r.port); now != sockets {
 				t.Errorf("the listening sockets were %s and are %s", sockets, now)
 			}
