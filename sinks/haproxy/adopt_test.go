@@ -75,7 +75,7 @@ func TestReload_ByAnotherProgram(t *testing.T) {
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
-	eventually(t, "the file was observed", func() bool { // it is put back by the next observation, ten seconds later
+	eventually(t, "the file was observed", func() bool { // it is restored by the next observation, ten seconds later
 		return s.observedTimes() > 0
 	})
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))

@@ -158,7 +158,7 @@ func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
 	r.stop(first)
 	second := r.sink()
 	if p := problems(t, second); !strings.Contains(p, "no document") {
-		t.Errorf("a HAProxy that was stopped is looked for: %s", p)
+		t.Errorf("a HAProxy that was stopped is searched for: %s", p)
 	}
 	r.apply(second, r.document("two"), sdk.ActionRestart)
 	if r.has("routes.map") {

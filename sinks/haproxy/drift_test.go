@@ -44,7 +44,7 @@ func TestDrift_IsCorrected(t *testing.T) {
 				t.Errorf("%q changed nothing", test.command)
 			}
 			s.change.Unlock()
-			eventually(t, "it is put right", func() bool { return r.described(s) == want })
+			eventually(t, "the servers are corrected", func() bool { return r.described(s) == want })
 			r.wantAnswers("a b")
 			if now := r.running(s); !now.Same(before) {
 				t.Error("HAProxy was reloaded for it")
@@ -71,14 +71,14 @@ func TestDrift_ForeignReload(t *testing.T) {
 	check(t, syscall.Kill(r.running(s).Pids[0], syscall.SIGUSR2))
 	eventually(t, "the other configuration is served", func() bool { return r.served() == "else" })
 	s.files.Release(1)
-	eventually(t, "what should be served is served again", func() bool {
+	eventually(t, "the applied document is served again", func() bool {
 		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.state.Load().verified
 	})
 	wantHealthy(t, s)
 	r.apply(s, one, sdk.ActionUnchanged)
 
 	check(t, os.WriteFile(r.cfg.ConfigFile, []byte("rubbish\n"), 0o644))
-	eventually(t, "the file is put back", func() bool { return r.onDisk() == string(one.Files[0].Content) })
+	eventually(t, "the file is restored", func() bool { return r.onDisk() == string(one.Files[0].Content) })
 }
 
 // HAProxy's servers may differ from the lines of a configuration without drift.
@@ -106,7 +106,7 @@ func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 			want := r.ask(s, "show servers state app")[0]
 			for range 3 {
 				seen := s.observedTimes()
-				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+				eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 			}
 			if got := r.servers(s, "app"); got != test.servers {
 				t.Errorf("the servers are %q", got)
@@ -144,10 +144,10 @@ func TestDrift_RemainsAfterAReload(t *testing.T) {
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
 	r.ghosted(s)
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "ghost") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "ghost") })
 	for range 3 {
 		seen := s.observedTimes()
-		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+		eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 	}
 	if v := s.state.Load(); v.reloads > 1 {
 		t.Errorf("%d reloads", v.reloads)

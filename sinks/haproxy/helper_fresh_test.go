@@ -40,7 +40,7 @@ func (r *rig) wantAsFresh(s *Sink) {
 	r.t.Helper()
 	questions := []string{"show servers state", "show stat -1 4 -1"}
 	// The next search for conflicting processes, of which the fresh HAProxy is one, is ten seconds later.
-	eventually(r.t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 })
+	eventually(r.t, "HAProxy was observed", func() bool { return s.observedTimes() > 0 })
 	want := r.serversIn(r.askFresh(questions...))
 	var got []string
 	eventually(r.t, "the servers that were removed are gone", func() bool {

@@ -277,7 +277,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 			old.release()
 			for range 2 {
 				seen := s.observedTimes()
-				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+				eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 			}
 			s.change.Lock()
 			if !s.client.UnchangedSince(before, "app") {
@@ -308,7 +308,7 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	s.change.Lock()
 	r.ask(s, "set server app/b state maint")
 	s.change.Unlock()
-	eventually(t, "it is put right", func() bool { return r.servers(s, "app") == "a b" })
+	eventually(t, "the servers are corrected", func() bool { return r.servers(s, "app") == "a b" })
 
 	s.change.Lock()
 	looks := slow.arm()
@@ -317,7 +317,7 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	r.apply(s, document(3), sdk.ActionRuntime)
 	seen := s.observedTimes()
 	looks.release()
-	eventually(t, "the look counts", func() bool { return s.observedTimes() > seen })
+	eventually(t, "the observation completes", func() bool { return s.observedTimes() > seen })
 	wantHealthy(t, s)
 }
 
@@ -331,7 +331,7 @@ func TestRemoveServers_ServerThatCameBack(t *testing.T) {
 	both := r.lines("server a "+a.address, "server b "+b.address)
 	r.apply(s, both, sdk.ActionRestart)
 	r.apply(s, edited(both, "server b "+b.address, "server b "+b.address+" weight 2"), sdk.ActionRuntime)
-	eventually(t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 }) // and is again after ten seconds
+	eventually(t, "HAProxy was observed", func() bool { return s.observedTimes() > 0 }) // and is again after ten seconds
 	leaving := slow.arm()
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	leaving.await()

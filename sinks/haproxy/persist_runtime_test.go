@@ -91,9 +91,9 @@ func TestPersist_FileCannotBeReplaced(t *testing.T) {
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
 	r.apply(s, doc, sdk.ActionRuntime)
 	r.wantServed("one")
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
 	check(t, os.Remove(r.cfg.ConfigFile))
 	r.awaitDisk(doc)
-	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+	eventually(t, "Health reports no problem", func() bool { return problems(t, s) == "" })
 	r.wantTidy()
 }

@@ -372,7 +372,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	before := failed.Load()
 	s.update(func(st *state) { st.invalidate(st.running) }) // as when nobody knows what HAProxy runs
 	s.change.Unlock()
-	eventually(t, "it was tried to save the change", func() bool { return failed.Load() > before+1 })
+	eventually(t, "persisting the change was attempted", func() bool { return failed.Load() > before+1 })
 	r.wantAnswers("a b")
 	r.wantOnDisk(one)
 	if problems(t, s) == "" {

@@ -54,7 +54,7 @@ func TestDrift_OrderOfBackups(t *testing.T) {
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address+" backup", "server b "+b.address+" backup"), sdk.ActionRestart)
 	before := r.running(s)
-	s.change.Lock() // so that nobody looks in between
+	s.change.Lock() // so that no observation happens in between
 	r.ask(s, "set server app/a state maint", "del server app/a", "add server app/a "+a.address+" backup",
 		"set server app/a state ready")
 	s.change.Unlock()
@@ -66,7 +66,7 @@ func TestDrift_OrderOfBackups(t *testing.T) {
 	r.wantAsFresh(s)
 	after := r.running(s)
 	seen := s.observedTimes()
-	eventually(t, "it is looked at again", func() bool { return s.observedTimes() > seen+2 })
+	eventually(t, "it is observed again", func() bool { return s.observedTimes() > seen+2 })
 	if now := r.running(s); !now.Same(after) {
 		t.Error("HAProxy was reloaded more than once")
 	}

@@ -69,7 +69,7 @@ func TestRuntimeChange_NamesFromTheEnvironment(t *testing.T) {
 func (r *rig) wantObservedHealthy(s *Sink) {
 	r.t.Helper()
 	seen := s.observedTimes()
-	eventually(r.t, "it is looked at", func() bool { return s.observedTimes() > seen+2 })
+	eventually(r.t, "it is observed", func() bool { return s.observedTimes() > seen+2 })
 	wantHealthy(r.t, s)
 }
 

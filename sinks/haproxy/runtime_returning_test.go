@@ -91,7 +91,7 @@ func TestRuntimeChange_ForeignServer(t *testing.T) {
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRestart)
-	s.change.Lock() // so that nobody looks
+	s.change.Lock() // so that no observation happens
 	r.ask(s, "add server app/a 127.0.0.1:1 maxconn 3 check fall 7", "set server app/a state ready")
 	s.change.Unlock()
 	eventually(t, "it is drained or gone", func() bool { return !strings.Contains(r.servers(s, "app"), "a ") })

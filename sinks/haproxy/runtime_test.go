@@ -197,7 +197,7 @@ func TestDraining_SessionsFinish(t *testing.T) {
 	r.wantAnswers("b")
 
 	seen := s.observedTimes()
-	eventually(t, "those that leave were looked at", func() bool { return s.observedTimes() > seen+1 })
+	eventually(t, "draining servers were observed", func() bool { return s.observedTimes() > seen+1 })
 	close(a.open)
 	if got := answer(); got != "a" {
 		t.Errorf("the request that was under way was answered by %q", got)
