@@ -13,7 +13,7 @@ import (
 )
 
 // countChecks makes HAProxy count its checks of a configuration, and returns a function that returns the count.
-func (r *rig) countChecks() func() int {
+func (r *testEnv) countChecks() func() int {
 	r.t.Helper()
 	log := r.path("checks")
 	script := r.path("counting-haproxy")
@@ -64,7 +64,7 @@ func TestCheck_ManyFaults(t *testing.T) {
 		{"3,000 without a port", 1, 3_000, portless, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			checks := r.countChecks()
 			config, lines := withFaults(test.services, test.bad, test.option)
 			if found := linesWith(config, " server same "); found != nil {
@@ -138,7 +138,7 @@ func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
 
 // With zero-warning, HAProxy rejects a configuration for its warnings.
 func TestCheck_WarningsThatAreFaults(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	doc := edited(r.document("x", " redirect prefix /x if TRUE", " http-request set-header a b"), "maxconn 100", "zero-warning")
 	rejection := r.rejection(doc)
 	if len(rejection.Positions) != 1 || rejection.Positions[0].Line != 15 {

@@ -18,7 +18,7 @@ import (
 )
 
 // leaveTemporary creates the files that a process leaves when it is killed while it writes them.
-func (r *rig) leaveTemporary(s *Sink, names ...string) {
+func (r *testEnv) leaveTemporary(s *Sink, names ...string) {
 	r.t.Helper()
 	for _, name := range names {
 		f, err := replace.New(r.path(name), []byte("half"), replace.Options{Owner: s.paths.ConfigFile})
@@ -27,7 +27,7 @@ func (r *rig) leaveTemporary(s *Sink, names ...string) {
 	}
 }
 
-func (r *rig) has(name string) bool {
+func (r *testEnv) has(name string) bool {
 	r.t.Helper()
 	_, err := os.Lstat(r.path(name))
 	if err != nil && !os.IsNotExist(err) {
@@ -39,14 +39,14 @@ func (r *rig) has(name string) bool {
 func companion(name, content string) sdk.File { return sdk.File{Name: name, Content: []byte(content)} }
 
 // withMap returns a document that answers with the value that the map in the companion has for k.
-func (r *rig) withMap(name, value string) sdk.Document {
+func (r *testEnv) withMap(name, value string) sdk.Document {
 	config := string(r.document("map").Files[0].Content)
 	config = strings.Replace(config, "X-Is map", "X-Is %[str(k),map("+r.path(name)+")]", 1)
 	return documentOf(config, companion(name, "k "+value+"\n"))
 }
 
 func TestStart_RemovesTemporaryFiles(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	first := r.sink()
@@ -78,7 +78,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 		{"by another master", "    resetenv PATH\n", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.cfg.DrainTimeout = time.Minute
 			s := r.sink()
 			s.observeEvery = pollInterval
@@ -121,7 +121,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 
 // The sink knows its companions whatever happens between writing and removing them.
 func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	first := r.sink()
 	first.observeEvery = time.Hour
 	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
@@ -151,7 +151,7 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 }
 
 func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.OnExit = OnExitStop
 	first := r.sink()
 	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
@@ -171,7 +171,7 @@ func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
 }
 
 func TestCompanions_RolledBack(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	s.observeEvery, s.stableAfter = pollInterval, 5*time.Second
 	lost := lostBy(s)
@@ -198,7 +198,7 @@ func TestCompanions_RolledBack(t *testing.T) {
 }
 
 func TestCompanions_StillReferenced(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	s.observeEvery = pollInterval
 	withMap := r.withMap("routes.map", "one")
@@ -215,7 +215,7 @@ func TestCompanions_StillReferenced(t *testing.T) {
 
 // A reload command may start HAProxy with files that we do not write.
 func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	extra := r.path("extra.conf")
 	check(t, os.WriteFile(extra, []byte("defaults\n    mode http\n    timeout client 1s\n    errorfile 503 "+
 		r.path("sorry.http")+"\n"), 0o600))
@@ -236,7 +236,7 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 }
 
 func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	elsewhere := t.TempDir()
 	check(t, os.Symlink(filepath.Join(elsewhere, "haproxy.cfg"), r.cfg.ConfigFile))
 	check(t, os.Symlink(filepath.Join(elsewhere, "routes"), r.path("routes.map")))
@@ -261,7 +261,7 @@ func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
 
 // Changes at run time do not prevent the removal of a file that only the processes before a reload need.
 func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 3*time.Second
 	s := r.sink()
 	s.observeEvery = pollInterval
@@ -305,7 +305,7 @@ func TestCompanions_Replace(t *testing.T) {
 
 // Another process may be checking a document at the same time.
 func TestStart_LeavesARunningCheckAlone(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	files, err := s.paths.place(r.withMap("routes.map", "one"))
 	check(t, err)

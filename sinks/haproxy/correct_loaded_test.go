@@ -9,14 +9,14 @@ import (
 )
 
 // withState returns a document with those lines in its backend that loads the states of servers from a file.
-func (r *rig) withState(scope string, lines ...string) sdk.Document {
+func (r *testEnv) withState(scope string, lines ...string) sdk.Document {
 	doc := edited(r.lines(lines...), "global\n", "global\n    server-state-file "+r.path("states")+
 		"\n    server-state-base "+r.dir+"\n")
 	return edited(doc, "backend app\n", "backend app\n    load-server-state-from-file "+scope+"\n")
 }
 
 // saveState saves the states of servers as operators' scripts do before a reload.
-func (r *rig) saveState(s *Sink, scope string) {
+func (r *testEnv) saveState(s *Sink, scope string) {
 	r.t.Helper()
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -38,7 +38,7 @@ func TestCorrectLoaded_AfterAReload(t *testing.T) {
 			{"address", "set server app/one addr 127.0.0.1 port 1", "b"},
 		} {
 			t.Run(scope+" "+test.name, func(t *testing.T) {
-				r := newRig(t)
+				r := newTestEnv(t)
 				a, b := r.named("a"), r.named("b")
 				s := r.sink()
 				r.apply(s, r.withState(scope, "server one "+a.address), sdk.ActionRestart)
@@ -61,7 +61,7 @@ func TestCorrectLoaded_AfterAReload(t *testing.T) {
 
 // The same is true for a HAProxy that was restarted after it had ended.
 func TestCorrectLoaded_AfterARestart(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.withState("global", "server one "+a.address), sdk.ActionRestart)
@@ -79,7 +79,7 @@ func TestCorrectLoaded_AfterARestart(t *testing.T) {
 
 // If changes at run time are switched off, differences are reported.
 func TestCorrectLoaded_ReportsWithoutRuntimeChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.withState("global", "server one "+a.address), sdk.ActionRestart)

@@ -13,7 +13,7 @@ import (
 )
 
 // watchful returns a sink that observes what HAProxy runs continuously.
-func (r *rig) watchful() *Sink {
+func (r *testEnv) watchful() *Sink {
 	s := r.sink()
 	s.observeEvery = 0
 	return s
@@ -31,7 +31,7 @@ func TestDrift_IsCorrected(t *testing.T) {
 		{"checks", "enable health app/b; disable health app/b; disable health app/a", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.watchful()
 			doc := r.lines("server a "+a.address+" check", "server b "+b.address+" maxconn 50")
@@ -53,7 +53,7 @@ func TestDrift_IsCorrected(t *testing.T) {
 	}
 }
 
-func (r *rig) described(s *Sink) string {
+func (r *testEnv) described(s *Sink) string {
 	r.t.Helper()
 	running := side{commonPrefix, func(commands ...string) []string { return r.ask(s, commands...) }}
 	servers, _ := running.servers(r.t)
@@ -62,7 +62,7 @@ func (r *rig) described(s *Sink) string {
 
 // A configuration that somebody else has HAProxy load is replaced, and so is one that they write into the file.
 func TestDrift_ForeignReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.watchful()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -96,7 +96,7 @@ func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 		{"two bounds", []string{"server a ADDRESS minconn 5 maxconn 20"}, "a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a := r.named("a")
 			_, port, err := net.SplitHostPort(a.address)
 			check(t, err)
@@ -124,7 +124,7 @@ func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
 // Drift that needs a reload causes one, and does not prevent that other servers are corrected.
 func TestDrift_NeedsAReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address+" agent-check agent-port 9", "server b "+b.address), sdk.ActionRestart)
@@ -139,7 +139,7 @@ func TestDrift_NeedsAReload(t *testing.T) {
 
 // Drift that a reload does not correct causes only one reload, and Health reports it.
 func TestDrift_RemainsAfterAReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a := r.named("a")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -156,7 +156,7 @@ func TestDrift_RemainsAfterAReload(t *testing.T) {
 }
 
 // ghosted makes s expect a server that HAProxy cannot have.
-func (r *rig) ghosted(s *Sink) {
+func (r *testEnv) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	other := parseDocument(s.state.Load().desired.files, nil)
@@ -164,6 +164,6 @@ func (r *rig) ghosted(s *Sink) {
 	s.update(func(st *state) { st.desired, st.onDisk = other, other })
 }
 
-func (r *rig) documentLines(lines ...string) []stage.File {
+func (r *testEnv) documentLines(lines ...string) []stage.File {
 	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
 }

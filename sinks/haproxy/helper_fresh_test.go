@@ -15,7 +15,7 @@ import (
 )
 
 // askFresh starts a second HAProxy with the file, sends it commands and ends it.
-func (r *rig) askFresh(commands ...string) []string {
+func (r *testEnv) askFresh(commands ...string) []string {
 	r.t.Helper()
 	socket, pidFile, extra := r.path("beside.sock"), r.path("beside.pid"), r.path("beside.cfg")
 	check(r.t, os.WriteFile(extra, []byte("global\n    stats socket "+socket+" level admin\n"), 0o600))
@@ -36,7 +36,7 @@ func (r *rig) askFresh(commands ...string) []string {
 
 // wantAsFresh checks that the servers that run are those of a HAProxy that is started with the file, and, unless all backup
 // servers count, the backup servers in the same order.
-func (r *rig) wantAsFresh(s *Sink) {
+func (r *testEnv) wantAsFresh(s *Sink) {
 	r.t.Helper()
 	questions := []string{"show servers state", "show stat -1 4 -1"}
 	// The next search for conflicting processes, of which the fresh HAProxy is one, is ten seconds later.
@@ -57,7 +57,7 @@ func (r *rig) wantAsFresh(s *Sink) {
 }
 
 // serversIn describes each server: first the backup servers in order, then the others by name.
-func (r *rig) serversIn(answers []string) []string {
+func (r *testEnv) serversIn(answers []string) []string {
 	r.t.Helper()
 	table, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(answers[1], "# "))).ReadAll()
 	check(r.t, err)

@@ -83,7 +83,7 @@ func TestUnresolvedHostnames_OthersGoFirst(t *testing.T) {
 		{"servers of a standing backend", servers},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			b := r.named("b")
 			s := r.sink()
 			deadNames(s)
@@ -119,7 +119,7 @@ func wantHealthyEventually(t *testing.T, s *Sink) {
 
 // Only the names without which HAProxy does not load the configuration keep a document from being loaded.
 func TestUnresolvedHostnames_InitAddr(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	asked := deadNames(s)
 	resolvers := "resolvers r\n    nameserver n 127.0.0.1:1\n"
@@ -147,7 +147,7 @@ backend b
 
 // Names in other lines that HAProxy looks up when it reads the configuration cause a temporary rejection as well.
 func TestUnresolvedHostnames_OtherLines(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	deadNames(s)
 	for _, line := range []string{
@@ -163,7 +163,7 @@ func TestUnresolvedHostnames_OtherLines(t *testing.T) {
 
 // A change is persisted also while its host names have no address: the check does not look them up.
 func TestUnresolvedHostnames_Persist(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	checked := r.path("checked.log")
 	binary := r.cfg.Binary
 	r.cfg.Binary = r.path("haproxy.sh")
@@ -193,7 +193,7 @@ exec %s "$@"
 
 // A host name without an address does not prevent that a HAProxy that ended is started with the other services.
 func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	var gone atomic.Bool
 	s.resolver.Lookup = func(context.Context, string, string) ([]netip.Addr, error) {
@@ -225,7 +225,7 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 
 // The C library may know names that Go's resolver does not. Here HAProxy runs with another /etc/hosts.
 func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	hosts := r.path("hosts")
 	check(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost only-haproxy-knows\n"), 0o644))
 	binary := r.cfg.Binary

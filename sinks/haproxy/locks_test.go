@@ -27,7 +27,7 @@ type slowSocket struct {
 	release  chan struct{} // closed to let that go
 }
 
-func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
+func (r *testEnv) slowSocket(s *Sink, word string) *slowSocket {
 	r.t.Helper()
 	slow := &slowSocket{word: word, kept: make(chan struct{}, 1), release: make(chan struct{})}
 	listener, err := net.Listen("unix", r.path("slow.sock"))
@@ -129,7 +129,7 @@ func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
 }
 
 // fifo replaces a file by a named pipe, so that reading it blocks. Releasing the block restores the file.
-func (r *rig) fifo(name string) block {
+func (r *testEnv) fifo(name string) block {
 	r.t.Helper()
 	path, kept, made := r.path(name), r.path("kept"), r.path("pipe")
 	check(r.t, os.Link(path, kept))
@@ -152,14 +152,14 @@ func (r *rig) fifo(name string) block {
 }
 
 // waiting makes a command wait when it is run again. runs returns how often it was run.
-func (r *rig) waiting(runs func() int) block {
+func (r *testEnv) waiting(runs func() int) block {
 	r.t.Helper()
 	open, before := r.shut(), runs()
 	return block{func() { eventually(r.t, "the command is run", func() bool { return runs() > before }) }, open}
 }
 
 // linesOf returns the number of lines of a file, and 0 if there is none.
-func (r *rig) linesOf(name string) int {
+func (r *testEnv) linesOf(name string) int {
 	content, err := os.ReadFile(r.path(name))
 	if err != nil {
 		return 0
@@ -169,37 +169,37 @@ func (r *rig) linesOf(name string) int {
 
 // A change at run time waits for nothing that it does not need.
 func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
-	inPlace := func(r *rig) {
+	inPlace := func(r *testEnv) {
 		r.cfg.VerifyCmd = fmt.Sprintf("echo >> %s; while [ -e %s ]; do sleep 0.02; done", r.path("runs"), r.path("gate"))
 	}
 	for _, test := range []struct {
 		name      string
-		configure func(r *rig)
+		configure func(r *testEnv)
 		watchful  bool
-		arm       func(r *rig, s *Sink, slow *slowSocket) block
+		arm       func(r *testEnv, s *Sink, slow *slowSocket) block
 	}{
-		{"the check", func(r *rig) { r.counting() }, false, func(r *rig, _ *Sink, _ *slowSocket) block {
+		{"the check", func(r *testEnv) { r.counting() }, false, func(r *testEnv, _ *Sink, _ *slowSocket) block {
 			return r.waiting(func() int { return r.linesOf("checks") })
 		}},
-		{"a verify command for what is in place", inPlace, false, func(r *rig, _ *Sink, _ *slowSocket) block {
+		{"a verify command for what is in place", inPlace, false, func(r *testEnv, _ *Sink, _ *slowSocket) block {
 			return r.waiting(func() int { return r.linesOf("runs") })
 		}},
-		{"replacing files", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"replacing files", nil, false, func(r *testEnv, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
 				s.commitStage = func(st *stage.Stage) error { wait(); return st.Commit() }
 			})
 		}},
-		{"the state file", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"the state file", nil, false, func(r *testEnv, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
 				s.writeStateFile = func(written stateFile, path string) error { wait(); return written.write(path) }
 			})
 		}},
-		{"looking for other processes", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
-		{"reading files back", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("some.map") }},
-		{"reading what runs", nil, true, func(_ *rig, _ *Sink, slow *slowSocket) block { return slow.arm() }},
+		{"looking for other processes", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
+		{"reading files back", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block { return r.fifo("some.map") }},
+		{"reading what runs", nil, true, func(_ *testEnv, _ *Sink, slow *slowSocket) block { return slow.arm() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			if test.configure != nil {
 				test.configure(r)
 			}
@@ -239,7 +239,7 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 }
 
 // applyInTime checks that doc is applied at run time while something else waits, and calls release if it is not.
-func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
+func (r *testEnv) applyInTime(s *Sink, doc sdk.Document, release func()) {
 	r.t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -261,7 +261,7 @@ func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
 func TestObserve_ChangeDuringALook(t *testing.T) {
 	for _, question := range []bool{false, true} {
 		t.Run(fmt.Sprintf("before the question=%v", question), func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.watchful()
 			slow := r.slowSocket(s, "show servers state")
@@ -295,7 +295,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 
 // An observation of a backend is not discarded because another backend changes, so that it completes during steady changes.
 func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	slow := r.slowSocket(s, "show servers state")
@@ -323,7 +323,7 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 
 // A server that is wanted again is not removed because it was seen draining before.
 func TestRemoveServers_ServerThatCameBack(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()

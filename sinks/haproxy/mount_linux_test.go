@@ -13,7 +13,7 @@ import (
 )
 
 // lifeOfChanges takes HAProxy through a start, reloads, a change at run time and rejected documents.
-func (r *rig) lifeOfChanges(one, two, three sdk.Document) {
+func (r *testEnv) lifeOfChanges(one, two, three sdk.Document) {
 	r.t.Helper()
 	s := r.sink()
 	r.apply(s, one, sdk.ActionRestart)
@@ -43,7 +43,7 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var before []os.FileInfo
@@ -78,7 +78,7 @@ func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	folder := t.TempDir()
@@ -105,7 +105,7 @@ func TestMountPoint_HalfWritten(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, nil, 0o644))
 	defer mounttest.Bind(t, r.cfg.ConfigFile)()
 	one := r.document("one")
@@ -137,7 +137,7 @@ func TestFullDisk(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	t.Cleanup(mounttest.Disk(t, r.dir, "8m"))
 	s := r.sink()
 	one := r.document("one")

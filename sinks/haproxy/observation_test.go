@@ -10,7 +10,7 @@ import (
 
 // A master that a command reloads in place keeps its process id, and has a new worker.
 func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	defer close(a.open)
 	with := func(server string) sdk.Document { return r.withStatsSocket(r.lines(server)) }
@@ -50,7 +50,7 @@ func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
 
 // An observation may find backends that the document no longer has.
 func TestCorrectServers_BackendIsGone(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	var backends []string
 	for i := range 50 {

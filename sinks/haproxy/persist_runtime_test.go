@@ -11,7 +11,7 @@ import (
 )
 
 // gated makes HAProxy's check wait while the file gate exists.
-func (r *rig) gated() (shut, open func()) {
+func (r *testEnv) gated() (shut, open func()) {
 	r.t.Helper()
 	gate, script := r.path("gate"), r.path("haproxy-gated")
 	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
@@ -25,7 +25,7 @@ exec %s "$@"
 
 // HAProxy ends after a change at run time and before the file is written: it is restarted with the change.
 func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	shut, open := r.gated()
 	s := r.sink()
@@ -46,7 +46,7 @@ func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
 
 // Changes do not wait for the check of the previous one, and only the last one has to be written.
 func TestPersist_LastOfSeveralChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	shut, open := r.gated()
 	s := r.sink()
@@ -70,7 +70,7 @@ func TestPersist_LastOfSeveralChanges(t *testing.T) {
 
 // Stop writes the last change.
 func TestStop_PersistsTheLastChange(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	shut, open := r.gated()
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -83,7 +83,7 @@ func TestStop_PersistsTheLastChange(t *testing.T) {
 }
 
 func TestPersist_FileCannotBeReplaced(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	check(t, os.Rename(r.cfg.ConfigFile, r.path("kept")))

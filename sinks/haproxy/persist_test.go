@@ -147,7 +147,7 @@ func TestPaced_RequestDuringARun(t *testing.T) {
 }
 
 // counting makes HAProxy's check append a line to a file, and wait while the file gate exists.
-func (r *rig) counting() (checks func() int) {
+func (r *testEnv) counting() (checks func() int) {
 	r.t.Helper()
 	counts, script := r.path("checks"), r.path("haproxy-counting")
 	check(r.t, os.WriteFile(counts, nil, 0o600))
@@ -171,14 +171,14 @@ exec %s "$@"
 }
 
 // shut makes HAProxy's check wait until the returned function is called.
-func (r *rig) shut() (open func()) {
+func (r *testEnv) shut() (open func()) {
 	check(r.t, os.WriteFile(r.path("gate"), nil, 0o600))
 	return func() { check(r.t, os.Remove(r.path("gate"))) }
 }
 
 // The test sets the time, so that a slow machine makes fewer changes without another outcome.
 func TestPersist_SteadyChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	checks := r.counting()
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -199,7 +199,7 @@ func TestPersist_SteadyChanges(t *testing.T) {
 
 // After a failed reload the disk has what ran before, including changes at run time.
 func TestPersist_BeforeAReloadThatFails(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -219,7 +219,7 @@ func TestPersist_BeforeAReloadThatFails(t *testing.T) {
 
 // A change at run time just before HAProxy ends is part of the restarted HAProxy.
 func TestPersist_HAProxyEnds(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -235,7 +235,7 @@ func TestPersist_HAProxyEnds(t *testing.T) {
 }
 
 func TestPersist_AtTheEnd(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -252,7 +252,7 @@ func TestPersist_AtTheEnd(t *testing.T) {
 // A change that the check rejects is reverted, also if others were made during the check: the last one of these is checked
 // next, and no further change is made without a check.
 func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	checks := r.counting()
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -307,7 +307,7 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			first, err := New(sdk.Env{}, r.cfg)
 			check(t, err)
@@ -350,7 +350,7 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 
 // A change stays in a HAProxy that serves it while it cannot be written, whatever the reason for a reload is.
 func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	lost := lostBy(s)
@@ -388,7 +388,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 
 // A cancelled reload does not wait for a slow disk.
 func TestApply_CancelledWhileFilesAreWritten(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	check(t, s.lockFiles(t.Context()))

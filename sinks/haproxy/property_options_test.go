@@ -58,7 +58,7 @@ var poolOfAll = optionPool{
 }
 
 // writeCertificates writes the files that options name.
-func (r *rig) writeCertificates() (server []byte) {
+func (r *testEnv) writeCertificates() (server []byte) {
 	r.t.Helper()
 	server = certificate(r.t)
 	check(r.t, os.WriteFile(r.path("server.pem"), server, 0o600))
@@ -69,7 +69,7 @@ func (r *rig) writeCertificates() (server []byte) {
 var refusedLine = regexp.MustCompile(`options\.cfg:(\d+)\]`)
 
 // takenBy returns the options that the HAProxy under test accepts. HAProxy reports all lines that it rejects at once.
-func (p optionPool) takenBy(r *rig, values *strings.Replacer) optionPool {
+func (p optionPool) takenBy(r *testEnv, values *strings.Replacer) optionPool {
 	r.t.Helper()
 	all := slices.Concat(p.usual, p.rare, p.unknown)
 	const before = 4

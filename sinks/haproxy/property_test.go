@@ -30,7 +30,7 @@ const most = 5
 
 // A property is one run of the property test: a sink with a HAProxy, and a world whose documents it applies.
 type property struct {
-	*rig
+	*testEnv
 	sink     *Sink
 	recorder *recorder
 	rand     *rand.Rand
@@ -76,12 +76,12 @@ func TestProperty_RunsWhatAFreshHAProxyWouldRun(t *testing.T) {
 
 func newProperty(t *testing.T, seed uint64) *property {
 	t.Helper()
-	p := &property{rig: newRig(t), rand: rand.New(rand.NewPCG(seed, 1)), actions: map[string]int{}}
+	p := &property{testEnv: newTestEnv(t), rand: rand.New(rand.NewPCG(seed, 1)), actions: map[string]int{}}
 	p.cfg.DrainTimeout = time.Duration(seed%2) * 3 * time.Second
 	p.recorder = newRecorder(t, p.writeCertificates())
 	values := strings.NewReplacer("{main}", strconv.Itoa(p.recorder.main), "{other}", strconv.Itoa(p.recorder.other),
 		"{port}", "1", "{dir}", p.dir)
-	w := &world{rand: p.rand, values: values, port: p.recorder.main, pool: poolOfAll.takenBy(p.rig, values)}
+	w := &world{rand: p.rand, values: values, port: p.recorder.main, pool: poolOfAll.takenBy(p.testEnv, values)}
 	for range 12 {
 		w.ports = append(w.ports, freePort(t))
 	}
@@ -89,7 +89,7 @@ func newProperty(t *testing.T, seed uint64) *property {
 	for p.refuses(w.document()) {
 		w.services = []*service{w.newService(), w.newService(), w.newService()}
 	}
-	p.world, p.sink, p.doc = w, p.rig.sink(), w.document()
+	p.world, p.sink, p.doc = w, p.testEnv.sink(), w.document()
 	result, err := p.sink.Apply(t.Context(), p.doc)
 	check(t, err)
 	p.note(result.Action, result.Reason)
@@ -144,7 +144,7 @@ func (p *property) note(action, reason string) {
 func (p *property) restart() {
 	p.t.Helper()
 	p.stop(p.sink)
-	p.sink = p.rig.sink()
+	p.sink = p.testEnv.sink()
 	p.note("restart of the sink", "")
 	result, err := p.sink.Apply(p.t.Context(), p.doc)
 	switch {

@@ -15,7 +15,7 @@ import (
 )
 
 // reread calls Reread and checks the action.
-func (r *rig) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
+func (r *testEnv) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
 	r.t.Helper()
 	result, err := s.Reread(r.t.Context(), watched)
 	check(r.t, err)
@@ -29,7 +29,7 @@ func (r *rig) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
 var unwatched = sdk.Watched{}
 
 // write writes a file in the directory of the test, with its parent directories, and returns its path.
-func (r *rig) write(name, content string) string {
+func (r *testEnv) write(name, content string) string {
 	r.t.Helper()
 	check(r.t, os.MkdirAll(filepath.Dir(r.path(name)), 0o755))
 	check(r.t, os.WriteFile(r.path(name), []byte(content), 0o644))
@@ -88,7 +88,7 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 	for _, c := range besideCases(t) {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			fill := strings.NewReplacer("DIR", r.dir, "PORT", fmt.Sprint(freePort(t))).Replace
 			for name, content := range c.others {
 				r.write(name, fill(content))
@@ -118,7 +118,7 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 
 // A rendered certificate list is part of the document; the certificates that it lists are not.
 func TestReread_CertificatesOfARenderedList(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	path := r.write("site.pem", string(certificate(t)))
 	s := r.sink()
 	main := r.document("one", fmt.Sprintf("frontend beside\n bind 127.0.0.1:%d ssl crt-list %s", freePort(t), r.path("list")))
@@ -133,7 +133,7 @@ func TestReread_CertificatesOfARenderedList(t *testing.T) {
 
 // A reload for another reason loads all files, so that a request has nothing to do.
 func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	path := r.write("nets", "10.0.0.0/8\n")
 	lines := "frontend beside\n bind 127.0.0.1:" + fmt.Sprint(freePort(t)) + "\n http-request deny if { src -f " + path + " }"
@@ -145,7 +145,7 @@ func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
 
 // A new sink knows which files the adopted HAProxy has loaded.
 func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	path := r.write("nets", "10.0.0.0/8\n")
 	doc := r.document("one", "frontend beside\n bind 127.0.0.1:"+fmt.Sprint(freePort(t))+
 		"\n http-request deny if { src -f "+path+" }")
@@ -171,7 +171,7 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 
 // A file that HAProxy cannot load changes nothing that runs, is named in the error, and is loaded once it is corrected.
 func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	port := freePort(t)
 	good := certificate(t)
 	path := r.write("site.pem", string(good))
@@ -218,7 +218,7 @@ func servedCertificate(t *testing.T, port int) string {
 
 // A request within reload_interval is deferred, and the reload happens later.
 func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	path := r.write("nets", "10.0.0.0/8\n")
 	lines := "frontend beside\n bind 127.0.0.1:" + fmt.Sprint(freePort(t)) + "\n http-request deny if { src -f " + path + " }"
@@ -238,7 +238,7 @@ func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
 
 // Changed watched files are loaded once, whatever they are.
 func TestWatched_LoadsOnce(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
@@ -259,7 +259,7 @@ func TestWatched_LoadsOnce(t *testing.T) {
 
 // HAProxy loads again what it runs, including servers of a document that itself cannot be loaded.
 func TestReread_LoadsWhatRuns(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	a, b := r.named("a"), r.named("b")
 	path := r.write("nets", "10.0.0.0/8\n")
@@ -283,7 +283,7 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 
 // Files of a configuration that HAProxy reads before the main file count, and so does their directory.
 func TestReread_OtherConfigurationFilesCount(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	nets := r.write("sub/nets", "10.0.0.0/8\n")
 	other := r.write("other.cfg", fmt.Sprintf("global\n default-path origin %s\nfrontend other\n mode http\n"+
 		" bind 127.0.0.1:%d\n timeout client 1s\n http-request deny if { src -f nets }\n", r.path("sub"), freePort(t)))

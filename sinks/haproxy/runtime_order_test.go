@@ -24,7 +24,7 @@ func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			address := map[string]string{}
 			for _, name := range []string{"a", "b", "c"} {
 				address[name] = r.named(name).address
@@ -49,7 +49,7 @@ func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 
 // A changed order of backup servers is corrected by one reload.
 func TestDrift_OrderOfBackups(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address+" backup", "server b "+b.address+" backup"), sdk.ActionRestart)

@@ -20,7 +20,7 @@ func TestRuntimeChange_QuotedNames(t *testing.T) {
 		_, title := quoted("app", "a")
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			document := func(servers ...string) sdk.Document {
 				backend, _ := quoted("app", "a")
@@ -45,7 +45,7 @@ func TestRuntimeChange_QuotedNames(t *testing.T) {
 
 // Names that depend on HAProxy's environment are unknown: these servers are not changed, and they are no problem.
 func TestRuntimeChange_NamesFromTheEnvironment(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	document := func(servers ...string) sdk.Document {
 		return edited(r.lines(servers...), "maxconn 100", "maxconn 100\n    presetenv NAME_OF_A a")
@@ -66,7 +66,7 @@ func TestRuntimeChange_NamesFromTheEnvironment(t *testing.T) {
 }
 
 // wantObservedHealthy checks that there are no problems after two observations.
-func (r *rig) wantObservedHealthy(s *Sink) {
+func (r *testEnv) wantObservedHealthy(s *Sink) {
 	r.t.Helper()
 	seen := s.observedTimes()
 	eventually(r.t, "it is observed", func() bool { return s.observedTimes() > seen+2 })
@@ -76,7 +76,7 @@ func (r *rig) wantObservedHealthy(s *Sink) {
 // Conditional blocks elsewhere in the configuration make no difference. If one decides which lines of a backend count, the
 // backend is changed by reloads and not observed.
 func TestRuntimeChange_ConditionalBlocks(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	serverA, serverB := "server a "+a.address, "server b "+b.address
 	elsewhere := func(servers ...string) sdk.Document {

@@ -32,7 +32,7 @@ func TestRuntimeChange_ReferencedServers(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.sink()
 			serverA, serverB := "server a "+a.address, "server b "+b.address+" check inter 1h"
@@ -52,7 +52,7 @@ func TestRuntimeChange_ReferencedServers(t *testing.T) {
 
 // If something reads the numbers of servers, these are as after a start.
 func TestRuntimeChange_ServerNumbers(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	var servers []string
 	var addresses []string
@@ -91,7 +91,7 @@ func TestRuntimeChange_ServerNumbers(t *testing.T) {
 // Lua scripts see the current servers. Before 2.8 they see those of the start and use deleted ones, so that
 // servers are added and removed by reloads there.
 func TestRuntimeChange_LuaScripts(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	script := r.path("servers.lua")
 	check(t, os.WriteFile(script, []byte(`core.register_service("addresses", "http", function(applet)
 	local all = {}

@@ -20,7 +20,7 @@ func TestRuntimeChange_ServersThatTheCheckRejects(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a := r.named("a")
 			s := r.sink()
 			before := r.lines("server x " + a.address)

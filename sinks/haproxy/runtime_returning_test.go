@@ -35,7 +35,7 @@ func TestRuntimeChange_ReturningServer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			_, port, err := net.SplitHostPort(a.address)
 			check(t, err)
@@ -65,7 +65,7 @@ func TestRuntimeChange_ReturningServer(t *testing.T) {
 
 // A backup server that is wanted again keeps its position in HAProxy's order, whatever the position of its line.
 func TestRuntimeChange_ReturningBackups(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	lineA, lineB := "server a "+a.address+" backup", "server b "+b.address+" backup"
@@ -87,7 +87,7 @@ func TestRuntimeChange_ReturningBackups(t *testing.T) {
 
 // A server of the same name that somebody else has added is not the one of the document.
 func TestRuntimeChange_ForeignServer(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRestart)

@@ -29,7 +29,7 @@ type named struct {
 	asked   chan struct{} // receives when a slow request has come
 }
 
-func (r *rig) named(name string) named {
+func (r *testEnv) named(name string) named {
 	n := named{open: make(chan struct{}), asked: make(chan struct{}, 10)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/slow" {
@@ -47,12 +47,12 @@ func (r *rig) named(name string) named {
 }
 
 // lines returns a document whose backend app has these lines.
-func (r *rig) lines(lines ...string) sdk.Document {
+func (r *testEnv) lines(lines ...string) sdk.Document {
 	return edited(r.document("x"), "    server s1 "+r.backend+"\n", "    "+strings.Join(lines, "\n    ")+"\n")
 }
 
 // answeredBy asks HAProxy a few times and returns the servers that answered, each once.
-func (r *rig) answeredBy() string {
+func (r *testEnv) answeredBy() string {
 	var names []string
 	for range 6 {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
@@ -65,7 +65,7 @@ func (r *rig) answeredBy() string {
 	return strings.Join(slices.Compact(names), " ")
 }
 
-func (r *rig) wantAnswers(want string) {
+func (r *testEnv) wantAnswers(want string) {
 	r.t.Helper()
 	if got := r.answeredBy(); got != want {
 		r.t.Fatalf("answers come from %q, want %q", got, want)
@@ -74,7 +74,7 @@ func (r *rig) wantAnswers(want string) {
 
 // ask sends commands to the worker that serves. HAProxy may not answer a command to a worker that it is replacing, so the
 // connection is tried again.
-func (r *rig) ask(s *Sink, commands ...string) []string {
+func (r *testEnv) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
 	var conn *runtimeapi.Conn
 	eventually(r.t, "the worker can be asked", func() bool {
@@ -94,7 +94,7 @@ func (r *rig) ask(s *Sink, commands ...string) []string {
 }
 
 // servers returns the names of a backend's servers in HAProxy, with a "-" after those that are draining.
-func (r *rig) servers(s *Sink, backend string) string {
+func (r *testEnv) servers(s *Sink, backend string) string {
 	r.t.Helper()
 	servers, err := runtimeapi.ParseServers(r.ask(s, "show servers state "+backend)[0])
 	check(r.t, err)
@@ -111,13 +111,13 @@ func (r *rig) servers(s *Sink, backend string) string {
 }
 
 // awaitDisk waits until the document is on disk.
-func (r *rig) awaitDisk(doc sdk.Document) {
+func (r *testEnv) awaitDisk(doc sdk.Document) {
 	r.t.Helper()
 	eventually(r.t, "the file follows", func() bool { return r.onDisk() == string(doc.Files[0].Content) })
 }
 
 func TestRuntimeChange_Servers(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -158,7 +158,7 @@ func TestRuntimeChange_Servers(t *testing.T) {
 }
 
 // slowly sends a request that is answered when the server is told to, and returns who answered.
-func (r *rig) slowly() (answer func() string) {
+func (r *testEnv) slowly() (answer func() string) {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 	check(r.t, err)
@@ -175,7 +175,7 @@ func (r *rig) slowly() (answer func() string) {
 }
 
 func TestDraining_SessionsFinish(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	const cuts = " on-marked-down shutdown-sessions" // as maintenance does, which must not come too early
@@ -208,7 +208,7 @@ func TestDraining_SessionsFinish(t *testing.T) {
 }
 
 func TestDraining_TimeoutEndsSessions(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")
 	defer close(a.open)
@@ -225,7 +225,7 @@ func TestDraining_TimeoutEndsSessions(t *testing.T) {
 
 // A server that is wanted again with other options than those of the draining one needs a reload.
 func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -246,7 +246,7 @@ func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
 // A change that HAProxy refuses is undone and reported, and needs a reload. Later changes of that backend are not tried at run
 // time.
 func TestRuntimeChange_Refused(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	pem := filepath.Join(r.dir, "own.pem")
 	check(t, os.WriteFile(pem, certificate(t), 0o600))
 	s := r.sink()
@@ -264,7 +264,7 @@ func TestRuntimeChange_Refused(t *testing.T) {
 }
 
 func TestReloadInterval_ServersDoNotWait(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -303,7 +303,7 @@ func TestReloadInterval_ServersDoNotWait(t *testing.T) {
 
 // HAProxy looks up host names when it starts, and not when a server is added, so that the sink has to.
 func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	b := r.named("b")
 	s := r.sink()
 	addresses := []string{"127.0.0.1"}
@@ -336,7 +336,7 @@ func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
 }
 
 func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	with := func(bound string) sdk.Document {
 		var more []string
@@ -358,7 +358,7 @@ func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
 
 // A backend that HAProxy refuses to change does not make the others wait for the reload.
 func TestPartialUpdate_RefusedBackend(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	pem := filepath.Join(r.dir, "own.pem")
 	check(t, os.WriteFile(pem, certificate(t), 0o600))
@@ -376,7 +376,7 @@ func TestPartialUpdate_RefusedBackend(t *testing.T) {
 
 // A server with a new address does not keep the check state of the old one.
 func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	b := r.named("b")
 	s := r.sink()
 	const checks = " check inter 50ms fall 1 rise 1000"
@@ -390,7 +390,7 @@ func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
 
 // After a failed reload the master's prompt is another one.
 func TestRuntimeChange_AfterAFailedReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)

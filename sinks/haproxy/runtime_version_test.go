@@ -13,7 +13,7 @@ import (
 )
 
 // pretend answers on a socket like a HAProxy of that version with that process id, and returns the commands that it gets.
-func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
+func (r *testEnv) pretend(s *Sink, version string, pid int) (told func() []string) {
 	r.t.Helper()
 	listener, err := net.Listen("unix", r.path("pretend.sock"))
 	check(r.t, err)
@@ -73,7 +73,7 @@ func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 		{"2.6.12", func(worker int) int { return worker + 1 }, "it is not process", ""},
 		{"2.6.12", func(worker int) int { return worker }, "does not list its servers", "show servers state app"},
 	} {
-		r := newRig(t)
+		r := newTestEnv(t)
 		s := r.sink()
 		one := r.document("one")
 		r.apply(s, one, sdk.ActionRestart)
@@ -95,7 +95,7 @@ func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 
 // A HAProxy that cannot be changed at run time is healthy, and the facts say why it cannot.
 func TestHealth_VersionWithoutRuntimeChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.watchful()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	if fact := runtimeFact(t, s); fact != "" {
