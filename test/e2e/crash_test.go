@@ -60,6 +60,7 @@ func TestCrash_HAProxyKilled(t *testing.T) {
 	t.Parallel()
 	for _, who := range []string{"master", "worker"} {
 		t.Run(who, func(t *testing.T) {
+			t.Parallel()
 			env := newTestEnv(t)
 			env.startInstance("web", "a", 8000)
 			env.start()
