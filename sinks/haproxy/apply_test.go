@@ -14,7 +14,7 @@ import (
 )
 
 func TestApply_StartUnchangedWrittenReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 
@@ -50,7 +50,7 @@ func TestApply_StartUnchangedWrittenReload(t *testing.T) {
 }
 
 func TestHealth_Facts(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	if p := problems(t, s); !strings.Contains(p, "not running") || !strings.Contains(p, "no document") {
 		t.Errorf("before the first document the problems are %q", p)
@@ -66,7 +66,7 @@ func TestHealth_Facts(t *testing.T) {
 }
 
 func TestApply_RejectedDocumentChangesNothing(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	good := r.document("good")
 	r.apply(s, good, sdk.ActionRestart)
@@ -94,9 +94,9 @@ func hiddenBind(port int) string {
 	return fmt.Sprintf("frontend other\n    bind ipv4@localhost:%d", port)
 }
 
-// A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
+// A reload that cannot bind would make the running HAProxy refuse connections for seconds.
 func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -136,7 +136,7 @@ func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
 }
 
 func TestApply_PortInUseAtStart(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	port, free := occupy(t)
 	doc := r.document("one", hiddenBind(port))
@@ -157,7 +157,7 @@ func TestApply_PortInUseAtStart(t *testing.T) {
 }
 
 func TestApply_PortInUseAtReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -188,7 +188,7 @@ func TestApply_PortInUseAtReload(t *testing.T) {
 }
 
 func TestApply_KeepsSymbolicLinks(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	target := filepath.Join(r.dir, "real", "lb.cfg")
 	check(t, os.Mkdir(filepath.Dir(target), 0o755))
 	check(t, os.WriteFile(target, nil, 0o640))
@@ -209,7 +209,7 @@ func TestApply_KeepsSymbolicLinks(t *testing.T) {
 }
 
 func TestApply_MissingBinary(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.Binary = "haproxy-that-nobody-has"
 	s := r.sink()
 	_, err := s.Apply(t.Context(), r.document("one"))
@@ -227,9 +227,9 @@ func TestApply_MissingBinary(t *testing.T) {
 	wantError(t, err, "there is no program "+r.cfg.Binary)
 }
 
-// A document that passed its check while the sink was being stopped changes nothing any more.
+// A document that passed its check while the sink was being stopped changes nothing.
 func TestCommitAndReload_Stopped(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -252,7 +252,7 @@ func TestCommitAndReload_Stopped(t *testing.T) {
 }
 
 func TestApply_MissingBaseFile(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	check(t, os.Remove(r.path("haproxy.base.cfg")))

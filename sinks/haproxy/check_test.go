@@ -14,7 +14,7 @@ import (
 )
 
 func TestApply_Companions(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	routes := r.path("routes.map")
 	config := string(r.document("map").Files[0].Content)
@@ -47,7 +47,7 @@ func TestApply_Companions(t *testing.T) {
 }
 
 func TestApply_CompanionNames(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	for _, name := range []string{
 		"", ".", "..", "../x", "/", "/etc/x", "a/b", ".hidden", "a\x00b",
@@ -68,7 +68,7 @@ func TestApply_CompanionNames(t *testing.T) {
 }
 
 func TestCheck_ChangesNothing(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	check(t, s.Check(t.Context(), r.document("one")))
 	if err := s.Check(t.Context(), r.document("one", "bogus")); !errors.Is(err, sdk.ErrRejected) {
@@ -82,7 +82,7 @@ func TestCheck_ChangesNothing(t *testing.T) {
 }
 
 func TestCheck_MissingDirectory(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.ConfigFile = filepath.Join(r.dir, "not", "there", "haproxy.cfg")
 	s := r.sink()
 	check(t, s.Check(t.Context(), r.document("one")))
@@ -94,7 +94,7 @@ func TestCheck_MissingDirectory(t *testing.T) {
 }
 
 func TestApply_CancelledDuringTheCheck(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	gate := r.path("gate")
 	check(t, syscall.Mkfifo(gate, 0o600))
 	r.cfg.VerifyCmd = fmt.Sprintf("if grep -q slow %s; then cat %s; fi", r.cfg.ConfigFile, gate)
@@ -120,9 +120,9 @@ func TestApply_CancelledDuringTheCheck(t *testing.T) {
 	r.wantTidy()
 }
 
-// A name server may be away for a moment: that is no fault of the document.
+// A name server may be unavailable for a moment, which is no fault of the document.
 func TestApply_UnknownHostnameIsRetried(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s1 node-1.invalid:80")
 	_, err := s.Apply(t.Context(), doc)

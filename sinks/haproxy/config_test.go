@@ -59,9 +59,9 @@ func TestNew_SocketPathTooLong(t *testing.T) {
 	check(t, err)
 }
 
-// HAProxy has to take a socket path of the length that we allow.
+// HAProxy has to accept a socket path of the length that the sink allows.
 func TestApply_LongestSocketPath(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	rest := process.MaxSocketPath - len(filepath.Join(r.dir, ".master.sock"))
 	r.cfg.PidFile = filepath.Join(r.dir, strings.Repeat("p", rest)+".pid")
 	s := r.sink()

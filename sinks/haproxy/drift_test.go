@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// watchful makes a sink that looks at what HAProxy runs at every chance.
-func (r *rig) watchful() *Sink {
+// watchful returns a sink that observes what HAProxy runs continuously.
+func (r *testEnv) watchful() *Sink {
 	s := r.sink()
 	s.observeEvery = 0
 	return s
@@ -31,7 +31,7 @@ func TestDrift_IsCorrected(t *testing.T) {
 		{"checks", "enable health app/b; disable health app/b; disable health app/a", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.watchful()
 			doc := r.lines("server a "+a.address+" check", "server b "+b.address+" maxconn 50")
@@ -44,7 +44,7 @@ func TestDrift_IsCorrected(t *testing.T) {
 				t.Errorf("%q changed nothing", test.command)
 			}
 			s.change.Unlock()
-			eventually(t, "it is put right", func() bool { return r.described(s) == want })
+			eventually(t, "the servers are corrected", func() bool { return r.described(s) == want })
 			r.wantAnswers("a b")
 			if now := r.running(s); !now.Same(before) {
 				t.Error("HAProxy was reloaded for it")
@@ -53,16 +53,16 @@ func TestDrift_IsCorrected(t *testing.T) {
 	}
 }
 
-func (r *rig) described(s *Sink) string {
+func (r *testEnv) described(s *Sink) string {
 	r.t.Helper()
 	running := side{commonPrefix, func(commands ...string) []string { return r.ask(s, commands...) }}
 	servers, _ := running.servers(r.t)
 	return fmt.Sprint(servers)
 }
 
-// What somebody else has HAProxy load does not stay, and neither does what they write into the file.
+// A configuration that somebody else has HAProxy load is replaced, and so is one that they write into the file.
 func TestDrift_ForeignReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.watchful()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -71,17 +71,17 @@ func TestDrift_ForeignReload(t *testing.T) {
 	check(t, syscall.Kill(r.running(s).Pids[0], syscall.SIGUSR2))
 	eventually(t, "the other configuration is served", func() bool { return r.served() == "else" })
 	s.files.Release(1)
-	eventually(t, "what should be served is served again", func() bool {
+	eventually(t, "the applied document is served again", func() bool {
 		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.state.Load().verified
 	})
 	wantHealthy(t, s)
 	r.apply(s, one, sdk.ActionUnchanged)
 
 	check(t, os.WriteFile(r.cfg.ConfigFile, []byte("rubbish\n"), 0o644))
-	eventually(t, "the file is put back", func() bool { return r.onDisk() == string(one.Files[0].Content) })
+	eventually(t, "the file is restored", func() bool { return r.onDisk() == string(one.Files[0].Content) })
 }
 
-// What the configuration says about servers is not always what HAProxy runs of it. That must not look like drift.
+// HAProxy's servers may differ from the lines of a configuration without drift.
 func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -96,7 +96,7 @@ func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 		{"two bounds", []string{"server a ADDRESS minconn 5 maxconn 20"}, "a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a := r.named("a")
 			_, port, err := net.SplitHostPort(a.address)
 			check(t, err)
@@ -106,7 +106,7 @@ func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 			want := r.ask(s, "show servers state app")[0]
 			for range 3 {
 				seen := s.observedTimes()
-				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+				eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 			}
 			if got := r.servers(s, "app"); got != test.servers {
 				t.Errorf("the servers are %q", got)
@@ -119,12 +119,12 @@ func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 	}
 }
 
-// observedTimes counts looks at what HAProxy runs.
+// observedTimes returns the number of completed observations.
 func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
-// What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
+// Drift that needs a reload causes one, and does not prevent that other servers are corrected.
 func TestDrift_NeedsAReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address+" agent-check agent-port 9", "server b "+b.address), sdk.ActionRestart)
@@ -137,17 +137,17 @@ func TestDrift_NeedsAReload(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// Where a reload does not help either, there is one and not one after another, and Health says so.
+// Drift that a reload does not correct causes only one reload, and Health reports it.
 func TestDrift_RemainsAfterAReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a := r.named("a")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
 	r.ghosted(s)
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "ghost") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "ghost") })
 	for range 3 {
 		seen := s.observedTimes()
-		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+		eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 	}
 	if v := s.state.Load(); v.reloads > 1 {
 		t.Errorf("%d reloads", v.reloads)
@@ -155,8 +155,8 @@ func TestDrift_RemainsAfterAReload(t *testing.T) {
 	r.wantAnswers("a")
 }
 
-// ghosted makes s believe that HAProxy should have a server that it cannot have.
-func (r *rig) ghosted(s *Sink) {
+// ghosted makes s expect a server that HAProxy cannot have.
+func (r *testEnv) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	other := parseDocument(s.state.Load().desired.files, nil)
@@ -164,6 +164,6 @@ func (r *rig) ghosted(s *Sink) {
 	s.update(func(st *state) { st.desired, st.onDisk = other, other })
 }
 
-func (r *rig) documentLines(lines ...string) []stage.File {
+func (r *testEnv) documentLines(lines ...string) []stage.File {
 	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
 }

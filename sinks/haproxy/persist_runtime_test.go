@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// gated makes HAProxy's check wait for as long as the file gate is there.
-func (r *rig) gated() (shut, open func()) {
+// gated makes HAProxy's check wait while the file gate exists.
+func (r *testEnv) gated() (shut, open func()) {
 	r.t.Helper()
 	gate, script := r.path("gate"), r.path("haproxy-gated")
 	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
@@ -23,9 +23,9 @@ exec %s "$@"
 	return func() { check(r.t, os.WriteFile(gate, nil, 0o600)) }, func() { check(r.t, os.Remove(gate)) }
 }
 
-// HAProxy dies after a change at run time, before the file has followed: it comes back with the change.
+// HAProxy ends after a change at run time and before the file is written: it is restarted with the change.
 func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	shut, open := r.gated()
 	s := r.sink()
@@ -44,9 +44,9 @@ func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// Changes do not wait for the check of the one before, and only the last one need get to the disk.
+// Changes do not wait for the check of the previous one, and only the last one has to be written.
 func TestPersist_LastOfSeveralChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	shut, open := r.gated()
 	s := r.sink()
@@ -68,9 +68,9 @@ func TestPersist_LastOfSeveralChanges(t *testing.T) {
 	r.wantTidy()
 }
 
-// At an orderly end the file has followed.
+// Stop writes the last change.
 func TestStop_PersistsTheLastChange(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	shut, open := r.gated()
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -83,7 +83,7 @@ func TestStop_PersistsTheLastChange(t *testing.T) {
 }
 
 func TestPersist_FileCannotBeReplaced(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	check(t, os.Rename(r.cfg.ConfigFile, r.path("kept")))
@@ -91,9 +91,9 @@ func TestPersist_FileCannotBeReplaced(t *testing.T) {
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
 	r.apply(s, doc, sdk.ActionRuntime)
 	r.wantServed("one")
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
 	check(t, os.Remove(r.cfg.ConfigFile))
 	r.awaitDisk(doc)
-	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
+	eventually(t, "Health reports no problem", func() bool { return problems(t, s) == "" })
 	r.wantTidy()
 }

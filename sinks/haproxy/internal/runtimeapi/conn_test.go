@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake listens as HAProxy's worker 7 behind a master would, and has talk answer each command.
+// fake listens like HAProxy's worker 7 behind a master, and talk answers each command.
 func fake(t *testing.T, talk func(w io.Writer, command string) (goOn bool)) Endpoint {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cli") // a socket's path may not be long
@@ -161,7 +161,7 @@ func TestDial_Fails(t *testing.T) {
 		t.Error("there is nothing to connect to")
 	}
 	to := fake(t, func(w io.Writer, command string) bool {
-		// As HAProxy says it when the worker is gone.
+		// The answer of HAProxy when the worker has ended.
 		_, _ = fmt.Fprintf(w, "Can't find the target PID matching the prefix '%s'\n", command)
 		return false
 	})

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// needs tells a change that needs a reload from one of servers at run time and from one that changes nothing.
+// needs returns whether a change needs a reload, a change of servers at run time, or nothing.
 func needs(before, after string) string {
 	was := Parse([]byte(before), nil)
 	switch c := Compare(was, Parse([]byte(after), was)); {
@@ -23,7 +23,7 @@ const (
 	serverY = " server y 127.0.0.1:2\n"
 )
 
-// Each line is tried in a frontend and in the backend app, from which the server x goes and to which z comes.
+// Each line is tried in a frontend and in the backend app, from which the server x is removed and to which z is added.
 func TestReferences_Servers(t *testing.T) {
 	const runtime = "runtime [app]"
 	for _, test := range []struct{ name, frontend, backend, removed, added string }{
@@ -74,7 +74,7 @@ func TestReferences_Servers(t *testing.T) {
 	}
 }
 
-// What counts in a defaults section counts in the backends behind it.
+// References in a defaults section apply to the backends after it.
 func TestReferences_InDefaults(t *testing.T) {
 	for line, want := range map[string]string{
 		"log-format %[srv_id]":                           "reload",
@@ -96,7 +96,7 @@ func TestReferences_InDefaults(t *testing.T) {
 	}
 }
 
-// Numbers follow the lines, so that with something that reads them no line may change its place.
+// Servers are numbered by their lines. If something reads the numbers, no line may change its position.
 func TestOrder_NumbersAreRead(t *testing.T) {
 	for config, want := range map[string]string{
 		"backend a\n":                                                   "nothing",

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// HAProxy takes quotes and escapes away before it looks at words.
+// HAProxy removes quotes and escapes before it compares words.
 func TestParse_QuotedWords(t *testing.T) {
 	const plainly = "defaults d\nbackend a from d\n option httpchk\n server x 127.0.0.1:1 check weight 7\n"
 	for _, config := range []string{
@@ -30,7 +30,7 @@ func TestParse_QuotedWords(t *testing.T) {
 	}
 }
 
-// What cannot be known without HAProxy's environment is neither compared with what runs nor changed while it runs.
+// Names that depend on HAProxy's environment are neither observed nor changed at run time.
 func TestParse_UnknownNames(t *testing.T) {
 	for _, config := range []string{
 		"backend \"$A\"\n%s",
@@ -51,7 +51,7 @@ func TestParse_UnknownNames(t *testing.T) {
 	}
 }
 
-// A new server that HAProxy would refuse in the file is not tried first.
+// A new server that HAProxy would reject in the file is not added at run time.
 func TestParse_RejectedServers(t *testing.T) {
 	long := strings.Repeat(" check", 61) // 64 words are what HAProxy takes
 	var many strings.Builder
@@ -90,7 +90,7 @@ func TestParse_RejectedServers(t *testing.T) {
 	}
 }
 
-// default-server counts for the lines behind it, and for all lines where it stands in defaults.
+// default-server applies to the lines after it, and in a defaults section to all lines of the backends.
 func TestDefaultServer_Position(t *testing.T) {
 	const (
 		behind = "backend a\n" + serverX + " default-server weight 5\n"
