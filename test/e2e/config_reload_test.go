@@ -33,7 +33,8 @@ type processState struct {
 
 func (env *testEnv) processState() processState {
 	p := env.pipeline()
-	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, fmt.Sprintf("%+v", p.Last)}
+	last := fmt.Sprintf("%+v", p.Last)
+	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, last}
 }
 
 // wantUnchanged fails the test if the processes or the applied generation changed.
@@ -43,6 +44,18 @@ func (env *testEnv) wantUnchanged(before processState) {
 		env.t.Errorf("\n%+v became\n%+v", before, now)
 	}
 	env.waitAnswer(8000, "a")
+}
+
+// The beginnings of the log messages that say how a configuration reload ended.
+const (
+	reloaded     = "configuration reloaded"
+	reloadFailed = "configuration reload failed"
+)
+
+// waitReloaded waits until the log says that a configuration reload made these changes.
+func (env *testEnv) waitReloaded(changes string) {
+	env.t.Helper()
+	env.waitLogged(reloaded + ": " + changes)
 }
 
 const reloadedMetric = "haproxy_api_config_last_reload_successful"
@@ -65,19 +78,19 @@ func TestConfigReload_AppliesSavedFile(t *testing.T) {
 	before := env.processState()
 
 	env.addFileSink("")
-	env.waitLogged("configuration reloaded: sink names added, pipeline names added")
+	env.waitReloaded("sink names added, pipeline names added")
 	env.eventually("the new pipeline's file", func() bool { return env.read("names") == "web\n" })
 	env.wantUnchanged(before)
 
 	env.write("other.tmpl", "other {{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
 	env.editConfig("names.tmpl", "other.tmpl")
-	env.waitLogged("configuration reloaded: pipeline names changed")
+	env.waitReloaded("pipeline names changed")
 	env.eventually("the other template's file", func() bool { return env.read("names") == "other web\n" })
 	env.wantUnchanged(before)
 
 	_, names, _ := strings.Cut(env.read("haproxy-api.toml"), "[sinks.names]")
 	env.editConfig("[sinks.names]"+names, "")
-	env.waitLogged("configuration reloaded: sink names removed, pipeline names removed")
+	env.waitReloaded("sink names removed, pipeline names removed")
 	env.eventually("the API lists one pipeline", func() bool {
 		body, _ := get("http://" + env.apiAddress + "/api/v1/pipelines")
 		return !strings.Contains(body, "names")
@@ -97,7 +110,7 @@ func TestConfigReload_SinkRestartKeepsHAProxy(t *testing.T) {
 	for i, interval := range []string{"3s", "2s", "1s"} {
 		env.log.reset()
 		env.editConfig(fmt.Sprintf(`reload_interval = "%ds"`, 4-i), fmt.Sprintf("reload_interval = %q", interval))
-		env.waitLogged("configuration reloaded: sink haproxy restarted")
+		env.waitReloaded("sink haproxy restarted")
 		env.eventually("healthy", env.healthy)
 	}
 	now := env.processState()
@@ -138,7 +151,7 @@ func TestConfigReload_SourceTypeChanges(t *testing.T) {
 	load := env.startLoad(8000)
 	before := env.processState()
 	env.editConfig("[sidecar]\n", fmt.Sprintf("[sidecar]\nfollow = %q\n", env.sidecar.Address()))
-	env.waitLogged("configuration reloaded: source sidecar restarted")
+	env.waitReloaded("source sidecar restarted")
 	env.wantUnchanged(before)
 	resp, err := http.Post("http://"+env.apiAddress+"/update", "application/json", strings.NewReader("{}"))
 	if err != nil {
@@ -151,7 +164,9 @@ func TestConfigReload_SourceTypeChanges(t *testing.T) {
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
 	env.editConfig(fmt.Sprintf("follow = %q\n", env.sidecar.Address()), "")
-	env.eventually("the first source is back", func() bool { return strings.Count(env.log.String(), "source sidecar restarted") == 2 })
+	env.eventually("the first source is back", func() bool {
+		return strings.Count(env.log.String(), "source sidecar restarted") == 2
+	})
 	env.startInstance("web", "d", 8000)
 	env.waitAnswer(8000, "d")
 	load.wantNoFailures(t)
@@ -163,7 +178,7 @@ func TestConfigReload_PortChanges(t *testing.T) {
 	before := env.processState()
 	old := env.apiAddress
 	env.editConfig("bind_port = 7778", "bind_port = 7779")
-	env.waitLogged("configuration reloaded: listens on " + net.JoinHostPort(env.ip, "7779"))
+	env.waitReloaded("listens on " + net.JoinHostPort(env.ip, "7779"))
 	env.apiAddress = net.JoinHostPort(env.ip, "7779")
 	env.wantUnchanged(before)
 	env.eventually("the old port is closed", func() bool {
@@ -185,7 +200,7 @@ func TestConfigReload_TokenFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.editConfig("[haproxy_api]", fmt.Sprintf("[haproxy_api]\nupdate_token_file = %q", env.path("token")))
-	env.waitLogged("configuration reloaded: access policy changed")
+	env.waitReloaded("access policy changed")
 	push := func(token string) int {
 		req, err := http.NewRequest(http.MethodPost, "http://"+env.apiAddress+"/api/v1/pipelines/none/apply", nil)
 		if err != nil {
@@ -204,7 +219,7 @@ func TestConfigReload_TokenFileChanges(t *testing.T) {
 	}
 	env.log.reset()
 	env.write("token", "two\n")
-	env.waitLogged("configuration reloaded: access policy changed")
+	env.waitReloaded("access policy changed")
 	if one, two := push("one"), push("two"); one != http.StatusUnauthorized || two != http.StatusNotFound {
 		t.Errorf("answered %d and %d", one, two)
 	}
@@ -217,12 +232,12 @@ func TestConfigReload_SIGHUPLogsResult(t *testing.T) {
 	before := env.processState()
 	env.editConfig("[haproxy_api]", "# a word\n[haproxy_api]") // changes no setting
 	env.sighup()
-	env.waitLogged("configuration reloaded: nothing changed")
+	env.waitReloaded("nothing changed")
 	env.editConfig("[haproxy_api]", "[haproxy_api]\nlogging_level = \"debug\"\nlogging_format = \"json\"")
-	env.waitLogged("configuration reloaded: log level DEBUG")
+	env.waitReloaded("log level DEBUG")
 	env.waitLogged("key=haproxy_api.logging_format")
 	env.wantUnchanged(before)
-	if strings.Count(env.log.String(), "configuration reloaded") != 2 {
+	if strings.Count(env.log.String(), reloaded) != 2 {
 		t.Error("a save that changes nothing is logged")
 	}
 }
@@ -244,7 +259,7 @@ func TestConfigReload_FileAppears(t *testing.T) {
 	}
 	env.waitLogged("haproxy-api started")
 	env.write("haproxy-api.toml", config)
-	env.waitLogged("configuration reloaded: ")
+	env.waitReloaded("")
 	env.startInstance("web", "a", 8000)
 	env.waitAnswer(8000, "a")
 }
@@ -258,14 +273,14 @@ func TestConfigReload_WaitsForSlowWriter(t *testing.T) {
 	for env.writeSlowly("haproxy-api.toml", whole) > configDebounce/2 {
 		// On a busy machine, a pause may be so long that the daemon takes it for the end.
 		env.sighup()
-		env.waitLogged("configuration reloaded: ")
+		env.waitReloaded("")
 		env.eventually("healthy", env.healthy)
 		before = env.processState()
 		env.log.reset()
 	}
 	env.sighup()
-	env.waitLogged("configuration reloaded: nothing changed")
-	if strings.Contains(env.log.String(), "reload failed") || strings.Count(env.log.String(), "configuration reloaded") != 1 {
+	env.waitReloaded("nothing changed")
+	if strings.Contains(env.log.String(), reloadFailed) || strings.Count(env.log.String(), reloaded) != 1 {
 		t.Error("a part of the file was loaded")
 	}
 	env.wantUnchanged(before)
@@ -342,7 +357,7 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 		env.log.reset()
 		env.editConfig(fault.from, fault.to)
 		env.eventually(fault.name+" is logged", func() bool {
-			line := lastLine(env.log, "configuration reload failed; keeping the previous configuration")
+			line := lastLine(env.log, reloadFailed)
 			return strings.Contains(line, fault.said)
 		})
 		if got := env.metric(reloadedMetric); got != reloadedMetric+" 0" {
@@ -351,7 +366,7 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 		env.wantUnchanged(before)
 		env.log.reset()
 		env.editConfig(env.read("haproxy-api.toml"), good)
-		env.waitLogged("configuration reloaded: nothing changed")
+		env.waitReloaded("nothing changed")
 		if got := env.metric(reloadedMetric); got != reloadedMetric+" 1" {
 			t.Errorf("%s, corrected: the metric is %q", fault.name, got)
 		}
@@ -379,7 +394,7 @@ func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	before := env.processState()
 	env.editConfig(env.path("haproxy.cfg"), other.path("haproxy.cfg"))
 	env.waitLogged("is managed by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
-	env.waitLogged("configuration reload failed; keeping the previous configuration")
+	env.waitLogged(reloadFailed)
 	env.eventually("healthy", env.healthy)
 	now := env.processState()
 	if now.master != before.master || now.worker != before.worker || now.generation != before.generation {
@@ -404,7 +419,7 @@ func TestConfigReload_RestoredSourceReceivesPushes(t *testing.T) {
 	other.waitAnswer(8000, "x")
 	config := strings.Replace(env.read("haproxy-api.toml"), `"0s"`, `"1h"`, 1)
 	env.write("haproxy-api.toml", strings.Replace(config, env.path("haproxy.cfg"), other.path("haproxy.cfg"), 1))
-	env.waitLogged("configuration reload failed; keeping the previous configuration")
+	env.waitLogged(reloadFailed)
 	env.eventually("healthy", env.healthy)
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")

@@ -1,7 +1,7 @@
 // Package e2e_test tests the haproxy-api binary with real processes: HAProxy, plugins and a Sidecar.
 //
-// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead, and
-// TEST_HAPROXY the HAProxy to test with.
+// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead,
+// and TEST_HAPROXY the HAProxy to test with.
 package e2e_test
 
 import (

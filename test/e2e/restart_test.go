@@ -27,20 +27,20 @@ func TestGuard_SidecarRestart(t *testing.T) {
 
 	env.sidecar.Restart() // it knows only its own node, which has no service
 	p := env.waitPipeline("held", func(p server.Pipeline) bool { return p.Held != nil })
-	if p.Held.Reason != "none of 12 live instances is left" || !env.healthy() || p.Generation != generation {
+	if !strings.Contains(p.Held.Reason, "12 live instances") || !env.healthy() || p.Generation != generation {
 		t.Errorf("held %+v, generation %d, before %d", p.Held, p.Generation, generation)
 	}
 	if body, err := get("http://" + env.apiAddress + "/ready"); err != nil {
 		t.Errorf("ready: %v %s", err, body)
 	}
 	out := env.output("status")
-	if !strings.Contains(out, "held        until ") || !strings.Contains(out, "none of 12 live instances is left") {
+	if !strings.Contains(out, "\n  held ") || !strings.Contains(out, p.Held.Reason) {
 		t.Errorf("status says\n%s", out)
 	}
 
 	env.startInstance("web0", "again", 10100) // one of twelve services is known again
 	env.waitPipeline("still held", func(p server.Pipeline) bool {
-		return p.Held != nil && p.Held.Reason == "11 of 12 live instances are gone, more than max_drop allows"
+		return p.Held != nil && strings.Contains(p.Held.Reason, "11 of 12")
 	})
 	for _, l := range loads {
 		l.wantNoFailures(t)
@@ -74,11 +74,11 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 
 	env.start(kept...)
 	env.waitAnswer(10100, "one")
-	p := env.waitPipeline("stale and in effect", func(p server.Pipeline) bool { return p.StaleSince != nil && p.Since != nil })
+	p := env.waitPipeline("stale and applied", func(p server.Pipeline) bool { return p.StaleSince != nil && p.Since != nil })
 	if p.Generation != before.Generation || p.Digest != before.Digest {
 		t.Errorf("generation %d %s, before %d %s", p.Generation, p.Digest, before.Generation, before.Digest)
 	}
-	if out := env.output("status"); !strings.Contains(out, "stale       the catalogue is the one of ") {
+	if out := env.output("status"); !strings.Contains(out, "\n  stale ") {
 		t.Errorf("status says\n%s", out)
 	}
 	env.eventually("healthy", env.healthy)
@@ -87,7 +87,7 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 	env.stop()
 	env.write("haproxy.tmpl", "{{ nonsense }}")
 	env.start(append(kept, "--set", "haproxy.template=haproxy.tmpl")...)
-	env.waitPipeline("in effect without a template", func(p server.Pipeline) bool {
+	env.waitPipeline("applied without a template", func(p server.Pipeline) bool {
 		return p.Digest == before.Digest && strings.Contains(p.TemplateError, `function "nonsense" not defined`)
 	})
 	env.waitAnswer(10100, "one")
@@ -97,7 +97,9 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 	env.write("state/source-sidecar.json", "malformed")
 	env.write("state/pipeline-haproxy.json", "malformed")
 	env.start(kept...)
-	env.eventually("the damage is logged", func() bool { return strings.Count(env.log.String(), "what was kept is no good") == 2 })
+	env.eventually("the damaged files are set aside", func() bool {
+		return env.read("state/source-sidecar.json.damaged") != "" && env.read("state/pipeline-haproxy.json.damaged") != ""
+	})
 	env.waitAnswer(10100, "one") // HAProxy keeps running
 }
 
