@@ -56,7 +56,7 @@ var importRules = []struct {
 	{"engine/config", []string{"internal/suggest"}},
 	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/filelock", "internal/logdedup",
 		"internal/trust"}},
-	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/logdedup"}},
+	{"engine/server", []string{"engine", "engine/exclude", "plugins/sdk", "internal/fingerprint", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
 	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar"}},
 	{"cmd/haproxy-api/internal/states", []string{"plugins/sdk", "engine", "engine/config", "sources/*"}},

@@ -78,7 +78,7 @@ func newFixture(t *testing.T) *fixture {
 	must(t, err)
 	dir := t.TempDir()
 	return &fixture{
-		// The socket for the time without services is shared by the whole machine if it has no name of its own.
+		// The socket that is used without services is shared by the whole machine unless it has another name.
 		set:  New(Config{BindIP: "127.0.0.1", Vars: map[string]any{"idle_bind": dir + "/idle.sock"}}),
 		snap: snapshot(inst), config: dir + "/haproxy.cfg", pidFile: dir + "/pid", url: "http://" + free.Addr().String(),
 	}
@@ -93,7 +93,7 @@ func (f *fixture) save(t *testing.T, snap sdk.Snapshot) {
 func (f *fixture) haproxy(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "haproxy", append([]string{"-f", f.config}, args...)...)
-	// Into a file: a pipe would stay open in the daemon, and waiting for its end would take as long as that lives.
+	// Into a file: the daemon would keep a pipe open, and Wait would block as long as it runs.
 	log, err := os.Create(f.config + ".log")
 	must(t, err)
 	defer log.Close()
@@ -128,7 +128,7 @@ func (f *fixture) awaitAnswer(t *testing.T) {
 	})
 }
 
-// eventually asks again until the answer is yes.
+// eventually waits until the condition is true.
 func eventually(t *testing.T, what string, yes func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

@@ -13,7 +13,7 @@ import (
 const smallConfig = "defaults\n mode http\n timeout client 1s\n timeout connect 1s\n timeout server 1s\n" +
 	"listen a\n bind 127.0.0.1:18999\n{{ range .Services.web }} server {{ .ID }} 127.0.0.1:1\n{{ end }}"
 
-// HAProxy accepts what is rendered from files as editors of all systems write them.
+// HAProxy accepts documents from templates with the line ends and byte order marks of all systems.
 func TestRender_FilesOfOtherEditors(t *testing.T) {
 	for name, text := range map[string]string{
 		"no newline at the end":      smallConfig + " server last 127.0.0.1:2",
@@ -59,7 +59,7 @@ func TestRender_LastLineEnds(t *testing.T) {
 	}
 }
 
-// A template with a NUL byte was cut off, or is in UTF-16.
+// A template with a NUL byte is truncated or in UTF-16.
 func TestLoad_NULBytes(t *testing.T) {
 	for text, want := range map[string]Error{
 		"a\nbä\x00\x00":           {Line: 2, Column: 3},

@@ -94,7 +94,7 @@ func (e *Error) headline() string {
 	return b.String()
 }
 
-// showsDuring reports whether During says more than the message does.
+// showsDuring reports whether During adds something to the message.
 func (e *Error) showsDuring() bool { return e.During != "" && !strings.Contains(e.Message, e.During) }
 
 // excerpt returns the part of the line around the position, and the line with the caret that goes under it.

@@ -21,7 +21,7 @@ import (
 //	template: NAME:LINE:OFFSET: executing "TEMPLATE" at <NODE>: MESSAGE  from Execute
 //	template: NAME: MESSAGE                                             from Execute, before anything was executed
 //
-// A text of another form becomes the message as a whole: there is less help then, but nothing is lost. Package hints says what to
+// A text of another form becomes the message as a whole, without a position. Package hints suggests what to
 // do about a message.
 
 // parseError returns an Error for err, which is from parsing src.

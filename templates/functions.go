@@ -107,7 +107,7 @@ func (x *execution) hooks() template.FuncMap {
 	}
 }
 
-// source is there for templates that say which catalogue they mean. A pipeline has one.
+// source is the function of that name. A pipeline has one source, so the name can only confirm it.
 func (x *execution) source(name string) (map[string][]sdk.Instance, error) {
 	if name != x.snap.Source {
 		return nil, failf("this pipeline has no source %q; its source is %q", name, x.snap.Source)
@@ -115,7 +115,7 @@ func (x *execution) source(name string) (map[string][]sdk.Instance, error) {
 	return x.usable, nil
 }
 
-// sortedKeys takes any map with strings for keys, as getPorts returns one. sprig's takes only one type of map.
+// sortedKeys accepts any map with strings as keys, such as the result of getPorts. sprig's function accepts one type of map.
 func sortedKeys(dicts ...any) ([]string, error) {
 	names := []string{}
 	for _, d := range dicts {

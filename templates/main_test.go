@@ -117,7 +117,7 @@ func mustLoad(t testing.TB, s *Set) *Template {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl.bounds.time = never // tests are not about how fast the machine is
+	tmpl.bounds.time = never // tests must not depend on the speed of the machine
 	return tmpl
 }
 
@@ -128,13 +128,13 @@ func mustRender(t testing.TB, tmpl *Template, snap sdk.Snapshot) (string, []stri
 		t.Fatal(err)
 	}
 	out := string(files[0].Content)
-	if !strings.HasSuffix(tmpl.sources[0].text, "\n") { // the newline at the end is ours
+	if !strings.HasSuffix(tmpl.sources[0].text, "\n") { // the renderer added the newline
 		out = strings.TrimSuffix(out, "\n")
 	}
 	return out, notes
 }
 
-// rendered is what text renders for snap.
+// rendered returns what text renders for snap.
 func rendered(t testing.TB, text string, snap sdk.Snapshot) string {
 	t.Helper()
 	return renderedBy(t, setOf(t, text), snap)
@@ -157,11 +157,11 @@ func golden(t *testing.T, path, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("not as in %s (-want +got):\n%s", path, diff)
+		t.Errorf("differs from %s (-want +got):\n%s", path, diff)
 	}
 }
 
-// checkHAProxy has HAProxy judge a configuration, the one in TEST_HAPROXY or the system's, and returns its warnings.
+// checkHAProxy checks a configuration with the HAProxy in TEST_HAPROXY or of the system, and returns its warnings.
 func checkHAProxy(t *testing.T, config string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "haproxy.cfg")

@@ -77,7 +77,7 @@ func FuzzDistinct(f *testing.F) {
 	f.Add("a.b", "a_b", "a-b-"+hash("a.b")[:8])
 	f.Add("", ".", "\xff")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		// The last two names are what an attacker would choose.
+		// An attacker could choose the last two names.
 		names := []string{a, b, c, cleanName(a) + "-" + hash(a)[:8], cleanName(b) + "-" + hash(b)[:16]}
 		slices.Sort(names)
 		names = slices.Compact(names)
@@ -106,10 +106,10 @@ func TestServices_ServerNames(t *testing.T) {
 	}
 }
 
-// Somebody who chooses the names of services may know the algorithm.
+// An attacker who chooses the names of services may know the algorithm.
 func TestDistinct_ChosenNames(t *testing.T) {
 	names := []string{"a.b", "a_b", "A.B", "a/b", "a:b", "a\nb", "a\u2028b", "a\xffb", "a-b", "a~b"}
-	// Each is the result for the one before with a hash, up to the maximum length of a name.
+	// Each is the result for the previous one with a hash, up to the maximum length of a name.
 	for trap := "a-b-" + hash("a.b")[:8]; len(trap) < 255; trap += "-" + hash(trap)[:8] {
 		names = append(names, trap)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The default template of the older haproxy-api renders as before.
+// The default template of haproxy-api 0.9 renders as it did there.
 func TestOlderDefaultTemplate_RecordedStates(t *testing.T) {
 	set := New(Config{
 		Path: "testdata/older-default.cfg", BindIP: "192.168.168.168", User: "nobody", Group: "nogroup", Now: atNoon,
@@ -25,8 +25,8 @@ func TestOlderDefaultTemplate_RecordedStates(t *testing.T) {
 	}
 }
 
-// What the rejection by HAProxy 3.3 and newer advises is enough for the older default template, and leaves no other warning than
-// the one that all versions give.
+// With the renaming that the error of HAProxy 3.3 suggests, HAProxy accepts the default template of 0.9, with only the warning
+// that all versions give.
 func TestOlderDefaultTemplate_RenamedFrontends(t *testing.T) {
 	content, err := os.ReadFile("testdata/older-default.cfg")
 	if err != nil {

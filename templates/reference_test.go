@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// sample is what the examples of the reference are rendered for.
+// sample is the snapshot of the examples in the reference.
 func sample() sdk.Snapshot {
 	down := instance("web", "node-3", "5e6f", 8080)
 	down.Status = sdk.Unhealthy
@@ -40,7 +40,7 @@ func TestFunctions_Examples(t *testing.T) {
 	}
 }
 
-// withResults returns the reference with the results that the examples have now.
+// withResults returns the reference with the current results of the examples.
 func withResults(t *testing.T) string {
 	var out strings.Builder
 	topic := ""
@@ -58,7 +58,7 @@ func withResults(t *testing.T) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// A new function, also of a new version of sprig or Go, needs documentation.
+// Every function is documented, including those of new versions of sprig and Go.
 func TestFunctions_AllAreDocumented(t *testing.T) {
 	described := map[string]bool{}
 	callable := maps.Clone(library())
@@ -87,5 +87,5 @@ func TestFunctions_AllAreDocumented(t *testing.T) {
 	}
 }
 
-// goFunctions are the ones that text/template documents.
+// goFunctions are the functions of text/template.
 var goFunctions = strings.Fields("and call html index slice js len not or print printf println urlquery eq ne lt le gt ge")

@@ -50,7 +50,7 @@ func iterationCases(t testing.TB) []iterationCase {
 	return cases
 }
 
-// Whatever was rendered before, a template renders what it renders without a cache.
+// A template renders the same with and without a cache, whatever it rendered before.
 func TestRender_CachedEqualsWhole(t *testing.T) {
 	t.Parallel()
 	for _, test := range iterationCases(t) {
@@ -106,7 +106,7 @@ func (t *Template) withoutCache() *Template {
 	return fresh
 }
 
-// A history makes snapshots of which each differs a little from the one before, and shares with it what does not differ.
+// A history generates snapshots that differ a little from the previous one, and share the rest with it.
 type history struct {
 	random *rand.Rand
 	snap   sdk.Snapshot
@@ -128,13 +128,13 @@ func (h *history) next() sdk.Snapshot {
 func (h *history) edit(snap sdk.Snapshot) sdk.Snapshot {
 	name := string(rune('a' + h.random.IntN(5)))
 	if h.random.IntN(4) == 0 {
-		name += string("/-"[h.random.IntN(2)]) // which look the same when they are cleaned
+		name += string("/-"[h.random.IntN(2)]) // the sanitized names are equal
 	}
 	switch h.random.IntN(12) {
 	case 0:
 		snap.Cluster = fmt.Sprint("cluster", h.random.IntN(2))
 		return snap
-	case 1: // everything is made anew, and the same
+	case 1: // equal copies
 		var all []sdk.Instance
 		for _, svc := range snap.Services {
 			all = append(all, svc.Instances...)
@@ -258,7 +258,7 @@ func TestRender_ReplayedIterationsCountForBounds(t *testing.T) {
 	}
 }
 
-// A file of the document that another one includes is executed with another root, or deeper, than by itself.
+// A file that another file of the document includes is executed with another root, or deeper, than by itself.
 func TestRender_CachedEqualsWholeForIncludedFiles(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ main, other string }{
@@ -308,7 +308,7 @@ func FuzzRender_CachedEqualsWhole(f *testing.F) {
 			snap := snaps.next()
 			want, _, err := whole.withoutCache().Render(t.Context(), snap)
 			if err != nil {
-				return // a replayed iteration may spare a template its fault
+				return // a replayed iteration may hide a failure
 			}
 			got, _, err := tmpl.Render(t.Context(), snap)
 			if diff := cmp.Diff(want, got); diff != "" || err != nil {

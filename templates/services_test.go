@@ -178,7 +178,7 @@ func TestServices_PortOwner(t *testing.T) {
 	}
 }
 
-// tangled returns a catalogue with every conflict that a view resolves.
+// tangled returns a catalogue with every conflict that services resolve.
 func tangled() []sdk.Instance {
 	return []sdk.Instance{
 		instance("web", "a", "1", 80), instance("web", "b", "2", 80, 443), instance("web", "c", "3", 443, 80),
@@ -238,7 +238,7 @@ func TestRender_SnapshotIsNotModified(t *testing.T) {
 	}
 }
 
-// A service whose living instances have no port is noted.
+// There is a note about a service whose living instances have no port.
 func TestServices_ServicesWithoutUsablePorts(t *testing.T) {
 	with := func(ports ...sdk.Port) sdk.Instance {
 		inst := instance("web", "h", "a")

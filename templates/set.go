@@ -3,8 +3,8 @@
 //
 // A [Set] describes where the files are. [Set.Load] reads them as they are at that moment into a [Template], which never changes
 // afterwards and renders as a pure function of the snapshot; [Set.Watch] reports when loading again would return something else.
-// Which Template is active is the caller's decision: this package knows no pipeline, no source, no sink, and not what a document
-// is for.
+// The caller decides which Template is active: this package knows neither pipelines, sources and sinks nor the purpose of
+// documents.
 //
 // A template sees the fields of its root (.Services, .User, .Group, .Vars, .Cluster, .Source), the functions of [Functions], and
 // all text functions of sprig v3. Those include env and expandenv, so anyone who can write a template can read the daemon's
@@ -57,7 +57,7 @@ const (
 	builtinName = "haproxy.cfg"
 )
 
-// Builtin returns a copy of the built-in HAProxy template, as a start for one's own.
+// Builtin returns a copy of the built-in HAProxy template.
 func Builtin() []byte { return append([]byte(nil), builtin...) }
 
 // A Set is a set of template files. Its methods may be called from any goroutine.
@@ -104,7 +104,7 @@ func (s *Set) Load() (*Template, error) {
 	return t, nil
 }
 
-// check returns what is wrong with the files before any of them is parsed.
+// check returns the faults of the files that can be found without parsing.
 func check(sources []source) error {
 	var faults []error
 	seen := map[string]string{}

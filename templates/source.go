@@ -51,7 +51,7 @@ func readSource(name, path string) source {
 // byteOrderMark is what some editors put before a text in UTF-8. HAProxy would read it as a part of the first word.
 const byteOrderMark = "\ufeff"
 
-// checkText returns an error for a file that is no text in UTF-8. A NUL byte shows that: files contain some after a crash or in
+// checkText returns an error for a file with a NUL byte, which files contain after a crash or in
 // UTF-16. Line ends of any system, form feeds and vertical tabs are white space to HAProxy and stay as they are.
 func (s source) checkText() error {
 	before, _, found := strings.Cut(s.text, "\x00")

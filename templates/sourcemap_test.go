@@ -68,7 +68,7 @@ func TestSourceMap_Origins(t *testing.T) {
 				"{{ range .Services }}{{ include \"s\" . | indent 1 }}{{ end }}\n{{ include \"s\" .Services.web | trim }}!",
 			"|| \nmain.cfg:2|chat c| server\nmain.cfg:3|chat c| c \nmain.cfg:2|web a| server\nmain.cfg:3|web a| a\n" +
 				"main.cfg:2|web b| server\nmain.cfg:3|web b| b\n" +
-				"main.cfg:4||server\nmain.cfg:4||a\nmain.cfg:4||server\nmain.cfg:4||b!\n||\n", // trim took a line away
+				"main.cfg:4||server\nmain.cfg:4||a\nmain.cfg:4||server\nmain.cfg:4||b!\n||\n", // trim removed a line
 		},
 		{"text of several lines", "{{ \"a\\n\\nb\" }}\nc", "main.cfg:1||a\n||\nmain.cfg:1||b\nmain.cfg:2||c\n||\n"},
 		{"no range", "{{ (index .Services.web 0).ID }}", "main.cfg:1||a\n||\n"},

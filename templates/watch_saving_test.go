@@ -126,7 +126,7 @@ func TestWatch_SavedByEditors(t *testing.T) {
 			changes := startWatch(t, set, filewatch.Watcher{Poll: never})
 			tt.save(t, dir)
 			await(t, set, changes, "new")
-			// What came after the first change is still watched.
+			// The new file is watched too.
 			replace(t, filepath.Join(dir, tt.path), "newer")
 			await(t, set, changes, "newer")
 			save(t, filepath.Join(dir, tt.path), "newest")
@@ -163,7 +163,7 @@ func TestWatch_KubernetesConfigMap(t *testing.T) {
 	}
 }
 
-// While a file is truncated and written slowly, its parts are no template. The end is reported.
+// The parts of a file that is truncated and written slowly are no valid template. The complete file is reported.
 func TestWatch_SlowWriter(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old"})
 	set := New(Config{Path: dir + "/main"})
@@ -175,10 +175,10 @@ func TestWatch_SlowWriter(t *testing.T) {
 		_, err := f.WriteString(piece)
 		must(t, err, f.Sync())
 		if piece != "" || len(changes) == 0 {
-			<-changes // each piece is the last one for as long as the watcher can tell
+			<-changes // the watcher cannot know whether more follows
 		}
 		if tmpl, err := set.Load(); err == nil {
-			t.Errorf("%q behind the others makes a template: %v", piece, tmpl)
+			t.Errorf("%q behind the others is a valid template: %v", piece, tmpl)
 		}
 	}
 	_, err = f.WriteString("w{{ end }}")

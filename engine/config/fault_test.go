@@ -252,7 +252,7 @@ func TestFaults_AliasBomb(t *testing.T) {
 func TestFaults_EnvironmentValues(t *testing.T) {
 	for name, want := range map[string]string{
 		"HAPROXY_API_HAPROXY_RUNTIME=maybe":         "haproxy.runtime must be true or false, not \"maybe\"",
-		"HAPROXY_API_SIDECAR_MIN_INSTANCES=many":    `sidecar.min_instances must be a number of instances, at least 0, not "many"`,
+		"HAPROXY_API_SIDECAR_MIN_INSTANCES=x":       `sidecar.min_instances must be a number of instances, at least 0, not "x"`,
 		"HAPROXY_API_PIPELINES__P={":                "pipelines.p must be a table, not \"{\"",
 		"HAPROXY_API_PLUGINS__P__ENV=a":             `plugins.p.env must be a table of environment variables, not "***"`,
 		"HAPROXY_API_HAPROXY__TEMPLATE__X=a":        "haproxy.template must be a string, not a table",

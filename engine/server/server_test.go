@@ -267,8 +267,10 @@ func TestPipelines_DeferredDocumentIsNoProblem(t *testing.T) {
 
 func TestPipelines_Exclusions(t *testing.T) {
 	status := engine.PipelineStatus{
-		Excluded: []exclude.Exclusion{{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"}},
-		Last:     &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
+		Excluded: []exclude.Exclusion{
+			{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"},
+		},
+		Last: &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
 	}
 	got, err := json.Marshal(newPipeline(status, sdk.Health{}))
 	for _, want := range []string{

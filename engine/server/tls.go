@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/haproxy-api/haproxy-api/internal/fingerprint"
 )
 
 // certificates are the files of a TLS listener. Each handshake checks whether they have changed, so that a renewed certificate is
@@ -22,16 +24,18 @@ type certificates struct {
 	log                 *slog.Logger
 
 	mu     sync.Mutex
-	seen   []fs.FileInfo // of the files when they were last read; nil for a missing file
-	config *tls.Config   // from when they were last valid
+	seen   []fingerprint.File // of cert, key and clientCA when they were last read; zero for a missing file
+	config *tls.Config        // from when they were last valid
 }
 
 func openCertificates(cfg AccessConfig) (*certificates, error) {
-	c := &certificates{cert: cfg.TLSCert, key: cfg.TLSKey, clientCA: cfg.ClientCA, log: cfg.Log}
+	c := &certificates{
+		cert: cfg.TLSCert, key: cfg.TLSKey, clientCA: cfg.ClientCA, log: cfg.Log, seen: make([]fingerprint.File, 3),
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	c.seen = c.stat()
+	c.seen = c.fingerprints()
 	var err error
 	c.config, err = c.read()
 	return c, err
@@ -49,11 +53,12 @@ func (c *certificates) serverConfig() *tls.Config {
 func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.stat()
-	if sameFiles(c.seen, now) {
+	now := c.fingerprints()
+	same := slices.EqualFunc(c.seen, now, fingerprint.File.Same)
+	c.seen = now // also if they are invalid, so that this is logged once
+	if same {
 		return c.config
 	}
-	c.seen = now // also if they are invalid, so that this is logged once
 	config, err := c.read()
 	if err != nil {
 		c.log.Error("the certificates have changed and are invalid; keeping the previous ones", "error", err)
@@ -86,25 +91,12 @@ func (c *certificates) identifies(state *tls.ConnectionState) bool {
 	return err == nil
 }
 
-func (c *certificates) stat() []fs.FileInfo {
-	var infos []fs.FileInfo
-	for _, file := range []string{c.cert, c.key, c.clientCA} {
-		info, err := os.Stat(file)
-		if err != nil {
-			info = nil
-		}
-		infos = append(infos, info)
+func (c *certificates) fingerprints() []fingerprint.File {
+	now := make([]fingerprint.File, len(c.seen))
+	for i, file := range []string{c.cert, c.key, c.clientCA} {
+		now[i], _ = fingerprint.Of(file, c.seen[i])
 	}
-	return infos
-}
-
-func sameFiles(before, now []fs.FileInfo) bool {
-	return slices.EqualFunc(before, now, func(a, b fs.FileInfo) bool {
-		if a == nil || b == nil {
-			return a == nil && b == nil
-		}
-		return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
-	})
+	return now
 }
 
 func (c *certificates) read() (*tls.Config, error) {

@@ -90,7 +90,7 @@ func TestFile_ReadOnlyFolder(t *testing.T) {
 	wantNames(t, dir, "mounted", "plain")
 }
 
-// What could not be removed from a folder that has become read-only is removed later.
+// Files that could not be removed from a read-only folder are removed later.
 func TestDiscard_ReadOnlyFolder(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
@@ -117,7 +117,7 @@ func TestDiscard_ReadOnlyFolder(t *testing.T) {
 	wantNames(t, dir, "file")
 }
 
-// A disk on which the new content of a mount point has no room keeps the previous content.
+// A mount point on a disk without space for the new content keeps the previous content.
 func TestFile_MountPointOnFullDisk(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
@@ -148,7 +148,7 @@ func TestFile_MountPointOnFullDisk(t *testing.T) {
 func asUser(t *testing.T, uid, gid int, groups []int, do func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Fatal("only root can act as somebody else")
+		t.Fatal("only root can act as another user")
 	}
 	done := make(chan struct{})
 	go func() {
@@ -218,7 +218,7 @@ func TestFile_KeepsAttributes(t *testing.T) {
 	wantNames(t, dir, "file")
 }
 
-// accessList lets one more user read a file of mode 0640.
+// accessList returns an access control list that lets one more user read a file of mode 0640.
 func accessList(user uint32) []byte {
 	const owner, named, group, mask, others, nobody = 1, 2, 4, 16, 32, 1<<32 - 1
 	list := binary.LittleEndian.AppendUint32(nil, 2) // the version

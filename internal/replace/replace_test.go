@@ -32,7 +32,7 @@ func wantContent(t *testing.T, path, want string) {
 	}
 }
 
-// wantNames wants exactly these entries in the folder.
+// wantNames checks that the folder has exactly these entries.
 func wantNames(t *testing.T, folder string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(folder)
@@ -46,7 +46,7 @@ func wantNames(t *testing.T, folder string, want ...string) {
 	}
 }
 
-// privateTemp gives the test a folder for temporary files of its own, and wants nothing in it at the end.
+// privateTemp sets a folder for temporary files, and checks that it is empty at the end of the test.
 func privateTemp(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -148,8 +148,8 @@ func TestRemoveTemporary(t *testing.T) {
 	path, link := filepath.Join(dir, "file"), filepath.Join(t.TempDir(), "link")
 	write(t, path, "old")
 	check(t, os.Symlink(path, link))
-	// Everything is left behind as by a process that is killed.
-	for _, o := range []Options{{Owner: "me"}, {Owner: "somebody else"}} {
+	// The files are left as by a process that was killed.
+	for _, o := range []Options{{Owner: "me"}, {Owner: "another"}} {
 		f, err := New(link, []byte("new"), o)
 		check(t, err)
 		check(t, f.backUp())
@@ -163,7 +163,7 @@ func TestRemoveTemporary(t *testing.T) {
 	RemoveTemporary("me", link, filepath.Join(dir, "no", "folder"))
 	left, err := os.ReadDir(dir)
 	check(t, err)
-	if len(left) != 4 { // with the file of somebody else's, its backup, and that of an editor
+	if len(left) != 4 { // two of the other owner, its backup, and one of an editor
 		t.Errorf("left are %q", left)
 	}
 	folders, err := os.ReadDir(temp)
@@ -171,11 +171,11 @@ func TestRemoveTemporary(t *testing.T) {
 	if len(folders) != 1 {
 		t.Errorf("left are %q", folders)
 	}
-	RemoveTemporary("somebody else", path)
+	RemoveTemporary("another", path)
 	wantNames(t, dir, ".file.swp", "file")
 }
 
-// A check that was killed leaves its files and folders, and one that runs needs them.
+// Files of a check that was killed are removed, and those of a running one are kept.
 func TestRemoveTemporary_OfChecks(t *testing.T) {
 	temp := privateTemp(t)
 	dir := t.TempDir()

@@ -17,7 +17,7 @@ func setgroups(ids []uint32) syscall.Errno {
 	return errno
 }
 
-// freeze makes the file immutable until the returned function is called; it returns nil where the file system has no such thing.
+// freeze makes the file immutable until the returned function is called; it returns nil if the file system does not support that.
 func freeze(t *testing.T, path string) (thaw func()) {
 	t.Helper()
 	set := func(flags uint32) syscall.Errno {
@@ -38,7 +38,7 @@ func freeze(t *testing.T, path string) (thaw func()) {
 // The daemon runs as user 1000 of group 1000, and HAProxy as user or group 2000.
 func TestFile_OwnerCannotBeKept(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Log("only root can act as somebody else")
+		t.Log("only root can act as another user")
 		return
 	}
 	for name, test := range map[string]struct {
@@ -88,10 +88,10 @@ func TestFile_OwnerCannotBeKept(t *testing.T) {
 	}
 }
 
-// A user who may write the file and not its folder writes it in place.
+// If the user can write the file but not its folder, it is written in place.
 func TestFile_FolderOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Log("only root can act as somebody else")
+		t.Log("only root can act as another user")
 		return
 	}
 	temp := privateTemp(t)

@@ -30,7 +30,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			wantFiles(t, dir, "file1=beside", "file2=more", "main=two mentions file2", "mine=mine")
 			apply(t, s, document("three", "beside"), action)
 			wantFiles(t, dir, "file1=beside", "main=three", "mine=mine")
-			if set != nil { // what was put back is needed
+			if set != nil { // the restored files are needed
 				_, err := s.Apply(t.Context(), document("bad"))
 				wantError(t, err, "exit code")
 				wantFiles(t, dir, "file1=beside", "main=three", "mine=mine")
@@ -45,7 +45,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 	}
 }
 
-// A process that is killed leaves files that the next one removes: temporary ones, and a companion that was put in place only.
+// The next process removes the files of one that was killed: temporary ones, and a companion that was put in place.
 func TestStart_RemovesWhatACrashLeaves(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "main")

@@ -55,7 +55,7 @@ func apply(t *testing.T, s *Sink, doc sdk.Document, action string) {
 	}
 }
 
-// wantFiles wants exactly these files in the folder, as name and content.
+// wantFiles checks that the folder has exactly these files, as NAME=CONTENT.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -121,10 +121,10 @@ func TestApply_ReloadsOnce(t *testing.T) {
 	s = newSink(t, path, set) // as after a restart
 	apply(t, s, document("one."), sdk.ActionUnchanged)
 	apply(t, s, document("two."), sdk.ActionReload)
-	check(t, os.Remove(path+".applied")) // as after a death between writing and telling
+	check(t, os.Remove(path+".applied")) // as after a crash between writing and reloading
 	apply(t, s, document("two."), sdk.ActionReload)
-	if told, err := os.ReadFile(log); err != nil || string(told) != "one.two.two." {
-		t.Errorf("the program was told %q, %v", told, err)
+	if reloads, err := os.ReadFile(log); err != nil || string(reloads) != "one.two.two." {
+		t.Errorf("the reload commands wrote %q, %v", reloads, err)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// A program may have taken the files although its command failed: then nobody can say that the ones before are in effect.
+// A program may have loaded the files although its command failed, so it is unknown whether it has the previous ones.
 func TestApply_ReloadAfterAFailedOne(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "program")
@@ -255,7 +255,7 @@ func TestStop_KillsARunningReload(t *testing.T) {
 	for !exists(filepath.Join(dir, "runs")) {
 		time.Sleep(time.Millisecond)
 	}
-	cancel() // which does not break it off
+	cancel() // does not kill the command
 	select {
 	case err := <-applied:
 		t.Fatalf("ended with its context: %v", err)

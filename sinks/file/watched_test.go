@@ -18,15 +18,15 @@ func reread(t *testing.T, s *Sink, id, action string) {
 	}
 }
 
-// The reload command runs once for each change of the watched files, also one that another run of the sink has not seen.
+// The reload command runs once for each change of the watched files, even one that happened while the sink did not run.
 func TestReread_ReloadsOnce(t *testing.T) {
 	dir := t.TempDir()
 	ran := filepath.Join(t.TempDir(), "ran")
 	set := func(c *Config) { c.ReloadCmd = []string{"sh", "-c", "echo ran >> " + ran} }
 	s := newSink(t, filepath.Join(dir, "main"), set)
-	reread(t, s, "these.a", sdk.ActionUnchanged) // nothing is in effect yet
+	reread(t, s, "these.a", sdk.ActionUnchanged) // nothing is applied yet
 	apply(t, s, document("one"), sdk.ActionReload)
-	reread(t, s, "these.a", sdk.ActionUnchanged) // somebody has begun to watch
+	reread(t, s, "these.a", sdk.ActionUnchanged) // watching has begun
 	reread(t, s, "these.b", sdk.ActionReload)
 	reread(t, s, "these.b", sdk.ActionUnchanged)
 	apply(t, s, document("one"), sdk.ActionUnchanged)
@@ -45,7 +45,7 @@ func TestReread_ReloadsOnce(t *testing.T) {
 	}
 }
 
-// A command that fails is due again.
+// A failed command is retried.
 func TestReread_FailedReloadIsRetried(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "broken")
 	s := newSink(t, filepath.Join(t.TempDir(), "main"), func(c *Config) { c.ReloadCmd = []string{"test", "!", "-e", broken} })
@@ -63,7 +63,6 @@ func TestReread_FailedReloadIsRetried(t *testing.T) {
 	reread(t, s, "these.b", sdk.ActionUnchanged)
 }
 
-// Without a command nobody has to be told.
 func TestReread_WithoutAReloadCommand(t *testing.T) {
 	s := newSink(t, filepath.Join(t.TempDir(), "main"), nil)
 	apply(t, s, document("one"), sdk.ActionWritten)

@@ -8,9 +8,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 )
 
-// Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on one address. HAProxy
-// accepts them, and connections for one section arrive in the other: with SO_REUSEPORT at random, and where one of the addresses
-// is that of every interface, at the more specific one. Lines of one section may share an address, such as for several threads.
+// Conflicts returns the pairs of lines in different sections of the main file that make HAProxy listen on the same address.
+// HAProxy accepts them, and connections for one section arrive in the other: at random with SO_REUSEPORT, and at the more
+// specific address where the other one is that of every interface. Lines of one section may share an address, for example for
+// several threads.
 func Conflicts(files []sdk.File) [][2]sdk.Position {
 	if len(files) == 0 {
 		return nil
@@ -27,7 +28,7 @@ func Conflicts(files []sdk.File) [][2]sdk.Position {
 		}
 		for _, i := range candidates {
 			if before[i].Section != l.Section && before[i].Shares(l) {
-				found = append(found, [2]sdk.Position{placeOf(before[i], main.Name), placeOf(l, main.Name)})
+				found = append(found, [2]sdk.Position{position(before[i], main.Name), position(l, main.Name)})
 			}
 		}
 		if l.IsRange() {
@@ -40,7 +41,7 @@ func Conflicts(files []sdk.File) [][2]sdk.Position {
 	return found
 }
 
-func placeOf(l listen.Listener, file string) sdk.Position {
+func position(l listen.Listener, file string) sdk.Position {
 	return sdk.Position{File: file, Line: l.Line, Problem: fmt.Sprintf("%s in %s listens on %s", l.Word, l.In, l.Address)}
 }
 

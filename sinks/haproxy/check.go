@@ -117,7 +117,7 @@ func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hos
 		o, err := process.Shell(ctx, command)
 		return nil, s.verifyResult(st, o, err)
 	}
-	o, err := s.checkAsInvoked(ctx, st)
+	o, err := s.checkWithHAProxy(ctx, st, st.Checked())
 	if err != nil {
 		return nil, err
 	}
@@ -128,19 +128,14 @@ func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hos
 		}, resolveAgain)
 	}
 	if o.Code != 0 {
-		return nil, s.withAllPlaces(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))
+		return nil, s.withAllFaults(ctx, st, o, messages.Rejection("HAProxy rejects the configuration", st.Files(), o))
 	}
 	return messages.Warnings(o.Output), nil
 }
 
-// checkAsInvoked has HAProxy read the staged files as it will load them: with the same options, files, working directory and
-// environment.
-func (s *Sink) checkAsInvoked(ctx context.Context, st *stage.Stage) (program.Outcome, error) {
-	return s.checkMain(ctx, st, []string{st.Checked()})
-}
-
-// checkMain is checkAsInvoked with those files instead of the main one.
-func (s *Sink) checkMain(ctx context.Context, st *stage.Stage, main []string) (program.Outcome, error) {
+// checkWithHAProxy has HAProxy read the staged files as it will load them: with the same options, files, working directory and
+// environment. It reads the files main instead of the main file.
+func (s *Sink) checkWithHAProxy(ctx context.Context, st *stage.Stage, main ...string) (program.Outcome, error) {
 	l, err := s.controller.Invocation(ctx)
 	if err != nil {
 		return program.Outcome{}, err

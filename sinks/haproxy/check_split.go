@@ -19,29 +19,30 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// HAProxy, up to 3.4 at least, stops reading a file after 50 faults, at most one a line. It does read the files after it. So a
-// file with more faults is checked once more in pieces, which are too short for so many, and two checks find all faults.
+// HAProxy, up to 3.4 at least, stops reading a file after 50 faults, at most one per line, and continues with the next file. A
+// main file with more faults is therefore checked a second time, split into pieces that are too short for 50 faults, so that two
+// checks find all faults.
 
 // maxRepeated bounds how many lines of a section are repeated in each of its pieces.
 const maxRepeated = 200
 
-// withAllPlaces returns the rejection of a check with the faults that HAProxy did not come to.
-func (s *Sink) withAllPlaces(ctx context.Context, st *stage.Stage, o program.Outcome, err error) error {
+// withAllFaults returns the rejection of a check, completed by the faults after the ones at which HAProxy stopped reading.
+func (s *Sink) withAllFaults(ctx context.Context, st *stage.Stage, o program.Outcome, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || !messages.FaultLimitReached(o.Output) {
 		return err
 	}
-	places, more := s.checkInPieces(ctx, st)
-	if more != nil || len(places) < len(rejection.Positions) {
-		return err // its faults are the first ones, in any case
+	positions, pieceErr := s.checkInPieces(ctx, st)
+	if pieceErr != nil || len(positions) < len(rejection.Positions) {
+		return err // it has at least the first faults
 	}
-	return &sdk.Rejection{Err: rejection.Err, Positions: places}
+	return &sdk.Rejection{Err: rejection.Err, Positions: positions}
 }
 
-// checkInPieces returns the places of the main file's faults that come to light when HAProxy reads it, and none where it cannot
-// be taken apart.
+// checkInPieces returns the positions of the faults that HAProxy finds when it reads the main file in pieces. It returns none if
+// the file cannot be split.
 func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Position, error) {
-	pieces := piecesOf(st.Files()[0].Content)
+	pieces := split(st.Files()[0].Content)
 	if len(pieces) == 0 {
 		return nil, nil
 	}
@@ -57,22 +58,22 @@ func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Positi
 			return nil, err
 		}
 	}
-	o, err := s.checkMain(ctx, st, paths)
+	o, err := s.checkWithHAProxy(ctx, st, paths...)
 	if err != nil {
 		return nil, err
 	}
-	found := messages.Places(st.Files(), messages.Faults(inWhole(o.Output, dir, pieces, st.Files()[0].Path)))
+	found := messages.Places(st.Files(), messages.Faults(inWholeFile(o.Output, dir, pieces, st.Files()[0].Path)))
 	found = slices.DeleteFunc(found, func(p sdk.Position) bool { return p.Line == 0 })
 	slices.SortStableFunc(found, func(a, b sdk.Position) int { return cmp.Compare(a.Line, b.Line) })
 	return found, nil
 }
 
 // inWhole returns output with places in the pieces, which are in dir, as places in the file at path. A line that is repeated
-// becomes line 0.
-func inWhole(output, dir string, pieces []piece, path string) string {
-	place := regexp.MustCompile(regexp.QuoteMeta(dir+"/") + `(\d+):(\d+)`)
-	return place.ReplaceAllStringFunc(output, func(found string) string {
-		m := place.FindStringSubmatch(found)
+// repeated line becomes line 0.
+func inWholeFile(output, dir string, pieces []piece, path string) string {
+	position := regexp.MustCompile(regexp.QuoteMeta(dir+"/") + `(\d+):(\d+)`)
+	return position.ReplaceAllStringFunc(output, func(found string) string {
+		m := position.FindStringSubmatch(found)
 		number, _ := strconv.Atoi(m[1])
 		line, _ := strconv.Atoi(m[2])
 		if number < len(pieces) && line > 0 && line <= len(pieces[number].lines) {
@@ -85,8 +86,8 @@ func inWhole(output, dir string, pieces []piece, path string) string {
 // A piece is a part of a configuration file.
 type piece struct {
 	content []byte
-	lines   []int // for each line its number in the whole; 0 for one that another piece has too
-	faults  int   // it can have so many
+	lines   []int // for each line its number in the whole file; 0 for a line that is repeated from another piece
+	faults  int   // how many it can have
 }
 
 func (p *piece) add(line string, number int) {
@@ -97,12 +98,12 @@ func (p *piece) add(line string, number int) {
 	}
 }
 
-// piecesOf takes a configuration apart so that no piece can have messages.FaultLimit faults, as far as possible. A long section
-// of servers becomes several of one name, which is a fault of its own; each repeats the section's other lines, on which those of
-// servers may depend. There are none where the meaning of a line depends on the file, or on a condition.
-func piecesOf(config []byte) []piece {
+// split splits a configuration into pieces that, if possible, cannot have messages.FaultLimit faults. A long section of servers
+// becomes several sections of one name, which is a fault of its own; each repeats the section's other lines, on which those of
+// servers may depend. It returns none if the meaning of a line depends on the file, or on a condition.
+func split(config []byte) []piece {
 	pieces := []piece{{}}
-	var section, repeated []string // its first line and, for one that can be continued, the others that are no servers
+	var section, repeated []string // its first line and, if it can be continued, its lines other than servers
 	number := 0
 	for line := range strings.Lines(string(config)) {
 		number++

@@ -101,7 +101,7 @@ func (c Config) paths() (paths, error) {
 		return paths{}, err
 	}
 	return paths{state: p.ConfigFile + stage.RecordSuffix, Config: process.Config{
-		Paths: p, Binary: c.Binary, ByCommand: c.byCommand(), ReloadCommand: c.ReloadCmd, DrainTimeout: c.DrainTimeout,
+		Paths: p, Binary: c.Binary, ReloadCommand: c.ReloadCmd, DrainTimeout: c.DrainTimeout,
 	}}, nil
 }
 

@@ -17,7 +17,7 @@ type hang struct {
 
 // observeHang records since when HAProxy has accepted no connections.
 func (s *supervisor) observeHang() {
-	pid := s.paths.ServingPid(s.state.Load().running)
+	pid := s.controller.ServingPid(s.state.Load().running)
 	if process.WhyNotServing(pid) == "" {
 		s.hang = hang{}
 	} else if s.hang.pid != pid {
@@ -29,7 +29,7 @@ func (s *supervisor) observeHang() {
 // process that hangs.
 func (s *supervisor) hangs() bool {
 	pid := s.hang.pid
-	if pid == 0 || time.Since(s.hang.since) < s.hangAfter || pid != s.paths.ServingPid(s.state.Load().running) {
+	if pid == 0 || time.Since(s.hang.since) < s.hangAfter || pid != s.controller.ServingPid(s.state.Load().running) {
 		return false
 	}
 	reason := process.WhyNotServing(pid)

@@ -13,35 +13,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
-// longLoad is how long HAProxy may load before that is a trouble of its own. The worker before serves meanwhile.
+// longLoad is how long a load may take until it is a problem. The old worker serves meanwhile.
 const longLoad = time.Minute
 
-// healthLimit bounds one look at how HAProxy is.
-const healthLimit = 950 * time.Millisecond
+// healthTimeout bounds one call of Health.
+const healthTimeout = 950 * time.Millisecond
 
-// Health says what is true of the process, its socket and its worker. It answers within a second also while Apply runs.
+// Health reports the state of HAProxy's process, its socket and its worker. It returns within a second, also while Apply runs.
 func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
-	ctx, cancel := context.WithTimeout(ctx, healthLimit)
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	if err := s.ready(ctx); err != nil {
 		return sdk.Health{Problems: []string{err.Error()}, Facts: map[string]string{"config_file": s.paths.ConfigFile}}, nil
 	}
-	h, v, loads := s.look(ctx)
-	facts := s.facts(v)
-	if loads {
-		h = sdk.Health{Facts: v.running.Facts()}
-		facts["loading_for"] = v.loadingFor().Round(time.Millisecond).String()
+	h, st, loading := s.probe(ctx)
+	facts := s.facts(st)
+	if loading {
+		h = sdk.Health{Facts: st.running.Facts()}
+		facts["loading_for"] = st.loadingFor().Round(time.Millisecond).String()
 	}
-	if v.loadingFor() > longLoad {
+	if st.loadingFor() > longLoad {
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy has been loading its configuration for %v",
-			v.loadingFor().Round(time.Second)))
+			st.loadingFor().Round(time.Second)))
 	}
 	if len(h.Problems) > 0 {
-		h.Problems = append(h.Problems, s.whyNot(v)...)
+		h.Problems = append(h.Problems, s.whyNotRunning(st)...)
 	}
 	h.Problems = append(h.Problems, s.conflicts.Problems(facts)...)
-	h.Problems = append(h.Problems, v.problems()...)
-	if !v.supervised {
+	h.Problems = append(h.Problems, st.problems()...)
+	if !st.supervised {
 		h.Problems = append(h.Problems, "no document has been applied yet")
 	}
 	if h.Facts == nil {
@@ -51,65 +51,65 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	return h, nil
 }
 
-// look asks HAProxy how it is, and again while it is made to load something: one process may be gone before the next one can be
-// found, and an answer that took until the load was over is about neither. loads says that there is no answer because of that,
-// which is no trouble: a master has none while it loads, and its worker goes on serving until the next one does.
-func (s *Sink) look(ctx context.Context) (h sdk.Health, v *state, loads bool) {
+// probe asks HAProxy for its health, and again while it loads something: the old process may have ended before the new one can
+// be found, and an answer that comes after the load is about neither. loading says that there is no answer because of that,
+// which is no problem: a master does not answer while it loads, and its worker serves until the next one does.
+func (s *Sink) probe(ctx context.Context) (h sdk.Health, st *state, loading bool) {
 	for {
 		before := s.state.Load()
 		h = s.controller.Health(ctx)
-		v = s.state.Load()
+		st = s.state.Load()
 		if len(h.Problems) == 0 {
-			return h, v, false
+			return h, st, false
 		}
-		if v.loadingFor() > 0 && slices.ContainsFunc(v.running.Pids, procinfo.Exists) {
-			return h, v, true
+		if st.loadingFor() > 0 && slices.ContainsFunc(st.running.Pids, procinfo.Exists) {
+			return h, st, true
 		}
-		meanwhile := before.loadingFor() > 0 || v.loadingFor() > 0 || before.reloads != v.reloads
-		if !meanwhile || ctx.Err() != nil {
-			return h, v, false
+		loaded := before.loadingFor() > 0 || st.loadingFor() > 0 || before.reloads != st.reloads
+		if !loaded || ctx.Err() != nil {
+			return h, st, false
 		}
 		sleep(ctx, pollInterval)
 	}
 }
 
-// facts are what the sink knows besides the proxy's own.
-func (s *Sink) facts(v *state) map[string]string {
+// facts returns what the sink knows beside the facts of the controller.
+func (s *Sink) facts(st *state) map[string]string {
 	facts := map[string]string{
 		"config_file": s.paths.ConfigFile, "mode": s.mode(),
-		"reloads": strconv.Itoa(v.reloads), "runtime_changes": strconv.Itoa(v.runtimeChanges),
-		"haproxy_restarts": strconv.Itoa(v.restarts),
+		"reloads": strconv.Itoa(st.reloads), "runtime_changes": strconv.Itoa(st.runtimeChanges),
+		"haproxy_restarts": strconv.Itoa(st.restarts),
 	}
-	if _, err := s.controller.Endpoint(v.running); err != nil && v.running.Alive() {
+	if _, err := s.controller.Endpoint(st.running); err != nil && st.running.Alive() {
 		facts["runtime"] = "no: " + err.Error()
-	} else if v.unsupported != "" {
-		facts["runtime"] = "no: " + v.unsupported
+	} else if st.unsupported != "" {
+		facts["runtime"] = "no: " + st.unsupported
 	}
-	if s.cfg.byCommand() { // there is no master that tells
-		old := slices.DeleteFunc(slices.Clone(v.oldWorkers), func(pid int) bool { return !procinfo.Exists(pid) })
+	if s.cfg.byCommand() { // there is no master that lists them
+		old := slices.DeleteFunc(slices.Clone(st.oldWorkers), func(pid int) bool { return !procinfo.Exists(pid) })
 		if len(old) > 0 {
 			facts["old_workers"] = process.JoinPids(old)
 		}
 	}
-	if v.endedOldWorkers > 0 {
-		facts["old_workers_ended"] = strconv.Itoa(v.endedOldWorkers)
+	if st.endedOldWorkers > 0 {
+		facts["old_workers_ended"] = strconv.Itoa(st.endedOldWorkers)
 	}
-	if v.lastChange != "" {
-		facts["last_change"] = v.lastChange
+	if st.lastChange != "" {
+		facts["last_change"] = st.lastChange
 	}
-	if v.draining > 0 {
-		facts["servers_leaving"] = strconv.Itoa(v.draining)
+	if st.draining > 0 {
+		facts["servers_leaving"] = strconv.Itoa(st.draining)
 	}
-	if v.supervised && !v.verified {
+	if st.supervised && !st.verified {
 		facts["in_effect"] = "not known"
 	}
 	return facts
 }
 
-// whyNot says why HAProxy does not run, as far as that is known.
-func (s *Sink) whyNot(v *state) []string {
-	if v.startErr != nil {
-		return []string{v.startErr.Error()}
+// whyNotRunning returns why HAProxy does not run, if that is known.
+func (s *Sink) whyNotRunning(st *state) []string {
+	if st.startErr != nil {
+		return []string{st.startErr.Error()}
 	}
 	if s.cfg.ReloadCmd != "" {
 		return nil

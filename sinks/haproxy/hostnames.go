@@ -15,7 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// confirmHostname reports whether HAProxy finds an address of the host in the way in which it looks for those in a configuration.
+// confirmHostname reports whether HAProxy finds an address of the host when it reads a configuration with that name.
 func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
 	l, err := s.controller.Invocation(ctx)
 	if err != nil {
@@ -35,29 +35,29 @@ func (s *Sink) confirmHostname(ctx context.Context, host string) bool {
 	return err == nil && o.Code == 0
 }
 
-// resolveAgain is when to try again where host names have no address.
+// resolveAgain is when a document is retried whose host names have no address.
 const resolveAgain = 10 * time.Second
 
-// requireHostnames looks up those names in the main file without which HAProxy does not load it, and refuses it for now, with
-// the places of those that have no address.
+// requireHostnames looks up the names in the main file without which HAProxy does not load it. If some have no address, it
+// returns a temporary rejection with their positions.
 func (s *Sink) requireHostnames(ctx context.Context, main stage.File, names []syntax.Hostname) error {
 	found := s.resolver.Resolve(ctx, requiredHosts(names))
-	var places []sdk.Position
+	var positions []sdk.Position
 	for _, name := range names {
 		if err := found[name.Host].Err; name.Required && err != nil {
-			places = append(places, sdk.Position{File: main.Name, Path: main.Path, Line: name.Line,
+			positions = append(positions, sdk.Position{File: main.Name, Path: main.Path, Line: name.Line,
 				Problem: fmt.Sprintf("%s: the host name %s has no address: %v", name.Keyword, name.Host, err)})
 		}
 	}
-	if len(places) == 0 {
+	if len(positions) == 0 {
 		return nil
 	}
 	return sdk.RetryAfter(&sdk.Rejection{
-		Err: errors.New("host names that HAProxy needs have no address for now"), Positions: places, Temporary: true,
+		Err: errors.New("host names that HAProxy needs have no address at present"), Positions: positions, Temporary: true,
 	}, resolveAgain)
 }
 
-// asInvoked returns the names as they are to a HAProxy that is started as ours is: with -dr, servers need not have an address.
+// asInvoked returns the names as they are for a HAProxy with the options of ours: with -dr, servers need not have an address.
 func (s *Sink) asInvoked(ctx context.Context, names []syntax.Hostname) []syntax.Hostname {
 	if len(names) == 0 {
 		return nil
@@ -83,22 +83,22 @@ func requiredHosts(names []syntax.Hostname) []string {
 	return hosts
 }
 
-// isUnresolved reports whether HAProxy's output is about a host name without an address, which may pass.
+// isUnresolved reports whether HAProxy's output is about a host name without an address, which may be temporary.
 func isUnresolved(output string, names []syntax.Hostname) bool {
 	return strings.Contains(output, "could not resolve address") || slices.ContainsFunc(names, func(name syntax.Hostname) bool {
 		return strings.Contains(output, "invalid address: '"+name.Host+"'")
 	})
 }
 
-// stageWithoutHostnames stages files for a check that looks none of the names up.
+// stageWithoutHostnames stages files for a check that does not look up the names.
 func (s *Sink) stageWithoutHostnames(files []stage.File, names []syntax.Hostname) (*stage.Stage, error) {
 	files = slices.Clone(files)
 	files[0].Content = syntax.WithoutHostnames(files[0].Content, names)
 	return stage.NewCheck(s.paths.ConfigFile, files)
 }
 
-// awaitsHostnames reports whether the backend has servers that cannot be added before their host names are looked up, where
-// before is what HAProxy runs.
+// awaitsHostnames reports whether the backend has servers that cannot be added before their host names are looked up. HAProxy
+// runs before.
 func (s *Sink) awaitsHostnames(before, want *syntax.Config, backend string) bool {
 	return !s.resolver.Resolved(addedHosts(before, want, []string{backend}))
 }
@@ -112,11 +112,11 @@ func addedHosts(before, want *syntax.Config, backends []string) []string {
 			continue
 		}
 		for _, server := range is.Servers {
-			stood := false
+			existed := false
 			if was != nil {
-				_, stood = was.Server(server.Name)
+				_, existed = was.Server(server.Name)
 			}
-			if server.Host != "" && !stood {
+			if server.Host != "" && !existed {
 				hosts = append(hosts, server.Host)
 			}
 		}

@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	// maxInputs bounds how many files are looked at.
+	// maxInputs bounds the number of files whose changes are noticed.
 	maxInputs = 10_000
-	// maxParsed bounds the files that are searched for the names of others, in bytes.
+	// maxParsed bounds what is read of a file to find the names of other files, in bytes.
 	maxParsed = 4 << 20
 )
 
-// inputs are the files that HAProxy reads beside the document, by the path of the file or folder that is named to it. Nothing
-// is there for one that does not exist.
+// inputs are the files that HAProxy reads beside the document, by the path of the file or directory that its configuration
+// names. A path that does not exist has none.
 type inputs map[string]map[string]fingerprint.File
 
-// changed returns the path of a file that is not in now as it is in loaded, and "" for none. What only one of them refers to does
-// not count: servers may have come or gone while HAProxy runs, with the files that their lines name.
+// changed returns the path of a file that differs between loaded and now, and "" if there is none. Files that only one of them
+// names do not count: servers may have been added or removed at run time, with the files that their lines name.
 func (loaded inputs) changed(now inputs) string {
 	for _, reference := range slices.Sorted(maps.Keys(loaded)) {
 		before, is := loaded[reference], now[reference]
@@ -40,9 +40,9 @@ func (loaded inputs) changed(now inputs) string {
 		files := slices.AppendSeq(slices.Collect(maps.Keys(before)), maps.Keys(is))
 		slices.Sort(files)
 		for _, file := range files {
-			was, stood := before[file]
-			state, stands := is[file]
-			if stood != stands || !was.Same(state) {
+			was, existed := before[file]
+			state, exists := is[file]
+			if existed != exists || !was.Same(state) {
 				return file
 			}
 		}
@@ -50,7 +50,8 @@ func (loaded inputs) changed(now inputs) string {
 	return ""
 }
 
-// readInputs looks at all files that HAProxy would read beside doc now. What is in known as it was is not read again.
+// readInputs returns the files that HAProxy would read beside doc now. Files that have not changed since known are not read
+// again.
 func (s *Sink) readInputs(ctx context.Context, doc *document, known inputs) inputs {
 	r := inputReader{found: inputs{}, known: map[string]fingerprint.File{}, own: map[string]bool{s.paths.BaseFile: true}}
 	for _, files := range known {
@@ -60,7 +61,7 @@ func (s *Sink) readInputs(ctx context.Context, doc *document, known inputs) inpu
 		r.own[f.Path] = true
 	}
 	start, err := s.controller.Invocation(ctx)
-	if err != nil { // HAProxy cannot be started either: what is said of that says more
+	if err != nil { // starting HAProxy fails for the same reason, with a better error
 		start = process.Invocation{}
 	}
 	r.at = syntax.Place{Config: s.paths.ConfigFile, Dir: start.Dir, Environment: start.Env}
@@ -79,19 +80,19 @@ func (s *Sink) readInputs(ctx context.Context, doc *document, known inputs) inpu
 		r.include(path)
 	}
 	if r.files > maxInputs {
-		s.unwatched.Warn(s.log, "HAProxy reads more files beside the configuration than are looked at for changes",
+		s.unwatched.Warn(s.log, "HAProxy reads too many files beside the configuration; changes of some are not noticed",
 			fmt.Errorf("there are more than %d", maxInputs))
 	} else {
-		s.unwatched.Resolve(s.log, "all files that HAProxy reads beside the configuration are looked at for changes")
+		s.unwatched.Resolve(s.log, "changes of all files that HAProxy reads beside the configuration are noticed again")
 	}
 	return r.found
 }
 
-// An inputReader collects files and what they refer to.
+// An inputReader collects files and the files that they name.
 type inputReader struct {
 	found inputs
 	known map[string]fingerprint.File // by path
-	own   map[string]bool             // the files of the document; true while they were not read
+	own   map[string]bool             // the files of the document; true until they are read
 	at    syntax.Place
 	files int
 }
@@ -106,7 +107,7 @@ func (r *inputReader) read(files *syntax.Files) {
 		switch unread, own := r.own[f.Path]; {
 		case own && !unread, !own && !r.add(files, f):
 			continue
-		case own: // it is compared as a part of the document, but what it names is not
+		case own: // it is compared as part of the document, unlike the files that it names
 			r.own[f.Path] = false
 		}
 		switch f.Kind {
@@ -122,7 +123,7 @@ func (r *inputReader) read(files *syntax.Files) {
 	}
 }
 
-// include reads a file with lines of a configuration.
+// include adds a file with lines of a configuration, and the files that they name.
 func (r *inputReader) include(path string) {
 	r.add(nil, syntax.File{Path: path})
 	at := r.at
@@ -132,8 +133,8 @@ func (r *inputReader) include(path string) {
 
 var required = regexp.MustCompile(`\brequire\s*\(?\s*["']([A-Za-z0-9_.-]+)["']`)
 
-// require adds the modules that a Lua script names, as far as they are in a folder that HAProxy was told of. Those of the system
-// are a matter of its packages.
+// require adds the modules that a Lua script requires, if they are in a directory that the configuration names. Modules of the
+// system change with its packages.
 func (r *inputReader) require(script string, patterns []string) {
 	for _, m := range required.FindAllSubmatch(contentOf(script), -1) {
 		module := strings.ReplaceAll(string(m[1]), ".", "/")
@@ -149,7 +150,7 @@ func (r *inputReader) require(script string, patterns []string) {
 	}
 }
 
-// related are what HAProxy adds to the name of a certificate, for its parts and for its variants.
+// related are the suffixes that HAProxy adds to the name of a certificate, for its parts and for its variants.
 var related = func() []string {
 	all := []string{".key", ".ocsp", ".sctl", ".issuer"}
 	parts := slices.Clone(all)
@@ -162,39 +163,39 @@ var related = func() []string {
 	return all
 }()
 
-// add looks at a file, or at the files in a folder. It returns false for what was added before.
+// add adds a file, or the files in a directory. It returns false if it was added before.
 func (r *inputReader) add(files *syntax.Files, f syntax.File) bool {
 	if _, known := r.found[f.Path]; known || r.files > maxInputs {
 		return false
 	}
 	here := map[string]fingerprint.File{}
 	r.found[f.Path] = here
-	look := func(path string) {
+	addFile := func(path string) {
 		if state, ok := fingerprint.Of(path, r.known[path]); ok && r.files <= maxInputs {
 			here[path] = state
 			r.files++
 		}
 	}
 	if info, err := os.Stat(f.Path); err == nil && info.IsDir() {
-		entries, _ := os.ReadDir(f.Path) // one that cannot be read is as good as empty
+		entries, _ := os.ReadDir(f.Path) // one that cannot be read counts as empty
 		for _, entry := range entries {
-			look(filepath.Join(f.Path, entry.Name()))
+			addFile(filepath.Join(f.Path, entry.Name()))
 		}
 		return true
 	}
-	look(f.Path)
+	addFile(f.Path)
 	if f.Kind == syntax.Certificate {
 		for _, extension := range related {
-			look(f.Path + extension)
+			addFile(f.Path + extension)
 			if files != nil && files.Bare {
-				look(strings.TrimSuffix(f.Path, filepath.Ext(f.Path)) + extension)
+				addFile(strings.TrimSuffix(f.Path, filepath.Ext(f.Path)) + extension)
 			}
 		}
 	}
 	return true
 }
 
-// contentOf returns what is in a regular file, or the beginning of it, and nothing where it cannot be read.
+// contentOf returns the content of a regular file, up to maxParsed, and nothing if it cannot be read.
 func contentOf(path string) []byte {
 	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
 		return nil

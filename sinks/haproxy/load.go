@@ -61,6 +61,6 @@ func (s *Sink) recordApplied(doc *document, now process.Instance) {
 	s.update(func(st *state) {
 		st.apply(doc, now)
 		st.waitingReload = nil
-		st.noteOldWorkers(old, ended)
+		st.recordOldWorkers(old, ended)
 	})
 }

@@ -155,7 +155,7 @@ func (s *supervisor) persistBeforeLoad(ctx context.Context) bool {
 	if doc == disk {
 		return true
 	}
-	serves := st.running.Alive() && process.WhyNotServing(s.paths.ServingPid(st.running)) == ""
+	serves := st.running.Alive() && process.WhyNotServing(s.controller.ServingPid(st.running)) == ""
 	if serves && time.Now().Before(s.nextPersist) {
 		return false
 	}

@@ -34,7 +34,7 @@ func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
 	defer s.unlockFiles()
 	if now, err := s.controller.Find(ctx); err == nil && now.Same(s.state.Load().running) {
 		old, ended := s.limitOldWorkers(now)
-		s.lockedUpdate(func(st *state) { st.noteOldWorkers(old, ended) })
+		s.lockedUpdate(func(st *state) { st.recordOldWorkers(old, ended) })
 	}
 	return true
 }

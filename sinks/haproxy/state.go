@@ -37,11 +37,11 @@ type state struct {
 	runtimeChanges int
 	restarts       int // how often it was started again after it ended
 
-	oldWorkers      []int // workers that were replaced and are still there
-	endedOldWorkers int   // how many of them were ended because there were too many
-	draining        int   // servers
-	unsupported     string
-	lastChange      string // for people
+	oldWorkers      []int  // workers that were replaced and are still there
+	endedOldWorkers int    // how many of them were ended because there were too many
+	draining        int    // servers
+	unsupported     string // why HAProxy's version cannot be changed at run time; empty if it can
+	lastChange      string // the last action and its reason, for people
 }
 
 // update publishes a copy of the state that change has modified. The caller holds s.change.
@@ -99,8 +99,8 @@ func (st *state) load(reload bool) {
 	}
 }
 
-// noteOldWorkers records which workers that were replaced are there, and how many were ended now.
-func (st *state) noteOldWorkers(old []int, ended int) {
+// recordOldWorkers records which workers that were replaced are there, and how many were ended now.
+func (st *state) recordOldWorkers(old []int, ended int) {
 	st.oldWorkers = old
 	st.endedOldWorkers += ended
 }

@@ -17,8 +17,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 )
 
-// A peerNet is a Sidecar's network side in a bubble: each watch takes the next script, and the last one again and
-// again.
+// A peerNet is the network of a Sidecar in fake time: each watch runs the next script, and the last one from then on.
 type peerNet struct {
 	scripts []func(ctx context.Context, body *io.PipeWriter)
 	state   network
@@ -46,7 +45,7 @@ func (n *peerNet) roundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: reader, Header: http.Header{}}, nil
 }
 
-// sends writes contents and then stays silent.
+// sends returns a script that writes contents and then stays silent.
 func sends(contents ...[]byte) func(context.Context, *io.PipeWriter) {
 	return func(ctx context.Context, w *io.PipeWriter) {
 		_, _ = w.Write(bytes.Join(contents, nil))
@@ -54,7 +53,7 @@ func sends(contents ...[]byte) func(context.Context, *io.PipeWriter) {
 	}
 }
 
-// breaksAfter writes contents and then ends the stream.
+// breaksAfter returns a script that writes contents and then ends the stream.
 func breaksAfter(contents ...[]byte) func(context.Context, *io.PipeWriter) {
 	return func(_ context.Context, w *io.PipeWriter) { _, _ = w.Write(bytes.Join(contents, nil)) }
 }
@@ -85,7 +84,7 @@ func TestFollow_RecordedStreams(t *testing.T) {
 				if got := all[len(all)-1]; !snapshots.Equal(got, want) || got.Source != "test" || got.Taken.IsZero() {
 					t.Errorf("the last snapshot is not the last recorded state:\n%s", cmp.Diff(want, got))
 				}
-				// A by-service stream learns the cluster's name with the first look at the state, and once only.
+				// A by-service stream gets the name of the cluster with the first fetch of the state, and only then.
 				if count := len(all); count != 12 && name != "watch.stream" || count > 13 {
 					t.Errorf("%d snapshots for twelve objects", count)
 				}
@@ -333,7 +332,7 @@ func TestFollow_BothPaths(t *testing.T) {
 				if got := emitted.images(); got != want {
 					t.Errorf("emitted %q", got)
 				}
-				if told := strings.Contains(log.String(), "neither /watch nor /api/watch"); told != (want == "") {
+				if logged := strings.Contains(log.String(), "neither /watch nor /api/watch"); logged != (want == "") {
 					t.Errorf("log:\n%s", log.String())
 				}
 			})

@@ -43,8 +43,8 @@ func numbered(n int, format string) string {
 	return strings.Join(all, ",")
 }
 
-// heapDuring returns how many bytes the heap has more at most while do runs, with a tenth of it garbage, and how many are
-// allocated in all. How much garbage there is otherwise depends on what else the program has in use.
+// heapDuring returns by how many bytes the heap grows at most while do runs, and how many bytes are allocated in all. Garbage is
+// limited to a tenth of the heap, since it otherwise depends on the rest of the program.
 func heapDuring(do func()) (peak, allocated uint64) {
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC()

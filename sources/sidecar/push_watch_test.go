@@ -27,7 +27,7 @@ func fetching(t *testing.T, log *lockedBuffer, n network) *Push {
 	return p
 }
 
-// pass lets fake time pass, and everything that happens in it.
+// pass advances the fake time and waits for what happens meanwhile.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -114,7 +114,7 @@ func TestPush_ResyncFindsALostPush(t *testing.T) {
 	})
 }
 
-// handledBy lets h answer what is no stream.
+// handledBy returns a network in which h answers requests without a stream.
 func handledBy(h http.Handler) network {
 	return func(r *http.Request) (*http.Response, error) {
 		w := httptest.NewRecorder()
@@ -255,7 +255,7 @@ func TestPush_DrainedRetries(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if tries.Add(1) == 1 {
 			_, _ = io.Copy(io.Discard, r.Body)
-			<-r.Context().Done() // until Sidecar gives up
+			<-r.Context().Done() // until Sidecar times out
 			return
 		}
 		drained.Store(r.ContentLength == 0)
@@ -280,7 +280,6 @@ func TestPush_DrainedRetries(t *testing.T) {
 	}
 }
 
-// wantProblem fails unless the source says that, and nothing else, of itself.
 // wantProblem checks that the source reports one problem that contains the words, or none if there are no words.
 func wantProblem(t *testing.T, source sdk.Reporter, words ...string) {
 	t.Helper()

@@ -27,7 +27,7 @@ func TestPush_ReusedBuffers(t *testing.T) {
 				t.Fatal(err)
 			}
 			all = append(all, read{*got, want})
-			if (n+round)%5 == 0 { // cut off, and of the same length
+			if (n+round)%5 == 0 { // invalid JSON of the same length
 				if w := post(t, p, append(bytes.Clone(body[:len(body)-9]), "         "...)); w.Code != http.StatusBadRequest {
 					t.Fatalf("a push that was cut off: %d %s", w.Code, w.Body)
 				}

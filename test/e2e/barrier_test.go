@@ -7,33 +7,33 @@ import (
 	"sync"
 )
 
-// A gate is a file that holds up a program of the site's for as long as it is there.
+// A barrier holds up programs of the test environment while a file exists.
 type barrier struct {
 	env     *testEnv
-	waiting string // the name of a file that is there once somebody has come to the gate
+	waiting string // the name of a file that exists once a program is held up
 	block   func()
 	release func()
 }
 
 func (env *testEnv) newBarrier() *barrier {
-	path := env.path("gate")
+	path := env.path("barrier")
 	return &barrier{
 		env: env, waiting: "waiting",
-		block:   func() { env.write("gate", "") },
+		block:   func() { env.write("barrier", "") },
 		release: sync.OnceFunc(func() { _ = os.Remove(path) }),
 	}
 }
 
-// reached waits until somebody is held up.
+// waitReached waits until a program is held up.
 func (b *barrier) waitReached() {
 	b.env.t.Helper()
-	b.env.eventually("somebody waits at the gate", func() bool {
+	b.env.eventually("a program is held up", func() bool {
 		_, err := os.Stat(b.env.path(b.waiting))
 		return err == nil
 	})
 }
 
-// program is a HAProxy whose checks are held up. It returns the setting for it.
+// haproxyOption writes a wrapper of HAProxy whose checks the barrier holds up, and returns the option for it.
 func (b *barrier) haproxyOption() string {
 	b.env.t.Helper()
 	program, err := exec.LookPath("haproxy")
@@ -41,18 +41,18 @@ func (b *barrier) haproxyOption() string {
 		b.env.t.Fatal(err)
 	}
 	script := fmt.Sprintf("#!/bin/bash\nwhile [ \"$1\" = -c ] && [ -e %q ]; do touch %q; sleep 0.02; done\nexec %q \"$@\"\n",
-		b.env.path("gate"), b.env.path(b.waiting), program)
-	b.env.write("gated-haproxy", script)
-	if err := os.Chmod(b.env.path("gated-haproxy"), 0o755); err != nil {
+		b.env.path("barrier"), b.env.path(b.waiting), program)
+	b.env.write("held-haproxy", script)
+	if err := os.Chmod(b.env.path("held-haproxy"), 0o755); err != nil {
 		b.env.t.Fatal(err)
 	}
-	return "haproxy.binary=" + b.env.path("gated-haproxy")
+	return "haproxy.binary=" + b.env.path("held-haproxy")
 }
 
-// script is Lua for HAProxy, whose loading is held up.
+// luaLoad returns the line that loads a Lua script in HAProxy. The barrier holds up the loading.
 func (b *barrier) luaLoad() string {
 	b.env.t.Helper()
 	b.env.write("slow.lua", fmt.Sprintf("local function there() local f = io.open(%q); if f then f:close() end; return f end\n"+
-		"while there() do os.execute(\"touch %s; sleep 0.05\") end\n", b.env.path("gate"), b.env.path(b.waiting)))
+		"while there() do os.execute(\"touch %s; sleep 0.05\") end\n", b.env.path("barrier"), b.env.path(b.waiting)))
 	return "lua-load " + b.env.path("slow.lua")
 }

@@ -35,8 +35,7 @@ func withStrictHAProxy(t *testing.T) []string {
 	return append(os.Environ(), "PATH="+filepath.Dir(strictHAProxy(t))+":"+os.Getenv("PATH"))
 }
 
-// HAProxy runs and reloads what the built-in template renders without a warning, with the base file and the arguments that the
-// sink starts it with.
+// HAProxy starts and reloads the built-in template's document without a warning, with the base file and arguments of the sink.
 func TestBuiltinTemplate_NoHAProxyWarnings(t *testing.T) {
 	t.Parallel()
 	for name, settings := range map[string][]string{
@@ -60,8 +59,8 @@ func TestBuiltinTemplate_NoHAProxyWarnings(t *testing.T) {
 	}
 }
 
-// The built-in template once gave one name to the frontend and the backend of a port. A HAProxy that runs such a configuration
-// is reloaded once when the daemon is upgraded. No request is lost, and the names of backends and servers stay as they were.
+// The built-in template of older versions gave the frontend and the backend of a port the same name. An upgrade of the daemon
+// reloads HAProxy once. No request is lost, and the names of backends and servers stay the same.
 func TestUpgrade_BuiltinTemplateRenamesFrontends(t *testing.T) {
 	t.Parallel()
 	before := strings.Replace(string(templates.Builtin()), "frontend {{ $section }}-in", "frontend {{ $section }}", 1)

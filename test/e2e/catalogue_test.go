@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,6 +21,7 @@ func TestHAProxy_FollowsCatalogue(t *testing.T) {
 	t.Parallel()
 	for _, follow := range []bool{false, true} {
 		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) {
+			t.Parallel()
 			env := newTestEnv(t)
 			first := env.startInstance("web", "a", 8000)
 			if follow {
@@ -39,7 +41,7 @@ func TestHAProxy_FollowsCatalogue(t *testing.T) {
 			env.startInstance("chat", "c", 8001)
 			env.waitAnswer(8001, "c")
 			env.stop()
-			env.waitAnswer(8000, "a") // HAProxy outlives the daemon
+			env.waitAnswer(8000, "a") // HAProxy keeps running without the daemon
 		})
 	}
 }
@@ -75,7 +77,7 @@ func TestPush_RecordedSequence(t *testing.T) {
 	}
 }
 
-// render is the subcommand, with the site's configuration.
+// render returns the output of the subcommand render.
 func (env *testEnv) render(state string) string {
 	env.t.Helper()
 	out, err := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "render", "--state", state).Output()

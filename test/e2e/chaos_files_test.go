@@ -13,7 +13,7 @@ import (
 
 func init() { maps.Copy(chaosFaults, fileFaults) }
 
-// fileFaults are faults of the files that are written, and of their folders.
+// fileFaults are faults of written files and of their folders.
 var fileFaults = map[string]func(c *chaos){
 	"a file becomes a mount point": func(c *chaos) {
 		path := c.env.path([]string{c.env.config, c.env.config + ".applied", "haproxy.pid", "haproxy.base.cfg"}[c.rand.IntN(4)])
@@ -26,7 +26,7 @@ var fileFaults = map[string]func(c *chaos){
 		c.addActiveFault(func() {
 			unmount()
 			delete(c.mounted, path)
-			// A write in place may have begun a moment ago.
+			// A write in place may have started a moment ago.
 			c.invariants.addInPlaceWrite(from, time.Now().Add(inPlaceEnds))
 		})
 	},
@@ -42,7 +42,7 @@ var fileFaults = map[string]func(c *chaos){
 	},
 }
 
-// inPlaceEnds is how long a write in place may go on after the file is no mount point any more.
+// inPlaceEnds is how long a write in place may continue after the file is no longer a mount point.
 const inPlaceEnds = 2 * time.Second
 
 func (c *chaos) isFull() bool {
@@ -50,8 +50,8 @@ func (c *chaos) isFull() bool {
 	return err == nil
 }
 
-// remountDisk makes the folder read-only or writable, and what is mounted in it stays as it is. It reports false while a file is
-// open for writing.
+// remountDisk makes the folder read-only or writable. Mounts in it stay as they are. It returns false while a file is open for
+// writing.
 func remountDisk(disk string, flag uintptr) bool {
 	for range 100 {
 		if syscall.Mount("", disk, "", syscall.MS_BIND|syscall.MS_REMOUNT|flag, "") == nil {
@@ -61,7 +61,7 @@ func remountDisk(disk string, flag uintptr) bool {
 	return false
 }
 
-// checkTemporary wants no temporary files in the folders that files are written to. Some are there while a change is written.
+// checkTemporary waits until the folders of written files contain no temporary files. There are some while a change is written.
 func (c *chaos) checkTemporary() {
 	c.env.t.Helper()
 	var left []string

@@ -15,7 +15,7 @@ import (
 
 func init() { maps.Copy(chaosFaults, haproxyFaults) }
 
-// haproxyFaults are faults of a HAProxy that its check does not find, and of what is around it.
+// haproxyFaults are faults of HAProxy that its check does not find, and of its environment.
 var haproxyFaults = map[string]func(c *chaos){
 	"a template with which the worker does not start": func(c *chaos) {
 		missing := c.env.path(fmt.Sprintf("missing-%d", c.variants+1))
@@ -48,12 +48,12 @@ var haproxyFaults = map[string]func(c *chaos){
 	},
 }
 
-// saveFailing saves a template whose documents pass the check. HAProxy fails to load them, or ends soon after, and says words. It
-// waits until the template is rejected with these words and HAProxy serves as before; requests may be lost meanwhile, and the
-// documents may be on disk. The template stays as it is: it must not be tried again.
+// saveFailing saves a template whose documents pass the check and then fail to load or end HAProxy, with words in the error. It
+// waits until the template is rejected with these words and HAProxy serves again. Meanwhile requests may fail and the documents
+// may be on disk. The template stays as it is, since it must not be tried again.
 func (c *chaos) saveFailing(line, words string) {
 	c.env.t.Helper()
-	c.endActiveFaults() // what stands still or has no room cannot put anything back
+	c.endActiveFaults() // a stopped process or a full disk prevents the rollback
 	back := c.invariants.beginOutage()
 	defer back()
 	c.variants++
@@ -64,7 +64,7 @@ func (c *chaos) saveFailing(line, words string) {
 	c.waitRejected()
 }
 
-// rejectsFailing waits until the template that fails is rejected and HAProxy serves again. Where there is no other template, the
+// waitRejected waits until the failing template is rejected and HAProxy serves again. If there is no other template, the
 // rejection is a problem of the pipeline.
 func (c *chaos) waitRejected() {
 	c.env.t.Helper()
@@ -75,8 +75,8 @@ func (c *chaos) waitRejected() {
 	c.waitServing()
 }
 
-// runForeign runs another HAProxy on the same addresses, as a service manager does that starts its own HAProxy again. Half of the
-// requests go to that one, so that it is named as a problem. HAProxy is as before once it has ended.
+// runForeign runs another HAProxy on the same addresses, as a service manager does that restarts its own HAProxy. Half of the
+// requests go to that process, and the problems of the pipeline name it. HAProxy serves as before once it has ended.
 func (c *chaos) runForeign() {
 	c.endActiveFaults()
 	var config strings.Builder
@@ -109,7 +109,7 @@ func (c *chaos) runForeign() {
 	c.waitServing()
 }
 
-// endLasting ends the faults that last.
+// endActiveFaults ends the faults that are active.
 func (c *chaos) endActiveFaults() {
 	for _, end := range c.activeFaults {
 		end()
@@ -117,8 +117,8 @@ func (c *chaos) endActiveFaults() {
 	c.activeFaults = nil
 }
 
-// servesAgain waits until HAProxy serves and stays. An old worker may serve for a moment longer, until the master ends because
-// the new one did.
+// waitServing waits until HAProxy serves and its master stays the same. An old worker may serve until the master ends because the
+// new worker has ended.
 func (c *chaos) waitServing() {
 	c.env.t.Helper()
 	c.env.eventually("HAProxy serves again", func() bool {
@@ -131,7 +131,7 @@ func (c *chaos) waitServing() {
 	})
 }
 
-// checkEnvironment wants HAProxy to have the environment that a fresh start with the configuration on disk would have.
+// checkEnvironment waits until HAProxy has the environment variables that a fresh start with the configuration on disk would set.
 func (c *chaos) checkEnvironment() {
 	c.env.t.Helper()
 	want := chaosEnvironment(c.environment)
@@ -147,7 +147,7 @@ func (c *chaos) checkEnvironment() {
 	})
 }
 
-// chaosEnvironment is what the templates make of two variables. 0 stands for templates without any.
+// chaosEnvironment returns what the templates render for two variables; 0 stands for templates without them.
 func chaosEnvironment(number int) string {
 	if number == 0 {
 		return ""

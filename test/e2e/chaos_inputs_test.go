@@ -10,12 +10,12 @@ import (
 func init() { maps.Copy(chaosFaults, inputFaults) }
 
 const (
-	// chaosInputPort is where HAProxy shows the file that it reads beside its configuration.
+	// chaosInputPort is where HAProxy serves the file that it reads beside its configuration.
 	chaosInputPort = 8900
 	chaosInput     = "page"
 )
 
-// inputFaults are about a file that HAProxy reads beside its configuration, which somebody else writes.
+// inputFaults are changes of a file that HAProxy reads beside its configuration.
 var inputFaults = map[string]func(c *chaos){
 	"a referenced file changes": func(c *chaos) { c.changeInput() },
 	"a referenced file changes unseen": func(c *chaos) {
@@ -48,21 +48,22 @@ func (c *chaos) changeInput() {
 	c.reread()
 }
 
-// reread has the daemon look at what HAProxy reads. Before it listens for SIGHUP, it would end by it.
+// reread sends SIGHUP, so that the daemon rereads the files that HAProxy reads. Before the daemon handles that signal, it would
+// end it.
 func (c *chaos) reread() {
 	if c.env.apiAnswers() {
 		c.signal(c.env.cmd.Process.Pid, syscall.SIGHUP)
 	}
 }
 
-// checkInput wants HAProxy to have loaded the file as it is.
+// checkInput waits until HAProxy has loaded the current content of the file.
 func (c *chaos) checkInput() {
 	c.env.t.Helper()
 	c.reread()
 	c.env.waitAnswer(chaosInputPort, c.env.read(chaosInput))
 }
 
-// chaosInputFrontend is in every template.
+// chaosInputFrontend returns the section that serves the file. It is part of every template.
 func chaosInputFrontend() string {
 	return fmt.Sprintf("frontend input\n  bind {{ bindIP }}:%d\n"+
 		"  http-request return status 200 content-type text/plain file %s if TRUE\n", chaosInputPort, chaosInput)

@@ -8,8 +8,8 @@ import (
 
 func init() { maps.Copy(chaosFaults, pluginFaults) }
 
-// pluginFaults are plugins that hang in each call, whatever their context says, until the fault is over. Those of the start hang
-// the next time that the plugin is started, which is at once.
+// pluginFaults make the plugin hang in a call until the fault is over, even if the context of the call is cancelled. For faults
+// of the start, the plugin is killed so that it starts again.
 var pluginFaults = map[string]func(c *chaos){
 	"the plugin hangs before its handshake": func(c *chaos) { c.hang("start", true) },
 	"the plugin hangs in Configure":         func(c *chaos) { c.hang("Configure", true) },
@@ -21,14 +21,14 @@ var pluginFaults = map[string]func(c *chaos){
 	"the plugin cannot start at the moment": func(c *chaos) { c.createFaultFile("down", true) },
 }
 
-func (c *chaos) hang(call string, anew bool) { c.createFaultFile("hang-"+call, anew) }
+func (c *chaos) hang(call string, restart bool) { c.createFaultFile("hang-"+call, restart) }
 
-func (c *chaos) createFaultFile(name string, anew bool) {
+func (c *chaos) createFaultFile(name string, restart bool) {
 	if _, err := os.Stat(c.env.path(name)); err == nil {
 		return
 	}
 	c.env.write(name, "")
-	if anew && c.rejection == "" { // a plugin that is started anew knows nothing of it, and would try it once again
+	if restart && c.rejection == "" { // a restarted plugin does not know the rejected document and would try it again
 		c.signal(c.env.pluginPID(), syscall.SIGKILL)
 	}
 	c.addActiveFault(func() { _ = os.Remove(c.env.path(name)) })

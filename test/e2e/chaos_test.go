@@ -23,51 +23,51 @@ import (
 )
 
 var (
-	chaosFor  = flag.Duration("chaos", 25*time.Second, "for how long TestChaos makes trouble")
-	chaosSeed = flag.Uint64("chaos.seed", 1, "the seed of TestChaos; the same seed makes the same trouble in the same order")
-	chaosOnly = flag.String("chaos.only", "", "a regular expression: TestChaos makes only trouble whose name it matches")
+	chaosFor  = flag.Duration("chaos", 25*time.Second, "for how long TestChaos injects faults")
+	chaosSeed = flag.Uint64("chaos.seed", 1, "the seed of TestChaos; the same seed injects the same faults in the same order")
+	chaosOnly = flag.String("chaos.only", "", "a regular expression: TestChaos injects only faults whose name it matches")
 )
 
 const (
 	chaosServices       = 6
-	chaosMaxInstances   = 30 // instances; as many as there are backends
-	chaosMinInstances   = 20 // so that no two true catalogues differ by as much as the guard holds back
-	chaosFixedInstances = 12 // of them never go, so that every service always has two
+	chaosMaxInstances   = 30 // the number of backends
+	chaosMinInstances   = 20 // so that two true catalogues never differ by as much as the guard holds back
+	chaosFixedInstances = 12 // are always in the catalogue, so that each service has two instances
 	chaosPort           = 8001
 	stepsPerCheck       = 40 // steps
 )
 
-// chaos makes trouble for one site, and knows what is to hold all the while.
+// chaos injects faults into one test environment and checks its invariants.
 type chaos struct {
 	env     *testEnv
 	sidecar *faultySidecar
 	rand    *rand.Rand
-	only    *regexp.Regexp // faults
+	only    *regexp.Regexp // selects the faults
 
 	pool        []sdk.Instance
-	inCatalogue []bool // which of the pool are in the true catalogue
+	inCatalogue []bool // whether each instance of pool is in the true catalogue
 	disk        string
 
-	mounted map[string]bool // files that are mount points
+	mounted map[string]bool // the files that are mount points
 
-	config string // the configuration as it is while nobody plays with it
+	config string // the valid configuration
 
 	invariants         *invariants
 	injected           map[string]int
-	activeFaults       []func() // what ends the faults that last
-	template           int      // the number of the last good one that was saved
-	rejection          string   // a word of why HAProxy fails to load the template that is saved; empty where it does not fail
+	activeFaults       []func() // functions that end the active faults
+	template           int      // the number of the last valid template
+	rejection          string   // part of the error with which HAProxy fails to load the saved template; empty if it is valid
 	clusters           int
 	variants           int
-	environment        int // of the templates
-	inputs             int // the number of the file that HAProxy reads beside its configuration
+	environment        int // the number of the environment in the templates
+	inputs             int // the number of the content of the input file
 	past               []sdk.Snapshot
-	slowestConvergence time.Duration // to converge
+	slowestConvergence time.Duration // the longest time until the true state was applied after the faults had ended
 }
 
-// Everything that goes wrong around the daemon goes wrong at once, in an order that the seed decides. All the while requests to
-// living instances are answered, and what is in effect is what some accepted template makes of some catalogue that may be
-// believed. Each time that the trouble stops, what is true is in effect soon after.
+// TestChaos injects faults of every kind in an order that the seed determines. Meanwhile requests to living instances are
+// answered, and each applied document is what an accepted template renders for a snapshot that the daemon may use. Each time that
+// all faults have ended, the true state is applied soon afterwards.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	if !mounttest.Run(t) {
@@ -113,13 +113,13 @@ func newChaos(t *testing.T) *chaos {
 	for n := range chaosServices {
 		env.waitAnswer(chaosPort+n, fmt.Sprint(n))
 	}
-	env.waitGenerationApplied() // what broke off the very first document would leave none, as there was none before
+	env.waitGenerationApplied() // a fault during the first apply would leave nothing, because nothing was applied before
 	c.invariants.start(chaosServices)
 	t.Cleanup(c.invariants.stopAndWait)
 	return c
 }
 
-// backend is an instance that answers for as long as the test runs, in the catalogue or not.
+// backend starts an instance that answers for as long as the test runs, whether it is in the catalogue or not.
 func (c *chaos) backend(n int) sdk.Instance {
 	service := n % chaosServices
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, service) }))
@@ -132,8 +132,8 @@ func (c *chaos) backend(n int) sdk.Instance {
 	}
 }
 
-// catalogue is a snapshot with those of the pool, under a name of its own so that it can be told from all others. Its clock may
-// be anything: it goes by hosts that nobody watches.
+// catalogue returns a snapshot of the instances of pool that has selects, with a cluster name of its own. Its timestamps are
+// random, because the clocks of hosts may be wrong.
 func (c *chaos) catalogue(has func(n int) bool) sdk.Snapshot {
 	c.clusters++
 	var instances []sdk.Instance
@@ -150,7 +150,7 @@ func (c *chaos) randomTime() time.Time {
 	return time.Date(1990+c.rand.IntN(80), 1, 1, 0, 0, c.rand.IntN(1e6), 0, time.UTC)
 }
 
-// truth is the true catalogue under a new name.
+// trueSnapshot returns the true catalogue under a new name.
 func (c *chaos) trueSnapshot() sdk.Snapshot {
 	snap := c.catalogue(func(n int) bool { return c.inCatalogue[n] })
 	c.invariants.addSnapshot(snap)
@@ -158,7 +158,7 @@ func (c *chaos) trueSnapshot() sdk.Snapshot {
 	return snap
 }
 
-// tellTruth makes Sidecar tell what is true, and returns it.
+// publishTruth makes the Sidecar serve and push the true catalogue, and returns it.
 func (c *chaos) publishTruth() sdk.Snapshot {
 	snap := c.trueSnapshot()
 	c.sidecar.setState(snap)
@@ -166,7 +166,7 @@ func (c *chaos) publishTruth() sdk.Snapshot {
 	return snap
 }
 
-// change makes another catalogue true.
+// change changes the true catalogue.
 func (c *chaos) change() {
 	for range 1 + c.rand.IntN(3) {
 		n := chaosFixedInstances + c.rand.IntN(chaosMaxInstances-chaosFixedInstances)
@@ -180,12 +180,12 @@ func (c *chaos) change() {
 	}
 }
 
-// step does one thing, and now and then ends one that lasts.
+// step injects one fault, and sometimes ends an active one.
 func (c *chaos) step() {
 	kinds := slices.DeleteFunc(slices.Sorted(maps.Keys(chaosFaults)), func(kind string) bool { return !c.only.MatchString(kind) })
 	c.inject(kinds[c.rand.IntN(len(kinds))])
 	if c.rand.IntN(2) == 0 {
-		c.inject("a true change") // is what happens most
+		c.inject("a true change") // the most frequent event
 	}
 	if len(c.activeFaults) > 0 && c.rand.IntN(3) == 0 {
 		c.activeFaults[0]()
@@ -199,7 +199,7 @@ func (c *chaos) inject(kind string) {
 	c.injected[kind]++
 }
 
-// calm ends all trouble and wants what is true to be in effect soon.
+// endFaultsAndCheck ends all faults, waits until the true state is applied, and checks the invariants.
 func (c *chaos) endFaultsAndCheck() {
 	c.env.t.Helper()
 	c.endActiveFaults()
@@ -208,13 +208,13 @@ func (c *chaos) endFaultsAndCheck() {
 	c.saveTemplate()
 	began := time.Now()
 	snap := c.publishTruth()
-	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are in effect", c.template, snap.Cluster), func() bool {
+	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are applied", c.template, snap.Cluster), func() bool {
 		template, cluster := documentVersion(c.env.read(c.env.config))
 		return template == c.template && cluster == snap.Cluster
 	})
 	want := c.invariants.render(c.template, snap.Cluster)
 	if got := c.env.read(c.env.config); got != want {
-		c.env.t.Errorf("on disk is\n%s\nand not\n%s", got, want)
+		c.env.t.Errorf("on disk is\n%s\nwant\n%s", got, want)
 	}
 	c.env.eventually("healthy", c.env.healthy)
 	c.env.eventually("HAProxy runs what is on disk", func() bool {
@@ -234,8 +234,9 @@ func (c *chaos) report(t *testing.T) {
 		t.Logf("%6d × %s", c.injected[kind], kind)
 		total += c.injected[kind]
 	}
-	t.Logf("%6d in all, seed %d; %d requests, %d lost while HAProxy was dead by our hand; %d documents were seen on disk; "+
-		"the truth took %v at most", total, *chaosSeed, c.invariants.requests.Load(), c.invariants.excused, c.invariants.documentCount,
+	t.Logf("%6d in all, seed %d; %d requests, %d failed while HAProxy was down on purpose; %d documents on disk; "+
+		"convergence took %v at most", total, *chaosSeed, c.invariants.requests.Load(), c.invariants.excused,
+		c.invariants.documentCount,
 		c.slowestConvergence.Round(time.Millisecond))
 	workers, plugins := 0, 0
 	c.env.eventually("one worker and one plugin are left", func() bool {
@@ -244,18 +245,18 @@ func (c *chaos) report(t *testing.T) {
 	})
 }
 
-// faults are what can go wrong, and what goes right, by name.
+// chaosFaults are all faults, and changes that are no faults, by name.
 var chaosFaults = map[string]func(c *chaos){
-	"a true change":   func(c *chaos) { c.change(); c.publishTruth() },
-	"a change untold": func(c *chaos) { c.change(); c.sidecar.setState(c.trueSnapshot()) },
+	"a true change":           func(c *chaos) { c.change(); c.publishTruth() },
+	"a change without a push": func(c *chaos) { c.change(); c.sidecar.setState(c.trueSnapshot()) },
 
-	"Sidecar restarts and knows itself": func(c *chaos) {
+	"Sidecar restarts and knows only itself": func(c *chaos) {
 		c.publishFalse(c.catalogue(func(n int) bool { return n == 0 || n == 4 }))
 		c.sidecar.closeWatches()
 	},
 	"Sidecar says that nothing lives": func(c *chaos) { c.publishFalse(c.catalogue(func(int) bool { return false })) },
 	"Sidecar forgets three of four":   func(c *chaos) { c.publishFalse(c.catalogue(func(n int) bool { return n%4 == 0 })) },
-	"Sidecar repeats itself": func(c *chaos) {
+	"Sidecar repeats a push": func(c *chaos) {
 		body := pushBody(c.past[len(c.past)-1])
 		for range 5 {
 			c.sidecar.push(c.env.apiAddress, bytes.NewReader(body))
@@ -287,11 +288,11 @@ var chaosFaults = map[string]func(c *chaos){
 		body := pushBody(c.past[0])
 		c.inBackground(func() { c.sidecar.push(c.env.apiAddress, &endlessReader{body}) })
 	},
-	"an empty push":   func(c *chaos) { c.sidecar.push(c.env.apiAddress, http.NoBody) },
-	"rubbish pushed":  func(c *chaos) { c.sidecar.push(c.env.apiAddress, io.LimitReader(&randomReader{c.rand.Uint64()}, 5000)) },
-	"the state fails": func(c *chaos) { c.setSidecarFault(failingState) },
-	"the state hangs": func(c *chaos) { c.setSidecarFault(hangingState) },
-	"the state is cut, endless or rubbish": func(c *chaos) {
+	"an empty push":    func(c *chaos) { c.sidecar.push(c.env.apiAddress, http.NoBody) },
+	"a malformed push": func(c *chaos) { c.sidecar.push(c.env.apiAddress, io.LimitReader(&randomReader{c.rand.Uint64()}, 5000)) },
+	"the state fails":  func(c *chaos) { c.setSidecarFault(failingState) },
+	"the state hangs":  func(c *chaos) { c.setSidecarFault(hangingState) },
+	"the state is truncated, endless or malformed": func(c *chaos) {
 		c.setSidecarFault([]sidecarFault{truncatedState, endlessState, malformedState}[c.rand.IntN(3)])
 	},
 	"watches break": func(c *chaos) { c.sidecar.closeWatches() },
@@ -306,13 +307,13 @@ var chaosFaults = map[string]func(c *chaos){
 		c.addActiveFault(func() { c.signal(pid, syscall.SIGCONT) })
 	},
 	"the daemon is killed": func(c *chaos) {
-		// A plugin that stands still cannot notice, and would keep its claim on the file.
+		// A stopped plugin would not notice the end of the daemon and keep its lock of the file.
 		c.signal(c.env.pluginPID(), syscall.SIGCONT)
 		c.env.kill()
 		c.restart()
 	},
 	"the daemon is stopped and started": func(c *chaos) {
-		// It is not asked how it ended: it may have been waiting for a plugin that stands still.
+		// The exit code does not count: the daemon may have been waiting for a stopped plugin.
 		_ = c.env.cmd.Process.Signal(syscall.SIGTERM)
 		_ = c.env.cmd.Wait()
 		c.restart()
@@ -349,7 +350,7 @@ var chaosFaults = map[string]func(c *chaos){
 		}[c.rand.IntN(4)])
 	},
 	"SIGHUP": func(c *chaos) {
-		if c.env.apiAnswers() { // before it listens for it, it would end by it
+		if c.env.apiAnswers() { // before the daemon handles SIGHUP, the signal would end it
 			c.signal(c.env.cmd.Process.Pid, syscall.SIGHUP)
 		}
 	},
@@ -366,7 +367,7 @@ func (c *chaos) setSidecarFault(m sidecarFault) {
 	c.addActiveFault(func() { c.sidecar.setFault(noFault) })
 }
 
-// beside does what takes long while other things happen; it is over before the next calm.
+// inBackground runs do while other faults are injected. It is over before the next check.
 func (c *chaos) inBackground(do func()) {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
@@ -381,8 +382,8 @@ func (c *chaos) signal(pid int, signal syscall.Signal) {
 	}
 }
 
-// killHAProxy waits until HAProxy serves again: meanwhile requests are lost by our own hand. A plugin that stands still cannot
-// start it, so that is over first.
+// killHAProxy kills a process of HAProxy and waits until HAProxy serves again; requests may fail meanwhile. A stopped plugin
+// cannot start HAProxy, so the active faults are ended first.
 func (c *chaos) killHAProxy(pid int) {
 	if pid < 2 {
 		return
@@ -403,11 +404,11 @@ func (c *chaos) serves() bool {
 	return true
 }
 
-// restart starts the daemon with a configuration that is good: it refuses to start with another.
+// restart starts the daemon with the valid configuration, because it does not start with an invalid one.
 func (c *chaos) restart() {
 	c.env.write("haproxy-api.toml", c.config)
 	before := c.env.log.String()
-	if c.rejection != "" { // is tried once again by a daemon that knows nothing of it
+	if c.rejection != "" { // a restarted daemon does not know the rejection and tries the document once more
 		c.endActiveFaults()
 		back := c.invariants.beginOutage()
 		defer back()
@@ -453,7 +454,7 @@ func (c *chaos) saveTemplate() {
 
 func (c *chaos) breakTemplate() {
 	c.variants++
-	content := chaosTemplate(c.variants, c.environment) // a number that must never show
+	content := chaosTemplate(c.variants, c.environment) // a number that must never be served
 	c.save([]string{
 		content[:len(content)*2/3] + "{{",
 		content + "{{ nonsense }}",
@@ -473,7 +474,7 @@ func (c *chaos) save(content string) {
 	_ = os.Rename(c.env.path("haproxy.tmpl.new"), c.env.path("haproxy.tmpl"))
 }
 
-// noise reads like nothing that anybody meant.
+// randomReader reads random bytes.
 type randomReader struct{ seed uint64 }
 
 func (n *randomReader) Read(p []byte) (int, error) {

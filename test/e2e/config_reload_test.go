@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// save replaces a text in the configuration file, as most editors do: with a new file that is renamed into place.
+// editConfig replaces text in the configuration file as most editors do: it writes a new file and renames it.
 func (env *testEnv) editConfig(from, to string) {
 	env.t.Helper()
 	config := env.read("haproxy-api.toml")
@@ -24,7 +24,7 @@ func (env *testEnv) editConfig(from, to string) {
 	}
 }
 
-// standing is what a change of the configuration must not touch where nothing asks for it.
+// processState is what a configuration reload must not change without a reason.
 type processState struct {
 	daemon, plugin, master, worker int
 	generation                     uint64
@@ -33,16 +33,29 @@ type processState struct {
 
 func (env *testEnv) processState() processState {
 	p := env.pipeline()
-	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, fmt.Sprintf("%+v", p.Last)}
+	last := fmt.Sprintf("%+v", p.Last)
+	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, last}
 }
 
-// untouched wants all to stand as it did.
+// wantUnchanged fails the test if the processes or the applied generation changed.
 func (env *testEnv) wantUnchanged(before processState) {
 	env.t.Helper()
 	if now := env.processState(); now != before {
 		env.t.Errorf("\n%+v became\n%+v", before, now)
 	}
 	env.waitAnswer(8000, "a")
+}
+
+// The beginnings of the log messages that say how a configuration reload ended.
+const (
+	reloaded     = "configuration reloaded"
+	reloadFailed = "configuration reload failed"
+)
+
+// waitReloaded waits until the log says that a configuration reload made these changes.
+func (env *testEnv) waitReloaded(changes string) {
+	env.t.Helper()
+	env.waitLogged(reloaded + ": " + changes)
 }
 
 const reloadedMetric = "haproxy_api_config_last_reload_successful"
@@ -65,20 +78,20 @@ func TestConfigReload_AppliesSavedFile(t *testing.T) {
 	before := env.processState()
 
 	env.addFileSink("")
-	env.waitLogged("configuration reloaded: sink names added, pipeline names added")
+	env.waitReloaded("sink names added, pipeline names added")
 	env.eventually("the new pipeline's file", func() bool { return env.read("names") == "web\n" })
 	env.wantUnchanged(before)
 
 	env.write("other.tmpl", "other {{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
 	env.editConfig("names.tmpl", "other.tmpl")
-	env.waitLogged("configuration reloaded: pipeline names changed")
+	env.waitReloaded("pipeline names changed")
 	env.eventually("the other template's file", func() bool { return env.read("names") == "other web\n" })
 	env.wantUnchanged(before)
 
 	_, names, _ := strings.Cut(env.read("haproxy-api.toml"), "[sinks.names]")
 	env.editConfig("[sinks.names]"+names, "")
-	env.waitLogged("configuration reloaded: sink names removed, pipeline names removed")
-	env.eventually("only one pipeline is told of", func() bool {
+	env.waitReloaded("sink names removed, pipeline names removed")
+	env.eventually("the API lists one pipeline", func() bool {
 		body, _ := get("http://" + env.apiAddress + "/api/v1/pipelines")
 		return !strings.Contains(body, "names")
 	})
@@ -97,7 +110,7 @@ func TestConfigReload_SinkRestartKeepsHAProxy(t *testing.T) {
 	for i, interval := range []string{"3s", "2s", "1s"} {
 		env.log.reset()
 		env.editConfig(fmt.Sprintf(`reload_interval = "%ds"`, 4-i), fmt.Sprintf("reload_interval = %q", interval))
-		env.waitLogged("configuration reloaded: sink haproxy restarted")
+		env.waitReloaded("sink haproxy restarted")
 		env.eventually("healthy", env.healthy)
 	}
 	now := env.processState()
@@ -110,7 +123,7 @@ func TestConfigReload_SinkRestartKeepsHAProxy(t *testing.T) {
 	env.startInstance("chat", "c", 8001)
 	env.waitAnswer(8001, "c")
 	load.wantNoFailures(t)
-	env.eventually("the generations go on", func() bool { return env.pipeline().Generation == before.generation+2 })
+	env.eventually("the generation counter continues", func() bool { return env.pipeline().Generation == before.generation+2 })
 }
 
 func TestConfigReload_TemplatePathChanges(t *testing.T) {
@@ -124,9 +137,9 @@ func TestConfigReload_TemplatePathChanges(t *testing.T) {
 	before := env.processState()
 	load := env.startLoad(8000)
 	env.editConfig("one.tmpl", "two.tmpl")
-	env.eventually("the other template shows", func() bool { return env.servedRevision(8000) == "4" })
+	env.eventually("the other template is applied", func() bool { return env.servedRevision(8000) == "4" })
 	load.wantNoFailures(t)
-	env.eventually("the generations go on", func() bool { return env.pipeline().Generation == before.generation+1 })
+	env.eventually("the generation counter continues", func() bool { return env.pipeline().Generation == before.generation+1 })
 	if now := env.processState(); now.plugin != before.plugin || now.master != before.master {
 		t.Errorf("\n%+v became\n%+v", before, now)
 	}
@@ -138,7 +151,7 @@ func TestConfigReload_SourceTypeChanges(t *testing.T) {
 	load := env.startLoad(8000)
 	before := env.processState()
 	env.editConfig("[sidecar]\n", fmt.Sprintf("[sidecar]\nfollow = %q\n", env.sidecar.Address()))
-	env.waitLogged("configuration reloaded: source sidecar restarted")
+	env.waitReloaded("source sidecar restarted")
 	env.wantUnchanged(before)
 	resp, err := http.Post("http://"+env.apiAddress+"/update", "application/json", strings.NewReader("{}"))
 	if err != nil {
@@ -151,7 +164,9 @@ func TestConfigReload_SourceTypeChanges(t *testing.T) {
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
 	env.editConfig(fmt.Sprintf("follow = %q\n", env.sidecar.Address()), "")
-	env.eventually("back", func() bool { return strings.Count(env.log.String(), "source sidecar restarted") == 2 })
+	env.eventually("the first source is back", func() bool {
+		return strings.Count(env.log.String(), "source sidecar restarted") == 2
+	})
 	env.startInstance("web", "d", 8000)
 	env.waitAnswer(8000, "d")
 	load.wantNoFailures(t)
@@ -163,7 +178,7 @@ func TestConfigReload_PortChanges(t *testing.T) {
 	before := env.processState()
 	old := env.apiAddress
 	env.editConfig("bind_port = 7778", "bind_port = 7779")
-	env.waitLogged("configuration reloaded: listens on " + net.JoinHostPort(env.ip, "7779"))
+	env.waitReloaded("listens on " + net.JoinHostPort(env.ip, "7779"))
 	env.apiAddress = net.JoinHostPort(env.ip, "7779")
 	env.wantUnchanged(before)
 	env.eventually("the old port is closed", func() bool {
@@ -185,7 +200,7 @@ func TestConfigReload_TokenFileChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.editConfig("[haproxy_api]", fmt.Sprintf("[haproxy_api]\nupdate_token_file = %q", env.path("token")))
-	env.waitLogged("configuration reloaded: access policy changed")
+	env.waitReloaded("access policy changed")
 	push := func(token string) int {
 		req, err := http.NewRequest(http.MethodPost, "http://"+env.apiAddress+"/api/v1/pipelines/none/apply", nil)
 		if err != nil {
@@ -204,7 +219,7 @@ func TestConfigReload_TokenFileChanges(t *testing.T) {
 	}
 	env.log.reset()
 	env.write("token", "two\n")
-	env.waitLogged("configuration reloaded: access policy changed")
+	env.waitReloaded("access policy changed")
 	if one, two := push("one"), push("two"); one != http.StatusUnauthorized || two != http.StatusNotFound {
 		t.Errorf("answered %d and %d", one, two)
 	}
@@ -215,19 +230,19 @@ func TestConfigReload_SIGHUPLogsResult(t *testing.T) {
 	t.Parallel()
 	env := newStartedEnv(t)
 	before := env.processState()
-	env.editConfig("[haproxy_api]", "# a word\n[haproxy_api]") // says nothing that is new
+	env.editConfig("[haproxy_api]", "# a word\n[haproxy_api]") // changes no setting
 	env.sighup()
-	env.waitLogged("configuration reloaded: nothing changed")
+	env.waitReloaded("nothing changed")
 	env.editConfig("[haproxy_api]", "[haproxy_api]\nlogging_level = \"debug\"\nlogging_format = \"json\"")
-	env.waitLogged("configuration reloaded: log level DEBUG")
+	env.waitReloaded("log level DEBUG")
 	env.waitLogged("key=haproxy_api.logging_format")
 	env.wantUnchanged(before)
-	if strings.Count(env.log.String(), "configuration reloaded") != 2 {
-		t.Error("a save that changes nothing is told of")
+	if strings.Count(env.log.String(), reloaded) != 2 {
+		t.Error("a save that changes nothing is logged")
 	}
 }
 
-// A daemon that began without a file finds the one that comes.
+// A daemon that was started without a configuration file loads the file when it appears.
 func TestConfigReload_FileAppears(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -244,34 +259,34 @@ func TestConfigReload_FileAppears(t *testing.T) {
 	}
 	env.waitLogged("haproxy-api started")
 	env.write("haproxy-api.toml", config)
-	env.waitLogged("configuration reloaded: ")
+	env.waitReloaded("")
 	env.startInstance("web", "a", 8000)
 	env.waitAnswer(8000, "a")
 }
 
-// Somebody writes slowly, and what is there meanwhile is a good configuration of much less.
+// While the file is written slowly, its beginning is a valid configuration with fewer settings. The daemon must not load that.
 func TestConfigReload_WaitsForSlowWriter(t *testing.T) {
 	t.Parallel()
 	env := newStartedEnv(t)
 	before := env.processState()
 	whole := env.read("haproxy-api.toml") + "\n# the end\n"
 	for env.writeSlowly("haproxy-api.toml", whole) > configDebounce/2 {
-		// So long a pause, which a busy machine makes, may be taken for the end.
+		// On a busy machine, a pause may be so long that the daemon takes it for the end.
 		env.sighup()
-		env.waitLogged("configuration reloaded: ")
+		env.waitReloaded("")
 		env.eventually("healthy", env.healthy)
 		before = env.processState()
 		env.log.reset()
 	}
 	env.sighup()
-	env.waitLogged("configuration reloaded: nothing changed")
-	if strings.Contains(env.log.String(), "reload failed") || strings.Count(env.log.String(), "configuration reloaded") != 1 {
-		t.Error("half of it was looked at")
+	env.waitReloaded("nothing changed")
+	if strings.Contains(env.log.String(), reloadFailed) || strings.Count(env.log.String(), reloaded) != 1 {
+		t.Error("a part of the file was loaded")
 	}
 	env.wantUnchanged(before)
 }
 
-// writeSlowly writes line by line, and returns the longest pause that it made.
+// writeSlowly writes the content line by line and returns the longest pause.
 func (env *testEnv) writeSlowly(name, content string) time.Duration {
 	env.t.Helper()
 	began := time.Now()
@@ -292,10 +307,10 @@ func (env *testEnv) writeSlowly(name, content string) time.Duration {
 	return longest
 }
 
-// calm is how long a configuration file has to be unchanged before the daemon reads it.
+// configDebounce is how long a configuration file has to be unchanged before the daemon loads it.
 const configDebounce = 200 * time.Millisecond
 
-// plugged is a sink of which that program is the plugin.
+// pluginSinkConfig returns the tables of a sink whose plugin is that program.
 func pluginSinkConfig(path string) string {
 	return fmt.Sprintf("[sinks.x]\ntype = \"x\"\n[plugins.x]\npath = %q\n[haproxy]", path)
 }
@@ -341,8 +356,8 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 	} {
 		env.log.reset()
 		env.editConfig(fault.from, fault.to)
-		env.eventually(fault.name+" is told", func() bool {
-			line := lastLine(env.log, "configuration reload failed; keeping the previous configuration")
+		env.eventually(fault.name+" is logged", func() bool {
+			line := lastLine(env.log, reloadFailed)
 			return strings.Contains(line, fault.said)
 		})
 		if got := env.metric(reloadedMetric); got != reloadedMetric+" 0" {
@@ -351,9 +366,9 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 		env.wantUnchanged(before)
 		env.log.reset()
 		env.editConfig(env.read("haproxy-api.toml"), good)
-		env.waitLogged("configuration reloaded: nothing changed")
+		env.waitReloaded("nothing changed")
 		if got := env.metric(reloadedMetric); got != reloadedMetric+" 1" {
-			t.Errorf("%s, mended: the metric is %q", fault.name, got)
+			t.Errorf("%s, corrected: the metric is %q", fault.name, got)
 		}
 	}
 	if err := os.Remove(env.path("haproxy-api.toml")); err != nil {
@@ -366,7 +381,8 @@ func TestConfigReload_InvalidChangesNothing(t *testing.T) {
 	load.wantNoFailures(t)
 }
 
-// The claim is made when the old sink has ended, so that is too late to find it out beforehand.
+// The lock of the file is acquired after the old sink has ended, so that a conflict is found late and the previous sink has to be
+// restored.
 func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	t.Parallel()
 	env := newStartedEnv(t)
@@ -378,7 +394,7 @@ func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	before := env.processState()
 	env.editConfig(env.path("haproxy.cfg"), other.path("haproxy.cfg"))
 	env.waitLogged("is managed by another haproxy-api (process " + fmt.Sprint(other.cmd.Process.Pid) + ")")
-	env.waitLogged("configuration reload failed; keeping the previous configuration")
+	env.waitLogged(reloadFailed)
 	env.eventually("healthy", env.healthy)
 	now := env.processState()
 	if now.master != before.master || now.worker != before.worker || now.generation != before.generation {
@@ -389,7 +405,7 @@ func TestConfigReload_LockedFileRestoresPreviousSink(t *testing.T) {
 	load.wantNoFailures(t)
 }
 
-// The source was ended too, and another one was made of the configuration before: it is the one that gets the pushes.
+// The source is restarted from the previous configuration too, and receives the pushes.
 func TestConfigReload_RestoredSourceReceivesPushes(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -403,7 +419,7 @@ func TestConfigReload_RestoredSourceReceivesPushes(t *testing.T) {
 	other.waitAnswer(8000, "x")
 	config := strings.Replace(env.read("haproxy-api.toml"), `"0s"`, `"1h"`, 1)
 	env.write("haproxy-api.toml", strings.Replace(config, env.path("haproxy.cfg"), other.path("haproxy.cfg"), 1))
-	env.waitLogged("configuration reload failed; keeping the previous configuration")
+	env.waitLogged(reloadFailed)
 	env.eventually("healthy", env.healthy)
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
@@ -426,9 +442,9 @@ func TestConfigReload_LeaksNothing(t *testing.T) {
 	env.sighup()
 	env.waitLogged("nothing changed")
 	env.eventually("healthy", env.healthy)
-	env.eventually("as many belongings", func() bool { return env.resources() == before })
+	env.eventually("the resources are as before", func() bool { return env.resources() == before })
 	t.Logf("%s; %s, and before %s", before, env.metric("go_goroutines"), goroutines)
-	env.eventually("as many goroutines", func() bool {
+	env.eventually("the number of goroutines is as before", func() bool {
 		var was, is int
 		_, _ = fmt.Sscanf(goroutines, "go_goroutines %d", &was)
 		_, _ = fmt.Sscanf(env.metric("go_goroutines"), "go_goroutines %d", &is)

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// BenchmarkConverge measures from the POST of one instance's change to the first answer from that instance through HAProxy, one
-// change after the other, while heartbeats move; see [fleet]. Making the push is not counted. There are two yardsticks, measured
-// beside it: one "haproxy -c" of that very configuration, and the same change made by hand over HAProxy's runtime API. MiB is
-// what daemon and plugin have in memory at the end.
+// BenchmarkConverge measures the time from the POST of a change of one instance to the first answer of that instance through
+// HAProxy, one change after the other, while timestamps move; see [largeCatalogue]. Creating the push is not measured. It
+// compares this with one "haproxy -c" of the same configuration and with the same change through HAProxy's runtime API, both
+// measured in the same run. MiB is the memory of daemon and plugin at the end.
 func BenchmarkConverge(b *testing.B) {
 	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
@@ -26,10 +26,10 @@ func BenchmarkConverge(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				body := c.change()
-				runtime.GC() // not while somebody is measured
+				runtime.GC() // not during the measurement
 				b.StartTimer()
 				began := time.Now()
-				c.push(body) // is answered once it is decoded
+				c.push(body) // answered after decoding
 				posting = append(posting, time.Since(began))
 				c.waitAnsweredByNewest()
 				took = append(took, time.Since(began))
@@ -58,8 +58,8 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-// changedByHand is how long it takes from a command to HAProxy that moves the first service's server to the first answer from
-// there. The daemon, which would take that back, is ended first.
+// runtimeCommandTime measures the time from a runtime command that changes the address of the first service's server to the first
+// answer from there. It stops the daemon, which would revert that.
 func (c *largeCatalogue) runtimeCommandTime() time.Duration {
 	c.t.Helper()
 	c.stop()
@@ -81,7 +81,7 @@ func (c *largeCatalogue) runtimeCommandTime() time.Duration {
 	return median(took)
 }
 
-// checked is how long HAProxy takes to check the configuration that is in effect.
+// checkTime measures HAProxy's check of the applied configuration.
 func (c *largeCatalogue) checkTime() time.Duration {
 	c.t.Helper()
 	var took []time.Duration
@@ -95,10 +95,10 @@ func (c *largeCatalogue) checkTime() time.Duration {
 	return median(took)
 }
 
-// A spending is for what the daemon took time, and how often.
+// A metricSum is the sum and the count of a histogram.
 type metricSum struct{ seconds, count float64 }
 
-// spent is what the daemon's metrics tell of it.
+// metricSums returns the sums of the histograms of rendering and applying.
 func (c *largeCatalogue) metricSums() map[string]metricSum {
 	c.t.Helper()
 	resp, err := http.Get("http://" + c.apiAddress + "/metrics")

@@ -27,7 +27,7 @@ func TestCrash_DaemonKilled(t *testing.T) {
 	env.start()
 	env.eventually("healthy", env.healthy)
 	if now := env.workerPID(); now != worker {
-		t.Errorf("the worker %d became %d: what ran was not adopted", worker, now)
+		t.Errorf("the worker %d became %d: the running HAProxy was not adopted", worker, now)
 	}
 	load.wantNoFailures(t)
 	env.startInstance("chat", "c", 8001)
@@ -49,7 +49,7 @@ func TestCrash_PluginKilled(t *testing.T) {
 	env.eventually("another plugin", func() bool { now := env.pluginPID(); return now != 0 && now != plugin })
 	env.eventually("healthy again", env.healthy)
 	if now := env.workerPID(); now != worker {
-		t.Errorf("the worker %d became %d: what ran was not adopted", worker, now)
+		t.Errorf("the worker %d became %d: the running HAProxy was not adopted", worker, now)
 	}
 	load.wantNoFailures(t)
 	env.startInstance("chat", "c", 8001)
@@ -60,6 +60,7 @@ func TestCrash_HAProxyKilled(t *testing.T) {
 	t.Parallel()
 	for _, who := range []string{"master", "worker"} {
 		t.Run(who, func(t *testing.T) {
+			t.Parallel()
 			env := newTestEnv(t)
 			env.startInstance("web", "a", 8000)
 			env.start()
@@ -78,13 +79,14 @@ func TestCrash_HAProxyKilled(t *testing.T) {
 				if _, err := env.get(8000); err == nil {
 					return env.workerPID() != victim && env.masterPID() != victim
 				}
-				// Nobody answers, so nobody may claim that all is well, unless HAProxy is back by the time it is asked.
+				// While HAProxy does not answer, the daemon must not be healthy, unless HAProxy is back by the time of the
+				// request.
 				if code, _ := env.health(); code == http.StatusInternalServerError {
 					unhealthy = true
 				}
 				return false
 			})
-			t.Logf("back after %s; health told of it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
+			t.Logf("back after %s; health reported it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
 			env.eventually("healthy again", env.healthy)
 		})
 	}
@@ -112,7 +114,7 @@ func TestCrash_PluginKilledBeforePersist(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.eventually("another plugin", func() bool { now := env.pluginPID(); return now != 0 && now != plugin })
-	env.waitLogged("the running HAProxy serves something else than the file says")
+	env.waitLogged("worker=") // which it adopted
 	b.release()
 	env.waitInSync()
 	env.waitAnswer(8000, "b")
@@ -152,7 +154,7 @@ func TestCrash_WorkerKilledDuringBatch(t *testing.T) {
 		load.wantNoFailures(t)
 		t.Logf("the worker was killed when it had %d of %d new servers", seen, many)
 		if seen < many {
-			env.eventually("the log tells of it", func() bool {
+			env.eventually("the restart is logged", func() bool {
 				return strings.Contains(env.log.String(), "HAProxy ended; starting it again") ||
 					strings.Contains(env.log.String(), "HAProxy was not running")
 			})

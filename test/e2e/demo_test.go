@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// The demo brings everything along but HAProxy, which starts and reloads without a warning, and removes it all again.
+// The demo needs only HAProxy, which starts and reloads without a warning, and removes everything at the end.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	env := &testEnv{t: t, ip: "127.0.0.1", log: &logFile{}}
@@ -50,6 +50,6 @@ func TestDemo(t *testing.T) {
 	}
 	left, err := os.ReadDir(temporary)
 	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+		t.Errorf("left: %v %v", left, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestGuide_PluginAuthors does what docs/plugin-authors.md says, to the letter, but for the place that the module comes from.
+// TestGuide_PluginAuthors follows docs/plugin-authors.md, with the module of this repository.
 func TestGuide_PluginAuthors(t *testing.T) {
 	t.Parallel()
 	root, err := filepath.Abs("../..")
@@ -65,7 +65,7 @@ func fenced(document string) []fencedBlock {
 	return blocks
 }
 
-// Every claim of SECURITY.md names the tests that show it.
+// TestSecurityClaimsHaveTests checks that each row of SECURITY.md names tests that exist.
 func TestSecurityClaimsHaveTests(t *testing.T) {
 	t.Parallel()
 	root := "../.."

@@ -22,41 +22,43 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// patience is how long a test waits for what has to come. Nothing is measured by it.
+// waitLimit is how long a test waits for a condition. It is generous, because tests do not measure time.
 const waitLimit = 60 * time.Second
 
 var lastIP atomic.Uint32
 
-// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same time
-// differ in the second and third byte.
+// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same
+// time differ in the second and third byte.
 func freshIP() string {
 	n, pid := int(lastIP.Add(1)), os.Getpid()
 	return fmt.Sprintf("127.%d.%d.%d", 16+(pid/250+n/250)%200, pid%250, 1+n%250)
 }
 
-// site is a daemon with its Sidecar, its backends and its HAProxy, all of them real processes or real servers.
+// testEnv is a daemon with its own Sidecar, backends and HAProxy, which are real processes or servers, in a folder of its own. It
+// is removed at the end of the test.
 type testEnv struct {
 	t          testing.TB
 	ip         string // where HAProxy listens
 	folder     string
-	config     string // the name of HAProxy's configuration in it
+	config     string // the name of HAProxy's configuration file in folder
 	sidecar    *sidecartest.Sidecar
 	apiAddress string // the daemon's address
 	cmd        *exec.Cmd
-	env        []string // the daemon's; nil for ours
+	env        []string // the environment of the daemon and of commands; nil stands for that of the test
 	log        *logFile
 
-	template engine.Template // see wanted
+	template engine.Template // loaded by expectedDocument
 }
 
-// newSite prepares everything and starts nothing but the Sidecar. settings are lines for the table [haproxy].
+// newTestEnv creates the folder and the configuration and starts the Sidecar. The daemon is started by start. settings are lines
+// for the table [haproxy].
 func newTestEnv(t testing.TB, settings ...string) *testEnv {
 	t.Helper()
 	needHAProxy(t)
 	return newTestEnvWith(t, os.Getenv("TEST_HAPROXY"), settings...)
 }
 
-// newTestEnvWith is newTestEnv with the HAProxy at that path; an empty path stands for the one in PATH.
+// newTestEnvWith is newTestEnv with the HAProxy at the path haproxy; an empty path stands for the one in PATH.
 func newTestEnvWith(t testing.TB, haproxy string, settings ...string) *testEnv {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "ha") // short enough for the path of a unix socket
@@ -114,7 +116,7 @@ func (env *testEnv) read(name string) string {
 	return string(content)
 }
 
-// start starts the daemon.
+// start starts the daemon with these arguments.
 func (env *testEnv) start(args ...string) {
 	env.t.Helper()
 	env.log = &logFile{}
@@ -126,7 +128,7 @@ func (env *testEnv) start(args ...string) {
 	}
 }
 
-// kill ends the daemon as a crash would.
+// kill kills the daemon. It does nothing if no daemon runs.
 func (env *testEnv) kill() {
 	if env.cmd == nil {
 		return
@@ -136,7 +138,7 @@ func (env *testEnv) kill() {
 	env.cmd = nil
 }
 
-// stop ends the daemon in order.
+// stop sends SIGTERM to the daemon and waits until it has exited with code 0.
 func (env *testEnv) stop() {
 	env.t.Helper()
 	if err := env.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -148,7 +150,7 @@ func (env *testEnv) stop() {
 	env.cmd = nil
 }
 
-// serve starts an instance of a service, known to Sidecar, that answers with its id.
+// startInstance starts an HTTP server that answers with id, and adds it to the Sidecar as an instance of the service name.
 func (env *testEnv) startInstance(name, id string, servicePort int64) sdk.Instance {
 	env.t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, id) }))
@@ -162,7 +164,7 @@ func (env *testEnv) startInstance(name, id string, servicePort int64) sdk.Instan
 	return instance
 }
 
-// health returns what GET /health answers; 0 stands for no answer at all.
+// health returns the status code and the body of GET /health; the code is 0 if there is no answer.
 func (env *testEnv) health() (int, string) {
 	resp, err := http.Get("http://" + env.apiAddress + "/health")
 	if err != nil {
@@ -175,29 +177,34 @@ func (env *testEnv) health() (int, string) {
 
 func (env *testEnv) healthy() bool { code, _ := env.health(); return code == http.StatusOK }
 
-// answered waits until HAProxy passes a request on that port to that instance.
+// waitAnswer waits until HAProxy answers a request on that port with the text by.
 func (env *testEnv) waitAnswer(servicePort int, by string) {
 	env.t.Helper()
-	env.eventually(fmt.Sprintf("port %d answers as %s", servicePort, by), func() bool {
+	env.eventually(fmt.Sprintf("port %d answers %q", servicePort, by), func() bool {
 		body, err := env.get(servicePort)
 		return err == nil && body == by
 	})
 }
 
+// eventually polls the condition until it is true, and fails the test after waitLimit. The pauses grow, because conditions that
+// read the processes of the machine or the whole log take processor time from what they wait for.
 func (env *testEnv) eventually(what string, is func() bool) {
 	env.t.Helper()
-	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	const shortest, longest = 2 * time.Millisecond, 20 * time.Millisecond
+	pause := shortest
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(pause) {
 		if is() {
 			return
 		}
+		pause = min(pause*5/4, longest)
 	}
-	env.t.Fatalf("never: %s", what)
+	env.t.Fatalf("still not after %v: %s", waitLimit, what)
 }
 
-// logged waits for a word in the daemon's log.
+// waitLogged waits until the daemon's log contains the text.
 func (env *testEnv) waitLogged(text string) {
 	env.t.Helper()
-	env.eventually("the log tells: "+text, func() bool { return strings.Contains(env.log.String(), text) })
+	env.eventually("the log contains "+text, func() bool { return strings.Contains(env.log.String(), text) })
 }
 
 func (env *testEnv) sighup() {

@@ -13,7 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// weighing is a template that takes the weight of a server from its image's version, which HAProxy wants to be 256 at most.
+// weightTemplate takes the weight of a server from the version of its image. HAProxy accepts weights up to 256.
 const weightTemplate = `global
   maxconn 100
 defaults
@@ -31,7 +31,7 @@ backend {{ $name }}-{{ $port }}
 {{- end }}
 {{ end }}{{ end }}`
 
-// leftOut is what the API tells of it.
+// exclusions returns the excluded instances from the API.
 func (env *testEnv) exclusions() []server.Exclusion { return env.pipeline().Excluded }
 
 func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
@@ -50,23 +50,23 @@ func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
 	bad := good
 	bad.ID, bad.Hostname, bad.Image = "b", "host-b", "web:300"
 	env.sidecar.Add(bad)
-	env.eventually("the API names it", func() bool { return len(env.exclusions()) == 1 })
-	left := env.exclusions()[0]
+	env.eventually("the API lists the exclusion", func() bool { return len(env.exclusions()) == 1 })
+	excluded := env.exclusions()[0]
 	place := env.path("haproxy.cfg") + `:\d+ \(haproxy\.tmpl:14\): 'server web-8000/b' : weight of server b is not within`
-	if left.Service != "web" || left.Instance != "b" || left.Hostname != "host-b" ||
-		!regexp.MustCompile(place).MatchString(left.Reason) {
-		t.Errorf("got %+v, want the reason %s", left, place)
+	if excluded.Service != "web" || excluded.Instance != "b" || excluded.Hostname != "host-b" ||
+		!regexp.MustCompile(place).MatchString(excluded.Reason) {
+		t.Errorf("got %+v, want the reason %s", excluded, place)
 	}
 
-	env.startInstance("mail", "m", 8003) // the others' changes go live
+	env.startInstance("mail", "m", 8003) // changes of other services are applied
 	env.waitAnswer(8003, "m")
 	load.wantNoFailures(t)
 	if !env.healthy() || strings.Contains(env.read("haproxy.cfg"), "weight 300") {
 		code, body := env.health()
 		t.Errorf("health says %d %s of\n%s", code, body, env.read("haproxy.cfg"))
 	}
-	if out := env.output("status"); !strings.Contains(out, `left out    instance "b" of service "web" on host-b: `+left.Reason) {
-		t.Errorf("status does not tell of it:\n%s", out)
+	if out := env.output("status"); !strings.Contains(out, `instance "b" of service "web" on host-b: `+excluded.Reason) {
+		t.Errorf("status does not list it:\n%s", out)
 	}
 	checked := `HAProxy rejects the configuration: ` + env.path("haproxy.cfg") +
 		`:\d+ \(haproxy\.tmpl:14, service "web", instance "b" on host-b\): 'server web-8000/b' : weight`
@@ -74,18 +74,20 @@ func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
 		t.Errorf("check says %s, want %s", out, checked)
 	}
 	if got := strings.Count(env.log.String(), "excluded, so that the rest can go live"); got != 1 {
-		t.Errorf("the log tells %d times of it", got)
+		t.Errorf("the exclusion is logged %d times", got)
 	}
 
 	bad.Image = "web:200"
 	env.sidecar.Add(bad)
-	env.eventually("it is live once it is mended", func() bool { return strings.Contains(env.read("haproxy.cfg"), "weight 200") })
-	env.eventually("the API names nobody", func() bool { return len(env.exclusions()) == 0 })
-	env.eventually("the log tells", func() bool { return strings.Contains(env.log.String(), "no longer excluded") })
+	env.eventually("the corrected instance is applied", func() bool {
+		return strings.Contains(env.read("haproxy.cfg"), "weight 200")
+	})
+	env.eventually("the API lists no exclusion", func() bool { return len(env.exclusions()) == 0 })
+	env.eventually("the end is logged", func() bool { return strings.Contains(env.log.String(), "no longer excluded") })
 	env.waitAnswer(8000, "a")
 }
 
-// listening is a template with a statistics page of its own, and a weight from the image, with a function that fails for some.
+// listenTemplate has a statistics page, and a weight from the image by a function that fails without a colon.
 const listenTemplate = `global
   maxconn 100
 defaults
@@ -107,7 +109,7 @@ backend {{ $name }}-{{ $port }}
 {{- end }}
 {{ end }}{{ end }}`
 
-// namesLeftOut are the services that are left out, or SERVICE/ID.
+// excludedNames returns the excluded services, or SERVICE/ID, in one string.
 func (env *testEnv) excludedNames() string {
 	var names []string
 	for _, l := range env.exclusions() {
@@ -118,11 +120,11 @@ func (env *testEnv) excludedNames() string {
 
 func (env *testEnv) waitExcluded(names string) {
 	env.t.Helper()
-	env.eventually("left out: "+names, func() bool { return env.excludedNames() == names })
+	env.eventually("excluded: "+names, func() bool { return env.excludedNames() == names })
 	env.eventually("it is healthy", env.healthy)
 }
 
-// A service may ask for any port. The owner of a port keeps it, and all other services go live, after a cold start too.
+// A service may request any port. The owner of a port keeps it, and all other services are applied, also after a cold start.
 func TestExclusion_PortInUse(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
@@ -148,7 +150,7 @@ func TestExclusion_PortInUse(t *testing.T) {
 	load := env.startLoad(8000)
 	env.startInstance("mail", "m", 8001)
 	env.waitAnswer(8001, "m")
-	twin := env.startInstance("web2", "b", 8000) // is not older than web
+	twin := env.startInstance("web2", "b", 8000) // the service is newer than web
 	env.waitExcluded("daemon stats taken web2")
 	_ = other.Close()
 	env.waitAnswer(8090, "t")
@@ -178,10 +180,10 @@ func TestExclusion_TemplateFunctionFails(t *testing.T) {
 	bad.Image = "web:7"
 	env.sidecar.Add(bad)
 	env.waitExcluded("")
-	env.eventually("it is live", func() bool { return strings.Contains(env.read("haproxy.cfg"), "weight 7") })
+	env.eventually("the instance is applied", func() bool { return strings.Contains(env.read("haproxy.cfg"), "weight 7") })
 }
 
-// HAProxy stops counting faults at 50. Each document that is offered has a generation of its own.
+// HAProxy reports at most 50 faults. Each document that is offered to the sink has a generation.
 func TestExclusion_ThousandRejectedInstances(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
@@ -197,7 +199,7 @@ func TestExclusion_ThousandRejectedInstances(t *testing.T) {
 			b.Add(bad)
 		}
 	})
-	env.eventually("all are left out", func() bool { return len(env.exclusions()) == 1000 })
+	env.eventually("all are excluded", func() bool { return len(env.exclusions()) == 1000 })
 	env.startInstance("mail", "m", 8001)
 	env.waitAnswer(8001, "m")
 	load.wantNoFailures(t)
@@ -206,11 +208,12 @@ func TestExclusion_ThousandRejectedInstances(t *testing.T) {
 	}
 }
 
-// Names that no name server knows exclude their instances, those that are not live yet, and nothing else.
+// Host names without an address exclude their instances, unless they are live already, and nothing else.
 func TestExclusion_UnresolvedHostnames(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
-	env.write("haproxy.tmpl", strings.ReplaceAll(weightTemplate, `{{ ipFor $port . }}:{{ portFor $port . }} weight {{ .Version }}`,
+	env.write("haproxy.tmpl", strings.ReplaceAll(weightTemplate,
+		`{{ ipFor $port . }}:{{ portFor $port . }} weight {{ .Version }}`,
 		`{{ if eq .Version "7" }}{{ .ID }}.invalid{{ else }}{{ ipFor $port . }}{{ end }}:{{ portFor $port . }}`))
 	good := env.startInstance("web", "a", 8000)
 	env.start()
@@ -224,7 +227,7 @@ func TestExclusion_UnresolvedHostnames(t *testing.T) {
 	}
 	env.startInstance("mail", "m", 8003)
 	env.waitAnswer(8003, "m")
-	env.eventually("the API names them", func() bool { return len(env.exclusions()) == 4 })
+	env.eventually("the API lists them", func() bool { return len(env.exclusions()) == 4 })
 	for _, left := range env.exclusions() {
 		if !strings.HasPrefix(left.Service, "unknown-") {
 			t.Errorf("%+v is excluded", left)

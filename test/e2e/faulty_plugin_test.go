@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
-// troubledPlugin makes the plugin of the HAProxy sink one that has the trouble of the files in the site's folder, and returns the
-// tables of the configuration for that.
+// faultyPluginConfig returns configuration that replaces the plugin of the HAProxy sink by faulty-plugin, whose faults are files
+// in the folder of the test environment.
 func (env *testEnv) faultyPluginConfig() string {
 	env.t.Helper()
 	path := env.path("faulty-plugin.sh")
@@ -24,10 +24,10 @@ func (env *testEnv) faultyPluginConfig() string {
 	return fmt.Sprintf("[plugins.haproxy]\npath = %q\nenv = { FAULT_DIR = %q }\n", path, env.folder)
 }
 
-// trouble is the folder that says what is wrong with a troubled plugin.
+// faultDir is the folder whose files name the faults of faulty-plugin.
 type faultDir string
 
-// troubled is the main function of such a plugin.
+// faultyPlugin is the main function of faulty-plugin: the HAProxy sink with faults.
 func faultyPlugin() {
 	d := faultDir(os.Getenv("FAULT_DIR"))
 	d.waitWhileHanging("start")
@@ -47,7 +47,7 @@ func (d faultDir) has(name string) bool {
 	return err == nil
 }
 
-// hang returns when the fault is over, or ends the process when the daemon is gone.
+// waitWhileHanging returns when the fault is over, or ends the process when the daemon has ended.
 func (d faultDir) waitWhileHanging(call string) {
 	for daemon := os.Getppid(); d.has("hang-" + call); time.Sleep(10 * time.Millisecond) {
 		if os.Getppid() != daemon {
@@ -86,7 +86,7 @@ func (s *faultySink) Stop(ctx context.Context) error {
 	return s.Sink.Stop(ctx)
 }
 
-// stubborn is a plugin that listens to nobody.
+// unresponsivePlugin is the main function of unresponsive-plugin, which ignores every call and cancellation.
 func unresponsivePlugin() {
 	type config struct{}
 	info := sdk.Info{Name: "unresponsive"}

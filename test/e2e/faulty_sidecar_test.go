@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
 
-// A liar is a Sidecar that may tell anything: it pushes, answers for its state and has a watch, each as the test likes.
+// A faultySidecar is a Sidecar whose answers the test decides: it pushes, serves its state, and serves the watch.
 type faultySidecar struct {
 	server *httptest.Server
 	client http.Client
@@ -27,16 +27,16 @@ type faultySidecar struct {
 	watches map[chan []byte]context.CancelFunc
 }
 
-// A mood is how a liar answers for its state.
+// A sidecarFault says what is wrong with the answers to requests for the state.
 type sidecarFault string
 
 const (
-	noFault        sidecarFault = "honest"
+	noFault        sidecarFault = "none"
 	failingState   sidecarFault = "failing"
 	hangingState   sidecarFault = "hanging"
-	truncatedState sidecarFault = "cut in the middle"
+	truncatedState sidecarFault = "truncated"
 	endlessState   sidecarFault = "endless"
-	malformedState sidecarFault = "rubbish"
+	malformedState sidecarFault = "malformed"
 )
 
 func newFaultySidecar() *faultySidecar {
@@ -61,7 +61,7 @@ func (f *faultySidecar) setFault(m sidecarFault) {
 	f.fault = m
 }
 
-// know is what the state and the watches tell from now on.
+// setState sets the state that is served, and sends it to the watches.
 func (f *faultySidecar) setState(snap sdk.Snapshot) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -69,7 +69,7 @@ func (f *faultySidecar) setState(snap sdk.Snapshot) {
 	for objects := range f.watches {
 		select {
 		case objects <- stateBytes(snap):
-		default: // as Sidecar does with a reader that is too slow
+		default: // as Sidecar does with slow readers
 		}
 	}
 }
@@ -142,7 +142,7 @@ func stateBytes(snap sdk.Snapshot) []byte {
 	return b.Bytes()
 }
 
-// event is the body of a push.
+// pushBody returns the body of a push whose change event is about the first instance.
 func pushBody(snap sdk.Snapshot) []byte {
 	change, err := json.Marshal(snap.Services[0].Instances[0])
 	if err != nil {
@@ -152,7 +152,7 @@ func pushBody(snap sdk.Snapshot) []byte {
 		stateBytes(snap), change, snap.Changed.Format(time.RFC3339Nano))
 }
 
-// push posts body to the daemon and returns the status of the answer; 0 for none.
+// push posts body to the daemon and returns the status code of the answer, or 0 if there is none.
 func (f *faultySidecar) push(api string, body io.Reader) int {
 	resp, err := f.client.Post("http://"+api+"/update", "application/json", body)
 	if err != nil {
@@ -163,7 +163,7 @@ func (f *faultySidecar) push(api string, body io.Reader) int {
 	return resp.StatusCode
 }
 
-// slowly reads like content, with pauses.
+// slowReader reads content with pauses.
 type slowReader struct {
 	content []byte
 	pause   time.Duration
@@ -179,7 +179,7 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// withoutEnd reads like content and then like white space for ever.
+// endlessReader reads content and then spaces forever.
 type endlessReader struct{ content []byte }
 
 func (w *endlessReader) Read(p []byte) (int, error) {

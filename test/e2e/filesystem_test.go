@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/mounttest"
 )
 
-// onDisk moves the configuration file to a small disk of its own. The test begins with mounttest.Run.
+// useSmallDisk moves the configuration file to a small file system and returns its folder. The test has to call mounttest.Run
+// first.
 func (env *testEnv) useSmallDisk() string {
 	env.t.Helper()
 	disk := env.path("disk")
@@ -23,12 +24,18 @@ func (env *testEnv) useSmallDisk() string {
 		env.t.Fatal(err)
 	}
 	env.t.Cleanup(mounttest.Disk(env.t, disk, "256k"))
-	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), env.path("haproxy.cfg"), env.path("disk/haproxy.cfg"), 1))
-	env.config = "disk/haproxy.cfg"
+	env.moveConfig("disk/haproxy.cfg")
 	return disk
 }
 
-// fill leaves no space on the disk.
+// moveConfig sets the configuration file of HAProxy.
+func (env *testEnv) moveConfig(name string) {
+	env.t.Helper()
+	env.editConfig(fmt.Sprintf("config_file = %q", env.path(env.config)), fmt.Sprintf("config_file = %q", env.path(name)))
+	env.config = name
+}
+
+// fillDisk writes a file until no space is left.
 func fillDisk(t *testing.T, disk string) {
 	t.Helper()
 	file, err := os.Create(filepath.Join(disk, "filler"))
@@ -51,7 +58,7 @@ func freeDisk(t *testing.T, disk string) {
 	}
 }
 
-// remount waits for a moment in which nobody writes.
+// remountTmpfs repeats the remount until no file is open for writing.
 func remountTmpfs(t *testing.T, disk, how string) {
 	t.Helper()
 	var said string
@@ -65,7 +72,7 @@ func remountTmpfs(t *testing.T, disk, how string) {
 	t.Fatalf("cannot be remounted: %s", said)
 }
 
-// A diskFault is a way in which a disk takes nothing.
+// A diskFault makes writing to a disk fail.
 type diskFault struct {
 	name, message  string
 	inject, repair func(t *testing.T, disk string)
@@ -99,7 +106,7 @@ func TestDisk_FullOrReadOnly(t *testing.T) {
 	}
 }
 
-// duringAChangeAtRunTime wants the change to go live all the same, and the file to follow when it can.
+// testRuntimeChange wants the change to be applied, and the file to be persisted after the fault.
 func (f diskFault) testRuntimeChange(t *testing.T, env *testEnv, disk string) {
 	t.Helper()
 	before := env.read(env.config)
@@ -117,14 +124,14 @@ func (f diskFault) testRuntimeChange(t *testing.T, env *testEnv, disk string) {
 	env.eventually("healthy again", env.healthy)
 }
 
-// duringAReload wants all to stay as it is until there is space for what is new.
+// testReload wants the previous state to stay, and the new document to be applied after the fault.
 func (f diskFault) testReload(t *testing.T, env *testEnv, disk string) {
 	t.Helper()
 	before, worker := env.read(env.config), env.workerPID()
 	f.inject(t, disk)
-	env.startInstance("chat", "c", 8001) // has a port of its own
+	env.startInstance("chat", "c", 8001) // needs a reload because of its port
 	env.waitProblem(f.message)
-	env.eventually("the API tells why", func() bool {
+	env.eventually("the API reports the cause", func() bool {
 		last := env.pipeline().Last
 		return last != nil && strings.Contains(last.Error, f.message)
 	})
@@ -138,10 +145,10 @@ func (f diskFault) testReload(t *testing.T, env *testEnv, disk string) {
 	env.eventually("healthy again", env.healthy)
 }
 
-// complains waits until health tells all of the words.
+// waitProblem waits until GET /health reports all of the words.
 func (env *testEnv) waitProblem(words ...string) {
 	env.t.Helper()
-	env.eventually("health tells: "+strings.Join(words, ", "), func() bool {
+	env.eventually("health reports: "+strings.Join(words, ", "), func() bool {
 		_, said := env.health()
 		for _, word := range words {
 			if !strings.Contains(said, word) {
@@ -152,7 +159,7 @@ func (env *testEnv) waitProblem(words ...string) {
 	})
 }
 
-// The configuration is a file that is mounted into a folder which cannot be written, as in a container with a read-only root.
+// The configuration file is a mount point in a read-only folder, as in a container with a read-only root file system.
 func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	t.Parallel()
 	if !mounttest.Run(t) {
@@ -163,15 +170,14 @@ func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), env.path("haproxy.cfg"), env.path("etc/haproxy.cfg"), 1))
-	env.config = "etc/haproxy.cfg"
+	env.moveConfig("etc/haproxy.cfg")
 	t.Cleanup(mounttest.ReadOnly(t, folder))
 	check := func() string {
 		out, _ := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "check").CombinedOutput()
 		return string(out)
 	}
 	if said := check(); !strings.Contains(said, "config_file") {
-		t.Errorf("a folder that cannot be written: %s", said)
+		t.Errorf("check accepts a read-only folder: %s", said)
 	}
 	if err := exec.Command("umount", folder).Run(); err != nil {
 		t.Fatal(err)
@@ -180,16 +186,16 @@ func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	t.Cleanup(mounttest.Bind(t, env.path(env.config)))
 	t.Cleanup(mounttest.ReadOnly(t, folder))
 	if said := check(); strings.Contains(said, "config_file") {
-		t.Errorf("a file that can be written in a folder that cannot: %s", said)
+		t.Errorf("check rejects a writable file in a read-only folder: %s", said)
 	}
 
 	env.startInstance("web", "a", 8000)
 	env.start()
 	env.waitAnswer(8000, "a")
 	env.waitInSync()
-	env.startInstance("web", "b", 8000) // at run time
+	env.startInstance("web", "b", 8000) // applied at run time
 	env.waitInSync()
-	env.startInstance("chat", "c", 8001) // by a reload
+	env.startInstance("chat", "c", 8001) // applied by a reload
 	env.waitAnswer(8001, "c")
 	env.waitInSync()
 	env.kill()
@@ -203,7 +209,7 @@ func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// A companion that the pipeline has no more is removed, also where the daemon was restarted meanwhile.
+// A companion file that the pipeline no longer has is removed, even if the daemon was restarted in between.
 func TestCompanion_ObsoleteFileIsRemoved(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -235,13 +241,13 @@ files = { %s }
 	configure("one", `"routes.map" = "routes.tmpl"`)
 	env.start()
 	env.waitAnswer(8000, "one")
-	env.eventually("the companion is there", func() bool { return env.read("routes.map") == "a b\n" })
+	env.eventually("the companion is written", func() bool { return env.read("routes.map") == "a b\n" })
 	env.stop()
 	configure("two", "")
 	env.start()
 	env.waitAnswer(8000, "two")
-	http.DefaultClient.CloseIdleConnections() // the worker before has them
-	env.eventually("the companion is gone", func() bool {
+	http.DefaultClient.CloseIdleConnections() // connections to the previous worker
+	env.eventually("the companion is removed", func() bool {
 		_, err := os.Stat(env.path("routes.map"))
 		return os.IsNotExist(err)
 	})

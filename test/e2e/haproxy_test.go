@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// runs wants HAProxy to run the servers in that configuration and no others, those aside that leave.
+// wantServers fails the test unless HAProxy runs exactly the servers in the configuration, apart from draining ones.
 func (env *testEnv) wantServers(configuration string) {
 	env.t.Helper()
 	want, is := serversIn(configuration), env.servers().serving()
@@ -25,7 +25,7 @@ func (env *testEnv) wantServers(configuration string) {
 	}
 }
 
-// serversIn returns address and weight of each server line, by backend/server.
+// serversIn returns the address and weight of each server line by backend/server.
 func serversIn(configuration string) map[string]string {
 	servers := map[string]string{}
 	section := ""
@@ -40,7 +40,7 @@ func serversIn(configuration string) map[string]string {
 	return servers
 }
 
-// A runningServer is what HAProxy itself says of a server.
+// A runningServer is a server in HAProxy's own list.
 type runningServer struct {
 	address  string
 	draining bool
@@ -48,7 +48,7 @@ type runningServer struct {
 
 type runningServers map[string]runningServer // by backend/server
 
-// serving are those that get requests.
+// serving returns the address and weight of the servers that get requests.
 func (r runningServers) serving() map[string]string {
 	all := map[string]string{}
 	for id, server := range r {
@@ -59,12 +59,12 @@ func (r runningServers) serving() map[string]string {
 	return all
 }
 
-// servers asks the HAProxy that serves. A master does not answer for a moment while it loads.
+// servers returns the list of the HAProxy that serves. It waits while a master that loads a configuration does not answer.
 func (env *testEnv) servers() runningServers {
 	env.t.Helper()
 	var servers runningServers
-	env.eventually("HAProxy tells its servers", func() bool {
-		if _, err := os.Stat(env.path("haproxy.admin.sock")); err == nil { // without a master
+	env.eventually("HAProxy lists its servers", func() bool {
+		if _, err := os.Stat(env.path("haproxy.admin.sock")); err == nil { // only without a master
 			servers = parseServers(env.askHAProxy("haproxy.admin.sock", "show servers state"))
 		} else {
 			servers = parseServers(env.askHAProxy("haproxy.master.sock", fmt.Sprintf("@!%d show servers state", env.workerPID())))
@@ -74,7 +74,7 @@ func (env *testEnv) servers() runningServers {
 	return servers
 }
 
-// parseServers returns nil for what is no answer.
+// parseServers returns nil if the answer has no list.
 func parseServers(answer string) runningServers {
 	var servers runningServers
 	var columns []string
@@ -96,8 +96,8 @@ func parseServers(answer string) runningServers {
 	return servers
 }
 
-// ask puts one question to HAProxy and returns the answer, as far as there is one. A master that begins anew for a reload at
-// this very moment may never give one, so whoever asks has to ask again.
+// askHAProxy sends one command to a socket of HAProxy and returns the answer, or an empty string. A master that reexecutes itself
+// at this moment may not answer, so callers have to repeat the command.
 func (env *testEnv) askHAProxy(socket, question string) string {
 	conn, err := net.Dial("unix", env.path(socket))
 	if err != nil {

@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// A trick is a value with which somebody tries to write more than a value.
+// An injectionCase is a value that tries to add more than a value to a document, a log or a terminal.
 type injectionCase struct{ name, value string }
 
 func (t injectionCase) json() json.RawMessage {
-	if strings.Contains(t.value, "\xff") { // which an encoder would not write
+	if strings.Contains(t.value, "\xff") { // an encoder would replace it
 		return json.RawMessage(`"` + t.value + `"`)
 	}
 	content, err := json.Marshal(t.value)
@@ -83,7 +83,7 @@ var injectionCases = []injectionCase{
 	{"one MB", strings.Repeat("x", 1<<20)},
 }
 
-// oddities are JSON where another kind of value belongs, or a number where that does.
+// wrongTypes are JSON values of the wrong type, and numbers out of range.
 var wrongTypes = map[string]string{
 	"number -1": "-1", "number 0": "0", "number 70000": "70000", "number 2^63": "9223372036854775808",
 	"number -2^63": "-9223372036854775808", "number 1.5": "1.5", "number 1e400": "1e400", "null": "null", "true": "true",
@@ -92,12 +92,12 @@ var wrongTypes = map[string]string{
 
 type object = map[string]any
 
-// A scene is what one push tells: healthy instances, and one that is attacked.
+// An injectionPush is a push with valid instances and one attacked instance.
 type injectionPush struct {
 	instance, event        object
 	state, server          object
 	serverKey, instanceKey string
-	byService              string // the key for the attacked one, to be told by service and not as a push
+	byService              string // the service of the attacked instance, for a snapshot by service instead of a push
 }
 
 func newInjectionPush() *injectionPush {
@@ -127,7 +127,7 @@ func healthyInstances() object {
 	}
 }
 
-// body is the push; without the attacked one where s is nil.
+// body returns the push, without the attacked instance if p is nil.
 func (p *injectionPush) body(t *testing.T) []byte {
 	servers := object{"host-good": object{"Name": "host-good", "Services": healthyInstances()}}
 	event := object{"State": object{"Servers": servers, "ClusterName": "demo"}}
@@ -140,7 +140,7 @@ func (p *injectionPush) body(t *testing.T) []byte {
 	return encodeObject(t, event)
 }
 
-// services is the same as a by-service object.
+// byServiceBody returns the same as an object by service.
 func (p *injectionPush) byServiceBody(t *testing.T) []byte {
 	all := map[string][]any{p.byService: {p.instance}}
 	for _, one := range healthyInstances() {
@@ -152,7 +152,7 @@ func (p *injectionPush) byServiceBody(t *testing.T) []byte {
 
 func encodeObject(t *testing.T, v any) []byte {
 	t.Helper()
-	// An encoder would refuse the values that are no JSON. Each stands for itself instead.
+	// The encoder would reject values that are not valid JSON, so they are inserted afterwards.
 	var raw []json.RawMessage
 	content, err := json.Marshal(extractRaw(v, &raw))
 	if err != nil {
@@ -186,18 +186,19 @@ func extractRaw(v any, raw *[]json.RawMessage) any {
 	return v
 }
 
-// A target is a field to attack.
+// An injectionField is a field to attack.
 type injectionField struct {
 	name   string
 	set    func(p *injectionPush, value json.RawMessage)
-	setKey func(p *injectionPush, key string) // for what is a key and takes no other value than a text
+	setKey func(p *injectionPush, key string) // for keys, which can only be strings
 }
 
 func injectionFields() []injectionField {
 	var all []injectionField
 	in := func(prefix string, of func(*injectionPush) object, fields ...string) {
 		for _, field := range fields {
-			all = append(all, injectionField{name: prefix + field, set: func(p *injectionPush, value json.RawMessage) { of(p)[field] = value }})
+			set := func(p *injectionPush, value json.RawMessage) { of(p)[field] = value }
+			all = append(all, injectionField{name: prefix + field, set: set})
 		}
 	}
 	key := func(name string, put func(p *injectionPush, key string)) {
@@ -207,7 +208,7 @@ func injectionFields() []injectionField {
 	port := func(p *injectionPush) object { return p.instance["Ports"].([]object)[0] }
 	all = append(all, injectionField{name: "Name", set: func(p *injectionPush, value json.RawMessage) {
 		p.instance["Name"] = value
-		port(p)["ServicePort"] = 9999 // so that no other service's port is at stake
+		port(p)["ServicePort"] = 9999 // so that no port of another service is affected
 	}})
 	in("", attacked, "ID", "Image", "Hostname", "ProxyMode", "Status", "Created", "Updated", "Ports", "Labels")
 	in("Ports[].", port, "Type", "Port", "ServicePort", "IP")
@@ -224,20 +225,20 @@ func injectionFields() []injectionField {
 	return all
 }
 
-// attempts are the scenes in which the target has each of the values, by the value's name.
+// attempts returns a push for each value of the field, by the name of the value.
 func (f injectionField) attempts() map[string]*injectionPush {
 	all := map[string]*injectionPush{}
-	for _, trick := range injectionCases {
+	for _, c := range injectionCases {
 		p := newInjectionPush()
 		switch {
 		case f.set != nil:
-			f.set(p, trick.json())
-		case strings.Contains(trick.value, "\xff"):
-			f.setKey(p, strings.ToValidUTF8(trick.value, "\ufffd")) // which is what a decoder makes of it
+			f.set(p, c.json())
+		case strings.Contains(c.value, "\xff"):
+			f.setKey(p, strings.ToValidUTF8(c.value, "\ufffd")) // as a decoder does
 		default:
-			f.setKey(p, trick.value)
+			f.setKey(p, c.value)
 		}
-		all[trick.name] = p
+		all[c.name] = p
 	}
 	for name, value := range wrongTypes {
 		if f.set != nil {
@@ -249,7 +250,7 @@ func (f injectionField) attempts() map[string]*injectionPush {
 	return all
 }
 
-// usual is the scene in which the target has a value that is no trick.
+// ordinary returns the push with a valid value.
 func (f injectionField) ordinary() *injectionPush {
 	p := newInjectionPush()
 	switch f.name {

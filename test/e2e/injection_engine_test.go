@@ -19,7 +19,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// everything prints every field of every instance, each on a line of its own, and quotes nothing.
+// allFieldsTemplate renders each field of each instance on its own line, without quoting.
 const allFieldsTemplate = `cluster <{{ .Cluster }}>
 {{- range $name, $_ := .Services }}
 service {{ $name }} {{ getMode $name }}
@@ -42,11 +42,11 @@ instance
 {{- end }}
 `
 
-// hosts is a map file for HAProxy.
+// hostsTemplate renders a map file.
 const hostsTemplate = `{{ range $name, $list := .Services }}{{ range $list }}{{ .Hostname }}/{{ .ID }} {{ $name }}
 {{ end }}{{ end }}`
 
-// A stage plays scenes: to a source that is told of them, with an engine behind it that renders three sets of templates.
+// An injectionEngine is an engine with a push source and three pipelines.
 type injectionEngine struct {
 	t      *testing.T
 	push   *sidecar.Push
@@ -55,13 +55,13 @@ type injectionEngine struct {
 	sinks  map[string]*recordingSink
 }
 
-// Watch is the source's, and keeps the way in for what is not pushed.
+// Watch passes emit on to the push source and keeps it for snapshots that are not pushed.
 func (e *injectionEngine) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	e.emit = emit
 	return e.push.Watch(ctx, emit)
 }
 
-// A canvas is a sink that keeps what was shown last.
+// A recordingSink keeps the last document.
 type recordingSink struct {
 	mu  sync.Mutex
 	doc sdk.Document
@@ -76,7 +76,7 @@ func (r *recordingSink) Apply(_ context.Context, doc sdk.Document) (sdk.Result, 
 
 func (r *recordingSink) Health(context.Context) (sdk.Health, error) { return sdk.Health{}, nil }
 
-// fixed is a set of templates that nobody edits.
+// staticTemplates are templates that never change.
 type staticTemplates struct{ *templates.Set }
 
 func (f staticTemplates) Load() (engine.Template, error) { return f.Set.Load() }
@@ -85,8 +85,8 @@ func (f staticTemplates) Watch(ctx context.Context, _ func()) error {
 	return nil
 }
 
-// play runs the scenes in a bubble of fake time.
-func runInjectionEngine(t *testing.T, scenes func(e *injectionEngine)) {
+// runInjectionEngine calls test with an engine in a bubble of fake time.
+func runInjectionEngine(t *testing.T, test func(e *injectionEngine)) {
 	folder := t.TempDir()
 	for name, text := range map[string]string{"everything.txt": allFieldsTemplate, "hosts.map": hostsTemplate} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
@@ -119,13 +119,13 @@ func runInjectionEngine(t *testing.T, scenes func(e *injectionEngine)) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); e.engine.Run(ctx) }()
-		scenes(e)
+		test(e)
 		cancel()
 		<-done
 	})
 }
 
-// send shows a scene, or nobody but the healthy ones, and returns the lines of all documents by name, and the answer's code.
+// send pushes p, or only the valid instances if p is nil, and returns the lines of all documents by name, and the status code.
 func (e *injectionEngine) send(sc *injectionPush) (lines map[string][]string, code int) {
 	e.t.Helper()
 	code = 200

@@ -15,7 +15,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// attackers are copies of an instance, each with a trick in a field. With names they are services of their own too.
+// injectedInstances returns copies of an instance with an injection case in one field each. With names set, the name of the
+// service is such a field too.
 func injectedInstances(like sdk.Instance, names bool) []sdk.Instance {
 	var all []sdk.Instance
 	add := func(put func(i *sdk.Instance)) {
@@ -24,50 +25,49 @@ func injectedInstances(like sdk.Instance, names bool) []sdk.Instance {
 		put(&i)
 		all = append(all, i)
 	}
-	for _, trick := range injectionCases {
-		if len(trick.value) > 1000 { // the body of a push would be
+	for _, c := range injectionCases {
+		if len(c.value) > 1000 { // larger than the body of a push may be
 			continue
 		}
-		add(func(i *sdk.Instance) { i.ID = trick.value })
-		add(func(i *sdk.Instance) { i.Image = trick.value })
-		add(func(i *sdk.Instance) { i.Hostname = trick.value })
-		add(func(i *sdk.Instance) { i.ProxyMode = trick.value })
-		add(func(i *sdk.Instance) { i.Ports[0].Type = trick.value })
-		if trick.name != "a keyword" && trick.name != "empty" { // the host's name, which nobody knows
-			add(func(i *sdk.Instance) { i.Ports[0].IP = trick.value })
+		add(func(i *sdk.Instance) { i.ID = c.value })
+		add(func(i *sdk.Instance) { i.Image = c.value })
+		add(func(i *sdk.Instance) { i.Hostname = c.value })
+		add(func(i *sdk.Instance) { i.ProxyMode = c.value })
+		add(func(i *sdk.Instance) { i.Ports[0].Type = c.value })
+		if c.name != "a keyword" && c.name != "empty" { // the address is then a host name that does not exist
+			add(func(i *sdk.Instance) { i.Ports[0].IP = c.value })
 		}
 		if names {
-			add(func(i *sdk.Instance) { i.Name, i.Ports[0].ServicePort = trick.value, int64(9000+len(all)) })
+			add(func(i *sdk.Instance) { i.Name, i.Ports[0].ServicePort = c.value, int64(9000+len(all)) })
 		}
 	}
 	for _, port := range []int64{-1, 0, 65536, 70000, math.MaxInt64, math.MinInt64} {
 		add(func(i *sdk.Instance) { i.Ports[0].Port = port })
-		if port != 0 { // which says that it is not offered
+		if port != 0 { // 0 stands for a port that is not offered
 			add(func(i *sdk.Instance) { i.Ports[0].ServicePort = port })
 		}
 	}
 	return all
 }
 
-// The lines that an attacker may have.
+// The lines that an attacked instance may add.
 var (
 	ownServer  = regexp.MustCompile(`^\tserver [\w.-]+ 127\.0\.0\.1:\d+$`)
 	ownSection = regexp.MustCompile(`^$|^(frontend|backend|\tdefault_backend) [a-z0-9-]+$|^\t(mode http|bind [\d.]+:9\d{3})$`)
 )
 
-// wantLines wants so many lines, and nothing in them that is more than a sign.
+// wantLines fails the test unless out has n lines without control characters.
 func wantLines(t *testing.T, out string, n int) {
 	t.Helper()
 	if got := strings.Count(out, "\n"); got != n || !strings.HasSuffix(out, "\n") {
 		t.Errorf("%d lines instead of %d: %.300q", got, n, out)
 	}
 	if !utf8.ValidString(out) || strings.ContainsFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
-		t.Errorf("a terminal would obey %.300q", out)
+		t.Errorf("control characters in %.300q", out)
 	}
 }
 
-// All tricks at once, in one push, with a real HAProxy: what the file says and what it runs differs by servers of the attackers'
-// own.
+// All cases are in one push to a real HAProxy. The file and the running servers differ only by servers of the attacked instances.
 func TestInjection_WithHAProxy(t *testing.T) {
 	t.Parallel()
 	for name, setting := range map[string]string{"at run time": "runtime = true", "by reloads": "runtime = false"} {
@@ -91,7 +91,7 @@ func TestInjection_WithHAProxy(t *testing.T) {
 				}
 			})
 			_, out := engine.Quarantine(env.sidecar.Snapshot())
-			env.eventually("the API tells of all", func() bool { return env.pipeline().QuarantinedCount == len(out) })
+			env.eventually("the API counts all", func() bool { return env.pipeline().QuarantinedCount == len(out) })
 			env.waitInSync()
 			more, intact := addedLines(strings.Split(before, "\n"), strings.Split(env.read("haproxy.cfg"), "\n"))
 			if !intact {
@@ -119,7 +119,7 @@ func TestInjection_WithHAProxy(t *testing.T) {
 				t.Errorf("%d reloads", now-reloads)
 			}
 			if left := env.exclusions(); len(left) > 0 {
-				t.Errorf("left out: %+v", left)
+				t.Errorf("excluded: %+v", left)
 			}
 			load.wantNoFailures(t)
 			wantLines(t, env.log.String(), strings.Count(env.log.String(), "\n"))

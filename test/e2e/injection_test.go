@@ -22,8 +22,8 @@ import (
 
 var update = flag.Bool("update", false, "write docs/injection.md instead of comparing with it")
 
-// added returns the lines of now that are not in before, and false where a line of before is missing. The one of the cluster
-// is the catalogue's own.
+// addedLines returns the lines of now that are not in before, and whether all lines of before are in now. The line of the cluster
+// belongs to the catalogue and may change.
 func addedLines(before, now []string) (more []string, intact bool) {
 	rest := before
 	for _, line := range now {
@@ -39,13 +39,12 @@ func addedLines(before, now []string) (more []string, intact bool) {
 	return more, len(rest) == 0
 }
 
-// shape is what a value must not change of a file's lines: how many there are, and for each how it begins and of how many words
-// it is.
+// lineShapes returns what a value must not change: for each line its first word and its number of words.
 func lineShapes(file string, lines []string) []string {
 	var shapes []string
 	for _, line := range lines {
 		first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if strings.HasSuffix(file, ".map") { // its lines begin with a value
+		if strings.HasSuffix(file, ".map") { // lines of a map start with a value
 			first = ""
 		}
 		shapes = append(shapes, fmt.Sprintf("%s %d", first, len(strings.Fields(line))))
@@ -53,7 +52,7 @@ func lineShapes(file string, lines []string) []string {
 	return shapes
 }
 
-// within reports whether each of a is in b, as often.
+// isSubset reports whether b contains each element of a as often.
 func isSubset(a, b []string) bool {
 	for _, one := range a {
 		at := slices.Index(b, one)
@@ -65,7 +64,7 @@ func isSubset(a, b []string) bool {
 	return true
 }
 
-// stranger returns a character that no configuration of ours has.
+// unexpectedLine returns a line with a character that no document contains.
 func unexpectedLine(lines []string) string {
 	for _, line := range lines {
 		if i := strings.IndexFunc(line, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }); i >= 0 {
@@ -75,19 +74,19 @@ func unexpectedLine(lines []string) string {
 	return ""
 }
 
-// TestInjection_EveryField tries each trick in each field and writes down what became of it.
+// TestInjection_EveryField tries each case in each field and compares the results with docs/injection.md.
 func TestInjection_EveryField(t *testing.T) {
 	t.Parallel()
-	found := map[string]map[string][]string{} // by target and outcome: the values
+	found := map[string]map[string][]string{} // the values by field and outcome
 	n := 0
 	runInjectionEngine(t, func(e *injectionEngine) {
 		healthy, _ := e.send(nil)
 		for _, f := range injectionFields() {
 			found[f.name] = map[string][]string{}
+			e.send(nil)
+			ordinary, _ := e.send(f.ordinary())
 			attempts := f.attempts()
 			for _, name := range slices.Sorted(maps.Keys(attempts)) {
-				e.send(nil)
-				ordinary, _ := e.send(f.ordinary())
 				e.send(nil)
 				now, code := e.send(attempts[name])
 				outcome := e.outcome(f.name+", "+name, healthy, ordinary, now, code)
@@ -113,7 +112,8 @@ func TestInjection_EveryField(t *testing.T) {
 	}
 }
 
-// judge wants an attempt to have changed nothing of the healthy ones, and of its own no more than its value.
+// outcome fails the test if an attempt changed a line of a valid instance or more than values of its own lines, and returns what
+// happened.
 func (e *injectionEngine) outcome(attempt string, healthy, ordinary, now map[string][]string, code int) string {
 	same := true
 	untouched := true
@@ -140,14 +140,14 @@ func (e *injectionEngine) outcome(attempt string, healthy, ordinary, now map[str
 	switch {
 	case code != 200:
 		if !untouched {
-			e.t.Errorf("%s: it was refused, and changed something", attempt)
+			e.t.Errorf("%s: it was denied, and changed something", attempt)
 		}
 		return "the push is rejected with " + strconv.Itoa(code)
 	case len(quarantined) > 0 && quarantined[0].Service == "" && quarantined[0].ID == "" && quarantined[0].Hostname == "":
 		return "treated as empty: " + reasonWithoutValue(quarantined[0].Reason)
 	case len(quarantined) > 0:
 		if !untouched || len(quarantined) > 1 {
-			e.t.Errorf("%s: the quarantine leaks, or has others: %+v", attempt, quarantined)
+			e.t.Errorf("%s: quarantined values were rendered, or others are quarantined: %+v", attempt, quarantined)
 		}
 		return "quarantined: " + reasonWithoutValue(quarantined[0].Reason)
 	case strings.HasPrefix(attempt, "ChangeEvent.") && snap.Last == nil:
@@ -164,7 +164,7 @@ var (
 	quotedValue    = regexp.MustCompile(` "(\\.|[^"\\])*"(\.\.\.)?`)
 )
 
-// reasonAlone returns a reason without the value, so that the page is short.
+// reasonWithoutValue returns a reason without the value, so that the page is short.
 func reasonWithoutValue(reason string) string {
 	return quotedValue.ReplaceAllString(namedCharacter.ReplaceAllString(reason, "a special character"), "")
 }
@@ -173,10 +173,10 @@ func injectionPage(found map[string]map[string][]string, n int) string {
 	var page strings.Builder
 	fmt.Fprintf(&page, `# Injection attempts
 
-TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values below in each
-field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api 0.9, and a template
-that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte outside the lines of its own
-instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
+TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values
+below in each field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api
+0.9, and a template that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte
+outside the lines of its own instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
 
 Anyone who can push can still lie: that an instance is elsewhere, is gone, or belongs to another service. Two services whose
 names become the same (%s) get a hash each, so that adding one of them renames the sections of the other.
@@ -186,12 +186,12 @@ names become the same (%s) get a hash each, so that adding one of them renames t
 | name | value |
 | --- | --- |
 `, n, "`web` and `WEB`")
-	for _, trick := range injectionCases {
-		value := strconv.QuoteToASCII(trick.value)
-		if len(trick.value) > 100 {
-			value = strconv.QuoteToASCII(trick.value[:8]) + "..."
+	for _, c := range injectionCases {
+		value := strconv.QuoteToASCII(c.value)
+		if len(c.value) > 100 {
+			value = strconv.QuoteToASCII(c.value[:8]) + "..."
 		}
-		fmt.Fprintf(&page, "| %s | ``%s`` |\n", trick.name, strings.ReplaceAll(value, "|", `\|`))
+		fmt.Fprintf(&page, "| %s | ``%s`` |\n", c.name, strings.ReplaceAll(value, "|", `\|`))
 	}
 	for _, name := range slices.Sorted(maps.Keys(wrongTypes)) {
 		fmt.Fprintf(&page, "| %s | ``%s`` |\n", name, wrongTypes[name])
@@ -212,8 +212,8 @@ names become the same (%s) get a hash each, so that adding one of them renames t
 	return page.String()
 }
 
-// FuzzInjection puts anything into the fields of an instance, and wants no template to write more lines or words for it than
-// usual.
+// FuzzInjection fills the fields of an instance with random values. No template may render more lines or words than for an
+// ordinary one.
 func FuzzInjection(f *testing.F) {
 	f.Add("evil", "web:1", "host-evil", "http", "tcp", "10.0.0.1", "zone", "a", int64(31000), int64(8000), 0)
 	for _, t := range injectionCases {
@@ -267,7 +267,7 @@ func FuzzInjection(f *testing.F) {
 			Ports: []sdk.Port{{Type: protocol, Port: port, ServicePort: servicePort, IP: ip}}, Status: sdk.Status(status),
 		}
 		if host == good.Hostname && id == good.ID || host == fine.Hostname && id == fine.ID {
-			return // it takes another one's place, which is no injection
+			return // it replaces another instance, which is no injection
 		}
 		for name := range loaded {
 			more, intact := addedLines(healthy[name], draw(t, name, good, fine, evil))

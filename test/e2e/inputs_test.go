@@ -13,10 +13,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// pagePort is where HAProxy shows the file that it has loaded.
+// inputPort is where HAProxy serves the file that it has loaded.
 const inputPort = 8500
 
-// withPage has the template name the file "page", which HAProxy reads when it loads its configuration.
+// newInputsEnv starts a daemon whose template names the file "page". HAProxy reads it when it loads its configuration.
 func newInputsEnv(t *testing.T, settings ...string) *testEnv {
 	t.Helper()
 	env := newTestEnv(t, append(settings, `template = "haproxy.tmpl"`, `reload_interval = "50ms"`)...)
@@ -32,7 +32,7 @@ func newInputsEnv(t *testing.T, settings ...string) *testEnv {
 	return env
 }
 
-// reloadedFor waits for a reload whose reason names the file.
+// waitReloadReason waits for a reload with that trigger whose reason names the file.
 func (env *testEnv) waitReloadReason(file, trigger string) {
 	env.t.Helper()
 	env.waitPipeline("a reload for "+file, func(p server.Pipeline) bool {
@@ -48,7 +48,7 @@ func TestInputs_LoadedByApplyAndSIGHUP(t *testing.T) {
 	before, worker := env.reloads(), env.workerPID()
 
 	env.write("page", "two")
-	env.startInstance("web", "b", 8000) // a push does not load it
+	env.startInstance("web", "b", 8000) // a push does not load the file
 	env.waitInSync()
 	env.waitAnswer(inputPort, "one")
 	if code := env.post("/api/v1/pipelines/haproxy/apply"); code != http.StatusOK && code != http.StatusAccepted {
@@ -64,7 +64,7 @@ func TestInputs_LoadedByApplyAndSIGHUP(t *testing.T) {
 
 	env.log.reset()
 	env.sighup()
-	env.waitLogged("no file has changed")
+	env.waitLogged("trigger=reread")
 	if after := env.reloads(); after != before+2 || env.workerPID() == worker {
 		t.Errorf("%d reloads, want 2", after-before)
 	}
@@ -81,7 +81,7 @@ func TestInputs_LoadedByWatch(t *testing.T) {
 	env.waitAnswer(inputPort, "two")
 	env.waitReloadReason("page", engine.TriggerInputs)
 
-	env.write("page", "two") // the same
+	env.write("page", "two") // the content is unchanged
 	if err := os.MkdirAll(env.path("later"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestInputs_LoadedByWatch(t *testing.T) {
 	load.wantNoFailures(t)
 }
 
-// What changed while the daemon was down is loaded when it is back, and nothing else is.
+// Files that changed while the daemon was down are loaded when it starts; unchanged ones are not.
 func TestInputs_ChangedWhileDaemonWasDown(t *testing.T) {
 	t.Parallel()
 	env := newInputsEnv(t, `watch = ["page", "*"]`)
@@ -128,7 +128,7 @@ func TestInputs_ChangedWhileDaemonWasDown(t *testing.T) {
 	env.waitInSync()
 }
 
-// The sink's own files are not watched, so that no change is the cause of another one.
+// Files that the sink writes are not watched, so that a change does not cause another one.
 func TestInputs_OwnFilesAreNotWatched(t *testing.T) {
 	t.Parallel()
 	env := newInputsEnv(t, `watch = ["*"]`)

@@ -18,7 +18,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// accounts are kept while there is chaos: each request that failed, each document that was on disk, and what may be believed.
+// invariants hold during chaos: requests are answered, and each document on disk is what an accepted template renders for a
+// snapshot that the daemon may use. Requests and documents are recorded while the faults are injected, and compared afterwards.
 type invariants struct {
 	env      *testEnv
 	stop     func()
@@ -27,12 +28,12 @@ type invariants struct {
 	mu            sync.Mutex
 	failures      []failedRequest
 	outages       []outage
-	inPlaceWrites []outage             // times in which a part of a document may have been on disk
-	documents     map[string]time.Time // documents on disk
+	inPlaceWrites []outage             // times at which a part of a document may be on disk
+	documents     map[string]time.Time // the documents that were read from disk, with the time of the first read
 	snapshots     map[string]sdk.Snapshot
 	templates     map[int]string
 	excused       int
-	documentCount int // that were seen on disk, as often as there was a calm between
+	documentCount int // of all checks
 }
 
 type failedRequest struct {
@@ -40,16 +41,17 @@ type failedRequest struct {
 	err      error
 }
 
-// outage is a time in which HAProxy was dead because it was killed.
+// outage is a time in which HAProxy does not run because the test ended it.
 type outage struct{ from, to time.Time }
 
 func newInvariants(env *testEnv) *invariants {
 	return &invariants{
-		env: env, documents: map[string]time.Time{}, snapshots: map[string]sdk.Snapshot{}, templates: map[int]string{}, stop: func() {},
+		env: env, documents: map[string]time.Time{}, snapshots: map[string]sdk.Snapshot{}, templates: map[int]string{},
+		stop: func() {},
 	}
 }
 
-// open starts asking each service, over new connections and over kept ones, and looking at the file.
+// start starts requests to each service, over new connections and over kept ones, and the reading of the file.
 func (v *invariants) start(services int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -73,7 +75,7 @@ func (v *invariants) sendRequests(ctx context.Context, url, want string, kept bo
 		from := time.Now()
 		body, err := getBy(client, url)
 		if err == nil && body != want {
-			err = fmt.Errorf("%s answers as %q, not %q", url, body, want)
+			err = fmt.Errorf("%s answers %q, want %q", url, body, want)
 		}
 		v.requests.Add(1)
 		if err != nil {
@@ -85,7 +87,7 @@ func (v *invariants) sendRequests(ctx context.Context, url, want string, kept bo
 	}
 }
 
-// look notes every document that it finds on disk.
+// watchFile records each document that it reads from disk.
 func (v *invariants) watchFile(ctx context.Context) {
 	for ctx.Err() == nil {
 		found, err := os.ReadFile(v.env.path(v.env.config))
@@ -102,7 +104,7 @@ func (v *invariants) watchFile(ctx context.Context) {
 	}
 }
 
-// outage begins one; what it returns ends it.
+// beginOutage begins an outage. The returned function ends it.
 func (v *invariants) beginOutage() (back func()) {
 	from := time.Now()
 	return func() {
@@ -112,8 +114,8 @@ func (v *invariants) beginOutage() (back func()) {
 	}
 }
 
-// writtenInPlace excuses documents that were found on disk between the two times: a file that is a mount point is not renamed
-// over.
+// addInPlaceWrite excuses incomplete documents that are read between the two times: a file that is a mount point is written in
+// place.
 func (v *invariants) addInPlaceWrite(from, to time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -138,8 +140,8 @@ func (v *invariants) addTemplate(number int, content string) {
 	v.templates[number] = content
 }
 
-// audit fails the test for each request that was lost outside of an outage, and for each document on disk that is not what an
-// accepted template makes of a catalogue that may be believed.
+// check fails the test for each request that failed outside an outage, and for each document on disk that no accepted template
+// renders for a known snapshot.
 func (v *invariants) check() {
 	v.env.t.Helper()
 	v.mu.Lock()
@@ -162,7 +164,7 @@ func (v *invariants) check() {
 			continue
 		}
 		if want == "" || content != want && !v.isPartialUpdate(content, want) {
-			v.env.t.Errorf("at %s template %d with catalogue %q was on disk, which is nothing that may be in effect:\n%s\nbut:\n%s",
+			v.env.t.Errorf("at %s template %d with catalogue %q was on disk, which no accepted template renders:\n%s\nwant:\n%s",
 				at.Format(timeFormat), number, cluster, content, want)
 		}
 	}
@@ -182,8 +184,8 @@ func (f failedRequest) excusedBy(outages []outage) bool {
 	return false
 }
 
-// rendered is what the template of that number makes of the catalogue of that name; nothing where one of them is not to be
-// believed.
+// render returns what the template with that number renders for the snapshot of that cluster, or an empty string if one of them
+// is not known.
 func (v *invariants) render(number int, cluster string) string {
 	v.mu.Lock()
 	content, accepted := v.templates[number]
@@ -192,8 +194,8 @@ func (v *invariants) render(number int, cluster string) string {
 	if !accepted || !believed {
 		return ""
 	}
-	v.env.write("accounts.tmpl", content)
-	template, err := templates.New(templates.Config{Path: v.env.path("accounts.tmpl"), BindIP: v.env.ip}).Load()
+	v.env.write("invariants.tmpl", content)
+	template, err := templates.New(templates.Config{Path: v.env.path("invariants.tmpl"), BindIP: v.env.ip}).Load()
 	if err != nil {
 		v.env.t.Fatal(err)
 	}
@@ -204,8 +206,8 @@ func (v *invariants) render(number int, cluster string) string {
 	return string(files[0].Content)
 }
 
-// bridged reports whether content is want with the servers of another catalogue that may be believed, white space aside: while a
-// reload has to wait, servers go live under the template that is in effect.
+// isPartialUpdate reports whether content is want with the servers of another known snapshot, apart from white space: while a
+// reload is deferred, changes of servers are applied with the template that is in use.
 func (v *invariants) isPartialUpdate(content, want string) bool {
 	if withoutServers(content) != withoutServers(want) {
 		return false
@@ -227,7 +229,7 @@ func withoutServers(content string) string {
 	return b.String()
 }
 
-// serversOf returns what serversIn finds in what a chaosTemplate makes of snap.
+// serversOf returns what serversIn returns for the document that chaosTemplate renders for snap.
 func serversOf(snap sdk.Snapshot) map[string]string {
 	servers := map[string]string{}
 	for _, service := range snap.Services {
@@ -242,7 +244,7 @@ func serversOf(snap sdk.Snapshot) map[string]string {
 
 var versionLine = regexp.MustCompile(`^# template ([0-9]+), catalogue (\S*)\n`)
 
-// marks returns the number of the template and the name of the catalogue of which a document was made.
+// documentVersion returns the number of the template and the name of the cluster that a document was rendered from.
 func documentVersion(content string) (template int, cluster string) {
 	m := versionLine.FindStringSubmatch(content)
 	if m == nil {
@@ -252,8 +254,8 @@ func documentVersion(content string) (template int, cluster string) {
 	return template, m[2]
 }
 
-// chaosTemplate is a template that says which it is. What numbers differ in needs a reload, nothing but servers changed, or
-// nothing. environment is for chaosEnvironment.
+// chaosTemplate returns a template that writes its number into the document. Templates with different numbers differ in lines
+// that need a reload, in nothing but servers, or not at all. environment is for chaosEnvironment.
 func chaosTemplate(number, environment int) string {
 	variables, header := "", ""
 	if environment > 0 {

@@ -16,25 +16,25 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A fleet is a large catalogue, posted as a Sidecar posts it: with each push the Updated times of a sixth of the instances have
-// moved, as each instance reports about once a minute and a push comes every ten seconds. Its first service has one instance,
-// which each change replaces, so that the first answer from the new one tells that the change is in effect.
+// A largeCatalogue is a catalogue that is posted as a Sidecar posts it: the Updated times of a sixth of the instances move with
+// each push, since each instance reports about once a minute and a push comes every ten seconds. The first service has one
+// instance. Each change replaces it, so that its first answer shows that the change is applied.
 type largeCatalogue struct {
 	*testEnv
 	client    *http.Client
 	instances []sdk.Instance
-	encoded   [][]byte // the instances, as they were encoded last
-	ports     [2]int64 // where the instances of the first service answer in turn
+	encoded   [][]byte // the JSON of each instance
+	ports     [2]int64 // the ports between which the instance of the first service alternates
 	changes   int
 }
 
 const (
-	catalogueFirstPort = 20000 // the first service's port
+	catalogueFirstPort = 20000 // the port of the first service
 	catalogueHosts     = 20
-	pushesPerHeartbeat = 6 // pushes in which each instance has reported once
+	pushesPerHeartbeat = 6 // in so many pushes each instance reports once
 )
 
-// newFleet starts a daemon with a catalogue of that size.
+// newLargeCatalogue starts a daemon with a catalogue of that size.
 func newLargeCatalogue(b *testing.B, services, instances int) *largeCatalogue {
 	c := &largeCatalogue{testEnv: newTestEnv(b), client: &http.Client{Transport: &http.Transport{}}}
 	c.write("haproxy-api.toml", strings.Replace(c.read("haproxy-api.toml"), c.sidecar.URL("/state.json"), "", 1))
@@ -71,7 +71,7 @@ func catalogueInstance(service, n int, port int64) sdk.Instance {
 
 func catalogueHost(n int) string { return fmt.Sprintf("node-%02d", n%catalogueHosts) }
 
-// answering starts a server that answers with its port.
+// startBackend starts a server that answers with its port, and returns the port.
 func (c *largeCatalogue) startBackend() int64 {
 	var port int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, port) }))
@@ -80,7 +80,7 @@ func (c *largeCatalogue) startBackend() int64 {
 	return port
 }
 
-// change replaces the instance of the first service, moves heartbeats, and returns what a Sidecar posts then.
+// change replaces the instance of the first service, moves timestamps, and returns the body of the push.
 func (c *largeCatalogue) change() []byte {
 	c.t.Helper()
 	c.changes++
@@ -91,7 +91,7 @@ func (c *largeCatalogue) change() []byte {
 		c.state(), c.encoded[0], sdk.Unknown, c.instances[0].Updated.Format(time.RFC3339Nano))
 }
 
-// beat moves the Updated time of a sixth of the instances.
+// moveTimestamps moves the Updated time of a sixth of the instances.
 func (c *largeCatalogue) moveTimestamps() {
 	for n := 1 + c.changes%pushesPerHeartbeat; n < len(c.instances); n += pushesPerHeartbeat {
 		c.instances[n].Updated = time.Now().UTC()
@@ -107,7 +107,7 @@ func (c *largeCatalogue) encode(n int) {
 	c.encoded[n] = content
 }
 
-// state is the whole state in Sidecar's encoding, made of instances that are encoded already.
+// state returns the state in Sidecar's encoding, composed of the encoded instances.
 func (c *largeCatalogue) state() []byte {
 	byHost := map[string][]int{}
 	for n, i := range c.instances {
@@ -129,11 +129,11 @@ func (c *largeCatalogue) state() []byte {
 		}
 		fmt.Fprintf(out, `},"LastUpdated":%q,"LastChanged":%q}`, now, now)
 	}
-	fmt.Fprintf(out, `},"LastChanged":%q,"ClusterName":"fleet","Hostname":"node-00"}`, now)
+	fmt.Fprintf(out, `},"LastChanged":%q,"ClusterName":"large","Hostname":"node-00"}`, now)
 	return out.Bytes()
 }
 
-// newest is the port of the instance that came last.
+// newest returns the port of the current instance of the first service.
 func (c *largeCatalogue) newest() int64 { return c.ports[c.changes%len(c.ports)] }
 
 func (c *largeCatalogue) push(body []byte) {
@@ -153,8 +153,8 @@ func (c *largeCatalogue) waitAnsweredByNewest() {
 	c.waitAnsweredBy(c.newest())
 }
 
-// answeredBy asks until the instance at that port answers. The pauses between are short against the time that has passed, and
-// leave the processor to those who are measured.
+// waitAnsweredBy sends requests until the instance at that port answers. The pauses are short compared with the time that has
+// passed, and leave the processor to the measured processes.
 func (c *largeCatalogue) waitAnsweredBy(port int64) {
 	c.t.Helper()
 	want, url := strconv.FormatInt(port, 10), fmt.Sprintf("http://%s:%d/", c.ip, catalogueFirstPort)
@@ -164,13 +164,13 @@ func (c *largeCatalogue) waitAnsweredBy(port int64) {
 		}
 		time.Sleep(max(200*time.Microsecond, time.Since(began)/20))
 	}
-	c.t.Fatalf("never: an answer from port %s", want)
+	c.t.Fatalf("no answer from port %s", want)
 }
 
-// settled waits until the file on disk is that of the last change.
+// waitPersisted waits until the file contains the last change.
 func (c *largeCatalogue) waitPersisted() {
 	c.t.Helper()
 	last := fmt.Sprintf("-%s 127.0.0.1:%d", c.instances[0].ID, c.newest())
-	c.eventually("the file follows", func() bool { return strings.Contains(c.read(c.config), last) })
+	c.eventually("the file is persisted", func() bool { return strings.Contains(c.read(c.config), last) })
 	c.eventually("healthy", c.healthy)
 }

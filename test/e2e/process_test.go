@@ -10,17 +10,17 @@ import (
 	"syscall"
 )
 
-// masterPID returns the process id in HAProxy's pid file; 0 for none.
+// masterPID returns the process id in HAProxy's pid file, or 0.
 func (env *testEnv) masterPID() int {
 	pid, _ := strconv.Atoi(strings.TrimSpace(env.read("haproxy.pid")))
 	return pid
 }
 
-// workerPID returns the current worker, the master's newest child.
+// workerPID returns the process id of the current worker, the master's newest child.
 func (env *testEnv) workerPID() int {
 	newest, began := 0, 0
 	for _, pid := range childPIDs(env.masterPID()) {
-		// Process ids begin anew at some time, so the highest is not always the last.
+		// Process ids wrap around, so the highest is not always the newest.
 		if at := startTime(pid); at >= began {
 			newest, began = pid, at
 		}
@@ -28,7 +28,7 @@ func (env *testEnv) workerPID() int {
 	return newest
 }
 
-// pluginPID returns the process of the default plugin.
+// pluginPID returns the process id of the default plugin, or 0.
 func (env *testEnv) pluginPID() int {
 	for _, pid := range childPIDs(env.cmd.Process.Pid) {
 		if strings.Contains(commandLine(pid), "plugin haproxy") {
@@ -44,7 +44,7 @@ func childPIDs(parent int) []int {
 	for _, stat := range stats {
 		content, err := os.ReadFile(stat)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process has ended
 		}
 		fields := statFields(content)
 		if len(fields) > 1 && fields[1] == strconv.Itoa(parent) && fields[0] != "Z" {
@@ -55,14 +55,14 @@ func childPIDs(parent int) []int {
 	return children
 }
 
-// statFields are the fields after the name, which may hold anything but ends with the last parenthesis.
+// statFields returns the fields after the name of the program, which is in parentheses and may contain anything.
 func statFields(stat []byte) []string {
 	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
-// beganAt returns when the process began, in ticks since the machine did.
+// startTime returns when the process started, in clock ticks since boot, or 0.
 func startTime(pid int) int {
-	const began = 19 // of the fields after the name
+	const began = 19 // the index in statFields
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if fields := statFields(stat); err == nil && len(fields) > began {
 		ticks, _ := strconv.Atoi(fields[began])
@@ -76,7 +76,7 @@ func commandLine(pid int) string {
 	return strings.TrimSpace(strings.ReplaceAll(string(content), "\x00", " "))
 }
 
-// stopLeftHAProxy kills every HAProxy whose command line names the folder.
+// killHAProxyIn kills each HAProxy whose command line names the folder.
 func killHAProxyIn(folder string) {
 	entries, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, entry := range entries {
@@ -87,7 +87,7 @@ func killHAProxyIn(folder string) {
 	}
 }
 
-// descendants are the processes below parent.
+// descendantPIDs returns the processes below parent.
 func descendantPIDs(parent int) []int {
 	var all []int
 	for _, child := range childPIDs(parent) {
@@ -112,7 +112,7 @@ func isStopped(pid int) bool {
 	return len(threads) > 0
 }
 
-// runs reports whether a process below parent has that command line.
+// isRunning reports whether a process below parent has a command line that contains command.
 func isRunning(parent int, command string) bool {
 	for _, pid := range descendantPIDs(parent) {
 		if strings.Contains(commandLine(pid), command) {
@@ -131,7 +131,7 @@ func residentKiB(pid int) int { return statusNumber(pid, "VmRSS:") }
 
 func threadCount(pid int) int { return statusNumber(pid, "Threads:") }
 
-// statusNumber returns a number from the process's status; 0 for none.
+// statusNumber returns a number from /proc/PID/status, or 0.
 func statusNumber(pid int, key string) int {
 	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(content)) {

@@ -16,13 +16,13 @@ import (
 
 const (
 	deployServices  = 50
-	deployFirstPort = 8000 // the first one's port
+	deployFirstPort = 8000 // the port of the first service
 	deployChanges   = 1000
-	deploySamples   = 60 // moments at which what runs is compared
+	deploySamples   = 60 // how often the running servers are compared
 )
 
-// olderTemplate is the older haproxy-api's own template, with addresses and paths of the site's in the place of the machine's.
-// It does not tell the time, so that a document is known by its digest.
+// version09Template returns the default template of haproxy-api 0.9 with the addresses and paths of the test environment. It does
+// not render the time, so that documents can be compared by their digest.
 func (env *testEnv) version09Template() string {
 	env.t.Helper()
 	content, err := os.ReadFile("../../templates/testdata/older-default.cfg")
@@ -55,7 +55,7 @@ func TestRollingDeploy_TakesNoReload(t *testing.T) {
 	}
 	load.wantNoFailures(t)
 	env.waitInSync()
-	env.eventually("nobody who left is still there", func() bool { return len(env.servers()) == len(env.servers().serving()) })
+	env.eventually("removed servers are gone", func() bool { return len(env.servers()) == len(env.servers().serving()) })
 	t.Logf("%d changes (%v), %d servers at the end, %d compared moments: %d reloads, %d changes at run time",
 		d.changes, d.kinds, len(env.servers()), deploySamples, env.fact("reloads")-reloads, env.fact("runtime_changes"))
 	if env.fact("reloads") != reloads || env.masterPID() != master || env.workerPID() != worker {
@@ -64,18 +64,18 @@ func TestRollingDeploy_TakesNoReload(t *testing.T) {
 	}
 }
 
-// A deploy replaces and disturbs instances, but leaves each service at least one that is alive.
+// A rollingDeploy replaces instances and changes their status, but leaves each service at least one living instance.
 type rollingDeploy struct {
 	env     *testEnv
-	ports   []int64 // where instances answer
+	ports   []int64 // of the backends
 	rand    *rand.Rand
 	changes int
 	kinds   map[string]int
-	next    int // the next id
+	next    int // the number of the next instance
 	members [deployServices][]*sdk.Instance
 }
 
-// newDeploy begins with four instances of each service.
+// newRollingDeploy starts with four instances of each service.
 func newRollingDeploy(env *testEnv) *rollingDeploy {
 	d := &rollingDeploy{env: env, rand: rand.New(rand.NewPCG(1, 2)), kinds: map[string]int{}}
 	for range 8 {
@@ -93,7 +93,7 @@ func newRollingDeploy(env *testEnv) *rollingDeploy {
 	return d
 }
 
-// burst makes a few changes at once.
+// burst makes a few changes in one push.
 func (d *rollingDeploy) burst() {
 	d.env.sidecar.Burst(func(b *sidecartest.Batch) {
 		for range 1 + d.rand.IntN(9) {
@@ -127,7 +127,7 @@ func (d *rollingDeploy) change(b *sidecartest.Batch, service int) {
 	case one.Status != sdk.Alive && kind < 5:
 		d.changes += d.count("back")
 		d.setStatus(b, one, sdk.Alive)
-	default: // two changes
+	default: // which are two changes
 		d.changes += d.count("replaced") + 1
 		d.add(b, service)
 		d.remove(b, service, one)

@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
-// TestScript runs the command line as people do. Each script has an address of its own on loopback in $IP.
+// TestScript runs the command line. Each script has its own loopback address in $IP, and a short folder for sockets in $RUN.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	needHAProxy(t)
@@ -34,7 +34,7 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("IP", freshIP())
 			env.Setenv("BIN", filepath.Dir(program))
-			// A script's own folder may be too deep for the path of a unix socket.
+			// The path of a script's own folder may be too long for a unix socket.
 			run, err := os.MkdirTemp("", "ha")
 			if err != nil {
 				return err
@@ -46,11 +46,13 @@ func TestScript(t *testing.T) {
 			})
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await, "sidecar": startSidecar, "occupy": listenOn},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await": await, "sidecar": startSidecar, "occupy": listenOn,
+		},
 	})
 }
 
-// await URL|FILE TEXT waits until the answer of the URL, or the file, contains the text.
+// await URL|FILE TEXT waits until the body of the answer, or the file, contains TEXT.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await URL|FILE TEXT")
@@ -66,7 +68,7 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 	}
-	ts.Fatalf("%s never had %q; last: %s", args[0], args[1], last)
+	ts.Fatalf("%s does not contain %q but %s", args[0], args[1], last)
 }
 
 func readURLOrFile(ts *testscript.TestScript, at string) ([]byte, error) {
@@ -81,8 +83,8 @@ func readURLOrFile(ts *testscript.TestScript, at string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// sidecar starts a Sidecar at $SIDECAR that knows one instance of the service web, on ServicePort 8000, which answers
-// "hello from web".
+// startSidecar is the command sidecar. It starts a Sidecar at $SIDECAR with one instance of the service web, on ServicePort 8000,
+// that answers "hello from web".
 func startSidecar(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: sidecar")
@@ -104,7 +106,7 @@ func startSidecar(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("SIDECAR", s.Address())
 }
 
-// occupy ADDRESS listens there until the script ends.
+// listenOn is the command occupy ADDRESS. It listens there until the script ends.
 func listenOn(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: occupy ADDRESS")

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A marker stands wherever a running daemon has a secret; nothing it says has it.
+// Every secret of the daemon contains a marker, which no output may contain.
 func TestSecrets_NotDisclosed(t *testing.T) {
 	t.Parallel()
 	const marker = "marker"
@@ -24,7 +24,7 @@ args = ["--password=marker"]
 env = { LICENSE = "marker" }
 `)
 	env.start("--log-level", "debug")
-	env.eventually("the state cannot be fetched", func() bool { return strings.Contains(env.log.String(), "127.0.0.1:1/state.json") })
+	env.waitLogged("127.0.0.1:1/state.json") // which cannot be fetched
 	said := map[string]string{}
 	for _, request := range []struct{ method, path, authorization string }{
 		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},
@@ -74,7 +74,7 @@ env = { LICENSE = "marker" }
 	}
 }
 
-// secretTemplate has passwords in lines of all kinds. HAProxy accepts it with "tcp" and rejects it with anything else.
+// secretTemplate has passwords in many kinds of lines. HAProxy accepts it with mode "tcp" and rejects other modes.
 func secretTemplate(secret, mode string) string {
 	return templateRevision(0) + `
 userlist people
@@ -93,8 +93,8 @@ listen checked
 `
 }
 
-// Nothing that quotes lines of a configuration quotes the passwords in them: not reasons of reloads, not rejections by HAProxy,
-// not errors of templates, in the log, over HTTP and in what commands print.
+// Passwords are masked wherever lines of the configuration are quoted: in reasons of reloads, rejections and template errors, in
+// the log, the API and the output of commands.
 func TestSecrets_MaskedInHAProxyLines(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
@@ -104,7 +104,7 @@ func TestSecrets_MaskedInHAProxyLines(t *testing.T) {
 	env.waitAnswer(8000, "a")
 
 	env.write("haproxy.tmpl", secretTemplate("S3CRETtwo", "tcp"))
-	env.eventually("a reload because of a password", func() bool {
+	env.eventually("a reload because of a changed password", func() bool {
 		last := env.pipeline().Last
 		return last != nil && strings.Contains(last.Reason, "***")
 	})
@@ -121,7 +121,7 @@ func TestSecrets_MaskedInHAProxyLines(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"check", "--live"}} {
 		cmd := exec.Command("haproxy-api", append([]string{"-f", "haproxy-api.toml"}, args...)...)
 		cmd.Dir = env.folder
-		out, _ := cmd.CombinedOutput() // both fail, which is not the matter here
+		out, _ := cmd.CombinedOutput() // both commands fail
 		said = append(said, string(out))
 	}
 	for _, text := range said {

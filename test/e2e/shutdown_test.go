@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// promised is the time within which everything ends after SIGTERM.
+// shutdownLimit is the time within which all processes end after SIGTERM, as documented.
 const shutdownLimit = 5 * time.Second
 
-// endsInTime sends SIGTERM and wants all to be over within what is promised, with nothing left behind.
+// wantShutdownInTime sends SIGTERM and fails the test unless all processes end within shutdownLimit and leave nothing behind.
 func (env *testEnv) wantShutdownInTime() {
 	env.t.Helper()
 	daemon := env.cmd
@@ -39,15 +39,15 @@ func (env *testEnv) wantShutdownInTime() {
 	}
 	for _, pid := range pids {
 		line := commandLine(pid)
-		goesOn := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy
-		// An empty one is of a process that is dead and not collected yet.
-		if line != "" && !goesOn {
+		isHAProxy := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // keeps running
+		// The command line of a zombie is empty.
+		if line != "" && !isHAProxy {
 			env.t.Errorf("process %d is still there: %s", pid, line)
 		}
 	}
 	for _, pattern := range []string{"tmp/*", ".*[0-9]"} {
 		if left, _ := filepath.Glob(env.path(pattern)); len(left) > 0 {
-			env.t.Errorf("left behind: %q", left)
+			env.t.Errorf("left: %q", left)
 		}
 	}
 	if conn, err := net.Dial("tcp", env.apiAddress); err == nil {
@@ -56,7 +56,7 @@ func (env *testEnv) wantShutdownInTime() {
 	}
 }
 
-// privateTemp gives the daemon and its plugins a folder of their own for temporary files.
+// usePrivateTemp gives the daemon and its plugins their own folder for temporary files.
 func (env *testEnv) usePrivateTemp() {
 	env.t.Helper()
 	if err := os.Mkdir(env.path("tmp"), 0o755); err != nil {
@@ -65,7 +65,7 @@ func (env *testEnv) usePrivateTemp() {
 	env.env = append(os.Environ(), "TMPDIR="+env.path("tmp"))
 }
 
-// fileSink gives the site a pipeline into a file, with more keys for the sink.
+// addFileSink adds a pipeline into a file; keys are more lines for the sink.
 func (env *testEnv) addFileSink(keys string) {
 	env.write("names.tmpl", "{{ range $name, $_ := .Services }}{{ $name }}\n{{ end }}")
 	env.write("haproxy-api.toml", env.read("haproxy-api.toml")+fmt.Sprintf(`
@@ -83,7 +83,7 @@ template = %q
 func TestShutdown_EndsInTime(t *testing.T) {
 	t.Parallel()
 	for name, hang := range map[string]func(env *testEnv){
-		"nothing": func(env *testEnv) {
+		"no fault": func(env *testEnv) {
 			env.start()
 			env.waitAnswer(8000, "a")
 		},
@@ -104,7 +104,7 @@ func TestShutdown_EndsInTime(t *testing.T) {
 			env.start("--set", b.haproxyOption())
 			b.waitReached()
 		},
-		"a plugin that stands still": func(env *testEnv) {
+		"a stopped plugin": func(env *testEnv) {
 			env.start()
 			env.waitAnswer(8000, "a")
 			env.stopPluginBetweenWrites()
@@ -115,12 +115,12 @@ func TestShutdown_EndsInTime(t *testing.T) {
 			env.start()
 			env.waitAnswer(8000, "a")
 		},
-		"a sink that listens to nobody": func(env *testEnv) {
+		"a sink that ignores cancellation": func(env *testEnv) {
 			env.addPipelines("exec unresponsive-plugin")
 			env.start()
 			env.waitAnswer(8000, "a")
 		},
-		"a source that listens to nobody": func(env *testEnv) {
+		"a source that ignores cancellation": func(env *testEnv) {
 			env.write("haproxy-api-source-deaf", "#!/bin/sh\nUNRESPONSIVE=source exec unresponsive-plugin\n")
 			if err := os.Chmod(env.path("haproxy-api-source-deaf"), 0o755); err != nil {
 				env.t.Fatal(err)
@@ -149,7 +149,7 @@ func TestShutdown_EndsInTime(t *testing.T) {
 				}
 			}
 		},
-		"a Sidecar that accepts and says nothing": func(env *testEnv) {
+		"a Sidecar that accepts and does not answer": func(env *testEnv) {
 			silent, err := net.Listen("tcp", env.ip+":0")
 			if err != nil {
 				env.t.Fatal(err)
@@ -173,12 +173,12 @@ func TestShutdown_EndsInTime(t *testing.T) {
 	}
 }
 
-// stopPluginBetweenWrites stops the plugin while it has no temporary file open: a process that is killed in the middle of
-// a write leaves one, which the next start removes.
+// stopPluginBetweenWrites stops the plugin while it has no temporary file: a process that is killed during a write leaves one,
+// which the next start removes.
 func (env *testEnv) stopPluginBetweenWrites() {
 	env.t.Helper()
 	pid := env.pluginPID()
-	env.eventually("the plugin stands between two writes", func() bool {
+	env.eventually("the plugin is stopped between two writes", func() bool {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			env.t.Fatal(err)
 		}

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// slowFor is how long HAProxy takes to load. It is that long because nobody must lose patience meanwhile.
+// slowStart is how long HAProxy takes to load. No time limit may end a load that is this slow.
 const slowStart = 30 * time.Second
 
 func TestReload_HAProxyLoadsSlowly(t *testing.T) {
 	t.Parallel()
-	env := newTestEnv(t, `template = "haproxy.tmpl"`, `verify_cmd = "true"`) // HAProxy's own check would load the script too
+	env := newTestEnv(t, `template = "haproxy.tmpl"`, `verify_cmd = "true"`) // HAProxy's check would load the script too
 	template := func(more string) string {
 		return fmt.Sprintf(`global
   maxconn 200
@@ -43,15 +43,15 @@ listen {{ $name }}-{{ $port }}
 	b.waitReached()
 	env.startInstance("web", "b", 8000)
 	time.AfterFunc(slowStart, b.release)
-	env.eventually("the API tells that HAProxy is loading", func() bool {
+	env.eventually("the API reports that HAProxy is loading", func() bool {
 		p := env.pipeline()
 		if len(p.Problems) > 0 {
-			t.Errorf("while HAProxy loads, these are called problems: %q", p.Problems)
+			t.Errorf("problems while HAProxy loads: %q", p.Problems)
 		}
 		return p.Facts["loading_for"] != ""
 	})
 	if !env.healthy() {
-		t.Error("while HAProxy loads, the one before serves, and health should say so")
+		t.Error("unhealthy while HAProxy loads, although the previous worker serves")
 	}
 	env.waitAnswer(8000, "a")
 	env.waitInSync()
@@ -59,7 +59,7 @@ listen {{ $name }}-{{ $port }}
 	load.wantNoFailures(t)
 	want := 1
 	if strings.HasPrefix(env.pipeline().Facts["version"], "2.6") {
-		want = 2 // the script sees only servers that HAProxy has loaded, so that the new one takes a reload too
+		want = 2 // on 2.6, a server that is not loaded yet takes a reload too
 	}
 	if done := env.fact("reloads") - reloads; done != want || env.workerPID() == worker {
 		t.Errorf("there were %d reloads, want %d; the worker was %d and is %d", done, want, worker, env.workerPID())

@@ -20,11 +20,11 @@ import (
 
 var soakChanges = flag.Int("soak", 240, "how many changes TestSoak makes; 3600 are one a second for an hour")
 
-// soakRounds is how often the belongings of all processes are looked at. The first rounds warm up.
+// soakRounds is how often the resources of all processes are measured. The first rounds warm up.
 const soakRounds = 6
 
-// What each second of an hour may bring to a catalogue of 500 instances comes without the seconds between: memory, goroutines,
-// open files, processes and HAProxy's servers stay as they were.
+// TestSoak applies the changes that a catalogue of 500 instances may have in an hour, without the time in between. Memory,
+// goroutines, open files, processes and HAProxy's servers must not grow.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `reload_interval = "100ms"`, `drain_timeout = "1s"`)
@@ -58,7 +58,7 @@ type soakTest struct {
 	rand    *rand.Rand
 	all     []sdk.Instance
 	changes int
-	extra   bool // whether the service is there that comes and goes, at the price of a reload
+	extra   bool // whether the service exists that comes and goes with a reload
 }
 
 func soakInstance(n int) sdk.Instance {
@@ -69,7 +69,7 @@ func soakInstance(n int) sdk.Instance {
 	}
 }
 
-// change replaces an instance, or has one drain, die or come back. Every now and then a service comes or goes.
+// change replaces an instance or changes its status. Every 50th change adds or removes a service.
 func (s *soakTest) change() {
 	s.changes++
 	i := &s.all[s.rand.IntN(len(s.all))]
@@ -98,7 +98,7 @@ func (s *soakTest) push() int {
 		one.Name, one.Ports = "extra", []sdk.Port{{Type: "tcp", Port: 21000, ServicePort: 9000, IP: "127.0.0.1"}}
 		all = append(all, one)
 	}
-	for i := range all { // each reports once in six pushes, as with a Sidecar
+	for i := range all { // each instance reports once in six pushes, as in a Sidecar
 		all[i].Updated = time.Unix(int64((s.changes+i)/pushesPerHeartbeat), 0).UTC()
 	}
 	snap := sdk.Snapshot{Cluster: "soak", Changed: time.Unix(int64(s.changes), 0).UTC(), Services: sdk.GroupByName(all)}
@@ -106,14 +106,14 @@ func (s *soakTest) push() int {
 	return s.sidecar.push(s.env.apiAddress, bytes.NewReader(pushBody(snap)))
 }
 
-// settle has every instance live again, no more and no less, and waits until HAProxy has just these.
+// restore makes every instance alive again and waits until HAProxy has exactly these servers.
 func (s *soakTest) restore() {
 	s.env.t.Helper()
 	for i := range s.all {
 		s.all[i].Status = sdk.Alive
 	}
 	s.extra = false
-	s.env.eventually("the daemon takes a push", func() bool { return s.push() == http.StatusOK })
+	s.env.eventually("a push is accepted", func() bool { return s.push() == http.StatusOK })
 	s.env.eventually("HAProxy has the servers of the catalogue and no others", func() bool {
 		servers := s.env.servers()
 		return len(servers) == len(s.all) && len(servers.serving()) == len(s.all)
@@ -123,11 +123,11 @@ func (s *soakTest) restore() {
 	})
 }
 
-// belongings are what processes must not gather.
+// resourceUsage is what must not grow.
 type resourceUsage struct {
 	Goroutines                             int
 	DaemonFiles, PluginFiles, HAProxyFiles int
-	DaemonKiB, PluginKiB, HAProxyKiB       int // resident
+	DaemonKiB, PluginKiB, HAProxyKiB       int // resident memory
 	PluginThreads, Servers, Files          int
 }
 
@@ -140,7 +140,7 @@ func (s *soakTest) measure() resourceUsage {
 		DaemonKiB: residentKiB(daemon), PluginKiB: residentKiB(plugin), HAProxyKiB: residentKiB(worker),
 		PluginThreads: threadCount(plugin), Servers: len(s.env.servers()),
 	}
-	// Connections that were just used end a moment later, so the least of several looks counts.
+	// Connections end a moment after their use, so the lowest of several values counts.
 	for range 20 {
 		lower(&b.DaemonFiles, openFiles(daemon))
 		lower(&b.PluginFiles, openFiles(plugin))
@@ -157,15 +157,15 @@ func (s *soakTest) measure() resourceUsage {
 	return b
 }
 
-// least lowers what was seen so far to now, if that is less. 0 is nothing seen.
+// lower sets seen to now if that is less; 0 stands for no value yet.
 func lower(seen *int, now int) {
 	if *seen == 0 || now < *seen {
 		*seen = now
 	}
 }
 
-// flat fails the test if anything grew from the first of rounds to the last. Memory breathes with the garbage collector; over an
-// hour's changes a leak of two kilobytes a change shows.
+// wantFlat fails the test if anything grew from the first round to the last. The garbage collector makes memory vary; after an
+// hour's changes, a leak of two kilobytes per change is found.
 func wantFlat(t *testing.T, rounds []resourceUsage) {
 	t.Helper()
 	first, last := rounds[0], rounds[len(rounds)-1]

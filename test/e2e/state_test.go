@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-// pipeline is what the API tells of the one that is called haproxy, and the zero value where nobody answers.
+// pipeline returns the status of the pipeline haproxy from the API, or the zero value if there is no answer.
 func (env *testEnv) pipeline() server.Pipeline {
 	resp, err := http.Get("http://" + env.apiAddress + "/api/v1/pipelines/haproxy")
 	if err != nil {
@@ -30,20 +30,20 @@ func (env *testEnv) pipeline() server.Pipeline {
 	return p
 }
 
-// count is a number among the facts that the API tells of HAProxy. There are none where HAProxy takes too long to answer.
+// fact returns a number from the facts about HAProxy in the status. It waits while HAProxy is too slow to report them.
 func (env *testEnv) fact(fact string) int {
 	env.t.Helper()
-	told := ""
-	env.eventually("the API tells the number of "+fact, func() bool { told = env.pipeline().Facts[fact]; return told != "" })
-	n, err := strconv.Atoi(told)
+	value := ""
+	env.eventually("the status has the fact "+fact, func() bool { value = env.pipeline().Facts[fact]; return value != "" })
+	n, err := strconv.Atoi(value)
 	if err != nil {
 		env.t.Fatalf("%s: %v", fact, err)
 	}
 	return n
 }
 
-// wanted is the configuration for what Sidecar knows at this moment. Its digest is that of a document of the daemon only with
-// a template that does not tell the time.
+// expectedDocument renders the snapshot of the Sidecar as the daemon has to. Its digest equals the daemon's only with a template
+// that does not render the time.
 func (env *testEnv) expectedDocument() sdk.File {
 	env.t.Helper()
 	if env.template == nil {
@@ -78,13 +78,13 @@ func (env *testEnv) loadTemplate() engine.Template {
 	return template
 }
 
-// converged waits until the document for what Sidecar knows at this moment is in effect, and returns it.
+// waitApplied waits until the document for the current snapshot of the Sidecar is applied, and returns it.
 func (env *testEnv) waitApplied() string {
 	env.t.Helper()
 	want := env.expectedDocument()
 	digest := sdk.DigestOf([]sdk.File{want})
 	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); {
-		next := env.log.next() // the daemon tells of what it has done
+		next := env.log.next() // the daemon logs each change
 		if env.pipeline().Digest == digest {
 			return string(want.Content)
 		}
@@ -93,19 +93,20 @@ func (env *testEnv) waitApplied() string {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	env.t.Fatalf("never: what Sidecar knows is in effect; the pipeline is %+v", env.pipeline())
+	env.t.Fatalf("the snapshot of the Sidecar is not applied; the pipeline is %+v", env.pipeline())
 	return ""
 }
 
-// agrees waits until the file says what is wanted, and wants HAProxy to run just that.
+// waitInSync waits until the file equals the document for the current snapshot, and fails the test if HAProxy does not run its
+// servers.
 func (env *testEnv) waitInSync() {
 	env.t.Helper()
 	want := env.waitApplied()
-	env.eventually("the file follows", func() bool { return env.read(env.config) == want })
+	env.eventually("the file is persisted", func() bool { return env.read(env.config) == want })
 	env.wantServers(want)
 }
 
-// pipelineThat waits for the only pipeline to be like that.
+// waitPipeline waits until the status of the pipeline fulfils the condition, and returns it.
 func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) server.Pipeline {
 	env.t.Helper()
 	var p server.Pipeline
@@ -118,10 +119,10 @@ func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) ser
 	return p
 }
 
-// inEffect waits until the last document that was offered is in effect.
+// waitGenerationApplied waits until the last document is applied.
 func (env *testEnv) waitGenerationApplied() server.Pipeline {
 	env.t.Helper()
-	return env.waitPipeline("in effect", func(p server.Pipeline) bool {
+	return env.waitPipeline("applied", func(p server.Pipeline) bool {
 		return p.Last != nil && p.Last.Error == "" && p.Last.Generation == p.Generation
 	})
 }
@@ -131,7 +132,7 @@ func (env *testEnv) apiAnswers() bool {
 	return err == nil
 }
 
-// post returns the status of the answer to a POST of nothing.
+// post sends a POST without a body and returns the status code of the answer.
 func (env *testEnv) post(path string) int {
 	env.t.Helper()
 	resp, err := http.Post("http://"+env.apiAddress+path, "", nil)
@@ -142,15 +143,15 @@ func (env *testEnv) post(path string) int {
 	return resp.StatusCode
 }
 
-// output is what a subcommand says, whatever becomes of it.
+// output returns the standard output and error of a subcommand, whatever its exit code is.
 func (env *testEnv) output(args ...string) string {
 	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	cmd.Dir = env.folder // to which the template's path is relative
+	cmd.Dir = env.folder // the path of the template is relative to it
 	out, _ := cmd.CombinedOutput()
 	return string(out)
 }
 
-// renderedBy is the standard output of a subcommand.
+// subcommandOutput returns the standard output of a subcommand, which has to succeed.
 func (env *testEnv) subcommandOutput(args ...string) string {
 	env.t.Helper()
 	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
@@ -164,7 +165,7 @@ func (env *testEnv) subcommandOutput(args ...string) string {
 
 func (env *testEnv) reloads() int { return env.fact("reloads") }
 
-// metric returns the line of /metrics that starts with the name.
+// metric returns the line of /metrics that starts with name, or an empty string.
 func (env *testEnv) metric(name string) string {
 	body, err := get("http://" + env.apiAddress + "/metrics")
 	if err != nil {

@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// A stream is one connection through HAProxy that is used without a break until it is ended.
+// A stream is one connection through HAProxy that transfers data until it is ended.
 type stream struct {
 	kind        string
-	transferred atomic.Int64 // bytes or messages that came back as they should
+	transferred atomic.Int64 // bytes or messages that arrived unchanged
 	end         func()
-	err         error // known once end has returned
+	err         error // set when end has returned
 }
 
-// A sidestream is a backend for streams: /download sends bytes until it is told to end, /socket sends back what it gets.
+// A streamBackend serves /download, which sends bytes until finished is closed, and /socket, which echoes.
 type streamBackend struct{ finished chan struct{} }
 
-// downloaded are the bytes of every download, as many as are wanted.
+// downloadContent returns an endless reader of the bytes that each download consists of.
 func downloadContent() io.Reader { return rand.NewChaCha8([32]byte{7}) }
 
 func (b streamBackend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +48,7 @@ func (b streamBackend) send(w http.ResponseWriter) {
 		select {
 		case <-b.finished:
 			return
-		case <-time.After(5 * time.Millisecond): // so much load and no more
+		case <-time.After(5 * time.Millisecond): // bounds the load
 		}
 		if _, err := io.CopyN(w, bytes, 2000); err != nil {
 			return
@@ -57,7 +57,7 @@ func (b streamBackend) send(w http.ResponseWriter) {
 	}
 }
 
-// sendBack is a WebSocket as far as HAProxy can tell.
+// echo accepts a WebSocket handshake and sends back each byte. HAProxy looks at no more of the protocol than that.
 func echo(w http.ResponseWriter, r *http.Request) {
 	conn, both, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -72,7 +72,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(conn, both)
 }
 
-// download reads from /download until the backend ends it, and compares every byte.
+// startDownload reads from /download until the backend ends the answer, and compares each byte.
 func (env *testEnv) startDownload(servicePort int, ended chan struct{}) *stream {
 	s := &stream{kind: "download"}
 	var wg sync.WaitGroup
@@ -94,7 +94,7 @@ func (s *stream) compare(url string) error {
 		n, err := resp.Body.Read(got)
 		_, _ = io.ReadFull(expected, want[:n])
 		if !bytes.Equal(got[:n], want[:n]) {
-			return fmt.Errorf("other bytes than were sent, after %d", s.transferred.Load())
+			return fmt.Errorf("unexpected bytes after %d", s.transferred.Load())
 		}
 		s.transferred.Add(int64(n))
 		if errors.Is(err, io.EOF) {
@@ -106,7 +106,7 @@ func (s *stream) compare(url string) error {
 	}
 }
 
-// socket exchanges messages with /socket.
+// startWebSocket exchanges messages with /socket.
 func (env *testEnv) startWebSocket(servicePort int) *stream {
 	env.t.Helper()
 	conn, err := net.Dial("tcp", net.JoinHostPort(env.ip, strconv.Itoa(servicePort)))
@@ -143,15 +143,15 @@ func (s *stream) exchange(ctx context.Context, conn net.Conn) error {
 			return err
 		}
 		if answer, err := answers.ReadString('\n'); err != nil || answer != message {
-			return fmt.Errorf("%q came back for %q: %w", answer, message, err)
+			return fmt.Errorf("got %q, want %q: %w", answer, message, err)
 		}
 		s.transferred.Add(1)
-		time.Sleep(5 * time.Millisecond) // so much load and no more
+		time.Sleep(5 * time.Millisecond) // bounds the load
 	}
 	return nil
 }
 
-// whole ends the stream and fails the test if it was cut before.
+// wantIntact ends the stream and fails the test if it was cut before.
 func (s *stream) wantIntact(t testing.TB) {
 	t.Helper()
 	s.end()

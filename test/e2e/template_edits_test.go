@@ -14,15 +14,16 @@ import (
 	"time"
 )
 
-// An editor saves a template again and again, in every way that people's editors do, and a third of the time broken.
+// A templateEditor saves revisions of a template in the ways in which editors write files. A third of the revisions are invalid.
 type templateEditor struct {
 	env    *testEnv
 	rand   *rand.Rand
-	valid  map[int]bool // the edits that a proxy may show
-	newest int          // of them
+	valid  map[int]bool // the revisions that HAProxy may serve
+	newest int          // the newest valid revision
 }
 
-// edited is the template as of one edit. What edits differ in needs a reload, nothing but servers changed, or nothing.
+// templateRevision returns the template with that number. Revisions differ in lines that need a reload, in nothing but servers,
+// or not at all.
 func templateRevision(number int) string {
 	return fmt.Sprintf(`# edit %d
 global
@@ -42,7 +43,7 @@ backend {{ $name }}-{{ $port }}
 {{ end }}{{ end }}{{ end }}`, number, number/4*4, 1+number%4)
 }
 
-// broken is one of the ways in which a template does not do: it does not compile, not render, or HAProxy refuses it.
+// invalidRevision returns a template that does not compile, does not render, or that HAProxy rejects.
 func (e *templateEditor) invalidRevision(number int) string {
 	content := strings.ReplaceAll(templateRevision(number), fmt.Sprintf("X-Edit %d", number/4*4), "X-Edit broken")
 	switch e.rand.IntN(4) {
@@ -57,7 +58,7 @@ func (e *templateEditor) invalidRevision(number int) string {
 	}
 }
 
-// save saves edit number: a third of the time it is broken, unless it must be good.
+// save saves the revision with that number. A third of the revisions are invalid unless valid is set.
 func (e *templateEditor) save(number int, good bool) {
 	content := templateRevision(number)
 	if !good && e.rand.IntN(3) == 0 {
@@ -67,12 +68,12 @@ func (e *templateEditor) save(number int, good bool) {
 	}
 	path := e.env.path("haproxy.tmpl")
 	switch e.rand.IntN(3) {
-	case 0: // in place
+	case 0: // writes in place
 		e.env.write("haproxy.tmpl", content)
-	case 1: // beside it, and renamed
+	case 1: // writes a new file and renames it
 		e.env.write("haproxy.tmpl.new", content)
 		e.must(os.Rename(path+".new", path))
-	default: // as vim does: the old one away, the new one written in two steps
+	default: // renames the old file and writes a new one in two steps, as vim does
 		e.must(os.Rename(path, path+"~"))
 		f, err := os.Create(path)
 		e.must(err)
@@ -92,7 +93,7 @@ func (e *templateEditor) must(err error) {
 	}
 }
 
-// shown asks HAProxy which edit it serves.
+// servedRevision returns the revision that HAProxy serves.
 func (env *testEnv) servedRevision(servicePort int) string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(fmt.Sprintf("http://%s:%d/", env.ip, servicePort))
@@ -103,7 +104,7 @@ func (env *testEnv) servedRevision(servicePort int) string {
 	return resp.Header.Get("X-Edit")
 }
 
-// A thousand edits, a third of them broken, while instances come and go and clients ask.
+// A template is saved a thousand times, a third of them invalid, while instances come and go and requests are sent.
 func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 	t.Parallel()
 	const edits = 1000
@@ -121,14 +122,14 @@ func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 	done := make(chan struct{})
 	instances.Go(func() { env.addAndRemoveInstances(done) })
 	for number := 1; number <= edits; number++ {
-		settled := number%50 == 0 // the others follow one another as fast as they can
-		e.save(number, settled)
+		waits := number%50 == 0 // the other revisions are saved without a pause
+		e.save(number, waits)
 		if number%5 == 0 {
 			e.wantValidRevision(env.servedRevision(8000))
 		}
-		if settled {
+		if waits {
 			newest := strconv.Itoa(e.newest / 4 * 4)
-			env.eventually("the last good edit shows: "+newest, func() bool { return env.servedRevision(8000) == newest })
+			env.eventually("revision "+newest+" is applied", func() bool { return env.servedRevision(8000) == newest })
 		}
 	}
 	close(done)
@@ -137,25 +138,25 @@ func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 
 	e.env.write("haproxy.tmpl", templateRevision(edits+4))
 	want := strconv.Itoa((edits + 4) / 4 * 4)
-	env.eventually("what was saved last shows", func() bool { return env.servedRevision(8000) == want })
-	env.eventually("what is on disk is what the template makes of the catalogue", func() bool {
+	env.eventually("the last revision is applied", func() bool { return env.servedRevision(8000) == want })
+	env.eventually("the file is what the template renders", func() bool {
 		render := exec.Command("haproxy-api", "-f", "haproxy-api.toml", "render", "--state", env.sidecar.URL("/state.json"))
-		render.Dir = env.folder // where the template is
+		render.Dir = env.folder // the path of the template is relative to it
 		out, err := render.Output()
 		return err == nil && env.read("haproxy.cfg") == string(out)
 	})
-	env.eventually("nothing is left", func() bool { return env.resources() == before })
+	env.eventually("the resources are as before", func() bool { return env.resources() == before })
 }
 
-// wantGood wants what is shown to be an edit that was good.
+// wantValidRevision fails the test if the served revision is not a valid one.
 func (e *templateEditor) wantValidRevision(shown string) {
 	e.env.t.Helper()
 	if number, err := strconv.Atoi(shown); err != nil || !e.valid[number] {
-		e.env.t.Errorf("edit %q shows, and the newest good one is %d", shown, e.newest)
+		e.env.t.Errorf("revision %q is served, and the newest valid one is %d", shown, e.newest)
 	}
 }
 
-// comeAndGo has instances of the service come and go until done.
+// addAndRemoveInstances adds and removes instances of the service web until done is closed.
 func (env *testEnv) addAndRemoveInstances(done <-chan struct{}) {
 	for number := 0; ; number++ {
 		select {
@@ -165,18 +166,19 @@ func (env *testEnv) addAndRemoveInstances(done <-chan struct{}) {
 		}
 		id := fmt.Sprintf("guest%d", number)
 		env.startInstance("web", id, 8000)
-		env.eventually(id+" is there", func() bool { return strings.Contains(env.read("haproxy.cfg"), id) })
+		env.eventually(id+" is added", func() bool { return strings.Contains(env.read("haproxy.cfg"), id) })
 		env.sidecar.Remove("host-"+id, id)
-		env.eventually(id+" is gone", func() bool { return !strings.Contains(env.read("haproxy.cfg"), id) })
+		env.eventually(id+" is removed", func() bool { return !strings.Contains(env.read("haproxy.cfg"), id) })
 	}
 }
 
-// steadyBelongings waits until they are the same for a while: what has just begun has more, or not yet all.
+// stableResources waits until the resources stay the same for a while, and returns them. Processes that have just started use
+// more or fewer.
 func (env *testEnv) stableResources() string {
 	env.t.Helper()
 	const looks = 5
 	last, same := "", 0
-	env.eventually("steady belongings", func() bool {
+	env.eventually("stable resources", func() bool {
 		now := env.resources()
 		if now != last {
 			last, same = now, 0
@@ -188,7 +190,7 @@ func (env *testEnv) stableResources() string {
 	return last
 }
 
-// belongings lists what a daemon must not gather: processes, files in its folder, open files other than connections.
+// resources lists what a daemon must not leak: processes, files in its folder, open files other than connections.
 func (env *testEnv) resources() string {
 	var all []string
 	for _, pid := range append([]int{env.cmd.Process.Pid}, childPIDs(env.cmd.Process.Pid)...) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
@@ -43,7 +44,7 @@ backend {{ $name }}-{{ $port }}
 	edit := "http-response set-header X-Edit yes"
 	began := time.Now()
 	env.write("haproxy.tmpl", template(edit))
-	env.eventually("the edit shows", func() bool {
+	env.eventually("the edit is applied", func() bool {
 		resp, err := http.Get(fmt.Sprintf("http://%s:8000/", env.ip))
 		if err != nil {
 			return false
@@ -52,16 +53,16 @@ backend {{ $name }}-{{ $port }}
 		return resp.Header.Get("X-Edit") == "yes"
 	})
 	took := time.Since(began).Round(time.Millisecond)
-	env.eventually("the log tells of it", func() bool { return lastLine(env.log, "trigger=template") != "" })
-	t.Logf("in effect %s after the save; of that check and reload: %s", took, lastLine(env.log, "trigger=template"))
+	env.eventually("the change is logged", func() bool { return lastLine(env.log, "trigger=template") != "" })
+	t.Logf("applied %s after the save; of that check and reload: %s", took, lastLine(env.log, "trigger=template"))
 
 	good := env.read("haproxy.cfg")
 	env.write("haproxy.tmpl", template("{{ nonsense }}"))
-	env.eventually("the fault is named", func() bool {
+	env.eventually("the fault is logged", func() bool {
 		return strings.Contains(env.log.String(), "haproxy.tmpl:13:6")
 	})
 	env.write("haproxy.tmpl", template("http-response nonsense"))
-	env.eventually("HAProxy's word on it is passed on", func() bool {
+	env.eventually("HAProxy's message is logged", func() bool {
 		return strings.Contains(env.log.String(), "http-response nonsense") ||
 			strings.Contains(env.log.String(), "'nonsense'")
 	})
@@ -69,13 +70,13 @@ backend {{ $name }}-{{ $port }}
 		t.Errorf("a broken template changed the configuration (-want +got)\n%s", diff)
 	}
 	if code, body := env.health(); code != http.StatusOK {
-		t.Errorf("what is in effect is right, yet health says %d %s", code, body)
+		t.Errorf("the applied document is valid, and health is %d %s", code, body)
 	}
-	env.startInstance("web", "b", 8000) // with the last good template
+	env.startInstance("web", "b", 8000) // rendered by the last accepted template
 	env.waitAnswer(8000, "b")
 }
 
-// A template that HAProxy accepts and cannot load is the nastiest: the check lets it through.
+// HAProxy's check accepts a template that makes it bind an address in use.
 func TestTemplate_AddressInUse(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
@@ -104,19 +105,19 @@ listen {{ $name }}-{{ $port }}
 
 	load := env.startLoad(8000)
 	env.write("haproxy.tmpl", template("\nlisten other\n  bind "+env.ip+":8999\n"))
-	env.eventually("the fault is named", func() bool {
+	env.eventually("the fault is logged", func() bool {
 		return strings.Contains(env.log.String(), "HAProxy cannot bind "+env.ip+":8999")
 	})
-	env.startInstance("chat", "c", 8001) // the catalogue's changes go on, by the template before
+	env.startInstance("chat", "c", 8001) // changes of the catalogue are applied with the previous template
 	env.waitAnswer(8001, "c")
 	load.wantNoFailures(t)
 	if code, body := env.health(); code != http.StatusOK {
-		t.Errorf("what is in effect is right, yet health says %d %s", code, body)
+		t.Errorf("the applied document is valid, and health is %d %s", code, body)
 	}
 }
 
 // An edited template passes HAProxy's check and then keeps a new worker from starting. HAProxy is interrupted once at most, and
-// what the catalogue brings goes live with the template before.
+// changes of the catalogue are applied with the previous template.
 func TestTemplate_HAProxyCannotLoad(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "500ms"`)
@@ -139,20 +140,20 @@ func TestTemplate_HAProxyCannotLoad(t *testing.T) {
 		masters = append(masters, env.masterPID())
 	}
 	if slices.Max(masters) != slices.Min(masters) {
-		t.Errorf("HAProxy's master was started again: %v", masters)
+		t.Errorf("HAProxy's master was restarted: %v", masters)
 	}
 	env.waitPipeline("still has the template error, and is healthy otherwise", func(p server.Pipeline) bool {
 		return refused(p) && len(p.Problems) == 0
 	})
 	if shown := env.servedRevision(8000); shown != "4" {
-		t.Errorf("edit %s is live", shown)
+		t.Errorf("revision %s is applied", shown)
 	}
 	env.write("haproxy.tmpl", templateRevision(12))
-	env.eventually("the mended template is live", func() bool { return env.servedRevision(8000) == "12" })
+	env.eventually("the corrected template is applied", func() bool { return env.servedRevision(8000) == "12" })
 	env.waitPipeline("has no template error", func(p server.Pipeline) bool { return p.TemplateError == "" })
 }
 
-// An edited template loads, and HAProxy ends a moment later. The template before is live again, and stays.
+// HAProxy loads an edited template and ends a moment later. The previous template is applied again and stays.
 func TestTemplate_EndsHAProxyAfterLoad(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "500ms"`)
@@ -161,7 +162,7 @@ func TestTemplate_EndsHAProxyAfterLoad(t *testing.T) {
 	env.start()
 	env.waitAnswer(8000, "web-1")
 	env.eventually("healthy", env.healthy)
-	env.eventually("HAProxy has been up for so long that a later end is no consequence of the last change", func() bool {
+	env.eventually("HAProxy has run long enough that its end is no longer attributed to the last change", func() bool {
 		_, uptime, _ := strings.Cut(env.askHAProxy("haproxy.master.sock", "@1 show info"), "Uptime_sec: ")
 		seconds, _, _ := strings.Cut(uptime, "\n")
 		n, err := strconv.Atoi(strings.TrimSpace(seconds))
@@ -173,13 +174,13 @@ func TestTemplate_EndsHAProxyAfterLoad(t *testing.T) {
 	env.waitPipeline("has a template error", func(p server.Pipeline) bool { return p.TemplateError != "" })
 	env.waitAnswer(8000, "web-1")
 	if shown := env.servedRevision(8000); shown != "4" {
-		t.Errorf("edit %s is live", shown)
+		t.Errorf("revision %s is applied", shown)
 	}
 	master := env.masterPID()
 	env.startInstance("chat", "chat-1", 8001)
 	env.waitAnswer(8001, "chat-1")
 	if now := env.masterPID(); now != master {
-		t.Errorf("HAProxy's master %d was started again as %d", master, now)
+		t.Errorf("HAProxy's master %d was restarted as %d", master, now)
 	}
 	env.eventually("healthy", env.healthy)
 }

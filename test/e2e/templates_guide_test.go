@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// TestGuide_Templates does what docs/templates.md says, in a copy of the examples: each file that it shows is the example's own,
-// and each command does what it should.
+// TestGuide_Templates follows docs/templates.md in a copy of the examples. Each file in the guide equals the example's, and each
+// command ends as documented.
 func TestGuide_Templates(t *testing.T) {
 	t.Parallel()
 	env := withStrictHAProxy(t)
@@ -62,7 +62,7 @@ func TestGuide_Templates(t *testing.T) {
 	}
 }
 
-// Every example's cases pass, and HAProxy takes what the examples render without a warning.
+// The cases of each example pass, and HAProxy loads what the examples render without a warning.
 func TestExamples_Templates(t *testing.T) {
 	t.Parallel()
 	env := withStrictHAProxy(t)

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// get asks HAProxy on the service's port, over a new connection.
+// get sends a request to HAProxy on that port over a new connection.
 func (env *testEnv) get(servicePort int) (string, error) {
 	return get(fmt.Sprintf("http://%s:%d/", env.ip, servicePort))
 }
 
-// oneRequestPerConnection is a client that uses a new connection for each request.
+// oneRequestPerConnection is a client that opens a connection for each request.
 var oneRequestPerConnection = &http.Client{Timeout: waitLimit, Transport: &http.Transport{DisableKeepAlives: true}}
 
 func get(url string) (string, error) { return getBy(oneRequestPerConnection, url) }
@@ -34,13 +34,14 @@ func getBy(client *http.Client, url string) (string, error) {
 	return string(body), err
 }
 
-// load asks HAProxy on a port again and again, each time over a new connection, until it is stopped.
+// load is a number of clients that send requests until they are stopped.
 type load struct {
 	requests, failed atomic.Int64
 	lastFailure      atomic.Value
 	stop             func()
 }
 
+// startLoad starts clients that open a connection for each request.
 func (env *testEnv) startLoad(servicePort int) *load {
 	return env.startLoadFunc(4, func() error {
 		_, err := env.get(servicePort)
@@ -48,7 +49,7 @@ func (env *testEnv) startLoad(servicePort int) *load {
 	})
 }
 
-// keptLoad is the same over connections that are kept.
+// startKeepAliveLoad starts clients that keep their connections.
 func (env *testEnv) startKeepAliveLoad(servicePort int) *load {
 	transport := &http.Transport{MaxIdleConnsPerHost: 2}
 	env.t.Cleanup(transport.CloseIdleConnections)
@@ -59,7 +60,7 @@ func (env *testEnv) startKeepAliveLoad(servicePort int) *load {
 	})
 }
 
-// loadBy asks from several goroutines.
+// startLoadFunc starts clients that call ask, with a pause after each call.
 func (env *testEnv) startLoadFunc(clients int, ask func() error) *load {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{}
@@ -72,7 +73,7 @@ func (env *testEnv) startLoadFunc(clients int, ask func() error) *load {
 					l.failed.Add(1)
 					l.lastFailure.Store(err)
 				}
-				time.Sleep(5 * time.Millisecond) // so much load and no more
+				time.Sleep(5 * time.Millisecond) // bounds the load
 			}
 		})
 	}
@@ -81,7 +82,7 @@ func (env *testEnv) startLoadFunc(clients int, ask func() error) *load {
 	return l
 }
 
-// unharmed stops the load and fails the test if a request failed.
+// wantNoFailures stops the load and fails the test if a request failed.
 func (l *load) wantNoFailures(t testing.TB) {
 	t.Helper()
 	l.stop()

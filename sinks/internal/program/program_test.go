@@ -48,7 +48,7 @@ func TestRun_LongOutput(t *testing.T) {
 	}
 }
 
-// A cancelled program is killed with the children in its session, which is not ours.
+// A cancelled program is killed with the children in its session.
 func TestRun_CancelKillsTheSession(t *testing.T) {
 	cause := errors.New("not needed any more")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -77,7 +77,7 @@ func TestRun_CancelKillsTheSession(t *testing.T) {
 	if err := <-ended; !errors.Is(err, cause) {
 		t.Errorf("a cancelled run ended with %v", err)
 	}
-	for range 1000 { // a signal takes its time
+	for range 1000 { // until the signal is delivered
 		o, err := Run(t.Context(), "ps", "-o", "stat=", "-p", strconv.Itoa(child))
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func TestRun_CancelKillsTheSession(t *testing.T) {
 	t.Error("the child lives on")
 }
 
-// A child that keeps the output open does not keep Run.
+// Run does not wait for a child that keeps the output open.
 func TestRun_DoesNotWaitForChildren(t *testing.T) {
 	o, err := Run(t.Context(), "sh", "-c", "sleep 1000 & echo $!")
 	if err != nil || o.Code != 0 {

@@ -17,7 +17,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// wantFiles wants exactly these files in the folder, as name and content.
+// wantFiles checks that the folder has exactly these files, as NAME=CONTENT.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -64,7 +64,7 @@ func TestCommit_PartialFailure(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "b"), []byte("old"), 0o600))
 	s := stageFiles(t, File{Path: filepath.Join(dir, "a")}, File{Path: filepath.Join(dir, "b"), Content: []byte("new")})
-	check(t, os.Remove(s.files[0].pending.Name())) // as somebody does who cleans up
+	check(t, os.Remove(s.files[0].pending.Name())) // as a clean-up script might
 	if err := s.Commit(); err == nil || !strings.Contains(err.Error(), "cannot replace "+filepath.Join(dir, "a")) {
 		t.Errorf("a commit that cannot be done: %v", err)
 	}

@@ -32,8 +32,8 @@ func largeEvent(b *testing.B, beats int) []byte {
 	return fmt.Appendf(nil, `{"State":%s}`, state.Bytes())
 }
 
-// inAnyOrder returns an event with its hosts, and the instances of each host, in the order that a map happens to have: that of
-// older Sidecars.
+// inAnyOrder returns an event with its hosts, and the instances of each host, in the random order of a map, as older Sidecars
+// write them.
 func inAnyOrder(b *testing.B, event []byte) []byte {
 	b.Helper()
 	var e struct {
@@ -61,8 +61,8 @@ func inAnyOrder(b *testing.B, event []byte) []byte {
 	return out.Bytes()
 }
 
-// BenchmarkDecodeAfterOneChange decodes pushes of which each has one instance that is another than in the push before, and of a
-// sixth of the others, and of all hosts, another time of the last heartbeat. The yardstick is encoding/json on the same bytes.
+// BenchmarkDecodeAfterOneChange decodes pushes that differ from the previous one in one instance, and in the heartbeat times of
+// all hosts and of a sixth of the instances. It compares that with encoding/json on the same bytes.
 func BenchmarkDecodeAfterOneChange(b *testing.B) {
 	for _, order := range []struct {
 		name string
@@ -78,7 +78,7 @@ func BenchmarkDecodeAfterOneChange(b *testing.B) {
 func benchmarkDecode(b *testing.B, push func(beats int) []byte) {
 	const instances = 10_000
 	var pushes [][]byte
-	for n := range 24 { // each is the push before for another one
+	for n := range 24 { // the first follows the last
 		id := fmt.Sprintf(`"ID":"%012x"`, n*instances/24)
 		from := append([]byte(id), `,"Name":"service-`...)
 		to := append([]byte(id), `,"Name":"renamed-`...)

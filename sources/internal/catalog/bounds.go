@@ -37,7 +37,7 @@ func checkWeight(weight int, content []byte) error {
 	return nil
 }
 
-// A limitError says which member of an instance exceeds its bound.
+// A limitError means that a member of an instance exceeds its bound.
 type limitError struct{ reason string }
 
 func (e *limitError) Error() string { return e.reason }

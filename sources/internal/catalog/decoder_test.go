@@ -232,7 +232,7 @@ func TestDecoder_RandomEdits(t *testing.T) {
 	}
 }
 
-// edited copies a piece of content over another place, cuts one out, or makes one byte another.
+// edited copies a piece of content to another place, removes one, or changes one byte.
 func edited(content []byte, random *rand.Rand) []byte {
 	at, from := random.IntN(len(content)), random.IntN(len(content))
 	length := min(1+random.IntN(40), len(content)-at, len(content)-from)
@@ -243,7 +243,7 @@ func edited(content []byte, random *rand.Rand) []byte {
 		return append(content[:at], content[at+length:]...)
 	case 2:
 		content[at] = "{}[]\",:\\ 0nxS\xff"[random.IntN(14)]
-	default: // a value, so that what comes is good
+	default: // a value, so that the content remains valid
 		return bytes.Replace(content, []byte(`"Status":0`), fmt.Appendf(nil, `"Status":%d`, random.IntN(5)), 1+random.IntN(4))
 	}
 	return content

@@ -28,7 +28,7 @@ func TestEncodeState_EqualsRecordedState(t *testing.T) {
 	if err := json.Unmarshal(recorded(t, "state-2-all-alive.json"), &want); err != nil {
 		t.Fatal(err)
 	}
-	// What a snapshot does not hold, see EncodeState. Sidecar's LastUpdated may lag behind an instance's Updated.
+	// A snapshot lacks these, see EncodeState. Sidecar's LastUpdated may be older than an instance's Updated.
 	lost := cmp.FilterPath(func(p cmp.Path) bool {
 		key, ok := p.Last().(cmp.MapIndex)
 		return ok && (key.Key().String() == "LastUpdated" ||
@@ -79,7 +79,7 @@ func randomSnapshot(r *rand.Rand) sdk.Snapshot {
 	for n := range r.IntN(20) {
 		instance := sdk.Instance{
 			ID: pick("a", "b", "a#1", "", "<&>\u2028"), Name: pick("web", "chat", "Servers", ""), Hostname: pick("n1", "n2", ""),
-			// Different in each, so that the order of those with one id is given.
+			// Different in each, so that the order of instances with one id is defined.
 			Image:   fmt.Sprintf("image:%d", n),
 			Created: randomTime(r), Updated: randomTime(r),
 			ProxyMode: pick("http", "tcp", "ws"), Status: sdk.Status(r.IntN(6)),

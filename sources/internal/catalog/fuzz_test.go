@@ -24,13 +24,13 @@ func seeds(f *testing.F) {
 	}
 }
 
-// checkRoundTrip holds for whatever a decoder lets through: it can be told to others, and they learn the same.
+// checkRoundTrip checks that a decoded snapshot is the same after encoding and decoding it.
 func checkRoundTrip(t *testing.T, snap sdk.Snapshot) {
 	t.Helper()
 	content := encode(t, snap)
 	again, err := catalog.Decode(content)
 	if err != nil {
-		t.Fatalf("what was encoded cannot be decoded: %v", err)
+		t.Fatalf("an encoded snapshot cannot be decoded: %v", err)
 	}
 	if !snapshots.Equal(snap, again) || !snap.Changed.Equal(again.Changed) {
 		t.Fatalf("round trip changed %+v into %+v", snap, again)
@@ -44,7 +44,7 @@ func checkError(t *testing.T, err error) {
 	t.Helper()
 	for _, r := range err.Error() {
 		if !unicode.IsPrint(r) {
-			t.Fatalf("the error has more than signs in it: %q", err)
+			t.Fatalf("the error contains unprintable characters: %q", err)
 		}
 	}
 	if len(err.Error()) > 300 {

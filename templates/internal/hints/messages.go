@@ -1,4 +1,4 @@
-// Package hints says what to do about mistakes in templates.
+// Package hints suggests how to correct mistakes in templates.
 //
 // It knows the messages of text/template and sprig by their form, and what templates of this project may use. It does not know
 // where in a file a mistake is, nor how errors are shown: a message without a hint is complete.

@@ -263,6 +263,14 @@ func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 		"and has no \"stats socket PATH level admin\" in its global section")
 }
 
+// ServingPid returns the only process of a HAProxy without a master: a master does not name its workers here.
+func (c *Command) ServingPid(now Instance) int {
+	if len(now.Pids) != 1 || len(workersOf(now.Pids)) > 0 {
+		return 0
+	}
+	return now.Pids[0]
+}
+
 // SharesNetwork is false for a HAProxy that a command of the user's has started in a container or on another host.
 func (c *Command) SharesNetwork(now Instance) bool {
 	return c.cfg.ReloadCommand == "" || procinfo.ShareNetwork(now.Pid(), os.Getpid())

@@ -17,7 +17,6 @@ import (
 type Config struct {
 	Paths
 	Binary        string        // a name to find in PATH, or a path
-	ByCommand     bool          // HAProxy is controlled by a [Command], and not by a [Managed]
 	ReloadCommand string        // for bash; empty where HAProxy is started without a command of the user's
 	DrainTimeout  time.Duration // how long a replaced process may finish its connections
 }

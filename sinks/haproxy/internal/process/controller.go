@@ -10,8 +10,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A Controller controls one HAProxy. Its methods are called by one goroutine at a time, except for Find, Invocation, Endpoint
-// and Health, which change nothing and may be called at any time.
+// A Controller controls one HAProxy. Load and Log are called by one goroutine at a time. The other methods change nothing and may
+// be called concurrently.
 type Controller interface {
 	// Find returns the instance that runs, which is the zero value if none does. The error says why that cannot be known.
 	Find(ctx context.Context) (Instance, error)
@@ -26,6 +26,9 @@ type Controller interface {
 
 	// Endpoint returns where the instance takes commands on the runtime API. It is an error if it takes none.
 	Endpoint(now Instance) (runtimeapi.Endpoint, error)
+
+	// ServingPid returns the process that accepts the connections of the instance, and 0 where that is not known.
+	ServingPid(now Instance) int
 
 	// Log returns what HAProxy has logged since the last Load began, as far as that is known.
 	Log() []string

@@ -257,6 +257,9 @@ func (m *Managed) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 	return m.socket.worker(now.Worker), nil
 }
 
+// ServingPid returns the worker that the master has named.
+func (m *Managed) ServingPid(now Instance) int { return now.Worker }
+
 // SharesNetwork returns true: HAProxy is a child of this process or of an earlier one.
 func (m *Managed) SharesNetwork(Instance) bool { return true }
 

@@ -2,18 +2,6 @@ package process
 
 import "github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 
-// ServingPid returns the process that accepts the connections of the instance, and 0 where that is not known.
-func (c Config) ServingPid(now Instance) int {
-	switch {
-	case now.Worker != 0:
-		return now.Worker
-	case c.ByCommand && len(now.Pids) == 1 && len(workersOf(now.Pids)) == 0:
-		return now.Pids[0]
-	default: // a master that does not name its workers
-		return 0
-	}
-}
-
 // WhyNotServing returns why the process accepts no connections, and "" where it does, has ended, or that is not known. A busy
 // process serves, and so does one that accepts no more connections on the runtime API. HAProxy's own watchdog ends a process
 // that loops.

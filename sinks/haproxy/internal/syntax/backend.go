@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// A Backend is what a backend or listen section is about, with what it inherits.
+// A Backend is a backend or listen section, with what it inherits.
 type Backend struct {
 	Name    string
 	Servers []Server // in the order of their lines
 
-	byName   map[string]int // the place of the first server of a name
-	settings []string       // the other lines
-	defaults []string       // the lines that count where the section says nothing
+	byName   map[string]int // index of the first server of a name
+	settings []string       // the lines other than servers
+	defaults []string       // the inherited lines
 	balance  string         // the algorithm
-	closed   string         // why nothing can be changed while HAProxy runs; empty if something can
-	fixed    string         // why servers can neither come nor go while HAProxy runs; empty if they can
+	closed   string         // why no server can be changed at run time; empty if it can
+	fixed    string         // why servers can be neither added nor removed at run time; empty if they can
 	ordered  string         // why the order of all servers matters; empty if it does not
 	lua      string         // a line that loads Lua scripts, anywhere in the configuration
 	order    []string       // the servers whose order matters
@@ -39,7 +39,7 @@ func (c *Config) backend(e *entry) *Backend {
 	return e.parsed
 }
 
-// Backends returns the names of all backends whose lines say what HAProxy runs, in their order.
+// Backends returns the names of all backends whose servers are known from their lines, in order.
 func (c *Config) Backends() []string {
 	var names []string
 	for _, s := range c.sections {
@@ -59,16 +59,16 @@ func (b *Backend) Server(name string) (Server, bool) {
 	return b.Servers[i], true
 }
 
-// Lua returns a line of the configuration that loads Lua scripts, which may keep servers in variables, and "" if there is
-// none.
+// Lua returns a line of the configuration that loads a Lua script, and "" if there is none. Scripts may keep servers in
+// variables.
 func (b *Backend) Lua() string { return b.lua }
 
-// Complete reports whether every server of the backend has a line of its own.
+// Complete reports whether each server of the backend has a line of its own.
 func (b *Backend) Complete() bool {
 	return !slices.ContainsFunc(b.settings, func(line string) bool { return firstWord(line) == "server-template" })
 }
 
-// inherited returns the lines of a defaults section with those that it inherits; nil has none.
+// inherited returns the lines of a defaults section, after those that it inherits itself.
 func (e *entry) inherited() []string {
 	switch {
 	case e == nil:
@@ -111,7 +111,7 @@ func (b *Backend) readServers(lines []string, cookies bool) {
 	}
 }
 
-// whyClosed looks for what keeps HAProxy from taking any change, or us from knowing what its servers are.
+// whyClosed returns why HAProxy takes no change of the backend's servers, or why these are not known, and "" for no reason.
 func (b *Backend) whyClosed(e *entry) string {
 	switch {
 	case e.quoted:
@@ -129,13 +129,13 @@ func (b *Backend) whyClosed(e *entry) string {
 	return ""
 }
 
-// validName reports whether HAProxy takes name for a server and would tell it in the same words.
+// validName reports whether HAProxy accepts name for a server and reports it literally.
 func validName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !inName(r) })
 }
 
-// option reports whether the option is on: the last line about it counts, and the section's own come after those of the
-// defaults.
+// option reports whether the option is on. The last line about it counts, and the section's own lines come after the inherited
+// ones.
 func (b *Backend) option(name string) bool {
 	on := false
 	for _, lines := range [][]string{b.defaults, b.settings} {
@@ -153,12 +153,12 @@ func (b *Backend) option(name string) bool {
 	return on
 }
 
-// whyOrdered looks for what makes a server's place in the configuration matter. The place also gives it its number.
+// whyOrdered returns why the order of all servers matters, and "" if it does not. The order also gives servers their numbers.
 func (b *Backend) whyOrdered(numbering string) string {
 	switch {
 	case !b.spreads():
 		return "with balance " + b.balance + " the order of servers matters"
-	case b.option("external-check"): // whose program is told the number
+	case b.option("external-check"): // whose program gets the number
 		return "the backend has external checks"
 	case numbering != "":
 		return "the line " + clip(numbering) + " reads the numbers of servers"
@@ -166,12 +166,12 @@ func (b *Backend) whyOrdered(numbering string) string {
 	return ""
 }
 
-// whyFixed looks for what makes a server that comes or goes another one than after a start.
+// whyFixed returns why a server that is added or removed at run time would not be as after a start, and "" for no reason.
 func (b *Backend) whyFixed(cookies bool) string {
 	if cookies {
 		return "the backend has a cookie directive"
 	}
-	if b.ordered != "" { // and the checks of a server that is added would never pass
+	if b.ordered != "" { // and with external checks those of an added server would never pass
 		return b.ordered
 	}
 	if lastOf(nil, b.defaults, "persist") != "" {
@@ -189,8 +189,8 @@ func (b *Backend) whyFixed(cookies bool) string {
 	return ""
 }
 
-// InOrder reports whether the place of the server among the others for which that holds matters: that of all servers, or
-// that of backup servers, of which the first one that is usable counts.
+// InOrder reports whether the position of the server among the others for which this is true matters: among all servers, or among
+// backup servers, of which HAProxy uses the first available one.
 func (b *Backend) InOrder(name string) bool { return b.inOrder[name] }
 
 // Order returns the names of the servers whose order matters, in that order.
@@ -216,8 +216,8 @@ func (s Server) mayBeBackup() bool {
 	return slices.Contains(strings.Split(words, " "), "backup") || strings.ContainsAny(words, quotes)
 }
 
-// spreads reports whether the algorithm asks for nothing but a server's weight and load. HAProxy takes servers at run time
-// with a few others as well, but their choice depends on the server's number, which a restart gives anew.
+// spreads reports whether the algorithm depends only on the weight and load of servers. HAProxy can add servers at run time with
+// some other algorithms too, but these depend on the server's number, which changes with a restart.
 func (b *Backend) spreads() bool {
 	switch algorithm, _, _ := strings.Cut(b.balance, "("); algorithm {
 	case "", "roundrobin", "leastconn", "random":
@@ -237,8 +237,8 @@ func defaultServer(lines []string) []string {
 	return words
 }
 
-// lastOf returns the first argument of the last line with that keyword, the keyword itself where it has none, and "" where
-// there is no such line. The section's own lines come before the defaults'.
+// lastOf returns the first argument of the last line with that keyword, the keyword itself if it has no argument, and "" if
+// there is no such line. The section's own lines take precedence over the defaults.
 func lastOf(own, defaults []string, keyword string) string {
 	for _, lines := range [][]string{own, defaults} {
 		for _, line := range slices.Backward(lines) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// serverChanges are what separates the servers of one backend.
+// serverChanges are the differences between the servers of one backend.
 type serverChanges struct {
 	backend          string
 	reloads, changes []string
@@ -21,8 +21,8 @@ func (d *serverChanges) changef(format string, args ...any) {
 	d.changes = append(d.changes, "backend "+d.backend+": "+fmt.Sprintf(format, args...))
 }
 
-func compareServers(before, after *Config, old, standing *entry) serverChanges {
-	was, now := before.backend(old), after.backend(standing)
+func compareServers(before, after *Config, old, current *entry) serverChanges {
+	was, now := before.backend(old), after.backend(current)
 	d := serverChanges{backend: now.Name}
 	switch {
 	case slices.Equal(was.Servers, now.Servers):
@@ -38,7 +38,7 @@ func compareServers(before, after *Config, old, standing *entry) serverChanges {
 		d.compareServer(after, was, now, s)
 	}
 	for _, s := range was.Servers {
-		if _, stands := now.Server(s.Name); stands {
+		if _, kept := now.Server(s.Name); kept {
 			continue
 		}
 		if reason := whyNotRemoved(before, now, s); reason != "" {
@@ -54,8 +54,8 @@ func compareServers(before, after *Config, old, standing *entry) serverChanges {
 }
 
 func (d *serverChanges) compareServer(after *Config, was, now *Backend, s Server) {
-	old, stood := was.Server(s.Name)
-	if !stood {
+	old, existed := was.Server(s.Name)
+	if !existed {
 		if reason := whyNotAdded(after, now, s); reason != "" {
 			d.reloadf("server %s added, and %s", s.Name, reason)
 		} else {
@@ -80,22 +80,22 @@ func (d *serverChanges) compareOrder(was, now *Backend) {
 
 // orderAtRunTime returns the names that now has in order, as HAProxy would have them: added servers come last.
 func (b *Backend) orderAtRunTime(now *Backend) []string {
-	var stand, added []string
+	var kept, added []string
 	for _, s := range b.Servers {
 		if now.InOrder(s.Name) {
-			stand = append(stand, s.Name)
+			kept = append(kept, s.Name)
 		}
 	}
 	for _, s := range now.Servers {
-		if _, stood := b.Server(s.Name); !stood && now.InOrder(s.Name) {
+		if _, existed := b.Server(s.Name); !existed && now.InOrder(s.Name) {
 			added = append(added, s.Name)
 		}
 	}
-	return append(stand, added...)
+	return append(kept, added...)
 }
 
-// whyNotAdded says why the server cannot come while HAProxy runs, and "" if it can. What HAProxy would refuse in the file
-// is among the reasons: a reload has the file checked first.
+// whyNotAdded returns why the server cannot be added at run time, and "" if it can. That HAProxy would reject the line in a file
+// is also a reason: before a reload the file is checked.
 func whyNotAdded(c *Config, b *Backend, s Server) string {
 	switch {
 	case b.fixed != "":
@@ -112,9 +112,9 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 		return "its weight or maxconn is not a number"
 	case s.tooLong() || strings.Count(s.Options, " ") > maxOptions:
 		return "its line has too many words"
-	case strings.Contains(s.Options+" ", "proto fcgi "): // with an application, which only the check of the file asks for
+	case strings.Contains(s.Options+" ", "proto fcgi "): // needs an application, which only the check of a file requires
 		return "it speaks FastCGI"
-	case s.Disabled && s.Check: // the checks of a server that is added in maintenance would not pause
+	case s.Disabled && s.Check: // the checks of a server that is added in maintenance do not pause
 		return "it is disabled and has checks"
 	case c.names(b.Name, s.Name):
 		return "something else refers to it"
@@ -126,7 +126,7 @@ func (s Server) hasOption(keyword string) bool {
 	return slices.Contains(strings.Fields(s.Options), keyword)
 }
 
-// whyNotRemoved says why the server cannot go while HAProxy runs, and "" if it can.
+// whyNotRemoved returns why the server cannot be removed at run time, and "" if it can.
 func whyNotRemoved(c *Config, b *Backend, s Server) string {
 	switch {
 	case b.fixed != "":
@@ -139,10 +139,10 @@ func whyNotRemoved(c *Config, b *Backend, s Server) string {
 	return ""
 }
 
-// ambiguous reports whether two servers have one name, which HAProxy refuses.
+// ambiguous reports whether two servers have the same name, which HAProxy rejects.
 func (b *Backend) ambiguous() bool { return len(b.byName) < len(b.Servers) }
 
-// WhyNotSet says why a standing server cannot become another while HAProxy runs, and "" if it can.
+// WhyNotSet returns why an existing server cannot be changed from old to now at run time, and "" if it can.
 func (b *Backend) WhyNotSet(old, now Server) string {
 	switch {
 	case old.opaque != "" || now.opaque != "":
@@ -170,11 +170,11 @@ func (b *Backend) WhyNotSet(old, now Server) string {
 
 const (
 	maxWeight  = 256 // of a server
-	maxWords   = 64  // of a line; HAProxy 2.6 ignores those of a command that are more
-	maxOptions = 45  // words for the options in "add server", which leaves room for others
+	maxWords   = 64  // of a line; HAProxy 2.6 ignores further words of a command
+	maxOptions = 45  // words of the options in "add server", so that there is room for others
 )
 
-// tooLong reports whether HAProxy refuses the line for its length.
+// tooLong reports whether HAProxy rejects the line for its length.
 func (s Server) tooLong() bool {
 	own, _, _ := strings.Cut(s.line, "\n")
 	return strings.Count(own, " ") >= maxWords
@@ -195,7 +195,7 @@ func differentOptions(old, now string) string {
 	return strings.Join(parts, ", ")
 }
 
-// settable says what "set server" has to change.
+// settable describes what "set server" has to change.
 func settable(old, now Server) string {
 	var parts []string
 	if old.Addr != now.Addr {

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// A Change is what separates two configurations.
+// A Change is the difference between two configurations.
 type Change struct {
 	Reload  string   // why HAProxy has to load the second one; empty if it need not
-	Servers []string // the backends whose servers differ; meant to be complete only where Reload is empty
-	Reason  string   // what differs, for people; empty for nothing
+	Servers []string // the backends whose servers differ; complete only if Reload is empty
+	Reason  string   // what differs, for people; empty if nothing does
 }
 
-// Compare says what has to be done about a HAProxy that runs before to make it run after.
+// Compare returns what has to change in a HAProxy that runs before, so that it runs after.
 func Compare(before, after *Config) Change {
 	var c Change
 	if reason := differentSections(before.sections, after.sections); reason != "" {
@@ -48,7 +48,7 @@ func Compare(before, after *Config) Change {
 	return c
 }
 
-// manyReasons is how many reasons a sentence can carry.
+// manyReasons is how many reasons a message lists.
 const manyReasons = 3
 
 func few(reasons []string) string {
@@ -84,7 +84,7 @@ func titles(sections []*entry) []string {
 	return all
 }
 
-// without returns what is in list more often than in other.
+// without returns the elements that are in list more often than in other.
 func without(list, other []string) []string {
 	left := make(map[string]int, len(other))
 	for _, s := range other {
@@ -99,8 +99,8 @@ func without(list, other []string) []string {
 	return rest
 }
 
-// differentSettings compares everything but the server lines of backends. Where it depends on a condition which lines
-// count, it compares all of them.
+// differentSettings compares everything except the server lines of backends. If a conditional block decides which lines count, it
+// compares all lines.
 func differentSettings(was, now *entry) string {
 	condition := cmp.Or(now.condition, was.condition)
 	old, is := settings(was, condition != ""), settings(now, condition != "")
@@ -141,7 +141,7 @@ func settings(e *entry, all bool) []string {
 	return lines
 }
 
-// longestShown bounds a line of the configuration inside a sentence, in bytes.
+// longestShown bounds a line of the configuration in a message, in bytes.
 const longestShown = 100
 
 func clip(line string) string {

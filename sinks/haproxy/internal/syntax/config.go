@@ -1,7 +1,7 @@
-// Package syntax reads HAProxy's configuration as far as it takes to tell which changes of it need a reload.
+// Package syntax parses HAProxy's configuration as far as needed to decide which changes of it need a reload.
 //
-// It knows sections, lines and the words of server lines. What it does not understand it calls a reason for a reload:
-// that is never wrong, only slower.
+// It knows sections, lines and the options of server lines. A change that it does not understand needs a reload, which is always
+// correct, only slower. The package reads no files and does not know HAProxy's processes.
 package syntax
 
 import (
@@ -12,10 +12,9 @@ import (
 	"sync"
 )
 
-// A Config is one configuration. Its methods may be called from any goroutine: what is asked of it is worked out at the first
-// question and kept.
+// A Config is a parsed configuration. It is safe for concurrent use: its methods compute their results once and cache them.
 type Config struct {
-	top      string // what stands before the first section, if that is only comments
+	top      string // what is before the first section, if that is only comments
 	sections []*entry
 	byRaw    map[string]*section
 	byName   map[string]*entry // backend and listen sections
@@ -25,34 +24,33 @@ type Config struct {
 	reading reading
 }
 
-// An entry is a section at its place in a configuration.
+// An entry is a section in its context in a configuration.
 type entry struct {
 	*section
-	defaults  *entry // whose lines count where the section's own say nothing; nil for none
-	condition string // a line of a conditional block on which it depends what belongs to the section; empty for none
-	repeats   bool   // a section before it has servers and the same name
+	defaults  *entry // the defaults section that applies; nil for none
+	condition string // a line of a conditional block that decides what belongs to the section; empty for none
+	repeats   bool   // an earlier section has servers and the same name
 	parsed    *Backend
 	parse     sync.Once // guards parsed
 }
 
-// A section is a header line and what follows up to the next one. It is shared by all configurations that contain the
-// same bytes.
+// A section is a header line and the lines up to the next header. Configurations that contain the same bytes share it.
 type section struct {
 	raw    string
 	kind   string   // the first word
 	name   string   // the second word, if there is one
 	from   string   // the name of the defaults section that the header names, if it does
-	header string   // the normal form of the header line; empty for what stands before the first header
+	header string   // the normal form of the header line; empty for the lines before the first header
 	lines  []string // the normal forms of the other lines
 
 	conditions []string // the lines of conditional blocks (.if, .else)
-	resumes    bool     // there are other lines behind those
-	quoted     bool     // a keyword or the header needs quotes or has variables, so that the lines are not what they seem
+	resumes    bool     // there are other lines after those
+	quoted     bool     // a keyword or the header has quotes or variables, so that it cannot be read literally
 	refs       references
 }
 
-// Parse reads content. Sections that stand in like as well, which may be nil, are taken from there, so that reading a
-// large configuration of which little has changed costs little.
+// Parse parses content. It takes sections that like, which may be nil, has as well from there, so that the cost for a large
+// configuration is that of what has changed.
 func Parse(content []byte, like *Config) *Config {
 	c := &Config{}
 	if like == nil {
@@ -60,7 +58,7 @@ func Parse(content []byte, like *Config) *Config {
 	}
 	c.byRaw = make(map[string]*section, len(like.sections))
 	c.byName = make(map[string]*entry, len(like.byName))
-	next := 0 // of like's sections, which is probably the next one
+	next := 0 // index of like's section that probably follows
 	for len(content) > 0 {
 		if next < len(like.sections) && beginsWith(content, like.sections[next].raw) {
 			content = content[len(like.sections[next].raw):]
@@ -84,12 +82,12 @@ func Parse(content []byte, like *Config) *Config {
 			continue
 		}
 		c.add(s)
-		next++ // a section that changed stands where it stood
+		next++ // a section that changed has kept its position
 	}
 	return c
 }
 
-// sectionEnd returns where the section ends with which content begins.
+// sectionEnd returns the length of the first section of content.
 func sectionEnd(content []byte) int {
 	for at := 0; at < len(content); {
 		end := at + lineEnd(content[at:])
@@ -132,16 +130,16 @@ func (c *Config) add(s *section) {
 	}
 }
 
-// reading is what the sections read so far mean for the next one.
+// reading is the context that the sections read so far give the next one.
 type reading struct {
 	lastDefaults  *entry
 	namedDefaults map[string]*entry
 	blocks        []string // the .if lines of the conditional blocks that are open
-	unconditional *entry   // the last section that began outside of them
+	unconditional *entry   // the last section that begins outside of them
 }
 
-// defaultsOf returns the defaults section that counts for the next section: the one that its header names, or the last
-// one before it. A defaults section inherits only from one that it names.
+// defaultsOf returns the defaults section that applies to the next section: the one that its header names, or the last one before
+// it. A defaults section inherits only from one that it names.
 func (r *reading) defaultsOf(next *section) *entry {
 	if d := r.lastDefaults; d != nil && d.name != "" {
 		if r.namedDefaults == nil {
@@ -158,8 +156,8 @@ func (r *reading) defaultsOf(next *section) *entry {
 	return r.lastDefaults
 }
 
-// conditionOf returns a line on which it depends what belongs to the next section. If HAProxy skips the header of a section,
-// the lines behind the end of that block belong to the section before.
+// conditionOf returns a line of a conditional block that decides what belongs to the next section, and "" if there is none. If
+// HAProxy skips the header of a section, the lines after the block belong to the section before.
 func (r *reading) conditionOf(next *entry) string {
 	condition := ""
 	if next.defaults != nil {
@@ -249,10 +247,10 @@ func (s *section) readHeader() {
 	}
 }
 
-// quotes are what makes a word another one than it looks.
+// quotes are the characters because of which a word does not have its literal value.
 const quotes = "\"'\\$"
 
-// title names the section for people.
+// title returns the name of the section, for people.
 func (s *section) title() string {
 	switch {
 	case s.header == "":
@@ -264,5 +262,6 @@ func (s *section) title() string {
 	}
 }
 
-// hasServers reports whether the section's server lines are those of a backend. Sections such as peers have others.
+// hasServers reports whether the section's server lines are those of a backend. Sections such as peers have server lines of
+// another kind.
 func (s *section) hasServers() bool { return s.kind == "backend" || s.kind == "listen" }

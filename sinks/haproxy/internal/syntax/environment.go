@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// setByHAProxy are the variables that HAProxy sets itself before it reads its configuration, at a start as at a reload.
+// setByHAProxy are variables that HAProxy sets itself before it reads its configuration, at a start and at a reload.
 var setByHAProxy = []string{
 	"HAPROXY_LOCALPEER", "HAPROXY_STARTUP_VERSION", "HAPROXY_BRANCH", "HAPROXY_HTTP_LOG_FMT", "HAPROXY_HTTP_CLF_LOG_FMT",
 	"HAPROXY_HTTPS_LOG_FMT", "HAPROXY_TCP_LOG_FMT", "HAPROXY_TCP_CLF_LOG_FMT",
 }
 
-// volatile are variables that differ between two starts of one service. Programs and Lua scripts can read them, but no
+// perStart are variables that differ between two starts of a service. Programs and Lua scripts can read them, but no
 // configuration depends on their values.
-var volatile = []string{
+var perStart = []string{
 	"_", "SHLVL", "PWD", "OLDPWD", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "NOTIFY_SOCKET", "WATCHDOG_PID",
 }
 
-// DifferentVariable returns the name of an environment variable because of which HAProxy would not load the same from c in
-// the two environments, and "" if there is none. It applies setenv, presetenv, unsetenv and resetenv in their order, as
-// HAProxy does. Programs and Lua scripts may read every variable.
+// DifferentVariable returns the name of an environment variable because of which HAProxy would load c differently in the two
+// environments, and "" if there is none. It applies setenv, presetenv, unsetenv and resetenv in order, as HAProxy does. Programs
+// and Lua scripts may read any variable.
 func (c *Config) DifferentVariable(one, other map[string]string) string {
 	one, other = maps.Clone(one), maps.Clone(other)
 	differs := func(name string) bool {
@@ -37,7 +37,7 @@ func (c *Config) DifferentVariable(one, other map[string]string) string {
 			if i := slices.IndexFunc(names, differs); i >= 0 {
 				return names[i]
 			}
-			if s.kind == "global" && len(s.conditions) == 0 { // with conditions it is open whether the line counts
+			if s.kind == "global" && len(s.conditions) == 0 { // in a conditional block it is not known whether the line counts
 				setVariables(line, one)
 				setVariables(line, other)
 			}
@@ -59,7 +59,7 @@ func (c *Config) Variables() []string {
 	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(setByHAProxy, name) })
 }
 
-// AssignedVariables returns the names of the variables that c gives a value.
+// AssignedVariables returns the names of the variables that c sets.
 func (c *Config) AssignedVariables() []string {
 	var names []string
 	for _, s := range c.sections {
@@ -73,15 +73,15 @@ func (c *Config) AssignedVariables() []string {
 	return names
 }
 
-// ResetsEnvironment reports whether c has a resetenv line. It takes from a master process what it needs in order to reload:
-// on 2.6 to 3.2 the master takes the reload for its first start.
+// ResetsEnvironment reports whether c has a resetenv line. The line removes variables that a master process needs to reload: on
+// 2.6 to 3.2 the master takes the reload for its first start.
 func (c *Config) ResetsEnvironment() bool {
 	return slices.ContainsFunc(c.sections, func(s *entry) bool {
 		return s.kind == "global" && slices.ContainsFunc(s.lines, func(line string) bool { return firstWord(line) == "resetenv" })
 	})
 }
 
-// setVariables does to an environment what a line of the global section does to HAProxy's.
+// setVariables applies a line of the global section to an environment.
 func setVariables(line string, environment map[string]string) {
 	words := strings.SplitN(line, " ", 3)
 	switch {
@@ -101,24 +101,24 @@ func setVariables(line string, environment map[string]string) {
 	}
 }
 
-// withoutQuotes returns what HAProxy makes of a word that has no variables.
+// withoutQuotes returns the value of a word that has no variables.
 func withoutQuotes(word string) string {
 	text, _ := unquoted([]byte(word))
 	return string(text)
 }
 
-// inherited returns the names of the variables that programs and scripts see and that HAProxy does not set for itself.
+// inherited returns the names of the variables that programs and scripts see, except those that HAProxy sets itself.
 func inherited(one, other map[string]string) []string {
 	names := slices.Concat(slices.Collect(maps.Keys(one)), slices.Collect(maps.Keys(other)))
 	names = slices.DeleteFunc(names, func(name string) bool {
-		return strings.HasPrefix(name, "HAPROXY_") || strings.HasPrefix(name, "PLUGIN_") || slices.Contains(volatile, name)
+		return strings.HasPrefix(name, "HAPROXY_") || strings.HasPrefix(name, "PLUGIN_") || slices.Contains(perStart, name)
 	})
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
 // variablesIn returns the names of the variables that a line may refer to: as $NAME or ${NAME}, in env(NAME), or in
-// defined(NAME). In single quotes a $ refers to nothing, and is taken for a reference all the same.
+// defined(NAME). It includes those in single quotes, which HAProxy does not expand.
 func variablesIn(line string) []string {
 	var names []string
 	for _, before := range []string{"${", "$", "env(", "defined("} {

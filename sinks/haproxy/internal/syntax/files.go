@@ -9,50 +9,50 @@ import (
 	"strings"
 )
 
-// A FileKind says what HAProxy does with a file that a configuration names.
+// A FileKind is the use that HAProxy makes of a file that a configuration names.
 type FileKind int
 
 // The kinds of files.
 const (
-	PlainFile       FileKind = iota // HAProxy reads it, or every file in it where it is a folder
-	Certificate                     // the same, and what has its name with an extension such as .key
+	PlainFile       FileKind = iota // HAProxy reads it, or every file in it if it is a directory
+	Certificate                     // the same, and the files with its name and an extension such as .key
 	CertificateList                 // HAProxy reads it and what it lists, see [Files.Listed]
-	LuaScript                       // HAProxy reads it and what it requires
-	Included                        // it is itself a configuration, or has lines like one
+	LuaScript                       // HAProxy reads it and the modules that it requires
+	Included                        // it is a configuration, or has lines of one
 )
 
-// A File is a file or a folder on disk that HAProxy reads when it loads a configuration.
+// A File is a file or a directory on disk that HAProxy reads when it loads a configuration.
 type File struct {
 	Path string // absolute
 	Kind FileKind
 }
 
-// A Place is where HAProxy reads a configuration: it decides what relative paths and variables in it mean.
+// A Place says where and how HAProxy reads a configuration, which decides what relative paths and variables in it mean.
 type Place struct {
 	Config      string            // the path of the configuration
 	Dir         string            // HAProxy's working directory
 	Environment map[string]string // HAProxy's environment
-	Beside      []*Config         // configurations that HAProxy reads as well, whose global sections count too
+	Beside      []*Config         // configurations that HAProxy reads as well; their global sections apply too
 }
 
-// Files are what HAProxy reads beside a configuration.
+// Files are the files that HAProxy reads beside a configuration.
 type Files struct {
-	All []File // in no order; none twice
+	All []File // in no order, without duplicates
 
 	LuaPath []string // patterns of Lua's package.path, absolute; "?" stands for a module
-	Bare    bool     // the files beside a certificate have no extension of the certificate in their names
+	Bare    bool     // the names of the files beside a certificate do not contain its extension
 
-	dir      string // what relative paths start from
+	dir      string // the directory of relative paths
 	env      map[string]string
 	crtBase  string
 	caBase   string
 	keyBase  string
 	listed   map[File]bool
-	crtStore bool // the section that is read is one
+	crtStore bool // the section being read is a crt-store
 }
 
-// Files returns the files and folders that c names. What a condition leaves out counts as well. A path that depends on a request
-// or on a variable that is not in place is not among them.
+// Files returns the files and directories that c names, including those in conditional blocks that HAProxy skips. It leaves out
+// paths that depend on a request, or on a variable that at does not have.
 func (c *Config) Files(at Place) *Files {
 	f := &Files{dir: at.Dir, env: maps.Clone(at.Environment), listed: map[File]bool{}}
 	if f.env == nil {
@@ -80,7 +80,7 @@ func (c *Config) Files(at Place) *Files {
 	return f
 }
 
-// readGlobal reads what a line of the global section says about other lines.
+// readGlobal reads a line of the global section that affects other lines.
 func (f *Files) readGlobal(at Place, line string) {
 	setVariables(line, f.env)
 	words := f.words(line)
@@ -118,7 +118,7 @@ func (f *Files) readGlobal(at Place, line string) {
 	}
 }
 
-// fileWords are in every line that names a file.
+// fileWords are substrings of which each line that names a file has one.
 var fileWords = []string{
 	"crt", "file", "lua-load", "map", " -f ", "config ", "jwt_", "ech ", "-keys", "-path", "parse-resolv-conf", "-key ", "load ",
 	"key-base",
@@ -128,14 +128,14 @@ func mayNameFile(line string) bool {
 	return slices.ContainsFunc(fileWords, func(word string) bool { return strings.Contains(line, word) })
 }
 
-// plainFiles are the words before the path of a file that HAProxy only reads.
+// plainFiles are the words before the path of a plain file.
 var plainFiles = map[string]bool{
 	"51degrees-data-file": true, "account-key": true, "deviceatlas-json-file": true, "eab-mac-key": true, "ech": true,
 	"h1-case-adjust-file": true, "issuers-chain-path": true, "ssl-dh-param-file": true, "tls-ticket-keys": true,
 	"wurfl-data-file": true, "wurfl-patch-file": true, "-f": true,
 }
 
-// authorities are the words before the path of a file that ca-base is for.
+// authorities are the words before the path of a file to which ca-base applies.
 var authorities = map[string]bool{
 	"ca-file": true, "ca-sign-file": true, "ca-verify-file": true, "crl-file": true, "httpclient.ssl.ca-file": true,
 }
@@ -184,7 +184,7 @@ var (
 	keyPath = regexp.MustCompile(`(?:^|[^A-Za-z0-9_.-])jwt_[a-z_]+\([^,)]+,\s*([^,)]*/[^,)]*)`)
 )
 
-// readExpression reads the converters of a sample expression that take a file.
+// readExpression adds the files of converters in a sample expression.
 func (f *Files) readExpression(word string) {
 	if !strings.Contains(word, "(") {
 		return
@@ -211,7 +211,7 @@ func (f *Files) Listed(line string) []File {
 	return one.All
 }
 
-// add notes a file, unless HAProxy does not look for it on disk. base stands before a relative path.
+// add adds a file, unless HAProxy does not read it from disk. base is prepended to a relative path.
 func (f *Files) add(kind FileKind, base, path string) {
 	for _, prefix := range []string{"file@", "opt@"} {
 		path = strings.TrimPrefix(path, prefix)
@@ -236,7 +236,7 @@ func (f *Files) absolute(path string) string {
 	return filepath.Join(f.dir, path)
 }
 
-// words returns the words of a line in normal form as HAProxy understands them: without quotes, and with the values of variables.
+// words returns the words of a line in normal form as HAProxy reads them: without quotes, and with the values of variables.
 func (f *Files) words(line string) []string {
 	var words []string
 	for rest := []byte(line); ; {

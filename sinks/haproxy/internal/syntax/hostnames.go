@@ -6,20 +6,21 @@ import (
 	"strings"
 )
 
-// A Hostname is a host name in a configuration that HAProxy looks up when it loads it, with the C library and one after another.
+// A Hostname is a host name that HAProxy looks up when it loads a configuration. It uses the C library, for one name after
+// another.
 type Hostname struct {
 	Host     string
 	Line     int    // from 1
 	Keyword  string // whose argument it is
-	Required bool   // HAProxy does not load the configuration where the name has no address
+	Required bool   // HAProxy does not load the configuration if the name has no address
 	OfServer bool   // it is the address of a server of a backend, to which init-addr and -dr apply
 
-	start, end int    // where Host stands in the content
-	loopback   string // an address that can stand in its place
+	start, end int    // the range of Host in the content
+	loopback   string // an address that can replace it
 }
 
-// Hostnames returns the host names in the configuration, in their order. It leaves out what only HAProxy can decide: names with
-// quotes or variables, lines in conditional blocks, and the addresses in ACLs.
+// Hostnames returns the host names in the configuration, in order. It leaves out those that only HAProxy can read: names with
+// quotes or variables, lines in conditional blocks, and addresses in ACLs.
 func (c *Config) Hostnames() []Hostname {
 	f := hostnameFinder{}
 	f.skip(c.top)
@@ -29,8 +30,8 @@ func (c *Config) Hostnames() []Hostname {
 	return f.found
 }
 
-// WithoutHostnames returns the configuration with a loopback address in the place of each of the names, which are some of those
-// that [Config.Hostnames] returned for it, in their order.
+// WithoutHostnames returns the configuration with each of the names replaced by a loopback address. The names are some of those
+// that [Config.Hostnames] has returned for it, in the same order.
 func WithoutHostnames(content []byte, names []Hostname) []byte {
 	var replaced []byte
 	done := 0
@@ -42,14 +43,14 @@ func WithoutHostnames(content []byte, names []Hostname) []byte {
 	return append(replaced, content[done:]...)
 }
 
-// A hostnameFinder is at a line of the content.
+// A hostnameFinder reads the content line by line.
 type hostnameFinder struct {
 	at        int // where the line starts
 	line      int // the number of lines before it
 	blocks    int // conditional blocks that are open
 	keyword   string
-	backend   bool     // the section is one whose servers are those of a backend
-	inherited []string // the options of default-server lines that count
+	backend   bool     // the section has the servers of a backend
+	inherited []string // the options of the default-server lines that apply
 	found     []Hostname
 }
 
@@ -82,7 +83,7 @@ var mayHaveAddress = map[string]bool{
 	"nameserver": true, "peer": true, "server": true, "server-template": true, "source": true, "stats": true, "tcp-check": true,
 }
 
-// mayHaveName reports whether a server line, which has these words behind its keyword, may have a host name. Most have none.
+// mayHaveName reports whether a server line, with these words after its keyword, may have a host name. Most have none.
 func mayHaveName(line string, words []byte) bool {
 	_, rest := cutWord(words)
 	address, _ := cutWord(rest)
@@ -90,15 +91,15 @@ func mayHaveName(line string, words []byte) bool {
 		slices.ContainsFunc(addressOptions, func(option string) bool { return strings.Contains(line, option) })
 }
 
-// A placedWord is a word of a line as HAProxy takes it, and where it stands in the content.
-type placedWord struct {
+// A positionedWord is a word of a line as HAProxy reads it, and its position in the content.
+type positionedWord struct {
 	text    string
 	start   int
-	literal bool // it stands there as it is
+	literal bool // the content has it literally
 }
 
-func (f *hostnameFinder) words(line string) []placedWord {
-	var words []placedWord
+func (f *hostnameFinder) words(line string) []positionedWord {
+	var words []positionedWord
 	for rest := []byte(line); ; {
 		word, after := cutWord(rest)
 		if len(word) == 0 {
@@ -107,10 +108,10 @@ func (f *hostnameFinder) words(line string) []placedWord {
 		start := f.at + len(line) - len(rest) + bytes.Index(rest, word)
 		text := plain(word)
 		literal := bytes.Equal(word, text)
-		if len(word) == len(text)+2 && bytes.Equal(word[1:1+len(text)], text) { // all of it is quoted
+		if len(word) == len(text)+2 && bytes.Equal(word[1:1+len(text)], text) { // the whole word is quoted
 			start, literal = start+1, true
 		}
-		words = append(words, placedWord{string(text), start, literal})
+		words = append(words, positionedWord{string(text), start, literal})
 		if after == nil {
 			return words
 		}
@@ -118,15 +119,15 @@ func (f *hostnameFinder) words(line string) []placedWord {
 	}
 }
 
-// addressAt says which words of a line are addresses, by its keyword.
+// addressAt is the index of the word that is an address, by the keyword of the line.
 var addressAt = map[string]int{
 	"bind": 1, "dgram-bind": 1, "dispatch": 1, "log": 1, "mailer": 2, "nameserver": 2, "peer": 2,
 }
 
-// addressOptions are the options of server lines, and others, that have an address behind them.
+// addressOptions are the options, of server lines and others, that have an address as argument.
 var addressOptions = []string{"addr", "agent-addr", "socks4", "source", "usesrc"}
 
-func (f *hostnameFinder) readLine(words []placedWord) {
+func (f *hostnameFinder) readLine(words []positionedWord) {
 	switch f.keyword {
 	case "server":
 		f.readServer(words, 2)
@@ -154,7 +155,7 @@ func (f *hostnameFinder) readLine(words []placedWord) {
 	}
 }
 
-func (f *hostnameFinder) readServer(words []placedWord, at int) {
+func (f *hostnameFinder) readServer(words []positionedWord, at int) {
 	if at >= len(words) {
 		return
 	}
@@ -196,7 +197,7 @@ func looksUp(options []string) (asks, required bool) {
 	return true, true
 }
 
-func (f *hostnameFinder) readOptions(words []placedWord) {
+func (f *hostnameFinder) readOptions(words []positionedWord) {
 	for i, word := range words[:max(0, len(words)-1)] {
 		if slices.Contains(addressOptions, word.text) {
 			f.readAddresses(words[i+1], true)
@@ -204,8 +205,8 @@ func (f *hostnameFinder) readOptions(words []placedWord) {
 	}
 }
 
-// readAddresses reads a word that is an address, or several with commas between them.
-func (f *hostnameFinder) readAddresses(word placedWord, required bool) {
+// readAddresses reads a word that is an address, or several separated by commas.
+func (f *hostnameFinder) readAddresses(word positionedWord, required bool) {
 	if !word.literal {
 		return
 	}
@@ -221,7 +222,7 @@ func (f *hostnameFinder) readAddresses(word placedWord, required bool) {
 	}
 }
 
-// isWord reports whether what stands where an address can be is another word of the line that is read.
+// isWord reports whether host is a keyword that can be in the position of an address.
 func (f *hostnameFinder) isWord(host string) bool {
 	switch f.keyword {
 	case "log":
@@ -234,14 +235,14 @@ func (f *hostnameFinder) isWord(host string) bool {
 
 func isLetter(r rune) bool { return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' }
 
-// networkPrefixes are those of addresses that may be names.
+// networkPrefixes are the prefixes of addresses that may be host names.
 var networkPrefixes = []string{
 	"ipv4", "ipv6", "tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "quic4", "quic6", "mptcp", "mptcp4", "mptcp6", "stream",
 	"stream+ipv4", "stream+ipv6", "dgram", "dgram+ipv4", "dgram+ipv6", "dgram+udp", "dgram+udp4", "dgram+udp6",
 }
 
-// hostIn returns the host name in an address, where it begins, and an address that can stand in its place; the name is empty
-// where there is none. A name with an underscore in front is that of a service, which HAProxy does not look up when it loads.
+// hostIn returns the host name in an address, its offset, and an address that can replace it. The name is empty if there is
+// none. A name that begins with an underscore is a service, which HAProxy does not look up when it loads.
 func hostIn(address string) (host string, offset int, loopback string) {
 	loopback = "127.0.0.1"
 	if prefix, rest, found := strings.Cut(address, "@"); found {

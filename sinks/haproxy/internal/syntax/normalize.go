@@ -5,11 +5,10 @@ import (
 	"strconv"
 )
 
-// Normalize returns the lines of a configuration that mean something to HAProxy, one a line: without comments, without
-// blank lines, with one space for every run of white space, and without quotes and escapes around words that need none.
-// Other quoted and escaped words are left alone.
+// Normalize returns the effective lines of a configuration: without comments, without blank lines, with one space for each run of
+// white space, and without quotes and escapes around words that need none. Other quoted and escaped words are unchanged.
 //
-// Two configurations with equal normal forms are the same to HAProxy; the reverse is not promised.
+// Two configurations with equal normal forms are equal to HAProxy. The reverse need not be true.
 func Normalize(config []byte) []byte {
 	normal := make([]byte, 0, len(config))
 	for line := range bytes.SplitSeq(config, []byte("\n")) {
@@ -38,9 +37,9 @@ func appendNormalLine(normal, line []byte) []byte {
 	}
 }
 
-// cutWord returns the first word of a line as it is written, and what follows it. HAProxy starts a comment at every #
-// that is neither quoted nor escaped, also in the middle of a word, and ends the line at a carriage return that follows
-// a word. In single quotes a backslash is an ordinary character.
+// cutWord returns the first word of a line as it is written, and the rest. A # that is neither quoted nor escaped starts a
+// comment, also in the middle of a word, and a carriage return after a word ends the line. In single quotes a backslash is an
+// ordinary character.
 func cutWord(line []byte) (word, rest []byte) {
 	for len(line) > 0 && isBlank(line[0]) {
 		line = line[1:]
@@ -64,7 +63,7 @@ func cutWord(line []byte) (word, rest []byte) {
 	return line, nil
 }
 
-// plain returns the word without its quotes and escapes where it means the same without them, and word otherwise.
+// plain returns the word without its quotes and escapes if it means the same without them, and word otherwise.
 func plain(word []byte) []byte {
 	if !bytes.ContainsAny(word, quotes) {
 		return word
@@ -77,7 +76,7 @@ func plain(word []byte) []byte {
 	return text
 }
 
-// unquoted returns what HAProxy makes of a word, and false where that depends on the environment, whose variables it
+// unquoted returns the value of a word. constant is false if the value depends on the environment, whose variables HAProxy
 // expands in double quotes.
 func unquoted(word []byte) (text []byte, constant bool) {
 	constant = true

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// An option is what a keyword of a server line is to HAProxy.
+// An option describes a keyword of a server line.
 type option struct {
 	arguments int
-	group     string // that it belongs to, if its place among the others counts or they add up
-	resets    string // the option that it takes back to its default
-	static    bool   // "add server" does not take it in each version from 2.6 on, or its effect in its group is not worked out
-	unclear   bool   // deliberately not understood, so that a change of the line needs a reload
+	group     string // the group that it belongs to, if its position among others matters or they accumulate
+	resets    string // the option that it resets to its default
+	static    bool   // "add server" does not accept it in each version from 2.6 on, or its effect in its group is not known
+	unclear   bool   // not understood, so that a change of the line needs a reload
 }
 
-// Groups of options. Of any other option the last one on the line wins.
+// Groups of options. Of any other option the last one on the line counts.
 const (
-	groupTLS     = "tls"     // "ssl" takes over global defaults that others override, and of the versions the last one wins
-	groupProxy   = "proxy"   // each adds to what the PROXY header has
-	groupResolve = "resolve" // each adds to what an address must be
+	groupTLS     = "tls"     // "ssl" applies global defaults that others override, and of the versions the last one counts
+	groupProxy   = "proxy"   // each adds to the PROXY header
+	groupResolve = "resolve" // each adds to the requirements for an address
 )
 
 var (
@@ -61,7 +61,7 @@ var serverOptions = map[string]option{
 	"force-tlsv12": tlsFlag, "force-tlsv13": tlsFlag, "no-sslv3": tlsFlag, "no-tls-tickets": tlsFlag, "no-tlsv10": tlsFlag,
 	"no-tlsv11": tlsFlag, "no-tlsv12": tlsFlag, "no-tlsv13": tlsFlag, "ssl": tlsFlag, "ssl-max-ver": tlsValue,
 	"ssl-min-ver": tlsValue, "tls-tickets": tlsFlag,
-	"no-check-ssl": tlsOff, "no-ssl": tlsOff, // they forget ciphers as well
+	"no-check-ssl": tlsOff, "no-ssl": tlsOff, // they reset ciphers as well
 
 	"proxy-v2-options": proxyValue, "send-proxy": proxyFlag, "send-proxy-v2": proxyFlag, "send-proxy-v2-ssl": proxyFlag,
 	"send-proxy-v2-ssl-cn": proxyFlag,
@@ -70,7 +70,7 @@ var serverOptions = map[string]option{
 
 	"resolve-net": resolve, "resolve-opts": resolve,
 
-	// These refer to other things, name the server or come with a later version.
+	// These refer to other objects, name the server, or exist only in later versions.
 	"agent-addr": unclear, "agent-check": unclear, "agent-inter": unclear, "agent-port": unclear, "agent-send": unclear,
 	"cc": unclear, "check-pool-conn-name": unclear, "check-reuse-pool": unclear, "check-sni-auto": unclear,
 	"client-sigalgs": unclear, "curves": unclear, "guid": unclear, "hash-key": unclear, "healthcheck": unclear, "id": unclear,
@@ -82,11 +82,11 @@ var serverOptions = map[string]option{
 	"usesrc": unclear,
 }
 
-// options are those of one server that count: the arguments by keyword, and whole options in their order by group.
+// options are the effective options of a server: the arguments by keyword, and by group whole options in order.
 type options map[string]string
 
-// readOptions returns the options that count. A keyword that is not known may have any number of arguments, so that nothing
-// after it is clear.
+// readOptions returns the effective options. An unknown keyword may have any number of arguments, so the words after it cannot be
+// read.
 func readOptions(words []string) (read options, problem string) {
 	read = options{}
 	for len(words) > 0 {
@@ -109,7 +109,7 @@ func readOptions(words []string) (read options, problem string) {
 	return read, ""
 }
 
-// String returns the options as HAProxy takes them. Equal strings mean equal options.
+// String returns the options as HAProxy reads them. Equal strings mean equal options.
 func (o options) String() string {
 	var all []string
 	for _, key := range slices.Sorted(maps.Keys(o)) {
@@ -131,7 +131,7 @@ func (o options) has(key string) bool {
 	return given
 }
 
-// static returns the first option that a server cannot be added with, and "" if there is none.
+// static returns the first option with which a server cannot be added at run time, and "" if there is none.
 func (o options) static() string {
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		words := []string{key}
@@ -147,8 +147,8 @@ func (o options) static() string {
 	return o.lateCheck()
 }
 
-// addCheckTransport adds what checks do by themselves, for a server from the file and not for an added one: where they go to
-// the server's own port, they go out over TLS and with a PROXY header if requests do.
+// addCheckTransport adds what HAProxy implies for the checks of a server from a file and not of an added one: checks that go to
+// the server's own port use TLS and a PROXY header if requests do.
 func (o options) addCheckTransport() {
 	port, err := strconv.Atoi(o["port"])
 	if !o.has("check") || o.has("addr") || o.has("port") && (err != nil || port != 0) {
@@ -157,7 +157,7 @@ func (o options) addCheckTransport() {
 	tls := strings.Split(o[groupTLS], " ")
 	isOff := func(word string) bool { return serverOptions[word].static }
 	if slices.Contains(tls, "ssl") && !slices.Contains(tls, "check-ssl") && !slices.ContainsFunc(tls, isOff) {
-		o[groupTLS] = "check-ssl " + o[groupTLS] // in front, so that what overrides the global defaults stays the last
+		o[groupTLS] = "check-ssl " + o[groupTLS] // first, so that the options that override global defaults stay last
 	}
 	if o.has(groupProxy) && !slices.ContainsFunc(strings.Split(o[groupProxy], " "), isOff) {
 		o["check-send-proxy"] = ""
@@ -172,9 +172,8 @@ func (o options) raiseMaxConn() {
 	}
 }
 
-// lateCheck returns the option because of which the first check of an added server comes later than that of one from the file,
-// and "" if there is none. HAProxy starts an added server as one that is down, and one from the file as one that is up and
-// must not fail.
+// lateCheck returns the option because of which the first check of an added server comes later than that of a server from a
+// file, and "" if there is none. HAProxy starts an added server as down, and one from a file as up until a check fails.
 func (o options) lateCheck() string {
 	if !o.has("check") {
 		return ""
@@ -195,7 +194,7 @@ func (o options) lateCheck() string {
 	}
 }
 
-// delay reads a time of HAProxy's, which is in milliseconds where it has no unit.
+// delay parses a time as HAProxy does: in milliseconds if it has no unit.
 func delay(text string) (time.Duration, bool) {
 	digits := strings.TrimRight(text, "usmhd")
 	unit, known := map[string]time.Duration{

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// references are what the lines of a section say about servers other than by their own lines.
+// references are the references of a section to servers, outside of the servers' own lines.
 type references struct {
 	servers []string // "backend/server", or "server" for one of the backend that the line belongs to
-	counted []string // backends of which every server counts, also one that drains; "" as above
+	counted []string // backends whose servers are counted, including draining ones; "" for the one that the line belongs to
 	numbers string   // a line that reads the numbers (id) of servers; empty for none
 	lua     string   // a line that loads Lua scripts; empty for none
 }
 
-// serverFetches are the sample fetches that name a server, alone or behind its backend. HAProxy (2.6 to 3.4) refuses to
-// start where it is missing, and to delete it while it runs.
+// serverFetches are the sample fetches that name a server, alone or after its backend. HAProxy (2.6 to 3.4) does not start if the
+// server is missing, and refuses to delete it at run time.
 var serverFetches = map[string]bool{
 	"srv_conn": true, "srv_conn_free": true, "srv_is_up": true, "srv_iweight": true, "srv_queue": true,
 	"srv_sess_rate": true, "srv_uweight": true, "srv_weight": true,
 }
 
-// read adds what a line says. Quotes and escapes may be around a name on two levels, of the line and of an expression
-// in it. A variable is not looked into, and stands for any server where a name is expected.
+// read adds the references of a line. A name may be quoted and escaped on two levels, of the line and of an expression in it. A
+// variable in the place of a name stands for any server.
 func (r *references) read(line string) {
 	keyword := firstWord(line)
 	tracks := (keyword == "server" || keyword == "default-server") && strings.Contains(line, " track ")
@@ -58,7 +58,7 @@ func (r *references) readWord(line, word, after string, tracks bool) {
 		r.servers = append(r.servers, argument)
 	case word == "connslots":
 		r.counted = append(r.counted, argument)
-	case word == "srv_id" || word == "table_server_id" || word == "srv_queue": // the last one takes "#" and a number
+	case word == "srv_id" || word == "table_server_id" || word == "srv_queue": // the last one accepts "#" and a number
 		r.numbers = line
 	case word == "track" && tracks:
 		r.servers = append(r.servers, firstWord(strings.TrimPrefix(after, " ")))
@@ -67,7 +67,7 @@ func (r *references) readWord(line, word, after string, tracks bool) {
 	}
 }
 
-// argumentOf returns the first argument of a sample fetch, and whether it has any.
+// argumentOf returns the first argument of a sample fetch, and whether there is one.
 func argumentOf(after string) (argument string, called bool) {
 	inside, called := strings.CutPrefix(after, "(")
 	if end := strings.IndexAny(inside, ",)"); called && end >= 0 {
@@ -76,14 +76,14 @@ func argumentOf(after string) (argument string, called bool) {
 	return strings.Trim(inside, " "), called
 }
 
-// inName reports whether HAProxy takes r in the name of a proxy or server.
+// inName reports whether HAProxy accepts r in the name of a proxy or server.
 func inName(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '-' || r == '.' || r == ':'
 }
 
-// allReferences are those of a whole configuration.
+// allReferences are the references of a whole configuration.
 type allReferences struct {
-	servers  map[string]bool   // "backend/server", with anyName for what is not known
+	servers  map[string]bool   // "backend/server", with anyName for an unknown part
 	counted  map[string]bool   // backends, or anyName
 	numbered map[string]string // by backend or anyName, the line that reads the numbers of its servers
 	lua      string
@@ -100,7 +100,7 @@ func (c *Config) readReferences() *allReferences {
 	all := &allReferences{servers: map[string]bool{}, counted: map[string]bool{}, numbered: map[string]string{}}
 	for _, s := range c.sections {
 		all.lua = cmp.Or(all.lua, s.refs.lua)
-		here := anyName // an expression in a frontend or in defaults is about any backend
+		here := anyName // an expression in a frontend or in defaults can be about any backend
 		if s.hasServers() {
 			here = s.name
 		}
@@ -111,7 +111,7 @@ func (c *Config) readReferences() *allReferences {
 			all.counted[knownOr(here, word)] = true
 		}
 		if s.refs.numbers != "" {
-			if s.kind == "listen" { // which may be the frontend of other backends as well
+			if s.kind == "listen" { // it may be the frontend of other backends as well
 				here = anyName
 			}
 			all.numbered[here] = s.refs.numbers
@@ -120,7 +120,7 @@ func (c *Config) readReferences() *allReferences {
 	return all
 }
 
-// nameOr returns "backend/server" for a word that names a server, where here is the backend of one that is named alone.
+// nameOr returns "backend/server" for a word that names a server. here is the backend of a server that is named alone.
 func nameOr(here, word string) string {
 	backend, server := here, word
 	if slash := strings.LastIndexByte(word, '/'); slash >= 0 {
@@ -129,7 +129,7 @@ func nameOr(here, word string) string {
 	return knownOr(here, backend) + "/" + knownOr(anyName, server)
 }
 
-// knownOr returns name, or fallback where there is none, or anyName where it depends on more than the configuration.
+// knownOr returns name, or fallback if name is empty, or anyName if it depends on more than the configuration.
 func knownOr(fallback, name string) string {
 	switch {
 	case name == "":
@@ -148,13 +148,13 @@ func (c *Config) names(backend, server string) bool {
 	})
 }
 
-// counts reports whether something in the configuration counts all servers of the backend, those that drain included.
+// counts reports whether something in the configuration counts all servers of the backend, including draining ones.
 func (c *Config) counts(backend string) bool {
 	refs := c.references().counted
 	return refs[backend] || refs[anyName]
 }
 
-// numbering returns a line for which the numbers of the backend's servers matter, and "" if there is none.
+// numbering returns a line that depends on the numbers of the backend's servers, and "" if there is none.
 func (c *Config) numbering(backend string) string {
 	refs := c.references().numbered
 	if line := refs[backend]; line != "" {

@@ -8,30 +8,30 @@ import (
 	"strings"
 )
 
-// A Server is one server line of a backend together with what it inherits from default-server.
+// A Server is a server line of a backend, with the options that it inherits from default-server.
 type Server struct {
 	Name     string
 	Address  string         // as written
-	Addr     netip.AddrPort // Address, where that is a plain address with a port; not valid otherwise
-	Host     string         // the name, where Address is one with a port: HAProxy looks it up when it starts
+	Addr     netip.AddrPort // Address, if it is an IP address with a port; otherwise invalid
+	Host     string         // the host name, if Address is one with a port: HAProxy looks it up when it starts
 	Port     uint16         // beside Host
 	Weight   int
-	MaxConn  int    // 0 for no bound, [BoundByOptions] where it cannot be set alone
+	MaxConn  int    // 0 for no limit, [BoundByOptions] if it cannot be set alone
 	Disabled bool   // starts in maintenance
 	Check    bool   // has health checks
-	Options  string // everything else, in an order of its own, as "add server" takes it; weight and so on are not in it
+	Options  string // all other options in a canonical order, as "add server" takes them
 
 	line   string // in its normal form, and what it inherits
-	opaque string // why the line is not understood, and then all fields but the name are empty
-	static string // which option keeps it from being added to a running HAProxy, if one does
+	opaque string // why the line is not understood; all fields but the name are empty then
+	static string // the option because of which it cannot be added at run time, if there is one
 
-	lateCheck bool // a check may come later than one of a HAProxy that starts
+	lateCheck bool // its first check may come later than after a start
 }
 
-// BoundByOptions stands for a maxconn that depends on another option and is among those.
+// BoundByOptions is the MaxConn of a server whose maxconn depends on another option. It is one of its Options.
 const BoundByOptions = -1
 
-// parseServer reads a server line in its normal form, after the options of the default-server lines that count for it.
+// parseServer parses a server line in normal form. inherited are the options of the default-server lines that apply to it.
 func parseServer(line string, inherited []string, cookies bool) Server {
 	words := strings.Split(line, " ")
 	s := Server{line: line + "\n" + strings.Join(inherited, " ")}
@@ -42,7 +42,7 @@ func parseServer(line string, inherited []string, cookies bool) Server {
 		s.opaque = "has no address"
 		return s
 	}
-	// A quoted or escaped word would have to be quoted for the command line as well, and a variable be known.
+	// A quoted word would have to be quoted on the runtime API as well, and the value of a variable would have to be known.
 	if at := strings.IndexAny(line+strings.Join(inherited, " "), "\"'\\$;<"); at >= 0 {
 		s.opaque = "has quotes or variables"
 		return s
@@ -56,21 +56,21 @@ func parseServer(line string, inherited []string, cookies bool) Server {
 	if problem != "" {
 		return Server{Name: s.Name, line: s.line, opaque: problem}
 	}
-	if slices.Contains(inherited, "check-proto") { // HAProxy does not pass it on
+	if slices.Contains(inherited, "check-proto") { // HAProxy does not inherit it
 		s.static = "check-proto"
 	}
 	return s.with(read, cookies)
 }
 
-// Known reports whether the line was understood. Where it was not, only the name is right.
+// Known reports whether the line was understood. If not, only the name is valid.
 func (s Server) Known() bool { return s.opaque == "" }
 
-// Addable reports whether "add server" can make the server what its line says.
+// Addable reports whether "add server" can create the server as its line says.
 func (s Server) Addable() bool {
 	return s.Known() && s.static == "" && (s.Addr.IsValid() || s.Host != "") && (!s.Disabled || !s.Check)
 }
 
-// plainAddress returns an address and a port, both given as numbers. HAProxy takes what follows the last colon for the port.
+// plainAddress returns the address and port of a word with both as numbers. The port is what follows the last colon.
 func plainAddress(word string) netip.AddrPort {
 	word, four := strings.CutPrefix(word, "ipv4@")
 	word, six := strings.CutPrefix(word, "ipv6@")
@@ -86,7 +86,7 @@ func plainAddress(word string) netip.AddrPort {
 	return netip.AddrPortFrom(addr, uint16(port))
 }
 
-// hostAndPort returns the parts of a name with a port, and nothing where word is anything else.
+// hostAndPort returns the parts of a host name with a port, and zero values for anything else.
 func hostAndPort(word string) (string, uint16) {
 	host, digits, found := strings.Cut(word, ":")
 	port, err := strconv.ParseUint(digits, 10, 16)
@@ -97,7 +97,7 @@ func hostAndPort(word string) (string, uint16) {
 	return host, uint16(port)
 }
 
-// with sorts the options into those that have a field and the others.
+// with returns s with the options o.
 func (s Server) with(o options, cookies bool) Server {
 	s.Weight = 1
 	number := func(keyword string, to *int) {
@@ -108,7 +108,7 @@ func (s Server) with(o options, cookies bool) Server {
 		}
 	}
 	number("weight", &s.Weight)
-	// With minconn the two bounds depend on each other, and "set maxconn" knows only one.
+	// With minconn the two limits depend on each other, and "set maxconn" sets only one.
 	if o.has("minconn") {
 		s.MaxConn = BoundByOptions
 		o.raiseMaxConn()
@@ -117,13 +117,13 @@ func (s Server) with(o options, cookies bool) Server {
 	}
 	s.Disabled, s.Check = o.has("disabled"), o.has("check")
 	delete(o, "disabled")
-	if !cookies { // without a cookie directive the backend never looks at it
+	if !cookies { // without a cookie directive it has no effect
 		delete(o, "cookie")
 	}
-	if s.static == "" && o.has("resolvers") { // to add it would not fail where they are missing, and a start would
+	if s.static == "" && o.has("resolvers") { // adding it succeeds if the resolvers do not exist, and a start fails
 		s.static = "resolvers"
 	}
-	if s.Addr.IsValid() { // there is no name to resolve
+	if s.Addr.IsValid() { // there is no host name to resolve
 		for _, key := range []string{"init-addr", "resolvers", "resolve-prefer", groupResolve} {
 			delete(o, key)
 		}
@@ -134,7 +134,7 @@ func (s Server) with(o options, cookies bool) Server {
 	return s
 }
 
-// Defaults returns the options that the server has without saying so, and that "add server" of HAProxy before 3.0 leaves out.
+// Defaults returns the default options of the server that "add server" of HAProxy before 3.0 does not set.
 func (s Server) Defaults() string {
 	defaults := []string{"on-error fail-check", "error-limit 10", "pool-max-conn -1", "pool-purge-delay 5s"}
 	if s.MaxConn > 0 {
@@ -146,8 +146,8 @@ func (s Server) Defaults() string {
 	}), " ")
 }
 
-// Multiplexes reports whether a connection to the server may carry several requests at a time. HAProxy before 3.0 lets an
-// added server have only one on each, and takes no other bound for it.
+// Multiplexes reports whether a connection to the server may carry several requests at a time. HAProxy before 3.0 allows an added
+// server only one per connection, and accepts no other limit.
 func (s Server) Multiplexes() bool {
 	proto, _ := s.option("proto")
 	alpn, _ := s.option("alpn")
@@ -155,7 +155,7 @@ func (s Server) Multiplexes() bool {
 	return proto != "" && proto != "h1" && proto != "none" || strings.Contains(alpn+npn, "h2")
 }
 
-// option returns the arguments of one of the Options.
+// option returns the arguments of one of the Options, and whether the server has it.
 func (s Server) option(keyword string) (arguments string, given bool) {
 	for words := strings.Split(s.Options, " "); len(words) > 0; {
 		end := min(1+serverOptions[words[0]].arguments, len(words))
