@@ -83,10 +83,10 @@ func TestInjection_EveryField(t *testing.T) {
 		healthy, _ := e.send(nil)
 		for _, f := range injectionFields() {
 			found[f.name] = map[string][]string{}
+			e.send(nil)
+			ordinary, _ := e.send(f.ordinary())
 			attempts := f.attempts()
 			for _, name := range slices.Sorted(maps.Keys(attempts)) {
-				e.send(nil)
-				ordinary, _ := e.send(f.ordinary())
 				e.send(nil)
 				now, code := e.send(attempts[name])
 				outcome := e.outcome(f.name+", "+name, healthy, ordinary, now, code)
