@@ -12,13 +12,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-const (
-	// maxNotes bounds how many notes of a template, and how many exclusions in a history entry, are kept: a source could make
-	// them endless.
-	maxNotes = 100
-	// maxLogLines bounds the log lines of one kind about one snapshot.
-	maxLogLines = 10
-)
+// maxNotes bounds how many notes of a template, and how many exclusions in a history entry, are kept: a source could make them
+// endless.
+const maxNotes = 100
 
 // applyUnlessInSync gives r the next generation if its document is a new one, and applies it. If the sink has the document
 // already, there is no entry.
@@ -154,47 +150,24 @@ func (p *pipeline) reportNotes(notes []string) {
 	}
 }
 
-// reportExcluded logs what is excluded from now on, and what no longer is, up to a bound.
+// reportExcluded logs what is excluded from now on, and what no longer is.
 func (p *pipeline) reportExcluded(now []exclude.Exclusion) {
 	before := p.state.status.Excluded
 	p.state.status.Excluded = now
-	p.logExclusions(slog.LevelWarn, "excluded, so that the rest can go live", addedExclusions(before, now))
-	p.logExclusions(slog.LevelInfo, "no longer excluded", addedExclusions(now, before))
-}
-
-func (p *pipeline) logExclusions(level slog.Level, message string, list []exclude.Exclusion) {
-	for _, e := range list[:min(len(list), maxLogLines)] {
-		fields := []any{"service", e.Service}
-		if !e.WholeService() {
-			fields = append(fields, "instance", e.ID, "hostname", e.Hostname)
-		}
-		if level == slog.LevelWarn {
-			fields = append(fields, "reason", e.Reason)
-		}
-		p.log.Log(context.Background(), level, message, fields...)
-	}
-	if more := len(list) - maxLogLines; more > 0 {
-		p.log.Log(context.Background(), level, message, "and_more", more)
-	}
-}
-
-// addedExclusions returns the exclusions in now of services and instances that before does not have, whatever the reasons.
-func addedExclusions(before, now []exclude.Exclusion) []exclude.Exclusion {
-	withoutReason := func(e exclude.Exclusion) exclude.Exclusion {
+	owner := func(e exclude.Exclusion) exclude.Exclusion {
 		e.Reason = ""
 		return e
 	}
-	known := make(map[exclude.Exclusion]bool, len(before))
-	for _, e := range before {
-		known[withoutReason(e)] = true
-	}
-	var added []exclude.Exclusion
-	for _, e := range now {
-		if !known[withoutReason(e)] {
-			added = append(added, e)
+	attrs := func(e exclude.Exclusion) []any {
+		attrs := []any{"service", e.Service}
+		if !e.WholeService() {
+			attrs = append(attrs, "instance", e.ID, "hostname", e.Hostname)
 		}
+		return attrs
 	}
-	return added
+	logEach(p.log, slog.LevelWarn, "excluded, so that the rest can go live", added(before, now, owner),
+		func(e exclude.Exclusion) []any { return append(attrs(e), "reason", e.Reason) })
+	logEach(p.log, slog.LevelInfo, "no longer excluded", added(now, before, owner), attrs)
 }
 
 // firstNotes returns at most maxNotes notes and how many more there are.

@@ -80,8 +80,8 @@ func (l liveCounts) add(now, since time.Time, n int) liveCounts {
 func countLive(snap sdk.Snapshot) int {
 	n := 0
 	for _, service := range snap.Services {
-		for _, instance := range service.Instances {
-			if instance.IsAlive() {
+		for i := range service.Instances { // without a copy of each instance
+			if service.Instances[i].Status == sdk.Alive {
 				n++
 			}
 		}

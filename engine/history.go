@@ -12,8 +12,8 @@ import (
 const (
 	// maxEntries is how many entries a history keeps.
 	maxEntries = 128
-	// maxKeptPlaces is how many places of a rejection an entry keeps.
-	maxKeptPlaces = 10
+	// maxKeptPositions is how many positions of a rejection an entry keeps.
+	maxKeptPositions = 10
 )
 
 // An Entry is the outcome of applying one document.
@@ -39,7 +39,7 @@ type history struct {
 }
 
 func (h *history) add(e Entry) {
-	e.Err = withoutPlaces(e.Err)
+	e.Err = withoutPositions(e.Err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.entries) == maxEntries {
@@ -48,11 +48,11 @@ func (h *history) add(e Entry) {
 	h.entries = append(h.entries, e)
 }
 
-// withoutPlaces returns err, or an error of the same text and kind if it is a rejection with many places, which would take much
+// withoutPositions returns err, or an error of the same text and kind if it is a rejection with many positions, which would take much
 // memory.
-func withoutPlaces(err error) error {
+func withoutPositions(err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || len(rejection.Positions) <= maxKeptPlaces {
+	if !ok || len(rejection.Positions) <= maxKeptPositions {
 		return err
 	}
 	return &sdk.Rejection{Err: errors.New(err.Error()), Temporary: rejection.Temporary}

@@ -79,12 +79,12 @@ func testConflicts(files []sdk.File) [][2]sdk.Position {
 			if !strings.HasPrefix(word, "claim") {
 				continue
 			}
-			place := sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
+			position := sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word + " of " + line}
 			if other, ok := first[word]; ok {
-				found = append(found, [2]sdk.Position{other, place})
+				found = append(found, [2]sdk.Position{other, position})
 				continue
 			}
-			first[word] = place
+			first[word] = position
 		}
 	}
 	return found
@@ -116,18 +116,18 @@ func (l linesTemplate) lines(snap sdk.Snapshot) (lines []string, origins []exclu
 // rejectWords returns a check that rejects every line with one of the words.
 func rejectWords(words ...string) func(sdk.Document) error {
 	return func(doc sdk.Document) error {
-		var places []sdk.Position
+		var positions []sdk.Position
 		for i, line := range strings.Split(string(doc.Files[0].Content), "\n") {
 			for _, word := range words {
 				if strings.Contains(line, word) {
-					places = append(places, sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
+					positions = append(positions, sdk.Position{File: "main", Path: "/etc/main", Line: i + 1, Problem: word})
 				}
 			}
 		}
-		if places == nil {
+		if positions == nil {
 			return nil
 		}
-		return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: places}
+		return &sdk.Rejection{Err: errors.New("the proxy says no"), Positions: positions}
 	}
 }
 

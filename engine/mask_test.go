@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine"
 )
 
-// secretLines have S3CRET in the place of every secret.
+// secretLines have S3CRET in place of every secret.
 var secretLines = []string{
 	"stats auth admin:S3CRET",
 	"stats  auth\tadmin:S3CRET",

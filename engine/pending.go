@@ -137,14 +137,9 @@ func (p *pipeline) applyAgain(ctx context.Context) error {
 
 // reapplyAll applies the last applied document to a sink that was restarted and may accept now what it rejected before.
 func (p *pipeline) reapplyAll(ctx context.Context) {
-	excluded := p.resetSink()
+	p.state.inSync = false
+	excluded := p.forgetRejections()
 	if p.state.applied != nil && p.reapply(ctx) && excluded {
 		p.state.inSync = false // the newest document may be accepted with everything that is excluded from the last one
 	}
-}
-
-// resetSink forgets what the sink applied and rejected. It reports whether anything was excluded.
-func (p *pipeline) resetSink() bool {
-	p.state.inSync = false
-	return p.forgetRejections()
 }

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"context"
 	"log/slog"
 	"slices"
 
@@ -182,33 +181,17 @@ func (s *source) quarantine(snap sdk.Snapshot) sdk.Snapshot {
 	s.findings = now
 	s.mu.Unlock()
 	s.observer.Quarantined(s.name, len(now.quarantined))
-	s.logFindings(slog.LevelWarn, "quarantined: no template gets it until its values change",
-		minus(now.quarantined, before.quarantined))
-	s.logFindings(slog.LevelInfo, "no longer quarantined", minus(before.quarantined, now.quarantined))
-	s.logFindings(slog.LevelWarn, "value dropped: templates get the instance without it", minus(now.dropped, before.dropped))
-	s.logFindings(slog.LevelInfo, "value no longer dropped", minus(before.dropped, now.dropped))
+	report := func(level slog.Level, message string, before, now []Quarantined) {
+		logEach(s.log, level, message, added(before, now, func(q Quarantined) Quarantined { return q }), Quarantined.attrs)
+	}
+	report(slog.LevelWarn, "quarantined: no template gets it until its values change", before.quarantined, now.quarantined)
+	report(slog.LevelInfo, "no longer quarantined", now.quarantined, before.quarantined)
+	report(slog.LevelWarn, "value dropped: templates get the instance without it", before.dropped, now.dropped)
+	report(slog.LevelInfo, "value no longer dropped", now.dropped, before.dropped)
 	return snap
 }
 
-// logFindings logs a line for each finding, up to a bound.
-func (s *source) logFindings(level slog.Level, message string, list []Quarantined) {
-	for _, q := range list[:min(len(list), maxLogLines)] {
-		s.log.Log(context.Background(), level, message, "service", q.Service, "instance", q.ID, "hostname", q.Hostname,
-			"reason", q.Reason)
-	}
-	if more := len(list) - maxLogLines; more > 0 {
-		s.log.Log(context.Background(), level, message, "and_more", more)
-	}
-}
-
-// minus returns the elements of a that b does not have.
-func minus(a, b []Quarantined) []Quarantined {
-	if len(a) == 0 {
-		return nil
-	}
-	known := make(map[Quarantined]bool, len(b))
-	for _, q := range b {
-		known[q] = true
-	}
-	return slices.DeleteFunc(slices.Clone(a), func(q Quarantined) bool { return known[q] })
+// attrs returns the attributes of a log line.
+func (q Quarantined) attrs() []any {
+	return []any{"service", q.Service, "instance", q.ID, "hostname", q.Hostname, "reason", q.Reason}
 }

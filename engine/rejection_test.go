@@ -105,7 +105,7 @@ func TestExclusion_WholeDocumentIsRejected(t *testing.T) {
 			[]string{"chat/1 ok", "dns/1 quiet", "web/1 ok"}, `service "web"`,
 		},
 		{"nothing would be left", rejectWords("service"), []string{"web/1 ok", "web/2 ok"}, `service "web"): service`},
-		{"no places", func(sdk.Document) error { return sdk.Rejectf("too long") }, []string{"web/1 ok"}, "too long"},
+		{"no positions", func(sdk.Document) error { return sdk.Rejectf("too long") }, []string{"web/1 ok"}, "too long"},
 		{"no line", func(sdk.Document) error {
 			return &sdk.Rejection{Err: errors.New("no"), Positions: []sdk.Position{{File: "main", Problem: "too long"}}}
 		}, []string{"web/1 ok"}, "no: too long"},

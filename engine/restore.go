@@ -55,7 +55,7 @@ func (p *pipeline) takeOver(before *pipeline) {
 				v.loadFailure = "" // the sink may have been replaced to fix the cause
 			}
 		}
-		p.resetSink()
+		p.forgetRejections()
 	}
 	p.publish()
 }

@@ -66,11 +66,11 @@ func (p *pipeline) reportTemplateError(v *version, err error) {
 // A NondeterminismReporter is a [Template] that can find out where it renders the same snapshot differently each time.
 type NondeterminismReporter interface {
 	Template
-	// NondeterministicLines returns a message about each such place. It may take as long as several renderings.
+	// NondeterministicLines returns a message about each such line. It may take as long as several renderings.
 	NondeterministicLines(ctx context.Context, snap sdk.Snapshot) ([]string, error)
 }
 
-// reportNondeterminism finds the nondeterministic places of a template that has become active, and logs those that are new.
+// reportNondeterminism finds the nondeterministic lines of a template that has become active, and logs those that are new.
 func (p *pipeline) reportNondeterminism(ctx context.Context, t Template, snap sdk.Snapshot) {
 	var found []string
 	if f, ok := t.(NondeterminismReporter); ok {

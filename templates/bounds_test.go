@@ -100,7 +100,7 @@ func TestCheckSpan_DifferenceOverflows(t *testing.T) {
 }
 
 // Functions that would fill the memory fail before they start.
-func TestLimited(t *testing.T) {
+func TestBoundedFunctions(t *testing.T) {
 	tests := map[string]string{ // to the error, "" for none
 		`until 20000000`:                     "until would return 20000000 numbers, and the maximum is 1000000",
 		`until -20000000`:                    "until would return 20000000 numbers",

@@ -8,7 +8,6 @@ import (
 	"net"
 	"strings"
 	"text/template"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates/internal/hints"
@@ -32,20 +31,11 @@ type execution struct {
 type rendering struct {
 	*services
 	*budget
-	at          time.Time // what now returns
-	lookup      func(host string) ([]string, error)
-	recorder    *sourcemap.Recorder
-	randomCalls map[string]int // how often each function was called whose result is kept
-	varied      string         // the function that returns something else than usual
-	out         *bytes.Buffer  // what is written of a file, but for what is included
-
-	iterations int        // of instrumented ranges that are being executed, one in another
-	recording  *recording // of the outermost one; nil where it is not to be cached
-	replayed   []any      // the variables that the last replayed iteration assigned to
-
-	attempts    []*attempt  // that are being made, from the outermost
-	lastResults []any       // of the last attempt that ended
-	failed      func(error) // takes the failure of an attempt
+	externalInputs
+	cacheState
+	attemptState
+	recorder *sourcemap.Recorder
+	out      *bytes.Buffer // the current file, without what is being included
 }
 
 // newExecution returns an execution of set, which is the one of t or an instrumented one.
@@ -59,9 +49,12 @@ func (t *Template) newExecution(set *template.Template) *execution {
 func (x *execution) begin(ctx context.Context, s *services) (end func()) {
 	b, cancel := newBudget(ctx, x.t.bounds)
 	x.rendering = rendering{
-		services: s, budget: b, randomCalls: map[string]int{}, recorder: sourcemap.NewRecorder(nil),
-		at:     x.t.cfg.Now().UTC().Round(0), // without the monotonic reading, which templates would print
-		lookup: func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
+		services: s, budget: b, recorder: sourcemap.NewRecorder(nil),
+		externalInputs: externalInputs{
+			at:          x.t.cfg.Now().UTC().Round(0), // without the monotonic reading, which templates would print
+			lookup:      func(host string) ([]string, error) { return net.DefaultResolver.LookupHost(ctx, host) },
+			randomCalls: map[string]int{},
+		},
 	}
 	return func() {
 		cancel()

@@ -135,6 +135,13 @@ func (a *attempter) define(pos parse.Pos, variables []string, assigned int, cont
 
 func bodyName(number int) string { return fmt.Sprintf("_body %d", number) }
 
+// An attemptState is the state of a rendering that is about attempts.
+type attemptState struct {
+	attempts    []*attempt  // the current ones, from the outermost
+	lastResults []any       // of the last attempt that ended
+	failed      func(error) // receives the failure of an attempt
+}
+
 // An attempt renders one iteration.
 type attempt struct {
 	dot       any

@@ -22,6 +22,14 @@ func isNondeterministic(function string) bool {
 	return function == hostByName || isRandom(function) || slices.Contains(clockFunctions, function)
 }
 
+// externalInputs are what the results of functions depend on in a rendering besides the snapshot.
+type externalInputs struct {
+	at          time.Time                           // what now returns
+	lookup      func(host string) ([]string, error) // resolves a host name
+	randomCalls map[string]int                      // how often each random function was called, by its key
+	varied      string                              // the function whose result differs from the usual one, see renderVaried
+}
+
 // A NondeterministicLine is a line of a template whose output differs between renderings of one snapshot.
 type NondeterministicLine struct {
 	Template string // the template's path, as configured

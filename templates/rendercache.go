@@ -25,6 +25,13 @@ type recording struct {
 	written, steps int // of the execution before it
 }
 
+// A cacheState is the state of a rendering that is about the render cache.
+type cacheState struct {
+	iterations int        // instrumented ranges that are being executed, one inside another
+	recording  *recording // of the outermost one; nil if it is not to be cached
+	replayed   []any      // the variables that the last replayed iteration assigned to
+}
+
 // beginIteration is [rendercache.FuncBegin]. It writes what a kept iteration wrote and returns false, or it starts recording and
 // returns true. An iteration in an included template or one that calls itself is not kept: there it has other bounds.
 func (x *execution) beginIteration(loop int, top, dot any, variables ...any) (execute bool, err error) {

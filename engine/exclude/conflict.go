@@ -12,7 +12,7 @@ import (
 )
 
 // A Conflict is two lines of a document that need one resource of which there is only one, such as an address to listen on. The
-// Problem of each place names the resource.
+// Problem of each position names the resource.
 type Conflict = [2]sdk.Position
 
 // AllowedConflicts remembers the conflicts of one version of a template that exclude nothing, because both lines belong to one
@@ -85,7 +85,7 @@ func (c *contest) decide(excluded Set) (Set, error) {
 	}
 	slices.SortFunc(owners, c.compare)
 	next := excluded.clone()
-	var places []sdk.Position
+	var positions []sdk.Position
 	winners := map[owner]bool{}
 	for _, o := range owners {
 		state, found := c.index.find(o)
@@ -97,31 +97,24 @@ func (c *contest) decide(excluded Set) (Set, error) {
 		lost := c.lines[o][i]
 		by := ownerOf(lost.other.origin)
 		byState, _ := c.index.find(by)
-		place := lost.line.Position
-		place.Problem = lost.problem()
-		places = append(places, place)
+		position := lost.line.Position
+		position.Problem = lost.problem()
+		positions = append(positions, position)
 		next.add(o, entry{
-			state: state, reason: fault{place, lost.line.origin}.reason(), winner: &winner{by, byState},
+			state: state, reason: fault{position, lost.line.origin}.reason(), winner: &winner{by, byState},
 		})
 	}
-	if len(places) == 0 {
+	if len(positions) == 0 {
 		return nil, nil
 	}
-	return next, &sdk.Rejection{Err: errors.New("lines of the document conflict"), Positions: places}
+	return next, &sdk.Rejection{Err: errors.New("lines of the document conflict"), Positions: positions}
 }
 
 // compare orders owners by precedence: the template itself, then the service whose oldest instance is older, then by name.
 func (c *contest) compare(a, b owner) int {
 	return cmp.Or(
-		cmp.Compare(serviceRank(a), serviceRank(b)), c.oldest(a).Compare(c.oldest(b)), cmp.Compare(a.service, b.service),
+		cmp.Compare(a.service, "")-cmp.Compare(b.service, ""), c.oldest(a).Compare(c.oldest(b)), cmp.Compare(a.service, b.service),
 		cmp.Compare(a.hostname, b.hostname), cmp.Compare(a.id, b.id))
-}
-
-func serviceRank(o owner) int {
-	if o.service == "" {
-		return 0
-	}
-	return 1
 }
 
 // oldest returns when the oldest live instance of o's service was created. An instance without that time counts as new.

@@ -53,7 +53,7 @@ type explainedError struct {
 func (e *explainedError) Error() string { return e.text }
 func (e *explainedError) Unwrap() error { return e.err }
 
-// A fault is a rejected place with its origin.
+// A fault is a rejected position with its origin.
 type fault struct {
 	sdk.Position
 	origin Origin
@@ -61,8 +61,8 @@ type fault struct {
 
 func faultsOf(r *sdk.Rejection, lines sourceMap) []fault {
 	var faults []fault
-	for _, place := range r.Positions {
-		faults = append(faults, fault{place, lines.at(place)})
+	for _, position := range r.Positions {
+		faults = append(faults, fault{position, lines.at(position)})
 	}
 	return faults
 }

@@ -43,7 +43,7 @@ type Pass struct {
 	AllowedConflicts AllowedConflicts // of the template; not nil if Conflicts is not
 
 	// MayExclude reports whether the template may be rendered without excluded. temporary is true if the reason for the latest
-	// exclusions may be over soon; nil allows everything.
+	// exclusions may be over soon.
 	MayExclude func(excluded Set, temporary bool) bool
 
 	Applied *Applied // the document that is live; nil for none
@@ -63,7 +63,7 @@ func (p *Pass) RenderExcluding(ctx context.Context, excluded Set) (*Rendering, e
 		if err == nil {
 			return r, nil
 		}
-		if next == nil || round == maxRounds || !p.mayExclude(next, false) {
+		if next == nil || round == maxRounds || !p.MayExclude(next, false) {
 			return nil, err
 		}
 		excluded = next
@@ -132,7 +132,7 @@ func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, reje
 	if rejections >= excludeServicesAfter {
 		next = next.withUnchecked(p.Index, faults, lines, p.Applied, rejections >= excludeAllAfter)
 	}
-	if rejection.Temporary && p.Applied.containsAny(next) || !p.mayExclude(next, !retryAt.IsZero()) {
+	if rejection.Temporary && p.Applied.containsAny(next) || !p.MayExclude(next, !retryAt.IsZero()) {
 		return nil, explained
 	}
 	return next, explained
@@ -144,7 +144,7 @@ func (p *Pass) Check(ctx context.Context) error {
 	var excluded Set
 	for round := 1; ; round++ {
 		next, err := p.checkOnce(ctx, excluded)
-		if err == nil || next == nil || round == maxRounds || !p.mayExclude(next, false) {
+		if err == nil || next == nil || round == maxRounds || !p.MayExclude(next, false) {
 			return err
 		}
 		excluded = next
@@ -164,10 +164,6 @@ func (p *Pass) checkOnce(ctx context.Context, excluded Set) (Set, error) {
 	}
 	lines := p.sourceMap(ctx, r)
 	return excluded.withRejected(p.Index, faultsOf(rejection, lines), lines, time.Time{}), err
-}
-
-func (p *Pass) mayExclude(excluded Set, temporary bool) bool {
-	return p.MayExclude == nil || p.MayExclude(excluded, temporary)
 }
 
 func (p *Pass) sourceMap(ctx context.Context, r *Rendering) sourceMap {

@@ -21,19 +21,19 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// addedAndLoaded runs check on a HAProxy to which the servers were added while it ran, and on one that loaded them. The
+// addedAndLoaded runs check on a HAProxy to which the servers were added at run time, and on one that loaded them. The
 // settings are the other lines of the backend.
-func addedAndLoaded(t *testing.T, settings, servers []string, check func(*testing.T, *rig, *Sink)) {
+func addedAndLoaded(t *testing.T, settings, servers []string, check func(*testing.T, *testEnv, *Sink)) {
 	t.Helper()
 	both := append(append([]string{}, settings...), servers...)
 	t.Run("loaded", func(t *testing.T) {
-		r := newRig(t)
+		r := newTestEnv(t)
 		s := r.sink()
 		r.apply(s, r.oneThread(both...), sdk.ActionRestart)
 		check(t, r, s)
 	})
 	t.Run("added", func(t *testing.T) {
-		r := newRig(t)
+		r := newTestEnv(t)
 		s := r.sink()
 		r.apply(s, r.oneThread(settings...), sdk.ActionRestart)
 		r.apply(s, r.oneThread(both...), sdk.ActionRuntime)
@@ -42,7 +42,7 @@ func addedAndLoaded(t *testing.T, settings, servers []string, check func(*testin
 }
 
 // oneThread is like lines, for a HAProxy with one thread: each has idle connections of its own.
-func (r *rig) oneThread(lines ...string) sdk.Document {
+func (r *testEnv) oneThread(lines ...string) sdk.Document {
 	return edited(r.lines(lines...), "maxconn 100\n", "maxconn 100\n    nbthread 1\n")
 }
 
@@ -53,7 +53,7 @@ type counted struct {
 }
 
 // counted starts a server that answers with its name, after it was prepared.
-func (r *rig) counted(name string, status int, start func(*httptest.Server)) counted {
+func (r *testEnv) counted(name string, status int, start func(*httptest.Server)) counted {
 	r.t.Helper()
 	c := counted{accepted: &atomic.Int64{}}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -90,7 +90,7 @@ func (l proxyListener) Accept() (net.Conn, error) {
 	return &proxyConn{Conn: conn, reader: bufio.NewReader(conn)}, nil
 }
 
-// A proxyConn leaves out the PROXY header, and ends where there is none.
+// A proxyConn strips the PROXY header, and ends if there is none.
 type proxyConn struct {
 	net.Conn
 	reader *bufio.Reader
@@ -123,7 +123,7 @@ func (c *proxyConn) skipHeader() error {
 }
 
 // stat returns what "show stat" says about a server of the backend app, or about the backend itself.
-func (r *rig) stat(s *Sink, server string) map[string]string {
+func (r *testEnv) stat(s *Sink, server string) map[string]string {
 	r.t.Helper()
 	table, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(r.ask(s, "show stat app 6 -1")[0], "# "))).ReadAll()
 	check(r.t, err)
@@ -136,8 +136,8 @@ func (r *rig) stat(s *Sink, server string) map[string]string {
 	return nil
 }
 
-func TestAddedServerIsCheckedLikeALoadedOne(t *testing.T) {
-	r := newRig(t)
+func TestAddedServer_ChecksAsAfterALoad(t *testing.T) {
+	r := newTestEnv(t)
 	plain := r.counted("plain", http.StatusOK, (*httptest.Server).Start)
 	tls := r.counted("tls", http.StatusOK, (*httptest.Server).StartTLS)
 	proxy := r.counted("proxy", http.StatusOK, overProxy)
@@ -158,7 +158,7 @@ func TestAddedServerIsCheckedLikeALoadedOne(t *testing.T) {
 		{"PROXY to an address of its own", "option httpchk", proxy.address + " send-proxy-v2 addr 127.0.0.1" + often, "L7STS"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			s := r.sink()
 			r.apply(s, r.lines(test.settings), sdk.ActionRestart)
 			loaded := r.lines(test.settings, "server x "+test.server)
@@ -178,15 +178,15 @@ func TestAddedServerIsCheckedLikeALoadedOne(t *testing.T) {
 	}
 }
 
-func TestAddedServersShareRequestsLikeLoadedOnes(t *testing.T) {
-	r := newRig(t)
+func TestAddedServer_SharesRequestsAsAfterALoad(t *testing.T) {
+	r := newTestEnv(t)
 	var servers []string
 	for i := range 5 {
 		servers = append(servers, fmt.Sprintf("server s%d %s weight 10", i, r.named(fmt.Sprint(i)).address))
 	}
 	for _, balance := range []string{"balance random", "balance roundrobin", "balance leastconn"} {
 		t.Run(balance, func(t *testing.T) {
-			addedAndLoaded(t, []string{balance}, servers, func(t *testing.T, r *rig, _ *Sink) {
+			addedAndLoaded(t, []string{balance}, servers, func(t *testing.T, r *testEnv, _ *Sink) {
 				const requests = 300
 				answers := map[string]int{}
 				for range requests {
@@ -203,7 +203,7 @@ func TestAddedServersShareRequestsLikeLoadedOnes(t *testing.T) {
 }
 
 // answer sends one request and returns which server answered it, or else the status.
-func (r *rig) answer(over *http.Transport) string {
+func (r *testEnv) answer(over *http.Transport) string {
 	r.t.Helper()
 	client := &http.Client{Transport: over, Timeout: time.Minute}
 	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
@@ -213,7 +213,7 @@ func (r *rig) answer(over *http.Transport) string {
 	return cmp.Or(answer.Header.Get("X-Server"), answer.Status)
 }
 
-func TestAddedServerReusesConnectionsLikeALoadedOne(t *testing.T) {
+func TestAddedServer_ReusesConnectionsAsAfterALoad(t *testing.T) {
 	overHTTP2 := func(server *httptest.Server) {
 		server.EnableHTTP2 = true
 		server.StartTLS()
@@ -227,7 +227,7 @@ func TestAddedServerReusesConnectionsLikeALoadedOne(t *testing.T) {
 		{"HTTP/2", " ssl verify none alpn h2", overHTTP2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			s := r.sink()
 			r.apply(s, r.oneThread("http-reuse always"), sdk.ActionRestart)
 			server := r.counted("x", http.StatusOK, test.start)
@@ -249,14 +249,14 @@ func TestAddedServerReusesConnectionsLikeALoadedOne(t *testing.T) {
 	}
 }
 
-// A bound on connections is not one that grows with the load, and minconn is the least bound.
-func TestAddedServerIsBoundLikeALoadedOne(t *testing.T) {
+// A limit of connections does not grow with the load, and minconn is the lower limit.
+func TestAddedServer_MaxConnAsAfterALoad(t *testing.T) {
 	for _, bound := range []string{"maxconn 2", "maxconn 2 minconn 2", "minconn 2", "minconn 2 maxconn 1"} {
 		t.Run(bound, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			server := r.named("x")
 			t.Cleanup(func() { close(server.open) })
-			addedAndLoaded(t, nil, []string{"server x " + server.address + " " + bound}, func(t *testing.T, r *rig, s *Sink) {
+			addedAndLoaded(t, nil, []string{"server x " + server.address + " " + bound}, func(t *testing.T, r *testEnv, s *Sink) {
 				for range 3 {
 					r.slowly()
 				}
@@ -271,11 +271,11 @@ func TestAddedServerIsBoundLikeALoadedOne(t *testing.T) {
 	}
 }
 
-func TestAddedServerIsObservedLikeALoadedOne(t *testing.T) {
-	r := newRig(t)
+func TestAddedServer_ObservesAsAfterALoad(t *testing.T) {
+	r := newTestEnv(t)
 	server := r.counted("x", http.StatusInternalServerError, (*httptest.Server).Start)
 	line := "server x " + server.address + " check inter 100ms fall 1 rise 1000 observe layer7"
-	addedAndLoaded(t, []string{"option httpchk"}, []string{line}, func(t *testing.T, r *rig, s *Sink) {
+	addedAndLoaded(t, []string{"option httpchk"}, []string{line}, func(t *testing.T, r *testEnv, s *Sink) {
 		eventually(t, "the server is down for its errors", func() bool {
 			r.answer(&http.Transport{DisableKeepAlives: true})
 			return r.stat(s, "x")["status"] == "DOWN"
@@ -286,9 +286,9 @@ func TestAddedServerIsObservedLikeALoadedOne(t *testing.T) {
 	})
 }
 
-// A server that does not answer has requests for no longer than one that was loaded.
-func TestAddedServerIsCheckedAsEarlyAsALoadedOne(t *testing.T) {
-	r := newRig(t)
+// A server that does not answer receives requests for no longer than a loaded one.
+func TestAddedServer_FirstCheckAsAfterALoad(t *testing.T) {
+	r := newTestEnv(t)
 	good := "server good " + r.named("good").address
 	port, free := occupy(t)
 	free()
@@ -301,7 +301,7 @@ func TestAddedServerIsCheckedAsEarlyAsALoadedOne(t *testing.T) {
 		{"inter 100ms fastinter 1h", sdk.ActionRuntime},
 	} {
 		t.Run(test.options, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			s := r.sink()
 			r.apply(s, r.lines(good), sdk.ActionRestart)
 			r.apply(s, r.lines(good, fmt.Sprintf("server dead 127.0.0.1:%d check %s", port, test.options)), test.action)
@@ -311,9 +311,9 @@ func TestAddedServerIsCheckedAsEarlyAsALoadedOne(t *testing.T) {
 	}
 }
 
-// This is where an added server is not a loaded one: it begins as one that comes back.
-func TestAddedServerStartsSlowly(t *testing.T) {
-	r := newRig(t)
+// Here an added server differs from a loaded one: it starts like a server that has come up again.
+func TestAddedServer_SlowStart(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	line := "server x " + r.backend + " weight 100 slowstart 1h"
 	r.apply(s, r.lines(), sdk.ActionRestart)

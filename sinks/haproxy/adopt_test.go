@@ -17,7 +17,7 @@ import (
 )
 
 func TestAdopt_RunningHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	one := r.document("one")
 	first := r.sink()
 	r.apply(first, one, sdk.ActionRestart)
@@ -51,7 +51,7 @@ func TestAdopt_RunningHAProxy(t *testing.T) {
 }
 
 func TestAdopt_StartsDeadHAProxyBeforeTheFirstDocument(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	one := r.document("one")
 	first := r.sink()
 	r.apply(first, one, sdk.ActionRestart)
@@ -71,11 +71,11 @@ func TestAdopt_StartsDeadHAProxyBeforeTheFirstDocument(t *testing.T) {
 }
 
 func TestReload_ByAnotherProgram(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
-	eventually(t, "the file was observed", func() bool { // it is put back by the next observation, ten seconds later
+	eventually(t, "the file was observed", func() bool { // it is restored by the next observation, ten seconds later
 		return s.observedTimes() > 0
 	})
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("else").Files[0].Content, 0o644))
@@ -91,7 +91,7 @@ func TestReload_ByAnotherProgram(t *testing.T) {
 // since.
 func TestAdopt_FileOrStateFileDiffers(t *testing.T) {
 	t.Run("file newer than the process", func(t *testing.T) {
-		r := newRig(t)
+		r := newTestEnv(t)
 		first := r.sink()
 		r.apply(first, r.document("one"), sdk.ActionRestart)
 		r.stop(first)
@@ -101,7 +101,7 @@ func TestAdopt_FileOrStateFileDiffers(t *testing.T) {
 		r.wantServed("two")
 	})
 	t.Run("process newer than the file", func(t *testing.T) {
-		r := newRig(t)
+		r := newTestEnv(t)
 		first := r.sink()
 		one := r.document("one")
 		r.apply(first, one, sdk.ActionRestart)
@@ -117,7 +117,7 @@ func TestAdopt_FileOrStateFileDiffers(t *testing.T) {
 }
 
 // startClassic starts a HAProxy without a master, as haproxy-api 0.9 did.
-func (r *rig) startClassic(name string) (pid int) {
+func (r *testEnv) startClassic(name string) (pid int) {
 	r.t.Helper()
 	config := "global\n    daemon\n" + string(r.document(name).Files[0].Content)
 	check(r.t, os.WriteFile(r.cfg.ConfigFile, []byte(config), 0o644))
@@ -131,7 +131,7 @@ func (r *rig) startClassic(name string) (pid int) {
 }
 
 func TestReplace_ClassicHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	old := r.startClassic("old")
 	r.wantServed("old")
 	s := r.sink()
@@ -153,7 +153,7 @@ func TestReplace_ClassicHAProxy(t *testing.T) {
 }
 
 func TestReplace_FailureLeavesTheOldHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	old := r.startClassic("old")
 	before := r.onDisk()
 	s := r.sink()
@@ -167,7 +167,7 @@ func TestReplace_FailureLeavesTheOldHAProxy(t *testing.T) {
 
 // A HAProxy that cannot bind an address interrupts the previous one for seconds, so it is not started.
 func TestReplace_AddressInUse(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	old := r.startClassic("old")
 	port, _ := occupy(t)
 	s := r.sink()
@@ -179,7 +179,7 @@ func TestReplace_AddressInUse(t *testing.T) {
 }
 
 func TestReplace_MasterWithoutItsSocket(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	before := r.running(s)
@@ -200,7 +200,7 @@ func TestReusedPid_IsNotSignalled(t *testing.T) {
 		"a program that reads our files": "exec -a haproxy tail -f haproxy.cfg haproxy.pid haproxy.log",
 	} {
 		t.Run(name, func(t *testing.T) {
-			inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+			inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 				for _, file := range []string{"haproxy.cfg", "haproxy.pid", "haproxy.log"} {
 					check(t, os.WriteFile(r.path(file), nil, 0o644))
 				}
@@ -243,7 +243,7 @@ func TestPidFile_Unreadable(t *testing.T) {
 		{"negative", func(path string) error { return os.WriteFile(path, []byte("-1\n"), 0o644) }, `"-1"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			check(t, test.make(r.cfg.PidFile))
 			s := r.sink()
 			_, err := s.Apply(t.Context(), r.document("one"))
@@ -266,7 +266,7 @@ func TestPidFile_Unreadable(t *testing.T) {
 
 // A master loads the file that it was started with at every reload, whatever the sink's configuration says.
 func TestReplace_MasterWithAnotherConfigurationFile(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	first := r.sink()
 	r.apply(first, r.document("one"), sdk.ActionRestart)
 	before := r.running(first)
@@ -283,4 +283,47 @@ func TestReplace_MasterWithAnotherConfigurationFile(t *testing.T) {
 	r.apply(second, r.document("three"), sdk.ActionReload)
 	r.wantServed("three")
 	eventually(t, "the first master has ended", func() bool { return !procinfo.Exists(before.Pids[0]) })
+}
+
+// The process before us may have died when HAProxy had the change and the file had it not.
+func TestAdopt_ServersDifferFromTheFile(t *testing.T) {
+	r := newTestEnv(t)
+	a, b := r.named("a"), r.named("b")
+	first := r.sink()
+	one, both := r.lines("server a "+a.address), r.lines("server a "+a.address, "server b "+b.address)
+	r.apply(first, one, sdk.ActionRestart)
+	r.ask(first, "add server app/b "+b.address, "set server app/b state ready")
+	r.stop(first)
+	next := r.watchful()
+	_ = problems(t, next)
+	if next.state.Load().verified {
+		t.Error("what runs is taken for what is on disk")
+	}
+	r.wantAnswers("a b") // and is left alone until it is known what should run
+	r.apply(next, both, sdk.ActionReload)
+	r.wantAnswers("a b")
+	r.wantOnDisk(both)
+	r.stop(next)
+
+	// A server that was leaving goes on leaving.
+	third := r.sink()
+	answer := r.slowly()
+	var left named
+	select {
+	case <-a.asked:
+		left = a
+		r.apply(third, r.lines("server b "+b.address), sdk.ActionRuntime)
+	case <-b.asked:
+		left = b
+		r.apply(third, one, sdk.ActionRuntime)
+	}
+	r.stop(third)
+	fourth := r.sink()
+	wantHealthy(t, fourth)
+	if !fourth.state.Load().verified {
+		t.Error("a server that leaves makes what runs unknown")
+	}
+	close(left.open)
+	answer()
+	eventually(t, "it is gone", func() bool { return !strings.Contains(r.servers(fourth, "app"), " ") })
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestStartThenUnchangedWrittenReload(t *testing.T) {
-	r := newRig(t)
+func TestApply_StartUnchangedWrittenReload(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 
@@ -49,8 +49,8 @@ func TestStartThenUnchangedWrittenReload(t *testing.T) {
 	r.wantTidy()
 }
 
-func TestHealthFacts(t *testing.T) {
-	r := newRig(t)
+func TestHealth_Facts(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	if p := problems(t, s); !strings.Contains(p, "not running") || !strings.Contains(p, "no document") {
 		t.Errorf("before the first document the problems are %q", p)
@@ -65,8 +65,8 @@ func TestHealthFacts(t *testing.T) {
 	}
 }
 
-func TestRejectedDocumentChangesNothing(t *testing.T) {
-	r := newRig(t)
+func TestApply_RejectedDocumentChangesNothing(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	good := r.document("good")
 	r.apply(s, good, sdk.ActionRestart)
@@ -94,9 +94,9 @@ func hiddenBind(port int) string {
 	return fmt.Sprintf("frontend other\n    bind ipv4@localhost:%d", port)
 }
 
-// A reload that cannot bind would have the HAProxy that serves refuse connections for seconds.
-func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
-	r := newRig(t)
+// A reload that cannot bind would make the running HAProxy refuse connections for seconds.
+func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -135,8 +135,8 @@ func TestPortInUseIsNoticedBeforeHAProxyIs(t *testing.T) {
 	r.wantServed("two")
 }
 
-func TestPortInUseAtStart(t *testing.T) {
-	r := newRig(t)
+func TestApply_PortInUseAtStart(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	port, free := occupy(t)
 	doc := r.document("one", hiddenBind(port))
@@ -156,8 +156,8 @@ func TestPortInUseAtStart(t *testing.T) {
 	r.wantServed("one")
 }
 
-func TestPortInUseAtReload(t *testing.T) {
-	r := newRig(t)
+func TestApply_PortInUseAtReload(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -187,8 +187,8 @@ func TestPortInUseAtReload(t *testing.T) {
 	r.wantServed("two")
 }
 
-func TestSymbolicLinkStaysOne(t *testing.T) {
-	r := newRig(t)
+func TestApply_KeepsSymbolicLinks(t *testing.T) {
+	r := newTestEnv(t)
 	target := filepath.Join(r.dir, "real", "lb.cfg")
 	check(t, os.Mkdir(filepath.Dir(target), 0o755))
 	check(t, os.WriteFile(target, nil, 0o640))
@@ -208,8 +208,8 @@ func TestSymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
-func TestMissingBinary(t *testing.T) {
-	r := newRig(t)
+func TestApply_MissingBinary(t *testing.T) {
+	r := newTestEnv(t)
 	r.cfg.Binary = "haproxy-that-nobody-has"
 	s := r.sink()
 	_, err := s.Apply(t.Context(), r.document("one"))
@@ -227,9 +227,9 @@ func TestMissingBinary(t *testing.T) {
 	wantError(t, err, "there is no program "+r.cfg.Binary)
 }
 
-// A document that passed its check while the sink was being stopped changes nothing any more.
-func TestSwitchTo_Stopped(t *testing.T) {
-	r := newRig(t)
+// A document that passed its check while the sink was being stopped changes nothing.
+func TestCommitAndReload_Stopped(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -249,4 +249,13 @@ func TestSwitchTo_Stopped(t *testing.T) {
 	}
 	r.wantOnDisk(one)
 	r.wantServed("one")
+}
+
+func TestApply_MissingBaseFile(t *testing.T) {
+	r := newTestEnv(t)
+	s := r.sink()
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	check(t, os.Remove(r.path("haproxy.base.cfg")))
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	r.wantServed("two")
 }

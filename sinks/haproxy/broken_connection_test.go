@@ -22,7 +22,7 @@ type relay struct {
 	between func(connection int) // called before a connection is led on
 }
 
-func (r *rig) relay(s *Sink, limits ...int64) *relay {
+func (r *testEnv) relay(s *Sink, limits ...int64) *relay {
 	r.t.Helper()
 	listener, err := net.Listen("unix", r.path("relay.sock"))
 	check(r.t, err)
@@ -82,7 +82,7 @@ func (r *relay) lead(conn net.Conn) {
 
 // Wherever the connection breaks, the change is made: over another connection, or by a reload.
 func TestRuntimeChange_ConnectionBreaks(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	one, other := r.lines("server a "+a.address), r.lines("server b "+b.address+" weight 7 check")
@@ -121,7 +121,7 @@ func TestRuntimeChange_ConnectionBreaks(t *testing.T) {
 func TestRuntimeChange_HAProxyIsKilled(t *testing.T) {
 	for _, who := range []string{"worker", "master"} {
 		t.Run(who, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a := r.named("a")
 			s := r.sink()
 			r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)

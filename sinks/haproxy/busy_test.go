@@ -17,7 +17,7 @@ import (
 const maxSocketConns = 10
 
 // fill opens as many connections to HAProxy's socket as it accepts, and returns a function that closes them.
-func (r *rig) fill(path string) (release func()) {
+func (r *testEnv) fill(path string) (release func()) {
 	r.t.Helper()
 	var conns []net.Conn
 	for range maxSocketConns {
@@ -59,13 +59,13 @@ func openFiles(t *testing.T, pid int) int {
 	return len(entries)
 }
 
-func (r *rig) withStatsSocket(doc sdk.Document) sdk.Document {
+func (r *testEnv) withStatsSocket(doc sdk.Document) sdk.Document {
 	return edited(doc, "global", "global\n    stats timeout 1h\n    stats socket "+r.path("s.sock")+" level admin")
 }
 
 // HAProxy serves although as many connections to its socket are open as it accepts.
 func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		first := r.sink()
 		doc := r.withStatsSocket(document("one"))
 		r.apply(first, doc, sdk.ActionRestart)
@@ -106,7 +106,7 @@ func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 
 // A change over an existing connection does not wait for a free connection: it is made, if need be by a reload.
 func TestFullStatsSocket_KeptConnection(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		s := r.sink()
 		doc := r.withStatsSocket(document("one"))
 		r.apply(s, doc, sdk.ActionRestart)
@@ -124,7 +124,7 @@ func TestFullStatsSocket_KeptConnection(t *testing.T) {
 }
 
 func TestFullMasterSocket(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -158,7 +158,7 @@ func TestFullMasterSocket(t *testing.T) {
 
 // A stopped process is unhealthy, unlike one that only has too many connections on its socket.
 func TestHealth_StoppedWorker(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	now := r.running(s)

@@ -56,7 +56,7 @@ func TestCheck_PositionsOfFaults(t *testing.T) {
 	const head = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
 	for _, test := range faulty {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			config, lines := plain(head + test.config)
 			for _, verify := range []string{"", r.cfg.Binary + " -c -f " + r.cfg.ConfigFile} {
 				r.cfg.VerifyCmd = verify
@@ -79,7 +79,7 @@ func TestCheck_PositionsOfFaults(t *testing.T) {
 	}
 }
 
-func (r *rig) rejection(doc sdk.Document) *sdk.Rejection {
+func (r *testEnv) rejection(doc sdk.Document) *sdk.Rejection {
 	r.t.Helper()
 	err := r.sink().Check(r.t.Context(), doc)
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
@@ -91,7 +91,7 @@ func (r *rig) rejection(doc sdk.Document) *sdk.Rejection {
 
 // During a check, a companion has a temporary name, and so has the main file that refers to it.
 func TestCheck_PositionBesideACompanion(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	doc := r.document("x", "backend other", " bogus", " http-request deny if { path -f "+r.path("paths.lst")+" }")
 	doc.Files = append(doc.Files, sdk.File{Name: "paths.lst", Content: []byte("/a\n")})
 	rejection := r.rejection(doc)

@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 )
 
-// countChecks has the rig's HAProxy count how often it checks a configuration, and returns how to ask for that.
-func (r *rig) countChecks() func() int {
+// countChecks makes HAProxy count its checks of a configuration, and returns a function that returns the count.
+func (r *testEnv) countChecks() func() int {
 	r.t.Helper()
 	log := r.path("checks")
 	script := r.path("counting-haproxy")
@@ -26,7 +26,7 @@ func (r *rig) countChecks() func() int {
 	}
 }
 
-// withFaults is a configuration with so many services and so many bad servers in each, and the numbers of their lines.
+// withFaults returns a configuration with that many services and bad servers in each, and the numbers of the bad lines.
 func withFaults(services, bad int, option func(n int) string) (config string, lines []int) {
 	text := []string{
 		"defaults", " mode http", " timeout connect 1s", " timeout client 1s", " timeout server 1s", "frontend f",
@@ -64,7 +64,7 @@ func TestCheck_ManyFaults(t *testing.T) {
 		{"3,000 without a port", 1, 3_000, portless, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			checks := r.countChecks()
 			config, lines := withFaults(test.services, test.bad, test.option)
 			if found := linesWith(config, " server same "); found != nil {
@@ -112,8 +112,8 @@ func linesWith(config, start string) []int {
 	return numbers
 }
 
-// A line that depends on its file or on a condition may be good in the whole and bad in a piece.
-func TestPiecesOf_LeavesWholeWhatDependsOnItsPlace(t *testing.T) {
+// A line that depends on its file or on a condition may be valid in the whole file and invalid in a piece.
+func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
 	for _, line := range []string{".if defined(X)\n", "  .notice hello\n", "global\n default-path config\n"} {
 		if got := split([]byte("defaults\n" + line)); got != nil {
 			t.Errorf("%q: %d pieces", line, len(got))
@@ -138,7 +138,7 @@ func TestPiecesOf_LeavesWholeWhatDependsOnItsPlace(t *testing.T) {
 
 // With zero-warning, HAProxy rejects a configuration for its warnings.
 func TestCheck_WarningsThatAreFaults(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	doc := edited(r.document("x", " redirect prefix /x if TRUE", " http-request set-header a b"), "maxconn 100", "zero-warning")
 	rejection := r.rejection(doc)
 	if len(rejection.Positions) != 1 || rejection.Positions[0].Line != 15 {

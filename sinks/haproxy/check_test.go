@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestCompanions(t *testing.T) {
-	r := newRig(t)
+func TestApply_Companions(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	routes := r.path("routes.map")
 	config := string(r.document("map").Files[0].Content)
@@ -46,8 +46,8 @@ func TestCompanions(t *testing.T) {
 	r.wantTidy()
 }
 
-func TestCompanionNames(t *testing.T) {
-	r := newRig(t)
+func TestApply_CompanionNames(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	for _, name := range []string{
 		"", ".", "..", "../x", "/", "/etc/x", "a/b", ".hidden", "a\x00b",
@@ -67,8 +67,8 @@ func TestCompanionNames(t *testing.T) {
 	}
 }
 
-func TestCheckDisturbsNothing(t *testing.T) {
-	r := newRig(t)
+func TestCheck_ChangesNothing(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	check(t, s.Check(t.Context(), r.document("one")))
 	if err := s.Check(t.Context(), r.document("one", "bogus")); !errors.Is(err, sdk.ErrRejected) {
@@ -81,8 +81,8 @@ func TestCheckDisturbsNothing(t *testing.T) {
 	}
 }
 
-func TestCheckWithoutTheFolder(t *testing.T) {
-	r := newRig(t)
+func TestCheck_MissingDirectory(t *testing.T) {
+	r := newTestEnv(t)
 	r.cfg.ConfigFile = filepath.Join(r.dir, "not", "there", "haproxy.cfg")
 	s := r.sink()
 	check(t, s.Check(t.Context(), r.document("one")))
@@ -93,8 +93,8 @@ func TestCheckWithoutTheFolder(t *testing.T) {
 	}
 }
 
-func TestCancelledDuringTheCheck(t *testing.T) {
-	r := newRig(t)
+func TestApply_CancelledDuringTheCheck(t *testing.T) {
+	r := newTestEnv(t)
 	gate := r.path("gate")
 	check(t, syscall.Mkfifo(gate, 0o600))
 	r.cfg.VerifyCmd = fmt.Sprintf("if grep -q slow %s; then cat %s; fi", r.cfg.ConfigFile, gate)
@@ -120,9 +120,9 @@ func TestCancelledDuringTheCheck(t *testing.T) {
 	r.wantTidy()
 }
 
-// A name server may be away for a moment: that is no fault of the document.
-func TestAnUnknownHostNameIsTriedAgain(t *testing.T) {
-	r := newRig(t)
+// A name server may be unavailable for a moment, which is no fault of the document.
+func TestApply_UnknownHostnameIsRetried(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s1 node-1.invalid:80")
 	_, err := s.Apply(t.Context(), doc)

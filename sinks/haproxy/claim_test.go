@@ -9,7 +9,7 @@ import (
 
 // The folder may come after the start: nothing is touched before it can be claimed, and then by one sink only.
 func TestClaim_FolderComesLater(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		r.cfg.ConfigFile, r.cfg.PidFile = r.path("etc/haproxy.cfg"), r.path("etc/haproxy.pid")
 		if r.cfg.ReloadCmd != "" {
 			r.useCommands09()
@@ -49,7 +49,7 @@ func TestClaim_FolderComesLater(t *testing.T) {
 
 // What lies beside the pid file belongs to one HAProxy as well.
 func TestClaim_SamePidFile(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	first := r.sink()
 	check(t, first.Claim(t.Context()))
 	r.cfg.ConfigFile = r.path("other.cfg")

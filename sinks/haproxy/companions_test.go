@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// leaveTemporary leaves what a process that is killed while it writes the files leaves of them.
-func (r *rig) leaveTemporary(s *Sink, names ...string) {
+// leaveTemporary creates the files that a process leaves when it is killed while it writes them.
+func (r *testEnv) leaveTemporary(s *Sink, names ...string) {
 	r.t.Helper()
 	for _, name := range names {
 		f, err := replace.New(r.path(name), []byte("half"), replace.Options{Owner: s.paths.ConfigFile})
@@ -27,7 +27,7 @@ func (r *rig) leaveTemporary(s *Sink, names ...string) {
 	}
 }
 
-func (r *rig) has(name string) bool {
+func (r *testEnv) has(name string) bool {
 	r.t.Helper()
 	_, err := os.Lstat(r.path(name))
 	if err != nil && !os.IsNotExist(err) {
@@ -38,15 +38,15 @@ func (r *rig) has(name string) bool {
 
 func companion(name, content string) sdk.File { return sdk.File{Name: name, Content: []byte(content)} }
 
-// withMap is a document that answers with what the map in the companion has for k.
-func (r *rig) withMap(name, value string) sdk.Document {
+// withMap returns a document that answers with the value that the map in the companion has for k.
+func (r *testEnv) withMap(name, value string) sdk.Document {
 	config := string(r.document("map").Files[0].Content)
 	config = strings.Replace(config, "X-Is map", "X-Is %[str(k),map("+r.path(name)+")]", 1)
 	return documentOf(config, companion(name, "k "+value+"\n"))
 }
 
 func TestStart_RemovesTemporaryFiles(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	first := r.sink()
@@ -78,14 +78,14 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 		{"by another master", "    resetenv PATH\n", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.cfg.DrainTimeout = time.Minute
 			s := r.sink()
 			s.observeEvery = pollInterval
 			r.apply(s, r.withMap("routes.map", "one"), sdk.ActionRestart)
 			check(t, os.WriteFile(r.path("mine.map"), []byte("k mine\n"), 0o600))
 
-			// A connection holds the worker that has the map.
+			// A connection keeps the worker alive that has loaded the map.
 			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 			check(t, err)
 			defer func() { _ = conn.Close() }()
@@ -119,15 +119,15 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 	}
 }
 
-// Whatever happens between writing a companion and removing it, it is known to be ours.
+// The sink knows its companions whatever happens between writing and removing them.
 func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	first := r.sink()
 	first.observeEvery = time.Hour
 	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
 	r.stop(first)
 
-	// The next process dies after it has written the files, and before HAProxy loads them.
+	// The next process ends after it has written the files, and before HAProxy loads them.
 	second := r.sink()
 	second.observeEvery = time.Hour
 	wantHealthy(t, second)
@@ -151,14 +151,14 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 }
 
 func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.OnExit = OnExitStop
 	first := r.sink()
 	r.apply(first, r.withMap("routes.map", "one"), sdk.ActionRestart)
 	r.stop(first)
 	second := r.sink()
 	if p := problems(t, second); !strings.Contains(p, "no document") {
-		t.Errorf("a HAProxy that was stopped is looked for: %s", p)
+		t.Errorf("a HAProxy that was stopped is searched for: %s", p)
 	}
 	r.apply(second, r.document("two"), sdk.ActionRestart)
 	if r.has("routes.map") {
@@ -171,7 +171,7 @@ func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
 }
 
 func TestCompanions_RolledBack(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	s.observeEvery, s.stableAfter = pollInterval, 5*time.Second
 	lost := lostBy(s)
@@ -187,7 +187,7 @@ func TestCompanions_RolledBack(t *testing.T) {
 		t.Error("the files of the document before are not back")
 	}
 
-	// One with which HAProxy does not stay up: its files replaced those of the document before.
+	// A document with which HAProxy does not stay up: its files replaced those of the previous one.
 	dies := r.luaThat("core.register_task(function() core.msleep(1500) os.exit(3) end)")
 	dying := withGlobal(r.withMap("other.map", "two"), "    lua-load "+dies+"\n")
 	r.apply(s, dying, sdk.ActionReload)
@@ -198,12 +198,12 @@ func TestCompanions_RolledBack(t *testing.T) {
 }
 
 func TestCompanions_StillReferenced(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	s.observeEvery = pollInterval
 	withMap := r.withMap("routes.map", "one")
 	r.apply(s, documentOf(string(withMap.Files[0].Content), withMap.Files[1], companion("unused.txt", "x")), sdk.ActionRestart)
-	// The template keeps the reference and has the files no more.
+	// The template keeps the reference and no longer has the files.
 	r.apply(s, documentOf(string(withMap.Files[0].Content)), sdk.ActionReload)
 	eventually(t, "the other file is removed", func() bool { return !r.has("unused.txt") })
 	if !r.has("routes.map") {
@@ -215,7 +215,7 @@ func TestCompanions_StillReferenced(t *testing.T) {
 
 // A reload command may start HAProxy with files that we do not write.
 func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	extra := r.path("extra.conf")
 	check(t, os.WriteFile(extra, []byte("defaults\n    mode http\n    timeout client 1s\n    errorfile 503 "+
 		r.path("sorry.http")+"\n"), 0o600))
@@ -226,7 +226,7 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 	s.observeEvery = pollInterval
 	page := companion("sorry.http", "HTTP/1.0 503 Sorry\r\nContent-Length: 0\r\n\r\n")
 	doc := r.document("one")
-	// The check of the first document does not know the other file, which names the page in its folder.
+	// The check of the first document does not know the other file, which names the page in its directory.
 	r.apply(s, documentOf(string(doc.Files[0].Content), page, companion("unused.txt", "x")), sdk.ActionRestart)
 	r.apply(s, r.document("two"), sdk.ActionReload)
 	eventually(t, "the other file is removed", func() bool { return !r.has("unused.txt") })
@@ -236,7 +236,7 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 }
 
 func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	elsewhere := t.TempDir()
 	check(t, os.Symlink(filepath.Join(elsewhere, "haproxy.cfg"), r.cfg.ConfigFile))
 	check(t, os.Symlink(filepath.Join(elsewhere, "routes"), r.path("routes.map")))
@@ -259,9 +259,9 @@ func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
 	}
 }
 
-// Changes at run time do not keep a file for ever that only the processes before a reload need.
+// Changes at run time do not prevent the removal of a file that only the processes before a reload need.
 func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 3*time.Second
 	s := r.sink()
 	s.observeEvery = pollInterval
@@ -277,7 +277,7 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 	})
 }
 
-func TestCompanions_Settle(t *testing.T) {
+func TestCompanions_Replace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		main, one, two := stage.File{Path: "/main"}, stage.File{Path: "/one"}, stage.File{Path: "/two"}
 		c := &companions{}
@@ -303,9 +303,9 @@ func TestCompanions_Settle(t *testing.T) {
 	})
 }
 
-// Another process may be checking a document at this moment.
+// Another process may be checking a document at the same time.
 func TestStart_LeavesARunningCheckAlone(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	files, err := s.paths.place(r.withMap("routes.map", "one"))
 	check(t, err)

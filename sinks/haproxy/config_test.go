@@ -10,14 +10,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-func TestDefaultsNeedOnlyTheFiles(t *testing.T) {
+func TestDefaults_NeedOnlyTheFiles(t *testing.T) {
 	cfg := Defaults()
 	wantError(t, cfg.Validate(), "config_file is missing", "pid_file is missing")
 	cfg.ConfigFile, cfg.PidFile = "haproxy.cfg", "haproxy.pid"
 	check(t, cfg.Validate())
 }
 
-func TestValidateReportsAllFaults(t *testing.T) {
+func TestValidate_ReportsAllFaults(t *testing.T) {
 	err := Config{
 		Mode: "both", ConfigFile: "x", PidFile: "./x", ReloadInterval: -time.Second, DrainTimeout: -1,
 		MaxOldWorkers: -1, OnExit: "maybe",
@@ -32,7 +32,7 @@ func TestValidateReportsAllFaults(t *testing.T) {
 	}
 }
 
-func TestDecodedBlock(t *testing.T) {
+func TestConfig_Decode(t *testing.T) {
 	cfg := Defaults()
 	check(t, sdk.Decode(sdk.Block{
 		"config_file": "/etc/haproxy.cfg", "pid_file": "/run/haproxy.pid", "drain_timeout": "10s", "runtime": false,
@@ -48,7 +48,7 @@ func TestDecodedBlock(t *testing.T) {
 	}
 }
 
-func TestSocketPathThatIsTooLong(t *testing.T) {
+func TestNew_SocketPathTooLong(t *testing.T) {
 	cfg := Defaults()
 	cfg.ConfigFile = "/etc/haproxy.cfg"
 	cfg.PidFile = "/" + strings.Repeat("x", process.MaxSocketPath) + "/haproxy.pid"
@@ -59,9 +59,9 @@ func TestSocketPathThatIsTooLong(t *testing.T) {
 	check(t, err)
 }
 
-// HAProxy has to take a socket path of the length that we allow.
-func TestLongestSocketPath(t *testing.T) {
-	r := newRig(t)
+// HAProxy has to accept a socket path of the length that the sink allows.
+func TestApply_LongestSocketPath(t *testing.T) {
+	r := newTestEnv(t)
 	rest := process.MaxSocketPath - len(filepath.Join(r.dir, ".master.sock"))
 	r.cfg.PidFile = filepath.Join(r.dir, strings.Repeat("p", rest)+".pid")
 	s := r.sink()
@@ -72,7 +72,7 @@ func TestLongestSocketPath(t *testing.T) {
 	r.wantServed("one")
 }
 
-func TestVerifyCommandWithStagedPath(t *testing.T) {
+func TestVerifyCommand_StagedPath(t *testing.T) {
 	for _, test := range []struct {
 		config, command, want string
 		mentions              bool

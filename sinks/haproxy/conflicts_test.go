@@ -19,7 +19,7 @@ import (
 )
 
 // startBeside starts a HAProxy that does not belong to the sink and returns its process id.
-func (r *rig) startBeside(binary, config string, options ...string) int {
+func (r *testEnv) startBeside(binary, config string, options ...string) int {
 	r.t.Helper()
 	pidFile := r.path("beside.pid")
 	_ = os.Remove(pidFile)
@@ -33,7 +33,7 @@ func (r *rig) startBeside(binary, config string, options ...string) int {
 }
 
 // beside writes the configuration of another HAProxy.
-func (r *rig) beside(config string) string {
+func (r *testEnv) beside(config string) string {
 	r.t.Helper()
 	path := r.path("beside.cfg")
 	check(r.t, os.WriteFile(path, []byte(config), 0o600))
@@ -52,25 +52,25 @@ func conflictingPids(t *testing.T, s *Sink) string {
 }
 
 // observingSink returns a sink that checks what runs all the time.
-func (r *rig) observingSink() *Sink {
+func (r *testEnv) observingSink() *Sink {
 	s := r.sink()
 	s.observeEvery = pollInterval
 	return s
 }
 
 // inEachMode runs a test with a managed HAProxy and with one that commands start.
-func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name string, more ...string) sdk.Document)) {
+func inEachMode(t *testing.T, test func(t *testing.T, r *testEnv, document func(name string, more ...string) sdk.Document)) {
 	t.Helper()
 	for _, mode := range []struct {
 		name string
-		set  func(r *rig)
+		set  func(r *testEnv)
 	}{
-		{"managed", func(*rig) {}},
-		{"command", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"reload_cmd", (*rig).useCommands09},
+		{"managed", func(*testEnv) {}},
+		{"command", func(r *testEnv) { r.cfg.Mode = ModeCommand }},
+		{"reload_cmd", (*testEnv).useCommands09},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			mode.set(r)
 			document := r.document
 			if r.cfg.byCommand() {
@@ -82,7 +82,7 @@ func inEachMode(t *testing.T, test func(t *testing.T, r *rig, document func(name
 }
 
 func TestConflicts_SecondHAProxy(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		s := r.observingSink()
 		r.apply(s, document("one"), sdk.ActionRestart)
 		for name, start := range map[string]func() int{
@@ -118,7 +118,7 @@ func TestConflicts_SecondHAProxy(t *testing.T) {
 
 // Old workers, replaced processes and HAProxy processes on other addresses are no conflicts.
 func TestConflicts_NoneWithOtherProcesses(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		port := freePort(t)
 		r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(string(document("other").Files[0].Content),
 			strconv.Itoa(r.port), strconv.Itoa(port))))
@@ -145,7 +145,7 @@ func TestConflicts_NoneWithOtherProcesses(t *testing.T) {
 }
 
 // takeover returns the action that replaces a HAProxy which was started while the sink did not run.
-func (r *rig) takeover() string {
+func (r *testEnv) takeover() string {
 	if r.cfg.byCommand() {
 		return sdk.ActionReload
 	}
@@ -153,7 +153,7 @@ func (r *rig) takeover() string {
 }
 
 // openConnection holds a request open, so that the process that serves it does not end.
-func (r *rig) openConnection() net.Conn {
+func (r *testEnv) openConnection() net.Conn {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 	check(r.t, err)
@@ -165,7 +165,7 @@ func (r *rig) openConnection() net.Conn {
 
 // The directory of the pid file, such as /run/haproxy, may be emptied while the sink does not run.
 func TestStart_ReplacesHAProxyWithoutPidFile(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		check(t, os.Mkdir(r.path("run"), 0o700))
 		r.cfg.PidFile = r.path("run/haproxy.pid")
 		if r.cfg.ReloadCmd != "" {
@@ -204,7 +204,7 @@ func glob(t *testing.T, pattern string) []string {
 func TestStart_AddressInUseByAnotherProcess(t *testing.T) {
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		t.Run(mode, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.cfg.Mode = mode
 			s := r.observingSink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -228,7 +228,7 @@ func TestStart_AddressInUseByAnotherProcess(t *testing.T) {
 
 // A service manager restarts its own HAProxy after the sink has replaced it.
 func TestConflicts_RestartedHAProxyIsNotEnded(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("old").Files[0].Content, 0o600))
 	manager := exec.Command("bash", "-c", fmt.Sprintf("while true; do %q -db -f %q -p %q; sleep 0.1; done",
 		r.cfg.Binary, r.cfg.ConfigFile, r.path("unit.pid")))

@@ -9,18 +9,17 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// watchful makes a sink that looks at what HAProxy runs at every chance.
-func (r *rig) watchful() *Sink {
+// watchful returns a sink that observes what HAProxy runs continuously.
+func (r *testEnv) watchful() *Sink {
 	s := r.sink()
 	s.observeEvery = 0
 	return s
 }
 
-func TestDriftIsPutRight(t *testing.T) {
+func TestDrift_IsCorrected(t *testing.T) {
 	for _, test := range []struct{ name, command, by string }{
 		{"weight", "set server app/b weight 0", "a"},
 		{"maintenance", "set server app/b state maint", "a"},
@@ -32,7 +31,7 @@ func TestDriftIsPutRight(t *testing.T) {
 		{"checks", "enable health app/b; disable health app/b; disable health app/a", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.watchful()
 			doc := r.lines("server a "+a.address+" check", "server b "+b.address+" maxconn 50")
@@ -45,7 +44,7 @@ func TestDriftIsPutRight(t *testing.T) {
 				t.Errorf("%q changed nothing", test.command)
 			}
 			s.change.Unlock()
-			eventually(t, "it is put right", func() bool { return r.described(s) == want })
+			eventually(t, "the servers are corrected", func() bool { return r.described(s) == want })
 			r.wantAnswers("a b")
 			if now := r.running(s); !now.Same(before) {
 				t.Error("HAProxy was reloaded for it")
@@ -54,16 +53,16 @@ func TestDriftIsPutRight(t *testing.T) {
 	}
 }
 
-func (r *rig) described(s *Sink) string {
+func (r *testEnv) described(s *Sink) string {
 	r.t.Helper()
 	running := side{commonPrefix, func(commands ...string) []string { return r.ask(s, commands...) }}
 	servers, _ := running.servers(r.t)
 	return fmt.Sprint(servers)
 }
 
-// What somebody else has HAProxy load does not stay, and neither does what they write into the file.
-func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
-	r := newRig(t)
+// A configuration that somebody else has HAProxy load is replaced, and so is one that they write into the file.
+func TestDrift_ForeignReload(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.watchful()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -72,149 +71,18 @@ func TestAReloadBySomebodyElseIsMadeUpFor(t *testing.T) {
 	check(t, syscall.Kill(r.running(s).Pids[0], syscall.SIGUSR2))
 	eventually(t, "the other configuration is served", func() bool { return r.served() == "else" })
 	s.files.Release(1)
-	eventually(t, "what should be served is served again", func() bool {
+	eventually(t, "the applied document is served again", func() bool {
 		return r.served() == "one" && r.onDisk() == string(one.Files[0].Content) && s.state.Load().verified
 	})
 	wantHealthy(t, s)
 	r.apply(s, one, sdk.ActionUnchanged)
 
 	check(t, os.WriteFile(r.cfg.ConfigFile, []byte("rubbish\n"), 0o644))
-	eventually(t, "the file is put back", func() bool { return r.onDisk() == string(one.Files[0].Content) })
+	eventually(t, "the file is restored", func() bool { return r.onDisk() == string(one.Files[0].Content) })
 }
 
-// The process before us may have died when HAProxy had the change and the file had it not.
-func TestAdoptionReadsWhatRuns(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	first := r.sink()
-	one, both := r.lines("server a "+a.address), r.lines("server a "+a.address, "server b "+b.address)
-	r.apply(first, one, sdk.ActionRestart)
-	r.ask(first, "add server app/b "+b.address, "set server app/b state ready")
-	r.stop(first)
-	next := r.watchful()
-	_ = problems(t, next)
-	if next.state.Load().verified {
-		t.Error("what runs is taken for what is on disk")
-	}
-	r.wantAnswers("a b") // and is left alone until it is known what should run
-	r.apply(next, both, sdk.ActionReload)
-	r.wantAnswers("a b")
-	r.wantOnDisk(both)
-	r.stop(next)
-
-	// A server that was leaving goes on leaving.
-	third := r.sink()
-	answer := r.slowly()
-	var left named
-	select {
-	case <-a.asked:
-		left = a
-		r.apply(third, r.lines("server b "+b.address), sdk.ActionRuntime)
-	case <-b.asked:
-		left = b
-		r.apply(third, one, sdk.ActionRuntime)
-	}
-	r.stop(third)
-	fourth := r.sink()
-	wantHealthy(t, fourth)
-	if !fourth.state.Load().verified {
-		t.Error("a server that leaves makes what runs unknown")
-	}
-	close(left.open)
-	answer()
-	eventually(t, "it is gone", func() bool { return !strings.Contains(r.servers(fourth, "app"), " ") })
-}
-
-// gated makes HAProxy's check wait for as long as the file gate is there.
-func (r *rig) gated() (shut, open func()) {
-	r.t.Helper()
-	gate, script := r.path("gate"), r.path("haproxy-gated")
-	check(r.t, os.WriteFile(script, fmt.Appendf(nil, `#!/bin/sh
-if [ "$1" = -c ]; then while [ -e %s ]; do sleep 0.02; done; fi
-exec %s "$@"
-`, gate, r.cfg.Binary), 0o700))
-	r.cfg.Binary = script
-	r.t.Cleanup(func() { _ = os.Remove(gate) })
-	return func() { check(r.t, os.WriteFile(gate, nil, 0o600)) }, func() { check(r.t, os.Remove(gate)) }
-}
-
-// HAProxy dies after a change at run time, before the file has followed: it comes back with the change.
-func TestHAProxyDiesBeforeTheFileFollows(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	shut, open := r.gated()
-	s := r.sink()
-	one, other := r.lines("server a "+a.address), r.lines("server b "+b.address)
-	r.apply(s, one, sdk.ActionRestart)
-	shut()
-	r.apply(s, other, sdk.ActionRuntime)
-	before := r.running(s)
-	kill(t, before.Pids[0])
-	eventually(t, "it is gone", func() bool { return !procinfo.Exists(before.Worker) })
-	r.wantOnDisk(one)
-	open()
-	r.awaitOther(s, before)
-	r.wantAnswers("b")
-	r.awaitDisk(other)
-	wantHealthy(t, s)
-}
-
-// Changes do not wait for the check of the one before, and only the last one need get to the disk.
-func TestTheDiskFollowsTheLastChange(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	shut, open := r.gated()
-	s := r.sink()
-	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
-	shut()
-	for range 3 {
-		r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
-		r.wantAnswers("b")
-		r.apply(s, r.lines("server a "+a.address), sdk.ActionRuntime)
-		r.wantAnswers("a")
-	}
-	last := r.lines("server a "+a.address, "server b "+b.address)
-	r.apply(s, last, sdk.ActionRuntime)
-	open()
-	r.awaitDisk(last)
-	r.stop(s)
-	next := r.sink()
-	r.apply(next, last, sdk.ActionUnchanged)
-	r.wantTidy()
-}
-
-// At an orderly end the file has followed.
-func TestStopWaitsForTheDisk(t *testing.T) {
-	r := newRig(t)
-	shut, open := r.gated()
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	shut()
-	doc := edited(r.document("one"), "server s1", "server s2")
-	r.apply(s, doc, sdk.ActionRuntime)
-	open()
-	r.stop(s)
-	r.wantOnDisk(doc)
-}
-
-func TestTheDiskIsFullWhenItHasToFollow(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	check(t, os.Rename(r.cfg.ConfigFile, r.path("kept")))
-	check(t, os.Mkdir(r.cfg.ConfigFile, 0o755)) // nothing can be renamed over a folder
-	doc := edited(r.document("one"), "server s1 "+r.backend, "server s2 "+r.backend)
-	r.apply(s, doc, sdk.ActionRuntime)
-	r.wantServed("one")
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "not persisted") })
-	check(t, os.Remove(r.cfg.ConfigFile))
-	r.awaitDisk(doc)
-	eventually(t, "Health is well again", func() bool { return problems(t, s) == "" })
-	r.wantTidy()
-}
-
-// What the configuration says about servers is not always what HAProxy runs of it. That must not look like drift.
-func TestWhatIsNoDrift(t *testing.T) {
+// HAProxy's servers may differ from the lines of a configuration without drift.
+func TestDrift_NotReportedForUnknownServers(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		more    []string
@@ -228,7 +96,7 @@ func TestWhatIsNoDrift(t *testing.T) {
 		{"two bounds", []string{"server a ADDRESS minconn 5 maxconn 20"}, "a"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a := r.named("a")
 			_, port, err := net.SplitHostPort(a.address)
 			check(t, err)
@@ -238,7 +106,7 @@ func TestWhatIsNoDrift(t *testing.T) {
 			want := r.ask(s, "show servers state app")[0]
 			for range 3 {
 				seen := s.observedTimes()
-				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+				eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 			}
 			if got := r.servers(s, "app"); got != test.servers {
 				t.Errorf("the servers are %q", got)
@@ -251,12 +119,12 @@ func TestWhatIsNoDrift(t *testing.T) {
 	}
 }
 
-// observedTimes counts looks at what HAProxy runs.
+// observedTimes returns the number of completed observations.
 func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
-// What cannot be put right without a reload is put right by one, and does not keep the rest from being put right.
-func TestDriftThatNeedsAReload(t *testing.T) {
-	r := newRig(t)
+// Drift that needs a reload causes one, and does not prevent that other servers are corrected.
+func TestDrift_NeedsAReload(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address+" agent-check agent-port 9", "server b "+b.address), sdk.ActionRestart)
@@ -269,17 +137,17 @@ func TestDriftThatNeedsAReload(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// Where a reload does not help either, there is one and not one after another, and Health says so.
-func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
-	r := newRig(t)
+// Drift that a reload does not correct causes only one reload, and Health reports it.
+func TestDrift_RemainsAfterAReload(t *testing.T) {
+	r := newTestEnv(t)
 	a := r.named("a")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
 	r.ghosted(s)
-	eventually(t, "Health tells of it", func() bool { return strings.Contains(problems(t, s), "ghost") })
+	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "ghost") })
 	for range 3 {
 		seen := s.observedTimes()
-		eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+		eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 	}
 	if v := s.state.Load(); v.reloads > 1 {
 		t.Errorf("%d reloads", v.reloads)
@@ -287,8 +155,8 @@ func TestDriftThatAReloadDoesNotHelp(t *testing.T) {
 	r.wantAnswers("a")
 }
 
-// ghosted makes s believe that HAProxy should have a server that it cannot have.
-func (r *rig) ghosted(s *Sink) {
+// ghosted makes s expect a server that HAProxy cannot have.
+func (r *testEnv) ghosted(s *Sink) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	other := parseDocument(s.state.Load().desired.files, nil)
@@ -296,30 +164,6 @@ func (r *rig) ghosted(s *Sink) {
 	s.update(func(st *state) { st.desired, st.onDisk = other, other })
 }
 
-func (r *rig) documentLines(lines ...string) []stage.File {
+func (r *testEnv) documentLines(lines ...string) []stage.File {
 	return []stage.File{{Path: r.cfg.ConfigFile, Content: r.lines(lines...).Files[0].Content}}
-}
-
-// After a failed reload the master's prompt is another one.
-func TestServersChangeAfterAFailedReload(t *testing.T) {
-	r := newRig(t)
-	a, b := r.named("a"), r.named("b")
-	s := r.sink()
-	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
-	port, free := occupy(t)
-	taken := fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
-	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, taken))
-	wantError(t, err, "HAProxy")
-	free()
-	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
-	r.wantAnswers("b")
-}
-
-func TestALostBaseFileIsWrittenAgain(t *testing.T) {
-	r := newRig(t)
-	s := r.sink()
-	r.apply(s, r.document("one"), sdk.ActionRestart)
-	check(t, os.Remove(r.path("haproxy.base.cfg")))
-	r.apply(s, r.document("two"), sdk.ActionReload)
-	r.wantServed("two")
 }

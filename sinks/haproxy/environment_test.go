@@ -11,13 +11,13 @@ import (
 )
 
 // environmentDocument returns a document that answers with the value of V, and has the lines in its global section.
-func (r *rig) environmentDocument(global ...string) sdk.Document {
+func (r *testEnv) environmentDocument(global ...string) sdk.Document {
 	lines := "global\n    " + strings.Join(global, "\n    ") + "\n"
 	return edited(edited(r.document("NAME"), "X-Is NAME", `X-Is "V=${V}"`), "global\n", lines)
 }
 
 // masters counts the processes that were started on the files of r and have no parent among them.
-func (r *rig) masters() int {
+func (r *testEnv) masters() int {
 	count := 0
 	pids := processesOn(r.t, r.dir)
 	for _, pid := range pids {
@@ -47,7 +47,7 @@ func TestEnvironment_IsThatOfAStart(t *testing.T) {
 			[]string{"", "", "own", "own"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			if strings.HasPrefix(test.name, "presetenv") || strings.Contains(test.name, "another") {
 				check(t, os.Unsetenv("V"))
 			}
@@ -79,7 +79,7 @@ func TestEnvironment_IsThatOfAStart(t *testing.T) {
 
 // A reload is enough where the configuration does not depend on the environment.
 func TestEnvironment_NotUsedByTheConfiguration(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.environmentDocument("setenv V A", "presetenv W B"), sdk.ActionRestart)
 	master := r.running(s).Pids[0]
@@ -93,12 +93,12 @@ func TestEnvironment_NotUsedByTheConfiguration(t *testing.T) {
 
 // The environment of the plugin may have changed after a restart.
 func TestEnvironment_ChangedAfterARestart(t *testing.T) {
-	for name, set := range map[string]func(r *rig){
-		"managed": func(*rig) {},
-		"command": func(r *rig) { r.cfg.Mode = ModeCommand },
+	for name, set := range map[string]func(r *testEnv){
+		"managed": func(*testEnv) {},
+		"command": func(r *testEnv) { r.cfg.Mode = ModeCommand },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			set(r)
 			t.Setenv("V", "A")
 			first := r.sink()
@@ -133,7 +133,7 @@ func TestEnvironment_ChangedAfterARestart(t *testing.T) {
 // A master that another program has started has to be restarted by that program, and Health reports that. From 3.1 on a reload is
 // enough.
 func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.environmentDocument("presetenv V A").Files[0].Content, 0o644))
 	r.startMaster("", "-f", r.cfg.ConfigFile)
 	s := r.sink()
@@ -162,7 +162,7 @@ func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
 
 // With resetenv a master that reloads becomes a second HAProxy.
 func TestCheck_ResetenvForAnotherProgramsMaster(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
 	err := s.Check(t.Context(), r.environmentDocument("resetenv PATH"))

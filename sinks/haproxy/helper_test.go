@@ -36,8 +36,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A rig is a test environment: a directory with the files of one HAProxy, a port for it and a backend that answers with its name.
-type rig struct {
+// A testEnv is a directory with the files of one HAProxy, a port for it and a backend that answers with its name.
+type testEnv struct {
 	t       *testing.T
 	dir     string
 	cfg     Config
@@ -45,9 +45,9 @@ type rig struct {
 	backend string
 }
 
-// newRig returns a rig whose directory has a short path, because the path of a socket has to be short. At the end of the test
+// newTestEnv returns a testEnv whose directory has a short path, because the path of a socket has to be short. At the end of the test
 // it kills every process that was started on its files.
-func newRig(t *testing.T) *rig {
+func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hx")
 	check(t, err)
@@ -60,7 +60,7 @@ func newRig(t *testing.T) *rig {
 		_, _ = io.WriteString(w, "backend")
 	}))
 	t.Cleanup(server.Close)
-	r := &rig{t: t, dir: dir, cfg: cfg, port: freePort(t), backend: server.Listener.Addr().String()}
+	r := &testEnv{t: t, dir: dir, cfg: cfg, port: freePort(t), backend: server.Listener.Addr().String()}
 	t.Cleanup(func() {
 		killAll(t, dir)
 		check(t, os.RemoveAll(dir))
@@ -68,10 +68,10 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func (r *rig) path(name string) string { return filepath.Join(r.dir, name) }
+func (r *testEnv) path(name string) string { return filepath.Join(r.dir, name) }
 
 // sink returns a sink that is stopped at the end of the test.
-func (r *rig) sink() *Sink {
+func (r *testEnv) sink() *Sink {
 	r.t.Helper()
 	s, err := New(sdk.Env{Name: "edge", Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))}, r.cfg)
 	check(r.t, err)
@@ -79,13 +79,13 @@ func (r *rig) sink() *Sink {
 	return s
 }
 
-func (r *rig) stop(s *Sink) {
+func (r *testEnv) stop(s *Sink) {
 	r.t.Helper()
 	check(r.t, s.Stop(context.WithoutCancel(r.t.Context())))
 }
 
 // document renders a configuration that answers with a header "X-Is: name".
-func (r *rig) document(name string, more ...string) sdk.Document {
+func (r *testEnv) document(name string, more ...string) sdk.Document {
 	config := fmt.Sprintf(`global
     maxconn 100
 defaults
@@ -113,8 +113,8 @@ func edited(doc sdk.Document, from, to string) sdk.Document {
 	return documentOf(strings.ReplaceAll(string(doc.Files[0].Content), from, to), doc.Files[1:]...)
 }
 
-// apply applies doc and wants that action.
-func (r *rig) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
+// apply applies doc and checks the action.
+func (r *testEnv) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 	r.t.Helper()
 	result, err := s.Apply(r.t.Context(), doc)
 	check(r.t, err)
@@ -128,7 +128,7 @@ func (r *rig) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 }
 
 // served makes a request over a new connection and returns the name of the document that answered, or "" without an answer.
-func (r *rig) served() string {
+func (r *testEnv) served() string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	answer, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d/", r.port))
 	if err != nil {
@@ -138,7 +138,7 @@ func (r *rig) served() string {
 	return answer.Header.Get("X-Is")
 }
 
-func (r *rig) wantServed(name string) {
+func (r *testEnv) wantServed(name string) {
 	r.t.Helper()
 	if got := r.served(); got != name {
 		r.t.Fatalf("served by %q, want %q", got, name)
@@ -146,7 +146,7 @@ func (r *rig) wantServed(name string) {
 }
 
 // onDisk returns the configuration file, and "" if there is none.
-func (r *rig) onDisk() string {
+func (r *testEnv) onDisk() string {
 	content, err := os.ReadFile(r.cfg.ConfigFile)
 	if err != nil {
 		return ""
@@ -154,15 +154,15 @@ func (r *rig) onDisk() string {
 	return string(content)
 }
 
-func (r *rig) wantOnDisk(doc sdk.Document) {
+func (r *testEnv) wantOnDisk(doc sdk.Document) {
 	r.t.Helper()
 	if got, want := r.onDisk(), string(doc.Files[0].Content); got != want {
 		r.t.Fatalf("on disk is\n%s\nwant\n%s", got, want)
 	}
 }
 
-// wantTidy wants no temporary files in the directory.
-func (r *rig) wantTidy() {
+// wantTidy checks that there are no temporary files in the directory.
+func (r *testEnv) wantTidy() {
 	r.t.Helper()
 	eventually(r.t, "the temporary files are gone", func() bool { // the state file may be being written
 		entries, err := os.ReadDir(r.dir)
@@ -172,7 +172,7 @@ func (r *rig) wantTidy() {
 }
 
 // running returns the HAProxy that runs.
-func (r *rig) running(s *Sink) process.Instance {
+func (r *testEnv) running(s *Sink) process.Instance {
 	r.t.Helper()
 	now, err := s.controller.Find(r.t.Context())
 	check(r.t, err)
@@ -182,7 +182,7 @@ func (r *rig) running(s *Sink) process.Instance {
 	return now
 }
 
-// problems returns what Health says is wrong, as one string.
+// problems returns the problems that Health reports, as one string.
 func problems(t *testing.T, s *Sink) string {
 	t.Helper()
 	h, err := s.Health(t.Context())
@@ -197,7 +197,7 @@ func wantHealthy(t *testing.T, s *Sink) {
 	}
 }
 
-// wantError wants err to contain all of the words.
+// wantError checks that err contains all of the words.
 func wantError(t *testing.T, err error, words ...string) {
 	t.Helper()
 	if err == nil {
@@ -319,7 +319,7 @@ func childrenOf(master int) []int {
 }
 
 // atLeast31 reports whether the tests run with HAProxy 3.1 or newer.
-func (r *rig) atLeast31() bool {
+func (r *testEnv) atLeast31() bool {
 	r.t.Helper()
 	output, err := exec.Command(r.cfg.Binary, "-v").Output()
 	check(r.t, err)

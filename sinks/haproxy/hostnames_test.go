@@ -30,7 +30,7 @@ func names(n int) []string {
 	return all
 }
 
-// deadNames has the sink know no name but localhost, and count the lookups.
+// deadNames makes only localhost resolvable, and counts the lookups.
 func deadNames(s *Sink) *sync.Map {
 	var asked sync.Map
 	s.resolver.Lookup = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
@@ -44,7 +44,7 @@ func deadNames(s *Sink) *sync.Map {
 	return &asked
 }
 
-// wantUnresolved wants err to refuse the document for now because of the host names in these lines.
+// wantUnresolved checks that err rejects the document temporarily because of the host names in these lines.
 func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) {
 	t.Helper()
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
@@ -71,7 +71,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 	}
 }
 
-// What needs no name does not wait for those that no name server answers, and these are told.
+// Changes that need no host name do not wait for names that no name server answers, and these names are reported.
 func TestUnresolvedHostnames_OthersGoFirst(t *testing.T) {
 	hosts := names(4)
 	servers := ""
@@ -83,7 +83,7 @@ func TestUnresolvedHostnames_OthersGoFirst(t *testing.T) {
 		{"servers of a standing backend", servers},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			b := r.named("b")
 			s := r.sink()
 			deadNames(s)
@@ -119,7 +119,7 @@ func wantHealthyEventually(t *testing.T, s *Sink) {
 
 // Only the names without which HAProxy does not load the configuration keep a document from being loaded.
 func TestUnresolvedHostnames_InitAddr(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	asked := deadNames(s)
 	resolvers := "resolvers r\n    nameserver n 127.0.0.1:1\n"
@@ -145,9 +145,9 @@ backend b
 	r.wantServed("one")
 }
 
-// Names that HAProxy looks up while it reads the configuration are as much for now as those of servers.
+// Names in other lines that HAProxy looks up when it reads the configuration cause a temporary rejection as well.
 func TestUnresolvedHostnames_OtherLines(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	deadNames(s)
 	for _, line := range []string{
@@ -161,9 +161,9 @@ func TestUnresolvedHostnames_OtherLines(t *testing.T) {
 	}
 }
 
-// What runs is written to disk also while its names have no address: HAProxy does not look them up for that.
+// A change is persisted also while its host names have no address: the check does not look them up.
 func TestUnresolvedHostnames_Persist(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	checked := r.path("checked.log")
 	binary := r.cfg.Binary
 	r.cfg.Binary = r.path("haproxy.sh")
@@ -191,9 +191,9 @@ exec %s "$@"
 	}
 }
 
-// A name without an address does not keep a HAProxy that ended from being started with the rest.
+// A host name without an address does not prevent that a HAProxy that ended is started with the other services.
 func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	var gone atomic.Bool
 	s.resolver.Lookup = func(context.Context, string, string) ([]netip.Addr, error) {
@@ -223,9 +223,9 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// The C library may know names that the resolver of Go does not. HAProxy runs here with another /etc/hosts than ours.
+// The C library may know names that Go's resolver does not. Here HAProxy runs with another /etc/hosts.
 func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	hosts := r.path("hosts")
 	check(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost only-haproxy-knows\n"), 0o644))
 	binary := r.cfg.Binary

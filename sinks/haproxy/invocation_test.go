@@ -16,7 +16,7 @@ import (
 
 // startMaster starts a HAProxy with a master in the directory of r, as a service manager would, and a configuration that
 // answers with name. The reload command sends it a signal.
-func (r *rig) startMaster(name string, args ...string) (pid int) {
+func (r *testEnv) startMaster(name string, args ...string) (pid int) {
 	r.t.Helper()
 	r.cfg.ReloadCmd = "kill -USR2 $(cat " + r.cfg.PidFile + ")"
 	if r.onDisk() == "" {
@@ -60,7 +60,7 @@ func withProgram(doc sdk.Document) sdk.Document {
 }
 
 func TestCheck_ProgramSectionWithAMaster(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	doc := withProgram(r.document("one"))
 	check(t, s.Check(t.Context(), doc))
@@ -69,7 +69,7 @@ func TestCheck_ProgramSectionWithAMaster(t *testing.T) {
 }
 
 func TestCheck_ProgramSectionWithoutAMaster(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.Mode = ModeCommand
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -83,34 +83,34 @@ func TestCheck_ProgramSectionWithoutAMaster(t *testing.T) {
 func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		args func(r *rig) []string
-		make func(r *rig) sdk.Document
+		args func(r *testEnv) []string
+		make func(r *testEnv) sdk.Document
 	}{
-		{"program section", func(r *rig) []string { return []string{"-f", r.cfg.ConfigFile} },
-			func(r *rig) sdk.Document { return withProgram(r.document("two")) }},
-		{"another file", func(r *rig) []string { return []string{"-f", r.path("users.cfg"), "-f", r.cfg.ConfigFile} },
-			func(r *rig) sdk.Document {
+		{"program section", func(r *testEnv) []string { return []string{"-f", r.cfg.ConfigFile} },
+			func(r *testEnv) sdk.Document { return withProgram(r.document("two")) }},
+		{"another file", func(r *testEnv) []string { return []string{"-f", r.path("users.cfg"), "-f", r.cfg.ConfigFile} },
+			func(r *testEnv) sdk.Document {
 				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
 			}},
-		{"a file after --", func(r *rig) []string { return []string{"--", r.path("users.cfg"), r.cfg.ConfigFile} },
-			func(r *rig) sdk.Document {
+		{"a file after --", func(r *testEnv) []string { return []string{"--", r.path("users.cfg"), r.cfg.ConfigFile} },
+			func(r *testEnv) sdk.Document {
 				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
 			}},
-		{"the working directory", func(*rig) []string { return []string{"-f", "haproxy.cfg"} },
-			func(r *rig) sdk.Document {
+		{"the working directory", func(*testEnv) []string { return []string{"-f", "haproxy.cfg"} },
+			func(r *testEnv) sdk.Document {
 				return edited(r.document("two"), "defaults\n", "defaults\n    errorfile 503 page.http\n")
 			}},
-		{"unknown host names", func(r *rig) []string { return []string{"-dr", "-f", r.cfg.ConfigFile} },
-			func(r *rig) sdk.Document {
+		{"unknown host names", func(r *testEnv) []string { return []string{"-dr", "-f", r.cfg.ConfigFile} },
+			func(r *testEnv) sdk.Document {
 				return documentOf(string(r.document("two").Files[0].Content) + "    server s2 node-1.invalid:80\n")
 			}},
-		{"a directory", func(r *rig) []string { return []string{"-f", r.path("conf.d")} },
-			func(r *rig) sdk.Document {
+		{"a directory", func(r *testEnv) []string { return []string{"-f", r.path("conf.d")} },
+			func(r *testEnv) sdk.Document {
 				return edited(r.document("two"), "default_backend app", "default_backend app\n    acl known http_auth(users)")
 			}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			check(t, os.WriteFile(r.path("users.cfg"), []byte("userlist users\n    user x insecure-password x\n"), 0o644))
 			check(t, os.WriteFile(r.path("page.http"), []byte("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"), 0o644))
 			if test.name == "a directory" {
@@ -137,7 +137,7 @@ func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
 
 // HAPROXY_MWORKER is set where there is a master: from 3.1 on at a start, before that only at a reload.
 func TestCheck_MasterVariable(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "global\n", "global\n    .if defined(HAPROXY_MWORKER)\n    bogus\n    .endif\n")
 	checked := s.Check(t.Context(), doc)
@@ -154,7 +154,7 @@ func TestCheck_MasterVariable(t *testing.T) {
 
 // A master that was started with other options would load the files in another way than a HAProxy that is started now.
 func TestReplace_MasterWithOtherOptions(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("one").Files[0].Content, 0o644))
 	other := r.path("maxconn.cfg")
 	check(t, os.WriteFile(other, []byte("global\n    maxconn 77\n"), 0o644))

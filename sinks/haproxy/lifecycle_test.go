@@ -28,7 +28,7 @@ func TestSupervisor_RestartsKilledHAProxy(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			s := r.sink()
 			doc := r.document("one", test.more)
 			r.apply(s, doc, sdk.ActionRestart)
@@ -43,7 +43,7 @@ func TestSupervisor_RestartsKilledHAProxy(t *testing.T) {
 }
 
 // awaitOther waits until the supervisor has started another HAProxy than before.
-func (r *rig) awaitOther(s *Sink, before process.Instance) {
+func (r *testEnv) awaitOther(s *Sink, before process.Instance) {
 	r.t.Helper()
 	eventually(r.t, "another HAProxy serves", func() bool {
 		st := s.state.Load()
@@ -52,7 +52,7 @@ func (r *rig) awaitOther(s *Sink, before process.Instance) {
 }
 
 func TestHealth_DeadHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	s.change.Lock() // keeps the watch from starting it again
@@ -64,7 +64,7 @@ func TestHealth_DeadHAProxy(t *testing.T) {
 }
 
 func TestSupervisor_DoesNotLoadEditedFile(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -77,7 +77,7 @@ func TestSupervisor_DoesNotLoadEditedFile(t *testing.T) {
 }
 
 func TestStop_OnExit(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	now := r.running(s)
@@ -115,7 +115,7 @@ func TestStop_OpenConnection(t *testing.T) {
 		{"context", time.Hour, 1200 * time.Millisecond},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.cfg.DrainTimeout, r.cfg.OnExit = test.drain, OnExitStop
 			s := r.sink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)

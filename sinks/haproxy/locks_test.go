@@ -17,8 +17,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A slowSocket stands between the sink and HAProxy's socket. Once it is armed, it keeps back the first question with a certain
-// word in it that comes on a connection made since, or HAProxy's answer to it.
+// A slowSocket is a proxy between the sink and HAProxy's socket. Once it is armed, it holds back the first command with a certain
+// word on a new connection, or HAProxy's answer to it.
 type slowSocket struct {
 	word     string
 	question bool // the question and not the answer
@@ -27,7 +27,7 @@ type slowSocket struct {
 	release  chan struct{} // closed to let that go
 }
 
-func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
+func (r *testEnv) slowSocket(s *Sink, word string) *slowSocket {
 	r.t.Helper()
 	slow := &slowSocket{word: word, kept: make(chan struct{}, 1), release: make(chan struct{})}
 	listener, err := net.Listen("unix", r.path("slow.sock"))
@@ -61,7 +61,7 @@ func (r *rig) slowSocket(s *Sink, word string) *slowSocket {
 	return slow
 }
 
-// arm has the socket keep back a question or an answer.
+// arm makes the socket hold back a command or an answer.
 func (slow *slowSocket) arm() block {
 	slow.armed.Store(true)
 	return block{func() { <-slow.kept }, sync.OnceFunc(func() { close(slow.release) })}
@@ -106,13 +106,13 @@ func (slow *slowSocket) wait(keeps bool) {
 	}
 }
 
-// A block keeps something from going on until it is let go.
+// A block makes something wait until it is released.
 type block struct {
 	await   func() // waits until that has begun
 	release func()
 }
 
-// blockIn has set replace a function of the sink by one that waits before the one before is called.
+// blockIn makes a function of the sink wait before it is called. set replaces the function.
 func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
 	t.Helper()
 	reached, end := make(chan struct{}, 1), make(chan struct{})
@@ -128,8 +128,8 @@ func blockIn(t *testing.T, s *Sink, set func(wait func())) block {
 	return block{func() { <-reached }, sync.OnceFunc(func() { close(end) })}
 }
 
-// fifo puts a pipe in the place of a file, so that a read of it blocks. In the end there is a file again.
-func (r *rig) fifo(name string) block {
+// fifo replaces a file by a named pipe, so that reading it blocks. Releasing the block restores the file.
+func (r *testEnv) fifo(name string) block {
 	r.t.Helper()
 	path, kept, made := r.path(name), r.path("kept"), r.path("pipe")
 	check(r.t, os.Link(path, kept))
@@ -151,15 +151,15 @@ func (r *rig) fifo(name string) block {
 	}}
 }
 
-// waiting has a command wait as soon as it is run again, where runs counts how often that was.
-func (r *rig) waiting(runs func() int) block {
+// waiting makes a command wait when it is run again. runs returns how often it was run.
+func (r *testEnv) waiting(runs func() int) block {
 	r.t.Helper()
 	open, before := r.shut(), runs()
 	return block{func() { eventually(r.t, "the command is run", func() bool { return runs() > before }) }, open}
 }
 
-// linesOf counts the lines of a file, and is 0 where there is none.
-func (r *rig) linesOf(name string) int {
+// linesOf returns the number of lines of a file, and 0 if there is none.
+func (r *testEnv) linesOf(name string) int {
 	content, err := os.ReadFile(r.path(name))
 	if err != nil {
 		return 0
@@ -167,39 +167,39 @@ func (r *rig) linesOf(name string) int {
 	return bytes.Count(content, []byte("\n"))
 }
 
-// A change at run time waits for nothing that it does not need itself.
+// A change at run time waits for nothing that it does not need.
 func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
-	inPlace := func(r *rig) {
+	inPlace := func(r *testEnv) {
 		r.cfg.VerifyCmd = fmt.Sprintf("echo >> %s; while [ -e %s ]; do sleep 0.02; done", r.path("runs"), r.path("gate"))
 	}
 	for _, test := range []struct {
 		name      string
-		configure func(r *rig)
+		configure func(r *testEnv)
 		watchful  bool
-		arm       func(r *rig, s *Sink, slow *slowSocket) block
+		arm       func(r *testEnv, s *Sink, slow *slowSocket) block
 	}{
-		{"the check", func(r *rig) { r.counting() }, false, func(r *rig, _ *Sink, _ *slowSocket) block {
+		{"the check", func(r *testEnv) { r.counting() }, false, func(r *testEnv, _ *Sink, _ *slowSocket) block {
 			return r.waiting(func() int { return r.linesOf("checks") })
 		}},
-		{"a verify command for what is in place", inPlace, false, func(r *rig, _ *Sink, _ *slowSocket) block {
+		{"a verify command for what is in place", inPlace, false, func(r *testEnv, _ *Sink, _ *slowSocket) block {
 			return r.waiting(func() int { return r.linesOf("runs") })
 		}},
-		{"replacing files", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"replacing files", nil, false, func(r *testEnv, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
 				s.commitStage = func(st *stage.Stage) error { wait(); return st.Commit() }
 			})
 		}},
-		{"the state file", nil, false, func(r *rig, s *Sink, _ *slowSocket) block {
+		{"the state file", nil, false, func(r *testEnv, s *Sink, _ *slowSocket) block {
 			return blockIn(r.t, s, func(wait func()) {
 				s.writeStateFile = func(written stateFile, path string) error { wait(); return written.write(path) }
 			})
 		}},
-		{"looking for other processes", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
-		{"reading files back", nil, true, func(r *rig, _ *Sink, _ *slowSocket) block { return r.fifo("some.map") }},
-		{"reading what runs", nil, true, func(_ *rig, _ *Sink, slow *slowSocket) block { return slow.arm() }},
+		{"looking for other processes", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
+		{"reading files back", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block { return r.fifo("some.map") }},
+		{"reading what runs", nil, true, func(_ *testEnv, _ *Sink, slow *slowSocket) block { return slow.arm() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			if test.configure != nil {
 				test.configure(r)
 			}
@@ -238,8 +238,8 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 	}
 }
 
-// applyInTime wants doc to be applied at run time while something else waits, and calls release where it is not.
-func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
+// applyInTime checks that doc is applied at run time while something else waits, and calls release if it is not.
+func (r *testEnv) applyInTime(s *Sink, doc sdk.Document, release func()) {
 	r.t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -257,11 +257,11 @@ func (r *rig) applyInTime(s *Sink, doc sdk.Document, release func()) {
 	}
 }
 
-// What was read before a change, or while there was one, says nothing about what runs after it.
+// An observation that began before a change, or ran during one, is not used after it.
 func TestObserve_ChangeDuringALook(t *testing.T) {
 	for _, question := range []bool{false, true} {
 		t.Run(fmt.Sprintf("before the question=%v", question), func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.watchful()
 			slow := r.slowSocket(s, "show servers state")
@@ -277,7 +277,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 			old.release()
 			for range 2 {
 				seen := s.observedTimes()
-				eventually(t, "another look", func() bool { return s.observedTimes() > seen })
+				eventually(t, "another observation", func() bool { return s.observedTimes() > seen })
 			}
 			s.change.Lock()
 			if !s.client.UnchangedSince(before, "app") {
@@ -293,9 +293,9 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 	}
 }
 
-// A look at a backend is not repeated because of changes of another one, so that there is one also under steady changes.
+// An observation of a backend is not discarded because another backend changes, so that it completes during steady changes.
 func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	slow := r.slowSocket(s, "show servers state")
@@ -308,7 +308,7 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	s.change.Lock()
 	r.ask(s, "set server app/b state maint")
 	s.change.Unlock()
-	eventually(t, "it is put right", func() bool { return r.servers(s, "app") == "a b" })
+	eventually(t, "the servers are corrected", func() bool { return r.servers(s, "app") == "a b" })
 
 	s.change.Lock()
 	looks := slow.arm()
@@ -317,13 +317,13 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 	r.apply(s, document(3), sdk.ActionRuntime)
 	seen := s.observedTimes()
 	looks.release()
-	eventually(t, "the look counts", func() bool { return s.observedTimes() > seen })
+	eventually(t, "the observation completes", func() bool { return s.observedTimes() > seen })
 	wantHealthy(t, s)
 }
 
-// A server that came back is not removed because it was seen to be leaving before.
+// A server that is wanted again is not removed because it was seen draining before.
 func TestRemoveServers_ServerThatCameBack(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -331,7 +331,7 @@ func TestRemoveServers_ServerThatCameBack(t *testing.T) {
 	both := r.lines("server a "+a.address, "server b "+b.address)
 	r.apply(s, both, sdk.ActionRestart)
 	r.apply(s, edited(both, "server b "+b.address, "server b "+b.address+" weight 2"), sdk.ActionRuntime)
-	eventually(t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 }) // and is again after ten seconds
+	eventually(t, "HAProxy was observed", func() bool { return s.observedTimes() > 0 }) // and is again after ten seconds
 	leaving := slow.arm()
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	leaving.await()

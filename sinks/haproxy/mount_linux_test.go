@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// lifeOfChanges takes HAProxy through a start, reloads, a change at run time and documents that are refused.
-func (r *rig) lifeOfChanges(one, two, three sdk.Document) {
+// lifeOfChanges takes HAProxy through a start, reloads, a change at run time and rejected documents.
+func (r *testEnv) lifeOfChanges(one, two, three sdk.Document) {
 	r.t.Helper()
 	s := r.sink()
 	r.apply(s, one, sdk.ActionRestart)
@@ -43,7 +43,7 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	var before []os.FileInfo
@@ -73,12 +73,12 @@ func TestMountPoint_ConfigCompanionAndPidFile(t *testing.T) {
 	}
 }
 
-// The configuration is a file that is mounted into a folder which cannot be written, as in a container with a read-only root.
+// The configuration is a file that is mounted into a read-only directory, as in a container with a read-only root.
 func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	folder := t.TempDir()
@@ -100,12 +100,12 @@ func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// A process that is killed while it writes in place leaves a part of the content, whether HAProxy runs or not.
+// A process that is killed while it writes in place leaves a part of the content.
 func TestMountPoint_HalfWritten(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, nil, 0o644))
 	defer mounttest.Bind(t, r.cfg.ConfigFile)()
 	one := r.document("one")
@@ -137,7 +137,7 @@ func TestFullDisk(t *testing.T) {
 	if !mounttest.Run(t) {
 		return
 	}
-	r := newRig(t)
+	r := newTestEnv(t)
 	t.Cleanup(mounttest.Disk(t, r.dir, "8m"))
 	s := r.sink()
 	one := r.document("one")

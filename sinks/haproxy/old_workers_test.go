@@ -17,7 +17,7 @@ import (
 // With a long drain_timeout and many reloads, the oldest workers beyond max_old_workers are ended. Those that a command of the
 // user's has started are only counted.
 func TestOldWorkers_MoreThanAllowed(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		const reloads, allowed = 5, 2
 		r.cfg.DrainTimeout, r.cfg.MaxOldWorkers = time.Hour, allowed
 		a := r.named("a")
@@ -57,7 +57,7 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 }
 
 // hangSink returns a sink that soon replaces a HAProxy that hangs.
-func (r *rig) hangSink() *Sink {
+func (r *testEnv) hangSink() *Sink {
 	s := r.sink()
 	s.observeEvery, s.hangAfter = pollInterval, 100*time.Millisecond
 	return s
@@ -68,7 +68,7 @@ func (r *rig) hangSink() *Sink {
 func TestHang_HAProxyIsReplaced(t *testing.T) {
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		t.Run(mode, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.cfg.Mode = mode
 			s := r.hangSink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -94,7 +94,7 @@ func TestHang_HAProxyIsReplaced(t *testing.T) {
 
 // A process that the user's command has started is replaced by that command, and not ended.
 func TestHang_OfReloadCommand(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.useCommands09()
 	s := r.hangSink()
 	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
@@ -109,7 +109,7 @@ func TestHang_OfReloadCommand(t *testing.T) {
 
 // Another program has told the worker to stop, and it still has a connection.
 func TestHang_NoLongerListens(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a := r.named("a")
 	s := r.hangSink()
 	doc := edited(edited(r.document("one"), "server s1 "+r.backend, "server s1 "+a.address), "10s", "10m")
@@ -128,7 +128,7 @@ func TestHang_NoLongerListens(t *testing.T) {
 
 // A HAProxy that only accepts no more connections on its runtime API, or is busy for a while, is not replaced.
 func TestHang_BusyHAProxyIsNotReplaced(t *testing.T) {
-	inEachMode(t, func(t *testing.T, r *rig, document func(string, ...string) sdk.Document) {
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		s := r.hangSink()
 		r.apply(s, r.withStatsSocket(document("one")), sdk.ActionRestart)
 		before := r.running(s)
@@ -147,7 +147,7 @@ func TestHang_BusyHAProxyIsNotReplaced(t *testing.T) {
 }
 
 // loop keeps a thread of HAProxy busy for that time.
-func (r *rig) loop(d time.Duration) {
+func (r *testEnv) loop(d time.Duration) {
 	r.t.Helper()
 	conn, err := net.Dial("unix", r.path("s.sock"))
 	check(r.t, err)
@@ -159,7 +159,7 @@ func (r *rig) loop(d time.Duration) {
 
 // HAProxy's own watchdog ends a worker that loops, and the supervisor restarts HAProxy.
 func TestHang_LoopingHAProxyIsRestarted(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.withStatsSocket(r.document("one")), sdk.ActionRestart)
 	before := r.running(s)
@@ -170,7 +170,7 @@ func TestHang_LoopingHAProxyIsRestarted(t *testing.T) {
 }
 
 // startBesideStopped starts a HAProxy with the options beside that of the sink, and stops its process that serves.
-func (r *rig) startBesideStopped(options ...string) (pids []int) {
+func (r *testEnv) startBesideStopped(options ...string) (pids []int) {
 	r.t.Helper()
 	pid := r.startBeside(r.cfg.Binary, r.cfg.ConfigFile, options...)
 	pids = append([]int{pid}, childrenOf(pid)...)
@@ -183,7 +183,7 @@ func TestOldWorkers_OfAnotherHAProxy(t *testing.T) {
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		for name, options := range map[string][]string{"alone": nil, "with a master": {"-W"}} {
 			t.Run(mode+" "+name, func(t *testing.T) {
-				r := newRig(t)
+				r := newTestEnv(t)
 				r.cfg.Mode = mode
 				s := r.sink()
 				r.apply(s, r.document("one"), sdk.ActionRestart)

@@ -16,7 +16,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
-// A pacing records the runs of paced, each of which takes a while and leaves work for another one as often as it is told.
+// A pacing records the runs of paced. Each takes a while, and leaves work for another one as often as it is told.
 type pacing struct {
 	waits    time.Duration // before each run, for somebody else
 	takes    time.Duration
@@ -48,7 +48,7 @@ func (p *pacing) run() time.Duration {
 	return p.takes
 }
 
-// pacedFor has paced run for a while with a request at each interval; an interval of 0 is for one request.
+// pacedFor runs paced for a while with a request at each interval; an interval of 0 means one request.
 func pacedFor(t *testing.T, p *pacing, interval, limit time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -102,7 +102,7 @@ func TestPaced_RequestAfterAPause(t *testing.T) {
 	})
 }
 
-// Only what run does itself counts.
+// Only the time that run reports counts.
 func TestPaced_RunHasToWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pacing{waits: 30 * time.Second, takes: 50 * time.Millisecond}
@@ -115,7 +115,7 @@ func TestPaced_RunHasToWait(t *testing.T) {
 	})
 }
 
-// What fails is tried again at the same pace, without another request, and no longer than until it works.
+// A failed run is retried at the same rate without another request, until one succeeds.
 func TestPaced_Failures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pacing{takes: 200 * time.Millisecond, failures: 3}
@@ -146,8 +146,8 @@ func TestPaced_RequestDuringARun(t *testing.T) {
 	})
 }
 
-// counting makes HAProxy's check leave a line in a file, and wait for as long as the file gate is there.
-func (r *rig) counting() (checks func() int) {
+// counting makes HAProxy's check append a line to a file, and wait while the file gate exists.
+func (r *testEnv) counting() (checks func() int) {
 	r.t.Helper()
 	counts, script := r.path("checks"), r.path("haproxy-counting")
 	check(r.t, os.WriteFile(counts, nil, 0o600))
@@ -171,14 +171,14 @@ exec %s "$@"
 }
 
 // shut makes HAProxy's check wait until the returned function is called.
-func (r *rig) shut() (open func()) {
+func (r *testEnv) shut() (open func()) {
 	check(r.t, os.WriteFile(r.path("gate"), nil, 0o600))
 	return func() { check(r.t, os.Remove(r.path("gate"))) }
 }
 
-// The time is the test's own, so that a slow machine makes fewer changes and no other outcome.
+// The test sets the time, so that a slow machine makes fewer changes without another outcome.
 func TestPersist_SteadyChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	checks := r.counting()
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -197,9 +197,9 @@ func TestPersist_SteadyChanges(t *testing.T) {
 	r.wantAnswers("a b")
 }
 
-// A reload that fails leaves what ran before it on disk, changes at run time included.
+// After a failed reload the disk has what ran before, including changes at run time.
 func TestPersist_BeforeAReloadThatFails(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -217,9 +217,9 @@ func TestPersist_BeforeAReloadThatFails(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// What was changed at run time just before HAProxy ends is in the next one.
+// A change at run time just before HAProxy ends is part of the restarted HAProxy.
 func TestPersist_HAProxyEnds(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -235,7 +235,7 @@ func TestPersist_HAProxyEnds(t *testing.T) {
 }
 
 func TestPersist_AtTheEnd(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -249,10 +249,10 @@ func TestPersist_AtTheEnd(t *testing.T) {
 	r.apply(r.sink(), last, sdk.ActionUnchanged)
 }
 
-// A change that the check refuses is taken back, also where others have come during the check: the last one of these is checked
-// next, and no further one is made without a check.
+// A change that the check rejects is reverted, also if others were made during the check: the last one of these is checked
+// next, and no further change is made without a check.
 func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	checks := r.counting()
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -286,7 +286,7 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// A sink that was killed in the middle of persisting leaves what the next one makes the right state of.
+// After a sink was killed while it persisted a change, the next one restores a consistent state.
 func TestPersist_KilledInTheMiddle(t *testing.T) {
 	killed := errors.New("killed")
 	for _, test := range []struct {
@@ -307,7 +307,7 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			first, err := New(sdk.Env{}, r.cfg)
 			check(t, err)
@@ -348,9 +348,9 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 	}
 }
 
-// A change stays in a HAProxy that serves it for as long as the disk does not take it, whatever HAProxy should be reloaded for.
+// A change stays in a HAProxy that serves it while it cannot be written, whatever the reason for a reload is.
 func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	lost := lostBy(s)
@@ -372,7 +372,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	before := failed.Load()
 	s.update(func(st *state) { st.invalidate(st.running) }) // as when nobody knows what HAProxy runs
 	s.change.Unlock()
-	eventually(t, "it was tried to save the change", func() bool { return failed.Load() > before+1 })
+	eventually(t, "persisting the change was attempted", func() bool { return failed.Load() > before+1 })
 	r.wantAnswers("a b")
 	r.wantOnDisk(one)
 	if problems(t, s) == "" {
@@ -386,9 +386,9 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	wantNothingLost(t, lost)
 }
 
-// Somebody who wants a reload does not wait for ever for a disk.
+// A cancelled reload does not wait for a slow disk.
 func TestApply_CancelledWhileFilesAreWritten(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	check(t, s.lockFiles(t.Context()))

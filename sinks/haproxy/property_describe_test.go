@@ -20,7 +20,7 @@ type side struct {
 	ask    func(commands ...string) []string
 }
 
-// freshSide starts a HAProxy beside the one that runs, on the same file with other addresses. stop ends it.
+// freshSide starts a second HAProxy with the same file and other addresses. stop ends it.
 func (p *property) freshSide() (fresh side, stop func()) {
 	p.t.Helper()
 	p.recorder.forgetChecks(freshPrefix)
@@ -50,10 +50,10 @@ func (p *property) running() side {
 	return side{prefix: mainPrefix, ask: func(commands ...string) []string { return p.ask(p.sink, commands...) }}
 }
 
-// commonPrefix stands for the prefix of either side.
+// commonPrefix replaces the address prefix of both sides.
 const commonPrefix = "127.x."
 
-// answers asks and hides what differs between the sides by design.
+// answers sends commands, and masks what differs between the sides by design.
 func (s side) answers(commands ...string) []string {
 	answers := s.ask(commands...)
 	for i := range answers {
@@ -62,8 +62,8 @@ func (s side) answers(commands ...string) []string {
 	return answers
 }
 
-// servers says about each server and backend everything that HAProxy tells and that does not change by itself, by its name
-// and the column, and which servers are leaving.
+// servers returns for each server and backend everything that HAProxy reports and that does not change by itself, by its name
+// and the column, and which servers are draining.
 func (s side) servers(t *testing.T) (about map[string]string, leaving map[string]bool) {
 	t.Helper()
 	answers := s.answers("show servers state", "show stat -1 6 -1", "show servers conn")
@@ -109,7 +109,7 @@ func (s side) servers(t *testing.T) (about map[string]string, leaving map[string
 	return about, leaving
 }
 
-// health says about each server how its checks end.
+// health returns the result of the checks of each server.
 func (s side) health(t *testing.T) map[string]string {
 	t.Helper()
 	health := map[string]string{}
@@ -165,7 +165,7 @@ func zip(keys, values []string) func(yield func(string, string) bool) {
 	}
 }
 
-// differentServers compares what HAProxy tells about its servers, those that leave excepted.
+// differentServers compares what HAProxy reports about its servers, except draining ones.
 func (p *property) differentServers(fresh side) string {
 	want, _ := fresh.servers(p.t)
 	got, leaving := p.running().servers(p.t)

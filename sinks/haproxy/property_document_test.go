@@ -8,7 +8,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// document renders the world. Its first line is another one each time and means nothing.
+// document renders the world. Its first line is a comment that differs each time.
 func (w *world) document() sdk.Document {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# rendered %d\nglobal\n description %d\n nbthread 1\n max-spread-checks 300\n ssl-server-verify none\n",
@@ -52,7 +52,7 @@ func (s *service) write(b *strings.Builder) {
 	}
 }
 
-// refersToNothing reports whether a line is about a server that is gone, which HAProxy would refuse.
+// refersToNothing reports whether a line is about a server that does not exist, which HAProxy would reject.
 func (s *service) refersToNothing(line string) bool {
 	words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" /()", r) })
 	for _, it := range s.gone {

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// proxyHeader takes a PROXY header away and describes it.
+// proxyHeader removes a PROXY header and describes it.
 func (c *recorded) proxyHeader() string {
 	first, err := c.in.Peek(1)
 	if err != nil {
@@ -39,8 +39,8 @@ func (c *recorded) proxyHeader() string {
 	return ""
 }
 
-// describeExtras describes the fields behind the addresses of a PROXY v2 header. The last of them, and any checksum or
-// unique number, depend on the connection, so that only their type is told.
+// describeExtras describes the fields after the addresses of a PROXY v2 header. The last of them, and any checksum or
+// unique number, depend on the connection, so that only their type is described.
 func describeExtras(family byte, body []byte) string {
 	addresses := map[byte]int{0x10: 12, 0x20: 36}[family&0xf0]
 	var types []string

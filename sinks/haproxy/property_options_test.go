@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// An optionPool is the options of server lines that the HAProxy under test takes.
+// An optionPool is the options of server lines that the HAProxy under test accepts.
 type optionPool struct{ usual, rare, unknown []string }
 
 // poolOfAll are options of every kind: usual ones, which most changes are about, rare ones of syntax.serverOptions, and
 // those that are not in that table. {n} and {h} stand for numbers of the server's own, {main} and {other} for the
-// recorder's ports, {port} for one at which nobody listens, {dir} for a folder with certificates.
+// recorder's ports, {port} for a port without a listener, {dir} for a directory with certificates.
 var poolOfAll = optionPool{
 	usual: []string{
 		"check", "check inter 200ms", "check inter 300ms", "check inter 200ms downinter 50s", "check inter 50s", "no-check",
@@ -58,7 +58,7 @@ var poolOfAll = optionPool{
 }
 
 // writeCertificates writes the files that options name.
-func (r *rig) writeCertificates() (server []byte) {
+func (r *testEnv) writeCertificates() (server []byte) {
 	r.t.Helper()
 	server = certificate(r.t)
 	check(r.t, os.WriteFile(r.path("server.pem"), server, 0o600))
@@ -68,8 +68,8 @@ func (r *rig) writeCertificates() (server []byte) {
 
 var refusedLine = regexp.MustCompile(`options\.cfg:(\d+)\]`)
 
-// takenBy returns the options that the HAProxy under test takes. It tells about all lines that it refuses in one go.
-func (p optionPool) takenBy(r *rig, values *strings.Replacer) optionPool {
+// takenBy returns the options that the HAProxy under test accepts. HAProxy reports all lines that it rejects at once.
+func (p optionPool) takenBy(r *testEnv, values *strings.Replacer) optionPool {
 	r.t.Helper()
 	all := slices.Concat(p.usual, p.rare, p.unknown)
 	const before = 4

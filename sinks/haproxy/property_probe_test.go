@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A reply is what a client gets for one request.
+// A reply is the response to one request.
 type reply struct {
 	from       string // the server's address, or the status where none has answered
 	connection string // between HAProxy and the server
@@ -53,7 +53,7 @@ func (s side) requests(n, port int, path string, keepAlive bool) []reply {
 	return answers
 }
 
-// forms returns what the connections to the servers of a service look like, by the address of the server.
+// forms describes the connections to the servers of a service, by the address of the server.
 func (s side) forms(service *service) map[string]string {
 	forms := map[string]string{}
 	for _, a := range s.requests(min(2*len(service.servers), 10), service.port, "/probe", false) {
@@ -71,7 +71,7 @@ func differentForms(fresh, running side, service *service) string {
 	return different(want, got)
 }
 
-// differentChecks compares what the servers see of their checks and what comes of it. It waits until the fresh HAProxy has
+// differentChecks compares the checks that the servers see, and their results. It waits until the fresh HAProxy has
 // checked most servers, and for as long as the running one may need for the same.
 func (p *property) differentChecks(fresh, running side) string {
 	start := time.Now()
@@ -100,7 +100,7 @@ func (p *property) mentions(address string) bool {
 	})
 }
 
-// withoutPending removes the servers that the fresh HAProxy has not checked yet, and those that are only in one of the
+// withoutPending removes the servers that the fresh HAProxy has not checked yet, and those that are in only one of the
 // two. It reports whether there are some of the former.
 func withoutPending(fresh, running map[string]string) bool {
 	pending := false
@@ -169,8 +169,8 @@ func differentReuse(fresh, running side, service *service) string {
 	return different(want, got)
 }
 
-// warmsUp reports whether a server of the service still gets less than its share, which slowstart gives a server that
-// comes while HAProxy runs, and not one that is there from the start.
+// warmsUp reports whether a server of the service still gets less than its share, which slowstart gives to a server that
+// is added at run time, and not to one of the start.
 func (s side) warmsUp(t *testing.T, service *service) bool {
 	t.Helper()
 	return slices.ContainsFunc(statistics(t, s.ask("show stat -1 4 -1")[0]), func(row map[string]string) bool {
@@ -178,8 +178,8 @@ func (s side) warmsUp(t *testing.T, service *service) bool {
 	})
 }
 
-// differentDistribution compares how often each server is asked. With roundrobin that is exact but for where the turn
-// begins, otherwise it tells servers that are asked from those that hardly are.
+// differentDistribution compares how often each server is used. With roundrobin that is exact except for where the turn
+// begins, otherwise it distinguishes servers that are used from those that hardly are.
 func differentDistribution(fresh, running side, service *service) string {
 	n := 6 * len(service.servers)
 	if strings.HasPrefix(service.balance, "random") {
@@ -203,7 +203,7 @@ func differentDistribution(fresh, running side, service *service) string {
 	return ""
 }
 
-// different returns the entries in which two maps differ, one a line.
+// different returns the entries in which two maps differ, one per line.
 func different[V comparable](fresh, running map[string]V) string {
 	var b strings.Builder
 	for _, key := range slices.Sorted(maps.Keys(merged(fresh, running))) {

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// A recorder is all servers of the random documents at once: it listens on two ports of every loopback address and notes
-// how each connection looked. A connection with a request for /probe carries traffic, every other one is a health check.
+// A recorder is all servers of the random documents at once: it listens on two ports of every loopback address and records
+// each connection. A connection with a request for /probe carries traffic, every other one is a health check.
 type recorder struct {
 	main, other int // the ports
 	tls         *tls.Config
@@ -38,7 +38,7 @@ type checked struct {
 	count int
 }
 
-// A recorded connection begins with what stands before its first request.
+// A recorded connection begins with what comes before its first request.
 type recorded struct {
 	net.Conn
 	in       *bufio.Reader
@@ -104,7 +104,7 @@ func (r *recorder) listen(t *testing.T, serving *sync.WaitGroup) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// open reads what stands before the first request and hands the connection on.
+// open reads what comes before the first request and passes the connection on.
 func (r *recorder) open(conn net.Conn) {
 	if !conn.LocalAddr().(*net.TCPAddr).IP.IsLoopback() {
 		_ = conn.Close()
@@ -143,7 +143,7 @@ func (r *recorder) open(conn net.Conn) {
 
 func keyOf(local, remote string) string { return local + " " + remote }
 
-// describe adds to what the connection looked like before its first request.
+// describe adds to the description of the connection before its first request.
 func (c *recorded) describe(text string) {
 	c.recorder.mu.Lock()
 	defer c.recorder.mu.Unlock()
@@ -152,7 +152,7 @@ func (c *recorded) describe(text string) {
 
 func (c *recorded) Read(p []byte) (int, error) { return c.in.Read(p) }
 
-// Close notes a connection without traffic as a check.
+// Close records a connection without traffic as a check.
 func (c *recorded) Close() error {
 	c.once.Do(func() {
 		r := c.recorder
@@ -167,7 +167,7 @@ func (c *recorded) Close() error {
 	return c.Conn.Close()
 }
 
-// ServeHTTP answers a probe with what its connection looked like, /probe/held not before held requests are released.
+// ServeHTTP answers a probe with the description of its connection, and /probe/held only when held requests are released.
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	local := req.Context().Value(http.LocalAddrContextKey).(net.Addr).String()
 	r.mu.Lock()
@@ -198,7 +198,7 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// releaseHeld lets all requests end that are held.
+// releaseHeld answers all held requests.
 func (r *recorder) releaseHeld() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -206,7 +206,7 @@ func (r *recorder) releaseHeld() {
 	r.release = make(chan struct{})
 }
 
-// forgetChecks begins to count checks anew. The form of the last one stays, for servers that are checked rarely, but not
+// forgetChecks resets the counts of checks. The description of the last one is kept, for servers that are checked rarely, but not
 // those of servers whose address has that prefix.
 func (r *recorder) forgetChecks(prefix string) {
 	r.mu.Lock()
@@ -220,7 +220,7 @@ func (r *recorder) forgetChecks(prefix string) {
 	}
 }
 
-// checksOf returns what was noted of the servers whose address has that prefix, by the rest of the address.
+// checksOf returns what was recorded of the servers whose address has that prefix, by the rest of the address.
 func (r *recorder) checksOf(prefix string) map[string]checked {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -234,7 +234,7 @@ func (r *recorder) checksOf(prefix string) map[string]checked {
 	return of
 }
 
-// Accept makes the recorder the listener of its own server.
+// Accept implements net.Listener for the recorder's own server.
 func (r *recorder) Accept() (net.Conn, error) {
 	select {
 	case conn := <-r.conns:
@@ -244,8 +244,8 @@ func (r *recorder) Accept() (net.Conn, error) {
 	}
 }
 
-// Close does nothing: the listeners are closed by themselves.
+// Close does nothing: the listeners are closed separately.
 func (r *recorder) Close() error { return nil }
 
-// Addr is not used by anybody.
+// Addr is not used.
 func (r *recorder) Addr() net.Addr { return r.listeners[0].Addr() }

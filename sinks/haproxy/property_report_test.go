@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// report reports a difference that stays, and has HAProxy load the next document anew.
+// report reports a difference that remains, and makes HAProxy load the next document.
 func (p *property) report(what string, difference func() string) {
 	p.t.Helper()
 	diff := difference()

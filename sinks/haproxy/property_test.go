@@ -22,15 +22,15 @@ var (
 	propertyFirst = flag.Uint64("property.first", 0, "the first seed of the property test")
 )
 
-// probeEvery is how many steps there are from one comparison of checks, reuse and distribution to the next.
+// probeEvery is the number of steps between two comparisons of checks, reuse and distribution.
 const probeEvery = 4
 
-// most is how many differences one run reports before it ends.
+// most is the number of differences that one run reports before it ends.
 const most = 5
 
 // A property is one run of the property test: a sink with a HAProxy, and a world whose documents it applies.
 type property struct {
-	*rig
+	*testEnv
 	sink     *Sink
 	recorder *recorder
 	rand     *rand.Rand
@@ -44,8 +44,8 @@ type property struct {
 	held     sync.WaitGroup
 }
 
-// Whatever way a document came into effect, HAProxy runs what one that is started on the file runs.
-func TestWhatRunsIsWhatAFreshHAProxyWouldRun(t *testing.T) {
+// However a document was applied, HAProxy runs what a HAProxy that is started with the file runs.
+func TestProperty_RunsWhatAFreshHAProxyWouldRun(t *testing.T) {
 	var mu sync.Mutex
 	total := map[string]int{}
 	t.Run("seeds", func(t *testing.T) {
@@ -76,12 +76,12 @@ func TestWhatRunsIsWhatAFreshHAProxyWouldRun(t *testing.T) {
 
 func newProperty(t *testing.T, seed uint64) *property {
 	t.Helper()
-	p := &property{rig: newRig(t), rand: rand.New(rand.NewPCG(seed, 1)), actions: map[string]int{}}
+	p := &property{testEnv: newTestEnv(t), rand: rand.New(rand.NewPCG(seed, 1)), actions: map[string]int{}}
 	p.cfg.DrainTimeout = time.Duration(seed%2) * 3 * time.Second
 	p.recorder = newRecorder(t, p.writeCertificates())
 	values := strings.NewReplacer("{main}", strconv.Itoa(p.recorder.main), "{other}", strconv.Itoa(p.recorder.other),
 		"{port}", "1", "{dir}", p.dir)
-	w := &world{rand: p.rand, values: values, port: p.recorder.main, pool: poolOfAll.takenBy(p.rig, values)}
+	w := &world{rand: p.rand, values: values, port: p.recorder.main, pool: poolOfAll.takenBy(p.testEnv, values)}
 	for range 12 {
 		w.ports = append(w.ports, freePort(t))
 	}
@@ -89,7 +89,7 @@ func newProperty(t *testing.T, seed uint64) *property {
 	for p.refuses(w.document()) {
 		w.services = []*service{w.newService(), w.newService(), w.newService()}
 	}
-	p.world, p.sink, p.doc = w, p.rig.sink(), w.document()
+	p.world, p.sink, p.doc = w, p.testEnv.sink(), w.document()
 	result, err := p.sink.Apply(t.Context(), p.doc)
 	check(t, err)
 	p.note(result.Action, result.Reason)
@@ -99,7 +99,7 @@ func newProperty(t *testing.T, seed uint64) *property {
 	return p
 }
 
-// step applies the next document, and most of the time waits for the file and compares.
+// step applies the next document, and usually waits for the file and compares.
 func (p *property) step() {
 	p.t.Helper()
 	next := p.world.copied()
@@ -140,11 +140,11 @@ func (p *property) note(action, reason string) {
 	p.happened = append(p.happened, action+": "+reason)
 }
 
-// restart replaces the sink by another one, which adopts HAProxy and is given the same document.
+// restart replaces the sink by another one, which adopts HAProxy and gets the same document.
 func (p *property) restart() {
 	p.t.Helper()
 	p.stop(p.sink)
-	p.sink = p.rig.sink()
+	p.sink = p.testEnv.sink()
 	p.note("restart of the sink", "")
 	result, err := p.sink.Apply(p.t.Context(), p.doc)
 	switch {
@@ -167,14 +167,14 @@ func (p *property) hold() {
 	})
 }
 
-// refuses reports whether HAProxy's own check refuses doc.
+// refuses reports whether HAProxy's own check rejects doc.
 func (p *property) refuses(doc sdk.Document) bool {
 	check(p.t, os.WriteFile(p.path("refused.cfg"), doc.Files[0].Content, 0o600))
 	return exec.Command(p.cfg.Binary, "-c", "-f", p.path("refused.cfg")).Run() != nil
 }
 
-// awaitFile has what HAProxy was changed to persisted at once. Where HAProxy's check refuses that, it has been taken back, and it
-// goes on with what was before.
+// awaitFile persists the last change at once. If HAProxy's check has rejected it, it was reverted, and awaitFile
+// continues with the document before.
 func (p *property) awaitFile() {
 	p.t.Helper()
 	check(p.t, p.sink.lockFiles(p.t.Context()))
@@ -182,14 +182,14 @@ func (p *property) awaitFile() {
 	p.sink.unlockFiles()
 	follows := func() bool { return p.onDisk() == string(p.doc.Files[0].Content) }
 	if !follows() && p.refuses(p.doc) {
-		p.note("taken back", "")
+		p.note("reverted", "")
 		p.goBack()
 	}
 	eventually(p.t, "the file follows", follows)
 	p.disk, p.diskDoc = p.world, p.doc
 }
 
-// goBack applies what was on disk last once more.
+// goBack applies the document again that was last on disk.
 func (p *property) goBack() {
 	p.t.Helper()
 	p.diskDoc = edited(p.diskDoc, "# rendered", "# rendered again")
@@ -199,7 +199,7 @@ func (p *property) goBack() {
 	p.note(result.Action, result.Reason)
 }
 
-// compare compares what runs with a HAProxy that is started on the file.
+// compare compares what runs with a HAProxy that is started with the file.
 func (p *property) compare() {
 	p.t.Helper()
 	p.actions["comparisons"]++

@@ -104,7 +104,7 @@ func (w *world) newService() *service {
 	return s
 }
 
-// newLines are lines of a backend. Those that mention a server are for one that is there.
+// newLines are lines of a backend. Those that mention a server are for an existing one.
 func (w *world) newLines(s *service) []string {
 	lines := []string{
 		"option httpchk", "option httpchk", "option httpchk GET /check", "option redispatch", "option allbackups",
@@ -124,7 +124,7 @@ func (w *world) newLines(s *service) []string {
 	return chosen
 }
 
-// fixingLines are lines with which the number or the place of servers may matter, or the meaning of other lines.
+// fixingLines are lines with which the number or the position of servers may matter, or the meaning of other lines.
 func (w *world) fixingLines(s *service) []string {
 	lines := []string{
 		"cookie C insert", "stick-table type ip size 10\n stick on src", "http-response set-header X-Id %[srv_id]",
@@ -140,7 +140,7 @@ func (w *world) fixingLines(s *service) []string {
 	return lines
 }
 
-// change changes one thing. Most of the time that is about a server, as in life.
+// change changes one thing, usually about a server, as in production.
 func (w *world) change() {
 	s := w.services[w.rand.IntN(len(w.services))]
 	switch n := w.rand.IntN(100); {
@@ -153,7 +153,7 @@ func (w *world) change() {
 	}
 }
 
-// simplify takes away what keeps changes of servers from being made at run time.
+// simplify removes what prevents changes of servers at run time.
 func (s *service) simplify() {
 	s.condition = ""
 	if s.balance == "source" || s.balance == "static-rr" || s.balance == "first" {
@@ -243,7 +243,7 @@ func (w *world) changeSections(s *service, n int) {
 	}
 }
 
-// copied returns a world that can be changed while w stays.
+// copied returns a copy of w.
 func (w *world) copied() *world {
 	c := *w
 	c.ports = slices.Clone(w.ports)

@@ -14,7 +14,7 @@ import (
 )
 
 // unloadable returns a document that passes the check and that HAProxy cannot load, because its socket cannot be opened.
-func (r *rig) unloadable(name string) sdk.Document {
+func (r *testEnv) unloadable(name string) sdk.Document {
 	return edited(r.document(name), "global\n", "global\n    stats socket "+r.path("missing/s.sock")+" level admin\n")
 }
 
@@ -22,13 +22,13 @@ func (r *rig) unloadable(name string) sdk.Document {
 func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		args func(r *rig) []string
+		args func(r *testEnv) []string
 	}{
-		{"with a master socket", func(r *rig) []string { return []string{"-S", r.path("own.sock")} }},
-		{"without a master socket", func(*rig) []string { return nil }},
+		{"with a master socket", func(r *testEnv) []string { return []string{"-S", r.path("own.sock")} }},
+		{"without a master socket", func(*testEnv) []string { return nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			master := r.startMaster("one", append(test.args(r), "-f", r.cfg.ConfigFile)...)
 			s := r.sink()
 			s.controller.(*process.Command).ResponseTimeout = 2 * time.Second
@@ -55,7 +55,7 @@ func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
 }
 
 func TestReloadCommand_EndsBeforeHAProxyHasLoaded(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	r.cfg.ReloadCmd = "(sleep 0.5; " + r.cfg.ReloadCmd + ") >/dev/null 2>&1 &"
 	s := r.sink()
@@ -67,7 +67,7 @@ func TestReloadCommand_EndsBeforeHAProxyHasLoaded(t *testing.T) {
 func TestReloadCommand_SlowLoad(t *testing.T) {
 	for name, args := range map[string][]string{"with a master socket": {"-S", "unix@own.sock"}, "without": nil} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			slow, open := r.slow(r.document("slow"))
 			r.startMaster("one", append(args, "-f", r.cfg.ConfigFile)...)
 			s := r.sink()
@@ -92,12 +92,12 @@ func TestReloadCommand_SlowLoad(t *testing.T) {
 }
 
 func TestReloadCommand_DoesNothing(t *testing.T) {
-	for name, start := range map[string]func(r *rig) int{
-		"with a master": func(r *rig) int { return r.startMaster("one", "-f", r.cfg.ConfigFile) },
-		"without":       func(r *rig) int { return r.startClassic("one") },
+	for name, start := range map[string]func(r *testEnv) int{
+		"with a master": func(r *testEnv) int { return r.startMaster("one", "-f", r.cfg.ConfigFile) },
+		"without":       func(r *testEnv) int { return r.startClassic("one") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			start(r)
 			before := r.onDisk()
 			r.cfg.ReloadCmd = "true"
@@ -116,7 +116,7 @@ func TestReloadCommand_DoesNothing(t *testing.T) {
 
 // A HAProxy in another container or on another host has no visible process.
 func TestReloadCommand_UnseenHAProxy(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.ReloadCmd = "echo again >>" + r.path("runs")
 	s := r.sink()
 	s.controller.(*process.Command).ResponseTimeout = 100 * time.Millisecond
@@ -149,7 +149,7 @@ func TestReloadCommand_UnseenHAProxy(t *testing.T) {
 
 // A HAProxy that was visible and is not any more has ended, whatever the exit code of the command is.
 func TestReloadCommand_VisibleHAProxyHasEnded(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()
 	s.controller.(*process.Command).ResponseTimeout = time.Second

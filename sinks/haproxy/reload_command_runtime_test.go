@@ -16,14 +16,14 @@ import (
 func TestReloadCommand_ServersChangeWithoutReload(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		set  func(r *rig)
+		set  func(r *testEnv)
 	}{
-		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", (*rig).useBareName},
-		{"by a command with a path", (*rig).useAbsolutePath},
+		{"by us", func(r *testEnv) { r.cfg.Mode = ModeCommand }},
+		{"by the older command", (*testEnv).useBareName},
+		{"by a command with a path", (*testEnv).useAbsolutePath},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			test.set(r)
 			a, b := r.named("a"), r.named("b")
 			with := func(lines ...string) sdk.Document {
@@ -49,7 +49,7 @@ func TestReloadCommand_ServersChangeWithoutReload(t *testing.T) {
 }
 
 // useAbsolutePath is useCommands09 with an absolute path of HAProxy, so that the sink's options are not passed to it.
-func (r *rig) useAbsolutePath() {
+func (r *testEnv) useAbsolutePath() {
 	r.cfg.Binary = findIt(r.t, r.cfg.Binary)
 	r.useCommands09()
 }
@@ -63,7 +63,7 @@ func findIt(t *testing.T, name string) string {
 
 // Without a socket every change is a reload, whose reason says so.
 func TestReloadCommand_NoAdminSocket(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.useAbsolutePath()
 	s := r.sink()
 	r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
@@ -73,7 +73,7 @@ func TestReloadCommand_NoAdminSocket(t *testing.T) {
 	}
 	r.stop(s)
 
-	r = newRig(t)
+	r = newTestEnv(t)
 	r.cfg.Runtime = false
 	s = r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -85,7 +85,7 @@ func TestReloadCommand_NoAdminSocket(t *testing.T) {
 
 // A verify command may reject what HAProxy would accept: the servers are not changed then.
 func TestVerifyCommand_BeforeRuntimeChange(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.VerifyCmd = "! grep -q forbidden " + r.cfg.ConfigFile
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -105,7 +105,7 @@ func TestVerifyCommand_BeforeRuntimeChange(t *testing.T) {
 
 // rejectingCheck replaces HAProxy by a script that rejects configurations which contain a word of the returned file, and
 // otherwise runs HAProxy.
-func (r *rig) rejectingCheck() (words string) {
+func (r *testEnv) rejectingCheck() (words string) {
 	words = r.path("words")
 	check(r.t, os.WriteFile(words, nil, 0o600))
 	script := r.path("haproxy-that-may-refuse")
@@ -121,7 +121,7 @@ exec %s "$@"
 }
 
 func TestPersist_RejectedChangeIsReverted(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
 	s := r.sink()
@@ -152,7 +152,7 @@ func TestPersist_RejectedChangeIsReverted(t *testing.T) {
 
 // A half-written certificate or a missing error file has nothing to do with a server that is added.
 func TestPersist_CheckRejectsThePreviousDocumentToo(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
 	s := r.sink()
@@ -175,13 +175,13 @@ func TestPersist_CheckRejectsThePreviousDocumentToo(t *testing.T) {
 func TestReloadCommand_LostPidFileIsWrittenAgain(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		set  func(r *rig)
+		set  func(r *testEnv)
 	}{
-		{"by us", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"by the older command", (*rig).useBareName},
+		{"by us", func(r *testEnv) { r.cfg.Mode = ModeCommand }},
+		{"by the older command", (*testEnv).useBareName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			test.set(r)
 			s := r.sink()
 			r.apply(s, r.daemonDocument("one"), sdk.ActionRestart)
@@ -197,7 +197,7 @@ func TestReloadCommand_LostPidFileIsWrittenAgain(t *testing.T) {
 
 // A command may have permissions that the plugin lacks.
 func TestReloadCommand_BaseFileNotWritable(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.useAbsolutePath()
 	check(t, os.MkdirAll(r.path("haproxy.base.cfg/in/the/way"), 0o755))
 	s := r.sink()

@@ -14,7 +14,7 @@ import (
 )
 
 // useCommands09 sets the default commands of haproxy-api 0.9.
-func (r *rig) useCommands09() {
+func (r *testEnv) useCommands09() {
 	pid := r.cfg.PidFile
 	r.cfg.ReloadCmd = fmt.Sprintf("%s -f %s -p %s `[[ -f %s ]] && echo \"-sf $(cat %s)\"`",
 		r.cfg.Binary, r.cfg.ConfigFile, pid, pid, pid)
@@ -22,20 +22,20 @@ func (r *rig) useCommands09() {
 }
 
 // daemonDocument returns a document as the template of haproxy-api 0.9 wrote it.
-func (r *rig) daemonDocument(name string, more ...string) sdk.Document {
+func (r *testEnv) daemonDocument(name string, more ...string) sdk.Document {
 	return edited(r.document(name, more...), "global", "global\n    daemon")
 }
 
 func TestReloadCommand_OfVersion09(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		set  func(r *rig)
+		set  func(r *testEnv)
 	}{
-		{"given", (*rig).useCommands09},
-		{"by mode", func(r *rig) { r.cfg.Mode = ModeCommand }},
+		{"given", (*testEnv).useCommands09},
+		{"by mode", func(r *testEnv) { r.cfg.Mode = ModeCommand }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			test.set(r)
 			s := r.sink()
 			s.stableAfter = 100 * time.Millisecond // what ends later is started again with the same document
@@ -76,18 +76,18 @@ func TestReloadCommand_OfVersion09(t *testing.T) {
 func TestReloadCommand_Fails(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		reload func(r *rig, formula string) string
+		reload func(r *testEnv, formula string) string
 		want   string
 	}{
-		{"exit code", func(_ *rig, formula string) string {
+		{"exit code", func(_ *testEnv, formula string) string {
 			return "if grep -q two " + "FILE" + "; then echo no such luck; exit 3; fi; " + formula
 		}, "no such luck"},
-		{"dead afterwards", func(r *rig, formula string) string {
+		{"dead afterwards", func(r *testEnv, formula string) string {
 			return "if grep -q two FILE; then kill -9 $(cat " + r.cfg.PidFile + "); exit 0; fi; " + formula
 		}, "names no running HAProxy"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.useCommands09()
 			r.cfg.ReloadCmd = strings.ReplaceAll(test.reload(r, r.cfg.ReloadCmd), "FILE", r.cfg.ConfigFile)
 			s := r.sink()
@@ -107,7 +107,7 @@ func TestReloadCommand_Fails(t *testing.T) {
 }
 
 func TestVerifyCommand(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.VerifyCmd = "! grep -q bad " + r.path("haproxy.c") + "*" // judges what is in place
 	s := r.sink()
 	good := r.document("good")
@@ -134,7 +134,7 @@ func TestVerifyCommand(t *testing.T) {
 
 // A command whose child keeps its output open must not block the sink.
 func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.useCommands09()
 	r.cfg.ReloadCmd = "(exec -a lingering-" + r.path("x") + " sleep 1000) & " + r.cfg.ReloadCmd
 	s := r.sink()
@@ -143,7 +143,7 @@ func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
 }
 
 func TestStateFile_IsPrivate(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	info, err := os.Stat(r.path("haproxy.cfg.applied"))

@@ -17,7 +17,7 @@ import (
 )
 
 func TestReload_OldWorkerIsNotTheNewOne(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
@@ -46,7 +46,7 @@ func TestReload_OldWorkerIsNotTheNewOne(t *testing.T) {
 }
 
 // slow returns doc with a map that blocks HAProxy while it loads, until open is called.
-func (r *rig) slow(doc sdk.Document) (slow sdk.Document, open func()) {
+func (r *testEnv) slow(doc sdk.Document) (slow sdk.Document, open func()) {
 	r.t.Helper()
 	gate := r.path("gate")
 	script := fmt.Sprintf("local function there() local f = io.open(%q); if f then f:close() end; return f end\n"+
@@ -58,7 +58,7 @@ func (r *rig) slow(doc sdk.Document) (slow sdk.Document, open func()) {
 }
 
 func TestReload_Slow(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	slow, open := r.slow(r.document("slow"))
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -91,13 +91,13 @@ func TestReload_Slow(t *testing.T) {
 
 // Health is right also at the moment when a reload ends.
 func TestHealth_DuringReloads(t *testing.T) {
-	for name, set := range map[string]func(r *rig){
-		"with a master": func(*rig) {},
-		"without":       func(r *rig) { r.cfg.Mode = ModeCommand },
-		"by a command":  (*rig).useCommands09,
+	for name, set := range map[string]func(r *testEnv){
+		"with a master": func(*testEnv) {},
+		"without":       func(r *testEnv) { r.cfg.Mode = ModeCommand },
+		"by a command":  (*testEnv).useCommands09,
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			set(r)
 			document := func(name string) sdk.Document {
 				if name == "with a master" {
@@ -139,7 +139,7 @@ func wantHealthyUntil(t *testing.T, s *Sink, done <-chan struct{}) {
 }
 
 func TestStop_DuringASlowReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	slow, open := r.slow(r.document("slow"))
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -165,7 +165,7 @@ func TestStop_DuringASlowReload(t *testing.T) {
 }
 
 func TestReload_MasterIsKilled(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	slow, open := r.slow(r.document("slow"))
 	defer open()
 	s := r.sink()

@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// reread has the files looked at and wants that action.
-func (r *rig) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
+// reread calls Reread and checks the action.
+func (r *testEnv) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
 	r.t.Helper()
 	result, err := s.Reread(r.t.Context(), watched)
 	check(r.t, err)
@@ -25,18 +25,18 @@ func (r *rig) reread(s *Sink, watched sdk.Watched, action string) sdk.Result {
 	return result
 }
 
-// unwatched is a request of somebody who watches nothing.
+// unwatched is a request without watched files.
 var unwatched = sdk.Watched{}
 
-// write writes a file in the folder of the rig, with the folders above it, and returns its path.
-func (r *rig) write(name, content string) string {
+// write writes a file in the directory of the test, with its parent directories, and returns its path.
+func (r *testEnv) write(name, content string) string {
 	r.t.Helper()
 	check(r.t, os.MkdirAll(filepath.Dir(r.path(name)), 0o755))
 	check(r.t, os.WriteFile(r.path(name), []byte(content), 0o644))
 	return r.path(name)
 }
 
-// besideCase is a configuration that reads a file.
+// A besideCase is a configuration that reads a file.
 type besideCase struct {
 	name          string
 	lines         string // DIR stands for the folder, PORT for a port
@@ -83,12 +83,12 @@ func besideCases(t *testing.T) []besideCase {
 	}
 }
 
-// Nothing but a request loads a file that changed, a request does so once, and the same content is no change.
+// A changed file is loaded only on request and once. The same content is no change.
 func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 	for _, c := range besideCases(t) {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			fill := strings.NewReplacer("DIR", r.dir, "PORT", fmt.Sprint(freePort(t))).Replace
 			for name, content := range c.others {
 				r.write(name, fill(content))
@@ -116,9 +116,9 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 	}
 }
 
-// A list that is rendered is a part of the document; the certificates that it lists are not.
+// A rendered certificate list is part of the document; the certificates that it lists are not.
 func TestReread_CertificatesOfARenderedList(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	path := r.write("site.pem", string(certificate(t)))
 	s := r.sink()
 	main := r.document("one", fmt.Sprintf("frontend beside\n bind 127.0.0.1:%d ssl crt-list %s", freePort(t), r.path("list")))
@@ -131,9 +131,9 @@ func TestReread_CertificatesOfARenderedList(t *testing.T) {
 	}
 }
 
-// A reload for another reason loads all files, so that a request finds nothing to do.
+// A reload for another reason loads all files, so that a request has nothing to do.
 func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	path := r.write("nets", "10.0.0.0/8\n")
 	lines := "frontend beside\n bind 127.0.0.1:" + fmt.Sprint(freePort(t)) + "\n http-request deny if { src -f " + path + " }"
@@ -143,9 +143,9 @@ func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
 	r.reread(s, unwatched, sdk.ActionUnchanged)
 }
 
-// A sink that is started anew knows what the HAProxy that it adopts has loaded.
+// A new sink knows which files the adopted HAProxy has loaded.
 func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	path := r.write("nets", "10.0.0.0/8\n")
 	doc := r.document("one", "frontend beside\n bind 127.0.0.1:"+fmt.Sprint(freePort(t))+
 		"\n http-request deny if { src -f "+path+" }")
@@ -169,9 +169,9 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 	r.reread(fourth, sdk.Watched{ID: "these.two"}, sdk.ActionUnchanged)
 }
 
-// A file that HAProxy cannot load costs nothing that runs, is named, and is loaded once it is mended.
+// A file that HAProxy cannot load changes nothing that runs, is named in the error, and is loaded once it is corrected.
 func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	port := freePort(t)
 	good := certificate(t)
 	path := r.write("site.pem", string(good))
@@ -216,9 +216,9 @@ func servedCertificate(t *testing.T, port int) string {
 	return fmt.Sprintf("%x", conn.(*tls.Conn).ConnectionState().PeerCertificates[0].Signature)
 }
 
-// A request within reload_interval waits for its time, and the reload still happens.
+// A request within reload_interval is deferred, and the reload happens later.
 func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	path := r.write("nets", "10.0.0.0/8\n")
 	lines := "frontend beside\n bind 127.0.0.1:" + fmt.Sprint(freePort(t)) + "\n http-request deny if { src -f " + path + " }"
@@ -236,9 +236,9 @@ func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
 	r.reread(s, unwatched, sdk.ActionReload)
 }
 
-// Watched files that changed are loaded whatever they are, and once.
+// Changed watched files are loaded once, whatever they are.
 func TestWatched_LoadsOnce(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	doc := r.document("one")
 	r.apply(s, doc, sdk.ActionRestart)
@@ -257,9 +257,9 @@ func TestWatched_LoadsOnce(t *testing.T) {
 	r.apply(s, next, sdk.ActionUnchanged)
 }
 
-// What HAProxy loads again is what it runs, with servers that a document brought which itself cannot be loaded.
+// HAProxy loads again what it runs, including servers of a document that itself cannot be loaded.
 func TestReread_LoadsWhatRuns(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	a, b := r.named("a"), r.named("b")
 	path := r.write("nets", "10.0.0.0/8\n")
@@ -281,9 +281,9 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 	}
 }
 
-// Files of a configuration that HAProxy reads before ours count, and so does its folder.
+// Files of a configuration that HAProxy reads before the main file count, and so does their directory.
 func TestReread_OtherConfigurationFilesCount(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	nets := r.write("sub/nets", "10.0.0.0/8\n")
 	other := r.write("other.cfg", fmt.Sprintf("global\n default-path origin %s\nfrontend other\n mode http\n"+
 		" bind 127.0.0.1:%d\n timeout client 1s\n http-request deny if { src -f nets }\n", r.path("sub"), freePort(t)))

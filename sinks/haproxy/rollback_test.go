@@ -22,7 +22,7 @@ func isNotLoaded(err error) bool {
 
 // onlyAStartFinds are lines of a global section that HAProxy's check accepts and that keep its worker from starting, with a word
 // that HAProxy says then.
-func (r *rig) onlyAStartFinds() map[string][2]string {
+func (r *testEnv) onlyAStartFinds() map[string][2]string {
 	return map[string][2]string{
 		"chroot": {"    chroot " + r.path("nowhere") + "\n", r.path("nowhere")},
 		"socket": {"    stats socket " + r.path("nowhere/x.sock") + "\n", "nowhere"},
@@ -32,7 +32,7 @@ func (r *rig) onlyAStartFinds() map[string][2]string {
 }
 
 // luaThat writes a Lua file and returns its path.
-func (r *rig) luaThat(does string) string {
+func (r *testEnv) luaThat(does string) string {
 	r.t.Helper()
 	path := r.path("program.lua")
 	check(r.t, os.WriteFile(path, []byte(does+"\n"), 0o600))
@@ -52,11 +52,11 @@ func fact(t *testing.T, s *Sink, name string) string {
 	return h.Facts[name]
 }
 
-func TestApply_WhatOnlyAStartFindsIsNotLoaded(t *testing.T) {
-	for name := range newRig(t).onlyAStartFinds() {
+func TestApply_FailsToLoadAfterTheCheck(t *testing.T) {
+	for name := range newTestEnv(t).onlyAStartFinds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			line := r.onlyAStartFinds()[name]
 			s := r.sink()
 			r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -75,7 +75,7 @@ func TestApply_WhatOnlyAStartFindsIsNotLoaded(t *testing.T) {
 }
 
 func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	bad := withGlobal(r.document("two"), "    chroot "+r.path("nowhere")+"\n")
@@ -85,7 +85,7 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	}
 	before := reloadsOf(t, s)
 
-	// Servers of standing backends change meanwhile.
+	// Servers of existing backends change meanwhile.
 	result, err := s.Apply(t.Context(), edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1"))
 	if !isNotLoaded(err) || len(result.Details) == 0 {
 		t.Errorf("got %+v, %v", result, err)
@@ -97,7 +97,7 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 		t.Errorf("the server was not added:\n%s", state)
 	}
 
-	// A retry is one load, and works once the reason is gone.
+	// A retry is one load, and succeeds once the reason is gone.
 	bad.Retry = true
 	if _, err = s.Apply(t.Context(), bad); !isNotLoaded(err) {
 		t.Errorf("got %v", err)
@@ -114,10 +114,10 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	}
 }
 
-// Nor is it tried where it is not known what HAProxy serves, because somebody else has reloaded it: it loads what was last in
-// effect.
+// It is not loaded either if it is not known what HAProxy serves, because somebody else has reloaded it: HAProxy loads the
+// document that was applied last.
 func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
 	r.apply(s, one, sdk.ActionRestart)
@@ -142,9 +142,9 @@ func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
 	r.wantServed("one")
 }
 
-// A sink that was started again does not know what failed to load before, and the daemon does.
+// A new sink does not know which document failed to load before; the daemon does.
 func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	first := r.sink()
 	r.apply(first, r.document("one"), sdk.ActionRestart)
 	bad := withGlobal(r.document("two"), "    chroot "+r.path("nowhere")+"\n")
@@ -170,7 +170,7 @@ func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
 	}
 }
 
-// lostBy returns a channel with what the sink loses.
+// lostBy returns a channel with the documents that the sink loses.
 func lostBy(s *Sink) <-chan sdk.Lost {
 	lost := make(chan sdk.Lost, 10)
 	s.OnLost(func(l sdk.Lost) { lost <- l })
@@ -197,7 +197,7 @@ func wantNothingLost(t *testing.T, lost <-chan sdk.Lost) {
 	}
 }
 
-func (r *rig) awaitProven(s *Sink) {
+func (r *testEnv) awaitProven(s *Sink) {
 	r.t.Helper()
 	eventually(r.t, "HAProxy has stayed up", func() bool {
 		st := s.state.Load()
@@ -205,8 +205,8 @@ func (r *rig) awaitProven(s *Sink) {
 	})
 }
 
-func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *testing.T) {
-	r := newRig(t)
+func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = 5 * time.Second
 	lost := lostBy(s)
@@ -238,9 +238,9 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsThePreviousDocument(t *tes
 	r.apply(s, r.document("three"), sdk.ActionReload)
 }
 
-// What another process of the sink left is put back too, although HAProxy may have run something else when it was adopted.
-func TestSupervise_HAProxyThatEndsSoonAfterAnAdoptionGetsThePreviousDocument(t *testing.T) {
-	r := newRig(t)
+// A document that another process applied is restored too, although HAProxy may have run something else when it was adopted.
+func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
+	r := newTestEnv(t)
 	first := r.sink()
 	good := r.document("one")
 	good.Generation = 41
@@ -263,9 +263,9 @@ func TestSupervise_HAProxyThatEndsSoonAfterAnAdoptionGetsThePreviousDocument(t *
 	wantHealthy(t, s)
 }
 
-// A change may follow a start so soon that nothing has stayed up for long.
-func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testing.T) {
-	r := newRig(t)
+// A change may follow a start before HAProxy counts as stable.
+func TestRollBack_ToTheFirstDocument(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = time.Hour
 	lost := lostBy(s)
@@ -281,8 +281,8 @@ func TestSupervise_HAProxyThatEndsSoonAfterAChangeGetsTheFirstDocument(t *testin
 	eventually(t, "the first document serves", func() bool { return r.served() == "one" })
 }
 
-func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T) {
-	r := newRig(t)
+func TestRestart_HAProxyEndsLater(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = 300 * time.Millisecond
 	lost := lostBy(s)
@@ -297,8 +297,8 @@ func TestSupervise_HAProxyThatEndsLaterIsStartedWithTheSameDocument(t *testing.T
 	wantNothingLost(t, lost)
 }
 
-func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing.T) {
-	r := newRig(t)
+func TestRestart_UnpersistedChangeIsLost(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
 	s := r.sink()
@@ -316,10 +316,10 @@ func TestSupervise_ChangeThatIsNotOnDiskWhenHAProxyEndsIsReportedLost(t *testing
 	r.wantAnswers("a")
 }
 
-// A reload that fails so that HAProxy ends brings back what is on disk. Where that is older than what HAProxy had been changed
+// A failed reload that ends HAProxy restores the document on disk. If that is older than what HAProxy had been changed
 // to, the document of that change is lost.
-func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
-	r := newRig(t)
+func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	r.useCommands09()
 	r.cfg.VerifyCmd = ""
@@ -355,9 +355,9 @@ func TestApply_FailedLoadThatEndsHAProxyLosesWhatIsNotOnDisk(t *testing.T) {
 	wantNothingLost(t, lost)
 }
 
-// A document that failed to load for another process and loads now is not one that failed.
+// A document that failed to load in another process and loads now does not count as failed.
 func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	r.cfg.Runtime = false
 	s := r.sink()
 	one := r.document("one")
@@ -366,9 +366,9 @@ func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
 	r.apply(s, edited(one, "server s1", "server s2"), sdk.ActionReload)
 }
 
-// Nobody waits for a document any more that fails to load: its servers come into effect all the same.
+// Apply was cancelled while the document failed to load: its servers go live all the same.
 func TestApply_CancelledWhileADocumentFailsToLoad(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -22,14 +22,14 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A named server answers with its name, and with a request for /slow not before it is told to.
+// A named server answers with its name. It answers a request for /slow only when it is told to.
 type named struct {
 	address string
 	open    chan struct{} // closed to let slow answers go
 	asked   chan struct{} // receives when a slow request has come
 }
 
-func (r *rig) named(name string) named {
+func (r *testEnv) named(name string) named {
 	n := named{open: make(chan struct{}), asked: make(chan struct{}, 10)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/slow" {
@@ -46,13 +46,13 @@ func (r *rig) named(name string) named {
 	return n
 }
 
-// lines is a document whose backend app has these lines.
-func (r *rig) lines(lines ...string) sdk.Document {
+// lines returns a document whose backend app has these lines.
+func (r *testEnv) lines(lines ...string) sdk.Document {
 	return edited(r.document("x"), "    server s1 "+r.backend+"\n", "    "+strings.Join(lines, "\n    ")+"\n")
 }
 
 // answeredBy asks HAProxy a few times and returns the servers that answered, each once.
-func (r *rig) answeredBy() string {
+func (r *testEnv) answeredBy() string {
 	var names []string
 	for range 6 {
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
@@ -65,16 +65,16 @@ func (r *rig) answeredBy() string {
 	return strings.Join(slices.Compact(names), " ")
 }
 
-func (r *rig) wantAnswers(want string) {
+func (r *testEnv) wantAnswers(want string) {
 	r.t.Helper()
 	if got := r.answeredBy(); got != want {
 		r.t.Fatalf("answers come from %q, want %q", got, want)
 	}
 }
 
-// ask sends commands to the worker that serves. HAProxy may leave a question unanswered whose worker it is replacing, so the
+// ask sends commands to the worker that serves. HAProxy may not answer a command to a worker that it is replacing, so the
 // connection is tried again.
-func (r *rig) ask(s *Sink, commands ...string) []string {
+func (r *testEnv) ask(s *Sink, commands ...string) []string {
 	r.t.Helper()
 	var conn *runtimeapi.Conn
 	eventually(r.t, "the worker can be asked", func() bool {
@@ -93,8 +93,8 @@ func (r *rig) ask(s *Sink, commands ...string) []string {
 	return answers
 }
 
-// servers returns the names of a backend's servers in HAProxy, those that drain with a "-" behind them.
-func (r *rig) servers(s *Sink, backend string) string {
+// servers returns the names of a backend's servers in HAProxy, with a "-" after those that are draining.
+func (r *testEnv) servers(s *Sink, backend string) string {
 	r.t.Helper()
 	servers, err := runtimeapi.ParseServers(r.ask(s, "show servers state "+backend)[0])
 	check(r.t, err)
@@ -110,14 +110,14 @@ func (r *rig) servers(s *Sink, backend string) string {
 	return strings.Join(names, " ")
 }
 
-// awaitDisk waits until the file has followed.
-func (r *rig) awaitDisk(doc sdk.Document) {
+// awaitDisk waits until the document is on disk.
+func (r *testEnv) awaitDisk(doc sdk.Document) {
 	r.t.Helper()
 	eventually(r.t, "the file follows", func() bool { return r.onDisk() == string(doc.Files[0].Content) })
 }
 
-func TestServersChangeWithoutAReload(t *testing.T) {
-	r := newRig(t)
+func TestRuntimeChange_Servers(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -158,7 +158,7 @@ func TestServersChangeWithoutAReload(t *testing.T) {
 }
 
 // slowly sends a request that is answered when the server is told to, and returns who answered.
-func (r *rig) slowly() (answer func() string) {
+func (r *testEnv) slowly() (answer func() string) {
 	r.t.Helper()
 	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
 	check(r.t, err)
@@ -174,8 +174,8 @@ func (r *rig) slowly() (answer func() string) {
 	}
 }
 
-func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
-	r := newRig(t)
+func TestDraining_SessionsFinish(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	const cuts = " on-marked-down shutdown-sessions" // as maintenance does, which must not come too early
@@ -189,7 +189,7 @@ func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
 	}
 	wantHealthy(t, s)
 
-	// It comes back meanwhile.
+	// It is wanted again meanwhile.
 	both := r.lines("server a "+a.address+cuts, "server b "+b.address)
 	r.apply(s, both, sdk.ActionRuntime)
 	r.wantAnswers("a b")
@@ -197,7 +197,7 @@ func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
 	r.wantAnswers("b")
 
 	seen := s.observedTimes()
-	eventually(t, "those that leave were looked at", func() bool { return s.observedTimes() > seen+1 })
+	eventually(t, "draining servers were observed", func() bool { return s.observedTimes() > seen+1 })
 	close(a.open)
 	if got := answer(); got != "a" {
 		t.Errorf("the request that was under way was answered by %q", got)
@@ -207,8 +207,8 @@ func TestLeavingServersFinishWhatTheyHave(t *testing.T) {
 	r.wantAnswers("a b")
 }
 
-func TestLeavingServersDoNotStayForEver(t *testing.T) {
-	r := newRig(t)
+func TestDraining_TimeoutEndsSessions(t *testing.T) {
+	r := newTestEnv(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")
 	defer close(a.open)
@@ -223,9 +223,9 @@ func TestLeavingServersDoNotStayForEver(t *testing.T) {
 	}
 }
 
-// A server that comes back as something else than what still runs under its name cannot be had without a reload.
-func TestAServerComesBackAsAnotherOne(t *testing.T) {
-	r := newRig(t)
+// A server that is wanted again with other options than those of the draining one needs a reload.
+func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
@@ -233,7 +233,7 @@ func TestAServerComesBackAsAnotherOne(t *testing.T) {
 	<-a.asked
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	result := r.apply(s, r.lines("server a "+a.address+" check", "server b "+b.address), sdk.ActionReload)
-	if !strings.Contains(result.Reason, "comes back before it is gone") {
+	if !strings.Contains(result.Reason, "while it is draining") {
 		t.Errorf("reason %q", result.Reason)
 	}
 	close(a.open)
@@ -243,9 +243,10 @@ func TestAServerComesBackAsAnotherOne(t *testing.T) {
 	r.wantAnswers("a b")
 }
 
-// HAProxy's refusal is undone, told, and costs a reload; later changes of that backend do not try again.
-func TestWhatHAProxyRefusesIsReloaded(t *testing.T) {
-	r := newRig(t)
+// A change that HAProxy refuses is undone and reported, and needs a reload. Later changes of that backend are not tried at run
+// time.
+func TestRuntimeChange_Refused(t *testing.T) {
+	r := newTestEnv(t)
 	pem := filepath.Join(r.dir, "own.pem")
 	check(t, os.WriteFile(pem, certificate(t), 0o600))
 	s := r.sink()
@@ -262,8 +263,8 @@ func TestWhatHAProxyRefusesIsReloaded(t *testing.T) {
 	}
 }
 
-func TestReloadsArePacedAndServersAreNot(t *testing.T) {
-	r := newRig(t)
+func TestReloadInterval_ServersDoNotWait(t *testing.T) {
+	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -300,9 +301,9 @@ func TestReloadsArePacedAndServersAreNot(t *testing.T) {
 	r.wantAnswers("b")
 }
 
-// HAProxy looks names up when it starts, and not when a server is added: so we do.
-func TestNamesAreLookedUp(t *testing.T) {
-	r := newRig(t)
+// HAProxy looks up host names when it starts, and not when a server is added, so that the sink has to.
+func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
+	r := newTestEnv(t)
 	b := r.named("b")
 	s := r.sink()
 	addresses := []string{"127.0.0.1"}
@@ -334,8 +335,8 @@ func TestNamesAreLookedUp(t *testing.T) {
 	}
 }
 
-func TestManyBackendsLoseTheirBound(t *testing.T) {
-	r := newRig(t)
+func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	with := func(bound string) sdk.Document {
 		var more []string
@@ -355,9 +356,9 @@ func TestManyBackendsLoseTheirBound(t *testing.T) {
 	}
 }
 
-// A backend that HAProxy would not change does not make the others wait for the reload.
-func TestOneStubbornBackendWaitsAlone(t *testing.T) {
-	r := newRig(t)
+// A backend that HAProxy refuses to change does not make the others wait for the reload.
+func TestPartialUpdate_RefusedBackend(t *testing.T) {
+	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	pem := filepath.Join(r.dir, "own.pem")
 	check(t, os.WriteFile(pem, certificate(t), 0o600))
@@ -373,9 +374,9 @@ func TestOneStubbornBackendWaitsAlone(t *testing.T) {
 	r.wantAnswers("b")
 }
 
-// An address that moves takes nothing of what was found out about the old one with it.
-func TestAServerThatIsDownMoves(t *testing.T) {
-	r := newRig(t)
+// A server with a new address does not keep the check state of the old one.
+func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
+	r := newTestEnv(t)
 	b := r.named("b")
 	s := r.sink()
 	const checks = " check inter 50ms fall 1 rise 1000"
@@ -384,5 +385,20 @@ func TestAServerThatIsDownMoves(t *testing.T) {
 	r.apply(s, r.lines(fmt.Sprintf("server b 127.0.0.1:%d", port)+checks), sdk.ActionRestart)
 	eventually(t, "it is down", func() bool { return r.answeredBy() == "503 Service Unavailable" })
 	r.apply(s, r.lines("server b "+b.address+checks), sdk.ActionRuntime)
+	r.wantAnswers("b")
+}
+
+// After a failed reload the master's prompt is another one.
+func TestRuntimeChange_AfterAFailedReload(t *testing.T) {
+	r := newTestEnv(t)
+	a, b := r.named("a"), r.named("b")
+	s := r.sink()
+	r.apply(s, r.lines("server a "+a.address), sdk.ActionRestart)
+	port, free := occupy(t)
+	taken := fmt.Sprintf("frontend other\n    bind 127.0.0.1:%d-%d", port, port)
+	_, err := s.Apply(t.Context(), r.lines("server a "+a.address, taken))
+	wantError(t, err, "HAProxy")
+	free()
+	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	r.wantAnswers("b")
 }

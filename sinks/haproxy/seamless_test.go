@@ -18,7 +18,7 @@ import (
 )
 
 // useBareName sets the reload command of haproxy-api 0.9, which calls HAProxy by its bare name.
-func (r *rig) useBareName() {
+func (r *testEnv) useBareName() {
 	r.t.Setenv("PATH", fmt.Sprintf("%s:%s", filepath.Dir(findIt(r.t, r.cfg.Binary)), os.Getenv("PATH")))
 	r.cfg.Binary = "haproxy"
 	r.useCommands09()
@@ -28,14 +28,14 @@ func (r *rig) useBareName() {
 func TestReload_LosesNoConnection(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		set  func(r *rig)
+		set  func(r *testEnv)
 	}{
-		{"master", func(*rig) {}},
-		{"daemon", func(r *rig) { r.cfg.Mode = ModeCommand }},
-		{"daemon by the older command", (*rig).useBareName},
+		{"master", func(*testEnv) {}},
+		{"daemon", func(r *testEnv) { r.cfg.Mode = ModeCommand }},
+		{"daemon by the older command", (*testEnv).useBareName},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			test.set(r)
 			s := r.sink()
 			doc := r.daemonDocument("x")
@@ -50,7 +50,7 @@ func TestReload_LosesNoConnection(t *testing.T) {
 			if failed > 0 || asked < 100 {
 				t.Errorf("%d of %d requests failed", failed, asked)
 			}
-			// Requests may succeed by chance. The same socket is the proof.
+			// Requests may succeed by chance, so the socket has to be the same.
 			if now := listening(t, r.port); now != sockets {
 				t.Errorf("the listening sockets were %s and are %s", sockets, now)
 			}
@@ -79,7 +79,7 @@ func listening(t *testing.T, port int) string {
 }
 
 // underLoad calls something while clients make requests over new connections.
-func (r *rig) underLoad(something func()) (asked, failed int64) {
+func (r *testEnv) underLoad(something func()) (asked, failed int64) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
@@ -110,7 +110,7 @@ func (r *rig) underLoad(something func()) (asked, failed int64) {
 func TestOldWorkers_EndAfterDrainTimeout(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		t.Run(fmt.Sprintf("own=%v", own), func(t *testing.T) {
-			r := newRig(t)
+			r := newTestEnv(t)
 			r.cfg.DrainTimeout = time.Second
 			if own {
 				r.cfg.DrainTimeout = time.Hour

@@ -16,6 +16,8 @@
 // ServicePort. Required are the name and either a hostname or a port's ip. The id defaults to a hash of the
 // other fields, proxy_mode to http, status (a name or a number) to alive, and a port's type to tcp. In the list, an
 // unknown key is an error, and so are two instances with the same hostname and id.
+//
+// The package knows neither pipelines nor templates and sinks.
 package file
 
 import (

@@ -4,6 +4,8 @@
 // Both order states by their arrival. They cannot use Sidecar's LastChanged: concurrent changes have the same time, and it comes
 // from the clock of the host that sent the change, so that it may run backwards. Both also fetch the whole state from time to
 // time, because a Sidecar loses changes: it retries a push with an empty body, and drops what does not fit its buffers.
+//
+// The package knows neither pipelines nor templates and sinks.
 package sidecar
 
 import (

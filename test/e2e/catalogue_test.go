@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,6 +21,7 @@ func TestHAProxy_FollowsCatalogue(t *testing.T) {
 	t.Parallel()
 	for _, follow := range []bool{false, true} {
 		t.Run(fmt.Sprintf("follow=%v", follow), func(t *testing.T) {
+			t.Parallel()
 			env := newTestEnv(t)
 			first := env.startInstance("web", "a", 8000)
 			if follow {

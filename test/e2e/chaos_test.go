@@ -208,7 +208,7 @@ func (c *chaos) endFaultsAndCheck() {
 	c.saveTemplate()
 	began := time.Now()
 	snap := c.publishTruth()
-	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are in effect", c.template, snap.Cluster), func() bool {
+	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are applied", c.template, snap.Cluster), func() bool {
 		template, cluster := documentVersion(c.env.read(c.env.config))
 		return template == c.template && cluster == snap.Cluster
 	})
@@ -235,7 +235,8 @@ func (c *chaos) report(t *testing.T) {
 		total += c.injected[kind]
 	}
 	t.Logf("%6d in all, seed %d; %d requests, %d failed while HAProxy was down on purpose; %d documents on disk; "+
-		"convergence took %v at most", total, *chaosSeed, c.invariants.requests.Load(), c.invariants.excused, c.invariants.documentCount,
+		"convergence took %v at most", total, *chaosSeed, c.invariants.requests.Load(), c.invariants.excused,
+		c.invariants.documentCount,
 		c.slowestConvergence.Round(time.Millisecond))
 	workers, plugins := 0, 0
 	c.env.eventually("one worker and one plugin are left", func() bool {

@@ -33,7 +33,8 @@ type processState struct {
 
 func (env *testEnv) processState() processState {
 	p := env.pipeline()
-	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, fmt.Sprintf("%+v", p.Last)}
+	last := fmt.Sprintf("%+v", p.Last)
+	return processState{env.cmd.Process.Pid, env.pluginPID(), env.masterPID(), env.workerPID(), p.Generation, last}
 }
 
 // wantUnchanged fails the test if the processes or the applied generation changed.
@@ -163,7 +164,9 @@ func TestConfigReload_SourceTypeChanges(t *testing.T) {
 	env.startInstance("web", "b", 8000)
 	env.waitAnswer(8000, "b")
 	env.editConfig(fmt.Sprintf("follow = %q\n", env.sidecar.Address()), "")
-	env.eventually("the first source is back", func() bool { return strings.Count(env.log.String(), "source sidecar restarted") == 2 })
+	env.eventually("the first source is back", func() bool {
+		return strings.Count(env.log.String(), "source sidecar restarted") == 2
+	})
 	env.startInstance("web", "d", 8000)
 	env.waitAnswer(8000, "d")
 	load.wantNoFailures(t)

@@ -60,6 +60,7 @@ func TestCrash_HAProxyKilled(t *testing.T) {
 	t.Parallel()
 	for _, who := range []string{"master", "worker"} {
 		t.Run(who, func(t *testing.T) {
+			t.Parallel()
 			env := newTestEnv(t)
 			env.startInstance("web", "a", 8000)
 			env.start()
@@ -85,7 +86,7 @@ func TestCrash_HAProxyKilled(t *testing.T) {
 				}
 				return false
 			})
-			t.Logf("back after %s; health told of it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
+			t.Logf("back after %s; health reported it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
 			env.eventually("healthy again", env.healthy)
 		})
 	}

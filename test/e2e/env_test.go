@@ -27,8 +27,8 @@ const waitLimit = 60 * time.Second
 
 var lastIP atomic.Uint32
 
-// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same time
-// differ in the second and third byte.
+// freshIP returns a loopback address that no other test uses, so that tests can use fixed ports. Processes that run at the same
+// time differ in the second and third byte.
 func freshIP() string {
 	n, pid := int(lastIP.Add(1)), os.Getpid()
 	return fmt.Sprintf("127.%d.%d.%d", 16+(pid/250+n/250)%200, pid%250, 1+n%250)
@@ -186,13 +186,17 @@ func (env *testEnv) waitAnswer(servicePort int, by string) {
 	})
 }
 
-// eventually polls the condition until it is true, and fails the test after waitLimit.
+// eventually polls the condition until it is true, and fails the test after waitLimit. The pauses grow, because conditions that
+// read the processes of the machine or the whole log take processor time from what they wait for.
 func (env *testEnv) eventually(what string, is func() bool) {
 	env.t.Helper()
-	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	const shortest, longest = 2 * time.Millisecond, 20 * time.Millisecond
+	pause := shortest
+	for deadline := time.Now().Add(waitLimit); time.Now().Before(deadline); time.Sleep(pause) {
 		if is() {
 			return
 		}
+		pause = min(pause*5/4, longest)
 	}
 	env.t.Fatalf("still not after %v: %s", waitLimit, what)
 }

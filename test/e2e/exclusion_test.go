@@ -65,7 +65,7 @@ func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
 		code, body := env.health()
 		t.Errorf("health says %d %s of\n%s", code, body, env.read("haproxy.cfg"))
 	}
-	if out := env.output("status"); !strings.Contains(out, `left out    instance "b" of service "web" on host-b: `+excluded.Reason) {
+	if out := env.output("status"); !strings.Contains(out, `instance "b" of service "web" on host-b: `+excluded.Reason) {
 		t.Errorf("status does not list it:\n%s", out)
 	}
 	checked := `HAProxy rejects the configuration: ` + env.path("haproxy.cfg") +
@@ -79,7 +79,9 @@ func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
 
 	bad.Image = "web:200"
 	env.sidecar.Add(bad)
-	env.eventually("the corrected instance is applied", func() bool { return strings.Contains(env.read("haproxy.cfg"), "weight 200") })
+	env.eventually("the corrected instance is applied", func() bool {
+		return strings.Contains(env.read("haproxy.cfg"), "weight 200")
+	})
 	env.eventually("the API lists no exclusion", func() bool { return len(env.exclusions()) == 0 })
 	env.eventually("the end is logged", func() bool { return strings.Contains(env.log.String(), "no longer excluded") })
 	env.waitAnswer(8000, "a")
@@ -210,7 +212,8 @@ func TestExclusion_ThousandRejectedInstances(t *testing.T) {
 func TestExclusion_UnresolvedHostnames(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`)
-	env.write("haproxy.tmpl", strings.ReplaceAll(weightTemplate, `{{ ipFor $port . }}:{{ portFor $port . }} weight {{ .Version }}`,
+	env.write("haproxy.tmpl", strings.ReplaceAll(weightTemplate,
+		`{{ ipFor $port . }}:{{ portFor $port . }} weight {{ .Version }}`,
 		`{{ if eq .Version "7" }}{{ .ID }}.invalid{{ else }}{{ ipFor $port . }}{{ end }}:{{ portFor $port . }}`))
 	good := env.startInstance("web", "a", 8000)
 	env.start()

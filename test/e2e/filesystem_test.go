@@ -24,9 +24,15 @@ func (env *testEnv) useSmallDisk() string {
 		env.t.Fatal(err)
 	}
 	env.t.Cleanup(mounttest.Disk(env.t, disk, "256k"))
-	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), env.path("haproxy.cfg"), env.path("disk/haproxy.cfg"), 1))
-	env.config = "disk/haproxy.cfg"
+	env.moveConfig("disk/haproxy.cfg")
 	return disk
+}
+
+// moveConfig sets the configuration file of HAProxy.
+func (env *testEnv) moveConfig(name string) {
+	env.t.Helper()
+	env.editConfig(fmt.Sprintf("config_file = %q", env.path(env.config)), fmt.Sprintf("config_file = %q", env.path(name)))
+	env.config = name
 }
 
 // fillDisk writes a file until no space is left.
@@ -164,8 +170,7 @@ func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	env.write("haproxy-api.toml", strings.Replace(env.read("haproxy-api.toml"), env.path("haproxy.cfg"), env.path("etc/haproxy.cfg"), 1))
-	env.config = "etc/haproxy.cfg"
+	env.moveConfig("etc/haproxy.cfg")
 	t.Cleanup(mounttest.ReadOnly(t, folder))
 	check := func() string {
 		out, _ := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "check").CombinedOutput()

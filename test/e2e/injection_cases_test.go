@@ -197,7 +197,8 @@ func injectionFields() []injectionField {
 	var all []injectionField
 	in := func(prefix string, of func(*injectionPush) object, fields ...string) {
 		for _, field := range fields {
-			all = append(all, injectionField{name: prefix + field, set: func(p *injectionPush, value json.RawMessage) { of(p)[field] = value }})
+			set := func(p *injectionPush, value json.RawMessage) { of(p)[field] = value }
+			all = append(all, injectionField{name: prefix + field, set: set})
 		}
 	}
 	key := func(name string, put func(p *injectionPush, key string)) {

@@ -83,10 +83,10 @@ func TestInjection_EveryField(t *testing.T) {
 		healthy, _ := e.send(nil)
 		for _, f := range injectionFields() {
 			found[f.name] = map[string][]string{}
+			e.send(nil)
+			ordinary, _ := e.send(f.ordinary())
 			attempts := f.attempts()
 			for _, name := range slices.Sorted(maps.Keys(attempts)) {
-				e.send(nil)
-				ordinary, _ := e.send(f.ordinary())
 				e.send(nil)
 				now, code := e.send(attempts[name])
 				outcome := e.outcome(f.name+", "+name, healthy, ordinary, now, code)
@@ -173,10 +173,10 @@ func injectionPage(found map[string]map[string][]string, n int) string {
 	var page strings.Builder
 	fmt.Fprintf(&page, `# Injection attempts
 
-TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values below in each
-field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api 0.9, and a template
-that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte outside the lines of its own
-instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
+TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values
+below in each field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api
+0.9, and a template that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte
+outside the lines of its own instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
 
 Anyone who can push can still lie: that an instance is elsewhere, is gone, or belongs to another service. Two services whose
 names become the same (%s) get a hash each, so that adding one of them renames the sections of the other.

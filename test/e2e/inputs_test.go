@@ -64,7 +64,7 @@ func TestInputs_LoadedByApplyAndSIGHUP(t *testing.T) {
 
 	env.log.reset()
 	env.sighup()
-	env.waitLogged("no file has changed")
+	env.waitLogged("trigger=reread")
 	if after := env.reloads(); after != before+2 || env.workerPID() == worker {
 		t.Errorf("%d reloads, want 2", after-before)
 	}

@@ -46,7 +46,8 @@ type outage struct{ from, to time.Time }
 
 func newInvariants(env *testEnv) *invariants {
 	return &invariants{
-		env: env, documents: map[string]time.Time{}, snapshots: map[string]sdk.Snapshot{}, templates: map[int]string{}, stop: func() {},
+		env: env, documents: map[string]time.Time{}, snapshots: map[string]sdk.Snapshot{}, templates: map[int]string{},
+		stop: func() {},
 	}
 }
 

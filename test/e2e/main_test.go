@@ -1,18 +1,15 @@
 // Package e2e_test tests the haproxy-api binary with real processes: HAProxy, plugins and a Sidecar.
 //
-// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead, and
-// TEST_HAPROXY the HAProxy to test with.
+// TestMain builds the binary once, with the race detector if the tests have it. TEST_HAPROXY_API names a binary to test instead,
+// and TEST_HAPROXY the HAProxy to test with.
 package e2e_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -36,15 +33,8 @@ func (m binaries) Run() int {
 		return 1
 	}
 	defer remove()
-	// Most tests wait for processes and timers most of the time, so that several per processor run at once.
-	flag.Parse()
-	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = flag.Set("test.parallel", strconv.Itoa(testsPerProcessor*runtime.GOMAXPROCS(0)))
-	}
 	return m.TestingM.Run()
 }
-
-const testsPerProcessor = 3
 
 const testedBinary = "TEST_HAPROXY_API"
 

@@ -46,7 +46,9 @@ func TestScript(t *testing.T) {
 			})
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"await": await, "sidecar": startSidecar, "occupy": listenOn},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await": await, "sidecar": startSidecar, "occupy": listenOn,
+		},
 	})
 }
 

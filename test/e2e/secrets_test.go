@@ -24,7 +24,7 @@ args = ["--password=marker"]
 env = { LICENSE = "marker" }
 `)
 	env.start("--log-level", "debug")
-	env.eventually("the state cannot be fetched", func() bool { return strings.Contains(env.log.String(), "127.0.0.1:1/state.json") })
+	env.waitLogged("127.0.0.1:1/state.json") // which cannot be fetched
 	said := map[string]string{}
 	for _, request := range []struct{ method, path, authorization string }{
 		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},

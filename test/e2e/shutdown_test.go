@@ -39,9 +39,9 @@ func (env *testEnv) wantShutdownInTime() {
 	}
 	for _, pid := range pids {
 		line := commandLine(pid)
-		goesOn := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // HAProxy keeps running
+		isHAProxy := strings.Contains(line, " -p "+env.path("haproxy.pid")) && !strings.Contains(line, " -c ") // keeps running
 		// The command line of a zombie is empty.
-		if line != "" && !goesOn {
+		if line != "" && !isHAProxy {
 			env.t.Errorf("process %d is still there: %s", pid, line)
 		}
 	}

@@ -129,7 +129,7 @@ func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 		}
 		if waits {
 			newest := strconv.Itoa(e.newest / 4 * 4)
-			env.eventually("the last valid revision is applied: "+newest, func() bool { return env.servedRevision(8000) == newest })
+			env.eventually("revision "+newest+" is applied", func() bool { return env.servedRevision(8000) == newest })
 		}
 	}
 	close(done)

@@ -61,7 +61,7 @@ func TestRemovals_BackendIsGone(t *testing.T) {
 	}
 }
 
-func TestReset_DiscardsWhatWasKnown(t *testing.T) {
+func TestClient_ResetDiscardsWhatWasKnown(t *testing.T) {
 	c := NewClient(nil, nil, 0)
 	c.draining["app/a"], c.refused["app"], c.lastChange["app"] = drainingServer{}, "no", 1
 	c.version.unsupported = "too old"

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake listens as HAProxy's worker 7 behind a master would, and has talk answer each command.
+// fake listens like HAProxy's worker 7 behind a master, and talk answers each command.
 func fake(t *testing.T, talk func(w io.Writer, command string) (goOn bool)) Endpoint {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cli") // a socket's path may not be long
@@ -76,7 +76,7 @@ func dial(t *testing.T, to Endpoint) *Conn {
 	return conn
 }
 
-func TestAnswersBelongToTheirCommands(t *testing.T) {
+func TestDo_AnswersMatchCommands(t *testing.T) {
 	conn := dial(t, fake(t, func(w io.Writer, command string) bool {
 		for _, piece := range strings.SplitAfter(answerTo(command)+"\n7> ", "") { // in the smallest pieces
 			_, _ = io.WriteString(w, piece)
@@ -110,7 +110,7 @@ func answerTo(command string) string {
 	}
 }
 
-func TestABrokenConnectionIsAnError(t *testing.T) {
+func TestDo_BrokenConnection(t *testing.T) {
 	for _, said := range []string{"", "half an ans", "an answer without a prompt\n", "7"} {
 		to := fake(t, func(w io.Writer, command string) bool {
 			if command == "last" {
@@ -127,7 +127,7 @@ func TestABrokenConnectionIsAnError(t *testing.T) {
 	}
 }
 
-func TestTheContextEndsTheWait(t *testing.T) {
+func TestDo_ContextDone(t *testing.T) {
 	asked := make(chan struct{})
 	conn := dial(t, fake(t, func(io.Writer, string) bool {
 		close(asked)
@@ -144,7 +144,7 @@ func TestTheContextEndsTheWait(t *testing.T) {
 	}
 }
 
-func TestOneCommandIsOneLine(t *testing.T) {
+func TestDo_RejectsSeveralLines(t *testing.T) {
 	conn := dial(t, fake(t, func(io.Writer, string) bool {
 		t.Error("something was sent")
 		return false
@@ -156,12 +156,12 @@ func TestOneCommandIsOneLine(t *testing.T) {
 	}
 }
 
-func TestDialFails(t *testing.T) {
+func TestDial_Fails(t *testing.T) {
 	if _, err := Dial(t.Context(), Endpoint{Path: "/no/such/socket"}); err == nil {
 		t.Error("there is nothing to connect to")
 	}
 	to := fake(t, func(w io.Writer, command string) bool {
-		// As HAProxy says it when the worker is gone.
+		// The answer of HAProxy when the worker has ended.
 		_, _ = fmt.Fprintf(w, "Can't find the target PID matching the prefix '%s'\n", command)
 		return false
 	})

@@ -1,6 +1,9 @@
 package runtimeapi
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 func TestInfo_ServedBy(t *testing.T) {
 	i := ParseInfo("Name: HAProxy\nPid: 23019\nUptime: 0d 0h00m03s\nStopping: 0\n")
@@ -12,5 +15,17 @@ func TestInfo_ServedBy(t *testing.T) {
 	}
 	if ParseInfo("Can't find the target PID matching the prefix '@!23019'\n").ServedBy(23019) {
 		t.Error("a refusal is taken for an answer")
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for version, want := range map[string]string{
+		"2.6.12-1+deb12u4": "2.6", "3.0.11-1+deb13u5": "3.0", "2.4.0": "2.4", "2.10-dev3": "2.10", "1.8": "1.8", "3.1-dev": "3.1",
+		"": "0.0", "unknown": "0.0", "3": "0.0",
+	} {
+		major, minor := ParseVersion(version)
+		if got := fmt.Sprintf("%d.%d", major, minor); got != want {
+			t.Errorf("%q is %s, want %s", version, got, want)
+		}
 	}
 }

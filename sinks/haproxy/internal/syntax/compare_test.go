@@ -36,7 +36,7 @@ peers others
 
 func TestCompare(t *testing.T) {
 	for _, test := range []struct{ from, to, reload, reason string }{
-		// Nothing to HAProxy.
+		// No difference to HAProxy.
 		{"# made by hand\n", "", "", ""},
 		{"\tmaxconn 100", "  maxconn   100 # the bound", "", ""},
 		{"cookie host-2 ", "cookie host-3 ", "", ""},
@@ -129,8 +129,8 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// What is inherited counts only behind the line that says so.
-func TestDefaultServerCountsFromItsLineOn(t *testing.T) {
+// A default-server line applies only to the lines after it.
+func TestDefaultServer_AppliesFromItsLineOn(t *testing.T) {
 	config := Parse([]byte("defaults one\n default-server check weight 7\ndefaults two\nbackend a from one\n"+
 		" server x 127.0.0.1:1\n default-server no-check disabled\n server y 127.0.0.1:1 enabled\n server z 127.0.0.1:1\n"+
 		"backend b\n server x 127.0.0.1:1\n"), nil)
@@ -159,8 +159,8 @@ var edits = []string{
 	"server b 127.0.0.1:2\nbackend sticky", "server n 127.0.0.1:2\nbackend sticky",
 }
 
-// For every set of edits: the bridge is reached without a reload, it is as near to the end as that allows, and a
-// configuration that needs no reload is its own bridge.
+// For each set of edits: the partial update needs no reload, it is as close to the result as that allows, and a
+// configuration that needs no reload is its own partial update.
 func TestPartialUpdate(t *testing.T) {
 	for set := range 1 << (len(edits) / 2) {
 		text := base
@@ -215,7 +215,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// BenchmarkParseAfterOneChange reads and compares a document in which one server is another. The yardstick is reading all of it.
+// BenchmarkParseAfterOneChange parses and compares a document with one changed server. It is compared with parsing all of it.
 func BenchmarkParseAfterOneChange(b *testing.B) {
 	var text strings.Builder
 	for i := range 500 {
@@ -241,8 +241,8 @@ func BenchmarkParseAfterOneChange(b *testing.B) {
 	b.ReportMetric(float64(time.Since(began)/parsings)/float64(incremental), "whole/this")
 }
 
-// What a change on the way to after needs, and what not, in small configurations of their own.
-func TestComparePairs(t *testing.T) {
+// TestCompare_Pairs compares small configurations.
+func TestCompare_Pairs(t *testing.T) {
 	for _, test := range []struct{ name, before, after, reload string }{
 		{"disabled backend", "backend b\n disabled\n server x 1.1.1.1:1\n", "backend b\n disabled\n server x 1.1.1.1:2\n",
 			"backend b: its servers differ, and the backend is disabled"},
@@ -289,7 +289,7 @@ func TestComparePairs(t *testing.T) {
 	}
 }
 
-func TestBackendsThatSayWhatRuns(t *testing.T) {
+func TestBackends_KnownServers(t *testing.T) {
 	for config, want := range map[string]string{
 		"backend a\n server x 1.1.1.1:1\nlisten b\nfrontend c\n": "[a b]",
 		"backend a\n disabled\nbackend b\n":                      "[b]",

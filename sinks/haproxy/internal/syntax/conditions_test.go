@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A change of a server of the backend a, in configurations with conditional blocks: the reason for a reload names the line
-// on which it depends what HAProxy reads.
+// A server of the backend a changes, in configurations with conditional blocks: the reason for a reload names the line
+// that decides what HAProxy reads.
 func TestConditions(t *testing.T) {
 	const servers = "backend a\n" + serverX
 	for _, test := range []struct {

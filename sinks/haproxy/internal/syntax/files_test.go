@@ -87,7 +87,7 @@ func TestFiles_StartFromTheDefaultPath(t *testing.T) {
 	}
 }
 
-// Whatever a configuration says, its files have absolute paths.
+// The paths of files are absolute for each configuration.
 func FuzzFiles(f *testing.F) {
 	for _, seed := range []string{"global\n lua-load", "frontend f\n bind :1 crt", "a\n errorfile", "b \"$X\n map(", "x\n -f"} {
 		f.Add(seed)

@@ -77,7 +77,7 @@ func TestHostnames(t *testing.T) {
 	}
 }
 
-// Everything but the names stays as it is.
+// Everything except the names is unchanged.
 func TestWithoutHostnames(t *testing.T) {
 	content := []byte(withHostnames)
 	names := Parse(content, nil).Hostnames()

@@ -39,7 +39,7 @@ func temporary(t *testing.T, name, content string) (path string) {
 const minimal = "defaults\n timeout client 1s\n timeout server 1s\n timeout connect 1s\nfrontend f\n bind 127.0.0.1:1\n"
 
 // Each option that HAProxy has is in the table, and each that is understood is one of HAProxy's.
-func TestServerOptionsAreThoseThatHAProxyLists(t *testing.T) {
+func TestServerOptions_EqualHAProxysList(t *testing.T) {
 	output, err := exec.Command(haproxy(), "-dKcfg", "-q", "-c", "-f", temporary(t, "cfg", minimal)).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +84,8 @@ var examples = map[string]string{
 	"verify": "none", "verifyhost": "x", "weight": "3", "ws": "h1",
 }
 
-// An option that is not static is one that "add server" takes. The options with a file are taken where HAProxy has loaded it.
-func TestServersCanBeAddedWithEachOptionThatIsNotStatic(t *testing.T) {
+// "add server" accepts each option that is not static. It accepts an option with a file if HAProxy has loaded the file.
+func TestServerOptions_AddServerAcceptsNonStatic(t *testing.T) {
 	path := temporary(t, "cfg", "global\n stats socket unix@@socket level admin\n"+minimal+
 		"backend b\n mode http\n option httpchk\n")
 	socket := filepath.Join(filepath.Dir(path), "socket")
@@ -143,21 +143,21 @@ func ask(ctx context.Context, socket, command string) (string, error) {
 	}
 }
 
-func TestOptionsThatCount(t *testing.T) {
+func TestReadOptions(t *testing.T) {
 	for _, test := range []struct{ line, want, static string }{
-		// The last one wins, in any order.
+		// The last one counts, in any order.
 		{"rise 2 inter 1s rise 3", "inter 1s rise 3", ""},
 		{"backup no-backup tfo no-tfo no-ssl-reuse ssl-reuse check no-check", "", ""},
 		{"disabled enabled no-check-send-proxy check-send-proxy no-check-send-proxy", "", ""},
 
-		// Those that add up or whose order counts stay as they are.
+		// Options that accumulate or whose order matters are unchanged.
 		{"proxy-v2-options crc32c proxy-v2-options ssl", "proxy-v2-options crc32c proxy-v2-options ssl", ""},
 		{"force-tlsv13 rise 3 force-tlsv12", "rise 3 force-tlsv13 force-tlsv12", ""},
 		{"force-tlsv12 force-tlsv13", "force-tlsv12 force-tlsv13", ""},
 		{"ssl-min-ver TLSv1.2 no-tlsv13", "ssl-min-ver TLSv1.2 no-tlsv13", ""},
 		{"tls-tickets ssl no-tls-tickets", "tls-tickets ssl no-tls-tickets", ""},
 
-		// Checks go out as requests do.
+		// Checks use the transport of requests.
 		{"check ssl", "check check-ssl ssl", ""},
 		{"check ssl check-ssl", "check ssl check-ssl", ""},
 		{"ssl", "ssl", ""},
@@ -167,17 +167,17 @@ func TestOptionsThatCount(t *testing.T) {
 		{"check send-proxy", "check check-send-proxy send-proxy", ""},
 		{"check proxy-v2-options ssl", "check check-send-proxy proxy-v2-options ssl", ""},
 
-		// What a negation leaves is not "unset".
+		// A negation does not mean that the option is not set.
 		{"check ssl no-check-ssl", "check ssl no-check-ssl", "no-check-ssl"},
 		{"check ssl no-ssl", "check ssl no-ssl", "no-ssl"},
 		{"check send-proxy no-send-proxy", "check send-proxy no-send-proxy", "no-send-proxy"},
 
-		// Each version has to take what a server is added with.
+		// Each version has to accept the options of an added server.
 		{"max-reuse 3", "max-reuse 3", "max-reuse"},
 		{"tcp-ut 3s", "tcp-ut 3s", "tcp-ut"},
 		{"log-proto legacy", "log-proto legacy", "log-proto"},
 
-		// The bound is at least the least one.
+		// maxconn is at least minconn.
 		{"minconn 3", "maxconn 3 minconn 3", ""},
 		{"minconn 3 maxconn 2", "maxconn 3 minconn 3", ""},
 		{"minconn 3 maxconn 4", "maxconn 4 minconn 3", ""},
@@ -199,7 +199,7 @@ func TestOptionsThatCount(t *testing.T) {
 	}
 }
 
-func TestDefaultsThatAddServerLeavesOut(t *testing.T) {
+func TestServer_Defaults(t *testing.T) {
 	for line, want := range map[string]string{
 		"":                                 "on-error fail-check error-limit 10 pool-max-conn -1 pool-purge-delay 5s",
 		"maxconn 7 pool-max-conn 0":        "on-error fail-check error-limit 10 pool-purge-delay 5s minconn 7",
@@ -212,8 +212,8 @@ func TestDefaultsThatAddServerLeavesOut(t *testing.T) {
 	}
 }
 
-// HAProxy does not pass each option of default-server on.
-func TestInheritedCheckProtoIsStatic(t *testing.T) {
+// Servers do not inherit each option of default-server.
+func TestServer_InheritedCheckProto(t *testing.T) {
 	if s := parseServer("server x 1.1.1.1:1 check", []string{"check-proto", "h2"}, false); s.static != "check-proto" {
 		t.Errorf("static %q", s.static)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A configuration that is read with another one beside it is as if it had been read by itself.
+// Parsing with another configuration gives the same result as parsing alone.
 func TestParse_IncrementalEqualsWhole(t *testing.T) {
 	t.Parallel()
 	lines := strings.SplitAfter("# top\n\nglobal\n maxconn 10\n.if defined(A)\n nbthread 1\n.endif\n"+

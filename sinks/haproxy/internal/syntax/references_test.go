@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// needs tells a change that needs a reload from one of servers at run time and from one that changes nothing.
+// needs returns whether a change needs a reload, a change of servers at run time, or nothing.
 func needs(before, after string) string {
 	was := Parse([]byte(before), nil)
 	switch c := Compare(was, Parse([]byte(after), was)); {
@@ -23,8 +23,8 @@ const (
 	serverY = " server y 127.0.0.1:2\n"
 )
 
-// Each line is tried in a frontend and in the backend app, from which the server x goes and to which z comes.
-func TestReferencesToServers(t *testing.T) {
+// Each line is tried in a frontend and in the backend app, from which the server x is removed and to which z is added.
+func TestReferences_Servers(t *testing.T) {
 	const runtime = "runtime [app]"
 	for _, test := range []struct{ name, frontend, backend, removed, added string }{
 		{"none", "", "", runtime, runtime},
@@ -74,8 +74,8 @@ func TestReferencesToServers(t *testing.T) {
 	}
 }
 
-// What counts in a defaults section counts in the backends behind it.
-func TestReferencesInDefaults(t *testing.T) {
+// References in a defaults section apply to the backends after it.
+func TestReferences_InDefaults(t *testing.T) {
 	for line, want := range map[string]string{
 		"log-format %[srv_id]":                           "reload",
 		"http-response set-header Id %[srv_id]":          "reload",
@@ -96,8 +96,8 @@ func TestReferencesInDefaults(t *testing.T) {
 	}
 }
 
-// Numbers follow the lines, so that with something that reads them no line may change its place.
-func TestOrderMattersWhereNumbersAreRead(t *testing.T) {
+// Servers are numbered by their lines. If something reads the numbers, no line may change its position.
+func TestOrder_NumbersAreRead(t *testing.T) {
 	for config, want := range map[string]string{
 		"backend a\n":                                                   "nothing",
 		"backend a\n balance leastconn\n":                               "nothing",
@@ -114,7 +114,7 @@ func TestOrderMattersWhereNumbersAreRead(t *testing.T) {
 	}
 }
 
-func TestOrderOfBackups(t *testing.T) {
+func TestOrder_Backups(t *testing.T) {
 	const (
 		first  = " server x 127.0.0.1:1 backup%s\n"
 		second = " server y 127.0.0.1:2 backup%s\n"

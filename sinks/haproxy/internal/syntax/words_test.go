@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// HAProxy takes quotes and escapes away before it looks at words.
-func TestQuotedWordsAreTheWordsWithoutQuotes(t *testing.T) {
+// HAProxy removes quotes and escapes before it compares words.
+func TestParse_QuotedWords(t *testing.T) {
 	const plainly = "defaults d\nbackend a from d\n option httpchk\n server x 127.0.0.1:1 check weight 7\n"
 	for _, config := range []string{
 		"defaults d\nbackend \"a\" from d\n option httpchk\n server x 127.0.0.1:1 check weight 7\n",
@@ -30,8 +30,8 @@ func TestQuotedWordsAreTheWordsWithoutQuotes(t *testing.T) {
 	}
 }
 
-// What cannot be known without HAProxy's environment is neither compared with what runs nor changed while it runs.
-func TestNamesThatAreNotKnown(t *testing.T) {
+// Names that depend on HAProxy's environment are neither observed nor changed at run time.
+func TestParse_UnknownNames(t *testing.T) {
 	for _, config := range []string{
 		"backend \"$A\"\n%s",
 		"backend \"${A}\"\n%s",
@@ -51,8 +51,8 @@ func TestNamesThatAreNotKnown(t *testing.T) {
 	}
 }
 
-// A new server that HAProxy would refuse in the file is not tried first.
-func TestServersThatHAProxyRefuses(t *testing.T) {
+// A new server that HAProxy would reject in the file is not added at run time.
+func TestParse_RejectedServers(t *testing.T) {
 	long := strings.Repeat(" check", 61) // 64 words are what HAProxy takes
 	var many strings.Builder
 	for _, option := range []string{"check-send-proxy", "check-ssl", "ssl", "tfo", "allow-0rtt", "no-ssl-reuse",
@@ -90,8 +90,8 @@ func TestServersThatHAProxyRefuses(t *testing.T) {
 	}
 }
 
-// default-server counts for the lines behind it, and for all lines where it stands in defaults.
-func TestPlaceOfDefaultServer(t *testing.T) {
+// default-server applies to the lines after it, and in a defaults section to all lines of the backends.
+func TestDefaultServer_Position(t *testing.T) {
 	const (
 		behind = "backend a\n" + serverX + " default-server weight 5\n"
 		before = "backend a\n default-server weight 5\n" + serverX
@@ -110,7 +110,7 @@ func TestPlaceOfDefaultServer(t *testing.T) {
 }
 
 // Server lines of other sections are not servers of a backend.
-func TestServersOfOtherSections(t *testing.T) {
+func TestParse_ServersOfOtherSections(t *testing.T) {
 	for _, header := range []string{
 		"peers p", "ring r", "fcgi-app f", "mailers m", "resolvers r", "log-forward l", "namespace_list", "healthcheck h",
 		"frontend f", "defaults", "program p", "traces", "\"peers\" p",
@@ -126,7 +126,7 @@ func TestServersOfOtherSections(t *testing.T) {
 }
 
 // 10,000 servers in one backend and 10,000 backends take linear time; quadratic time would take minutes.
-func TestManyServersAndBackends(t *testing.T) {
+func TestCompare_ManyServersAndBackends(t *testing.T) {
 	const many = 10_000
 	var inOne, inMany strings.Builder
 	inOne.WriteString("defaults\nbackend a\n")

@@ -8,15 +8,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// withState is a document with those lines in its backend that loads the states of servers from a file.
-func (r *rig) withState(scope string, lines ...string) sdk.Document {
+// withState returns a document with those lines in its backend that loads the states of servers from a file.
+func (r *testEnv) withState(scope string, lines ...string) sdk.Document {
 	doc := edited(r.lines(lines...), "global\n", "global\n    server-state-file "+r.path("states")+
 		"\n    server-state-base "+r.dir+"\n")
 	return edited(doc, "backend app\n", "backend app\n    load-server-state-from-file "+scope+"\n")
 }
 
-// saveState does what operators' scripts do before a reload.
-func (r *rig) saveState(s *Sink, scope string) {
+// saveState saves the states of servers as operators' scripts do before a reload.
+func (r *testEnv) saveState(s *Sink, scope string) {
 	r.t.Helper()
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -24,8 +24,8 @@ func (r *rig) saveState(s *Sink, scope string) {
 	check(r.t, os.WriteFile(r.path(path), []byte(r.ask(s, "show servers state app")[0]+"\n"), 0o644))
 }
 
-// A state file has what was right when it was written. When Apply returns, the document is in effect.
-func TestServersAreThoseOfTheDocumentAfterALoad(t *testing.T) {
+// A server-state file has the states of the time when it was written. When Apply returns, the servers are those of the document.
+func TestCorrectLoaded_AfterAReload(t *testing.T) {
 	for _, scope := range []string{"global", "local"} {
 		for _, test := range []struct {
 			name, command string
@@ -38,7 +38,7 @@ func TestServersAreThoseOfTheDocumentAfterALoad(t *testing.T) {
 			{"address", "set server app/one addr 127.0.0.1 port 1", "b"},
 		} {
 			t.Run(scope+" "+test.name, func(t *testing.T) {
-				r := newRig(t)
+				r := newTestEnv(t)
 				a, b := r.named("a"), r.named("b")
 				s := r.sink()
 				r.apply(s, r.withState(scope, "server one "+a.address), sdk.ActionRestart)
@@ -59,9 +59,9 @@ func TestServersAreThoseOfTheDocumentAfterALoad(t *testing.T) {
 	}
 }
 
-// The same holds for a HAProxy that was started again after it had died.
-func TestServersAreThoseOfTheDocumentAfterARestart(t *testing.T) {
-	r := newRig(t)
+// The same is true for a HAProxy that was restarted after it had ended.
+func TestCorrectLoaded_AfterARestart(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.withState("global", "server one "+a.address), sdk.ActionRestart)
@@ -77,9 +77,9 @@ func TestServersAreThoseOfTheDocumentAfterARestart(t *testing.T) {
 	}
 }
 
-// Where nothing may be changed at run time, what differs is told.
-func TestServersThatDifferAfterALoadAreReported(t *testing.T) {
-	r := newRig(t)
+// If changes at run time are switched off, differences are reported.
+func TestCorrectLoaded_ReportsWithoutRuntimeChanges(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	r.apply(s, r.withState("global", "server one "+a.address), sdk.ActionRestart)

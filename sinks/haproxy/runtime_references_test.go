@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// A server to which something else refers is never taken out of HAProxy before its check has accepted the file without it.
-func TestReferencedServersStayUntilTheCheck(t *testing.T) {
+// A server to which something else refers is not removed before HAProxy's check has accepted the file without it.
+func TestRuntimeChange_ReferencedServers(t *testing.T) {
 	for _, line := range []string{
 		"http-request deny if { srv_is_up(b) eq 5 }",
 		"http-request deny if { srv_is_up(app/b) eq 5 }",
@@ -32,7 +32,7 @@ func TestReferencedServersStayUntilTheCheck(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			s := r.sink()
 			serverA, serverB := "server a "+a.address, "server b "+b.address+" check inter 1h"
@@ -50,9 +50,9 @@ func TestReferencedServersStayUntilTheCheck(t *testing.T) {
 	}
 }
 
-// Where something reads the numbers of servers, those are the ones that a start gives.
-func TestNumbersOfServersAreThoseOfAStart(t *testing.T) {
-	r := newRig(t)
+// If something reads the numbers of servers, these are as after a start.
+func TestRuntimeChange_ServerNumbers(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	var servers []string
 	var addresses []string
@@ -88,10 +88,10 @@ func TestNumbersOfServersAreThoseOfAStart(t *testing.T) {
 	}
 }
 
-// Lua scripts see the servers that there are. Before 2.8 they see those of the start and use those that were deleted, so that
-// there servers come and go by reloads.
-func TestLuaScriptsSeeTheServersOfAStart(t *testing.T) {
-	r := newRig(t)
+// Lua scripts see the current servers. Before 2.8 they see those of the start and use deleted ones, so that
+// servers are added and removed by reloads there.
+func TestRuntimeChange_LuaScripts(t *testing.T) {
+	r := newTestEnv(t)
 	script := r.path("servers.lua")
 	check(t, os.WriteFile(script, []byte(`core.register_service("addresses", "http", function(applet)
 	local all = {}

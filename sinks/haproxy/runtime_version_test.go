@@ -12,20 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-func TestParseVersion(t *testing.T) {
-	for version, want := range map[string]string{
-		"2.6.12-1+deb12u4": "2.6", "3.0.11-1+deb13u5": "3.0", "2.4.0": "2.4", "2.10-dev3": "2.10", "1.8": "1.8", "3.1-dev": "3.1",
-		"": "0.0", "unknown": "0.0", "3": "0.0",
-	} {
-		major, minor := runtimeapi.ParseVersion(version)
-		if got := fmt.Sprintf("%d.%d", major, minor); got != want {
-			t.Errorf("%q is %s, want %s", version, got, want)
-		}
-	}
-}
-
-// pretend answers on a socket as a HAProxy of that version would, with pid for its process id, and returns what it is told.
-func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
+// pretend answers on a socket like a HAProxy of that version with that process id, and returns the commands that it gets.
+func (r *testEnv) pretend(s *Sink, version string, pid int) (told func() []string) {
 	r.t.Helper()
 	listener, err := net.Listen("unix", r.path("pretend.sock"))
 	check(r.t, err)
@@ -72,20 +60,20 @@ func (r *rig) pretend(s *Sink, version string, pid int) (told func() []string) {
 	}
 }
 
-func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
+func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 	for _, test := range []struct {
 		version string
 		pid     func(worker int) int
 		reason  string
 		told    string
 	}{
-		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 is not changed at run time", ""},
-		{"2.4.3", func(worker int) int { return worker }, "HAProxy 2.4.3 is not changed at run time", ""},
-		{"2.5.14", func(worker int) int { return worker }, "HAProxy 2.5.14 is not changed at run time", ""},
-		{"2.6.12", func(worker int) int { return worker + 1 }, "it is not process", ""},
+		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 cannot be changed at run time", ""},
+		{"2.4.3", func(worker int) int { return worker }, "HAProxy 2.4.3 cannot be changed at run time", ""},
+		{"2.5.14", func(worker int) int { return worker }, "HAProxy 2.5.14 cannot be changed at run time", ""},
+		{"2.6.12", func(worker int) int { return worker + 1 }, "does not answer", ""},
 		{"2.6.12", func(worker int) int { return worker }, "does not list its servers", "show servers state app"},
 	} {
-		r := newRig(t)
+		r := newTestEnv(t)
 		s := r.sink()
 		one := r.document("one")
 		r.apply(s, one, sdk.ActionRestart)
@@ -105,9 +93,9 @@ func TestWhoIsNotTheWorkerIsNotChanged(t *testing.T) {
 	}
 }
 
-// A HAProxy that takes no changes at run time is healthy, and the facts say why there are none.
+// A HAProxy that cannot be changed at run time is healthy, and the facts say why it cannot.
 func TestHealth_VersionWithoutRuntimeChanges(t *testing.T) {
-	r := newRig(t)
+	r := newTestEnv(t)
 	s := r.watchful()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	if fact := runtimeFact(t, s); fact != "" {

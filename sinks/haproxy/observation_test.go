@@ -8,9 +8,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A master that a command reloads in place is the same process after the reload, and has another worker.
-func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
-	r := newRig(t)
+// A master that a command reloads in place keeps its process id, and has a new worker.
+func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	defer close(a.open)
 	with := func(server string) sdk.Document { return r.withStatsSocket(r.lines(server)) }
@@ -48,9 +48,9 @@ func TestReloadInPlace_NothingIsKnownOfTheWorkerThatFollows(t *testing.T) {
 	r.wantAnswers("b")
 }
 
-// A look may find backends that the document has no more.
-func TestConcludeServers_BackendIsGone(t *testing.T) {
-	r := newRig(t)
+// An observation may find backends that the document no longer has.
+func TestCorrectServers_BackendIsGone(t *testing.T) {
+	r := newTestEnv(t)
 	s := r.sink()
 	var backends []string
 	for i := range 50 {

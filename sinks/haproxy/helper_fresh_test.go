@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 )
 
-// askFresh starts a HAProxy on the file beside the one that runs, asks it and ends it.
-func (r *rig) askFresh(commands ...string) []string {
+// askFresh starts a second HAProxy with the file, sends it commands and ends it.
+func (r *testEnv) askFresh(commands ...string) []string {
 	r.t.Helper()
 	socket, pidFile, extra := r.path("beside.sock"), r.path("beside.pid"), r.path("beside.cfg")
 	check(r.t, os.WriteFile(extra, []byte("global\n    stats socket "+socket+" level admin\n"), 0o600))
@@ -34,13 +34,13 @@ func (r *rig) askFresh(commands ...string) []string {
 	return answers
 }
 
-// wantAsFresh wants the servers that run to be those of a HAProxy that is started on the file, and, unless all backup
+// wantAsFresh checks that the servers that run are those of a HAProxy that is started with the file, and, unless all backup
 // servers count, the backup servers in the same order.
-func (r *rig) wantAsFresh(s *Sink) {
+func (r *testEnv) wantAsFresh(s *Sink) {
 	r.t.Helper()
 	questions := []string{"show servers state", "show stat -1 4 -1"}
-	// The next look for other processes on the same addresses, of which the fresh one is one, is ten seconds later.
-	eventually(r.t, "HAProxy was looked at", func() bool { return s.observedTimes() > 0 })
+	// The next search for conflicting processes, of which the fresh HAProxy is one, is ten seconds later.
+	eventually(r.t, "HAProxy was observed", func() bool { return s.observedTimes() > 0 })
 	want := r.serversIn(r.askFresh(questions...))
 	var got []string
 	eventually(r.t, "the servers that were removed are gone", func() bool {
@@ -56,8 +56,8 @@ func (r *rig) wantAsFresh(s *Sink) {
 	}
 }
 
-// serversIn says what matters about each server: first the backup servers in their order, then the others by name.
-func (r *rig) serversIn(answers []string) []string {
+// serversIn describes each server: first the backup servers in order, then the others by name.
+func (r *testEnv) serversIn(answers []string) []string {
 	r.t.Helper()
 	table, err := csv.NewReader(strings.NewReader(strings.TrimPrefix(answers[1], "# "))).ReadAll()
 	check(r.t, err)

@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// HAProxy takes each of these servers at run time, or something in its place, and refuses the file with it. None goes live.
-func TestServersThatTheCheckRefusesDoNotGoLive(t *testing.T) {
+// HAProxy accepts each of these servers at run time, or a different one, and rejects the file with it. None goes live.
+func TestRuntimeChange_ServersThatTheCheckRejects(t *testing.T) {
 	for _, line := range []string{
 		"server y ipv4@[::1]:3",
 		"server y ipv6@127.0.0.1:3",
@@ -20,7 +20,7 @@ func TestServersThatTheCheckRefusesDoNotGoLive(t *testing.T) {
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a := r.named("a")
 			s := r.sink()
 			before := r.lines("server x " + a.address)

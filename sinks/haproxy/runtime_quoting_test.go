@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// HAProxy takes quotes and escapes away before it looks at words, and tells names without them. So do we.
-func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
+// HAProxy removes quotes and escapes before it compares words, and reports names without them.
+func TestRuntimeChange_QuotedNames(t *testing.T) {
 	for _, quoted := range []func(backend, name string) (string, string){
 		func(backend, name string) (string, string) { return `"` + backend + `"`, `"` + name + `"` },
 		func(backend, name string) (string, string) { return "'" + backend + "'", "'" + name + "'" },
@@ -20,7 +20,7 @@ func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
 		_, title := quoted("app", "a")
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			document := func(servers ...string) sdk.Document {
 				backend, _ := quoted("app", "a")
@@ -43,9 +43,9 @@ func TestQuotedNamesAreObservedAndChanged(t *testing.T) {
 	}
 }
 
-// Names that depend on HAProxy's environment are not known: its servers are left alone, and nothing is wrong with them.
-func TestNamesFromTheEnvironmentAreLeftAlone(t *testing.T) {
-	r := newRig(t)
+// Names that depend on HAProxy's environment are unknown: these servers are not changed, and they are no problem.
+func TestRuntimeChange_NamesFromTheEnvironment(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	document := func(servers ...string) sdk.Document {
 		return edited(r.lines(servers...), "maxconn 100", "maxconn 100\n    presetenv NAME_OF_A a")
@@ -65,18 +65,18 @@ func TestNamesFromTheEnvironmentAreLeftAlone(t *testing.T) {
 	r.wantAnswers("a b")
 }
 
-// wantObservedHealthy wants nothing to be wrong after what runs was looked at twice.
-func (r *rig) wantObservedHealthy(s *Sink) {
+// wantObservedHealthy checks that there are no problems after two observations.
+func (r *testEnv) wantObservedHealthy(s *Sink) {
 	r.t.Helper()
 	seen := s.observedTimes()
-	eventually(r.t, "it is looked at", func() bool { return s.observedTimes() > seen+2 })
+	eventually(r.t, "it is observed", func() bool { return s.observedTimes() > seen+2 })
 	wantHealthy(r.t, s)
 }
 
-// Conditional blocks elsewhere in the configuration cost nothing. Where one decides which lines of a backend count, the
-// backend changes by reloads and is not compared with what runs.
-func TestConditionalBlocks(t *testing.T) {
-	r := newRig(t)
+// Conditional blocks elsewhere in the configuration make no difference. If one decides which lines of a backend count, the
+// backend is changed by reloads and not observed.
+func TestRuntimeChange_ConditionalBlocks(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	serverA, serverB := "server a "+a.address, "server b "+b.address
 	elsewhere := func(servers ...string) sdk.Document {

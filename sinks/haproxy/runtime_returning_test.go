@@ -8,8 +8,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A server that returns while it still drains becomes what its line says, by commands or by a reload.
-func TestReturningServerIsWhatItsLineSays(t *testing.T) {
+// A server that is wanted again while it is draining becomes what its line says, by commands or by a reload.
+func TestRuntimeChange_ReturningServer(t *testing.T) {
 	for _, test := range []struct{ name, was, is, action string }{
 		{"the same", "server a ADDR maxconn 7 weight 3", "server a ADDR maxconn 7 weight 3", sdk.ActionRuntime},
 		{"without maxconn", "server a ADDR maxconn 7", "server a ADDR", sdk.ActionRuntime},
@@ -35,7 +35,7 @@ func TestReturningServerIsWhatItsLineSays(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			a, b := r.named("a"), r.named("b")
 			_, port, err := net.SplitHostPort(a.address)
 			check(t, err)
@@ -63,9 +63,9 @@ func TestReturningServerIsWhatItsLineSays(t *testing.T) {
 	}
 }
 
-// A backup server that returns is where it was in HAProxy's order, and not where its line is.
-func TestReturningBackupsAreInOrder(t *testing.T) {
-	r := newRig(t)
+// A backup server that is wanted again keeps its position in HAProxy's order, whatever the position of its line.
+func TestRuntimeChange_ReturningBackups(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
 	lineA, lineB := "server a "+a.address+" backup", "server b "+b.address+" backup"
@@ -85,13 +85,13 @@ func TestReturningBackupsAreInOrder(t *testing.T) {
 	}
 }
 
-// Somebody else's server of the same name is not the one of the document.
-func TestForeignServerThatTheDocumentBringsIsReplaced(t *testing.T) {
-	r := newRig(t)
+// A server of the same name that somebody else has added is not the one of the document.
+func TestRuntimeChange_ForeignServer(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRestart)
-	s.change.Lock() // so that nobody looks
+	s.change.Lock() // so that no observation happens
 	r.ask(s, "add server app/a 127.0.0.1:1 maxconn 3 check fall 7", "set server app/a state ready")
 	s.change.Unlock()
 	eventually(t, "it is drained or gone", func() bool { return !strings.Contains(r.servers(s, "app"), "a ") })

@@ -6,8 +6,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// The first usable backup server counts, unless all do. What answers is what would after a start.
-func TestFirstBackupCounts(t *testing.T) {
+// HAProxy uses the first available backup server, unless all are used. The same server answers as after a start.
+func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 	for _, test := range []struct {
 		name, defaults, options, action, answers string
 		before, after                            []string
@@ -24,7 +24,7 @@ func TestFirstBackupCounts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newTestEnv(t)
 			address := map[string]string{}
 			for _, name := range []string{"a", "b", "c"} {
 				address[name] = r.named(name).address
@@ -47,14 +47,14 @@ func TestFirstBackupCounts(t *testing.T) {
 	}
 }
 
-// An order of backup servers that somebody else made is put right by a reload, once.
-func TestOrderOfBackupsIsPutRight(t *testing.T) {
-	r := newRig(t)
+// A changed order of backup servers is corrected by one reload.
+func TestDrift_OrderOfBackups(t *testing.T) {
+	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
 	r.apply(s, r.lines("server a "+a.address+" backup", "server b "+b.address+" backup"), sdk.ActionRestart)
 	before := r.running(s)
-	s.change.Lock() // so that nobody looks in between
+	s.change.Lock() // so that no observation happens in between
 	r.ask(s, "set server app/a state maint", "del server app/a", "add server app/a "+a.address+" backup",
 		"set server app/a state ready")
 	s.change.Unlock()
@@ -66,7 +66,7 @@ func TestOrderOfBackupsIsPutRight(t *testing.T) {
 	r.wantAsFresh(s)
 	after := r.running(s)
 	seen := s.observedTimes()
-	eventually(t, "it is looked at again", func() bool { return s.observedTimes() > seen+2 })
+	eventually(t, "it is observed again", func() bool { return s.observedTimes() > seen+2 })
 	if now := r.running(s); !now.Same(after) {
 		t.Error("HAProxy was reloaded more than once")
 	}
