@@ -21,8 +21,8 @@ func large() sdk.Snapshot {
 	return snapshot(all...)
 }
 
-// withChange returns snap with another port and Updated time of one instance, which depends on n. Templates do not get the heartbeats
-// of other instances: the engine passes on the previous ones.
+// withChange returns snap with another port and Updated time of one instance, which depends on n. Templates do not get the
+// heartbeats of other instances: the engine passes on the previous ones.
 func withChange(snap sdk.Snapshot, n int) sdk.Snapshot {
 	snap.Services = slices.Clone(snap.Services)
 	service := &snap.Services[n%len(snap.Services)]
@@ -34,8 +34,8 @@ func withChange(snap sdk.Snapshot, n int) sdk.Snapshot {
 	return snap
 }
 
-// BenchmarkRenderAfterOneChange renders snapshots that differ from the previous one in one instance. It compares that with a template
-// without a cache.
+// BenchmarkRenderAfterOneChange renders snapshots that differ from the previous one in one instance. It compares that with a
+// template without a cache.
 func BenchmarkRenderAfterOneChange(b *testing.B) {
 	for name, set := range map[string]*Set{
 		"builtin": New(Config{BindIP: "127.0.0.1"}), "older": New(Config{Path: "testdata/older-default.cfg"}),

@@ -25,8 +25,8 @@ func TestOlderDefaultTemplate_RecordedStates(t *testing.T) {
 	}
 }
 
-// With the renaming that the error of HAProxy 3.3 suggests, HAProxy accepts the default template of 0.9, with only the warning that
-// all versions give.
+// With the renaming that the error of HAProxy 3.3 suggests, HAProxy accepts the default template of 0.9, with only the warning
+// that all versions give.
 func TestOlderDefaultTemplate_RenamedFrontends(t *testing.T) {
 	content, err := os.ReadFile("testdata/older-default.cfg")
 	if err != nil {

@@ -3,7 +3,8 @@
 //
 // A [Set] describes where the files are. [Set.Load] reads them as they are at that moment into a [Template], which never changes
 // afterwards and renders as a pure function of the snapshot; [Set.Watch] reports when loading again would return something else.
-// The caller decides which Template is active: this package knows neither pipelines, sources and sinks nor the purpose of documents.
+// The caller decides which Template is active: this package knows neither pipelines, sources and sinks nor the purpose of
+// documents.
 //
 // A template sees the fields of its root (.Services, .User, .Group, .Vars, .Cluster, .Source), the functions of [Functions], and
 // all text functions of sprig v3. Those include env and expandenv, so anyone who can write a template can read the daemon's

@@ -67,7 +67,7 @@ func (g *Guard) schema() table {
 }
 
 // schema returns the keys of the table haproxy. The default of bind_ip means the same as in haproxy-api 0.9, which left the
-// address out. haproxy-api 0.9 had no defaults for the files: ours are in a folder of our own, so that a distribution's
+// address out. haproxy-api 0.9 had no defaults for the files: ours are in a directory of their own, so that a distribution's
 // /etc/haproxy/haproxy.cfg is replaced only if the user asks for it. The default of mode depends on reload_cmd: see
 // defaultValues.
 func (h *HAProxy) schema() table {

@@ -18,7 +18,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// TestMain is also the plugin: the tests start their own program as one.
+// TestMain is also the main function of the plugin: the tests start their own binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "plugin" {
 		main()
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// nginxBinary finds the real one. Debian puts it where the path of a common user does not lead.
+// nginxBinary returns the path of nginx, which Debian installs outside of the PATH of ordinary users.
 func nginxBinary(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
@@ -39,30 +39,30 @@ func nginxBinary(t *testing.T) string {
 	return ""
 }
 
-// A bench is a folder with a configuration of an nginx that ends with the test, and a free address for it.
-type bench struct {
+// A testEnv is a directory with the configuration of an nginx that ends with the test, and a free address for it.
+type testEnv struct {
 	*testing.T
 	cfg     config
 	address string
 }
 
-func newBench(t *testing.T) *bench {
+func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
 	cfg := defaults()
 	cfg.Binary = nginxBinary(t)
 	cfg.ConfigFile = filepath.Join(t.TempDir(), "nginx.conf")
 	cfg.ReloadTimeout = 20 * time.Second
-	cfg, err := cfg.settled()
+	cfg, err := cfg.withPaths()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, cfg: cfg, address: freeAddress(t)}
+	b := &testEnv{T: t, cfg: cfg, address: freeAddress(t)}
 	t.Cleanup(b.endNginx)
 	return b
 }
 
-// endNginx waits for the end, which must come before the folder is removed.
-func (b *bench) endNginx() {
+// endNginx ends nginx and waits for its end, before the directory is removed.
+func (b *testEnv) endNginx() {
 	b.Helper()
 	n := nginx{b.cfg}
 	master := n.master()
@@ -72,11 +72,11 @@ func (b *bench) endNginx() {
 	if process, err := os.FindProcess(master); err == nil {
 		_ = process.Signal(os.Interrupt)
 	}
-	eventually(b.T, "nginx ends", func() bool { return title(master) == "" })
+	eventually(b.T, "nginx ends", func() bool { return processTitle(master) == "" })
 }
 
-// sink returns a new sink as a plugin that is started would have it.
-func (b *bench) sink() *sink {
+// sink returns a new sink, as after a start of the plugin.
+func (b *testEnv) sink() *sink {
 	b.Helper()
 	opened, err := open(b.Context(), sdk.Env{Name: "web", Log: slog.New(slog.DiscardHandler)}, b.cfg)
 	if err != nil {
@@ -85,8 +85,8 @@ func (b *bench) sink() *sink {
 	return opened.(*sink)
 }
 
-// conf is a main file whose server answers with answer. more goes into its http block.
-func (b *bench) conf(answer, more string) string {
+// conf returns a main file whose server responds with answer. more is added to its http block.
+func (b *testEnv) conf(answer, more string) string {
 	return fmt.Sprintf(`worker_processes 2;
 events { }
 http {
@@ -111,8 +111,8 @@ func document(main string, companions ...sdk.File) sdk.Document {
 	return sdk.Document{Pipeline: "p", Generation: 1, Digest: sdk.DigestOf(files), Files: files}
 }
 
-// applied offers doc and wants it in effect by that action.
-func (b *bench) applied(s sdk.Sink, doc sdk.Document, action string) {
+// applied applies doc and expects that action.
+func (b *testEnv) applied(s sdk.Sink, doc sdk.Document, action string) {
 	b.Helper()
 	result, err := s.Apply(b.Context(), doc)
 	if err != nil {
@@ -123,8 +123,8 @@ func (b *bench) applied(s sdk.Sink, doc sdk.Document, action string) {
 	}
 }
 
-// answers wants nginx to answer every request with want: no worker of the generation before takes any.
-func (b *bench) answers(want string) {
+// answers expects nginx to answer every request with want, so that no worker of the previous configuration serves any.
+func (b *testEnv) answers(want string) {
 	b.Helper()
 	for range 20 {
 		if got := b.get("/"); got != want {
@@ -133,7 +133,7 @@ func (b *bench) answers(want string) {
 	}
 }
 
-func (b *bench) get(path string) string {
+func (b *testEnv) get(path string) string {
 	b.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	resp, err := client.Get("http://" + b.address + path)
@@ -148,7 +148,7 @@ func (b *bench) get(path string) string {
 	return string(body)
 }
 
-func (b *bench) live() string {
+func (b *testEnv) live() string {
 	b.Helper()
 	content, err := os.ReadFile(b.cfg.ConfigFile)
 	if err != nil && !os.IsNotExist(err) {
@@ -157,7 +157,7 @@ func (b *bench) live() string {
 	return string(content)
 }
 
-// freeAddress returns one that nobody listens on, on a loopback address that other tests are unlikely to have.
+// freeAddress returns an unused address on a loopback address that other tests are unlikely to use.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener := listen(t, fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250)))

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
 )
 
-func TestHealthTellsTheTruth(t *testing.T) {
-	b := newBench(t)
+func TestHealth(t *testing.T) {
+	b := newTestEnv(t)
 	b.cfg.HealthURL = "http://" + b.address + "/"
 	b.expectProblem("nginx is not running")
 	s := b.sink()
@@ -29,19 +29,19 @@ func TestHealthTellsTheTruth(t *testing.T) {
 	b.cfg.HealthURL = "http://" + b.address + "/sick"
 	b.expectProblem("503")
 	b.cfg.HealthURL = "http://" + freeAddress(t)
-	b.expectProblem("does not answer")
+	b.expectProblem("does not respond")
 
 	b.endNginx()
 	b.expectProblem("nginx is not running")
 	if err := os.WriteFile(b.cfg.PidFile, []byte(fmt.Sprint(os.Getpid())), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.expectProblem("nginx is not running") // but we are, whom the pid file names
+	b.expectProblem("nginx is not running") // but the process in the pid file is
 	b.applied(s, document(b.conf("one", "")), sdk.ActionRestart)
 	b.answers("one")
 }
 
-func (b *bench) expectProblem(want string) {
+func (b *testEnv) expectProblem(want string) {
 	b.Helper()
 	health, err := b.sink().Health(b.Context())
 	if err != nil || len(health.Problems) != 1 || !strings.Contains(health.Problems[0], want) {
@@ -50,7 +50,7 @@ func (b *bench) expectProblem(want string) {
 }
 
 func TestStop(t *testing.T) {
-	b := newBench(t)
+	b := newTestEnv(t)
 	s := b.sink()
 	if err := s.Stop(t.Context()); err != nil {
 		t.Errorf("nothing to stop: %v", err)
@@ -66,11 +66,11 @@ func TestStop(t *testing.T) {
 	}
 }
 
-func TestStopDoesNotWaitForRequestsForEver(t *testing.T) {
-	b := newBench(t)
+func TestStop_RequestsInProgress(t *testing.T) {
+	b := newTestEnv(t)
 	b.cfg.OnExit = "stop"
 	s := b.sink()
-	silent := listen(t, freeAddress(t)) // it takes the connection and says nothing
+	silent := listen(t, freeAddress(t)) // it accepts the connection and sends nothing
 	pass := strings.Replace(b.conf("", ""), `return 200 ""`, "proxy_pass http://"+silent.Addr().String(), 1)
 	b.applied(s, document(pass), sdk.ActionRestart)
 	client := dial(t, b.address)
@@ -89,10 +89,10 @@ func TestStopDoesNotWaitForRequestsForEver(t *testing.T) {
 	if err := s.Stop(ctx); !errors.Is(err, enough) {
 		t.Errorf("got %v", err)
 	}
-	eventually(t, "nginx ends", func() bool { return title(master) == "" })
+	eventually(t, "nginx ends", func() bool { return processTitle(master) == "" })
 }
 
-func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
+func TestConfigFaults(t *testing.T) {
 	cfg := defaults()
 	err := sdk.Decode(sdk.Block{
 		"binary": "", "health_url": "ftp://x", "check_timeout": "0s", "reload_timeout": "-1s", "on_exit": "explode",
@@ -101,8 +101,8 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 		"config_file is missing: it says where nginx's configuration is written",
 		`binary is empty: name the nginx program, such as "nginx"`,
 		`health_url is "ftp://x": it must begin with http:// or https://`,
-		"check_timeout is 0s: it must be more than nothing",
-		"reload_timeout is -1s: it must be more than nothing",
+		"check_timeout is 0s: it must be positive",
+		"reload_timeout is -1s: it must be positive",
 		`on_exit is "explode": it must be "leave" or "stop"`,
 	}
 	if err == nil {
@@ -113,8 +113,8 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 	}
 }
 
-// The daemon's end of the wire, with this very program as the plugin.
-func (b *bench) plugin() *host.Sink {
+// plugin starts this test binary as the plugin.
+func (b *testEnv) plugin() *host.Sink {
 	b.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -130,17 +130,17 @@ func (b *bench) plugin() *host.Sink {
 	return sink
 }
 
-func (b *bench) block() sdk.Block {
+func (b *testEnv) block() sdk.Block {
 	return sdk.Block{"config_file": b.cfg.ConfigFile, "binary": b.cfg.Binary}
 }
 
-func TestNginxOutlivesThePlugin(t *testing.T) {
-	b := newBench(t)
+func TestPlugin_NginxGoesOn(t *testing.T) {
+	b := newTestEnv(t)
 	first := b.plugin()
 	b.applied(first, document(b.conf("one", "")), sdk.ActionRestart)
 	_, err := first.Apply(t.Context(), document("nonsense;"))
 	if !errors.Is(err, sdk.ErrRejected) || !strings.Contains(err.Error(), b.cfg.ConfigFile+":1") {
-		t.Errorf("across the border it was %v", err)
+		t.Errorf("the plugin returned %v", err)
 	}
 	if err := first.Close(); err != nil {
 		t.Error(err)
@@ -156,7 +156,7 @@ func TestNginxOutlivesThePlugin(t *testing.T) {
 }
 
 func TestConformance(t *testing.T) {
-	b := newBench(t)
+	b := newTestEnv(t)
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +164,7 @@ func TestConformance(t *testing.T) {
 	sdktest.TestSink(t, sdktest.Sink{
 		Program: sdktest.Program{
 			Path: self, Args: []string{"plugin"}, Block: b.block(),
-			Env: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector would have it linger for a second at its end
+			Env: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector delays the end of a program by a second
 		},
 		Good: [2]string{b.conf("one", ""), b.conf("two", "")},
 		Bad:  "nonsense;",

@@ -1,7 +1,7 @@
-// Command haproxy-api-sink-nginx is a sink plugin of haproxy-api: it makes documents live in nginx.
+// Command haproxy-api-sink-nginx is a sink plugin of haproxy-api that applies documents to nginx.
 //
-// It is also a model for sinks of your own. This file says what the plugin can be told, sink.go what it does with a
-// document, stage.go how files change without ever being half changed, and nginx.go how one speaks to nginx.
+// It is also an example for other sinks. This file has the configuration, sink.go applies documents, stage.go replaces files,
+// and nginx.go controls nginx.
 package main
 
 import (
@@ -20,42 +20,42 @@ import (
 
 // A config is the sink's block of the configuration.
 type config struct {
-	ConfigFile    string        `json:"config_file"`    // where the main file goes; companions go into its folder
-	Binary        string        `json:"binary"`         // a name to find in PATH, or a path
-	Prefix        string        `json:"prefix"`         // what relative paths in the document are relative to
+	ConfigFile    string        `json:"config_file"`    // the main file; companions are written to its directory
+	Binary        string        `json:"binary"`         // a name in PATH, or a path
+	Prefix        string        `json:"prefix"`         // the directory of relative paths in the document
 	PidFile       string        `json:"pid_file"`       // where nginx writes its process id
-	HealthURL     string        `json:"health_url"`     // what nginx answers with a status below 400; empty for not asking
+	HealthURL     string        `json:"health_url"`     // nginx must answer it with a status below 400; empty for no request
 	CheckTimeout  time.Duration `json:"check_timeout"`  // how long nginx -t may take
-	ReloadTimeout time.Duration `json:"reload_timeout"` // how long new workers may take to come up
-	OnExit        string        `json:"on_exit"`        // "leave" nginx running when the sink is stopped, or "stop" it
+	ReloadTimeout time.Duration `json:"reload_timeout"` // how long new workers may take to start
+	OnExit        string        `json:"on_exit"`        // "leave" nginx running when the sink stops, or "stop" it
 
-	errorLog string // where nginx says why it cannot reload
+	errorLog string // nginx writes here why it cannot reload
 }
 
 func defaults() config {
 	return config{Binary: "nginx", CheckTimeout: 30 * time.Second, ReloadTimeout: 10 * time.Second, OnExit: "leave"}
 }
 
-// Validate is called by the sdk, which shows all the faults to the person in one go.
+// Validate returns all faults at once.
 func (c config) Validate() error {
 	var faults []error
-	need := func(ok bool, format string, args ...any) {
+	require := func(ok bool, format string, args ...any) {
 		if !ok {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	need(c.ConfigFile != "", "config_file is missing: it says where nginx's configuration is written")
-	need(c.Binary != "", "binary is empty: name the nginx program, such as %q", "nginx")
-	need(c.HealthURL == "" || strings.HasPrefix(c.HealthURL, "http"),
+	require(c.ConfigFile != "", "config_file is missing: it says where nginx's configuration is written")
+	require(c.Binary != "", "binary is empty: name the nginx program, such as %q", "nginx")
+	require(c.HealthURL == "" || strings.HasPrefix(c.HealthURL, "http"),
 		"health_url is %q: it must begin with http:// or https://", c.HealthURL)
-	need(c.CheckTimeout > 0, "check_timeout is %v: it must be more than nothing", c.CheckTimeout)
-	need(c.ReloadTimeout > 0, "reload_timeout is %v: it must be more than nothing", c.ReloadTimeout)
-	need(c.OnExit == "leave" || c.OnExit == "stop", "on_exit is %q: it must be %q or %q", c.OnExit, "leave", "stop")
+	require(c.CheckTimeout > 0, "check_timeout is %v: it must be positive", c.CheckTimeout)
+	require(c.ReloadTimeout > 0, "reload_timeout is %v: it must be positive", c.ReloadTimeout)
+	require(c.OnExit == "leave" || c.OnExit == "stop", "on_exit is %q: it must be %q or %q", c.OnExit, "leave", "stop")
 	return errors.Join(faults...)
 }
 
-// settled fills in the paths that follow from others. All become absolute: nginx outlives our working directory.
-func (c config) settled() (config, error) {
+// withPaths returns c with the default paths. All paths are absolute, since nginx runs longer than the plugin.
+func (c config) withPaths() (config, error) {
 	stem := strings.TrimSuffix(c.ConfigFile, filepath.Ext(c.ConfigFile))
 	c.Prefix = cmp.Or(c.Prefix, filepath.Dir(c.ConfigFile))
 	c.PidFile = cmp.Or(c.PidFile, stem+".pid")
@@ -70,13 +70,13 @@ func (c config) settled() (config, error) {
 }
 
 func open(_ context.Context, env sdk.Env, cfg config) (sdk.Sink, error) {
-	cfg, err := cfg.settled()
+	cfg, err := cfg.withPaths()
 	if err != nil {
 		return nil, err
 	}
 	return &sink{
 		cfg: cfg, log: env.Log, nginx: nginx{cfg},
-		// A connection that is kept would keep asking the workers of the generation before.
+		// A kept connection would send later requests to a worker of the previous configuration.
 		client: &http.Client{Timeout: 800 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}},
 	}, nil
 }

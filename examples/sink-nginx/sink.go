@@ -14,8 +14,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A sink keeps one nginx true to the documents that it is given. It remembers nothing but what is on disk and in the
-// running nginx, so that a plugin that was started again goes on where the one before it was.
+// A sink applies documents to one nginx. Its state is on disk and in the running nginx, so that a restarted plugin continues
+// where the previous one ended.
 type sink struct {
 	cfg    config
 	log    *slog.Logger
@@ -23,8 +23,8 @@ type sink struct {
 	client *http.Client
 }
 
-// Apply stages the document, has nginx check it, renames it into place and has nginx load it. If nginx does not, the
-// files before it come back. Cancelling ctx ends Apply until the files are in place; after that either end is near.
+// Apply stages the document, has nginx check it, renames it into place and has nginx load it. If nginx does not load it,
+// Apply restores the previous files. The end of ctx stops Apply before the files are in place, and not after that.
 func (s *sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	began := time.Now()
 	result, err := s.apply(ctx, doc)
@@ -33,14 +33,14 @@ func (s *sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 }
 
 func (s *sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	files, err := place(s.cfg, doc)
+	files, err := filesOf(s.cfg, doc)
 	if err != nil {
 		return sdk.Result{}, err
 	}
 	if s.inEffect(files) {
-		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "nginx runs with these very files"}, nil
+		return sdk.Result{Action: sdk.ActionUnchanged, Reason: "nginx runs with these files"}, nil
 	}
-	st, err := newStage(beside(s.cfg), s.cfg, files)
+	st, err := newStage(stageDir(s.cfg), s.cfg, files)
 	if err != nil {
 		return sdk.Result{}, err
 	}
@@ -50,17 +50,17 @@ func (s *sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 		return sdk.Result{}, err
 	}
 	if ctx.Err() != nil {
-		return sdk.Result{}, fmt.Errorf("the change was broken off before it had an effect: %w", context.Cause(ctx))
+		return sdk.Result{}, fmt.Errorf("cancelled before the files were replaced: %w", context.Cause(ctx))
 	}
 	result, err := s.switchTo(context.WithoutCancel(ctx), st)
 	result.Details = append(result.Details, warnings...)
 	return result, err
 }
 
-// inEffect reports whether nginx runs with files. The files on disk alone do not tell: a plugin that was killed may have
-// put them there and never come to the reload. That is what the doubt is for, see stage.go.
+// inEffect reports whether nginx runs with files. Equal files on disk are not enough: a plugin that was killed may have
+// written them without a reload. The marker in stage.go shows that.
 func (s *sink) inEffect(files []file) bool {
-	if s.nginx.master() == 0 || inDoubt(s.cfg) {
+	if s.nginx.master() == 0 || isUnconfirmed(s.cfg) {
 		return false
 	}
 	for _, f := range files {
@@ -75,9 +75,9 @@ func (s *sink) switchTo(ctx context.Context, st *stage) (sdk.Result, error) {
 	if err := st.commit(); err != nil {
 		return sdk.Result{}, err
 	}
-	// The files are live from here on: each way out has nginx run with them or puts those before back.
-	result := sdk.Result{Action: sdk.ActionReload, Reason: "the files differ from those before"}
-	mark := s.nginx.logSize()
+	// The files are live from here on: either nginx loads them, or the previous ones are restored.
+	result := sdk.Result{Action: sdk.ActionReload, Reason: "the files differ from the previous ones"}
+	logSize := s.nginx.logSize()
 	master := s.nginx.master()
 	var err error
 	if master == 0 {
@@ -87,14 +87,14 @@ func (s *sink) switchTo(ctx context.Context, st *stage) (sdk.Result, error) {
 		err = s.nginx.reload(ctx, master)
 	}
 	if err != nil {
-		return sdk.Result{Details: s.nginx.logSince(mark)}, errors.Join(err, s.putBack(ctx, st, master))
+		return sdk.Result{Details: s.nginx.logSince(logSize)}, errors.Join(err, s.restore(ctx, st, master))
 	}
-	return result, st.settled()
+	return result, st.confirm()
 }
 
-// putBack restores the files, and has nginx load them once more where it runs: a reload that was only slow may still be
-// under way, and then this one comes after it, so that nginx and the files agree whatever happened.
-func (s *sink) putBack(ctx context.Context, st *stage, master int) error {
+// restore restores the previous files and has a running nginx load them. The failed reload may still be in progress; the
+// second reload comes after it, so that nginx and the files agree in any case.
+func (s *sink) restore(ctx context.Context, st *stage, master int) error {
 	if err := st.restore(); err != nil {
 		return err
 	}
@@ -102,20 +102,20 @@ func (s *sink) putBack(ctx context.Context, st *stage, master int) error {
 		return nil
 	}
 	if err := s.nginx.reload(ctx, master); err != nil {
-		return fmt.Errorf("the configuration before was put back, but nginx did not confirm it: %w", err)
+		return fmt.Errorf("the previous configuration was restored, but nginx did not load it: %w", err)
 	}
-	return st.settled()
+	return st.confirm()
 }
 
-// Check has nginx judge the document in a folder of its own, so that it may be called at any time.
+// Check has nginx check the document in a directory of its own, so that it can be called at any time.
 func (s *sink) Check(ctx context.Context, doc sdk.Document) error {
-	files, err := place(s.cfg, doc)
+	files, err := filesOf(s.cfg, doc)
 	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "haproxy-api-nginx-")
 	if err != nil {
-		return fmt.Errorf("there is no place to check the configuration in: %w", err)
+		return fmt.Errorf("creating a directory for the check: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	st, err := newStage(dir, s.cfg, files)
@@ -126,7 +126,7 @@ func (s *sink) Check(ctx context.Context, doc sdk.Document) error {
 	return err
 }
 
-// Health looks at nginx's processes and asks health_url.
+// Health checks nginx's processes and requests health_url.
 func (s *sink) Health(ctx context.Context) (sdk.Health, error) {
 	master := s.nginx.master()
 	if master == 0 {
@@ -137,25 +137,25 @@ func (s *sink) Health(ctx context.Context) (sdk.Health, error) {
 		"master": strconv.Itoa(master), "workers": strconv.Itoa(len(workers)),
 	}}
 	if len(workers) == 0 {
-		health.Problems = append(health.Problems, fmt.Sprintf("nginx's master %d has no worker that takes requests", master))
+		health.Problems = append(health.Problems, fmt.Sprintf("nginx's master %d has no worker that accepts requests", master))
 	}
-	if err := s.ask(ctx); err != nil {
+	if err := s.requestHealthURL(ctx); err != nil {
 		health.Problems = append(health.Problems, err.Error())
 	}
 	return health, nil
 }
 
-func (s *sink) ask(ctx context.Context) error {
+func (s *sink) requestHealthURL(ctx context.Context) error {
 	if s.cfg.HealthURL == "" {
 		return nil
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.cfg.HealthURL, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("health_url cannot be asked: %w", err)
+		return fmt.Errorf("health_url cannot be requested: %w", err)
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("nginx does not answer: %w", err)
+		return fmt.Errorf("nginx does not respond: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode >= http.StatusBadRequest {
@@ -164,7 +164,7 @@ func (s *sink) ask(ctx context.Context) error {
 	return nil
 }
 
-// Stop leaves nginx running unless the configuration says otherwise: the next plugin adopts it.
+// Stop leaves nginx running for the next plugin, unless on_exit is "stop".
 func (s *sink) Stop(ctx context.Context) error {
 	if s.cfg.OnExit == "leave" {
 		return nil

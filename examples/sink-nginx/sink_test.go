@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-func TestStartsAndReloadsNginx(t *testing.T) {
-	b := newBench(t)
+func TestApply(t *testing.T) {
+	b := newTestEnv(t)
 	s := b.sink()
 	b.applied(s, document(b.conf("one", "")), sdk.ActionRestart)
 	b.answers("one")
@@ -34,8 +34,8 @@ func TestStartsAndReloadsNginx(t *testing.T) {
 	}
 }
 
-func TestRejectsWhatNginxRejects(t *testing.T) {
-	b := newBench(t)
+func TestApply_Rejections(t *testing.T) {
+	b := newTestEnv(t)
 	s := b.sink()
 	b.applied(s, document(b.conf("good", "")), sdk.ActionRestart)
 	for name, test := range map[string]struct {
@@ -53,7 +53,7 @@ func TestRejectsWhatNginxRejects(t *testing.T) {
 		},
 		"no file at all":  {sdk.Document{}, "no file"},
 		"a path":          {document(b.conf("bad", ""), sdk.File{Name: "../routes.conf"}), `"../routes.conf"`},
-		"a hidden name":   {document(b.conf("bad", ""), sdk.File{Name: ".nginx.conf.doubt"}), "plain name"},
+		"a hidden name":   {document(b.conf("bad", ""), sdk.File{Name: ".nginx.conf.unconfirmed"}), "plain name"},
 		"the main name":   {document(b.conf("bad", ""), sdk.File{Name: "nginx.conf"}), "taken"},
 		"the pid file":    {document(b.conf("bad", ""), sdk.File{Name: "nginx.pid"}), "taken"},
 		"no name":         {document(b.conf("bad", ""), sdk.File{}), "plain name"},
@@ -75,11 +75,11 @@ func TestRejectsWhatNginxRejects(t *testing.T) {
 	b.applied(s, document(b.conf("good", "")), sdk.ActionUnchanged)
 }
 
-func TestCompanionsAreAppliedTogetherWithTheMainFile(t *testing.T) {
-	b := newBench(t)
+func TestApply_Companions(t *testing.T) {
+	b := newTestEnv(t)
 	s := b.sink()
 	folder := filepath.Dir(b.cfg.ConfigFile)
-	// Somebody's own file in the folder, which the document includes as well.
+	// A file of the user in the directory, which the document includes too.
 	if err := os.WriteFile(filepath.Join(folder, "types.conf"), []byte("types { text/html html; }"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -98,8 +98,8 @@ func TestCompanionsAreAppliedTogetherWithTheMainFile(t *testing.T) {
 	b.applied(s, document(main, answer("two")), sdk.ActionUnchanged)
 }
 
-func TestWhatIsNotForEverybodyStaysSo(t *testing.T) {
-	b := newBench(t)
+func TestApply_KeepsPermissions(t *testing.T) {
+	b := newTestEnv(t)
 	if err := os.WriteFile(b.cfg.ConfigFile, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -109,9 +109,9 @@ func TestWhatIsNotForEverybodyStaysSo(t *testing.T) {
 	}
 }
 
-// nginx -t does not mind a port that is taken, since it is usually nginx's own: only the reload shows it.
-func TestPutsBackWhatNginxCannotLoad(t *testing.T) {
-	b := newBench(t)
+// nginx -t accepts a port in use, since that is usually nginx's own; only the reload fails.
+func TestApply_RestoresWhatNginxCannotLoad(t *testing.T) {
+	b := newTestEnv(t)
 	b.cfg.ReloadTimeout = 5 * time.Second // it tries for 2.5
 	s := b.sink()
 	b.applied(s, document(b.conf("old", "")), sdk.ActionRestart)
@@ -123,7 +123,7 @@ func TestPutsBackWhatNginxCannotLoad(t *testing.T) {
 		t.Errorf("got %v, want an error that is tried again", err)
 	}
 	if !strings.Contains(strings.Join(result.Details, "\n"), "Address already in use") {
-		t.Errorf("nginx's own words are not among the details: %q", result.Details)
+		t.Errorf("nginx's messages are not among the details: %q", result.Details)
 	}
 	b.answers("old")
 	if b.live() != b.conf("old", "") {
@@ -136,13 +136,13 @@ func TestPutsBackWhatNginxCannotLoad(t *testing.T) {
 	b.answers("new")
 }
 
-func TestLeavesNothingOfAFirstDocumentThatCannotStart(t *testing.T) {
-	b := newBench(t)
+func TestApply_FirstDocumentCannotStart(t *testing.T) {
+	b := newTestEnv(t)
 	other := listen(t, b.address)
 	s := b.sink()
 	_, err := s.Apply(t.Context(), document(b.conf("one", "")))
 	if err == nil || errors.Is(err, sdk.ErrRejected) || strings.Count(err.Error(), "Address already in use") != 1 {
-		t.Errorf("got %v, want nginx's words once", err)
+		t.Errorf("got %v, want nginx's message once", err)
 	}
 	if b.live() != "" || s.nginx.master() != 0 {
 		t.Errorf("left: process %d and file %q", s.nginx.master(), b.live())
@@ -152,16 +152,16 @@ func TestLeavesNothingOfAFirstDocumentThatCannotStart(t *testing.T) {
 	b.answers("one")
 }
 
-func TestAPluginThatWasKilledBeforeTheReloadLeavesADoubt(t *testing.T) {
-	b := newBench(t)
+func TestApply_AfterKillBeforeTheReload(t *testing.T) {
+	b := newTestEnv(t)
 	s := b.sink()
 	b.applied(s, document(b.conf("old", "")), sdk.ActionRestart)
 	doc := document(b.conf("new", ""))
-	files, err := place(b.cfg, doc)
+	files, err := filesOf(b.cfg, doc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := newStage(beside(b.cfg), b.cfg, files)
+	st, err := newStage(stageDir(b.cfg), b.cfg, files)
 	if err == nil {
 		err = st.commit()
 	}
@@ -177,8 +177,8 @@ func TestAPluginThatWasKilledBeforeTheReloadLeavesADoubt(t *testing.T) {
 	b.applied(b.sink(), doc, sdk.ActionUnchanged)
 }
 
-func TestAHalfDoneCommitIsUndone(t *testing.T) {
-	b := newBench(t)
+func TestStage_FailedCommitIsReverted(t *testing.T) {
+	b := newTestEnv(t)
 	write := func(name, content string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(filepath.Dir(b.cfg.ConfigFile), name), []byte(content), 0o600); err != nil {
@@ -187,15 +187,15 @@ func TestAHalfDoneCommitIsUndone(t *testing.T) {
 	}
 	write("nginx.conf", "main")
 	write("b.conf", "b")
-	files, err := place(b.cfg, document("new main", sdk.File{Name: "a.conf"}, sdk.File{Name: "b.conf"}, sdk.File{Name: "c.conf"}))
+	files, err := filesOf(b.cfg, document("new main", sdk.File{Name: "a.conf"}, sdk.File{Name: "b.conf"}, sdk.File{Name: "c.conf"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := newStage(beside(b.cfg), b.cfg, files)
+	st, err := newStage(stageDir(b.cfg), b.cfg, files)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(st.fresh("b.conf")); err != nil { // so that its turn fails
+	if err := os.Remove(st.newPath("b.conf")); err != nil { // so that renaming it fails
 		t.Fatal(err)
 	}
 	if err := st.commit(); err == nil {
@@ -208,8 +208,8 @@ func TestAHalfDoneCommitIsUndone(t *testing.T) {
 	}
 }
 
-func TestCancellingEndsTheCheck(t *testing.T) {
-	b := newBench(t)
+func TestApply_Cancelled(t *testing.T) {
+	b := newTestEnv(t)
 	started := filepath.Join(t.TempDir(), "started")
 	b.cfg.Binary = b.program(": >" + started + "\nexec sleep 100")
 	newer := errors.New("a newer document")
@@ -235,8 +235,8 @@ func TestCancellingEndsTheCheck(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithTheProgramIsNoRejection(t *testing.T) {
-	b := newBench(t)
+func TestApply_FaultyProgramIsNoRejection(t *testing.T) {
+	b := newTestEnv(t)
 	killed := b.program("kill -9 $$")
 	for _, binary := range []string{"/nowhere/nginx", killed} {
 		b.cfg.Binary = binary
@@ -247,8 +247,8 @@ func TestWhatIsWrongWithTheProgramIsNoRejection(t *testing.T) {
 	}
 }
 
-// program writes a shell script that stands in for nginx.
-func (b *bench) program(script string) string {
+// program writes a shell script that replaces nginx.
+func (b *testEnv) program(script string) string {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "program")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
@@ -257,8 +257,8 @@ func (b *bench) program(script string) string {
 	return path
 }
 
-func TestCheckTouchesNothing(t *testing.T) {
-	b := newBench(t)
+func TestCheck_ChangesNothing(t *testing.T) {
+	b := newTestEnv(t)
 	if err := b.sink().Check(t.Context(), document(b.conf("one", ""))); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file instead of comparing with it")
 
-// The sample template is rendered as the daemon would, and judged by nginx.
+// The daemon renders the sample template, and nginx checks the result.
 func TestTemplate(t *testing.T) {
 	daemon := filepath.Join(t.TempDir(), "haproxy-api")
 	build := exec.Command("go", "build", "-o", daemon, "./cmd/haproxy-api")
@@ -39,7 +39,7 @@ func TestTemplate(t *testing.T) {
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	b := newBench(t)
+	b := newTestEnv(t)
 	if err := b.sink().Check(t.Context(), document(string(got))); err != nil {
 		t.Error(err)
 	}

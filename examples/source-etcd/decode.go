@@ -12,12 +12,12 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// decode makes an instance of one key and its value. The key, without the prefix, is NAME/HOST/ID; the value is JSON with
-// the fields of [sdk.Instance], whatever their case. Of these, the ones that the key tells may be left out, and so may the
-// mode (http), the status (alive) and a port's type (tcp).
+// decode returns the instance of a key and its value. The key, without the prefix, is NAME/HOST/ID; the value is JSON with
+// the fields of [sdk.Instance] in any case. The fields in the key are optional, and so are the mode (http), the status
+// (alive) and a port's type (tcp).
 //
-// Whoever may write to etcd is not thereby allowed to write the proxy's configuration: values that could end a line or a
-// word of one are faults.
+// Permission to write to etcd must not be permission to write the proxy's configuration: values that could end a line or a
+// word of it are faults.
 func decode(key string, value []byte) (sdk.Instance, error) {
 	parts := strings.Split(key, "/")
 	if len(parts) != 3 || slices.Contains(parts, "") {
@@ -25,18 +25,18 @@ func decode(key string, value []byte) (sdk.Instance, error) {
 	}
 	var i sdk.Instance
 	if err := json.Unmarshal(value, &i); err != nil {
-		return sdk.Instance{}, fmt.Errorf("the value is no instance in JSON: %w", err)
+		return sdk.Instance{}, fmt.Errorf("the value is not an instance in JSON: %w", err)
 	}
 	var faults []error
 	for at, field := range []*string{&i.Name, &i.Hostname, &i.ID} {
 		if *field = cmp.Or(*field, parts[at]); *field != parts[at] {
-			faults = append(faults, fmt.Errorf("the value says %q where the key says %q", *field, parts[at]))
+			faults = append(faults, fmt.Errorf("the value has %q and the key has %q", *field, parts[at]))
 		}
 	}
 	i.ProxyMode = cmp.Or(i.ProxyMode, "http")
-	faults = append(faults, checkWords(i)...)
+	faults = append(faults, checkFields(i)...)
 	if len(i.Ports) == 0 {
-		faults = append(faults, errors.New("there are no ports, so nobody could reach it"))
+		faults = append(faults, errors.New("the instance has no ports"))
 	}
 	for at := range i.Ports {
 		i.Ports[at].Type = cmp.Or(i.Ports[at].Type, "tcp")
@@ -50,10 +50,10 @@ func decode(key string, value []byte) (sdk.Instance, error) {
 	return i, nil
 }
 
-func checkWords(i sdk.Instance) (faults []error) {
+func checkFields(i sdk.Instance) (faults []error) {
 	for _, word := range []string{i.Name, i.Hostname, i.ID, i.Image} {
 		if strings.ContainsFunc(word, unsafe) {
-			faults = append(faults, fmt.Errorf("%q has a character that does not belong there", word))
+			faults = append(faults, fmt.Errorf("%q has an invalid character", word))
 		}
 	}
 	for label, text := range i.Labels {
@@ -70,23 +70,23 @@ func checkWords(i sdk.Instance) (faults []error) {
 	return faults
 }
 
-// unsafe reports whether r has a meaning in some proxy's configuration, or none in any name.
+// unsafe reports whether r has a meaning in the configuration of a proxy, or is unusual in names.
 func unsafe(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"'`\\;{}#$", r) }
 
 func checkPort(p sdk.Port) error {
 	const highest = 1<<16 - 1
 	var faults []error
 	if p.Port < 1 || p.Port > highest {
-		faults = append(faults, fmt.Errorf("%d is no port", p.Port))
+		faults = append(faults, fmt.Errorf("%d is not a port", p.Port))
 	}
 	if p.ServicePort < 0 || p.ServicePort > highest {
-		faults = append(faults, fmt.Errorf("%d is no service port", p.ServicePort))
+		faults = append(faults, fmt.Errorf("%d is not a service port", p.ServicePort))
 	}
 	if p.Type != "tcp" && p.Type != "udp" {
 		faults = append(faults, fmt.Errorf("the type is %q: it must be tcp or udp", p.Type))
 	}
-	if addr, err := netip.ParseAddr(p.IP); p.IP != "" && (err != nil || addr.Zone() != "") { // a zone may be any text
-		faults = append(faults, fmt.Errorf("%q is no IP address", p.IP))
+	if addr, err := netip.ParseAddr(p.IP); p.IP != "" && (err != nil || addr.Zone() != "") { // a zone can be any text
+		faults = append(faults, fmt.Errorf("%q is not an IP address", p.IP))
 	}
 	return errors.Join(faults...)
 }

@@ -47,31 +47,31 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecode_Invalid(t *testing.T) {
 	const good = `{"ports":[{"port":80}]}`
 	for _, test := range []struct{ key, value, want string }{
 		{"web/one", good, "NAME/HOST/ID"},
 		{"web/one/a/b", good, "NAME/HOST/ID"},
 		{"web//a", good, "NAME/HOST/ID"},
 		{"", good, "NAME/HOST/ID"},
-		{"web/one/a", "", "no instance in JSON"},
-		{"web/one/a", "[]", "no instance in JSON"},
-		{"web/one/a", good + "x", "no instance in JSON"},
-		{"web/one/a", `{"status":"alive","ports":[{"port":80}]}`, "no instance in JSON"},
+		{"web/one/a", "", "not an instance in JSON"},
+		{"web/one/a", "[]", "not an instance in JSON"},
+		{"web/one/a", good + "x", "not an instance in JSON"},
+		{"web/one/a", `{"status":"alive","ports":[{"port":80}]}`, "not an instance in JSON"},
 		{"web/one/a", "null", "no ports"},
 		{"web/one/a", "{}", "no ports"},
-		{"web/one/a", `{"name":"chat","ports":[{"port":80}]}`, `"chat" where the key says "web"`},
-		{"web/one/a", `{"hostname":"two","ports":[{"port":80}]}`, `"two" where the key says "one"`},
-		{"web/one/a", `{"id":"b","ports":[{"port":80}]}`, `"b" where the key says "a"`},
+		{"web/one/a", `{"name":"chat","ports":[{"port":80}]}`, `"chat" and the key has "web"`},
+		{"web/one/a", `{"hostname":"two","ports":[{"port":80}]}`, `"two" and the key has "one"`},
+		{"web/one/a", `{"id":"b","ports":[{"port":80}]}`, `"b" and the key has "a"`},
 		{"web/one/a", `{"proxymode":"h2","ports":[{"port":80}]}`, "the mode"},
 		{"web/one/a", `{"status":5,"ports":[{"port":80}]}`, "the status is 5"},
 		{"web/one/a", `{"status":-1,"ports":[{"port":80}]}`, "the status is -1"},
-		{"web/one/a", `{"ports":[{"port":0}]}`, "0 is no port"},
+		{"web/one/a", `{"ports":[{"port":0}]}`, "0 is not a port"},
 		{"web/one/a", `{"ports":[{"port":80},{"port":65536}]}`, "port 2 of the list: 65536"},
-		{"web/one/a", `{"ports":[{"port":80,"serviceport":-1}]}`, "-1 is no service port"},
+		{"web/one/a", `{"ports":[{"port":80,"serviceport":-1}]}`, "-1 is not a service port"},
 		{"web/one/a", `{"ports":[{"port":80,"type":"sctp"}]}`, `"sctp"`},
-		{"web/one/a", `{"ports":[{"port":80,"ip":"node-1"}]}`, `"node-1" is no IP address`},
-		{"web/one/a", `{"ports":[{"port":80,"ip":"::1%a;b"}]}`, "is no IP address"},
+		{"web/one/a", `{"ports":[{"port":80,"ip":"node-1"}]}`, `"node-1" is not an IP address`},
+		{"web/one/a", `{"ports":[{"port":80,"ip":"::1%a;b"}]}`, "is not an IP address"},
 		{"web/o ne/a", good, `"o ne"`},
 		{"web/one/a\n", good, `"a\n"`},
 		{"we;b/one/a", good, `"we;b"`},

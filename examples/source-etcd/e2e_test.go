@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// A key in etcd becomes a route in nginx, through this plugin, the daemon, and the sink of another third party. Everything is
-// built and run as people would, and all of it is real but the service behind the route.
-func TestAKeyBecomesARoute(t *testing.T) {
-	s := newSite(t)
+// A key in etcd becomes a route in nginx, through this plugin, the daemon and the plugin sink-nginx. All processes are real,
+// except for the service behind the route.
+func TestEndToEnd(t *testing.T) {
+	s := newTestEnv(t)
 	s.etcd.put("/services/web/node-1/a", s.backend("hello from a"))
 	s.answers("hello from a")
 
-	s.etcd.put("/services/web/node-2/b", "nonsense") // and it does no harm
+	s.etcd.put("/services/web/node-2/b", "nonsense") // an invalid value must have no effect
 	s.etcd.put("/services/web/node-1/a", s.backend("hello from another a"))
 	s.answers("hello from another a")
 	s.healthy()
@@ -43,8 +43,8 @@ func TestAKeyBecomesARoute(t *testing.T) {
 	}
 }
 
-// A site is a daemon with etcd before it and nginx behind it.
-type site struct {
+// A testEnv is a daemon with an etcd as its registry and an nginx as its proxy.
+type testEnv struct {
 	*testing.T
 	etcd       *etcd
 	folder     string
@@ -53,9 +53,9 @@ type site struct {
 	log        logBuffer
 }
 
-func newSite(t *testing.T) *site {
+func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
-	s := &site{T: t, etcd: startEtcd(t), folder: t.TempDir(), api: freeAddress(t), route: freeAddress(t)}
+	s := &testEnv{T: t, etcd: startEtcd(t), folder: t.TempDir(), api: freeAddress(t), route: freeAddress(t)}
 	s.build("../..", "haproxy-api", "./cmd/haproxy-api")
 	s.build(".", "haproxy-api-source-etcd", ".")
 	s.build("../sink-nginx", "haproxy-api-sink-nginx", ".")
@@ -70,7 +70,7 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-func (s *site) build(module, program, of string) {
+func (s *testEnv) build(module, program, of string) {
 	s.Helper()
 	build := exec.Command("go", "build", "-o", s.path(program), of)
 	build.Dir = module
@@ -79,7 +79,7 @@ func (s *site) build(module, program, of string) {
 	}
 }
 
-func (s *site) configure() {
+func (s *testEnv) configure() {
 	s.Helper()
 	template, err := filepath.Abs("../sink-nginx/nginx.tmpl")
 	if err != nil {
@@ -116,7 +116,7 @@ vars = { workers = 1 }
 	}
 }
 
-// nginxBinary finds the real one. Debian puts it where the path of a common user does not lead.
+// nginxBinary returns the path of nginx, which Debian installs outside of the PATH of ordinary users.
 func nginxBinary(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"nginx", "/usr/sbin/nginx"} {
@@ -128,10 +128,10 @@ func nginxBinary(t *testing.T) string {
 	return ""
 }
 
-func (s *site) path(name string) string { return filepath.Join(s.folder, name) }
+func (s *testEnv) path(name string) string { return filepath.Join(s.folder, name) }
 
-// backend starts something that answers so, and returns the value for its key.
-func (s *site) backend(answer string) string {
+// backend starts a server with that response, and returns the value for its key.
+func (s *testEnv) backend(answer string) string {
 	s.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
 	s.Cleanup(server.Close)
@@ -140,7 +140,7 @@ func (s *site) backend(answer string) string {
 	return fmt.Sprintf(`{"ports": [{"port": %d, "servicePort": %s, "ip": %q}]}`, backend.Port, port, backend.IP)
 }
 
-func (s *site) get(address string) (string, error) {
+func (s *testEnv) get(address string) (string, error) {
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get("http://" + address)
 	if err != nil {
@@ -154,7 +154,7 @@ func (s *site) get(address string) (string, error) {
 	return string(body), err
 }
 
-func (s *site) answers(want string) {
+func (s *testEnv) answers(want string) {
 	s.Helper()
 	s.eventually("nginx answers "+want, func() bool {
 		got, err := s.get(s.route)
@@ -162,14 +162,14 @@ func (s *site) answers(want string) {
 	})
 }
 
-func (s *site) healthy() {
+func (s *testEnv) healthy() {
 	s.Helper()
 	if got, err := s.get(s.api + "/health"); err != nil {
 		s.Errorf("the daemon's health is %v: %s", err, got)
 	}
 }
 
-func (s *site) eventually(what string, is func() bool) {
+func (s *testEnv) eventually(what string, is func() bool) {
 	s.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if is() {
@@ -180,7 +180,7 @@ func (s *site) eventually(what string, is func() bool) {
 }
 
 // stop ends the daemon in order.
-func (s *site) stop() {
+func (s *testEnv) stop() {
 	s.Helper()
 	if err := s.daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		s.Fatal(err)
@@ -190,8 +190,8 @@ func (s *site) stop() {
 	}
 }
 
-// end leaves nothing running, whatever the test has come to.
-func (s *site) end() {
+// end ends all processes, also after a failed test.
+func (s *testEnv) end() {
 	if s.daemon.ProcessState == nil {
 		_ = s.daemon.Process.Kill()
 		_ = s.daemon.Wait()
@@ -200,7 +200,7 @@ func (s *site) end() {
 		if master, err := strconv.Atoi(strings.TrimSpace(string(content))); err == nil && master > 1 {
 			_ = syscall.Kill(master, syscall.SIGTERM)
 			s.eventually("nginx ends", func() bool {
-				title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", master)) // empty also for one that nobody has collected
+				title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", master)) // empty for a zombie too
 				return len(title) == 0
 			})
 		}

@@ -17,16 +17,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// An etcd is a real one, in a folder of its own.
+// An etcd is an etcd process with a directory of its own.
 type etcd struct {
 	*testing.T
 	folder          string
-	address, member string // for clients, and for the other members that there are not
+	address, member string // for clients, and for other members, of which there are none
 	client          *clientv3.Client
 	cmd             *exec.Cmd
 }
 
-// newEtcd prepares an etcd that is not started yet.
+// newEtcd returns an etcd that is not started yet.
 func newEtcd(t *testing.T) *etcd {
 	t.Helper()
 	e := &etcd{T: t, folder: t.TempDir(), address: freeAddress(t), member: freeAddress(t)}
@@ -49,7 +49,7 @@ func startEtcd(t *testing.T) *etcd {
 	return e
 }
 
-// start returns when etcd answers.
+// start starts etcd and waits until it responds.
 func (e *etcd) start() {
 	e.Helper()
 	binary, err := exec.LookPath("etcd")
@@ -76,7 +76,7 @@ func (e *etcd) start() {
 	}
 }
 
-// kill ends etcd as a power cut would.
+// kill kills etcd.
 func (e *etcd) kill() {
 	if e.cmd == nil {
 		return
@@ -86,8 +86,8 @@ func (e *etcd) kill() {
 	e.cmd = nil
 }
 
-// forget removes all that etcd knows.
-func (e *etcd) forget() {
+// removeData removes the data of etcd.
+func (e *etcd) removeData() {
 	e.Helper()
 	if err := os.RemoveAll(filepath.Join(e.folder, "data")); err != nil {
 		e.Fatal(err)
@@ -110,12 +110,12 @@ func (e *etcd) delete(key string) {
 	}
 }
 
-// instance is a value that says no more than it must.
+// instance returns a value with the required fields only.
 func instance(port int) string {
 	return fmt.Sprintf(`{"ports": [{"port": %d, "serviceport": 8080, "ip": "127.0.0.1"}]}`, port)
 }
 
-// freeAddress returns one that nobody listens on, on a loopback address that other tests are unlikely to have.
+// freeAddress returns an unused address on a loopback address that other tests are unlikely to use.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(250), rand.IntN(250), 1+rand.IntN(250)))
@@ -126,26 +126,26 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// A cable leads to a server and can be pulled out.
-type cable struct {
+// A proxy forwards connections to a server and can be interrupted.
+type proxy struct {
 	*testing.T
 	address, target string
-	listener        net.Listener // nil while it is pulled out
+	listener        net.Listener // nil while it is interrupted
 	carrying        sync.WaitGroup
 
 	mu    sync.Mutex
 	conns []net.Conn
 }
 
-func newCable(t *testing.T, target string) *cable {
+func newCable(t *testing.T, target string) *proxy {
 	t.Helper()
-	c := &cable{T: t, address: freeAddress(t), target: target}
-	c.plug()
-	t.Cleanup(c.pull)
+	c := &proxy{T: t, address: freeAddress(t), target: target}
+	c.restore()
+	t.Cleanup(c.interrupt)
 	return c
 }
 
-func (c *cable) plug() {
+func (c *proxy) restore() {
 	c.Helper()
 	listener, err := net.Listen("tcp", c.address)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *cable) plug() {
 	})
 }
 
-func (c *cable) carry(near net.Conn) {
+func (c *proxy) carry(near net.Conn) {
 	defer near.Close()
 	far, err := net.Dial("tcp", c.target)
 	if err != nil {
@@ -180,8 +180,8 @@ func (c *cable) carry(near net.Conn) {
 	_, _ = io.Copy(near, far)
 }
 
-// pull breaks all connections and lets nobody in until plug.
-func (c *cable) pull() {
+// interrupt closes all connections and accepts none until restore.
+func (c *proxy) interrupt() {
 	if c.listener == nil {
 		return
 	}

@@ -1,7 +1,8 @@
-// Command haproxy-api-source-etcd is a source plugin of haproxy-api: its catalogue is the keys under a prefix of etcd v3.
+// Command haproxy-api-source-etcd is a source plugin of haproxy-api that reads instances from the keys under a prefix of etcd
+// v3.
 //
-// It is also a model for sources of your own. This file says what the plugin can be told, watch.go how it follows the
-// catalogue through all troubles, view.go what it knows of it, and decode.go what it believes of what it is told.
+// It is also an example for other sources. This file has the configuration, watch.go reads and watches the keys, view.go has
+// the present instances, and decode.go validates them.
 package main
 
 import (
@@ -19,8 +20,8 @@ import (
 type config struct {
 	Endpoints   []string      `json:"endpoints"`    // members of the cluster, as "http://host:port" or "host:port"
 	Prefix      string        `json:"prefix"`       // of the keys; what follows it is NAME/HOST/ID
-	DialTimeout time.Duration `json:"dial_timeout"` // how long a question may go without an answer
-	Username    string        `json:"username"`     // empty where etcd asks for none
+	DialTimeout time.Duration `json:"dial_timeout"` // how long etcd may take to respond
+	Username    string        `json:"username"`     // empty if etcd does not require one
 	Password    string        `json:"password"`
 }
 
@@ -28,28 +29,28 @@ func defaults() config {
 	return config{Prefix: "/services/", DialTimeout: 5 * time.Second}
 }
 
-// Validate is called by the sdk, which shows all the faults to the person in one go.
+// Validate returns all faults at once.
 func (c config) Validate() error {
 	var faults []error
-	need := func(ok bool, format string, args ...any) {
+	require := func(ok bool, format string, args ...any) {
 		if !ok {
 			faults = append(faults, fmt.Errorf(format, args...))
 		}
 	}
-	need(len(c.Endpoints) > 0, `endpoints is missing: list members of the cluster, such as ["http://127.0.0.1:2379"]`)
+	require(len(c.Endpoints) > 0, `endpoints is missing: list members of the cluster, such as ["http://127.0.0.1:2379"]`)
 	for i, endpoint := range c.Endpoints {
-		need(endpoint != "", "endpoints[%d] is empty", i)
+		require(endpoint != "", "endpoints[%d] is empty", i)
 	}
-	need(strings.HasSuffix(c.Prefix, "/"),
-		"prefix is %q: it must end with a slash, or it would be that of other keys too", c.Prefix)
-	need(c.DialTimeout > 0, "dial_timeout is %v: it must be more than nothing", c.DialTimeout)
-	need((c.Username == "") == (c.Password == ""), "username and password are set together or not at all")
+	require(strings.HasSuffix(c.Prefix, "/"),
+		"prefix is %q: it must end with a slash, so that it does not match other keys", c.Prefix)
+	require(c.DialTimeout > 0, "dial_timeout is %v: it must be positive", c.DialTimeout)
+	require((c.Username == "") == (c.Password == ""), "username and password must be set together")
 	return errors.Join(faults...)
 }
 
-// open does not look for etcd: it may come later than we do.
+// open does not connect to etcd, which may start later than the plugin.
 func open(_ context.Context, env sdk.Env, cfg config) (sdk.Source, error) {
-	return &source{name: env.Name, log: env.Log, cfg: cfg, pulse: 10 * time.Second, pause: time.Second}, nil
+	return &source{name: env.Name, log: env.Log, cfg: cfg, probeInterval: 10 * time.Second, retryInterval: time.Second}, nil
 }
 
 func main() {

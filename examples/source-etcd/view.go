@@ -13,34 +13,34 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A view is what is known of the keys under the prefix, by key without it.
+// A view has the instances of the keys under the prefix, by key without the prefix.
 type view struct {
 	prefix    string
 	log       *slog.Logger
 	instances map[string]sdk.Instance
-	faults    map[string]string // of the keys that are left out, so that each is logged once
+	faults    map[string]string // of the keys that are excluded, so that each is logged once
 }
 
 func newView(prefix string, log *slog.Logger) *view {
 	return &view{prefix: prefix, log: log, instances: map[string]sdk.Instance{}, faults: map[string]string{}}
 }
 
-// replace makes the view one of kvs and nothing else.
+// replace replaces the content of the view by kvs.
 func (v *view) replace(kvs []*mvccpb.KeyValue) {
 	clear(v.instances)
 	before := v.faults
 	v.faults = map[string]string{}
 	for _, kv := range kvs {
-		key := v.short(kv)
+		key := v.trim(kv)
 		v.faults[key] = before[key]
 		v.put(key, kv.Value)
 	}
 	maps.DeleteFunc(v.faults, func(_, fault string) bool { return fault == "" })
 }
 
-// apply takes one event into the view and returns what became of which instance, nil where nothing did.
+// apply applies an event and returns the change of an instance, and nil if no instance changed.
 func (v *view) apply(event *clientv3.Event) *sdk.Change {
-	key := v.short(event.Kv)
+	key := v.trim(event.Kv)
 	before, known := v.instances[key]
 	change := &sdk.Change{Instance: before, PreviousStatus: before.Status, Time: time.Now()}
 	if !known {
@@ -60,13 +60,13 @@ func (v *view) apply(event *clientv3.Event) *sdk.Change {
 	return change
 }
 
-// put leaves out what is no instance. It must not spoil the rest.
+// put adds the instance of a key and reports whether its value is valid. An invalid value does not affect other keys.
 func (v *view) put(key string, value []byte) bool {
 	instance, err := decode(key, value)
 	if err != nil {
 		if fault := err.Error(); v.faults[key] != fault {
 			v.faults[key] = fault
-			v.log.Warn("a key is left out: correct its value", "key", v.prefix+key, "error", err)
+			v.log.Warn("invalid value, excluding the key", "key", v.prefix+key, "error", err)
 		}
 		return false
 	}
@@ -75,7 +75,7 @@ func (v *view) put(key string, value []byte) bool {
 	return true
 }
 
-func (v *view) short(kv *mvccpb.KeyValue) string { return strings.TrimPrefix(string(kv.Key), v.prefix) }
+func (v *view) trim(kv *mvccpb.KeyValue) string { return strings.TrimPrefix(string(kv.Key), v.prefix) }
 
 func (v *view) services() []sdk.Service {
 	return sdk.GroupByName(slices.Collect(maps.Values(v.instances)))

@@ -18,52 +18,52 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A source follows the keys under one prefix.
+// A source watches the keys under one prefix.
 type source struct {
 	name string
 	log  *slog.Logger
 	cfg  config
 
-	pulse time.Duration // how often etcd is asked whether it is there
-	pause time.Duration // between two attempts at what the client does not repeat by itself
+	probeInterval time.Duration // how often the source checks that etcd responds
+	retryInterval time.Duration // between attempts that the etcd client does not repeat itself
 }
 
-// Watch emits the whole catalogue, and again after every change. While etcd is away it emits nothing and says so once.
+// Watch emits all instances, and again after every change. While etcd is unreachable it emits nothing and logs that once.
 func (s *source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
-	w := &watching{source: s, emit: emit, view: newView(s.cfg.Prefix, s.log)}
+	w := &watcher{source: s, emit: emit, view: newView(s.cfg.Prefix, s.log)}
 	for ctx.Err() == nil {
-		err := w.connected(ctx)
+		err := w.run(ctx)
 		if ctx.Err() == nil {
-			w.complain(err)
+			w.logProblem(err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(s.pause):
+		case <-time.After(s.retryInterval):
 		}
 	}
 	return nil
 }
 
-// A watching is the state of one call of Watch. It belongs to that call's goroutine.
-type watching struct {
+// A watcher is the state of one call of Watch. Only the goroutine of that call uses it.
+type watcher struct {
 	*source
 	emit func(sdk.Snapshot)
 	view *view
 
-	cluster  uint64 // the id of the one that was read
-	revision int64  // up to which the view is complete
+	cluster  uint64        // the id of the cluster that was read
+	revision int64         // up to which the view is complete
 	emitted  *sdk.Snapshot // the newest one
-	trouble  string // what was logged last; empty while all is well
+	problem  string        // what was logged last; empty for none
 }
 
-// connected reads and follows the catalogue until that no longer works.
-func (w *watching) connected(ctx context.Context) error {
+// run reads and watches the keys until an error.
+func (w *watcher) run(ctx context.Context) error {
 	client, err := clientv3.New(clientv3.Config{
 		Context: ctx, Endpoints: w.cfg.Endpoints, DialTimeout: w.cfg.DialTimeout,
 		Username: w.cfg.Username, Password: w.cfg.Password,
-		// A connection that is dead without having been closed looks like a quiet catalogue.
+		// Without keepalives a dead connection looks like a registry without changes.
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: w.cfg.DialTimeout,
-		Logger: zap.NewNop(), // it tells of every attempt
+		Logger: zap.NewNop(), // it logs every attempt
 	})
 	if err != nil {
 		return err
@@ -77,50 +77,50 @@ func (w *watching) connected(ctx context.Context) error {
 		if !errors.Is(err, rpctypes.ErrCompacted) && !errors.Is(err, errReplaced) {
 			return err
 		}
-		w.log.Info("the whole catalogue is read again", "reason", err)
+		w.log.Info("reading all keys again", "reason", err)
 	}
 }
 
-var errReplaced = errors.New("etcd lost its past: it was set up anew or restored from a copy")
+var errReplaced = errors.New("etcd has an older revision: it was recreated or restored from a backup")
 
-// read takes the whole catalogue as it is at one revision.
-func (w *watching) read(ctx context.Context, client *clientv3.Client) error {
+// read reads all keys at one revision.
+func (w *watcher) read(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.DialTimeout)
 	defer cancel()
 	resp, err := client.Get(ctx, w.cfg.Prefix, clientv3.WithPrefix())
 	if err != nil {
 		return err
 	}
-	w.healed()
+	w.logRecovery()
 	w.cluster, w.revision = resp.Header.ClusterId, resp.Header.Revision
 	w.view.replace(resp.Kvs)
-	w.tell(nil)
+	w.emitChanged(nil)
 	return nil
 }
 
-// follow takes in what happens after the revision that was read. The client resumes the watch by itself when the
-// connection breaks, from the revision that it has seen; it cannot when etcd has forgotten that one.
-func (w *watching) follow(ctx context.Context, client *clientv3.Client) error {
+// follow applies the changes after the revision that was read. When the connection breaks, the client resumes the watch from
+// the last revision that it has seen, unless etcd has compacted that revision.
+func (w *watcher) follow(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	opening := time.AfterFunc(w.cfg.DialTimeout, cancel) // while etcd is away, Watch would not return
+	opening := time.AfterFunc(w.cfg.DialTimeout, cancel) // Watch does not return while etcd is unreachable
 	events := client.Watch(ctx, w.cfg.Prefix, clientv3.WithPrefix(), clientv3.WithRev(w.revision+1))
 	if !opening.Stop() {
 		return context.DeadlineExceeded
 	}
-	pulse := time.NewTicker(w.pulse)
-	defer pulse.Stop()
+	probes := time.NewTicker(w.probeInterval)
+	defer probes.Stop()
 	for {
 		select {
 		case resp, ok := <-events:
 			if !ok {
-				return errors.New("the watch was ended")
+				return errors.New("the watch ended")
 			}
 			if err := resp.Err(); err != nil {
 				return err
 			}
 			w.take(resp)
-		case <-pulse.C:
+		case <-probes.C:
 			if err := w.probe(ctx, client); err != nil {
 				return err
 			}
@@ -128,9 +128,9 @@ func (w *watching) follow(ctx context.Context, client *clientv3.Client) error {
 	}
 }
 
-// take makes one snapshot of all that happened at once, such as in a transaction: a state in between never was.
-func (w *watching) take(resp clientv3.WatchResponse) {
-	w.healed()
+// take applies all events of one revision, such as those of a transaction, and emits one snapshot.
+func (w *watcher) take(resp clientv3.WatchResponse) {
+	w.logRecovery()
 	w.revision = resp.Header.Revision
 	var last *sdk.Change
 	for _, event := range resp.Events {
@@ -138,29 +138,29 @@ func (w *watching) take(resp clientv3.WatchResponse) {
 			last = change
 		}
 	}
-	w.tell(last)
+	w.emitChanged(last)
 }
 
-// probe notices two things that a watch does not tell: that etcd is away, and that it is back without its past. The watch
-// would then wait in silence for a revision that may be years ahead.
-func (w *watching) probe(ctx context.Context, client *clientv3.Client) error {
+// probe detects what a watch does not report: that etcd is unreachable, and that it has an older revision than before. The
+// watch would then wait for a revision that may be years ahead.
+func (w *watcher) probe(ctx context.Context, client *clientv3.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.DialTimeout)
 	defer cancel()
 	resp, err := client.Get(ctx, w.cfg.Prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
-		w.complain(err)
+		w.logProblem(err)
 		return nil
 	}
-	w.healed()
+	w.logRecovery()
 	if resp.Header.ClusterId != w.cluster || resp.Header.Revision < w.revision {
 		return errReplaced
 	}
 	return nil
 }
 
-// tell emits the catalogue unless it is the one that was emitted last.
-func (w *watching) tell(last *sdk.Change) {
-	now := time.Now() // etcd keeps no time of a change, and tells of it at once
+// emitChanged emits a snapshot, unless it has the same instances as the previous one.
+func (w *watcher) emitChanged(last *sdk.Change) {
+	now := time.Now() // etcd does not store the time of a change, and reports it at once
 	snap := sdk.Snapshot{
 		Source: w.name, Cluster: strconv.FormatUint(w.cluster, 16), Taken: now, Changed: now,
 		Services: w.view.services(), Last: last,
@@ -172,30 +172,30 @@ func (w *watching) tell(last *sdk.Change) {
 	w.emit(snap)
 }
 
-func (w *watching) complain(err error) {
-	what := "etcd does not answer"
-	if !away(err) {
-		what = fmt.Sprintf("etcd refuses: %v", err)
+func (w *watcher) logProblem(err error) {
+	what := "etcd does not respond"
+	if !isTemporary(err) {
+		what = fmt.Sprintf("etcd returned an error: %v", err)
 	}
-	if w.trouble == what {
+	if w.problem == what {
 		return
 	}
-	w.trouble = what
-	w.log.Warn("the services stay as they were seen last", "reason", what, "endpoints", w.cfg.Endpoints, "error", err)
+	w.problem = what
+	w.log.Warn("watching etcd failed, keeping the present services", "reason", what, "endpoints", w.cfg.Endpoints, "error", err)
 }
 
-// away reports whether err may pass by itself.
-func away(err error) bool {
+// isTemporary reports whether err may disappear without a change of the configuration.
+func isTemporary(err error) bool {
 	if known, ok := errors.AsType[rpctypes.EtcdError](err); ok {
-		return known.Code() == codes.Unavailable // such as for the time of an election
+		return known.Code() == codes.Unavailable // such as during an election
 	}
 	return errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.Unavailable
 }
 
-func (w *watching) healed() {
-	if w.trouble != "" {
-		w.trouble = ""
-		w.log.Info("etcd answers again")
+func (w *watcher) logRecovery() {
+	if w.problem != "" {
+		w.problem = ""
+		w.log.Info("etcd responds again")
 	}
 }
 

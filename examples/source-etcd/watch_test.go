@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/sdktest"
 )
 
-// TestMain is also the plugin: the tests start their own program as one.
+// TestMain is also the main function of the plugin: the tests start their own binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "plugin" {
 		main()
@@ -29,17 +29,17 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// An audience hears what a source emits and logs.
-type audience struct {
+// A recorder records what a source emits and logs.
+type recorder struct {
 	*testing.T
 	snapshots chan sdk.Snapshot
 	log       logBuffer
 }
 
-// watch watches until the test ends, and sees to it that Watch ends then.
-func watch(t *testing.T, cfg config) *audience {
+// watch calls Watch until the test ends, and checks that Watch returns then.
+func watch(t *testing.T, cfg config) *recorder {
 	t.Helper()
-	a := &audience{T: t, snapshots: make(chan sdk.Snapshot, 100)}
+	a := &recorder{T: t, snapshots: make(chan sdk.Snapshot, 100)}
 	if cfg.Prefix == "" {
 		cfg.Prefix = defaults().Prefix
 	}
@@ -48,7 +48,7 @@ func watch(t *testing.T, cfg config) *audience {
 	}
 	s := &source{
 		name: "catalogue", log: slog.New(slog.NewTextHandler(&a.log, nil)), cfg: cfg,
-		pulse: 50 * time.Millisecond, pause: 50 * time.Millisecond,
+		probeInterval: 50 * time.Millisecond, retryInterval: 50 * time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error)
@@ -65,12 +65,12 @@ func watch(t *testing.T, cfg config) *audience {
 	return a
 }
 
-// next waits for the next snapshot and wants these instances in it, as "name/host/id:port".
-func (a *audience) next(want ...string) sdk.Snapshot {
+// next waits for the next snapshot and expects these instances in it, as "name/host/id:port".
+func (a *recorder) next(want ...string) sdk.Snapshot {
 	a.Helper()
 	select {
 	case snap := <-a.snapshots:
-		if diff := cmp.Diff(want, told(snap)); diff != "" {
+		if diff := cmp.Diff(want, instancesOf(snap)); diff != "" {
 			a.Fatalf("(-want +got)\n%s", diff)
 		}
 		return snap
@@ -80,7 +80,7 @@ func (a *audience) next(want ...string) sdk.Snapshot {
 	}
 }
 
-func told(snap sdk.Snapshot) []string {
+func instancesOf(snap sdk.Snapshot) []string {
 	var all []string
 	for _, service := range snap.Services {
 		for _, i := range service.Instances {
@@ -90,17 +90,17 @@ func told(snap sdk.Snapshot) []string {
 	return all
 }
 
-// silence wants nothing to be emitted that was not asked for.
-func (a *audience) silence() {
+// silence expects that no further snapshot was emitted.
+func (a *recorder) silence() {
 	a.Helper()
 	select {
 	case snap := <-a.snapshots:
-		a.Errorf("unasked for came %q", told(snap))
+		a.Errorf("unasked for came %q", instancesOf(snap))
 	default:
 	}
 }
 
-func (a *audience) logs(line string) {
+func (a *recorder) logs(line string) {
 	a.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if strings.Contains(a.log.String(), line) {
@@ -110,7 +110,7 @@ func (a *audience) logs(line string) {
 	a.Fatalf("the log never has %q:\n%s", line, a.log.String())
 }
 
-// logBuffer is a log that tests read.
+// logBuffer is a log for concurrent use.
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -128,7 +128,7 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func TestAFullViewFirstAndThenEveryChange(t *testing.T) {
+func TestWatch(t *testing.T) {
 	e := startEtcd(t)
 	e.put("/services/web/two/b", instance(2))
 	e.put("/services/web/one/a", instance(1))
@@ -159,13 +159,13 @@ func TestAFullViewFirstAndThenEveryChange(t *testing.T) {
 	}
 }
 
-func TestAnEmptyCatalogueIsOne(t *testing.T) {
+func TestWatch_NoKeys(t *testing.T) {
 	e := startEtcd(t)
 	a := watch(t, config{Endpoints: []string{e.address}})
 	a.next()
 }
 
-func TestWhatHappensAtOnceIsToldAtOnce(t *testing.T) {
+func TestWatch_Transaction(t *testing.T) {
 	e := startEtcd(t)
 	e.put("/services/old/one/a", instance(1))
 	a := watch(t, config{Endpoints: []string{e.address}})
@@ -184,14 +184,14 @@ func TestWhatHappensAtOnceIsToldAtOnce(t *testing.T) {
 	a.next(append(want, "web/two/a:1")...)
 }
 
-func TestWhatIsNoInstanceDoesNotSpoilTheRest(t *testing.T) {
+func TestWatch_InvalidValue(t *testing.T) {
 	e := startEtcd(t)
 	e.put("/services/web/one/a", instance(1))
 	e.put("/services/web/one/b", `{"ports": [{"port": 99999}]}`)
 	e.put("/services/web/one", instance(3))
 	a := watch(t, config{Endpoints: []string{e.address}})
 	a.next("web/one/a:1")
-	a.logs(`key=/services/web/one/b error="port 1 of the list: 99999 is no port"`)
+	a.logs(`key=/services/web/one/b error="port 1 of the list: 99999 is not a port"`)
 	a.logs(`key=/services/web/one error="the key is not NAME/HOST/ID after the prefix"`)
 
 	e.put("/services/web/one/c", "no JSON")
@@ -206,51 +206,51 @@ func TestWhatIsNoInstanceDoesNotSpoilTheRest(t *testing.T) {
 	a.silence()
 }
 
-func TestTheLastGoodCatalogueStaysWhileEtcdIsAway(t *testing.T) {
+func TestWatch_EtcdUnreachable(t *testing.T) {
 	e := startEtcd(t)
 	e.put("/services/web/one/a", instance(1))
 	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 200 * time.Millisecond})
 	a.next("web/one/a:1")
 	for n := range 2 {
 		e.kill()
-		a.logs("etcd does not answer")
+		a.logs("etcd does not respond")
 		e.start()
 		a.silence()
 		e.put("/services/web/one/a", instance(2+n))
 		a.next(fmt.Sprintf("web/one/a:%d", 2+n))
-		if got := strings.Count(a.log.String(), "etcd does not answer"); got != n+1 {
+		if got := strings.Count(a.log.String(), "etcd does not respond"); got != n+1 {
 			t.Errorf("etcd was away %d times, and that was logged %d times", n+1, got)
 		}
-		a.logs("etcd answers again")
+		a.logs("etcd responds again")
 	}
-	if strings.Contains(a.log.String(), "etcd refuses") {
+	if strings.Contains(a.log.String(), "etcd returned an error") {
 		t.Error("something else was logged than that etcd was away")
 	}
 }
 
-func TestEtcdMayComeLater(t *testing.T) {
+func TestWatch_EtcdStartsLater(t *testing.T) {
 	e := newEtcd(t)
 	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 100 * time.Millisecond})
-	a.logs("etcd does not answer")
+	a.logs("etcd does not respond")
 	e.start()
 	e.put("/services/web/one/a", instance(1))
-	for !slices.Contains(told(<-a.snapshots), "web/one/a:1") { // it may have seen etcd empty
+	for !slices.Contains(instancesOf(<-a.snapshots), "web/one/a:1") { // the first snapshot may be empty
 	}
 }
 
-func TestWhatWasMissedComesInOneGo(t *testing.T) {
+func TestWatch_MissedChanges(t *testing.T) {
 	for _, compacted := range []bool{false, true} {
 		t.Run(fmt.Sprintf("compacted=%v", compacted), func(t *testing.T) {
 			e := startEtcd(t)
-			cable := newCable(t, e.address)
+			proxy := newCable(t, e.address)
 			e.put("/services/web/one/a", instance(1))
 			e.put("/services/web/one/b", instance(2))
-			a := watch(t, config{Endpoints: []string{cable.address}, DialTimeout: 200 * time.Millisecond})
+			a := watch(t, config{Endpoints: []string{proxy.address}, DialTimeout: 200 * time.Millisecond})
 			a.next("web/one/a:1", "web/one/b:2")
 			e.delete("/services/web/one/b")
-			a.next("web/one/a:1") // so the watch stands
-			cable.pull()
-			a.logs("etcd does not answer")
+			a.next("web/one/a:1") // so that the watch is established
+			proxy.interrupt()
+			a.logs("etcd does not respond")
 			e.delete("/services/web/one/a")
 			e.put("/services/web/one/c", instance(3))
 			last := e.put("/services/web/one/c", instance(4))
@@ -260,10 +260,10 @@ func TestWhatWasMissedComesInOneGo(t *testing.T) {
 				}
 			}
 			a.silence()
-			cable.plug()
+			proxy.restore()
 			a.next("web/one/c:4")
-			if got := strings.Contains(a.log.String(), "read again"); got != compacted {
-				t.Errorf("the whole catalogue was read again: %v", got)
+			if got := strings.Contains(a.log.String(), "reading all keys again"); got != compacted {
+				t.Errorf("all keys were read again: %v", got)
 			}
 			e.put("/services/web/one/d", instance(5))
 			a.next("web/one/c:4", "web/one/d:5")
@@ -271,8 +271,8 @@ func TestWhatWasMissedComesInOneGo(t *testing.T) {
 	}
 }
 
-// A watch would wait in silence until the new etcd has had as many changes as the one before.
-func TestAnEtcdThatLostItsPastIsNoticed(t *testing.T) {
+// Without a probe, the watch would wait until the new etcd has had as many changes as the previous one.
+func TestWatch_EtcdRecreated(t *testing.T) {
 	e := startEtcd(t)
 	for n := range 20 {
 		e.put("/services/web/one/a", instance(1+n))
@@ -280,16 +280,16 @@ func TestAnEtcdThatLostItsPastIsNoticed(t *testing.T) {
 	a := watch(t, config{Endpoints: []string{e.address}, DialTimeout: 200 * time.Millisecond})
 	a.next("web/one/a:20")
 	e.put("/services/web/one/a", instance(21))
-	a.next("web/one/a:21") // so the watch stands
+	a.next("web/one/a:21") // so that the watch is established
 	e.kill()
-	e.forget()
+	e.removeData()
 	e.start()
 	a.next()
 	e.put("/services/web/one/b", instance(2))
 	a.next("web/one/b:2")
 }
 
-func TestPasswords(t *testing.T) {
+func TestWatch_Authentication(t *testing.T) {
 	e := startEtcd(t)
 	e.put("/services/web/one/a", instance(1))
 	_, err := e.client.UserAdd(t.Context(), "root", "secret")
@@ -306,9 +306,9 @@ func TestPasswords(t *testing.T) {
 	watch(t, config{Endpoints: endpoints, Username: "root", Password: "secret"}).next("web/one/a:1")
 
 	wrong := watch(t, config{Endpoints: endpoints, Username: "root", Password: "guess"})
-	wrong.logs("etcd refuses: etcdserver: authentication failed, invalid user ID or password")
+	wrong.logs("etcd returned an error: etcdserver: authentication failed, invalid user ID or password")
 	none := watch(t, config{Endpoints: endpoints})
-	none.logs("etcd refuses: etcdserver: user name is empty")
+	none.logs("etcd returned an error: etcdserver: user name is empty")
 	wrong.silence()
 	none.silence()
 	if strings.Contains(wrong.log.String(), "guess") {
@@ -316,7 +316,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
+func TestConfigFaults(t *testing.T) {
 	for _, test := range []struct {
 		block sdk.Block
 		want  []string
@@ -326,9 +326,9 @@ func TestEveryFaultOfTheConfigurationIsNamed(t *testing.T) {
 			sdk.Block{"endpoints": []any{"a:1", ""}, "prefix": "/services", "dial_timeout": "0s", "username": "root"},
 			[]string{
 				"endpoints[1] is empty",
-				`prefix is "/services": it must end with a slash, or it would be that of other keys too`,
-				"dial_timeout is 0s: it must be more than nothing",
-				"username and password are set together or not at all",
+				`prefix is "/services": it must end with a slash, so that it does not match other keys`,
+				"dial_timeout is 0s: it must be positive",
+				"username and password must be set together",
 			},
 		},
 	} {
@@ -353,7 +353,7 @@ func TestConformance(t *testing.T) {
 	sdktest.TestSource(t, sdktest.Source{
 		Program: sdktest.Program{
 			Path: self, Args: []string{"plugin"}, Block: sdk.Block{"endpoints": []any{"http://" + e.address}},
-			Env: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector would have it linger for a second at its end
+			Env: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector delays the end of a program by a second
 		},
 		Change: func(ctx context.Context) error {
 			_, err := e.client.Put(ctx, "/services/web/one/b", instance(2))

@@ -28,7 +28,8 @@ func NewCounter(window time.Duration) *Counter { return &Counter{window: window}
 func (c *Counter) Add(key string, now time.Time) (n int, separate bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Sub(c.begin) >= c.window || now.Before(c.begin) {
+	// Events may arrive slightly out of order, so only a clock that was set back by a window begins another one.
+	if age := now.Sub(c.begin); age >= c.window || age < -c.window {
 		c.begin, c.counts, c.others = now, map[string]int{}, 0
 	}
 	if _, known := c.counts[key]; !known && len(c.counts) >= MaxKeys {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxPerMinute is how many records with the same message are logged in a minute. Anybody who can push can cause thousands of
+	// maxPerMinute is how many records with the same message are logged in a minute. Anyone who can push can cause thousands of
 	// them in a second, by alternating between two states.
 	maxPerMinute = 200
 	// repeatAfter is the time after which an error that lasts is logged again.

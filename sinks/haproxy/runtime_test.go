@@ -233,7 +233,7 @@ func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
 	<-a.asked
 	r.apply(s, r.lines("server b "+b.address), sdk.ActionRuntime)
 	result := r.apply(s, r.lines("server a "+a.address+" check", "server b "+b.address), sdk.ActionReload)
-	if !strings.Contains(result.Reason, "comes back before it is gone") {
+	if !strings.Contains(result.Reason, "while it is draining") {
 		t.Errorf("reason %q", result.Reason)
 	}
 	close(a.open)

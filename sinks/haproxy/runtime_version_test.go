@@ -67,10 +67,10 @@ func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 		reason  string
 		told    string
 	}{
-		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 is not changed at run time", ""},
-		{"2.4.3", func(worker int) int { return worker }, "HAProxy 2.4.3 is not changed at run time", ""},
-		{"2.5.14", func(worker int) int { return worker }, "HAProxy 2.5.14 is not changed at run time", ""},
-		{"2.6.12", func(worker int) int { return worker + 1 }, "it is not process", ""},
+		{"2.2.9", func(worker int) int { return worker }, "HAProxy 2.2.9 cannot be changed at run time", ""},
+		{"2.4.3", func(worker int) int { return worker }, "HAProxy 2.4.3 cannot be changed at run time", ""},
+		{"2.5.14", func(worker int) int { return worker }, "HAProxy 2.5.14 cannot be changed at run time", ""},
+		{"2.6.12", func(worker int) int { return worker + 1 }, "does not answer", ""},
 		{"2.6.12", func(worker int) int { return worker }, "does not list its servers", "show servers state app"},
 	} {
 		r := newTestEnv(t)

@@ -208,7 +208,7 @@ func (c *chaos) endFaultsAndCheck() {
 	c.saveTemplate()
 	began := time.Now()
 	snap := c.publishTruth()
-	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are in effect", c.template, snap.Cluster), func() bool {
+	c.env.eventually(fmt.Sprintf("template %d and catalogue %s are applied", c.template, snap.Cluster), func() bool {
 		template, cluster := documentVersion(c.env.read(c.env.config))
 		return template == c.template && cluster == snap.Cluster
 	})

@@ -86,7 +86,7 @@ func TestCrash_HAProxyKilled(t *testing.T) {
 				}
 				return false
 			})
-			t.Logf("back after %s; health told of it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
+			t.Logf("back after %s; health reported it: %v", time.Since(began).Round(time.Millisecond), unhealthy)
 			env.eventually("healthy again", env.healthy)
 		})
 	}

@@ -119,7 +119,7 @@ func TestInjection_WithHAProxy(t *testing.T) {
 				t.Errorf("%d reloads", now-reloads)
 			}
 			if left := env.exclusions(); len(left) > 0 {
-				t.Errorf("left out: %+v", left)
+				t.Errorf("excluded: %+v", left)
 			}
 			load.wantNoFailures(t)
 			wantLines(t, env.log.String(), strings.Count(env.log.String(), "\n"))

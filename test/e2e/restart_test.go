@@ -74,7 +74,7 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 
 	env.start(kept...)
 	env.waitAnswer(10100, "one")
-	p := env.waitPipeline("stale and in effect", func(p server.Pipeline) bool { return p.StaleSince != nil && p.Since != nil })
+	p := env.waitPipeline("stale and applied", func(p server.Pipeline) bool { return p.StaleSince != nil && p.Since != nil })
 	if p.Generation != before.Generation || p.Digest != before.Digest {
 		t.Errorf("generation %d %s, before %d %s", p.Generation, p.Digest, before.Generation, before.Digest)
 	}
@@ -87,7 +87,7 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 	env.stop()
 	env.write("haproxy.tmpl", "{{ nonsense }}")
 	env.start(append(kept, "--set", "haproxy.template=haproxy.tmpl")...)
-	env.waitPipeline("in effect without a template", func(p server.Pipeline) bool {
+	env.waitPipeline("applied without a template", func(p server.Pipeline) bool {
 		return p.Digest == before.Digest && strings.Contains(p.TemplateError, `function "nonsense" not defined`)
 	})
 	env.waitAnswer(10100, "one")

@@ -33,9 +33,9 @@ func (env *testEnv) pipeline() server.Pipeline {
 // fact returns a number from the facts about HAProxy in the status. It waits while HAProxy is too slow to report them.
 func (env *testEnv) fact(fact string) int {
 	env.t.Helper()
-	told := ""
-	env.eventually("the status has the fact "+fact, func() bool { told = env.pipeline().Facts[fact]; return told != "" })
-	n, err := strconv.Atoi(told)
+	value := ""
+	env.eventually("the status has the fact "+fact, func() bool { value = env.pipeline().Facts[fact]; return value != "" })
+	n, err := strconv.Atoi(value)
 	if err != nil {
 		env.t.Fatalf("%s: %v", fact, err)
 	}
@@ -122,7 +122,7 @@ func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) ser
 // waitGenerationApplied waits until the last document is applied.
 func (env *testEnv) waitGenerationApplied() server.Pipeline {
 	env.t.Helper()
-	return env.waitPipeline("in effect", func(p server.Pipeline) bool {
+	return env.waitPipeline("applied", func(p server.Pipeline) bool {
 		return p.Last != nil && p.Last.Error == "" && p.Last.Generation == p.Generation
 	})
 }

@@ -54,7 +54,7 @@ backend {{ $name }}-{{ $port }}
 	})
 	took := time.Since(began).Round(time.Millisecond)
 	env.eventually("the change is logged", func() bool { return lastLine(env.log, "trigger=template") != "" })
-	t.Logf("in effect %s after the save; of that check and reload: %s", took, lastLine(env.log, "trigger=template"))
+	t.Logf("applied %s after the save; of that check and reload: %s", took, lastLine(env.log, "trigger=template"))
 
 	good := env.read("haproxy.cfg")
 	env.write("haproxy.tmpl", template("{{ nonsense }}"))

@@ -32,8 +32,8 @@ func largeEvent(b *testing.B, beats int) []byte {
 	return fmt.Appendf(nil, `{"State":%s}`, state.Bytes())
 }
 
-// inAnyOrder returns an event with its hosts, and the instances of each host, in the random order of a map, as older Sidecars write
-// them.
+// inAnyOrder returns an event with its hosts, and the instances of each host, in the random order of a map, as older Sidecars
+// write them.
 func inAnyOrder(b *testing.B, event []byte) []byte {
 	b.Helper()
 	var e struct {
@@ -61,8 +61,8 @@ func inAnyOrder(b *testing.B, event []byte) []byte {
 	return out.Bytes()
 }
 
-// BenchmarkDecodeAfterOneChange decodes pushes that differ from the previous one in one instance, and in the heartbeat times of all
-// hosts and of a sixth of the instances. It compares that with encoding/json on the same bytes.
+// BenchmarkDecodeAfterOneChange decodes pushes that differ from the previous one in one instance, and in the heartbeat times of
+// all hosts and of a sixth of the instances. It compares that with encoding/json on the same bytes.
 func BenchmarkDecodeAfterOneChange(b *testing.B) {
 	for _, order := range []struct {
 		name string
