@@ -5,6 +5,10 @@ FUZZTIME ?= 30s
 CHAOSTIME ?= 10m
 SOAK ?= 3600
 
+# Tests wait for processes and timers most of the time, so that three of a package run at once on each processor.
+PARALLEL ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
+GOTEST := go test -race -timeout 30m -parallel $(PARALLEL)
+
 .PHONY: run test test-long build lint generate fuzz chaos soak cross
 
 # Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
@@ -17,10 +21,10 @@ run: build
 test:
 	@scripts/install-deps test
 	go vet ./...
-	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) go test -race -timeout 30m ./...
+	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) $(GOTEST) ./...
 	@for module in examples/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
-		(cd $$(dirname $$module) && go vet ./... && go test -race -timeout 10m ./...) || exit 1; \
+		(cd $$(dirname $$module) && go vet ./... && $(GOTEST) ./...) || exit 1; \
 	done
 
 # Runs the tests that use HAProxy with 3.0 and 3.2 too, then a minute of chaos with each version, and a short soak test.
@@ -30,7 +34,7 @@ test-long:
 		if [ -x .haproxy/$$version/haproxy ]; then \
 			echo "testing with HAProxy $$version"; \
 			TEST_HAPROXY=$(CURDIR)/.haproxy/$$version/haproxy \
-				go test -race -timeout 30m ./sinks/haproxy/... ./test/e2e ./templates || exit 1; \
+				$(GOTEST) ./sinks/haproxy/... ./test/e2e ./templates || exit 1; \
 		fi; \
 	done
 	$(MAKE) chaos CHAOSTIME=1m SEED=$(or $(SEED),1)
@@ -55,7 +59,7 @@ chaos:
 	@scripts/install-deps test
 	@for haproxy in $$(ls $(CURDIR)/.haproxy/*/haproxy 2>/dev/null || echo haproxy); do \
 		echo "chaos with $$haproxy"; \
-		TEST_HAPROXY=$$haproxy go test -race -timeout 40m -run 'TestChaos$$' -v ./test/e2e \
+		TEST_HAPROXY=$$haproxy $(GOTEST) -timeout 60m -run 'TestChaos$$' -v ./test/e2e \
 			-args -chaos $(CHAOSTIME) -chaos.seed $(or $(SEED),$(shell date +%s)) || exit 1; \
 	done
 

@@ -74,6 +74,7 @@ var importRules = []struct {
 var exclusiveImports = map[string]string{
 	"github.com/Masterminds/sprig":    "templates",
 	"github.com/agnivade/levenshtein": "internal/suggest",
+	"github.com/fsnotify/fsnotify":    "internal/filewatch",
 	"github.com/knadh/koanf":          "engine/config",
 	"github.com/spf13/cobra":          "cmd/haproxy-api",
 	"google.golang.org/grpc":          "plugins/*",

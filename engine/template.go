@@ -74,7 +74,7 @@ type NondeterminismReporter interface {
 func (p *pipeline) reportNondeterminism(ctx context.Context, t Template, snap sdk.Snapshot) {
 	var found []string
 	if f, ok := t.(NondeterminismReporter); ok {
-		found, _ = f.NondeterministicLines(ctx, snap) // a template may be unable to tell for this snapshot
+		found, _ = f.NondeterministicLines(ctx, snap) // on an error nothing is reported
 	}
 	before := p.state.status.Nondeterministic
 	p.state.status.Nondeterministic = found

@@ -149,7 +149,7 @@ var errNoValue = &failure{
 	sentence: "a value that does not exist is printed", hint: "give one with default, or test for it with if",
 }
 
-// Write refuses what text/template prints for a missing map key, which is in no valid configuration. text/template drops the
+// Write rejects what text/template prints for a missing map key, which is in no valid configuration. text/template drops the
 // position of an error of the writer, so an instrumented template gets twice the bound: its own checks come first.
 func (w *writer) Write(p []byte) (int, error) {
 	if string(p) == "<no value>" {

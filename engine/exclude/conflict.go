@@ -77,7 +77,7 @@ func (c *contest) add(line, other fault) {
 }
 
 // decide returns excluded with the owners that lose, and a rejection of their lines, or nil if none loses. Owners are considered
-// in the order of compare, and each keeps its resources unless an earlier one has them: a loser excludes nobody.
+// in the order of compare, and each keeps its resources unless an earlier one has them: a loser excludes no other owner.
 func (c *contest) decide(excluded Set) (Set, error) {
 	var owners []owner
 	for o := range c.lines {

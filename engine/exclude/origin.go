@@ -26,7 +26,8 @@ type Origin struct {
 }
 
 // Explain adds the origins of the rejected lines to the text of err, if err is a rejection of files, which the template rendered
-// from snap. It returns any other error, and any error for a template without a source map, unchanged. The result wraps err.
+// from snap. The origins are not known unless the template is a [SourceMapper]. Explain returns any other error unchanged. The
+// result wraps err.
 func Explain(ctx context.Context, template any, snap sdk.Snapshot, files []sdk.File, err error) error {
 	r, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(r.Positions) == 0 {

@@ -20,8 +20,10 @@ type AccessConfig struct {
 	ClientCA    string         // requests that change something need a certificate of these authorities; only with TLSCert
 	CORSOrigins []string       // other origins whose pages may read; "*" for all
 
-	AllowedHosts []string // host names of the daemon, such as "*.example.com"; "*" for any; see hostPolicy
-	ProtectReads bool     // reads other than probes require Token or a certificate of ClientCA
+	// AllowedHosts are the host names of the daemon, such as "edge.example.com" and "*.example.com"; "*" allows any. Addresses and
+	// names without dots are always allowed.
+	AllowedHosts []string
+	ProtectReads bool // reads other than probes require Token or a certificate of ClientCA
 
 	Log *slog.Logger // receives denied requests; nil discards them
 }

@@ -187,7 +187,8 @@ func TestStage_FailedCommitIsReverted(t *testing.T) {
 	}
 	write("nginx.conf", "main")
 	write("b.conf", "b")
-	files, err := filesOf(b.cfg, document("new main", sdk.File{Name: "a.conf"}, sdk.File{Name: "b.conf"}, sdk.File{Name: "c.conf"}))
+	companions := []sdk.File{{Name: "a.conf"}, {Name: "b.conf"}, {Name: "c.conf"}}
+	files, err := filesOf(b.cfg, document("new main", companions...))
 	if err != nil {
 		t.Fatal(err)
 	}

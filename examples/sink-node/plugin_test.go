@@ -1,4 +1,4 @@
-// Package sinknode_test runs the Node plugin beside the daemon's own end of the wire. The plugin itself needs no Go.
+// Package sinknode_test runs the Node plugin with package host. The plugin itself needs no Go.
 package sinknode_test
 
 import (
@@ -26,7 +26,7 @@ import (
 
 const (
 	program = "./haproxy-api-sink-node"
-	// daemonFolder is an environment variable that makes this binary a daemon that publishes into the folder.
+	// daemonFolder is an environment variable that makes this binary a daemon that publishes to that directory.
 	daemonFolder = "SINK_NODE_DAEMON_FOLDER"
 )
 
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// install brings what the plugin needs from npm, where it is not there yet. The file is the last that npm writes.
+// install installs the dependencies of the plugin with npm, if they are missing. The file is the last one that npm writes.
 func install() error {
 	if _, err := exec.LookPath("node"); err != nil {
 		return fmt.Errorf("these tests run a Node program: install Node 20 or newer: %w", err)
@@ -56,7 +56,7 @@ func install() error {
 	return nil
 }
 
-// daemon holds the plugin until it is killed.
+// daemon runs the plugin until the daemon is killed.
 func daemon(folder string) {
 	sink, err := host.StartSink(context.Background(), options(sdk.Block{"folder": folder}, slog.DiscardHandler))
 	if err != nil {
@@ -111,7 +111,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	t.Fatalf("never: %s", what)
 }
 
-// gone reports whether the process ended. One that nobody collects is a zombie to the system, and gone to us.
+// gone reports whether the process has ended. A zombie has ended too.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true
@@ -120,14 +120,14 @@ func gone(pid int) bool {
 	return err == nil && bytes.Contains(stat, []byte(") Z "))
 }
 
-func TestItKeepsTheContract(t *testing.T) {
+func TestConformance(t *testing.T) {
 	sdktest.TestSink(t, sdktest.Sink{
 		Program: sdktest.Program{Path: program, Block: sdk.Block{"folder": t.TempDir()}},
 		Bad:     " \n",
 	})
 }
 
-func TestItsProtocolIsTheDaemons(t *testing.T) {
+func TestProtocolIsCurrent(t *testing.T) {
 	original, err := os.ReadFile("../../plugins/internal/wire/plugin.proto")
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func TestItsProtocolIsTheDaemons(t *testing.T) {
 	}
 }
 
-func TestDocumentsGoLive(t *testing.T) {
+func TestApply(t *testing.T) {
 	folder := t.TempDir()
 	var log logBuffer
 	sink := start(t, sdk.Block{"folder": folder, "keep": 2}, slog.NewTextHandler(&log, nil))
@@ -172,22 +172,22 @@ func TestDocumentsGoLive(t *testing.T) {
 		t.Errorf("got %+v, %v", health, err)
 	}
 	if want := "level=INFO msg=published files=2 version=000001-"; !strings.Contains(log.String(), want) {
-		t.Errorf("the plugin's log did not arrive: %s", log.String())
+		t.Errorf("the plugin log is incomplete: %s", log.String())
 	}
 }
 
-func TestFaultsReachThePerson(t *testing.T) {
+func TestConfigFaults(t *testing.T) {
 	_, err := host.StartSink(t.Context(), options(sdk.Block{"foldr": "x", "keep": 0}, slog.DiscardHandler))
 	faults, ok := errors.AsType[sdk.Faults](err)
 	if want := "foldr is not a known key; did you mean folder?\n" +
 		"keep must be at least 1, not 0\n" +
-		"folder is missing: say where the versions go"; !ok || faults.Error() != want {
+		"folder is missing: set it to the directory of the versions"; !ok || faults.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestANewerDocumentOvertakes gives up on a document while its files are being written.
-func TestANewerDocumentOvertakes(t *testing.T) {
+// TestApply_Cancelled cancels a document while its files are being written.
+func TestApply_Cancelled(t *testing.T) {
 	folder := t.TempDir()
 	sink := start(t, sdk.Block{"folder": folder}, slog.DiscardHandler)
 	apply(t, sink, []byte("old"), sdk.ActionWritten)
@@ -204,17 +204,17 @@ func TestANewerDocumentOvertakes(t *testing.T) {
 	}
 	eventually(t, "it writes", func() bool { return len(staged()) > 0 })
 	cancel()
-	if err := <-applied; err != nil && !errors.Is(err, context.Canceled) { // nil: the disk was quicker than we
+	if err := <-applied; err != nil && !errors.Is(err, context.Canceled) { // nil if the call had finished before
 		t.Fatalf("got %v", err)
 	}
 	apply(t, sink, []byte("new"), sdk.ActionWritten)
 	expectCurrent(t, folder, []byte("new"))
 	if left := staged(); len(left) > 0 {
-		t.Errorf("left behind: %q", left)
+		t.Errorf("temporary files exist: %q", left)
 	}
 }
 
-func TestWhatIsPublishedOutlivesThePlugin(t *testing.T) {
+func TestPublishedDocumentStays(t *testing.T) {
 	folder := t.TempDir()
 	sink := start(t, sdk.Block{"folder": folder}, slog.DiscardHandler)
 	apply(t, sink, []byte("one"), sdk.ActionWritten)
@@ -233,7 +233,7 @@ func TestWhatIsPublishedOutlivesThePlugin(t *testing.T) {
 	expectCurrent(t, folder, []byte("one"))
 }
 
-func TestItEndsWithADaemonThatIsKilled(t *testing.T) {
+func TestEndsWithDaemon(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -253,15 +253,15 @@ func TestItEndsWithADaemonThatIsKilled(t *testing.T) {
 	_ = cmd.Wait()
 	var pid int
 	if _, err := fmt.Sscan(line, &pid); err != nil {
-		t.Fatalf("the daemon said %q: %v", line, err)
+		t.Fatalf("the daemon printed %q: %v", line, err)
 	}
 	eventually(t, "the plugin is gone", func() bool { return gone(pid) })
 	if left, _ := filepath.Glob(filepath.Join(sockets, "*", "plugin*")); len(left) > 0 {
-		t.Errorf("it left its socket: %q", left)
+		t.Errorf("the socket still exists: %q", left)
 	}
 }
 
-// logBuffer is a log that tests read.
+// logBuffer is a log for concurrent use.
 type logBuffer struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -125,8 +125,8 @@ func (s *session) watchPaths() {
 	}
 }
 
-// watchDirs watches the directories of s.paths and no others, and reports whether that took a change. It watches a directory anew
-// that was replaced by another one of the same name.
+// watchDirs watches the directories of s.paths and no others, and reports whether that took a change. It also watches a directory
+// again that was replaced by another one of the same name.
 func (s *session) watchDirs() (changed bool) {
 	if s.notify == nil {
 		return false

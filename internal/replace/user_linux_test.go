@@ -46,14 +46,14 @@ func TestFile_OwnerCannotBeKept(t *testing.T) {
 		mode     os.FileMode
 		groups   []int
 		inPlace  bool
-		refused  bool
+		fails    bool
 	}{
 		"readable by all":            {uid: 0, gid: 0, mode: 0o644},
 		"root's, our group":          {uid: 0, gid: 1000, mode: 0o660},
 		"root's, another group":      {uid: 0, gid: 3000, mode: 0o640, groups: []int{3000}},
-		"HAProxy's group":            {uid: 0, gid: 2000, mode: 0o640, refused: true}, // its previous content cannot be kept
-		"HAProxy's, ours to write":   {uid: 2000, gid: 1000, mode: 0o660, inPlace: true},
-		"HAProxy's and only its own": {uid: 2000, gid: 1000, mode: 0o600, refused: true},
+		"HAProxy's group":            {uid: 0, gid: 2000, mode: 0o640, fails: true}, // its previous content cannot be kept
+		"HAProxy's, writable":        {uid: 2000, gid: 1000, mode: 0o660, inPlace: true},
+		"HAProxy's and only its own": {uid: 2000, gid: 1000, mode: 0o600, fails: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -66,12 +66,12 @@ func TestFile_OwnerCannotBeKept(t *testing.T) {
 			before, err := os.Stat(path)
 			check(t, err)
 			asUser(t, 1000, 1000, test.groups, func() {
-				if err := Write(path, []byte("new"), Options{}); (err != nil) != test.refused {
+				if err := Write(path, []byte("new"), Options{}); (err != nil) != test.fails {
 					t.Error(err)
 				}
 			})
 			wantNames(t, dir, "file")
-			if test.refused {
+			if test.fails {
 				wantContent(t, path, "old")
 				return
 			}

@@ -45,7 +45,9 @@ func TestCheck(t *testing.T) {
 			must(t, errors.Join(os.Chown(file, 0, otherUser), os.Chmod(file, 0o775)))
 		}, false, true},
 		{"file that our group can write", func(t *testing.T, _, _, file string) { must(t, os.Chmod(file, 0o775)) }, true, false},
-		{"directory that everybody can write", func(t *testing.T, _, inner, _ string) { must(t, os.Chmod(inner, 0o777)) }, false, true},
+		{"directory that everybody can write", func(t *testing.T, _, inner, _ string) {
+			must(t, os.Chmod(inner, 0o777))
+		}, false, true},
 		{"directory of another user", func(t *testing.T, _, inner, _ string) {
 			must(t, os.Chown(inner, otherUser, 0))
 		}, false, true},

@@ -35,12 +35,20 @@ type Program struct {
 	Block sdk.Block    // a configuration that the plugin accepts
 	Log   *slog.Logger // of the plugin; nil for none
 
-	timeout time.Duration // replaces applyTimeout; zero for the constant
+	timeout time.Duration // bounds every timeout; zero for the constants
 }
 
-// withTimeout returns ctx with the deadline for applying a document or emitting a snapshot.
-func (p Program) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	timeout := cmp.Or(p.timeout, applyTimeout)
+// bounded returns timeout, or the smaller one of the program.
+func (p Program) bounded(timeout time.Duration) time.Duration {
+	if p.timeout > 0 {
+		return min(p.timeout, timeout)
+	}
+	return timeout
+}
+
+// withTimeout returns ctx with a deadline for a response of the plugin.
+func (p Program) withTimeout(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	timeout = p.bounded(timeout)
 	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("there was no response within %s", timeout))
 }
 

@@ -95,7 +95,7 @@ func (c *sinkChecker) close() {
 // finish ends the plugin in order, so that the sink may remove what the checks had it apply.
 func (c *sinkChecker) finish(ctx context.Context) {
 	if c.sink != nil {
-		ctx, cancel := context.WithTimeout(ctx, endTimeout)
+		ctx, cancel := c.withTimeout(ctx, endTimeout)
 		defer cancel()
 		_ = c.sink.Stop(ctx)
 	}
@@ -127,7 +127,7 @@ func (c *sinkChecker) reportsHealth(ctx context.Context) error {
 }
 
 func (c *sinkChecker) health(ctx context.Context) (sdk.Health, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	ctx, cancel := c.withTimeout(ctx, answerTimeout)
 	defer cancel()
 	return c.sink.PluginHealth(ctx)
 }
@@ -142,7 +142,7 @@ func (c *sinkChecker) isHealthy(ctx context.Context) error {
 
 // apply applies a document, and again after the requested time if the sink defers it, as the daemon does.
 func (c *sinkChecker) apply(ctx context.Context, content string) (sdk.Result, error) {
-	ctx, cancel := c.withTimeout(ctx)
+	ctx, cancel := c.withTimeout(ctx, applyTimeout)
 	defer cancel()
 	doc := c.document(content)
 	for {
@@ -218,7 +218,7 @@ func (c *sinkChecker) checks(ctx context.Context) error {
 	if err := c.ensureRunning(ctx); err != nil {
 		return err
 	}
-	checkCtx, cancel := c.withTimeout(ctx)
+	checkCtx, cancel := c.withTimeout(ctx, applyTimeout)
 	defer cancel()
 	err := c.sink.Check(checkCtx, c.document(c.Good[0]))
 	switch {
@@ -245,7 +245,7 @@ func (c *sinkChecker) appliesAfterCancel(ctx context.Context) error {
 		defer close(ended)
 		_, _ = c.apply(cancelled, c.Good[0]) // it may have finished before it was cancelled
 	}()
-	waitCtx, done := c.withTimeout(ctx)
+	waitCtx, done := c.withTimeout(ctx, applyTimeout)
 	defer done()
 	select {
 	case <-ended:
@@ -280,7 +280,7 @@ func (c *sinkChecker) endsOnStop(ctx context.Context) error {
 	if err := c.ensureRunning(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := c.withTimeout(ctx, endTimeout)
 	defer cancel()
 	err := c.sink.Stop(ctx)
 	c.sink = nil
@@ -291,12 +291,12 @@ func (c *sinkChecker) endsWithDaemon(ctx context.Context) error {
 	if err := c.applies(ctx, c.Good[1]); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := c.withTimeout(ctx, endTimeout)
 	defer cancel()
 	err := c.sink.Detach(ctx)
 	c.sink = nil
 	if err != nil {
-		return fmt.Errorf("it still runs %s after its call Attach has ended: it must end by itself", endTimeout)
+		return fmt.Errorf("it still runs %s after its call Attach has ended: it must end by itself", c.bounded(endTimeout))
 	}
 	return nil
 }
@@ -312,7 +312,7 @@ func (c *sinkChecker) appliesAfterKill(ctx context.Context) error {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	ctx, cancel := c.withTimeout(ctx)
+	ctx, cancel := c.withTimeout(ctx, applyTimeout)
 	defer cancel()
 	select {
 	case <-c.sink.Restarted():

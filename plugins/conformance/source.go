@@ -86,7 +86,7 @@ func (c *sourceChecker) rejectsUnknownKeys(ctx context.Context) error {
 // watch calls Watch and passes each snapshot to handle until that returns true. It then ends Watch and checks that it returns
 // in time.
 func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, sdk.Snapshot) (done bool)) error {
-	ctx, cancel := c.withTimeout(ctx)
+	ctx, cancel := c.withTimeout(ctx, applyTimeout)
 	defer cancel()
 	emitted, ended := make(chan sdk.Snapshot), make(chan error, 1)
 	watchCtx, stop := context.WithCancel(ctx)
@@ -104,7 +104,7 @@ func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, 
 		case s := <-emitted:
 			if handle(ctx, s) {
 				stop()
-				return awaitEnd(ended)
+				return awaitEnd(ended, c.bounded(endTimeout))
 			}
 		case err := <-ended:
 			return fmt.Errorf("its watch ended by itself: %w", errors.Join(err, context.Cause(ctx)))
@@ -114,12 +114,12 @@ func (c *sourceChecker) watch(ctx context.Context, handle func(context.Context, 
 	}
 }
 
-func awaitEnd(ended <-chan error) error {
+func awaitEnd(ended <-chan error, timeout time.Duration) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(endTimeout):
-		return fmt.Errorf("its watch goes on %s after it was cancelled", endTimeout)
+	case <-time.After(timeout):
+		return fmt.Errorf("its watch goes on %s after it was cancelled", timeout)
 	}
 }
 
@@ -166,7 +166,7 @@ func (c *sourceChecker) endsOnStop(ctx context.Context) error {
 	if err := c.ensureRunning(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := c.withTimeout(ctx, endTimeout)
 	defer cancel()
 	err := c.source.Stop(ctx)
 	c.source = nil
@@ -177,12 +177,12 @@ func (c *sourceChecker) endsWithDaemon(ctx context.Context) error {
 	if err := c.emits(ctx); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := c.withTimeout(ctx, endTimeout)
 	defer cancel()
 	err := c.source.Detach(ctx)
 	c.source = nil
 	if err != nil {
-		return fmt.Errorf("it still runs %s after its call Attach has ended: it must end by itself", endTimeout)
+		return fmt.Errorf("it still runs %s after its call Attach has ended: it must end by itself", c.bounded(endTimeout))
 	}
 	return nil
 }

@@ -222,11 +222,12 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	for !cond() {
-		if ctx.Err() != nil {
+	for ticker := time.Tick(pollInterval); !cond(); {
+		select {
+		case <-ctx.Done():
 			t.Fatalf("never: %s", what)
+		case <-ticker:
 		}
-		sleep(ctx, pollInterval)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestFetchState_Errors(t *testing.T) {
 		"another program": {answers(200, "<html>"), "http://side:7777/state.json",
 			"http://side:7777/state.json does not return a Sidecar state: " +
 				"not JSON: invalid character '<' looking for beginning of value (at byte 0)"},
-		"nobody": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
+		"unreachable": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") },
 			"http://u:secret@side:7777/state.json", "cannot reach http://xxxxx@side:7777/state.json: connection refused"},
 		"no URL": {nil, "side:7777", `"side:7777" is not a URL such as http://localhost:7777/state.json`},
 	} {

@@ -136,7 +136,7 @@ func TestPush_Responses(t *testing.T) {
 		"trailing":       {"POST", strings.NewReader(`{"State":{"Servers":{}}}{}`), 400, "(at byte 24)"},
 		"something else": {"POST", strings.NewReader(`{}`), 400, `"State" is missing`},
 		"too large":      {"POST", strings.NewReader(strings.Repeat(" ", 10_001)), 413, "10000 bytes"},
-		"broken off":     {"POST", io.MultiReader(bytes.NewReader(whole[:100]), failingReader{}), 400, "gone"},
+		"aborted":        {"POST", io.MultiReader(bytes.NewReader(whole[:100]), failingReader{}), 400, "gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newTestPush(t, func(c *PushConfig) { c.MaxBody = 10_000 })

@@ -5,14 +5,11 @@
 package e2e_test
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -36,15 +33,8 @@ func (m binaries) Run() int {
 		return 1
 	}
 	defer remove()
-	// Most tests wait for processes and timers most of the time, so that several per processor run at once.
-	flag.Parse()
-	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) {
-		_ = flag.Set("test.parallel", strconv.Itoa(testsPerProcessor*runtime.GOMAXPROCS(0)))
-	}
 	return m.TestingM.Run()
 }
-
-const testsPerProcessor = 3
 
 const testedBinary = "TEST_HAPROXY_API"
 

@@ -1,4 +1,4 @@
-// The plugin's half of the mutual TLS: a certificate that lives as long as the process.
+// The plugin's certificate for mutual TLS, which exists only in this process.
 
 import { X509Certificate } from 'node:crypto';
 import { generate } from 'selfsigned';
@@ -6,11 +6,11 @@ import { generate } from 'selfsigned';
 const YEAR_MS = 365 * 24 * 3600 * 1000;
 
 /**
- * Makes a key and a self-signed certificate for "localhost", the name that the daemon looks for. Both are PEM; der is
- * the certificate once more, as bytes.
+ * Creates a key and a self-signed certificate for "localhost", the name that the daemon verifies. Both are PEM; der is the certificate
+ * as bytes.
  *
- * It outlives any process, because the daemon may connect anew at any time, and begins in the past, because a clock may
- * be set back between two looks at it.
+ * The certificate is valid for many years, because the daemon may connect again at any time, and from a time in the past, because the
+ * clock may be set back.
  */
 export async function createCertificate() {
   const made = await generate([{ name: 'commonName', value: 'localhost' }], {

@@ -1,4 +1,4 @@
-// The plugin's own block of the configuration. Every fault is reported at once, each beside its key.
+// The plugin's configuration block. All faults are reported at once, each with its key.
 
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -8,7 +8,7 @@ const readers = {
   keep: readCount,
 };
 
-/** Returns the configuration and what is wrong with the block, as a list of { key, problem }. */
+/** Returns the configuration and the faults of the block, as a list of { key, problem }. */
 export function decode(block) {
   const config = { keep: 5 };
   const faults = [];
@@ -21,24 +21,24 @@ export function decode(block) {
     if (problem) faults.push({ key, problem });
     else config[key] = value;
   }
-  if (!Object.hasOwn(block, 'folder')) faults.push({ key: 'folder', problem: 'is missing: say where the versions go' });
+  if (!Object.hasOwn(block, 'folder')) faults.push({ key: 'folder', problem: 'is missing: set it to the directory of the versions' });
   return { config, faults };
 }
 
 function readFolder(value) {
   if (typeof value !== 'string') return { problem: `must be text, not ${describe(value)}` };
-  if (value === '') return { problem: 'is empty: say where the versions go' };
+  if (value === '') return { problem: 'is empty: set it to the directory of the versions' };
   const folder = resolve(value);
   try {
-    const found = statSync(folder, { throwIfNoEntry: false }); // a folder that is not there yet is made when needed
-    if (found && !found.isDirectory()) return { problem: `is ${folder}, which is not a folder` };
+    const found = statSync(folder, { throwIfNoEntry: false }); // a missing directory is created when it is needed
+    if (found && !found.isDirectory()) return { problem: `is ${folder}, which is not a directory` };
   } catch (err) {
-    return { problem: `is ${folder}, which cannot be looked at: ${err.message}` };
+    return { problem: `is ${folder}, which cannot be examined: ${err.message}` };
   }
   return { value: folder };
 }
 
-// readCount takes text that reads as a number too: that is how it comes from an environment variable.
+// readCount accepts a number as text too, because environment variables are text.
 function readCount(value) {
   const n = typeof value === 'string' && /^[+-]?\d+$/.test(value) ? Number(value) : value;
   if (!Number.isSafeInteger(n)) return { problem: `must be a whole number, not ${describe(value)}` };
@@ -52,15 +52,15 @@ function describe(value) {
   return typeof value === 'object' ? 'a table' : JSON.stringify(value);
 }
 
-// suggestion names the known key that takes the fewest edits, or all of them where none is near.
+// suggestion names the most similar known key, or all known keys if none is similar.
 function suggestion(key) {
   const known = Object.keys(readers);
-  const [nearest] = known.map((k) => ({ k, n: edits(key, k) })).sort((a, b) => a.n - b.n);
+  const [nearest] = known.map((k) => ({ k, n: distance(key, k) })).sort((a, b) => a.n - b.n);
   return nearest.n <= key.length / 2 ? `; did you mean ${nearest.k}?` : `; known are ${known.join(', ')}`;
 }
 
-// edits is the Levenshtein distance.
-function edits(a, b) {
+// distance returns the Levenshtein distance.
+function distance(a, b) {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];

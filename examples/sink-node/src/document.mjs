@@ -1,9 +1,9 @@
-// What makes a document usable at all.
+// The validation of documents.
 
-/** A document that will never do, however often it is offered. */
+/** The error for a document that can never be applied. */
 export class Rejected extends Error {}
 
-/** Returns the files of the document, or throws Rejected. Names come from outside: none may lead out of its folder. */
+/** Returns the files of the document, or throws Rejected. No name may lead out of the directory, because templates choose the names. */
 export function filesOf(document) {
   const files = document?.files ?? [];
   if (files.length === 0) throw new Rejected('the document has no file');
@@ -16,12 +16,12 @@ export function filesOf(document) {
     taken.add(name);
   }
   if (isBlank(files[0].content)) {
-    throw new Rejected(`the main file ${files[0].name} is empty: it would replace a good one by nothing`);
+    throw new Rejected(`the main file ${files[0].name} is empty`);
   }
   return files;
 }
 
-// isBlank looks at bytes, because the text of a large file need not be made for this.
+// isBlank checks bytes, so that it does not have to decode a large file.
 function isBlank(content) {
   return content.every((byte) => byte === 0x20 || (byte >= 0x09 && byte <= 0x0d));
 }

@@ -1,9 +1,9 @@
-// Files and folders, with nothing left in the system's buffers.
+// Files and directories, written through to the disk.
 
 import { open, readFile, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Returns the names in the folder, none where there is no such folder. */
+/** Returns the names in the directory, and none if there is no such directory. */
 export async function list(folder) {
   try {
     return await readdir(folder);
@@ -13,7 +13,7 @@ export async function list(folder) {
   }
 }
 
-/** Writes a new file and waits until it is on disk. An aborted signal leaves a part of it. */
+/** Writes a new file and waits until it is on disk. An aborted signal may leave a part of the file. */
 export async function writeSynced(path, content, signal) {
   const file = await open(path, 'wx');
   try {
@@ -24,7 +24,7 @@ export async function writeSynced(path, content, signal) {
   }
 }
 
-/** Waits until the names in the folder are on disk. */
+/** Waits until the names in the directory are on disk. */
 export async function sync(folder) {
   const opened = await open(folder, 'r');
   try {
@@ -34,7 +34,7 @@ export async function sync(folder) {
   }
 }
 
-/** Says whether the folder holds these files, byte by byte, and nothing else. */
+/** Reports whether the directory has exactly these files with this content. */
 export async function holdsExactly(folder, files) {
   const names = (await list(folder)).sort();
   if (names.join('/') !== files.map(({ name }) => name).sort().join('/')) return false;

@@ -1,6 +1,6 @@
-// The plugin's log: one JSON object a line on standard error. The daemon puts it into its own, with level and fields.
+// The plugin's log: one JSON object per line on standard error. The daemon writes it to its own log, with level and fields.
 
-/** Returns a log with a method for each level. Fields must be representable in JSON. */
+/** Returns a log with a method for each level. Fields must have a JSON representation. */
 export function createLog(stream) {
   const at = (level) => (msg, fields = {}) => {
     stream.write(JSON.stringify({ time: new Date().toISOString(), level, msg, ...fields }) + '\n');

@@ -1,4 +1,4 @@
-// What the process does from its start to its end.
+// The lifecycle of the process.
 
 import { rmSync } from 'node:fs';
 import { createCertificate } from './certificate.mjs';
@@ -7,13 +7,13 @@ import { createLog } from './log.mjs';
 import { createServer, listen } from './server.mjs';
 import { createServices } from './services.mjs';
 
-// A plugin that nobody holds by then has lost its daemon on the way up.
-const ATTACH_WITHIN_MS = 30_000;
+// The daemon of a plugin that is not attached by then has ended meanwhile.
+const ATTACH_TIMEOUT_MS = 30_000;
 
-/** Serves the plugin until the daemon lets go of it. A process that cannot start ends with exit code 1. */
+/** Serves the plugin until the daemon ends it or ends itself. A process that cannot start exits with 1. */
 export async function main() {
   const log = createLog(process.stderr);
-  surviveSignals(log);
+  handleSignals(log);
 
   const started = readEnvironment(process.env);
   if (started.problem) {
@@ -21,12 +21,12 @@ export async function main() {
     process.exitCode = 1;
     return;
   }
-  const unattached = setTimeout(() => process.exit(1), ATTACH_WITHIN_MS);
+  const unattached = setTimeout(() => process.exit(1), ATTACH_TIMEOUT_MS);
   const certificate = await createCertificate();
   const server = createServer(createServices({
     log,
     attached: () => clearTimeout(unattached),
-    // Whatever is under way is abandoned: it becomes visible in one step or not at all, so no moment is a bad one.
+    // A document that is being published becomes visible in one step or not at all, so the process may exit at any time.
     released: () => process.exit(0),
   }));
   process.on('exit', () => rmSync(started.socket, { force: true }));
@@ -34,14 +34,14 @@ export async function main() {
   process.stdout.write(handshakeLine(PROTOCOL_VERSION, started.socket, certificate) + '\n');
 }
 
-function surviveSignals(log) {
-  // Ctrl-C in a terminal reaches the plugin too, but when the plugin ends is for the daemon to say.
+function handleSignals(log) {
+  // Ctrl-C in a terminal reaches the plugin too, but only the daemon ends it.
   process.on('SIGINT', () => {});
   for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(0));
-  // A daemon that is gone closes the other end of the log; that it is gone is heard from Attach.
+  // A daemon that ends closes the other end of the log. The end of Attach reports that.
   process.stderr.on('error', () => {});
   process.on('uncaughtException', (err) => {
-    log.error('the plugin has a fault and ends', { error: err.stack });
+    log.error('uncaught exception, exiting', { error: err.stack });
     process.exit(1);
   });
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-// A document of 64 MiB and what surrounds it. The library's own limit for what it receives is 4 MiB.
+// A document of 64 MiB and the message around it. The default limit of the library is 4 MiB.
 const MAX_MESSAGE = 80 << 20;
 
 /** The definitions of all services, by their full names. */
@@ -15,7 +15,7 @@ export const definitions = loadSync(['plugin.proto', 'go-plugin.proto', 'health.
   longs: String,
 });
 
-/** Returns a server of the services given by their full names. A method that is not given answers UNIMPLEMENTED. */
+/** Returns a server for services by their full names. It answers UNIMPLEMENTED to methods that are missing. */
 export function createServer(services) {
   const server = new grpc.Server({
     'grpc.max_receive_message_length': MAX_MESSAGE,
@@ -25,7 +25,7 @@ export function createServer(services) {
   return server;
 }
 
-/** Serves on the Unix socket whoever holds the key to clientCertificate, and nobody else. */
+/** Serves on the Unix socket, only for clients with the key of clientCertificate. */
 export function listen(server, socket, certificate, clientCertificate) {
   const credentials = grpc.ServerCredentials.createSsl(
     Buffer.from(clientCertificate),

@@ -1,4 +1,4 @@
-// The services that the daemon calls. Nothing here knows what the sink does with a document.
+// The gRPC services that the daemon calls. They do not know what the sink does with a document.
 
 import grpc from '@grpc/grpc-js';
 import { decode } from './config.mjs';
@@ -12,8 +12,8 @@ const VERSION = '1.0.0';
 const ACTIONS = { unchanged: 'ACTION_UNCHANGED', written: 'ACTION_WRITTEN' };
 
 /**
- * Returns the services by their full names. attached is called when the daemon takes hold of the plugin, released when
- * it lets go or asks for the end.
+ * Returns the services by their full names. attached is called when the daemon attaches to the plugin, and released when Attach ends or
+ * the daemon requests the end.
  */
 export function createServices({ log, attached, released }) {
   const plugin = { sink: null, applying: null };
@@ -23,7 +23,7 @@ export function createServices({ log, attached, released }) {
     'haproxyapi.plugin.v1.Plugin': {
       Configure: unary((request) => configure(plugin, request, log)),
       Attach: (call) => { attached(); call.on('cancelled', released); call.write({}); },
-      Stop: unary(async () => ({})), // what is published stays published
+      Stop: unary(async () => ({})), // the published document stays
     },
     'haproxyapi.plugin.v1.Sink': {
       Apply: unary(({ document }, signal) => apply(plugin, document, signal)),
@@ -34,13 +34,13 @@ export function createServices({ log, attached, released }) {
   };
 }
 
-// unary makes a method of gRPC from a function that returns a promise. Its signal is aborted when the caller gives up.
+// unary returns a gRPC method for an async function. Its signal is aborted when the caller cancels the call.
 function unary(method) {
   return async (call, callback) => {
-    const abandoned = new AbortController();
-    call.on('cancelled', () => abandoned.abort());
+    const cancelled = new AbortController();
+    call.on('cancelled', () => cancelled.abort());
     try {
-      callback(null, await method(call.request, abandoned.signal));
+      callback(null, await method(call.request, cancelled.signal));
     } catch (err) {
       callback({ code: err.code in grpc.status ? err.code : grpc.status.UNKNOWN, details: err.message });
     }
@@ -58,7 +58,7 @@ async function checkServing({ service }) {
 
 async function configure(plugin, { name, block }, log) {
   if (plugin.sink) {
-    throw statusError(grpc.status.FAILED_PRECONDITION, 'it is configured already: start it anew for another block');
+    throw statusError(grpc.status.FAILED_PRECONDITION, 'it is already configured: start it again for another block');
   }
   const { config, faults } = decode(parse(block));
   if (faults.length === 0) {
@@ -86,25 +86,25 @@ function configured({ sink }) {
   return sink;
 }
 
-// apply is stopped by the daemon's Cancel, and by the end of the call, which is the end of the daemon.
-async function apply(plugin, document, abandoned) {
+// apply stops when the daemon calls Cancel, and when the call ends with the daemon.
+async function apply(plugin, document, callSignal) {
   const sink = configured(plugin);
   const applying = new AbortController();
   plugin.applying = applying;
-  const signal = AbortSignal.any([applying.signal, abandoned]);
-  const began = performance.now();
+  const signal = AbortSignal.any([applying.signal, callSignal]);
+  const start = performance.now();
   try {
     return await withFailure(async () => {
       const { action, reason, details } = await sink.apply(document, signal);
-      return { result: { action: ACTIONS[action], reason, details, took: duration(performance.now() - began) } };
+      return { result: { action: ACTIONS[action], reason, details, took: duration(performance.now() - start) } };
     }, signal);
   } finally {
     if (plugin.applying === applying) plugin.applying = null;
   }
 }
 
-// withFailure returns what run returns, or the failure that tells the daemon what to make of its error. A document that
-// failed is no failed call: an error of gRPC itself would say that the plugin is in trouble.
+// withFailure returns the response of run, or a response with the failure for its error. An error of gRPC itself would mean that the
+// plugin is faulty, not that the document failed.
 async function withFailure(run, signal) {
   try {
     return await run();

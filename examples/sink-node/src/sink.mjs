@@ -1,8 +1,8 @@
-// The sink: every document becomes a folder of its own, and a symbolic link says which one is current.
+// The sink: each document is a directory of its own, and a symbolic link points to the current one.
 //
 //     FOLDER/current -> versions/000042-5f2c81d09ab3
 //     FOLDER/versions/000042-5f2c81d09ab3/FILES
-//     FOLDER/versions/000041-…                          the last few before it
+//     FOLDER/versions/000041-…                          the previous ones
 
 import { randomBytes } from 'node:crypto';
 import { readlink, symlink, mkdir, rename, rm, stat } from 'node:fs/promises';
@@ -18,10 +18,10 @@ export class Sink {
   #versions;
   #keep;
   #log;
-  #published = null; // the version that this process made current or found to be
-  #turn = Promise.resolve(); // settles when the call before is through
+  #published = null; // the current version, as far as this process knows
+  #previous = Promise.resolve(); // resolved when the previous call has ended
 
-  /** Publishes into config.folder, which is made when needed, and keeps config.keep versions there. */
+  /** Publishes to config.folder, which it creates if necessary, and keeps config.keep versions there. */
   constructor({ folder, keep }, log) {
     this.#folder = folder;
     this.#versions = join(folder, 'versions');
@@ -29,27 +29,27 @@ export class Sink {
     this.#log = log;
   }
 
-  /** Throws Rejected where apply would. Changes nothing. */
+  /** Throws Rejected if apply would. Changes nothing. */
   async check(document) {
     filesOf(document);
     return {};
   }
 
   /**
-   * Makes the document current and says how. When it throws, the one before still is. An aborted signal stops it before
-   * the link moves, never after.
+   * Makes the document current and returns the result. If it throws, the previous document still is current. An aborted signal stops
+   * it only before the link is replaced.
    *
-   * The daemon may give up on a call and make the next at once, so a call waits until the one before is through.
+   * The daemon may cancel a call and make the next one at once, so a call waits for the end of the previous one.
    */
   apply(document, signal) {
-    const result = this.#turn
+    const result = this.#previous
       .then(() => this.#publish(filesOf(document), document.digest, signal))
-      .catch((err) => { throw this.#explained(err); });
-    this.#turn = result.catch(() => {});
+      .catch((err) => { throw this.#describe(err); });
+    this.#previous = result.catch(() => {});
     return result;
   }
 
-  /** Says what is wrong now, and a few facts for people. */
+  /** Returns the present problems and some facts. */
   async health() {
     const current = await this.#current().catch((err) => err);
     const facts = { folder: this.#folder, node: process.version };
@@ -57,12 +57,12 @@ export class Sink {
 
     facts.current = current ?? 'none';
     facts.versions = String((await this.#history()).length);
-    const astray = await this.#astray(current);
-    const problems = astray ? [`${this.#folder}/current leads to ${astray}: the next document puts it right`] : [];
+    const target = await this.#wrongTarget(current);
+    const problems = target ? [`${this.#folder}/current points to ${target}: the next document corrects that`] : [];
     return { problems, facts };
   }
 
-  async #astray(current) {
+  async #wrongTarget(current) {
     if (this.#published && current !== this.#published) {
       return `${current ?? 'nothing'}, not to ${this.#published}, which was published`;
     }
@@ -75,7 +75,7 @@ export class Sink {
     const current = await this.#current();
     if (current && await this.#isCurrent(files)) {
       this.#published = current;
-      return { action: 'unchanged', reason: `${current} holds these very files` };
+      return { action: 'unchanged', reason: `${current} has these files` };
     }
     await mkdir(this.#versions, { recursive: true });
     await this.#sweep();
@@ -88,11 +88,11 @@ export class Sink {
   }
 
   #isCurrent(files) {
-    // What cannot be read is as good as different: it is replaced.
+    // Files that cannot be read are replaced.
     return holdsExactly(join(this.#folder, 'current'), files).catch(() => false);
   }
 
-  // switchTo ends with the one step that everybody sees. Until then an error leaves only what it removes itself.
+  // switchTo ends with the rename that makes the version current. After an error before that, it removes its files.
   async #switchTo(version, files, signal) {
     const staged = join(this.#versions, TEMPORARY + version);
     const final = join(this.#versions, version);
@@ -110,17 +110,17 @@ export class Sink {
       for (const path of [staged, final, link]) await rm(path, { recursive: true, force: true }).catch(() => {});
       throw err;
     }
-    // The switch is visible now: only a power cut could still undo it, and an error would be a lie.
+    // The version is current now, so a failed sync is not an error of the document: only a power failure could revert the switch.
     await sync(this.#folder)
-      .catch((err) => this.#log.warn('the switch may not be on disk yet', { error: err.message }));
+      .catch((err) => this.#log.warn('the new version may not be on disk yet', { error: err.message }));
   }
 
-  #explained(err) {
-    if (err.name === 'AbortError') return new Error('the call was cancelled: what was current stays so');
-    return err.syscall ? new Error(`cannot publish into ${this.#folder}: ${err.message}`) : err;
+  #describe(err) {
+    if (err.name === 'AbortError') return new Error('the call was cancelled; the current version stays');
+    return err.syscall ? new Error(`cannot publish to ${this.#folder}: ${err.message}`) : err;
   }
 
-  // current returns the name of the version that the link leads to, or null where there is no link.
+  // current returns the name of the version that the link points to, and null if there is no link.
   async #current() {
     const link = join(this.#folder, 'current');
     try {
@@ -132,20 +132,20 @@ export class Sink {
     }
   }
 
-  // history returns the versions on disk, the newest first.
+  // history returns the versions on disk, newest first.
   async #history() {
     const names = (await list(this.#versions)).filter((name) => VERSION_NAME.test(name));
     return names.sort((a, b) => number(b) - number(a));
   }
 
-  // nextName counts on from what is on disk: the daemon's own count begins anew when its state is lost.
+  // nextName continues the numbers on disk, because the daemon's generation starts at 1 when its state is lost.
   async #nextName(digest) {
     const [newest] = await this.#history();
     const count = String((newest ? number(newest) : 0) + 1).padStart(6, '0');
     return /^[0-9a-f]{12,}$/.test(digest) ? `${count}-${digest.slice(0, 12)}` : count;
   }
 
-  // sweep removes what a process that was killed left behind.
+  // sweep removes temporary files of a process that was killed.
   async #sweep() {
     for (const folder of [this.#folder, this.#versions]) {
       for (const name of (await list(folder)).filter((n) => n.startsWith(TEMPORARY))) {
@@ -154,7 +154,7 @@ export class Sink {
     }
   }
 
-  // prune removes the versions beyond those to keep, and returns sentences about those that it could not remove.
+  // prune removes the oldest versions, and returns a message for each that it cannot remove.
   async #prune() {
     const problems = [];
     for (const name of (await this.#history()).slice(this.#keep)) {

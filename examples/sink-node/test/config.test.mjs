@@ -5,21 +5,21 @@ import { test } from 'node:test';
 import { decode } from '../src/config.mjs';
 import { temporaryFolder } from './helpers.mjs';
 
-test('a right block is accepted', () => {
+test('decode accepts a valid block', () => {
   assert.deepEqual(decode({ folder: '/srv/x' }), { config: { folder: '/srv/x', keep: 5 }, faults: [] });
   assert.deepEqual(decode({ folder: 'x', keep: 2 }), { config: { folder: resolve('x'), keep: 2 }, faults: [] });
   assert.deepEqual(decode({ folder: '/x', keep: '7' }), { config: { folder: '/x', keep: 7 }, faults: [] });
 });
 
-test('every fault is reported at once, beside its key', (t) => {
+test('decode reports every fault with its key', (t) => {
   const file = join(temporaryFolder(t), 'file');
   writeFileSync(file, '');
   const cases = [
-    [{}, ['folder', 'is missing: say where the versions go']],
-    [{ folder: '' }, ['folder', 'is empty: say where the versions go']],
+    [{}, ['folder', 'is missing: set it to the directory of the versions']],
+    [{ folder: '' }, ['folder', 'is empty: set it to the directory of the versions']],
     [{ folder: null }, ['folder', 'must be text, not nothing']],
     [{ folder: ['/a'] }, ['folder', 'must be text, not a list']],
-    [{ folder: file }, ['folder', `is ${file}, which is not a folder`]],
+    [{ folder: file }, ['folder', `is ${file}, which is not a directory`]],
     [{ folder: '/x', keep: 0 }, ['keep', 'must be at least 1, not 0']],
     [{ folder: '/x', keep: 1.5 }, ['keep', 'must be a whole number, not 1.5']],
     [{ folder: '/x', keep: 'many' }, ['keep', 'must be a whole number, not "many"']],
@@ -31,7 +31,7 @@ test('every fault is reported at once, beside its key', (t) => {
       ['keep', 'must be a whole number, not true'],
       ['keeps', 'is not a known key; did you mean keep?'],
       ['tint', 'is not a known key; known are folder, keep'],
-      ['folder', 'is missing: say where the versions go'],
+      ['folder', 'is missing: set it to the directory of the versions'],
     ],
   ];
   for (const [block, ...want] of cases) {

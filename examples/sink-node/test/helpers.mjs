@@ -2,14 +2,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Returns a folder that is gone after the test. */
+/** Returns a directory that is removed after the test. */
 export function temporaryFolder(t) {
   const folder = mkdtempSync(join(tmpdir(), 'sink-node-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** Returns a document of the files given by name and text. */
+/** Returns a document with these files, by name and text. */
 export function documentOf(files, digest = 'ab'.repeat(32)) {
   return { digest, files: Object.entries(files).map(([name, text]) => ({ name, content: Buffer.from(text) })) };
 }

@@ -1,4 +1,4 @@
-// The program as it is, seen from the daemon's side of the socket.
+// Tests of the program as the daemon uses it.
 
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
@@ -25,7 +25,7 @@ function run(t, env) {
   return { child, log, ended: once(child, 'close') };
 }
 
-/** Starts the program as the daemon does and reads its line. */
+/** Starts the program as the daemon does and reads its handshake. */
 async function start(t, env = {}) {
   const sockets = temporaryFolder(t);
   const daemon = await createCertificate();
@@ -37,7 +37,7 @@ async function start(t, env = {}) {
   return { ...started, sockets, daemon, parts: line.split('|') };
 }
 
-/** Returns a function that makes a call to the plugin, with a certificate of the caller's or with none. */
+/** Returns a function that calls the plugin, with the certificate or without one. */
 function connect(t, plugin, certificate = plugin.daemon) {
   const [, , , socket, , theirs] = plugin.parts;
   const root = new X509Certificate(Buffer.from(theirs, 'base64')).toString();
@@ -64,7 +64,7 @@ const SINK = 'haproxyapi.plugin.v1.Sink';
 const HEALTH = 'grpc.health.v1.Health';
 const configuration = (block) => ({ name: 'pages', block: Buffer.from(JSON.stringify(block)) });
 
-test('a person who starts it gets a sentence', async (t) => {
+test('a start without the daemon prints an explanation', async (t) => {
   for (const [env, want] of [
     [{}, /^This is a plugin of haproxy-api, which starts it by itself/],
     [{ HAPROXY_API_PLUGIN: 'wrong' }, /^This is a plugin of haproxy-api/],
@@ -77,7 +77,7 @@ test('a person who starts it gets a sentence', async (t) => {
   }
 });
 
-test('the handshake line has what the daemon looks for', async (t) => {
+test('the handshake line is complete', async (t) => {
   const { parts, sockets } = await start(t);
   assert.deepEqual([parts[0], parts[1], parts[2], parts[4], parts.length], ['1', '1', 'unix', 'grpc', 6]);
   assert.equal(dirname(parts[3]), sockets);
@@ -87,12 +87,12 @@ test('the handshake line has what the daemon looks for', async (t) => {
   assert.ok(certificate.verify(certificate.publicKey));
 });
 
-test('a daemon of another time learns our version', async (t) => {
+test('a daemon of another protocol version gets the version', async (t) => {
   const { parts } = await start(t, { PLUGIN_PROTOCOL_VERSIONS: '2,3' });
   assert.equal(parts[1], '1');
 });
 
-test('only the daemon gets in', async (t) => {
+test('only the daemon can connect', async (t) => {
   const plugin = await start(t);
   assert.deepEqual(await connect(t, plugin)(HEALTH, 'Check', { service: 'plugin' }), { status: 'SERVING' });
   await assert.rejects(connect(t, plugin)(HEALTH, 'Check', { service: 'other' }), { code: grpc.status.NOT_FOUND });
@@ -101,7 +101,7 @@ test('only the daemon gets in', async (t) => {
   }
 });
 
-test('a document goes live, and a failed one says which failure it is', async (t) => {
+test('apply responds with a result or a failure', async (t) => {
   const plugin = await start(t);
   const call = connect(t, plugin);
   const folder = temporaryFolder(t);
@@ -132,7 +132,7 @@ test('a document goes live, and a failed one says which failure it is', async (t
   assert.ok(Date.parse(time) > 0);
 });
 
-test('it ends with the daemon and leaves no socket', async (t) => {
+test('the plugin ends with the daemon and removes its socket', async (t) => {
   const endings = {
     'the daemon lets go': ({ attach }) => attach.cancel(),
     'the daemon asks for the end': ({ call }) => call('plugin.GRPCController', 'Shutdown').catch(() => {}),
@@ -144,7 +144,7 @@ test('it ends with the daemon and leaves no socket', async (t) => {
       const call = connect(t, plugin);
       const attach = call(PLUGIN, 'Attach').on('error', () => {});
       await once(attach, 'data');
-      plugin.child.kill('SIGINT'); // a person's Ctrl-C is for the daemon to act on
+      plugin.child.kill('SIGINT'); // only the daemon reacts to Ctrl-C
       assert.deepEqual(await call(HEALTH, 'Check', { service: 'plugin' }), { status: 'SERVING' });
       assert.equal(readdirSync(plugin.sockets).length, 1);
       end({ ...plugin, call, attach });

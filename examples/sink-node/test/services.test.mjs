@@ -4,7 +4,7 @@ import { createServices } from '../src/services.mjs';
 import { createLog } from '../src/log.mjs';
 import { documentOf, temporaryFolder } from './helpers.mjs';
 
-test('a call that the daemon gave up is answered as cancelled', async (t) => {
+test('a cancelled call responds with CODE_CANCELED', async (t) => {
   const services = createServices({ log: createLog({ write() {} }), attached() {}, released() {} });
   const answer = (method, request, cancelled = false) => new Promise((resolve) => {
     const call = { request, on: (event, listener) => cancelled && event === 'cancelled' && listener() };
@@ -14,7 +14,7 @@ test('a call that the daemon gave up is answered as cancelled', async (t) => {
   await answer(services['haproxyapi.plugin.v1.Plugin'].Configure, { name: 'pages', block });
   const { Apply } = services['haproxyapi.plugin.v1.Sink'];
   const { failure } = await answer(Apply, { document: documentOf({ main: 'text' }) }, true);
-  assert.deepEqual(failure, { code: 'CODE_CANCELED', message: 'the call was cancelled: what was current stays so' });
+  assert.deepEqual(failure, { code: 'CODE_CANCELED', message: 'the call was cancelled; the current version stays' });
   const { result } = await answer(Apply, { document: documentOf({ main: 'text' }) });
   assert.equal(result.action, 'ACTION_WRITTEN');
   const applying = answer(Apply, { document: documentOf({ main: 'other' }) });

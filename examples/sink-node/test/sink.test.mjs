@@ -20,7 +20,7 @@ function sinkIn(t, keep = 3) {
 const current = (folder, name = 'main') => readFileSync(join(folder, 'current', name), 'utf8');
 const versions = (folder) => readdirSync(join(folder, 'versions')).sort();
 
-test('a document becomes current, and its files are as they were', async (t) => {
+test('apply makes a document current', async (t) => {
   const { folder, sink } = sinkIn(t);
   const binary = Buffer.from([0, 255, 10]);
   const document = documentOf({ main: 'one\n', 'routes.map': binary });
@@ -31,17 +31,17 @@ test('a document becomes current, and its files are as they were', async (t) => 
   assert.deepEqual(readdirSync(folder).sort(), ['current', 'versions']);
 });
 
-test('the same document is unchanged, for another process too', async (t) => {
+test('apply reports the same document as unchanged, after a restart too', async (t) => {
   const { folder, sink } = sinkIn(t);
   await sink.apply(documentOf({ main: 'one', b: 'b' }), never);
-  const reason = '000001-abababababab holds these very files';
+  const reason = '000001-abababababab has these files';
   for (const s of [sink, new Sink({ folder, keep: 3 }, quiet)]) {
     assert.deepEqual(await s.apply(documentOf({ main: 'one', b: 'b' }), never), { action: 'unchanged', reason });
   }
   assert.equal(versions(folder).length, 1);
 });
 
-test('any difference makes a version', async (t) => {
+test('apply creates a version for any difference', async (t) => {
   const { folder, sink } = sinkIn(t, 100);
   const documents = [
     { main: 'one' }, { main: 'two' }, { main: 'two', b: '' }, { main: 'two', c: '' }, { other: 'two', c: '' },
@@ -53,7 +53,7 @@ test('any difference makes a version', async (t) => {
   assert.equal(versions(folder).length, 6);
 });
 
-test('the last versions are kept, and what is not ours is left alone', async (t) => {
+test('apply keeps the newest versions and files of others', async (t) => {
   const { folder, sink } = sinkIn(t, 2);
   mkdirSync(join(folder, 'versions', 'mine'), { recursive: true });
   mkdirSync(join(folder, 'versions', '.new-left-behind'));
@@ -64,7 +64,7 @@ test('the last versions are kept, and what is not ours is left alone', async (t)
   assert.equal(current(folder), 'text 4');
 });
 
-test('a document that will never do is rejected and changes nothing', async (t) => {
+test('apply and check reject unusable documents', async (t) => {
   const { folder, sink } = sinkIn(t);
   await sink.apply(documentOf({ main: 'good' }), never);
   const cases = [
@@ -90,27 +90,27 @@ test('a document that will never do is rejected and changes nothing', async (t) 
   assert.equal(current(folder), 'good');
 });
 
-test('check accepts what apply would and changes nothing', async (t) => {
+test('check accepts a document and changes nothing', async (t) => {
   const { folder, sink } = sinkIn(t);
   assert.deepEqual(await sink.check(documentOf({ main: 'x' })), {});
   assert.equal(existsSync(folder), false);
 });
 
-test('a cancelled call leaves what was current, and nothing else', async (t) => {
+test('a cancelled apply leaves the current version and no other files', async (t) => {
   const { folder, sink } = sinkIn(t);
   await sink.apply(documentOf({ main: 'old' }), never);
   const giveUp = new AbortController();
   const document = documentOf({ main: 'new', companion: 'x' });
-  // The caller gives up between the first file and the second.
+  // The call is cancelled between the first file and the second.
   Object.defineProperty(document.files[1], 'content', { get: () => { giveUp.abort(); return Buffer.from('x'); } });
-  const message = 'the call was cancelled: what was current stays so';
+  const message = 'the call was cancelled; the current version stays';
   await assert.rejects(sink.apply(document, giveUp.signal), { message });
   await assert.rejects(sink.apply(documentOf({ main: 'new' }), AbortSignal.abort()), /was cancelled/);
   assert.equal(current(folder), 'old');
   assert.deepEqual(versions(folder), ['000001-abababababab']);
 });
 
-test('calls that overlap take turns, and one that fails keeps nobody', async (t) => {
+test('overlapping calls run one after the other', async (t) => {
   const { folder, sink } = sinkIn(t);
   const calls = ['1', '', '2', '3'].map((main) => sink.apply(documentOf({ main }), never));
   const outcomes = (await Promise.allSettled(calls)).map(({ status }) => status);
@@ -119,7 +119,7 @@ test('calls that overlap take turns, and one that fails keeps nobody', async (t)
   assert.equal(versions(folder).length, 3);
 });
 
-test('a folder that cannot be used is a failure with a sentence, and no rejection', async (t) => {
+test('an unusable directory is a failure and not a rejection', async (t) => {
   const { folder, sink } = sinkIn(t);
   mkdirSync(join(folder, 'current'), { recursive: true });
   const message = `${folder}/current is not a symbolic link: move it away`;
@@ -129,10 +129,10 @@ test('a folder that cannot be used is a failure with a sentence, and no rejectio
 
   rmSync(folder, { recursive: true });
   writeFileSync(folder, '');
-  await assert.rejects(sink.apply(documentOf({ main: 'x' }), never), { message: /^cannot publish into .*: ENOTDIR/ });
+  await assert.rejects(sink.apply(documentOf({ main: 'x' }), never), { message: /^cannot publish to .*: ENOTDIR/ });
 });
 
-test('a link that leads astray is put right', async (t) => {
+test('apply corrects a wrong link', async (t) => {
   const { folder, sink } = sinkIn(t);
   for (const target of ['versions', 'nowhere', '/dev/null']) {
     await sink.apply(documentOf({ main: target }), never);
@@ -143,7 +143,7 @@ test('a link that leads astray is put right', async (t) => {
   }
 });
 
-test('health says what is wrong and what is there', async (t) => {
+test('health reports problems and facts', async (t) => {
   const { folder, sink } = sinkIn(t);
   const facts = { folder, node: process.version, current: 'none', versions: '0' };
   assert.deepEqual(await sink.health(), { problems: [], facts });
@@ -154,13 +154,13 @@ test('health says what is wrong and what is there', async (t) => {
 
   rmSync(join(folder, 'current'));
   symlinkSync('versions/000001', join(folder, 'current'));
-  assert.match((await sink.health()).problems[0], /current leads to 000001, not to 000002, which was published/);
+  assert.match((await sink.health()).problems[0], /current points to 000001, not to 000002, which was published/);
 
   rmSync(join(folder, 'current'));
-  assert.match((await sink.health()).problems[0], /current leads to nothing, not to 000002, which was published/);
+  assert.match((await sink.health()).problems[0], /current points to nothing, not to 000002, which was published/);
 
   symlinkSync('versions/000002', join(folder, 'current'));
   assert.deepEqual((await sink.health()).problems, []);
   rmSync(join(folder, 'versions', '000002'), { recursive: true });
-  assert.match((await sink.health()).problems[0], /current leads to 000002, which is gone/);
+  assert.match((await sink.health()).problems[0], /current points to 000002, which is gone/);
 });

@@ -126,11 +126,11 @@ func otherSinks(main string, texts [][]byte) (companions map[string]bool, all []
 	companions = map[string]bool{}
 	records, _ := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(main)), "*"+RecordSuffix))
 	for _, path := range records {
-		theirs := strings.TrimSuffix(path, RecordSuffix)
-		if theirs == main {
+		other := strings.TrimSuffix(path, RecordSuffix)
+		if other == main {
 			continue
 		}
-		if text, err := os.ReadFile(theirs); err == nil {
+		if text, err := os.ReadFile(other); err == nil {
 			texts = append(texts, text)
 		}
 		var r struct{ Files map[string]string }

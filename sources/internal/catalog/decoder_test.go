@@ -208,10 +208,10 @@ func TestDecoder_SharesUnchangedServices(t *testing.T) {
 		t.Errorf("the change is %+v to %+v", before.Services[0], after.Services[0])
 	}
 	if &before.Services[1].Instances[0] != &after.Services[1].Instances[0] {
-		t.Error("a service without a change was made anew")
+		t.Error("a service without a change was copied")
 	}
 	if again := decoded(one); &again.Services[1].Instances[0] != &before.Services[1].Instances[0] {
-		t.Error("a service without a change was made anew the second time")
+		t.Error("a service without a change was copied the second time")
 	}
 }
 
