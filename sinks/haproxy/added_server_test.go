@@ -122,6 +122,8 @@ func (c *proxyConn) skipHeader() error {
 	return err
 }
 
+// The tests of this file do not run in parallel with others: health checks with short intervals would fail on a busy machine.
+
 // stat returns what "show stat" says about a server of the backend app, or about the backend itself.
 func (r *testEnv) stat(s *Sink, server string) map[string]string {
 	r.t.Helper()

@@ -17,6 +17,7 @@ import (
 )
 
 func TestAdopt_RunningHAProxy(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	one := r.document("one")
 	first := r.sink()
@@ -51,6 +52,7 @@ func TestAdopt_RunningHAProxy(t *testing.T) {
 }
 
 func TestAdopt_StartsDeadHAProxyBeforeTheFirstDocument(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	one := r.document("one")
 	first := r.sink()
@@ -71,6 +73,7 @@ func TestAdopt_StartsDeadHAProxyBeforeTheFirstDocument(t *testing.T) {
 }
 
 func TestReload_ByAnotherProgram(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -90,6 +93,7 @@ func TestReload_ByAnotherProgram(t *testing.T) {
 // The previous plugin may have died between replacing the file and the reload, or another program may have reloaded HAProxy
 // since.
 func TestAdopt_FileOrStateFileDiffers(t *testing.T) {
+	t.Parallel()
 	t.Run("file newer than the process", func(t *testing.T) {
 		r := newTestEnv(t)
 		first := r.sink()
@@ -131,6 +135,7 @@ func (r *testEnv) startClassic(name string) (pid int) {
 }
 
 func TestReplace_ClassicHAProxy(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	old := r.startClassic("old")
 	r.wantServed("old")
@@ -153,6 +158,7 @@ func TestReplace_ClassicHAProxy(t *testing.T) {
 }
 
 func TestReplace_FailureLeavesTheOldHAProxy(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	old := r.startClassic("old")
 	before := r.onDisk()
@@ -167,6 +173,7 @@ func TestReplace_FailureLeavesTheOldHAProxy(t *testing.T) {
 
 // A HAProxy that cannot bind an address interrupts the previous one for seconds, so it is not started.
 func TestReplace_AddressInUse(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	old := r.startClassic("old")
 	port, _ := occupy(t)
@@ -179,6 +186,7 @@ func TestReplace_AddressInUse(t *testing.T) {
 }
 
 func TestReplace_MasterWithoutItsSocket(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -195,6 +203,7 @@ func TestReplace_MasterWithoutItsSocket(t *testing.T) {
 }
 
 func TestReusedPid_IsNotSignalled(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string]string{
 		"any program":                    "exec sleep 100",
 		"a program that reads our files": "exec -a haproxy tail -f haproxy.cfg haproxy.pid haproxy.log",
@@ -232,6 +241,7 @@ func TestReusedPid_IsNotSignalled(t *testing.T) {
 }
 
 func TestPidFile_Unreadable(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		make func(path string) error
@@ -266,6 +276,7 @@ func TestPidFile_Unreadable(t *testing.T) {
 
 // A master loads the file that it was started with at every reload, whatever the sink's configuration says.
 func TestReplace_MasterWithAnotherConfigurationFile(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	first := r.sink()
 	r.apply(first, r.document("one"), sdk.ActionRestart)
@@ -287,6 +298,7 @@ func TestReplace_MasterWithAnotherConfigurationFile(t *testing.T) {
 
 // The process before us may have died when HAProxy had the change and the file had it not.
 func TestAdopt_ServersDifferFromTheFile(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	first := r.sink()

@@ -14,6 +14,7 @@ import (
 )
 
 func TestApply_StartUnchangedWrittenReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -50,6 +51,7 @@ func TestApply_StartUnchangedWrittenReload(t *testing.T) {
 }
 
 func TestHealth_Facts(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	if p := problems(t, s); !strings.Contains(p, "not running") || !strings.Contains(p, "no document") {
@@ -66,6 +68,7 @@ func TestHealth_Facts(t *testing.T) {
 }
 
 func TestApply_RejectedDocumentChangesNothing(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	good := r.document("good")
@@ -96,6 +99,7 @@ func hiddenBind(port int) string {
 
 // A reload that cannot bind would make the running HAProxy refuse connections for seconds.
 func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -136,6 +140,7 @@ func TestApply_PortInUseIsDetectedBeforeTheReload(t *testing.T) {
 }
 
 func TestApply_PortInUseAtStart(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	port, free := occupy(t)
@@ -157,6 +162,7 @@ func TestApply_PortInUseAtStart(t *testing.T) {
 }
 
 func TestApply_PortInUseAtReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -188,6 +194,7 @@ func TestApply_PortInUseAtReload(t *testing.T) {
 }
 
 func TestApply_KeepsSymbolicLinks(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	target := filepath.Join(r.dir, "real", "lb.cfg")
 	check(t, os.Mkdir(filepath.Dir(target), 0o755))
@@ -209,6 +216,7 @@ func TestApply_KeepsSymbolicLinks(t *testing.T) {
 }
 
 func TestApply_MissingBinary(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.Binary = "haproxy-that-nobody-has"
 	s := r.sink()
@@ -229,6 +237,7 @@ func TestApply_MissingBinary(t *testing.T) {
 
 // A document that passed its check while the sink was being stopped changes nothing.
 func TestCommitAndReload_Stopped(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -252,6 +261,7 @@ func TestCommitAndReload_Stopped(t *testing.T) {
 }
 
 func TestApply_MissingBaseFile(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)

@@ -20,6 +20,7 @@ func linesInConflict(config string) []string {
 }
 
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	const quic = "quic4@"
 	for _, test := range []struct{ one, other string }{
 		{":80", ":80"}, {"*:80", "127.0.0.1:80"}, {"127.0.0.1:80", "0.0.0.0:80"}, {":80-90", ":85"}, {":85", ":80-90"},
@@ -47,6 +48,7 @@ func TestConflicts(t *testing.T) {
 }
 
 func TestConflicts_OtherSectionsListenToo(t *testing.T) {
+	t.Parallel()
 	const config = `global
  stats socket ipv4@127.0.0.1:9000 level admin
  stats socket /run/x.sock

@@ -14,6 +14,7 @@ import (
 
 // The system lists the listeners of other processes and those of HAProxy.
 func TestCheckBinds_DistinguishesOwnListeners(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -30,6 +31,7 @@ func TestCheckBinds_DistinguishesOwnListeners(t *testing.T) {
 
 // The line with an address that another program has is named, and the address is used once it is free.
 func TestApply_AddressInUseHasAPosition(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(name string, more ...string) sdk.Document) {
 		s := r.sink()
 		port, free := occupy(t)
@@ -65,6 +67,7 @@ func wantInUse(t *testing.T, s *Sink, doc sdk.Document, port int) {
 
 // A command may start HAProxy in a network namespace that has other addresses.
 func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.useCommands09()
 	r.cfg.ReloadCmd = "unshare -rn " + r.cfg.ReloadCmd
@@ -84,6 +87,7 @@ func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
 
 // The first document is left to the command, because it is not known where it starts HAProxy.
 func TestApply_CommandListensOnOtherAddresses(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	config := strings.ReplaceAll(string(r.daemonDocument("one").Files[0].Content), "bind 127.0.0.1", "bind 192.0.2.1")
 	r.useCommands09()

@@ -82,6 +82,7 @@ func (r *relay) lead(conn net.Conn) {
 
 // Wherever the connection breaks, the change is made: over another connection, or by a reload.
 func TestRuntimeChange_ConnectionBreaks(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -119,6 +120,7 @@ func TestRuntimeChange_ConnectionBreaks(t *testing.T) {
 
 // HAProxy is killed during a large batch: the supervisor starts another one with what should run.
 func TestRuntimeChange_HAProxyIsKilled(t *testing.T) {
+	t.Parallel()
 	for _, who := range []string{"worker", "master"} {
 		t.Run(who, func(t *testing.T) {
 			r := newTestEnv(t)

@@ -65,6 +65,7 @@ func (r *testEnv) withStatsSocket(doc sdk.Document) sdk.Document {
 
 // HAProxy serves although as many connections to its socket are open as it accepts.
 func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		first := r.sink()
 		doc := r.withStatsSocket(document("one"))
@@ -106,6 +107,7 @@ func TestFullStatsSocket_HealthAndChanges(t *testing.T) {
 
 // A change over an existing connection does not wait for a free connection: it is made, if need be by a reload.
 func TestFullStatsSocket_KeptConnection(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		s := r.sink()
 		doc := r.withStatsSocket(document("one"))
@@ -124,6 +126,7 @@ func TestFullStatsSocket_KeptConnection(t *testing.T) {
 }
 
 func TestFullMasterSocket(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -158,6 +161,7 @@ func TestFullMasterSocket(t *testing.T) {
 
 // A stopped process is unhealthy, unlike one that only has too many connections on its socket.
 func TestHealth_StoppedWorker(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)

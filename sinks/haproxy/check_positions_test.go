@@ -53,6 +53,7 @@ func plain(config string) (string, []int) {
 }
 
 func TestCheck_PositionsOfFaults(t *testing.T) {
+	t.Parallel()
 	const head = "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
 	for _, test := range faulty {
 		t.Run(test.name, func(t *testing.T) {
@@ -91,6 +92,7 @@ func (r *testEnv) rejection(doc sdk.Document) *sdk.Rejection {
 
 // During a check, a companion has a temporary name, and so has the main file that refers to it.
 func TestCheck_PositionBesideACompanion(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	doc := r.document("x", "backend other", " bogus", " http-request deny if { path -f "+r.path("paths.lst")+" }")
 	doc.Files = append(doc.Files, sdk.File{Name: "paths.lst", Content: []byte("/a\n")})

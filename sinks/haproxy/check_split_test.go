@@ -47,6 +47,7 @@ func withFaults(services, bad int, option func(n int) string) (config string, li
 }
 
 func TestCheck_ManyFaults(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name          string
 		services, bad int
@@ -114,6 +115,7 @@ func linesWith(config, start string) []int {
 
 // A line that depends on its file or on a condition may be valid in the whole file and invalid in a piece.
 func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
+	t.Parallel()
 	for _, line := range []string{".if defined(X)\n", "  .notice hello\n", "global\n default-path config\n"} {
 		if got := split([]byte("defaults\n" + line)); got != nil {
 			t.Errorf("%q: %d pieces", line, len(got))
@@ -138,6 +140,7 @@ func TestSplit_LinesThatDependOnTheFile(t *testing.T) {
 
 // With zero-warning, HAProxy rejects a configuration for its warnings.
 func TestCheck_WarningsThatAreFaults(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	doc := edited(r.document("x", " redirect prefix /x if TRUE", " http-request set-header a b"), "maxconn 100", "zero-warning")
 	rejection := r.rejection(doc)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestApply_Companions(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	routes := r.path("routes.map")
@@ -47,6 +48,7 @@ func TestApply_Companions(t *testing.T) {
 }
 
 func TestApply_CompanionNames(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	for _, name := range []string{
@@ -68,6 +70,7 @@ func TestApply_CompanionNames(t *testing.T) {
 }
 
 func TestCheck_ChangesNothing(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	check(t, s.Check(t.Context(), r.document("one")))
@@ -82,6 +85,7 @@ func TestCheck_ChangesNothing(t *testing.T) {
 }
 
 func TestCheck_MissingDirectory(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.ConfigFile = filepath.Join(r.dir, "not", "there", "haproxy.cfg")
 	s := r.sink()
@@ -94,6 +98,7 @@ func TestCheck_MissingDirectory(t *testing.T) {
 }
 
 func TestApply_CancelledDuringTheCheck(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	gate := r.path("gate")
 	check(t, syscall.Mkfifo(gate, 0o600))
@@ -122,6 +127,7 @@ func TestApply_CancelledDuringTheCheck(t *testing.T) {
 
 // A name server may be unavailable for a moment, which is no fault of the document.
 func TestApply_UnknownHostnameIsRetried(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "server s1 "+r.backend, "server s1 node-1.invalid:80")

@@ -9,6 +9,7 @@ import (
 
 // The folder may come after the start: nothing is touched before it can be claimed, and then by one sink only.
 func TestClaim_FolderComesLater(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		r.cfg.ConfigFile, r.cfg.PidFile = r.path("etc/haproxy.cfg"), r.path("etc/haproxy.pid")
 		if r.cfg.ReloadCmd != "" {
@@ -49,6 +50,7 @@ func TestClaim_FolderComesLater(t *testing.T) {
 
 // What lies beside the pid file belongs to one HAProxy as well.
 func TestClaim_SamePidFile(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	first := r.sink()
 	check(t, first.Claim(t.Context()))

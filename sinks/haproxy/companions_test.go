@@ -70,6 +70,7 @@ func TestStart_RemovesTemporaryFiles(t *testing.T) {
 }
 
 func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, global string
 		sameMaster   bool
@@ -121,6 +122,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 
 // The sink knows its companions whatever happens between writing and removing them.
 func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	first := r.sink()
 	first.observeEvery = time.Hour
@@ -151,6 +153,7 @@ func TestCompanions_ObsoleteAfterRestart(t *testing.T) {
 }
 
 func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.OnExit = OnExitStop
 	first := r.sink()
@@ -171,6 +174,7 @@ func TestCompanions_ObsoleteAfterOnExitStop(t *testing.T) {
 }
 
 func TestCompanions_RolledBack(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	s.observeEvery, s.stableAfter = pollInterval, 5*time.Second
@@ -198,6 +202,7 @@ func TestCompanions_RolledBack(t *testing.T) {
 }
 
 func TestCompanions_StillReferenced(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	s.observeEvery = pollInterval
@@ -215,6 +220,7 @@ func TestCompanions_StillReferenced(t *testing.T) {
 
 // A reload command may start HAProxy with files that we do not write.
 func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	extra := r.path("extra.conf")
 	check(t, os.WriteFile(extra, []byte("defaults\n    mode http\n    timeout client 1s\n    errorfile 503 "+
@@ -236,6 +242,7 @@ func TestCompanions_ReferencedByAnotherFile(t *testing.T) {
 }
 
 func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	elsewhere := t.TempDir()
 	check(t, os.Symlink(filepath.Join(elsewhere, "haproxy.cfg"), r.cfg.ConfigFile))
@@ -261,6 +268,7 @@ func TestCompanions_SymbolicLinkStaysOne(t *testing.T) {
 
 // Changes at run time do not prevent the removal of a file that only the processes before a reload need.
 func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.Mode, r.cfg.DrainTimeout = ModeCommand, 3*time.Second
 	s := r.sink()
@@ -278,6 +286,7 @@ func TestCompanions_ObsoleteDuringSteadyChanges(t *testing.T) {
 }
 
 func TestCompanions_Replace(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		main, one, two := stage.File{Path: "/main"}, stage.File{Path: "/one"}, stage.File{Path: "/two"}
 		c := &companions{}
@@ -305,6 +314,7 @@ func TestCompanions_Replace(t *testing.T) {
 
 // Another process may be checking a document at the same time.
 func TestStart_LeavesARunningCheckAlone(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	files, err := s.paths.place(r.withMap("routes.map", "one"))

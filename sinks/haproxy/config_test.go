@@ -11,6 +11,7 @@ import (
 )
 
 func TestDefaults_NeedOnlyTheFiles(t *testing.T) {
+	t.Parallel()
 	cfg := Defaults()
 	wantError(t, cfg.Validate(), "config_file is missing", "pid_file is missing")
 	cfg.ConfigFile, cfg.PidFile = "haproxy.cfg", "haproxy.pid"
@@ -18,6 +19,7 @@ func TestDefaults_NeedOnlyTheFiles(t *testing.T) {
 }
 
 func TestValidate_ReportsAllFaults(t *testing.T) {
+	t.Parallel()
 	err := Config{
 		Mode: "both", ConfigFile: "x", PidFile: "./x", ReloadInterval: -time.Second, DrainTimeout: -1,
 		MaxOldWorkers: -1, OnExit: "maybe",
@@ -33,6 +35,7 @@ func TestValidate_ReportsAllFaults(t *testing.T) {
 }
 
 func TestConfig_Decode(t *testing.T) {
+	t.Parallel()
 	cfg := Defaults()
 	check(t, sdk.Decode(sdk.Block{
 		"config_file": "/etc/haproxy.cfg", "pid_file": "/run/haproxy.pid", "drain_timeout": "10s", "runtime": false,
@@ -49,6 +52,7 @@ func TestConfig_Decode(t *testing.T) {
 }
 
 func TestNew_SocketPathTooLong(t *testing.T) {
+	t.Parallel()
 	cfg := Defaults()
 	cfg.ConfigFile = "/etc/haproxy.cfg"
 	cfg.PidFile = "/" + strings.Repeat("x", process.MaxSocketPath) + "/haproxy.pid"
@@ -61,6 +65,7 @@ func TestNew_SocketPathTooLong(t *testing.T) {
 
 // HAProxy has to accept a socket path of the length that the sink allows.
 func TestApply_LongestSocketPath(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	rest := process.MaxSocketPath - len(filepath.Join(r.dir, ".master.sock"))
 	r.cfg.PidFile = filepath.Join(r.dir, strings.Repeat("p", rest)+".pid")
@@ -73,6 +78,7 @@ func TestApply_LongestSocketPath(t *testing.T) {
 }
 
 func TestVerifyCommand_StagedPath(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		config, command, want string
 		mentions              bool

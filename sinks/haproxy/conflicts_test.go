@@ -82,6 +82,7 @@ func inEachMode(t *testing.T, test func(t *testing.T, r *testEnv, document func(
 }
 
 func TestConflicts_SecondHAProxy(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		s := r.observingSink()
 		r.apply(s, document("one"), sdk.ActionRestart)
@@ -118,6 +119,7 @@ func TestConflicts_SecondHAProxy(t *testing.T) {
 
 // Old workers, replaced processes and HAProxy processes on other addresses are no conflicts.
 func TestConflicts_NoneWithOtherProcesses(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		port := freePort(t)
 		r.startBeside(r.cfg.Binary, r.beside(strings.ReplaceAll(string(document("other").Files[0].Content),
@@ -165,6 +167,7 @@ func (r *testEnv) openConnection() net.Conn {
 
 // The directory of the pid file, such as /run/haproxy, may be emptied while the sink does not run.
 func TestStart_ReplacesHAProxyWithoutPidFile(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		check(t, os.Mkdir(r.path("run"), 0o700))
 		r.cfg.PidFile = r.path("run/haproxy.pid")
@@ -202,6 +205,7 @@ func glob(t *testing.T, pattern string) []string {
 
 // A HAProxy that died is not started beside a process that has bound its address meanwhile.
 func TestStart_AddressInUseByAnotherProcess(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		t.Run(mode, func(t *testing.T) {
 			r := newTestEnv(t)
@@ -228,6 +232,7 @@ func TestStart_AddressInUseByAnotherProcess(t *testing.T) {
 
 // A service manager restarts its own HAProxy after the sink has replaced it.
 func TestConflicts_RestartedHAProxyIsNotEnded(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("old").Files[0].Content, 0o600))
 	manager := exec.Command("bash", "-c", fmt.Sprintf("while true; do %q -db -f %q -p %q; sleep 0.1; done",

@@ -26,6 +26,7 @@ func (r *testEnv) saveState(s *Sink, scope string) {
 
 // A server-state file has the states of the time when it was written. When Apply returns, the servers are those of the document.
 func TestCorrectLoaded_AfterAReload(t *testing.T) {
+	t.Parallel()
 	for _, scope := range []string{"global", "local"} {
 		for _, test := range []struct {
 			name, command string
@@ -61,6 +62,7 @@ func TestCorrectLoaded_AfterAReload(t *testing.T) {
 
 // The same is true for a HAProxy that was restarted after it had ended.
 func TestCorrectLoaded_AfterARestart(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -79,6 +81,7 @@ func TestCorrectLoaded_AfterARestart(t *testing.T) {
 
 // If changes at run time are switched off, differences are reported.
 func TestCorrectLoaded_ReportsWithoutRuntimeChanges(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()

@@ -20,6 +20,7 @@ func (r *testEnv) watchful() *Sink {
 }
 
 func TestDrift_IsCorrected(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ name, command, by string }{
 		{"weight", "set server app/b weight 0", "a"},
 		{"maintenance", "set server app/b state maint", "a"},
@@ -62,6 +63,7 @@ func (r *testEnv) described(s *Sink) string {
 
 // A configuration that somebody else has HAProxy load is replaced, and so is one that they write into the file.
 func TestDrift_ForeignReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.watchful()
 	one := r.document("one")
@@ -83,6 +85,7 @@ func TestDrift_ForeignReload(t *testing.T) {
 
 // HAProxy's servers may differ from the lines of a configuration without drift.
 func TestDrift_NotReportedForUnknownServers(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		more    []string
@@ -124,6 +127,7 @@ func (s *Sink) observedTimes() int64 { return s.observations.Load() }
 
 // Drift that needs a reload causes one, and does not prevent that other servers are corrected.
 func TestDrift_NeedsAReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
@@ -139,6 +143,7 @@ func TestDrift_NeedsAReload(t *testing.T) {
 
 // Drift that a reload does not correct causes only one reload, and Health reports it.
 func TestDrift_RemainsAfterAReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a := r.named("a")
 	s := r.watchful()

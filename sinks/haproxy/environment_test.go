@@ -79,6 +79,7 @@ func TestEnvironment_IsThatOfAStart(t *testing.T) {
 
 // A reload is enough where the configuration does not depend on the environment.
 func TestEnvironment_NotUsedByTheConfiguration(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.environmentDocument("setenv V A", "presetenv W B"), sdk.ActionRestart)
@@ -133,6 +134,7 @@ func TestEnvironment_ChangedAfterARestart(t *testing.T) {
 // A master that another program has started has to be restarted by that program, and Health reports that. From 3.1 on a reload is
 // enough.
 func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.environmentDocument("presetenv V A").Files[0].Content, 0o644))
 	r.startMaster("", "-f", r.cfg.ConfigFile)
@@ -162,6 +164,7 @@ func TestEnvironment_OfAnotherProgramsMaster(t *testing.T) {
 
 // With resetenv a master that reloads becomes a second HAProxy.
 func TestCheck_ResetenvForAnotherProgramsMaster(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()

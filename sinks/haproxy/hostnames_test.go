@@ -73,6 +73,7 @@ func wantUnresolved(t *testing.T, doc sdk.Document, err error, hosts ...string) 
 
 // Changes that need no host name do not wait for names that no name server answers, and these names are reported.
 func TestUnresolvedHostnames_OthersGoFirst(t *testing.T) {
+	t.Parallel()
 	hosts := names(4)
 	servers := ""
 	for i, host := range hosts {
@@ -119,6 +120,7 @@ func wantHealthyEventually(t *testing.T, s *Sink) {
 
 // Only the names without which HAProxy does not load the configuration keep a document from being loaded.
 func TestUnresolvedHostnames_InitAddr(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	asked := deadNames(s)
@@ -147,6 +149,7 @@ backend b
 
 // Names in other lines that HAProxy looks up when it reads the configuration cause a temporary rejection as well.
 func TestUnresolvedHostnames_OtherLines(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	deadNames(s)
@@ -163,6 +166,7 @@ func TestUnresolvedHostnames_OtherLines(t *testing.T) {
 
 // A change is persisted also while its host names have no address: the check does not look them up.
 func TestUnresolvedHostnames_Persist(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	checked := r.path("checked.log")
 	binary := r.cfg.Binary
@@ -193,6 +197,7 @@ exec %s "$@"
 
 // A host name without an address does not prevent that a HAProxy that ended is started with the other services.
 func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	var gone atomic.Bool
@@ -225,6 +230,7 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 
 // The C library may know names that Go's resolver does not. Here HAProxy runs with another /etc/hosts.
 func TestHostnames_OnlyKnownToHAProxy(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	hosts := r.path("hosts")
 	check(t, os.WriteFile(hosts, []byte("127.0.0.1 localhost only-haproxy-knows\n"), 0o644))

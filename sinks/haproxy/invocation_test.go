@@ -60,6 +60,7 @@ func withProgram(doc sdk.Document) sdk.Document {
 }
 
 func TestCheck_ProgramSectionWithAMaster(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	doc := withProgram(r.document("one"))
@@ -69,6 +70,7 @@ func TestCheck_ProgramSectionWithAMaster(t *testing.T) {
 }
 
 func TestCheck_ProgramSectionWithoutAMaster(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.Mode = ModeCommand
 	s := r.sink()
@@ -81,6 +83,7 @@ func TestCheck_ProgramSectionWithoutAMaster(t *testing.T) {
 
 // With a reload_cmd, the running HAProxy determines with which options, files and working directory it will load the document.
 func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		args func(r *testEnv) []string
@@ -137,6 +140,7 @@ func TestCheck_ReadsAsTheRunningMasterDoes(t *testing.T) {
 
 // HAPROXY_MWORKER is set where there is a master: from 3.1 on at a start, before that only at a reload.
 func TestCheck_MasterVariable(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	doc := edited(r.document("one"), "global\n", "global\n    .if defined(HAPROXY_MWORKER)\n    bogus\n    .endif\n")
@@ -154,6 +158,7 @@ func TestCheck_MasterVariable(t *testing.T) {
 
 // A master that was started with other options would load the files in another way than a HAProxy that is started now.
 func TestReplace_MasterWithOtherOptions(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	check(t, os.WriteFile(r.cfg.ConfigFile, r.document("one").Files[0].Content, 0o644))
 	other := r.path("maxconn.cfg")

@@ -15,6 +15,7 @@ import (
 )
 
 func TestSupervisor_RestartsKilledHAProxy(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		more   string
@@ -52,6 +53,7 @@ func (r *testEnv) awaitOther(s *Sink, before process.Instance) {
 }
 
 func TestHealth_DeadHAProxy(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -64,6 +66,7 @@ func TestHealth_DeadHAProxy(t *testing.T) {
 }
 
 func TestSupervisor_DoesNotLoadEditedFile(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -77,6 +80,7 @@ func TestSupervisor_DoesNotLoadEditedFile(t *testing.T) {
 }
 
 func TestStop_OnExit(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -106,6 +110,7 @@ func TestStop_OnExit(t *testing.T) {
 
 // A client that keeps its connection may use it until drain_timeout, or until shortly before the context ends.
 func TestStop_OpenConnection(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name  string
 		drain time.Duration

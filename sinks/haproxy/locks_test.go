@@ -169,6 +169,7 @@ func (r *testEnv) linesOf(name string) int {
 
 // A change at run time waits for nothing that it does not need.
 func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
+	t.Parallel()
 	inPlace := func(r *testEnv) {
 		r.cfg.VerifyCmd = fmt.Sprintf("echo >> %s; while [ -e %s ]; do sleep 0.02; done", r.path("runs"), r.path("gate"))
 	}
@@ -259,6 +260,7 @@ func (r *testEnv) applyInTime(s *Sink, doc sdk.Document, release func()) {
 
 // An observation that began before a change, or ran during one, is not used after it.
 func TestObserve_ChangeDuringALook(t *testing.T) {
+	t.Parallel()
 	for _, question := range []bool{false, true} {
 		t.Run(fmt.Sprintf("before the question=%v", question), func(t *testing.T) {
 			r := newTestEnv(t)
@@ -295,6 +297,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 
 // An observation of a backend is not discarded because another backend changes, so that it completes during steady changes.
 func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
@@ -323,6 +326,7 @@ func TestObserve_ChangesOfAnotherBackend(t *testing.T) {
 
 // A server that is wanted again is not removed because it was seen draining before.
 func TestRemoveServers_ServerThatCameBack(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")

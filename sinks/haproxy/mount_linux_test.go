@@ -102,6 +102,7 @@ func TestMountPoint_InReadOnlyFolder(t *testing.T) {
 
 // A process that is killed while it writes in place leaves a part of the content.
 func TestMountPoint_HalfWritten(t *testing.T) {
+	t.Parallel()
 	if !mounttest.Run(t) {
 		return
 	}
@@ -134,6 +135,7 @@ func TestMountPoint_HalfWritten(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if !mounttest.Run(t) {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 
 // A master that a command reloads in place keeps its process id, and has a new worker.
 func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	defer close(a.open)
@@ -50,6 +51,7 @@ func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
 
 // An observation may find backends that the document no longer has.
 func TestCorrectServers_BackendIsGone(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	var backends []string

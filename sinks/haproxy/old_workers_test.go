@@ -17,6 +17,7 @@ import (
 // With a long drain_timeout and many reloads, the oldest workers beyond max_old_workers are ended. Those that a command of the
 // user's has started are only counted.
 func TestOldWorkers_MoreThanAllowed(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		const reloads, allowed = 5, 2
 		r.cfg.DrainTimeout, r.cfg.MaxOldWorkers = time.Hour, allowed
@@ -66,6 +67,7 @@ func (r *testEnv) hangSink() *Sink {
 // A process that accepts no connections is replaced although no document changes, and does not take connections from its
 // successor.
 func TestHang_HAProxyIsReplaced(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		t.Run(mode, func(t *testing.T) {
 			r := newTestEnv(t)
@@ -94,6 +96,7 @@ func TestHang_HAProxyIsReplaced(t *testing.T) {
 
 // A process that the user's command has started is replaced by that command, and not ended.
 func TestHang_OfReloadCommand(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.useCommands09()
 	s := r.hangSink()
@@ -109,6 +112,7 @@ func TestHang_OfReloadCommand(t *testing.T) {
 
 // Another program has told the worker to stop, and it still has a connection.
 func TestHang_NoLongerListens(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a := r.named("a")
 	s := r.hangSink()
@@ -128,6 +132,7 @@ func TestHang_NoLongerListens(t *testing.T) {
 
 // A HAProxy that only accepts no more connections on its runtime API, or is busy for a while, is not replaced.
 func TestHang_BusyHAProxyIsNotReplaced(t *testing.T) {
+	t.Parallel()
 	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
 		s := r.hangSink()
 		r.apply(s, r.withStatsSocket(document("one")), sdk.ActionRestart)
@@ -159,6 +164,7 @@ func (r *testEnv) loop(d time.Duration) {
 
 // HAProxy's own watchdog ends a worker that loops, and the supervisor restarts HAProxy.
 func TestHang_LoopingHAProxyIsRestarted(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.withStatsSocket(r.document("one")), sdk.ActionRestart)
@@ -180,6 +186,7 @@ func (r *testEnv) startBesideStopped(options ...string) (pids []int) {
 
 // The workers of a HAProxy that another program has started with the same configuration file are not ended.
 func TestOldWorkers_OfAnotherHAProxy(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{ModeManaged, ModeCommand} {
 		for name, options := range map[string][]string{"alone": nil, "with a master": {"-W"}} {
 			t.Run(mode+" "+name, func(t *testing.T) {

@@ -25,6 +25,7 @@ exec %s "$@"
 
 // HAProxy ends after a change at run time and before the file is written: it is restarted with the change.
 func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	shut, open := r.gated()
@@ -46,6 +47,7 @@ func TestPersist_HAProxyEndsBeforeTheFileIsWritten(t *testing.T) {
 
 // Changes do not wait for the check of the previous one, and only the last one has to be written.
 func TestPersist_LastOfSeveralChanges(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	shut, open := r.gated()
@@ -70,6 +72,7 @@ func TestPersist_LastOfSeveralChanges(t *testing.T) {
 
 // Stop writes the last change.
 func TestStop_PersistsTheLastChange(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	shut, open := r.gated()
 	s := r.sink()
@@ -83,6 +86,7 @@ func TestStop_PersistsTheLastChange(t *testing.T) {
 }
 
 func TestPersist_FileCannotBeReplaced(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)

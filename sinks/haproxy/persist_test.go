@@ -68,6 +68,7 @@ func pacedFor(t *testing.T, p *pacing, interval, limit time.Duration) {
 }
 
 func TestPaced_SteadyRequests(t *testing.T) {
+	t.Parallel()
 	for _, takes := range []time.Duration{time.Millisecond, 99 * time.Millisecond, 300 * time.Millisecond, 7 * time.Second} {
 		t.Run(takes.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -93,6 +94,7 @@ func TestPaced_SteadyRequests(t *testing.T) {
 }
 
 func TestPaced_RequestAfterAPause(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pacing{takes: 50 * time.Millisecond}
 		pacedFor(t, p, time.Minute, time.Minute+time.Second)
@@ -104,6 +106,7 @@ func TestPaced_RequestAfterAPause(t *testing.T) {
 
 // Only the time that run reports counts.
 func TestPaced_RunHasToWait(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pacing{waits: 30 * time.Second, takes: 50 * time.Millisecond}
 		pacedFor(t, p, 10*time.Millisecond, 10*time.Minute)
@@ -117,6 +120,7 @@ func TestPaced_RunHasToWait(t *testing.T) {
 
 // A failed run is retried at the same rate without another request, until one succeeds.
 func TestPaced_Failures(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pacing{takes: 200 * time.Millisecond, failures: 3}
 		pacedFor(t, p, 0, time.Hour)
@@ -132,6 +136,7 @@ func TestPaced_Failures(t *testing.T) {
 }
 
 func TestPaced_RequestDuringARun(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pacing{takes: 50 * time.Millisecond}
 		pacedFor(t, p, persistDelay+p.takes/2, persistDelay+p.takes*3/4) // the second request is made while the first one runs
@@ -178,6 +183,7 @@ func (r *testEnv) shut() (open func()) {
 
 // The test sets the time, so that a slow machine makes fewer changes without another outcome.
 func TestPersist_SteadyChanges(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	checks := r.counting()
 	a, b := r.named("a"), r.named("b")
@@ -199,6 +205,7 @@ func TestPersist_SteadyChanges(t *testing.T) {
 
 // After a failed reload the disk has what ran before, including changes at run time.
 func TestPersist_BeforeAReloadThatFails(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -219,6 +226,7 @@ func TestPersist_BeforeAReloadThatFails(t *testing.T) {
 
 // A change at run time just before HAProxy ends is part of the restarted HAProxy.
 func TestPersist_HAProxyEnds(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -235,6 +243,7 @@ func TestPersist_HAProxyEnds(t *testing.T) {
 }
 
 func TestPersist_AtTheEnd(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -252,6 +261,7 @@ func TestPersist_AtTheEnd(t *testing.T) {
 // A change that the check rejects is reverted, also if others were made during the check: the last one of these is checked
 // next, and no further change is made without a check.
 func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	checks := r.counting()
 	a, b := r.named("a"), r.named("b")
@@ -288,6 +298,7 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 
 // After a sink was killed while it persisted a change, the next one restores a consistent state.
 func TestPersist_KilledInTheMiddle(t *testing.T) {
+	t.Parallel()
 	killed := errors.New("killed")
 	for _, test := range []struct {
 		name  string
@@ -350,6 +361,7 @@ func TestPersist_KilledInTheMiddle(t *testing.T) {
 
 // A change stays in a HAProxy that serves it while it cannot be written, whatever the reason for a reload is.
 func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -388,6 +400,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 
 // A cancelled reload does not wait for a slow disk.
 func TestApply_CancelledWhileFilesAreWritten(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)

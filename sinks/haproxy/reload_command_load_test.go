@@ -20,6 +20,7 @@ func (r *testEnv) unloadable(name string) sdk.Document {
 
 // A command that only sends a signal succeeds whether HAProxy loads the files or not. Only a new worker shows that it did.
 func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		args func(r *testEnv) []string
@@ -55,6 +56,7 @@ func TestReloadCommand_SucceedsWithANewWorker(t *testing.T) {
 }
 
 func TestReloadCommand_EndsBeforeHAProxyHasLoaded(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	r.cfg.ReloadCmd = "(sleep 0.5; " + r.cfg.ReloadCmd + ") >/dev/null 2>&1 &"
@@ -65,6 +67,7 @@ func TestReloadCommand_EndsBeforeHAProxyHasLoaded(t *testing.T) {
 
 // Load waits for a master that loads slowly.
 func TestReloadCommand_SlowLoad(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{"with a master socket": {"-S", "unix@own.sock"}, "without": nil} {
 		t.Run(name, func(t *testing.T) {
 			r := newTestEnv(t)
@@ -92,6 +95,7 @@ func TestReloadCommand_SlowLoad(t *testing.T) {
 }
 
 func TestReloadCommand_DoesNothing(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func(r *testEnv) int{
 		"with a master": func(r *testEnv) int { return r.startMaster("one", "-f", r.cfg.ConfigFile) },
 		"without":       func(r *testEnv) int { return r.startClassic("one") },
@@ -116,6 +120,7 @@ func TestReloadCommand_DoesNothing(t *testing.T) {
 
 // A HAProxy in another container or on another host has no visible process.
 func TestReloadCommand_UnseenHAProxy(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.ReloadCmd = "echo again >>" + r.path("runs")
 	s := r.sink()
@@ -149,6 +154,7 @@ func TestReloadCommand_UnseenHAProxy(t *testing.T) {
 
 // A HAProxy that was visible and is not any more has ended, whatever the exit code of the command is.
 func TestReloadCommand_VisibleHAProxyHasEnded(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.startMaster("one", "-f", r.cfg.ConfigFile)
 	s := r.sink()

@@ -63,6 +63,7 @@ func findIt(t *testing.T, name string) string {
 
 // Without a socket every change is a reload, whose reason says so.
 func TestReloadCommand_NoAdminSocket(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.useAbsolutePath()
 	s := r.sink()
@@ -85,6 +86,7 @@ func TestReloadCommand_NoAdminSocket(t *testing.T) {
 
 // A verify command may reject what HAProxy would accept: the servers are not changed then.
 func TestVerifyCommand_BeforeRuntimeChange(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.VerifyCmd = "! grep -q forbidden " + r.cfg.ConfigFile
 	a, b := r.named("a"), r.named("b")
@@ -121,6 +123,7 @@ exec %s "$@"
 }
 
 func TestPersist_RejectedChangeIsReverted(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
@@ -152,6 +155,7 @@ func TestPersist_RejectedChangeIsReverted(t *testing.T) {
 
 // A half-written certificate or a missing error file has nothing to do with a server that is added.
 func TestPersist_CheckRejectsThePreviousDocumentToo(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
@@ -197,6 +201,7 @@ func TestReloadCommand_LostPidFileIsWrittenAgain(t *testing.T) {
 
 // A command may have permissions that the plugin lacks.
 func TestReloadCommand_BaseFileNotWritable(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.useAbsolutePath()
 	check(t, os.MkdirAll(r.path("haproxy.base.cfg/in/the/way"), 0o755))

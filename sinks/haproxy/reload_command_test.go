@@ -27,6 +27,7 @@ func (r *testEnv) daemonDocument(name string, more ...string) sdk.Document {
 }
 
 func TestReloadCommand_OfVersion09(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name string
 		set  func(r *testEnv)
@@ -74,6 +75,7 @@ func TestReloadCommand_OfVersion09(t *testing.T) {
 }
 
 func TestReloadCommand_Fails(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		reload func(r *testEnv, formula string) string
@@ -107,6 +109,7 @@ func TestReloadCommand_Fails(t *testing.T) {
 }
 
 func TestVerifyCommand(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.VerifyCmd = "! grep -q bad " + r.path("haproxy.c") + "*" // judges what is in place
 	s := r.sink()
@@ -134,6 +137,7 @@ func TestVerifyCommand(t *testing.T) {
 
 // A command whose child keeps its output open must not block the sink.
 func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.useCommands09()
 	r.cfg.ReloadCmd = "(exec -a lingering-" + r.path("x") + " sleep 1000) & " + r.cfg.ReloadCmd
@@ -143,6 +147,7 @@ func TestReloadCommand_ChildKeepsOutputOpen(t *testing.T) {
 }
 
 func TestStateFile_IsPrivate(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestReload_OldWorkerIsNotTheNewOne(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -58,6 +59,7 @@ func (r *testEnv) slow(doc sdk.Document) (slow sdk.Document, open func()) {
 }
 
 func TestReload_Slow(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	slow, open := r.slow(r.document("slow"))
 	s := r.sink()
@@ -91,6 +93,7 @@ func TestReload_Slow(t *testing.T) {
 
 // Health is right also at the moment when a reload ends.
 func TestHealth_DuringReloads(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string]func(r *testEnv){
 		"with a master": func(*testEnv) {},
 		"without":       func(r *testEnv) { r.cfg.Mode = ModeCommand },
@@ -139,6 +142,7 @@ func wantHealthyUntil(t *testing.T, s *Sink, done <-chan struct{}) {
 }
 
 func TestStop_DuringASlowReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	slow, open := r.slow(r.document("slow"))
 	s := r.sink()
@@ -165,6 +169,7 @@ func TestStop_DuringASlowReload(t *testing.T) {
 }
 
 func TestReload_MasterIsKilled(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	slow, open := r.slow(r.document("slow"))
 	defer open()

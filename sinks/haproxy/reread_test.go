@@ -85,6 +85,7 @@ func besideCases(t *testing.T) []besideCase {
 
 // A changed file is loaded only on request and once. The same content is no change.
 func TestReread_LoadsAChangedFileOnce(t *testing.T) {
+	t.Parallel()
 	for _, c := range besideCases(t) {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -118,6 +119,7 @@ func TestReread_LoadsAChangedFileOnce(t *testing.T) {
 
 // A rendered certificate list is part of the document; the certificates that it lists are not.
 func TestReread_CertificatesOfARenderedList(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	path := r.write("site.pem", string(certificate(t)))
 	s := r.sink()
@@ -133,6 +135,7 @@ func TestReread_CertificatesOfARenderedList(t *testing.T) {
 
 // A reload for another reason loads all files, so that a request has nothing to do.
 func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	path := r.write("nets", "10.0.0.0/8\n")
@@ -145,6 +148,7 @@ func TestReread_AnyReloadLoadsTheFiles(t *testing.T) {
 
 // A new sink knows which files the adopted HAProxy has loaded.
 func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	path := r.write("nets", "10.0.0.0/8\n")
 	doc := r.document("one", "frontend beside\n bind 127.0.0.1:"+fmt.Sprint(freePort(t))+
@@ -171,6 +175,7 @@ func TestReread_SurvivesARestartOfTheSink(t *testing.T) {
 
 // A file that HAProxy cannot load changes nothing that runs, is named in the error, and is loaded once it is corrected.
 func TestReread_BrokenFileKeepsWhatRuns(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	port := freePort(t)
 	good := certificate(t)
@@ -218,6 +223,7 @@ func servedCertificate(t *testing.T, port int) string {
 
 // A request within reload_interval is deferred, and the reload happens later.
 func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	path := r.write("nets", "10.0.0.0/8\n")
@@ -238,6 +244,7 @@ func TestReread_IsDeferredLikeAnyReload(t *testing.T) {
 
 // Changed watched files are loaded once, whatever they are.
 func TestWatched_LoadsOnce(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	doc := r.document("one")
@@ -259,6 +266,7 @@ func TestWatched_LoadsOnce(t *testing.T) {
 
 // HAProxy loads again what it runs, including servers of a document that itself cannot be loaded.
 func TestReread_LoadsWhatRuns(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	a, b := r.named("a"), r.named("b")
@@ -283,6 +291,7 @@ func TestReread_LoadsWhatRuns(t *testing.T) {
 
 // Files of a configuration that HAProxy reads before the main file count, and so does their directory.
 func TestReread_OtherConfigurationFilesCount(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	nets := r.write("sub/nets", "10.0.0.0/8\n")
 	other := r.write("other.cfg", fmt.Sprintf("global\n default-path origin %s\nfrontend other\n mode http\n"+

@@ -53,6 +53,7 @@ func fact(t *testing.T, s *Sink, name string) string {
 }
 
 func TestApply_FailsToLoadAfterTheCheck(t *testing.T) {
+	t.Parallel()
 	for name := range newTestEnv(t).onlyAStartFinds() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -75,6 +76,7 @@ func TestApply_FailsToLoadAfterTheCheck(t *testing.T) {
 }
 
 func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
@@ -117,6 +119,7 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 // It is not loaded either if it is not known what HAProxy serves, because somebody else has reloaded it: HAProxy loads the
 // document that was applied last.
 func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	one := r.document("one")
@@ -144,6 +147,7 @@ func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
 
 // A new sink does not know which document failed to load before; the daemon does.
 func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	first := r.sink()
 	r.apply(first, r.document("one"), sdk.ActionRestart)
@@ -206,6 +210,7 @@ func (r *testEnv) awaitProven(s *Sink) {
 }
 
 func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = 5 * time.Second
@@ -240,6 +245,7 @@ func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 
 // A document that another process applied is restored too, although HAProxy may have run something else when it was adopted.
 func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	first := r.sink()
 	good := r.document("one")
@@ -265,6 +271,7 @@ func TestRollBack_HAProxyEndsSoonAfterAnAdoption(t *testing.T) {
 
 // A change may follow a start before HAProxy counts as stable.
 func TestRollBack_ToTheFirstDocument(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = time.Hour
@@ -282,6 +289,7 @@ func TestRollBack_ToTheFirstDocument(t *testing.T) {
 }
 
 func TestRestart_HAProxyEndsLater(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = 300 * time.Millisecond
@@ -298,6 +306,7 @@ func TestRestart_HAProxyEndsLater(t *testing.T) {
 }
 
 func TestRestart_UnpersistedChangeIsLost(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	words := r.rejectingCheck()
@@ -319,6 +328,7 @@ func TestRestart_UnpersistedChangeIsLost(t *testing.T) {
 // A failed reload that ends HAProxy restores the document on disk. If that is older than what HAProxy had been changed
 // to, the document of that change is lost.
 func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	r.useCommands09()
@@ -357,6 +367,7 @@ func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 
 // A document that failed to load in another process and loads now does not count as failed.
 func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.Runtime = false
 	s := r.sink()
@@ -368,6 +379,7 @@ func TestApply_LoadedDocumentIsNotOneThatFailed(t *testing.T) {
 
 // Apply was cancelled while the document failed to load: its servers go live all the same.
 func TestApply_CancelledWhileADocumentFailsToLoad(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()

@@ -8,6 +8,7 @@ import (
 
 // HAProxy uses the first available backup server, unless all are used. The same server answers as after a start.
 func TestRuntimeChange_OrderOfBackups(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, defaults, options, action, answers string
 		before, after                            []string
@@ -49,6 +50,7 @@ func TestRuntimeChange_OrderOfBackups(t *testing.T) {
 
 // A changed order of backup servers is corrected by one reload.
 func TestDrift_OrderOfBackups(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()

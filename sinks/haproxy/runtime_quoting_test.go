@@ -9,6 +9,7 @@ import (
 
 // HAProxy removes quotes and escapes before it compares words, and reports names without them.
 func TestRuntimeChange_QuotedNames(t *testing.T) {
+	t.Parallel()
 	for _, quoted := range []func(backend, name string) (string, string){
 		func(backend, name string) (string, string) { return `"` + backend + `"`, `"` + name + `"` },
 		func(backend, name string) (string, string) { return "'" + backend + "'", "'" + name + "'" },
@@ -45,6 +46,7 @@ func TestRuntimeChange_QuotedNames(t *testing.T) {
 
 // Names that depend on HAProxy's environment are unknown: these servers are not changed, and they are no problem.
 func TestRuntimeChange_NamesFromTheEnvironment(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	document := func(servers ...string) sdk.Document {
@@ -76,6 +78,7 @@ func (r *testEnv) wantObservedHealthy(s *Sink) {
 // Conditional blocks elsewhere in the configuration make no difference. If one decides which lines of a backend count, the
 // backend is changed by reloads and not observed.
 func TestRuntimeChange_ConditionalBlocks(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	serverA, serverB := "server a "+a.address, "server b "+b.address

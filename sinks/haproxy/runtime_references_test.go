@@ -16,6 +16,7 @@ import (
 
 // A server to which something else refers is not removed before HAProxy's check has accepted the file without it.
 func TestRuntimeChange_ReferencedServers(t *testing.T) {
+	t.Parallel()
 	for _, line := range []string{
 		"http-request deny if { srv_is_up(b) eq 5 }",
 		"http-request deny if { srv_is_up(app/b) eq 5 }",
@@ -52,6 +53,7 @@ func TestRuntimeChange_ReferencedServers(t *testing.T) {
 
 // If something reads the numbers of servers, these are as after a start.
 func TestRuntimeChange_ServerNumbers(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	var servers []string
@@ -91,6 +93,7 @@ func TestRuntimeChange_ServerNumbers(t *testing.T) {
 // Lua scripts see the current servers. Before 2.8 they see those of the start and use deleted ones, so that
 // servers are added and removed by reloads there.
 func TestRuntimeChange_LuaScripts(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	script := r.path("servers.lua")
 	check(t, os.WriteFile(script, []byte(`core.register_service("addresses", "http", function(applet)

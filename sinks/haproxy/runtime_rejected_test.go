@@ -9,6 +9,7 @@ import (
 
 // HAProxy accepts each of these servers at run time, or a different one, and rejects the file with it. None goes live.
 func TestRuntimeChange_ServersThatTheCheckRejects(t *testing.T) {
+	t.Parallel()
 	for _, line := range []string{
 		"server y ipv4@[::1]:3",
 		"server y ipv6@127.0.0.1:3",

@@ -10,6 +10,7 @@ import (
 
 // A server that is wanted again while it is draining becomes what its line says, by commands or by a reload.
 func TestRuntimeChange_ReturningServer(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ name, was, is, action string }{
 		{"the same", "server a ADDR maxconn 7 weight 3", "server a ADDR maxconn 7 weight 3", sdk.ActionRuntime},
 		{"without maxconn", "server a ADDR maxconn 7", "server a ADDR", sdk.ActionRuntime},
@@ -65,6 +66,7 @@ func TestRuntimeChange_ReturningServer(t *testing.T) {
 
 // A backup server that is wanted again keeps its position in HAProxy's order, whatever the position of its line.
 func TestRuntimeChange_ReturningBackups(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -87,6 +89,7 @@ func TestRuntimeChange_ReturningBackups(t *testing.T) {
 
 // A server of the same name that somebody else has added is not the one of the document.
 func TestRuntimeChange_ForeignServer(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()

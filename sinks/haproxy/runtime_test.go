@@ -117,6 +117,7 @@ func (r *testEnv) awaitDisk(doc sdk.Document) {
 }
 
 func TestRuntimeChange_Servers(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -175,6 +176,7 @@ func (r *testEnv) slowly() (answer func() string) {
 }
 
 func TestDraining_SessionsFinish(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.watchful()
@@ -208,6 +210,7 @@ func TestDraining_SessionsFinish(t *testing.T) {
 }
 
 func TestDraining_TimeoutEndsSessions(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.DrainTimeout = 0
 	a, b := r.named("a"), r.named("b")
@@ -225,6 +228,7 @@ func TestDraining_TimeoutEndsSessions(t *testing.T) {
 
 // A server that is wanted again with other options than those of the draining one needs a reload.
 func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
@@ -246,6 +250,7 @@ func TestDraining_ServerReturnsWithOtherOptions(t *testing.T) {
 // A change that HAProxy refuses is undone and reported, and needs a reload. Later changes of that backend are not tried at run
 // time.
 func TestRuntimeChange_Refused(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	pem := filepath.Join(r.dir, "own.pem")
 	check(t, os.WriteFile(pem, certificate(t), 0o600))
@@ -264,6 +269,7 @@ func TestRuntimeChange_Refused(t *testing.T) {
 }
 
 func TestReloadInterval_ServersDoNotWait(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	a, b := r.named("a"), r.named("b")
@@ -303,6 +309,7 @@ func TestReloadInterval_ServersDoNotWait(t *testing.T) {
 
 // HAProxy looks up host names when it starts, and not when a server is added, so that the sink has to.
 func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	b := r.named("b")
 	s := r.sink()
@@ -336,6 +343,7 @@ func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
 }
 
 func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()
 	with := func(bound string) sdk.Document {
@@ -358,6 +366,7 @@ func TestRuntimeChange_MaxConnOfManyBackends(t *testing.T) {
 
 // A backend that HAProxy refuses to change does not make the others wait for the reload.
 func TestPartialUpdate_RefusedBackend(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	r.cfg.ReloadInterval = time.Hour
 	pem := filepath.Join(r.dir, "own.pem")
@@ -376,6 +385,7 @@ func TestPartialUpdate_RefusedBackend(t *testing.T) {
 
 // A server with a new address does not keep the check state of the old one.
 func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	b := r.named("b")
 	s := r.sink()
@@ -390,6 +400,7 @@ func TestRuntimeChange_AddressOfAServerThatIsDown(t *testing.T) {
 
 // After a failed reload the master's prompt is another one.
 func TestRuntimeChange_AfterAFailedReload(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()

@@ -61,6 +61,7 @@ func (r *testEnv) pretend(s *Sink, version string, pid int) (told func() []strin
 }
 
 func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		version string
 		pid     func(worker int) int
@@ -95,6 +96,7 @@ func TestRuntimeChange_AnotherProcessAnswers(t *testing.T) {
 
 // A HAProxy that cannot be changed at run time is healthy, and the facts say why it cannot.
 func TestHealth_VersionWithoutRuntimeChanges(t *testing.T) {
+	t.Parallel()
 	r := newTestEnv(t)
 	s := r.watchful()
 	r.apply(s, r.document("one"), sdk.ActionRestart)

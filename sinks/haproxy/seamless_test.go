@@ -108,6 +108,7 @@ func (r *testEnv) underLoad(something func()) (asked, failed int64) {
 
 // An old worker finishes its connections until drain_timeout, or until the template's own hard-stop-after.
 func TestOldWorkers_EndAfterDrainTimeout(t *testing.T) {
+	t.Parallel()
 	for _, own := range []bool{false, true} {
 		t.Run(fmt.Sprintf("own=%v", own), func(t *testing.T) {
 			r := newTestEnv(t)
