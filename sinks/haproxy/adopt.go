@@ -70,7 +70,7 @@ func (s *Sink) adopt(ctx context.Context) {
 }
 
 // serves reports whether the servers of the HAProxy in now are those of doc. The process before this one may have ended after a
-// runtime change and before it wrote the file. Where the servers cannot be read, nobody could have changed them.
+// runtime change and before it wrote the file. Servers that cannot be read cannot have been changed either.
 func (s *Sink) serves(ctx context.Context, now process.Instance, doc *document) bool {
 	if _, err := s.controller.Endpoint(now); err != nil || !s.cfg.Runtime {
 		return true

@@ -240,7 +240,7 @@ func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, r
 	return sdk.Result{Action: loaded.Action, Reason: cmp.Or(loaded.Reason, reason), Details: loaded.Log}, nil
 }
 
-// restore puts the files before back in place. Where HAProxy is not the one any more that served them, it has HAProxy load them
+// restore restores the previous files. If HAProxy is no longer the one that served them, it has HAProxy load them
 // again. It returns the cause, joined with what failed.
 func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) error {
 	if s.isStopped() {

@@ -45,8 +45,8 @@ type testEnv struct {
 	backend string
 }
 
-// newTestEnv returns a testEnv whose directory has a short path, because the path of a socket has to be short. At the end of the test
-// it kills every process that was started on its files.
+// newTestEnv returns a testEnv whose directory has a short path, because the path of a socket has to be short. At the end of the
+// test it kills every process that was started on its files.
 func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "hx")

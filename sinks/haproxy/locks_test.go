@@ -195,7 +195,9 @@ func TestRuntimeChange_WaitsForNothingElse(t *testing.T) {
 				s.writeStateFile = func(written stateFile, path string) error { wait(); return written.write(path) }
 			})
 		}},
-		{"looking for other processes", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block { return r.fifo("haproxy.cfg") }},
+		{"looking for other processes", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block {
+			return r.fifo("haproxy.cfg")
+		}},
 		{"reading files back", nil, true, func(r *testEnv, _ *Sink, _ *slowSocket) block { return r.fifo("some.map") }},
 		{"reading what runs", nil, true, func(_ *testEnv, _ *Sink, slow *slowSocket) block { return slow.arm() }},
 	} {

@@ -25,7 +25,8 @@ type Client struct {
 	conn     *Conn
 	version  versionLimits
 	draining map[string]drainingServer // by "backend/server"
-	refused  map[string]string         // by backend whose servers HAProxy refused to change: what it answered
+	// runtimeRefused has, by backend whose servers HAProxy refused to change, what it answered.
+	runtimeRefused map[string]string
 
 	reconciled int            // how often servers were reconciled
 	lastChange map[string]int // by backend, the value of reconciled at its last change
@@ -57,7 +58,7 @@ func NewClient(infos *Infos, resolver *hostnames.Resolver, drainTimeout time.Dur
 func (c *Client) Reset(target Target) {
 	c.Close()
 	c.target, c.version.unsupported = target, ""
-	c.draining, c.refused, c.lastChange = map[string]drainingServer{}, map[string]string{}, map[string]int{}
+	c.draining, c.runtimeRefused, c.lastChange = map[string]drainingServer{}, map[string]string{}, map[string]int{}
 }
 
 // Close closes the connection, if there is one. The next command opens another.
@@ -76,7 +77,7 @@ func (c *Client) Unsupported() string { return c.version.unsupported }
 // far. A backend that was refused is left to reloads from then on.
 func (c *Client) Refused(backends ...string) string {
 	for _, name := range backends {
-		if answer := c.refused[name]; answer != "" {
+		if answer := c.runtimeRefused[name]; answer != "" {
 			return answer
 		}
 	}
@@ -88,7 +89,8 @@ func (c *Client) Refused(backends ...string) string {
 func (c *Client) Observer() *Client {
 	other := *c
 	other.conn = nil
-	other.draining, other.refused, other.lastChange = maps.Clone(c.draining), maps.Clone(c.refused), maps.Clone(c.lastChange)
+	other.draining, other.lastChange = maps.Clone(c.draining), maps.Clone(c.lastChange)
+	other.runtimeRefused = maps.Clone(c.runtimeRefused)
 	return &other
 }
 

@@ -63,7 +63,7 @@ func TestRemovals_BackendIsGone(t *testing.T) {
 
 func TestClient_ResetDiscardsWhatWasKnown(t *testing.T) {
 	c := NewClient(nil, nil, 0)
-	c.draining["app/a"], c.refused["app"], c.lastChange["app"] = drainingServer{}, "no", 1
+	c.draining["app/a"], c.runtimeRefused["app"], c.lastChange["app"] = drainingServer{}, "no", 1
 	c.version.unsupported = "too old"
 	c.Reset(Target{})
 	if c.Draining() > 0 || c.Refused("app") != "" || c.Unsupported() != "" || len(c.lastChange) > 0 {

@@ -65,8 +65,9 @@ func (c *Client) commandsFor(
 	case !there && !want.Addable():
 		return nil, &RefusedError{fmt.Sprintf("server %s is missing and cannot be added at run time", id)}
 	case !there && c.version.before30 && want.Multiplexes():
-		c.refused[b.Name] = fmt.Sprintf("HAProxy before 3.0 would send one request on each connection to an added server %s", id)
-		return nil, &RefusedError{c.refused[b.Name]}
+		reason := fmt.Sprintf("HAProxy before 3.0 would send one request on each connection to an added server %s", id)
+		c.runtimeRefused[b.Name] = reason
+		return nil, &RefusedError{reason}
 	case !there && c.version.staticLua && b.Lua() != "":
 		return nil, &RefusedError{fmt.Sprintf("server %s is missing, and %q would not see it", id, b.Lua())}
 	case !there:
@@ -208,8 +209,8 @@ func (c *Client) send(ctx context.Context, commands []command) error {
 			continue
 		}
 		reason := fmt.Sprintf("HAProxy answered %q to %q", firstLine(answers[i]), command.text)
-		if c.refused[command.backend] == "" { // the first answer is the cause of those that follow
-			c.refused[command.backend] = reason
+		if c.runtimeRefused[command.backend] == "" { // the first answer is the cause of those that follow
+			c.runtimeRefused[command.backend] = reason
 		}
 		if refused == nil {
 			refused = &RefusedError{reason}

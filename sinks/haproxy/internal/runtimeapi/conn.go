@@ -14,17 +14,16 @@ import (
 	"time"
 )
 
-// An Endpoint is where a HAProxy process takes commands.
+// An Endpoint is an address at which a HAProxy process takes commands.
 type Endpoint struct {
-	Path   string // of a socket
-	Worker int    // the worker's process id where the socket is a master's; 0 where it is the process's own
+	Path   string // of a stats socket or master socket
+	Worker int    // the worker's process id if the socket is a master's; 0 if it is the process's own
 }
 
-// A Conn is a connection to one HAProxy process. It is for one goroutine at a time, and after an error it is of no use
-// any more.
+// A Conn is a connection to one HAProxy process. It is not safe for concurrent use, and must be closed after an error.
 //
 // HAProxy closes a connection to a process's own socket after "stats timeout" (10 s) of silence, and one to a worker
-// when the master executes itself again.
+// when the master re-executes itself.
 type Conn struct {
 	conn   net.Conn
 	prompt string
@@ -35,11 +34,12 @@ type Conn struct {
 const (
 	// maxAnswer bounds one answer, in bytes: "show servers state" has about 100 for each server.
 	maxAnswer = 64 << 20
-	// maxAhead is how many bytes of commands are sent before their answers are read. HAProxy's own buffer is 16 KiB.
+	// maxAhead is how many bytes of commands are sent before their answers are read. HAProxy's buffer has 16 KiB.
 	maxAhead = 4 << 10
 )
 
-// Dial connects, and leads commands to the worker and to no other one. ctx bounds the dialling alone.
+// Dial connects to an endpoint. Commands on the connection reach the worker of the endpoint and no other one. ctx bounds only
+// Dial.
 func Dial(ctx context.Context, to Endpoint) (*Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", to.Path)
@@ -51,7 +51,7 @@ func Dial(ctx context.Context, to Endpoint) (*Conn, error) {
 		_, err = c.Do(ctx, "prompt")
 	} else {
 		c.prompt = strconv.Itoa(to.Worker) + "> "
-		err = c.turnTo(ctx, to.Worker)
+		err = c.switchTo(ctx, to.Worker)
 	}
 	if err != nil {
 		c.Close()
@@ -60,9 +60,9 @@ func Dial(ctx context.Context, to Endpoint) (*Conn, error) {
 	return c, nil
 }
 
-// turnTo leads commands to the worker. The master's own prompt comes first, without a line's end behind it, and varies: after
-// a failed reload it is "master[ReloadFailed]> ".
-func (c *Conn) turnTo(ctx context.Context, worker int) error {
+// switchTo makes the master pass commands to the worker. The master's own prompt comes first, without a line end, and varies:
+// after a failed reload it is "master[ReloadFailed]> ".
+func (c *Conn) switchTo(ctx context.Context, worker int) error {
 	release := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer release()
 	if _, err := fmt.Fprintf(c.conn, "prompt\n@!%d\n", worker); err != nil {
@@ -77,11 +77,11 @@ func (c *Conn) turnTo(ctx context.Context, worker int) error {
 	return nil
 }
 
-// Close ends the connection. It changes nothing in HAProxy.
+// Close closes the connection. It changes nothing in HAProxy.
 func (c *Conn) Close() { _ = c.conn.Close() }
 
-// Do sends commands and returns their answers, one for each and without white space around them. On an error some
-// commands may have been carried out and others not.
+// Do sends commands and returns their answers, without surrounding white space. On an error some commands may have been executed
+// and others not.
 func (c *Conn) Do(ctx context.Context, commands ...string) ([]string, error) {
 	release := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer release()
@@ -90,7 +90,7 @@ func (c *Conn) Do(ctx context.Context, commands ...string) ([]string, error) {
 		n := ahead(commands)
 		for _, command := range commands[:n] {
 			if strings.ContainsAny(command, "\n\r\x00") || strings.Contains(command, "<<") {
-				return answers, fmt.Errorf("%q is no single command", command)
+				return answers, fmt.Errorf("%q is not a single command", command)
 			}
 		}
 		if _, err := c.conn.Write([]byte(strings.Join(commands[:n], "\n") + "\n")); err != nil {
@@ -108,7 +108,7 @@ func (c *Conn) Do(ctx context.Context, commands ...string) ([]string, error) {
 	return answers, nil
 }
 
-// ahead returns how many commands are sent at once.
+// ahead returns how many of the commands are sent at once.
 func ahead(commands []string) int {
 	size := 0
 	for i, command := range commands {
@@ -119,7 +119,7 @@ func ahead(commands []string) int {
 	return len(commands)
 }
 
-// read returns what comes before the next prompt, which stands at the beginning of a line.
+// read returns the answer before the next prompt, which is at the beginning of a line.
 func (c *Conn) read() (string, error) {
 	looked := 0
 	for {
@@ -147,7 +147,7 @@ func (c *Conn) more() error {
 	return err
 }
 
-// promptAt returns where a prompt begins and where it ends, -1 for nowhere.
+// promptAt returns the range of the first prompt after from, and -1 if there is none.
 func (c *Conn) promptAt(from int) (begin, end int) {
 	if bytes.HasPrefix(c.unread, []byte(c.prompt)) {
 		return 0, len(c.prompt)
@@ -159,10 +159,10 @@ func (c *Conn) promptAt(from int) (begin, end int) {
 	return from + i, from + i + 1 + len(c.prompt)
 }
 
-// failed gives the end of ctx as the cause where it is the cause.
+// failed returns the cause of ctx if it is done, and err otherwise.
 func (c *Conn) failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("the connection to HAProxy's socket broke: %w", err)
+	return fmt.Errorf("connection to HAProxy's socket: %w", err)
 }

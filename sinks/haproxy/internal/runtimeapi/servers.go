@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// A Server is what HAProxy says about one of its servers.
+// A Server is the state of a server, as HAProxy reports it.
 type Server struct {
 	Backend   string
 	BackendID int
 	Name      string
 	ID        int            // its number in the backend
-	Addr      netip.AddrPort // not valid where HAProxy knows none
+	Addr      netip.AddrPort // invalid if HAProxy knows none
 	Weight    int
 	Admin     Admin
-	Check     bool // health checks are on
+	Check     bool // health checks are enabled
 }
 
-// Admin is the administrative state: flags that somebody or something has set.
+// Admin is the administrative state of a server, as flags.
 type Admin int
 
 const (
@@ -28,15 +28,15 @@ const (
 	ForcedMaint Admin = 0x01
 	// ForcedDrain is set by "state drain".
 	ForcedDrain Admin = 0x08
-	// Unresolved is set while the server's name has no address.
+	// Unresolved is set while the server's host name has no address.
 	Unresolved Admin = 0x20
 )
 
-// checkEnabled is the flag among those of the check's state.
+// checkEnabled is a flag of the state of a check.
 const checkEnabled = 0x4
 
-// ParseServers reads an answer to "show servers state". Its first line is the version of the format, 1 for HAProxy 1.6 to
-// 3.0 at least; the second one names the columns.
+// ParseServers parses an answer to "show servers state". The first line is the version of the format, which is 1 for HAProxy 1.6
+// to 3.0 at least. The second line names the columns.
 func ParseServers(answer string) ([]Server, error) {
 	version, rest, _ := strings.Cut(answer, "\n")
 	heading, rest, _ := strings.Cut(rest, "\n")
@@ -62,7 +62,7 @@ func ParseServers(answer string) ([]Server, error) {
 	return servers, nil
 }
 
-// A record is one line of a table with the names of its columns, and the first fault found in it.
+// A record is one line of a table with the names of its columns, and the first fault in it.
 type record struct {
 	columns, fields []string
 	fault           error
@@ -100,13 +100,13 @@ func (r *record) server() Server {
 	return s
 }
 
-// A Load is what goes on at a server.
+// A Load is the current load of a server.
 type Load struct {
-	Sessions int // that it has now
-	MaxConn  int // 0 for no bound
+	Sessions int // current sessions
+	MaxConn  int // 0 for no limit
 }
 
-// ParseLoads reads an answer to "show stat" for servers, by "backend/server".
+// ParseLoads parses an answer to "show stat" for servers. The keys are "backend/server".
 func ParseLoads(answer string) (map[string]Load, error) {
 	if !strings.HasPrefix(answer, "# pxname,") {
 		return nil, fmt.Errorf("HAProxy gives no statistics but says %q", clip(answer))
@@ -132,7 +132,7 @@ func ParseLoads(answer string) (map[string]Load, error) {
 	return loads, nil
 }
 
-// longestShown bounds what is quoted of an answer, in bytes.
+// longestShown bounds what errors quote of an answer, in bytes.
 const longestShown = 120
 
 func clip(text string) string {

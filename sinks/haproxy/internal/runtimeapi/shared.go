@@ -17,11 +17,11 @@ const AnswerTimeout = 800 * time.Millisecond
 // limit is reached: a worker takes ten connections, those through its master included, and a master takes ten.
 var ErrBusy = errors.New("HAProxy does not answer on its socket: too many connections to it may be open, or it is busy")
 
-// A Group runs at most one request at a time for each key. Callers that come while a request runs share its answer. The zero
-// value has no timeout and is not usable; use [NewGroup].
+// A Group runs at most one request at a time for each key. Callers that come while a request runs share its answer. Make
+// one with [NewGroup].
 //
 // A request that a caller has given up continues, and keeps its connection, until HAProxy answers or the group's timeout has
-// passed. A master goes on waiting for its worker's answer after the client has left, so ten abandoned requests would leave it
+// passed. A master continues to wait for its worker's answer after the client has left, so ten abandoned requests would leave it
 // without a connection. Measured on 2.6.12, 3.0.11 and 3.2.26.
 //
 // Unlike golang.org/x/sync/singleflight, a Group knows when a request began, which tells a busy HAProxy from an impatient caller.

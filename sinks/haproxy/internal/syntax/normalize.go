@@ -100,7 +100,7 @@ func unquoted(word []byte) (text []byte, constant bool) {
 	return text, constant
 }
 
-// unescaped returns what a backslash and what follows it stand for, and how much of what follows belongs to it.
+// unescaped returns the characters of an escape sequence, and how many bytes after the backslash belong to it.
 func unescaped(after []byte, quote byte) (characters []byte, length int) {
 	switch c := after[0]; c {
 	case ' ', '\\', '#', '\'', '"':
