@@ -89,7 +89,8 @@ func (c *Client) Refused(backends ...string) string {
 func (c *Client) Observer() *Client {
 	other := *c
 	other.conn = nil
-	other.draining, other.runtimeRefused, other.lastChange = maps.Clone(c.draining), maps.Clone(c.runtimeRefused), maps.Clone(c.lastChange)
+	other.draining, other.lastChange = maps.Clone(c.draining), maps.Clone(c.lastChange)
+	other.runtimeRefused = maps.Clone(c.runtimeRefused)
 	return &other
 }
 
