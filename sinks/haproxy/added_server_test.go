@@ -21,6 +21,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+// The tests of this file do not run in parallel with others: health checks with short intervals would fail on a busy machine.
+
 // addedAndLoaded runs check on a HAProxy to which the servers were added at run time, and on one that loaded them. The
 // settings are the other lines of the backend.
 func addedAndLoaded(t *testing.T, settings, servers []string, check func(*testing.T, *testEnv, *Sink)) {
@@ -121,8 +123,6 @@ func (c *proxyConn) skipHeader() error {
 	}
 	return err
 }
-
-// The tests of this file do not run in parallel with others: health checks with short intervals would fail on a busy machine.
 
 // stat returns what "show stat" says about a server of the backend app, or about the backend itself.
 func (r *testEnv) stat(s *Sink, server string) map[string]string {

@@ -134,7 +134,7 @@ test('apply responds with a result or a failure', async (t) => {
 
 test('the plugin ends with the daemon and removes its socket', async (t) => {
   const endings = {
-    'the daemon lets go': ({ attach }) => attach.cancel(),
+    'Attach ends': ({ attach }) => attach.cancel(),
     'the daemon asks for the end': ({ call }) => call('plugin.GRPCController', 'Shutdown').catch(() => {}),
     'the system asks for the end': ({ child }) => child.kill('SIGTERM'),
   };

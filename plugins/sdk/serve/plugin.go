@@ -24,11 +24,10 @@ type pluginServer struct {
 	plugin.NetRPCUnsupportedPlugin
 	wire.UnimplementedPluginServer
 
-	ctx      context.Context //nolint:containedctx // open gets it, whose lifetime is the plugin's and not that of a call
 	info     sdk.Info
 	kind     wire.Kind
 	log      *slog.Logger
-	open     openFunc
+	open     func(sdk.Env, sdk.Block) (any, error)
 	attached func()
 	stderr   *os.File // as it was before go-plugin replaced it
 	lost     lostSlot
@@ -41,9 +40,11 @@ type pluginServer struct {
 	opened any // the author's Sink or Source once it is configured
 }
 
+// newPluginServer returns a server that opens the author's sink or source with ctx, which lives as long as the plugin.
 func newPluginServer(ctx context.Context, info sdk.Info, kind wire.Kind, open openFunc) *pluginServer {
 	return &pluginServer{
-		ctx: ctx, info: info, kind: kind, log: newLogger(), open: open, stderr: os.Stderr,
+		info: info, kind: kind, log: newLogger(), stderr: os.Stderr,
+		open: func(env sdk.Env, block sdk.Block) (any, error) { return open(ctx, env, block) },
 		lost: lostSlot{ready: make(chan struct{}, 1)}, applying: make(chan struct{}, 1), released: make(chan struct{}),
 	}
 }
@@ -78,7 +79,7 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 		return nil, status.Errorf(codes.InvalidArgument, "the configuration block is not a JSON object: %v", err)
 	}
 	p.restoreStandardStreams()
-	opened, err := p.open(p.ctx, sdk.Env{Name: req.GetName(), Log: p.log, StateDir: req.GetStateDir()}, block)
+	opened, err := p.open(sdk.Env{Name: req.GetName(), Log: p.log, StateDir: req.GetStateDir()}, block)
 	if faults := faultsOf(err); len(faults) > 0 {
 		resp.Faults = wire.EncodeFaults(faults)
 		return resp, nil
