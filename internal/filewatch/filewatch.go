@@ -41,7 +41,7 @@ type Watcher struct {
 }
 
 // Run calls Changed whenever Read returns something else than the time before, which is last at first. Changes that happened
-// before the call therefore count. It blocks until ctx is done. If the system provides no events, only the poll remains.
+// before the call therefore count. It blocks until ctx is done. While the system provides no events, only the poll remains.
 func (w *Watcher) Run(ctx context.Context, last string) {
 	s := newSession(w)
 	defer s.close()
@@ -95,13 +95,22 @@ type session struct {
 
 func newSession(w *Watcher) *session {
 	s := &session{Watcher: w, poll: time.NewTicker(cmp.Or(w.Poll, DefaultPoll)), watched: map[string]os.FileInfo{}}
-	if w.PollOnly {
-		return s
+	s.openNotify()
+	return s
+}
+
+// newNotify is replaced in tests.
+var newNotify = fsnotify.NewWatcher
+
+// openNotify asks the system for events, unless it provides them already or PollOnly is set. An error may be temporary, such as
+// too many open files.
+func (s *session) openNotify() {
+	if s.PollOnly || s.notify != nil {
+		return
 	}
-	if notify, err := fsnotify.NewWatcher(); err == nil {
+	if notify, err := newNotify(); err == nil {
 		s.notify, s.events, s.errors = notify, notify.Events, notify.Errors
 	}
-	return s
 }
 
 func (s *session) close() {
@@ -158,6 +167,7 @@ func (s *session) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-s.poll.C:
+			s.openNotify()
 			return s.waitForQuiet(ctx)
 		case <-s.errors: //nolint:errcheck // events may have been lost, whatever the error is
 			return s.waitForQuiet(ctx)

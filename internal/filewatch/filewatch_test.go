@@ -2,6 +2,7 @@ package filewatch
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -102,6 +103,30 @@ func TestFiles(t *testing.T) {
 	}
 	replace(t, dir+"/a", "4")
 	<-changes
+}
+
+// The limit of the user's inotify instances may be reached for a while.
+func TestWatcher_AsksAgainForEvents(t *testing.T) {
+	original := newNotify
+	t.Cleanup(func() { newNotify = original })
+	newNotify = func() (*fsnotify.Watcher, error) { return nil, errors.New("too many open files") }
+	dir := t.TempDir()
+	s := newSession(&Watcher{Poll: 10 * time.Millisecond, Paths: func() Paths { return Paths{dir: {"": true}} }})
+	defer s.close()
+	if !s.wait(t.Context()) || s.notify != nil {
+		t.Fatalf("got a watcher %v", s.notify)
+	}
+	newNotify = original
+	if !s.wait(t.Context()) || s.notify == nil {
+		t.Fatal("got no watcher")
+	}
+	s.watchPaths()
+	save(t, dir+"/a", "1")
+	select {
+	case <-s.events:
+	case <-time.After(10 * time.Second):
+		t.Error("got no event")
+	}
 }
 
 func TestWatcher_WaitsForQuiet(t *testing.T) {
