@@ -108,12 +108,14 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 	switch {
 	case err == nil:
 		p.promoteCandidate()
+		p.publish() // finding the nondeterministic lines may take long
 		p.reportNondeterminism(ctx, s.active.template, snap)
 		return nil
 	case s.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
 		return err
 	}
 	p.reportTemplateError(s.candidate, err)
+	p.publish() // rendering with the active template may take long
 	if exclude.IsEndless(err) || isNotLoaded(err) {
 		// Each attempt holds up the source or interrupts what the sink manages. Saving the template again makes another
 		// candidate, and so does a request.

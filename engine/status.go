@@ -35,7 +35,7 @@ type publishedStatus struct {
 }
 
 // publish makes the state visible to other goroutines. The pipeline's goroutine calls it before and after each call of the
-// sink and when it has handled an event.
+// sink, before other work that may take long, and when it has reconciled.
 func (p *pipeline) publish() {
 	next := &publishedStatus{PipelineStatus: p.state.status}
 	if p.state.active != nil {

@@ -120,6 +120,8 @@ type fakeTemplates struct {
 	mu      sync.Mutex
 	text    string
 	endless int // renderings of an endlessTemplate
+
+	observe func(call string) // called by an observedTemplate
 }
 
 func newFakeTemplates(text string) *fakeTemplates {
@@ -145,6 +147,8 @@ func (p *fakeTemplates) Load() (Template, error) {
 	switch {
 	case strings.HasPrefix(p.text, "nondeterministic"):
 		return nondeterministicTemplate{fakeTemplate(p.text)}, nil
+	case strings.HasPrefix(p.text, "observed"):
+		return observedTemplate{fakeTemplate(p.text), p.observe}, nil
 	case strings.HasPrefix(p.text, "endless"):
 		return endlessTemplate{&p.endless}, nil
 	}
