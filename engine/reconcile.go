@@ -52,6 +52,7 @@ func (p *pipeline) handle(ctx context.Context, e event) {
 	case TriggerReread:
 		p.scheduleReread(e.trigger)
 	}
+	p.publish() // rendering may take long
 }
 
 // reconcileSnapshot brings the sink in sync with snap.

@@ -53,3 +53,15 @@ func TestStatus_WhileNondeterministicLinesAreSearched(t *testing.T) {
 		}
 	})
 }
+
+func TestStatus_WhileRenderingAfterLoss(t *testing.T) {
+	runObserved(t, func(env *testEnv, during func(string) PipelineStatus) {
+		env.edit("observed")
+		env.emitServices("a")
+		env.emitServices("b")
+		env.emitLost(sdk.Lost{Err: errNotLoaded, Generation: 1})
+		if s := during("Render"); s.Generation != 1 || s.Digest != "" {
+			t.Errorf("generation %d, digest %q", s.Generation, s.Digest)
+		}
+	})
+}
