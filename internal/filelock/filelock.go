@@ -21,13 +21,25 @@ type Lock struct {
 // TryLock locks the file at path, which it creates with mode 0600 if it does not exist. It does not wait: the error is
 // [ErrLocked] while another Lock is held. A symbolic link at path is an error.
 func TryLock(path string) (*Lock, error) {
-	// For reading, since a disk with a file that is open for writing cannot be made read-only. Package os sets O_CLOEXEC.
-	file, err := os.OpenFile(path, os.O_RDONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+	// For reading, since a disk with a file that is open for writing cannot be made read-only.
+	l, err := tryLock(path, os.O_RDONLY)
+	if errors.Is(err, syscall.EBADF) { // NFS locks only files that are open for writing
+		l, err = tryLock(path, os.O_RDWR)
+	}
+	return l, err
+}
+
+// flock is replaced in tests.
+var flock = syscall.Flock
+
+// tryLock is TryLock with the access mode with which it opens the file.
+func tryLock(path string, mode int) (*Lock, error) {
+	file, err := os.OpenFile(path, mode|os.O_CREATE|syscall.O_NOFOLLOW, 0o600) // package os sets O_CLOEXEC
 	if err != nil {
 		return nil, err
 	}
 	l := &Lock{path: path, file: file}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	err = flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		err = ErrLocked

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
@@ -68,6 +69,31 @@ func TestTryLock_SymbolicLink(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "target")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the target: %v", err)
 	}
+}
+
+// flock(2): NFS emulates the lock by one that needs a file that is open for writing.
+func TestTryLock_NFS(t *testing.T) {
+	original := flock
+	t.Cleanup(func() { flock = original })
+	flock = func(fd, how int) error {
+		flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFL, 0)
+		if errno != 0 {
+			return errno
+		}
+		if flags&syscall.O_ACCMODE == syscall.O_RDONLY {
+			return syscall.EBADF
+		}
+		return original(fd, how)
+	}
+	path := filepath.Join(t.TempDir(), "lock")
+	lock, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second lock: %v, want ErrLocked", err)
+	}
+	lock.Remove()
 }
 
 // Lock files are removed and created again while others try to lock them.

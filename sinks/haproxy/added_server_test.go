@@ -276,7 +276,7 @@ func TestAddedServer_MaxConnAsAfterALoad(t *testing.T) {
 func TestAddedServer_ObservesAsAfterALoad(t *testing.T) {
 	r := newTestEnv(t)
 	server := r.counted("x", http.StatusInternalServerError, (*httptest.Server).Start)
-	line := "server x " + server.address + " check inter 100ms fall 1 rise 1000 observe layer7"
+	line := "server x " + server.address + " check inter 1s fall 1 rise 1000 observe layer7"
 	addedAndLoaded(t, []string{"option httpchk"}, []string{line}, func(t *testing.T, r *testEnv, s *Sink) {
 		eventually(t, "the server is down for its errors", func() bool {
 			r.answer(&http.Transport{DisableKeepAlives: true})

@@ -111,7 +111,7 @@ func TestRuntimeChange_ConnectionBreaks(t *testing.T) {
 	s.client.Close()
 	s.change.Unlock()
 	result := r.apply(s, one, sdk.ActionReload)
-	if !strings.Contains(result.Reason, "broke") {
+	if !strings.Contains(result.Reason, "connection to HAProxy's socket") {
 		t.Errorf("reason %q", result.Reason)
 	}
 	r.wantAnswers("a")

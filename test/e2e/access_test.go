@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -118,7 +117,7 @@ func TestAccess_TLS(t *testing.T) {
 	}
 	env.eventually("the pushed state", func() bool { return strings.Contains(env.read("haproxy.cfg"), "frontend chat") })
 	run := func(args ...string) (string, error) {
-		out, err := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...).CombinedOutput()
+		out, err := env.command(args...).CombinedOutput()
 		return string(out), err
 	}
 	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy: ") {
@@ -139,7 +138,7 @@ func TestAccess_TLS(t *testing.T) {
 		t.Errorf("status with another certificate: %v\n%s", err, out)
 	}
 	env.write("haproxy-api.toml.broken", "[")
-	broken := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml.broken"),
+	broken := env.command("-f", env.path("haproxy-api.toml.broken"),
 		"--address", "https://"+env.apiAddress, "status")
 	if out, err := broken.CombinedOutput(); err != nil || !strings.Contains(string(out), "haproxy: healthy") {
 		t.Errorf("status with a broken configuration: %v\n%s", err, out)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -77,14 +76,14 @@ func TestPush_RecordedSequence(t *testing.T) {
 	}
 }
 
-// render returns the output of the subcommand render.
-func (env *testEnv) render(state string) string {
+// render returns what the subcommand render prints for the state in a file.
+func (env *testEnv) render(file string) string {
 	env.t.Helper()
-	out, err := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "render", "--state", state).Output()
+	path, err := filepath.Abs(file)
 	if err != nil {
 		env.t.Fatal(err)
 	}
-	return string(out)
+	return env.subcommandOutput("render", "--state", path)
 }
 
 func TestPush_InvalidBodies(t *testing.T) {

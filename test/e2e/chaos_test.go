@@ -315,7 +315,7 @@ var chaosFaults = map[string]func(c *chaos){
 	"the daemon is stopped and started": func(c *chaos) {
 		// The exit code does not count: the daemon may have been waiting for a stopped plugin.
 		_ = c.env.cmd.Process.Signal(syscall.SIGTERM)
-		_ = c.env.cmd.Wait()
+		_ = c.env.wait()
 		c.restart()
 	},
 	"the disk is full": func(c *chaos) {

@@ -41,7 +41,7 @@ func TestDemo(t *testing.T) {
 	if err := env.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.cmd.Wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+	if err := env.wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		t.Errorf("the demo ended with %v", err)
 	}
 	env.cmd = nil

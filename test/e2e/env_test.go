@@ -144,10 +144,26 @@ func (env *testEnv) stop() {
 	if err := env.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		env.t.Fatal(err)
 	}
-	if err := env.cmd.Wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+	if err := env.wait(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		env.t.Errorf("the daemon ended with %v", err)
 	}
 	env.cmd = nil
+}
+
+// wait waits until the daemon has exited, and kills it after waitLimit.
+func (env *testEnv) wait() error {
+	timer := time.AfterFunc(waitLimit, func() { _ = env.cmd.Process.Kill() })
+	defer timer.Stop()
+	return env.cmd.Wait()
+}
+
+// command returns a subcommand with the configuration of the environment. It is killed after waitLimit.
+func (env *testEnv) command(args ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+	env.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
+	cmd.Dir, cmd.Env = env.folder, env.env // the path of a template is relative to the folder
+	return cmd
 }
 
 // startInstance starts an HTTP server that answers with id, and adds it to the Sidecar as an instance of the service name.

@@ -173,7 +173,7 @@ func TestMount_ConfigFileInReadOnlyFolder(t *testing.T) {
 	env.moveConfig("etc/haproxy.cfg")
 	t.Cleanup(mounttest.ReadOnly(t, folder))
 	check := func() string {
-		out, _ := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "check").CombinedOutput()
+		out, _ := env.command("check").CombinedOutput()
 		return string(out)
 	}
 	if said := check(); !strings.Contains(said, "config_file") {

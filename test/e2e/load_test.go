@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
@@ -186,7 +187,11 @@ func TestLoad_RemovedInstanceDrains(t *testing.T) {
 		}()
 	}
 	for range cap(arrived) {
-		<-arrived
+		select {
+		case <-arrived:
+		case <-time.After(waitLimit):
+			t.Fatal("a request did not arrive")
+		}
 	}
 	env.startInstance("web", "a", loadPort)
 	env.sidecar.Remove(leaving.Hostname, leaving.ID)

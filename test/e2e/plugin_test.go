@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -123,7 +122,7 @@ func TestPlugin_HangDelaysNoOtherPipeline(t *testing.T) {
 	}
 	env.eventually("it is killed and restarted, and status and metrics report it", func() bool {
 		metrics, err := get("http://" + env.apiAddress + "/metrics")
-		out, _ := exec.Command("haproxy-api", "-f", env.path("haproxy-api.toml"), "status").Output()
+		out, _ := env.command("status").Output()
 		return err == nil && strings.Contains(metrics, "haproxy_api_plugin_restarts_total{plugin=") &&
 			strings.Contains(string(out), "plugin_last_end ")
 	})

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 )
@@ -51,10 +50,7 @@ env = { LICENSE = "marker" }
 		{"config", "--set", "haproxy_api.update_token_file=url"},
 		{"config", "--set", "plugins.other.env=marker"},
 	} {
-		cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, command...)...)
-		cmd.Dir, cmd.Env = env.folder, env.env
-		out, _ := cmd.CombinedOutput()
-		said[strings.Join(command[:1], " ")+" …"+fmt.Sprint(len(said))] = string(out)
+		said[strings.Join(command[:1], " ")+" …"+fmt.Sprint(len(said))] = env.output(command...)
 	}
 	env.eventually("the plugin runs", func() bool { return env.pluginPID() != 0 })
 	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", env.pluginPID()))
@@ -119,10 +115,7 @@ func TestSecrets_MaskedInHAProxyLines(t *testing.T) {
 	}
 	said := []string{env.log.String(), answer}
 	for _, args := range [][]string{{"status"}, {"check", "--live"}} {
-		cmd := exec.Command("haproxy-api", append([]string{"-f", "haproxy-api.toml"}, args...)...)
-		cmd.Dir = env.folder
-		out, _ := cmd.CombinedOutput() // both commands fail
-		said = append(said, string(out))
+		said = append(said, env.output(args...)) // both commands fail
 	}
 	for _, text := range said {
 		if !strings.Contains(text, "***") || strings.Contains(text, "S3CRET") {

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"encoding/json"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -145,18 +144,14 @@ func (env *testEnv) post(path string) int {
 
 // output returns the standard output and error of a subcommand, whatever its exit code is.
 func (env *testEnv) output(args ...string) string {
-	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	cmd.Dir = env.folder // the path of the template is relative to it
-	out, _ := cmd.CombinedOutput()
+	out, _ := env.command(args...).CombinedOutput()
 	return string(out)
 }
 
 // subcommandOutput returns the standard output of a subcommand, which has to succeed.
 func (env *testEnv) subcommandOutput(args ...string) string {
 	env.t.Helper()
-	cmd := exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	cmd.Dir = env.folder
-	out, err := cmd.Output()
+	out, err := env.command(args...).Output()
 	if err != nil {
 		env.t.Fatal(err)
 	}

@@ -75,15 +75,26 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // startDownload reads from /download until the backend ends the answer, and compares each byte.
 func (env *testEnv) startDownload(servicePort int, ended chan struct{}) *stream {
 	s := &stream{kind: "download"}
+	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { s.err = s.compare(fmt.Sprintf("http://%s:%d/download", env.ip, servicePort)) })
-	s.end = sync.OnceFunc(func() { close(ended); wg.Wait() })
+	wg.Go(func() { s.err = s.compare(ctx, fmt.Sprintf("http://%s:%d/download", env.ip, servicePort)) })
+	s.end = sync.OnceFunc(func() {
+		defer cancel()
+		timer := time.AfterFunc(waitLimit, cancel)
+		defer timer.Stop()
+		close(ended)
+		wg.Wait()
+	})
 	env.t.Cleanup(s.end)
 	return s
 }
 
-func (s *stream) compare(url string) error {
-	resp, err := (&http.Client{Transport: &http.Transport{}}).Get(url)
+func (s *stream) compare(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Transport: &http.Transport{}}).Do(req)
 	if err != nil {
 		return err
 	}

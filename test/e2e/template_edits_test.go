@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -140,9 +139,7 @@ func TestTemplate_ThousandEditsUnderLoad(t *testing.T) {
 	want := strconv.Itoa((edits + 4) / 4 * 4)
 	env.eventually("the last revision is applied", func() bool { return env.servedRevision(8000) == want })
 	env.eventually("the file is what the template renders", func() bool {
-		render := exec.Command("haproxy-api", "-f", "haproxy-api.toml", "render", "--state", env.sidecar.URL("/state.json"))
-		render.Dir = env.folder // the path of the template is relative to it
-		out, err := render.Output()
+		out, err := env.command("render", "--state", env.sidecar.URL("/state.json")).Output()
 		return err == nil && env.read("haproxy.cfg") == string(out)
 	})
 	env.eventually("the resources are as before", func() bool { return env.resources() == before })

@@ -16,23 +16,27 @@ const reapInterval = 2 * time.Second
 
 // ReapOrphans reaps the ended processes that other processes left behind, until ctx is done. Process 1 of a container has to do
 // this.
-func ReapOrphans(ctx context.Context) {
-	ticker := time.NewTicker(reapInterval)
-	defer ticker.Stop()
+func ReapOrphans(ctx context.Context) { reap(ctx, zombies) }
+
+// reap is ReapOrphans with a function that finds the processes that ended.
+func reap(ctx context.Context, search func() map[zombie]bool) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	var before map[zombie]bool
 	for {
-		now := zombies()
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		now := search()
 		for z := range now {
 			if before[z] {
 				_, _ = syscall.Wait4(z.pid, nil, syscall.WNOHANG, nil) // another goroutine may have reaped it
 			}
 		}
 		before = now
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+		timer.Reset(reapInterval) // after the search, which may take longer than that on a busy machine
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -21,6 +22,26 @@ func TestMain(m *testing.M) {
 		return
 	}
 	m.Run()
+}
+
+// Without a pause the code that starts a process would have no time to wait for it.
+func TestReap_PausesAfterSlowSearch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var searches int
+		var ended time.Time
+		reap(ctx, func() map[zombie]bool {
+			if pause := time.Since(ended); searches > 0 && pause != reapInterval {
+				t.Errorf("a pause of %v, want %v", pause, reapInterval)
+			}
+			time.Sleep(2 * reapInterval)
+			if searches++; searches == 3 {
+				cancel()
+			}
+			ended = time.Now()
+			return nil
+		})
+	})
 }
 
 // The test uses a process of its own, which inherits orphans as process 1 does.
