@@ -48,8 +48,8 @@ func (h *history) add(e Entry) {
 	h.entries = append(h.entries, e)
 }
 
-// withoutPositions returns err, or an error of the same text and kind if it is a rejection with many positions, which would take much
-// memory.
+// withoutPositions returns err, or an error of the same text and kind if it is a rejection with many positions, which would
+// take much memory.
 func withoutPositions(err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Positions) <= maxKeptPositions {

@@ -71,7 +71,7 @@ func TestStatus_EscapesHostileText(t *testing.T) {
 		excluded := server.Exclusion{Service: text, Instance: text, Hostname: text, Reason: text}
 		showPipeline(&out, server.Pipeline{
 			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceProblems: []string{text}, SourceFacts: facts,
-			TemplateError: text, Notes: []string{text}, Volatile: []string{text}, Excluded: []server.Exclusion{excluded},
+			TemplateError: text, Notes: []string{text}, Nondeterministic: []string{text}, Excluded: []server.Exclusion{excluded},
 			Quarantined: []server.Quarantined{server.Quarantined(excluded)}, QuarantinedCount: 2,
 			Dropped: []server.Quarantined{server.Quarantined(excluded)}, DroppedCount: 2,
 			Waiting: &server.Waiting{Reason: text}, Held: &server.Held{Reason: text}, Since: &time.Time{},

@@ -98,14 +98,14 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 	if p.TemplateError != "" {
 		line("  template    %s", p.TemplateError)
 	}
-	for _, place := range p.Volatile {
-		line("  volatile    %s", place)
+	for _, place := range p.Nondeterministic {
+		line("  varies      %s", place)
 	}
 	for _, note := range p.Notes {
 		line("  note        %s", note)
 	}
 	for _, l := range p.Excluded {
-		line("  left out    %s: %s", describeExcluded(l), l.Reason)
+		line("  excluded    %s: %s", describeExcluded(l), l.Reason)
 	}
 	for _, q := range p.Quarantined {
 		line("  quarantined %s: %s", states.DescribeInstance(q.Service, q.Instance, q.Hostname), q.Reason)
@@ -133,9 +133,9 @@ func showPipeline(out io.Writer, p server.Pipeline) {
 			p.StaleSince.Local().Format(time.DateTime))
 	}
 	if p.Since == nil {
-		line("  in effect   nothing yet")
+		line("  applied     nothing yet")
 	} else {
-		line("  in effect   generation %d since %s", p.Generation, p.Since.Local().Format(time.DateTime))
+		line("  applied     generation %d since %s", p.Generation, p.Since.Local().Format(time.DateTime))
 	}
 	if l := p.Last; l != nil && l.Error == "" && l.Deferred == "" {
 		line("  last        %s because %s (%s, %.3f s)", l.Action, l.Reason, l.Trigger, l.Seconds)

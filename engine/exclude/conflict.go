@@ -113,7 +113,8 @@ func (c *contest) decide(excluded Set) (Set, error) {
 // compare orders owners by precedence: the template itself, then the service whose oldest instance is older, then by name.
 func (c *contest) compare(a, b owner) int {
 	return cmp.Or(
-		cmp.Compare(a.service, "")-cmp.Compare(b.service, ""), c.oldest(a).Compare(c.oldest(b)), cmp.Compare(a.service, b.service),
+		cmp.Compare(a.service, "")-cmp.Compare(b.service, ""), c.oldest(a).Compare(c.oldest(b)),
+		cmp.Compare(a.service, b.service),
 		cmp.Compare(a.hostname, b.hostname), cmp.Compare(a.id, b.id))
 }
 

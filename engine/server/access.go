@@ -20,8 +20,8 @@ type AccessConfig struct {
 	ClientCA    string         // requests that change something need a certificate of these authorities; only with TLSCert
 	CORSOrigins []string       // other origins whose pages may read; "*" for all
 
-	// AllowedHosts are the host names of the daemon, such as "edge.example.com" and "*.example.com"; "*" allows any. Addresses and
-	// names without dots are always allowed.
+	// AllowedHosts are the host names of the daemon, such as "edge.example.com" and "*.example.com"; "*" allows any. Addresses
+	// and names without dots are always allowed.
 	AllowedHosts []string
 	ProtectReads bool // reads other than probes require Token or a certificate of ClientCA
 

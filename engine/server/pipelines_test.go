@@ -20,7 +20,7 @@ func TestPipelines_TemplateError(t *testing.T) {
 		Name: "p", TemplateError: &engine.TemplateError{Err: detailedError{}}, Nondeterministic: []string{"a.cfg:2: now"},
 	}, sdk.Health{}))
 	want := `{"name":"p","source":"","generation":0,"problems":[],"template_error":"a.cfg:1:4: no; do",` +
-		`"template_error_detail":"a.cfg:1:4: no\n   ^\n = do","volatile":["a.cfg:2: now"]}`
+		`"template_error_detail":"a.cfg:1:4: no\n   ^\n = do","nondeterministic":["a.cfg:2: now"]}`
 	if err != nil || string(answer) != want {
 		t.Errorf("%s, %v, want %s", answer, err, want)
 	}

@@ -25,9 +25,9 @@ type Pipeline struct {
 	TemplateError       string   `json:"template_error,omitempty"`        // why the newest template is not active
 	TemplateErrorDetail string   `json:"template_error_detail,omitempty"` // the same in several lines, with the template line
 	Notes               []string `json:"notes,omitempty"`                 // what the template reports about the snapshot
-	Volatile            []string `json:"volatile,omitempty"`              // nondeterministic lines of the template
+	Nondeterministic    []string `json:"nondeterministic,omitempty"`      // nondeterministic lines of the template
 
-	Excluded         []Exclusion   `json:"left_out,omitempty"`             // from the applied document
+	Excluded         []Exclusion   `json:"excluded,omitempty"`             // from the applied document
 	Quarantined      []Quarantined `json:"quarantined,omitempty"`          // the first instances that are
 	QuarantinedCount int           `json:"quarantined_count,omitempty"`    // of all of them
 	Dropped          []Quarantined `json:"dropped_values,omitempty"`       // the first values that templates do not see
@@ -82,7 +82,7 @@ type LastApply struct {
 	Details    []string    `json:"details,omitempty"`
 	Error      string      `json:"error,omitempty"`
 	Deferred   string      `json:"deferred,omitempty"` // what the sink waits for
-	Excluded   []Exclusion `json:"left_out,omitempty"` // from the document
+	Excluded   []Exclusion `json:"excluded,omitempty"` // from the document
 	At         time.Time   `json:"at"`
 	Seconds    float64     `json:"seconds"`
 }
@@ -90,7 +90,7 @@ type LastApply struct {
 func newPipeline(status engine.PipelineStatus, health sdk.Health) Pipeline {
 	p := Pipeline{
 		Name: status.Name, Source: status.Source, Generation: status.Generation, Digest: status.Digest,
-		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Volatile: status.Nondeterministic,
+		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Nondeterministic: status.Nondeterministic,
 		Excluded:    exclusions(status.Excluded),
 		Quarantined: quarantined(status.Quarantined), QuarantinedCount: len(status.Quarantined),
 		Dropped: quarantined(status.Dropped), DroppedCount: len(status.Dropped),

@@ -274,8 +274,8 @@ func TestPipelines_Exclusions(t *testing.T) {
 	}
 	got, err := json.Marshal(newPipeline(status, sdk.Health{}))
 	for _, want := range []string{
-		`"left_out":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
-		`"left_out":[{"service":"chat","reason":"worse"}],"at"`,
+		`"excluded":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
+		`"excluded":[{"service":"chat","reason":"worse"}],"at"`,
 	} {
 		if err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("no %s in %s, %v", want, got, err)
