@@ -2,30 +2,10 @@ package daemon
 
 import (
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
-
-	"github.com/haproxy-api/haproxy-api/engine/config"
 )
-
-// Sources and sinks keep their state below the directory that is locked, until the daemon is restarted with another one.
-func TestDaemon_StateDirAfterReload(t *testing.T) {
-	started := &config.Config{API: config.API{StateDir: t.TempDir()}}
-	d, err := New(t.Context(), Options{Config: started, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.store.Close() })
-	for _, cfg := range []*config.Config{{API: config.API{StateDir: t.TempDir()}}, {}} {
-		want := filepath.Join(started.API.StateDir, "plugins", "sink-edge")
-		if got := d.newBuilder(cfg).componentStateDir("sink", "edge"); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
 
 func TestOpenAll_InParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
