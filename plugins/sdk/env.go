@@ -17,7 +17,7 @@ type Env struct {
 	Name string       // the name of the sink or source in the configuration
 	Log  *slog.Logger // writes to the daemon's log
 	// StateDir is a directory for the state of this sink or source, which no other one uses. It does not exist before the first
-	// [Env.CreateStateDir]. It is empty if the daemon keeps no state.
+	// [Env.CreateStateDir]. It is empty if the daemon keeps no state, and when a configuration is only checked.
 	StateDir string
 }
 

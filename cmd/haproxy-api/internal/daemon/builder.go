@@ -42,6 +42,7 @@ type builder struct {
 	onPluginRestart func(plugin string) // may be nil
 	retryStart      bool                // the start of a plugin that fails is retried instead of reported
 	store           engine.StateStore   // allows the engine to start a pipeline whose template does not load; may be nil
+	stateDir        string              // below which sources and sinks may keep state; "" if they must not
 }
 
 // build returns the components of the configuration. It takes those in kept as they are, and starts no plugin before all template
@@ -112,7 +113,7 @@ func (b builder) newInputs(kept map[string]engine.Inputs) map[string]engine.Inpu
 // openSources opens the sources that are not kept.
 func (b builder) openSources(ctx context.Context, kept map[string]sdk.Source) (map[string]sdk.Source, error) {
 	return openAll(b.cfg.Sources, kept, func(name string, c config.Source) (sdk.Source, error) {
-		env := sdk.Env{Name: name, Log: b.log.With("source", name), StateDir: b.stateDir("source", name)}
+		env := sdk.Env{Name: name, Log: b.log.With("source", name), StateDir: b.componentStateDir("source", name)}
 		source, err := b.openSource(ctx, env, c.Component)
 		return source, withTable("sources", name, err)
 	})
@@ -121,18 +122,18 @@ func (b builder) openSources(ctx context.Context, kept map[string]sdk.Source) (m
 // openSinks opens the sinks that are not kept.
 func (b builder) openSinks(ctx context.Context, kept map[string]sdk.Sink) (map[string]sdk.Sink, error) {
 	return openAll(b.cfg.Sinks, kept, func(name string, c config.Component) (sdk.Sink, error) {
-		env := sdk.Env{Name: name, Log: b.log.With("sink", name), StateDir: b.stateDir("sink", name)}
+		env := sdk.Env{Name: name, Log: b.log.With("sink", name), StateDir: b.componentStateDir("sink", name)}
 		sink, err := b.openSink(ctx, env, c)
 		return sink, withTable("sinks", name, err)
 	})
 }
 
-// stateDir returns the directory for the state of one source or sink, and "" if the daemon keeps no state.
-func (b builder) stateDir(kind, name string) string {
-	if b.cfg.API.StateDir == "" {
+// componentStateDir returns the directory for the state of one source or sink, and "" if it must not keep any.
+func (b builder) componentStateDir(kind, name string) string {
+	if b.stateDir == "" {
 		return ""
 	}
-	return filepath.Join(b.cfg.API.StateDir, "plugins", kind+"-"+name)
+	return filepath.Join(b.stateDir, "plugins", kind+"-"+name)
 }
 
 // openAll opens the components of one table that are not kept, in parallel, so that a slow plugin does not delay others. An error

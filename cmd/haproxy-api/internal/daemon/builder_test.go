@@ -2,10 +2,37 @@ package daemon
 
 import (
 	"errors"
+	"log/slog"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
+
+func TestBuild_KeepsComponents(t *testing.T) {
+	file := config.Component{Type: typeFile, Block: map[string]any{"path": filepath.Join(t.TempDir(), "file")}}
+	unknown := config.Component{Type: "unknown"} // cannot be opened
+	b := builder{log: slog.New(slog.DiscardHandler), cfg: &config.Config{
+		Sources: map[string]config.Source{"kept": {Component: unknown}, "new": {Component: file}},
+		Sinks:   map[string]config.Component{"kept": unknown, "new": file},
+	}}
+	source, sink := struct{ sdk.Source }{}, struct{ sdk.Sink }{}
+	kept := &components{sources: map[string]sdk.Source{"kept": &source}, sinks: map[string]sdk.Sink{"kept": &sink}}
+	built, err := b.build(t.Context(), kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer built.close()
+	if len(built.sources) != 2 || built.sources["kept"] != &source || built.sources["new"] == nil {
+		t.Errorf("sources %v", built.sources)
+	}
+	if len(built.sinks) != 2 || built.sinks["kept"] != &sink || built.sinks["new"] == nil {
+		t.Errorf("sinks %v", built.sinks)
+	}
+}
 
 func TestOpenAll_InParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -38,7 +38,7 @@ func (c *Checker) CheckComponents(ctx context.Context) []error {
 		faults = append(faults, err)
 	}
 	faults = append(faults, checkEnvironment(c.cfg)...)
-	builder := builder{cfg: c.cfg, log: log}
+	builder := builder{cfg: c.cfg, log: log} // without stateDir, so that no component writes to the directory
 	var err error
 	if c.components.sources, err = builder.openSources(ctx, nil); err != nil {
 		faults = append(faults, err)

@@ -26,14 +26,15 @@ type Options struct {
 
 // A Daemon runs the components of a configuration. A configuration reload replaces them, see [Reloader].
 type Daemon struct {
-	version string
-	log     *slog.Logger
-	level   *slog.LevelVar
-	metrics *server.Metrics
-	engine  *engine.Engine
-	server  *server.Server
-	store   *statestore.Store // nil if no state is kept
-	http    httpServers
+	version  string
+	log      *slog.Logger
+	level    *slog.LevelVar
+	metrics  *server.Metrics
+	engine   *engine.Engine
+	server   *server.Server
+	store    *statestore.Store // nil if no state is kept
+	stateDir string            // the directory of store; a change of it takes effect after a restart
+	http     httpServers
 
 	mu      sync.Mutex
 	running *components
@@ -55,7 +56,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		version: opts.Version, log: opts.Log, level: opts.Level,
-		metrics: server.NewMetrics(opts.Version), running: &components{cfg: &config.Config{}},
+		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version), running: &components{cfg: &config.Config{}},
 	}
 	if err := d.build(ctx, cfg); err != nil {
 		d.running.close()
@@ -74,8 +75,8 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
 	builder := d.newBuilder(cfg)
 	builder.retryStart = true
-	if cfg.API.StateDir != "" {
-		store, err := statestore.Open(cfg.API.StateDir, d.log)
+	if d.stateDir != "" {
+		store, err := statestore.Open(d.stateDir, d.log)
 		if err != nil {
 			return &ConfigError{err}
 		}
@@ -98,7 +99,7 @@ func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
 }
 
 func (d *Daemon) newBuilder(cfg *config.Config) builder {
-	return builder{cfg: cfg, log: d.log, onPluginRestart: d.metrics.PluginRestarted}
+	return builder{cfg: cfg, log: d.log, onPluginRestart: d.metrics.PluginRestarted, stateDir: d.stateDir}
 }
 
 // components returns the components that run now.
