@@ -82,7 +82,7 @@ func TestHandler_LogsAnErrorWhenItBeginsChangesAndRecurs(t *testing.T) {
 		}
 		fail := func(err string) {
 			for range 10 {
-				log.Error("failed", "error", errors.New(err), "again_in", time.Since(time.Time{}))
+				log.Error("failed", "error", errors.New(err), "retry_in", time.Since(time.Time{}))
 				time.Sleep(time.Second)
 			}
 		}

@@ -68,8 +68,8 @@ func (s *Sink) checkInPieces(ctx context.Context, st *stage.Stage) ([]sdk.Positi
 	return found, nil
 }
 
-// inWhole returns output with places in the pieces, which are in dir, as places in the file at path. A line that is repeated
-// repeated line becomes line 0.
+// inWholeFile returns output with the positions in the pieces, which are in dir, as positions in the file at path. A repeated
+// line becomes line 0.
 func inWholeFile(output, dir string, pieces []piece, path string) string {
 	position := regexp.MustCompile(regexp.QuoteMeta(dir+"/") + `(\d+):(\d+)`)
 	return position.ReplaceAllStringFunc(output, func(found string) string {

@@ -216,6 +216,8 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 		details = append(details, err.Error())
 	case runtimeapi.IsUnsupported(err):
 		err = nil
+	case ctx.Err() != nil: // interrupted, for example by Stop
+		return details
 	case err != nil: // the next observation finds what differs
 		s.log.Warn("cannot read which servers HAProxy started with", "error", err)
 		return details

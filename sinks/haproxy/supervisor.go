@@ -160,7 +160,7 @@ func (s *supervisor) loadDesired(ctx context.Context) {
 		return
 	}
 	if err != nil {
-		s.starting.Error(s.log, "HAProxy cannot be started", err, "again_in", time.Until(s.nextLoad).Round(time.Millisecond))
+		s.starting.Error(s.log, "HAProxy cannot be started", err, "retry_in", time.Until(s.nextLoad).Round(time.Millisecond))
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}

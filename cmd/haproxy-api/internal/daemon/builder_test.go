@@ -9,21 +9,28 @@ import (
 	"testing/synctest"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Sources and sinks keep their state below the directory that is locked, until the daemon is restarted with another one.
-func TestDaemon_StateDirAfterReload(t *testing.T) {
-	started := &config.Config{API: config.API{StateDir: t.TempDir()}}
-	d, err := New(t.Context(), Options{Config: started, Log: slog.New(slog.DiscardHandler), Level: &slog.LevelVar{}})
+func TestBuild_KeepsComponents(t *testing.T) {
+	file := config.Component{Type: typeFile, Block: map[string]any{"path": filepath.Join(t.TempDir(), "file")}}
+	unknown := config.Component{Type: "unknown"} // cannot be opened
+	b := builder{log: slog.New(slog.DiscardHandler), cfg: &config.Config{
+		Sources: map[string]config.Source{"kept": {Component: unknown}, "new": {Component: file}},
+		Sinks:   map[string]config.Component{"kept": unknown, "new": file},
+	}}
+	source, sink := struct{ sdk.Source }{}, struct{ sdk.Sink }{}
+	kept := &components{sources: map[string]sdk.Source{"kept": &source}, sinks: map[string]sdk.Sink{"kept": &sink}}
+	built, err := b.build(t.Context(), kept)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = d.store.Close() })
-	for _, cfg := range []*config.Config{{API: config.API{StateDir: t.TempDir()}}, {}} {
-		want := filepath.Join(started.API.StateDir, "plugins", "sink-edge")
-		if got := d.newBuilder(cfg).componentStateDir("sink", "edge"); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+	defer built.close()
+	if len(built.sources) != 2 || built.sources["kept"] != &source || built.sources["new"] == nil {
+		t.Errorf("sources %v", built.sources)
+	}
+	if len(built.sinks) != 2 || built.sinks["kept"] != &sink || built.sinks["new"] == nil {
+		t.Errorf("sinks %v", built.sinks)
 	}
 }
 

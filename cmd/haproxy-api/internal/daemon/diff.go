@@ -45,8 +45,6 @@ func compareMaps[C any](before, next map[string]C, equal func(name string) bool)
 	return c
 }
 
-func (c changes) empty() bool { return len(c.added)+len(c.removed) == 0 }
-
 // replaced reports whether the component has another configuration, rather than being removed or added.
 func (c changes) replaced(name string) bool {
 	return slices.Contains(c.removed, name) && slices.Contains(c.added, name)

@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		inheritOrphans()
 		return
 	}
+	if os.Getenv(stateDirPluginEnv) != "" {
+		serveStateDirPlugin()
+		return
+	}
 	m.Run()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"syscall"
@@ -87,7 +88,8 @@ func (d *Daemon) replaceComponents(ctx context.Context, before *components, cfg 
 		d.mu.Lock()
 		d.running = run
 		d.mu.Unlock()
-		if !changed.sources.empty() { // before any source is watched, so that the first push is not late
+		// Before any source is watched, so that the first push is not late; also for sources that are started again.
+		if !maps.Equal(before.sources, run.sources) {
 			d.server.SetFront(d.front())
 		}
 		return run.engineConfig(d.log, d.metrics), err
