@@ -15,7 +15,8 @@ func TestDecodeError_PositionsWithoutARejection(t *testing.T) {
 	positions := []*Position{{File: "main", Line: 7, Problem: "no such host"}}
 	for code, isRejection := range map[Failure_Code]bool{
 		Failure_CODE_UNSPECIFIED: true, 1000: true,
-		Failure_CODE_DEFERRED: false, Failure_CODE_NOT_LOADED: false, Failure_CODE_UNSUPPORTED: false, Failure_CODE_CANCELED: false,
+		Failure_CODE_DEFERRED: false, Failure_CODE_NOT_LOADED: false,
+		Failure_CODE_UNSUPPORTED: false, Failure_CODE_CANCELED: false,
 	} {
 		err := DecodeError(&Failure{Code: code, Message: "rejected", Positions: positions})
 		rejection, ok := errors.AsType[*sdk.Rejection](err)
