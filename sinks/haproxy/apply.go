@@ -17,8 +17,8 @@ import (
 // Apply makes doc live with the smallest sufficient action: nothing, writing the files, changing the servers of the running
 // HAProxy, or a reload or start of HAProxy.
 //
-// After a change of servers it returns as soon as a read confirms that HAProxy runs them. The files are written shortly afterwards,
-// once HAProxy's own check has passed; Health reports it if they cannot be written.
+// After a change of servers it returns as soon as a read confirms that HAProxy runs them. The files are written shortly
+// afterwards, once HAProxy's own check has passed; Health reports it if they cannot be written.
 //
 // A reload that comes too soon after another one is an [sdk.ErrDeferred]. What can go live without it does so at once.
 //
@@ -99,7 +99,8 @@ func (s *Sink) applyWithoutFiles(ctx context.Context, doc *document) (sdk.Result
 }
 
 // changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it
-// fails, it changes them back. If that fails too, the served document is unknown, and a reload follows. The caller holds s.change.
+// fails, it changes them back. If that fails too, the served document is unknown, and a reload follows. The caller holds
+// s.change.
 func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *document, backends []string) ([]string, error) {
 	if !s.cfg.Runtime {
 		return nil, errors.New("runtime changes are disabled in the configuration")
@@ -164,9 +165,9 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 	return result, err
 }
 
-// prepareReload does what precedes the reload that c requires, if any: it makes a partial update if resolving says that the host
-// names of added servers were resolved meanwhile, and persists what HAProxy runs. It returns the commands that it has sent, and an
-// error if the reload is deferred. The caller holds s.files.
+// prepareReload does what precedes the reload that c requires, if any. It makes a partial update if the reload may be deferred and
+// resolving says that the host names of added servers were resolved meanwhile. It persists what HAProxy runs. It returns the
+// commands that it has sent, or an error if the reload is deferred. The caller holds s.files.
 func (s *Sink) prepareReload(ctx context.Context, doc *document, c fileChange, resolving bool) (commands []string, err error) {
 	if c.rateLimited {
 		if resolving {

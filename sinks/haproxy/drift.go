@@ -278,7 +278,8 @@ func (s *supervisor) restoreChangedFiles() {
 	}
 }
 
-// restoreFiles restores those of the files, which are those of the applied document, that another program has changed on disk. The caller holds s.files.
+// restoreFiles restores the given files of the applied document if another program has changed them on disk. The caller holds
+// s.files.
 func (s *Sink) restoreFiles(files []stage.File) error {
 	var changed []stage.File
 	for _, f := range files {

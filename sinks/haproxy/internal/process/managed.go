@@ -174,7 +174,7 @@ func (m *Managed) Invocation(context.Context) (Invocation, error) {
 var errNoAnswer = errors.New("HAProxy's master does not answer")
 
 // waitForMaster returns the master's processes. If no master answers, it returns in others our HAProxy processes that have no
-// master socket. If a master has a socket but does not answer, such as during a reload by another program, it waits until it does.
+// master socket. If a master has a socket but does not answer, such as during a reload by another program, it waits for it.
 func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.ResponseTimeout, errNoAnswer)
 	defer cancel()
