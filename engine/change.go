@@ -167,7 +167,7 @@ func (d *pipelineDiff) check(ctx context.Context, snap sdk.Snapshot) error {
 		return nil
 	}
 	pass := &exclude.Pass{
-		Index: exclude.NewIndex(excluded.Without(snap)),
+		Index: exclude.NewIndex(excluded.Filter(snap)),
 		Render: func(ctx context.Context, snap sdk.Snapshot) (sdk.Document, []string, error) {
 			files, notes, err := t.Render(ctx, snap)
 			if err != nil {

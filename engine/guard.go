@@ -21,23 +21,23 @@ type Guard struct {
 	Hold time.Duration
 }
 
-// Held says why the newest snapshot of a source is held, so that the one before stays in use.
+// Held says why the newest snapshot of a source is held. The previous one stays in use.
 type Held struct {
 	Reason string
 	Since  time.Time
 	Until  time.Time // when it is released by itself
 }
 
-// holdReason returns why a snapshot with has live instances is held after one that had had, or "".
-func (g Guard) holdReason(had, has int) string {
+// holdReason returns why a snapshot with after live instances is held if the previous one had before of them, or "".
+func (g Guard) holdReason(before, after int) string {
 	if g.Hold <= 0 {
 		return ""
 	}
 	switch {
-	case had > 0 && has == 0:
-		return fmt.Sprintf("none of %s is left", count(had, "live instance"))
-	case had >= g.MinInstances && float64(had-has) > g.MaxDrop*float64(had):
-		return fmt.Sprintf("%d of %s are gone, more than max_drop allows", had-has, count(had, "live instance"))
+	case before > 0 && after == 0:
+		return fmt.Sprintf("none of %s is left", count(before, "live instance"))
+	case before >= g.MinInstances && float64(before-after) > g.MaxDrop*float64(before):
+		return fmt.Sprintf("%d of %s are gone, more than max_drop allows", before-after, count(before, "live instance"))
 	}
 	return ""
 }

@@ -14,8 +14,8 @@ import (
 // may disturb what the sink manages.
 const candidateRetry = 30 * time.Second
 
-// reconcile handles an event, applies the newest snapshot unless it is applied already, applies what is pending, and has the sink
-// read files again if that is due. It returns when to reconcile again without another event.
+// reconcile handles an event, then brings the sink in sync: it applies the newest snapshot, retries what is pending, and rereads
+// files when that is due. It returns when to run again if no other event arrives.
 func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	p.handle(ctx, e)
 	var next schedule
@@ -27,7 +27,7 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	return next.earlier(p.rereadPending(ctx))
 }
 
-// handle changes the state as the event demands.
+// handle updates the state for the event and publishes the status. It applies documents only if the sink may have lost them.
 func (p *pipeline) handle(ctx context.Context, e event) {
 	s := &p.state
 	s.trigger = e.trigger
@@ -67,7 +67,7 @@ func (p *pipeline) reconcileSnapshot(ctx context.Context, snap sdk.Snapshot) sch
 	}
 	s.status.Pending = nil
 	s.loads.requested = false
-	_, unproven := errors.AsType[*unprovenError](err)
+	_, candidateFailed := errors.AsType[*candidateFailedError](err)
 	switch {
 	case err == nil:
 		s.retries.Reset()
@@ -75,7 +75,7 @@ func (p *pipeline) reconcileSnapshot(ctx context.Context, snap sdk.Snapshot) sch
 		s.applyTimeout = supersedeAfter
 		p.clearFault()
 		return exclusionRetry(s.active)
-	case unproven:
+	case candidateFailed:
 		p.clearFault()
 		return in(max(s.retries.NextBackOff(), candidateRetry)).earlier(exclusionRetry(s.active))
 	}
@@ -125,7 +125,7 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 	if activeErr := p.applyWith(ctx, s.active, snap); activeErr != nil || s.candidate == nil || isFinal(err) {
 		return activeErr
 	}
-	return &unprovenError{err}
+	return &candidateFailedError{err}
 }
 
 // applyWithActive is applySnapshot without a candidate.
@@ -135,17 +135,17 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 	}
 	err := p.applyWith(ctx, p.state.active, snap)
 	if err != nil && !isFinal(err) {
-		// The sink kept the previous document, but it failed once: it applies that document again if it is wanted again.
+		// The sink kept the previous document, but do not rely on that: if the same document is wanted again, it is applied again.
 		p.state.inSync = false
 	}
 	return err
 }
 
-// An unprovenError says that the snapshot is applied with the active template, and the candidate failed for a reason that may be
-// over soon.
-type unprovenError struct{ error }
+// A candidateFailedError says that the snapshot is applied with the active template, and that the candidate failed for a reason
+// that may be over soon.
+type candidateFailedError struct{ error }
 
-func (e *unprovenError) Unwrap() error { return e.error }
+func (e *candidateFailedError) Unwrap() error { return e.error }
 
 // applyWith renders snap with v and applies the document, unless it is applied already. Instances that the document cannot be
 // applied with are excluded.
@@ -214,7 +214,7 @@ func (p *pipeline) newPass(v *version, index *exclude.Index) *exclude.Pass {
 	return pass
 }
 
-// forExclusion returns nil for nil.
+// forExclusion returns what package exclude needs to know about r. r may be nil if no document is applied.
 func (r *rendered) forExclusion() *exclude.Applied {
 	if r == nil {
 		return nil
@@ -235,8 +235,8 @@ func (p *pipeline) render(ctx context.Context, t Template, snap sdk.Snapshot) (s
 
 // mayExclude reports whether v may be rendered without excluded. A candidate may exclude only what the active version
 // excludes as well: everything else is live with the active one, so the candidate is at fault. The first version of a run may
-// have been edited while the daemon was down: it must not exclude more of what an earlier run applied than the source may
-// lose, unless the reason may be over soon.
+// have been edited while the daemon was down: it must not exclude more previously applied instances than the guard lets the
+// source lose, unless the reason may be over soon.
 func (p *pipeline) mayExclude(v *version, index *exclude.Index, excluded exclude.Set, temporary bool) bool {
 	s := &p.state
 	switch {
@@ -245,7 +245,7 @@ func (p *pipeline) mayExclude(v *version, index *exclude.Index, excluded exclude
 	case s.active != nil:
 		return excluded.IsSubsetOf(s.active.excluded.Current(index))
 	case s.applied != nil:
-		return !p.source.lacksTooMuch(s.applied.forExclusion().Survivors(index, excluded))
+		return !p.source.wouldHold(s.applied.forExclusion().Survivors(index, excluded))
 	}
 	return true
 }

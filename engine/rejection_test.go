@@ -151,12 +151,12 @@ func TestExclusion_RejectedAfterSeveralRounds(t *testing.T) {
 	}{
 		{
 			"a line that is wrong wherever it is rendered", inOrder(rejectWords("server")), "zoo/1 quiet", 2,
-			`the proxy says no: /etc/main:3 (lines.tmpl:3, service "chat", instance "1" on h): server; and without that: ` +
+			`the proxy says no: /etc/main:3 (lines.tmpl:3, service "chat", instance "1" on h): server; after excluding those: ` +
 				`the proxy says no: /etc/main:4 (lines.tmpl:3, service "web", instance "1" on h): server`,
 		},
 		{
 			"the template's own line", inOrder(rejectWords("chat/1"), rejectWords("web/1"), rejectWords("lines")), "zoo/1 ok", 3,
-			`the proxy says no: /etc/main:3 (lines.tmpl:3, service "chat", instance "1" on h): chat/1; and without that: ` +
+			`the proxy says no: /etc/main:3 (lines.tmpl:3, service "chat", instance "1" on h): chat/1; after excluding those: ` +
 				`the proxy says no: /etc/main:1 (lines.tmpl:1): lines`,
 		},
 	} {

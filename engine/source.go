@@ -27,7 +27,7 @@ type source struct {
 	failed   logdedup.Fault // Watch failed, and no snapshot has been emitted since
 	restored bool           // from the state store; only the goroutine of [Engine.Run] accesses it
 
-	mu        sync.Mutex
+	mu        sync.Mutex // also keeps the snapshots in order; methods with the suffix Locked require it
 	impl      sdk.Source
 	guard     Guard
 	pipelines []*pipeline
@@ -63,7 +63,7 @@ func (s *source) restore() {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passOn(snap)
+	s.passOnLocked(snap)
 	s.stale = true
 	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "live", countLive(snap))
 }
@@ -106,38 +106,38 @@ func (s *source) emit(snap sdk.Snapshot) {
 	defer s.mu.Unlock()
 	reason := ""
 	if s.filled {
-		reason = s.holdReason(snap)
+		reason = s.holdReasonLocked(snap)
 	}
 	s.observer.SnapshotReceived(snap, reason != "")
 	if reason != "" {
-		s.holdBack(snap, reason)
+		s.holdBackLocked(snap, reason)
 		return
 	}
-	s.endHold("the source has recovered")
-	s.accept(snap)
+	s.endHoldLocked("the source has recovered")
+	s.acceptLocked(snap)
 }
 
-// holdReason returns why the guard holds snap, or "".
-func (s *source) holdReason(snap sdk.Snapshot) string {
+// holdReasonLocked returns why the guard holds snap, or "".
+func (s *source) holdReasonLocked(snap sdk.Snapshot) string {
 	return s.guard.holdReason(s.recent.max(time.Now().Add(-s.guard.Hold)), countLive(snap))
 }
 
-// lacksTooMuch reports whether the guard holds a snapshot with has live instances after one that had more.
-func (s *source) lacksTooMuch(had, has int) bool {
+// wouldHold reports whether the guard holds a snapshot with after live instances if the previous one had before of them.
+func (s *source) wouldHold(before, after int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.guard.holdReason(had, has) != ""
+	return s.guard.holdReason(before, after) != ""
 }
 
-// The methods from here to endHold are called with the lock held, so that snapshots stay in order.
-
-func (s *source) accept(snap sdk.Snapshot) {
-	s.passOn(snap)
+// acceptLocked passes snap to the pipelines and saves it.
+func (s *source) acceptLocked(snap sdk.Snapshot) {
+	s.passOnLocked(snap)
 	s.stale = false
 	s.store.SaveSnapshot(s.name, snap)
 }
 
-func (s *source) passOn(snap sdk.Snapshot) {
+// passOnLocked makes snap the newest snapshot of the source and of its pipelines.
+func (s *source) passOnLocked(snap sdk.Snapshot) {
 	s.newest, s.filled = snap, true
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), countLive(snap))
@@ -146,40 +146,39 @@ func (s *source) passOn(snap sdk.Snapshot) {
 	}
 }
 
-// holdBack keeps snap from the pipelines. Later snapshots that are held do not extend the time.
-func (s *source) holdBack(snap sdk.Snapshot, reason string) {
+// holdBackLocked keeps snap from the pipelines. Later snapshots that are held do not extend the time.
+func (s *source) holdBackLocked(snap sdk.Snapshot, reason string) {
 	if s.hold != nil {
 		s.hold.snapshot, s.hold.Reason = snap, reason
 		return
 	}
 	s.hold = &hold{Held: Held{Reason: reason, Since: time.Now()}, snapshot: snap}
-	s.startHoldTimer()
-	s.reportHeld(true)
+	s.startHoldTimerLocked()
+	s.reportHeldLocked(true)
 	s.log.Warn("snapshot held; POST /api/v1/pipelines/NAME/release releases it", "reason", reason, "until", s.hold.Until)
 }
 
-// startHoldTimer releases the held snapshot when the guard's time is over. A timer that was started before has no effect any
-// more.
-func (s *source) startHoldTimer() {
+// startHoldTimerLocked releases the held snapshot when the guard's time is over. A timer that was started earlier no longer has
+// an effect.
+func (s *source) startHoldTimerLocked() {
 	h := *s.hold
 	h.Until = h.Since.Add(s.guard.Hold)
 	s.hold = &h
 	h.timer = time.AfterFunc(time.Until(h.Until), func() { s.release(&h, "its time is over") })
 }
 
-// endHold drops the held snapshot, if there is one.
-func (s *source) endHold(why string) {
+// endHoldLocked drops the held snapshot, if there is one.
+func (s *source) endHoldLocked(why string) {
 	if s.hold == nil {
 		return
 	}
 	s.hold.timer.Stop()
 	s.log.Info("snapshot no longer held", "why", why, "held_for", time.Since(s.hold.Since).Round(time.Millisecond))
 	s.hold = nil
-	s.reportHeld(false)
+	s.reportHeldLocked(false)
 }
 
-// release passes the held snapshot to the pipelines, unless it belongs to another hold than which; nil is any. It reports whether
-// it did.
+// release passes the held snapshot to the pipelines if it belongs to which; nil stands for any hold. It reports whether it did.
 func (s *source) release(which *hold, why string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,9 +186,9 @@ func (s *source) release(which *hold, why string) bool {
 		return false
 	}
 	snap := s.hold.snapshot
-	s.endHold(why)
+	s.endHoldLocked(why)
 	s.recent = nil // snapshots before this one no longer count
-	s.accept(snap)
+	s.acceptLocked(snap)
 	return true
 }
 
@@ -220,31 +219,31 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 	changed := s.guard != cfg.Guard
 	s.impl, s.guard, s.pipelines = cfg.Source, cfg.Guard, pipelines
 	if changed && s.hold != nil {
-		s.reconsiderHold()
+		s.reconsiderHoldLocked()
 	}
 }
 
-// reconsiderHold applies a guard that has changed to the held snapshot.
-func (s *source) reconsiderHold() {
+// reconsiderHoldLocked applies a guard that has changed to the held snapshot.
+func (s *source) reconsiderHoldLocked() {
 	snap := s.hold.snapshot
-	reason := s.holdReason(snap)
+	reason := s.holdReasonLocked(snap)
 	if reason == "" {
-		s.endHold("the changed guard does not hold it")
-		s.accept(snap)
+		s.endHoldLocked("the changed guard does not hold it")
+		s.acceptLocked(snap)
 		return
 	}
 	s.hold.timer.Stop()
 	s.hold.Reason = reason
-	s.startHoldTimer()
+	s.startHoldTimerLocked()
 }
 
-func (s *source) reportHeld(held bool) {
+func (s *source) reportHeldLocked(held bool) {
 	for _, p := range s.pipelines {
 		s.observer.Held(p.name, held)
 	}
 }
 
-// stopTimer is for a source that does not run any more.
+// stopTimer stops the timer of a source that no longer runs.
 func (s *source) stopTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,14 +10,15 @@ import (
 )
 
 const (
-	// maxRounds bounds how often a document is rendered in a row because further iterations fail or further lines conflict.
+	// maxRounds bounds the renders of one document, each of which excludes more.
 	maxRounds = 8
-	// After excludeServicesAfter rejections in a row, the unchecked rest of a service that has faults is excluded as well, and
-	// after excludeAllAfter everything that is unchecked. Sinks read a document from the start and stop at some fault.
+	// A sink may stop reading a document at a fault, so that it has not checked the lines that follow. After excludeServicesAfter
+	// rejections in one pass, the unchecked instances of services with faults are excluded too; after excludeAllAfter, all
+	// unchecked instances.
 	excludeServicesAfter, excludeAllAfter = 3, 6
-	// maxRejections bounds how many documents are applied in a row.
+	// maxRejections bounds the documents applied in one pass; the next pass follows after continueAfter.
 	maxRejections = 9
-	// continueAfter is the time after which the next ones are, and after which unchecked owners are tried.
+	// continueAfter is the time until the next pass, which also tries unchecked owners again.
 	continueAfter = time.Second
 	// minRetryDelay bounds how soon a rejected line is tried again.
 	minRetryDelay = 10 * time.Millisecond
@@ -36,7 +37,7 @@ type Pass struct {
 	// Apply applies or checks the document of r. It may modify r.Document.
 	Apply func(ctx context.Context, r *Rendering) error
 
-	SourceMapper SourceMapper // nil if the template is none: no rejected line has an owner then
+	SourceMapper SourceMapper // the template; nil if it maps no lines, so that rejected lines have no owner
 
 	// Conflicts returns the conflicts between lines of a document; nil for none.
 	Conflicts        func(files []sdk.File) []Conflict
@@ -58,9 +59,22 @@ type Rendering struct {
 
 // RenderExcluding renders the snapshot without excluded and without the owners of failing iterations and the losers of conflicts.
 func (p *Pass) RenderExcluding(ctx context.Context, excluded Set) (*Rendering, error) {
+	return p.renderUntil(ctx, excluded, p.resolveConflicts)
+}
+
+// renderUntil renders the snapshot without excluded until accept returns no error. Each round also excludes
+// the owners of failing iterations, or what accept returns with its error. If excluding more does not help, renderUntil returns
+// the error of the last round.
+func (p *Pass) renderUntil(
+	ctx context.Context, excluded Set, accept func(context.Context, *Rendering) (next Set, _ error),
+) (*Rendering, error) {
 	for round := 1; ; round++ {
-		r, next, err := p.renderOnce(ctx, excluded)
-		if err == nil {
+		doc, notes, err := p.Render(ctx, excluded.Filter(p.Index.snapshot))
+		r := &Rendering{doc, notes, excluded}
+		var next Set
+		if err != nil {
+			next = excluded.withFailures(p.Index, err)
+		} else if next, err = accept(ctx, r); err == nil {
 			return r, nil
 		}
 		if next == nil || round == maxRounds || !p.MayExclude(next, false) {
@@ -70,42 +84,31 @@ func (p *Pass) RenderExcluding(ctx context.Context, excluded Set) (*Rendering, e
 	}
 }
 
-// renderOnce returns with an error what to exclude before the next attempt, or nil if that does not help.
-func (p *Pass) renderOnce(ctx context.Context, excluded Set) (*Rendering, Set, error) {
-	doc, notes, err := p.Render(ctx, excluded.Without(p.Index.snapshot))
-	if err != nil {
-		return nil, excluded.withFailures(p.Index, err), err
-	}
-	r := &Rendering{doc, notes, excluded}
-	next, err := p.resolveConflicts(ctx, r)
-	return r, next, err
-}
-
 // ExcludeRejected renders and applies the document without the owners of the lines that the sink rejects, until the sink applies
 // the rest. err is the rejection with which applying r failed.
 //
-// It returns the document that was applied last and the error of that. If the error is a rejection, nothing was applied:
-// excluding more does not help, or it takes more attempts than are made in a row. In the second case next is not nil: it is
-// what to exclude in the next pass, which the error asks for with a [sdk.RetryError].
+// It returns the document that was applied last and the error of that. If the error is a rejection, nothing was applied. A
+// non-nil next means that the attempts for this pass are used up; it is what the next pass excludes, at the time in the
+// [sdk.RetryError].
 func (p *Pass) ExcludeRejected(ctx context.Context, r *Rendering, err error) (last *Rendering, next Set, _ error) {
 	var first error
 	for rejections := 1; IsRejected(err); rejections++ {
-		more, explained := p.afterRejection(ctx, r, err, rejections)
+		widened, explained := p.afterRejection(ctx, r, err, rejections)
 		if first == nil {
 			first = explained
 		}
 		explained = join(first, explained)
 		switch {
-		case more == nil:
+		case widened == nil:
 			return r, nil, explained
 		case rejections == maxRejections:
-			return r, more, sdk.RetryAfter(explained, continueAfter)
+			return r, widened, sdk.RetryAfter(explained, continueAfter)
 		}
-		rest, renderErr := p.RenderExcluding(ctx, more)
-		if renderErr != nil { // the template needs what would be missing
+		rendered, renderErr := p.RenderExcluding(ctx, widened)
+		if renderErr != nil { // the template needs what would be excluded
 			return r, nil, explained
 		}
-		r = rest
+		r = rendered
 		err = p.Apply(ctx, r)
 	}
 	return r, nil, err
@@ -141,45 +144,35 @@ func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, reje
 // Check renders the snapshot and checks the document with Apply. Unlike the other methods it ignores conflicts. It excludes the
 // owners of failing iterations and of rejected lines. It returns the error of the last attempt.
 func (p *Pass) Check(ctx context.Context) error {
-	var excluded Set
-	for round := 1; ; round++ {
-		next, err := p.checkOnce(ctx, excluded)
-		if err == nil || next == nil || round == maxRounds || !p.MayExclude(next, false) {
-			return err
-		}
-		excluded = next
-	}
+	_, err := p.renderUntil(ctx, nil, p.applyOnce)
+	return err
 }
 
-func (p *Pass) checkOnce(ctx context.Context, excluded Set) (Set, error) {
-	doc, notes, err := p.Render(ctx, excluded.Without(p.Index.snapshot))
-	if err != nil {
-		return excluded.withFailures(p.Index, err), err
-	}
-	r := &Rendering{doc, notes, excluded}
-	err = p.Apply(ctx, r)
+// applyOnce applies r. If that is rejected, it returns what to exclude before the next attempt, or nil if excluding more does not
+// help.
+func (p *Pass) applyOnce(ctx context.Context, r *Rendering) (Set, error) {
+	err := p.Apply(ctx, r)
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Positions) == 0 {
 		return nil, err
 	}
 	lines := p.sourceMap(ctx, r)
-	return excluded.withRejected(p.Index, faultsOf(rejection, lines), lines, time.Time{}), err
+	return r.Excluded.withRejected(p.Index, faultsOf(rejection, lines), lines, time.Time{}), err
 }
 
 func (p *Pass) sourceMap(ctx context.Context, r *Rendering) sourceMap {
-	return newSourceMap(ctx, p.SourceMapper, r.Excluded.Without(p.Index.snapshot), r.Document.Files)
+	return newSourceMap(ctx, p.SourceMapper, r.Excluded.Filter(p.Index.snapshot), r.Document.Files)
 }
 
-// join returns an error with the texts of the rejections of the whole document and of what was left of it at last. It is
-// final only if the last one is.
+// join combines the first and the last rejection. The result is final only if last is.
 func join(first, last error) error {
 	switch {
 	case first == last: //nolint:errorlint // the very same
 		return last
 	case IsFinal(last):
-		return fmt.Errorf("%w; and without that: %w", first, last)
+		return fmt.Errorf("%w; after excluding those: %w", first, last)
 	default:
-		return fmt.Errorf("%v; and without that: %w", first, last) //nolint:errorlint // first may be final
+		return fmt.Errorf("%v; after excluding those: %w", first, last) //nolint:errorlint // first may be final
 	}
 }
 

@@ -79,9 +79,9 @@ func (s Set) RetryIn() (time.Duration, bool) {
 	return max(wait, 0), found
 }
 
-// Without returns snap without the excluded services and instances. Services that have none of them share their instances
+// Filter returns snap without the excluded services and instances. Services that have none of them share their instances
 // with snap.
-func (s Set) Without(snap sdk.Snapshot) sdk.Snapshot {
+func (s Set) Filter(snap sdk.Snapshot) sdk.Snapshot {
 	if len(s) == 0 {
 		return snap
 	}
@@ -137,7 +137,7 @@ func (s Set) add(o owner, e entry) {
 }
 
 // leavesLive reports whether snap has live instances without s, if it has any.
-func (s Set) leavesLive(snap sdk.Snapshot) bool { return !hasLive(snap) || hasLive(s.Without(snap)) }
+func (s Set) leavesLive(snap sdk.Snapshot) bool { return !hasLive(snap) || hasLive(s.Filter(snap)) }
 
 func hasLive(snap sdk.Snapshot) bool {
 	return slices.ContainsFunc(snap.Services, func(s sdk.Service) bool {

@@ -24,7 +24,7 @@ func setOf(snap sdk.Snapshot, owners ...owner) Set {
 	return s
 }
 
-func TestSet_Without(t *testing.T) {
+func TestSet_Filter(t *testing.T) {
 	web1, web2 := owner{"web", true, "h", "1"}, owner{"web", true, "h", "2"}
 	for _, test := range []struct {
 		name     string
@@ -41,7 +41,7 @@ func TestSet_Without(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			snap := testSnapshot()
 			got := map[string]int{}
-			for _, s := range setOf(snap, test.excluded...).Without(snap).Services {
+			for _, s := range setOf(snap, test.excluded...).Filter(snap).Services {
 				got[s.Name] = len(s.Instances)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -54,7 +54,7 @@ func TestSet_Without(t *testing.T) {
 	}
 }
 
-func TestNewSet_Without(t *testing.T) {
+func TestNewSet_Filter(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		exclusion Exclusion
@@ -65,7 +65,7 @@ func TestNewSet_Without(t *testing.T) {
 		{"a service", Exclusion{Service: "web"}, "chat", 1},
 		{"another service", Exclusion{Service: "chat"}, "web", 1},
 	} {
-		got := NewSet([]Exclusion{test.exclusion}).Without(testSnapshot()).Services
+		got := NewSet([]Exclusion{test.exclusion}).Filter(testSnapshot()).Services
 		if len(got) != test.left || got[0].Name != test.want {
 			t.Errorf("%s: left are %+v", test.name, got)
 		}

@@ -82,7 +82,7 @@ type denial struct {
 	message string
 }
 
-// authorize reports whether the request is authorized. Otherwise it has answered the request.
+// authorize reports whether the request is authorized. If not, it writes the response itself; it also answers CORS preflights.
 func (p *AccessPolicy) authorize(w http.ResponseWriter, r *http.Request) bool {
 	if isRead(r.Method) && !p.lacksTLS(r) && p.handleCORS(w, r) {
 		return false
@@ -122,18 +122,18 @@ func (p *AccessPolicy) check(r *http.Request) *denial {
 		// This includes pages of the daemon's own origin, because DNS rebinding gives any page that origin.
 		return &denial{http.StatusForbidden, "a browser", "browsers may not push"}
 	case p.crossOrigin.Check(r) != nil:
-		return &denial{http.StatusForbidden, "another origin", "pages of other origins may not change anything"}
+		return &denial{http.StatusForbidden, "another origin", "cross-origin changes are not allowed"}
 	case isFromBrowser(r) && !p.allowsHost(r):
 		return unknownHost
 	case !p.allowsAddress(r.RemoteAddr):
 		return &denial{http.StatusForbidden, "an address outside allow_from",
-			"nothing may be changed from this address: haproxy_api.allow_from does not have it"}
+			"changes are not allowed from this address: it is not in haproxy_api.allow_from"}
 	case p.tls != nil && !p.tls.trusts(r.TLS):
 		return &denial{http.StatusForbidden, "no client certificate",
 			"a client certificate of an authority in haproxy_api.client_ca is needed to change anything"}
 	case p.needsToken && !p.hasToken(r):
 		return &denial{http.StatusUnauthorized, "no token or a wrong one",
-			"the token is missing or wrong: send it as a bearer token, or with basic authentication"}
+			"missing or wrong token: send it as a bearer token, or with basic authentication"}
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 		return unknownHost
 	case isCrossOrigin(r) && !p.allowsOrigin(r.Header.Get("Origin")):
 		return &denial{http.StatusForbidden, "another origin",
-			"pages of this origin may not read: haproxy_api.cors_origins does not have it"}
+			"pages of this origin may not read: it is not in haproxy_api.cors_origins"}
 	}
 	return nil
 }
@@ -188,7 +188,8 @@ func (p *AccessPolicy) allowsAddress(peer string) bool {
 	return ok && slices.ContainsFunc(p.allowFrom, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// addressOf returns the address in a peer's host:port, without a zone; an IPv4-mapped one as IPv4.
+// addressOf returns the address of a peer that is given as host:port. The address has no zone, and an IPv4-mapped address is
+// returned as IPv4.
 func addressOf(peer string) (netip.Addr, bool) {
 	at, err := netip.ParseAddrPort(peer)
 	return at.Addr().Unmap().WithZone(""), err == nil
@@ -217,8 +218,8 @@ func (p *AccessPolicy) allowsOrigin(origin string) bool {
 	return slices.Contains(p.origins, "*") || slices.Contains(p.origins, origin)
 }
 
-// handleCORS sets the headers that let pages of the origins in CORSOrigins read. It reports whether the request was a preflight
-// request, which it has answered then.
+// handleCORS sets the headers that let pages of the origins in CORSOrigins read. If the request is a preflight
+// request, it answers it and returns true.
 func (p *AccessPolicy) handleCORS(w http.ResponseWriter, r *http.Request) bool {
 	if len(p.origins) == 0 {
 		return false

@@ -19,7 +19,7 @@ func (s *Sink) ready(ctx context.Context) error {
 	s.begin.Do(func() {
 		s.background.Go(s.supervise)
 		s.background.Go(func() {
-			ctx, release := s.untilStopped(context.Background())
+			ctx, release := s.contextUntilStop(context.Background())
 			defer release()
 			s.persistLoop(ctx)
 		})
@@ -75,7 +75,7 @@ func (s *Sink) serves(ctx context.Context, now process.Instance, doc *document) 
 	if _, err := s.controller.Endpoint(now); err != nil || !s.cfg.Runtime {
 		return true
 	}
-	difference, err := s.clientFor(now).Difference(ctx, doc.config)
+	difference, err := s.clientFor(now).FirstNeededCommand(ctx, doc.config)
 	if runtimeapi.IsUnsupported(err) {
 		return true
 	}

@@ -34,8 +34,8 @@ func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return result, err
 }
 
-func (s *Sink) apply(ctx context.Context, from sdk.Document) (sdk.Result, error) {
-	doc, err := s.newDocument(from)
+func (s *Sink) apply(ctx context.Context, raw sdk.Document) (sdk.Result, error) {
+	doc, err := s.newDocument(raw)
 	if err != nil {
 		return sdk.Result{}, err
 	}
@@ -45,31 +45,31 @@ func (s *Sink) apply(ctx context.Context, from sdk.Document) (sdk.Result, error)
 	if err := s.rollBackEnded(ctx); err != nil {
 		return sdk.Result{}, err
 	}
-	result, rest, err := s.applyRuntime(ctx, doc)
-	if err != nil || rest == nil {
+	result, remaining, err := s.applyWithoutFiles(ctx, doc)
+	if err != nil || remaining == nil {
 		return result, err
 	}
 	atRuntime := result.Details
-	result, err = s.applyFiles(ctx, doc, *rest)
+	result, err = s.applyFiles(ctx, doc, *remaining)
 	result.Details = append(atRuntime, result.Details...)
 	return result, err
 }
 
 // A fileChange is what is left to do once everything is done that needs no file.
 type fileChange struct {
-	reload    string // why HAProxy has to load the document; empty where only the file differs
-	mayBeSoon bool   // the reload may have to be deferred, because it comes too soon after another one
+	reload      string // why HAProxy has to load the document; empty where only the file differs
+	rateLimited bool   // the reload may have to be deferred, because it comes too soon after another one
 }
 
-// applyRuntime plans how doc goes live, and does what needs no file. The fileChange is what is left; nil means nothing is.
-func (s *Sink) applyRuntime(ctx context.Context, doc *document) (sdk.Result, *fileChange, error) {
+// applyWithoutFiles plans how doc goes live, and does what needs no file. The fileChange is what is left; nil means nothing is.
+func (s *Sink) applyWithoutFiles(ctx context.Context, doc *document) (sdk.Result, *fileChange, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if ctx.Err() != nil {
 		return sdk.Result{}, nil, interrupted(context.Cause(ctx))
 	}
 	cancellable := ctx
-	ctx, release := s.untilStopped(ctx)
+	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 	p, now := s.plan(ctx, doc)
 	if p.need == needRuntime && s.resolveAdded(cancellable, now, doc, p.backends) {
@@ -137,14 +137,14 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 	}
 	staged, warnings, err := s.stageAndCheck(ctx, doc, true)
 	if err != nil {
-		return sdk.Result{}, s.unlessFilesChanged(ctx, doc, err)
+		return sdk.Result{}, s.asTemporaryIfFilesChanged(ctx, doc, err)
 	}
 	defer staged.Discard()
 	if err := s.lockFiles(ctx); err != nil {
 		return sdk.Result{}, err
 	}
 	defer s.unlockFiles()
-	if c.mayBeSoon {
+	if c.rateLimited {
 		if resolving { // the host names of added servers are resolved by now
 			commands = append(commands, s.lockAndUpdatePartially(ctx, doc)...)
 		}
@@ -163,7 +163,7 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 	}
 	result.Details = slices.Concat(commands, result.Details, warnings)
 	if err != nil && s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
-		ctx, release := s.untilStopped(ctx)
+		ctx, release := s.contextUntilStop(ctx)
 		defer release()
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
 	}
@@ -181,7 +181,7 @@ func (s *Sink) commitAndReload(
 	if s.isStopped() {
 		return sdk.Result{}, interrupted(errStopped)
 	}
-	ctx, release := s.untilStopped(ctx)
+	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 
 	p, now := s.plan(ctx, doc) // again, because HAProxy may have ended or been reloaded by somebody else

@@ -92,8 +92,8 @@ func (s *Sink) announce(files []stage.File) {
 	}
 }
 
-// observeCompanions removes companions that were still needed when they were replaced.
-func (s *supervisor) observeCompanions(ctx context.Context) {
+// removeUnneededCompanions removes companions that were still needed when they were replaced.
+func (s *supervisor) removeUnneededCompanions(ctx context.Context) {
 	doc := s.state.Load().appliedOnDisk()
 	if doc == nil {
 		return

@@ -27,27 +27,28 @@ var errRemoveTimeout = errors.New("HAProxy does not answer in time")
 // correctDrift reads what the running HAProxy serves, every observeEvery, and corrects what somebody else has changed there or on
 // disk. It also removes servers that have drained.
 func (s *supervisor) correctDrift(ctx context.Context) {
-	if time.Since(s.observed) > s.observeEvery && s.observe(ctx) {
+	if time.Since(s.observed) > s.observeEvery && s.checkOnce(ctx) {
 		s.observed = time.Now()
 		s.observations.Add(1)
 	}
 	s.removeDrained(ctx)
 }
 
-// observe returns false if HAProxy was changed meanwhile, so that it has to be observed again.
-func (s *supervisor) observe(ctx context.Context) bool {
+// checkOnce returns false if HAProxy was changed meanwhile, so that it has to be observed again.
+func (s *supervisor) checkOnce(ctx context.Context) bool {
 	s.observeHang()
-	if !s.observeConflicts() || !s.observeOldWorkers(ctx) {
+	if !s.observeConflicts() || !s.limitOldWorkers(ctx) {
 		return false
 	}
-	if s.observeProcesses(ctx); s.state.Load().unverified() {
+	s.detectForeignLoad(ctx)
+	if s.state.Load().unverified() {
 		return true
 	}
-	if !s.observeServers(ctx) {
+	if !s.checkServers(ctx) {
 		return false
 	}
-	s.observeFiles()
-	s.observeCompanions(ctx)
+	s.restoreChangedFiles()
+	s.removeUnneededCompanions(ctx)
 	return true
 }
 
@@ -66,20 +67,20 @@ func (s *supervisor) observeConflicts() bool {
 	return true
 }
 
-// observeProcesses finds out whether somebody else has started or reloaded HAProxy.
-func (s *supervisor) observeProcesses(ctx context.Context) {
-	foreign := func() (process.Instance, bool) {
+// detectForeignLoad finds out whether somebody else has started or reloaded HAProxy.
+func (s *supervisor) detectForeignLoad(ctx context.Context) {
+	findForeign := func() (now process.Instance, found bool) {
 		now, err := s.controller.Find(ctx)
 		recorded := s.state.Load().running
 		// If none is found, the next step finds that the processes have ended, and Health says what is wrong.
 		return now, err == nil && !now.None() && !now.Same(recorded) && now.Serves(recorded)
 	}
-	if _, is := foreign(); !is {
+	if _, found := findForeign(); !found {
 		return
 	}
 	s.change.Lock()
 	defer s.change.Unlock()
-	if now, is := foreign(); is { // again, because it may have been a load of the sink's
+	if now, found := findForeign(); found { // again, because it may have been a load of the sink's
 		s.recordForeignLoad(now)
 	}
 }
@@ -131,14 +132,14 @@ func (s *supervisor) finishObservation(o observation, use func(applied *document
 	return true
 }
 
-// observeServers reads the servers that run, and corrects them.
-func (s *supervisor) observeServers(ctx context.Context) bool {
+// checkServers reads the servers that run, and corrects them.
+func (s *supervisor) checkServers(ctx context.Context) bool {
 	o := s.beginObservation()
 	defer o.client.Close()
 	if _, err := s.controller.Endpoint(o.running); err != nil || !s.cfg.Runtime || o.applied == nil {
 		return true
 	}
-	differing, err := o.client.Differing(ctx, o.applied.config)
+	differing, err := o.client.DifferingBackends(ctx, o.applied.config)
 	return s.finishObservation(o, func(applied *document) {
 		s.client.Merge(o.client)
 		if err == nil {
@@ -202,7 +203,7 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 		details, err = client.Reconcile(ctx, doc.config, doc.config, doc.config.Backends())
 	} else {
 		var difference string
-		if difference, err = client.Difference(ctx, doc.config); difference != "" {
+		if difference, err = client.FirstNeededCommand(ctx, doc.config); difference != "" {
 			err = &runtimeapi.RefusedError{Reason: "changes at run time are switched off, and it would take " + difference}
 		}
 	}
@@ -255,8 +256,8 @@ func (s *supervisor) recordDraining() {
 	}
 }
 
-// observeFiles writes back the files that somebody else has changed.
-func (s *supervisor) observeFiles() {
+// restoreChangedFiles writes back the files that somebody else has changed.
+func (s *supervisor) restoreChangedFiles() {
 	unchanged := func() bool {
 		st := s.state.Load()
 		return st.onDisk != st.desired || st.onDisk == nil || st.onDisk.onDisk()

@@ -157,7 +157,7 @@ func (s *Sink) resolveAdded(ctx context.Context, now process.Instance, doc *docu
 		return false
 	}
 	func() {
-		uncancelled, release := s.untilStopped(ctx)
+		uncancelled, release := s.contextUntilStop(ctx)
 		defer release()
 		s.updatePartially(uncancelled, doc)
 	}()

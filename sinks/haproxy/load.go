@@ -58,7 +58,7 @@ func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, err
 // caller holds s.change and s.files, whose release writes the state file.
 func (s *Sink) recordApplied(doc *document, now process.Instance) {
 	s.clientFor(now)
-	old, ended := s.limitOldWorkers(now)
+	old, ended := s.endOldWorkers(now)
 	s.update(func(st *state) {
 		st.apply(doc, now)
 		st.waitingReload = nil

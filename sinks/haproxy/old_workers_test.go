@@ -200,7 +200,7 @@ func TestOldWorkers_OfAnotherHAProxy(t *testing.T) {
 					t.Errorf("of the other HAProxy's processes %v the old workers are %v", pids, old)
 				}
 				check(t, s.lockFiles(t.Context()))
-				s.limitOldWorkers(now)
+				s.endOldWorkers(now)
 				s.files.Release(1)
 				if ended := fact(t, s, "old_workers_ended"); ended != "" && ended != "0" {
 					t.Errorf("%s were ended", ended)

@@ -32,10 +32,10 @@ func (s *Sink) beforeReload(
 		return result, nil, failed
 	}
 	// A document that differs from the one that waits only by what can be changed at run time has passed the check as well.
-	if st.waitingReload != nil && compare(st.waitingReload, doc).need != needReload {
+	if st.waitingReload != nil && planChange(st.waitingReload, doc).need != needReload {
 		return result, nil, s.deferred(reason)
 	}
-	return result, &fileChange{reload: reason, mayBeSoon: true}, nil
+	return result, &fileChange{reload: reason, rateLimited: true}, nil
 }
 
 // deferReload returns an error if it is too soon for the reload that doc needs. doc has passed the check.
@@ -66,7 +66,7 @@ func (s *Sink) updatePartially(ctx context.Context, doc *document) []string {
 
 // lockAndUpdatePartially is updatePartially for a caller that does not hold s.change. Only Stop interrupts it.
 func (s *Sink) lockAndUpdatePartially(ctx context.Context, doc *document) []string {
-	ctx, release := s.untilStopped(ctx)
+	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -87,7 +87,7 @@ func (s *Sink) partialUpdate(ctx context.Context, now process.Instance, applied,
 			return nil
 		}
 		partial := applied.with(content)
-		p := compare(applied, partial)
+		p := planChange(applied, partial)
 		if p.need != needRuntime || !s.passesVerifyCmd(ctx, partial) {
 			return nil
 		}

@@ -135,7 +135,7 @@ func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	disk := s.state.Load().onDisk
 	cause = fmt.Errorf("HAProxy accepted servers at run time that its check rejects, and they were reverted: %w", cause)
 	s.log.Error("reverting a change at run time", "error", cause)
-	p := compare(doc, disk)
+	p := planChange(doc, disk)
 	s.update(func(st *state) { st.desired, st.persistErr, st.revertErr = disk, nil, cause })
 	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
 	if p.need == needRuntime {

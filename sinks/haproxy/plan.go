@@ -38,17 +38,17 @@ func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance)
 	case err != nil:
 		return plan{need: needReload, reason: "what HAProxy serves now is not known"}, now
 	}
-	p := compare(s.state.Load().applied(now), doc)
+	p := planChange(s.state.Load().applied(now), doc)
 	if p.need != needReload && doc.reread != "" {
 		p = plan{need: needReload, reason: doc.reread}
 	}
 	return p, now
 }
 
-// compare plans how doc goes live where applied is live; nil means that it is not known what is live.
+// planChange plans how doc goes live where applied is live; nil means that it is not known what is live.
 //
 // The main files are compared by meaning. Companions may have any format, so they are compared byte by byte.
-func compare(applied, doc *document) plan {
+func planChange(applied, doc *document) plan {
 	if applied == nil {
 		return plan{need: needReload, reason: "what HAProxy serves now is not known"}
 	}

@@ -25,23 +25,23 @@ func (s *Sink) checkConflicts(now process.Instance) {
 	s.conflicts.Record(found, err, s.log)
 }
 
-// observeOldWorkers limits the number of old workers, including those that another program has left. It returns false while
+// limitOldWorkers limits the number of old workers, including those that another program has left. It returns false while
 // HAProxy is loading a document.
-func (s *supervisor) observeOldWorkers(ctx context.Context) bool {
+func (s *supervisor) limitOldWorkers(ctx context.Context) bool {
 	if !s.tryLockFiles() {
 		return false
 	}
 	defer s.unlockFiles()
 	if now, err := s.controller.Find(ctx); err == nil && now.Same(s.state.Load().running) {
-		old, ended := s.limitOldWorkers(now)
+		old, ended := s.endOldWorkers(now)
 		s.lockedUpdate(func(st *state) { st.recordOldWorkers(old, ended) })
 	}
 	return true
 }
 
-// limitOldWorkers ends old workers beyond max_old_workers, as hard-stop-after would. It returns those that it found, and how
+// endOldWorkers ends old workers beyond max_old_workers, as hard-stop-after would. It returns those that it found, and how
 // many it ended. The caller holds s.files.
-func (s *Sink) limitOldWorkers(now process.Instance) (old []int, ended int) {
+func (s *Sink) endOldWorkers(now process.Instance) (old []int, ended int) {
 	old = s.paths.OldWorkers(now)
 	ended, err := s.paths.EndOldWorkers(old, s.cfg.MaxOldWorkers, s.log)
 	if err != nil {

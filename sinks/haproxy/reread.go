@@ -45,7 +45,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	}
 	again := *applied
 	again.reread, again.watched = reason, watched.ID
-	return s.applyFiles(ctx, &again, fileChange{reload: reason, mayBeSoon: true})
+	return s.applyFiles(ctx, &again, fileChange{reload: reason, rateLimited: true})
 }
 
 // whyReread returns why HAProxy has to load the files that it reads beside doc again, and "" if it need not.
@@ -83,9 +83,9 @@ func (s *Sink) recordWatched(ctx context.Context, id string) {
 // checkAgain is when a document is checked again that was rejected because of a file that HAProxy reads beside it.
 const checkAgain = 10 * time.Second
 
-// unlessFilesChanged returns err, with which the check has rejected doc, as a temporary rejection if it is about a file that has
+// asTemporaryIfFilesChanged returns err, with which the check has rejected doc, as a temporary rejection if it is about a file that has
 // changed since HAProxy loaded it. The sink is not told when such a file is corrected.
-func (s *Sink) unlessFilesChanged(ctx context.Context, doc *document, err error) error {
+func (s *Sink) asTemporaryIfFilesChanged(ctx context.Context, doc *document, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || rejection.Temporary {
 		return err

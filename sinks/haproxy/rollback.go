@@ -34,7 +34,7 @@ func (s *Sink) failedBefore(doc *document) error {
 		failed = failedLoad{doc, sdk.NotLoaded(errors.New(doc.failure))}
 		s.update(func(st *state) { st.failedLoad = failed })
 	}
-	if failed.doc == nil || doc.retry || compare(failed.doc, doc).need == needReload {
+	if failed.doc == nil || doc.retry || planChange(failed.doc, doc).need == needReload {
 		return nil
 	}
 	return failed.err
@@ -51,7 +51,7 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 	defer s.unlockFiles()
 	s.change.Lock()
 	defer s.change.Unlock()
-	ctx, release := s.untilStopped(ctx)
+	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 	if now, err := s.controller.Find(ctx); err == nil && now.None() {
 		s.rollBack(ctx)
@@ -65,7 +65,7 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 func (s *Sink) rollBack(ctx context.Context) bool {
 	st := s.state.Load()
 	failed, stable := st.desired, st.stable
-	if failed == nil || stable == nil || compare(stable, failed).need != needReload {
+	if failed == nil || stable == nil || planChange(stable, failed).need != needReload {
 		return false
 	}
 	cause := s.recordFailedLoad(failed, &process.LoadError{

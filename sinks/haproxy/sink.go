@@ -117,8 +117,8 @@ func (s *Sink) Claim(ctx context.Context) error {
 // something.
 func (s *Sink) OnLost(lost func(sdk.Lost)) { s.lost = lost }
 
-// untilStopped returns a context with the values of ctx that ends with Stop and not with ctx.
-func (s *Sink) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+// contextUntilStop returns a context with the values of ctx that ends with Stop and not with ctx.
+func (s *Sink) contextUntilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	return s.orStopped(context.WithoutCancel(ctx))
 }
 

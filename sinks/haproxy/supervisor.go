@@ -44,7 +44,7 @@ type supervisor struct {
 
 // supervise runs the supervisor until Stop.
 func (s *Sink) supervise() {
-	ctx, release := s.untilStopped(context.Background())
+	ctx, release := s.contextUntilStop(context.Background())
 	defer release()
 	v := &supervisor{Sink: s, backoff: backoff.NewExponentialBackOff()}
 	v.backoff.MaxInterval = maxRestartInterval

@@ -40,7 +40,7 @@ type Command struct {
 	log           *slog.Logger
 	infos         *runtimeapi.Infos
 	applied       func() *syntax.Config
-	lost          lostProcesses
+	orphans       orphanFinder
 	unseen        unseenTracker
 	staleVariable atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
 }
@@ -67,7 +67,7 @@ func (c *Command) Find(ctx context.Context) (Instance, error) {
 	}
 	pids = slices.DeleteFunc(pids, func(pid int) bool { return !procinfo.Exists(pid) || !c.owns(pid) })
 	if len(pids) == 0 {
-		pids = c.lost.find(c.cfg)
+		pids = c.orphans.find(c.cfg)
 	}
 	return Instance{Pids: pids, Unseen: c.unseen.observe(len(pids) > 0)}, nil
 }

@@ -72,29 +72,29 @@ func (c Config) withConflicting(old []int) ([]int, error) {
 	return replaced, others
 }
 
-// lostProcesses finds HAProxy processes that run the configuration file and to which neither a socket nor the pid file leads,
-// such as after the directory of both was emptied. It searches at most once a second.
-type lostProcesses struct {
+// An orphanFinder finds HAProxy processes that run the configuration file but are listed neither by a socket nor in the pid
+// file, for example after the directory of both was emptied. It searches at most once a second.
+type orphanFinder struct {
 	mu       sync.Mutex
 	searched time.Time
 	pids     []int
 }
 
-func (l *lostProcesses) find(c Config) []int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.searched) < time.Second {
-		return slices.DeleteFunc(slices.Clone(l.pids), func(pid int) bool { return !procinfo.Exists(pid) })
+func (f *orphanFinder) find(c Config) []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.searched) < time.Second {
+		return slices.DeleteFunc(slices.Clone(f.pids), func(pid int) bool { return !procinfo.Exists(pid) })
 	}
-	l.pids = nil
+	f.pids = nil
 	found, _ := c.Conflicts(Instance{})
 	for _, conflict := range found {
 		if conflict.replaceable() {
-			l.pids = append(l.pids, conflict.pid)
+			f.pids = append(f.pids, conflict.pid)
 		}
 	}
-	l.searched = time.Now()
-	return slices.Clone(l.pids)
+	f.searched = time.Now()
+	return slices.Clone(f.pids)
 }
 
 // A ConflictMonitor remembers the conflicts that were found last, for readers that must not wait for a search. The zero value

@@ -211,13 +211,13 @@ func atLeast31(ctx context.Context, name string) bool {
 	return major > 3 || major == 3 && minor >= 1
 }
 
-// outdated returns why a reload by the running master would load config in another way than HAProxy would if it were started
-// now, as i. It returns "" if there is no such reason or none is known.
+// restartReason returns why a reload by the running master would load config in another way than HAProxy would if it were
+// started now, as i. It returns "" if there is no such reason or none is known.
 //
 // A master keeps its options, its working directory and its environment over reloads. Up to 3.0 it keeps the changes that
 // setenv and presetenv of earlier configurations made to the environment as well. resetenv removes the variables in which the
 // master keeps its workers, so that it becomes a second HAProxy.
-func (i Invocation) outdated(master Invocation, config *syntax.Config) string {
+func (i Invocation) restartReason(master Invocation, config *syntax.Config) string {
 	script := isScript(i.Program) // it may start HAProxy with other options
 	is, want := withoutBackground(master.Args), withoutBackground(i.Args)
 	switch {

@@ -30,11 +30,11 @@ type Managed struct {
 	// ResponseTimeout is how long a process may exist without doing what it otherwise does at once. NewManaged sets it to 10 s.
 	ResponseTimeout time.Duration
 
-	cfg    Config
-	log    *slog.Logger
-	socket masterSocket
-	output outputFile
-	lost   lostProcesses
+	cfg     Config
+	log     *slog.Logger
+	socket  masterSocket
+	output  outputFile
+	orphans orphanFinder
 
 	infos     *runtimeapi.Infos
 	starting  *runtimeapi.Infos // of workers that may not have started yet
@@ -78,7 +78,7 @@ func (m *Managed) findPids() ([]int, error) {
 		return nil, err
 	}
 	if pids = m.cfg.Own(pids); len(pids) == 0 {
-		pids = m.lost.find(m.cfg)
+		pids = m.orphans.find(m.cfg)
 	}
 	return pids, nil
 }
@@ -114,7 +114,7 @@ func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 	if err := m.cfg.writeBase(); err != nil {
 		return LoadResult{}, err
 	}
-	before, others, err := m.waitForMaster(ctx)
+	before, replaced, err := m.waitForMaster(ctx)
 	if err != nil {
 		return LoadResult{}, err
 	}
@@ -122,29 +122,30 @@ func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 	switch {
 	case before.master != 0 && !m.cfg.loads(before.master):
 		reason = "HAProxy was started for another configuration file and has been replaced"
-		others = []int{before.master}
+		replaced = []int{before.master}
 	case before.master != 0:
-		outdated, err := m.outdated(ctx, before.master)
+		restart, err := m.restartReason(ctx, before.master)
 		if err != nil {
 			return LoadResult{}, err
 		}
-		if outdated == "" {
+		if restart == "" {
 			return m.reload(ctx, before)
 		}
-		m.log.Info("starting another master process instead of a reload", "reason", outdated)
-		reason = "HAProxy was restarted without losing a connection, because " + outdated
-		others = []int{before.master}
-	case len(others) > 0:
-		m.log.Info("replacing a HAProxy that has no master socket of haproxy-api", "pids", JoinPids(others))
+		m.log.Info("starting another master process instead of a reload", "reason", restart)
+		reason = "HAProxy was restarted without losing a connection, because " + restart
+		replaced = []int{before.master}
+	case len(replaced) > 0:
+		m.log.Info("replacing a HAProxy that has no master socket of haproxy-api", "pids", JoinPids(replaced))
 		reason = "HAProxy was started by another program and has been replaced"
 	}
-	r, err := m.start(ctx, others)
+	r, err := m.start(ctx, replaced)
 	r.Reason = reason
 	return r, err
 }
 
-// outdated returns why a reload by the running master would load the files in another way than a start, and "" if it would not.
-func (m *Managed) outdated(ctx context.Context, master int) (string, error) {
+// restartReason returns why a reload by the running master would load the files in another way than a start, or "" if it would
+// not.
+func (m *Managed) restartReason(ctx context.Context, master int) (string, error) {
 	now, err := m.Invocation(ctx)
 	if err != nil {
 		return "", err
@@ -157,7 +158,7 @@ func (m *Managed) outdated(ctx context.Context, master int) (string, error) {
 	if err != nil { // another user's process, or not Linux: no reason against a reload is known
 		return "", nil
 	}
-	return now.outdated(running, syntax.Parse(content, nil)), nil
+	return now.restartReason(running, syntax.Parse(content, nil)), nil
 }
 
 // Invocation returns how HAProxy is started. A master that would load the files in another way is replaced instead of reloaded.

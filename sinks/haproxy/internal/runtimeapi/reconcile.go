@@ -93,8 +93,8 @@ func (c *Client) resolveMissing(ctx context.Context, want *syntax.Config, backen
 	}
 }
 
-// Differing returns the backends whose servers are not what config says. It sends no command that changes anything.
-func (c *Client) Differing(ctx context.Context, config *syntax.Config) ([]string, error) {
+// DifferingBackends returns the backends whose servers are not what config says. It sends no command that changes anything.
+func (c *Client) DifferingBackends(ctx context.Context, config *syntax.Config) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reconcileTimeout, errNoAnswer)
 	defer cancel()
 	var differing []string
@@ -106,8 +106,8 @@ func (c *Client) Differing(ctx context.Context, config *syntax.Config) ([]string
 	return differing, err
 }
 
-// Difference returns the first command that would be needed to make the servers what config says, and "" if none is.
-func (c *Client) Difference(ctx context.Context, config *syntax.Config) (string, error) {
+// FirstNeededCommand returns the first command that would be needed to make the servers what config says, and "" if none is.
+func (c *Client) FirstNeededCommand(ctx context.Context, config *syntax.Config) (string, error) {
 	needed := ""
 	var refused error
 	err := c.compare(ctx, config, func(_ string, commands []command, err error) {
