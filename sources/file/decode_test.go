@@ -205,6 +205,8 @@ func TestDecode_ErrorPositions(t *testing.T) {
 		"loop.yaml":    {"- &a\n  name: x\n  labels: *a\n", "loop.yaml:1: ", "100"},
 		"deep.json":    {strings.Repeat("[", 102) + strings.Repeat("]", 102), "deep.json:1: ", "100"},
 		"nan.yaml":     {"- name: .nan\n", "nan.yaml:1: ", `".nan"`},
+		"inf.yaml":     {"- name: .inf\n", "inf.yaml:1: ", `".inf"`},
+		"low.yaml":     {"- name: a\n  id: -.inf\n", "low.yaml:2: ", `"-.inf"`},
 		"bool.yaml":    {"- name: !!bool x\n", "bool.yaml:1: ", `"x"`},
 		"list.yaml":    {"- name: a\n  ? [x]\n  : 1\n", "list.yaml:2: ", "key"},
 		"text.yaml":    {"hello\n", "text.yaml:1: ", "a string"},
@@ -310,6 +312,40 @@ func TestDecode_FilesOfOtherEditors(t *testing.T) {
 	}
 }
 
+// YAML may write a whole number as a float and in other bases.
+func TestDecode_NumbersOfYAML(t *testing.T) {
+	for in, want := range map[string]int64{
+		"3": 3, "0x3": 3, "3.0": 3, "03": 3, "+3": 3, "3e0": 3, `"3"`: 3, "3.5": -1, `"3.0"`: -1, `"0x3"`: -1, "-3": -1,
+	} {
+		t.Run(in, func(t *testing.T) {
+			content := "- {name: a, hostname: h, status: " + in + "}\n- {name: b, hostname: h, ports: [{port: " + in + "}]}\n"
+			snap, err := Decode("x.yaml", []byte(content), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, port := snap.Services[0].Instances[0], snap.Services[1].Instances[0]
+			if valid := want > 0; valid != (status.Invalid == "") || valid != (port.Invalid == "") {
+				t.Fatalf("the status is invalid: %q, and the port: %q", status.Invalid, port.Invalid)
+			}
+			if want > 0 && (int64(status.Status) != want || port.Ports[0].Port != want) {
+				t.Errorf("status %d and port %d", status.Status, port.Ports[0].Port)
+			}
+		})
+	}
+}
+
+// Sidecar's codec gets a number as it is, whatever the encoding of the file.
+func TestDecode_NumbersOfSidecar(t *testing.T) {
+	for _, field := range []string{`"Status": 1.9`, `"Status": 1e0`, `"Ports": [{"Type": "tcp", "Port": 31180.9}]`} {
+		content := []byte(`{"Services": {"a": [{"ID": "x", "Name": "a", "Hostname": "h", ` + field + `}]}}`)
+		want, wantErr := catalog.Decode(content)
+		got, err := Decode("x.json", content, "")
+		if (err == nil) != (wantErr == nil) || !cmp.Equal(got.Services, want.Services) {
+			t.Errorf("%s (-want +got):\n%s\n%v, want %v", field, cmp.Diff(want.Services, got.Services), err, wantErr)
+		}
+	}
+}
+
 // An instance with a wrong value is invalid, and the others are not.
 func TestDecode_InvalidInstances(t *testing.T) {
 	const good = `{"name": "web", "hostname": "h", "id": "good"}`
@@ -322,6 +358,9 @@ func TestDecode_InvalidInstances(t *testing.T) {
 		"port too low": {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 0}]}`, "port"},
 		"service port": {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 1, "service_port": 70000}]}`,
 			"service_port"},
+		"fraction":      {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 80.9}]}`, "port"},
+		"small":         {`{"name": "web", "id": "x", "hostname": "h", "ports": [{"port": 1, "service_port": 1e-7}]}`, "service_port"},
+		"half a status": {`{"name": "web", "id": "x", "hostname": "h", "status": 1.9}`, "status"},
 		"no port":       {`{"name": "web", "id": "x", "hostname": "h", "ports": [7]}`, "port"},
 		"no ports":      {`{"name": "web", "id": "x", "hostname": "h", "ports": {}}`, "ports"},
 		"labels":        {`{"name": "web", "id": "x", "hostname": "h", "labels": []}`, "labels"},

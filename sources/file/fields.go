@@ -25,18 +25,22 @@ func (r *reader) text(key string, into *string) field {
 // number accepts texts too.
 func (r *reader) number(key string, into *int64) field {
 	return field{key, func(n *yaml.Node) {
-		digits := n.Value
-		if kindOf(n) == number {
-			content, _ := scalarJSON(n)
-			digits = string(content)
-		}
-		value, err := strconv.ParseInt(digits, 10, 64)
+		value, err := strconv.ParseInt(inJSON(n), 10, 64)
 		if err != nil || kindOf(n) != number && kindOf(n) != text {
 			r.invalidf(n, "%s must be a whole number and is %s", key, kindOf(n))
 			return
 		}
 		*into = value
 	}}
+}
+
+// inJSON returns the value of a number in JSON's notation, and other values as they are.
+func inJSON(n *yaml.Node) string {
+	if kindOf(n) != number {
+		return n.Value
+	}
+	content, _ := scalarJSON(n) // the resolver has checked it
+	return string(content)
 }
 
 func (r *reader) time(key string, into *time.Time) field {
@@ -65,7 +69,7 @@ func (r *reader) status(key string, into *sdk.Status) field {
 	return field{key, func(n *yaml.Node) {
 		for status := sdk.Alive; status <= sdk.Draining; status++ {
 			named := kindOf(n) == text && strings.EqualFold(n.Value, status.Name())
-			if named || n.Value == strconv.Itoa(int(status)) {
+			if named || inJSON(n) == strconv.Itoa(int(status)) {
 				*into = status
 				return
 			}

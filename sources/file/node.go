@@ -2,9 +2,12 @@ package file
 
 import (
 	"encoding/json"
+	"errors"
 	"iter"
+	"math"
 	"slices"
 	"sort"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -33,7 +36,7 @@ func kindOf(n *yaml.Node) kind {
 		return null
 	case "!!bool":
 		return boolean
-	case "!!int", "!!float":
+	case "!!int", "!!float", jsonNumber:
 		return number
 	}
 	return text // times too
@@ -50,27 +53,41 @@ func members(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 	}
 }
 
+// jsonNumber is the tag of a number in JSON, whose value is already in JSON's notation.
+const jsonNumber = "!!json"
+
 // scalarJSON returns the JSON of a scalar, which YAML may write in another way: 0x10, True or ~.
 func scalarJSON(n *yaml.Node) ([]byte, error) {
-	var value any = n.Value
-	var err error
 	switch kindOf(n) {
 	case null:
-		value = nil
+		return []byte("null"), nil
 	case boolean:
-		var b bool
-		err, value = n.Decode(&b), &b
+		var value bool
+		err := n.Decode(&value)
+		return strconv.AppendBool(nil, value), err
 	case number:
-		var whole int64
-		var float float64
-		if value = &whole; n.Decode(&whole) != nil {
-			err, value = n.Decode(&float), &float
-		}
+		return numberJSON(n)
 	}
-	if err != nil {
+	return json.Marshal(n.Value)
+}
+
+func numberJSON(n *yaml.Node) ([]byte, error) {
+	if n.Tag == jsonNumber {
+		return []byte(n.Value), nil
+	}
+	var whole int64
+	// The YAML library truncates a float that it decodes into an integer.
+	if n.ShortTag() == "!!int" && n.Decode(&whole) == nil {
+		return strconv.AppendInt(nil, whole, 10), nil
+	}
+	var float float64
+	if err := n.Decode(&float); err != nil {
 		return nil, err
 	}
-	return json.Marshal(value)
+	if math.IsInf(float, 0) || math.IsNaN(float) {
+		return nil, errors.New("JSON has no such number")
+	}
+	return strconv.AppendFloat(nil, float, 'g', -1, 64), nil
 }
 
 // Bounds of what a file may hold. YAML's aliases can make a small file a huge tree, or one without end.

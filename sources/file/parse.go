@@ -116,7 +116,7 @@ func (r *jsonReader) node() (*yaml.Node, error) {
 		_, err := r.Token()
 		return n, err
 	case json.Number:
-		n.Value = t.String()
+		n.Tag, n.Value = jsonNumber, t.String()
 	case bool:
 		n.Value = strconv.FormatBool(t)
 	case nil:
