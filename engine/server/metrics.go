@@ -15,7 +15,9 @@ import (
 
 // Metrics are the engine's metrics for Prometheus. It implements [engine.Observer].
 type Metrics struct {
-	registry       *prometheus.Registry
+	registry *prometheus.Registry
+	labeled  []labeledMetric // every metric with labels, for Forget
+
 	snapshots      *prometheus.CounterVec
 	instances      *prometheus.GaugeVec
 	applies        *prometheus.CounterVec
@@ -33,43 +35,54 @@ type Metrics struct {
 
 // NewMetrics returns metrics without any observation. version is the label of haproxy_api_build_info.
 func NewMetrics(version string) *Metrics {
-	// From half a millisecond, for a runtime change, to a minute, for a slow reload.
-	buckets := prometheus.ExponentialBuckets(0.0005, 2, 18)
-	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
-	}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-	}
-	m := &Metrics{
-		registry:  prometheus.NewRegistry(),
-		haproxy:   newHAProxyMetrics(),
-		snapshots: counter("haproxy_api_snapshots_total", "Snapshots that a source emitted.", "source", "outcome"),
-		instances: gauge("haproxy_api_instances", "Instances in the newest snapshot.", "source", "status"),
-		applies:   counter("haproxy_api_applies_total", "Applies of documents by a sink.", "pipeline", "action", "outcome"),
-		applySeconds: histogram("haproxy_api_apply_seconds", "Time that the sink took to apply a document.",
-			"pipeline", "action"),
-		renderSeconds: histogram("haproxy_api_render_seconds", "Time to render one snapshot.", "pipeline"),
-		convergence: histogram("haproxy_api_convergence_seconds", "Time from the arrival of a snapshot until it is applied.",
-			"pipeline"),
-		templateErrors: counter("haproxy_api_template_errors_total", "Renders that failed.", "pipeline"),
-		generation:     gauge("haproxy_api_generation", "The generation that is applied.", "pipeline"),
-		held:           gauge("haproxy_api_held", "1 while the newest snapshot is held.", "pipeline"),
-		quarantined:    gauge("haproxy_api_quarantined", "Instances of the newest snapshot that are quarantined.", "source"),
-		restarts:       counter("haproxy_api_plugin_restarts_total", "Restarts of plugins that ended.", "plugin"),
-		reloaded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_config_last_reload_successful",
-			Help: "Whether the last configuration reload succeeded."}),
-	}
+	m := &Metrics{registry: prometheus.NewRegistry(), haproxy: newHAProxyMetrics()}
+	m.snapshots = m.counter("haproxy_api_snapshots_total", "Snapshots that a source emitted.", "source", "outcome")
+	m.instances = m.gauge("haproxy_api_instances", "Instances in the newest snapshot.", "source", "status")
+	m.quarantined = m.gauge("haproxy_api_quarantined", "Instances of the newest snapshot that are quarantined.", "source")
+	m.held = m.gauge("haproxy_api_held", "1 while the newest snapshot is held.", "pipeline")
+	m.renderSeconds = m.histogram("haproxy_api_render_seconds", "Time to render one snapshot.", "pipeline")
+	m.templateErrors = m.counter("haproxy_api_template_errors_total", "Renders that failed.", "pipeline")
+	m.applies = m.counter("haproxy_api_applies_total", "Applies of documents by a sink.", "pipeline", "action", "outcome")
+	m.applySeconds = m.histogram("haproxy_api_apply_seconds", "Time that the sink took to apply a document.",
+		"pipeline", "action")
+	m.convergence = m.histogram("haproxy_api_convergence_seconds", "Time from the arrival of a snapshot until it is applied.",
+		"pipeline")
+	m.generation = m.gauge("haproxy_api_generation", "The generation that is applied.", "pipeline")
+	m.restarts = m.counter("haproxy_api_plugin_restarts_total", "Restarts of plugins that ended.", "plugin")
+	m.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_config_last_reload_successful",
+		Help: "Whether the last configuration reload succeeded."})
 	m.reloaded.Set(1)
-	build := gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version")
-	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence,
-		m.templateErrors, m.generation, m.restarts, m.held, m.reloaded, m.quarantined, m.haproxy, build,
+	m.gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version").WithLabelValues(version).Set(1)
+	m.registry.MustRegister(m.reloaded, m.haproxy,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return register(m, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels))
+}
+
+func (m *Metrics) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return register(m, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels))
+}
+
+func (m *Metrics) histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+	// From half a millisecond, for a runtime change, to a minute, for a slow reload.
+	buckets := prometheus.ExponentialBuckets(0.0005, 2, 18)
+	return register(m, prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels))
+}
+
+// A labeledMetric has a series for each combination of its labels' values.
+type labeledMetric interface {
+	prometheus.Collector
+	DeletePartialMatch(labels prometheus.Labels) int
+}
+
+// register registers metric and makes Forget remove series from it.
+func register[M labeledMetric](m *Metrics, metric M) M {
+	m.registry.MustRegister(metric)
+	m.labeled = append(m.labeled, metric)
+	return metric
 }
 
 // Handler returns a handler that serves the metrics.
@@ -113,23 +126,11 @@ func (m *Metrics) Forget(kind, name string) {
 	if kind == "sink" {
 		label = "plugin"
 	}
-	for _, vec := range m.labelled() {
+	for _, vec := range m.labeled {
 		vec.DeletePartialMatch(prometheus.Labels{label: name})
 	}
 	if kind == "source" {
 		m.restarts.DeletePartialMatch(prometheus.Labels{"plugin": name})
-	}
-}
-
-type partialDeleter interface {
-	DeletePartialMatch(labels prometheus.Labels) int
-}
-
-// labelled returns the metrics with a label for the pipeline, the source or the plugin.
-func (m *Metrics) labelled() []partialDeleter {
-	return []partialDeleter{
-		m.snapshots, m.instances, m.applies, m.applySeconds, m.renderSeconds, m.convergence, m.templateErrors, m.generation,
-		m.restarts, m.held, m.quarantined,
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // Only the daemon that started a plugin can call it: other processes lack the certificate, even if they can open the socket.
 func TestSink_OnlyItsDaemonCanCall(t *testing.T) {
 	sink, _, _ := startNotes(t, nil)
-	p, err := sink.process()
+	p, err := sink.currentProcess()
 	if err != nil {
 		t.Fatal(err)
 	}

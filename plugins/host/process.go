@@ -102,7 +102,7 @@ func start(ctx context.Context, opts Options) (*process, error) {
 	release := context.AfterFunc(ctx, func() { _ = p.program.Kill(context.Background()) })
 	defer release()
 	if err := p.connect(ctx, opts); err != nil {
-		p.kill()
+		p.terminate()
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -150,8 +150,8 @@ func (p *process) handshakeError(err error) string {
 	return strings.Join(strings.Fields(err.Error()), " ")
 }
 
-// attach opens the call that both sides keep open as long as they live, so that its end tells each that the other has ended.
-// lost is called with what a sink has lost.
+// attach opens the call that both sides keep open as long as they run. Each side learns from the end of the call that the other
+// has ended. lost is called with what a sink has lost.
 func (p *process) attach(timeout time.Duration, lost func(sdk.Lost)) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.detach = cancel
@@ -224,7 +224,7 @@ func (p *process) configure(ctx context.Context, opts Options) error {
 	return nil
 }
 
-// claim has a sink with the capability make itself the only one on what it manages.
+// claim calls Claim of a sink, which gets exclusive use of what it manages. It does nothing if the plugin lacks the capability.
 func (p *process) claim(ctx context.Context) error {
 	if !p.can(wire.Capability_CAPABILITY_CLAIM) {
 		return nil
@@ -238,21 +238,20 @@ func (p *process) claim(ctx context.Context) error {
 	return wire.DecodeError(resp.GetFailure())
 }
 
-// stop ends the program in order: it calls Stop, until ctx is done, and then does what kill does.
+// stop stops the program gracefully: it calls Stop, which has until ctx is done, and then terminate.
 func (p *process) stop(ctx context.Context) error {
 	_, err := wire.NewPluginClient(p.conn).Stop(ctx, &wire.StopRequest{})
 	if err != nil {
 		err = callError(ctx, "stop", err)
 	}
-	if forced := p.kill(); forced && err == nil {
+	if forced := p.terminate(); forced && err == nil {
 		err = fmt.Errorf("the plugin did not end by itself within %s and was killed", exitTimeout)
 	}
 	return err
 }
 
-// kill ends the program and waits for its end. It kills a program that does not end by itself within exitTimeout, and returns
-// whether that was necessary.
-func (p *process) kill() bool {
+// terminate asks the program to exit, and kills it after exitTimeout. It reports whether it had to be killed.
+func (p *process) terminate() bool {
 	force := time.AfterFunc(exitTimeout, func() { _ = p.program.Kill(context.Background()) })
 	p.client.Kill()
 	forced := !force.Stop()

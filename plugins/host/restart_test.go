@@ -144,8 +144,8 @@ func TestRetryStart_HangingProgram(t *testing.T) {
 func TestDetach_RemovesSocket(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	sink, _, _ := startNotes(t, nil)
-	p := sink.end() // the daemon, which would remove the socket too, takes no part from here on
-	defer p.kill()
+	p := sink.stopSupervising() // the daemon, which would remove the socket too, takes no part from here on
+	defer p.terminate()
 	p.detach()
 	<-p.program.exited
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
@@ -191,7 +191,7 @@ func TestRestart_KilledPlugin(t *testing.T) {
 func TestDetach_EndsPlugin(t *testing.T) {
 	sink, folder, _ := startNotes(t, nil)
 	pid := pidOf(t, sink)
-	p, err := sink.process()
+	p, err := sink.currentProcess()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func (s *Source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 
 // watchProcess emits the snapshots of the current process until its watch ends.
 func (s *Source) watchProcess(ctx context.Context, emit func(sdk.Snapshot)) error {
-	p, err := s.process()
+	p, err := s.currentProcess()
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (s *Source) Health(ctx context.Context) (sdk.Health, error) {
 
 // pluginHealth returns the health that the plugin reports, and no problems if it does not report its health.
 func (s *Source) pluginHealth(ctx context.Context) (sdk.Health, error) {
-	p, err := s.process()
+	p, err := s.currentProcess()
 	if err != nil || !p.can(wire.Capability_CAPABILITY_HEALTH) {
 		return sdk.Health{}, err
 	}

@@ -1,5 +1,5 @@
-// Package host runs plugins: it finds and verifies a plugin's program, starts and configures it, supervises it, and starts it
-// again when it ends. A plugin is an [sdk.Sink] or an [sdk.Source] for the daemon then. The package knows the contract and
+// Package host runs plugins: it finds and verifies a plugin's program, starts and configures it, supervises it, and
+// restarts it when it ends. The daemon uses a plugin as an [sdk.Sink] or an [sdk.Source]. The package knows the contract and
 // the protocol, and nothing about the engine or about concrete plugins.
 package host
 
@@ -35,9 +35,9 @@ type Options struct {
 
 	StateDir string // passed on as [sdk.Env].StateDir; empty for none
 
-	// RetryStart has the host retry a first start that fails, that takes long, or that ends in a [StartError], in the
-	// background. Without it [StartSink] and [StartSource] return the error. They return faults of the configuration block in
-	// both cases, unless the start takes long.
+	// RetryStart makes [StartSink] and [StartSource] return a plugin whose first start fails, takes long, or ends in a
+	// [StartError]; the start continues in the background. Without it they return the error. In both cases they return faults
+	// of the configuration block, unless the start takes long.
 	RetryStart bool
 
 	// OnRestart is called each time the program runs again after it ended; nil for none. It must not block.
@@ -85,10 +85,10 @@ type supervisor struct {
 
 	mu         sync.Mutex
 	current    *process // nil while the program does not run
-	mustClaim  bool     // every process has to claim before it becomes current
+	mustClaim  bool     // every process must claim before it becomes current
 	claimError error    // of the last claim at a start
 	restarts   int
-	lastEnd    string // how and when the program ended last, or why it did not start; empty for never
+	lastEnd    string // how and when the program last ended, or why it did not start; empty if neither happened
 
 	startFault logdedup.Fault // the program does not start
 
@@ -97,7 +97,7 @@ type supervisor struct {
 	lost             chan sdk.Lost // one slot, see Sink.Lost
 }
 
-// supervise starts the plugin and keeps it running until end. ctx bounds only the start.
+// supervise starts the plugin and keeps it running until stopSupervising. ctx bounds only the start.
 func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &supervisor{
@@ -118,7 +118,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-tooLong:
-		s.recordStartFailure(errors.New("its handshake is not over yet"))
+		s.recordNotStarted("plugin is slow to start", fmt.Errorf("the start takes longer than %s", startWait))
 		go func() {
 			<-s.firstStart
 			if s.firstErr != nil && life.Err() == nil {
@@ -129,7 +129,7 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	}
 	_, faulty := errors.AsType[sdk.Faults](err)
 	if err != nil && (faulty || !opts.RetryStart || ctx.Err() != nil) {
-		_ = s.close()
+		_ = s.Close()
 		return nil, err
 	}
 	if err != nil {
@@ -138,8 +138,8 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	return s, nil
 }
 
-// run starts the program, and starts it again whenever it has ended, until ctx is done. The first start's error is firstErr;
-// run records the errors of the others. The backoff continues from one end to the next, so that a program that ends soon
+// run starts the program, and restarts it whenever it has ended, until ctx is done. It sets firstErr to the error of the first
+// start and records the errors of later starts. The backoff continues from one end to the next, so that a program that ends soon
 // after its start is not restarted without a pause.
 func (s *supervisor) run(ctx context.Context) {
 	defer close(s.stopped)
@@ -148,22 +148,21 @@ func (s *supervisor) run(ctx context.Context) {
 	retries.MaxInterval = 30 * time.Second
 	ran := false
 	for first := true; ; first = false {
-		p, err := start(ctx, s.opts)
-		if err == nil {
-			err = s.activate(ctx, p)
-		}
-		if err == nil {
-			s.recordStart(p, ran)
-			ran = true
-		}
-		switch {
-		case first:
+		p, err := s.startOnce(ctx, ran)
+		if first {
 			s.firstErr = err
 			close(s.firstStart)
-		case err != nil && ctx.Err() == nil:
-			s.recordStartFailure(err)
 		}
-		if err == nil {
+		var minWait time.Duration
+		if err != nil {
+			if !first && ctx.Err() == nil {
+				s.recordStartFailure(err)
+			}
+			if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
+				minWait = retry.After
+			}
+		} else {
+			ran = true
 			began := time.Now()
 			why, ended := s.awaitEnd(ctx, p)
 			if !ended {
@@ -174,20 +173,29 @@ func (s *supervisor) run(ctx context.Context) {
 				retries.Reset()
 			}
 		}
-		wait := retries.NextBackOff()
-		if retry, ok := errors.AsType[*sdk.RetryError](err); ok {
-			wait = max(wait, retry.After)
-		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(max(retries.NextBackOff(), minWait)):
 		}
 	}
 }
 
-// awaitEnd waits until p has ended, or does not respond to a liveness ping. why is empty if the exit status tells why it
-// ended. ended is false if ctx is done.
+// startOnce starts the program and makes its process the current one. restart says that the program ran before.
+func (s *supervisor) startOnce(ctx context.Context, restart bool) (*process, error) {
+	p, err := start(ctx, s.opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.activate(ctx, p); err != nil {
+		return nil, err
+	}
+	s.recordStart(p, restart)
+	return p, nil
+}
+
+// awaitEnd waits until p has ended or does not answer a liveness ping. why is empty if the exit status is the reason. ended is
+// false if ctx is done.
 func (s *supervisor) awaitEnd(ctx context.Context, p *process) (why string, ended bool) {
 	ticker := time.NewTicker(s.opts.pingInterval)
 	defer ticker.Stop()
@@ -199,13 +207,13 @@ func (s *supervisor) awaitEnd(ctx context.Context, p *process) (why string, ende
 			return "", true
 		case <-ticker.C:
 			if err := p.ping(ctx, s.opts.pingTimeout); err != nil && ctx.Err() == nil {
-				return "it did not answer and was killed", true
+				return "it did not answer a liveness ping", true
 			}
 		}
 	}
 }
 
-// activate makes p the current process, after it has claimed if it has to. After an error p has ended.
+// activate makes p the current process. If processes must claim, p claims first. If that fails, activate terminates p.
 func (s *supervisor) activate(ctx context.Context, p *process) error {
 	if s.setCurrent(p, false) {
 		return nil
@@ -215,14 +223,14 @@ func (s *supervisor) activate(ctx context.Context, p *process) error {
 	s.claimError = err
 	s.mu.Unlock()
 	if err != nil {
-		p.kill()
+		p.terminate()
 		return err
 	}
 	s.setCurrent(p, true)
 	return nil
 }
 
-// setCurrent makes p the current process and returns true, unless p has to claim and has not.
+// setCurrent makes p the current process. It returns false if p must claim first.
 func (s *supervisor) setCurrent(p *process, claimed bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +241,8 @@ func (s *supervisor) setCurrent(p *process, claimed bool) bool {
 	return true
 }
 
-// requireClaim has every process claim from now on. It returns the current one, which has not, and nil if none runs.
+// requireClaim makes every later process claim at its start. It returns the current process, which has not claimed, or nil if
+// none runs.
 func (s *supervisor) requireClaim() *process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,14 +287,17 @@ func (s *supervisor) recordStart(p *process, restart bool) {
 	}
 }
 
-// recordEnd ends what is left of p and records why it ended; why is empty if its exit status tells.
+// recordEnd terminates p and records why it ended. If why is empty, the exit status is the reason.
 func (s *supervisor) recordEnd(p *process, why string) {
 	s.mu.Lock()
 	s.current = nil
 	s.mu.Unlock()
-	p.kill()
-	if why == "" {
+	killed := p.terminate()
+	switch {
+	case why == "":
 		why = p.program.exitStatus()
+	case killed:
+		why += " and was killed"
 	}
 	s.mu.Lock()
 	s.lastEnd = why + " at " + time.Now().Format(time.RFC3339)
@@ -294,7 +306,12 @@ func (s *supervisor) recordEnd(p *process, why string) {
 }
 
 func (s *supervisor) recordStartFailure(err error) {
-	s.startFault.Error(s.opts.Log, "plugin does not start, retrying", err, "plugin", s.opts.Name)
+	s.recordNotStarted("plugin does not start, retrying", err)
+}
+
+// recordNotStarted logs message and records err as the reason why the plugin does not run.
+func (s *supervisor) recordNotStarted(message string, err error) {
+	s.startFault.Error(s.opts.Log, message, err, "plugin", s.opts.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastEnd = err.Error()
@@ -318,8 +335,8 @@ func (s *supervisor) recordLost(lost sdk.Lost) {
 	s.lost <- lost
 }
 
-// process returns the current process, and an [ErrGone] while none runs.
-func (s *supervisor) process() (*process, error) {
+// currentProcess returns the current process, or an [ErrGone] if none runs.
+func (s *supervisor) currentProcess() (*process, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
@@ -330,7 +347,7 @@ func (s *supervisor) process() (*process, error) {
 
 // Info returns name and version of the running plugin, and the zero value while it does not run.
 func (s *supervisor) Info() sdk.Info {
-	p, err := s.process()
+	p, err := s.currentProcess()
 	if err != nil {
 		return sdk.Info{}
 	}
@@ -339,7 +356,7 @@ func (s *supervisor) Info() sdk.Info {
 
 // PID returns the id of the plugin's process, and 0 while it does not run.
 func (s *supervisor) PID() int {
-	p, err := s.process()
+	p, err := s.currentProcess()
 	if err != nil {
 		return 0
 	}
@@ -371,30 +388,28 @@ func (s *supervisor) addFacts(health sdk.Health, err error) sdk.Health {
 // errNotRunning says that a Stop did not reach the plugin.
 var errNotRunning = errors.New("the plugin did not run, so it could not release what it manages")
 
-// Stop ends the plugin in order: the plugin may release what it has to until ctx is done, then has a second to end, and is
-// killed if it does not.
+// Stop stops the plugin gracefully: it has until ctx is done to release its resources, then exitTimeout to exit, and is killed
+// after that. The error is not nil if the plugin was not running or had to be killed.
 func (s *supervisor) Stop(ctx context.Context) error {
-	p := s.end()
+	p := s.stopSupervising()
 	if p == nil {
 		return errNotRunning
 	}
 	return p.stop(ctx)
 }
 
-// Close ends the plugin as a crash of the daemon does: the plugin releases nothing.
-func (s *supervisor) Close() error { return s.close() }
-
-func (s *supervisor) close() error {
-	if p := s.end(); p != nil {
-		p.kill()
+// Close stops the plugin as a crash of the daemon does: the plugin releases nothing.
+func (s *supervisor) Close() error {
+	if p := s.stopSupervising(); p != nil {
+		p.terminate()
 	}
 	return nil
 }
 
-// Detach ends the plugin's call Attach, as the death of the daemon does: the plugin has to end by itself. Detach returns nil
-// when the plugin has ended. Once ctx is done it kills the plugin and returns the cause.
+// Detach ends the plugin's call Attach, as the end of the daemon does, and waits until the plugin exits. Once ctx is done it
+// kills the plugin and returns the cause.
 func (s *supervisor) Detach(ctx context.Context) error {
-	p := s.end()
+	p := s.stopSupervising()
 	if p == nil {
 		return nil
 	}
@@ -405,14 +420,14 @@ func (s *supervisor) Detach(ctx context.Context) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	p.kill()
+	p.terminate()
 	return err
 }
 
-// end ends supervision and returns the process that still runs, or nil.
-func (s *supervisor) end() *process {
+// stopSupervising stops the supervision and returns the process that still runs, or nil.
+func (s *supervisor) stopSupervising() *process {
 	s.cancel()
 	<-s.stopped
-	p, _ := s.process()
+	p, _ := s.currentProcess()
 	return p
 }

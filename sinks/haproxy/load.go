@@ -35,6 +35,7 @@ func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, err
 		next.files = s.readInputs(ctx, doc, before.files)
 		next.watched = cmp.Or(doc.watched, next.watched)
 	}
+	s.recordStable() // the supervisor does not while s.change is held
 	result, err := s.controller.Load(ctx)
 	if err != nil {
 		return result, err

@@ -288,6 +288,29 @@ func TestRollBack_ToTheFirstDocument(t *testing.T) {
 	eventually(t, "the first document serves", func() bool { return r.served() == "one" })
 }
 
+// A load may hold the lock from before HAProxy counts as stable until it no longer runs the document.
+func TestLoad_RecordsTheStableDocument(t *testing.T) {
+	t.Parallel()
+	r := newTestEnv(t)
+	s := r.sink()
+	s.stableAfter = 2 * time.Second
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	check(t, s.lockFiles(t.Context()))
+	defer s.unlockFiles()
+	s.change.Lock()
+	defer s.change.Unlock()
+	want := s.state.Load().desired
+	eventually(t, "HAProxy is stable", func() bool { return s.state.Load().isStable(s.stableAfter) })
+	next, err := s.newDocument(r.document("three"))
+	check(t, err)
+	_, err = s.load(t.Context(), next)
+	check(t, err)
+	if st := s.state.Load(); st.stable != want || st.desired != next {
+		t.Error("the document that HAProxy has stayed up with is not recorded")
+	}
+}
+
 func TestRestart_HAProxyEndsLater(t *testing.T) {
 	t.Parallel()
 	r := newTestEnv(t)

@@ -68,7 +68,10 @@ func (s *supervisor) step(ctx context.Context) {
 		s.notServingSince = time.Time{}
 		s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(st.running)...)
 		if st.isStable(s.stableAfter) {
-			s.recordStable()
+			if s.change.TryLock() { // otherwise the next step or load records it
+				s.recordStable()
+				s.change.Unlock()
+			}
 			s.backoff.Reset()
 			s.nextLoad = time.Time{}
 		}
@@ -105,14 +108,9 @@ func (s *supervisor) step(ctx context.Context) {
 	}
 }
 
-// recordStable records that HAProxy has stayed up with what it should run. While somebody else changes HAProxy, that is left to
-// the next step.
-func (s *supervisor) recordStable() {
-	if !s.change.TryLock() {
-		return
-	}
-	defer s.change.Unlock()
-	if st := s.state.Load(); st.stable != st.desired && st.isStable(s.stableAfter) {
+// recordStable records that HAProxy has stayed up with what it should run, if it has. The caller holds s.change.
+func (s *Sink) recordStable() {
+	if st := s.state.Load(); st.stable != st.desired && st.running.Alive() && st.isStable(s.stableAfter) {
 		s.update(func(st *state) { st.stable = st.desired })
 	}
 }

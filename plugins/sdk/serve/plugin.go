@@ -215,7 +215,7 @@ func (s *lostSlot) put(l sdk.Lost) {
 	s.mu.Unlock()
 	select {
 	case s.ready <- struct{}{}:
-	default: // the one before was not sent yet
+	default: // the previous one was not sent yet
 	}
 }
 

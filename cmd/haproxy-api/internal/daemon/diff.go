@@ -50,8 +50,8 @@ func (c changes) replaced(name string) bool {
 	return slices.Contains(c.removed, name) && slices.Contains(c.added, name)
 }
 
-// gone returns the names that the new configuration does not have.
-func (c changes) gone() []string {
+// removedOnly returns the names that the new configuration lacks.
+func (c changes) removedOnly() []string {
 	return slices.DeleteFunc(slices.Clone(c.removed), c.replaced)
 }
 
@@ -74,8 +74,8 @@ func (c changes) describe(kind, replaced string) []string {
 	return all
 }
 
-// compare returns the difference between two configurations.
-func compare(before, next *config.Config) diff {
+// diffConfigs returns the difference between two configurations.
+func diffConfigs(before, next *config.Config) diff {
 	was, is := builder{cfg: before}, builder{cfg: next}
 	d := diff{
 		sources: compareMaps(before.Sources, next.Sources, func(name string) bool {

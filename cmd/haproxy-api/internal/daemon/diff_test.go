@@ -27,7 +27,7 @@ func TestCompare(t *testing.T) {
 		Pipelines: map[string]config.Pipeline{"kept": {Sink: "kept"}, "other": {Sink: "moved", Watch: []string{"*"}, User: "u"}},
 	}
 	next.API.UpdateToken, next.API.BindPort, next.API.StateDir = "t", 1, "state"
-	got := compare(before, next)
+	got := diffConfigs(before, next)
 	want := diff{
 		sources:   changes{added: []string{"moved", "new"}, removed: []string{"gone", "moved"}, kept: []string{"kept"}},
 		sinks:     changes{added: []string{"moved"}, removed: []string{"moved"}, kept: []string{"kept"}},
@@ -41,13 +41,13 @@ func TestCompare(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if gone := got.sources.gone(); !reflect.DeepEqual(gone, []string{"gone"}) {
-		t.Errorf("gone %v", gone)
+	if removed := got.sources.removedOnly(); !reflect.DeepEqual(removed, []string{"gone"}) {
+		t.Errorf("removed %v", removed)
 	}
 	if phrases := got.describe(next.API); len(phrases) != 8 {
 		t.Errorf("phrases %q", phrases)
 	}
-	if same := compare(before, before); len(same.describe(before.API)) != 0 {
+	if same := diffConfigs(before, before); len(same.describe(before.API)) != 0 {
 		t.Errorf("a configuration differs from itself: %+v", same)
 	}
 }

@@ -21,18 +21,18 @@ import (
 const removeTimeout = 5 * time.Second
 
 // reload replaces the running configuration by cfg and returns the difference. Components that the difference keeps are not
-// touched. An error joins all faults of cfg; then the previous configuration runs on. reload is called by one goroutine at a
+// touched. An error joins all faults of cfg, and the previous configuration stays in use. reload is called by one goroutine at a
 // time, while Run runs.
 func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	before := d.components()
-	changed := compare(before.cfg, cfg)
+	changed := diffConfigs(before.cfg, cfg)
 	access, err := newAccessPolicy(cfg.API, d.log)
 	if err != nil {
 		return changed, err
 	}
 	var listener net.Listener
 	if changed.address {
-		if listener, err = listenAgain(ctx, before.cfg.API, cfg.API); err != nil {
+		if listener, err = listenNew(ctx, before.cfg.API, cfg.API); err != nil {
 			return changed, err
 		}
 	}
@@ -54,7 +54,7 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 		d.warnIfPushIsOpen()
 	}
 	for kind, names := range map[string][]string{
-		"pipeline": changed.pipelines.gone(), "sink": changed.sinks.gone(), "source": changed.sources.gone(),
+		"pipeline": changed.pipelines.removedOnly(), "sink": changed.sinks.removedOnly(), "source": changed.sources.removedOnly(),
 	} {
 		for _, name := range names {
 			d.metrics.Forget(kind, name)
@@ -68,8 +68,8 @@ func Listen(ctx context.Context, api config.API) (net.Listener, error) {
 	return server.Listen(ctx, listenAddress(api))
 }
 
-// listenAgain listens at the address in the new configuration.
-func listenAgain(ctx context.Context, before, next config.API) (net.Listener, error) {
+// listenNew listens at the address in the new configuration.
+func listenNew(ctx context.Context, before, next config.API) (net.Listener, error) {
 	listener, err := Listen(ctx, next)
 	if errors.Is(err, syscall.EADDRINUSE) && before.BindPort == next.BindPort {
 		err = fmt.Errorf("%w; if this haproxy-api itself uses the port, restart it", err)
@@ -77,22 +77,22 @@ func listenAgain(ctx context.Context, before, next config.API) (net.Listener, er
 	return listener, err
 }
 
-// replaceComponents builds the components of cfg and has the engine run them.
+// replaceComponents builds the components of cfg and makes the engine run them.
 func (d *Daemon) replaceComponents(ctx context.Context, before *components, cfg *config.Config, changed diff) error {
 	next, err := d.newBuilder(cfg).build(ctx, before.kept(changed))
 	if err != nil {
 		return err
 	}
 	err = d.engine.Change(ctx, next.engineConfig(d.log, d.metrics), func() (engine.Config, error) {
-		run, err := d.handOver(ctx, before, next, changed)
+		active, err := d.handOver(ctx, before, next, changed)
 		d.mu.Lock()
-		d.running = run
+		d.running = active
 		d.mu.Unlock()
 		// Before any source is watched, so that the first push is not late; also for sources that are started again.
-		if !maps.Equal(before.sources, run.sources) {
+		if !maps.Equal(before.sources, active.sources) {
 			d.server.SetFront(d.front())
 		}
-		return run.engineConfig(d.log, d.metrics), err
+		return active.engineConfig(d.log, d.metrics), err
 	})
 	if err != nil {
 		next.added(changed).close()
@@ -100,7 +100,7 @@ func (d *Daemon) replaceComponents(ctx context.Context, before *components, cfg 
 	return err
 }
 
-// handOver stops the removed components and has the added sinks claim their files. If a claim fails, handOver builds the previous
+// handOver stops the removed components, then claims the files of the added sinks. If a claim fails, it builds the previous
 // components again and returns them with the error.
 func (d *Daemon) handOver(ctx context.Context, before, next *components, changed diff) (*components, error) {
 	d.stopRemoved(ctx, before, changed)
@@ -121,8 +121,8 @@ func (d *Daemon) handOver(ctx context.Context, before, next *components, changed
 	return restored, errors.Join(err, claim(ctx, pick(restored.sinks, changed.sinks.removed)))
 }
 
-// stopRemoved stops the removed sources and sinks in parallel. A sink that is replaced is only closed, so that its HAProxy runs
-// on for the successor.
+// stopRemoved stops the removed sources and sinks in parallel. A sink that is replaced is only closed: its HAProxy keeps
+// running, and the new sink takes it over.
 func (d *Daemon) stopRemoved(ctx context.Context, before *components, changed diff) {
 	ctx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()

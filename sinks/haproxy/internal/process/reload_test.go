@@ -52,6 +52,19 @@ func fakeMaster(t *testing.T, answer func(command string, pid int) string) (m *M
 	return m, process.Process.Pid
 }
 
+// wantLoadError checks that err is a [LoadError] whose message has all the words, since several reasons have that type.
+func wantLoadError(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if _, ok := errors.AsType[*LoadError](err); !ok {
+		t.Fatalf("got %v, want a LoadError", err)
+	}
+	for _, word := range words {
+		if !strings.Contains(err.Error(), word) {
+			t.Errorf("got %v, want %q in it", err, word)
+		}
+	}
+}
+
 // procAnswer is an answer to "show proc".
 func procAnswer(master, reloads, failed, worker int) string {
 	return fmt.Sprintf("#<PID> <type> <reloads> <uptime> <version>\n%d master %d [failed: %d] 0d00h00m01s 2.6\n"+
@@ -98,17 +111,16 @@ func TestReload_Failed(t *testing.T) {
 		return "Success=0\n--\n[NOTICE] (1) : x\n[ALERT] (1) : no port\n"
 	})
 	_, err := m.reload(t.Context(), processList{master: master, workers: []int{1001}})
-	if log := LogOf(err); len(log) != 1 || !strings.Contains(log[0], "no port") || !strings.Contains(err.Error(), "no port") {
+	if log := LogOf(err); len(log) != 1 || !strings.Contains(log[0], "no port") {
 		t.Errorf("got %v with the log %q", err, log)
 	}
+	wantLoadError(t, err, "keeps the previous one", "no port")
 }
 
 func TestReload_OfAnotherMaster(t *testing.T) {
 	m, _ := fakeMaster(t, func(_ string, pid int) string { return procAnswer(pid, 1, 0, 1002) })
 	_, err := m.reload(t.Context(), processList{master: os.Getpid(), workers: []int{1001}})
-	if _, ok := errors.AsType[*LoadError](err); !ok {
-		t.Errorf("got %v", err)
-	}
+	wantLoadError(t, err, "before the reload and is")
 }
 
 // A request ends with its context where the master never answers.
@@ -143,7 +155,5 @@ func TestReloadWait_WithoutANewWorker(t *testing.T) {
 		}
 	}
 	w := &reloadWait{Managed: &Managed{ResponseTimeout: -1}, before: before}
-	if err := w.checkFailed(before); err == nil {
-		t.Error("the wait for a new worker has no end")
-	}
+	wantLoadError(t, w.checkFailed(before), "has started no new worker")
 }

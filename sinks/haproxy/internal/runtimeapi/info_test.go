@@ -2,6 +2,7 @@ package runtimeapi
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -28,4 +29,20 @@ func TestParseVersion(t *testing.T) {
 			t.Errorf("%q is %s, want %s", version, got, want)
 		}
 	}
+}
+
+func FuzzParseInfo(f *testing.F) {
+	for _, answer := range []string{
+		"Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 23019\nStopping: 0\n", "Pid:1\nPid:2:3\n: \n", "3.0-dev1", "2.x",
+	} {
+		f.Add(answer)
+	}
+	f.Fuzz(func(t *testing.T, answer string) {
+		for name, value := range ParseInfo(answer) {
+			if strings.Contains(name+value, "\n") {
+				t.Errorf("%q has %q: %q", answer, name, value)
+			}
+		}
+		ParseVersion(answer)
+	})
 }
