@@ -14,7 +14,7 @@ type Pending struct {
 	Until  time.Time
 }
 
-// A pendingApply is a document that the sink deferred, or one that it applied before and has to apply again.
+// A pendingApply is a document that the sink deferred, or a previously applied one that it must apply again.
 type pendingApply struct {
 	*rendered
 	reason string
@@ -135,7 +135,7 @@ func (p *pipeline) applyAgain(ctx context.Context) error {
 	return nil
 }
 
-// reapplyAll applies the last applied document to a sink that was restarted and may accept now what it rejected before.
+// reapplyAll applies the last applied document to a sink that was restarted. The sink may now accept what it rejected previously.
 func (p *pipeline) reapplyAll(ctx context.Context) {
 	p.state.inSync = false
 	excluded := p.forgetRejections()

@@ -86,5 +86,5 @@ type Result struct {
 	Action  string // one of the Action constants
 	Reason  string // why that action was necessary
 	Took    time.Duration
-	Details []string // more for people, such as the warnings of a check
+	Details []string // further human-readable text, such as the warnings of a check
 }

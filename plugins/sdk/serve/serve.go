@@ -68,8 +68,8 @@ type openFunc func(context.Context, sdk.Env, sdk.Block) (any, error)
 func serve(info sdk.Info, kind wire.Kind, open openFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// Service managers send SIGTERM to every process of a service at once, but only the daemon ends its plugins in order. The
-	// signal is not set to be ignored, since the programs that a plugin starts would inherit that.
+	// Service managers send SIGTERM to every process of a service at once, but the daemon alone stops its plugins. The
+	// signal is caught instead of ignored, because the programs that a plugin starts would inherit an ignored signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 
 	server := newPluginServer(ctx, info, kind, open)

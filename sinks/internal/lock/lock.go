@@ -91,8 +91,8 @@ func (l *Lock) Acquire(ctx context.Context, owner Owner, files ...File) error {
 	}
 }
 
-// Ensure returns nil if the files may be used: they are locked, or none were to be locked. It locks files that are not locked
-// (any more), for example after a folder was created, or removed and created again. It returns a [MissingError] while a folder
+// Ensure returns nil if the files may be used: they are locked, or none were to be locked. It locks files that are not
+// locked, for example after a folder was created, or removed and created again. It returns a [MissingError] while a folder
 // does not exist, and an error that names the holder if there is another one. It does not wait.
 //
 // If the system cannot lock a file, as in a folder that cannot be written, Ensure logs that and returns nil.
