@@ -290,7 +290,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 			s.change.Unlock()
 			r.wantAnswers("b")
 			if v := s.state.Load(); v.reloads > 0 || !v.verified {
-				t.Errorf("it was taken for a change by somebody else: %+v", v)
+				t.Errorf("it was taken for a change by another program: %+v", v)
 			}
 			wantHealthy(t, s)
 		})

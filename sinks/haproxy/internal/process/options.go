@@ -81,8 +81,8 @@ func (o options) names(arg, path string) bool {
 	return err == nil && os.SameFile(named, wanted)
 }
 
-// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. Where
-// that is not known, it does.
+// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. It
+// returns true if that is unknown.
 func (o options) sharesRoot() bool {
 	theirs, err := os.Stat(o.root + "/")
 	if err != nil {
