@@ -158,7 +158,7 @@ func (r *testEnv) waiting(runs func() int) block {
 	return block{func() { eventually(r.t, "the command is run", func() bool { return runs() > before }) }, open}
 }
 
-// linesOf returns the number of lines of a file, and 0 if there is none.
+// linesOf returns the number of lines of a file, or 0 if there is none.
 func (r *testEnv) linesOf(name string) int {
 	content, err := os.ReadFile(r.path(name))
 	if err != nil {

@@ -1242,7 +1242,8 @@ type Failure struct {
 	// When to try again; the host chooses if it is unset.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// With CODE_REJECTED: the faults, as far as the sink knows their lines. The host may exclude what was rendered at these
-	// positions and apply the rest.
+	// positions and apply the rest. With CODE_UNSPECIFIED, or a code that the host does not know, positions mean the same as with
+	// CODE_REJECTED and temporary.
 	Positions []*Position `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
 	// With CODE_REJECTED: the cause is outside of the document and may disappear. The host then excludes nothing that is live
 	// already.
