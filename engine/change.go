@@ -177,14 +177,14 @@ func (d *pipelineDiff) check(ctx context.Context, snap sdk.Snapshot) error {
 			return sdk.Document{Pipeline: d.Name, Digest: sdk.DigestOf(files), Files: files}, notes, nil
 		},
 		Apply: func(ctx context.Context, r *exclude.Rendering) error { return d.checkDocument(ctx, r.Document) },
-		// A pipeline that exists excludes what it has to already.
+		// An existing pipeline has already excluded what is necessary.
 		MayExclude: func(exclude.Set, bool) bool { return d.before == nil },
 	}
 	pass.SourceMapper, _ = t.(exclude.SourceMapper)
 	return pass.Check(ctx)
 }
 
-// checkDocument has the sink check doc. It returns nil for a sink that cannot: Apply decides then.
+// checkDocument makes the sink check doc. It returns nil if the sink cannot check documents, because Apply will decide.
 func (d *pipelineDiff) checkDocument(ctx context.Context, doc sdk.Document) error {
 	checker, ok := d.Sink.(sdk.Checker)
 	if !ok {

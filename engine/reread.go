@@ -69,15 +69,15 @@ func (p *pipeline) watchInputs(ctx context.Context, watchers *sync.WaitGroup) {
 	})
 }
 
-// updateInputs takes over the content of the watched files after a change.
+// updateInputs stores the content of the watched files after a change.
 func (p *pipeline) updateInputs() {
 	i := &p.state.inputs
 	i.files, _ = p.inputChanges.latest()
 	p.log.Info("watched files changed", "files", changedFiles(i.loaded, i.files))
 }
 
-// scheduleReread makes the sink read the files again with the next reconcile, and documents be applied again that were
-// rejected: they may be accepted with other files.
+// scheduleReread makes the next reconcile reread the files, and apply rejected documents again: the sink may accept them with
+// other files.
 func (p *pipeline) scheduleReread(cause string) {
 	i := &p.state.inputs
 	i.pending, i.cause, i.due = true, cause, time.Time{}

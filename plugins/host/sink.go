@@ -26,7 +26,7 @@ func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 	return &Sink{s}, nil
 }
 
-// Restarted receives a value after the plugin was down and runs again. The plugin has lost its state then.
+// Restarted receives a value when the plugin runs again after it was down. The plugin has lost its state.
 func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 
 // Lost receives what the plugin has lost, see [sdk.Notifier]. A newer report replaces one that was not received yet.
@@ -84,8 +84,8 @@ func (s *Sink) change(
 	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
 }
 
-// Check has the plugin check doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] if the
-// plugin cannot check it. The plugin has to respond to Health meanwhile, as during Apply.
+// Check makes the plugin check doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] if the
+// plugin cannot check it. The plugin must respond to Health meanwhile, as during Apply.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	p, err := s.currentProcess()
 	if err != nil {

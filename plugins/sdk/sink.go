@@ -66,8 +66,8 @@ type Lost struct {
 	Err error
 	// Generation is that of the [Document] that is in effect instead; 0 if the sink does not know it.
 	Generation uint64
-	// Digest is that of the Document that is no longer in effect; empty if the sink does not know it. The sink may have
-	// applied a newer document meanwhile, which is still in effect then.
+	// Digest is that of the Document that is no longer in effect; empty if the sink does not know it. If the sink has
+	// applied a newer document meanwhile, that one is still in effect.
 	Digest string
 }
 

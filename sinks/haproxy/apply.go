@@ -57,7 +57,7 @@ func (s *Sink) apply(ctx context.Context, raw sdk.Document) (sdk.Result, error) 
 
 // A fileChange is the part of a change that needs files, which remains after the part that needs none is done.
 type fileChange struct {
-	reload      string // why HAProxy has to load the document; empty where only the file differs
+	reload      string // why HAProxy has to load the document; empty if only the file differs
 	rateLimited bool   // the reload may have to be deferred, because it comes too soon after another one
 }
 
@@ -165,8 +165,8 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 	return result, err
 }
 
-// prepareReload does what precedes the reload that c requires, if any. It makes a partial update if the reload may be deferred and
-// resolving says that the host names of added servers were resolved meanwhile. It persists what HAProxy runs. It returns the
+// prepareReload does what precedes the reload that c requires, if any. It makes a partial update if the reload may be deferred
+// and resolving says that the host names of added servers were resolved meanwhile. It persists what HAProxy runs. It returns the
 // commands that it has sent, or an error if the reload is deferred. The caller holds s.files.
 func (s *Sink) prepareReload(ctx context.Context, doc *document, c fileChange, resolving bool) (commands []string, err error) {
 	if c.rateLimited {

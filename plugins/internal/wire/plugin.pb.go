@@ -1397,7 +1397,7 @@ type Document struct {
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The main file first.
 	Files []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
-	// Try also what failed to load before: somebody has requested it, or enough time has passed.
+	// Try also what failed to load before: a user has requested it, or enough time has passed.
 	Retry bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
 	// The state of the files that the configuration watches for the program, see RereadRequest; empty if it watches none.
 	Watched string `protobuf:"bytes,6,opt,name=watched,proto3" json:"watched,omitempty"`

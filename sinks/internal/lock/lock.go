@@ -199,7 +199,7 @@ func (f *fileLock) lockedError(owner Owner) error {
 	return fmt.Errorf("%s is managed by %s: stop it, or set another %s for this one", f.name(), holder, f.Key)
 }
 
-// readOwner returns the process id in the lock file, and 0 if there is none.
+// readOwner returns the process id in the lock file, or 0 if there is none.
 func readOwner(lockFile string) int {
 	content, err := os.ReadFile(lockFile)
 	if err != nil {
