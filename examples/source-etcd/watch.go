@@ -165,7 +165,8 @@ func (w *watcher) emitChanged(last *sdk.Change) {
 		Source: w.name, Cluster: strconv.FormatUint(w.cluster, 16), Taken: now, Changed: now,
 		Services: w.view.services(), Last: last,
 	}
-	if w.emitted != nil && snap.Cluster == w.emitted.Cluster && slices.EqualFunc(snap.Services, w.emitted.Services, equalServices) {
+	if w.emitted != nil && snap.Cluster == w.emitted.Cluster &&
+		slices.EqualFunc(snap.Services, w.emitted.Services, equalServices) {
 		return
 	}
 	w.emitted = &snap
