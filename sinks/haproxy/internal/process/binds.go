@@ -19,12 +19,21 @@ const bindRetry = 10 * time.Second
 // CheckBinds returns a rejection with the lines of the main configuration file whose addresses are in use by other processes,
 // or which cannot be bound on this machine. It does not try the addresses that the instance has. applied is the main file that
 // the instance runs, and nil where that is not known. Where the addresses of the instance cannot be known, it leaves the check
-// to HAProxy.
+// to HAProxy. Processes start and end while they are read, for example at the end of a reload that was interrupted, so that a
+// listener of the instance may seem to belong to another process. A rejection is therefore returned only if a second check
+// confirms it.
 //
 // HAProxy itself finds out which addresses are in use, but at the cost of traffic: measured on 2.6.12, a new process that
 // cannot bind tells the old one to stop listening and retries for about two seconds, in which every new connection is refused.
 // `haproxy -c` does not check addresses.
 func (c Config) CheckBinds(ctx context.Context, now Instance, main stage.File, applied []byte) error {
+	if err := c.checkBindsOnce(ctx, now, main, applied); err == nil {
+		return nil
+	}
+	return c.checkBindsOnce(ctx, now, main, applied)
+}
+
+func (c Config) checkBindsOnce(ctx context.Context, now Instance, main stage.File, applied []byte) error {
 	others, own, err := c.listening(now)
 	if applied != nil {
 		own = listen.Addresses(applied)
