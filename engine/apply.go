@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// maxNotes bounds how many notes of a template, and how many exclusions in a history entry, are kept: a source could make them
-// endless.
+// maxNotes bounds how many notes of a template, and how many exclusions in a history entry, are kept, because a source could
+// produce any number of them.
 const maxNotes = 100
 
 // applyUnlessInSync gives r the next generation if its document is a new one, and applies it. If the sink has the document
@@ -76,7 +76,7 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 	return entry
 }
 
-// callSink calls f, which may be cancelled in favour of something newer than r, and publishes that the sink is busy. It reports
+// callSink calls f, which may be cancelled in favour of a newer event than r, and publishes that the sink is busy. It reports
 // whether f was cancelled and failed.
 func (p *pipeline) callSink(ctx context.Context, r *rendered, f func(context.Context) error) (superseded bool) {
 	p.state.status.Applying = time.Now()
@@ -133,13 +133,13 @@ func (p *pipeline) reportFault(err error, args ...any) {
 	p.state.fault.Error(p.log, message, err, args...)
 }
 
-// clearFault records that nothing is wrong with the newest document, and logs that if something was.
+// clearFault records that the newest document has no fault, and logs the recovery if it had one.
 func (p *pipeline) clearFault() {
 	p.state.status.ApplyError = nil
 	p.state.fault.Resolve(p.log, "documents are applied again")
 }
 
-// reportNotes logs the notes that are new: the same ones come with every rendering.
+// reportNotes logs the notes that the previous rendering did not have.
 func (p *pipeline) reportNotes(notes []string) {
 	before := p.state.status.Notes
 	p.state.status.Notes = notes

@@ -14,11 +14,12 @@ import (
 // emits one. A pipeline that replaces one of the same name continues its generations, and its last applied document stays applied
 // until there is a better one, unless its sink is of another type.
 //
-// Everything that can fail is tried first: new templates load, and new pipelines render the newest snapshot and have sinks
-// that can check the document. The error has all faults, and nothing has changed then.
+// Everything that can fail is tried first: new templates load, and new pipelines render the newest snapshot, and their
+// sinks check the document if they can. The error has all faults, and nothing has changed in that case.
 //
-// When the pipelines and sources that are removed or replaced have stopped, Change calls switchOver: nothing uses their sinks
-// then, nor the new ones yet. It returns next; or an error, which Change returns, and the configuration to run instead.
+// When the pipelines and sources that are removed or replaced have stopped, Change calls switchOver. At that time
+// nothing uses the previous or the new sinks. switchOver returns next, or an error and the configuration to run instead; Change
+// returns that error.
 //
 // Change ignores Log, Observer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
 // is done before it has begun.
@@ -176,14 +177,14 @@ func (d *pipelineDiff) check(ctx context.Context, snap sdk.Snapshot) error {
 			return sdk.Document{Pipeline: d.Name, Digest: sdk.DigestOf(files), Files: files}, notes, nil
 		},
 		Apply: func(ctx context.Context, r *exclude.Rendering) error { return d.checkDocument(ctx, r.Document) },
-		// A pipeline that exists excludes what it has to already.
+		// An existing pipeline has already excluded what is necessary.
 		MayExclude: func(exclude.Set, bool) bool { return d.before == nil },
 	}
 	pass.SourceMapper, _ = t.(exclude.SourceMapper)
 	return pass.Check(ctx)
 }
 
-// checkDocument has the sink check doc. It returns nil for a sink that cannot: Apply decides then.
+// checkDocument makes the sink check doc. It returns nil if the sink cannot check documents, because Apply will decide.
 func (d *pipelineDiff) checkDocument(ctx context.Context, doc sdk.Document) error {
 	checker, ok := d.Sink.(sdk.Checker)
 	if !ok {

@@ -23,9 +23,9 @@ type Templates interface {
 // A Template renders snapshots. It never changes and may be used from several goroutines. It may implement
 // [exclude.SourceMapper] and [NondeterminismReporter].
 type Template interface {
-	// Render returns the files of a document, the main one first, and notes for people about the snapshot, such as an instance
-	// that was omitted. It returns early when ctx is done. An error with a method Endless() bool that returns true says that
-	// rendering any snapshot takes long and fails in the same way. See [exclude.Pass] for errors of single iterations.
+	// Render returns the files of a document, the main one first, and human-readable notes about the snapshot, such as an
+	// instance that was omitted. It returns early when ctx is done. An error with a method Endless() bool that returns true says
+	// that rendering any snapshot takes long and fails in the same way. See [exclude.Pass] for errors of single iterations.
 	Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error)
 }
 
@@ -211,8 +211,7 @@ func (e *Engine) Apply(pipeline string) error {
 	return nil
 }
 
-// Reread makes all sinks check whether files have changed that their programs read beside the document. It does not wait for the
-// outcome.
+// Reread makes all sinks check whether other files that their programs read have changed. It does not wait for the outcome.
 func (e *Engine) Reread() {
 	for _, p := range e.current().pipelines {
 		p.rereads.raise()

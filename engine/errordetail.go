@@ -2,7 +2,7 @@ package engine
 
 import "strings"
 
-// Detail returns the text of err for people. Every wrapped error with a method Detail() string, such as that of a template, is
+// Detail returns a human-readable text of err. Every wrapped error with a method Detail() string, such as that of a template, is
 // replaced by its details, which may have several lines. The text is [Printable] and [Masked].
 func Detail(err error) string {
 	var text strings.Builder

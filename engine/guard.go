@@ -63,7 +63,7 @@ func (l liveCounts) max(since time.Time) int {
 }
 
 // add returns l with the number of a snapshot that is accepted now, without those that ended before since and those that
-// cannot be the highest any more.
+// can no longer be the highest.
 func (l liveCounts) add(now, since time.Time, n int) liveCounts {
 	var kept liveCounts
 	for _, c := range l {

@@ -28,7 +28,7 @@ type PipelineHealth struct {
 }
 
 // health returns the sink's health with the problems of the pipeline. It returns at the latest when ctx is done: a sink may hang.
-// After a call that timed out, further ones return soon, until the sink answers again.
+// After a call has timed out, later calls return soon, until the sink answers again.
 func (p *pipeline) health(ctx context.Context) PipelineHealth {
 	if p.unresponsive.Load() {
 		var cancel context.CancelFunc

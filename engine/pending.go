@@ -8,13 +8,13 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Pending says why a document is not applied yet, although nothing may be wrong, and when it is, unless a newer one is first.
+// Pending says why a document is not applied yet, and when it is applied if no newer one replaces it. It need not be a failure.
 type Pending struct {
 	Reason string
 	Until  time.Time
 }
 
-// A pendingApply is a document that the sink deferred, or one that it applied before and has to apply again.
+// A pendingApply is a document that the sink deferred, or a previously applied one that it must apply again.
 type pendingApply struct {
 	*rendered
 	reason string
@@ -22,7 +22,7 @@ type pendingApply struct {
 	due    time.Time
 }
 
-// minDeferral bounds how soon a sink that defers a document is asked again.
+// minDeferral is the least time after which a document that the sink deferred is passed to it again.
 const minDeferral = 10 * time.Millisecond
 
 // deferral reports whether err is an [sdk.ErrDeferred], and returns the time after which to try again.
@@ -48,8 +48,8 @@ func (p *pipeline) recordDeferred(err error, after time.Duration) time.Duration 
 	return after
 }
 
-// applyPending applies the pending document if it is due. Usually a newer document replaces it; applyPending is for the time in
-// which none can be rendered, or none that the sink accepts. It returns when the document is due again.
+// applyPending applies the pending document if it is due. Usually a newer document replaces it; applyPending is for the time
+// in which no newer document can be rendered, or the sink accepts none. It returns when the document is due again.
 func (p *pipeline) applyPending(ctx context.Context) schedule {
 	s := &p.state
 	if s.pending == nil {
@@ -135,7 +135,7 @@ func (p *pipeline) applyAgain(ctx context.Context) error {
 	return nil
 }
 
-// reapplyAll applies the last applied document to a sink that was restarted and may accept now what it rejected before.
+// reapplyAll applies the last applied document to a sink that was restarted. The sink may now accept what it rejected previously.
 func (p *pipeline) reapplyAll(ctx context.Context) {
 	p.state.inSync = false
 	excluded := p.forgetRejections()

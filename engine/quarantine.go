@@ -117,8 +117,8 @@ func (i *inspector) inspectService(svc, before sdk.Service) inspected {
 	return result
 }
 
-// reuseUnchanged returns now, but each instance that has changed in nothing but Updated as it is in before: Updated moves
-// with every heartbeat. It returns before itself if nothing else has changed.
+// reuseUnchanged returns now, with the instances of before where only Updated differs, because every heartbeat changes Updated.
+// It returns before itself if nothing else has changed.
 func reuseUnchanged(before, now []sdk.Instance) []sdk.Instance {
 	type key struct{ hostname, id string }
 	was := make(map[key]*sdk.Instance, len(before))

@@ -33,7 +33,7 @@ type inputState struct {
 	files  map[string]string // the watched files' content, by [Inputs]; nil before they were read
 	loaded map[string]string // the content that the sink loaded last; nil if that is not known
 
-	pending bool      // the sink has to check whether any file has changed, watched or not
+	pending bool      // the sink must check whether any file has changed, watched or not
 	cause   string    // one of the Trigger constants
 	due     time.Time // when to try that again; zero for at once
 	fault   *logdedup.Fault
@@ -69,15 +69,15 @@ func (p *pipeline) watchInputs(ctx context.Context, watchers *sync.WaitGroup) {
 	})
 }
 
-// updateInputs takes over the content of the watched files after a change.
+// updateInputs stores the content of the watched files after a change.
 func (p *pipeline) updateInputs() {
 	i := &p.state.inputs
 	i.files, _ = p.inputChanges.latest()
 	p.log.Info("watched files changed", "files", changedFiles(i.loaded, i.files))
 }
 
-// scheduleReread makes the sink read the files again with the next reconcile, and documents be applied again that were
-// rejected: they may be accepted with other files.
+// scheduleReread makes the next reconcile reread the files, and apply rejected documents again: the sink may accept them with
+// other files.
 func (p *pipeline) scheduleReread(cause string) {
 	i := &p.state.inputs
 	i.pending, i.cause, i.due = true, cause, time.Time{}
@@ -87,8 +87,8 @@ func (p *pipeline) scheduleReread(cause string) {
 	}
 }
 
-// rereadPending has the sink read the files again if that is due, and returns when to try again. A document that the sink has
-// deferred comes first: the files are loaded with it.
+// rereadPending makes the sink reread the files if that is due, and returns when to try again. If the sink has deferred a
+// document, rereadPending waits for it, because the sink loads the files with it.
 func (p *pipeline) rereadPending(ctx context.Context) schedule {
 	s, i := &p.state, &p.state.inputs
 	if !i.pending || s.applied == nil || s.pending != nil && s.pending.err == nil {
@@ -128,7 +128,7 @@ func (p *pipeline) rereadPending(ctx context.Context) schedule {
 	return in(wait)
 }
 
-// reread has the sink read the files again. A sink that is no [sdk.Rereader] applies the document again if watched files have
+// reread makes the sink reread the files. A sink that is not an [sdk.Rereader] applies the document again if watched files have
 // changed.
 func (p *pipeline) reread(ctx context.Context) error {
 	applied, i := p.state.applied, &p.state.inputs

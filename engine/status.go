@@ -22,7 +22,7 @@ type PipelineStatus struct {
 	Quarantined      []Quarantined       // of the source's newest snapshot, before any template gets it
 	Dropped          []Quarantined       // instances of that snapshot that templates get without some of their values
 	Applying         time.Time           // since when the sink has been busy with a document; zero if it is not
-	Pending          *Pending            // why the newest document has to wait; nil if it does not
+	Pending          *Pending            // why the newest document waits; nil if it does not
 	Held             *Held               // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince       time.Time           // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
 	Last             *Entry              // the newest outcome

@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// supersedeAfter is how long an Apply may take although something newer waits: cancelling a slow reload and starting again
-	// could go on forever.
+	// supersedeAfter is how long an Apply may take while a newer event waits. Otherwise a slow reload could be cancelled and
+	// started again forever.
 	supersedeAfter = time.Minute
-	// maxSupersedeAfter bounds that time, which doubles with each Apply in a row that was cancelled, so that a sink that needs
-	// longer finishes even if something newer arrives all the time.
+	// maxSupersedeAfter bounds that time, which doubles with each consecutive cancelled Apply, so that a slow sink finishes
+	// although newer events keep arriving.
 	maxSupersedeAfter = 16 * time.Minute
 	// supersedeInterval is how often an Apply that takes longer is checked.
 	supersedeInterval = time.Second

@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// loadTemplate makes the template set as it is on disk the candidate. If it does not load there is no candidate: its author has
-// replaced the version before.
+// loadTemplate makes the template set as it is on disk the candidate. If it does not load, there is no candidate, because
+// the file no longer has the previous one.
 func (p *pipeline) loadTemplate() {
 	s := &p.state
 	s.candidate, s.candidateAbandoned = nil, false

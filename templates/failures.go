@@ -69,7 +69,7 @@ func (t *Template) explain(ctx context.Context, s *services, failure error) *Err
 	return first
 }
 
-// describeOwner names a service or one of its instances for people. It returns "" for none.
+// describeOwner returns a human-readable name of a service or of one of its instances. It returns "" for none.
 func describeOwner(service string, inst *sdk.Instance) string {
 	switch {
 	case inst != nil:

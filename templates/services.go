@@ -263,7 +263,7 @@ func majority(words []string) string {
 	return best
 }
 
-// describe names an instance for people.
+// describe returns a human-readable name of an instance.
 func describe(inst sdk.Instance) string {
 	return "instance " + inst.ID + " of service " + strconv.Quote(inst.Name) + " on " + inst.Hostname
 }

@@ -33,7 +33,7 @@ type Config struct {
 	// Files are the companions: from their name in the document to the path of their template.
 	Files map[string]string
 	// Partials are patterns, as of [filepath.Glob], of files that define templates for the others to use. Each is also
-	// a template itself, named by its base name. As in a shell, a leading dot has to be matched explicitly.
+	// a template itself, named by its base name. As in a shell, a leading dot must be matched explicitly.
 	Partials []string
 	// Delims replace {{ and }} if they are not empty.
 	Delims [2]string

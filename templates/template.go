@@ -79,7 +79,7 @@ func (t *Template) outputs() []string {
 // snap does not matter. It returns early when ctx is done, and with an error that is [Error.Endless] when it exceeds a bound: 256
 // MiB of output, 10 million steps or 30 seconds.
 //
-// notes are sentences about the data for people, such as an instance that is ignored, in an order that is always the same. They
+// notes are human-readable sentences about the data, such as that an instance is ignored, in a deterministic order. They
 // are returned with an error, too, which is an [*Error].
 func (t *Template) Render(ctx context.Context, snap sdk.Snapshot) (files []sdk.File, notes []string, err error) {
 	if t.mu.TryLock() {

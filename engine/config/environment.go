@@ -48,7 +48,7 @@ func (l *loader) loadEnvironment(environ []string) {
 	l.add(tree, func(at path) string { return originOf(origins, at) })
 }
 
-// variables returns the variables that set keys, in the order in which they have to be stored. It reports unknown ones.
+// variables returns the variables that set keys, in the order in which they must be stored. It reports unknown ones.
 func (l *loader) variables(environ []string, root table) []variable {
 	var found []variable
 	fixed := fixedNames(root)
@@ -115,7 +115,7 @@ func fixedNames(root table) map[string]variable {
 var (
 	injectedName = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*(` +
 		`SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$|^HAPROXY_?API_ENV_`)
-	// Users may set these names too, so the values have to match as well.
+	// Users may set these names too, so the values must match as well.
 	injectedPort = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*PORT=(tcp|udp|sctp)://`)
 	injectedLink = regexp.MustCompile(`^HAPROXY_?API_([A-Z0-9]+_)*NAME=/`)
 )

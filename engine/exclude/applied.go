@@ -36,8 +36,8 @@ func (a *Applied) containsAny(s Set) bool {
 	return false
 }
 
-// Survivors counts the live instances of the indexed snapshot that the document has, in whatever state, and those of them that
-// excluded does not cover.
+// Survivors counts the live instances of the indexed snapshot that the document has in any state, and those of them that excluded
+// does not cover.
 func (a *Applied) Survivors(x *Index, excluded Set) (had, has int) {
 	a.prepare()
 	for _, s := range x.snapshot.Services {

@@ -31,7 +31,7 @@ type winner struct {
 func (w *winner) isIn(x *Index) bool { return w.service == "" || x.contains(w.owner, w.state) }
 
 // resolveConflicts returns r's exclusions with the owners that lose a conflict, and a rejection of their lines. It returns nil if
-// nothing has to be excluded.
+// there is nothing to exclude.
 func (p *Pass) resolveConflicts(ctx context.Context, r *Rendering) (Set, error) {
 	if p.Conflicts == nil {
 		return nil, nil

@@ -24,7 +24,7 @@ const (
 	minRetryDelay = 10 * time.Millisecond
 )
 
-// A Pass renders and applies one snapshot with one version of a template, and finds out what has to be excluded. All functions
+// A Pass renders and applies one snapshot with one version of a template, and finds out what to exclude. All functions
 // are called from the goroutine that calls the methods.
 type Pass struct {
 	Index *Index // of the snapshot

@@ -11,7 +11,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine"
 )
 
-// scrapeTimeout bounds the time that sinks have to report their health for a scrape. The metrics of one that hangs are missing.
+// scrapeTimeout bounds the time that sinks have to report their health for a scrape. The metrics of a hanging sink are missing.
 const scrapeTimeout = time.Second
 
 // haproxyMetrics collects the metrics that HAProxy sinks report as facts of their health.

@@ -34,7 +34,7 @@ type Store struct {
 	wake chan struct{} // has one element while there is something to write
 
 	mu      sync.Mutex
-	unsaved map[string]any         // what has to be written, by file name
+	unsaved map[string]any         // what is still to be written, by file name
 	newest  map[string]any         // what was saved last, written or not, by file name
 	faults  map[string]*fileFaults // by file name
 }

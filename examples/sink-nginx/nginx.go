@@ -97,7 +97,7 @@ func (n nginx) waitFor(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// quit has nginx finish its requests and end. Once ctx is done nginx has to end at once.
+// quit makes nginx finish its requests and exit. Once ctx is done, nginx must exit at once.
 func (n nginx) quit(ctx context.Context) error {
 	master := n.master()
 	if master == 0 {

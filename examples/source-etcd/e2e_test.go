@@ -179,7 +179,7 @@ func (s *testEnv) eventually(what string, is func() bool) {
 	s.Fatalf("never: %s", what)
 }
 
-// stop ends the daemon in order.
+// stop stops the daemon gracefully.
 func (s *testEnv) stop() {
 	s.Helper()
 	if err := s.daemon.Process.Signal(syscall.SIGTERM); err != nil {

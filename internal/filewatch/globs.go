@@ -36,7 +36,7 @@ type Globs struct {
 }
 
 // NewGlobs returns the files that the patterns match, as of [filepath.Glob]. Of a directory that a pattern matches these are the
-// files in it, without those in its subdirectories. As in a shell, a leading dot has to be matched explicitly. ignore, if it
+// files in it, without those in its subdirectories. As in a shell, a leading dot must be matched explicitly. ignore, if it
 // is not nil, returns true for files that do not count.
 func NewGlobs(patterns []string, ignore func(path string) bool) *Globs {
 	if ignore == nil {

@@ -23,7 +23,7 @@ const (
 	maxBase = 180
 	// checkSuffix distinguishes files for checks from the owner's others, since another process may check at the same time.
 	checkSuffix = "\x00check"
-	// checkAge is the age from which no check uses its files any more.
+	// checkAge is the age from which files for checks are no longer in use.
 	checkAge = time.Hour
 )
 

@@ -1,4 +1,4 @@
-// Package suggest finds the name that somebody probably meant when a name is unknown. It knows nothing of what the names are for.
+// Package suggest finds the name that was probably meant by an unknown name. It does not know what the names are for.
 package suggest
 
 import (

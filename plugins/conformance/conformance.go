@@ -91,8 +91,8 @@ type skip string
 
 func (s skip) Error() string { return string(s) }
 
-// run makes the checks in order and reports each. It stops if the first one fails, which starts the plugin. It returns
-// whether none failed.
+// run makes the checks one after the other and reports each. It stops if the first one, which starts the plugin, fails. It
+// reports whether all passed.
 func run[T any](ctx context.Context, subject T, checks []check[T], report func(Finding)) bool {
 	passed := true
 	for i, c := range checks {

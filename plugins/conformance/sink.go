@@ -40,7 +40,7 @@ func (s Sink) withDefaults() Sink {
 }
 
 // CheckSink checks a sink plugin and reports each finding as soon as there is one. It returns whether no check failed. It
-// starts the plugin several times and has it apply documents, so what the sink manages must not be in use.
+// starts the plugin several times and applies documents, so what the sink manages must not be in use.
 func CheckSink(ctx context.Context, s Sink, report func(Finding)) bool {
 	c := &sinkChecker{Sink: s.withDefaults()}
 	defer c.finish(context.WithoutCancel(ctx))
@@ -92,7 +92,7 @@ func (c *sinkChecker) close() {
 	}
 }
 
-// finish ends the plugin in order, so that the sink may remove what the checks had it apply.
+// finish stops the plugin gracefully, so that the sink can remove what it applied for the checks.
 func (c *sinkChecker) finish(ctx context.Context) {
 	if c.sink != nil {
 		ctx, cancel := c.withTimeout(ctx, endTimeout)
@@ -235,7 +235,7 @@ func (c *sinkChecker) checks(ctx context.Context) error {
 	return c.recognises(ctx, c.Good[1])
 }
 
-// appliesAfterCancel cancels a running Apply, which has to return then, and applies the next document.
+// appliesAfterCancel cancels a running Apply, which must then return, and applies the next document.
 func (c *sinkChecker) appliesAfterCancel(ctx context.Context) error {
 	cancelled, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -260,7 +260,7 @@ func (c *sinkChecker) appliesAfterCancel(ctx context.Context) error {
 	return c.recognises(ctx, c.Good[1])
 }
 
-// survivesLarge has the sink apply or reject a large document; either is fine if the plugin runs afterwards.
+// survivesLarge applies a large document. The sink may apply or reject it, but the plugin must still run afterwards.
 func (c *sinkChecker) survivesLarge(ctx context.Context) error {
 	if err := c.ensureRunning(ctx); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 // A Source is a source plugin to check.
 type Source struct {
 	Program
-	// Change changes something in the registry, so that the source has to emit another snapshot. It is nil if nothing can be
+	// Change changes something in the registry, so that the source must emit another snapshot. It is nil if nothing can be
 	// changed.
 	Change func(context.Context) error
 }

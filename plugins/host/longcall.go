@@ -16,8 +16,8 @@ const (
 	// slowCall is how long a call may take before the host calls Health to find out whether the plugin hangs. A large proxy
 	// on a busy machine may take that long to reload.
 	slowCall = 3 * time.Minute
-	// cancelTimeout is how long a cancelled Apply may go on before the plugin is killed. A sink may have to finish what it
-	// cannot interrupt.
+	// cancelTimeout is how long a cancelled Apply may go on before the plugin is killed. A sink may need to finish an
+	// operation that it cannot interrupt.
 	cancelTimeout = 30 * time.Second
 	// cancelInterval is how often Cancel is repeated: the first one may arrive before the call that it cancels.
 	cancelInterval = time.Second
@@ -30,8 +30,7 @@ var (
 	errNotCancelled = fmt.Errorf("the plugin did not stop within %s and was killed: %w", cancelTimeout, context.DeadlineExceeded)
 )
 
-// longCall is a call without a deadline. A deadline would kill a plugin during a slow reload, which then started again,
-// without end.
+// longCall is a call without a deadline. A deadline would kill a plugin during each slow reload, which would then start again.
 type longCall struct {
 	sink    *Sink
 	process *process
@@ -39,8 +38,8 @@ type longCall struct {
 }
 
 // startLongCall returns a context for a call that may take long. If p does not respond to Health while the call goes on, p is
-// killed and the context ends. The end of cancelled, if it is not nil, has the plugin cancel the call; p is killed if that
-// takes too long. The caller must call release in the end.
+// killed and the context ends. Once cancelled is closed, the plugin must cancel the call, and p is killed if that
+// takes too long; cancelled may be nil. The caller must call release.
 func (s *Sink) startLongCall(ctx context.Context, p *process, cancelled <-chan struct{}) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	c := &longCall{sink: s, process: p, cancel: cancel}
@@ -89,7 +88,7 @@ func (c *longCall) cancelCall(ctx context.Context) {
 	}
 }
 
-// kill ends the call, so that its error is the reason, and then the program.
+// kill ends the call with reason as its error, and kills the program.
 func (c *longCall) kill(ctx context.Context, reason error) {
 	c.sink.opts.Log.Error("plugin hangs, killing it",
 		"plugin", c.sink.opts.Name, "pid", c.process.program.pid(), "error", reason)

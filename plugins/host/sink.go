@@ -26,15 +26,15 @@ func StartSink(ctx context.Context, opts Options) (*Sink, error) {
 	return &Sink{s}, nil
 }
 
-// Restarted receives a value after the plugin was down and runs again. The plugin has lost its state then.
+// Restarted receives a value when the plugin runs again after it was down. The plugin has lost its state.
 func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 
 // Lost receives what the plugin has lost, see [sdk.Notifier]. A newer report replaces one that was not received yet.
 func (s *Sink) Lost() <-chan sdk.Lost { return s.lost }
 
-// Apply has the plugin apply doc. It has no deadline, since a proxy may load slowly: the plugin has to respond to Health
-// every few minutes, and is killed if it does not. Once ctx is done the plugin has to stop, and Apply returns its response; a
-// plugin that goes on for half a minute is killed.
+// Apply makes the plugin apply doc. It has no deadline, because a proxy may load slowly. The plugin is killed if it does not
+// respond to Health, which Apply calls every few minutes. Once ctx is done the plugin must stop, and Apply returns its response;
+// a plugin that continues for half a minute is killed.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	p, err := s.currentProcess()
 	if err != nil {
@@ -84,8 +84,8 @@ func (s *Sink) change(
 	return wire.DecodeResult(resp.GetResult(), time.Since(began)), wire.DecodeError(resp.GetFailure())
 }
 
-// Check has the plugin check doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] if the
-// plugin cannot check it. The plugin has to respond to Health meanwhile, as during Apply.
+// Check makes the plugin check doc, for some minutes at most. It returns an error that wraps [errors.ErrUnsupported] if the
+// plugin cannot check it. The plugin must respond to Health meanwhile, as during Apply.
 func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	p, err := s.currentProcess()
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return wire.DecodeError(resp.GetFailure())
 }
 
-// Claim has the plugin claim what it manages, now and after each restart. It waits some seconds for a first start that takes
+// Claim makes the plugin claim what it manages, now and after each restart. It waits some seconds for a first start that takes
 // long. A plugin that does not run claims when it starts, and one without the capability never does. If the plugin does not
 // respond within some seconds, Claim returns an error; with RetryStart it kills the plugin instead, which claims after the
 // restart.

@@ -1,5 +1,5 @@
-// Package host runs plugins: it finds and verifies a plugin's program, starts and configures it, supervises it, and starts it
-// again when it ends. A plugin is an [sdk.Sink] or an [sdk.Source] for the daemon then. The package knows the contract and
+// Package host runs plugins: it finds and verifies a plugin's program, starts and configures it, supervises it, and
+// restarts it when it ends. The daemon uses a plugin as an [sdk.Sink] or an [sdk.Source]. The package knows the contract and
 // the protocol, and nothing about the engine or about concrete plugins.
 package host
 
@@ -85,10 +85,10 @@ type supervisor struct {
 
 	mu         sync.Mutex
 	current    *process // nil while the program does not run
-	mustClaim  bool     // every process has to claim before it becomes current
+	mustClaim  bool     // every process must claim before it becomes current
 	claimError error    // of the last claim at a start
 	restarts   int
-	lastEnd    string // how and when the program ended last, or why it did not start; empty for never
+	lastEnd    string // how and when the program last ended, or why it did not start; empty if neither happened
 
 	startFault logdedup.Fault // the program does not start
 

@@ -254,6 +254,8 @@ func (d *decoder) decodeNumber(key string, value any, target reflect.Value) {
 	kind := "a whole number"
 	var err error
 	switch {
+	case isInexact(value) && !target.CanFloat():
+		err = strconv.ErrSyntax
 	case target.CanInt():
 		var n int64
 		if n, err = strconv.ParseInt(text, 10, bits); err == nil {
@@ -281,6 +283,12 @@ func (d *decoder) decodeNumber(key string, value any, target reflect.Value) {
 	case err != nil:
 		d.addf(key, "must be %s, not %s", kind, describe(key, value))
 	}
+}
+
+// isInexact reports whether value is a float that is too large to contain every whole number: it may not be what was written.
+func isInexact(value any) bool {
+	v := reflect.ValueOf(value)
+	return v.CanFloat() && math.Abs(v.Float()) >= 1<<53
 }
 
 // decimal returns the text of a number, and "" for other values.

@@ -98,7 +98,9 @@ func TestDecode_EveryKindOfField(t *testing.T) {
 		"time in process": {
 			holds[time.Time], time.Date(2024, 1, 2, 3, 4, 5, 0, time.UTC), `"2024-01-02T03:04:05Z"`,
 		},
-		"raw JSON": {holds[json.RawMessage], map[string]any{"a": true}, `{"a":true}`},
+		"exact float": {holds[int64], float64(1<<53 - 1), "9007199254740991"},
+		"large float": {holds[float64], float64(1 << 60), "1152921504606847000"},
+		"raw JSON":    {holds[json.RawMessage], map[string]any{"a": true}, `{"a":true}`},
 	} {
 		got, err := test.read(test.value)
 		if err != nil || got != test.want {
@@ -116,6 +118,9 @@ func TestDecode_UnsuitableValue(t *testing.T) {
 		"negative for uint16":   {holds[uint16], int64(-1)},
 		"negative text":         {holds[uint16], "-1"},
 		"broken for uint":       {holds[uint], 1.5},
+		"inexact float":         {holds[int64], float64(1 << 53)},
+		"negative and inexact":  {holds[int64], -float64(1 << 53)},
+		"inexact for uint":      {holds[uint64], float64(1 << 60)},
 		"text for uint":         {holds[uint], "many"},
 		"nothing for uint":      {holds[uint], nil},
 		"too large for uint64":  {holds[uint64], json.Number("18446744073709551616")},

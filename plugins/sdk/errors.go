@@ -42,7 +42,7 @@ func Rejectf(format string, args ...any) error {
 // rendered for, excludes it, and applies the rest of the document. Name as many positions as possible at once. [RetryAfter]
 // around the Rejection says when the daemon tries what it has excluded again.
 type Rejection struct {
-	// Err says who rejects the document. Error appends the positions to it.
+	// Err says who rejects the document. Error appends the positions to it. Without Err the text is that of ErrRejected.
 	Err       error
 	Positions []Position
 	// Temporary says that the cause is outside of the document and may disappear, such as a host name without an address. The
@@ -74,18 +74,26 @@ func (r *Rejection) Error() string {
 	if more := len(r.Positions) - maxShownPositions; more > 0 {
 		problems = append(problems, fmt.Sprintf("(%d more)", more))
 	}
-	if len(problems) == 0 {
-		return r.Err.Error()
+	text := ErrRejected.Error()
+	if r.Err != nil {
+		text = r.Err.Error()
 	}
-	return r.Err.Error() + ": " + strings.Join(problems, "; ")
+	if len(problems) == 0 {
+		return text
+	}
+	return text + ": " + strings.Join(problems, "; ")
 }
 
-// Unwrap returns Err, and [ErrRejected] unless the rejection is temporary.
+// Unwrap returns Err, if there is one, and [ErrRejected] unless the rejection is temporary.
 func (r *Rejection) Unwrap() []error {
-	if r.Temporary {
-		return []error{r.Err}
+	var wrapped []error
+	if r.Err != nil {
+		wrapped = append(wrapped, r.Err)
 	}
-	return []error{r.Err, ErrRejected}
+	if !r.Temporary {
+		wrapped = append(wrapped, ErrRejected)
+	}
+	return wrapped
 }
 
 // String returns PATH:LINE, or PATH where the line is not known.

@@ -66,8 +66,8 @@ type Lost struct {
 	Err error
 	// Generation is that of the [Document] that is in effect instead; 0 if the sink does not know it.
 	Generation uint64
-	// Digest is that of the Document that is no longer in effect; empty if the sink does not know it. The sink may have
-	// applied a newer document meanwhile, which is still in effect then.
+	// Digest is that of the Document that is no longer in effect; empty if the sink does not know it. If the sink has
+	// applied a newer document meanwhile, that one is still in effect.
 	Digest string
 }
 
@@ -86,5 +86,5 @@ type Result struct {
 	Action  string // one of the Action constants
 	Reason  string // why that action was necessary
 	Took    time.Duration
-	Details []string // more for people, such as the warnings of a check
+	Details []string // further human-readable text, such as the warnings of a check
 }

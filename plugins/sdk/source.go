@@ -30,8 +30,8 @@ type Reporter interface {
 	Health(ctx context.Context) (Health, error)
 }
 
-// A Stopper is a [Source] or a [Sink] that has something to do at an orderly end. Stop is the last call. It is not called
-// when the daemon or the plugin crashes, so what must survive a crash must not depend on it.
+// A Stopper is a [Source] or a [Sink] that releases something when it is stopped gracefully. Stop is the last call. It is not
+// called when the daemon or the plugin crashes, so what must survive a crash must not depend on it.
 type Stopper interface {
 	Stop(ctx context.Context) error
 }

@@ -31,7 +31,7 @@ func (s *Sink) ready(ctx context.Context) error {
 	return nil
 }
 
-// adopt finds out which HAProxy runs, and whether it serves what the process before this one applied.
+// adopt finds out which HAProxy runs, and whether it serves what the previous process applied.
 func (s *Sink) adopt(ctx context.Context) {
 	// The result counts for all later callers, so the first one must not cancel it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adoptTimeout)
@@ -64,7 +64,7 @@ func (s *Sink) adopt(ctx context.Context) {
 			st.apply(doc, now)
 		})
 	default:
-		s.log.Info("adopted a running HAProxy; what it serves is not known", pidAttrs(now)...)
+		s.log.Info("adopted a running HAProxy; what it serves is unknown", pidAttrs(now)...)
 		s.update(func(st *state) { st.apply(nil, now) })
 	}
 }

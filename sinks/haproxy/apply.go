@@ -17,8 +17,8 @@ import (
 // Apply makes doc live with the smallest sufficient action: nothing, writing the files, changing the servers of the running
 // HAProxy, or a reload or start of HAProxy.
 //
-// After a change of servers it returns as soon as HAProxy was seen to run them. The files are written shortly afterwards, once
-// HAProxy's own check has passed; Health reports it if they cannot be written.
+// After a change of servers it returns as soon as a read confirms that HAProxy runs them. The files are written shortly
+// afterwards, once HAProxy's own check has passed; Health reports it if they cannot be written.
 //
 // A reload that comes too soon after another one is an [sdk.ErrDeferred]. What can go live without it does so at once.
 //
@@ -55,13 +55,14 @@ func (s *Sink) apply(ctx context.Context, raw sdk.Document) (sdk.Result, error) 
 	return result, err
 }
 
-// A fileChange is what is left to do once everything is done that needs no file.
+// A fileChange is the part of a change that needs files, which remains after the part that needs none is done.
 type fileChange struct {
-	reload      string // why HAProxy has to load the document; empty where only the file differs
+	reload      string // why HAProxy has to load the document; empty if only the file differs
 	rateLimited bool   // the reload may have to be deferred, because it comes too soon after another one
 }
 
-// applyWithoutFiles plans how doc goes live, and does what needs no file. The fileChange is what is left; nil means nothing is.
+// applyWithoutFiles plans how doc goes live, and makes the changes that need no file. The fileChange is what remains to be done,
+// or nil if nothing remains.
 func (s *Sink) applyWithoutFiles(ctx context.Context, doc *document) (sdk.Result, *fileChange, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -98,11 +99,11 @@ func (s *Sink) applyWithoutFiles(ctx context.Context, doc *document) (sdk.Result
 }
 
 // changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it
-// fails, it changes them back. Where that fails too, what HAProxy serves is not known any more, and a reload follows. The caller
-// holds s.change.
+// fails, it changes them back. If that fails too, the served document is unknown, and a reload follows. The caller holds
+// s.change.
 func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *document, backends []string) ([]string, error) {
 	if !s.cfg.Runtime {
-		return nil, errors.New("that is switched off in the configuration")
+		return nil, errors.New("runtime changes are disabled in the configuration")
 	}
 	before := s.state.Load().applied(now)
 	client := s.clientFor(now)
@@ -127,7 +128,7 @@ func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *doc
 	return nil, err
 }
 
-// applyFiles checks doc, puts its files in place and, if c asks for it, has HAProxy load them.
+// applyFiles checks doc, puts its files in place and, if c requires it, makes HAProxy load them.
 func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk.Result, error) {
 	commands, resolving := s.updateBeforeResolving(ctx, doc)
 	if c.reload != "" { // again below; here it saves the check of a document that cannot be loaded
@@ -144,17 +145,11 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 		return sdk.Result{}, err
 	}
 	defer s.unlockFiles()
-	if c.rateLimited {
-		if resolving { // the host names of added servers are resolved by now
-			commands = append(commands, s.lockAndUpdatePartially(ctx, doc)...)
-		}
-		if err := s.deferReload(doc, c.reload); err != nil {
-			return sdk.Result{}, err
-		}
+	prepared, err := s.prepareReload(ctx, doc, c, resolving)
+	if err != nil {
+		return sdk.Result{}, err
 	}
-	if c.reload != "" { // if doc does not load, HAProxy continues with what runs, and so does the next start
-		s.persist(ctx)
-	}
+	commands = append(commands, prepared...)
 	s.change.Lock()
 	defer s.change.Unlock()
 	result, err := s.commitAndReload(ctx, staged, doc, c.reload)
@@ -162,7 +157,7 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 		s.recordResult(doc, result)
 	}
 	result.Details = slices.Concat(commands, result.Details, warnings)
-	if err != nil && s.failedBefore(doc) != nil { // what needs no reload does not wait until there is one that works
+	if err != nil && s.failedBefore(doc) != nil { // do not hold back changes that need no reload
 		ctx, release := s.contextUntilStop(ctx)
 		defer release()
 		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
@@ -170,8 +165,26 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 	return result, err
 }
 
-// commitAndReload renames the staged files into place and has HAProxy load them, or restores the files and the HAProxy before.
-// The caller holds s.files and s.change.
+// prepareReload does what precedes the reload that c requires, if any. It makes a partial update if the reload may be deferred
+// and resolving says that the host names of added servers were resolved meanwhile. It persists what HAProxy runs. It returns the
+// commands that it has sent, or an error if the reload is deferred. The caller holds s.files.
+func (s *Sink) prepareReload(ctx context.Context, doc *document, c fileChange, resolving bool) (commands []string, err error) {
+	if c.rateLimited {
+		if resolving {
+			commands = s.lockAndUpdatePartially(ctx, doc)
+		}
+		if err := s.deferReload(doc, c.reload); err != nil {
+			return nil, err
+		}
+	}
+	if c.reload != "" { // if doc does not load, HAProxy continues with the current configuration, and so does the next start
+		s.persist(ctx)
+	}
+	return commands, nil
+}
+
+// commitAndReload renames the staged files into place and makes HAProxy load them. If that fails, it restores the previous files
+// and the previous HAProxy. The caller holds s.files and s.change.
 func (s *Sink) commitAndReload(
 	ctx context.Context, staged *stage.Stage, doc *document, reason string,
 ) (sdk.Result, error) {
@@ -184,7 +197,7 @@ func (s *Sink) commitAndReload(
 	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 
-	p, now := s.plan(ctx, doc) // again, because HAProxy may have ended or been reloaded by somebody else
+	p, now := s.plan(ctx, doc) // again, because HAProxy may have ended or been reloaded by another program
 	if p.need == needNothing {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
@@ -194,7 +207,7 @@ func (s *Sink) commitAndReload(
 	if err := s.commit(ctx, staged); err != nil {
 		return sdk.Result{}, err
 	}
-	// The files are live from here on: each return has HAProxy serve them or restores the ones before.
+	// The files are in place from here on: before it returns, HAProxy must serve them or the previous files must be restored.
 	if p.need == needWrite {
 		s.recordApplied(doc, now)
 		return sdk.Result{Action: sdk.ActionWritten, Reason: p.reason}, nil
@@ -217,8 +230,8 @@ func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
 	return nil
 }
 
-// reload has HAProxy load doc, whose files are in place, and verifies that it serves it. If it does not, reload restores the
-// previous files and, where needed, has HAProxy load these. The caller holds s.files and s.change.
+// reload makes HAProxy load doc, whose files are already in place, and verifies that HAProxy serves it. If it does not, reload
+// restores the previous files and, if needed, makes HAProxy load these. The caller holds s.files and s.change.
 func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, reason string) (sdk.Result, error) {
 	before := s.state.Load().running
 	defer s.beginLoad(!before.None())()
@@ -227,7 +240,7 @@ func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, r
 		details := process.LogOf(err)
 		err = s.restore(ctx, staged, err)
 		if _, refused := errors.AsType[*process.LoadError](err); refused && doc.reread != "" {
-			err = sdk.NotLoaded(err) // which says nothing about other documents
+			err = sdk.NotLoaded(err) // other documents may load
 		} else if refused && !before.None() {
 			err = s.recordFailedLoad(doc, err)
 		}
@@ -240,11 +253,11 @@ func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, r
 	return sdk.Result{Action: loaded.Action, Reason: cmp.Or(loaded.Reason, reason), Details: loaded.Log}, nil
 }
 
-// restore restores the previous files. If HAProxy is no longer the one that served them, it has HAProxy load them
-// again. It returns the cause, joined with what failed.
+// restore restores the previous files. If the HAProxy that served them no longer runs, it makes HAProxy load them again. It
+// returns the cause, joined with the errors of the restoration.
 func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) error {
 	if s.isStopped() {
-		// Whether HAProxy will load the new files is not known. They passed the check, and the state file does not match them,
+		// It is unknown whether HAProxy will load the new files. They passed the check, and the state file does not match them,
 		// so the next process will not take them for what HAProxy serves.
 		return fmt.Errorf("the change was interrupted while HAProxy was loading it: %w", cause)
 	}
@@ -261,7 +274,7 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 	if now, err := s.controller.Find(ctx); err == nil && now.Same(before) && (unchanged || !s.cfg.byCommand()) {
 		return cause
 	}
-	var restored *document // nil where it is not known what the files before are
+	var restored *document // nil if the previous files are unknown
 	applied := st.applied(before)
 	if applied != nil {
 		restored = st.onDisk
@@ -271,7 +284,7 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))
 	}
-	if applied != restored { // a runtime change that could not be persisted before
+	if applied != restored { // a runtime change that was not persisted
 		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: applied.digest})
 	}
 	return cause

@@ -149,7 +149,7 @@ func TestApply_PortInUseAtStart(t *testing.T) {
 	_, err := s.Apply(t.Context(), doc)
 	wantError(t, err, fmt.Sprintf("127.0.0.1:%d", port))
 	if errors.Is(err, sdk.ErrRejected) {
-		t.Error("a port that somebody else has is no fault of the document")
+		t.Error("the document was rejected because another program uses its port")
 	}
 	if r.onDisk() != "" {
 		t.Error("the configuration that did not start was left on disk")
@@ -176,7 +176,7 @@ func TestApply_PortInUseAtReload(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if errors.Is(err, sdk.ErrRejected) {
-		t.Error("a port that somebody else has is no fault of the document")
+		t.Error("the document was rejected because another program uses its port")
 	}
 	r.wantServed("one")
 	r.wantOnDisk(one)

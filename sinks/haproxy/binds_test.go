@@ -38,7 +38,7 @@ func TestApply_AddressInUseHasAPosition(t *testing.T) {
 		bad := func(name string) sdk.Document {
 			return document(name, "frontend more", fmt.Sprintf(" bind 127.0.0.1:%d", port), " default_backend app")
 		}
-		if r.cfg.ReloadCmd == "" { // else it is not known where the first one will listen
+		if r.cfg.ReloadCmd == "" { // otherwise the addresses of the first one are unknown
 			wantInUse(t, s, bad("one"), port)
 		}
 		r.apply(s, document("one"), sdk.ActionRestart)
@@ -85,7 +85,7 @@ func TestApply_CommandInAnotherNetworkNamespace(t *testing.T) {
 	wantHealthy(t, s)
 }
 
-// The first document is left to the command, because it is not known where it starts HAProxy.
+// The first document is left to the command, because it is unknown where that starts HAProxy.
 func TestApply_CommandListensOnOtherAddresses(t *testing.T) {
 	t.Parallel()
 	r := newTestEnv(t)

@@ -43,7 +43,7 @@ func (s *Sink) Check(ctx context.Context, doc sdk.Document) error {
 	return err
 }
 
-// checkBeforeRuntime checks doc before servers are changed at run time, where that is needed: verify_cmd may reject more than
+// checkBeforeRuntime checks doc before servers are changed at run time, if that is needed: verify_cmd may reject more than
 // HAProxy does, and after a runtime change was reverted the check may reject the next one too. What HAProxy has to load is
 // checked later, before it is put in place.
 func (s *Sink) checkBeforeRuntime(ctx context.Context, doc *document) error {
@@ -107,7 +107,7 @@ func (s *Sink) checkStaged(ctx context.Context, staged *stage.Stage, names []syn
 	return warnings, cmp.Or(err, unresolved)
 }
 
-// runCheck has HAProxy or verify_cmd check the staged files.
+// runCheck checks the staged files with HAProxy or verify_cmd.
 func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
 	if s.cfg.VerifyCmd != "" {
 		command, mentions := s.verifyCommand(st.Checked())
@@ -133,7 +133,7 @@ func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hos
 	return messages.Warnings(o.Output), nil
 }
 
-// checkWithHAProxy has HAProxy read the staged files as it will load them: with the same options, files, working directory and
+// checkWithHAProxy makes HAProxy read the staged files as it will load them: with the same options, files, working directory and
 // environment. It reads the files main instead of the main file.
 func (s *Sink) checkWithHAProxy(ctx context.Context, st *stage.Stage, main ...string) (program.Outcome, error) {
 	l, err := s.controller.Invocation(ctx)

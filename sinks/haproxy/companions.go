@@ -13,7 +13,7 @@ import (
 )
 
 // companions are the companion files that the sink has written, also before a restart. They are removed when the applied document
-// does not have them any more, and no process needs them. The zero value is empty. It is safe for concurrent use.
+// no longer has them, and no process needs them. The zero value is empty. It is safe for concurrent use.
 type companions struct {
 	mu       sync.Mutex
 	written  stage.Written // all that may be on disk
@@ -24,7 +24,7 @@ type companions struct {
 	removing logdedup.Fault
 }
 
-// load takes over what the process before this one has written.
+// load takes over what the previous process has written.
 func (c *companions) load(left stateFile, main string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

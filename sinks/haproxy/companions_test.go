@@ -112,7 +112,7 @@ func TestCompanions_ObsoleteAreRemoved(t *testing.T) {
 			_ = conn.Close()
 			eventually(t, "the file is removed", func() bool { return !r.has("routes.map") })
 			if !r.has("other.map") || !r.has("mine.map") {
-				t.Error("a file that is needed, or that is somebody else's, was removed")
+				t.Error("a file was removed that is needed or that the sink did not write")
 			}
 			r.wantServed("two")
 			wantHealthy(t, s)

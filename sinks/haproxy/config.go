@@ -48,7 +48,7 @@ type Config struct {
 	DrainTimeout   time.Duration `json:"drain_timeout"`   // for removed servers, old workers, and HAProxy itself
 	MaxOldWorkers  int           `json:"max_old_workers"` // how many replaced workers may stay; 0 for any number
 	OnExit         string        `json:"on_exit"`         // OnExitLeave or OnExitStop
-	Runtime        bool          `json:"runtime"`         // change servers in the running HAProxy where that is sufficient
+	Runtime        bool          `json:"runtime"`         // change servers in the running HAProxy if that is sufficient
 }
 
 // Defaults returns the default configuration. ConfigFile and PidFile have no default.

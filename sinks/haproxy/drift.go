@@ -24,8 +24,8 @@ const (
 
 var errRemoveTimeout = errors.New("HAProxy does not answer in time")
 
-// correctDrift reads what the running HAProxy serves, every observeEvery, and corrects what somebody else has changed there or on
-// disk. It also removes servers that have drained.
+// correctDrift reads what the running HAProxy serves, every observeEvery, and corrects changes that something other than this
+// sink made there or on disk. It also removes servers that have drained.
 func (s *supervisor) correctDrift(ctx context.Context) {
 	if time.Since(s.observed) > s.observeEvery && s.checkOnce(ctx) {
 		s.observed = time.Now()
@@ -34,7 +34,8 @@ func (s *supervisor) correctDrift(ctx context.Context) {
 	s.removeDrained(ctx)
 }
 
-// checkOnce returns false if HAProxy was changed meanwhile, so that it has to be observed again.
+// checkOnce reports whether the check completed. It returns false if HAProxy changed during the check, which must then be
+// repeated.
 func (s *supervisor) checkOnce(ctx context.Context) bool {
 	s.observeHang()
 	if !s.observeConflicts() || !s.limitOldWorkers(ctx) {
@@ -67,7 +68,7 @@ func (s *supervisor) observeConflicts() bool {
 	return true
 }
 
-// detectForeignLoad finds out whether somebody else has started or reloaded HAProxy.
+// detectForeignLoad checks whether another program has started or reloaded HAProxy, and records that.
 func (s *supervisor) detectForeignLoad(ctx context.Context) {
 	findForeign := func() (now process.Instance, found bool) {
 		now, err := s.controller.Find(ctx)
@@ -85,25 +86,25 @@ func (s *supervisor) detectForeignLoad(ctx context.Context) {
 	}
 }
 
-// recordForeignLoad records that somebody else has started or reloaded HAProxy. The caller holds s.change.
+// recordForeignLoad records that another program has started or reloaded HAProxy. The caller holds s.change.
 func (s *supervisor) recordForeignLoad(now process.Instance) {
-	s.log.Warn("HAProxy was started or reloaded by somebody else", pidAttrs(now)...)
+	s.log.Warn("HAProxy was started or reloaded by another program", pidAttrs(now)...)
 	s.clientFor(now)
 	s.update(func(st *state) { st.invalidate(now) })
 }
 
-// requestReload has the supervisor load the desired document, because it is not known any more what HAProxy serves. The caller
-// holds s.change.
+// requestReload records that the served document is unknown, so that the supervisor makes HAProxy load the desired one. The
+// caller holds s.change.
 func (s *supervisor) requestReload(reason error) {
 	s.log.Warn("HAProxy has to load its configuration again", "reason", reason)
 	s.update(func(st *state) { st.invalidate(st.running) })
 }
 
-// An observation is what is read of HAProxy on a connection of its own, while others may change HAProxy.
+// An observation is a read of HAProxy on a separate connection. HAProxy may be changed while it is read.
 type observation struct {
-	client  *runtimeapi.Client // an observer from when the observation began
+	client  *runtimeapi.Client // an observer, made when the observation began
 	running process.Instance
-	applied *document // nil if it was not known what HAProxy serves
+	applied *document // nil if the served document was unknown
 	loads   int
 }
 
@@ -118,8 +119,8 @@ func (s *supervisor) beginObservation() observation {
 	return observation{client.Observer(), now, st.applied(now), st.loads}
 }
 
-// finishObservation calls use with the applied document, and with s.change held. It does not if the observation is about another
-// HAProxy than the one that runs, if HAProxy was told to load something since, or if it is not known any more what it serves.
+// finishObservation calls use with the applied document, and with s.change held. It skips use and returns false if the
+// observation is out of date: a different HAProxy runs, a load has begun, or the served document is unknown.
 func (s *supervisor) finishObservation(o observation, use func(applied *document)) bool {
 	s.change.Lock()
 	defer s.change.Unlock()
@@ -132,7 +133,7 @@ func (s *supervisor) finishObservation(o observation, use func(applied *document
 	return true
 }
 
-// checkServers reads the servers that run, and corrects them.
+// checkServers reads the running servers and corrects any that drifted. It returns false if the observation is out of date.
 func (s *supervisor) checkServers(ctx context.Context) bool {
 	o := s.beginObservation()
 	defer o.client.Close()
@@ -162,7 +163,7 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 		var commands []string
 		commands, err = s.client.Reconcile(ctx, applied.config, applied.config, backends)
 		if len(commands) > 0 {
-			s.log.Warn("corrected servers that somebody else has changed in HAProxy", "commands", commands, "error", err)
+			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", commands, "error", err)
 		}
 	}
 	switch {
@@ -177,8 +178,7 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 	}
 }
 
-// recordDrift records what HAProxy runs that it should not and that a reload has not corrected; nil is for nothing. The caller
-// holds s.change.
+// recordDrift records the drift that a reload has not corrected; nil means that there is none. The caller holds s.change.
 func (s *Sink) recordDrift(err error) {
 	s.update(func(st *state) { st.driftErr = err })
 	if err != nil {
@@ -188,11 +188,11 @@ func (s *Sink) recordDrift(err error) {
 	}
 }
 
-// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc, and returns the commands that it has sent
-// and what could not be corrected, for people. The caller holds s.change.
+// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc. It returns the commands that it has sent
+// and human-readable descriptions of what could not be corrected. The caller holds s.change.
 //
-// A new worker need not run what its configuration says: a server-state file (load-server-state-from-file) gives its servers the
-// addresses, ports, weights and states of another time. doc wins, as it does over runtime changes by somebody else.
+// The servers of a new worker may differ from its configuration: a server-state file (load-server-state-from-file) restores
+// earlier addresses, ports, weights and states. doc takes precedence, as it does over runtime changes by another program.
 func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Instance) []string {
 	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // the servers cannot be read
@@ -204,15 +204,17 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	} else {
 		var difference string
 		if difference, err = client.FirstNeededCommand(ctx, doc.config); difference != "" {
-			err = &runtimeapi.RefusedError{Reason: "changes at run time are switched off, and it would take " + difference}
+			err = &runtimeapi.RefusedError{
+				Reason: "runtime changes are disabled in the configuration, and a correction would need " + difference,
+			}
 		}
 	}
 	if len(details) > 0 {
-		s.log.Warn("HAProxy started with other servers than its configuration says, and they were corrected", "commands", details)
+		s.log.Warn("corrected servers that differed from the configuration when HAProxy started", "commands", details)
 	}
 	switch {
 	case runtimeapi.IsRefused(err):
-		err = fmt.Errorf("HAProxy started with other servers than its configuration says: %w", err)
+		err = fmt.Errorf("servers differ from the configuration with which HAProxy started: %w", err)
 		details = append(details, err.Error())
 	case runtimeapi.IsUnsupported(err):
 		err = nil
@@ -226,8 +228,8 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	return details
 }
 
-// removeDrained deletes the draining servers that have no sessions any more or whose time is over. If HAProxy does not let one
-// go, a reload removes it.
+// removeDrained deletes the draining servers that no longer have sessions or whose drain timeout has passed. If HAProxy does not
+// let it delete one, it requests a reload, which removes the server.
 func (s *supervisor) removeDrained(ctx context.Context) {
 	o := s.beginObservation()
 	defer o.client.Close()
@@ -256,7 +258,7 @@ func (s *supervisor) recordDraining() {
 	}
 }
 
-// restoreChangedFiles writes back the files that somebody else has changed.
+// restoreChangedFiles restores the files that another program has changed.
 func (s *supervisor) restoreChangedFiles() {
 	unchanged := func() bool {
 		st := s.state.Load()
@@ -276,7 +278,8 @@ func (s *supervisor) restoreChangedFiles() {
 	}
 }
 
-// restoreFiles writes files of the applied document where somebody else has changed them on disk. The caller holds s.files.
+// restoreFiles restores the given files of the applied document if another program has changed them on disk. The caller holds
+// s.files.
 func (s *Sink) restoreFiles(files []stage.File) error {
 	var changed []stage.File
 	for _, f := range files {

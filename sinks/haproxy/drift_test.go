@@ -61,7 +61,7 @@ func (r *testEnv) described(s *Sink) string {
 	return fmt.Sprint(servers)
 }
 
-// A configuration that somebody else has HAProxy load is replaced, and so is one that they write into the file.
+// The sink replaces a configuration that another program makes HAProxy load, and one that it writes into the file.
 func TestDrift_ForeignReload(t *testing.T) {
 	t.Parallel()
 	r := newTestEnv(t)

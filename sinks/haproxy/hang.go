@@ -9,7 +9,7 @@ import (
 // hangAfter is how long a running HAProxy may accept no connections before it is replaced.
 const hangAfter = 30 * time.Second
 
-// A hang is a period in which every look found that HAProxy's process existed and accepted no connections.
+// A hang is a period in which HAProxy's process existed but accepted no connections at every check.
 type hang struct {
 	pid   int
 	since time.Time

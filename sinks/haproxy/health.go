@@ -101,7 +101,7 @@ func (s *Sink) facts(st *state) map[string]string {
 		facts["servers_leaving"] = strconv.Itoa(st.draining)
 	}
 	if st.supervised && !st.verified {
-		facts["in_effect"] = "not known"
+		facts["in_effect"] = "unknown"
 	}
 	return facts
 }

@@ -145,7 +145,7 @@ func (r *testEnv) wantServed(name string) {
 	}
 }
 
-// onDisk returns the configuration file, and "" if there is none.
+// onDisk returns the configuration file, or "" if there is none.
 func (r *testEnv) onDisk() string {
 	content, err := os.ReadFile(r.cfg.ConfigFile)
 	if err != nil {

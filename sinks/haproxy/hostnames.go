@@ -144,7 +144,7 @@ func (s *supervisor) reportUnresolved(ctx context.Context) bool {
 	return true
 }
 
-// resolveAdded looks up the host names of servers that doc adds at run time, after it has brought everything into effect that
+// resolveAdded looks up the host names of servers that doc adds at run time, after it has applied everything that
 // needs no name. It returns false if there is nothing to look up. The caller holds s.change, which resolveAdded releases
 // meanwhile, so that no other change waits for host names.
 func (s *Sink) resolveAdded(ctx context.Context, now process.Instance, doc *document, backends []string) bool {

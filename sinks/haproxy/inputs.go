@@ -29,7 +29,7 @@ const (
 // names. A path that does not exist has none.
 type inputs map[string]map[string]fingerprint.File
 
-// changed returns the path of a file that differs between loaded and now, and "" if there is none. Files that only one of them
+// changed returns the path of a file that differs between loaded and now, or "" if there is none. Files that only one of them
 // names do not count: servers may have been added or removed at run time, with the files that their lines name.
 func (loaded inputs) changed(now inputs) string {
 	for _, reference := range slices.Sorted(maps.Keys(loaded)) {

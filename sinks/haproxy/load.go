@@ -23,9 +23,9 @@ func (s *Sink) beginLoad(reload bool) (end func()) {
 	}
 }
 
-// load has HAProxy load doc, which is on disk, and the files that it reads beside it. nil means that it is not known what is on
-// disk. After HAProxy was seen to serve doc, load records it as applied and corrects the servers that differ from doc. The Log of
-// the result has the commands for that. The caller holds s.files and s.change.
+// load makes HAProxy load doc, which is on disk, and the files that it reads beside it. A nil doc means that it is unknown what
+// is on disk. After load has verified that HAProxy serves doc, it records doc as applied and corrects the servers that differ
+// from it. The Log of the result has the commands for that. The caller holds s.files and s.change.
 //
 // The state of the files is taken before HAProxy reads them, so that a change during the load is noticed later.
 func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, error) {
@@ -54,7 +54,7 @@ func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, err
 	return result, nil
 }
 
-// recordApplied records that the HAProxy in now serves doc, which is on disk; nil means that it is not known what it serves. The
+// recordApplied records that the HAProxy in now serves doc, which is on disk; nil means that it is unknown what it serves. The
 // caller holds s.change and s.files, whose release writes the state file.
 func (s *Sink) recordApplied(doc *document, now process.Instance) {
 	s.clientFor(now)

@@ -20,8 +20,8 @@ import "context"
 // companions, process.ConflictMonitor and hostnames.Resolver have locks of their own, which are held for a moment and inside of
 // which no other lock is taken.
 
-// lockFiles waits until nobody else writes files or has HAProxy load them. It returns an error if ctx is done first. The caller
-// has to call [Sink.unlockFiles].
+// lockFiles waits until no other goroutine writes files or makes HAProxy load them. It returns an error if ctx is done first. The
+// caller has to call [Sink.unlockFiles].
 func (s *Sink) lockFiles(ctx context.Context) error {
 	if err := s.files.Acquire(ctx, 1); err != nil {
 		return interrupted(context.Cause(ctx))
@@ -32,7 +32,7 @@ func (s *Sink) lockFiles(ctx context.Context) error {
 // tryLockFiles is lockFiles without waiting. It reports whether the lock was free.
 func (s *Sink) tryLockFiles() bool { return s.files.TryAcquire(1) }
 
-// unlockFiles writes the state file, removes companions that are not needed any more, and releases the lock. The caller no longer
+// unlockFiles writes the state file, removes companions that are no longer needed, and releases the lock. The caller no longer
 // holds Sink.change.
 func (s *Sink) unlockFiles() {
 	s.updateStateFile()

@@ -158,7 +158,7 @@ func (r *testEnv) waiting(runs func() int) block {
 	return block{func() { eventually(r.t, "the command is run", func() bool { return runs() > before }) }, open}
 }
 
-// linesOf returns the number of lines of a file, and 0 if there is none.
+// linesOf returns the number of lines of a file, or 0 if there is none.
 func (r *testEnv) linesOf(name string) int {
 	content, err := os.ReadFile(r.path(name))
 	if err != nil {
@@ -290,7 +290,7 @@ func TestObserve_ChangeDuringALook(t *testing.T) {
 			s.change.Unlock()
 			r.wantAnswers("b")
 			if v := s.state.Load(); v.reloads > 0 || !v.verified {
-				t.Errorf("it was taken for a change by somebody else: %+v", v)
+				t.Errorf("it was taken for a change by another program: %+v", v)
 			}
 			wantHealthy(t, s)
 		})

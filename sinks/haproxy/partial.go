@@ -10,11 +10,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
-// A partial update brings the part of a document into effect that needs no reload, while the reload is deferred, fails, or waits
-// for host names: the servers of the backends that both documents have.
+// A partial update applies the part of a document that needs no reload, while the reload is deferred, fails, or waits for host
+// names: the servers of the backends that both documents have.
 
-// beforeReload makes a partial update where the reload that doc needs has to wait. The reload does not wait where HAProxy does
-// not run, or where it is not known what it serves. The fileChange is what is left to do. The caller holds s.change.
+// beforeReload makes a partial update if the reload that doc needs has to wait. The reload does not wait if HAProxy does not run
+// or the served document is unknown. The fileChange is what remains to be done. The caller holds s.change.
 func (s *Sink) beforeReload(
 	ctx context.Context, now process.Instance, doc *document, reason string,
 ) (sdk.Result, *fileChange, error) {
@@ -22,7 +22,7 @@ func (s *Sink) beforeReload(
 	hadFailed := st.failedLoad.doc != nil // in this process
 	applied, failed := st.applied(now), s.failedBefore(doc)
 	if applied == nil && failed != nil && hadFailed && st.desired != nil {
-		return sdk.Result{}, nil, failed // the supervisor has HAProxy load the desired document
+		return sdk.Result{}, nil, failed // the supervisor makes HAProxy load the desired document
 	}
 	if applied == nil || failed == nil && s.reloadLimit.wait() == 0 {
 		return sdk.Result{}, &fileChange{reload: reason}, nil

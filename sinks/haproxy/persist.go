@@ -21,7 +21,7 @@ const (
 	persistShare = 10
 )
 
-// requestPersist has the persist loop run.
+// requestPersist wakes the persist loop.
 func (s *Sink) requestPersist() {
 	select {
 	case s.changed <- struct{}{}:
@@ -64,7 +64,8 @@ func paced(ctx context.Context, requests <-chan struct{}, pending func() bool, r
 	}
 }
 
-// persist is persistPending, and Health reports a failure until what runs is on disk. The caller holds s.files and not s.change.
+// persist calls persistPending and records a failure, which Health reports until what runs is on disk. The caller holds
+// s.files and not s.change.
 func (s *Sink) persist(ctx context.Context) {
 	ctx, release := s.orStopped(ctx)
 	defer release()
@@ -129,8 +130,8 @@ func (s *Sink) checkAndCommit(ctx context.Context, doc *document) error {
 	return s.commit(ctx, staged)
 }
 
-// revert undoes the change at run time to doc, which the check has rejected afterwards: what runs has to be what a restart would
-// bring. The caller holds s.files and s.change.
+// revert undoes the runtime change to doc, which the check has rejected afterwards: HAProxy must run what it would run after a
+// restart. The caller holds s.files and s.change.
 func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	disk := s.state.Load().onDisk
 	cause = fmt.Errorf("HAProxy accepted servers at run time that its check rejects, and they were reverted: %w", cause)
@@ -148,7 +149,7 @@ func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 
 // persistBeforeLoad persists what HAProxy was changed to at run time before HAProxy loads something, which would lose the
 // change. It returns false if HAProxy must not load anything for now, because it serves what cannot be written yet. A change
-// that cannot be written is lost with a HAProxy that does not serve. The caller holds s.files and not s.change.
+// that cannot be written is lost if HAProxy does not serve. The caller holds s.files and not s.change.
 func (s *supervisor) persistBeforeLoad(ctx context.Context) bool {
 	st := s.state.Load()
 	doc, disk := st.desired, st.onDisk

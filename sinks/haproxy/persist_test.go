@@ -18,7 +18,7 @@ import (
 
 // A pacing records the runs of paced. Each takes a while, and leaves work for another one as often as it is told.
 type pacing struct {
-	waits    time.Duration // before each run, for somebody else
+	waits    time.Duration // before each run, for another holder of the lock
 	takes    time.Duration
 	failures int // runs that leave what was requested
 	requests chan struct{}

@@ -17,26 +17,26 @@ type need int
 
 const (
 	needNothing need = iota // it is applied and on disk
-	needWrite               // HAProxy runs the same, and the file on disk differs
+	needWrite               // HAProxy runs an equivalent configuration, but the file on disk differs
 	needRuntime             // only servers of existing backends differ
 	needReload              // HAProxy has to load it
 )
 
-// A plan is a need, and for people the reason why less is not sufficient.
+// A plan is a need and a human-readable reason why nothing less is enough.
 type plan struct {
 	need     need
 	reason   string
 	backends []string // whose servers differ, for needRuntime
 }
 
-// plan finds out which HAProxy runs, and compares doc with what it serves.
+// plan finds the running HAProxy, and plans how doc replaces what it serves.
 func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance) {
 	now, err := s.controller.Find(ctx)
 	switch {
 	case err == nil && now.None():
 		return plan{need: needReload, reason: "HAProxy is not running"}, now
 	case err != nil:
-		return plan{need: needReload, reason: "what HAProxy serves now is not known"}, now
+		return plan{need: needReload, reason: "the configuration that HAProxy serves is unknown"}, now
 	}
 	p := planChange(s.state.Load().applied(now), doc)
 	if p.need != needReload && doc.reread != "" {
@@ -45,12 +45,12 @@ func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance)
 	return p, now
 }
 
-// planChange plans how doc goes live where applied is live; nil means that it is not known what is live.
+// planChange returns the plan that replaces applied with doc. A nil applied means that the served document is unknown.
 //
 // The main files are compared by meaning. Companions may have any format, so they are compared byte by byte.
 func planChange(applied, doc *document) plan {
 	if applied == nil {
-		return plan{need: needReload, reason: "what HAProxy serves now is not known"}
+		return plan{need: needReload, reason: "the configuration that HAProxy serves is unknown"}
 	}
 	if name := changedCompanion(applied.files[1:], doc.files[1:]); name != "" {
 		return plan{need: needReload, reason: "the file " + name + " differs"}
@@ -68,7 +68,7 @@ func planChange(applied, doc *document) plan {
 	}
 }
 
-// changedCompanion returns the name of the first file that is in only one of the two or that differs, and "" if there is none.
+// changedCompanion returns the name of the first file that is in only one of the two or that differs, or "" if there is none.
 func changedCompanion(before, after []stage.File) string {
 	byPath := func(a, b stage.File) int { return cmp.Compare(a.Path, b.Path) }
 	before, after = slices.SortedFunc(slices.Values(before), byPath), slices.SortedFunc(slices.Values(after), byPath)

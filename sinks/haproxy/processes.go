@@ -7,7 +7,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-// checkBinds rejects doc where other processes listen on its addresses; see [process.Config.CheckBinds].
+// checkBinds rejects doc if other processes listen on its addresses; see [process.Config.CheckBinds].
 func (s *Sink) checkBinds(ctx context.Context, now process.Instance, doc *document) error {
 	if !s.controller.SharesNetwork(now) {
 		return nil
@@ -19,7 +19,7 @@ func (s *Sink) checkBinds(ctx context.Context, now process.Instance, doc *docume
 	return s.paths.CheckBinds(ctx, now, doc.files[0], applied)
 }
 
-// checkConflicts looks for processes that conflict with the HAProxy that runs.
+// checkConflicts looks for processes that conflict with the running HAProxy.
 func (s *Sink) checkConflicts(now process.Instance) {
 	found, err := s.paths.Conflicts(now)
 	s.conflicts.Record(found, err, s.log)
@@ -52,7 +52,7 @@ func (s *Sink) endOldWorkers(now process.Instance) (old []int, ended int) {
 	return old, ended
 }
 
-// pollInterval is the time between two looks at something that does not report its changes.
+// pollInterval is the interval at which something that does not report its changes is polled.
 const pollInterval = 10 * time.Millisecond
 
 // sleep waits for d, or until ctx is done.

@@ -44,7 +44,7 @@ type recorded struct {
 	in       *bufio.Reader
 	recorder *recorder
 	id       int
-	preface  string // the PROXY header and the TLS handshake, for people
+	preface  string // the PROXY header and the TLS handshake, human-readable
 	requests int
 	check    string // the request of a check
 	once     sync.Once

@@ -152,7 +152,7 @@ func TestReloadCommand_UnseenHAProxy(t *testing.T) {
 	}
 }
 
-// A HAProxy that was visible and is not any more has ended, whatever the exit code of the command is.
+// A HAProxy that was visible and no longer is has ended, whatever the exit code of the command is.
 func TestReloadCommand_VisibleHAProxyHasEnded(t *testing.T) {
 	t.Parallel()
 	r := newTestEnv(t)

@@ -79,7 +79,7 @@ func TestReloadCommand_NoAdminSocket(t *testing.T) {
 	s = r.sink()
 	r.apply(s, r.document("one"), sdk.ActionRestart)
 	result = r.apply(s, edited(r.document("one"), "server s1", "server s2"), sdk.ActionReload)
-	if !strings.Contains(result.Reason, "switched off") {
+	if !strings.Contains(result.Reason, "disabled") {
 		t.Errorf("reason %q", result.Reason)
 	}
 }

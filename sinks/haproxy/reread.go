@@ -17,7 +17,7 @@ type loadedInputs struct {
 	watched string // see [sdk.Watched]; empty if unknown
 }
 
-// Reread has HAProxy load the applied configuration once more if files have changed that it reads beside it, such as
+// Reread makes HAProxy load the applied configuration once more if files have changed that it reads beside it, such as
 // certificates. Without Reread these are loaded with the next reload for another reason: only the caller knows when a changed
 // file is complete.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
@@ -36,7 +36,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	s.change.Unlock()
 	applied := s.state.Load().applied(now)
 	if err != nil || applied == nil {
-		return sdk.Result{}, errors.Join(errors.New("what HAProxy serves now is not known"), err)
+		return sdk.Result{}, errors.Join(errors.New("the configuration that HAProxy serves is unknown"), err)
 	}
 	reason := s.whyReread(ctx, applied, watched)
 	if reason == "" {
@@ -48,7 +48,7 @@ func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, err
 	return s.applyFiles(ctx, &again, fileChange{reload: reason, rateLimited: true})
 }
 
-// whyReread returns why HAProxy has to load the files that it reads beside doc again, and "" if it need not.
+// whyReread returns why HAProxy has to load the files that it reads beside doc again, or "" if it need not.
 func (s *Sink) whyReread(ctx context.Context, doc *document, watched sdk.Watched) string {
 	was := s.state.Load().loaded
 	if watched.ChangedSince(was.watched) {
@@ -59,7 +59,7 @@ func (s *Sink) whyReread(ctx context.Context, doc *document, watched sdk.Watched
 	}
 	now := s.readInputs(ctx, doc, was.files)
 	if was.files == nil && len(now) > 0 {
-		return "it is not known whether the files that HAProxy reads beside the configuration have changed"
+		return "it is unknown whether the files that HAProxy reads beside the configuration have changed"
 	}
 	if file := was.files.changed(now); file != "" {
 		return "the file " + file + ", which HAProxy reads beside the configuration, changed"
@@ -67,7 +67,7 @@ func (s *Sink) whyReread(ctx context.Context, doc *document, watched sdk.Watched
 	return ""
 }
 
-// recordWatched records the state of the watched files where HAProxy need not load them.
+// recordWatched records the state of the watched files when HAProxy need not load them.
 func (s *Sink) recordWatched(ctx context.Context, id string) {
 	if id == "" || id == s.state.Load().loaded.watched || s.lockFiles(ctx) != nil {
 		return
@@ -80,11 +80,11 @@ func (s *Sink) recordWatched(ctx context.Context, id string) {
 	})
 }
 
-// checkAgain is when a document is checked again that was rejected because of a file that HAProxy reads beside it.
+// checkAgain is the time after which a document that was rejected because of a changed file is checked again.
 const checkAgain = 10 * time.Second
 
-// asTemporaryIfFilesChanged returns err, with which the check has rejected doc, as a temporary rejection if it is about a file that has
-// changed since HAProxy loaded it. The sink is not told when such a file is corrected.
+// asTemporaryIfFilesChanged returns err, with which the check has rejected doc. If err is about a file that has changed since
+// HAProxy loaded it, it returns a temporary rejection instead, because the sink is not told when such a file is corrected.
 func (s *Sink) asTemporaryIfFilesChanged(ctx context.Context, doc *document, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || rejection.Temporary {

@@ -116,9 +116,9 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 	}
 }
 
-// It is not loaded either if it is not known what HAProxy serves, because somebody else has reloaded it: HAProxy loads the
+// It is not loaded either if it is unknown what HAProxy serves, because another program has reloaded it: HAProxy loads the
 // document that was applied last.
-func TestApply_FailedLoadIsNotRepeatedAfterAReloadBySomebodyElse(t *testing.T) {
+func TestApply_FailedLoadIsNotRepeatedAfterAReloadByAnotherProgram(t *testing.T) {
 	t.Parallel()
 	r := newTestEnv(t)
 	s := r.sink()

@@ -87,7 +87,7 @@ func TestRuntimeChange_ReturningBackups(t *testing.T) {
 	}
 }
 
-// A server of the same name that somebody else has added is not the one of the document.
+// A server of the same name that another program has added is not the one of the document.
 func TestRuntimeChange_ForeignServer(t *testing.T) {
 	t.Parallel()
 	r := newTestEnv(t)

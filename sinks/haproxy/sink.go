@@ -58,7 +58,7 @@ type Sink struct {
 	clientOf    process.Instance // the target of client
 	reloadLimit reloadLimit
 	correcting  logdedup.Fault        // drift
-	state       atomic.Pointer[state] // published by update; anybody may load it
+	state       atomic.Pointer[state] // published by update; may be loaded without the lock
 
 	changed      chan struct{} // receives after a change at run time
 	observations atomic.Int64  // completed observations of what runs
@@ -112,8 +112,8 @@ func (s *Sink) Claim(ctx context.Context) error {
 		lock.File{Path: s.paths.BaseFile, Name: s.paths.PidFile, Key: "pid_file"})
 }
 
-// OnLost has lost called when a document that Apply reported as applied was replaced by the one before: HAProxy did not stay up
-// with it, the check rejected a change at run time afterwards, or such a change was not on disk when HAProxy had to load
+// OnLost sets the function to call when a document that Apply reported as applied was replaced by the previous one: HAProxy did
+// not stay up with it, the check rejected a runtime change afterwards, or such a change was not on disk when HAProxy had to load
 // something.
 func (s *Sink) OnLost(lost func(sdk.Lost)) { s.lost = lost }
 
@@ -166,7 +166,7 @@ func (s *Sink) resetClient(now process.Instance) {
 	})
 }
 
-// desiredConfig returns the configuration that HAProxy should run, and nil where that is not known.
+// desiredConfig returns the configuration that HAProxy should run, or nil if it is unknown.
 func (s *Sink) desiredConfig() *syntax.Config {
 	if doc := s.state.Load().desired; doc != nil {
 		return doc.config

@@ -12,11 +12,11 @@ import (
 type state struct {
 	desired  *document // what HAProxy should run; nil while there is nothing to keep running
 	verified bool      // the HAProxy in running is known to serve desired
-	offered  bool      // desired was offered to this process, and not only left by the one before
+	offered  bool      // desired was offered to this process, and not only left by the previous one
 	onDisk   *document // what was last put on disk, after the check; not desired while a runtime change is not persisted yet
-	stable   *document // what HAProxy last stayed up with, or what it served first; nil while that is not known
+	stable   *document // what HAProxy last stayed up with, or what it served first; nil while unknown
 
-	supervised bool          // HAProxy has to run: a document was applied, by this process or the one before
+	supervised bool          // HAProxy has to run: a document was applied, by this process or the previous one
 	loaded     *loadedInputs // the files that HAProxy loaded beside the document; never nil
 
 	running      process.Instance // the HAProxy that serves
@@ -41,7 +41,7 @@ type state struct {
 	endedOldWorkers int    // how many of them were ended because there were too many
 	draining        int    // servers
 	unsupported     string // why HAProxy's version cannot be changed at run time; empty if it can
-	lastChange      string // the last action and its reason, for people
+	lastChange      string // the last action and its reason, human-readable
 }
 
 // update publishes a copy of the state that change has modified. The caller holds s.change.
@@ -58,7 +58,7 @@ func (s *Sink) lockedUpdate(change func(*state)) {
 	s.update(change)
 }
 
-// apply records that now serves doc, which is also on disk; nil means that what it serves is not known.
+// apply records that now serves doc, which is also on disk; nil means that the served document is unknown.
 func (st *state) apply(doc *document, now process.Instance) {
 	st.serve(now)
 	if st.stable == nil && doc != nil && doc != st.desired {
@@ -71,7 +71,7 @@ func (st *state) apply(doc *document, now process.Instance) {
 	}
 }
 
-// invalidate records that what now serves is not known any more.
+// invalidate records that what now serves is unknown.
 func (st *state) invalidate(now process.Instance) {
 	st.serve(now)
 	st.verified = false
@@ -105,7 +105,7 @@ func (st *state) recordOldWorkers(old []int, ended int) {
 	st.endedOldWorkers += ended
 }
 
-// applied returns the document that the HAProxy in now serves, and nil if that is not known.
+// applied returns the document that the HAProxy in now serves, or nil if it is unknown.
 func (st *state) applied(now process.Instance) *document {
 	if !st.verified || !now.Same(st.running) {
 		return nil
@@ -113,7 +113,7 @@ func (st *state) applied(now process.Instance) *document {
 	return st.desired
 }
 
-// appliedOnDisk returns what was last put on disk of what HAProxy serves, and nil if it is not known what that is.
+// appliedOnDisk returns what was last put on disk of what HAProxy serves, or nil if that is unknown.
 func (st *state) appliedOnDisk() *document {
 	if !st.verified {
 		return nil
@@ -137,7 +137,7 @@ func (st *state) isStable(after time.Duration) bool {
 	return st.verified && !st.running.None() && time.Since(st.since) > after
 }
 
-// loadingFor returns how long the load in progress has taken, and 0 if there is none.
+// loadingFor returns how long the load in progress has taken, or 0 if there is none.
 func (st *state) loadingFor() time.Duration {
 	if st.loadingSince.IsZero() {
 		return 0
@@ -150,7 +150,7 @@ func (st *state) problems() []string {
 	var problems []string
 	if st.persistErr != nil {
 		problems = append(problems, fmt.Sprintf("what HAProxy runs is not persisted, so a restart of HAProxy would bring back "+
-			"the configuration before: %v", st.persistErr))
+			"the previous configuration: %v", st.persistErr))
 	}
 	for _, err := range []error{st.revertErr, st.driftErr} {
 		if err != nil {

@@ -121,7 +121,7 @@ type recordedState struct {
 	inputs  *loadedInputs
 }
 
-// updateStateFile writes the state file if it has changed. If it is not known what HAProxy serves, the one before stays: it
+// updateStateFile writes the state file if it has changed. If the served document is unknown, the previous state file stays: it
 // matches neither the files nor the processes. The caller holds s.files.
 func (s *Sink) updateStateFile() {
 	st := s.state.Load()

@@ -9,7 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Stop stops the supervision of HAProxy, and HAProxy as well where on_exit is "stop": its connections have until drain_timeout,
+// Stop stops the supervision of HAProxy, and HAProxy as well if on_exit is "stop": its connections have until drain_timeout,
 // or until shortly before ctx ends, to finish. A Sink that has only checked documents leaves HAProxy alone.
 func (s *Sink) Stop(ctx context.Context) error {
 	defer s.fileLock.Release()

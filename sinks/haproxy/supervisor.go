@@ -39,7 +39,7 @@ type supervisor struct {
 
 	locking   logdedup.Fault // of the files
 	starting  logdedup.Fault // of HAProxy
-	restoring logdedup.Fault // of files that somebody else has changed
+	restoring logdedup.Fault // of files that another program has changed
 }
 
 // supervise runs the supervisor until Stop.
@@ -59,8 +59,8 @@ func (s *Sink) supervise() {
 	}
 }
 
-// step looks at HAProxy's processes and does what is needed. What needs the files or the processes is left to the next step while
-// somebody else changes them.
+// step checks HAProxy's processes and does what is needed. Actions that need the files or the processes are left to the next
+// step while another goroutine changes them.
 func (s *supervisor) step(ctx context.Context) {
 	st := s.state.Load()
 	runs := st.running.Alive()
@@ -133,8 +133,8 @@ func (s *supervisor) findOrRestart(ctx context.Context, due bool) {
 	}
 }
 
-// restart starts HAProxy with the document that was last applied, or with the one before if HAProxy has ended soon after it
-// loaded it. The caller holds s.files and s.change.
+// restart starts HAProxy with the document that was last applied, or with the previous one if HAProxy has ended soon after it
+// loaded that document. The caller holds s.files and s.change.
 func (s *supervisor) restart(ctx context.Context) {
 	s.nextLoad = time.Now().Add(s.backoff.NextBackOff())
 	s.update(func(st *state) { st.restarts++ })
@@ -148,7 +148,7 @@ func (s *supervisor) restart(ctx context.Context) {
 	s.loadDesired(ctx)
 }
 
-// loadDesired has HAProxy load what is on disk of the desired document. The caller holds s.files and s.change.
+// loadDesired makes HAProxy load what is on disk of the desired document. The caller holds s.files and s.change.
 func (s *supervisor) loadDesired(ctx context.Context) {
 	doc := s.restoreDesired()
 	reload := s.state.Load().running.Alive()
@@ -167,8 +167,8 @@ func (s *supervisor) loadDesired(ctx context.Context) {
 	}
 }
 
-// restoreDesired writes back the files of the desired document that somebody else has changed, and returns the document. It
-// returns nil if it is not known what is on disk.
+// restoreDesired restores the files of the desired document that another program has changed, and returns the document. It
+// returns nil if it is unknown what is on disk.
 func (s *supervisor) restoreDesired() *document {
 	disk := s.state.Load().onDisk
 	if disk == nil {

@@ -20,8 +20,8 @@ import (
 // that closes them earlier grow.
 const stableAfter = 10 * time.Second
 
-// Watch emits every state that the Sidecar sends. When the stream breaks it opens another one, at once first and then after
-// growing pauses. While the stream is silent it fetches the state: a different one is emitted, and an error ends the
+// Watch emits every state that the Sidecar sends. When the stream breaks, it opens another one, first at once and then
+// after increasing pauses. While the stream is silent it fetches the state: a different one is emitted, and an error ends the
 // stream. Watch returns nil once ctx is done.
 func (f *Follow) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	defer f.client.CloseIdleConnections()

@@ -35,7 +35,7 @@ func DecodeDocument(d *Document) sdk.Document {
 	return doc
 }
 
-// EncodeWatched returns watched as the message that asks a sink to read these files again.
+// EncodeWatched returns watched as the message that asks a sink to reread these files.
 func EncodeWatched(watched sdk.Watched) *RereadRequest {
 	return &RereadRequest{Watched: watched.ID, Changed: watched.Changed}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -28,7 +29,8 @@ func EncodeError(err error) *Failure {
 	if rejection, ok := errors.AsType[*sdk.Rejection](err); ok && failure.Code == Failure_CODE_REJECTED {
 		failure.Temporary = !errors.Is(err, sdk.ErrRejected)
 		// The positions are fields of their own, so the message contains only the text around them.
-		failure.Message = Text(strings.Replace(err.Error(), rejection.Error(), rejection.Err.Error(), 1))
+		bare := &sdk.Rejection{Err: rejection.Err}
+		failure.Message = Text(strings.Replace(err.Error(), rejection.Error(), bare.Error(), 1))
 		failure.Positions = encodePositions(rejection.Positions)
 	}
 	return failure
@@ -36,6 +38,7 @@ func EncodeError(err error) *Failure {
 
 func codeOf(err error) Failure_Code {
 	_, isRejection := errors.AsType[*sdk.Rejection](err)
+	_, isErrno := errors.AsType[syscall.Errno](err) // ENOSYS, for example, is errors.ErrUnsupported: a system call failed
 	switch {
 	case errors.Is(err, sdk.ErrRejected):
 		return Failure_CODE_REJECTED
@@ -45,7 +48,7 @@ func codeOf(err error) Failure_Code {
 		return Failure_CODE_NOT_LOADED
 	case isRejection: // a temporary one
 		return Failure_CODE_REJECTED
-	case errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, errors.ErrUnsupported) && !isErrno:
 		return Failure_CODE_UNSUPPORTED
 	case errors.Is(err, context.Canceled):
 		return Failure_CODE_CANCELED
@@ -73,7 +76,10 @@ func DecodeError(f *Failure) error {
 		err = &kindError{err, errors.ErrUnsupported}
 	case Failure_CODE_CANCELED:
 		err = &kindError{err, context.Canceled}
-	case Failure_CODE_UNSPECIFIED:
+	default:
+		if positions := decodePositions(f.GetPositions()); len(positions) > 0 {
+			err = &sdk.Rejection{Err: err, Positions: positions, Temporary: true}
+		}
 	}
 	if f.GetRetryAfter() != nil {
 		err = sdk.RetryAfter(err, after)

@@ -1242,7 +1242,8 @@ type Failure struct {
 	// When to try again; the host chooses if it is unset.
 	RetryAfter *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
 	// With CODE_REJECTED: the faults, as far as the sink knows their lines. The host may exclude what was rendered at these
-	// positions and apply the rest.
+	// positions and apply the rest. With CODE_UNSPECIFIED, or a code that the host does not know, positions mean the same as with
+	// CODE_REJECTED and temporary.
 	Positions []*Position `protobuf:"bytes,4,rep,name=positions,proto3" json:"positions,omitempty"`
 	// With CODE_REJECTED: the cause is outside of the document and may disappear. The host then excludes nothing that is live
 	// already.
@@ -1396,7 +1397,7 @@ type Document struct {
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The main file first.
 	Files []*File `protobuf:"bytes,4,rep,name=files,proto3" json:"files,omitempty"`
-	// Try also what failed to load before: somebody has requested it, or enough time has passed.
+	// Try also what failed to load before: a user has requested it, or enough time has passed.
 	Retry bool `protobuf:"varint,5,opt,name=retry,proto3" json:"retry,omitempty"`
 	// The state of the files that the configuration watches for the program, see RereadRequest; empty if it watches none.
 	Watched string `protobuf:"bytes,6,opt,name=watched,proto3" json:"watched,omitempty"`

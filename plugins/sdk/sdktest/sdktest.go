@@ -27,7 +27,7 @@ type (
 	Source = conformance.Source
 )
 
-// TestSink makes every check of a sink plugin as a subtest. It starts the plugin several times and has it apply documents, so
+// TestSink makes every check of a sink plugin as a subtest. It starts the plugin several times and applies documents, so
 // what the sink manages must not be in use.
 func TestSink(t *testing.T, s Sink) {
 	conformance.CheckSink(t.Context(), s, asSubtests(t))

@@ -104,7 +104,24 @@ func faultsOf(err error) sdk.Faults {
 	if !errors.Is(err, sdk.ErrRejected) {
 		return nil
 	}
-	return sdk.Faults{{Problem: err.Error()}}
+	var all sdk.Faults
+	for _, e := range joinedIn(err) {
+		all = append(all, sdk.Fault{Problem: e.Error()})
+	}
+	return all
+}
+
+// joinedIn returns the errors that are joined in err, and err itself if it joins none.
+func joinedIn(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if _, isRejection := err.(*sdk.Rejection); isRejection || !ok { //nolint:errorlint // a wrapped one is part of a text
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, joinedIn(e)...)
+	}
+	return all
 }
 
 func capabilitiesOf(opened any) []wire.Capability {
@@ -198,7 +215,7 @@ func (s *lostSlot) put(l sdk.Lost) {
 	s.mu.Unlock()
 	select {
 	case s.ready <- struct{}{}:
-	default: // the one before was not sent yet
+	default: // the previous one was not sent yet
 	}
 }
 

@@ -19,12 +19,12 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// attachTimeout bounds the time between the start of a plugin and the call Attach of its daemon. The daemon of a plugin that is
-// not attached by then has ended meanwhile.
+// attachTimeout bounds the time between the start of a plugin and the call Attach of its daemon. If the plugin is not attached
+// by then, its daemon has ended.
 const attachTimeout = 30 * time.Second
 
-// Sink runs a sink as a plugin. It returns when the daemon has ended the plugin or has ended itself, and main should return
-// then.
+// Sink runs a sink as a plugin. It returns when the daemon has stopped the plugin or the daemon itself has ended. The main
+// function should then return.
 //
 // Sink calls open once, with the sink's configuration block decoded over defaults by [sdk.Decode]. open is not called where the
 // block has faults. Its ctx lives as long as the plugin; open must return within 30 seconds.
@@ -68,8 +68,8 @@ type openFunc func(context.Context, sdk.Env, sdk.Block) (any, error)
 func serve(info sdk.Info, kind wire.Kind, open openFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// Service managers send SIGTERM to every process of a service at once, but only the daemon ends its plugins in order. The
-	// signal is not set to be ignored, since the programs that a plugin starts would inherit that.
+	// Service managers send SIGTERM to every process of a service at once, but the daemon alone stops its plugins. The
+	// signal is caught instead of ignored, because the programs that a plugin starts would inherit an ignored signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
 
 	server := newPluginServer(ctx, info, kind, open)
@@ -104,8 +104,8 @@ func newLogger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// removeSockets removes the directory that the daemon created for the socket of this plugin, as the daemon itself would have
-// done. It removes only sockets, and the directory only if it is empty then.
+// removeSockets removes the directory that the daemon created for the socket of this plugin, as the daemon does when
+// it stops a plugin. It removes only sockets, and then the directory if it is empty.
 func removeSockets() {
 	dir := os.Getenv(plugin.EnvUnixSocketDir)
 	if dir == "" {

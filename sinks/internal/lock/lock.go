@@ -91,8 +91,8 @@ func (l *Lock) Acquire(ctx context.Context, owner Owner, files ...File) error {
 	}
 }
 
-// Ensure returns nil if the files may be used: they are locked, or none were to be locked. It locks files that are not locked
-// (any more), for example after a folder was created, or removed and created again. It returns a [MissingError] while a folder
+// Ensure returns nil if the files may be used: they are locked, or none were to be locked. It locks files that are not
+// locked, for example after a folder was created, or removed and created again. It returns a [MissingError] while a folder
 // does not exist, and an error that names the holder if there is another one. It does not wait.
 //
 // If the system cannot lock a file, as in a folder that cannot be written, Ensure logs that and returns nil.
@@ -199,7 +199,7 @@ func (f *fileLock) lockedError(owner Owner) error {
 	return fmt.Errorf("%s is managed by %s: stop it, or set another %s for this one", f.name(), holder, f.Key)
 }
 
-// readOwner returns the process id in the lock file, and 0 if there is none.
+// readOwner returns the process id in the lock file, or 0 if there is none.
 func readOwner(lockFile string) int {
 	content, err := os.ReadFile(lockFile)
 	if err != nil {

@@ -282,7 +282,7 @@ func (d *Decoder) group() []sdk.Service {
 	return services
 }
 
-// sorted returns the instances of a service in order. The members refer to them from then on, so that each is in memory once.
+// sorted returns the instances of a service in sorted order. It makes the members refer to them, so that each is in memory once.
 func sorted(members []*knownInstance) []sdk.Instance {
 	all := make([]sdk.Instance, len(members))
 	for n, m := range members {

@@ -26,7 +26,7 @@ const (
 //	{{ end }}
 //
 // where $x is a variable from outside that BODY uses and assigns to. The arguments of _begin are the number of the range, the
-// root, the dot, and the variables that BODY uses. It reports whether BODY has to be executed; _end receives the variables that
+// root, the dot, and the variables that BODY uses. It reports whether BODY must be executed; _end receives the variables that
 // BODY assigns to, and _assigned returns their values where BODY is not executed.
 //
 // A range is instrumented if it is not inside another range and BODY depends on nothing but these arguments, the other fields of

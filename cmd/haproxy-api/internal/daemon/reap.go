@@ -14,7 +14,7 @@ import (
 // it as soon as it ends, so a process that is still there at the next search is an orphan.
 const reapInterval = 2 * time.Second
 
-// ReapOrphans reaps the ended processes that other processes left behind, until ctx is done. Process 1 of a container has to do
+// ReapOrphans reaps the ended processes that other processes left behind, until ctx is done. Process 1 of a container must do
 // this.
 func ReapOrphans(ctx context.Context) { reap(ctx, zombies) }
 

@@ -21,7 +21,7 @@ import (
 const removeTimeout = 5 * time.Second
 
 // reload replaces the running configuration by cfg and returns the difference. Components that the difference keeps are not
-// touched. An error joins all faults of cfg; then the previous configuration runs on. reload is called by one goroutine at a
+// touched. An error joins all faults of cfg, and the previous configuration stays in use. reload is called by one goroutine at a
 // time, while Run runs.
 func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	before := d.components()

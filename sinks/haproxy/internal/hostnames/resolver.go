@@ -34,7 +34,7 @@ const (
 // A Resolver looks up host names and caches the results. It is safe for concurrent use.
 //
 // Go's resolver reads /etc/hosts and asks the name servers in /etc/resolv.conf, as most C libraries are configured to do. Where
-// it finds nothing, Confirm has HAProxy look up that one name: the C library may use other sources in /etc/nsswitch.conf.
+// it finds nothing, Confirm makes HAProxy look up that one name: the C library may use other sources in /etc/nsswitch.conf.
 type Resolver struct {
 	Lookup  func(ctx context.Context, network, host string) ([]netip.Addr, error) // as [net.Resolver.LookupNetIP]
 	Confirm func(ctx context.Context, host string) bool                           // reports whether HAProxy finds an address

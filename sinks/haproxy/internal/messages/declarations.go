@@ -52,8 +52,8 @@ func (d declarations) add(proxies []declaration, server string, line int) {
 	}
 }
 
-// line returns the line at which a proxy's server is declared or, where it is not, the line of the proxy. It returns 0 where
-// there is no such proxy, and the first line where there are several of one name.
+// line returns the line at which a proxy's server is declared or, if it is not, the line of the proxy. It returns 0 if
+// there is no such proxy, and the first line if several have that name.
 func (d declarations) line(kind, proxy, server string) int {
 	return cmp.Or(d[declaration{kind, proxy, server}], d[declaration{kind, proxy, ""}])
 }

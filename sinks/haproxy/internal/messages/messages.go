@@ -54,7 +54,7 @@ func splitLevel(line string) (level, text string) {
 	return level, strings.TrimSpace(rest)
 }
 
-// Causes returns why HAProxy failed to load a configuration: its alerts or, where there are none, how its processes ended.
+// Causes returns why HAProxy failed to load a configuration: its alerts or, if there are none, how its processes ended.
 func Causes(log []string) []string {
 	text := strings.Join(log, "\n")
 	alerts := slices.DeleteFunc(Alerts(text), func(line string) bool {
@@ -76,7 +76,7 @@ func Quote(lines []string) string {
 	return strings.Join(lines, "; ")
 }
 
-// Summary condenses the output of a program that failed for an error: HAProxy's alerts or, where there are none, the last lines.
+// Summary condenses the output of a program that failed for an error: HAProxy's alerts or, if there are none, the last lines.
 func Summary(o program.Outcome) string {
 	lines := Alerts(o.Output)
 	if len(lines) == 0 {

@@ -65,7 +65,7 @@ func Faults(output string) []string {
 // withoutPrefix removes the prefix that HAProxy's check puts before each text since 2.4.
 func withoutPrefix(alert string) string { return strings.TrimPrefix(alert, "config : ") }
 
-// Rejection returns the rejection of files by a check with that output. It has the places of the faults or, where the output
+// Rejection returns the rejection of files by a check with that output. It has the places of the faults or, if the output
 // names none, quotes the output.
 func Rejection(reason string, files []stage.File, o program.Outcome) error {
 	places := Places(files, Faults(o.Output))
@@ -75,7 +75,7 @@ func Rejection(reason string, files []stage.File, o program.Outcome) error {
 	return &sdk.Rejection{Err: errors.New(reason), Positions: places}
 }
 
-// Places returns the place in files of the fault that each alert reports. Line is 0 where an alert names none. The first file
+// Places returns the place in files of the fault that each alert reports. Line is 0 if an alert names none. The first file
 // is the main one.
 func Places(files []stage.File, alerts []string) []sdk.Position {
 	var places []sdk.Position

@@ -20,7 +20,7 @@ func (c Config) writeBase() error {
 
 // baseContent returns a global section, whose settings the main file can override: how long a replaced process may keep its
 // connections, and the admin socket. Through that socket HAProxy hands its listening sockets over to a HAProxy that replaces
-// it, and takes commands where there is no master.
+// it, and takes commands if there is no master.
 func (c Config) baseContent() []byte {
 	// The bytes must stay as they are in released versions, the comment included: a file with other bytes is written again after
 	// an upgrade, which fails on a full disk.

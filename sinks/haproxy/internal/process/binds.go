@@ -18,10 +18,11 @@ const bindRetry = 10 * time.Second
 
 // CheckBinds returns a rejection with the lines of the main configuration file whose addresses are in use by other processes,
 // or which cannot be bound on this machine. It does not try the addresses that the instance has. applied is the main file that
-// the instance runs, and nil where that is not known. Where the addresses of the instance cannot be known, it leaves the check
-// to HAProxy. Processes start and end while they are read, for example at the end of a reload that was interrupted, so that a
-// listener of the instance may seem to belong to another process. A rejection is therefore returned only if a second check
-// confirms it.
+// the instance runs, or nil if that is unknown. If the addresses of the instance cannot be known, it leaves the check
+// to HAProxy.
+//
+// Processes start and end while they are read, for example at the end of an interrupted reload, so that a listener of the
+// instance may seem to belong to another process. CheckBinds therefore returns a rejection only if a second check confirms it.
 //
 // HAProxy itself finds out which addresses are in use, but at the cost of traffic: measured on 2.6.12, a new process that
 // cannot bind tells the old one to stop listening and retries for about two seconds, in which every new connection is refused.
@@ -69,7 +70,7 @@ type bindError struct{ first error }
 func (e *bindError) Error() string { return "HAProxy cannot listen on an address of the configuration" }
 func (e *bindError) Unwrap() error { return e.first }
 
-// checkBind returns why HAProxy cannot bind l, and nil where it can or where that is not known. A new HAProxy gets the
+// checkBind returns why HAProxy cannot bind l, or nil if it can or that is unknown. A new HAProxy gets the
 // listeners of the one that it replaces.
 func checkBind(ctx context.Context, l listen.Listener, own []listen.Address, others []socketHolder) error {
 	if slices.Contains(own, l.Address) || !l.CanTry() {

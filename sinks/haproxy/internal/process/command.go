@@ -30,7 +30,7 @@ var errCommandTimeout = fmt.Errorf("it took longer than %v; if the command start
 // A Command controls a HAProxy that is started and reloaded by a command: the user's reload command or, without one, HAProxy's
 // program with the options that replace the processes in the pid file. Make one with [NewCommand].
 //
-// HAProxy is known by its pid file, and by an admin socket where it has one.
+// HAProxy is known by its pid file, and by an admin socket if it has one.
 type Command struct {
 	// ResponseTimeout is how long Load waits for a new process once the command has ended and nothing loads. NewCommand sets it
 	// to 10 s.
@@ -46,7 +46,7 @@ type Command struct {
 }
 
 // NewCommand returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. applied returns
-// the configuration that HAProxy should run, and nil where that is not known. previous returns the processes of the instance
+// the configuration that HAProxy should run, or nil if it is unknown. previous returns the processes of the instance
 // that an earlier process has recorded, and false if it recorded none.
 func NewCommand(cfg Config, log *slog.Logger, infos *runtimeapi.Infos, applied func() *syntax.Config,
 	previous func() (pids []int, known bool),
@@ -241,7 +241,7 @@ func (c *Command) startsMaster() bool {
 	return !calls || slices.Contains(words, "-W") || slices.Contains(words, "-Ws")
 }
 
-// Endpoint returns the admin socket of the base file or, where HAProxy does not have that, the one that the configuration asks
+// Endpoint returns the admin socket of the base file or, if HAProxy does not have that, the one that the configuration asks
 // for.
 func (c *Command) Endpoint(now Instance) (runtimeapi.Endpoint, error) {
 	if now.Unseen {

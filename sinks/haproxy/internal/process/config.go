@@ -17,7 +17,7 @@ import (
 type Config struct {
 	Paths
 	Binary        string        // a name to find in PATH, or a path
-	ReloadCommand string        // for bash; empty where HAProxy is started without a command of the user's
+	ReloadCommand string        // for bash; empty if HAProxy is started without a command of the user's
 	DrainTimeout  time.Duration // how long a replaced process may finish its connections
 }
 

@@ -57,7 +57,7 @@ func (c Conflict) Error() string {
 // processes which it cannot replace: HAProxy is never started beside another process.
 func (c Config) withConflicting(old []int) ([]int, error) {
 	found, err := c.Conflicts(Instance{Pids: old})
-	if err != nil { // not known on this system
+	if err != nil { // unknown on this system
 		return old, nil //nolint:nilerr // HAProxy has to start nevertheless
 	}
 	replaced := slices.Clone(old)
@@ -102,7 +102,7 @@ func (f *orphanFinder) find(c Config) []int {
 type ConflictMonitor struct {
 	mu    sync.Mutex
 	found []Conflict
-	err   error // why conflicts are not known
+	err   error // why conflicts are unknown
 }
 
 // Record takes the result of [Config.Conflicts], and logs what has changed since the last one.
@@ -140,7 +140,7 @@ func (m *ConflictMonitor) Problems(facts map[string]string) []string {
 		facts["conflicting_processes"] = strings.Join(pids, " ")
 	}
 	if m.err != nil {
-		facts["conflicting_processes"] = "not known: " + m.err.Error()
+		facts["conflicting_processes"] = "unknown: " + m.err.Error()
 	}
 	return problems
 }

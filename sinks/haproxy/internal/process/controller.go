@@ -17,8 +17,8 @@ type Controller interface {
 	Find(ctx context.Context) (Instance, error)
 
 	// Load makes HAProxy serve the files that are on disk: it reloads a running HAProxy and starts a missing one. It returns
-	// nil only after HAProxy was seen to serve them, and a [LoadError] where HAProxy did not take them. It has no time limit
-	// but ctx: loading a large configuration may take long, and a reload that is given up would only be started again.
+	// nil only after it has verified that HAProxy serves them, and a [LoadError] if HAProxy did not load them. It has no time
+	// limit but ctx: loading a large configuration may take long, and a reload that is given up would only be started again.
 	Load(ctx context.Context) (LoadResult, error)
 
 	// Invocation returns how HAProxy is going to load the files on disk, for the check.
@@ -27,7 +27,7 @@ type Controller interface {
 	// Endpoint returns where the instance takes commands on the runtime API. It is an error if it takes none.
 	Endpoint(now Instance) (runtimeapi.Endpoint, error)
 
-	// ServingPid returns the process that accepts the connections of the instance, and 0 where that is not known.
+	// ServingPid returns the process that accepts the connections of the instance, or 0 if it is unknown.
 	ServingPid(now Instance) int
 
 	// Log returns what HAProxy has logged since the last Load began, as far as that is known.
@@ -45,7 +45,7 @@ type Controller interface {
 // answer on its socket, count a reload. It does not bound the time in which HAProxy loads a configuration.
 const defaultResponseTimeout = 10 * time.Second
 
-// notRunning is the problem that Health reports where no HAProxy runs.
+// notRunning is the problem that Health reports if no HAProxy runs.
 const notRunning = "HAProxy is not running"
 
 // A LoadResult is the outcome of a successful [Controller.Load].

@@ -12,7 +12,7 @@ import (
 // An Instance is what is known of a running HAProxy. The zero value means that none runs.
 type Instance struct {
 	Pids       []int // the master, or the processes in the pid file
-	Worker     int   // the worker that serves; 0 where no master names it
+	Worker     int   // the worker that serves; 0 if no master names it
 	OldWorkers []int // replaced workers that finish their connections, as far as a master names them
 	Version    string
 	Unseen     bool // no process of it is visible from here, and a command is trusted to reload it

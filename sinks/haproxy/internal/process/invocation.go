@@ -268,7 +268,7 @@ func EnvironmentDigest(config *syntax.Config) string {
 }
 
 // staleVariable returns a variable whose value in the environment of a running master comes from an earlier configuration, so
-// that a reload reads config in another way than a start, and "" if there is none. It does not know which environment the start
+// that a reload reads config in another way than a start, or "" if there is none. It does not know which environment the start
 // would have.
 func staleVariable(env map[string]string, before, config *syntax.Config) string {
 	fresh := maps.Clone(env)

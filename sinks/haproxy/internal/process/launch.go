@@ -22,7 +22,7 @@ const maxOutput = 1 << 20
 // after the fork.
 type outputFile string
 
-// create empties the file and returns it for HAProxy to append to. It returns nil where it cannot: HAProxy runs without it.
+// create empties the file and returns it for HAProxy to append to. It returns nil if it cannot: HAProxy runs without it.
 func (o outputFile) create() *os.File {
 	file, err := os.OpenFile(string(o), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -85,7 +85,7 @@ func launchMaster(out outputFile, binary string, args ...string) (*launch, error
 	return l, nil
 }
 
-// abandon kills a master that nothing waits for any more, unless it has written its pid file: from then on it may have replaced
+// abandon kills a master that nothing waits for, unless it has written its pid file: from then on it may have replaced
 // another one.
 func (l *launch) abandon(pidFile string) {
 	if pids, err := readPids(pidFile); err == nil && len(pids) > 0 && pids[0] == l.master {

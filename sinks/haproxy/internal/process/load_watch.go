@@ -19,14 +19,14 @@ type loadWatch struct {
 	before    Instance
 	workers   []int // of the masters among the processes of before
 	master    masterSocket
-	processes processList // what the master listed, where it has a socket
+	processes processList // what the master listed, if it has a socket
 	waiting   bool        // the master is one that executes itself to load, and again to wait: up to 3.0
 
 	newest int       // a new worker
 	since  time.Time // when it was first seen
 }
 
-// stableWorkerTime is how long a new worker has to exist where it is not known whether the previous ones have stopped listening.
+// stableWorkerTime is how long a new worker has to exist if it is unknown whether the previous ones have stopped listening.
 const stableWorkerTime = time.Second
 
 func newLoadWatch(ctx context.Context, before Instance) *loadWatch {
@@ -56,7 +56,7 @@ func (w *loadWatch) listProcesses(ctx context.Context) (processList, error) {
 	return p, err
 }
 
-// masterSocketOf returns the path of the master socket that the process was started with, and "" if it has none with a path.
+// masterSocketOf returns the path of the master socket that the process was started with, or "" if it has none with a path.
 func masterSocketOf(pid int) string {
 	path := optionsOf(pid).socket
 	if dir, err := procinfo.WorkingDir(pid); err == nil && path != "" && !filepath.IsAbs(path) && !strings.Contains(path, "@") {
@@ -144,7 +144,7 @@ func (w *loadWatch) isLoading(ctx context.Context) bool {
 	return w.newWorker() != 0 || w.waiting && !slices.ContainsFunc(w.before.Pids, waits)
 }
 
-// newWorker returns a worker that did not exist before, and 0 if there is none.
+// newWorker returns a worker that did not exist before, or 0 if there is none.
 func (w *loadWatch) newWorker() int {
 	for _, worker := range workersOf(w.before.Pids) {
 		if !slices.Contains(w.workers, worker) {
@@ -216,7 +216,7 @@ func (c *Command) waitForLoad(ctx context.Context, w *loadWatch) (now Instance, 
 	case c.cfg.ReloadCommand == "" || !c.unseen.assume():
 		err = &LoadError{Message: "the reload command succeeded, but the pid file " + c.cfg.PidFile + " names no running HAProxy"}
 	default:
-		c.log.Warn("reload_cmd was run, but no process of HAProxy is visible, so whether it loaded the files is not known",
+		c.log.Warn("reload_cmd was run, but no process of HAProxy is visible, so it is unknown whether it loaded the files",
 			"pid_file", c.cfg.PidFile)
 		now, err = Instance{Unseen: true}, nil
 	}

@@ -57,8 +57,8 @@ func NewManaged(cfg Config, log *slog.Logger, stopped <-chan struct{}, infos *ru
 	}
 }
 
-// Find asks the master socket first: the master knows its worker, also where the pid file is lost. Where neither the socket nor
-// the pid file leads to a HAProxy, Find looks for processes that run the configuration file.
+// Find asks the master socket first: the master knows its worker, even if the pid file is lost. If neither the socket nor the pid
+// file leads to a HAProxy, Find looks for processes that run the configuration file.
 func (m *Managed) Find(ctx context.Context) (Instance, error) {
 	p, err := m.listProcesses(ctx)
 	if err == nil {
@@ -83,9 +83,9 @@ func (m *Managed) findPids() ([]int, error) {
 	return pids, nil
 }
 
-var errOtherProgram = errors.New("another program answers on the master socket")
+var errOtherProgram = errors.New("a process that is not ours answers on the master socket")
 
-// listProcesses asks the master for its processes. It is an error if no master of ours answers soon.
+// listProcesses asks the master for its processes. It returns an error if no master of ours answers in time.
 func (m *Managed) listProcesses(ctx context.Context) (processList, error) {
 	ctx, cancel := context.WithTimeout(ctx, runtimeapi.AnswerTimeout)
 	defer cancel()
@@ -108,8 +108,8 @@ func (m *Managed) lastList() processList {
 	return m.last
 }
 
-// Load reloads the running master. It starts a new master where none runs, and where the running one would load something else
-// than a HAProxy that is started now.
+// Load reloads the running master. It starts a new master if none runs, or if the running master would load the files in another
+// way than a new one.
 func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 	if err := m.cfg.writeBase(); err != nil {
 		return LoadResult{}, err
@@ -173,8 +173,8 @@ func (m *Managed) Invocation(context.Context) (Invocation, error) {
 
 var errNoAnswer = errors.New("HAProxy's master does not answer")
 
-// waitForMaster returns the master's processes or, where no master answers, the HAProxy processes of ours without a master
-// socket. It waits for a master that has a socket and does not answer because another program has told it to reload.
+// waitForMaster returns the master's processes. If no master answers, it returns in others our HAProxy processes that have no
+// master socket. If a master has a socket but does not answer, such as during a reload by another program, it waits for it.
 func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []int, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, m.ResponseTimeout, errNoAnswer)
 	defer cancel()
@@ -201,8 +201,8 @@ func (m *Managed) waitForMaster(ctx context.Context) (p processList, others []in
 	return p, others, err
 }
 
-// start starts HAProxy, which makes the processes in old finish their connections once it has bound its ports. It takes over
-// the listening sockets of a HAProxy that has the admin socket, so that no connection is lost.
+// start starts HAProxy. Once it has bound its ports, it tells the processes in old to finish their connections. It takes over the
+// listening sockets of an old HAProxy that has the admin socket, so that no connection is lost.
 func (m *Managed) start(ctx context.Context, old []int) (LoadResult, error) {
 	start, err := m.Invocation(ctx)
 	if err != nil {

@@ -52,7 +52,7 @@ func (i Instance) sharesNetwork(pid int) bool {
 	return slices.ContainsFunc(i.Pids, func(own int) bool { return procinfo.ShareNetwork(pid, own) })
 }
 
-// EndOldWorkers ends the oldest of the old workers, which [Config.OldWorkers] has returned, where there are more than limit,
+// EndOldWorkers ends the oldest of the old workers, which [Config.OldWorkers] has returned, if there are more than limit,
 // and all that are suspended: a suspended process finishes nothing, and connections to the sockets that it keeps open are lost.
 // A limit of 0 is no limit. It never ends processes that a command of the user's has started. It returns how many it has ended.
 //

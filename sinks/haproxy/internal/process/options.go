@@ -12,7 +12,7 @@ import (
 // options are the command-line options of a HAProxy process that identify it.
 type options struct {
 	root    string   // its root directory, as a path for this process
-	dir     string   // its working directory; empty where that is not known
+	dir     string   // its working directory; empty if unknown
 	files   []string // configuration files and directories
 	pidFile string
 	socket  string // the master socket, as it is written
@@ -64,7 +64,7 @@ func (o options) hasPidFile(path string) bool { return o.pidFile != "" && o.name
 // names reports whether an argument names the file at path, also through a symbolic link or from another mount namespace.
 func (o options) names(arg, path string) bool {
 	if !filepath.IsAbs(arg) {
-		if o.dir == "" { // not known, so the last element has to be enough
+		if o.dir == "" { // unknown, so the last element has to be enough
 			return filepath.Base(arg) == filepath.Base(path)
 		}
 		arg = filepath.Join(o.dir, arg)
@@ -81,8 +81,8 @@ func (o options) names(arg, path string) bool {
 	return err == nil && os.SameFile(named, wanted)
 }
 
-// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. Where
-// that is not known, it does.
+// sharesRoot reports whether the process has the same root directory as this one, so that equal paths are equal files. It
+// returns true if that is unknown.
 func (o options) sharesRoot() bool {
 	theirs, err := os.Stat(o.root + "/")
 	if err != nil {

@@ -23,7 +23,7 @@ func readPids(path string) ([]int, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the pid file %s, so whether HAProxy runs is not known: %w", path, replace.Cause(err))
+		return nil, fmt.Errorf("cannot read the pid file %s, so it is unknown whether HAProxy runs: %w", path, replace.Cause(err))
 	}
 	var pids []int
 	for _, word := range strings.Fields(string(content[:min(len(content), maxPidFile)])) {

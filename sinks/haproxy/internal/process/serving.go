@@ -2,7 +2,7 @@ package process
 
 import "github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 
-// WhyNotServing returns why the process accepts no connections, and "" where it does, has ended, or that is not known. A busy
+// WhyNotServing returns why the process accepts no connections, or "" if it does, has ended, or that is unknown. A busy
 // process serves, and so does one that accepts no more connections on the runtime API. HAProxy's own watchdog ends a process
 // that loops.
 func WhyNotServing(pid int) string {

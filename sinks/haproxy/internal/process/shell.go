@@ -22,7 +22,7 @@ func (c *Command) shellFunction(ctx context.Context, replaces bool) string {
 		return ""
 	}
 	call := "command " + name + " -f " + shellQuote(c.cfg.BaseFile)
-	if replaces && c.cfg.handsOverSockets(ctx, c.infos, c.log) { // HAProxy does not start where it cannot have them
+	if replaces && c.cfg.handsOverSockets(ctx, c.infos, c.log) { // HAProxy does not start without them
 		call += " -x " + shellQuote(c.cfg.AdminSocket)
 	}
 	return fmt.Sprintf("function %s { %s \"$@\"; }\n", name, call)

@@ -108,7 +108,7 @@ func (p processList) newWorker(before processList) int {
 	return 0
 }
 
-// worker returns the process id of the current worker, and 0 if there is none.
+// worker returns the process id of the current worker, or 0 if there is none.
 func (p processList) worker() int {
 	if len(p.workers) == 0 {
 		return 0

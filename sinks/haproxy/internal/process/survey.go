@@ -27,7 +27,7 @@ type survey struct {
 	contested []procinfo.Socket // sockets of other processes on addresses of own
 }
 
-// Conflicts returns the conflicts with own, which is the zero value where no HAProxy of ours runs. The error says why conflicts
+// Conflicts returns the conflicts with own, which is the zero value if no HAProxy of ours runs. The error says why conflicts
 // cannot be known on this system.
 //
 // It takes a few milliseconds: it reads the lists of processes and listening sockets, and the sockets of another process only
@@ -148,7 +148,7 @@ func (s *survey) findNetwork() (reference int, err error) {
 			return pid, nil
 		}
 	}
-	return 0, fmt.Errorf("the network namespace of HAProxy is not known: %w", err)
+	return 0, fmt.Errorf("the network namespace of HAProxy is unknown: %w", err)
 }
 
 // findTree finds the processes of own, with all their descendants, and their sockets.
@@ -228,7 +228,7 @@ func (s *survey) serves(pid int, open map[uint64]bool, err error) bool {
 	return !slices.ContainsFunc(s.own.Pids, func(own int) bool { return s.processes[own].Started >= s.processes[pid].Started })
 }
 
-// invisibleOwners returns the owners of contested sockets that are not visible. It returns none where the sockets of own cannot
+// invisibleOwners returns the owners of contested sockets that are not visible. It returns none if the sockets of own cannot
 // be read.
 func (s *survey) invisibleOwners(found map[int]Conflict) []Conflict {
 	if !s.readable {

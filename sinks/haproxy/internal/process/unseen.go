@@ -11,7 +11,7 @@ type unseenTracker struct {
 
 	mu      sync.Mutex
 	loaded  bool
-	visible bool // a process was visible, to this process or the one before it
+	visible bool // a process was visible, to this process or the previous one
 	assumed bool // the command was run, and no process was visible afterwards
 }
 

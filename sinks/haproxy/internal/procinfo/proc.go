@@ -98,7 +98,7 @@ func WorkingDir(pid int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 }
 
-// RootDir returns a path at which this process finds the root directory of the process pid, and "" where it may not read that.
+// RootDir returns a path at which this process finds the root directory of the process pid, or "" if it may not read that.
 func RootDir(pid int) string {
 	root := fmt.Sprintf("/proc/%d/root", pid)
 	if _, err := os.Stat(root + "/"); err != nil {
@@ -113,7 +113,7 @@ func NetworkNamespace(pid int) (string, error) {
 	return os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
 }
 
-// SystemdUnit returns the name of the systemd service that the process belongs to, and "" if it belongs to none.
+// SystemdUnit returns the name of the systemd service that the process belongs to, or "" if it belongs to none.
 func SystemdUnit(pid int) string {
 	groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {

@@ -18,7 +18,7 @@ func isZombie(pid int) bool {
 	return len(fields) > statState && (fields[statState] == "Z" || fields[statState] == "X")
 }
 
-// Parent returns the parent of the process, and 0 where that is not known.
+// Parent returns the parent of the process, or 0 if it is unknown.
 func Parent(pid int) int {
 	fields, err := stat(pid)
 	if err != nil || len(fields) <= statParent {

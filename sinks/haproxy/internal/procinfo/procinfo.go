@@ -26,7 +26,7 @@ type Process struct {
 type Socket struct {
 	Address listen.Address
 	Inode   uint64
-	User    string // the id of its owner; empty where that is not known
+	User    string // the id of its owner; empty if unknown
 }
 
 // Exists reports whether a process with that id runs. A zombie does not run: in a container whose first process does not reap its

@@ -22,7 +22,7 @@ func CommandLine(pid int) ([]string, error) {
 	return strings.Fields(string(line)), nil
 }
 
-// Parent returns the parent of the process, and 0 where that is not known.
+// Parent returns the parent of the process, or 0 if it is unknown.
 func Parent(pid int) int {
 	line, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {

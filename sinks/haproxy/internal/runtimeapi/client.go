@@ -53,7 +53,7 @@ func NewClient(infos *Infos, resolver *hostnames.Resolver, drainTimeout time.Dur
 	return c
 }
 
-// Reset sets the target and discards everything known about the one before. It is also needed when the target has loaded a
+// Reset sets the target and discards everything known about the previous one. It is also needed when the target has loaded a
 // configuration, since a master that reloads in place keeps its process id.
 func (c *Client) Reset(target Target) {
 	c.Close()
@@ -69,11 +69,11 @@ func (c *Client) Close() {
 	c.conn = nil
 }
 
-// Unsupported returns why the target's version cannot be changed at run time. It is empty where it can, or where nothing was
+// Unsupported returns why the target's version cannot be changed at run time. It is empty if it can, or if nothing was
 // asked yet.
 func (c *Client) Unsupported() string { return c.version.unsupported }
 
-// Refused returns what HAProxy answered when it refused to change one of the backends, and "" if it has changed all of them so
+// Refused returns what HAProxy answered when it refused to change one of the backends, or "" if it has changed all of them so
 // far. A backend that was refused is left to reloads from then on.
 func (c *Client) Refused(backends ...string) string {
 	for _, name := range backends {

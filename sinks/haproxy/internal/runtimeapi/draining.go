@@ -17,7 +17,7 @@ const removeTimeout = time.Minute
 // A drainingServer is in HAProxy but no longer in the configuration.
 type drainingServer struct {
 	line     syntax.Server // its last line
-	known    bool          // line is known; it is not for a server that somebody else added
+	known    bool          // line is known; it is not for a server that another program added
 	deadline time.Time     // until then its sessions may finish
 }
 
@@ -63,7 +63,7 @@ func (c *Client) ReadDraining(ctx context.Context) (DrainingState, error) {
 	return state, err
 }
 
-// RemoveDrained deletes the draining servers that have no sessions any more, and closes the sessions of those whose deadline has
+// RemoveDrained deletes the draining servers that no longer have sessions, and closes the sessions of those whose deadline has
 // passed. It does not wait for the effect: HAProxy refuses to delete a server that still has connections, idle ones included, so
 // it has to be called again with a newer state until no server is draining.
 func (c *Client) RemoveDrained(ctx context.Context, config *syntax.Config, state DrainingState) {
@@ -143,13 +143,13 @@ func hasServer(config *syntax.Config, backend, server string) bool {
 	return has
 }
 
-// whyNotReturn returns why a draining server cannot become what its line says, and "" if it can.
+// whyNotReturn returns why a draining server cannot become what its line says, or "" if it can.
 func (c *Client) whyNotReturn(
 	ctx context.Context, b *syntax.Backend, draining drainingServer, want syntax.Server, is Server,
 ) string {
 	switch {
 	case !draining.known:
-		return "its former line is not known"
+		return "its former line is unknown"
 	case !draining.line.Known() || !want.Known():
 		return "its line is not understood"
 	}

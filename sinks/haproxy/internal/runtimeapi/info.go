@@ -30,7 +30,7 @@ func ParseInfo(answer string) Info {
 	return values
 }
 
-// Pid returns the id of the process that answered, and 0 if there is none or it is stopping.
+// Pid returns the id of the process that answered, or 0 if there is none or it is stopping.
 func (i Info) Pid() int {
 	pid, err := strconv.Atoi(i["Pid"])
 	if err != nil || pid < 0 || i["Stopping"] != "0" && i["Stopping"] != "" {

@@ -18,9 +18,8 @@ const (
 	reconcileRounds = 3
 )
 
-// Reconcile makes the servers of the named backends what want says, where before is what ran until now, and returns the commands
-// that it has sent. It reads the servers before and after: nil means that they were seen to be what want says. After an error
-// anything between before and want may run. It takes 10 s at most.
+// Reconcile changes the servers of the named backends from before to want and returns the commands it sent. A nil error means a
+// final read matched want. After an error the servers may be in any state between the two. It takes at most 10 s.
 func (c *Client) Reconcile(ctx context.Context, before, want *syntax.Config, backends []string) (sent []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reconcileTimeout, errNoAnswer)
 	defer cancel()
@@ -44,7 +43,7 @@ func (c *Client) Reconcile(ctx context.Context, before, want *syntax.Config, bac
 }
 
 // reconcileConnected reads the servers and sends commands for what differs, until nothing does. A backend that cannot be changed
-// does not keep the others from it.
+// does not block the others.
 func (c *Client) reconcileConnected(
 	ctx context.Context, before, want *syntax.Config, backends []string,
 ) (sent []string, err error) {
@@ -75,7 +74,7 @@ func (c *Client) reconcileConnected(
 			return sent, err
 		}
 	}
-	return sent, &RefusedError{"HAProxy accepted all commands and still runs something else"}
+	return sent, &RefusedError{"HAProxy accepted all commands, but its servers still differ"}
 }
 
 // resolveMissing looks up the host names of all servers that have to be added, in parallel.
@@ -93,7 +92,7 @@ func (c *Client) resolveMissing(ctx context.Context, want *syntax.Config, backen
 	}
 }
 
-// DifferingBackends returns the backends whose servers are not what config says. It sends no command that changes anything.
+// DifferingBackends returns the backends whose servers differ from config. It changes nothing.
 func (c *Client) DifferingBackends(ctx context.Context, config *syntax.Config) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reconcileTimeout, errNoAnswer)
 	defer cancel()
@@ -106,7 +105,8 @@ func (c *Client) DifferingBackends(ctx context.Context, config *syntax.Config) (
 	return differing, err
 }
 
-// FirstNeededCommand returns the first command that would be needed to make the servers what config says, and "" if none is.
+// FirstNeededCommand returns the first command that would be needed to make the servers match config, or "" if none is needed.
+// It changes nothing.
 func (c *Client) FirstNeededCommand(ctx context.Context, config *syntax.Config) (string, error) {
 	needed := ""
 	var refused error
@@ -120,7 +120,7 @@ func (c *Client) FirstNeededCommand(ctx context.Context, config *syntax.Config) 
 }
 
 // compare reads the servers of all backends of config. It calls found for each backend with the commands that would make its
-// servers what config says, or with the reason why no command can.
+// servers match config, or with the reason why no command can.
 func (c *Client) compare(
 	ctx context.Context, config *syntax.Config, found func(backend string, commands []command, err error),
 ) error {

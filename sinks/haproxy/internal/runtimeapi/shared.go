@@ -50,7 +50,7 @@ func NewGroup[T any](stopped <-chan struct{}, timeout time.Duration) *Group[T] {
 }
 
 // Do returns the answer of the pending request for key, or of a new one that calls ask. If ctx is done first, it returns ErrBusy
-// where HAProxy has had time to answer, and the cause of ctx otherwise.
+// if HAProxy has had time to answer, and the cause of ctx otherwise.
 func (g *Group[T]) Do(ctx context.Context, key string, ask func(ctx context.Context) (T, error)) (T, error) {
 	r := g.join(key, ask)
 	select {

@@ -2,7 +2,7 @@ package syntax
 
 import "strings"
 
-// AdminSocket returns the path of a stats socket with level admin in the configuration, and "" if there is none.
+// AdminSocket returns the path of a stats socket with level admin in the configuration, or "" if there is none.
 func (c *Config) AdminSocket() string {
 	for _, s := range c.sections {
 		if s.kind != "global" {

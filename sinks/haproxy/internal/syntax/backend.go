@@ -23,7 +23,7 @@ type Backend struct {
 	inOrder  map[string]bool
 }
 
-// Backend returns the backend of that name, and nil if there is none.
+// Backend returns the backend of that name, or nil if there is none.
 func (c *Config) Backend(name string) *Backend {
 	if e := c.byName[name]; e != nil {
 		return c.backend(e)
@@ -59,7 +59,7 @@ func (b *Backend) Server(name string) (Server, bool) {
 	return b.Servers[i], true
 }
 
-// Lua returns a line of the configuration that loads a Lua script, and "" if there is none. Scripts may keep servers in
+// Lua returns a line of the configuration that loads a Lua script, or "" if there is none. Scripts may keep servers in
 // variables.
 func (b *Backend) Lua() string { return b.lua }
 
@@ -111,7 +111,7 @@ func (b *Backend) readServers(lines []string, cookies bool) {
 	}
 }
 
-// whyClosed returns why HAProxy takes no change of the backend's servers, or why these are not known, and "" for no reason.
+// whyClosed returns why HAProxy takes no change of the backend's servers, or why these are unknown, or "" for no reason.
 func (b *Backend) whyClosed(e *entry) string {
 	switch {
 	case e.quoted:
@@ -153,7 +153,7 @@ func (b *Backend) option(name string) bool {
 	return on
 }
 
-// whyOrdered returns why the order of all servers matters, and "" if it does not. The order also gives servers their numbers.
+// whyOrdered returns why the order of all servers matters, or "" if it does not. The order also gives servers their numbers.
 func (b *Backend) whyOrdered(numbering string) string {
 	switch {
 	case !b.spreads():
@@ -255,7 +255,7 @@ func firstWord(line string) string {
 	return word
 }
 
-// wordAfter returns the word that follows keyword in a line, and "" if there is none.
+// wordAfter returns the word that follows keyword in a line, or "" if there is none.
 func wordAfter(line, keyword string) string {
 	words := strings.Split(line, " ")
 	if i := slices.Index(words, keyword); i >= 0 && i+1 < len(words) {

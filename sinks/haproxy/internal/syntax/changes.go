@@ -94,7 +94,7 @@ func (b *Backend) orderAtRunTime(now *Backend) []string {
 	return append(kept, added...)
 }
 
-// whyNotAdded returns why the server cannot be added at run time, and "" if it can. That HAProxy would reject the line in a file
+// whyNotAdded returns why the server cannot be added at run time, or "" if it can. That HAProxy would reject the line in a file
 // is also a reason: before a reload the file is checked.
 func whyNotAdded(c *Config, b *Backend, s Server) string {
 	switch {
@@ -126,7 +126,7 @@ func (s Server) hasOption(keyword string) bool {
 	return slices.Contains(strings.Fields(s.Options), keyword)
 }
 
-// whyNotRemoved returns why the server cannot be removed at run time, and "" if it can.
+// whyNotRemoved returns why the server cannot be removed at run time, or "" if it can.
 func whyNotRemoved(c *Config, b *Backend, s Server) string {
 	switch {
 	case b.fixed != "":
@@ -142,7 +142,7 @@ func whyNotRemoved(c *Config, b *Backend, s Server) string {
 // ambiguous reports whether two servers have the same name, which HAProxy rejects.
 func (b *Backend) ambiguous() bool { return len(b.byName) < len(b.Servers) }
 
-// WhyNotSet returns why an existing server cannot be changed from old to now at run time, and "" if it can.
+// WhyNotSet returns why an existing server cannot be changed from old to now at run time, or "" if it can.
 func (b *Backend) WhyNotSet(old, now Server) string {
 	switch {
 	case old.opaque != "" || now.opaque != "":

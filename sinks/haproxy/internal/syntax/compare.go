@@ -11,7 +11,7 @@ import (
 type Change struct {
 	Reload  string   // why HAProxy has to load the second one; empty if it need not
 	Servers []string // the backends whose servers differ; complete only if Reload is empty
-	Reason  string   // what differs, for people; empty if nothing does
+	Reason  string   // what differs, human-readable; empty if nothing does
 }
 
 // Compare returns what has to change in a HAProxy that runs before, so that it runs after.

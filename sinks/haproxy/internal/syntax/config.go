@@ -156,7 +156,7 @@ func (r *reading) defaultsOf(next *section) *entry {
 	return r.lastDefaults
 }
 
-// conditionOf returns a line of a conditional block that decides what belongs to the next section, and "" if there is none. If
+// conditionOf returns a line of a conditional block that decides what belongs to the next section, or "" if there is none. If
 // HAProxy skips the header of a section, the lines after the block belong to the section before.
 func (r *reading) conditionOf(next *entry) string {
 	condition := ""
@@ -250,7 +250,7 @@ func (s *section) readHeader() {
 // quotes are the characters because of which a word does not have its literal value.
 const quotes = "\"'\\$"
 
-// title returns the name of the section, for people.
+// title returns the human-readable name of the section.
 func (s *section) title() string {
 	switch {
 	case s.header == "":

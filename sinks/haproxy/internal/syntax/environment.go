@@ -19,7 +19,7 @@ var perStart = []string{
 }
 
 // DifferentVariable returns the name of an environment variable because of which HAProxy would load c differently in the two
-// environments, and "" if there is none. It applies setenv, presetenv, unsetenv and resetenv in order, as HAProxy does. Programs
+// environments, or "" if there is none. It applies setenv, presetenv, unsetenv and resetenv in order, as HAProxy does. Programs
 // and Lua scripts may read any variable.
 func (c *Config) DifferentVariable(one, other map[string]string) string {
 	one, other = maps.Clone(one), maps.Clone(other)
@@ -37,7 +37,7 @@ func (c *Config) DifferentVariable(one, other map[string]string) string {
 			if i := slices.IndexFunc(names, differs); i >= 0 {
 				return names[i]
 			}
-			if s.kind == "global" && len(s.conditions) == 0 { // in a conditional block it is not known whether the line counts
+			if s.kind == "global" && len(s.conditions) == 0 { // in a conditional block it is unknown whether the line counts
 				setVariables(line, one)
 				setVariables(line, other)
 			}

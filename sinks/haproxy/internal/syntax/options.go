@@ -14,7 +14,7 @@ type option struct {
 	arguments int
 	group     string // the group that it belongs to, if its position among others matters or they accumulate
 	resets    string // the option that it resets to its default
-	static    bool   // "add server" does not accept it in each version from 2.6 on, or its effect in its group is not known
+	static    bool   // "add server" does not accept it in each version from 2.6 on, or its effect in its group is unknown
 	unclear   bool   // not understood, so that a change of the line needs a reload
 }
 
@@ -131,7 +131,7 @@ func (o options) has(key string) bool {
 	return given
 }
 
-// static returns the first option with which a server cannot be added at run time, and "" if there is none.
+// static returns the first option with which a server cannot be added at run time, or "" if there is none.
 func (o options) static() string {
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		words := []string{key}
@@ -173,7 +173,7 @@ func (o options) raiseMaxConn() {
 }
 
 // lateCheck returns the option because of which the first check of an added server comes later than that of a server from a
-// file, and "" if there is none. HAProxy starts an added server as down, and one from a file as up until a check fails.
+// file, or "" if there is none. HAProxy starts an added server as down, and one from a file as up until a check fails.
 func (o options) lateCheck() string {
 	if !o.has("check") {
 		return ""

@@ -154,7 +154,7 @@ func (c *Config) counts(backend string) bool {
 	return refs[backend] || refs[anyName]
 }
 
-// numbering returns a line that depends on the numbers of the backend's servers, and "" if there is none.
+// numbering returns a line that depends on the numbers of the backend's servers, or "" if there is none.
 func (c *Config) numbering(backend string) string {
 	refs := c.references().numbered
 	if line := refs[backend]; line != "" {
