@@ -53,7 +53,7 @@ func TestApply_Rejections(t *testing.T) {
 		},
 		"no file at all":  {sdk.Document{}, "no file"},
 		"a path":          {document(b.conf("bad", ""), sdk.File{Name: "../routes.conf"}), `"../routes.conf"`},
-		"a hidden name":   {document(b.conf("bad", ""), sdk.File{Name: ".nginx.conf.unconfirmed"}), "plain name"},
+		"a hidden name":   {document(b.conf("bad", ""), sdk.File{Name: ".nginx.conf.doubt"}), "plain name"},
 		"the main name":   {document(b.conf("bad", ""), sdk.File{Name: "nginx.conf"}), "taken"},
 		"the pid file":    {document(b.conf("bad", ""), sdk.File{Name: "nginx.pid"}), "taken"},
 		"no name":         {document(b.conf("bad", ""), sdk.File{}), "plain name"},
@@ -266,4 +266,22 @@ func TestCheck_ChangesNothing(t *testing.T) {
 	if _, err := os.Stat(b.cfg.PidFile); b.live() != "" || !os.IsNotExist(err) {
 		t.Errorf("the file is %q, the pid file %v", b.live(), err)
 	}
+}
+
+// The name of the marker is the same in every release: an update of the plugin finds the one of the plugin that was killed.
+func TestApply_AfterAKilledPlugin(t *testing.T) {
+	b := newTestEnv(t)
+	s := b.sink()
+	doc := document(b.conf("good", ""))
+	b.applied(s, doc, sdk.ActionRestart)
+	b.applied(s, doc, sdk.ActionUnchanged)
+	marker := filepath.Join(filepath.Dir(b.cfg.ConfigFile), ".nginx.conf.doubt")
+	if err := os.WriteFile(marker, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.applied(s, doc, sdk.ActionReload)
+	if _, err := os.Lstat(marker); !os.IsNotExist(err) {
+		t.Errorf("the marker after the reload: %v", err)
+	}
+	b.applied(s, doc, sdk.ActionUnchanged)
 }

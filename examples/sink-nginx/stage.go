@@ -47,7 +47,7 @@ type stage struct {
 }
 
 func stageDir(cfg config) string   { return hidden(cfg, "staged") }
-func markerPath(cfg config) string { return hidden(cfg, "unconfirmed") }
+func markerPath(cfg config) string { return hidden(cfg, "doubt") } // the name in every release
 
 func hidden(cfg config, what string) string {
 	return filepath.Join(filepath.Dir(cfg.ConfigFile), "."+filepath.Base(cfg.ConfigFile)+"."+what)

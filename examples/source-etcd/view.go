@@ -80,3 +80,14 @@ func (v *view) trim(kv *mvccpb.KeyValue) string { return strings.TrimPrefix(stri
 func (v *view) services() []sdk.Service {
 	return sdk.GroupByName(slices.Collect(maps.Values(v.instances)))
 }
+
+func equalServices(a, b sdk.Service) bool {
+	return a.Name == b.Name && slices.EqualFunc(a.Instances, b.Instances, equalInstances)
+}
+
+// equalInstances reports whether a and b are the same instance in the same state. It ignores Updated, which a service may renew
+// as a heartbeat.
+func equalInstances(a, b sdk.Instance) bool {
+	return a.ID == b.ID && a.Name == b.Name && a.Image == b.Image && a.Hostname == b.Hostname && a.ProxyMode == b.ProxyMode &&
+		a.Status == b.Status && a.Created.Equal(b.Created) && slices.Equal(a.Ports, b.Ports) && maps.Equal(a.Labels, b.Labels)
+}

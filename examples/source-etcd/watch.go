@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -158,14 +158,14 @@ func (w *watcher) probe(ctx context.Context, client *clientv3.Client) error {
 	return nil
 }
 
-// emitChanged emits a snapshot, unless it has the same instances as the previous one.
+// emitChanged emits a snapshot, unless it has the same instances in the same state as the previous one.
 func (w *watcher) emitChanged(last *sdk.Change) {
 	now := time.Now() // etcd does not store the time of a change, and reports it at once
 	snap := sdk.Snapshot{
 		Source: w.name, Cluster: strconv.FormatUint(w.cluster, 16), Taken: now, Changed: now,
 		Services: w.view.services(), Last: last,
 	}
-	if w.emitted != nil && snap.Cluster == w.emitted.Cluster && reflect.DeepEqual(snap.Services, w.emitted.Services) {
+	if w.emitted != nil && snap.Cluster == w.emitted.Cluster && slices.EqualFunc(snap.Services, w.emitted.Services, equalServices) {
 		return
 	}
 	w.emitted = &snap

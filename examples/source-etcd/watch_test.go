@@ -184,6 +184,22 @@ func TestWatch_Transaction(t *testing.T) {
 	a.next(append(want, "web/two/a:1")...)
 }
 
+// A service that renews its key as a heartbeat, or writes the same instant in another zone, changes nothing.
+func TestWatch_Heartbeat(t *testing.T) {
+	e := startEtcd(t)
+	const format = `{"ports": [{"port": 1}], "created": %q, "updated": %q}`
+	e.put("/services/web/one/a", fmt.Sprintf(format, "2026-11-22T07:00:00Z", "2026-11-22T07:00:00Z"))
+	a := watch(t, config{Endpoints: []string{e.address}})
+	a.next("web/one/a:1")
+	e.put("/services/web/one/a", fmt.Sprintf(format, "2026-11-22T07:00:00Z", "2026-11-22T07:01:00Z"))
+	e.put("/services/web/one/a", fmt.Sprintf(format, "2026-11-22T08:00:00+01:00", "2026-11-22T07:02:00Z"))
+	e.put("/services/web/one/b", instance(2))
+	a.next("web/one/a:1", "web/one/b:2")
+	e.put("/services/web/one/a", fmt.Sprintf(format, "2026-11-22T07:30:00Z", "2026-11-22T07:03:00Z"))
+	a.next("web/one/a:1", "web/one/b:2")
+	a.silence()
+}
+
 func TestWatch_InvalidValue(t *testing.T) {
 	e := startEtcd(t)
 	e.put("/services/web/one/a", instance(1))

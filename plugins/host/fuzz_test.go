@@ -31,12 +31,12 @@ type echoSink struct{ folder string }
 
 // response is any response of a sink.
 type response struct {
-	Result sdk.Result
-	Health sdk.Health
-	Error  string
-	Kind   string // of the error: one of errorKinds
-	Places []sdk.Position
-	After  time.Duration // 0 for no hint
+	Result    sdk.Result
+	Health    sdk.Health
+	Error     string
+	Kind      string // of the error: one of errorKinds
+	Positions []sdk.Position
+	After     time.Duration // 0 for no hint
 }
 
 var errorKinds = []string{"plain", "rejected", "refused", "deferred", "not loaded", "canceled"}
@@ -48,9 +48,9 @@ func (s response) error() error {
 	err := errors.New(s.Error)
 	switch s.Kind {
 	case "rejected":
-		err = &sdk.Rejection{Err: errors.New(s.Error), Positions: s.Places}
+		err = &sdk.Rejection{Err: errors.New(s.Error), Positions: s.Positions}
 	case "refused":
-		return sdk.RetryAfter(&sdk.Rejection{Err: errors.New(s.Error), Positions: s.Places, Temporary: true}, s.After)
+		return sdk.RetryAfter(&sdk.Rejection{Err: errors.New(s.Error), Positions: s.Positions, Temporary: true}, s.After)
 	case "deferred":
 		return sdk.Deferred(s.Error, s.After)
 	case "not loaded":
@@ -188,12 +188,12 @@ func (w randomValues) list() []string {
 	return list
 }
 
-func (w randomValues) places() []sdk.Position {
-	var places []sdk.Position
+func (w randomValues) positions() []sdk.Position {
+	var positions []sdk.Position
 	for range w.IntN(3) * w.IntN(5) {
-		places = append(places, sdk.Position{File: w.word(), Path: w.word(), Line: w.IntN(9), Problem: w.word()})
+		positions = append(positions, sdk.Position{File: w.word(), Path: w.word(), Line: w.IntN(9), Problem: w.word()})
 	}
-	return places
+	return positions
 }
 
 func (w randomValues) table() map[string]string {
@@ -279,7 +279,7 @@ func FuzzSink_RoundTrip(f *testing.F) {
 			Result: sdk.Result{Action: knownActions[w.IntN(len(knownActions))], Reason: w.word(), Took: 1, Details: w.list()},
 			Health: sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
 			Error:  w.word(), Kind: errorKinds[w.IntN(len(errorKinds))], After: time.Duration(w.IntN(2)) * time.Minute,
-			Places: w.places(),
+			Positions: w.positions(),
 		}
 		put(t, filepath.Join(folder, "answer"), want)
 
@@ -322,12 +322,12 @@ func sameError(t *testing.T, want, got error) {
 	tell := func(err error) string {
 		retry, _ := errors.AsType[*sdk.RetryError](err)
 		rejection, ok := errors.AsType[*sdk.Rejection](err)
-		var places []sdk.Position
+		var positions []sdk.Position
 		if ok {
-			places = rejection.Positions
+			positions = rejection.Positions
 		}
 		return fmt.Sprintf("%v, rejected %v %v at %+v, %+v, deferred %v, not loaded %v, canceled %v", err,
-			errors.Is(err, sdk.ErrRejected), ok, places, retry, errors.Is(err, sdk.ErrDeferred),
+			errors.Is(err, sdk.ErrRejected), ok, positions, retry, errors.Is(err, sdk.ErrDeferred),
 			errors.Is(err, sdk.ErrNotLoaded), errors.Is(err, context.Canceled))
 	}
 	if tell(want) != tell(got) {
@@ -344,9 +344,9 @@ func TestSink_EveryKindOfError(t *testing.T) {
 	}
 	defer sink.Close()
 	for _, kind := range errorKinds {
-		for _, places := range [][]sdk.Position{nil, wrongPlaces} {
+		for _, positions := range [][]sdk.Position{nil, wrongPositions} {
 			for _, after := range []time.Duration{0, time.Minute} {
-				sent := response{Error: "it went wrong", Kind: kind, Places: places, After: after}
+				sent := response{Error: "it went wrong", Kind: kind, Positions: positions, After: after}
 				put(t, filepath.Join(folder, "answer"), sent)
 				_, err := sink.Apply(t.Context(), document("text"))
 				sameError(t, sent.error(), err)

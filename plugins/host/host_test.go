@@ -97,7 +97,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "reject":
 		return sdk.Result{Details: []string{"line 1"}}, sdk.Rejectf("line 1 is wrong")
 	case "reject there":
-		return sdk.Result{}, fmt.Errorf("look: %w", &sdk.Rejection{Err: errors.New("no such thing"), Positions: wrongPlaces})
+		return sdk.Result{}, fmt.Errorf("look: %w", &sdk.Rejection{Err: errors.New("no such thing"), Positions: wrongPositions})
 	case "latin":
 		return sdk.Result{Details: []string{"caf\xe9"}}, errors.New("caf\xe9")
 	case "busy":
@@ -148,7 +148,7 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	return sdk.Result{Action: sdk.ActionWritten, Reason: "told to", Took: 1, Details: []string{"a", "b"}}, err
 }
 
-var wrongPlaces = []sdk.Position{
+var wrongPositions = []sdk.Position{
 	{File: "main", Path: "/etc/main", Line: 3, Problem: "unknown word"}, {File: "other", Problem: "too long"},
 }
 
@@ -357,7 +357,7 @@ func TestSink_Errors(t *testing.T) {
 	}
 	_, err = sink.Apply(t.Context(), document("reject there"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
-	if !ok || !errors.Is(err, sdk.ErrRejected) || !slices.Equal(rejection.Positions, wrongPlaces) ||
+	if !ok || !errors.Is(err, sdk.ErrRejected) || !slices.Equal(rejection.Positions, wrongPositions) ||
 		err.Error() != "look: no such thing: [/etc/main:3] unknown word; too long" {
 		t.Errorf("got %v", err)
 	}

@@ -45,12 +45,12 @@ func (l *excessivePlugin) Apply(_ context.Context, doc sdk.Document) (sdk.Result
 	result := sdk.Result{Action: "teleported", Reason: longText, Took: -time.Hour, Details: manyTexts(3000)}
 	switch string(doc.Files[0].Content) {
 	case "reject":
-		var places []sdk.Position
+		var positions []sdk.Position
 		for range 30_000 {
-			places = append(places, sdk.Position{File: "main", Line: -5, Problem: "no"})
+			positions = append(positions, sdk.Position{File: "main", Line: -5, Problem: "no"})
 		}
-		places[0].Problem, places[0].File, places[0].Path = longText, longText, longText
-		return sdk.Result{}, &sdk.Rejection{Err: errors.New(longText), Positions: places}
+		positions[0].Problem, positions[0].File, positions[0].Path = longText, longText, longText
+		return sdk.Result{}, &sdk.Rejection{Err: errors.New(longText), Positions: positions}
 	case "defer":
 		return sdk.Result{}, sdk.Deferred(longText, 100*365*24*time.Hour)
 	case "defer back":
@@ -121,11 +121,11 @@ func TestLimits_SinkResponses(t *testing.T) {
 	_, err = sink.Apply(t.Context(), document("reject"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Positions) != wire.MaxPositions || rejection.Positions[0].Line != 0 {
-		t.Fatalf("%T with %d places", err, len(rejection.Positions))
+		t.Fatalf("%T with %d positions", err, len(rejection.Positions))
 	}
 	short("the sentence", rejection.Err.Error(), wire.MaxError)
 	for _, text := range []string{rejection.Positions[0].Problem, rejection.Positions[0].File, rejection.Positions[0].Path} {
-		short("a place", text, wire.MaxText)
+		short("a position", text, wire.MaxText)
 	}
 
 	for content, after := range map[string]time.Duration{"defer": wire.MaxRetryAfter, "defer back": 0} {
