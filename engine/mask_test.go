@@ -91,7 +91,8 @@ func TestMasked_NoSecrets(t *testing.T) {
 		"stats socket /run/haproxy.sock mode 600 level admin", "http-request auth realm Gate unless { http_auth(people) }",
 		"tls-ticket-keys /etc/keys", "bind :443 ssl crt /etc/a.pem key /etc/a.key", "option mysql-check user haproxy",
 		"environment HAPROXY_API_UPDATE_TOKN is not known: did you mean HAPROXY_API_UPDATE_TOKEN?",
-		"haproxy_api.tls_key: /a/b: not the key of the certificate", "missing or wrong token: send it as a bearer token", "basic authentication",
+		"haproxy_api.tls_key: /a/b: not the key of the certificate", "basic authentication",
+		"missing or wrong token: send it as a bearer token",
 		"http://localhost:7777/state.json", "'stats auth' : missing user:password", "haproxy_api.update_token_file names /x",
 		"cookie SRV insert indirect", "http-request set-header X-Forwarded-Proto https",
 	} {

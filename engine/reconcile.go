@@ -135,7 +135,8 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 	}
 	err := p.applyWith(ctx, p.state.active, snap)
 	if err != nil && !isFinal(err) {
-		// The sink kept the previous document, but do not rely on that: if the same document is wanted again, it is applied again.
+		// The sink kept the previous document, but do not rely on that: if the same document is wanted again, it is applied
+		// again.
 		p.state.inSync = false
 	}
 	return err

@@ -22,6 +22,12 @@ func unanswered(ctx context.Context, _, _ string) ([]netip.Addr, error) {
 	return nil, context.Cause(ctx)
 }
 
+// awaitExpiry waits until the sink would look up the host again.
+func awaitExpiry(t *testing.T, s *Sink, host string) {
+	t.Helper()
+	eventually(t, "the cached result expires", func() bool { return !s.resolver.Resolved([]string{host}) })
+}
+
 func names(n int) []string {
 	var all []string
 	for i := range n {
@@ -183,7 +189,7 @@ exec %s "$@"
 	if content, err := os.ReadFile(checked); err != nil || !strings.Contains(string(content), "localhost") {
 		t.Fatalf("%v; the check before the start read\n%s", err, content)
 	}
-	s.resolver.Flush()
+	awaitExpiry(t, s, "localhost")
 	s.resolver.Lookup = unanswered
 	check(t, os.Remove(checked))
 	moved := edited(doc, "server s1 "+r.backend, "server s1 "+b.address)
@@ -213,7 +219,7 @@ func TestUnresolvedHostnames_HAProxyEnds(t *testing.T) {
 	doc := r.document("one", "backend other\n    server a localhost:80\n")
 	r.apply(s, doc, sdk.ActionRestart)
 	gone.Store(true)
-	s.resolver.Flush()
+	awaitExpiry(t, s, "localhost")
 	s.change.Lock()
 	s.update(func(st *state) { st.stable = st.desired }) // it has stayed up for long
 	kill(t, s.state.Load().running.Pids[0])

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
 // A master that a command reloads in place keeps its process id, and has a new worker.
@@ -47,6 +50,38 @@ func TestReloadInPlace_DiscardsWhatWasKnown(t *testing.T) {
 		t.Error("what was read before the reload counts after it")
 	}
 	r.wantAnswers("b")
+}
+
+// A draining server whose backend HAProxy no longer has is not removed by a reload.
+func TestRemoveDrained_BackendIsGone(t *testing.T) {
+	t.Parallel()
+	r := newTestEnv(t)
+	s := r.sink()
+	with := r.document("one", "backend gone\n    server a "+r.backend)
+	r.apply(s, with, sdk.ActionRestart)
+	client := runtimeapi.NewClient(runtimeapi.NewInfos(nil, runtimeapi.InfoTimeout), s.resolver, -time.Hour)
+	client.Reset(runtimeapi.Target{
+		Endpoint: func() (runtimeapi.Endpoint, error) { return s.controller.Endpoint(s.state.Load().running) },
+		Answered: func(runtimeapi.Info) bool { return true },
+	})
+	defer client.Close()
+	before, want := syntax.Parse(with.Files[0].Content, nil), syntax.Parse([]byte("backend gone\n"), nil)
+	_, err := client.Reconcile(t.Context(), before, want, []string{"gone"})
+	check(t, err)
+	client.Close()
+	if client.Stuck() == nil {
+		t.Fatal("the server is not stuck")
+	}
+	r.apply(s, r.document("two"), sdk.ActionReload)
+	reloads := reloadsOf(t, s)
+	s.change.Lock()
+	s.client = client
+	s.change.Unlock()
+	g := &supervisor{Sink: s}
+	g.removeDrained(t.Context())
+	if now, st := reloadsOf(t, s), s.state.Load(); now != reloads || !st.verified {
+		t.Errorf("%s reloads before and %s after; what HAProxy runs is known: %v", reloads, now, st.verified)
+	}
 }
 
 // An observation may find backends that the document no longer has.

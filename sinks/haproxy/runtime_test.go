@@ -333,7 +333,7 @@ func TestRuntimeChange_HostnamesAreResolved(t *testing.T) {
 		r.apply(s, r.lines(), sdk.ActionRuntime)
 		eventually(t, "b is gone", func() bool { return r.servers(s, "app") == "" })
 		addresses = several
-		s.resolver.Flush()
+		awaitExpiry(t, s, "localhost")
 		result := r.apply(s, r.lines("server b localhost:"+port), sdk.ActionReload)
 		if !strings.Contains(result.Reason, fmt.Sprintf("has %d addresses", len(several))) {
 			t.Errorf("reason %q", result.Reason)

@@ -90,13 +90,6 @@ func (r *Resolver) Resolved(hosts []string) bool {
 	})
 }
 
-// Flush empties the cache.
-func (r *Resolver) Flush() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cache = nil
-}
-
 // uncached returns the hosts that have to be looked up, sorted and without duplicates.
 func (r *Resolver) uncached(hosts []string) []string {
 	r.mu.Lock()

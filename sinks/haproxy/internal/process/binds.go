@@ -21,10 +21,20 @@ const bindRetry = 10 * time.Second
 // the instance runs, or nil if that is unknown. If the addresses of the instance cannot be known, it leaves the check
 // to HAProxy.
 //
+// Processes start and end while they are read, for example at the end of an interrupted reload, so that a listener of the
+// instance may seem to belong to another process. CheckBinds therefore returns a rejection only if a second check confirms it.
+//
 // HAProxy itself finds out which addresses are in use, but at the cost of traffic: measured on 2.6.12, a new process that
 // cannot bind tells the old one to stop listening and retries for about two seconds, in which every new connection is refused.
 // `haproxy -c` does not check addresses.
 func (c Config) CheckBinds(ctx context.Context, now Instance, main stage.File, applied []byte) error {
+	if err := c.checkBindsOnce(ctx, now, main, applied); err == nil {
+		return nil
+	}
+	return c.checkBindsOnce(ctx, now, main, applied)
+}
+
+func (c Config) checkBindsOnce(ctx context.Context, now Instance, main stage.File, applied []byte) error {
 	others, own, err := c.listening(now)
 	if applied != nil {
 		own = listen.Addresses(applied)
