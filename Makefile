@@ -5,9 +5,7 @@ FUZZTIME ?= 30s
 CHAOSTIME ?= 10m
 SOAK ?= 3600
 
-# Tests wait for processes and timers most of the time, so that three of a package run at once on each processor.
-PARALLEL ?= $(shell expr 3 '*' $$(getconf _NPROCESSORS_ONLN))
-GOTEST := go test -race -timeout 30m -parallel $(PARALLEL)
+GOTEST := go test -race -timeout 30m
 
 .PHONY: run test test-long build lint generate fuzz chaos soak cross
 

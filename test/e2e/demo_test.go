@@ -13,8 +13,9 @@ import (
 )
 
 // The demo needs only HAProxy, which starts and reloads without a warning, and removes everything at the end.
+//
+// It does not run in parallel: the scenario advances every 300 ms, whether or not the machine is busy.
 func TestDemo(t *testing.T) {
-	t.Parallel()
 	env := &testEnv{t: t, ip: "127.0.0.1", log: &logFile{}}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
