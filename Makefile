@@ -15,11 +15,11 @@ run: build
 	@bin/haproxy-api demo $(if $(FOLLOW),--follow $(FOLLOW))
 
 # Installs what the tests need and runs all tests with HAProxy 2.6, on two processors in about ten minutes. If
-# scripts/install-deps cannot install that version, the tests use the installed HAProxy.
+# scripts/install-deps cannot install that version, the tests use the installed HAProxy. The package that takes longest is first.
 test:
 	@scripts/install-deps test
 	go vet ./...
-	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) $(GOTEST) ./...
+	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) $(GOTEST) ./test/e2e ./...
 	@for module in examples/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
 		(cd $$(dirname $$module) && go vet ./... && $(GOTEST) ./...) || exit 1; \
@@ -32,7 +32,7 @@ test-long:
 		if [ -x .haproxy/$$version/haproxy ]; then \
 			echo "testing with HAProxy $$version"; \
 			TEST_HAPROXY=$(CURDIR)/.haproxy/$$version/haproxy \
-				$(GOTEST) ./sinks/haproxy/... ./test/e2e ./templates || exit 1; \
+				$(GOTEST) ./test/e2e ./sinks/haproxy/... ./templates || exit 1; \
 		fi; \
 	done
 	$(MAKE) chaos CHAOSTIME=1m SEED=$(or $(SEED),1)

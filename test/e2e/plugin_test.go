@@ -134,7 +134,7 @@ func TestPlugin_StartFailureAffectsOnlyItsPipeline(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ script, settings, says string }{
 		"exits at start":     {script: "exit 3", says: "exit status 3"},
-		"never shakes hands": {script: "exec sleep 600", says: "handshake"},
+		"never shakes hands": {script: "exec sleep 600", says: "the start takes longer than"},
 		"wrong cookie": {
 			script: "HAPROXY_API_PLUGIN=x exec haproxy-api plugin haproxy",
 			says:   "exit status 1",
