@@ -68,8 +68,9 @@ type chaos struct {
 // TestChaos injects faults of every kind in an order that the seed determines. Meanwhile requests to living instances are
 // answered, and each applied document is what an accepted template renders for a snapshot that the daemon may use. Each time that
 // all faults have ended, the true state is applied soon afterwards.
+//
+// It does not run in parallel: other tests would take the time in which the daemon has to recover.
 func TestChaos(t *testing.T) {
-	t.Parallel()
 	if !mounttest.Run(t) {
 		return
 	}
@@ -408,7 +409,7 @@ func (c *chaos) serves() bool {
 func (c *chaos) restart() {
 	c.env.write("haproxy-api.toml", c.config)
 	before := c.env.log.String()
-	if c.rejection != "" { // a restarted daemon does not know the rejection and tries the document once more
+	if c.rejection != "" { // a restarted daemon does not know the rejection and tries the document again, now and after a while
 		c.endActiveFaults()
 		back := c.invariants.beginOutage()
 		defer back()
@@ -420,6 +421,7 @@ func (c *chaos) restart() {
 	c.env.log.prepend(before[max(0, len(before)-20000):] + "\n-- the daemon was started again --\n")
 	if c.rejection != "" {
 		c.waitRejected()
+		c.saveTemplate() // a later attempt would interrupt requests outside of the outage
 	}
 }
 
