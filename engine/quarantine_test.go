@@ -330,7 +330,7 @@ func TestQuarantine_ValidSnapshotIsNotCopied(t *testing.T) {
 	}
 }
 
-// Whoever adds a field to an instance has to emit what it may be.
+// TestQuarantine_CoversEveryField fails for a new field of an instance until the quarantine checks its values.
 func TestQuarantine_CoversEveryField(t *testing.T) {
 	known := map[string]bool{
 		"ID": true, "Name": true, "Image": true, "Created": true, "Hostname": true, "Ports": true, "Updated": true,

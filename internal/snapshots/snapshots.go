@@ -1,5 +1,5 @@
-// Package snapshots compares the snapshots of sources. It knows only the contract of package sdk: whoever sends or receives
-// snapshots in the daemon uses it, and plugins need not.
+// Package snapshots compares the snapshots of sources. It knows only the contract of package sdk. Only the daemon and its
+// built-in components use it; plugins do not need it.
 package snapshots
 
 import (

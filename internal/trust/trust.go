@@ -22,8 +22,9 @@ const (
 var ErrOwner = errors.New("belongs to another user")
 
 // Check returns an error if path, which must exist, belongs to a user other than root and the user of this process, or if
-// others can write to it. As root it also checks each directory and symbolic link on the way to path, since whoever can write
-// to one of them can replace path. A directory on the way may be writable for others if it has the sticky bit, as /tmp does.
+// others can write to it. As root it also checks each directory and symbolic link on the way to path, since a user who can
+// write to one of them can replace path. A directory on the way may be writable for others if it has the sticky bit, as
+// /tmp does.
 func Check(path string) error {
 	abs, err := filepath.Abs(path)
 	if err != nil {

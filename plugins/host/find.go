@@ -64,8 +64,8 @@ func verify(path, wantSHA256 string) error {
 	return nil
 }
 
-// isOwnProgram reports whether path is the program of this process, which serves the default plugin. Whoever can replace it
-// is trusted already.
+// isOwnProgram reports whether path is the program of this process, which serves the default plugin. A user who can replace
+// it is trusted already.
 func isOwnProgram(path string) bool {
 	self, err := os.Executable()
 	return err == nil && self == path
