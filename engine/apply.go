@@ -66,7 +66,7 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		s.inSync = false
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
-	p.history.add(*entry)
+	p.entries.add(*entry)
 	if entry.Err == nil {
 		s.inputs.recordApply(entry.Result)
 		s.status.Generation, s.status.Digest, s.status.Since = doc.Generation, doc.Digest, time.Now()

@@ -92,7 +92,7 @@ func TestChange_NewTemplateContinuesGenerations(t *testing.T) {
 		next.Pipelines[0].Templates = newFakeTemplates("v2")
 		env.must(env.change(next))
 		env.wantApplied("1 v1:web", "2 v2:web")
-		if env.status().Generation != 2 || len(env.engine.current().pipelines[0].history.entries) != 2 {
+		if env.status().Generation != 2 || len(env.engine.current().pipelines[0].entries.list) != 2 {
 			t.Errorf("status is %+v", env.status())
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -67,6 +68,7 @@ type Observer interface {
 	Quarantined(source string, instances int)
 	Rendered(pipeline string, took time.Duration, err error)
 	Applied(Entry)
+	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
 }
 
 // An Engine runs sources and pipelines. Its methods may be called from any goroutine.
@@ -218,6 +220,15 @@ func (e *Engine) Reread() {
 	}
 }
 
+// History returns the history of the named pipeline. The error is [ErrNoPipeline].
+func (e *Engine) History(pipeline string) (*history.Log, error) {
+	p, err := e.pipeline(pipeline)
+	if err != nil {
+		return nil, err
+	}
+	return p.changes, nil
+}
+
 func (e *Engine) pipeline(name string) (*pipeline, error) {
 	for _, p := range e.current().pipelines {
 		if p.name == name {
@@ -234,3 +245,4 @@ func (noObserver) Held(string, bool)                     {}
 func (noObserver) Quarantined(string, int)               {}
 func (noObserver) Rendered(string, time.Duration, error) {}
 func (noObserver) Applied(Entry)                         {}
+func (noObserver) Changed(string, history.Change)        {}

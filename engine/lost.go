@@ -30,7 +30,7 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 	if before == nil {
 		return
 	}
-	p.history.add(Entry{
+	p.entries.add(Entry{
 		Pipeline: p.name, Generation: before.document.Generation, Digest: before.document.Digest, Trigger: TriggerLost,
 		Received: before.snapshot.Taken, Started: time.Now(), Err: lost.Err,
 	})

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -51,7 +52,8 @@ type pipeline struct {
 	restarted    <-chan struct{}             // nil for a sink that cannot be restarted
 	lost         <-chan sdk.Lost             // nil for a sink that is no [sdk.Notifier]
 
-	history   *history
+	entries   *entries
+	changes   *history.Log
 	published atomic.Pointer[publishedStatus]
 	running
 
@@ -118,7 +120,7 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 		conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), inputChanges: newMailbox[map[string]string](),
 		edited: newSignal(), requested: newSignal(), rereads: newSignal(), resumed: newSignal(),
-		history: &history{},
+		entries: &entries{}, changes: history.NewLog(),
 		state: pipelineState{
 			retries: newBackOff(250*time.Millisecond, 30*time.Second), loads: newLoadRetry(), applyTimeout: supersedeAfter,
 			fault: &logdedup.Fault{}, inputs: newInputState(),

@@ -156,7 +156,7 @@ func (p *pipeline) reread(ctx context.Context) error {
 		Pipeline: p.name, Generation: applied.document.Generation, Digest: applied.document.Digest, Trigger: i.cause,
 		Started: began, Took: time.Since(began), Result: result, Err: err,
 	}
-	p.history.add(entry)
+	p.entries.add(entry)
 	p.observer.Applied(entry)
 	if err == nil {
 		p.log.Info("files loaded again", "action", result.Action, "reason", result.Reason, "trigger", i.cause,

@@ -32,7 +32,7 @@ func (p *pipeline) applyRestored(ctx context.Context) {
 func (p *pipeline) takeOver(before *pipeline) {
 	p.resumed.raise()
 	s, old := &p.state, &before.state
-	p.history, s.generation, s.digest = before.history, old.generation, old.digest
+	p.entries, p.changes, s.generation, s.digest = before.entries, before.changes, old.generation, old.digest
 	if p.sinkType != before.sinkType {
 		return // its documents mean nothing to this sink
 	}

@@ -49,7 +49,7 @@ func (p *pipeline) status() PipelineStatus {
 	status := p.published.Load().PipelineStatus
 	status.Name, status.Source = p.name, p.source.name
 	p.source.addStatus(&status)
-	if entry, ok := p.history.last(); ok {
+	if entry, ok := p.entries.last(); ok {
 		status.Last = &entry
 	}
 	return status

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -166,6 +167,9 @@ func (m *Metrics) Applied(e engine.Entry) {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
 	}
 }
+
+// Changed implements [engine.Observer].
+func (m *Metrics) Changed(string, history.Change) {}
 
 // knownAction returns action, or "other" if a plugin invented it. Each value of a label takes memory until the daemon ends.
 func knownAction(action string) string {

@@ -83,8 +83,23 @@ const (
 
 // A Result says what a sink did and why.
 type Result struct {
-	Action  string // one of the Action constants
-	Reason  string // why that action was necessary
-	Took    time.Duration
-	Details []string // further human-readable text, such as the warnings of a check
+	Action   string // one of the Action constants
+	Reason   string // why that action was necessary, and no smaller one was enough
+	Took     time.Duration
+	Commands []Command // what the sink sent to the running program, in order
+	Steps    []Step    // the parts of the Apply that took noticeable time, in order
+	Details  []string  // further human-readable text, such as the warnings of a check
+}
+
+// A Command is what a sink sent to its running program.
+type Command struct {
+	Sent   string
+	Answer string // empty if the program answered nothing, which usually means that it succeeded
+}
+
+// A Step is a part of an Apply, such as a check or a reload.
+type Step struct {
+	Name  string        // one or two words
+	Start time.Duration // since the beginning of the Apply
+	Took  time.Duration
 }

@@ -12,12 +12,21 @@ import (
 // without locks.
 type Snapshot struct {
 	Source   string    // the name of the source in the configuration
+	Cause    string    // one of the Cause constants, or empty: what made the source emit it
+	Sender   string    // the address of the client that pushed it, without a port; empty for other causes
 	Cluster  string    // the name of the registry's cluster, if it has one
 	Taken    time.Time // when the source received it, by the clock of this host
 	Changed  time.Time // when the registry changed last, by the clock of another host: do not compare it with Taken
 	Services []Service // sorted by name
 	Last     *Change   // the change that led to this snapshot, if the registry reports it
 }
+
+// The causes of snapshots, in [Snapshot].Cause.
+const (
+	CausePush   = "push"   // the registry sent it
+	CauseWatch  = "watch"  // the source follows a stream of the registry, or waits for its changes
+	CauseResync = "resync" // the source fetched the whole state, at the start or to notice a lost change
+)
 
 // A Service has all instances with one name.
 type Service struct {

@@ -14,7 +14,7 @@ func TestHistory_DropsPositionsOfLongRejection(t *testing.T) {
 		&sdk.Rejection{Err: errors.New("no"), Positions: positions},
 		sdk.RetryAfter(&sdk.Rejection{Err: errors.New("no"), Positions: positions, Temporary: true}, 1),
 	} {
-		var h history
+		var h entries
 		h.add(Entry{Err: err})
 		kept, _ := h.last()
 		rejection, ok := errors.AsType[*sdk.Rejection](kept.Err)

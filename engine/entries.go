@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxEntries is how many entries a history keeps.
+	// maxEntries is how many entries are kept.
 	maxEntries = 128
 	// maxKeptPositions is how many positions of a rejection an entry keeps.
 	maxKeptPositions = 10
@@ -32,20 +32,20 @@ type Entry struct {
 	Err        error // nil if the document was applied
 }
 
-// A history keeps the last entries of one pipeline.
-type history struct {
-	mu      sync.Mutex
-	entries []Entry // oldest first
+// entries keeps the last entries of one pipeline.
+type entries struct {
+	mu   sync.Mutex
+	list []Entry // oldest first
 }
 
-func (h *history) add(e Entry) {
+func (h *entries) add(e Entry) {
 	e.Err = withoutPositions(e.Err)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.entries) == maxEntries {
-		h.entries = append(h.entries[:0], h.entries[1:]...)
+	if len(h.list) == maxEntries {
+		h.list = append(h.list[:0], h.list[1:]...)
 	}
-	h.entries = append(h.entries, e)
+	h.list = append(h.list, e)
 }
 
 // withoutPositions returns err, or an error of the same text and kind if it is a rejection with many positions, which would
@@ -59,11 +59,11 @@ func withoutPositions(err error) error {
 }
 
 // last returns the newest entry, and false if there is none.
-func (h *history) last() (Entry, bool) {
+func (h *entries) last() (Entry, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.entries) == 0 {
+	if len(h.list) == 0 {
 		return Entry{}, false
 	}
-	return h.entries[len(h.entries)-1], true
+	return h.list[len(h.list)-1], true
 }
