@@ -31,12 +31,14 @@ type source struct {
 	impl      sdk.Source
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot // what the pipelines have
-	filled    bool         // there is a newest snapshot
-	stale     bool         // it is of an earlier run
-	recent    liveCounts   // of the snapshots that the pipelines had recently
-	hold      *hold        // nil if no snapshot is held
-	problem   string       // why Watch failed; empty while it runs
+	newest    sdk.Snapshot   // what the pipelines have
+	filled    bool           // there is a newest snapshot
+	counts    map[string]int // the instances of the newest snapshot by status
+	lastEmit  time.Time      // when the source emitted a snapshot
+	stale     bool           // it is of an earlier run
+	recent    liveCounts     // of the snapshots that the pipelines had recently
+	hold      *hold          // nil if no snapshot is held
+	problem   string         // why Watch failed; empty while it runs
 
 	inspector inspector
 	findings  findings // of the newest snapshot that was emitted
@@ -104,6 +106,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.lastEmit = time.Now()
 	reason := ""
 	if s.filled {
 		reason = s.holdReasonLocked(snap)
@@ -138,7 +141,7 @@ func (s *source) acceptLocked(snap sdk.Snapshot) {
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
 func (s *source) passOnLocked(snap sdk.Snapshot) {
-	s.newest, s.filled = snap, true
+	s.newest, s.filled, s.counts = snap, true, countByStatus(snap)
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), countLive(snap))
 	for _, p := range s.pipelines {
