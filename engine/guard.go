@@ -77,7 +77,17 @@ func (l liveCounts) add(now, since time.Time, n int) liveCounts {
 	return append(kept, liveCount{n: n})
 }
 
-func countLive(snap sdk.Snapshot) int { return countInstances(snap).Alive }
+func countLive(snap sdk.Snapshot) int {
+	n := 0
+	for _, service := range snap.Services {
+		for i := range service.Instances { // without a copy of each instance
+			if service.Instances[i].Status == sdk.Alive {
+				n++
+			}
+		}
+	}
+	return n
+}
 
 func count(n int, what string) string {
 	if n == 1 {

@@ -32,14 +32,14 @@ type source struct {
 	typ       string // see [SourceConfig.Type]
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot // what the pipelines have
-	filled    bool         // there is a newest snapshot
-	counts    InstanceCounts
-	received  received   // the newest snapshot that was emitted
-	stale     bool       // it is of an earlier run
-	recent    liveCounts // of the snapshots that the pipelines had recently
-	hold      *hold      // nil if no snapshot is held
-	problem   string     // why Watch failed; empty while it runs
+	newest    sdk.Snapshot   // what the pipelines have
+	filled    bool           // there is a newest snapshot
+	counts    map[string]int // the instances of the newest snapshot by status
+	received  received       // the newest snapshot that was emitted
+	stale     bool           // it is of an earlier run
+	recent    liveCounts     // of the snapshots that the pipelines had recently
+	hold      *hold          // nil if no snapshot is held
+	problem   string         // why Watch failed; empty while it runs
 
 	healthCalls healthCalls
 
@@ -144,9 +144,9 @@ func (s *source) acceptLocked(snap sdk.Snapshot) {
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
 func (s *source) passOnLocked(snap sdk.Snapshot) {
-	s.newest, s.filled, s.counts = snap, true, countInstances(snap)
+	s.newest, s.filled, s.counts = snap, true, countByStatus(snap)
 	now := time.Now()
-	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), s.counts.Alive)
+	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), s.counts[sdk.Alive.Name()])
 	for _, p := range s.pipelines {
 		p.snapshots.put(snap)
 	}

@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,97 +13,48 @@ import (
 // SourceStatus is the status of a source at one moment.
 type SourceStatus struct {
 	Name         string
-	Type         string    // see [SourceConfig.Type]
-	LastSnapshot time.Time // when the newest snapshot arrived, also if it is held or changes nothing; zero for none since the start
-	LastCause    string    // what made the source emit that snapshot: one of the Cause constants of package sdk, or empty
-	LastSender   string    // who pushed that snapshot; empty if nobody did
-	Services     int       // of the snapshot in use
-	Instances    InstanceCounts
-	Quarantined  []Quarantined // of the newest snapshot
-	Held         *Held         // why the newest snapshot is not used yet; nil if it is
-	StaleSince   time.Time     // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
-}
-
-// InstanceCounts are the instances of the snapshot that a source's pipelines have, by status.
-type InstanceCounts struct{ Alive, Unhealthy, Draining, Tombstone, Unknown int }
-
-// countInstances counts the instances of snap by their status.
-func countInstances(snap sdk.Snapshot) InstanceCounts {
-	var c InstanceCounts
-	for _, service := range snap.Services {
-		for i := range service.Instances { // without a copy of each instance
-			switch service.Instances[i].Status {
-			case sdk.Alive:
-				c.Alive++
-			case sdk.Unhealthy:
-				c.Unhealthy++
-			case sdk.Draining:
-				c.Draining++
-			case sdk.Unknown:
-				c.Unknown++
-			default:
-				c.Tombstone++
-			}
-		}
-	}
-	return c
-}
-
-// SourceHealth is the status of a source and the health that it reports.
-type SourceHealth struct {
-	SourceStatus
+	Type         string         // see [SourceConfig.Type]
+	Up           bool           // Watch runs, and the source reports no problem
+	LastSnapshot time.Time      // when the source emitted its last snapshot, also if it is held or changes nothing; zero for none
+	LastCause    string         // what made the source emit it: one of the Cause constants of package sdk, or empty
+	LastSender   string         // the address of the client that pushed it; empty if there is none
+	StaleSince   time.Time      // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
+	Held         *Held          // why the last snapshot is not used yet; nil if it is
+	Services     int            // in the snapshot in use
+	Instances    map[string]int // in the snapshot in use, by the name of their status; nil without a snapshot
+	Quarantined  int            // instances of the last snapshot
 	sdk.Health
 }
 
-// Up reports whether the source reports no problem and has emitted a snapshot since the daemon started.
-func (h SourceHealth) Up() bool { return h.OK() && !h.LastSnapshot.IsZero() }
-
-// Sources returns the status of every source, sorted by name.
-func (e *Engine) Sources() []SourceStatus {
-	var all []SourceStatus
-	for _, s := range e.sortedSources() {
-		all = append(all, s.status())
-	}
-	return all
-}
-
-// SourceHealth returns the status and the health of every source, sorted by name. It calls all sources at the same time. It is a
-// problem that a source's Watch has failed, and that the source has not answered when ctx is done.
-func (e *Engine) SourceHealth(ctx context.Context) []SourceHealth {
-	sources := e.sortedSources()
-	all := make([]SourceHealth, len(sources))
-	var wg sync.WaitGroup
-	for i, s := range sources {
-		wg.Go(func() {
-			health := s.health(ctx)
-			all[i] = SourceHealth{s.status(), health}
-		})
-	}
-	wg.Wait()
-	return all
-}
-
-func (e *Engine) sortedSources() []*source {
-	var all []*source
-	for _, s := range e.current().sources {
-		all = append(all, s)
-	}
-	slices.SortFunc(all, func(a, b *source) int { return cmp.Compare(a.name, b.name) })
-	return all
-}
-
-// received is what a source remembers of the newest snapshot that it emitted.
+// received is what a source remembers of the last snapshot that it emitted.
 type received struct {
 	at            time.Time
 	cause, sender string
 }
 
-func (s *source) status() SourceStatus {
+// Sources returns the status and the health of every source, sorted by name. It calls all sources at the same time and returns at
+// the latest when ctx is done: that a source has not answered by then is one of its problems.
+func (e *Engine) Sources(ctx context.Context) []SourceStatus {
+	sources := e.current().sources
+	all := make([]SourceStatus, len(sources))
+	var wg sync.WaitGroup
+	for i, name := range slices.Sorted(maps.Keys(sources)) {
+		wg.Go(func() { all[i] = sources[name].status(ctx) })
+	}
+	wg.Wait()
+	return all
+}
+
+// status returns the status of the source with its health.
+func (s *source) status(ctx context.Context) SourceStatus {
+	health := s.health(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status := SourceStatus{
-		Name: s.name, Type: s.typ, LastSnapshot: s.received.at, LastCause: s.received.cause, LastSender: s.received.sender,
-		Services: len(s.newest.Services), Instances: s.counts, Quarantined: s.findings.quarantined, Held: s.heldLocked(),
+		Name: s.name, Type: s.typ, Up: health.OK(),
+		LastSnapshot: s.received.at, LastCause: s.received.cause, LastSender: s.received.sender,
+		Held: s.heldLocked(), Services: len(s.newest.Services), Instances: maps.Clone(s.counts),
+		Quarantined: len(s.findings.quarantined), Health: health,
 	}
 	if s.stale {
 		status.StaleSince = s.newest.Taken
@@ -118,4 +69,22 @@ func (s *source) heldLocked() *Held {
 	}
 	held := s.hold.Held
 	return &held
+}
+
+// countByStatus returns how many instances have each status, by its name. Every status has an entry.
+func countByStatus(snap sdk.Snapshot) map[string]int {
+	numbers := map[sdk.Status]int{}
+	for _, service := range snap.Services {
+		for i := range service.Instances { // without a copy of each instance
+			numbers[service.Instances[i].Status]++
+		}
+	}
+	counts := map[string]int{}
+	for _, status := range []sdk.Status{sdk.Alive, sdk.Tombstone, sdk.Unhealthy, sdk.Unknown, sdk.Draining} {
+		counts[status.Name()] = 0
+	}
+	for status, n := range numbers {
+		counts[status.Name()] += n
+	}
+	return counts
 }

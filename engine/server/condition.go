@@ -40,7 +40,7 @@ const (
 )
 
 // pipelineState returns the state of a pipeline and the reasons for it, the worst first. A document that the sink defers is none.
-func pipelineState(p engine.PipelineHealth, source engine.SourceHealth) (string, []Reason) {
+func pipelineState(p engine.PipelineHealth, source engine.SourceStatus) (string, []Reason) {
 	reasons := []Reason{}
 	add := func(kind, state, message, action string) {
 		reasons = append(reasons, Reason{Kind: kind, State: state, Message: message, Action: action})
@@ -119,7 +119,7 @@ func templateAction(p engine.PipelineHealth) string {
 	return "Correct the template." + rest
 }
 
-func nothingAction(source engine.SourceHealth) string {
+func nothingAction(source engine.SourceStatus) string {
 	if source.LastSnapshot.IsZero() {
 		return fmt.Sprintf("The first snapshot of source %s starts it. If none comes, check that the registry reaches the daemon.",
 			source.Name)

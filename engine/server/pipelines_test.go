@@ -20,7 +20,7 @@ func (detailedError) Position() (file string, line, column int) { return "a.cfg"
 func TestPipelines_TemplateError(t *testing.T) {
 	p := newPipeline(engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{
 		Name: "p", TemplateError: &engine.TemplateError{Err: detailedError{}}, Nondeterministic: []string{"a.cfg:2: now"},
-	}}, engine.SourceHealth{})
+	}}, engine.SourceStatus{})
 	if p.TemplateError != "a.cfg:1:4: no; do" || p.TemplateErrorDetail != "a.cfg:1:4: no\n   ^\n = do" ||
 		*p.TemplateErrorAt != (Position{"a.cfg", 1, 4}) || !slices.Equal(p.Nondeterministic, []string{"a.cfg:2: now"}) {
 		t.Errorf("got %+v", p)
@@ -32,7 +32,7 @@ func TestPipelines_QuarantinedAreLimited(t *testing.T) {
 	for n := range 250 {
 		all = append(all, engine.Quarantined{Service: "web", ID: strconv.Itoa(n), Hostname: "h", Reason: "r"})
 	}
-	p := newPipeline(engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{Quarantined: all}}, engine.SourceHealth{})
+	p := newPipeline(engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{Quarantined: all}}, engine.SourceStatus{})
 	want := Quarantined{Service: "web", Instance: "99", Hostname: "h", Reason: "r"}
 	if len(p.Quarantined) != 100 || p.Quarantined[99] != want || p.QuarantinedCount != 250 {
 		t.Errorf("%d of %d, the last one %+v", len(p.Quarantined), p.QuarantinedCount, p.Quarantined[len(p.Quarantined)-1])

@@ -107,7 +107,7 @@ type LastApply struct {
 	Seconds    float64     `json:"seconds"`
 }
 
-func newPipeline(h engine.PipelineHealth, source engine.SourceHealth) Pipeline {
+func newPipeline(h engine.PipelineHealth, source engine.SourceStatus) Pipeline {
 	status := h.PipelineStatus
 	p := Pipeline{
 		Name: status.Name, Source: status.Source, SourceType: source.Type, Templates: append([]string{}, status.Paths...),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // Status is the answer of GET /api/v1/status: everything about the daemon at one moment.
@@ -33,7 +34,7 @@ type Configuration struct {
 type Source struct {
 	Name     string            `json:"name"`
 	Type     string            `json:"type"` // in the configuration
-	Up       bool              `json:"up"`   // it reports no problem and has emitted a snapshot since the daemon started
+	Up       bool              `json:"up"`   // it is watched and reports no problem
 	Problems []string          `json:"problems"`
 	Facts    map[string]string `json:"facts,omitempty"`
 
@@ -87,14 +88,14 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
 
 // health returns the health of all sources and the status of all pipelines. It asks all sinks and sources at once, and waits for
 // them only for a while.
-func (s *Server) health(ctx context.Context) ([]engine.SourceHealth, []Pipeline) {
+func (s *Server) health(ctx context.Context) ([]engine.SourceStatus, []Pipeline) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	asked := make(chan []engine.SourceHealth, 1)
-	go func() { asked <- s.cfg.Engine.SourceHealth(ctx) }()
+	asked := make(chan []engine.SourceStatus, 1)
+	go func() { asked <- s.cfg.Engine.Sources(ctx) }()
 	health := s.cfg.Engine.Health(ctx)
 	sources := <-asked
-	byName := map[string]engine.SourceHealth{}
+	byName := map[string]engine.SourceStatus{}
 	for _, source := range sources {
 		byName[source.Name] = source
 	}
@@ -105,12 +106,17 @@ func (s *Server) health(ctx context.Context) ([]engine.SourceHealth, []Pipeline)
 	return sources, pipelines
 }
 
-func newSource(h engine.SourceHealth) Source {
+func newSource(status engine.SourceStatus) Source {
+	count := func(of sdk.Status) int { return status.Instances[of.Name()] }
 	return Source{
-		Name: h.Name, Type: h.Type, Up: h.Up(), Problems: append([]string{}, h.Problems...), Facts: h.Facts,
-		LastSnapshot: timeOrNil(h.LastSnapshot), LastCause: h.LastCause, LastSender: h.LastSender,
-		StaleSince: timeOrNil(h.StaleSince), Held: newHeld(h.Held),
-		Services: h.Services, Instances: Instances(h.Instances), QuarantinedCount: len(h.Quarantined),
+		Name: status.Name, Type: status.Type, Up: status.Up, Problems: append([]string{}, status.Problems...), Facts: status.Facts,
+		LastSnapshot: timeOrNil(status.LastSnapshot), LastCause: status.LastCause, LastSender: status.LastSender,
+		StaleSince: timeOrNil(status.StaleSince), Held: newHeld(status.Held), Services: status.Services,
+		Instances: Instances{
+			Alive: count(sdk.Alive), Unhealthy: count(sdk.Unhealthy), Draining: count(sdk.Draining),
+			Tombstone: count(sdk.Tombstone), Unknown: count(sdk.Unknown),
+		},
+		QuarantinedCount: status.Quarantined,
 	}
 }
 
