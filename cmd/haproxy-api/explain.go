@@ -12,7 +12,6 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/display"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
-	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
@@ -65,7 +64,7 @@ func runExplain(cmd *cobra.Command, opts *options, o explainOptions) error {
 	if err != nil {
 		return err
 	}
-	change, err := query(cmd, client, func(ctx context.Context, client apiclient.Client) (display.Change, error) {
+	change, err := queryWithNote(cmd, client, func(ctx context.Context, client apiclient.Client) (display.Change, error) {
 		return findChange(ctx, client, o)
 	})
 	if err != nil {

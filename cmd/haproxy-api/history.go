@@ -63,7 +63,7 @@ func runHistory(cmd *cobra.Command, opts *options, o historyOptions) error {
 	if err != nil {
 		return err
 	}
-	changes, err := query(cmd, client, func(ctx context.Context, client apiclient.Client) ([]display.Change, error) {
+	changes, err := queryWithNote(cmd, client, func(ctx context.Context, client apiclient.Client) ([]display.Change, error) {
 		return findChanges(ctx, client, o.pipeline, apiclient.Query{Limit: o.limit, Actions: o.actions, Since: since})
 	})
 	if err != nil {

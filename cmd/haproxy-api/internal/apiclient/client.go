@@ -85,6 +85,9 @@ func newHTTPClient(security *tls.Config, identity *tls.Certificate, token string
 // Address returns the host and port of the daemon.
 func (c Client) Address() string { return c.address }
 
+// URL returns the URL of the daemon, without a path and secrets.
+func (c Client) URL() string { return c.scheme + "://" + c.address }
+
 // Unverified returns a client of the same daemon that accepts any certificate. It sends no token, which another server could
 // intercept. It presents the client certificate, whose key is not sent.
 func (c Client) Unverified() Client {
@@ -105,6 +108,12 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", "Bearer "+a.token)
 	}
 	return a.RoundTripper.RoundTrip(r)
+}
+
+// Status returns the status of the daemon.
+func (c Client) Status(ctx context.Context) (status server.Status, err error) {
+	err = c.getJSON(ctx, "/api/v1/status", &status)
+	return status, err
 }
 
 // Pipelines returns the status of the daemon's pipelines.
@@ -140,10 +149,7 @@ func (c Client) Changes(ctx context.Context, pipeline string, q Query) ([]histor
 			page = min(maxPage, q.Limit-len(changes))
 		}
 		values.Set("limit", strconv.Itoa(page))
-		var answer struct {
-			Changes []history.Change `json:"changes"`
-			Next    uint64           `json:"next"`
-		}
+		var answer server.Generations
 		if err := c.getJSON(ctx, pipelinePath(pipeline)+"/generations?"+values.Encode(), &answer); err != nil {
 			return nil, err
 		}
@@ -204,7 +210,7 @@ func (c Client) getJSON(ctx context.Context, path string, v any) error {
 func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.scheme+"://"+c.address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL()+path, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -46,12 +46,12 @@ var events = map[string]string{
 	sdk.EventDriftRepaired: "drift repaired",
 }
 
-// whatOf returns in one or two words what happened: the event, or the action.
+// whatOf returns in one or two words what happened: the event, or the action; "-" for neither.
 func whatOf(c history.Change) string {
 	if c.Event != "" {
 		return cmp.Or(events[c.Event], oneLine(c.Event))
 	}
-	return cmp.Or(oneLine(c.Action), "none")
+	return cmp.Or(oneLine(c.Action), "-")
 }
 
 // whyOf returns the most important text about a change in one line: why it is not applied, or else what was excluded, what happened

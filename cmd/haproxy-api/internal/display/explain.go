@@ -36,9 +36,12 @@ func Explain(p *terminal.Page, c Change, full bool, now time.Time) {
 
 // headline says what happened to which pipeline.
 func headline(p *terminal.Page, c Change) string {
-	what := whatOf(c.Change)
-	if c.Event == "" {
-		what += ", " + strings.ReplaceAll(oneLine(c.Outcome), "_", " ")
+	what := strings.ReplaceAll(oneLine(c.Outcome), "_", " ")
+	switch {
+	case c.Event != "":
+		what = whatOf(c.Change)
+	case c.Action != "":
+		what = oneLine(c.Action) + ", " + what
 	}
 	return fmt.Sprintf("%s: %s", p.Bold(fmt.Sprintf("Change %d of pipeline %s", c.Generation, oneLine(c.Pipeline))),
 		outcomeIn(p.Palette, c.Outcome, what))
@@ -87,7 +90,11 @@ func explainFields(p *terminal.Page, c history.Change, now time.Time) [][2]strin
 		}
 		add("outcome", outcomeIn(p.Palette, c.Outcome, text))
 	}
-	add("error", oneLine(c.Error))
+	if c.Outcome == history.OutcomeDeferred {
+		add("waits for", oneLine(c.Error))
+	} else {
+		add("error", oneLine(c.Error))
+	}
 	for _, line := range c.Excluded {
 		add("excluded", oneLine(line))
 	}

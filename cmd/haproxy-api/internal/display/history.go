@@ -21,7 +21,7 @@ func History(p *terminal.Page, changes []Change, now time.Time) {
 	several := slices.ContainsFunc(changes, func(c Change) bool { return c.Pipeline != changes[0].Pipeline })
 	layout := time.TimeOnly
 	if slices.ContainsFunc(changes, func(c Change) bool { return !isSameDay(c.Updated.In(now.Location()), now) }) {
-		layout = time.DateTime
+		layout = time.Stamp
 	}
 	rows := [][]string{historyRow(several, "\t"+p.Faint("CHANGE"), p.Faint("PIPELINE"), p.Faint("TIME"), p.Faint("TRIGGER"),
 		p.Faint("ACTION"), p.Faint("OUTCOME"), p.Faint("REASON"))}

@@ -35,7 +35,7 @@ func (p *Page) Line(text string) { p.Hanging("", text) }
 func (p *Page) Hanging(lead, text string) {
 	indent := ansi.StringWidth(lead)
 	if p.width > 0 {
-		text = ansi.Wrap(text, max(p.width-indent, minWidth/2), "")
+		text = wrap(text, max(p.width-indent, minWidth/2))
 	}
 	for i, line := range strings.Split(text, "\n") {
 		if i > 0 {
@@ -43,6 +43,12 @@ func (p *Page) Hanging(lead, text string) {
 		}
 		p.write(lead + line)
 	}
+}
+
+// wrap wraps text at spaces. Only what is longer than a line is broken elsewhere: a path that is broken cannot be copied.
+func wrap(text string, width int) string {
+	const unbreakable = "\u2011" // ansi.Wrap breaks at each hyphen
+	return strings.ReplaceAll(ansi.Wrap(strings.ReplaceAll(text, "-", unbreakable), width, ""), unbreakable, "-")
 }
 
 // Verbatim writes text, which may have several lines, below each other with an indent. Lines that are too long are cut off.
