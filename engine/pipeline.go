@@ -59,6 +59,7 @@ type pipeline struct {
 
 	healthCalls  singleflight.Group
 	unresponsive atomic.Bool // the sink did not answer the last Health call in time
+	servers      serverCache
 
 	state pipelineState // of the pipeline's goroutine
 }

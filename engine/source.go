@@ -31,12 +31,13 @@ type source struct {
 	impl      sdk.Source
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot // what the pipelines have
-	filled    bool         // there is a newest snapshot
-	stale     bool         // it is of an earlier run
-	recent    liveCounts   // of the snapshots that the pipelines had recently
-	hold      *hold        // nil if no snapshot is held
-	problem   string       // why Watch failed; empty while it runs
+	newest    sdk.Snapshot       // what the pipelines have
+	filled    bool               // there is a newest snapshot
+	instances []ServiceInstances // of it; never modified
+	stale     bool               // it is of an earlier run
+	recent    liveCounts         // of the snapshots that the pipelines had recently
+	hold      *hold              // nil if no snapshot is held
+	problem   string             // why Watch failed; empty while it runs
 
 	inspector inspector
 	findings  findings // of the newest snapshot that was emitted
@@ -104,6 +105,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.reportStatusLocked()
 	reason := ""
 	if s.filled {
 		reason = s.holdReasonLocked(snap)
@@ -138,6 +140,11 @@ func (s *source) acceptLocked(snap sdk.Snapshot) {
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
 func (s *source) passOnLocked(snap sdk.Snapshot) {
+	if s.filled {
+		s.instances = withSince(s.instances, snap)
+	} else {
+		s.instances = firstSince(snap)
+	}
 	s.newest, s.filled = snap, true
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), countLive(snap))
@@ -189,6 +196,7 @@ func (s *source) release(which *hold, why string) bool {
 	s.endHoldLocked(why)
 	s.recent = nil // snapshots before this one no longer count
 	s.acceptLocked(snap)
+	s.reportStatusLocked()
 	return true
 }
 
@@ -252,10 +260,18 @@ func (s *source) stopTimer() {
 	}
 }
 
+// reportStatusLocked tells the observer that the status of the source has changed, which is a part of that of its pipelines.
+func (s *source) reportStatusLocked() {
+	for _, p := range s.pipelines {
+		s.observer.StatusChanged(p.name)
+	}
+}
+
 func (s *source) setProblem(problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.problem = problem
+	s.reportStatusLocked()
 }
 
 // latest returns the newest snapshot, and false if there is none yet.

@@ -42,6 +42,7 @@ func (p *pipeline) publish() {
 		next.activeTemplate = p.state.active.template
 	}
 	p.published.Store(next)
+	p.observer.StatusChanged(p.name)
 }
 
 // status returns the published status with the parts that the pipeline's source and its history know.
