@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/engine/history"
@@ -58,12 +59,21 @@ type Config struct {
 	StateStore StateStore       // nil for none
 	Log        *slog.Logger
 	Observer   Observer // nil for none
+	Tracer     Tracer   // nil for none
+}
+
+// A Tracer makes traces of changes. Its methods must not block.
+type Tracer interface {
+	// Applying is called before a document is passed to the sink, which gets the returned context. received is when the trigger
+	// arrived. Changed of the [Observer] follows, unless the sink had nothing to do.
+	Applying(ctx context.Context, pipeline string, doc sdk.Document, received time.Time) context.Context
 }
 
 // An Engine runs sources and pipelines. Its methods may be called from any goroutine.
 type Engine struct {
 	log      *slog.Logger
 	observer Observer
+	tracer   Tracer
 	store    StateStore
 	changes  chan func() // for the goroutine of Run
 
@@ -92,7 +102,7 @@ func (c components) tasks() []task {
 // New returns an engine that does not run yet. It loads every template set. The error has every one that does not load and every
 // missing source. A pipeline whose template set does not load can start if the state store has its last applied document.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{log: cfg.Log, observer: cfg.Observer, store: cfg.StateStore, changes: make(chan func())}
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, tracer: cfg.Tracer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
 		e.observer = NoObserver{}
 	}

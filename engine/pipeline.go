@@ -42,6 +42,7 @@ type pipeline struct {
 	watched   Inputs                              // nil for none
 	log       *slog.Logger
 	observer  Observer
+	tracer    Tracer // nil for none
 
 	snapshots    *mailbox[sdk.Snapshot]
 	inputChanges *mailbox[map[string]string] // the watched files

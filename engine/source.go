@@ -33,7 +33,9 @@ type source struct {
 	pipelines []*pipeline
 	newest    sdk.Snapshot       // what the pipelines have
 	filled    bool               // there is a newest snapshot
-	instances []ServiceInstances // of it; never modified
+	counts    map[string]int     // the instances of the newest snapshot by status
+	instances []ServiceInstances // of the newest snapshot; never modified
+	lastEmit  time.Time          // when the source emitted a snapshot
 	stale     bool               // it is of an earlier run
 	recent    liveCounts         // of the snapshots that the pipelines had recently
 	hold      *hold              // nil if no snapshot is held
@@ -106,6 +108,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.reportStatusLocked()
+	s.lastEmit = time.Now()
 	reason := ""
 	if s.filled {
 		reason = s.holdReasonLocked(snap)
@@ -145,7 +148,7 @@ func (s *source) passOnLocked(snap sdk.Snapshot) {
 	} else {
 		s.instances = firstSince(snap)
 	}
-	s.newest, s.filled = snap, true
+	s.newest, s.filled, s.counts = snap, true, countByStatus(snap)
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), countLive(snap))
 	for _, p := range s.pipelines {

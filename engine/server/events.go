@@ -117,19 +117,17 @@ func (e *Events) addStatusLocked(pipeline string, status *statusTimer) {
 	e.addLocked(eventStatus, len(pipeline), StatusEvent{pipeline})
 }
 
-// Forget ends the status events of a pipeline that was removed from the configuration, and adds one for the daemon. kind is that
-// of [Metrics.Forget].
+// Forget ends the status events of a pipeline that was removed from the configuration. kind is that of [Metrics.Forget].
 func (e *Events) Forget(kind, name string) {
 	if kind != "pipeline" {
 		return
 	}
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	if status := e.statuses[name]; status != nil && status.pending != nil {
 		status.pending.Stop()
 	}
 	delete(e.statuses, name)
-	e.mu.Unlock()
-	e.StatusChanged("")
 }
 
 // addLocked adds an event with that data and drops the oldest ones that exceed the bounds.

@@ -77,7 +77,7 @@ func (s *Sink) change(
 	began := time.Now()
 	callCtx, release := s.startLongCall(context.WithoutCancel(ctx), p, ctx.Done())
 	defer release()
-	resp, err := call(callCtx, wire.NewSinkClient(p.conn))
+	resp, err := call(wire.SendTraceParent(callCtx), wire.NewSinkClient(p.conn))
 	if err != nil {
 		return sdk.Result{}, callError(callCtx, "reach", err)
 	}

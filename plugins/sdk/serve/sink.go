@@ -71,7 +71,7 @@ func (s *sinkServer) begin(ctx context.Context) (_ context.Context, done func(),
 		<-s.plugin.applying
 		return nil, nil, status.FromContextError(ctx.Err()).Err()
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(wire.ReceiveTraceParent(ctx))
 	s.setCancel(cancel)
 	return ctx, func() {
 		s.setCancel(nil)

@@ -112,6 +112,7 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 		return
 	}
 	r.daemon.metrics.ConfigReloaded(err == nil)
+	r.daemon.events.StatusChanged("")
 	if err != nil {
 		r.failed = true
 		log.Error("configuration reload failed; keeping the previous configuration: " + logging.JoinLines(err.Error()))
