@@ -35,7 +35,9 @@ type PipelineConfig struct {
 	Name      string
 	Source    string // a key of [Config.Sources]
 	Templates Templates
+	Paths     []string // of the template files, for the status
 	Sink      sdk.Sink // not shared with other pipelines
+	SinkName  string   // in the configuration, for the status
 	SinkType  string   // a document that was applied by a sink of one type is not applied to one of another
 	Inputs    Inputs   // nil for none
 
@@ -48,6 +50,7 @@ type PipelineConfig struct {
 // SourceConfig is a source and its guard.
 type SourceConfig struct {
 	Source sdk.Source
+	Type   string // in the configuration, for the status
 	Guard  Guard
 }
 
@@ -177,15 +180,6 @@ func (e *Engine) Health(ctx context.Context) []PipelineHealth {
 	}
 	wg.Wait()
 	return all
-}
-
-// SourceHealth returns the health of the named source. It is a problem that the source's Watch has failed.
-func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
-	s, ok := e.current().sources[name]
-	if !ok {
-		return sdk.Health{}
-	}
-	return s.health(ctx)
 }
 
 // ErrNoPipeline means that there is no pipeline of that name.

@@ -72,14 +72,15 @@ func (c *components) engineConfig() engine.Config {
 		cfg.Listening = []netip.AddrPort{netip.AddrPortFrom(address, uint16(c.cfg.API.BindPort))} //nolint:gosec // a port
 	}
 	for name, source := range c.sources {
-		cfg.Sources[name] = engine.SourceConfig{Source: source, Guard: engine.Guard(c.cfg.Sources[name].Guard)}
+		configured := c.cfg.Sources[name]
+		cfg.Sources[name] = engine.SourceConfig{Source: source, Type: configured.Type, Guard: engine.Guard(configured.Guard)}
 	}
 	for _, name := range sortedKeys(c.cfg.Pipelines) {
 		p := c.cfg.Pipelines[name]
 		sinkType := c.cfg.Sinks[p.Sink].Type
 		pipeline := engine.PipelineConfig{
-			Name: name, Source: p.Source, Templates: c.templates[name],
-			Sink: c.sinks[p.Sink], SinkType: sinkType, Inputs: c.inputs[name],
+			Name: name, Source: p.Source, Templates: c.templates[name], Paths: templatePaths(p),
+			Sink: c.sinks[p.Sink], SinkName: p.Sink, SinkType: sinkType, Inputs: c.inputs[name],
 		}
 		if sinkType == typeHAProxy { // documents of other types cannot be analysed
 			pipeline.Conflicts = haproxy.Conflicts

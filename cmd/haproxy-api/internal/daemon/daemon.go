@@ -74,7 +74,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 	}
 	d.server = server.New(server.Config{
 		Engine: d.engine, Metrics: d.metrics, Events: d.events, Series: d.series,
-		Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log,
+		Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log, Version: d.version,
 	})
 	return d, nil
 }
