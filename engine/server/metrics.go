@@ -171,6 +171,9 @@ func (m *Metrics) Applied(e engine.Entry) {
 // Changed implements [engine.Observer].
 func (m *Metrics) Changed(string, history.Change) {}
 
+// StatusChanged implements [engine.Observer].
+func (m *Metrics) StatusChanged(string) {}
+
 // knownAction returns action, or "other" if a plugin invented it. Each value of a label takes memory until the daemon ends.
 func knownAction(action string) string {
 	switch action {
