@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 )
 
 // PipelineStatus is the status of a pipeline at one moment.
@@ -25,7 +26,10 @@ type PipelineStatus struct {
 	Pending          *Pending            // why the newest document waits; nil if it does not
 	Held             *Held               // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince       time.Time           // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
-	Last             *Entry              // the newest outcome
+
+	Last       *history.Change // the newest entry of the history; nil for none
+	LastChange *history.Change // see [history.Log.LastChange]
+	LastReload *history.Change // see [history.Log.LastReload]
 }
 
 // A publishedStatus is what other goroutines read of a pipeline's state. It is immutable.
@@ -49,8 +53,9 @@ func (p *pipeline) status() PipelineStatus {
 	status := p.published.Load().PipelineStatus
 	status.Name, status.Source = p.name, p.source.name
 	p.source.addStatus(&status)
-	if entry, ok := p.entries.last(); ok {
-		status.Last = &entry
+	status.LastChange, status.LastReload = p.history.LastChange(), p.history.LastReload()
+	if newest, _ := p.history.List(0, 1); len(newest) > 0 {
+		status.Last = &newest[0]
 	}
 	return status
 }
