@@ -24,8 +24,8 @@ type event struct {
 	lost sdk.Lost // for [history.TriggerLost]
 }
 
-// A received snapshot is one that a pipeline may use, with the reason why it gets it.
-type received struct {
+// A causedSnapshot is a snapshot that a pipeline may use, with the reason why it gets it.
+type causedSnapshot struct {
 	sdk.Snapshot
 	cause cause
 }

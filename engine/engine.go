@@ -36,7 +36,9 @@ type PipelineConfig struct {
 	Name      string
 	Source    string // a key of [Config.Sources]
 	Templates Templates
+	Paths     []string // of the template files, for the status
 	Sink      sdk.Sink // not shared with other pipelines
+	SinkName  string   // in the configuration, for the status
 	SinkType  string   // a document that was applied by a sink of one type is not applied to one of another
 	Inputs    Inputs   // nil for none
 
@@ -49,6 +51,7 @@ type PipelineConfig struct {
 // SourceConfig is a source and its guard.
 type SourceConfig struct {
 	Source sdk.Source
+	Type   string // in the configuration, for the status
 	Guard  Guard
 }
 
@@ -60,6 +63,14 @@ type Config struct {
 	StateStore StateStore       // nil for none
 	Log        *slog.Logger
 	Observer   Observer // nil for none
+	Tracer     Tracer   // nil for none
+}
+
+// A Tracer makes traces of changes. Its methods must not block.
+type Tracer interface {
+	// Applying is called before a document is passed to the sink, which gets the returned context. received is when the trigger
+	// arrived. Changed of the [Observer] follows, unless the sink had nothing to do.
+	Applying(ctx context.Context, pipeline string, doc sdk.Document, received time.Time) context.Context
 }
 
 // An Observer is notified of events, from several goroutines. Its methods must not block.
@@ -76,6 +87,7 @@ type Observer interface {
 type Engine struct {
 	log      *slog.Logger
 	observer Observer
+	tracer   Tracer
 	store    StateStore
 	changes  chan func() // for the goroutine of Run
 
@@ -104,7 +116,7 @@ func (c components) tasks() []task {
 // New returns an engine that does not run yet. It loads every template set. The error has every one that does not load and every
 // missing source. A pipeline whose template set does not load can start if the state store has its last applied document.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{log: cfg.Log, observer: cfg.Observer, store: cfg.StateStore, changes: make(chan func())}
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, tracer: cfg.Tracer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
 		e.observer = noObserver{}
 	}
@@ -179,15 +191,6 @@ func (e *Engine) Health(ctx context.Context) []PipelineHealth {
 	}
 	wg.Wait()
 	return all
-}
-
-// SourceHealth returns the health of the named source. It is a problem that the source's Watch has failed.
-func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
-	s, ok := e.current().sources[name]
-	if !ok {
-		return sdk.Health{}
-	}
-	return s.health(ctx)
 }
 
 // ErrNoPipeline means that there is no pipeline of that name.

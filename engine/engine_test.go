@@ -353,7 +353,7 @@ func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 		}
 		close(sink.release)
 		synctest.Wait()
-		if p.unresponsive.Load() {
+		if p.healthCalls.unresponsive.Load() {
 			t.Error("still unresponsive after it has answered")
 		}
 	})

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/sync/singleflight"
-
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
@@ -24,12 +22,15 @@ type pipeline struct {
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
+	sinkName  string
+	paths     []string                            // of the template files
 	conflicts func([]sdk.File) []exclude.Conflict // nil for none
 	watched   Inputs                              // nil for none
 	log       *slog.Logger
 	observer  Observer
+	tracer    Tracer // nil for none
 
-	snapshots    *mailbox[received]
+	snapshots    *mailbox[causedSnapshot]
 	inputChanges *mailbox[map[string]string] // the watched files
 	edited       *mailbox[cause]             // the template set changed
 	requested    *mailbox[cause]             // see [Engine.Apply]
@@ -42,8 +43,7 @@ type pipeline struct {
 	published atomic.Pointer[publishedStatus]
 	running
 
-	healthCalls  singleflight.Group
-	unresponsive atomic.Bool // the sink did not answer the last Health call in time
+	healthCalls healthCalls
 
 	state pipelineState // of the pipeline's goroutine
 }
@@ -110,8 +110,8 @@ type rendering struct {
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
-		conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
-		snapshots: newMailbox[received](), inputChanges: newMailbox[map[string]string](),
+		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
+		snapshots: newMailbox[causedSnapshot](), inputChanges: newMailbox[map[string]string](),
 		edited: newMailbox[cause](), requested: newMailbox[cause](), rereads: newSignal(), resumed: newSignal(),
 		history: history.NewLog(),
 		state: pipelineState{

@@ -52,6 +52,7 @@ type Config struct {
 	Front       Front
 	EncodeState func(io.Writer, sdk.Snapshot) error // encodes as Sidecar does
 	Access      *AccessPolicy                       // nil for the zero AccessConfig
+	Version     string                              // of the program
 	Log         *slog.Logger
 }
 
@@ -63,18 +64,22 @@ type Front struct {
 
 // A Server is an [http.Handler] for all endpoints. It is safe for concurrent use.
 type Server struct {
-	cfg    Config
-	mux    *http.ServeMux
-	access atomic.Pointer[AccessPolicy]
-	front  atomic.Pointer[Front]
-	limits limits
-	states *stateCopies
+	cfg     Config
+	started time.Time
+	mux     *http.ServeMux
+	access  atomic.Pointer[AccessPolicy]
+	front   atomic.Pointer[Front]
+	limits  limits
+	states  *stateCopies
+
+	configuration atomic.Pointer[Configuration]
 }
 
 // New returns a server. It does not listen yet: see [Server.Serve].
 func New(cfg Config) *Server {
 	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
-	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: defaultLimits()}
+	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
+	s.SetConfiguration("", s.started)
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
 	access := cfg.Access
 	if access == nil {
@@ -92,8 +97,13 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET /live", s.getLive)
 	s.mux.HandleFunc("GET /ready", s.getReady)
 	s.mux.Handle("GET /metrics", cfg.Metrics.Handler())
+	s.mux.HandleFunc("GET /api/v1/status", s.getStatus)
 	s.mux.HandleFunc("GET /api/v1/pipelines", s.getPipelines)
 	s.mux.HandleFunc("GET /api/v1/pipelines/{name}", s.getPipeline)
+	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations", s.getGenerations)
+	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations/{generation}", s.getGeneration)
+	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations/{generation}/diff", s.getDiff)
+	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations/{generation}/document", s.getDocument)
 	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/release", s.releaseSnapshot)
 	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.requestApply)
 	return s
