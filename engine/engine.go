@@ -73,16 +73,6 @@ type Tracer interface {
 	Applying(ctx context.Context, pipeline string, doc sdk.Document, received time.Time) context.Context
 }
 
-// An Observer is notified of events, from several goroutines. Its methods must not block.
-type Observer interface {
-	SnapshotReceived(snap sdk.Snapshot, held bool)
-	Held(pipeline string, held bool) // called when that changes, and once at the start
-	Quarantined(source string, instances int)
-	Rendered(pipeline string, took time.Duration, err error)
-	Applied(Entry)
-	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
-}
-
 // An Engine runs sources and pipelines. Its methods may be called from any goroutine.
 type Engine struct {
 	log      *slog.Logger
@@ -118,7 +108,7 @@ func (c components) tasks() []task {
 func New(cfg Config) (*Engine, error) {
 	e := &Engine{log: cfg.Log, observer: cfg.Observer, tracer: cfg.Tracer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
-		e.observer = noObserver{}
+		e.observer = NoObserver{}
 	}
 	if e.store == nil {
 		e.store = noStateStore{}
@@ -241,12 +231,3 @@ func (e *Engine) pipeline(name string) (*pipeline, error) {
 	}
 	return nil, ErrNoPipeline
 }
-
-type noObserver struct{}
-
-func (noObserver) SnapshotReceived(sdk.Snapshot, bool)   {}
-func (noObserver) Held(string, bool)                     {}
-func (noObserver) Quarantined(string, int)               {}
-func (noObserver) Rendered(string, time.Duration, error) {}
-func (noObserver) Applied(Entry)                         {}
-func (noObserver) Changed(string, history.Change)        {}

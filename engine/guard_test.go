@@ -91,7 +91,7 @@ func (g *guardEnv) held(t *testing.T, want bool) {
 }
 
 type heldObserver struct {
-	noObserver
+	NoObserver
 	mu   sync.Mutex
 	held map[string]bool
 	seen []bool

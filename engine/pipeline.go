@@ -44,6 +44,7 @@ type pipeline struct {
 	running
 
 	healthCalls healthCalls
+	servers     serverCache
 
 	state pipelineState // of the pipeline's goroutine
 }

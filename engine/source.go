@@ -33,14 +33,15 @@ type source struct {
 	typ       string // see [SourceConfig.Type]
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot   // what the pipelines have
-	filled    bool           // there is a newest snapshot
-	counts    map[string]int // the instances of the newest snapshot by status
-	received  received       // the newest snapshot that was emitted
-	stale     bool           // it is of an earlier run
-	recent    liveCounts     // of the snapshots that the pipelines had recently
-	hold      *hold          // nil if no snapshot is held
-	problem   string         // why Watch failed; empty while it runs
+	newest    sdk.Snapshot       // what the pipelines have
+	filled    bool               // there is a newest snapshot
+	counts    map[string]int     // the instances of the newest snapshot by status
+	instances []ServiceInstances // of the newest snapshot; never modified
+	received  received           // the newest snapshot that was emitted
+	stale     bool               // it is of an earlier run
+	recent    liveCounts         // of the snapshots that the pipelines had recently
+	hold      *hold              // nil if no snapshot is held
+	problem   string             // why Watch failed; empty while it runs
 
 	healthCalls healthCalls
 
@@ -111,6 +112,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.reportStatusLocked()
 	s.received = received{time.Now(), snap.Cause, snap.Sender}
 	reason := ""
 	if s.filled {
@@ -146,6 +148,11 @@ func (s *source) acceptLocked(snap sdk.Snapshot, cause cause) {
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
 func (s *source) passOnLocked(snap sdk.Snapshot, cause cause) {
+	if s.filled {
+		s.instances = withSince(s.instances, snap)
+	} else {
+		s.instances = firstSince(snap)
+	}
 	s.newest, s.filled, s.counts = snap, true, countByStatus(snap)
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), s.counts[sdk.Alive.Name()])
@@ -197,6 +204,7 @@ func (s *source) release(which *hold, why string) bool {
 	s.endHoldLocked(why)
 	s.recent = nil // snapshots before this one no longer count
 	s.acceptLocked(snap, causeNow(history.TriggerRelease, why))
+	s.reportStatusLocked()
 	return true
 }
 
@@ -261,10 +269,18 @@ func (s *source) stopTimer() {
 	}
 }
 
+// reportStatusLocked tells the observer that the status of the source has changed, which is a part of that of its pipelines.
+func (s *source) reportStatusLocked() {
+	for _, p := range s.pipelines {
+		s.observer.StatusChanged(p.name)
+	}
+}
+
 func (s *source) setProblem(problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.problem = problem
+	s.reportStatusLocked()
 }
 
 // latest returns the newest snapshot, and false if there is none yet.

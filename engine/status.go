@@ -51,6 +51,7 @@ func (p *pipeline) publish() {
 		next.activeTemplate = p.state.active.template
 	}
 	p.published.Store(next)
+	p.observer.StatusChanged(p.name)
 }
 
 // isSettled reports whether the document that the newest snapshot and the saved template render to is in effect, as far as the

@@ -171,6 +171,9 @@ func (m *Metrics) Applied(e engine.Entry) {
 // Changed implements [engine.Observer].
 func (m *Metrics) Changed(string, history.Change) {}
 
+// StatusChanged implements [engine.Observer].
+func (m *Metrics) StatusChanged(string) {}
+
 func outcome(err error) string {
 	switch {
 	case err == nil:
