@@ -17,8 +17,9 @@ import (
 type Templates interface {
 	// Load reads and compiles the set as it is now. Its error names file and line.
 	Load() (Template, error)
-	// Watch calls changed soon after the set has changed on disk. It blocks and returns nil when ctx is done.
-	Watch(ctx context.Context, changed func()) error
+	// Watch calls changed soon after the set has changed on disk, with the path of a file that has. It blocks and returns nil
+	// when ctx is done.
+	Watch(ctx context.Context, changed func(path string)) error
 }
 
 // A Template renders snapshots. It never changes and may be used from several goroutines. It may implement
@@ -35,7 +36,9 @@ type PipelineConfig struct {
 	Name      string
 	Source    string // a key of [Config.Sources]
 	Templates Templates
+	Paths     []string // of the template files, for the status
 	Sink      sdk.Sink // not shared with other pipelines
+	SinkName  string   // in the configuration, for the status
 	SinkType  string   // a document that was applied by a sink of one type is not applied to one of another
 	Inputs    Inputs   // nil for none
 
@@ -48,6 +51,7 @@ type PipelineConfig struct {
 // SourceConfig is a source and its guard.
 type SourceConfig struct {
 	Source sdk.Source
+	Type   string // in the configuration, for the status
 	Guard  Guard
 }
 
@@ -59,22 +63,21 @@ type Config struct {
 	StateStore StateStore       // nil for none
 	Log        *slog.Logger
 	Observer   Observer // nil for none
+	Tracer     Tracer   // nil for none
 }
 
-// An Observer is notified of events, from several goroutines. Its methods must not block.
-type Observer interface {
-	SnapshotReceived(snap sdk.Snapshot, held bool)
-	Held(pipeline string, held bool) // called when that changes, and once at the start
-	Quarantined(source string, instances int)
-	Rendered(pipeline string, took time.Duration, err error)
-	Applied(Entry)
-	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
+// A Tracer makes traces of changes. Its methods must not block.
+type Tracer interface {
+	// Applying is called before a document is passed to the sink, which gets the returned context. received is when the trigger
+	// arrived. Changed of the [Observer] follows, unless the sink had nothing to do.
+	Applying(ctx context.Context, pipeline string, doc sdk.Document, received time.Time) context.Context
 }
 
 // An Engine runs sources and pipelines. Its methods may be called from any goroutine.
 type Engine struct {
 	log      *slog.Logger
 	observer Observer
+	tracer   Tracer
 	store    StateStore
 	changes  chan func() // for the goroutine of Run
 
@@ -103,9 +106,9 @@ func (c components) tasks() []task {
 // New returns an engine that does not run yet. It loads every template set. The error has every one that does not load and every
 // missing source. A pipeline whose template set does not load can start if the state store has its last applied document.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{log: cfg.Log, observer: cfg.Observer, store: cfg.StateStore, changes: make(chan func())}
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, tracer: cfg.Tracer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
-		e.observer = noObserver{}
+		e.observer = NoObserver{}
 	}
 	if e.store == nil {
 		e.store = noStateStore{}
@@ -180,36 +183,27 @@ func (e *Engine) Health(ctx context.Context) []PipelineHealth {
 	return all
 }
 
-// SourceHealth returns the health of the named source. It is a problem that the source's Watch has failed.
-func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
-	s, ok := e.current().sources[name]
-	if !ok {
-		return sdk.Health{}
-	}
-	return s.health(ctx)
-}
-
 // ErrNoPipeline means that there is no pipeline of that name.
 var ErrNoPipeline = errors.New("there is no such pipeline")
 
 // Release passes the snapshot that is held by the guard of the named pipeline's source to all pipelines of that source. It
-// reports whether there was one. The error is [ErrNoPipeline].
-func (e *Engine) Release(pipeline string) (bool, error) {
+// reports whether there was one. by is the address of the client that requests it, for the history. The error is [ErrNoPipeline].
+func (e *Engine) Release(pipeline, by string) (bool, error) {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
 		return false, err
 	}
-	return p.source.release(nil, "it was released by request"), nil
+	return p.source.release(nil, "by request from "+by), nil
 }
 
 // Apply makes the named pipeline try everything again now, and its sink apply the document even if it has it already. It does not
-// wait for the outcome. The error is [ErrNoPipeline].
-func (e *Engine) Apply(pipeline string) error {
+// wait for the outcome. by is the address of the client that requests it, for the history. The error is [ErrNoPipeline].
+func (e *Engine) Apply(pipeline, by string) error {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
 		return err
 	}
-	p.requested.raise()
+	p.requested.put(causeNow(history.TriggerRequest, by))
 	return nil
 }
 
@@ -226,7 +220,7 @@ func (e *Engine) History(pipeline string) (*history.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.changes, nil
+	return p.history, nil
 }
 
 func (e *Engine) pipeline(name string) (*pipeline, error) {
@@ -237,12 +231,3 @@ func (e *Engine) pipeline(name string) (*pipeline, error) {
 	}
 	return nil, ErrNoPipeline
 }
-
-type noObserver struct{}
-
-func (noObserver) SnapshotReceived(sdk.Snapshot, bool)   {}
-func (noObserver) Held(string, bool)                     {}
-func (noObserver) Quarantined(string, int)               {}
-func (noObserver) Rendered(string, time.Duration, error) {}
-func (noObserver) Applied(Entry)                         {}
-func (noObserver) Changed(string, history.Change)        {}

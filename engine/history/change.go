@@ -3,6 +3,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -52,6 +53,15 @@ type Trigger struct {
 	Detail string `json:"detail,omitempty"` // such as the address of a push or the path of a template
 }
 
+// IsSnapshot reports whether the trigger is a snapshot that the source emitted.
+func (t Trigger) IsSnapshot() bool {
+	switch t.Kind {
+	case TriggerPush, TriggerWatch, TriggerResync, TriggerSource:
+		return true
+	}
+	return false
+}
+
 // The kinds of triggers.
 const (
 	TriggerPush    = "push"          // the source received a push; Detail is the client's address
@@ -83,6 +93,16 @@ const (
 	OutcomeEvent      = "event"      // the sink reported an event
 )
 
+// KnownAction returns action, or [sdk.ActionOther] for a word that a plugin invented. Metrics and filters use it.
+func KnownAction(action string) string {
+	switch action {
+	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
+		return action
+	default:
+		return sdk.ActionOther
+	}
+}
+
 // A Command is what the sink sent to its program.
 type Command struct {
 	Sent   string `json:"sent"`
@@ -99,4 +119,19 @@ type Step struct {
 // IsReload reports whether the change interrupted or replaced the processes of the sink's program.
 func (c Change) IsReload() bool {
 	return c.Action == sdk.ActionReload || c.Action == sdk.ActionRestart
+}
+
+// summaryLines is how many lines of Instances a summary has.
+const summaryLines = 10
+
+// Summary returns c without its long parts: Commands, Steps, Details, Notes, Excluded, and all but the first lines of Instances.
+// CommandsMore and InstancesMore include what it lacks.
+func (c Change) Summary() Change {
+	c.CommandsMore += len(c.Commands)
+	c.Commands, c.Steps, c.Details, c.Notes, c.Excluded = nil, nil, nil, nil, nil
+	if more := len(c.Instances) - summaryLines; more > 0 {
+		c.Instances = slices.Clone(c.Instances[:summaryLines])
+		c.InstancesMore += more
+	}
+	return c
 }

@@ -1,23 +1,20 @@
 package server
 
 import (
-	"context"
+	"net"
 	"net/http"
-	"slices"
-	"sync"
-
-	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // getPipelines answers with the status of all pipelines.
 func (s *Server) getPipelines(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, s.pipelines(r.Context()))
+	_, pipelines := s.health(r.Context())
+	writeJSON(w, http.StatusOK, pipelines)
 }
 
 // getPipeline answers with the status of one pipeline.
 func (s *Server) getPipeline(w http.ResponseWriter, r *http.Request) {
-	for _, p := range s.pipelines(r.Context()) {
+	_, pipelines := s.health(r.Context())
+	for _, p := range pipelines {
 		if p.Name == r.PathValue("name") {
 			writeJSON(w, http.StatusOK, p)
 			return
@@ -26,33 +23,9 @@ func (s *Server) getPipeline(w http.ResponseWriter, r *http.Request) {
 	writeNoPipeline(w)
 }
 
-// pipelines returns the status of all pipelines. It asks all sinks and sources for their health at once.
-func (s *Server) pipelines(ctx context.Context) []Pipeline {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	status := s.cfg.Engine.Status()
-	sources := make([]sdk.Health, len(status))
-	var wg sync.WaitGroup
-	for i, p := range status {
-		wg.Go(func() { sources[i] = s.cfg.Engine.SourceHealth(ctx, p.Source) })
-	}
-	health := s.cfg.Engine.Health(ctx)
-	wg.Wait()
-	all := []Pipeline{}
-	for _, h := range health {
-		p := newPipeline(h.PipelineStatus, h.Health)
-		// The configuration may have been reloaded between the two calls.
-		if i := slices.IndexFunc(status, func(other engine.PipelineStatus) bool { return other.Name == p.Name }); i >= 0 {
-			p.SourceProblems, p.SourceFacts = sources[i].Problems, sources[i].Facts
-		}
-		all = append(all, p)
-	}
-	return all
-}
-
 // releaseSnapshot lets the held snapshot of a pipeline's source through.
 func (s *Server) releaseSnapshot(w http.ResponseWriter, r *http.Request) {
-	released, err := s.cfg.Engine.Release(r.PathValue("name"))
+	released, err := s.cfg.Engine.Release(r.PathValue("name"), clientAddress(r))
 	switch {
 	case err != nil:
 		writeNoPipeline(w)
@@ -66,11 +39,20 @@ func (s *Server) releaseSnapshot(w http.ResponseWriter, r *http.Request) {
 // requestApply makes the pipeline apply again. It does not wait for the sink, which may take long: the outcome is in the
 // pipeline's status.
 func (s *Server) requestApply(w http.ResponseWriter, r *http.Request) {
-	if err := s.cfg.Engine.Apply(r.PathValue("name")); err != nil {
+	if err := s.cfg.Engine.Apply(r.PathValue("name"), clientAddress(r)); err != nil {
 		writeNoPipeline(w)
 		return
 	}
 	writeJSON(w, http.StatusAccepted, map[string]string{"message": "apply requested"})
+}
+
+// clientAddress returns the address of the client without its port.
+func clientAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func writeNoPipeline(w http.ResponseWriter) {

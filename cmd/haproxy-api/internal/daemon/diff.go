@@ -20,6 +20,7 @@ type diff struct {
 	address     bool     // the daemon listens at another address
 	access      bool     // the access policy changed
 	level       bool     // the log level changed
+	tracing     bool     // tracing is enabled, changed or disabled
 	needRestart []string // keys that changed and need a restart
 }
 
@@ -97,6 +98,7 @@ func diffConfigs(before, next *config.Config) diff {
 		address: listenAddress(before.API) != listenAddress(next.API),
 		access:  !reflect.DeepEqual(accessConfig(before.API), accessConfig(next.API)),
 		level:   before.API.LoggingLevel != next.API.LoggingLevel,
+		tracing: before.Tracing != next.Tracing,
 	}
 	for _, name := range d.sources.kept {
 		if before.Sources[name].Guard != next.Sources[name].Guard {
@@ -128,6 +130,9 @@ func (d diff) describe(next config.API) []string {
 	}
 	if d.level {
 		all = append(all, "log level "+next.LoggingLevel.String())
+	}
+	if d.tracing {
+		all = append(all, "tracing changed")
 	}
 	return all
 }
