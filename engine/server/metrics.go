@@ -157,13 +157,13 @@ func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
 
 // Applied records one Apply of a sink.
 func (m *Metrics) Applied(e engine.Entry) {
-	action := knownAction(e.Result.Action)
+	action := history.KnownAction(e.Result.Action)
 	m.applies.WithLabelValues(e.Pipeline, action, outcome(e.Err)).Inc()
 	m.applySeconds.WithLabelValues(e.Pipeline, action).Observe(e.Took.Seconds())
 	if e.Err == nil {
 		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
 	}
-	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
+	if e.Err == nil && e.Trigger.IsSnapshot() {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
 	}
 }
@@ -173,16 +173,6 @@ func (m *Metrics) Changed(string, history.Change) {}
 
 // StatusChanged implements [engine.Observer].
 func (m *Metrics) StatusChanged(string) {}
-
-// knownAction returns action, or "other" if a plugin invented it. Each value of a label takes memory until the daemon ends.
-func knownAction(action string) string {
-	switch action {
-	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
-		return action
-	default:
-		return "other"
-	}
-}
 
 func outcome(err error) string {
 	switch {
