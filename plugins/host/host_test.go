@@ -124,6 +124,8 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "keep state":
 		dir, err := n.env.CreateStateDir()
 		return sdk.Result{Reason: dir}, err
+	case "trace":
+		return sdk.Result{Reason: sdk.TraceParent(ctx)}, nil
 	case "unsupported":
 		return sdk.Result{}, fmt.Errorf("without a program: %w", errors.ErrUnsupported)
 	case "leak":
@@ -414,6 +416,19 @@ func TestSink_Errors(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err = sink.Apply(ctx, document("wait")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSink_PassesTheTraceContextOn(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	for _, want := range []string{"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ""} {
+		ctx := t.Context()
+		if want != "" {
+			ctx = sdk.WithTraceParent(ctx, want)
+		}
+		if result, err := sink.Apply(ctx, document("trace")); err != nil || result.Reason != want {
+			t.Errorf("the plugin got %q, %v, want %q", result.Reason, err, want)
+		}
 	}
 }
 
