@@ -170,7 +170,7 @@ func (c Client) Change(ctx context.Context, pipeline string, generation uint64) 
 // Diff returns the unified diff of a change; it is empty if there is none or it is no longer kept.
 func (c Client) Diff(ctx context.Context, pipeline string, generation uint64) (string, error) {
 	diff, err := c.get(ctx, changePath(pipeline, generation)+"/diff")
-	if status, ok := errors.AsType[*StatusError](err); ok && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
+	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusGone {
 		return "", nil
 	}
 	return string(diff), err
@@ -254,6 +254,6 @@ func (c Client) errorResponse(resp *http.Response, body []byte) error {
 }
 
 func (c Client) unexpectedResponse(err error) error {
-	return fmt.Errorf("the server at %s is not haproxy-api, or another version of it: name another address with -f or --address: %w",
-		c.address, err)
+	return fmt.Errorf("the server at %s is not haproxy-api, or another version of it: name another address with -f or "+
+		"--address: %w", c.address, err)
 }

@@ -147,7 +147,8 @@ func sourceOf(s Status, p server.Pipeline) server.Source {
 
 func showPipeline(p *terminal.Page, pipeline server.Pipeline, source server.Source, now time.Time) {
 	p.Line("")
-	p.Hanging(p.Bold(oneLine(pipeline.Name))+"  ", stateIn(p.Palette, pipeline.State, oneLine(pipeline.State))+"  "+flow(pipeline))
+	state := stateIn(p.Palette, pipeline.State, oneLine(pipeline.State))
+	p.Hanging(p.Bold(oneLine(pipeline.Name))+"  ", state+"  "+flow(pipeline))
 	p.Fields(fieldIndent, pipelineFields(pipeline, source, now))
 }
 
@@ -249,8 +250,10 @@ func instances(source server.Source) string {
 	for _, other := range []struct {
 		n    int
 		what string
-	}{{counts.Unhealthy, "unhealthy"}, {counts.Draining, "draining"}, {counts.Tombstone, "gone"}, {counts.Unknown, "unknown"},
-		{source.QuarantinedCount, "quarantined"}} {
+	}{
+		{counts.Unhealthy, "unhealthy"}, {counts.Draining, "draining"}, {counts.Tombstone, "gone"},
+		{counts.Unknown, "unknown"}, {source.QuarantinedCount, "quarantined"},
+	} {
 		if other.n > 0 {
 			text += fmt.Sprintf(", %d %s", other.n, other.what)
 		}
