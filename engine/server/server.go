@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/engine/server/ui"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -82,6 +83,8 @@ type Server struct {
 	limits  limits
 	states  *stateCopies
 	streams eventStreams
+
+	encodeFault logdedup.Fault // of the state
 
 	configuration atomic.Pointer[Configuration]
 }
