@@ -64,9 +64,8 @@ type Config struct {
 // An Observer is notified of events, from several goroutines. Its methods must not block.
 type Observer interface {
 	SnapshotReceived(snap sdk.Snapshot, held bool)
-	Held(pipeline string, held bool) // called when that changes, and once at the start
-	Quarantined(source string, instances int)
 	Rendered(pipeline string, took time.Duration, err error)
+	TemplateRefused(pipeline string) // once for each version that does not load or render, or that the sink rejects
 	Applied(Entry)
 	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
 }
@@ -241,8 +240,7 @@ func (e *Engine) pipeline(name string) (*pipeline, error) {
 type noObserver struct{}
 
 func (noObserver) SnapshotReceived(sdk.Snapshot, bool)   {}
-func (noObserver) Held(string, bool)                     {}
-func (noObserver) Quarantined(string, int)               {}
 func (noObserver) Rendered(string, time.Duration, error) {}
+func (noObserver) TemplateRefused(string)                {}
 func (noObserver) Applied(Entry)                         {}
 func (noObserver) Changed(string, history.Change)        {}

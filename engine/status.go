@@ -13,6 +13,8 @@ type PipelineStatus struct {
 	Generation       uint64              // of the applied document; 0 for none
 	Digest           string              // of the applied document
 	Since            time.Time           // when it was applied
+	InSync           bool                // the sink has the document of the newest snapshot in use
+	LastSuccess      time.Time           // when the pipeline last reconciled and was in sync; zero for never
 	TemplateError    error               // why the newest template is not used
 	ApplyError       error               // why the newest snapshot is not applied
 	InputsError      error               // why changed files that the sink reads beside the document are not loaded
@@ -38,10 +40,17 @@ type publishedStatus struct {
 // sink, before other work that may take long, and when it has reconciled.
 func (p *pipeline) publish() {
 	next := &publishedStatus{PipelineStatus: p.state.status}
+	next.InSync = p.hasNewest()
 	if p.state.active != nil {
 		next.activeTemplate = p.state.active.template
 	}
 	p.published.Store(next)
+}
+
+// hasNewest reports whether the sink has the document of the newest snapshot, as far as the pipeline knows.
+func (p *pipeline) hasNewest() bool {
+	s := &p.state
+	return s.inSync && s.status.ApplyError == nil && s.status.Pending == nil && s.status.Applying.IsZero()
 }
 
 // status returns the published status with the parts that the pipeline's source and its history know.
