@@ -73,7 +73,7 @@ type Server struct {
 
 // New returns a server. It does not listen yet: see [Server.Serve].
 func New(cfg Config) *Server {
-	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
+	cfg.Metrics.status.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, mux: http.NewServeMux(), limits: defaultLimits()}
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
 	access := cfg.Access

@@ -58,6 +58,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 		version: opts.Version, log: opts.Log, level: opts.Level,
 		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version), running: &components{cfg: &config.Config{}},
 	}
+	d.metrics.SetComponents(metricComponents(cfg))
 	if err := d.build(ctx, cfg); err != nil {
 		d.running.close()
 		if d.store != nil {

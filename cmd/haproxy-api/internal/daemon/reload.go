@@ -36,7 +36,9 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 			return changed, err
 		}
 	}
+	d.metrics.SetComponents(metricComponents(before.cfg, cfg))
 	if err := d.replaceComponents(ctx, before, cfg, changed); err != nil {
+		d.metrics.SetComponents(metricComponents(before.cfg))
 		if listener != nil {
 			_ = listener.Close()
 		}
@@ -53,13 +55,7 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	if len(changed.describe(cfg.API)) > 0 {
 		d.warnIfPushIsOpen()
 	}
-	for kind, names := range map[string][]string{
-		"pipeline": changed.pipelines.removedOnly(), "sink": changed.sinks.removedOnly(), "source": changed.sources.removedOnly(),
-	} {
-		for _, name := range names {
-			d.metrics.Forget(kind, name)
-		}
-	}
+	d.metrics.SetComponents(metricComponents(cfg))
 	return changed, nil
 }
 
