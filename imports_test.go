@@ -66,8 +66,11 @@ var importRules = []struct {
 	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
 		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
 	{"cmd/haproxy-api/internal/logging", []string{"engine", "internal/logdedup"}},
+	{"cmd/haproxy-api/internal/tracing", []string{"plugins/sdk", "engine", "engine/config", "engine/history",
+		"internal/logdedup"}},
 	{"cmd/haproxy-api/internal/daemon", []string{"plugins/sdk", "plugins/host", "engine", "engine/*", "sources/*", "sinks/*",
-		"templates", "internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states"}},
+		"templates", "internal/filewatch", "cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/states",
+		"cmd/haproxy-api/internal/tracing"}},
 	{"cmd/haproxy-api/internal/demo", []string{"plugins/sdk", "engine/config", "engine/server", "sources/sidecar",
 		"cmd/haproxy-api/internal/daemon"}},
 	{"cmd/haproxy-api", []string{"*", "*/*", "*/*/*", "*/*/*/*"}},
@@ -82,6 +85,7 @@ var exclusiveImports = map[string]string{
 	"github.com/spf13/cobra":          "cmd/haproxy-api",
 	"google.golang.org/grpc":          "plugins/*",
 	"github.com/hashicorp":            "plugins/*",
+	"go.opentelemetry.io/otel":        "cmd/haproxy-api/internal/tracing",
 }
 
 type goPackage struct {

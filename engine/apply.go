@@ -52,6 +52,9 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		Notes: notes, Excluded: firstExclusions(r.excluded), Received: r.snapshot.Taken, Started: time.Now(),
 	}
 	superseded := p.callSink(ctx, r, func(ctx context.Context) (err error) {
+		if p.tracer != nil {
+			ctx = p.tracer.Applying(ctx, p.name, doc, entry.Received)
+		}
 		entry.Result, entry.Err = p.sink.Apply(ctx, doc)
 		return entry.Err
 	})

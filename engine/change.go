@@ -21,7 +21,7 @@ import (
 // nothing uses the previous or the new sinks. switchOver returns next, or an error and the configuration to run instead; Change
 // returns that error.
 //
-// Change ignores Log, Observer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
+// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
 // is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
 	done := make(chan error, 1)
@@ -204,6 +204,7 @@ func (e *Engine) install(d *configDiff) {
 		p := pd.before
 		if !pd.kept {
 			p = newPipeline(pd.PipelineConfig, pd.template, pd.source, e.log.With("pipeline", pd.Name))
+			p.tracer = e.tracer
 			if pd.before != nil {
 				p.takeOver(pd.before)
 			}

@@ -35,7 +35,9 @@ type PipelineConfig struct {
 	Name      string
 	Source    string // a key of [Config.Sources]
 	Templates Templates
+	Paths     []string // of the template files, for the status
 	Sink      sdk.Sink // not shared with other pipelines
+	SinkName  string   // in the configuration, for the status
 	SinkType  string   // a document that was applied by a sink of one type is not applied to one of another
 	Inputs    Inputs   // nil for none
 
@@ -48,6 +50,7 @@ type PipelineConfig struct {
 // SourceConfig is a source and its guard.
 type SourceConfig struct {
 	Source sdk.Source
+	Type   string // in the configuration, for the status
 	Guard  Guard
 }
 
@@ -59,21 +62,21 @@ type Config struct {
 	StateStore StateStore       // nil for none
 	Log        *slog.Logger
 	Observer   Observer // nil for none
+	Tracer     Tracer   // nil for none
 }
 
-// An Observer is notified of events, from several goroutines. Its methods must not block.
-type Observer interface {
-	SnapshotReceived(snap sdk.Snapshot, held bool)
-	Rendered(pipeline string, took time.Duration, err error)
-	TemplateRefused(pipeline string) // once for each version that does not load or render, or that the sink rejects
-	Applied(Entry)
-	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
+// A Tracer makes traces of changes. Its methods must not block.
+type Tracer interface {
+	// Applying is called before a document is passed to the sink, which gets the returned context. received is when the trigger
+	// arrived. Changed of the [Observer] follows, unless the sink had nothing to do.
+	Applying(ctx context.Context, pipeline string, doc sdk.Document, received time.Time) context.Context
 }
 
 // An Engine runs sources and pipelines. Its methods may be called from any goroutine.
 type Engine struct {
 	log      *slog.Logger
 	observer Observer
+	tracer   Tracer
 	store    StateStore
 	changes  chan func() // for the goroutine of Run
 
@@ -102,9 +105,9 @@ func (c components) tasks() []task {
 // New returns an engine that does not run yet. It loads every template set. The error has every one that does not load and every
 // missing source. A pipeline whose template set does not load can start if the state store has its last applied document.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{log: cfg.Log, observer: cfg.Observer, store: cfg.StateStore, changes: make(chan func())}
+	e := &Engine{log: cfg.Log, observer: cfg.Observer, tracer: cfg.Tracer, store: cfg.StateStore, changes: make(chan func())}
 	if e.observer == nil {
-		e.observer = noObserver{}
+		e.observer = NoObserver{}
 	}
 	if e.store == nil {
 		e.store = noStateStore{}
@@ -179,15 +182,6 @@ func (e *Engine) Health(ctx context.Context) []PipelineHealth {
 	return all
 }
 
-// SourceHealth returns the health of the named source. It is a problem that the source's Watch has failed.
-func (e *Engine) SourceHealth(ctx context.Context, name string) sdk.Health {
-	s, ok := e.current().sources[name]
-	if !ok {
-		return sdk.Health{}
-	}
-	return s.health(ctx)
-}
-
 // ErrNoPipeline means that there is no pipeline of that name.
 var ErrNoPipeline = errors.New("there is no such pipeline")
 
@@ -236,11 +230,3 @@ func (e *Engine) pipeline(name string) (*pipeline, error) {
 	}
 	return nil, ErrNoPipeline
 }
-
-type noObserver struct{}
-
-func (noObserver) SnapshotReceived(sdk.Snapshot, bool)   {}
-func (noObserver) Rendered(string, time.Duration, error) {}
-func (noObserver) TemplateRefused(string)                {}
-func (noObserver) Applied(Entry)                         {}
-func (noObserver) Changed(string, history.Change)        {}

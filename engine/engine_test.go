@@ -332,7 +332,7 @@ func (s *slowHealthSink) Health(ctx context.Context) (sdk.Health, error) {
 func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowHealthSink{fakeSink: newFakeSink(), release: make(chan struct{})}
-		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{}, slog.New(slog.DiscardHandler))
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{observer: NoObserver{}}, slog.New(slog.DiscardHandler))
 		took := func() time.Duration {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -352,7 +352,7 @@ func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 		}
 		close(sink.release)
 		synctest.Wait()
-		if p.unresponsive.Load() {
+		if p.healthCalls.unresponsive.Load() {
 			t.Error("still unresponsive after it has answered")
 		}
 	})
@@ -361,7 +361,7 @@ func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 func TestHealth_ConcurrentCallsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowHealthSink{fakeSink: newFakeSink(), release: make(chan struct{})}
-		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{}, slog.New(slog.DiscardHandler))
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{observer: NoObserver{}}, slog.New(slog.DiscardHandler))
 		var callers sync.WaitGroup
 		call := func(ctx context.Context) {
 			if got := p.health(ctx).Problems; len(got) != 1 || got[0] != "slow" {

@@ -1,6 +1,9 @@
 package engine
 
-import "strings"
+import (
+	"errors"
+	"strings"
+)
 
 // Detail returns a human-readable text of err. Every wrapped error with a method Detail() string, such as that of a template, is
 // replaced by its details, which may have several lines. The text is [Printable] and [Masked].
@@ -39,4 +42,24 @@ func detailed(err error) []detailer {
 		return all
 	}
 	return nil
+}
+
+// A Position is where in a template an error is.
+type Position struct {
+	File         string
+	Line, Column int // from 1; 0 if it is not known
+}
+
+// PositionOf returns the position of the first wrapped error that has a method Position, such as that of a template, and false
+// if there is none.
+func PositionOf(err error) (Position, bool) {
+	e, ok := errors.AsType[interface {
+		error
+		Position() (file string, line, column int)
+	}](err)
+	if !ok {
+		return Position{}, false
+	}
+	file, line, column := e.Position()
+	return Position{file, line, column}, true
 }

@@ -92,7 +92,7 @@ func (g *guardEnv) held(t *testing.T, want bool) {
 }
 
 type heldObserver struct {
-	noObserver
+	NoObserver
 	mu   sync.Mutex
 	seen []bool
 }
@@ -254,13 +254,13 @@ func TestSourceHealth_FailedWatch(t *testing.T) {
 		env.emitServices("a")
 		env.source.emit <- nil
 		synctest.Wait()
-		problems := env.engine.SourceHealth(t.Context(), "s").Problems
+		problems := env.engine.Sources(t.Context())[0].Problems
 		if len(problems) != 1 || !strings.HasSuffix(problems[0], ": connection closed") {
 			t.Errorf("problems %q", problems)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if problems := env.engine.SourceHealth(t.Context(), "s").Problems; len(problems) != 0 {
+		if problems := env.engine.Sources(t.Context())[0].Problems; len(problems) != 0 {
 			t.Errorf("after it watches again: %q", problems)
 		}
 	})

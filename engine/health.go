@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -15,35 +16,24 @@ import (
 const (
 	// overdueAfter is how long a sink may be busy with a document before that is a problem.
 	overdueAfter = 15 * time.Second
-	// healthTimeout bounds one Health call to a sink.
+	// healthTimeout bounds one Health call to a sink or a source.
 	healthTimeout = 2 * time.Second
-	// unresponsiveTimeout bounds it if the sink did not answer the last one in time.
+	// unresponsiveTimeout bounds it if the last one was not answered in time.
 	unresponsiveTimeout = 50 * time.Millisecond
 )
 
-// PipelineHealth is the status of a pipeline and the health of its sink.
+// PipelineHealth is the status of a pipeline and the health of its sink. The problems of Health are SinkProblems and why the newest
+// document or the files beside it are not in effect.
 type PipelineHealth struct {
 	PipelineStatus
 	sdk.Health
+	SinkProblems []string // what the sink reports, or that it does not answer or is busy for too long
 }
 
-// health returns the sink's health with the problems of the pipeline. It returns at the latest when ctx is done: a sink may hang.
-// After a call has timed out, later calls return soon, until the sink answers again.
+// health returns the sink's health with the problems of the pipeline. It returns at the latest when ctx is done.
 func (p *pipeline) health(ctx context.Context) PipelineHealth {
-	if p.unresponsive.Load() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, unresponsiveTimeout)
-		defer cancel()
-	}
-	var health sdk.Health
-	select {
-	case result := <-p.callHealth(ctx):
-		health = result.Val.(sdk.Health)
-		health.Problems = slices.Clone(health.Problems)
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			p.unresponsive.Store(true)
-		}
+	health, answered := p.healthCalls.call(ctx, p.sink)
+	if !answered {
 		health.Problems = []string{"the sink does not answer"}
 	}
 	status := p.status()
@@ -51,25 +41,58 @@ func (p *pipeline) health(ctx context.Context) PipelineHealth {
 		health.Problems = append(health.Problems,
 			fmt.Sprintf("the sink has been busy with a configuration for %s", busy.Round(time.Second)))
 	}
+	sinkProblems := slices.Clone(health.Problems)
 	if err := status.ApplyError; err != nil {
 		health.Problems = append(health.Problems, "the last configuration could not be applied: "+err.Error())
 	}
 	if err := status.InputsError; err != nil {
 		health.Problems = append(health.Problems, "files that are read beside the configuration cannot be loaded: "+err.Error())
 	}
-	return PipelineHealth{status, health}
+	return PipelineHealth{status, health, sinkProblems}
 }
 
-// callHealth calls the sink's Health, or shares a call that is under way: many callers at once must not keep the sink from
-// applying changes.
-func (p *pipeline) callHealth(ctx context.Context) <-chan singleflight.Result {
-	return p.healthCalls.DoChan("health", func() (any, error) {
+// A healthReporter is a sink, or a source that reports its health.
+type healthReporter interface {
+	Health(ctx context.Context) (sdk.Health, error)
+}
+
+// healthCalls are the Health calls to one sink or source, which may hang. Callers share a call that is under way: many callers at
+// once must not keep a sink from applying changes.
+type healthCalls struct {
+	group        singleflight.Group
+	unresponsive atomic.Bool // the last call was not answered in time
+}
+
+// call returns the health that r reports, and false if there is none when ctx is done. After a call has timed out, later
+// calls return soon, until r answers again.
+func (h *healthCalls) call(ctx context.Context, r healthReporter) (sdk.Health, bool) {
+	if h.unresponsive.Load() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, unresponsiveTimeout)
+		defer cancel()
+	}
+	select {
+	case result := <-h.start(ctx, r):
+		health := result.Val.(sdk.Health)
+		health.Problems = slices.Clone(health.Problems) // the other callers have the same one
+		return health, true
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			h.unresponsive.Store(true)
+		}
+		return sdk.Health{}, false
+	}
+}
+
+// start calls r's Health, or shares the call that is under way.
+func (h *healthCalls) start(ctx context.Context, r healthReporter) <-chan singleflight.Result {
+	return h.group.DoChan("health", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthTimeout)
 		defer cancel()
-		health, err := p.sink.Health(ctx)
-		p.unresponsive.Store(ctx.Err() != nil)
+		health, err := r.Health(ctx)
+		h.unresponsive.Store(ctx.Err() != nil)
 		if err != nil {
-			health.Problems = append(health.Problems, "getting the sink's health failed: "+err.Error())
+			health.Problems = append(health.Problems, "getting the health failed: "+err.Error())
 		}
 		return health, nil
 	})

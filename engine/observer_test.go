@@ -15,7 +15,7 @@ import (
 
 // refusalCounter counts the template versions that were refused.
 type refusalCounter struct {
-	noObserver
+	NoObserver
 	count atomic.Int64
 }
 

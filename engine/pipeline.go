@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/sync/singleflight"
-
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
@@ -38,10 +36,13 @@ type pipeline struct {
 	templates Templates
 	sink      sdk.Sink
 	sinkType  string
+	sinkName  string
+	paths     []string                            // of the template files
 	conflicts func([]sdk.File) []exclude.Conflict // nil for none
 	watched   Inputs                              // nil for none
 	log       *slog.Logger
 	observer  Observer
+	tracer    Tracer // nil for none
 
 	snapshots    *mailbox[sdk.Snapshot]
 	inputChanges *mailbox[map[string]string] // the watched files
@@ -57,8 +58,8 @@ type pipeline struct {
 	published atomic.Pointer[publishedStatus]
 	running
 
-	healthCalls  singleflight.Group
-	unresponsive atomic.Bool // the sink did not answer the last Health call in time
+	healthCalls healthCalls
+	servers     serverCache
 
 	state pipelineState // of the pipeline's goroutine
 }
@@ -118,7 +119,7 @@ type rendered struct {
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
-		conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
+		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
 		snapshots: newMailbox[sdk.Snapshot](), inputChanges: newMailbox[map[string]string](),
 		edited: newSignal(), requested: newSignal(), rereads: newSignal(), resumed: newSignal(),
 		entries: &entries{}, changes: history.NewLog(),

@@ -349,7 +349,7 @@ func TestQuarantine_CoversEveryField(t *testing.T) {
 func TestQuarantine_IsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: noObserver{}, store: noStateStore{}}
+		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: NoObserver{}, store: noStateStore{}}
 		bad, other := healthyInstance(), healthyInstance()
 		bad.ID, other.ID = "a b", "c d"
 		emit := func(want string, instances ...sdk.Instance) {

@@ -25,7 +25,7 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 		next = p.reconcilePending(ctx)
 	}
 	next = next.earlier(p.rereadPending(ctx))
-	if p.hasNewest() {
+	if p.state.isSettled() {
 		p.state.status.LastSuccess = time.Now()
 	}
 	return next

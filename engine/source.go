@@ -29,16 +29,20 @@ type source struct {
 
 	mu        sync.Mutex // also keeps the snapshots in order; methods with the suffix Locked require it
 	impl      sdk.Source
+	typ       string // see [SourceConfig.Type]
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot   // what the pipelines have
-	filled    bool           // there is a newest snapshot
-	counts    map[string]int // the instances of the newest snapshot by status
-	lastEmit  time.Time      // when the source emitted a snapshot
-	stale     bool           // it is of an earlier run
-	recent    liveCounts     // of the snapshots that the pipelines had recently
-	hold      *hold          // nil if no snapshot is held
-	problem   string         // why Watch failed; empty while it runs
+	newest    sdk.Snapshot       // what the pipelines have
+	filled    bool               // there is a newest snapshot
+	counts    map[string]int     // the instances of the newest snapshot by status
+	instances []ServiceInstances // of the newest snapshot; never modified
+	received  received           // the newest snapshot that was emitted
+	stale     bool               // it is of an earlier run
+	recent    liveCounts         // of the snapshots that the pipelines had recently
+	hold      *hold              // nil if no snapshot is held
+	problem   string             // why Watch failed; empty while it runs
+
+	healthCalls healthCalls
 
 	inspector inspector
 	findings  findings // of the newest snapshot that was emitted
@@ -106,7 +110,8 @@ func (s *source) emit(snap sdk.Snapshot) {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastEmit = time.Now()
+	defer s.reportStatusLocked()
+	s.received = received{time.Now(), snap.Cause, snap.Sender}
 	reason := ""
 	if s.filled {
 		reason = s.holdReasonLocked(snap)
@@ -141,9 +146,14 @@ func (s *source) acceptLocked(snap sdk.Snapshot) {
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
 func (s *source) passOnLocked(snap sdk.Snapshot) {
+	if s.filled {
+		s.instances = withSince(s.instances, snap)
+	} else {
+		s.instances = firstSince(snap)
+	}
 	s.newest, s.filled, s.counts = snap, true, countByStatus(snap)
 	now := time.Now()
-	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), countLive(snap))
+	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), s.counts[sdk.Alive.Name()])
 	for _, p := range s.pipelines {
 		p.snapshots.put(snap)
 	}
@@ -190,6 +200,7 @@ func (s *source) release(which *hold, why string) bool {
 	s.endHoldLocked(why)
 	s.recent = nil // snapshots before this one no longer count
 	s.acceptLocked(snap)
+	s.reportStatusLocked()
 	return true
 }
 
@@ -217,7 +228,7 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 		}
 	}
 	changed := s.guard != cfg.Guard
-	s.impl, s.guard, s.pipelines = cfg.Source, cfg.Guard, pipelines
+	s.impl, s.typ, s.guard, s.pipelines = cfg.Source, cfg.Type, cfg.Guard, pipelines
 	if changed && s.hold != nil {
 		s.reconsiderHoldLocked()
 	}
@@ -246,10 +257,18 @@ func (s *source) stopTimer() {
 	}
 }
 
+// reportStatusLocked tells the observer that the status of the source has changed, which is a part of that of its pipelines.
+func (s *source) reportStatusLocked() {
+	for _, p := range s.pipelines {
+		s.observer.StatusChanged(p.name)
+	}
+}
+
 func (s *source) setProblem(problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.problem = problem
+	s.reportStatusLocked()
 }
 
 // latest returns the newest snapshot, and false if there is none yet.
@@ -264,22 +283,20 @@ func (s *source) addStatus(status *PipelineStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	status.Quarantined, status.Dropped = s.findings.quarantined, s.findings.dropped
-	if s.hold != nil {
-		held := s.hold.Held
-		status.Held = &held
-	}
+	status.Held = s.heldLocked()
 	if s.stale {
 		status.StaleSince = s.newest.Taken
 	}
 }
 
-// health returns the health that the source reports, with the problem that Watch has failed.
+// health returns the health that the source reports, with the problem that Watch has failed. It returns at the latest when ctx is
+// done.
 func (s *source) health(ctx context.Context) sdk.Health {
 	var health sdk.Health
 	if reporter, ok := s.implementation().(sdk.Reporter); ok {
-		var err error
-		if health, err = reporter.Health(ctx); err != nil {
-			health.Problems = append(health.Problems, "getting the source's health failed: "+err.Error())
+		var answered bool
+		if health, answered = s.healthCalls.call(ctx, reporter); !answered {
+			health.Problems = []string{"the source does not answer"}
 		}
 	}
 	s.mu.Lock()

@@ -4,17 +4,19 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 )
 
 // PipelineStatus is the status of a pipeline at one moment.
 type PipelineStatus struct {
 	Name             string
 	Source           string
+	Sink             string              // see [PipelineConfig.SinkName]
+	SinkType         string              // see [PipelineConfig.SinkType]
+	Paths            []string            // see [PipelineConfig.Paths]
 	Generation       uint64              // of the applied document; 0 for none
 	Digest           string              // of the applied document
 	Since            time.Time           // when it was applied
-	InSync           bool                // the sink has the document of the newest snapshot in use
-	LastSuccess      time.Time           // when the pipeline last reconciled and was in sync; zero for never
 	TemplateError    error               // why the newest template is not used
 	ApplyError       error               // why the newest snapshot is not applied
 	InputsError      error               // why changed files that the sink reads beside the document are not loaded
@@ -27,7 +29,11 @@ type PipelineStatus struct {
 	Pending          *Pending            // why the newest document waits; nil if it does not
 	Held             *Held               // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince       time.Time           // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
+	LastSuccess      time.Time           // when the pipeline last reconciled and was in sync; zero for never
+	InSync           bool                // what the newest snapshot and the saved template render to is in effect
 	Last             *Entry              // the newest outcome
+	LastChange       *history.Change     // see [history.Log.LastChange]
+	LastReload       *history.Change     // see [history.Log.LastReload]
 }
 
 // A publishedStatus is what other goroutines read of a pipeline's state. It is immutable.
@@ -40,24 +46,28 @@ type publishedStatus struct {
 // sink, before other work that may take long, and when it has reconciled.
 func (p *pipeline) publish() {
 	next := &publishedStatus{PipelineStatus: p.state.status}
-	next.InSync = p.hasNewest()
+	next.InSync = p.state.isSettled()
 	if p.state.active != nil {
 		next.activeTemplate = p.state.active.template
 	}
 	p.published.Store(next)
+	p.observer.StatusChanged(p.name)
 }
 
-// hasNewest reports whether the sink has the document of the newest snapshot, as far as the pipeline knows.
-func (p *pipeline) hasNewest() bool {
-	s := &p.state
-	return s.inSync && s.status.ApplyError == nil && s.status.Pending == nil && s.status.Applying.IsZero()
+// isSettled reports whether the document that the newest snapshot and the saved template render to is in effect, as far as the
+// pipeline knows.
+func (s *pipelineState) isSettled() bool {
+	return s.applied != nil && s.inSync && s.pending == nil && s.candidate == nil && s.status.Applying.IsZero() &&
+		s.status.TemplateError == nil && s.status.ApplyError == nil && s.status.InputsError == nil
 }
 
 // status returns the published status with the parts that the pipeline's source and its history know.
 func (p *pipeline) status() PipelineStatus {
 	status := p.published.Load().PipelineStatus
-	status.Name, status.Source = p.name, p.source.name
+	status.Name, status.Source, status.Sink, status.SinkType, status.Paths = p.name, p.source.name, p.sinkName, p.sinkType, p.paths
 	p.source.addStatus(&status)
+	status.InSync = status.InSync && status.Held == nil
+	status.LastChange, status.LastReload = p.changes.LastChange(), p.changes.LastReload()
 	if entry, ok := p.entries.last(); ok {
 		status.Last = &entry
 	}

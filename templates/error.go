@@ -42,6 +42,9 @@ func (e *Error) Error() string {
 	return text
 }
 
+// Position returns where the mistake is. The line and the column are 0 if they are not known.
+func (e *Error) Position() (file string, line, column int) { return e.File, e.Line, e.Column }
+
 // Detail returns the same over several lines, with the line of the template and a caret under the position. It does not end with
 // a newline.
 func (e *Error) Detail() string {

@@ -9,13 +9,13 @@ import (
 
 // A Function is the documentation of a function that templates may call.
 type Function struct {
-	Name             string
-	Topic            string // all functions of a topic follow each other
-	Usage            string // the name and what it takes, in the order of a call
-	Description      string // one line
-	Example          string // a template; see [Functions]
-	Result           string // what the example renders to
-	Nondeterministic bool   // it may return something else at every call; see [Template.NondeterministicLines]
+	Name             string `json:"name"`
+	Topic            string `json:"topic"`            // all functions of a topic follow each other
+	Usage            string `json:"usage"`            // the name and what it takes, in the order of a call
+	Description      string `json:"description"`      // one line
+	Example          string `json:"example"`          // a template; see [Functions]
+	Result           string `json:"result"`           // what the example renders to
+	Nondeterministic bool   `json:"nondeterministic"` // see [Template.NondeterministicLines]
 }
 
 //go:embed functions.txt

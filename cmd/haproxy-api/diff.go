@@ -40,7 +40,7 @@ func newDiff(opts *options) *cobra.Command {
 	cmd.Flags().StringVar(&o.state, "state", "", "the state to render instead of the daemon's: `FILE`, URL or -")
 	o.register(cmd)
 	cmd.Flags().BoolVar(&o.exitCode, "exit-code", false, "exit with 1 if there are differences")
-	return opts.withAddress(cmd)
+	return opts.withOutput(opts.withAddress(cmd))
 }
 
 func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
@@ -67,18 +67,24 @@ func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 		return err
 	}
 	printNotes(cmd, notes)
-	if len(changes) == 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "no difference: %s is what %s renders to\n", path, state.Name)
-		return nil
-	}
 	out := cmd.OutOrStdout()
-	if _, err := out.Write(terminal.PaletteFor(out).Diff(changes)); err != nil {
-		return err
+	switch {
+	case opts.json():
+		err = printJSON(out, struct {
+			File      string `json:"file"`
+			State     string `json:"state"`
+			Different bool   `json:"different"`
+			Diff      string `json:"diff"`
+		}{path, state.Name, len(changes) > 0, string(changes)})
+	case len(changes) == 0:
+		_, err = fmt.Fprintf(cmd.ErrOrStderr(), "no difference: %s is what %s renders to\n", path, state.Name)
+	default:
+		_, err = out.Write(terminal.PaletteFor(out).Diff(changes))
 	}
-	if o.exitCode {
+	if err == nil && o.exitCode && len(changes) > 0 {
 		return errReported
 	}
-	return nil
+	return err
 }
 
 // livePath returns the path of the main file that a pipeline's sink writes. It knows the keys of the built-in sinks and of

@@ -13,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-func newTemplateFunctions() *cobra.Command {
-	return &cobra.Command{
+func newTemplateFunctions(opts *options) *cobra.Command {
+	return opts.withOutput(&cobra.Command{
 		Use:   "functions [NAME]",
 		Short: "List the functions that templates can call, each with an example",
 		Long: "functions lists every function that a template can call, or shows the named one: its arguments, its purpose,\n" +
@@ -25,12 +25,22 @@ func newTemplateFunctions() *cobra.Command {
 		Args: argsBetween(0, 1, "name one function, or none for all of them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, all := cmd.OutOrStdout(), templates.Functions()
-			if len(args) == 0 {
-				return listFunctions(out, all)
+			if len(args) > 0 {
+				f, err := findFunction(all, args[0])
+				if err != nil {
+					return err
+				}
+				if !opts.json() {
+					return describeFunction(out, f)
+				}
+				all = []templates.Function{f}
 			}
-			return showFunction(out, all, args[0])
+			if opts.json() {
+				return printJSON(out, all)
+			}
+			return listFunctions(out, all)
 		},
-	}
+	})
 }
 
 func listFunctions(out io.Writer, all []templates.Function) error {
@@ -50,18 +60,19 @@ func listFunctions(out io.Writer, all []templates.Function) error {
 	return nil
 }
 
-func showFunction(out io.Writer, all []templates.Function, name string) error {
+// findFunction returns the function with that name. The error is a usage error that names the nearest one.
+func findFunction(all []templates.Function, name string) (templates.Function, error) {
 	at := slices.IndexFunc(all, func(f templates.Function) bool { return f.Name == name })
-	if at < 0 {
-		names := make([]string, len(all))
-		for i, f := range all {
-			names[i] = f.Name
-		}
-		nearest, _ := suggest.Nearest(name, names)
-		return &usageError{fmt.Errorf("templates have no function %q: the nearest is %q, and 'haproxy-api template functions' "+
-			"lists all of them", name, nearest)}
+	if at >= 0 {
+		return all[at], nil
 	}
-	return describeFunction(out, all[at])
+	names := make([]string, len(all))
+	for i, f := range all {
+		names[i] = f.Name
+	}
+	nearest, _ := suggest.Nearest(name, names)
+	return templates.Function{}, &usageError{fmt.Errorf("templates have no function %q: the nearest is %q, and 'haproxy-api "+
+		"template functions' lists all of them", name, nearest)}
 }
 
 // describeFunction prints a function's usage and description on one line, then its example and the result.

@@ -22,7 +22,7 @@ func TestTemplateFunctions_ListsAndShowsEveryFunction(t *testing.T) {
 	}
 	for _, f := range all {
 		var shown strings.Builder
-		if err := showFunction(&shown, all, f.Name); err != nil {
+		if err := describeFunction(&shown, f); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(list.String(), shown.String()) {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +23,8 @@ type options struct {
 	configFile string
 	set        []string
 	address    string // of the daemon to query; "" for the address in the configuration
+	clientCert string // the file of the certificate to present to the daemon; "" for none
+	clientKey  string // the file of its key; "" for the same file
 	output     string // the output format: text or json
 	flags      *pflag.FlagSet
 }
@@ -34,10 +38,14 @@ func (o *options) register(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be repeated")
 }
 
-// withAddress adds the flag --address, which names the daemon to query.
+// withAddress adds the flags that say which daemon to query, and with which certificate.
 func (o *options) withAddress(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&o.address, "address", "",
 		"the daemon to query, as `URL` or HOST:PORT, instead of the one in the configuration ("+config.EnvAddress+")")
+	cmd.Flags().StringVar(&o.clientCert, "client-cert", "",
+		"a client certificate in PEM format, if the daemon needs one: `FILE` ("+config.EnvClientCert+")")
+	cmd.Flags().StringVar(&o.clientKey, "client-key", "",
+		"the key of --client-cert, if it is in another file: `FILE` ("+config.EnvClientKey+")")
 	return cmd
 }
 
@@ -80,14 +88,31 @@ func (o *options) client() (apiclient.Client, error) {
 
 // clientFor returns a client of the running daemon whose configuration is cfg.
 func (o *options) clientFor(cfg *config.Config) (apiclient.Client, error) {
+	identity, err := o.identity()
+	if err != nil {
+		return apiclient.Client{}, &usageError{err}
+	}
 	if address := o.daemonAddress(); address != "" {
-		client, err := apiclient.NewAt(address, cfg)
+		client, err := apiclient.NewAt(address, cfg, identity)
 		if err != nil {
 			return client, &usageError{err}
 		}
 		return client, nil
 	}
-	return apiclient.New(cfg), nil
+	return apiclient.New(cfg, identity), nil
+}
+
+// identity returns the client certificate to present to the daemon, or nil for none.
+func (o *options) identity() (*tls.Certificate, error) {
+	cert := cmp.Or(o.clientCert, os.Getenv(config.EnvClientCert))
+	key := cmp.Or(o.clientKey, os.Getenv(config.EnvClientKey), cert)
+	if cert == "" && key == "" {
+		return nil, nil
+	}
+	if cert == "" {
+		return nil, errors.New("--client-key needs --client-cert")
+	}
+	return apiclient.ReadIdentity(cert, key)
 }
 
 func (o *options) daemonAddress() string { return cmp.Or(o.address, os.Getenv(config.EnvAddress)) }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/conformance"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk/serve"
@@ -24,7 +25,7 @@ func newPlugin(opts *options) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	plugin.AddCommand(newPluginList(opts), newDoctor(), newPluginHAProxy())
+	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginHAProxy())
 	return plugin
 }
 
@@ -77,7 +78,7 @@ type doctorOptions struct {
 	args, set, good     []string
 }
 
-func newDoctor() *cobra.Command {
+func newDoctor(opts *options) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:   "doctor PATH",
@@ -87,7 +88,7 @@ func newDoctor() *cobra.Command {
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
 			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
 		Args: argsBetween(1, 1, "name the one plugin to check"),
-		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o) },
+		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.kind, "kind", "", "sink or source; default: from a program name such as haproxy-api-sink-note")
@@ -96,10 +97,32 @@ func newDoctor() *cobra.Command {
 	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; required twice or not at all")
 	flags.StringVar(&o.bad, "bad", "", "a `FILE` that a sink must reject")
 	flags.StringVar(&o.fileName, "name", "main", "the name of the file in the documents")
-	return cmd
+	return opts.withOutput(cmd)
 }
 
-func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
+// A doctorReport is what doctor prints as JSON.
+type doctorReport struct {
+	Conforms bool            `json:"conforms"`
+	Checks   []doctorFinding `json:"checks"`
+}
+
+type doctorFinding struct {
+	Check   string `json:"check"`
+	Outcome string `json:"outcome"` // ok, failed or skipped
+	Reason  string `json:"reason,omitempty"`
+}
+
+func newDoctorFinding(f conformance.Finding) doctorFinding {
+	switch {
+	case f.Skipped != "":
+		return doctorFinding{f.Check, "skipped", f.Skipped}
+	case f.Err != nil:
+		return doctorFinding{f.Check, "failed", engine.Printable(f.Err.Error())}
+	}
+	return doctorFinding{Check: f.Check, Outcome: "ok"}
+}
+
+func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error {
 	program := conformance.Program{Path: path, Args: o.args, Block: sdk.Block{}}
 	for _, pair := range o.set {
 		key, value, ok := strings.Cut(pair, "=")
@@ -108,21 +131,31 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions) error {
 		}
 		program.Block[key] = value
 	}
-	report := func(f conformance.Finding) { fmt.Fprintln(cmd.OutOrStdout(), f) }
-	var passed bool
+	findings := doctorReport{Checks: []doctorFinding{}}
+	report := func(f conformance.Finding) {
+		findings.Checks = append(findings.Checks, newDoctorFinding(f))
+		if !inJSON {
+			fmt.Fprintln(cmd.OutOrStdout(), f)
+		}
+	}
 	switch kind := kindOf(path, o.kind); kind {
 	case "source":
-		passed = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, report)
+		findings.Conforms = conformance.CheckSource(cmd.Context(), conformance.Source{Program: program}, report)
 	case "sink":
 		sink, err := doctorSink(program, o)
 		if err != nil {
 			return err
 		}
-		passed = conformance.CheckSink(cmd.Context(), sink, report)
+		findings.Conforms = conformance.CheckSink(cmd.Context(), sink, report)
 	default:
 		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind", path)}
 	}
-	if !passed {
+	if inJSON {
+		if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
+			return err
+		}
+	}
+	if !findings.Conforms {
 		return fmt.Errorf("%s does not conform to the protocol: see the failures above", path)
 	}
 	return nil

@@ -70,25 +70,18 @@ func showStatus(cmd *cobra.Command, daemon apiclient.Client, inJSON bool) error 
 			showPipeline(cmd.OutOrStdout(), p)
 		}
 	}
-	if err == nil && !slices.ContainsFunc(pipelines, unhealthy) {
+	if err == nil && !slices.ContainsFunc(pipelines, func(p server.Pipeline) bool { return p.State == server.StateUnhealthy }) {
 		return nil
 	}
 	return cmp.Or(err, errReported)
 }
-
-// unhealthy reports whether the sink has a problem or the saved template cannot be used.
-func unhealthy(p server.Pipeline) bool { return len(p.Problems) > 0 || p.TemplateError != "" }
 
 // showPipeline prints the status of one pipeline. Its text is sanitized, because it originates from others.
 func showPipeline(out io.Writer, p server.Pipeline) {
 	line := func(format string, args ...any) {
 		fmt.Fprintln(out, engine.OneLine(logging.JoinLines(fmt.Sprintf(format, args...))))
 	}
-	state := "healthy"
-	if unhealthy(p) {
-		state = "unhealthy"
-	}
-	line("%s: %s, from source %s", p.Name, state, p.Source)
+	line("%s: %s, from source %s", p.Name, p.State, p.Source)
 	for _, problem := range p.Problems {
 		line("  problem     %s", problem)
 	}

@@ -21,7 +21,7 @@ func newTemplate(opts *options) *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newTemplateTest(opts), newTemplateFunctions())
+	cmd.AddCommand(newTemplateTest(opts), newTemplateFunctions(opts))
 	return cmd
 }
 
@@ -57,18 +57,35 @@ func newTemplateTest(opts *options) *cobra.Command {
 			}
 			runner := &templatetest.Runner{
 				Templates: daemon.TemplateConfig(p), Source: p.Source, FixTemplate: selected.template != "", Update: update,
-				Out: cmd.OutOrStdout(), Notes: cmd.ErrOrStderr(),
+				Notes: cmd.ErrOrStderr(), Report: func(templatetest.Result) {},
 			}
-			passed, err := runner.Run(cmd.Context(), args[0])
-			if err == nil && !passed {
-				return errReported
-			}
-			return err
+			return runTemplateTest(cmd, runner, args[0], opts.json())
 		},
 	}
 	selected.register(cmd)
 	cmd.Flags().BoolVar(&update, "update", false, "write what is rendered as what is wanted")
-	return cmd
+	return opts.withOutput(cmd)
+}
+
+// runTemplateTest runs the cases in dir and prints their results. It returns errReported if one of them fails.
+func runTemplateTest(cmd *cobra.Command, runner *templatetest.Runner, dir string, inJSON bool) error {
+	out := cmd.OutOrStdout()
+	if !inJSON {
+		runner.Report = func(r templatetest.Result) { r.Print(out) }
+	}
+	summary, err := runner.Run(cmd.Context(), dir)
+	if err != nil {
+		return err
+	}
+	if inJSON {
+		err = printJSON(out, summary)
+	} else {
+		_, err = fmt.Fprintf(out, "%d passed, %d failed\n", summary.Passed, summary.Failed)
+	}
+	if err == nil && summary.Failed > 0 {
+		return errReported
+	}
+	return err
 }
 
 // templateFlags select a template set: that of a pipeline, with another main template if one is given.

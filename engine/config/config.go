@@ -39,6 +39,7 @@ type Config struct {
 	API     API
 	Sidecar Sidecar
 	HAProxy HAProxy
+	Tracing Tracing
 
 	// The general form, including what the shorthand of Sidecar and HAProxy defines; see [Load].
 	Sources   map[string]Source
@@ -102,6 +103,13 @@ type HAProxy struct {
 	OnExit         string // "leave" or "stop"
 	Runtime        bool
 	Watch          []string // see Pipeline.Watch
+}
+
+// Tracing is the table tracing: whether and where traces of changes are sent.
+type Tracing struct {
+	Enabled  bool
+	Endpoint string  // the URL of an OTLP receiver; "" for the one in OpenTelemetry's environment variables
+	Sample   float64 // the fraction of the changes that are traced, from 0 to 1
 }
 
 // A Source is a component that emits snapshots, and the guard against snapshots that shrink too much.

@@ -77,6 +77,7 @@ func defaults() *config.Config {
 			Binary: "haproxy", Mode: "managed", ReloadInterval: 5 * time.Second, DrainTimeout: 30 * time.Second,
 			MaxOldWorkers: 10, OnExit: "leave", Runtime: true,
 		},
+		Tracing:   config.Tracing{Sample: 1},
 		PluginDir: "/usr/lib/haproxy-api/plugins",
 		Sources: map[string]config.Source{"sidecar": {
 			Component: config.Component{Type: "sidecar-push", Block: map[string]any{
@@ -140,6 +141,7 @@ func TestLoad_FileOfVersion09(t *testing.T) {
 func TestLoad_GeneralForm(t *testing.T) {
 	want := defaults()
 	want.PluginDir = "plugins"
+	want.Tracing = config.Tracing{Enabled: true, Endpoint: "http://me:hush@collector.example.com:4318", Sample: 0.1}
 	want.API = config.API{
 		BindIP: "0.0.0.0", LoggingLevel: slog.LevelDebug, LoggingFormat: "json", StateDir: "/var/lib/haproxy-api",
 		UpdateToken: "s3cret",

@@ -13,8 +13,15 @@ import (
 // EnvFile is the environment variable that names the configuration file. It is read by the caller of [Load].
 const EnvFile = "HAPROXY_API_CONFIG_FILE"
 
-// EnvAddress is the environment variable with the address of the running daemon, for the commands that query it.
-const EnvAddress = "HAPROXY_API_ADDRESS"
+// Environment variables for the commands that query the running daemon.
+const (
+	EnvAddress    = "HAPROXY_API_ADDRESS"     // its address
+	EnvClientCert = "HAPROXY_API_CLIENT_CERT" // the file of the certificate to present to it
+	EnvClientKey  = "HAPROXY_API_CLIENT_KEY"  // the file of the key of that certificate
+)
+
+// notKeys are the environment variables with the prefix that set no key.
+var notKeys = []string{EnvFile, EnvAddress, EnvClientCert, EnvClientKey, envPlugin}
 
 const (
 	envPrefix    = "HAPROXY_API_"
@@ -60,7 +67,7 @@ func (l *loader) variables(environ []string, root table) []variable {
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values[name]
-		if value == "" || !hasPrefix(name) || slices.Contains([]string{EnvFile, EnvAddress, envPlugin}, name) {
+		if value == "" || !hasPrefix(name) || slices.Contains(notKeys, name) {
 			continue
 		}
 		if v, ok := fixed[name]; ok {
@@ -130,7 +137,7 @@ func isInjected(name, value string) bool {
 // unknownVariable reports a variable with our prefix that has no effect. It is a fault, because the user may rely on it to
 // restrict access.
 func (l *loader) unknownVariable(name string, fixed map[string]variable) {
-	known := append(slices.Sorted(maps.Keys(fixed)), EnvFile, EnvAddress)
+	known := append(slices.Sorted(maps.Keys(fixed)), EnvFile, EnvAddress, EnvClientCert, EnvClientKey)
 	best, _ := suggest.Nearest(name, known)
 	l.addFault("environment "+name, "is not a known variable; the nearest known one is "+best)
 }

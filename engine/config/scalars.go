@@ -159,8 +159,8 @@ func hostPort(into *string) scalar {
 }
 
 // httpURL is a URL of scheme http or https, or empty.
-func httpURL(into *string) scalar {
-	return stringLike(into, `a URL such as "http://localhost:7777/state.json"`, func(s string) bool {
+func httpURL(into *string, example string) scalar {
+	return stringLike(into, "a URL such as "+strconv.Quote(example), func(s string) bool {
 		u, err := url.Parse(s)
 		return s == "" || err == nil && isHTTP(u)
 	})

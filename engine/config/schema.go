@@ -18,6 +18,7 @@ func (c *Config) schema() table {
 		{name: "haproxy_api", kind: c.API.schema()},
 		{name: "sidecar", kind: c.Sidecar.schema()},
 		{name: "haproxy", kind: c.HAProxy.schema()},
+		{name: "tracing", kind: c.Tracing.schema()},
 		{name: "sources", kind: namedTable[Source]{c.Sources, source}},
 		{name: "sinks", kind: namedTable[Component]{c.Sinks, sink}},
 		{name: "plugins", kind: namedTable[Plugin]{c.Plugins, plugin}},
@@ -49,7 +50,7 @@ func (a *API) schema() table {
 
 func (s *Sidecar) schema() table {
 	return append(table{
-		{"state_url", "http://localhost:7777/state.json", httpURL(&s.StateURL)},
+		{"state_url", "http://localhost:7777/state.json", httpURL(&s.StateURL, "http://localhost:7777/state.json")},
 		{"state_url_file", "", anyString(&s.StateURLFile)},
 		{"follow", "", hostPort(&s.Follow)},
 		{"resync_interval", "1m", duration(&s.ResyncInterval)},
@@ -89,6 +90,14 @@ func (h *HAProxy) schema() table {
 		{"on_exit", "leave", oneOf(&h.OnExit, "leave", "stop")},
 		{"runtime", true, boolean(&h.Runtime)},
 		{"watch", []any{}, filePatterns(&h.Watch)},
+	}
+}
+
+func (t *Tracing) schema() table {
+	return table{
+		{"enabled", false, boolean(&t.Enabled)},
+		{"endpoint", "", httpURL(&t.Endpoint, "http://localhost:4318")},
+		{"sample", 1.0, fraction(&t.Sample)},
 	}
 }
 

@@ -3,6 +3,7 @@
 package history
 
 import (
+	"slices"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -99,4 +100,19 @@ type Step struct {
 // IsReload reports whether the change interrupted or replaced the processes of the sink's program.
 func (c Change) IsReload() bool {
 	return c.Action == sdk.ActionReload || c.Action == sdk.ActionRestart
+}
+
+// summaryLines is how many lines of Instances a summary has.
+const summaryLines = 10
+
+// Summary returns c without its long parts: Commands, Steps, Details, Notes, Excluded, and all but the first lines of Instances.
+// CommandsMore and InstancesMore include what it lacks.
+func (c Change) Summary() Change {
+	c.CommandsMore += len(c.Commands)
+	c.Commands, c.Steps, c.Details, c.Notes, c.Excluded = nil, nil, nil, nil, nil
+	if more := len(c.Instances) - summaryLines; more > 0 {
+		c.Instances = slices.Clone(c.Instances[:summaryLines])
+		c.InstancesMore += more
+	}
+	return c
 }

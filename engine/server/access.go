@@ -91,6 +91,12 @@ func (p *AccessPolicy) authorize(w http.ResponseWriter, r *http.Request) bool {
 	if denied == nil {
 		return true
 	}
+	p.deny(w, r, denied)
+	return false
+}
+
+// deny writes the response to a request that is not authorized.
+func (p *AccessPolicy) deny(w http.ResponseWriter, r *http.Request, denied *denial) {
 	p.denials.add(r, denied.kind)
 	if denied.code == http.StatusUnauthorized {
 		w.Header().Add("WWW-Authenticate", `Bearer realm="haproxy-api"`)
@@ -99,7 +105,6 @@ func (p *AccessPolicy) authorize(w http.ResponseWriter, r *http.Request) bool {
 	// The connection is closed, so that the rest of the body is not read.
 	w.Header().Set("Connection", "close")
 	writeErrors(w, denied.code, denied.message)
-	return false
 }
 
 // isRead reports whether a request with that method changes nothing.
@@ -161,6 +166,59 @@ func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 
 var unknownHost = &denial{http.StatusForbidden, "a host name outside allowed_hosts",
 	"this host name is not known: add it to haproxy_api.allowed_hosts, or use an address"}
+
+// authorizeSecrets reports whether a read that [AccessPolicy.authorize] has authorized may also see secrets. If not, it writes the
+// response itself. The client must be authenticated, and be in AllowFrom. If neither a token nor a client authority is
+// configured, only clients on this machine may. Pages of other origins may not, also not those in CORSOrigins.
+func (p *AccessPolicy) authorizeSecrets(w http.ResponseWriter, r *http.Request) bool {
+	denied := p.checkSecrets(r)
+	if denied == nil {
+		return true
+	}
+	p.deny(w, r, denied)
+	return false
+}
+
+func (p *AccessPolicy) checkSecrets(r *http.Request) *denial {
+	switch {
+	case isOtherSite(r):
+		return &denial{http.StatusForbidden, "secrets for another origin", "pages of another origin may not read secrets"}
+	case isFromBrowser(r) && !p.allowsHost(r):
+		return unknownHost
+	case !p.allowsAddress(r.RemoteAddr):
+		return &denial{http.StatusForbidden, "secrets for an address outside allow_from",
+			"secrets are not shown to this address: it is not in haproxy_api.allow_from"}
+	case p.isAuthenticated(r):
+		return nil
+	case p.needsToken || p.tls != nil && p.tls.hasAuthorities():
+		return &denial{http.StatusUnauthorized, "secrets without token or client certificate",
+			"seeing secrets needs the token or a client certificate: send the token as a bearer token or with basic authentication"}
+	case !isLocal(r):
+		return &denial{http.StatusForbidden, "secrets for another machine",
+			"secrets are shown only to this machine as long as neither haproxy_api.update_token nor client_ca is set"}
+	}
+	return nil
+}
+
+// isOtherSite reports whether a page of another origin made a browser send the request.
+func isOtherSite(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return isCrossOrigin(r) || site != "" && site != "same-origin" && site != "none"
+}
+
+// isLocal reports whether the request comes from this machine, and not from a proxy on it.
+func isLocal(r *http.Request) bool {
+	addr, ok := addressOf(r.RemoteAddr)
+	if !ok || !addr.IsLoopback() {
+		return false
+	}
+	for name := range r.Header {
+		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded") {
+			return false
+		}
+	}
+	return true
+}
 
 // allowsHost reports whether the request is for an allowed name. Over TLS the client has verified the name.
 func (p *AccessPolicy) allowsHost(r *http.Request) bool {

@@ -61,7 +61,12 @@ func newMeasuredServer(t *testing.T) *testServer {
 	s := newTestServer(t, true)
 	s.sink.setFacts(haproxyFacts)
 	s.emit()
-	s.waitForPipeline(t, func(p Pipeline) bool { return p.Generation == 1 })
+	for range 1000 { // the engine records the outcome a moment after Apply returns
+		if len(gather(t, s.cfg.Metrics)) >= len(metricContract) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	return s
 }
 

@@ -59,6 +59,9 @@ func (m *Metrics) Applied(e engine.Entry) {
 // Changed implements [engine.Observer].
 func (m *Metrics) Changed(string, history.Change) {}
 
+// StatusChanged implements [engine.Observer].
+func (m *Metrics) StatusChanged(string) {}
+
 // PluginRestarted counts a restart of a plugin. name is that of the sink or the source in the configuration.
 func (m *Metrics) PluginRestarted(name string) {
 	m.mu.RLock()

@@ -1,53 +1,23 @@
 package server
 
-import (
-	"context"
-	"net/http"
-	"slices"
-	"sync"
-
-	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-)
+import "net/http"
 
 // getPipelines answers with the status of all pipelines.
 func (s *Server) getPipelines(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, s.pipelines(r.Context()))
+	_, pipelines := s.health(r.Context())
+	writeJSON(w, http.StatusOK, pipelines)
 }
 
 // getPipeline answers with the status of one pipeline.
 func (s *Server) getPipeline(w http.ResponseWriter, r *http.Request) {
-	for _, p := range s.pipelines(r.Context()) {
+	_, pipelines := s.health(r.Context())
+	for _, p := range pipelines {
 		if p.Name == r.PathValue("name") {
 			writeJSON(w, http.StatusOK, p)
 			return
 		}
 	}
 	writeNoPipeline(w)
-}
-
-// pipelines returns the status of all pipelines. It asks all sinks and sources for their health at once.
-func (s *Server) pipelines(ctx context.Context) []Pipeline {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	status := s.cfg.Engine.Status()
-	sources := make([]sdk.Health, len(status))
-	var wg sync.WaitGroup
-	for i, p := range status {
-		wg.Go(func() { sources[i] = s.cfg.Engine.SourceHealth(ctx, p.Source) })
-	}
-	health := s.cfg.Engine.Health(ctx)
-	wg.Wait()
-	all := []Pipeline{}
-	for _, h := range health {
-		p := newPipeline(h.PipelineStatus, h.Health)
-		// The configuration may have been reloaded between the two calls.
-		if i := slices.IndexFunc(status, func(other engine.PipelineStatus) bool { return other.Name == p.Name }); i >= 0 {
-			p.SourceProblems, p.SourceFacts = sources[i].Problems, sources[i].Facts
-		}
-		all = append(all, p)
-	}
-	return all
 }
 
 // releaseSnapshot lets the held snapshot of a pipeline's source through.

@@ -1,7 +1,7 @@
 package server
 
 import (
-	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,14 +15,15 @@ type detailedError struct{}
 func (detailedError) Error() string  { return "a.cfg:1:4: no; do" }
 func (detailedError) Detail() string { return "a.cfg:1:4: no\n   ^\n = do" }
 
+func (detailedError) Position() (file string, line, column int) { return "a.cfg", 1, 4 }
+
 func TestPipelines_TemplateError(t *testing.T) {
-	answer, err := json.Marshal(newPipeline(engine.PipelineStatus{
+	p := newPipeline(engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{
 		Name: "p", TemplateError: &engine.TemplateError{Err: detailedError{}}, Nondeterministic: []string{"a.cfg:2: now"},
-	}, sdk.Health{}))
-	want := `{"name":"p","source":"","generation":0,"problems":[],"template_error":"a.cfg:1:4: no; do",` +
-		`"template_error_detail":"a.cfg:1:4: no\n   ^\n = do","nondeterministic":["a.cfg:2: now"]}`
-	if err != nil || string(answer) != want {
-		t.Errorf("%s, %v, want %s", answer, err, want)
+	}}, engine.SourceStatus{})
+	if p.TemplateError != "a.cfg:1:4: no; do" || p.TemplateErrorDetail != "a.cfg:1:4: no\n   ^\n = do" ||
+		*p.TemplateErrorAt != (Position{"a.cfg", 1, 4}) || !slices.Equal(p.Nondeterministic, []string{"a.cfg:2: now"}) {
+		t.Errorf("got %+v", p)
 	}
 }
 
@@ -31,7 +32,7 @@ func TestPipelines_QuarantinedAreLimited(t *testing.T) {
 	for n := range 250 {
 		all = append(all, engine.Quarantined{Service: "web", ID: strconv.Itoa(n), Hostname: "h", Reason: "r"})
 	}
-	p := newPipeline(engine.PipelineStatus{Quarantined: all}, sdk.Health{})
+	p := newPipeline(engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{Quarantined: all}}, engine.SourceStatus{})
 	want := Quarantined{Service: "web", Instance: "99", Hostname: "h", Reason: "r"}
 	if len(p.Quarantined) != 100 || p.Quarantined[99] != want || p.QuarantinedCount != 250 {
 		t.Errorf("%d of %d, the last one %+v", len(p.Quarantined), p.QuarantinedCount, p.Quarantined[len(p.Quarantined)-1])

@@ -6,13 +6,22 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // Pipeline is the status of one pipeline in the API.
 type Pipeline struct {
-	Name       string            `json:"name"`
-	Source     string            `json:"source"`
+	Name       string   `json:"name"`
+	State      string   `json:"state"`   // one of the State constants
+	Reasons    []Reason `json:"reasons"` // why it is not healthy, the worst first
+	Source     string   `json:"source"`
+	SourceType string   `json:"source_type"`
+	Templates  []string `json:"templates"` // the main template's path first, then those of companions and the patterns of partials
+	Sink       string   `json:"sink"`
+	SinkType   string   `json:"sink_type"`
+	InSync     bool     `json:"in_sync"` // what the newest snapshot and the saved template render to is in effect
+
 	Generation uint64            `json:"generation"` // that is applied; 0 for none
 	Digest     string            `json:"digest,omitempty"`
 	Since      *time.Time        `json:"since,omitempty"`
@@ -22,10 +31,11 @@ type Pipeline struct {
 	SourceProblems []string          `json:"source_problems,omitempty"`
 	SourceFacts    map[string]string `json:"source_facts,omitempty"`
 
-	TemplateError       string   `json:"template_error,omitempty"`        // why the newest template is not active
-	TemplateErrorDetail string   `json:"template_error_detail,omitempty"` // the same in several lines, with the template line
-	Notes               []string `json:"notes,omitempty"`                 // what the template reports about the snapshot
-	Nondeterministic    []string `json:"nondeterministic,omitempty"`      // nondeterministic lines of the template
+	TemplateError       string    `json:"template_error,omitempty"`        // why the newest template is not active
+	TemplateErrorDetail string    `json:"template_error_detail,omitempty"` // the same in several lines, with the template line
+	TemplateErrorAt     *Position `json:"template_error_at,omitempty"`     // where the mistake is, if that is known
+	Notes               []string  `json:"notes,omitempty"`                 // what the template reports about the snapshot
+	Nondeterministic    []string  `json:"nondeterministic,omitempty"`      // nondeterministic lines of the template
 
 	Excluded         []Exclusion   `json:"excluded,omitempty"`             // from the applied document
 	Quarantined      []Quarantined `json:"quarantined,omitempty"`          // the first instances that are
@@ -37,7 +47,17 @@ type Pipeline struct {
 	Waiting    *Waiting   `json:"waiting,omitempty"`        // why the newest document is not applied yet
 	Held       *Held      `json:"held,omitempty"`           // why the newest snapshot is not used yet
 	StaleSince *time.Time `json:"stale_since,omitempty"`    // see [engine.PipelineStatus]
-	Last       *LastApply `json:"last,omitempty"`
+	Last       *LastApply `json:"last,omitempty"`           // the newest outcome of the sink
+
+	LastChange *history.Change `json:"last_change,omitempty"` // a summary of the newest entry that put a document into effect
+	LastReload *history.Change `json:"last_reload,omitempty"` // a summary of the newest one that reloaded or started the program
+}
+
+// A Position is where in a template a mistake is. Line and Column are 0 if they are not known.
+type Position struct {
+	File   string `json:"file"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
 }
 
 // An Exclusion is a service, or an instance of it, that is excluded because the sink rejects its lines or because rendering it
@@ -87,31 +107,42 @@ type LastApply struct {
 	Seconds    float64     `json:"seconds"`
 }
 
-func newPipeline(status engine.PipelineStatus, health sdk.Health) Pipeline {
+func newPipeline(h engine.PipelineHealth, source engine.SourceStatus) Pipeline {
+	status := h.PipelineStatus
 	p := Pipeline{
-		Name: status.Name, Source: status.Source, Generation: status.Generation, Digest: status.Digest,
-		Problems: health.Problems, Facts: health.Facts, Notes: status.Notes, Nondeterministic: status.Nondeterministic,
-		Excluded:    exclusions(status.Excluded),
+		Name: status.Name, Source: status.Source, SourceType: source.Type, Templates: append([]string{}, status.Paths...),
+		Sink: status.Sink, SinkType: status.SinkType, InSync: status.InSync,
+		Generation: status.Generation, Digest: status.Digest, Since: timeOrNil(status.Since),
+		Problems: append([]string{}, h.Problems...), Facts: h.Facts,
+		SourceProblems: source.Problems, SourceFacts: source.Facts,
+		Notes: status.Notes, Nondeterministic: status.Nondeterministic, Excluded: exclusions(status.Excluded),
 		Quarantined: quarantined(status.Quarantined), QuarantinedCount: len(status.Quarantined),
 		Dropped: quarantined(status.Dropped), DroppedCount: len(status.Dropped),
-		Since: timeOrNil(status.Since), Applying: timeOrNil(status.Applying), StaleSince: timeOrNil(status.StaleSince),
+		Applying: timeOrNil(status.Applying), Held: newHeld(status.Held), StaleSince: timeOrNil(status.StaleSince),
+		LastChange: summaryOf(status.LastChange), LastReload: summaryOf(status.LastReload),
 	}
-	if p.Problems == nil {
-		p.Problems = []string{}
-	}
+	p.State, p.Reasons = pipelineState(h, source)
 	if status.TemplateError != nil {
 		p.TemplateError, p.TemplateErrorDetail = status.TemplateError.Error(), engine.Detail(status.TemplateError)
+		if at, ok := engine.PositionOf(status.TemplateError); ok {
+			p.TemplateErrorAt = &Position{at.File, at.Line, at.Column}
+		}
 	}
 	if w := status.Pending; w != nil {
 		p.Waiting = &Waiting{Reason: w.Reason, Until: w.Until}
-	}
-	if h := status.Held; h != nil {
-		p.Held = &Held{Reason: h.Reason, Since: h.Since, Until: h.Until}
 	}
 	if status.Last != nil {
 		p.Last = newLastApply(*status.Last)
 	}
 	return p
+}
+
+func summaryOf(c *history.Change) *history.Change {
+	if c == nil {
+		return nil
+	}
+	summary := c.Summary()
+	return &summary
 }
 
 func timeOrNil(t time.Time) *time.Time {

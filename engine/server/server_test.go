@@ -273,7 +273,7 @@ func TestPipelines_Exclusions(t *testing.T) {
 		},
 		Last: &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
 	}
-	got, err := json.Marshal(newPipeline(status, sdk.Health{}))
+	got, err := json.Marshal(newPipeline(engine.PipelineHealth{PipelineStatus: status}, engine.SourceStatus{}))
 	for _, want := range []string{
 		`"excluded":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
 		`"excluded":[{"service":"chat","reason":"worse"}],"at"`,

@@ -72,8 +72,11 @@ func (c *certificates) current() *tls.Config {
 // trusts reports whether the client may change something: it presented a certificate of an authority in client_ca, or there is no
 // client_ca. That is verified for each request, because the authorities may have changed since the handshake.
 func (c *certificates) trusts(state *tls.ConnectionState) bool {
-	return c.current().ClientCAs == nil || c.identifies(state)
+	return !c.hasAuthorities() || c.identifies(state)
 }
+
+// hasAuthorities reports whether there is a client_ca.
+func (c *certificates) hasAuthorities() bool { return c.current().ClientCAs != nil }
 
 // identifies reports whether the client presented a certificate of an authority in client_ca.
 func (c *certificates) identifies(state *tls.ConnectionState) bool {

@@ -71,7 +71,7 @@ func (s *sinkServer) begin(ctx context.Context) (_ context.Context, done func(),
 		<-s.plugin.applying
 		return nil, nil, status.FromContextError(ctx.Err()).Err()
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(wire.ReceiveTraceParent(ctx))
 	s.setCancel(cancel)
 	return ctx, func() {
 		s.setCancel(nil)
@@ -112,6 +112,17 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 		return nil, errNotConfigured
 	}
 	return health(ctx, sink)
+}
+
+func (s *sinkServer) Servers(ctx context.Context, _ *wire.ServersRequest) (*wire.ServersResponse, error) {
+	reporter, ok := s.plugin.get().(sdk.ServerReporter)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the sink does not know the servers of its program")
+	}
+	ctx, cancel := withEarlierDeadline(ctx)
+	defer cancel()
+	servers, err := reporter.Servers(ctx)
+	return &wire.ServersResponse{Servers: wire.EncodeServers(servers), Failure: wire.EncodeError(err)}, nil
 }
 
 // health returns the health of a sink or a source.

@@ -6,9 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +14,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -34,26 +31,27 @@ const requestTimeout = 10 * time.Second
 type Client struct {
 	scheme, address string
 	http            *http.Client
+	identity        *tls.Certificate
 }
 
 // New returns a client of the daemon that runs with cfg on this machine. It uses no proxy, and sends the update token only with
-// requests that need it.
-func New(cfg *config.Config) Client {
+// requests that need it. identity is the client certificate to present; nil for none.
+func New(cfg *config.Config, identity *tls.Certificate) Client {
 	host := cmp.Or(cfg.API.BindIP, "127.0.0.1")
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	c := Client{scheme: "http", address: net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort))}
+	c := Client{scheme: "http", address: net.JoinHostPort(host, strconv.Itoa(cfg.API.BindPort)), identity: identity}
 	if cfg.API.TLSCert != "" {
 		c.scheme = "https"
 	}
-	c.http = newHTTPClient(tlsConfig(cfg.API.TLSCert, host), cfg.API.UpdateToken, cfg.API.ProtectReads)
+	c.http = newHTTPClient(verifying(cfg.API.TLSCert, host), identity, cfg.API.UpdateToken, cfg.API.ProtectReads)
 	return c
 }
 
 // NewAt returns a client of the daemon at a URL such as https://edge:7778 or an address such as edge:7778. A password in the URL
-// is the token; without one the token of cfg is used. The error means that address has another form.
-func NewAt(address string, cfg *config.Config) (Client, error) {
+// is the token; without one the token of cfg is used. identity is as for [New]. The error means that address has another form.
+func NewAt(address string, cfg *config.Config, identity *tls.Certificate) (Client, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
@@ -61,16 +59,21 @@ func NewAt(address string, cfg *config.Config) (Client, error) {
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
 		return Client{}, errors.New("the address of the daemon must be a URL such as http://localhost:7778, or HOST:PORT")
 	}
-	c := Client{scheme: u.Scheme, address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "7778"))}
+	c := Client{scheme: u.Scheme, address: net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "7778")), identity: identity}
 	token, given := u.User.Password()
 	if !given {
 		token = cfg.API.UpdateToken
 	}
-	c.http = newHTTPClient(tlsConfig(cfg.API.TLSCert, u.Hostname()), token, given || cfg.API.ProtectReads)
+	c.http = newHTTPClient(verifying(cfg.API.TLSCert, u.Hostname()), identity, token, given || cfg.API.ProtectReads)
 	return c, nil
 }
 
-func newHTTPClient(security *tls.Config, token string, reads bool) *http.Client {
+// newHTTPClient returns a client that verifies certificates as security says. It sends the token with changes, and with all
+// requests if reads is set.
+func newHTTPClient(security *tls.Config, identity *tls.Certificate, token string, reads bool) *http.Client {
+	if identity != nil {
+		security.Certificates = []tls.Certificate{*identity}
+	}
 	return &http.Client{
 		Transport: authenticator{&http.Transport{TLSClientConfig: security}, token, reads},
 		// The daemon never redirects, and the token must not be sent to another host.
@@ -82,9 +85,9 @@ func newHTTPClient(security *tls.Config, token string, reads bool) *http.Client 
 func (c Client) Address() string { return c.address }
 
 // Unverified returns a client of the same daemon that accepts any certificate. It sends no token, which another server could
-// intercept.
+// intercept. It presents the client certificate, whose key is not sent.
 func (c Client) Unverified() Client {
-	c.http = newHTTPClient(&tls.Config{InsecureSkipVerify: true}, "", false) //nolint:gosec // no secret is sent
+	c.http = newHTTPClient(&tls.Config{InsecureSkipVerify: true}, c.identity, "", false) //nolint:gosec // no secret is sent
 	return c
 }
 
@@ -101,43 +104,6 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", "Bearer "+a.token)
 	}
 	return a.RoundTripper.RoundTrip(r)
-}
-
-// ErrUntrusted means that the daemon presented a certificate that cannot be verified.
-var ErrUntrusted = errors.New("its certificate is neither the one in haproxy_api.tls_cert nor issued by a trusted authority")
-
-// tlsConfig trusts the certificate in the file, whatever its names and issuer are. Any other certificate must be valid for host.
-func tlsConfig(file, host string) *tls.Config {
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies the certificate
-		VerifyConnection: func(state tls.ConnectionState) error {
-			chain := state.PeerCertificates
-			if own := firstCertificate(file); own != nil && own.Equal(chain[0]) {
-				return nil
-			}
-			intermediates := x509.NewCertPool()
-			for _, cert := range chain[1:] {
-				intermediates.AddCert(cert)
-			}
-			if _, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: intermediates}); err != nil {
-				return fmt.Errorf("%w: %w", ErrUntrusted, err)
-			}
-			return nil
-		},
-	}
-}
-
-// firstCertificate returns the first certificate in the file, or nil if it has none or cannot be read.
-func firstCertificate(file string) *x509.Certificate {
-	content, _ := os.ReadFile(file)
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			cert, _ := x509.ParseCertificate(block.Bytes)
-			return cert
-		}
-	}
-	return nil
 }
 
 // Pipelines returns the status of the daemon's pipelines.

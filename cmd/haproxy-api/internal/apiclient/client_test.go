@@ -1,6 +1,7 @@
 package apiclient
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -42,7 +43,7 @@ func TestClient_SendsTokenOnlyWithChanges(t *testing.T) {
 	t.Setenv("HTTP_PROXY", other.URL)
 	cfg := configFor(daemon)
 	cfg.API.UpdateToken = token
-	client := New(cfg)
+	client := New(cfg, nil)
 	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		r, err := http.NewRequestWithContext(t.Context(), method, client.scheme+"://"+client.address+"/x", nil)
 		if err != nil {
@@ -77,11 +78,51 @@ func TestClient_VerifiesCertificate(t *testing.T) {
 	for file, trusted := range map[string]bool{own: true, other: false, "missing": false, folder: false} {
 		cfg := configFor(daemon)
 		cfg.API.TLSCert = file
-		client := New(cfg)
+		client := New(cfg, nil)
 		if _, err := client.Pipelines(t.Context()); (err == nil) != trusted {
 			t.Errorf("with %s: %v", file, err)
 		}
 		client.http.CloseIdleConnections()
+	}
+}
+
+// The client certificate is presented to the daemon, also if the daemon's certificate cannot be verified.
+func TestClient_PresentsItsCertificate(t *testing.T) {
+	folder := t.TempDir()
+	own, identityFile := filepath.Join(folder, "own.pem"), filepath.Join(folder, "client.pem")
+	writeCertificate(t, own)
+	writeCertificate(t, identityFile)
+	pair, err := tls.LoadX509KeyPair(own, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := ReadIdentity(identityFile, identityFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TLS.PeerCertificates) != 1 || !bytes.Equal(r.TLS.PeerCertificates[0].Raw, identity.Certificate[0]) {
+			t.Errorf("%d certificates were presented", len(r.TLS.PeerCertificates))
+		}
+		fmt.Fprint(w, "[]")
+	}))
+	daemon.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAnyClientCert}
+	daemon.StartTLS()
+	defer daemon.Close()
+	cfg := configFor(daemon)
+	cfg.API.TLSCert = own
+	at, err := NewAt(daemon.URL, cfg, identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, client := range []Client{New(cfg, identity), at, at.Unverified()} {
+		if _, err := client.Pipelines(t.Context()); err != nil {
+			t.Errorf("client %d: %v", i, err)
+		}
+		client.http.CloseIdleConnections()
+	}
+	if _, err := ReadIdentity(identityFile, own); err == nil {
+		t.Error("a certificate with the key of another one was read")
 	}
 }
 

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"io"
-	"log/slog"
 	"net/netip"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -59,21 +58,29 @@ func pick[T any](m map[string]T, names []string) map[string]T {
 	return picked
 }
 
-// engineConfig returns the engine's configuration for these components.
-func (c *components) engineConfig(log *slog.Logger, observer engine.Observer) engine.Config {
-	cfg := engine.Config{Sources: map[string]engine.SourceConfig{}, Log: log, Observer: observer}
+// engineConfig returns the engine's configuration for c.
+func (d *Daemon) engineConfig(c *components) engine.Config {
+	cfg := c.engineConfig()
+	cfg.Log, cfg.Observer, cfg.Tracer = d.log, engine.Observers{d.metrics, d.events, d.series, d.tracer}, d.tracer
+	return cfg
+}
+
+// engineConfig returns the part of the engine's configuration that these components are.
+func (c *components) engineConfig() engine.Config {
+	cfg := engine.Config{Sources: map[string]engine.SourceConfig{}}
 	if address, err := netip.ParseAddr(c.cfg.API.BindIP); err == nil && c.cfg.API.BindPort > 0 {
 		cfg.Listening = []netip.AddrPort{netip.AddrPortFrom(address, uint16(c.cfg.API.BindPort))} //nolint:gosec // a port
 	}
 	for name, source := range c.sources {
-		cfg.Sources[name] = engine.SourceConfig{Source: source, Guard: engine.Guard(c.cfg.Sources[name].Guard)}
+		configured := c.cfg.Sources[name]
+		cfg.Sources[name] = engine.SourceConfig{Source: source, Type: configured.Type, Guard: engine.Guard(configured.Guard)}
 	}
 	for _, name := range sortedKeys(c.cfg.Pipelines) {
 		p := c.cfg.Pipelines[name]
 		sinkType := c.cfg.Sinks[p.Sink].Type
 		pipeline := engine.PipelineConfig{
-			Name: name, Source: p.Source, Templates: c.templates[name],
-			Sink: c.sinks[p.Sink], SinkType: sinkType, Inputs: c.inputs[name],
+			Name: name, Source: p.Source, Templates: c.templates[name], Paths: templatePaths(p),
+			Sink: c.sinks[p.Sink], SinkName: p.Sink, SinkType: sinkType, Inputs: c.inputs[name],
 		}
 		if sinkType == typeHAProxy { // documents of other types cannot be analysed
 			pipeline.Conflicts = haproxy.Conflicts

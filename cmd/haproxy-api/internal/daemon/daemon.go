@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/tracing"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/server"
@@ -30,6 +31,9 @@ type Daemon struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	metrics  *server.Metrics
+	events   *server.Events
+	series   *server.Series
+	tracer   *tracing.Tracer
 	engine   *engine.Engine
 	server   *server.Server
 	store    *statestore.Store // nil if no state is kept
@@ -56,24 +60,31 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		version: opts.Version, log: opts.Log, level: opts.Level,
-		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version), running: &components{cfg: &config.Config{}},
+		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version),
+		events: server.NewEvents(), series: server.NewSeries(),
+		tracer: tracing.New(opts.Version, opts.Log), running: &components{cfg: &config.Config{}},
 	}
 	d.metrics.SetComponents(metricComponents(cfg))
 	if err := d.build(ctx, cfg); err != nil {
 		d.running.close()
+		_ = d.tracer.Close(ctx)
 		if d.store != nil {
 			_ = d.store.Close()
 		}
 		return nil, err
 	}
 	d.server = server.New(server.Config{
-		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log,
+		Engine: d.engine, Metrics: d.metrics, Events: d.events, Series: d.series,
+		Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log, Version: d.version,
 	})
 	return d, nil
 }
 
 // build sets the state store, the running components and the engine, as far as it succeeds.
 func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
+	if err := d.tracer.Configure(ctx, cfg.Tracing); err != nil {
+		return &ConfigError{err}
+	}
 	builder := d.newBuilder(cfg)
 	builder.retryStart = true
 	if d.stateDir != "" {
@@ -91,7 +102,7 @@ func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
 	if err := claim(ctx, next.sinks); err != nil {
 		return err
 	}
-	run := next.engineConfig(d.log, d.metrics)
+	run := d.engineConfig(next)
 	if d.store != nil {
 		run.StateStore = d.store
 	}

@@ -20,6 +20,7 @@ type diff struct {
 	address     bool     // the daemon listens at another address
 	access      bool     // the access policy changed
 	level       bool     // the log level changed
+	tracing     bool     // tracing is enabled, changed or disabled
 	needRestart []string // keys that changed and need a restart
 }
 
@@ -48,6 +49,11 @@ func compareMaps[C any](before, next map[string]C, equal func(name string) bool)
 // replaced reports whether the component has another configuration, rather than being removed or added.
 func (c changes) replaced(name string) bool {
 	return slices.Contains(c.removed, name) && slices.Contains(c.added, name)
+}
+
+// removedOnly returns the names that the new configuration lacks.
+func (c changes) removedOnly() []string {
+	return slices.DeleteFunc(slices.Clone(c.removed), c.replaced)
 }
 
 // describe returns a phrase for each change, sorted by name. replaced is the word for a component that is replaced.
@@ -92,6 +98,7 @@ func diffConfigs(before, next *config.Config) diff {
 		address: listenAddress(before.API) != listenAddress(next.API),
 		access:  !reflect.DeepEqual(accessConfig(before.API), accessConfig(next.API)),
 		level:   before.API.LoggingLevel != next.API.LoggingLevel,
+		tracing: before.Tracing != next.Tracing,
 	}
 	for _, name := range d.sources.kept {
 		if before.Sources[name].Guard != next.Sources[name].Guard {
@@ -123,6 +130,9 @@ func (d diff) describe(next config.API) []string {
 	}
 	if d.level {
 		all = append(all, "log level "+next.LoggingLevel.String())
+	}
+	if d.tracing {
+		all = append(all, "tracing changed")
 	}
 	return all
 }

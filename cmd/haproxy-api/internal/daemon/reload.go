@@ -52,10 +52,23 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	if listener != nil {
 		d.http.start(listener)
 	}
+	if changed.tracing {
+		if err := d.tracer.Configure(ctx, cfg.Tracing); err != nil {
+			d.log.Error("traces cannot be sent", "error", err)
+		}
+	}
 	if len(changed.describe(cfg.API)) > 0 {
 		d.warnIfPushIsOpen()
 	}
 	d.metrics.SetComponents(metricComponents(cfg))
+	for kind, names := range map[string][]string{
+		"pipeline": changed.pipelines.removedOnly(), "sink": changed.sinks.removedOnly(), "source": changed.sources.removedOnly(),
+	} {
+		for _, name := range names {
+			d.events.Forget(kind, name)
+			d.series.Forget(kind, name)
+		}
+	}
 	return changed, nil
 }
 
@@ -79,7 +92,7 @@ func (d *Daemon) replaceComponents(ctx context.Context, before *components, cfg 
 	if err != nil {
 		return err
 	}
-	err = d.engine.Change(ctx, next.engineConfig(d.log, d.metrics), func() (engine.Config, error) {
+	err = d.engine.Change(ctx, d.engineConfig(next), func() (engine.Config, error) {
 		active, err := d.handOver(ctx, before, next, changed)
 		d.mu.Lock()
 		d.running = active
@@ -88,7 +101,7 @@ func (d *Daemon) replaceComponents(ctx context.Context, before *components, cfg 
 		if !maps.Equal(before.sources, active.sources) {
 			d.server.SetFront(d.front())
 		}
-		return active.engineConfig(d.log, d.metrics), err
+		return d.engineConfig(active), err
 	})
 	if err != nil {
 		next.added(changed).close()

@@ -33,7 +33,9 @@ type Reloader struct {
 // After a signal the reloader also has the sinks reread the files beside their documents.
 func NewReloader(d *Daemon, file string, load func() (*config.Config, error), signals <-chan os.Signal) *Reloader {
 	_, err := os.Stat(file)
-	return &Reloader{daemon: d, file: file, load: load, signals: signals, fileExpected: err == nil}
+	r := &Reloader{daemon: d, file: file, load: load, signals: signals, fileExpected: err == nil}
+	r.recordLoaded()
+	return r
 }
 
 // Run reloads the configuration until ctx is done.
@@ -112,11 +114,14 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 		return
 	}
 	r.daemon.metrics.ConfigReloaded(err == nil)
+	r.daemon.events.StatusChanged("")
 	if err != nil {
 		r.failed = true
+		r.daemon.server.SetConfigurationError(err)
 		log.Error("configuration reload failed; keeping the previous configuration: " + logging.JoinLines(err.Error()))
 		return
 	}
+	r.recordLoaded()
 	for _, key := range changed.needRestart {
 		log.Warn("change takes effect after a restart", "key", key)
 	}
@@ -133,6 +138,15 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 		phrases = []string{"nothing changed"}
 	}
 	log.Info("configuration reloaded: " + strings.Join(phrases, ", "))
+}
+
+// recordLoaded reports to the status that the configuration was loaded now.
+func (r *Reloader) recordLoaded() {
+	file := r.file
+	if !r.fileExpected {
+		file = ""
+	}
+	r.daemon.server.SetConfiguration(file, time.Now())
 }
 
 // loadConfig loads the configuration. It returns an error if the file existed before and is now missing or empty. It may

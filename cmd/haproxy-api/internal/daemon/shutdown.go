@@ -18,7 +18,7 @@ const (
 	stopTimeout = 1500 * time.Millisecond
 	// shutdownTimeout bounds all of these together. What has not ended by then ends with the process.
 	shutdownTimeout = 4 * time.Second
-	// storeTimeout bounds writing the state store.
+	// storeTimeout bounds writing the state store, and sending the last traces at the same time.
 	storeTimeout = 500 * time.Millisecond
 )
 
@@ -39,12 +39,14 @@ func (d *Daemon) shutdown(ctx context.Context, idle <-chan struct{}) error {
 		d.stopComponents(ctx)
 	})
 	ended := waitFor(all, stopped) && waitFor(all, idle) && waitFor(all, served)
+	last, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	traced := inBackground(func() { _ = d.tracer.Close(last) })
 	if d.store != nil {
-		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-		defer cancel()
-		written := waitFor(ctx, inBackground(func() { _ = d.store.Close() }))
+		written := waitFor(last, inBackground(func() { _ = d.store.Close() }))
 		ended = ended && written
 	}
+	waitFor(last, traced) // a collector that is away does not make a shutdown incomplete
 	if !ended {
 		return errShutdownTimeout
 	}

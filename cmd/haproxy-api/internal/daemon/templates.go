@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -24,6 +25,15 @@ func TemplateConfig(p config.Pipeline) templates.Config {
 
 func newTemplates(p config.Pipeline) engine.Templates {
 	return templateSet{templates.New(TemplateConfig(p))}
+}
+
+// templatePaths returns the main template's path, those of the companions and the patterns of the partials.
+func templatePaths(p config.Pipeline) []string {
+	paths := []string{cmp.Or(p.Template, "built-in template")}
+	for _, name := range sortedKeys(p.Files) {
+		paths = append(paths, p.Files[name])
+	}
+	return append(paths, p.Partials...)
 }
 
 // templateSet adapts [templates.Set] to [engine.Templates].

@@ -22,53 +22,81 @@ var Now = time.Date(2024, time.January, 2, 15, 4, 5, 0, time.UTC)
 // A Runner runs golden cases.
 type Runner struct {
 	Templates   templates.Config
-	Source      string    // the name of the snapshots' source
-	FixTemplate bool      // the cases cannot replace the main template
-	Update      bool      // write what is rendered as what is wanted
-	Out         io.Writer // receives the results
-	Notes       io.Writer // receives notes about the states
-
-	passed, failed int
+	Source      string       // the name of the snapshots' source
+	FixTemplate bool         // the cases cannot replace the main template
+	Update      bool         // write what is rendered as what is wanted
+	Notes       io.Writer    // receives notes about the states
+	Report      func(Result) // is called after each case
 }
 
-// Run runs every case in dir and prints the results. It reports whether all of them passed. The error means that there is no
-// case, or that ctx was done early.
-func (r *Runner) Run(ctx context.Context, dir string) (passed bool, err error) {
+// A Result is the result of one case.
+type Result struct {
+	Case   string   `json:"case"`
+	Passed bool     `json:"passed"`
+	Wrote  []string `json:"wrote,omitempty"` // the files that were updated
+	Error  string   `json:"error,omitempty"`
+	Diff   string   `json:"diff,omitempty"` // a unified diff from what the case wants to what is rendered
+}
+
+// A Summary has the results of all cases.
+type Summary struct {
+	Passed int      `json:"passed"`
+	Failed int      `json:"failed"`
+	Cases  []Result `json:"cases"`
+}
+
+// Run runs every case in dir. The error means that there is no case, or that ctx was done early.
+func (r *Runner) Run(ctx context.Context, dir string) (Summary, error) {
+	var summary Summary
 	cases, err := findCases(dir)
 	if err != nil {
-		return false, err
+		return summary, err
 	}
 	for _, c := range cases {
 		if err := ctx.Err(); err != nil {
-			return false, fmt.Errorf("stopped after %d of %d cases: %w", r.passed+r.failed, len(cases), err)
+			return summary, fmt.Errorf("stopped after %d of %d cases: %w", len(summary.Cases), len(cases), err)
 		}
-		r.runCase(ctx, c)
+		result := r.runCase(ctx, c)
+		if result.Passed {
+			summary.Passed++
+		} else {
+			summary.Failed++
+		}
+		summary.Cases = append(summary.Cases, result)
+		r.Report(result)
 	}
-	fmt.Fprintf(r.Out, "%d passed, %d failed\n", r.passed, r.failed)
-	return r.failed == 0, nil
+	return summary, nil
 }
 
-// runCase runs one case and prints its result if it fails or is updated.
-func (r *Runner) runCase(ctx context.Context, c goldenCase) {
-	colors := terminal.PaletteFor(r.Out)
+func (r *Runner) runCase(ctx context.Context, c goldenCase) Result {
+	result := Result{Case: c.name}
 	differences, err := r.compare(ctx, c)
 	if err == nil && r.Update {
-		err = r.update(differences)
+		result.Wrote, err = acceptAll(differences)
 		differences = nil
 	}
-	if err == nil && len(differences) == 0 {
-		r.passed++
-		return
-	}
-	r.failed++
-	fmt.Fprintf(r.Out, "%s %s", colors.Failure("FAIL"), c.name)
 	if err != nil {
-		fmt.Fprintf(r.Out, ": %s\n", engine.Detail(err))
-		return
+		result.Error = engine.Detail(err)
 	}
-	fmt.Fprintln(r.Out)
 	for _, d := range differences {
-		fmt.Fprintf(r.Out, "%s", colors.Diff(unifiedDiff(d.want, d.got)))
+		result.Diff += string(unifiedDiff(d.want, d.got))
+	}
+	result.Passed = err == nil && len(differences) == 0
+	return result
+}
+
+// Print writes the result of a case that failed or was updated. It writes nothing for any other one.
+func (r Result) Print(out io.Writer) {
+	colors := terminal.PaletteFor(out)
+	for _, path := range r.Wrote {
+		fmt.Fprintln(out, "wrote", path)
+	}
+	switch {
+	case r.Passed:
+	case r.Error != "":
+		fmt.Fprintf(out, "%s %s: %s\n", colors.Failure("FAIL"), r.Case, r.Error)
+	default:
+		fmt.Fprintf(out, "%s %s\n%s", colors.Failure("FAIL"), r.Case, colors.Diff([]byte(r.Diff)))
 	}
 }
 
@@ -101,14 +129,15 @@ func (r *Runner) compare(ctx context.Context, c goldenCase) ([]difference, error
 	return compareError(wanted, renderErr), nil
 }
 
-func (r *Runner) update(differences []difference) error {
+// acceptAll writes what was rendered as what is wanted, and returns the paths of the files.
+func acceptAll(differences []difference) (wrote []string, err error) {
 	for _, d := range differences {
 		if err := d.accept(); err != nil {
-			return err
+			return wrote, err
 		}
-		fmt.Fprintln(r.Out, "wrote", d.want.path)
+		wrote = append(wrote, d.want.path)
 	}
-	return nil
+	return wrote, nil
 }
 
 // findCases returns the cases in dir, sorted. A folder that has wanted files and no state is also a case, which fails.
