@@ -150,4 +150,5 @@ var appliedActions = []string{sdk.ActionUnchanged, sdk.ActionRuntime, sdk.Action
 // failedOutcomes are the outcomes of documents that were not applied.
 var failedOutcomes = []string{
 	history.OutcomeDeferred, history.OutcomeRejected, history.OutcomeNotLoaded, history.OutcomeFailed,
+	history.OutcomeSuperseded,
 }

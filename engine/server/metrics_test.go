@@ -19,6 +19,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -254,7 +255,7 @@ func observe(m *Metrics, pipeline, source, plugin string) {
 	m.SnapshotReceived(sdk.Snapshot{Source: source}, true)
 	m.Rendered(pipeline, 1, nil)
 	m.TemplateRefused(pipeline)
-	m.Applied(engine.Entry{Pipeline: pipeline, Trigger: engine.TriggerSnapshot, Result: sdk.Result{Action: sdk.ActionReload}})
+	m.Applied(engine.Entry{Pipeline: pipeline, Trigger: history.Trigger{Kind: history.TriggerPush}, Result: sdk.Result{Action: sdk.ActionReload}})
 	m.PluginRestarted(plugin)
 }
 

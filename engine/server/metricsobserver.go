@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -49,9 +48,9 @@ func (m *Metrics) Applied(e engine.Entry) {
 		return
 	}
 	action := actionLabel(e)
-	m.applies.WithLabelValues(e.Pipeline, action, outcome(e.Err)).Inc()
+	m.applies.WithLabelValues(e.Pipeline, action, e.Outcome()).Inc()
 	m.applySeconds.WithLabelValues(e.Pipeline, action).Observe(e.Took.Seconds())
-	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
+	if e.Err == nil && e.Trigger.IsSnapshot() {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(max(0, time.Since(e.Received).Seconds()))
 	}
 }
@@ -82,25 +81,10 @@ func actionLabel(e engine.Entry) string {
 	switch {
 	case e.Err != nil:
 		return noAction
-	case slices.Contains(appliedActions, e.Result.Action):
-		return e.Result.Action
-	default:
+	case e.Result.Action == "":
 		return sdk.ActionOther
-	}
-}
-
-func outcome(err error) string {
-	switch {
-	case err == nil:
-		return history.OutcomeApplied
-	case errors.Is(err, sdk.ErrDeferred):
-		return history.OutcomeDeferred
-	case errors.Is(err, sdk.ErrNotLoaded):
-		return history.OutcomeNotLoaded
-	case errors.Is(err, sdk.ErrRejected):
-		return history.OutcomeRejected
 	default:
-		return history.OutcomeFailed
+		return history.KnownAction(e.Result.Action)
 	}
 }
 

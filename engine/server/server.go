@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/server/ui"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -126,6 +127,9 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET /api/v1/events", s.getEvents)
 	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/release", s.releaseSnapshot)
 	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.requestApply)
+	page := ui.NewHandler()
+	s.mux.Handle("GET /{$}", page)
+	s.mux.Handle("GET /ui/", page)
 	return s
 }
 
