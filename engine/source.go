@@ -169,7 +169,6 @@ func (s *source) holdBackLocked(snap sdk.Snapshot, reason string) {
 	}
 	s.hold = &hold{Held: Held{Reason: reason, Since: time.Now()}, snapshot: snap}
 	s.startHoldTimerLocked()
-	s.reportHeldLocked(true)
 	s.log.Warn("snapshot held; POST /api/v1/pipelines/NAME/release releases it", "reason", reason, "until", s.hold.Until)
 }
 
@@ -190,7 +189,6 @@ func (s *source) endHoldLocked(why string) {
 	s.hold.timer.Stop()
 	s.log.Info("snapshot no longer held", "reason", why, "took", time.Since(s.hold.Since).Round(time.Millisecond))
 	s.hold = nil
-	s.reportHeldLocked(false)
 }
 
 // release passes the held snapshot to the pipelines if it belongs to which; nil stands for any hold. It reports whether it did.
@@ -226,7 +224,6 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 		if slices.Contains(s.pipelines, p) {
 			continue
 		}
-		s.observer.Held(p.name, s.hold != nil)
 		if s.filled {
 			p.snapshots.fill(causedSnapshot{s.newest, causeNow(history.TriggerConfig, "")})
 			p.resumed.raise()
@@ -252,12 +249,6 @@ func (s *source) reconsiderHoldLocked() {
 	s.hold.timer.Stop()
 	s.hold.Reason = reason
 	s.startHoldTimerLocked()
-}
-
-func (s *source) reportHeldLocked(held bool) {
-	for _, p := range s.pipelines {
-		s.observer.Held(p.name, held)
-	}
 }
 
 // stopTimer stops the timer of a source that no longer runs.

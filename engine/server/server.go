@@ -91,7 +91,7 @@ type Server struct {
 
 // New returns a server. It does not listen yet: see [Server.Serve].
 func New(cfg Config) *Server {
-	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
+	cfg.Metrics.status.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
 	s.SetConfiguration("", s.started)
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}

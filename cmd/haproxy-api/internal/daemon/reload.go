@@ -36,7 +36,9 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 			return changed, err
 		}
 	}
+	d.metrics.SetComponents(metricComponents(before.cfg, cfg))
 	if err := d.replaceComponents(ctx, before, cfg, changed); err != nil {
+		d.metrics.SetComponents(metricComponents(before.cfg))
 		if listener != nil {
 			_ = listener.Close()
 		}
@@ -58,11 +60,11 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	if len(changed.describe(cfg.API)) > 0 {
 		d.warnIfPushIsOpen()
 	}
+	d.metrics.SetComponents(metricComponents(cfg))
 	for kind, names := range map[string][]string{
 		"pipeline": changed.pipelines.removedOnly(), "sink": changed.sinks.removedOnly(), "source": changed.sources.removedOnly(),
 	} {
 		for _, name := range names {
-			d.metrics.Forget(kind, name)
 			d.events.Forget(kind, name)
 			d.series.Forget(kind, name)
 		}
