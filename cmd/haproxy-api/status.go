@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,10 +109,16 @@ func watchStatus(cmd *cobra.Command, client apiclient.Client, inJSON bool) error
 	}
 }
 
-// getStatus returns the status of the daemon, also if there is an error because it is away.
+// getStatus returns the status of the daemon. If it cannot be had, the status says why.
 func getStatus(ctx context.Context, client apiclient.Client) (display.Status, error) {
 	status, note, err := query(ctx, client, func(ctx context.Context, client apiclient.Client) (server.Status, error) {
 		return client.Status(ctx)
 	})
-	return display.NewStatus(client.URL(), status, note, err), err
+	if err == nil {
+		return display.NewStatus(client.URL(), status, note), nil
+	}
+	if _, away := errors.AsType[*apiclient.AwayError](err); away {
+		return display.NoStatus(client.URL(), display.StateAway, err), err
+	}
+	return display.NoStatus(client.URL(), display.StateUnknown, err), err
 }

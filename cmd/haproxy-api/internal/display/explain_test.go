@@ -139,7 +139,8 @@ func TestExplain_Triggers(t *testing.T) {
 	wantGolden(t, "triggers", func(p *terminal.Page) {
 		for _, kind := range []string{
 			history.TriggerPush, history.TriggerWatch, history.TriggerResync, history.TriggerSource,
-			history.TriggerRelease, history.TriggerSave, history.TriggerConfig, history.TriggerRequest, history.TriggerStart,
+			history.TriggerRelease, history.TriggerSave, history.TriggerConfig, history.TriggerRequest,
+			history.TriggerStart,
 			history.TriggerRestart,
 			history.TriggerLost, history.TriggerInputs, history.TriggerReread, history.TriggerRetry, history.TriggerSink, "unknown",
 		} {

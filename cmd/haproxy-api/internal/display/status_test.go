@@ -142,11 +142,11 @@ func TestShowStatus(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			status := healthyStatus()
 			change(&status)
-			wantGolden(t, "status-"+name, func(p *terminal.Page) { ShowStatus(p, NewStatus(url, status, "", nil), now) })
+			wantGolden(t, "status-"+name, func(p *terminal.Page) { ShowStatus(p, NewStatus(url, status, ""), now) })
 		})
 	}
 	t.Run("away", func(t *testing.T) {
-		away := NewStatus(url, server.Status{}, "", errors.New("no daemon answers at 127.0.0.1:7778: connection refused"))
+		away := NoStatus(url, StateAway, errors.New("no daemon answers at 127.0.0.1:7778: connection refused"))
 		wantGolden(t, "status-away", func(p *terminal.Page) { ShowStatus(p, away, now) })
 		if !away.IsFailure() {
 			t.Error("a daemon that is away is no failure")
@@ -158,24 +158,24 @@ func TestStatus_IsFailure(t *testing.T) {
 	for state, failure := range map[string]bool{
 		server.StateHealthy: false, server.StateDegraded: false, server.StateUnhealthy: true,
 	} {
-		if got := NewStatus("", server.Status{State: state}, "", nil).IsFailure(); got != failure {
+		if got := NewStatus("", server.Status{State: state}, "").IsFailure(); got != failure {
 			t.Errorf("%s: %v", state, got)
 		}
 	}
 }
 
 func TestStatus_SameAs(t *testing.T) {
-	first := NewStatus("", healthyStatus(), "", nil)
+	first := NewStatus("", healthyStatus(), "")
 	later := healthyStatus()
 	later.UptimeSeconds++
-	if !NewStatus("", later, "", nil).SameAs(first) {
+	if !NewStatus("", later, "").SameAs(first) {
 		t.Error("a longer uptime is a change")
 	}
 	later.Pipelines[0].Generation++
-	if NewStatus("", later, "", nil).SameAs(first) {
+	if NewStatus("", later, "").SameAs(first) {
 		t.Error("another generation is no change")
 	}
-	if NewStatus("", server.Status{}, "", errors.New("away")).SameAs(first) {
+	if NoStatus("", StateAway, errors.New("away")).SameAs(first) {
 		t.Error("a daemon that is away is no change")
 	}
 }
