@@ -17,8 +17,8 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
-	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/engine/server/ui"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
