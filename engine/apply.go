@@ -27,7 +27,8 @@ func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []s
 		return nil, nil
 	}
 	if digest != s.digest {
-		s.generation, s.digest = s.generation+1, digest
+		s.generation, s.digest = p.history.Next(), digest
+		r.isNew = true
 	}
 	r.document.Generation = s.generation
 	entry := p.apply(ctx, r, notes)
@@ -48,9 +49,10 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		doc.LoadFailure = r.version.loadFailure
 	}
 	entry := &Entry{
-		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: s.trigger, Last: r.snapshot.Last,
-		Notes: notes, Excluded: firstExclusions(r.excluded), Received: r.snapshot.Taken, Started: time.Now(),
+		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: s.cause.Trigger, Received: s.cause.at,
+		Started: time.Now(), Notes: notes, rendered: s.rendering,
 	}
+	s.rendering = rendering{}
 	superseded := p.callSink(ctx, r, func(ctx context.Context) (err error) {
 		if p.tracer != nil {
 			ctx = p.tracer.Applying(ctx, p.name, doc, entry.Received)
@@ -69,12 +71,12 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		s.inSync = false
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
-	p.entries.add(*entry)
+	p.recordAttempt(entry, r)
 	if entry.Err == nil {
 		s.inputs.recordApply(entry.Result)
 		s.status.Generation, s.status.Digest, s.status.Since = doc.Generation, doc.Digest, time.Now()
 		p.log.Info("configuration applied", "generation", doc.Generation, "action", entry.Result.Action,
-			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
+			"reason", entry.Result.Reason, "trigger", entry.Trigger.Kind, "took", entry.Took.Round(time.Millisecond))
 	}
 	return entry
 }

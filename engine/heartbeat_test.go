@@ -12,7 +12,7 @@ import (
 
 // renderCounter counts renderings.
 type renderCounter struct {
-	noObserver
+	NoObserver
 	count atomic.Int64
 }
 

@@ -30,10 +30,7 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 	if before == nil {
 		return
 	}
-	p.entries.add(Entry{
-		Pipeline: p.name, Generation: before.document.Generation, Digest: before.document.Digest, Trigger: TriggerLost,
-		Received: before.snapshot.Taken, Started: time.Now(), Err: lost.Err,
-	})
+	p.recordLost(before, lost)
 	switch {
 	case !isNotLoaded(lost.Err) || s.active == nil:
 	case s.previous != nil && lost.Generation < s.active.firstGeneration:

@@ -395,7 +395,7 @@ func TestQuarantine_IsLogged(t *testing.T) {
 }
 
 type quarantineCounter struct {
-	noObserver
+	NoObserver
 	quarantined int
 }
 

@@ -1,20 +1,26 @@
 package engine
 
-import "context"
+import (
+	"context"
+
+	"github.com/haproxy-api/haproxy-api/engine/history"
+)
 
 // restore takes over what an earlier run of the daemon applied: its generation, and its document as the last applied one. The
 // document is applied again if the template and the snapshot do not make one that the sink accepts.
 func (p *pipeline) restore(ctx context.Context) {
 	stored, ok := p.source.store.AppliedDocument(p.name)
+	p.history.Reserve(stored.Document.Generation)
 	if !ok || stored.SinkType != p.sinkType || stored.Document.Digest == "" {
 		return
 	}
+	p.history.PutDocument(stored.Document)
 	s := &p.state
 	snap, known := p.source.latest()
 	s.generation, s.digest = stored.Document.Generation, stored.Document.Digest
 	s.applied = &rendered{snapshot: snap, document: stored.Document, excluded: stored.Excluded}
 	if !known {
-		s.trigger = TriggerStart
+		s.cause = causeNow(history.TriggerStart, "")
 		p.applyRestored(ctx)
 		p.publish()
 	}
@@ -32,7 +38,7 @@ func (p *pipeline) applyRestored(ctx context.Context) {
 func (p *pipeline) takeOver(before *pipeline) {
 	p.resumed.raise()
 	s, old := &p.state, &before.state
-	p.entries, p.changes, s.generation, s.digest = before.entries, before.changes, old.generation, old.digest
+	p.history, s.generation, s.digest = before.history, old.generation, old.digest
 	if p.sinkType != before.sinkType {
 		return // its documents mean nothing to this sink
 	}

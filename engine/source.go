@@ -12,6 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -32,14 +33,15 @@ type source struct {
 	typ       string // see [SourceConfig.Type]
 	guard     Guard
 	pipelines []*pipeline
-	newest    sdk.Snapshot   // what the pipelines have
-	filled    bool           // there is a newest snapshot
-	counts    map[string]int // the instances of the newest snapshot by status
-	received  received       // the newest snapshot that was emitted
-	stale     bool           // it is of an earlier run
-	recent    liveCounts     // of the snapshots that the pipelines had recently
-	hold      *hold          // nil if no snapshot is held
-	problem   string         // why Watch failed; empty while it runs
+	newest    sdk.Snapshot       // what the pipelines have
+	filled    bool               // there is a newest snapshot
+	counts    map[string]int     // the instances of the newest snapshot by status
+	instances []ServiceInstances // of the newest snapshot; never modified
+	received  received           // the newest snapshot that was emitted
+	stale     bool               // it is of an earlier run
+	recent    liveCounts         // of the snapshots that the pipelines had recently
+	hold      *hold              // nil if no snapshot is held
+	problem   string             // why Watch failed; empty while it runs
 
 	healthCalls healthCalls
 
@@ -68,7 +70,7 @@ func (s *source) restore() {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passOnLocked(snap)
+	s.passOnLocked(snap, causeNow(history.TriggerStart, ""))
 	s.stale = true
 	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "live", countLive(snap))
 }
@@ -106,9 +108,11 @@ var errWatchEnded = errors.New("the source ended by itself")
 // emit passes snap to the pipelines unless the guard holds it.
 func (s *source) emit(snap sdk.Snapshot) {
 	s.failed.Resolve(s.log, "source emits snapshots again")
+	cause := causeOf(snap)
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.reportStatusLocked()
 	s.received = received{time.Now(), snap.Cause, snap.Sender}
 	reason := ""
 	if s.filled {
@@ -120,7 +124,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 		return
 	}
 	s.endHoldLocked("the source has recovered")
-	s.acceptLocked(snap)
+	s.acceptLocked(snap, cause)
 }
 
 // holdReasonLocked returns why the guard holds snap, or "".
@@ -136,19 +140,24 @@ func (s *source) wouldHold(before, after int) bool {
 }
 
 // acceptLocked passes snap to the pipelines and saves it.
-func (s *source) acceptLocked(snap sdk.Snapshot) {
-	s.passOnLocked(snap)
+func (s *source) acceptLocked(snap sdk.Snapshot, cause cause) {
+	s.passOnLocked(snap, cause)
 	s.stale = false
 	s.store.SaveSnapshot(s.name, snap)
 }
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
-func (s *source) passOnLocked(snap sdk.Snapshot) {
+func (s *source) passOnLocked(snap sdk.Snapshot, cause cause) {
+	if s.filled {
+		s.instances = withSince(s.instances, snap)
+	} else {
+		s.instances = firstSince(snap)
+	}
 	s.newest, s.filled, s.counts = snap, true, countByStatus(snap)
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), s.counts[sdk.Alive.Name()])
 	for _, p := range s.pipelines {
-		p.snapshots.put(snap)
+		p.snapshots.put(causedSnapshot{snap, cause})
 	}
 }
 
@@ -194,7 +203,8 @@ func (s *source) release(which *hold, why string) bool {
 	snap := s.hold.snapshot
 	s.endHoldLocked(why)
 	s.recent = nil // snapshots before this one no longer count
-	s.acceptLocked(snap)
+	s.acceptLocked(snap, causeNow(history.TriggerRelease, why))
+	s.reportStatusLocked()
 	return true
 }
 
@@ -218,7 +228,7 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 		}
 		s.observer.Held(p.name, s.hold != nil)
 		if s.filled {
-			p.snapshots.fill(s.newest)
+			p.snapshots.fill(causedSnapshot{s.newest, causeNow(history.TriggerConfig, "")})
 			p.resumed.raise()
 		}
 	}
@@ -234,8 +244,9 @@ func (s *source) reconsiderHoldLocked() {
 	snap := s.hold.snapshot
 	reason := s.holdReasonLocked(snap)
 	if reason == "" {
-		s.endHoldLocked("the changed guard does not hold it")
-		s.acceptLocked(snap)
+		const why = "the changed guard does not hold it"
+		s.endHoldLocked(why)
+		s.acceptLocked(snap, causeNow(history.TriggerRelease, why))
 		return
 	}
 	s.hold.timer.Stop()
@@ -258,10 +269,18 @@ func (s *source) stopTimer() {
 	}
 }
 
+// reportStatusLocked tells the observer that the status of the source has changed, which is a part of that of its pipelines.
+func (s *source) reportStatusLocked() {
+	for _, p := range s.pipelines {
+		s.observer.StatusChanged(p.name)
+	}
+}
+
 func (s *source) setProblem(problem string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.problem = problem
+	s.reportStatusLocked()
 }
 
 // latest returns the newest snapshot, and false if there is none yet.

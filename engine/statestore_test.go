@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -62,7 +63,7 @@ func TestRestore_SnapshotAndDocument(t *testing.T) {
 		g.wantApplied("1 v1:web")
 		status := g.status()
 		if !status.StaleSince.Equal(taken) || status.Generation != before["p"].Document.Generation ||
-			status.Digest != before["p"].Document.Digest || status.Last.Trigger != TriggerSnapshot {
+			status.Digest != before["p"].Document.Digest || status.Last.Trigger.Kind != history.TriggerStart {
 			t.Errorf("after the restart %+v, last %+v; before %+v", status, status.Last, before["p"])
 		}
 		// The guard compares the first snapshot with the restored one.
@@ -102,12 +103,12 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 		store.documents["p"] = AppliedDocument{Document: document}
 		runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
 			g.wantApplied("7 v0:web")
-			if s := g.status(); s.Generation != 7 || s.Last.Trigger != TriggerStart || !s.StaleSince.IsZero() {
+			if s := g.status(); s.Generation != 7 || s.Last.Trigger.Kind != history.TriggerStart || !s.StaleSince.IsZero() {
 				t.Errorf("status %+v", s)
 			}
 			g.emit(snapshotWith(1, 0))
-			g.wantApplied("7 v0:web", "8 v1:web")
-			if s := g.status(); s.Generation != 8 {
+			g.wantApplied("7 v0:web", "9 v1:web")
+			if s := g.status(); s.Generation != 9 {
 				t.Errorf("status %+v", s)
 			}
 		})
@@ -118,7 +119,7 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 		runGuarded(t, testGuard, store, func(_ *testing.T, g *guardEnv) {
 			g.wantApplied()
 			g.emit(snapshotWith(1, 0))
-			g.wantApplied("1 v1:web")
+			g.wantApplied("8 v1:web")
 		})
 	})
 	t.Run("template does not load", func(t *testing.T) {
@@ -131,7 +132,7 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 				t.Errorf("status %+v", s)
 			}
 			g.edit("v2")
-			g.wantApplied("7 v0:web", "8 v2:web")
+			g.wantApplied("7 v0:web", "9 v2:web")
 			if s := g.status(); s.ApplyError != nil || s.TemplateError != nil {
 				t.Errorf("status %+v", s)
 			}
@@ -149,8 +150,8 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 			g.emit(snapshotOf("web", "chat"))
 			g.wantApplied("7 v0:web") // it is applied already
 			g.edit("v2")
-			g.wantApplied("7 v0:web", "8 v2:chat,web")
-			if s := g.status(); s.Generation != 8 || s.ApplyError != nil {
+			g.wantApplied("7 v0:web", "9 v2:chat,web")
+			if s := g.status(); s.Generation != 9 || s.ApplyError != nil {
 				t.Errorf("status %+v", s)
 			}
 		})

@@ -30,9 +30,10 @@ type PipelineStatus struct {
 	Held             *Held               // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince       time.Time           // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
 	InSync           bool                // what the newest snapshot and the saved template render to is in effect
-	Last             *Entry              // the newest outcome
-	LastChange       *history.Change     // see [history.Log.LastChange]
-	LastReload       *history.Change     // see [history.Log.LastReload]
+
+	Last       *history.Change // the newest entry of the history; nil for none
+	LastChange *history.Change // see [history.Log.LastChange]
+	LastReload *history.Change // see [history.Log.LastReload]
 }
 
 // A publishedStatus is what other goroutines read of a pipeline's state. It is immutable.
@@ -50,6 +51,7 @@ func (p *pipeline) publish() {
 		next.activeTemplate = p.state.active.template
 	}
 	p.published.Store(next)
+	p.observer.StatusChanged(p.name)
 }
 
 // isSettled reports whether the document that the newest snapshot and the saved template render to is in effect, as far as the
@@ -65,9 +67,9 @@ func (p *pipeline) status() PipelineStatus {
 	status.Name, status.Source, status.Sink, status.SinkType, status.Paths = p.name, p.source.name, p.sinkName, p.sinkType, p.paths
 	p.source.addStatus(&status)
 	status.InSync = status.InSync && status.Held == nil
-	status.LastChange, status.LastReload = p.changes.LastChange(), p.changes.LastReload()
-	if entry, ok := p.entries.last(); ok {
-		status.Last = &entry
+	status.LastChange, status.LastReload = p.history.LastChange(), p.history.LastReload()
+	if newest, _ := p.history.List(0, 1); len(newest) > 0 {
+		status.Last = &newest[0]
 	}
 	return status
 }

@@ -77,9 +77,9 @@ func (p *pipeline) waitForNewer(ctx context.Context, r *rendered, timeout time.D
 // isSuperseded reports whether something waits that r does not take into account. It leaves what waits to the pipeline's
 // goroutine.
 func (p *pipeline) isSuperseded(r *rendered) bool {
-	if len(p.requested) > 0 || len(p.edited) > 0 {
+	if len(p.requested.ready) > 0 || len(p.edited.ready) > 0 {
 		return true
 	}
 	newest, ok := p.snapshots.latest()
-	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest, r.snapshot)
+	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest.Snapshot, r.snapshot)
 }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -89,6 +90,17 @@ func (env *testEnv) wantApplied(applied ...string) {
 
 func (env *testEnv) status() PipelineStatus { return env.engine.Status()[0] }
 
+// changes returns the history, oldest first.
+func (env *testEnv) changes() []history.Change {
+	log, err := env.engine.History("p")
+	if err != nil {
+		env.t.Fatal(err)
+	}
+	changes, _ := log.List(0, 1000)
+	slices.Reverse(changes)
+	return changes
+}
+
 func snapshotOf(services ...string) sdk.Snapshot {
 	var instances []sdk.Instance
 	for _, name := range services {
@@ -155,13 +167,13 @@ func (p *fakeTemplates) Load() (Template, error) {
 	return fakeTemplate(p.text), nil
 }
 
-func (p *fakeTemplates) Watch(ctx context.Context, changed func()) error {
+func (p *fakeTemplates) Watch(ctx context.Context, changed func(path string)) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.changed:
-			changed()
+			changed("haproxy.cfg.tmpl")
 		}
 	}
 }

@@ -53,6 +53,15 @@ type Trigger struct {
 	Detail string `json:"detail,omitempty"` // such as the address of a push or the path of a template
 }
 
+// IsSnapshot reports whether the trigger is a snapshot that the source emitted.
+func (t Trigger) IsSnapshot() bool {
+	switch t.Kind {
+	case TriggerPush, TriggerWatch, TriggerResync, TriggerSource:
+		return true
+	}
+	return false
+}
+
 // The kinds of triggers.
 const (
 	TriggerPush    = "push"          // the source received a push; Detail is the client's address
@@ -83,6 +92,16 @@ const (
 	OutcomeLost       = "lost"       // the document was in effect and no longer is
 	OutcomeEvent      = "event"      // the sink reported an event
 )
+
+// KnownAction returns action, or [sdk.ActionOther] for a word that a plugin invented. Metrics and filters use it.
+func KnownAction(action string) string {
+	switch action {
+	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
+		return action
+	default:
+		return sdk.ActionOther
+	}
+}
 
 // A Command is what the sink sent to its program.
 type Command struct {

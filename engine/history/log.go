@@ -32,6 +32,13 @@ func (l *Log) Next() uint64 {
 	return l.generation
 }
 
+// Reserve makes Next return generations above generation only.
+func (l *Log) Reserve(generation uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.generation = max(l.generation, generation)
+}
+
 // Put adds c, or replaces the entry with the same generation. diff is the masked unified diff of the document to the one before;
 // an empty diff keeps the one of the replaced entry.
 func (l *Log) Put(c Change, diff string) {
@@ -89,6 +96,19 @@ func (l *Log) Get(generation uint64) (Change, bool) {
 	for _, c := range l.changes {
 		if c.Generation == generation {
 			return c, true
+		}
+	}
+	return Change{}, false
+}
+
+// Find returns the newest entry for which match returns true, and false if there is none. match must not modify the entry or call
+// methods of l.
+func (l *Log) Find(match func(*Change) bool) (Change, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.changes) - 1; i >= 0; i-- {
+		if match(&l.changes[i]) {
+			return l.changes[i], true
 		}
 	}
 	return Change{}, false

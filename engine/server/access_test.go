@@ -44,6 +44,21 @@ func (u unreadBody) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
+func TestAccessPolicy_ScriptsGetNoBasicChallenge(t *testing.T) {
+	s := newServerWithPolicy(t, AccessConfig{Token: token})
+	for script, want := range map[bool]int{false: 2, true: 1} {
+		r := httptest.NewRequest("POST", "/api/v1/pipelines/haproxy/release", strings.NewReader(""))
+		if script {
+			r.Header.Set("X-Requested-With", "XMLHttpRequest")
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if challenges := w.Header().Values("WWW-Authenticate"); w.Code != 401 || len(challenges) != want {
+			t.Errorf("from a script %t: status %d, challenges %q", script, w.Code, challenges)
+		}
+	}
+}
+
 func TestAccessPolicy(t *testing.T) {
 	const inside, outside, mapped = "10.1.2.3:5000", "192.0.2.1:5000", "[::ffff:10.1.2.3]:5000"
 	zero := AccessConfig{}

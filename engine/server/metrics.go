@@ -157,13 +157,13 @@ func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
 
 // Applied records one Apply of a sink.
 func (m *Metrics) Applied(e engine.Entry) {
-	action := knownAction(e.Result.Action)
+	action := history.KnownAction(e.Result.Action)
 	m.applies.WithLabelValues(e.Pipeline, action, outcome(e.Err)).Inc()
 	m.applySeconds.WithLabelValues(e.Pipeline, action).Observe(e.Took.Seconds())
 	if e.Err == nil {
 		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
 	}
-	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
+	if e.Err == nil && e.Trigger.IsSnapshot() {
 		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
 	}
 }
@@ -171,15 +171,8 @@ func (m *Metrics) Applied(e engine.Entry) {
 // Changed implements [engine.Observer].
 func (m *Metrics) Changed(string, history.Change) {}
 
-// knownAction returns action, or "other" if a plugin invented it. Each value of a label takes memory until the daemon ends.
-func knownAction(action string) string {
-	switch action {
-	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
-		return action
-	default:
-		return "other"
-	}
-}
+// StatusChanged implements [engine.Observer].
+func (m *Metrics) StatusChanged(string) {}
 
 func outcome(err error) string {
 	switch {

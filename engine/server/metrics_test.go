@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -26,8 +27,8 @@ func fill(m *Metrics) {
 	m.Quarantined("s", 1)
 	m.Held("p", true)
 	m.Rendered("p", 1, fmt.Errorf("no"))
-	for _, trigger := range []string{engine.TriggerSnapshot, engine.TriggerRetry} {
-		m.Applied(engine.Entry{Pipeline: "p", Generation: 1, Trigger: trigger, Result: sdk.Result{Action: sdk.ActionReload}})
+	for _, trigger := range []string{history.TriggerPush, history.TriggerRetry} {
+		m.Applied(engine.Entry{Pipeline: "p", Generation: 1, Trigger: history.Trigger{Kind: trigger}, Result: sdk.Result{Action: sdk.ActionReload}})
 	}
 	m.PluginRestarted("k")
 	m.PluginRestarted("s")

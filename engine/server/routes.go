@@ -1,8 +1,12 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
 
-// A route is an endpoint. Every route is described in openapi.yaml.
+	"github.com/haproxy-api/haproxy-api/engine/server/ui"
+)
+
+// A route is an endpoint. All but those of the status page are described in openapi.yaml.
 type route struct {
 	method  string // "" for any
 	path    string // with wildcards as of [http.ServeMux]
@@ -17,6 +21,7 @@ func (s *Server) routes() []route {
 		change    = pipeline + "/generations/{generation}"
 	)
 	var all []route
+	page := ui.NewHandler().ServeHTTP
 	for _, path := range pushPaths {
 		all = append(all, route{"", path, s.push})
 	}
@@ -28,7 +33,6 @@ func (s *Server) routes() []route {
 		route{get, "/live", s.getLive},
 		route{get, "/ready", s.getReady},
 		route{get, "/metrics", s.cfg.Metrics.Handler().ServeHTTP},
-		route{get, "/api/v1/openapi.json", getOpenAPI},
 		route{get, "/api/v1/status", s.getStatus},
 		route{get, "/api/v1/pipelines", s.getPipelines},
 		route{get, pipeline, s.getPipeline},
@@ -36,8 +40,13 @@ func (s *Server) routes() []route {
 		route{get, change, s.getGeneration},
 		route{get, change + "/diff", s.getDiff},
 		route{get, change + "/document", s.getDocument},
+		route{get, pipeline + "/instances", s.getInstances},
+		route{get, pipeline + "/series", s.getSeries},
+		route{get, "/api/v1/events", s.getEvents},
 		route{post, pipeline + "/release", s.releaseSnapshot},
 		route{post, pipeline + "/apply", s.requestApply},
+		route{get, "/{$}", page},
+		route{get, "/ui/", page},
 	)
 }
 

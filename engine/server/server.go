@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -36,6 +37,11 @@ type limits struct {
 	headerBytes   int
 	stateCopies   int           // encoded states that are held at once
 	stateCopyWait time.Duration // how long a request waits for one of them
+
+	streams          int           // of events
+	streamsPerClient int           // of them
+	eventWrite       time.Duration // for a client to read what is sent to it
+	heartbeat        time.Duration // between two messages of a stream
 }
 
 func defaultLimits() limits {
@@ -43,6 +49,7 @@ func defaultLimits() limits {
 		connections: 512, perClient: 128, reserve: 32, idleGrace: time.Second,
 		header: 10 * time.Second, read: time.Minute, write: 2 * time.Minute, idle: 2 * time.Minute,
 		headerBytes: 64 << 10, stateCopies: 8, stateCopyWait: 5 * time.Second,
+		streams: 128, streamsPerClient: 32, eventWrite: 5 * time.Second, heartbeat: 15 * time.Second,
 	}
 }
 
@@ -50,6 +57,8 @@ func defaultLimits() limits {
 type Config struct {
 	Engine      *engine.Engine
 	Metrics     *Metrics
+	Events      *Events // nil for none
+	Series      *Series // nil for none
 	Front       Front
 	EncodeState func(io.Writer, sdk.Snapshot) error // encodes as Sidecar does
 	Access      *AccessPolicy                       // nil for the zero AccessConfig
@@ -72,6 +81,7 @@ type Server struct {
 	front   atomic.Pointer[Front]
 	limits  limits
 	states  *stateCopies
+	streams eventStreams
 
 	configuration atomic.Pointer[Configuration]
 }
@@ -82,6 +92,13 @@ func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
 	s.SetConfiguration("", s.started)
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
+	s.streams = eventStreams{open: map[*eventStream]netip.Addr{}, limits: &s.limits}
+	if cfg.Events == nil {
+		s.cfg.Events = NewEvents()
+	}
+	if cfg.Series == nil {
+		s.cfg.Series = NewSeries()
+	}
 	access := cfg.Access
 	if access == nil {
 		access, _ = NewAccessPolicy(AccessConfig{Log: cfg.Log}) // it reads no file that could be invalid
@@ -98,8 +115,11 @@ func New(cfg Config) *Server {
 func (s *Server) SetFront(f Front) { s.front.Store(&f) }
 
 // SetAccessPolicy replaces the access policy. It applies from the next request on, and its TLS settings from the next connection
-// on. Requests over plain connections are denied once TLS is on.
-func (s *Server) SetAccessPolicy(p *AccessPolicy) { s.access.Store(p) }
+// on. Requests over plain connections are denied once TLS is on. Streams of events that it does not authorize end.
+func (s *Server) SetAccessPolicy(p *AccessPolicy) {
+	s.access.Store(p)
+	s.streams.endUnauthorized(p)
+}
 
 // ServeHTTP serves one request if the access policy authorizes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -140,6 +160,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      s.limits.write,
 		IdleTimeout:       s.limits.idle,
 		MaxHeaderBytes:    s.limits.headerBytes,
+		BaseContext:       func(net.Listener) context.Context { return withStopping(context.Background(), ctx) },
 		ConnContext:       withClientConn,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
@@ -175,11 +196,15 @@ func writeErrors(w http.ResponseWriter, code int, problems ...string) {
 	writeJSON(w, code, map[string][]string{"errors": problems})
 }
 
-// writeJSON writes body with secrets masked and control characters escaped. body must be encodable. Write errors are ignored,
-// because they mean that the client is gone.
+// writeJSON writes body as [encode] returns it. Write errors are ignored, because they mean that the client is gone.
 func writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
+	_, _ = w.Write(append(encode(body), '\n'))
+}
+
+// encode returns body as one line of JSON with secrets masked and control characters escaped. body must be encodable.
+func encode(body any) []byte {
 	content, _ := json.Marshal(body)
-	_, _ = w.Write(append(engine.PrintableJSON(engine.MaskedJSON(content)), '\n'))
+	return engine.PrintableJSON(engine.MaskedJSON(content))
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -81,7 +82,7 @@ func (p *testSink) Health(context.Context) (sdk.Health, error) {
 type fixedTemplate struct{}
 
 func (fixedTemplate) Load() (engine.Template, error) { return fixedTemplate{}, nil }
-func (fixedTemplate) Watch(ctx context.Context, _ func()) error {
+func (fixedTemplate) Watch(ctx context.Context, _ func(string)) error {
 	<-ctx.Done()
 	return nil
 }
@@ -270,12 +271,12 @@ func TestPipelines_Exclusions(t *testing.T) {
 		Excluded: []exclude.Exclusion{
 			{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"},
 		},
-		Last: &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
+		Last: &history.Change{Excluded: []string{"chat: worse"}},
 	}
 	got, err := json.Marshal(newPipeline(engine.PipelineHealth{PipelineStatus: status}, engine.SourceStatus{}))
 	for _, want := range []string{
 		`"excluded":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
-		`"excluded":[{"service":"chat","reason":"worse"}],"at"`,
+		`"excluded":["chat: worse"],"at"`,
 	} {
 		if err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("no %s in %s, %v", want, got, err)

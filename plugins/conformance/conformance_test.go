@@ -138,6 +138,16 @@ func (n *note) Health(context.Context) (sdk.Health, error) {
 	return sdk.Health{}, nil
 }
 
+func (n *note) Servers(context.Context) ([]sdk.Server, error) {
+	switch os.Getenv(faultVariable) {
+	case "hangs when it is asked for servers":
+		select {}
+	case "reports servers without a status":
+		return []sdk.Server{{Name: "one"}}, nil
+	}
+	return []sdk.Server{{Name: "one", Status: "UP"}}, nil
+}
+
 func sinkWith(t *testing.T, fault string) Sink {
 	t.Helper()
 	self, err := os.Executable()
@@ -187,25 +197,27 @@ func TestCheckSink_CorrectPlugin(t *testing.T) {
 
 func TestCheckSink_FaultyPlugin(t *testing.T) {
 	for fault, check := range map[string]string{
-		"not a plugin":                "starts and accepts its configuration",
-		"exits at start":              "starts and accepts its configuration",
-		"has no name":                 "reports its name and version",
-		"accepts any key":             "rejects unknown keys",
-		"forgets the document":        "recognises the document in effect",
-		"invents actions":             "applies a document",
-		"is never healthy":            "is healthy after it applied a document",
-		"does not report its health":  "reports its health before the first document",
-		"accepts any document":        "rejects a bad document",
-		"does not mark rejections":    "rejects a bad document",
-		"loses the previous document": "keeps the previous document after a rejection",
-		"hangs after a cancellation":  "stops when it is cancelled, and applies a newer document",
-		"checks nothing":              "checks a document without applying it",
-		"applies what it checks":      "checks a document without applying it",
-		"hangs when it is attached":   "starts and accepts its configuration",
-		"cannot decode its own keys":  "starts and accepts its configuration",
-		"exits on large documents":    "survives a large document",
-		"outlives its daemon":         "ends with its daemon",
-		"does not end on Stop":        "ends on Stop",
+		"not a plugin":                       "starts and accepts its configuration",
+		"exits at start":                     "starts and accepts its configuration",
+		"has no name":                        "reports its name and version",
+		"accepts any key":                    "rejects unknown keys",
+		"forgets the document":               "recognises the document in effect",
+		"invents actions":                    "applies a document",
+		"is never healthy":                   "is healthy after it applied a document",
+		"does not report its health":         "reports its health before the first document",
+		"accepts any document":               "rejects a bad document",
+		"does not mark rejections":           "rejects a bad document",
+		"loses the previous document":        "keeps the previous document after a rejection",
+		"hangs after a cancellation":         "stops when it is cancelled, and applies a newer document",
+		"checks nothing":                     "checks a document without applying it",
+		"applies what it checks":             "checks a document without applying it",
+		"hangs when it is asked for servers": "reports the servers of its program",
+		"reports servers without a status":   "reports the servers of its program",
+		"hangs when it is attached":          "starts and accepts its configuration",
+		"cannot decode its own keys":         "starts and accepts its configuration",
+		"exits on large documents":           "survives a large document",
+		"outlives its daemon":                "ends with its daemon",
+		"does not end on Stop":               "ends on Stop",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()

@@ -62,6 +62,7 @@ var sinkChecks = []check[*sinkChecker]{
 	{"rejects a bad document", (*sinkChecker).rejects},
 	{"keeps the previous document after a rejection", (*sinkChecker).keepsAfterRejection},
 	{"checks a document without applying it", (*sinkChecker).checks},
+	{"reports the servers of its program", (*sinkChecker).reportsServers},
 	{"stops when it is cancelled, and applies a newer document", (*sinkChecker).appliesAfterCancel},
 	{"survives a large document", (*sinkChecker).survivesLarge},
 	{"ends on Stop", (*sinkChecker).endsOnStop},
@@ -233,6 +234,25 @@ func (c *sinkChecker) checks(ctx context.Context) error {
 		}
 	}
 	return c.recognises(ctx, c.Good[1])
+}
+
+// reportsServers asks for the servers. A sink may be unable to find them out at the moment.
+func (c *sinkChecker) reportsServers(ctx context.Context) error {
+	ctx, cancel := c.withTimeout(ctx, answerTimeout)
+	defer cancel()
+	servers, err := c.sink.Servers(ctx)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return skip("it does not report any servers")
+	case err != nil:
+		return err
+	}
+	for _, s := range servers {
+		if s.Name == "" || s.Status == "" {
+			return fmt.Errorf("a server lacks its name or its status: %+v", s)
+		}
+	}
+	return nil
 }
 
 // appliesAfterCancel cancels a running Apply, which must then return, and applies the next document.

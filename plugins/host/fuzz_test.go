@@ -27,12 +27,17 @@ type echoConfig struct {
 }
 
 // echoSink records its requests and returns the response of the test.
-type echoSink struct{ folder string }
+type echoSink struct {
+	folder string
+	report func(sdk.Event)
+}
 
 // response is any response of a sink.
 type response struct {
 	Result    sdk.Result
 	Health    sdk.Health
+	Event     sdk.Event
+	Servers   []sdk.Server
 	Error     string
 	Kind      string // of the error: one of errorKinds
 	Positions []sdk.Position
@@ -72,7 +77,7 @@ func (e *echoSink) answer() (s response, err error) {
 	return s, err
 }
 
-func (e *echoSink) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
+func (e *echoSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
 	content, err := json.Marshal(doc)
 	if err != nil {
 		return sdk.Result{}, err
@@ -80,11 +85,25 @@ func (e *echoSink) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error
 	if err := os.WriteFile(filepath.Join(e.folder, "asked"), content, 0o600); err != nil {
 		return sdk.Result{}, err
 	}
+	if len(doc.Files) > 0 && string(doc.Files[0].Content) == "wait" {
+		<-ctx.Done()
+		return sdk.Result{}, context.Cause(ctx)
+	}
 	answer, err := e.answer()
 	if err != nil {
 		return sdk.Result{}, err
 	}
+	if answer.Event.Kind != "" {
+		e.report(answer.Event)
+	}
 	return answer.Result, answer.error()
+}
+
+func (e *echoSink) OnEvent(report func(sdk.Event)) { e.report = report }
+
+func (e *echoSink) Servers(context.Context) ([]sdk.Server, error) {
+	answer, err := e.answer()
+	return answer.Servers, errors.Join(err, answer.error())
 }
 
 func (e *echoSink) Check(context.Context, sdk.Document) error {
@@ -118,7 +137,7 @@ func (e *echoSource) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 type reportingSource struct{ echoSource }
 
 func (r *reportingSource) Health(context.Context) (sdk.Health, error) {
-	answer, err := (&echoSink{r.folder}).answer()
+	answer, err := (&echoSink{folder: r.folder}).answer()
 	return answer.Health, errors.Join(err, answer.error())
 }
 
@@ -126,7 +145,7 @@ func serveEcho(kind string) {
 	info := sdk.Info{Name: "echo", Version: "1"}
 	if kind == "sink" {
 		serve.Sink(info, echoConfig{}, func(_ context.Context, _ sdk.Env, c echoConfig) (sdk.Sink, error) {
-			return &echoSink{c.Folder}, nil
+			return &echoSink{folder: c.Folder}, nil
 		})
 		return
 	}
@@ -196,6 +215,25 @@ func (w randomValues) positions() []sdk.Position {
 	return positions
 }
 
+func (w randomValues) commands() []sdk.Command {
+	var commands []sdk.Command
+	for range w.IntN(3) {
+		commands = append(commands, sdk.Command{Sent: w.word(), Answer: w.word()})
+	}
+	return commands
+}
+
+func (w randomValues) servers() []sdk.Server {
+	var servers []sdk.Server
+	for range w.IntN(4) {
+		servers = append(servers, sdk.Server{
+			Backend: w.word(), Name: w.word(), Address: w.word(), Status: w.word(), InStatus: time.Duration(w.Int64()),
+			Check: w.word(), Weight: w.IntN(256), Sessions: w.Int(), Queue: w.Int(),
+		})
+	}
+	return servers
+}
+
 func (w randomValues) table() map[string]string {
 	table := map[string]string{}
 	for range w.IntN(4) {
@@ -234,7 +272,10 @@ func FuzzSource_RoundTrip(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, text string) {
 		w := newRandomValues(seed, text)
-		want := sdk.Snapshot{Source: "echo", Cluster: w.word(), Taken: w.time(), Changed: w.time()}
+		want := sdk.Snapshot{
+			Source: "echo", Cluster: w.word(), Taken: w.time(), Changed: w.time(),
+			Cause: knownCauses[w.IntN(len(knownCauses))], Sender: w.word(),
+		}
 		var instances []sdk.Instance
 		for range w.IntN(6) {
 			instances = append(instances, w.instance(w.word()))
@@ -276,9 +317,17 @@ func FuzzSink_RoundTrip(f *testing.F) {
 			doc.Files = append(doc.Files, sdk.File{Name: w.word(), Content: content})
 		}
 		want := response{
-			Result: sdk.Result{Action: knownActions[w.IntN(len(knownActions))], Reason: w.word(), Took: 1, Details: w.list()},
-			Health: sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
-			Error:  w.word(), Kind: errorKinds[w.IntN(len(errorKinds))], After: time.Duration(w.IntN(2)) * time.Minute,
+			Result: sdk.Result{
+				Action: knownActions[w.IntN(len(knownActions))], Reason: w.word(), Took: 1, Details: w.list(),
+				Commands: w.commands(), Steps: []sdk.Step{{Name: w.word(), Start: 1, Took: time.Duration(w.IntN(2))}},
+			},
+			Event: sdk.Event{
+				Kind: knownEvents[w.IntN(len(knownEvents))], Time: w.time(), Reason: w.word(), Details: w.list(),
+				Generation: doc.Generation, Commands: w.commands(),
+			},
+			Servers: w.servers(),
+			Health:  sdk.Health{Problems: w.list(), Facts: map[string]string{"x" + w.word(): w.word()}},
+			Error:   w.word(), Kind: errorKinds[w.IntN(len(errorKinds))], After: time.Duration(w.IntN(2)) * time.Minute,
 			Positions: w.positions(),
 		}
 		put(t, filepath.Join(folder, "answer"), want)
@@ -289,6 +338,18 @@ func FuzzSink_RoundTrip(f *testing.F) {
 		}
 		sameError(t, want.error(), err)
 		sameError(t, want.error(), sink.Check(t.Context(), doc))
+		event := <-sink.Events()
+		if want.Event.Time.IsZero() || want.Event.Time.After(event.Time) { // it is the clock of one of the processes
+			want.Event.Time = event.Time
+		}
+		if diff := cmp.Diff(want.Event, event, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("event (-sent +received)\n%s", diff)
+		}
+		servers, err := sink.Servers(t.Context())
+		sameError(t, want.error(), err)
+		if diff := cmp.Diff(want.Servers, servers, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("servers (-sent +received)\n%s", diff)
+		}
 		asked, err := os.ReadFile(filepath.Join(folder, "asked"))
 		if err != nil {
 			t.Fatal(err)
@@ -311,6 +372,14 @@ func FuzzSink_RoundTrip(f *testing.F) {
 		}
 	})
 }
+
+var (
+	knownCauses = []string{"", sdk.CausePush, sdk.CauseWatch, sdk.CauseResync}
+	knownEvents = []string{
+		sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
+		sdk.EventReverted, sdk.EventOther,
+	}
+)
 
 var knownActions = []string{
 	sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther, "",

@@ -124,6 +124,8 @@ func (n *notes) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error)
 	case "keep state":
 		dir, err := n.env.CreateStateDir()
 		return sdk.Result{Reason: dir}, err
+	case "trace":
+		return sdk.Result{Reason: sdk.TraceParent(ctx)}, nil
 	case "unsupported":
 		return sdk.Result{}, fmt.Errorf("without a program: %w", errors.ErrUnsupported)
 	case "leak":
@@ -314,6 +316,42 @@ func TestReread_Unsupported(t *testing.T) {
 	}
 }
 
+func TestServers_WhileApplyRuns(t *testing.T) {
+	options, folder := echoOptions(t, "sink")
+	sink, err := StartSink(t.Context(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	want := []sdk.Server{{Backend: "web", Name: "one", Status: "DRAIN", Sessions: 3}}
+	put(t, filepath.Join(folder, "answer"), response{Servers: want})
+	ctx, cancel := context.WithCancel(t.Context())
+	applied := make(chan error)
+	go func() {
+		_, err := sink.Apply(ctx, document("wait"))
+		applied <- err
+	}()
+	eventually(t, "Apply runs", func() bool {
+		_, err := os.Stat(filepath.Join(folder, "asked"))
+		return err == nil
+	})
+	got, err := sink.Servers(t.Context())
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
+	}
+	cancel()
+	if err := <-applied; !errors.Is(err, context.Canceled) {
+		t.Errorf("Apply has returned %v", err)
+	}
+}
+
+func TestServers_Unsupported(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	if _, err := sink.Servers(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestSink(t *testing.T) {
 	sink, folder, log := startNotes(t, nil)
 	doc := document("text")
@@ -378,6 +416,19 @@ func TestSink_Errors(t *testing.T) {
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err = sink.Apply(ctx, document("wait")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestSink_PassesTheTraceContextOn(t *testing.T) {
+	sink, _, _ := startNotes(t, nil)
+	for _, want := range []string{"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", ""} {
+		ctx := t.Context()
+		if want != "" {
+			ctx = sdk.WithTraceParent(ctx, want)
+		}
+		if result, err := sink.Apply(ctx, document("trace")); err != nil || result.Reason != want {
+			t.Errorf("the plugin got %q, %v, want %q", result.Reason, err, want)
+		}
 	}
 }
 

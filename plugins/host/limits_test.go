@@ -21,7 +21,10 @@ import (
 )
 
 // excessivePlugin returns more than the limits allow, and facts that only the host may set.
-type excessivePlugin struct{ lost func(sdk.Lost) }
+type excessivePlugin struct {
+	lost   func(sdk.Lost)
+	report func(sdk.Event)
+}
 
 func serveExcessive() {
 	info := sdk.Info{Name: longText, Version: longText}
@@ -41,8 +44,24 @@ var longText = strings.Repeat("ü", 50_000)
 
 func (l *excessivePlugin) OnLost(lost func(sdk.Lost)) { l.lost = lost }
 
+func (l *excessivePlugin) OnEvent(report func(sdk.Event)) { l.report = report }
+
+func (l *excessivePlugin) Servers(context.Context) ([]sdk.Server, error) {
+	servers := make([]sdk.Server, wire.MaxServers+1)
+	servers[0] = sdk.Server{
+		Backend: longText, Name: longText, Address: longText, Status: longText, InStatus: -1, Check: longText,
+		Weight: -1, Sessions: -1, Queue: -1,
+	}
+	return servers, nil
+}
+
 func (l *excessivePlugin) Apply(_ context.Context, doc sdk.Document) (sdk.Result, error) {
 	result := sdk.Result{Action: "teleported", Reason: longText, Took: -time.Hour, Details: manyTexts(3000)}
+	for range 3000 {
+		result.Commands = append(result.Commands, sdk.Command{Sent: longText[:1000], Answer: longText[:1000]})
+		result.Steps = append(result.Steps, sdk.Step{Name: longText[:1000], Start: time.Hour, Took: time.Hour})
+	}
+	result.Commands[0] = sdk.Command{Sent: longText, Answer: longText}
 	switch string(doc.Files[0].Content) {
 	case "reject":
 		var positions []sdk.Position
@@ -59,6 +78,11 @@ func (l *excessivePlugin) Apply(_ context.Context, doc sdk.Document) (sdk.Result
 		result.Details = append(result.Details, strings.Repeat("x", maxResponse))
 	case "lose":
 		l.lost(sdk.Lost{Err: errors.New(longText), Generation: 1 << 60})
+	case "report":
+		l.report(sdk.Event{
+			Kind: longText, Time: time.Now().Add(time.Hour), Reason: longText, Generation: 1 << 60,
+			Commands: result.Commands, Details: result.Details,
+		})
 	case "say nothing of the loss":
 		l.lost(sdk.Lost{})
 	}
@@ -113,10 +137,15 @@ func TestLimits_SinkResponses(t *testing.T) {
 	short("the version", sink.Info().Version, wire.MaxName)
 
 	result, err := sink.Apply(t.Context(), document("text"))
-	if err != nil || result.Action != sdk.ActionOther || result.Took != 0 || len(result.Details) != wire.MaxDetails+1 {
-		t.Errorf("%v: action %q, took %v, %d details", err, result.Action, result.Took, len(result.Details))
+	if err != nil || result.Action != sdk.ActionOther || result.Took != 0 || len(result.Details) != wire.MaxDetails+1 ||
+		len(result.Commands) != wire.MaxCommands+1 || len(result.Steps) != wire.MaxSteps {
+		t.Errorf("%v: action %q, took %v, %d details, %d commands, %d steps",
+			err, result.Action, result.Took, len(result.Details), len(result.Commands), len(result.Steps))
 	}
 	short("the reason", result.Reason, wire.MaxText)
+	short("a command", result.Commands[0].Sent, wire.MaxText)
+	short("an answer", result.Commands[0].Answer, wire.MaxText)
+	short("a step", result.Steps[0].Name, wire.MaxName)
 
 	_, err = sink.Apply(t.Context(), document("reject"))
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
@@ -149,6 +178,53 @@ func TestLimits_SinkResponses(t *testing.T) {
 			t.Errorf("lost generation %d, %v", lost.Generation, lost.Err)
 		}
 		short("the loss", lost.Err.Error(), wire.MaxError)
+	}
+}
+
+func TestLimits_Events(t *testing.T) {
+	sink, err := startExcessive(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sink.Apply(t.Context(), document("report")); err != nil {
+		t.Fatal(err)
+	}
+	event := <-sink.Events()
+	if event.Kind != sdk.EventOther || event.Generation != 0 || event.Time.After(time.Now()) ||
+		len(event.Reason) > wire.MaxText+3 || len(event.Commands) != wire.MaxCommands+1 ||
+		len(event.Details) != wire.MaxDetails+1 {
+		t.Errorf("%q of generation %d at %v, %d bytes of reason, %d commands, %d details", event.Kind, event.Generation,
+			event.Time, len(event.Reason), len(event.Commands), len(event.Details))
+	}
+}
+
+func TestRecordEvent_DropsTheOldest(t *testing.T) {
+	s := &supervisor{events: make(chan sdk.Event, maxEvents)}
+	for i := range 3 * maxEvents {
+		s.recordEvent(sdk.Event{Reason: strconv.Itoa(i)})
+	}
+	if first := <-s.events; first.Reason != strconv.Itoa(2*maxEvents) || len(s.events) != maxEvents-1 {
+		t.Errorf("the oldest is %q and %d more wait", first.Reason, len(s.events))
+	}
+}
+
+func TestLimits_Servers(t *testing.T) {
+	sink, err := startExcessive(t, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servers, err := sink.Servers(t.Context())
+	if err != nil || len(servers) != wire.MaxServers {
+		t.Fatalf("%d servers, %v", len(servers), err)
+	}
+	first := servers[0]
+	for _, text := range []string{first.Backend, first.Name, first.Address, first.Status, first.Check} {
+		if len(text) > wire.MaxText+3 {
+			t.Errorf("a text has %d bytes", len(text))
+		}
+	}
+	if first.InStatus != 0 || first.Weight != 0 || first.Sessions != 0 || first.Queue != 0 {
+		t.Errorf("got %v, %d, %d, %d", first.InStatus, first.Weight, first.Sessions, first.Queue)
 	}
 }
 

@@ -36,8 +36,11 @@ const (
 	claimTimeout = 5 * time.Second
 	// exitTimeout bounds how long a program may take to end by itself.
 	exitTimeout = time.Second
-	// lostInterval is the least time between two documents that a sink reports as lost.
-	lostInterval = time.Second
+	// lostInterval is the least time between two documents that a sink reports as lost, and eventInterval between two events.
+	lostInterval  = time.Second
+	eventInterval = 10 * time.Millisecond
+	// serversTimeout bounds how long a sink may take to report the servers of its program.
+	serversTimeout = 5 * time.Second
 )
 
 // process is one run of a plugin's program.
@@ -128,7 +131,7 @@ func (p *process) connect(ctx context.Context, opts Options) error {
 		return fmt.Errorf("plugin %s (%s) does not speak gRPC: build it with a current plugins/sdk", opts.Name, opts.Path)
 	}
 	p.conn = conn
-	if err := p.attach(opts.attachTimeout, opts.lost); err != nil {
+	if err := p.attach(opts); err != nil {
 		return err
 	}
 	return p.configure(ctx, opts)
@@ -151,8 +154,9 @@ func (p *process) handshakeError(err error) string {
 }
 
 // attach opens the call that both sides keep open as long as they run. Each side learns from the end of the call that the other
-// has ended. lost is called with what a sink has lost.
-func (p *process) attach(timeout time.Duration, lost func(sdk.Lost)) error {
+// has ended. What a sink reports meanwhile is passed on.
+func (p *process) attach(opts Options) error {
+	timeout := opts.attachTimeout
 	ctx, cancel := context.WithCancel(context.Background())
 	p.detach = cancel
 	late := time.AfterFunc(timeout, cancel)
@@ -169,22 +173,29 @@ func (p *process) attach(timeout time.Duration, lost func(sdk.Lost)) error {
 	go func() {
 		defer close(p.done)
 		for {
-			event, err := stream.Recv()
+			message, err := stream.Recv()
 			if err != nil {
 				return
 			}
-			report, ok := wire.DecodeLost(event)
-			if !ok || lost == nil {
-				continue
-			}
-			lost(report)
 			select {
-			case <-time.After(lostInterval):
+			case <-time.After(opts.passOn(message)):
 			case <-stream.Context().Done():
 			}
 		}
 	}()
 	return nil
+}
+
+// passOn passes on what a sink reports in message. It returns the least time until its next report.
+func (o Options) passOn(message *wire.AttachEvent) time.Duration {
+	if event, ok := wire.DecodeEvent(message, time.Now()); ok && o.event != nil {
+		o.event(event)
+	}
+	if lost, ok := wire.DecodeLost(message); ok && o.lost != nil {
+		o.lost(lost)
+		return lostInterval
+	}
+	return eventInterval
 }
 
 // can reports whether the plugin has declared the capability.

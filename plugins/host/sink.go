@@ -32,6 +32,10 @@ func (s *Sink) Restarted() <-chan struct{} { return s.restarted }
 // Lost receives what the plugin has lost, see [sdk.Notifier]. A newer report replaces one that was not received yet.
 func (s *Sink) Lost() <-chan sdk.Lost { return s.lost }
 
+// Events receives what happens to the plugin's program, see [sdk.EventReporter]. If too many events were not received yet, the
+// oldest are dropped.
+func (s *Sink) Events() <-chan sdk.Event { return s.events }
+
 // Apply makes the plugin apply doc. It has no deadline, because a proxy may load slowly. The plugin is killed if it does not
 // respond to Health, which Apply calls every few minutes. Once ctx is done the plugin must stop, and Apply returns its response;
 // a plugin that continues for half a minute is killed.
@@ -148,11 +152,31 @@ func (s *Sink) PluginHealth(ctx context.Context) (sdk.Health, error) {
 	return wire.DecodeHealth(resp), nil
 }
 
+// Servers returns the servers of the plugin's program, within a few seconds and also while Apply runs. It returns an error that
+// wraps [errors.ErrUnsupported] if the plugin does not know them.
+func (s *Sink) Servers(ctx context.Context) ([]sdk.Server, error) {
+	p, err := s.currentProcess()
+	if err != nil {
+		return nil, err
+	}
+	if !p.can(wire.Capability_CAPABILITY_SERVERS) {
+		return nil, fmt.Errorf("the plugin %s does not know the servers of its program: %w", p.info.Name, errors.ErrUnsupported)
+	}
+	ctx, cancel := context.WithTimeout(ctx, serversTimeout)
+	defer cancel()
+	resp, err := wire.NewSinkClient(p.conn).Servers(ctx, &wire.ServersRequest{})
+	if err != nil {
+		return nil, callError(ctx, "ask", err)
+	}
+	return wire.DecodeServers(resp.GetServers()), wire.DecodeError(resp.GetFailure())
+}
+
 var (
-	_ sdk.Sink     = (*Sink)(nil)
-	_ sdk.Checker  = (*Sink)(nil)
-	_ sdk.Rereader = (*Sink)(nil)
-	_ sdk.Claimer  = (*Sink)(nil)
-	_ sdk.Stopper  = (*Sink)(nil)
-	_ io.Closer    = (*Sink)(nil)
+	_ sdk.Sink           = (*Sink)(nil)
+	_ sdk.Checker        = (*Sink)(nil)
+	_ sdk.Rereader       = (*Sink)(nil)
+	_ sdk.Claimer        = (*Sink)(nil)
+	_ sdk.ServerReporter = (*Sink)(nil)
+	_ sdk.Stopper        = (*Sink)(nil)
+	_ io.Closer          = (*Sink)(nil)
 )

@@ -43,8 +43,9 @@ type Options struct {
 	// OnRestart is called each time the program runs again after it ended; nil for none. It must not block.
 	OnRestart func()
 
-	kind wire.Kind
-	lost func(sdk.Lost) // called with what a sink has lost; does not block
+	kind  wire.Kind
+	lost  func(sdk.Lost)  // called with what a sink has lost; does not block
+	event func(sdk.Event) // called with an event that a sink reports; does not block
 	// The following replace the constants in tests; zero for the constant.
 	protocol      int
 	pingInterval  time.Duration
@@ -69,6 +70,8 @@ const (
 	startWait = 2 * time.Second
 	// claimWait is how long Claim waits for a first start that takes longer, so that a refused claim is reported at the start.
 	claimWait = 3 * time.Second
+	// maxEvents is how many events of a sink wait to be received.
+	maxEvents = 64
 	// pingInterval and pingTimeout say how soon the supervisor notices a program that hangs.
 	pingInterval = 5 * time.Second
 	pingTimeout  = 10 * time.Second
@@ -92,9 +95,10 @@ type supervisor struct {
 
 	startFault logdedup.Fault // the program does not start
 
-	newestGeneration atomic.Uint64 // of the documents that were passed to the plugin
-	restarted        chan struct{} // one slot, see Sink.Restarted
-	lost             chan sdk.Lost // one slot, see Sink.Lost
+	newestGeneration atomic.Uint64  // of the documents that were passed to the plugin
+	restarted        chan struct{}  // one slot, see Sink.Restarted
+	lost             chan sdk.Lost  // one slot, see Sink.Lost
+	events           chan sdk.Event // maxEvents slots, see Sink.Events
 }
 
 // supervise starts the plugin and keeps it running until stopSupervising. ctx bounds only the start.
@@ -102,9 +106,9 @@ func supervise(ctx context.Context, opts Options) (*supervisor, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &supervisor{
 		opts: opts.withDefaults(), cancel: cancel, stopped: make(chan struct{}), firstStart: make(chan struct{}),
-		restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1),
+		restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1), events: make(chan sdk.Event, maxEvents),
 	}
-	s.opts.lost = s.recordLost
+	s.opts.lost, s.opts.event = s.recordLost, s.recordEvent
 	go s.run(life)
 
 	var tooLong <-chan time.Time
@@ -333,6 +337,22 @@ func (s *supervisor) recordLost(lost sdk.Lost) {
 	default:
 	}
 	s.lost <- lost
+}
+
+// recordEvent replaces the oldest event if too many were not received yet. It ignores a generation that the plugin never got.
+func (s *supervisor) recordEvent(event sdk.Event) {
+	if event.Generation > s.newestGeneration.Load() {
+		event.Generation = 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.events) == cap(s.events) {
+		select {
+		case <-s.events:
+		default: // received meanwhile
+		}
+	}
+	s.events <- event
 }
 
 // currentProcess returns the current process, or an [ErrGone] if none runs.

@@ -20,5 +20,5 @@
 //	}
 //
 // Everything beyond [Source] and [Sink] is optional: the daemon uses a type that also is a [Reporter], [Checker], [Rereader],
-// [Claimer], [Notifier] or [Stopper] as one. A plugin declares that when it is configured.
+// [Claimer], [Notifier], [EventReporter], [ServerReporter] or [Stopper] as one. A plugin declares that when it is configured.
 package sdk

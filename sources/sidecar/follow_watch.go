@@ -162,7 +162,9 @@ func streamError(err error) error {
 }
 
 func (w *followWatch) fetch(ctx context.Context) (sdk.Snapshot, error) {
-	return fetchState(ctx, w.client, w.peer.state, w.name, MaxState)
+	snap, err := fetchState(ctx, w.client, w.peer.state, w.name, MaxState)
+	snap.Cause = sdk.CauseResync
+	return snap, err
 }
 
 func (w *followWatch) handleObject(snap sdk.Snapshot) {
@@ -172,7 +174,9 @@ func (w *followWatch) handleObject(snap sdk.Snapshot) {
 			w.log.Info("following Sidecar", "sidecar", w.peer.String())
 		}
 	}
-	w.emitSnapshot(w.complete(stamp(snap, w.name)))
+	snap = stamp(snap, w.name)
+	snap.Cause = sdk.CauseWatch
+	w.emitSnapshot(w.complete(snap))
 }
 
 // handleResult returns an error if the stream must be replaced.

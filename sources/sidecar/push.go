@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -141,7 +142,9 @@ func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, er
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("invalid request body: %w", err)
 	}
-	return subscribed(stamp(snap, p.name), p.config.Subscriptions), nil
+	snap = stamp(snap, p.name)
+	snap.Cause, snap.Sender = sdk.CausePush, clientAddress(r)
+	return subscribed(snap, p.config.Subscriptions), nil
 }
 
 // decode decodes one push at a time, because a large one may take more memory than its length.
@@ -166,6 +169,16 @@ func (p *Push) reject(r *http.Request, err error) {
 	case p.lost <- struct{}{}:
 	default:
 	}
+}
+
+// clientAddress returns the address of the client without its port. Headers that name another one, such as those of a reverse
+// proxy, are not trusted.
+func clientAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func statusOf(err error) int {

@@ -42,6 +42,7 @@ func (p *Push) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 
 func (p *Push) fetch(ctx context.Context) (sdk.Snapshot, error) {
 	snap, err := fetchState(ctx, p.client, p.stateURL, p.name, p.config.MaxBody)
+	snap.Cause = sdk.CauseResync
 	return subscribed(snap, p.config.Subscriptions), err
 }
 

@@ -3,6 +3,7 @@ package wire
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -47,18 +48,55 @@ func DecodeWatched(req *RereadRequest) sdk.Watched {
 
 // EncodeResult returns r as a message.
 func EncodeResult(r sdk.Result) *Result {
-	return &Result{
-		Action: encodeAction(r.Action), Reason: Text(r.Reason), Took: durationpb.New(r.Took), Details: encodeTexts(r.Details),
+	out := &Result{
+		Action: encodeWord(actions, r.Action, Action_ACTION_OTHER), Reason: Text(r.Reason), Took: durationpb.New(r.Took),
+		Details: encodeTexts(r.Details), Commands: encodeCommands(r.Commands),
 	}
+	for _, s := range r.Steps {
+		out.Steps = append(out.Steps, &Step{
+			Name: Text(s.Name), Start: durationpb.New(s.Start), Took: durationpb.New(s.Took),
+		})
+	}
+	return out
 }
 
 // DecodeResult returns the result of a call that took the given time, within the limits of this package. An unknown action
-// becomes [sdk.ActionOther], and a sink cannot have taken longer than its call.
+// becomes [sdk.ActionOther], and a sink and its steps cannot have taken longer than the call.
 func DecodeResult(r *Result, took time.Duration) sdk.Result {
-	return sdk.Result{
-		Action: decodeAction(r.GetAction()), Reason: Truncate(r.GetReason(), MaxText),
-		Took: min(max(r.GetTook().AsDuration(), 0), took), Details: decodeTexts(r.GetDetails(), MaxDetails),
+	within := func(d *durationpb.Duration) time.Duration { return min(max(d.AsDuration(), 0), took) }
+	result := sdk.Result{
+		Action: decodeWord(actions, r.GetAction(), sdk.ActionOther), Reason: Truncate(r.GetReason(), MaxText),
+		Took: within(r.GetTook()), Details: decodeTexts(r.GetDetails(), MaxDetails),
+		Commands: decodeCommands(r.GetCommands()),
 	}
+	for _, s := range r.GetSteps()[:min(len(r.GetSteps()), MaxSteps)] {
+		result.Steps = append(result.Steps, sdk.Step{
+			Name: Truncate(s.GetName(), MaxName), Start: within(s.GetStart()), Took: within(s.GetTook()),
+		})
+	}
+	return result
+}
+
+func encodeCommands(commands []sdk.Command) []*Command {
+	var out []*Command
+	for _, c := range commands {
+		out = append(out, &Command{Sent: Text(c.Sent), Answer: Text(c.Answer)})
+	}
+	return out
+}
+
+// decodeCommands returns at most MaxCommands elements of list. Where there are more, a last element says how many are missing.
+func decodeCommands(list []*Command) []sdk.Command {
+	var out []sdk.Command
+	for _, c := range list[:min(len(list), MaxCommands)] {
+		out = append(out, sdk.Command{
+			Sent: Truncate(c.GetSent(), MaxText), Answer: Truncate(c.GetAnswer(), MaxText),
+		})
+	}
+	if more := len(list) - MaxCommands; more > 0 {
+		out = append(out, sdk.Command{Sent: strconv.Itoa(more) + " more"})
+	}
+	return out
 }
 
 // actions are the words of package sdk. They are visible in the daemon's API, metrics and history.
@@ -72,20 +110,22 @@ var actions = map[string]Action{
 	sdk.ActionOther:     Action_ACTION_OTHER,
 }
 
-func encodeAction(name string) Action {
-	if action, ok := actions[name]; ok {
-		return action
+// encodeWord returns the value of an enum for a word of package sdk, and other for an unknown word.
+func encodeWord[E comparable](values map[string]E, word string, other E) E {
+	if value, ok := values[word]; ok {
+		return value
 	}
-	return Action_ACTION_OTHER
+	return other
 }
 
-func decodeAction(action Action) string {
-	for name, a := range actions {
-		if a == action {
-			return name
+// decodeWord is the inverse of encodeWord.
+func decodeWord[E comparable](values map[string]E, value E, other string) string {
+	for word, v := range values {
+		if v == value {
+			return word
 		}
 	}
-	return sdk.ActionOther
+	return other
 }
 
 // EncodeHealth returns h as a message.

@@ -90,6 +90,7 @@ const (
 	Capability_CAPABILITY_CLAIM       Capability = 2 // Sink.Claim
 	Capability_CAPABILITY_REREAD      Capability = 3 // Sink.Reread
 	Capability_CAPABILITY_HEALTH      Capability = 4 // Source.Health; every sink has Health
+	Capability_CAPABILITY_SERVERS     Capability = 5 // Sink.Servers
 )
 
 // Enum value maps for Capability.
@@ -100,6 +101,7 @@ var (
 		2: "CAPABILITY_CLAIM",
 		3: "CAPABILITY_REREAD",
 		4: "CAPABILITY_HEALTH",
+		5: "CAPABILITY_SERVERS",
 	}
 	Capability_value = map[string]int32{
 		"CAPABILITY_UNSPECIFIED": 0,
@@ -107,6 +109,7 @@ var (
 		"CAPABILITY_CLAIM":       2,
 		"CAPABILITY_REREAD":      3,
 		"CAPABILITY_HEALTH":      4,
+		"CAPABILITY_SERVERS":     5,
 	}
 )
 
@@ -135,6 +138,70 @@ func (x Capability) Number() protoreflect.EnumNumber {
 // Deprecated: Use Capability.Descriptor instead.
 func (Capability) EnumDescriptor() ([]byte, []int) {
 	return file_plugin_proto_rawDescGZIP(), []int{1}
+}
+
+type EventKind int32
+
+const (
+	EventKind_EVENT_KIND_UNSPECIFIED    EventKind = 0
+	EventKind_EVENT_KIND_CRASHED        EventKind = 1 // the program ended by itself
+	EventKind_EVENT_KIND_RESTARTED      EventKind = 2 // the sink started the program again
+	EventKind_EVENT_KIND_RELOADED       EventKind = 3 // the sink had the program load its configuration again, without a new document
+	EventKind_EVENT_KIND_FOREIGN_RELOAD EventKind = 4 // another program started or reloaded the program
+	EventKind_EVENT_KIND_DRIFT_REPAIRED EventKind = 5 // the sink undid what another program had changed
+	EventKind_EVENT_KIND_REVERTED       EventKind = 6 // the sink took back a document that it had reported as applied
+	EventKind_EVENT_KIND_OTHER          EventKind = 7 // none of these; the host treats unknown values like it
+)
+
+// Enum value maps for EventKind.
+var (
+	EventKind_name = map[int32]string{
+		0: "EVENT_KIND_UNSPECIFIED",
+		1: "EVENT_KIND_CRASHED",
+		2: "EVENT_KIND_RESTARTED",
+		3: "EVENT_KIND_RELOADED",
+		4: "EVENT_KIND_FOREIGN_RELOAD",
+		5: "EVENT_KIND_DRIFT_REPAIRED",
+		6: "EVENT_KIND_REVERTED",
+		7: "EVENT_KIND_OTHER",
+	}
+	EventKind_value = map[string]int32{
+		"EVENT_KIND_UNSPECIFIED":    0,
+		"EVENT_KIND_CRASHED":        1,
+		"EVENT_KIND_RESTARTED":      2,
+		"EVENT_KIND_RELOADED":       3,
+		"EVENT_KIND_FOREIGN_RELOAD": 4,
+		"EVENT_KIND_DRIFT_REPAIRED": 5,
+		"EVENT_KIND_REVERTED":       6,
+		"EVENT_KIND_OTHER":          7,
+	}
+)
+
+func (x EventKind) Enum() *EventKind {
+	p := new(EventKind)
+	*p = x
+	return p
+}
+
+func (x EventKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EventKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_plugin_proto_enumTypes[2].Descriptor()
+}
+
+func (EventKind) Type() protoreflect.EnumType {
+	return &file_plugin_proto_enumTypes[2]
+}
+
+func (x EventKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EventKind.Descriptor instead.
+func (EventKind) EnumDescriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{2}
 }
 
 type Action int32
@@ -182,11 +249,11 @@ func (x Action) String() string {
 }
 
 func (Action) Descriptor() protoreflect.EnumDescriptor {
-	return file_plugin_proto_enumTypes[2].Descriptor()
+	return file_plugin_proto_enumTypes[3].Descriptor()
 }
 
 func (Action) Type() protoreflect.EnumType {
-	return &file_plugin_proto_enumTypes[2]
+	return &file_plugin_proto_enumTypes[3]
 }
 
 func (x Action) Number() protoreflect.EnumNumber {
@@ -195,7 +262,60 @@ func (x Action) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Action.Descriptor instead.
 func (Action) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{2}
+	return file_plugin_proto_rawDescGZIP(), []int{3}
+}
+
+// SnapshotCause is what made a source emit a snapshot. The host treats unknown values like SNAPSHOT_CAUSE_UNSPECIFIED.
+type SnapshotCause int32
+
+const (
+	SnapshotCause_SNAPSHOT_CAUSE_UNSPECIFIED SnapshotCause = 0
+	SnapshotCause_SNAPSHOT_CAUSE_PUSH        SnapshotCause = 1 // the registry sent it
+	SnapshotCause_SNAPSHOT_CAUSE_WATCH       SnapshotCause = 2 // the source follows a stream of the registry, or waits for its changes
+	SnapshotCause_SNAPSHOT_CAUSE_RESYNC      SnapshotCause = 3 // the source fetched the whole state, at the start or to notice a lost change
+)
+
+// Enum value maps for SnapshotCause.
+var (
+	SnapshotCause_name = map[int32]string{
+		0: "SNAPSHOT_CAUSE_UNSPECIFIED",
+		1: "SNAPSHOT_CAUSE_PUSH",
+		2: "SNAPSHOT_CAUSE_WATCH",
+		3: "SNAPSHOT_CAUSE_RESYNC",
+	}
+	SnapshotCause_value = map[string]int32{
+		"SNAPSHOT_CAUSE_UNSPECIFIED": 0,
+		"SNAPSHOT_CAUSE_PUSH":        1,
+		"SNAPSHOT_CAUSE_WATCH":       2,
+		"SNAPSHOT_CAUSE_RESYNC":      3,
+	}
+)
+
+func (x SnapshotCause) Enum() *SnapshotCause {
+	p := new(SnapshotCause)
+	*p = x
+	return p
+}
+
+func (x SnapshotCause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SnapshotCause) Descriptor() protoreflect.EnumDescriptor {
+	return file_plugin_proto_enumTypes[4].Descriptor()
+}
+
+func (SnapshotCause) Type() protoreflect.EnumType {
+	return &file_plugin_proto_enumTypes[4]
+}
+
+func (x SnapshotCause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SnapshotCause.Descriptor instead.
+func (SnapshotCause) EnumDescriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 // InstanceStatus has the numbers of Sidecar. The host treats unknown values like INSTANCE_STATUS_TOMBSTONE.
@@ -238,11 +358,11 @@ func (x InstanceStatus) String() string {
 }
 
 func (InstanceStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_plugin_proto_enumTypes[3].Descriptor()
+	return file_plugin_proto_enumTypes[5].Descriptor()
 }
 
 func (InstanceStatus) Type() protoreflect.EnumType {
-	return &file_plugin_proto_enumTypes[3]
+	return &file_plugin_proto_enumTypes[5]
 }
 
 func (x InstanceStatus) Number() protoreflect.EnumNumber {
@@ -251,7 +371,7 @@ func (x InstanceStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use InstanceStatus.Descriptor instead.
 func (InstanceStatus) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{3}
+	return file_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 type Failure_Code int32
@@ -304,11 +424,11 @@ func (x Failure_Code) String() string {
 }
 
 func (Failure_Code) Descriptor() protoreflect.EnumDescriptor {
-	return file_plugin_proto_enumTypes[4].Descriptor()
+	return file_plugin_proto_enumTypes[6].Descriptor()
 }
 
 func (Failure_Code) Type() protoreflect.EnumType {
-	return &file_plugin_proto_enumTypes[4]
+	return &file_plugin_proto_enumTypes[6]
 }
 
 func (x Failure_Code) Number() protoreflect.EnumNumber {
@@ -317,7 +437,7 @@ func (x Failure_Code) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Failure_Code.Descriptor instead.
 func (Failure_Code) EnumDescriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19, 0}
+	return file_plugin_proto_rawDescGZIP(), []int{23, 0}
 }
 
 type ConfigureRequest struct {
@@ -561,15 +681,17 @@ func (*AttachRequest) Descriptor() ([]byte, []int) {
 }
 
 // AttachEvent is sent once when the plugin is attached, and by a sink whenever a document that it reported as applied is no
-// longer in effect.
+// longer in effect, and whenever something else happens to its program.
 type AttachEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Why the document is no longer in effect; unset in the first event.
+	// Why the document is no longer in effect; unset if none was lost, as in the first event.
 	Lost *Failure `protobuf:"bytes,1,opt,name=lost,proto3" json:"lost,omitempty"`
 	// The generation of the document that is in effect instead; 0 if the sink does not know it.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The digest of the document that is no longer in effect; empty if the sink does not know it.
-	Digest        string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	// What happened to the program of the sink; unset if nothing happened.
+	Event         *Event `protobuf:"bytes,4,opt,name=event,proto3" json:"event,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -625,6 +747,104 @@ func (x *AttachEvent) GetDigest() string {
 	return ""
 }
 
+func (x *AttachEvent) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+// Event is something that happened to the program of a sink apart from Apply and Reread. The host adds it to the history of the
+// pipeline.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Kind  EventKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=haproxyapi.plugin.v1.EventKind" json:"kind,omitempty"`
+	// Unset for now.
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// What happened and why.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Of the document that is in effect afterwards; 0 if the sink does not know it.
+	Generation uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// What the sink sent to the program, in order.
+	Commands []*Command `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
+	// Further text for people.
+	Details       []string `protobuf:"bytes,6,rep,name=details,proto3" json:"details,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_plugin_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Event) GetKind() EventKind {
+	if x != nil {
+		return x.Kind
+	}
+	return EventKind_EVENT_KIND_UNSPECIFIED
+}
+
+func (x *Event) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Event) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Event) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Event) GetCommands() []*Command {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *Event) GetDetails() []string {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
 type StopRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -633,7 +853,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_plugin_proto_msgTypes[5]
+	mi := &file_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -645,7 +865,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[5]
+	mi := &file_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -658,7 +878,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{5}
+	return file_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 type StopResponse struct {
@@ -669,7 +889,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_plugin_proto_msgTypes[6]
+	mi := &file_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +901,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[6]
+	mi := &file_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +914,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{6}
+	return file_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 type ApplyRequest struct {
@@ -706,7 +926,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_plugin_proto_msgTypes[7]
+	mi := &file_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +938,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[7]
+	mi := &file_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +951,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{7}
+	return file_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ApplyRequest) GetDocument() *Document {
@@ -752,7 +972,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_plugin_proto_msgTypes[8]
+	mi := &file_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +984,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[8]
+	mi := &file_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +997,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{8}
+	return file_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ApplyResponse) GetResult() *Result {
@@ -802,7 +1022,7 @@ type CancelRequest struct {
 
 func (x *CancelRequest) Reset() {
 	*x = CancelRequest{}
-	mi := &file_plugin_proto_msgTypes[9]
+	mi := &file_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +1034,7 @@ func (x *CancelRequest) String() string {
 func (*CancelRequest) ProtoMessage() {}
 
 func (x *CancelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[9]
+	mi := &file_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1047,7 @@ func (x *CancelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelRequest.ProtoReflect.Descriptor instead.
 func (*CancelRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{9}
+	return file_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 type CancelResponse struct {
@@ -838,7 +1058,7 @@ type CancelResponse struct {
 
 func (x *CancelResponse) Reset() {
 	*x = CancelResponse{}
-	mi := &file_plugin_proto_msgTypes[10]
+	mi := &file_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1070,7 @@ func (x *CancelResponse) String() string {
 func (*CancelResponse) ProtoMessage() {}
 
 func (x *CancelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[10]
+	mi := &file_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1083,7 @@ func (x *CancelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelResponse.ProtoReflect.Descriptor instead.
 func (*CancelResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{10}
+	return file_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 type CheckRequest struct {
@@ -875,7 +1095,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_plugin_proto_msgTypes[11]
+	mi := &file_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1107,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[11]
+	mi := &file_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1120,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{11}
+	return file_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CheckRequest) GetDocument() *Document {
@@ -919,7 +1139,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1151,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[12]
+	mi := &file_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1164,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{12}
+	return file_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CheckResponse) GetFailure() *Failure {
@@ -968,7 +1188,7 @@ type RereadRequest struct {
 
 func (x *RereadRequest) Reset() {
 	*x = RereadRequest{}
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1200,7 @@ func (x *RereadRequest) String() string {
 func (*RereadRequest) ProtoMessage() {}
 
 func (x *RereadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[13]
+	mi := &file_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1213,7 @@ func (x *RereadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RereadRequest.ProtoReflect.Descriptor instead.
 func (*RereadRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{13}
+	return file_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RereadRequest) GetWatched() string {
@@ -1022,7 +1242,7 @@ type RereadResponse struct {
 
 func (x *RereadResponse) Reset() {
 	*x = RereadResponse{}
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1254,7 @@ func (x *RereadResponse) String() string {
 func (*RereadResponse) ProtoMessage() {}
 
 func (x *RereadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[14]
+	mi := &file_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1267,7 @@ func (x *RereadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RereadResponse.ProtoReflect.Descriptor instead.
 func (*RereadResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{14}
+	return file_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RereadResponse) GetResult() *Result {
@@ -1072,7 +1292,7 @@ type ClaimRequest struct {
 
 func (x *ClaimRequest) Reset() {
 	*x = ClaimRequest{}
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1304,7 @@ func (x *ClaimRequest) String() string {
 func (*ClaimRequest) ProtoMessage() {}
 
 func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[15]
+	mi := &file_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1317,7 @@ func (x *ClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimRequest.ProtoReflect.Descriptor instead.
 func (*ClaimRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{15}
+	return file_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 type ClaimResponse struct {
@@ -1109,7 +1329,7 @@ type ClaimResponse struct {
 
 func (x *ClaimResponse) Reset() {
 	*x = ClaimResponse{}
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1341,7 @@ func (x *ClaimResponse) String() string {
 func (*ClaimResponse) ProtoMessage() {}
 
 func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[16]
+	mi := &file_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1354,7 @@ func (x *ClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClaimResponse.ProtoReflect.Descriptor instead.
 func (*ClaimResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{16}
+	return file_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ClaimResponse) GetFailure() *Failure {
@@ -1152,7 +1372,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1384,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[17]
+	mi := &file_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1397,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{17}
+	return file_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 type HealthResponse struct {
@@ -1192,7 +1412,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1424,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[18]
+	mi := &file_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1437,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{18}
+	return file_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HealthResponse) GetProblems() []string {
@@ -1232,6 +1452,211 @@ func (x *HealthResponse) GetFacts() map[string]string {
 		return x.Facts
 	}
 	return nil
+}
+
+type ServersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServersRequest) Reset() {
+	*x = ServersRequest{}
+	mi := &file_plugin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServersRequest) ProtoMessage() {}
+
+func (x *ServersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServersRequest.ProtoReflect.Descriptor instead.
+func (*ServersRequest) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{20}
+}
+
+type ServersResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Servers []*Server              `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
+	// Why there are no servers to report: CODE_UNSUPPORTED if the sink cannot find out with its present configuration.
+	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServersResponse) Reset() {
+	*x = ServersResponse{}
+	mi := &file_plugin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServersResponse) ProtoMessage() {}
+
+func (x *ServersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServersResponse.ProtoReflect.Descriptor instead.
+func (*ServersResponse) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ServersResponse) GetServers() []*Server {
+	if x != nil {
+		return x.Servers
+	}
+	return nil
+}
+
+func (x *ServersResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// Server is an instance as the program of a sink sees it.
+type Server struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The group of servers to which it belongs.
+	Backend string `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`
+	Name    string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Such as "192.0.2.7:31000".
+	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	// In the program's words, such as "UP" or "DOWN".
+	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// For how long it has had that status.
+	InStatus *durationpb.Duration `protobuf:"bytes,5,opt,name=in_status,json=inStatus,proto3" json:"in_status,omitempty"`
+	// The result of the last health check, in the program's words; empty for none.
+	Check  string `protobuf:"bytes,6,opt,name=check,proto3" json:"check,omitempty"`
+	Weight int64  `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
+	// How many are open.
+	Sessions int64 `protobuf:"varint,8,opt,name=sessions,proto3" json:"sessions,omitempty"`
+	// How many requests wait for it.
+	Queue         int64 `protobuf:"varint,9,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Server) Reset() {
+	*x = Server{}
+	mi := &file_plugin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Server) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Server) ProtoMessage() {}
+
+func (x *Server) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Server.ProtoReflect.Descriptor instead.
+func (*Server) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Server) GetBackend() string {
+	if x != nil {
+		return x.Backend
+	}
+	return ""
+}
+
+func (x *Server) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Server) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Server) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Server) GetInStatus() *durationpb.Duration {
+	if x != nil {
+		return x.InStatus
+	}
+	return nil
+}
+
+func (x *Server) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
+func (x *Server) GetWeight() int64 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Server) GetSessions() int64 {
+	if x != nil {
+		return x.Sessions
+	}
+	return 0
+}
+
+func (x *Server) GetQueue() int64 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
 }
 
 type Failure struct {
@@ -1254,7 +1679,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1266,7 +1691,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[19]
+	mi := &file_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1279,7 +1704,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{19}
+	return file_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Failure) GetCode() Failure_Code {
@@ -1333,7 +1758,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1770,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[20]
+	mi := &file_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1783,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{20}
+	return file_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Position) GetFile() string {
@@ -1410,7 +1835,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1422,7 +1847,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[21]
+	mi := &file_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1435,7 +1860,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{21}
+	return file_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Document) GetPipeline() string {
@@ -1497,7 +1922,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1934,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[22]
+	mi := &file_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1947,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{22}
+	return file_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *File) GetName() string {
@@ -1543,16 +1968,20 @@ type Result struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Action Action                 `protobuf:"varint,1,opt,name=action,proto3,enum=haproxyapi.plugin.v1.Action" json:"action,omitempty"`
 	// Why that action was necessary.
-	Reason        string               `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	Took          *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
-	Details       []string             `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
+	Reason  string               `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Took    *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	Details []string             `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
+	// What the sink sent to its running program, in order.
+	Commands []*Command `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
+	// The parts of the call that took noticeable time, in order.
+	Steps         []*Step `protobuf:"bytes,6,rep,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1993,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[23]
+	mi := &file_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +2006,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{23}
+	return file_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Result) GetAction() Action {
@@ -1608,6 +2037,137 @@ func (x *Result) GetDetails() []string {
 	return nil
 }
 
+func (x *Result) GetCommands() []*Command {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *Result) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+// Command is what a sink sent to its running program.
+type Command struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Sent  string                 `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	// Empty if the program answered nothing, which usually means that it succeeded.
+	Answer        string `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Command) Reset() {
+	*x = Command{}
+	mi := &file_plugin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Command) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Command) ProtoMessage() {}
+
+func (x *Command) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Command.ProtoReflect.Descriptor instead.
+func (*Command) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Command) GetSent() string {
+	if x != nil {
+		return x.Sent
+	}
+	return ""
+}
+
+func (x *Command) GetAnswer() string {
+	if x != nil {
+		return x.Answer
+	}
+	return ""
+}
+
+// Step is a part of a call, such as a check or a reload.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One or two words.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Since the beginning of the call.
+	Start         *durationpb.Duration `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	Took          *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_plugin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_plugin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_plugin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetStart() *durationpb.Duration {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *Step) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1616,7 +2176,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +2188,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[24]
+	mi := &file_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +2201,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{24}
+	return file_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 type WatchResponse struct {
@@ -1653,7 +2213,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +2225,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[25]
+	mi := &file_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +2238,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{25}
+	return file_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *WatchResponse) GetSnapshot() *Snapshot {
@@ -1689,20 +2249,23 @@ func (x *WatchResponse) GetSnapshot() *Snapshot {
 }
 
 type Snapshot struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Source        string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	Cluster       string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Taken         *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=taken,proto3" json:"taken,omitempty"`
-	Changed       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=changed,proto3" json:"changed,omitempty"`
-	Services      []*Service             `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
-	Last          *Change                `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Source   string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Cluster  string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Taken    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	Changed  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=changed,proto3" json:"changed,omitempty"`
+	Services []*Service             `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
+	Last     *Change                `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`
+	Cause    SnapshotCause          `protobuf:"varint,7,opt,name=cause,proto3,enum=haproxyapi.plugin.v1.SnapshotCause" json:"cause,omitempty"`
+	// The address of the client that pushed the snapshot, without a port; empty for other causes.
+	Sender        string `protobuf:"bytes,8,opt,name=sender,proto3" json:"sender,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +2277,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[26]
+	mi := &file_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +2290,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{26}
+	return file_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Snapshot) GetSource() string {
@@ -1772,6 +2335,20 @@ func (x *Snapshot) GetLast() *Change {
 	return nil
 }
 
+func (x *Snapshot) GetCause() SnapshotCause {
+	if x != nil {
+		return x.Cause
+	}
+	return SnapshotCause_SNAPSHOT_CAUSE_UNSPECIFIED
+}
+
+func (x *Snapshot) GetSender() string {
+	if x != nil {
+		return x.Sender
+	}
+	return ""
+}
+
 type Service struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1782,7 +2359,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +2371,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[27]
+	mi := &file_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +2384,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{27}
+	return file_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Service) GetName() string {
@@ -1842,7 +2419,7 @@ type Instance struct {
 
 func (x *Instance) Reset() {
 	*x = Instance{}
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +2431,7 @@ func (x *Instance) String() string {
 func (*Instance) ProtoMessage() {}
 
 func (x *Instance) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[28]
+	mi := &file_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2444,7 @@ func (x *Instance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Instance.ProtoReflect.Descriptor instead.
 func (*Instance) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{28}
+	return file_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Instance) GetId() string {
@@ -1952,7 +2529,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_plugin_proto_msgTypes[29]
+	mi := &file_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1964,7 +2541,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[29]
+	mi := &file_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1977,7 +2554,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{29}
+	return file_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Port) GetType() string {
@@ -2019,7 +2596,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_plugin_proto_msgTypes[30]
+	mi := &file_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2608,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_plugin_proto_msgTypes[30]
+	mi := &file_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2621,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_plugin_proto_rawDescGZIP(), []int{30}
+	return file_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Change) GetInstance() *Instance {
@@ -2087,13 +2664,23 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Fault\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"\x0f\n" +
-	"\rAttachRequest\"x\n" +
+	"\rAttachRequest\"\xab\x01\n" +
 	"\vAttachEvent\x121\n" +
 	"\x04lost\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\x04lost\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
-	"\x06digest\x18\x03 \x01(\tR\x06digest\"\r\n" +
+	"\x06digest\x18\x03 \x01(\tR\x06digest\x121\n" +
+	"\x05event\x18\x04 \x01(\v2\x1b.haproxyapi.plugin.v1.EventR\x05event\"\xf9\x01\n" +
+	"\x05Event\x123\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1f.haproxyapi.plugin.v1.EventKindR\x04kind\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\x129\n" +
+	"\bcommands\x18\x05 \x03(\v2\x1d.haproxyapi.plugin.v1.CommandR\bcommands\x12\x18\n" +
+	"\adetails\x18\x06 \x03(\tR\adetails\"\r\n" +
 	"\vStopRequest\"\x0e\n" +
 	"\fStopResponse\"J\n" +
 	"\fApplyRequest\x12:\n" +
@@ -2123,7 +2710,21 @@ const file_plugin_proto_rawDesc = "" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf6\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x10\n" +
+	"\x0eServersRequest\"\x82\x01\n" +
+	"\x0fServersResponse\x126\n" +
+	"\aservers\x18\x01 \x03(\v2\x1c.haproxyapi.plugin.v1.ServerR\aservers\x127\n" +
+	"\afailure\x18\x02 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\afailure\"\x80\x02\n" +
+	"\x06Server\x12\x18\n" +
+	"\abackend\x18\x01 \x01(\tR\abackend\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06status\x18\x04 \x01(\tR\x06status\x126\n" +
+	"\tin_status\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\binStatus\x12\x14\n" +
+	"\x05check\x18\x06 \x01(\tR\x05check\x12\x16\n" +
+	"\x06weight\x18\a \x01(\x03R\x06weight\x12\x1a\n" +
+	"\bsessions\x18\b \x01(\x03R\bsessions\x12\x14\n" +
+	"\x05queue\x18\t \x01(\x03R\x05queue\"\xf6\x02\n" +
 	"\aFailure\x126\n" +
 	"\x04code\x18\x01 \x01(\x0e2\".haproxyapi.plugin.v1.Failure.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12:\n" +
@@ -2155,22 +2756,33 @@ const file_plugin_proto_rawDesc = "" +
 	"\fload_failure\x18\a \x01(\tR\vloadFailure\"4\n" +
 	"\x04File\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\acontent\x18\x02 \x01(\fR\acontent\"\x9f\x01\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\"\x8c\x02\n" +
 	"\x06Result\x124\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x1c.haproxyapi.plugin.v1.ActionR\x06action\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12-\n" +
 	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x18\n" +
-	"\adetails\x18\x04 \x03(\tR\adetails\"\x0e\n" +
+	"\adetails\x18\x04 \x03(\tR\adetails\x129\n" +
+	"\bcommands\x18\x05 \x03(\v2\x1d.haproxyapi.plugin.v1.CommandR\bcommands\x120\n" +
+	"\x05steps\x18\x06 \x03(\v2\x1a.haproxyapi.plugin.v1.StepR\x05steps\"5\n" +
+	"\aCommand\x12\x12\n" +
+	"\x04sent\x18\x01 \x01(\tR\x04sent\x12\x16\n" +
+	"\x06answer\x18\x02 \x01(\tR\x06answer\"z\n" +
+	"\x04Step\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x05start\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05start\x12-\n" +
+	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\"\x0e\n" +
 	"\fWatchRequest\"K\n" +
 	"\rWatchResponse\x12:\n" +
-	"\bsnapshot\x18\x01 \x01(\v2\x1e.haproxyapi.plugin.v1.SnapshotR\bsnapshot\"\x91\x02\n" +
+	"\bsnapshot\x18\x01 \x01(\v2\x1e.haproxyapi.plugin.v1.SnapshotR\bsnapshot\"\xe4\x02\n" +
 	"\bSnapshot\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\tR\acluster\x120\n" +
 	"\x05taken\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05taken\x124\n" +
 	"\achanged\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\achanged\x129\n" +
 	"\bservices\x18\x05 \x03(\v2\x1d.haproxyapi.plugin.v1.ServiceR\bservices\x120\n" +
-	"\x04last\x18\x06 \x01(\v2\x1c.haproxyapi.plugin.v1.ChangeR\x04last\"[\n" +
+	"\x04last\x18\x06 \x01(\v2\x1c.haproxyapi.plugin.v1.ChangeR\x04last\x129\n" +
+	"\x05cause\x18\a \x01(\x0e2#.haproxyapi.plugin.v1.SnapshotCauseR\x05cause\x12\x16\n" +
+	"\x06sender\x18\b \x01(\tR\x06sender\"[\n" +
 	"\aService\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12<\n" +
 	"\tinstances\x18\x02 \x03(\v2\x1e.haproxyapi.plugin.v1.InstanceR\tinstances\"\xda\x03\n" +
@@ -2202,14 +2814,24 @@ const file_plugin_proto_rawDesc = "" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tKIND_SINK\x10\x01\x12\x0f\n" +
-	"\vKIND_SOURCE\x10\x02*\x82\x01\n" +
+	"\vKIND_SOURCE\x10\x02*\x9a\x01\n" +
 	"\n" +
 	"Capability\x12\x1a\n" +
 	"\x16CAPABILITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10CAPABILITY_CHECK\x10\x01\x12\x14\n" +
 	"\x10CAPABILITY_CLAIM\x10\x02\x12\x15\n" +
 	"\x11CAPABILITY_REREAD\x10\x03\x12\x15\n" +
-	"\x11CAPABILITY_HEALTH\x10\x04*\x97\x01\n" +
+	"\x11CAPABILITY_HEALTH\x10\x04\x12\x16\n" +
+	"\x12CAPABILITY_SERVERS\x10\x05*\xdf\x01\n" +
+	"\tEventKind\x12\x1a\n" +
+	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12EVENT_KIND_CRASHED\x10\x01\x12\x18\n" +
+	"\x14EVENT_KIND_RESTARTED\x10\x02\x12\x17\n" +
+	"\x13EVENT_KIND_RELOADED\x10\x03\x12\x1d\n" +
+	"\x19EVENT_KIND_FOREIGN_RELOAD\x10\x04\x12\x1d\n" +
+	"\x19EVENT_KIND_DRIFT_REPAIRED\x10\x05\x12\x17\n" +
+	"\x13EVENT_KIND_REVERTED\x10\x06\x12\x14\n" +
+	"\x10EVENT_KIND_OTHER\x10\a*\x97\x01\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ACTION_UNCHANGED\x10\x01\x12\x12\n" +
@@ -2217,7 +2839,12 @@ const file_plugin_proto_rawDesc = "" +
 	"\rACTION_RELOAD\x10\x03\x12\x12\n" +
 	"\x0eACTION_RESTART\x10\x04\x12\x12\n" +
 	"\x0eACTION_WRITTEN\x10\x05\x12\x10\n" +
-	"\fACTION_OTHER\x10\x06*\xa4\x01\n" +
+	"\fACTION_OTHER\x10\x06*}\n" +
+	"\rSnapshotCause\x12\x1e\n" +
+	"\x1aSNAPSHOT_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13SNAPSHOT_CAUSE_PUSH\x10\x01\x12\x18\n" +
+	"\x14SNAPSHOT_CAUSE_WATCH\x10\x02\x12\x19\n" +
+	"\x15SNAPSHOT_CAUSE_RESYNC\x10\x03*\xa4\x01\n" +
 	"\x0eInstanceStatus\x12\x19\n" +
 	"\x15INSTANCE_STATUS_ALIVE\x10\x00\x12\x1d\n" +
 	"\x19INSTANCE_STATUS_TOMBSTONE\x10\x01\x12\x1d\n" +
@@ -2227,14 +2854,15 @@ const file_plugin_proto_rawDesc = "" +
 	"\x06Plugin\x12\\\n" +
 	"\tConfigure\x12&.haproxyapi.plugin.v1.ConfigureRequest\x1a'.haproxyapi.plugin.v1.ConfigureResponse\x12R\n" +
 	"\x06Attach\x12#.haproxyapi.plugin.v1.AttachRequest\x1a!.haproxyapi.plugin.v1.AttachEvent0\x01\x12M\n" +
-	"\x04Stop\x12!.haproxyapi.plugin.v1.StopRequest\x1a\".haproxyapi.plugin.v1.StopResponse2\xfb\x03\n" +
+	"\x04Stop\x12!.haproxyapi.plugin.v1.StopRequest\x1a\".haproxyapi.plugin.v1.StopResponse2\xd3\x04\n" +
 	"\x04Sink\x12P\n" +
 	"\x05Apply\x12\".haproxyapi.plugin.v1.ApplyRequest\x1a#.haproxyapi.plugin.v1.ApplyResponse\x12S\n" +
 	"\x06Cancel\x12#.haproxyapi.plugin.v1.CancelRequest\x1a$.haproxyapi.plugin.v1.CancelResponse\x12P\n" +
 	"\x05Check\x12\".haproxyapi.plugin.v1.CheckRequest\x1a#.haproxyapi.plugin.v1.CheckResponse\x12S\n" +
 	"\x06Reread\x12#.haproxyapi.plugin.v1.RereadRequest\x1a$.haproxyapi.plugin.v1.RereadResponse\x12P\n" +
 	"\x05Claim\x12\".haproxyapi.plugin.v1.ClaimRequest\x1a#.haproxyapi.plugin.v1.ClaimResponse\x12S\n" +
-	"\x06Health\x12#.haproxyapi.plugin.v1.HealthRequest\x1a$.haproxyapi.plugin.v1.HealthResponse2\xb1\x01\n" +
+	"\x06Health\x12#.haproxyapi.plugin.v1.HealthRequest\x1a$.haproxyapi.plugin.v1.HealthResponse\x12V\n" +
+	"\aServers\x12$.haproxyapi.plugin.v1.ServersRequest\x1a%.haproxyapi.plugin.v1.ServersResponse2\xb1\x01\n" +
 	"\x06Source\x12R\n" +
 	"\x05Watch\x12\".haproxyapi.plugin.v1.WatchRequest\x1a#.haproxyapi.plugin.v1.WatchResponse0\x01\x12S\n" +
 	"\x06Health\x12#.haproxyapi.plugin.v1.HealthRequest\x1a$.haproxyapi.plugin.v1.HealthResponseB:Z8github.com/haproxy-api/haproxy-api/plugins/internal/wireb\x06proto3"
@@ -2251,112 +2879,134 @@ func file_plugin_proto_rawDescGZIP() []byte {
 	return file_plugin_proto_rawDescData
 }
 
-var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_plugin_proto_goTypes = []any{
 	(Kind)(0),                     // 0: haproxyapi.plugin.v1.Kind
 	(Capability)(0),               // 1: haproxyapi.plugin.v1.Capability
-	(Action)(0),                   // 2: haproxyapi.plugin.v1.Action
-	(InstanceStatus)(0),           // 3: haproxyapi.plugin.v1.InstanceStatus
-	(Failure_Code)(0),             // 4: haproxyapi.plugin.v1.Failure.Code
-	(*ConfigureRequest)(nil),      // 5: haproxyapi.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),     // 6: haproxyapi.plugin.v1.ConfigureResponse
-	(*Fault)(nil),                 // 7: haproxyapi.plugin.v1.Fault
-	(*AttachRequest)(nil),         // 8: haproxyapi.plugin.v1.AttachRequest
-	(*AttachEvent)(nil),           // 9: haproxyapi.plugin.v1.AttachEvent
-	(*StopRequest)(nil),           // 10: haproxyapi.plugin.v1.StopRequest
-	(*StopResponse)(nil),          // 11: haproxyapi.plugin.v1.StopResponse
-	(*ApplyRequest)(nil),          // 12: haproxyapi.plugin.v1.ApplyRequest
-	(*ApplyResponse)(nil),         // 13: haproxyapi.plugin.v1.ApplyResponse
-	(*CancelRequest)(nil),         // 14: haproxyapi.plugin.v1.CancelRequest
-	(*CancelResponse)(nil),        // 15: haproxyapi.plugin.v1.CancelResponse
-	(*CheckRequest)(nil),          // 16: haproxyapi.plugin.v1.CheckRequest
-	(*CheckResponse)(nil),         // 17: haproxyapi.plugin.v1.CheckResponse
-	(*RereadRequest)(nil),         // 18: haproxyapi.plugin.v1.RereadRequest
-	(*RereadResponse)(nil),        // 19: haproxyapi.plugin.v1.RereadResponse
-	(*ClaimRequest)(nil),          // 20: haproxyapi.plugin.v1.ClaimRequest
-	(*ClaimResponse)(nil),         // 21: haproxyapi.plugin.v1.ClaimResponse
-	(*HealthRequest)(nil),         // 22: haproxyapi.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),        // 23: haproxyapi.plugin.v1.HealthResponse
-	(*Failure)(nil),               // 24: haproxyapi.plugin.v1.Failure
-	(*Position)(nil),              // 25: haproxyapi.plugin.v1.Position
-	(*Document)(nil),              // 26: haproxyapi.plugin.v1.Document
-	(*File)(nil),                  // 27: haproxyapi.plugin.v1.File
-	(*Result)(nil),                // 28: haproxyapi.plugin.v1.Result
-	(*WatchRequest)(nil),          // 29: haproxyapi.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),         // 30: haproxyapi.plugin.v1.WatchResponse
-	(*Snapshot)(nil),              // 31: haproxyapi.plugin.v1.Snapshot
-	(*Service)(nil),               // 32: haproxyapi.plugin.v1.Service
-	(*Instance)(nil),              // 33: haproxyapi.plugin.v1.Instance
-	(*Port)(nil),                  // 34: haproxyapi.plugin.v1.Port
-	(*Change)(nil),                // 35: haproxyapi.plugin.v1.Change
-	nil,                           // 36: haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	nil,                           // 37: haproxyapi.plugin.v1.Instance.LabelsEntry
-	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(EventKind)(0),                // 2: haproxyapi.plugin.v1.EventKind
+	(Action)(0),                   // 3: haproxyapi.plugin.v1.Action
+	(SnapshotCause)(0),            // 4: haproxyapi.plugin.v1.SnapshotCause
+	(InstanceStatus)(0),           // 5: haproxyapi.plugin.v1.InstanceStatus
+	(Failure_Code)(0),             // 6: haproxyapi.plugin.v1.Failure.Code
+	(*ConfigureRequest)(nil),      // 7: haproxyapi.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),     // 8: haproxyapi.plugin.v1.ConfigureResponse
+	(*Fault)(nil),                 // 9: haproxyapi.plugin.v1.Fault
+	(*AttachRequest)(nil),         // 10: haproxyapi.plugin.v1.AttachRequest
+	(*AttachEvent)(nil),           // 11: haproxyapi.plugin.v1.AttachEvent
+	(*Event)(nil),                 // 12: haproxyapi.plugin.v1.Event
+	(*StopRequest)(nil),           // 13: haproxyapi.plugin.v1.StopRequest
+	(*StopResponse)(nil),          // 14: haproxyapi.plugin.v1.StopResponse
+	(*ApplyRequest)(nil),          // 15: haproxyapi.plugin.v1.ApplyRequest
+	(*ApplyResponse)(nil),         // 16: haproxyapi.plugin.v1.ApplyResponse
+	(*CancelRequest)(nil),         // 17: haproxyapi.plugin.v1.CancelRequest
+	(*CancelResponse)(nil),        // 18: haproxyapi.plugin.v1.CancelResponse
+	(*CheckRequest)(nil),          // 19: haproxyapi.plugin.v1.CheckRequest
+	(*CheckResponse)(nil),         // 20: haproxyapi.plugin.v1.CheckResponse
+	(*RereadRequest)(nil),         // 21: haproxyapi.plugin.v1.RereadRequest
+	(*RereadResponse)(nil),        // 22: haproxyapi.plugin.v1.RereadResponse
+	(*ClaimRequest)(nil),          // 23: haproxyapi.plugin.v1.ClaimRequest
+	(*ClaimResponse)(nil),         // 24: haproxyapi.plugin.v1.ClaimResponse
+	(*HealthRequest)(nil),         // 25: haproxyapi.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),        // 26: haproxyapi.plugin.v1.HealthResponse
+	(*ServersRequest)(nil),        // 27: haproxyapi.plugin.v1.ServersRequest
+	(*ServersResponse)(nil),       // 28: haproxyapi.plugin.v1.ServersResponse
+	(*Server)(nil),                // 29: haproxyapi.plugin.v1.Server
+	(*Failure)(nil),               // 30: haproxyapi.plugin.v1.Failure
+	(*Position)(nil),              // 31: haproxyapi.plugin.v1.Position
+	(*Document)(nil),              // 32: haproxyapi.plugin.v1.Document
+	(*File)(nil),                  // 33: haproxyapi.plugin.v1.File
+	(*Result)(nil),                // 34: haproxyapi.plugin.v1.Result
+	(*Command)(nil),               // 35: haproxyapi.plugin.v1.Command
+	(*Step)(nil),                  // 36: haproxyapi.plugin.v1.Step
+	(*WatchRequest)(nil),          // 37: haproxyapi.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),         // 38: haproxyapi.plugin.v1.WatchResponse
+	(*Snapshot)(nil),              // 39: haproxyapi.plugin.v1.Snapshot
+	(*Service)(nil),               // 40: haproxyapi.plugin.v1.Service
+	(*Instance)(nil),              // 41: haproxyapi.plugin.v1.Instance
+	(*Port)(nil),                  // 42: haproxyapi.plugin.v1.Port
+	(*Change)(nil),                // 43: haproxyapi.plugin.v1.Change
+	nil,                           // 44: haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	nil,                           // 45: haproxyapi.plugin.v1.Instance.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 46: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 47: google.protobuf.Duration
 }
 var file_plugin_proto_depIdxs = []int32{
 	0,  // 0: haproxyapi.plugin.v1.ConfigureResponse.kind:type_name -> haproxyapi.plugin.v1.Kind
-	7,  // 1: haproxyapi.plugin.v1.ConfigureResponse.faults:type_name -> haproxyapi.plugin.v1.Fault
-	24, // 2: haproxyapi.plugin.v1.ConfigureResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	9,  // 1: haproxyapi.plugin.v1.ConfigureResponse.faults:type_name -> haproxyapi.plugin.v1.Fault
+	30, // 2: haproxyapi.plugin.v1.ConfigureResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
 	1,  // 3: haproxyapi.plugin.v1.ConfigureResponse.capabilities:type_name -> haproxyapi.plugin.v1.Capability
-	24, // 4: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
-	26, // 5: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	28, // 6: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	24, // 7: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	26, // 8: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	24, // 9: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	28, // 10: haproxyapi.plugin.v1.RereadResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	24, // 11: haproxyapi.plugin.v1.RereadResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	24, // 12: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	36, // 13: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	4,  // 14: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
-	38, // 15: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	25, // 16: haproxyapi.plugin.v1.Failure.positions:type_name -> haproxyapi.plugin.v1.Position
-	27, // 17: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
-	2,  // 18: haproxyapi.plugin.v1.Result.action:type_name -> haproxyapi.plugin.v1.Action
-	38, // 19: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	31, // 20: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
-	39, // 21: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
-	39, // 22: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
-	32, // 23: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
-	35, // 24: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
-	33, // 25: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
-	34, // 26: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
-	3,  // 27: haproxyapi.plugin.v1.Instance.status:type_name -> haproxyapi.plugin.v1.InstanceStatus
-	39, // 28: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	39, // 29: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
-	37, // 30: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
-	33, // 31: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
-	3,  // 32: haproxyapi.plugin.v1.Change.previous_status:type_name -> haproxyapi.plugin.v1.InstanceStatus
-	39, // 33: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	5,  // 34: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
-	8,  // 35: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
-	10, // 36: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
-	12, // 37: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
-	14, // 38: haproxyapi.plugin.v1.Sink.Cancel:input_type -> haproxyapi.plugin.v1.CancelRequest
-	16, // 39: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
-	18, // 40: haproxyapi.plugin.v1.Sink.Reread:input_type -> haproxyapi.plugin.v1.RereadRequest
-	20, // 41: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
-	22, // 42: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	29, // 43: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
-	22, // 44: haproxyapi.plugin.v1.Source.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	6,  // 45: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
-	9,  // 46: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
-	11, // 47: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
-	13, // 48: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
-	15, // 49: haproxyapi.plugin.v1.Sink.Cancel:output_type -> haproxyapi.plugin.v1.CancelResponse
-	17, // 50: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
-	19, // 51: haproxyapi.plugin.v1.Sink.Reread:output_type -> haproxyapi.plugin.v1.RereadResponse
-	21, // 52: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
-	23, // 53: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	30, // 54: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
-	23, // 55: haproxyapi.plugin.v1.Source.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	45, // [45:56] is the sub-list for method output_type
-	34, // [34:45] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	30, // 4: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
+	12, // 5: haproxyapi.plugin.v1.AttachEvent.event:type_name -> haproxyapi.plugin.v1.Event
+	2,  // 6: haproxyapi.plugin.v1.Event.kind:type_name -> haproxyapi.plugin.v1.EventKind
+	46, // 7: haproxyapi.plugin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	35, // 8: haproxyapi.plugin.v1.Event.commands:type_name -> haproxyapi.plugin.v1.Command
+	32, // 9: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	34, // 10: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	30, // 11: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	32, // 12: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	30, // 13: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	34, // 14: haproxyapi.plugin.v1.RereadResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	30, // 15: haproxyapi.plugin.v1.RereadResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	30, // 16: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	44, // 17: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	29, // 18: haproxyapi.plugin.v1.ServersResponse.servers:type_name -> haproxyapi.plugin.v1.Server
+	30, // 19: haproxyapi.plugin.v1.ServersResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	47, // 20: haproxyapi.plugin.v1.Server.in_status:type_name -> google.protobuf.Duration
+	6,  // 21: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
+	47, // 22: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	31, // 23: haproxyapi.plugin.v1.Failure.positions:type_name -> haproxyapi.plugin.v1.Position
+	33, // 24: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
+	3,  // 25: haproxyapi.plugin.v1.Result.action:type_name -> haproxyapi.plugin.v1.Action
+	47, // 26: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	35, // 27: haproxyapi.plugin.v1.Result.commands:type_name -> haproxyapi.plugin.v1.Command
+	36, // 28: haproxyapi.plugin.v1.Result.steps:type_name -> haproxyapi.plugin.v1.Step
+	47, // 29: haproxyapi.plugin.v1.Step.start:type_name -> google.protobuf.Duration
+	47, // 30: haproxyapi.plugin.v1.Step.took:type_name -> google.protobuf.Duration
+	39, // 31: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
+	46, // 32: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
+	46, // 33: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
+	40, // 34: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
+	43, // 35: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
+	4,  // 36: haproxyapi.plugin.v1.Snapshot.cause:type_name -> haproxyapi.plugin.v1.SnapshotCause
+	41, // 37: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
+	42, // 38: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
+	5,  // 39: haproxyapi.plugin.v1.Instance.status:type_name -> haproxyapi.plugin.v1.InstanceStatus
+	46, // 40: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	46, // 41: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
+	45, // 42: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
+	41, // 43: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
+	5,  // 44: haproxyapi.plugin.v1.Change.previous_status:type_name -> haproxyapi.plugin.v1.InstanceStatus
+	46, // 45: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 46: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
+	10, // 47: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
+	13, // 48: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
+	15, // 49: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
+	17, // 50: haproxyapi.plugin.v1.Sink.Cancel:input_type -> haproxyapi.plugin.v1.CancelRequest
+	19, // 51: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
+	21, // 52: haproxyapi.plugin.v1.Sink.Reread:input_type -> haproxyapi.plugin.v1.RereadRequest
+	23, // 53: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
+	25, // 54: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	27, // 55: haproxyapi.plugin.v1.Sink.Servers:input_type -> haproxyapi.plugin.v1.ServersRequest
+	37, // 56: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
+	25, // 57: haproxyapi.plugin.v1.Source.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	8,  // 58: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
+	11, // 59: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
+	14, // 60: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
+	16, // 61: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
+	18, // 62: haproxyapi.plugin.v1.Sink.Cancel:output_type -> haproxyapi.plugin.v1.CancelResponse
+	20, // 63: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
+	22, // 64: haproxyapi.plugin.v1.Sink.Reread:output_type -> haproxyapi.plugin.v1.RereadResponse
+	24, // 65: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
+	26, // 66: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	28, // 67: haproxyapi.plugin.v1.Sink.Servers:output_type -> haproxyapi.plugin.v1.ServersResponse
+	38, // 68: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
+	26, // 69: haproxyapi.plugin.v1.Source.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	58, // [58:70] is the sub-list for method output_type
+	46, // [46:58] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }
@@ -2369,8 +3019,8 @@ func file_plugin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plugin_proto_rawDesc), len(file_plugin_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   33,
+			NumEnums:      7,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

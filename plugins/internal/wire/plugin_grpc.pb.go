@@ -232,12 +232,13 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Sink_Apply_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Apply"
-	Sink_Cancel_FullMethodName = "/haproxyapi.plugin.v1.Sink/Cancel"
-	Sink_Check_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Check"
-	Sink_Reread_FullMethodName = "/haproxyapi.plugin.v1.Sink/Reread"
-	Sink_Claim_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Claim"
-	Sink_Health_FullMethodName = "/haproxyapi.plugin.v1.Sink/Health"
+	Sink_Apply_FullMethodName   = "/haproxyapi.plugin.v1.Sink/Apply"
+	Sink_Cancel_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Cancel"
+	Sink_Check_FullMethodName   = "/haproxyapi.plugin.v1.Sink/Check"
+	Sink_Reread_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Reread"
+	Sink_Claim_FullMethodName   = "/haproxyapi.plugin.v1.Sink/Claim"
+	Sink_Health_FullMethodName  = "/haproxyapi.plugin.v1.Sink/Health"
+	Sink_Servers_FullMethodName = "/haproxyapi.plugin.v1.Sink/Servers"
 )
 
 // SinkClient is the client API for Sink service.
@@ -264,6 +265,9 @@ type SinkClient interface {
 	Claim(ctx context.Context, in *ClaimRequest, opts ...grpc.CallOption) (*ClaimResponse, error)
 	// Health reports the present problems of what the sink manages.
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
+	// Servers returns the servers among which the sink's program distributes requests, as the program sees them. It is called
+	// also while Apply runs, and does not wait for it. The host calls it only with CAPABILITY_SERVERS.
+	Servers(ctx context.Context, in *ServersRequest, opts ...grpc.CallOption) (*ServersResponse, error)
 }
 
 type sinkClient struct {
@@ -334,6 +338,16 @@ func (c *sinkClient) Health(ctx context.Context, in *HealthRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *sinkClient) Servers(ctx context.Context, in *ServersRequest, opts ...grpc.CallOption) (*ServersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ServersResponse)
+	err := c.cc.Invoke(ctx, Sink_Servers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SinkServer is the server API for Sink service.
 // All implementations must embed UnimplementedSinkServer
 // for forward compatibility.
@@ -358,6 +372,9 @@ type SinkServer interface {
 	Claim(context.Context, *ClaimRequest) (*ClaimResponse, error)
 	// Health reports the present problems of what the sink manages.
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
+	// Servers returns the servers among which the sink's program distributes requests, as the program sees them. It is called
+	// also while Apply runs, and does not wait for it. The host calls it only with CAPABILITY_SERVERS.
+	Servers(context.Context, *ServersRequest) (*ServersResponse, error)
 	mustEmbedUnimplementedSinkServer()
 }
 
@@ -385,6 +402,9 @@ func (UnimplementedSinkServer) Claim(context.Context, *ClaimRequest) (*ClaimResp
 }
 func (UnimplementedSinkServer) Health(context.Context, *HealthRequest) (*HealthResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Health not implemented")
+}
+func (UnimplementedSinkServer) Servers(context.Context, *ServersRequest) (*ServersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Servers not implemented")
 }
 func (UnimplementedSinkServer) mustEmbedUnimplementedSinkServer() {}
 func (UnimplementedSinkServer) testEmbeddedByValue()              {}
@@ -515,6 +535,24 @@ func _Sink_Health_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Sink_Servers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ServersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SinkServer).Servers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Sink_Servers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SinkServer).Servers(ctx, req.(*ServersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Sink_ServiceDesc is the grpc.ServiceDesc for Sink service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -545,6 +583,10 @@ var Sink_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Health",
 			Handler:    _Sink_Health_Handler,
+		},
+		{
+			MethodName: "Servers",
+			Handler:    _Sink_Servers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

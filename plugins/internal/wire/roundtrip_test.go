@@ -132,6 +132,11 @@ func TestRoundTrip_Result(t *testing.T) {
 		want.Action = actions[r.IntN(len(actions))]
 		equal(t, want, DecodeResult(sent(t, EncodeResult(want)), time.Hour))
 	}
+	slow := sdk.Result{Took: time.Hour, Steps: []sdk.Step{{Name: "check", Start: -time.Second, Took: time.Hour}}}
+	if got := DecodeResult(sent(t, EncodeResult(slow)), time.Second); got.Took != time.Second ||
+		got.Steps[0] != (sdk.Step{Name: "check", Took: time.Second}) {
+		t.Errorf("it took longer than the call: %+v", got)
+	}
 	if got := DecodeResult(sent(t, EncodeResult(sdk.Result{Action: "teleported"})), 0); got.Action != sdk.ActionOther {
 		t.Errorf("an unknown action becomes %q", got.Action)
 	}
@@ -147,8 +152,16 @@ func TestRoundTrip_Health(t *testing.T) {
 
 func TestRoundTrip_Snapshot(t *testing.T) {
 	r := newRandom(t)
+	causes := []string{"", sdk.CausePush, sdk.CauseWatch, sdk.CauseResync}
+	if got := DecodeSnapshot(sent(t, EncodeSnapshot(sdk.Snapshot{Cause: "a dream"}))); got.Cause != "" {
+		t.Errorf("an unknown cause becomes %q", got.Cause)
+	}
+	if got := DecodeSnapshot(&Snapshot{Cause: 1000}); got.Cause != "" {
+		t.Errorf("a cause of a newer plugin becomes %q", got.Cause)
+	}
 	for range rounds {
 		want := value[sdk.Snapshot](r)
+		want.Cause = causes[r.IntN(len(causes))]
 		var instances []sdk.Instance
 		for _, service := range want.Services {
 			for _, i := range service.Instances {
@@ -162,6 +175,51 @@ func TestRoundTrip_Snapshot(t *testing.T) {
 		}
 		equal(t, want, DecodeSnapshot(sent(t, EncodeSnapshot(want))))
 	}
+}
+
+func TestRoundTrip_Event(t *testing.T) {
+	r := newRandom(t)
+	kinds := []string{
+		sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
+		sdk.EventReverted, sdk.EventOther,
+	}
+	now := time.Unix(1<<33, 0).UTC()
+	if _, ok := DecodeEvent(&AttachEvent{}, now); ok {
+		t.Error("the first message has an event")
+	}
+	for range rounds {
+		want := value[sdk.Event](r)
+		want.Kind = kinds[r.IntN(len(kinds))]
+		message := sent(t, EncodeEvent(want))
+		if _, ok := DecodeLost(message); ok {
+			t.Error("an event is a loss")
+		}
+		got, ok := DecodeEvent(message, now)
+		if !ok {
+			t.Fatal("the event does not arrive")
+		}
+		if want.Time.IsZero() {
+			want.Time = now
+		}
+		equal(t, want, got)
+	}
+	for _, message := range []*AttachEvent{
+		EncodeEvent(sdk.Event{Kind: "vanished", Time: now.Add(time.Hour)}), {Event: &Event{Kind: 1000}}, {Event: &Event{}},
+	} {
+		if got, _ := DecodeEvent(message, now); got.Kind != sdk.EventOther || !got.Time.Equal(now) {
+			t.Errorf("got %q at %v", got.Kind, got.Time)
+		}
+	}
+}
+
+func TestRoundTrip_Servers(t *testing.T) {
+	r := newRandom(t)
+	for range rounds {
+		want := value[[]sdk.Server](r)
+		equal(t, want, DecodeServers(sent(t, &ServersResponse{Servers: EncodeServers(want)}).GetServers()))
+	}
+	impossible := DecodeServers([]*Server{{Weight: -1, Sessions: -2, Queue: math.MinInt64}})
+	equal(t, []sdk.Server{{}}, impossible)
 }
 
 func TestRoundTrip_Faults(t *testing.T) {

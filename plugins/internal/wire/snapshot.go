@@ -14,6 +14,7 @@ import (
 func EncodeSnapshot(s sdk.Snapshot) *Snapshot {
 	out := &Snapshot{
 		Source: Text(s.Source), Cluster: Text(s.Cluster), Taken: encodeTime(s.Taken), Changed: encodeTime(s.Changed),
+		Cause: encodeWord(causes, s.Cause, SnapshotCause_SNAPSHOT_CAUSE_UNSPECIFIED), Sender: Text(s.Sender),
 	}
 	for _, service := range s.Services {
 		w := &Service{Name: Text(service.Name)}
@@ -40,6 +41,7 @@ func DecodeSnapshot(w *Snapshot) sdk.Snapshot {
 	snap := sdk.Snapshot{
 		Source: w.GetSource(), Cluster: w.GetCluster(),
 		Taken: decodeTime(w.GetTaken()), Changed: decodeTime(w.GetChanged()),
+		Cause: decodeWord(causes, w.GetCause(), ""), Sender: Truncate(w.GetSender(), MaxName),
 	}
 	count := 0
 	for _, service := range w.GetServices() {
@@ -60,6 +62,14 @@ func DecodeSnapshot(w *Snapshot) sdk.Snapshot {
 		}
 	}
 	return snap
+}
+
+// causes are the words of package sdk for what made a source emit a snapshot.
+var causes = map[string]SnapshotCause{
+	"":              SnapshotCause_SNAPSHOT_CAUSE_UNSPECIFIED,
+	sdk.CausePush:   SnapshotCause_SNAPSHOT_CAUSE_PUSH,
+	sdk.CauseWatch:  SnapshotCause_SNAPSHOT_CAUSE_WATCH,
+	sdk.CauseResync: SnapshotCause_SNAPSHOT_CAUSE_RESYNC,
 }
 
 func encodeInstance(i sdk.Instance) *Instance {

@@ -10,10 +10,13 @@ import (
 // status. Longer texts and longer lists are truncated when they are decoded; a message that is too large is an error of its
 // call.
 const (
-	MaxName      = 64      // bytes of the name and the version of a plugin, and of the name of a fact
+	MaxName      = 64      // bytes of the name and the version of a plugin, of the name of a fact or a step, and of a sender
 	MaxText      = 2 << 10 // bytes of a reason, a detail, a problem, a fact, a fault, and of a problem at a position
 	MaxError     = 8 << 10 // bytes of an error
-	MaxDetails   = 100     // of a result
+	MaxDetails   = 100     // of a result, and of an event
+	MaxCommands  = 1000    // of a result, and of an event
+	MaxSteps     = 100     // of a result
+	MaxServers   = 50_000  // of a sink
 	MaxProblems  = 50      // of health
 	MaxFacts     = 64      // of health
 	MaxFaults    = 100     // of a configuration block

@@ -31,7 +31,8 @@ type pluginServer struct {
 	attached func()
 	stderr   *os.File // as it was before go-plugin replaced it
 	lost     lostSlot
-	applying chan struct{} // one slot, taken by the call that changes something: a cancelled one may still be running
+	events   chan sdk.Event // the newest ones that were not sent yet
+	applying chan struct{}  // one slot, taken by the call that changes something: a cancelled one may still be running
 
 	releaseOnce sync.Once
 	released    chan struct{} // closed when the daemon has ended
@@ -45,7 +46,8 @@ func newPluginServer(ctx context.Context, info sdk.Info, kind wire.Kind, open op
 	return &pluginServer{
 		info: info, kind: kind, log: newLogger(), stderr: os.Stderr,
 		open: func(env sdk.Env, block sdk.Block) (any, error) { return open(ctx, env, block) },
-		lost: lostSlot{ready: make(chan struct{}, 1)}, applying: make(chan struct{}, 1), released: make(chan struct{}),
+		lost: lostSlot{ready: make(chan struct{}, 1)}, events: make(chan sdk.Event, maxEvents),
+		applying: make(chan struct{}, 1), released: make(chan struct{}),
 	}
 }
 
@@ -91,6 +93,9 @@ func (p *pluginServer) Configure(_ context.Context, req *wire.ConfigureRequest) 
 	resp.Capabilities = capabilitiesOf(opened)
 	if n, ok := opened.(sdk.Notifier); ok {
 		n.OnLost(p.lost.put)
+	}
+	if r, ok := opened.(sdk.EventReporter); ok {
+		r.OnEvent(p.putEvent)
 	}
 	p.opened = opened
 	return resp, nil
@@ -138,6 +143,9 @@ func capabilitiesOf(opened any) []wire.Capability {
 	if _, ok := opened.(sdk.Reporter); ok {
 		all = append(all, wire.Capability_CAPABILITY_HEALTH)
 	}
+	if _, ok := opened.(sdk.ServerReporter); ok {
+		all = append(all, wire.Capability_CAPABILITY_SERVERS)
+	}
 	return all
 }
 
@@ -145,7 +153,7 @@ func capabilitiesOf(opened any) []wire.Capability {
 // process ends soon afterwards, as in a panic. The protocol no longer uses standard output, so both lead to the daemon's log.
 func (p *pluginServer) restoreStandardStreams() { os.Stdout, os.Stderr = p.stderr, p.stderr }
 
-// Attach sends what the sink reports as lost. It returns when the daemon ends the call, which ends the process: see serve.
+// Attach sends what the sink reports as lost, and its events. It returns when the daemon ends the call, which ends the process: see serve.
 func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreamingServer[wire.AttachEvent]) error {
 	p.attached()
 	if err := stream.Send(&wire.AttachEvent{}); err != nil {
@@ -158,6 +166,10 @@ func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreaming
 			return nil
 		case <-p.lost.ready:
 			if err := stream.Send(wire.EncodeLost(p.lost.take())); err != nil {
+				return err
+			}
+		case event := <-p.events:
+			if err := stream.Send(wire.EncodeEvent(event)); err != nil {
 				return err
 			}
 		}
@@ -199,6 +211,27 @@ func withEarlierDeadline(ctx context.Context) (context.Context, context.CancelFu
 		return context.WithCancel(ctx)
 	}
 	return context.WithDeadline(ctx, deadline.Add(-min(time.Second, time.Until(deadline)/4)))
+}
+
+// maxEvents is how many events wait to be sent.
+const maxEvents = 64
+
+// putEvent has Attach send e. If too many events wait, the oldest is dropped.
+func (p *pluginServer) putEvent(e sdk.Event) {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	for {
+		select {
+		case p.events <- e:
+			return
+		default:
+		}
+		select {
+		case <-p.events:
+		default:
+		}
+	}
 }
 
 // lostSlot keeps the newest [sdk.Lost] that was not sent yet.

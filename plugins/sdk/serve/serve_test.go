@@ -42,3 +42,14 @@ func TestFaultsOf(t *testing.T) {
 		}
 	}
 }
+
+func TestPutEvent_DropsTheOldest(t *testing.T) {
+	p := newPluginServer(t.Context(), sdk.Info{}, 0, nil)
+	for i := range 3 * maxEvents {
+		p.putEvent(sdk.Event{Generation: uint64(i)})
+	}
+	first := <-p.events
+	if first.Generation != 2*maxEvents || first.Time.IsZero() || len(p.events) != maxEvents-1 {
+		t.Errorf("the oldest is %d at %v, and %d more wait", first.Generation, first.Time, len(p.events))
+	}
+}

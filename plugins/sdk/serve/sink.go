@@ -114,6 +114,17 @@ func (s *sinkServer) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.H
 	return health(ctx, sink)
 }
 
+func (s *sinkServer) Servers(ctx context.Context, _ *wire.ServersRequest) (*wire.ServersResponse, error) {
+	reporter, ok := s.plugin.get().(sdk.ServerReporter)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the sink does not know the servers of its program")
+	}
+	ctx, cancel := withEarlierDeadline(ctx)
+	defer cancel()
+	servers, err := reporter.Servers(ctx)
+	return &wire.ServersResponse{Servers: wire.EncodeServers(servers), Failure: wire.EncodeError(err)}, nil
+}
+
 // health returns the health of a sink or a source.
 func health(ctx context.Context, reporter interface {
 	Health(context.Context) (sdk.Health, error)

@@ -4,11 +4,8 @@ import (
 	"io"
 	"net/netip"
 
-	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/tracing"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/engine/history"
-	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -61,22 +58,10 @@ func pick[T any](m map[string]T, names []string) map[string]T {
 	return picked
 }
 
-// An observer passes the engine's events on to the metrics and, where it needs them, to the tracer.
-type observer struct {
-	*server.Metrics
-	tracer *tracing.Tracer
-}
-
-// Changed implements [engine.Observer].
-func (o observer) Changed(pipeline string, c history.Change) {
-	o.Metrics.Changed(pipeline, c)
-	o.tracer.Changed(pipeline, c)
-}
-
 // engineConfig returns the engine's configuration for c.
 func (d *Daemon) engineConfig(c *components) engine.Config {
 	cfg := c.engineConfig()
-	cfg.Log, cfg.Observer, cfg.Tracer = d.log, observer{d.metrics, d.tracer}, d.tracer
+	cfg.Log, cfg.Observer, cfg.Tracer = d.log, engine.Observers{d.metrics, d.events, d.series, d.tracer}, d.tracer
 	return cfg
 }
 

@@ -31,6 +31,8 @@ type Daemon struct {
 	log      *slog.Logger
 	level    *slog.LevelVar
 	metrics  *server.Metrics
+	events   *server.Events
+	series   *server.Series
 	tracer   *tracing.Tracer
 	engine   *engine.Engine
 	server   *server.Server
@@ -59,6 +61,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 	d := &Daemon{
 		version: opts.Version, log: opts.Log, level: opts.Level,
 		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version),
+		events: server.NewEvents(), series: server.NewSeries(),
 		tracer: tracing.New(opts.Version, opts.Log), running: &components{cfg: &config.Config{}},
 	}
 	if err := d.build(ctx, cfg); err != nil {
@@ -70,8 +73,8 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 		return nil, err
 	}
 	d.server = server.New(server.Config{
-		Engine: d.engine, Metrics: d.metrics, Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log,
-		Version: d.version,
+		Engine: d.engine, Metrics: d.metrics, Events: d.events, Series: d.series,
+		Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log, Version: d.version,
 	})
 	return d, nil
 }

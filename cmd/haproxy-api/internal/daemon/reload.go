@@ -63,6 +63,8 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	} {
 		for _, name := range names {
 			d.metrics.Forget(kind, name)
+			d.events.Forget(kind, name)
+			d.series.Forget(kind, name)
 		}
 	}
 	return changed, nil

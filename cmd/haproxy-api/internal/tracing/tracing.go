@@ -37,9 +37,10 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
-// A Tracer traces changes while tracing is enabled. It implements [engine.Tracer]. Spans are sent in the background; they are
+// A Tracer traces changes while tracing is enabled. It implements [engine.Tracer] and [engine.Observer]. Spans are sent in the background; they are
 // dropped if the collector does not take them.
 type Tracer struct {
+	engine.NoObserver
 	version string
 	log     *slog.Logger
 
@@ -99,7 +100,7 @@ func (t *Tracer) Applying(
 	return ctx
 }
 
-// Changed ends the trace of a change that has its outcome. It is for [engine.Observer].
+// Changed ends the trace of a change that has its outcome.
 func (t *Tracer) Changed(pipeline string, c history.Change) {
 	if changes := t.current(); changes != nil {
 		changes.changed(pipeline, c)
