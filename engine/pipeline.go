@@ -83,6 +83,7 @@ type version struct {
 	rejection   error
 	loadFailure string // why the last document that was not rejected failed to load; empty if it did not
 	logged      bool   // that this version is not used
+	refused     bool   // the observer knows that this version was refused
 
 	excluded         exclude.Set
 	allowedConflicts exclude.AllowedConflicts

@@ -51,15 +51,25 @@ func (p *pipeline) forgetRejections() bool {
 
 func (p *pipeline) reportLoadError(err error) {
 	p.state.status.TemplateError = err
+	p.observer.TemplateRefused(p.name)
 	p.log.Error("template not used", "error", err)
 }
 
 // reportTemplateError logs once that v is not used.
 func (p *pipeline) reportTemplateError(v *version, err error) {
 	p.state.status.TemplateError = err
+	p.observeRefusal(v)
 	if !v.logged {
 		v.logged = true
 		p.log.Error("template not used", "error", err)
+	}
+}
+
+// observeRefusal passes to the observer, once, that v was refused.
+func (p *pipeline) observeRefusal(v *version) {
+	if !v.refused {
+		v.refused = true
+		p.observer.TemplateRefused(p.name)
 	}
 }
 

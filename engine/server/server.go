@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -83,12 +84,14 @@ type Server struct {
 	states  *stateCopies
 	streams eventStreams
 
+	encodeFault logdedup.Fault // of the state
+
 	configuration atomic.Pointer[Configuration]
 }
 
 // New returns a server. It does not listen yet: see [Server.Serve].
 func New(cfg Config) *Server {
-	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
+	cfg.Metrics.status.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
 	s.SetConfiguration("", s.started)
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
