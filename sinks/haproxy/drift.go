@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
@@ -160,10 +161,10 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 	}
 	var err error
 	if len(backends) > 0 {
-		var commands []string
-		commands, err = s.client.Reconcile(ctx, applied.config, applied.config, backends)
+		var commands []sdk.Command
+		commands, err = reconcile(ctx, s.client, applied, applied, backends)
 		if len(commands) > 0 {
-			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", commands, "error", err)
+			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
 		}
 	}
 	switch {
@@ -188,8 +189,8 @@ func (s *Sink) recordDrift(err error) {
 	}
 }
 
-// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc. It returns the commands that it has sent
-// and human-readable descriptions of what could not be corrected. The caller holds s.change.
+// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc. It returns human-readable descriptions of
+// what could not be corrected. The caller holds s.change.
 //
 // The servers of a new worker may differ from its configuration: a server-state file (load-server-state-from-file) restores
 // earlier addresses, ports, weights and states. doc takes precedence, as it does over runtime changes by another program.
@@ -197,10 +198,11 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // the servers cannot be read
 	}
-	var details []string
+	defer recordStep(ctx, "verify")()
+	var commands []sdk.Command
 	var err error
 	if client := s.clientFor(now); s.cfg.Runtime {
-		details, err = client.Reconcile(ctx, doc.config, doc.config, doc.config.Backends())
+		commands, err = reconcile(ctx, client, doc, doc, doc.config.Backends())
 	} else {
 		var difference string
 		if difference, err = client.FirstNeededCommand(ctx, doc.config); difference != "" {
@@ -209,8 +211,9 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 			}
 		}
 	}
-	if len(details) > 0 {
-		s.log.Warn("corrected servers that differed from the configuration when HAProxy started", "commands", details)
+	var details []string
+	if len(commands) > 0 {
+		s.log.Warn("corrected servers that differed from the configuration when HAProxy started", "commands", texts(commands))
 	}
 	switch {
 	case runtimeapi.IsRefused(err):

@@ -124,7 +124,33 @@ func (r *testEnv) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 	if result.Reason == "" {
 		r.t.Errorf("Apply did %q without a reason", result.Action)
 	}
+	wantStepsInOrder(r.t, result)
 	return result
+}
+
+// wantStepsInOrder checks that there are steps, that none begins before the previous one has ended, and that all of them happened
+// during the Apply.
+func wantStepsInOrder(t *testing.T, result sdk.Result) {
+	t.Helper()
+	var end time.Duration
+	for _, step := range result.Steps {
+		if step.Start < end || step.Took < 0 {
+			t.Errorf("the step %s begins at %v and took %v, after one that ended at %v", step.Name, step.Start, step.Took, end)
+		}
+		end = step.Start + step.Took
+	}
+	if len(result.Steps) == 0 || end > result.Took {
+		t.Errorf("the steps %v took longer than the Apply, %v", result.Steps, result.Took)
+	}
+}
+
+// stepsOf returns the names of the steps, separated by spaces.
+func stepsOf(result sdk.Result) string {
+	var names []string
+	for _, step := range result.Steps {
+		names = append(names, step.Name)
+	}
+	return strings.Join(names, " ")
 }
 
 // served makes a request over a new connection and returns the name of the document that answered, or "" without an answer.

@@ -81,6 +81,7 @@ func (s *Sink) persistPending(ctx context.Context) error {
 	if doc == nil {
 		return nil
 	}
+	defer recordStep(ctx, "persist")()
 	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	s.update(func(st *state) { st.desired, st.persistErr, st.revertErr = disk, nil, cause })
 	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
 	if p.need == needRuntime {
-		if _, err := s.client.Reconcile(ctx, doc.config, disk.config, p.backends); err == nil {
+		if _, err := reconcile(ctx, s.client, doc, disk, p.backends); err == nil {
 			return
 		}
 	}

@@ -31,6 +31,7 @@ type plan struct {
 
 // plan finds the running HAProxy, and plans how doc replaces what it serves.
 func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance) {
+	defer recordStep(ctx, "plan")()
 	now, err := s.controller.Find(ctx)
 	switch {
 	case err == nil && now.None():

@@ -21,13 +21,12 @@ type loadedInputs struct {
 // certificates. Without Reread these are loaded with the next reload for another reason: only the caller knows when a changed
 // file is complete.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
-	began := time.Now()
+	ctx, record := withRecord(ctx)
 	if err := s.ready(ctx); err != nil {
 		return sdk.Result{}, err
 	}
 	result, err := s.reread(ctx, watched)
-	result.Took = time.Since(began)
-	return result, err
+	return record.result(result), err
 }
 
 func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {

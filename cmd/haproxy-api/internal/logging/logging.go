@@ -30,15 +30,9 @@ func New(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(logdedup.NewHandler(handler, "pipeline", "sink", "source"))
 }
 
-// details is the key of the further lines of an attribute with several.
-const details = "details"
-
-// splitLines splits an attribute with several lines: it keeps the first line, and the others become the list details.
+// splitLines splits an error with several lines: the attribute keeps the first line, and the others become the list error_lines.
+// It joins the lines of any other text.
 func splitLines(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.MessageKey {
-		a.Value = slog.StringValue(JoinLines(a.Value.String()))
-		return a
-	}
 	var text string
 	switch v := a.Value.Any().(type) {
 	case string:
@@ -49,12 +43,11 @@ func splitLines(groups []string, a slog.Attr) slog.Attr {
 	if !strings.Contains(text, "\n") {
 		return a
 	}
-	lines := linesOf(text)
-	if len(lines) < 2 {
-		return slog.String(a.Key, strings.Join(lines, ""))
+	if lines := linesOf(text); len(groups) == 0 && a.Key == "error" && len(lines) > 1 {
+		// The attributes of a group without a key are those of the record.
+		return slog.Group("", slog.String(a.Key, lines[0]), slog.Any("error_lines", lines[1:]))
 	}
-	// The attributes of a group without a key are those of the record.
-	return slog.Group("", slog.String(a.Key, lines[0]), slog.Any(details, lines[1:]))
+	return slog.String(a.Key, JoinLines(text))
 }
 
 // joinList joins the elements of a list, which the text format would separate only by spaces.

@@ -18,11 +18,11 @@ func record(format string) string {
 	var out bytes.Buffer
 	log := New(&out, format, slog.LevelInfo).With("pipeline", "edge")
 	log.Error("apply\nfailed", "error", alert, "generation", 7, "commands", []string{"add server a/b", "set server\nx"},
-		"list", []any{"x", 2.0}, "reason", "one line\n")
+		"list", []any{"x", 2.0}, "reason", "one\ntwo\n")
 	return out.String()
 }
 
-func TestNew_JSONHasAListForEachTextOfSeveralLines(t *testing.T) {
+func TestNew_JSONHasAListForAnErrorOfSeveralLines(t *testing.T) {
 	var got map[string]any
 	line := record("json")
 	if err := json.Unmarshal([]byte(line), &got); err != nil {
@@ -30,8 +30,8 @@ func TestNew_JSONHasAListForEachTextOfSeveralLines(t *testing.T) {
 	}
 	delete(got, "time")
 	want := map[string]any{
-		"level": "ERROR", "msg": "apply; failed", "pipeline": "edge", "generation": 7.0, "reason": "one line",
-		"error": "HAProxy rejects the configuration:", "details": []any{"[ALERT] line 3", "[ALERT] line 4: password ***"},
+		"level": "ERROR", "msg": "apply; failed", "pipeline": "edge", "generation": 7.0, "reason": "one; two",
+		"error": "HAProxy rejects the configuration:", "error_lines": []any{"[ALERT] line 3", "[ALERT] line 4: password ***"},
 		"commands": []any{"add server a/b", "set server\nx"}, "list": []any{"x", 2.0},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -46,8 +46,8 @@ func TestNew_TextHasTheSameKeys(t *testing.T) {
 	line := record("text")
 	_, got, _ := strings.Cut(line, " ")
 	want := `level=ERROR msg="apply; failed" pipeline=edge error="HAProxy rejects the configuration:" ` +
-		`details="[ALERT] line 3; [ALERT] line 4: password ***" generation=7 commands="add server a/b; set server; x" ` +
-		`list="x; 2" reason="one line"` + "\n"
+		`error_lines="[ALERT] line 3; [ALERT] line 4: password ***" generation=7 commands="add server a/b; set server; x" ` +
+		`list="x; 2" reason="one; two"` + "\n"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
