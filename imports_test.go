@@ -64,6 +64,8 @@ var importRules = []struct {
 	{"cmd/haproxy-api/internal/terminal", nil},
 	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/history", "engine/server",
 		"sources/sidecar"}},
+	{"cmd/haproxy-api/internal/display", []string{"plugins/sdk", "engine", "engine/history", "engine/server",
+		"cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/terminal"}},
 	{"cmd/haproxy-api/internal/states", []string{"plugins/sdk", "engine", "engine/config", "sources/*"}},
 	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
 		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
@@ -81,6 +83,7 @@ var importRules = []struct {
 // exclusiveImports lists the dependencies that only the packages of one pattern may import.
 var exclusiveImports = map[string]string{
 	"github.com/Masterminds/sprig":    "templates",
+	"github.com/charmbracelet/x/ansi": "cmd/haproxy-api/internal/terminal",
 	"github.com/agnivade/levenshtein": "internal/suggest",
 	"github.com/fsnotify/fsnotify":    "internal/filewatch",
 	"github.com/knadh/koanf":          "engine/config",

@@ -22,3 +22,6 @@ type Entry struct {
 
 	rendered rendering
 }
+
+// Outcome returns one of the Outcome constants of package history.
+func (e Entry) Outcome() string { return outcomeOf(e.Err) }

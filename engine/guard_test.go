@@ -80,12 +80,14 @@ func (g *guardEnv) live(t *testing.T, want int) {
 
 func (g *guardEnv) held(t *testing.T, want bool) {
 	t.Helper()
-	statuses := g.engine.Status()
-	g.observer.mu.Lock()
-	defer g.observer.mu.Unlock()
-	for _, status := range statuses {
-		if (status.Held != nil) != want || g.observer.held[status.Name] != want {
-			t.Errorf("%s: held %v, observed %v, want %v", status.Name, status.Held, g.observer.held[status.Name], want)
+	for _, status := range g.engine.Status() {
+		if (status.Held != nil) != want {
+			t.Errorf("%s: held %v, want %v", status.Name, status.Held, want)
+		}
+	}
+	for _, status := range g.engine.Sources(t.Context()) {
+		if (status.Held != nil) != want {
+			t.Errorf("source %s: held %v, want %v", status.Name, status.Held, want)
 		}
 	}
 }
@@ -93,14 +95,7 @@ func (g *guardEnv) held(t *testing.T, want bool) {
 type heldObserver struct {
 	NoObserver
 	mu   sync.Mutex
-	held map[string]bool
 	seen []bool
-}
-
-func (o *heldObserver) Held(pipeline string, held bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.held[pipeline] = held
 }
 
 func (o *heldObserver) SnapshotReceived(_ sdk.Snapshot, held bool) {
@@ -139,7 +134,7 @@ func runGuardedTemplate(
 		g := &guardEnv{
 			testEnv:  &testEnv{t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newFakeSink()},
 			log:      &logBuffer{},
-			observer: &heldObserver{held: map[string]bool{}},
+			observer: &heldObserver{},
 			store:    store,
 		}
 		g.templates = newFakeTemplates(template)

@@ -25,7 +25,11 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	} else {
 		next = p.reconcilePending(ctx)
 	}
-	return next.earlier(p.rereadPending(ctx))
+	next = next.earlier(p.rereadPending(ctx))
+	if p.state.isSettled() {
+		p.state.status.LastSuccess = time.Now()
+	}
+	return next
 }
 
 // handle updates the state for the event and publishes the status. It applies documents only if the sink may have lost them.
@@ -114,6 +118,9 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 		p.reportNondeterminism(ctx, s.active.template, snap)
 		return nil
 	case s.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
+		if isFinal(err) && ctx.Err() == nil {
+			p.observeRefusal(s.candidate)
+		}
 		return err
 	}
 	p.reportTemplateError(s.candidate, err)
@@ -135,6 +142,9 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 		return &TemplateError{errors.New("no template can be used: fix the template and save it")}
 	}
 	err := p.applyWith(ctx, p.state.active, snap)
+	if _, ok := errors.AsType[*TemplateError](err); ok && ctx.Err() == nil {
+		p.observeRefusal(p.state.active)
+	}
 	if err != nil && !isFinal(err) {
 		// The sink kept the previous document, but do not rely on that: if the same document is wanted again, it is applied
 		// again.

@@ -72,7 +72,7 @@ func (s *source) restore() {
 	defer s.mu.Unlock()
 	s.passOnLocked(snap, causeNow(history.TriggerStart, ""))
 	s.stale = true
-	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "live", countLive(snap))
+	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "instances", countLive(snap))
 }
 
 // run watches the source until ctx is done. If that fails, it watches again after a while; the newest snapshot stays in use.
@@ -92,7 +92,7 @@ func (s *source) run(ctx context.Context) {
 		}
 		err = cmp.Or(err, errWatchEnded)
 		wait := retries.NextBackOff()
-		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait)
+		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait.Round(time.Millisecond))
 		s.setProblem(fmt.Sprintf("watching the source failed, retrying: %v", err))
 		select {
 		case <-ctx.Done():
@@ -169,7 +169,6 @@ func (s *source) holdBackLocked(snap sdk.Snapshot, reason string) {
 	}
 	s.hold = &hold{Held: Held{Reason: reason, Since: time.Now()}, snapshot: snap}
 	s.startHoldTimerLocked()
-	s.reportHeldLocked(true)
 	s.log.Warn("snapshot held; POST /api/v1/pipelines/NAME/release releases it", "reason", reason, "until", s.hold.Until)
 }
 
@@ -188,9 +187,8 @@ func (s *source) endHoldLocked(why string) {
 		return
 	}
 	s.hold.timer.Stop()
-	s.log.Info("snapshot no longer held", "why", why, "held_for", time.Since(s.hold.Since).Round(time.Millisecond))
+	s.log.Info("snapshot no longer held", "reason", why, "took", time.Since(s.hold.Since).Round(time.Millisecond))
 	s.hold = nil
-	s.reportHeldLocked(false)
 }
 
 // release passes the held snapshot to the pipelines if it belongs to which; nil stands for any hold. It reports whether it did.
@@ -226,7 +224,6 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 		if slices.Contains(s.pipelines, p) {
 			continue
 		}
-		s.observer.Held(p.name, s.hold != nil)
 		if s.filled {
 			p.snapshots.fill(causedSnapshot{s.newest, causeNow(history.TriggerConfig, "")})
 			p.resumed.raise()
@@ -252,12 +249,6 @@ func (s *source) reconsiderHoldLocked() {
 	s.hold.timer.Stop()
 	s.hold.Reason = reason
 	s.startHoldTimerLocked()
-}
-
-func (s *source) reportHeldLocked(held bool) {
-	for _, p := range s.pipelines {
-		s.observer.Held(p.name, held)
-	}
 }
 
 // stopTimer stops the timer of a source that no longer runs.

@@ -29,6 +29,7 @@ type PipelineStatus struct {
 	Pending          *Pending            // why the newest document waits; nil if it does not
 	Held             *Held               // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince       time.Time           // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
+	LastSuccess      time.Time           // when the pipeline last reconciled and was in sync; zero for never
 	InSync           bool                // what the newest snapshot and the saved template render to is in effect
 
 	Last       *history.Change // the newest entry of the history; nil for none

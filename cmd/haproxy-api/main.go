@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 	})
 	root.SetVersionTemplate(versionLine())
 	opts.register(root.PersistentFlags())
-	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts),
+	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newExplain(opts), newHistory(opts),
 		newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion(opts))
 	return root
 }

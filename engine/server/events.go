@@ -117,7 +117,8 @@ func (e *Events) addStatusLocked(pipeline string, status *statusTimer) {
 	e.addLocked(eventStatus, len(pipeline), StatusEvent{pipeline})
 }
 
-// Forget ends the status events of a pipeline that was removed from the configuration. kind is that of [Metrics.Forget].
+// Forget ends the status events of a pipeline that was removed from the configuration. Any kind but
+// "pipeline" is ignored.
 func (e *Events) Forget(kind, name string) {
 	if kind != "pipeline" {
 		return

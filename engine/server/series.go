@@ -116,8 +116,8 @@ func (p *Point) add(c history.Change) {
 	}
 }
 
-// Forget removes the series of a pipeline or of a source that was removed from the configuration. kind is that of
-// [Metrics.Forget].
+// Forget removes the series of a pipeline or of a source that was removed from the configuration. kind is
+// "pipeline" or "source"; others are ignored.
 func (s *Series) Forget(kind, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -97,13 +97,14 @@ type testServer struct {
 	sink   *testSink
 }
 
-func newTestServer(t *testing.T, takesPushes bool) *testServer {
+func newTestServer(t testing.TB, takesPushes bool) *testServer {
 	t.Helper()
 	s := &testServer{
 		source: &testSource{snapshots: make(chan sdk.Snapshot)},
 		sink:   &testSink{applied: make(chan struct{}, 10)},
 	}
 	metrics := NewMetrics("v1")
+	metrics.SetComponents(Components{Pipelines: []string{"haproxy"}, Sources: []string{"sidecar"}, Plugins: []string{"haproxy"}})
 	e, err := engine.New(engine.Config{
 		Sources: map[string]engine.SourceConfig{
 			"sidecar": {Source: s.source, Guard: engine.Guard{MaxDrop: 1, Hold: time.Hour}},
@@ -260,7 +261,7 @@ func TestPipelines_DeferredDocumentIsNoProblem(t *testing.T) {
 	if code, body := s.ask("GET", "/health"); code != 200 {
 		t.Errorf("health %d %s", code, body)
 	}
-	want := `haproxy_api_applies_total{action="reload",outcome="deferred",pipeline="haproxy"} 1`
+	want := `haproxy_api_applies_total{action="none",outcome="deferred",pipeline="haproxy"} 1`
 	if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want) {
 		t.Errorf("no %s in\n%s", want, body)
 	}
