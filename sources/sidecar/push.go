@@ -71,7 +71,7 @@ type Push struct {
 	stateURL   *url.URL // nil where none is configured
 	client     *http.Client
 	latest     *latestPush
-	lost       chan struct{}  // has one element after a push that could not be decoded
+	lost       chan struct{}   // has one element after a push that could not be decoded
 	rejected   logdedup.Faults // of pushes, by sender
 	fetchFault logdedup.Fault
 	budget     *bodyBudget
