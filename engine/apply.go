@@ -74,9 +74,9 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 	p.recordAttempt(entry, r)
 	if entry.Err == nil {
 		s.inputs.recordApply(entry.Result)
+		again := s.status.Digest == doc.Digest
 		s.status.Generation, s.status.Digest, s.status.Since = doc.Generation, doc.Digest, time.Now()
-		p.log.Info("configuration applied", "generation", doc.Generation, "action", entry.Result.Action,
-			"reason", entry.Result.Reason, "trigger", entry.Trigger.Kind, "took", entry.Took.Round(time.Millisecond))
+		p.appliedLog.add(doc.Generation, again, entry)
 	}
 	return entry
 }
@@ -148,11 +148,14 @@ func (p *pipeline) clearFault() {
 func (p *pipeline) reportNotes(notes []string) {
 	before := p.state.status.Notes
 	p.state.status.Notes = notes
-	for _, note := range notes {
-		if !slices.Contains(before, note) {
-			p.log.Warn("note from the template", "note", note)
-		}
-	}
+	p.reportTexts(slog.LevelWarn, "note from the template", before, notes)
+	p.reportTexts(slog.LevelInfo, "note from the template is over", notes, before)
+}
+
+// reportTexts logs message for each of the texts in now that before lacks.
+func (p *pipeline) reportTexts(level slog.Level, message string, before, now []string) {
+	logEach(p.log, level, message, added(before, now, func(text string) string { return text }),
+		func(text string) []any { return []any{"detail", text} })
 }
 
 // reportExcluded logs what is excluded from now on, and what no longer is.

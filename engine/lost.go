@@ -22,7 +22,8 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 		p.log.Warn("the sink lost a configuration that has been replaced since", "error", lost.Err)
 		return
 	}
-	p.log.Error("the sink no longer has the applied configuration", "error", lost.Err, "restored_generation", lost.Generation)
+	p.state.fault.Error(p.log, "the sink no longer has the applied configuration", lost.Err,
+		"restored_generation", lost.Generation)
 	before := s.applied
 	s.applied, s.inSync, s.pending = nil, false, nil
 	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{SinkType: p.sinkType}) // a restart must not apply it either

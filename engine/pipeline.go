@@ -17,18 +17,19 @@ import (
 // A pipeline keeps one sink in sync with one source. Its own goroutine receives triggers and calls reconcile for each. The other
 // methods of this file and those of status.go and health.go may be called from any goroutine.
 type pipeline struct {
-	name      string
-	source    *source
-	templates Templates
-	sink      sdk.Sink
-	sinkType  string
-	sinkName  string
-	paths     []string                            // of the template files
-	conflicts func([]sdk.File) []exclude.Conflict // nil for none
-	watched   Inputs                              // nil for none
-	log       *slog.Logger
-	observer  Observer
-	tracer    Tracer // nil for none
+	name       string
+	source     *source
+	templates  Templates
+	sink       sdk.Sink
+	sinkType   string
+	sinkName   string
+	paths      []string                            // of the template files
+	conflicts  func([]sdk.File) []exclude.Conflict // nil for none
+	watched    Inputs                              // nil for none
+	log        *slog.Logger
+	appliedLog *appliedLog
+	observer   Observer
+	tracer     Tracer // nil for none
 
 	snapshots    *mailbox[causedSnapshot]
 	inputChanges *mailbox[map[string]string] // the watched files
@@ -65,11 +66,12 @@ type pipelineState struct {
 	digest     string // of that document
 	rendering  rendering
 
-	retries      *backoff.ExponentialBackOff // of the newest document
-	loads        loadRetry
-	applyTimeout time.Duration   // how long an Apply may take if something newer waits
-	fault        *logdedup.Fault // the newest document cannot be applied
-	inputs       inputState
+	retries       *backoff.ExponentialBackOff // of the newest document
+	loads         loadRetry
+	applyTimeout  time.Duration   // how long an Apply may take if something newer waits
+	fault         *logdedup.Fault // the newest document cannot be applied
+	templateFault *logdedup.Fault // the saved template cannot be used
+	inputs        inputState
 
 	status PipelineStatus // to be published; see publish
 }
@@ -112,13 +114,13 @@ type rendering struct {
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
-		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
+		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, appliedLog: &appliedLog{log: log}, observer: src.observer,
 		snapshots: newMailbox[causedSnapshot](), inputChanges: newMailbox[map[string]string](),
 		edited: newMailbox[cause](), requested: newMailbox[cause](), rereads: newSignal(), resumed: newSignal(),
 		history: history.NewLog(),
 		state: pipelineState{
 			retries: newBackOff(250*time.Millisecond, 30*time.Second), loads: newLoadRetry(), applyTimeout: supersedeAfter,
-			fault: &logdedup.Fault{}, inputs: newInputState(),
+			fault: &logdedup.Fault{}, templateFault: &logdedup.Fault{}, inputs: newInputState(),
 		},
 	}
 	if t != nil {
@@ -143,6 +145,7 @@ func newBackOff(initial, most time.Duration) *backoff.ExponentialBackOff {
 // run reconciles on every trigger until ctx is done.
 func (p *pipeline) run(ctx context.Context) {
 	defer p.resumed.raise() // for the next run
+	defer p.appliedLog.flush()
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	watchers.Go(func() {

@@ -39,10 +39,11 @@ func (p *pipeline) takeOver(before *pipeline) {
 	p.resumed.raise()
 	s, old := &p.state, &before.state
 	p.history, s.generation, s.digest = before.history, old.generation, old.digest
+	s.fault, s.templateFault, s.inputs.fault = old.fault, old.templateFault, old.inputs.fault
 	if p.sinkType != before.sinkType {
 		return // its documents mean nothing to this sink
 	}
-	s.active, s.applied, s.fault, s.inputs.fault = old.active, old.applied, old.fault, old.inputs.fault
+	s.active, s.applied = old.active, old.applied
 	s.status = old.status
 	s.status.ApplyError, s.status.InputsError, s.status.Pending = nil, nil, nil // the next attempt may succeed
 	if p.templates == before.templates {

@@ -72,7 +72,7 @@ func (s *source) restore() {
 	defer s.mu.Unlock()
 	s.passOnLocked(snap, causeNow(history.TriggerStart, ""))
 	s.stale = true
-	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "live", countLive(snap))
+	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "instances", countLive(snap))
 }
 
 // run watches the source until ctx is done. If that fails, it watches again after a while; the newest snapshot stays in use.
@@ -92,7 +92,7 @@ func (s *source) run(ctx context.Context) {
 		}
 		err = cmp.Or(err, errWatchEnded)
 		wait := retries.NextBackOff()
-		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait)
+		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait.Round(time.Millisecond))
 		s.setProblem(fmt.Sprintf("watching the source failed, retrying: %v", err))
 		select {
 		case <-ctx.Done():
@@ -187,7 +187,7 @@ func (s *source) endHoldLocked(why string) {
 		return
 	}
 	s.hold.timer.Stop()
-	s.log.Info("snapshot no longer held", "why", why, "held_for", time.Since(s.hold.Since).Round(time.Millisecond))
+	s.log.Info("snapshot no longer held", "reason", why, "took", time.Since(s.hold.Since).Round(time.Millisecond))
 	s.hold = nil
 }
 

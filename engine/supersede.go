@@ -46,7 +46,7 @@ func (p *pipeline) untilSuperseded(ctx context.Context, r *rendered) (_ context.
 	watching.Go(func() {
 		if p.waitForNewer(ctx, r, timeout) {
 			p.log.Warn("apply cancelled: the sink has not finished, and something newer waits",
-				"generation", r.document.Generation, "after", timeout)
+				"generation", r.document.Generation, "took", timeout)
 			cancel(errSuperseded)
 		}
 	})

@@ -372,7 +372,7 @@ func TestDenials_AreLoggedOnceAnHour(t *testing.T) {
 			send("192.0.2.1:5000")
 			send("192.0.2.2:5001")
 		}
-		if lines() != 2 || !strings.Contains(log.String(), `reason="no token or a wrong one" from=192.0.2.1`) ||
+		if lines() != 2 || !strings.Contains(log.String(), `reason="no token or a wrong one" client=192.0.2.1`) ||
 			strings.Contains(log.String(), "s3cret") {
 			t.Errorf("logged\n%s", log.String())
 		}

@@ -71,8 +71,8 @@ type Push struct {
 	stateURL   *url.URL // nil where none is configured
 	client     *http.Client
 	latest     *latestPush
-	lost       chan struct{}  // has one element after a push that could not be decoded
-	rejected   logdedup.Fault // of pushes
+	lost       chan struct{}   // has one element after a push that could not be decoded
+	rejected   logdedup.Faults // of pushes, by sender
 	fetchFault logdedup.Fault
 	budget     *bodyBudget
 
@@ -115,7 +115,8 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.latest.put(number, snap)
-	p.rejected.Resolve(p.log, "push accepted again", "from", r.RemoteAddr)
+	client := clientAddress(r)
+	p.rejected.At(client).Resolve(p.log, "push accepted again", "client", client)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
 }
@@ -163,8 +164,9 @@ func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
 // reject logs the error of a push and makes Watch fetch the state. An empty body is such a push: Sidecar sends it when it retries
 // a push that was not answered in time.
 func (p *Push) reject(r *http.Request, err error) {
-	p.rejected.Warn(p.log, "push rejected; fetching the state instead. If this recurs, check what sends to this address",
-		err, "from", r.RemoteAddr)
+	client := clientAddress(r)
+	p.rejected.At(client).Warn(p.log,
+		"push rejected; fetching the state instead. If this recurs, check what sends to this address", err, "client", client)
 	select {
 	case p.lost <- struct{}{}:
 	default:

@@ -86,7 +86,7 @@ func (w *pushWatch) handleResult(r fetchResult) {
 		w.resync()
 	case r.err != nil:
 		w.fetchFault.Warn(w.log, "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right",
-			r.err)
+			r.err, "address", Redacted(w.stateURL))
 		w.fetchIn(w.retry.NextBackOff())
 	default:
 		w.handleState(r.snap)
@@ -98,7 +98,7 @@ func (w *pushWatch) handleResult(r fetchResult) {
 }
 
 func (w *pushWatch) handleState(snap sdk.Snapshot) {
-	w.fetchFault.Resolve(w.log, "the state was fetched again", "url", Redacted(w.stateURL))
+	w.fetchFault.Resolve(w.log, "the state was fetched again", "address", Redacted(w.stateURL))
 	w.fetched = w.arrivals
 	w.retry.Reset()
 	w.resync()

@@ -5,10 +5,12 @@ const before = (milliseconds) => new Date(Date.now() - milliseconds).toISOString
 
 const statuses = ['alive', 'alive', 'alive', 'alive', 'alive', 'alive', 'alive', 'draining', 'unhealthy', 'alive']
 
+const small = ['api', 'orders', 'web']
+
 /** Returns n instances of services with about forty instances each. */
 export function instances(n) {
   return Array.from({ length: n }, (_, i) => {
-    const service = `service-${String(Math.floor(i / 40)).padStart(3, '0')}`
+    const service = n < 50 ? small[i % small.length] : `service-${String(Math.floor(i / 40)).padStart(3, '0')}`
     const status = n < 50 ? 'alive' : statuses[i % statuses.length]
     const address = `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}:${31000 + i % 900}`
     return {
@@ -99,13 +101,13 @@ export function calm({ n = 12, list = instances(n) } = {}) {
   const history = changes()
   const tally = (status) => list.filter((one) => one.status === status).length
   const pipeline = {
-    name: 'haproxy', source: 'sidecar', source_type: 'sidecar-push', sink: 'haproxy', sink_type: 'haproxy', generation: 47, in_sync: true,
+    name: 'haproxy', state: 'healthy', reasons: [], source: 'sidecar', source_type: 'sidecar-push', sink: 'haproxy', sink_type: 'haproxy', generation: 47, in_sync: true,
     templates: ['/etc/haproxy-api/haproxy.cfg.tmpl'], since: before(9_000), problems: [], facts: { haproxy_up: '1', haproxy_restarts: '0', version: '2.6.12' },
     last_change: history[0], last_reload: history[6],
   }
   return {
     status: {
-      version: '1.2.0', started: before(301 * minute), uptime_seconds: 301 * 60, config: { file: '/etc/haproxy-api.toml', loaded: before(301 * minute) },
+      state: 'healthy', reasons: [], version: '1.2.0', started: before(301 * minute), uptime_seconds: 301 * 60, config: { file: '/etc/haproxy-api.toml', loaded: before(301 * minute) },
       sources: [{
         name: 'sidecar', type: 'sidecar-push', up: true, problems: [], last_snapshot: before(9_000), last_cause: 'push', last_sender: '10.20.0.4',
         services: new Set(list.map((one) => one.service)).size,
@@ -128,44 +130,75 @@ export function empty() {
   return answers
 }
 
+/** Returns a reason as the daemon gives it. */
+const reason = (kind, state, message, action) => ({ kind, state, message, action })
+
 /** Returns a daemon where everything is wrong at once, in two pipelines. */
 export function trouble() {
   const answers = calm()
-  const [pipeline] = answers.status.pipelines
-  Object.assign(pipeline, {
-    in_sync: false,
-    template_error: '/etc/haproxy-api/haproxy.cfg.tmpl:31:14: function "getPort" not defined; did you mean getPorts?',
-    template_error_detail: '/etc/haproxy-api/haproxy.cfg.tmpl:31:14: function "getPort" not defined; did you mean getPorts?\n\n' +
-      '  30 | {{ range $name, $instances := .Services }}\n> 31 | {{ range getPort $name }}\n     |          ^\n  32 | frontend {{ $name }}',
-    held: { reason: '9 of 12 live instances are gone, more than max_drop allows', since: before(8000), until: before(-22_000) },
-    excluded: [{ service: 'orders', instance: 'orders-1', hostname: 'node-9', reason: 'HAProxy: \'server node-9\' : invalid address: \'10.0.0.999\'' }],
-    quarantined: [{ service: 'web', instance: 'web-7', hostname: 'node-7', reason: 'the hostname has a line break' }], quarantined_count: 14,
+  const { status } = answers
+  const template = '/etc/haproxy-api/haproxy.cfg.tmpl'
+  const templateError = `${template}:31:14: function "getPort" not defined; did you mean getPorts?`
+  const heldReason = '9 of 12 live instances are gone, more than max_drop allows'
+  const excluded = { service: 'orders', instance: 'orders-1', hostname: 'node-9', reason: 'HAProxy: \'server node-9\' : invalid address: \'10.0.0.999\'' }
+  const quarantined = { service: 'web', instance: 'web-7', hostname: 'node-7', reason: 'the hostname has a line break' }
+  Object.assign(status.pipelines[0], {
+    state: 'unhealthy', in_sync: false,
+    reasons: [
+      reason('template', 'unhealthy', templateError,
+        `Correct line 31 of ${template}. It is loaded as soon as it is saved, and the last good template stays in use until then.`),
+      reason('held', 'degraded', heldReason, 'If the registry is right, release the snapshot.'),
+      reason('excluded', 'degraded', `instance orders-1 of service orders on node-9 is excluded: ${excluded.reason}`, 'Correct its values in the registry.'),
+      reason('quarantined', 'degraded', 'instance web-7 of service web on node-7 is quarantined: the hostname has a line break; and 13 more',
+        'Correct its values in the registry: it is used with the next snapshot that has valid ones.'),
+    ],
+    template_error: templateError, template_error_at: { file: template, line: 31, column: 14 },
+    template_error_detail: `${templateError}\n\n  30 | {{ range $name, $instances := .Services }}\n> 31 |   {{ range getPort $name }}\n` +
+      '     |            ^\n  32 | frontend {{ $name }}',
+    held: { reason: heldReason, since: before(8000), until: before(-22_000) },
+    excluded: [excluded], quarantined: [quarantined], quarantined_count: 14,
     waiting: { reason: 'reload deferred by reload_interval', until: before(-3000) },
   })
-  Object.assign(answers.status.config, { error: 'unknown key haproxy.relaod_interval', error_detail: '/etc/haproxy-api.toml:12: unknown key haproxy.relaod_interval; did you mean reload_interval?' })
-  Object.assign(answers.status.sources[0], { stale_since: before(50 * minute) })
-  answers.status.sources.push({ name: 'batch', type: 'file', up: false, problems: ['open /srv/batch.json: permission denied'], facts: {}, services: 0, instances: {}, last_snapshot: before(100 * minute), last_cause: 'watch' })
-  answers.status.pipelines.push({
-    ...calm().status.pipelines[0], name: 'batch', source: 'batch', source_type: 'file', sink: 'batch', problems: ['HAProxy ended 3 times within a minute (exit status 1); the next start is in 8 s'],
-    facts: { haproxy_up: '0', haproxy_restarts: '3' },
+  Object.assign(status.config, {
+    error: 'unknown key haproxy.relaod_interval',
+    error_detail: '/etc/haproxy-api.toml:12: unknown key haproxy.relaod_interval; did you mean reload_interval?',
+  })
+  status.state = 'unhealthy'
+  status.reasons = [reason('configuration', 'degraded', status.config.error,
+    'Correct /etc/haproxy-api.toml and save it: it is loaded at once, and the previous configuration stays in use until then.')]
+  status.sources.push({
+    name: 'batch', type: 'file', up: false, problems: ['open /srv/batch.json: permission denied'], facts: {}, services: 0, instances: {},
+    last_snapshot: before(100 * minute), last_cause: 'watch',
+  })
+  const crash = 'HAProxy ended 3 times within a minute (exit status 1); the next start is in 8 s'
+  status.pipelines.push({
+    ...calm().status.pipelines[0], name: 'batch', source: 'batch', source_type: 'file', sink: 'batch', state: 'unhealthy', problems: [crash],
+    reasons: [
+      reason('restarting', 'unhealthy', crash, 'It is started again by itself. If it does not stay up, look for the cause in the log.'),
+      reason('source', 'degraded', 'open /srv/batch.json: permission denied',
+        'Restore the registry or the connection to it: the last snapshot of source batch stays in use until then.'),
+      reason('stale', 'degraded', 'the snapshot in use is from before the daemon started', 'It ends with the next snapshot of source batch.'),
+    ],
+    facts: { haproxy_up: '0', haproxy_restarts: '3' }, stale_since: before(100 * minute),
   })
   return answers
 }
 
 export const markup = '<img src=x onerror="document.title=\'broken in\'">'
 
+/** The fields whose values are identifiers and numbers of the daemon's own. */
+const identifiers = new Set(['kind', 'state', 'status', 'outcome', 'action', 'event', 'haproxy_up', 'last_cause'])
+
 /** Returns a daemon whose names and errors look like HTML. */
 export function hostile() {
-  const answers = trouble()
-  const replace = (value) => {
-    if (typeof value === 'string') return /^\d{4}-|^(alive|unhealthy|draining|applied|event|runtime|reload|push|template|\d+)$/.test(value) ? value : `${markup} ${value}`
-    if (Array.isArray(value)) return value.map(replace)
-    if (value && typeof value === 'object') {
-      return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, key === 'series' || key === 'name' && false ? inner : replace(inner)]))
-    }
-    return value
+  const replace = (value, key) => {
+    if (typeof value === 'string') return identifiers.has(key) || /^\d{4}-|^\d+$/.test(value) ? value : `${markup} ${value}`
+    if (Array.isArray(value)) return value.map((inner) => replace(inner, key))
+    if (!value || typeof value !== 'object') return value
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, replace(inner, name)]))
   }
-  return replace(answers)
+  const { diff, ...answers } = trouble()
+  return { ...replace(answers), diff: diff.replaceAll('server node', `server ${markup}`) }
 }
 
 /** Returns the answer for a path and a query below api/v1/, and undefined if there is none. */
@@ -187,11 +220,13 @@ export function answer(answers, path, query) {
 
 function page(list, query) {
   const [q, status, service] = ['q', 'status', 'service'].map((key) => query.get(key) ?? '')
-  const matching = list.filter((one) => (!status || one.status === status) && (!service || one.service === service) &&
+  const selected = list.filter((one) => (!service || one.service === service) &&
     (!q || [one.service, one.id, one.hostname, ...one.addresses].some((text) => text.includes(q))))
+  const matching = selected.filter((one) => !status || one.status === status)
   const offset = Number(query.get('offset') ?? 0)
+  const counts = Object.fromEntries(statuses.map((key) => [key, selected.filter((one) => one.status === key).length]))
   return {
-    total: list.length, matched: matching.length, services: new Set(list.map((one) => one.service)).size,
+    total: list.length, matched: matching.length, services: new Set(matching.map((one) => one.service)).size, counts,
     instances: matching.slice(offset, offset + Number(query.get('limit') ?? 200)),
   }
 }

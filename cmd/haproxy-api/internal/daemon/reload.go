@@ -137,16 +137,16 @@ func (d *Daemon) stopRemoved(ctx context.Context, before *components, changed di
 	defer cancel()
 	var wg sync.WaitGroup
 	for name, sink := range pick(before.sinks, changed.sinks.removed) {
-		wg.Go(func() { d.stopComponent(ctx, name, sink, !changed.sinks.replaced(name)) })
+		wg.Go(func() { d.stopComponent(ctx, "sink", name, sink, !changed.sinks.replaced(name)) })
 	}
 	for name, source := range pick(before.sources, changed.sources.removed) {
-		wg.Go(func() { d.stopComponent(ctx, name, source, true) })
+		wg.Go(func() { d.stopComponent(ctx, "source", name, source, true) })
 	}
 	wg.Wait()
 }
 
-// stopComponent stops a source or a sink, or closes it if it cannot be stopped or if stop is false.
-func (d *Daemon) stopComponent(ctx context.Context, name string, component any, stop bool) {
+// stopComponent stops a source or a sink, which kind says, or closes it if it cannot be stopped or if stop is false.
+func (d *Daemon) stopComponent(ctx context.Context, kind, name string, component any, stop bool) {
 	var err error
 	stopper, canStop := component.(sdk.Stopper)
 	closer, canClose := component.(io.Closer)
@@ -157,6 +157,6 @@ func (d *Daemon) stopComponent(ctx context.Context, name string, component any, 
 		err = closer.Close()
 	}
 	if err != nil {
-		d.log.Warn("component did not stop cleanly", "name", name, "error", err)
+		d.log.Warn("component did not stop cleanly", kind, name, "error", err)
 	}
 }

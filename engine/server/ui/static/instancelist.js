@@ -12,7 +12,7 @@ export class InstanceList {
 
   /** query has q, status and service. */
   constructor(pipeline, query) {
-    Object.assign(this, { pipeline, query, matched: null, total: 0, services: 0, error: '' })
+    Object.assign(this, { pipeline, query, matched: null, total: 0, services: 0, counts: {}, error: '' })
   }
 
   /** Returns the instance at an index, or undefined while it is fetched. */
@@ -55,7 +55,7 @@ export class InstanceList {
       if (replace) this.#pages.clear()
       this.#pages.set(number, answer.instances)
       if (this.#pages.size > maxPages) this.#pages.delete(this.#pages.keys().next().value)
-      Object.assign(this, { matched: answer.matched, total: answer.total, services: answer.services, error: '' })
+      Object.assign(this, { matched: answer.matched, total: answer.total, services: answer.services, counts: answer.counts ?? {}, error: '', serversError: answer.servers_error })
     } catch (err) {
       if (age !== this.#age) return
       this.error = err.message

@@ -45,5 +45,5 @@ export const count = (n, noun) => `${n.toLocaleString('en')} ${noun}${n === 1 ? 
 
 /** The statuses of instances, and their tones. */
 export const statuses = {
-  alive: 'ok', unhealthy: 'error', draining: 'notice', unknown: 'warning', tombstone: 'muted',
+  alive: 'ok', unhealthy: 'error', draining: 'notice', unknown: 'warning', tombstone: 'muted', quarantined: 'warning', excluded: 'warning',
 }

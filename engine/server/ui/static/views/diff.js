@@ -135,5 +135,6 @@ function unified(rows) {
     if (after) later.push(row(after))
   }
   flush()
-  return el('table', { class: 'unified', key: 'unified' }, el('tbody', {}, out))
+  return el('table', { class: 'unified', key: 'unified' },
+    el('colgroup', {}, el('col', { class: 'number' }), el('col')), el('tbody', {}, out))
 }

@@ -54,9 +54,10 @@ export function instances(route, pipeline) {
           })),
           el('label', {}, el('span', {}, 'Status '), el('select', { onchange: (event) => set({ status: event.target.value }) },
             ['', ...Object.keys(statuses)].map((status) =>
-              el('option', { value: status, selected: status === query.status }, status || 'any')))),
+              el('option', { value: status, selected: status === query.status }, statusOption(status, list.counts))))),
           query.service && el('button', { type: 'button', onclick: () => set({ service: '' }) }, `Only ${query.service} ×`)),
         list.error && el('p', { class: 'failure', key: 'error' }, list.error),
+        list.serversError && el('p', { class: 'muted', key: 'servers' }, `HAProxy's answers are missing: ${list.serversError}`),
         list.matched === 0 && el('p', { class: 'empty', key: 'empty' }, list.total ? 'No instance matches.' : 'No instance.'),
         el('table', { class: 'instances', key: 'table', 'aria-rowcount': (list.matched ?? -2) + 1, hidden: list.matched === 0 },
           el('caption', { class: 'hidden' }, 'Instances'),
@@ -70,9 +71,11 @@ export function instances(route, pipeline) {
 
 function matches({ matched, total, services }) {
   if (matched === null) return 'Loading'
-  const all = `${count(total, 'instance')} of ${count(services, 'service')}`
-  return matched === total ? all : `${matched.toLocaleString('en')} of ${all}`
+  const of = matched === total ? '' : ` of ${total.toLocaleString('en')}`
+  return `${matched.toLocaleString('en')}${of} ${total === 1 ? 'instance' : 'instances'} in ${count(services, 'service')}`
 }
+
+const statusOption = (status, counts) => !status ? 'any' : `${status} (${(counts[status] ?? 0).toLocaleString('en')})`
 
 /** Returns the height of a row, which the style sheet sets. */
 const rowHeight = () => parseFloat(getComputedStyle(document.documentElement).getPropertyValue('--row'))
@@ -118,7 +121,7 @@ function row(instance, index, serviceLink) {
     cell('host', instance.hostname ?? ''),
     cell('instance', details(instance.id)),
     cell('address', (instance.addresses ?? [instance.address]).filter(Boolean).join(', ')),
-    cell('status', el('span', { class: `state ${problem ? 'warning' : statuses[status] ?? 'muted'}` }, problem || status)),
+    cell('status', el('span', { class: `state ${statuses[problem || status] ?? 'muted'}` }, problem || status)),
     cell('since', ago(instance.since, { bare: true })),
     servers(instance.servers ?? [], cell))
 }
