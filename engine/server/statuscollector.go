@@ -15,7 +15,7 @@ import (
 
 // scrapeTimeout bounds the time that sinks and sources have to report their health for a scrape. What a sink that does not answer
 // would report is missing; its pipeline's other metrics are there.
-const scrapeTimeout = time.Second
+const scrapeTimeout = 2 * time.Second
 
 // A statusCollector reads the state of all pipelines and sources from the engine, once for each scrape. What the engine no longer
 // runs has no metrics.
