@@ -85,8 +85,8 @@ func (c *statusCollector) addPipelineMetrics() {
 		"haproxy_restarts", count)
 	fact(prometheus.GaugeValue, "haproxy_api_haproxy_old_workers",
 		"Workers of HAProxy from before a reload that finish their connections.", "old_workers_count", count)
-	fact(prometheus.CounterValue, "haproxy_api_drift_repairs_total", "Repairs of changes that others made to HAProxy or its files.",
-		"drift_repairs", count)
+	fact(prometheus.CounterValue, "haproxy_api_drift_repairs_total",
+		"Repairs of changes that others made to HAProxy or its files.", "drift_repairs", count)
 	fact(prometheus.GaugeValue, "haproxy_api_persist_pending", "1 while what HAProxy runs is not on disk yet, otherwise 0.",
 		"persist_pending", flag)
 }

@@ -359,8 +359,8 @@ func TestMonitoring_Prometheus(t *testing.T) {
 	})
 }
 
-// The series of pipelines, sources and plugins appear and disappear with the configuration, also those of a plugin that ends again
-// and again.
+// The series of pipelines, sources and plugins appear and disappear with the configuration, also those of a plugin that keeps
+// ending.
 func TestMetrics_FollowConfiguration(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)
@@ -380,7 +380,8 @@ func TestMetrics_FollowConfiguration(t *testing.T) {
 		})
 	}
 	names := []string{
-		`haproxy_api_applies_total{action="written",outcome="applied",pipeline="names"}`, `haproxy_api_generation{pipeline="names"}`,
+		`haproxy_api_applies_total{action="written",outcome="applied",pipeline="names"}`,
+		`haproxy_api_generation{pipeline="names"}`,
 	}
 	wantSeries(append(names, `haproxy_api_applies_total{action="none",outcome="failed",pipeline="other"}`,
 		`haproxy_api_plugin_restarts_total{plugin="other"}`, `haproxy_api_source_up{source="more"}`)...)
