@@ -53,10 +53,10 @@ func (s *Sink) adopt(ctx context.Context) {
 	s.checkConflicts(now)
 	switch {
 	case err != nil:
-		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
+		s.starting.Warn(s.log, "cannot tell whether HAProxy runs", err)
 		s.update(func(st *state) { st.startErr = err })
 	case now.None():
-		s.log.Info("no HAProxy runs", "pid_file", s.paths.PidFile)
+		s.log.Info("no HAProxy runs", "file", s.paths.PidFile)
 	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.serves(ctx, now, doc):
 		s.log.Info("adopted the running HAProxy", pidAttrs(now)...)
 		s.update(func(st *state) {
@@ -82,7 +82,7 @@ func (s *Sink) serves(ctx context.Context, now process.Instance, doc *document) 
 	if err != nil {
 		s.log.Warn("cannot tell what the running HAProxy serves", "error", err)
 	} else if difference != "" {
-		s.log.Warn("the running HAProxy differs from its configuration file", "for_example", difference)
+		s.log.Warn("the running HAProxy differs from its configuration file", "command", difference)
 	}
 	return err == nil && difference == ""
 }

@@ -277,7 +277,7 @@ func (s *supervisor) restoreChangedFiles() {
 	if err := s.restoreFiles(s.state.Load().onDisk.files); err != nil {
 		s.restoring.Warn(s.log, "cannot restore files that were changed on disk", err)
 	} else {
-		s.restoring.Resolve(s.log, "restored files that were changed on disk")
+		s.restoring.Resolve(s.log, "files that were changed on disk can be restored again")
 	}
 }
 
@@ -293,12 +293,15 @@ func (s *Sink) restoreFiles(files []stage.File) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	s.log.Warn("restoring files that were changed on disk", "file", changed[0].Path)
 	staged, err := stage.New(s.paths.ConfigFile, changed, 0)
 	if err != nil {
 		return err
 	}
 	defer staged.Discard()
 	s.announce(files)
-	return staged.Commit()
+	if err := staged.Commit(); err != nil {
+		return err
+	}
+	s.log.Warn("restored files that were changed on disk", "file", changed[0].Path)
+	return nil
 }

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -36,9 +37,10 @@ type supervisor struct {
 	reloadedFor     string    // the drift for which HAProxy was last reloaded
 	reported        *document // the document that was last reported as lost because of its host names
 	hang            hang
+	restarted       bool // HAProxy was restarted and has not been stable since
 
 	locking   logdedup.Fault // of the files
-	starting  logdedup.Fault // of HAProxy
+	looping   logdedup.Fault // HAProxy ends soon after each start
 	restoring logdedup.Fault // of files that another program has changed
 }
 
@@ -74,6 +76,8 @@ func (s *supervisor) step(ctx context.Context) {
 			}
 			s.backoff.Reset()
 			s.nextLoad = time.Time{}
+			s.restarted = false
+			s.looping.Resolve(s.log, "HAProxy stays up again", pidAttrs(st.running)...)
 		}
 	}
 	if !st.supervised {
@@ -141,11 +145,25 @@ func (s *supervisor) restart(ctx context.Context) {
 	if s.rollBack(ctx) || s.reportUnresolved(ctx) {
 		return
 	}
-	if s.starting.Cause() == "" { // otherwise it was logged before the attempt that failed
-		s.log.Warn("HAProxy ended; starting it again", "pid", process.JoinPids(s.state.Load().running.Pids),
-			"config_file", s.paths.ConfigFile, "log", messages.Causes(s.controller.Log()))
-	}
+	s.logEnd()
+	s.restarted = true
 	s.loadDesired(ctx)
+}
+
+// errLoop is the error of a HAProxy that was started again and ended before it was stable.
+var errLoop = fmt.Errorf("it ended within %v after a restart", stableAfter)
+
+// logEnd logs that HAProxy has ended. Of a HAProxy that ends soon after each start, it logs that only once.
+func (s *supervisor) logEnd() {
+	args := []any{"pid", process.JoinPids(s.state.Load().running.Pids), "file", s.paths.ConfigFile,
+		"log", messages.Causes(s.controller.Log())}
+	switch {
+	case s.starting.Cause() != "": // it was logged before the attempt that failed
+	case s.restarted:
+		s.looping.Error(s.log, "HAProxy keeps ending; starting it again after growing pauses", errLoop, args...)
+	default:
+		s.log.Warn("HAProxy ended; starting it again", args...)
+	}
 }
 
 // loadDesired makes HAProxy load what is on disk of the desired document. The caller holds s.files and s.change.
@@ -162,7 +180,7 @@ func (s *supervisor) loadDesired(ctx context.Context) {
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}
-	if !s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(loaded.Instance)...) {
+	if !s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(loaded.Instance)...) && s.looping.Cause() == "" {
 		s.log.Info("HAProxy serves again", pidAttrs(loaded.Instance)...)
 	}
 }
@@ -175,7 +193,7 @@ func (s *supervisor) restoreDesired() *document {
 		return nil
 	}
 	if err := s.restoreFiles(disk.files); err != nil {
-		s.log.Warn("cannot restore the applied configuration on disk; HAProxy loads what is there", "error", err)
+		s.restoring.Warn(s.log, "cannot restore files that were changed on disk; HAProxy loads what is there", err)
 		return nil
 	}
 	return disk
