@@ -54,6 +54,7 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 	if now, err := s.controller.Find(ctx); err == nil && now.None() {
+		s.reportCrash()
 		s.rollBack(ctx)
 	}
 	return nil
@@ -81,6 +82,9 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 		s.starting.Error(s.log, "HAProxy cannot be started with the previous configuration", err)
 		s.update(func(st *state) { st.startErr = err })
 	}
+	s.events.add(sdk.Event{
+		Kind: sdk.EventReverted, Reason: cause.Error(), Generation: stable.generation, Details: lastLines(process.LogOf(cause)),
+	})
 	s.lost(sdk.Lost{Err: cause, Generation: stable.generation, Digest: failed.digest})
 	return true
 }
@@ -88,7 +92,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 // restoreAndLoad writes doc, which was applied before, and starts HAProxy with it.
 func (s *Sink) restoreAndLoad(ctx context.Context, doc *document) error {
 	defer s.beginLoad(false)()
-	if err := s.restoreFiles(doc.files); err != nil {
+	if _, err := s.restoreFiles(doc.files); err != nil {
 		return err
 	}
 	_, err := s.load(ctx, doc)

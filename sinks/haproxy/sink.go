@@ -36,6 +36,7 @@ type Sink struct {
 	conflicts  process.ConflictMonitor
 	fileLock   lock.Lock
 	lost       func(sdk.Lost)
+	events     events
 
 	begin      sync.Once
 	adopting   sync.Once

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
@@ -30,6 +32,7 @@ type supervisor struct {
 	*Sink
 	backoff     *backoff.ExponentialBackOff
 	nextLoad    time.Time // HAProxy is not started or reloaded again before then
+	attempts    int       // to load the desired document since HAProxy was stable
 	nextPersist time.Time // what HAProxy serves is not persisted again before a load before then
 
 	notServingSince time.Time // since when there has been a process that does not serve
@@ -75,7 +78,8 @@ func (s *supervisor) step(ctx context.Context) {
 				s.change.Unlock()
 			}
 			s.backoff.Reset()
-			s.nextLoad = time.Time{}
+			s.nextLoad, s.attempts = time.Time{}, 0
+			s.events.finish()
 			s.restarted = false
 			s.looping.Resolve(s.log, "HAProxy stays up again", pidAttrs(st.running)...)
 		}
@@ -105,7 +109,7 @@ func (s *supervisor) step(ctx context.Context) {
 	case st.running.Alive():
 		if due { // it may serve the desired document already; loading it again loses no request
 			s.nextLoad = time.Now().Add(s.backoff.NextBackOff())
-			s.loadDesired(ctx)
+			s.loadDesired(ctx, "because "+cmp.Or(st.unknown, s.hang.reason, "it is unknown what it serves"))
 		}
 	default:
 		s.findOrRestart(ctx, due)
@@ -132,8 +136,11 @@ func (s *supervisor) findOrRestart(ctx context.Context, due bool) {
 		s.recordForeignLoad(now)
 	case !now.None() && s.notServingSince.IsZero():
 		s.notServingSince = time.Now()
-	case due && (now.None() || time.Since(s.notServingSince) > notServingLimit):
-		s.restart(ctx)
+	case now.None() || time.Since(s.notServingSince) > notServingLimit:
+		s.reportCrash()
+		if due {
+			s.restart(ctx)
+		}
 	}
 }
 
@@ -141,13 +148,17 @@ func (s *supervisor) findOrRestart(ctx context.Context, due bool) {
 // loaded that document. The caller holds s.files and s.change.
 func (s *supervisor) restart(ctx context.Context) {
 	s.nextLoad = time.Now().Add(s.backoff.NextBackOff())
-	s.update(func(st *state) { st.restarts++ })
+	s.update(func(st *state) { st.restart(s.nextLoad) })
 	if s.rollBack(ctx) || s.reportUnresolved(ctx) {
 		return
 	}
 	s.logEnd()
 	s.restarted = true
-	s.loadDesired(ctx)
+	reason := "because it did not run"
+	if ended := s.state.Load().endedAt; !ended.IsZero() {
+		reason = fmt.Sprintf("%v after it was found to have ended", time.Since(ended).Round(time.Millisecond))
+	}
+	s.loadDesired(ctx, reason)
 }
 
 // errLoop is the error of a HAProxy that was started again and ended before it was stable.
@@ -167,14 +178,17 @@ func (s *supervisor) logEnd() {
 }
 
 // loadDesired makes HAProxy load what is on disk of the desired document. The caller holds s.files and s.change.
-func (s *supervisor) loadDesired(ctx context.Context) {
+func (s *supervisor) loadDesired(ctx context.Context, reason string) {
 	doc := s.restoreDesired()
 	reload := s.state.Load().running.Alive()
+	s.attempts++
+	ctx, record := withRecord(ctx)
 	defer s.beginLoad(reload)()
 	loaded, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
+	s.reportLoad(reload, reason, record.result(sdk.Result{}), loaded, err)
 	if err != nil {
 		s.starting.Error(s.log, "HAProxy cannot be started", err, "retry_in", time.Until(s.nextLoad).Round(time.Millisecond))
 		s.update(func(st *state) { st.startErr = err })
@@ -192,9 +206,13 @@ func (s *supervisor) restoreDesired() *document {
 	if disk == nil {
 		return nil
 	}
-	if err := s.restoreFiles(disk.files); err != nil {
+	restored, err := s.restoreFiles(disk.files)
+	if err != nil {
 		s.restoring.Warn(s.log, "cannot restore files that were changed on disk; HAProxy loads what is there", err)
 		return nil
+	}
+	if restored != "" {
+		s.reportDrift(sdk.Event{Reason: "another program had changed the file " + restored})
 	}
 	return disk
 }
