@@ -60,6 +60,8 @@ type Sink struct {
 	clientOf    process.Instance // the target of client
 	reloadLimit reloadLimit
 	correcting  logdedup.Fault        // drift
+	starting    logdedup.Fault        // HAProxy
+	partial     logdedup.Fault        // servers before a reload
 	state       atomic.Pointer[state] // published by update; may be loaded without the lock
 
 	changed      chan struct{} // receives after a change at run time
