@@ -64,7 +64,8 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 	entry.Took = time.Since(entry.Started)
 	if ctx.Err() != nil {
 		s.inSync = false // the document may be live, or a part of it
-		entry.Err = ctx.Err()
+		entry.Err = fmt.Errorf("interrupted, because the pipeline was stopped: %w", context.Cause(ctx))
+		p.recordAttempt(entry, r)
 		return entry
 	}
 	if superseded {
@@ -75,7 +76,9 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 	if entry.Err == nil {
 		s.inputs.recordApply(entry.Result)
 		again := s.status.Digest == doc.Digest
-		s.status.Generation, s.status.Digest, s.status.Since = doc.Generation, doc.Digest, time.Now()
+		s.status.Since = p.inEffectSince(doc.Digest)
+		s.status.Generation, s.status.Digest = doc.Generation, doc.Digest
+		p.history.PutDocument(doc)
 		p.appliedLog.add(doc.Generation, again, entry)
 	}
 	return entry

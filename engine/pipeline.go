@@ -39,6 +39,7 @@ type pipeline struct {
 	resumed      signal                      // the pipeline runs again after a stop
 	restarted    <-chan struct{}             // nil for a sink that cannot be restarted
 	lost         <-chan sdk.Lost             // nil for a sink that is no [sdk.Notifier]
+	events       <-chan sdk.Event            // nil for a sink that is no [sdk.EventReporter]
 
 	history   *history.Log
 	published atomic.Pointer[publishedStatus]
@@ -132,6 +133,9 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 	if n, ok := cfg.Sink.(interface{ Lost() <-chan sdk.Lost }); ok {
 		p.lost = n.Lost()
 	}
+	if r, ok := cfg.Sink.(interface{ Events() <-chan sdk.Event }); ok {
+		p.events = r.Events()
+	}
 	p.publish()
 	return p
 }
@@ -160,6 +164,7 @@ func (p *pipeline) run(ctx context.Context) {
 		defer cancel()
 		_, _ = p.sink.Health(ctx)
 	})
+	watchers.Go(func() { p.recordEvents(ctx) })
 	p.watchInputs(ctx, &watchers)
 	if p.state.applied == nil {
 		p.restore(ctx)

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
@@ -24,10 +27,12 @@ func (p *pipeline) record(c history.Change, diff string) {
 // It sets the trigger of e, and when it arrived, to those of the first attempt.
 func (p *pipeline) recordAttempt(e *Entry, r *rendered) {
 	c, retried := p.unfinished(r.document.Generation)
+	diff := ""
 	switch {
 	case r.isNew:
 		p.supersede(r.document.Generation)
 		c = history.Change{Generation: r.document.Generation, Trigger: e.Trigger, Received: e.Received}
+		diff = p.compare(&c, r)
 		r.isNew = false
 	case retried:
 		e.Trigger, e.Received = c.Trigger, c.Received
@@ -40,7 +45,52 @@ func (p *pipeline) recordAttempt(e *Entry, r *rendered) {
 	c.Attempts++
 	c.Notes, c.Excluded = texts(e.Notes), exclusionTexts(r.excluded)
 	p.recordOutcomeOf(&c, e)
-	p.record(c, "")
+	p.record(c, diff)
+}
+
+// compare sets the fields of c that say how the document of r, and what it was rendered from, differ from what is in effect. It
+// returns the diff. There is none if it is not known what is in effect.
+func (p *pipeline) compare(c *history.Change, r *rendered) string {
+	before, ok := p.inEffect()
+	if !ok {
+		return ""
+	}
+	if before.snapshot.Services != nil || before.document.Digest == "" {
+		c.Instances, c.InstancesMore = history.Instances(before.snapshot.Services, r.snapshot.Services)
+		c.Instances = texts(c.Instances)
+	}
+	diff := history.DiffFiles(withoutPrivateKeys(before.document.Files), withoutPrivateKeys(r.document.Files))
+	c.LinesAdded, c.LinesRemoved, c.DiffTruncated = diff.Added, diff.Removed, diff.Truncated
+	return text(diff.Text)
+}
+
+// inEffect returns the document that is in effect, as far as it is known; it is empty if there has never been one. It returns false
+// if the document is not known.
+func (p *pipeline) inEffect() (rendered, bool) {
+	s := &p.state
+	if s.applied != nil {
+		return *s.applied, true
+	}
+	if doc, ok := p.history.DocumentOf(s.status.Generation); ok {
+		return rendered{document: doc}, true
+	}
+	return rendered{}, p.history.LastChange() == nil && p.history.InEffect() == nil
+}
+
+// inEffectSince returns since when the document with that digest, which the sink has, is in effect.
+func (p *pipeline) inEffectSince(digest string) time.Time {
+	if c := p.history.InEffect(); c != nil && c.Digest == digest {
+		return c.Updated
+	}
+	if s := p.state.status; s.Digest == digest {
+		return s.Since
+	}
+	return time.Now()
+}
+
+// newestDocument returns the entry of the newest document.
+func (p *pipeline) newestDocument() (history.Change, bool) {
+	return p.history.Find(func(c *history.Change) bool { return c.Generation == c.Document })
 }
 
 // recordOutcomeOf sets the fields of c that say what the sink did in the attempt e.
@@ -50,10 +100,7 @@ func (p *pipeline) recordOutcomeOf(c *history.Change, e *Entry) {
 		c.Error = text(e.Err.Error())
 	}
 	c.Action, c.Reason = history.KnownAction(e.Result.Action), text(e.Result.Reason)
-	c.Details, c.Commands = texts(e.Result.Details), nil
-	for _, command := range e.Result.Commands {
-		c.Commands = append(c.Commands, history.Command{Sent: text(command.Sent), Answer: text(command.Answer)})
-	}
+	c.Details, c.Commands = texts(e.Result.Details), commands(e.Result.Commands)
 	c.Steps = stepsOf(e)
 }
 
@@ -108,6 +155,54 @@ func (p *pipeline) recordLost(r *rendered, lost sdk.Lost) {
 		Trigger: p.state.cause.Trigger, Received: p.state.cause.at, Event: sdk.EventReverted, Outcome: history.OutcomeLost,
 		Error: text(lost.Err.Error()),
 	}, "")
+}
+
+// recordEvents records the events of the sink until ctx is done.
+func (p *pipeline) recordEvents(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-p.events:
+			p.recordEvent(e)
+		}
+	}
+}
+
+// recordEvent records an event of the sink. One that is the same as the newest entry updates it.
+func (p *pipeline) recordEvent(e sdk.Event) {
+	if e.Kind == sdk.EventReverted && p.lost != nil {
+		return // see recordLost
+	}
+	applied := p.published.Load()
+	c := history.Change{
+		Document: cmp.Or(e.Generation, applied.Generation), Trigger: history.Trigger{Kind: history.TriggerSink},
+		Event: knownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
+		Commands: commands(e.Commands), Details: texts(e.Details),
+	}
+	if c.Document == applied.Generation {
+		c.Digest = applied.Digest
+	}
+	if now := time.Now(); c.Received.IsZero() || c.Received.After(now) {
+		c.Received = now
+	}
+	newest, _ := p.history.Find(func(*history.Change) bool { return true })
+	if newest.Event == c.Event && newest.Outcome == c.Outcome && newest.Reason == c.Reason && newest.Document == c.Document {
+		c.Generation, c.Received, c.Attempts = newest.Generation, newest.Received, newest.Attempts
+	} else {
+		c.Generation = p.history.Next()
+	}
+	c.Attempts++
+	p.record(c, "")
+}
+
+func knownEvent(kind string) string {
+	switch kind {
+	case sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
+		sdk.EventReverted:
+		return kind
+	}
+	return sdk.EventOther
 }
 
 // unfinished returns the entry that the next attempt with that document updates, and false if there is none.
@@ -168,6 +263,14 @@ func texts(all []string) []string {
 	return out
 }
 
+func commands(all []sdk.Command) []history.Command {
+	var out []history.Command
+	for _, c := range all {
+		out = append(out, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
+	}
+	return out
+}
+
 func exclusionTexts(all []exclude.Exclusion) []string {
 	var out []string
 	for _, e := range firstExclusions(all) {
@@ -176,6 +279,9 @@ func exclusionTexts(all []exclude.Exclusion) []string {
 			name += " " + e.Hostname + " " + e.ID
 		}
 		out = append(out, OneLine(name)+": "+text(e.Reason))
+	}
+	if more := len(all) - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
 	}
 	return out
 }

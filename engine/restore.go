@@ -18,6 +18,10 @@ func (p *pipeline) restore(ctx context.Context) {
 	s := &p.state
 	snap, known := p.source.latest()
 	s.generation, s.digest = stored.Document.Generation, stored.Document.Digest
+	// A newer document was not applied, or that was not stored any more. If it is rendered again, its entry goes on.
+	if c, ok := p.newestDocument(); ok && c.Document > s.generation {
+		s.generation, s.digest = c.Document, c.Digest
+	}
 	s.applied = &rendered{snapshot: snap, document: stored.Document, excluded: stored.Excluded}
 	if !known {
 		s.cause = causeNow(history.TriggerStart, "")

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"maps"
 	"sync"
 	"testing"
@@ -15,10 +16,47 @@ type fakeStateStore struct {
 	mu        sync.Mutex
 	snapshots map[string]sdk.Snapshot
 	documents map[string]AppliedDocument
+	files     map[string]*memoryFile
+	logs      []*history.Log
 }
 
 func newFakeStateStore() *fakeStateStore {
-	return &fakeStateStore{snapshots: map[string]sdk.Snapshot{}, documents: map[string]AppliedDocument{}}
+	return &fakeStateStore{
+		snapshots: map[string]sdk.Snapshot{}, documents: map[string]AppliedDocument{}, files: map[string]*memoryFile{},
+	}
+}
+
+func (m *fakeStateStore) OpenHistory(pipeline string) *history.Log {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.files[pipeline] == nil {
+		m.files[pipeline] = &memoryFile{}
+	}
+	f := m.files[pipeline]
+	log := history.Open(f.content, f, slog.New(slog.DiscardHandler))
+	m.logs = append(m.logs, log)
+	return log
+}
+
+// closeHistories is what closing a state store does.
+func (m *fakeStateStore) closeHistories() {
+	for _, log := range m.logs {
+		log.Close()
+	}
+	m.logs = nil
+}
+
+// memoryFile is the file of a history.
+type memoryFile struct{ content []byte }
+
+func (f *memoryFile) Append(lines []byte) error {
+	f.content = append(f.content, lines...)
+	return nil
+}
+
+func (f *memoryFile) Replace(content []byte) error {
+	f.content = content
+	return nil
 }
 
 func (m *fakeStateStore) Snapshot(source string) (sdk.Snapshot, bool) {

@@ -16,7 +16,7 @@ type PipelineStatus struct {
 	Paths            []string            // see [PipelineConfig.Paths]
 	Generation       uint64              // of the applied document; 0 for none
 	Digest           string              // of the applied document
-	Since            time.Time           // when it was applied
+	Since            time.Time           // since when it is in effect; applying it again does not change that
 	TemplateError    error               // why the newest template is not used
 	ApplyError       error               // why the newest snapshot is not applied
 	InputsError      error               // why changed files that the sink reads beside the document are not loaded

@@ -58,6 +58,9 @@ func startEngine(t *testing.T, cfg Config) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if store, ok := cfg.StateStore.(*fakeStateStore); ok {
+		t.Cleanup(store.closeHistories) // after the engine has stopped
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); engine.Run(ctx) }()

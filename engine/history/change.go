@@ -103,6 +103,11 @@ func KnownAction(action string) string {
 	}
 }
 
+var outcomes = []string{
+	OutcomeApplied, OutcomeDeferred, OutcomeRejected, OutcomeNotLoaded, OutcomeFailed, OutcomeSuperseded, OutcomeLost,
+	OutcomeEvent,
+}
+
 // A Command is what the sink sent to its program.
 type Command struct {
 	Sent   string `json:"sent"`
@@ -116,8 +121,12 @@ type Step struct {
 	Seconds float64 `json:"seconds"` // how long it took
 }
 
-// IsReload reports whether the change interrupted or replaced the processes of the sink's program.
+// IsReload reports whether the sink's program loaded its configuration or was started.
 func (c Change) IsReload() bool {
+	switch c.Event {
+	case sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload:
+		return true
+	}
 	return c.Action == sdk.ActionReload || c.Action == sdk.ActionRestart
 }
 

@@ -116,7 +116,7 @@ func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *doc
 	if len(commands) > 0 {
 		if _, undoErr := reconcile(ctx, client, doc, before, backends); undoErr != nil {
 			s.log.Warn("cannot undo a change at run time", "error", undoErr)
-			s.update(func(st *state) { st.invalidate(now) })
+			s.update(func(st *state) { st.invalidate(now, "a change at run time failed and could not be undone") })
 		}
 	}
 	return err
@@ -199,6 +199,9 @@ func (s *Sink) commitAndReload(
 	defer release()
 
 	p, now := s.plan(ctx, doc) // again, because HAProxy may have ended or been reloaded by another program
+	if now.None() {
+		s.reportCrash()
+	}
 	if p.need == needNothing {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
@@ -286,7 +289,7 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 	if applied != nil {
 		restored = st.onDisk
 	}
-	s.log.Warn("restoring the previous configuration in HAProxy", "reason", cause)
+	s.log.Warn("restoring the previous configuration in HAProxy", "error", cause)
 	if _, err := s.load(ctx, restored); err != nil {
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))

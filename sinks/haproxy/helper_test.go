@@ -266,6 +266,15 @@ func occupy(t *testing.T) (port int, free func()) {
 	return listener.Addr().(*net.TCPAddr).Port, func() { _ = listener.Close() }
 }
 
+// occupyPort listens on that port until free is called.
+func (r *testEnv) occupyPort(port int) (free func()) {
+	r.t.Helper()
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	check(r.t, err)
+	r.t.Cleanup(func() { _ = listener.Close() })
+	return func() { _ = listener.Close() }
+}
+
 // nextPort is below the range from which the system chooses ports for connections.
 var nextPort atomic.Int64
 

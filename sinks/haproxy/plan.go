@@ -37,9 +37,13 @@ func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance)
 	case err == nil && now.None():
 		return plan{need: needReload, reason: "HAProxy is not running"}, now
 	case err != nil:
-		return plan{need: needReload, reason: "the configuration that HAProxy serves is unknown"}, now
+		return plan{need: needReload, reason: "the configuration that HAProxy serves is unknown: " + err.Error()}, now
 	}
-	p := planChange(s.state.Load().applied(now), doc)
+	st := s.state.Load()
+	p := planChange(st.applied(now), doc)
+	if why := st.whyUnknown(now); why != "" {
+		p.reason += ": " + why
+	}
 	if p.need != needReload && doc.reread != "" {
 		p = plan{need: needReload, reason: doc.reread}
 	}

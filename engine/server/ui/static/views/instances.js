@@ -1,5 +1,5 @@
 // The services and instances of a pipeline, and what its program says of them. Only the rows on the screen are in the document.
-import { el, update } from '../dom.js'
+import { become, el, update } from '../dom.js'
 import { InstanceList } from '../instancelist.js'
 import { link, replaceRoute } from '../router.js'
 import { draw } from '../store.js'
@@ -19,6 +19,7 @@ export function instances(route, pipeline) {
   let query = queryOf(route)
   const list = new InstanceList(pipeline, query)
   let range = [0, 0]
+  const drawn = new Map() // rows by index, each with the instance that it shows
   let typing
   list.search(query)
   const set = (change) => replaceRoute(link(pipeline, 'instances', { ...query, ...change }))
@@ -29,6 +30,7 @@ export function instances(route, pipeline) {
   return {
     routed: (next) => {
       query = queryOf(next)
+      for (const row of drawn.values()) row.instance = null // the links have the query
       list.search(query)
     },
     changed: (name) => { if (name === pipeline) refresh() },
@@ -63,8 +65,10 @@ export function instances(route, pipeline) {
           el('caption', { class: 'hidden' }, 'Instances'),
           el('thead', {}, el('tr', { 'aria-rowindex': 1 },
             columns.map((title) => el('th', { scope: 'col', class: title.toLowerCase() }, title)))),
-          el('tbody', {}, rows(list, range, (service) => link(pipeline, 'instances', { ...query, service })))))
-      size(main, range, list.matched ?? 0)
+          el('tbody', { opaque: true })))
+      const body = main.querySelector('tbody')
+      update(body, rows(list, range, drawn, (service) => link(pipeline, 'instances', { ...query, service })))
+      size(body, range, list.matched ?? 0)
     },
   }
 }
@@ -91,18 +95,28 @@ function visible(body, matched) {
 }
 
 /** Gives the rows above and below those in the document their height. */
-function size(main, [from, to], matched) {
+function size(body, [from, to], matched) {
   const height = rowHeight()
-  const [above, below] = main.querySelectorAll('tr.rest')
+  const [above, below] = body.querySelectorAll('tr.rest')
   if (!above) return
   above.style.height = `${from * height}px`
   below.style.height = `${Math.max(0, matched - 1 - to) * height}px`
 }
 
-function rows(list, [from, to], serviceLink) {
+function rows(list, [from, to], drawn, serviceLink) {
   if (!list.matched) return []
   const shown = [el('tr', { class: 'rest', key: 'above', 'aria-hidden': 'true' })]
-  for (let index = from; index <= to; index++) shown.push(row(list.at(index), index, serviceLink))
+  for (const index of drawn.keys()) if (index < from || index > to) drawn.delete(index)
+  for (let index = from; index <= to; index++) {
+    const instance = list.at(index)
+    const old = drawn.get(index)
+    if (!old) drawn.set(index, { instance, node: row(instance, index, serviceLink) })
+    else if (old.instance !== instance) {
+      old.instance = instance
+      become(old.node, row(instance, index, serviceLink))
+    }
+    shown.push(drawn.get(index).node)
+  }
   return [...shown, el('tr', { class: 'rest', key: 'below', 'aria-hidden': 'true' })]
 }
 
