@@ -37,6 +37,7 @@ type Sink struct {
 	fileLock   lock.Lock
 	lost       func(sdk.Lost)
 	events     events
+	servers    *runtimeapi.Group[[]sdk.Server]
 
 	begin      sync.Once
 	adopting   sync.Once
@@ -100,6 +101,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		s.controller = process.NewManaged(p.Config, log, s.stopped, infos)
 	}
 	s.endpoint = s.controller.Endpoint
+	s.servers = runtimeapi.NewGroup[[]sdk.Server](s.stopped, runtimeapi.InfoTimeout)
 	s.resolver = &hostnames.Resolver{Lookup: net.DefaultResolver.LookupNetIP, Confirm: s.confirmHostname}
 	s.client = runtimeapi.NewClient(infos, s.resolver, cfg.DrainTimeout)
 	return s, nil
