@@ -44,7 +44,7 @@ var importRules = []struct {
 		"sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
-	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*",
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/logdedup", "internal/replace", "sinks/haproxy/internal/*",
 		"sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",

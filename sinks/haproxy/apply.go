@@ -289,7 +289,7 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 	if applied != nil {
 		restored = st.onDisk
 	}
-	s.log.Warn("restoring the previous configuration in HAProxy", "reason", cause)
+	s.log.Warn("restoring the previous configuration in HAProxy", "error", cause)
 	if _, err := s.load(ctx, restored); err != nil {
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))

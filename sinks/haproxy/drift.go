@@ -287,7 +287,7 @@ func (s *supervisor) restoreChangedFiles() {
 		s.restoring.Warn(s.log, "cannot restore files that were changed on disk", err)
 		return
 	}
-	s.restoring.Resolve(s.log, "restored files that were changed on disk")
+	s.restoring.Resolve(s.log, "files that were changed on disk can be restored again")
 	if restored != "" {
 		s.change.Lock()
 		defer s.change.Unlock()
@@ -314,12 +314,15 @@ func (s *Sink) restoreFiles(files []stage.File) (restored string, err error) {
 	if len(changed) == 0 {
 		return "", nil
 	}
-	s.log.Warn("restoring files that were changed on disk", "file", changed[0].Path)
 	staged, err := stage.New(s.paths.ConfigFile, changed, 0)
 	if err != nil {
 		return "", err
 	}
 	defer staged.Discard()
 	s.announce(files)
-	return changed[0].Path, staged.Commit()
+	if err := staged.Commit(); err != nil {
+		return "", err
+	}
+	s.log.Warn("restored files that were changed on disk", "file", changed[0].Path)
+	return changed[0].Path, nil
 }
