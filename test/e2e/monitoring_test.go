@@ -358,3 +358,41 @@ func TestMonitoring_Prometheus(t *testing.T) {
 		return classic.alertStates()["HAProxyAPIDown"] == "pending"
 	})
 }
+
+// The series of pipelines, sources and plugins appear and disappear with the configuration, also those of a plugin that keeps
+// ending.
+func TestMetrics_FollowConfiguration(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t)
+	without := env.read("haproxy-api.toml")
+	env.addPipelines("exit 1")
+	with := env.read("haproxy-api.toml") + fmt.Sprintf("[sources.more]\ntype = \"file\"\npath = %q\n", env.path("services.yaml"))
+	env.write("services.yaml", "{}")
+	env.write("haproxy-api.toml", with)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	wantSeries := func(series ...string) {
+		t.Helper()
+		env.eventually("the configured components have series", func() bool {
+			body, err := get("http://" + env.apiAddress + "/metrics")
+			return err == nil && !slices.ContainsFunc(series, func(s string) bool { return !strings.Contains(body, s) })
+		})
+	}
+	names := []string{
+		`haproxy_api_applies_total{action="written",outcome="applied",pipeline="names"}`,
+		`haproxy_api_generation{pipeline="names"}`,
+	}
+	wantSeries(append(names, `haproxy_api_applies_total{action="none",outcome="failed",pipeline="other"}`,
+		`haproxy_api_plugin_restarts_total{plugin="other"}`, `haproxy_api_source_up{source="more"}`)...)
+	env.write("haproxy-api.toml", without)
+	removed := regexp.MustCompile(`"(names|other|more)"`)
+	env.eventually("the removed ones have none", func() bool {
+		body, err := get("http://" + env.apiAddress + "/metrics")
+		return err == nil && strings.Contains(body, `haproxy_api_generation{pipeline="haproxy"}`) && !removed.MatchString(body)
+	})
+	withNames, _, _ := strings.Cut(with, "[sinks.other]")
+	env.write("haproxy-api.toml", withNames)
+	wantSeries(names...)
+	env.stop()
+}
