@@ -197,7 +197,7 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("since"); text != "" {
 		var err error
 		if since, err = time.Parse(time.RFC3339, text); err != nil {
-			writeErrors(w, http.StatusBadRequest, "since must be a time such as 2026-01-02T15:04:05Z")
+			writeErrors(w, http.StatusBadRequest, "parameter since: it must be a time such as 2026-01-02T15:04:05Z")
 			return
 		}
 	}
