@@ -27,6 +27,7 @@ var importRules = []struct {
 	{"plugins/conformance", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
 	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/conformance"}},
 	{"internal/mounttest", nil},
+	{"internal/otlptest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},
 	{"internal/fingerprint", nil},
@@ -40,10 +41,11 @@ var importRules = []struct {
 	{"sources/*", []string{"plugins/sdk", "sources/internal/*", "internal/filewatch", "internal/logdedup", "internal/snapshots"}},
 	{"sinks/internal/*", []string{"plugins/sdk", "internal/filelock", "internal/logdedup", "internal/replace"}},
 	{"sinks/haproxy/internal/listen", []string{"sinks/haproxy/internal/syntax"}},
-	{"sinks/haproxy/internal/runtimeapi", []string{"sinks/haproxy/internal/syntax", "sinks/haproxy/internal/hostnames"}},
+	{"sinks/haproxy/internal/runtimeapi", []string{"plugins/sdk", "sinks/haproxy/internal/syntax",
+		"sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
-	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*",
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/logdedup", "internal/replace", "sinks/haproxy/internal/*",
 		"sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
@@ -52,16 +54,19 @@ var importRules = []struct {
 	{"templates/internal/*", []string{"plugins/sdk", "internal/suggest", "templates/internal/parsetree"}},
 	{"templates", []string{"plugins/sdk", "internal/filewatch", "internal/snapshots", "templates/internal/*"}},
 	{"engine/exclude", []string{"plugins/sdk", "internal/snapshots"}},
-	{"engine/history", []string{"plugins/sdk"}},
+	{"engine/history", []string{"plugins/sdk", "internal/logdedup", "internal/snapshots"}},
 	{"engine", []string{"engine/exclude", "engine/history", "plugins/sdk", "internal/logdedup", "internal/snapshots"}},
 	{"engine/config", []string{"internal/suggest"}},
-	{"engine/statestore", []string{"engine", "engine/exclude", "plugins/sdk", "internal/filelock", "internal/logdedup",
+	{"engine/statestore", []string{"engine", "engine/exclude", "engine/history", "plugins/sdk", "internal/filelock", "internal/logdedup",
 		"internal/trust"}},
-	{"engine/server", []string{"engine", "engine/exclude", "engine/history", "plugins/sdk", "internal/fingerprint",
-		"internal/logdedup"}},
+	{"engine/server/ui", nil},
+	{"engine/server", []string{"engine", "engine/exclude", "engine/history", "engine/server/ui", "plugins/sdk",
+		"internal/fingerprint", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
 	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/history", "engine/server",
 		"sources/sidecar"}},
+	{"cmd/haproxy-api/internal/display", []string{"plugins/sdk", "engine", "engine/history", "engine/server",
+		"cmd/haproxy-api/internal/logging", "cmd/haproxy-api/internal/terminal"}},
 	{"cmd/haproxy-api/internal/states", []string{"plugins/sdk", "engine", "engine/config", "sources/*"}},
 	{"cmd/haproxy-api/internal/templatetest", []string{"plugins/sdk", "engine", "engine/config", "templates", "internal/replace",
 		"cmd/haproxy-api/internal/states", "cmd/haproxy-api/internal/terminal"}},
@@ -79,6 +84,7 @@ var importRules = []struct {
 // exclusiveImports lists the dependencies that only the packages of one pattern may import.
 var exclusiveImports = map[string]string{
 	"github.com/Masterminds/sprig":    "templates",
+	"github.com/charmbracelet/x/ansi": "cmd/haproxy-api/internal/terminal",
 	"github.com/agnivade/levenshtein": "internal/suggest",
 	"github.com/fsnotify/fsnotify":    "internal/filewatch",
 	"github.com/knadh/koanf":          "engine/config",
@@ -159,7 +165,7 @@ func TestBinaryLinksNoTestCode(t *testing.T) {
 		if ours && slices.Contains(p.Imports, "testing") {
 			t.Errorf("the binary links %s, which imports testing", name)
 		}
-		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest"}, name) {
+		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest", "internal/otlptest"}, name) {
 			t.Errorf("the binary links %s", name)
 		}
 	}

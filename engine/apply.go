@@ -27,7 +27,8 @@ func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []s
 		return nil, nil
 	}
 	if digest != s.digest {
-		s.generation, s.digest = s.generation+1, digest
+		s.generation, s.digest = p.history.Next(), digest
+		r.isNew = true
 	}
 	r.document.Generation = s.generation
 	entry := p.apply(ctx, r, notes)
@@ -48,9 +49,10 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		doc.LoadFailure = r.version.loadFailure
 	}
 	entry := &Entry{
-		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: s.trigger, Last: r.snapshot.Last,
-		Notes: notes, Excluded: firstExclusions(r.excluded), Received: r.snapshot.Taken, Started: time.Now(),
+		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: s.cause.Trigger, Received: s.cause.at,
+		Started: time.Now(), Notes: notes, rendered: s.rendering,
 	}
+	s.rendering = rendering{}
 	superseded := p.callSink(ctx, r, func(ctx context.Context) (err error) {
 		if p.tracer != nil {
 			ctx = p.tracer.Applying(ctx, p.name, doc, entry.Received)
@@ -62,19 +64,22 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 	entry.Took = time.Since(entry.Started)
 	if ctx.Err() != nil {
 		s.inSync = false // the document may be live, or a part of it
-		entry.Err = ctx.Err()
+		entry.Err = fmt.Errorf("interrupted, because the pipeline was stopped: %w", context.Cause(ctx))
+		p.recordAttempt(entry, r)
 		return entry
 	}
 	if superseded {
 		s.inSync = false
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
-	p.entries.add(*entry)
+	p.recordAttempt(entry, r)
 	if entry.Err == nil {
 		s.inputs.recordApply(entry.Result)
-		s.status.Generation, s.status.Digest, s.status.Since = doc.Generation, doc.Digest, time.Now()
-		p.log.Info("configuration applied", "generation", doc.Generation, "action", entry.Result.Action,
-			"reason", entry.Result.Reason, "trigger", entry.Trigger, "took", entry.Took.Round(time.Millisecond))
+		again := s.status.Digest == doc.Digest
+		s.status.Since = p.inEffectSince(doc.Digest)
+		s.status.Generation, s.status.Digest = doc.Generation, doc.Digest
+		p.history.PutDocument(doc)
+		p.appliedLog.add(doc.Generation, again, entry)
 	}
 	return entry
 }
@@ -146,11 +151,14 @@ func (p *pipeline) clearFault() {
 func (p *pipeline) reportNotes(notes []string) {
 	before := p.state.status.Notes
 	p.state.status.Notes = notes
-	for _, note := range notes {
-		if !slices.Contains(before, note) {
-			p.log.Warn("note from the template", "note", note)
-		}
-	}
+	p.reportTexts(slog.LevelWarn, "note from the template", before, notes)
+	p.reportTexts(slog.LevelInfo, "note from the template is over", notes, before)
+}
+
+// reportTexts logs message for each of the texts in now that before lacks.
+func (p *pipeline) reportTexts(level slog.Level, message string, before, now []string) {
+	logEach(p.log, level, message, added(before, now, func(text string) string { return text }),
+		func(text string) []any { return []any{"detail", text} })
 }
 
 // reportExcluded logs what is excluded from now on, and what no longer is.

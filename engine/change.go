@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -204,6 +205,9 @@ func (e *Engine) install(d *configDiff) {
 		p := pd.before
 		if !pd.kept {
 			p = newPipeline(pd.PipelineConfig, pd.template, pd.source, e.log.With("pipeline", pd.Name))
+			if pd.before == nil {
+				p.history = e.store.OpenHistory(pd.Name)
+			}
 			p.tracer = e.tracer
 			if pd.before != nil {
 				p.takeOver(pd.before)
@@ -223,7 +227,17 @@ func (e *Engine) install(d *configDiff) {
 	for _, s := range d.removed {
 		s.stopTimer()
 	}
+	e.closeHistories(next)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.components = next
+}
+
+// closeHistories closes the histories of the pipelines that next does not have.
+func (e *Engine) closeHistories(next components) {
+	for _, p := range e.pipelines {
+		if !slices.ContainsFunc(next.pipelines, func(other *pipeline) bool { return other.name == p.name }) {
+			p.history.Close()
+		}
+	}
 }

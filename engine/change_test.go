@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -70,7 +71,7 @@ func TestChange_AddsAndRemovesPipeline(t *testing.T) {
 		})
 		env.must(env.change(next))
 		wantSinkApplied(t, second, "1 q:web")
-		if last := env.engine.Status()[1].Last; last.Trigger != TriggerConfig {
+		if last := env.engine.Status()[1].Last; last.Trigger.Kind != history.TriggerConfig {
 			t.Errorf("triggered by %q", last.Trigger)
 		}
 		env.emitServices("chat")
@@ -92,7 +93,7 @@ func TestChange_NewTemplateContinuesGenerations(t *testing.T) {
 		next.Pipelines[0].Templates = newFakeTemplates("v2")
 		env.must(env.change(next))
 		env.wantApplied("1 v1:web", "2 v2:web")
-		if env.status().Generation != 2 || len(env.engine.current().pipelines[0].entries.list) != 2 {
+		if env.status().Generation != 2 || len(env.changes()) != 2 {
 			t.Errorf("status is %+v", env.status())
 		}
 	})
@@ -363,7 +364,7 @@ func TestChange_FailedSwitchOver(t *testing.T) {
 		}
 		wantSinkApplied(t, reopened, "1 v1:web")
 		env.emitServices("chat")
-		wantSinkApplied(t, reopened, "1 v1:web", "2 v1:chat")
+		wantSinkApplied(t, reopened, "1 v1:web", "3 v1:chat")
 	})
 }
 

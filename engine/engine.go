@@ -17,8 +17,9 @@ import (
 type Templates interface {
 	// Load reads and compiles the set as it is now. Its error names file and line.
 	Load() (Template, error)
-	// Watch calls changed soon after the set has changed on disk. It blocks and returns nil when ctx is done.
-	Watch(ctx context.Context, changed func()) error
+	// Watch calls changed soon after the set has changed on disk, with the path of a file that has. It blocks and returns nil
+	// when ctx is done.
+	Watch(ctx context.Context, changed func(path string)) error
 }
 
 // A Template renders snapshots. It never changes and may be used from several goroutines. It may implement
@@ -186,23 +187,23 @@ func (e *Engine) Health(ctx context.Context) []PipelineHealth {
 var ErrNoPipeline = errors.New("there is no such pipeline")
 
 // Release passes the snapshot that is held by the guard of the named pipeline's source to all pipelines of that source. It
-// reports whether there was one. The error is [ErrNoPipeline].
-func (e *Engine) Release(pipeline string) (bool, error) {
+// reports whether there was one. by is the address of the client that requests it, for the history. The error is [ErrNoPipeline].
+func (e *Engine) Release(pipeline, by string) (bool, error) {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
 		return false, err
 	}
-	return p.source.release(nil, "it was released by request"), nil
+	return p.source.release(nil, "by request from "+by), nil
 }
 
 // Apply makes the named pipeline try everything again now, and its sink apply the document even if it has it already. It does not
-// wait for the outcome. The error is [ErrNoPipeline].
-func (e *Engine) Apply(pipeline string) error {
+// wait for the outcome. by is the address of the client that requests it, for the history. The error is [ErrNoPipeline].
+func (e *Engine) Apply(pipeline, by string) error {
 	p, err := e.pipeline(pipeline)
 	if err != nil {
 		return err
 	}
-	p.requested.raise()
+	p.requested.put(causeNow(history.TriggerRequest, by))
 	return nil
 }
 
@@ -219,7 +220,7 @@ func (e *Engine) History(pipeline string) (*history.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p.changes, nil
+	return p.history, nil
 }
 
 func (e *Engine) pipeline(name string) (*pipeline, error) {

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -72,7 +73,7 @@ func TestApply_FailureIsRetried(t *testing.T) {
 		if got := len(env.sink.applied()); got != before+1 {
 			t.Errorf("%d attempts after it succeeded", got-before-1)
 		}
-		if s := env.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger != TriggerRetry {
+		if s := env.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger.Kind != history.TriggerSource || s.Last.Attempts != before+1 {
 			t.Errorf("status %+v", s)
 		}
 	})

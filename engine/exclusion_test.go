@@ -174,7 +174,7 @@ func TestExclusion_HistoryIsBounded(t *testing.T) {
 			instances = append(instances, fmt.Sprintf("web/%d bad", i))
 		}
 		env.emitInstances(instances...)
-		if s := env.status(); len(s.Excluded) != 1000 || len(s.Last.Excluded) != maxNotes {
+		if s := env.status(); len(s.Excluded) != 1000 || len(s.Last.Excluded) != maxNotes+1 {
 			t.Errorf("%d in the status, %d in the history", len(s.Excluded), len(s.Last.Excluded))
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -79,12 +80,14 @@ func (g *guardEnv) live(t *testing.T, want int) {
 
 func (g *guardEnv) held(t *testing.T, want bool) {
 	t.Helper()
-	statuses := g.engine.Status()
-	g.observer.mu.Lock()
-	defer g.observer.mu.Unlock()
-	for _, status := range statuses {
-		if (status.Held != nil) != want || g.observer.held[status.Name] != want {
-			t.Errorf("%s: held %v, observed %v, want %v", status.Name, status.Held, g.observer.held[status.Name], want)
+	for _, status := range g.engine.Status() {
+		if (status.Held != nil) != want {
+			t.Errorf("%s: held %v, want %v", status.Name, status.Held, want)
+		}
+	}
+	for _, status := range g.engine.Sources(t.Context()) {
+		if (status.Held != nil) != want {
+			t.Errorf("source %s: held %v, want %v", status.Name, status.Held, want)
 		}
 	}
 }
@@ -92,14 +95,7 @@ func (g *guardEnv) held(t *testing.T, want bool) {
 type heldObserver struct {
 	NoObserver
 	mu   sync.Mutex
-	held map[string]bool
 	seen []bool
-}
-
-func (o *heldObserver) Held(pipeline string, held bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.held[pipeline] = held
 }
 
 func (o *heldObserver) SnapshotReceived(_ sdk.Snapshot, held bool) {
@@ -138,7 +134,7 @@ func runGuardedTemplate(
 		g := &guardEnv{
 			testEnv:  &testEnv{t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, sink: newFakeSink()},
 			log:      &logBuffer{},
-			observer: &heldObserver{held: map[string]bool{}},
+			observer: &heldObserver{},
 			store:    store,
 		}
 		g.templates = newFakeTemplates(template)
@@ -209,15 +205,15 @@ func TestGuard_RecoveredSnapshotEndsHold(t *testing.T) {
 
 func TestRelease(t *testing.T) {
 	runGuarded(t, testGuard, newFakeStateStore(), func(t *testing.T, g *guardEnv) {
-		if released, err := g.engine.Release("p"); released || err != nil {
+		if released, err := g.engine.Release("p", "192.0.2.9"); released || err != nil {
 			t.Errorf("nothing is held: %v, %v", released, err)
 		}
-		if _, err := g.engine.Release("x"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
+		if _, err := g.engine.Release("x", "192.0.2.9"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
 			t.Errorf("no pipeline: %v", err)
 		}
 		g.emit(snapshotWith(20, 0))
 		g.emit(snapshotWith(3, 0))
-		if released, err := g.engine.Release("q"); !released || err != nil {
+		if released, err := g.engine.Release("q", "192.0.2.9"); !released || err != nil {
 			t.Errorf("released: %v, %v", released, err)
 		}
 		synctest.Wait()
@@ -240,15 +236,15 @@ func TestGuard_ZeroGuardHoldsNothing(t *testing.T) {
 func TestEngineApply_ReappliesDocument(t *testing.T) {
 	runEngine(t, func(env *testEnv) {
 		env.emitServices("a")
-		if err := env.engine.Apply("p"); err != nil {
+		if err := env.engine.Apply("p", "192.0.2.9"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		env.wantApplied("1 v1:a", "1 v1:a")
-		if last := env.status().Last; last.Trigger != TriggerRequest || env.status().Generation != 1 {
+		if last := env.status().Last; last.Trigger.Kind != history.TriggerRequest || env.status().Generation != 1 {
 			t.Errorf("last %+v of generation %d", last, env.status().Generation)
 		}
-		if err := env.engine.Apply("x"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
+		if err := env.engine.Apply("x", "192.0.2.9"); err != ErrNoPipeline { //nolint:errorlint // not wrapped
 			t.Errorf("no pipeline: %v", err)
 		}
 	})

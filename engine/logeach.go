@@ -14,7 +14,7 @@ func logEach[T any](log *slog.Logger, level slog.Level, message string, list []T
 		log.Log(context.Background(), level, message, attrs(e)...)
 	}
 	if more := len(list) - maxLogLines; more > 0 {
-		log.Log(context.Background(), level, message, "and_more", more)
+		log.Log(context.Background(), level, message, "more", more)
 	}
 }
 

@@ -22,7 +22,8 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 		p.log.Warn("the sink lost a configuration that has been replaced since", "error", lost.Err)
 		return
 	}
-	p.log.Error("the sink no longer has the applied configuration", "error", lost.Err, "restored_generation", lost.Generation)
+	p.state.fault.Error(p.log, "the sink no longer has the applied configuration", lost.Err,
+		"restored_generation", lost.Generation)
 	before := s.applied
 	s.applied, s.inSync, s.pending = nil, false, nil
 	p.source.store.SaveAppliedDocument(p.name, AppliedDocument{SinkType: p.sinkType}) // a restart must not apply it either
@@ -30,10 +31,7 @@ func (p *pipeline) handleLost(lost sdk.Lost) {
 	if before == nil {
 		return
 	}
-	p.entries.add(Entry{
-		Pipeline: p.name, Generation: before.document.Generation, Digest: before.document.Digest, Trigger: TriggerLost,
-		Received: before.snapshot.Taken, Started: time.Now(), Err: lost.Err,
-	})
+	p.recordLost(before, lost)
 	switch {
 	case !isNotLoaded(lost.Err) || s.active == nil:
 	case s.previous != nil && lost.Generation < s.active.firstGeneration:

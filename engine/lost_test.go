@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -44,7 +45,7 @@ func (s *fakeSink) loadFailures() []string {
 
 func (env *testEnv) requestApply() {
 	env.t.Helper()
-	if err := env.engine.Apply("p"); err != nil {
+	if err := env.engine.Apply("p", "192.0.2.9"); err != nil {
 		env.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -165,10 +166,10 @@ func TestNotLoaded_FirstTemplateOfRun(t *testing.T) {
 		env.sink.setError("v1:a", errNotLoaded)
 		env.emitServices("a")
 		env.pass(time.Hour)
-		env.wantApplied("7 old:a", "8 v1:a")
+		env.wantApplied("7 old:a", "9 v1:a")
 		env.sink.setError("v1:a", nil)
 		env.requestApply()
-		env.wantApplied("7 old:a", "8 v1:a", "8 v1:a")
+		env.wantApplied("7 old:a", "9 v1:a", "9 v1:a")
 	})
 }
 
@@ -197,13 +198,13 @@ func TestLost_EditedTemplateFallsBackToPrevious(t *testing.T) {
 		env.edit("v2")
 		env.wantApplied("1 v1:a", "2 v2:a")
 		env.emitLost(sdk.Lost{Err: errNotLoaded, Generation: 1})
-		env.wantApplied("1 v1:a", "2 v2:a", "3 v1:a")
+		env.wantApplied("1 v1:a", "2 v2:a", "4 v1:a")
 		if s := env.status(); !isNotLoaded(s.TemplateError) || s.ApplyError != nil {
 			t.Errorf("status %+v", s)
 		}
 		env.emitServices("b")
 		env.pass(time.Hour)
-		env.wantApplied("1 v1:a", "2 v2:a", "3 v1:a", "4 v1:b")
+		env.wantApplied("1 v1:a", "2 v2:a", "4 v1:a", "5 v1:b")
 	})
 }
 
@@ -218,7 +219,7 @@ func TestLost_ProvenTemplateIsRetriedLater(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		env.emitServices("c")
-		env.wantApplied("1 v1:a", "2 v2:a", "3 v2:b", "4 v2:c")
+		env.wantApplied("1 v1:a", "2 v2:a", "3 v2:b", "5 v2:c")
 	})
 }
 
@@ -230,7 +231,7 @@ func TestLost_OtherReasonReappliesDocument(t *testing.T) {
 		env.emitLost(sdk.Lost{Err: errors.New("rolled back"), Generation: 1})
 		env.wantApplied("1 v1:a", "2 v1:b", "2 v1:b")
 		s := env.status()
-		if !errors.Is(s.ApplyError, sdk.ErrRejected) || s.Last.Trigger != TriggerLost {
+		if !errors.Is(s.ApplyError, sdk.ErrRejected) || s.Last.Trigger.Kind != history.TriggerLost {
 			t.Errorf("status %+v", s)
 		}
 	})

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // Mask replaces secrets in logs and responses.
@@ -66,6 +68,22 @@ func compileMaskings() []*regexp.Regexp {
 func mayHaveSecret(text string) bool {
 	lower := strings.ToLower(text)
 	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(lower, hint) })
+}
+
+// withoutPrivateKeys returns files without the content of private keys, so that a part of one, which is not recognisable, has nothing
+// to mask.
+func withoutPrivateKeys(files []sdk.File) []sdk.File {
+	masked := files
+	for i, file := range files {
+		if !bytes.Contains(file.Content, []byte("PRIVATE KEY-----")) {
+			continue
+		}
+		if &masked[0] == &files[0] {
+			masked = slices.Clone(files)
+		}
+		masked[i].Content = compiledMaskings[0].ReplaceAll(file.Content, []byte(maskings[0].replacement))
+	}
+	return masked
 }
 
 // Masked returns text, such as lines of a configuration, with passwords, keys, tokens and credentials replaced by [Mask]. In

@@ -10,9 +10,8 @@ import (
 // An Observer is notified of events, from several goroutines. Its methods must not block.
 type Observer interface {
 	SnapshotReceived(snap sdk.Snapshot, held bool)
-	Held(pipeline string, held bool) // called when that changes, and once at the start
-	Quarantined(source string, instances int)
 	Rendered(pipeline string, took time.Duration, err error)
+	TemplateRefused(pipeline string) // once for each version that does not load or render, or that the sink rejects
 	Applied(Entry)
 	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
 	StatusChanged(pipeline string)             // what Status returns for it may have changed; called often
@@ -28,17 +27,10 @@ func (all Observers) SnapshotReceived(snap sdk.Snapshot, held bool) {
 	}
 }
 
-// Held implements [Observer].
-func (all Observers) Held(pipeline string, held bool) {
+// TemplateRefused implements [Observer].
+func (all Observers) TemplateRefused(pipeline string) {
 	for _, o := range all {
-		o.Held(pipeline, held)
-	}
-}
-
-// Quarantined implements [Observer].
-func (all Observers) Quarantined(source string, instances int) {
-	for _, o := range all {
-		o.Quarantined(source, instances)
+		o.TemplateRefused(pipeline)
 	}
 }
 
@@ -76,11 +68,8 @@ type NoObserver struct{}
 // SnapshotReceived implements [Observer].
 func (NoObserver) SnapshotReceived(sdk.Snapshot, bool) {}
 
-// Held implements [Observer].
-func (NoObserver) Held(string, bool) {}
-
-// Quarantined implements [Observer].
-func (NoObserver) Quarantined(string, int) {}
+// TemplateRefused implements [Observer].
+func (NoObserver) TemplateRefused(string) {}
 
 // Rendered implements [Observer].
 func (NoObserver) Rendered(string, time.Duration, error) {}

@@ -43,8 +43,10 @@ func (p *pipeline) recordDeferred(err error, after time.Duration) time.Duration 
 	s.inSync = false
 	s.retries.Reset()
 	s.status.ApplyError = nil
+	if s.status.Pending == nil { // newer documents are deferred together with the first one
+		p.log.Info("apply deferred by the sink", "reason", err, "retry_in", after.Round(time.Millisecond))
+	}
 	s.status.Pending = &Pending{err.Error(), time.Now().Add(after)}
-	p.log.Info("apply deferred by the sink", "reason", err, "retry_in", after)
 	return after
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -25,7 +26,7 @@ func TestDeferred_IsRetriedAtItsTime(t *testing.T) {
 		env.emitServices("b")
 		began := time.Now()
 		s := env.status()
-		if s.ApplyError != nil || s.Generation != 1 || !errors.Is(s.Last.Err, sdk.ErrDeferred) || s.Pending == nil ||
+		if s.ApplyError != nil || s.Generation != 1 || s.Last.Outcome != history.OutcomeDeferred || s.Pending == nil ||
 			*s.Pending != (Pending{"one reload in 4321 ms", began.Add(4321 * time.Millisecond)}) {
 			t.Errorf("status %+v", s)
 		}

@@ -14,47 +14,34 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Triggers are the events that make a pipeline reconcile: see [Entry].
-const (
-	TriggerSnapshot = "snapshot"
-	TriggerTemplate = "template"
-	TriggerRestart  = "sink restart"
-	TriggerRetry    = "retry"
-	TriggerRequest  = "request" // see [Engine.Apply]
-	TriggerStart    = "start"
-	TriggerConfig   = "configuration"
-	TriggerLost     = "lost by the sink" // see [sdk.Notifier]
-	TriggerInputs   = "watched files"    // see [Inputs]
-	TriggerReread   = "reread"           // see [Engine.Reread]
-)
-
 // A pipeline keeps one sink in sync with one source. Its own goroutine receives triggers and calls reconcile for each. The other
 // methods of this file and those of status.go and health.go may be called from any goroutine.
 type pipeline struct {
-	name      string
-	source    *source
-	templates Templates
-	sink      sdk.Sink
-	sinkType  string
-	sinkName  string
-	paths     []string                            // of the template files
-	conflicts func([]sdk.File) []exclude.Conflict // nil for none
-	watched   Inputs                              // nil for none
-	log       *slog.Logger
-	observer  Observer
-	tracer    Tracer // nil for none
+	name       string
+	source     *source
+	templates  Templates
+	sink       sdk.Sink
+	sinkType   string
+	sinkName   string
+	paths      []string                            // of the template files
+	conflicts  func([]sdk.File) []exclude.Conflict // nil for none
+	watched    Inputs                              // nil for none
+	log        *slog.Logger
+	appliedLog *appliedLog
+	observer   Observer
+	tracer     Tracer // nil for none
 
-	snapshots    *mailbox[sdk.Snapshot]
+	snapshots    *mailbox[causedSnapshot]
 	inputChanges *mailbox[map[string]string] // the watched files
-	edited       signal                      // the template set changed
-	requested    signal                      // see [Engine.Apply]
+	edited       *mailbox[cause]             // the template set changed
+	requested    *mailbox[cause]             // see [Engine.Apply]
 	rereads      signal                      // see [Engine.Reread]
 	resumed      signal                      // the pipeline runs again after a stop
 	restarted    <-chan struct{}             // nil for a sink that cannot be restarted
 	lost         <-chan sdk.Lost             // nil for a sink that is no [sdk.Notifier]
+	events       <-chan sdk.Event            // nil for a sink that is no [sdk.EventReporter]
 
-	entries   *entries
-	changes   *history.Log
+	history   *history.Log
 	published atomic.Pointer[publishedStatus]
 	running
 
@@ -66,7 +53,7 @@ type pipeline struct {
 
 // pipelineState is what a pipeline knows about its templates and its sink. Only the pipeline's goroutine accesses it.
 type pipelineState struct {
-	trigger string // the current one
+	cause cause // the current one
 
 	active             *version // the template of the applied document
 	candidate          *version // a newer one without an applied document
@@ -78,12 +65,14 @@ type pipelineState struct {
 	pending    *pendingApply
 	generation uint64 // of the newest document that was passed to the sink
 	digest     string // of that document
+	rendering  rendering
 
-	retries      *backoff.ExponentialBackOff // of the newest document
-	loads        loadRetry
-	applyTimeout time.Duration   // how long an Apply may take if something newer waits
-	fault        *logdedup.Fault // the newest document cannot be applied
-	inputs       inputState
+	retries       *backoff.ExponentialBackOff // of the newest document
+	loads         loadRetry
+	applyTimeout  time.Duration   // how long an Apply may take if something newer waits
+	fault         *logdedup.Fault // the newest document cannot be applied
+	templateFault *logdedup.Fault // the saved template cannot be used
+	inputs        inputState
 
 	status PipelineStatus // to be published; see publish
 }
@@ -97,6 +86,7 @@ type version struct {
 	rejection   error
 	loadFailure string // why the last document that was not rejected failed to load; empty if it did not
 	logged      bool   // that this version is not used
+	refused     bool   // the observer knows that this version was refused
 
 	excluded         exclude.Set
 	allowedConflicts exclude.AllowedConflicts
@@ -112,19 +102,26 @@ type rendered struct {
 	snapshot sdk.Snapshot
 	document sdk.Document
 	excluded []exclude.Exclusion
+	isNew    bool // the sink was not passed the document yet
+}
+
+// A rendering says when a document was rendered; it is zero for one that was not rendered again.
+type rendering struct {
+	began time.Time
+	took  time.Duration
 }
 
 // newPipeline returns a pipeline with t as the candidate, or without a candidate if t is nil.
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
-		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, observer: src.observer,
-		snapshots: newMailbox[sdk.Snapshot](), inputChanges: newMailbox[map[string]string](),
-		edited: newSignal(), requested: newSignal(), rereads: newSignal(), resumed: newSignal(),
-		entries: &entries{}, changes: history.NewLog(),
+		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, appliedLog: &appliedLog{log: log}, observer: src.observer,
+		snapshots: newMailbox[causedSnapshot](), inputChanges: newMailbox[map[string]string](),
+		edited: newMailbox[cause](), requested: newMailbox[cause](), rereads: newSignal(), resumed: newSignal(),
+		history: history.NewLog(),
 		state: pipelineState{
 			retries: newBackOff(250*time.Millisecond, 30*time.Second), loads: newLoadRetry(), applyTimeout: supersedeAfter,
-			fault: &logdedup.Fault{}, inputs: newInputState(),
+			fault: &logdedup.Fault{}, templateFault: &logdedup.Fault{}, inputs: newInputState(),
 		},
 	}
 	if t != nil {
@@ -135,6 +132,9 @@ func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) 
 	}
 	if n, ok := cfg.Sink.(interface{ Lost() <-chan sdk.Lost }); ok {
 		p.lost = n.Lost()
+	}
+	if r, ok := cfg.Sink.(interface{ Events() <-chan sdk.Event }); ok {
+		p.events = r.Events()
 	}
 	p.publish()
 	return p
@@ -149,10 +149,12 @@ func newBackOff(initial, most time.Duration) *backoff.ExponentialBackOff {
 // run reconciles on every trigger until ctx is done.
 func (p *pipeline) run(ctx context.Context) {
 	defer p.resumed.raise() // for the next run
+	defer p.appliedLog.flush()
 	var watchers sync.WaitGroup
 	defer watchers.Wait()
 	watchers.Go(func() {
-		if err := p.templates.Watch(ctx, p.edited.raise); err != nil {
+		saved := func(path string) { p.edited.put(causeNow(history.TriggerSave, path)) }
+		if err := p.templates.Watch(ctx, saved); err != nil {
 			p.log.Error("templates are no longer watched: restart to pick up edits", "error", err)
 		}
 	})
@@ -162,6 +164,7 @@ func (p *pipeline) run(ctx context.Context) {
 		defer cancel()
 		_, _ = p.sink.Health(ctx)
 	})
+	watchers.Go(func() { p.recordEvents(ctx) })
 	p.watchInputs(ctx, &watchers)
 	if p.state.applied == nil {
 		p.restore(ctx)
@@ -183,35 +186,32 @@ func (p *pipeline) run(ctx context.Context) {
 	}
 }
 
-// An event is a trigger with what came with it.
-type event struct {
-	trigger string
-	lost    sdk.Lost // for TriggerLost
-}
-
 // wait returns the next event, and false when ctx is done.
 func (p *pipeline) wait(ctx context.Context, timer *time.Timer) (event, bool) {
 	select {
 	case <-ctx.Done():
 		return event{}, false
 	case <-p.snapshots.ready:
-		return event{trigger: TriggerSnapshot}, true
-	case <-p.edited:
-		return event{trigger: TriggerTemplate}, true
+		newest, _ := p.snapshots.latest()
+		return event{cause: newest.cause}, true
+	case <-p.edited.ready:
+		save, _ := p.edited.latest()
+		return event{cause: save}, true
 	case <-p.resumed:
-		return event{trigger: TriggerConfig}, true
+		return event{cause: causeNow(history.TriggerConfig, "")}, true
 	case <-p.restarted:
-		return event{trigger: TriggerRestart}, true
+		return event{cause: causeNow(history.TriggerRestart, "")}, true
 	case lost := <-p.lost:
-		return event{TriggerLost, lost}, true
-	case <-p.requested:
-		return event{trigger: TriggerRequest}, true
+		return event{cause: causeNow(history.TriggerLost, ""), lost: lost}, true
+	case <-p.requested.ready:
+		request, _ := p.requested.latest()
+		return event{cause: request}, true
 	case <-p.inputChanges.ready:
-		return event{trigger: TriggerInputs}, true
+		return event{cause: causeNow(history.TriggerInputs, "")}, true
 	case <-p.rereads:
-		return event{trigger: TriggerReread}, true
+		return event{cause: causeNow(history.TriggerReread, "")}, true
 	case <-timer.C:
-		return event{trigger: TriggerRetry}, true
+		return event{cause: causeNow(history.TriggerRetry, "")}, true
 	}
 }
 

@@ -180,7 +180,6 @@ func (s *source) quarantine(snap sdk.Snapshot) sdk.Snapshot {
 	before := s.findings
 	s.findings = now
 	s.mu.Unlock()
-	s.observer.Quarantined(s.name, len(now.quarantined))
 	report := func(level slog.Level, message string, before, now []Quarantined) {
 		logEach(s.log, level, message, added(before, now, func(q Quarantined) Quarantined { return q }), Quarantined.attrs)
 	}

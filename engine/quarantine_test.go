@@ -349,8 +349,7 @@ func TestQuarantine_CoversEveryField(t *testing.T) {
 func TestQuarantine_IsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		counts := &quarantineCounter{}
-		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: counts, store: noStateStore{}}
+		s := &source{name: "s", log: slog.New(slog.NewTextHandler(&log, nil)), observer: NoObserver{}, store: noStateStore{}}
 		bad, other := healthyInstance(), healthyInstance()
 		bad.ID, other.ID = "a b", "c d"
 		emit := func(want string, instances ...sdk.Instance) {
@@ -364,8 +363,8 @@ func TestQuarantine_IsLogged(t *testing.T) {
 			if got := strings.Join(lines, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			if counts.quarantined != len(s.findings.quarantined) {
-				t.Errorf("%d observed, want %d", counts.quarantined, len(s.findings.quarantined))
+			if status := s.status(t.Context()); status.Quarantined != len(s.findings.quarantined) {
+				t.Errorf("the status has %d, want %d", status.Quarantined, len(s.findings.quarantined))
 			}
 			log.Reset()
 		}
@@ -390,16 +389,9 @@ func TestQuarantine_IsLogged(t *testing.T) {
 		for n := range 10 {
 			want = append(want, line(begins, fmt.Sprintf("a %03d", n)))
 		}
-		emit(strings.Join(append(want, fmt.Sprintf("%q and_more=99", begins)), "\n"), many...)
+		emit(strings.Join(append(want, fmt.Sprintf("%q more=99", begins)), "\n"), many...)
 	})
 }
-
-type quarantineCounter struct {
-	NoObserver
-	quarantined int
-}
-
-func (c *quarantineCounter) Quarantined(_ string, instances int) { c.quarantined = instances }
 
 func TestQuarantine_InStatus(t *testing.T) {
 	runEngine(t, func(env *testEnv) {

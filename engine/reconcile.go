@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/snapshots"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -19,38 +20,42 @@ const candidateRetry = 30 * time.Second
 func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	p.handle(ctx, e)
 	var next schedule
-	if snap, ok := p.snapshots.latest(); ok {
-		next = p.reconcileSnapshot(ctx, snap)
+	if newest, ok := p.snapshots.latest(); ok {
+		next = p.reconcileSnapshot(ctx, newest.Snapshot)
 	} else {
 		next = p.reconcilePending(ctx)
 	}
-	return next.earlier(p.rereadPending(ctx))
+	next = next.earlier(p.rereadPending(ctx))
+	if p.state.isSettled() {
+		p.state.status.LastSuccess = time.Now()
+	}
+	return next
 }
 
 // handle updates the state for the event and publishes the status. It applies documents only if the sink may have lost them.
 func (p *pipeline) handle(ctx context.Context, e event) {
 	s := &p.state
-	s.trigger = e.trigger
-	switch e.trigger {
-	case TriggerTemplate:
+	s.cause = e.cause
+	switch e.Kind {
+	case history.TriggerSave:
 		s.loads.requested = true // the edit may remove the reason why a document failed to load
 		p.loadTemplate()
-	case TriggerConfig:
+	case history.TriggerConfig:
 		if _, ok := p.snapshots.latest(); !ok && !s.inSync {
 			p.reapplyAll(ctx)
 		}
-	case TriggerRestart:
+	case history.TriggerRestart:
 		p.reapplyAll(ctx)
-	case TriggerLost:
+	case history.TriggerLost:
 		p.handleLost(e.lost)
-	case TriggerRequest:
+	case history.TriggerRequest:
 		p.retryEverything()
 		s.inSync = false
-	case TriggerInputs:
+	case history.TriggerInputs:
 		p.updateInputs()
 		p.retryEverything()
-	case TriggerReread:
-		p.scheduleReread(e.trigger)
+	case history.TriggerReread:
+		p.scheduleReread(e.cause)
 	}
 	p.publish() // rendering may take long
 }
@@ -113,6 +118,9 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 		p.reportNondeterminism(ctx, s.active.template, snap)
 		return nil
 	case s.active == nil || errors.Is(err, sdk.ErrDeferred) || ctx.Err() != nil:
+		if isFinal(err) && ctx.Err() == nil {
+			p.observeRefusal(s.candidate)
+		}
 		return err
 	}
 	p.reportTemplateError(s.candidate, err)
@@ -134,6 +142,9 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 		return &TemplateError{errors.New("no template can be used: fix the template and save it")}
 	}
 	err := p.applyWith(ctx, p.state.active, snap)
+	if _, ok := errors.AsType[*TemplateError](err); ok && ctx.Err() == nil {
+		p.observeRefusal(p.state.active)
+	}
 	if err != nil && !isFinal(err) {
 		// The sink kept the previous document, but do not rely on that: if the same document is wanted again, it is applied
 		// again.
@@ -163,7 +174,7 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 	)
 	pass := p.newPass(v, index)
 	pass.Apply = func(ctx context.Context, r *exclude.Rendering) (err error) {
-		last = &rendered{v, snap, r.Document, r.Excluded.List()}
+		last = &rendered{version: v, snapshot: snap, document: r.Document, excluded: r.Excluded.List()}
 		entry, err = p.applyUnlessInSync(ctx, last, r.Notes)
 		return err
 	}
@@ -227,7 +238,8 @@ func (r *rendered) forExclusion() *exclude.Applied {
 func (p *pipeline) render(ctx context.Context, t Template, snap sdk.Snapshot) (sdk.Document, []string, error) {
 	began := time.Now()
 	files, notes, err := t.Render(ctx, snap)
-	p.observer.Rendered(p.name, time.Since(began), err)
+	p.state.rendering = rendering{began, time.Since(began)}
+	p.observer.Rendered(p.name, p.state.rendering.took, err)
 	if err != nil {
 		return sdk.Document{}, nil, &TemplateError{err}
 	}
@@ -260,7 +272,7 @@ func exclusionRetry(v *version) schedule {
 // retryEverything makes the next attempts due, also of what failed to load and of an abandoned candidate.
 func (p *pipeline) retryEverything() {
 	p.state.loads.requested = true
-	p.scheduleReread(p.state.trigger)
+	p.scheduleReread(p.state.cause)
 	if p.state.candidateAbandoned {
 		p.loadTemplate()
 	}

@@ -19,7 +19,7 @@ func TestExclusion_RejectedInstance(t *testing.T) {
 			"service chat", "server chat/1 ok", "service dns", "server dns/1 ok", "service web", "server web/1 ok")
 		env.wantApplies(2)
 		want := exclude.Exclusion{Service: "web", Hostname: "h", ID: "2", Reason: "/etc/main:8 (lines.tmpl:3): bad"}
-		if s := env.status(); s.Excluded[0] != want || s.Last.Excluded[0] != want || s.Generation != 2 {
+		if s := env.status(); s.Excluded[0] != want || s.Last.Excluded[0] != "web h 2: "+want.Reason || s.Generation != 2 {
 			t.Errorf("got %+v, last %+v", s, s.Last)
 		}
 		// The instance stays excluded when other instances change.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -34,7 +35,8 @@ type inputState struct {
 	loaded map[string]string // the content that the sink loaded last; nil if that is not known
 
 	pending bool      // the sink must check whether any file has changed, watched or not
-	cause   string    // one of the Trigger constants
+	cause   cause     // why
+	entry   uint64    // in the history, of the attempts so far; 0 for none
 	due     time.Time // when to try that again; zero for at once
 	fault   *logdedup.Fault
 	retries *backoff.ExponentialBackOff
@@ -60,7 +62,7 @@ func (p *pipeline) watchInputs(ctx context.Context, watchers *sync.WaitGroup) {
 	}
 	if p.state.inputs.files == nil {
 		p.state.inputs.files = p.watched.Read()
-		p.scheduleReread(TriggerStart)
+		p.scheduleReread(causeNow(history.TriggerStart, ""))
 	}
 	watchers.Go(func() {
 		if err := p.watched.Watch(ctx, p.inputChanges.put); err != nil {
@@ -73,12 +75,16 @@ func (p *pipeline) watchInputs(ctx context.Context, watchers *sync.WaitGroup) {
 func (p *pipeline) updateInputs() {
 	i := &p.state.inputs
 	i.files, _ = p.inputChanges.latest()
-	p.log.Info("watched files changed", "files", changedFiles(i.loaded, i.files))
+	changed := changedFiles(i.loaded, i.files)
+	if len(changed) > 0 {
+		p.state.cause.Detail = OneLine(changed[0])
+	}
+	p.log.Info("watched files changed", "files", changed)
 }
 
 // scheduleReread makes the next reconcile reread the files, and apply rejected documents again: the sink may accept them with
 // other files.
-func (p *pipeline) scheduleReread(cause string) {
+func (p *pipeline) scheduleReread(cause cause) {
 	i := &p.state.inputs
 	i.pending, i.cause, i.due = true, cause, time.Time{}
 	i.retries.Reset()
@@ -141,25 +147,25 @@ func (p *pipeline) reread(ctx context.Context) error {
 		})
 	}
 	if errors.Is(err, errors.ErrUnsupported) {
-		if i.cause == TriggerInputs {
+		if i.cause.Kind == history.TriggerInputs {
 			return p.applyAgain(ctx)
 		}
 		return nil
 	}
 	if ctx.Err() != nil || err == nil && result.Action == sdk.ActionUnchanged {
-		if i.cause != TriggerStart {
-			p.log.Info("no file beside the configuration has changed", "trigger", i.cause)
+		if i.cause.Kind != history.TriggerStart {
+			p.log.Info("no file beside the configuration has changed", "trigger", i.cause.Kind)
 		}
 		return err
 	}
 	entry := Entry{
-		Pipeline: p.name, Generation: applied.document.Generation, Digest: applied.document.Digest, Trigger: i.cause,
-		Started: began, Took: time.Since(began), Result: result, Err: err,
+		Pipeline: p.name, Generation: applied.document.Generation, Digest: applied.document.Digest, Trigger: i.cause.Trigger,
+		Received: i.cause.at, Started: began, Took: time.Since(began), Result: result, Err: err,
 	}
-	p.entries.add(entry)
+	p.recordReread(&entry)
 	p.observer.Applied(entry)
 	if err == nil {
-		p.log.Info("files loaded again", "action", result.Action, "reason", result.Reason, "trigger", i.cause,
+		p.log.Info("files loaded again", "action", result.Action, "reason", result.Reason, "trigger", i.cause.Kind,
 			"took", entry.Took.Round(time.Millisecond))
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -137,13 +138,13 @@ func TestInputs_ChangeIsLoadedOnce(t *testing.T) {
 			t.Errorf("%+v after %+v", second, first)
 		}
 		last := env.status().Last
-		if last.Trigger != TriggerInputs || last.Result.Action != sdk.ActionReload || last.Generation != 1 {
+		if last.Trigger.Kind != history.TriggerInputs || last.Action != sdk.ActionReload || last.Document != 1 {
 			t.Errorf("the newest entry is %+v", last)
 		}
 		env.emitServices("b")
 		env.pass(time.Hour)
 		env.wantRereads(sink, 2)
-		env.wantApplied("1 v1:a", "2 v1:b")
+		env.wantApplied("1 v1:a", "3 v1:b")
 	})
 }
 
@@ -155,7 +156,7 @@ func TestInputs_FailureIsRetried(t *testing.T) {
 		files.write("/certs/a", "")
 		env.wantInputsError(true)
 		env.emitServices("b")
-		env.wantApplied("1 v1:a", "2 v1:b")
+		env.wantApplied("1 v1:a", "3 v1:b")
 		env.pass(10 * time.Minute)
 		if _, times := sink.lastReread(); times < 10 || times > 60 {
 			t.Errorf("%d calls in ten minutes", times)
@@ -286,8 +287,8 @@ func TestInputs_SinkWithoutRereadIsRetried(t *testing.T) {
 // Engine.Apply and Engine.Reread make the sink check the files.
 func TestReread_OnRequest(t *testing.T) {
 	for name, request := range map[string]func(*Engine){
-		TriggerRequest: func(e *Engine) { _ = e.Apply("p") },
-		TriggerReread:  func(e *Engine) { e.Reread() },
+		history.TriggerRequest: func(e *Engine) { _ = e.Apply("p", "192.0.2.9") },
+		history.TriggerReread:  func(e *Engine) { e.Reread() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			runInputs(t, func(env *testEnv, sink *rereadingSink, _ *fakeInputs) {
@@ -296,10 +297,10 @@ func TestReread_OnRequest(t *testing.T) {
 				request(env.engine)
 				synctest.Wait()
 				env.wantRereads(sink, 2)
-				if last := env.status().Last; last.Trigger != name || last.Result.Action != sdk.ActionReload {
+				if last := env.status().Last; last.Trigger.Kind != name || last.Action != sdk.ActionReload {
 					t.Errorf("the newest entry is %+v", last)
 				}
-				if now := len(env.sink.applied()); name == TriggerReread && now != 1 {
+				if now := len(env.sink.applied()); name == history.TriggerReread && now != 1 {
 					t.Errorf("the document was applied %d times", now)
 				}
 			})

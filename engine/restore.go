@@ -1,20 +1,30 @@
 package engine
 
-import "context"
+import (
+	"context"
+
+	"github.com/haproxy-api/haproxy-api/engine/history"
+)
 
 // restore takes over what an earlier run of the daemon applied: its generation, and its document as the last applied one. The
 // document is applied again if the template and the snapshot do not make one that the sink accepts.
 func (p *pipeline) restore(ctx context.Context) {
 	stored, ok := p.source.store.AppliedDocument(p.name)
+	p.history.Reserve(stored.Document.Generation)
 	if !ok || stored.SinkType != p.sinkType || stored.Document.Digest == "" {
 		return
 	}
+	p.history.PutDocument(stored.Document)
 	s := &p.state
 	snap, known := p.source.latest()
 	s.generation, s.digest = stored.Document.Generation, stored.Document.Digest
+	// A newer document was not applied, or that was not stored any more. If it is rendered again, its entry goes on.
+	if c, ok := p.newestDocument(); ok && c.Document > s.generation {
+		s.generation, s.digest = c.Document, c.Digest
+	}
 	s.applied = &rendered{snapshot: snap, document: stored.Document, excluded: stored.Excluded}
 	if !known {
-		s.trigger = TriggerStart
+		s.cause = causeNow(history.TriggerStart, "")
 		p.applyRestored(ctx)
 		p.publish()
 	}
@@ -32,11 +42,12 @@ func (p *pipeline) applyRestored(ctx context.Context) {
 func (p *pipeline) takeOver(before *pipeline) {
 	p.resumed.raise()
 	s, old := &p.state, &before.state
-	p.entries, p.changes, s.generation, s.digest = before.entries, before.changes, old.generation, old.digest
+	p.history, s.generation, s.digest = before.history, old.generation, old.digest
+	s.fault, s.templateFault, s.inputs.fault = old.fault, old.templateFault, old.inputs.fault
 	if p.sinkType != before.sinkType {
 		return // its documents mean nothing to this sink
 	}
-	s.active, s.applied, s.fault, s.inputs.fault = old.active, old.applied, old.fault, old.inputs.fault
+	s.active, s.applied = old.active, old.applied
 	s.status = old.status
 	s.status.ApplyError, s.status.InputsError, s.status.Pending = nil, nil, nil // the next attempt may succeed
 	if p.templates == before.templates {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -69,9 +70,9 @@ func (s *source) restore() {
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passOnLocked(snap)
+	s.passOnLocked(snap, causeNow(history.TriggerStart, ""))
 	s.stale = true
-	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "live", countLive(snap))
+	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "instances", countLive(snap))
 }
 
 // run watches the source until ctx is done. If that fails, it watches again after a while; the newest snapshot stays in use.
@@ -91,7 +92,7 @@ func (s *source) run(ctx context.Context) {
 		}
 		err = cmp.Or(err, errWatchEnded)
 		wait := retries.NextBackOff()
-		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait)
+		s.failed.Error(s.log, "watching the source failed, retrying", err, "retry_in", wait.Round(time.Millisecond))
 		s.setProblem(fmt.Sprintf("watching the source failed, retrying: %v", err))
 		select {
 		case <-ctx.Done():
@@ -107,6 +108,7 @@ var errWatchEnded = errors.New("the source ended by itself")
 // emit passes snap to the pipelines unless the guard holds it.
 func (s *source) emit(snap sdk.Snapshot) {
 	s.failed.Resolve(s.log, "source emits snapshots again")
+	cause := causeOf(snap)
 	snap = s.quarantine(snap)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +124,7 @@ func (s *source) emit(snap sdk.Snapshot) {
 		return
 	}
 	s.endHoldLocked("the source has recovered")
-	s.acceptLocked(snap)
+	s.acceptLocked(snap, cause)
 }
 
 // holdReasonLocked returns why the guard holds snap, or "".
@@ -138,14 +140,14 @@ func (s *source) wouldHold(before, after int) bool {
 }
 
 // acceptLocked passes snap to the pipelines and saves it.
-func (s *source) acceptLocked(snap sdk.Snapshot) {
-	s.passOnLocked(snap)
+func (s *source) acceptLocked(snap sdk.Snapshot, cause cause) {
+	s.passOnLocked(snap, cause)
 	s.stale = false
 	s.store.SaveSnapshot(s.name, snap)
 }
 
 // passOnLocked makes snap the newest snapshot of the source and of its pipelines.
-func (s *source) passOnLocked(snap sdk.Snapshot) {
+func (s *source) passOnLocked(snap sdk.Snapshot, cause cause) {
 	if s.filled {
 		s.instances = withSince(s.instances, snap)
 	} else {
@@ -155,7 +157,7 @@ func (s *source) passOnLocked(snap sdk.Snapshot) {
 	now := time.Now()
 	s.recent = s.recent.add(now, now.Add(-s.guard.Hold), s.counts[sdk.Alive.Name()])
 	for _, p := range s.pipelines {
-		p.snapshots.put(snap)
+		p.snapshots.put(causedSnapshot{snap, cause})
 	}
 }
 
@@ -167,7 +169,6 @@ func (s *source) holdBackLocked(snap sdk.Snapshot, reason string) {
 	}
 	s.hold = &hold{Held: Held{Reason: reason, Since: time.Now()}, snapshot: snap}
 	s.startHoldTimerLocked()
-	s.reportHeldLocked(true)
 	s.log.Warn("snapshot held; POST /api/v1/pipelines/NAME/release releases it", "reason", reason, "until", s.hold.Until)
 }
 
@@ -186,9 +187,8 @@ func (s *source) endHoldLocked(why string) {
 		return
 	}
 	s.hold.timer.Stop()
-	s.log.Info("snapshot no longer held", "why", why, "held_for", time.Since(s.hold.Since).Round(time.Millisecond))
+	s.log.Info("snapshot no longer held", "reason", why, "took", time.Since(s.hold.Since).Round(time.Millisecond))
 	s.hold = nil
-	s.reportHeldLocked(false)
 }
 
 // release passes the held snapshot to the pipelines if it belongs to which; nil stands for any hold. It reports whether it did.
@@ -201,7 +201,7 @@ func (s *source) release(which *hold, why string) bool {
 	snap := s.hold.snapshot
 	s.endHoldLocked(why)
 	s.recent = nil // snapshots before this one no longer count
-	s.acceptLocked(snap)
+	s.acceptLocked(snap, causeNow(history.TriggerRelease, why))
 	s.reportStatusLocked()
 	return true
 }
@@ -224,9 +224,8 @@ func (s *source) connect(cfg SourceConfig, own ownAddresses, pipelines []*pipeli
 		if slices.Contains(s.pipelines, p) {
 			continue
 		}
-		s.observer.Held(p.name, s.hold != nil)
 		if s.filled {
-			p.snapshots.fill(s.newest)
+			p.snapshots.fill(causedSnapshot{s.newest, causeNow(history.TriggerConfig, "")})
 			p.resumed.raise()
 		}
 	}
@@ -242,19 +241,14 @@ func (s *source) reconsiderHoldLocked() {
 	snap := s.hold.snapshot
 	reason := s.holdReasonLocked(snap)
 	if reason == "" {
-		s.endHoldLocked("the changed guard does not hold it")
-		s.acceptLocked(snap)
+		const why = "the changed guard does not hold it"
+		s.endHoldLocked(why)
+		s.acceptLocked(snap, causeNow(history.TriggerRelease, why))
 		return
 	}
 	s.hold.timer.Stop()
 	s.hold.Reason = reason
 	s.startHoldTimerLocked()
-}
-
-func (s *source) reportHeldLocked(held bool) {
-	for _, p := range s.pipelines {
-		s.observer.Held(p.name, held)
-	}
 }
 
 // stopTimer stops the timer of a source that no longer runs.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -20,6 +21,10 @@ type StateStore interface {
 	// SaveAppliedDocument is called with every document that the sink has applied, and with an empty one when the sink has
 	// lost it.
 	SaveAppliedDocument(pipeline string, doc AppliedDocument)
+
+	// OpenHistory returns the history of that pipeline with what earlier runs put there. The caller closes it before the
+	// next call for that pipeline.
+	OpenHistory(pipeline string) *history.Log
 }
 
 // AppliedDocument is the document that is live in a sink.
@@ -35,3 +40,4 @@ func (noStateStore) Snapshot(string) (sdk.Snapshot, bool)           { return sdk
 func (noStateStore) SaveSnapshot(string, sdk.Snapshot)              {}
 func (noStateStore) AppliedDocument(string) (AppliedDocument, bool) { return AppliedDocument{}, false }
 func (noStateStore) SaveAppliedDocument(string, AppliedDocument)    {}
+func (noStateStore) OpenHistory(string) *history.Log                { return history.NewLog() }

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"log/slog"
 	"maps"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -14,10 +16,47 @@ type fakeStateStore struct {
 	mu        sync.Mutex
 	snapshots map[string]sdk.Snapshot
 	documents map[string]AppliedDocument
+	files     map[string]*memoryFile
+	logs      []*history.Log
 }
 
 func newFakeStateStore() *fakeStateStore {
-	return &fakeStateStore{snapshots: map[string]sdk.Snapshot{}, documents: map[string]AppliedDocument{}}
+	return &fakeStateStore{
+		snapshots: map[string]sdk.Snapshot{}, documents: map[string]AppliedDocument{}, files: map[string]*memoryFile{},
+	}
+}
+
+func (m *fakeStateStore) OpenHistory(pipeline string) *history.Log {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.files[pipeline] == nil {
+		m.files[pipeline] = &memoryFile{}
+	}
+	f := m.files[pipeline]
+	log := history.Open(f.content, f, slog.New(slog.DiscardHandler))
+	m.logs = append(m.logs, log)
+	return log
+}
+
+// closeHistories is what closing a state store does.
+func (m *fakeStateStore) closeHistories() {
+	for _, log := range m.logs {
+		log.Close()
+	}
+	m.logs = nil
+}
+
+// memoryFile is the file of a history.
+type memoryFile struct{ content []byte }
+
+func (f *memoryFile) Append(lines []byte) error {
+	f.content = append(f.content, lines...)
+	return nil
+}
+
+func (f *memoryFile) Replace(content []byte) error {
+	f.content = content
+	return nil
 }
 
 func (m *fakeStateStore) Snapshot(source string) (sdk.Snapshot, bool) {
@@ -62,7 +101,7 @@ func TestRestore_SnapshotAndDocument(t *testing.T) {
 		g.wantApplied("1 v1:web")
 		status := g.status()
 		if !status.StaleSince.Equal(taken) || status.Generation != before["p"].Document.Generation ||
-			status.Digest != before["p"].Document.Digest || status.Last.Trigger != TriggerSnapshot {
+			status.Digest != before["p"].Document.Digest || status.Last.Trigger.Kind != history.TriggerStart {
 			t.Errorf("after the restart %+v, last %+v; before %+v", status, status.Last, before["p"])
 		}
 		// The guard compares the first snapshot with the restored one.
@@ -102,12 +141,12 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 		store.documents["p"] = AppliedDocument{Document: document}
 		runGuarded(t, testGuard, store, func(t *testing.T, g *guardEnv) {
 			g.wantApplied("7 v0:web")
-			if s := g.status(); s.Generation != 7 || s.Last.Trigger != TriggerStart || !s.StaleSince.IsZero() {
+			if s := g.status(); s.Generation != 7 || s.Last.Trigger.Kind != history.TriggerStart || !s.StaleSince.IsZero() {
 				t.Errorf("status %+v", s)
 			}
 			g.emit(snapshotWith(1, 0))
-			g.wantApplied("7 v0:web", "8 v1:web")
-			if s := g.status(); s.Generation != 8 {
+			g.wantApplied("7 v0:web", "9 v1:web")
+			if s := g.status(); s.Generation != 9 {
 				t.Errorf("status %+v", s)
 			}
 		})
@@ -118,7 +157,7 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 		runGuarded(t, testGuard, store, func(_ *testing.T, g *guardEnv) {
 			g.wantApplied()
 			g.emit(snapshotWith(1, 0))
-			g.wantApplied("1 v1:web")
+			g.wantApplied("8 v1:web")
 		})
 	})
 	t.Run("template does not load", func(t *testing.T) {
@@ -131,7 +170,7 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 				t.Errorf("status %+v", s)
 			}
 			g.edit("v2")
-			g.wantApplied("7 v0:web", "8 v2:web")
+			g.wantApplied("7 v0:web", "9 v2:web")
 			if s := g.status(); s.ApplyError != nil || s.TemplateError != nil {
 				t.Errorf("status %+v", s)
 			}
@@ -149,8 +188,8 @@ func TestRestore_DocumentWithoutNewOne(t *testing.T) {
 			g.emit(snapshotOf("web", "chat"))
 			g.wantApplied("7 v0:web") // it is applied already
 			g.edit("v2")
-			g.wantApplied("7 v0:web", "8 v2:chat,web")
-			if s := g.status(); s.Generation != 8 || s.ApplyError != nil {
+			g.wantApplied("7 v0:web", "9 v2:chat,web")
+			if s := g.status(); s.Generation != 9 || s.ApplyError != nil {
 				t.Errorf("status %+v", s)
 			}
 		})

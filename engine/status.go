@@ -16,7 +16,7 @@ type PipelineStatus struct {
 	Paths            []string            // see [PipelineConfig.Paths]
 	Generation       uint64              // of the applied document; 0 for none
 	Digest           string              // of the applied document
-	Since            time.Time           // when it was applied
+	Since            time.Time           // since when it is in effect; applying it again does not change that
 	TemplateError    error               // why the newest template is not used
 	ApplyError       error               // why the newest snapshot is not applied
 	InputsError      error               // why changed files that the sink reads beside the document are not loaded
@@ -29,10 +29,12 @@ type PipelineStatus struct {
 	Pending          *Pending            // why the newest document waits; nil if it does not
 	Held             *Held               // why the newest snapshot of the source is not used yet; nil if it is
 	StaleSince       time.Time           // when the snapshot in use was taken, if it is of an earlier run; otherwise zero
+	LastSuccess      time.Time           // when the pipeline last reconciled and was in sync; zero for never
 	InSync           bool                // what the newest snapshot and the saved template render to is in effect
-	Last             *Entry              // the newest outcome
-	LastChange       *history.Change     // see [history.Log.LastChange]
-	LastReload       *history.Change     // see [history.Log.LastReload]
+
+	Last       *history.Change // the newest entry of the history; nil for none
+	LastChange *history.Change // see [history.Log.LastChange]
+	LastReload *history.Change // see [history.Log.LastReload]
 }
 
 // A publishedStatus is what other goroutines read of a pipeline's state. It is immutable.
@@ -66,9 +68,9 @@ func (p *pipeline) status() PipelineStatus {
 	status.Name, status.Source, status.Sink, status.SinkType, status.Paths = p.name, p.source.name, p.sinkName, p.sinkType, p.paths
 	p.source.addStatus(&status)
 	status.InSync = status.InSync && status.Held == nil
-	status.LastChange, status.LastReload = p.changes.LastChange(), p.changes.LastReload()
-	if entry, ok := p.entries.last(); ok {
-		status.Last = &entry
+	status.LastChange, status.LastReload = p.history.LastChange(), p.history.LastReload()
+	if newest, _ := p.history.List(0, 1); len(newest) > 0 {
+		status.Last = &newest[0]
 	}
 	return status
 }

@@ -46,7 +46,7 @@ func (p *pipeline) untilSuperseded(ctx context.Context, r *rendered) (_ context.
 	watching.Go(func() {
 		if p.waitForNewer(ctx, r, timeout) {
 			p.log.Warn("apply cancelled: the sink has not finished, and something newer waits",
-				"generation", r.document.Generation, "after", timeout)
+				"generation", r.document.Generation, "took", timeout)
 			cancel(errSuperseded)
 		}
 	})
@@ -77,9 +77,9 @@ func (p *pipeline) waitForNewer(ctx context.Context, r *rendered, timeout time.D
 // isSuperseded reports whether something waits that r does not take into account. It leaves what waits to the pipeline's
 // goroutine.
 func (p *pipeline) isSuperseded(r *rendered) bool {
-	if len(p.requested) > 0 || len(p.edited) > 0 {
+	if len(p.requested.ready) > 0 || len(p.edited.ready) > 0 {
 		return true
 	}
 	newest, ok := p.snapshots.latest()
-	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest, r.snapshot)
+	return ok && len(p.snapshots.ready) > 0 && !snapshots.Equal(newest.Snapshot, r.snapshot)
 }

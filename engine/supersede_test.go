@@ -39,7 +39,7 @@ func TestSupersede_HungApply(t *testing.T) {
 		"snapshot": {func(env *testEnv) { env.emitServices("b") }, []string{"1 v1:a", "2 v1:b"}},
 		"template": {func(env *testEnv) { env.edit("v2") }, []string{"1 v1:a", "2 v2:a"}},
 		"request": {func(env *testEnv) {
-			if err := env.engine.Apply("p"); err != nil {
+			if err := env.engine.Apply("p", "192.0.2.9"); err != nil {
 				env.t.Fatal(err)
 			}
 			synctest.Wait()

@@ -2,7 +2,7 @@ package engine
 
 import (
 	"context"
-	"slices"
+	"log/slog"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -25,10 +25,8 @@ func (p *pipeline) promoteCandidate() {
 	s := &p.state
 	s.previous, s.active, s.candidate = s.active, s.candidate, nil
 	s.active.firstGeneration = s.generation
-	if s.status.TemplateError != nil {
-		s.status.TemplateError = nil
-		p.log.Info("template accepted again")
-	}
+	s.status.TemplateError = nil
+	s.templateFault.Resolve(p.log, "template accepted again")
 }
 
 // forgetRejections makes the pipeline apply documents again that the sink rejected, and include what is excluded. It keeps
@@ -51,15 +49,25 @@ func (p *pipeline) forgetRejections() bool {
 
 func (p *pipeline) reportLoadError(err error) {
 	p.state.status.TemplateError = err
-	p.log.Error("template not used", "error", err)
+	p.observer.TemplateRefused(p.name)
+	p.state.templateFault.Error(p.log, "template not used", err)
 }
 
 // reportTemplateError logs once that v is not used.
 func (p *pipeline) reportTemplateError(v *version, err error) {
 	p.state.status.TemplateError = err
+	p.observeRefusal(v)
 	if !v.logged {
 		v.logged = true
-		p.log.Error("template not used", "error", err)
+		p.state.templateFault.Error(p.log, "template not used", err)
+	}
+}
+
+// observeRefusal passes to the observer, once, that v was refused.
+func (p *pipeline) observeRefusal(v *version) {
+	if !v.refused {
+		v.refused = true
+		p.observer.TemplateRefused(p.name)
 	}
 }
 
@@ -78,10 +86,9 @@ func (p *pipeline) reportNondeterminism(ctx context.Context, t Template, snap sd
 	}
 	before := p.state.status.Nondeterministic
 	p.state.status.Nondeterministic = found
-	for _, message := range found {
-		if !slices.Contains(before, message) {
-			p.log.Warn("the template is nondeterministic", "where", message)
-		}
+	p.reportTexts(slog.LevelWarn, "the template is nondeterministic", before, found)
+	if len(before) > 0 && len(found) == 0 {
+		p.log.Info("the template is deterministic again")
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -57,6 +58,9 @@ func startEngine(t *testing.T, cfg Config) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if store, ok := cfg.StateStore.(*fakeStateStore); ok {
+		t.Cleanup(store.closeHistories) // after the engine has stopped
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); engine.Run(ctx) }()
@@ -88,6 +92,17 @@ func (env *testEnv) wantApplied(applied ...string) {
 }
 
 func (env *testEnv) status() PipelineStatus { return env.engine.Status()[0] }
+
+// changes returns the history, oldest first.
+func (env *testEnv) changes() []history.Change {
+	log, err := env.engine.History("p")
+	if err != nil {
+		env.t.Fatal(err)
+	}
+	changes, _ := log.List(0, 1000)
+	slices.Reverse(changes)
+	return changes
+}
 
 func snapshotOf(services ...string) sdk.Snapshot {
 	var instances []sdk.Instance
@@ -155,13 +170,13 @@ func (p *fakeTemplates) Load() (Template, error) {
 	return fakeTemplate(p.text), nil
 }
 
-func (p *fakeTemplates) Watch(ctx context.Context, changed func()) error {
+func (p *fakeTemplates) Watch(ctx context.Context, changed func(path string)) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.changed:
-			changed()
+			changed("haproxy.cfg.tmpl")
 		}
 	}
 }

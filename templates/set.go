@@ -66,7 +66,7 @@ type Set struct {
 	random *randomSource
 
 	mu     sync.Mutex
-	loaded string // digest of what Load read last; "" before the first time
+	loaded content // what Load read last; empty before the first time
 }
 
 // New returns the set that cfg describes. It reads nothing yet. The maps and slices of cfg must not change from now on.
@@ -88,7 +88,7 @@ func New(cfg Config) *Set {
 func (s *Set) Load() (*Template, error) {
 	sources, err := s.read()
 	s.mu.Lock()
-	s.loaded = digest(sources, err)
+	s.loaded = newContent(sources, err)
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -129,11 +129,11 @@ func check(sources []source) error {
 }
 
 // Watch calls changed when a file of the set changed, appeared or was removed, as soon as it has not changed for 25 ms, and after
-// 100 ms in any case. It does not call changed if all files have the same content as before, nor for other files nearby. Changes
+// 100 ms in any case, with the path of a file that has. It does not call changed if all files have the same content as before, nor for other files nearby. Changes
 // since the last [Set.Load] count, so an edit between Load and Watch is not lost. changed runs on the goroutine of Watch.
 //
 // Watch blocks until ctx is done and then returns nil. If the system provides no events, it reads the files every two seconds.
-func (s *Set) Watch(ctx context.Context, changed func()) error {
+func (s *Set) Watch(ctx context.Context, changed func(path string)) error {
 	if s.cfg.Path == "" && len(s.cfg.Files) == 0 && len(s.cfg.Partials) == 0 {
 		<-ctx.Done()
 		return nil
@@ -143,9 +143,20 @@ func (s *Set) Watch(ctx context.Context, changed func()) error {
 }
 
 // watch is Watch with the poll of w.
-func (s *Set) watch(ctx context.Context, w filewatch.Watcher, changed func()) {
-	w.Paths, w.Read, w.Changed = s.watchPaths, func() string { return digest(s.read()) }, changed
-	w.Run(ctx, s.lastLoaded())
+func (s *Set) watch(ctx context.Context, w filewatch.Watcher, changed func(path string)) {
+	last := s.lastLoaded()
+	now := last
+	w.Paths = s.watchPaths
+	w.Read = func() string {
+		now = newContent(s.read())
+		return now.digest
+	}
+	w.Changed = func() {
+		path := now.changedPath(last)
+		last = now
+		changed(path)
+	}
+	w.Run(ctx, last.digest)
 }
 
 // watchPaths returns what the files of the set depend on at the moment.
@@ -167,11 +178,11 @@ func (s *Set) watchPaths() filewatch.Paths {
 	return paths
 }
 
-func (s *Set) lastLoaded() string {
+func (s *Set) lastLoaded() content {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loaded != "" {
+	if s.loaded.digest != "" {
 		return s.loaded
 	}
-	return digest(s.read())
+	return newContent(s.read())
 }

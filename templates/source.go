@@ -86,14 +86,37 @@ func (s *Set) partials() ([]string, error) {
 	return slices.Compact(found), nil
 }
 
-// digest is equal for equal results of read.
-func digest(sources []source, err error) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%v\n", err)
+// content identifies what the files of a set had at one moment.
+type content struct {
+	digest string
+	files  map[string]string // the digest of each file, by path
+}
+
+// newContent returns the content of what read has returned.
+func newContent(sources []source, err error) content {
+	c := content{files: map[string]string{}}
+	all := sha256.New()
+	fmt.Fprintf(all, "%v\n", err)
 	for _, src := range sources {
-		fmt.Fprintf(h, "%q %q %v\n", src.path, src.text, src.err)
+		file := sha256.Sum256(fmt.Appendf(nil, "%q %v", src.text, src.err))
+		c.files[src.path] = hex.EncodeToString(file[:])
+		fmt.Fprintf(all, "%q %s\n", src.path, c.files[src.path])
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	c.digest = hex.EncodeToString(all.Sum(nil))
+	return c
+}
+
+// changedPath returns the first path, by name, of a file that differs between c and before; empty if there is none.
+func (c content) changedPath(before content) string {
+	changed := ""
+	for _, files := range []map[string]string{c.files, before.files} {
+		for path := range files {
+			if c.files[path] != before.files[path] && (changed == "" || path < changed) {
+				changed = path
+			}
+		}
+	}
+	return changed
 }
 
 // withoutPath returns err without the operation and the path, which the caller's message contains already.

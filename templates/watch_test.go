@@ -32,7 +32,7 @@ func startWatch(t *testing.T, set *Set, w filewatch.Watcher) <-chan struct{} {
 	changes := make(chan struct{}, 1000)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { set.watch(ctx, w, func() { changes <- struct{}{} }) })
+	wg.Go(func() { set.watch(ctx, w, func(string) { changes <- struct{}{} }) })
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
@@ -159,7 +159,7 @@ func TestWatch_Builtin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if err := New(Config{}).Watch(ctx, func() { t.Error("changed") }); err != nil || ctx.Err() == nil {
+		if err := New(Config{}).Watch(ctx, func(string) { t.Error("changed") }); err != nil || ctx.Err() == nil {
 			t.Errorf("%v, %v", err, ctx.Err())
 		}
 	})
@@ -172,7 +172,7 @@ func TestWatch_EndsWithContext(t *testing.T) {
 	mustLoad(t, set)
 	ended := make(chan error)
 	changed := make(chan struct{}, 10)
-	go func() { ended <- set.Watch(ctx, func() { changed <- struct{}{} }) }()
+	go func() { ended <- set.Watch(ctx, func(string) { changed <- struct{}{} }) }()
 	save(t, dir+"/main", "new")
 	<-changed
 	cancel()

@@ -11,8 +11,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/display"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
@@ -48,7 +51,7 @@ func TestLog_EscapesHostileText(t *testing.T) {
 			t.Errorf("%.100q became %.300q", text, &lines)
 		}
 		var record struct{ Level, Msg string }
-		if json.Unmarshal(objects.Bytes(), &record) != nil || record.Level != "WARN" || record.Msg != inJSON(t, text) {
+		if json.Unmarshal(objects.Bytes(), &record) != nil || record.Level != "WARN" || record.Msg != logging.JoinLines(inJSON(t, text)) {
 			t.Errorf("%.100q became %.300q", text, &objects)
 		}
 	}
@@ -64,20 +67,58 @@ func inJSON(t *testing.T, text string) (decoded string) {
 	return decoded
 }
 
-func TestStatus_EscapesHostileText(t *testing.T) {
+func TestDisplay_EscapesHostileText(t *testing.T) {
 	for _, text := range hostileTexts {
-		var out bytes.Buffer
-		facts := map[string]string{text: text}
+		text = text[:min(len(text), 200)]
+		facts, now := map[string]string{text: text}, time.Now()
 		excluded := server.Exclusion{Service: text, Instance: text, Hostname: text, Reason: text}
-		showPipeline(&out, server.Pipeline{
-			Name: text, Source: text, Problems: []string{text}, Facts: facts, SourceProblems: []string{text}, SourceFacts: facts,
-			TemplateError: text, Notes: []string{text}, Nondeterministic: []string{text}, Excluded: []server.Exclusion{excluded},
-			Quarantined: []server.Quarantined{server.Quarantined(excluded)}, QuarantinedCount: 2,
-			Dropped: []server.Quarantined{server.Quarantined(excluded)}, DroppedCount: 2,
-			Waiting: &server.Waiting{Reason: text}, Held: &server.Held{Reason: text}, Since: &time.Time{},
-			Last: &server.LastApply{Action: text, Reason: text, Trigger: text},
-		})
-		wantLines(t, out.String(), 17)
+		trigger := history.Trigger{Kind: text, Detail: text}
+		change := history.Change{
+			Trigger: trigger, Event: text, Outcome: text, Action: text, Reason: text, Error: text, Instances: []string{text},
+			Excluded: []string{text}, Notes: []string{text}, Details: []string{text}, Steps: []history.Step{{Name: text}},
+			Commands: []history.Command{{Sent: text, Answer: text}},
+		}
+		applied := change
+		applied.Event, applied.Error, applied.Instances = "", "", nil
+		reasons := []server.Reason{{Kind: text, State: text, Message: text, Action: text}, {Kind: server.ReasonExcluded},
+			{Kind: server.ReasonQuarantined}, {Kind: server.ReasonTemplate, Message: text}}
+		status := server.Status{
+			State: text, Version: text, Reasons: reasons[:1], Config: server.Configuration{File: text},
+			Sources: []server.Source{{Name: text, LastCause: text, LastSender: text, LastSnapshot: &now}},
+			Pipelines: []server.Pipeline{{
+				Name: text, State: text, Reasons: reasons, Source: text, SourceType: text + "x",
+				Templates: []string{text}, Sink: text, SinkType: text + "x", Facts: facts, SourceFacts: facts,
+				Notes: []string{text}, Nondeterministic: []string{text},
+				TemplateErrorDetail: text + "\n" + text, Excluded: []server.Exclusion{excluded},
+				Quarantined: []server.Quarantined{server.Quarantined(excluded)},
+				Dropped:     []server.Quarantined{server.Quarantined(excluded)},
+				Waiting:     &server.Waiting{Reason: text}, LastChange: &change, LastReload: &applied,
+			}},
+		}
+		for name, show := range map[string]func(*terminal.Page){
+			"status": func(p *terminal.Page) { display.ShowStatus(p, display.NewStatus("url", status, text), now) },
+			"away": func(p *terminal.Page) {
+				display.ShowStatus(p, display.NoStatus("url", display.StateAway, errors.New(text)), now)
+			},
+			"explain": func(p *terminal.Page) {
+				display.Explain(p, display.Change{Pipeline: text, Change: change, Diff: text}, true, now)
+			},
+			"history": func(p *terminal.Page) {
+				display.History(p, []display.Change{{Pipeline: text, Change: change}, {Change: applied}}, now)
+			},
+		} {
+			page := terminal.NewPlainPage(0)
+			show(page)
+			if strings.ContainsFunc(page.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) ||
+				!utf8.ValidString(page.String()) {
+				t.Errorf("%s with %.100q has control characters: %.1000q", name, text, page)
+			}
+			for line := range strings.Lines(page.String()) {
+				if strings.HasPrefix(line, "time=") || strings.HasPrefix(line, "level=") {
+					t.Errorf("%s with %.100q begins a line with %q", name, text, line)
+				}
+			}
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -65,12 +67,17 @@ func (o *options) withOutput(cmd *cobra.Command) *cobra.Command {
 // json reports whether the output format is JSON.
 func (o *options) json() bool { return o.output == "json" }
 
-// printJSON writes v as indented JSON.
+// printJSON writes v as indented JSON, with control characters escaped.
 func printJSON(out io.Writer, v any) error {
-	encoder := json.NewEncoder(out)
+	var content bytes.Buffer
+	encoder := json.NewEncoder(&content)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	_, err := out.Write(engine.PrintableJSON(content.Bytes()))
+	return err
 }
 
 // client returns a client of the running daemon. If the address of the daemon is given, the configuration is optional; a readable

@@ -27,7 +27,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	}
 	log, level := newLogger(cfg.API)
 	for _, warning := range cfg.Warnings {
-		log.Warn(warning)
+		log.Warn("configuration warning", "detail", warning)
 	}
 	ctx := cmd.Context()
 	listener, err := daemon.Listen(ctx, cfg.API)

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"cmp"
+	"context"
 	"errors"
-	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
-	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
-	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
-	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/display"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
@@ -25,126 +20,105 @@ func newStatus(opts *options) *cobra.Command {
 	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the status of the running daemon's pipelines",
-		Long: "status queries the running daemon and shows the status of each pipeline. A pipeline is unhealthy while its\n" +
-			"sink has a problem, the newest snapshot could not be applied, or the saved template cannot be used.\n" +
-			"Exit code: 0 all pipelines are healthy; 1 a pipeline is unhealthy, or the daemon does not answer.",
+		Short: "Show the status of the running daemon and its pipelines",
+		Long: "status asks the running daemon. The first line says whether everything is healthy. Each pipeline has its\n" +
+			"source, template and sink, what is in effect, the last change and the last reload with their reasons, and the\n" +
+			"number of instances. Then follows each problem with what to do about it.\n\n" +
+			"  healthy    nothing is wrong\n" +
+			"  degraded   the proxy serves, but not everything, or not the newest: a snapshot is held or stale, instances are\n" +
+			"             excluded or quarantined, the registry is away, or the configuration file is not accepted\n" +
+			"  unhealthy  the sink has a problem, the newest document could not be applied, or the saved template cannot be\n" +
+			"             used\n\n" +
+			"Exit code: 0 healthy or degraded; 1 unhealthy, or the daemon does not answer; 2 this command has no valid\n" +
+			"configuration.",
+		Example: "  haproxy-api status\n" +
+			"  haproxy-api status --watch\n" +
+			"  haproxy-api status --address http://edge:7778 --output json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			daemon, err := opts.client()
+			client, err := opts.client()
 			if err != nil {
 				return err
 			}
-			for {
-				err := showStatus(cmd, daemon, opts.json())
-				if !watch || err != nil && !errors.Is(err, errReported) {
-					return err
-				}
-				select {
-				case <-cmd.Context().Done():
-					return nil
-				case <-time.After(watchInterval):
-				}
+			if watch {
+				return watchStatus(cmd, client, opts.json())
 			}
+			return showStatus(cmd, client, opts.json())
 		},
 	}
-	cmd.Flags().BoolVar(&watch, "watch", false, "repeat every second")
+	cmd.Flags().BoolVar(&watch, "watch", false, "show each change until Ctrl-C: in place on a terminal, else one after another")
 	return opts.withOutput(opts.withAddress(cmd))
 }
 
-// showStatus prints the status of all pipelines. It returns errReported if a pipeline is unhealthy.
-func showStatus(cmd *cobra.Command, daemon apiclient.Client, inJSON bool) error {
-	pipelines, err := daemon.Pipelines(cmd.Context())
-	if errors.Is(err, apiclient.ErrUntrusted) {
-		// The certificate file may have been replaced by one that the daemon cannot use; its status is then especially useful.
-		fmt.Fprintf(cmd.ErrOrStderr(), "note: %v; the status below may be from another program\n", err)
-		pipelines, err = daemon.Unverified().Pipelines(cmd.Context())
-	}
-	if err != nil {
-		return err
-	}
-	if inJSON {
-		err = printJSON(cmd.OutOrStdout(), pipelines)
-	} else {
-		for _, p := range pipelines {
-			showPipeline(cmd.OutOrStdout(), p)
+// showStatus prints the status. It returns an error if the daemon is away, and errReported if it is unhealthy.
+func showStatus(cmd *cobra.Command, client apiclient.Client, inJSON bool) error {
+	status, err := getStatus(cmd.Context(), client)
+	out := cmd.OutOrStdout()
+	switch {
+	case inJSON:
+		if writeErr := printJSON(out, status); writeErr != nil {
+			return writeErr
+		}
+	case err == nil:
+		page := terminal.NewPage(out)
+		display.ShowStatus(page, status, time.Now())
+		if _, err := page.WriteTo(out); err != nil {
+			return err
 		}
 	}
-	if err == nil && !slices.ContainsFunc(pipelines, func(p server.Pipeline) bool { return p.State == server.StateUnhealthy }) {
-		return nil
+	if err == nil && status.IsFailure() {
+		return errReported
 	}
-	return cmp.Or(err, errReported)
+	return err
 }
 
-// showPipeline prints the status of one pipeline. Its text is sanitized, because it originates from others.
-func showPipeline(out io.Writer, p server.Pipeline) {
-	line := func(format string, args ...any) {
-		fmt.Fprintln(out, engine.OneLine(logging.JoinLines(fmt.Sprintf(format, args...))))
-	}
-	line("%s: %s, from source %s", p.Name, p.State, p.Source)
-	for _, problem := range p.Problems {
-		line("  problem     %s", problem)
-	}
-	for _, problem := range p.SourceProblems {
-		line("  source      %s", problem)
-	}
-	if p.TemplateError != "" {
-		line("  template    %s", p.TemplateError)
-	}
-	for _, place := range p.Nondeterministic {
-		line("  varies      %s", place)
-	}
-	for _, note := range p.Notes {
-		line("  note        %s", note)
-	}
-	for _, l := range p.Excluded {
-		line("  excluded    %s: %s", describeExcluded(l), l.Reason)
-	}
-	for _, q := range p.Quarantined {
-		line("  quarantined %s: %s", states.DescribeInstance(q.Service, q.Instance, q.Hostname), q.Reason)
-	}
-	if more := p.QuarantinedCount - len(p.Quarantined); more > 0 {
-		line("  quarantined and %d more", more)
-	}
-	for _, d := range p.Dropped {
-		line("  dropped     from %s: %s", states.DescribeInstance(d.Service, d.Instance, d.Hostname), d.Reason)
-	}
-	if more := p.DroppedCount - len(p.Dropped); more > 0 {
-		line("  dropped     and %d more", more)
-	}
-	if p.Applying != nil {
-		line("  applying    since %s", p.Applying.Local().Format(time.DateTime))
-	}
-	if w := p.Waiting; w != nil {
-		line("  waiting     until %s: %s", w.Until.Local().Format(time.TimeOnly), w.Reason)
-	}
-	if h := p.Held; h != nil {
-		line("  held        until %s: %s", h.Until.Local().Format(time.TimeOnly), h.Reason)
-	}
-	if p.StaleSince != nil {
-		line("  stale       the snapshot is from %s; the source has emitted none since the start",
-			p.StaleSince.Local().Format(time.DateTime))
-	}
-	if p.Since == nil {
-		line("  applied     nothing yet")
-	} else {
-		line("  applied     generation %d since %s", p.Generation, p.Since.Local().Format(time.DateTime))
-	}
-	if l := p.Last; l != nil && l.Error == "" && l.Deferred == "" {
-		line("  last        %s because %s (%s, %.3f s)", l.Action, l.Reason, l.Trigger, l.Seconds)
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.Facts)) {
-		line("  %-11s %s", name, p.Facts[name])
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.SourceFacts)) {
-		line("  source's %s %s", name, p.SourceFacts[name])
+// watchStatus shows the status until the command's context is done, also while the daemon is away.
+func watchStatus(cmd *cobra.Command, client apiclient.Client, inJSON bool) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	screen, inPlace := terminal.NewScreen(out), terminal.IsTerminal(out) && !inJSON
+	var last display.Status
+	for {
+		status, _ := getStatus(ctx, client)
+		if ctx.Err() != nil {
+			return nil
+		}
+		var err error
+		switch {
+		case !inPlace && status.SameAs(last):
+		case inJSON:
+			err = printJSON(out, status)
+		default:
+			now := time.Now()
+			page := terminal.NewPage(out)
+			page.Line(page.Faint(now.Format(time.DateTime)))
+			display.ShowStatus(page, status, now)
+			if !inPlace {
+				page.Line("")
+			}
+			err = screen.Show(page)
+		}
+		if err != nil {
+			return err
+		}
+		last = status
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchInterval):
+		}
 	}
 }
 
-// describeExcluded names an excluded instance, or a service that is excluded as a whole.
-func describeExcluded(l server.Exclusion) string {
-	if l.Instance == "" && l.Hostname == "" {
-		return fmt.Sprintf("service %q", l.Service)
+// getStatus returns the status of the daemon. If it cannot be had, the status says why.
+func getStatus(ctx context.Context, client apiclient.Client) (display.Status, error) {
+	status, note, err := query(ctx, client, func(ctx context.Context, client apiclient.Client) (server.Status, error) {
+		return client.Status(ctx)
+	})
+	if err == nil {
+		return display.NewStatus(client.URL(), status, note), nil
 	}
-	return fmt.Sprintf("instance %q of service %q on %s", l.Instance, l.Service, l.Hostname)
+	if _, away := errors.AsType[*apiclient.AwayError](err); away {
+		return display.NoStatus(client.URL(), display.StateAway, err), err
+	}
+	return display.NoStatus(client.URL(), display.StateUnknown, err), err
 }

@@ -53,6 +53,15 @@ type Trigger struct {
 	Detail string `json:"detail,omitempty"` // such as the address of a push or the path of a template
 }
 
+// IsSnapshot reports whether the trigger is a snapshot that the source emitted.
+func (t Trigger) IsSnapshot() bool {
+	switch t.Kind {
+	case TriggerPush, TriggerWatch, TriggerResync, TriggerSource:
+		return true
+	}
+	return false
+}
+
 // The kinds of triggers.
 const (
 	TriggerPush    = "push"          // the source received a push; Detail is the client's address
@@ -84,6 +93,21 @@ const (
 	OutcomeEvent      = "event"      // the sink reported an event
 )
 
+// KnownAction returns action, or [sdk.ActionOther] for a word that a plugin invented. Metrics and filters use it.
+func KnownAction(action string) string {
+	switch action {
+	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
+		return action
+	default:
+		return sdk.ActionOther
+	}
+}
+
+var outcomes = []string{
+	OutcomeApplied, OutcomeDeferred, OutcomeRejected, OutcomeNotLoaded, OutcomeFailed, OutcomeSuperseded, OutcomeLost,
+	OutcomeEvent,
+}
+
 // A Command is what the sink sent to its program.
 type Command struct {
 	Sent   string `json:"sent"`
@@ -97,8 +121,12 @@ type Step struct {
 	Seconds float64 `json:"seconds"` // how long it took
 }
 
-// IsReload reports whether the change interrupted or replaced the processes of the sink's program.
+// IsReload reports whether the sink's program loaded its configuration or was started.
 func (c Change) IsReload() bool {
+	switch c.Event {
+	case sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload:
+		return true
+	}
 	return c.Action == sdk.ActionReload || c.Action == sdk.ActionRestart
 }
 

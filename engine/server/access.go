@@ -100,7 +100,9 @@ func (p *AccessPolicy) deny(w http.ResponseWriter, r *http.Request, denied *deni
 	p.denials.add(r, denied.kind)
 	if denied.code == http.StatusUnauthorized {
 		w.Header().Add("WWW-Authenticate", `Bearer realm="haproxy-api"`)
-		w.Header().Add("WWW-Authenticate", `Basic realm="haproxy-api", charset="UTF-8"`)
+		if !isFromScript(r) {
+			w.Header().Add("WWW-Authenticate", `Basic realm="haproxy-api", charset="UTF-8"`)
+		}
 	}
 	// The connection is closed, so that the rest of the body is not read.
 	w.Header().Set("Connection", "close")
@@ -235,6 +237,10 @@ func (p *AccessPolicy) isAuthenticated(r *http.Request) bool {
 func isFromBrowser(r *http.Request) bool {
 	return len(r.Header["Origin"]) > 0 || len(r.Header["Sec-Fetch-Site"]) > 0
 }
+
+// isFromScript reports whether a script in a page sent the request, such as that of the status page, which asks for the token itself.
+// A Basic challenge would make the browser ask too.
+func isFromScript(r *http.Request) bool { return r.Header.Get("X-Requested-With") == "XMLHttpRequest" }
 
 // allowsAddress reports whether the peer may change something. It uses only the address of the connection, because any client can
 // send headers such as X-Forwarded-For.

@@ -44,6 +44,21 @@ func (u unreadBody) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
+func TestAccessPolicy_ScriptsGetNoBasicChallenge(t *testing.T) {
+	s := newServerWithPolicy(t, AccessConfig{Token: token})
+	for script, want := range map[bool]int{false: 2, true: 1} {
+		r := httptest.NewRequest("POST", "/api/v1/pipelines/haproxy/release", strings.NewReader(""))
+		if script {
+			r.Header.Set("X-Requested-With", "XMLHttpRequest")
+		}
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if challenges := w.Header().Values("WWW-Authenticate"); w.Code != 401 || len(challenges) != want {
+			t.Errorf("from a script %t: status %d, challenges %q", script, w.Code, challenges)
+		}
+	}
+}
+
 func TestAccessPolicy(t *testing.T) {
 	const inside, outside, mapped = "10.1.2.3:5000", "192.0.2.1:5000", "[::ffff:10.1.2.3]:5000"
 	zero := AccessConfig{}
@@ -357,7 +372,7 @@ func TestDenials_AreLoggedOnceAnHour(t *testing.T) {
 			send("192.0.2.1:5000")
 			send("192.0.2.2:5001")
 		}
-		if lines() != 2 || !strings.Contains(log.String(), `reason="no token or a wrong one" from=192.0.2.1`) ||
+		if lines() != 2 || !strings.Contains(log.String(), `reason="no token or a wrong one" client=192.0.2.1`) ||
 			strings.Contains(log.String(), "s3cret") {
 			t.Errorf("logged\n%s", log.String())
 		}

@@ -31,6 +31,6 @@ func (d denialLog) add(r *http.Request, kind string) {
 	case !separate:
 		d.log.Warn("too many requests denied; logging no more of them within the hour")
 	default:
-		d.log.Warn("request denied; not logging more like it within the hour", "reason", kind, "from", from.String())
+		d.log.Warn("request denied; not logging more like it within the hour", "reason", kind, "client", from.String())
 	}
 }

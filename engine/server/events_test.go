@@ -137,15 +137,13 @@ func TestEvents_StatusIsCoalesced(t *testing.T) {
 	})
 }
 
-func TestEvents_ForgetEndsStatusEvents(t *testing.T) {
+func TestEvents_NoStatusEventsOfRemovedPipelines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := NewEvents()
 		e.StatusChanged("p")
 		e.StatusChanged("p")
 		reader := e.reader("")
-		e.Forget("source", "p")
-		e.Forget("pipeline", "p")
-		e.Forget("pipeline", "unknown")
+		e.SetComponents(Components{Pipelines: []string{"other"}, Sources: []string{"p"}})
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if got := reader.read(); len(got) > 0 || len(e.statuses) > 0 {

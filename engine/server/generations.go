@@ -89,7 +89,7 @@ func parseGeneration(text string) (uint64, error) {
 // selects reports whether the filter selects c, apart from its limit.
 func (f changeFilter) selects(c history.Change) bool {
 	has := func(names []string, name string) bool { return names == nil || slices.Contains(names, name) }
-	return has(f.actions, c.Action) && has(f.outcomes, c.Outcome) && has(f.triggers, c.Trigger.Kind) &&
+	return has(f.actions, history.KnownAction(c.Action)) && has(f.outcomes, c.Outcome) && has(f.triggers, c.Trigger.Kind) &&
 		(f.since.IsZero() || !c.Updated.Before(f.since))
 }
 

@@ -1,60 +1,63 @@
 package server
 
 import (
-	"errors"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// Metrics are the engine's metrics for Prometheus. It implements [engine.Observer].
+// Metrics are the daemon's metrics for Prometheus. Counters and histograms record what it observes as an [engine.Observer]; a
+// [statusCollector] reads gauges from the engine at each scrape. docs/metrics.md describes every metric.
 type Metrics struct {
 	registry *prometheus.Registry
-	labeled  []labeledMetric // every metric with labels, for Forget
+	status   *statusCollector
 
 	snapshots      *prometheus.CounterVec
-	instances      *prometheus.GaugeVec
 	applies        *prometheus.CounterVec
 	applySeconds   *prometheus.HistogramVec
 	renderSeconds  *prometheus.HistogramVec
 	convergence    *prometheus.HistogramVec
 	templateErrors *prometheus.CounterVec
-	generation     *prometheus.GaugeVec
-	restarts       *prometheus.CounterVec
-	held           *prometheus.GaugeVec
+	pluginRestarts *prometheus.CounterVec
 	reloaded       prometheus.Gauge
-	quarantined    *prometheus.GaugeVec
-	haproxy        *haproxyMetrics
+
+	mu         sync.RWMutex // held for writing while series are removed
+	labeled    []labeledMetric
+	components Components
 }
 
-// NewMetrics returns metrics without any observation. version is the label of haproxy_api_build_info.
+// Components are the names that the labels of metrics can have. Plugins are the sources and the sinks that run as plugins.
+type Components struct{ Pipelines, Sources, Plugins []string }
+
+// NewMetrics returns metrics without any observation. version is the label of haproxy_api_build_info. Observations of components
+// are ignored until SetComponents names them.
 func NewMetrics(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), haproxy: newHAProxyMetrics()}
-	m.snapshots = m.counter("haproxy_api_snapshots_total", "Snapshots that a source emitted.", "source", "outcome")
-	m.instances = m.gauge("haproxy_api_instances", "Instances in the newest snapshot.", "source", "status")
-	m.quarantined = m.gauge("haproxy_api_quarantined", "Instances of the newest snapshot that are quarantined.", "source")
-	m.held = m.gauge("haproxy_api_held", "1 while the newest snapshot is held.", "pipeline")
+	m := &Metrics{registry: prometheus.NewRegistry(), status: newStatusCollector()}
+	m.snapshots = m.counter("haproxy_api_snapshots_total", "Snapshots that the source emitted.", "source", "outcome")
 	m.renderSeconds = m.histogram("haproxy_api_render_seconds", "Time to render one snapshot.", "pipeline")
-	m.templateErrors = m.counter("haproxy_api_template_errors_total", "Renders that failed.", "pipeline")
-	m.applies = m.counter("haproxy_api_applies_total", "Applies of documents by a sink.", "pipeline", "action", "outcome")
+	m.templateErrors = m.counter("haproxy_api_template_errors_total",
+		"Template versions that did not load or render, or that the sink refused. Each version counts once.", "pipeline")
+	m.applies = m.counter("haproxy_api_applies_total", "Documents that were passed to the sink.", "pipeline", "action", "outcome")
 	m.applySeconds = m.histogram("haproxy_api_apply_seconds", "Time that the sink took to apply a document.",
 		"pipeline", "action")
-	m.convergence = m.histogram("haproxy_api_convergence_seconds", "Time from the arrival of a snapshot until it is applied.",
+	m.convergence = m.histogram("haproxy_api_convergence_seconds", "Time from the arrival of a snapshot until it was in effect.",
 		"pipeline")
-	m.generation = m.gauge("haproxy_api_generation", "The generation that is applied.", "pipeline")
-	m.restarts = m.counter("haproxy_api_plugin_restarts_total", "Restarts of plugins that ended.", "plugin")
+	m.pluginRestarts = m.counter("haproxy_api_plugin_restarts_total", "Restarts of a plugin that ended by itself.", "plugin")
 	m.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_config_last_reload_successful",
-		Help: "Whether the last configuration reload succeeded."})
+		Help: "1 if the last configuration reload succeeded, 0 if it failed."})
 	m.reloaded.Set(1)
-	m.gauge("haproxy_api_build_info", "Always 1; the version is the label.", "version").WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.reloaded, m.haproxy,
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "haproxy_api_build_info", Help: "Always 1; the version is a label.",
+		ConstLabels: prometheus.Labels{"version": version}})
+	build.Set(1)
+	m.registry.MustRegister(m.reloaded, build, m.status,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -63,14 +66,16 @@ func (m *Metrics) counter(name, help string, labels ...string) *prometheus.Count
 	return register(m, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels))
 }
 
-func (m *Metrics) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
-	return register(m, prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels))
-}
-
+// histogram returns a histogram with classic buckets, and with native ones for a Prometheus that scrapes those.
 func (m *Metrics) histogram(name, help string, labels ...string) *prometheus.HistogramVec {
-	// From half a millisecond, for a runtime change, to a minute, for a slow reload.
-	buckets := prometheus.ExponentialBuckets(0.0005, 2, 18)
-	return register(m, prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels))
+	return register(m, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help,
+		// From half a millisecond, for a runtime change, to a minute, for a slow reload.
+		Buckets:                         prometheus.ExponentialBuckets(0.0005, 2, 18),
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}, labels))
 }
 
 // A labeledMetric has a series for each combination of its labels' values.
@@ -79,123 +84,71 @@ type labeledMetric interface {
 	DeletePartialMatch(labels prometheus.Labels) int
 }
 
-// register registers metric and makes Forget remove series from it.
+// register registers metric and makes SetComponents remove series from it.
 func register[M labeledMetric](m *Metrics, metric M) M {
 	m.registry.MustRegister(metric)
 	m.labeled = append(m.labeled, metric)
 	return metric
 }
 
-// Handler returns a handler that serves the metrics.
+// Handler returns a handler that serves the metrics. A metric that cannot be collected does not affect the others.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
-// SnapshotReceived counts a snapshot and, unless it is held, its instances.
-func (m *Metrics) SnapshotReceived(snap sdk.Snapshot, held bool) {
-	if held {
-		m.snapshots.WithLabelValues(snap.Source, "held").Inc()
-		return
-	}
-	m.snapshots.WithLabelValues(snap.Source, "taken").Inc()
-	counts := map[string]int{}
-	for _, status := range []sdk.Status{sdk.Alive, sdk.Tombstone, sdk.Unhealthy, sdk.Unknown, sdk.Draining} {
-		counts[status.Name()] = 0
-	}
-	for _, service := range snap.Services {
-		for _, instance := range service.Instances {
-			counts[instance.Status.Name()]++
+// SetComponents declares which components exist. Counters of new ones begin at 0. The series of others are removed, and later
+// observations of them are ignored.
+func (m *Metrics) SetComponents(next Components) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before := m.components
+	m.components = next
+	m.removeLocked("pipeline", before.Pipelines, next.Pipelines)
+	m.removeLocked("source", before.Sources, next.Sources)
+	m.removeLocked("plugin", before.Plugins, next.Plugins)
+	for _, name := range next.Pipelines {
+		m.templateErrors.WithLabelValues(name)
+		for _, action := range appliedActions {
+			m.applies.WithLabelValues(name, action, history.OutcomeApplied)
+		}
+		for _, outcome := range failedOutcomes {
+			m.applies.WithLabelValues(name, noAction, outcome)
 		}
 	}
-	for status, count := range counts {
-		m.instances.WithLabelValues(snap.Source, status).Set(float64(count))
+	for _, name := range next.Sources {
+		m.snapshots.WithLabelValues(name, snapshotTaken)
+		m.snapshots.WithLabelValues(name, snapshotHeld)
+	}
+	for _, name := range next.Plugins {
+		m.pluginRestarts.WithLabelValues(name)
 	}
 }
 
-// Held records whether the newest snapshot of the pipeline is held.
-func (m *Metrics) Held(pipeline string, held bool) {
-	m.held.WithLabelValues(pipeline).Set(number(held))
-}
-
-// ConfigReloaded records whether the last configuration reload succeeded.
-func (m *Metrics) ConfigReloaded(ok bool) { m.reloaded.Set(number(ok)) }
-
-// Forget removes the metrics of a pipeline, a sink or a source that was removed from the configuration. kind is "pipeline",
-// "sink" or "source".
-func (m *Metrics) Forget(kind, name string) {
-	label := kind
-	if kind == "sink" {
-		label = "plugin"
-	}
-	for _, vec := range m.labeled {
-		vec.DeletePartialMatch(prometheus.Labels{label: name})
-	}
-	if kind == "source" {
-		m.restarts.DeletePartialMatch(prometheus.Labels{"plugin": name})
+func (m *Metrics) removeLocked(label string, before, next []string) {
+	for _, name := range before {
+		if slices.Contains(next, name) {
+			continue
+		}
+		for _, metric := range m.labeled {
+			metric.DeletePartialMatch(prometheus.Labels{label: name})
+		}
 	}
 }
 
-func number(is bool) float64 {
-	if is {
-		return 1
-	}
-	return 0
+// The values of the label outcome of haproxy_api_snapshots_total.
+const (
+	snapshotTaken = "taken"
+	snapshotHeld  = "held"
+)
+
+// noAction is the value of the label action if the sink did nothing.
+const noAction = "none"
+
+// appliedActions are the actions of documents that were applied.
+var appliedActions = []string{sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten}
+
+// failedOutcomes are the outcomes of documents that were not applied.
+var failedOutcomes = []string{
+	history.OutcomeDeferred, history.OutcomeRejected, history.OutcomeNotLoaded, history.OutcomeFailed,
+	history.OutcomeSuperseded,
 }
-
-// Quarantined records how many instances of the newest snapshot are quarantined.
-func (m *Metrics) Quarantined(source string, instances int) {
-	m.quarantined.WithLabelValues(source).Set(float64(instances))
-}
-
-// Rendered records one render.
-func (m *Metrics) Rendered(pipeline string, took time.Duration, err error) {
-	m.renderSeconds.WithLabelValues(pipeline).Observe(took.Seconds())
-	if err != nil {
-		m.templateErrors.WithLabelValues(pipeline).Inc()
-	}
-}
-
-// Applied records one Apply of a sink.
-func (m *Metrics) Applied(e engine.Entry) {
-	action := knownAction(e.Result.Action)
-	m.applies.WithLabelValues(e.Pipeline, action, outcome(e.Err)).Inc()
-	m.applySeconds.WithLabelValues(e.Pipeline, action).Observe(e.Took.Seconds())
-	if e.Err == nil {
-		m.generation.WithLabelValues(e.Pipeline).Set(float64(e.Generation))
-	}
-	if e.Err == nil && e.Trigger == engine.TriggerSnapshot {
-		m.convergence.WithLabelValues(e.Pipeline).Observe(time.Since(e.Received).Seconds())
-	}
-}
-
-// Changed implements [engine.Observer].
-func (m *Metrics) Changed(string, history.Change) {}
-
-// StatusChanged implements [engine.Observer].
-func (m *Metrics) StatusChanged(string) {}
-
-// knownAction returns action, or "other" if a plugin invented it. Each value of a label takes memory until the daemon ends.
-func knownAction(action string) string {
-	switch action {
-	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
-		return action
-	default:
-		return "other"
-	}
-}
-
-func outcome(err error) string {
-	switch {
-	case err == nil:
-		return "done"
-	case errors.Is(err, sdk.ErrDeferred):
-		return "deferred"
-	default:
-		return "failed"
-	}
-}
-
-// PluginRestarted counts a restart of a plugin. name is that of the sink or the source in the configuration.
-func (m *Metrics) PluginRestarted(name string) { m.restarts.WithLabelValues(name).Inc() }
-
-var _ engine.Observer = (*Metrics)(nil)

@@ -1,6 +1,9 @@
 package server
 
-import "net/http"
+import (
+	"net"
+	"net/http"
+)
 
 // getPipelines answers with the status of all pipelines.
 func (s *Server) getPipelines(w http.ResponseWriter, r *http.Request) {
@@ -22,7 +25,7 @@ func (s *Server) getPipeline(w http.ResponseWriter, r *http.Request) {
 
 // releaseSnapshot lets the held snapshot of a pipeline's source through.
 func (s *Server) releaseSnapshot(w http.ResponseWriter, r *http.Request) {
-	released, err := s.cfg.Engine.Release(r.PathValue("name"))
+	released, err := s.cfg.Engine.Release(r.PathValue("name"), clientAddress(r))
 	switch {
 	case err != nil:
 		writeNoPipeline(w)
@@ -36,11 +39,20 @@ func (s *Server) releaseSnapshot(w http.ResponseWriter, r *http.Request) {
 // requestApply makes the pipeline apply again. It does not wait for the sink, which may take long: the outcome is in the
 // pipeline's status.
 func (s *Server) requestApply(w http.ResponseWriter, r *http.Request) {
-	if err := s.cfg.Engine.Apply(r.PathValue("name")); err != nil {
+	if err := s.cfg.Engine.Apply(r.PathValue("name"), clientAddress(r)); err != nil {
 		writeNoPipeline(w)
 		return
 	}
 	writeJSON(w, http.StatusAccepted, map[string]string{"message": "apply requested"})
+}
+
+// clientAddress returns the address of the client without its port.
+func clientAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func writeNoPipeline(w http.ResponseWriter) {

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"errors"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/engine/history"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // Pipeline is the status of one pipeline in the API.
@@ -95,16 +93,16 @@ type Held struct {
 
 // LastApply is the outcome of the last Apply of the sink.
 type LastApply struct {
-	Generation uint64      `json:"generation"`
-	Trigger    string      `json:"trigger"`
-	Action     string      `json:"action,omitempty"`
-	Reason     string      `json:"reason,omitempty"`
-	Details    []string    `json:"details,omitempty"`
-	Error      string      `json:"error,omitempty"`
-	Deferred   string      `json:"deferred,omitempty"` // what the sink waits for
-	Excluded   []Exclusion `json:"excluded,omitempty"` // from the document
-	At         time.Time   `json:"at"`
-	Seconds    float64     `json:"seconds"`
+	Generation uint64    `json:"generation"`
+	Trigger    string    `json:"trigger"`
+	Action     string    `json:"action,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	Details    []string  `json:"details,omitempty"`
+	Error      string    `json:"error,omitempty"`
+	Deferred   string    `json:"deferred,omitempty"` // what the sink waits for
+	Excluded   []string  `json:"excluded,omitempty"` // from the document
+	At         time.Time `json:"at"`
+	Seconds    float64   `json:"seconds"`
 }
 
 func newPipeline(h engine.PipelineHealth, source engine.SourceStatus) Pipeline {
@@ -152,16 +150,15 @@ func timeOrNil(t time.Time) *time.Time {
 	return &t
 }
 
-func newLastApply(e engine.Entry) *LastApply {
+func newLastApply(c history.Change) *LastApply {
 	a := &LastApply{
-		Generation: e.Generation, Trigger: e.Trigger, Action: e.Result.Action, Reason: e.Result.Reason,
-		Details: e.Result.Details, Excluded: exclusions(e.Excluded), At: e.Started, Seconds: e.Took.Seconds(),
+		Generation: c.Generation, Trigger: c.Trigger.Kind, Action: c.Action, Reason: c.Reason,
+		Details: c.Details, Excluded: c.Excluded, At: c.Updated, Seconds: c.Seconds,
 	}
-	switch {
-	case errors.Is(e.Err, sdk.ErrDeferred):
-		a.Deferred = e.Err.Error()
-	case e.Err != nil:
-		a.Error = e.Err.Error()
+	if c.Outcome == history.OutcomeDeferred {
+		a.Deferred = c.Error
+	} else {
+		a.Error = c.Error
 	}
 	return a
 }

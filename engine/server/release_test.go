@@ -1,7 +1,6 @@
 package server
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -23,14 +22,14 @@ func TestRelease(t *testing.T) {
 		t.Errorf("health while held: %d %s", code, body)
 	}
 	s.want(t, "GET", "/ready", 200, `{"message":"ready","held":["pipeline haproxy: none of 1 live instance is left"]}`)
-	s.metric(t, `haproxy_api_held{pipeline="haproxy"} 1`)
-	s.metric(t, `haproxy_api_snapshots_total{outcome="held",source="sidecar"} 1`)
-	s.metric(t, `haproxy_api_instances{source="sidecar",status="Alive"} 1`)
+	s.waitForMetric(t, `haproxy_api_held{pipeline="haproxy"} 1`)
+	s.waitForMetric(t, `haproxy_api_snapshots_total{outcome="held",source="sidecar"} 1`)
+	s.waitForMetric(t, `haproxy_api_instances{source="sidecar",status="Alive"} 1`)
 
 	s.want(t, "POST", "/api/v1/pipelines/x/release", 404, noPipeline)
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/release", 200, `{"message":"released"}`)
 	s.waitForPipeline(t, func(p Pipeline) bool { return p.Held == nil })
-	s.metric(t, `haproxy_api_held{pipeline="haproxy"} 0`)
+	s.waitForMetric(t, `haproxy_api_held{pipeline="haproxy"} 0`)
 }
 
 func TestRequestApply(t *testing.T) {
@@ -40,11 +39,4 @@ func TestRequestApply(t *testing.T) {
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/apply", 202, `{"message":"apply requested"}`)
 	<-s.sink.applied
 	s.waitForPipeline(t, func(p Pipeline) bool { return p.Last.Trigger == "request" })
-}
-
-func (s *testServer) metric(t *testing.T, want string) {
-	t.Helper()
-	if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want+"\n") {
-		t.Errorf("no %s in\n%s", want, body)
-	}
 }

@@ -13,10 +13,12 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -82,12 +84,14 @@ type Server struct {
 	states  *stateCopies
 	streams eventStreams
 
+	encodeFault logdedup.Fault // of the state
+
 	configuration atomic.Pointer[Configuration]
 }
 
 // New returns a server. It does not listen yet: see [Server.Serve].
 func New(cfg Config) *Server {
-	cfg.Metrics.haproxy.engine.Store(cfg.Engine)
+	cfg.Metrics.status.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
 	s.SetConfiguration("", s.started)
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
@@ -104,28 +108,9 @@ func New(cfg Config) *Server {
 	}
 	s.SetAccessPolicy(access)
 	s.SetFront(cfg.Front)
-	for _, path := range pushPaths {
-		s.mux.HandleFunc(path, s.push)
+	for _, r := range s.routes() {
+		s.mux.HandleFunc(strings.TrimSpace(r.method+" "+r.path), r.handler)
 	}
-	for _, path := range []string{"/state", "/state.json", "/api/state.json"} {
-		s.mux.HandleFunc("GET "+path, s.getState)
-	}
-	s.mux.HandleFunc("GET /health", s.getHealth)
-	s.mux.HandleFunc("GET /live", s.getLive)
-	s.mux.HandleFunc("GET /ready", s.getReady)
-	s.mux.Handle("GET /metrics", cfg.Metrics.Handler())
-	s.mux.HandleFunc("GET /api/v1/status", s.getStatus)
-	s.mux.HandleFunc("GET /api/v1/pipelines", s.getPipelines)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}", s.getPipeline)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations", s.getGenerations)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations/{generation}", s.getGeneration)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations/{generation}/diff", s.getDiff)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/generations/{generation}/document", s.getDocument)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/instances", s.getInstances)
-	s.mux.HandleFunc("GET /api/v1/pipelines/{name}/series", s.getSeries)
-	s.mux.HandleFunc("GET /api/v1/events", s.getEvents)
-	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/release", s.releaseSnapshot)
-	s.mux.HandleFunc("POST /api/v1/pipelines/{name}/apply", s.requestApply)
 	return s
 }
 
@@ -199,9 +184,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	<-stopped
 	return nil
 }
-
-// pushPaths are the endpoints for pushes: that of haproxy-api 0.9, and those under the prefixes of common reverse proxies.
-var pushPaths = []string{"/update", "/api/update", "/sidecar/update"}
 
 func isPush(r *http.Request) bool { return slices.Contains(pushPaths, r.URL.Path) }
 

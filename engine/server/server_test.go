@@ -21,6 +21,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -98,7 +99,7 @@ func (p *testSink) setServers(servers func(context.Context) ([]sdk.Server, error
 type fixedTemplate struct{}
 
 func (fixedTemplate) Load() (engine.Template, error) { return fixedTemplate{}, nil }
-func (fixedTemplate) Watch(ctx context.Context, _ func()) error {
+func (fixedTemplate) Watch(ctx context.Context, _ func(string)) error {
 	<-ctx.Done()
 	return nil
 }
@@ -113,13 +114,14 @@ type testServer struct {
 	sink   *testSink
 }
 
-func newTestServer(t *testing.T, takesPushes bool) *testServer {
+func newTestServer(t testing.TB, takesPushes bool) *testServer {
 	t.Helper()
 	s := &testServer{
 		source: &testSource{snapshots: make(chan sdk.Snapshot)},
 		sink:   &testSink{applied: make(chan struct{}, 10)},
 	}
 	metrics, events, series := NewMetrics("v1"), NewEvents(), NewSeries()
+	metrics.SetComponents(Components{Pipelines: []string{"haproxy"}, Sources: []string{"sidecar"}, Plugins: []string{"haproxy"}})
 	e, err := engine.New(engine.Config{
 		Sources: map[string]engine.SourceConfig{
 			"sidecar": {Source: s.source, Guard: engine.Guard{MaxDrop: 1, Hold: time.Hour}},
@@ -279,7 +281,7 @@ func TestPipelines_DeferredDocumentIsNoProblem(t *testing.T) {
 	if code, body := s.ask("GET", "/health"); code != 200 {
 		t.Errorf("health %d %s", code, body)
 	}
-	want := `haproxy_api_applies_total{action="reload",outcome="deferred",pipeline="haproxy"} 1`
+	want := `haproxy_api_applies_total{action="none",outcome="deferred",pipeline="haproxy"} 1`
 	if _, body := s.ask("GET", "/metrics"); !strings.Contains(body, want) {
 		t.Errorf("no %s in\n%s", want, body)
 	}
@@ -290,12 +292,12 @@ func TestPipelines_Exclusions(t *testing.T) {
 		Excluded: []exclude.Exclusion{
 			{Service: "web", Hostname: "h", ID: "1", Reason: "bad"}, {Service: "chat", Reason: "worse"},
 		},
-		Last: &engine.Entry{Excluded: []exclude.Exclusion{{Service: "chat", Reason: "worse"}}},
+		Last: &history.Change{Excluded: []string{"chat: worse"}},
 	}
 	got, err := json.Marshal(newPipeline(engine.PipelineHealth{PipelineStatus: status}, engine.SourceStatus{}))
 	for _, want := range []string{
 		`"excluded":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
-		`"excluded":[{"service":"chat","reason":"worse"}],"at"`,
+		`"excluded":["chat: worse"],"at"`,
 	} {
 		if err != nil || !strings.Contains(string(got), want) {
 			t.Errorf("no %s in %s, %v", want, got, err)

@@ -26,10 +26,11 @@ func (s *Server) getState(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.states.release(state)
 	if state.err != nil {
-		s.cfg.Log.Error("the state cannot be encoded", "error", state.err)
+		s.encodeFault.Error(s.cfg.Log, "the state cannot be encoded", state.err)
 		writeErrors(w, http.StatusInternalServerError, "the state cannot be encoded; the log has the reason")
 		return
 	}
+	s.encodeFault.Resolve(s.cfg.Log, "the state can be encoded again")
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(state.content) // an error means that the client is gone
 }

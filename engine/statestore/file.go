@@ -94,6 +94,8 @@ var (
 	errFormat   = errors.New("the file has format")
 	errKind     = errors.New("the file has content of kind")
 	errChecksum = errors.New("the checksum of the file is wrong")
+
+	errNotRegular = errors.New("not a regular file")
 )
 
 // A damagedError says that a file was read and its content is invalid. Other errors of load may be temporary.
@@ -101,35 +103,37 @@ type damagedError struct{ error }
 
 func (e damagedError) Unwrap() error { return e.error }
 
-// load decodes the file at path into v. It does not follow a symbolic link and does not block on a named pipe.
-func load(path, kind string, v any) error {
+// readFile returns the content of the file at path. It does not follow a symbolic link and does not block on a named pipe.
+func readFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("not a regular file"))
+		return nil, errors.Join(err, errNotRegular)
 	}
 	content, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case len(content) > maxFileSize:
-		return damagedError{fmt.Errorf("the file has more than %d bytes", maxFileSize)}
+		return nil, damagedError{fmt.Errorf("the file has more than %d bytes", maxFileSize)}
 	}
-	if err := decode(content, kind, v); err != nil {
-		return damagedError{err}
-	}
-	return nil
+	return content, nil
 }
 
-// save replaces the content of the file at path by v. After a crash at any moment the file has the old or the new content.
+// save replaces the content of the file at path by v.
 func save(path string, v any) error {
 	content, err := encode(v)
 	if err != nil {
 		return err
 	}
+	return replace(path, content)
+}
+
+// replace replaces the content of the file at path. After a crash at any moment the file has the old or the new content.
+func replace(path string, content []byte) error {
 	if err := trust.Check(filepath.Dir(path)); err != nil {
 		return err
 	}

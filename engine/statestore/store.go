@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/filelock"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/trust"
@@ -37,6 +38,8 @@ type Store struct {
 	unsaved map[string]any         // what is still to be written, by file name
 	newest  map[string]any         // what was saved last, written or not, by file name
 	faults  map[string]*fileFaults // by file name
+
+	histories map[string]*history.Log // by pipeline
 }
 
 const (
@@ -67,7 +70,7 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, log: log, lock: lock, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		unsaved: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{},
+		unsaved: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{}, histories: map[string]*history.Log{},
 	}
 	go s.write(ctx)
 	return s, nil
@@ -118,6 +121,11 @@ func removeTempFiles(dir string) {
 func (s *Store) Close() error {
 	s.stop()
 	<-s.done
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, log := range s.histories {
+		log.Close()
+	}
 	return s.lock.Close()
 }
 
@@ -270,16 +278,30 @@ func (s *Store) reportWrite(name string, err error) {
 	}
 }
 
-// read decodes the file of that name into v and reports whether it could. It renames a damaged file. If reading fails for another
-// reason, such as missing permissions or file descriptors, it retries for a moment and leaves the file for the next call.
+// read decodes the file of that name into v and reports whether it could. It renames a damaged file.
 func (s *Store) read(name, kind string, v any) bool {
+	return s.retryRead(name, func(path string) error {
+		content, err := readFile(path)
+		if err != nil {
+			return err
+		}
+		if err := decode(content, kind, v); err != nil {
+			return damagedError{err}
+		}
+		return nil
+	})
+}
+
+// retryRead calls read with the path of a file and reports whether that succeeded. It renames a damaged file. If reading fails for
+// another reason, such as missing permissions or file descriptors, it retries for a moment and leaves the file for the next call.
+func (s *Store) retryRead(name string, read func(path string) error) bool {
 	path := filepath.Join(s.dir, name)
 	var err error
 	for attempt := range readAttempts {
 		if attempt > 0 {
 			time.Sleep(readRetry)
 		}
-		err = load(path, kind, v)
+		err = read(path)
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -288,11 +310,11 @@ func (s *Store) read(name, kind string, v any) bool {
 			return false
 		}
 	}
-	read := &s.faultsOf(name).read
+	fault := &s.faultsOf(name).read
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		read.Error(s.log, "reading the last good state failed; the file is not used for now", err, "file", path)
+		fault.Error(s.log, "reading the last good state failed; the file is not used for now", err, "file", path)
 	} else {
-		read.Resolve(s.log, "the last good state can be read again", "file", path)
+		fault.Resolve(s.log, "the last good state can be read again", "file", path)
 	}
 	return err == nil
 }

@@ -73,6 +73,14 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
+func loadFile(path, kind string, v any) error {
+	content, err := readFile(path)
+	if err != nil {
+		return err
+	}
+	return decode(content, kind, v)
+}
+
 func closeStore(t *testing.T, s *Store) {
 	t.Helper()
 	if err := s.Close(); err != nil {
@@ -337,7 +345,7 @@ func TestStore_WritesNewestOncePerInterval(t *testing.T) {
 		defer closeStore(t, s)
 		written := func() (cluster string) {
 			var snap sdk.Snapshot
-			if err := load(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap); err != nil {
+			if err := loadFile(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap); err != nil {
 				t.Fatal(err)
 			}
 			return snap.Cluster
@@ -380,7 +388,7 @@ func TestStore_FailedWriteIsRetried(t *testing.T) {
 		time.Sleep(writeRetry)
 		synctest.Wait()
 		var snap sdk.Snapshot
-		err := load(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap)
+		err := loadFile(filepath.Join(dir, "source-x.json"), kindSnapshot, &snap)
 		if err != nil || snap.Cluster != "1" || strings.Count(log.String(), "level=INFO") != 1 {
 			t.Errorf("after the retry: %v %+v\n%s", err, snap, log)
 		}

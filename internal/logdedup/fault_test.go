@@ -3,9 +3,12 @@ package logdedup
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestFault_LogsBeginChangeAndEnd(t *testing.T) {
@@ -37,4 +40,38 @@ func TestFault_LogsBeginChangeAndEnd(t *testing.T) {
 		t.Errorf("cause %q", cause)
 	}
 	logged(fault.Warn(log, "failed", other), "level=WARN msg=failed error=other")
+}
+
+func TestFault_LogsEachHourThroughAHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := newLogger(&out, slog.LevelInfo).With("sink", "edge")
+		var fault Fault
+		for range 3 * 60 * 60 { // three hours
+			fault.Warn(log, "failed", errors.New("disk full"))
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(out.String(), "\n"); n != 3 {
+			t.Errorf("%d lines", n)
+		}
+	})
+}
+
+func TestFaults_AreSeparate(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, nil))
+	var faults Faults
+	for range 3 {
+		faults.At("bad").Warn(log, "rejected", errors.New("not JSON"), "client", "bad")
+		faults.At("good").Resolve(log, "accepted again", "client", "good")
+	}
+	if n := strings.Count(out.String(), "\n"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	for n := range 2 * MaxKeys {
+		faults.At(fmt.Sprint(n))
+	}
+	if len(faults.byKey) > MaxKeys+1 {
+		t.Errorf("%d faults", len(faults.byKey))
+	}
 }

@@ -20,8 +20,8 @@ const (
 //
 //   - Of records with the same message, those beyond 200 in a minute are dropped; the first dropped one is replaced by a record
 //     that says so. Records that differ in their attribute "action" are counted separately.
-//   - A record of level warn or above whose attribute "error" equals that of the component's previous record with this message
-//     is dropped for an hour, unless the component has logged something below warn since then.
+//   - A record of level warn or above whose attribute "error" equals that of the component's previous record with this message,
+//     and about the same thing, is dropped for an hour, unless the component has logged something below warn since then.
 //
 // Records of level debug and below are never dropped.
 type Handler struct {
@@ -90,7 +90,22 @@ func attribute(r slog.Record, key string) (text string) {
 	return text
 }
 
-// lastErrors are the errors that each component has logged since its last record below warn, by message.
+// thingKeys are the keys of attributes that say what a record is about. Errors of different things do not mute each other.
+var thingKeys = []string{"file", "plugin", "address", "client", "service", "instance", "key"}
+
+// thing returns the record's message and what it is about.
+func thing(r slog.Record) string {
+	text := r.Message
+	r.Attrs(func(a slog.Attr) bool {
+		if slices.Contains(thingKeys, a.Key) {
+			text += " " + a.Key + "=" + a.Value.String()
+		}
+		return true
+	})
+	return text
+}
+
+// lastErrors are the errors that each component has logged since its last record below warn, by what they are about.
 type lastErrors struct {
 	mu          sync.Mutex
 	byComponent map[string]map[string]loggedError
@@ -122,12 +137,13 @@ func (e *lastErrors) repeats(component string, r slog.Record) bool {
 		logged = map[string]loggedError{}
 		e.byComponent[component] = logged
 	}
-	last, known := logged[r.Message]
+	about := thing(r)
+	last, known := logged[about]
 	if known && last.text == text && r.Time.Sub(last.at) < repeatAfter {
 		return true
 	}
 	if known || len(logged) < MaxKeys {
-		logged[r.Message] = loggedError{text, r.Time}
+		logged[about] = loggedError{text, r.Time}
 	}
 	return false
 }

@@ -377,7 +377,7 @@ var (
 	knownCauses = []string{"", sdk.CausePush, sdk.CauseWatch, sdk.CauseResync}
 	knownEvents = []string{
 		sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
-		sdk.EventReverted, sdk.EventOther,
+		sdk.EventReverted, sdk.EventLoadFailed, sdk.EventOther,
 	}
 )
 

@@ -104,7 +104,7 @@ func (w *logWriter) lastLine() string {
 // imitate another one.
 func attributeKey(key string) string {
 	switch key {
-	case slog.LevelKey, slog.MessageKey, slog.SourceKey, "sink", "pipeline":
+	case slog.LevelKey, slog.MessageKey, slog.SourceKey, "sink", "pipeline", "error_lines":
 		return "plugin_" + key
 	}
 	return key

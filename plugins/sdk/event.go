@@ -17,6 +17,7 @@ type EventReporter interface {
 const (
 	EventCrashed       = "crashed"        // the program ended by itself
 	EventRestarted     = "restarted"      // the sink started the program again
+	EventLoadFailed    = "load_failed"    // the sink could not start the program again, or have it load its configuration again
 	EventReloaded      = "reloaded"       // the sink had the program load its configuration again, without a new document
 	EventForeignReload = "foreign_reload" // another program started or reloaded the program
 	EventDriftRepaired = "drift_repaired" // the sink undid what another program had changed

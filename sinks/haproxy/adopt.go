@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -53,38 +54,60 @@ func (s *Sink) adopt(ctx context.Context) {
 	s.checkConflicts(now)
 	switch {
 	case err != nil:
-		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
+		s.starting.Warn(s.log, "cannot tell whether HAProxy runs", err)
 		s.update(func(st *state) { st.startErr = err })
 	case now.None():
-		s.log.Info("no HAProxy runs", "pid_file", s.paths.PidFile)
-	case doc != nil && left.isFor(now) && left.inEnvironment(doc) && s.serves(ctx, now, doc):
+		s.log.Info("no HAProxy runs", "file", s.paths.PidFile)
+	default:
+		if why := s.whyNotServed(ctx, now, doc, left, have); why != "" {
+			s.log.Info("adopted a running HAProxy; what it serves is unknown", append(pidAttrs(now), "reason", why)...)
+			s.update(func(st *state) {
+				st.apply(nil, now)
+				st.unknown = why
+			})
+			return
+		}
 		s.log.Info("adopted the running HAProxy", pidAttrs(now)...)
 		s.update(func(st *state) {
 			st.loaded = &loadedInputs{left.Inputs, left.Watched}
 			st.apply(doc, now)
 		})
-	default:
-		s.log.Info("adopted a running HAProxy; what it serves is unknown", pidAttrs(now)...)
-		s.update(func(st *state) { st.apply(nil, now) })
 	}
 }
 
-// serves reports whether the servers of the HAProxy in now are those of doc. The process before this one may have ended after a
-// runtime change and before it wrote the file. Servers that cannot be read cannot have been changed either.
-func (s *Sink) serves(ctx context.Context, now process.Instance, doc *document) bool {
+// whyNotServed returns why the HAProxy in now is not known to serve doc, which the previous process has recorded, or "" if it
+// does. doc is nil if the files on disk are not those that were recorded.
+func (s *Sink) whyNotServed(ctx context.Context, now process.Instance, doc *document, left stateFile, have bool) string {
+	switch {
+	case !have:
+		return "no state file says which files it has loaded"
+	case !left.isFor(now):
+		return "it was started or reloaded while haproxy-api did not run"
+	case doc == nil:
+		return "its files were changed while haproxy-api did not run"
+	case !left.inEnvironment(doc):
+		return "environment variables in its configuration have other values than when it was started"
+	}
+	return s.differenceAtStart(ctx, now, doc)
+}
+
+// differenceAtStart returns in what the servers of the HAProxy in now differ from those of doc, or "" if they do not. The process
+// before this one may have ended after a runtime change and before it wrote the file. Servers that cannot be read cannot have
+// been changed either.
+func (s *Sink) differenceAtStart(ctx context.Context, now process.Instance, doc *document) string {
 	if _, err := s.controller.Endpoint(now); err != nil || !s.cfg.Runtime {
-		return true
+		return ""
 	}
-	difference, err := s.clientFor(now).FirstNeededCommand(ctx, doc.config)
-	if runtimeapi.IsUnsupported(err) {
-		return true
+	command, err := s.clientFor(now).FirstNeededCommand(ctx, doc.config)
+	switch {
+	case runtimeapi.IsUnsupported(err):
+		return ""
+	case err != nil:
+		return "its servers cannot be read or changed: " + err.Error()
+	case command != "":
+		return fmt.Sprintf("its servers differ from its configuration file, which would need the command %q", command)
 	}
-	if err != nil {
-		s.log.Warn("cannot tell what the running HAProxy serves", "error", err)
-	} else if difference != "" {
-		s.log.Warn("the running HAProxy differs from its configuration file", "for_example", difference)
-	}
-	return err == nil && difference == ""
+	return ""
 }
 
 // removeTemporary removes the temporary files that a crash during a change has left.

@@ -5,12 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -25,13 +24,12 @@ import (
 // Cancelling ctx ends Apply until the files are renamed into place. From then on the change is completed or undone regardless of
 // ctx, because repeating a cancelled reload would make a slow reload an endless one. Only Stop ends it then.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	began := time.Now()
+	ctx, done := report.With(ctx)
 	if err := s.ready(ctx); err != nil {
 		return sdk.Result{}, err
 	}
 	result, err := s.apply(ctx, doc)
-	result.Took = time.Since(began)
-	return result, err
+	return done.Result(result), err
 }
 
 func (s *Sink) apply(ctx context.Context, raw sdk.Document) (sdk.Result, error) {
@@ -49,10 +47,7 @@ func (s *Sink) apply(ctx context.Context, raw sdk.Document) (sdk.Result, error) 
 	if err != nil || remaining == nil {
 		return result, err
 	}
-	atRuntime := result.Details
-	result, err = s.applyFiles(ctx, doc, *remaining)
-	result.Details = append(atRuntime, result.Details...)
-	return result, err
+	return s.applyFiles(ctx, doc, *remaining)
 }
 
 // A fileChange is the part of a change that needs files, which remains after the part that needs none is done.
@@ -87,9 +82,9 @@ func (s *Sink) applyWithoutFiles(ctx context.Context, doc *document) (sdk.Result
 	case needWrite:
 		return sdk.Result{}, &fileChange{}, nil
 	case needRuntime:
-		commands, err := s.changeServers(ctx, now, doc, p.backends)
+		err := s.changeServers(ctx, now, doc, p.backends)
 		if err == nil {
-			result := sdk.Result{Action: sdk.ActionRuntime, Reason: p.reason, Details: commands}
+			result := sdk.Result{Action: sdk.ActionRuntime, Reason: p.reason}
 			s.recordResult(doc, result)
 			return result, nil, nil
 		}
@@ -98,39 +93,48 @@ func (s *Sink) applyWithoutFiles(ctx context.Context, doc *document) (sdk.Result
 	return s.beforeReload(ctx, now, doc, p.reason)
 }
 
-// changeServers changes the servers of the HAProxy in now to those of doc, and returns the commands that it has sent. If it
-// fails, it changes them back. If that fails too, the served document is unknown, and a reload follows. The caller holds
-// s.change.
-func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *document, backends []string) ([]string, error) {
+// changeServers changes the servers of the HAProxy in now to those of doc. If it fails, it changes them back. If that fails too,
+// the served document is unknown, and a reload follows. The caller holds s.change.
+func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *document, backends []string) error {
 	if !s.cfg.Runtime {
-		return nil, errors.New("runtime changes are disabled in the configuration")
+		return errors.New("runtime changes are disabled in the configuration")
 	}
+	defer report.Step(ctx, "runtime")()
 	before := s.state.Load().applied(now)
 	client := s.clientFor(now)
 	if answer := client.Refused(backends...); answer != "" {
-		return nil, &runtimeapi.RefusedError{Reason: answer}
+		return &runtimeapi.RefusedError{Reason: answer}
 	}
-	commands, err := client.Reconcile(ctx, before.config, doc.config, backends)
+	commands, err := reconcile(ctx, client, before, doc, backends)
 	if err == nil {
 		s.update(func(st *state) {
 			st.desired, st.offered, st.revertErr = doc, true, nil
 			st.runtimeChanges++
 		})
 		s.requestPersist()
-		return commands, nil
+		return nil
 	}
 	if len(commands) > 0 {
-		if _, undoErr := client.Reconcile(ctx, doc.config, before.config, backends); undoErr != nil {
+		if _, undoErr := reconcile(ctx, client, doc, before, backends); undoErr != nil {
 			s.log.Warn("cannot undo a change at run time", "error", undoErr)
-			s.update(func(st *state) { st.invalidate(now) })
+			s.update(func(st *state) { st.invalidate(now, "a change at run time failed and could not be undone") })
 		}
 	}
-	return nil, err
+	return err
+}
+
+// reconcile changes the servers of HAProxy from before to want, and records the commands.
+func reconcile(
+	ctx context.Context, client *runtimeapi.Client, before, want *document, backends []string,
+) ([]sdk.Command, error) {
+	commands, err := client.Reconcile(ctx, before.config, want.config, backends)
+	report.Commands(ctx, commands)
+	return commands, err
 }
 
 // applyFiles checks doc, puts its files in place and, if c requires it, makes HAProxy load them.
 func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk.Result, error) {
-	commands, resolving := s.updateBeforeResolving(ctx, doc)
+	resolving := s.updateBeforeResolving(ctx, doc)
 	if c.reload != "" { // again below; here it saves the check of a document that cannot be loaded
 		if err := s.checkBinds(ctx, s.state.Load().running, doc); err != nil {
 			return sdk.Result{}, err
@@ -145,42 +149,40 @@ func (s *Sink) applyFiles(ctx context.Context, doc *document, c fileChange) (sdk
 		return sdk.Result{}, err
 	}
 	defer s.unlockFiles()
-	prepared, err := s.prepareReload(ctx, doc, c, resolving)
-	if err != nil {
+	if err := s.prepareReload(ctx, doc, c, resolving); err != nil {
 		return sdk.Result{}, err
 	}
-	commands = append(commands, prepared...)
 	s.change.Lock()
 	defer s.change.Unlock()
 	result, err := s.commitAndReload(ctx, staged, doc, c.reload)
 	if err == nil {
 		s.recordResult(doc, result)
 	}
-	result.Details = slices.Concat(commands, result.Details, warnings)
+	result.Details = append(result.Details, warnings...)
 	if err != nil && s.failedBefore(doc) != nil { // do not hold back changes that need no reload
 		ctx, release := s.contextUntilStop(ctx)
 		defer release()
-		result.Details = append(result.Details, s.updatePartially(ctx, doc)...)
+		s.updatePartially(ctx, doc)
 	}
 	return result, err
 }
 
 // prepareReload does what precedes the reload that c requires, if any. It makes a partial update if the reload may be deferred
-// and resolving says that the host names of added servers were resolved meanwhile. It persists what HAProxy runs. It returns the
-// commands that it has sent, or an error if the reload is deferred. The caller holds s.files.
-func (s *Sink) prepareReload(ctx context.Context, doc *document, c fileChange, resolving bool) (commands []string, err error) {
+// and resolving says that the host names of added servers were resolved meanwhile. It persists what HAProxy runs. It returns an
+// error if the reload is deferred. The caller holds s.files.
+func (s *Sink) prepareReload(ctx context.Context, doc *document, c fileChange, resolving bool) error {
 	if c.rateLimited {
 		if resolving {
-			commands = s.lockAndUpdatePartially(ctx, doc)
+			s.lockAndUpdatePartially(ctx, doc)
 		}
 		if err := s.deferReload(doc, c.reload); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if c.reload != "" { // if doc does not load, HAProxy continues with the current configuration, and so does the next start
 		s.persist(ctx)
 	}
-	return commands, nil
+	return nil
 }
 
 // commitAndReload renames the staged files into place and makes HAProxy load them. If that fails, it restores the previous files
@@ -198,6 +200,9 @@ func (s *Sink) commitAndReload(
 	defer release()
 
 	p, now := s.plan(ctx, doc) // again, because HAProxy may have ended or been reloaded by another program
+	if now.None() {
+		s.reportCrash()
+	}
 	if p.need == needNothing {
 		return sdk.Result{Action: sdk.ActionUnchanged, Reason: p.reason}, nil
 	}
@@ -218,8 +223,7 @@ func (s *Sink) commitAndReload(
 // commit puts staged files in place, unless a verify command that can only read the files in place rejects them. The caller holds
 // s.files.
 func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
-	s.announce(staged.Files())
-	if err := s.commitStage(staged); err != nil {
+	if err := s.write(ctx, staged); err != nil {
 		return err
 	}
 	if s.verifiesInPlace() {
@@ -228,6 +232,13 @@ func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
 		}
 	}
 	return nil
+}
+
+// write lists the staged files in the state file and renames them into place.
+func (s *Sink) write(ctx context.Context, staged *stage.Stage) error {
+	defer report.Step(ctx, "write")()
+	s.announce(staged.Files())
+	return s.commitStage(staged)
 }
 
 // reload makes HAProxy load doc, whose files are already in place, and verifies that HAProxy serves it. If it does not, reload
@@ -279,7 +290,7 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 	if applied != nil {
 		restored = st.onDisk
 	}
-	s.log.Warn("restoring the previous configuration in HAProxy", "reason", cause)
+	s.log.Warn("restoring the previous configuration in HAProxy", "error", cause)
 	if _, err := s.load(ctx, restored); err != nil {
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -88,16 +91,19 @@ func (s *supervisor) detectForeignLoad(ctx context.Context) {
 
 // recordForeignLoad records that another program has started or reloaded HAProxy. The caller holds s.change.
 func (s *supervisor) recordForeignLoad(now process.Instance) {
+	before := s.state.Load().running
 	s.log.Warn("HAProxy was started or reloaded by another program", pidAttrs(now)...)
 	s.clientFor(now)
-	s.update(func(st *state) { st.invalidate(now) })
+	s.update(func(st *state) { st.invalidate(now, "another program has started or reloaded it") })
+	s.events.add(sdk.Event{Kind: sdk.EventForeignReload, Reason: fmt.Sprintf(
+		"another program has started or reloaded HAProxy: %s was replaced by %s", describe(before), describe(now))})
 }
 
 // requestReload records that the served document is unknown, so that the supervisor makes HAProxy load the desired one. The
 // caller holds s.change.
 func (s *supervisor) requestReload(reason error) {
 	s.log.Warn("HAProxy has to load its configuration again", "reason", reason)
-	s.update(func(st *state) { st.invalidate(st.running) })
+	s.update(func(st *state) { st.invalidate(st.running, reason.Error()) })
 }
 
 // An observation is a read of HAProxy on a separate connection. HAProxy may be changed while it is read.
@@ -160,10 +166,14 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 	}
 	var err error
 	if len(backends) > 0 {
-		var commands []string
-		commands, err = s.client.Reconcile(ctx, applied.config, applied.config, backends)
+		var commands []sdk.Command
+		commands, err = reconcile(ctx, s.client, applied, applied, backends)
 		if len(commands) > 0 {
-			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", commands, "error", err)
+			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
+			s.reportDrift(sdk.Event{
+				Reason:   "another program had changed servers in HAProxy, of " + strings.Join(backends, ", "),
+				Commands: commands, Details: errorLines(err),
+			})
 		}
 	}
 	switch {
@@ -188,8 +198,8 @@ func (s *Sink) recordDrift(err error) {
 	}
 }
 
-// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc. It returns the commands that it has sent
-// and human-readable descriptions of what could not be corrected. The caller holds s.change.
+// correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc. It returns human-readable descriptions of
+// what could not be corrected. The caller holds s.change.
 //
 // The servers of a new worker may differ from its configuration: a server-state file (load-server-state-from-file) restores
 // earlier addresses, ports, weights and states. doc takes precedence, as it does over runtime changes by another program.
@@ -197,10 +207,11 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // the servers cannot be read
 	}
-	var details []string
+	defer report.Step(ctx, "verify")()
+	var commands []sdk.Command
 	var err error
 	if client := s.clientFor(now); s.cfg.Runtime {
-		details, err = client.Reconcile(ctx, doc.config, doc.config, doc.config.Backends())
+		commands, err = reconcile(ctx, client, doc, doc, doc.config.Backends())
 	} else {
 		var difference string
 		if difference, err = client.FirstNeededCommand(ctx, doc.config); difference != "" {
@@ -209,8 +220,9 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 			}
 		}
 	}
-	if len(details) > 0 {
-		s.log.Warn("corrected servers that differed from the configuration when HAProxy started", "commands", details)
+	var details []string
+	if len(commands) > 0 {
+		s.log.Warn("corrected servers that differed from the configuration when HAProxy started", "commands", texts(commands))
 	}
 	switch {
 	case runtimeapi.IsRefused(err):
@@ -271,16 +283,29 @@ func (s *supervisor) restoreChangedFiles() {
 	if unchanged() {
 		return
 	}
-	if err := s.restoreFiles(s.state.Load().onDisk.files); err != nil {
+	restored, err := s.restoreFiles(s.state.Load().onDisk.files)
+	if err != nil {
 		s.restoring.Warn(s.log, "cannot restore files that were changed on disk", err)
-	} else {
-		s.restoring.Resolve(s.log, "restored files that were changed on disk")
+		return
+	}
+	s.restoring.Resolve(s.log, "files that were changed on disk can be restored again")
+	if restored != "" {
+		s.change.Lock()
+		defer s.change.Unlock()
+		s.reportDrift(sdk.Event{Reason: "another program had changed the file " + restored})
 	}
 }
 
-// restoreFiles restores the given files of the applied document if another program has changed them on disk. The caller holds
-// s.files.
-func (s *Sink) restoreFiles(files []stage.File) error {
+func errorLines(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return []string{err.Error()}
+}
+
+// restoreFiles restores the given files of the applied document if another program has changed them on disk. It returns the path
+// of one that was changed, or "" if none was. The caller holds s.files.
+func (s *Sink) restoreFiles(files []stage.File) (restored string, err error) {
 	var changed []stage.File
 	for _, f := range files {
 		if content, err := os.ReadFile(f.Path); err != nil || !bytes.Equal(content, f.Content) {
@@ -288,14 +313,17 @@ func (s *Sink) restoreFiles(files []stage.File) error {
 		}
 	}
 	if len(changed) == 0 {
-		return nil
+		return "", nil
 	}
-	s.log.Warn("restoring files that were changed on disk", "file", changed[0].Path)
 	staged, err := stage.New(s.paths.ConfigFile, changed, 0)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer staged.Discard()
 	s.announce(files)
-	return staged.Commit()
+	if err := staged.Commit(); err != nil {
+		return "", err
+	}
+	s.log.Warn("restored files that were changed on disk", "file", changed[0].Path)
+	return changed[0].Path, nil
 }

@@ -11,8 +11,9 @@ const hangAfter = 30 * time.Second
 
 // A hang is a period in which HAProxy's process existed but accepted no connections at every check.
 type hang struct {
-	pid   int
-	since time.Time
+	pid    int
+	since  time.Time
+	reason string // why it has to be replaced; empty if it need not
 }
 
 // observeHang records since when HAProxy has accepted no connections.
@@ -21,7 +22,7 @@ func (s *supervisor) observeHang() {
 	if process.WhyNotServing(pid) == "" {
 		s.hang = hang{}
 	} else if s.hang.pid != pid {
-		s.hang = hang{pid, time.Now()}
+		s.hang = hang{pid: pid, since: time.Now()}
 	}
 }
 
@@ -33,6 +34,7 @@ func (s *supervisor) hangs() bool {
 		return false
 	}
 	reason := process.WhyNotServing(pid)
+	s.hang.reason = reason
 	if reason != "" && !time.Now().Before(s.nextLoad) {
 		s.log.Error("HAProxy accepts no connections and is replaced", "pid", pid, "reason", reason,
 			"since", s.hang.since.Format(time.RFC3339))

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -28,6 +29,10 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	}
 	h, st, loading := s.probe(ctx)
 	facts := s.facts(st)
+	facts["haproxy_up"] = "1"
+	if len(h.Problems) > 0 && !loading {
+		facts["haproxy_up"] = "0"
+	}
 	if loading {
 		h = sdk.Health{Facts: st.running.Facts()}
 		facts["loading_for"] = st.loadingFor().Round(time.Millisecond).String()
@@ -48,6 +53,7 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 		h.Facts = facts
 	}
 	maps.Copy(h.Facts, facts)
+	h.Facts["old_workers_count"] = strconv.Itoa(len(strings.Fields(h.Facts["old_workers"])))
 	return h, nil
 }
 
@@ -78,7 +84,17 @@ func (s *Sink) facts(st *state) map[string]string {
 	facts := map[string]string{
 		"config_file": s.paths.ConfigFile, "mode": s.mode(),
 		"reloads": strconv.Itoa(st.reloads), "runtime_changes": strconv.Itoa(st.runtimeChanges),
-		"haproxy_restarts": strconv.Itoa(st.restarts),
+		"haproxy_restarts": strconv.Itoa(st.restarts), "drift_repairs": strconv.Itoa(st.driftRepairs),
+		"persist_pending": "0",
+	}
+	if st.unpersisted() != nil {
+		facts["persist_pending"] = "1"
+	}
+	if st.isRestarting() {
+		facts["restarting"] = "yes"
+		if time.Now().Before(st.nextStart) {
+			facts["next_start"] = st.nextStart.Format(time.RFC3339)
+		}
 	}
 	if _, err := s.controller.Endpoint(st.running); err != nil && st.running.Alive() {
 		facts["runtime"] = "no: " + err.Error()

@@ -124,7 +124,33 @@ func (r *testEnv) apply(s *Sink, doc sdk.Document, action string) sdk.Result {
 	if result.Reason == "" {
 		r.t.Errorf("Apply did %q without a reason", result.Action)
 	}
+	wantStepsInOrder(r.t, result)
 	return result
+}
+
+// wantStepsInOrder checks that there are steps, that none begins before the previous one has ended, and that all of them happened
+// during the Apply.
+func wantStepsInOrder(t *testing.T, result sdk.Result) {
+	t.Helper()
+	var end time.Duration
+	for _, step := range result.Steps {
+		if step.Start < end || step.Took < 0 {
+			t.Errorf("the step %s begins at %v and took %v, after one that ended at %v", step.Name, step.Start, step.Took, end)
+		}
+		end = step.Start + step.Took
+	}
+	if len(result.Steps) == 0 || end > result.Took {
+		t.Errorf("the steps %v took longer than the Apply, %v", result.Steps, result.Took)
+	}
+}
+
+// stepsOf returns the names of the steps, separated by spaces.
+func stepsOf(result sdk.Result) string {
+	var names []string
+	for _, step := range result.Steps {
+		names = append(names, step.Name)
+	}
+	return strings.Join(names, " ")
 }
 
 // served makes a request over a new connection and returns the name of the document that answered, or "" without an answer.
@@ -238,6 +264,15 @@ func occupy(t *testing.T) (port int, free func()) {
 	check(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
 	return listener.Addr().(*net.TCPAddr).Port, func() { _ = listener.Close() }
+}
+
+// occupyPort listens on that port until free is called.
+func (r *testEnv) occupyPort(port int) (free func()) {
+	r.t.Helper()
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	check(r.t, err)
+	r.t.Cleanup(func() { _ = listener.Close() })
+	return func() { _ = listener.Close() }
 }
 
 // nextPort is below the range from which the system chooses ports for connections.

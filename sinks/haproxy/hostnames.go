@@ -12,6 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -41,7 +42,12 @@ const resolveAgain = 10 * time.Second
 // requireHostnames looks up the names in the main file without which HAProxy does not load it. If some have no address, it
 // returns a temporary rejection with their positions.
 func (s *Sink) requireHostnames(ctx context.Context, main stage.File, names []syntax.Hostname) error {
-	found := s.resolver.Resolve(ctx, requiredHosts(names))
+	hosts := requiredHosts(names)
+	if len(hosts) == 0 {
+		return nil
+	}
+	defer report.Step(ctx, "resolve")()
+	found := s.resolver.Resolve(ctx, hosts)
 	var positions []sdk.Position
 	for _, name := range names {
 		if err := found[name.Host].Err; name.Required && err != nil {
@@ -163,15 +169,17 @@ func (s *Sink) resolveAdded(ctx context.Context, now process.Instance, doc *docu
 	}()
 	s.change.Unlock()
 	defer s.change.Lock()
+	defer report.Step(ctx, "resolve")()
 	s.resolver.Resolve(ctx, hosts)
 	return true
 }
 
-// updateBeforeResolving makes a partial update if doc needs host names that have to be looked up. It returns the commands that it
-// has sent, and whether there are such names.
-func (s *Sink) updateBeforeResolving(ctx context.Context, doc *document) (commands []string, resolving bool) {
+// updateBeforeResolving makes a partial update if doc needs host names that have to be looked up. It reports whether there are
+// such names.
+func (s *Sink) updateBeforeResolving(ctx context.Context, doc *document) bool {
 	if s.resolver.Resolved(requiredHosts(doc.hostnames())) {
-		return nil, false
+		return false
 	}
-	return s.lockAndUpdatePartially(ctx, doc), true
+	s.lockAndUpdatePartially(ctx, doc)
+	return true
 }

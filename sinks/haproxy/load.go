@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 // beginLoad records that HAProxy is told to load something, until end is called. reload says that a HAProxy runs: only then do
@@ -25,7 +26,7 @@ func (s *Sink) beginLoad(reload bool) (end func()) {
 
 // load makes HAProxy load doc, which is on disk, and the files that it reads beside it. A nil doc means that it is unknown what
 // is on disk. After load has verified that HAProxy serves doc, it records doc as applied and corrects the servers that differ
-// from it. The Log of the result has the commands for that. The caller holds s.files and s.change.
+// from it. The Log of the result says which could not be corrected. The caller holds s.files and s.change.
 //
 // The state of the files is taken before HAProxy reads them, so that a change during the load is noticed later.
 func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, error) {
@@ -36,7 +37,7 @@ func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, err
 		next.watched = cmp.Or(doc.watched, next.watched)
 	}
 	s.recordStable() // the supervisor does not while s.change is held
-	result, err := s.controller.Load(ctx)
+	result, err := s.tellToLoad(ctx)
 	if err != nil {
 		return result, err
 	}
@@ -52,6 +53,16 @@ func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, err
 	s.recordApplied(doc, result.Instance)
 	result.Log = append(result.Log, s.correctLoaded(ctx, doc, result.Instance)...)
 	return result, nil
+}
+
+// tellToLoad makes HAProxy load what is on disk, and waits until it serves that.
+func (s *Sink) tellToLoad(ctx context.Context) (process.LoadResult, error) {
+	step := "reload"
+	if !s.state.Load().running.Alive() {
+		step = "start"
+	}
+	defer report.Step(ctx, step)()
+	return s.controller.Load(ctx)
 }
 
 // recordApplied records that the HAProxy in now serves doc, which is on disk; nil means that it is unknown what it serves. The

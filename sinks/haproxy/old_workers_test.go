@@ -44,6 +44,9 @@ func TestOldWorkers_MoreThanAllowed(t *testing.T) {
 			check(t, err)
 			ended, _ := strconv.Atoi(h.Facts["old_workers_ended"])
 			told := strings.Fields(h.Facts["old_workers"])
+			if count := h.Facts["old_workers_count"]; count != strconv.Itoa(len(told)) {
+				t.Errorf("%s old workers are counted of %v", count, told)
+			}
 			return len(told) == len(kept) && ended == reloads-len(kept) && !slices.ContainsFunc(kept, func(pid int) bool {
 				return !slices.Contains(told, strconv.Itoa(pid))
 			})

@@ -27,15 +27,15 @@ func (s *Sink) beforeReload(
 	if applied == nil || failed == nil && s.reloadLimit.wait() == 0 {
 		return sdk.Result{}, &fileChange{reload: reason}, nil
 	}
-	result := sdk.Result{Details: s.partialUpdate(ctx, now, applied, doc)}
+	s.partialUpdate(ctx, now, applied, doc)
 	if failed != nil {
-		return result, nil, failed
+		return sdk.Result{}, nil, failed
 	}
 	// A document that differs from the one that waits only by what can be changed at run time has passed the check as well.
 	if st.waitingReload != nil && planChange(st.waitingReload, doc).need != needReload {
-		return result, nil, s.deferred(reason)
+		return sdk.Result{}, nil, s.deferred(reason)
 	}
-	return result, &fileChange{reload: reason, rateLimited: true}, nil
+	return sdk.Result{}, &fileChange{reload: reason, rateLimited: true}, nil
 }
 
 // deferReload returns an error if it is too soon for the reload that doc needs. doc has passed the check.
@@ -54,28 +54,26 @@ func (s *Sink) deferred(reason string) error {
 		s.cfg.ReloadInterval, reason), s.reloadLimit.wait())
 }
 
-// updatePartially makes a partial update of the HAProxy that runs, and returns the commands that it has sent. The caller holds
-// s.change.
-func (s *Sink) updatePartially(ctx context.Context, doc *document) []string {
+// updatePartially makes a partial update of the HAProxy that runs. The caller holds s.change.
+func (s *Sink) updatePartially(ctx context.Context, doc *document) {
 	st := s.state.Load()
 	if applied := st.applied(st.running); applied != nil {
-		return s.partialUpdate(ctx, st.running, applied, doc)
+		s.partialUpdate(ctx, st.running, applied, doc)
 	}
-	return nil
 }
 
 // lockAndUpdatePartially is updatePartially for a caller that does not hold s.change. Only Stop interrupts it.
-func (s *Sink) lockAndUpdatePartially(ctx context.Context, doc *document) []string {
+func (s *Sink) lockAndUpdatePartially(ctx context.Context, doc *document) {
 	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 	s.change.Lock()
 	defer s.change.Unlock()
-	return s.updatePartially(ctx, doc)
+	s.updatePartially(ctx, doc)
 }
 
-func (s *Sink) partialUpdate(ctx context.Context, now process.Instance, applied, doc *document) []string {
+func (s *Sink) partialUpdate(ctx context.Context, now process.Instance, applied, doc *document) {
 	if !s.cfg.Runtime {
-		return nil
+		return
 	}
 	client := s.clientFor(now)
 	const attempts = 3 // each without the backends that HAProxy has refused to change by then
@@ -84,24 +82,24 @@ func (s *Sink) partialUpdate(ctx context.Context, now process.Instance, applied,
 			return client.Refused(backend) != "" || s.awaitsHostnames(applied.config, doc.config, backend)
 		})
 		if !differs {
-			return nil
+			return
 		}
 		partial := applied.with(content)
 		p := planChange(applied, partial)
 		if p.need != needRuntime || !s.passesVerifyCmd(ctx, partial) {
-			return nil
+			return
 		}
-		commands, err := s.changeServers(ctx, now, partial, p.backends)
+		err := s.changeServers(ctx, now, partial, p.backends)
 		if err == nil {
-			s.log.Info("changed servers before the reload", "reason", p.reason)
-			return commands
+			s.partial.Resolve(s.log, "servers are changed before reloads again")
+			s.log.Debug("changed servers before the reload", "reason", p.reason)
+			return
 		}
-		s.log.Warn("cannot change servers before the reload", "error", err)
+		s.partial.Warn(s.log, "cannot change servers before the reload", err)
 		if runtimeapi.IsUnsupported(err) || s.state.Load().applied(now) != applied {
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // passesVerifyCmd reports whether verify_cmd, if there is one, accepts doc.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 // A change at run time is persisted afterwards: HAProxy's own check reads the document, and it is written to disk, so that a
@@ -81,6 +82,7 @@ func (s *Sink) persistPending(ctx context.Context) error {
 	if doc == nil {
 		return nil
 	}
+	defer report.Step(ctx, "persist")()
 	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}
@@ -138,13 +140,16 @@ func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	s.log.Error("reverting a change at run time", "error", cause)
 	p := planChange(doc, disk)
 	s.update(func(st *state) { st.desired, st.persistErr, st.revertErr = disk, nil, cause })
-	defer s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
+	event := sdk.Event{Kind: sdk.EventReverted, Reason: cause.Error(), Generation: disk.generation}
+	var err error
 	if p.need == needRuntime {
-		if _, err := s.client.Reconcile(ctx, doc.config, disk.config, p.backends); err == nil {
-			return
-		}
+		event.Commands, err = s.client.Reconcile(ctx, doc.config, disk.config, p.backends)
 	}
-	s.update(func(st *state) { st.invalidate(st.running) }) // the supervisor reloads HAProxy
+	if p.need != needRuntime || err != nil { // the supervisor reloads HAProxy
+		s.update(func(st *state) { st.invalidate(st.running, "a change at run time has to be reverted") })
+	}
+	s.events.add(event)
+	s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
 }
 
 // persistBeforeLoad persists what HAProxy was changed to at run time before HAProxy loads something, which would lose the

@@ -268,6 +268,7 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	s := r.sink()
 	lost := make(chan sdk.Lost, 10)
 	s.OnLost(func(l sdk.Lost) { lost <- l })
+	events := eventsOf(s)
 	before := r.lines("server a " + a.address)
 	r.apply(s, before, sdk.ActionRestart)
 	open, made := r.shut(), checks()
@@ -287,6 +288,10 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	}
 	if l := <-lost; !errors.Is(l.Err, sdk.ErrRejected) {
 		t.Errorf("lost is %v", l.Err)
+	}
+	reverted := events.await(t, sdk.EventReverted)
+	if len(reverted.Commands) == 0 || !strings.Contains(reverted.Reason, "rejects") {
+		t.Errorf("got %+v", reverted)
 	}
 	r.wantAnswers("a")
 	r.wantOnDisk(before)
@@ -382,7 +387,7 @@ func TestPersist_DiskIsFullWhenHAProxyHasToBeReloaded(t *testing.T) {
 	r.apply(s, both, sdk.ActionRuntime)
 	s.change.Lock()
 	before := failed.Load()
-	s.update(func(st *state) { st.invalidate(st.running) }) // as when nobody knows what HAProxy runs
+	s.update(func(st *state) { st.invalidate(st.running, "") }) // as when nobody knows what HAProxy runs
 	s.change.Unlock()
 	eventually(t, "persisting the change was attempted", func() bool { return failed.Load() > before+1 })
 	r.wantAnswers("a b")

@@ -54,6 +54,7 @@ func (s *Sink) rollBackEnded(ctx context.Context) error {
 	ctx, release := s.contextUntilStop(ctx)
 	defer release()
 	if now, err := s.controller.Find(ctx); err == nil && now.None() {
+		s.reportCrash()
 		s.rollBack(ctx)
 	}
 	return nil
@@ -75,10 +76,15 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 	})
 	s.log.Error("HAProxy did not stay up after a change; restoring the previous configuration", "error", cause)
 	s.update(func(st *state) { st.expect(stable) })
-	if err := s.restoreAndLoad(ctx, stable); err != nil && ctx.Err() == nil {
-		s.log.Error("HAProxy cannot be started with the previous configuration", "error", err)
+	if err := s.restoreAndLoad(ctx, stable); err == nil {
+		s.log.Info("HAProxy serves again", pidAttrs(s.state.Load().running)...)
+	} else if ctx.Err() == nil {
+		s.starting.Error(s.log, "HAProxy cannot be started with the previous configuration", err)
 		s.update(func(st *state) { st.startErr = err })
 	}
+	s.events.add(sdk.Event{
+		Kind: sdk.EventReverted, Reason: cause.Error(), Generation: stable.generation, Details: lastLines(process.LogOf(cause)),
+	})
 	s.lost(sdk.Lost{Err: cause, Generation: stable.generation, Digest: failed.digest})
 	return true
 }
@@ -86,7 +92,7 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 // restoreAndLoad writes doc, which was applied before, and starts HAProxy with it.
 func (s *Sink) restoreAndLoad(ctx context.Context, doc *document) error {
 	defer s.beginLoad(false)()
-	if err := s.restoreFiles(doc.files); err != nil {
+	if _, err := s.restoreFiles(doc.files); err != nil {
 		return err
 	}
 	_, err := s.load(ctx, doc)

@@ -89,7 +89,7 @@ func TestApply_FailedLoadIsNotRepeated(t *testing.T) {
 
 	// Servers of existing backends change meanwhile.
 	result, err := s.Apply(t.Context(), edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1"))
-	if !isNotLoaded(err) || len(result.Details) == 0 {
+	if !isNotLoaded(err) || len(result.Commands) == 0 {
 		t.Errorf("got %+v, %v", result, err)
 	}
 	if after := reloadsOf(t, s); after != before {
@@ -162,7 +162,7 @@ func TestApply_FailedLoadIsNotRepeatedByAnotherProcess(t *testing.T) {
 	next := edited(bad, "server s1", "server s2 127.0.0.1:9\n    server s1")
 	next.LoadFailure = err.Error()
 	result, err := s.Apply(t.Context(), next)
-	if !isNotLoaded(err) || err.Error() != next.LoadFailure || len(result.Details) == 0 {
+	if !isNotLoaded(err) || err.Error() != next.LoadFailure || len(result.Commands) == 0 {
 		t.Errorf("got %+v, %v", result, err)
 	}
 	if reloads := reloadsOf(t, s); reloads != "0" {
@@ -214,7 +214,7 @@ func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 	r := newTestEnv(t)
 	s := r.sink()
 	s.stableAfter = 5 * time.Second
-	lost := lostBy(s)
+	lost, events := lostBy(s), eventsOf(s)
 	good := r.document("one")
 	good.Generation = 41
 	r.apply(s, good, sdk.ActionRestart)
@@ -227,6 +227,12 @@ func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 	l := awaitLost(t, lost)
 	if !isNotLoaded(l.Err) || l.Generation != 41 || !strings.Contains(l.Err.Error(), "7") {
 		t.Errorf("lost %+v", l)
+	}
+	if got := events.kinds(); got != "crashed reverted" {
+		t.Errorf("the events are %q", got)
+	}
+	if reverted := events.await(t, sdk.EventReverted); reverted.Generation != 41 || reverted.Reason != l.Err.Error() {
+		t.Errorf("got %+v", reverted)
 	}
 	r.awaitDisk(good)
 	if served := r.served(); served != "one" {

@@ -139,8 +139,8 @@ func TestRuntimeChange_Servers(t *testing.T) {
 	} {
 		last = r.lines(step.lines...)
 		result := r.apply(s, last, sdk.ActionRuntime)
-		if !strings.Contains(result.Reason, step.reason) || len(result.Details) == 0 {
-			t.Errorf("reason %q, details %q", result.Reason, result.Details)
+		if !strings.Contains(result.Reason, step.reason) || len(result.Commands) == 0 || stepsOf(result) != "plan runtime" {
+			t.Errorf("reason %q, commands %q, steps %v", result.Reason, result.Commands, result.Steps)
 		}
 		r.wantAnswers(step.answers)
 	}

@@ -7,6 +7,12 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
+// A HAProxy that was started again crashLoopRestarts times within crashLoopTime is in a crash loop.
+const (
+	crashLoopRestarts = 3
+	crashLoopTime     = 5 * time.Minute
+)
+
 // A state is what the sink knows about its HAProxy, at one moment. It is never modified once it is published: [Sink.update]
 // replaces it, and Health and other readers load it without a lock.
 type state struct {
@@ -21,6 +27,8 @@ type state struct {
 
 	running      process.Instance // the HAProxy that serves
 	since        time.Time        // when it began to serve
+	endedAt      time.Time        // when it was found to have ended; zero while it runs
+	unknown      string           // why it is unknown what it serves; empty if nothing is known about that either
 	loadingSince time.Time        // when the load in progress began; zero if there is none
 
 	waitingReload *document  // the last document that passed the check and whose reload is deferred
@@ -35,7 +43,10 @@ type state struct {
 	loads          int // how often HAProxy was told to load something
 	reloads        int // how often a running HAProxy was
 	runtimeChanges int
-	restarts       int // how often it was started again after it ended
+	restarts       int                          // how often it was started again after it ended
+	lastRestarts   [crashLoopRestarts]time.Time // the oldest first
+	nextStart      time.Time                    // HAProxy is not started again before then
+	driftRepairs   int                          // how often changes by another program were undone
 
 	oldWorkers      []int  // workers that were replaced and are still there
 	endedOldWorkers int    // how many of them were ended because there were too many
@@ -64,28 +75,42 @@ func (st *state) apply(doc *document, now process.Instance) {
 	if st.stable == nil && doc != nil && doc != st.desired {
 		st.stable = st.desired // it has not run for long, or may not run now, and is still the best one to go back to
 	}
-	st.startErr, st.verified = nil, doc != nil
+	st.startErr, st.verified, st.unknown = nil, doc != nil, ""
 	if doc != nil {
 		st.desired, st.onDisk, st.supervised = doc, doc, true
 		st.persistErr, st.revertErr = nil, nil
 	}
 }
 
-// invalidate records that what now serves is unknown.
-func (st *state) invalidate(now process.Instance) {
+// invalidate records that what now serves is unknown, and why.
+func (st *state) invalidate(now process.Instance, why string) {
 	st.serve(now)
-	st.verified = false
+	st.verified, st.unknown = false, why
 }
 
 func (st *state) serve(now process.Instance) {
 	if !now.Same(st.running) {
 		st.since = time.Now()
 	}
+	st.endedAt = time.Time{}
 	st.running = now
 }
 
 // expect records that HAProxy should run, with doc if that is known, and does not.
 func (st *state) expect(doc *document) { st.desired, st.onDisk, st.supervised = doc, doc, true }
+
+// restart records that HAProxy is started again because it ended, and not again before next.
+func (st *state) restart(next time.Time) {
+	st.restarts++
+	st.lastRestarts = [crashLoopRestarts]time.Time(append(st.lastRestarts[1:], time.Now()))
+	st.nextStart = next
+}
+
+// isRestarting reports whether HAProxy has ended and is not there again, or is in a crash loop.
+func (st *state) isRestarting() bool {
+	return st.supervised && st.loadingSince.IsZero() && !st.running.Alive() ||
+		time.Since(st.lastRestarts[0]) < crashLoopTime
+}
 
 // persist records that doc, to which HAProxy was changed, is on disk.
 func (st *state) persist(doc *document) { st.onDisk, st.persistErr = doc, nil }
@@ -111,6 +136,17 @@ func (st *state) applied(now process.Instance) *document {
 		return nil
 	}
 	return st.desired
+}
+
+// whyUnknown returns why it is unknown what the HAProxy in now serves, or "" if it is known or if that is not known either.
+func (st *state) whyUnknown(now process.Instance) string {
+	switch {
+	case st.applied(now) != nil:
+		return ""
+	case st.verified:
+		return "another program has started or reloaded it"
+	}
+	return st.unknown
 }
 
 // appliedOnDisk returns what was last put on disk of what HAProxy serves, or nil if that is unknown.

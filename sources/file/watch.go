@@ -54,6 +54,7 @@ func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.S
 			return
 		}
 		fault.Resolve(s.log, "the catalogue can be read again", "file", s.path)
+		snap.Cause = sdk.CauseWatch
 		emit(s.withChangeTime(snap))
 	}
 	w.Run(ctx, "")

@@ -32,7 +32,7 @@ func (f *Follow) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 			return nil
 		}
 		w.fault.Warn(w.log, "following Sidecar failed; retrying. Check that it runs at this address", err,
-			"sidecar", f.peer.String())
+			"address", f.peer.String())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -162,17 +162,21 @@ func streamError(err error) error {
 }
 
 func (w *followWatch) fetch(ctx context.Context) (sdk.Snapshot, error) {
-	return fetchState(ctx, w.client, w.peer.state, w.name, MaxState)
+	snap, err := fetchState(ctx, w.client, w.peer.state, w.name, MaxState)
+	snap.Cause = sdk.CauseResync
+	return snap, err
 }
 
 func (w *followWatch) handleObject(snap sdk.Snapshot) {
 	if w.first.IsZero() {
 		w.first = time.Now()
-		if !w.fault.Resolve(w.log, "following Sidecar again", "sidecar", w.peer.String()) {
-			w.log.Info("following Sidecar", "sidecar", w.peer.String())
+		if !w.fault.Resolve(w.log, "following Sidecar again", "address", w.peer.String()) {
+			w.log.Info("following Sidecar", "address", w.peer.String())
 		}
 	}
-	w.emitSnapshot(w.complete(stamp(snap, w.name)))
+	snap = stamp(snap, w.name)
+	snap.Cause = sdk.CauseWatch
+	w.emitSnapshot(w.complete(snap))
 }
 
 // handleResult returns an error if the stream must be replaced.

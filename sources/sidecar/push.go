@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"sync"
@@ -70,8 +71,8 @@ type Push struct {
 	stateURL   *url.URL // nil where none is configured
 	client     *http.Client
 	latest     *latestPush
-	lost       chan struct{}  // has one element after a push that could not be decoded
-	rejected   logdedup.Fault // of pushes
+	lost       chan struct{}   // has one element after a push that could not be decoded
+	rejected   logdedup.Faults // of pushes, by sender
 	fetchFault logdedup.Fault
 	budget     *bodyBudget
 
@@ -114,7 +115,8 @@ func (p *Push) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.latest.put(number, snap)
-	p.rejected.Resolve(p.log, "push accepted again", "from", r.RemoteAddr)
+	client := clientAddress(r)
+	p.rejected.At(client).Resolve(p.log, "push accepted again", "client", client)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, "{}\n")
 }
@@ -141,7 +143,9 @@ func (p *Push) receive(w http.ResponseWriter, r *http.Request) (sdk.Snapshot, er
 	if err != nil {
 		return sdk.Snapshot{}, fmt.Errorf("invalid request body: %w", err)
 	}
-	return subscribed(stamp(snap, p.name), p.config.Subscriptions), nil
+	snap = stamp(snap, p.name)
+	snap.Cause, snap.Sender = sdk.CausePush, clientAddress(r)
+	return subscribed(snap, p.config.Subscriptions), nil
 }
 
 // decode decodes one push at a time, because a large one may take more memory than its length.
@@ -160,12 +164,23 @@ func (p *Push) decode(content []byte) (sdk.Snapshot, error) {
 // reject logs the error of a push and makes Watch fetch the state. An empty body is such a push: Sidecar sends it when it retries
 // a push that was not answered in time.
 func (p *Push) reject(r *http.Request, err error) {
-	p.rejected.Warn(p.log, "push rejected; fetching the state instead. If this recurs, check what sends to this address",
-		err, "from", r.RemoteAddr)
+	client := clientAddress(r)
+	p.rejected.At(client).Warn(p.log,
+		"push rejected; fetching the state instead. If this recurs, check what sends to this address", err, "client", client)
 	select {
 	case p.lost <- struct{}{}:
 	default:
 	}
+}
+
+// clientAddress returns the address of the client without its port. Headers that name another one, such as those of a reverse
+// proxy, are not trusted.
+func clientAddress(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 func statusOf(err error) int {

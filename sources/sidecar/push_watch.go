@@ -42,6 +42,7 @@ func (p *Push) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 
 func (p *Push) fetch(ctx context.Context) (sdk.Snapshot, error) {
 	snap, err := fetchState(ctx, p.client, p.stateURL, p.name, p.config.MaxBody)
+	snap.Cause = sdk.CauseResync
 	return subscribed(snap, p.config.Subscriptions), err
 }
 
@@ -85,7 +86,7 @@ func (w *pushWatch) handleResult(r fetchResult) {
 		w.resync()
 	case r.err != nil:
 		w.fetchFault.Warn(w.log, "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right",
-			r.err)
+			r.err, "address", Redacted(w.stateURL))
 		w.fetchIn(w.retry.NextBackOff())
 	default:
 		w.handleState(r.snap)
@@ -97,7 +98,7 @@ func (w *pushWatch) handleResult(r fetchResult) {
 }
 
 func (w *pushWatch) handleState(snap sdk.Snapshot) {
-	w.fetchFault.Resolve(w.log, "the state was fetched again", "url", Redacted(w.stateURL))
+	w.fetchFault.Resolve(w.log, "the state was fetched again", "address", Redacted(w.stateURL))
 	w.fetched = w.arrivals
 	w.retry.Reset()
 	w.resync()

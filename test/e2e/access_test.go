@@ -120,7 +120,7 @@ func TestAccess_TLS(t *testing.T) {
 		out, err := env.command(args...).CombinedOutput()
 		return string(out), err
 	}
-	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy: ") {
+	if out, err := run(append(args, "status")...); err != nil || !strings.Contains(out, "haproxy  healthy ") {
 		t.Errorf("status: %v\n%s", err, out)
 	}
 	if out, err := run(append(args, "check", "--live")...); err != nil || !strings.Contains(out, "no faults") {
@@ -134,13 +134,13 @@ func TestAccess_TLS(t *testing.T) {
 	}
 	// status has to work although the certificate file of the configuration is not the daemon's.
 	if out, err := run(append(other, "status")...); err != nil || !strings.Contains(out, "is not trusted") ||
-		!strings.Contains(out, "haproxy: healthy") {
+		!strings.Contains(out, "haproxy  healthy ") {
 		t.Errorf("status with another certificate: %v\n%s", err, out)
 	}
 	env.write("haproxy-api.toml.broken", "[")
 	broken := env.command("-f", env.path("haproxy-api.toml.broken"),
 		"--address", "https://"+env.apiAddress, "status")
-	if out, err := broken.CombinedOutput(); err != nil || !strings.Contains(string(out), "haproxy: healthy") {
+	if out, err := broken.CombinedOutput(); err != nil || !strings.Contains(string(out), "haproxy  healthy ") {
 		t.Errorf("status with a broken configuration: %v\n%s", err, out)
 	}
 

@@ -65,7 +65,7 @@ func TestExclusion_HAProxyRejectsInstance(t *testing.T) {
 		code, body := env.health()
 		t.Errorf("health says %d %s of\n%s", code, body, env.read("haproxy.cfg"))
 	}
-	if out := env.output("status"); !strings.Contains(out, `instance "b" of service "web" on host-b: `+excluded.Reason) {
+	if out := env.output("status"); !strings.Contains(out, "web/b on host-b: "+excluded.Reason) {
 		t.Errorf("status does not list it:\n%s", out)
 	}
 	checked := `HAProxy rejects the configuration: ` + env.path("haproxy.cfg") +

@@ -80,7 +80,7 @@ func (r *recordingSink) Health(context.Context) (sdk.Health, error) { return sdk
 type staticTemplates struct{ *templates.Set }
 
 func (f staticTemplates) Load() (engine.Template, error) { return f.Set.Load() }
-func (f staticTemplates) Watch(ctx context.Context, _ func()) error {
+func (f staticTemplates) Watch(ctx context.Context, _ func(string)) error {
 	<-ctx.Done()
 	return nil
 }

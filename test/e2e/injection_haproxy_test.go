@@ -123,7 +123,7 @@ func TestInjection_WithHAProxy(t *testing.T) {
 			}
 			load.wantNoFailures(t)
 			wantLines(t, env.log.String(), strings.Count(env.log.String(), "\n"))
-			if status := env.output("status"); strings.Count(status, "\n  quarantined ") != min(len(out), 100)+1 {
+			if status := env.output("status"); !strings.Contains(status, fmt.Sprintf(" %d quarantined", len(out))) {
 				t.Errorf("status says\n%s", status)
 			}
 			t.Logf("%d attackers: %d quarantined, %d servers", len(all), len(out), servers)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/templates"
@@ -55,12 +55,12 @@ func TestInputs_LoadedByApplyAndSIGHUP(t *testing.T) {
 		t.Fatalf("apply answers %d", code)
 	}
 	env.waitAnswer(inputPort, "two")
-	env.waitReloadReason("page", engine.TriggerRequest)
+	env.waitReloadReason("page", history.TriggerRequest)
 
 	env.write("page", "three")
 	env.sighup()
 	env.waitAnswer(inputPort, "three")
-	env.waitReloadReason("page", engine.TriggerReread)
+	env.waitReloadReason("page", history.TriggerReread)
 
 	env.log.reset()
 	env.sighup()
@@ -79,7 +79,7 @@ func TestInputs_LoadedByWatch(t *testing.T) {
 
 	env.write("page", "two")
 	env.waitAnswer(inputPort, "two")
-	env.waitReloadReason("page", engine.TriggerInputs)
+	env.waitReloadReason("page", history.TriggerInputs)
 
 	env.write("page", "two") // the content is unchanged
 	if err := os.MkdirAll(env.path("later"), 0o755); err != nil {
@@ -87,7 +87,7 @@ func TestInputs_LoadedByWatch(t *testing.T) {
 	}
 	env.write("later/a.pem", "HAProxy does not read it, as far as anybody knows")
 	env.eventually("another reload", func() bool { return env.reloads() == before+2 })
-	env.waitReloadReason("later/a.pem", engine.TriggerInputs)
+	env.waitReloadReason("later/a.pem", history.TriggerInputs)
 
 	if err := os.Remove(env.path("page")); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,7 +124,7 @@ func TestPlugin_HangDelaysNoOtherPipeline(t *testing.T) {
 	env.eventually("it is killed and restarted, and status and metrics report it", func() bool {
 		metrics, err := get("http://" + env.apiAddress + "/metrics")
 		out, _ := env.command("status").Output()
-		return err == nil && strings.Contains(metrics, "haproxy_api_plugin_restarts_total{plugin=") &&
+		return err == nil && regexp.MustCompile(`haproxy_api_plugin_restarts_total\{plugin="\w+"\} [1-9]`).MatchString(metrics) &&
 			strings.Contains(string(out), "plugin_last_end ")
 	})
 	env.waitAnswer(8001, "c")
@@ -168,8 +169,8 @@ func TestPlugin_StartFailureAffectsOnlyItsPipeline(t *testing.T) {
 			t.Log("\n" + status)
 			env.eventually("metrics count the failure", func() bool {
 				body, err := get("http://" + env.apiAddress + "/metrics")
-				return err == nil &&
-					strings.Contains(body, `haproxy_api_applies_total{action="",outcome="failed",pipeline="other"}`)
+				failed := regexp.MustCompile(`haproxy_api_applies_total\{action="none",outcome="failed",pipeline="other"\} [1-9]`)
+				return err == nil && failed.MatchString(body)
 			})
 			env.stop()
 		})

@@ -34,7 +34,7 @@ func TestGuard_SidecarRestart(t *testing.T) {
 		t.Errorf("ready: %v %s", err, body)
 	}
 	out := env.output("status")
-	if !strings.Contains(out, "\n  held ") || !strings.Contains(out, p.Held.Reason) {
+	if !strings.Contains(out, "! snapshot held: ") || !strings.Contains(out, p.Held.Reason) {
 		t.Errorf("status says\n%s", out)
 	}
 
@@ -78,7 +78,7 @@ func TestStateDir_RestartWithoutSidecar(t *testing.T) {
 	if p.Generation != before.Generation || p.Digest != before.Digest {
 		t.Errorf("generation %d %s, before %d %s", p.Generation, p.Digest, before.Generation, before.Digest)
 	}
-	if out := env.output("status"); !strings.Contains(out, "\n  stale ") {
+	if out := env.output("status"); !strings.Contains(out, "stale source") {
 		t.Errorf("status says\n%s", out)
 	}
 	env.eventually("healthy", env.healthy)

@@ -17,6 +17,7 @@ var eventKinds = map[string]EventKind{
 	sdk.EventDriftRepaired: EventKind_EVENT_KIND_DRIFT_REPAIRED,
 	sdk.EventReverted:      EventKind_EVENT_KIND_REVERTED,
 	sdk.EventOther:         EventKind_EVENT_KIND_OTHER,
+	sdk.EventLoadFailed:    EventKind_EVENT_KIND_LOAD_FAILED,
 }
 
 // EncodeEvent returns e as a message.

@@ -151,6 +151,7 @@ const (
 	EventKind_EVENT_KIND_DRIFT_REPAIRED EventKind = 5 // the sink undid what another program had changed
 	EventKind_EVENT_KIND_REVERTED       EventKind = 6 // the sink took back a document that it had reported as applied
 	EventKind_EVENT_KIND_OTHER          EventKind = 7 // none of these; the host treats unknown values like it
+	EventKind_EVENT_KIND_LOAD_FAILED    EventKind = 8 // the sink could not start the program again, or have it load its configuration again
 )
 
 // Enum value maps for EventKind.
@@ -164,6 +165,7 @@ var (
 		5: "EVENT_KIND_DRIFT_REPAIRED",
 		6: "EVENT_KIND_REVERTED",
 		7: "EVENT_KIND_OTHER",
+		8: "EVENT_KIND_LOAD_FAILED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":    0,
@@ -174,6 +176,7 @@ var (
 		"EVENT_KIND_DRIFT_REPAIRED": 5,
 		"EVENT_KIND_REVERTED":       6,
 		"EVENT_KIND_OTHER":          7,
+		"EVENT_KIND_LOAD_FAILED":    8,
 	}
 )
 
@@ -2822,7 +2825,7 @@ const file_plugin_proto_rawDesc = "" +
 	"\x10CAPABILITY_CLAIM\x10\x02\x12\x15\n" +
 	"\x11CAPABILITY_REREAD\x10\x03\x12\x15\n" +
 	"\x11CAPABILITY_HEALTH\x10\x04\x12\x16\n" +
-	"\x12CAPABILITY_SERVERS\x10\x05*\xdf\x01\n" +
+	"\x12CAPABILITY_SERVERS\x10\x05*\xfb\x01\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_KIND_CRASHED\x10\x01\x12\x18\n" +
@@ -2831,7 +2834,8 @@ const file_plugin_proto_rawDesc = "" +
 	"\x19EVENT_KIND_FOREIGN_RELOAD\x10\x04\x12\x1d\n" +
 	"\x19EVENT_KIND_DRIFT_REPAIRED\x10\x05\x12\x17\n" +
 	"\x13EVENT_KIND_REVERTED\x10\x06\x12\x14\n" +
-	"\x10EVENT_KIND_OTHER\x10\a*\x97\x01\n" +
+	"\x10EVENT_KIND_OTHER\x10\a\x12\x1a\n" +
+	"\x16EVENT_KIND_LOAD_FAILED\x10\b*\x97\x01\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10ACTION_UNCHANGED\x10\x01\x12\x12\n" +

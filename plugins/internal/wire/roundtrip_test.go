@@ -181,7 +181,7 @@ func TestRoundTrip_Event(t *testing.T) {
 	r := newRandom(t)
 	kinds := []string{
 		sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
-		sdk.EventReverted, sdk.EventOther,
+		sdk.EventReverted, sdk.EventLoadFailed, sdk.EventOther,
 	}
 	now := time.Unix(1<<33, 0).UTC()
 	if _, ok := DecodeEvent(&AttachEvent{}, now); ok {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
@@ -84,6 +85,9 @@ func newHTTPClient(security *tls.Config, identity *tls.Certificate, token string
 // Address returns the host and port of the daemon.
 func (c Client) Address() string { return c.address }
 
+// URL returns the URL of the daemon, without a path and secrets.
+func (c Client) URL() string { return c.scheme + "://" + c.address }
+
 // Unverified returns a client of the same daemon that accepts any certificate. It sends no token, which another server could
 // intercept. It presents the client certificate, whose key is not sent.
 func (c Client) Unverified() Client {
@@ -106,17 +110,76 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.RoundTripper.RoundTrip(r)
 }
 
+// Status returns the status of the daemon.
+func (c Client) Status(ctx context.Context) (status server.Status, err error) {
+	err = c.getJSON(ctx, "/api/v1/status", &status)
+	return status, err
+}
+
 // Pipelines returns the status of the daemon's pipelines.
 func (c Client) Pipelines(ctx context.Context) ([]server.Pipeline, error) {
-	body, err := c.get(ctx, "/api/v1/pipelines")
-	if err != nil {
-		return nil, err
-	}
 	var pipelines []server.Pipeline
-	if err := json.Unmarshal(body, &pipelines); err != nil {
-		return nil, c.unexpectedResponse(err)
+	err := c.getJSON(ctx, "/api/v1/pipelines", &pipelines)
+	return pipelines, err
+}
+
+// A Query selects changes of a pipeline. Zero values select all.
+type Query struct {
+	Limit   int
+	Actions []string
+	Since   time.Time
+}
+
+// maxPage is how many changes the daemon returns at once.
+const maxPage = 200
+
+// Changes returns the changes of a pipeline that the query selects, newest first.
+func (c Client) Changes(ctx context.Context, pipeline string, q Query) ([]history.Change, error) {
+	var changes []history.Change
+	values := url.Values{}
+	if len(q.Actions) > 0 {
+		values.Set("action", strings.Join(q.Actions, ","))
 	}
-	return pipelines, nil
+	if !q.Since.IsZero() {
+		values.Set("since", q.Since.Format(time.RFC3339Nano))
+	}
+	for {
+		page := maxPage
+		if q.Limit > 0 {
+			page = min(maxPage, q.Limit-len(changes))
+		}
+		values.Set("limit", strconv.Itoa(page))
+		var answer server.Generations
+		if err := c.getJSON(ctx, pipelinePath(pipeline)+"/generations?"+values.Encode(), &answer); err != nil {
+			return nil, err
+		}
+		changes = append(changes, answer.Changes...)
+		if answer.Next == 0 || len(changes) == q.Limit && q.Limit > 0 {
+			return changes, nil
+		}
+		values.Set("before", strconv.FormatUint(answer.Next, 10))
+	}
+}
+
+// Change returns one change of a pipeline.
+func (c Client) Change(ctx context.Context, pipeline string, generation uint64) (change history.Change, err error) {
+	err = c.getJSON(ctx, changePath(pipeline, generation), &change)
+	return change, err
+}
+
+// Diff returns the unified diff of a change; it is empty if there is none or it is no longer kept.
+func (c Client) Diff(ctx context.Context, pipeline string, generation uint64) (string, error) {
+	diff, err := c.get(ctx, changePath(pipeline, generation)+"/diff")
+	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusGone {
+		return "", nil
+	}
+	return string(diff), err
+}
+
+func pipelinePath(name string) string { return "/api/v1/pipelines/" + url.PathEscape(name) }
+
+func changePath(pipeline string, generation uint64) string {
+	return pipelinePath(pipeline) + "/generations/" + strconv.FormatUint(generation, 10)
 }
 
 // State returns the newest snapshot of the source that receives pushes. The snapshot's Source is set to source.
@@ -132,10 +195,22 @@ func (c Client) State(ctx context.Context, source string) (sdk.Snapshot, error) 
 	return snap, nil
 }
 
+// getJSON decodes the response into v.
+func (c Client) getJSON(ctx context.Context, path string, v any) error {
+	body, err := c.get(ctx, path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return c.unexpectedResponse(err)
+	}
+	return nil
+}
+
 func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.scheme+"://"+c.address+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL()+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +219,10 @@ func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("the daemon at %s is not trusted: %w", c.address, ErrUntrusted)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f or its address with "+
-			"--address: %w", c.address, err)
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // without the method and the URL
+		}
+		return nil, &AwayError{c.address, err}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, sidecar.MaxState))
@@ -153,20 +230,50 @@ func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("reading the response of the daemon at %s: %w", c.address, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, c.errorResponse(resp.Status, body)
+		return nil, c.errorResponse(resp, body)
 	}
 	return body, nil
 }
 
-// errorResponse returns the errors in the daemon's response.
-func (c Client) errorResponse(status string, body []byte) error {
+// An AwayError means that no daemon answers.
+type AwayError struct {
+	address string
+	err     error
+}
+
+func (e *AwayError) Error() string {
+	return fmt.Sprintf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address: %v",
+		e.address, e.err)
+}
+
+// Unwrap returns why there is no answer.
+func (e *AwayError) Unwrap() error { return e.err }
+
+// A StatusError is a response of the daemon with errors.
+type StatusError struct {
+	Code    int // the status code of HTTP
+	address string
+	errors  []string
+}
+
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("the daemon at %s answers: %s", e.address, strings.Join(e.errors, "; "))
+	if e.Code == http.StatusUnauthorized {
+		text += "; see --address and --client-cert"
+	}
+	return text
+}
+
+// errorResponse returns the errors in a response.
+func (c Client) errorResponse(resp *http.Response, body []byte) error {
 	var answer struct{ Errors []string }
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Errors) == 0 {
-		return c.unexpectedResponse(fmt.Errorf("the status is %s", status))
+		return c.unexpectedResponse(fmt.Errorf("the status is %s", resp.Status))
 	}
-	return fmt.Errorf("the daemon at %s answers: %s", c.address, strings.Join(answer.Errors, "; "))
+	return &StatusError{resp.StatusCode, c.address, answer.Errors}
 }
 
 func (c Client) unexpectedResponse(err error) error {
-	return fmt.Errorf("the server at %s is not haproxy-api: name another address with -f or --address: %w", c.address, err)
+	return fmt.Errorf("the server at %s is not haproxy-api, or another version of it: name another address with -f or "+
+		"--address: %w", c.address, err)
 }

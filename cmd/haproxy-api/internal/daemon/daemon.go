@@ -64,6 +64,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 		events: server.NewEvents(), series: server.NewSeries(),
 		tracer: tracing.New(opts.Version, opts.Log), running: &components{cfg: &config.Config{}},
 	}
+	d.metrics.SetComponents(metricComponents(cfg))
 	if err := d.build(ctx, cfg); err != nil {
 		d.running.close()
 		_ = d.tracer.Close(ctx)

@@ -36,7 +36,9 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 			return changed, err
 		}
 	}
+	d.metrics.SetComponents(metricComponents(before.cfg, cfg))
 	if err := d.replaceComponents(ctx, before, cfg, changed); err != nil {
+		d.metrics.SetComponents(metricComponents(before.cfg))
 		if listener != nil {
 			_ = listener.Close()
 		}
@@ -58,15 +60,10 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	if len(changed.describe(cfg.API)) > 0 {
 		d.warnIfPushIsOpen()
 	}
-	for kind, names := range map[string][]string{
-		"pipeline": changed.pipelines.removedOnly(), "sink": changed.sinks.removedOnly(), "source": changed.sources.removedOnly(),
-	} {
-		for _, name := range names {
-			d.metrics.Forget(kind, name)
-			d.events.Forget(kind, name)
-			d.series.Forget(kind, name)
-		}
-	}
+	existing := metricComponents(cfg)
+	d.metrics.SetComponents(existing)
+	d.events.SetComponents(existing)
+	d.series.SetComponents(existing)
 	return changed, nil
 }
 
@@ -135,16 +132,16 @@ func (d *Daemon) stopRemoved(ctx context.Context, before *components, changed di
 	defer cancel()
 	var wg sync.WaitGroup
 	for name, sink := range pick(before.sinks, changed.sinks.removed) {
-		wg.Go(func() { d.stopComponent(ctx, name, sink, !changed.sinks.replaced(name)) })
+		wg.Go(func() { d.stopComponent(ctx, "sink", name, sink, !changed.sinks.replaced(name)) })
 	}
 	for name, source := range pick(before.sources, changed.sources.removed) {
-		wg.Go(func() { d.stopComponent(ctx, name, source, true) })
+		wg.Go(func() { d.stopComponent(ctx, "source", name, source, true) })
 	}
 	wg.Wait()
 }
 
-// stopComponent stops a source or a sink, or closes it if it cannot be stopped or if stop is false.
-func (d *Daemon) stopComponent(ctx context.Context, name string, component any, stop bool) {
+// stopComponent stops a source or a sink, which kind says, or closes it if it cannot be stopped or if stop is false.
+func (d *Daemon) stopComponent(ctx context.Context, kind, name string, component any, stop bool) {
 	var err error
 	stopper, canStop := component.(sdk.Stopper)
 	closer, canClose := component.(io.Closer)
@@ -155,6 +152,6 @@ func (d *Daemon) stopComponent(ctx context.Context, name string, component any, 
 		err = closer.Close()
 	}
 	if err != nil {
-		d.log.Warn("component did not stop cleanly", "name", name, "error", err)
+		d.log.Warn("component did not stop cleanly", kind, name, "error", err)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 )
@@ -118,7 +117,7 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 	if err != nil {
 		r.failed = true
 		r.daemon.server.SetConfigurationError(err)
-		log.Error("configuration reload failed; keeping the previous configuration: " + logging.JoinLines(err.Error()))
+		log.Error("configuration reload failed; keeping the previous configuration", "error", err)
 		return
 	}
 	r.recordLoaded()
@@ -132,12 +131,12 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 		return
 	}
 	for _, warning := range cfg.Warnings {
-		log.Warn(warning)
+		log.Warn("configuration warning", "detail", warning)
 	}
 	if len(phrases) == 0 {
-		phrases = []string{"nothing changed"}
+		phrases = []string{"none"}
 	}
-	log.Info("configuration reloaded: " + strings.Join(phrases, ", "))
+	log.Info("configuration reloaded", "changes", phrases)
 }
 
 // recordLoaded reports to the status that the configuration was loaded now.

@@ -76,17 +76,17 @@ func waitFor(ctx context.Context, done <-chan struct{}) bool {
 // stopComponents stops all sinks and sources in parallel, until ctx is done.
 func (d *Daemon) stopComponents(ctx context.Context) {
 	var wg sync.WaitGroup
-	stop := func(name string, component any) {
+	stop := func(kind, name string, component any) {
 		if s, ok := component.(sdk.Stopper); ok {
-			wg.Go(func() { d.stopComponent(ctx, name, s, true) })
+			wg.Go(func() { d.stopComponent(ctx, kind, name, s, true) })
 		}
 	}
 	running := d.components()
 	for name, s := range running.sources {
-		stop(name, s)
+		stop("source", name, s)
 	}
 	for name, s := range running.sinks {
-		stop(name, s)
+		stop("sink", name, s)
 	}
 	wg.Wait()
 }

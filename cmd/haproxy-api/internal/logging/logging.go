@@ -3,6 +3,7 @@
 package logging
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -16,11 +17,12 @@ func New(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	var handler slog.Handler
 	if format == "json" {
+		opts.ReplaceAttr = splitLines
 		handler = slog.NewJSONHandler(recordWriter{w, func(record []byte) []byte {
 			return engine.PrintableJSON(engine.MaskedJSON(record))
 		}}, opts)
 	} else {
-		opts.ReplaceAttr = joinAttrLines
+		opts.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr { return joinList(splitLines(groups, a)) }
 		handler = slog.NewTextHandler(recordWriter{w, func(record []byte) []byte {
 			return []byte(engine.Printable(engine.MaskedLine(string(record))))
 		}}, opts)
@@ -28,13 +30,37 @@ func New(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(logdedup.NewHandler(handler, "pipeline", "sink", "source"))
 }
 
-// joinAttrLines joins the lines of an attribute, which the text format would show with "\n" between them.
-func joinAttrLines(_ []string, a slog.Attr) slog.Attr {
+// splitLines splits an error with several lines: the attribute keeps the first line, and the others become the list error_lines.
+// It joins the lines of any other text.
+func splitLines(groups []string, a slog.Attr) slog.Attr {
+	var text string
 	switch v := a.Value.Any().(type) {
 	case string:
-		a.Value = slog.StringValue(JoinLines(v))
+		text = v
 	case error:
-		a.Value = slog.StringValue(JoinLines(v.Error()))
+		text = v.Error()
+	}
+	if !strings.Contains(text, "\n") {
+		return a
+	}
+	if lines := linesOf(text); len(groups) == 0 && a.Key == "error" && len(lines) > 1 {
+		// The attributes of a group without a key are those of the record.
+		return slog.Group("", slog.String(a.Key, lines[0]), slog.Any("error_lines", lines[1:]))
+	}
+	return slog.String(a.Key, JoinLines(text))
+}
+
+// joinList joins the elements of a list, which the text format would separate only by spaces.
+func joinList(a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case []string:
+		a.Value = slog.StringValue(JoinLines(strings.Join(v, "; ")))
+	case []any: // of a plugin
+		texts := make([]string, len(v))
+		for i, element := range v {
+			texts[i] = fmt.Sprint(element)
+		}
+		a.Value = slog.StringValue(JoinLines(strings.Join(texts, "; ")))
 	}
 	return a
 }
@@ -44,13 +70,17 @@ func JoinLines(text string) string {
 	if !strings.Contains(text, "\n") {
 		return text
 	}
-	var lines []string
+	return strings.Join(linesOf(text), "; ")
+}
+
+// linesOf returns the non-empty lines of a text without the space around them.
+func linesOf(text string) (lines []string) {
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines, "; ")
+	return lines
 }
 
 // A recordWriter sanitizes each record and writes it. slog writes a record with one call of Write.

@@ -40,7 +40,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 	}
 	update()
-	if err := set.Watch(ctx, update); err != nil {
+	if err := set.Watch(ctx, func(string) { update() }); err != nil {
 		return err
 	}
 	return writeErr

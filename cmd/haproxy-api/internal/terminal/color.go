@@ -1,21 +1,20 @@
-// Package terminal colors the text that commands print to a terminal.
 package terminal
 
 import (
 	"bytes"
 	"io"
 	"os"
-
-	"golang.org/x/term"
 )
 
 // ANSI escape sequences.
 const (
-	bold  = "\x1b[1m"
-	red   = "\x1b[31m"
-	green = "\x1b[32m"
-	cyan  = "\x1b[36m"
-	reset = "\x1b[0m"
+	bold   = "\x1b[1m"
+	faint  = "\x1b[2m"
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	cyan   = "\x1b[36m"
+	reset  = "\x1b[0m"
 )
 
 // A Palette colors text for one writer. The zero value returns all text unchanged.
@@ -24,12 +23,17 @@ type Palette struct{ colored bool }
 // PaletteFor returns the palette for w. It colors text only if w is a terminal, TERM is not "dumb" and NO_COLOR is empty or not
 // set (see no-color.org).
 func PaletteFor(w io.Writer) Palette {
-	file, ok := w.(*os.File)
-	return Palette{ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(file.Fd()))}
+	return Palette{IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
 }
 
 // Bold returns text in bold.
 func (p Palette) Bold(text string) string { return p.paint(bold, text) }
+
+// Faint returns text that is less important.
+func (p Palette) Faint(text string) string { return p.paint(faint, text) }
+
+// Warning returns text in the color of warnings.
+func (p Palette) Warning(text string) string { return p.paint(yellow, text) }
 
 // Failure returns text in the color of failures.
 func (p Palette) Failure(text string) string { return p.paint(red, text) }

@@ -10,7 +10,6 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 )
 
@@ -106,6 +105,9 @@ func (c *changes) endApply(open *change, entry history.Change) {
 		return entry.Received.Add(time.Duration(seconds * float64(time.Second)))
 	}
 	for _, step := range entry.Steps {
+		if step.Name == "apply" { // of a sink without steps: the span of the Apply shows it
+			continue
+		}
 		tracer, parent := c.sink, open.applyCtx
 		start, stop := at(step.Start), at(step.Start+step.Seconds)
 		if stop.Before(open.began) || !start.After(open.began) && isDaemonStep(step.Name) {
@@ -143,7 +145,7 @@ func attributes(pipeline string, entry history.Change) []attribute.KeyValue {
 		attribute.Int("haproxy_api.lines_removed", entry.LinesRemoved),
 	}
 	if entry.Reason != "" {
-		all = append(all, attribute.String("haproxy_api.reason", engine.MaskedLine(entry.Reason)))
+		all = append(all, attribute.String("haproxy_api.reason", entry.Reason))
 	}
 	return all
 }
@@ -152,7 +154,7 @@ func attributes(pipeline string, entry history.Change) []attribute.KeyValue {
 func setStatus(span trace.Span, entry history.Change) {
 	switch entry.Outcome {
 	case history.OutcomeRejected, history.OutcomeNotLoaded, history.OutcomeFailed:
-		span.SetStatus(codes.Error, engine.MaskedLine(entry.Error))
+		span.SetStatus(codes.Error, entry.Error)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -192,16 +193,26 @@ func corrections(backend string, want syntax.Server, is Server, loads map[string
 	return all
 }
 
-// send sends commands and compares every answer with the expected one. The error is a RefusedError with the first unexpected
-// answer, and the backend of each refused command is left to reloads from then on.
-func (c *Client) send(ctx context.Context, commands []command) error {
+// noAnswer stands for the answer to a command that HAProxy may have executed or not.
+const noAnswer = "(no answer)"
+
+// send sends commands and compares every answer with the expected one. It returns the commands with their answers. The error is a
+// RefusedError with the first unexpected answer, and the backend of each refused command is left to reloads from then on.
+func (c *Client) send(ctx context.Context, commands []command) ([]sdk.Command, error) {
 	texts := make([]string, len(commands))
 	for i, command := range commands {
 		texts[i] = command.text
 	}
 	answers, err := c.conn.Do(ctx, texts...)
+	sent := make([]sdk.Command, len(commands))
+	for i, text := range texts {
+		sent[i] = sdk.Command{Sent: text, Answer: noAnswer}
+		if i < len(answers) {
+			sent[i].Answer = answers[i]
+		}
+	}
 	if err != nil {
-		return err
+		return sent, err
 	}
 	var refused error
 	for i, command := range commands {
@@ -216,7 +227,7 @@ func (c *Client) send(ctx context.Context, commands []command) error {
 			refused = &RefusedError{reason}
 		}
 	}
-	return refused
+	return sent, refused
 }
 
 func firstLine(text string) string {

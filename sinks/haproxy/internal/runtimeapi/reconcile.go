@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 )
 
@@ -18,9 +19,12 @@ const (
 	reconcileRounds = 3
 )
 
-// Reconcile changes the servers of the named backends from before to want and returns the commands it sent. A nil error means a
-// final read matched want. After an error the servers may be in any state between the two. It takes at most 10 s.
-func (c *Client) Reconcile(ctx context.Context, before, want *syntax.Config, backends []string) (sent []string, err error) {
+// Reconcile changes the servers of the named backends from before to want and returns the commands that it sent with HAProxy's
+// answers. A nil error means a final read matched want. After an error the servers may be in any state between the two. It takes
+// at most 10 s.
+func (c *Client) Reconcile(
+	ctx context.Context, before, want *syntax.Config, backends []string,
+) (sent []sdk.Command, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reconcileTimeout, errNoAnswer)
 	defer cancel()
 	c.reconciled++
@@ -30,7 +34,7 @@ func (c *Client) Reconcile(ctx context.Context, before, want *syntax.Config, bac
 	// An attempt can be repeated, because each begins with reading. HAProxy may have closed an idle connection.
 	for range reconcileAttempts {
 		if err = c.connect(ctx); err == nil {
-			var more []string
+			var more []sdk.Command
 			more, err = c.reconcileConnected(ctx, before, want, backends)
 			sent = append(sent, more...)
 		}
@@ -46,7 +50,7 @@ func (c *Client) Reconcile(ctx context.Context, before, want *syntax.Config, bac
 // does not block the others.
 func (c *Client) reconcileConnected(
 	ctx context.Context, before, want *syntax.Config, backends []string,
-) (sent []string, err error) {
+) (sent []sdk.Command, err error) {
 	for range reconcileRounds {
 		draining := c.drainingBackends() // a draining server may have a maxconn that neither configuration has
 		seen, err := c.observe(ctx, backends, func(name string) bool {
@@ -67,10 +71,9 @@ func (c *Client) reconcileConnected(
 			c.noteDraining(before, want, backends, seen)
 			return sent, refused
 		}
-		for _, command := range commands {
-			sent = append(sent, command.text)
-		}
-		if err := c.send(ctx, commands); err != nil {
+		answered, err := c.send(ctx, commands)
+		sent = append(sent, answered...)
+		if err != nil {
 			return sent, err
 		}
 	}

@@ -1,0 +1,81 @@
+package display
+
+import (
+	"cmp"
+	"strings"
+
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
+	"github.com/haproxy-api/haproxy-api/engine/history"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// triggers are the kinds of triggers in words. The detail of a trigger follows the second part.
+var triggers = map[string]struct{ text, detail string }{
+	history.TriggerPush:    {"push", " from "},
+	history.TriggerWatch:   {"the stream that the source follows", ": "},
+	history.TriggerResync:  {"the source fetched the state", ": "},
+	history.TriggerSource:  {"a snapshot of the source", ": "},
+	history.TriggerRelease: {"the held snapshot was released", ": "},
+	history.TriggerSave:    {"template saved", ": "},
+	history.TriggerConfig:  {"the configuration was reloaded", ": "},
+	history.TriggerRequest: {"apply requested", " from "},
+	history.TriggerStart:   {"start of haproxy-api", ": "},
+	history.TriggerRestart: {"the plugin of the sink was restarted", ": "},
+	history.TriggerLost:    {"the sink lost the applied document", ": "},
+	history.TriggerInputs:  {"watched files changed", ": "},
+	history.TriggerReread:  {"SIGHUP, to read files again", ": "},
+	history.TriggerRetry:   {"retry", ": "},
+	history.TriggerSink:    {"reported by the sink", ": "},
+}
+
+// triggerOf returns the trigger of a change in words.
+func triggerOf(t history.Trigger) string {
+	words, ok := triggers[t.Kind]
+	if !ok {
+		words.text, words.detail = oneLine(t.Kind), ": "
+	}
+	if t.Detail == "" {
+		return words.text
+	}
+	return words.text + words.detail + oneLine(t.Detail)
+}
+
+// events are the kinds of events in words.
+var events = map[string]string{
+	sdk.EventForeignReload: "foreign reload",
+	sdk.EventDriftRepaired: "drift repaired",
+}
+
+// whatOf returns in one or two words what happened: the event, or the action; "-" for neither.
+func whatOf(c history.Change) string {
+	if c.Event != "" {
+		return cmp.Or(events[c.Event], oneLine(c.Event))
+	}
+	return cmp.Or(oneLine(c.Action), "-")
+}
+
+// whyOf returns the most important text about a change in one line: why it is not applied, or else what happened to instances or,
+// for a reload and an event, the reason.
+func whyOf(c history.Change) string {
+	instances := oneLine(strings.Join(c.Instances, "; "))
+	switch {
+	case c.Error != "":
+		return oneLine(c.Error)
+	case c.Event != "" || c.IsReload() || instances == "":
+		return cmp.Or(oneLine(c.Reason), instances)
+	}
+	return instances
+}
+
+// outcomeIn returns the outcome in the color that suits it.
+func outcomeIn(colors terminal.Palette, outcome, text string) string {
+	switch outcome {
+	case history.OutcomeApplied:
+		return colors.Success(text)
+	case history.OutcomeRejected, history.OutcomeNotLoaded, history.OutcomeFailed, history.OutcomeLost:
+		return colors.Failure(text)
+	case history.OutcomeDeferred, history.OutcomeSuperseded:
+		return colors.Warning(text)
+	}
+	return text
+}

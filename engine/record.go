@@ -1,0 +1,287 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// record adds c to the pipeline's history, or updates the entry with its generation. It may be called from any goroutine.
+func (p *pipeline) record(c history.Change, diff string) {
+	c.Updated = time.Now()
+	c.Seconds = max(0, c.Updated.Sub(c.Received).Seconds())
+	p.history.Put(c, diff)
+	p.observer.Changed(p.name, c)
+}
+
+// recordAttempt records that the sink was passed the document of r, and with which outcome. A document that the sink gets for the
+// first time has an entry with its generation. Later attempts update that entry until the document is applied. Once it is,
+// another attempt makes an entry of its own if the sink did something.
+//
+// It sets the trigger of e, and when it arrived, to those of the first attempt.
+func (p *pipeline) recordAttempt(e *Entry, r *rendered) {
+	c, retried := p.unfinished(r.document.Generation)
+	diff := ""
+	switch {
+	case r.isNew:
+		p.supersede(r.document.Generation)
+		c = history.Change{Generation: r.document.Generation, Trigger: e.Trigger, Received: e.Received}
+		diff = p.compare(&c, r)
+		r.isNew = false
+	case retried:
+		e.Trigger, e.Received = c.Trigger, c.Received
+	case e.Err == nil && e.Result.Action == sdk.ActionUnchanged:
+		return
+	default:
+		c = history.Change{Generation: p.history.Next(), Trigger: e.Trigger, Received: e.Received}
+	}
+	c.Document, c.Digest = r.document.Generation, r.document.Digest
+	c.Attempts++
+	c.Notes, c.Excluded = texts(e.Notes), exclusionTexts(r.excluded)
+	p.recordOutcomeOf(&c, e)
+	p.record(c, diff)
+}
+
+// compare sets the fields of c that say how the document of r, and what it was rendered from, differ from what is in effect. It
+// returns the diff. There is none if it is not known what is in effect.
+func (p *pipeline) compare(c *history.Change, r *rendered) string {
+	before, ok := p.inEffect()
+	if !ok {
+		return ""
+	}
+	if before.snapshot.Services != nil || before.document.Digest == "" {
+		c.Instances, c.InstancesMore = history.Instances(before.snapshot.Services, r.snapshot.Services)
+		c.Instances = texts(c.Instances)
+	}
+	diff := history.DiffFiles(withoutPrivateKeys(before.document.Files), withoutPrivateKeys(r.document.Files))
+	c.LinesAdded, c.LinesRemoved, c.DiffTruncated = diff.Added, diff.Removed, diff.Truncated
+	return text(diff.Text)
+}
+
+// inEffect returns the document that is in effect, as far as it is known; it is empty if there has never been one. It returns false
+// if the document is not known.
+func (p *pipeline) inEffect() (rendered, bool) {
+	s := &p.state
+	if s.applied != nil {
+		return *s.applied, true
+	}
+	if doc, ok := p.history.DocumentOf(s.status.Generation); ok {
+		return rendered{document: doc}, true
+	}
+	return rendered{}, p.history.LastChange() == nil && p.history.InEffect() == nil
+}
+
+// inEffectSince returns since when the document with that digest, which the sink has, is in effect.
+func (p *pipeline) inEffectSince(digest string) time.Time {
+	if c := p.history.InEffect(); c != nil && c.Digest == digest {
+		return c.Updated
+	}
+	if s := p.state.status; s.Digest == digest {
+		return s.Since
+	}
+	return time.Now()
+}
+
+// newestDocument returns the entry of the newest document.
+func (p *pipeline) newestDocument() (history.Change, bool) {
+	return p.history.Find(func(c *history.Change) bool { return c.Generation == c.Document })
+}
+
+// recordOutcomeOf sets the fields of c that say what the sink did in the attempt e.
+func (p *pipeline) recordOutcomeOf(c *history.Change, e *Entry) {
+	c.Outcome, c.Error = outcomeOf(e.Err), ""
+	if e.Err != nil {
+		c.Error = text(e.Err.Error())
+	}
+	c.Action, c.Reason = history.KnownAction(e.Result.Action), text(e.Result.Reason)
+	c.Details, c.Commands = texts(e.Result.Details), commands(e.Result.Commands)
+	c.Steps = stepsOf(e)
+}
+
+// stepsOf returns the steps of the attempt e: waiting, rendering, and those of the sink.
+func stepsOf(e *Entry) []history.Step {
+	begin := e.Started
+	var rendering []history.Step
+	if r := e.rendered; !r.began.IsZero() {
+		begin = r.began
+		rendering = []history.Step{step("render", r.began.Sub(e.Received), r.took)}
+	}
+	steps := append([]history.Step{step("wait", 0, begin.Sub(e.Received))}, rendering...)
+	passed := e.Started.Sub(e.Received)
+	for _, s := range e.Result.Steps {
+		steps = append(steps, step(text(s.Name), passed+s.Start, s.Took))
+	}
+	if len(e.Result.Steps) == 0 {
+		steps = append(steps, step("apply", passed, e.Took))
+	}
+	return steps
+}
+
+func step(name string, start, took time.Duration) history.Step {
+	return history.Step{Name: name, Start: max(0, start.Seconds()), Seconds: max(0, took.Seconds())}
+}
+
+// recordReread records that the sink reread files, and with which outcome. Attempts that follow one that failed or was deferred
+// update its entry.
+func (p *pipeline) recordReread(e *Entry) {
+	i := &p.state.inputs
+	c, retried := p.history.Get(i.entry)
+	switch {
+	case retried:
+		e.Trigger, e.Received = c.Trigger, c.Received
+	default:
+		c = history.Change{Generation: p.history.Next(), Trigger: e.Trigger, Received: e.Received}
+	}
+	c.Document, c.Digest = e.Generation, e.Digest
+	c.Attempts++
+	p.recordOutcomeOf(&c, e)
+	i.entry = c.Generation
+	if e.Err == nil {
+		i.entry = 0
+	}
+	p.record(c, "")
+}
+
+// recordLost records that the sink no longer has the document of r.
+func (p *pipeline) recordLost(r *rendered, lost sdk.Lost) {
+	p.record(history.Change{
+		Generation: p.history.Next(), Document: r.document.Generation, Digest: r.document.Digest,
+		Trigger: p.state.cause.Trigger, Received: p.state.cause.at, Event: sdk.EventReverted, Outcome: history.OutcomeLost,
+		Error: text(lost.Err.Error()),
+	}, "")
+}
+
+// recordEvents records the events of the sink until ctx is done.
+func (p *pipeline) recordEvents(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-p.events:
+			p.recordEvent(e)
+		}
+	}
+}
+
+// recordEvent records an event of the sink. One that is the same as the newest entry updates it.
+func (p *pipeline) recordEvent(e sdk.Event) {
+	if e.Kind == sdk.EventReverted && p.lost != nil {
+		return // see recordLost
+	}
+	applied := p.published.Load()
+	c := history.Change{
+		Document: cmp.Or(e.Generation, applied.Generation), Trigger: history.Trigger{Kind: history.TriggerSink},
+		Event: knownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
+		Commands: commands(e.Commands), Details: texts(e.Details),
+	}
+	if c.Document == applied.Generation {
+		c.Digest = applied.Digest
+	}
+	if now := time.Now(); c.Received.IsZero() || c.Received.After(now) {
+		c.Received = now
+	}
+	newest, _ := p.history.Find(func(*history.Change) bool { return true })
+	if newest.Event == c.Event && newest.Outcome == c.Outcome && newest.Reason == c.Reason && newest.Document == c.Document {
+		c.Generation, c.Received, c.Attempts = newest.Generation, newest.Received, newest.Attempts
+	} else {
+		c.Generation = p.history.Next()
+	}
+	c.Attempts++
+	p.record(c, "")
+}
+
+func knownEvent(kind string) string {
+	switch kind {
+	case sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
+		sdk.EventReverted:
+		return kind
+	}
+	return sdk.EventOther
+}
+
+// unfinished returns the entry that the next attempt with that document updates, and false if there is none.
+func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
+	c, ok := p.history.Find(func(c *history.Change) bool {
+		return c.Document == document && c.Generation != p.state.inputs.entry && c.Event == ""
+	})
+	switch c.Outcome {
+	case history.OutcomeApplied:
+		return history.Change{}, false
+	case history.OutcomeSuperseded:
+		return c, ok && c.Generation == document
+	}
+	return c, ok
+}
+
+// supersede records that no attempt follows with the documents before that generation that wait for one.
+func (p *pipeline) supersede(generation uint64) {
+	for {
+		c, ok := p.history.Find(func(c *history.Change) bool {
+			return c.Generation < generation && c.Generation != p.state.inputs.entry &&
+				(c.Outcome == history.OutcomeDeferred || c.Outcome == history.OutcomeFailed)
+		})
+		if !ok {
+			return
+		}
+		c.Outcome = history.OutcomeSuperseded
+		p.record(c, "")
+	}
+}
+
+// outcomeOf returns the outcome of an attempt with that error.
+func outcomeOf(err error) string {
+	_, superseded := errors.AsType[*supersededError](err)
+	switch {
+	case err == nil:
+		return history.OutcomeApplied
+	case superseded:
+		return history.OutcomeSuperseded
+	case errors.Is(err, sdk.ErrDeferred):
+		return history.OutcomeDeferred
+	case isNotLoaded(err):
+		return history.OutcomeNotLoaded
+	case exclude.IsRejected(err):
+		return history.OutcomeRejected
+	}
+	return history.OutcomeFailed
+}
+
+// text returns what the history keeps of a text that did not come from the daemon itself.
+func text(s string) string { return Printable(Masked(s)) }
+
+func texts(all []string) []string {
+	var out []string
+	for _, s := range all {
+		out = append(out, text(s))
+	}
+	return out
+}
+
+func commands(all []sdk.Command) []history.Command {
+	var out []history.Command
+	for _, c := range all {
+		out = append(out, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
+	}
+	return out
+}
+
+func exclusionTexts(all []exclude.Exclusion) []string {
+	var out []string
+	for _, e := range firstExclusions(all) {
+		name := e.Service
+		if !e.WholeService() {
+			name += " " + e.Hostname + " " + e.ID
+		}
+		out = append(out, OneLine(name)+": "+text(e.Reason))
+	}
+	if more := len(all) - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
+	}
+	return out
+}

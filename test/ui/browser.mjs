@@ -1,0 +1,63 @@
+// Starts Chromium and opens the status page of a daemon, which DAEMON_URL names. CONTROL_URL is of the Go test that started it.
+import { existsSync } from 'node:fs'
+import { chromium } from 'playwright-core'
+import { answer } from './fixtures.mjs'
+
+export const daemonURL = process.env.DAEMON_URL
+
+const paths = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+
+/** Starts the browser that CHROMIUM names, or the system's. */
+export const launch = () => chromium.launch({
+  executablePath: process.env.CHROMIUM || paths.find(existsSync),
+  args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
+})
+
+/**
+ * Opens a page. Faults of the page, such as a script error, a violation of the content security policy or a request to
+ * another host, are added to page.faults.
+ * @param {import('playwright-core').Browser} browser
+ * @param {Object} options those of a browser context, and
+ * @param {Object} options.answers of the API, see fixtures.mjs; without them the daemon answers
+ */
+export async function open(browser, { answers, hash = '', url = daemonURL, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: 'reduce', ...options })
+  const page = await context.newPage()
+  page.faults = []
+  page.on('pageerror', (err) => page.faults.push(`script error: ${err.stack}`))
+  page.on('console', (message) => {
+    // The browser logs each answer that is an error, which tests bring about.
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) page.faults.push(message.text())
+  })
+  page.on('request', (request) => {
+    if (!request.url().startsWith(url) && !request.url().startsWith('data:')) page.faults.push(`request to ${request.url()}`)
+  })
+  await page.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', (event) =>
+      console.error(`violation of ${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`))
+  })
+  if (answers) await page.route(`${url}/api/v1/**`, (route) => fulfill(route, answers, url))
+  await page.goto(`${url}/${hash}`)
+  return page
+}
+
+function fulfill(route, answers, url) {
+  const { pathname, searchParams } = new URL(route.request().url())
+  const path = pathname.slice(new URL(url).pathname.replace(/\/$/, '').length + '/api/v1/'.length)
+  if (path === 'events') return route.continue() // the daemon has the stream
+  const body = answer(answers, decodeURIComponent(path), searchParams)
+  if (body === undefined) return route.fulfill({ status: 404, json: { errors: ['there is no such thing'] } })
+  return typeof body === 'string' ? route.fulfill({ body, contentType: 'text/x-diff' }) : route.fulfill({ json: body })
+}
+
+/** Asks the Go test for something: to add an instance, for example. */
+export async function control(action, { body, ...query } = {}) {
+  const response = await fetch(`${process.env.CONTROL_URL}/${action}?${new URLSearchParams(query)}`, { method: 'POST', body })
+  if (!response.ok) throw new Error(`${action}: ${await response.text()}`)
+}
+
+/** How long a test waits for something, in milliseconds. It is generous, because tests do not measure time. */
+export const patience = { timeout: 30_000 }
+
+/** Waits until events arrive. */
+export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(patience)

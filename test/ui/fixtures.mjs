@@ -1,0 +1,232 @@
+// Answers of the API for situations that take long to bring about with a real daemon. Their shapes are those of engine/server.
+
+const minute = 60_000
+const before = (milliseconds) => new Date(Date.now() - milliseconds).toISOString()
+
+const statuses = ['alive', 'alive', 'alive', 'alive', 'alive', 'alive', 'alive', 'draining', 'unhealthy', 'alive']
+
+const small = ['api', 'orders', 'web']
+
+/** Returns n instances of services with about forty instances each. */
+export function instances(n) {
+  return Array.from({ length: n }, (_, i) => {
+    const service = n < 50 ? small[i % small.length] : `service-${String(Math.floor(i / 40)).padStart(3, '0')}`
+    const status = n < 50 ? 'alive' : statuses[i % statuses.length]
+    const address = `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}:${31000 + i % 900}`
+    return {
+      service, id: `${service}-${(i * 2654435761 % 2 ** 32).toString(16).padStart(8, '0')}`, hostname: `node-${i % 120}`, addresses: [address],
+      status, since: before((i % 300 + 1) * minute),
+      servers: status === 'unhealthy' ? [] : [{
+        backend: `${service}-8080`, name: `node-${i % 120}-${31000 + i % 900}`, status: status === 'draining' ? 'DRAIN' : 'UP', in_status_seconds: i % 300 * 60 + 60,
+        check: 'L7OK', weight: 1, sessions: i * 7 % 13, queue: 0,
+      }],
+    }
+  })
+}
+
+function series(live) {
+  const points = Array.from({ length: 360 }, (_, i) => {
+    const changes = i % 11 === 3 ? 1 + i % 3 : 0
+    return {
+      time: before((359 - i) * minute), changes, reloads: i % 97 === 14 ? 1 : 0, instances: live - (i < 200 ? 4 : 0) - (i % 50 < 3 ? 1 : 0),
+      convergence_max: changes ? 0.012 + (i * 37 % 23) / 1000 + (i % 97 === 14 ? 0.19 : 0) : 0, convergence_sum: changes ? 0.02 : 0,
+    }
+  })
+  return { interval_seconds: 60, points }
+}
+
+const steps = [
+  { name: 'wait', start: 0, seconds: 0.0004 }, { name: 'render', start: 0.0004, seconds: 0.0031 }, { name: 'check', start: 0.004, seconds: 0.042 },
+  { name: 'write', start: 0.046, seconds: 0.006 }, { name: 'reload', start: 0.053, seconds: 0.139 },
+]
+
+function change(generation, age, properties) {
+  return {
+    generation, document: generation, digest: 'f2ca1bb6c7e907d06dafe4687e579fce', trigger: { kind: 'push', detail: '10.20.0.4' }, outcome: 'applied',
+    action: 'runtime', reason: 'only servers differ', received: before(age), updated: before(age - 14), attempts: 1, seconds: 0.014, lines_added: 1,
+    lines_removed: 0, instances: ['web: +node-4 10.0.0.4:31180'],
+    commands: [{ sent: 'add server web-8080/node-4-31180 10.0.0.4:31180 check weight 1', answer: 'New server registered.' },
+      { sent: 'enable server web-8080/node-4-31180' }],
+    steps: steps.slice(0, 2), ...properties,
+  }
+}
+
+export const diffText = `--- generation 40
++++ generation 41
+@@ -12,8 +12,10 @@
+ frontend web-8080
+     bind 0.0.0.0:8080
+-    timeout client 30s
++    timeout client 45s
+     default_backend web-8080
+ 
+ backend web-8080
+-    server node-2-31000 10.0.0.2:31000 check weight 1
++    server node-2-31000 10.0.0.2:31000 check weight 5
+     server node-3-31000 10.0.0.3:31000 check weight 1
++    server node-4-31180 10.0.0.4:31180 check weight 1
++    server node-5-31180 10.0.0.5:31180 check weight 1
+`
+
+function changes() {
+  return [
+    change(47, 9_000),
+    change(46, 4 * minute, { instances: ['api: node-2 unhealthy', 'web: node-7 draining'], commands: [], lines_added: 0, lines_removed: 2 }),
+    change(45, 22 * minute, {
+      action: '', outcome: 'event', event: 'drift_repaired', trigger: { kind: 'sink' }, instances: [], document: 41, seconds: 0,
+      reason: 'somebody set the weight of web-8080/node-2-31000 to 100; it is 1 again',
+    }),
+    change(44, 51 * minute, { instances: ['orders: -node-9 10.0.0.9:31002'] }),
+    change(43, 75 * minute, {
+      outcome: 'superseded', action: '', reason: '', error: 'a newer change replaced it', instances: ['web: node-5 alive'],
+    }),
+    change(42, 76 * minute, {
+      outcome: 'rejected', action: '', reason: '', trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' }, instances: [],
+      error: '/etc/haproxy-api/haproxy.cfg.tmpl:31: unknown keyword \'blance\' in \'backend\' section; did you mean \'balance\'?', steps: steps.slice(0, 3),
+    }),
+    change(41, 80 * minute, {
+      action: 'reload', reason: 'frontend web-8080: timeout client 30s → 45s', trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' },
+      instances: [], seconds: 0.192, lines_added: 4, lines_removed: 2, commands: [], steps,
+      details: ['[NOTICE] (4711) : New worker (4802) forked', '[NOTICE] (4711) : Loading success.'],
+    }),
+    change(40, 160 * minute, { instances: ['web: +node-3 10.0.0.3:31000', 'api: +node-3 10.0.0.3:31007'] }),
+    change(39, 300 * minute, {
+      action: 'restart', reason: 'HAProxy was not running', trigger: { kind: 'start' }, instances: ['api: +4', 'orders: +3', 'web: +5'], seconds: 0.412, steps,
+    }),
+  ]
+}
+
+/** Returns a daemon where all is well: its answers by path. */
+export function calm({ n = 12, list = instances(n) } = {}) {
+  const history = changes()
+  const tally = (status) => list.filter((one) => one.status === status).length
+  const pipeline = {
+    name: 'haproxy', state: 'healthy', reasons: [], source: 'sidecar', source_type: 'sidecar-push', sink: 'haproxy', sink_type: 'haproxy', generation: 47, in_sync: true,
+    templates: ['/etc/haproxy-api/haproxy.cfg.tmpl'], since: before(9_000), problems: [], facts: { haproxy_up: '1', haproxy_restarts: '0', version: '2.6.12' },
+    last_change: history[0], last_reload: history[6],
+  }
+  return {
+    status: {
+      state: 'healthy', reasons: [], version: '1.2.0', started: before(301 * minute), uptime_seconds: 301 * 60, config: { file: '/etc/haproxy-api.toml', loaded: before(301 * minute) },
+      sources: [{
+        name: 'sidecar', type: 'sidecar-push', up: true, problems: [], last_snapshot: before(9_000), last_cause: 'push', last_sender: '10.20.0.4',
+        services: new Set(list.map((one) => one.service)).size,
+        instances: { alive: tally('alive'), unhealthy: tally('unhealthy'), draining: tally('draining'), tombstone: 0, unknown: 0 }, quarantined_count: 0,
+      }],
+      pipelines: [pipeline],
+    },
+    changes: history, diff: diffText, list, series: series(tally('alive')),
+  }
+}
+
+/** Returns a daemon that has just started and got nothing yet. */
+export function empty() {
+  const answers = calm({ list: [] })
+  const [pipeline] = answers.status.pipelines
+  Object.assign(answers, { changes: [], series: { interval_seconds: 60, points: [] } })
+  Object.assign(pipeline, { generation: 0, in_sync: false, since: undefined, last_change: undefined, last_reload: undefined, templates: [] })
+  Object.assign(answers.status.sources[0], { last_snapshot: undefined, last_cause: '', last_sender: '' })
+  answers.status.started = before(3000)
+  return answers
+}
+
+/** Returns a reason as the daemon gives it. */
+const reason = (kind, state, message, action) => ({ kind, state, message, action })
+
+/** Returns a daemon where everything is wrong at once, in two pipelines. */
+export function trouble() {
+  const answers = calm()
+  const { status } = answers
+  const template = '/etc/haproxy-api/haproxy.cfg.tmpl'
+  const templateError = `${template}:31:14: function "getPort" not defined; did you mean getPorts?`
+  const heldReason = '9 of 12 live instances are gone, more than max_drop allows'
+  const excluded = { service: 'orders', instance: 'orders-1', hostname: 'node-9', reason: 'HAProxy: \'server node-9\' : invalid address: \'10.0.0.999\'' }
+  const quarantined = { service: 'web', instance: 'web-7', hostname: 'node-7', reason: 'the hostname has a line break' }
+  Object.assign(status.pipelines[0], {
+    state: 'unhealthy', in_sync: false,
+    reasons: [
+      reason('template', 'unhealthy', templateError,
+        `Correct line 31 of ${template}. It is loaded as soon as it is saved, and the last good template stays in use until then.`),
+      reason('held', 'degraded', heldReason, 'If the registry is right, release the snapshot.'),
+      reason('excluded', 'degraded', `instance orders-1 of service orders on node-9 is excluded: ${excluded.reason}`, 'Correct its values in the registry.'),
+      reason('quarantined', 'degraded', 'instance web-7 of service web on node-7 is quarantined: the hostname has a line break; and 13 more',
+        'Correct its values in the registry: it is used with the next snapshot that has valid ones.'),
+    ],
+    template_error: templateError, template_error_at: { file: template, line: 31, column: 14 },
+    template_error_detail: `${templateError}\n\n  30 | {{ range $name, $instances := .Services }}\n> 31 |   {{ range getPort $name }}\n` +
+      '     |            ^\n  32 | frontend {{ $name }}',
+    held: { reason: heldReason, since: before(8000), until: before(-22_000) },
+    excluded: [excluded], quarantined: [quarantined], quarantined_count: 14,
+    waiting: { reason: 'reload deferred by reload_interval', until: before(-3000) },
+  })
+  Object.assign(status.config, {
+    error: 'unknown key haproxy.relaod_interval',
+    error_detail: '/etc/haproxy-api.toml:12: unknown key haproxy.relaod_interval; did you mean reload_interval?',
+  })
+  status.state = 'unhealthy'
+  status.reasons = [reason('configuration', 'degraded', status.config.error,
+    'Correct /etc/haproxy-api.toml and save it: it is loaded at once, and the previous configuration stays in use until then.')]
+  status.sources.push({
+    name: 'batch', type: 'file', up: false, problems: ['open /srv/batch.json: permission denied'], facts: {}, services: 0, instances: {},
+    last_snapshot: before(100 * minute), last_cause: 'watch',
+  })
+  const crash = 'HAProxy ended 3 times within a minute (exit status 1); the next start is in 8 s'
+  status.pipelines.push({
+    ...calm().status.pipelines[0], name: 'batch', source: 'batch', source_type: 'file', sink: 'batch', state: 'unhealthy', problems: [crash],
+    reasons: [
+      reason('restarting', 'unhealthy', crash, 'It is started again by itself. If it does not stay up, look for the cause in the log.'),
+      reason('source', 'degraded', 'open /srv/batch.json: permission denied',
+        'Restore the registry or the connection to it: the last snapshot of source batch stays in use until then.'),
+      reason('stale', 'degraded', 'the snapshot in use is from before the daemon started', 'It ends with the next snapshot of source batch.'),
+    ],
+    facts: { haproxy_up: '0', haproxy_restarts: '3' }, stale_since: before(100 * minute),
+  })
+  return answers
+}
+
+export const markup = '<img src=x onerror="document.title=\'broken in\'">'
+
+/** The fields whose values are identifiers and numbers of the daemon's own. */
+const identifiers = new Set(['kind', 'state', 'status', 'outcome', 'action', 'event', 'haproxy_up', 'last_cause'])
+
+/** Returns a daemon whose names and errors look like HTML. */
+export function hostile() {
+  const replace = (value, key) => {
+    if (typeof value === 'string') return identifiers.has(key) || /^\d{4}-|^\d+$/.test(value) ? value : `${markup} ${value}`
+    if (Array.isArray(value)) return value.map((inner) => replace(inner, key))
+    if (!value || typeof value !== 'object') return value
+    return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, replace(inner, name)]))
+  }
+  const { diff, ...answers } = trouble()
+  return { ...replace(answers), diff: diff.replaceAll('server node', `server ${markup}`) }
+}
+
+/** Returns the answer for a path and a query below api/v1/, and undefined if there is none. */
+export function answer(answers, path, query) {
+  if (path === 'status') return answers.status
+  const [, name, rest] = /^pipelines\/([^/]+)\/?(.*)$/.exec(path) ?? []
+  if (!name) return undefined
+  if (rest === 'series') return answers.series
+  if (rest === 'instances') return page(answers.list, query)
+  if (rest === 'generations') {
+    const [actions, outcomes] = ['action', 'outcome'].map((key) => query.get(key)?.split(','))
+    const matching = answers.changes.filter((c) => (!actions || actions.includes(c.action)) && (!outcomes || outcomes.includes(c.outcome)))
+    return { changes: matching }
+  }
+  const [, generation, what] = /^generations\/(\d+)\/?(.*)$/.exec(rest) ?? []
+  if (what === 'diff') return answers.diff
+  return answers.changes.find((c) => c.generation === Number(generation))
+}
+
+function page(list, query) {
+  const [q, status, service] = ['q', 'status', 'service'].map((key) => query.get(key) ?? '')
+  const selected = list.filter((one) => (!service || one.service === service) &&
+    (!q || [one.service, one.id, one.hostname, ...one.addresses].some((text) => text.includes(q))))
+  const matching = selected.filter((one) => !status || one.status === status)
+  const offset = Number(query.get('offset') ?? 0)
+  const counts = Object.fromEntries(statuses.map((key) => [key, selected.filter((one) => one.status === key).length]))
+  return {
+    total: list.length, matched: matching.length, services: new Set(matching.map((one) => one.service)).size, counts,
+    instances: matching.slice(offset, offset + Number(query.get('limit') ?? 200)),
+  }
+}
