@@ -27,6 +27,7 @@ var importRules = []struct {
 	{"plugins/conformance", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
 	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/conformance"}},
 	{"internal/mounttest", nil},
+	{"internal/otlptest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},
 	{"internal/fingerprint", nil},
@@ -164,7 +165,7 @@ func TestBinaryLinksNoTestCode(t *testing.T) {
 		if ours && slices.Contains(p.Imports, "testing") {
 			t.Errorf("the binary links %s, which imports testing", name)
 		}
-		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest"}, name) {
+		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest", "internal/otlptest"}, name) {
 			t.Errorf("the binary links %s", name)
 		}
 	}

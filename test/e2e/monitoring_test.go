@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -357,4 +358,71 @@ func TestMonitoring_Prometheus(t *testing.T) {
 	env.eventually("the daemon that is gone is an alert", func() bool {
 		return classic.alertStates()["HAProxyAPIDown"] == "pending"
 	})
+}
+
+// The series of pipelines, sources and plugins appear and disappear with the configuration, also those of a plugin that keeps
+// ending.
+func TestMetrics_FollowConfiguration(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t)
+	without := env.read("haproxy-api.toml")
+	env.addPipelines("exit 1")
+	with := env.read("haproxy-api.toml") + fmt.Sprintf("[sources.more]\ntype = \"file\"\npath = %q\n", env.path("services.yaml"))
+	env.write("services.yaml", "{}")
+	env.write("haproxy-api.toml", with)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	wantSeries := func(series ...string) {
+		t.Helper()
+		env.eventually("the configured components have series", func() bool {
+			body, err := get("http://" + env.apiAddress + "/metrics")
+			return err == nil && !slices.ContainsFunc(series, func(s string) bool { return !strings.Contains(body, s) })
+		})
+	}
+	names := []string{
+		`haproxy_api_applies_total{action="written",outcome="applied",pipeline="names"}`,
+		`haproxy_api_generation{pipeline="names"}`,
+	}
+	wantSeries(append(names, `haproxy_api_applies_total{action="none",outcome="failed",pipeline="other"}`,
+		`haproxy_api_plugin_restarts_total{plugin="other"}`, `haproxy_api_source_up{source="more"}`)...)
+	env.write("haproxy-api.toml", without)
+	removed := regexp.MustCompile(`"(names|other|more)"`)
+	env.eventually("the removed ones have none", func() bool {
+		body, err := get("http://" + env.apiAddress + "/metrics")
+		return err == nil && strings.Contains(body, `haproxy_api_generation{pipeline="haproxy"}`) && !removed.MatchString(body)
+	})
+	withNames, _, _ := strings.Cut(with, "[sinks.other]")
+	env.write("haproxy-api.toml", withNames)
+	wantSeries(names...)
+	env.stop()
+}
+
+// The facts of the HAProxy sink are metrics: HAProxy that is killed is counted, and so is a file that somebody else has edited.
+func TestMetrics_HAProxy(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	want := func(lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			name, _, _ := strings.Cut(line, " ")
+			env.eventually("the metric "+line, func() bool { return env.metric(name) == line })
+		}
+	}
+	const labels = `{pipeline="haproxy"} `
+	want("haproxy_api_haproxy_up"+labels+"1", "haproxy_api_haproxy_restarts_total"+labels+"0",
+		"haproxy_api_haproxy_old_workers"+labels+"0", "haproxy_api_drift_repairs_total"+labels+"0",
+		"haproxy_api_persist_pending"+labels+"0")
+	if err := syscall.Kill(env.masterPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	want("haproxy_api_haproxy_restarts_total"+labels+"1", "haproxy_api_haproxy_up"+labels+"1")
+	env.waitAnswer(8000, "a")
+	env.waitInSync()
+	env.write(env.config, env.read(env.config)+"\n# edited\n")
+	want("haproxy_api_drift_repairs_total" + labels + "1")
+	env.stop()
 }

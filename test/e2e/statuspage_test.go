@@ -50,13 +50,18 @@ func needBrowser(t *testing.T) {
 // runUITests runs a file of tests in Node with the environment variables env, which name the daemon.
 func runUITests(t *testing.T, file string, env ...string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "node", "--test", "--test-reporter=spec", file)
+	runNode(t, env, "--test", "--test-reporter=spec", file)
+}
+
+func runNode(t *testing.T, env []string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir = uiTests
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
-	t.Logf("%s\n%s", file, out)
+	t.Logf("%s\n%s", strings.Join(args, " "), out)
 	if err != nil {
-		t.Errorf("%s: %v", file, err)
+		t.Errorf("node %s: %v", strings.Join(args, " "), err)
 	}
 }
 
@@ -124,17 +129,27 @@ func TestStatusPage_Token(t *testing.T) {
 	}
 }
 
-// TestStatusPage_Fixtures tests the page with answers that a daemon rarely gives. SCREENSHOTS=DIR also writes screenshots into DIR.
+// TestStatusPage_Fixtures tests the page with answers that a daemon rarely gives.
 func TestStatusPage_Fixtures(t *testing.T) {
 	needBrowser(t)
-	env, variables := startStatusPage(t)
+	_, variables := startStatusPage(t)
 	runUITests(t, "fixtures.test.mjs", variables...)
-	if folder := os.Getenv("SCREENSHOTS"); folder != "" {
-		cmd := exec.CommandContext(t.Context(), "node", "screenshots.mjs")
-		cmd.Dir = uiTests
-		cmd.Env = append(os.Environ(), variables...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			env.t.Errorf("screenshots: %v\n%s", err, out)
-		}
+}
+
+// TestStatusPage_Screenshots writes the screenshots of the documentation into the folder SCREENSHOTS, for a look at them.
+func TestStatusPage_Screenshots(t *testing.T) {
+	if os.Getenv("SCREENSHOTS") == "" {
+		t.Skip("SCREENSHOTS is not set")
+	}
+	needBrowser(t)
+	_, variables := startStatusPage(t)
+	runNode(t, append(variables, "SCREENSHOTS="+os.Getenv("SCREENSHOTS")), "screenshots.mjs")
+}
+
+// TestStatusPage_VendoredLibraries fails if the libraries of the page differ from those that scripts/vendor-ui copies.
+func TestStatusPage_VendoredLibraries(t *testing.T) {
+	needBrowser(t)
+	if out, err := exec.CommandContext(t.Context(), "../../scripts/vendor-ui", "--check").CombinedOutput(); err != nil {
+		t.Errorf("%v; scripts/vendor-ui copies them again\n%s", err, out)
 	}
 }
