@@ -75,8 +75,8 @@ func (s *Sink) adopt(ctx context.Context) {
 	}
 }
 
-// whyNotServed returns why the HAProxy in now is not known to serve doc, which is what the previous process has recorded, or "" if
-// it does. doc is nil if the files on disk are not those that were recorded.
+// whyNotServed returns why the HAProxy in now is not known to serve doc, which the previous process has recorded, or "" if it
+// does. doc is nil if the files on disk are not those that were recorded.
 func (s *Sink) whyNotServed(ctx context.Context, now process.Instance, doc *document, left stateFile, have bool) string {
 	switch {
 	case !have:

@@ -13,6 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -206,7 +207,7 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // the servers cannot be read
 	}
-	defer recordStep(ctx, "verify")()
+	defer report.Step(ctx, "verify")()
 	var commands []sdk.Command
 	var err error
 	if client := s.clientFor(now); s.cfg.Runtime {

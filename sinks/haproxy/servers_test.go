@@ -59,7 +59,8 @@ func TestServers(t *testing.T) {
 			a, b := r.named("a"), r.named("b")
 			s := r.sink()
 			lines := []string{
-				"server gone 127.0.0.1:1 check inter 50ms", "server a " + a.address + " weight 7", "server b " + b.address + " disabled",
+				"server gone 127.0.0.1:1 check inter 50ms", "server a " + a.address + " weight 7",
+				"server b " + b.address + " disabled",
 			}
 			r.apply(s, edited(r.lines(lines...), "global", "global\n    daemon"), sdk.ActionRestart)
 			eventually(t, "the check fails", func() bool { return serversOf(t, s)["gone"].Status == "DOWN" })

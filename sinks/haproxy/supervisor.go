@@ -12,6 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 const (
@@ -182,13 +183,13 @@ func (s *supervisor) loadDesired(ctx context.Context, reason string) {
 	doc := s.restoreDesired()
 	reload := s.state.Load().running.Alive()
 	s.attempts++
-	ctx, record := withRecord(ctx)
+	ctx, done := report.With(ctx)
 	defer s.beginLoad(reload)()
 	loaded, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
-	s.reportLoad(reload, reason, record.result(sdk.Result{}), loaded, err)
+	s.reportLoad(reload, reason, done.Result(sdk.Result{}), loaded, err)
 	if err != nil {
 		s.starting.Error(s.log, "HAProxy cannot be started", err, "retry_in", time.Until(s.nextLoad).Round(time.Millisecond))
 		s.update(func(st *state) { st.startErr = err })
