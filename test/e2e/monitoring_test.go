@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -394,5 +395,34 @@ func TestMetrics_FollowConfiguration(t *testing.T) {
 	withNames, _, _ := strings.Cut(with, "[sinks.other]")
 	env.write("haproxy-api.toml", withNames)
 	wantSeries(names...)
+	env.stop()
+}
+
+// The facts of the HAProxy sink are metrics: HAProxy that is killed is counted, and so is a file that somebody else has edited.
+func TestMetrics_HAProxy(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t)
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	want := func(lines ...string) {
+		t.Helper()
+		for _, line := range lines {
+			name, _, _ := strings.Cut(line, " ")
+			env.eventually("the metric "+line, func() bool { return env.metric(name) == line })
+		}
+	}
+	const labels = `{pipeline="haproxy"} `
+	want("haproxy_api_haproxy_up"+labels+"1", "haproxy_api_haproxy_restarts_total"+labels+"0",
+		"haproxy_api_haproxy_old_workers"+labels+"0", "haproxy_api_drift_repairs_total"+labels+"0",
+		"haproxy_api_persist_pending"+labels+"0")
+	if err := syscall.Kill(env.masterPID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	want("haproxy_api_haproxy_restarts_total"+labels+"1", "haproxy_api_haproxy_up"+labels+"1")
+	env.waitAnswer(8000, "a")
+	env.waitInSync()
+	env.write(env.config, env.read(env.config)+"\n# edited\n")
+	want("haproxy_api_drift_repairs_total" + labels + "1")
 	env.stop()
 }

@@ -56,7 +56,7 @@ func TestCompare(t *testing.T) {
 			"server a 127.0.0.1:1 check", "server x 127.0.0.1:1 check", "",
 			"backend app: server x added; backend app: server a removed",
 		},
-		{"127.0.0.1:1 check", "127.0.0.1:1 check inter 1s", "backend app: server a: option 1s added, option 5s removed", ""},
+		{"127.0.0.1:1 check", "127.0.0.1:1 check inter 1s", "backend app: server a: option inter changed from 5s to 1s", ""},
 		{"127.0.0.1:1 check", "127.0.0.1:1", "backend app: server a: option check removed", ""},
 		{"127.0.0.1:1 check", "localhost:1 check", "backend app: server a: address 127.0.0.1:1 changed to localhost:1", ""},
 		{"weight 10", "weight 1000", "backend app: server b: its weight 1000 is out of range", ""},
@@ -108,8 +108,8 @@ func TestCompare(t *testing.T) {
 		{"peers others", "backend new\n\tserver a 127.0.0.1:1\npeers others", "backend new added", ""},
 		{"backend sticky\n\tcookie SRV insert\n\tserver a 127.0.0.1:1 cookie a\n", "", "backend sticky removed", ""},
 		{"inter 5s", "inter 6s", "defaults: default-server inter 5s changed to default-server inter 6s; " +
-			"backend app: server a: option 6s added, option 5s removed; " +
-			"backend app: server b: option 6s added, option 5s removed (and 4 more)", ""},
+			"backend app: server a: option inter changed from 5s to 6s; " +
+			"backend app: server b: option inter changed from 5s to 6s (and 4 more)", ""},
 		{"\tserver b 127.0.0.1:2 check cookie", ".if defined(X)\n\tserver b 127.0.0.1:2 check cookie",
 			"backend app: .if defined(X) added, and the line .if defined(X) decides which lines count", ""},
 	} {
@@ -278,7 +278,8 @@ func TestCompare_Pairs(t *testing.T) {
 		{"disabled, and a long wait for its check", "backend b\n server x 1.1.1.1:1 check downinter 1h\n",
 			"backend b\n server x 1.1.1.1:1 check downinter 1h disabled\n", ""},
 		{"the order of TLS versions", "backend b\n server x 1.1.1.1:1 ssl force-tlsv13 force-tlsv12\n",
-			"backend b\n server x 1.1.1.1:1 ssl force-tlsv12 force-tlsv13\n", "backend b: server x: the order of its options changed"},
+			"backend b\n server x 1.1.1.1:1 ssl force-tlsv12 force-tlsv13\n",
+			"backend b: server x: the order of its options changed"},
 		{"the last of two that exclude each other", "backend b\n default-server ssl-reuse\n server x 1.1.1.1:1 no-ssl-reuse\n",
 			"backend b\n default-server ssl-reuse\n server x 1.1.1.1:1\n",
 			"backend b: server x: option no-ssl-reuse removed"},
