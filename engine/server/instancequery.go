@@ -43,7 +43,7 @@ func newInstanceQuery(parameters url.Values) (instanceQuery, error) {
 		case "service":
 			q.service = value
 		case "status":
-			q.statuses, err = parseStatuses(value)
+			q.statuses, err = parseNames(value, instanceStatuses)
 		case "offset":
 			if q.offset, err = strconv.Atoi(value); err != nil || q.offset < 0 {
 				err = errors.New("it must be a number from 0 on")
@@ -64,17 +64,6 @@ func newInstanceQuery(parameters url.Values) (instanceQuery, error) {
 		}
 	}
 	return q, nil
-}
-
-// parseStatuses returns the statuses in a list with commas.
-func parseStatuses(list string) ([]string, error) {
-	statuses := splitNames(list)
-	for _, status := range statuses {
-		if !slices.Contains(instanceStatuses, status) {
-			return nil, fmt.Errorf("it must be one or more of %s", strings.Join(instanceStatuses, ", "))
-		}
-	}
-	return statuses, nil
 }
 
 // run returns the selected instances of all.
