@@ -169,7 +169,7 @@ func TestExplain_EachKindOfChange(t *testing.T) {
 		return strings.TrimSpace(env.askHAProxy("haproxy.master.sock", command)) == "" &&
 			strings.HasSuffix(env.servers()["web-8000/a"].address, "weight 5")
 	})
-	repaired.event, repaired.action, repaired.says = sdk.EventDriftRepaired, sdk.ActionRuntime, "web-8000"
+	repaired.event, repaired.says = sdk.EventDriftRepaired, "web-8000"
 	expect(repaired)
 
 	reloaded := env.pipeline().LastReload.Updated
@@ -180,7 +180,7 @@ func TestExplain_EachKindOfChange(t *testing.T) {
 	}
 	crashed.event = sdk.EventCrashed
 	expect(crashed)
-	restarted.event, restarted.action = sdk.EventRestarted, sdk.ActionRestart
+	restarted.event = sdk.EventRestarted
 	expect(restarted)
 	env.waitAnswer(8000, "a")
 
@@ -189,12 +189,14 @@ func TestExplain_EachKindOfChange(t *testing.T) {
 
 	env.startInstance("late", "c", 8001)
 	env.waitExcluded("late")
-	newest = env.changes()[0].Generation
+	env.startInstance("web", "d", 8000) // the document with both has not been tried
+	expect(expectation{trigger: history.TriggerPush, detail: "127.0.0.1", action: sdk.ActionRuntime, outcome: applied,
+		says: "+host-d", hasDiff: true})
 	env.write("late.http", "HTTP/1.0 503 Late\r\n\r\nlate")
 	if code := env.post("/api/v1/pipelines/haproxy/apply"); code != http.StatusAccepted {
 		t.Errorf("apply: %d", code)
 	}
-	expect(expectation{trigger: history.TriggerRequest, detail: env.ip, action: sdk.ActionReload, outcome: applied, says: "late",
+	expect(expectation{trigger: history.TriggerRequest, detail: "127.0.0.1", action: sdk.ActionReload, outcome: applied, says: "late",
 		hasDiff: true})
 
 	before := map[uint64]explained{}
