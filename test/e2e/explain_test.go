@@ -251,6 +251,10 @@ func (env *testEnv) wantHistory(want map[uint64]expectation) {
 	if err := json.Unmarshal([]byte(out), &some); err != nil || len(some) != 2 || !some[0].IsReload() || !some[1].IsReload() {
 		env.t.Errorf("%v, filtered: %s", err, out)
 	}
+	out = env.subcommandOutput("history", "--action", "crashed", "--output", "json")
+	if err := json.Unmarshal([]byte(out), &some); err != nil || len(some) != 1 || some[0].Event != sdk.EventCrashed {
+		env.t.Errorf("%v, events: %s", err, out)
+	}
 	if text := env.subcommandOutput("history", "--limit", "0"); strings.Count(text, "\n") != len(all)+1 {
 		env.t.Errorf("%d changes are listed as\n%s", len(all), text)
 	}
