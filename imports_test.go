@@ -27,6 +27,7 @@ var importRules = []struct {
 	{"plugins/conformance", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
 	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/conformance"}},
 	{"internal/mounttest", nil},
+	{"internal/otlptest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},
 	{"internal/fingerprint", nil},
@@ -44,7 +45,7 @@ var importRules = []struct {
 		"sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
-	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/replace", "sinks/haproxy/internal/*",
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/logdedup", "internal/replace", "sinks/haproxy/internal/*",
 		"sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
@@ -164,7 +165,7 @@ func TestBinaryLinksNoTestCode(t *testing.T) {
 		if ours && slices.Contains(p.Imports, "testing") {
 			t.Errorf("the binary links %s, which imports testing", name)
 		}
-		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest"}, name) {
+		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest", "internal/otlptest"}, name) {
 			t.Errorf("the binary links %s", name)
 		}
 	}

@@ -23,7 +23,7 @@ var maskings = []masking{
 	{`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`, "${1}" + Mask + "${2}"},
 	{`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'@]*@`, "${1}" + Mask + "@"},
 	{`(?i)\b(user\s+)` + word + `(\s+(?:insecure-)?password\s+)` + word, "${1}" + Mask + "${2}" + Mask},
-	{`(?i)\b((?:stats\s+auth|(?:insecure-)?password|cluster-secret|dynamic-cookie-key|ca-sign-pass)\s+)` + word, "${1}" + Mask},
+	{`(?i)\b((?:stats\s+auth|(?:insecure-)?password|cluster-secret|dynamic-cookie-key|ca-sign-pass)\s+(?:=\s*)?)` + word, "${1}" + Mask},
 	{`(?i)\b(tcp-check\s+send(?:-lf|-binary|-binary-lf)?\s+)` + word, "${1}" + Mask},
 	{`(?i)\b((?:pre)?setenv\s+["']?[\w.-]*` + secretName + `[\w.-]*["']?\s+)` + word, "${1}" + Mask},
 	{`(?i)\b(replace-(?:header|value)\s+` + secretHeader + `\s+)` + word + `\s+` + word, "${1}" + Mask},
@@ -32,7 +32,7 @@ var maskings = []masking{
 	{`(?i)(authorization:)[^\n]*`, "${1}" + Mask},
 	{`(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
 	{`(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
-	{`(?i)([\w.-]*` + secretName + `[\w.-]*(?:=|\\?["']\s*:\s*))` + word, "${1}" + Mask},
+	{`(?i)([\w.-]*` + secretName + `[\w.-]*(?:[ \t]*=[ \t]*|\\?["']\s*:\s*))` + word, "${1}" + Mask},
 	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an
 	// English word after "basic" or "bearer".
 	{`\b((?i:basic|bearer)\\?[ \t]+)[A-Za-z0-9+/._~-]*[A-Z0-9=][A-Za-z0-9+/._~=-]*`, "${1}" + Mask},

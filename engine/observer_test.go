@@ -141,7 +141,8 @@ func TestSources_HangingHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := hangingSource{fakeSource: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, end: make(chan struct{})}
 		defer close(source.end)
-		engine := startEngine(t, Config{Sources: map[string]SourceConfig{"s": {Source: source}}, Log: slog.New(slog.DiscardHandler)})
+		sources := map[string]SourceConfig{"s": {Source: source}}
+		engine := startEngine(t, Config{Sources: sources, Log: slog.New(slog.DiscardHandler)})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()

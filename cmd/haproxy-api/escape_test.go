@@ -86,17 +86,19 @@ func TestDisplay_EscapesHostileText(t *testing.T) {
 			State: text, Version: text, Reasons: reasons[:1], Config: server.Configuration{File: text},
 			Sources: []server.Source{{Name: text, LastCause: text, LastSender: text, LastSnapshot: &now}},
 			Pipelines: []server.Pipeline{{
-				Name: text, State: text, Reasons: reasons, Source: text, SourceType: text + "x", Templates: []string{text}, Sink: text,
-				SinkType: text + "x", Facts: facts, SourceFacts: facts, Notes: []string{text}, Nondeterministic: []string{text},
+				Name: text, State: text, Reasons: reasons, Source: text, SourceType: text + "x",
+				Templates: []string{text}, Sink: text, SinkType: text + "x", Facts: facts, SourceFacts: facts,
+				Notes: []string{text}, Nondeterministic: []string{text},
 				TemplateErrorDetail: text + "\n" + text, Excluded: []server.Exclusion{excluded},
-				Quarantined: []server.Quarantined{server.Quarantined(excluded)}, Dropped: []server.Quarantined{server.Quarantined(excluded)},
-				Waiting: &server.Waiting{Reason: text}, LastChange: &change, LastReload: &applied,
+				Quarantined: []server.Quarantined{server.Quarantined(excluded)},
+				Dropped:     []server.Quarantined{server.Quarantined(excluded)},
+				Waiting:     &server.Waiting{Reason: text}, LastChange: &change, LastReload: &applied,
 			}},
 		}
 		for name, show := range map[string]func(*terminal.Page){
-			"status": func(p *terminal.Page) { display.ShowStatus(p, display.NewStatus("url", status, text, nil), now) },
+			"status": func(p *terminal.Page) { display.ShowStatus(p, display.NewStatus("url", status, text), now) },
 			"away": func(p *terminal.Page) {
-				display.ShowStatus(p, display.NewStatus("url", status, text, errors.New(text)), now)
+				display.ShowStatus(p, display.NoStatus("url", display.StateAway, errors.New(text)), now)
 			},
 			"explain": func(p *terminal.Page) {
 				display.Explain(p, display.Change{Pipeline: text, Change: change, Diff: text}, true, now)

@@ -32,7 +32,7 @@ func newExplain(opts *options) *cobra.Command {
 		Example: "  haproxy-api explain             # the newest change\n" +
 			"  haproxy-api explain --reload    # why HAProxy was reloaded the last time\n" +
 			"  haproxy-api explain 42 --full",
-		Args: argsBetween(0, 1, "name one change by its number, or none for the newest one"),
+		Args: oneArg(true, "name one change by its number, or none for the newest one"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) > 0 {
 				if o.generation, err = parseGeneration(args[0]); err != nil {

@@ -22,7 +22,7 @@ func newTemplateFunctions(opts *options) *cobra.Command {
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",
-		Args: argsBetween(0, 1, "name one function, or none for all of them"),
+		Args: oneArg(true, "name one function, or none for all of them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, all := cmd.OutOrStdout(), templates.Functions()
 			if len(args) > 0 {

@@ -30,9 +30,9 @@ func newHistory(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history",
 		Short: "List the changes of the running daemon's pipelines",
-		Long: "history lists the last changes, one line each, the newest one last. A document that was deferred or retried is one\n" +
-			"change. What the sink reports by itself, such as a crash of HAProxy, is listed too. 'haproxy-api explain NUMBER'\n" +
-			"shows everything about a change.",
+		Long: "history lists the last changes, one line each, the newest one last. A document that was deferred or retried is\n" +
+			"one change. What the sink reports by itself, such as a crash of HAProxy, is listed too. 'haproxy-api explain\n" +
+			"NUMBER' shows everything about a change.",
 		Example: "  haproxy-api history\n" +
 			"  haproxy-api history --since 1h --action reload,restart\n" +
 			"  haproxy-api history --since 2026-11-26T09:00:00Z --output json",
@@ -101,7 +101,9 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // checkActions returns a usage error if one of the actions does not exist.
 func checkActions(actions []string) error {
-	known := []string{sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther}
+	known := []string{
+		sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther,
+	}
 	for _, action := range actions {
 		if !slices.Contains(known, action) {
 			return &usageError{fmt.Errorf("--action %q: the actions are %q", action, known)}

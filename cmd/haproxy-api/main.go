@@ -81,15 +81,15 @@ func newRoot() *cobra.Command {
 	})
 	root.SetVersionTemplate(versionLine())
 	opts.register(root.PersistentFlags())
-	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newExplain(opts), newHistory(opts),
-		newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion(opts))
+	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newExplain(opts),
+		newHistory(opts), newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion(opts))
 	return root
 }
 
-// argsBetween returns a check that returns a usage error with the hint unless the command has between least and most arguments.
-func argsBetween(least, most int, hint string) cobra.PositionalArgs {
+// oneArg returns a check that returns a usage error with the hint unless the command has one argument, or none if it is optional.
+func oneArg(optional bool, hint string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < least || len(args) > most {
+		if len(args) > 1 || len(args) == 0 && !optional {
 			return &usageError{fmt.Errorf("%s; see '%s --help'", hint, cmd.CommandPath())}
 		}
 		return nil

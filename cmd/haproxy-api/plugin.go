@@ -87,7 +87,7 @@ func newDoctor(opts *options) *cobra.Command {
 			"A sink really applies the documents that it is given, so use a configuration for which that does no harm.",
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
 			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
-		Args: argsBetween(1, 1, "name the one plugin to check"),
+		Args: oneArg(false, "name the one plugin to check"),
 		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },
 	}
 	flags := cmd.Flags()

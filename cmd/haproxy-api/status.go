@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,14 +21,16 @@ func newStatus(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the status of the running daemon and its pipelines",
-		Long: "status asks the running daemon. The first line says whether everything is healthy. Each pipeline has its source,\n" +
-			"template and sink, what is in effect, the last change and the last reload with their reasons, and the number of\n" +
-			"instances. Then follows each problem with what to do about it.\n\n" +
-			"healthy: nothing is wrong. degraded: the proxy serves, but not everything, or not the newest: a snapshot is held or\n" +
-			"stale, instances are excluded or quarantined, the registry is away, or the configuration file is not accepted.\n" +
-			"unhealthy: the sink has a problem, the newest document could not be applied, or the saved template cannot be used.\n\n" +
-			"Exit code: 0 healthy or degraded; 1 unhealthy, or the daemon does not answer; 2 the configuration of this command is\n" +
-			"not valid.",
+		Long: "status asks the running daemon. The first line says whether everything is healthy. Each pipeline has its\n" +
+			"source, template and sink, what is in effect, the last change and the last reload with their reasons, and the\n" +
+			"number of instances. Then follows each problem with what to do about it.\n\n" +
+			"  healthy    nothing is wrong\n" +
+			"  degraded   the proxy serves, but not everything, or not the newest: a snapshot is held or stale, instances are\n" +
+			"             excluded or quarantined, the registry is away, or the configuration file is not accepted\n" +
+			"  unhealthy  the sink has a problem, the newest document could not be applied, or the saved template cannot be\n" +
+			"             used\n\n" +
+			"Exit code: 0 healthy or degraded; 1 unhealthy, or the daemon does not answer; 2 this command has no valid\n" +
+			"configuration.",
 		Example: "  haproxy-api status\n" +
 			"  haproxy-api status --watch\n" +
 			"  haproxy-api status --address http://edge:7778 --output json",
@@ -106,10 +109,16 @@ func watchStatus(cmd *cobra.Command, client apiclient.Client, inJSON bool) error
 	}
 }
 
-// getStatus returns the status of the daemon, also if there is an error because it is away.
+// getStatus returns the status of the daemon. If it cannot be had, the status says why.
 func getStatus(ctx context.Context, client apiclient.Client) (display.Status, error) {
 	status, note, err := query(ctx, client, func(ctx context.Context, client apiclient.Client) (server.Status, error) {
 		return client.Status(ctx)
 	})
-	return display.NewStatus(client.URL(), status, note, err), err
+	if err == nil {
+		return display.NewStatus(client.URL(), status, note), nil
+	}
+	if _, away := errors.AsType[*apiclient.AwayError](err); away {
+		return display.NoStatus(client.URL(), display.StateAway, err), err
+	}
+	return display.NoStatus(client.URL(), display.StateUnknown, err), err
 }

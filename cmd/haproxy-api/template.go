@@ -45,7 +45,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 			"want.error exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
-		Args: argsBetween(1, 1, "name the one folder of cases"),
+		Args: oneArg(false, "name the one folder of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := opts.load()
 			if err != nil {

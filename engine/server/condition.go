@@ -1,8 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -25,106 +26,143 @@ type Reason struct {
 
 // The kinds of reasons.
 const (
-	ReasonSink          = "sink"          // the sink reports a problem, or does not answer
-	ReasonRestarting    = "restarting"    // the program of the sink is not running; the sink starts it again
-	ReasonNotApplied    = "not_applied"   // the newest document could not be applied
-	ReasonWatchedFiles  = "watched_files" // changed files beside the document could not be loaded
-	ReasonTemplate      = "template"      // the saved template is not used
-	ReasonNothing       = "nothing_applied"
-	ReasonSource        = "source"        // the source reports a problem
-	ReasonStale         = "stale"         // the snapshot in use is of an earlier run
-	ReasonHeld          = "held"          // the newest snapshot is not used yet
-	ReasonExcluded      = "excluded"      // the document lacks services or instances
-	ReasonQuarantined   = "quarantined"   // instances with unsafe values are not used
-	ReasonConfiguration = "configuration" // the saved configuration is not used
+	ReasonSink          = "sink"            // the sink reports a problem, or does not answer
+	ReasonRestarting    = "restarting"      // the program of the sink is not running; the sink starts it again
+	ReasonNotApplied    = "not_applied"     // the newest document could not be applied
+	ReasonWatchedFiles  = "watched_files"   // changed files beside the document could not be loaded
+	ReasonTemplate      = "template"        // the saved template is not used
+	ReasonNothing       = "nothing_applied" // no document has been applied yet
+	ReasonSource        = "source"          // the source reports a problem
+	ReasonStale         = "stale"           // the snapshot in use is of an earlier run
+	ReasonHeld          = "held"            // the newest snapshot is not used yet
+	ReasonExcluded      = "excluded"        // the document lacks services or instances
+	ReasonQuarantined   = "quarantined"     // instances with unsafe values are not used
+	ReasonConfiguration = "configuration"   // the saved configuration is not used
 )
 
-// pipelineState returns the state of a pipeline and the reasons for it, the worst first. A document that the sink defers is none.
+// pipelineState returns the state of a pipeline and the reasons for it, the worst first. Deferring a document is no reason.
 func pipelineState(p engine.PipelineHealth, source engine.SourceStatus) (string, []Reason) {
-	reasons := []Reason{}
-	add := func(kind, state, message, action string) {
-		reasons = append(reasons, Reason{Kind: kind, State: state, Message: message, Action: action})
-	}
-	apply := fmt.Sprintf("POST /api/v1/pipelines/%s/apply", p.Name)
-	if len(p.SinkProblems) > 0 {
-		message := strings.Join(p.SinkProblems, "; ")
-		if p.Facts["haproxy_up"] == "0" {
-			add(ReasonRestarting, StateUnhealthy, message,
-				"It is started again by itself. If it does not stay up, look for the cause in the log, and correct the template or the machine.")
-		} else {
-			add(ReasonSink, StateUnhealthy, message, "Remove the cause; the log has more. It is over as soon as the sink reports no problem.")
-		}
-	}
-	if p.ApplyError != nil {
-		add(ReasonNotApplied, StateUnhealthy, p.ApplyError.Error(), "The previous configuration stays in effect. Correct the "+
-			"cause; it is tried again by itself, and at once with "+apply+".")
-	}
-	if p.InputsError != nil {
-		add(ReasonWatchedFiles, StateUnhealthy, p.InputsError.Error(), "Correct the files and save them; what was loaded before "+
-			"stays in use until then.")
-	}
-	if p.TemplateError != nil {
-		add(ReasonTemplate, StateUnhealthy, p.TemplateError.Error(), templateAction(p))
-	}
+	reasons := append(sinkReasons(p), applyReasons(p)...)
 	if p.Generation == 0 && len(reasons) == 0 {
-		add(ReasonNothing, StateDegraded, "no configuration has been applied yet", nothingAction(source))
+		reasons = append(reasons, degraded(ReasonNothing, "no configuration has been applied yet", nothingAction(p, source)))
 	}
-	for _, problem := range source.Problems {
-		add(ReasonSource, StateDegraded, problem, fmt.Sprintf(
-			"Restore the registry or the connection to it: the last snapshot of source %s stays in use until then.", p.Source))
-	}
-	if !p.StaleSince.IsZero() {
-		add(ReasonStale, StateDegraded, fmt.Sprintf("the snapshot in use is from %s, before the daemon started",
-			p.StaleSince.UTC().Format(time.RFC3339)),
-			fmt.Sprintf("It ends with the next snapshot of source %s. If none comes, check that the registry reaches the daemon.", p.Source))
-	}
-	if p.Held != nil {
-		add(ReasonHeld, StateDegraded, p.Held.Reason, fmt.Sprintf("If the registry is right, release the snapshot: POST "+
-			"/api/v1/pipelines/%s/release. Otherwise correct the registry before %s, when it is released by itself.",
-			p.Name, p.Held.Until.UTC().Format(time.RFC3339)))
-	}
-	if n := len(p.Excluded); n > 0 {
-		e := p.Excluded[0]
-		message := "service " + e.Service + " is excluded: " + e.Reason
-		if !e.WholeService() {
-			message = fmt.Sprintf("instance %s of service %s on %s is excluded: %s", e.ID, e.Service, e.Hostname, e.Reason)
-		}
-		add(ReasonExcluded, StateDegraded, message+andMore(n-1), "Correct its values in the registry, or the template: it is "+
-			"included again by itself. "+apply+" tries at once.")
-	}
-	if n := len(p.Quarantined); n > 0 {
-		q := p.Quarantined[0]
-		message := "the catalogue: " + q.Reason
-		switch {
-		case q.ID != "" || q.Hostname != "":
-			message = fmt.Sprintf("instance %s of service %s on %s is quarantined: %s", q.ID, q.Service, q.Hostname, q.Reason)
-		case q.Service != "":
-			message = "service " + q.Service + " is quarantined: " + q.Reason
-		}
-		add(ReasonQuarantined, StateDegraded, message+andMore(n-1),
-			"Correct its values in the registry: it is used with the next snapshot that has valid ones.")
-	}
+	reasons = append(reasons, sourceReasons(p, source)...)
+	reasons = append(reasons, instanceReasons(p)...)
 	return worst(reasons), reasons
 }
 
-func templateAction(p engine.PipelineHealth) string {
-	const rest = " It is loaded as soon as it is saved, and the last good template stays in use until then."
-	at, ok := engine.PositionOf(p.TemplateError)
-	switch {
-	case ok && at.Line > 0:
-		return fmt.Sprintf("Correct line %d of %s.", at.Line, at.File) + rest
-	case ok:
-		return "Correct " + at.File + "." + rest
-	}
-	return "Correct the template." + rest
+func unhealthy(kind, message, action string) Reason {
+	return Reason{Kind: kind, State: StateUnhealthy, Message: message, Action: action}
 }
 
-func nothingAction(source engine.SourceStatus) string {
-	if source.LastSnapshot.IsZero() {
-		return fmt.Sprintf("The first snapshot of source %s starts it. If none comes, check that the registry reaches the daemon.",
-			source.Name)
+func degraded(kind, message, action string) Reason {
+	return Reason{Kind: kind, State: StateDegraded, Message: message, Action: action}
+}
+
+// sinkReasons are the problems that the sink reports. The sink of HAProxy says in a fact whether HAProxy runs.
+func sinkReasons(p engine.PipelineHealth) []Reason {
+	kind, action := ReasonSink, "Remove the cause, which the log of the daemon and that of the program tell more about."
+	if p.Facts["haproxy_up"] == "0" {
+		kind, action = ReasonRestarting, "HAProxy is started again by itself. If it does not stay up, the history and the log have "+
+			"its last messages: correct the template, or what else ends it."
 	}
-	return "It takes a moment. If it stays so, the log has the cause."
+	reasons := []Reason{}
+	for _, problem := range p.SinkProblems {
+		reasons = append(reasons, unhealthy(kind, problem, action))
+	}
+	return reasons
+}
+
+// applyReasons say why the newest document, the files beside it or the saved template are not in use.
+func applyReasons(p engine.PipelineHealth) []Reason {
+	var reasons []Reason
+	if p.ApplyError != nil {
+		reasons = append(reasons, unhealthy(ReasonNotApplied, p.ApplyError.Error(),
+			"Correct what the message names: the template, or the values in the registry. The previous configuration stays in "+
+				"effect. It is tried again by itself where that can help, and at once with POST "+pipelinePath(p)+"/apply."))
+	}
+	if p.InputsError != nil {
+		reasons = append(reasons, unhealthy(ReasonWatchedFiles, p.InputsError.Error(),
+			"Correct the files and save them. What was loaded before stays in use until then."))
+	}
+	if p.TemplateError != nil {
+		reasons = append(reasons, unhealthy(ReasonTemplate, p.TemplateError.Error(), templateAction(p)))
+	}
+	return reasons
+}
+
+// sourceReasons say why the snapshot in use may not be the registry's state.
+func sourceReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
+	var reasons []Reason
+	for _, problem := range source.Problems {
+		reasons = append(reasons, degraded(ReasonSource, problem, fmt.Sprintf(
+			"Restore the registry or the connection to it. The last snapshot of the source %s stays in use until then.", p.Source)))
+	}
+	if !p.StaleSince.IsZero() {
+		reasons = append(reasons, degraded(ReasonStale,
+			"the snapshot in use is from "+utc(p.StaleSince)+", before the daemon started",
+			fmt.Sprintf("The next snapshot of the source %s ends it. If none comes, check that the registry reaches the daemon.",
+				p.Source)))
+	}
+	if p.Held != nil {
+		reasons = append(reasons, degraded(ReasonHeld, "the newest snapshot is held: "+p.Held.Reason, fmt.Sprintf(
+			"If the registry is right, release the snapshot: POST %s/release. If not, correct the registry before %s: then the "+
+				"snapshot is released by itself.", pipelinePath(p), utc(p.Held.Until))))
+	}
+	return reasons
+}
+
+// instanceReasons name an instance that is not in the document, and say how many more there are.
+func instanceReasons(p engine.PipelineHealth) []Reason {
+	var reasons []Reason
+	if n := len(p.Excluded); n > 0 {
+		e := p.Excluded[0]
+		reasons = append(reasons, degraded(ReasonExcluded, nameInstance(e.Service, e.ID, e.Hostname)+" is excluded: "+e.Reason+
+			andMore(n-1), "Correct its values in the registry, or the template: it is included again by itself. To try at once: "+
+			"POST "+pipelinePath(p)+"/apply."))
+	}
+	if n := len(p.Quarantined); n > 0 {
+		q := p.Quarantined[0]
+		reasons = append(reasons, degraded(ReasonQuarantined, nameInstance(q.Service, q.ID, q.Hostname)+" is quarantined: "+
+			q.Reason+andMore(n-1), "Correct its values in the registry: the next snapshot with valid ones ends it."))
+	}
+	return reasons
+}
+
+func pipelinePath(p engine.PipelineHealth) string {
+	return "/api/v1/pipelines/" + url.PathEscape(p.Name)
+}
+
+func utc(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// nameInstance names an instance, a service as a whole, or the catalogue.
+func nameInstance(service, id, hostname string) string {
+	switch {
+	case id != "" || hostname != "":
+		return fmt.Sprintf("instance %s of service %s on %s", id, service, hostname)
+	case service != "":
+		return "service " + service
+	}
+	return "the name of the cluster"
+}
+
+func templateAction(p engine.PipelineHealth) string {
+	what := "the template"
+	if at, ok := engine.PositionOf(p.TemplateError); ok {
+		what = at.File
+		if at.Line > 0 {
+			what = fmt.Sprintf("line %d of %s", at.Line, at.File)
+		}
+	}
+	return "Correct " + what + " and save it: it is tried at once. The last good template stays in use until then."
+}
+
+func nothingAction(p engine.PipelineHealth, source engine.SourceStatus) string {
+	if source.LastSnapshot.IsZero() {
+		return fmt.Sprintf("The first snapshot of the source %s starts it. If none comes, check that the registry reaches the daemon.",
+			p.Source)
+	}
+	return "Wait a moment. If it stays so, the log has the cause."
 }
 
 func andMore(n int) string {
@@ -138,24 +176,15 @@ func andMore(n int) string {
 func daemonState(config Configuration, pipelines []Pipeline) (string, []Reason) {
 	reasons := []Reason{}
 	if config.Error != "" {
-		reasons = append(reasons, Reason{
-			Kind: ReasonConfiguration, State: StateDegraded, Message: config.Error,
-			Action: "Correct " + orConfiguration(config.File) + " and save it: it is loaded at once, and the previous " +
-				"configuration stays in use until then. haproxy-api check shows every fault.",
-		})
+		reasons = append(reasons, degraded(ReasonConfiguration, config.Error, "Correct "+cmp.Or(config.File, "the configuration")+
+			" and save it: it is loaded at once. The previous configuration stays in use until then. 'haproxy-api check' shows "+
+			"every fault."))
 	}
 	state := worst(reasons)
 	for _, p := range pipelines {
 		state = worse(state, p.State)
 	}
 	return state, reasons
-}
-
-func orConfiguration(file string) string {
-	if file == "" {
-		return "the configuration"
-	}
-	return file
 }
 
 // worst returns the worst state of the reasons.

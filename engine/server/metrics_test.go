@@ -255,7 +255,9 @@ func observe(m *Metrics, pipeline, source, plugin string) {
 	m.SnapshotReceived(sdk.Snapshot{Source: source}, true)
 	m.Rendered(pipeline, 1, nil)
 	m.TemplateRefused(pipeline)
-	m.Applied(engine.Entry{Pipeline: pipeline, Trigger: history.Trigger{Kind: history.TriggerPush}, Result: sdk.Result{Action: sdk.ActionReload}})
+	m.Applied(engine.Entry{
+		Pipeline: pipeline, Trigger: history.Trigger{Kind: history.TriggerPush}, Result: sdk.Result{Action: sdk.ActionReload},
+	})
 	m.PluginRestarted(plugin)
 }
 
@@ -326,8 +328,9 @@ func TestMetrics_CardinalityIsBounded(t *testing.T) {
 	}
 	m.SetComponents(Components{Pipelines: []string{"haproxy"}, Sources: []string{"sidecar"}, Plugins: []string{"haproxy"}})
 	for n := range 1000 { // a plugin may report anything
-		m.Applied(engine.Entry{Pipeline: "haproxy", Result: sdk.Result{Action: fmt.Sprint("invented ", n)}})
-		m.Applied(engine.Entry{Pipeline: "haproxy", Result: sdk.Result{Action: fmt.Sprint("invented ", n)}, Err: errors.New("no")})
+		invented := sdk.Result{Action: fmt.Sprint("invented ", n)}
+		m.Applied(engine.Entry{Pipeline: "haproxy", Result: invented})
+		m.Applied(engine.Entry{Pipeline: "haproxy", Result: invented, Err: errors.New("no")})
 		s.sink.setFacts(map[string]string{fmt.Sprint("invented ", n): "1", "haproxy_up": "1"})
 	}
 	s.sink.setFacts(haproxyFacts)

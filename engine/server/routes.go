@@ -33,6 +33,7 @@ func (s *Server) routes() []route {
 		route{get, "/live", s.getLive},
 		route{get, "/ready", s.getReady},
 		route{get, "/metrics", s.cfg.Metrics.Handler().ServeHTTP},
+		route{get, "/api/v1/openapi.json", getOpenAPI},
 		route{get, "/api/v1/status", s.getStatus},
 		route{get, "/api/v1/pipelines", s.getPipelines},
 		route{get, pipeline, s.getPipeline},

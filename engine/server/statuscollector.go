@@ -15,7 +15,7 @@ import (
 
 // scrapeTimeout bounds the time that sinks and sources have to report their health for a scrape. What a sink that does not answer
 // would report is missing; its pipeline's other metrics are there.
-const scrapeTimeout = time.Second
+const scrapeTimeout = 2 * time.Second
 
 // A statusCollector reads the state of all pipelines and sources from the engine, once for each scrape. What the engine no longer
 // runs has no metrics.
@@ -85,8 +85,8 @@ func (c *statusCollector) addPipelineMetrics() {
 		"haproxy_restarts", count)
 	fact(prometheus.GaugeValue, "haproxy_api_haproxy_old_workers",
 		"Workers of HAProxy from before a reload that finish their connections.", "old_workers_count", count)
-	fact(prometheus.CounterValue, "haproxy_api_drift_repairs_total", "Repairs of changes that others made to HAProxy or its files.",
-		"drift_repairs", count)
+	fact(prometheus.CounterValue, "haproxy_api_drift_repairs_total",
+		"Repairs of changes that others made to HAProxy or its files.", "drift_repairs", count)
 	fact(prometheus.GaugeValue, "haproxy_api_persist_pending", "1 while what HAProxy runs is not on disk yet, otherwise 0.",
 		"persist_pending", flag)
 }

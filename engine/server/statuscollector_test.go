@@ -22,7 +22,9 @@ func TestStatusCollector_Facts(t *testing.T) {
 		s.sink.setFacts(map[string]string{fact: "1"})
 		s.waitForMetric(t, name+" 1")
 		// A plugin may report anything, or nothing.
-		for _, invalid := range []string{"", "many", "-1", "1.5", "NaN", "+Inf", "0x1", " 1", "99999999999999999999", "9007199254740993"} {
+		for _, invalid := range []string{
+			"", "many", "-1", "1.5", "NaN", "+Inf", "0x1", " 1", "99999999999999999999", "9007199254740993",
+		} {
 			s.sink.setFacts(map[string]string{fact: invalid})
 			if code, body := s.ask("GET", "/metrics"); code != 200 || strings.Contains(body, name) {
 				t.Errorf("%s=%q: got %d and the metric", fact, invalid, code)
@@ -87,7 +89,8 @@ func TestStatusCollector_HangingSink(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); e.Run(ctx) }()
 	t.Cleanup(func() { close(hanging.release); cancel(); <-done })
-	source.snapshots <- sdk.Snapshot{Source: "s", Services: sdk.GroupByName([]sdk.Instance{{ID: "1", Name: "web", Hostname: "h"}})}
+	web := []sdk.Instance{{ID: "1", Name: "web", Hostname: "h"}}
+	source.snapshots <- sdk.Snapshot{Source: "s", Services: sdk.GroupByName(web)}
 	for _, sink := range []*testSink{hanging.testSink, healthy} {
 		<-sink.applied
 	}

@@ -220,3 +220,24 @@ func TestRetryStart_SlowFailureIsLogged(t *testing.T) {
 	defer sink.Close()
 	eventually(t, "the end of the first start is told", func() bool { return strings.Contains(log.String(), "exit status 42") })
 }
+
+func TestRestart_LogsAPluginThatKeepsEndingOnce(t *testing.T) {
+	sink, _, log := startNotes(t, nil)
+	const ends = 4
+	for range ends {
+		if _, err := sink.Apply(t.Context(), document("die")); !errors.Is(err, ErrGone) {
+			t.Fatal(err)
+		}
+		<-sink.Restarted()
+	}
+	if sink.PID() == 0 {
+		t.Error("the plugin does not run")
+	}
+	for message, want := range map[string]int{
+		"plugin started": 2, "plugin ended, restarting": 1, "plugin keeps ending": 1, "plugin keeps running": 0,
+	} {
+		if got := strings.Count(log.String(), message); got != want {
+			t.Errorf("%d lines with %q, want %d:\n%s", got, message, want, log)
+		}
+	}
+}

@@ -72,6 +72,8 @@ const (
 	claimWait = 3 * time.Second
 	// maxEvents is how many events of a sink wait to be received.
 	maxEvents = 64
+	// stableAfter is how long a program has to run until it is restarted without delay when it ends.
+	stableAfter = 30 * time.Second
 	// pingInterval and pingTimeout say how soon the supervisor notices a program that hangs.
 	pingInterval = 5 * time.Second
 	pingTimeout  = 10 * time.Second
@@ -91,9 +93,12 @@ type supervisor struct {
 	mustClaim  bool     // every process must claim before it becomes current
 	claimError error    // of the last claim at a start
 	restarts   int
-	lastEnd    string // how and when the program last ended, or why it did not start; empty if neither happened
+	lastEnd    string    // how the program last ended, or why it did not start; empty if neither happened
+	endedAt    time.Time // when it last ended; zero if it did not start
 
 	startFault logdedup.Fault // the program does not start
+	looping    logdedup.Fault // it ends soon after each start
+	unstable   bool           // it ended soon after its last start; only run and what it calls access it
 
 	newestGeneration atomic.Uint64  // of the documents that were passed to the plugin
 	restarted        chan struct{}  // one slot, see Sink.Restarted
@@ -149,7 +154,7 @@ func (s *supervisor) run(ctx context.Context) {
 	defer close(s.stopped)
 	retries := backoff.NewExponentialBackOff()
 	retries.InitialInterval = 100 * time.Millisecond
-	retries.MaxInterval = 30 * time.Second
+	retries.MaxInterval = stableAfter
 	ran := false
 	for first := true; ; first = false {
 		p, err := s.startOnce(ctx, ran)
@@ -168,14 +173,16 @@ func (s *supervisor) run(ctx context.Context) {
 		} else {
 			ran = true
 			began := time.Now()
-			why, ended := s.awaitEnd(ctx, p)
+			why, ended := s.awaitEnd(ctx, p, began)
 			if !ended {
 				return
 			}
-			s.recordEnd(p, why)
-			if time.Since(began) > retries.MaxInterval {
+			if time.Since(began) > stableAfter {
 				retries.Reset()
+				s.unstable = false
 			}
+			s.recordEnd(p, why)
+			s.unstable = true
 		}
 		select {
 		case <-ctx.Done():
@@ -198,9 +205,9 @@ func (s *supervisor) startOnce(ctx context.Context, restart bool) (*process, err
 	return p, nil
 }
 
-// awaitEnd waits until p has ended or does not answer a liveness ping. why is empty if the exit status is the reason. ended is
+// awaitEnd waits until p, which began at that time, has ended or does not answer a liveness ping. why is empty if the exit status is the reason. ended is
 // false if ctx is done.
-func (s *supervisor) awaitEnd(ctx context.Context, p *process) (why string, ended bool) {
+func (s *supervisor) awaitEnd(ctx context.Context, p *process, began time.Time) (why string, ended bool) {
 	ticker := time.NewTicker(s.opts.pingInterval)
 	defer ticker.Stop()
 	for {
@@ -212,6 +219,9 @@ func (s *supervisor) awaitEnd(ctx context.Context, p *process) (why string, ende
 		case <-ticker.C:
 			if err := p.ping(ctx, s.opts.pingTimeout); err != nil && ctx.Err() == nil {
 				return "it did not answer a liveness ping", true
+			}
+			if time.Since(began) > stableAfter {
+				s.looping.Resolve(s.opts.Log, "plugin keeps running again", "plugin", s.opts.Name, "pid", p.program.pid())
 			}
 		}
 	}
@@ -275,8 +285,8 @@ func (s *supervisor) recordStart(p *process, restart bool) {
 		s.restarts++
 	}
 	s.mu.Unlock()
-	args := []any{"plugin", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
-	if !s.startFault.Resolve(s.opts.Log, "plugin started", args...) {
+	args := []any{"plugin", s.opts.Name, "name", p.info.Name, "version", p.info.Version, "pid", p.program.pid()}
+	if !s.startFault.Resolve(s.opts.Log, "plugin started", args...) && s.looping.Cause() == "" {
 		s.opts.Log.Info("plugin started", args...)
 	}
 	if restart && s.opts.OnRestart != nil {
@@ -304,10 +314,18 @@ func (s *supervisor) recordEnd(p *process, why string) {
 		why += " and was killed"
 	}
 	s.mu.Lock()
-	s.lastEnd = why + " at " + time.Now().Format(time.RFC3339)
+	s.lastEnd, s.endedAt = why, time.Now()
 	s.mu.Unlock()
-	s.opts.Log.Error("plugin ended, restarting", "plugin", s.opts.Name, "pid", p.program.pid(), "error", why)
+	args := []any{"plugin", s.opts.Name, "pid", p.program.pid()}
+	if s.unstable {
+		s.looping.Error(s.opts.Log, "plugin keeps ending, restarting it after growing pauses", errLoop, append(args, "reason", why)...)
+	} else {
+		s.opts.Log.Error("plugin ended, restarting", append(args, "error", why)...)
+	}
 }
+
+// errLoop is the error of a plugin that was restarted and ended soon again.
+var errLoop = fmt.Errorf("it ended within %v after a restart", stableAfter)
 
 func (s *supervisor) recordStartFailure(err error) {
 	s.recordNotStarted("plugin does not start, retrying", err)
@@ -318,7 +336,7 @@ func (s *supervisor) recordNotStarted(message string, err error) {
 	s.startFault.Error(s.opts.Log, message, err, "plugin", s.opts.Name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastEnd = err.Error()
+	s.lastEnd, s.endedAt = err.Error(), time.Time{}
 }
 
 // recordLost replaces a report that was not received yet. It ignores a generation that the plugin never got and a digest that
@@ -397,6 +415,9 @@ func (s *supervisor) addFacts(health sdk.Health, err error) sdk.Health {
 	health.Facts["plugin_restarts"] = strconv.Itoa(s.restarts)
 	if s.lastEnd != "" {
 		health.Facts["plugin_last_end"] = s.lastEnd
+		if !s.endedAt.IsZero() {
+			health.Facts["plugin_last_end"] += " at " + s.endedAt.Format(time.RFC3339)
+		}
 	}
 	if p := s.current; p != nil {
 		health.Facts["plugin"] = p.info.Name + " " + p.info.Version

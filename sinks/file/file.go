@@ -21,6 +21,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/lock"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -139,14 +140,13 @@ func (s *Sink) Close() error {
 // Apply writes the files and runs the reload command, if there is one. If the command fails, Apply restores the previous files
 // and does not run the command again: it assumes that the program kept its configuration.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	began := time.Now()
+	ctx, done := report.With(ctx)
 	if err := s.fileLock.Ensure(); err != nil {
 		return sdk.Result{}, err
 	}
 	s.begin.Do(s.loadRecord)
 	result, err := s.apply(ctx, doc)
-	result.Took = time.Since(began)
-	return result, err
+	return done.Result(result), err
 }
 
 func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
@@ -170,11 +170,7 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	if ctx.Err() != nil {
 		return sdk.Result{}, fmt.Errorf("the change was cancelled before it had an effect: %w", context.Cause(ctx))
 	}
-	// Until the program has loaded the files, what it has loaded is unknown, so the previous record is no longer valid.
-	if err := s.recordWriting(files); err != nil {
-		return sdk.Result{}, err
-	}
-	if err := st.Commit(); err != nil {
+	if err := s.commit(ctx, st); err != nil {
 		return sdk.Result{}, err
 	}
 	// The files are in place from here on, and are restored if the reload fails.
@@ -190,17 +186,26 @@ func (s *Sink) apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) 
 	return sdk.Result{Action: sdk.ActionReload, Reason: reason, Details: output}, nil
 }
 
+// commit renames the staged files into place. Until the program has loaded them, what it has loaded is unknown, so the previous
+// record is no longer valid.
+func (s *Sink) commit(ctx context.Context, st *stage.Stage) error {
+	defer report.Step(ctx, "write")()
+	if err := s.recordWriting(st.Files()); err != nil {
+		return err
+	}
+	return st.Commit()
+}
+
 // Reread runs the reload command, if there is one and a watched file has changed. The sink knows no other files that the program
 // reads.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
-	began := time.Now()
+	ctx, done := report.With(ctx)
 	if err := s.fileLock.Ensure(); err != nil {
 		return sdk.Result{}, err
 	}
 	s.begin.Do(s.loadRecord)
 	result, err := s.reread(ctx, watched)
-	result.Took = time.Since(began)
-	return result, err
+	return done.Result(result), err
 }
 
 func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
@@ -249,6 +254,7 @@ func (s *Sink) check(ctx context.Context, st *stage.Stage) error {
 	if len(s.cfg.CheckCmd) == 0 {
 		return nil
 	}
+	defer report.Step(ctx, "check")()
 	o, err := s.run(ctx, s.cfg.CheckCmd, st.Checked())
 	o.Output = st.Original(o.Output)
 	if err != nil {
@@ -263,6 +269,7 @@ func (s *Sink) check(ctx context.Context, st *stage.Stage) error {
 // reload runs the reload command to its end even if ctx is cancelled, since a partial reload may leave the program in an unknown
 // state. Only Stop and Close kill it.
 func (s *Sink) reload(ctx context.Context) ([]string, error) {
+	defer report.Step(ctx, "reload")()
 	o, err := s.run(context.WithoutCancel(ctx), s.cfg.ReloadCmd, s.cfg.Path)
 	switch {
 	case err != nil:

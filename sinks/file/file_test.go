@@ -55,6 +55,25 @@ func apply(t *testing.T, s *Sink, doc sdk.Document, action string) {
 	}
 }
 
+func TestApply_Steps(t *testing.T) {
+	s := newSink(t, filepath.Join(t.TempDir(), "x.conf"), func(c *Config) {
+		c.CheckCmd, c.ReloadCmd = []string{"test", "-f", "{}"}, []string{"true"}
+	})
+	defer s.Close()
+	result, err := s.Apply(t.Context(), document("one"))
+	check(t, err)
+	var names []string
+	for _, step := range result.Steps {
+		names = append(names, step.Name)
+		if step.Start+step.Took > result.Took {
+			t.Errorf("the step %+v is longer than the Apply, %v", step, result.Took)
+		}
+	}
+	if got := strings.Join(names, " "); got != "check write reload" {
+		t.Errorf("the steps are %q", got)
+	}
+}
+
 // wantFiles checks that the folder has exactly these files, as NAME=CONTENT.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()

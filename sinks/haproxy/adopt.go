@@ -54,10 +54,10 @@ func (s *Sink) adopt(ctx context.Context) {
 	s.checkConflicts(now)
 	switch {
 	case err != nil:
-		s.log.Warn("cannot tell whether HAProxy runs", "error", err)
+		s.starting.Warn(s.log, "cannot tell whether HAProxy runs", err)
 		s.update(func(st *state) { st.startErr = err })
 	case now.None():
-		s.log.Info("no HAProxy runs", "pid_file", s.paths.PidFile)
+		s.log.Info("no HAProxy runs", "file", s.paths.PidFile)
 	default:
 		if why := s.whyNotServed(ctx, now, doc, left, have); why != "" {
 			s.log.Info("adopted a running HAProxy; what it serves is unknown", append(pidAttrs(now), "reason", why)...)
@@ -75,8 +75,8 @@ func (s *Sink) adopt(ctx context.Context) {
 	}
 }
 
-// whyNotServed returns why the HAProxy in now is not known to serve doc, which is what the previous process has recorded, or "" if
-// it does. doc is nil if the files on disk are not those that were recorded.
+// whyNotServed returns why the HAProxy in now is not known to serve doc, which the previous process has recorded, or "" if it
+// does. doc is nil if the files on disk are not those that were recorded.
 func (s *Sink) whyNotServed(ctx context.Context, now process.Instance, doc *document, left stateFile, have bool) string {
 	switch {
 	case !have:

@@ -9,6 +9,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -23,12 +24,12 @@ import (
 // Cancelling ctx ends Apply until the files are renamed into place. From then on the change is completed or undone regardless of
 // ctx, because repeating a cancelled reload would make a slow reload an endless one. Only Stop ends it then.
 func (s *Sink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, error) {
-	ctx, record := withRecord(ctx)
+	ctx, done := report.With(ctx)
 	if err := s.ready(ctx); err != nil {
 		return sdk.Result{}, err
 	}
 	result, err := s.apply(ctx, doc)
-	return record.result(result), err
+	return done.Result(result), err
 }
 
 func (s *Sink) apply(ctx context.Context, raw sdk.Document) (sdk.Result, error) {
@@ -98,7 +99,7 @@ func (s *Sink) changeServers(ctx context.Context, now process.Instance, doc *doc
 	if !s.cfg.Runtime {
 		return errors.New("runtime changes are disabled in the configuration")
 	}
-	defer recordStep(ctx, "runtime")()
+	defer report.Step(ctx, "runtime")()
 	before := s.state.Load().applied(now)
 	client := s.clientFor(now)
 	if answer := client.Refused(backends...); answer != "" {
@@ -127,7 +128,7 @@ func reconcile(
 	ctx context.Context, client *runtimeapi.Client, before, want *document, backends []string,
 ) ([]sdk.Command, error) {
 	commands, err := client.Reconcile(ctx, before.config, want.config, backends)
-	recordCommands(ctx, commands)
+	report.Commands(ctx, commands)
 	return commands, err
 }
 
@@ -235,7 +236,7 @@ func (s *Sink) commit(ctx context.Context, staged *stage.Stage) error {
 
 // write lists the staged files in the state file and renames them into place.
 func (s *Sink) write(ctx context.Context, staged *stage.Stage) error {
-	defer recordStep(ctx, "write")()
+	defer report.Step(ctx, "write")()
 	s.announce(staged.Files())
 	return s.commitStage(staged)
 }
@@ -289,7 +290,7 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 	if applied != nil {
 		restored = st.onDisk
 	}
-	s.log.Warn("restoring the previous configuration in HAProxy", "reason", cause)
+	s.log.Warn("restoring the previous configuration in HAProxy", "error", cause)
 	if _, err := s.load(ctx, restored); err != nil {
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))

@@ -13,6 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/program"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -109,7 +110,7 @@ func (s *Sink) checkStaged(ctx context.Context, staged *stage.Stage, names []syn
 
 // runCheck checks the staged files with HAProxy or verify_cmd.
 func (s *Sink) runCheck(ctx context.Context, st *stage.Stage, names []syntax.Hostname) ([]string, error) {
-	defer recordStep(ctx, "check")()
+	defer report.Step(ctx, "check")()
 	if s.cfg.VerifyCmd != "" {
 		command, mentions := s.verifyCommand(st.Checked())
 		if !mentions {
@@ -208,7 +209,7 @@ func (s *Sink) verifiesInPlace() bool {
 
 // verifyInPlace runs a verify command that does not mention the configuration file. The files are in place.
 func (s *Sink) verifyInPlace(ctx context.Context, st *stage.Stage) error {
-	defer recordStep(ctx, "check")()
+	defer report.Step(ctx, "check")()
 	ctx, cancel := context.WithTimeoutCause(ctx, checkLimit, errCheckLimit)
 	defer cancel()
 	o, err := process.Shell(ctx, s.cfg.VerifyCmd)

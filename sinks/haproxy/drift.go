@@ -13,6 +13,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -206,7 +207,7 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	if _, err := s.controller.Endpoint(now); err != nil || doc == nil {
 		return nil // the servers cannot be read
 	}
-	defer recordStep(ctx, "verify")()
+	defer report.Step(ctx, "verify")()
 	var commands []sdk.Command
 	var err error
 	if client := s.clientFor(now); s.cfg.Runtime {
@@ -287,7 +288,7 @@ func (s *supervisor) restoreChangedFiles() {
 		s.restoring.Warn(s.log, "cannot restore files that were changed on disk", err)
 		return
 	}
-	s.restoring.Resolve(s.log, "restored files that were changed on disk")
+	s.restoring.Resolve(s.log, "files that were changed on disk can be restored again")
 	if restored != "" {
 		s.change.Lock()
 		defer s.change.Unlock()
@@ -314,12 +315,15 @@ func (s *Sink) restoreFiles(files []stage.File) (restored string, err error) {
 	if len(changed) == 0 {
 		return "", nil
 	}
-	s.log.Warn("restoring files that were changed on disk", "file", changed[0].Path)
 	staged, err := stage.New(s.paths.ConfigFile, changed, 0)
 	if err != nil {
 		return "", err
 	}
 	defer staged.Discard()
 	s.announce(files)
-	return changed[0].Path, staged.Commit()
+	if err := staged.Commit(); err != nil {
+		return "", err
+	}
+	s.log.Warn("restored files that were changed on disk", "file", changed[0].Path)
+	return changed[0].Path, nil
 }

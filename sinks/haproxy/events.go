@@ -91,7 +91,7 @@ func (e *events) reportLeftOut() {
 			continue
 		}
 		if r.left > 0 {
-			e.report(sdk.Event{Kind: kind, Time: r.last, Reason: fmt.Sprintf("the same happened %d more times since %s, and no more since %s",
+			e.report(sdk.Event{Kind: kind, Time: r.last, Reason: fmt.Sprintf("%d more between %s and %s are not listed",
 				r.left, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
 		}
 		delete(e.kinds, kind)
@@ -110,7 +110,7 @@ func lastLines(log []string) []string { return log[max(0, len(log)-shownLogLines
 // reportCrash reports that the HAProxy that ran has ended, once. The caller holds s.change.
 func (s *Sink) reportCrash() {
 	st := s.state.Load()
-	if st.running.None() || !st.endedAt.IsZero() {
+	if st.running.None() || st.running.Alive() || !st.endedAt.IsZero() {
 		return
 	}
 	s.update(func(st *state) { st.endedAt = time.Now() })
@@ -123,6 +123,15 @@ func (s *Sink) reportCrash() {
 		Kind: sdk.EventCrashed, Generation: generationOf(st.desired), Details: lastLines(log),
 		Reason: fmt.Sprintf("%s ended after %v: %s", describe(st.running), time.Since(st.since).Round(time.Second), why),
 	})
+}
+
+// texts returns what was sent, for the log.
+func texts(commands []sdk.Command) []string {
+	sent := make([]string, len(commands))
+	for i, command := range commands {
+		sent[i] = command.Sent
+	}
+	return sent
 }
 
 // describe names the processes of an instance.
@@ -145,8 +154,8 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	switch {
 	case err != nil:
 		event.Kind, event.Details = sdk.EventLoadFailed, lastLines(process.LogOf(err))
-		event.Reason = fmt.Sprintf("attempt %d, %s, has failed after %v, and the next one follows in %v: %v", s.attempts, reason, took,
-			time.Until(s.nextLoad).Round(100*time.Millisecond), err)
+		event.Reason = fmt.Sprintf("attempt %d, %s, has failed after %v, and the next one follows in %v: %v",
+			s.attempts, reason, took, time.Until(s.nextLoad).Round(100*time.Millisecond), err)
 	case reload:
 		event.Kind = sdk.EventReloaded
 		event.Reason = fmt.Sprintf("%s has loaded its configuration again in %v, %s", describe(loaded.Instance), took, reason)

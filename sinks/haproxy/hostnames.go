@@ -12,6 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -45,7 +46,7 @@ func (s *Sink) requireHostnames(ctx context.Context, main stage.File, names []sy
 	if len(hosts) == 0 {
 		return nil
 	}
-	defer recordStep(ctx, "resolve")()
+	defer report.Step(ctx, "resolve")()
 	found := s.resolver.Resolve(ctx, hosts)
 	var positions []sdk.Position
 	for _, name := range names {
@@ -168,13 +169,13 @@ func (s *Sink) resolveAdded(ctx context.Context, now process.Instance, doc *docu
 	}()
 	s.change.Unlock()
 	defer s.change.Lock()
-	defer recordStep(ctx, "resolve")()
+	defer report.Step(ctx, "resolve")()
 	s.resolver.Resolve(ctx, hosts)
 	return true
 }
 
-// updateBeforeResolving makes a partial update if doc needs host names that have to be looked up. It reports whether there are such
-// names.
+// updateBeforeResolving makes a partial update if doc needs host names that have to be looked up. It reports whether there are
+// such names.
 func (s *Sink) updateBeforeResolving(ctx context.Context, doc *document) bool {
 	if s.resolver.Resolved(requiredHosts(doc.hostnames())) {
 		return false

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 // beginLoad records that HAProxy is told to load something, until end is called. reload says that a HAProxy runs: only then do
@@ -60,7 +61,7 @@ func (s *Sink) tellToLoad(ctx context.Context) (process.LoadResult, error) {
 	if !s.state.Load().running.Alive() {
 		step = "start"
 	}
-	defer recordStep(ctx, step)()
+	defer report.Step(ctx, step)()
 	return s.controller.Load(ctx)
 }
 

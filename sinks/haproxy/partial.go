@@ -91,10 +91,11 @@ func (s *Sink) partialUpdate(ctx context.Context, now process.Instance, applied,
 		}
 		err := s.changeServers(ctx, now, partial, p.backends)
 		if err == nil {
-			s.log.Info("changed servers before the reload", "reason", p.reason)
+			s.partial.Resolve(s.log, "servers are changed before reloads again")
+			s.log.Debug("changed servers before the reload", "reason", p.reason)
 			return
 		}
-		s.log.Warn("cannot change servers before the reload", "error", err)
+		s.partial.Warn(s.log, "cannot change servers before the reload", err)
 		if runtimeapi.IsUnsupported(err) || s.state.Load().applied(now) != applied {
 			return
 		}

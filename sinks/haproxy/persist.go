@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 // A change at run time is persisted afterwards: HAProxy's own check reads the document, and it is written to disk, so that a
@@ -81,7 +82,7 @@ func (s *Sink) persistPending(ctx context.Context) error {
 	if doc == nil {
 		return nil
 	}
-	defer recordStep(ctx, "persist")()
+	defer report.Step(ctx, "persist")()
 	if err := s.fileLock.Ensure(); err != nil {
 		return err
 	}

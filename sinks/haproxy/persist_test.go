@@ -289,7 +289,8 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	if l := <-lost; !errors.Is(l.Err, sdk.ErrRejected) {
 		t.Errorf("lost is %v", l.Err)
 	}
-	if reverted := events.await(t, sdk.EventReverted); len(reverted.Commands) == 0 || !strings.Contains(reverted.Reason, "rejects") {
+	reverted := events.await(t, sdk.EventReverted)
+	if len(reverted.Commands) == 0 || !strings.Contains(reverted.Reason, "rejects") {
 		t.Errorf("got %+v", reverted)
 	}
 	r.wantAnswers("a")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/syntax"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/stage"
 )
 
@@ -31,7 +32,7 @@ type plan struct {
 
 // plan finds the running HAProxy, and plans how doc replaces what it serves.
 func (s *Sink) plan(ctx context.Context, doc *document) (plan, process.Instance) {
-	defer recordStep(ctx, "plan")()
+	defer report.Step(ctx, "plan")()
 	now, err := s.controller.Find(ctx)
 	switch {
 	case err == nil && now.None():
@@ -57,8 +58,8 @@ func planChange(applied, doc *document) plan {
 	if applied == nil {
 		return plan{need: needReload, reason: "the configuration that HAProxy serves is unknown"}
 	}
-	if name := changedCompanion(applied.files[1:], doc.files[1:]); name != "" {
-		return plan{need: needReload, reason: "the file " + name + " differs"}
+	if reason := changedCompanion(applied.files[1:], doc.files[1:]); reason != "" {
+		return plan{need: needReload, reason: reason}
 	}
 	change := syntax.Compare(applied.config, doc.config)
 	switch {
@@ -73,16 +74,18 @@ func planChange(applied, doc *document) plan {
 	}
 }
 
-// changedCompanion returns the name of the first file that is in only one of the two or that differs, or "" if there is none.
+// changedCompanion says which is the first file that is in only one of the two or that differs, or "" if there is none.
 func changedCompanion(before, after []stage.File) string {
 	byPath := func(a, b stage.File) int { return cmp.Compare(a.Path, b.Path) }
 	before, after = slices.SortedFunc(slices.Values(before), byPath), slices.SortedFunc(slices.Values(after), byPath)
 	for i := range max(len(before), len(after)) {
 		switch {
-		case i >= len(after):
-			return filepath.Base(before[i].Path)
-		case i >= len(before) || before[i].Path != after[i].Path || !bytes.Equal(before[i].Content, after[i].Content):
-			return filepath.Base(after[i].Path)
+		case i >= len(after) || i < len(before) && before[i].Path < after[i].Path:
+			return "the file " + filepath.Base(before[i].Path) + " was removed"
+		case i >= len(before) || before[i].Path != after[i].Path:
+			return "the file " + filepath.Base(after[i].Path) + " was added"
+		case !bytes.Equal(before[i].Content, after[i].Content):
+			return "the file " + filepath.Base(after[i].Path) + " changed, which HAProxy reads only at a reload"
 		}
 	}
 	return ""

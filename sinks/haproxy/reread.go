@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 // loadedInputs is what HAProxy loaded beside the document. It is replaced and never modified.
@@ -21,12 +22,12 @@ type loadedInputs struct {
 // certificates. Without Reread these are loaded with the next reload for another reason: only the caller knows when a changed
 // file is complete.
 func (s *Sink) Reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {
-	ctx, record := withRecord(ctx)
+	ctx, done := report.With(ctx)
 	if err := s.ready(ctx); err != nil {
 		return sdk.Result{}, err
 	}
 	result, err := s.reread(ctx, watched)
-	return record.result(result), err
+	return done.Result(result), err
 }
 
 func (s *Sink) reread(ctx context.Context, watched sdk.Watched) (sdk.Result, error) {

@@ -76,8 +76,10 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 	})
 	s.log.Error("HAProxy did not stay up after a change; restoring the previous configuration", "error", cause)
 	s.update(func(st *state) { st.expect(stable) })
-	if err := s.restoreAndLoad(ctx, stable); err != nil && ctx.Err() == nil {
-		s.log.Error("HAProxy cannot be started with the previous configuration", "error", err)
+	if err := s.restoreAndLoad(ctx, stable); err == nil {
+		s.log.Info("HAProxy serves again", pidAttrs(s.state.Load().running)...)
+	} else if ctx.Err() == nil {
+		s.starting.Error(s.log, "HAProxy cannot be started with the previous configuration", err)
 		s.update(func(st *state) { st.startErr = err })
 	}
 	s.events.add(sdk.Event{

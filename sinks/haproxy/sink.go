@@ -37,6 +37,7 @@ type Sink struct {
 	fileLock   lock.Lock
 	lost       func(sdk.Lost)
 	events     events
+	servers    *runtimeapi.Group[[]sdk.Server]
 
 	begin      sync.Once
 	adopting   sync.Once
@@ -59,6 +60,8 @@ type Sink struct {
 	clientOf    process.Instance // the target of client
 	reloadLimit reloadLimit
 	correcting  logdedup.Fault        // drift
+	starting    logdedup.Fault        // HAProxy
+	partial     logdedup.Fault        // servers before a reload
 	state       atomic.Pointer[state] // published by update; may be loaded without the lock
 
 	changed      chan struct{} // receives after a change at run time
@@ -98,6 +101,7 @@ func New(env sdk.Env, cfg Config) (*Sink, error) {
 		s.controller = process.NewManaged(p.Config, log, s.stopped, infos)
 	}
 	s.endpoint = s.controller.Endpoint
+	s.servers = runtimeapi.NewGroup[[]sdk.Server](s.stopped, runtimeapi.InfoTimeout)
 	s.resolver = &hostnames.Resolver{Lookup: net.DefaultResolver.LookupNetIP, Confirm: s.confirmHostname}
 	s.client = runtimeapi.NewClient(infos, s.resolver, cfg.DrainTimeout)
 	return s, nil

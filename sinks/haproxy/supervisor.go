@@ -12,6 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
 )
 
 const (
@@ -40,9 +41,10 @@ type supervisor struct {
 	reloadedFor     string    // the drift for which HAProxy was last reloaded
 	reported        *document // the document that was last reported as lost because of its host names
 	hang            hang
+	restarted       bool // HAProxy was restarted and has not been stable since
 
 	locking   logdedup.Fault // of the files
-	starting  logdedup.Fault // of HAProxy
+	looping   logdedup.Fault // HAProxy ends soon after each start
 	restoring logdedup.Fault // of files that another program has changed
 }
 
@@ -79,6 +81,8 @@ func (s *supervisor) step(ctx context.Context) {
 			s.backoff.Reset()
 			s.nextLoad, s.attempts = time.Time{}, 0
 			s.events.finish()
+			s.restarted = false
+			s.looping.Resolve(s.log, "HAProxy stays up again", pidAttrs(st.running)...)
 		}
 	}
 	if !st.supervised {
@@ -149,10 +153,8 @@ func (s *supervisor) restart(ctx context.Context) {
 	if s.rollBack(ctx) || s.reportUnresolved(ctx) {
 		return
 	}
-	if s.starting.Cause() == "" { // otherwise it was logged before the attempt that failed
-		s.log.Warn("HAProxy ended; starting it again", "pid", process.JoinPids(s.state.Load().running.Pids),
-			"config_file", s.paths.ConfigFile, "log", messages.Causes(s.controller.Log()))
-	}
+	s.logEnd()
+	s.restarted = true
 	reason := "because it did not run"
 	if ended := s.state.Load().endedAt; !ended.IsZero() {
 		reason = fmt.Sprintf("%v after it was found to have ended", time.Since(ended).Round(time.Millisecond))
@@ -160,24 +162,40 @@ func (s *supervisor) restart(ctx context.Context) {
 	s.loadDesired(ctx, reason)
 }
 
+// errLoop is the error of a HAProxy that was started again and ended before it was stable.
+var errLoop = fmt.Errorf("it ended within %v after a restart", stableAfter)
+
+// logEnd logs that HAProxy has ended. Of a HAProxy that ends soon after each start, it logs that only once.
+func (s *supervisor) logEnd() {
+	args := []any{"pid", process.JoinPids(s.state.Load().running.Pids), "file", s.paths.ConfigFile,
+		"log", messages.Causes(s.controller.Log())}
+	switch {
+	case s.starting.Cause() != "": // it was logged before the attempt that failed
+	case s.restarted:
+		s.looping.Error(s.log, "HAProxy keeps ending; starting it again after growing pauses", errLoop, args...)
+	default:
+		s.log.Warn("HAProxy ended; starting it again", args...)
+	}
+}
+
 // loadDesired makes HAProxy load what is on disk of the desired document. The caller holds s.files and s.change.
 func (s *supervisor) loadDesired(ctx context.Context, reason string) {
 	doc := s.restoreDesired()
 	reload := s.state.Load().running.Alive()
 	s.attempts++
-	ctx, record := withRecord(ctx)
+	ctx, done := report.With(ctx)
 	defer s.beginLoad(reload)()
 	loaded, err := s.load(ctx, doc)
 	if ctx.Err() != nil {
 		return
 	}
-	s.reportLoad(reload, reason, record.result(sdk.Result{}), loaded, err)
+	s.reportLoad(reload, reason, done.Result(sdk.Result{}), loaded, err)
 	if err != nil {
 		s.starting.Error(s.log, "HAProxy cannot be started", err, "retry_in", time.Until(s.nextLoad).Round(time.Millisecond))
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}
-	if !s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(loaded.Instance)...) {
+	if !s.starting.Resolve(s.log, "HAProxy serves again", pidAttrs(loaded.Instance)...) && s.looping.Cause() == "" {
 		s.log.Info("HAProxy serves again", pidAttrs(loaded.Instance)...)
 	}
 }
@@ -191,7 +209,7 @@ func (s *supervisor) restoreDesired() *document {
 	}
 	restored, err := s.restoreFiles(disk.files)
 	if err != nil {
-		s.log.Warn("cannot restore the applied configuration on disk; HAProxy loads what is there", "error", err)
+		s.restoring.Warn(s.log, "cannot restore files that were changed on disk; HAProxy loads what is there", err)
 		return nil
 	}
 	if restored != "" {

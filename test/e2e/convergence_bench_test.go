@@ -58,6 +58,25 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
+// BenchmarkScrape measures how long the daemon takes to answer GET /metrics, with the health of its sink.
+func BenchmarkScrape(b *testing.B) {
+	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
+		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
+			c := newLargeCatalogue(b, size.services, size.instances)
+			c.waitPersisted()
+			var took []time.Duration
+			for b.Loop() {
+				began := time.Now()
+				if _, err := getBy(c.client, "http://"+c.apiAddress+"/metrics"); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(began))
+			}
+			b.ReportMetric(milliseconds(median(took)), "p50_ms")
+		})
+	}
+}
+
 // runtimeCommandTime measures the time from a runtime command that changes the address of the first service's server to the first
 // answer from there. It stops the daemon, which would revert that.
 func (c *largeCatalogue) runtimeCommandTime() time.Duration {

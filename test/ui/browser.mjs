@@ -1,4 +1,4 @@
-// Starts Chromium and opens the status page of a daemon, which DAEMON_URL names.
+// Starts Chromium and opens the status page of a daemon, which DAEMON_URL names. CONTROL_URL is of the Go test that started it.
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import { answer } from './fixtures.mjs'
@@ -33,9 +33,8 @@ export async function open(browser, { answers, hash = '', url = daemonURL, ...op
     if (!request.url().startsWith(url) && !request.url().startsWith('data:')) page.faults.push(`request to ${request.url()}`)
   })
   await page.addInitScript(() => {
-    window.longTasks = []
-    new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((task) => Math.round(task.duration))))
-      .observe({ type: 'longtask', buffered: true })
+    document.addEventListener('securitypolicyviolation', (event) =>
+      console.error(`violation of ${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`))
   })
   if (answers) await page.route(`${url}/api/v1/**`, (route) => fulfill(route, answers, url))
   await page.goto(`${url}/${hash}`)
@@ -50,3 +49,15 @@ function fulfill(route, answers, url) {
   if (body === undefined) return route.fulfill({ status: 404, json: { errors: ['there is no such thing'] } })
   return typeof body === 'string' ? route.fulfill({ body, contentType: 'text/x-diff' }) : route.fulfill({ json: body })
 }
+
+/** Asks the Go test for something: to add an instance, for example. */
+export async function control(action, { body, ...query } = {}) {
+  const response = await fetch(`${process.env.CONTROL_URL}/${action}?${new URLSearchParams(query)}`, { method: 'POST', body })
+  if (!response.ok) throw new Error(`${action}: ${await response.text()}`)
+}
+
+/** How long a test waits for something, in milliseconds. It is generous, because tests do not measure time. */
+export const patience = { timeout: 30_000 }
+
+/** Waits until events arrive. */
+export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(patience)

@@ -153,7 +153,8 @@ func capabilitiesOf(opened any) []wire.Capability {
 // process ends soon afterwards, as in a panic. The protocol no longer uses standard output, so both lead to the daemon's log.
 func (p *pluginServer) restoreStandardStreams() { os.Stdout, os.Stderr = p.stderr, p.stderr }
 
-// Attach sends what the sink reports as lost, and its events. It returns when the daemon ends the call, which ends the process: see serve.
+// Attach sends what the sink reports as lost, and its events. It returns when the daemon ends the call, which ends the process:
+// see serve.
 func (p *pluginServer) Attach(_ *wire.AttachRequest, stream grpc.ServerStreamingServer[wire.AttachEvent]) error {
 	p.attached()
 	if err := stream.Send(&wire.AttachEvent{}); err != nil {

@@ -113,7 +113,7 @@ func (l *Lock) ensure() error {
 		}
 	}
 	if l.locks != nil {
-		l.missing.Resolve(l.owner.Log, "the folder exists now", "folder", filepath.Dir(l.locks[0].Path))
+		l.missing.Resolve(l.owner.Log, "the folder exists now", "file", filepath.Dir(l.locks[0].Path))
 	}
 	return nil
 }

@@ -170,7 +170,7 @@ func (c Client) Change(ctx context.Context, pipeline string, generation uint64) 
 // Diff returns the unified diff of a change; it is empty if there is none or it is no longer kept.
 func (c Client) Diff(ctx context.Context, pipeline string, generation uint64) (string, error) {
 	diff, err := c.get(ctx, changePath(pipeline, generation)+"/diff")
-	if status, ok := errors.AsType[*StatusError](err); ok && (status.Code == http.StatusNotFound || status.Code == http.StatusGone) {
+	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusGone {
 		return "", nil
 	}
 	return string(diff), err
@@ -219,8 +219,10 @@ func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("the daemon at %s is not trusted: %w", c.address, ErrUntrusted)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers at %s: start it, or name its configuration with -f or its address with "+
-			"--address: %w", c.address, err)
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // without the method and the URL
+		}
+		return nil, &AwayError{c.address, err}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, sidecar.MaxState))
@@ -233,6 +235,20 @@ func (c Client) get(ctx context.Context, path string) ([]byte, error) {
 	return body, nil
 }
 
+// An AwayError means that no daemon answers.
+type AwayError struct {
+	address string
+	err     error
+}
+
+func (e *AwayError) Error() string {
+	return fmt.Sprintf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address: %v",
+		e.address, e.err)
+}
+
+// Unwrap returns why there is no answer.
+func (e *AwayError) Unwrap() error { return e.err }
+
 // A StatusError is a response of the daemon with errors.
 type StatusError struct {
 	Code    int // the status code of HTTP
@@ -241,7 +257,11 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("the daemon at %s answers: %s", e.address, strings.Join(e.errors, "; "))
+	text := fmt.Sprintf("the daemon at %s answers: %s", e.address, strings.Join(e.errors, "; "))
+	if e.Code == http.StatusUnauthorized {
+		text += "; see --address and --client-cert"
+	}
+	return text
 }
 
 // errorResponse returns the errors in a response.
@@ -254,6 +274,6 @@ func (c Client) errorResponse(resp *http.Response, body []byte) error {
 }
 
 func (c Client) unexpectedResponse(err error) error {
-	return fmt.Errorf("the server at %s is not haproxy-api, or another version of it: name another address with -f or --address: %w",
-		c.address, err)
+	return fmt.Errorf("the server at %s is not haproxy-api, or another version of it: name another address with -f or "+
+		"--address: %w", c.address, err)
 }

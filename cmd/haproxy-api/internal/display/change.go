@@ -54,8 +54,8 @@ func whatOf(c history.Change) string {
 	return cmp.Or(oneLine(c.Action), "-")
 }
 
-// whyOf returns the most important text about a change in one line: why it is not applied, or else what was excluded, what happened
-// to instances or, for a reload, the reason.
+// whyOf returns the most important text about a change in one line: why it is not applied, or else what happened to instances or,
+// for a reload and an event, the reason.
 func whyOf(c history.Change) string {
 	instances := oneLine(strings.Join(c.Instances, "; "))
 	switch {

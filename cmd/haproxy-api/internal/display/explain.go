@@ -52,7 +52,7 @@ var outcomes = map[string]string{
 	history.OutcomeApplied:    "in effect",
 	history.OutcomeDeferred:   "not in effect yet: the sink waits",
 	history.OutcomeRejected:   "not in effect: the sink rejects the document, and the previous one stays in effect",
-	history.OutcomeNotLoaded:  "not in effect: the program did not keep running with it, and the previous document is in effect again",
+	history.OutcomeNotLoaded:  "not in effect: the program did not keep running with it; the previous document is back",
 	history.OutcomeFailed:     "not in effect: the sink failed, and the document is tried again",
 	history.OutcomeSuperseded: "never in effect: a newer change replaced it",
 	history.OutcomeLost:       "no longer in effect",

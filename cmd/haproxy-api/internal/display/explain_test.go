@@ -26,7 +26,8 @@ func reload() Change {
 	return Change{
 		Pipeline: "haproxy",
 		Change: history.Change{
-			Generation: 42, Document: 42, Trigger: history.Trigger{Kind: history.TriggerSave, Detail: "/etc/haproxy-api/haproxy.tmpl"},
+			Generation: 42, Document: 42,
+			Trigger: history.Trigger{Kind: history.TriggerSave, Detail: "/etc/haproxy-api/haproxy.tmpl"},
 			Outcome: history.OutcomeApplied, Action: sdk.ActionReload, Reason: "backend web-8080: option httpchk added",
 			Received: ago(12 * time.Minute), Updated: ago(12*time.Minute - 412*time.Millisecond), Attempts: 1, Seconds: 0.412,
 			LinesAdded: 2, LinesRemoved: 1,
@@ -42,8 +43,8 @@ func reload() Change {
 // event is something that the sink reported.
 func event(kind, action, reason string) Change {
 	return Change{Pipeline: "haproxy", Change: history.Change{
-		Generation: 43, Document: 42, Trigger: history.Trigger{Kind: history.TriggerSink}, Event: kind, Outcome: history.OutcomeEvent,
-		Action: action, Reason: reason, Received: ago(time.Minute), Updated: ago(time.Minute),
+		Generation: 43, Document: 42, Trigger: history.Trigger{Kind: history.TriggerSink}, Event: kind,
+		Outcome: history.OutcomeEvent, Action: action, Reason: reason, Received: ago(time.Minute), Updated: ago(time.Minute),
 	}}
 }
 
@@ -68,7 +69,8 @@ func TestExplain(t *testing.T) {
 		},
 		"restart": func() Change {
 			c := reload()
-			c.Trigger, c.Action, c.Reason = history.Trigger{Kind: history.TriggerStart}, sdk.ActionRestart, "HAProxy was not running"
+			c.Trigger = history.Trigger{Kind: history.TriggerStart}
+			c.Action, c.Reason = sdk.ActionRestart, "HAProxy was not running"
 			c.Diff, c.LinesAdded, c.LinesRemoved = "", 0, 0
 			return c
 		},
@@ -136,8 +138,10 @@ func TestExplain(t *testing.T) {
 func TestExplain_Triggers(t *testing.T) {
 	wantGolden(t, "triggers", func(p *terminal.Page) {
 		for _, kind := range []string{
-			history.TriggerPush, history.TriggerWatch, history.TriggerResync, history.TriggerSource, history.TriggerRelease,
-			history.TriggerSave, history.TriggerConfig, history.TriggerRequest, history.TriggerStart, history.TriggerRestart,
+			history.TriggerPush, history.TriggerWatch, history.TriggerResync, history.TriggerSource,
+			history.TriggerRelease, history.TriggerSave, history.TriggerConfig, history.TriggerRequest,
+			history.TriggerStart,
+			history.TriggerRestart,
 			history.TriggerLost, history.TriggerInputs, history.TriggerReread, history.TriggerRetry, history.TriggerSink, "unknown",
 		} {
 			p.Line(triggerOf(history.Trigger{Kind: kind, Detail: "DETAIL"}))

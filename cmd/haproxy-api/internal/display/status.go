@@ -16,8 +16,11 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
-// StateAway is the state of a daemon that does not answer. The other states are those of package server.
-const StateAway = "away"
+// The states of a daemon whose status cannot be had. The other states are those of package server.
+const (
+	StateAway    = "away"    // it does not answer
+	StateUnknown = "unknown" // it denies the request, or is no haproxy-api of this version
+)
 
 // maxListed bounds the lists in the status. The JSON form has everything.
 const maxListed = 10
@@ -25,23 +28,25 @@ const maxListed = 10
 // A Status is the status of a daemon, or why it cannot be had. Its JSON form is that of [server.Status] with more fields.
 type Status struct {
 	URL   string `json:"url"`   // of the daemon
-	State string `json:"state"` // StateAway, or that of the daemon
+	State string `json:"state"` // one of the State constants, or that of the daemon
 	Error string `json:"error,omitempty"`
 	Note  string `json:"note,omitempty"` // about the connection
 
-	*server.Status // nil if the daemon is away
+	*server.Status // nil if it cannot be had
 }
 
-// NewStatus returns the status of the daemon at a URL, or of a daemon that is away because of err.
-func NewStatus(url string, status server.Status, note string, err error) Status {
-	if err != nil {
-		return Status{URL: url, State: StateAway, Error: engine.Printable(err.Error()), Note: note}
-	}
+// NewStatus returns the status of the daemon at a URL.
+func NewStatus(url string, status server.Status, note string) Status {
 	return Status{URL: url, State: status.State, Note: note, Status: &status}
 }
 
-// IsFailure reports whether the daemon is away or unhealthy.
-func (s Status) IsFailure() bool { return s.State == StateAway || s.State == server.StateUnhealthy }
+// NoStatus returns why the status of the daemon at a URL cannot be had. The state is one of the State constants.
+func NoStatus(url, state string, err error) Status {
+	return Status{URL: url, State: state, Error: engine.Printable(err.Error())}
+}
+
+// IsFailure reports whether the daemon is unhealthy or its status cannot be had.
+func (s Status) IsFailure() bool { return s.Status == nil || s.State == server.StateUnhealthy }
 
 // SameAs reports whether nothing has changed since other but the uptime.
 func (s Status) SameAs(other Status) bool { return s.comparable() == other.comparable() }
@@ -147,7 +152,8 @@ func sourceOf(s Status, p server.Pipeline) server.Source {
 
 func showPipeline(p *terminal.Page, pipeline server.Pipeline, source server.Source, now time.Time) {
 	p.Line("")
-	p.Hanging(p.Bold(oneLine(pipeline.Name))+"  ", stateIn(p.Palette, pipeline.State, oneLine(pipeline.State))+"  "+flow(pipeline))
+	state := stateIn(p.Palette, pipeline.State, oneLine(pipeline.State))
+	p.Hanging(p.Bold(oneLine(pipeline.Name))+"  ", state+"  "+flow(pipeline))
 	p.Fields(fieldIndent, pipelineFields(pipeline, source, now))
 }
 
@@ -249,8 +255,10 @@ func instances(source server.Source) string {
 	for _, other := range []struct {
 		n    int
 		what string
-	}{{counts.Unhealthy, "unhealthy"}, {counts.Draining, "draining"}, {counts.Tombstone, "gone"}, {counts.Unknown, "unknown"},
-		{source.QuarantinedCount, "quarantined"}} {
+	}{
+		{counts.Unhealthy, "unhealthy"}, {counts.Draining, "draining"}, {counts.Tombstone, "gone"},
+		{counts.Unknown, "unknown"}, {source.QuarantinedCount, "quarantined"},
+	} {
 		if other.n > 0 {
 			text += fmt.Sprintf(", %d %s", other.n, other.what)
 		}

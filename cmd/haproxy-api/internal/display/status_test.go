@@ -18,7 +18,8 @@ func healthyStatus() server.Status {
 		Config: server.Configuration{File: "/etc/haproxy-api/haproxy-api.toml", Loaded: ago(27 * time.Hour)},
 		Sources: []server.Source{{
 			Name: "sidecar", Type: "sidecar-push", Up: true, LastSnapshot: agoPointer(12 * time.Second), LastCause: "push",
-			LastSender: "10.0.0.7", Services: 4, Instances: server.Instances{Alive: 12, Unhealthy: 1, Draining: 2, Tombstone: 3},
+			LastSender: "10.0.0.7", Services: 4,
+			Instances: server.Instances{Alive: 12, Unhealthy: 1, Draining: 2, Tombstone: 3},
 		}},
 		Pipelines: []server.Pipeline{healthyPipeline()},
 	}
@@ -29,14 +30,17 @@ func healthyPipeline() server.Pipeline {
 		Name: "haproxy", State: server.StateHealthy, Source: "sidecar", SourceType: "sidecar-push",
 		Templates: []string{"/etc/haproxy-api/haproxy.tmpl"}, Sink: "haproxy", SinkType: "haproxy", InSync: true,
 		Generation: 42, Since: agoPointer(12 * time.Minute),
-		Facts: map[string]string{"version": "2.6.12", "pid": "4711", "haproxy_up": "1", "haproxy_restarts": "0", "mode": "managed"},
+		Facts: map[string]string{
+			"version": "2.6.12", "pid": "4711", "haproxy_up": "1", "haproxy_restarts": "0", "mode": "managed",
+		},
 		LastChange: &history.Change{
 			Generation: 42, Document: 42, Trigger: history.Trigger{Kind: history.TriggerPush, Detail: "10.0.0.7"},
 			Outcome: history.OutcomeApplied, Action: sdk.ActionRuntime, Reason: "backend web-8080: server node-4-a1b2 added",
 			Instances: []string{"web: +node-4 10.0.0.4:31180, node-2 unhealthy"}, Updated: ago(12 * time.Minute),
 		},
 		LastReload: &history.Change{
-			Generation: 37, Document: 37, Trigger: history.Trigger{Kind: history.TriggerSave, Detail: "/etc/haproxy-api/haproxy.tmpl"},
+			Generation: 37, Document: 37,
+			Trigger: history.Trigger{Kind: history.TriggerSave, Detail: "/etc/haproxy-api/haproxy.tmpl"},
 			Outcome: history.OutcomeApplied, Action: sdk.ActionReload, Reason: "backend web-8080: option httpchk added",
 			Updated: ago(26 * time.Hour),
 		},
@@ -93,7 +97,9 @@ func TestShowStatus(t *testing.T) {
 				Message: "instance a of service web on node-1 is quarantined: the name has a newline",
 				Action:  "Correct its values in the registry."})
 			s.Sources[0].QuarantinedCount, p.QuarantinedCount = 1, 1
-			p.Quarantined = []server.Quarantined{{Service: "web", Instance: "a", Hostname: "node-1", Reason: "the name has a newline"}}
+			p.Quarantined = []server.Quarantined{
+				{Service: "web", Instance: "a", Hostname: "node-1", Reason: "the name has a newline"},
+			}
 		},
 		"configuration-refused": func(s *server.Status) {
 			degrade(s, server.Reason{Kind: server.ReasonConfiguration, State: server.StateDegraded,
@@ -122,23 +128,25 @@ func TestShowStatus(t *testing.T) {
 		},
 		"several-pipelines": func(s *server.Status) {
 			second := healthyPipeline()
-			second.Name, second.Source, second.SourceType, second.Templates = "inner", "file", "file", []string{"inner.tmpl", "routes.tmpl"}
+			second.Name, second.Source, second.SourceType = "inner", "file", "file"
+			second.Templates = []string{"inner.tmpl", "routes.tmpl"}
 			second.Sink, second.SinkType, second.Facts = "nginx-inner", "nginx", nil
 			s.Pipelines = append(s.Pipelines, second)
-			s.Sources = append(s.Sources, server.Source{Name: "file", Type: "file", LastSnapshot: agoPointer(time.Hour), Services: 1,
-				Instances: server.Instances{Alive: 2}})
+			s.Sources = append(s.Sources, server.Source{Name: "file", Type: "file", LastSnapshot: agoPointer(time.Hour),
+				Services: 1, Instances: server.Instances{Alive: 2}})
 			degrade(s, server.Reason{Kind: server.ReasonNotApplied, State: server.StateUnhealthy,
-				Message: "the new configuration is rejected: [haproxy.cfg:20] unknown keyword 'foo'", Action: "Correct the cause."})
+				Message: "the new configuration is rejected: [haproxy.cfg:20] unknown keyword 'foo'",
+				Action:  "Correct the cause."})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status := healthyStatus()
 			change(&status)
-			wantGolden(t, "status-"+name, func(p *terminal.Page) { ShowStatus(p, NewStatus(url, status, "", nil), now) })
+			wantGolden(t, "status-"+name, func(p *terminal.Page) { ShowStatus(p, NewStatus(url, status, ""), now) })
 		})
 	}
 	t.Run("away", func(t *testing.T) {
-		away := NewStatus(url, server.Status{}, "", errors.New("no daemon answers at 127.0.0.1:7778: connection refused"))
+		away := NoStatus(url, StateAway, errors.New("no daemon answers at 127.0.0.1:7778: connection refused"))
 		wantGolden(t, "status-away", func(p *terminal.Page) { ShowStatus(p, away, now) })
 		if !away.IsFailure() {
 			t.Error("a daemon that is away is no failure")
@@ -147,25 +155,27 @@ func TestShowStatus(t *testing.T) {
 }
 
 func TestStatus_IsFailure(t *testing.T) {
-	for state, failure := range map[string]bool{server.StateHealthy: false, server.StateDegraded: false, server.StateUnhealthy: true} {
-		if got := NewStatus("", server.Status{State: state}, "", nil).IsFailure(); got != failure {
+	for state, failure := range map[string]bool{
+		server.StateHealthy: false, server.StateDegraded: false, server.StateUnhealthy: true,
+	} {
+		if got := NewStatus("", server.Status{State: state}, "").IsFailure(); got != failure {
 			t.Errorf("%s: %v", state, got)
 		}
 	}
 }
 
 func TestStatus_SameAs(t *testing.T) {
-	first := NewStatus("", healthyStatus(), "", nil)
+	first := NewStatus("", healthyStatus(), "")
 	later := healthyStatus()
 	later.UptimeSeconds++
-	if !NewStatus("", later, "", nil).SameAs(first) {
+	if !NewStatus("", later, "").SameAs(first) {
 		t.Error("a longer uptime is a change")
 	}
 	later.Pipelines[0].Generation++
-	if NewStatus("", later, "", nil).SameAs(first) {
+	if NewStatus("", later, "").SameAs(first) {
 		t.Error("another generation is no change")
 	}
-	if NewStatus("", server.Status{}, "", errors.New("away")).SameAs(first) {
+	if NoStatus("", StateAway, errors.New("away")).SameAs(first) {
 		t.Error("a daemon that is away is no change")
 	}
 }

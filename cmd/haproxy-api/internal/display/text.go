@@ -64,6 +64,8 @@ func withUnits(large time.Duration, largeUnit string, small time.Duration, small
 // took returns how long something took, with a precision that suits its length.
 func took(seconds float64) string {
 	switch {
+	case seconds < 0.01:
+		return fmt.Sprintf("%.1f ms", seconds*1000)
 	case seconds < 1:
 		return fmt.Sprintf("%.0f ms", seconds*1000)
 	case seconds < 100:

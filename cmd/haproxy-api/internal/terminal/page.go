@@ -70,8 +70,8 @@ func (p *Page) Fields(indent int, fields [][2]string) {
 	}
 }
 
-// Table writes rows of equally many cells in columns. A cell that begins with a tab is aligned to the right. The last column is cut
-// off where the line is too long.
+// Table writes rows of equally many cells in columns. A cell that begins with a tab is aligned to the right. Lines that are too
+// long are cut off.
 func (p *Page) Table(rows [][]string) {
 	var widths []int
 	for _, row := range rows {

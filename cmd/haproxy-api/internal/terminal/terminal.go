@@ -1,5 +1,5 @@
-// Package terminal writes text to terminals: in color, in columns, wrapped at the width of the terminal, and redrawn in place. What
-// it writes to files and pipes has neither escape sequences nor line breaks that depend on a width.
+// Package terminal writes text to terminals: in color, in columns, wrapped at the width of the terminal, and redrawn in place.
+// What it writes to files and pipes has neither escape sequences nor line breaks that depend on a width.
 package terminal
 
 import (

@@ -16,6 +16,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/history"
+	"github.com/haproxy-api/haproxy-api/internal/otlptest"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -57,8 +58,8 @@ func apply(tracer *Tracer, c history.Change) string {
 }
 
 func TestTracer_SendsOneTraceForEachChange(t *testing.T) {
-	collector := newCollector(t)
-	tracer := newTracer(t, collector.url, slog.New(slog.DiscardHandler))
+	collector := otlptest.Start(t)
+	tracer := newTracer(t, collector.URL, slog.New(slog.DiscardHandler))
 	entry := history.Change{Generation: 7, Document: 7, Attempts: 1, Trigger: history.Trigger{Kind: history.TriggerPush}}
 	entry.Outcome = history.OutcomeDeferred
 	first := apply(tracer, entry)
@@ -68,26 +69,26 @@ func TestTracer_SendsOneTraceForEachChange(t *testing.T) {
 	tracer.Changed("edge", history.Change{Generation: 8, Document: 7, Outcome: history.OutcomeEvent})
 	closeTracer(t, tracer)
 
-	spans := collector.spans()
+	spans := collector.Spans()
 	var got []string
-	byID := map[string]span{}
+	byID := map[string]otlptest.Span{}
 	for _, s := range spans {
-		byID[s.id] = s
+		byID[s.ID] = s
 	}
 	for _, s := range spans {
-		got = append(got, byID[s.parent].name+"/"+s.name)
-		if parent, ok := byID[s.parent]; ok && (s.begin.Before(parent.begin) || s.end.After(parent.end)) {
-			t.Errorf("%s is not within its parent %s", s.name, parent.name)
+		got = append(got, byID[s.Parent].Name+"/"+s.Name)
+		if parent, ok := byID[s.Parent]; ok && (s.Begin.Before(parent.Begin) || s.End.After(parent.End)) {
+			t.Errorf("%s is not within its parent %s", s.Name, parent.Name)
 		}
-		if s.trace != spans[0].trace || s.end.Before(s.begin) || s.attributes["service.version"] != "1.2.3" {
+		if s.Trace != spans[0].Trace || s.End.Before(s.Begin) || s.Attributes["service.version"] != "1.2.3" {
 			t.Errorf("%+v", s)
 		}
-		if isApply := s.name == "apply"; isApply != (first == "00-"+s.trace+"-"+s.id+"-01" || second == "00-"+s.trace+"-"+s.id+"-01") {
-			t.Errorf("the sink got %s and %s, not %s of span %s", first, second, s.id, s.name)
+		if isApply := s.Name == "apply"; isApply != (first == "00-"+s.Trace+"-"+s.ID+"-01" || second == "00-"+s.Trace+"-"+s.ID+"-01") {
+			t.Errorf("the sink got %s and %s, not %s of span %s", first, second, s.ID, s.Name)
 		}
-		if s.parent == "" {
-			if a := s.attributes; a["haproxy_api.pipeline"] != "edge" || a["haproxy_api.action"] != "reload" ||
-				a["haproxy_api.outcome"] != "applied" || a["haproxy_api.trigger"] != "push" || s.failed {
+		if s.Parent == "" {
+			if a := s.Attributes; a["haproxy_api.pipeline"] != "edge" || a["haproxy_api.action"] != "reload" ||
+				a["haproxy_api.outcome"] != "applied" || a["haproxy_api.trigger"] != "push" || s.Failed {
 				t.Errorf("root %+v", s)
 			}
 		}
@@ -96,8 +97,8 @@ func TestTracer_SendsOneTraceForEachChange(t *testing.T) {
 	if slices.Sort(got); !slices.Equal(got, want) {
 		t.Errorf("spans %q, want %q", got, want)
 	}
-	if !collector.paths["/v1/traces"] || len(collector.paths) != 1 {
-		t.Errorf("paths %v", collector.paths)
+	if paths := collector.Paths(); !slices.Equal(paths, []string{"/v1/traces"}) {
+		t.Errorf("paths %v", paths)
 	}
 }
 
@@ -108,16 +109,16 @@ func TestTracer_EndsTracesAsTheOutcomeSays(t *testing.T) {
 		history.OutcomeDeferred: {0, 0}, history.OutcomeFailed: {0, 1}, // only the apply is over
 	} {
 		t.Run(outcome, func(t *testing.T) {
-			collector := newCollector(t)
-			tracer := newTracer(t, collector.url, slog.New(slog.DiscardHandler))
+			collector := otlptest.Start(t)
+			tracer := newTracer(t, collector.URL, slog.New(slog.DiscardHandler))
 			apply(tracer, history.Change{Document: 1, Attempts: 1, Outcome: outcome, Error: "x"})
 			closeTracer(t, tracer)
 			var roots, failed int
-			for _, s := range collector.spans() {
-				if s.parent == "" {
+			for _, s := range collector.Spans() {
+				if s.Parent == "" {
 					roots++
 				}
-				if s.failed {
+				if s.Failed {
 					failed++
 				}
 			}
@@ -129,7 +130,7 @@ func TestTracer_EndsTracesAsTheOutcomeSays(t *testing.T) {
 }
 
 func TestTracer_BoundsChangesWithoutOutcome(t *testing.T) {
-	tracer := newTracer(t, newCollector(t).url, slog.New(slog.DiscardHandler))
+	tracer := newTracer(t, otlptest.Start(t).URL, slog.New(slog.DiscardHandler))
 	for n := range uint64(100) {
 		apply(tracer, history.Change{Document: n, Attempts: 1, Outcome: history.OutcomeFailed})
 		tracer.Applying(t.Context(), "edge", sdk.Document{Generation: 99}, time.Time{}) // the sink had nothing to do
@@ -151,25 +152,25 @@ func TestTracer_Disabled(t *testing.T) {
 }
 
 func TestTracer_Sample(t *testing.T) {
-	collector := newCollector(t)
-	tracer := newTracer(t, collector.url, slog.New(slog.DiscardHandler))
-	if err := tracer.Configure(t.Context(), config.Tracing{Enabled: true, Endpoint: collector.url}); err != nil {
+	collector := otlptest.Start(t)
+	tracer := newTracer(t, collector.URL, slog.New(slog.DiscardHandler))
+	if err := tracer.Configure(t.Context(), config.Tracing{Enabled: true, Endpoint: collector.URL}); err != nil {
 		t.Fatal(err)
 	}
 	if parent := apply(tracer, history.Change{Document: 1, Outcome: history.OutcomeApplied}); !strings.HasSuffix(parent, "-00") {
 		t.Errorf("trace parent %q", parent)
 	}
 	closeTracer(t, tracer)
-	if n := collector.requests.Load(); n != 0 {
+	if n := collector.Requests(); n != 0 {
 		t.Errorf("%d requests", n)
 	}
 }
 
 func TestTracer_ConfigureSendsToTheNewCollector(t *testing.T) {
-	first, second := newCollector(t), newCollector(t)
-	tracer := newTracer(t, first.url, slog.New(slog.DiscardHandler))
+	first, second := otlptest.Start(t), otlptest.Start(t)
+	tracer := newTracer(t, first.URL, slog.New(slog.DiscardHandler))
 	apply(tracer, history.Change{Document: 1, Attempts: 1, Outcome: history.OutcomeApplied})
-	if err := tracer.Configure(t.Context(), config.Tracing{Enabled: true, Endpoint: second.url, Sample: 1}); err != nil {
+	if err := tracer.Configure(t.Context(), config.Tracing{Enabled: true, Endpoint: second.URL, Sample: 1}); err != nil {
 		t.Fatal(err)
 	}
 	apply(tracer, history.Change{Document: 2, Attempts: 1, Outcome: history.OutcomeApplied})
@@ -178,29 +179,29 @@ func TestTracer_ConfigureSendsToTheNewCollector(t *testing.T) {
 	}
 	apply(tracer, history.Change{Document: 3, Attempts: 1, Outcome: history.OutcomeApplied})
 	closeTracer(t, tracer)
-	if a, b := len(first.spans()), len(second.spans()); a != 5 || b != 5 {
+	if a, b := len(first.Spans()), len(second.Spans()); a != 5 || b != 5 {
 		t.Errorf("%d and %d spans", a, b)
 	}
 }
 
 func TestTracer_EndpointFromTheEnvironment(t *testing.T) {
-	collector := newCollector(t)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+	collector := otlptest.Start(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
 	tracer := newTracer(t, "", slog.New(slog.DiscardHandler))
 	apply(tracer, history.Change{Document: 1, Attempts: 1, Outcome: history.OutcomeApplied})
 	closeTracer(t, tracer)
-	if len(collector.spans()) == 0 {
+	if len(collector.Spans()) == 0 {
 		t.Error("no spans")
 	}
 }
 
 func TestTracer_LogsACollectorThatRejectsOnce(t *testing.T) {
-	collector := newCollector(t)
+	collector := otlptest.Start(t)
 	var out bytes.Buffer
-	tracer := newTracer(t, collector.url, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	tracer := newTracer(t, collector.URL, slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))
 	send := func(status int) {
 		t.Helper()
-		collector.status.Store(int32(status)) //nolint:gosec // a status
+		collector.SetStatus(status)
 		apply(tracer, history.Change{Document: 1, Attempts: 1, Outcome: history.OutcomeApplied})
 		if err := tracer.provider.ForceFlush(t.Context()); err != nil {
 			t.Error(err)

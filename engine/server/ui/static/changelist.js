@@ -18,7 +18,7 @@ export const filters = {
 /** A list that is fetched page by page, newest first, and kept up to date by events. */
 export class ChangeList {
   constructor(pipeline, filter, limit) {
-    Object.assign(this, { pipeline, filter: filters[filter] ? filter : '', limit, items: null, next: 0, error: '', busy: false })
+    Object.assign(this, { pipeline, filter: filters[filter] ? filter : '', limit, items: null, kept: limit, next: 0, error: '', busy: false })
   }
 
   /** Fetches the newest ones. */
@@ -36,6 +36,7 @@ export class ChangeList {
     if (!page) return
     const known = new Set(this.items.map((c) => c.generation))
     this.items = [...this.items, ...page.changes.filter((c) => !known.has(c.generation))]
+    this.kept = Math.max(this.kept, this.items.length)
     this.next = page.next ?? 0
   }
 
@@ -55,12 +56,16 @@ export class ChangeList {
     }
   }
 
-  /** Adds or replaces a change that an event brought. */
+  /** Adds or replaces a change that an event brought. The list does not grow by that beyond what was fetched. */
   put(change) {
     if (!this.items) return
     const items = this.items.filter((c) => c.generation !== change.generation)
     if (filters[this.filter].has(change)) items.push(change)
     this.items = items.sort((a, b) => b.generation - a.generation)
+    if (items.length > this.kept) {
+      items.length = this.kept
+      this.next = items.at(-1).generation
+    }
     draw()
   }
 }

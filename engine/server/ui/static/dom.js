@@ -41,7 +41,7 @@ export function update(parent, ...children) {
     }
     if (old === at) at = at.nextSibling
     else parent.insertBefore(old, at)
-    change(old, node)
+    if (old !== node) become(old, node)
   }
   while (at) at = removeAndNext(at)
 }
@@ -57,7 +57,7 @@ const isSame = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName 
 const handlers = ['onclick', 'oninput', 'onchange', 'onsubmit', 'onkeydown']
 
 /** Makes the element old equal to wanted. */
-function change(old, wanted) {
+export function become(old, wanted) {
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== wanted.data) old.data = wanted.data
     return

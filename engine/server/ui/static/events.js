@@ -6,17 +6,20 @@ const shortestPause = 1000
 const longestPause = 15000
 
 /**
- * Opens the stream and keeps it open.
+ * Opens the stream and keeps it open. The functions open and close that it returns do nothing if it is open or closed already.
  * @param {Object} on
- * @param {(state: string) => void} on.connection live or lost
+ * @param {(state: string) => void} on.connection connecting, live or lost
  * @param {(event: {pipeline: string, change: Object}) => void} on.change
  * @param {(event: {pipeline: string}) => void} on.status
  * @param {() => void} on.reset everything has to be fetched again
  */
 export function openEvents(on) {
   let pause = shortestPause
+  let source = null
+  let retry
   const open = () => {
-    const source = new EventSource(address('api/v1/events'))
+    if (source) return
+    source = new EventSource(address('api/v1/events'))
     let fresh = true // a new stream tells nothing of what happened before
     source.onopen = () => {
       pause = shortestPause
@@ -29,10 +32,18 @@ export function openEvents(on) {
     source.addEventListener('reset', () => on.reset())
     source.onerror = () => {
       on.connection('lost')
-      if (source.readyState !== EventSource.CLOSED) return
-      setTimeout(open, pause)
+      if (source?.readyState !== EventSource.CLOSED) return
+      source = null
+      retry = setTimeout(open, pause)
       pause = Math.min(pause * 2, longestPause)
     }
   }
+  const close = () => {
+    clearTimeout(retry)
+    source?.close()
+    source = null
+    on.connection('connecting')
+  }
   open()
+  return { open, close }
 }

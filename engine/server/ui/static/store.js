@@ -2,13 +2,18 @@
 import { getJSON, pipelinePath } from './api.js'
 import { openEvents } from './events.js'
 
-/** How often everything is fetched again while no events arrive, in milliseconds. */
-const pollInterval = 5000
+// In milliseconds:
+const pollInterval = 5000 // between two requests while no events arrive
+const hiddenPollInterval = 30000 // the same while the page is hidden
+const hiddenStream = 30000 // how long the stream of events stays open after the page was hidden
+const burstPause = 300 // between two requests that events cause
 
 export const store = {
   /** The answer of /api/v1/status; null until it arrives. */
   status: null,
-  /** Why the last request failed; "" if it did not. */
+  /** When it arrived, as a text. */
+  fetched: '',
+  /** Why it could not be fetched the last time; "" if it could. */
   error: '',
   /** connecting, live or lost */
   connection: 'connecting',
@@ -28,55 +33,47 @@ export const sourceOf = (pipeline) => store.status?.sources.find((s) => s.name =
 
 let drawing = false
 
-/** Has the views drawn before the browser paints next. */
+/** Has the views drawn before the browser paints next. A hidden page is drawn for its title. */
 export function draw() {
   if (drawing) return
   drawing = true
-  requestAnimationFrame(() => {
+  const later = document.hidden ? setTimeout : requestAnimationFrame
+  later(() => {
     drawing = false
     listeners.drawn()
   })
 }
 
-/**
- * Returns a function that runs job, never twice at a time. A call while it runs makes it run once more afterwards.
- * @param {() => Promise<void>} job
- */
-export function oneAtATime(job) {
-  let running = false
-  let again = false
-  return async () => {
-    if (running) {
-      again = true
-      return
-    }
-    running = true
-    do {
-      again = false
-      try {
-        await job()
-        store.error = ''
-      } catch (err) {
-        store.error = err.message
-      }
-      draw()
-    } while (again)
-    running = false
-  }
-}
+let fetching = false
+let wanted = false
 
-/** Fetches the status. */
-export const fetchStatus = oneAtATime(async () => {
-  store.status = await getJSON('api/v1/status')
-})
+/** Fetches the status, at once or after the request that is under way. */
+export async function fetchStatus() {
+  wanted = true
+  if (fetching) return
+  fetching = true
+  while (wanted) {
+    wanted = false
+    try {
+      store.status = await getJSON('api/v1/status')
+      store.fetched = new Date().toISOString()
+      store.error = ''
+    } catch (err) {
+      store.error = err.message
+    }
+    draw()
+    await new Promise((resolve) => setTimeout(resolve, burstPause))
+  }
+  fetching = false
+}
 
 /** Fetches the points of a pipeline's charts. */
 export async function fetchSeries(name) {
   try {
     store.series.set(name, await getJSON(pipelinePath(name, '/series')))
     draw()
-  } catch (err) {
-    store.error = err.message
+  } catch {
+    // The charts keep their points. They are fetched again soon.
   }
 }
 
@@ -89,7 +86,7 @@ export async function fetchSeries(name) {
  */
 export function startStore(on) {
   Object.assign(listeners, on)
-  openEvents({
+  const stream = openEvents({
     connection: (state) => { store.connection = state; draw() },
     change: ({ pipeline, change }) => { listeners.change(pipeline, change); fetchStatus() },
     status: () => fetchStatus(),
@@ -97,9 +94,16 @@ export function startStore(on) {
   })
   fetchStatus()
   setInterval(() => { if (store.connection !== 'live' && !document.hidden) fetchStatus() }, pollInterval)
+  setInterval(() => { if (store.connection !== 'live' && document.hidden) fetchStatus() }, hiddenPollInterval)
+  // Browsers open only six connections to one host, and each stream is one of them.
+  let closing
   document.addEventListener('visibilitychange', () => {
-    if (document.hidden) return
-    fetchStatus()
-    listeners.reset()
+    clearTimeout(closing)
+    if (document.hidden) closing = setTimeout(stream.close, hiddenStream)
+    else {
+      stream.open()
+      fetchStatus() // the machine may have slept
+      listeners.reset()
+    }
   })
 }

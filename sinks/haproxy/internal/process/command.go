@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
@@ -43,6 +44,7 @@ type Command struct {
 	orphans       orphanFinder
 	unseen        unseenTracker
 	staleVariable atomic.Pointer[string] // the variable because of which HAProxy has to be restarted
+	baseFault     logdedup.Fault         // the options of haproxy-api cannot be passed to reload_cmd
 }
 
 // NewCommand returns a controller for the HAProxy that cfg describes. It touches neither files nor processes. applied returns
@@ -116,11 +118,23 @@ func (c *Command) Load(ctx context.Context) (LoadResult, error) {
 	case !now.Same(before): // it was restarted
 		stale = ""
 	}
-	if c.staleVariable.Store(&stale); stale != "" {
-		c.log.Warn("HAProxy has to be restarted: its master process keeps the environment", "variable", stale)
+	c.recordStale(stale)
+	if stale != "" {
 		r.Log = append(r.Log, restartNeeded(stale))
 	}
 	return r, nil
+}
+
+// recordStale records the variable that the master process read in another way than a start would, or that there is none.
+func (c *Command) recordStale(variable string) {
+	before := c.staleVariable.Swap(&variable)
+	switch {
+	case before != nil && *before == variable || before == nil && variable == "":
+	case variable != "":
+		c.log.Warn("HAProxy has to be restarted: its master process keeps the environment", "variable", variable)
+	default:
+		c.log.Info("HAProxy has the environment that it needs", "variable", *before)
+	}
 }
 
 func restartNeeded(variable string) string {
@@ -156,7 +170,7 @@ func (c *Command) preparePidFile(before Instance) error {
 	case len(before.Pids) == 0 || slices.ContainsFunc(pids, func(pid int) bool { return slices.Contains(before.Pids, pid) }):
 		return nil
 	}
-	c.log.Warn("the pid file was lost and is written again", "pid_file", c.cfg.PidFile, "pid", JoinPids(before.Pids))
+	c.log.Warn("the pid file was lost and is written again", "file", c.cfg.PidFile, "pid", JoinPids(before.Pids))
 	return replace.Write(c.cfg.PidFile, []byte(JoinPids(before.Pids)+"\n"), replace.Options{New: 0o644, Owner: c.cfg.ConfigFile})
 }
 
@@ -168,9 +182,10 @@ func (c *Command) run(ctx context.Context, old []int) error {
 	if c.cfg.ReloadCommand != "" {
 		function := ""
 		if errBase == nil {
+			c.baseFault.Resolve(c.log, "reload_cmd is run with the options of haproxy-api again")
 			function = c.shellFunction(ctx, len(old) > 0)
 		} else { // the command may have permissions that this process lacks
-			c.log.Warn("reload_cmd is run without the options of haproxy-api, so connections may be lost", "error", errBase)
+			c.baseFault.Warn(c.log, "reload_cmd is run without the options of haproxy-api, so connections may be lost", errBase)
 		}
 		o, err := Shell(ctx, function+c.cfg.ReloadCommand)
 		return commandError("reload_cmd", o, err)

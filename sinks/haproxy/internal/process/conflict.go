@@ -122,7 +122,7 @@ func (m *ConflictMonitor) Record(found []Conflict, err error, log *slog.Logger) 
 	for _, c := range before {
 		if !slices.ContainsFunc(found, func(other Conflict) bool { return other.pid == c.pid }) {
 			log.Info("the other process no longer takes connections", "pid", c.pid, "program", c.program,
-				"addresses", strings.Join(c.addresses, ", "))
+				"addresses", c.addresses)
 		}
 	}
 }

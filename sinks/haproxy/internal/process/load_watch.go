@@ -217,7 +217,7 @@ func (c *Command) waitForLoad(ctx context.Context, w *loadWatch) (now Instance, 
 		err = &LoadError{Message: "the reload command succeeded, but the pid file " + c.cfg.PidFile + " names no running HAProxy"}
 	default:
 		c.log.Warn("reload_cmd was run, but no process of HAProxy is visible, so it is unknown whether it loaded the files",
-			"pid_file", c.cfg.PidFile)
+			"file", c.cfg.PidFile)
 		now, err = Instance{Unseen: true}, nil
 	}
 	return now, err

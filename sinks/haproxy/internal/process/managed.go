@@ -135,7 +135,7 @@ func (m *Managed) Load(ctx context.Context) (LoadResult, error) {
 		reason = "HAProxy was restarted without losing a connection, because " + restart
 		replaced = []int{before.master}
 	case len(replaced) > 0:
-		m.log.Info("replacing a HAProxy that has no master socket of haproxy-api", "pids", JoinPids(replaced))
+		m.log.Info("replacing a HAProxy that has no master socket of haproxy-api", "pid", JoinPids(replaced))
 		reason = "HAProxy was started by another program and has been replaced"
 	}
 	r, err := m.start(ctx, replaced)

@@ -12,8 +12,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -220,9 +223,33 @@ func TestParseLoads(t *testing.T) {
 	}
 }
 
+const statistics = "# pxname,svname,qcur,scur,status,weight,lastchg,check_status,check_code,check_duration,last_chk,addr,\n" +
+	"b,s1,2,3,DOWN,7,60,L7STS,503,4,\"not \"\"ready\"\"\",192.0.2.1:80,\nb,s2,0,0,no check,1,5,,,,,unix,\n"
+
+func TestParseStatistics(t *testing.T) {
+	servers, err := ParseStatistics(statistics)
+	check(t, err)
+	want := []sdk.Server{
+		{
+			Backend: "b", Name: "s1", Address: "192.0.2.1:80", Status: "DOWN", InStatus: time.Minute,
+			Check: `L7STS/503 in 4ms: not "ready"`, Weight: 7, Sessions: 3, Queue: 2,
+		},
+		{Backend: "b", Name: "s2", Address: "unix", Status: "no check", InStatus: 5 * time.Second, Weight: 1},
+	}
+	if !slices.Equal(servers, want) {
+		t.Errorf("got %+v", servers)
+	}
+	for _, bad := range []string{"", "Permission denied\n", strings.Replace(statistics, "qcur", "other", 1)} {
+		if servers, err := ParseStatistics(bad); err == nil {
+			t.Errorf("%q was taken for %+v", bad, servers)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(state)
 	f.Add(stat)
+	f.Add(statistics)
 	f.Add("1\n#\n")
 	f.Fuzz(func(t *testing.T, answer string) {
 		if servers, err := ParseServers(answer); err == nil {
@@ -233,6 +260,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		_, _ = ParseLoads(answer)
+		_, _ = ParseStatistics(answer)
 	})
 }
 

@@ -2,7 +2,9 @@ package runtimeapi
 
 import (
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -44,6 +46,7 @@ func ParseServers(answer string) ([]Server, error) {
 	if strings.TrimSpace(version) != "1" || len(columns) == 0 || !strings.HasPrefix(heading, "#") {
 		return nil, fmt.Errorf("HAProxy does not list its servers but says %q", clip(answer))
 	}
+	index := indexOf(columns)
 	var servers []Server
 	for line := range strings.Lines(rest) {
 		fields := strings.Fields(line)
@@ -53,7 +56,7 @@ func ParseServers(answer string) ([]Server, error) {
 		if len(fields) != len(columns) {
 			return nil, fmt.Errorf("HAProxy lists a server as %q, which has not the columns %q", clip(line), heading)
 		}
-		r := record{columns: columns, fields: fields}
+		r := record{columns: index, fields: fields}
 		servers = append(servers, r.server())
 		if r.fault != nil {
 			return nil, fmt.Errorf("HAProxy lists a server as %q: %w", clip(line), r.fault)
@@ -62,17 +65,24 @@ func ParseServers(answer string) ([]Server, error) {
 	return servers, nil
 }
 
-// A record is one line of a table with the names of its columns, and the first fault in it.
+// A record is one line of a table with the numbers of its columns, and the first fault in it.
 type record struct {
-	columns, fields []string
-	fault           error
+	columns map[string]int
+	fields  []string
+	fault   error
+}
+
+func indexOf(columns []string) map[string]int {
+	index := make(map[string]int, len(columns))
+	for i, column := range columns {
+		index[column] = i
+	}
+	return index
 }
 
 func (r *record) text(column string) string {
-	for i, c := range r.columns {
-		if c == column && i < len(r.fields) {
-			return r.fields[i]
-		}
+	if i, has := r.columns[column]; has && i < len(r.fields) {
+		return r.fields[i]
 	}
 	r.fault = fmt.Errorf("there is no column %s", column)
 	return ""
@@ -108,28 +118,42 @@ type Load struct {
 
 // ParseLoads parses an answer to "show stat" for servers. The keys are "backend/server".
 func ParseLoads(answer string) (map[string]Load, error) {
-	if !strings.HasPrefix(answer, "# pxname,") {
-		return nil, fmt.Errorf("HAProxy gives no statistics but says %q", clip(answer))
-	}
-	reader := csv.NewReader(strings.NewReader(strings.TrimPrefix(answer, "# ")))
-	reader.LazyQuotes, reader.FieldsPerRecord = true, -1
-	lines, err := reader.ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("HAProxy's statistics cannot be read: %w", err)
-	}
 	loads := map[string]Load{}
-	for _, fields := range lines[1:] {
-		r := record{columns: lines[0], fields: fields}
+	err := parseStatistics(answer, func(r *record) {
 		load := Load{Sessions: r.number("scur")}
 		if r.text("slim") != "" {
 			load.MaxConn = r.number("slim")
 		}
 		loads[r.text("pxname")+"/"+r.text("svname")] = load
+	})
+	return loads, err
+}
+
+// parseStatistics parses an answer to "show stat" and calls use for each line. Versions of HAProxy differ in their columns.
+func parseStatistics(answer string, use func(r *record)) error {
+	if !strings.HasPrefix(answer, "# pxname,") {
+		return fmt.Errorf("HAProxy gives no statistics but says %q", clip(answer))
+	}
+	reader := csv.NewReader(strings.NewReader(strings.TrimPrefix(answer, "# ")))
+	reader.LazyQuotes, reader.FieldsPerRecord = true, -1
+	heading, err := reader.Read()
+	if err != nil {
+		return fmt.Errorf("HAProxy's statistics cannot be read: %w", err)
+	}
+	columns := indexOf(heading)
+	for {
+		fields, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		r := record{columns: columns, fields: fields, fault: err}
+		if err == nil {
+			use(&r)
+		}
 		if r.fault != nil {
-			return nil, fmt.Errorf("HAProxy's statistics cannot be read: %w", r.fault)
+			return fmt.Errorf("HAProxy's statistics cannot be read: %w", r.fault)
 		}
 	}
-	return loads, nil
 }
 
 // longestShown bounds what errors quote of an answer, in bytes.

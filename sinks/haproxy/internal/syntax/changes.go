@@ -27,8 +27,8 @@ func compareServers(before, after *Config, old, current *entry) serverChanges {
 	switch {
 	case slices.Equal(was.Servers, now.Servers):
 		return d
-	case was.ambiguous() || now.ambiguous():
-		d.reloadf("a name is used by two servers")
+	case was.ambiguous() != "" || now.ambiguous() != "":
+		d.reloadf("two servers have the name %s", cmp.Or(now.ambiguous(), was.ambiguous()))
 		return d
 	case cmp.Or(now.closed, was.closed) != "":
 		d.reloadf("its servers differ, and %s", cmp.Or(now.closed, was.closed))
@@ -105,9 +105,9 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 	case !s.Addr.IsValid() && s.Host == "":
 		return "its address " + clip(s.Address) + " is not a plain one"
 	case s.static != "":
-		return "its option " + s.static + " needs one"
+		return "with its option " + s.static + " it cannot be added at run time"
 	case s.Weight > maxWeight:
-		return "its weight is out of range"
+		return fmt.Sprintf("its weight %d is out of range", s.Weight)
 	case s.hasOption("weight") || s.hasOption("maxconn") && s.MaxConn != BoundByOptions:
 		return "its weight or maxconn is not a number"
 	case s.tooLong() || strings.Count(s.Options, " ") > maxOptions:
@@ -116,8 +116,8 @@ func whyNotAdded(c *Config, b *Backend, s Server) string {
 		return "it speaks FastCGI"
 	case s.Disabled && s.Check: // the checks of a server that is added in maintenance do not pause
 		return "it is disabled and has checks"
-	case c.names(b.Name, s.Name):
-		return "something else refers to it"
+	case c.reference(b.Name, s.Name) != "":
+		return "the line " + clip(c.reference(b.Name, s.Name)) + " refers to it"
 	}
 	return ""
 }
@@ -131,16 +131,28 @@ func whyNotRemoved(c *Config, b *Backend, s Server) string {
 	switch {
 	case b.fixed != "":
 		return b.fixed
-	case c.names(b.Name, s.Name):
-		return "something else refers to it"
-	case c.counts(b.Name):
-		return "something counts the servers that drain as well"
+	case c.reference(b.Name, s.Name) != "":
+		return "the line " + clip(c.reference(b.Name, s.Name)) + " refers to it"
+	case c.count(b.Name) != "":
+		return "the line " + clip(c.count(b.Name)) + " counts the servers that drain as well"
 	}
 	return ""
 }
 
-// ambiguous reports whether two servers have the same name, which HAProxy rejects.
-func (b *Backend) ambiguous() bool { return len(b.byName) < len(b.Servers) }
+// ambiguous returns a name that two servers have, which HAProxy rejects, or "" if there is none.
+func (b *Backend) ambiguous() string {
+	if len(b.byName) == len(b.Servers) {
+		return ""
+	}
+	seen := map[string]bool{}
+	for _, s := range b.Servers {
+		if seen[s.Name] {
+			return s.Name
+		}
+		seen[s.Name] = true
+	}
+	return ""
+}
 
 // WhyNotSet returns why an existing server cannot be changed from old to now at run time, or "" if it can.
 func (b *Backend) WhyNotSet(old, now Server) string {
@@ -155,15 +167,16 @@ func (b *Backend) WhyNotSet(old, now Server) string {
 	case old.Address != now.Address && (!old.Addr.IsValid() || !now.Addr.IsValid()):
 		return "address " + clip(old.Address) + " changed to " + clip(now.Address)
 	case now.lateCheck && (old.Addr != now.Addr || old.Disabled && !now.Disabled):
-		return "it becomes another one, and its next check may come late"
+		return "its address changed or it is enabled, and its next check at run time may come late"
 	case old.Weight != now.Weight && !b.spreads():
-		return "the weight changed, and with balance " + b.balance + " that needs one"
+		return fmt.Sprintf("weight %d changed to %d, and with balance %s that has no effect at run time",
+			old.Weight, now.Weight, b.balance)
 	case now.Weight > maxWeight:
-		return "its weight is out of range"
+		return fmt.Sprintf("its weight %d is out of range", now.Weight)
 	case now.tooLong():
 		return "its line has too many words"
 	case old.Disabled != now.Disabled && strings.Contains(now.Options, "on-marked-down"):
-		return "it is disabled or enabled, and would cut its sessions off"
+		return "it is disabled or enabled, and with its option on-marked-down that would end its sessions"
 	}
 	return ""
 }
@@ -183,14 +196,21 @@ func (s Server) tooLong() bool {
 func differentOptions(old, now string) string {
 	was, is := strings.Fields(old), strings.Fields(now)
 	var parts []string
-	if added := without(is, was); len(added) > 0 {
+	added, removed := without(is, was), without(was, is)
+	if len(added) == 1 && len(removed) == 1 { // the value of an option, which follows its keyword
+		before, after := slices.Index(was, removed[0]), slices.Index(is, added[0])
+		if before > 0 && after > 0 && was[before-1] == is[after-1] {
+			return fmt.Sprintf("option %s changed from %s to %s", is[after-1], clip(removed[0]), clip(added[0]))
+		}
+	}
+	if len(added) > 0 {
 		parts = append(parts, "option "+clip(strings.Join(added, " "))+" added")
 	}
-	if removed := without(was, is); len(removed) > 0 {
+	if len(removed) > 0 {
 		parts = append(parts, "option "+clip(strings.Join(removed, " "))+" removed")
 	}
 	if len(parts) == 0 {
-		return "its options changed"
+		return "the order of its options changed"
 	}
 	return strings.Join(parts, ", ")
 }

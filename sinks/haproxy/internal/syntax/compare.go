@@ -71,9 +71,19 @@ func differentSections(before, after []*entry) string {
 		reasons = append(reasons, removed+" removed")
 	}
 	if len(reasons) == 0 && !slices.Equal(was, is) {
-		return "the order of sections changed"
+		return "the order of sections changed: " + firstMoved(was, is)
 	}
 	return few(reasons)
+}
+
+// firstMoved names the first of two lists with the same elements in another order that is at another place.
+func firstMoved(before, after []string) string {
+	for i, line := range after {
+		if before[i] != line {
+			return clip(line) + " now comes before " + clip(before[i])
+		}
+	}
+	return ""
 }
 
 func titles(sections []*entry) []string {
@@ -122,7 +132,7 @@ func differentSettings(was, now *entry) string {
 		}
 	}
 	if len(reasons) == 0 {
-		reasons = []string{"the order of lines changed"}
+		reasons = []string{"the order of lines changed: " + firstMoved(old, is)}
 	}
 	reason := now.title() + ": " + few(reasons)
 	if condition != "" && now.hasServers() {

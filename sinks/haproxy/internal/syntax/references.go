@@ -2,17 +2,19 @@ package syntax
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 )
 
 // references are the references of a section to servers, outside of the servers' own lines.
 type references struct {
-	servers []string // "backend/server", or "server" for one of the backend that the line belongs to
-	counted []string // backends whose servers are counted, including draining ones; "" for the one that the line belongs to
-	numbers string   // a line that reads the numbers (id) of servers; empty for none
-	lua     string   // a line that loads Lua scripts; empty for none
+	servers []reference // to "backend/server", or "server" for one of the backend that the line belongs to
+	counted []reference // to backends whose servers are counted, including draining ones; "" for the one of the line
+	numbers string      // a line that reads the numbers (id) of servers; empty for none
+	lua     string      // a line that loads Lua scripts; empty for none
 }
+
+// A reference is a name in a line.
+type reference struct{ name, line string }
 
 // serverFetches are the sample fetches that name a server, alone or after its backend. HAProxy (2.6 to 3.4) does not start if the
 // server is missing, and refuses to delete it at run time.
@@ -28,7 +30,7 @@ func (r *references) read(line string) {
 	tracks := (keyword == "server" || keyword == "default-server") && strings.Contains(line, " track ")
 	switch keyword {
 	case "use-server":
-		r.servers = append(r.servers, wordAfter(line, keyword))
+		r.servers = append(r.servers, reference{wordAfter(line, keyword), line})
 	case "lua-load", "lua-load-per-thread":
 		r.lua = line
 	}
@@ -55,15 +57,15 @@ func (r *references) read(line string) {
 func (r *references) readWord(line, word, after string, tracks bool) {
 	switch argument, called := argumentOf(after); {
 	case serverFetches[word] && called:
-		r.servers = append(r.servers, argument)
+		r.servers = append(r.servers, reference{argument, line})
 	case word == "connslots":
-		r.counted = append(r.counted, argument)
+		r.counted = append(r.counted, reference{argument, line})
 	case word == "srv_id" || word == "table_server_id" || word == "srv_queue": // the last one accepts "#" and a number
 		r.numbers = line
 	case word == "track" && tracks:
-		r.servers = append(r.servers, firstWord(strings.TrimPrefix(after, " ")))
+		r.servers = append(r.servers, reference{firstWord(strings.TrimPrefix(after, " ")), line})
 	case strings.Count(word, "/") == 1 && word[0] != '/' && word[len(word)-1] != '/': // of rhttp@, attach-srv and the like
-		r.servers = append(r.servers, word)
+		r.servers = append(r.servers, reference{word, line})
 	}
 }
 
@@ -83,8 +85,8 @@ func inName(r rune) bool {
 
 // allReferences are the references of a whole configuration.
 type allReferences struct {
-	servers  map[string]bool   // "backend/server", with anyName for an unknown part
-	counted  map[string]bool   // backends, or anyName
+	servers  map[string]string // by "backend/server", with anyName for an unknown part, a line that refers to it
+	counted  map[string]string // by backend, or anyName, a line that counts its servers
 	numbered map[string]string // by backend or anyName, the line that reads the numbers of its servers
 	lua      string
 }
@@ -97,18 +99,18 @@ func (c *Config) references() *allReferences {
 }
 
 func (c *Config) readReferences() *allReferences {
-	all := &allReferences{servers: map[string]bool{}, counted: map[string]bool{}, numbered: map[string]string{}}
+	all := &allReferences{servers: map[string]string{}, counted: map[string]string{}, numbered: map[string]string{}}
 	for _, s := range c.sections {
 		all.lua = cmp.Or(all.lua, s.refs.lua)
 		here := anyName // an expression in a frontend or in defaults can be about any backend
 		if s.hasServers() {
 			here = s.name
 		}
-		for _, word := range s.refs.servers {
-			all.servers[nameOr(here, word)] = true
+		for _, r := range s.refs.servers {
+			all.servers[nameOr(here, r.name)] = r.line
 		}
-		for _, word := range s.refs.counted {
-			all.counted[knownOr(here, word)] = true
+		for _, r := range s.refs.counted {
+			all.counted[knownOr(here, r.name)] = r.line
 		}
 		if s.refs.numbers != "" {
 			if s.kind == "listen" { // it may be the frontend of other backends as well
@@ -140,18 +142,17 @@ func knownOr(fallback, name string) string {
 	return name
 }
 
-// names reports whether something in the configuration refers to that server.
-func (c *Config) names(backend, server string) bool {
+// reference returns a line of the configuration that refers to that server, or "" if there is none.
+func (c *Config) reference(backend, server string) string {
 	refs := c.references().servers
-	return slices.ContainsFunc([]string{backend, anyName}, func(b string) bool {
-		return refs[b+"/"+server] || refs[b+"/"+anyName]
-	})
+	return cmp.Or(refs[backend+"/"+server], refs[backend+"/"+anyName], refs[anyName+"/"+server], refs[anyName+"/"+anyName])
 }
 
-// counts reports whether something in the configuration counts all servers of the backend, including draining ones.
-func (c *Config) counts(backend string) bool {
+// count returns a line of the configuration that counts all servers of the backend, including draining ones, or "" if there is
+// none.
+func (c *Config) count(backend string) string {
 	refs := c.references().counted
-	return refs[backend] || refs[anyName]
+	return cmp.Or(refs[backend], refs[anyName])
 }
 
 // numbering returns a line that depends on the numbers of the backend's servers, or "" if there is none.

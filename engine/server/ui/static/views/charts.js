@@ -5,7 +5,8 @@ import { measured } from '../time.js'
 import uPlot from '../vendor/uplot/uPlot.esm.js'
 
 const height = 120
-const seconds = 6 * 3600
+const longest = 6 * 3600 // seconds
+const shortest = 1800
 const minute = 60
 
 /** What each chart shows. total describes all values in words. */
@@ -18,8 +19,8 @@ const kinds = [
       return slowest ? `slowest ${measured(slowest)}` : 'no change'
     },
   },
-  { key: 'changes', title: 'Changes', bars: true, value: (p) => p.changes, total: (points) => `${sum(points, 'changes')} in 6 h` },
-  { key: 'reloads', title: 'Reloads', bars: true, value: (p) => p.reloads, total: (points) => `${sum(points, 'reloads')} in 6 h` },
+  { key: 'changes', title: 'Changes', bars: true, value: (p) => p.changes || null, total: (points) => `${sum(points, 'changes')} in 6 h` },
+  { key: 'reloads', title: 'Reloads', bars: true, value: (p) => p.reloads || null, total: (points) => `${sum(points, 'reloads')} in 6 h` },
   {
     key: 'instances', title: 'Live instances', value: (p) => p.instances,
     total: (points) => points.length ? `${(points.at(-1).instances ?? 0).toLocaleString('en')} now` : '',
@@ -62,18 +63,18 @@ export class Charts {
     const series = store.series.get(this.#pipeline)
     if (!series || this.#drawn === series) return
     this.#drawn = series
-    const now = Math.floor(Date.now() / 1000)
+    const range = rangeOf(series.points)
     for (const kind of kinds) {
       const data = dataOf(series.points, kind)
       const plot = this.#plots.get(kind.key)
       const target = document.getElementById(`plot-${kind.key}`)
       if (plot?.root.isConnected) {
         plot.setData(data, false)
-        plot.setScale('x', { min: now - seconds, max: now })
+        plot.setScale('x', range)
       } else {
         plot?.destroy()
         update(target)
-        this.#plots.set(kind.key, newPlot(kind, data, target, now))
+        this.#plots.set(kind.key, newPlot(kind, data, target, range))
         this.#resized.observe(target)
       }
     }
@@ -93,6 +94,13 @@ export class Charts {
   }
 }
 
+/** Returns the time that charts show, in seconds: a young daemon has few points. */
+function rangeOf(points) {
+  const max = Math.floor(Date.now() / 1000)
+  const first = points.length ? Date.parse(points[0].time) / 1000 - minute : max
+  return { min: Math.max(max - longest, Math.min(first, max - shortest)), max }
+}
+
 /** Returns the times and values of one chart. Minutes without a point get none, so that lines have gaps. */
 function dataOf(points, kind) {
   const times = []
@@ -109,7 +117,7 @@ function dataOf(points, kind) {
   return [times, values]
 }
 
-function newPlot(kind, data, target, now) {
+function newPlot(kind, data, target, range) {
   const style = getComputedStyle(document.documentElement)
   const color = (name) => style.getPropertyValue(`--${name}`).trim()
   const format = kind.unit ?? ((value) => value.toLocaleString('en'))
@@ -119,10 +127,10 @@ function newPlot(kind, data, target, now) {
   if (kind.bars) Object.assign(series, { paths: uPlot.paths.bars({ size: [1, 6, 2] }), fill: color('accent') })
   if (!kind.points && !kind.bars) Object.assign(series, { paths: uPlot.paths.stepped({ align: 1 }) })
   return new uPlot({
-    width: target.clientWidth || 300, height, legend: { show: false }, padding: [6, 6, 0, 0],
+    width: target.clientWidth || 300, height, legend: { show: false }, padding: [6, 18, 0, 0],
     cursor: { x: false, y: false, drag: { x: false, y: false } },
     scales: {
-      x: { time: true, min: now - seconds, max: now, auto: false },
+      x: { time: true, ...range, auto: false },
       y: { range: (_, min, max) => [0, Math.max(kind.points ? 0.01 : 1, (max ?? 0) * 1.1)] },
     },
     series: [{}, series],

@@ -3,7 +3,7 @@ import { el, update } from '../dom.js'
 import { address } from '../api.js'
 import { link } from '../router.js'
 import { store } from '../store.js'
-import { ago } from '../time.js'
+import { ago, clock } from '../time.js'
 import { count } from '../words.js'
 
 /** Returns the overall state in words, and its tone. */
@@ -13,6 +13,7 @@ export function headline(problems) {
       ? { text: 'The daemon does not answer', tone: 'error' }
       : { text: 'Connecting', tone: 'muted' }
   }
+  if (store.error) return { text: 'The daemon does not answer', tone: 'error' }
   const serious = problems.filter((problem) => problem.level !== 'notice')
   if (serious.length === 1) return { text: serious[0].title, tone: serious[0].level }
   if (serious.length > 1) return { text: `${count(serious.length, 'problem')}: ${serious[0].title}`, tone: serious[0].level }
@@ -41,7 +42,8 @@ export function drawHeader(route, pipeline, problems) {
       el('span', { class: `connection state ${connectionTone}`, role: 'status' }, connection),
     ),
     el('div', { class: `headline ${tone}` }, el('h1', { class: `state ${tone}` }, text), facts()),
-    store.error && store.status && el('p', { class: 'failure strip' }, `The last request failed: ${store.error}`),
+    store.error && store.status && el('p', { class: 'failure strip' }, `${store.error}. What follows is the state of `,
+      clock(store.fetched), '.'),
   )
 }
 

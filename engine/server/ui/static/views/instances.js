@@ -1,5 +1,5 @@
 // The services and instances of a pipeline, and what its program says of them. Only the rows on the screen are in the document.
-import { el, update } from '../dom.js'
+import { become, el, update } from '../dom.js'
 import { InstanceList } from '../instancelist.js'
 import { link, replaceRoute } from '../router.js'
 import { draw } from '../store.js'
@@ -19,6 +19,7 @@ export function instances(route, pipeline) {
   let query = queryOf(route)
   const list = new InstanceList(pipeline, query)
   let range = [0, 0]
+  const drawn = new Map() // rows by index, each with the instance that it shows
   let typing
   list.search(query)
   const set = (change) => replaceRoute(link(pipeline, 'instances', { ...query, ...change }))
@@ -29,6 +30,7 @@ export function instances(route, pipeline) {
   return {
     routed: (next) => {
       query = queryOf(next)
+      for (const row of drawn.values()) row.instance = null // the links have the query
       list.search(query)
     },
     changed: (name) => { if (name === pipeline) refresh() },
@@ -63,8 +65,10 @@ export function instances(route, pipeline) {
           el('caption', { class: 'hidden' }, 'Instances'),
           el('thead', {}, el('tr', { 'aria-rowindex': 1 },
             columns.map((title) => el('th', { scope: 'col', class: title.toLowerCase() }, title)))),
-          el('tbody', {}, rows(list, range, (service) => link(pipeline, 'instances', { ...query, service })))))
-      size(main, range, list.matched ?? 0)
+          el('tbody', { opaque: true })))
+      const body = main.querySelector('tbody')
+      update(body, rows(list, range, drawn, (service) => link(pipeline, 'instances', { ...query, service })))
+      size(body, range, list.matched ?? 0)
     },
   }
 }
@@ -91,18 +95,28 @@ function visible(body, matched) {
 }
 
 /** Gives the rows above and below those in the document their height. */
-function size(main, [from, to], matched) {
+function size(body, [from, to], matched) {
   const height = rowHeight()
-  const [above, below] = main.querySelectorAll('tr.rest')
+  const [above, below] = body.querySelectorAll('tr.rest')
   if (!above) return
   above.style.height = `${from * height}px`
   below.style.height = `${Math.max(0, matched - 1 - to) * height}px`
 }
 
-function rows(list, [from, to], serviceLink) {
+function rows(list, [from, to], drawn, serviceLink) {
   if (!list.matched) return []
   const shown = [el('tr', { class: 'rest', key: 'above', 'aria-hidden': 'true' })]
-  for (let index = from; index <= to; index++) shown.push(row(list.at(index), index, serviceLink))
+  for (const index of drawn.keys()) if (index < from || index > to) drawn.delete(index)
+  for (let index = from; index <= to; index++) {
+    const instance = list.at(index)
+    const old = drawn.get(index)
+    if (!old) drawn.set(index, { instance, node: row(instance, index, serviceLink) })
+    else if (old.instance !== instance) {
+      old.instance = instance
+      become(old.node, row(instance, index, serviceLink))
+    }
+    shown.push(drawn.get(index).node)
+  }
   return [...shown, el('tr', { class: 'rest', key: 'below', 'aria-hidden': 'true' })]
 }
 
@@ -129,15 +143,21 @@ function row(instance, index, serviceLink) {
 /** Returns the cells for what the program says. An instance can have a server in each of several backends. */
 function servers(all, cell) {
   if (!all.length) return ['haproxy', 'check', 'sessions', 'queue', 'weight'].map((name) => cell(name, name === 'haproxy' ? '–' : ''))
-  const worst = all.find((s) => !s.status.startsWith('UP')) ?? all[0]
+  const worst = all.find((s) => serverTone(s) === 'error') ?? all.find((s) => serverTone(s) === 'notice') ?? all[0]
   const sum = (name) => String(all.reduce((n, s) => n + (s[name] ?? 0), 0))
-  const tone = worst.status.startsWith('UP') ? 'ok' : worst.status.startsWith('DOWN') ? 'error' : 'notice'
   return [
     el('td', { class: 'haproxy', title: all.map(serverWords).join('\n') },
-      el('span', { class: `state ${tone}` }, worst.status.toLowerCase()),
+      el('span', { class: `state ${serverTone(worst)}` }, worst.status.toLowerCase()),
       all.length > 1 && el('span', { class: 'muted' }, ` ×${all.length}`)),
     cell('check', worst.check ?? ''), cell('sessions', sum('sessions')), cell('queue', sum('queue')), cell('weight', String(worst.weight ?? '')),
   ]
+}
+
+/** Returns the tone of a status in HAProxy's words. A server without a check is used, and HAProxy does not know its state. */
+function serverTone({ status }) {
+  if (status.startsWith('UP')) return 'ok'
+  if (status.startsWith('DOWN')) return 'error'
+  return status === 'no check' ? 'muted' : 'notice'
 }
 
 const serverWords = (s) => `${s.backend}/${s.name}: ${s.status} for ${duration(s.in_status_seconds ?? 0)}`

@@ -1,0 +1,216 @@
+// Tests of the status page with answers of fixtures.mjs. The page itself, its headers and the stream of events are the daemon's.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { after, before, test } from 'node:test'
+import { daemonURL, launch, live, open, patience } from './browser.mjs'
+import { calm, empty, hostile, instances, markup, trouble } from './fixtures.mjs'
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+let browser
+before(async () => { browser = await launch() })
+after(() => browser.close())
+
+const root = '#/pipelines/haproxy'
+const views = { overview: root, instances: `${root}/instances`, changes: `${root}/changes`, change: `${root}/changes/41` }
+
+const drawn = (page) => page.locator('main h2').first().waitFor(patience)
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const [situation, answers] of Object.entries({ trouble, calm, empty })) {
+    test(`axe finds no serious fault: ${situation}, ${colorScheme}`, async () => {
+      for (const [name, hash] of Object.entries(views)) {
+        if (situation === 'empty' && name === 'change') continue
+        const page = await open(browser, { answers: answers(), hash, colorScheme })
+        await drawn(page)
+        await page.evaluate(axe)
+        const { violations } = await page.evaluate(() => window.axe.run(document))
+        const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html + node.failureSummary).join('\n')}`), [], name)
+        await page.context().close()
+      }
+    })
+  }
+}
+
+test('the dialogs have no serious fault', async () => {
+  const page = await open(browser, { answers: calm(), hash: views.instances })
+  await page.locator('td.instance button').first().click()
+  await page.locator('dialog[open]').waitFor(patience)
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate(() => window.axe.run('dialog'))
+  assert.deepEqual(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id }) => id), [])
+  await page.context().close()
+})
+
+test('names and errors that look like HTML are text', async () => {
+  const answers = hostile()
+  const { name } = answers.status.pipelines[0]
+  for (const rest of ['', '/instances', '/changes', '/changes/41', '/changes/42']) {
+    const page = await open(browser, { answers, hash: `#/pipelines/${encodeURIComponent(name)}${rest}` })
+    await drawn(page)
+    await page.locator('main', { hasText: markup }).waitFor(patience)
+    if (rest === '/changes/41') await page.locator('.diff code', { hasText: markup }).first().waitFor(patience)
+    assert.equal(await page.locator('img').count(), 0, rest)
+    assert.doesNotMatch(await page.title(), /^broken in/)
+    assert.deepEqual(page.faults, [], rest)
+    await page.context().close()
+  }
+})
+
+test('nothing is loaded from elsewhere', async () => {
+  for (const hash of Object.values(views)) {
+    const page = await open(browser, { answers: trouble(), hash })
+    await drawn(page)
+    await live(page)
+    assert.deepEqual(page.faults, [], hash)
+    await page.context().close()
+  }
+})
+
+test('a narrow screen does not scroll sideways', async () => {
+  for (const answers of [trouble(), calm(), hostile()]) {
+    const name = encodeURIComponent(answers.status.pipelines[0].name)
+    for (const rest of ['', '/instances', '/changes', '/changes/41', '/changes/47']) {
+      const page = await open(browser, { answers, hash: `#/pipelines/${name}${rest}`, viewport: { width: 360, height: 740 } })
+      await drawn(page)
+      await live(page)
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360, rest)
+      await page.context().close()
+    }
+  }
+})
+
+test('10,000 instances scroll and search without a long task', async (t) => {
+  const page = await open(browser, { answers: calm({ list: instances(10000) }), hash: views.instances })
+  await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(patience)
+  await browser.startTracing(page, { categories: ['toplevel'] })
+  for (let i = 0; i < 30; i++) {
+    await page.mouse.wheel(0, 3000)
+    await page.waitForTimeout(16)
+  }
+  await page.keyboard.press('End')
+  await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(patience)
+  assert.ok(await page.locator('table.instances tr').count() < 100, 'all rows are in the document')
+  assert.equal(await page.locator('table.instances').getAttribute('aria-rowcount'), '10001')
+  await page.getByRole('searchbox').pressSequentially('service-123', { delay: 30 })
+  await page.getByText('40 of 10,000 instances').waitFor(patience)
+  await page.locator('td.service', { hasText: 'service-123' }).first().waitFor(patience)
+  assert.equal(await page.locator('td.service', { hasText: 'service-249' }).count(), 0)
+  assert.match(page.url(), /q=service-123$/)
+  await page.getByLabel('Status').selectOption('unhealthy')
+  await page.getByText('4 of 10,000 instances').waitFor(patience)
+  const [busy, wall] = longestTask(await browser.stopTracing())
+  t.diagnostic(`the longest task needed ${busy} ms, and ended after ${wall} ms`)
+  assert.ok(busy > 0 && busy <= 200, `a task needed ${busy} ms`)
+  assert.deepEqual(page.faults, [])
+  await page.context().close()
+})
+
+/**
+ * Returns the longest times in milliseconds that a task of the page needed the processor and took. The second one includes
+ * the work of other programs.
+ */
+function longestTask(trace) {
+  const events = JSON.parse(trace).traceEvents
+  const id = (event) => `${event.pid}/${event.tid}`
+  const threads = new Set(events.filter((event) => event.name === 'thread_name' && event.args.name === 'CrRendererMain').map(id))
+  const tasks = events.filter((event) => event.ph === 'X' && event.name.endsWith('RunTask') && threads.has(id(event)))
+  return ['tdur', 'dur'].map((name) => Math.round(Math.max(0, ...tasks.map((task) => task[name] ?? 0)) / 1000))
+}
+
+test('the timeline is filtered by action', async () => {
+  const page = await open(browser, { answers: calm(), hash: views.changes })
+  await page.locator('.timeline li').nth(5).waitFor(patience)
+  await page.getByRole('link', { name: 'Reload', exact: true }).click()
+  await page.locator('.timeline li').nth(1).waitFor({ state: 'detached', ...patience })
+  assert.deepEqual(await page.locator('.timeline .badge').allTextContents(), ['reload'])
+  assert.match(page.url(), /action=reload$/)
+  await page.context().close()
+})
+
+test('every problem says what to do', async () => {
+  const page = await open(browser, { answers: trouble() })
+  await page.locator('.banner').first().waitFor(patience)
+  const titles = await page.locator('.banner h2').allTextContents()
+  for (const title of ['Configuration file refused', 'Template refused', 'Snapshot held', 'exclusion', '14 instances quarantined', 'HAProxy is not running']) {
+    assert.ok(titles.some((text) => text.includes(title)), `${title} is not among ${titles}`)
+  }
+  for (const advice of await page.locator('.banner .advice').allTextContents()) assert.notEqual(advice, '')
+  assert.equal(await page.getByRole('button', { name: 'Release' }).count(), 1)
+  await page.context().close()
+})
+
+test('a refused request is shown', async () => {
+  const page = await open(browser, { answers: trouble() })
+  const message = 'changes are not allowed from this address: it is not in haproxy_api.allow_from'
+  await page.route('**/release', (route) => route.fulfill({ status: 403, json: { errors: [message] } }))
+  await page.getByRole('button', { name: 'Release' }).click()
+  await page.locator('.banner', { hasText: message }).waitFor(patience)
+  await page.context().close()
+})
+
+test('a lost connection is shown, and everything is fetched again after a reset', async () => {
+  const page = await open(browser, { answers: calm() })
+  await live(page)
+  await page.context().close()
+
+  const lost = await open(browser, { answers: calm(), url: daemonURL })
+  await lost.route('**/api/v1/events', (route) => route.abort())
+  await lost.reload()
+  await lost.locator('.connection', { hasText: 'connection lost' }).waitFor(patience)
+  await lost.unroute('**/api/v1/events')
+  await live(lost)
+
+  let fetched = 0
+  lost.on('request', (request) => { if (request.url().endsWith('/api/v1/status')) fetched++ })
+  await lost.route('**/api/v1/events', (route) =>
+    route.fulfill({ contentType: 'text/event-stream', body: 'retry: 600000\n\nevent: reset\ndata: {}\n\n' }))
+  await lost.reload()
+  await drawn(lost)
+  for (const end = Date.now() + patience.timeout; fetched < 3;) {
+    assert.ok(Date.now() < end, `fetched ${fetched} times: at the start, when the stream opened, and after the reset`)
+    await lost.waitForTimeout(20)
+  }
+  await lost.context().close()
+})
+
+test('the keyboard reaches everything', async () => {
+  const page = await open(browser, { answers: trouble() })
+  await page.locator('.banner').first().waitFor(patience)
+  await page.keyboard.press('Tab')
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the content')
+  await page.keyboard.press('Enter')
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main')
+  const release = page.getByRole('button', { name: 'Release' })
+  for (let i = 0; i < 30 && !await release.evaluate((node) => node === document.activeElement); i++) await page.keyboard.press('Tab')
+  assert.ok(await release.evaluate((node) => node === document.activeElement))
+  const outline = await release.evaluate((node) => getComputedStyle(node).outlineStyle)
+  assert.notEqual(outline, 'none')
+  // A new view has the focus.
+  await page.getByRole('link', { name: 'Instances', exact: true }).click()
+  await page.locator('table.instances').waitFor(patience)
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main')
+  await page.context().close()
+})
+
+test('what has the focus keeps it while the page changes', async () => {
+  const page = await open(browser, { answers: trouble() })
+  const release = page.getByRole('button', { name: 'Release' })
+  await release.focus()
+  await page.waitForRequest('**/api/v1/status', { timeout: 1 }).catch(() => {})
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange'))) // fetches everything again
+  await page.waitForResponse('**/api/v1/status')
+  await page.waitForTimeout(50)
+  assert.ok(await release.evaluate((node) => node === document.activeElement))
+  await page.context().close()
+})
+
+test('a daemon without a snapshot shows an empty page', async () => {
+  const page = await open(browser, { answers: empty() })
+  await page.getByText('No change yet.').waitFor(patience)
+  await page.locator('h1', { hasText: 'Waiting for the first configuration' }).waitFor(patience)
+  assert.deepEqual(page.faults, [])
+  await page.context().close()
+})
