@@ -110,7 +110,7 @@ func lastLines(log []string) []string { return log[max(0, len(log)-shownLogLines
 // reportCrash reports that the HAProxy that ran has ended, once. The caller holds s.change.
 func (s *Sink) reportCrash() {
 	st := s.state.Load()
-	if st.running.None() || !st.endedAt.IsZero() {
+	if st.running.None() || st.running.Alive() || !st.endedAt.IsZero() {
 		return
 	}
 	s.update(func(st *state) { st.endedAt = time.Now() })
