@@ -44,6 +44,7 @@ func triggerOf(t history.Trigger) string {
 var events = map[string]string{
 	sdk.EventForeignReload: "foreign reload",
 	sdk.EventDriftRepaired: "drift repaired",
+	sdk.EventLoadFailed:    "load failed",
 }
 
 // whatOf returns in one or two words what happened: the event, or the action; "-" for neither.
