@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
@@ -171,7 +171,7 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 		if len(commands) > 0 {
 			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
 			s.reportDrift(sdk.Event{
-				Reason:   "another program had changed servers in HAProxy, of " + strings.Join(backends, ", "),
+				Reason:   "another program had changed servers in HAProxy, and they were set back: in " + messages.Quote(backends),
 				Commands: commands, Details: errorLines(err),
 			})
 		}
@@ -292,7 +292,7 @@ func (s *supervisor) restoreChangedFiles() {
 	if restored != "" {
 		s.change.Lock()
 		defer s.change.Unlock()
-		s.reportDrift(sdk.Event{Reason: "another program had changed the file " + restored})
+		s.reportFile(restored)
 	}
 }
 
