@@ -101,7 +101,11 @@ func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
 // allInstances returns the instances of the services and the quarantined ones, sorted by service, host name and ID.
 func allInstances(services []engine.ServiceInstances, status engine.PipelineStatus) []instanceRow {
 	excluded := newExcludedIndex(status)
-	var all []instanceRow
+	n := len(status.Quarantined)
+	for i := range services {
+		n += len(services[i].Instances)
+	}
+	all := make([]instanceRow, 0, n)
 	for i := range services {
 		service := &services[i]
 		for n := range service.Instances {
