@@ -22,7 +22,7 @@ type statusOutput struct {
 	Note  string `json:"note"`
 }
 
-// kinds returns the kinds of all reasons, sorted as they are shown.
+// kinds returns the kinds of all reasons in the order of the answer, without repetitions.
 func (s statusOutput) kinds() (kinds []string) {
 	for _, r := range s.Reasons {
 		kinds = append(kinds, r.Kind)
@@ -32,7 +32,7 @@ func (s statusOutput) kinds() (kinds []string) {
 			kinds = append(kinds, r.Kind)
 		}
 	}
-	return kinds
+	return slices.Compact(kinds)
 }
 
 // status returns the exit code of the command and what it prints as JSON.
