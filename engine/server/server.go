@@ -93,7 +93,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg.Metrics.status.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
-	s.SetConfiguration("", s.started)
+	s.configuration.Store(&Configuration{Loaded: s.started})
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
 	s.streams = eventStreams{open: map[*eventStream]netip.Addr{}, limits: &s.limits}
 	if cfg.Events == nil {
