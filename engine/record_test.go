@@ -201,6 +201,8 @@ var historyCases = []struct {
 	{name: "drift repaired", act: func(env *historyEnv) {
 		env.emitEvent(sdk.Event{Kind: sdk.EventDriftRepaired, Reason: "signal 9"})
 	}, want: event1(sdk.EventDriftRepaired)},
+	{name: "load failed", act: func(env *historyEnv) { env.emitEvent(sdk.Event{Kind: sdk.EventLoadFailed, Reason: "signal 9"}) },
+		want: event1(sdk.EventLoadFailed)},
 	{name: "another event", act: func(env *historyEnv) { env.emitEvent(sdk.Event{Kind: "invented", Reason: "signal 9"}) },
 		want: event1(sdk.EventOther)},
 	{name: "crashed three times", act: func(env *historyEnv) {
