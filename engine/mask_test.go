@@ -44,6 +44,8 @@ var secretLines = []string{
 	"get https://joe:S3CRET@example.com/x failed",
 	"get https://S3CRET@example.com/x failed",
 	"curl --password=S3CRET -H x",
+	`update_token = "S3CRET"`,
+	"password = S3CRET",
 	"get http://a/?api_key=S3CRET",
 	`{"client_secret": "S3CRET"}`,
 	"the header was Basic YS3CRET0=",

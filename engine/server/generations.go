@@ -55,11 +55,11 @@ func newChangeFilter(query url.Values) (changeFilter, error) {
 				err = errors.New("it must be a time such as 2026-01-02T15:04:05Z")
 			}
 		case "action":
-			f.actions = splitNames(value)
+			f.actions, err = parseNames(value, history.Actions())
 		case "outcome":
-			f.outcomes = splitNames(value)
+			f.outcomes, err = parseNames(value, history.Outcomes())
 		case "trigger":
-			f.triggers = splitNames(value)
+			f.triggers, err = parseNames(value, history.Triggers())
 		default:
 			err = errors.New("it is unknown")
 		}
@@ -70,12 +70,18 @@ func newChangeFilter(query url.Values) (changeFilter, error) {
 	return f, nil
 }
 
-// splitNames returns the names in a list with commas, and nil for an empty one.
-func splitNames(list string) []string {
+// parseNames returns the names in a list with commas, and nil for an empty one. The error says that a name is none of known.
+func parseNames(list string, known []string) ([]string, error) {
 	if list == "" {
-		return nil
+		return nil, nil
 	}
-	return strings.Split(list, ",")
+	names := strings.Split(list, ",")
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%q is none of %s", engine.OneLine(name), strings.Join(known, ", "))
+		}
+	}
+	return names, nil
 }
 
 func parseGeneration(text string) (uint64, error) {

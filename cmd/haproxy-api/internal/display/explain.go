@@ -39,7 +39,7 @@ func headline(p *terminal.Page, c Change) string {
 	what := strings.ReplaceAll(oneLine(c.Outcome), "_", " ")
 	switch {
 	case c.Event != "":
-		what = whatOf(c.Change)
+		what = strings.ReplaceAll(whatOf(c.Change), "_", " ")
 	case c.Action != "":
 		what = oneLine(c.Action) + ", " + what
 	}

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
+
+// Each fault has its state, its kind and an action that names what to do it with.
+func TestPipelineState_Reasons(t *testing.T) {
+	day := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	type status = engine.PipelineStatus
+	for name, test := range map[string]struct {
+		status   status
+		problems []string // of the sink
+		facts    map[string]string
+		source   []string // problems of the source
+		want     string   // the state
+		kinds    string
+		action   string // is in the first action
+	}{
+		"all is well":                   {status: status{Generation: 1}, want: StateHealthy},
+		"a deferred document is well":   {status: status{Generation: 1, Pending: &engine.Pending{Reason: "r"}}, want: StateHealthy},
+		"dropped values are well":       {status: status{Generation: 1, Dropped: []engine.Quarantined{{}}}, want: StateHealthy},
+		"the sink has two problems":     {status: status{Generation: 1}, problems: []string{"a", "b"}, want: StateUnhealthy, kinds: "sink sink", action: "log"},
+		"HAProxy restarts":              {status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"}, want: StateUnhealthy, kinds: "restarting", action: "history"},
+		"HAProxy runs with a problem":   {status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "1"}, want: StateUnhealthy, kinds: "sink", action: "log"},
+		"a document is not applied":     {status: status{Generation: 1, ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "POST /api/v1/pipelines/p%2F1/apply"},
+		"watched files are not loaded":  {status: status{Generation: 1, InputsError: errors.New("x")}, want: StateUnhealthy, kinds: "watched_files", action: "save"},
+		"the template is refused":       {status: status{Generation: 1, TemplateError: detailedError{}}, want: StateUnhealthy, kinds: "template", action: "line 1 of a.cfg"},
+		"the template is somehow wrong": {status: status{Generation: 1, TemplateError: errors.New("x")}, want: StateUnhealthy, kinds: "template", action: "the template"},
+		"nothing is applied yet":        {status: status{}, want: StateDegraded, kinds: "nothing_applied", action: "source s"},
+		"nothing can be applied":        {status: status{ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "/apply"},
+		"the registry is away":          {status: status{Generation: 1}, source: []string{"a", "b"}, want: StateDegraded, kinds: "source source", action: "source s"},
+		"the snapshot is stale":         {status: status{Generation: 1, StaleSince: day}, want: StateDegraded, kinds: "stale", action: "source s"},
+		"a snapshot is held":            {status: status{Generation: 1, Held: &engine.Held{Until: day}}, want: StateDegraded, kinds: "held", action: "POST /api/v1/pipelines/p%2F1/release"},
+		"an instance is excluded":       {status: status{Generation: 1, Excluded: []exclude.Exclusion{{Service: "web"}, {}}}, want: StateDegraded, kinds: "excluded", action: "/apply"},
+		"an instance is quarantined":    {status: status{Generation: 1, Quarantined: []engine.Quarantined{{}, {}}}, want: StateDegraded, kinds: "quarantined", action: "registry"},
+		"the worst comes first": {
+			status:   status{Generation: 1, TemplateError: errors.New("x"), Held: &engine.Held{}, Quarantined: []engine.Quarantined{{}}},
+			problems: []string{"a"}, source: []string{"a"},
+			want: StateUnhealthy, kinds: "sink template source held quarantined",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.status.Name, test.status.Source = "p/1", "s"
+			health := engine.PipelineHealth{
+				PipelineStatus: test.status, Health: sdk.Health{Problems: test.problems, Facts: test.facts}, SinkProblems: test.problems,
+			}
+			state, reasons := pipelineState(health, engine.SourceStatus{Health: sdk.Health{Problems: test.source}})
+			kinds := ""
+			for _, r := range reasons {
+				kinds += " " + r.Kind
+				if r.Message == "" || !strings.HasSuffix(r.Action, ".") || worse(state, r.State) != state {
+					t.Errorf("incomplete: %+v", r)
+				}
+			}
+			if state != test.want || strings.TrimSpace(kinds) != test.kinds {
+				t.Fatalf("got %s because of%s, want %s because of %s", state, kinds, test.want, test.kinds)
+			}
+			if len(reasons) > 0 && !strings.Contains(reasons[0].Action, test.action) {
+				t.Errorf("the action %q lacks %q", reasons[0].Action, test.action)
+			}
+		})
+	}
+}
+
+func TestDaemonState_IsTheWorst(t *testing.T) {
+	healthy, degraded, unhealthy := Pipeline{State: StateHealthy}, Pipeline{State: StateDegraded}, Pipeline{State: StateUnhealthy}
+	for _, test := range []struct {
+		config    string // its error
+		pipelines []Pipeline
+		want      string
+		reasons   int
+	}{
+		{"", nil, StateHealthy, 0},
+		{"", []Pipeline{healthy, healthy}, StateHealthy, 0},
+		{"", []Pipeline{healthy, degraded}, StateDegraded, 0},
+		{"", []Pipeline{unhealthy, degraded}, StateUnhealthy, 0},
+		{"no such key", []Pipeline{healthy}, StateDegraded, 1},
+		{"no such key", []Pipeline{unhealthy}, StateUnhealthy, 1},
+	} {
+		state, reasons := daemonState(Configuration{File: "/etc/a.toml", Error: test.config}, test.pipelines)
+		if state != test.want || len(reasons) != test.reasons {
+			t.Errorf("%+v: got %s, %+v", test, state, reasons)
+		}
+		if test.reasons > 0 && (reasons[0].Kind != ReasonConfiguration || !strings.Contains(reasons[0].Action, "/etc/a.toml")) {
+			t.Errorf("got %+v", reasons[0])
+		}
+	}
+}
