@@ -203,7 +203,7 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 func knownEvent(kind string) string {
 	switch kind {
 	case sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
-		sdk.EventReverted:
+		sdk.EventReverted, sdk.EventLoadFailed:
 		return kind
 	}
 	return sdk.EventOther

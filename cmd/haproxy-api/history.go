@@ -15,7 +15,6 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // defaultChanges is how many changes history shows by default.
@@ -106,8 +105,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // checkActions returns a usage error if one of the names is neither an action nor the kind of an event.
 func checkActions(names []string) error {
-	known := append(history.Actions(), sdk.EventCrashed, sdk.EventRestarted, sdk.EventLoadFailed, sdk.EventReloaded,
-		sdk.EventForeignReload, sdk.EventDriftRepaired, sdk.EventReverted)
+	known := slices.Concat(history.Actions(), history.Events())
 	for _, name := range names {
 		if !slices.Contains(known, name) {
 			return &usageError{fmt.Errorf("--action %q: it is none of %s", name, strings.Join(known, ", "))}
@@ -118,7 +116,7 @@ func checkActions(names []string) error {
 
 // has reports whether the change has one of the actions, or is an event of one of these kinds. It does if there are none.
 func (o historyOptions) has(c history.Change) bool {
-	return len(o.actions) == 0 || slices.Contains(o.actions, history.KnownAction(c.Action)) || slices.Contains(o.actions, c.Event)
+	return len(o.actions) == 0 || c.HasAction(o.actions)
 }
 
 // findChanges returns the newest changes that the options select, oldest first.
