@@ -117,18 +117,19 @@ func (e *Events) addStatusLocked(pipeline string, status *statusTimer) {
 	e.addLocked(eventStatus, len(pipeline), StatusEvent{pipeline})
 }
 
-// Forget ends the status events of a pipeline that was removed from the configuration. Any kind but
-// "pipeline" is ignored.
-func (e *Events) Forget(kind, name string) {
-	if kind != "pipeline" {
-		return
-	}
+// SetComponents ends the status events of other pipelines than those.
+func (e *Events) SetComponents(c Components) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if status := e.statuses[name]; status != nil && status.pending != nil {
-		status.pending.Stop()
+	for name, status := range e.statuses {
+		if name == "" || slices.Contains(c.Pipelines, name) {
+			continue
+		}
+		if status.pending != nil {
+			status.pending.Stop()
+		}
+		delete(e.statuses, name)
 	}
-	delete(e.statuses, name)
 }
 
 // addLocked adds an event with that data and drops the oldest ones that exceed the bounds.

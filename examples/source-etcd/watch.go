@@ -94,7 +94,7 @@ func (w *watcher) read(ctx context.Context, client *clientv3.Client) error {
 	w.logRecovery()
 	w.cluster, w.revision = resp.Header.ClusterId, resp.Header.Revision
 	w.view.replace(resp.Kvs)
-	w.emitChanged(nil)
+	w.emitChanged(sdk.CauseResync, nil)
 	return nil
 }
 
@@ -138,7 +138,7 @@ func (w *watcher) take(resp clientv3.WatchResponse) {
 			last = change
 		}
 	}
-	w.emitChanged(last)
+	w.emitChanged(sdk.CauseWatch, last)
 }
 
 // probe detects what a watch does not report: that etcd is unreachable, and that it has an older revision than before. The
@@ -159,11 +159,11 @@ func (w *watcher) probe(ctx context.Context, client *clientv3.Client) error {
 }
 
 // emitChanged emits a snapshot, unless it has the same instances in the same state as the previous one.
-func (w *watcher) emitChanged(last *sdk.Change) {
+func (w *watcher) emitChanged(cause string, last *sdk.Change) {
 	now := time.Now() // etcd does not store the time of a change, and reports it at once
 	snap := sdk.Snapshot{
 		Source: w.name, Cluster: strconv.FormatUint(w.cluster, 16), Taken: now, Changed: now,
-		Services: w.view.services(), Last: last,
+		Cause: cause, Services: w.view.services(), Last: last,
 	}
 	if w.emitted != nil && snap.Cluster == w.emitted.Cluster &&
 		slices.EqualFunc(snap.Services, w.emitted.Services, equalServices) {

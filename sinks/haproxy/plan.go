@@ -85,7 +85,7 @@ func changedCompanion(before, after []stage.File) string {
 		case i >= len(before) || before[i].Path != after[i].Path:
 			return "the file " + filepath.Base(after[i].Path) + " was added"
 		case !bytes.Equal(before[i].Content, after[i].Content):
-			return "the file " + filepath.Base(after[i].Path) + " changed, which HAProxy reads only when it loads its configuration"
+			return "the file " + filepath.Base(after[i].Path) + " changed, which HAProxy reads only at a reload"
 		}
 	}
 	return ""

@@ -184,6 +184,17 @@ export function trouble() {
   return answers
 }
 
+/** Returns a daemon with only one of the problems, by its kind. */
+export function problem(kind) {
+  const answers = calm()
+  const { status } = trouble()
+  const [pipeline] = status.pipelines
+  const fields = { template: ['template_error', 'template_error_at', 'template_error_detail'], held: ['held'] }[kind]
+  const reasons = pipeline.reasons.filter((one) => one.kind === kind)
+  Object.assign(answers.status.pipelines[0], { state: reasons[0].state, reasons, ...Object.fromEntries(fields.map((name) => [name, pipeline[name]])) })
+  return answers
+}
+
 export const markup = '<img src=x onerror="document.title=\'broken in\'">'
 
 /** The fields whose values are identifiers and numbers of the daemon's own. */

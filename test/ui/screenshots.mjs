@@ -1,35 +1,42 @@
-// Writes screenshots of the status page in all its states into the folder SCREENSHOTS.
+// Writes screenshots of the status page into the folder SCREENSHOTS: those of the documentation, or those that arguments name.
 import { join } from 'node:path'
-import { launch, open } from './browser.mjs'
-import { calm, empty, hostile, instances, trouble } from './fixtures.mjs'
+import { launch, live, open } from './browser.mjs'
+import { calm, empty, hostile, instances, problem, trouble } from './fixtures.mjs'
 
 const folder = process.env.SCREENSHOTS
-const narrow = { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2 }
+const narrow = { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 }
+const root = '#/pipelines/haproxy'
 const many = () => calm({ list: instances(10000) })
+
+/** The screenshots by name. Those of the documentation begin with status. */
 const shots = {
-  'status-light': { answers: calm() },
-  'status-dark': { answers: trouble(), colorScheme: 'dark', fullPage: true },
-  'status-narrow': { answers: trouble(), ...narrow },
+  'status-light': { answers: problem('template') },
+  'status-dark': { answers: calm(), colorScheme: 'dark' },
+  'status-narrow': { answers: problem('held'), ...narrow },
   'trouble-light': { answers: trouble(), fullPage: true },
-  'calm-dark': { answers: calm(), colorScheme: 'dark' },
-  'calm-narrow': { answers: calm(), ...narrow, fullPage: true },
+  'trouble-dark': { answers: trouble(), fullPage: true, colorScheme: 'dark' },
+  'trouble-narrow': { answers: trouble(), fullPage: true, ...narrow },
+  'calm-narrow': { answers: calm(), fullPage: true, ...narrow },
   'empty': { answers: empty() },
   'hostile': { answers: hostile(), fullPage: true },
-  'instances': { answers: many(), hash: '#/pipelines/haproxy/instances' },
-  'instances-narrow': { answers: many(), hash: '#/pipelines/haproxy/instances', ...narrow },
-  'change': { answers: calm(), hash: '#/pipelines/haproxy/changes/41' },
-  'change-dark': { answers: calm(), hash: '#/pipelines/haproxy/changes/41', colorScheme: 'dark' },
-  'change-narrow': { answers: calm(), hash: '#/pipelines/haproxy/changes/41', ...narrow, fullPage: true },
-  'changes': { answers: calm(), hash: '#/pipelines/haproxy/changes?action=reload' },
+  'instances': { answers: many(), hash: `${root}/instances` },
+  'instances-dark': { answers: many(), hash: `${root}/instances`, colorScheme: 'dark' },
+  'instances-narrow': { answers: many(), hash: `${root}/instances`, ...narrow },
+  'change': { answers: calm(), hash: `${root}/changes/41` },
+  'change-dark': { answers: calm(), hash: `${root}/changes/41`, colorScheme: 'dark' },
+  'change-narrow': { answers: calm(), hash: `${root}/changes/41`, fullPage: true, ...narrow },
+  'changes': { answers: calm(), hash: `${root}/changes?action=reload` },
 }
 
 const wanted = process.argv.slice(2)
+const isWanted = (name) => wanted.length ? wanted.includes(name) || wanted.includes('all') : name.startsWith('status')
+
 const browser = await launch()
-for (const [name, { fullPage, ...options }] of Object.entries(shots)) {
-  if (wanted.length && !wanted.includes(name)) continue
+for (const [name, { fullPage, ...options }] of Object.entries(shots).filter(([name]) => isWanted(name))) {
   const page = await open(browser, options)
   await page.locator('main h2').first().waitFor()
-  await page.waitForTimeout(400) // charts and the stream of events
+  await live(page)
+  await page.waitForTimeout(500) // for the charts
   await page.screenshot({ path: join(folder, `${name}.png`), fullPage })
   if (page.faults.length) console.log(name, page.faults)
   await page.context().close()

@@ -19,7 +19,7 @@ export function duration(seconds) {
 export function measured(seconds) {
   if (seconds === null || seconds === undefined) return ''
   if (seconds === 0) return '0'
-  if (seconds < 0.001) return '< 1 ms'
+  if (seconds < 0.00005) return '< 0.1 ms'
   if (seconds < 0.01) return `${(seconds * 1000).toFixed(1)} ms`
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`

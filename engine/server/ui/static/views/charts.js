@@ -19,8 +19,8 @@ const kinds = [
       return slowest ? `slowest ${measured(slowest)}` : 'no change'
     },
   },
-  { key: 'changes', title: 'Changes', bars: true, value: (p) => p.changes, total: (points) => `${sum(points, 'changes')} in 6 h` },
-  { key: 'reloads', title: 'Reloads', bars: true, value: (p) => p.reloads, total: (points) => `${sum(points, 'reloads')} in 6 h` },
+  { key: 'changes', title: 'Changes', bars: true, value: (p) => p.changes || null, total: (points) => `${sum(points, 'changes')} in 6 h` },
+  { key: 'reloads', title: 'Reloads', bars: true, value: (p) => p.reloads || null, total: (points) => `${sum(points, 'reloads')} in 6 h` },
   {
     key: 'instances', title: 'Live instances', value: (p) => p.instances,
     total: (points) => points.length ? `${(points.at(-1).instances ?? 0).toLocaleString('en')} now` : '',
@@ -127,7 +127,7 @@ function newPlot(kind, data, target, range) {
   if (kind.bars) Object.assign(series, { paths: uPlot.paths.bars({ size: [1, 6, 2] }), fill: color('accent') })
   if (!kind.points && !kind.bars) Object.assign(series, { paths: uPlot.paths.stepped({ align: 1 }) })
   return new uPlot({
-    width: target.clientWidth || 300, height, legend: { show: false }, padding: [6, 6, 0, 0],
+    width: target.clientWidth || 300, height, legend: { show: false }, padding: [6, 18, 0, 0],
     cursor: { x: false, y: false, drag: { x: false, y: false } },
     scales: {
       x: { time: true, ...range, auto: false },

@@ -143,15 +143,21 @@ function row(instance, index, serviceLink) {
 /** Returns the cells for what the program says. An instance can have a server in each of several backends. */
 function servers(all, cell) {
   if (!all.length) return ['haproxy', 'check', 'sessions', 'queue', 'weight'].map((name) => cell(name, name === 'haproxy' ? '–' : ''))
-  const worst = all.find((s) => !s.status.startsWith('UP')) ?? all[0]
+  const worst = all.find((s) => serverTone(s) === 'error') ?? all.find((s) => serverTone(s) === 'notice') ?? all[0]
   const sum = (name) => String(all.reduce((n, s) => n + (s[name] ?? 0), 0))
-  const tone = worst.status.startsWith('UP') ? 'ok' : worst.status.startsWith('DOWN') ? 'error' : 'notice'
   return [
     el('td', { class: 'haproxy', title: all.map(serverWords).join('\n') },
-      el('span', { class: `state ${tone}` }, worst.status.toLowerCase()),
+      el('span', { class: `state ${serverTone(worst)}` }, worst.status.toLowerCase()),
       all.length > 1 && el('span', { class: 'muted' }, ` ×${all.length}`)),
     cell('check', worst.check ?? ''), cell('sessions', sum('sessions')), cell('queue', sum('queue')), cell('weight', String(worst.weight ?? '')),
   ]
+}
+
+/** Returns the tone of a status in HAProxy's words. A server without a check is used, and HAProxy does not know its state. */
+function serverTone({ status }) {
+  if (status.startsWith('UP')) return 'ok'
+  if (status.startsWith('DOWN')) return 'error'
+  return status === 'no check' ? 'muted' : 'notice'
 }
 
 const serverWords = (s) => `${s.backend}/${s.name}: ${s.status} for ${duration(s.in_status_seconds ?? 0)}`
