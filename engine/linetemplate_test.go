@@ -165,7 +165,8 @@ func (env *testEnv) emitInstances(instances ...string) {
 }
 
 func (env *testEnv) emit(all []sdk.Instance) {
-	env.source.emit <- func(emit func(sdk.Snapshot)) { emit(sdk.Snapshot{Source: "s", Services: sdk.GroupByName(all)}) }
+	snap := sdk.Snapshot{Source: "s", Taken: time.Now(), Services: sdk.GroupByName(all)}
+	env.source.emit <- func(emit func(sdk.Snapshot)) { emit(snap) }
 	synctest.Wait()
 }
 

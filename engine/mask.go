@@ -17,26 +17,33 @@ const Mask = "***"
 // word matches a word of HAProxy's configuration, also if it is truncated or part of a quoted message.
 const word = `(?:\\"[^"\n]*"|"(?:[^"\\\n]|\\[^\n])*"?|'[^'\n]*'?|\\[^\n]|[^\s"'\\])+`
 
-// maskings match text with secrets. Their groups are kept. The HAProxy keywords are those that take a secret itself rather
+// privateKey matches a private key in PEM format, also if it is truncated. It is the only secret that has several lines.
+var privateKey = regexp.MustCompile(`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)
+
+const maskedKey = "${1}" + Mask + "${2}"
+
+// maskings match secrets within a line. Their groups are kept. The HAProxy keywords are those that take a secret itself rather
 // than the name of a file.
-var maskings = []masking{
-	{`(?s)(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`, "${1}" + Mask + "${2}"},
-	{`([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'@]*@`, "${1}" + Mask + "@"},
-	{`(?i)\b(user\s+)` + word + `(\s+(?:insecure-)?password\s+)` + word, "${1}" + Mask + "${2}" + Mask},
-	{`(?i)\b((?:stats\s+auth|(?:insecure-)?password|cluster-secret|dynamic-cookie-key|ca-sign-pass)\s+(?:=\s*)?)` + word, "${1}" + Mask},
-	{`(?i)\b(tcp-check\s+send(?:-lf|-binary|-binary-lf)?\s+)` + word, "${1}" + Mask},
-	{`(?i)\b((?:pre)?setenv\s+["']?[\w.-]*` + secretName + `[\w.-]*["']?\s+)` + word, "${1}" + Mask},
-	{`(?i)\b(replace-(?:header|value)\s+` + secretHeader + `\s+)` + word + `\s+` + word, "${1}" + Mask},
-	{`(?i)\b((?:(?:set|add|del)-header|hdr|header)\s+` + secretHeader + `\s+)` + word, "${1}" + Mask},
-	{`(?i)(\w*hdr\w*\(` + secretHeader + `[^)\n]*\))[^\n]*`, "${1}" + Mask},
-	{`(?i)(authorization:)[^\n]*`, "${1}" + Mask},
-	{`(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
-	{`(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
-	{`(?i)([\w.-]*` + secretName + `[\w.-]*(?:[ \t]*=[ \t]*|\\?["']\s*:\s*))` + word, "${1}" + Mask},
+var maskings = compileMaskings([]masking{
+	{"://", `([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'@]*@`, "${1}" + Mask + "@"},
+	{"passw", `(?i)\b(user\s+)` + word + `(\s+(?:insecure-)?password\s+)` + word, "${1}" + Mask + "${2}" + Mask},
+	{"stats passw cluster-secret cookie-key sign-pass",
+		`(?i)\b((?:stats\s+auth|(?:insecure-)?password|cluster-secret|dynamic-cookie-key|ca-sign-pass)\s+(?:=\s*)?)` + word,
+		"${1}" + Mask},
+	{"tcp-check", `(?i)\b(tcp-check\s+send(?:-lf|-binary|-binary-lf)?\s+)` + word, "${1}" + Mask},
+	{"setenv", `(?i)\b((?:pre)?setenv\s+["']?[\w.-]*` + secretName + `[\w.-]*["']?\s+)` + word, "${1}" + Mask},
+	{"replace-", `(?i)\b(replace-(?:header|value)\s+` + secretHeader + `\s+)` + word + `\s+` + word, "${1}" + Mask},
+	{"header hdr", `(?i)\b((?:(?:set|add|del)-header|hdr|header)\s+` + secretHeader + `\s+)` + word, "${1}" + Mask},
+	{"hdr", `(?i)(\w*hdr\w*\(` + secretHeader + `[^)\n]*\))[^\n]*`, "${1}" + Mask},
+	{"authorization:", `(?i)(authorization:)[^\n]*`, "${1}" + Mask},
+	{"hmac( jwt_ aes_", `(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
+	{"secure_memcmp", `(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
+	{"passw passphrase secret token credential apikey api-key api_key privatekey private-key private_key authkey auth-key auth_key",
+		`(?i)([\w.-]*` + secretName + `[\w.-]*(?:[ \t]*=[ \t]*|\\?["']\s*:\s*))` + word, "${1}" + Mask},
 	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an
 	// English word after "basic" or "bearer".
-	{`\b((?i:basic|bearer)\\?[ \t]+)[A-Za-z0-9+/._~-]*[A-Z0-9=][A-Za-z0-9+/._~=-]*`, "${1}" + Mask},
-}
+	{"basic bearer", `\b((?i:basic|bearer)\\?[ \t]+)[A-Za-z0-9+/._~-]*[A-Z0-9=][A-Za-z0-9+/._~=-]*`, "${1}" + Mask},
+})
 
 //nolint:gosec // these match the names of secrets
 const (
@@ -44,11 +51,29 @@ const (
 	secretHeader = `["']?[\w-]*(?:authorization|passw|secret|token|credential|cookie|api-?key|auth-?key)[\w-]*["']?`
 )
 
-type masking struct{ pattern, replacement string }
+// A masking says how to mask one kind of secret.
+type masking struct {
+	hints       string // with spaces; a line in lower case with such a secret has at least one of them
+	pattern     string
+	replacement string
+}
+
+type compiledMasking struct {
+	masking
+	hints  []string
+	regexp *regexp.Regexp
+}
+
+func compileMaskings(all []masking) []compiledMasking {
+	var compiled []compiledMasking
+	for _, m := range all {
+		compiled = append(compiled, compiledMasking{m, strings.Fields(m.hints), regexp.MustCompile(m.pattern)})
+	}
+	return compiled
+}
 
 var (
-	compiledMaskings = compileMaskings()
-	literals         = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"`) // strings of Go and JSON
+	literals = regexp.MustCompile(`"(?:[^"\\\n]|\\.)*"`) // strings of Go and JSON
 	// hints are lower-case strings; every text with a secret that is masked contains one of them.
 	hints = []string{
 		"passw", "passphrase", "secret", "token", "credential", "key", "auth", "cookie", "ca-sign-pass", "send", "hmac(", "jwt_",
@@ -56,18 +81,11 @@ var (
 	}
 )
 
-func compileMaskings() []*regexp.Regexp {
-	var all []*regexp.Regexp
-	for _, m := range maskings {
-		all = append(all, regexp.MustCompile(m.pattern))
-	}
-	return all
-}
-
 // mayHaveSecret returns false, quickly, if there is nothing to mask.
-func mayHaveSecret(text string) bool {
-	lower := strings.ToLower(text)
-	return slices.ContainsFunc(hints, func(hint string) bool { return strings.Contains(lower, hint) })
+func mayHaveSecret(text string) bool { return containsAny(strings.ToLower(text), hints) }
+
+func containsAny(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
 // withoutPrivateKeys returns files without the content of private keys, so that a part of one, which is not recognisable, has nothing
@@ -81,23 +99,43 @@ func withoutPrivateKeys(files []sdk.File) []sdk.File {
 		if &masked[0] == &files[0] {
 			masked = slices.Clone(files)
 		}
-		masked[i].Content = compiledMaskings[0].ReplaceAll(file.Content, []byte(maskings[0].replacement))
+		masked[i].Content = privateKey.ReplaceAll(file.Content, []byte(maskedKey))
 	}
 	return masked
 }
 
 // Masked returns text, such as lines of a configuration, with passwords, keys, tokens and credentials replaced by [Mask]. In
-// doubt it masks too much.
+// doubt it masks too much. Lines without anything like a secret cost little, so that a large document can be masked.
 func Masked(text string) string {
 	if !mayHaveSecret(text) {
 		return text
 	}
-	// Quoted text is unquoted before it is masked. It may be quoted several times.
-	text = literals.ReplaceAllStringFunc(text, maskedLiteral)
-	for i, pattern := range compiledMaskings {
-		text = pattern.ReplaceAllString(text, maskings[i].replacement)
+	if strings.Contains(text, "-----BEGIN") {
+		text = privateKey.ReplaceAllString(text, maskedKey)
 	}
-	return text
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		out.WriteString(maskedSingle(line))
+	}
+	return out.String()
+}
+
+// maskedSingle is Masked for a single line.
+func maskedSingle(line string) string {
+	if !mayHaveSecret(line) {
+		return line
+	}
+	if strings.Contains(line, `"`) {
+		// Quoted text is unquoted before it is masked. It may be quoted several times.
+		line = literals.ReplaceAllStringFunc(line, maskedLiteral)
+	}
+	lower := strings.ToLower(line)
+	for _, m := range maskings {
+		if containsAny(lower, m.hints) {
+			line = m.regexp.ReplaceAllString(line, m.replacement)
+		}
+	}
+	return line
 }
 
 // MaskedJSON is [Masked] for the strings in JSON.

@@ -1,164 +1,106 @@
 package engine
 
 import (
-	"context"
 	"log/slog"
+	"reflect"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// refusalCounter counts the template versions that were refused.
-type refusalCounter struct {
+// callRecorder records the names of the methods that are called.
+type callRecorder struct {
+	NoObserver
+	calls []string
+}
+
+func (r *callRecorder) SnapshotReceived(sdk.Snapshot, bool) {
+	r.calls = append(r.calls, "SnapshotReceived")
+}
+func (r *callRecorder) Held(string, bool)                     { r.calls = append(r.calls, "Held") }
+func (r *callRecorder) Quarantined(string, int)               { r.calls = append(r.calls, "Quarantined") }
+func (r *callRecorder) Rendered(string, time.Duration, error) { r.calls = append(r.calls, "Rendered") }
+func (r *callRecorder) Applied(Entry)                         { r.calls = append(r.calls, "Applied") }
+func (r *callRecorder) Changed(string, history.Change)        { r.calls = append(r.calls, "Changed") }
+func (r *callRecorder) TemplateRefused(string)                { r.calls = append(r.calls, "TemplateRefused") }
+func (r *callRecorder) StatusChanged(string)                  { r.calls = append(r.calls, "StatusChanged") }
+
+// Every method of Observers calls that of each observer.
+func TestObservers(t *testing.T) {
+	methods := reflect.TypeFor[Observer]()
+	for m := range methods.Methods() {
+		first, second := &callRecorder{}, &callRecorder{}
+		method := reflect.ValueOf(Observers{first, second}).MethodByName(m.Name)
+		var arguments []reflect.Value
+		for parameter := range method.Type().Ins() {
+			arguments = append(arguments, reflect.Zero(parameter))
+		}
+		method.Call(arguments)
+		for i, recorder := range []*callRecorder{first, second} {
+			if got := strings.Join(recorder.calls, " "); got != m.Name {
+				t.Errorf("%s called %q of observer %d", m.Name, got, i)
+			}
+		}
+	}
+}
+
+// statusObserver counts changes of the status.
+type statusObserver struct {
 	NoObserver
 	count atomic.Int64
 }
 
-func (c *refusalCounter) TemplateRefused(string) { c.count.Add(1) }
+func (o *statusObserver) StatusChanged(string) { o.count.Add(1) }
 
-func TestObserver_TemplateRefusedOncePerVersion(t *testing.T) {
-	refusals := &refusalCounter{}
-	runWithObserver(t, "bad first", refusals, func(env *testEnv) {
-		want := func(n int64, when string) {
-			t.Helper()
-			if got := refusals.count.Load(); got != n {
-				t.Fatalf("%d versions were refused %s, want %d", got, when, n)
-			}
-		}
-		env.emitServices("a")
-		env.emitServices("b")
-		want(1, "after two snapshots that the first version does not render")
-		env.edit("v1")
-		want(1, "after a good version")
-		env.edit("broken")
-		env.emitServices("c")
-		want(2, "after one that does not load")
-		env.edit("bad")
-		env.emitServices("d")
-		env.emitServices("e")
-		want(3, "after one that does not render")
-		env.sink.check = rejectWords("v2")
-		env.edit("v2")
-		env.emitServices("f")
-		env.emitServices("g")
-		want(4, "after one that the sink rejects")
-		env.sink.check = nil
-		env.emitServices("h")
-		env.edit("v3")
-		want(4, "after the sink accepts again")
-	})
-}
-
-func runWithObserver(t *testing.T, template string, observer Observer, test func(env *testEnv)) {
-	t.Helper()
+// The observer is notified after everything that changes the status of a pipeline, so that a client that then asks for it sees
+// the change.
+func TestObserver_StatusChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		env := &testEnv{
-			t: t, source: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, templates: newFakeTemplates(template),
-			sink: newFakeSink(),
-		}
-		env.engine = startEngine(t, Config{
-			Sources:   map[string]SourceConfig{"s": {Source: env.source}},
-			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: env.templates, Sink: env.sink}},
+		observer := &statusObserver{}
+		source, sink := &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, newFakeSink()
+		templates := newFakeTemplates("v1")
+		engine := startEngine(t, Config{
+			Sources:   map[string]SourceConfig{"s": {Source: source, Guard: Guard{MaxDrop: 0.5, Hold: time.Hour}}},
+			Pipelines: []PipelineConfig{{Name: "p", Source: "s", Templates: templates, Sink: sink}},
 			Log:       slog.New(slog.DiscardHandler), Observer: observer,
 		})
-		test(env)
-	})
-}
-
-func TestStatus_InSync(t *testing.T) {
-	runEngine(t, func(env *testEnv) {
-		want := func(inSync bool, when string) {
-			t.Helper()
-			if got := env.status().InSync; got != inSync {
-				t.Fatalf("in sync %v %s", got, when)
+		emit := func(services ...string) {
+			source.emit <- func(emit func(sdk.Snapshot)) { emit(snapshotOf(services...)) }
+		}
+		for _, step := range []struct {
+			what string
+			do   func()
+			is   func(PipelineStatus) bool
+		}{
+			{"applied", func() { emit("a", "b", "c", "d") }, func(s PipelineStatus) bool { return s.Generation > 0 }},
+			{"broken", func() { templates.save("broken") }, func(s PipelineStatus) bool { return s.TemplateError != nil }},
+			{"corrected", func() { templates.save("v2") }, func(s PipelineStatus) bool { return s.TemplateError == nil }},
+			{"held", func() { emit("a") }, func(s PipelineStatus) bool { return s.Held != nil }},
+			{"deferred", func() {
+				sink.setError("v2:a", sdk.Deferred("later", time.Minute))
+				if _, err := engine.Release("p", ""); err != nil {
+					t.Error(err)
+				}
+			}, func(s PipelineStatus) bool { return s.Held == nil && s.Pending != nil }},
+			{"failed", func() {
+				sink.setError("v2:a", sdk.Rejectf("no"))
+				_ = engine.Apply("p", "")
+			}, func(s PipelineStatus) bool { return s.ApplyError != nil }},
+		} {
+			before := observer.count.Load()
+			step.do()
+			synctest.Wait()
+			if status := engine.Status()[0]; !step.is(status) {
+				t.Errorf("%s: the status is %+v", step.what, status)
+			}
+			if observer.count.Load() == before {
+				t.Errorf("%s: the observer was not notified", step.what)
 			}
 		}
-		want(false, "without a snapshot")
-		env.emitServices("a")
-		want(true, "with the first document")
-		success := env.status().LastSuccess
-		if !success.Equal(time.Now()) {
-			t.Errorf("the last success was at %v", success)
-		}
-
-		env.sink.gate = make(chan struct{})
-		env.emitServices("b")
-		want(false, "while the sink is busy with a newer one")
-		close(env.sink.gate)
-		env.sink.gate = nil
-		synctest.Wait()
-		want(true, "after that")
-
-		env.sink.setError("v1:c", sdk.Deferred("too early", time.Hour))
-		env.emitServices("c")
-		want(false, "while the newest one is deferred")
-		env.sink.setError("v1:d", sdk.Rejectf("no"))
-		env.emitServices("d")
-		want(false, "while the newest one is rejected")
-		time.Sleep(time.Minute)
-		env.emitServices("d", "e")
-		want(true, "after a better one")
-		if got := env.status().LastSuccess; !got.Equal(time.Now()) {
-			t.Errorf("the last success was at %v", got)
-		}
 	})
-}
-
-func TestSources(t *testing.T) {
-	runEngine(t, func(env *testEnv) {
-		ask := func() SourceStatus {
-			t.Helper()
-			all := env.engine.Sources(env.t.Context())
-			if len(all) != 1 || all[0].Name != "s" {
-				t.Fatalf("got %+v", all)
-			}
-			return all[0]
-		}
-		if s := ask(); !s.Up || !s.LastSnapshot.IsZero() || s.Instances != nil {
-			t.Errorf("without a snapshot: %+v", s)
-		}
-		env.emitServices("a", "b")
-		emitted := time.Now()
-		want := map[string]int{"Alive": 2, "Tombstone": 0, "Unhealthy": 0, "Unknown": 0, "Draining": 0}
-		if s := ask(); !s.LastSnapshot.Equal(emitted) || s.Services != 2 || cmp.Diff(want, s.Instances) != "" {
-			t.Errorf("got %+v", s)
-		}
-		env.source.emit <- nil // Watch fails
-		synctest.Wait()
-		if s := ask(); s.Up || len(s.Problems) != 1 {
-			t.Errorf("after a failure: %+v", s)
-		}
-	})
-}
-
-// A source whose Health hangs is a problem, and delays nobody longer than the caller's context.
-func TestSources_HangingHealth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		source := hangingSource{fakeSource: &fakeSource{emit: make(chan func(func(sdk.Snapshot)))}, end: make(chan struct{})}
-		defer close(source.end)
-		sources := map[string]SourceConfig{"s": {Source: source}}
-		engine := startEngine(t, Config{Sources: sources, Log: slog.New(slog.DiscardHandler)})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		if s := engine.Sources(ctx)[0]; s.Up || len(s.Problems) != 1 || time.Since(began) != time.Second {
-			t.Errorf("got %+v after %v", s, time.Since(began))
-		}
-	})
-}
-
-// hangingSource is a source whose Health ignores its context.
-type hangingSource struct {
-	*fakeSource
-	end chan struct{}
-}
-
-func (s hangingSource) Health(context.Context) (sdk.Health, error) {
-	<-s.end
-	return sdk.Health{}, nil
 }

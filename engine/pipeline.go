@@ -53,7 +53,8 @@ type pipeline struct {
 
 // pipelineState is what a pipeline knows about its templates and its sink. Only the pipeline's goroutine accesses it.
 type pipelineState struct {
-	cause cause // the current one
+	cause      cause // the current one
+	reconciled cause // of the last snapshot
 
 	active             *version // the template of the applied document
 	candidate          *version // a newer one without an applied document

@@ -21,6 +21,10 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	p.handle(ctx, e)
 	var next schedule
 	if newest, ok := p.snapshots.latest(); ok {
+		if e.Kind == history.TriggerRetry && newest.cause != p.state.reconciled {
+			p.state.cause = newest.cause // the snapshot arrived at the same time
+		}
+		p.state.reconciled = newest.cause
 		next = p.reconcileSnapshot(ctx, newest.Snapshot)
 	} else {
 		next = p.reconcilePending(ctx)

@@ -44,7 +44,7 @@ func (p *pipeline) recordAttempt(e *Entry, r *rendered) {
 	c.Document, c.Digest = r.document.Generation, r.document.Digest
 	c.Attempts++
 	c.Notes, c.Excluded = texts(e.Notes), exclusionTexts(r.excluded)
-	p.recordOutcomeOf(&c, e)
+	p.recordOutcomeOf(&c, e, "apply")
 	p.record(c, diff)
 }
 
@@ -57,7 +57,9 @@ func (p *pipeline) compare(c *history.Change, r *rendered) string {
 	}
 	if before.snapshot.Services != nil || before.document.Digest == "" {
 		c.Instances, c.InstancesMore = history.Instances(before.snapshot.Services, r.snapshot.Services)
-		c.Instances = texts(c.Instances)
+		for i, line := range c.Instances {
+			c.Instances[i] = OneLine(Masked(line))
+		}
 	}
 	diff := history.DiffFiles(withoutPrivateKeys(before.document.Files), withoutPrivateKeys(r.document.Files))
 	c.LinesAdded, c.LinesRemoved, c.DiffTruncated = diff.Added, diff.Removed, diff.Truncated
@@ -93,32 +95,31 @@ func (p *pipeline) newestDocument() (history.Change, bool) {
 	return p.history.Find(func(c *history.Change) bool { return c.Generation == c.Document })
 }
 
-// recordOutcomeOf sets the fields of c that say what the sink did in the attempt e.
-func (p *pipeline) recordOutcomeOf(c *history.Change, e *Entry) {
+// recordOutcomeOf sets the fields of c that say what the sink did in the attempt e. call is the name of the step if the sink does not
+// report steps.
+func (p *pipeline) recordOutcomeOf(c *history.Change, e *Entry, call string) {
 	c.Outcome, c.Error = outcomeOf(e.Err), ""
 	if e.Err != nil {
 		c.Error = text(e.Err.Error())
 	}
 	c.Action, c.Reason = history.KnownAction(e.Result.Action), text(e.Result.Reason)
 	c.Details, c.Commands = texts(e.Result.Details), commands(e.Result.Commands)
-	c.Steps = stepsOf(e)
+	c.Steps = stepsOf(e, call)
 }
 
 // stepsOf returns the steps of the attempt e: waiting, rendering, and those of the sink.
-func stepsOf(e *Entry) []history.Step {
-	begin := e.Started
-	var rendering []history.Step
-	if r := e.rendered; !r.began.IsZero() {
-		begin = r.began
-		rendering = []history.Step{step("render", r.began.Sub(e.Received), r.took)}
-	}
-	steps := append([]history.Step{step("wait", 0, begin.Sub(e.Received))}, rendering...)
+func stepsOf(e *Entry, call string) []history.Step {
 	passed := e.Started.Sub(e.Received)
+	steps := []history.Step{step("wait", 0, passed)}
+	if r := e.rendered; !r.began.IsZero() {
+		began := r.began.Sub(e.Received)
+		steps = []history.Step{step("wait", 0, began), step("render", began, r.took)}
+	}
 	for _, s := range e.Result.Steps {
 		steps = append(steps, step(text(s.Name), passed+s.Start, s.Took))
 	}
 	if len(e.Result.Steps) == 0 {
-		steps = append(steps, step("apply", passed, e.Took))
+		steps = append(steps, step(call, passed, e.Took))
 	}
 	return steps
 }
@@ -140,7 +141,7 @@ func (p *pipeline) recordReread(e *Entry) {
 	}
 	c.Document, c.Digest = e.Generation, e.Digest
 	c.Attempts++
-	p.recordOutcomeOf(&c, e)
+	p.recordOutcomeOf(&c, e, "reread")
 	i.entry = c.Generation
 	if e.Err == nil {
 		i.entry = 0
@@ -150,11 +151,14 @@ func (p *pipeline) recordReread(e *Entry) {
 
 // recordLost records that the sink no longer has the document of r.
 func (p *pipeline) recordLost(r *rendered, lost sdk.Lost) {
-	p.record(history.Change{
+	c := history.Change{
 		Generation: p.history.Next(), Document: r.document.Generation, Digest: r.document.Digest,
 		Trigger: p.state.cause.Trigger, Received: p.state.cause.at, Event: sdk.EventReverted, Outcome: history.OutcomeLost,
-		Error: text(lost.Err.Error()),
-	}, "")
+	}
+	if lost.Err != nil {
+		c.Error = text(lost.Err.Error())
+	}
+	p.record(c, "")
 }
 
 // recordEvents records the events of the sink until ctx is done.
@@ -199,7 +203,7 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 func knownEvent(kind string) string {
 	switch kind {
 	case sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
-		sdk.EventReverted:
+		sdk.EventReverted, sdk.EventLoadFailed:
 		return kind
 	}
 	return sdk.EventOther

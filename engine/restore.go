@@ -11,17 +11,20 @@ import (
 func (p *pipeline) restore(ctx context.Context) {
 	stored, ok := p.source.store.AppliedDocument(p.name)
 	p.history.Reserve(stored.Document.Generation)
-	if !ok || stored.SinkType != p.sinkType || stored.Document.Digest == "" {
+	if ok && stored.SinkType != p.sinkType {
 		return
 	}
-	p.history.PutDocument(stored.Document)
 	s := &p.state
-	snap, known := p.source.latest()
 	s.generation, s.digest = stored.Document.Generation, stored.Document.Digest
 	// A newer document was not applied, or that was not stored any more. If it is rendered again, its entry goes on.
 	if c, ok := p.newestDocument(); ok && c.Document > s.generation {
 		s.generation, s.digest = c.Document, c.Digest
 	}
+	if stored.Document.Digest == "" {
+		return
+	}
+	p.history.PutDocument(stored.Document)
+	snap, known := p.source.latest()
 	s.applied = &rendered{snapshot: snap, document: stored.Document, excluded: stored.Excluded}
 	if !known {
 		s.cause = causeNow(history.TriggerStart, "")

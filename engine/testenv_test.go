@@ -204,6 +204,7 @@ func (p fakeTemplate) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File, 
 type fakeSink struct {
 	restarted chan struct{}
 	lost      chan sdk.Lost
+	events    chan sdk.Event
 
 	mu       sync.Mutex
 	docs     []sdk.Document
@@ -211,6 +212,7 @@ type fakeSink struct {
 	check    func(sdk.Document) error // nil to accept every document
 	gate     chan struct{}
 
+	result       sdk.Result    // ActionReload if it is empty
 	takes        time.Duration // for each document that begins with slow
 	slow         string
 	ignoreCancel bool    // Apply continues after its context is cancelled
@@ -218,10 +220,12 @@ type fakeSink struct {
 }
 
 func newFakeSink() *fakeSink {
-	return &fakeSink{restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1), failures: map[string]error{}}
+	return &fakeSink{restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1), events: make(chan sdk.Event, 10), failures: map[string]error{}}
 }
 
 func (s *fakeSink) Restarted() <-chan struct{} { return s.restarted }
+
+func (s *fakeSink) Events() <-chan sdk.Event { return s.events }
 
 func (s *fakeSink) Lost() <-chan sdk.Lost { return s.lost }
 
@@ -257,7 +261,11 @@ func (s *fakeSink) Apply(ctx context.Context, doc sdk.Document) (sdk.Result, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.results = append(s.results, err)
-	return sdk.Result{Action: sdk.ActionReload}, err
+	result := s.result
+	if result.Action == "" {
+		result.Action = sdk.ActionReload
+	}
+	return result, err
 }
 
 // outcomes returns the results of finished calls of Apply.

@@ -115,6 +115,30 @@ func TestWatch_EveryFileOfTheSet(t *testing.T) {
 	await(t, set, changes, "four")
 }
 
+func TestWatch_NamesChangedFile(t *testing.T) {
+	dir := write(t, map[string]string{"main": "a", "map": "b", "parts/1.tmpl": "c"})
+	set := New(Config{
+		Path: dir + "/main", Files: map[string]string{"map": dir + "/map"}, Partials: []string{dir + "/parts/*.tmpl"},
+	})
+	mustLoad(t, set)
+	changed := make(chan string, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { set.watch(ctx, filewatch.Watcher{Poll: never}, func(path string) { changed <- path }) })
+	defer wg.Wait()
+	defer cancel()
+	for _, path := range []string{"/map", "/parts/1.tmpl", "/parts/2.tmpl", "/main"} {
+		replace(t, dir+path, "new")
+		if got := <-changed; got != dir+path {
+			t.Errorf("%s was reported, not %s", got, path)
+		}
+	}
+	must(t, os.Remove(dir+"/parts/1.tmpl"))
+	if got := <-changed; got != dir+"/parts/1.tmpl" {
+		t.Errorf("%s was reported for a file that was removed", got)
+	}
+}
+
 func TestWatch_ReportsEachChangeOnce(t *testing.T) {
 	dir := write(t, map[string]string{"main": "old", "unrelated": "x"})
 	set := New(Config{Path: dir + "/main"})

@@ -95,14 +95,14 @@ func findChange(ctx context.Context, client apiclient.Client, o explainOptions) 
 		found.Change = *p.LastReload
 		o.generation = p.LastReload.Generation
 	default:
-		newest, err := client.Changes(ctx, p.Name, apiclient.Query{Limit: 1})
+		newest, ok, err := client.NewestChange(ctx, p.Name)
 		if err != nil {
 			return found, err
 		}
-		if len(newest) == 0 {
+		if !ok {
 			return found, fmt.Errorf("pipeline %s has no changes yet: see 'haproxy-api status'", p.Name)
 		}
-		o.generation = newest[0].Generation
+		o.generation = newest.Generation
 	}
 	change, err := client.Change(ctx, p.Name, o.generation)
 	if err != nil {

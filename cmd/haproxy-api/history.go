@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,8 +13,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/display"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // defaultChanges is how many changes history shows by default.
@@ -34,7 +35,7 @@ func newHistory(opts *options) *cobra.Command {
 			"one change. What the sink reports by itself, such as a crash of HAProxy, is listed too. 'haproxy-api explain\n" +
 			"NUMBER' shows everything about a change.",
 		Example: "  haproxy-api history\n" +
-			"  haproxy-api history --since 1h --action reload,restart\n" +
+			"  haproxy-api history --since 1h --action reload,restart,crashed\n" +
 			"  haproxy-api history --since 2026-11-26T09:00:00Z --output json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runHistory(cmd, opts, o) },
@@ -42,8 +43,8 @@ func newHistory(opts *options) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.pipeline, "pipeline", "", "only the changes of this pipeline")
 	flags.StringVar(&o.since, "since", "", "only changes since then: a `TIME` as 1h30m ago, or in RFC 3339")
-	flags.StringSliceVar(&o.actions, "action", nil, "only changes with one of these `ACTIONS`, such as reload,restart")
-	flags.IntVar(&o.limit, "limit", defaultChanges, "at most this many changes; 0 for all that are kept")
+	flags.StringSliceVar(&o.actions, "action", nil, "only changes with one of these `ACTIONS`, or events such as crashed")
+	flags.IntVar(&o.limit, "limit", defaultChanges, "at most this many changes; 0 is all of them, and the default of --since")
 	return opts.withOutput(opts.withAddress(cmd))
 }
 
@@ -56,6 +57,9 @@ func runHistory(cmd *cobra.Command, opts *options, o historyOptions) error {
 	if err := checkActions(o.actions); err != nil {
 		return err
 	}
+	if o.since != "" && !cmd.Flags().Changed("limit") {
+		o.limit = 0
+	}
 	if o.limit < 0 {
 		return &usageError{fmt.Errorf("--limit is %d: it must not be negative", o.limit)}
 	}
@@ -64,7 +68,7 @@ func runHistory(cmd *cobra.Command, opts *options, o historyOptions) error {
 		return err
 	}
 	changes, err := queryWithNote(cmd, client, func(ctx context.Context, client apiclient.Client) ([]display.Change, error) {
-		return findChanges(ctx, client, o.pipeline, apiclient.Query{Limit: o.limit, Actions: o.actions, Since: since})
+		return findChanges(ctx, client, o, since)
 	})
 	if err != nil {
 		return err
@@ -99,27 +103,30 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// checkActions returns a usage error if one of the actions does not exist.
-func checkActions(actions []string) error {
-	known := []string{
-		sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther,
-	}
-	for _, action := range actions {
-		if !slices.Contains(known, action) {
-			return &usageError{fmt.Errorf("--action %q: the actions are %q", action, known)}
+// checkActions returns a usage error if one of the names is neither an action nor the kind of an event.
+func checkActions(names []string) error {
+	known := slices.Concat(history.Actions(), history.Events())
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return &usageError{fmt.Errorf("--action %q: it is none of %s", name, strings.Join(known, ", "))}
 		}
 	}
 	return nil
 }
 
-// findChanges returns the newest changes of a pipeline, or of all pipelines if name is empty, oldest first.
-func findChanges(ctx context.Context, client apiclient.Client, name string, q apiclient.Query) ([]display.Change, error) {
+// has reports whether the change has one of the actions, or is an event of one of these kinds. It does if there are none.
+func (o historyOptions) has(c history.Change) bool {
+	return len(o.actions) == 0 || c.HasAction(o.actions)
+}
+
+// findChanges returns the newest changes that the options select, oldest first.
+func findChanges(ctx context.Context, client apiclient.Client, o historyOptions, since time.Time) ([]display.Change, error) {
 	pipelines, err := client.Pipelines(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if name != "" {
-		p, err := findPipeline(ctx, client, name)
+	if o.pipeline != "" {
+		p, err := findPipeline(ctx, client, o.pipeline)
 		if err != nil {
 			return nil, err
 		}
@@ -127,19 +134,21 @@ func findChanges(ctx context.Context, client apiclient.Client, name string, q ap
 	}
 	all := []display.Change{}
 	for _, p := range pipelines {
-		changes, err := client.Changes(ctx, p.Name, q)
+		changes, err := client.Changes(ctx, p.Name, since)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range changes {
-			all = append(all, display.Change{Pipeline: p.Name, Change: c})
+			if o.has(c) {
+				all = append(all, display.Change{Pipeline: p.Name, Change: c})
+			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b display.Change) int {
 		return cmp.Or(a.Updated.Compare(b.Updated), cmp.Compare(a.Generation, b.Generation))
 	})
-	if q.Limit > 0 && len(all) > q.Limit {
-		all = all[len(all)-q.Limit:]
+	if o.limit > 0 && len(all) > o.limit {
+		all = all[len(all)-o.limit:]
 	}
 	return all, nil
 }

@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 )
 
@@ -24,6 +25,11 @@ func bounded(c Change) Change {
 	}
 	for _, word := range []*string{&c.Trigger.Kind, &c.Trigger.Detail, &c.Event, &c.Outcome, &c.Action} {
 		*word = shortened(*word, maxLine)
+	}
+	for _, t := range []*time.Time{&c.Received, &c.Updated} {
+		if *t = t.UTC(); t.Year() < 1 || t.Year() > 9999 { // not for JSON
+			*t = time.Time{}
+		}
 	}
 	c.Digest = c.Digest[:min(len(c.Digest), maxDigest)]
 	if more := len(c.Instances) - maxLines; more > 0 {

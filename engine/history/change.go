@@ -28,7 +28,7 @@ type Change struct {
 	Error    string    `json:"error,omitempty"`  // why the document is not applied; what the sink waits for, if it is deferred
 	Received time.Time `json:"received"`         // when the trigger arrived
 	Updated  time.Time `json:"updated"`          // when the outcome was last updated
-	Attempts int       `json:"attempts"`         // how often the document was passed to the sink
+	Attempts int       `json:"attempts"`         // how often the sink was called; how often an event happened in a row
 	Seconds  float64   `json:"seconds"`          // from Received to Updated
 
 	Instances     []string `json:"instances,omitempty"`      // what changed, one line for each service; see Instances

@@ -163,17 +163,15 @@ func (l *Log) write(ctx context.Context) {
 		case <-l.file.wake:
 		}
 		began := time.Now()
-		for !l.flush() {
-			select {
-			case <-ctx.Done():
-				l.flush()
-				return
-			case <-time.After(writeRetry):
-			}
+		wait := writeRetry
+		if l.flush() {
+			wait = max(writeInterval, 10*time.Since(began))
+		} else {
+			l.file.wakeWriter()
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(max(writeInterval, 10*time.Since(began))):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -217,6 +215,7 @@ func (l *Log) encode(unsaved map[uint64]bool) ([]byte, error) {
 			records = append(records, r)
 		}
 	}
+	records = l.withMarks(records)
 	l.mu.Unlock()
 	return encodeRecords(records)
 }
@@ -224,15 +223,21 @@ func (l *Log) encode(unsaved map[uint64]bool) ([]byte, error) {
 // encodeAll returns the content of a new file.
 func (l *Log) encodeAll() ([]byte, error) {
 	l.mu.Lock()
-	known := l.marks
 	var records []record
 	for _, e := range l.entries {
 		records = append(records, record{Change: &e.Change, Diff: e.diff})
 	}
-	// Marks come last: putting older entries changes them.
-	records = append(records, record{Generation: l.generation, marks: known})
+	records = l.withMarks(records)
 	l.mu.Unlock()
 	return encodeRecords(records)
+}
+
+// withMarks adds the record that follows those of entries, whose order need not be that in which they were put.
+func (l *Log) withMarks(records []record) []record {
+	if l.generation == 0 {
+		return records
+	}
+	return append(records, record{Generation: l.generation, marks: l.marks})
 }
 
 func encodeRecords(records []record) ([]byte, error) {

@@ -77,6 +77,7 @@ func (l *Log) putLocked(c Change, diff string) {
 	l.generation = max(l.generation, c.Generation)
 	l.marks.update(c)
 	e := entry{Change: c, diff: diff}
+	e.DiffDropped = c.DiffDropped && diff == ""
 	i, replaces := l.search(c.Generation)
 	if replaces {
 		if before := l.entries[i]; diff == "" {
@@ -159,6 +160,7 @@ func (e *entry) dropLists() bool {
 // update records c, which was put.
 func (m *marks) update(c Change) {
 	summary := c.Summary()
+	summary.DiffDropped = false // it may be dropped later
 	switch c.Outcome {
 	case OutcomeApplied:
 		if c.Action != sdk.ActionUnchanged {

@@ -1,6 +1,10 @@
 package history
 
-import "github.com/haproxy-api/haproxy-api/plugins/sdk"
+import (
+	"slices"
+
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+)
 
 // Outcomes returns all outcomes of changes.
 func Outcomes() []string {
@@ -23,4 +27,18 @@ func Actions() []string {
 	return []string{
 		sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten, sdk.ActionOther,
 	}
+}
+
+// Events returns all kinds of events.
+func Events() []string {
+	return []string{
+		sdk.EventCrashed, sdk.EventRestarted, sdk.EventLoadFailed, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
+		sdk.EventReverted, sdk.EventOther,
+	}
+}
+
+// HasAction reports whether one of the names is the action of c, or other if c has one that a plugin invented, or the kind of the
+// event that c is about.
+func (c Change) HasAction(names []string) bool {
+	return slices.Contains(names, KnownAction(c.Action)) || c.Event != "" && slices.Contains(names, c.Event)
 }

@@ -14,11 +14,26 @@ import (
 
 // The lists have every constant.
 func TestValues_ListEveryConstant(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), "change.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	constants := map[string][]string{}
+	for _, name := range []string{"change.go", "../../plugins/sdk/event.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addConstants(constants, file)
+	}
+	for prefix, got := range map[string][]string{"Trigger": Triggers(), "Outcome": Outcomes(), "Event": Events()} {
+		want := constants[prefix]
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: -constants +list\n%s", prefix, diff)
+		}
+	}
+}
+
+// addConstants adds the values of the string constants in the file to the lists of their prefixes.
+func addConstants(constants map[string][]string, file *ast.File) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok || len(spec.Values) != 1 {
@@ -28,7 +43,7 @@ func TestValues_ListEveryConstant(t *testing.T) {
 		if !ok || literal.Kind != token.STRING {
 			return true
 		}
-		for _, prefix := range []string{"Trigger", "Outcome"} {
+		for _, prefix := range []string{"Trigger", "Outcome", "Event"} {
 			if strings.HasPrefix(spec.Names[0].Name, prefix) {
 				value, _ := strconv.Unquote(literal.Value)
 				constants[prefix] = append(constants[prefix], value)
@@ -36,12 +51,4 @@ func TestValues_ListEveryConstant(t *testing.T) {
 		}
 		return true
 	})
-	for prefix, got := range map[string][]string{"Trigger": Triggers(), "Outcome": Outcomes()} {
-		want := constants[prefix]
-		slices.Sort(got)
-		slices.Sort(want)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: -constants +list\n%s", prefix, diff)
-		}
-	}
 }

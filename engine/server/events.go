@@ -44,8 +44,8 @@ type StatusEvent struct {
 	Pipeline string `json:"pipeline"` // empty for the daemon itself, whose configuration was reloaded, for example
 }
 
-// Events are what happened recently, for the clients of /api/v1/events. It implements [engine.Observer]. Clients read at their own
-// pace; nothing waits for them.
+// Events are what happened recently, for the clients of /api/v1/events. It implements [engine.Observer]. Clients read at their
+// own pace; nothing waits for them.
 type Events struct {
 	engine.NoObserver
 	epoch string // distinguishes the ids of this process from those of an earlier one
@@ -117,18 +117,19 @@ func (e *Events) addStatusLocked(pipeline string, status *statusTimer) {
 	e.addLocked(eventStatus, len(pipeline), StatusEvent{pipeline})
 }
 
-// Forget ends the status events of a pipeline that was removed from the configuration. Any kind but
-// "pipeline" is ignored.
-func (e *Events) Forget(kind, name string) {
-	if kind != "pipeline" {
-		return
-	}
+// SetComponents ends the status events of other pipelines than those.
+func (e *Events) SetComponents(c Components) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if status := e.statuses[name]; status != nil && status.pending != nil {
-		status.pending.Stop()
+	for name, status := range e.statuses {
+		if name == "" || slices.Contains(c.Pipelines, name) {
+			continue
+		}
+		if status.pending != nil {
+			status.pending.Stop()
+		}
+		delete(e.statuses, name)
 	}
-	delete(e.statuses, name)
 }
 
 // addLocked adds an event with that data and drops the oldest ones that exceed the bounds.
@@ -148,8 +149,8 @@ func (e *Events) addLocked(kind string, size int, data any) {
 	e.added = make(chan struct{})
 }
 
-// after returns the first events after the one with that sequence number, oldest first, and false if some of them are no longer kept or
-// if there is no such event.
+// after returns the first events after the one with that sequence number, oldest first, and false if some of them are no longer
+// kept or if there is no such event.
 func (e *Events) after(sequence uint64) ([]event, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

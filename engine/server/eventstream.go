@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// streamEndTimeout bounds how long a stream that has to end waits for a client that does not read.
+const streamEndTimeout = 500 * time.Millisecond
+
 // getEvents sends events as they happen, in the format of server-sent events. A client that reconnects with the id of the last
 // event that it received gets those after it.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
@@ -42,12 +45,12 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 func (s *Server) sendEvents(ctx context.Context, w http.ResponseWriter, reader *eventReader) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // the deadline of the request would end the stream
-	// A write that blocks ends with ctx.
-	defer context.AfterFunc(ctx, func() { _ = control.SetWriteDeadline(time.Now()) })()
+	// A write that blocks ends soon after ctx is done.
+	defer context.AfterFunc(ctx, func() { _ = control.SetWriteDeadline(time.Now().Add(streamEndTimeout)) })()
 	content := []byte("retry: 2000\nid: " + reader.id() + "\n\n")
 	for ctx.Err() == nil {
 		_ = control.SetWriteDeadline(time.Now().Add(s.limits.eventWrite))
-		if _, err := w.Write(content); err != nil || control.Flush() != nil {
+		if _, err := w.Write(content); err != nil || control.Flush() != nil { //nolint:gosec // browsers do not show it as a page
 			return
 		}
 		wait, cancel := context.WithTimeout(ctx, s.limits.heartbeat)

@@ -55,7 +55,7 @@ func newChangeFilter(query url.Values) (changeFilter, error) {
 				err = errors.New("it must be a time such as 2026-01-02T15:04:05Z")
 			}
 		case "action":
-			f.actions, err = parseNames(value, history.Actions())
+			f.actions, err = parseNames(value, slices.Concat(history.Actions(), history.Events()))
 		case "outcome":
 			f.outcomes, err = parseNames(value, history.Outcomes())
 		case "trigger":
@@ -95,7 +95,7 @@ func parseGeneration(text string) (uint64, error) {
 // selects reports whether the filter selects c, apart from its limit.
 func (f changeFilter) selects(c history.Change) bool {
 	has := func(names []string, name string) bool { return names == nil || slices.Contains(names, name) }
-	return has(f.actions, history.KnownAction(c.Action)) && has(f.outcomes, c.Outcome) && has(f.triggers, c.Trigger.Kind) &&
+	return (f.actions == nil || c.HasAction(f.actions)) && has(f.outcomes, c.Outcome) && has(f.triggers, c.Trigger.Kind) &&
 		(f.since.IsZero() || !c.Updated.Before(f.since))
 }
 

@@ -97,7 +97,7 @@ func TestGenerations_FiltersAndPages(t *testing.T) {
 			Details: []string{"d"}, Notes: []string{"n"}, Excluded: []string{"e"},
 		}
 		if c.Action == "" {
-			c.Outcome, c.Trigger.Kind = history.OutcomeEvent, history.TriggerSink
+			c.Outcome, c.Trigger.Kind, c.Event = history.OutcomeEvent, history.TriggerSink, sdk.EventDriftRepaired
 		}
 		log.Put(c, "diff")
 	}
@@ -113,6 +113,7 @@ func TestGenerations_FiltersAndPages(t *testing.T) {
 		"action=other":           "11 7 3",
 		"action=reload&limit=2":  "10 6, next 6",
 		"action=reload&before=6": "2",
+		"action=drift_repaired":  "12 8 4",
 		"outcome=event":          "12 8 4",
 		"outcome=rejected":       "",
 		"trigger=sink,push":      "12 11 10 9 8 7 6 5 4 3 2 1",

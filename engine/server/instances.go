@@ -3,21 +3,13 @@ package server
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
-)
-
-const (
-	defaultInstances = 200  // in one answer
-	maxInstances     = 1000 // in one answer
 )
 
 // InstanceList is the answer to GET /api/v1/pipelines/NAME/instances.
@@ -79,7 +71,7 @@ const statusQuarantined, markExcluded = "quarantined", "excluded"
 
 // getInstances answers with the instances of a pipeline's source, and what the sink says of them.
 func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
-	query, err := parseInstanceQuery(r.URL.Query())
+	query, err := newInstanceQuery(r.URL.Query())
 	if err != nil {
 		writeErrors(w, http.StatusBadRequest, err.Error())
 		return
@@ -109,7 +101,11 @@ func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
 // allInstances returns the instances of the services and the quarantined ones, sorted by service, host name and ID.
 func allInstances(services []engine.ServiceInstances, status engine.PipelineStatus) []instanceRow {
 	excluded := newExcludedIndex(status)
-	var all []instanceRow
+	n := len(status.Quarantined)
+	for i := range services {
+		n += len(services[i].Instances)
+	}
+	all := make([]instanceRow, 0, n)
 	for i := range services {
 		service := &services[i]
 		for n := range service.Instances {
@@ -212,93 +208,4 @@ func (x excludedIndex) reason(service string, instance *sdk.Instance) string {
 		return ""
 	}
 	return cmp.Or(x.services[service], x.instances[instanceKey{service, instance.Hostname, instance.ID}])
-}
-
-// An instanceQuery selects instances.
-type instanceQuery struct {
-	text     string   // in lower case; is contained in the service, the host name, the ID or an address; "" for all
-	service  string   // "" for all
-	statuses []string // or markExcluded; empty for all
-	offset   int
-	limit    int
-	summary  bool
-}
-
-var instanceStatuses = []string{
-	"alive", "unhealthy", "draining", "tombstone", "unknown", statusQuarantined, markExcluded,
-}
-
-func parseInstanceQuery(values url.Values) (instanceQuery, error) {
-	q := instanceQuery{
-		text: strings.ToLower(strings.TrimSpace(values.Get("q"))), service: values.Get("service"),
-		limit: defaultInstances, summary: values.Get("summary") == "true",
-	}
-	if text := values.Get("status"); text != "" {
-		q.statuses = strings.Split(text, ",")
-	}
-	for _, status := range q.statuses {
-		if !slices.Contains(instanceStatuses, status) {
-			return q, fmt.Errorf("there is no status %q: use %s", status, strings.Join(instanceStatuses, ", "))
-		}
-	}
-	var err error
-	if text := values.Get("offset"); text != "" {
-		if q.offset, err = strconv.Atoi(text); err != nil || q.offset < 0 {
-			return q, errors.New("offset must be a number from 0 on")
-		}
-	}
-	if text := values.Get("limit"); text != "" {
-		if q.limit, err = strconv.Atoi(text); err != nil || q.limit < 0 || q.limit > maxInstances {
-			return q, fmt.Errorf("limit must be a number from 0 to %d", maxInstances)
-		}
-	}
-	return q, nil
-}
-
-// run returns the selected instances of all.
-func (q *instanceQuery) run(all []instanceRow) InstanceList {
-	list := InstanceList{Total: len(all), Instances: []Instance{}}
-	for i := range all {
-		row := &all[i]
-		if !q.matches(row) {
-			continue
-		}
-		list.Counts.add(row)
-		if !q.hasStatus(row) {
-			continue
-		}
-		if list.Matched >= q.offset && len(list.Instances) < q.limit {
-			list.Instances = append(list.Instances, row.row())
-		}
-		list.Matched++
-		if n := len(list.Summary); n == 0 || list.Summary[n-1].Service != row.service {
-			list.Summary = append(list.Summary, ServiceCounts{Service: row.service})
-		}
-		list.Summary[len(list.Summary)-1].Counts.add(row)
-	}
-	list.Services = len(list.Summary)
-	if !q.summary {
-		list.Summary = nil
-	}
-	return list
-}
-
-func (q *instanceQuery) hasStatus(row *instanceRow) bool {
-	return len(q.statuses) == 0 || slices.Contains(q.statuses, row.statusName()) ||
-		row.excluded != "" && slices.Contains(q.statuses, markExcluded)
-}
-
-// matches reports whether row is selected by everything but its status.
-func (q *instanceQuery) matches(row *instanceRow) bool {
-	if q.service != "" && row.service != q.service {
-		return false
-	}
-	if q.text == "" || q.isIn(row.service) || q.isIn(row.Hostname) || q.isIn(row.ID) {
-		return true
-	}
-	return slices.ContainsFunc(row.Ports, func(port sdk.Port) bool { return q.isIn(addressOfPort(row.Instance, port)) })
-}
-
-func (q *instanceQuery) isIn(text string) bool {
-	return strings.Contains(strings.ToLower(text), q.text)
 }

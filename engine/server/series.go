@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -42,7 +43,7 @@ type Point struct {
 	ConvergenceMax   float64   `json:"convergence_max"`   // the longest time from a snapshot until it was in effect, in seconds
 	ConvergenceSum   float64   `json:"convergence_sum"`   // of these times
 	ConvergenceCount int       `json:"convergence_count"` // of these times
-	Instances        *int      `json:"instances"`         // that were alive at the end of the minute; null before the first snapshot
+	Instances        *int      `json:"instances"`         // alive at the end of the minute; null before the first snapshot
 }
 
 // NewSeries returns series that begin now.
@@ -116,17 +117,12 @@ func (p *Point) add(c history.Change) {
 	}
 }
 
-// Forget removes the series of a pipeline or of a source that was removed from the configuration. kind is
-// "pipeline" or "source"; others are ignored.
-func (s *Series) Forget(kind, name string) {
+// SetComponents removes the series of other pipelines and sources than those.
+func (s *Series) SetComponents(c Components) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch kind {
-	case "pipeline":
-		delete(s.pipelines, name)
-	case "source":
-		delete(s.instances, name)
-	}
+	maps.DeleteFunc(s.pipelines, func(name string, _ *pipelineSeries) bool { return !slices.Contains(c.Pipelines, name) })
+	maps.DeleteFunc(s.instances, func(name string, _ *ring) bool { return !slices.Contains(c.Sources, name) })
 }
 
 // points returns the points of a pipeline of that source from the minute of since until now, oldest first.
@@ -197,7 +193,7 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) {
 	if text := r.URL.Query().Get("since"); text != "" {
 		var err error
 		if since, err = time.Parse(time.RFC3339, text); err != nil {
-			writeErrors(w, http.StatusBadRequest, "since must be a time such as 2026-01-02T15:04:05Z")
+			writeErrors(w, http.StatusBadRequest, "parameter since: it must be a time such as 2026-01-02T15:04:05Z")
 			return
 		}
 	}

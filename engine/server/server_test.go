@@ -55,6 +55,7 @@ type testSink struct {
 	err     error
 	problem string
 	facts   map[string]string
+	servers func(context.Context) ([]sdk.Server, error) // nil if it reports no servers
 }
 
 func (p *testSink) setFault(err error, problem string) {
@@ -77,6 +78,22 @@ func (p *testSink) Health(context.Context) (sdk.Health, error) {
 		return sdk.Health{Problems: []string{p.problem}}, nil
 	}
 	return sdk.Health{Facts: maps.Clone(p.facts)}, nil
+}
+
+func (p *testSink) Servers(ctx context.Context) ([]sdk.Server, error) {
+	p.mu.Lock()
+	servers := p.servers
+	p.mu.Unlock()
+	if servers == nil {
+		return nil, errors.ErrUnsupported
+	}
+	return servers(ctx)
+}
+
+func (p *testSink) setServers(servers func(context.Context) ([]sdk.Server, error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.servers = servers
 }
 
 type fixedTemplate struct{}
@@ -103,19 +120,22 @@ func newTestServer(t testing.TB, takesPushes bool) *testServer {
 		source: &testSource{snapshots: make(chan sdk.Snapshot)},
 		sink:   &testSink{applied: make(chan struct{}, 10)},
 	}
-	metrics := NewMetrics("v1")
+	metrics, events, series := NewMetrics("v1"), NewEvents(), NewSeries()
 	metrics.SetComponents(Components{Pipelines: []string{"haproxy"}, Sources: []string{"sidecar"}, Plugins: []string{"haproxy"}})
 	e, err := engine.New(engine.Config{
 		Sources: map[string]engine.SourceConfig{
 			"sidecar": {Source: s.source, Guard: engine.Guard{MaxDrop: 1, Hold: time.Hour}},
 		},
 		Pipelines: []engine.PipelineConfig{{Name: "haproxy", Source: "sidecar", Templates: fixedTemplate{}, Sink: s.sink}},
-		Log:       slog.New(slog.DiscardHandler), Observer: metrics,
+		Log:       slog.New(slog.DiscardHandler), Observer: engine.Observers{metrics, events, series},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Engine: e, Metrics: metrics, Front: Front{Source: "sidecar"}, Log: slog.New(slog.DiscardHandler)}
+	cfg := Config{
+		Engine: e, Metrics: metrics, Events: events, Series: series,
+		Front: Front{Source: "sidecar"}, Log: slog.New(slog.DiscardHandler),
+	}
 	cfg.EncodeState = func(w io.Writer, snap sdk.Snapshot) error {
 		_, err := fmt.Fprintf(w, `{"ClusterName":%q}`, snap.Cluster)
 		return err

@@ -10,7 +10,7 @@ import (
 // A Document is what one pipeline rendered from one [Snapshot]. It is never modified.
 type Document struct {
 	Pipeline   string
-	Generation uint64 // grows by one with every document of the pipeline that differs from the previous one
+	Generation uint64 // grows with every document of the pipeline that differs from the previous one
 	Digest     string // see [DigestOf]; documents with equal digests have equal files
 	Files      []File // the main file first, then its companions
 	Retry      bool   // try also what failed to load before, see [NotLoaded]: on request, or because enough time has passed

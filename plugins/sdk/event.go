@@ -21,7 +21,7 @@ const (
 	EventReloaded      = "reloaded"       // the sink had the program load its configuration again, without a new document
 	EventForeignReload = "foreign_reload" // another program started or reloaded the program
 	EventDriftRepaired = "drift_repaired" // the sink undid what another program had changed
-	EventReverted      = "reverted"       // the sink took back a document that it had reported as applied; see [Lost]
+	EventReverted      = "reverted"       // the sink took back a document that it had reported as applied; not needed with [Lost]
 	EventOther         = "other"          // what the daemon makes of any other word
 )
 

@@ -66,6 +66,7 @@ func TestCorrectLoaded_AfterARestart(t *testing.T) {
 	r := newTestEnv(t)
 	a, b := r.named("a"), r.named("b")
 	s := r.sink()
+	events := eventsOf(s)
 	r.apply(s, r.withState("global", "server one "+a.address), sdk.ActionRestart)
 	r.saveState(s, "global")
 	next := r.withState("global", "server one "+b.address)
@@ -74,6 +75,10 @@ func TestCorrectLoaded_AfterARestart(t *testing.T) {
 	before := r.running(s)
 	kill(t, before.Pids[0])
 	r.awaitOther(s, before)
+	restarted := events.await(t, sdk.EventRestarted)
+	if len(restarted.Commands) == 0 || !strings.HasPrefix(restarted.Commands[0].Sent, "set server app/one addr") {
+		t.Errorf("got %+v", restarted)
+	}
 	if got := r.answeredBy(); got != "b" {
 		t.Errorf("answered by %q", got)
 	}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/runtimeapi"
 	"github.com/haproxy-api/haproxy-api/sinks/internal/report"
@@ -171,7 +171,7 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 		if len(commands) > 0 {
 			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
 			s.reportDrift(sdk.Event{
-				Reason:   "another program had changed servers in HAProxy, of " + strings.Join(backends, ", "),
+				Reason:   "another program had changed servers, and they were set back: in " + messages.Quote(backends),
 				Commands: commands, Details: errorLines(err),
 			})
 		}
@@ -199,7 +199,7 @@ func (s *Sink) recordDrift(err error) {
 }
 
 // correctLoaded corrects the servers of the HAProxy in now, which has just loaded doc. It returns human-readable descriptions of
-// what could not be corrected. The caller holds s.change.
+// what was corrected and of what could not be. The caller holds s.change.
 //
 // The servers of a new worker may differ from its configuration: a server-state file (load-server-state-from-file) restores
 // earlier addresses, ports, weights and states. doc takes precedence, as it does over runtime changes by another program.
@@ -223,6 +223,8 @@ func (s *Sink) correctLoaded(ctx context.Context, doc *document, now process.Ins
 	var details []string
 	if len(commands) > 0 {
 		s.log.Warn("corrected servers that differed from the configuration when HAProxy started", "commands", texts(commands))
+		details = append(details, fmt.Sprintf("servers differed from the configuration when HAProxy started, as with "+
+			"load-server-state-from-file; %d commands corrected them", len(commands)))
 	}
 	switch {
 	case runtimeapi.IsRefused(err):
@@ -292,7 +294,7 @@ func (s *supervisor) restoreChangedFiles() {
 	if restored != "" {
 		s.change.Lock()
 		defer s.change.Unlock()
-		s.reportDrift(sdk.Event{Reason: "another program had changed the file " + restored})
+		s.reportFile(restored)
 	}
 }
 

@@ -121,7 +121,8 @@ func (s *Sink) reportCrash() {
 	}
 	s.events.add(sdk.Event{
 		Kind: sdk.EventCrashed, Generation: generationOf(st.desired), Details: lastLines(log),
-		Reason: fmt.Sprintf("%s ended after %v: %s", describe(st.running), time.Since(st.since).Round(time.Second), why),
+		Reason: fmt.Sprintf("%s ended after it had served for %v: %s",
+			describe(st.running), time.Since(st.since).Round(100*time.Millisecond), why),
 	})
 }
 
@@ -172,6 +173,11 @@ func (s *Sink) reportDrift(event sdk.Event) {
 	s.update(func(st *state) { st.driftRepairs++ })
 	event.Kind, event.Generation = sdk.EventDriftRepaired, generationOf(st.desired)
 	s.events.add(event)
+}
+
+// reportFile reports that a file that another program had changed was restored. The caller holds s.change.
+func (s *Sink) reportFile(path string) {
+	s.reportDrift(sdk.Event{Reason: "another program had changed the file " + path + ", and it was restored"})
 }
 
 var _ sdk.EventReporter = (*Sink)(nil)

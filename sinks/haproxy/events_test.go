@@ -23,7 +23,10 @@ type reported struct {
 // eventsOf returns a collector of the events of s, on which nothing was called yet.
 func eventsOf(s *Sink) *reported {
 	r := &reported{}
-	s.OnEvent(r.add)
+	s.OnEvent(func(e sdk.Event) {
+		s.log.Info("event", "kind", e.Kind, "reason", e.Reason, "commands", e.Commands, "details", e.Details)
+		r.add(e)
+	})
 	return r
 }
 
@@ -128,6 +131,29 @@ func TestEvents_HAProxyDoesNotStart(t *testing.T) {
 		t.Errorf("the events are %q, the restart %q", events.kinds(), restarted.Reason)
 	}
 	r.wantServed("one")
+}
+
+// A HAProxy that ends soon after each start is in a crash loop, although it runs again for a moment each time.
+func TestEvents_CrashLoop(t *testing.T) {
+	t.Parallel()
+	r := newTestEnv(t)
+	s := r.sink()
+	events := eventsOf(s)
+	crashes := withGlobal(r.document("one"), "    lua-load "+
+		r.luaThat("core.register_task(function() core.msleep(1000) os.exit(7) end)")+"\n")
+	r.apply(s, crashes, sdk.ActionRestart)
+	eventually(t, "HAProxy was started again often", func() bool { return s.state.Load().restarts > crashLoopRestarts })
+	eventually(t, "HAProxy runs again", func() bool { return s.state.Load().running.Alive() })
+	if got := fact(t, s, "restarting"); got != "yes" {
+		t.Errorf("restarting is %q", got)
+	}
+	if got := events.kinds(); !strings.HasPrefix(got, "crashed restarted crashed restarted ") {
+		t.Fatalf("the events are %q", got)
+	}
+	crashed, restarted := events.all()[2], events.all()[3]
+	if !strings.Contains(crashed.Reason, "code 7") || !strings.Contains(restarted.Reason, "attempt 2") {
+		t.Errorf("got %q and %q", crashed.Reason, restarted.Reason)
+	}
 }
 
 func TestEvents_ForeignReload(t *testing.T) {

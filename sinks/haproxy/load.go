@@ -26,7 +26,7 @@ func (s *Sink) beginLoad(reload bool) (end func()) {
 
 // load makes HAProxy load doc, which is on disk, and the files that it reads beside it. A nil doc means that it is unknown what
 // is on disk. After load has verified that HAProxy serves doc, it records doc as applied and corrects the servers that differ
-// from it. The Log of the result says which could not be corrected. The caller holds s.files and s.change.
+// from it, about which the Log of the result says something. The caller holds s.files and s.change.
 //
 // The state of the files is taken before HAProxy reads them, so that a change during the load is noticed later.
 func (s *Sink) load(ctx context.Context, doc *document) (process.LoadResult, error) {

@@ -157,7 +157,7 @@ func (s *supervisor) restart(ctx context.Context) {
 	s.restarted = true
 	reason := "because it did not run"
 	if ended := s.state.Load().endedAt; !ended.IsZero() {
-		reason = fmt.Sprintf("%v after it was found to have ended", time.Since(ended).Round(time.Millisecond))
+		reason = fmt.Sprintf("%v after the previous one was found to have ended", time.Since(ended).Round(time.Millisecond))
 	}
 	s.loadDesired(ctx, reason)
 }
@@ -213,7 +213,7 @@ func (s *supervisor) restoreDesired() *document {
 		return nil
 	}
 	if restored != "" {
-		s.reportDrift(sdk.Event{Reason: "another program had changed the file " + restored})
+		s.reportFile(restored)
 	}
 	return disk
 }

@@ -116,7 +116,7 @@ func TestWatch_ChangedFile(t *testing.T) {
 	}
 	tr := start(t, path, events)
 	snap := tr.wantNames("a")
-	if snap.Source != "here" || snap.Taken.IsZero() || snap.Changed.IsZero() {
+	if snap.Source != "here" || snap.Cause != sdk.CauseWatch || snap.Taken.IsZero() || snap.Changed.IsZero() {
 		t.Errorf("a field is not set: %+v", snap)
 	}
 	tr.write(listOf("a", "b"))

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/internal/snapshots"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // A peerNet is the network of a Sidecar in fake time: each watch runs the next script, and the last one from then on.
@@ -221,6 +222,9 @@ func TestFollow_LostEvent(t *testing.T) {
 		pass(10 * time.Minute)
 		if got := emitted.images(); got != "one two" || n.watches.Load() != 1 {
 			t.Errorf("emitted %q from %d watches", got, n.watches.Load())
+		}
+		if all := emitted.all(); all[0].Cause != sdk.CauseWatch || all[1].Cause != sdk.CauseResync {
+			t.Errorf("caused by %q and %q", all[0].Cause, all[1].Cause)
 		}
 	})
 }

@@ -62,6 +62,31 @@ func TestPush_RecordedUpdates(t *testing.T) {
 	})
 }
 
+// Headers do not change who sent a push.
+func TestPush_Cause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := fetching(t, &lockedBuffer{}, answers(200, string(stateOf(t, "fetched"))))
+		emitted, stop := watch(t, p)
+		defer stop()
+		synctest.Wait()
+		for _, address := range []string{"192.0.2.7:4711", "[2001:db8::1]:4711"} {
+			r := httptest.NewRequest(http.MethodPost, "/update", bytes.NewReader(recordedUpdate(t, 1)))
+			r.RemoteAddr = address
+			r.Header.Set("X-Forwarded-For", "198.51.100.1")
+			p.ServeHTTP(httptest.NewRecorder(), r)
+			synctest.Wait()
+		}
+		var got []string
+		for _, snap := range emitted.all() {
+			got = append(got, snap.Cause+" "+snap.Sender)
+		}
+		want := []string{sdk.CauseResync + " ", sdk.CausePush + " 192.0.2.7", sdk.CausePush + " 2001:db8::1"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
 func TestPush_DoesNotWaitForEmit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newTestPush(t, nil)

@@ -123,42 +123,34 @@ func (c Client) Pipelines(ctx context.Context) ([]server.Pipeline, error) {
 	return pipelines, err
 }
 
-// A Query selects changes of a pipeline. Zero values select all.
-type Query struct {
-	Limit   int
-	Actions []string
-	Since   time.Time
-}
-
-// maxPage is how many changes the daemon returns at once.
-const maxPage = 200
-
-// Changes returns the changes of a pipeline that the query selects, newest first.
-func (c Client) Changes(ctx context.Context, pipeline string, q Query) ([]history.Change, error) {
+// Changes returns the changes of a pipeline that were updated since then, newest first. The zero time stands for all.
+func (c Client) Changes(ctx context.Context, pipeline string, since time.Time) ([]history.Change, error) {
+	const page = 200 // the daemon returns not more at once
+	values := url.Values{"limit": {strconv.Itoa(page)}}
+	if !since.IsZero() {
+		values.Set("since", since.Format(time.RFC3339Nano))
+	}
 	var changes []history.Change
-	values := url.Values{}
-	if len(q.Actions) > 0 {
-		values.Set("action", strings.Join(q.Actions, ","))
-	}
-	if !q.Since.IsZero() {
-		values.Set("since", q.Since.Format(time.RFC3339Nano))
-	}
 	for {
-		page := maxPage
-		if q.Limit > 0 {
-			page = min(maxPage, q.Limit-len(changes))
-		}
-		values.Set("limit", strconv.Itoa(page))
 		var answer server.Generations
 		if err := c.getJSON(ctx, pipelinePath(pipeline)+"/generations?"+values.Encode(), &answer); err != nil {
 			return nil, err
 		}
 		changes = append(changes, answer.Changes...)
-		if answer.Next == 0 || len(changes) == q.Limit && q.Limit > 0 {
+		if answer.Next == 0 || len(answer.Changes) == 0 {
 			return changes, nil
 		}
 		values.Set("before", strconv.FormatUint(answer.Next, 10))
 	}
+}
+
+// NewestChange returns the newest change of a pipeline, and false if it has none.
+func (c Client) NewestChange(ctx context.Context, pipeline string) (history.Change, bool, error) {
+	var answer server.Generations
+	if err := c.getJSON(ctx, pipelinePath(pipeline)+"/generations?limit=1", &answer); err != nil || len(answer.Changes) == 0 {
+		return history.Change{}, false, err
+	}
+	return answer.Changes[0], true, nil
 }
 
 // Change returns one change of a pipeline.

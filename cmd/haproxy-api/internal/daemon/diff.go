@@ -51,11 +51,6 @@ func (c changes) replaced(name string) bool {
 	return slices.Contains(c.removed, name) && slices.Contains(c.added, name)
 }
 
-// removedOnly returns the names that the new configuration lacks.
-func (c changes) removedOnly() []string {
-	return slices.DeleteFunc(slices.Clone(c.removed), c.replaced)
-}
-
 // describe returns a phrase for each change, sorted by name. replaced is the word for a component that is replaced.
 func (c changes) describe(kind, replaced string) []string {
 	words := map[string]string{}

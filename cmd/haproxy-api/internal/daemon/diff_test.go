@@ -41,9 +41,6 @@ func TestCompare(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	if removed := got.sources.removedOnly(); !reflect.DeepEqual(removed, []string{"gone"}) {
-		t.Errorf("removed %v", removed)
-	}
 	if phrases := got.describe(next.API); len(phrases) != 8 {
 		t.Errorf("phrases %q", phrases)
 	}

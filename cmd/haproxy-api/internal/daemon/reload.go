@@ -60,15 +60,10 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	if len(changed.describe(cfg.API)) > 0 {
 		d.warnIfPushIsOpen()
 	}
-	d.metrics.SetComponents(metricComponents(cfg))
-	for kind, names := range map[string][]string{
-		"pipeline": changed.pipelines.removedOnly(), "sink": changed.sinks.removedOnly(), "source": changed.sources.removedOnly(),
-	} {
-		for _, name := range names {
-			d.events.Forget(kind, name)
-			d.series.Forget(kind, name)
-		}
-	}
+	existing := metricComponents(cfg)
+	d.metrics.SetComponents(existing)
+	d.events.SetComponents(existing)
+	d.series.SetComponents(existing)
 	return changed, nil
 }
 

@@ -6,7 +6,6 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/history"
-	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // triggers are the kinds of triggers in words. The detail of a trigger follows the second part.
@@ -40,18 +39,9 @@ func triggerOf(t history.Trigger) string {
 	return words.text + words.detail + oneLine(t.Detail)
 }
 
-// events are the kinds of events in words.
-var events = map[string]string{
-	sdk.EventForeignReload: "foreign reload",
-	sdk.EventDriftRepaired: "drift repaired",
-}
-
-// whatOf returns in one or two words what happened: the event, or the action; "-" for neither.
+// whatOf returns what happened: the kind of the event, or the action; "-" for neither.
 func whatOf(c history.Change) string {
-	if c.Event != "" {
-		return cmp.Or(events[c.Event], oneLine(c.Event))
-	}
-	return cmp.Or(oneLine(c.Action), "-")
+	return cmp.Or(oneLine(c.Event), oneLine(c.Action), "-")
 }
 
 // whyOf returns the most important text about a change in one line: why it is not applied, or else what happened to instances or,

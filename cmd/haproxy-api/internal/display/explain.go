@@ -39,7 +39,7 @@ func headline(p *terminal.Page, c Change) string {
 	what := strings.ReplaceAll(oneLine(c.Outcome), "_", " ")
 	switch {
 	case c.Event != "":
-		what = whatOf(c.Change)
+		what = strings.ReplaceAll(whatOf(c.Change), "_", " ")
 	case c.Action != "":
 		what = oneLine(c.Action) + ", " + what
 	}
@@ -195,7 +195,7 @@ func explainDiff(p *terminal.Page, c Change, full bool) {
 // nextCommand returns the command that answers the next question about the change.
 func nextCommand(c Change) string {
 	switch {
-	case c.Event == sdk.EventCrashed || c.Outcome == history.OutcomeFailed:
+	case c.Event == sdk.EventCrashed || c.Event == sdk.EventLoadFailed || c.Outcome == history.OutcomeFailed:
 		return "haproxy-api status: the present state, and what to do"
 	case c.Outcome == history.OutcomeDeferred:
 		return "haproxy-api status --watch: when it is applied"

@@ -16,7 +16,7 @@ export function triggerWords({ kind, detail }) {
 
 const events = {
   crashed: 'crashed', restarted: 'restarted', reloaded: 'reloaded', foreign_reload: 'reloaded by another program',
-  drift_repaired: 'drift repaired', reverted: 'taken back', other: 'event',
+  load_failed: 'load failed', drift_repaired: 'drift repaired', reverted: 'taken back', other: 'event',
 }
 
 const outcomes = { not_loaded: 'not loaded' }
@@ -29,8 +29,10 @@ export function changeWords(change) {
   switch (change.outcome) {
     case 'applied':
       return { word: change.action || 'applied', tone: change.action === 'runtime' ? 'ok' : 'notice' }
-    case 'event':
-      return { word: events[change.event] ?? change.event ?? 'event', tone: change.event === 'crashed' ? 'error' : 'warning' }
+    case 'event': {
+      const failed = change.event === 'crashed' || change.event === 'load_failed'
+      return { word: events[change.event] ?? change.event ?? 'event', tone: failed ? 'error' : 'warning' }
+    }
     case 'deferred':
       return { word: 'deferred', tone: 'notice' }
     case 'superseded':
