@@ -524,3 +524,86 @@ func TestHistory_ConcurrentEntries(t *testing.T) {
 		}
 	})
 }
+
+// A sink that reports a document as lost may report the same as an event.
+func TestHistory_LostAndRevertedAreOneEntry(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.emitServices("b")
+		env.emitEvent(sdk.Event{Kind: sdk.EventReverted, Reason: "the check refused it", Generation: 1})
+		env.sink.setError("v1:b", sdk.Rejectf("wrong"))
+		env.emitLost(sdk.Lost{Err: errors.New("the check refused it"), Generation: 1})
+		var got []string
+		for _, c := range env.changes() {
+			got = append(got, strings.TrimSpace(fmt.Sprint(c.Document, " ", c.Outcome, " ", c.Event)))
+		}
+		want := []string{"1 applied", "2 applied", "2 lost reverted", "2 rejected"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// An Apply that is cancelled in favour of something newer has the outcome superseded.
+func TestHistory_CancelledInFavourOfNewer(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.sink.takes, env.sink.slow = time.Hour, "v1:a"
+		env.emitServices("a")
+		env.emitBecause(sdk.CausePush, "192.0.2.7", "b")
+		env.pass(2 * supersedeAfter)
+		changes := env.changes()
+		if len(changes) != 2 || changes[0].Outcome != history.OutcomeSuperseded || changes[0].Error == "" {
+			t.Fatalf("got %+v", changes)
+		}
+		got := changes[1]
+		if diff := cmp.Diff(applied(2, history.TriggerPush, "192.0.2.7"), reasonOf(got)); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		if wait := got.Steps[0]; wait.Name != "wait" || wait.Seconds < supersedeAfter.Seconds() || got.Seconds < wait.Seconds {
+			t.Errorf("steps %+v in %v s", got.Steps, got.Seconds)
+		}
+	})
+}
+
+// Instances that are tried again at the time that the sink named make a document with the trigger retry.
+func TestHistory_Retry(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		check := env.sink.check
+		env.sink.check = func(doc sdk.Document) error {
+			if err := check(doc); err != nil {
+				return sdk.RetryAfter(err, time.Minute)
+			}
+			return nil
+		}
+		env.emitInstances("web/1 ok", "web/2 bad")
+		env.sink.mu.Lock()
+		env.sink.check = nil
+		env.sink.mu.Unlock()
+		env.pass(2 * time.Minute)
+		var got []string
+		for _, c := range env.changes() {
+			got = append(got, fmt.Sprint(c.Trigger.Kind, " ", c.Outcome, " ", len(c.Excluded)))
+		}
+		want := []string{"source rejected 0", "source applied 1", "retry applied 0"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// A snapshot that arrives at the time of a retry is the trigger of its document.
+func TestHistory_SnapshotAtTimeOfRetry(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.sink.setError("v1:a", sdk.RetryAfter(errPlain, time.Minute))
+		env.emitServices("a")
+		snap := snapshotOf("b")
+		snap.Cause = sdk.CausePush
+		// The pipeline receives the timer first.
+		env.engine.current().pipelines[0].snapshots.fill(causedSnapshot{snap, causeOf(snap)})
+		env.pass(2 * time.Minute)
+		changes := env.changes()
+		if len(changes) != 2 || changes[0].Outcome != history.OutcomeSuperseded || changes[1].Trigger.Kind != history.TriggerPush {
+			t.Errorf("got %+v", changes)
+		}
+	})
+}

@@ -122,7 +122,7 @@ func (env *testEnv) waitPipeline(what string, is func(server.Pipeline) bool) ser
 func (env *testEnv) waitGenerationApplied() server.Pipeline {
 	env.t.Helper()
 	return env.waitPipeline("applied", func(p server.Pipeline) bool {
-		return p.Last != nil && p.Last.Error == "" && p.Last.Generation == p.Generation
+		return p.Generation > 0 && p.InSync
 	})
 }
 

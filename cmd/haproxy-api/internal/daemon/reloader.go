@@ -114,7 +114,6 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 		return
 	}
 	r.daemon.metrics.ConfigReloaded(err == nil)
-	r.daemon.events.StatusChanged("")
 	if err != nil {
 		r.failed = true
 		r.daemon.server.SetConfigurationError(err)
