@@ -333,7 +333,8 @@ func (s *slowHealthSink) Health(ctx context.Context) (sdk.Health, error) {
 func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowHealthSink{fakeSink: newFakeSink(), release: make(chan struct{})}
-		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{observer: NoObserver{}}, slog.New(slog.DiscardHandler))
+		src := &source{observer: NoObserver{}}
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, src, slog.New(slog.DiscardHandler))
 		took := func() time.Duration {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -362,7 +363,8 @@ func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 func TestHealth_ConcurrentCallsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowHealthSink{fakeSink: newFakeSink(), release: make(chan struct{})}
-		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{observer: NoObserver{}}, slog.New(slog.DiscardHandler))
+		src := &source{observer: NoObserver{}}
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, src, slog.New(slog.DiscardHandler))
 		var callers sync.WaitGroup
 		call := func(ctx context.Context) {
 			if got := p.health(ctx).Problems; len(got) != 1 || got[0] != "slow" {

@@ -126,6 +126,25 @@ func TestEventStream_SendsEvents(t *testing.T) {
 	}
 }
 
+// Clients learn that the configuration was reloaded, or could not be, when the status has that.
+func TestEventStream_ConfigurationReload(t *testing.T) {
+	s := newTestServer(t, true)
+	stream := serve(t, s).openStream(t)
+	s.waitForStreams(t, 1)
+	waitForDaemon := func() {
+		t.Helper()
+		for event := stream.next(); event.kind != eventStatus || event.data != `{"pipeline":""}`; event = stream.next() {
+		}
+	}
+	s.SetConfigurationError(errors.New("line 1"))
+	waitForDaemon()
+	if _, body := s.ask("GET", "/api/v1/status"); !strings.Contains(body, "line 1") {
+		t.Errorf("the status is %s", body)
+	}
+	s.SetConfiguration("file", time.Now())
+	waitForDaemon()
+}
+
 func TestEventStream_Burst(t *testing.T) {
 	s := newTestServer(t, true)
 	stream := serve(t, s).openStream(t)

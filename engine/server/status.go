@@ -61,6 +61,7 @@ type Instances struct {
 // SetConfiguration records which configuration file is in use, if there is one, and when it was loaded.
 func (s *Server) SetConfiguration(file string, loaded time.Time) {
 	s.configuration.Store(&Configuration{File: file, Loaded: loaded})
+	s.cfg.Events.StatusChanged("")
 }
 
 // SetConfigurationError records why the saved configuration is not in use.
@@ -69,6 +70,7 @@ func (s *Server) SetConfigurationError(err error) {
 	c.ErrorDetail = engine.Detail(err)
 	c.Error = strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 	s.configuration.Store(&c)
+	s.cfg.Events.StatusChanged("")
 }
 
 // getStatus answers with the status of the daemon, its sources and its pipelines.

@@ -13,7 +13,7 @@ before(async () => { browser = await launch() })
 after(() => browser.close())
 
 const root = '#/pipelines/haproxy'
-const views = { overview: root, instances: `${root}/instances`, changes: `${root}/changes`, change: `${root}/changes/41` }
+const views = { overview: root, services: `${root}/services`, instances: `${root}/instances`, changes: `${root}/changes`, change: `${root}/changes/41` }
 
 const drawn = (page) => page.locator('main h2').first().waitFor(patience)
 
@@ -47,7 +47,7 @@ test('the dialogs have no serious fault', async () => {
 test('names and errors that look like HTML are text', async () => {
   const answers = hostile()
   const { name } = answers.status.pipelines[0]
-  for (const rest of ['', '/instances', '/changes', '/changes/41', '/changes/42']) {
+  for (const rest of ['', '/services', '/instances', '/changes', '/changes/41', '/changes/42']) {
     const page = await open(browser, { answers, hash: `#/pipelines/${encodeURIComponent(name)}${rest}` })
     await drawn(page)
     await page.locator('main', { hasText: markup }).waitFor(patience)
@@ -72,7 +72,7 @@ test('nothing is loaded from elsewhere', async () => {
 test('a narrow screen does not scroll sideways', async () => {
   for (const answers of [trouble(), calm(), hostile()]) {
     const name = encodeURIComponent(answers.status.pipelines[0].name)
-    for (const rest of ['', '/instances', '/changes', '/changes/41', '/changes/47']) {
+    for (const rest of ['', '/services', '/instances', '/changes', '/changes/41', '/changes/47']) {
       const page = await open(browser, { answers, hash: `#/pipelines/${name}${rest}`, viewport: { width: 360, height: 740 } })
       await drawn(page)
       await live(page)

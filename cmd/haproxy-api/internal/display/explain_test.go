@@ -140,9 +140,8 @@ func TestExplain_Triggers(t *testing.T) {
 		for _, kind := range []string{
 			history.TriggerPush, history.TriggerWatch, history.TriggerResync, history.TriggerSource,
 			history.TriggerRelease, history.TriggerSave, history.TriggerConfig, history.TriggerRequest,
-			history.TriggerStart,
-			history.TriggerRestart,
-			history.TriggerLost, history.TriggerInputs, history.TriggerReread, history.TriggerRetry, history.TriggerSink, "unknown",
+			history.TriggerStart, history.TriggerRestart, history.TriggerLost, history.TriggerInputs, history.TriggerReread,
+			history.TriggerRetry, history.TriggerSink, "unknown",
 		} {
 			p.Line(triggerOf(history.Trigger{Kind: kind, Detail: "DETAIL"}))
 			p.Line(triggerOf(history.Trigger{Kind: kind}))
