@@ -23,8 +23,8 @@ import (
 // nothing uses the previous or the new sinks. switchOver returns next, or an error and the configuration to run instead; Change
 // returns that error.
 //
-// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
-// is done before it has begun.
+// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if
+// ctx is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
 	done := make(chan error, 1)
 	select {
@@ -234,8 +234,8 @@ func (e *Engine) install(d *configDiff) {
 	e.components = next
 }
 
-// openHistory opens the history of a pipeline that is added. Its numbers go on after that of the stored document, too: the history may
-// have lost the last entries.
+// openHistory opens the history of a pipeline that is added. Its numbers go on after that of the stored document, too: the
+// history may have lost the last entries.
 func (e *Engine) openHistory(pipeline string) *history.Log {
 	log := e.store.OpenHistory(pipeline)
 	stored, _ := e.store.AppliedDocument(pipeline)

@@ -12,8 +12,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// BenchmarkRecord records the change of one instance among 10,000 with its diff. It also reports the time as a fraction of that for
-// what comes before each change anyway: comparing two snapshots and the digest of the document.
+// BenchmarkRecord records the change of one instance among 10,000 with its diff. It also reports the time as a fraction of that
+// for what comes before each change anyway: comparing two snapshots and the digest of the document.
 func BenchmarkRecord(b *testing.B) {
 	before := recordedState(0)
 	after := []*rendered{recordedState(1), recordedState(2)}
@@ -31,7 +31,8 @@ func BenchmarkRecord(b *testing.B) {
 	}
 	recording := b.Elapsed() / time.Duration(b.N)
 	b.StopTimer()
-	if c := p.status2(); c.LinesAdded != 1 || len(c.Instances) != 1 {
+	newest, _ := p.history.List(0, 1)
+	if c := newest[0]; c.LinesAdded != 1 || len(c.Instances) != 1 {
 		b.Fatalf("recorded %+v", c)
 	}
 	const times = 10
@@ -41,12 +42,6 @@ func BenchmarkRecord(b *testing.B) {
 		snapshots.Equal(after[0].snapshot, after[1].snapshot)
 	}
 	b.ReportMetric(float64(recording)/float64(time.Since(began)/times), "of-comparing")
-}
-
-// status2 returns the newest entry.
-func (p *pipeline) status2() history.Change {
-	newest, _ := p.history.List(0, 1)
-	return newest[0]
 }
 
 // recordedState returns a document with a line for each of many instances; line n is different.
