@@ -22,8 +22,8 @@ import (
 // nothing uses the previous or the new sinks. switchOver returns next, or an error and the configuration to run instead; Change
 // returns that error.
 //
-// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
-// is done before it has begun.
+// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if
+// ctx is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
 	done := make(chan error, 1)
 	select {
