@@ -117,8 +117,8 @@ type rendering struct {
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
-		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs,
-		log: log, appliedLog: &appliedLog{log: log}, observer: src.observer,
+		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log,
+		appliedLog: &appliedLog{log: log}, observer: src.observer,
 		snapshots: newMailbox[causedSnapshot](), inputChanges: newMailbox[map[string]string](),
 		edited: newMailbox[cause](), requested: newMailbox[cause](), rereads: newSignal(), resumed: newSignal(),
 		history: history.NewLog(),

@@ -72,10 +72,14 @@ func sinkReasons(p engine.PipelineHealth) []Reason {
 	for _, problem := range p.SinkProblems {
 		reasons = append(reasons, unhealthy(kind, problem, action))
 	}
-	if p.Crashes > 1 && kind != ReasonRestarting {
+	switch {
+	case kind == ReasonRestarting:
+	case p.Crashes > 1:
 		message := fmt.Sprintf("HAProxy ended by itself %d times within %d minutes, the last time: %s", p.Crashes,
 			int(engine.CrashWindow.Minutes()), p.LastCrash)
 		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
+	case p.Facts["restarting"] == "yes": // for so long that the sink does not report each end as an event
+		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy has been ending by itself again and again for long", restarted))
 	}
 	return reasons
 }

@@ -46,6 +46,10 @@ func TestPipelineState_Reasons(t *testing.T) {
 		"HAProxy crashed several times": {
 			status: status{Generation: 1}, crashes: 3, want: StateDegraded, kinds: "restarting", action: "history",
 		},
+		"HAProxy has been crashing for hours": {
+			status: status{Generation: 1}, facts: map[string]string{"haproxy_up": "1", "restarting": "yes"},
+			want: StateDegraded, kinds: "restarting", action: "history",
+		},
 		"HAProxy crashed and is down": {
 			status: status{Generation: 1}, crashes: 3, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
 			want: StateUnhealthy, kinds: "restarting", action: "history",
