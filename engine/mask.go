@@ -88,8 +88,8 @@ func containsAny(text string, parts []string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// withoutPrivateKeys returns files without the content of private keys, so that a part of one, which is not recognisable, has nothing
-// to mask.
+// withoutPrivateKeys returns files without the content of private keys, so that a part of one, which is not recognisable, has
+// nothing to mask.
 func withoutPrivateKeys(files []sdk.File) []sdk.File {
 	masked := files
 	for i, file := range files {

@@ -13,7 +13,7 @@ import (
 
 func TestSources_LastSnapshot(t *testing.T) {
 	runWith(t, noStateStore{}, "v1", Guard{MaxDrop: 0.5, MinInstances: 2, Hold: time.Hour}, func(env *testEnv) {
-		source := func() SourceStatus { return env.engine.Sources(t.Context())[0] }
+		source := func() SourceStatus { return env.engine.Sources(env.t.Context())[0] }
 		emit := func(sender string, services ...string) {
 			snap := snapshotOf(services...)
 			snap.Cause, snap.Sender = sdk.CausePush, sender

@@ -20,7 +20,8 @@ func TestPipelineState_Reasons(t *testing.T) {
 		problems []string // of the sink
 		facts    map[string]string
 		source   []string // problems of the source
-		want     string   // the state
+		crashes  int
+		want     string // the state
 		kinds    string
 		action   string // is in the first action
 	}{
@@ -30,6 +31,16 @@ func TestPipelineState_Reasons(t *testing.T) {
 		"the sink has two problems":     {status: status{Generation: 1}, problems: []string{"a", "b"}, want: StateUnhealthy, kinds: "sink sink", action: "log"},
 		"HAProxy restarts":              {status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"}, want: StateUnhealthy, kinds: "restarting", action: "history"},
 		"HAProxy runs with a problem":   {status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "1"}, want: StateUnhealthy, kinds: "sink", action: "log"},
+		"HAProxy crashed once":          {status: status{Generation: 1}, crashes: 1, want: StateHealthy},
+		"HAProxy crashed several times": {status: status{Generation: 1}, crashes: 3, want: StateDegraded, kinds: "restarting", action: "history"},
+		"HAProxy has been crashing for hours": {
+			status: status{Generation: 1}, facts: map[string]string{"haproxy_up": "1", "restarting": "yes"},
+			want: StateDegraded, kinds: "restarting", action: "history",
+		},
+		"HAProxy crashed and is down": {
+			status: status{Generation: 1}, crashes: 3, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
+			want: StateUnhealthy, kinds: "restarting", action: "history",
+		},
 		"a document is not applied":     {status: status{Generation: 1, ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "POST /api/v1/pipelines/p%2F1/apply"},
 		"watched files are not loaded":  {status: status{Generation: 1, InputsError: errors.New("x")}, want: StateUnhealthy, kinds: "watched_files", action: "save"},
 		"the template is refused":       {status: status{Generation: 1, TemplateError: detailedError{}}, want: StateUnhealthy, kinds: "template", action: "line 1 of a.cfg"},
@@ -51,6 +62,7 @@ func TestPipelineState_Reasons(t *testing.T) {
 			test.status.Name, test.status.Source = "p/1", "s"
 			health := engine.PipelineHealth{
 				PipelineStatus: test.status, Health: sdk.Health{Problems: test.problems, Facts: test.facts}, SinkProblems: test.problems,
+				Crashes: test.crashes, LastCrash: "it logged no reason",
 			}
 			state, reasons := pipelineState(health, engine.SourceStatus{Health: sdk.Health{Problems: test.source}})
 			kinds := ""

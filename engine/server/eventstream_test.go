@@ -282,10 +282,10 @@ func TestEventStream_ClientThatDoesNotReadIsDisconnected(t *testing.T) {
 
 func TestEventStream_OutlivesTheDeadlinesOfRequests(t *testing.T) {
 	s := newTestServer(t, true)
-	const short = 20 * time.Millisecond
-	s.limits.read, s.limits.write, s.limits.heartbeat = short, short, short
+	const deadline = 250 * time.Millisecond
+	s.limits.read, s.limits.write, s.limits.heartbeat = deadline, deadline, deadline/2
 	stream := serve(t, s).openStream(t)
-	for heartbeats := 0; heartbeats < 10; {
+	for heartbeats := 0; heartbeats < 6; {
 		block, err := stream.block()
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -140,9 +141,12 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 
 // recordLoaded reports to the status that the configuration was loaded now.
 func (r *Reloader) recordLoaded() {
-	file := r.file
-	if !r.fileExpected {
-		file = ""
+	file := ""
+	if r.fileExpected {
+		file = r.file
+		if absolute, err := filepath.Abs(file); err == nil { // for readers elsewhere
+			file = absolute
+		}
 	}
 	r.daemon.server.SetConfiguration(file, time.Now())
 }
