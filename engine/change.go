@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -206,7 +207,7 @@ func (e *Engine) install(d *configDiff) {
 		if !pd.kept {
 			p = newPipeline(pd.PipelineConfig, pd.template, pd.source, e.log.With("pipeline", pd.Name))
 			if pd.before == nil {
-				p.history = e.store.OpenHistory(pd.Name)
+				p.history = e.openHistory(pd.Name)
 			}
 			p.tracer = e.tracer
 			if pd.before != nil {
@@ -231,6 +232,15 @@ func (e *Engine) install(d *configDiff) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.components = next
+}
+
+// openHistory opens the history of a pipeline that is added. Its numbers go on after that of the stored document, too: the
+// history may have lost the last entries.
+func (e *Engine) openHistory(pipeline string) *history.Log {
+	log := e.store.OpenHistory(pipeline)
+	stored, _ := e.store.AppliedDocument(pipeline)
+	log.Reserve(stored.Document.Generation)
+	return log
 }
 
 // closeHistories closes the histories of the pipelines that next does not have.
