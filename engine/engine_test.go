@@ -73,7 +73,8 @@ func TestApply_FailureIsRetried(t *testing.T) {
 		if got := len(env.sink.applied()); got != before+1 {
 			t.Errorf("%d attempts after it succeeded", got-before-1)
 		}
-		if s := env.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger.Kind != history.TriggerSource || s.Last.Attempts != before+1 {
+		if s := env.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger.Kind != history.TriggerSource ||
+			s.Last.Attempts != before+1 {
 			t.Errorf("status %+v", s)
 		}
 	})
@@ -333,7 +334,8 @@ func (s *slowHealthSink) Health(ctx context.Context) (sdk.Health, error) {
 func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowHealthSink{fakeSink: newFakeSink(), release: make(chan struct{})}
-		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{observer: NoObserver{}}, slog.New(slog.DiscardHandler))
+		src := &source{observer: NoObserver{}}
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, src, slog.New(slog.DiscardHandler))
 		took := func() time.Duration {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
@@ -362,7 +364,8 @@ func TestHealth_HungSinkDelaysOnlyFirstCall(t *testing.T) {
 func TestHealth_ConcurrentCallsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sink := &slowHealthSink{fakeSink: newFakeSink(), release: make(chan struct{})}
-		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, &source{observer: NoObserver{}}, slog.New(slog.DiscardHandler))
+		src := &source{observer: NoObserver{}}
+		p := newPipeline(PipelineConfig{Name: "p", Sink: sink}, nil, src, slog.New(slog.DiscardHandler))
 		var callers sync.WaitGroup
 		call := func(ctx context.Context) {
 			if got := p.health(ctx).Problems; len(got) != 1 || got[0] != "slow" {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -22,13 +24,18 @@ const (
 	unresponsiveTimeout = 50 * time.Millisecond
 )
 
-// PipelineHealth is the status of a pipeline and the health of its sink. The problems of Health are SinkProblems and why the newest
-// document or the files beside it are not in effect.
+// PipelineHealth is the status of a pipeline and the health of its sink. The problems of Health are SinkProblems and why the
+// newest document or the files beside it are not in effect.
 type PipelineHealth struct {
 	PipelineStatus
 	sdk.Health
 	SinkProblems []string // what the sink reports, or that it does not answer or is busy for too long
+	Crashes      int      // how often the sink's program ended by itself within the last CrashWindow
+	LastCrash    string   // what the sink reported about the last time
 }
+
+// CrashWindow is the time for which crashes of a sink's program count as recent.
+const CrashWindow = 5 * time.Minute
 
 // health returns the sink's health with the problems of the pipeline. It returns at the latest when ctx is done.
 func (p *pipeline) health(ctx context.Context) PipelineHealth {
@@ -48,7 +55,22 @@ func (p *pipeline) health(ctx context.Context) PipelineHealth {
 	if err := status.InputsError; err != nil {
 		health.Problems = append(health.Problems, "files that are read beside the configuration cannot be loaded: "+err.Error())
 	}
-	return PipelineHealth{status, health, sinkProblems}
+	crashes, last := p.recentCrashes()
+	return PipelineHealth{status, health, sinkProblems, crashes, last}
+}
+
+// recentCrashes returns how often the sink's program ended by itself within the last CrashWindow, and the reason of the last
+// time.
+func (p *pipeline) recentCrashes() (n int, last string) {
+	since := time.Now().Add(-CrashWindow)
+	p.history.Find(func(c *history.Change) bool {
+		if c.Event == sdk.EventCrashed && c.Updated.After(since) {
+			n += c.Attempts
+			last = cmp.Or(last, c.Reason)
+		}
+		return c.Updated.Before(since)
+	})
+	return n, last
 }
 
 // A healthReporter is a sink, or a source that reports its health.

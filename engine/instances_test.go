@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -87,5 +88,19 @@ func TestWithSince_SharesUnchangedServices(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// BenchmarkWithSince is the cost of a snapshot of 10,000 instances in which those of one service have changed.
+func BenchmarkWithSince(b *testing.B) {
+	var instances []sdk.Instance
+	for i := range 10_000 {
+		instances = append(instances, sdk.Instance{ID: fmt.Sprint(i), Name: fmt.Sprint("service-", i/100), Hostname: "h"})
+	}
+	snap := sdk.Snapshot{Taken: time.Now(), Services: sdk.GroupByName(instances)}
+	services := firstSince(snap)
+	for b.Loop() {
+		snap.Services[7].Instances = slices.Clone(snap.Services[7].Instances)
+		services = withSince(services, snap)
 	}
 }

@@ -57,8 +57,8 @@ type statusObserver struct {
 
 func (o *statusObserver) StatusChanged(string) { o.count.Add(1) }
 
-// The observer is notified after everything that changes the status of a pipeline, so that a client that then asks for it sees the
-// change.
+// The observer is notified after everything that changes the status of a pipeline, so that a client that then asks for it sees
+// the change.
 func TestObserver_StatusChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		observer := &statusObserver{}
@@ -78,8 +78,8 @@ func TestObserver_StatusChanged(t *testing.T) {
 			is   func(PipelineStatus) bool
 		}{
 			{"applied", func() { emit("a", "b", "c", "d") }, func(s PipelineStatus) bool { return s.Generation > 0 }},
-			{"template error", func() { templates.save("broken") }, func(s PipelineStatus) bool { return s.TemplateError != nil }},
-			{"template accepted", func() { templates.save("v2") }, func(s PipelineStatus) bool { return s.TemplateError == nil }},
+			{"broken", func() { templates.save("broken") }, func(s PipelineStatus) bool { return s.TemplateError != nil }},
+			{"corrected", func() { templates.save("v2") }, func(s PipelineStatus) bool { return s.TemplateError == nil }},
 			{"held", func() { emit("a") }, func(s PipelineStatus) bool { return s.Held != nil }},
 			{"deferred", func() {
 				sink.setError("v2:a", sdk.Deferred("later", time.Minute))

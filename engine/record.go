@@ -66,8 +66,8 @@ func (p *pipeline) compare(c *history.Change, r *rendered) string {
 	return text(diff.Text)
 }
 
-// inEffect returns the document that is in effect, as far as it is known; it is empty if there has never been one. It returns false
-// if the document is not known.
+// inEffect returns the document that is in effect, as far as it is known; it is empty if there has never been one. It returns
+// false if the document is not known.
 func (p *pipeline) inEffect() (rendered, bool) {
 	s := &p.state
 	if s.applied != nil {
@@ -95,8 +95,8 @@ func (p *pipeline) newestDocument() (history.Change, bool) {
 	return p.history.Find(func(c *history.Change) bool { return c.Generation == c.Document })
 }
 
-// recordOutcomeOf sets the fields of c that say what the sink did in the attempt e. call is the name of the step if the sink does not
-// report steps.
+// recordOutcomeOf sets the fields of c that say what the sink did in the attempt e. call is the name of the step if the sink
+// does not report steps.
 func (p *pipeline) recordOutcomeOf(c *history.Change, e *Entry, call string) {
 	c.Outcome, c.Error = outcomeOf(e.Err), ""
 	if e.Err != nil {

@@ -426,7 +426,8 @@ func TestHistory_PrivateKeyIsMasked(t *testing.T) {
 	p := &pipeline{history: history.NewLog()}
 	p.state.applied = &rendered{document: sdk.Document{Files: []sdk.File{key("MIIone")}}}
 	var c history.Change
-	diff := p.compare(&c, &rendered{document: sdk.Document{Files: []sdk.File{key("MIItwo"), {Name: "x", Content: []byte("y\n")}}}})
+	after := []sdk.File{key("MIItwo"), {Name: "x", Content: []byte("y\n")}}
+	diff := p.compare(&c, &rendered{document: sdk.Document{Files: after}})
 	if strings.Contains(diff, "MII") || !strings.Contains(diff, "+y") {
 		t.Errorf("diff %q", diff)
 	}
@@ -459,7 +460,8 @@ func TestHistory_ConfigurationReload(t *testing.T) {
 		next := env.config(Guard{}, nil)
 		next.Pipelines[0].Sink = newFakeSink()
 		env.must(env.change(next))
-		if changes := env.changes(); len(changes) != 2 || changes[1].Trigger.Kind != history.TriggerConfig || changes[1].Document != 1 {
+		if changes := env.changes(); len(changes) != 2 || changes[1].Trigger.Kind != history.TriggerConfig ||
+			changes[1].Document != 1 {
 			t.Errorf("after the sink was replaced: %+v", changes)
 		}
 		next.Pipelines = nil
@@ -479,7 +481,8 @@ func TestHistory_Interrupted(t *testing.T) {
 		env.emitServices("a")
 	})
 	runHistory(t, store, Guard{}, func(t *testing.T, env *historyEnv) {
-		if changes := env.changes(); len(changes) != 1 || changes[0].Attempts != 2 || changes[0].Outcome != history.OutcomeApplied {
+		if changes := env.changes(); len(changes) != 1 || changes[0].Attempts != 2 ||
+			changes[0].Outcome != history.OutcomeApplied {
 			t.Errorf("got %+v", changes)
 		}
 	})
@@ -602,7 +605,8 @@ func TestHistory_SnapshotAtTimeOfRetry(t *testing.T) {
 		env.engine.current().pipelines[0].snapshots.fill(causedSnapshot{snap, causeOf(snap)})
 		env.pass(2 * time.Minute)
 		changes := env.changes()
-		if len(changes) != 2 || changes[0].Outcome != history.OutcomeSuperseded || changes[1].Trigger.Kind != history.TriggerPush {
+		if len(changes) != 2 || changes[0].Outcome != history.OutcomeSuperseded ||
+			changes[1].Trigger.Kind != history.TriggerPush {
 			t.Errorf("got %+v", changes)
 		}
 	})

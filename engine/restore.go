@@ -10,7 +10,6 @@ import (
 // document is applied again if the template and the snapshot do not make one that the sink accepts.
 func (p *pipeline) restore(ctx context.Context) {
 	stored, ok := p.source.store.AppliedDocument(p.name)
-	p.history.Reserve(stored.Document.Generation)
 	if ok && stored.SinkType != p.sinkType {
 		return
 	}

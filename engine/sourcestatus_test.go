@@ -13,7 +13,7 @@ import (
 
 func TestSources_LastSnapshot(t *testing.T) {
 	runWith(t, noStateStore{}, "v1", Guard{MaxDrop: 0.5, MinInstances: 2, Hold: time.Hour}, func(env *testEnv) {
-		source := func() SourceStatus { return env.engine.Sources(t.Context())[0] }
+		source := func() SourceStatus { return env.engine.Sources(env.t.Context())[0] }
 		emit := func(sender string, services ...string) {
 			snap := snapshotOf(services...)
 			snap.Cause, snap.Sender = sdk.CausePush, sender
@@ -26,7 +26,8 @@ func TestSources_LastSnapshot(t *testing.T) {
 		emit("192.0.2.1", "a", "b", "c", "d")
 		first := source()
 		if !first.LastSnapshot.Equal(time.Now()) || first.LastCause != sdk.CausePush || first.LastSender != "192.0.2.1" ||
-			first.Services != 4 || first.Instances["Alive"] != 4 || first.Instances["Draining"] != 0 || len(first.Instances) != 5 {
+			first.Services != 4 || first.Instances["Alive"] != 4 || first.Instances["Draining"] != 0 ||
+			len(first.Instances) != 5 {
 			t.Errorf("after the first snapshot: %+v", first)
 		}
 		time.Sleep(time.Second)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/haproxy-api/haproxy-api/engine/history"
@@ -38,7 +39,7 @@ type textBudget struct {
 // cut returns text, or its beginning if it is too long.
 func (b *textBudget) cut(text string) string {
 	if len(text) > b.bytes {
-		text, b.exceeded = strings.ToValidUTF8(text[:b.bytes], ""), true
+		text, b.exceeded = strings.Clone(strings.ToValidUTF8(text[:b.bytes], "")), true
 	}
 	b.bytes -= len(text)
 	return text
@@ -55,7 +56,7 @@ func take[T any](b *textBudget, all []T, size func(T) int) []T {
 		n := size(element) + overhead
 		if n > b.bytes {
 			b.exceeded = true
-			return all[:i:i]
+			return slices.Clone(all[:i]) // does not keep the memory of the others
 		}
 		b.bytes -= n
 	}

@@ -44,8 +44,8 @@ type StatusEvent struct {
 	Pipeline string `json:"pipeline"` // empty for the daemon itself, whose configuration was reloaded, for example
 }
 
-// Events are what happened recently, for the clients of /api/v1/events. It implements [engine.Observer]. Clients read at their own
-// pace; nothing waits for them.
+// Events are what happened recently, for the clients of /api/v1/events. It implements [engine.Observer]. Clients read at their
+// own pace; nothing waits for them.
 type Events struct {
 	engine.NoObserver
 	epoch string // distinguishes the ids of this process from those of an earlier one
@@ -149,8 +149,8 @@ func (e *Events) addLocked(kind string, size int, data any) {
 	e.added = make(chan struct{})
 }
 
-// after returns the first events after the one with that sequence number, oldest first, and false if some of them are no longer kept or
-// if there is no such event.
+// after returns the first events after the one with that sequence number, oldest first, and false if some of them are no longer
+// kept or if there is no such event.
 func (e *Events) after(sequence uint64) ([]event, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -50,7 +50,7 @@ func (s *Server) sendEvents(ctx context.Context, w http.ResponseWriter, reader *
 	content := []byte("retry: 2000\nid: " + reader.id() + "\n\n")
 	for ctx.Err() == nil {
 		_ = control.SetWriteDeadline(time.Now().Add(s.limits.eventWrite))
-		if _, err := w.Write(content); err != nil || control.Flush() != nil {
+		if _, err := w.Write(content); err != nil || control.Flush() != nil { //nolint:gosec // browsers do not show it as a page
 			return
 		}
 		wait, cancel := context.WithTimeout(ctx, s.limits.heartbeat)

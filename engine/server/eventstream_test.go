@@ -126,6 +126,25 @@ func TestEventStream_SendsEvents(t *testing.T) {
 	}
 }
 
+// Clients learn that the configuration was reloaded, or could not be, when the status has that.
+func TestEventStream_ConfigurationReload(t *testing.T) {
+	s := newTestServer(t, true)
+	stream := serve(t, s).openStream(t)
+	s.waitForStreams(t, 1)
+	waitForDaemon := func() {
+		t.Helper()
+		for event := stream.next(); event.kind != eventStatus || event.data != `{"pipeline":""}`; event = stream.next() {
+		}
+	}
+	s.SetConfigurationError(errors.New("line 1"))
+	waitForDaemon()
+	if _, body := s.ask("GET", "/api/v1/status"); !strings.Contains(body, "line 1") {
+		t.Errorf("the status is %s", body)
+	}
+	s.SetConfiguration("file", time.Now())
+	waitForDaemon()
+}
+
 func TestEventStream_Burst(t *testing.T) {
 	s := newTestServer(t, true)
 	stream := serve(t, s).openStream(t)
@@ -263,10 +282,10 @@ func TestEventStream_ClientThatDoesNotReadIsDisconnected(t *testing.T) {
 
 func TestEventStream_OutlivesTheDeadlinesOfRequests(t *testing.T) {
 	s := newTestServer(t, true)
-	const short = 20 * time.Millisecond
-	s.limits.read, s.limits.write, s.limits.heartbeat = short, short, short
+	const deadline = 250 * time.Millisecond
+	s.limits.read, s.limits.write, s.limits.heartbeat = deadline, deadline, deadline/2
 	stream := serve(t, s).openStream(t)
-	for heartbeats := 0; heartbeats < 10; {
+	for heartbeats := 0; heartbeats < 6; {
 		block, err := stream.block()
 		if err != nil {
 			t.Fatal(err)

@@ -77,8 +77,8 @@ func TestInstances_Answer(t *testing.T) {
 				Service: "web", ID: "id-node-1", Hostname: "node-1", Status: "alive", Since: &changed,
 				Addresses: []string{"192.0.2.1:31000", "node-1:53/udp"},
 				Servers: []InstanceServer{{
-					Backend: "web-80", Name: "node-1-id", Status: "UP", InStatusSeconds: 90, Check: "L4OK", Weight: 1, Sessions: 2,
-					Queue: 3,
+					Backend: "web-80", Name: "node-1-id", Status: "UP", InStatusSeconds: 90, Check: "L4OK", Weight: 1,
+					Sessions: 2, Queue: 3,
 				}},
 			},
 		},
@@ -88,15 +88,18 @@ func TestInstances_Answer(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	s.want(t, "GET", "/api/v1/pipelines/x/instances", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
+	s.want(t, "GET", "/api/v1/pipelines/x/instances", 404,
+		`{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/instances", 405, "Method Not Allowed")
 }
 
 func TestInstances_Query(t *testing.T) {
 	s := newTestServer(t, true)
 	s.emitInstances(
-		webInstance("web", "node-1", sdk.Alive, "192.0.2.1", 31000), webInstance("web", "node-2", sdk.Unhealthy, "192.0.2.2", 31000),
-		webInstance("web", "node-3", sdk.Draining, "192.0.2.3", 31000), webInstance("api", "node-1", sdk.Alive, "192.0.2.1", 32000),
+		webInstance("web", "node-1", sdk.Alive, "192.0.2.1", 31000),
+		webInstance("web", "node-2", sdk.Unhealthy, "192.0.2.2", 31000),
+		webInstance("web", "node-3", sdk.Draining, "192.0.2.3", 31000),
+		webInstance("api", "node-1", sdk.Alive, "192.0.2.1", 32000),
 		webInstance("api", "node-4", sdk.Tombstone, "", 32000), webInstance("db", "node-5", sdk.Unknown, "2001:db8::5", 33000),
 	)
 	for _, test := range []struct {
@@ -149,7 +152,8 @@ func TestInstances_Query(t *testing.T) {
 func TestInstances_Summary(t *testing.T) {
 	s := newTestServer(t, true)
 	s.emitInstances(
-		webInstance("web", "node-1", sdk.Alive, "192.0.2.1", 31000), webInstance("web", "node-2", sdk.Unhealthy, "192.0.2.2", 31000),
+		webInstance("web", "node-1", sdk.Alive, "192.0.2.1", 31000),
+		webInstance("web", "node-2", sdk.Unhealthy, "192.0.2.2", 31000),
 		webInstance("api", "node-1", sdk.Alive, "192.0.2.1", 32000),
 	)
 	got := s.instances(t, "summary=true&status=alive&limit=1")
@@ -248,7 +252,8 @@ func instancesWithServers(n int) ([]sdk.Instance, []sdk.Server) {
 		instance := webInstance(service, fmt.Sprintf("node-%05d.example.com", i), sdk.Alive, ip, 31000)
 		instances = append(instances, instance)
 		servers = append(servers, sdk.Server{
-			Backend: service + "-80", Name: instance.Hostname + "-" + instance.ID, Address: ip + ":31000", Status: "UP", Check: "L4OK",
+			Backend: service + "-80", Name: instance.Hostname + "-" + instance.ID, Address: ip + ":31000",
+			Status: "UP", Check: "L4OK",
 		})
 	}
 	return instances, servers

@@ -43,7 +43,7 @@ type Point struct {
 	ConvergenceMax   float64   `json:"convergence_max"`   // the longest time from a snapshot until it was in effect, in seconds
 	ConvergenceSum   float64   `json:"convergence_sum"`   // of these times
 	ConvergenceCount int       `json:"convergence_count"` // of these times
-	Instances        *int      `json:"instances"`         // that were alive at the end of the minute; null before the first snapshot
+	Instances        *int      `json:"instances"`         // alive at the end of the minute; null before the first snapshot
 }
 
 // NewSeries returns series that begin now.

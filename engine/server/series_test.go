@@ -104,7 +104,8 @@ func TestSeries_RemovedComponents(t *testing.T) {
 		if p := s.points("stays", "stays", time.Time{})[0]; p.Changes != 1 || p.Instances == nil {
 			t.Errorf("the pipeline that stays has %+v", p)
 		}
-		if p := s.points("goes", "goes", time.Time{})[0]; p.Changes != 0 || p.Instances != nil || len(s.pipelines)+len(s.instances) != 2 {
+		p := s.points("goes", "goes", time.Time{})[0]
+		if kept := len(s.pipelines) + len(s.instances); p.Changes != 0 || p.Instances != nil || kept != 2 {
 			t.Errorf("the pipeline that was removed has %+v", p)
 		}
 	})
@@ -129,6 +130,7 @@ func TestSeries_Answer(t *testing.T) {
 	s.want(t, "GET", "/api/v1/pipelines/haproxy/series?since=2999-01-01T00:00:00Z", 200, `{"interval_seconds":60,"points":[]}`)
 	s.want(t, "GET", "/api/v1/pipelines/haproxy/series?since=today", 400,
 		`{"errors":["parameter since: it must be a time such as 2026-01-02T15:04:05Z"]}`)
-	s.want(t, "GET", "/api/v1/pipelines/x/series", 404, `{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
+	s.want(t, "GET", "/api/v1/pipelines/x/series", 404,
+		`{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/series", 405, "Method Not Allowed")
 }

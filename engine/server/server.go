@@ -93,7 +93,7 @@ type Server struct {
 func New(cfg Config) *Server {
 	cfg.Metrics.status.engine.Store(cfg.Engine)
 	s := &Server{cfg: cfg, started: time.Now(), mux: http.NewServeMux(), limits: defaultLimits()}
-	s.SetConfiguration("", s.started)
+	s.configuration.Store(&Configuration{Loaded: s.started})
 	s.states = &stateCopies{encode: cfg.EncodeState, slots: make(chan struct{}, s.limits.stateCopies)}
 	s.streams = eventStreams{open: map[*eventStream]netip.Addr{}, limits: &s.limits}
 	if cfg.Events == nil {
@@ -203,7 +203,7 @@ func writeErrors(w http.ResponseWriter, code int, problems ...string) {
 func writeJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_, _ = w.Write(append(encode(body), '\n'))
+	_, _ = w.Write(append(encode(body), '\n')) //nolint:gosec // browsers do not show it as a page
 }
 
 // encode returns body as one line of JSON with secrets masked and control characters escaped. body must be encodable.

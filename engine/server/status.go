@@ -61,6 +61,7 @@ type Instances struct {
 // SetConfiguration records which configuration file is in use, if there is one, and when it was loaded.
 func (s *Server) SetConfiguration(file string, loaded time.Time) {
 	s.configuration.Store(&Configuration{File: file, Loaded: loaded})
+	s.cfg.Events.StatusChanged("")
 }
 
 // SetConfigurationError records why the saved configuration is not in use.
@@ -69,6 +70,7 @@ func (s *Server) SetConfigurationError(err error) {
 	c.ErrorDetail = engine.Detail(err)
 	c.Error = strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' }), "; ")
 	s.configuration.Store(&c)
+	s.cfg.Events.StatusChanged("")
 }
 
 // getStatus answers with the status of the daemon, its sources and its pipelines.
@@ -109,7 +111,8 @@ func (s *Server) health(ctx context.Context) ([]engine.SourceStatus, []Pipeline)
 func newSource(status engine.SourceStatus) Source {
 	count := func(of sdk.Status) int { return status.Instances[of.Name()] }
 	return Source{
-		Name: status.Name, Type: status.Type, Up: status.Up, Problems: append([]string{}, status.Problems...), Facts: status.Facts,
+		Name: status.Name, Type: status.Type, Up: status.Up,
+		Problems: append([]string{}, status.Problems...), Facts: status.Facts,
 		LastSnapshot: timeOrNil(status.LastSnapshot), LastCause: status.LastCause, LastSender: status.LastSender,
 		StaleSince: timeOrNil(status.StaleSince), Held: newHeld(status.Held), Services: status.Services,
 		Instances: Instances{

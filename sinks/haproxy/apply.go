@@ -255,7 +255,7 @@ func (s *Sink) reload(ctx context.Context, staged *stage.Stage, doc *document, r
 		} else if refused && !before.None() {
 			err = s.recordFailedLoad(doc, err)
 		}
-		return sdk.Result{Details: details}, err
+		return sdk.Result{Reason: reason, Details: details}, err
 	}
 	s.reloadLimit.recordSuccess()
 	if doc.reread == "" { // otherwise nothing is known about the document that failed

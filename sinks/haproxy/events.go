@@ -116,8 +116,8 @@ func (s *Sink) reportCrash() {
 	s.update(func(st *state) { st.endedAt = time.Now() })
 	log := s.controller.Log()
 	why := "it logged no reason"
-	if causes := messages.Causes(log); len(causes) > 0 {
-		why = messages.Quote(causes)
+	if ends := messages.Ends(log); len(ends) > 0 {
+		why = messages.Quote(ends)
 	}
 	s.events.add(sdk.Event{
 		Kind: sdk.EventCrashed, Generation: generationOf(st.desired), Details: lastLines(log),

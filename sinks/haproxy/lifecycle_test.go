@@ -3,9 +3,11 @@ package haproxy
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,8 +62,14 @@ func TestHealth_DeadHAProxy(t *testing.T) {
 	s.change.Lock() // keeps the watch from starting it again
 	kill(t, r.running(s).Pids[0])
 	eventually(t, "Health reports it", func() bool { return strings.Contains(problems(t, s), "not running") })
+	if up, restarting := fact(t, s, "haproxy_up"), fact(t, s, "restarting"); up != "0" || restarting != "yes" {
+		t.Errorf("haproxy_up is %q, restarting %q", up, restarting)
+	}
 	s.change.Unlock()
 	eventually(t, "Health reports no problem", func() bool { return problems(t, s) == "" })
+	if up, restarting := fact(t, s, "haproxy_up"), fact(t, s, "restarting"); up != "1" || restarting != "" {
+		t.Errorf("haproxy_up is %q, restarting %q", up, restarting)
+	}
 	r.wantServed("one")
 }
 
@@ -139,3 +147,46 @@ func TestStop_OpenConnection(t *testing.T) {
 		})
 	}
 }
+
+// A HAProxy that ends soon after each start has a line when it first ends, one when it keeps ending, and one when it stays up.
+func TestSupervisor_LogsACrashLoopOnce(t *testing.T) {
+	t.Parallel()
+	r := newTestEnv(t)
+	var lines logLines
+	s := r.sink()
+	s.log = slog.New(slog.NewTextHandler(&lines, nil))
+	r.apply(s, r.document("one"), sdk.ActionRestart)
+	for range 4 {
+		before := r.running(s)
+		kill(t, before.Pids[0])
+		r.awaitOther(s, before)
+	}
+	eventually(t, "HAProxy counts as stable", func() bool { return lines.count("HAProxy stays up again") == 1 })
+	for message, want := range map[string]int{
+		"HAProxy ended; starting it again": 1, "HAProxy serves again": 1, "HAProxy keeps ending": 1, "level=ERROR": 1,
+	} {
+		if got := lines.count(message); got != want {
+			t.Errorf("%d lines with %q, want %d:\n%s", got, message, want, &lines)
+		}
+	}
+}
+
+// logLines is a log that can be read while it is written.
+type logLines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *logLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(line)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logLines) count(text string) int { return strings.Count(l.String(), text) }

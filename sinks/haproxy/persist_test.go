@@ -274,6 +274,9 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	open, made := r.shut(), checks()
 	r.apply(s, r.lines("server b "+b.address, "# refuse-me"), sdk.ActionRuntime)
 	eventually(t, "the check runs", func() bool { return checks() > made })
+	if pending := fact(t, s, "persist_pending"); pending != "1" {
+		t.Errorf("persist_pending is %q", pending)
+	}
 	r.apply(s, r.lines("server b "+b.address+" weight 7", "# refuse-me"), sdk.ActionRuntime)
 	open()
 	for weight := 8; ; weight = 8 + weight%200 {
@@ -298,6 +301,7 @@ func TestPersist_RefusedUnderSteadyChanges(t *testing.T) {
 	after := r.lines("server a "+a.address, "server b "+b.address)
 	r.apply(s, after, sdk.ActionRuntime)
 	r.awaitDisk(after)
+	eventually(t, "nothing is pending", func() bool { return fact(t, s, "persist_pending") == "0" })
 	wantHealthy(t, s)
 }
 

@@ -27,6 +27,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -53,6 +54,8 @@ type Source struct {
 	name string
 	log  *slog.Logger
 	path string
+
+	fault logdedup.Fault // the file cannot be read
 }
 
 // New returns a source for the file in config.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
-	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -30,7 +29,6 @@ func (s *Source) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.Snapshot)) {
 	var content []byte
 	var err error
-	var fault logdedup.Fault
 	w.Paths = func() filewatch.Paths {
 		paths := filewatch.Paths{}
 		paths.Add(s.path)
@@ -49,11 +47,11 @@ func (s *Source) watch(ctx context.Context, w filewatch.Watcher, emit func(sdk.S
 			snap, err = Decode(s.path, content, s.name)
 		}
 		if err != nil {
-			fault.Warn(s.log, "cannot read the catalogue; keeping the last good one until the file is corrected",
+			s.fault.Warn(s.log, "cannot read the catalogue; keeping the last good one until the file is corrected",
 				withoutPath(err), "file", s.path)
 			return
 		}
-		fault.Resolve(s.log, "the catalogue can be read again", "file", s.path)
+		s.fault.Resolve(s.log, "the catalogue can be read again", "file", s.path)
 		snap.Cause = sdk.CauseWatch
 		emit(s.withChangeTime(snap))
 	}
@@ -78,4 +76,12 @@ func (s *Source) withChangeTime(snap sdk.Snapshot) sdk.Snapshot {
 	return snap
 }
 
-var _ sdk.Source = (*Source)(nil)
+// Health reports why the file cannot be read.
+func (s *Source) Health(context.Context) (sdk.Health, error) {
+	if cause := s.fault.Cause(); cause != "" {
+		return sdk.Health{Problems: []string{"cannot read the catalogue " + s.path + ": " + cause}}, nil
+	}
+	return sdk.Health{}, nil
+}
+
+var _ sdk.Reporter = (*Source)(nil)

@@ -20,10 +20,11 @@ var events = filewatch.Watcher{Poll: time.Hour}
 
 // A fileTest is a source that watches a file which the test edits.
 type fileTest struct {
-	t     *testing.T
-	path  string
-	snaps chan sdk.Snapshot
-	log   *lines
+	t      *testing.T
+	source *Source
+	path   string
+	snaps  chan sdk.Snapshot
+	log    *lines
 }
 
 type lines struct{ seen chan string }
@@ -40,6 +41,7 @@ func start(t *testing.T, path string, w filewatch.Watcher) *fileTest {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tr.source = s
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { s.watch(ctx, w, func(snap sdk.Snapshot) { tr.snaps <- snap }) })
@@ -101,6 +103,16 @@ func (tr *fileTest) wantLine(want string) {
 	}
 }
 
+// wantProblem reports an error unless the source reports a problem with these words, or none if there are no words.
+func (tr *fileTest) wantProblem(words string) {
+	tr.t.Helper()
+	health, err := tr.source.Health(tr.t.Context())
+	if problems := strings.Join(health.Problems, "; "); err != nil || (problems == "") != (words == "") ||
+		!strings.Contains(problems, words) {
+		tr.t.Errorf("the health is %q, %v; want %q", problems, err, words)
+	}
+}
+
 func listOf(names ...string) string {
 	var content strings.Builder
 	for _, name := range names {
@@ -130,11 +142,14 @@ func TestWatch_ChangedFile(t *testing.T) {
 func TestWatch_InvalidAndMissingFile(t *testing.T) {
 	tr := start(t, filepath.Join(t.TempDir(), "services.yaml"), events)
 	tr.wantLine("no such file")
+	tr.wantProblem("no such file")
 	tr.write(listOf("a"))
 	tr.wantLine("can be read again")
+	tr.wantProblem("")
 	tr.wantNames("a")
 	tr.write("- name: a\n  hostname: h\n  prots: 7\n")
 	tr.wantLine(`services.yaml:3: unknown key \"prots\"`)
+	tr.wantProblem("unknown key")
 	if err := os.Remove(tr.path); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestGuide_PluginAuthors follows docs/plugin-authors.md, with the module of this repository.
@@ -48,6 +50,44 @@ func TestGuide_PluginAuthors(t *testing.T) {
 	}
 	if ran != 3 {
 		t.Errorf("ran %d blocks of the guide, want 3", ran)
+	}
+}
+
+// TestGuide_QueryingTheDaemon runs the commands of that section of docs/operations.md, and compares its samples of output with the
+// golden files of the package that writes the output.
+func TestGuide_QueryingTheDaemon(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(guide), "\n## Querying the daemon\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	env := newStartedEnv(t)
+	ran, compared := 0, 0
+	for _, block := range fenced(section) {
+		language, name, _ := strings.Cut(block.info, " ")
+		switch language {
+		case "sh":
+			ran++
+			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", block.text)
+			cmd.Env = append(os.Environ(), "HAPROXY_API_ADDRESS=http://"+env.apiAddress)
+			if out, err := cmd.CombinedOutput(); err != nil || len(out) == 0 {
+				t.Errorf("%s: %v\n%s", block.text, err, out)
+			}
+		case "text":
+			compared++
+			want, err := os.ReadFile("../../cmd/haproxy-api/internal/display/testdata/" + name + ".golden")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), block.text); diff != "" {
+				t.Errorf("the sample %s (-golden +guide):\n%s", name, diff)
+			}
+		}
+	}
+	if ran != 2 || compared != 3 {
+		t.Errorf("ran %d blocks and compared %d of\n%s", ran, compared, section)
 	}
 }
 

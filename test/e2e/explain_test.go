@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// explainedTemplate has a header with the template's revision, one with a value from the configuration, and a backend that needs a
-// file for the service late.
+// explainedTemplate has a header with the template's revision, one with a value from the configuration, and a backend that needs
+// a file for the service late.
 const explainedTemplate = `global
   maxconn 100
 defaults
@@ -143,7 +143,8 @@ func TestExplain_EachKindOfChange(t *testing.T) {
 
 	edited := strings.Replace(explainedTemplate, "X-Edit 1", "X-Edit 2", 1)
 	env.write("haproxy.tmpl", edited)
-	saved := expectation{trigger: history.TriggerSave, detail: "haproxy.tmpl", action: sdk.ActionReload, outcome: applied, hasDiff: true}
+	saved := expectation{trigger: history.TriggerSave, detail: "haproxy.tmpl", action: sdk.ActionReload, outcome: applied,
+		hasDiff: true}
 	expect(saved)
 	if c := env.explain("--reload"); c.Generation != newest {
 		t.Errorf("the last reload is %d, want %d", c.Generation, newest)
@@ -196,8 +197,8 @@ func TestExplain_EachKindOfChange(t *testing.T) {
 	if code := env.post("/api/v1/pipelines/haproxy/apply"); code != http.StatusAccepted {
 		t.Errorf("apply: %d", code)
 	}
-	expect(expectation{trigger: history.TriggerRequest, detail: "127.0.0.1", action: sdk.ActionReload, outcome: applied, says: "late",
-		hasDiff: true})
+	expect(expectation{trigger: history.TriggerRequest, detail: "127.0.0.1", action: sdk.ActionReload, outcome: applied,
+		says: "late", hasDiff: true})
 
 	before := map[uint64]explained{}
 	for generation := range want {

@@ -22,7 +22,7 @@ type statusOutput struct {
 	Note  string `json:"note"`
 }
 
-// kinds returns the kinds of all reasons, sorted as they are shown.
+// kinds returns the kinds of all reasons in the order of the answer, without repetitions.
 func (s statusOutput) kinds() (kinds []string) {
 	for _, r := range s.Reasons {
 		kinds = append(kinds, r.Kind)
@@ -32,24 +32,29 @@ func (s statusOutput) kinds() (kinds []string) {
 			kinds = append(kinds, r.Kind)
 		}
 	}
-	return kinds
+	return slices.Compact(kinds)
 }
 
-// status runs the command and returns its exit code, what it prints as JSON, and both outputs as text.
-func (env *testEnv) status(args ...string) (code int, status statusOutput, text string) {
+// status returns the exit code of the command and what it prints as JSON.
+func (env *testEnv) status(args ...string) (code int, status statusOutput) {
 	env.t.Helper()
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
 	cmd := env.command(append([]string{"status", "--output", "json"}, args...)...)
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout = &stdout
 	code = exitCode(env.t, cmd.Run())
 	if stdout.Len() > 0 {
 		if err := json.Unmarshal(stdout.Bytes(), &status); err != nil {
 			env.t.Fatalf("%v in\n%s", err, &stdout)
 		}
 	}
+	return code, status
+}
+
+// statusText returns what the command prints as text, on standard output and error, and then its exit code.
+func (env *testEnv) statusText(args ...string) string {
+	env.t.Helper()
 	out, err := env.command(append([]string{"status"}, args...)...).CombinedOutput()
-	text = fmt.Sprintf("%s%sexit code %d", out, &stderr, exitCode(env.t, err))
-	return code, status, text
+	return fmt.Sprintf("%sexit code %d", out, exitCode(env.t, err))
 }
 
 func exitCode(t testing.TB, err error) int {
@@ -69,18 +74,20 @@ func (env *testEnv) wantStatus(state, kind string, code int, words []string, arg
 	env.t.Helper()
 	words = append(words, fmt.Sprint("exit code ", code))
 	var status statusOutput
-	var text string
+	text := ""
 	defer func() {
 		if env.t.Failed() {
-			env.t.Logf("the last status, which should say %q:\n%s", words, text)
+			env.t.Logf("the last status, which should say %q, is %+v\n%s", words, status, text)
 		}
 	}()
 	env.eventually("status is "+state+" "+kind, func() bool {
 		var got int
-		got, status, text = env.status(args...)
-		lacks := func(word string) bool { return !strings.Contains(text, word) }
-		return status.State == state && fmt.Sprint(status.kinds()) == "["+kind+"]" && got == code &&
-			!slices.ContainsFunc(words, lacks)
+		got, status = env.status(args...)
+		if status.State != state || fmt.Sprint(status.kinds()) != "["+kind+"]" || got != code {
+			return false
+		}
+		text = env.statusText(args...)
+		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })
 	})
 	for _, r := range append(status.Reasons, reasonsOf(status.Pipelines)...) {
 		if r.Message == "" || r.Action == "" {
@@ -122,9 +129,9 @@ func TestStatus_ConfigurationBroken(t *testing.T) {
 	env.editConfig("[haproxy]\n", "[haproxy]\nbogus_key = 1\n")
 	env.wantStatus(server.StateDegraded, server.ReasonConfiguration, 0, []string{"haproxy.bogus_key"},
 		"--address", "http://"+env.apiAddress)
-	code, _, text := env.status()
-	if code != 2 || !strings.Contains(text, "haproxy.bogus_key") || !strings.Contains(text, "--address") {
-		t.Errorf("without --address: %d\n%s", code, text)
+	text := env.statusText()
+	if !strings.HasSuffix(text, "exit code 2") || !strings.Contains(text, "haproxy.bogus_key") || !strings.Contains(text, "--address") {
+		t.Errorf("without --address:\n%s", text)
 	}
 	env.editConfig("bogus_key = 1\n", "")
 	env.wantStatus(server.StateHealthy, "", 0, nil)
@@ -138,11 +145,14 @@ func TestStatus_CertificateReplaced(t *testing.T) {
 	if err := os.WriteFile(env.path("key.pem"), []byte(env.read("cert.pem")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--set", "haproxy_api.tls_cert=" + env.path("cert.pem"), "--set", "haproxy_api.tls_key=" + env.path("key.pem")}
+	args := []string{
+		"--set", "haproxy_api.tls_cert=" + env.path("cert.pem"), "--set", "haproxy_api.tls_key=" + env.path("key.pem"),
+	}
 	env.startInstance("web", "a", 8000)
 	env.start(args...)
 	env.waitAnswer(8000, "a")
-	if status := env.wantStatus(server.StateHealthy, "", 0, []string{"https://" + env.apiAddress}, args...); status.Note != "" {
+	status := env.wantStatus(server.StateHealthy, "", 0, []string{"https://" + env.apiAddress}, args...)
+	if status.Note != "" {
 		t.Errorf("note %q", status.Note)
 	}
 	newCertificate(t, env.path("cert.pem"))
@@ -193,7 +203,8 @@ func TestStatus_HAProxyCrashLoop(t *testing.T) {
 	for _, pid := range []int{env.masterPID(), env.workerPID()} {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	status := env.wantStatus(server.StateUnhealthy, server.ReasonRestarting, 1, []string{"HAProxy restarting", "haproxy_restarts "})
+	status := env.wantStatus(server.StateUnhealthy, server.ReasonRestarting, 1,
+		[]string{"HAProxy restarting", "haproxy_restarts "})
 	if status.Pipelines[0].Facts["haproxy_up"] != "0" {
 		t.Errorf("facts %v", status.Pipelines[0].Facts)
 	}
@@ -224,7 +235,7 @@ func TestStatus_Held(t *testing.T) {
 	for i := range 12 {
 		env.startInstance("web", fmt.Sprint(i), 8000)
 	}
-	env.eventually("all are known", func() bool { _, status, _ := env.status(); return aliveIn(status) == 12 })
+	env.eventually("all are known", func() bool { _, status := env.status(); return aliveIn(status) == 12 })
 	env.sidecar.Restart()
 	status := env.wantStatus(server.StateDegraded, server.ReasonHeld, 0,
 		[]string{"snapshot held", "curl -X POST http://" + env.apiAddress + "/api/v1/pipelines/haproxy/release"})

@@ -235,9 +235,11 @@ function page(list, query) {
     (!q || [one.service, one.id, one.hostname, ...one.addresses].some((text) => text.includes(q))))
   const matching = selected.filter((one) => !status || one.status === status)
   const offset = Number(query.get('offset') ?? 0)
-  const counts = Object.fromEntries(statuses.map((key) => [key, selected.filter((one) => one.status === key).length]))
+  const names = [...new Set(matching.map((one) => one.service))]
+  const tally = (rows) => Object.fromEntries([...new Set(statuses)].map((key) => [key, rows.filter((one) => one.status === key).length]))
   return {
-    total: list.length, matched: matching.length, services: new Set(matching.map((one) => one.service)).size, counts,
+    ...(query.get('summary') && { summary: names.map((name) => ({ service: name, counts: tally(matching.filter((one) => one.service === name)) })) }),
+    total: list.length, matched: matching.length, services: names.length, counts: tally(selected),
     instances: matching.slice(offset, offset + Number(query.get('limit') ?? 200)),
   }
 }

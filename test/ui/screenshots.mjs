@@ -5,13 +5,14 @@ import { calm, empty, hostile, instances, problem, trouble } from './fixtures.mj
 
 const folder = process.env.SCREENSHOTS
 const narrow = { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 }
+const tall = { viewport: { width: 1280, height: 980 } }
 const root = '#/pipelines/haproxy'
 const many = () => calm({ list: instances(10000) })
 
 /** The screenshots by name. Those of the documentation begin with status. */
 const shots = {
-  'status-light': { answers: problem('template') },
-  'status-dark': { answers: calm(), colorScheme: 'dark' },
+  'status-light': { answers: problem('template'), ...tall },
+  'status-dark': { answers: calm(), colorScheme: 'dark', ...tall },
   'status-narrow': { answers: problem('held'), ...narrow },
   'trouble-light': { answers: trouble(), fullPage: true },
   'trouble-dark': { answers: trouble(), fullPage: true, colorScheme: 'dark' },
@@ -19,6 +20,8 @@ const shots = {
   'calm-narrow': { answers: calm(), fullPage: true, ...narrow },
   'empty': { answers: empty() },
   'hostile': { answers: hostile(), fullPage: true },
+  'services': { answers: many(), hash: `${root}/services` },
+  'services-narrow': { answers: many(), hash: `${root}/services`, ...narrow },
   'instances': { answers: many(), hash: `${root}/instances` },
   'instances-dark': { answers: many(), hash: `${root}/instances`, colorScheme: 'dark' },
   'instances-narrow': { answers: many(), hash: `${root}/instances`, ...narrow },

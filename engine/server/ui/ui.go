@@ -40,8 +40,8 @@ const (
 	versionLength = 12
 )
 
-// A Handler serves the page at / and its files at /ui/VERSION/. VERSION is a digest of all files, so that browsers cache the files
-// for good and a page never gets files of another version. It is safe for concurrent use.
+// A Handler serves the page at / and its files at /ui/VERSION/. VERSION is a digest of all files, so that browsers cache them for
+// good and a page never gets files of another version. It is safe for concurrent use.
 type Handler struct {
 	mux   http.ServeMux
 	files map[string]file // by path; the page is index.html

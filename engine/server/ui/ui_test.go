@@ -60,8 +60,8 @@ func TestHandlerRefusesOtherVersionsAndPaths(t *testing.T) {
 	h := NewHandler()
 	_, version := readFiles()
 	for _, target := range []string{
-		"/ui/", "/ui/app.js", "/ui/version/app.js", "/ui/000000000000/app.js", "/ui/" + version + "/", "/ui/" + version + "/none.js",
-		"/ui/" + version + "/vendor", "/index.html",
+		"/ui/", "/ui/app.js", "/ui/version/app.js", "/ui/000000000000/app.js", "/ui/" + version + "/",
+		"/ui/" + version + "/none.js", "/ui/" + version + "/vendor", "/index.html",
 	} {
 		if code := get(t, h, target, nil).StatusCode; code != http.StatusNotFound {
 			t.Errorf("%s: status %d", target, code)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -113,7 +114,6 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 		return
 	}
 	r.daemon.metrics.ConfigReloaded(err == nil)
-	r.daemon.events.StatusChanged("")
 	if err != nil {
 		r.failed = true
 		r.daemon.server.SetConfigurationError(err)
@@ -141,9 +141,12 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 
 // recordLoaded reports to the status that the configuration was loaded now.
 func (r *Reloader) recordLoaded() {
-	file := r.file
-	if !r.fileExpected {
-		file = ""
+	file := ""
+	if r.fileExpected {
+		file = r.file
+		if absolute, err := filepath.Abs(file); err == nil { // for readers elsewhere
+			file = absolute
+		}
 	}
 	r.daemon.server.SetConfiguration(file, time.Now())
 }

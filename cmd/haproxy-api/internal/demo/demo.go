@@ -66,7 +66,7 @@ func Run(ctx context.Context, out io.Writer, opts Options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "haproxy-api demo: configuration in %s, health at http://%s/health\n",
+	fmt.Fprintf(out, "haproxy-api demo: configuration in %s, status page at http://%s/\n",
 		cfg.HAProxy.ConfigFile, listener.Addr())
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)

@@ -140,9 +140,8 @@ func TestExplain_Triggers(t *testing.T) {
 		for _, kind := range []string{
 			history.TriggerPush, history.TriggerWatch, history.TriggerResync, history.TriggerSource,
 			history.TriggerRelease, history.TriggerSave, history.TriggerConfig, history.TriggerRequest,
-			history.TriggerStart,
-			history.TriggerRestart,
-			history.TriggerLost, history.TriggerInputs, history.TriggerReread, history.TriggerRetry, history.TriggerSink, "unknown",
+			history.TriggerStart, history.TriggerRestart, history.TriggerLost, history.TriggerInputs, history.TriggerReread,
+			history.TriggerRetry, history.TriggerSink, "unknown",
 		} {
 			p.Line(triggerOf(history.Trigger{Kind: kind, Detail: "DETAIL"}))
 			p.Line(triggerOf(history.Trigger{Kind: kind}))
@@ -175,6 +174,8 @@ func TestHistory(t *testing.T) {
 	rejected.Generation, rejected.Action, rejected.Outcome = 44, "", history.OutcomeRejected
 	rejected.Error = "the new configuration is rejected: [haproxy.cfg:12] unknown keyword 'foo' in 'backend' section"
 	crashed := event(sdk.EventCrashed, "", "HAProxy ended with signal 11")
+	crashed.Generation = 45
+	runtime.Updated, rejected.Updated = ago(8*time.Minute), ago(3*time.Minute)
 	wantGolden(t, "history", func(p *terminal.Page) { History(p, []Change{first, runtime, rejected, crashed}, now) })
 
 	first.Updated, crashed.Pipeline = ago(26*time.Hour), "inner"

@@ -20,10 +20,22 @@ func showProblems(p *terminal.Page, s Status) {
 		if len(s.Pipelines) > 1 {
 			name = oneLine(pipeline.Name) + ": "
 		}
-		for _, r := range pipeline.Reasons {
+		for _, r := range merged(pipeline.Reasons) {
 			showReason(p, name, r, reasonDetails(r, pipeline), s.URL)
 		}
 	}
+}
+
+// merged returns reasons that follow each other and have the same kind and action as one reason with all messages.
+func merged(reasons []server.Reason) (all []server.Reason) {
+	for _, r := range reasons {
+		if last := len(all) - 1; last >= 0 && all[last].Kind == r.Kind && all[last].Action == r.Action {
+			all[last].Message += "; " + r.Message
+			continue
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 func showReason(p *terminal.Page, pipeline string, r server.Reason, details []string, url string) {

@@ -138,7 +138,7 @@ func summary(s Status) string {
 	if len(all) == 0 {
 		return ""
 	}
-	return ": " + strings.Join(all, ", ")
+	return ": " + strings.Join(slices.Compact(all), ", ")
 }
 
 func sourceOf(s Status, p server.Pipeline) server.Source {
@@ -278,7 +278,7 @@ func facts(all map[string]string) string {
 	var texts []string
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if quiet := quietFacts[name]; quiet != "*" && quiet != all[name] {
-			texts = append(texts, oneLine(name)+" "+oneLine(all[name]))
+			texts = append(texts, oneLine(name)+terminal.NoBreak+oneLine(all[name]))
 		}
 	}
 	return strings.Join(texts, ", ")

@@ -117,8 +117,9 @@ func TestShowStatus(t *testing.T) {
 		},
 		"haproxy-restarting": func(s *server.Status) {
 			p := degrade(s, server.Reason{Kind: server.ReasonRestarting, State: server.StateUnhealthy,
-				Message: "HAProxy is not running: it ended with signal 11; the next start is in 4 s",
-				Action:  "It is started again by itself."})
+				Message: "HAProxy is not running", Action: "It is started again by itself."},
+				server.Reason{Kind: server.ReasonRestarting, State: server.StateUnhealthy,
+					Message: "HAProxy did not start: it ended with exit code 1", Action: "It is started again by itself."})
 			p.Facts["haproxy_up"], p.Facts["haproxy_restarts"] = "0", "3"
 		},
 		"deferred": func(s *server.Status) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
@@ -31,7 +32,7 @@ func New(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 }
 
 // splitLines splits an error with several lines: the attribute keeps the first line, and the others become the list error_lines.
-// It joins the lines of any other text.
+// It joins the lines of any other text, and writes durations as text.
 func splitLines(groups []string, a slog.Attr) slog.Attr {
 	var text string
 	switch v := a.Value.Any().(type) {
@@ -39,6 +40,8 @@ func splitLines(groups []string, a slog.Attr) slog.Attr {
 		text = v
 	case error:
 		text = v.Error()
+	case time.Duration: // JSON would have a number of nanoseconds
+		return slog.String(a.Key, v.String())
 	}
 	if !strings.Contains(text, "\n") {
 		return a

@@ -31,12 +31,16 @@ func (p *Page) String() string { return p.text.String() }
 // Line writes text as one line or, if it is too long, several ones.
 func (p *Page) Line(text string) { p.Hanging("", text) }
 
+// NoBreak is a space at which lines are not broken.
+const NoBreak = "\u00a0"
+
 // Hanging writes lead and then text. The lines that text is wrapped to begin below its first one.
 func (p *Page) Hanging(lead, text string) {
 	indent := ansi.StringWidth(lead)
 	if p.width > 0 {
 		text = wrap(text, max(p.width-indent, minWidth/2))
 	}
+	text = strings.ReplaceAll(text, NoBreak, " ")
 	for i, line := range strings.Split(text, "\n") {
 		if i > 0 {
 			lead = strings.Repeat(" ", indent)

@@ -6,11 +6,12 @@ import { startClock } from './time.js'
 import { problemsOf } from './problems.js'
 import { drawHeader, drawFooter, headline } from './views/frame.js'
 import { overview } from './views/overview.js'
+import { services } from './views/services.js'
 import { instances } from './views/instances.js'
 import { changes } from './views/changes.js'
 import { change } from './views/change.js'
 
-const views = { overview, instances, changes, change }
+const views = { overview, services, instances, changes, change }
 
 let route = null
 let view = null // the one that is shown

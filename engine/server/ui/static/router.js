@@ -2,7 +2,7 @@
 
 /**
  * @typedef {Object} Route
- * @property {string} view overview, instances, changes or change
+ * @property {string} view overview, services, instances, changes or change
  * @property {string} pipeline "" for the first one
  * @property {number} generation of a change
  * @property {URLSearchParams} query
@@ -15,7 +15,7 @@ export function currentRoute() {
   const route = { view: 'overview', pipeline: '', generation: 0, query: new URLSearchParams(query) }
   if (parts[0] !== 'pipelines' || !parts[1]) return route
   route.pipeline = parts[1]
-  if (parts[2] === 'instances') route.view = 'instances'
+  if (parts[2] === 'services' || parts[2] === 'instances') route.view = parts[2]
   if (parts[2] === 'changes') {
     route.generation = Number(parts[3]) || 0
     route.view = route.generation ? 'change' : 'changes'

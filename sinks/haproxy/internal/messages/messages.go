@@ -63,7 +63,13 @@ func Causes(log []string) []string {
 	if len(alerts) > 0 {
 		return alerts
 	}
-	return slices.DeleteFunc(Warnings(text), func(line string) bool {
+	return Ends(log)
+}
+
+// Ends returns how HAProxy's processes ended by themselves. Workers that were replaced before do not count.
+func Ends(log []string) []string {
+	text := strings.Join(log, "\n")
+	return slices.DeleteFunc(slices.Concat(Alerts(text), Warnings(text)), func(line string) bool {
 		return !strings.Contains(line, "exited with code") || strings.HasPrefix(line, "Former worker")
 	})
 }

@@ -37,7 +37,7 @@ export function drawHeader(route, pipeline, problems) {
     el('div', { class: 'bar' },
       el('a', { class: 'product', href: '#/' }, 'haproxy-api'),
       el('nav', { 'aria-label': 'Views' },
-        entry('Overview', 'overview', ''), entry('Instances', 'instances', 'instances'), entry('Changes', 'changes', 'changes')),
+        entry('Overview', 'overview', ''), entry('Services', 'services', 'services'), entry('Instances', 'instances', 'instances'), entry('Changes', 'changes', 'changes')),
       picker(route, name),
       el('span', { class: `connection state ${connectionTone}`, role: 'status' }, connection),
     ),
@@ -51,7 +51,7 @@ export function drawHeader(route, pipeline, problems) {
 function picker(route, name) {
   const pipelines = store.status?.pipelines ?? []
   if (pipelines.length < 2) return null
-  const rest = { instances: 'instances', changes: 'changes', change: 'changes' }[route.view] ?? ''
+  const rest = { services: 'services', instances: 'instances', changes: 'changes', change: 'changes' }[route.view] ?? ''
   return el('label', { class: 'picker' }, el('span', {}, 'Pipeline '),
     el('select', { onchange: (event) => { location.hash = link(event.target.value, rest) } },
       pipelines.map((p) => el('option', { value: p.name, selected: p.name === name }, p.name))))

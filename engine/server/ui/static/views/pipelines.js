@@ -35,7 +35,7 @@ function sourceStage(p) {
   return stage('Source', p.source, source?.type, tone, state, [
     [causes[source?.last_cause] ?? 'last snapshot', ago(source?.last_snapshot), source?.last_sender && ` from ${source.last_sender}`],
     source && ['instances', counts(p, source)],
-    source && ['services', (source.services ?? 0).toLocaleString('en')],
+    source && ['services', el('a', { href: link(p.name, 'services') }, (source.services ?? 0).toLocaleString('en'))],
   ])
 }
 
