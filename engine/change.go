@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -22,8 +23,8 @@ import (
 // nothing uses the previous or the new sinks. switchOver returns next, or an error and the configuration to run instead; Change
 // returns that error.
 //
-// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if ctx
-// is done before it has begun.
+// Change ignores Log, Observer, Tracer and StateStore of next. It waits for Run, which must be running, and returns an error if
+// ctx is done before it has begun.
 func (e *Engine) Change(ctx context.Context, next Config, switchOver func() (Config, error)) error {
 	done := make(chan error, 1)
 	select {
@@ -206,7 +207,7 @@ func (e *Engine) install(d *configDiff) {
 		if !pd.kept {
 			p = newPipeline(pd.PipelineConfig, pd.template, pd.source, e.log.With("pipeline", pd.Name))
 			if pd.before == nil {
-				p.history = e.store.OpenHistory(pd.Name)
+				p.history = e.openHistory(pd.Name)
 			}
 			p.tracer = e.tracer
 			if pd.before != nil {
@@ -231,6 +232,15 @@ func (e *Engine) install(d *configDiff) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.components = next
+}
+
+// openHistory opens the history of a pipeline that is added. Its numbers go on after that of the stored document, too: the
+// history may have lost the last entries.
+func (e *Engine) openHistory(pipeline string) *history.Log {
+	log := e.store.OpenHistory(pipeline)
+	stored, _ := e.store.AppliedDocument(pipeline)
+	log.Reserve(stored.Document.Generation)
+	return log
 }
 
 // closeHistories closes the histories of the pipelines that next does not have.

@@ -73,7 +73,8 @@ func TestApply_FailureIsRetried(t *testing.T) {
 		if got := len(env.sink.applied()); got != before+1 {
 			t.Errorf("%d attempts after it succeeded", got-before-1)
 		}
-		if s := env.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger.Kind != history.TriggerSource || s.Last.Attempts != before+1 {
+		if s := env.status(); s.ApplyError != nil || s.Generation != 1 || s.Last.Trigger.Kind != history.TriggerSource ||
+			s.Last.Attempts != before+1 {
 			t.Errorf("status %+v", s)
 		}
 	})

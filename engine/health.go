@@ -24,8 +24,8 @@ const (
 	unresponsiveTimeout = 50 * time.Millisecond
 )
 
-// PipelineHealth is the status of a pipeline and the health of its sink. The problems of Health are SinkProblems and why the newest
-// document or the files beside it are not in effect.
+// PipelineHealth is the status of a pipeline and the health of its sink. The problems of Health are SinkProblems and why the
+// newest document or the files beside it are not in effect.
 type PipelineHealth struct {
 	PipelineStatus
 	sdk.Health
@@ -59,7 +59,8 @@ func (p *pipeline) health(ctx context.Context) PipelineHealth {
 	return PipelineHealth{status, health, sinkProblems, crashes, last}
 }
 
-// recentCrashes returns how often the sink's program ended by itself within the last CrashWindow, and the reason of the last time.
+// recentCrashes returns how often the sink's program ended by itself within the last CrashWindow, and the reason of the last
+// time.
 func (p *pipeline) recentCrashes() (n int, last string) {
 	since := time.Now().Add(-CrashWindow)
 	p.history.Find(func(c *history.Change) bool {

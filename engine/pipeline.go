@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/internal/logdedup"
@@ -116,7 +117,8 @@ type rendering struct {
 func newPipeline(cfg PipelineConfig, t Template, src *source, log *slog.Logger) *pipeline {
 	p := &pipeline{
 		name: cfg.Name, source: src, templates: cfg.Templates, sink: cfg.Sink, sinkType: cfg.SinkType,
-		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log, appliedLog: &appliedLog{log: log}, observer: src.observer,
+		sinkName: cfg.SinkName, paths: cfg.Paths, conflicts: cfg.Conflicts, watched: cfg.Inputs, log: log,
+		appliedLog: &appliedLog{log: log}, observer: src.observer,
 		snapshots: newMailbox[causedSnapshot](), inputChanges: newMailbox[map[string]string](),
 		edited: newMailbox[cause](), requested: newMailbox[cause](), rereads: newSignal(), resumed: newSignal(),
 		history: history.NewLog(),

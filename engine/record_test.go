@@ -426,7 +426,8 @@ func TestHistory_PrivateKeyIsMasked(t *testing.T) {
 	p := &pipeline{history: history.NewLog()}
 	p.state.applied = &rendered{document: sdk.Document{Files: []sdk.File{key("MIIone")}}}
 	var c history.Change
-	diff := p.compare(&c, &rendered{document: sdk.Document{Files: []sdk.File{key("MIItwo"), {Name: "x", Content: []byte("y\n")}}}})
+	after := []sdk.File{key("MIItwo"), {Name: "x", Content: []byte("y\n")}}
+	diff := p.compare(&c, &rendered{document: sdk.Document{Files: after}})
 	if strings.Contains(diff, "MII") || !strings.Contains(diff, "+y") {
 		t.Errorf("diff %q", diff)
 	}
@@ -459,7 +460,8 @@ func TestHistory_ConfigurationReload(t *testing.T) {
 		next := env.config(Guard{}, nil)
 		next.Pipelines[0].Sink = newFakeSink()
 		env.must(env.change(next))
-		if changes := env.changes(); len(changes) != 2 || changes[1].Trigger.Kind != history.TriggerConfig || changes[1].Document != 1 {
+		if changes := env.changes(); len(changes) != 2 || changes[1].Trigger.Kind != history.TriggerConfig ||
+			changes[1].Document != 1 {
 			t.Errorf("after the sink was replaced: %+v", changes)
 		}
 		next.Pipelines = nil
@@ -479,7 +481,8 @@ func TestHistory_Interrupted(t *testing.T) {
 		env.emitServices("a")
 	})
 	runHistory(t, store, Guard{}, func(t *testing.T, env *historyEnv) {
-		if changes := env.changes(); len(changes) != 1 || changes[0].Attempts != 2 || changes[0].Outcome != history.OutcomeApplied {
+		if changes := env.changes(); len(changes) != 1 || changes[0].Attempts != 2 ||
+			changes[0].Outcome != history.OutcomeApplied {
 			t.Errorf("got %+v", changes)
 		}
 	})
@@ -602,8 +605,43 @@ func TestHistory_SnapshotAtTimeOfRetry(t *testing.T) {
 		env.engine.current().pipelines[0].snapshots.fill(causedSnapshot{snap, causeOf(snap)})
 		env.pass(2 * time.Minute)
 		changes := env.changes()
-		if len(changes) != 2 || changes[0].Outcome != history.OutcomeSuperseded || changes[1].Trigger.Kind != history.TriggerPush {
+		if len(changes) != 2 || changes[0].Outcome != history.OutcomeSuperseded ||
+			changes[1].Trigger.Kind != history.TriggerPush {
 			t.Errorf("got %+v", changes)
 		}
+	})
+}
+
+// Files that changed again, or back, end the attempts to load them as they were.
+func TestHistory_FilesThatChangeAgain(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		want := func(want ...string) {
+			t.Helper()
+			var got []string
+			for _, c := range env.changes()[1:] {
+				got = append(got, fmt.Sprintf("%s %s %s %d", c.Trigger.Kind, c.Action, c.Outcome, c.Attempts))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		env.emitServices("a")
+		env.rereads(sdk.RetryAfter(errPlain, time.Hour))
+		env.files.write("/certs/a", "bad")
+		want("watched_files unchanged failed 1")
+		env.rereads(nil)
+		env.files.write("/certs/a", "good")
+		want("watched_files unchanged superseded 1", "watched_files reload applied 1")
+
+		env.rereads(sdk.RetryAfter(errPlain, time.Hour))
+		env.files.write("/certs/a", "bad")
+		env.sink.set(false, nil) // what is loaded already
+		env.pass(time.Hour)
+		want("watched_files unchanged superseded 1", "watched_files reload applied 1", "watched_files unchanged applied 2")
+		env.rereads(nil)
+		env.engine.Reread()
+		synctest.Wait()
+		want("watched_files unchanged superseded 1", "watched_files reload applied 1", "watched_files unchanged applied 2",
+			"reread reload applied 1")
 	})
 }

@@ -72,7 +72,8 @@ func (s *source) restore() {
 	defer s.mu.Unlock()
 	s.passOnLocked(snap, causeNow(history.TriggerStart, ""))
 	s.stale = true
-	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken, "instances", countLive(snap))
+	s.log.Info("using the snapshot of an earlier run until the source emits one", "taken", snap.Taken,
+		"instances", countLive(snap))
 }
 
 // run watches the source until ctx is done. If that fails, it watches again after a while; the newest snapshot stays in use.

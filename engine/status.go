@@ -65,7 +65,8 @@ func (s *pipelineState) isSettled() bool {
 // status returns the published status with the parts that the pipeline's source and its history know.
 func (p *pipeline) status() PipelineStatus {
 	status := p.published.Load().PipelineStatus
-	status.Name, status.Source, status.Sink, status.SinkType, status.Paths = p.name, p.source.name, p.sinkName, p.sinkType, p.paths
+	status.Name, status.Source, status.Paths = p.name, p.source.name, p.paths
+	status.Sink, status.SinkType = p.sinkName, p.sinkType
 	p.source.addStatus(&status)
 	status.InSync = status.InSync && status.Held == nil
 	status.LastChange, status.LastReload = p.history.LastChange(), p.history.LastReload()

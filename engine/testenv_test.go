@@ -220,7 +220,10 @@ type fakeSink struct {
 }
 
 func newFakeSink() *fakeSink {
-	return &fakeSink{restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1), events: make(chan sdk.Event, 10), failures: map[string]error{}}
+	return &fakeSink{
+		restarted: make(chan struct{}, 1), lost: make(chan sdk.Lost, 1), events: make(chan sdk.Event, 10),
+		failures: map[string]error{},
+	}
 }
 
 func (s *fakeSink) Restarted() <-chan struct{} { return s.restarted }

@@ -128,9 +128,10 @@ func check(sources []source) error {
 	return errors.Join(faults...)
 }
 
-// Watch calls changed when a file of the set changed, appeared or was removed, as soon as it has not changed for 25 ms, and after
-// 100 ms in any case, with the path of a file that has. It does not call changed if all files have the same content as before, nor for other files nearby. Changes
-// since the last [Set.Load] count, so an edit between Load and Watch is not lost. changed runs on the goroutine of Watch.
+// Watch calls changed when a file of the set changed, appeared or was removed, as soon as it has not changed for 25 ms, and
+// after 100 ms in any case, with the path of a file that has. It does not call changed if all files have the same content as
+// before, nor for other files nearby. Changes since the last [Set.Load] count, so an edit between Load and Watch is not lost.
+// changed runs on the goroutine of Watch.
 //
 // Watch blocks until ctx is done and then returns nil. If the system provides no events, it reads the files every two seconds.
 func (s *Set) Watch(ctx context.Context, changed func(path string)) error {

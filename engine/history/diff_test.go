@@ -149,7 +149,8 @@ func TestDiffFiles_Bound(t *testing.T) {
 		fmt.Fprintf(&text, "line %d\n", n)
 	}
 	d := DiffFiles(nil, mainFile(text.String()))
-	if !d.Truncated || d.Added != 100_000 || len(d.Text) > MaxDiff || len(d.Text) < MaxDiff-100 || !strings.HasSuffix(d.Text, "\n") {
+	if !d.Truncated || d.Added != 100_000 || len(d.Text) > MaxDiff || len(d.Text) < MaxDiff-100 ||
+		!strings.HasSuffix(d.Text, "\n") {
 		t.Errorf("%d bytes, %d lines, truncated %v", len(d.Text), d.Added, d.Truncated)
 	}
 	d = DiffFiles(nil, mainFile(strings.Repeat("x", 2*MaxDiff)))

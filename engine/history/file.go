@@ -41,8 +41,8 @@ func Open(content []byte, f File, log *slog.Logger) *Log {
 	return l
 }
 
-// Close writes what is not written yet and stops the writing. It may be called more than once. Entries that are put afterwards are
-// kept in memory only.
+// Close writes what is not written yet and stops the writing. It may be called more than once. Entries that are put afterwards
+// are kept in memory only.
 func (l *Log) Close() {
 	if l.file != nil {
 		l.file.stop()

@@ -116,7 +116,8 @@ func TestOpen_MarksSurvive(t *testing.T) {
 		if diff := cmp.Diff(stateOf(log), stateOf(again)); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
-		if c := again.LastReload(); c == nil || c.Generation != 1 || again.LastChange().Generation != 2 || again.Next() != 2*maxChanges+3 {
+		if c := again.LastReload(); c == nil || c.Generation != 1 || again.LastChange().Generation != 2 ||
+			again.Next() != 2*maxChanges+3 {
 			t.Errorf("last reload %+v", c)
 		}
 	})

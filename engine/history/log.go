@@ -271,8 +271,8 @@ func (l *Log) LastChange() *Change {
 	return l.marks.LastChange
 }
 
-// LastReload returns a summary of the newest entry that reloaded or started the sink's program; nil for none. It may be older than
-// the oldest entry that is kept.
+// LastReload returns a summary of the newest entry that reloaded or started the sink's program; nil for none. It may be older
+// than the oldest entry that is kept.
 func (l *Log) LastReload() *Change {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -133,7 +133,8 @@ func TestLog_DropsOldestDiffsFirst(t *testing.T) {
 	}
 	first, _ := l.Get(1)
 	last, _ := l.Get(maxChanges)
-	if !first.DiffDropped || l.Diff(1) != "" || len(first.Details) != 1 || last.DiffDropped || len(l.Diff(maxChanges)) != MaxDiff {
+	if !first.DiffDropped || l.Diff(1) != "" || len(first.Details) != 1 || last.DiffDropped ||
+		len(l.Diff(maxChanges)) != MaxDiff {
 		t.Errorf("the first is %+v, the last %+v", first, last)
 	}
 	if all, _ := l.List(0, maxChanges); len(all) != maxChanges {
@@ -151,15 +152,17 @@ func TestLog_EventsDoNotDisplaceChanges(t *testing.T) {
 		l.Put(Change{Generation: l.Next(), Outcome: OutcomeEvent, Reason: fmt.Sprint(n)}, "")
 	}
 	all, _ := l.List(0, maxChanges)
-	if events := len(all) - 50; len(all) != maxChanges || all[len(all)-1].Generation != 1 || events != 150 || all[0].Generation != 1050 {
+	if events := len(all) - 50; len(all) != maxChanges || all[len(all)-1].Generation != 1 || events != 150 ||
+		all[0].Generation != 1050 {
 		t.Errorf("%d events of %d entries", events, len(all))
 	}
 	for range 200 {
 		l.Put(Change{Generation: l.Next(), Outcome: OutcomeApplied}, "")
 	}
 	all, _ = l.List(0, maxChanges)
-	if events := slices.IndexFunc(all, func(c Change) bool { return c.Outcome == OutcomeEvent }); events >= 0 && len(all)-events > maxEvents {
-		t.Errorf("an event is left at %d", events)
+	event := slices.IndexFunc(all, func(c Change) bool { return c.Outcome == OutcomeEvent })
+	if event >= 0 && len(all)-event > maxEvents {
+		t.Errorf("an event is left at %d", event)
 	}
 }
 

@@ -70,7 +70,8 @@ func Open(dir string, log *slog.Logger) (*Store, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Store{
 		dir: dir, log: log, lock: lock, stop: stop, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		unsaved: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{}, histories: map[string]*history.Log{},
+		unsaved: map[string]any{}, newest: map[string]any{}, faults: map[string]*fileFaults{},
+		histories: map[string]*history.Log{},
 	}
 	go s.write(ctx)
 	return s, nil
@@ -292,8 +293,9 @@ func (s *Store) read(name, kind string, v any) bool {
 	})
 }
 
-// retryRead calls read with the path of a file and reports whether that succeeded. It renames a damaged file. If reading fails for
-// another reason, such as missing permissions or file descriptors, it retries for a moment and leaves the file for the next call.
+// retryRead calls read with the path of a file and reports whether that succeeded. It renames a damaged file. If reading fails
+// for another reason, such as missing permissions or file descriptors, it retries for a moment and leaves the file for the next
+// call.
 func (s *Store) retryRead(name string, read func(path string) error) bool {
 	path := filepath.Join(s.dir, name)
 	var err error

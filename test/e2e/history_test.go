@@ -56,7 +56,8 @@ func TestHistory_TrueTriggersAfterKill(t *testing.T) {
 	for _, generation := range []uint64{push, save} {
 		is := func(c history.Change) bool { return c.Generation == generation }
 		was, now := before[slices.IndexFunc(before, is)], after[max(0, slices.IndexFunc(after, is))]
-		if now.Trigger != was.Trigger || now.Outcome != was.Outcome || now.Reason != was.Reason || !slices.Equal(now.Instances, was.Instances) {
+		if now.Trigger != was.Trigger || now.Outcome != was.Outcome || now.Reason != was.Reason ||
+			!slices.Equal(now.Instances, was.Instances) {
 			t.Errorf("generation %d was %+v and is %+v", generation, was, now)
 		}
 	}

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { control, launch, live, open, patience } from './browser.mjs'
+import { markup } from './fixtures.mjs'
 
 let browser
 before(async () => { browser = await launch() })
@@ -51,11 +52,13 @@ test('a refused template has a banner with its line until a valid one is saved',
   const page = await open(browser)
   await live(page)
   const good = template(1)
-  await control('template', { body: good.replace('  mode http', '  mode {{ nonsense }}') })
+  await control('template', { body: good.replace('  mode http', `  mode {{ nonsense }} ${markup}`) })
   const refused = banner(page, 'Template refused')
   await refused.waitFor(patience)
   assert.match(await refused.textContent(), /line 4/)
   assert.match(await refused.textContent(), /nonsense/)
+  assert.ok((await refused.textContent()).includes(markup))
+  assert.equal(await page.locator('img').count(), 0)
   assert.match(await page.title(), /Template refused/)
   await control('template', { body: good })
   await refused.waitFor({ state: 'detached', ...patience })
