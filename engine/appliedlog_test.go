@@ -38,16 +38,19 @@ func TestAppliedLog_SummarisesFrequentChanges(t *testing.T) {
 			add(sdk.ActionRuntime)
 			time.Sleep(50 * time.Millisecond)
 		}
+		synctest.Wait()
 		add(sdk.ActionReload)
 		lines("a reload among them", "changes=100 generation=101 action=runtime", "generation=102 action=reload")
 		for range 1000 { // a minute
 			add(sdk.ActionRuntime)
 			time.Sleep(60 * time.Millisecond)
 		}
+		synctest.Wait()
 		if n := strings.Count(out.String(), "\n"); n > 7 {
 			t.Errorf("%d lines in a minute", n)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		out.Reset()
 		add(sdk.ActionWritten)
 		lines("a change after a pause", "action=written")
