@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 
 func TestAppliedLog_SummarisesFrequentChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out logBuffer
 		l := &appliedLog{log: slog.New(slog.NewTextHandler(&out, nil))}
 		generation := uint64(0)
 		add := func(action string) {
@@ -38,16 +37,19 @@ func TestAppliedLog_SummarisesFrequentChanges(t *testing.T) {
 			add(sdk.ActionRuntime)
 			time.Sleep(50 * time.Millisecond)
 		}
+		synctest.Wait()
 		add(sdk.ActionReload)
 		lines("a reload among them", "changes=100 generation=101 action=runtime", "generation=102 action=reload")
 		for range 1000 { // a minute
 			add(sdk.ActionRuntime)
 			time.Sleep(60 * time.Millisecond)
 		}
+		synctest.Wait()
 		if n := strings.Count(out.String(), "\n"); n > 7 {
 			t.Errorf("%d lines in a minute", n)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		out.Reset()
 		add(sdk.ActionWritten)
 		lines("a change after a pause", "action=written")

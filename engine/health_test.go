@@ -16,8 +16,8 @@ func TestHealth_RecentCrashes(t *testing.T) {
 		}
 		crash := func(attempts int, reason string) {
 			log.Put(history.Change{
-				Generation: log.Next(), Event: sdk.EventCrashed, Outcome: history.OutcomeEvent, Attempts: attempts, Reason: reason,
-				Updated: time.Now(),
+				Generation: log.Next(), Event: sdk.EventCrashed, Outcome: history.OutcomeEvent, Attempts: attempts,
+				Reason: reason, Updated: time.Now(),
 			}, "")
 		}
 		want := func(n int, last string) {

@@ -38,7 +38,8 @@ var maskings = compileMaskings([]masking{
 	{"authorization:", `(?i)(authorization:)[^\n]*`, "${1}" + Mask},
 	{"hmac( jwt_ aes_", `(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
 	{"secure_memcmp", `(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
-	{"passw passphrase secret token credential apikey api-key api_key privatekey private-key private_key authkey auth-key auth_key",
+	{"passw passphrase secret token credential apikey api-key api_key privatekey private-key private_key authkey auth-key " +
+		"auth_key",
 		`(?i)([\w.-]*` + secretName + `[\w.-]*(?:[ \t]*=[ \t]*|\\?["']\s*:\s*))` + word, "${1}" + Mask},
 	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an
 	// English word after "basic" or "bearer".

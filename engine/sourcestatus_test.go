@@ -26,7 +26,8 @@ func TestSources_LastSnapshot(t *testing.T) {
 		emit("192.0.2.1", "a", "b", "c", "d")
 		first := source()
 		if !first.LastSnapshot.Equal(time.Now()) || first.LastCause != sdk.CausePush || first.LastSender != "192.0.2.1" ||
-			first.Services != 4 || first.Instances["Alive"] != 4 || first.Instances["Draining"] != 0 || len(first.Instances) != 5 {
+			first.Services != 4 || first.Instances["Alive"] != 4 || first.Instances["Draining"] != 0 ||
+			len(first.Instances) != 5 {
 			t.Errorf("after the first snapshot: %+v", first)
 		}
 		time.Sleep(time.Second)

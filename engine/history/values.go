@@ -32,8 +32,8 @@ func Actions() []string {
 // Events returns all kinds of events.
 func Events() []string {
 	return []string{
-		sdk.EventCrashed, sdk.EventRestarted, sdk.EventLoadFailed, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
-		sdk.EventReverted, sdk.EventOther,
+		sdk.EventCrashed, sdk.EventRestarted, sdk.EventLoadFailed, sdk.EventReloaded, sdk.EventForeignReload,
+		sdk.EventDriftRepaired, sdk.EventReverted, sdk.EventOther,
 	}
 }
 

@@ -169,8 +169,8 @@ func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 var unknownHost = &denial{http.StatusForbidden, "a host name outside allowed_hosts",
 	"this host name is not known: add it to haproxy_api.allowed_hosts, or use an address"}
 
-// authorizeSecrets reports whether a read that [AccessPolicy.authorize] has authorized may also see secrets. If not, it writes the
-// response itself. The client must be authenticated, and be in AllowFrom. If neither a token nor a client authority is
+// authorizeSecrets reports whether a read that [AccessPolicy.authorize] has authorized may also see secrets. If not, it writes
+// the response itself. The client must be authenticated, and be in AllowFrom. If neither a token nor a client authority is
 // configured, only clients on this machine may. Pages of other origins may not, also not those in CORSOrigins.
 func (p *AccessPolicy) authorizeSecrets(w http.ResponseWriter, r *http.Request) bool {
 	denied := p.checkSecrets(r)
@@ -194,7 +194,8 @@ func (p *AccessPolicy) checkSecrets(r *http.Request) *denial {
 		return nil
 	case p.needsToken || p.tls != nil && p.tls.hasAuthorities():
 		return &denial{http.StatusUnauthorized, "secrets without token or client certificate",
-			"seeing secrets needs the token or a client certificate: send the token as a bearer token or with basic authentication"}
+			"seeing secrets needs the token or a client certificate: send the token as a bearer token or with basic " +
+				"authentication"}
 	case !isLocal(r):
 		return &denial{http.StatusForbidden, "secrets for another machine",
 			"secrets are shown only to this machine as long as neither haproxy_api.update_token nor client_ca is set"}
@@ -238,8 +239,8 @@ func isFromBrowser(r *http.Request) bool {
 	return len(r.Header["Origin"]) > 0 || len(r.Header["Sec-Fetch-Site"]) > 0
 }
 
-// isFromScript reports whether a script in a page sent the request, such as that of the status page, which asks for the token itself.
-// A Basic challenge would make the browser ask too.
+// isFromScript reports whether a script in a page sent the request, such as that of the status page, which asks for the token
+// itself. A Basic challenge would make the browser ask too.
 func isFromScript(r *http.Request) bool { return r.Header.Get("X-Requested-With") == "XMLHttpRequest" }
 
 // allowsAddress reports whether the peer may change something. It uses only the address of the connection, because any client can

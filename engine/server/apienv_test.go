@@ -61,7 +61,9 @@ func newAPIEnv(t *testing.T, access AccessConfig) *apiEnv {
 	var err error
 	env.engine, err = engine.New(engine.Config{
 		Sources: map[string]engine.SourceConfig{
-			"sidecar": {Source: env.source, Type: "sidecar-push", Guard: engine.Guard{MaxDrop: 0.5, MinInstances: 2, Hold: time.Hour}},
+			"sidecar": {
+				Source: env.source, Type: "sidecar-push", Guard: engine.Guard{MaxDrop: 0.5, MinInstances: 2, Hold: time.Hour},
+			},
 		},
 		Pipelines: []engine.PipelineConfig{{
 			Name: "haproxy", Source: "sidecar", Templates: secretTemplates{}, Paths: []string{"haproxy.cfg.tmpl"},
@@ -77,7 +79,8 @@ func newAPIEnv(t *testing.T, access AccessConfig) *apiEnv {
 		t.Fatal(err)
 	}
 	env.Server = New(Config{
-		Engine: env.engine, Metrics: metrics, Events: events, Series: series, Front: Front{Source: "sidecar", Receiver: env.source},
+		Engine: env.engine, Metrics: metrics, Events: events, Series: series,
+		Front:       Front{Source: "sidecar", Receiver: env.source},
 		EncodeState: func(w io.Writer, snap sdk.Snapshot) error { return json.NewEncoder(w).Encode(snap) },
 		Access:      policy, Version: "v1", Log: slog.New(slog.DiscardHandler),
 	})
@@ -203,7 +206,9 @@ func (s *secretSink) Apply(context.Context, sdk.Document) (sdk.Result, error) {
 	return sdk.Result{
 		Action: sdk.ActionReload, Reason: secretSentences[0], Details: secretSentences,
 		Commands: []sdk.Command{{Sent: "set server web/a addr; password " + secret, Answer: secretSentences[3]}},
-		Steps:    []sdk.Step{{Name: "check", Took: time.Millisecond}, {Name: "reload", Start: time.Millisecond, Took: time.Second}},
+		Steps: []sdk.Step{
+			{Name: "check", Took: time.Millisecond}, {Name: "reload", Start: time.Millisecond, Took: time.Second},
+		},
 	}, fault
 }
 

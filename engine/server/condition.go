@@ -59,12 +59,12 @@ func degraded(kind, message, action string) Reason {
 	return Reason{Kind: kind, State: StateDegraded, Message: message, Action: action}
 }
 
-// sinkReasons are the problems that the sink reports, and that its program ended several times. The sink of HAProxy says in a fact
-// whether HAProxy runs.
+// sinkReasons are the problems that the sink reports, and that its program ended several times. The sink of HAProxy says in a
+// fact whether HAProxy runs.
 func sinkReasons(p engine.PipelineHealth) []Reason {
 	kind, action := ReasonSink, "Remove the cause, which the log of the daemon and that of the program tell more about."
-	const restarted = "HAProxy is started again by itself. The history and the log have its last messages: correct the template, " +
-		"or what else ends it."
+	const restarted = "HAProxy is started again by itself. The history and the log have its last messages: correct the " +
+		"template, or what else ends it."
 	if p.Facts["haproxy_up"] == "0" {
 		kind, action = ReasonRestarting, restarted
 	}
@@ -75,8 +75,9 @@ func sinkReasons(p engine.PipelineHealth) []Reason {
 	switch {
 	case kind == ReasonRestarting:
 	case p.Crashes > 1:
-		reasons = append(reasons, degraded(ReasonRestarting, fmt.Sprintf("HAProxy ended by itself %d times within %d minutes, the last "+
-			"time: %s", p.Crashes, int(engine.CrashWindow.Minutes()), p.LastCrash), restarted))
+		message := fmt.Sprintf("HAProxy ended by itself %d times within %d minutes, the last time: %s", p.Crashes,
+			int(engine.CrashWindow.Minutes()), p.LastCrash)
+		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
 	case p.Facts["restarting"] == "yes": // for so long that the sink does not report each end as an event
 		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy has been ending by itself again and again for long", restarted))
 	}
@@ -105,8 +106,8 @@ func applyReasons(p engine.PipelineHealth) []Reason {
 func sourceReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 	var reasons []Reason
 	for _, problem := range source.Problems {
-		reasons = append(reasons, degraded(ReasonSource, problem, fmt.Sprintf(
-			"Restore the registry or the connection to it. The last snapshot of the source %s stays in use until then.", p.Source)))
+		reasons = append(reasons, degraded(ReasonSource, problem, "Restore the registry or the connection to it. The last "+
+			"snapshot of the source "+p.Source+" stays in use until then."))
 	}
 	if !p.StaleSince.IsZero() {
 		reasons = append(reasons, degraded(ReasonStale,
@@ -169,8 +170,8 @@ func templateAction(p engine.PipelineHealth) string {
 
 func nothingAction(p engine.PipelineHealth, source engine.SourceStatus) string {
 	if source.LastSnapshot.IsZero() {
-		return fmt.Sprintf("The first snapshot of the source %s starts it. If none comes, check that the registry reaches the daemon.",
-			p.Source)
+		return "The first snapshot of the source " + p.Source + " starts it. If none comes, check that the registry reaches " +
+			"the daemon."
 	}
 	return "Wait a moment. If it stays so, the log has the cause."
 }

@@ -25,14 +25,27 @@ func TestPipelineState_Reasons(t *testing.T) {
 		kinds    string
 		action   string // is in the first action
 	}{
-		"all is well":                   {status: status{Generation: 1}, want: StateHealthy},
-		"a deferred document is well":   {status: status{Generation: 1, Pending: &engine.Pending{Reason: "r"}}, want: StateHealthy},
-		"dropped values are well":       {status: status{Generation: 1, Dropped: []engine.Quarantined{{}}}, want: StateHealthy},
-		"the sink has two problems":     {status: status{Generation: 1}, problems: []string{"a", "b"}, want: StateUnhealthy, kinds: "sink sink", action: "log"},
-		"HAProxy restarts":              {status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"}, want: StateUnhealthy, kinds: "restarting", action: "history"},
-		"HAProxy runs with a problem":   {status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "1"}, want: StateUnhealthy, kinds: "sink", action: "log"},
-		"HAProxy crashed once":          {status: status{Generation: 1}, crashes: 1, want: StateHealthy},
-		"HAProxy crashed several times": {status: status{Generation: 1}, crashes: 3, want: StateDegraded, kinds: "restarting", action: "history"},
+		"all is well": {status: status{Generation: 1}, want: StateHealthy},
+		"a deferred document is well": {
+			status: status{Generation: 1, Pending: &engine.Pending{Reason: "r"}}, want: StateHealthy,
+		},
+		"dropped values are well": {status: status{Generation: 1, Dropped: []engine.Quarantined{{}}}, want: StateHealthy},
+		"the sink has two problems": {
+			status: status{Generation: 1}, problems: []string{"a", "b"}, want: StateUnhealthy, kinds: "sink sink",
+			action: "log",
+		},
+		"HAProxy restarts": {
+			status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
+			want: StateUnhealthy, kinds: "restarting", action: "history",
+		},
+		"HAProxy runs with a problem": {
+			status: status{Generation: 1}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "1"},
+			want: StateUnhealthy, kinds: "sink", action: "log",
+		},
+		"HAProxy crashed once": {status: status{Generation: 1}, crashes: 1, want: StateHealthy},
+		"HAProxy crashed several times": {
+			status: status{Generation: 1}, crashes: 3, want: StateDegraded, kinds: "restarting", action: "history",
+		},
 		"HAProxy has been crashing for hours": {
 			status: status{Generation: 1}, facts: map[string]string{"haproxy_up": "1", "restarting": "yes"},
 			want: StateDegraded, kinds: "restarting", action: "history",
@@ -41,19 +54,49 @@ func TestPipelineState_Reasons(t *testing.T) {
 			status: status{Generation: 1}, crashes: 3, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
 			want: StateUnhealthy, kinds: "restarting", action: "history",
 		},
-		"a document is not applied":     {status: status{Generation: 1, ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "POST /api/v1/pipelines/p%2F1/apply"},
-		"watched files are not loaded":  {status: status{Generation: 1, InputsError: errors.New("x")}, want: StateUnhealthy, kinds: "watched_files", action: "save"},
-		"the template is refused":       {status: status{Generation: 1, TemplateError: detailedError{}}, want: StateUnhealthy, kinds: "template", action: "line 1 of a.cfg"},
-		"the template is somehow wrong": {status: status{Generation: 1, TemplateError: errors.New("x")}, want: StateUnhealthy, kinds: "template", action: "the template"},
-		"nothing is applied yet":        {status: status{}, want: StateDegraded, kinds: "nothing_applied", action: "source s"},
-		"nothing can be applied":        {status: status{ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "/apply"},
-		"the registry is away":          {status: status{Generation: 1}, source: []string{"a", "b"}, want: StateDegraded, kinds: "source source", action: "source s"},
-		"the snapshot is stale":         {status: status{Generation: 1, StaleSince: day}, want: StateDegraded, kinds: "stale", action: "source s"},
-		"a snapshot is held":            {status: status{Generation: 1, Held: &engine.Held{Until: day}}, want: StateDegraded, kinds: "held", action: "POST /api/v1/pipelines/p%2F1/release"},
-		"an instance is excluded":       {status: status{Generation: 1, Excluded: []exclude.Exclusion{{Service: "web"}, {}}}, want: StateDegraded, kinds: "excluded", action: "/apply"},
-		"an instance is quarantined":    {status: status{Generation: 1, Quarantined: []engine.Quarantined{{}, {}}}, want: StateDegraded, kinds: "quarantined", action: "registry"},
+		"a document is not applied": {
+			status: status{Generation: 1, ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied",
+			action: "POST /api/v1/pipelines/p%2F1/apply",
+		},
+		"watched files are not loaded": {
+			status: status{Generation: 1, InputsError: errors.New("x")}, want: StateUnhealthy, kinds: "watched_files",
+			action: "save",
+		},
+		"the template is refused": {
+			status: status{Generation: 1, TemplateError: detailedError{}}, want: StateUnhealthy, kinds: "template",
+			action: "line 1 of a.cfg",
+		},
+		"the template is somehow wrong": {
+			status: status{Generation: 1, TemplateError: errors.New("x")}, want: StateUnhealthy, kinds: "template",
+			action: "the template",
+		},
+		"nothing is applied yet": {status: status{}, want: StateDegraded, kinds: "nothing_applied", action: "source s"},
+		"nothing can be applied": {
+			status: status{ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "/apply",
+		},
+		"the registry is away": {
+			status: status{Generation: 1}, source: []string{"a", "b"}, want: StateDegraded, kinds: "source source",
+			action: "source s",
+		},
+		"the snapshot is stale": {
+			status: status{Generation: 1, StaleSince: day}, want: StateDegraded, kinds: "stale", action: "source s",
+		},
+		"a snapshot is held": {
+			status: status{Generation: 1, Held: &engine.Held{Until: day}}, want: StateDegraded, kinds: "held",
+			action: "POST /api/v1/pipelines/p%2F1/release",
+		},
+		"an instance is excluded": {
+			status: status{Generation: 1, Excluded: []exclude.Exclusion{{Service: "web"}, {}}}, want: StateDegraded,
+			kinds: "excluded", action: "/apply",
+		},
+		"an instance is quarantined": {
+			status: status{Generation: 1, Quarantined: []engine.Quarantined{{}, {}}}, want: StateDegraded, kinds: "quarantined",
+			action: "registry",
+		},
 		"the worst comes first": {
-			status:   status{Generation: 1, TemplateError: errors.New("x"), Held: &engine.Held{}, Quarantined: []engine.Quarantined{{}}},
+			status: status{
+				Generation: 1, TemplateError: errors.New("x"), Held: &engine.Held{}, Quarantined: []engine.Quarantined{{}},
+			},
 			problems: []string{"a"}, source: []string{"a"},
 			want: StateUnhealthy, kinds: "sink template source held quarantined",
 		},
@@ -61,8 +104,8 @@ func TestPipelineState_Reasons(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.status.Name, test.status.Source = "p/1", "s"
 			health := engine.PipelineHealth{
-				PipelineStatus: test.status, Health: sdk.Health{Problems: test.problems, Facts: test.facts}, SinkProblems: test.problems,
-				Crashes: test.crashes, LastCrash: "it logged no reason",
+				PipelineStatus: test.status, Health: sdk.Health{Problems: test.problems, Facts: test.facts},
+				SinkProblems: test.problems, Crashes: test.crashes, LastCrash: "it logged no reason",
 			}
 			state, reasons := pipelineState(health, engine.SourceStatus{Health: sdk.Health{Problems: test.source}})
 			kinds := ""

@@ -63,7 +63,8 @@ func TestDocument_FilesAndDiff(t *testing.T) {
 	if code != 200 || !strings.Contains(main, "stats auth ***\n") || !strings.Contains(main, "    server 3 192.0.2.1:80") {
 		t.Errorf("the main file: %d %s", code, main)
 	}
-	if code, pem := env.get(one + "/document?file=site.pem"); code != 200 || !strings.HasPrefix(pem, "-----BEGIN PRIVATE KEY-----***") {
+	code, pem := env.get(one + "/document?file=site.pem")
+	if code != 200 || !strings.HasPrefix(pem, "-----BEGIN PRIVATE KEY-----***") {
 		t.Errorf("the companion: %d %s", code, pem)
 	}
 	if code, body := env.get(one + "/document?file=x"); code != 404 || !strings.Contains(body, "haproxy.cfg, site.pem") {
@@ -71,7 +72,7 @@ func TestDocument_FilesAndDiff(t *testing.T) {
 	}
 	resp := env.do(request{path: one + "/diff"})
 	diff, _ := io.ReadAll(resp.Body)
-	if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/x-diff") ||
+	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/x-diff") ||
 		!strings.Contains(string(diff), "\n+    server 3 192.0.2.1:80") || strings.Contains(string(diff), "\n+    server 2 ") {
 		t.Errorf("the diff: %d %v\n%s", resp.StatusCode, resp.Header, diff)
 	}
@@ -142,7 +143,8 @@ func TestGenerations_FiltersAndPages(t *testing.T) {
 		}
 	}
 	var one history.Change
-	if code, body := env.get(generationsPath + "/3"); code != 200 || json.Unmarshal([]byte(body), &one) != nil || len(one.Commands) != 2 {
+	code, body := env.get(generationsPath + "/3")
+	if code != 200 || json.Unmarshal([]byte(body), &one) != nil || len(one.Commands) != 2 {
 		t.Errorf("one change: %d %s", code, body)
 	}
 }
@@ -229,40 +231,72 @@ func TestRawDocument_Access(t *testing.T) {
 		request
 		want int
 	}{
-		"nothing configured, another machine":   {open, request{}, 403},
-		"nothing configured, IPv4 loopback":     {open, request{peer: "127.0.0.1:1"}, 200},
-		"nothing configured, IPv6 loopback":     {open, request{peer: "[::1]:1"}, 200},
-		"nothing configured, mapped loopback":   {open, request{peer: "[::ffff:127.0.0.1]:1"}, 200},
-		"nothing configured, a local proxy":     {open, request{peer: "127.0.0.1:1", header: with(nil, "X-Forwarded-For", "192.0.2.1")}, 403},
-		"nothing configured, Forwarded":         {open, request{peer: "127.0.0.1:1", header: with(nil, "Forwarded", "for=192.0.2.1")}, 403},
-		"nothing configured, Via":               {open, request{peer: "127.0.0.1:1", header: with(nil, "Via", "1.1 x")}, 403},
-		"nothing configured, X-Real-IP":         {open, request{peer: "127.0.0.1:1", header: with(nil, "X-Real-IP", "192.0.2.1")}, 403},
-		"nothing configured, some token":        {open, request{header: bearer}, 403},
-		"nothing configured, an empty token":    {open, request{header: with(nil, "Authorization", "Bearer ")}, 403},
-		"own page on loopback":                  {open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "same-origin")}, 200},
-		"typed in a browser on loopback":        {open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "none")}, 200},
-		"a page of another site":                {open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "cross-site")}, 403},
-		"a page of another port":                {open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "same-site")}, 403},
-		"another origin in an older browser":    {open, request{peer: "127.0.0.1:1", header: with(nil, "Origin", "http://localhost:1")}, 403},
-		"a page that rebinds its name":          {open, request{peer: "127.0.0.1:1", host: "evil.example", header: with(nil, "Sec-Fetch-Site", "same-origin")}, 403},
+		"nothing configured, another machine": {open, request{}, 403},
+		"nothing configured, IPv4 loopback":   {open, request{peer: "127.0.0.1:1"}, 200},
+		"nothing configured, IPv6 loopback":   {open, request{peer: "[::1]:1"}, 200},
+		"nothing configured, mapped loopback": {open, request{peer: "[::ffff:127.0.0.1]:1"}, 200},
+		"nothing configured, a local proxy": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "X-Forwarded-For", "192.0.2.1")}, 403,
+		},
+		"nothing configured, Forwarded": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "Forwarded", "for=192.0.2.1")}, 403,
+		},
+		"nothing configured, Via": {open, request{peer: "127.0.0.1:1", header: with(nil, "Via", "1.1 x")}, 403},
+		"nothing configured, X-Real-IP": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "X-Real-IP", "192.0.2.1")}, 403,
+		},
+		"nothing configured, some token":     {open, request{header: bearer}, 403},
+		"nothing configured, an empty token": {open, request{header: with(nil, "Authorization", "Bearer ")}, 403},
+		"own page on loopback": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "same-origin")}, 200,
+		},
+		"typed in a browser on loopback": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "none")}, 200,
+		},
+		"a page of another site": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "cross-site")}, 403,
+		},
+		"a page of another port": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "Sec-Fetch-Site", "same-site")}, 403,
+		},
+		"another origin in an older browser": {
+			open, request{peer: "127.0.0.1:1", header: with(nil, "Origin", "http://localhost:1")}, 403,
+		},
+		"a page that rebinds its name": {
+			open, request{peer: "127.0.0.1:1", host: "evil.example", header: with(nil, "Sec-Fetch-Site", "same-origin")}, 403,
+		},
 		"a name of the page without such names": {open, request{peer: "127.0.0.1:1", host: "evil.example"}, 403},
 		"an allowed origin of cors_origins": {AccessConfig{CORSOrigins: []string{"*"}},
 			request{peer: "127.0.0.1:1", header: with(nil, "Origin", "https://page.example")}, 403},
 
-		"the token":                         {guarded, request{header: bearer}, 200},
-		"the token as a password":           {guarded, request{header: with(nil, "Authorization", "Basic eDpzM2NyZXQtbWFya2Vy")}, 200},
-		"no token":                          {guarded, request{}, 401},
-		"no token on loopback":              {guarded, request{peer: "127.0.0.1:1"}, 401},
-		"a wrong token":                     {guarded, request{header: with(nil, "Authorization", "Bearer x")}, 401},
-		"the token in the own page":         {guarded, request{header: with(bearer, "Sec-Fetch-Site", "same-origin")}, 200},
-		"the token in a page of another":    {guarded, request{header: with(bearer, "Sec-Fetch-Site", "cross-site")}, 403},
-		"the token in an allowed page":      {AccessConfig{Token: token, CORSOrigins: []string{"https://page.example"}}, request{header: with(bearer, "Origin", "https://page.example")}, 403},
-		"the token and a name that rebinds": {guarded, request{host: "evil.example", header: with(bearer, "Sec-Fetch-Site", "same-origin")}, 403},
-		"reads are protected, no token":     {AccessConfig{Token: token, ProtectReads: true}, request{peer: "127.0.0.1:1"}, 401},
-		"reads are protected, the token":    {AccessConfig{Token: token, ProtectReads: true}, request{header: bearer}, 200},
-		"the token outside allow_from":      {AccessConfig{Token: token, AllowFrom: []netip.Prefix{network}}, request{header: bearer}, 403},
-		"the token inside allow_from":       {AccessConfig{Token: token, AllowFrom: []netip.Prefix{network}}, request{peer: "198.51.100.7:1", header: bearer}, 200},
-		"inside allow_from without a token": {AccessConfig{AllowFrom: []netip.Prefix{network}}, request{peer: "198.51.100.7:1"}, 403},
+		"the token": {guarded, request{header: bearer}, 200},
+		"the token as a password": {
+			guarded, request{header: with(nil, "Authorization", "Basic eDpzM2NyZXQtbWFya2Vy")}, 200,
+		},
+		"no token":                       {guarded, request{}, 401},
+		"no token on loopback":           {guarded, request{peer: "127.0.0.1:1"}, 401},
+		"a wrong token":                  {guarded, request{header: with(nil, "Authorization", "Bearer x")}, 401},
+		"the token in the own page":      {guarded, request{header: with(bearer, "Sec-Fetch-Site", "same-origin")}, 200},
+		"the token in a page of another": {guarded, request{header: with(bearer, "Sec-Fetch-Site", "cross-site")}, 403},
+		"the token in an allowed page": {
+			AccessConfig{Token: token, CORSOrigins: []string{"https://page.example"}},
+			request{header: with(bearer, "Origin", "https://page.example")}, 403,
+		},
+		"the token and a name that rebinds": {
+			guarded, request{host: "evil.example", header: with(bearer, "Sec-Fetch-Site", "same-origin")}, 403,
+		},
+		"reads are protected, no token":  {AccessConfig{Token: token, ProtectReads: true}, request{peer: "127.0.0.1:1"}, 401},
+		"reads are protected, the token": {AccessConfig{Token: token, ProtectReads: true}, request{header: bearer}, 200},
+		"the token outside allow_from": {
+			AccessConfig{Token: token, AllowFrom: []netip.Prefix{network}}, request{header: bearer}, 403,
+		},
+		"the token inside allow_from": {
+			AccessConfig{Token: token, AllowFrom: []netip.Prefix{network}}, request{peer: "198.51.100.7:1", header: bearer},
+			200,
+		},
+		"inside allow_from without a token": {
+			AccessConfig{AllowFrom: []netip.Prefix{network}}, request{peer: "198.51.100.7:1"}, 403,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			env := newAPIEnv(t, test.access)
@@ -270,7 +304,8 @@ func TestRawDocument_Access(t *testing.T) {
 			test.path = fmt.Sprintf("%s/%d/document?raw=true", generationsPath, first)
 			resp := env.do(test.request)
 			body, _ := io.ReadAll(resp.Body)
-			if shown := strings.Contains(string(body), "stats auth admin:"+secret); resp.StatusCode != test.want || shown != (test.want == 200) {
+			shown := strings.Contains(string(body), "stats auth admin:"+secret)
+			if resp.StatusCode != test.want || shown != (test.want == 200) {
 				t.Errorf("%d, want %d: %s", resp.StatusCode, test.want, body)
 			}
 		})

@@ -15,7 +15,7 @@ type Pipeline struct {
 	Reasons    []Reason `json:"reasons"` // why it is not healthy, the worst first
 	Source     string   `json:"source"`
 	SourceType string   `json:"source_type"`
-	Templates  []string `json:"templates"` // the main template's path first, then those of companions and the patterns of partials
+	Templates  []string `json:"templates"` // the path of the main one, those of companions, and the patterns of partials
 	Sink       string   `json:"sink"`
 	SinkType   string   `json:"sink_type"`
 	InSync     bool     `json:"in_sync"` // what the newest snapshot and the saved template render to is in effect

@@ -111,7 +111,8 @@ func (s *Server) health(ctx context.Context) ([]engine.SourceStatus, []Pipeline)
 func newSource(status engine.SourceStatus) Source {
 	count := func(of sdk.Status) int { return status.Instances[of.Name()] }
 	return Source{
-		Name: status.Name, Type: status.Type, Up: status.Up, Problems: append([]string{}, status.Problems...), Facts: status.Facts,
+		Name: status.Name, Type: status.Type, Up: status.Up,
+		Problems: append([]string{}, status.Problems...), Facts: status.Facts,
 		LastSnapshot: timeOrNil(status.LastSnapshot), LastCause: status.LastCause, LastSender: status.LastSender,
 		StaleSince: timeOrNil(status.StaleSince), Held: newHeld(status.Held), Services: status.Services,
 		Instances: Instances{

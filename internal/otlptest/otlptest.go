@@ -105,8 +105,9 @@ func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				c.all = append(c.all, Span{
 					Trace: hex.EncodeToString(s.GetTraceId()), ID: hex.EncodeToString(s.GetSpanId()),
 					Parent: hex.EncodeToString(s.GetParentSpanId()), Name: s.GetName(), Scope: scope.GetScope().GetName(),
-					IsClient: s.GetKind() == otlp.Span_SPAN_KIND_CLIENT, Failed: s.GetStatus().GetCode() == otlp.Status_STATUS_CODE_ERROR,
-					Begin: timeOf(s.GetStartTimeUnixNano()), End: timeOf(s.GetEndTimeUnixNano()),
+					IsClient: s.GetKind() == otlp.Span_SPAN_KIND_CLIENT,
+					Failed:   s.GetStatus().GetCode() == otlp.Status_STATUS_CODE_ERROR,
+					Begin:    timeOf(s.GetStartTimeUnixNano()), End: timeOf(s.GetEndTimeUnixNano()),
 					Attributes: textOf(append(s.GetAttributes(), resource.GetResource().GetAttributes()...)),
 				})
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func TestReloader_ReportsTheConfiguration(t *testing.T) {
 	reloader := NewReloader(d, file, load, hangups)
 	status := func() server.Status {
 		w := httptest.NewRecorder()
-		r := httptest.NewRequest("GET", "/api/v1/status", nil)
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/status", nil)
 		r.Host = "localhost"
 		d.server.ServeHTTP(w, r)
 		var status server.Status

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var alert = errors.New("HAProxy rejects the configuration:\n  [ALERT] line 3\n\n\t[ALERT] line 4: password hush\n")
+var alert = errors.New("HAProxy rejects the configuration:\n  [ALERT] line 3\n\n\t[ALERT] line 4: password hush")
 
 // record logs an error of several lines and lists, and returns the record.
 func record(format string) string {

@@ -27,12 +27,10 @@ type changes struct {
 // A change is the trace of one change.
 type change struct {
 	document uint64 // the generation of the document
-	ctx      context.Context
 	root     trace.Span
 	received time.Time
-	apply    trace.Span      // of the current attempt; nil if it has an outcome
-	applyCtx context.Context // with the span
-	began    time.Time       // when the current attempt began
+	apply    trace.Span // of the current attempt; nil if it has an outcome
+	began    time.Time  // when the current attempt began
 }
 
 func newChanges(provider trace.TracerProvider) *changes {
@@ -54,13 +52,15 @@ func (c *changes) applying(pipeline string, document uint64, received time.Time)
 			received = now
 		}
 		open = &change{document: document, received: received}
-		open.ctx, open.root = c.daemon.Start(context.Background(), "change", trace.WithTimestamp(received))
+		_, open.root = c.daemon.Start(context.Background(), "change", trace.WithTimestamp(received))
 	}
 	open.began = now
-	open.applyCtx, open.apply = c.daemon.Start(open.ctx, "apply",
+	_, open.apply = c.daemon.Start(parent(open.root), "apply",
 		trace.WithTimestamp(now), trace.WithSpanKind(trace.SpanKindClient))
-	all := append(c.open[pipeline], open)
-	c.open[pipeline] = all[max(0, len(all)-maxOpen):]
+	c.open[pipeline] = append(c.open[pipeline], open)
+	if all := c.open[pipeline]; len(all) > maxOpen {
+		c.open[pipeline] = all[1:]
+	}
 	return traceParent(open.apply.SpanContext())
 }
 
@@ -108,17 +108,17 @@ func (c *changes) endApply(open *change, entry history.Change) {
 		if step.Name == "apply" { // of a sink without steps: the span of the Apply shows it
 			continue
 		}
-		tracer, parent := c.sink, open.applyCtx
+		tracer, above := c.sink, open.apply
 		start, stop := at(step.Start), at(step.Start+step.Seconds)
 		if stop.Before(open.began) || !start.After(open.began) && isDaemonStep(step.Name) {
 			if entry.Attempts > 1 {
 				continue // the first attempt had it
 			}
-			tracer, parent = c.daemon, open.ctx
+			tracer, above = c.daemon, open.root
 		} else {
 			start, stop = clamp(start, open.began, end), clamp(stop, open.began, end)
 		}
-		_, span := tracer.Start(parent, step.Name, trace.WithTimestamp(start))
+		_, span := tracer.Start(parent(above), step.Name, trace.WithTimestamp(start))
 		span.End(trace.WithTimestamp(stop))
 	}
 	open.apply.SetAttributes(
@@ -157,6 +157,9 @@ func setStatus(span trace.Span, entry history.Change) {
 		span.SetStatus(codes.Error, entry.Error)
 	}
 }
+
+// parent returns the context for a child of the span.
+func parent(s trace.Span) context.Context { return trace.ContextWithSpan(context.Background(), s) }
 
 // traceParent returns the value of W3C's header traceparent.
 func traceParent(span trace.SpanContext) string {

@@ -37,8 +37,8 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
-// A Tracer traces changes while tracing is enabled. It implements [engine.Tracer] and [engine.Observer]. Spans are sent in the background; they are
-// dropped if the collector does not take them.
+// A Tracer traces changes while tracing is enabled. It implements [engine.Tracer] and [engine.Observer]. Spans are sent in the
+// background; they are dropped if the collector does not take them.
 type Tracer struct {
 	engine.NoObserver
 	version string

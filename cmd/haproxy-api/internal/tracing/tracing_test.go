@@ -50,7 +50,8 @@ func apply(tracer *Tracer, c history.Change) string {
 	ctx := tracer.Applying(context.Background(), "edge", sdk.Document{Generation: c.Document}, c.Received)
 	now := time.Since(c.Received).Seconds()
 	c.Steps = []history.Step{
-		{Name: "wait", Start: 0, Seconds: 0.1}, {Name: "render", Start: 0.1, Seconds: 0.2}, {Name: "check", Start: now, Seconds: 3600},
+		{Name: "wait", Start: 0, Seconds: 0.1}, {Name: "render", Start: 0.1, Seconds: 0.2},
+		{Name: "check", Start: now, Seconds: 3600},
 	}
 	c.Updated = time.Now()
 	tracer.Changed("edge", c)
@@ -83,7 +84,8 @@ func TestTracer_SendsOneTraceForEachChange(t *testing.T) {
 		if s.Trace != spans[0].Trace || s.End.Before(s.Begin) || s.Attributes["service.version"] != "1.2.3" {
 			t.Errorf("%+v", s)
 		}
-		if isApply := s.Name == "apply"; isApply != (first == "00-"+s.Trace+"-"+s.ID+"-01" || second == "00-"+s.Trace+"-"+s.ID+"-01") {
+		isParent := slices.Contains([]string{first, second}, "00-"+s.Trace+"-"+s.ID+"-01")
+		if isParent != (s.Name == "apply") {
 			t.Errorf("the sink got %s and %s, not %s of span %s", first, second, s.ID, s.Name)
 		}
 		if s.Parent == "" {
