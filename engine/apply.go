@@ -73,7 +73,7 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
 	if entry.Err == nil {
-		p.history.PutDocument(doc) // first, because clients that learn of the entry may ask for the document at once
+		p.history.PutDocument(doc) // before the entry, so that a reader of the entry finds it
 	}
 	p.recordAttempt(entry, r)
 	if entry.Err == nil {
