@@ -225,10 +225,28 @@ func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
 
 // supersede records that no attempt follows with the documents before that generation that wait for one.
 func (p *pipeline) supersede(generation uint64) {
+	p.supersedeAll(func(c *history.Change) bool {
+		return c.Generation < generation && c.Generation != p.state.inputs.entry
+	})
+}
+
+// supersedeReread ends the entry of the attempts to reread files, if there is one: the next attempt has another reason.
+func (p *pipeline) supersedeReread() {
+	entry := p.state.inputs.entry
+	p.state.inputs.entry = 0
+	p.supersedeAll(func(c *history.Change) bool { return c.Generation == entry })
+}
+
+// supersedeAgain ends the entries of an earlier run about rereading files and about applying a document again.
+func (p *pipeline) supersedeAgain() {
+	p.supersedeAll(func(c *history.Change) bool { return c.Generation != c.Document })
+}
+
+// supersedeAll records that no attempt follows for those of the selected entries that wait for one.
+func (p *pipeline) supersedeAll(selects func(*history.Change) bool) {
 	for {
 		c, ok := p.history.Find(func(c *history.Change) bool {
-			return c.Generation < generation && c.Generation != p.state.inputs.entry &&
-				(c.Outcome == history.OutcomeDeferred || c.Outcome == history.OutcomeFailed)
+			return (c.Outcome == history.OutcomeDeferred || c.Outcome == history.OutcomeFailed) && selects(c)
 		})
 		if !ok {
 			return

@@ -611,3 +611,37 @@ func TestHistory_SnapshotAtTimeOfRetry(t *testing.T) {
 		}
 	})
 }
+
+// Files that changed again, or back, end the attempts to load them as they were.
+func TestHistory_FilesThatChangeAgain(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		want := func(want ...string) {
+			t.Helper()
+			var got []string
+			for _, c := range env.changes()[1:] {
+				got = append(got, fmt.Sprintf("%s %s %s %d", c.Trigger.Kind, c.Action, c.Outcome, c.Attempts))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		env.emitServices("a")
+		env.rereads(sdk.RetryAfter(errPlain, time.Hour))
+		env.files.write("/certs/a", "bad")
+		want("watched_files unchanged failed 1")
+		env.rereads(nil)
+		env.files.write("/certs/a", "good")
+		want("watched_files unchanged superseded 1", "watched_files reload applied 1")
+
+		env.rereads(sdk.RetryAfter(errPlain, time.Hour))
+		env.files.write("/certs/a", "bad")
+		env.sink.set(false, nil) // what is loaded already
+		env.pass(time.Hour)
+		want("watched_files unchanged superseded 1", "watched_files reload applied 1", "watched_files unchanged applied 2")
+		env.rereads(nil)
+		env.engine.Reread()
+		synctest.Wait()
+		want("watched_files unchanged superseded 1", "watched_files reload applied 1", "watched_files unchanged applied 2",
+			"reread reload applied 1")
+	})
+}

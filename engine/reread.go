@@ -86,6 +86,7 @@ func (p *pipeline) updateInputs() {
 // other files.
 func (p *pipeline) scheduleReread(cause cause) {
 	i := &p.state.inputs
+	p.supersedeReread()
 	i.pending, i.cause, i.due = true, cause, time.Time{}
 	i.retries.Reset()
 	if p.forgetRejections() {
@@ -152,7 +153,8 @@ func (p *pipeline) reread(ctx context.Context) error {
 		}
 		return nil
 	}
-	if ctx.Err() != nil || err == nil && result.Action == sdk.ActionUnchanged {
+	unchanged := err == nil && result.Action == sdk.ActionUnchanged
+	if ctx.Err() != nil || unchanged && i.entry == 0 {
 		if i.cause.Kind != history.TriggerStart {
 			p.log.Info("no file beside the configuration has changed", "trigger", i.cause.Kind)
 		}
@@ -164,7 +166,7 @@ func (p *pipeline) reread(ctx context.Context) error {
 	}
 	p.recordReread(&entry)
 	p.observer.Applied(entry)
-	if err == nil {
+	if err == nil && !unchanged {
 		p.log.Info("files loaded again", "action", result.Action, "reason", result.Reason, "trigger", i.cause.Kind,
 			"took", entry.Took.Round(time.Millisecond))
 	}

@@ -13,6 +13,7 @@ func (p *pipeline) restore(ctx context.Context) {
 	if ok && stored.SinkType != p.sinkType {
 		return
 	}
+	p.supersedeAgain()
 	s := &p.state
 	s.generation, s.digest = stored.Document.Generation, stored.Document.Digest
 	// A newer document was not applied, or that was not stored any more. If it is rendered again, its entry goes on.
@@ -45,6 +46,8 @@ func (p *pipeline) takeOver(before *pipeline) {
 	p.resumed.raise()
 	s, old := &p.state, &before.state
 	p.history, s.generation, s.digest = before.history, old.generation, old.digest
+	s.inputs.entry = old.inputs.entry
+	p.supersedeReread()
 	s.fault, s.templateFault, s.inputs.fault = old.fault, old.templateFault, old.inputs.fault
 	if p.sinkType != before.sinkType {
 		return // its documents mean nothing to this sink

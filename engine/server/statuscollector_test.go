@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
@@ -93,6 +94,13 @@ func TestStatusCollector_HangingSink(t *testing.T) {
 	source.snapshots <- sdk.Snapshot{Source: "s", Services: sdk.GroupByName(web)}
 	for _, sink := range []*testSink{hanging.testSink, healthy} {
 		<-sink.applied
+	}
+	answered := make(chan struct{})
+	go func() { defer close(answered); s.ask("GET", "/metrics") }()
+	select {
+	case <-answered:
+	case <-time.After(15 * scrapeTimeout):
+		t.Fatal("the scrape hangs")
 	}
 	for _, pipeline := range []string{"hanging", "healthy"} {
 		s.waitForMetric(t, fmt.Sprintf("haproxy_api_generation{pipeline=%q} 1", pipeline))
