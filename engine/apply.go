@@ -72,13 +72,15 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		s.inSync = false
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
+	if entry.Err == nil {
+		p.history.PutDocument(doc) // before the entry, so that a reader of the entry finds it
+	}
 	p.recordAttempt(entry, r)
 	if entry.Err == nil {
 		s.inputs.recordApply(entry.Result)
 		again := s.status.Digest == doc.Digest
 		s.status.Since = p.inEffectSince(doc.Digest)
 		s.status.Generation, s.status.Digest = doc.Generation, doc.Digest
-		p.history.PutDocument(doc)
 		p.appliedLog.add(doc.Generation, again, entry)
 	}
 	return entry

@@ -185,6 +185,30 @@ func TestAccessPolicy_ProtectReadsByClientCertificate(t *testing.T) {
 	expect(t, "a certificate alone changes", known, "POST", "https://"+s.address+"/update", 401, "errors")
 }
 
+// Where client certificates are configured, a client on this machine needs one too.
+func TestRawDocument_ClientCertificate(t *testing.T) {
+	a := newAuthority(t)
+	cert, key, _ := a.server()
+	server := newServerWithPolicy(t, AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: a.write("ca.pem", certPEM(a.cert))})
+	server.emit()
+	s := serve(t, server)
+	log, err := server.cfg.Engine.History("haproxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); log.LastChange() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is applied")
+		}
+	}
+	document := "https://" + s.address + "/api/v1/pipelines/haproxy/generations/1/document"
+	anybody := client(t, &tls.Config{RootCAs: a.pool()})
+	known := client(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.client()}})
+	expect(t, "masked", anybody, "GET", document, 200, "text")
+	expect(t, "raw without a certificate", anybody, "GET", document+"?raw=true", 401, "errors")
+	expect(t, "raw with a certificate", known, "GET", document+"?raw=true", 200, "text")
+}
+
 func TestTLS(t *testing.T) {
 	a := newAuthority(t)
 	cert, key, _ := a.server()

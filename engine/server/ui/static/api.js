@@ -45,7 +45,7 @@ export async function post(path) {
       if (err.status !== 401) throw err
       if (token()) reason = 'The daemon does not accept this token.'
       forgetToken()
-      if (!await askForToken(reason)) return null
+      if (!(await askForToken(reason))) return null
     }
   }
 }

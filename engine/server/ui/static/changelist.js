@@ -18,7 +18,16 @@ export const filters = {
 /** A list that is fetched page by page, newest first, and kept up to date by events. */
 export class ChangeList {
   constructor(pipeline, filter, limit) {
-    Object.assign(this, { pipeline, filter: filters[filter] ? filter : '', limit, items: null, kept: limit, next: 0, error: '', busy: false })
+    Object.assign(this, {
+      pipeline,
+      filter: filters[filter] ? filter : '',
+      limit,
+      items: null,
+      kept: limit,
+      next: 0,
+      error: '',
+      busy: false,
+    })
   }
 
   /** Fetches the newest ones. */

@@ -20,22 +20,40 @@ export function overview(route, pipeline) {
   }
   load(route)
   fetchSeries(pipeline)
-  const timer = setInterval(() => { if (!document.hidden) fetchSeries(pipeline) }, refreshInterval)
+  const timer = setInterval(() => {
+    if (!document.hidden) fetchSeries(pipeline)
+  }, refreshInterval)
   return {
     routed: load,
-    changed: (name, change) => { if (name === pipeline) list.put(change) },
-    reset: () => { list.load(); fetchSeries(pipeline) },
-    close: () => { clearInterval(timer); charts.close() },
+    changed: (name, change) => {
+      if (name === pipeline) list.put(change)
+    },
+    reset: () => {
+      list.load()
+      fetchSeries(pipeline)
+    },
+    close: () => {
+      clearInterval(timer)
+      charts.close()
+    },
     draw(main, { pipeline: status, problems }) {
-      update(main,
+      update(
+        main,
         banners(problems),
         pipelines(status),
-        el('div', { key: 'columns', class: 'columns' },
-          el('section', { key: 'changes', 'aria-labelledby': 'changes-title' },
+        el(
+          'div',
+          { key: 'columns', class: 'columns' },
+          el(
+            'section',
+            { key: 'changes', 'aria-labelledby': 'changes-title' },
             el('div', { class: 'title' }, el('h2', { id: 'changes-title' }, 'Changes'), filterBar(list, '')),
             timeline(list, shownChanges),
-            el('p', {}, el('a', { href: link(pipeline, 'changes') }, 'All changes'))),
-          charts.section()))
+            el('p', {}, el('a', { href: link(pipeline, 'changes') }, 'All changes')),
+          ),
+          charts.section(),
+        ),
+      )
       charts.draw()
     },
   }
