@@ -186,6 +186,20 @@ test('every problem says what to do', async () => {
   await page.context().close()
 })
 
+test('an apply is requested by the button', async () => {
+  const page = await open(browser, { answers: trouble() })
+  const methods = []
+  await page.route('**/pipelines/batch/apply', (route) => {
+    methods.push(route.request().method())
+    return route.fulfill({ status: 202, json: { message: 'apply requested' } })
+  })
+  const banner = page.locator('.banner', { hasText: 'batch: HAProxy is not running' })
+  await banner.getByRole('button', { name: 'Apply now' }).click()
+  await banner.getByText('apply requested').waitFor(patience)
+  assert.deepEqual(methods, ['POST'])
+  await page.context().close()
+})
+
 test('a refused request is shown', async () => {
   const page = await open(browser, { answers: trouble() })
   const message = 'changes are not allowed from this address: it is not in haproxy_api.allow_from'

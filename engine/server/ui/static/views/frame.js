@@ -59,7 +59,13 @@ export function drawHeader(route, pipeline, problems) {
     ),
     store.error &&
       store.status &&
-      el('p', { class: 'failure strip' }, `${store.error}. What follows is the state of `, clock(store.fetched), '.'),
+      el(
+        'p',
+        { class: 'failure strip' },
+        `The status cannot be fetched: ${store.error}. What follows is the state of `,
+        clock(store.fetched),
+        '.',
+      ),
   )
 }
 

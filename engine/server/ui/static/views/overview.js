@@ -9,7 +9,9 @@ import { pipelines } from './pipelines.js'
 import { filterBar, timeline } from './timeline.js'
 
 const shownChanges = 20
-const refreshInterval = 30000 // of the charts, in milliseconds
+// How often the charts are fetched, in milliseconds: always, and after a change.
+const refreshInterval = 30000
+const changePause = 5000
 
 export function overview(route, pipeline) {
   const charts = new Charts(pipeline)
@@ -23,10 +25,19 @@ export function overview(route, pipeline) {
   const timer = setInterval(() => {
     if (!document.hidden) fetchSeries(pipeline)
   }, refreshInterval)
+  let waiting
+  const fetchSoon = () => {
+    waiting ??= setTimeout(() => {
+      waiting = undefined
+      fetchSeries(pipeline)
+    }, changePause)
+  }
   return {
     routed: load,
     changed: (name, change) => {
-      if (name === pipeline) list.put(change)
+      if (name !== pipeline) return
+      list.put(change)
+      fetchSoon()
     },
     reset: () => {
       list.load()
@@ -34,6 +45,7 @@ export function overview(route, pipeline) {
     },
     close: () => {
       clearInterval(timer)
+      clearTimeout(waiting)
       charts.close()
     },
     draw(main, { pipeline: status, problems }) {

@@ -49,7 +49,7 @@ function entry(pipeline, change) {
       'div',
       { class: 'what' },
       el('a', { href: link(pipeline, `changes/${change.generation}`) }, summary(change)),
-      el('span', { class: 'why' }, why(change)),
+      el('span', { class: `why ${tone === 'error' && change.error ? 'failure' : ''}` }, why(change)),
     ),
     el(
       'span',
