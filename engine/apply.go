@@ -16,9 +16,11 @@ import (
 // produce any number of them.
 const maxNotes = 100
 
-// applyUnlessInSync gives r the next generation if its document is a new one, and applies it. If the sink has the document
-// already, there is no entry.
-func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []string) (*Entry, error) {
+// applyUnlessInSync gives r the next generation if its document is a new one, and applies it as [pipeline.apply] does. If the
+// sink has the document already, there is no entry.
+func (p *pipeline) applyUnlessInSync(
+	ctx context.Context, r *rendered, notes []string, explain func(context.Context, error) error,
+) (*Entry, error) {
 	s := &p.state
 	p.reportNotes(notes)
 	digest := r.document.Digest
@@ -31,7 +33,7 @@ func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []s
 		r.isNew = true
 	}
 	r.document.Generation = s.generation
-	entry := p.apply(ctx, r, notes)
+	entry := p.apply(ctx, r, notes, explain)
 	return entry, entry.Err
 }
 
@@ -39,9 +41,11 @@ func (p *pipeline) isInSync(digest string) bool {
 	return p.state.inSync && p.state.applied.document.Digest == digest
 }
 
-// apply passes the document of r to the sink and adds the outcome to the history. The caller passes the entry to observe, unless
-// the document is applied again in another form.
-func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entry {
+// apply passes the document of r to the sink and adds the outcome to the history. explain adds to a rejection which lines of the
+// template it is about. The caller passes the entry to observe, unless the document is applied again in another form.
+func (p *pipeline) apply(
+	ctx context.Context, r *rendered, notes []string, explain func(context.Context, error) error,
+) *Entry {
 	s := &p.state
 	doc := r.document
 	doc.Retry, doc.Watched = s.loads.due(), p.inputsID()
@@ -67,6 +71,9 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		entry.Err = fmt.Errorf("interrupted, because the pipeline was stopped: %w", context.Cause(ctx))
 		p.recordAttempt(entry, r)
 		return entry
+	}
+	if exclude.IsRejected(entry.Err) {
+		entry.Err = explain(ctx, entry.Err)
 	}
 	if superseded {
 		s.inSync = false
