@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 
 func TestAppliedLog_SummarisesFrequentChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
+		var out logBuffer
 		l := &appliedLog{log: slog.New(slog.NewTextHandler(&out, nil))}
 		generation := uint64(0)
 		add := func(action string) {

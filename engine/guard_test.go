@@ -115,6 +115,12 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 	return b.Builder.Write(p)
 }
 
+func (b *logBuffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Builder.Reset()
+}
+
 func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

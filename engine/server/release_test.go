@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -39,4 +40,8 @@ func TestRequestApply(t *testing.T) {
 	s.want(t, "POST", "/api/v1/pipelines/haproxy/apply", 202, `{"message":"apply requested"}`)
 	<-s.sink.applied
 	s.waitForPipeline(t, func(p Pipeline) bool { return p.Last.Trigger == "request" })
+	_, body := s.ask("GET", "/api/v1/pipelines/haproxy/generations?trigger=request")
+	if want := `"trigger":{"kind":"request","detail":"192.0.2.1"}`; !strings.Contains(body, want) {
+		t.Errorf("no %s in %s", want, body)
+	}
 }

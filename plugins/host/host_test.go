@@ -81,7 +81,7 @@ func openNotes(_ context.Context, env sdk.Env, cfg notesConfig) (sdk.Sink, error
 	if _, err := os.Stat(filepath.Join(cfg.Folder, "wrong")); err == nil {
 		return nil, sdk.Rejectf("there is no such backend")
 	}
-	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name)
+	env.Log.Warn("opened", "greeting", cfg.Greeting, "name", env.Name, "took", 1500*time.Millisecond)
 	n := &notes{cfg: cfg, env: env, slow: make(chan struct{})}
 	if cfg.Checks {
 		return checker{n}, nil
@@ -382,7 +382,7 @@ func TestSink(t *testing.T) {
 	if err := sink.Check(t.Context(), doc); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("a sink that cannot check says %v", err)
 	}
-	if want := `level=WARN msg=opened greeting=hello name=edge`; !strings.Contains(log.String(), want) {
+	if want := `level=WARN msg=opened greeting=hello name=edge took=1.5s`; !strings.Contains(log.String(), want) {
 		t.Errorf("the plugin's log did not arrive: %s", log)
 	}
 }

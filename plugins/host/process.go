@@ -55,9 +55,10 @@ type process struct {
 }
 
 // daemonSecret matches an environment variable that sets a secret of the daemon or of another plugin: by its name, or by a
-// value with user information before an @.
+// value with user information before an @. The headers for the collector of traces usually have a token.
 var daemonSecret = regexp.MustCompile(
-	`(?is)^HAPROXY_API_([^=]*(TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|STATE_URL|__ENV_)|[^=]*=.*@)`)
+	`(?is)^HAPROXY_API_([^=]*(TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|STATE_URL|__ENV_)|[^=]*=.*@)` +
+		`|^OTEL_EXPORTER_OTLP_([^=]*_)?HEADERS=`)
 
 // withoutSecrets returns the daemon's environment without the variables that set secrets.
 func withoutSecrets(environ []string) []string {

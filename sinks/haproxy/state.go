@@ -108,7 +108,7 @@ func (st *state) restart(next time.Time) {
 
 // isRestarting reports whether HAProxy has ended and is not there again, or is in a crash loop.
 func (st *state) isRestarting() bool {
-	return st.supervised && !st.running.Alive() || time.Since(st.lastRestarts[0]) < crashLoopTime
+	return st.supervised && !st.endedAt.IsZero() || time.Since(st.lastRestarts[0]) < crashLoopTime
 }
 
 // persist records that doc, to which HAProxy was changed, is on disk.

@@ -157,7 +157,7 @@ func (s *supervisor) restart(ctx context.Context) {
 	s.restarted = true
 	reason := "because it did not run"
 	if ended := s.state.Load().endedAt; !ended.IsZero() {
-		reason = fmt.Sprintf("%v after its end was noticed", time.Since(ended).Round(time.Millisecond))
+		reason = fmt.Sprintf("%v after it was found to have ended", time.Since(ended).Round(100*time.Millisecond))
 	}
 	s.loadDesired(ctx, reason)
 }

@@ -53,8 +53,8 @@ func TestGuide_PluginAuthors(t *testing.T) {
 	}
 }
 
-// TestGuide_QueryingTheDaemon runs the commands of that section of docs/operations.md, and compares its samples of output with the
-// golden files of the package that writes the output.
+// TestGuide_QueryingTheDaemon runs the commands of that section of docs/operations.md, and compares its samples of output with
+// the golden files of the package that writes the output.
 func TestGuide_QueryingTheDaemon(t *testing.T) {
 	t.Parallel()
 	guide, err := os.ReadFile("../../docs/operations.md")

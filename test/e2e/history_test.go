@@ -39,6 +39,10 @@ func TestHistory_TrueTriggersAfterKill(t *testing.T) {
 	env.eventually("the history is saved", func() bool {
 		return strings.Contains(env.read("state/history-haproxy.jsonl"), fmt.Sprintf(`{"change":{"generation":%d,`, save))
 	})
+	env.eventually("the last good state is saved", func() bool {
+		return strings.Contains(env.read("state/source-sidecar.json"), "host-b") &&
+			strings.Contains(env.read("state/pipeline-haproxy.json"), fmt.Sprintf(`"Generation":%d,`, save))
+	})
 	before, since := env.changes(), env.pipeline().Since
 	if code := env.post("/api/v1/pipelines/haproxy/apply"); code != http.StatusAccepted { // HAProxy has everything already
 		t.Fatalf("apply: %d", code)

@@ -130,7 +130,8 @@ func TestStatus_ConfigurationBroken(t *testing.T) {
 	env.wantStatus(server.StateDegraded, server.ReasonConfiguration, 0, []string{"haproxy.bogus_key"},
 		"--address", "http://"+env.apiAddress)
 	text := env.statusText()
-	if !strings.HasSuffix(text, "exit code 2") || !strings.Contains(text, "haproxy.bogus_key") || !strings.Contains(text, "--address") {
+	if !strings.HasSuffix(text, "exit code 2") || !strings.Contains(text, "haproxy.bogus_key") ||
+		!strings.Contains(text, "--address") {
 		t.Errorf("without --address:\n%s", text)
 	}
 	env.editConfig("bogus_key = 1\n", "")

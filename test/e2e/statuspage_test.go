@@ -31,10 +31,12 @@ var installUITests = sync.OnceValue(func() error {
 	return nil
 })
 
+const browser = "chromium"
+
 // needBrowser skips the test if the machine has no browser or no Node. In CI that is a failure.
 func needBrowser(t *testing.T) {
 	t.Helper()
-	for _, program := range []string{"chromium", "node", "npm"} {
+	for _, program := range []string{browser, "node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("CI") == "true" {
 				t.Fatalf("%v: scripts/install-deps test installs it", err)
@@ -57,7 +59,11 @@ func runNode(t *testing.T, env []string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "node", args...)
 	cmd.Dir = uiTests
-	cmd.Env = append(os.Environ(), env...)
+	path, err := exec.LookPath(browser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(append(os.Environ(), "CHROMIUM="+path), env...)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s\n%s", strings.Join(args, " "), out)
 	if err != nil {

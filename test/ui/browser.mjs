@@ -1,17 +1,15 @@
 // Starts Chromium and opens the status page of a daemon, which DAEMON_URL names. CONTROL_URL is of the Go test that started it.
-import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import { answer } from './fixtures.mjs'
 
 export const daemonURL = process.env.DAEMON_URL
 
-const paths = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
-
-/** Starts the browser that CHROMIUM names, or the system's. */
-export const launch = () => chromium.launch({
-  executablePath: process.env.CHROMIUM || paths.find(existsSync),
-  args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
-})
+/** Starts the browser that CHROMIUM names, or that of Debian. */
+export const launch = () =>
+  chromium.launch({
+    executablePath: process.env.CHROMIUM || '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu'],
+  })
 
 /**
  * Opens a page. Faults of the page, such as a script error, a violation of the content security policy or a request to
@@ -34,7 +32,8 @@ export async function open(browser, { answers, hash = '', url = daemonURL, ...op
   })
   await page.addInitScript(() => {
     document.addEventListener('securitypolicyviolation', (event) =>
-      console.error(`violation of ${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`))
+      console.error(`violation of ${event.effectiveDirective}: ${event.blockedURI} ${event.sample}`),
+    )
   })
   if (answers) await page.route(`${url}/api/v1/**`, (route) => fulfill(route, answers, url))
   await page.goto(`${url}/${hash}`)

@@ -5,7 +5,9 @@ import { control, launch, live, open, patience } from './browser.mjs'
 import { markup } from './fixtures.mjs'
 
 let browser
-before(async () => { browser = await launch() })
+before(async () => {
+  browser = await launch()
+})
 after(() => browser.close())
 
 const banner = (page, title) => page.locator('.banner', { has: page.locator('h2', { hasText: title }) })
@@ -32,16 +34,23 @@ test('a push appears on the page', async (t) => {
   const page = await open(browser)
   await live(page)
   await page.locator('.timeline li').first().waitFor(patience)
-  const seen = page.evaluate(() => new Promise((resolve) => {
-    new MutationObserver((_, observer) => {
-      if (!document.querySelector('.timeline')?.textContent.includes('web-2')) return
-      observer.disconnect()
-      resolve(Date.now())
-    }).observe(document.getElementById('main'), { childList: true, subtree: true, characterData: true })
-  }))
+  const seen = page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        new MutationObserver((_, observer) => {
+          if (!document.querySelector('.timeline')?.textContent.includes('web-2')) return
+          observer.disconnect()
+          resolve(Date.now())
+        }).observe(document.getElementById('main'), { childList: true, subtree: true, characterData: true })
+      }),
+  )
   const pushed = Date.now()
   await control('add', { service: 'web', id: 'web-2' })
-  const took = await Promise.race([seen, new Promise((_, reject) => setTimeout(reject, patience.timeout, new Error('it does not')).unref())]) - pushed
+  const took =
+    (await Promise.race([
+      seen,
+      new Promise((_, reject) => setTimeout(reject, patience.timeout, new Error('it does not')).unref()),
+    ])) - pushed
   t.diagnostic(`after ${took} ms`)
   await page.locator('.stage', { hasText: 'Source' }).getByText('2 alive').waitFor(patience)
   assert.deepEqual(page.faults, [])
@@ -70,7 +79,9 @@ test('a refused template has a banner with its line until a valid one is saved',
 test('a change opens with its reason, steps and diff', async () => {
   const page = await open(browser)
   await control('template', { body: template(2) })
-  const entry = page.locator('.timeline li', { has: page.locator('.badge', { hasText: 'reload' }), hasText: 'haproxy.tmpl' }).first()
+  const entry = page
+    .locator('.timeline li', { has: page.locator('.badge', { hasText: 'reload' }), hasText: 'haproxy.tmpl' })
+    .first()
   await page.locator('.timeline a', { hasText: 'haproxy.tmpl' }).first().waitFor(patience)
   await entry.locator('a').click()
   await page.locator('h2', { hasText: /^Change \d+/ }).waitFor(patience)

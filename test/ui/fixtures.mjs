@@ -12,42 +12,78 @@ export function instances(n) {
   return Array.from({ length: n }, (_, i) => {
     const service = n < 50 ? small[i % small.length] : `service-${String(Math.floor(i / 40)).padStart(3, '0')}`
     const status = n < 50 ? 'alive' : statuses[i % statuses.length]
-    const address = `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}:${31000 + i % 900}`
+    const address = `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}:${31000 + (i % 900)}`
     return {
-      service, id: `${service}-${(i * 2654435761 % 2 ** 32).toString(16).padStart(8, '0')}`, hostname: `node-${i % 120}`, addresses: [address],
-      status, since: before((i % 300 + 1) * minute),
-      servers: status === 'unhealthy' ? [] : [{
-        backend: `${service}-8080`, name: `node-${i % 120}-${31000 + i % 900}`, status: status === 'draining' ? 'DRAIN' : 'UP', in_status_seconds: i % 300 * 60 + 60,
-        check: 'L7OK', weight: 1, sessions: i * 7 % 13, queue: 0,
-      }],
+      service,
+      id: `${service}-${((i * 2654435761) % 2 ** 32).toString(16).padStart(8, '0')}`,
+      hostname: `node-${i % 120}`,
+      addresses: [address],
+      status,
+      since: before(((i % 300) + 1) * minute),
+      servers:
+        status === 'unhealthy'
+          ? []
+          : [
+              {
+                backend: `${service}-8080`,
+                name: `node-${i % 120}-${31000 + (i % 900)}`,
+                status: status === 'draining' ? 'DRAIN' : 'UP',
+                in_status_seconds: (i % 300) * 60 + 60,
+                check: 'L7OK',
+                weight: 1,
+                sessions: (i * 7) % 13,
+                queue: 0,
+              },
+            ],
     }
   })
 }
 
 function series(live) {
   const points = Array.from({ length: 360 }, (_, i) => {
-    const changes = i % 11 === 3 ? 1 + i % 3 : 0
+    const changes = i % 11 === 3 ? 1 + (i % 3) : 0
     return {
-      time: before((359 - i) * minute), changes, reloads: i % 97 === 14 ? 1 : 0, instances: live - (i < 200 ? 4 : 0) - (i % 50 < 3 ? 1 : 0),
-      convergence_max: changes ? 0.012 + (i * 37 % 23) / 1000 + (i % 97 === 14 ? 0.19 : 0) : 0, convergence_sum: changes ? 0.02 : 0,
+      time: before((359 - i) * minute),
+      changes,
+      reloads: i % 97 === 14 ? 1 : 0,
+      instances: live - (i < 200 ? 4 : 0) - (i % 50 < 3 ? 1 : 0),
+      convergence_max: changes ? 0.012 + ((i * 37) % 23) / 1000 + (i % 97 === 14 ? 0.19 : 0) : 0,
+      convergence_sum: changes ? 0.02 : 0,
     }
   })
   return { interval_seconds: 60, points }
 }
 
 const steps = [
-  { name: 'wait', start: 0, seconds: 0.0004 }, { name: 'render', start: 0.0004, seconds: 0.0031 }, { name: 'check', start: 0.004, seconds: 0.042 },
-  { name: 'write', start: 0.046, seconds: 0.006 }, { name: 'reload', start: 0.053, seconds: 0.139 },
+  { name: 'wait', start: 0, seconds: 0.0004 },
+  { name: 'render', start: 0.0004, seconds: 0.0031 },
+  { name: 'check', start: 0.004, seconds: 0.042 },
+  { name: 'write', start: 0.046, seconds: 0.006 },
+  { name: 'reload', start: 0.053, seconds: 0.139 },
 ]
 
 function change(generation, age, properties) {
   return {
-    generation, document: generation, digest: 'f2ca1bb6c7e907d06dafe4687e579fce', trigger: { kind: 'push', detail: '10.20.0.4' }, outcome: 'applied',
-    action: 'runtime', reason: 'only servers differ', received: before(age), updated: before(age - 14), attempts: 1, seconds: 0.014, lines_added: 1,
-    lines_removed: 0, instances: ['web: +node-4 10.0.0.4:31180'],
-    commands: [{ sent: 'add server web-8080/node-4-31180 10.0.0.4:31180 check weight 1', answer: 'New server registered.' },
-      { sent: 'enable server web-8080/node-4-31180' }],
-    steps: steps.slice(0, 2), ...properties,
+    generation,
+    document: generation,
+    digest: 'f2ca1bb6c7e907d06dafe4687e579fce',
+    trigger: { kind: 'push', detail: '10.20.0.4' },
+    outcome: 'applied',
+    action: 'runtime',
+    reason: 'only servers differ',
+    received: before(age),
+    updated: before(age - 14),
+    attempts: 1,
+    seconds: 0.014,
+    lines_added: 1,
+    lines_removed: 0,
+    instances: ['web: +node-4 10.0.0.4:31180'],
+    commands: [
+      { sent: 'add server web-8080/node-4-31180 10.0.0.4:31180 check weight 1', answer: 'New server registered.' },
+      { sent: 'enable server web-8080/node-4-31180' },
+    ],
+    steps: steps.slice(0, 2),
+    ...properties,
   }
 }
 
@@ -71,27 +107,59 @@ export const diffText = `--- generation 40
 function changes() {
   return [
     change(47, 9_000),
-    change(46, 4 * minute, { instances: ['api: node-2 unhealthy', 'web: node-7 draining'], commands: [], lines_added: 0, lines_removed: 2 }),
+    change(46, 4 * minute, {
+      instances: ['api: node-2 unhealthy', 'web: node-7 draining'],
+      commands: [],
+      lines_added: 0,
+      lines_removed: 2,
+    }),
     change(45, 22 * minute, {
-      action: '', outcome: 'event', event: 'drift_repaired', trigger: { kind: 'sink' }, instances: [], document: 41, seconds: 0,
+      action: '',
+      outcome: 'event',
+      event: 'drift_repaired',
+      trigger: { kind: 'sink' },
+      instances: [],
+      document: 41,
+      seconds: 0,
       reason: 'somebody set the weight of web-8080/node-2-31000 to 100; it is 1 again',
     }),
     change(44, 51 * minute, { instances: ['orders: -node-9 10.0.0.9:31002'] }),
     change(43, 75 * minute, {
-      outcome: 'superseded', action: '', reason: '', error: 'a newer change replaced it', instances: ['web: node-5 alive'],
+      outcome: 'superseded',
+      action: '',
+      reason: '',
+      error: 'a newer change replaced it',
+      instances: ['web: node-5 alive'],
     }),
     change(42, 76 * minute, {
-      outcome: 'rejected', action: '', reason: '', trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' }, instances: [],
-      error: '/etc/haproxy-api/haproxy.cfg.tmpl:31: unknown keyword \'blance\' in \'backend\' section; did you mean \'balance\'?', steps: steps.slice(0, 3),
+      outcome: 'rejected',
+      action: '',
+      reason: '',
+      trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' },
+      instances: [],
+      error: "/etc/haproxy-api/haproxy.cfg.tmpl:31: unknown keyword 'blance' in 'backend' section; did you mean 'balance'?",
+      steps: steps.slice(0, 3),
     }),
     change(41, 80 * minute, {
-      action: 'reload', reason: 'frontend web-8080: timeout client 30s → 45s', trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' },
-      instances: [], seconds: 0.192, lines_added: 4, lines_removed: 2, commands: [], steps,
+      action: 'reload',
+      reason: 'frontend web-8080: timeout client 30s → 45s',
+      trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' },
+      instances: [],
+      seconds: 0.192,
+      lines_added: 4,
+      lines_removed: 2,
+      commands: [],
+      steps,
       details: ['[NOTICE] (4711) : New worker (4802) forked', '[NOTICE] (4711) : Loading success.'],
     }),
     change(40, 160 * minute, { instances: ['web: +node-3 10.0.0.3:31000', 'api: +node-3 10.0.0.3:31007'] }),
     change(39, 300 * minute, {
-      action: 'restart', reason: 'HAProxy was not running', trigger: { kind: 'start' }, instances: ['api: +4', 'orders: +3', 'web: +5'], seconds: 0.412, steps,
+      action: 'restart',
+      reason: 'HAProxy was not running',
+      trigger: { kind: 'start' },
+      instances: ['api: +4', 'orders: +3', 'web: +5'],
+      seconds: 0.412,
+      steps,
     }),
   ]
 }
@@ -101,21 +169,56 @@ export function calm({ n = 12, list = instances(n) } = {}) {
   const history = changes()
   const tally = (status) => list.filter((one) => one.status === status).length
   const pipeline = {
-    name: 'haproxy', state: 'healthy', reasons: [], source: 'sidecar', source_type: 'sidecar-push', sink: 'haproxy', sink_type: 'haproxy', generation: 47, in_sync: true,
-    templates: ['/etc/haproxy-api/haproxy.cfg.tmpl'], since: before(9_000), problems: [], facts: { haproxy_up: '1', haproxy_restarts: '0', version: '2.6.12' },
-    last_change: history[0], last_reload: history[6],
+    name: 'haproxy',
+    state: 'healthy',
+    reasons: [],
+    source: 'sidecar',
+    source_type: 'sidecar-push',
+    sink: 'haproxy',
+    sink_type: 'haproxy',
+    generation: 47,
+    in_sync: true,
+    templates: ['/etc/haproxy-api/haproxy.cfg.tmpl'],
+    since: before(9_000),
+    problems: [],
+    facts: { haproxy_up: '1', haproxy_restarts: '0', version: '2.6.12' },
+    last_change: history[0],
+    last_reload: history[6],
   }
   return {
     status: {
-      state: 'healthy', reasons: [], version: '1.2.0', started: before(301 * minute), uptime_seconds: 301 * 60, config: { file: '/etc/haproxy-api.toml', loaded: before(301 * minute) },
-      sources: [{
-        name: 'sidecar', type: 'sidecar-push', up: true, problems: [], last_snapshot: before(9_000), last_cause: 'push', last_sender: '10.20.0.4',
-        services: new Set(list.map((one) => one.service)).size,
-        instances: { alive: tally('alive'), unhealthy: tally('unhealthy'), draining: tally('draining'), tombstone: 0, unknown: 0 }, quarantined_count: 0,
-      }],
+      state: 'healthy',
+      reasons: [],
+      version: '1.2.0',
+      started: before(301 * minute),
+      uptime_seconds: 301 * 60,
+      config: { file: '/etc/haproxy-api.toml', loaded: before(301 * minute) },
+      sources: [
+        {
+          name: 'sidecar',
+          type: 'sidecar-push',
+          up: true,
+          problems: [],
+          last_snapshot: before(9_000),
+          last_cause: 'push',
+          last_sender: '10.20.0.4',
+          services: new Set(list.map((one) => one.service)).size,
+          instances: {
+            alive: tally('alive'),
+            unhealthy: tally('unhealthy'),
+            draining: tally('draining'),
+            tombstone: 0,
+            unknown: 0,
+          },
+          quarantined_count: 0,
+        },
+      ],
       pipelines: [pipeline],
     },
-    changes: history, diff: diffText, list, series: series(tally('alive')),
+    changes: history,
+    diff: diffText,
+    list,
+    series: series(tally('alive')),
   }
 }
 
@@ -124,7 +227,14 @@ export function empty() {
   const answers = calm({ list: [] })
   const [pipeline] = answers.status.pipelines
   Object.assign(answers, { changes: [], series: { interval_seconds: 60, points: [] } })
-  Object.assign(pipeline, { generation: 0, in_sync: false, since: undefined, last_change: undefined, last_reload: undefined, templates: [] })
+  Object.assign(pipeline, {
+    generation: 0,
+    in_sync: false,
+    since: undefined,
+    last_change: undefined,
+    last_reload: undefined,
+    templates: [],
+  })
   Object.assign(answers.status.sources[0], { last_snapshot: undefined, last_cause: '', last_sender: '' })
   answers.status.started = before(3000)
   return answers
@@ -140,23 +250,46 @@ export function trouble() {
   const template = '/etc/haproxy-api/haproxy.cfg.tmpl'
   const templateError = `${template}:31:14: function "getPort" not defined; did you mean getPorts?`
   const heldReason = '9 of 12 live instances are gone, more than max_drop allows'
-  const excluded = { service: 'orders', instance: 'orders-1', hostname: 'node-9', reason: 'HAProxy: \'server node-9\' : invalid address: \'10.0.0.999\'' }
+  const excluded = {
+    service: 'orders',
+    instance: 'orders-1',
+    hostname: 'node-9',
+    reason: "HAProxy: 'server node-9' : invalid address: '10.0.0.999'",
+  }
   const quarantined = { service: 'web', instance: 'web-7', hostname: 'node-7', reason: 'the hostname has a line break' }
   Object.assign(status.pipelines[0], {
-    state: 'unhealthy', in_sync: false,
+    state: 'unhealthy',
+    in_sync: false,
     reasons: [
-      reason('template', 'unhealthy', templateError,
-        `Correct line 31 of ${template}. It is loaded as soon as it is saved, and the last good template stays in use until then.`),
+      reason(
+        'template',
+        'unhealthy',
+        templateError,
+        `Correct line 31 of ${template}. It is loaded as soon as it is saved, and the last good template stays in use until then.`,
+      ),
       reason('held', 'degraded', heldReason, 'If the registry is right, release the snapshot.'),
-      reason('excluded', 'degraded', `instance orders-1 of service orders on node-9 is excluded: ${excluded.reason}`, 'Correct its values in the registry.'),
-      reason('quarantined', 'degraded', 'instance web-7 of service web on node-7 is quarantined: the hostname has a line break; and 13 more',
-        'Correct its values in the registry: it is used with the next snapshot that has valid ones.'),
+      reason(
+        'excluded',
+        'degraded',
+        `instance orders-1 of service orders on node-9 is excluded: ${excluded.reason}`,
+        'Correct its values in the registry.',
+      ),
+      reason(
+        'quarantined',
+        'degraded',
+        'instance web-7 of service web on node-7 is quarantined: the hostname has a line break; and 13 more',
+        'Correct its values in the registry: it is used with the next snapshot that has valid ones.',
+      ),
     ],
-    template_error: templateError, template_error_at: { file: template, line: 31, column: 14 },
-    template_error_detail: `${templateError}\n\n  30 | {{ range $name, $instances := .Services }}\n> 31 |   {{ range getPort $name }}\n` +
+    template_error: templateError,
+    template_error_at: { file: template, line: 31, column: 14 },
+    template_error_detail:
+      `${templateError}\n\n  30 | {{ range $name, $instances := .Services }}\n> 31 |   {{ range getPort $name }}\n` +
       '     |            ^\n  32 | frontend {{ $name }}',
     held: { reason: heldReason, since: before(8000), until: before(-22_000) },
-    excluded: [excluded], quarantined: [quarantined], quarantined_count: 14,
+    excluded: [excluded],
+    quarantined: [quarantined],
+    quarantined_count: 14,
     waiting: { reason: 'reload deferred by reload_interval', until: before(-3000) },
   })
   Object.assign(status.config, {
@@ -164,22 +297,56 @@ export function trouble() {
     error_detail: '/etc/haproxy-api.toml:12: unknown key haproxy.relaod_interval; did you mean reload_interval?',
   })
   status.state = 'unhealthy'
-  status.reasons = [reason('configuration', 'degraded', status.config.error,
-    'Correct /etc/haproxy-api.toml and save it: it is loaded at once, and the previous configuration stays in use until then.')]
+  status.reasons = [
+    reason(
+      'configuration',
+      'degraded',
+      status.config.error,
+      'Correct /etc/haproxy-api.toml and save it: it is loaded at once, and the previous configuration stays in use until then.',
+    ),
+  ]
   status.sources.push({
-    name: 'batch', type: 'file', up: false, problems: ['open /srv/batch.json: permission denied'], facts: {}, services: 0, instances: {},
-    last_snapshot: before(100 * minute), last_cause: 'watch',
+    name: 'batch',
+    type: 'file',
+    up: false,
+    problems: ['open /srv/batch.json: permission denied'],
+    facts: {},
+    services: 0,
+    instances: {},
+    last_snapshot: before(100 * minute),
+    last_cause: 'watch',
   })
   const crash = 'HAProxy ended 3 times within a minute (exit status 1); the next start is in 8 s'
   status.pipelines.push({
-    ...calm().status.pipelines[0], name: 'batch', source: 'batch', source_type: 'file', sink: 'batch', state: 'unhealthy', problems: [crash],
+    ...calm().status.pipelines[0],
+    name: 'batch',
+    source: 'batch',
+    source_type: 'file',
+    sink: 'batch',
+    state: 'unhealthy',
+    problems: [crash],
     reasons: [
-      reason('restarting', 'unhealthy', crash, 'It is started again by itself. If it does not stay up, look for the cause in the log.'),
-      reason('source', 'degraded', 'open /srv/batch.json: permission denied',
-        'Restore the registry or the connection to it: the last snapshot of source batch stays in use until then.'),
-      reason('stale', 'degraded', 'the snapshot in use is from before the daemon started', 'It ends with the next snapshot of source batch.'),
+      reason(
+        'restarting',
+        'unhealthy',
+        crash,
+        'It is started again by itself. If it does not stay up, look for the cause in the log.',
+      ),
+      reason(
+        'source',
+        'degraded',
+        'open /srv/batch.json: permission denied',
+        'Restore the registry or the connection to it: the last snapshot of source batch stays in use until then.',
+      ),
+      reason(
+        'stale',
+        'degraded',
+        'the snapshot in use is from before the daemon started',
+        'It ends with the next snapshot of source batch.',
+      ),
     ],
-    facts: { haproxy_up: '0', haproxy_restarts: '3' }, stale_since: before(100 * minute),
+    facts: { haproxy_up: '0', haproxy_restarts: '3' },
+    stale_since: before(100 * minute),
   })
   return answers
 }
@@ -191,7 +358,11 @@ export function problem(kind) {
   const [pipeline] = status.pipelines
   const fields = { template: ['template_error', 'template_error_at', 'template_error_detail'], held: ['held'] }[kind]
   const reasons = pipeline.reasons.filter((one) => one.kind === kind)
-  Object.assign(answers.status.pipelines[0], { state: reasons[0].state, reasons, ...Object.fromEntries(fields.map((name) => [name, pipeline[name]])) })
+  Object.assign(answers.status.pipelines[0], {
+    state: reasons[0].state,
+    reasons,
+    ...Object.fromEntries(fields.map((name) => [name, pipeline[name]])),
+  })
   return answers
 }
 
@@ -221,7 +392,9 @@ export function answer(answers, path, query) {
   if (rest === 'instances') return page(answers.list, query)
   if (rest === 'generations') {
     const [actions, outcomes] = ['action', 'outcome'].map((key) => query.get(key)?.split(','))
-    const matching = answers.changes.filter((c) => (!actions || actions.includes(c.action)) && (!outcomes || outcomes.includes(c.outcome)))
+    const matching = answers.changes.filter(
+      (c) => (!actions || actions.includes(c.action)) && (!outcomes || outcomes.includes(c.outcome)),
+    )
     return { changes: matching }
   }
   const [, generation, what] = /^generations\/(\d+)\/?(.*)$/.exec(rest) ?? []
@@ -231,15 +404,24 @@ export function answer(answers, path, query) {
 
 function page(list, query) {
   const [q, status, service] = ['q', 'status', 'service'].map((key) => query.get(key) ?? '')
-  const selected = list.filter((one) => (!service || one.service === service) &&
-    (!q || [one.service, one.id, one.hostname, ...one.addresses].some((text) => text.includes(q))))
+  const selected = list.filter(
+    (one) =>
+      (!service || one.service === service) &&
+      (!q || [one.service, one.id, one.hostname, ...one.addresses].some((text) => text.includes(q))),
+  )
   const matching = selected.filter((one) => !status || one.status === status)
   const offset = Number(query.get('offset') ?? 0)
   const names = [...new Set(matching.map((one) => one.service))]
-  const tally = (rows) => Object.fromEntries([...new Set(statuses)].map((key) => [key, rows.filter((one) => one.status === key).length]))
+  const tally = (rows) =>
+    Object.fromEntries([...new Set(statuses)].map((key) => [key, rows.filter((one) => one.status === key).length]))
   return {
-    ...(query.get('summary') && { summary: names.map((name) => ({ service: name, counts: tally(matching.filter((one) => one.service === name)) })) }),
-    total: list.length, matched: matching.length, services: names.length, counts: tally(selected),
+    ...(query.get('summary') && {
+      summary: names.map((name) => ({ service: name, counts: tally(matching.filter((one) => one.service === name)) })),
+    }),
+    total: list.length,
+    matched: matching.length,
+    services: names.length,
+    counts: tally(selected),
     instances: matching.slice(offset, offset + Number(query.get('limit') ?? 200)),
   }
 }

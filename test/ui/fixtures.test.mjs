@@ -9,23 +9,36 @@ import { calm, empty, hostile, instances, markup, trouble } from './fixtures.mjs
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 let browser
-before(async () => { browser = await launch() })
+before(async () => {
+  browser = await launch()
+})
 after(() => browser.close())
 
 const root = '#/pipelines/haproxy'
-const views = { overview: root, services: `${root}/services`, instances: `${root}/instances`, changes: `${root}/changes`, change: `${root}/changes/41` }
+const views = {
+  overview: root,
+  services: `${root}/services`,
+  instances: `${root}/instances`,
+  changes: `${root}/changes`,
+  change: `${root}/changes/41`,
+}
 
 const titles = { services: 'Services', instances: 'Instances', changes: 'Changes', change: 'Change 4' }
 
 /** Waits until a view is shown, with all that it fetches. */
 async function drawn(page, name = 'overview') {
-  await page.locator('main h2', { hasText: titles[name] ?? 'Pipeline' }).first().waitFor(patience)
+  await page
+    .locator('main h2', { hasText: titles[name] ?? 'Pipeline' })
+    .first()
+    .waitFor(patience)
   await page.waitForLoadState('networkidle').catch(() => {}) // the stream of events can keep it busy
 }
 
 /** Goes to another view of the same page. */
 async function go(page, hash, name) {
-  await page.evaluate((to) => { location.hash = to }, hash)
+  await page.evaluate((to) => {
+    location.hash = to
+  }, hash)
   await drawn(page, name)
 }
 
@@ -40,7 +53,11 @@ for (const colorScheme of ['light', 'dark']) {
         await go(page, hash, name)
         const { violations } = await page.evaluate(() => window.axe.run(document))
         const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-        assert.deepEqual(serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html + node.failureSummary).join('\n')}`), [], name)
+        assert.deepEqual(
+          serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html + node.failureSummary).join('\n')}`),
+          [],
+          name,
+        )
       }
       await page.context().close()
     })
@@ -53,7 +70,10 @@ test('the dialogs have no serious fault', async () => {
   await page.locator('dialog[open]').waitFor(patience)
   await page.evaluate(axe)
   const { violations } = await page.evaluate(() => window.axe.run('dialog'))
-  assert.deepEqual(violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id }) => id), [])
+  assert.deepEqual(
+    violations.filter(({ impact }) => impact === 'serious' || impact === 'critical').map(({ id }) => id),
+    [],
+  )
   await page.context().close()
 })
 
@@ -103,7 +123,7 @@ test('10,000 instances scroll and search without a long task', async (t) => {
   }
   await page.keyboard.press('End')
   await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(patience)
-  assert.ok(await page.locator('table.instances tr').count() < 100, 'all rows are in the document')
+  assert.ok((await page.locator('table.instances tr').count()) < 100, 'all rows are in the document')
   assert.equal(await page.locator('table.instances').getAttribute('aria-rowcount'), '10001')
   await page.getByRole('searchbox').pressSequentially('service-123', { delay: 30 })
   await page.getByText('40 of 10,000 instances').waitFor(patience)
@@ -135,7 +155,10 @@ test('the timeline is filtered by action', async () => {
   const page = await open(browser, { answers: calm(), hash: views.changes })
   await page.locator('.timeline li').nth(5).waitFor(patience)
   await page.getByRole('link', { name: 'Reload', exact: true }).click()
-  await page.locator('.timeline li').nth(1).waitFor({ state: 'detached', ...patience })
+  await page
+    .locator('.timeline li')
+    .nth(1)
+    .waitFor({ state: 'detached', ...patience })
   assert.deepEqual(await page.locator('.timeline .badge').allTextContents(), ['reload'])
   assert.match(page.url(), /action=reload$/)
   await page.context().close()
@@ -145,11 +168,35 @@ test('every problem says what to do', async () => {
   const page = await open(browser, { answers: trouble() })
   await page.locator('.banner').first().waitFor(patience)
   const titles = await page.locator('.banner h2').allTextContents()
-  for (const title of ['Configuration file refused', 'Template refused', 'Snapshot held', 'exclusion', '14 instances quarantined', 'HAProxy is not running']) {
-    assert.ok(titles.some((text) => text.includes(title)), `${title} is not among ${titles}`)
+  for (const title of [
+    'Configuration file refused',
+    'Template refused',
+    'Snapshot held',
+    'exclusion',
+    '14 instances quarantined',
+    'HAProxy is not running',
+  ]) {
+    assert.ok(
+      titles.some((text) => text.includes(title)),
+      `${title} is not among ${titles}`,
+    )
   }
   for (const advice of await page.locator('.banner .advice').allTextContents()) assert.notEqual(advice, '')
   assert.equal(await page.getByRole('button', { name: 'Release' }).count(), 1)
+  await page.context().close()
+})
+
+test('an apply is requested by the button', async () => {
+  const page = await open(browser, { answers: trouble() })
+  const methods = []
+  await page.route('**/pipelines/batch/apply', (route) => {
+    methods.push(route.request().method())
+    return route.fulfill({ status: 202, json: { message: 'apply requested' } })
+  })
+  const banner = page.locator('.banner', { hasText: 'batch: HAProxy is not running' })
+  await banner.getByRole('button', { name: 'Apply now' }).click()
+  await banner.getByText('apply requested').waitFor(patience)
+  assert.deepEqual(methods, ['POST'])
   await page.context().close()
 })
 
@@ -175,9 +222,12 @@ test('a lost connection is shown, and everything is fetched again after a reset'
   await live(lost)
 
   let fetched = 0
-  lost.on('request', (request) => { if (request.url().endsWith('/api/v1/status')) fetched++ })
+  lost.on('request', (request) => {
+    if (request.url().endsWith('/api/v1/status')) fetched++
+  })
   await lost.route('**/api/v1/events', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: 'retry: 600000\n\nevent: reset\ndata: {}\n\n' }))
+    route.fulfill({ contentType: 'text/event-stream', body: 'retry: 600000\n\nevent: reset\ndata: {}\n\n' }),
+  )
   await lost.reload()
   await drawn(lost)
   for (const end = Date.now() + patience.timeout; fetched < 3;) {
@@ -195,7 +245,8 @@ test('the keyboard reaches everything', async () => {
   await page.keyboard.press('Enter')
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main')
   const release = page.getByRole('button', { name: 'Release' })
-  for (let i = 0; i < 30 && !await release.evaluate((node) => node === document.activeElement); i++) await page.keyboard.press('Tab')
+  for (let i = 0; i < 30 && !(await release.evaluate((node) => node === document.activeElement)); i++)
+    await page.keyboard.press('Tab')
   assert.ok(await release.evaluate((node) => node === document.activeElement))
   const outline = await release.evaluate((node) => getComputedStyle(node).outlineStyle)
   assert.notEqual(outline, 'none')

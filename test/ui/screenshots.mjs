@@ -18,21 +18,21 @@ const shots = {
   'trouble-dark': { answers: trouble(), fullPage: true, colorScheme: 'dark' },
   'trouble-narrow': { answers: trouble(), fullPage: true, ...narrow },
   'calm-narrow': { answers: calm(), fullPage: true, ...narrow },
-  'empty': { answers: empty() },
-  'hostile': { answers: hostile(), fullPage: true },
-  'services': { answers: many(), hash: `${root}/services` },
+  empty: { answers: empty() },
+  hostile: { answers: hostile(), fullPage: true },
+  services: { answers: many(), hash: `${root}/services` },
   'services-narrow': { answers: many(), hash: `${root}/services`, ...narrow },
-  'instances': { answers: many(), hash: `${root}/instances` },
+  instances: { answers: many(), hash: `${root}/instances` },
   'instances-dark': { answers: many(), hash: `${root}/instances`, colorScheme: 'dark' },
   'instances-narrow': { answers: many(), hash: `${root}/instances`, ...narrow },
-  'change': { answers: calm(), hash: `${root}/changes/41` },
+  change: { answers: calm(), hash: `${root}/changes/41` },
   'change-dark': { answers: calm(), hash: `${root}/changes/41`, colorScheme: 'dark' },
   'change-narrow': { answers: calm(), hash: `${root}/changes/41`, fullPage: true, ...narrow },
-  'changes': { answers: calm(), hash: `${root}/changes?action=reload` },
+  changes: { answers: calm(), hash: `${root}/changes?action=reload` },
 }
 
 const wanted = process.argv.slice(2)
-const isWanted = (name) => wanted.length ? wanted.includes(name) || wanted.includes('all') : name.startsWith('status')
+const isWanted = (name) => (wanted.length ? wanted.includes(name) || wanted.includes('all') : name.startsWith('status'))
 
 const browser = await launch()
 for (const [name, { fullPage, ...options }] of Object.entries(shots).filter(([name]) => isWanted(name))) {

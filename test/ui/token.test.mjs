@@ -7,7 +7,9 @@ const token = process.env.TOKEN
 const protectedReads = process.env.PROTECTED === 'true'
 
 let browser
-before(async () => { browser = await launch() })
+before(async () => {
+  browser = await launch()
+})
 after(() => browser.close())
 
 test('the page needs the token if reads do', { skip: !protectedReads }, async () => {

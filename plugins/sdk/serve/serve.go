@@ -101,7 +101,15 @@ func serve(info sdk.Info, kind wire.Kind, open openFunc) {
 
 // newLogger returns the logger of [sdk.Env]. The daemon parses the lines and applies its own level.
 func newLogger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: durationAsText}))
+}
+
+// durationAsText keeps a duration from becoming a number of nanoseconds.
+func durationAsText(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.String(a.Key, a.Value.Duration().String())
+	}
+	return a
 }
 
 // removeSockets removes the directory that the daemon created for the socket of this plugin, as the daemon does when

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -17,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +125,51 @@ func TestClient_PresentsItsCertificate(t *testing.T) {
 	}
 	if _, err := ReadIdentity(identityFile, own); err == nil {
 		t.Error("a certificate with the key of another one was read")
+	}
+}
+
+func TestClient_ReadsAllPages(t *testing.T) {
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.EscapedPath() != "/api/v1/pipelines/a%2Fb/generations" || r.FormValue("since") != "2026-01-02T15:04:05Z" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		switch r.FormValue("before") {
+		case "":
+			fmt.Fprint(w, `{"changes":[{"generation":9},{"generation":8}],"next":8}`)
+		case "8":
+			fmt.Fprint(w, `{"changes":[{"generation":7}]}`)
+		}
+	}))
+	defer daemon.Close()
+	changes, err := New(configFor(daemon), nil).Changes(t.Context(), "a/b", time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC))
+	if err != nil || len(changes) != 3 || changes[0].Generation != 9 || changes[2].Generation != 7 {
+		t.Errorf("got %v, %v", changes, err)
+	}
+}
+
+func TestClient_ErrorsHaveTypes(t *testing.T) {
+	code, body := http.StatusUnauthorized, `{"errors":["no token"]}`
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(code)
+		fmt.Fprint(w, body)
+	}))
+	client := New(configFor(daemon), nil)
+	_, err := client.Status(t.Context())
+	if denied, ok := errors.AsType[*StatusError](err); !ok || denied.Code != code || !strings.Contains(err.Error(), "no token") {
+		t.Errorf("denied: %v", err)
+	}
+	code = http.StatusGone
+	if diff, err := client.Diff(t.Context(), "p", 1); diff != "" || err != nil {
+		t.Errorf("a diff that is no longer kept: %q, %v", diff, err)
+	}
+	code, body = http.StatusOK, "<html>"
+	if _, err := client.Status(t.Context()); err == nil {
+		t.Error("a page was read as a status")
+	}
+	daemon.Close()
+	_, err = client.Status(t.Context())
+	if _, ok := errors.AsType[*AwayError](err); !ok {
+		t.Errorf("away: %v", err)
 	}
 }
 

@@ -26,7 +26,11 @@ func TestPage_WrapsAtWidth(t *testing.T) {
 func TestPage_AlignsColumns(t *testing.T) {
 	p := NewPlainPage(30)
 	p.colored = true
-	p.Table([][]string{{"\tNO", "NAME", "TEXT"}, {"\t7", p.Failure("日本"), "short"}, {"\t12", "long name", "this does not fit here"}})
+	p.Table([][]string{
+		{"\tNO", "NAME", "TEXT"},
+		{"\t7", p.Failure("日本"), "short"},
+		{"\t12", "long name", "this does not fit here"},
+	})
 	p.Fields(2, [][2]string{{"a", "1"}, {"long", "2"}})
 	p.Verbatim(2, "one\n\ttwo that is much too long for it\n")
 	const want = "NO  NAME       TEXT\n" +

@@ -21,7 +21,12 @@ async function request(method, path) {
   // The header tells the daemon that a script asks, so that the browser shows no password dialog of its own.
   const headers = { 'X-Requested-With': 'XMLHttpRequest' }
   if (token()) headers.Authorization = `Bearer ${token()}`
-  const response = await fetch(address(path), { method, headers, signal: AbortSignal.timeout(timeout) })
+  let response
+  try {
+    response = await fetch(address(path), { method, headers, signal: AbortSignal.timeout(timeout) })
+  } catch (err) {
+    throw new Error(err.name === 'TimeoutError' ? `no answer within ${timeout / 1000} s` : 'no connection', { cause: err })
+  }
   if (response.ok) return response
   const body = await response.json().catch(() => ({}))
   throw new APIError(response.status, body.errors ?? [])
@@ -45,7 +50,7 @@ export async function post(path) {
       if (err.status !== 401) throw err
       if (token()) reason = 'The daemon does not accept this token.'
       forgetToken()
-      if (!await askForToken(reason)) return null
+      if (!(await askForToken(reason))) return null
     }
   }
 }

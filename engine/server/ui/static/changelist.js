@@ -17,16 +17,29 @@ export const filters = {
 
 /** A list that is fetched page by page, newest first, and kept up to date by events. */
 export class ChangeList {
+  #late = [] // changes that events brought during a request, whose answer may lack them
+
   constructor(pipeline, filter, limit) {
-    Object.assign(this, { pipeline, filter: filters[filter] ? filter : '', limit, items: null, kept: limit, next: 0, error: '', busy: false })
+    Object.assign(this, {
+      pipeline,
+      filter: filters[filter] ? filter : '',
+      limit,
+      items: null,
+      kept: limit,
+      next: 0,
+      error: '',
+      busy: false,
+    })
   }
 
   /** Fetches the newest ones. */
   async load() {
+    this.#late = []
     const page = await this.#fetch(0)
     if (!page) return
     this.items = page.changes
     this.next = page.next ?? 0
+    for (const change of this.#late) this.put(change)
   }
 
   /** Fetches older ones. */
@@ -58,6 +71,7 @@ export class ChangeList {
 
   /** Adds or replaces a change that an event brought. The list does not grow by that beyond what was fetched. */
   put(change) {
+    if (this.busy) this.#late.push(change)
     if (!this.items) return
     const items = this.items.filter((c) => c.generation !== change.generation)
     if (filters[this.filter].has(change)) items.push(change)

@@ -1,8 +1,8 @@
 // Builds elements, and changes the document into what a view describes. Every text becomes a text node, never markup.
 
 /**
- * Creates an element. Properties that begin with "on" are event handlers, "key" identifies an element among its siblings, "opaque"
- * keeps update out of its content, and everything else is an attribute; false, null and undefined leave an attribute out.
+ * Creates an element. Properties that begin with "on" are event handlers, "key" identifies an element among its siblings,
+ * "opaque" keeps update out of its content, and everything else is an attribute; false, null and undefined leave an attribute out.
  * @param {string} tag
  * @param {Object<string, any>?} properties
  * @param {...any} children texts, elements, arrays of them; null, undefined and false are left out
@@ -24,7 +24,7 @@ function flat(children) {
 
 /** Makes the children of parent equal to those given, and keeps elements that are the same, so that focus and selection stay. */
 export function update(parent, ...children) {
-  const wanted = flat(children).map((child) => child instanceof Node ? child : document.createTextNode(child))
+  const wanted = flat(children).map((child) => (child instanceof Node ? child : document.createTextNode(child)))
   const keys = new Set(wanted.map((node) => node.key).filter((key) => key !== undefined))
   const keyed = new Map()
   for (const child of parent.childNodes) if (child.key !== undefined) keyed.set(child.key, child)

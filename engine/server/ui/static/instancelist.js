@@ -55,7 +55,14 @@ export class InstanceList {
       if (replace) this.#pages.clear()
       this.#pages.set(number, answer.instances)
       if (this.#pages.size > maxPages) this.#pages.delete(this.#pages.keys().next().value)
-      Object.assign(this, { matched: answer.matched, total: answer.total, services: answer.services, counts: answer.counts ?? {}, error: '', serversError: answer.servers_error })
+      Object.assign(this, {
+        matched: answer.matched,
+        total: answer.total,
+        services: answer.services,
+        counts: answer.counts ?? {},
+        error: '',
+        serversError: answer.servers_error,
+      })
     } catch (err) {
       if (age !== this.#age) return
       this.error = err.message

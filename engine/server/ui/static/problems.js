@@ -23,24 +23,36 @@ const kinds = {
   sink: (p) => ({ title: `Sink ${p.sink} reports a problem`, action: 'apply' }),
   restarting: () => ({ title: 'HAProxy is not running', action: 'apply' }),
   not_applied: () => ({
-    title: 'Configuration not applied', action: 'apply',
+    title: 'Configuration not applied',
+    action: 'apply',
     advice: 'The previous configuration stays in effect. Correct the cause; it is tried again by itself, or now with the button.',
   }),
   watched_files: () => ({ title: 'Watched files not loaded' }),
-  template: (p) => ({ title: `Template refused${position(p.template_error_at)}`, detail: p.template_error_detail || p.template_error }),
+  template: (p) => ({
+    title: `Template refused${position(p.template_error_at)}`,
+    detail: p.template_error_detail || p.template_error,
+  }),
   nothing_applied: () => ({ title: 'Nothing applied yet' }),
   source: (p) => ({ title: `Source ${p.source} reports a problem` }),
   stale: (p) => ({ title: `No snapshot of source ${p.source} yet`, since: p.stale_since }),
   held: (p) => ({
-    title: 'Snapshot held', since: p.held?.since, until: p.held?.until, action: 'release',
-    advice: 'HAProxy keeps the previous instances. If they are really gone, release the snapshot. Otherwise correct the registry.',
+    title: 'Snapshot held',
+    since: p.held?.since,
+    until: p.held?.until,
+    action: 'release',
+    advice:
+      'HAProxy keeps the previous instances. If they are really gone, release the snapshot. Otherwise correct the registry.',
   }),
   excluded: (p) => ({
-    title: `${count(p.excluded?.length ?? 0, 'exclusion')}`, ...list(p.excluded), action: 'apply',
-    advice: 'All others are served. Correct the values in the registry, or the template: what is accepted is included again by itself.',
+    title: `${count(p.excluded?.length ?? 0, 'exclusion')}`,
+    ...list(p.excluded),
+    action: 'apply',
+    advice:
+      'All others are served. Correct the values in the registry, or the template: what is accepted is included again by itself.',
   }),
   quarantined: (p) => ({
-    title: `${count(p.quarantined_count ?? 0, 'instance')} quarantined`, ...list(p.quarantined, p.quarantined_count),
+    title: `${count(p.quarantined_count ?? 0, 'instance')} quarantined`,
+    ...list(p.quarantined, p.quarantined_count),
   }),
   configuration: (_, config) => ({ title: 'Configuration file refused', detail: config.error_detail || config.error }),
 }
@@ -50,9 +62,19 @@ export function problemsOf(status) {
   const found = (status.reasons ?? []).map((reason) => problem(reason, null, status.config))
   const several = status.pipelines.length > 1
   for (const p of status.pipelines) {
-    const own = [...(p.reasons ?? []).map((reason) => problem(reason, p, status.config)), dropped(p), nondeterministic(p), waiting(p)]
+    const own = [
+      ...(p.reasons ?? []).map((reason) => problem(reason, p, status.config)),
+      dropped(p),
+      nondeterministic(p),
+      waiting(p),
+    ]
     for (const one of own.filter(Boolean)) {
-      found.push({ ...one, key: `${one.key} ${p.name}`, pipeline: p.name, title: several ? `${p.name}: ${one.title}` : one.title })
+      found.push({
+        ...one,
+        key: `${one.key} ${p.name}`,
+        pipeline: p.name,
+        title: several ? `${p.name}: ${one.title}` : one.title,
+      })
     }
   }
   const order = ['error', 'warning', 'notice']
@@ -72,24 +94,40 @@ function position(at) {
 }
 
 function dropped(p) {
-  return p.dropped_values?.length > 0 && {
-    key: 'dropped', level: 'notice', title: `${count(p.dropped_values_count ?? p.dropped_values.length, 'value')} dropped`,
-    ...list(p.dropped_values, p.dropped_values_count),
-    advice: 'The instances are served without these values. Correct them in the registry.',
-  }
+  return (
+    p.dropped_values?.length > 0 && {
+      key: 'dropped',
+      level: 'notice',
+      title: `${count(p.dropped_values_count ?? p.dropped_values.length, 'value')} dropped`,
+      ...list(p.dropped_values, p.dropped_values_count),
+      advice: 'The instances are served without these values. Correct them in the registry.',
+    }
+  )
 }
 
 function nondeterministic(p) {
-  return p.nondeterministic?.length > 0 && {
-    key: 'nondeterministic', level: 'notice', title: 'The template renders the same state differently each time',
-    lines: p.nondeterministic, advice: 'Such lines cause reloads without a reason. Change the template.',
-  }
+  return (
+    p.nondeterministic?.length > 0 && {
+      key: 'nondeterministic',
+      level: 'notice',
+      title: 'The template renders the same state differently each time',
+      lines: p.nondeterministic,
+      advice: 'Such lines cause reloads without a reason. Change the template.',
+    }
+  )
 }
 
 function waiting(p) {
-  return p.waiting && {
-    key: 'waiting', level: 'notice', title: 'Change deferred', lines: [p.waiting.reason], until: p.waiting.until, advice: '',
-  }
+  return (
+    p.waiting && {
+      key: 'waiting',
+      level: 'notice',
+      title: 'Change deferred',
+      lines: [p.waiting.reason],
+      until: p.waiting.until,
+      advice: '',
+    }
+  )
 }
 
 /** Returns the first lines of a list of exclusions or quarantined instances, and the rest to unfold. */

@@ -46,6 +46,8 @@ export function replaceRoute(hash) {
 
 /** Calls shown at once and whenever the address changes. Addresses within the page, such as #main, are no routes. */
 export function startRouter(shown) {
-  addEventListener('hashchange', () => { if (!location.hash || location.hash.startsWith('#/')) shown(currentRoute()) })
+  addEventListener('hashchange', () => {
+    if (!location.hash || location.hash.startsWith('#/')) shown(currentRoute())
+  })
   shown(currentRoute())
 }

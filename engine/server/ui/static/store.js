@@ -87,14 +87,27 @@ export async function fetchSeries(name) {
 export function startStore(on) {
   Object.assign(listeners, on)
   const stream = openEvents({
-    connection: (state) => { store.connection = state; draw() },
-    change: ({ pipeline, change }) => { listeners.change(pipeline, change); fetchStatus() },
+    connection: (state) => {
+      store.connection = state
+      draw()
+    },
+    change: ({ pipeline, change }) => {
+      listeners.change(pipeline, change)
+      fetchStatus()
+    },
     status: () => fetchStatus(),
-    reset: () => { fetchStatus(); listeners.reset() },
+    reset: () => {
+      fetchStatus()
+      listeners.reset()
+    },
   })
   fetchStatus()
-  setInterval(() => { if (store.connection !== 'live' && !document.hidden) fetchStatus() }, pollInterval)
-  setInterval(() => { if (store.connection !== 'live' && document.hidden) fetchStatus() }, hiddenPollInterval)
+  setInterval(() => {
+    if (store.connection !== 'live' && !document.hidden) fetchStatus()
+  }, pollInterval)
+  setInterval(() => {
+    if (store.connection !== 'live' && document.hidden) fetchStatus()
+  }, hiddenPollInterval)
   // Browsers open only six connections to one host, and each stream is one of them.
   let closing
   document.addEventListener('visibilitychange', () => {

@@ -1,7 +1,12 @@
 // Times and durations in words.
 import { el } from './dom.js'
 
-const units = [[86400, 'd'], [3600, 'h'], [60, 'min'], [1, 's']]
+const units = [
+  [86400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+  [1, 's'],
+]
 
 /** Returns a duration such as "3 min" or "2 h 5 min". */
 export function duration(seconds) {

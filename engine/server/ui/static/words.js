@@ -1,10 +1,21 @@
 // Words for what the API reports as identifiers.
 
 const triggers = {
-  push: 'push', watch: 'stream of the registry', resync: 'resync', source: 'snapshot', release: 'release',
-  template: 'template saved', configuration: 'configuration reloaded', request: 'apply requested', start: 'daemon started',
-  sink_restart: 'plugin of the sink restarted', lost: 'document lost by the sink', watched_files: 'watched file changed',
-  reread: 'SIGHUP', retry: 'retry', sink: 'event of the sink',
+  push: 'push',
+  watch: 'stream of the registry',
+  resync: 'resync',
+  source: 'snapshot',
+  release: 'release',
+  template: 'template saved',
+  configuration: 'configuration reloaded',
+  request: 'apply requested',
+  start: 'daemon started',
+  sink_restart: 'plugin of the sink restarted',
+  lost: 'document lost by the sink',
+  watched_files: 'watched file changed',
+  reread: 'SIGHUP',
+  retry: 'retry',
+  sink: 'event of the sink',
 }
 
 /** Returns what triggered a change, such as "push from 10.0.0.7". */
@@ -15,8 +26,14 @@ export function triggerWords({ kind, detail }) {
 }
 
 const events = {
-  crashed: 'crashed', restarted: 'restarted', reloaded: 'reloaded', foreign_reload: 'reloaded by another program',
-  load_failed: 'load failed', drift_repaired: 'drift repaired', reverted: 'taken back', other: 'event',
+  crashed: 'crashed',
+  restarted: 'restarted',
+  reloaded: 'reloaded',
+  foreign_reload: 'reloaded by another program',
+  load_failed: 'load failed',
+  drift_repaired: 'drift repaired',
+  reverted: 'taken back',
+  other: 'event',
 }
 
 const outcomes = { not_loaded: 'not loaded' }
@@ -47,5 +64,11 @@ export const count = (n, noun) => `${n.toLocaleString('en')} ${noun}${n === 1 ? 
 
 /** The statuses of instances, and their tones. */
 export const statuses = {
-  alive: 'ok', unhealthy: 'error', draining: 'notice', unknown: 'warning', tombstone: 'muted', quarantined: 'warning', excluded: 'warning',
+  alive: 'ok',
+  unhealthy: 'error',
+  draining: 'notice',
+  unknown: 'warning',
+  tombstone: 'muted',
+  quarantined: 'warning',
+  excluded: 'warning',
 }

@@ -13,7 +13,10 @@ const outcomes = new Map()
 
 /** Requests an action for the pipeline of a problem, and shows the answer in its banner. */
 async function request(problem) {
-  const show = (outcome) => { outcomes.set(problem.key, outcome); draw() }
+  const show = (outcome) => {
+    outcomes.set(problem.key, outcome)
+    draw()
+  }
   show({ message: '', busy: true })
   try {
     const message = await post(pipelinePath(problem.pipeline, `/${problem.action}`))
@@ -27,25 +30,42 @@ async function request(problem) {
 export function banners(problems) {
   const keys = new Set(problems.map((problem) => problem.key))
   for (const key of outcomes.keys()) if (!keys.has(key)) outcomes.delete(key)
-  return problems.length > 0 &&
-    el('section', { key: 'problems', class: 'banners', 'aria-label': 'Problems' }, problems.map(banner))
+  return (
+    problems.length > 0 && el('section', { key: 'problems', class: 'banners', 'aria-label': 'Problems' }, problems.map(banner))
+  )
 }
 
 function banner(problem) {
   const outcome = outcomes.get(problem.key)
-  return el('article', { class: `banner ${problem.level}`, key: problem.key },
+  return el(
+    'article',
+    { class: `banner ${problem.level}`, key: problem.key },
     el('h2', { class: `state ${problem.level}` }, problem.title),
-    el('div', { class: 'what' },
+    el(
+      'div',
+      { class: 'what' },
       lines(problem),
       detail(problem.detail),
-      el('p', { class: 'advice' },
+      el(
+        'p',
+        { class: 'advice' },
         problem.since && ['Since ', ago(problem.since, { bare: true }), '. '],
         problem.until && ['Ends by itself ', until(problem.until), '. '],
-        problem.advice)),
-    problem.action && el('div', { class: 'buttons' },
-      el('button', { type: 'button', disabled: outcome?.busy ?? false, onclick: () => request(problem) }, labels[problem.action]),
-      problem.action === 'apply' && el('a', { href: link(problem.pipeline, 'changes') }, 'Changes'),
-      el('span', { role: 'status', class: outcome?.failed ? 'failure' : '' }, outcome?.message ?? '')),
+        problem.advice,
+      ),
+    ),
+    problem.action &&
+      el(
+        'div',
+        { class: 'buttons' },
+        el(
+          'button',
+          { type: 'button', disabled: outcome?.busy ?? false, onclick: () => request(problem) },
+          labels[problem.action],
+        ),
+        problem.action === 'apply' && el('a', { href: link(problem.pipeline, 'changes') }, 'Changes'),
+        el('span', { role: 'status', class: outcome?.failed ? 'failure' : '' }, outcome?.message ?? ''),
+      ),
   )
 }
 
@@ -53,11 +73,19 @@ function banner(problem) {
 function detail(text) {
   const [sentence, ...rest] = (text ?? '').split('\n')
   const block = rest.join('\n').replace(/^\n+|\n+$/g, '')
-  return [sentence && el('p', {}, sentence), block && el('pre', { tabindex: '0', role: 'region', 'aria-label': 'Details' }, block)]
+  return [
+    sentence && el('p', {}, sentence),
+    block && el('pre', { tabindex: '0', role: 'region', 'aria-label': 'Details' }, block),
+  ]
 }
 
 function lines({ lines: first = [], more = [], dropped = 0 }) {
-  const listOf = (all) => el('ul', {}, all.map((line) => el('li', {}, line)))
+  const listOf = (all) =>
+    el(
+      'ul',
+      {},
+      all.map((line) => el('li', {}, line)),
+    )
   if (first.length === 1 && !more.length && !dropped) return el('p', {}, first[0])
   return [
     first.length > 0 && listOf(first),

@@ -14,13 +14,18 @@ export function changes(route, pipeline) {
   load(route)
   return {
     routed: load,
-    changed: (name, change) => { if (name === pipeline) list.put(change) },
+    changed: (name, change) => {
+      if (name === pipeline) list.put(change)
+    },
     reset: () => list.load(),
     draw(main) {
-      update(main,
+      update(
+        main,
         el('div', { class: 'title' }, el('h2', {}, 'Changes'), filterBar(list, 'changes')),
         timeline(list),
-        list.next > 0 && el('p', {}, el('button', { type: 'button', disabled: list.busy, onclick: () => list.more() }, 'Show older')))
+        list.next > 0 &&
+          el('p', {}, el('button', { type: 'button', disabled: list.busy, onclick: () => list.more() }, 'Show older')),
+      )
     },
   }
 }

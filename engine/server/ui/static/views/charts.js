@@ -12,18 +12,35 @@ const minute = 60
 /** What each chart shows. total describes all values in words. */
 const kinds = [
   {
-    key: 'convergence', title: 'Convergence', points: true, unit: measured,
-    value: (p) => p.changes > 0 && p.convergence_max > 0 ? p.convergence_max : null,
+    key: 'convergence',
+    title: 'Convergence',
+    points: true,
+    unit: measured,
+    value: (p) => (p.changes > 0 && p.convergence_max > 0 ? p.convergence_max : null),
     total: (points) => {
       const slowest = Math.max(0, ...points.map((p) => p.convergence_max ?? 0))
       return slowest ? `slowest ${measured(slowest)}` : 'no change'
     },
   },
-  { key: 'changes', title: 'Changes', bars: true, value: (p) => p.changes || null, total: (points) => `${sum(points, 'changes')} in 6 h` },
-  { key: 'reloads', title: 'Reloads', bars: true, value: (p) => p.reloads || null, total: (points) => `${sum(points, 'reloads')} in 6 h` },
   {
-    key: 'instances', title: 'Live instances', value: (p) => p.instances,
-    total: (points) => points.length ? `${(points.at(-1).instances ?? 0).toLocaleString('en')} now` : '',
+    key: 'changes',
+    title: 'Changes',
+    bars: true,
+    value: (p) => p.changes || null,
+    total: (points) => `${sum(points, 'changes')} in 6 h`,
+  },
+  {
+    key: 'reloads',
+    title: 'Reloads',
+    bars: true,
+    value: (p) => p.reloads || null,
+    total: (points) => `${sum(points, 'reloads')} in 6 h`,
+  },
+  {
+    key: 'instances',
+    title: 'Live instances',
+    value: (p) => p.instances,
+    total: (points) => (points.length ? `${(points.at(-1).instances ?? 0).toLocaleString('en')} now` : ''),
   },
 ]
 
@@ -35,7 +52,10 @@ export class Charts {
   #drawn = null // the series that is shown
   #resized = new ResizeObserver(() => this.#resize())
   #scheme = matchMedia('(prefers-color-scheme: dark)')
-  #recolor = () => { this.#clear(); this.draw() }
+  #recolor = () => {
+    this.#clear()
+    this.draw()
+  }
 
   constructor(pipeline) {
     this.#pipeline = pipeline
@@ -51,11 +71,23 @@ export class Charts {
   /** Describes the charts; draw fills them. */
   section() {
     const points = store.series.get(this.#pipeline)?.points
-    return el('section', { key: 'charts', class: 'charts', 'aria-labelledby': 'charts-title' },
+    return el(
+      'section',
+      { key: 'charts', class: 'charts', 'aria-labelledby': 'charts-title' },
       el('h2', { id: 'charts-title' }, 'Last 6 hours'),
-      el('div', { class: 'grid' }, kinds.map((kind) => el('figure', { key: kind.key },
-        el('figcaption', {}, el('strong', {}, kind.title), el('span', { class: 'muted' }, points ? kind.total(points) : '')),
-        el('div', { class: 'plot', id: `plot-${kind.key}`, key: 'plot', opaque: true, 'aria-hidden': 'true' })))))
+      el(
+        'div',
+        { class: 'grid' },
+        kinds.map((kind) =>
+          el(
+            'figure',
+            { key: kind.key },
+            el('figcaption', {}, el('strong', {}, kind.title), el('span', { class: 'muted' }, points ? kind.total(points) : '')),
+            el('div', { class: 'plot', id: `plot-${kind.key}`, key: 'plot', opaque: true, 'aria-hidden': 'true' }),
+          ),
+        ),
+      ),
+    )
   }
 
   /** Draws the points if they have changed. */
@@ -121,24 +153,36 @@ function newPlot(kind, data, target, range) {
   const style = getComputedStyle(document.documentElement)
   const color = (name) => style.getPropertyValue(`--${name}`).trim()
   const format = kind.unit ?? ((value) => value.toLocaleString('en'))
-  const axis = { stroke: color('muted'), font: '11px system-ui, sans-serif', grid: { stroke: color('grid'), width: 1 }, ticks: { show: false } }
+  const axis = {
+    stroke: color('muted'),
+    font: '11px system-ui, sans-serif',
+    grid: { stroke: color('grid'), width: 1 },
+    ticks: { show: false },
+  }
   const series = { stroke: color('accent'), width: 1.5, points: { show: false } }
   if (kind.points) Object.assign(series, { paths: () => null, points: { show: true, size: 5, fill: color('accent') } })
   if (kind.bars) Object.assign(series, { paths: uPlot.paths.bars({ size: [1, 6, 2] }), fill: color('accent') })
   if (!kind.points && !kind.bars) Object.assign(series, { paths: uPlot.paths.stepped({ align: 1 }) })
-  return new uPlot({
-    width: target.clientWidth || 300, height, legend: { show: false }, padding: [6, 18, 0, 0],
-    cursor: { x: false, y: false, drag: { x: false, y: false } },
-    scales: {
-      x: { time: true, ...range, auto: false },
-      y: { range: (_, min, max) => [0, Math.max(kind.points ? 0.01 : 1, (max ?? 0) * 1.1)] },
+  return new uPlot(
+    {
+      width: target.clientWidth || 300,
+      height,
+      legend: { show: false },
+      padding: [6, 18, 0, 0],
+      cursor: { x: false, y: false, drag: { x: false, y: false } },
+      scales: {
+        x: { time: true, ...range, auto: false },
+        y: { range: (_, min, max) => [0, Math.max(kind.points ? 0.01 : 1, (max ?? 0) * 1.1)] },
+      },
+      series: [{}, series],
+      axes: [
+        { ...axis, size: 22, space: 60, values: (_, times) => times.map(hour) },
+        { ...axis, size: 48, space: 28, incrs: kind.unit ? undefined : wholeNumbers, values: (_, all) => all.map(format) },
+      ],
     },
-    series: [{}, series],
-    axes: [
-      { ...axis, size: 22, space: 60, values: (_, times) => times.map(hour) },
-      { ...axis, size: 48, space: 28, incrs: kind.unit ? undefined : wholeNumbers, values: (_, all) => all.map(format) },
-    ],
-  }, data, target)
+    data,
+    target,
+  )
 }
 
 const hour = (time) => new Date(time * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })

@@ -20,11 +20,27 @@ export function diff(text) {
   }
   const rows = parsed.rows.slice(0, limit)
   const rest = parsed.rows.length - rows.length
-  return el('div', { key: 'diff', class: 'diff' },
-    el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Changed lines' },
-      narrow.matches ? unified(rows) : sideBySide(rows)),
-    rest > 0 && el('button', { type: 'button', onclick: () => { limit += 5 * shownAtFirst; draw() } },
-      `Show ${Math.min(rest, 5 * shownAtFirst).toLocaleString('en')} more lines`))
+  return el(
+    'div',
+    { key: 'diff', class: 'diff' },
+    el(
+      'div',
+      { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Changed lines' },
+      narrow.matches ? unified(rows) : sideBySide(rows),
+    ),
+    rest > 0 &&
+      el(
+        'button',
+        {
+          type: 'button',
+          onclick: () => {
+            limit += 5 * shownAtFirst
+            draw()
+          },
+        },
+        `Show ${Math.min(rest, 5 * shownAtFirst).toLocaleString('en')} more lines`,
+      ),
+  )
 }
 
 /**
@@ -54,8 +70,10 @@ function complete(text) {
   const at = text.lastIndexOf('\n@@ ') + 1
   const [head, ...lines] = text.slice(at).replace(/\n$/, '').split('\n')
   const number = (signs) => lines.filter((line) => signs.includes(line[0])).length
-  const counted = head.replace(/^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/, (_, before, after) =>
-    `@@ -${before},${number(' -')} +${after},${number(' +')} @@`)
+  const counted = head.replace(
+    /^@@ -(\d+)(?:,\d+)? \+(\d+)(?:,\d+)? @@/,
+    (_, before, after) => `@@ -${before},${number(' -')} +${after},${number(' +')} @@`,
+  )
   return `${text.slice(0, at)}${[counted, ...lines].join('\n')}\n`
 }
 
@@ -90,8 +108,7 @@ function pair(removed, added) {
     parts = diffWordsWithSpace(removed.text, added.text)
     if (!parts.some((part) => !part.added && !part.removed && part.value.trim())) parts = null // nothing in common
   }
-  const line = (one, other) => one &&
-    { ...one, parts: parts ? parts.filter((part) => !part[other]) : [{ value: one.text }] }
+  const line = (one, other) => one && { ...one, parts: parts ? parts.filter((part) => !part[other]) : [{ value: one.text }] }
   return { before: line(removed, 'added'), after: line(added, 'removed') }
 }
 
@@ -102,28 +119,47 @@ function cells(line) {
   if (!line) return [el('td', { class: 'number none' }), el('td', { class: 'none' })]
   return [
     el('td', { class: `number ${line.kind}` }, String(line.number)),
-    el('td', { class: line.kind },
+    el(
+      'td',
+      { class: line.kind },
       spoken[line.kind] && el('span', { class: 'hidden' }, spoken[line.kind]),
       el('span', { class: 'sign', 'aria-hidden': 'true' }, signs[line.kind]),
-      el('code', {}, line.parts.map((part) => part.added || part.removed ? el('mark', {}, part.value) : part.value))),
+      el(
+        'code',
+        {},
+        line.parts.map((part) => (part.added || part.removed ? el('mark', {}, part.value) : part.value)),
+      ),
+    ),
   ]
 }
 
 const headingRow = (text, columns) => el('tr', { class: 'hunk' }, el('td', { colspan: columns }, text))
 
 function sideBySide(rows) {
-  return el('table', { class: 'side-by-side', key: 'side-by-side' },
+  return el(
+    'table',
+    { class: 'side-by-side', key: 'side-by-side' },
     el('colgroup', {}, el('col', { class: 'number' }), el('col'), el('col', { class: 'number' }), el('col')),
-    el('thead', {}, el('tr', {}, el('th', { colspan: 2, scope: 'col' }, 'Before'), el('th', { colspan: 2, scope: 'col' }, 'After'))),
-    el('tbody', {}, rows.map((row) => 'heading' in row
-      ? headingRow(row.heading, 4)
-      : el('tr', {}, cells(row.before), cells(row.after)))))
+    el(
+      'thead',
+      {},
+      el('tr', {}, el('th', { colspan: 2, scope: 'col' }, 'Before'), el('th', { colspan: 2, scope: 'col' }, 'After')),
+    ),
+    el(
+      'tbody',
+      {},
+      rows.map((row) => ('heading' in row ? headingRow(row.heading, 4) : el('tr', {}, cells(row.before), cells(row.after)))),
+    ),
+  )
 }
 
 function unified(rows) {
   const out = []
   let later = [] // added lines, which come after the removed ones
-  const flush = () => { out.push(...later); later = [] }
+  const flush = () => {
+    out.push(...later)
+    later = []
+  }
   const row = (line) => el('tr', {}, cells(line))
   for (const { heading, before, after } of rows) {
     if (heading !== undefined || before?.kind === 'same') {
@@ -135,6 +171,10 @@ function unified(rows) {
     if (after) later.push(row(after))
   }
   flush()
-  return el('table', { class: 'unified', key: 'unified' },
-    el('colgroup', {}, el('col', { class: 'number' }), el('col')), el('tbody', {}, out))
+  return el(
+    'table',
+    { class: 'unified', key: 'unified' },
+    el('colgroup', {}, el('col', { class: 'number' }), el('col')),
+    el('tbody', {}, out),
+  )
 }

@@ -9,9 +9,7 @@ import { count } from '../words.js'
 /** Returns the overall state in words, and its tone. */
 export function headline(problems) {
   if (!store.status) {
-    return store.error
-      ? { text: 'The daemon does not answer', tone: 'error' }
-      : { text: 'Connecting', tone: 'muted' }
+    return store.error ? { text: 'The daemon does not answer', tone: 'error' } : { text: 'Connecting', tone: 'muted' }
   }
   if (store.error) return { text: 'The daemon does not answer', tone: 'error' }
   const serious = problems.filter((problem) => problem.level !== 'notice')
@@ -24,7 +22,9 @@ export function headline(problems) {
 }
 
 const connections = {
-  connecting: ['muted', 'connecting'], live: ['ok', 'live'], lost: ['error', 'connection lost, trying again'],
+  connecting: ['muted', 'connecting'],
+  live: ['ok', 'live'],
+  lost: ['error', 'connection lost, trying again'],
 }
 
 export function drawHeader(route, pipeline, problems) {
@@ -33,17 +33,39 @@ export function drawHeader(route, pipeline, problems) {
   const [connectionTone, connection] = connections[store.connection]
   const entry = (title, view, rest) =>
     el('a', { href: name ? link(name, rest) : '#/', 'aria-current': route.view === view ? 'page' : false }, title)
-  update(document.getElementById('header'),
-    el('div', { class: 'bar' },
+  update(
+    document.getElementById('header'),
+    el(
+      'div',
+      { class: 'bar' },
       el('a', { class: 'product', href: '#/' }, 'haproxy-api'),
-      el('nav', { 'aria-label': 'Views' },
-        entry('Overview', 'overview', ''), entry('Services', 'services', 'services'), entry('Instances', 'instances', 'instances'), entry('Changes', 'changes', 'changes')),
+      el(
+        'nav',
+        { 'aria-label': 'Views' },
+        entry('Overview', 'overview', ''),
+        entry('Services', 'services', 'services'),
+        entry('Instances', 'instances', 'instances'),
+        entry('Changes', 'changes', 'changes'),
+      ),
       picker(route, name),
       el('span', { class: `connection state ${connectionTone}`, role: 'status' }, connection),
     ),
-    el('div', { class: `headline ${tone}` }, el('h1', { class: `state ${tone}` }, text), facts()),
-    store.error && store.status && el('p', { class: 'failure strip' }, `${store.error}. What follows is the state of `,
-      clock(store.fetched), '.'),
+    el(
+      'div',
+      { class: `headline ${tone}` },
+      el('h1', { class: `state ${tone}` }, text),
+      problems.length > 0 && route.view !== 'overview' && el('a', { href: link(name) }, 'What to do'),
+      facts(),
+    ),
+    store.error &&
+      store.status &&
+      el(
+        'p',
+        { class: 'failure strip' },
+        `The status cannot be fetched: ${store.error}. What follows is the state of `,
+        clock(store.fetched),
+        '.',
+      ),
   )
 }
 
@@ -52,9 +74,20 @@ function picker(route, name) {
   const pipelines = store.status?.pipelines ?? []
   if (pipelines.length < 2) return null
   const rest = { services: 'services', instances: 'instances', changes: 'changes', change: 'changes' }[route.view] ?? ''
-  return el('label', { class: 'picker' }, el('span', {}, 'Pipeline '),
-    el('select', { onchange: (event) => { location.hash = link(event.target.value, rest) } },
-      pipelines.map((p) => el('option', { value: p.name, selected: p.name === name }, p.name))))
+  return el(
+    'label',
+    { class: 'picker' },
+    el('span', {}, 'Pipeline '),
+    el(
+      'select',
+      {
+        onchange: (event) => {
+          location.hash = link(event.target.value, rest)
+        },
+      },
+      pipelines.map((p) => el('option', { value: p.name, selected: p.name === name }, p.name)),
+    ),
+  )
 }
 
 function facts() {
@@ -64,14 +97,20 @@ function facts() {
     for (const [status, n] of Object.entries(source.instances ?? {})) sums[status] = (sums[status] ?? 0) + n
   }
   const others = ['unhealthy', 'draining', 'unknown'].filter((status) => sums[status])
-  return el('p', { class: 'muted' },
-    [`${count(sums.alive ?? 0, 'live instance')}`, ...others.map((status) => `${sums[status].toLocaleString('en')} ${status}`)]
-      .join(', '))
+  return el(
+    'p',
+    { class: 'muted' },
+    [
+      `${count(sums.alive ?? 0, 'live instance')}`,
+      ...others.map((status) => `${sums[status].toLocaleString('en')} ${status}`),
+    ].join(', '),
+  )
 }
 
 export function drawFooter() {
   const { status } = store
-  update(document.getElementById('footer'),
+  update(
+    document.getElementById('footer'),
     el('span', {}, `haproxy-api ${status?.version ?? ''}`),
     status && el('span', {}, 'running for ', ago(status.started, { bare: true })),
     status?.config?.file && el('span', {}, `configuration ${status.config.file}`),

@@ -9,7 +9,9 @@ import { pipelines } from './pipelines.js'
 import { filterBar, timeline } from './timeline.js'
 
 const shownChanges = 20
-const refreshInterval = 30000 // of the charts, in milliseconds
+// How often the charts are fetched, in milliseconds: always, and after a change.
+const refreshInterval = 30000
+const changePause = 5000
 
 export function overview(route, pipeline) {
   const charts = new Charts(pipeline)
@@ -20,22 +22,50 @@ export function overview(route, pipeline) {
   }
   load(route)
   fetchSeries(pipeline)
-  const timer = setInterval(() => { if (!document.hidden) fetchSeries(pipeline) }, refreshInterval)
+  const timer = setInterval(() => {
+    if (!document.hidden) fetchSeries(pipeline)
+  }, refreshInterval)
+  let waiting
+  const fetchSoon = () => {
+    waiting ??= setTimeout(() => {
+      waiting = undefined
+      fetchSeries(pipeline)
+    }, changePause)
+  }
   return {
     routed: load,
-    changed: (name, change) => { if (name === pipeline) list.put(change) },
-    reset: () => { list.load(); fetchSeries(pipeline) },
-    close: () => { clearInterval(timer); charts.close() },
+    changed: (name, change) => {
+      if (name !== pipeline) return
+      list.put(change)
+      fetchSoon()
+    },
+    reset: () => {
+      list.load()
+      fetchSeries(pipeline)
+    },
+    close: () => {
+      clearInterval(timer)
+      clearTimeout(waiting)
+      charts.close()
+    },
     draw(main, { pipeline: status, problems }) {
-      update(main,
+      update(
+        main,
         banners(problems),
         pipelines(status),
-        el('div', { key: 'columns', class: 'columns' },
-          el('section', { key: 'changes', 'aria-labelledby': 'changes-title' },
+        el(
+          'div',
+          { key: 'columns', class: 'columns' },
+          el(
+            'section',
+            { key: 'changes', 'aria-labelledby': 'changes-title' },
             el('div', { class: 'title' }, el('h2', { id: 'changes-title' }, 'Changes'), filterBar(list, '')),
             timeline(list, shownChanges),
-            el('p', {}, el('a', { href: link(pipeline, 'changes') }, 'All changes'))),
-          charts.section()))
+            el('p', {}, el('a', { href: link(pipeline, 'changes') }, 'All changes')),
+          ),
+          charts.section(),
+        ),
+      )
       charts.draw()
     },
   }

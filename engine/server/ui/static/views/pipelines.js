@@ -7,24 +7,42 @@ import { changeWords, count, statuses } from '../words.js'
 
 export function pipelines(selected) {
   const all = store.status.pipelines
-  return el('section', { key: 'pipelines', 'aria-labelledby': 'pipelines-title' },
+  return el(
+    'section',
+    { key: 'pipelines', 'aria-labelledby': 'pipelines-title' },
     el('h2', { id: 'pipelines-title' }, all.length > 1 ? 'Pipelines' : 'Pipeline'),
-    all.map((p) => pipeline(p, all.length > 1 && p === selected)))
+    all.map((p) => pipeline(p, all.length > 1 && p === selected)),
+  )
 }
 
 function pipeline(p, selected) {
   const stages = [sourceStage(p), templateStage(p), sinkStage(p)]
-  return el('div', { class: `pipeline${selected ? ' selected' : ''}`, key: p.name },
+  return el(
+    'div',
+    { class: `pipeline${selected ? ' selected' : ''}`, key: p.name },
     store.status.pipelines.length > 1 && el('h3', {}, el('a', { href: link(p.name), 'aria-current': selected }, p.name)),
-    el('ol', { class: 'flow', 'aria-label': `From source to sink of ${p.name}` }, stages))
+    el('ol', { class: 'flow', 'aria-label': `From source to sink of ${p.name}` }, stages),
+  )
 }
 
 function stage(kind, name, type, tone, state, facts) {
-  return el('li', { class: 'stage' },
-    el('div', { class: 'stage-name' }, el('span', { class: 'kind' }, kind), el('strong', { title: name }, name),
-      type && type !== name && el('span', { class: 'muted type' }, type)),
+  return el(
+    'li',
+    { class: 'stage' },
+    el(
+      'div',
+      { class: 'stage-name' },
+      el('span', { class: 'kind' }, kind),
+      el('strong', { title: name }, name),
+      type && type !== name && el('span', { class: 'muted type' }, type),
+    ),
     el('div', { class: `state ${tone}` }, state),
-    el('dl', {}, facts.filter(Boolean).map(([term, ...description]) => [el('dt', {}, term), el('dd', {}, description)])))
+    el(
+      'dl',
+      {},
+      facts.filter(Boolean).map(([term, ...description]) => [el('dt', {}, term), el('dd', {}, description)]),
+    ),
+  )
 }
 
 const causes = { push: 'last push', watch: 'last event', resync: 'last resync' }
@@ -33,7 +51,11 @@ function sourceStage(p) {
   const source = sourceOf(p)
   const [tone, state] = sourceState(p, source)
   return stage('Source', p.source, source?.type, tone, state, [
-    [causes[source?.last_cause] ?? 'last snapshot', ago(source?.last_snapshot), source?.last_sender && ` from ${source.last_sender}`],
+    [
+      causes[source?.last_cause] ?? 'last snapshot',
+      ago(source?.last_snapshot),
+      source?.last_sender && ` from ${source.last_sender}`,
+    ],
     source && ['instances', counts(p, source)],
     source && ['services', el('a', { href: link(p.name, 'services') }, (source.services ?? 0).toLocaleString('en'))],
   ])
@@ -49,9 +71,12 @@ function sourceState(p, source) {
 
 /** Returns the numbers of instances, each a link to these instances. */
 function counts(p, source) {
-  const links = Object.keys(statuses).filter((status) => source.instances?.[status]).map((status) =>
-    el('a', { href: link(p.name, 'instances', { status }) }, `${source.instances[status].toLocaleString('en')} ${status}`))
-  return links.length ? links.flatMap((one, i) => i ? [', ', one] : [one]) : 'none'
+  const links = Object.keys(statuses)
+    .filter((status) => source.instances?.[status])
+    .map((status) =>
+      el('a', { href: link(p.name, 'instances', { status }) }, `${source.instances[status].toLocaleString('en')} ${status}`),
+    )
+  return links.length ? links.flatMap((one, i) => (i ? [', ', one] : [one])) : 'none'
 }
 
 function templateStage(p) {
@@ -69,8 +94,13 @@ function templateStage(p) {
 function sinkStage(p) {
   const [tone, state] = sinkState(p)
   return stage('Sink', p.sink ?? '', p.sink_type, tone, state, [
-    p.since && ['in effect since', ago(p.since, { bare: true }), ' (', el('a', { href: link(p.name, `changes/${p.generation}`) },
-      `#${p.generation}`), ')'],
+    p.since && [
+      'in effect since',
+      ago(p.since, { bare: true }),
+      ' (',
+      el('a', { href: link(p.name, `changes/${p.generation}`) }, `#${p.generation}`),
+      ')',
+    ],
     ['last change', change(p, p.last_change)],
     ['last reload', change(p, p.last_reload)],
     p.facts?.haproxy_restarts > 0 && ['restarts', p.facts.haproxy_restarts],

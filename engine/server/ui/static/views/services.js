@@ -21,7 +21,9 @@ export function services(route, pipeline) {
   const load = async () => {
     const asked = query
     try {
-      const answer = await getJSON(pipelinePath(pipeline, `/instances?${new URLSearchParams({ ...query, summary: true, limit: 0 })}`))
+      const answer = await getJSON(
+        pipelinePath(pipeline, `/instances?${new URLSearchParams({ ...query, summary: true, limit: 0 })}`),
+      )
       if (asked !== query) return
       list = answer
       error = ''
@@ -38,27 +40,60 @@ export function services(route, pipeline) {
     }, burstPause)
   }
   const rows = new VirtualRows((service, index) => row(service, index, pipeline))
-  const timer = setInterval(() => { if (!document.hidden) load() }, refreshInterval)
+  const timer = setInterval(() => {
+    if (!document.hidden) load()
+  }, refreshInterval)
   const bar = search(pipeline, 'services')
   load()
   return {
-    routed: (next) => { query = queryOf(next); load() },
-    changed: (name) => { if (name === pipeline) loadSoon() },
+    routed: (next) => {
+      query = queryOf(next)
+      load()
+    },
+    changed: (name) => {
+      if (name === pipeline) loadSoon()
+    },
     reset: load,
-    close: () => { clearInterval(timer); clearTimeout(waiting); rows.close() },
+    close: () => {
+      clearInterval(timer)
+      clearTimeout(waiting)
+      rows.close()
+    },
     draw(main) {
       const all = list?.summary ?? []
-      update(main,
-        el('div', { class: 'title', key: 'title' }, el('h2', {}, 'Services'), el('p', { class: 'muted', role: 'status' }, list
-          ? `${count(list.services, 'service')}, ${count(list.matched, 'instance')}` : 'Loading')),
+      update(
+        main,
+        el(
+          'div',
+          { class: 'title', key: 'title' },
+          el('h2', {}, 'Services'),
+          el(
+            'p',
+            { class: 'muted', role: 'status' },
+            list ? `${count(list.services, 'service')}, ${count(list.matched, 'instance')}` : 'Loading',
+          ),
+        ),
         bar(query),
         error && el('p', { class: 'failure', key: 'error' }, error),
         list && !all.length && el('p', { class: 'empty', key: 'empty' }, list.total ? 'No service matches.' : 'No service.'),
-        el('table', { class: 'long services', key: 'table', 'aria-rowcount': list ? all.length + 1 : -1, hidden: list && !all.length },
+        el(
+          'table',
+          { class: 'long services', key: 'table', 'aria-rowcount': list ? all.length + 1 : -1, hidden: list && !all.length },
           el('caption', { class: 'hidden' }, 'Services'),
-          el('thead', {}, el('tr', { 'aria-rowindex': 1 }, el('th', { scope: 'col', class: 'service' }, 'Service'),
-            el('th', { scope: 'col', class: 'state-of' }, 'State'), columns.map((status) => el('th', { scope: 'col', class: `n ${status}` }, status)))),
-          el('tbody', { opaque: true })))
+          el(
+            'thead',
+            {},
+            el(
+              'tr',
+              { 'aria-rowindex': 1 },
+              el('th', { scope: 'col', class: 'service' }, 'Service'),
+              el('th', { scope: 'col', class: 'state-of' }, 'State'),
+              columns.map((status) => el('th', { scope: 'col', class: `n ${status}` }, status)),
+            ),
+          ),
+          el('tbody', { opaque: true }),
+        ),
+      )
       rows.draw(main.querySelector('tbody'), all.length, (index) => all[index])
     },
   }
@@ -66,12 +101,21 @@ export function services(route, pipeline) {
 
 function row({ service, counts }, index, pipeline) {
   const [tone, state] = stateOf(counts)
-  return el('tr', { 'aria-rowindex': index + 2 },
+  return el(
+    'tr',
+    { 'aria-rowindex': index + 2 },
     el('td', { class: 'service', title: service }, el('a', { href: link(pipeline, 'instances', { service }) }, service)),
     el('td', { class: 'state-of' }, el('span', { class: `state ${tone}` }, state)),
-    columns.map((status) => el('td', { class: `n ${status}` }, counts[status]
-      ? el('a', { href: link(pipeline, 'instances', { service, status }) }, counts[status].toLocaleString('en'))
-      : el('span', { class: 'muted' }, '0'))))
+    columns.map((status) =>
+      el(
+        'td',
+        { class: `n ${status}` },
+        counts[status]
+          ? el('a', { href: link(pipeline, 'instances', { service, status }) }, counts[status].toLocaleString('en'))
+          : el('span', { class: 'muted' }, '0'),
+      ),
+    ),
+  )
 }
 
 /** Returns the tone and the word for the state of a service. Instances that are gone or drain are no problem. */

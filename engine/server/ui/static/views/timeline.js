@@ -9,10 +9,20 @@ const maxInstances = 3 // lines of a change in the list
 
 /** Returns the links that choose a filter. rest is the view that they lead to. */
 export function filterBar(list, rest) {
-  return el('nav', { class: 'filters', 'aria-label': 'Filter changes by action' },
-    Object.entries(filters).map(([name, { title }]) => el('a', {
-      href: link(list.pipeline, rest, { action: name }), 'aria-current': name === list.filter ? 'true' : false,
-    }, title)))
+  return el(
+    'nav',
+    { class: 'filters', 'aria-label': 'Filter changes by action' },
+    Object.entries(filters).map(([name, { title }]) =>
+      el(
+        'a',
+        {
+          href: link(list.pipeline, rest, { action: name }),
+          'aria-current': name === list.filter ? 'true' : false,
+        },
+        title,
+      ),
+    ),
+  )
 }
 
 /** Returns the first changes of a list; limit 0 stands for all. */
@@ -21,18 +31,31 @@ export function timeline(list, limit = 0) {
   if (!list.items) return el('p', { class: 'muted' }, 'Loading')
   const items = limit ? list.items.slice(0, limit) : list.items
   if (!items.length) return el('p', { class: 'empty' }, list.filter ? 'No such change.' : 'No change yet.')
-  return el('ol', { class: 'timeline' }, items.map((change) => entry(list.pipeline, change)))
+  return el(
+    'ol',
+    { class: 'timeline' },
+    items.map((change) => entry(list.pipeline, change)),
+  )
 }
 
 function entry(pipeline, change) {
   const { word, tone } = changeWords(change)
-  return el('li', { key: change.generation, class: tone },
+  return el(
+    'li',
+    { key: change.generation, class: tone },
     el('span', { class: 'when' }, ago(change.updated || change.received)),
     el('span', { class: `badge ${tone}` }, word),
-    el('div', { class: 'what' },
+    el(
+      'div',
+      { class: 'what' },
       el('a', { href: link(pipeline, `changes/${change.generation}`) }, summary(change)),
-      el('span', { class: 'why' }, why(change))),
-    el('span', { class: 'took', title: `generation ${change.generation}` }, change.outcome === 'event' ? '' : measured(change.seconds)),
+      el('span', { class: `why ${tone === 'error' && change.error ? 'failure' : ''}` }, why(change)),
+    ),
+    el(
+      'span',
+      { class: 'took', title: `generation ${change.generation}` },
+      change.outcome === 'event' ? '' : measured(change.seconds),
+    ),
   )
 }
 
