@@ -173,13 +173,13 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 		return nil
 	}
 	var (
-		last  *rendered
-		entry *Entry
+		last    *rendered
+		attempt *Attempt
 	)
 	pass := p.newPass(v, index)
 	pass.Apply = func(ctx context.Context, r *exclude.Rendering) (err error) {
 		last = &rendered{version: v, snapshot: snap, document: r.Document, excluded: r.Excluded.List()}
-		entry, err = p.applyUnlessInSync(ctx, last, r.Notes, func(ctx context.Context, err error) error {
+		attempt, err = p.applyUnlessInSync(ctx, last, r.Notes, func(ctx context.Context, err error) error {
 			return pass.Explain(ctx, r, err)
 		})
 		return err
@@ -200,7 +200,7 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 			s.retries.Reset()
 		}
 	}
-	p.observe(ctx, entry)
+	p.observe(ctx, attempt)
 	switch {
 	case ctx.Err() != nil:
 		return err

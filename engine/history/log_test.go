@@ -50,7 +50,7 @@ func (r random) put() {
 		generation = r.log.Next()
 	}
 	c := Change{
-		Generation: generation, Document: generation, Digest: fmt.Sprint(r.IntN(5)), Outcome: outcomes[r.IntN(len(outcomes))],
+		Generation: generation, Document: generation, Digest: fmt.Sprint(r.IntN(5)), Outcome: Outcomes()[r.IntN(len(Outcomes()))],
 		Action: []string{sdk.ActionReload, sdk.ActionRuntime, sdk.ActionUnchanged}[r.IntN(3)], Received: moment, Updated: moment,
 		Reason: r.text(3000), Error: r.text(3000), Instances: r.list(80), Excluded: r.list(150), Notes: r.list(150),
 		Details: r.list(80),

@@ -182,7 +182,7 @@ func (secretTemplates) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File,
 		secretSentences, nil
 }
 
-// A secretSink applies every document unless it has a fault. Apply blocks while there is a gate.
+// A secretSink applies every document unless it has a fault. All methods block while there is a gate.
 type secretSink struct {
 	mu    sync.Mutex
 	fault error
@@ -250,6 +250,12 @@ func (s *secretSink) openCalls() int {
 }
 
 func (s *secretSink) Servers(context.Context) ([]sdk.Server, error) {
+	s.mu.Lock()
+	gate := s.gate
+	s.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	return []sdk.Server{{
 		Backend: "web", Name: "a", Address: "192.0.2.1:31000", Status: "UP", InStatus: time.Minute,
 		Check: "L7STS: " + secretSentences[1], Weight: 1, Sessions: 2, Queue: 3,
