@@ -30,7 +30,6 @@ func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 	diff := ""
 	switch {
 	case r.isNew:
-		p.supersede(r.document.Generation)
 		c = history.Change{Generation: r.document.Generation, Trigger: a.Trigger, Received: a.Received}
 		diff = p.compare(&c, r)
 		r.isNew = false
@@ -45,6 +44,7 @@ func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 	c.Attempts++
 	c.Notes, c.Excluded = texts(a.Notes), exclusionTexts(r.excluded)
 	p.recordOutcomeOf(&c, a, "apply")
+	p.supersede(r.document.Generation, c.Outcome)
 	p.record(c, diff)
 }
 
@@ -208,16 +208,22 @@ func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
 	switch c.Outcome {
 	case history.OutcomeApplied:
 		return history.Change{}, false
-	case history.OutcomeSuperseded:
-		return c, ok && c.Generation == document
+	case history.OutcomeDeferred, history.OutcomeFailed:
+		return c, ok
 	}
-	return c, ok
+	return c, ok && c.Generation == document // not an entry about rereading files, or about applying the document again
 }
 
-// supersede records that no attempt follows with the documents before that generation that wait for one.
-func (p *pipeline) supersede(generation uint64) {
+// supersede records that no attempt follows with the documents before that generation, which has that outcome. The pending
+// document is still applied unless the newer one is, or waits too.
+func (p *pipeline) supersede(generation uint64, outcome string) {
+	pending := p.state.pending
+	if outcome == history.OutcomeApplied || outcome == history.OutcomeDeferred {
+		pending = nil
+	}
 	p.supersedeAll(func(c *history.Change) bool {
-		return c.Generation < generation && c.Generation != p.state.inputs.entry
+		return c.Generation < generation && c.Generation != p.state.inputs.entry &&
+			(pending == nil || c.Document != pending.document.Generation)
 	})
 }
 

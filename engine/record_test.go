@@ -668,3 +668,56 @@ func TestHistory_RejectionNamesTemplateLine(t *testing.T) {
 		}
 	})
 }
+
+// An entry about a failed attempt to load files stays as it is when the document is applied again.
+func TestHistory_FailedRereadStays(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.rereads(errNotLoaded)
+		env.files.write("/certs/a", "bad")
+		env.rereads(nil)
+		env.sink.set(false, nil)
+		env.requestApply()
+		want := []history.Change{
+			reread(history.TriggerInputs, "/certs/a", 1), applied(1, history.TriggerRequest, "192.0.2.9"),
+		}
+		want[0].Outcome, want[0].Action, want[0].Reason = history.OutcomeNotLoaded, sdk.ActionUnchanged, ""
+		want[0].Error = errNotLoaded.Error()
+		var got []history.Change
+		for _, c := range env.changes()[1:] {
+			got = append(got, reasonOf(c))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// A deferred document is not superseded by a newer one that the sink rejects: it is still applied in time.
+func TestHistory_DeferredStaysWhenNewerIsRejected(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		outcomes := func() (all []string) {
+			for _, c := range env.changes() {
+				all = append(all, fmt.Sprint(c.Document, " ", c.Outcome, " ", c.Attempts))
+			}
+			return all
+		}
+		want := func(want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(want, outcomes()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		env.emitServices("a")
+		env.sink.setError("v1:b", sdk.Deferred("wait", time.Hour))
+		env.sink.setError("v1:c", sdk.Rejectf("wrong"))
+		env.emitServices("b")
+		env.emitServices("c")
+		want("1 applied 1", "2 deferred 1", "3 rejected 1")
+		env.sink.setError("v1:b", nil)
+		env.pass(2 * time.Hour)
+		want("1 applied 1", "2 applied 2", "3 rejected 1")
+		env.emitServices("d")
+		want("1 applied 1", "2 applied 2", "3 rejected 1", "4 applied 1")
+	})
+}
