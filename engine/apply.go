@@ -16,9 +16,11 @@ import (
 // produce any number of them.
 const maxNotes = 100
 
-// applyUnlessInSync gives r the next generation if its document is a new one, and applies it. If the sink has the document
-// already, there is no attempt.
-func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []string) (*Attempt, error) {
+// applyUnlessInSync gives r the next generation if its document is a new one, and applies it as [pipeline.apply] does. If the
+// sink has the document already, there is no attempt.
+func (p *pipeline) applyUnlessInSync(
+	ctx context.Context, r *rendered, notes []string, explain func(context.Context, error) error,
+) (*Attempt, error) {
 	s := &p.state
 	p.reportNotes(notes)
 	digest := r.document.Digest
@@ -31,7 +33,7 @@ func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []s
 		r.isNew = true
 	}
 	r.document.Generation = s.generation
-	attempt := p.apply(ctx, r, notes)
+	attempt := p.apply(ctx, r, notes, explain)
 	return attempt, attempt.Err
 }
 
@@ -39,9 +41,11 @@ func (p *pipeline) isInSync(digest string) bool {
 	return p.state.inSync && p.state.applied.document.Digest == digest
 }
 
-// apply passes the document of r to the sink and adds the outcome to the history. The caller passes the result to observe, unless
-// the document is applied again in another form.
-func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Attempt {
+// apply passes the document of r to the sink and adds the outcome to the history. explain adds to a rejection which lines of the
+// template it is about. The caller passes the result to observe, unless the document is applied again in another form.
+func (p *pipeline) apply(
+	ctx context.Context, r *rendered, notes []string, explain func(context.Context, error) error,
+) *Attempt {
 	s := &p.state
 	doc := r.document
 	doc.Retry, doc.Watched = s.loads.due(), p.inputsID()
@@ -67,6 +71,9 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Atte
 		attempt.Err = fmt.Errorf("interrupted, because the pipeline was stopped: %w", context.Cause(ctx))
 		p.recordAttempt(attempt, r)
 		return attempt
+	}
+	if exclude.IsRejected(attempt.Err) {
+		attempt.Err = explain(ctx, attempt.Err)
 	}
 	if superseded {
 		s.inSync = false

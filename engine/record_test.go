@@ -645,3 +645,26 @@ func TestHistory_FilesThatChangeAgain(t *testing.T) {
 			"reread reload applied 1")
 	})
 }
+
+// The error of a rejected document names the line of the template, also if the document is one that is applied again.
+func TestHistory_RejectionNamesTemplateLine(t *testing.T) {
+	runLines(t, func(env *testEnv) {
+		errorOf := func() string {
+			changes := env.changes()
+			return changes[len(changes)-1].Error
+		}
+		env.emitInstances("web/1 bad")
+		const want = `the proxy says no: /etc/main:3 (lines.tmpl:3, service "web", instance "1" on h): bad`
+		if got := errorOf(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		env.sink.rejects("nothing")
+		env.emitInstances("web/1 good")
+		env.sink.rejects("good")
+		env.sink.restarted <- struct{}{}
+		synctest.Wait()
+		if got, want := errorOf(), strings.ReplaceAll(want, "bad", "good"); got != want {
+			t.Errorf("after a restart of the sink: got %q, want %q", got, want)
+		}
+	})
+}
