@@ -275,7 +275,11 @@ func loggingDoc(t *testing.T) (lines map[logLine][]string, keys []string) {
 				named = append(named, match[1])
 			}
 			slices.Sort(named)
-			lines[logLine{cells[1], cells[0]}] = named
+			key := logLine{cells[1], cells[0]}
+			if _, twice := lines[key]; twice {
+				t.Errorf("docs/logging.md has two rows of %q", key.message)
+			}
+			lines[key] = named
 		case len(cells) == 2 && strings.HasPrefix(cells[0], "`"):
 			for _, match := range code.FindAllStringSubmatch(cells[0], -1) {
 				keys = append(keys, match[1])
