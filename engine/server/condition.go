@@ -79,7 +79,8 @@ func sinkReasons(p engine.PipelineHealth) []Reason {
 			int(engine.CrashWindow.Minutes()), p.LastCrash)
 		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
 	case p.Facts["restarting"] == "yes": // for so long that the sink does not report each end as an event
-		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy has been ending by itself again and again for long", restarted))
+		const message = "HAProxy has been ending by itself again and again for long"
+		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
 	}
 	return reasons
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// withoutPlainErrors returns w, or, for a request to no endpoint, a writer that writes the errors of [http.ServeMux] in the form of
+// withoutPlainErrors returns w, or, for a request to no endpoint, a writer that writes the errors of [http.ServeMux] as those of
 // the API.
 func (s *Server) withoutPlainErrors(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 	if _, pattern := s.mux.Handler(r); pattern != "" {
