@@ -93,21 +93,6 @@ const (
 	OutcomeEvent      = "event"      // the sink reported an event
 )
 
-// KnownAction returns action, or [sdk.ActionOther] for a word that a plugin invented. Metrics and filters use it.
-func KnownAction(action string) string {
-	switch action {
-	case "", sdk.ActionUnchanged, sdk.ActionRuntime, sdk.ActionReload, sdk.ActionRestart, sdk.ActionWritten:
-		return action
-	default:
-		return sdk.ActionOther
-	}
-}
-
-var outcomes = []string{
-	OutcomeApplied, OutcomeDeferred, OutcomeRejected, OutcomeNotLoaded, OutcomeFailed, OutcomeSuperseded, OutcomeLost,
-	OutcomeEvent,
-}
-
 // A Command is what the sink sent to its program.
 type Command struct {
 	Sent   string `json:"sent"`

@@ -79,8 +79,7 @@ func sinkReasons(p engine.PipelineHealth) []Reason {
 			int(engine.CrashWindow.Minutes()), p.LastCrash)
 		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
 	case p.Facts["restarting"] == "yes": // for so long that the sink does not report each end as an event
-		const message = "HAProxy has been ending by itself again and again for long"
-		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
+		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy keeps ending by itself soon after each start", restarted))
 	}
 	return reasons
 }

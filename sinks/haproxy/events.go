@@ -21,7 +21,7 @@ const (
 
 // events reports what happens to HAProxy to the daemon. It is safe for concurrent use.
 type events struct {
-	report func(sdk.Event) // nil if nobody wants to know
+	report func(sdk.Event) // nil for none
 
 	mu    sync.Mutex
 	kinds map[string]*repetition
@@ -32,7 +32,7 @@ type repetition struct {
 	reported     int       // since the kind was quiet
 	lastReported time.Time // when the last one was reported
 	last         time.Time // when the last one happened
-	left         int       // out since then
+	leftOut      int       // how many were not reported since then
 }
 
 // add reports e, unless too many events of its kind were reported lately. It says how many were left out before.
@@ -54,13 +54,13 @@ func (e *events) add(event sdk.Event) {
 	event.Time = time.Now()
 	r.last = event.Time
 	if event.Time.Sub(r.lastReported) < r.pause() {
-		r.left++
+		r.leftOut++
 		return
 	}
-	if r.left > 0 {
-		event.Reason += fmt.Sprintf(" (%d more since %s are not listed)", r.left, r.lastReported.Format(time.DateTime))
+	if r.leftOut > 0 {
+		event.Reason += fmt.Sprintf(" (%d more since %s are not listed)", r.leftOut, r.lastReported.Format(time.DateTime))
 	}
-	r.reported, r.lastReported, r.left = r.reported+1, event.Time, 0
+	r.reported, r.lastReported, r.leftOut = r.reported+1, event.Time, 0
 	e.report(event)
 }
 
@@ -90,9 +90,9 @@ func (e *events) reportLeftOut() {
 		if time.Since(r.last) < eventQuietAfter {
 			continue
 		}
-		if r.left > 0 {
+		if r.leftOut > 0 {
 			e.report(sdk.Event{Kind: kind, Time: r.last, Reason: fmt.Sprintf("%d more between %s and %s are not listed",
-				r.left, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
+				r.leftOut, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
 		}
 		delete(e.kinds, kind)
 	}
