@@ -231,10 +231,9 @@ func fileOf(doc sdk.Document, name string) (sdk.File, error) {
 	return sdk.File{}, fmt.Errorf("the document has no such file; it has %s", strings.Join(names, ", "))
 }
 
-// writeText writes text, which browsers must not take for anything else. Write errors are ignored, because they mean that the
+// writeText writes text. Write errors are ignored, because they mean that the
 // client is gone.
 func writeText(w http.ResponseWriter, contentType, text string) {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = io.WriteString(w, text) //nolint:gosec // browsers show it as text
 }
