@@ -47,7 +47,7 @@ func (u unreadBody) Read([]byte) (int, error) {
 func TestAccessPolicy_ScriptsGetNoBasicChallenge(t *testing.T) {
 	s := newServerWithPolicy(t, AccessConfig{Token: token})
 	for script, want := range map[bool]int{false: 2, true: 1} {
-		r := httptest.NewRequest("POST", "/api/v1/pipelines/haproxy/release", strings.NewReader(""))
+		r := httptest.NewRequest(http.MethodPost, "/api/v1/pipelines/haproxy/release", strings.NewReader(""))
 		if script {
 			r.Header.Set("X-Requested-With", "XMLHttpRequest")
 		}

@@ -83,7 +83,7 @@ func sinkReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 			int(engine.CrashWindow.Minutes()), p.LastCrash)
 		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
 	case p.Facts["restarting"] == "yes": // for so long that the sink does not report each end as an event
-		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy has been ending by itself again and again for long", restarted))
+		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy keeps ending by itself soon after each start", restarted))
 	}
 	return reasons
 }
