@@ -13,8 +13,11 @@ import (
 )
 
 // record adds c to the pipeline's history, or updates the entry with its generation. It may be called from any goroutine.
-func (p *pipeline) record(c history.Change, diff string) {
-	c.Updated = time.Now()
+func (p *pipeline) record(c history.Change, diff string) { p.recordAt(time.Now(), c, diff) }
+
+// recordAt is record for what happened at that time.
+func (p *pipeline) recordAt(at time.Time, c history.Change, diff string) {
+	c.Updated = at
 	c.Seconds = max(0, c.Updated.Sub(c.Received).Seconds())
 	p.history.Put(c, diff)
 	p.observer.Changed(p.name, c)
@@ -173,10 +176,17 @@ func (p *pipeline) recordEvents(ctx context.Context) {
 	}
 }
 
+// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not used.
+const maxEventAge = 24 * time.Hour
+
 // recordEvent records an event of the sink. One that is the same as the newest entry updates it.
 func (p *pipeline) recordEvent(e sdk.Event) {
 	if e.Kind == sdk.EventReverted && p.lost != nil {
 		return // see recordLost
+	}
+	now := time.Now()
+	if age := now.Sub(e.Time); age < 0 || age > maxEventAge {
+		e.Time = now
 	}
 	applied := p.published.Load()
 	c := history.Change{
@@ -187,9 +197,6 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 	if c.Document == applied.Generation {
 		c.Digest = applied.Digest
 	}
-	if now := time.Now(); c.Received.IsZero() || c.Received.After(now) {
-		c.Received = now
-	}
 	newest, _ := p.history.Find(func(*history.Change) bool { return true })
 	if newest.Event == c.Event && newest.Outcome == c.Outcome && newest.Reason == c.Reason && newest.Document == c.Document {
 		c.Generation, c.Received, c.Attempts = newest.Generation, newest.Received, newest.Attempts
@@ -197,7 +204,7 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 		c.Generation = p.history.Next()
 	}
 	c.Attempts++
-	p.record(c, "")
+	p.recordAt(e.Time, c, "")
 }
 
 // unfinished returns the entry that the next attempt with that document updates, and false if there is none.

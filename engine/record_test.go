@@ -646,6 +646,26 @@ func TestHistory_FilesThatChangeAgain(t *testing.T) {
 	})
 }
 
+// The last reload is the last one that happened, and not the last one that was reported.
+func TestHistory_LateEvent(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.pass(time.Hour)
+		env.emitServices("b")
+		reloaded := time.Now()
+		env.pass(time.Hour)
+		env.emitEvent(sdk.Event{Kind: sdk.EventRestarted, Time: reloaded.Add(-time.Minute)})
+		if last := env.status().LastReload; last.Generation != 2 || !last.Updated.Equal(reloaded) {
+			t.Errorf("the last reload is %+v", last)
+		}
+		started := reloaded.Add(time.Minute)
+		env.emitEvent(sdk.Event{Kind: sdk.EventRestarted, Time: started, Generation: 1})
+		if last := env.status().LastReload; last.Event != sdk.EventRestarted || !last.Updated.Equal(started) {
+			t.Errorf("the last reload is %+v", last)
+		}
+	})
+}
+
 // The error of a rejected document names the line of the template, also if the document is one that is applied again.
 func TestHistory_RejectionNamesTemplateLine(t *testing.T) {
 	runLines(t, func(env *testEnv) {

@@ -238,6 +238,6 @@ func fileOf(doc sdk.Document, name string) (sdk.File, error) {
 
 // writeText writes text. Write errors are ignored, because they mean that the client is gone.
 func writeText(w http.ResponseWriter, contentType, text string) {
-	setHeader(w, contentType)
+	w.Header().Set("Content-Type", contentType)
 	_, _ = io.WriteString(w, text) //nolint:gosec // browsers show it as text
 }

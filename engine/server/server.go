@@ -126,6 +126,8 @@ func (s *Server) SetAccessPolicy(p *AccessPolicy) {
 
 // ServeHTTP serves one request if the access policy authorizes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store") // the files of the status page have their own
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if conn, ok := r.Context().Value(connKey{}).(*clientConn); ok {
 		if !conn.begin(r) {
 			w.Header().Set("Connection", "close")
@@ -201,17 +203,9 @@ func writeErrors(w http.ResponseWriter, code int, problems ...string) {
 
 // writeJSON writes body as [encode] returns it. Write errors are ignored, because they mean that the client is gone.
 func writeJSON(w http.ResponseWriter, code int, body any) {
-	setHeader(w, "application/json")
+	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_, _ = w.Write(append(encode(body), '\n')) //nolint:gosec // browsers do not show it as a page
-}
-
-// setHeader sets the header of an answer. Browsers must not take it for anything else and must not keep it, because it may have
-// secrets and is soon out of date.
-func setHeader(w http.ResponseWriter, contentType string) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
 }
 
 // encode returns body as one line of JSON with secrets masked and control characters escaped. body must be encodable.
