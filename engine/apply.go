@@ -72,6 +72,10 @@ func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entr
 		s.inSync = false
 		entry.Err = &supersededError{entry.Took, entry.Err}
 	}
+	if r.version != nil {
+		rendered := exclude.NewSet(r.excluded).Filter(r.snapshot)
+		entry.Err = exclude.Explain(ctx, r.version.template, rendered, doc.Files, entry.Err)
+	}
 	if entry.Err == nil {
 		p.history.PutDocument(doc) // before the entry, so that a reader of the entry finds it
 	}
