@@ -180,13 +180,15 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 		return nil
 	}
 	var (
-		last  *rendered
-		entry *Entry
+		last    *rendered
+		attempt *Attempt
 	)
 	pass := p.newPass(v, index)
 	pass.Apply = func(ctx context.Context, r *exclude.Rendering) (err error) {
 		last = &rendered{version: v, snapshot: snap, document: r.Document, excluded: r.Excluded.List()}
-		entry, err = p.applyUnlessInSync(ctx, last, r.Notes)
+		attempt, err = p.applyUnlessInSync(ctx, last, r.Notes, func(ctx context.Context, err error) error {
+			return pass.Explain(ctx, r, err)
+		})
 		return err
 	}
 	r, err := pass.RenderExcluding(ctx, excluded)
@@ -205,7 +207,7 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 			s.retries.Reset()
 		}
 	}
-	p.observe(ctx, entry)
+	p.observe(ctx, attempt)
 	switch {
 	case ctx.Err() != nil:
 		return err
@@ -222,6 +224,15 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 	v.excluded = r.Excluded
 	p.recordOutcome(last, err)
 	return err
+}
+
+// explain adds the origins of rejected lines to the text of err, with which the sink rejected the document of r.
+func (r *rendered) explain(ctx context.Context, err error) error {
+	if r.version == nil {
+		return err
+	}
+	snap := exclude.NewSet(r.excluded).Filter(r.snapshot)
+	return exclude.Explain(ctx, r.version.template, snap, r.document.Files, err)
 }
 
 // newPass returns a pass for v without Apply.

@@ -347,6 +347,20 @@ func TestTemporaryRejection_BesideFinalOne(t *testing.T) {
 	})
 }
 
+// The position of a rejected document is the line of the template that rendered the first line whose origin is known.
+func TestExplain_Position(t *testing.T) {
+	files := []sdk.File{{Name: "main", Content: []byte("bad")}}
+	err := rejectWords("bad")(sdk.Document{Files: files})
+	got := exclude.Explain(t.Context(), linesTemplate("bad"), sdk.Snapshot{}, files, err)
+	at, ok := PositionOf(&TemplateError{got})
+	if !ok || at.File == "" || at.Line < 1 || !strings.Contains(got.Error(), fmt.Sprintf("(%s:%d)", at.File, at.Line)) {
+		t.Errorf("got %+v, %v of %v", at, ok, got)
+	}
+	if at, ok := PositionOf(exclude.Explain(t.Context(), fakeTemplate("v1"), sdk.Snapshot{}, files, err)); ok {
+		t.Errorf("got %+v without a source map", at)
+	}
+}
+
 func TestExplain_OtherErrors(t *testing.T) {
 	for _, err := range []error{nil, errors.New("disk full"), sdk.Rejectf("no"), sdk.Deferred("later", time.Second)} {
 		got := exclude.Explain(t.Context(), linesTemplate("x"), sdk.Snapshot{}, nil, err)

@@ -104,7 +104,7 @@ func TestOpen_MarksSurvive(t *testing.T) {
 		log.Put(Change{Generation: log.Next(), Digest: "a", Outcome: OutcomeApplied, Action: sdk.ActionReload}, "")
 		log.Put(Change{Generation: log.Next(), Digest: "b", Outcome: OutcomeApplied, Action: sdk.ActionRuntime}, "")
 		for range 2 * maxChanges {
-			log.Put(Change{Generation: log.Next(), Digest: "c", Outcome: OutcomeRejected}, strings.Repeat("+\n", MaxDiff/2))
+			log.Put(Change{Generation: log.Next(), Digest: "c", Outcome: OutcomeRejected}, strings.Repeat("+\n", maxDiff/2))
 			time.Sleep(time.Minute)
 		}
 		log.Close()
@@ -158,7 +158,7 @@ func slicesOf(lines ...string) [][]byte {
 	return all
 }
 
-// A disk that is full is reported once and holds up nobody. What was put meanwhile is written when there is room again.
+// A full disk is reported once and delays no caller. What was put in the meantime is written when there is space again.
 func TestLog_WriteFailureIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := &memoryFile{}

@@ -175,7 +175,8 @@ func (m *marks) update(c Change) {
 	default:
 		return
 	}
-	if c.IsReload() {
+	isLate := c.Outcome == OutcomeEvent && m.LastReload != nil && c.Updated.Before(m.LastReload.Updated)
+	if c.IsReload() && !isLate {
 		m.LastReload = &summary
 	}
 }

@@ -182,12 +182,13 @@ func (secretTemplates) Render(_ context.Context, snap sdk.Snapshot) ([]sdk.File,
 		secretSentences, nil
 }
 
-// A secretSink applies every document unless it has a fault. Apply blocks while there is a gate.
+// A secretSink applies every document unless it has a fault. All methods block while there is a gate.
 type secretSink struct {
 	mu    sync.Mutex
 	fault error
 	gate  chan struct{}
 	calls int // of Health that have not returned
+	ended int // calls of Health
 }
 
 func (s *secretSink) set(fault error, gate chan struct{}) {
@@ -223,7 +224,22 @@ func (s *secretSink) Health(context.Context) (sdk.Health, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls--
+	s.ended++
 	return sdk.Health{Problems: secretSentences, Facts: map[string]string{"fact": secretSentences[1]}}, nil
+}
+
+// waitForStart waits until the call of Health with which the pipeline begins has ended. Calls of clients do not share it.
+func (env *apiEnv) waitForStart() {
+	env.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		env.sink.mu.Lock()
+		ended := env.sink.ended
+		env.sink.mu.Unlock()
+		if ended > 0 {
+			return
+		}
+	}
+	env.t.Fatal("the pipeline does not call Health")
 }
 
 // openCalls returns how many calls of Health have not returned.
@@ -234,6 +250,12 @@ func (s *secretSink) openCalls() int {
 }
 
 func (s *secretSink) Servers(context.Context) ([]sdk.Server, error) {
+	s.mu.Lock()
+	gate := s.gate
+	s.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	return []sdk.Server{{
 		Backend: "web", Name: "a", Address: "192.0.2.1:31000", Status: "UP", InStatus: time.Minute,
 		Check: "L7STS: " + secretSentences[1], Weight: 1, Sessions: 2, Queue: 3,

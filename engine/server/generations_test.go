@@ -76,9 +76,6 @@ func TestDocument_FilesAndDiff(t *testing.T) {
 		!strings.Contains(string(diff), "\n+    server 3 192.0.2.1:80") || strings.Contains(string(diff), "\n+    server 2 ") {
 		t.Errorf("the diff: %d %v\n%s", resp.StatusCode, resp.Header, diff)
 	}
-	if got := resp.Header.Get("X-Content-Type-Options"); got != "nosniff" {
-		t.Errorf("X-Content-Type-Options is %q", got)
-	}
 }
 
 func TestGenerations_FiltersAndPages(t *testing.T) {

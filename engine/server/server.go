@@ -126,6 +126,8 @@ func (s *Server) SetAccessPolicy(p *AccessPolicy) {
 
 // ServeHTTP serves one request if the access policy authorizes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store") // the files of the status page have their own
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if conn, ok := r.Context().Value(connKey{}).(*clientConn); ok {
 		if !conn.begin(r) {
 			w.Header().Set("Connection", "close")

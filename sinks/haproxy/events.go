@@ -21,7 +21,7 @@ const (
 
 // events reports what happens to HAProxy to the daemon. It is safe for concurrent use.
 type events struct {
-	report func(sdk.Event) // nil if nobody wants to know
+	report func(sdk.Event) // nil for none
 
 	mu    sync.Mutex
 	kinds map[string]*repetition
@@ -32,7 +32,7 @@ type repetition struct {
 	reported     int       // since the kind was quiet
 	lastReported time.Time // when the last one was reported
 	last         time.Time // when the last one happened
-	left         int       // out since then
+	leftOut      int       // how many were not reported since then
 }
 
 // add reports e, unless too many events of its kind were reported lately. It says how many were left out before.
@@ -42,7 +42,7 @@ func (e *events) add(event sdk.Event) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reportLeftOut()
+	e.reportLeftOut(event.Kind)
 	r := e.kinds[event.Kind]
 	if r == nil {
 		r = &repetition{}
@@ -54,13 +54,13 @@ func (e *events) add(event sdk.Event) {
 	event.Time = time.Now()
 	r.last = event.Time
 	if event.Time.Sub(r.lastReported) < r.pause() {
-		r.left++
+		r.leftOut++
 		return
 	}
-	if r.left > 0 {
-		event.Reason += fmt.Sprintf(" (%d more since %s are not listed)", r.left, r.lastReported.Format(time.DateTime))
+	if r.leftOut > 0 {
+		event.Reason += fmt.Sprintf(" (%d more since %s are not listed)", r.leftOut, r.lastReported.Format(time.DateTime))
 	}
-	r.reported, r.lastReported, r.left = r.reported+1, event.Time, 0
+	r.reported, r.lastReported, r.leftOut = r.reported+1, event.Time, 0
 	e.report(event)
 }
 
@@ -78,23 +78,30 @@ func (r *repetition) pause() time.Duration {
 	return pause
 }
 
-// finish reports how many events were left out of each kind that has been quiet for long.
+// finish reports how many events were left out of each kind that has been quiet for a while, so that the history has the last one.
 func (e *events) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reportLeftOut()
+	e.reportLeftOut("")
 }
 
-func (e *events) reportLeftOut() {
+// reportLeftOut is finish with e.mu held. An event of the kind next follows, which says how many were left out before, unless the
+// kind has been quiet for long.
+func (e *events) reportLeftOut(next string) {
 	for kind, r := range e.kinds {
-		if time.Since(r.last) < eventQuietAfter {
+		quiet := time.Since(r.last)
+		isLong := quiet >= eventQuietAfter
+		if !isLong && (kind == next || quiet < eventPause || time.Since(r.lastReported) < r.pause()) {
 			continue
 		}
-		if r.left > 0 {
+		if r.leftOut > 0 {
 			e.report(sdk.Event{Kind: kind, Time: r.last, Reason: fmt.Sprintf("%d more between %s and %s are not listed",
-				r.left, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
+				r.leftOut, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
+			r.reported, r.lastReported, r.leftOut = r.reported+1, time.Now(), 0
 		}
-		delete(e.kinds, kind)
+		if isLong {
+			delete(e.kinds, kind)
+		}
 	}
 }
 
@@ -165,6 +172,19 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 		event.Reason = fmt.Sprintf("%s was started in %v at attempt %d, %s", describe(loaded.Instance), took, s.attempts, reason)
 	}
 	s.events.add(event)
+}
+
+// reportRestored reports that HAProxy has loaded doc again, which was in effect before a configuration that failed. The caller holds
+// s.change.
+func (s *Sink) reportRestored(doc *document, loaded process.LoadResult) {
+	kind, did := sdk.EventReloaded, "has loaded the previous configuration again"
+	if loaded.Action == sdk.ActionRestart {
+		kind, did = sdk.EventRestarted, "was started with the previous configuration"
+	}
+	s.events.add(sdk.Event{
+		Kind: kind, Generation: generationOf(doc), Details: lastLines(loaded.Log),
+		Reason: describe(loaded.Instance) + " " + did + ", because the next one failed",
+	})
 }
 
 // reportDrift reports that the sink has undone what another program had changed. The caller holds s.change.

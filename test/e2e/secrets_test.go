@@ -26,6 +26,7 @@ env = { LICENSE = "marker" }
 	env.waitLogged("127.0.0.1:1/state.json") // which cannot be fetched
 	said := map[string]string{}
 	for _, request := range []struct{ method, path, authorization string }{
+		{"GET", "/api/v1/status", ""}, {"GET", "/api/v1/pipelines/haproxy/generations", ""},
 		{"GET", "/api/v1/pipelines", ""}, {"GET", "/metrics", ""}, {"GET", "/health", ""}, {"GET", "/ready", ""},
 		{"GET", "/state", ""},
 		{"POST", "/update", "Bearer marker"}, {"POST", "/update", "Bearer " + testToken}, {"POST", "/update", "Basic marker"},
