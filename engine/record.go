@@ -176,7 +176,8 @@ func (p *pipeline) recordEvents(ctx context.Context) {
 	}
 }
 
-// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not used.
+// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not
+// used.
 const maxEventAge = 24 * time.Hour
 
 // recordEvent records an event of the sink. One that is the same as the newest entry updates it.
