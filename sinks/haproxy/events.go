@@ -123,7 +123,7 @@ func (s *Sink) reportCrash() {
 	}
 	s.update(func(st *state) { st.endedAt = time.Now() })
 	log := s.controller.Log()
-	why := "it logged no reason"
+	why := "it logged no reason, as when it is killed"
 	if ends := messages.Ends(log); len(ends) > 0 {
 		why = messages.Quote(ends)
 	}
