@@ -106,7 +106,8 @@ func (p *pipeline) recordOutcomeOf(c *history.Change, a *Attempt, call string) {
 		c.Error = text(a.Err.Error())
 	}
 	c.Action, c.Reason = history.KnownAction(a.Result.Action), text(a.Result.Reason)
-	c.Details, c.Commands = texts(a.Result.Details), commands(a.Result.Commands)
+	c.Details = texts(a.Result.Details)
+	c.Commands, c.CommandsMore = commands(a.Result.Commands)
 	c.Steps = stepsOf(a, call)
 }
 
@@ -176,7 +177,8 @@ func (p *pipeline) recordEvents(ctx context.Context) {
 	}
 }
 
-// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not used.
+// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not
+// used.
 const maxEventAge = 24 * time.Hour
 
 // recordEvent records an event of the sink. One that is the same as the newest entry updates it.
@@ -192,8 +194,9 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 	c := history.Change{
 		Document: cmp.Or(e.Generation, applied.Generation), Trigger: history.Trigger{Kind: history.TriggerSink},
 		Event: history.KnownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
-		Commands: commands(e.Commands), Details: texts(e.Details),
+		Details: texts(e.Details),
 	}
+	c.Commands, c.CommandsMore = commands(e.Commands)
 	if c.Document == applied.Generation {
 		c.Digest = applied.Digest
 	}
@@ -289,12 +292,12 @@ func texts(all []string) []string {
 	return out
 }
 
-func commands(all []sdk.Command) []history.Command {
-	var out []history.Command
-	for _, c := range all {
-		out = append(out, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
+// commands returns the first commands, and how many more there are.
+func commands(all []sdk.Command) (first []history.Command, more int) {
+	for _, c := range all[:min(len(all), history.MaxCommands)] { // masking tens of thousands would take long
+		first = append(first, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
 	}
-	return out
+	return first, len(all) - len(first)
 }
 
 func exclusionTexts(all []exclude.Exclusion) []string {

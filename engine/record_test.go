@@ -646,6 +646,24 @@ func TestHistory_FilesThatChangeAgain(t *testing.T) {
 	})
 }
 
+// The commands of an entry are those of its last attempt.
+func TestHistory_CommandsOfLastAttempt(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.answer(sdk.Result{Commands: make([]sdk.Command, history.MaxCommands+7)})
+		env.sink.setError("v1:a", sdk.Deferred("wait", time.Hour))
+		env.emitServices("a")
+		if c := env.changes()[0]; len(c.Commands) != history.MaxCommands || c.CommandsMore != 7 {
+			t.Errorf("%d commands and %d more", len(c.Commands), c.CommandsMore)
+		}
+		env.answer(sdk.Result{Commands: make([]sdk.Command, 3)})
+		env.sink.setError("v1:a", nil)
+		env.pass(2 * time.Hour)
+		if c := env.changes()[0]; c.Attempts != 2 || len(c.Commands) != 3 || c.CommandsMore != 0 {
+			t.Errorf("after %d attempts %d commands and %d more", c.Attempts, len(c.Commands), c.CommandsMore)
+		}
+	})
+}
+
 // The last reload is the last one that happened, and not the last one that was reported.
 func TestHistory_LateEvent(t *testing.T) {
 	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {

@@ -169,7 +169,11 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 		var commands []sdk.Command
 		commands, err = reconcile(ctx, s.client, applied, applied, backends)
 		if len(commands) > 0 {
-			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
+			args := []any{"commands", texts(commands)}
+			if err != nil {
+				args = append(args, "error", err)
+			}
+			s.log.Warn("corrected servers that another program changed in HAProxy", args...)
 			s.reportDrift(sdk.Event{
 				Reason:   "another program had changed servers, and they were set back: in " + messages.Quote(backends),
 				Commands: commands, Details: errorLines(err),
