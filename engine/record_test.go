@@ -686,6 +686,22 @@ func TestHistory_LostDocumentIsInEffectAgain(t *testing.T) {
 	})
 }
 
+// The document of a template that failed is superseded when the template is edited back to the one in effect.
+func TestHistory_TemplateIsEditedBack(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.sink.setError("v2:a", errPlain)
+		env.edit("v2")
+		if c := env.changes()[1]; c.Outcome != history.OutcomeFailed {
+			t.Errorf("got %+v", c)
+		}
+		env.edit("v1")
+		if changes := env.changes(); len(changes) != 2 || changes[1].Outcome != history.OutcomeSuperseded {
+			t.Errorf("got %+v", changes)
+		}
+	})
+}
+
 // The last reload is the last one that happened, and not the last one that was reported.
 func TestHistory_LateEvent(t *testing.T) {
 	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
