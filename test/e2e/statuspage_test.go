@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,7 +96,7 @@ func startStatusPage(t *testing.T, settings ...string) (env *testEnv, variables 
 	env.startInstance("web", "web-1", 10100)
 	env.start(append([]string{"--set", "sidecar.hold=10m", "--set", "sidecar.resync_interval=1s"}, settings...)...)
 	env.waitAnswer(10100, "web-1")
-	url := env.control(map[string]func(r *http.Request) error{
+	controlURL := env.control(map[string]func(r *http.Request) error{
 		"add": func(r *http.Request) error { // an instance that nobody listens for
 			id := r.FormValue("id")
 			env.sidecar.Add(sdk.Instance{
@@ -112,7 +114,19 @@ func startStatusPage(t *testing.T, settings ...string) (env *testEnv, variables 
 		},
 		"forget": func(*http.Request) error { env.sidecar.Restart(); return nil },
 	})
-	return env, []string{"DAEMON_URL=http://" + env.apiAddress, url}
+	return env, []string{"DAEMON_URL=http://" + env.apiAddress, controlURL, "PROXY_URL=" + proxyBelowPath(t, env.apiAddress)}
+}
+
+// proxyBelowPath starts a reverse proxy that serves address below a path and replaces the Host header, as nginx does by default.
+// It returns its address.
+func proxyBelowPath(t *testing.T, address string) string {
+	t.Helper()
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: address})
+	}}
+	server := httptest.NewServer(http.StripPrefix("/proxy", proxy))
+	t.Cleanup(server.Close)
+	return server.URL + "/proxy"
 }
 
 func TestStatusPage(t *testing.T) {
