@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { daemonURL, launch, live, open, patience } from './browser.mjs'
+import { daemonURL, launch, live, open, patience, traceTasks } from './browser.mjs'
 import { calm, empty, hostile, instances, markup, trouble } from './fixtures.mjs'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -116,7 +116,7 @@ test('a narrow screen does not scroll sideways', async () => {
 test('10,000 instances scroll and search without a long task', async (t) => {
   const page = await open(browser, { answers: calm({ list: instances(10000) }), hash: views.instances })
   await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(patience)
-  await browser.startTracing(page, { categories: ['toplevel'] })
+  const stop = await traceTasks(browser, page)
   for (let i = 0; i < 30; i++) {
     await page.mouse.wheel(0, 3000)
     await page.waitForTimeout(16)
@@ -132,24 +132,12 @@ test('10,000 instances scroll and search without a long task', async (t) => {
   assert.match(page.url(), /q=service-123$/)
   await page.getByLabel('Status').selectOption('unhealthy')
   await page.getByText('4 of 10,000 instances').waitFor(patience)
-  const [busy, wall] = longestTask(await browser.stopTracing())
+  const [busy, wall] = await stop()
   t.diagnostic(`the longest task needed ${busy} ms, and ended after ${wall} ms`)
   assert.ok(busy > 0 && busy <= 200, `a task needed ${busy} ms`)
   assert.deepEqual(page.faults, [])
   await page.context().close()
 })
-
-/**
- * Returns the longest times in milliseconds that a task of the page needed the processor and took. The second one includes
- * the work of other programs.
- */
-function longestTask(trace) {
-  const events = JSON.parse(trace).traceEvents
-  const id = (event) => `${event.pid}/${event.tid}`
-  const threads = new Set(events.filter((event) => event.name === 'thread_name' && event.args.name === 'CrRendererMain').map(id))
-  const tasks = events.filter((event) => event.ph === 'X' && event.name.endsWith('RunTask') && threads.has(id(event)))
-  return ['tdur', 'dur'].map((name) => Math.round(Math.max(0, ...tasks.map((task) => task[name] ?? 0)) / 1000))
-}
 
 test('the timeline is filtered by action', async () => {
   const page = await open(browser, { answers: calm(), hash: views.changes })
