@@ -205,8 +205,8 @@ func (s *supervisor) startOnce(ctx context.Context, restart bool) (*process, err
 	return p, nil
 }
 
-// awaitEnd waits until p, which began at that time, has ended or does not answer a liveness ping. why is empty if the exit status is the reason. ended is
-// false if ctx is done.
+// awaitEnd waits until p, which began at that time, has ended or does not answer a liveness ping. why is empty if the exit status
+// is the reason. ended is false if ctx is done.
 func (s *supervisor) awaitEnd(ctx context.Context, p *process, began time.Time) (why string, ended bool) {
 	ticker := time.NewTicker(s.opts.pingInterval)
 	defer ticker.Stop()
@@ -318,7 +318,8 @@ func (s *supervisor) recordEnd(p *process, why string) {
 	s.mu.Unlock()
 	args := []any{"plugin", s.opts.Name, "pid", p.program.pid()}
 	if s.unstable {
-		s.looping.Error(s.opts.Log, "plugin keeps ending, restarting it after growing pauses", errLoop, append(args, "reason", why)...)
+		s.looping.Error(s.opts.Log, "plugin keeps ending, restarting it after growing pauses", errLoop,
+			append(args, "reason", why)...)
 	} else {
 		s.opts.Log.Error("plugin ended, restarting", append(args, "error", why)...)
 	}
