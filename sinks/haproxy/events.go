@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
@@ -156,7 +157,7 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	case err != nil:
 		event.Kind, event.Details = sdk.EventLoadFailed, lastLines(process.LogOf(err))
 		event.Reason = fmt.Sprintf("%v (attempt %d, %s, failed after %v; the next one follows in %v)",
-			err, s.attempts, reason, took, time.Until(s.nextLoad).Round(100*time.Millisecond))
+			err, s.attempts, reason, took, s.untilNextLoad().Round(100*time.Millisecond))
 	case reload:
 		event.Kind = sdk.EventReloaded
 		event.Reason = fmt.Sprintf("%s has loaded its configuration again in %v, %s", describe(loaded.Instance), took, reason)
@@ -165,6 +166,66 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 		event.Reason = fmt.Sprintf("%s was started in %v at attempt %d, %s", describe(loaded.Instance), took, s.attempts, reason)
 	}
 	s.events.add(event)
+}
+
+// repairQuietAfter is how long no other program has to change anything until it counts as having stopped.
+const repairQuietAfter = 5 * time.Minute
+
+// errRepairedAgain is the error of a program that changes the same again and again.
+var errRepairedAgain = fmt.Errorf("it was changed again within %v", repairQuietAfter)
+
+// repairs are what the sink has set back of one kind. Of a program that changes the same again and again, the sink logs the first
+// change, that others follow, and when these have stopped. It is safe for concurrent use.
+type repairs struct {
+	repeated logdedup.Fault
+
+	mu   sync.Mutex
+	last time.Time
+}
+
+// add adds a repair. It reports whether it follows another one.
+func (r *repairs) add() (again bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	again = time.Since(r.last) < repairQuietAfter
+	r.last = time.Now()
+	return again
+}
+
+// stopped reports whether no repair was needed lately.
+func (r *repairs) stopped() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return time.Since(r.last) >= repairQuietAfter
+}
+
+// logRepairedServers logs that servers were set back, and with which error if not all of them were.
+func (s *Sink) logRepairedServers(commands []sdk.Command, err error) {
+	if s.serverRepairs.add() {
+		s.serverRepairs.repeated.Warn(s.log, "another program changes servers in HAProxy again and again", errRepairedAgain,
+			"commands", texts(commands))
+		return
+	}
+	s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
+}
+
+// logRepairedFile logs that a file was restored.
+func (s *Sink) logRepairedFile(path string) {
+	if s.fileRepairs.add() {
+		s.fileRepairs.repeated.Warn(s.log, "another program changes files again and again", errRepairedAgain, "file", path)
+		return
+	}
+	s.log.Warn("restored files that were changed on disk", "file", path)
+}
+
+// logNoRepairs logs which repairs are no longer needed.
+func (s *Sink) logNoRepairs() {
+	if s.serverRepairs.stopped() {
+		s.serverRepairs.repeated.Resolve(s.log, "no other program changes servers in HAProxy any more")
+	}
+	if s.fileRepairs.stopped() {
+		s.fileRepairs.repeated.Resolve(s.log, "no other program changes the files any more")
+	}
 }
 
 // reportDrift reports that the sink has undone what another program had changed. The caller holds s.change.
