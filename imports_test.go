@@ -45,8 +45,8 @@ var importRules = []struct {
 		"sinks/haproxy/internal/hostnames"}},
 	{"sinks/haproxy/internal/messages", []string{"plugins/sdk", "sinks/haproxy/internal/syntax", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/procinfo", []string{"sinks/haproxy/internal/listen"}},
-	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/logdedup", "internal/replace", "sinks/haproxy/internal/*",
-		"sinks/internal/*"}},
+	{"sinks/haproxy/internal/process", []string{"plugins/sdk", "internal/logdedup", "internal/replace",
+		"sinks/haproxy/internal/*", "sinks/internal/*"}},
 	{"sinks/haproxy/internal/*", nil},
 	{"sinks/*", []string{"plugins/sdk", "sinks/internal/*", "sinks/*/internal/*", "internal/logdedup", "internal/fingerprint",
 		"internal/replace"}},
@@ -57,8 +57,8 @@ var importRules = []struct {
 	{"engine/history", []string{"plugins/sdk", "internal/logdedup", "internal/snapshots"}},
 	{"engine", []string{"engine/exclude", "engine/history", "plugins/sdk", "internal/logdedup", "internal/snapshots"}},
 	{"engine/config", []string{"internal/suggest"}},
-	{"engine/statestore", []string{"engine", "engine/exclude", "engine/history", "plugins/sdk", "internal/filelock", "internal/logdedup",
-		"internal/trust"}},
+	{"engine/statestore", []string{"engine", "engine/exclude", "engine/history", "plugins/sdk", "internal/filelock",
+		"internal/logdedup", "internal/trust"}},
 	{"engine/server/ui", nil},
 	{"engine/server", []string{"engine", "engine/exclude", "engine/history", "engine/server/ui", "plugins/sdk",
 		"internal/fingerprint", "internal/logdedup"}},
@@ -93,6 +93,9 @@ var exclusiveImports = map[string]string{
 	"github.com/hashicorp":            "plugins/*",
 	"go.opentelemetry.io/otel":        "cmd/haproxy-api/internal/tracing",
 }
+
+// testPackages are the packages with code for tests.
+var testPackages = []string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest", "internal/otlptest"}
 
 type goPackage struct {
 	ImportPath string
@@ -165,7 +168,7 @@ func TestBinaryLinksNoTestCode(t *testing.T) {
 		if ours && slices.Contains(p.Imports, "testing") {
 			t.Errorf("the binary links %s, which imports testing", name)
 		}
-		if matchesAny([]string{"plugins/sdk/sdktest", "sources/sidecar/sidecartest", "internal/mounttest", "internal/otlptest"}, name) {
+		if matchesAny(testPackages, name) {
 			t.Errorf("the binary links %s", name)
 		}
 	}

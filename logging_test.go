@@ -44,7 +44,9 @@ var logLevels = map[string]string{
 // reports messages that are not literals.
 func logLines(t *testing.T) map[logLine]map[string]bool {
 	t.Helper()
-	found := logSource{t: t, lines: map[logLine]map[string]bool{}, functions: map[string]*ast.FuncDecl{}, extra: map[string][]string{}}
+	found := logSource{
+		t: t, lines: map[logLine]map[string]bool{}, functions: map[string]*ast.FuncDecl{}, extra: map[string][]string{},
+	}
 	var files []*ast.File
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		skip := []string{".git", "examples", "test", "testdata", "sidecartest", "sdktest", "templatetest", "demo", "node_modules"}
@@ -53,7 +55,8 @@ func logLines(t *testing.T) map[logLine]map[string]bool {
 			return err
 		case entry.IsDir() && slices.Contains(skip, entry.Name()):
 			return fs.SkipDir
-		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "internal/logdedup"):
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+			strings.HasPrefix(path, "internal/logdedup"):
 			return nil
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -272,7 +275,11 @@ func loggingDoc(t *testing.T) (lines map[logLine][]string, keys []string) {
 				named = append(named, match[1])
 			}
 			slices.Sort(named)
-			lines[logLine{cells[1], cells[0]}] = named
+			key := logLine{cells[1], cells[0]}
+			if _, twice := lines[key]; twice {
+				t.Errorf("docs/logging.md has two rows of %q", key.message)
+			}
+			lines[key] = named
 		case len(cells) == 2 && strings.HasPrefix(cells[0], "`"):
 			for _, match := range code.FindAllStringSubmatch(cells[0], -1) {
 				keys = append(keys, match[1])

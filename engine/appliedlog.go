@@ -23,18 +23,18 @@ type appliedLog struct {
 }
 
 // add logs that the document with that generation was applied. A document that was applied again without effect is no change.
-func (l *appliedLog) add(generation uint64, again bool, e *Entry) {
-	args := []any{"generation", generation, "action", e.Result.Action, "reason", e.Result.Reason, "trigger", e.Trigger.Kind,
-		"took", e.Took.Round(time.Millisecond)}
+func (l *appliedLog) add(generation uint64, again bool, a *Attempt) {
+	args := []any{"generation", generation, "action", a.Result.Action, "reason", a.Result.Reason, "trigger", a.Trigger.Kind,
+		"took", a.Took.Round(time.Millisecond)}
 	const message = "configuration applied"
-	if again && e.Result.Action == sdk.ActionUnchanged {
+	if again && a.Result.Action == sdk.ActionUnchanged {
 		l.log.Debug(message, args...)
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case e.Result.Action == sdk.ActionReload || e.Result.Action == sdk.ActionRestart:
+	case a.Result.Action == sdk.ActionReload || a.Result.Action == sdk.ActionRestart:
 		l.writeSummaryLocked()
 		l.log.Info(message, args...)
 	case l.timer != nil:

@@ -17,7 +17,7 @@ func TestAppliedLog_SummarisesFrequentChanges(t *testing.T) {
 		generation := uint64(0)
 		add := func(action string) {
 			generation++
-			l.add(generation, false, &Entry{Result: sdk.Result{Action: action}})
+			l.add(generation, false, &Attempt{Result: sdk.Result{Action: action}})
 		}
 		lines := func(when string, want ...string) {
 			t.Helper()
@@ -56,7 +56,7 @@ func TestAppliedLog_SummarisesFrequentChanges(t *testing.T) {
 		add(sdk.ActionWritten)
 		l.flush()
 		lines("the end", "changes=1 generation=1104")
-		l.add(generation, true, &Entry{Result: sdk.Result{Action: sdk.ActionUnchanged}})
+		l.add(generation, true, &Attempt{Result: sdk.Result{Action: sdk.ActionUnchanged}})
 		if out.Len() > 0 {
 			t.Errorf("applied again without effect: %s", &out)
 		}

@@ -16,9 +16,11 @@ import (
 // produce any number of them.
 const maxNotes = 100
 
-// applyUnlessInSync gives r the next generation if its document is a new one, and applies it. If the sink has the document
-// already, there is no entry.
-func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []string) (*Entry, error) {
+// applyUnlessInSync gives r the next generation if its document is a new one, and applies it as [pipeline.apply] does. If the
+// sink has the document already, there is no attempt.
+func (p *pipeline) applyUnlessInSync(
+	ctx context.Context, r *rendered, notes []string, explain func(context.Context, error) error,
+) (*Attempt, error) {
 	s := &p.state
 	p.reportNotes(notes)
 	digest := r.document.Digest
@@ -31,59 +33,64 @@ func (p *pipeline) applyUnlessInSync(ctx context.Context, r *rendered, notes []s
 		r.isNew = true
 	}
 	r.document.Generation = s.generation
-	entry := p.apply(ctx, r, notes)
-	return entry, entry.Err
+	attempt := p.apply(ctx, r, notes, explain)
+	return attempt, attempt.Err
 }
 
 func (p *pipeline) isInSync(digest string) bool {
 	return p.state.inSync && p.state.applied.document.Digest == digest
 }
 
-// apply passes the document of r to the sink and adds the outcome to the history. The caller passes the entry to observe, unless
-// the document is applied again in another form.
-func (p *pipeline) apply(ctx context.Context, r *rendered, notes []string) *Entry {
+// apply passes the document of r to the sink and adds the outcome to the history. explain adds to a rejection which lines of the
+// template it is about. The caller passes the result to observe, unless the document is applied again in another form.
+func (p *pipeline) apply(
+	ctx context.Context, r *rendered, notes []string, explain func(context.Context, error) error,
+) *Attempt {
 	s := &p.state
 	doc := r.document
 	doc.Retry, doc.Watched = s.loads.due(), p.inputsID()
 	if r.version != nil {
 		doc.LoadFailure = r.version.loadFailure
 	}
-	entry := &Entry{
+	attempt := &Attempt{
 		Pipeline: p.name, Generation: doc.Generation, Digest: doc.Digest, Trigger: s.cause.Trigger, Received: s.cause.at,
 		Started: time.Now(), Notes: notes, rendered: s.rendering,
 	}
 	s.rendering = rendering{}
 	superseded := p.callSink(ctx, r, func(ctx context.Context) (err error) {
 		if p.tracer != nil {
-			ctx = p.tracer.Applying(ctx, p.name, doc, entry.Received)
+			ctx = p.tracer.Applying(ctx, p.name, doc, attempt.Received)
 		}
-		entry.Result, entry.Err = p.sink.Apply(ctx, doc)
-		return entry.Err
+		attempt.Result, attempt.Err = p.sink.Apply(ctx, doc)
+		return attempt.Err
 	})
 	defer p.publish()
-	entry.Took = time.Since(entry.Started)
+	attempt.Took = time.Since(attempt.Started)
 	if ctx.Err() != nil {
 		s.inSync = false // the document may be live, or a part of it
-		entry.Err = fmt.Errorf("interrupted, because the pipeline was stopped: %w", context.Cause(ctx))
-		p.recordAttempt(entry, r)
-		return entry
+		attempt.Err = fmt.Errorf("interrupted, because the pipeline was stopped: %w", context.Cause(ctx))
+		p.recordAttempt(attempt, r)
+		return attempt
+	}
+	if exclude.IsRejected(attempt.Err) {
+		attempt.Err = explain(ctx, attempt.Err)
 	}
 	if superseded {
 		s.inSync = false
-		entry.Err = &supersededError{entry.Took, entry.Err}
+		attempt.Err = &supersededError{attempt.Took, attempt.Err}
 	}
-	if entry.Err == nil {
+	if attempt.Err == nil {
 		p.history.PutDocument(doc) // before the entry, so that a reader of the entry finds it
 	}
-	p.recordAttempt(entry, r)
-	if entry.Err == nil {
-		s.inputs.recordApply(entry.Result)
+	p.recordAttempt(attempt, r)
+	if attempt.Err == nil {
+		s.inputs.recordApply(attempt.Result)
 		again := s.status.Digest == doc.Digest
 		s.status.Since = p.inEffectSince(doc.Digest)
 		s.status.Generation, s.status.Digest = doc.Generation, doc.Digest
-		p.appliedLog.add(doc.Generation, again, entry)
+		p.appliedLog.add(doc.Generation, again, attempt)
 	}
-	return entry
+	return attempt
 }
 
 // callSink calls f, which may be cancelled in favour of a newer event than r, and publishes that the sink is busy. It reports
@@ -102,11 +109,11 @@ func (p *pipeline) callSink(ctx context.Context, r *rendered, f func(context.Con
 	return false
 }
 
-// observe passes entry, which may be nil, to the observer. A rejection is not passed to it if the rest of the document was
+// observe passes attempt, which may be nil, to the observer. A rejection is not passed to it if the rest of the document was
 // applied: that is not a failure.
-func (p *pipeline) observe(ctx context.Context, entry *Entry) {
-	if entry != nil && ctx.Err() == nil {
-		p.observer.Applied(*entry)
+func (p *pipeline) observe(ctx context.Context, attempt *Attempt) {
+	if attempt != nil && ctx.Err() == nil {
+		p.observer.Applied(*attempt)
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// An Entry is one attempt of a sink to apply a document or to reread files.
-type Entry struct {
+// An Attempt is one attempt of a sink to apply a document or to reread files.
+type Attempt struct {
 	Pipeline   string
 	Generation uint64 // of the document
 	Digest     string
@@ -24,4 +24,4 @@ type Entry struct {
 }
 
 // Outcome returns one of the Outcome constants of package history.
-func (e Entry) Outcome() string { return outcomeOf(e.Err) }
+func (a Attempt) Outcome() string { return outcomeOf(a.Err) }

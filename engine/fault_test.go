@@ -47,7 +47,7 @@ type applyRecorder struct {
 	outcomes []error
 }
 
-func (r *applyRecorder) Applied(e Entry) {
+func (r *applyRecorder) Applied(e Attempt) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.outcomes = append(r.outcomes, e.Err)

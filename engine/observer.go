@@ -12,7 +12,7 @@ type Observer interface {
 	SnapshotReceived(snap sdk.Snapshot, held bool)
 	Rendered(pipeline string, took time.Duration, err error)
 	TemplateRefused(pipeline string) // once for each version that does not load or render, or that the sink rejects
-	Applied(Entry)
+	Applied(Attempt)
 	Changed(pipeline string, c history.Change) // an entry of the history was added or updated
 	StatusChanged(pipeline string)             // what Status returns for it may have changed; called often
 }
@@ -42,9 +42,9 @@ func (all Observers) Rendered(pipeline string, took time.Duration, err error) {
 }
 
 // Applied implements [Observer].
-func (all Observers) Applied(e Entry) {
+func (all Observers) Applied(a Attempt) {
 	for _, o := range all {
-		o.Applied(e)
+		o.Applied(a)
 	}
 }
 
@@ -75,7 +75,7 @@ func (NoObserver) TemplateRefused(string) {}
 func (NoObserver) Rendered(string, time.Duration, error) {}
 
 // Applied implements [Observer].
-func (NoObserver) Applied(Entry) {}
+func (NoObserver) Applied(Attempt) {}
 
 // Changed implements [Observer].
 func (NoObserver) Changed(string, history.Change) {}

@@ -25,7 +25,7 @@ func (r *callRecorder) SnapshotReceived(sdk.Snapshot, bool) {
 func (r *callRecorder) Held(string, bool)                     { r.calls = append(r.calls, "Held") }
 func (r *callRecorder) Quarantined(string, int)               { r.calls = append(r.calls, "Quarantined") }
 func (r *callRecorder) Rendered(string, time.Duration, error) { r.calls = append(r.calls, "Rendered") }
-func (r *callRecorder) Applied(Entry)                         { r.calls = append(r.calls, "Applied") }
+func (r *callRecorder) Applied(Attempt)                       { r.calls = append(r.calls, "Applied") }
 func (r *callRecorder) Changed(string, history.Change)        { r.calls = append(r.calls, "Changed") }
 func (r *callRecorder) TemplateRefused(string)                { r.calls = append(r.calls, "TemplateRefused") }
 func (r *callRecorder) StatusChanged(string)                  { r.calls = append(r.calls, "StatusChanged") }

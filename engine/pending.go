@@ -59,7 +59,7 @@ func (p *pipeline) applyPending(ctx context.Context) schedule {
 	}
 	if !time.Now().Before(s.pending.due) {
 		r := s.pending.rendered
-		entry := p.apply(ctx, r, nil)
+		entry := p.apply(ctx, r, nil, r.explain)
 		p.observe(ctx, entry)
 		switch {
 		case entry.Err == nil:
@@ -125,7 +125,7 @@ func (p *pipeline) reapply(ctx context.Context) bool {
 // applyAgain applies the last applied document again.
 func (p *pipeline) applyAgain(ctx context.Context) error {
 	s := &p.state
-	entry := p.apply(ctx, s.applied, nil)
+	entry := p.apply(ctx, s.applied, nil, s.applied.explain)
 	p.observe(ctx, entry)
 	if entry.Err != nil {
 		return entry.Err

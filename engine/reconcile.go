@@ -76,7 +76,7 @@ func (p *pipeline) reconcileSnapshot(ctx context.Context, snap sdk.Snapshot) sch
 	}
 	s.status.Pending = nil
 	s.loads.requested = false
-	_, candidateFailed := errors.AsType[*candidateFailedError](err)
+	_, candidateFailed := errors.AsType[*CandidateFailedError](err)
 	switch {
 	case err == nil:
 		s.retries.Reset()
@@ -127,9 +127,13 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 		}
 		return err
 	}
+	abandoned := exclude.IsEndless(err) || isNotLoaded(err)
+	if !abandoned && !isFinal(err) {
+		err = &CandidateFailedError{err}
+	}
 	p.reportTemplateError(s.candidate, err)
 	p.publish() // rendering with the active template may take long
-	if exclude.IsEndless(err) || isNotLoaded(err) {
+	if abandoned {
 		// Each attempt holds up the source or interrupts what the sink manages. Saving the template again makes another
 		// candidate, and so does a request.
 		s.candidate, s.candidateAbandoned = nil, true
@@ -137,7 +141,7 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 	if activeErr := p.applyWith(ctx, s.active, snap); activeErr != nil || s.candidate == nil || isFinal(err) {
 		return activeErr
 	}
-	return &candidateFailedError{err}
+	return err
 }
 
 // applyWithActive is applySnapshot without a candidate.
@@ -157,11 +161,14 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 	return err
 }
 
-// A candidateFailedError says that the snapshot is applied with the active template, and that the candidate failed for a reason
-// that may be over soon.
-type candidateFailedError struct{ error }
+// A CandidateFailedError says that the document of the saved template could not be applied for a reason that may be over soon. The
+// template is tried again by itself. Meanwhile the active template is used.
+type CandidateFailedError struct{ Err error }
 
-func (e *candidateFailedError) Unwrap() error { return e.error }
+func (e *CandidateFailedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why the document could not be applied.
+func (e *CandidateFailedError) Unwrap() error { return e.Err }
 
 // applyWith renders snap with v and applies the document, unless it is applied already. Instances that the document cannot be
 // applied with are excluded.
@@ -173,13 +180,15 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 		return nil
 	}
 	var (
-		last  *rendered
-		entry *Entry
+		last    *rendered
+		attempt *Attempt
 	)
 	pass := p.newPass(v, index)
 	pass.Apply = func(ctx context.Context, r *exclude.Rendering) (err error) {
 		last = &rendered{version: v, snapshot: snap, document: r.Document, excluded: r.Excluded.List()}
-		entry, err = p.applyUnlessInSync(ctx, last, r.Notes)
+		attempt, err = p.applyUnlessInSync(ctx, last, r.Notes, func(ctx context.Context, err error) error {
+			return pass.Explain(ctx, r, err)
+		})
 		return err
 	}
 	r, err := pass.RenderExcluding(ctx, excluded)
@@ -198,7 +207,7 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 			s.retries.Reset()
 		}
 	}
-	p.observe(ctx, entry)
+	p.observe(ctx, attempt)
 	switch {
 	case ctx.Err() != nil:
 		return err
@@ -215,6 +224,15 @@ func (p *pipeline) applyWith(ctx context.Context, v *version, snap sdk.Snapshot)
 	v.excluded = r.Excluded
 	p.recordOutcome(last, err)
 	return err
+}
+
+// explain adds the origins of rejected lines to the text of err, with which the sink rejected the document of r.
+func (r *rendered) explain(ctx context.Context, err error) error {
+	if r.version == nil {
+		return err
+	}
+	snap := exclude.NewSet(r.excluded).Filter(r.snapshot)
+	return exclude.Explain(ctx, r.version.template, snap, r.document.Files, err)
 }
 
 // newPass returns a pass for v without Apply.

@@ -13,8 +13,11 @@ import (
 )
 
 // record adds c to the pipeline's history, or updates the entry with its generation. It may be called from any goroutine.
-func (p *pipeline) record(c history.Change, diff string) {
-	c.Updated = time.Now()
+func (p *pipeline) record(c history.Change, diff string) { p.recordAt(time.Now(), c, diff) }
+
+// recordAt is record for what happened at that time.
+func (p *pipeline) recordAt(at time.Time, c history.Change, diff string) {
+	c.Updated = at
 	c.Seconds = max(0, c.Updated.Sub(c.Received).Seconds())
 	p.history.Put(c, diff)
 	p.observer.Changed(p.name, c)
@@ -24,27 +27,27 @@ func (p *pipeline) record(c history.Change, diff string) {
 // first time has an entry with its generation. Later attempts update that entry until the document is applied. Once it is,
 // another attempt makes an entry of its own if the sink did something.
 //
-// It sets the trigger of e, and when it arrived, to those of the first attempt.
-func (p *pipeline) recordAttempt(e *Entry, r *rendered) {
+// It sets the trigger of a, and when it arrived, to those of the first attempt.
+func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 	c, retried := p.unfinished(r.document.Generation)
 	diff := ""
 	switch {
 	case r.isNew:
-		p.supersede(r.document.Generation)
-		c = history.Change{Generation: r.document.Generation, Trigger: e.Trigger, Received: e.Received}
+		c = history.Change{Generation: r.document.Generation, Trigger: a.Trigger, Received: a.Received}
 		diff = p.compare(&c, r)
 		r.isNew = false
 	case retried:
-		e.Trigger, e.Received = c.Trigger, c.Received
-	case e.Err == nil && e.Result.Action == sdk.ActionUnchanged:
+		a.Trigger, a.Received = c.Trigger, c.Received
+	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged:
 		return
 	default:
-		c = history.Change{Generation: p.history.Next(), Trigger: e.Trigger, Received: e.Received}
+		c = history.Change{Generation: p.history.Next(), Trigger: a.Trigger, Received: a.Received}
 	}
 	c.Document, c.Digest = r.document.Generation, r.document.Digest
 	c.Attempts++
-	c.Notes, c.Excluded = texts(e.Notes), exclusionTexts(r.excluded)
-	p.recordOutcomeOf(&c, e, "apply")
+	c.Notes, c.Excluded = texts(a.Notes), exclusionTexts(r.excluded)
+	p.recordOutcomeOf(&c, a, "apply")
+	p.supersede(r.document.Generation, c.Outcome)
 	p.record(c, diff)
 }
 
@@ -95,31 +98,32 @@ func (p *pipeline) newestDocument() (history.Change, bool) {
 	return p.history.Find(func(c *history.Change) bool { return c.Generation == c.Document })
 }
 
-// recordOutcomeOf sets the fields of c that say what the sink did in the attempt e. call is the name of the step if the sink
+// recordOutcomeOf sets the fields of c that say what the sink did in the attempt a. call is the name of the step if the sink
 // does not report steps.
-func (p *pipeline) recordOutcomeOf(c *history.Change, e *Entry, call string) {
-	c.Outcome, c.Error = outcomeOf(e.Err), ""
-	if e.Err != nil {
-		c.Error = text(e.Err.Error())
+func (p *pipeline) recordOutcomeOf(c *history.Change, a *Attempt, call string) {
+	c.Outcome, c.Error = outcomeOf(a.Err), ""
+	if a.Err != nil {
+		c.Error = text(a.Err.Error())
 	}
-	c.Action, c.Reason = history.KnownAction(e.Result.Action), text(e.Result.Reason)
-	c.Details, c.Commands = texts(e.Result.Details), commands(e.Result.Commands)
-	c.Steps = stepsOf(e, call)
+	c.Action, c.Reason = history.KnownAction(a.Result.Action), text(a.Result.Reason)
+	c.Details = texts(a.Result.Details)
+	c.Commands, c.CommandsMore = commands(a.Result.Commands)
+	c.Steps = stepsOf(a, call)
 }
 
-// stepsOf returns the steps of the attempt e: waiting, rendering, and those of the sink.
-func stepsOf(e *Entry, call string) []history.Step {
-	passed := e.Started.Sub(e.Received)
+// stepsOf returns the steps of the attempt a: waiting, rendering, and those of the sink.
+func stepsOf(a *Attempt, call string) []history.Step {
+	passed := a.Started.Sub(a.Received)
 	steps := []history.Step{step("wait", 0, passed)}
-	if r := e.rendered; !r.began.IsZero() {
-		began := r.began.Sub(e.Received)
+	if r := a.rendered; !r.began.IsZero() {
+		began := r.began.Sub(a.Received)
 		steps = []history.Step{step("wait", 0, began), step("render", began, r.took)}
 	}
-	for _, s := range e.Result.Steps {
+	for _, s := range a.Result.Steps {
 		steps = append(steps, step(text(s.Name), passed+s.Start, s.Took))
 	}
-	if len(e.Result.Steps) == 0 {
-		steps = append(steps, step(call, passed, e.Took))
+	if len(a.Result.Steps) == 0 {
+		steps = append(steps, step(call, passed, a.Took))
 	}
 	return steps
 }
@@ -130,20 +134,20 @@ func step(name string, start, took time.Duration) history.Step {
 
 // recordReread records that the sink reread files, and with which outcome. Attempts that follow one that failed or was deferred
 // update its entry.
-func (p *pipeline) recordReread(e *Entry) {
+func (p *pipeline) recordReread(a *Attempt) {
 	i := &p.state.inputs
 	c, retried := p.history.Get(i.entry)
 	switch {
 	case retried:
-		e.Trigger, e.Received = c.Trigger, c.Received
+		a.Trigger, a.Received = c.Trigger, c.Received
 	default:
-		c = history.Change{Generation: p.history.Next(), Trigger: e.Trigger, Received: e.Received}
+		c = history.Change{Generation: p.history.Next(), Trigger: a.Trigger, Received: a.Received}
 	}
-	c.Document, c.Digest = e.Generation, e.Digest
+	c.Document, c.Digest = a.Generation, a.Digest
 	c.Attempts++
-	p.recordOutcomeOf(&c, e, "reread")
+	p.recordOutcomeOf(&c, a, "reread")
 	i.entry = c.Generation
-	if e.Err == nil {
+	if a.Err == nil {
 		i.entry = 0
 	}
 	p.record(c, "")
@@ -174,22 +178,28 @@ func (p *pipeline) recordEvents(ctx context.Context) {
 	}
 }
 
+// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not
+// used.
+const maxEventAge = 24 * time.Hour
+
 // recordEvent records an event of the sink. One that is the same as the newest entry updates it.
 func (p *pipeline) recordEvent(e sdk.Event) {
 	if e.Kind == sdk.EventReverted && p.lost != nil {
 		return // see recordLost
 	}
+	now := time.Now()
+	if age := now.Sub(e.Time); age < 0 || age > maxEventAge {
+		e.Time = now
+	}
 	applied := p.published.Load()
 	c := history.Change{
 		Document: cmp.Or(e.Generation, applied.Generation), Trigger: history.Trigger{Kind: history.TriggerSink},
-		Event: knownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
-		Commands: commands(e.Commands), Details: texts(e.Details),
+		Event: history.KnownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
+		Details: texts(e.Details),
 	}
+	c.Commands, c.CommandsMore = commands(e.Commands)
 	if c.Document == applied.Generation {
 		c.Digest = applied.Digest
-	}
-	if now := time.Now(); c.Received.IsZero() || c.Received.After(now) {
-		c.Received = now
 	}
 	newest, _ := p.history.Find(func(*history.Change) bool { return true })
 	if newest.Event == c.Event && newest.Outcome == c.Outcome && newest.Reason == c.Reason && newest.Document == c.Document {
@@ -198,16 +208,7 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 		c.Generation = p.history.Next()
 	}
 	c.Attempts++
-	p.record(c, "")
-}
-
-func knownEvent(kind string) string {
-	switch kind {
-	case sdk.EventCrashed, sdk.EventRestarted, sdk.EventReloaded, sdk.EventForeignReload, sdk.EventDriftRepaired,
-		sdk.EventReverted, sdk.EventLoadFailed:
-		return kind
-	}
-	return sdk.EventOther
+	p.recordAt(e.Time, c, "")
 }
 
 // unfinished returns the entry that the next attempt with that document updates, and false if there is none.
@@ -218,16 +219,22 @@ func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
 	switch c.Outcome {
 	case history.OutcomeApplied:
 		return history.Change{}, false
-	case history.OutcomeSuperseded:
-		return c, ok && c.Generation == document
+	case history.OutcomeDeferred, history.OutcomeFailed:
+		return c, ok
 	}
-	return c, ok
+	return c, ok && c.Generation == document // not an entry about rereading files, or about applying the document again
 }
 
-// supersede records that no attempt follows with the documents before that generation that wait for one.
-func (p *pipeline) supersede(generation uint64) {
+// supersede records that no attempt follows with the documents before that generation, which has that outcome. The pending
+// document is still applied unless the newer one is, or waits too.
+func (p *pipeline) supersede(generation uint64, outcome string) {
+	pending := p.state.pending
+	if outcome == history.OutcomeApplied || outcome == history.OutcomeDeferred {
+		pending = nil
+	}
 	p.supersedeAll(func(c *history.Change) bool {
-		return c.Generation < generation && c.Generation != p.state.inputs.entry
+		return c.Generation < generation && c.Generation != p.state.inputs.entry &&
+			(pending == nil || c.Document != pending.document.Generation)
 	})
 }
 
@@ -286,12 +293,12 @@ func texts(all []string) []string {
 	return out
 }
 
-func commands(all []sdk.Command) []history.Command {
-	var out []history.Command
-	for _, c := range all {
-		out = append(out, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
+// commands returns the first commands, and how many more there are.
+func commands(all []sdk.Command) (first []history.Command, more int) {
+	for _, c := range all[:min(len(all), history.MaxCommands)] { // masking tens of thousands would take long
+		first = append(first, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
 	}
-	return out
+	return first, len(all) - len(first)
 }
 
 func exclusionTexts(all []exclude.Exclusion) []string {

@@ -27,7 +27,7 @@ func BenchmarkRecord(b *testing.B) {
 		n++
 		r := after[n%2]
 		r.document.Generation, r.isNew = p.history.Next(), true
-		p.recordAttempt(&Entry{Generation: r.document.Generation, Result: sdk.Result{Action: sdk.ActionRuntime}}, r)
+		p.recordAttempt(&Attempt{Generation: r.document.Generation, Result: sdk.Result{Action: sdk.ActionRuntime}}, r)
 	}
 	recording := b.Elapsed() / time.Duration(b.N)
 	b.StopTimer()

@@ -76,6 +76,10 @@ func (p *pipeline) updateInputs() {
 	i := &p.state.inputs
 	i.files, _ = p.inputChanges.latest()
 	changed := changedFiles(i.loaded, i.files)
+	if len(changed) == 0 && i.loaded != nil {
+		p.log.Info("watched files are again what was loaded")
+		return
+	}
 	if len(changed) > 0 {
 		p.state.cause.Detail = OneLine(changed[0])
 	}
@@ -160,15 +164,15 @@ func (p *pipeline) reread(ctx context.Context) error {
 		}
 		return err
 	}
-	entry := Entry{
+	attempt := Attempt{
 		Pipeline: p.name, Generation: applied.document.Generation, Digest: applied.document.Digest, Trigger: i.cause.Trigger,
 		Received: i.cause.at, Started: began, Took: time.Since(began), Result: result, Err: err,
 	}
-	p.recordReread(&entry)
-	p.observer.Applied(entry)
+	p.recordReread(&attempt)
+	p.observer.Applied(attempt)
 	if err == nil && !unchanged {
 		p.log.Info("files loaded again", "action", result.Action, "reason", result.Reason, "trigger", i.cause.Kind,
-			"took", entry.Took.Round(time.Millisecond))
+			"took", attempt.Took.Round(time.Millisecond))
 	}
 	return err
 }

@@ -51,7 +51,8 @@ func TestLog_EscapesHostileText(t *testing.T) {
 			t.Errorf("%.100q became %.300q", text, &lines)
 		}
 		var record struct{ Level, Msg string }
-		if json.Unmarshal(objects.Bytes(), &record) != nil || record.Level != "WARN" || record.Msg != logging.JoinLines(inJSON(t, text)) {
+		message := logging.JoinLines(inJSON(t, text))
+		if json.Unmarshal(objects.Bytes(), &record) != nil || record.Level != "WARN" || record.Msg != message {
 			t.Errorf("%.100q became %.300q", text, &objects)
 		}
 	}

@@ -34,7 +34,7 @@ type Pass struct {
 	// several of those.
 	Render func(ctx context.Context, snap sdk.Snapshot) (doc sdk.Document, notes []string, err error)
 
-	// Apply applies or checks the document of r. It may modify r.Document.
+	// Apply applies or checks the document of r. It may modify r.Document. [Pass.Explain] adds to a rejection what it is about.
 	Apply func(ctx context.Context, r *Rendering) error
 
 	SourceMapper SourceMapper // the template; nil if it maps no lines, so that rejected lines have no owner
@@ -55,6 +55,8 @@ type Rendering struct {
 	Document sdk.Document
 	Notes    []string // from the template
 	Excluded Set
+
+	lines *sourceMap // nil before [Pass.sourceMap] was called
 }
 
 // RenderExcluding renders the snapshot without excluded and without the owners of failing iterations and the losers of conflicts.
@@ -70,7 +72,7 @@ func (p *Pass) renderUntil(
 ) (*Rendering, error) {
 	for round := 1; ; round++ {
 		doc, notes, err := p.Render(ctx, excluded.Filter(p.Index.snapshot))
-		r := &Rendering{doc, notes, excluded}
+		r := &Rendering{Document: doc, Notes: notes, Excluded: excluded}
 		var next Set
 		if err != nil {
 			next = excluded.withFailures(p.Index, err)
@@ -93,20 +95,20 @@ func (p *Pass) renderUntil(
 func (p *Pass) ExcludeRejected(ctx context.Context, r *Rendering, err error) (last *Rendering, next Set, _ error) {
 	var first error
 	for rejections := 1; IsRejected(err); rejections++ {
-		widened, explained := p.afterRejection(ctx, r, err, rejections)
+		widened := p.afterRejection(ctx, r, err, rejections)
 		if first == nil {
-			first = explained
+			first = err
 		}
-		explained = join(first, explained)
+		joined := join(first, err)
 		switch {
 		case widened == nil:
-			return r, nil, explained
+			return r, nil, joined
 		case rejections == maxRejections:
-			return r, widened, sdk.RetryAfter(explained, continueAfter)
+			return r, widened, sdk.RetryAfter(joined, continueAfter)
 		}
 		rendered, renderErr := p.RenderExcluding(ctx, widened)
 		if renderErr != nil { // the template needs what would be excluded
-			return r, nil, explained
+			return r, nil, joined
 		}
 		r = rendered
 		err = p.Apply(ctx, r)
@@ -114,15 +116,24 @@ func (p *Pass) ExcludeRejected(ctx context.Context, r *Rendering, err error) (la
 	return r, nil, err
 }
 
-// afterRejection returns what to exclude after r was rejected with err, or nil if excluding more does not help, and err with the
-// origins of the rejected lines. An instance that is live is not excluded for a fault that may be over soon.
-func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, rejections int) (Set, error) {
+// Explain adds the origins of the rejected lines to the text of err, if err is a rejection of the document of r. It returns any
+// other error unchanged. The result wraps err.
+func (p *Pass) Explain(ctx context.Context, r *Rendering, err error) error {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Positions) == 0 {
-		return nil, err
+		return err
+	}
+	return explain(p.sourceMap(ctx, r), rejection, err)
+}
+
+// afterRejection returns what to exclude after r was rejected with err, or nil if excluding more does not help. An instance that
+// is live is not excluded for a fault that may be over soon.
+func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, rejections int) Set {
+	rejection, ok := errors.AsType[*sdk.Rejection](err)
+	if !ok || len(rejection.Positions) == 0 {
+		return nil
 	}
 	lines := p.sourceMap(ctx, r)
-	explained := explain(lines, rejection, err)
 	var retryAt time.Time
 	if hint, ok := errors.AsType[*sdk.RetryError](err); ok {
 		retryAt = time.Now().Add(max(hint.After, minRetryDelay))
@@ -130,15 +141,15 @@ func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, reje
 	faults := faultsOf(rejection, lines)
 	next := r.Excluded.withRejected(p.Index, faults, lines, retryAt)
 	if next == nil {
-		return nil, explained
+		return nil
 	}
 	if rejections >= excludeServicesAfter {
 		next = next.withUnchecked(p.Index, faults, lines, p.Applied, rejections >= excludeAllAfter)
 	}
 	if rejection.Temporary && p.Applied.containsAny(next) || !p.MayExclude(next, !retryAt.IsZero()) {
-		return nil, explained
+		return nil
 	}
-	return next, explained
+	return next
 }
 
 // Check renders the snapshot and checks the document with Apply. Unlike the other methods it ignores conflicts. It excludes the
@@ -160,8 +171,13 @@ func (p *Pass) applyOnce(ctx context.Context, r *Rendering) (Set, error) {
 	return r.Excluded.withRejected(p.Index, faultsOf(rejection, lines), lines, time.Time{}), err
 }
 
+// sourceMap returns the source map of the document of r.
 func (p *Pass) sourceMap(ctx context.Context, r *Rendering) sourceMap {
-	return newSourceMap(ctx, p.SourceMapper, r.Excluded.Filter(p.Index.snapshot), r.Document.Files)
+	if r.lines == nil {
+		lines := newSourceMap(ctx, p.SourceMapper, r.Excluded.Filter(p.Index.snapshot), r.Document.Files)
+		r.lines = &lines
+	}
+	return *r.lines
 }
 
 // join combines the first and the last rejection. The result is final only if last is.

@@ -9,15 +9,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// MaxDiff bounds a diff, in bytes.
-const MaxDiff = 64 << 10
+// maxDiff bounds a diff, in bytes.
+const maxDiff = 64 << 10
 
 // contextLines is how many unchanged lines a diff has before and after a change.
 const contextLines = 3
 
 // A Diff is the difference between two documents.
 type Diff struct {
-	Text           string // unified, at most [MaxDiff] bytes
+	Text           string // unified, at most maxDiff bytes
 	Added, Removed int    // how many lines of the whole difference are
 	Truncated      bool   // Text lacks the rest of the difference
 }
@@ -80,7 +80,7 @@ func (d *Diff) add(text *bytes.Buffer, oldName, newName string, before, after []
 
 // addLine appends a line to text, unless the line or one before it exceeds the bound.
 func (d *Diff) addLine(text *bytes.Buffer, line []byte) {
-	d.Truncated = d.Truncated || text.Len()+len(line) > MaxDiff
+	d.Truncated = d.Truncated || text.Len()+len(line) > maxDiff
 	if !d.Truncated {
 		text.Write(line)
 	}

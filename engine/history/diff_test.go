@@ -149,11 +149,11 @@ func TestDiffFiles_Bound(t *testing.T) {
 		fmt.Fprintf(&text, "line %d\n", n)
 	}
 	d := DiffFiles(nil, mainFile(text.String()))
-	if !d.Truncated || d.Added != 100_000 || len(d.Text) > MaxDiff || len(d.Text) < MaxDiff-100 ||
+	if !d.Truncated || d.Added != 100_000 || len(d.Text) > maxDiff || len(d.Text) < maxDiff-100 ||
 		!strings.HasSuffix(d.Text, "\n") {
 		t.Errorf("%d bytes, %d lines, truncated %v", len(d.Text), d.Added, d.Truncated)
 	}
-	d = DiffFiles(nil, mainFile(strings.Repeat("x", 2*MaxDiff)))
+	d = DiffFiles(nil, mainFile(strings.Repeat("x", 2*maxDiff)))
 	if !d.Truncated || d.Added != 1 || len(d.Text) > 100 {
 		t.Errorf("one long line: %d bytes, %d lines, truncated %v", len(d.Text), d.Added, d.Truncated)
 	}

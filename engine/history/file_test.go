@@ -104,7 +104,7 @@ func TestOpen_MarksSurvive(t *testing.T) {
 		log.Put(Change{Generation: log.Next(), Digest: "a", Outcome: OutcomeApplied, Action: sdk.ActionReload}, "")
 		log.Put(Change{Generation: log.Next(), Digest: "b", Outcome: OutcomeApplied, Action: sdk.ActionRuntime}, "")
 		for range 2 * maxChanges {
-			log.Put(Change{Generation: log.Next(), Digest: "c", Outcome: OutcomeRejected}, strings.Repeat("+\n", MaxDiff/2))
+			log.Put(Change{Generation: log.Next(), Digest: "c", Outcome: OutcomeRejected}, strings.Repeat("+\n", maxDiff/2))
 			time.Sleep(time.Minute)
 		}
 		log.Close()
@@ -158,7 +158,7 @@ func slicesOf(lines ...string) [][]byte {
 	return all
 }
 
-// A disk that is full is reported once and holds up nobody. What was put meanwhile is written when there is room again.
+// A full disk is reported once and delays no caller. What was put in the meantime is written when there is space again.
 func TestLog_WriteFailureIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := &memoryFile{}
@@ -190,6 +190,25 @@ func TestLog_WriteFailureIsRetried(t *testing.T) {
 		log.Close()
 		again.Close()
 	})
+}
+
+// A diff that masking or escape sequences have made too long is shortened, and the entry is read again.
+func TestLog_BoundsDiffs(t *testing.T) {
+	file := &memoryFile{}
+	log, _ := file.open()
+	log.Put(Change{Generation: 1, Outcome: OutcomeApplied}, strings.Repeat("+\\x00\n", maxDiff))
+	log.Close()
+	again, out := file.open()
+	defer again.Close()
+	for _, l := range []*Log{log, again} {
+		c, ok := l.Get(1)
+		if diff := l.Diff(1); !ok || !c.DiffTruncated || len(diff) > maxDiff || !strings.HasSuffix(diff, "0\n") {
+			t.Errorf("%v %+v with %d bytes of diff", ok, c, len(diff))
+		}
+	}
+	if out.Len() > 0 {
+		t.Errorf("logged %s", out)
+	}
 }
 
 // FuzzOpen opens files with any content.

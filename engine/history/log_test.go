@@ -50,7 +50,7 @@ func (r random) put() {
 		generation = r.log.Next()
 	}
 	c := Change{
-		Generation: generation, Document: generation, Digest: fmt.Sprint(r.IntN(5)), Outcome: outcomes[r.IntN(len(outcomes))],
+		Generation: generation, Document: generation, Digest: fmt.Sprint(r.IntN(5)), Outcome: Outcomes()[r.IntN(len(Outcomes()))],
 		Action: []string{sdk.ActionReload, sdk.ActionRuntime, sdk.ActionUnchanged}[r.IntN(3)], Received: moment, Updated: moment,
 		Reason: r.text(3000), Error: r.text(3000), Instances: r.list(80), Excluded: r.list(150), Notes: r.list(150),
 		Details: r.list(80),
@@ -61,7 +61,7 @@ func (r random) put() {
 	for range r.count(80) {
 		c.Steps = append(c.Steps, Step{Name: r.text(700)})
 	}
-	r.log.Put(c, strings.Repeat("+\n", r.count(MaxDiff/2)))
+	r.log.Put(c, strings.Repeat("+\n", r.count(maxDiff/2)))
 	size := r.count(1 << 20)
 	r.log.PutDocument(sdk.Document{Generation: generation, Files: []sdk.File{{Name: "a", Content: make([]byte, size)}}})
 }
@@ -129,12 +129,12 @@ func (l *Log) check(entries bool) string {
 func TestLog_DropsOldestDiffsFirst(t *testing.T) {
 	l := NewLog()
 	for n := range uint64(maxChanges) {
-		l.Put(Change{Generation: n + 1, Outcome: OutcomeApplied, Details: []string{"a"}}, strings.Repeat("+", MaxDiff))
+		l.Put(Change{Generation: n + 1, Outcome: OutcomeApplied, Details: []string{"a"}}, strings.Repeat("+", maxDiff))
 	}
 	first, _ := l.Get(1)
 	last, _ := l.Get(maxChanges)
 	if !first.DiffDropped || l.Diff(1) != "" || len(first.Details) != 1 || last.DiffDropped ||
-		len(l.Diff(maxChanges)) != MaxDiff {
+		len(l.Diff(maxChanges)) != maxDiff {
 		t.Errorf("the first is %+v, the last %+v", first, last)
 	}
 	if all, _ := l.List(0, maxChanges); len(all) != maxChanges {

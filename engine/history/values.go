@@ -37,6 +37,22 @@ func Events() []string {
 	}
 }
 
+// KnownAction returns action, or [sdk.ActionOther] for a word that a plugin invented. Metrics and filters use it.
+func KnownAction(action string) string {
+	if action == "" || slices.Contains(Actions(), action) {
+		return action
+	}
+	return sdk.ActionOther
+}
+
+// KnownEvent returns the kind of an event, or [sdk.EventOther] for a word that a plugin invented.
+func KnownEvent(kind string) string {
+	if slices.Contains(Events(), kind) {
+		return kind
+	}
+	return sdk.EventOther
+}
+
 // HasAction reports whether one of the names is the action of c, or other if c has one that a plugin invented, or the kind of the
 // event that c is about.
 func (c Change) HasAction(names []string) bool {

@@ -188,6 +188,7 @@ type secretSink struct {
 	fault error
 	gate  chan struct{}
 	calls int // of Health that have not returned
+	ended int // calls of Health
 }
 
 func (s *secretSink) set(fault error, gate chan struct{}) {
@@ -223,7 +224,22 @@ func (s *secretSink) Health(context.Context) (sdk.Health, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls--
+	s.ended++
 	return sdk.Health{Problems: secretSentences, Facts: map[string]string{"fact": secretSentences[1]}}, nil
+}
+
+// waitForStart waits until the call of Health with which the pipeline begins has ended. Calls of clients do not share it.
+func (env *apiEnv) waitForStart() {
+	env.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		env.sink.mu.Lock()
+		ended := env.sink.ended
+		env.sink.mu.Unlock()
+		if ended > 0 {
+			return
+		}
+	}
+	env.t.Fatal("the pipeline does not call Health")
 }
 
 // openCalls returns how many calls of Health have not returned.

@@ -15,7 +15,6 @@ const streamEndTimeout = 500 * time.Millisecond
 // event that it received gets those after it.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx passes each event on at once
 	if r.Method == http.MethodHead {
 		return

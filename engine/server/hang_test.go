@@ -16,6 +16,7 @@ import (
 func TestReads_AreAnsweredWhileTheSinkHangs(t *testing.T) {
 	env := newAPIEnv(t, AccessConfig{})
 	first := env.applied(3).Generation
+	env.waitForStart()
 	release := make(chan struct{})
 	env.sink.set(nil, release)
 	env.emit(4)

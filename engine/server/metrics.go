@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -17,6 +18,7 @@ import (
 // Metrics are the daemon's metrics for Prometheus. Counters and histograms record what it observes as an [engine.Observer]; a
 // [statusCollector] reads gauges from the engine at each scrape. docs/metrics.md describes every metric.
 type Metrics struct {
+	engine.NoObserver
 	registry *prometheus.Registry
 	status   *statusCollector
 
@@ -34,7 +36,7 @@ type Metrics struct {
 	components Components
 }
 
-// Components are the names that the labels of metrics can have. Plugins are the sources and the sinks that run as plugins.
+// Components are the names of what the configuration has. Plugins are the sources and the sinks that run as plugins.
 type Components struct{ Pipelines, Sources, Plugins []string }
 
 // NewMetrics returns metrics without any observation. version is the label of haproxy_api_build_info. Observations of components

@@ -223,7 +223,7 @@ func TestMetrics_Outcomes(t *testing.T) {
 	for _, err := range []error{
 		nil, sdk.Deferred("too early", time.Second), sdk.Rejectf("no"), sdk.NotLoaded(errors.New("no")), errors.New("no"),
 	} {
-		m.Applied(engine.Entry{Pipeline: "p", Result: sdk.Result{Action: sdk.ActionReload}, Err: err})
+		m.Applied(engine.Attempt{Pipeline: "p", Result: sdk.Result{Action: sdk.ActionReload}, Err: err})
 	}
 	got := scrape(m)
 	for _, labels := range []string{
@@ -255,7 +255,7 @@ func observe(m *Metrics, pipeline, source, plugin string) {
 	m.SnapshotReceived(sdk.Snapshot{Source: source}, true)
 	m.Rendered(pipeline, 1, nil)
 	m.TemplateRefused(pipeline)
-	m.Applied(engine.Entry{
+	m.Applied(engine.Attempt{
 		Pipeline: pipeline, Trigger: history.Trigger{Kind: history.TriggerPush}, Result: sdk.Result{Action: sdk.ActionReload},
 	})
 	m.PluginRestarted(plugin)
@@ -329,8 +329,8 @@ func TestMetrics_CardinalityIsBounded(t *testing.T) {
 	m.SetComponents(Components{Pipelines: []string{"haproxy"}, Sources: []string{"sidecar"}, Plugins: []string{"haproxy"}})
 	for n := range 1000 { // a plugin may report anything
 		invented := sdk.Result{Action: fmt.Sprint("invented ", n)}
-		m.Applied(engine.Entry{Pipeline: "haproxy", Result: invented})
-		m.Applied(engine.Entry{Pipeline: "haproxy", Result: invented, Err: errors.New("no")})
+		m.Applied(engine.Attempt{Pipeline: "haproxy", Result: invented})
+		m.Applied(engine.Attempt{Pipeline: "haproxy", Result: invented, Err: errors.New("no")})
 		s.sink.setFacts(map[string]string{fmt.Sprint("invented ", n): "1", "haproxy_up": "1"})
 	}
 	s.sink.setFacts(haproxyFacts)

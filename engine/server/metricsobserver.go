@@ -41,25 +41,19 @@ func (m *Metrics) TemplateRefused(pipeline string) {
 }
 
 // Applied records one Apply of a sink.
-func (m *Metrics) Applied(e engine.Entry) {
+func (m *Metrics) Applied(a engine.Attempt) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if !m.hasPipeline(e.Pipeline) {
+	if !m.hasPipeline(a.Pipeline) {
 		return
 	}
-	action := actionLabel(e)
-	m.applies.WithLabelValues(e.Pipeline, action, e.Outcome()).Inc()
-	m.applySeconds.WithLabelValues(e.Pipeline, action).Observe(e.Took.Seconds())
-	if e.Err == nil && e.Trigger.IsSnapshot() {
-		m.convergence.WithLabelValues(e.Pipeline).Observe(max(0, time.Since(e.Received).Seconds()))
+	action := actionLabel(a)
+	m.applies.WithLabelValues(a.Pipeline, action, a.Outcome()).Inc()
+	m.applySeconds.WithLabelValues(a.Pipeline, action).Observe(a.Took.Seconds())
+	if a.Err == nil && a.Trigger.IsSnapshot() {
+		m.convergence.WithLabelValues(a.Pipeline).Observe(max(0, time.Since(a.Received).Seconds()))
 	}
 }
-
-// Changed implements [engine.Observer].
-func (m *Metrics) Changed(string, history.Change) {}
-
-// StatusChanged implements [engine.Observer].
-func (m *Metrics) StatusChanged(string) {}
 
 // PluginRestarted counts a restart of a plugin. name is that of the sink or the source in the configuration.
 func (m *Metrics) PluginRestarted(name string) {
@@ -75,16 +69,16 @@ func (m *Metrics) ConfigReloaded(ok bool) { m.reloaded.Set(number(ok)) }
 
 func (m *Metrics) hasPipeline(name string) bool { return slices.Contains(m.components.Pipelines, name) }
 
-// actionLabel returns the action of e, "none" for a document that was not applied, or "other" if a plugin invented the action.
+// actionLabel returns the action of a, "none" for a document that was not applied, or "other" if a plugin invented the action.
 // Each value of a label takes memory until the daemon ends.
-func actionLabel(e engine.Entry) string {
+func actionLabel(a engine.Attempt) string {
 	switch {
-	case e.Err != nil:
+	case a.Err != nil:
 		return noAction
-	case e.Result.Action == "":
+	case a.Result.Action == "":
 		return sdk.ActionOther
 	default:
-		return history.KnownAction(e.Result.Action)
+		return history.KnownAction(a.Result.Action)
 	}
 }
 

@@ -25,12 +25,12 @@ type Series struct {
 
 	mu        sync.Mutex
 	started   time.Time
-	pipelines map[string]*pipelineSeries
+	pipelines map[string]*changeSeries
 	instances map[string]*ring // by source; only Instances is used
 }
 
-// A pipelineSeries is what happened to one pipeline.
-type pipelineSeries struct {
+// A changeSeries has the points of one pipeline, without Instances.
+type changeSeries struct {
 	ring
 	counted []uint64 // the generations of the newest changes that were counted, because changes are updated
 }
@@ -48,7 +48,7 @@ type Point struct {
 
 // NewSeries returns series that begin now.
 func NewSeries() *Series {
-	return &Series{started: time.Now(), pipelines: map[string]*pipelineSeries{}, instances: map[string]*ring{}}
+	return &Series{started: time.Now(), pipelines: map[string]*changeSeries{}, instances: map[string]*ring{}}
 }
 
 // SnapshotReceived records how many instances are alive.
@@ -83,7 +83,7 @@ func (s *Series) Changed(pipeline string, c history.Change) {
 	defer s.mu.Unlock()
 	of := s.pipelines[pipeline]
 	if of == nil {
-		of = &pipelineSeries{}
+		of = &changeSeries{}
 		s.pipelines[pipeline] = of
 	}
 	if of.count(c.Generation) {
@@ -92,7 +92,7 @@ func (s *Series) Changed(pipeline string, c history.Change) {
 }
 
 // count reports whether the change with that generation is to be counted, which it is once.
-func (p *pipelineSeries) count(generation uint64) bool {
+func (p *changeSeries) count(generation uint64) bool {
 	const most = 64 // older changes are not updated
 	if slices.Contains(p.counted, generation) {
 		return false
@@ -109,8 +109,7 @@ func (p *Point) add(c history.Change) {
 	if c.IsReload() {
 		p.Reloads++
 	}
-	switch c.Trigger.Kind {
-	case history.TriggerPush, history.TriggerWatch, history.TriggerResync, history.TriggerSource:
+	if c.Trigger.IsSnapshot() {
 		p.ConvergenceMax = max(p.ConvergenceMax, c.Seconds)
 		p.ConvergenceSum += c.Seconds
 		p.ConvergenceCount++
@@ -121,7 +120,7 @@ func (p *Point) add(c history.Change) {
 func (s *Series) SetComponents(c Components) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.pipelines, func(name string, _ *pipelineSeries) bool { return !slices.Contains(c.Pipelines, name) })
+	maps.DeleteFunc(s.pipelines, func(name string, _ *changeSeries) bool { return !slices.Contains(c.Pipelines, name) })
 	maps.DeleteFunc(s.instances, func(name string, _ *ring) bool { return !slices.Contains(c.Sources, name) })
 }
 
@@ -189,11 +188,15 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) {
 		writeNoPipeline(w)
 		return
 	}
+	query, err := parseQuery(r, "since")
+	if err != nil {
+		writeErrors(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	since := time.Unix(0, 0)
-	if text := r.URL.Query().Get("since"); text != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339, text); err != nil {
-			writeErrors(w, http.StatusBadRequest, "parameter since: it must be a time such as 2026-01-02T15:04:05Z")
+	if text := query.Get("since"); text != "" {
+		if since, err = parseTime(text); err != nil {
+			writeErrors(w, http.StatusBadRequest, "parameter since: "+err.Error())
 			return
 		}
 	}

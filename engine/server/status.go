@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -88,15 +89,21 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, status)
 }
 
-// health returns the health of all sources and the status of all pipelines. It asks all sinks and sources at once, and waits for
-// them only for a while.
+// healthOfAll returns the health of all sources and pipelines. It calls all sources and sinks at the same time, and returns when
+// ctx is done at the latest.
+func healthOfAll(ctx context.Context, e *engine.Engine) (sources []engine.SourceStatus, pipelines []engine.PipelineHealth) {
+	var wg sync.WaitGroup
+	wg.Go(func() { sources = e.Sources(ctx) })
+	pipelines = e.Health(ctx)
+	wg.Wait()
+	return sources, pipelines
+}
+
+// health returns the status of all sources and pipelines, within healthTimeout.
 func (s *Server) health(ctx context.Context) ([]engine.SourceStatus, []Pipeline) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	asked := make(chan []engine.SourceStatus, 1)
-	go func() { asked <- s.cfg.Engine.Sources(ctx) }()
-	health := s.cfg.Engine.Health(ctx)
-	sources := <-asked
+	sources, health := healthOfAll(ctx, s.cfg.Engine)
 	byName := map[string]engine.SourceStatus{}
 	for _, source := range sources {
 		byName[source.Name] = source

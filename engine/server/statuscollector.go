@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -114,7 +113,7 @@ func (c *statusCollector) Describe(descriptions chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements [prometheus.Collector]. It calls all sinks and sources at the same time.
+// Collect implements [prometheus.Collector].
 func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 	e := c.engine.Load()
 	if e == nil {
@@ -122,11 +121,7 @@ func (c *statusCollector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
-	var sources []engine.SourceStatus
-	var wg sync.WaitGroup
-	wg.Go(func() { sources = e.Sources(ctx) })
-	pipelines := e.Health(ctx)
-	wg.Wait()
+	sources, pipelines := healthOfAll(ctx, e)
 	for i := range pipelines {
 		for _, m := range c.pipelines {
 			if value, ok := m.value(e, &pipelines[i]); ok {

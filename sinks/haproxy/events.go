@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/haproxy-api/haproxy-api/internal/logdedup"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/messages"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
@@ -22,7 +21,7 @@ const (
 
 // events reports what happens to HAProxy to the daemon. It is safe for concurrent use.
 type events struct {
-	report func(sdk.Event) // nil if nobody wants to know
+	report func(sdk.Event) // nil for none
 
 	mu    sync.Mutex
 	kinds map[string]*repetition
@@ -33,7 +32,7 @@ type repetition struct {
 	reported     int       // since the kind was quiet
 	lastReported time.Time // when the last one was reported
 	last         time.Time // when the last one happened
-	left         int       // out since then
+	leftOut      int       // how many were not reported since then
 }
 
 // add reports e, unless too many events of its kind were reported lately. It says how many were left out before.
@@ -43,7 +42,7 @@ func (e *events) add(event sdk.Event) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reportLeftOut()
+	e.reportLeftOut(event.Kind)
 	r := e.kinds[event.Kind]
 	if r == nil {
 		r = &repetition{}
@@ -55,13 +54,13 @@ func (e *events) add(event sdk.Event) {
 	event.Time = time.Now()
 	r.last = event.Time
 	if event.Time.Sub(r.lastReported) < r.pause() {
-		r.left++
+		r.leftOut++
 		return
 	}
-	if r.left > 0 {
-		event.Reason += fmt.Sprintf(" (%d more since %s are not listed)", r.left, r.lastReported.Format(time.DateTime))
+	if r.leftOut > 0 {
+		event.Reason += fmt.Sprintf(" (%d more since %s are not listed)", r.leftOut, r.lastReported.Format(time.DateTime))
 	}
-	r.reported, r.lastReported, r.left = r.reported+1, event.Time, 0
+	r.reported, r.lastReported, r.leftOut = r.reported+1, event.Time, 0
 	e.report(event)
 }
 
@@ -79,23 +78,31 @@ func (r *repetition) pause() time.Duration {
 	return pause
 }
 
-// finish reports how many events were left out of each kind that has been quiet for long.
+// finish reports how many events were left out of each kind that has been quiet for a while, so that the history has the last
+// one.
 func (e *events) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reportLeftOut()
+	e.reportLeftOut("")
 }
 
-func (e *events) reportLeftOut() {
+// reportLeftOut is finish with e.mu held. An event of the kind next follows, which says how many were left out before, unless the
+// kind has been quiet for long.
+func (e *events) reportLeftOut(next string) {
 	for kind, r := range e.kinds {
-		if time.Since(r.last) < eventQuietAfter {
+		quiet := time.Since(r.last)
+		isLong := quiet >= eventQuietAfter
+		if !isLong && (kind == next || quiet < eventPause || time.Since(r.lastReported) < r.pause()) {
 			continue
 		}
-		if r.left > 0 {
+		if r.leftOut > 0 {
 			e.report(sdk.Event{Kind: kind, Time: r.last, Reason: fmt.Sprintf("%d more between %s and %s are not listed",
-				r.left, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
+				r.leftOut, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
+			r.reported, r.lastReported, r.leftOut = r.reported+1, time.Now(), 0
 		}
-		delete(e.kinds, kind)
+		if isLong {
+			delete(e.kinds, kind)
+		}
 	}
 }
 
@@ -116,7 +123,7 @@ func (s *Sink) reportCrash() {
 	}
 	s.update(func(st *state) { st.endedAt = time.Now() })
 	log := s.controller.Log()
-	why := "it logged no reason"
+	why := "it logged no reason, as when it is killed"
 	if ends := messages.Ends(log); len(ends) > 0 {
 		why = messages.Quote(ends)
 	}
@@ -168,64 +175,17 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	s.events.add(event)
 }
 
-// repairQuietAfter is how long no other program has to change anything until it counts as having stopped.
-const repairQuietAfter = 5 * time.Minute
-
-// errRepairedAgain is the error of a program that changes the same again and again.
-var errRepairedAgain = fmt.Errorf("it was changed again within %v", repairQuietAfter)
-
-// repairs are what the sink has set back of one kind. Of a program that changes the same again and again, the sink logs the first
-// change, that others follow, and when these have stopped. It is safe for concurrent use.
-type repairs struct {
-	repeated logdedup.Fault
-
-	mu   sync.Mutex
-	last time.Time
-}
-
-// add adds a repair. It reports whether it follows another one.
-func (r *repairs) add() (again bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	again = time.Since(r.last) < repairQuietAfter
-	r.last = time.Now()
-	return again
-}
-
-// stopped reports whether no repair was needed lately.
-func (r *repairs) stopped() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return time.Since(r.last) >= repairQuietAfter
-}
-
-// logRepairedServers logs that servers were set back, and with which error if not all of them were.
-func (s *Sink) logRepairedServers(commands []sdk.Command, err error) {
-	if s.serverRepairs.add() {
-		s.serverRepairs.repeated.Warn(s.log, "another program changes servers in HAProxy again and again", errRepairedAgain,
-			"commands", texts(commands))
-		return
+// reportRestored reports that HAProxy has loaded doc again, which was in effect before a configuration that failed. The caller
+// holds s.change.
+func (s *Sink) reportRestored(doc *document, loaded process.LoadResult) {
+	kind, did := sdk.EventReloaded, "has loaded the previous configuration again"
+	if loaded.Action == sdk.ActionRestart {
+		kind, did = sdk.EventRestarted, "was started with the previous configuration"
 	}
-	s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
-}
-
-// logRepairedFile logs that a file was restored.
-func (s *Sink) logRepairedFile(path string) {
-	if s.fileRepairs.add() {
-		s.fileRepairs.repeated.Warn(s.log, "another program changes files again and again", errRepairedAgain, "file", path)
-		return
-	}
-	s.log.Warn("restored files that were changed on disk", "file", path)
-}
-
-// logNoRepairs logs which repairs are no longer needed.
-func (s *Sink) logNoRepairs() {
-	if s.serverRepairs.stopped() {
-		s.serverRepairs.repeated.Resolve(s.log, "no other program changes servers in HAProxy any more")
-	}
-	if s.fileRepairs.stopped() {
-		s.fileRepairs.repeated.Resolve(s.log, "no other program changes the files any more")
-	}
+	s.events.add(sdk.Event{
+		Kind: kind, Generation: generationOf(doc), Details: lastLines(loaded.Log),
+		Reason: describe(loaded.Instance) + " " + did + ", because the next one failed",
+	})
 }
 
 // reportDrift reports that the sink has undone what another program had changed. The caller holds s.change.

@@ -167,8 +167,10 @@ var errLoop = fmt.Errorf("it ended within %v after a restart", stableAfter)
 
 // logEnd logs that HAProxy has ended. Of a HAProxy that ends soon after each start, it logs that only once.
 func (s *supervisor) logEnd() {
-	args := []any{"pid", process.JoinPids(s.state.Load().running.Pids), "file", s.paths.ConfigFile,
-		"log", messages.Causes(s.controller.Log())}
+	args := []any{"pid", process.JoinPids(s.state.Load().running.Pids), "file", s.paths.ConfigFile}
+	if causes := messages.Causes(s.controller.Log()); len(causes) > 0 {
+		args = append(args, "log", causes)
+	}
 	switch {
 	case s.starting.Cause() != "": // it was logged before the attempt that failed
 	case s.restarted:

@@ -59,8 +59,8 @@ type logFault struct {
 	provoke, end         func()
 }
 
-// TestLog_EachFaultHasOneLineAndOneRecovery provokes faults one after another while changes go on. Any other line of level warn or
-// error fails the test.
+// TestLog_EachFaultHasOneLineAndOneRecovery provokes faults one after another while changes go on. Any other line of level warn
+// or error fails the test.
 func TestLog_EachFaultHasOneLineAndOneRecovery(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "0s"`)
@@ -84,7 +84,8 @@ func TestLog_EachFaultHasOneLineAndOneRecovery(t *testing.T) {
 		env.startInstance("web", fmt.Sprint("more", n), 8000)
 	}
 	state := env.path("state")
-	env.start("--log-format", "json", "--set", "haproxy_api.state_dir="+state, "--set", "sidecar.state_url="+front.URL+"/state.json",
+	env.start("--log-format", "json", "--set", "haproxy_api.state_dir="+state,
+		"--set", "sidecar.state_url="+front.URL+"/state.json",
 		"--set", "sidecar.resync_interval=200ms", "--set", "sidecar.min_instances=2", "--set", "sidecar.hold=10m",
 		"--set", "haproxy_api.update_token=", "--set", `haproxy_api.allow_from=127.0.0.0/8`)
 	env.waitApplied()
@@ -122,12 +123,14 @@ func TestLog_EachFaultHasOneLineAndOneRecovery(t *testing.T) {
 			func() { quarantined.Ports = good.Ports; env.sidecar.Add(quarantined) },
 		},
 		{
-			"WARN", "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right", "the state was fetched again",
+			"WARN", "fetching the state failed; retrying. Check that Sidecar runs and that state_url is right",
+			"the state was fetched again",
 			func() { away.Store(true) },
 			func() { away.Store(false) },
 		},
 		{
-			"WARN", "push rejected; fetching the state instead. If this recurs, check what sends to this address", "push accepted again",
+			"WARN", "push rejected; fetching the state instead. If this recurs, check what sends to this address",
+			"push accepted again",
 			func() {
 				for range 3 {
 					resp, err := http.Post("http://"+env.apiAddress+"/update", "application/json", strings.NewReader("{"))
@@ -139,7 +142,8 @@ func TestLog_EachFaultHasOneLineAndOneRecovery(t *testing.T) {
 			change,
 		},
 		{
-			"ERROR", "saving the last good state failed, retrying; it would be missing after a restart", "the last good state is saved again",
+			"ERROR", "saving the last good state failed, retrying; it would be missing after a restart",
+			"the last good state is saved again",
 			func() {
 				if err := os.Rename(state, state+".away"); err != nil {
 					t.Fatal(err)

@@ -44,8 +44,8 @@ func (env *testEnv) wantTrace(spans []otlptest.Span, steps ...string) {
 		if s.IsClient != (s.Name == "apply") || s.Failed || s.Attributes["service.name"] != "haproxy-api" {
 			env.t.Errorf("span %+v", s)
 		}
-		if a := s.Attributes; s.Parent == "" && (a["haproxy_api.pipeline"] != "haproxy" || a["haproxy_api.outcome"] != "applied" ||
-			a["haproxy_api.generation"] == "" || a["haproxy_api.trigger"] != "push") {
+		if a := s.Attributes; s.Parent == "" && (a["haproxy_api.pipeline"] != "haproxy" ||
+			a["haproxy_api.outcome"] != "applied" || a["haproxy_api.generation"] == "" || a["haproxy_api.trigger"] != "push") {
 			env.t.Errorf("root span %+v", s)
 		}
 	}

@@ -12,13 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var alert = errors.New("HAProxy rejects the configuration:\n  [ALERT] line 3\n\n\t[ALERT] line 4: password hush")
+var errAlert = errors.New("HAProxy rejects the configuration:\n  [ALERT] line 3\n\n\t[ALERT] line 4: password hush")
 
 // record logs an error of several lines and lists, and returns the record.
 func record(format string) string {
 	var out bytes.Buffer
 	log := New(&out, format, slog.LevelInfo).With("pipeline", "edge")
-	log.Error("apply\nfailed", "error", alert, "generation", 7, "commands", []string{"add server a/b", "set server\nx"},
+	log.Error("apply\nfailed", "error", errAlert, "generation", 7, "commands", []string{"add server a/b", "set server\nx"},
 		"list", []any{"x", 2.0}, "reason", "one\ntwo\n", "took", 217*time.Millisecond)
 	return out.String()
 }

@@ -56,7 +56,7 @@ func TestScreen_AppendsToFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out.String() != "first\nsecond\n" || WidthOf(&out) != 0 {
-		t.Errorf("wrote %q, width %d", &out, WidthOf(&out))
+	if out.String() != "first\nsecond\n" || widthOf(&out) != 0 {
+		t.Errorf("wrote %q, width %d", &out, widthOf(&out))
 	}
 }

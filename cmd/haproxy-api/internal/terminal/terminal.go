@@ -20,8 +20,8 @@ func IsTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// WidthOf returns the width at which text for w is wrapped; 0 if w is no terminal, and text is not wrapped.
-func WidthOf(w io.Writer) int {
+// widthOf returns the width at which text for w is wrapped; 0 if w is no terminal, and text is not wrapped.
+func widthOf(w io.Writer) int {
 	file, ok := w.(*os.File)
 	if !ok {
 		return 0

@@ -119,7 +119,7 @@ type Load struct {
 // ParseLoads parses an answer to "show stat" for servers. The keys are "backend/server".
 func ParseLoads(answer string) (map[string]Load, error) {
 	loads := map[string]Load{}
-	err := parseStatistics(answer, func(r *record) {
+	err := readStatistics(answer, func(r *record) {
 		load := Load{Sessions: r.number("scur")}
 		if r.text("slim") != "" {
 			load.MaxConn = r.number("slim")
@@ -129,8 +129,8 @@ func ParseLoads(answer string) (map[string]Load, error) {
 	return loads, err
 }
 
-// parseStatistics parses an answer to "show stat" and calls use for each line. Versions of HAProxy differ in their columns.
-func parseStatistics(answer string, use func(r *record)) error {
+// readStatistics parses an answer to "show stat" and calls use for each line. Versions of HAProxy differ in their columns.
+func readStatistics(answer string, use func(r *record)) error {
 	if !strings.HasPrefix(answer, "# pxname,") {
 		return fmt.Errorf("HAProxy gives no statistics but says %q", clip(answer))
 	}

@@ -29,7 +29,7 @@ func AskServers(ctx context.Context, to Endpoint, answered func(Info) bool) ([]s
 // ParseStatistics parses an answer to "show stat" for servers. HAProxy gives their addresses at level operator and admin.
 func ParseStatistics(answer string) ([]sdk.Server, error) {
 	var servers []sdk.Server
-	err := parseStatistics(answer, func(r *record) {
+	err := readStatistics(answer, func(r *record) {
 		servers = append(servers, sdk.Server{
 			Backend: r.text("pxname"), Name: r.text("svname"), Address: r.text("addr"), Status: r.text("status"),
 			InStatus: time.Duration(r.number("lastchg")) * time.Second, Check: r.check(),
