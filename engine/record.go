@@ -25,7 +25,7 @@ func (p *pipeline) recordAt(at time.Time, c history.Change, diff string) {
 
 // recordAttempt records that the sink was passed the document of r, and with which outcome. A document that the sink gets for the
 // first time has an entry with its generation. Later attempts update that entry until the document is applied. Once it is,
-// another attempt makes an entry of its own if the sink did something.
+// another attempt makes an entry of its own if the sink did something, or says that it has a document that it had lost.
 //
 // It sets the trigger of a, and when it arrived, to those of the first attempt.
 func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
@@ -38,7 +38,7 @@ func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 		r.isNew = false
 	case retried:
 		a.Trigger, a.Received = c.Trigger, c.Received
-	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged:
+	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged && !p.wasLost(r.document.Generation):
 		return
 	default:
 		c = history.Change{Generation: p.history.Next(), Trigger: a.Trigger, Received: a.Received}
@@ -224,6 +224,14 @@ func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
 		return c, ok
 	}
 	return c, ok && c.Generation == document // not an entry about rereading files, or about applying the document again
+}
+
+// wasLost reports whether the history says that the sink lost that document, and not that it was applied again since.
+func (p *pipeline) wasLost(document uint64) bool {
+	c, _ := p.history.Find(func(c *history.Change) bool {
+		return c.Document == document && c.Outcome != history.OutcomeEvent
+	})
+	return c.Outcome == history.OutcomeLost
 }
 
 // supersede records that no attempt follows with the documents before that generation, which has that outcome. The pending

@@ -672,6 +672,28 @@ func TestHistory_CommandsOfLastAttempt(t *testing.T) {
 	})
 }
 
+// A document that the sink lost is in effect again when the sink says that it has it, and has an entry that says so.
+func TestHistory_LostDocumentIsInEffectAgain(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.answer(sdk.Result{Action: sdk.ActionUnchanged})
+		env.emitLost(sdk.Lost{Err: errPlain})
+		env.requestApply()
+		var got []string
+		for _, c := range env.changes() {
+			got = append(got, fmt.Sprint(c.Document, " ", c.Trigger.Kind, " ", c.Outcome))
+		}
+		if diff := cmp.Diff([]string{"1 source applied", "1 lost lost", "1 lost applied"}, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		log, err := env.engine.History("p")
+		env.must(err)
+		if c := log.InEffect(); c == nil || c.Generation != 3 || !c.Updated.Equal(env.status().Since) {
+			t.Errorf("in effect %+v, since %v", c, env.status().Since)
+		}
+	})
+}
+
 // The last reload is the last one that happened, and not the last one that was reported.
 func TestHistory_LateEvent(t *testing.T) {
 	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
