@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -222,6 +223,9 @@ func TestExclusion_CandidateMustNotExcludeMore(t *testing.T) {
 		want := `the proxy says no: /etc/main:2 (lines.tmpl:2, service "chat"): service chat`
 		if s := env.status(); s.Excluded != nil || s.TemplateError == nil || s.TemplateError.Error() != want {
 			t.Errorf("got %+v", s)
+		}
+		if last := env.status().Last; last.Outcome != history.OutcomeRejected || last.Error != want {
+			t.Errorf("the history has %s: %s", last.Outcome, last.Error)
 		}
 		env.emitInstances("chat/1 ok", "web/1 new")
 		env.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 new")

@@ -213,14 +213,15 @@ func isOtherSite(r *http.Request) bool {
 	return isCrossOrigin(r) || site != "" && site != "same-origin" && site != "none"
 }
 
-// isLocal reports whether the request comes from this machine, and not from a proxy on it.
+// isLocal reports whether the request comes from this machine, and not from a proxy on it. A proxy keeps the name that its client
+// asked for, or adds a header such as Forwarded, X-Forwarded-For or X-Real-IP.
 func isLocal(r *http.Request) bool {
 	addr, ok := addressOf(r.RemoteAddr)
-	if !ok || !addr.IsLoopback() {
+	if !ok || !addr.IsLoopback() || !isLoopbackName(r.Host) {
 		return false
 	}
 	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded") {
+		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded") || strings.HasSuffix(name, "-Ip") {
 			return false
 		}
 	}

@@ -2,11 +2,13 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 )
 
 // The states of the daemon and of a pipeline, from the best to the worst.
@@ -100,7 +102,14 @@ func applyReasons(p engine.PipelineHealth) []Reason {
 		reasons = append(reasons, unhealthy(ReasonWatchedFiles, p.InputsError.Error(),
 			"Correct the files and save them. What was loaded before stays in use until then."))
 	}
-	if p.TemplateError != nil {
+	_, retried := errors.AsType[*engine.CandidateFailedError](p.TemplateError)
+	switch {
+	case p.TemplateError == nil:
+	case retried && !exclude.IsRejected(p.TemplateError): // the template is not at fault
+		reasons = append(reasons, unhealthy(ReasonNotApplied, "the saved template could not be applied: "+p.TemplateError.Error(),
+			"Remove the cause that the message names. The last good template stays in use until then. The saved one is tried "+
+				"again by itself, and at once with POST "+pipelinePath(p)+"/apply."))
+	default:
 		reasons = append(reasons, unhealthy(ReasonTemplate, p.TemplateError.Error(), templateAction(p)))
 	}
 	return reasons

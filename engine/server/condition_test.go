@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +70,14 @@ func TestPipelineState_Reasons(t *testing.T) {
 		"the template is somehow wrong": {
 			status: status{Generation: 1, TemplateError: errors.New("x")}, want: StateUnhealthy, kinds: "template",
 			action: "the template",
+		},
+		"the template is rejected for now": {
+			status: status{Generation: 1, TemplateError: &engine.CandidateFailedError{Err: sdk.ErrRejected}},
+			want:   StateUnhealthy, kinds: "template", action: "the template",
+		},
+		"the document of the saved template cannot be written": {
+			status: status{Generation: 1, TemplateError: &engine.CandidateFailedError{Err: syscall.ENOSPC}},
+			want:   StateUnhealthy, kinds: "not_applied", action: "POST /api/v1/pipelines/p%2F1/apply",
 		},
 		"nothing is applied yet": {status: status{}, want: StateDegraded, kinds: "nothing_applied", action: "source s"},
 		"HAProxy waits for the first document": {

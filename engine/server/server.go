@@ -137,7 +137,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer conn.end()
 	}
 	if s.access.Load().authorize(w, r) {
-		s.mux.ServeHTTP(w, r)
+		s.mux.ServeHTTP(s.withoutPlainErrors(w, r), r)
 	}
 }
 

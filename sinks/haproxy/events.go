@@ -78,7 +78,8 @@ func (r *repetition) pause() time.Duration {
 	return pause
 }
 
-// finish reports how many events were left out of each kind that has been quiet for a while, so that the history has the last one.
+// finish reports how many events were left out of each kind that has been quiet for a while, so that the history has the last
+// one.
 func (e *events) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -122,7 +123,7 @@ func (s *Sink) reportCrash() {
 	}
 	s.update(func(st *state) { st.endedAt = time.Now() })
 	log := s.controller.Log()
-	why := "it logged no reason"
+	why := "it logged no reason, as when it is killed"
 	if ends := messages.Ends(log); len(ends) > 0 {
 		why = messages.Quote(ends)
 	}
@@ -163,7 +164,7 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	case err != nil:
 		event.Kind, event.Details = sdk.EventLoadFailed, lastLines(process.LogOf(err))
 		event.Reason = fmt.Sprintf("%v (attempt %d, %s, failed after %v; the next one follows in %v)",
-			err, s.attempts, reason, took, time.Until(s.nextLoad).Round(100*time.Millisecond))
+			err, s.attempts, reason, took, s.untilNextLoad().Round(100*time.Millisecond))
 	case reload:
 		event.Kind = sdk.EventReloaded
 		event.Reason = fmt.Sprintf("%s has loaded its configuration again in %v, %s", describe(loaded.Instance), took, reason)
@@ -174,8 +175,8 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	s.events.add(event)
 }
 
-// reportRestored reports that HAProxy has loaded doc again, which was in effect before a configuration that failed. The caller holds
-// s.change.
+// reportRestored reports that HAProxy has loaded doc again, which was in effect before a configuration that failed. The caller
+// holds s.change.
 func (s *Sink) reportRestored(doc *document, loaded process.LoadResult) {
 	kind, did := sdk.EventReloaded, "has loaded the previous configuration again"
 	if loaded.Action == sdk.ActionRestart {

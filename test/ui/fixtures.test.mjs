@@ -174,6 +174,15 @@ test('every problem says what to do', async () => {
   await page.context().close()
 })
 
+test('a HAProxy that runs is not said to be down', async () => {
+  const answers = trouble()
+  answers.status.pipelines.find((p) => p.name === 'batch').facts.haproxy_up = '1'
+  const page = await open(browser, { answers })
+  await page.locator('.banner h2', { hasText: 'batch: HAProxy ended several times' }).waitFor(patience)
+  assert.equal(await page.locator('.banner h2', { hasText: 'HAProxy is not running' }).count(), 0)
+  await page.context().close()
+})
+
 test('an apply is requested by the button', async () => {
   const page = await open(browser, { answers: trouble() })
   const methods = []

@@ -21,7 +21,10 @@ const levels = { unhealthy: 'error', degraded: 'warning' }
 /** What the page adds to a reason, by its kind. A function of the pipeline returns it. */
 const kinds = {
   sink: (p) => ({ title: `Sink ${p.sink} reports a problem`, action: 'apply' }),
-  restarting: () => ({ title: 'HAProxy is not running', action: 'apply' }),
+  restarting: (p) => ({
+    title: p.facts?.haproxy_up === '0' ? 'HAProxy is not running' : 'HAProxy ended several times',
+    action: 'apply',
+  }),
   not_applied: () => ({
     title: 'Configuration not applied',
     action: 'apply',
