@@ -25,7 +25,7 @@ func (p *pipeline) recordAt(at time.Time, c history.Change, diff string) {
 
 // recordAttempt records that the sink was passed the document of r, and with which outcome. A document that the sink gets for the
 // first time has an entry with its generation. Later attempts update that entry until the document is applied. Once it is,
-// another attempt makes an entry of its own if the sink did something.
+// another attempt makes an entry of its own if the sink did something, or says that it has a document that it had lost.
 //
 // It sets the trigger of a, and when it arrived, to those of the first attempt.
 func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
@@ -38,7 +38,7 @@ func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 		r.isNew = false
 	case retried:
 		a.Trigger, a.Received = c.Trigger, c.Received
-	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged:
+	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged && !p.wasLost(r.document.Generation):
 		return
 	default:
 		c = history.Change{Generation: p.history.Next(), Trigger: a.Trigger, Received: a.Received}
@@ -106,7 +106,8 @@ func (p *pipeline) recordOutcomeOf(c *history.Change, a *Attempt, call string) {
 		c.Error = text(a.Err.Error())
 	}
 	c.Action, c.Reason = history.KnownAction(a.Result.Action), text(a.Result.Reason)
-	c.Details, c.Commands = texts(a.Result.Details), commands(a.Result.Commands)
+	c.Details = texts(a.Result.Details)
+	c.Commands, c.CommandsMore = commands(a.Result.Commands)
 	c.Steps = stepsOf(a, call)
 }
 
@@ -157,7 +158,9 @@ func (p *pipeline) recordLost(r *rendered, lost sdk.Lost) {
 	c := history.Change{
 		Generation: p.history.Next(), Document: r.document.Generation, Digest: r.document.Digest,
 		Trigger: p.state.cause.Trigger, Received: p.state.cause.at, Event: sdk.EventReverted, Outcome: history.OutcomeLost,
+		Details: texts(lost.Details),
 	}
+	c.Commands, c.CommandsMore = commands(lost.Commands)
 	if lost.Err != nil {
 		c.Error = text(lost.Err.Error())
 	}
@@ -193,8 +196,9 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 	c := history.Change{
 		Document: cmp.Or(e.Generation, applied.Generation), Trigger: history.Trigger{Kind: history.TriggerSink},
 		Event: history.KnownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
-		Commands: commands(e.Commands), Details: texts(e.Details),
+		Details: texts(e.Details),
 	}
+	c.Commands, c.CommandsMore = commands(e.Commands)
 	if c.Document == applied.Generation {
 		c.Digest = applied.Digest
 	}
@@ -220,6 +224,14 @@ func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
 		return c, ok
 	}
 	return c, ok && c.Generation == document // not an entry about rereading files, or about applying the document again
+}
+
+// wasLost reports whether the history says that the sink lost that document, and not that it was applied again since.
+func (p *pipeline) wasLost(document uint64) bool {
+	c, _ := p.history.Find(func(c *history.Change) bool {
+		return c.Document == document && c.Outcome != history.OutcomeEvent
+	})
+	return c.Outcome == history.OutcomeLost
 }
 
 // supersede records that no attempt follows with the documents before that generation, which has that outcome. The pending
@@ -290,12 +302,12 @@ func texts(all []string) []string {
 	return out
 }
 
-func commands(all []sdk.Command) []history.Command {
-	var out []history.Command
-	for _, c := range all {
-		out = append(out, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
+// commands returns the first commands, and how many more there are.
+func commands(all []sdk.Command) (first []history.Command, more int) {
+	for _, c := range all[:min(len(all), history.MaxCommands)] { // masking tens of thousands would take long
+		first = append(first, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
 	}
-	return out
+	return first, len(all) - len(first)
 }
 
 func exclusionTexts(all []exclude.Exclusion) []string {

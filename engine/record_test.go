@@ -535,7 +535,15 @@ func TestHistory_LostAndRevertedAreOneEntry(t *testing.T) {
 		env.emitServices("b")
 		env.emitEvent(sdk.Event{Kind: sdk.EventReverted, Reason: "the check refused it", Generation: 1})
 		env.sink.setError("v1:b", sdk.Rejectf("wrong"))
-		env.emitLost(sdk.Lost{Err: errors.New("the check refused it"), Generation: 1})
+		env.emitLost(sdk.Lost{
+			Err: errors.New("the check refused it"), Generation: 1,
+			Commands: []sdk.Command{{Sent: "del server app/b", Answer: "Server deleted."}}, Details: []string{"the last line"},
+		})
+		lost := env.changes()[2]
+		if !slices.Equal(lost.Commands, []history.Command{{Sent: "del server app/b", Answer: "Server deleted."}}) ||
+			!slices.Equal(lost.Details, []string{"the last line"}) {
+			t.Errorf("what the sink did is not in %+v", lost)
+		}
 		var got []string
 		for _, c := range env.changes() {
 			got = append(got, strings.TrimSpace(fmt.Sprint(c.Document, " ", c.Outcome, " ", c.Event)))
@@ -643,6 +651,46 @@ func TestHistory_FilesThatChangeAgain(t *testing.T) {
 		synctest.Wait()
 		want("watched_files unchanged superseded 1", "watched_files reload applied 1", "watched_files unchanged applied 2",
 			"reread reload applied 1")
+	})
+}
+
+// The commands of an entry are those of its last attempt.
+func TestHistory_CommandsOfLastAttempt(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.answer(sdk.Result{Commands: make([]sdk.Command, history.MaxCommands+7)})
+		env.sink.setError("v1:a", sdk.Deferred("wait", time.Hour))
+		env.emitServices("a")
+		if c := env.changes()[0]; len(c.Commands) != history.MaxCommands || c.CommandsMore != 7 {
+			t.Errorf("%d commands and %d more", len(c.Commands), c.CommandsMore)
+		}
+		env.answer(sdk.Result{Commands: make([]sdk.Command, 3)})
+		env.sink.setError("v1:a", nil)
+		env.pass(2 * time.Hour)
+		if c := env.changes()[0]; c.Attempts != 2 || len(c.Commands) != 3 || c.CommandsMore != 0 {
+			t.Errorf("after %d attempts %d commands and %d more", c.Attempts, len(c.Commands), c.CommandsMore)
+		}
+	})
+}
+
+// A document that the sink lost is in effect again when the sink says that it has it, and has an entry that says so.
+func TestHistory_LostDocumentIsInEffectAgain(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.answer(sdk.Result{Action: sdk.ActionUnchanged})
+		env.emitLost(sdk.Lost{Err: errPlain})
+		env.requestApply()
+		var got []string
+		for _, c := range env.changes() {
+			got = append(got, fmt.Sprint(c.Document, " ", c.Trigger.Kind, " ", c.Outcome))
+		}
+		if diff := cmp.Diff([]string{"1 source applied", "1 lost lost", "1 lost applied"}, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		log, err := env.engine.History("p")
+		env.must(err)
+		if c := log.InEffect(); c == nil || c.Generation != 3 || !c.Updated.Equal(env.status().Since) {
+			t.Errorf("in effect %+v, since %v", c, env.status().Since)
+		}
 	})
 }
 

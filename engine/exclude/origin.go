@@ -70,7 +70,9 @@ type locatedError struct {
 }
 
 // Position returns where in a template the line was rendered. The column is not known.
-func (e *locatedError) Position() (file string, line, column int) { return e.origin.Template, e.origin.Line, 0 }
+func (e *locatedError) Position() (file string, line, column int) {
+	return e.origin.Template, e.origin.Line, 0
+}
 
 // A fault is a rejected position with its origin.
 type fault struct {
