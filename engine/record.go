@@ -157,7 +157,9 @@ func (p *pipeline) recordLost(r *rendered, lost sdk.Lost) {
 	c := history.Change{
 		Generation: p.history.Next(), Document: r.document.Generation, Digest: r.document.Digest,
 		Trigger: p.state.cause.Trigger, Received: p.state.cause.at, Event: sdk.EventReverted, Outcome: history.OutcomeLost,
+		Details: texts(lost.Details),
 	}
+	c.Commands, c.CommandsMore = commands(lost.Commands)
 	if lost.Err != nil {
 		c.Error = text(lost.Err.Error())
 	}

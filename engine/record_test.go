@@ -535,7 +535,15 @@ func TestHistory_LostAndRevertedAreOneEntry(t *testing.T) {
 		env.emitServices("b")
 		env.emitEvent(sdk.Event{Kind: sdk.EventReverted, Reason: "the check refused it", Generation: 1})
 		env.sink.setError("v1:b", sdk.Rejectf("wrong"))
-		env.emitLost(sdk.Lost{Err: errors.New("the check refused it"), Generation: 1})
+		env.emitLost(sdk.Lost{
+			Err: errors.New("the check refused it"), Generation: 1,
+			Commands: []sdk.Command{{Sent: "del server app/b", Answer: "Server deleted."}}, Details: []string{"the last line"},
+		})
+		lost := env.changes()[2]
+		if !slices.Equal(lost.Commands, []history.Command{{Sent: "del server app/b", Answer: "Server deleted."}}) ||
+			!slices.Equal(lost.Details, []string{"the last line"}) {
+			t.Errorf("what the sink did is not in %+v", lost)
+		}
 		var got []string
 		for _, c := range env.changes() {
 			got = append(got, strings.TrimSpace(fmt.Sprint(c.Document, " ", c.Outcome, " ", c.Event)))

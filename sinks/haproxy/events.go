@@ -164,7 +164,7 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	case err != nil:
 		event.Kind, event.Details = sdk.EventLoadFailed, lastLines(process.LogOf(err))
 		event.Reason = fmt.Sprintf("%v (attempt %d, %s, failed after %v; the next one follows in %v)",
-			err, s.attempts, reason, took, time.Until(s.nextLoad).Round(100*time.Millisecond))
+			err, s.attempts, reason, took, s.untilNextLoad().Round(100*time.Millisecond))
 	case reload:
 		event.Kind = sdk.EventReloaded
 		event.Reason = fmt.Sprintf("%s has loaded its configuration again in %v, %s", describe(loaded.Instance), took, reason)

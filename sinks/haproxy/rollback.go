@@ -83,10 +83,9 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 		s.starting.Error(s.log, "HAProxy cannot be started with the previous configuration", err)
 		s.update(func(st *state) { st.startErr = err })
 	}
-	s.events.add(sdk.Event{
-		Kind: sdk.EventReverted, Reason: cause.Error(), Generation: stable.generation, Details: lastLines(process.LogOf(cause)),
+	s.lost(sdk.Lost{
+		Err: cause, Generation: stable.generation, Digest: failed.digest, Details: lastLines(process.LogOf(cause)),
 	})
-	s.lost(sdk.Lost{Err: cause, Generation: stable.generation, Digest: failed.digest})
 	return true
 }
 

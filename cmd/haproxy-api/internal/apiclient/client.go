@@ -262,10 +262,11 @@ func (e *StatusError) Error() string {
 func (c Client) errorResponse(resp *http.Response, body []byte) error {
 	var answer struct{ Errors []string }
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Errors) == 0 {
-		if c.scheme == "http" && resp.StatusCode == http.StatusBadRequest { // so answers a server that expects TLS
-			return c.unexpectedResponse(fmt.Errorf("the status is %s; if it expects TLS, name https://%s", resp.Status, c.address))
+		err := fmt.Errorf("the status is %s", resp.Status)
+		if c.scheme == "http" && resp.StatusCode == http.StatusBadRequest { // the response of a server that expects TLS
+			err = fmt.Errorf("%w; if it expects TLS, name https://%s", err, c.address)
 		}
-		return c.unexpectedResponse(fmt.Errorf("the status is %s", resp.Status))
+		return c.unexpectedResponse(err)
 	}
 	return &StatusError{resp.StatusCode, c.address, answer.Errors}
 }
