@@ -220,7 +220,9 @@ func TestTemplate_FailingCandidateDoesNotDelaySnapshots(t *testing.T) {
 		env.edit("v2")
 		env.emitServices("b")
 		env.wantApplied("1 v1:a", "2 v2:a", "3 v2:b", "4 v1:b")
-		if s := env.status(); s.TemplateError == nil || s.ApplyError != nil || s.Generation != 4 {
+		s := env.status()
+		_, retried := errors.AsType[*CandidateFailedError](s.TemplateError)
+		if !retried || s.ApplyError != nil || s.Generation != 4 {
 			t.Errorf("status %+v", s)
 		}
 		time.Sleep(candidateRetry - time.Second)

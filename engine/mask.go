@@ -25,21 +25,28 @@ const maskedKey = "${1}" + Mask + "${2}"
 // maskings match secrets within a line. Their groups are kept. The HAProxy keywords are those that take a secret itself rather
 // than the name of a file.
 var maskings = compileMaskings([]masking{
-	{"://", `([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"'@]*@`, "${1}" + Mask + "@"},
+	{"://", `([A-Za-z][A-Za-z0-9+.-]*://)[^/?#\s"']*@`, "${1}" + Mask + "@"}, // a password may contain @
+	{"key= auth= sig= signature= pass= pw=", `(?i)([?&](?:key|auth|sig|signature|pass|pw)=)[^&#\s"'\\]+`, "${1}" + Mask},
 	{"passw", `(?i)\b(user\s+)` + word + `(\s+(?:insecure-)?password\s+)` + word, "${1}" + Mask + "${2}" + Mask},
 	{"stats passw cluster-secret cookie-key sign-pass",
 		`(?i)\b((?:stats\s+auth|(?:insecure-)?password|cluster-secret|dynamic-cookie-key|ca-sign-pass)\s+(?:=\s*)?)` + word,
 		"${1}" + Mask},
 	{"tcp-check", `(?i)\b(tcp-check\s+send(?:-lf|-binary|-binary-lf)?\s+)` + word, "${1}" + Mask},
-	{"setenv", `(?i)\b((?:pre)?setenv\s+["']?[\w.-]*` + secretName + `[\w.-]*["']?\s+)` + word, "${1}" + Mask},
+	{"setenv", `(?i)\b((?:pre)?setenv\s+["']?[\w.-]*(?:key|auth|` + secretName + `)[\w.-]*["']?\s+)` + word, "${1}" + Mask},
+	{"set-var-fmt", `(?i)\b(set-var-fmt\([^)\n]*` + secretName + `[^)\n]*\)\s+)` + word, "${1}" + Mask},
+	{"str(", `(?i)\b(set[- ]var(?:\(|\s+)[^)\s]*` + secretName + `[^)\s]*\)?\s+str\()[^)\n]*`, "${1}" + Mask},
 	{"replace-", `(?i)\b(replace-(?:header|value)\s+` + secretHeader + `\s+)` + word + `\s+` + word, "${1}" + Mask},
-	{"header hdr", `(?i)\b((?:(?:set|add|del)-header|hdr|header)\s+` + secretHeader + `\s+)` + word, "${1}" + Mask},
-	{"hdr", `(?i)(\w*hdr\w*\(` + secretHeader + `[^)\n]*\))[^\n]*`, "${1}" + Mask},
-	{"authorization:", `(?i)(authorization:)[^\n]*`, "${1}" + Mask},
+	{"header hdr", `(?i)\b((?:\w*header|hdr)\s+` + secretHeader + `\s+)` + word, "${1}" + Mask},
+	// What samples of a request are compared with.
+	{"hdr cook( cook_ param( param_ urlp",
+		`(?i)(\w*(?:hdr|cook|param|urlp)\w*\(` + secretHeader + `[^)\n]*\))[^\n]*`, "${1}" + Mask},
+	{"http_auth_", `(?i)(\bhttp_auth_(?:bearer|pass)\S*\s)[^\n]*`, "${1}" + Mask},
+	{"authorization: cookie:", `(?i)((?:authorization|cookie):)[^\n]*`, "${1}" + Mask},
+	{"x-", `(?i)((?:\b|\\n)x-[\w-]*(?:key|auth|` + secretName + `)[\w-]*:\\*[ \t]*)` + word, "${1}" + Mask},
 	{"hmac( jwt_ aes_", `(?i)\b((?:hmac|jwt_verify|jwt_decrypt\w*|aes_\w+)\()[^)\n]*`, "${1}" + Mask},
 	{"secure_memcmp", `(?i)\b(str\()[^)\n]*(\),secure_memcmp)`, "${1}" + Mask + "${2}"},
-	{"passw passphrase secret token credential apikey api-key api_key privatekey private-key private_key authkey auth-key " +
-		"auth_key",
+	{secretHints, `(?i)^([ \t+-]*["']?[\w-]*` + secretName + `[\w-]*["']?[ \t]*:[ \t]+)[^\s][^\n]*`, "${1}" + Mask}, // YAML
+	{secretHints,
 		`(?i)([\w.-]*` + secretName + `[\w.-]*(?:[ \t]*=[ \t]*|\\?["']\s*:\s*))` + word, "${1}" + Mask},
 	// The scheme of an Authorization header and its credentials. They have a capital letter, a digit or padding, unlike an
 	// English word after "basic" or "bearer".
@@ -48,8 +55,10 @@ var maskings = compileMaskings([]masking{
 
 //nolint:gosec // these match the names of secrets
 const (
-	secretName   = `(?:passw|passphrase|secret|token|credential|api[-_]?key|private[-_]?key|auth[-_]?key)`
-	secretHeader = `["']?[\w-]*(?:authorization|passw|secret|token|credential|cookie|api-?key|auth-?key)[\w-]*["']?`
+	secretName  = `(?:passw|passphrase|pwd|secret|token|credential|api[-_]?key|private[-_]?key|auth[-_]?key|access[-_]?key)`
+	secretHints = "passw passphrase pwd secret token credential apikey api-key api_key privatekey private-key private_key " +
+		"authkey auth-key auth_key accesskey access-key access_key"
+	secretHeader = `["']?[\w-]*(?:auth|passw|pwd|secret|token|credential|cookie|(?:api|access)[-_]?key)[\w-]*["']?`
 )
 
 // A masking says how to mask one kind of secret.
@@ -78,7 +87,7 @@ var (
 	// hints are lower-case strings; every text with a secret that is masked contains one of them.
 	hints = []string{
 		"passw", "passphrase", "secret", "token", "credential", "key", "auth", "cookie", "ca-sign-pass", "send", "hmac(", "jwt_",
-		"aes_", "basic", "bearer", "://", "private",
+		"aes_", "basic", "bearer", "://", "private", "pwd", "sig", "pass=", "pw=",
 	}
 )
 

@@ -34,6 +34,24 @@ var secretLines = []string{
 	`option httpchk GET / HTTP/1.1\r\nAuthorization:\ Basic\ S3CRET`,
 	`acl ok req.hdr(X-Token) -m str S3CRET S3CRET`,
 	`acl ok hdr_sub(Authorization) S3CRET`,
+	`acl ok req.hdr(X-Auth) -m str S3CRET`,
+	`acl ok url_param(token) -m str S3CRET`,
+	`http-request deny unless { urlp(api_key) -m str S3CRET }`,
+	`acl ok req.cook(session_token) -m str S3CRET`,
+	`acl ok req.body_param(password) S3CRET`,
+	`acl ok http_auth_bearer -m str S3CRET`,
+	`acl ok http_auth_pass(people) -m str S3CRET`,
+	`http-request set-header X-Auth S3CRET`,
+	`http-request set-header X-Access-Key S3CRET`,
+	`proxy_set_header X-Auth-Token "S3CRET";`,
+	`http-request set-var(txn.token) str(S3CRET)`,
+	`http-request set-var-fmt(txn.api_key) "S3CRET S3CRET"`,
+	`set var proc.token str(S3CRET)`,
+	`setenv STRIPE_KEY S3CRET`,
+	`option httpchk GET / HTTP/1.1\r\nCookie:\ sid=S3CRET`,
+	`option httpchk GET / HTTP/1.1\r\nX-Api-Key:\ S3CRET`,
+	`option httpchk GET /health?x=1&key=S3CRET`,
+	`http-check send meth POST uri / body "pwd=S3CRET"`,
 	`tcp-check send AUTH\ S3CRET\r\n`,
 	`tcp-check send "AUTH S3CRET\r\n" comment x`,
 	`tcp-check send-binary S3CRET`,
@@ -43,6 +61,7 @@ var secretLines = []string{
 	`acl given str(S3CRET),secure_memcmp(txn.token)`,
 	"get https://joe:S3CRET@example.com/x failed",
 	"get https://S3CRET@example.com/x failed",
+	"get https://joe:S3CRET@S3CRET@example.com/x failed",
 	"curl --password=S3CRET -H x",
 	`update_token = "S3CRET"`,
 	"password = S3CRET",
@@ -87,6 +106,18 @@ func TestMasked_Secrets(t *testing.T) {
 	}
 }
 
+// Files of documents may be in YAML, and diffs of them have a mark before each line.
+func TestMasked_YAML(t *testing.T) {
+	for _, line := range []string{
+		"password: S3CRET", "  api_key: 'S3CRET S3CRET'", "- token: S3CRET", "+  client_secret: S3CRET # x",
+	} {
+		got := engine.Masked("a: b\n" + line + "\nc: d\n")
+		if strings.Contains(got, "S3CRET") || !strings.HasSuffix(got, "\nc: d\n") {
+			t.Errorf("%s\nbecame %s", line, got)
+		}
+	}
+}
+
 func TestMasked_NoSecrets(t *testing.T) {
 	for _, text := range []string{
 		"userlist auth added; server auth added", "user haproxy", "backend token: server key added",
@@ -97,6 +128,9 @@ func TestMasked_NoSecrets(t *testing.T) {
 		"missing or wrong token: send it as a bearer token",
 		"http://localhost:7777/state.json", "'stats auth' : missing user:password", "haproxy_api.update_token_file names /x",
 		"cookie SRV insert indirect", "http-request set-header X-Forwarded-Proto https",
+		"http-request set-var(txn.bearer) http_auth_bearer,jwt_header_query('$.alg')", "acl a req.cook(SRV) -m found",
+		"http-request set-var(txn.token) req.hdr(x-id)", "haproxy_api.update_token_file: cannot be read",
+		"acl a url_param(page) -m str 1", "http-request set-header X-Key-Count 1", "setenv COLOR red",
 	} {
 		if got := engine.Masked(text); got != text {
 			t.Errorf("%s\nbecame %s", text, got)

@@ -33,6 +33,7 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	if p.state.isSettled() {
 		p.state.status.LastSuccess = time.Now()
 	}
+	p.supersedeOthers()
 	return next
 }
 
@@ -76,7 +77,7 @@ func (p *pipeline) reconcileSnapshot(ctx context.Context, snap sdk.Snapshot) sch
 	}
 	s.status.Pending = nil
 	s.loads.requested = false
-	_, candidateFailed := errors.AsType[*candidateFailedError](err)
+	_, candidateFailed := errors.AsType[*CandidateFailedError](err)
 	switch {
 	case err == nil:
 		s.retries.Reset()
@@ -127,9 +128,13 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 		}
 		return err
 	}
+	abandoned := exclude.IsEndless(err) || isNotLoaded(err)
+	if !abandoned && !isFinal(err) {
+		err = &CandidateFailedError{err}
+	}
 	p.reportTemplateError(s.candidate, err)
 	p.publish() // rendering with the active template may take long
-	if exclude.IsEndless(err) || isNotLoaded(err) {
+	if abandoned {
 		// Each attempt holds up the source or interrupts what the sink manages. Saving the template again makes another
 		// candidate, and so does a request.
 		s.candidate, s.candidateAbandoned = nil, true
@@ -137,7 +142,7 @@ func (p *pipeline) applySnapshot(ctx context.Context, snap sdk.Snapshot) error {
 	if activeErr := p.applyWith(ctx, s.active, snap); activeErr != nil || s.candidate == nil || isFinal(err) {
 		return activeErr
 	}
-	return &candidateFailedError{err}
+	return err
 }
 
 // applyWithActive is applySnapshot without a candidate.
@@ -157,11 +162,14 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 	return err
 }
 
-// A candidateFailedError says that the snapshot is applied with the active template, and that the candidate failed for a reason
-// that may be over soon.
-type candidateFailedError struct{ error }
+// A CandidateFailedError says that the document of the saved template could not be applied for a reason that may be over soon.
+// The template is tried again by itself. Meanwhile the active template is used.
+type CandidateFailedError struct{ Err error }
 
-func (e *candidateFailedError) Unwrap() error { return e.error }
+func (e *CandidateFailedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns why the document could not be applied.
+func (e *CandidateFailedError) Unwrap() error { return e.Err }
 
 // applyWith renders snap with v and applies the document, unless it is applied already. Instances that the document cannot be
 // applied with are excluded.

@@ -13,8 +13,11 @@ import (
 )
 
 // record adds c to the pipeline's history, or updates the entry with its generation. It may be called from any goroutine.
-func (p *pipeline) record(c history.Change, diff string) {
-	c.Updated = time.Now()
+func (p *pipeline) record(c history.Change, diff string) { p.recordAt(time.Now(), c, diff) }
+
+// recordAt is record for what happened at that time.
+func (p *pipeline) recordAt(at time.Time, c history.Change, diff string) {
+	c.Updated = at
 	c.Seconds = max(0, c.Updated.Sub(c.Received).Seconds())
 	p.history.Put(c, diff)
 	p.observer.Changed(p.name, c)
@@ -22,7 +25,7 @@ func (p *pipeline) record(c history.Change, diff string) {
 
 // recordAttempt records that the sink was passed the document of r, and with which outcome. A document that the sink gets for the
 // first time has an entry with its generation. Later attempts update that entry until the document is applied. Once it is,
-// another attempt makes an entry of its own if the sink did something.
+// another attempt makes an entry of its own if the sink did something, or says that it has a document that it had lost.
 //
 // It sets the trigger of a, and when it arrived, to those of the first attempt.
 func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
@@ -30,13 +33,12 @@ func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 	diff := ""
 	switch {
 	case r.isNew:
-		p.supersede(r.document.Generation)
 		c = history.Change{Generation: r.document.Generation, Trigger: a.Trigger, Received: a.Received}
 		diff = p.compare(&c, r)
 		r.isNew = false
 	case retried:
 		a.Trigger, a.Received = c.Trigger, c.Received
-	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged:
+	case a.Err == nil && a.Result.Action == sdk.ActionUnchanged && !p.wasLost(r.document.Generation):
 		return
 	default:
 		c = history.Change{Generation: p.history.Next(), Trigger: a.Trigger, Received: a.Received}
@@ -103,7 +105,8 @@ func (p *pipeline) recordOutcomeOf(c *history.Change, a *Attempt, call string) {
 		c.Error = text(a.Err.Error())
 	}
 	c.Action, c.Reason = history.KnownAction(a.Result.Action), text(a.Result.Reason)
-	c.Details, c.Commands = texts(a.Result.Details), commands(a.Result.Commands)
+	c.Details = texts(a.Result.Details)
+	c.Commands, c.CommandsMore = commands(a.Result.Commands)
 	c.Steps = stepsOf(a, call)
 }
 
@@ -154,7 +157,9 @@ func (p *pipeline) recordLost(r *rendered, lost sdk.Lost) {
 	c := history.Change{
 		Generation: p.history.Next(), Document: r.document.Generation, Digest: r.document.Digest,
 		Trigger: p.state.cause.Trigger, Received: p.state.cause.at, Event: sdk.EventReverted, Outcome: history.OutcomeLost,
+		Details: texts(lost.Details),
 	}
+	c.Commands, c.CommandsMore = commands(lost.Commands)
 	if lost.Err != nil {
 		c.Error = text(lost.Err.Error())
 	}
@@ -173,22 +178,28 @@ func (p *pipeline) recordEvents(ctx context.Context) {
 	}
 }
 
+// maxEventAge is how long before its arrival an event may have happened. The clock of a plugin that says something else is not
+// used.
+const maxEventAge = 24 * time.Hour
+
 // recordEvent records an event of the sink. One that is the same as the newest entry updates it.
 func (p *pipeline) recordEvent(e sdk.Event) {
 	if e.Kind == sdk.EventReverted && p.lost != nil {
 		return // see recordLost
 	}
+	now := time.Now()
+	if age := now.Sub(e.Time); age < 0 || age > maxEventAge {
+		e.Time = now
+	}
 	applied := p.published.Load()
 	c := history.Change{
 		Document: cmp.Or(e.Generation, applied.Generation), Trigger: history.Trigger{Kind: history.TriggerSink},
 		Event: history.KnownEvent(e.Kind), Outcome: history.OutcomeEvent, Reason: text(e.Reason), Received: e.Time,
-		Commands: commands(e.Commands), Details: texts(e.Details),
+		Details: texts(e.Details),
 	}
+	c.Commands, c.CommandsMore = commands(e.Commands)
 	if c.Document == applied.Generation {
 		c.Digest = applied.Digest
-	}
-	if now := time.Now(); c.Received.IsZero() || c.Received.After(now) {
-		c.Received = now
 	}
 	newest, _ := p.history.Find(func(*history.Change) bool { return true })
 	if newest.Event == c.Event && newest.Outcome == c.Outcome && newest.Reason == c.Reason && newest.Document == c.Document {
@@ -197,7 +208,7 @@ func (p *pipeline) recordEvent(e sdk.Event) {
 		c.Generation = p.history.Next()
 	}
 	c.Attempts++
-	p.record(c, "")
+	p.recordAt(e.Time, c, "")
 }
 
 // unfinished returns the entry that the next attempt with that document updates, and false if there is none.
@@ -208,17 +219,18 @@ func (p *pipeline) unfinished(document uint64) (history.Change, bool) {
 	switch c.Outcome {
 	case history.OutcomeApplied:
 		return history.Change{}, false
-	case history.OutcomeSuperseded:
-		return c, ok && c.Generation == document
+	case history.OutcomeDeferred, history.OutcomeFailed:
+		return c, ok
 	}
-	return c, ok
+	return c, ok && c.Generation == document // not an entry about rereading files, or about applying the document again
 }
 
-// supersede records that no attempt follows with the documents before that generation that wait for one.
-func (p *pipeline) supersede(generation uint64) {
-	p.supersedeAll(func(c *history.Change) bool {
-		return c.Generation < generation && c.Generation != p.state.inputs.entry
+// wasLost reports whether the history says that the sink lost that document, and not that it was applied again since.
+func (p *pipeline) wasLost(document uint64) bool {
+	c, _ := p.history.Find(func(c *history.Change) bool {
+		return c.Document == document && c.Outcome != history.OutcomeEvent
 	})
+	return c.Outcome == history.OutcomeLost
 }
 
 // supersedeReread ends the entry of the attempts to reread files, if there is one: the next attempt has another reason.
@@ -231,6 +243,19 @@ func (p *pipeline) supersedeReread() {
 // supersedeAgain ends the entries of an earlier run about rereading files and about applying a document again.
 func (p *pipeline) supersedeAgain() {
 	p.supersedeAll(func(c *history.Change) bool { return c.Generation != c.Document })
+}
+
+// supersedeOthers records that no attempt follows with any document but the pending and the newest one, nor with that if it is in
+// effect. What is in effect may be the same as before: a template that failed may have been edited back.
+func (p *pipeline) supersedeOthers() {
+	s := &p.state
+	p.supersedeAll(func(c *history.Change) bool {
+		switch {
+		case c.Generation == s.inputs.entry, s.pending != nil && c.Document == s.pending.document.Generation:
+			return false
+		}
+		return c.Document != s.generation || s.isSettled()
+	})
 }
 
 // supersedeAll records that no attempt follows for those of the selected entries that wait for one.
@@ -276,12 +301,12 @@ func texts(all []string) []string {
 	return out
 }
 
-func commands(all []sdk.Command) []history.Command {
-	var out []history.Command
-	for _, c := range all {
-		out = append(out, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
+// commands returns the first commands, and how many more there are.
+func commands(all []sdk.Command) (first []history.Command, more int) {
+	for _, c := range all[:min(len(all), history.MaxCommands)] { // masking tens of thousands would take long
+		first = append(first, history.Command{Sent: text(c.Sent), Answer: text(c.Answer)})
 	}
-	return out
+	return first, len(all) - len(first)
 }
 
 func exclusionTexts(all []exclude.Exclusion) []string {

@@ -318,7 +318,15 @@ func TestHistory_LostAndRevertedAreOneEntry(t *testing.T) {
 		env.emitServices("b")
 		env.emitEvent(sdk.Event{Kind: sdk.EventReverted, Reason: "the check refused it", Generation: 1})
 		env.sink.setError("v1:b", sdk.Rejectf("wrong"))
-		env.emitLost(sdk.Lost{Err: errors.New("the check refused it"), Generation: 1})
+		env.emitLost(sdk.Lost{
+			Err: errors.New("the check refused it"), Generation: 1,
+			Commands: []sdk.Command{{Sent: "del server app/b", Answer: "Server deleted."}}, Details: []string{"the last line"},
+		})
+		lost := env.changes()[2]
+		if !slices.Equal(lost.Commands, []history.Command{{Sent: "del server app/b", Answer: "Server deleted."}}) ||
+			!slices.Equal(lost.Details, []string{"the last line"}) {
+			t.Errorf("what the sink did is not in %+v", lost)
+		}
 		var got []string
 		for _, c := range env.changes() {
 			got = append(got, strings.TrimSpace(fmt.Sprint(c.Document, " ", c.Outcome, " ", c.Event)))
@@ -429,6 +437,82 @@ func TestHistory_FilesThatChangeAgain(t *testing.T) {
 	})
 }
 
+// The commands of an entry are those of its last attempt.
+func TestHistory_CommandsOfLastAttempt(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.answer(sdk.Result{Commands: make([]sdk.Command, history.MaxCommands+7)})
+		env.sink.setError("v1:a", sdk.Deferred("wait", time.Hour))
+		env.emitServices("a")
+		if c := env.changes()[0]; len(c.Commands) != history.MaxCommands || c.CommandsMore != 7 {
+			t.Errorf("%d commands and %d more", len(c.Commands), c.CommandsMore)
+		}
+		env.answer(sdk.Result{Commands: make([]sdk.Command, 3)})
+		env.sink.setError("v1:a", nil)
+		env.pass(2 * time.Hour)
+		if c := env.changes()[0]; c.Attempts != 2 || len(c.Commands) != 3 || c.CommandsMore != 0 {
+			t.Errorf("after %d attempts %d commands and %d more", c.Attempts, len(c.Commands), c.CommandsMore)
+		}
+	})
+}
+
+// A document that the sink lost is in effect again when the sink says that it has it, and has an entry that says so.
+func TestHistory_LostDocumentIsInEffectAgain(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.answer(sdk.Result{Action: sdk.ActionUnchanged})
+		env.emitLost(sdk.Lost{Err: errPlain})
+		env.requestApply()
+		var got []string
+		for _, c := range env.changes() {
+			got = append(got, fmt.Sprint(c.Document, " ", c.Trigger.Kind, " ", c.Outcome))
+		}
+		if diff := cmp.Diff([]string{"1 source applied", "1 lost lost", "1 lost applied"}, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		log, err := env.engine.History("p")
+		env.must(err)
+		if c := log.InEffect(); c == nil || c.Generation != 3 || !c.Updated.Equal(env.status().Since) {
+			t.Errorf("in effect %+v, since %v", c, env.status().Since)
+		}
+	})
+}
+
+// The document of a template that failed is superseded when the template is edited back to the one in effect.
+func TestHistory_TemplateIsEditedBack(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.sink.setError("v2:a", errPlain)
+		env.edit("v2")
+		if c := env.changes()[1]; c.Outcome != history.OutcomeFailed {
+			t.Errorf("got %+v", c)
+		}
+		env.edit("v1")
+		if changes := env.changes(); len(changes) != 2 || changes[1].Outcome != history.OutcomeSuperseded {
+			t.Errorf("got %+v", changes)
+		}
+	})
+}
+
+// The last reload is the last one that happened, and not the last one that was reported.
+func TestHistory_LateEvent(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.pass(time.Hour)
+		env.emitServices("b")
+		reloaded := time.Now()
+		env.pass(time.Hour)
+		env.emitEvent(sdk.Event{Kind: sdk.EventRestarted, Time: reloaded.Add(-time.Minute)})
+		if last := env.status().LastReload; last.Generation != 2 || !last.Updated.Equal(reloaded) {
+			t.Errorf("the last reload is %+v", last)
+		}
+		started := reloaded.Add(time.Minute)
+		env.emitEvent(sdk.Event{Kind: sdk.EventRestarted, Time: started, Generation: 1})
+		if last := env.status().LastReload; last.Event != sdk.EventRestarted || !last.Updated.Equal(started) {
+			t.Errorf("the last reload is %+v", last)
+		}
+	})
+}
+
 // The error of a rejected document names the line of the template, also if the document is one that is applied again.
 func TestHistory_RejectionNamesTemplateLine(t *testing.T) {
 	runLines(t, func(env *testEnv) {
@@ -449,5 +533,58 @@ func TestHistory_RejectionNamesTemplateLine(t *testing.T) {
 		if got, want := errorOf(), strings.ReplaceAll(want, "bad", "good"); got != want {
 			t.Errorf("after a restart of the sink: got %q, want %q", got, want)
 		}
+	})
+}
+
+// An entry about a failed attempt to load files stays as it is when the document is applied again.
+func TestHistory_FailedRereadStays(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		env.emitServices("a")
+		env.rereads(errNotLoaded)
+		env.files.write("/certs/a", "bad")
+		env.rereads(nil)
+		env.sink.set(false, nil)
+		env.requestApply()
+		want := []history.Change{
+			reread(history.TriggerInputs, "/certs/a", 1), applied(1, history.TriggerRequest, "192.0.2.9"),
+		}
+		want[0].Outcome, want[0].Action, want[0].Reason = history.OutcomeNotLoaded, sdk.ActionUnchanged, ""
+		want[0].Error = errNotLoaded.Error()
+		var got []history.Change
+		for _, c := range env.changes()[1:] {
+			got = append(got, reasonOf(c))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
+}
+
+// A deferred document is not superseded by a newer one that the sink rejects: it is still applied in time.
+func TestHistory_DeferredStaysWhenNewerIsRejected(t *testing.T) {
+	runHistory(t, newFakeStateStore(), Guard{}, func(t *testing.T, env *historyEnv) {
+		outcomes := func() (all []string) {
+			for _, c := range env.changes() {
+				all = append(all, fmt.Sprint(c.Document, " ", c.Outcome, " ", c.Attempts))
+			}
+			return all
+		}
+		want := func(want ...string) {
+			t.Helper()
+			if diff := cmp.Diff(want, outcomes()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		}
+		env.emitServices("a")
+		env.sink.setError("v1:b", sdk.Deferred("wait", time.Hour))
+		env.sink.setError("v1:c", sdk.Rejectf("wrong"))
+		env.emitServices("b")
+		env.emitServices("c")
+		want("1 applied 1", "2 deferred 1", "3 rejected 1")
+		env.sink.setError("v1:b", nil)
+		env.pass(2 * time.Hour)
+		want("1 applied 1", "2 applied 2", "3 rejected 1")
+		env.emitServices("d")
+		want("1 applied 1", "2 applied 2", "3 rejected 1", "4 applied 1")
 	})
 }

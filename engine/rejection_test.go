@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -223,6 +224,9 @@ func TestExclusion_CandidateMustNotExcludeMore(t *testing.T) {
 		if s := env.status(); s.Excluded != nil || s.TemplateError == nil || s.TemplateError.Error() != want {
 			t.Errorf("got %+v", s)
 		}
+		if last := env.status().Last; last.Outcome != history.OutcomeRejected || last.Error != want {
+			t.Errorf("the history has %s: %s", last.Outcome, last.Error)
+		}
 		env.emitInstances("chat/1 ok", "web/1 new")
 		env.wantLive("", "service chat", "server chat/1 ok", "service web", "server web/1 new")
 	})
@@ -341,6 +345,20 @@ func TestTemporaryRejection_BesideFinalOne(t *testing.T) {
 		env.pass(time.Minute)
 		env.wantLive("chat/1", "service dns", "server dns/1 ok", "service web", "server web/1 fine")
 	})
+}
+
+// The position of a rejected document is the line of the template that rendered the first line whose origin is known.
+func TestExplain_Position(t *testing.T) {
+	files := []sdk.File{{Name: "main", Content: []byte("bad")}}
+	err := rejectWords("bad")(sdk.Document{Files: files})
+	got := exclude.Explain(t.Context(), linesTemplate("bad"), sdk.Snapshot{}, files, err)
+	at, ok := PositionOf(&TemplateError{got})
+	if !ok || at.File == "" || at.Line < 1 || !strings.Contains(got.Error(), fmt.Sprintf("(%s:%d)", at.File, at.Line)) {
+		t.Errorf("got %+v, %v of %v", at, ok, got)
+	}
+	if at, ok := PositionOf(exclude.Explain(t.Context(), fakeTemplate("v1"), sdk.Snapshot{}, files, err)); ok {
+		t.Errorf("got %+v without a source map", at)
+	}
 }
 
 func TestExplain_OtherErrors(t *testing.T) {

@@ -76,6 +76,10 @@ func (p *pipeline) updateInputs() {
 	i := &p.state.inputs
 	i.files, _ = p.inputChanges.latest()
 	changed := changedFiles(i.loaded, i.files)
+	if len(changed) == 0 && i.loaded != nil {
+		p.log.Info("watched files are again what was loaded")
+		return
+	}
 	if len(changed) > 0 {
 		p.state.cause.Detail = OneLine(changed[0])
 	}

@@ -106,6 +106,8 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 // checkActions returns a usage error if one of the names is neither an action nor the kind of an event.
 func checkActions(names []string) error {
 	known := slices.Concat(history.Actions(), history.Events())
+	slices.Sort(known)
+	known = slices.Compact(known) // other is both
 	for _, name := range names {
 		if !slices.Contains(known, name) {
 			return &usageError{fmt.Errorf("--action %q: it is none of %s", name, strings.Join(known, ", "))}

@@ -39,10 +39,19 @@ func Explain(ctx context.Context, template any, snap sdk.Snapshot, files []sdk.F
 
 func explain(lines sourceMap, r *sdk.Rejection, err error) error {
 	explained := &sdk.Rejection{Err: r.Err, Positions: make([]sdk.Position, len(r.Positions))}
+	var first Origin
 	for i, p := range r.Positions {
-		explained.Positions[i].Problem = fault{p, lines.at(p)}.String()
+		origin := lines.at(p)
+		explained.Positions[i].Problem = fault{p, origin}.String()
+		if first.Template == "" {
+			first = origin
+		}
 	}
-	return &explainedError{err, strings.Replace(err.Error(), r.Error(), explained.Error(), 1)}
+	text := &explainedError{err, strings.Replace(err.Error(), r.Error(), explained.Error(), 1)}
+	if first.Template == "" {
+		return text
+	}
+	return &locatedError{text, first}
 }
 
 // An explainedError is an error with another text.
@@ -53,6 +62,17 @@ type explainedError struct {
 
 func (e *explainedError) Error() string { return e.text }
 func (e *explainedError) Unwrap() error { return e.err }
+
+// A locatedError is an explainedError with the origin of the first rejected line whose origin is known.
+type locatedError struct {
+	*explainedError
+	origin Origin
+}
+
+// Position returns where in a template the line was rendered. The column is not known.
+func (e *locatedError) Position() (file string, line, column int) {
+	return e.origin.Template, e.origin.Line, 0
+}
 
 // A fault is a rejected position with its origin.
 type fault struct {

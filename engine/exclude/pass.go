@@ -126,8 +126,8 @@ func (p *Pass) Explain(ctx context.Context, r *Rendering, err error) error {
 	return explain(p.sourceMap(ctx, r), rejection, err)
 }
 
-// afterRejection returns what to exclude after r was rejected with err, or nil if excluding more does not help. An instance that is
-// live is not excluded for a fault that may be over soon.
+// afterRejection returns what to exclude after r was rejected with err, or nil if excluding more does not help. An instance that
+// is live is not excluded for a fault that may be over soon.
 func (p *Pass) afterRejection(ctx context.Context, r *Rendering, err error, rejections int) Set {
 	rejection, ok := errors.AsType[*sdk.Rejection](err)
 	if !ok || len(rejection.Positions) == 0 {

@@ -6,12 +6,15 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of one entry. Texts are in bytes.
+// MaxCommands is how many commands an entry has.
+const MaxCommands = 100
+
+// The other bounds of one entry. Texts are in bytes.
 const (
 	maxText     = 2000 // one text
 	maxLine     = 500  // one element of a list, such as a command
 	maxLines    = 50   // of Instances and Details
-	maxListed   = 100  // of Commands, Excluded and Notes
+	maxListed   = 100  // of Excluded and Notes
 	maxSteps    = 50
 	maxDigest   = 64
 	baseSize    = 400 // of an entry without texts, in memory
@@ -38,8 +41,8 @@ func bounded(c Change) Change {
 	c.Instances = boundedList(c.Instances, maxLines)
 	c.Details = boundedList(c.Details, maxLines)
 	c.Excluded, c.Notes = boundedList(c.Excluded, maxListed), boundedList(c.Notes, maxListed)
-	if more := len(c.Commands) - maxListed; more > 0 {
-		c.Commands, c.CommandsMore = c.Commands[:maxListed], c.CommandsMore+more
+	if more := len(c.Commands) - MaxCommands; more > 0 {
+		c.Commands, c.CommandsMore = c.Commands[:MaxCommands], c.CommandsMore+more
 	}
 	var commands []Command
 	for _, command := range c.Commands {

@@ -27,7 +27,7 @@ type Change struct {
 	Reason   string    `json:"reason,omitempty"` // why that action, and not a smaller one
 	Error    string    `json:"error,omitempty"`  // why the document is not applied; what the sink waits for, if it is deferred
 	Received time.Time `json:"received"`         // when the trigger arrived
-	Updated  time.Time `json:"updated"`          // when the outcome was last updated
+	Updated  time.Time `json:"updated"`          // when the outcome was last updated; when an event happened last
 	Attempts int       `json:"attempts"`         // how often the sink was called; how often an event happened in a row
 	Seconds  float64   `json:"seconds"`          // from Received to Updated
 

@@ -84,7 +84,7 @@ func (l *Log) loadRecord(r record) bool {
 	switch {
 	case r.Change != nil:
 		c := bounded(*r.Change)
-		if !isGeneration(c.Generation) || !slices.Contains(Outcomes(), c.Outcome) || len(r.Diff) > 2*maxDiff {
+		if !isGeneration(c.Generation) || !slices.Contains(Outcomes(), c.Outcome) {
 			return false
 		}
 		l.putLocked(c, r.Diff)

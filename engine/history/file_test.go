@@ -192,6 +192,25 @@ func TestLog_WriteFailureIsRetried(t *testing.T) {
 	})
 }
 
+// A diff that masking or escape sequences have made too long is shortened, and the entry is read again.
+func TestLog_BoundsDiffs(t *testing.T) {
+	file := &memoryFile{}
+	log, _ := file.open()
+	log.Put(Change{Generation: 1, Outcome: OutcomeApplied}, strings.Repeat("+\\x00\n", maxDiff))
+	log.Close()
+	again, out := file.open()
+	defer again.Close()
+	for _, l := range []*Log{log, again} {
+		c, ok := l.Get(1)
+		if diff := l.Diff(1); !ok || !c.DiffTruncated || len(diff) > maxDiff || !strings.HasSuffix(diff, "0\n") {
+			t.Errorf("%v %+v with %d bytes of diff", ok, c, len(diff))
+		}
+	}
+	if out.Len() > 0 {
+		t.Errorf("logged %s", out)
+	}
+}
+
 // FuzzOpen opens files with any content.
 func FuzzOpen(f *testing.F) {
 	file := &memoryFile{}

@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -74,6 +75,9 @@ func (l *Log) Put(c Change, diff string) {
 }
 
 func (l *Log) putLocked(c Change, diff string) {
+	if len(diff) > maxDiff { // escape sequences have made it longer
+		diff, c.DiffTruncated = diff[:strings.LastIndexByte(diff[:maxDiff], '\n')+1], true
+	}
 	l.generation = max(l.generation, c.Generation)
 	l.marks.update(c)
 	e := entry{Change: c, diff: diff}
@@ -175,7 +179,8 @@ func (m *marks) update(c Change) {
 	default:
 		return
 	}
-	if c.IsReload() {
+	isLate := c.Outcome == OutcomeEvent && m.LastReload != nil && c.Updated.Before(m.LastReload.Updated)
+	if c.IsReload() && !isLate {
 		m.LastReload = &summary
 	}
 }

@@ -159,12 +159,16 @@ func (p *AccessPolicy) checkRead(r *http.Request) *denial {
 			"reading needs the token or a client certificate: send the token as a bearer token or with basic authentication"}
 	case !p.allowsHost(r):
 		return unknownHost
-	case isCrossOrigin(r) && !p.allowsOrigin(r.Header.Get("Origin")):
+	case isCrossOrigin(r) && !isPageFile(r) && !p.allowsOrigin(r.Header.Get("Origin")):
 		return &denial{http.StatusForbidden, "another origin",
 			"pages of this origin may not read: it is not in haproxy_api.cors_origins"}
 	}
 	return nil
 }
+
+// isPageFile reports whether the request is for a file of the status page. They are the same in every daemon. Browsers send the
+// Origin header with the scripts of a page that comes from there, and behind a reverse proxy it may not match the Host header.
+func isPageFile(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/ui/") }
 
 var unknownHost = &denial{http.StatusForbidden, "a host name outside allowed_hosts",
 	"this host name is not known: add it to haproxy_api.allowed_hosts, or use an address"}
@@ -209,14 +213,15 @@ func isOtherSite(r *http.Request) bool {
 	return isCrossOrigin(r) || site != "" && site != "same-origin" && site != "none"
 }
 
-// isLocal reports whether the request comes from this machine, and not from a proxy on it.
+// isLocal reports whether the request comes from this machine, and not from a proxy on it. A proxy keeps the name that its client
+// asked for, or adds a header such as Forwarded, X-Forwarded-For or X-Real-IP.
 func isLocal(r *http.Request) bool {
 	addr, ok := addressOf(r.RemoteAddr)
-	if !ok || !addr.IsLoopback() {
+	if !ok || !addr.IsLoopback() || !isLoopbackName(r.Host) {
 		return false
 	}
 	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded") {
+		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded") || strings.HasSuffix(name, "-Ip") {
 			return false
 		}
 	}

@@ -389,3 +389,41 @@ func TestDenials_AreLoggedOnceAnHour(t *testing.T) {
 		}
 	})
 }
+
+// Behind a reverse proxy that replaces the Host header, the scripts of the status page come with another origin. Only they are
+// served to it.
+func TestAccessPolicy_StatusPageBehindProxy(t *testing.T) {
+	for path, want := range map[string]int{"/ui/x": 404, "/": 403, "/api/v1/status": 403, "/uix": 403} {
+		for _, cfg := range []AccessConfig{{}, {Token: token, ProtectReads: true}} {
+			if cfg.ProtectReads {
+				want = 401
+			}
+			s := newServerWithPolicy(t, cfg)
+			r := httptest.NewRequest("GET", path, nil)
+			r.Host = "127.0.0.1:7778"
+			r.Header.Set("Origin", "http://proxy.example")
+			w := httptest.NewRecorder()
+			s.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s: %d, want %d", path, w.Code, want)
+			}
+		}
+	}
+}
+
+// Browsers store no answer of the API, which may be protected, and take none for anything else than what it is.
+func TestServer_HeadersOfAnswers(t *testing.T) {
+	env := newAPIEnv(t, AccessConfig{})
+	for path, cached := range map[string]bool{
+		"/": true, "/api/v1/status": false, "/api/v1/nothing": false, "/metrics": false, "/state": false,
+		generationsPath + "/1/diff": false, "/api/v1/openapi.json": false,
+	} {
+		header := env.do(request{path: path}).Header
+		if got := header.Get("Cache-Control"); (got != "no-store") != cached {
+			t.Errorf("%s: Cache-Control is %q", path, got)
+		}
+		if got := header.Get("X-Content-Type-Options"); got != "nosniff" {
+			t.Errorf("%s: X-Content-Type-Options is %q", path, got)
+		}
+	}
+}

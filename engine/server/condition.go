@@ -2,11 +2,13 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 )
 
 // The states of the daemon and of a pipeline, from the best to the worst.
@@ -42,7 +44,7 @@ const (
 
 // pipelineState returns the state of a pipeline and the reasons for it, the worst first. Deferring a document is no reason.
 func pipelineState(p engine.PipelineHealth, source engine.SourceStatus) (string, []Reason) {
-	reasons := append(sinkReasons(p), applyReasons(p)...)
+	reasons := append(sinkReasons(p, source), applyReasons(p)...)
 	if p.Generation == 0 && len(reasons) == 0 {
 		reasons = append(reasons, degraded(ReasonNothing, "no configuration has been applied yet", nothingAction(p, source)))
 	}
@@ -61,11 +63,15 @@ func degraded(kind, message, action string) Reason {
 
 // sinkReasons are the problems that the sink reports, and that its program ended several times. The sink of HAProxy says in a
 // fact whether HAProxy runs.
-func sinkReasons(p engine.PipelineHealth) []Reason {
+func sinkReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 	kind, action := ReasonSink, "Remove the cause, which the log of the daemon and that of the program tell more about."
 	const restarted = "HAProxy is started again by itself. The history and the log have its last messages: correct the " +
 		"template, or what else ends it."
-	if p.Facts["haproxy_up"] == "0" {
+	switch {
+	case p.Facts["haproxy_up"] != "0":
+	case p.Generation == 0 && p.ApplyError == nil && p.Crashes == 0: // the first document starts it
+		kind, action = ReasonNothing, nothingAction(p, source)
+	default:
 		kind, action = ReasonRestarting, restarted
 	}
 	reasons := []Reason{}
@@ -96,7 +102,14 @@ func applyReasons(p engine.PipelineHealth) []Reason {
 		reasons = append(reasons, unhealthy(ReasonWatchedFiles, p.InputsError.Error(),
 			"Correct the files and save them. What was loaded before stays in use until then."))
 	}
-	if p.TemplateError != nil {
+	_, retried := errors.AsType[*engine.CandidateFailedError](p.TemplateError)
+	switch {
+	case p.TemplateError == nil:
+	case retried && !exclude.IsRejected(p.TemplateError): // the template is not at fault
+		reasons = append(reasons, unhealthy(ReasonNotApplied, "the saved template could not be applied: "+p.TemplateError.Error(),
+			"Remove the cause that the message names. The last good template stays in use until then. The saved one is tried "+
+				"again by itself, and at once with POST "+pipelinePath(p)+"/apply."))
+	default:
 		reasons = append(reasons, unhealthy(ReasonTemplate, p.TemplateError.Error(), templateAction(p)))
 	}
 	return reasons
@@ -129,13 +142,13 @@ func instanceReasons(p engine.PipelineHealth) []Reason {
 	if n := len(p.Excluded); n > 0 {
 		e := p.Excluded[0]
 		reasons = append(reasons, degraded(ReasonExcluded, nameInstance(e.Service, e.ID, e.Hostname)+" is excluded: "+e.Reason+
-			andMore(n-1), "Correct its values in the registry, or the template: it is included again by itself. To try at once: "+
+			andMore(n-1), "Correct the values in the registry, or the template: it is included again by itself. To try at once: "+
 			"POST "+pipelinePath(p)+"/apply."))
 	}
 	if n := len(p.Quarantined); n > 0 {
 		q := p.Quarantined[0]
 		reasons = append(reasons, degraded(ReasonQuarantined, nameInstance(q.Service, q.ID, q.Hostname)+" is quarantined: "+
-			q.Reason+andMore(n-1), "Correct its values in the registry: the next snapshot with valid ones ends it."))
+			q.Reason+andMore(n-1), "Correct the values in the registry: the next snapshot with valid ones ends it."))
 	}
 	return reasons
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,7 +71,23 @@ func TestPipelineState_Reasons(t *testing.T) {
 			status: status{Generation: 1, TemplateError: errors.New("x")}, want: StateUnhealthy, kinds: "template",
 			action: "the template",
 		},
+		"the template is rejected for now": {
+			status: status{Generation: 1, TemplateError: &engine.CandidateFailedError{Err: sdk.ErrRejected}},
+			want:   StateUnhealthy, kinds: "template", action: "the template",
+		},
+		"the document of the saved template cannot be written": {
+			status: status{Generation: 1, TemplateError: &engine.CandidateFailedError{Err: syscall.ENOSPC}},
+			want:   StateUnhealthy, kinds: "not_applied", action: "POST /api/v1/pipelines/p%2F1/apply",
+		},
 		"nothing is applied yet": {status: status{}, want: StateDegraded, kinds: "nothing_applied", action: "source s"},
+		"HAProxy waits for the first document": {
+			status: status{}, problems: []string{"a", "b"}, facts: map[string]string{"haproxy_up": "0"},
+			want: StateUnhealthy, kinds: "nothing_applied nothing_applied", action: "source s",
+		},
+		"HAProxy does not run with the first document": {
+			status: status{ApplyError: errors.New("x")}, problems: []string{"a"}, facts: map[string]string{"haproxy_up": "0"},
+			want: StateUnhealthy, kinds: "restarting not_applied", action: "history",
+		},
 		"nothing can be applied": {
 			status: status{ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied", action: "/apply",
 		},

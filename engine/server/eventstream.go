@@ -15,7 +15,6 @@ const streamEndTimeout = 500 * time.Millisecond
 // event that it received gets those after it.
 func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx passes each event on at once
 	if r.Method == http.MethodHead {
 		return
@@ -37,18 +36,25 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	if id == "" {
 		id = r.URL.Query().Get("last_event_id")
 	}
-	s.sendEvents(ctx, w, s.cfg.Events.reader(id))
+	s.sendEvents(ctx, w, r, s.cfg.Events.reader(id))
 }
 
-// sendEvents sends what reader reads until ctx is done or the client does not read. The client waits for two seconds before it
-// reconnects. It learns the id of the newest event at once, so that it misses none if it reconnects before the next event.
-func (s *Server) sendEvents(ctx context.Context, w http.ResponseWriter, reader *eventReader) {
+// sendEvents sends what reader reads until ctx is done, the client does not read or is no longer authorized. The client waits for
+// two seconds before it reconnects. It learns the id of the newest event at once, so that it misses none if it reconnects before the
+// next event.
+func (s *Server) sendEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, reader *eventReader) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // the deadline of the request would end the stream
 	// A write that blocks ends soon after ctx is done.
 	defer context.AfterFunc(ctx, func() { _ = control.SetWriteDeadline(time.Now().Add(streamEndTimeout)) })()
 	content := []byte("retry: 2000\nid: " + reader.id() + "\n\n")
-	for ctx.Err() == nil {
+	for checked := time.Now(); ctx.Err() == nil; {
+		if time.Since(checked) >= s.limits.heartbeat { // the authority of its certificate may be gone
+			if s.access.Load().check(r) != nil {
+				return
+			}
+			checked = time.Now()
+		}
 		_ = control.SetWriteDeadline(time.Now().Add(s.limits.eventWrite))
 		if _, err := w.Write(content); err != nil || control.Flush() != nil { //nolint:gosec // browsers do not show it as a page
 			return

@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -369,6 +370,28 @@ func TestEventStream_EndsWhenItIsNoLongerAuthorized(t *testing.T) {
 	}
 	if got := running.openStream(t).resp.StatusCode; got != http.StatusUnauthorized {
 		t.Errorf("another stream: %d", got)
+	}
+}
+
+// The files of the policy may change while it stays in use.
+func TestEventStream_EndsWhenItsCertificateIsNoLongerTrusted(t *testing.T) {
+	a := newAuthority(t)
+	cert, key, _ := a.server()
+	cfg := AccessConfig{TLSCert: cert, TLSKey: key, ClientCA: a.write("ca.pem", certPEM(a.cert)), ProtectReads: true}
+	server := newServerWithPolicy(t, cfg)
+	server.limits.heartbeat = 10 * time.Millisecond
+	s := serve(t, server)
+	known := client(t, &tls.Config{RootCAs: a.pool(), Certificates: []tls.Certificate{a.client()}})
+	known.Timeout = 30 * time.Second
+	resp, err := known.Get("https://" + s.address + "/api/v1/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	s.waitForStreams(t, 1)
+	a.write("ca.pem", certPEM(newAuthority(t).cert))
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Errorf("the stream goes on: %v", err)
 	}
 }
 

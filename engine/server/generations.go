@@ -58,11 +58,9 @@ func newChangeFilter(query url.Values) (changeFilter, error) {
 			f.outcomes, err = parseNames(value, history.Outcomes())
 		case "trigger":
 			f.triggers, err = parseNames(value, history.Triggers())
-		default:
-			err = errors.New("it is unknown")
 		}
 		if err != nil {
-			return changeFilter{}, fmt.Errorf("parameter %s: %w", engine.OneLine(name), err)
+			return changeFilter{}, fmt.Errorf("parameter %s: %w", name, err)
 		}
 	}
 	return f, nil
@@ -128,7 +126,11 @@ func (s *Server) getGenerations(w http.ResponseWriter, r *http.Request) {
 		writeNoPipeline(w)
 		return
 	}
-	filter, err := newChangeFilter(r.URL.Query())
+	var filter changeFilter
+	query, err := parseQuery(r, "before", "limit", "since", "action", "outcome", "trigger")
+	if err == nil {
+		filter, err = newChangeFilter(query)
+	}
 	if err != nil {
 		writeErrors(w, http.StatusBadRequest, err.Error())
 		return
@@ -185,16 +187,13 @@ func (s *Server) getDiff(w http.ResponseWriter, r *http.Request) {
 // getDocument answers with a file of the document that an entry is about: the main one, or the one that the parameter file names.
 // Secrets are masked unless the parameter raw is true, which needs more rights.
 func (s *Server) getDocument(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	for name := range query {
-		if name != "file" && name != "raw" {
-			writeErrors(w, http.StatusBadRequest, "parameter "+engine.OneLine(name)+": it is unknown")
-			return
-		}
+	query, err := parseQuery(r, "file", "raw")
+	if err != nil {
+		writeErrors(w, http.StatusBadRequest, err.Error())
+		return
 	}
 	raw := false
 	if query.Has("raw") {
-		var err error
 		if raw, err = strconv.ParseBool(query.Get("raw")); err != nil {
 			writeErrors(w, http.StatusBadRequest, "parameter raw: it must be true or false")
 			return
@@ -237,10 +236,8 @@ func fileOf(doc sdk.Document, name string) (sdk.File, error) {
 	return sdk.File{}, fmt.Errorf("the document has no such file; it has %s", strings.Join(names, ", "))
 }
 
-// writeText writes text, which browsers must not take for anything else. Write errors are ignored, because they mean that the
-// client is gone.
+// writeText writes text. Write errors are ignored, because they mean that the client is gone.
 func writeText(w http.ResponseWriter, contentType, text string) {
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, _ = io.WriteString(w, text) //nolint:gosec // browsers show it as text
 }

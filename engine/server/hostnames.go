@@ -53,6 +53,13 @@ func hostname(host string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
+// isLoopbackName reports whether host, which may have a port, is a name or an address that always means the client's own machine.
+func isLoopbackName(host string) bool {
+	name := hostname(host)
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.Unmap().IsLoopback() || name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
 // isCrossOrigin reports whether the Origin header of the request is another origin than the daemon's.
 func isCrossOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")

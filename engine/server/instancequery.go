@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -56,11 +55,9 @@ func newInstanceQuery(parameters url.Values) (instanceQuery, error) {
 			if q.summary, err = strconv.ParseBool(value); err != nil {
 				err = errors.New("it must be true or false")
 			}
-		default:
-			err = errors.New("it is unknown")
 		}
 		if err != nil {
-			return q, fmt.Errorf("parameter %s: %w", engine.OneLine(name), err)
+			return q, fmt.Errorf("parameter %s: %w", name, err)
 		}
 	}
 	return q, nil

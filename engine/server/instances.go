@@ -71,7 +71,11 @@ const statusQuarantined, markExcluded = "quarantined", "excluded"
 
 // getInstances answers with the instances of a pipeline's source, and what the sink says of them.
 func (s *Server) getInstances(w http.ResponseWriter, r *http.Request) {
-	query, err := newInstanceQuery(r.URL.Query())
+	var query instanceQuery
+	parameters, err := parseQuery(r, "q", "service", "status", "offset", "limit", "summary")
+	if err == nil {
+		query, err = newInstanceQuery(parameters)
+	}
 	if err != nil {
 		writeErrors(w, http.StatusBadRequest, err.Error())
 		return

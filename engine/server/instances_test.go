@@ -90,7 +90,8 @@ func TestInstances_Answer(t *testing.T) {
 	}
 	s.want(t, "GET", "/api/v1/pipelines/x/instances", 404,
 		`{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
-	s.want(t, "POST", "/api/v1/pipelines/haproxy/instances", 405, "Method Not Allowed")
+	s.want(t, "POST", "/api/v1/pipelines/haproxy/instances", 405,
+		`{"errors":["this method is not allowed here; allowed: GET, HEAD"]}`)
 }
 
 func TestInstances_Query(t *testing.T) {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +61,24 @@ func TestPipelines_Quarantine(t *testing.T) {
 	} {
 		if !strings.Contains(metrics, line) {
 			t.Errorf("no %s in\n%s", line, metrics)
+		}
+	}
+}
+
+// Errors for requests to no endpoint have the form of all errors.
+func TestNoEndpoint(t *testing.T) {
+	s := newTestServer(t, true)
+	for _, request := range []struct {
+		method, path string
+		code         int
+	}{
+		{"GET", "/api/v1/nothing", 404}, {"GET", "/nothing", 404}, {"POST", "/api/v1/status", 405}, {"OPTIONS", "/metrics", 405},
+		{"GET", "/api/v1/pipelines/haproxy/apply", 405}, {"GET", "/api/v1/pipelines/haproxy/", 404},
+	} {
+		code, body := s.ask(request.method, request.path)
+		var answer struct{ Errors []string }
+		if err := json.Unmarshal([]byte(body), &answer); code != request.code || err != nil || len(answer.Errors) != 1 {
+			t.Errorf("%s %s: %d %s", request.method, request.path, code, body)
 		}
 	}
 }

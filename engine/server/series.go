@@ -188,9 +188,13 @@ func (s *Server) getSeries(w http.ResponseWriter, r *http.Request) {
 		writeNoPipeline(w)
 		return
 	}
+	query, err := parseQuery(r, "since")
+	if err != nil {
+		writeErrors(w, http.StatusBadRequest, err.Error())
+		return
+	}
 	since := time.Unix(0, 0)
-	if text := r.URL.Query().Get("since"); text != "" {
-		var err error
+	if text := query.Get("since"); text != "" {
 		if since, err = parseTime(text); err != nil {
 			writeErrors(w, http.StatusBadRequest, "parameter since: "+err.Error())
 			return

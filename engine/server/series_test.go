@@ -132,5 +132,6 @@ func TestSeries_Answer(t *testing.T) {
 		`{"errors":["parameter since: it must be a time such as 2026-01-02T15:04:05Z"]}`)
 	s.want(t, "GET", "/api/v1/pipelines/x/series", 404,
 		`{"errors":["there is no such pipeline; GET /api/v1/pipelines lists them"]}`)
-	s.want(t, "POST", "/api/v1/pipelines/haproxy/series", 405, "Method Not Allowed")
+	s.want(t, "POST", "/api/v1/pipelines/haproxy/series", 405,
+		`{"errors":["this method is not allowed here; allowed: GET, HEAD"]}`)
 }

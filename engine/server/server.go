@@ -126,6 +126,8 @@ func (s *Server) SetAccessPolicy(p *AccessPolicy) {
 
 // ServeHTTP serves one request if the access policy authorizes it.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store") // the files of the status page have their own
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if conn, ok := r.Context().Value(connKey{}).(*clientConn); ok {
 		if !conn.begin(r) {
 			w.Header().Set("Connection", "close")
@@ -135,7 +137,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer conn.end()
 	}
 	if s.access.Load().authorize(w, r) {
-		s.mux.ServeHTTP(w, r)
+		s.mux.ServeHTTP(s.withoutPlainErrors(w, r), r)
 	}
 }
 

@@ -69,6 +69,10 @@ type Lost struct {
 	// Digest is that of the Document that is no longer in effect; empty if the sink does not know it. If the sink has
 	// applied a newer document meanwhile, that one is still in effect.
 	Digest string
+	// Commands are what the sink sent to the program to put another document into effect.
+	Commands []Command
+	// Details is further human-readable text, such as the last lines that the program logged.
+	Details []string
 }
 
 // The actions of a sink, in [Result].Action.

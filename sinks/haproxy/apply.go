@@ -291,10 +291,12 @@ func (s *Sink) restore(ctx context.Context, staged *stage.Stage, cause error) er
 		restored = st.onDisk
 	}
 	s.log.Warn("restoring the previous configuration in HAProxy", "error", cause)
-	if _, err := s.load(ctx, restored); err != nil {
+	loaded, err := s.load(ctx, restored)
+	if err != nil {
 		s.update(func(st *state) { st.startErr = err })
 		return errors.Join(cause, fmt.Errorf("the previous configuration could not be restored either: %w", err))
 	}
+	s.reportRestored(restored, loaded)
 	if applied != restored { // a runtime change that was not persisted
 		s.lost(sdk.Lost{Err: cause, Generation: generationOf(restored), Digest: applied.digest})
 	}

@@ -52,6 +52,7 @@ func (s *supervisor) checkOnce(ctx context.Context) bool {
 		return false
 	}
 	s.restoreChangedFiles()
+	s.logNoRepairs()
 	s.removeUnneededCompanions(ctx)
 	return true
 }
@@ -169,7 +170,7 @@ func (s *supervisor) correctServers(ctx context.Context, o observation, applied 
 		var commands []sdk.Command
 		commands, err = reconcile(ctx, s.client, applied, applied, backends)
 		if len(commands) > 0 {
-			s.log.Warn("corrected servers that another program changed in HAProxy", "commands", texts(commands), "error", err)
+			s.logRepairedServers(commands, err)
 			s.reportDrift(sdk.Event{
 				Reason:   "another program had changed servers, and they were set back: in " + messages.Quote(backends),
 				Commands: commands, Details: errorLines(err),
@@ -274,15 +275,22 @@ func (s *supervisor) recordDraining() {
 
 // restoreChangedFiles restores the files that another program has changed.
 func (s *supervisor) restoreChangedFiles() {
-	unchanged := func() bool {
+	pending := func() bool {
 		st := s.state.Load()
-		return st.onDisk != st.desired || st.onDisk == nil || st.onDisk.onDisk()
+		return st.onDisk == nil || st.onDisk != st.desired
 	}
-	if unchanged() || !s.tryLockFiles() {
+	if pending() {
+		return
+	}
+	if s.state.Load().onDisk.onDisk() {
+		s.restoring.Resolve(s.log, "the files on disk are those that were applied again")
+		return
+	}
+	if !s.tryLockFiles() {
 		return
 	}
 	defer s.unlockFiles()
-	if unchanged() {
+	if pending() {
 		return
 	}
 	restored, err := s.restoreFiles(s.state.Load().onDisk.files)
@@ -290,7 +298,7 @@ func (s *supervisor) restoreChangedFiles() {
 		s.restoring.Warn(s.log, "cannot restore files that were changed on disk", err)
 		return
 	}
-	s.restoring.Resolve(s.log, "files that were changed on disk can be restored again")
+	s.restoring.Resolve(s.log, "the files on disk are those that were applied again")
 	if restored != "" {
 		s.change.Lock()
 		defer s.change.Unlock()
@@ -326,6 +334,6 @@ func (s *Sink) restoreFiles(files []stage.File) (restored string, err error) {
 	if err := staged.Commit(); err != nil {
 		return "", err
 	}
-	s.log.Warn("restored files that were changed on disk", "file", changed[0].Path)
+	s.logRepairedFile(changed[0].Path)
 	return changed[0].Path, nil
 }

@@ -42,7 +42,7 @@ func (e *events) add(event sdk.Event) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reportLeftOut()
+	e.reportLeftOut(event.Kind)
 	r := e.kinds[event.Kind]
 	if r == nil {
 		r = &repetition{}
@@ -78,23 +78,31 @@ func (r *repetition) pause() time.Duration {
 	return pause
 }
 
-// finish reports how many events were left out of each kind that has been quiet for long.
+// finish reports how many events were left out of each kind that has been quiet for a while, so that the history has the last
+// one.
 func (e *events) finish() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.reportLeftOut()
+	e.reportLeftOut("")
 }
 
-func (e *events) reportLeftOut() {
+// reportLeftOut is finish with e.mu held. An event of the kind next follows, which says how many were left out before, unless the
+// kind has been quiet for long.
+func (e *events) reportLeftOut(next string) {
 	for kind, r := range e.kinds {
-		if time.Since(r.last) < eventQuietAfter {
+		quiet := time.Since(r.last)
+		isLong := quiet >= eventQuietAfter
+		if !isLong && (kind == next || quiet < eventPause || time.Since(r.lastReported) < r.pause()) {
 			continue
 		}
 		if r.leftOut > 0 {
 			e.report(sdk.Event{Kind: kind, Time: r.last, Reason: fmt.Sprintf("%d more between %s and %s are not listed",
 				r.leftOut, r.lastReported.Format(time.DateTime), r.last.Format(time.DateTime))})
+			r.reported, r.lastReported, r.leftOut = r.reported+1, time.Now(), 0
 		}
-		delete(e.kinds, kind)
+		if isLong {
+			delete(e.kinds, kind)
+		}
 	}
 }
 
@@ -115,7 +123,7 @@ func (s *Sink) reportCrash() {
 	}
 	s.update(func(st *state) { st.endedAt = time.Now() })
 	log := s.controller.Log()
-	why := "it logged no reason"
+	why := "it logged no reason, as when it is killed"
 	if ends := messages.Ends(log); len(ends) > 0 {
 		why = messages.Quote(ends)
 	}
@@ -156,7 +164,7 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 	case err != nil:
 		event.Kind, event.Details = sdk.EventLoadFailed, lastLines(process.LogOf(err))
 		event.Reason = fmt.Sprintf("%v (attempt %d, %s, failed after %v; the next one follows in %v)",
-			err, s.attempts, reason, took, time.Until(s.nextLoad).Round(100*time.Millisecond))
+			err, s.attempts, reason, took, s.untilNextLoad().Round(100*time.Millisecond))
 	case reload:
 		event.Kind = sdk.EventReloaded
 		event.Reason = fmt.Sprintf("%s has loaded its configuration again in %v, %s", describe(loaded.Instance), took, reason)
@@ -165,6 +173,19 @@ func (s *supervisor) reportLoad(reload bool, reason string, r sdk.Result, loaded
 		event.Reason = fmt.Sprintf("%s was started in %v at attempt %d, %s", describe(loaded.Instance), took, s.attempts, reason)
 	}
 	s.events.add(event)
+}
+
+// reportRestored reports that HAProxy has loaded doc again, which was in effect before a configuration that failed. The caller
+// holds s.change.
+func (s *Sink) reportRestored(doc *document, loaded process.LoadResult) {
+	kind, did := sdk.EventReloaded, "has loaded the previous configuration again"
+	if loaded.Action == sdk.ActionRestart {
+		kind, did = sdk.EventRestarted, "was started with the previous configuration"
+	}
+	s.events.add(sdk.Event{
+		Kind: kind, Generation: generationOf(doc), Details: lastLines(loaded.Log),
+		Reason: describe(loaded.Instance) + " " + did + ", because the next one failed",
+	})
 }
 
 // reportDrift reports that the sink has undone what another program had changed. The caller holds s.change.

@@ -244,3 +244,24 @@ func TestEvents_AreReportedLessOften(t *testing.T) {
 		}
 	})
 }
+
+// Soon after a series of events the last one of them is known, although it was left out.
+func TestEvents_LastOfASeriesIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := &reported{}
+		e := &events{report: got.add}
+		var last time.Time
+		for range eventBurst + 3 {
+			time.Sleep(5 * time.Second)
+			last = time.Now()
+			e.add(sdk.Event{Kind: sdk.EventRestarted})
+		}
+		for range 5 * time.Minute / superviseInterval {
+			time.Sleep(superviseInterval)
+			e.finish()
+		}
+		if all := got.all(); len(all) != eventBurst+1 || !all[eventBurst].Time.Equal(last) {
+			t.Errorf("got %+v", all)
+		}
+	})
+}

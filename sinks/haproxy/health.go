@@ -29,12 +29,9 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 	}
 	h, st, loading := s.probe(ctx)
 	facts := s.facts(st)
-	facts["haproxy_up"] = "1"
-	if len(h.Problems) > 0 && !loading {
-		facts["haproxy_up"] = "0"
-	}
 	if loading {
 		h = sdk.Health{Facts: st.running.Facts()}
+		facts[process.FactUp] = "1"
 		facts["loading_for"] = st.loadingFor().Round(time.Millisecond).String()
 	}
 	if st.loadingFor() > longLoad {
@@ -53,7 +50,9 @@ func (s *Sink) Health(ctx context.Context) (sdk.Health, error) {
 		h.Facts = facts
 	}
 	maps.Copy(h.Facts, facts)
-	h.Facts["old_workers_count"] = strconv.Itoa(len(strings.Fields(h.Facts["old_workers"])))
+	if s.cfg.byCommand() || h.Facts["worker"] != "" || h.Facts["pid"] == "" { // a master that does not answer may have some
+		h.Facts["old_workers_count"] = strconv.Itoa(len(strings.Fields(h.Facts["old_workers"])))
+	}
 	return h, nil
 }
 

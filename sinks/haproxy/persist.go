@@ -140,16 +140,15 @@ func (s *Sink) revert(ctx context.Context, doc *document, cause error) {
 	s.log.Error("reverting a change at run time", "error", cause)
 	p := planChange(doc, disk)
 	s.update(func(st *state) { st.desired, st.persistErr, st.revertErr = disk, nil, cause })
-	event := sdk.Event{Kind: sdk.EventReverted, Reason: cause.Error(), Generation: disk.generation}
+	lost := sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest}
 	var err error
 	if p.need == needRuntime {
-		event.Commands, err = s.client.Reconcile(ctx, doc.config, disk.config, p.backends)
+		lost.Commands, err = s.client.Reconcile(ctx, doc.config, disk.config, p.backends)
 	}
 	if p.need != needRuntime || err != nil { // the supervisor reloads HAProxy
 		s.update(func(st *state) { st.invalidate(st.running, "a change at run time has to be reverted") })
 	}
-	s.events.add(event)
-	s.lost(sdk.Lost{Err: cause, Generation: disk.generation, Digest: doc.digest})
+	s.lost(lost)
 }
 
 // persistBeforeLoad persists what HAProxy was changed to at run time before HAProxy loads something, which would lose the

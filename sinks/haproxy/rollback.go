@@ -76,27 +76,26 @@ func (s *Sink) rollBack(ctx context.Context) bool {
 	})
 	s.log.Error("HAProxy did not stay up after a change; restoring the previous configuration", "error", cause)
 	s.update(func(st *state) { st.expect(stable) })
-	if err := s.restoreAndLoad(ctx, stable); err == nil {
+	if loaded, err := s.restoreAndLoad(ctx, stable); err == nil {
+		s.reportRestored(stable, loaded)
 		s.log.Info("HAProxy serves again", pidAttrs(s.state.Load().running)...)
 	} else if ctx.Err() == nil {
 		s.starting.Error(s.log, "HAProxy cannot be started with the previous configuration", err)
 		s.update(func(st *state) { st.startErr = err })
 	}
-	s.events.add(sdk.Event{
-		Kind: sdk.EventReverted, Reason: cause.Error(), Generation: stable.generation, Details: lastLines(process.LogOf(cause)),
+	s.lost(sdk.Lost{
+		Err: cause, Generation: stable.generation, Digest: failed.digest, Details: lastLines(process.LogOf(cause)),
 	})
-	s.lost(sdk.Lost{Err: cause, Generation: stable.generation, Digest: failed.digest})
 	return true
 }
 
 // restoreAndLoad writes doc, which was applied before, and starts HAProxy with it.
-func (s *Sink) restoreAndLoad(ctx context.Context, doc *document) error {
+func (s *Sink) restoreAndLoad(ctx context.Context, doc *document) (process.LoadResult, error) {
 	defer s.beginLoad(false)()
 	if _, err := s.restoreFiles(doc.files); err != nil {
-		return err
+		return process.LoadResult{}, err
 	}
-	_, err := s.load(ctx, doc)
-	return err
+	return s.load(ctx, doc)
 }
 
 func generationOf(doc *document) uint64 {

@@ -60,7 +60,9 @@ func TestApply_FailsToLoadAfterTheCheck(t *testing.T) {
 			r := newTestEnv(t)
 			line := r.onlyAStartFinds()[name]
 			s := r.sink()
+			events := eventsOf(s)
 			r.apply(s, r.document("one"), sdk.ActionRestart)
+			before := s.state.Load().running
 			_, err := s.Apply(t.Context(), withGlobal(r.document("two"), line[0]))
 			if !isNotLoaded(err) || !strings.Contains(err.Error(), line[1]) {
 				t.Errorf("got %T %v", err, err)
@@ -69,6 +71,13 @@ func TestApply_FailsToLoadAfterTheCheck(t *testing.T) {
 				t.Errorf("served %q", served)
 			}
 			wantHealthy(t, s)
+			want := "restarted"
+			if s.state.Load().running.Same(before) {
+				want = ""
+			}
+			if got := events.kinds(); got != want {
+				t.Errorf("the events are %q, want %q", got, want)
+			}
 			r.apply(s, r.document("one"), sdk.ActionUnchanged)
 			r.wantTidy()
 		})
@@ -225,14 +234,17 @@ func TestRollBack_HAProxyEndsSoonAfterAChange(t *testing.T) {
 	bad.Generation = 42
 	r.apply(s, bad, sdk.ActionReload)
 	l := awaitLost(t, lost)
+	if started := events.await(t, sdk.EventRestarted); started.Generation != 41 {
+		t.Errorf("got %+v", started)
+	}
 	if !isNotLoaded(l.Err) || l.Generation != 41 || !strings.Contains(l.Err.Error(), "7") {
 		t.Errorf("lost %+v", l)
 	}
-	if got := events.kinds(); got != "crashed reverted" {
-		t.Errorf("the events are %q", got)
+	if len(l.Details) == 0 {
+		t.Error("what HAProxy logged last is missing")
 	}
-	if reverted := events.await(t, sdk.EventReverted); reverted.Generation != 41 || reverted.Reason != l.Err.Error() {
-		t.Errorf("got %+v", reverted)
+	if got := events.kinds(); got != "crashed restarted" {
+		t.Errorf("the events are %q", got)
 	}
 	r.awaitDisk(good)
 	if served := r.served(); served != "one" {
@@ -366,7 +378,7 @@ func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 		r.cfg.ConfigFile, r.cfg.PidFile, r.cfg.ReloadCmd)
 	s := r.sink()
 	s.controller.(*process.Command).ResponseTimeout = time.Second
-	lost := lostBy(s)
+	lost, events := lostBy(s), eventsOf(s)
 	s.commitStage = func(st *stage.Stage) error {
 		main := string(st.Files()[0].Content)
 		if strings.Contains(main, "server b") && !strings.Contains(main, "two") {
@@ -388,6 +400,11 @@ func TestApply_FailedLoadThatEndsHAProxyLosesUnpersistedChange(t *testing.T) {
 	}
 	if l := awaitLost(t, lost); l.Generation != 5 {
 		t.Errorf("lost %+v", l)
+	}
+	if got := events.kinds(); got != "restarted" {
+		t.Errorf("the events are %q", got)
+	} else if started := events.all()[0]; started.Generation != 5 {
+		t.Errorf("got %+v", started)
 	}
 	r.wantAnswers("a")
 	r.wantOnDisk(one)

@@ -39,6 +39,8 @@ type Sink struct {
 	events     events
 	servers    *runtimeapi.Group[[]sdk.Server]
 
+	serverRepairs, fileRepairs repairs // of what another program has changed
+
 	begin      sync.Once
 	adopting   sync.Once
 	stopOnce   sync.Once

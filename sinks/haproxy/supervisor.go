@@ -167,8 +167,10 @@ var errLoop = fmt.Errorf("it ended within %v after a restart", stableAfter)
 
 // logEnd logs that HAProxy has ended. Of a HAProxy that ends soon after each start, it logs that only once.
 func (s *supervisor) logEnd() {
-	args := []any{"pid", process.JoinPids(s.state.Load().running.Pids), "file", s.paths.ConfigFile,
-		"log", messages.Causes(s.controller.Log())}
+	args := []any{"pid", process.JoinPids(s.state.Load().running.Pids), "file", s.paths.ConfigFile}
+	if causes := messages.Causes(s.controller.Log()); len(causes) > 0 {
+		args = append(args, "log", causes)
+	}
 	switch {
 	case s.starting.Cause() != "": // it was logged before the attempt that failed
 	case s.restarted:
@@ -191,7 +193,7 @@ func (s *supervisor) loadDesired(ctx context.Context, reason string) {
 	}
 	s.reportLoad(reload, reason, done.Result(sdk.Result{}), loaded, err)
 	if err != nil {
-		s.starting.Error(s.log, "HAProxy cannot be started", err, "retry_in", time.Until(s.nextLoad).Round(time.Millisecond))
+		s.starting.Error(s.log, "HAProxy cannot be started", err, "retry_in", s.untilNextLoad().Round(time.Millisecond))
 		s.update(func(st *state) { st.startErr = err })
 		return
 	}
@@ -199,6 +201,9 @@ func (s *supervisor) loadDesired(ctx context.Context, reason string) {
 		s.log.Info("HAProxy serves again", pidAttrs(loaded.Instance)...)
 	}
 }
+
+// untilNextLoad returns how long HAProxy is not started or reloaded again; 0 if the last load took longer than that.
+func (s *supervisor) untilNextLoad() time.Duration { return max(0, time.Until(s.nextLoad)) }
 
 // restoreDesired restores the files of the desired document that another program has changed, and returns the document. It
 // returns nil if it is unknown what is on disk.

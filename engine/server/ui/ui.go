@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -56,12 +57,8 @@ type file struct {
 
 // NewHandler returns a handler of the embedded files.
 func NewHandler() *Handler {
-	contents, version := readFiles()
-	contents[indexName] = bytes.ReplaceAll(contents[indexName], []byte(placeholder), []byte("ui/"+version+"/"))
-	h := &Handler{files: map[string]file{}}
-	for name, content := range contents {
-		h.files[name] = newFile(name, content)
-	}
+	files, version := prepared()
+	h := &Handler{files: files}
 	h.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-cache")
 		h.files[indexName].serve(w, r)
@@ -77,6 +74,18 @@ func NewHandler() *Handler {
 	})
 	return h
 }
+
+// prepared returns the files as they are served, by their paths, and their version. Compressing them takes a while, so all handlers
+// share them.
+var prepared = sync.OnceValues(func() (files map[string]file, version string) {
+	contents, version := readFiles()
+	contents[indexName] = bytes.ReplaceAll(contents[indexName], []byte(placeholder), []byte("ui/"+version+"/"))
+	files = map[string]file{}
+	for name, content := range contents {
+		files[name] = newFile(name, content)
+	}
+	return files, version
+})
 
 // readFiles returns the embedded files by their paths, and their version.
 func readFiles() (contents map[string][]byte, version string) {

@@ -77,9 +77,14 @@ func DecodeResult(r *Result, took time.Duration) sdk.Result {
 	return result
 }
 
+// encodeCommands returns at most MaxCommands messages, so that a change of many servers does not exceed what the daemon accepts.
+// Where there are more commands, a last one says how many are missing.
 func encodeCommands(commands []sdk.Command) []*Command {
 	var out []*Command
-	for _, c := range commands {
+	for i, c := range commands {
+		if i == MaxCommands-1 && len(commands) > MaxCommands {
+			return append(out, &Command{Sent: strconv.Itoa(len(commands)-i) + " more"})
+		}
 		out = append(out, &Command{Sent: Text(c.Sent), Answer: Text(c.Answer)})
 	}
 	return out

@@ -141,7 +141,10 @@ func EncodeLost(lost sdk.Lost) *AttachEvent {
 	if lost.Err == nil {
 		lost.Err = errors.New("the sink gives no reason")
 	}
-	return &AttachEvent{Lost: EncodeError(lost.Err), Generation: lost.Generation, Digest: lost.Digest}
+	return &AttachEvent{
+		Lost: EncodeError(lost.Err), Generation: lost.Generation, Digest: Text(lost.Digest),
+		Commands: encodeCommands(lost.Commands), Details: encodeTexts(lost.Details),
+	}
 }
 
 // DecodeLost is the inverse of [EncodeLost]. It returns false for the first event, with which a plugin reports only that it is
@@ -150,5 +153,8 @@ func DecodeLost(event *AttachEvent) (sdk.Lost, bool) {
 	if event.GetLost() == nil {
 		return sdk.Lost{}, false
 	}
-	return sdk.Lost{Err: DecodeError(event.GetLost()), Generation: event.GetGeneration(), Digest: event.GetDigest()}, true
+	return sdk.Lost{
+		Err: DecodeError(event.GetLost()), Generation: event.GetGeneration(), Digest: event.GetDigest(),
+		Commands: decodeCommands(event.GetCommands()), Details: decodeTexts(event.GetDetails(), MaxDetails),
+	}, true
 }

@@ -694,7 +694,11 @@ type AttachEvent struct {
 	// The digest of the document that is no longer in effect; empty if the sink does not know it.
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	// What happened to the program of the sink; unset if nothing happened.
-	Event         *Event `protobuf:"bytes,4,opt,name=event,proto3" json:"event,omitempty"`
+	Event *Event `protobuf:"bytes,4,opt,name=event,proto3" json:"event,omitempty"`
+	// What the sink sent to the program when it put another document into effect, in order.
+	Commands []*Command `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
+	// Further text for people about the document that was lost.
+	Details       []string `protobuf:"bytes,6,rep,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -753,6 +757,20 @@ func (x *AttachEvent) GetDigest() string {
 func (x *AttachEvent) GetEvent() *Event {
 	if x != nil {
 		return x.Event
+	}
+	return nil
+}
+
+func (x *AttachEvent) GetCommands() []*Command {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
+func (x *AttachEvent) GetDetails() []string {
+	if x != nil {
+		return x.Details
 	}
 	return nil
 }
@@ -2667,14 +2685,16 @@ const file_plugin_proto_rawDesc = "" +
 	"\x05Fault\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"\x0f\n" +
-	"\rAttachRequest\"\xab\x01\n" +
+	"\rAttachRequest\"\x80\x02\n" +
 	"\vAttachEvent\x121\n" +
 	"\x04lost\x18\x01 \x01(\v2\x1d.haproxyapi.plugin.v1.FailureR\x04lost\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
 	"generation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\tR\x06digest\x121\n" +
-	"\x05event\x18\x04 \x01(\v2\x1b.haproxyapi.plugin.v1.EventR\x05event\"\xf9\x01\n" +
+	"\x05event\x18\x04 \x01(\v2\x1b.haproxyapi.plugin.v1.EventR\x05event\x129\n" +
+	"\bcommands\x18\x05 \x03(\v2\x1d.haproxyapi.plugin.v1.CommandR\bcommands\x12\x18\n" +
+	"\adetails\x18\x06 \x03(\tR\adetails\"\xf9\x01\n" +
 	"\x05Event\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.haproxyapi.plugin.v1.EventKindR\x04kind\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x16\n" +
@@ -2942,75 +2962,76 @@ var file_plugin_proto_depIdxs = []int32{
 	1,  // 3: haproxyapi.plugin.v1.ConfigureResponse.capabilities:type_name -> haproxyapi.plugin.v1.Capability
 	30, // 4: haproxyapi.plugin.v1.AttachEvent.lost:type_name -> haproxyapi.plugin.v1.Failure
 	12, // 5: haproxyapi.plugin.v1.AttachEvent.event:type_name -> haproxyapi.plugin.v1.Event
-	2,  // 6: haproxyapi.plugin.v1.Event.kind:type_name -> haproxyapi.plugin.v1.EventKind
-	46, // 7: haproxyapi.plugin.v1.Event.time:type_name -> google.protobuf.Timestamp
-	35, // 8: haproxyapi.plugin.v1.Event.commands:type_name -> haproxyapi.plugin.v1.Command
-	32, // 9: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	34, // 10: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	30, // 11: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	32, // 12: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
-	30, // 13: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	34, // 14: haproxyapi.plugin.v1.RereadResponse.result:type_name -> haproxyapi.plugin.v1.Result
-	30, // 15: haproxyapi.plugin.v1.RereadResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	30, // 16: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	44, // 17: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
-	29, // 18: haproxyapi.plugin.v1.ServersResponse.servers:type_name -> haproxyapi.plugin.v1.Server
-	30, // 19: haproxyapi.plugin.v1.ServersResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
-	47, // 20: haproxyapi.plugin.v1.Server.in_status:type_name -> google.protobuf.Duration
-	6,  // 21: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
-	47, // 22: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
-	31, // 23: haproxyapi.plugin.v1.Failure.positions:type_name -> haproxyapi.plugin.v1.Position
-	33, // 24: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
-	3,  // 25: haproxyapi.plugin.v1.Result.action:type_name -> haproxyapi.plugin.v1.Action
-	47, // 26: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
-	35, // 27: haproxyapi.plugin.v1.Result.commands:type_name -> haproxyapi.plugin.v1.Command
-	36, // 28: haproxyapi.plugin.v1.Result.steps:type_name -> haproxyapi.plugin.v1.Step
-	47, // 29: haproxyapi.plugin.v1.Step.start:type_name -> google.protobuf.Duration
-	47, // 30: haproxyapi.plugin.v1.Step.took:type_name -> google.protobuf.Duration
-	39, // 31: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
-	46, // 32: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
-	46, // 33: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
-	40, // 34: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
-	43, // 35: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
-	4,  // 36: haproxyapi.plugin.v1.Snapshot.cause:type_name -> haproxyapi.plugin.v1.SnapshotCause
-	41, // 37: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
-	42, // 38: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
-	5,  // 39: haproxyapi.plugin.v1.Instance.status:type_name -> haproxyapi.plugin.v1.InstanceStatus
-	46, // 40: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
-	46, // 41: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
-	45, // 42: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
-	41, // 43: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
-	5,  // 44: haproxyapi.plugin.v1.Change.previous_status:type_name -> haproxyapi.plugin.v1.InstanceStatus
-	46, // 45: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
-	7,  // 46: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
-	10, // 47: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
-	13, // 48: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
-	15, // 49: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
-	17, // 50: haproxyapi.plugin.v1.Sink.Cancel:input_type -> haproxyapi.plugin.v1.CancelRequest
-	19, // 51: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
-	21, // 52: haproxyapi.plugin.v1.Sink.Reread:input_type -> haproxyapi.plugin.v1.RereadRequest
-	23, // 53: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
-	25, // 54: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	27, // 55: haproxyapi.plugin.v1.Sink.Servers:input_type -> haproxyapi.plugin.v1.ServersRequest
-	37, // 56: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
-	25, // 57: haproxyapi.plugin.v1.Source.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
-	8,  // 58: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
-	11, // 59: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
-	14, // 60: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
-	16, // 61: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
-	18, // 62: haproxyapi.plugin.v1.Sink.Cancel:output_type -> haproxyapi.plugin.v1.CancelResponse
-	20, // 63: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
-	22, // 64: haproxyapi.plugin.v1.Sink.Reread:output_type -> haproxyapi.plugin.v1.RereadResponse
-	24, // 65: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
-	26, // 66: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	28, // 67: haproxyapi.plugin.v1.Sink.Servers:output_type -> haproxyapi.plugin.v1.ServersResponse
-	38, // 68: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
-	26, // 69: haproxyapi.plugin.v1.Source.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
-	58, // [58:70] is the sub-list for method output_type
-	46, // [46:58] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	35, // 6: haproxyapi.plugin.v1.AttachEvent.commands:type_name -> haproxyapi.plugin.v1.Command
+	2,  // 7: haproxyapi.plugin.v1.Event.kind:type_name -> haproxyapi.plugin.v1.EventKind
+	46, // 8: haproxyapi.plugin.v1.Event.time:type_name -> google.protobuf.Timestamp
+	35, // 9: haproxyapi.plugin.v1.Event.commands:type_name -> haproxyapi.plugin.v1.Command
+	32, // 10: haproxyapi.plugin.v1.ApplyRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	34, // 11: haproxyapi.plugin.v1.ApplyResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	30, // 12: haproxyapi.plugin.v1.ApplyResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	32, // 13: haproxyapi.plugin.v1.CheckRequest.document:type_name -> haproxyapi.plugin.v1.Document
+	30, // 14: haproxyapi.plugin.v1.CheckResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	34, // 15: haproxyapi.plugin.v1.RereadResponse.result:type_name -> haproxyapi.plugin.v1.Result
+	30, // 16: haproxyapi.plugin.v1.RereadResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	30, // 17: haproxyapi.plugin.v1.ClaimResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	44, // 18: haproxyapi.plugin.v1.HealthResponse.facts:type_name -> haproxyapi.plugin.v1.HealthResponse.FactsEntry
+	29, // 19: haproxyapi.plugin.v1.ServersResponse.servers:type_name -> haproxyapi.plugin.v1.Server
+	30, // 20: haproxyapi.plugin.v1.ServersResponse.failure:type_name -> haproxyapi.plugin.v1.Failure
+	47, // 21: haproxyapi.plugin.v1.Server.in_status:type_name -> google.protobuf.Duration
+	6,  // 22: haproxyapi.plugin.v1.Failure.code:type_name -> haproxyapi.plugin.v1.Failure.Code
+	47, // 23: haproxyapi.plugin.v1.Failure.retry_after:type_name -> google.protobuf.Duration
+	31, // 24: haproxyapi.plugin.v1.Failure.positions:type_name -> haproxyapi.plugin.v1.Position
+	33, // 25: haproxyapi.plugin.v1.Document.files:type_name -> haproxyapi.plugin.v1.File
+	3,  // 26: haproxyapi.plugin.v1.Result.action:type_name -> haproxyapi.plugin.v1.Action
+	47, // 27: haproxyapi.plugin.v1.Result.took:type_name -> google.protobuf.Duration
+	35, // 28: haproxyapi.plugin.v1.Result.commands:type_name -> haproxyapi.plugin.v1.Command
+	36, // 29: haproxyapi.plugin.v1.Result.steps:type_name -> haproxyapi.plugin.v1.Step
+	47, // 30: haproxyapi.plugin.v1.Step.start:type_name -> google.protobuf.Duration
+	47, // 31: haproxyapi.plugin.v1.Step.took:type_name -> google.protobuf.Duration
+	39, // 32: haproxyapi.plugin.v1.WatchResponse.snapshot:type_name -> haproxyapi.plugin.v1.Snapshot
+	46, // 33: haproxyapi.plugin.v1.Snapshot.taken:type_name -> google.protobuf.Timestamp
+	46, // 34: haproxyapi.plugin.v1.Snapshot.changed:type_name -> google.protobuf.Timestamp
+	40, // 35: haproxyapi.plugin.v1.Snapshot.services:type_name -> haproxyapi.plugin.v1.Service
+	43, // 36: haproxyapi.plugin.v1.Snapshot.last:type_name -> haproxyapi.plugin.v1.Change
+	4,  // 37: haproxyapi.plugin.v1.Snapshot.cause:type_name -> haproxyapi.plugin.v1.SnapshotCause
+	41, // 38: haproxyapi.plugin.v1.Service.instances:type_name -> haproxyapi.plugin.v1.Instance
+	42, // 39: haproxyapi.plugin.v1.Instance.ports:type_name -> haproxyapi.plugin.v1.Port
+	5,  // 40: haproxyapi.plugin.v1.Instance.status:type_name -> haproxyapi.plugin.v1.InstanceStatus
+	46, // 41: haproxyapi.plugin.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	46, // 42: haproxyapi.plugin.v1.Instance.updated:type_name -> google.protobuf.Timestamp
+	45, // 43: haproxyapi.plugin.v1.Instance.labels:type_name -> haproxyapi.plugin.v1.Instance.LabelsEntry
+	41, // 44: haproxyapi.plugin.v1.Change.instance:type_name -> haproxyapi.plugin.v1.Instance
+	5,  // 45: haproxyapi.plugin.v1.Change.previous_status:type_name -> haproxyapi.plugin.v1.InstanceStatus
+	46, // 46: haproxyapi.plugin.v1.Change.time:type_name -> google.protobuf.Timestamp
+	7,  // 47: haproxyapi.plugin.v1.Plugin.Configure:input_type -> haproxyapi.plugin.v1.ConfigureRequest
+	10, // 48: haproxyapi.plugin.v1.Plugin.Attach:input_type -> haproxyapi.plugin.v1.AttachRequest
+	13, // 49: haproxyapi.plugin.v1.Plugin.Stop:input_type -> haproxyapi.plugin.v1.StopRequest
+	15, // 50: haproxyapi.plugin.v1.Sink.Apply:input_type -> haproxyapi.plugin.v1.ApplyRequest
+	17, // 51: haproxyapi.plugin.v1.Sink.Cancel:input_type -> haproxyapi.plugin.v1.CancelRequest
+	19, // 52: haproxyapi.plugin.v1.Sink.Check:input_type -> haproxyapi.plugin.v1.CheckRequest
+	21, // 53: haproxyapi.plugin.v1.Sink.Reread:input_type -> haproxyapi.plugin.v1.RereadRequest
+	23, // 54: haproxyapi.plugin.v1.Sink.Claim:input_type -> haproxyapi.plugin.v1.ClaimRequest
+	25, // 55: haproxyapi.plugin.v1.Sink.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	27, // 56: haproxyapi.plugin.v1.Sink.Servers:input_type -> haproxyapi.plugin.v1.ServersRequest
+	37, // 57: haproxyapi.plugin.v1.Source.Watch:input_type -> haproxyapi.plugin.v1.WatchRequest
+	25, // 58: haproxyapi.plugin.v1.Source.Health:input_type -> haproxyapi.plugin.v1.HealthRequest
+	8,  // 59: haproxyapi.plugin.v1.Plugin.Configure:output_type -> haproxyapi.plugin.v1.ConfigureResponse
+	11, // 60: haproxyapi.plugin.v1.Plugin.Attach:output_type -> haproxyapi.plugin.v1.AttachEvent
+	14, // 61: haproxyapi.plugin.v1.Plugin.Stop:output_type -> haproxyapi.plugin.v1.StopResponse
+	16, // 62: haproxyapi.plugin.v1.Sink.Apply:output_type -> haproxyapi.plugin.v1.ApplyResponse
+	18, // 63: haproxyapi.plugin.v1.Sink.Cancel:output_type -> haproxyapi.plugin.v1.CancelResponse
+	20, // 64: haproxyapi.plugin.v1.Sink.Check:output_type -> haproxyapi.plugin.v1.CheckResponse
+	22, // 65: haproxyapi.plugin.v1.Sink.Reread:output_type -> haproxyapi.plugin.v1.RereadResponse
+	24, // 66: haproxyapi.plugin.v1.Sink.Claim:output_type -> haproxyapi.plugin.v1.ClaimResponse
+	26, // 67: haproxyapi.plugin.v1.Sink.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	28, // 68: haproxyapi.plugin.v1.Sink.Servers:output_type -> haproxyapi.plugin.v1.ServersResponse
+	38, // 69: haproxyapi.plugin.v1.Source.Watch:output_type -> haproxyapi.plugin.v1.WatchResponse
+	26, // 70: haproxyapi.plugin.v1.Source.Health:output_type -> haproxyapi.plugin.v1.HealthResponse
+	59, // [59:71] is the sub-list for method output_type
+	47, // [47:59] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_plugin_proto_init() }

@@ -8,12 +8,14 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -142,6 +144,30 @@ func TestRoundTrip_Result(t *testing.T) {
 	}
 }
 
+// A change of many servers must not exceed what the daemon accepts.
+func TestRoundTrip_ManyCommands(t *testing.T) {
+	for _, test := range []struct{ count, want int }{
+		{MaxCommands, 0}, {MaxCommands + 1, 2}, {200_000, 200_000 - MaxCommands + 1},
+	} {
+		all := make([]sdk.Command, test.count)
+		for i := range all {
+			all[i].Sent = strings.Repeat("x", 1000)
+		}
+		message := sent(t, EncodeEvent(sdk.Event{Commands: all}))
+		if size := proto.Size(message); size > 2000*MaxCommands {
+			t.Errorf("%d commands take %d bytes", test.count, size)
+		}
+		event, _ := DecodeEvent(message, time.Now())
+		want := all[0].Sent
+		if test.want > 0 {
+			want = strconv.Itoa(test.want) + " more"
+		}
+		if got := event.Commands; len(got) != MaxCommands || got[MaxCommands-1].Sent != want {
+			t.Errorf("of %d commands %d arrive, the last is %.20q", test.count, len(got), got[len(got)-1].Sent)
+		}
+	}
+}
+
 func TestRoundTrip_Health(t *testing.T) {
 	r := newRandom(t)
 	for range rounds {
@@ -205,6 +231,8 @@ func TestRoundTrip_Event(t *testing.T) {
 	}
 	for _, message := range []*AttachEvent{
 		EncodeEvent(sdk.Event{Kind: "vanished", Time: now.Add(time.Hour)}), {Event: &Event{Kind: 1000}}, {Event: &Event{}},
+		{Event: &Event{Time: &timestamppb.Timestamp{Seconds: math.MinInt64}}}, // which JSON cannot express
+		{Event: &Event{Time: &timestamppb.Timestamp{Nanos: -1}}},
 	} {
 		if got, _ := DecodeEvent(message, now); got.Kind != sdk.EventOther || !got.Time.Equal(now) {
 			t.Errorf("got %q at %v", got.Kind, got.Time)

@@ -114,7 +114,7 @@ func encodeTime(t time.Time) *timestamppb.Timestamp {
 }
 
 func decodeTime(t *timestamppb.Timestamp) time.Time {
-	if t == nil {
+	if !t.IsValid() {
 		return time.Time{}
 	}
 	return t.AsTime()

@@ -112,7 +112,9 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Status returns the status of the daemon.
 func (c Client) Status(ctx context.Context) (status server.Status, err error) {
-	err = c.getJSON(ctx, "/api/v1/status", &status)
+	if err = c.getJSON(ctx, "/api/v1/status", &status); err == nil && status.State == "" {
+		err = c.unexpectedResponse(errors.New("the response has no state"))
+	}
 	return status, err
 }
 
@@ -266,7 +268,11 @@ func IsGone(err error) bool {
 func (c Client) errorResponse(resp *http.Response, body []byte) error {
 	var answer struct{ Errors []string }
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Errors) == 0 {
-		return c.unexpectedResponse(fmt.Errorf("the status is %s", resp.Status))
+		err := fmt.Errorf("the status is %s", resp.Status)
+		if c.scheme == "http" && resp.StatusCode == http.StatusBadRequest { // the response of a server that expects TLS
+			err = fmt.Errorf("%w; if it expects TLS, name https://%s", err, c.address)
+		}
+		return c.unexpectedResponse(err)
 	}
 	return &StatusError{resp.StatusCode, c.address, answer.Errors}
 }

@@ -10,6 +10,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"math/big"
 	"net"
@@ -162,14 +164,28 @@ func TestClient_ErrorsHaveTypes(t *testing.T) {
 	if diff, err := client.Diff(t.Context(), "p", 1); diff != "" || err != nil {
 		t.Errorf("a diff that is no longer kept: %q, %v", diff, err)
 	}
-	code, body = http.StatusOK, "<html>"
-	if _, err := client.Status(t.Context()); err == nil {
-		t.Error("a page was read as a status")
+	code = http.StatusOK
+	for _, body = range []string{"<html>", `{"Servers":{}}`} {
+		if _, err := client.Status(t.Context()); err == nil {
+			t.Errorf("%s was read as a status", body)
+		}
 	}
 	daemon.Close()
 	_, err = client.Status(t.Context())
 	if _, ok := errors.AsType[*AwayError](err); !ok {
 		t.Errorf("away: %v", err)
+	}
+}
+
+// A daemon that expects TLS does not understand a request without it. The error says which URL to use.
+func TestClient_NamesURLOfTLS(t *testing.T) {
+	daemon := httptest.NewUnstartedServer(http.NotFoundHandler())
+	daemon.Config.ErrorLog = log.New(io.Discard, "", 0)
+	daemon.StartTLS()
+	defer daemon.Close()
+	client := New(configFor(daemon), nil)
+	if _, err := client.Status(t.Context()); err == nil || !strings.Contains(err.Error(), "https://"+client.Address()) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -82,7 +82,12 @@ func explainFields(p *terminal.Page, c history.Change, now time.Time) [][2]strin
 	add("reason", oneLine(c.Reason))
 	if c.Event == "" {
 		text := cmp.Or(outcomes[c.Outcome], oneLine(c.Outcome))
-		if c.Outcome == history.OutcomeApplied {
+		switch {
+		case c.Outcome == history.OutcomeRejected && isAboutFiles(c):
+			text = "not loaded: the sink rejects the files, and those that were loaded before stay in use"
+		case c.Outcome == history.OutcomeApplied && c.Action == sdk.ActionUnchanged:
+			text = "in effect already"
+		case c.Outcome == history.OutcomeApplied:
 			text += fmt.Sprintf(" at %s, %s after the trigger", clock(c.Updated, now), took(c.Seconds))
 		}
 		if c.Attempts > 1 {
@@ -90,9 +95,12 @@ func explainFields(p *terminal.Page, c history.Change, now time.Time) [][2]strin
 		}
 		add("outcome", outcomeIn(p.Palette, c.Outcome, text))
 	}
-	if c.Outcome == history.OutcomeDeferred {
+	switch c.Outcome {
+	case history.OutcomeDeferred:
 		add("waits for", oneLine(c.Error))
-	} else {
+	case history.OutcomeSuperseded:
+		add("waited for", oneLine(c.Error))
+	default:
 		add("error", oneLine(c.Error))
 	}
 	for _, line := range c.Excluded {
@@ -105,6 +113,11 @@ func explainFields(p *terminal.Page, c history.Change, now time.Time) [][2]strin
 		add("document", fmt.Sprintf("of change %d", c.Document))
 	}
 	return fields
+}
+
+// isAboutFiles reports whether c loads files that the sink's program reads beside the document.
+func isAboutFiles(c history.Change) bool {
+	return c.Trigger.Kind == history.TriggerInputs || c.Trigger.Kind == history.TriggerReread
 }
 
 // explainSteps writes the steps with bars on a common time scale.
@@ -195,10 +208,13 @@ func explainDiff(p *terminal.Page, c Change, full bool) {
 // nextCommand returns the command that answers the next question about the change.
 func nextCommand(c Change) string {
 	switch {
-	case c.Event == sdk.EventCrashed || c.Event == sdk.EventLoadFailed || c.Outcome == history.OutcomeFailed:
+	case c.Event == sdk.EventCrashed || c.Event == sdk.EventLoadFailed || c.Outcome == history.OutcomeFailed ||
+		c.Outcome == history.OutcomeRejected && c.Trigger.Kind != history.TriggerSave:
 		return "haproxy-api status: the present state, and what to do"
 	case c.Outcome == history.OutcomeDeferred:
 		return "haproxy-api status --watch: when it is applied"
+	case c.Outcome == history.OutcomeSuperseded:
+		return fmt.Sprintf("haproxy-api history --pipeline %s: the change that replaced it", oneLine(c.Pipeline))
 	case c.Outcome == history.OutcomeRejected || c.Outcome == history.OutcomeNotLoaded:
 		return "haproxy-api check --live: whether the corrected template is accepted"
 	case c.IsReload() || c.Event != "":

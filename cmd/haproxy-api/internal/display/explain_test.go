@@ -103,6 +103,19 @@ func TestExplain(t *testing.T) {
 			c.Error = "the new configuration is rejected: [haproxy.cfg:12] unknown keyword 'foo'"
 			return c
 		},
+		"superseded": func() Change {
+			c := reload()
+			c.Outcome, c.Action, c.Reason = history.OutcomeSuperseded, "", ""
+			c.Error = "reload deferred by reload_interval"
+			return c
+		},
+		"rejected-files": func() Change {
+			c := reload()
+			c.Trigger = history.Trigger{Kind: history.TriggerInputs, Detail: "/etc/haproxy/site.pem"}
+			c.Outcome, c.Action, c.Reason, c.Diff, c.LinesAdded, c.LinesRemoved = history.OutcomeRejected, "", "", "", 0, 0
+			c.Error = "unable to load certificate from file '/etc/haproxy/site.pem'"
+			return c
+		},
 		"failed": func() Change {
 			c := reload()
 			c.Outcome, c.Attempts, c.Error = history.OutcomeFailed, 3, "cannot write haproxy.cfg: no space left on device"

@@ -193,7 +193,7 @@ func pipelineFields(p server.Pipeline, source server.Source, now time.Time) [][2
 	addChange := func(name string, c *history.Change) {
 		if c != nil {
 			add(name, fmt.Sprintf("%d %s at %s, %s", c.Generation, whatOf(*c), clock(c.Updated, now), triggerOf(c.Trigger)))
-			if why := whyOf(*c); why != "" {
+			if why := whyOf(*c); why != "" && why != triggerOf(c.Trigger) {
 				fields = append(fields, [2]string{"", why})
 			}
 		}

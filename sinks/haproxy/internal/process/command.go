@@ -308,6 +308,10 @@ func (c *Command) Health(ctx context.Context) sdk.Health {
 	case slices.ContainsFunc(now.Pids, procinfo.IsStopped):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's process %s is stopped", JoinPids(now.Pids)))
 	}
+	h.Facts[FactUp] = "1"
+	if len(h.Problems) > 0 {
+		h.Facts[FactUp] = "0"
+	}
 	if stale := c.staleVariable.Load(); stale != nil && *stale != "" {
 		h.Facts["restart_needed"] = restartNeeded(*stale)
 	}

@@ -44,6 +44,9 @@ func (i Instance) Serves(before Instance) bool {
 	return i.Alive() && (i.Worker != 0 || before.Worker == 0)
 }
 
+// FactUp is the fact of Health that is "1" if HAProxy runs and serves, and "0" otherwise.
+const FactUp = "haproxy_up"
+
 // Facts returns what Health reports about the processes.
 func (i Instance) Facts() map[string]string {
 	facts := map[string]string{}

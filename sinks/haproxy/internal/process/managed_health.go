@@ -22,21 +22,27 @@ func (m *Managed) Health(ctx context.Context) sdk.Health {
 		return err != nil || !m.lacksWorker(now), nil
 	})
 	h := sdk.Health{Facts: now.Facts()}
+	h.Facts[FactUp] = "0"
 	switch {
 	case err != nil:
 		h.Problems = append(h.Problems, err.Error())
 	case now.None():
 		h.Problems = append(h.Problems, notRunning)
 	case m.lacksWorker(now) && m.isBusy(now): // no problem as long as it needs no command
-		h.Facts["master_socket"] = runtimeapi.ErrBusy.Error()
+		h.Facts[FactUp], h.Facts["master_socket"] = "1", runtimeapi.ErrBusy.Error()
 	case m.lacksWorker(now):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s but does not answer on its master socket %s",
 			JoinPids(now.Pids), m.cfg.MasterSocket))
 	case now.Worker == 0:
+		if !slices.ContainsFunc(now.Pids, procinfo.IsStopped) {
+			h.Facts[FactUp] = "1"
+		}
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy runs as process %s, started by another program; "+
 			"the next document replaces it", JoinPids(now.Pids)))
 	case !m.serves(ctx, now.Worker):
 		h.Problems = append(h.Problems, fmt.Sprintf("HAProxy's worker %d does not answer", now.Worker))
+	default:
+		h.Facts[FactUp] = "1"
 	}
 	return h
 }

@@ -204,8 +204,8 @@ func (c *Client) send(ctx context.Context, commands []command) ([]sdk.Command, e
 		texts[i] = command.text
 	}
 	answers, err := c.conn.Do(ctx, texts...)
-	sent := make([]sdk.Command, len(commands))
-	for i, text := range texts {
+	sent := make([]sdk.Command, c.conn.sent)
+	for i, text := range texts[:c.conn.sent] {
 		sent[i] = sdk.Command{Sent: text, Answer: noAnswer}
 		if i < len(answers) {
 			sent[i].Answer = answers[i]

@@ -29,6 +29,7 @@ type Conn struct {
 	prompt string
 	unread []byte
 	chunk  [64 << 10]byte
+	sent   int // how many commands of the last Do were sent, or may have been
 }
 
 const (
@@ -86,6 +87,7 @@ func (c *Conn) Do(ctx context.Context, commands ...string) ([]string, error) {
 	release := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer release()
 	answers := make([]string, 0, len(commands))
+	c.sent = 0
 	for len(commands) > 0 {
 		n := ahead(commands)
 		for _, command := range commands[:n] {
@@ -93,6 +95,7 @@ func (c *Conn) Do(ctx context.Context, commands ...string) ([]string, error) {
 				return answers, fmt.Errorf("%q is not a single command", command)
 			}
 		}
+		c.sent += n
 		if _, err := c.conn.Write([]byte(strings.Join(commands[:n], "\n") + "\n")); err != nil {
 			return answers, c.failed(ctx, err)
 		}

@@ -295,3 +295,29 @@ func FuzzRead(f *testing.F) {
 		<-done
 	})
 }
+
+// Commands that follow those to which HAProxy did not answer were not sent.
+func TestSend_ConnectionIsLost(t *testing.T) {
+	here, there := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { _ = there.Close() }()
+		_, _ = there.Read(make([]byte, 2*maxAhead))
+		_, _ = io.WriteString(there, "New server registered.\n\n> ")
+	}()
+	var commands []command
+	for i := range 3 {
+		commands = append(commands, command{text: fmt.Sprintf("%d %s", i, strings.Repeat("x", maxAhead/2-10))})
+	}
+	c := &Client{conn: &Conn{conn: here, prompt: "> "}}
+	sent, err := c.send(t.Context(), commands)
+	if err == nil {
+		t.Error("a connection that is lost has answered")
+	}
+	if len(sent) != 2 || sent[0].Sent[0] != '0' || sent[1].Answer != noAnswer {
+		t.Errorf("%d commands were sent, the error is %v", len(sent), err)
+	}
+	_ = here.Close()
+	<-done
+}
