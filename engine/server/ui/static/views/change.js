@@ -13,9 +13,12 @@ export function change(route, pipeline) {
   const path = pipelinePath(pipeline, `/generations/${generation}`)
   let shown = null // the change
   let text = null // the diff
+  let newest = generation // the generation of the newest change that is known
   let error = ''
   const load = async () => {
     try {
+      const page = await getJSON(pipelinePath(pipeline, '/generations?limit=1'))
+      newest = Math.max(newest, page.changes[0]?.generation ?? 0)
       shown = await getJSON(path)
       error = ''
       draw()
@@ -32,13 +35,16 @@ export function change(route, pipeline) {
   load()
   return {
     changed: (name, changed) => {
-      if (name === pipeline && changed.generation === generation) load()
+      if (name !== pipeline) return
+      newest = Math.max(newest, changed.generation)
+      if (changed.generation === generation) load()
+      else draw()
     },
     reset: load,
     draw(main) {
       update(
         main,
-        heading(pipeline, generation, shown),
+        heading(pipeline, generation, shown, newest),
         error && el('p', { class: 'failure' }, error),
         shown && [
           facts(pipeline, shown),
@@ -55,7 +61,7 @@ export function change(route, pipeline) {
   }
 }
 
-function heading(pipeline, generation, shown) {
+function heading(pipeline, generation, shown, newest) {
   const words = shown && changeWords(shown)
   return el(
     'div',
@@ -65,7 +71,7 @@ function heading(pipeline, generation, shown) {
       'nav',
       { 'aria-label': 'Other changes' },
       generation > 1 && el('a', { href: link(pipeline, `changes/${generation - 1}`), rel: 'prev' }, '← Earlier'),
-      el('a', { href: link(pipeline, `changes/${generation + 1}`), rel: 'next' }, 'Later →'),
+      generation < newest && el('a', { href: link(pipeline, `changes/${generation + 1}`), rel: 'next' }, 'Later →'),
       el('a', { href: link(pipeline, 'changes') }, 'All changes'),
     ),
   )
