@@ -221,7 +221,8 @@ func TestTemplate_FailingCandidateDoesNotDelaySnapshots(t *testing.T) {
 		env.emitServices("b")
 		env.wantApplied("1 v1:a", "2 v2:a", "3 v2:b", "4 v1:b")
 		s := env.status()
-		if _, retried := errors.AsType[*CandidateFailedError](s.TemplateError); !retried || s.ApplyError != nil || s.Generation != 4 {
+		_, retried := errors.AsType[*CandidateFailedError](s.TemplateError)
+		if !retried || s.ApplyError != nil || s.Generation != 4 {
 			t.Errorf("status %+v", s)
 		}
 		time.Sleep(candidateRetry - time.Second)

@@ -33,6 +33,7 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	if p.state.isSettled() {
 		p.state.status.LastSuccess = time.Now()
 	}
+	p.supersedeOthers()
 	return next
 }
 
@@ -161,8 +162,8 @@ func (p *pipeline) applyWithActive(ctx context.Context, snap sdk.Snapshot) error
 	return err
 }
 
-// A CandidateFailedError says that the document of the saved template could not be applied for a reason that may be over soon. The
-// template is tried again by itself. Meanwhile the active template is used.
+// A CandidateFailedError says that the document of the saved template could not be applied for a reason that may be over soon.
+// The template is tried again by itself. Meanwhile the active template is used.
 type CandidateFailedError struct{ Err error }
 
 func (e *CandidateFailedError) Error() string { return e.Err.Error() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
 // explainedTemplate has a header with the template's revision, one with a value from the configuration, and a backend that needs
@@ -258,5 +260,106 @@ func (env *testEnv) wantHistory(want map[uint64]expectation) {
 	}
 	if text := env.subcommandOutput("history", "--limit", "0"); strings.Count(text, "\n") != len(all)+1 {
 		env.t.Errorf("%d changes are listed as\n%s", len(all), text)
+	}
+}
+
+// The triggers of a source without pushes, and the outcomes of documents that did not stay in effect, are explained, also after a
+// restart of the daemon.
+func TestExplain_ReplacedAndLostDocuments(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t, `template = "haproxy.tmpl"`, `reload_interval = "3s"`)
+	env.write("haproxy.tmpl", explainedTemplate)
+	instances := []sdk.Instance{env.startInstance("web", "a", 8000)}
+	state := []string{"--set", "haproxy_api.state_dir=" + env.path("state")}
+	// Pushes are denied, so that the daemon asks for the state.
+	env.start(slices.Concat(state,
+		[]string{"--set", `haproxy_api.allow_from=["192.0.2.1/32"]`, "--set", "sidecar.resync_interval=1s"})...)
+	env.waitAnswer(8000, "a")
+
+	want := map[uint64]expectation{}
+	newest := uint64(0)
+	expect := func(e expectation) {
+		t.Helper()
+		newest = env.waitChange(newest, fmt.Sprintf("%+v", e), e.matches)
+		want[newest] = e
+		e.check(t, env.explain(strconv.FormatUint(newest, 10)))
+	}
+	expect(expectation{trigger: history.TriggerResync, action: sdk.ActionRestart, outcome: history.OutcomeApplied,
+		says: "+host-a", hasDiff: true})
+	instances = append(instances, env.startInstance("web", "b", 8000))
+	expect(expectation{trigger: history.TriggerResync, action: sdk.ActionRuntime, outcome: history.OutcomeApplied,
+		says: "+host-b", hasDiff: true})
+
+	env.stop()
+	follow := slices.Concat(state, []string{"-F", env.sidecar.Address(), "--set", "sidecar.hold=1h"})
+	env.start(follow...)
+	env.eventually("healthy", env.healthy)
+	env.waitGenerationApplied()
+	instances = append(instances, env.startInstance("web", "c", 8000))
+	expect(expectation{trigger: history.TriggerWatch, action: sdk.ActionRuntime, outcome: history.OutcomeApplied,
+		says: "+host-c", hasDiff: true})
+
+	env.sidecar.Burst(func(b *sidecartest.Batch) {
+		for _, i := range instances {
+			b.SetStatus(i.Hostname, i.ID, sdk.Unhealthy)
+		}
+	})
+	env.waitPipeline("the snapshot is held", func(p server.Pipeline) bool { return p.Held != nil })
+	if code := env.post("/api/v1/pipelines/haproxy/release"); code != http.StatusOK {
+		t.Fatalf("release: %d", code)
+	}
+	expect(expectation{trigger: history.TriggerRelease, detail: "127.0.0.1", action: sdk.ActionReload,
+		outcome: history.OutcomeApplied, says: "host-a unhealthy", hasDiff: true})
+	env.sidecar.SetStatus(instances[0].Hostname, instances[0].ID, sdk.Alive)
+	expect(expectation{trigger: history.TriggerWatch, action: sdk.ActionReload, outcome: history.OutcomeApplied,
+		says: "host-a alive", hasDiff: true})
+
+	saved := expectation{trigger: history.TriggerSave, detail: "haproxy.tmpl", hasDiff: true}
+	edits := 1
+	edit := func(lines string) {
+		edits++
+		env.write("haproxy.tmpl", strings.NewReplacer("X-Edit 1", fmt.Sprintf("X-Edit %d", edits), "global\n", "global\n"+lines).
+			Replace(explainedTemplate))
+	}
+	superseded := saved
+	superseded.outcome, superseded.says = history.OutcomeSuperseded, "reload_interval"
+	env.eventually("a deferred document is superseded", func() bool {
+		edit("")
+		generation := env.pipeline().Last.Generation
+		env.eventually("the edit has an entry", func() bool { return env.pipeline().Last.Generation > generation })
+		return slices.ContainsFunc(env.changes(), superseded.matches)
+	})
+	expect(superseded)
+	env.waitPipeline("the newest edit is applied", func(p server.Pipeline) bool { return p.InSync })
+
+	missing := env.path("nowhere")
+	edit("  chroot " + missing + "\n")
+	notLoaded := saved
+	notLoaded.outcome, notLoaded.says = history.OutcomeNotLoaded, missing
+	expect(notLoaded)
+	edit("")
+	env.waitPipeline("the template is accepted", func(p server.Pipeline) bool { return p.TemplateError == "" && p.InSync })
+
+	reloaded := env.pipeline().LastReload.Updated
+	// The end of HAProxy soon after a reload would be attributed to that reload.
+	env.eventually("HAProxy has run for a while", func() bool { return time.Since(reloaded) > 12*time.Second })
+	env.write("end.lua", "core.register_task(function() core.msleep(1000) os.exit(7) end)\n")
+	edit("  lua-load " + env.path("end.lua") + "\n")
+	expect(expectation{trigger: history.TriggerLost, event: sdk.EventReverted, outcome: history.OutcomeLost, says: "code 7"})
+	env.waitAnswer(8000, "a")
+
+	before := map[uint64]explained{}
+	for generation := range want {
+		before[generation] = env.explain(strconv.FormatUint(generation, 10))
+	}
+	env.stop()
+	env.start(follow...)
+	env.eventually("healthy", env.healthy)
+	for generation, e := range want {
+		now := env.explain(strconv.FormatUint(generation, 10))
+		e.check(t, now)
+		if !reflect.DeepEqual(now, before[generation]) {
+			t.Errorf("change %d was\n%+v and became\n%+v", generation, before[generation], now)
+		}
 	}
 }

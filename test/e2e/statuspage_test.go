@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,14 +15,20 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sources/sidecar/sidecartest"
 )
 
 // uiTests has the tests of the status page, which Node runs with Chromium.
 const uiTests = "../ui"
 
-// installUITests installs the packages that the tests need, once.
+// installUITests installs the packages that the tests need, once and again after their lock file has changed.
 var installUITests = sync.OnceValue(func() error {
-	if _, err := os.Stat(filepath.Join(uiTests, "node_modules/.package-lock.json")); err == nil {
+	locked, err := os.Stat(filepath.Join(uiTests, "package-lock.json"))
+	if err != nil {
+		return err
+	}
+	installed, err := os.Stat(filepath.Join(uiTests, "node_modules/.package-lock.json"))
+	if err == nil && !installed.ModTime().Before(locked.ModTime()) {
 		return nil
 	}
 	cmd := exec.Command("npm", "ci", "--ignore-scripts")
@@ -94,13 +102,9 @@ func startStatusPage(t *testing.T, settings ...string) (env *testEnv, variables 
 	env.startInstance("web", "web-1", 10100)
 	env.start(append([]string{"--set", "sidecar.hold=10m", "--set", "sidecar.resync_interval=1s"}, settings...)...)
 	env.waitAnswer(10100, "web-1")
-	url := env.control(map[string]func(r *http.Request) error{
-		"add": func(r *http.Request) error { // an instance that nobody listens for
-			id := r.FormValue("id")
-			env.sidecar.Add(sdk.Instance{
-				ID: id, Name: r.FormValue("service"), Hostname: "host-" + id, Image: "web:1", ProxyMode: "http",
-				Ports: []sdk.Port{{Type: "tcp", Port: 9, ServicePort: 10100, IP: "127.0.0.1"}},
-			})
+	controlURL := env.control(map[string]func(r *http.Request) error{
+		"add": func(r *http.Request) error {
+			env.sidecar.Add(silentInstance(r.FormValue("service"), r.FormValue("id")))
 			return nil
 		},
 		"template": func(r *http.Request) error {
@@ -110,9 +114,35 @@ func startStatusPage(t *testing.T, settings ...string) (env *testEnv, variables 
 			}
 			return os.WriteFile(env.path("haproxy.tmpl"), content.Bytes(), 0o600)
 		},
+		"drain": func(r *http.Request) error {
+			if id := r.FormValue("id"); !env.sidecar.Drain("host-"+id, id) {
+				return fmt.Errorf("there is no instance %s", id)
+			}
+			return nil
+		},
 		"forget": func(*http.Request) error { env.sidecar.Restart(); return nil },
 	})
-	return env, []string{"DAEMON_URL=http://" + env.apiAddress, url}
+	return env, []string{"DAEMON_URL=http://" + env.apiAddress, controlURL, "PROXY_URL=" + proxyBelowPath(t, env.apiAddress)}
+}
+
+// silentInstance returns an instance that nobody listens for.
+func silentInstance(service, id string) sdk.Instance {
+	return sdk.Instance{
+		ID: id, Name: service, Hostname: "host-" + id, Image: "web:1", ProxyMode: "http",
+		Ports: []sdk.Port{{Type: "tcp", Port: 9, ServicePort: 10100, IP: "127.0.0.1"}},
+	}
+}
+
+// proxyBelowPath starts a reverse proxy that serves address below a path and replaces the Host header, as nginx does by default.
+// It returns its address.
+func proxyBelowPath(t *testing.T, address string) string {
+	t.Helper()
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: address})
+	}}
+	server := httptest.NewServer(http.StripPrefix("/proxy", proxy))
+	t.Cleanup(server.Close)
+	return server.URL + "/proxy"
 }
 
 func TestStatusPage(t *testing.T) {
@@ -140,6 +170,20 @@ func TestStatusPage_Fixtures(t *testing.T) {
 	needBrowser(t)
 	_, variables := startStatusPage(t)
 	runUITests(t, "fixtures.test.mjs", variables...)
+}
+
+// TestStatusPage_LargeCatalogue tests the page with a daemon that has 10,000 instances.
+func TestStatusPage_LargeCatalogue(t *testing.T) {
+	needBrowser(t)
+	const instances = 10_000
+	env, variables := startStatusPage(t)
+	env.sidecar.Burst(func(b *sidecartest.Batch) {
+		for i := range instances - 1 {
+			b.Add(silentInstance("web", fmt.Sprintf("web-%d", i+2))) // web-1 is there already
+		}
+	})
+	env.eventually("all are in effect", func() bool { return len(env.servers()) == instances })
+	runUITests(t, "large.test.mjs", variables...)
 }
 
 // TestStatusPage_Screenshots writes the screenshots of the documentation into the folder SCREENSHOTS, for a look at them.

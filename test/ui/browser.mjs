@@ -60,3 +60,20 @@ export const patience = { timeout: 30_000 }
 
 /** Waits until events arrive. */
 export const live = (page) => page.locator('.connection', { hasText: 'live' }).waitFor(patience)
+
+/**
+ * Records the tasks of the page. The function that it returns ends that, and returns the longest times in milliseconds that a
+ * task needed the processor and took. The second one includes the work of other programs.
+ */
+export async function traceTasks(browser, page) {
+  await browser.startTracing(page, { categories: ['toplevel'] })
+  return async () => {
+    const events = JSON.parse(await browser.stopTracing()).traceEvents
+    const id = (event) => `${event.pid}/${event.tid}`
+    const threads = new Set(
+      events.filter((event) => event.name === 'thread_name' && event.args.name === 'CrRendererMain').map(id),
+    )
+    const tasks = events.filter((event) => event.ph === 'X' && event.name.endsWith('RunTask') && threads.has(id(event)))
+    return ['tdur', 'dur'].map((name) => Math.round(Math.max(0, ...tasks.map((task) => task[name] ?? 0)) / 1000))
+  }
+}

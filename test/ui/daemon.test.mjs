@@ -114,6 +114,14 @@ test('the instances show what HAProxy says of them', async () => {
   await page.close()
 })
 
+test('the page works below a path of a reverse proxy', async () => {
+  const page = await open(browser, { url: process.env.PROXY_URL, hash: '#/pipelines/haproxy/instances' })
+  await live(page)
+  await page.locator('table.instances tbody tr', { hasText: 'host-web-1' }).waitFor(patience)
+  assert.deepEqual(page.faults, [])
+  await page.close()
+})
+
 test('a held snapshot is released by the button', async () => {
   const page = await open(browser)
   await live(page)

@@ -1,4 +1,8 @@
 // Answers of the API for situations that take long to bring about with a real daemon. Their shapes are those of engine/server.
+import { readFileSync } from 'node:fs'
+
+const all = JSON.parse(readFileSync(new URL('reasons.json', import.meta.url), 'utf8'))
+const templatePath = '/etc/haproxy-api/haproxy.tmpl'
 
 const minute = 60_000
 const before = (milliseconds) => new Date(Date.now() - milliseconds).toISOString()
@@ -57,9 +61,11 @@ function series(live) {
 const steps = [
   { name: 'wait', start: 0, seconds: 0.0004 },
   { name: 'render', start: 0.0004, seconds: 0.0031 },
+  { name: 'plan', start: 0.0036, seconds: 0.0004 },
   { name: 'check', start: 0.004, seconds: 0.042 },
   { name: 'write', start: 0.046, seconds: 0.006 },
-  { name: 'reload', start: 0.053, seconds: 0.139 },
+  { name: 'reload', start: 0.053, seconds: 0.137 },
+  { name: 'verify', start: 0.19, seconds: 0.002 },
 ]
 
 function change(generation, age, properties) {
@@ -70,7 +76,7 @@ function change(generation, age, properties) {
     trigger: { kind: 'push', detail: '10.20.0.4' },
     outcome: 'applied',
     action: 'runtime',
-    reason: 'only servers differ',
+    reason: 'backend web-8080: server node-4-31180 added',
     received: before(age),
     updated: before(age - 14),
     attempts: 1,
@@ -79,10 +85,10 @@ function change(generation, age, properties) {
     lines_removed: 0,
     instances: ['web: +node-4 10.0.0.4:31180'],
     commands: [
-      { sent: 'add server web-8080/node-4-31180 10.0.0.4:31180 check weight 1', answer: 'New server registered.' },
-      { sent: 'enable server web-8080/node-4-31180' },
+      { sent: 'add server web-8080/node-4-31180 10.0.0.4:31180 weight 1 check id 5', answer: 'New server registered.' },
+      { sent: 'set server web-8080/node-4-31180 state ready' },
     ],
-    steps: steps.slice(0, 2),
+    steps: [...steps.slice(0, 3), { name: 'runtime', start: 0.004, seconds: 0.0011 }],
     ...properties,
   }
 }
@@ -90,7 +96,7 @@ function change(generation, age, properties) {
 export const diffText = `--- generation 40
 +++ generation 41
 @@ -12,8 +12,10 @@
- frontend web-8080
+ frontend web-8080-in
      bind 0.0.0.0:8080
 -    timeout client 30s
 +    timeout client 45s
@@ -109,6 +115,7 @@ function changes() {
     change(47, 9_000),
     change(46, 4 * minute, {
       instances: ['api: node-2 unhealthy', 'web: node-7 draining'],
+      reason: 'backend api-8080: server node-2-31007 removed; backend web-8080: server node-7-31000 removed',
       commands: [],
       lines_added: 0,
       lines_removed: 2,
@@ -121,29 +128,32 @@ function changes() {
       instances: [],
       document: 41,
       seconds: 0,
-      reason: 'somebody set the weight of web-8080/node-2-31000 to 100; it is 1 again',
+      reason: 'another program had changed servers, and they were set back: in web-8080',
+      commands: [{ sent: 'set server web-8080/node-2-31000 weight 1' }],
     }),
-    change(44, 51 * minute, { instances: ['orders: -node-9 10.0.0.9:31002'] }),
+    change(44, 51 * minute, { instances: ['orders: -node-9'], reason: 'backend orders-8080: server node-9-31002 removed' }),
     change(43, 75 * minute, {
       outcome: 'superseded',
       action: '',
       reason: '',
-      error: 'a newer change replaced it',
+      error: 'reload deferred by reload_interval: the last one was less than 5s ago (backend web-8080: server node-5-31000 added)',
       instances: ['web: node-5 alive'],
     }),
     change(42, 76 * minute, {
       outcome: 'rejected',
       action: '',
       reason: '',
-      trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' },
+      trigger: { kind: 'template', detail: templatePath },
       instances: [],
-      error: "/etc/haproxy-api/haproxy.cfg.tmpl:31: unknown keyword 'blance' in 'backend' section; did you mean 'balance'?",
-      steps: steps.slice(0, 3),
+      error:
+        "HAProxy rejects the configuration: [/etc/haproxy/haproxy.cfg:31] unknown keyword 'blance' in 'backend' section; " +
+        "did you mean 'balance' maybe ?",
+      steps: steps.slice(0, 4),
     }),
     change(41, 80 * minute, {
       action: 'reload',
-      reason: 'frontend web-8080: timeout client 30s → 45s',
-      trigger: { kind: 'template', detail: '/etc/haproxy-api/haproxy.cfg.tmpl' },
+      reason: 'frontend web-8080-in: timeout client 30s changed to timeout client 45s (and 3 more)',
+      trigger: { kind: 'template', detail: templatePath },
       instances: [],
       seconds: 0.192,
       lines_added: 4,
@@ -152,12 +162,14 @@ function changes() {
       steps,
       details: ['[NOTICE] (4711) : New worker (4802) forked', '[NOTICE] (4711) : Loading success.'],
     }),
-    change(40, 160 * minute, { instances: ['web: +node-3 10.0.0.3:31000', 'api: +node-3 10.0.0.3:31007'] }),
+    change(40, 160 * minute, { instances: ['api: +node-3 10.0.0.3:31007', 'web: +node-3 10.0.0.3:31000'],
+      reason: 'backend api-8080: server node-3-31007 added; backend web-8080: server node-3-31000 added',
+    }),
     change(39, 300 * minute, {
       action: 'restart',
       reason: 'HAProxy was not running',
       trigger: { kind: 'start' },
-      instances: ['api: +4', 'orders: +3', 'web: +5'],
+      instances: ['api: +node-2 10.0.0.2:31007, +node-5 10.0.0.5:31007', 'orders: +node-9 10.0.0.9:31002', 'web: +node-2 10.0.0.2:31000'],
       seconds: 0.412,
       steps,
     }),
@@ -178,7 +190,7 @@ export function calm({ n = 12, list = instances(n) } = {}) {
     sink_type: 'haproxy',
     generation: 47,
     in_sync: true,
-    templates: ['/etc/haproxy-api/haproxy.cfg.tmpl'],
+    templates: [templatePath],
     since: before(9_000),
     problems: [],
     facts: { haproxy_up: '1', haproxy_restarts: '0', version: '2.6.12' },
@@ -230,93 +242,71 @@ export function empty() {
   Object.assign(pipeline, {
     generation: 0,
     in_sync: false,
+    state: 'unhealthy',
+    reasons: reasons('first'),
+    problems: reasons('first').map(({ message }) => message),
+    facts: { haproxy_up: '0' },
     since: undefined,
     last_change: undefined,
     last_reload: undefined,
-    templates: [],
   })
   Object.assign(answers.status.sources[0], { last_snapshot: undefined, last_cause: '', last_sender: '' })
   answers.status.started = before(3000)
   return answers
 }
 
-/** Returns a reason as the daemon gives it. */
-const reason = (kind, state, message, action) => ({ kind, state, message, action })
+const day = '2026-01-02T03:04:05Z' // the only time in reasons.json
+
+/** Returns the reasons that the daemon gives, which a test of engine/server wrote, with another time. */
+function reasons(name, time = day) {
+  return JSON.parse(JSON.stringify(all[name]).replaceAll(day, time.replace(/\.\d+/, '')))
+}
 
 /** Returns a daemon where everything is wrong at once, in two pipelines. */
 export function trouble() {
   const answers = calm()
   const { status } = answers
-  const template = '/etc/haproxy-api/haproxy.cfg.tmpl'
-  const templateError = `${template}:31:14: function "getPort" not defined; did you mean getPorts?`
-  const heldReason = '9 of 12 live instances are gone, more than max_drop allows'
-  const excluded = {
-    service: 'orders',
-    instance: 'orders-1',
-    hostname: 'node-9',
-    reason: "HAProxy: 'server node-9' : invalid address: '10.0.0.999'",
-  }
-  const quarantined = { service: 'web', instance: 'web-7', hostname: 'node-7', reason: 'the hostname has a line break' }
+  const until = before(-22_000)
+  const own = reasons('haproxy', until)
+  const [template, held, excluded] = own.map(({ message }) => message)
   Object.assign(status.pipelines[0], {
     state: 'unhealthy',
     in_sync: false,
-    reasons: [
-      reason(
-        'template',
-        'unhealthy',
-        templateError,
-        `Correct line 31 of ${template}. It is loaded as soon as it is saved, and the last good template stays in use until then.`,
-      ),
-      reason('held', 'degraded', heldReason, 'If the registry is right, release the snapshot.'),
-      reason(
-        'excluded',
-        'degraded',
-        `instance orders-1 of service orders on node-9 is excluded: ${excluded.reason}`,
-        'Correct its values in the registry.',
-      ),
-      reason(
-        'quarantined',
-        'degraded',
-        'instance web-7 of service web on node-7 is quarantined: the hostname has a line break; and 13 more',
-        'Correct its values in the registry: it is used with the next snapshot that has valid ones.',
-      ),
-    ],
-    template_error: templateError,
-    template_error_at: { file: template, line: 31, column: 14 },
+    reasons: own,
+    template_error: template,
+    template_error_at: { file: templatePath, line: 31, column: 14 },
     template_error_detail:
-      `${templateError}\n\n  30 | {{ range $name, $instances := .Services }}\n> 31 |   {{ range getPort $name }}\n` +
-      '     |            ^\n  32 | frontend {{ $name }}',
-    held: { reason: heldReason, since: before(8000), until: before(-22_000) },
-    excluded: [excluded],
-    quarantined: [quarantined],
+      `${templatePath}:31:14: function "getPort" not defined\n   31 |   {{ range getPort $name }}\n` +
+      '      |            ^\n      = did you mean "getPorts"?',
+    held: { reason: held.replace('the newest snapshot is held: ', ''), since: before(8000), until },
+    excluded: [
+      { service: 'orders', instance: 'orders-1', hostname: 'node-9', reason: excluded.replace(/^.* is excluded: /, '') },
+    ],
+    quarantined: [{ service: 'web', instance: 'web-7', hostname: 'node-7', reason: 'Image contains a line break' }],
     quarantined_count: 14,
-    waiting: { reason: 'reload deferred by reload_interval', until: before(-3000) },
+    waiting: {
+      reason: 'reload deferred by reload_interval: the last one was less than 5s ago (frontend web-8080-in: maxconn 100 added)',
+      until: before(-3000),
+    },
   })
-  Object.assign(status.config, {
-    error: 'unknown key haproxy.relaod_interval',
-    error_detail: '/etc/haproxy-api.toml:12: unknown key haproxy.relaod_interval; did you mean reload_interval?',
-  })
+  const [refused] = reasons('daemon')
+  status.reasons = [refused]
+  Object.assign(status.config, { error: refused.message, error_detail: refused.message })
   status.state = 'unhealthy'
-  status.reasons = [
-    reason(
-      'configuration',
-      'degraded',
-      status.config.error,
-      'Correct /etc/haproxy-api.toml and save it: it is loaded at once, and the previous configuration stays in use until then.',
-    ),
-  ]
+  const since = before(100 * minute)
+  const others = reasons('batch', since)
   status.sources.push({
     name: 'batch',
     type: 'file',
     up: false,
-    problems: ['open /srv/batch.json: permission denied'],
+    problems: others.filter(({ kind }) => kind === 'source').map(({ message }) => message),
     facts: {},
     services: 0,
     instances: {},
-    last_snapshot: before(100 * minute),
+    last_snapshot: since,
     last_cause: 'watch',
+    stale_since: since,
   })
-  const crash = 'HAProxy ended 3 times within a minute (exit status 1); the next start is in 8 s'
   status.pipelines.push({
     ...calm().status.pipelines[0],
     name: 'batch',
@@ -324,29 +314,10 @@ export function trouble() {
     source_type: 'file',
     sink: 'batch',
     state: 'unhealthy',
-    problems: [crash],
-    reasons: [
-      reason(
-        'restarting',
-        'unhealthy',
-        crash,
-        'It is started again by itself. If it does not stay up, look for the cause in the log.',
-      ),
-      reason(
-        'source',
-        'degraded',
-        'open /srv/batch.json: permission denied',
-        'Restore the registry or the connection to it: the last snapshot of source batch stays in use until then.',
-      ),
-      reason(
-        'stale',
-        'degraded',
-        'the snapshot in use is from before the daemon started',
-        'It ends with the next snapshot of source batch.',
-      ),
-    ],
+    problems: ['HAProxy is not running'],
+    reasons: others,
     facts: { haproxy_up: '0', haproxy_restarts: '3' },
-    stale_since: before(100 * minute),
+    stale_since: since,
   })
   return answers
 }

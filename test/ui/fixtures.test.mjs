@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
-import { daemonURL, launch, live, open, patience } from './browser.mjs'
+import { daemonURL, launch, live, open, patience, traceTasks } from './browser.mjs'
 import { calm, empty, hostile, instances, markup, trouble } from './fixtures.mjs'
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -116,7 +116,7 @@ test('a narrow screen does not scroll sideways', async () => {
 test('10,000 instances scroll and search without a long task', async (t) => {
   const page = await open(browser, { answers: calm({ list: instances(10000) }), hash: views.instances })
   await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(patience)
-  await browser.startTracing(page, { categories: ['toplevel'] })
+  const stop = await traceTasks(browser, page)
   for (let i = 0; i < 30; i++) {
     await page.mouse.wheel(0, 3000)
     await page.waitForTimeout(16)
@@ -132,24 +132,12 @@ test('10,000 instances scroll and search without a long task', async (t) => {
   assert.match(page.url(), /q=service-123$/)
   await page.getByLabel('Status').selectOption('unhealthy')
   await page.getByText('4 of 10,000 instances').waitFor(patience)
-  const [busy, wall] = longestTask(await browser.stopTracing())
+  const [busy, wall] = await stop()
   t.diagnostic(`the longest task needed ${busy} ms, and ended after ${wall} ms`)
   assert.ok(busy > 0 && busy <= 200, `a task needed ${busy} ms`)
   assert.deepEqual(page.faults, [])
   await page.context().close()
 })
-
-/**
- * Returns the longest times in milliseconds that a task of the page needed the processor and took. The second one includes
- * the work of other programs.
- */
-function longestTask(trace) {
-  const events = JSON.parse(trace).traceEvents
-  const id = (event) => `${event.pid}/${event.tid}`
-  const threads = new Set(events.filter((event) => event.name === 'thread_name' && event.args.name === 'CrRendererMain').map(id))
-  const tasks = events.filter((event) => event.ph === 'X' && event.name.endsWith('RunTask') && threads.has(id(event)))
-  return ['tdur', 'dur'].map((name) => Math.round(Math.max(0, ...tasks.map((task) => task[name] ?? 0)) / 1000))
-}
 
 test('the timeline is filtered by action', async () => {
   const page = await open(browser, { answers: calm(), hash: views.changes })
@@ -246,6 +234,65 @@ test('a lost connection is shown, and everything is fetched again after a reset'
   await lost.context().close()
 })
 
+test('the view of a removed pipeline ends', async () => {
+  const answers = trouble()
+  const page = await open(browser, { answers, hash: '#/pipelines/batch/changes' })
+  await page.locator('.timeline li').first().waitFor(patience)
+  answers.status.pipelines.pop()
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange'))) // fetches everything again
+  await page.locator('main', { hasText: 'There is no pipeline batch.' }).waitFor(patience)
+  assert.equal(await page.locator('.timeline').count(), 0)
+  await page.getByRole('link', { name: 'Show the first one' }).click()
+  await page.locator('main h2', { hasText: 'Pipeline' }).waitFor(patience)
+  await page.locator('.timeline li').first().waitFor(patience)
+  assert.deepEqual(page.faults, [])
+  await page.context().close()
+})
+
+test('a request that the daemon refuses is no lost connection', async () => {
+  const page = await open(browser, { answers: calm() })
+  await page.locator('h1', { hasText: 'In sync' }).waitFor(patience)
+  await page.route('**/api/v1/status', (route) => route.fulfill({ status: 401, json: { errors: ['reading needs the token'] } }))
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))
+  await page.locator('h1', { hasText: 'The daemon refuses the request' }).waitFor(patience)
+  await page.locator('header', { hasText: 'reading needs the token' }).waitFor(patience)
+  await page.context().close()
+})
+
+test('instances that cannot be fetched are not asked for all the time', async () => {
+  const page = await open(browser, { answers: calm({ list: instances(10000) }), hash: views.instances })
+  await page.locator('td.service', { hasText: 'service-000' }).first().waitFor(patience)
+  let asked = 0
+  await page.route('**/instances?**', (route) => {
+    asked++
+    return route.abort()
+  })
+  await page.keyboard.press('End')
+  await page.locator('main .failure', { hasText: 'no connection' }).waitFor(patience)
+  const before = asked
+  await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        let frames = 0
+        const next = () => (++frames < 30 ? requestAnimationFrame(next) : resolve())
+        next()
+      }),
+  )
+  assert.ok(asked - before < 10, `asked ${asked - before} times within 30 frames`)
+  await page.unroute('**/instances?**')
+  await page.locator('td.service', { hasText: 'service-249' }).first().waitFor(patience)
+  await page.context().close()
+})
+
+test('the newest change has no later one', async () => {
+  const page = await open(browser, { answers: calm(), hash: `${root}/changes/46` })
+  await page.getByRole('link', { name: 'Later' }).click()
+  await page.locator('h2', { hasText: 'Change 47' }).waitFor(patience)
+  await page.locator('.facts').waitFor(patience)
+  assert.equal(await page.getByRole('link', { name: 'Later' }).count(), 0)
+  await page.context().close()
+})
+
 test('the keyboard reaches everything', async () => {
   const page = await open(browser, { answers: trouble() })
   await page.locator('.banner').first().waitFor(patience)
@@ -281,7 +328,11 @@ test('what has the focus keeps it while the page changes', async () => {
 test('a daemon without a snapshot shows an empty page', async () => {
   const page = await open(browser, { answers: empty() })
   await page.getByText('No change yet.').waitFor(patience)
-  await page.locator('h1', { hasText: 'Waiting for the first configuration' }).waitFor(patience)
+  await page.locator('h1', { hasText: 'Nothing applied yet' }).waitFor(patience)
+  const banner = page.locator('.banner')
+  assert.equal(await banner.count(), 1) // its reasons are of one kind
+  assert.match(await banner.textContent(), /HAProxy is not running.*no document has been applied yet.*first snapshot/)
+  assert.equal(await banner.getByRole('button').count(), 0)
   assert.deepEqual(page.faults, [])
   await page.context().close()
 })

@@ -164,7 +164,7 @@ func (c Client) Change(ctx context.Context, pipeline string, generation uint64) 
 // Diff returns the unified diff of a change; it is empty if there is none or it is no longer kept.
 func (c Client) Diff(ctx context.Context, pipeline string, generation uint64) (string, error) {
 	diff, err := c.get(ctx, changePath(pipeline, generation)+"/diff")
-	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusGone {
+	if IsGone(err) {
 		return "", nil
 	}
 	return string(diff), err
@@ -258,14 +258,21 @@ func (e *StatusError) Error() string {
 	return text
 }
 
+// IsGone reports whether err says that the daemon no longer keeps what was requested.
+func IsGone(err error) bool {
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && status.Code == http.StatusGone
+}
+
 // errorResponse returns the errors in a response.
 func (c Client) errorResponse(resp *http.Response, body []byte) error {
 	var answer struct{ Errors []string }
 	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Errors) == 0 {
-		if c.scheme == "http" && resp.StatusCode == http.StatusBadRequest { // so answers a server that expects TLS
-			return c.unexpectedResponse(fmt.Errorf("the status is %s; if it expects TLS, name https://%s", resp.Status, c.address))
+		err := fmt.Errorf("the status is %s", resp.Status)
+		if c.scheme == "http" && resp.StatusCode == http.StatusBadRequest { // the response of a server that expects TLS
+			err = fmt.Errorf("%w; if it expects TLS, name https://%s", err, c.address)
 		}
-		return c.unexpectedResponse(fmt.Errorf("the status is %s", resp.Status))
+		return c.unexpectedResponse(err)
 	}
 	return &StatusError{resp.StatusCode, c.address, answer.Errors}
 }

@@ -1,5 +1,5 @@
 // The status page. Views describe what they show with elements; update changes the document into that.
-import { announce, update } from './dom.js'
+import { announce, el, update } from './dom.js'
 import { startStore, store, draw, pipelineOf } from './store.js'
 import { startRouter } from './router.js'
 import { startClock } from './time.js'
@@ -15,18 +15,23 @@ const views = { overview, services, instances, changes, change }
 
 let route = null
 let view = null // the one that is shown
+let viewed = '' // its pipeline
 
 /** Shows the view of a route. A view of the same kind and pipeline stays. */
 function show(next) {
   const old = route
   route = next
   if (!old || old.view !== next.view || old.pipeline !== next.pipeline || old.generation !== next.generation) {
-    view?.close?.()
-    view = null
+    closeView()
     scrollTo(0, 0)
     if (old) document.getElementById('main').focus({ preventScroll: true })
   } else view?.routed?.(next)
   draw()
+}
+
+function closeView() {
+  view?.close?.()
+  view = null
 }
 
 let announced = ''
@@ -39,11 +44,21 @@ function drawAll() {
   drawFooter()
   if (text !== announced) announce(text)
   announced = text
-  if (pipeline && !view) view = views[route.view](route, pipeline.name)
+  if (view && viewed !== pipeline?.name) closeView() // a configuration reload removed it
+  if (pipeline && !view) {
+    view = views[route.view](route, pipeline.name)
+    viewed = pipeline.name
+  }
   const main = document.getElementById('main')
   if (view) view.draw(main, { pipeline, problems })
-  else if (store.status) update(main, route.pipeline ? `There is no pipeline ${route.pipeline}.` : 'There is no pipeline.')
+  else if (store.status) update(main, missing(route.pipeline))
   document.title = `${text} – haproxy-api`
+}
+
+/** Returns what is shown instead of a view. A name that is not configured may be that of a removed pipeline. */
+function missing(name) {
+  if (!name) return el('p', { class: 'empty' }, 'There is no pipeline.')
+  return el('p', { class: 'empty' }, `There is no pipeline ${name}. `, el('a', { href: '#/' }, 'Show the first one'))
 }
 
 startRouter(show)

@@ -15,12 +15,12 @@ export class InstanceList {
     Object.assign(this, { pipeline, query, matched: null, total: 0, services: 0, counts: {}, error: '' })
   }
 
-  /** Returns the instance at an index, or undefined while it is fetched. */
+  /** Returns the instance at an index, or undefined while it is fetched. After an error, refresh fetches it. */
   at(index) {
     const number = Math.floor(index / pageSize)
     const page = this.#pages.get(number)
     if (!page) {
-      this.#fetch(number)
+      if (!this.error) this.#fetch(number)
       return undefined
     }
     return page[index % pageSize]

@@ -28,7 +28,6 @@ const kinds = {
   not_applied: () => ({
     title: 'Configuration not applied',
     action: 'apply',
-    advice: 'The previous configuration stays in effect. Correct the cause; it is tried again by itself, or now with the button.',
   }),
   watched_files: () => ({ title: 'Watched files not loaded' }),
   template: (p) => ({
@@ -43,15 +42,11 @@ const kinds = {
     since: p.held?.since,
     until: p.held?.until,
     action: 'release',
-    advice:
-      'HAProxy keeps the previous instances. If they are really gone, release the snapshot. Otherwise correct the registry.',
   }),
   excluded: (p) => ({
     title: `${count(p.excluded?.length ?? 0, 'exclusion')}`,
     ...list(p.excluded),
     action: 'apply',
-    advice:
-      'All others are served. Correct the values in the registry, or the template: what is accepted is included again by itself.',
   }),
   quarantined: (p) => ({
     title: `${count(p.quarantined_count ?? 0, 'instance')} quarantined`,
@@ -62,15 +57,10 @@ const kinds = {
 
 /** Returns the problems of a status, the worst first. */
 export function problemsOf(status) {
-  const found = (status.reasons ?? []).map((reason) => problem(reason, null, status.config))
+  const found = grouped(status.reasons, null, status.config)
   const several = status.pipelines.length > 1
   for (const p of status.pipelines) {
-    const own = [
-      ...(p.reasons ?? []).map((reason) => problem(reason, p, status.config)),
-      dropped(p),
-      nondeterministic(p),
-      waiting(p),
-    ]
+    const own = [...grouped(p.reasons, p, status.config), dropped(p), nondeterministic(p), waiting(p)]
     for (const one of own.filter(Boolean)) {
       found.push({
         ...one,
@@ -84,10 +74,19 @@ export function problemsOf(status) {
   return found.sort((a, b) => order.indexOf(a.level) - order.indexOf(b.level))
 }
 
-function problem({ kind, state, message, action: advice }, pipeline, config) {
+/** Returns one problem for the reasons of each kind. Its key stays the same while their messages change. */
+function grouped(reasons, pipeline, config) {
+  const groups = new Map()
+  for (const reason of reasons ?? []) groups.set(reason.kind, [...(groups.get(reason.kind) ?? []), reason])
+  return [...groups.values()].map((group) => problem(group, pipeline, config))
+}
+
+function problem(reasons, pipeline, config) {
+  const [{ kind, state }] = reasons
   const added = kinds[kind]?.(pipeline, config) ?? { title: 'Problem' }
-  const lines = added.detail ? [] : [message]
-  return { key: `${kind} ${message}`, level: levels[state] ?? 'warning', lines, advice, ...added }
+  const lines = added.detail ? [] : reasons.map(({ message }) => message)
+  const advice = [...new Set(reasons.map(({ action }) => action))].join(' ')
+  return { key: kind, level: levels[state] ?? 'warning', lines, advice, ...added }
 }
 
 /** Returns where a mistake in a template is, for a title. */

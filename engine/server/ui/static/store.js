@@ -13,8 +13,8 @@ export const store = {
   status: null,
   /** When it arrived, as a text. */
   fetched: '',
-  /** Why it could not be fetched the last time; "" if it could. */
-  error: '',
+  /** Why it could not be fetched the last time; null if it could. */
+  error: null,
   /** connecting, live or lost */
   connection: 'connecting',
   /** Points of the charts, by pipeline. */
@@ -57,9 +57,9 @@ export async function fetchStatus() {
     try {
       store.status = await getJSON('api/v1/status')
       store.fetched = new Date().toISOString()
-      store.error = ''
+      store.error = null
     } catch (err) {
-      store.error = err.message
+      store.error = err
     }
     draw()
     await new Promise((resolve) => setTimeout(resolve, burstPause))

@@ -5,7 +5,7 @@ import { link } from '../router.js'
 import { draw } from '../store.js'
 import { ago, clock, measured } from '../time.js'
 import { changeWords, count, outcomeWords, triggerWords } from '../words.js'
-import { diff } from './diff.js'
+import { diff, drawDiff } from './diff.js'
 import { steps } from './steps.js'
 
 export function change(route, pipeline) {
@@ -13,9 +13,12 @@ export function change(route, pipeline) {
   const path = pipelinePath(pipeline, `/generations/${generation}`)
   let shown = null // the change
   let text = null // the diff
+  let newest = generation // the generation of the newest change that is known
   let error = ''
   const load = async () => {
     try {
+      const page = await getJSON(pipelinePath(pipeline, '/generations?limit=1'))
+      newest = Math.max(newest, page.changes[0]?.generation ?? 0)
       shown = await getJSON(path)
       error = ''
       draw()
@@ -32,13 +35,16 @@ export function change(route, pipeline) {
   load()
   return {
     changed: (name, changed) => {
-      if (name === pipeline && changed.generation === generation) load()
+      if (name !== pipeline) return
+      newest = Math.max(newest, changed.generation)
+      if (changed.generation === generation) load()
+      else draw()
     },
     reset: load,
     draw(main) {
       update(
         main,
-        heading(pipeline, generation, shown),
+        heading(pipeline, generation, shown, newest),
         error && el('p', { class: 'failure' }, error),
         shown && [
           facts(pipeline, shown),
@@ -51,11 +57,13 @@ export function change(route, pipeline) {
           lineChanges(shown, text),
         ],
       )
+      const target = main.querySelector('.diff')
+      if (target) drawDiff(target, text)
     },
   }
 }
 
-function heading(pipeline, generation, shown) {
+function heading(pipeline, generation, shown, newest) {
   const words = shown && changeWords(shown)
   return el(
     'div',
@@ -65,7 +73,7 @@ function heading(pipeline, generation, shown) {
       'nav',
       { 'aria-label': 'Other changes' },
       generation > 1 && el('a', { href: link(pipeline, `changes/${generation - 1}`), rel: 'prev' }, '← Earlier'),
-      el('a', { href: link(pipeline, `changes/${generation + 1}`), rel: 'next' }, 'Later →'),
+      generation < newest && el('a', { href: link(pipeline, `changes/${generation + 1}`), rel: 'next' }, 'Later →'),
       el('a', { href: link(pipeline, 'changes') }, 'All changes'),
     ),
   )
@@ -187,6 +195,6 @@ function lineChanges(c, text) {
     c.diff_dropped && el('p', { class: 'muted' }, 'The diff is no longer kept.'),
     c.diff_truncated && el('p', { class: 'muted' }, 'The diff is longer than what is kept; this is its beginning.'),
     text === null && !c.diff_dropped && el('p', { class: 'muted' }, 'Loading'),
-    text && diff(text),
+    text && diff(),
   )
 }

@@ -1,6 +1,6 @@
 // The header and the footer, which all views share.
 import { el, update } from '../dom.js'
-import { address } from '../api.js'
+import { address, APIError } from '../api.js'
 import { link } from '../router.js'
 import { store } from '../store.js'
 import { ago, clock } from '../time.js'
@@ -8,15 +8,13 @@ import { count } from '../words.js'
 
 /** Returns the overall state in words, and its tone. */
 export function headline(problems) {
-  if (!store.status) {
-    return store.error ? { text: 'The daemon does not answer', tone: 'error' } : { text: 'Connecting', tone: 'muted' }
-  }
+  if (store.error instanceof APIError) return { text: 'The daemon refuses the request', tone: 'error' }
   if (store.error) return { text: 'The daemon does not answer', tone: 'error' }
+  if (!store.status) return { text: 'Connecting', tone: 'muted' }
   const serious = problems.filter((problem) => problem.level !== 'notice')
   if (serious.length === 1) return { text: serious[0].title, tone: serious[0].level }
   if (serious.length > 1) return { text: `${count(serious.length, 'problem')}: ${serious[0].title}`, tone: serious[0].level }
   const { pipelines } = store.status
-  if (pipelines.some((p) => p.generation === 0)) return { text: 'Waiting for the first configuration', tone: 'notice' }
   if (pipelines.some((p) => p.in_sync === false)) return { text: 'A change is being applied', tone: 'notice' }
   return { text: pipelines.length > 1 ? `All ${pipelines.length} pipelines are in sync` : 'In sync', tone: 'ok' }
 }
@@ -62,7 +60,7 @@ export function drawHeader(route, pipeline, problems) {
       el(
         'p',
         { class: 'failure strip' },
-        `The status cannot be fetched: ${store.error}. What follows is the state of `,
+        `The status cannot be fetched: ${store.error.message}. What follows is the state of `,
         clock(store.fetched),
         '.',
       ),
@@ -91,7 +89,7 @@ function picker(route, name) {
 }
 
 function facts() {
-  if (!store.status) return store.error && el('p', { class: 'muted' }, store.error)
+  if (!store.status) return store.error && el('p', { class: 'muted' }, store.error.message)
   const sums = {}
   for (const source of store.status.sources) {
     for (const [status, n] of Object.entries(source.instances ?? {})) sums[status] = (sums[status] ?? 0) + n

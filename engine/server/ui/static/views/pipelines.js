@@ -109,9 +109,9 @@ function sinkStage(p) {
 }
 
 function sinkState(p) {
+  if (p.reasons?.some(({ kind }) => kind === 'nothing_applied')) return ['muted', 'nothing applied yet']
   if (p.facts?.haproxy_up === '0') return ['error', 'HAProxy is not running']
   if (p.problems?.length) return ['error', 'has a problem']
-  if (!p.generation) return ['muted', 'nothing applied yet']
   if (p.waiting) return ['notice', 'change deferred']
   if (p.applying_since) return ['notice', 'applying']
   return p.in_sync === false ? ['notice', 'not in sync'] : ['ok', 'in sync']
