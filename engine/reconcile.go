@@ -33,6 +33,7 @@ func (p *pipeline) reconcile(ctx context.Context, e event) schedule {
 	if p.state.isSettled() {
 		p.state.status.LastSuccess = time.Now()
 	}
+	p.supersedeOthers()
 	return next
 }
 

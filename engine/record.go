@@ -47,7 +47,6 @@ func (p *pipeline) recordAttempt(a *Attempt, r *rendered) {
 	c.Attempts++
 	c.Notes, c.Excluded = texts(a.Notes), exclusionTexts(r.excluded)
 	p.recordOutcomeOf(&c, a, "apply")
-	p.supersede(r.document.Generation, c.Outcome)
 	p.record(c, diff)
 }
 
@@ -234,19 +233,6 @@ func (p *pipeline) wasLost(document uint64) bool {
 	return c.Outcome == history.OutcomeLost
 }
 
-// supersede records that no attempt follows with the documents before that generation, which has that outcome. The pending
-// document is still applied unless the newer one is, or waits too.
-func (p *pipeline) supersede(generation uint64, outcome string) {
-	pending := p.state.pending
-	if outcome == history.OutcomeApplied || outcome == history.OutcomeDeferred {
-		pending = nil
-	}
-	p.supersedeAll(func(c *history.Change) bool {
-		return c.Generation < generation && c.Generation != p.state.inputs.entry &&
-			(pending == nil || c.Document != pending.document.Generation)
-	})
-}
-
 // supersedeReread ends the entry of the attempts to reread files, if there is one: the next attempt has another reason.
 func (p *pipeline) supersedeReread() {
 	entry := p.state.inputs.entry
@@ -257,6 +243,19 @@ func (p *pipeline) supersedeReread() {
 // supersedeAgain ends the entries of an earlier run about rereading files and about applying a document again.
 func (p *pipeline) supersedeAgain() {
 	p.supersedeAll(func(c *history.Change) bool { return c.Generation != c.Document })
+}
+
+// supersedeOthers records that no attempt follows with any document but the pending and the newest one, nor with that if it is in
+// effect. What is in effect may be the same as before: a template that failed may have been edited back.
+func (p *pipeline) supersedeOthers() {
+	s := &p.state
+	p.supersedeAll(func(c *history.Change) bool {
+		switch {
+		case c.Generation == s.inputs.entry, s.pending != nil && c.Document == s.pending.document.Generation:
+			return false
+		}
+		return c.Document != s.generation || s.isSettled()
+	})
 }
 
 // supersedeAll records that no attempt follows for those of the selected entries that wait for one.
