@@ -92,6 +92,8 @@ var exclusiveImports = map[string]string{
 	"google.golang.org/grpc":          "plugins/*",
 	"github.com/hashicorp":            "plugins/*",
 	"go.opentelemetry.io/otel":        "cmd/haproxy-api/internal/tracing",
+	"go.opentelemetry.io/proto":       "internal/otlptest",
+	"github.com/prometheus":           "engine/server",
 }
 
 // testPackages are the packages with code for tests.

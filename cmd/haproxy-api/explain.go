@@ -105,6 +105,9 @@ func findChange(ctx context.Context, client apiclient.Client, o explainOptions) 
 		o.generation = newest.Generation
 	}
 	change, err := client.Change(ctx, p.Name, o.generation)
+	if o.reload && apiclient.IsGone(err) { // its summary outlives it
+		return found, nil
+	}
 	if err != nil {
 		return found, err
 	}

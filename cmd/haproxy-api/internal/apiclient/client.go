@@ -164,7 +164,7 @@ func (c Client) Change(ctx context.Context, pipeline string, generation uint64) 
 // Diff returns the unified diff of a change; it is empty if there is none or it is no longer kept.
 func (c Client) Diff(ctx context.Context, pipeline string, generation uint64) (string, error) {
 	diff, err := c.get(ctx, changePath(pipeline, generation)+"/diff")
-	if status, ok := errors.AsType[*StatusError](err); ok && status.Code == http.StatusGone {
+	if IsGone(err) {
 		return "", nil
 	}
 	return string(diff), err
@@ -256,6 +256,12 @@ func (e *StatusError) Error() string {
 		text += "; see --address and --client-cert"
 	}
 	return text
+}
+
+// IsGone reports whether err says that the daemon no longer keeps what was requested.
+func IsGone(err error) bool {
+	status, ok := errors.AsType[*StatusError](err)
+	return ok && status.Code == http.StatusGone
 }
 
 // errorResponse returns the errors in a response.

@@ -1,21 +1,22 @@
 // Words for what the API reports as identifiers.
 
+// The same words as in the commands.
 const triggers = {
   push: 'push',
-  watch: 'stream of the registry',
-  resync: 'resync',
-  source: 'snapshot',
-  release: 'release',
+  watch: 'watch of the source',
+  resync: 'resync of the source',
+  source: 'snapshot of the source',
+  release: 'held snapshot released',
   template: 'template saved',
   configuration: 'configuration reloaded',
   request: 'apply requested',
-  start: 'daemon started',
-  sink_restart: 'plugin of the sink restarted',
-  lost: 'document lost by the sink',
-  watched_files: 'watched file changed',
-  reread: 'SIGHUP',
+  start: 'start of haproxy-api',
+  sink_restart: 'restart of the plugin of the sink',
+  lost: 'the sink lost the applied document',
+  watched_files: 'watched files changed',
+  reread: 'SIGHUP, to read files again',
   retry: 'retry',
-  sink: 'event of the sink',
+  sink: 'reported by the sink',
 }
 
 /** Returns what triggered a change, such as "push from 10.0.0.7". */
@@ -32,7 +33,7 @@ const events = {
   foreign_reload: 'reloaded by another program',
   load_failed: 'load failed',
   drift_repaired: 'drift repaired',
-  reverted: 'taken back',
+  reverted: 'reverted',
   other: 'event',
 }
 

@@ -19,7 +19,7 @@ const kinds = [
     value: (p) => (p.changes > 0 && p.convergence_max > 0 ? p.convergence_max : null),
     total: (points) => {
       const slowest = Math.max(0, ...points.map((p) => p.convergence_max ?? 0))
-      return slowest ? `slowest ${measured(slowest)}` : 'no change'
+      return slowest ? `slowest ${measured(slowest)}` : 'none measured'
     },
   },
   {
@@ -27,24 +27,30 @@ const kinds = [
     title: 'Changes',
     bars: true,
     value: (p) => p.changes || null,
-    total: (points) => `${sum(points, 'changes')} in 6 h`,
+    total: (points) => `${sum(points, 'changes')} in ${span(points)}`,
   },
   {
     key: 'reloads',
     title: 'Reloads',
     bars: true,
     value: (p) => p.reloads || null,
-    total: (points) => `${sum(points, 'reloads')} in 6 h`,
+    total: (points) => `${sum(points, 'reloads')} in ${span(points)}`,
   },
   {
     key: 'instances',
     title: 'Live instances',
     value: (p) => p.instances,
-    total: (points) => (points.length ? `${(points.at(-1).instances ?? 0).toLocaleString('en')} now` : ''),
+    total: (points) => {
+      const newest = points.at(-1)?.instances ?? null // null before the first snapshot
+      return newest === null ? 'no snapshot yet' : `${newest.toLocaleString('en')} now`
+    },
   },
 ]
 
 const sum = (points, name) => points.reduce((all, p) => all + (p[name] ?? 0), 0).toLocaleString('en')
+
+/** Returns how long the points cover: a series begins with the daemon. */
+const span = (points) => (points.length < 60 ? `${points.length} min` : `${Math.round(points.length / 60)} h`)
 
 export class Charts {
   #pipeline
