@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -217,11 +218,36 @@ func (s *Server) getDocument(w http.ResponseWriter, r *http.Request) {
 		writeErrors(w, http.StatusNotFound, err.Error())
 		return
 	}
-	text := string(file.Content)
-	if !raw {
-		text = engine.Printable(engine.Masked(text))
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if raw {
+		_, _ = w.Write(file.Content) //nolint:gosec // browsers show it as text
+		return
 	}
-	writeText(w, "text/plain; charset=utf-8", text)
+	writeMasked(w, file.Content)
+}
+
+// maskedBytes is how much of a document is masked at once, apart from the rest of a line.
+const maskedBytes = 64 << 10
+
+// writeMasked writes content with secrets masked. It masks a part at a time, so that many clients that read slowly do not hold
+// many copies of a large document.
+func writeMasked(w io.Writer, content []byte) {
+	part := maskedBytes
+	if bytes.Contains(content, []byte("-----BEGIN")) { // a private key has several lines
+		part = len(content)
+	}
+	for len(content) > 0 {
+		end := min(part, len(content))
+		if rest := bytes.IndexByte(content[end:], '\n'); rest >= 0 {
+			end += rest + 1
+		} else {
+			end = len(content)
+		}
+		if _, err := io.WriteString(w, engine.Printable(engine.Masked(string(content[:end])))); err != nil {
+			return // the client is gone
+		}
+		content = content[end:]
+	}
 }
 
 // fileOf returns the named file of doc, or the main one for "".

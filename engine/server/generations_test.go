@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/history"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
@@ -320,5 +322,37 @@ func TestRawDocument_Access(t *testing.T) {
 				t.Errorf("Cache-Control %q", kept)
 			}
 		})
+	}
+}
+
+// A writeCounter counts what it gets.
+type writeCounter struct {
+	bytes.Buffer
+	largest int
+}
+
+func (w *writeCounter) Write(content []byte) (int, error) {
+	w.largest = max(w.largest, len(content))
+	return w.Buffer.Write(content)
+}
+
+// A client that reads slowly holds only a small part of a large document.
+func TestWriteMasked(t *testing.T) {
+	var text strings.Builder
+	for i := range 30_000 {
+		fmt.Fprintf(&text, "    server node-%d 192.0.2.1:80 # password %s\n", i, secret)
+	}
+	w := &writeCounter{}
+	writeMasked(w, []byte(text.String()))
+	if want := engine.Masked(text.String()); w.String() != want || w.largest > maskedBytes+100 {
+		t.Errorf("%d bytes, want %d; %d bytes at once", w.Len(), len(want), w.largest)
+	}
+	key := strings.Repeat("x\n", maskedBytes/2-10) + "-----BEGIN PRIVATE KEY-----\n" + secret + "\n-----END PRIVATE KEY-----\n"
+	for _, text := range []string{key, "", "no newline", strings.Repeat("y", 2*maskedBytes)} {
+		w = &writeCounter{}
+		writeMasked(w, []byte(text))
+		if want := engine.Masked(text); w.String() != want || strings.Contains(want, secret) {
+			t.Errorf("%d bytes, want %d", w.Len(), len(want))
+		}
 	}
 }

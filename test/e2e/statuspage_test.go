@@ -21,9 +21,14 @@ import (
 // uiTests has the tests of the status page, which Node runs with Chromium.
 const uiTests = "../ui"
 
-// installUITests installs the packages that the tests need, once.
+// installUITests installs the packages that the tests need, once and again after their lock file has changed.
 var installUITests = sync.OnceValue(func() error {
-	if _, err := os.Stat(filepath.Join(uiTests, "node_modules/.package-lock.json")); err == nil {
+	locked, err := os.Stat(filepath.Join(uiTests, "package-lock.json"))
+	if err != nil {
+		return err
+	}
+	installed, err := os.Stat(filepath.Join(uiTests, "node_modules/.package-lock.json"))
+	if err == nil && !installed.ModTime().Before(locked.ModTime()) {
 		return nil
 	}
 	cmd := exec.Command("npm", "ci", "--ignore-scripts")

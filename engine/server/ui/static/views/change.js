@@ -5,7 +5,7 @@ import { link } from '../router.js'
 import { draw } from '../store.js'
 import { ago, clock, measured } from '../time.js'
 import { changeWords, count, outcomeWords, triggerWords } from '../words.js'
-import { diff } from './diff.js'
+import { diff, drawDiff } from './diff.js'
 import { steps } from './steps.js'
 
 export function change(route, pipeline) {
@@ -57,6 +57,8 @@ export function change(route, pipeline) {
           lineChanges(shown, text),
         ],
       )
+      const target = main.querySelector('.diff')
+      if (target) drawDiff(target, text)
     },
   }
 }
@@ -193,6 +195,6 @@ function lineChanges(c, text) {
     c.diff_dropped && el('p', { class: 'muted' }, 'The diff is no longer kept.'),
     c.diff_truncated && el('p', { class: 'muted' }, 'The diff is longer than what is kept; this is its beginning.'),
     text === null && !c.diff_dropped && el('p', { class: 'muted' }, 'Loading'),
-    text && diff(text),
+    text && diff(),
   )
 }

@@ -19,7 +19,7 @@ const kinds = [
     value: (p) => (p.changes > 0 && p.convergence_max > 0 ? p.convergence_max : null),
     total: (points) => {
       const slowest = Math.max(0, ...points.map((p) => p.convergence_max ?? 0))
-      return slowest ? `slowest ${measured(slowest)}` : 'no change'
+      return slowest ? `slowest ${measured(slowest)}` : 'none measured'
     },
   },
   {
@@ -40,7 +40,10 @@ const kinds = [
     key: 'instances',
     title: 'Live instances',
     value: (p) => p.instances,
-    total: (points) => (points.length ? `${(points.at(-1).instances ?? 0).toLocaleString('en')} now` : ''),
+    total: (points) => {
+      const newest = points.at(-1)?.instances ?? null // null before the first snapshot
+      return newest === null ? 'no snapshot yet' : `${newest.toLocaleString('en')} now`
+    },
   },
 ]
 

@@ -1,5 +1,5 @@
 // A unified diff side by side, or one below the other on narrow screens. Changed words within a line are marked.
-import { el } from '../dom.js'
+import { el, update } from '../dom.js'
 import { draw } from '../store.js'
 import { parsePatch } from '../vendor/diff/libesm/patch/parse.js'
 import { diffWordsWithSpace } from '../vendor/diff/libesm/diff/word.js'
@@ -12,17 +12,24 @@ narrow.addEventListener('change', draw)
 let parsed = { text: null } // the diff that was parsed last
 let limit = shownAtFirst
 
-/** Returns the element for the text of a unified diff. */
-export function diff(text) {
+const drawn = new WeakMap() // what each element shows
+
+/** Returns the element that drawDiff fills. */
+export const diff = () => el('div', { key: 'diff', class: 'diff', opaque: true })
+
+/** Shows the text of a unified diff in the element. It does nothing if the element shows that already, because it takes long. */
+export function drawDiff(target, text) {
   if (parsed.text !== text) {
     parsed = parse(text)
     limit = shownAtFirst
   }
+  const shown = JSON.stringify([limit, narrow.matches, text])
+  if (drawn.get(target) === shown) return
+  drawn.set(target, shown)
   const rows = parsed.rows.slice(0, limit)
   const rest = parsed.rows.length - rows.length
-  return el(
-    'div',
-    { key: 'diff', class: 'diff' },
+  update(
+    target,
     el(
       'div',
       { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Changed lines' },
