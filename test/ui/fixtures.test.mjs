@@ -183,6 +183,15 @@ test('a HAProxy that runs is not said to be down', async () => {
   await page.context().close()
 })
 
+test('a template that is tried again is not said to be refused', async () => {
+  const answers = trouble()
+  const pipeline = answers.status.pipelines.find((p) => p.template_error)
+  for (const reason of pipeline.reasons) if (reason.kind === 'template') reason.kind = 'not_applied'
+  const page = await open(browser, { answers })
+  await page.getByText('not applied yet', { exact: true }).waitFor(patience)
+  await page.context().close()
+})
+
 test('an apply is requested by the button', async () => {
   const page = await open(browser, { answers: trouble() })
   const methods = []
@@ -314,13 +323,13 @@ test('the keyboard reaches everything', async () => {
 })
 
 test('what has the focus keeps it while the page changes', async () => {
-  const page = await open(browser, { answers: trouble() })
+  const answers = trouble()
+  const page = await open(browser, { answers })
   const release = page.getByRole('button', { name: 'Release' })
   await release.focus()
-  await page.waitForRequest('**/api/v1/status', { timeout: 1 }).catch(() => {})
+  answers.status.pipelines[0].reasons.find(({ kind }) => kind === 'held').message = 'the last instance is gone'
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange'))) // fetches everything again
-  await page.waitForResponse('**/api/v1/status')
-  await page.waitForTimeout(50)
+  await page.getByText('the last instance is gone').first().waitFor(patience)
   assert.ok(await release.evaluate((node) => node === document.activeElement))
   await page.context().close()
 })
