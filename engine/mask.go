@@ -98,20 +98,16 @@ func containsAny(text string, parts []string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// withoutPrivateKeys returns files without the content of private keys, so that a part of one, which is not recognisable, has
-// nothing to mask.
-func withoutPrivateKeys(files []sdk.File) []sdk.File {
-	masked := files
-	for i, file := range files {
-		if !bytes.Contains(file.Content, []byte("PRIVATE KEY-----")) {
-			continue
+// withoutPrivateKeys returns doc without the content of private keys in its files, so that a part of one, which is not recognisable,
+// has nothing to mask.
+func withoutPrivateKeys(doc sdk.Document) sdk.Document {
+	doc.Files = slices.Clone(doc.Files)
+	for i, file := range doc.Files {
+		if bytes.Contains(file.Content, []byte("PRIVATE KEY-----")) {
+			doc.Files[i].Content = privateKey.ReplaceAll(file.Content, []byte(maskedKey))
 		}
-		if &masked[0] == &files[0] {
-			masked = slices.Clone(files)
-		}
-		masked[i].Content = privateKey.ReplaceAll(file.Content, []byte(maskedKey))
 	}
-	return masked
+	return doc
 }
 
 // Masked returns text, such as lines of a configuration, with passwords, keys, tokens and credentials replaced by [Mask]. In

@@ -63,7 +63,7 @@ func (p *pipeline) compare(c *history.Change, r *rendered) string {
 			c.Instances[i] = OneLine(Masked(line))
 		}
 	}
-	diff := history.DiffFiles(withoutPrivateKeys(before.document.Files), withoutPrivateKeys(r.document.Files))
+	diff := history.DiffDocuments(withoutPrivateKeys(before.document), withoutPrivateKeys(r.document))
 	c.LinesAdded, c.LinesRemoved, c.DiffTruncated = diff.Added, diff.Removed, diff.Truncated
 	return text(diff.Text)
 }

@@ -22,25 +22,34 @@ type Diff struct {
 	Truncated      bool   // Text lacks the rest of the difference
 }
 
-// DiffFiles returns the difference between the files of two documents. Its cost is about that of reading both once and of
+// DiffDocuments returns the difference between the files of two documents. The names of the files are followed by the generation of
+// their document. Its cost is about that of reading both once and of
 // comparing what is between the first and the last line that differ.
-func DiffFiles(before, after []sdk.File) Diff {
+func DiffDocuments(before, after sdk.Document) Diff {
 	var d Diff
 	var text bytes.Buffer
-	for _, file := range after {
-		if old, ok := find(before, file.Name); ok {
-			d.add(&text, file.Name, file.Name, old, file.Content)
+	for _, file := range after.Files {
+		if old, ok := find(before.Files, file.Name); ok {
+			d.add(&text, label(before, file.Name), label(after, file.Name), old, file.Content)
 		} else {
-			d.add(&text, "/dev/null", file.Name, nil, file.Content)
+			d.add(&text, noFile, label(after, file.Name), nil, file.Content)
 		}
 	}
-	for _, file := range before {
-		if _, ok := find(after, file.Name); !ok {
-			d.add(&text, file.Name, "/dev/null", file.Content, nil)
+	for _, file := range before.Files {
+		if _, ok := find(after.Files, file.Name); !ok {
+			d.add(&text, label(before, file.Name), noFile, file.Content, nil)
 		}
 	}
 	d.Text = text.String()
 	return d
+}
+
+// noFile stands for a file that one of the documents lacks.
+const noFile = "/dev/null"
+
+// label returns the header of a file of doc in a diff. For programs such as patch, a tab ends the name.
+func label(doc sdk.Document, name string) string {
+	return fmt.Sprintf("%s\tgeneration %d", name, doc.Generation)
 }
 
 func find(files []sdk.File, name string) (content []byte, ok bool) {
@@ -54,7 +63,7 @@ func find(files []sdk.File, name string) (content []byte, ok bool) {
 
 // add appends the difference of one file to text.
 func (d *Diff) add(text *bytes.Buffer, oldName, newName string, before, after []byte) {
-	if oldName == newName && bytes.Equal(before, after) {
+	if oldName != noFile && newName != noFile && bytes.Equal(before, after) {
 		return
 	}
 	d.addLine(text, fmt.Appendf(nil, "--- %s\n", oldName))

@@ -13,14 +13,19 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
+// diffFiles returns the difference between the documents of generations 1 and 2 with those files.
+func diffFiles(before, after []sdk.File) Diff {
+	return DiffDocuments(sdk.Document{Generation: 1, Files: before}, sdk.Document{Generation: 2, Files: after})
+}
+
 func mainFile(text string) []sdk.File {
 	return []sdk.File{{Name: "haproxy.cfg", Content: []byte(text)}}
 }
 
-func TestDiffFiles(t *testing.T) {
+func TestDiffDocuments(t *testing.T) {
 	t.Parallel()
 	ten := "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n"
-	header := "--- haproxy.cfg\n+++ haproxy.cfg\n"
+	header := "--- haproxy.cfg\tgeneration 1\n+++ haproxy.cfg\tgeneration 2\n"
 	for _, test := range []struct {
 		name           string
 		before, after  []sdk.File
@@ -38,12 +43,12 @@ func TestDiffFiles(t *testing.T) {
 			header + "@@ -1,4 +1,3 @@\n-1\n 2\n 3\n 4\n@@ -7,4 +6,3 @@\n 7\n 8\n 9\n-10\n", 0, 2},
 		{"no newline at the end", mainFile("a"), mainFile("a\n"),
 			header + "@@ -1,1 +1,1 @@\n-a\n\\ No newline at end of file\n+a\n", 1, 1},
-		{"the first document", nil, mainFile("a\n"), "--- /dev/null\n+++ haproxy.cfg\n@@ -0,0 +1,1 @@\n+a\n", 1, 0},
+		{"the first document", nil, mainFile("a\n"), "--- /dev/null\n+++ haproxy.cfg\tgeneration 2\n@@ -0,0 +1,1 @@\n+a\n", 1, 0},
 		{"a file less", append(mainFile("a\n"), sdk.File{Name: "x", Content: []byte("b\n")}), mainFile("a\n"),
-			"--- x\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-b\n", 0, 1},
-		{"an empty file", nil, mainFile(""), "--- /dev/null\n+++ haproxy.cfg\n", 0, 0},
+			"--- x\tgeneration 1\n+++ /dev/null\n@@ -1,1 +0,0 @@\n-b\n", 0, 1},
+		{"an empty file", nil, mainFile(""), "--- /dev/null\n+++ haproxy.cfg\tgeneration 2\n", 0, 0},
 	} {
-		got := DiffFiles(test.before, test.after)
+		got := diffFiles(test.before, test.after)
 		if got != (Diff{Text: test.want, Added: test.added, Removed: test.removed}) {
 			t.Errorf("%s: got %d, %d\n%s\nwant %d, %d\n%s", test.name, got.Added, got.Removed, got.Text, test.added, test.removed,
 				test.want)
@@ -52,14 +57,14 @@ func TestDiffFiles(t *testing.T) {
 }
 
 // The difference, applied to the text before, results in the text after.
-func TestDiffFiles_Random(t *testing.T) {
+func TestDiffDocuments_Random(t *testing.T) {
 	t.Parallel()
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 2000 {
 		before := randomText(r, r.IntN(60))
 		after := edited(r, before)
-		d := DiffFiles(mainFile(before), mainFile(after))
+		d := diffFiles(mainFile(before), mainFile(after))
 		if got := patched(t, before, d.Text); got != after {
 			t.Fatalf("seed %d: %q became %q instead of %q with\n%s", seed, before, got, after, d.Text)
 		}
@@ -142,18 +147,18 @@ func patched(t *testing.T, before, text string) string {
 	return out.String()
 }
 
-func TestDiffFiles_Bound(t *testing.T) {
+func TestDiffDocuments_Bound(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
 	for n := range 100_000 {
 		fmt.Fprintf(&text, "line %d\n", n)
 	}
-	d := DiffFiles(nil, mainFile(text.String()))
+	d := diffFiles(nil, mainFile(text.String()))
 	if !d.Truncated || d.Added != 100_000 || len(d.Text) > maxDiff || len(d.Text) < maxDiff-100 ||
 		!strings.HasSuffix(d.Text, "\n") {
 		t.Errorf("%d bytes, %d lines, truncated %v", len(d.Text), d.Added, d.Truncated)
 	}
-	d = DiffFiles(nil, mainFile(strings.Repeat("x", 2*maxDiff)))
+	d = diffFiles(nil, mainFile(strings.Repeat("x", 2*maxDiff)))
 	if !d.Truncated || d.Added != 1 || len(d.Text) > 100 {
 		t.Errorf("one long line: %d bytes, %d lines, truncated %v", len(d.Text), d.Added, d.Truncated)
 	}
@@ -172,16 +177,16 @@ func largeDocument() []byte {
 	return out.Bytes()
 }
 
-// BenchmarkDiffFiles finds the change of one instance among 10,000. It also reports the time as a fraction of that for comparing
+// BenchmarkDiffDocuments finds the change of one instance among 10,000. It also reports the time as a fraction of that for comparing
 // whole documents.
-func BenchmarkDiffFiles(b *testing.B) {
+func BenchmarkDiffDocuments(b *testing.B) {
 	before := largeDocument()
 	after := bytes.Replace(before, []byte("10.0.17.5:"), []byte("10.0.17.6:"), 1)
 	if bytes.Equal(before, after) {
 		b.Fatal("nothing has changed")
 	}
 	for b.Loop() {
-		if d := DiffFiles(mainFiles(before), mainFiles(after)); d.Added != 1 || d.Removed != 1 {
+		if d := diffFiles(mainFiles(before), mainFiles(after)); d.Added != 1 || d.Removed != 1 {
 			b.Fatal(d)
 		}
 	}
