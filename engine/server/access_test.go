@@ -399,7 +399,7 @@ func TestAccessPolicy_StatusPageBehindProxy(t *testing.T) {
 				want = 401
 			}
 			s := newServerWithPolicy(t, cfg)
-			r := httptest.NewRequest("GET", path, nil)
+			r := httptest.NewRequest(http.MethodGet, path, nil)
 			r.Host = "127.0.0.1:7778"
 			r.Header.Set("Origin", "http://proxy.example")
 			w := httptest.NewRecorder()
