@@ -9,6 +9,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/exclude"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // The states of the daemon and of a pipeline, from the best to the worst.
@@ -85,7 +86,7 @@ func sinkReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 			int(engine.CrashWindow.Minutes()), p.LastCrash)
 		reasons = append(reasons, degraded(ReasonRestarting, message, restarted))
 	case p.Facts["restarting"] == "yes": // for so long that the sink does not report each end as an event
-		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy keeps ending by itself soon after each start", restarted))
+		reasons = append(reasons, degraded(ReasonRestarting, "HAProxy was started several times within a short time", restarted))
 	}
 	return reasons
 }
@@ -94,9 +95,13 @@ func sinkReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 func applyReasons(p engine.PipelineHealth) []Reason {
 	var reasons []Reason
 	if p.ApplyError != nil {
-		reasons = append(reasons, unhealthy(ReasonNotApplied, p.ApplyError.Error(),
-			"Correct what the message names: the template, or the values in the registry. The previous configuration stays in "+
-				"effect. It is tried again by itself where that can help, and at once with POST "+pipelinePath(p)+"/apply."))
+		action := "Remove the cause that the message names."
+		if isAboutDocument(p.ApplyError) {
+			action = "Correct what the message names: the template, or the values in the registry."
+		}
+		action += " The previous configuration stays in effect. It is tried again by itself where that can help, and at once " +
+			"with POST " + pipelinePath(p) + "/apply."
+		reasons = append(reasons, unhealthy(ReasonNotApplied, p.ApplyError.Error(), action))
 	}
 	if p.InputsError != nil {
 		reasons = append(reasons, unhealthy(ReasonWatchedFiles, p.InputsError.Error(),
@@ -113,6 +118,12 @@ func applyReasons(p engine.PipelineHealth) []Reason {
 		reasons = append(reasons, unhealthy(ReasonTemplate, p.TemplateError.Error(), templateAction(p)))
 	}
 	return reasons
+}
+
+// isAboutDocument reports whether the document, or rendering it, is at fault, and not something like a full disk.
+func isAboutDocument(err error) bool {
+	_, template := errors.AsType[*engine.TemplateError](err)
+	return template || exclude.IsRejected(err) || errors.Is(err, sdk.ErrNotLoaded)
 }
 
 // sourceReasons say why the snapshot in use may not be the registry's state.

@@ -59,6 +59,14 @@ func TestPipelineState_Reasons(t *testing.T) {
 			status: status{Generation: 1, ApplyError: errors.New("x")}, want: StateUnhealthy, kinds: "not_applied",
 			action: "POST /api/v1/pipelines/p%2F1/apply",
 		},
+		"a document is rejected": {
+			status: status{Generation: 1, ApplyError: sdk.ErrRejected}, want: StateUnhealthy, kinds: "not_applied",
+			action: "the template",
+		},
+		"a document cannot be written": {
+			status: status{Generation: 1, ApplyError: syscall.ENOSPC}, want: StateUnhealthy, kinds: "not_applied",
+			action: "Remove the cause",
+		},
 		"watched files are not loaded": {
 			status: status{Generation: 1, InputsError: errors.New("x")}, want: StateUnhealthy, kinds: "watched_files",
 			action: "save",

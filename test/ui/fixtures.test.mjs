@@ -183,6 +183,15 @@ test('a HAProxy that runs is not said to be down', async () => {
   await page.context().close()
 })
 
+test('a template that is tried again is not said to be refused', async () => {
+  const answers = trouble()
+  const pipeline = answers.status.pipelines.find((p) => p.template_error)
+  for (const reason of pipeline.reasons) if (reason.kind === 'template') reason.kind = 'not_applied'
+  const page = await open(browser, { answers })
+  await page.getByText('not applied yet', { exact: true }).waitFor(patience)
+  await page.context().close()
+})
+
 test('an apply is requested by the button', async () => {
   const page = await open(browser, { answers: trouble() })
   const methods = []

@@ -195,14 +195,11 @@ func (s Server) tooLong() bool {
 
 func differentOptions(old, now string) string {
 	was, is := strings.Fields(old), strings.Fields(now)
-	var parts []string
-	added, removed := without(is, was), without(was, is)
-	if len(added) == 1 && len(removed) == 1 { // the value of an option, which follows its keyword
-		before, after := slices.Index(was, removed[0]), slices.Index(is, added[0])
-		if before > 0 && after > 0 && was[before-1] == is[after-1] {
-			return fmt.Sprintf("option %s changed from %s to %s", is[after-1], clip(removed[0]), clip(added[0]))
-		}
+	parts := differentValues(was, is)
+	if len(parts) > 0 {
+		return few(parts)
 	}
+	added, removed := without(is, was), without(was, is)
 	if len(added) > 0 {
 		parts = append(parts, "option "+clip(strings.Join(added, " "))+" added")
 	}
@@ -213,6 +210,25 @@ func differentOptions(old, now string) string {
 		return "the order of its options changed"
 	}
 	return strings.Join(parts, ", ")
+}
+
+// differentValues describes how options differ of which only values differ. A value follows its keyword. It returns nil if
+// something else differs.
+func differentValues(was, is []string) []string {
+	if len(was) != len(is) {
+		return nil
+	}
+	var parts []string
+	for i := range is {
+		switch {
+		case was[i] == is[i]:
+		case i == 0 || was[i-1] != is[i-1]:
+			return nil
+		default:
+			parts = append(parts, fmt.Sprintf("option %s changed from %s to %s", is[i-1], clip(was[i]), clip(is[i])))
+		}
+	}
+	return parts
 }
 
 // settable describes what "set server" has to change.

@@ -304,3 +304,18 @@ func TestBackends_KnownServers(t *testing.T) {
 		}
 	}
 }
+
+func TestDifferentOptions(t *testing.T) {
+	for _, test := range []struct{ old, now, want string }{
+		{"check fall 3 inter 2s", "check fall 4 inter 3s", "option fall changed from 3 to 4; option inter changed from 2s to 3s"},
+		{"check fall 3 rise 3", "check fall 3 rise 4", "option rise changed from 3 to 4"},
+		{"check fall 3", "check fall 3 rise 3", "option rise 3 added"},
+		{"check ssl", "check", "option ssl removed"},
+		{"check", "ssl", "option ssl added, option check removed"},
+		{"a b", "b a", "the order of its options changed"},
+	} {
+		if got := differentOptions(test.old, test.now); got != test.want {
+			t.Errorf("%q and %q: got %q, want %q", test.old, test.now, got, test.want)
+		}
+	}
+}

@@ -27,14 +27,14 @@ const kinds = [
     title: 'Changes',
     bars: true,
     value: (p) => p.changes || null,
-    total: (points) => `${sum(points, 'changes')} in 6 h`,
+    total: (points) => `${sum(points, 'changes')} in ${span(points)}`,
   },
   {
     key: 'reloads',
     title: 'Reloads',
     bars: true,
     value: (p) => p.reloads || null,
-    total: (points) => `${sum(points, 'reloads')} in 6 h`,
+    total: (points) => `${sum(points, 'reloads')} in ${span(points)}`,
   },
   {
     key: 'instances',
@@ -48,6 +48,9 @@ const kinds = [
 ]
 
 const sum = (points, name) => points.reduce((all, p) => all + (p[name] ?? 0), 0).toLocaleString('en')
+
+/** Returns how long the points cover: a series begins with the daemon. */
+const span = (points) => (points.length < 60 ? `${points.length} min` : `${Math.round(points.length / 60)} h`)
 
 export class Charts {
   #pipeline

@@ -79,11 +79,18 @@ function counts(p, source) {
   return links.length ? links.flatMap((one, i) => (i ? [', ', one] : [one])) : 'none'
 }
 
+function templateState(p) {
+  if (!p.template_error) return ['ok', 'accepted']
+  // A template that is not at fault, such as with a full disk, is tried again.
+  return p.reasons?.some((reason) => reason.kind === 'template') ? ['error', 'refused'] : ['warning', 'not applied yet']
+}
+
 function templateStage(p) {
   const files = p.templates?.length ? p.templates : ['built-in template']
   const name = files[0].split('/').pop() || files[0]
   const notes = p.notes?.length
-  return stage('Template', name, '', p.template_error ? 'error' : 'ok', p.template_error ? 'refused' : 'accepted', [
+  const [tone, state] = templateState(p)
+  return stage('Template', name, '', tone, state, [
     files[0] !== name && ['path', el('span', { title: files.join('\n') }, files[0])],
     files.length > 1 && ['files', String(files.length)],
     ['excluded', p.excluded?.length ? count(p.excluded.length, 'part') : 'none'],
