@@ -40,8 +40,8 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 }
 
 // sendEvents sends what reader reads until ctx is done, the client does not read or is no longer authorized. The client waits for
-// two seconds before it reconnects. It learns the id of the newest event at once, so that it misses none if it reconnects before the
-// next event.
+// two seconds before it reconnects. It learns the id of the newest event at once, so that it misses none if it reconnects before
+// the next event.
 func (s *Server) sendEvents(ctx context.Context, w http.ResponseWriter, r *http.Request, reader *eventReader) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // the deadline of the request would end the stream

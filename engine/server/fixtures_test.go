@@ -33,8 +33,8 @@ func TestReasons_OfTheFixtures(t *testing.T) {
 			`/etc/haproxy-api/haproxy.tmpl:31:14: function "getPort" not defined; did you mean "getPorts"?`)},
 		Held: &engine.Held{Reason: "9 of 12 live instances are gone, more than max_drop allows", Until: day},
 		Excluded: []exclude.Exclusion{{Service: "orders", ID: "orders-1", Hostname: "node-9",
-			Reason: "/etc/haproxy/haproxy.cfg:52 (/etc/haproxy-api/haproxy.tmpl:84): 'server node-9-31002': " +
-				"could not resolve address 'node-9'"}},
+			Reason: "/etc/haproxy/haproxy.cfg:52 (/etc/haproxy-api/haproxy.tmpl:84): 'server node-9-31002': could not resolve " +
+				"address 'node-9'"}},
 		Quarantined: make([]engine.Quarantined, 14),
 	}}
 	haproxy.Quarantined[0] = engine.Quarantined{Service: "web", ID: "web-7", Hostname: "node-7",

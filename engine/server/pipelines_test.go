@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/engine"
+	"github.com/haproxy-api/haproxy-api/engine/exclude"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -37,6 +38,18 @@ func TestPipelines_QuarantinedAreLimited(t *testing.T) {
 	want := Quarantined{Service: "web", Instance: "99", Hostname: "h", Reason: "r"}
 	if len(p.Quarantined) != 100 || p.Quarantined[99] != want || p.QuarantinedCount != 250 {
 		t.Errorf("%d of %d, the last one %+v", len(p.Quarantined), p.QuarantinedCount, p.Quarantined[len(p.Quarantined)-1])
+	}
+}
+
+func TestPipelines_ExcludedAreLimited(t *testing.T) {
+	all := make([]exclude.Exclusion, 10_000)
+	for n := range all {
+		all[n] = exclude.Exclusion{Service: "web", ID: strconv.Itoa(n), Hostname: "h", Reason: "r"}
+	}
+	p := newPipeline(engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{Excluded: all}}, engine.SourceStatus{})
+	want := Exclusion{Service: "web", Instance: "99", Hostname: "h", Reason: "r"}
+	if len(p.Excluded) != 100 || p.Excluded[99] != want || p.ExcludedCount != len(all) {
+		t.Errorf("%d of %d, the last one %+v", len(p.Excluded), p.ExcludedCount, p.Excluded[len(p.Excluded)-1])
 	}
 }
 

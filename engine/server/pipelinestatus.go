@@ -35,7 +35,8 @@ type Pipeline struct {
 	Notes               []string  `json:"notes,omitempty"`                 // what the template reports about the snapshot
 	Nondeterministic    []string  `json:"nondeterministic,omitempty"`      // nondeterministic lines of the template
 
-	Excluded         []Exclusion   `json:"excluded,omitempty"`             // from the applied document
+	Excluded         []Exclusion   `json:"excluded,omitempty"`             // the first ones from the applied document
+	ExcludedCount    int           `json:"excluded_count,omitempty"`       // of all of them
 	Quarantined      []Quarantined `json:"quarantined,omitempty"`          // the first instances that are
 	QuarantinedCount int           `json:"quarantined_count,omitempty"`    // of all of them
 	Dropped          []Quarantined `json:"dropped_values,omitempty"`       // the first values that templates do not see
@@ -67,7 +68,7 @@ type Exclusion struct {
 	Reason   string `json:"reason"`
 }
 
-// maxQuarantined bounds how many quarantined instances, and how many dropped values, the API lists.
+// maxQuarantined bounds how many quarantined instances, how many dropped values and how many exclusions the API lists.
 const maxQuarantined = 100
 
 // Quarantined is an instance that templates do not see because of an unsafe value.
@@ -114,7 +115,8 @@ func newPipeline(h engine.PipelineHealth, source engine.SourceStatus) Pipeline {
 		Problems: append([]string{}, h.Problems...), Facts: h.Facts,
 		SourceProblems: source.Problems, SourceFacts: source.Facts,
 		Notes: status.Notes, Nondeterministic: status.Nondeterministic, Excluded: exclusions(status.Excluded),
-		Quarantined: quarantined(status.Quarantined), QuarantinedCount: len(status.Quarantined),
+		ExcludedCount: len(status.Excluded),
+		Quarantined:   quarantined(status.Quarantined), QuarantinedCount: len(status.Quarantined),
 		Dropped: quarantined(status.Dropped), DroppedCount: len(status.Dropped),
 		Applying: timeOrNil(status.Applying), Held: newHeld(status.Held), StaleSince: timeOrNil(status.StaleSince),
 		LastChange: summaryOf(status.LastChange), LastReload: summaryOf(status.LastReload),
@@ -165,7 +167,7 @@ func newLastApply(c history.Change) *LastApply {
 
 func exclusions(all []exclude.Exclusion) []Exclusion {
 	var out []Exclusion
-	for _, e := range all {
+	for _, e := range all[:min(len(all), maxQuarantined)] {
 		out = append(out, Exclusion{Service: e.Service, Instance: e.ID, Hostname: e.Hostname, Reason: e.Reason})
 	}
 	return out

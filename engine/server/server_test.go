@@ -296,7 +296,8 @@ func TestPipelines_Exclusions(t *testing.T) {
 	}
 	got, err := json.Marshal(newPipeline(engine.PipelineHealth{PipelineStatus: status}, engine.SourceStatus{}))
 	for _, want := range []string{
-		`"excluded":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],"last"`,
+		`"excluded":[{"service":"web","instance":"1","hostname":"h","reason":"bad"},{"service":"chat","reason":"worse"}],`,
+		`"excluded_count":2,`,
 		`"excluded":["chat: worse"],"at"`,
 	} {
 		if err != nil || !strings.Contains(string(got), want) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -127,6 +129,37 @@ func TestServers_HAProxyIsReloaded(t *testing.T) {
 	if len(servers) != 2 {
 		t.Errorf("got %+v", servers)
 	}
+}
+
+// A HAProxy that hangs does not keep a caller, and is asked again once it answers.
+func TestServers_HAProxyHangs(t *testing.T) {
+	t.Parallel()
+	inEachMode(t, func(t *testing.T, r *testEnv, document func(string, ...string) sdk.Document) {
+		s := r.sink()
+		r.apply(s, document("one", "backend b.1:2-3_4", "    server s.1:2-3_4 127.0.0.1:1"), sdk.ActionRestart)
+		if _, err := s.Servers(t.Context()); errors.Is(err, errors.ErrUnsupported) {
+			t.Skip(err)
+		}
+		pid := r.running(s).Pid()
+		check(t, syscall.Kill(pid, syscall.SIGSTOP))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if servers, err := s.Servers(ctx); err == nil {
+			t.Errorf("a process that is stopped has reported %d servers", len(servers))
+		}
+		check(t, syscall.Kill(pid, syscall.SIGCONT))
+		var servers []sdk.Server
+		eventually(t, "HAProxy answers again", func() bool {
+			var err error
+			servers, err = s.Servers(t.Context())
+			return err == nil
+		})
+		if !slices.ContainsFunc(servers, func(server sdk.Server) bool {
+			return server.Backend == "b.1:2-3_4" && server.Name == "s.1:2-3_4" && server.Address == "127.0.0.1:1"
+		}) {
+			t.Errorf("got %+v", servers)
+		}
+	})
 }
 
 func TestServers_TenThousand(t *testing.T) {

@@ -75,8 +75,8 @@ func NewHandler() *Handler {
 	return h
 }
 
-// prepared returns the files as they are served, by their paths, and their version. Compressing them takes a while, so all handlers
-// share them.
+// prepared returns the files as they are served, by their paths, and their version. Compressing them takes a while, so all
+// handlers share them.
 var prepared = sync.OnceValues(func() (files map[string]file, version string) {
 	contents, version := readFiles()
 	contents[indexName] = bytes.ReplaceAll(contents[indexName], []byte(placeholder), []byte("ui/"+version+"/"))

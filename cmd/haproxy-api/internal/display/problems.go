@@ -1,7 +1,6 @@
 package display
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 
@@ -68,14 +67,12 @@ func reasonDetails(r server.Reason, p server.Pipeline) []string {
 		for _, e := range p.Excluded {
 			lines = append(lines, describe(e.Service, e.Instance, e.Hostname)+": "+oneLine(e.Reason))
 		}
-		return bounded(lines)
+		return first(lines, p.ExcludedCount)
 	case server.ReasonQuarantined:
 		for _, q := range p.Quarantined {
 			lines = append(lines, describe(q.Service, q.Instance, q.Hostname)+": "+oneLine(q.Reason))
 		}
-		if more := p.QuarantinedCount - maxListed; more > 0 {
-			return append(lines[:min(len(lines), maxListed)], fmt.Sprintf("and %d more", more))
-		}
+		return first(lines, p.QuarantinedCount)
 	}
 	return lines
 }

@@ -125,7 +125,7 @@ func summary(s Status) string {
 			text := kindOf(r)
 			switch r.Kind {
 			case server.ReasonExcluded:
-				text = fmt.Sprintf("%d excluded", len(pipeline.Excluded))
+				text = fmt.Sprintf("%d excluded", pipeline.ExcludedCount)
 			case server.ReasonQuarantined:
 				text = fmt.Sprintf("%d quarantined", pipeline.QuarantinedCount)
 			}
@@ -284,11 +284,14 @@ func facts(all map[string]string) string {
 	return strings.Join(texts, ", ")
 }
 
-func bounded(all []string) []string {
-	if len(all) <= maxListed {
-		return all
+func bounded(all []string) []string { return first(all, len(all)) }
+
+// first is [bounded] for the first lines of that many.
+func first(lines []string, count int) []string {
+	if count <= maxListed {
+		return lines
 	}
-	return append(slices.Clone(all[:maxListed]), fmt.Sprintf("and %d more", len(all)-maxListed))
+	return append(slices.Clone(lines[:min(len(lines), maxListed)]), fmt.Sprintf("and %d more", count-maxListed))
 }
 
 // describe names an instance or, without its ID and host, its service.

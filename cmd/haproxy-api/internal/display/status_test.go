@@ -91,6 +91,7 @@ func TestShowStatus(t *testing.T) {
 				Action:  "Correct its values in the registry."})
 			p.Excluded = []server.Exclusion{{Service: "web", Instance: "a", Hostname: "node-1", Reason: "weight out of range"},
 				{Service: "mail", Reason: "port 25 is in use"}}
+			p.ExcludedCount = len(p.Excluded)
 		},
 		"quarantined": func(s *server.Status) {
 			p := degrade(s, server.Reason{Kind: server.ReasonQuarantined, State: server.StateDegraded,
