@@ -55,7 +55,12 @@ func (c *serverCache) get(ctx context.Context, reporter sdk.ServerReporter) ([]s
 	ctx, cancel := context.WithTimeout(ctx, serversTimeout)
 	defer cancel()
 	select {
-	case <-c.calls.DoChan("", func() (any, error) { c.call(context.WithoutCancel(ctx), reporter); return nil, nil }):
+	case <-c.calls.DoChan("", func() (any, error) {
+		if _, _, fresh := c.cached(); !fresh { // another call may have ended meanwhile
+			c.call(context.WithoutCancel(ctx), reporter)
+		}
+		return nil, nil
+	}):
 	case <-ctx.Done():
 		c.gaveUp(ctx.Err())
 	}
