@@ -138,7 +138,7 @@ func TestLimits_SinkResponses(t *testing.T) {
 
 	result, err := sink.Apply(t.Context(), document("text"))
 	if err != nil || result.Action != sdk.ActionOther || result.Took != 0 || len(result.Details) != wire.MaxDetails+1 ||
-		len(result.Commands) != wire.MaxCommands+1 || len(result.Steps) != wire.MaxSteps {
+		len(result.Commands) != wire.MaxCommands || len(result.Steps) != wire.MaxSteps {
 		t.Errorf("%v: action %q, took %v, %d details, %d commands, %d steps",
 			err, result.Action, result.Took, len(result.Details), len(result.Commands), len(result.Steps))
 	}
@@ -191,7 +191,7 @@ func TestLimits_Events(t *testing.T) {
 	}
 	event := <-sink.Events()
 	if event.Kind != sdk.EventOther || event.Generation != 0 || event.Time.After(time.Now()) ||
-		len(event.Reason) > wire.MaxText+3 || len(event.Commands) != wire.MaxCommands+1 ||
+		len(event.Reason) > wire.MaxText+3 || len(event.Commands) != wire.MaxCommands ||
 		len(event.Details) != wire.MaxDetails+1 {
 		t.Errorf("%q of generation %d at %v, %d bytes of reason, %d commands, %d details", event.Kind, event.Generation,
 			event.Time, len(event.Reason), len(event.Commands), len(event.Details))

@@ -166,6 +166,11 @@ func TestRoundTrip_ManyCommands(t *testing.T) {
 			t.Errorf("of %d commands %d arrive, the last is %.20q", test.count, len(got), got[len(got)-1].Sent)
 		}
 	}
+	// A plugin in another language may not bound them.
+	event, _ := DecodeEvent(&AttachEvent{Event: &Event{Commands: make([]*Command, 3*MaxCommands)}}, time.Now())
+	if got := event.Commands; len(got) != MaxCommands+1 || got[MaxCommands].Sent != strconv.Itoa(2*MaxCommands)+" more" {
+		t.Errorf("%d commands arrive, the last is %q", len(got), got[len(got)-1].Sent)
+	}
 }
 
 func TestRoundTrip_Health(t *testing.T) {
