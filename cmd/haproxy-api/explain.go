@@ -103,6 +103,7 @@ func findChange(ctx context.Context, client apiclient.Client, o explainOptions) 
 			return found, fmt.Errorf("pipeline %s has no changes yet: see 'haproxy-api status'", p.Name)
 		}
 		o.generation = newest.Generation
+		found.Now = p.Reasons
 	}
 	change, err := client.Change(ctx, p.Name, o.generation)
 	if o.reload && apiclient.IsGone(err) { // its summary outlives it

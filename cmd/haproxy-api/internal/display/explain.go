@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/history"
+	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -31,7 +33,21 @@ func Explain(p *terminal.Page, c Change, full bool, now time.Time) {
 	explainList(p, "Details", c.Details)
 	explainDiff(p, c, full)
 	p.Line("")
+	if len(c.Now) > 0 {
+		p.Hanging(p.Faint("Now:  "), stateIn(p.Palette, c.Now[0].State, kindsOf(c.Now))+"; see haproxy-api status")
+	}
 	p.Hanging(p.Faint("Next: "), nextCommand(c))
+}
+
+// kindsOf names each kind of reasons once.
+func kindsOf(reasons []server.Reason) string {
+	var kinds []string
+	for _, r := range reasons {
+		if kind := kindOf(r); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // headline says what happened to which pipeline.

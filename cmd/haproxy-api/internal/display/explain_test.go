@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/history"
+	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -90,6 +91,13 @@ func TestExplain(t *testing.T) {
 			c.Trigger = history.Trigger{Kind: history.TriggerRequest, Detail: "127.0.0.1"}
 			c.Action, c.Reason, c.Generation, c.Diff = sdk.ActionUnchanged, "it is in effect already", 43, ""
 			c.LinesAdded, c.LinesRemoved = 0, 0
+			return c
+		},
+		"newest-of-unhealthy": func() Change {
+			c := reload()
+			c.Now = []server.Reason{
+				{Kind: server.ReasonTemplate, State: server.StateUnhealthy}, {Kind: server.ReasonHeld, State: server.StateDegraded},
+			}
 			return c
 		},
 		"deferred": func() Change {

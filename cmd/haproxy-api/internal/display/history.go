@@ -7,6 +7,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/history"
+	"github.com/haproxy-api/haproxy-api/engine/server"
 )
 
 // A Change is a change of a pipeline. Its JSON form is that of [history.Change] with the pipeline and, if it is known, the diff.
@@ -14,6 +15,10 @@ type Change struct {
 	Pipeline string `json:"pipeline"`
 	history.Change
 	Diff string `json:"diff,omitempty"`
+
+	// Now are the reasons why the pipeline is not healthy. Explain refers to them, because they may be newer than the change: a
+	// snapshot that is held and a template that does not load make no change.
+	Now []server.Reason `json:"-"`
 }
 
 // History writes one line for each change, in the order of changes.
