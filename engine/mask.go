@@ -98,8 +98,8 @@ func containsAny(text string, parts []string) bool {
 	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// withoutPrivateKeys returns doc without the content of private keys in its files, so that a part of one, which is not recognisable,
-// has nothing to mask.
+// withoutPrivateKeys returns doc without the content of private keys in its files, so that a part of one, which is not
+// recognisable, has nothing to mask.
 func withoutPrivateKeys(doc sdk.Document) sdk.Document {
 	doc.Files = slices.Clone(doc.Files)
 	for i, file := range doc.Files {

@@ -22,8 +22,8 @@ type Diff struct {
 	Truncated      bool   // Text lacks the rest of the difference
 }
 
-// DiffDocuments returns the difference between the files of two documents. The names of the files are followed by the generation of
-// their document. Its cost is about that of reading both once and of
+// DiffDocuments returns the difference between the files of two documents. The names of the files are followed by the generation
+// of their document. Its cost is about that of reading both once and of
 // comparing what is between the first and the last line that differ.
 func DiffDocuments(before, after sdk.Document) Diff {
 	var d Diff

@@ -177,8 +177,8 @@ func largeDocument() []byte {
 	return out.Bytes()
 }
 
-// BenchmarkDiffDocuments finds the change of one instance among 10,000. It also reports the time as a fraction of that for comparing
-// whole documents.
+// BenchmarkDiffDocuments finds the change of one instance among 10,000. It also reports the time as a fraction of that for
+// comparing whole documents.
 func BenchmarkDiffDocuments(b *testing.B) {
 	before := largeDocument()
 	after := bytes.Replace(before, []byte("10.0.17.5:"), []byte("10.0.17.6:"), 1)

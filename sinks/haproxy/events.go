@@ -121,7 +121,7 @@ func (s *Sink) reportCrash() {
 	if st.running.None() || st.running.Alive() || !st.endedAt.IsZero() {
 		return
 	}
-	s.update(func(st *state) { st.endedAt = time.Now() })
+	s.update((*state).end)
 	log := s.controller.Log()
 	why := "it logged no reason, as when it is killed"
 	if ends := messages.Ends(log); len(ends) > 0 {

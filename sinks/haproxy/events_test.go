@@ -143,7 +143,7 @@ func TestEvents_CrashLoop(t *testing.T) {
 	crashes := withGlobal(r.document("one"), "    lua-load "+
 		r.luaThat("core.register_task(function() core.msleep(1000) os.exit(7) end)")+"\n")
 	r.apply(s, crashes, sdk.ActionRestart)
-	eventually(t, "HAProxy was started again often", func() bool { return s.state.Load().restarts > crashLoopRestarts })
+	eventually(t, "HAProxy was started again often", func() bool { return s.state.Load().restarts > crashLoopEnds })
 	eventually(t, "HAProxy runs again", func() bool { return s.state.Load().running.Alive() })
 	if got := fact(t, s, "restarting"); got != "yes" {
 		t.Errorf("restarting is %q", got)

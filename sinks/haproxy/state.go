@@ -7,10 +7,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
 )
 
-// A HAProxy that was started again crashLoopRestarts times within crashLoopTime is in a crash loop.
+// A HAProxy that ended crashLoopEnds times within crashLoopTime is in a crash loop. Attempts to start it that fail do not count.
 const (
-	crashLoopRestarts = 3
-	crashLoopTime     = 5 * time.Minute
+	crashLoopEnds = 3
+	crashLoopTime = 5 * time.Minute
 )
 
 // A state is what the sink knows about its HAProxy, at one moment. It is never modified once it is published: [Sink.update]
@@ -43,10 +43,10 @@ type state struct {
 	loads          int // how often HAProxy was told to load something
 	reloads        int // how often a running HAProxy was
 	runtimeChanges int
-	restarts       int                          // how often it was started again after it ended
-	lastRestarts   [crashLoopRestarts]time.Time // the oldest first
-	nextStart      time.Time                    // HAProxy is not started again before then
-	driftRepairs   int                          // how often changes by another program were undone
+	restarts       int                      // how often it was started again after it ended
+	lastEnds       [crashLoopEnds]time.Time // when it was found to have ended, the oldest first
+	nextStart      time.Time                // HAProxy is not started again before then
+	driftRepairs   int                      // how often changes by another program were undone
 
 	oldWorkers      []int  // workers that were replaced and are still there
 	endedOldWorkers int    // how many of them were ended because there were too many
@@ -102,13 +102,20 @@ func (st *state) expect(doc *document) { st.desired, st.onDisk, st.supervised = 
 // restart records that HAProxy is started again because it ended, and not again before next.
 func (st *state) restart(next time.Time) {
 	st.restarts++
-	st.lastRestarts = [crashLoopRestarts]time.Time(append(st.lastRestarts[1:], time.Now()))
 	st.nextStart = next
 }
 
-// isRestarting reports whether HAProxy has ended and is not there again, or is in a crash loop.
+// end records that HAProxy was found to have ended.
+func (st *state) end() {
+	st.endedAt = time.Now()
+	st.lastEnds = [crashLoopEnds]time.Time(append(st.lastEnds[1:], st.endedAt))
+}
+
+// isRestarting reports whether HAProxy has ended and is not there again, or is in a crash loop. A reload replaces processes that
+// have not ended by themselves.
 func (st *state) isRestarting() bool {
-	return st.supervised && !st.endedAt.IsZero() || time.Since(st.lastRestarts[0]) < crashLoopTime
+	ended := !st.endedAt.IsZero() || !st.running.Alive() && st.loadingSince.IsZero()
+	return st.supervised && ended || time.Since(st.lastEnds[0]) < crashLoopTime
 }
 
 // persist records that doc, to which HAProxy was changed, is on disk.

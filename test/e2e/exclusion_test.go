@@ -199,7 +199,7 @@ func TestExclusion_ThousandRejectedInstances(t *testing.T) {
 			b.Add(bad)
 		}
 	})
-	env.eventually("all are excluded", func() bool { return len(env.exclusions()) == 1000 })
+	env.eventually("all are excluded", func() bool { return env.pipeline().ExcludedCount == 1000 })
 	env.startInstance("mail", "m", 8001)
 	env.waitAnswer(8001, "m")
 	load.wantNoFailures(t)

@@ -238,11 +238,12 @@ func TestStatus_Held(t *testing.T) {
 	}
 	env.eventually("all are known", func() bool { _, status := env.status(); return aliveIn(status) == 12 })
 	env.sidecar.Restart()
-	status := env.wantStatus(server.StateDegraded, server.ReasonHeld, 0,
+	env.wantStatus(server.StateDegraded, server.ReasonHeld, 0,
 		[]string{"snapshot held", "curl -X POST http://" + env.apiAddress + "/api/v1/pipelines/haproxy/release"})
-	if status.Sources[0].Held == nil || status.Pipelines[0].Held == nil {
-		t.Error("neither the source nor the pipeline says what is held")
-	}
+	env.eventually("source and pipeline say what is held", func() bool { // the sources are asked beside the pipelines
+		_, status := env.status()
+		return status.Sources[0].Held != nil && status.Pipelines[0].Held != nil
+	})
 	if code := env.post("/api/v1/pipelines/haproxy/release"); code != 200 {
 		t.Errorf("release: %d", code)
 	}

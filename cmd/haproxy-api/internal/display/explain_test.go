@@ -96,7 +96,8 @@ func TestExplain(t *testing.T) {
 		"newest-of-unhealthy": func() Change {
 			c := reload()
 			c.Now = []server.Reason{
-				{Kind: server.ReasonTemplate, State: server.StateUnhealthy}, {Kind: server.ReasonHeld, State: server.StateDegraded},
+				{Kind: server.ReasonTemplate, State: server.StateUnhealthy},
+				{Kind: server.ReasonHeld, State: server.StateDegraded},
 			}
 			return c
 		},
