@@ -160,7 +160,7 @@ func TestMetrics_Lint(t *testing.T) {
 	}
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("CI") != "" {
+		if os.Getenv("CI") == "true" {
 			t.Fatal("promtool is not installed: run scripts/install-deps test")
 		}
 		t.Skip("promtool is not installed: run scripts/install-deps test")
