@@ -27,6 +27,7 @@ var importRules = []struct {
 	{"plugins/conformance", []string{"plugins/sdk", "plugins/host", "internal/snapshots"}},
 	{"plugins/sdk/sdktest", []string{"plugins/sdk", "plugins/conformance"}},
 	{"internal/mounttest", nil},
+	{"internal/debiantest", nil},
 	{"internal/otlptest", nil},
 	{"internal/replace", nil},
 	{"internal/logdedup", nil},

@@ -1,0 +1,26 @@
+//go:build linux
+
+package debiantest
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestMachine_Boot checks that a machine boots, runs commands in namespaces of its own, and powers off.
+func TestMachine_Boot(t *testing.T) {
+	m := New(t, "systemd", "systemd-sysv", "dbus")
+	if out := m.MustRun(t, "cat /etc/debian_version"); !strings.HasPrefix(out, "12.") {
+		t.Errorf("version %q", out)
+	}
+	m.Boot(t)
+	if out := m.MustRun(t, "cat /proc/1/comm"); out != "systemd\n" {
+		t.Errorf("process 1 is %q", out)
+	}
+	if _, err := m.Run(t.Context(), "false; true"); err == nil {
+		t.Error("a failing script succeeded")
+	}
+	if out := m.MustRun(t, "tail -n +3 /proc/net/dev"); !strings.Contains(out, "lo:") || strings.Count(out, "\n") != 1 {
+		t.Errorf("interfaces:\n%s", out)
+	}
+}
