@@ -30,8 +30,8 @@ type Machine struct {
 }
 
 // New returns a machine with the given Debian packages in addition to those of debootstrap's variant minbase. The machine does
-// not run yet. What the test changes in it is discarded when the test ends. The installed packages are kept in .debian for the next
-// test that needs the same ones.
+// not run yet. What the test changes in it is discarded when the test ends. The installed packages are kept in .debian for the
+// next test that needs the same ones.
 //
 // A test that cannot have a machine, because it does not run as root or because a program is missing, is skipped; in continuous
 // integration, where the environment variable CI is true, it fails.
@@ -40,7 +40,7 @@ func New(t testing.TB, packages ...string) *Machine {
 	need(t)
 	dir := t.TempDir()
 	for _, name := range []string{"upper", "work", "root"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil { //nolint:gosec // read by others
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,10 +188,10 @@ func (m *Machine) Copy(t testing.TB, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // read by others
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(target, content, info.Mode().Perm()); err != nil { //nolint:gosec // tests name the file
+	if err := os.WriteFile(target, content, info.Mode().Perm()); err != nil {
 		t.Fatal(err)
 	}
 }
