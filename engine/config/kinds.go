@@ -141,7 +141,7 @@ func (b block) decode(at path, v any, to *collector) {
 
 func (b block) commonFields() table {
 	return append(table{{"type", nil, stringLike(&b.into.Type, validName, isValidName),
-		"What the component is: a built-in type, or the type of a plugin. It has no default."}}, b.common...)
+		"What the component is: a built-in type, or the type of a plugin. It is required."}}, b.common...)
 }
 
 func (b block) child(name string) kind {

@@ -140,7 +140,8 @@ func (h *HAProxy) schema() table {
 		{"binary", "haproxy", stringLike(&h.Binary, "the name or path of a program", notEmpty),
 			"The HAProxy program: a name that is searched in `PATH`, or a path."},
 		{"mode", nil, oneOf(&h.Mode, modeManaged, modeCommand),
-			"Whether haproxy-api runs HAProxy itself, as a master process with workers, or a command does."},
+			"Whether haproxy-api runs HAProxy itself, as a master process with workers, or a command does. By default a " +
+				"command does if `reload_cmd` is set."},
 		{"reload_interval", "5s", duration(&h.ReloadInterval),
 			"The least time between two reloads. Changes that need no reload do not wait."},
 		{"drain_timeout", "30s", duration(&h.DrainTimeout),
@@ -199,9 +200,9 @@ func (p *Plugin) schema() table {
 func (p *Pipeline) schema() table {
 	return table{
 		{"source", nil, anyString(&p.Source),
-			"The name of the source. One source may feed several pipelines."},
+			"The name of the source, which is required. One source may feed several pipelines."},
 		{"sink", nil, anyString(&p.Sink),
-			"The name of the sink. Each sink belongs to one pipeline."},
+			"The name of the sink, which is required. Each sink belongs to one pipeline."},
 		{"template", "", anyString(&p.Template),
 			"The file of the template. Empty uses the built-in template."},
 		{"files", nil, stringTable{
@@ -223,13 +224,13 @@ func (p *Pipeline) schema() table {
 			"Values for the templates, where they are `.Vars`. They may have any type."},
 		// The defaults of the inheritedKeys are the values of the table haproxy: see defaultValues.
 		{"bind_ip", nil, word(&p.BindIP, "an IP address"),
-			"As in `[haproxy]`, for the template of this pipeline."},
+			"As in `[haproxy]`, for the template of this pipeline. The default is the value there."},
 		{"use_hostnames", nil, boolean(&p.UseHostnames),
-			"As in `[haproxy]`, for the template of this pipeline."},
+			"As in `[haproxy]`, for the template of this pipeline. The default is the value there."},
 		{"user", nil, word(&p.User, "the name of a user"),
-			"As in `[haproxy]`, for the template of this pipeline."},
+			"As in `[haproxy]`, for the template of this pipeline. The default is the value there."},
 		{"group", nil, word(&p.Group, "the name of a group"),
-			"As in `[haproxy]`, for the template of this pipeline."},
+			"As in `[haproxy]`, for the template of this pipeline. The default is the value there."},
 	}
 }
 
