@@ -7,6 +7,8 @@ import (
 	"strings"
 )
 
+//go:generate go test ../../test/docs -run TestConfigurationReference$ -update
+
 // A TableReference documents one table of the configuration.
 type TableReference struct {
 	Path        string // such as haproxy_api or sinks.NAME; "" for the keys outside of any table
