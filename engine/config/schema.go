@@ -22,7 +22,7 @@ func (c *Config) schema() table {
 		{name: "sources", kind: namedTable[Source]{c.Sources, source}},
 		{name: "sinks", kind: namedTable[Component]{c.Sinks, sink}},
 		{name: "plugins", kind: namedTable[Plugin]{c.Plugins, plugin}},
-		{"plugin_dir", "/usr/lib/haproxy-api/plugins", anyString(&c.PluginDir)},
+		{"plugin_dir", "/usr/lib/haproxy-api/plugins", readPath(&c.PluginDir)},
 		{name: "pipelines", kind: namedTable[Pipeline]{c.Pipelines, pipeline}},
 	}
 }
@@ -33,13 +33,13 @@ func (a *API) schema() table {
 		{"bind_port", int64(7778), port(&a.BindPort)},
 		{"logging_level", "info", logLevel(&a.LoggingLevel)},
 		{"logging_format", "text", oneOf(&a.LoggingFormat, "text", "json")},
-		{"state_dir", "", anyString(&a.StateDir)},
+		{"state_dir", "", writeFolder(&a.StateDir)},
 		{"update_token", "", anyString(&a.UpdateToken)},
-		{"update_token_file", "", anyString(&a.UpdateTokenFile)},
+		{"update_token_file", "", readPath(&a.UpdateTokenFile)},
 		{"allow_from", []any{}, networks(&a.AllowFrom)},
-		{"tls_cert", "", anyString(&a.TLSCert)},
-		{"tls_key", "", anyString(&a.TLSKey)},
-		{"client_ca", "", anyString(&a.ClientCA)},
+		{"tls_cert", "", readPath(&a.TLSCert)},
+		{"tls_key", "", readPath(&a.TLSKey)},
+		{"client_ca", "", readPath(&a.ClientCA)},
 		{"max_body", "64MiB", size(&a.MaxBody)},
 		{"cors_origins", []any{}, stringList(&a.CORSOrigins, `a list of origins such as ["https://example.com"]`, isOrigin)},
 		{"protect_reads", false, boolean(&a.ProtectReads)},
@@ -51,7 +51,7 @@ func (a *API) schema() table {
 func (s *Sidecar) schema() table {
 	return append(table{
 		{"state_url", "http://localhost:7777/state.json", httpURL(&s.StateURL, "http://localhost:7777/state.json")},
-		{"state_url_file", "", anyString(&s.StateURLFile)},
+		{"state_url_file", "", readPath(&s.StateURLFile)},
 		{"follow", "", hostPort(&s.Follow)},
 		{"resync_interval", "1m", duration(&s.ResyncInterval)},
 		{"redirect_hosts", []any{}, stringList(&s.RedirectHosts, `a list of hosts such as ["sidecar.internal:7777"]`, notEmpty)},
@@ -74,22 +74,22 @@ func (g *Guard) schema() table {
 func (h *HAProxy) schema() table {
 	return table{
 		{"bind_ip", "0.0.0.0", word(&h.BindIP, "an IP address")},
-		{"template", "", anyString(&h.Template)},
-		{"config_file", "/var/run/haproxy-api/haproxy.cfg", stringLike(&h.ConfigFile, "the path of a file", notEmpty)},
-		{"pid_file", "/var/run/haproxy-api/haproxy.pid", stringLike(&h.PIDFile, "the path of a file", notEmpty)},
+		{"template", "", readPath(&h.Template)},
+		{"config_file", "/var/run/haproxy-api/haproxy.cfg", writePath(&h.ConfigFile)},
+		{"pid_file", "/var/run/haproxy-api/haproxy.pid", writePath(&h.PIDFile)},
 		{"reload_cmd", "", anyString(&h.ReloadCmd)},
 		{"verify_cmd", "", anyString(&h.VerifyCmd)},
 		{"user", "", word(&h.User, "the name of a user")},
 		{"group", "", word(&h.Group, "the name of a group")},
 		{"use_hostnames", false, boolean(&h.UseHostnames)},
-		{"binary", "haproxy", stringLike(&h.Binary, "the name or path of a program", notEmpty)},
+		{"binary", "haproxy", readProgram(&h.Binary)},
 		{"mode", nil, oneOf(&h.Mode, modeManaged, modeCommand)},
 		{"reload_interval", "5s", duration(&h.ReloadInterval)},
 		{"drain_timeout", "30s", duration(&h.DrainTimeout)},
 		{"max_old_workers", int64(10), integer(&h.MaxOldWorkers, 0, math.MaxInt32, "a number of workers, at least 0")},
 		{"on_exit", "leave", oneOf(&h.OnExit, "leave", "stop")},
 		{"runtime", true, boolean(&h.Runtime)},
-		{"watch", []any{}, filePatterns(&h.Watch)},
+		{"watch", []any{}, readPatterns(&h.Watch)},
 	}
 }
 
@@ -108,7 +108,7 @@ const (
 
 func (p *Plugin) schema() table {
 	return table{
-		{"path", nil, anyString(&p.Path)},
+		{"path", nil, readPath(&p.Path)},
 		{"sha256", nil, stringLike(&p.SHA256, "a SHA-256 of 64 hexadecimal digits", sha256Pattern.MatchString)},
 		{"args", nil, stringList(&p.Args, "a list of strings", func(string) bool { return true })},
 		{"env", nil, stringTable{
@@ -125,16 +125,17 @@ func (p *Pipeline) schema() table {
 	return table{
 		{"source", nil, anyString(&p.Source)},
 		{"sink", nil, anyString(&p.Sink)},
-		{"template", "", anyString(&p.Template)},
+		{"template", "", readPath(&p.Template)},
 		{"files", nil, stringTable{
 			into:    &p.Files,
 			want:    "a table of companion files and their templates",
 			item:    `the path of a template, under a relative file name without ".."`,
 			valid:   func(name, template string) bool { return filepath.IsLocal(name) && template != "" },
 			fromEnv: func(parts []string) string { return strings.ToLower(strings.Join(parts, ".")) },
+			use:     ReadsFile,
 		}},
-		{"partials", []any{}, stringList(&p.Partials, "a list of file patterns", notEmpty)},
-		{"watch", []any{}, filePatterns(&p.Watch)},
+		{"partials", []any{}, stringList(&p.Partials, "a list of file patterns", notEmpty).used(ReadsPattern)},
+		{"watch", []any{}, readPatterns(&p.Watch)},
 		{"delims", []any{"{{", "}}"}, delimiters(&p.Delims)},
 		{"vars", nil, variables{&p.Vars}},
 		// The defaults of the inheritedKeys are the values of the table haproxy: see defaultValues.
