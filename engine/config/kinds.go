@@ -21,6 +21,7 @@ type field struct {
 	name         string
 	defaultValue any // as a file would have it; nil for none
 	kind         kind
+	description  string // sentences for the reference, in Markdown
 }
 
 // A table has fixed keys.
@@ -139,7 +140,8 @@ func (b block) decode(at path, v any, to *collector) {
 }
 
 func (b block) commonFields() table {
-	return append(table{{name: "type", kind: stringLike(&b.into.Type, validName, isValidName)}}, b.common...)
+	return append(table{{"type", nil, stringLike(&b.into.Type, validName, isValidName),
+		"What the component is: a built-in type, or the type of a plugin. It is required."}}, b.common...)
 }
 
 func (b block) child(name string) kind {
