@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/systemd"
 )
 
 func newRun(opts *options) *cobra.Command {
@@ -29,6 +30,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	for _, warning := range cfg.Warnings {
 		log.Warn("configuration warning", "detail", warning)
 	}
+	notify := systemd.FromEnvironment(log) // before any child process is started
 	ctx := cmd.Context()
 	listener, err := daemon.Listen(ctx, cfg.API)
 	if err != nil {
@@ -38,7 +40,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: version(), Log: log, Level: level})
+	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: version(), Log: log, Level: level, Notify: notify})
 	if err != nil {
 		_ = listener.Close()
 		if ctx.Err() != nil {
