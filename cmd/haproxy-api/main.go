@@ -81,8 +81,10 @@ func newRoot() *cobra.Command {
 	})
 	root.SetVersionTemplate(versionLine())
 	opts.register(root.PersistentFlags())
+	setHelp(root)
 	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newExplain(opts),
-		newHistory(opts), newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newVersion(opts))
+		newHistory(opts), newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newCompletion(), newVersion(opts),
+		newMan())
 	return root
 }
 

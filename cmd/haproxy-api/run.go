@@ -40,7 +40,10 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: version(), Log: log, Level: level, Notify: notify})
+	process1 := os.Getpid() == 1
+	d, err := daemon.New(ctx, daemon.Options{
+		Config: cfg, Version: version(), Log: log, Level: level, Notify: notify, Process1: process1,
+	})
 	if err != nil {
 		_ = listener.Close()
 		if ctx.Err() != nil {
@@ -51,7 +54,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	}
 	file, _ := opts.file()
 	background := []func(context.Context){daemon.NewReloader(d, file, opts.load, hangups).Run}
-	if os.Getpid() == 1 {
+	if process1 {
 		background = append(background, daemon.ReapOrphans)
 	}
 	return d.Run(ctx, listener, background...)

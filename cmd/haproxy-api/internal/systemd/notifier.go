@@ -118,8 +118,8 @@ func (n *Notifier) report(status server.Status, ready bool) time.Duration {
 	return interval
 }
 
-// Reloading reports that a configuration reload begins. Reloaded must follow. Before the daemon is ready neither reports anything,
-// because the end of a reload is reported as readiness.
+// Reloading reports that a configuration reload begins. Reloaded must follow. Before the daemon is ready neither reports
+// anything, because the end of a reload is reported as readiness.
 func (n *Notifier) Reloading() {
 	n.notifyIfReady(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
 }

@@ -235,7 +235,8 @@ func TestFromEnvironment(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantLines(t, strings.Split(string(message[:length]), "\n"), "READY=1", "STATUS=healthy: 0 services, 0 instances", "WATCHDOG=1")
+		wantLines(t, strings.Split(string(message[:length]), "\n"),
+			"READY=1", "STATUS=healthy: 0 services, 0 instances", "WATCHDOG=1")
 	}
 }
 
