@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/systemd"
 )
 
 func newRun(opts *options) *cobra.Command {
@@ -29,6 +30,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	for _, warning := range cfg.Warnings {
 		log.Warn("configuration warning", "detail", warning)
 	}
+	notify := systemd.FromEnvironment(log) // before any child process is started
 	ctx := cmd.Context()
 	listener, err := daemon.Listen(ctx, cfg.API)
 	if err != nil {
@@ -39,7 +41,9 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	process1 := os.Getpid() == 1
-	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: version(), Log: log, Level: level, Process1: process1})
+	d, err := daemon.New(ctx, daemon.Options{
+		Config: cfg, Version: version(), Log: log, Level: level, Notify: notify, Process1: process1,
+	})
 	if err != nil {
 		_ = listener.Close()
 		if ctx.Err() != nil {
