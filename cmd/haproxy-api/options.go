@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/logging"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
@@ -137,7 +138,7 @@ func (o *options) file() (path string, named bool) {
 func (o *options) load() (*config.Config, error) {
 	file, named := o.file()
 	cfg, err := config.Load(config.Options{
-		File: file, Named: named, Environ: os.Environ(), Set: o.set, Flags: o.flags,
+		File: file, Named: named, Environ: os.Environ(), Set: o.set, Flags: o.flags, Paths: daemon.ComponentPaths,
 	})
 	if err != nil {
 		return nil, &usageError{err}
