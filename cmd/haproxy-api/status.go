@@ -25,10 +25,11 @@ func newStatus(opts *options) *cobra.Command {
 			"source, template and sink, what is in effect, the last change and the last reload with their reasons, and the\n" +
 			"number of instances. Then follows each problem with what to do about it.\n\n" +
 			"  healthy    nothing is wrong\n" +
-			"  degraded   the proxy serves, but not everything, or not the newest: a snapshot is held or stale, instances are\n" +
-			"             excluded or quarantined, the registry is away, or the configuration file is not accepted\n" +
-			"  unhealthy  the sink has a problem, the newest document could not be applied, or the saved template cannot be\n" +
-			"             used\n\n" +
+			"  degraded   the proxy serves, but not everything, or not the newest: a snapshot is held or\n" +
+			"             stale, instances are excluded or quarantined, the registry is away, or the\n" +
+			"             configuration file is not accepted\n" +
+			"  unhealthy  the sink has a problem, the newest document could not be applied, or the saved\n" +
+			"             template cannot be used\n\n" +
 			"Exit code: 0 healthy or degraded; 1 unhealthy, or the daemon does not answer; 2 this command has no valid\n" +
 			"configuration.",
 		Example: "  haproxy-api status\n" +
