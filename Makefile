@@ -6,6 +6,9 @@ FUZZTIME ?= 30s
 CHAOSTIME ?= 10m
 SOAK ?= 3600
 
+# scripts/install-deps installs Go here if the machine has none.
+export PATH := $(CURDIR)/.go/bin:$(PATH)
+
 GOTEST := go test -race -timeout 30m
 
 .PHONY: run test test-long build lint generate fuzz chaos soak dist
