@@ -24,7 +24,7 @@ test:
 	@scripts/install-deps test
 	go vet ./...
 	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) $(GOTEST) ./test/e2e ./...
-	@for module in examples/*/go.mod; do \
+	@for module in examples/*/go.mod test/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
 		(cd $$(dirname $$module) && go vet ./... && $(GOTEST) ./...) || exit 1; \
 	done
