@@ -1,13 +1,14 @@
 # Users need only `make run` and `make test`. The other targets are for contributors.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/arm64
 FUZZTIME ?= 30s
 CHAOSTIME ?= 10m
 SOAK ?= 3600
 
 GOTEST := go test -race -timeout 30m
 
-.PHONY: run test test-long build lint generate fuzz chaos soak cross
+.PHONY: run test test-long build lint generate fuzz chaos soak dist
 
 # Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
 run: build
@@ -67,7 +68,8 @@ soak:
 	@scripts/install-deps test
 	go test -timeout 60m -run 'TestSoak$$' -v ./test/e2e -args -soak $(SOAK)
 
-# Builds for the other platforms of a release.
-cross:
-	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api
-	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./cmd/haproxy-api
+# Builds the files of a release in dist, for PLATFORMS.
+dist:
+	@scripts/install-deps build
+	@rm -rf dist
+	scripts/dist dist $(PLATFORMS)

@@ -17,7 +17,11 @@ func newDemo(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show haproxy-api on this machine: a Sidecar, a few services and a real HAProxy on loopback",
-		Args:  noArgs,
+		Long: "demo starts a Sidecar, a few services whose instances change, and HAProxy, all on 127.0.0.1, and prints the\n" +
+			"address to try. It reads no configuration, and removes all that it created on Ctrl-C. HAProxy must be installed.",
+		Example: "  haproxy-api demo\n" +
+			"  haproxy-api demo --follow sidecar:7777   # the services of that Sidecar",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if pace <= 0 {
 				return &usageError{fmt.Errorf("--pace is %s: it must be more than 0", pace)}

@@ -54,7 +54,10 @@ func newPluginList(opts *options) *cobra.Command {
 	return opts.withOutput(&cobra.Command{
 		Use:   "list",
 		Short: "List the available types of sinks and sources",
-		Args:  noArgs,
+		Long: "list prints the built-in types, and those of the plugins that the configuration names or that are found in\n" +
+			"plugin_dir or PATH.",
+		Example: "  haproxy-api plugin list",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := opts.load()
 			if err != nil {
@@ -87,16 +90,18 @@ func newDoctor(opts *options) *cobra.Command {
 			"A sink really applies the documents that it is given, so use a configuration for which that does no harm.",
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
 			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
-		Args: oneArg(false, "name the one plugin to check"),
-		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },
+		ValidArgsFunction: completeFile,
+		Args:              oneArg(false, "name the one plugin to check"),
+		RunE:              func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kind, "kind", "", "sink or source; default: from a program name such as haproxy-api-sink-note")
-	flags.StringArrayVar(&o.args, "arg", nil, "an argument for the plugin; may be repeated")
-	flags.StringArrayVar(&o.set, "block", nil, "a `key=value` of the plugin's configuration; may be repeated")
+	flags.StringVar(&o.kind, "kind", "",
+		"`KIND` of the plugin: sink or source; default: from a program name such as haproxy-api-sink-note")
+	flags.StringArrayVar(&o.args, "arg", nil, "an `ARGUMENT` for the plugin; may be repeated")
+	flags.StringArrayVar(&o.set, "block", nil, "a `KEY=VALUE` of the plugin's configuration; may be repeated")
 	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; required twice or not at all")
 	flags.StringVar(&o.bad, "bad", "", "a `FILE` that a sink must reject")
-	flags.StringVar(&o.fileName, "name", "main", "the name of the file in the documents")
+	flags.StringVar(&o.fileName, "name", "main", "`NAME` of the file in the documents")
 	return opts.withOutput(cmd)
 }
 

@@ -34,7 +34,8 @@ func newTemplateTest(opts *options) *cobra.Command {
 		Long: "test renders every case in DIR. A case is DIR itself, or a folder in it, that has a state:\n\n" +
 			"  state.json    the state, or state.yaml: in any form that render reads\n" +
 			"  vars.toml     vars that override those of the configuration; or .yaml, .json; optional\n" +
-			"  template      a line with the path of the template, relative to this folder, or in a parent folder; optional\n" +
+			"  template      a line with the path of the template, relative to this folder; also in a parent\n" +
+			"                folder; optional\n" +
 			"  want.cfg      the expected main file\n" +
 			"  want/NAME     the expected companion files\n" +
 			"  want.error    instead of these: words that the error must contain if rendering is expected to fail\n\n" +
@@ -45,7 +46,8 @@ func newTemplateTest(opts *options) *cobra.Command {
 			"want.error exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
-		Args: oneArg(false, "name the one folder of cases"),
+		ValidArgsFunction: completeFolder,
+		Args:              oneArg(false, "name the one folder of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := opts.load()
 			if err != nil {
@@ -93,7 +95,8 @@ type templateFlags struct{ pipeline, template string }
 
 func (f *templateFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.template, "template", "", "use the template in `FILE` instead of the configured one")
-	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "the pipeline whose template is used, if there are several")
+	cmd.Flags().StringVar(&f.pipeline, "pipeline", "",
+		"use the template of the pipeline with this `NAME`, if there are several")
 }
 
 // selectFrom returns the selected pipeline, which is the only one if none is named.

@@ -21,6 +21,7 @@ type field struct {
 	name         string
 	defaultValue any // as a file would have it; nil for none
 	kind         kind
+	description  string // sentences for the reference, in Markdown
 }
 
 // A table has fixed keys.
@@ -139,7 +140,8 @@ func (b block) decode(at path, v any, to *collector) {
 }
 
 func (b block) commonFields() table {
-	return append(table{{name: "type", kind: stringLike(&b.into.Type, validName, isValidName)}}, b.common...)
+	return append(table{{"type", nil, stringLike(&b.into.Type, validName, isValidName),
+		"What the component is: a built-in type, or the type of a plugin. It is required."}}, b.common...)
 }
 
 func (b block) child(name string) kind {
@@ -178,6 +180,7 @@ type stringTable struct {
 	want    string                      // completes "must be …" for the table
 	item    string                      // and for each of its values
 	fromEnv func(parts []string) string // returns the name for the rest of an environment variable's name
+	use     PathUse                     // of the paths that the values are, or 0
 }
 
 func (t stringTable) decode(at path, v any, to *collector) {
@@ -196,5 +199,5 @@ func (t stringTable) decode(at path, v any, to *collector) {
 	}
 }
 
-func (t stringTable) child(string) kind     { return anyString(new(string)) }
+func (t stringTable) child(string) kind     { return anyString(new(string)).used(t.use) }
 func (t stringTable) parse(text string) any { return parseJSON(text) }

@@ -17,10 +17,26 @@ import (
 
 // A scalar is a key with a single value or a list of strings.
 type scalar struct {
-	want      string           // completes "must be …"
-	set       func(v any) bool // stores v if it is valid, and reports whether it is
-	parseText func(text string) any
+	of   valueType
+	want string           // completes "must be …"
+	set  func(v any) bool // stores v if it is valid, and reports whether it is
+	use  PathUse          // of the path that the value is, or 0
 }
+
+// A valueType is what a value is in TOML, YAML and JSON.
+type valueType struct {
+	name  string // for the reference
+	parse func(text string) any
+}
+
+var (
+	stringType  = valueType{"string", parseString}
+	booleanType = valueType{"boolean", parseBool}
+	integerType = valueType{"whole number", parseNumber}
+	numberType  = valueType{"number", parseNumber}
+	sizeType    = valueType{"whole number or string", parseNumber}
+	listType    = valueType{"list of strings", parseList}
+)
 
 func (s scalar) decode(at path, v any, to *collector) {
 	if !s.set(v) {
@@ -29,11 +45,11 @@ func (s scalar) decode(at path, v any, to *collector) {
 }
 
 func (s scalar) child(string) kind     { return nil }
-func (s scalar) parse(text string) any { return s.parseText(text) }
+func (s scalar) parse(text string) any { return s.of.parse(text) }
 
 // newScalar returns a scalar whose values convert accepts.
-func newScalar[T any](into *T, want string, parse func(string) any, convert func(v any) (T, bool)) scalar {
-	return scalar{want: want, parseText: parse, set: func(v any) bool {
+func newScalar[T any](into *T, want string, of valueType, convert func(v any) (T, bool)) scalar {
+	return scalar{of: of, want: want, set: func(v any) bool {
 		converted, ok := convert(v)
 		if ok {
 			*into = converted
@@ -44,7 +60,7 @@ func newScalar[T any](into *T, want string, parse func(string) any, convert func
 
 // stringLike is a string that valid accepts.
 func stringLike(into *string, want string, valid func(string) bool) scalar {
-	return newScalar(into, want, parseString, func(v any) (string, bool) {
+	return newScalar(into, want, stringType, func(v any) (string, bool) {
 		s, ok := v.(string)
 		return s, ok && valid(s)
 	})
@@ -52,6 +68,28 @@ func stringLike(into *string, want string, valid func(string) bool) scalar {
 
 func anyString(into *string) scalar {
 	return stringLike(into, "a string", func(string) bool { return true })
+}
+
+// used returns s as a path with that use.
+func (s scalar) used(use PathUse) scalar {
+	s.use = use
+	return s
+}
+
+// readPath is the path of a file or a folder that is read, or empty.
+func readPath(into *string) scalar { return anyString(into).used(ReadsFile) }
+
+// writePath is the path of a file that is written.
+func writePath(into *string) scalar {
+	return stringLike(into, "the path of a file", notEmpty).used(WritesFile)
+}
+
+// writeFolder is the path of a folder that files are written to, or empty.
+func writeFolder(into *string) scalar { return anyString(into).used(WritesFolder) }
+
+// readProgram is the name or the path of a program that is run.
+func readProgram(into *string) scalar {
+	return stringLike(into, "the name or path of a program", notEmpty).used(ReadsProgram)
 }
 
 func notEmpty(s string) bool { return s != "" }
@@ -74,7 +112,7 @@ func oneOf(into *string, choices ...string) scalar {
 }
 
 func integer(into *int, least, most int64, want string) scalar {
-	return newScalar(into, want, parseNumber, func(v any) (int, bool) {
+	return newScalar(into, want, integerType, func(v any) (int, bool) {
 		n, ok := v.(int64)
 		return int(n), ok && n >= least && n <= most
 	})
@@ -85,7 +123,7 @@ func port(into *int) scalar {
 }
 
 func fraction(into *float64) scalar {
-	return newScalar(into, "a number from 0 to 1, such as 0.5", parseNumber, func(v any) (float64, bool) {
+	return newScalar(into, "a number from 0 to 1, such as 0.5", numberType, func(v any) (float64, bool) {
 		if n, ok := v.(int64); ok {
 			v = float64(n)
 		}
@@ -95,7 +133,7 @@ func fraction(into *float64) scalar {
 }
 
 func boolean(into *bool) scalar {
-	return newScalar(into, "true or false", parseBool, func(v any) (bool, bool) {
+	return newScalar(into, "true or false", booleanType, func(v any) (bool, bool) {
 		b, ok := v.(bool)
 		return b, ok
 	})
@@ -103,7 +141,7 @@ func boolean(into *bool) scalar {
 
 // duration does not accept a bare number, because it has no unit.
 func duration(into *time.Duration) scalar {
-	return newScalar(into, `a duration such as "30s", "5m" or "0s"`, parseString, func(v any) (time.Duration, bool) {
+	return newScalar(into, `a duration such as "30s", "5m" or "0s"`, stringType, func(v any) (time.Duration, bool) {
 		s, _ := v.(string)
 		d, err := time.ParseDuration(s)
 		return d, err == nil && d >= 0
@@ -111,7 +149,7 @@ func duration(into *time.Duration) scalar {
 }
 
 func size(into *int64) scalar {
-	return newScalar(into, `a number of bytes, at least 1, or a string such as "64MiB"`, parseNumber, func(v any) (int64, bool) {
+	return newScalar(into, `a number of bytes, at least 1, or a string such as "64MiB"`, sizeType, func(v any) (int64, bool) {
 		n, ok := v.(int64)
 		if s, isString := v.(string); isString {
 			n, ok = parseSize(s)
@@ -142,7 +180,7 @@ var logLevels = map[string]slog.Level{
 }
 
 func logLevel(into *slog.Level) scalar {
-	return newScalar(into, "debug, info, warn or error", parseString, func(v any) (slog.Level, bool) {
+	return newScalar(into, "debug, info, warn or error", stringType, func(v any) (slog.Level, bool) {
 		s, ok := v.(string)
 		level, known := logLevels[strings.ToLower(s)]
 		return level, ok && known
@@ -182,7 +220,7 @@ var sha256Pattern = regexp.MustCompile(`^([0-9a-fA-F]{64})?$`)
 
 // stringList is a list of strings that valid accepts.
 func stringList(into *[]string, want string, valid func(string) bool) scalar {
-	return newScalar(into, want, parseList, func(v any) ([]string, bool) {
+	return newScalar(into, want, listType, func(v any) ([]string, bool) {
 		items, ok := v.([]any)
 		list := make([]string, 0, len(items))
 		for _, item := range items {
@@ -194,11 +232,12 @@ func stringList(into *[]string, want string, valid func(string) bool) scalar {
 	})
 }
 
-func filePatterns(into *[]string) scalar {
+// readPatterns are patterns of files that are read.
+func readPatterns(into *[]string) scalar {
 	return stringList(into, `a list of file patterns such as ["/etc/haproxy/certs/*.pem"]`, func(pattern string) bool {
 		_, err := filepath.Match(pattern, "")
 		return pattern != "" && err == nil
-	})
+	}).used(ReadsPattern)
 }
 
 // delimiters are the two delimiters of a template's actions.
@@ -215,7 +254,7 @@ func delimiters(into *[]string) scalar {
 // networks is a list of networks and addresses of single hosts.
 func networks(into *[]netip.Prefix) scalar {
 	const want = `a list of networks such as ["10.0.0.0/8", "::1"]`
-	return newScalar(into, want, parseList, func(v any) ([]netip.Prefix, bool) {
+	return newScalar(into, want, listType, func(v any) ([]netip.Prefix, bool) {
 		items, ok := v.([]any)
 		var prefixes []netip.Prefix
 		for _, item := range items {
