@@ -30,6 +30,7 @@ var runners = []runner{
 	{"template", func(b block) bool { return b.is("gotemplate", "", "fragment") }, runTemplate},
 	{"HAProxy's configuration", func(b block) bool { return b.is("haproxy", "") }, runHAProxy},
 	{"log lines", func(b block) bool { return b.is("text", "log") }, runLogLines},
+	{"diagram", func(b block) bool { return b.is("mermaid", "") }, runDiagram},
 	{"golden file", func(b block) bool { return b.language == "text" && strings.HasPrefix(b.role, "golden ") }, runGolden},
 }
 
