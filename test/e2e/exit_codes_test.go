@@ -252,4 +252,3 @@ func TestExitCodes_OfInterruptedCommand(t *testing.T) {
 		}
 	}
 }
-
