@@ -9,14 +9,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/systemd"
 )
 
 func newRun(opts *options) *cobra.Command {
 	return &cobra.Command{
-		Use:   "run",
-		Short: "Run the daemon (the default)",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
+		Use:     "run",
+		Short:   "Run the daemon (the default)",
+		Example: "  haproxy-api run -f haproxy-api.toml",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
 	}
 }
 
@@ -29,6 +31,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	for _, warning := range cfg.Warnings {
 		log.Warn("configuration warning", "detail", warning)
 	}
+	notify := systemd.FromEnvironment(log) // before any child process is started
 	ctx := cmd.Context()
 	listener, err := daemon.Listen(ctx, cfg.API)
 	if err != nil {
@@ -38,7 +41,10 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	d, err := daemon.New(ctx, daemon.Options{Config: cfg, Version: version(), Log: log, Level: level})
+	process1 := os.Getpid() == 1
+	d, err := daemon.New(ctx, daemon.Options{
+		Config: cfg, Version: version(), Log: log, Level: level, Notify: notify, Process1: process1,
+	})
 	if err != nil {
 		_ = listener.Close()
 		if ctx.Err() != nil {
@@ -49,7 +55,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	}
 	file, _ := opts.file()
 	background := []func(context.Context){daemon.NewReloader(d, file, opts.load, hangups).Run}
-	if os.Getpid() == 1 {
+	if process1 {
 		background = append(background, daemon.ReapOrphans)
 	}
 	return d.Run(ctx, listener, background...)

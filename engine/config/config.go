@@ -140,8 +140,7 @@ type Plugin struct {
 	Env    map[string]string
 }
 
-// A Pipeline connects one template set to its source and its sink. Paths are not resolved: relative ones are relative to the
-// working directory.
+// A Pipeline connects one template set to its source and its sink. Its paths are resolved: see [Load].
 type Pipeline struct {
 	Source   string            // a key of [Config.Sources]
 	Sink     string            // a key of [Config.Sinks], and of no other pipeline

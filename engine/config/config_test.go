@@ -132,7 +132,8 @@ func TestLoad_FileOfVersion09(t *testing.T) {
 		Source: "sidecar", Sink: "haproxy", Template: "views/haproxy.cfg", Delims: []string{"{{", "}}"},
 		BindIP: "192.168.168.168", User: "haproxy", Group: "haproxy",
 	}
-	got := load(t, config.Options{File: "testdata/older.toml", Named: true})
+	t.Chdir("testdata")
+	got := load(t, config.Options{File: "older.toml", Named: true})
 	if diff := cmp.Diff(want, got, same); diff != "" {
 		t.Error(diff)
 	}
@@ -195,9 +196,10 @@ func TestLoad_GeneralForm(t *testing.T) {
 			Source: "sidecar", Sink: "logs", Template: "logs.tmpl", BindIP: "0.0.0.0", Delims: []string{"{{", "}}"},
 		},
 	}
+	t.Chdir("testdata")
 	for _, extension := range []string{"toml", "yaml", "json"} {
 		t.Run(extension, func(t *testing.T) {
-			got := load(t, config.Options{File: "testdata/general." + extension, Named: true})
+			got := load(t, config.Options{File: "general." + extension, Named: true})
 			if diff := cmp.Diff(want, got, same); diff != "" {
 				t.Error(diff)
 			}

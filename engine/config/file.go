@@ -32,6 +32,7 @@ func (l *loader) loadFile(name string, named bool) {
 	switch syntax, isSyntax := errors.AsType[*syntaxError](err); {
 	case err == nil:
 		l.add(tree, func(path) string { return name })
+		l.hasFile = len(l.layers) > 0
 	case isSyntax:
 		l.addFault(name+syntax.position(), syntax.problem)
 	case !errors.Is(err, fs.ErrNotExist):

@@ -180,6 +180,7 @@ type stringTable struct {
 	want    string                      // completes "must be …" for the table
 	item    string                      // and for each of its values
 	fromEnv func(parts []string) string // returns the name for the rest of an environment variable's name
+	use     PathUse                     // of the paths that the values are, or 0
 }
 
 func (t stringTable) decode(at path, v any, to *collector) {
@@ -198,5 +199,5 @@ func (t stringTable) decode(at path, v any, to *collector) {
 	}
 }
 
-func (t stringTable) child(string) kind     { return anyString(new(string)) }
+func (t stringTable) child(string) kind     { return anyString(new(string)).used(t.use) }
 func (t stringTable) parse(text string) any { return parseJSON(text) }

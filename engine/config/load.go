@@ -16,6 +16,8 @@ type Options struct {
 	Environ []string // as from [os.Environ]; see the package documentation for the names
 	Set     []string // "key=value", the key as TOML writes it; later ones take precedence
 
+	Paths map[ComponentKey]PathUse // the keys of sources and sinks that are paths
+
 	// Flags may contain the flags follow, log-level and log-format, which set keys. Those that the user has given take precedence
 	// over Set. All other flags are ignored. It may be nil.
 	Flags *pflag.FlagSet
@@ -32,12 +34,18 @@ const DefaultFile = "haproxy-api.toml"
 // without sidecar.follow, "sidecar-push"; a sink "haproxy" of type "haproxy"; and a pipeline "haproxy" that connects them.
 // Pipeline and sink are defined if there is no other pipeline or if any key of haproxy is set. The source is defined in the same
 // cases and if any key of sidecar is set.
+//
+// A relative path is relative to the working directory. A relative path in the configuration file is relative to the folder of
+// that file if it leads to nothing in the working directory and to something there: to a file or a match of the pattern if it is
+// read, to the folder of the file if it is written. A warning names each such path, each path that leads to something in both, and
+// each path of a file to read that leads to nothing in either.
 func Load(o Options) (*Config, error) {
 	l := &loader{}
 	l.loadFile(o.File, o.Named)
 	l.loadEnvironment(o.Environ)
 	l.loadSet(o.Set)
 	l.loadFlags(o.Flags)
+	l.resolvePaths(o.File, o.Paths)
 	l.loadSecretFiles()
 	l.loadDefaults()
 
@@ -70,6 +78,7 @@ func newLayer(tree map[string]any, origin func(path) string) layer {
 // A loader collects the layers and their faults.
 type loader struct {
 	layers   []layer // later ones take precedence
+	hasFile  bool    // the first layer is the configuration file
 	defaults layer   // what holds where no layer sets a key
 
 	given     map[string]any // all layers merged, without the defaults

@@ -20,6 +20,7 @@ type scalar struct {
 	of   valueType
 	want string           // completes "must be …"
 	set  func(v any) bool // stores v if it is valid, and reports whether it is
+	use  PathUse          // of the path that the value is, or 0
 }
 
 // A valueType is what a value is in TOML, YAML and JSON.
@@ -67,6 +68,28 @@ func stringLike(into *string, want string, valid func(string) bool) scalar {
 
 func anyString(into *string) scalar {
 	return stringLike(into, "a string", func(string) bool { return true })
+}
+
+// used returns s as a path with that use.
+func (s scalar) used(use PathUse) scalar {
+	s.use = use
+	return s
+}
+
+// readPath is the path of a file or a folder that is read, or empty.
+func readPath(into *string) scalar { return anyString(into).used(ReadsFile) }
+
+// writePath is the path of a file that is written.
+func writePath(into *string) scalar {
+	return stringLike(into, "the path of a file", notEmpty).used(WritesFile)
+}
+
+// writeFolder is the path of a folder that files are written to, or empty.
+func writeFolder(into *string) scalar { return anyString(into).used(WritesFolder) }
+
+// readProgram is the name or the path of a program that is run.
+func readProgram(into *string) scalar {
+	return stringLike(into, "the name or path of a program", notEmpty).used(ReadsProgram)
 }
 
 func notEmpty(s string) bool { return s != "" }
@@ -209,11 +232,12 @@ func stringList(into *[]string, want string, valid func(string) bool) scalar {
 	})
 }
 
-func filePatterns(into *[]string) scalar {
+// readPatterns are patterns of files that are read.
+func readPatterns(into *[]string) scalar {
 	return stringList(into, `a list of file patterns such as ["/etc/haproxy/certs/*.pem"]`, func(pattern string) bool {
 		_, err := filepath.Match(pattern, "")
 		return pattern != "" && err == nil
-	})
+	}).used(ReadsPattern)
 }
 
 // delimiters are the two delimiters of a template's actions.

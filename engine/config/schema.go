@@ -31,7 +31,7 @@ func (c *Config) schema() table {
 		{"plugins", nil, namedTable[Plugin]{c.Plugins, plugin},
 			"How to start the programs of types that are not built in, by type. A table is needed only if the program is not " +
 				"found by its name."},
-		{"plugin_dir", "/usr/lib/haproxy-api/plugins", anyString(&c.PluginDir),
+		{"plugin_dir", "/usr/lib/haproxy-api/plugins", readPath(&c.PluginDir),
 			"The directory in which the programs of plugins are searched first."},
 		{"pipelines", nil, namedTable[Pipeline]{c.Pipelines, pipeline},
 			"What connects a source, a template and a sink, by name."},
@@ -49,22 +49,22 @@ func (a *API) schema() table {
 				"and panic."},
 		{"logging_format", "text", oneOf(&a.LoggingFormat, "text", "json"),
 			"The format of the log on standard error. A change takes effect after a restart."},
-		{"state_dir", "", anyString(&a.StateDir),
+		{"state_dir", "", writeFolder(&a.StateDir),
 			"The directory for the last good snapshot, the last applied document and the history, so that they survive a " +
 				"restart. Empty keeps them in memory only. A change takes effect after a restart."},
 		{"update_token", "", anyString(&a.UpdateToken),
 			"The secret that requests which change something have to present, as a password or as a bearer token. Empty " +
 				"requires none."},
-		{"update_token_file", "", anyString(&a.UpdateTokenFile),
+		{"update_token_file", "", readPath(&a.UpdateTokenFile),
 			"The file that contains the value of `update_token`. Only one of the two keys may be set."},
 		{"allow_from", []any{}, networks(&a.AllowFrom),
 			"The networks and addresses from which requests that change something are accepted. An empty list accepts all."},
-		{"tls_cert", "", anyString(&a.TLSCert),
+		{"tls_cert", "", readPath(&a.TLSCert),
 			"The PEM file of the certificate of the daemon, followed by the intermediate certificates. With it and `tls_key` " +
 				"the daemon serves HTTPS only."},
-		{"tls_key", "", anyString(&a.TLSKey),
+		{"tls_key", "", readPath(&a.TLSKey),
 			"The PEM file of the private key of `tls_cert`."},
-		{"client_ca", "", anyString(&a.ClientCA),
+		{"client_ca", "", readPath(&a.ClientCA),
 			"The PEM file of the authorities whose client certificates are accepted. With it, requests that change something " +
 				"need one."},
 		{"max_body", "64MiB", size(&a.MaxBody),
@@ -86,7 +86,7 @@ func (s *Sidecar) schema() table {
 		{"state_url", "http://localhost:7777/state.json", httpURL(&s.StateURL, "http://localhost:7777/state.json"),
 			"The URL from which the whole state is fetched at the start and after lost pushes. Empty disables that. It is not " +
 				"used with `follow`."},
-		{"state_url_file", "", anyString(&s.StateURLFile),
+		{"state_url_file", "", readPath(&s.StateURLFile),
 			"The file that contains the value of `state_url`. Only one of the two keys may be set."},
 		{"follow", "", hostPort(&s.Follow),
 			"The address of a Sidecar whose changes haproxy-api follows instead of waiting for pushes. Empty waits for " +
@@ -121,11 +121,11 @@ func (h *HAProxy) schema() table {
 	return table{
 		{"bind_ip", "0.0.0.0", word(&h.BindIP, "an IP address"),
 			"The address at which HAProxy listens: the value of `bindIP` in templates."},
-		{"template", "", anyString(&h.Template),
+		{"template", "", readPath(&h.Template),
 			"The file of the template. Empty uses the built-in template."},
-		{"config_file", "/var/run/haproxy-api/haproxy.cfg", stringLike(&h.ConfigFile, "the path of a file", notEmpty),
+		{"config_file", "/var/run/haproxy-api/haproxy.cfg", writePath(&h.ConfigFile),
 			"The configuration file of HAProxy, which haproxy-api writes. Companion files are written to its directory."},
-		{"pid_file", "/var/run/haproxy-api/haproxy.pid", stringLike(&h.PIDFile, "the path of a file", notEmpty),
+		{"pid_file", "/var/run/haproxy-api/haproxy.pid", writePath(&h.PIDFile),
 			"The file to which HAProxy writes its process ID. HAProxy's sockets are in the same directory."},
 		{"reload_cmd", "", anyString(&h.ReloadCmd),
 			"The command that starts and reloads HAProxy, for bash. Empty lets haproxy-api start and reload HAProxy itself."},
@@ -137,7 +137,7 @@ func (h *HAProxy) schema() table {
 			"The group as which HAProxy runs: the value of `.Group` in templates."},
 		{"use_hostnames", false, boolean(&h.UseHostnames),
 			"Whether servers have the host names of their instances instead of their addresses."},
-		{"binary", "haproxy", stringLike(&h.Binary, "the name or path of a program", notEmpty),
+		{"binary", "haproxy", readProgram(&h.Binary),
 			"The HAProxy program: a name that is searched in `PATH`, or a path."},
 		{"mode", nil, oneOf(&h.Mode, modeManaged, modeCommand),
 			"Whether haproxy-api runs HAProxy itself, as a master process with workers, or a command does. By default a " +
@@ -153,7 +153,7 @@ func (h *HAProxy) schema() table {
 			"What happens to HAProxy when haproxy-api is stopped: it continues, or it is stopped too."},
 		{"runtime", true, boolean(&h.Runtime),
 			"Whether servers are changed in the running HAProxy where no reload is needed."},
-		{"watch", []any{}, filePatterns(&h.Watch),
+		{"watch", []any{}, readPatterns(&h.Watch),
 			"Patterns of files that HAProxy reads in addition to the configuration, such as certificates. HAProxy is reloaded " +
 				"when one of them changes."},
 	}
@@ -178,7 +178,7 @@ const (
 
 func (p *Plugin) schema() table {
 	return table{
-		{"path", nil, anyString(&p.Path),
+		{"path", nil, readPath(&p.Path),
 			"The program of the plugin. Without it, haproxy-api searches `haproxy-api-sink-TYPE` or `haproxy-api-source-TYPE` " +
 				"in `plugin_dir` and then in `PATH`."},
 		{"sha256", nil, stringLike(&p.SHA256, "a SHA-256 of 64 hexadecimal digits", sha256Pattern.MatchString),
@@ -203,7 +203,7 @@ func (p *Pipeline) schema() table {
 			"The name of the source, which is required. One source may feed several pipelines."},
 		{"sink", nil, anyString(&p.Sink),
 			"The name of the sink, which is required. Each sink belongs to one pipeline."},
-		{"template", "", anyString(&p.Template),
+		{"template", "", readPath(&p.Template),
 			"The file of the template. Empty uses the built-in template."},
 		{"files", nil, stringTable{
 			into:    &p.Files,
@@ -211,11 +211,12 @@ func (p *Pipeline) schema() table {
 			item:    `the path of a template, under a relative file name without ".."`,
 			valid:   func(name, template string) bool { return filepath.IsLocal(name) && template != "" },
 			fromEnv: func(parts []string) string { return strings.ToLower(strings.Join(parts, ".")) },
+			use:     ReadsFile,
 		},
 			"The templates of companion files, such as maps, by the names that the files get beside the document."},
-		{"partials", []any{}, stringList(&p.Partials, "a list of file patterns", notEmpty),
+		{"partials", []any{}, stringList(&p.Partials, "a list of file patterns", notEmpty).used(ReadsPattern),
 			"Patterns of files with further templates, which the template can include."},
-		{"watch", []any{}, filePatterns(&p.Watch),
+		{"watch", []any{}, readPatterns(&p.Watch),
 			"Patterns of files that the program of the sink reads in addition to the document. The program loads them again " +
 				"when one of them changes."},
 		{"delims", []any{"{{", "}}"}, delimiters(&p.Delims),

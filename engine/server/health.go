@@ -60,25 +60,33 @@ func (s *Server) getLive(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]string{"message": "alive"})
 }
 
-// getReady fails until every pipeline has applied a document. A held snapshot does not make the daemon unready, because a good
-// configuration is applied; the answer names it.
+// getReady fails until the daemon is ready. A held snapshot does not make the daemon unready, because a good configuration is
+// applied; the answer names it.
 func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) {
-	var pending []string
+	if pending := s.NotReady(); len(pending) > 0 {
+		writeErrors(w, http.StatusServiceUnavailable, pending...)
+		return
+	}
 	answer := struct {
 		Message string   `json:"message"`
 		Held    []string `json:"held,omitempty"`
 	}{Message: "ready"}
 	for _, p := range s.cfg.Engine.Status() {
-		if p.Generation == 0 {
-			pending = append(pending, fmt.Sprintf("pipeline %s has not applied a configuration yet", p.Name))
-		}
 		if p.Held != nil {
 			answer.Held = append(answer.Held, fmt.Sprintf("pipeline %s: %s", p.Name, p.Held.Reason))
 		}
 	}
-	if len(pending) > 0 {
-		writeErrors(w, http.StatusServiceUnavailable, pending...)
-		return
-	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// NotReady returns why the daemon is not ready: one message for each pipeline that has not applied a document yet. It returns
+// none if the daemon is ready.
+func (s *Server) NotReady() []string {
+	var pending []string
+	for _, p := range s.cfg.Engine.Status() {
+		if p.Generation == 0 {
+			pending = append(pending, fmt.Sprintf("pipeline %s has not applied a configuration yet", p.Name))
+		}
+	}
+	return pending
 }

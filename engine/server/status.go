@@ -76,7 +76,13 @@ func (s *Server) SetConfigurationError(err error) {
 
 // getStatus answers with the status of the daemon, its sources and its pipelines.
 func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
-	sources, pipelines := s.health(r.Context())
+	writeJSON(w, http.StatusOK, s.Status(r.Context()))
+}
+
+// Status returns the status of the daemon, its sources and its pipelines. A source or a sink that does not answer delays it by
+// healthTimeout at most. Its texts may contain secrets, see [engine.Masked].
+func (s *Server) Status(ctx context.Context) Status {
+	sources, pipelines := s.health(ctx)
 	now := time.Now()
 	status := Status{
 		Version: s.cfg.Version, Started: s.started, UptimeSeconds: int64(now.Sub(s.started).Seconds()),
@@ -86,7 +92,7 @@ func (s *Server) getStatus(w http.ResponseWriter, r *http.Request) {
 		status.Sources = append(status.Sources, newSource(source))
 	}
 	status.State, status.Reasons = daemonState(status.Config, pipelines)
-	writeJSON(w, http.StatusOK, status)
+	return status
 }
 
 // healthOfAll returns the health of all sources and pipelines. It calls all sources and sinks at the same time, and returns when

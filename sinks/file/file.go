@@ -28,13 +28,23 @@ import (
 // placeholder stands for the path of the main file in the arguments of a command.
 const placeholder = "{}"
 
-// A Config is the sink's block of the configuration.
+// A Config is the sink's block of the configuration. The comments of its fields are in docs/configuration.md.
 type Config struct {
-	Path      string        `json:"path"`       // where the main file goes; companions go into its folder
-	Mode      string        `json:"mode"`       // the files' mode in octal; empty keeps the one that they have; 0644 for new ones
-	CheckCmd  []string      `json:"check_cmd"`  // a program and its arguments; {} stands for the file to check
-	ReloadCmd []string      `json:"reload_cmd"` // a program and its arguments; {} stands for the file in its place
-	Timeout   time.Duration `json:"timeout"`    // the longest that a command may take
+	// The file to which the document is written. Companion files are written to its directory. It is required.
+	Path string `json:"path"`
+
+	// The mode of the files in octal, such as `"0640"`. Empty keeps the mode that they have, and gives new files 0644.
+	Mode string `json:"mode"`
+
+	// A program that checks the document, with its arguments; `{}` stands for the file to check. The document is accepted if the
+	// program exits with 0. Empty accepts every document.
+	CheckCmd []string `json:"check_cmd"`
+
+	// A program that is run after the files were written, with its arguments; `{}` stands for the file. Empty runs none.
+	ReloadCmd []string `json:"reload_cmd"`
+
+	// The longest time that a command may take.
+	Timeout time.Duration `json:"timeout"`
 }
 
 // Defaults returns the default configuration. Path has no default.

@@ -31,10 +31,10 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A Config is the configuration of a [Source].
+// A Config is the configuration of a [Source]. The comments of its fields are in docs/configuration.md.
 type Config struct {
-	// Path is the file. It is JSON if its name ends in .json, YAML if it ends in .yaml or .yml, and otherwise JSON if it begins
-	// with a bracket.
+	// The file with the catalogue, which is read again when it changes. It is JSON if its name ends in `.json`, YAML if it ends
+	// in `.yaml` or `.yml`, and otherwise JSON if it begins with a bracket. It is required.
 	Path string `json:"path"`
 }
 

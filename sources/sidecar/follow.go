@@ -14,9 +14,9 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// A FollowConfig is the configuration of a [Follow].
+// A FollowConfig is the configuration of a [Follow]. The comment of Address is in docs/configuration.md.
 type FollowConfig struct {
-	// Address is the Sidecar to follow: HOST:PORT, or a URL if it has a path before /watch, a password or TLS.
+	// The Sidecar to follow: `HOST:PORT`, or a URL if it has a path before `/watch`, a password or TLS. It is required.
 	Address string `json:"address"`
 
 	// Subscriptions are the names of the services to use; none means all services.

@@ -17,6 +17,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	filesink "github.com/haproxy-api/haproxy-api/sinks/file"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 	filesource "github.com/haproxy-api/haproxy-api/sources/file"
 	"github.com/haproxy-api/haproxy-api/sources/sidecar"
 )
@@ -43,6 +44,7 @@ type builder struct {
 	retryStart      bool                // the start of a plugin that fails is retried instead of reported
 	store           engine.StateStore   // allows the engine to start a pipeline whose template does not load; may be nil
 	stateDir        string              // below which sources and sinks may keep state; "" if they must not
+	process1        bool                // see [Options]
 }
 
 // build returns the components of the configuration. It takes those in kept as they are, and starts no plugin before all template
@@ -201,6 +203,10 @@ func open[C, T any](env sdk.Env, c config.Component, cfg C, construct func(sdk.E
 func (b builder) pluginOptions(kind string, env sdk.Env, c config.Component) (host.Options, error) {
 	options := host.Options{
 		Name: env.Name, Block: c.Block, Log: env.Log, StateDir: env.StateDir, RetryStart: b.retryStart,
+	}
+	if b.process1 && c.Type == typeHAProxy {
+		options.Block = maps.Clone(c.Block)
+		options.Block["on_exit"] = haproxy.OnExitStop
 	}
 	if b.onPluginRestart != nil {
 		options.OnRestart = func() { b.onPluginRestart(env.Name) }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/systemd"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/tracing"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
@@ -22,12 +23,18 @@ type Options struct {
 	Config  *config.Config
 	Version string // of the program, for logs and metrics
 	Log     *slog.Logger
-	Level   *slog.LevelVar // the level of Log, which a configuration reload sets
+	Level   *slog.LevelVar    // the level of Log, which a configuration reload sets
+	Notify  *systemd.Notifier // of the service manager; nil if there is none
+
+	// Process1 says that the daemon is process 1 of a container, with which the system kills every other process. The daemon then
+	// ends each HAProxy gracefully before it ends itself, whatever on_exit says.
+	Process1 bool
 }
 
 // A Daemon runs the components of a configuration. A configuration reload replaces them, see [Reloader].
 type Daemon struct {
 	version  string
+	process1 bool
 	log      *slog.Logger
 	level    *slog.LevelVar
 	metrics  *server.Metrics
@@ -38,6 +45,7 @@ type Daemon struct {
 	server   *server.Server
 	store    *statestore.Store // nil if no state is kept
 	stateDir string            // the directory of store; a change of it takes effect after a restart
+	notify   *systemd.Notifier // nil if no service manager started the daemon
 	http     httpServers
 
 	mu      sync.Mutex
@@ -59,7 +67,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 		return nil, err
 	}
 	d := &Daemon{
-		version: opts.Version, log: opts.Log, level: opts.Level,
+		version: opts.Version, process1: opts.Process1, log: opts.Log, level: opts.Level, notify: opts.Notify,
 		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version),
 		events: server.NewEvents(), series: server.NewSeries(),
 		tracer: tracing.New(opts.Version, opts.Log), running: &components{cfg: &config.Config{}},
@@ -111,7 +119,9 @@ func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
 }
 
 func (d *Daemon) newBuilder(cfg *config.Config) builder {
-	return builder{cfg: cfg, log: d.log, onPluginRestart: d.metrics.PluginRestarted, stateDir: d.stateDir}
+	return builder{
+		cfg: cfg, log: d.log, onPluginRestart: d.metrics.PluginRestarted, stateDir: d.stateDir, process1: d.process1,
+	}
 }
 
 // components returns the components that run now.
@@ -134,8 +144,9 @@ func claim(ctx context.Context, sinks map[string]sdk.Sink) error {
 	})
 }
 
-// Run serves on listener and runs the engine until ctx is done, and then shuts down within five seconds. The background functions
-// run beside the engine and must return when their context is done. Run returns an error only if the HTTP server fails.
+// Run serves on listener and runs the engine until ctx is done, and then shuts down within five seconds; as process 1, each
+// HAProxy has until its drain_timeout in addition. The background functions run beside the engine and must return when their
+// context is done. Run returns an error only if the HTTP server fails.
 func (d *Daemon) Run(ctx context.Context, listener net.Listener, background ...func(context.Context)) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -152,12 +163,14 @@ func (d *Daemon) Run(ctx context.Context, listener net.Listener, background ...f
 		defer close(idle)
 		var wg sync.WaitGroup
 		wg.Go(func() { d.engine.Run(running) })
+		wg.Go(func() { d.notify.Run(running, d.server) })
 		for _, f := range background {
 			wg.Go(func() { f(running) })
 		}
 		wg.Wait()
 	}()
 	<-running.Done()
+	d.notify.Stopping()
 	if err := d.shutdown(context.WithoutCancel(ctx), idle); err != nil {
 		d.log.Warn("shutdown incomplete", "error", err)
 	}

@@ -108,7 +108,9 @@ func (r *Reloader) reload(ctx context.Context, cfg *config.Config, err error, re
 	log := r.daemon.log
 	var changed diff
 	if err == nil {
+		r.daemon.notify.Reloading()
 		changed, err = r.daemon.reload(ctx, cfg)
+		r.daemon.notify.Reloaded()
 	}
 	if ctx.Err() != nil {
 		return

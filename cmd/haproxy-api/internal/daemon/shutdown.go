@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
-// A shutdown takes at most five seconds from SIGTERM. First pushes and new changes end, then sinks and sources stop, then
-// everything that is still in progress ends.
+// A shutdown takes at most five seconds from SIGTERM, and as process 1 [Daemon.drainTimeout] in addition. First pushes and new
+// changes end, then sinks and sources stop, then everything that is still in progress ends.
 const (
 	// changesTimeout bounds the changes in progress. Stopping the sinks ends those that take longer.
 	changesTimeout = time.Second
-	// stopTimeout bounds stopping sinks and sources. A plugin that takes longer is killed within another second.
+	// stopTimeout bounds stopping sinks and sources, in addition to [Daemon.drainTimeout]. A plugin that takes longer is killed
+	// within another second.
 	stopTimeout = 1500 * time.Millisecond
 	// shutdownTimeout bounds all of these together. What has not ended by then ends with the process.
 	shutdownTimeout = 4 * time.Second
@@ -27,14 +29,15 @@ var errShutdownTimeout = errors.New("not everything ended in time")
 // shutdown stops the HTTP servers, waits for idle to be closed, and stops sinks and sources then or after a timeout. It returns
 // errShutdownTimeout if something is still running.
 func (d *Daemon) shutdown(ctx context.Context, idle <-chan struct{}) error {
-	all, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	drain := d.drainTimeout()
+	all, cancel := context.WithTimeout(ctx, shutdownTimeout+drain)
 	defer cancel()
 	served := d.http.close()
 	changes, cancel := context.WithTimeout(all, changesTimeout)
 	defer cancel()
 	waitFor(changes, idle)
 	stopped := inBackground(func() {
-		ctx, cancel := context.WithTimeout(all, stopTimeout)
+		ctx, cancel := context.WithTimeout(all, stopTimeout+drain)
 		defer cancel()
 		d.stopComponents(ctx)
 	})
@@ -51,6 +54,22 @@ func (d *Daemon) shutdown(ctx context.Context, idle <-chan struct{}) error {
 		return errShutdownTimeout
 	}
 	return nil
+}
+
+// drainTimeout returns for how long the connections of HAProxy may delay the end of the daemon: as process 1 the longest
+// drain_timeout, and otherwise 0.
+func (d *Daemon) drainTimeout() time.Duration {
+	var longest time.Duration
+	if !d.process1 {
+		return longest
+	}
+	for _, sink := range d.components().cfg.Sinks {
+		cfg := haproxy.Defaults()
+		if sink.Type == typeHAProxy && sdk.Decode(sink.Block, &cfg) == nil { // a block that is not valid was never in use
+			longest = max(longest, cfg.DrainTimeout)
+		}
+	}
+	return longest
 }
 
 // inBackground calls f in a goroutine and returns a channel that is closed when f has returned.

@@ -9,6 +9,15 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
+// ComponentPaths are the keys of the built-in sources and sinks that are paths, for [config.Options].
+var ComponentPaths = map[config.ComponentKey]config.PathUse{
+	{Table: "sources", Type: typeFile, Key: "path"}:         config.ReadsFile,
+	{Table: "sinks", Type: typeFile, Key: "path"}:           config.WritesFile,
+	{Table: "sinks", Type: typeHAProxy, Key: "config_file"}: config.WritesFile,
+	{Table: "sinks", Type: typeHAProxy, Key: "pid_file"}:    config.WritesFile,
+	{Table: "sinks", Type: typeHAProxy, Key: "binary"}:      config.ReadsProgram,
+}
+
 // fileKeys are the keys of a sink's block that name a file which only one sink may write, by the type of the sink.
 var fileKeys = map[string][]string{
 	typeHAProxy: {"config_file", "pid_file"},

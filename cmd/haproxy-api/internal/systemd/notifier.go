@@ -1,0 +1,161 @@
+// Package systemd reports the state of the daemon to the service manager that started it: readiness, a line of status, reloads of
+// the configuration, the end, and the pings of the watchdog. It implements the protocol of sd_notify(3).
+package systemd
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/haproxy-api/haproxy-api/engine/server"
+	"github.com/haproxy-api/haproxy-api/internal/logdedup"
+)
+
+const (
+	// statusInterval is the time between two reports of the status.
+	statusInterval = 5 * time.Second
+	// readyInterval is the time between two reports until the daemon is ready.
+	readyInterval = 200 * time.Millisecond
+)
+
+// A Reporter reports the state of the daemon. [*server.Server] is one.
+type Reporter interface {
+	// NotReady returns why the daemon is not ready, and nothing if it is.
+	NotReady() []string
+	// Status returns within a few seconds, also if a sink or a source hangs.
+	Status(ctx context.Context) server.Status
+}
+
+// A Notifier sends messages to the service manager. A nil Notifier sends none.
+type Notifier struct {
+	send     func(message string) error
+	watchdog time.Duration // the service manager ends the daemon after this time without a ping; 0 for never
+	failed   logdedup.Fault
+	log      *slog.Logger
+
+	mu    sync.Mutex // also keeps the messages in order
+	ready bool       // READY=1 was sent
+	text  string     // the last status that was sent
+}
+
+// FromEnvironment returns a notifier for the service manager in the environment variables NOTIFY_SOCKET, WATCHDOG_USEC and
+// WATCHDOG_PID, and nil if there is none. It removes the variables, so that plugins, HAProxy and commands do not inherit them: a
+// HAProxy with the option -Ws would report its own state for the daemon.
+func FromEnvironment(log *slog.Logger) *Notifier {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	_ = os.Unsetenv("NOTIFY_SOCKET") // fails only for an invalid name
+	watchdog, err := daemon.SdWatchdogEnabled(true)
+	if err != nil {
+		log.Warn("watchdog of the service manager cannot be used", "error", err)
+	}
+	if socket == "" {
+		return nil
+	}
+	// Not daemon.SdNotify, which reads the environment variable each time.
+	address := &net.UnixAddr{Name: socket, Net: "unixgram"}
+	return &Notifier{log: log, watchdog: watchdog, send: func(message string) error {
+		conn, err := net.DialUnix("unixgram", nil, address)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = conn.Write([]byte(message))
+		return err
+	}}
+}
+
+// Run reports readiness and the status until ctx is done. It pings the watchdog as long as it gets the status: a daemon whose
+// engine is deadlocked is restarted, and one whose sink hangs is not.
+func (n *Notifier) Run(ctx context.Context, reporter Reporter) {
+	if n == nil {
+		return
+	}
+	for {
+		status := reporter.Status(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		wait := n.report(status, len(reporter.NotReady()) == 0)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// report sends what has changed and a ping, and returns when to report next. Readiness is reported once: a configuration reload
+// that adds a pipeline does not make the service start again.
+func (n *Notifier) report(status server.Status, ready bool) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var messages []string
+	if ready && !n.ready {
+		n.ready = true
+		messages = append(messages, daemon.SdNotifyReady)
+	}
+	if text := describe(status); text != n.text {
+		n.text = text
+		messages = append(messages, "STATUS="+text)
+	}
+	if n.watchdog > 0 {
+		messages = append(messages, daemon.SdNotifyWatchdog)
+	}
+	n.notifyLocked(messages...)
+	interval := statusInterval
+	if !n.ready {
+		interval = readyInterval
+	}
+	if n.watchdog > 0 {
+		interval = min(interval, n.watchdog/2)
+	}
+	return interval
+}
+
+// Reloading reports that a configuration reload begins. Reloaded must follow. Before the daemon is ready neither reports
+// anything, because the end of a reload is reported as readiness.
+func (n *Notifier) Reloading() {
+	n.notifyIfReady(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
+}
+
+// Reloaded reports that a configuration reload has ended, with or without success.
+func (n *Notifier) Reloaded() { n.notifyIfReady(daemon.SdNotifyReady) }
+
+// Stopping reports that the daemon shuts down.
+func (n *Notifier) Stopping() {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notifyLocked(daemon.SdNotifyStopping, "STATUS=stopping")
+}
+
+func (n *Notifier) notifyIfReady(messages ...string) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ready {
+		n.notifyLocked(messages...)
+	}
+}
+
+// notifyLocked sends the messages in one datagram.
+func (n *Notifier) notifyLocked(messages ...string) {
+	if len(messages) == 0 {
+		return
+	}
+	if err := n.send(strings.Join(messages, "\n")); err != nil {
+		n.failed.Warn(n.log, "the service manager cannot be notified", err)
+		return
+	}
+	n.failed.Resolve(n.log, "service manager notified again")
+}

@@ -1,0 +1,99 @@
+package docs_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md")
+
+const configurationReference = "../../docs/configuration.md"
+
+// TestConfigurationReference checks that docs/configuration.md is what the schema and the component types say. -update writes it.
+func TestConfigurationReference(t *testing.T) {
+	t.Parallel()
+	want, err := renderReference()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(configurationReference, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(configurationReference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("docs/configuration.md is out of date; run go generate ./engine/config (-want +got)\n%s", diff)
+	}
+}
+
+// TestConfigurationReference_ExamplesAreEquivalent loads each example in its three formats.
+func TestConfigurationReference_ExamplesAreEquivalent(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(configurationReference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first []config.Value
+	loaded := 0
+	for i, part := range strings.Split(string(content), "\n```") {
+		if i%2 == 0 {
+			continue
+		}
+		format, text, _ := strings.Cut(part, "\n")
+		values := loadExample(t, format, text)
+		switch loaded % 3 {
+		case 0:
+			first = values
+		default:
+			if diff := cmp.Diff(first, values); diff != "" {
+				t.Errorf("the example in %s differs from the one in TOML (-toml +other)\n%s\n%s", format, text, diff)
+			}
+		}
+		loaded++
+	}
+	if want := 3 * len(exampleNames(t)); loaded != want {
+		t.Errorf("loaded %d blocks, want %d", loaded, want)
+	}
+}
+
+// loadExample returns the effective values of a configuration, without their origins. At least one value is not a default.
+func loadExample(t *testing.T, format, text string) []config.Value {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "example."+format)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(config.Options{File: file, Named: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	values := cfg.Values()
+	if !slices.ContainsFunc(values, func(v config.Value) bool { return v.Origin == file }) {
+		t.Errorf("this example sets nothing:\n%s", text)
+	}
+	for i := range values {
+		values[i].Origin = ""
+	}
+	return values
+}
+
+func exampleNames(t *testing.T) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(referenceFolder, "*.toml"))
+	if err != nil || len(names) == 0 {
+		t.Fatal(names, err)
+	}
+	return names
+}
