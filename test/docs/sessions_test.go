@@ -22,8 +22,9 @@ done
 
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
-	"docs/api.md":       {setup: daemon},
-	"docs/templates.md": {folder: "examples/templates"},
+	"docs/api.md":             {setup: daemon},
+	"docs/evidence/README.md": {folder: "."},
+	"docs/templates.md":       {folder: "examples/templates"},
 }
 
 // unconverted lists the documents whose blocks do not keep to the rules yet.
