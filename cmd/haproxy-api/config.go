@@ -11,7 +11,9 @@ func newConfig(opts *options) *cobra.Command {
 	return opts.withOutput(&cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration and the origin of each value",
-		Args:  noArgs,
+		Example: "  haproxy-api config\n" +
+			"  haproxy-api config --set haproxy.template=edited.cfg --output json",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := opts.load()
 			if err != nil {

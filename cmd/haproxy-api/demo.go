@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/demo"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -17,7 +18,11 @@ func newDemo(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show haproxy-api on this machine: a Sidecar, a few services and a real HAProxy on loopback",
-		Args:  noArgs,
+		Long: "demo starts a Sidecar, a few services whose instances change, and HAProxy, all on 127.0.0.1, and prints the\n" +
+			"address to try. It reads no configuration, and removes all that it created on Ctrl-C. HAProxy must be installed.",
+		Example: "  haproxy-api demo\n" +
+			"  haproxy-api demo --follow sidecar:7777   # the services of that Sidecar",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if pace <= 0 {
 				return &usageError{fmt.Errorf("--pace is %s: it must be more than 0", pace)}
@@ -25,7 +30,10 @@ func newDemo(opts *options) *cobra.Command {
 			if opts.flags.Changed("config-file") {
 				return &usageError{errors.New("the demo has its own configuration: omit --config-file")}
 			}
-			return demo.Run(cmd.Context(), cmd.OutOrStdout(), demo.Options{
+			progress := terminal.NewProgress(cmd.ErrOrStderr())
+			defer progress.Close()
+			progress.Show("starting HAProxy")
+			return demo.Run(cmd.Context(), progress.Over(cmd.OutOrStdout()), demo.Options{
 				Pace: pace, Port: port, Follow: opts.flags.Changed("follow"), Version: version(),
 				Load: func(settings []string) (*config.Config, error) {
 					// Neither a file nor the environment has settings for the demo.

@@ -32,7 +32,8 @@ func newExplain(opts *options) *cobra.Command {
 		Example: "  haproxy-api explain             # the newest change\n" +
 			"  haproxy-api explain --reload    # why HAProxy was reloaded the last time\n" +
 			"  haproxy-api explain 42 --full",
-		Args: oneArg(true, "name one change by its number, or none for the newest one"),
+		ValidArgsFunction: opts.completeChange,
+		Args:              oneArg(true, "name one change by its number, or none for the newest one"),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) > 0 {
 				if o.generation, err = parseGeneration(args[0]); err != nil {
@@ -42,7 +43,7 @@ func newExplain(opts *options) *cobra.Command {
 			return runExplain(cmd, opts, o)
 		},
 	}
-	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline, if there are several")
+	cmd.Flags().StringVar(&o.pipeline, "pipeline", "", "the pipeline with this `NAME`, if there are several")
 	cmd.Flags().BoolVar(&o.reload, "reload", false, "explain the last reload or start of the sink's program")
 	cmd.Flags().BoolVar(&o.full, "full", false, "show all commands and the whole difference")
 	return opts.withOutput(opts.withAddress(cmd))

@@ -22,7 +22,8 @@ func newTemplateFunctions(opts *options) *cobra.Command {
 		Example: "  haproxy-api template functions\n" +
 			"  haproxy-api template functions getPorts\n" +
 			"  haproxy-api template functions | grep -A2 regex",
-		Args: oneArg(true, "name one function, or none for all of them"),
+		ValidArgsFunction: completeFunction,
+		Args:              oneArg(true, "name one function, or none for all of them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out, all := cmd.OutOrStdout(), templates.Functions()
 			if len(args) > 0 {

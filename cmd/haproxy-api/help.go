@@ -138,19 +138,41 @@ func flagRows(flags *pflag.FlagSet) [][2]string {
 	return rows
 }
 
+// valueName is the annotation of a flag with the name of its value.
+const valueName = "value"
+
+// nameValues moves the names of values from the usage of all flags, where pflag marks them with back quotes, to an annotation:
+// completion shows the usage as it is.
+func nameValues(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		if flag.Annotations[valueName] != nil {
+			return // a flag of root, which is also one of the others
+		}
+		name, usage := pflag.UnquoteUsage(flag)
+		flag.Usage = usage
+		switch name {
+		case "int":
+			name = "N"
+		case "duration":
+			name = "DURATION"
+		}
+		_ = cmd.Flags().SetAnnotation(flag.Name, valueName, []string{name}) // it fails only if the flag does not exist
+	})
+	for _, sub := range cmd.Commands() {
+		nameValues(sub)
+	}
+}
+
 // flagValue returns the name of a flag's value, or "" for a boolean, and what the flag does with its default.
 func flagValue(flag *pflag.Flag) (name, usage string) {
-	name, usage = pflag.UnquoteUsage(flag)
+	usage = flag.Usage
+	if names := flag.Annotations[valueName]; len(names) > 0 {
+		name = names[0]
+	}
 	switch flag.DefValue {
 	case "", "false", "[]", "0":
 	default:
 		usage += " (default" + terminal.NoBreak + flag.DefValue + ")"
-	}
-	switch name {
-	case "int":
-		name = "N"
-	case "duration":
-		name = "DURATION"
 	}
 	return name, usage
 }

@@ -41,7 +41,7 @@ func newHistory(opts *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return runHistory(cmd, opts, o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.pipeline, "pipeline", "", "only the changes of this pipeline")
+	flags.StringVar(&o.pipeline, "pipeline", "", "only the changes of the pipeline with this `NAME`")
 	flags.StringVar(&o.since, "since", "", "only changes since then: a `TIME` as 1h30m ago, or in RFC 3339")
 	flags.StringSliceVar(&o.actions, "action", nil, "only changes with one of these `ACTIONS`, or events such as crashed")
 	flags.IntVar(&o.limit, "limit", defaultChanges, "at most this many changes; 0 is all of them, and the default of --since")
@@ -105,15 +105,20 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 
 // checkActions returns a usage error if one of the names is neither an action nor the kind of an event.
 func checkActions(names []string) error {
-	known := slices.Concat(history.Actions(), history.Events())
-	slices.Sort(known)
-	known = slices.Compact(known) // other is both
+	known := knownActions()
 	for _, name := range names {
 		if !slices.Contains(known, name) {
 			return &usageError{fmt.Errorf("--action %q: it is none of %s", name, strings.Join(known, ", "))}
 		}
 	}
 	return nil
+}
+
+// knownActions returns the names of all actions and of all kinds of events.
+func knownActions() []string {
+	known := slices.Concat(history.Actions(), history.Events())
+	slices.Sort(known)
+	return slices.Compact(known) // other is both
 }
 
 // has reports whether the change has one of the actions, or is an event of one of these kinds. It does if there are none.

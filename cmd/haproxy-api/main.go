@@ -34,6 +34,9 @@ func mainCode() int {
 	root := newRoot()
 	root.SetArgs(goSpelling(os.Args[1:]))
 	err := root.ExecuteContext(ctx)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errInterrupted
+	}
 	return report(os.Stderr, err)
 }
 
@@ -57,11 +60,8 @@ func report(w io.Writer, err error) int {
 // errReported is returned by a command that has printed its faults.
 var errReported = errors.New("faults were found")
 
-// A usageError is a fault in the command line or in the configuration, found before the command has done anything.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string { return e.err.Error() }
-func (e *usageError) Unwrap() error { return e.err }
+// errInterrupted is the error of a command that a signal ended early.
+var errInterrupted = errors.New("interrupted")
 
 func newRoot() *cobra.Command {
 	opts := &options{}
@@ -70,44 +70,23 @@ func newRoot() *cobra.Command {
 		Short: "Keeps HAProxy's configuration in sync with a service registry",
 		Long: "haproxy-api receives the services of a registry such as Sidecar, renders them with a template and applies the\n" +
 			"result to HAProxy or to another program through a plugin. Without a subcommand it runs the daemon.",
-		Args:          noArgs,
-		Version:       version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
+		Example: "  haproxy-api demo                     # see it work on this machine\n" +
+			"  haproxy-api -f haproxy-api.toml      # run the daemon",
+		Args:              noArgs,
+		Version:           version(),
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE:              func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate(versionLine())
 	opts.register(root.PersistentFlags())
 	setHelp(root)
 	root.AddCommand(newRun(opts), newRender(opts), newDiff(opts), newCheck(opts), newStatus(opts), newExplain(opts),
 		newHistory(opts), newTemplate(opts), newConfig(opts), newPlugin(opts), newDemo(opts), newCompletion(), newVersion(opts),
 		newMan())
+	nameValues(root)
+	completeFlags(opts, root)
 	return root
-}
-
-// oneArg returns a check that returns a usage error with the hint unless the command has one argument, or none if it is optional.
-func oneArg(optional bool, hint string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) > 1 || len(args) == 0 && !optional {
-			return &usageError{fmt.Errorf("%s; see '%s --help'", hint, cmd.CommandPath())}
-		}
-		return nil
-	}
-}
-
-// noArgs is cobra.NoArgs with a usage error that suggests a subcommand.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := ""
-	cmd.SuggestionsMinimumDistance = 2
-	if suggestions := cmd.SuggestionsFor(args[0]); len(suggestions) > 0 {
-		hint = fmt.Sprintf("did you mean %q? ", suggestions[0])
-	}
-	path := cmd.CommandPath()
-	return &usageError{fmt.Errorf("unknown command %q for %q; %ssee '%s --help'", args[0], path, hint, path)}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
-// newMan returns the command that packaging uses to write the manual pages. Package doc of cobra is not used: it reads the texts as
-// Markdown, which they are not, and shows the default of a flag in place of its value.
+// newMan returns the command that packaging uses to write the manual pages. Package doc of cobra is not used: it reads the texts
+// as Markdown, which they are not, and shows the default of a flag in place of its value.
 func newMan() *cobra.Command {
 	return &cobra.Command{
 		Use:    "man DIR",
@@ -29,7 +29,7 @@ func newMan() *cobra.Command {
 			if err != nil {
 				return &usageError{err}
 			}
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
+			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // not secret
 				return fmt.Errorf("cannot create the folder of the manual pages: %w", err)
 			}
 			return writeManPages(args[0], cmd.Root(), date)
@@ -54,7 +54,7 @@ func manDate() (time.Time, error) {
 // writeManPages writes the page of cmd and of each of its subcommands that users call.
 func writeManPages(folder string, cmd *cobra.Command, date time.Time) error {
 	path := filepath.Join(folder, manName(cmd)+".1")
-	if err := os.WriteFile(path, manPage(cmd, date), 0o644); err != nil {
+	if err := os.WriteFile(path, manPage(cmd, date), 0o644); err != nil { //nolint:gosec // not secret
 		return fmt.Errorf("cannot write a manual page: %w", err)
 	}
 	for _, sub := range cmd.Commands() {
@@ -123,9 +123,10 @@ func manPage(cmd *cobra.Command, date time.Time) []byte {
 var manEnvironment = [][2]string{
 	{config.EnvFile, "The configuration file, unless --config-file names one."},
 	{config.EnvAddress, "The address of the daemon that commands query, unless --address gives it."},
-	{config.EnvClientCert + ", " + config.EnvClientKey, "The files of the client certificate to present to the daemon, and of its key."},
-	{"HAPROXY_API_TABLE__KEY", "A key of the configuration, such as HAPROXY_API_HAPROXY__TEMPLATE for template of [haproxy]. It takes " +
-		"precedence over the configuration file."},
+	{config.EnvClientCert, "The file of the client certificate to present to the daemon, unless --client-cert names one."},
+	{config.EnvClientKey, "The file of its key, unless --client-key names one."},
+	{"HAPROXY_API_TABLE__KEY", "A key of the configuration, such as HAPROXY_API_HAPROXY__TEMPLATE for template of [haproxy]. " +
+		"It takes precedence over the configuration file."},
 	{"NO_COLOR", "Any value turns colors off."},
 }
 

@@ -34,11 +34,11 @@ type options struct {
 
 func (o *options) register(flags *pflag.FlagSet) {
 	o.flags = flags
-	flags.StringVarP(&o.configFile, "config-file", "f", "haproxy-api.toml", "configuration in TOML, YAML or JSON")
+	flags.StringVarP(&o.configFile, "config-file", "f", "haproxy-api.toml", "configuration `FILE` in TOML, YAML or JSON")
 	flags.StringP("follow", "F", "", "follow the Sidecar at `HOST:PORT` instead of waiting for pushes")
-	flags.String("log-level", "", "debug, info, warn or error")
-	flags.String("log-format", "", "text or json")
-	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `key=value`; may be repeated")
+	flags.String("log-level", "", "log from this `LEVEL` on: debug, info, warn or error")
+	flags.String("log-format", "", "log in this `FORMAT`: text or json")
+	flags.StringArrayVar(&o.set, "set", nil, "set a configuration key: `KEY=VALUE`; may be repeated")
 }
 
 // withAddress adds the flags that say which daemon to query, and with which certificate.
@@ -46,15 +46,15 @@ func (o *options) withAddress(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&o.address, "address", "",
 		"the daemon to query, as `URL` or HOST:PORT, instead of the one in the configuration ("+config.EnvAddress+")")
 	cmd.Flags().StringVar(&o.clientCert, "client-cert", "",
-		"a client certificate in PEM format, if the daemon needs one: `FILE` ("+config.EnvClientCert+")")
+		"`FILE` of the client certificate in PEM format, if the daemon needs one ("+config.EnvClientCert+")")
 	cmd.Flags().StringVar(&o.clientKey, "client-key", "",
-		"the key of --client-cert, if it is in another file: `FILE` ("+config.EnvClientKey+")")
+		"`FILE` of the key of --client-cert, if it is another one ("+config.EnvClientKey+")")
 	return cmd
 }
 
 // withOutput adds the flag --output, which selects the output format.
 func (o *options) withOutput(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringVar(&o.output, "output", "text", "output format: text or json")
+	cmd.Flags().StringVar(&o.output, "output", "text", "output in this `FORMAT`: text or json")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.output != "text" && o.output != "json" {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/conformance"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -21,11 +22,11 @@ import (
 func newPlugin(opts *options) *cobra.Command {
 	plugin := &cobra.Command{
 		Use:   "plugin",
-		Short: "List plugins, and check whether one conforms to the protocol",
+		Short: "List plugins, write a new one, and check whether one conforms to the protocol",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginHAProxy())
+	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginNew(), newPluginHAProxy())
 	return plugin
 }
 
@@ -54,7 +55,10 @@ func newPluginList(opts *options) *cobra.Command {
 	return opts.withOutput(&cobra.Command{
 		Use:   "list",
 		Short: "List the available types of sinks and sources",
-		Args:  noArgs,
+		Long: "list prints the built-in types, and those of the plugins that the configuration names or that are found in\n" +
+			"plugin_dir or PATH.",
+		Example: "  haproxy-api plugin list",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := opts.load()
 			if err != nil {
@@ -87,16 +91,18 @@ func newDoctor(opts *options) *cobra.Command {
 			"A sink really applies the documents that it is given, so use a configuration for which that does no harm.",
 		Example: "  haproxy-api plugin doctor ./haproxy-api-sink-note \\\n" +
 			"    --block folder=/tmp/notes --good a.txt --good b.txt --bad c.txt",
-		Args: oneArg(false, "name the one plugin to check"),
-		RunE: func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },
+		ValidArgsFunction: completeFile,
+		Args:              oneArg(false, "name the one plugin to check"),
+		RunE:              func(cmd *cobra.Command, args []string) error { return doctor(cmd, args[0], o, opts.json()) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.kind, "kind", "", "sink or source; default: from a program name such as haproxy-api-sink-note")
-	flags.StringArrayVar(&o.args, "arg", nil, "an argument for the plugin; may be repeated")
-	flags.StringArrayVar(&o.set, "block", nil, "a `key=value` of the plugin's configuration; may be repeated")
+	flags.StringVar(&o.kind, "kind", "",
+		"`KIND` of the plugin: sink or source; default: from a program name such as haproxy-api-sink-note")
+	flags.StringArrayVar(&o.args, "arg", nil, "an `ARGUMENT` for the plugin; may be repeated")
+	flags.StringArrayVar(&o.set, "block", nil, "a `KEY=VALUE` of the plugin's configuration; may be repeated")
 	flags.StringArrayVar(&o.good, "good", nil, "a `FILE` that a sink accepts; required twice or not at all")
 	flags.StringVar(&o.bad, "bad", "", "a `FILE` that a sink must reject")
-	flags.StringVar(&o.fileName, "name", "main", "the name of the file in the documents")
+	flags.StringVar(&o.fileName, "name", "main", "`NAME` of the file in the documents")
 	return opts.withOutput(cmd)
 }
 
@@ -132,8 +138,13 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 		program.Block[key] = value
 	}
 	findings := doctorReport{Checks: []doctorFinding{}}
+	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	defer progress.Close()
+	progress.Show("checking " + engine.OneLine(path))
 	report := func(f conformance.Finding) {
 		findings.Checks = append(findings.Checks, newDoctorFinding(f))
+		progress.Hide()
+		defer func() { progress.Show(fmt.Sprintf("%d requirements checked", len(findings.Checks))) }()
 		if !inJSON {
 			fmt.Fprintln(cmd.OutOrStdout(), f)
 		}
@@ -150,6 +161,7 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 	default:
 		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind", path)}
 	}
+	progress.Close()
 	if inJSON {
 		if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
 			return err

@@ -15,10 +15,11 @@ import (
 
 func newRun(opts *options) *cobra.Command {
 	return &cobra.Command{
-		Use:   "run",
-		Short: "Run the daemon (the default)",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
+		Use:     "run",
+		Short:   "Run the daemon (the default)",
+		Example: "  haproxy-api run -f haproxy-api.toml",
+		Args:    noArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
 	}
 }
 

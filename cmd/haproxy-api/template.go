@@ -11,6 +11,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -34,7 +35,8 @@ func newTemplateTest(opts *options) *cobra.Command {
 		Long: "test renders every case in DIR. A case is DIR itself, or a folder in it, that has a state:\n\n" +
 			"  state.json    the state, or state.yaml: in any form that render reads\n" +
 			"  vars.toml     vars that override those of the configuration; or .yaml, .json; optional\n" +
-			"  template      a line with the path of the template, relative to this folder, or in a parent folder; optional\n" +
+			"  template      a line with the path of the template, relative to this folder; also in a parent\n" +
+			"                folder; optional\n" +
 			"  want.cfg      the expected main file\n" +
 			"  want/NAME     the expected companion files\n" +
 			"  want.error    instead of these: words that the error must contain if rendering is expected to fail\n\n" +
@@ -45,7 +47,8 @@ func newTemplateTest(opts *options) *cobra.Command {
 			"want.error exists, which may be empty. Exit code: 0 all pass, 1 a case fails.",
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
-		Args: oneArg(false, "name the one folder of cases"),
+		ValidArgsFunction: completeFolder,
+		Args:              oneArg(false, "name the one folder of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := opts.load()
 			if err != nil {
@@ -57,7 +60,6 @@ func newTemplateTest(opts *options) *cobra.Command {
 			}
 			runner := &templatetest.Runner{
 				Templates: daemon.TemplateConfig(p), Source: p.Source, FixTemplate: selected.template != "", Update: update,
-				Notes: cmd.ErrOrStderr(), Report: func(templatetest.Result) {},
 			}
 			return runTemplateTest(cmd, runner, args[0], opts.json())
 		},
@@ -70,10 +72,20 @@ func newTemplateTest(opts *options) *cobra.Command {
 // runTemplateTest runs the cases in dir and prints their results. It returns errReported if one of them fails.
 func runTemplateTest(cmd *cobra.Command, runner *templatetest.Runner, dir string, inJSON bool) error {
 	out := cmd.OutOrStdout()
-	if !inJSON {
-		runner.Report = func(r templatetest.Result) { r.Print(out) }
+	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	defer progress.Close()
+	rendered := 0
+	runner.Notes = progress.Over(cmd.ErrOrStderr())
+	runner.Report = func(r templatetest.Result) {
+		rendered++
+		if !inJSON {
+			progress.Hide()
+			r.Print(out)
+		}
+		progress.Show(fmt.Sprintf("%d cases rendered", rendered))
 	}
 	summary, err := runner.Run(cmd.Context(), dir)
+	progress.Close()
 	if err != nil {
 		return err
 	}
@@ -93,7 +105,8 @@ type templateFlags struct{ pipeline, template string }
 
 func (f *templateFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.template, "template", "", "use the template in `FILE` instead of the configured one")
-	cmd.Flags().StringVar(&f.pipeline, "pipeline", "", "the pipeline whose template is used, if there are several")
+	cmd.Flags().StringVar(&f.pipeline, "pipeline", "",
+		"use the template of the pipeline with this `NAME`, if there are several")
 }
 
 // selectFrom returns the selected pipeline, which is the only one if none is named.

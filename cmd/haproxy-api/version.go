@@ -29,9 +29,10 @@ func versionLine() string {
 
 func newVersion(opts *options) *cobra.Command {
 	return opts.withOutput(&cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  haproxy-api version --output json",
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.json() {
 				return printJSON(cmd.OutOrStdout(), map[string]string{

@@ -26,7 +26,10 @@ type Machine struct {
 	// Root is the directory of the machine's files.
 	Root string
 
-	leader int // the pid of its process 1 as this process sees it; 0 if the machine is not booted
+	nspawn int // the pid of systemd-nspawn; 0 if the machine is not booted
+	leader int // the pid of the machine's process 1 as this process sees it; 0 if the machine is not booted
+
+	console bytes.Buffer // the output of systemd-nspawn
 }
 
 // New returns a machine with the given Debian packages in addition to those of debootstrap's variant minbase. The machine does
@@ -102,8 +105,7 @@ func (m *Machine) Boot(t testing.TB) {
 	t.Helper()
 	cmd := exec.Command("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network",
 		"--directory="+m.Root)
-	var console bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &console, &console
+	cmd.Stdout, cmd.Stderr = &m.console, &m.console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -121,17 +123,32 @@ func (m *Machine) Boot(t testing.TB) {
 			<-done
 		}
 	})
+	m.nspawn = cmd.Process.Pid
+	m.awaitUp(t, 0)
+}
+
+// Reboot reboots a booted machine and waits until the system is up again.
+func (m *Machine) Reboot(t testing.TB) {
+	t.Helper()
+	before := m.leader
+	m.MustRun(t, "systemctl --no-block reboot")
+	m.awaitUp(t, before)
+}
+
+// awaitUp waits until multi-user.target has been reached with another process 1 than before.
+func (m *Machine) awaitUp(t testing.TB, before int) {
+	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
-		if m.leader = child(cmd.Process.Pid); m.leader != 0 {
-			if _, err := m.Run(t.Context(), "systemctl is-system-running --wait"); err == nil {
+		if m.leader = child(m.nspawn); m.leader != 0 && m.leader != before {
+			if _, err := m.Run(t.Context(), "systemctl is-active --quiet multi-user.target"); err == nil {
 				return
 			}
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	out, err := m.Run(t.Context(), "systemctl is-system-running; systemctl --failed --no-pager")
-	t.Fatalf("the machine is not up: %v\n%s\n%s", err, out, console.String())
+	out, err := m.Run(t.Context(), "systemctl list-jobs --no-pager; systemctl --failed --no-pager")
+	t.Fatalf("the machine is not up: %v\n%s\n%s", err, out, m.console.String())
 }
 
 // child returns the pid of a child process, or 0.

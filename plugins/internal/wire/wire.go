@@ -6,6 +6,7 @@
 package wire
 
 //go:generate go run github.com/bufbuild/buf/cmd/buf@v1.75.0 generate
+//go:generate go test ../../../test/docs -run TestProtocolReference$ -update
 
 const (
 	// ProtocolVersion is the version of plugin.proto that this code speaks. It grows when a plugin of the version before
