@@ -64,6 +64,7 @@ var importRules = []struct {
 	{"engine/server", []string{"engine", "engine/exclude", "engine/history", "engine/server/ui", "plugins/sdk",
 		"internal/fingerprint", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
+	{"cmd/haproxy-api/internal/scaffold", nil},
 	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/history", "engine/server",
 		"sources/sidecar"}},
 	{"cmd/haproxy-api/internal/display", []string{"plugins/sdk", "engine", "engine/history", "engine/server",

@@ -22,11 +22,11 @@ import (
 func newPlugin(opts *options) *cobra.Command {
 	plugin := &cobra.Command{
 		Use:   "plugin",
-		Short: "List plugins, and check whether one conforms to the protocol",
+		Short: "List plugins, write a new one, and check whether one conforms to the protocol",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginHAProxy())
+	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginNew(), newPluginHAProxy())
 	return plugin
 }
 
