@@ -8,6 +8,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
@@ -50,15 +51,19 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) (faults []error, u
 		return []error{err}, []string{}
 	}
 	ctx := cmd.Context()
-	checker := daemon.NewChecker(cfg, func(sentence string) {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", engine.OneLine(engine.Masked(sentence)))
+	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	defer progress.Close()
+	notes := progress.Over(cmd.ErrOrStderr())
+	checker := daemon.NewChecker(cfg, progress.Show, func(sentence string) {
+		fmt.Fprintln(notes, "note:", engine.OneLine(engine.Masked(sentence)))
 	})
 	defer checker.Close()
 	faults = checker.CheckComponents(ctx)
+	progress.Show("reading the states")
 	all, stateFaults := readStates(cmd, opts, cfg, o)
 	faults = append(faults, stateFaults...)
 	for _, state := range all {
-		state.PrintQuarantined(cmd.ErrOrStderr())
+		state.PrintQuarantined(notes)
 	}
 	pipelineFaults, unchecked := checker.CheckPipelines(ctx, all)
 	return append(faults, pipelineFaults...), unchecked

@@ -80,7 +80,7 @@ func referenceOf(at path, f field, fixed map[string]variable) KeyReference {
 	switch k := f.kind.(type) {
 	case scalar:
 		reference.Type = k.of.name
-		if !slices.Contains([]string{"a string", "true or false"}, k.want) {
+		if reference.Values = usedAs[k.use]; !slices.Contains([]string{"a string", "true or false"}, k.want) {
 			reference.Values = k.want
 		}
 	case stringTable:
@@ -96,6 +96,15 @@ func referenceOf(at path, f field, fixed map[string]variable) KeyReference {
 		}
 	}
 	return reference
+}
+
+// usedAs says what the strings are that any kind of path accepts.
+var usedAs = map[PathUse]string{
+	ReadsFile:    "the path of a file or a directory",
+	ReadsPattern: "a file pattern",
+	ReadsProgram: "the name or path of a program",
+	WritesFile:   "the path of a file",
+	WritesFolder: "the path of a directory",
 }
 
 // variablesOf returns the names of the environment variables that set the key at that path.

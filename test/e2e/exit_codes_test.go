@@ -41,6 +41,7 @@ var cliCommands = []cliCommand{
 	{name: "plugin"},
 	{name: "plugin list", loads: true, reports: true},
 	{name: "plugin doctor", args: []string{"--kind", "source", "/bin/false"}, reports: true},
+	{name: "plugin new", args: []string{"sink", "note", "new"}},
 	{name: "completion", args: []string{"bash"}},
 	{name: "version", reports: true},
 	{name: "demo", slow: true},
@@ -252,4 +253,3 @@ func TestExitCodes_OfInterruptedCommand(t *testing.T) {
 		}
 	}
 }
-

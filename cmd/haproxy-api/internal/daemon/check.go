@@ -18,13 +18,14 @@ import (
 // A Checker checks a configuration without running it and without changing anything. It must be closed.
 type Checker struct {
 	cfg        *config.Config
+	progress   func(what string)
 	note       func(sentence string)
 	components components
 }
 
-// NewChecker returns a checker of cfg. It calls note with observations that are no faults.
-func NewChecker(cfg *config.Config, note func(sentence string)) *Checker {
-	return &Checker{cfg: cfg, note: note}
+// NewChecker returns a checker of cfg. It calls progress with what it begins, and note with observations that are no faults.
+func NewChecker(cfg *config.Config, progress, note func(string)) *Checker {
+	return &Checker{cfg: cfg, progress: progress, note: note}
 }
 
 // Close closes the components that the checker opened.
@@ -32,6 +33,7 @@ func (c *Checker) Close() { c.components.close() }
 
 // CheckComponents opens all sources and sinks, and returns every fault of them and of what they need from the system.
 func (c *Checker) CheckComponents(ctx context.Context) []error {
+	c.progress("checking the configuration")
 	var faults []error
 	log := slog.New(slog.DiscardHandler)
 	if _, err := newAccessPolicy(c.cfg.API, log); err != nil {
@@ -59,7 +61,8 @@ func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (fault
 	unchecked = []string{}
 	for _, name := range sortedKeys(c.cfg.Pipelines) {
 		p := c.cfg.Pipelines[name]
-		check := pipelineCheck{name: name, pipeline: p, sink: c.components.sinks[p.Sink], note: c.note}
+		check := pipelineCheck{name: name, pipeline: p, sink: c.components.sinks[p.Sink],
+			progress: c.progress, note: c.note}
 		check.noteWatchedFiles(sinkFiles(c.cfg, p))
 		faults = append(faults, check.run(ctx, all)...)
 		if check.unchecked {
@@ -74,6 +77,7 @@ type pipelineCheck struct {
 	name     string
 	pipeline config.Pipeline
 	sink     sdk.Sink // nil if it could not be opened
+	progress func(what string)
 	note     func(sentence string)
 
 	unchecked bool // the sink cannot check documents
@@ -87,7 +91,8 @@ func (c *pipelineCheck) run(ctx context.Context, all []states.State) []error {
 	}
 	var faults []error
 	varied := false
-	for _, state := range all {
+	for i, state := range all {
+		c.progress(fmt.Sprintf("checking pipeline %s with state %d of %d", c.name, i+1, len(all)))
 		if ctx.Err() != nil {
 			return append(faults, ctx.Err())
 		}
