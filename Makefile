@@ -8,7 +8,7 @@ SOAK ?= 3600
 
 GOTEST := go test -race -timeout 30m
 
-.PHONY: run test test-long build lint generate fuzz chaos soak dist
+.PHONY: run test test-long build lint generate fuzz chaos soak dist dist-check
 
 # Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
 run: build
@@ -75,3 +75,8 @@ dist:
 	@scripts/install-deps build
 	@rm -rf dist
 	scripts/dist dist $(PLATFORMS)
+
+# Builds the files of a release in dist, and again in another place, and compares them.
+dist-check:
+	@scripts/install-deps build
+	scripts/dist-check $(PLATFORMS)
