@@ -32,7 +32,8 @@ done
 const unreleased = `
 go() {
 	if [ "$*" = "get github.com/haproxy-api/haproxy-api@latest" ]; then
-		set -- mod edit -require=github.com/haproxy-api/haproxy-api@v0.0.0 -replace=github.com/haproxy-api/haproxy-api="$REPOSITORY"
+		set -- mod edit -require=github.com/haproxy-api/haproxy-api@v0.0.0 \
+			-replace=github.com/haproxy-api/haproxy-api="$REPOSITORY"
 	fi
 	command go "$@"
 }
@@ -42,6 +43,7 @@ go() {
 var sessions = map[string]session{
 	"docs/api.md":             {setup: daemon},
 	"docs/evidence/README.md": {folder: "."},
+	"docs/operations.md":      {setup: daemon},
 	"docs/plugin-authors.md":  {setup: unreleased, network: true},
 	"docs/templates.md":       {folder: "examples/templates", setup: certificates},
 	"examples/templates/README.md": {folder: "examples/templates",
@@ -53,7 +55,6 @@ var unconverted = map[string]bool{
 	"CONTRIBUTING.md":                true,
 	"README.md":                      true,
 	"docs/architecture.md":           true,
-	"docs/operations.md":             true,
 	"examples/sink-nginx/README.md":  true,
 	"examples/sink-node/README.md":   true,
 	"examples/source-etcd/README.md": true,
