@@ -45,6 +45,8 @@ build:
 	go build -o bin/haproxy-api ./cmd/haproxy-api
 
 lint:
+	@scripts/install-deps lint
+	scripts/lint
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
 generate:
