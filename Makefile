@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.go/bin:$(PATH)
 
 GOTEST := go test -race -timeout 30m
 
-.PHONY: run test test-long build lint generate fuzz chaos soak dist
+.PHONY: run test test-long build lint generate fuzz chaos soak dist dist-check
 
 # Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
 run: build
@@ -78,3 +78,8 @@ dist:
 	@scripts/install-deps build
 	@rm -rf dist
 	scripts/dist dist $(PLATFORMS)
+
+# Builds the files of a release in dist, and again in another place, and compares them.
+dist-check:
+	@scripts/install-deps build
+	scripts/dist-check $(PLATFORMS)
