@@ -78,8 +78,9 @@ func TestMakeRun_BareDebian(t *testing.T) {
 	if !strings.Contains(out.String(), "HAProxy, Sidecar and services are stopped.") {
 		t.Errorf("the demo has not stopped:\n%s", out.String())
 	}
-	if untracked := m.MustRun(t, "runuser -u user -- git -C /home/user/haproxy-api status --porcelain"); untracked != "" {
-		t.Errorf("not ignored by git:\n%s", untracked)
+	status := m.Command(ctx, "runuser", "-u", "user", "--", "git", "-C", "/home/user/haproxy-api", "status", "--porcelain")
+	if untracked, err := status.Output(); err != nil || len(untracked) > 0 {
+		t.Errorf("not ignored by git: %v\n%s", err, untracked)
 	}
 }
 
