@@ -214,13 +214,23 @@ func (d *Daemon) front() server.Front {
 	if receiver, ok := running.sources[front.Source].(sdk.Receiver); ok {
 		front.Receiver = receiver
 	}
-	for _, name := range sortedKeys(running.sources) {
-		if _, ok := running.sources[name].(sdk.Receiver); ok && name != front.Source {
-			d.log.Warn("source receives no pushes; requests to /update go to another source",
-				"source", name, "other", front.Source)
-		}
+	for _, name := range otherReceivers(running.sources, front.Source) {
+		d.log.Warn(noPushes, "source", name, "other", front.Source)
 	}
 	return front
+}
+
+const noPushes = "source receives no pushes; requests to /update go to another source"
+
+// otherReceivers returns the names of the sources that expect pushes, except that of front, which receives them.
+func otherReceivers(sources map[string]sdk.Source, front string) []string {
+	var all []string
+	for _, name := range sortedKeys(sources) {
+		if _, ok := sources[name].(sdk.Receiver); ok && name != front {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // FrontSource returns the name of the source that receives pushes and whose state the daemon serves: the one in [sidecar], else
