@@ -25,6 +25,8 @@ func TestRunners_RefuseWrongBlocks(t *testing.T) {
 		{language: "mermaid", text: "sequenceDiagram\n    participant A\n    A->A call\n"},
 		{language: "text", role: "log", text: "configuration reloaded\n"},
 		{language: "text", role: "log", text: "level=INFO msg=\"no such message\"\n"},
+		{language: "go", role: "part Makefile", text: "package main\n"},
+		{language: "toml", role: "part no-such-file", text: "\n"},
 		{language: "text", role: "golden LICENSE", text: "no licence\n"},
 	} {
 		wrong.fenced = true

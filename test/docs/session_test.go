@@ -67,6 +67,9 @@ func (s session) run(t *testing.T, blocks []block) error {
 	for _, b := range blocks {
 		switch {
 		case b.file() != "":
+			if err := s.checkFile(b); err != nil {
+				return err
+			}
 			output, err = r.execute(b.writing())
 		case b.language == "text":
 			err = compareOutput(b.text, output)
@@ -82,6 +85,19 @@ func (s session) run(t *testing.T, blocks []block) error {
 		}
 	}
 	return r.interrupt()
+}
+
+// checkFile returns an error if the folder of the session has the file with another content.
+func (s session) checkFile(b block) error {
+	if s.folder == "" {
+		return nil
+	}
+	name := filepath.Join(s.folder, b.file())
+	content, err := os.ReadFile(filepath.Join(repository, name))
+	if err == nil && strings.TrimSpace(string(content)) != strings.TrimSpace(b.text) {
+		return fmt.Errorf("%s: the block differs from %s", b.at(), name)
+	}
+	return nil
 }
 
 // start starts the shell and runs the setup.
