@@ -127,7 +127,7 @@ func TestConfigurationSchema_RejectsMistakes(t *testing.T) {
 		"[pipelines.a.vars]\nanything = [1, { x = true }]\n":           "[pipelines.a.files]\nanything = [1]\n",
 		"[plugins.nginx]\nenv = { A = \"b\" }\nargs = [\"-v\"]\n":      "[plugins.nginx]\nenv = { A = 1 }\n",
 		"[tracing]\nsample = 1\n":                                      "[traces]\nsample = 1\n",
-		"[sources.a]\ntype = \"sidecar-push\"\nmax_body=1\n":      "[sources.a]\ntype = \"sidecar-follow\"\nmax_body=1\n",
+		"[sources.a]\ntype = \"sidecar-push\"\nmax_body=1\n":           "[sources.a]\ntype = \"sidecar-follow\"\nmax_body=1\n",
 		"plugin_dir = \"x\"\n[haproxy]\nmax_old_workers = 3\n":         "plugin_dir = 3\n",
 		"[sidecar]\nsubscriptions = [\"web\"]\nresync_interval=\"1m\"": "[sidecar]\nsubscriptions = [1]\n",
 	} {
