@@ -45,15 +45,10 @@ func (d *Daemon) warnIfPushIsOpen() {
 
 func warnOpenPush(api config.API, address net.Addr, log *slog.Logger) {
 	tcp, ok := address.(*net.TCPAddr)
-	if local := ok && tcp.IP.IsLoopback(); !local && isPushOpen(api) {
-		log.Warn(openPush)
+	local := ok && tcp.IP.IsLoopback()
+	if local || api.UpdateToken != "" || len(api.AllowFrom) > 0 || api.ClientCA != "" {
+		return
 	}
-}
-
-const openPush = "anyone who can reach this port can push to /update, and so decide where HAProxy sends requests: set " +
-	"haproxy_api.update_token, or else allow_from or client_ca; or bind_ip to 127.0.0.1 if Sidecar runs on this machine"
-
-// isPushOpen reports whether pushes need neither a token nor a client certificate nor an address of some networks.
-func isPushOpen(api config.API) bool {
-	return api.UpdateToken == "" && len(api.AllowFrom) == 0 && api.ClientCA == ""
+	log.Warn("anyone who can reach this port can push to /update, and so decide where HAProxy sends requests: set " +
+		"haproxy_api.update_token, or else allow_from or client_ca; or bind_ip to 127.0.0.1 if Sidecar runs on this machine")
 }

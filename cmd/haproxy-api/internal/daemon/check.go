@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
+	"net"
 	"time"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
@@ -64,18 +64,34 @@ func (c *Checker) CheckComponents(ctx context.Context) []error {
 // Warnings returns what the daemon would warn of when it starts. CheckComponents must have been called.
 func (c *Checker) Warnings() []string {
 	all := append([]string{}, c.cfg.Warnings...)
+	logged := &warnings{}
 	front := FrontSource(c.cfg)
-	if ip, err := netip.ParseAddr(c.cfg.API.BindIP); c.cfg.Sources[front].Type == typeSidecarPush &&
-		(err != nil || !ip.IsLoopback()) && isPushOpen(c.cfg.API) {
-		all = append(all, openPush)
+	if c.cfg.Sources[front].Type == typeSidecarPush {
+		warnOpenPush(c.cfg.API, &net.TCPAddr{IP: net.ParseIP(c.cfg.API.BindIP)}, slog.New(logged))
 	}
-	for _, name := range otherReceivers(c.components.sources, front) {
-		all = append(all, fmt.Sprintf("source %s: %s: %s", name, noPushes, front))
-	}
+	warnOtherReceivers(c.components.sources, front, slog.New(logged))
+	all = append(all, logged.all...)
 	if warning := certificateWarning(c.cfg.API.TLSCert, time.Now()); warning != "" {
 		all = append(all, warning)
 	}
 	return all
+}
+
+// warnings is a [slog.Handler] that collects the messages that it gets, with their attributes.
+type warnings struct{ all []string }
+
+func (w *warnings) Enabled(context.Context, slog.Level) bool { return true }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w *warnings) WithGroup(string) slog.Handler            { return w }
+
+func (w *warnings) Handle(_ context.Context, record slog.Record) error {
+	text := record.Message
+	record.Attrs(func(a slog.Attr) bool {
+		text += fmt.Sprintf(" %s=%s", a.Key, a.Value)
+		return true
+	})
+	w.all = append(w.all, text)
+	return nil
 }
 
 // listening returns a function that returns an error for the addresses of a document that HAProxy could not listen on now, or nil

@@ -214,23 +214,17 @@ func (d *Daemon) front() server.Front {
 	if receiver, ok := running.sources[front.Source].(sdk.Receiver); ok {
 		front.Receiver = receiver
 	}
-	for _, name := range otherReceivers(running.sources, front.Source) {
-		d.log.Warn(noPushes, "source", name, "other", front.Source)
-	}
+	warnOtherReceivers(running.sources, front.Source, d.log)
 	return front
 }
 
-const noPushes = "source receives no pushes; requests to /update go to another source"
-
-// otherReceivers returns the names of the sources that expect pushes, except that of front, which receives them.
-func otherReceivers(sources map[string]sdk.Source, front string) []string {
-	var all []string
+// warnOtherReceivers logs a warning for each source that expects pushes, except that of front, which receives them.
+func warnOtherReceivers(sources map[string]sdk.Source, front string, log *slog.Logger) {
 	for _, name := range sortedKeys(sources) {
 		if _, ok := sources[name].(sdk.Receiver); ok && name != front {
-			all = append(all, name)
+			log.Warn("source receives no pushes; requests to /update go to another source", "source", name, "other", front)
 		}
 	}
-	return all
 }
 
 // FrontSource returns the name of the source that receives pushes and whose state the daemon serves: the one in [sidecar], else
