@@ -34,6 +34,7 @@ var importRules = []struct {
 	{"internal/fingerprint", nil},
 	{"internal/filelock", nil},
 	{"internal/filewatch", []string{"internal/fingerprint"}},
+	{"internal/notices", nil},
 	{"internal/suggest", nil},
 	{"internal/trust", nil},
 	{"plugins/host", []string{"plugins/sdk", "plugins/internal/wire", "internal/logdedup", "internal/trust"}},

@@ -28,10 +28,24 @@ for name in web api; do
 done
 `
 
+// unreleased is a setup that makes go get use the module of this repository instead of the latest release.
+const unreleased = `
+go() {
+	if [ "$*" = "get github.com/haproxy-api/haproxy-api@latest" ]; then
+		set -- mod edit -require=github.com/haproxy-api/haproxy-api@v0.0.0 \
+			-replace=github.com/haproxy-api/haproxy-api="$REPOSITORY"
+	fi
+	command go "$@"
+}
+`
+
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
+	"CONTRIBUTING.md":         {folder: "."},
 	"docs/api.md":             {setup: daemon},
 	"docs/evidence/README.md": {folder: "."},
+	"docs/operations.md":      {setup: daemon},
+	"docs/plugin-authors.md":  {setup: unreleased, network: true},
 	"docs/templates.md":       {folder: "examples/templates", setup: certificates},
 	"examples/templates/README.md": {folder: "examples/templates",
 		ready: "[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:7799/ready) = 200 ]"},
@@ -39,11 +53,8 @@ var sessions = map[string]session{
 
 // unconverted lists the documents whose blocks do not keep to the rules yet.
 var unconverted = map[string]bool{
-	"CONTRIBUTING.md":                true,
 	"README.md":                      true,
 	"docs/architecture.md":           true,
-	"docs/operations.md":             true,
-	"docs/plugin-authors.md":         true,
 	"examples/sink-nginx/README.md":  true,
 	"examples/sink-node/README.md":   true,
 	"examples/source-etcd/README.md": true,
