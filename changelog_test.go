@@ -14,8 +14,8 @@ var (
 	kindsOfChanges   = []string{"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 )
 
-// TestChangelog_Form checks that each version has a section with a date, which scripts/version and the release workflow read, and a
-// link.
+// TestChangelog_Form checks that each version has a link, and a section with a date, which scripts/version and the release
+// workflow read.
 func TestChangelog_Form(t *testing.T) {
 	content, err := os.ReadFile("CHANGELOG.md")
 	if err != nil {
