@@ -6,9 +6,12 @@ FUZZTIME ?= 30s
 CHAOSTIME ?= 10m
 SOAK ?= 3600
 
+# scripts/install-deps installs Go here if the machine has none.
+export PATH := $(CURDIR)/.go/bin:$(PATH)
+
 GOTEST := go test -race -timeout 30m
 
-.PHONY: run test test-long build lint generate fuzz chaos soak dist
+.PHONY: run test test-long build lint generate fuzz chaos soak dist dist-check
 
 # Runs the demo; FOLLOW=host:port follows that Sidecar instead. Installs HAProxy if it is missing.
 run: build
@@ -21,7 +24,7 @@ test:
 	@scripts/install-deps test
 	go vet ./...
 	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) $(GOTEST) ./test/e2e ./...
-	@for module in examples/*/go.mod; do \
+	@for module in examples/*/go.mod test/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
 		(cd $$(dirname $$module) && go vet ./... && $(GOTEST) ./...) || exit 1; \
 	done
@@ -45,6 +48,8 @@ build:
 	go build -o bin/haproxy-api ./cmd/haproxy-api
 
 lint:
+	@scripts/install-deps test
+	scripts/lint
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 
 generate:
@@ -73,3 +78,8 @@ dist:
 	@scripts/install-deps build
 	@rm -rf dist
 	scripts/dist dist $(PLATFORMS)
+
+# Builds the files of a release in dist, and again in another place, and compares them.
+dist-check:
+	@scripts/install-deps build
+	scripts/dist-check $(PLATFORMS)

@@ -16,6 +16,7 @@ import (
 	_ "embed" // for the built-in template
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -104,13 +105,22 @@ func (s *Set) Load() (*Template, error) {
 	return t, nil
 }
 
+// unreadable returns the error for a file that cannot be read. It names the folder that a relative path is relative to.
+func unreadable(path string, err error) error {
+	in := ""
+	if workingDir, wdErr := os.Getwd(); wdErr == nil && !filepath.IsAbs(path) {
+		in = " in the working directory " + workingDir
+	}
+	return fmt.Errorf("template %s cannot be read%s: %w", path, in, withoutPath(err))
+}
+
 // check returns the faults of the files that can be found without parsing.
 func check(sources []source) error {
 	var faults []error
 	seen := map[string]string{}
 	for _, src := range sources {
 		if src.err != nil {
-			faults = append(faults, fmt.Errorf("template %s cannot be read: %w", src.path, withoutPath(src.err)))
+			faults = append(faults, unreadable(src.path, src.err))
 		}
 		if err := src.checkText(); err != nil {
 			faults = append(faults, err)

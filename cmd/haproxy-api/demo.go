@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/demo"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -29,7 +30,10 @@ func newDemo(opts *options) *cobra.Command {
 			if opts.flags.Changed("config-file") {
 				return &usageError{errors.New("the demo has its own configuration: omit --config-file")}
 			}
-			return demo.Run(cmd.Context(), cmd.OutOrStdout(), demo.Options{
+			progress := terminal.NewProgress(cmd.ErrOrStderr())
+			defer progress.Close()
+			progress.Show("starting HAProxy")
+			return demo.Run(cmd.Context(), progress.Over(cmd.OutOrStdout()), demo.Options{
 				Pace: pace, Port: port, Follow: opts.flags.Changed("follow"), Version: version(),
 				Load: func(settings []string) (*config.Config, error) {
 					// Neither a file nor the environment has settings for the demo.

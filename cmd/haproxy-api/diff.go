@@ -105,7 +105,7 @@ func stateToCompare(
 	cmd *cobra.Command, opts *options, cfg *config.Config, p config.Pipeline, location string,
 ) (states.State, error) {
 	if location != "" {
-		return states.Read(cmd.Context(), location, cmd.InOrStdin())
+		return readState(cmd, location)
 	}
 	client, err := opts.clientFor(cfg)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/plugins/conformance"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -21,11 +22,11 @@ import (
 func newPlugin(opts *options) *cobra.Command {
 	plugin := &cobra.Command{
 		Use:   "plugin",
-		Short: "List plugins, and check whether one conforms to the protocol",
+		Short: "List plugins, write a new one, and check whether one conforms to the protocol",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginHAProxy())
+	plugin.AddCommand(newPluginList(opts), newDoctor(opts), newPluginNew(), newPluginHAProxy())
 	return plugin
 }
 
@@ -137,8 +138,13 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 		program.Block[key] = value
 	}
 	findings := doctorReport{Checks: []doctorFinding{}}
+	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	defer progress.Close()
+	progress.Show("checking " + engine.OneLine(path))
 	report := func(f conformance.Finding) {
 		findings.Checks = append(findings.Checks, newDoctorFinding(f))
+		progress.Hide()
+		defer func() { progress.Show(fmt.Sprintf("%d requirements checked", len(findings.Checks))) }()
 		if !inJSON {
 			fmt.Fprintln(cmd.OutOrStdout(), f)
 		}
@@ -155,6 +161,7 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 	default:
 		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind", path)}
 	}
+	progress.Close()
 	if inJSON {
 		if err := printJSON(cmd.OutOrStdout(), findings); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/internal/replace"
@@ -57,7 +58,7 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if err != nil {
 		return err
 	}
-	state, err := states.Read(cmd.Context(), o.state, cmd.InOrStdin())
+	state, err := readState(cmd, o.state)
 	if err != nil {
 		return err
 	}
@@ -72,6 +73,17 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	}
 	printNotes(cmd, notes)
 	return o.write(cmd.OutOrStdout(), files)
+}
+
+// readState reads a state, and shows on a terminal that it does.
+func readState(cmd *cobra.Command, location string) (states.State, error) {
+	if location == "-" { // the user may be typing
+		return states.Read(cmd.Context(), location, cmd.InOrStdin())
+	}
+	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	defer progress.Close()
+	progress.Show("reading the state")
+	return states.Read(cmd.Context(), location, cmd.InOrStdin())
 }
 
 // watchRender renders at once and after every save, until the command's context is done.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -35,7 +36,7 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 	ctx := cmd.Context()
 	listener, err := daemon.Listen(ctx, cfg.API)
 	if err != nil {
-		return err
+		return errors.Join(err, daemon.StartFaults(cfg, log))
 	}
 	// Registered before the start, so that a SIGHUP does not end a daemon that is still starting.
 	hangups := make(chan os.Signal, 1)

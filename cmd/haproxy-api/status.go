@@ -17,7 +17,7 @@ import (
 const watchInterval = time.Second
 
 func newStatus(opts *options) *cobra.Command {
-	var watch bool
+	var watch, live bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the status of the running daemon and its pipelines",
@@ -37,9 +37,15 @@ func newStatus(opts *options) *cobra.Command {
 			"  haproxy-api status --address http://edge:7778 --output json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if live && watch {
+				return &usageError{errors.New("--live and --watch cannot be used together")}
+			}
 			client, err := opts.client()
 			if err != nil {
 				return err
+			}
+			if live {
+				return checkLive(cmd, client)
 			}
 			if watch {
 				return watchStatus(cmd, client, opts.json())
@@ -48,7 +54,16 @@ func newStatus(opts *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "show each change until Ctrl-C: in place on a terminal, else one after another")
+	cmd.Flags().BoolVar(&live, "live", false, "only check that the daemon answers, as the health check of a container does")
 	return opts.withOutput(opts.withAddress(cmd))
+}
+
+// checkLive returns an error unless the daemon answers.
+func checkLive(cmd *cobra.Command, client apiclient.Client) error {
+	_, _, err := query(cmd.Context(), client, func(ctx context.Context, client apiclient.Client) (struct{}, error) {
+		return struct{}{}, client.Live(ctx)
+	})
+	return err
 }
 
 // showStatus prints the status. It returns an error if the daemon is away, and errReported if it is unhealthy.

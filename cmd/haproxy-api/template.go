@@ -11,6 +11,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/templatetest"
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/terminal"
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
@@ -59,7 +60,6 @@ func newTemplateTest(opts *options) *cobra.Command {
 			}
 			runner := &templatetest.Runner{
 				Templates: daemon.TemplateConfig(p), Source: p.Source, FixTemplate: selected.template != "", Update: update,
-				Notes: cmd.ErrOrStderr(), Report: func(templatetest.Result) {},
 			}
 			return runTemplateTest(cmd, runner, args[0], opts.json())
 		},
@@ -72,10 +72,20 @@ func newTemplateTest(opts *options) *cobra.Command {
 // runTemplateTest runs the cases in dir and prints their results. It returns errReported if one of them fails.
 func runTemplateTest(cmd *cobra.Command, runner *templatetest.Runner, dir string, inJSON bool) error {
 	out := cmd.OutOrStdout()
-	if !inJSON {
-		runner.Report = func(r templatetest.Result) { r.Print(out) }
+	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	defer progress.Close()
+	rendered := 0
+	runner.Notes = progress.Over(cmd.ErrOrStderr())
+	runner.Report = func(r templatetest.Result) {
+		rendered++
+		if !inJSON {
+			progress.Hide()
+			r.Print(out)
+		}
+		progress.Show(fmt.Sprintf("%d cases rendered", rendered))
 	}
 	summary, err := runner.Run(cmd.Context(), dir)
+	progress.Close()
 	if err != nil {
 		return err
 	}

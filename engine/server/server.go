@@ -141,7 +141,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Listen opens a listener for [Server.Serve] at an address such as "0.0.0.0:7778".
+// Listen opens a listener for [Server.Serve] at an address such as "0.0.0.0:7778". The error names the address.
 func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
@@ -149,7 +149,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 		if op, ok := errors.AsType[*net.OpError](err); ok {
 			err = op.Err // without the address
 		}
-		return nil, fmt.Errorf("cannot listen on %s: %w; free it or set haproxy_api.bind_port", address, err)
+		return nil, fmt.Errorf("cannot listen on %s: %w", address, err)
 	}
 	return listener, nil
 }

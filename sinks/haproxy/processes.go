@@ -2,9 +2,14 @@ package haproxy
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
+	"os"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/listen"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/process"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy/internal/procinfo"
 )
 
 // checkBinds rejects doc if other processes listen on its addresses; see [process.Config.CheckBinds].
@@ -63,4 +68,20 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
+}
+
+// HolderOf returns a description of the process that listens on a TCP address of this machine, such as "process 12 (nginx)". It
+// returns "" if there is none or if it is not visible to this user.
+func HolderOf(address netip.AddrPort) string {
+	wanted := listen.Address{Network: listen.TCP, Host: address.Addr(), Low: address.Port(), High: address.Port()}
+	sockets, _ := procinfo.ListeningSockets(os.Getpid())
+	for _, s := range sockets {
+		if !s.Address.Overlaps(wanted) {
+			continue
+		}
+		if pid := procinfo.SocketOwner(s.Inode); pid != 0 {
+			return fmt.Sprintf("process %d (%s)", pid, procinfo.ProgramName(pid))
+		}
+	}
+	return ""
 }

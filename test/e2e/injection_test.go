@@ -20,7 +20,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/templates"
 )
 
-var update = flag.Bool("update", false, "write docs/injection.md instead of comparing with it")
+var update = flag.Bool("update", false, "write docs/evidence/injection.md instead of comparing with it")
 
 // addedLines returns the lines of now that are not in before, and whether all lines of before are in now. The line of the cluster
 // belongs to the catalogue and may change.
@@ -74,7 +74,7 @@ func unexpectedLine(lines []string) string {
 	return ""
 }
 
-// TestInjection_EveryField tries each case in each field and compares the results with docs/injection.md.
+// TestInjection_EveryField tries each case in each field and compares the results with docs/evidence/injection.md.
 func TestInjection_EveryField(t *testing.T) {
 	t.Parallel()
 	found := map[string]map[string][]string{} // the values by field and outcome
@@ -98,17 +98,17 @@ func TestInjection_EveryField(t *testing.T) {
 	t.Logf("%d attempts", n)
 	page := injectionPage(found, n)
 	if *update {
-		if err := os.WriteFile("../../docs/injection.md", []byte(page), 0o644); err != nil {
+		if err := os.WriteFile("../../docs/evidence/injection.md", []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	want, err := os.ReadFile("../../docs/injection.md")
+	want, err := os.ReadFile("../../docs/evidence/injection.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), page); diff != "" {
-		t.Errorf("docs/injection.md is not what happens; -update writes it (-want +got)\n%s", diff)
+		t.Errorf("docs/evidence/injection.md is not what happens; -update writes it (-want +got)\n%s", diff)
 	}
 }
 
@@ -176,7 +176,7 @@ func injectionPage(found map[string]map[string][]string, n int) string {
 TestInjection_EveryField in test/e2e generates this page with -update and compares it otherwise. It pushes each of the values
 below in each field, in a state with healthy instances, and renders the built-in template, the default template of haproxy-api
 0.9, and a template that prints every field of every instance unquoted, with a map file: %d attempts. None changes a byte
-outside the lines of its own instance, or adds a line or a word to those. [Quarantine](operations.md#quarantine) has the rules.
+outside the lines of its own instance, or adds a line or a word to those. [Quarantine](../operations.md#quarantine) has the rules.
 
 Anyone who can push can still lie: that an instance is elsewhere, is gone, or belongs to another service. Two services whose
 names become the same (%s) get a hash each, so that adding one of them renames the sections of the other.

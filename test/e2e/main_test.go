@@ -46,6 +46,9 @@ func provideBinaries() (remove func(), err error) {
 			return nil, err
 		}
 		remove = func() { _ = os.RemoveAll(folder) }
+		if err := os.Chmod(folder, 0o755); err != nil { // some tests run the binary as another user
+			return remove, err
+		}
 		binary := filepath.Join(folder, "haproxy-api")
 		if err := build(binary, raceEnabled); err != nil {
 			remove()

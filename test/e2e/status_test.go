@@ -324,3 +324,24 @@ func TestStatus_Watch(t *testing.T) {
 		t.Errorf("after SIGINT: %v", err)
 	}
 }
+
+// The health check of a container must not fail because of a template that cannot be used: HAProxy serves.
+func TestStatus_Live(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t, `template = "haproxy.tmpl"`)
+	env.write("haproxy.tmpl", fmt.Sprintf("frontend idle\n\tmode http\n\tbind %s:8000\n\ttimeout client 1s\n", env.ip))
+	env.start()
+	env.eventually("the daemon is healthy", func() bool { code, _ := env.status(); return code == 0 })
+	env.write("haproxy.tmpl", "{{")
+	env.eventually("the daemon is unhealthy", func() bool { code, _ := env.status(); return code == 1 })
+	if got := env.statusText("--live"); got != "exit code 0" {
+		t.Error(got)
+	}
+	env.stop()
+	if err := env.command("status", "--live").Run(); exitCode(t, err) != 1 {
+		t.Errorf("no daemon: %v", err)
+	}
+	if err := env.command("status", "--live", "--watch").Run(); exitCode(t, err) != 2 {
+		t.Errorf("with --watch: %v", err)
+	}
+}

@@ -508,15 +508,19 @@ func (x *ConfigureRequest) GetStateDir() string {
 }
 
 type ConfigureResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Version string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	Kind    Kind                   `protobuf:"varint,3,opt,name=kind,proto3,enum=haproxyapi.plugin.v1.Kind" json:"kind,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the program, for people.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The version of the program, for people.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Which of Sink and Source the program serves.
+	Kind Kind `protobuf:"varint,3,opt,name=kind,proto3,enum=haproxyapi.plugin.v1.Kind" json:"kind,omitempty"`
 	// What is wrong in the configuration block. Empty if the plugin accepts the block.
 	Faults []*Fault `protobuf:"bytes,4,rep,name=faults,proto3" json:"faults,omitempty"`
 	// Why the plugin cannot work at the moment although the block may be right, such as that its backend does not answer. The
 	// host starts it again later, after retry_after if that is set.
-	Failure       *Failure     `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure *Failure `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The optional calls that the program implements.
 	Capabilities  []Capability `protobuf:"varint,6,rep,packed,name=capabilities,proto3,enum=haproxyapi.plugin.v1.Capability" json:"capabilities,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -597,7 +601,8 @@ func (x *ConfigureResponse) GetCapabilities() []Capability {
 type Fault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key inside the block, with dots; empty for the block as a whole.
-	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// What is wrong, without the key.
 	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -779,7 +784,8 @@ func (x *AttachEvent) GetDetails() []string {
 // pipeline.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Kind  EventKind              `protobuf:"varint,1,opt,name=kind,proto3,enum=haproxyapi.plugin.v1.EventKind" json:"kind,omitempty"`
+	// What happened.
+	Kind EventKind `protobuf:"varint,1,opt,name=kind,proto3,enum=haproxyapi.plugin.v1.EventKind" json:"kind,omitempty"`
 	// Unset for now.
 	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
 	// What happened and why.
@@ -939,8 +945,9 @@ func (*StopResponse) Descriptor() ([]byte, []int) {
 }
 
 type ApplyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Document      *Document              `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document to apply.
+	Document      *Document `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -985,7 +992,8 @@ func (x *ApplyRequest) GetDocument() *Document {
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the sink did; with a failure too if there is something to report.
-	Result        *Result  `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	Result *Result `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	// Why the document is not in effect; unset if it is.
 	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1108,8 +1116,9 @@ func (*CancelResponse) Descriptor() ([]byte, []int) {
 }
 
 type CheckRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Document      *Document              `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document to check.
+	Document      *Document `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1152,8 +1161,9 @@ func (x *CheckRequest) GetDocument() *Document {
 }
 
 type CheckResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why Apply would not accept the document; unset if it would.
+	Failure       *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1342,8 +1352,9 @@ func (*ClaimRequest) Descriptor() ([]byte, []int) {
 }
 
 type ClaimResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Failure       *Failure               `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who else manages it; unset if the sink is now the only one.
+	Failure       *Failure `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1512,8 +1523,9 @@ func (*ServersRequest) Descriptor() ([]byte, []int) {
 }
 
 type ServersResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Servers []*Server              `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The servers of all backends.
+	Servers []*Server `protobuf:"bytes,1,rep,name=servers,proto3" json:"servers,omitempty"`
 	// Why there are no servers to report: CODE_UNSUPPORTED if the sink cannot find out with its present configuration.
 	Failure       *Failure `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1569,7 +1581,8 @@ type Server struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The group of servers to which it belongs.
 	Backend string `protobuf:"bytes,1,opt,name=backend,proto3" json:"backend,omitempty"`
-	Name    string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The name of the server in that group.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// Such as "192.0.2.7:31000".
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	// In the program's words, such as "UP" or "DOWN".
@@ -1577,8 +1590,9 @@ type Server struct {
 	// For how long it has had that status.
 	InStatus *durationpb.Duration `protobuf:"bytes,5,opt,name=in_status,json=inStatus,proto3" json:"in_status,omitempty"`
 	// The result of the last health check, in the program's words; empty for none.
-	Check  string `protobuf:"bytes,6,opt,name=check,proto3" json:"check,omitempty"`
-	Weight int64  `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
+	Check string `protobuf:"bytes,6,opt,name=check,proto3" json:"check,omitempty"`
+	// Its share of the requests, in the scale of the program.
+	Weight int64 `protobuf:"varint,7,opt,name=weight,proto3" json:"weight,omitempty"`
 	// How many are open.
 	Sessions int64 `protobuf:"varint,8,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// How many requests wait for it.
@@ -1682,7 +1696,8 @@ func (x *Server) GetQueue() int64 {
 
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Code  Failure_Code           `protobuf:"varint,1,opt,name=code,proto3,enum=haproxyapi.plugin.v1.Failure_Code" json:"code,omitempty"`
+	// What the host does next.
+	Code Failure_Code `protobuf:"varint,1,opt,name=code,proto3,enum=haproxyapi.plugin.v1.Failure_Code" json:"code,omitempty"`
 	// For people. The host appends the positions.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// When to try again; the host chooses if it is unset.
@@ -1769,7 +1784,8 @@ type Position struct {
 	// The name of the document's file.
 	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
 	// Starts at 1; 0 if the line is not known.
-	Line    int64  `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	Line int64 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	// What is wrong there.
 	Problem string `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
 	// The name of that file in messages, such as the path to which it is written; empty for file.
 	Path          string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
@@ -1836,9 +1852,11 @@ func (x *Position) GetPath() string {
 }
 
 type Document struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Pipeline   string                 `protobuf:"bytes,1,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
-	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the pipeline that rendered the document.
+	Pipeline string `protobuf:"bytes,1,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
+	// Grows with every document of the pipeline that differs from the previous one.
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The SHA-256 over the files, in hexadecimal.
 	Digest string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	// The main file first.
@@ -1934,9 +1952,11 @@ func (x *Document) GetLoadFailure() string {
 }
 
 type File struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the file. The sink decides where it is written.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The content of the file.
+	Content       []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1986,12 +2006,15 @@ func (x *File) GetContent() []byte {
 }
 
 type Result struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Action Action                 `protobuf:"varint,1,opt,name=action,proto3,enum=haproxyapi.plugin.v1.Action" json:"action,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the sink did.
+	Action Action `protobuf:"varint,1,opt,name=action,proto3,enum=haproxyapi.plugin.v1.Action" json:"action,omitempty"`
 	// Why that action was necessary.
-	Reason  string               `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	Took    *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
-	Details []string             `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How long that took.
+	Took *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
+	// Further text for people.
+	Details []string `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
 	// What the sink sent to its running program, in order.
 	Commands []*Command `protobuf:"bytes,5,rep,name=commands,proto3" json:"commands,omitempty"`
 	// The parts of the call that took noticeable time, in order.
@@ -2075,7 +2098,8 @@ func (x *Result) GetSteps() []*Step {
 // Command is what a sink sent to its running program.
 type Command struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Sent  string                 `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	// What was sent, such as one command.
+	Sent string `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
 	// Empty if the program answered nothing, which usually means that it succeeded.
 	Answer        string `protobuf:"bytes,2,opt,name=answer,proto3" json:"answer,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2132,7 +2156,8 @@ type Step struct {
 	// One or two words.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Since the beginning of the call.
-	Start         *durationpb.Duration `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	Start *durationpb.Duration `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// How long the step took.
 	Took          *durationpb.Duration `protobuf:"bytes,3,opt,name=took,proto3" json:"took,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2226,8 +2251,9 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 }
 
 type WatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Snapshot      *Snapshot              `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Everything that the source knows at this moment.
+	Snapshot      *Snapshot `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2270,14 +2296,21 @@ func (x *WatchResponse) GetSnapshot() *Snapshot {
 }
 
 type Snapshot struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Source   string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	Cluster  string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Taken    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=taken,proto3" json:"taken,omitempty"`
-	Changed  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=changed,proto3" json:"changed,omitempty"`
-	Services []*Service             `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
-	Last     *Change                `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`
-	Cause    SnapshotCause          `protobuf:"varint,7,opt,name=cause,proto3,enum=haproxyapi.plugin.v1.SnapshotCause" json:"cause,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ignored: the host sets the name of the source.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// The name of the cluster of the registry; empty if it has none.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// When the source received it, by the clock of this machine; now if it is unset.
+	Taken *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	// When the registry changed last, by its own clock.
+	Changed *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=changed,proto3" json:"changed,omitempty"`
+	// Every service of the registry, in any order.
+	Services []*Service `protobuf:"bytes,5,rep,name=services,proto3" json:"services,omitempty"`
+	// The change that led to the snapshot; unset if the registry does not report it.
+	Last *Change `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`
+	// What made the source emit the snapshot.
+	Cause SnapshotCause `protobuf:"varint,7,opt,name=cause,proto3,enum=haproxyapi.plugin.v1.SnapshotCause" json:"cause,omitempty"`
 	// The address of the client that pushed the snapshot, without a port; empty for other causes.
 	Sender        string `protobuf:"bytes,8,opt,name=sender,proto3" json:"sender,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2371,9 +2404,11 @@ func (x *Snapshot) GetSender() string {
 }
 
 type Service struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Instances     []*Instance            `protobuf:"bytes,2,rep,name=instances,proto3" json:"instances,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the service. The host groups the instances by their own names.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The instances of the service, in any order.
+	Instances     []*Instance `protobuf:"bytes,2,rep,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2423,17 +2458,27 @@ func (x *Service) GetInstances() []*Instance {
 }
 
 type Instance struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Image         string                 `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
-	Hostname      string                 `protobuf:"bytes,4,opt,name=hostname,proto3" json:"hostname,omitempty"`
-	Ports         []*Port                `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
-	ProxyMode     string                 `protobuf:"bytes,6,opt,name=proxy_mode,json=proxyMode,proto3" json:"proxy_mode,omitempty"`
-	Status        InstanceStatus         `protobuf:"varint,7,opt,name=status,proto3,enum=haproxyapi.plugin.v1.InstanceStatus" json:"status,omitempty"`
-	Created       *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
-	Updated       *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated,proto3" json:"updated,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Distinguishes the instances of a service on one host.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The name of the service.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The image or the version that the instance runs, such as "web:1.4".
+	Image string `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
+	// The host that the instance runs on.
+	Hostname string `protobuf:"bytes,4,opt,name=hostname,proto3" json:"hostname,omitempty"`
+	// Where the instance listens.
+	Ports []*Port `protobuf:"bytes,5,rep,name=ports,proto3" json:"ports,omitempty"`
+	// "http", "tcp" or "ws".
+	ProxyMode string `protobuf:"bytes,6,opt,name=proxy_mode,json=proxyMode,proto3" json:"proxy_mode,omitempty"`
+	// Only alive instances get requests.
+	Status InstanceStatus `protobuf:"varint,7,opt,name=status,proto3,enum=haproxyapi.plugin.v1.InstanceStatus" json:"status,omitempty"`
+	// When the instance was started.
+	Created *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created,proto3" json:"created,omitempty"`
+	// When the registry last heard of the instance. It is ignored in comparisons.
+	Updated *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=updated,proto3" json:"updated,omitempty"`
+	// Further values for templates.
+	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2539,11 +2584,15 @@ func (x *Instance) GetLabels() map[string]string {
 }
 
 type Port struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	Port          int64                  `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
-	ServicePort   int64                  `protobuf:"varint,3,opt,name=service_port,json=servicePort,proto3" json:"service_port,omitempty"`
-	Ip            string                 `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "tcp" or "udp".
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The port at which the instance listens.
+	Port int64 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	// The port at which the proxy offers the service; 0 if it does not.
+	ServicePort int64 `protobuf:"varint,3,opt,name=service_port,json=servicePort,proto3" json:"service_port,omitempty"`
+	// The address at which the instance listens; empty for that of its host.
+	Ip            string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2607,12 +2656,15 @@ func (x *Port) GetIp() string {
 }
 
 type Change struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Instance       *Instance              `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
-	PreviousStatus InstanceStatus         `protobuf:"varint,2,opt,name=previous_status,json=previousStatus,proto3,enum=haproxyapi.plugin.v1.InstanceStatus" json:"previous_status,omitempty"`
-	Time           *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance after the change.
+	Instance *Instance `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// Its status before the change.
+	PreviousStatus InstanceStatus `protobuf:"varint,2,opt,name=previous_status,json=previousStatus,proto3,enum=haproxyapi.plugin.v1.InstanceStatus" json:"previous_status,omitempty"`
+	// When it changed, by the clock of the registry.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Change) Reset() {

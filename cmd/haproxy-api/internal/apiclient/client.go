@@ -110,6 +110,12 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 	return a.RoundTripper.RoundTrip(r)
 }
 
+// Live returns an error unless the daemon answers, whatever its state.
+func (c Client) Live(ctx context.Context) error {
+	_, err := c.get(ctx, "/live")
+	return err
+}
+
 // Status returns the status of the daemon.
 func (c Client) Status(ctx context.Context) (status server.Status, err error) {
 	if err = c.getJSON(ctx, "/api/v1/status", &status); err == nil && status.State == "" {

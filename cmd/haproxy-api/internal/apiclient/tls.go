@@ -28,7 +28,8 @@ func verifying(file, host string) *tls.Config {
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies the certificate
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
-			if own := firstCertificate(file); own != nil && own.Equal(chain[0]) {
+			own, fileErr := firstCertificate(file)
+			if own != nil && own.Equal(chain[0]) {
 				return nil
 			}
 			intermediates := x509.NewCertPool()
@@ -36,21 +37,26 @@ func verifying(file, host string) *tls.Config {
 				intermediates.AddCert(cert)
 			}
 			if _, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: intermediates}); err != nil {
-				return fmt.Errorf("%w: %w", ErrUntrusted, err)
+				return errors.Join(fmt.Errorf("%w: %w", ErrUntrusted, err), fileErr)
 			}
 			return nil
 		},
 	}
 }
 
-// firstCertificate returns the first certificate in the file, or nil if it has none or cannot be read.
-func firstCertificate(file string) *x509.Certificate {
-	content, _ := os.ReadFile(file)
+// firstCertificate returns the first certificate in the file that haproxy_api.tls_cert names, or nil if it names none.
+func firstCertificate(file string) (*x509.Certificate, error) {
+	if file == "" {
+		return nil, nil //nolint:nilnil // there is no file
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("haproxy_api.tls_cert cannot be read: %w", err)
+	}
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type == "CERTIFICATE" {
-			cert, _ := x509.ParseCertificate(block.Bytes)
-			return cert
+			return x509.ParseCertificate(block.Bytes)
 		}
 	}
-	return nil
+	return nil, fmt.Errorf("haproxy_api.tls_cert names %s, which contains no certificate in PEM format", file)
 }

@@ -48,14 +48,39 @@ type builder struct {
 }
 
 // build returns the components of the configuration. It takes those in kept as they are, and starts no plugin before all template
-// sets have loaded. An error joins all faults; then build has closed everything that it opened.
+// sets have loaded and all folders exist. An error joins all faults; then build has closed everything that it opened.
 func (b builder) build(ctx context.Context, kept *components) (*components, error) {
-	sets, err := b.loadTemplates(kept.templates)
+	sets, err := b.prepare(kept)
 	if err != nil {
 		return nil, err
 	}
-	if err := makeFolders(b.cfg); err != nil {
-		return nil, err
+	return b.open(ctx, kept, sets)
+}
+
+// prepare returns the template set of each pipeline, and checks the folders of the sinks. It changes nothing. An error joins all
+// faults.
+func (b builder) prepare(kept *components) (map[string]engine.Templates, error) {
+	sets, err := b.loadTemplates(kept.templates)
+	for _, folder := range b.folders(kept) {
+		_, fault := folder.check()
+		err = errors.Join(err, fault)
+	}
+	return sets, err
+}
+
+func (b builder) folders(kept *components) []neededFolder {
+	return sinkFolders(b.cfg, func(sink string) bool { return kept.sinks[sink] != nil })
+}
+
+// open creates the folders that are missing, and opens the sources and sinks that are not kept. An error joins all faults; then
+// open has closed everything that it opened.
+func (b builder) open(ctx context.Context, kept *components, sets map[string]engine.Templates) (*components, error) {
+	var folderErr error
+	for _, folder := range b.folders(kept) {
+		folderErr = errors.Join(folderErr, folder.create(b.log))
+	}
+	if folderErr != nil {
+		return nil, folderErr
 	}
 	sources, sourceErr := b.openSources(ctx, kept.sources)
 	sinks, sinkErr := b.openSinks(ctx, kept.sinks)
@@ -255,10 +280,7 @@ func withTable(table, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	at := table + "." + name
-	if name == shorthandSource || name == shorthandSink {
-		at = name
-	}
+	at := tableOf(table, name)
 	faults, ok := errors.AsType[sdk.Faults](err)
 	if !ok {
 		return fmt.Errorf("%s: %w", at, err)
@@ -273,6 +295,14 @@ func withTable(table, name string, err error) error {
 		all = errors.Join(all, &ConfigError{fmt.Errorf("%s: %s", at, f.Problem)})
 	}
 	return all
+}
+
+// tableOf returns the table of a component, as the user wrote it.
+func tableOf(table, name string) string {
+	if name == shorthandSource || name == shorthandSink {
+		return name
+	}
+	return table + "." + name
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

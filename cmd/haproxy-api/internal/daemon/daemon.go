@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -63,9 +64,6 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 func New(ctx context.Context, opts Options) (*Daemon, error) {
 	cfg := opts.Config
 	access, err := newAccessPolicy(cfg.API, opts.Log)
-	if err != nil {
-		return nil, err
-	}
 	d := &Daemon{
 		version: opts.Version, process1: opts.Process1, log: opts.Log, level: opts.Level, notify: opts.Notify,
 		stateDir: cfg.API.StateDir, metrics: server.NewMetrics(opts.Version),
@@ -73,7 +71,7 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 		tracer: tracing.New(opts.Version, opts.Log), running: &components{cfg: &config.Config{}},
 	}
 	d.metrics.SetComponents(metricComponents(cfg))
-	if err := d.build(ctx, cfg); err != nil {
+	if err := d.build(ctx, cfg, err); err != nil {
 		d.running.close()
 		_ = d.tracer.Close(ctx)
 		if d.store != nil {
@@ -88,21 +86,33 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 	return d, nil
 }
 
-// build sets the state store, the running components and the engine, as far as it succeeds.
-func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
+// StartFaults returns what [New] would report of the configuration before it starts any plugin, except faults of the state store.
+// It changes nothing.
+func StartFaults(cfg *config.Config, log *slog.Logger) error {
+	_, accessErr := newAccessPolicy(cfg.API, log)
+	_, err := builder{cfg: cfg, log: log}.prepare(&components{})
+	return errors.Join(accessErr, err)
+}
+
+// build sets the state store, the running components and the engine, as far as it succeeds. It starts no plugin if the
+// configuration has faults, which are those that it finds and the given ones.
+func (d *Daemon) build(ctx context.Context, cfg *config.Config, faults error) error {
 	if err := d.tracer.Configure(ctx, cfg.Tracing); err != nil {
-		return &ConfigError{err}
+		faults = errors.Join(faults, &ConfigError{err})
 	}
 	builder := d.newBuilder(cfg)
 	builder.retryStart = true
-	if d.stateDir != "" {
-		store, err := statestore.Open(d.stateDir, d.log)
-		if err != nil {
-			return &ConfigError{err}
-		}
-		d.store, builder.store = store, store
+	if err := d.openStore(); err != nil {
+		faults = errors.Join(faults, err)
 	}
-	next, err := builder.build(ctx, &components{})
+	if d.store != nil {
+		builder.store = d.store
+	}
+	sets, err := builder.prepare(&components{})
+	if err := errors.Join(faults, err); err != nil {
+		return err
+	}
+	next, err := builder.open(ctx, &components{}, sets)
 	if err != nil {
 		return err
 	}
@@ -116,6 +126,22 @@ func (d *Daemon) build(ctx context.Context, cfg *config.Config) error {
 	}
 	d.engine, err = engine.New(run)
 	return err
+}
+
+// openStore opens the state store, if there is a directory for it. The error is a [*ConfigError].
+func (d *Daemon) openStore() error {
+	if d.stateDir == "" {
+		return nil
+	}
+	if err := stateFolder(d.stateDir).create(d.log); err != nil {
+		return err
+	}
+	store, err := statestore.Open(d.stateDir, d.log)
+	if err != nil {
+		return &ConfigError{err}
+	}
+	d.store = store
+	return nil
 }
 
 func (d *Daemon) newBuilder(cfg *config.Config) builder {
@@ -188,13 +214,17 @@ func (d *Daemon) front() server.Front {
 	if receiver, ok := running.sources[front.Source].(sdk.Receiver); ok {
 		front.Receiver = receiver
 	}
-	for _, name := range sortedKeys(running.sources) {
-		if _, ok := running.sources[name].(sdk.Receiver); ok && name != front.Source {
-			d.log.Warn("source receives no pushes; requests to /update go to another source",
-				"source", name, "other", front.Source)
+	warnOtherReceivers(running.sources, front.Source, d.log)
+	return front
+}
+
+// warnOtherReceivers logs a warning for each source that expects pushes, except that of front, which receives them.
+func warnOtherReceivers(sources map[string]sdk.Source, front string, log *slog.Logger) {
+	for _, name := range sortedKeys(sources) {
+		if _, ok := sources[name].(sdk.Receiver); ok && name != front {
+			log.Warn("source receives no pushes; requests to /update go to another source", "source", name, "other", front)
 		}
 	}
-	return front
 }
 
 // FrontSource returns the name of the source that receives pushes and whose state the daemon serves: the one in [sidecar], else

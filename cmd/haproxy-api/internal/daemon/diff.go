@@ -2,10 +2,8 @@ package daemon
 
 import (
 	"log/slog"
-	"net"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
@@ -130,10 +128,6 @@ func (d diff) describe(next config.API) []string {
 		all = append(all, "tracing changed")
 	}
 	return all
-}
-
-func listenAddress(api config.API) string {
-	return net.JoinHostPort(api.BindIP, strconv.Itoa(api.BindPort))
 }
 
 // A spec is everything that a source or a sink is built from. Components with equal specs are interchangeable.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/engine"
 	"github.com/haproxy-api/haproxy-api/engine/config"
-	"github.com/haproxy-api/haproxy-api/engine/server"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
@@ -65,11 +64,6 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	d.events.SetComponents(existing)
 	d.series.SetComponents(existing)
 	return changed, nil
-}
-
-// Listen listens at the address in the configuration.
-func Listen(ctx context.Context, api config.API) (net.Listener, error) {
-	return server.Listen(ctx, listenAddress(api))
 }
 
 // listenNew listens at the address in the new configuration.

@@ -75,7 +75,7 @@ func TestStateDir_OfPlugins(t *testing.T) {
 		want("reload", filepath.Join(first, "plugins", "sink-edge"))
 	}
 
-	checker := NewChecker(withStateDir(second), func(string) {})
+	checker := NewChecker(withStateDir(second), func(string) {}, func(string) {})
 	defer checker.Close()
 	if faults := checker.CheckComponents(t.Context()); len(faults) > 0 {
 		t.Fatal(faults)

@@ -74,8 +74,11 @@ func (p *Page) Fields(indent int, fields [][2]string) {
 	}
 }
 
+// minLastColumn is how wide the last column of a table must be for a text.
+const minLastColumn = 30
+
 // Table writes rows of equally many cells in columns. A cell that begins with a tab is aligned to the right. Lines that are too
-// long are cut off.
+// long are cut off; if that would leave little of a last column that is wide, it is written below the others instead.
 func (p *Page) Table(rows [][]string) {
 	var widths []int
 	for _, row := range rows {
@@ -86,8 +89,13 @@ func (p *Page) Table(rows [][]string) {
 			widths[i] = max(widths[i], ansi.StringWidth(strings.TrimPrefix(cell, "\t")))
 		}
 	}
-	for _, row := range rows {
+	below := p.lastColumnIsBelow(widths)
+	for _, full := range rows {
 		var line strings.Builder
+		row, last := full, len(full)-1
+		if below {
+			row = full[:last]
+		}
 		for i, cell := range row {
 			text, right := strings.CutPrefix(cell, "\t")
 			space := strings.Repeat(" ", widths[i]-ansi.StringWidth(text))
@@ -100,7 +108,23 @@ func (p *Page) Table(rows [][]string) {
 			}
 		}
 		p.write(p.cut(line.String()))
+		if below && full[last] != "" {
+			p.Hanging("    ", full[last])
+		}
 	}
+}
+
+// lastColumnIsBelow reports whether a table with columns of these widths has too little space for the last one.
+func (p *Page) lastColumnIsBelow(widths []int) bool {
+	if p.width == 0 || len(widths) == 0 {
+		return false
+	}
+	before := 0
+	for _, width := range widths[:len(widths)-1] {
+		before += width + 2
+	}
+	last := widths[len(widths)-1]
+	return last > minLastColumn && before+minLastColumn > p.width
 }
 
 // cut cuts a line off at the width of the page.

@@ -60,3 +60,29 @@ func TestScreen_AppendsToFile(t *testing.T) {
 		t.Errorf("wrote %q, width %d", &out, widthOf(&out))
 	}
 }
+
+func TestPage_WritesAWideLastColumnBelow(t *testing.T) {
+	const reason = "the listener *:8080 was added, which needs a reload of HAProxy"
+	for width, want := range map[int]string{
+		80: "NO  ACTION     REASON\n" +
+			" 7  restarted  the listener *:8080 was added, which needs a reload of HAProxy\n" +
+			" 8  reload     short\n" +
+			" 9  reload\n",
+		42: "NO  ACTION\n" +
+			"    REASON\n" +
+			" 7  restarted\n" +
+			"    the listener *:8080 was added, which\n" +
+			"    needs a reload of HAProxy\n" +
+			" 8  reload\n" +
+			"    short\n" +
+			" 9  reload\n",
+	} {
+		p := NewPlainPage(width)
+		p.Table([][]string{
+			{"\tNO", "ACTION", "REASON"}, {"\t7", "restarted", reason}, {"\t8", "reload", "short"}, {"\t9", "reload", ""},
+		})
+		if diff := cmp.Diff(want, p.String()); diff != "" {
+			t.Errorf("width %d (-want +got):\n%s", width, diff)
+		}
+	}
+}

@@ -11,56 +11,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 )
-
-// TestGuide_Templates follows docs/templates.md in a copy of the examples. Each file in the guide equals the example's, and each
-// command ends as documented.
-func TestGuide_Templates(t *testing.T) {
-	t.Parallel()
-	env := withStrictHAProxy(t)
-	guide, err := os.ReadFile("../../docs/templates.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	examples := "../../examples/templates"
-	folder := t.TempDir()
-	if err := os.CopyFS(folder, os.DirFS(examples)); err != nil {
-		t.Fatal(err)
-	}
-	shown, ran := 0, 0
-	for _, block := range fenced(string(guide)) {
-		language, name, _ := strings.Cut(block.info, " ")
-		switch language {
-		case "haproxy":
-			shown++
-			content, err := os.ReadFile(filepath.Join(examples, name))
-			if err == nil && strings.TrimSpace(string(content)) != strings.TrimSpace(block.text) {
-				t.Errorf("the guide shows another %s than the example is", name)
-			}
-			if err := os.WriteFile(filepath.Join(folder, name), []byte(block.text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		case "sh":
-			ran++
-			cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", block.text)
-			cmd.Dir, cmd.Env = folder, env
-			out, err := cmd.CombinedOutput()
-			t.Logf("%s%s", block.text, out)
-			if failed := err != nil; failed != (name == "fails") {
-				t.Errorf("%s: %v", block.text, err)
-			}
-			if name == "fails" && !strings.Contains(string(out), `did you mean "serverName"?`) {
-				t.Errorf("no hint in %s", out)
-			}
-		}
-	}
-	if shown != 6 || ran != 6 {
-		t.Errorf("the guide shows %d files and runs %d commands", shown, ran)
-	}
-}
 
 // The cases of each example pass, and HAProxy loads what the examples render without a warning.
 func TestExamples_Templates(t *testing.T) {

@@ -1,0 +1,61 @@
+package docs_test
+
+// daemon is a setup: haproxy-api runs with a Sidecar that has two services, and with HAProxy.
+const daemon = `
+mkdir -p /etc/haproxy-api /etc/haproxy /run/haproxy
+cat >/etc/haproxy-api/haproxy-api.toml <<'END'
+[haproxy_api]
+bind_ip = "127.0.0.1"
+[sidecar]
+state_url = "http://localhost:7777/state.json"
+[haproxy]
+bind_ip     = "127.0.0.1"
+config_file = "/etc/haproxy/haproxy.cfg"
+pid_file    = "/run/haproxy/haproxy.pid"
+END
+simulated-sidecar &
+haproxy-api -f /etc/haproxy-api/haproxy-api.toml &
+until curl -fsS http://localhost:8080/ && curl -fsS http://localhost:7778/api/v1/pipelines/haproxy/generations/1; do
+	sleep 0.05
+done
+`
+
+// certificates is a setup for the example templates: the reader's own certificates.
+const certificates = `
+for name in web api; do
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$name.example" -keyout - -out - \
+		>"tls/$name.example.pem" 2>/dev/null
+done
+`
+
+// unreleased is a setup that makes go get use the module of this repository instead of the latest release.
+const unreleased = `
+go() {
+	if [ "$*" = "get github.com/haproxy-api/haproxy-api@latest" ]; then
+		set -- mod edit -require=github.com/haproxy-api/haproxy-api@v0.0.0 \
+			-replace=github.com/haproxy-api/haproxy-api="$REPOSITORY"
+	fi
+	command go "$@"
+}
+`
+
+// sessions has the session of each document with commands.
+var sessions = map[string]session{
+	"CONTRIBUTING.md":         {folder: "."},
+	"docs/api.md":             {setup: daemon},
+	"docs/evidence/README.md": {folder: "."},
+	"docs/operations.md":      {setup: daemon},
+	"docs/plugin-authors.md":  {setup: unreleased, network: true},
+	"docs/templates.md":       {folder: "examples/templates", setup: certificates},
+	"examples/templates/README.md": {folder: "examples/templates",
+		ready: "[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:7799/ready) = 200 ]"},
+}
+
+// unconverted lists the documents whose blocks do not keep to the rules yet.
+var unconverted = map[string]bool{
+	"README.md":                      true,
+	"docs/architecture.md":           true,
+	"examples/sink-nginx/README.md":  true,
+	"examples/sink-node/README.md":   true,
+	"examples/source-etcd/README.md": true,
+}

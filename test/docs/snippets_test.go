@@ -1,0 +1,112 @@
+package docs_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+)
+
+// runConfiguration loads a configuration without an environment.
+func runConfiguration(t *testing.T, b block) error {
+	t.Helper()
+	_, err := config.Load(config.Options{File: write(t, "haproxy-api."+b.language, b.text), Named: true})
+	return err
+}
+
+// runTemplate renders a template with the services of the example templates. A fragment is what stands in the loops over services
+// and their ports in the built-in template, with the names of variables of haproxy-api 0.9.
+func runTemplate(t *testing.T, b block) error {
+	t.Helper()
+	text := b.text
+	if b.role == "fragment" {
+		text = "{{ range $svcName, $svcInstances := .Services }}{{ range $svcPort, $_ := getPorts $svcName }}\n" + text +
+			"{{ end }}{{ end }}\n"
+	}
+	state := filepath.Join(repository, "examples/templates/services.yaml")
+	out, err := exec.CommandContext(t.Context(), "haproxy-api", "render", "--state", state,
+		"--template", write(t, "haproxy.cfg", text)).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+var section = regexp.MustCompile(`(?m)^(global|defaults|frontend|backend|listen|peers|resolvers|userlist|cache|ring|` +
+	`program|mailers|http-errors)\b`)
+
+// runHAProxy has HAProxy check a configuration. Lines outside of a section are those of a backend.
+func runHAProxy(t *testing.T, b block) error {
+	t.Helper()
+	const defaults = "defaults\n\tmode http\n\ttimeout connect 5s\n\ttimeout client 1m\n\ttimeout server 1m\n"
+	text := b.text
+	if !section.MatchString(text) {
+		text = "listen fragment\n\tbind 127.0.0.1:8080\n" + text
+	}
+	out, err := exec.CommandContext(t.Context(), "haproxy", "-c", "-f", write(t, "haproxy.cfg", defaults+text)).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// runLogLines checks that each line is a log line with a message that docs/logging.md lists.
+func runLogLines(_ *testing.T, b block) error {
+	listed, err := os.ReadFile(filepath.Join(repository, "docs/logging.md"))
+	if err != nil {
+		return err
+	}
+	line := regexp.MustCompile(`^(?:time=\S+ )?level=(?:DEBUG|INFO|WARN|ERROR) msg=("[^"]+"|\S+)( \w+=("([^"\\]|\\.)*"|\S+))*$`)
+	for text := range strings.Lines(b.text) {
+		match := line.FindStringSubmatch(strings.TrimSpace(text))
+		if match == nil {
+			return fmt.Errorf("not a log line: %s", text)
+		}
+		if !strings.Contains(string(listed), "`"+strings.Trim(match[1], `"`)) {
+			return fmt.Errorf("docs/logging.md does not list %s", match[1])
+		}
+	}
+	return nil
+}
+
+// runGolden compares the block with the golden file in the repository that its role names.
+func runGolden(_ *testing.T, b block) error {
+	name := strings.TrimPrefix(b.role, "golden ")
+	want, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		return err
+	}
+	if string(want) != b.text {
+		return errors.New("the text differs from " + name)
+	}
+	return nil
+}
+
+// runPart checks that the lines are in the file of the repository that the role names.
+func runPart(_ *testing.T, b block) error {
+	name := strings.TrimPrefix(b.role, "part ")
+	content, err := os.ReadFile(filepath.Join(repository, name))
+	if err != nil {
+		return err
+	}
+	if !strings.Contains("\n"+string(content), "\n"+b.text) {
+		return errors.New("these lines are not in " + name)
+	}
+	return nil
+}
+
+// write writes a file into a directory of the test and returns its path.
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
