@@ -81,6 +81,12 @@ func prepare(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating the state_dir %s: %w", dir, withoutPath(err))
 	}
+	return Check(dir)
+}
+
+// Check returns an error if dir, which must exist, may not be the directory of a store, because other users could change its
+// content. It changes nothing.
+func Check(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
@@ -240,6 +246,23 @@ func (s *Store) flush() bool {
 		}
 	}
 	return all
+}
+
+// Problem returns why something cannot be written at the moment, or "" if everything can.
+func (s *Store) Problem() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.faults)) {
+		if cause := s.faults[name].write.Cause(); cause != "" {
+			return fmt.Sprintf("writing %s: %s", filepath.Join(s.dir, name), cause)
+		}
+	}
+	for _, pipeline := range slices.Sorted(maps.Keys(s.histories)) {
+		if cause := s.histories[pipeline].Problem(); cause != "" {
+			return fmt.Sprintf("writing %s: %s", filepath.Join(s.dir, historyFile(pipeline)), cause)
+		}
+	}
+	return ""
 }
 
 func (s *Store) saveUnlessNewer(name string, v any) {

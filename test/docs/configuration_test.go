@@ -1,9 +1,12 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 var update = flag.Bool("update", false, "write docs/configuration.md")
@@ -35,6 +39,64 @@ func TestConfigurationReference(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("docs/configuration.md is out of date; run go generate ./engine/config (-want +got)\n%s", diff)
+	}
+}
+
+// TestConfigurationReference_HasEveryBuiltInType compares the types in the document with those that haproxy-api has.
+func TestConfigurationReference_HasEveryBuiltInType(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(programs, "haproxy-api"), "plugin", "list", "--output", "json")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []struct{ Kind, Type, Path string }
+	if err := json.Unmarshal(out, &listed); err != nil {
+		t.Fatal(err)
+	}
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, l := range listed {
+		if l.Path == "built in" {
+			want[l.Kind+"s "+l.Type] = true
+		}
+	}
+	for _, c := range builtIn {
+		got[strings.ToLower(c.Kind)+" "+c.Type] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the built-in types (-haproxy-api +document)\n%s", diff)
+	}
+}
+
+// TestConfigurationReference_DefaultsOfTypes decodes the defaults in the tables of the built-in types. The result has to be the
+// configuration that a type has by default, which is valid unless the document says that a key is required.
+func TestConfigurationReference_DefaultsOfTypes(t *testing.T) {
+	t.Parallel()
+	for _, c := range builtIn {
+		keys, err := c.Keys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, required := sdk.Block{}, false
+		for _, key := range keys {
+			required = required || strings.HasSuffix(key.Description, "required.")
+			if key.Default == "" {
+				continue
+			}
+			var value any
+			if err := json.Unmarshal([]byte(key.Default), &value); err != nil {
+				t.Fatalf("%s: %v", key.Name, err)
+			}
+			block[key.Name] = value
+		}
+		decoded := reflect.New(reflect.TypeOf(c.defaults))
+		// Decode also calls Validate.
+		if err := sdk.Decode(block, decoded.Interface()); (err != nil) != required {
+			t.Errorf("%s %s: required %v, %v", c.Kind, c.Type, required, err)
+		}
+		if diff := cmp.Diff(c.defaults, decoded.Elem().Interface()); diff != "" {
+			t.Errorf("%s %s (-default +document)\n%s", c.Kind, c.Type, diff)
+		}
 	}
 }
 
