@@ -203,8 +203,8 @@ func remove(t *testing.T, s *service) {
 	s.MustRun(t, "test -f /etc/haproxy-api/haproxy-api.toml && test -d /var/lib/haproxy-api/state")
 }
 
-// mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with users
-// and groups, and folders that systemd names anew at each boot.
+// mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with
+// users and groups, and folders that systemd names anew at each boot.
 var mayDiffer = regexp.MustCompile(`^. \d+ \S+ \S+ (/var/log/apt(/.*)?|/etc/(passwd|shadow|group|gshadow)-|` +
 	`/var/tmp/systemd-private-.*)$`)
 
