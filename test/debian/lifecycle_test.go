@@ -86,6 +86,9 @@ func isolation(t *testing.T, s *service) {
 	if user := s.MustRun(t, fmt.Sprintf("stat -c %%U /proc/%d", master)); user != "haproxy-api\n" {
 		t.Errorf("HAProxy runs as %q", user)
 	}
+	if rating := s.MustRun(t, "systemd-analyze security --no-pager haproxy-api"); !strings.Contains(rating, ": 2.2 OK") {
+		t.Errorf("docs/install.md and systemd rate the unit differently:\n%s", rating)
+	}
 	for variable := range strings.SplitSeq(s.MustRun(t, fmt.Sprintf("cat /proc/%d/environ", master)), "\x00") {
 		name, _, _ := strings.Cut(variable, "=")
 		if slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}, name) {
