@@ -198,7 +198,7 @@ func renderSchema() ([]byte, error) {
 		}
 	}
 	encoded, err := json.MarshalIndent(object{
-		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Configuration of haproxy-api", "type": "object",
+		"$schema": "http://json-schema.org/draft-07/schema#", "title": "Configuration of haproxy-api", "type": "object",
 		"properties": properties, "additionalProperties": false,
 	}, "", "  ")
 	return append(encoded, '\n'), err
