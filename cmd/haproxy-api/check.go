@@ -21,8 +21,9 @@ import (
 )
 
 type checkOptions struct {
-	states []string
-	live   bool
+	states  []string
+	live    bool
+	migrate string // a configuration file of haproxy-api 0.9
 }
 
 func newCheck(opts *options) *cobra.Command {
@@ -41,9 +42,13 @@ func newCheck(opts *options) *cobra.Command {
 		Example: "  haproxy-api check\n" +
 			"  haproxy-api check --state monday.json --state http://sidecar:7777/state.json\n" +
 			"  haproxy-api check --state recorded/      # every *.json in the folder\n" +
-			"  haproxy-api check --live                 # the current state of the running daemon",
+			"  haproxy-api check --live                 # the current state of the running daemon\n" +
+			"  haproxy-api check --migrate old.toml     # before haproxy-api 0.9 is replaced",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.migrate != "" {
+				return checkMigration(cmd, opts, o)
+			}
 			report := check(cmd, opts, o)
 			if cmd.Context().Err() != nil {
 				return errInterrupted
@@ -54,6 +59,8 @@ func newCheck(opts *options) *cobra.Command {
 	cmd.Flags().StringArrayVar(&o.states, "state", nil,
 		"also check the document for this state: `FILE`, URL, - or a folder of *.json; may be repeated")
 	cmd.Flags().BoolVar(&o.live, "live", false, "also check the document for the running daemon's state")
+	cmd.Flags().StringVar(&o.migrate, "migrate", "",
+		"list instead what differs from haproxy-api 0.9 with its configuration `FILE`, and what HAProxy 3.3 and newer reject")
 	return opts.withOutput(opts.withAddress(cmd))
 }
 
