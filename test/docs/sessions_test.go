@@ -84,10 +84,30 @@ haproxy-api -f /etc/haproxy-api/haproxy-api.toml render --state http://localhost
 haproxy -f /etc/haproxy/haproxy.cfg -p /run/haproxy/haproxy.pid
 `
 
+// engines is a setup with stand-ins for Docker and Kubernetes, which a test machine does not have. They accept the commands of the
+// document for files that exist, and run here what a command runs in a container. test/containers checks the files.
+const engines = daemon + `
+docker() {
+	case "$1 $2" in
+	"build --build-arg") [ -f Dockerfile ] && [ "${*:3}" = "VERSION=$(scripts/version) --tag haproxy-api ." ] ;;
+	"compose --project-directory") [ -f "$3/compose.yaml" ] && if [ "$4" = exec ]; then "${@:6}"; else [ "$4" = up ]; fi ;;
+	*) false ;;
+	esac
+}
+kubectl() {
+	case "$1 $2" in
+	"apply -k") [ -f "$3/kustomization.yaml" ] ;;
+	"exec deployment/haproxy-api") "${@:4}" ;;
+	*) false ;;
+	esac
+}
+`
+
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
 	"CONTRIBUTING.md":         {folder: "."},
 	"docs/api.md":             {setup: daemon},
+	"docs/containers.md":      {folder: ".", setup: engines},
 	"docs/evidence/README.md": {folder: "."},
 	"docs/migrating.md": {setup: older,
 		// The first haproxy-api of the document is on port 7779, the second one on 7778.
