@@ -49,10 +49,11 @@ cd "$FOLDER"
 // A running is a session that runs.
 type running struct {
 	session
-	home    string
-	stdin   *os.File
-	done    *bufio.Reader // a line for each script that succeeded
-	counted int
+	home     string
+	stdin    *os.File
+	done     *bufio.Reader // a line for each script that succeeded
+	counted  int
+	programs []string // the blocks that run until Ctrl-C
 }
 
 // run runs the blocks and returns the first fault.
@@ -142,6 +143,7 @@ func (s session) start(t *testing.T) (*running, error) {
 		return nil, err
 	}
 	_, _ = input.Close(), reports.Close()
+	r := &running{session: s, home: home, stdin: stdin, done: bufio.NewReader(done)}
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
@@ -149,9 +151,12 @@ func (s session) start(t *testing.T) (*running, error) {
 		_ = done.Close()
 		if t.Failed() {
 			t.Logf("the shell wrote:\n%s", shellErrors.String())
+			for _, name := range r.programs {
+				content, _ := os.ReadFile(name + ".out")
+				t.Logf("%s wrote:\n%s", name, content)
+			}
 		}
 	})
-	r := &running{session: s, home: home, stdin: stdin, done: bufio.NewReader(done)}
 	if out, err := r.execute(prologue); err != nil {
 		return nil, fmt.Errorf("preparing the session: %w\n%s", err, out)
 	}
@@ -189,9 +194,10 @@ func (r *running) background(script string) (string, error) {
 	if err := os.WriteFile(name, []byte(script), 0o600); err != nil {
 		return "", err
 	}
+	r.programs = append(r.programs, name)
 	ready := r.ready
 	if ready == "" {
-		ready = "[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:7778/ready) = 200 ]"
+		ready = "curl -fsSo /dev/null http://127.0.0.1:7778/ready"
 	}
 	return r.command(name, fmt.Sprintf(`set -m
 bash -euo pipefail %[1]s </dev/null >%[1]s.out 2>&1 3>&- &
