@@ -48,7 +48,7 @@ build:
 	go build -o bin/haproxy-api ./cmd/haproxy-api
 
 lint:
-	@scripts/install-deps lint
+	@scripts/install-deps test
 	scripts/lint
 	$(GOLANGCI_LINT) run --allow-parallel-runners ./...
 

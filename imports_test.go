@@ -66,6 +66,8 @@ var importRules = []struct {
 		"internal/fingerprint", "internal/logdedup"}},
 	{"cmd/haproxy-api/internal/terminal", nil},
 	{"cmd/haproxy-api/internal/scaffold", nil},
+	{"cmd/haproxy-api/internal/migrate", []string{"engine", "engine/config", "sinks/haproxy", "templates",
+		"cmd/haproxy-api/internal/daemon", "cmd/haproxy-api/internal/states"}},
 	{"cmd/haproxy-api/internal/apiclient", []string{"plugins/sdk", "engine/config", "engine/history", "engine/server",
 		"sources/sidecar"}},
 	{"cmd/haproxy-api/internal/display", []string{"plugins/sdk", "engine", "engine/history", "engine/server",

@@ -1,20 +1,32 @@
 package main
 
 import (
+	_ "embed"
 	"fmt"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
 
+// configurationSchema describes configuration files to editors. TestConfigurationSchema in test/docs generates it.
+//
+//go:embed configuration.schema.json
+var configurationSchema string
+
 func newConfig(opts *options) *cobra.Command {
-	return opts.withOutput(&cobra.Command{
+	var schema bool
+	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective configuration and the origin of each value",
 		Example: "  haproxy-api config\n" +
-			"  haproxy-api config --set haproxy.template=edited.cfg --output json",
+			"  haproxy-api config --set haproxy.template=edited.cfg --output json\n" +
+			"  haproxy-api config --schema > haproxy-api.schema.json",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if schema {
+				_, err := fmt.Fprint(cmd.OutOrStdout(), configurationSchema)
+				return err
+			}
 			cfg, err := opts.load()
 			if err != nil {
 				return err
@@ -28,5 +40,7 @@ func newConfig(opts *options) *cobra.Command {
 			}
 			return out.Flush()
 		},
-	})
+	}
+	cmd.Flags().BoolVar(&schema, "schema", false, "print a JSON Schema of the configuration for editors instead")
+	return opts.withOutput(cmd)
 }

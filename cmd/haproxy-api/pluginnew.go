@@ -15,9 +15,9 @@ func newPluginNew() *cobra.Command {
 	return &cobra.Command{
 		Use:   "new sink|source NAME DIR",
 		Short: "Write a working plugin to begin with",
-		Long: "new writes a Go module with a small plugin to DIR, which must be empty or missing. The plugin works and passes the\n" +
-			"conformance checks: a sink that writes each document to a file, or a source that reads instances from a file.\n" +
-			"NAME is the type of the plugin in the configuration. Building it needs Go.",
+		Long: "new writes a Go module with a small plugin to DIR, which must be empty or missing. The plugin works and passes\n" +
+			"the conformance checks: a sink that writes each document to a file, or a source that reads instances from a\n" +
+			"file. NAME is the type of the plugin in the configuration. Building it needs Go.",
 		Example: "  haproxy-api plugin new sink note haproxy-api-sink-note\n" +
 			"  haproxy-api plugin new source my-registry haproxy-api-source-my-registry",
 		ValidArgsFunction: completePluginNew,
@@ -25,7 +25,7 @@ func newPluginNew() *cobra.Command {
 			if len(args) == 3 {
 				return nil
 			}
-			return &usageError{fmt.Errorf("give the kind, sink or source, the name, and the folder; see '%s --help'", cmd.CommandPath())}
+			return &usageError{fmt.Errorf("give sink or source, the name and the folder; see '%s --help'", cmd.CommandPath())}
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return newPluginModule(cmd, args[0], args[1], args[2]) },
 	}

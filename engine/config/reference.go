@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-//go:generate go test ../../test/docs -run TestConfigurationReference$ -update
+//go:generate go test ../../test/docs -run "TestConfiguration(Reference|Schema)$" -update
 
 // A TableReference documents one table of the configuration.
 type TableReference struct {
@@ -23,6 +23,7 @@ type KeyReference struct {
 	Description string   // sentences in Markdown
 	Type        string   // what the value is in TOML, YAML and JSON
 	Values      string   // which values of the type are accepted; "" for all
+	Choices     []string // the accepted values, if they can be listed
 	Default     string   // in JSON; "" for none, and for one that depends on other keys
 	Environment []string // the variables that set the key, those with precedence first
 	Flags       []string // the flags that set the key, without dashes
@@ -79,7 +80,7 @@ func referenceOf(at path, f field, fixed map[string]variable) KeyReference {
 	reference := KeyReference{Path: at.String(), Name: f.name, Description: f.description, Type: "table"}
 	switch k := f.kind.(type) {
 	case scalar:
-		reference.Type = k.of.name
+		reference.Type, reference.Choices = k.of.name, k.all
 		if reference.Values = usedAs[k.use]; !slices.Contains([]string{"a string", "true or false"}, k.want) {
 			reference.Values = k.want
 		}

@@ -19,6 +19,7 @@ import (
 type scalar struct {
 	of   valueType
 	want string           // completes "must be …"
+	all  []string         // every valid value, if they can be listed
 	set  func(v any) bool // stores v if it is valid, and reports whether it is
 	use  PathUse          // of the path that the value is, or 0
 }
@@ -108,7 +109,9 @@ func oneOf(into *string, choices ...string) scalar {
 	for i, c := range choices {
 		quoted[i] = strconv.Quote(c)
 	}
-	return stringLike(into, strings.Join(quoted, " or "), func(s string) bool { return slices.Contains(choices, s) })
+	s := stringLike(into, strings.Join(quoted, " or "), func(s string) bool { return slices.Contains(choices, s) })
+	s.all = choices
+	return s
 }
 
 func integer(into *int, least, most int64, want string) scalar {

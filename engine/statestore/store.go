@@ -81,6 +81,12 @@ func prepare(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating the state_dir %s: %w", dir, withoutPath(err))
 	}
+	return Check(dir)
+}
+
+// Check returns an error if dir, which must exist, may not be the directory of a store, because other users could change its
+// content. It changes nothing.
+func Check(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:

@@ -26,10 +26,9 @@ type Machine struct {
 	// Root is the directory of the machine's files.
 	Root string
 
-	nspawn int // the pid of systemd-nspawn; 0 if the machine is not booted
-	leader int // the pid of the machine's process 1 as this process sees it; 0 if the machine is not booted
-
-	console bytes.Buffer // the output of systemd-nspawn
+	leader int           // the pid of its process 1 as this process sees it; 0 if the machine is not booted
+	nspawn *os.Process   // systemd-nspawn; nil if the machine is not booted
+	ended  chan struct{} // closed when nspawn has ended
 }
 
 // New returns a machine with the given Debian packages in addition to those of debootstrap's variant minbase. The machine does
@@ -58,6 +57,10 @@ func New(t testing.TB, packages ...string) *Machine {
 			t.Errorf("unmounting %s: %v", m.Root, err)
 		}
 	})
+	// Debian's installer creates this file, and debootstrap does not.
+	if err := os.WriteFile(filepath.Join(m.Root, "etc/hosts"), []byte("127.0.0.1 localhost\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	return m
 }
 
@@ -99,48 +102,40 @@ func install(t testing.TB, packages []string) string {
 	return dir
 }
 
-// Boot starts systemd as process 1 and waits until the system is up. The machine needs the packages systemd, systemd-sysv and
-// dbus. It has a network of its own that consists of the loopback interface only. It is powered off when the test ends.
+// Boot starts systemd as process 1 and waits until the system is up, that is until multi-user.target is reached. The machine
+// needs the packages systemd, systemd-sysv and dbus. It has a network of its own that consists of the loopback interface only. It
+// is powered off when the test ends.
 func (m *Machine) Boot(t testing.TB) {
+	t.Helper()
+	m.powerOn(t)
+	t.Cleanup(func() { m.powerOff(t) })
+}
+
+// Reboot powers a booted machine off and boots it again.
+func (m *Machine) Reboot(t testing.TB) {
+	t.Helper()
+	m.powerOff(t)
+	m.powerOn(t)
+}
+
+func (m *Machine) powerOn(t testing.TB) {
 	t.Helper()
 	cmd := exec.Command("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network",
 		"--directory="+m.Root)
-	cmd.Stdout, cmd.Stderr = &m.console, &m.console
+	var console bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &console, &console
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	t.Cleanup(func() {
-		if err := syscall.Kill(cmd.Process.Pid, syscall.SIGTERM); err != nil { // powers the machine off
-			t.Error(err)
-		}
-		select {
-		case <-done:
-		case <-time.After(20 * time.Second):
-			t.Errorf("the machine did not power off; killing it: %v", cmd.Process.Kill())
-			<-done
-		}
-	})
-	m.nspawn = cmd.Process.Pid
-	m.awaitUp(t, 0)
-}
-
-// Reboot reboots a booted machine and waits until the system is up again.
-func (m *Machine) Reboot(t testing.TB) {
-	t.Helper()
-	before := m.leader
-	m.MustRun(t, "systemctl --no-block reboot")
-	m.awaitUp(t, before)
-}
-
-// awaitUp waits until multi-user.target has been reached with another process 1 than before.
-func (m *Machine) awaitUp(t testing.TB, before int) {
-	t.Helper()
+	m.nspawn, m.ended = cmd.Process, make(chan struct{})
+	go func() {
+		defer close(m.ended)
+		_ = cmd.Wait() // by powerOff
+	}()
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
-		if m.leader = child(m.nspawn); m.leader != 0 && m.leader != before {
+		if m.leader = child(cmd.Process.Pid); m.leader != 0 {
 			if _, err := m.Run(t.Context(), "systemctl is-active --quiet multi-user.target"); err == nil {
 				return
 			}
@@ -148,7 +143,25 @@ func (m *Machine) awaitUp(t testing.TB, before int) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	out, err := m.Run(t.Context(), "systemctl list-jobs --no-pager; systemctl --failed --no-pager")
-	t.Fatalf("the machine is not up: %v\n%s\n%s", err, out, m.console.String())
+	m.powerOff(t)
+	t.Fatalf("the machine is not up: %v\n%s\n%s", err, out, console.String())
+}
+
+func (m *Machine) powerOff(t testing.TB) {
+	t.Helper()
+	if m.nspawn == nil {
+		return
+	}
+	if err := m.nspawn.Signal(syscall.SIGTERM); err != nil { // powers the machine off
+		t.Error(err)
+	}
+	select {
+	case <-m.ended:
+	case <-time.After(20 * time.Second):
+		t.Errorf("the machine did not power off; killing it: %v", m.nspawn.Kill())
+		<-m.ended
+	}
+	m.nspawn, m.leader = nil, 0
 }
 
 // child returns the pid of a child process, or 0.

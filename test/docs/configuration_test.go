@@ -1,8 +1,10 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +37,32 @@ func TestConfigurationReference(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("docs/configuration.md is out of date; run go generate ./engine/config (-want +got)\n%s", diff)
+	}
+}
+
+// TestConfigurationReference_HasEveryBuiltInType compares the types in the document with those that haproxy-api has.
+func TestConfigurationReference_HasEveryBuiltInType(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(programs, "haproxy-api"), "plugin", "list", "--output", "json")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []struct{ Kind, Type, Path string }
+	if err := json.Unmarshal(out, &listed); err != nil {
+		t.Fatal(err)
+	}
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, l := range listed {
+		if l.Path == "built in" {
+			want[l.Kind+"s "+l.Type] = true
+		}
+	}
+	for _, c := range builtIn {
+		got[strings.ToLower(c.Kind)+" "+c.Type] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the built-in types (-haproxy-api +document)\n%s", diff)
 	}
 }
 

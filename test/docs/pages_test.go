@@ -44,9 +44,11 @@ type image struct {
 	line        int
 }
 
-// trackedFiles returns the paths of the files in the repository, also of those that are not committed yet.
-func trackedFiles() ([]string, error) {
-	cmd := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+// trackedFiles returns the paths of the files in the repository that match the patterns of git, or of all, also of those that are
+// not committed yet.
+func trackedFiles(patterns ...string) ([]string, error) {
+	args := append([]string{"ls-files", "-z", "--cached", "--others", "--exclude-standard"}, patterns...)
+	cmd := exec.Command("git", args...)
 	cmd.Dir = repository
 	out, err := cmd.Output()
 	if err != nil {

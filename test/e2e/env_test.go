@@ -119,9 +119,15 @@ func (env *testEnv) read(name string) string {
 // start starts the daemon with these arguments.
 func (env *testEnv) start(args ...string) {
 	env.t.Helper()
+	env.startIn(env.folder, args...)
+}
+
+// startIn starts the daemon in that working directory.
+func (env *testEnv) startIn(folder string, args ...string) {
+	env.t.Helper()
 	env.log = &logFile{}
 	env.cmd = exec.Command("haproxy-api", append([]string{"-f", env.path("haproxy-api.toml")}, args...)...)
-	env.cmd.Dir, env.cmd.Env, env.cmd.Stdout, env.cmd.Stderr = env.folder, env.env, env.log, env.log
+	env.cmd.Dir, env.cmd.Env, env.cmd.Stdout, env.cmd.Stderr = folder, env.env, env.log, env.log
 	env.cmd.WaitDelay = time.Second
 	if err := env.cmd.Start(); err != nil {
 		env.t.Fatal(err)

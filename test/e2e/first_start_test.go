@@ -172,7 +172,10 @@ func TestFirstStart_CannotListen(t *testing.T) {
 	t.Parallel()
 	needRoot(t)
 	env := newTestEnv(t)
-	listener, err := net.Listen("tcp", env.apiAddress)
+	const port = 7790 // no daemon of another test is in the way
+	address := fmt.Sprintf("%s:%d", env.ip, port)
+	env.editConfig("bind_port = 7778", fmt.Sprintf("bind_port = %d", port))
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +189,7 @@ func TestFirstStart_CannotListen(t *testing.T) {
 		code int
 		want []string
 	}{
-		{"in use", nil, 1, []string{env.apiAddress, "address already in use", "haproxy_api.bind_port"}},
+		{"in use", nil, 1, []string{address, "address already in use", "haproxy_api.bind_port"}},
 		{"low port", []string{"--set", "haproxy_api.bind_port=80"}, 1,
 			[]string{fmt.Sprintf("(uid %d)", nobody), "CAP_NET_BIND_SERVICE", "setcap", "AmbientCapabilities"}},
 		{"address of another machine", []string{"--set", "haproxy_api.bind_ip=192.0.2.1"}, 1, []string{"haproxy_api.bind_ip"}},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"time"
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/states"
 	"github.com/haproxy-api/haproxy-api/engine"
@@ -13,6 +15,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/filewatch"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
+	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
 
 // A Checker checks a configuration without running it and without changing anything. It must be closed.
@@ -21,6 +24,7 @@ type Checker struct {
 	progress   func(what string)
 	note       func(sentence string)
 	components components
+	accessErr  error
 }
 
 // NewChecker returns a checker of cfg. It calls progress with what it begins, and note with observations that are no faults.
@@ -36,10 +40,13 @@ func (c *Checker) CheckComponents(ctx context.Context) []error {
 	c.progress("checking the configuration")
 	var faults []error
 	log := slog.New(slog.DiscardHandler)
-	if _, err := newAccessPolicy(c.cfg.API, log); err != nil {
+	if _, c.accessErr = newAccessPolicy(c.cfg.API, log); c.accessErr != nil {
+		faults = append(faults, c.accessErr)
+	}
+	if err := c.checkAddress(ctx); err != nil {
 		faults = append(faults, err)
 	}
-	faults = append(faults, checkEnvironment(c.cfg)...)
+	faults = append(faults, c.checkEnvironment()...)
 	builder := builder{cfg: c.cfg, log: log} // without stateDir, so that no component writes to the directory
 	var err error
 	if c.components.sources, err = builder.openSources(ctx, nil); err != nil {
@@ -54,6 +61,51 @@ func (c *Checker) CheckComponents(ctx context.Context) []error {
 	return append(faults, checkSharedFiles(c.cfg)...)
 }
 
+// Warnings returns what the daemon would warn of when it starts. CheckComponents must have been called.
+func (c *Checker) Warnings() []string {
+	all := append([]string{}, c.cfg.Warnings...)
+	logged := &warnings{}
+	front := FrontSource(c.cfg)
+	if c.cfg.Sources[front].Type == typeSidecarPush {
+		warnOpenPush(c.cfg.API, &net.TCPAddr{IP: net.ParseIP(c.cfg.API.BindIP)}, slog.New(logged))
+	}
+	warnOtherReceivers(c.components.sources, front, slog.New(logged))
+	all = append(all, logged.all...)
+	if warning := certificateWarning(c.cfg.API.TLSCert, time.Now()); warning != "" {
+		all = append(all, warning)
+	}
+	return all
+}
+
+// warnings is a [slog.Handler] that collects the messages that it gets, with their attributes.
+type warnings struct{ all []string }
+
+func (w *warnings) Enabled(context.Context, slog.Level) bool { return true }
+func (w *warnings) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w *warnings) WithGroup(string) slog.Handler            { return w }
+
+func (w *warnings) Handle(_ context.Context, record slog.Record) error {
+	text := record.Message
+	record.Attrs(func(a slog.Attr) bool {
+		text += fmt.Sprintf(" %s=%s", a.Key, a.Value)
+		return true
+	})
+	w.all = append(w.all, text)
+	return nil
+}
+
+// listening returns a function that returns an error for the addresses of a document that HAProxy could not listen on now, or nil
+// for a sink of another type.
+func (c *Checker) listening(sink string) func(context.Context, sdk.Document) error {
+	var check func(context.Context, sdk.Document) error
+	forEachHAProxySink(c.cfg, func(name string, cfg haproxy.Config) {
+		if name == sink {
+			check = func(ctx context.Context, doc sdk.Document) error { return haproxy.CheckListening(ctx, cfg, doc) }
+		}
+	})
+	return check
+}
+
 // CheckPipelines loads the templates of each pipeline, renders each state with them, and has the sink check the result if it can.
 // It returns all faults, and the names of the pipelines whose sinks cannot check documents. CheckComponents must have been
 // called.
@@ -61,7 +113,7 @@ func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (fault
 	unchecked = []string{}
 	for _, name := range sortedKeys(c.cfg.Pipelines) {
 		p := c.cfg.Pipelines[name]
-		check := pipelineCheck{name: name, pipeline: p, sink: c.components.sinks[p.Sink],
+		check := pipelineCheck{name: name, pipeline: p, sink: c.components.sinks[p.Sink], listens: c.listening(p.Sink),
 			progress: c.progress, note: c.note}
 		check.noteWatchedFiles(sinkFiles(c.cfg, p))
 		faults = append(faults, check.run(ctx, all)...)
@@ -76,7 +128,8 @@ func (c *Checker) CheckPipelines(ctx context.Context, all []states.State) (fault
 type pipelineCheck struct {
 	name     string
 	pipeline config.Pipeline
-	sink     sdk.Sink // nil if it could not be opened
+	sink     sdk.Sink                                  // nil if it could not be opened
+	listens  func(context.Context, sdk.Document) error // returns the addresses of a document that are in use; may be nil
 	progress func(what string)
 	note     func(sentence string)
 
@@ -122,19 +175,36 @@ func (c *pipelineCheck) checkSnapshot(ctx context.Context, template engine.Templ
 	if c.sink == nil {
 		return nil // reported by CheckComponents
 	}
+	doc := sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files}
 	checker, ok := c.sink.(sdk.Checker)
 	if ok {
-		err = checker.Check(ctx, sdk.Document{Pipeline: c.name, Digest: sdk.DigestOf(files), Files: files})
+		err = checker.Check(ctx, doc)
 	}
 	if !ok || errors.Is(err, errors.ErrUnsupported) {
 		c.unchecked = true
 		return nil
+	}
+	if err == nil {
+		c.noteListening(ctx, doc)
 	}
 	err = exclude.Explain(ctx, template, snap, files, err)
 	if errors.Is(err, sdk.ErrRejected) {
 		return fmt.Errorf("the sink rejects what was rendered: %w", err)
 	}
 	return err
+}
+
+// noteListening notes the addresses of the document that HAProxy could not listen on now. They are no faults, because a state may
+// have been recorded on another machine or at another time.
+func (c *pipelineCheck) noteListening(ctx context.Context, doc sdk.Document) {
+	if c.listens == nil {
+		return
+	}
+	if rejection, ok := errors.AsType[*sdk.Rejection](c.listens(ctx, doc)); ok {
+		for _, at := range rejection.Positions {
+			c.note(fmt.Sprintf("pipeline %s: line %d: %s", c.name, at.Line, at.Problem))
+		}
+	}
 }
 
 // noteNondeterminism notes the lines that the template renders differently each time.

@@ -214,13 +214,17 @@ func (d *Daemon) front() server.Front {
 	if receiver, ok := running.sources[front.Source].(sdk.Receiver); ok {
 		front.Receiver = receiver
 	}
-	for _, name := range sortedKeys(running.sources) {
-		if _, ok := running.sources[name].(sdk.Receiver); ok && name != front.Source {
-			d.log.Warn("source receives no pushes; requests to /update go to another source",
-				"source", name, "other", front.Source)
+	warnOtherReceivers(running.sources, front.Source, d.log)
+	return front
+}
+
+// warnOtherReceivers logs a warning for each source that expects pushes, except that of front, which receives them.
+func warnOtherReceivers(sources map[string]sdk.Source, front string, log *slog.Logger) {
+	for _, name := range sortedKeys(sources) {
+		if _, ok := sources[name].(sdk.Receiver); ok && name != front {
+			log.Warn("source receives no pushes; requests to /update go to another source", "source", name, "other", front)
 		}
 	}
-	return front
 }
 
 // FrontSource returns the name of the source that receives pushes and whose state the daemon serves: the one in [sidecar], else

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/engine/statestore"
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -22,19 +23,27 @@ func forEachHAProxySink(cfg *config.Config, f func(name string, sink haproxy.Con
 }
 
 // checkEnvironment returns an error for each folder and program that the built-in sinks and the state store need and that is
-// missing. It creates nothing.
-func checkEnvironment(cfg *config.Config) []error {
+// missing. It creates nothing, and notes the folders that the daemon would create.
+func (c *Checker) checkEnvironment() []error {
 	var faults []error
-	folders := sinkFolders(cfg, func(string) bool { return false })
-	if cfg.API.StateDir != "" {
-		folders = append(folders, stateFolder(cfg.API.StateDir))
+	folders := sinkFolders(c.cfg, func(string) bool { return false })
+	if dir := c.cfg.API.StateDir; dir != "" {
+		folders = append(folders, stateFolder(dir))
 	}
 	for _, folder := range folders {
-		if _, err := folder.check(); err != nil {
+		missing, err := folder.check()
+		switch {
+		case err != nil:
 			faults = append(faults, err)
+		case missing != "":
+			c.note(fmt.Sprintf("%s: the daemon creates the folder %s", folder.key, folder.path))
+		case folder.file == "":
+			if err := statestore.Check(folder.path); err != nil {
+				faults = append(faults, err)
+			}
 		}
 	}
-	forEachHAProxySink(cfg, func(name string, sink haproxy.Config) {
+	forEachHAProxySink(c.cfg, func(name string, sink haproxy.Config) {
 		if _, err := exec.LookPath(sink.Binary); err != nil && sink.Mode == haproxy.ModeManaged {
 			faults = append(faults, withTable("sinks", name, sdk.Faults{{Key: "binary", Problem: fmt.Sprintf(
 				"names %s, which cannot be run: %v; install HAProxy or correct the path", sink.Binary, errors.Unwrap(err))}}))

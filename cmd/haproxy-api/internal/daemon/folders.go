@@ -129,7 +129,7 @@ func (f neededFolder) fault(at string, err error) error {
 	var why, remedy string
 	switch {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		why = fmt.Sprintf("%s may not write to %s: %v", currentUser(), at, err)
+		why = fmt.Sprintf("user %s may not write to %s: %v", CurrentUser(), at, err)
 		remedy = "give this user the permission, or name another path"
 	case errors.Is(err, syscall.EROFS):
 		why = fmt.Sprintf("%s is on a read-only file system", at)
@@ -159,11 +159,11 @@ type folderError struct {
 func (e *folderError) Error() string { return e.why }
 func (e *folderError) Unwrap() error { return e.cause }
 
-// currentUser returns the user of this process for a message.
-func currentUser() string {
+// CurrentUser returns the user of this process for a message, such as "haproxy (uid 107)".
+func CurrentUser() string {
 	id := strconv.Itoa(os.Geteuid())
 	if u, err := user.LookupId(id); err == nil {
-		return fmt.Sprintf("user %s (uid %s)", u.Username, id)
+		return fmt.Sprintf("%s (uid %s)", u.Username, id)
 	}
-	return "the user with the uid " + id
+	return "without a name (uid " + id + ")"
 }

@@ -47,9 +47,9 @@ func listenAdvice(api config.API, err error) string {
 		return "; set haproxy_api.bind_ip to an address of this machine"
 	case errors.Is(err, syscall.EACCES) && api.BindPort < privilegedPorts:
 		program, _ := os.Executable()
-		return fmt.Sprintf(" for %s; ports below %d need the capability CAP_NET_BIND_SERVICE: set "+
+		return fmt.Sprintf(" for user %s; ports below %d need the capability CAP_NET_BIND_SERVICE: set "+
 			"AmbientCapabilities=CAP_NET_BIND_SERVICE in the systemd unit, run 'setcap cap_net_bind_service=+ep %s', "+
-			"or set another haproxy_api.bind_port", currentUser(), privilegedPorts, program)
+			"or set another haproxy_api.bind_port", CurrentUser(), privilegedPorts, program)
 	default:
 		return "; set another haproxy_api.bind_ip or haproxy_api.bind_port"
 	}

@@ -69,7 +69,8 @@ func TestWrite_LeavesOtherFilesAlone(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for _, p := range []scaffold.Plugin{
-		{Kind: "filter", Name: "note"}, {Kind: "sink"}, {Kind: "sink", Name: "Note"}, {Kind: "sink", Name: "a/b"}, {Kind: "sink", Name: "-a"},
+		{Kind: "filter", Name: "note"}, {Kind: "sink"}, {Kind: "sink", Name: "Note"}, {Kind: "sink", Name: "a/b"},
+		{Kind: "sink", Name: "-a"},
 	} {
 		if p.Validate() == nil {
 			t.Errorf("%+v is valid", p)
