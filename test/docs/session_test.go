@@ -23,8 +23,8 @@ type session struct {
 	setup string
 	// folder is the directory in the repository that the reader is in; default an empty one outside.
 	folder string
-	// network makes the session use the network of this machine, for documents that download something.
-	network bool
+	// downloads lists the programs that use the network of this machine, because they download something.
+	downloads []string
 	// ready is a command that succeeds once the program of a block with the role "runs" is up. The default asks haproxy-api.
 	ready string
 }
@@ -43,6 +43,11 @@ for dir in $PRIVATE; do
 done
 ip link set lo up
 command -v sudo >/dev/null || { printf '#!/bin/sh\nexec "$@"\n' >/usr/bin/sudo && chmod 755 /usr/bin/sudo; }
+for program in $DOWNLOADS; do # descriptor 4 is the network of this machine
+	printf '#!/bin/sh\nexec nsenter --net=/proc/self/fd/4 %s "$@"\n' "$(command -v "$program")" >"/usr/local/sbin/$program"
+	chmod 755 "/usr/local/sbin/$program"
+done
+PATH=/usr/local/sbin:$PATH
 cd "$FOLDER"
 `
 
@@ -115,11 +120,13 @@ func (s session) start(t *testing.T) (*running, error) {
 	} else if err := os.Mkdir(folder, 0o755); err != nil {
 		return nil, err
 	}
-	args := []string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
-	if !s.network {
-		args = append(args, "--net")
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"bash", "-euo", "pipefail", "-s")
+	network, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", append(args, "bash", "-euo", "pipefail", "-s")...)
+	defer network.Close()
 	input, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -133,12 +140,12 @@ func (s session) start(t *testing.T) (*running, error) {
 		return nil, err
 	}
 	caches := strings.Fields(string(goEnv))
-	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder,
+	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder, "DOWNLOADS="+strings.Join(s.downloads, " "),
 		"PRIVATE="+strings.Join(append(private, root), " "), "REPOSITORY="+root,
 		"GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false",
 		"npm_config_cache="+filepath.Join(os.Getenv("HOME"), ".npm"))
 	var shellErrors strings.Builder
-	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = input, &shellErrors, []*os.File{reports}
+	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = input, &shellErrors, []*os.File{reports, network}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
