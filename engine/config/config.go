@@ -14,7 +14,7 @@
 // These environment variables set keys:
 //
 //   - Those of haproxy-api 0.9, such as HAPROXY_API_FOLLOW and HAPROXY_API_HAPROXY_BINDIP.
-//   - HAPROXY_API_TABLE_KEY for each key of the tables haproxy_api, sidecar and haproxy; for those of haproxy_api also
+//   - HAPROXY_API_TABLE_KEY for each key of the tables haproxy_api, sidecar, haproxy and tracing; for those of haproxy_api also
 //     HAPROXY_API_KEY.
 //   - For any key its path in capitals, with "__" for the dots: HAPROXY_API_SINKS__EDGE__CONFIG_FILE. A part matches a name in
 //     the file regardless of case, and with "_" for its dots and dashes; otherwise it is converted to lower case. A path that

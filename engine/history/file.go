@@ -50,6 +50,14 @@ func (l *Log) Close() {
 	}
 }
 
+// Problem returns why entries are not written to the file, or "" if they are.
+func (l *Log) Problem() string {
+	if l.file == nil {
+		return ""
+	}
+	return l.file.fault.Cause()
+}
+
 const (
 	// maxFileBytes is how large a file grows before it is replaced by one with the present entries.
 	maxFileBytes = 2 * maxBytes

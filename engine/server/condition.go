@@ -41,6 +41,7 @@ const (
 	ReasonExcluded      = "excluded"        // the document lacks services or instances
 	ReasonQuarantined   = "quarantined"     // instances with unsafe values are not used
 	ReasonConfiguration = "configuration"   // the saved configuration is not used
+	ReasonStateStore    = "state_store"     // the state directory cannot be written
 )
 
 // pipelineState returns the state of a pipeline and the reasons for it, the worst first. Deferring a document is no reason.
@@ -207,13 +208,19 @@ func andMore(n int) string {
 	return fmt.Sprintf("; and %d more", n)
 }
 
-// daemonState returns the state of the daemon with these pipelines, and the reasons that belong to no pipeline.
-func daemonState(config Configuration, pipelines []Pipeline) (string, []Reason) {
+// daemonState returns the state of the daemon with these pipelines, and the reasons that belong to no pipeline. storeProblem is that
+// of the state store, or "".
+func daemonState(config Configuration, storeProblem string, pipelines []Pipeline) (string, []Reason) {
 	reasons := []Reason{}
 	if config.Error != "" {
 		reasons = append(reasons, degraded(ReasonConfiguration, config.Error, "Correct "+cmp.Or(config.File, "the configuration")+
 			" and save it: it is loaded at once. The previous configuration stays in use until then. 'haproxy-api check' shows "+
 			"every fault."))
+	}
+	if storeProblem != "" {
+		reasons = append(reasons, degraded(ReasonStateStore, "the last good state and the history are not saved: "+storeProblem,
+			"Make the directory in haproxy_api.state_dir writable, or free space there. Until then the newest state and the last "+
+				"changes would be missing after a restart. Writing is retried by itself."))
 	}
 	state := worst(reasons)
 	for _, p := range pipelines {

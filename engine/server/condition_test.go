@@ -165,12 +165,17 @@ func TestDaemonState_IsTheWorst(t *testing.T) {
 		{"no such key", []Pipeline{healthy}, StateDegraded, 1},
 		{"no such key", []Pipeline{unhealthy}, StateUnhealthy, 1},
 	} {
-		state, reasons := daemonState(Configuration{File: "/etc/a.toml", Error: test.config}, test.pipelines)
+		state, reasons := daemonState(Configuration{File: "/etc/a.toml", Error: test.config}, "", test.pipelines)
 		if state != test.want || len(reasons) != test.reasons {
 			t.Errorf("%+v: got %s, %+v", test, state, reasons)
 		}
 		if test.reasons > 0 && (reasons[0].Kind != ReasonConfiguration || !strings.Contains(reasons[0].Action, "/etc/a.toml")) {
 			t.Errorf("got %+v", reasons[0])
 		}
+	}
+	state, reasons := daemonState(Configuration{}, "disk full", []Pipeline{healthy})
+	if state != StateDegraded || len(reasons) != 1 || reasons[0].Kind != ReasonStateStore ||
+		!strings.Contains(reasons[0].Message, "disk full") {
+		t.Errorf("state store: got %s, %+v", state, reasons)
 	}
 }

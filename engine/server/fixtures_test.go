@@ -54,7 +54,7 @@ func TestReasons_OfTheFixtures(t *testing.T) {
 	_, reasons["haproxy"] = pipelineState(haproxy, engine.SourceStatus{})
 	_, reasons["batch"] = pipelineState(batch, denied)
 	_, reasons["first"] = pipelineState(first, engine.SourceStatus{})
-	_, reasons["daemon"] = daemonState(config, nil)
+	_, reasons["daemon"] = daemonState(config, "", nil)
 	var content bytes.Buffer
 	encoder := json.NewEncoder(&content)
 	encoder.SetEscapeHTML(false)

@@ -65,6 +65,8 @@ type Config struct {
 	Access      *AccessPolicy                       // nil for the zero AccessConfig
 	Version     string                              // of the program
 	Log         *slog.Logger
+
+	StoreProblem func() string // why the state store cannot write, or ""; nil if there is no state store
 }
 
 // A Front is the source that /state, /health and the push endpoints belong to.

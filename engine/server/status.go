@@ -91,7 +91,11 @@ func (s *Server) Status(ctx context.Context) Status {
 	for _, source := range sources {
 		status.Sources = append(status.Sources, newSource(source))
 	}
-	status.State, status.Reasons = daemonState(status.Config, pipelines)
+	storeProblem := ""
+	if s.cfg.StoreProblem != nil {
+		storeProblem = s.cfg.StoreProblem()
+	}
+	status.State, status.Reasons = daemonState(status.Config, storeProblem, pipelines)
 	return status
 }
 

@@ -248,6 +248,23 @@ func (s *Store) flush() bool {
 	return all
 }
 
+// Problem returns why something cannot be written at the moment, or "" if everything can.
+func (s *Store) Problem() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(s.faults)) {
+		if cause := s.faults[name].write.Cause(); cause != "" {
+			return fmt.Sprintf("writing %s: %s", filepath.Join(s.dir, name), cause)
+		}
+	}
+	for _, pipeline := range slices.Sorted(maps.Keys(s.histories)) {
+		if cause := s.histories[pipeline].Problem(); cause != "" {
+			return fmt.Sprintf("writing %s: %s", filepath.Join(s.dir, historyFile(pipeline)), cause)
+		}
+	}
+	return ""
+}
+
 func (s *Store) saveUnlessNewer(name string, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -427,11 +427,17 @@ func TestStore_RewritesAllFilesAfterFailure(t *testing.T) {
 		}
 		s.SaveSnapshot("x", sdk.Snapshot{}) // but no document of the pipeline
 		time.Sleep(time.Minute)
+		if problem := s.Problem(); !strings.Contains(problem, filepath.Join(dir, "source-x.json")) {
+			t.Errorf("problem %q", problem)
+		}
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		if problem := s.Problem(); problem != "" {
+			t.Errorf("after the repair the problem is %q", problem)
+		}
 		for _, name := range []string{"source-x.json", "pipeline-edge.json"} {
 			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 				t.Errorf("%v\n%s", err, log)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 var update = flag.Bool("update", false, "write docs/configuration.md")
@@ -63,6 +65,38 @@ func TestConfigurationReference_HasEveryBuiltInType(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the built-in types (-haproxy-api +document)\n%s", diff)
+	}
+}
+
+// TestConfigurationReference_DefaultsOfTypes decodes the defaults in the tables of the built-in types. The result has to be the
+// configuration that a type has by default, which is valid unless the document says that a key is required.
+func TestConfigurationReference_DefaultsOfTypes(t *testing.T) {
+	t.Parallel()
+	for _, c := range builtIn {
+		keys, err := c.Keys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, required := sdk.Block{}, false
+		for _, key := range keys {
+			required = required || strings.HasSuffix(key.Description, "required.")
+			if key.Default == "" {
+				continue
+			}
+			var value any
+			if err := json.Unmarshal([]byte(key.Default), &value); err != nil {
+				t.Fatalf("%s: %v", key.Name, err)
+			}
+			block[key.Name] = value
+		}
+		decoded := reflect.New(reflect.TypeOf(c.defaults))
+		// Decode also calls Validate.
+		if err := sdk.Decode(block, decoded.Interface()); (err != nil) != required {
+			t.Errorf("%s %s: required %v, %v", c.Kind, c.Type, required, err)
+		}
+		if diff := cmp.Diff(c.defaults, decoded.Elem().Interface()); diff != "" {
+			t.Errorf("%s %s (-default +document)\n%s", c.Kind, c.Type, diff)
+		}
 	}
 }
 

@@ -63,8 +63,13 @@ func (c component) Keys() ([]config.KeyReference, error) {
 	for i := range value.NumField() {
 		field := value.Type().Field(i)
 		name := field.Tag.Get("json")
-		key := config.KeyReference{Name: name, Default: defaultText(value.Field(i)), Description: c.shorthandOf(name)}
-		if key.Description == "" {
+		key := config.KeyReference{Name: name, Default: defaultText(value.Field(i))}
+		if shorthand, ok := c.shorthandOf(name); ok {
+			key.Description = fmt.Sprintf("See [`%s`](#%s).", shorthand.Path, anchor(shorthand.Path))
+			if key.Default == "" && shorthand.Default != "[]" && shorthand.Default != `""` {
+				key.Description += " It has no default and is required."
+			}
+		} else {
 			key.Description = strings.Join(strings.Fields(comments[value.Type().Name()+"."+field.Name]), " ")
 		}
 		if key.Type = typeText(field.Type); key.Type == "" || !strings.HasSuffix(key.Description, ".") {
@@ -75,17 +80,18 @@ func (c component) Keys() ([]config.KeyReference, error) {
 	return keys, nil
 }
 
-func (c component) shorthandOf(name string) string {
+// shorthandOf returns the key with the same meaning in the shorthand.
+func (c component) shorthandOf(name string) (config.KeyReference, bool) {
 	for _, table := range config.Reference() {
 		for _, key := range table.Keys {
 			for _, shorthand := range c.shorthand {
 				if table.Path == shorthand && key.Name == name {
-					return fmt.Sprintf("See [`%s`](#%s).", key.Path, anchor(key.Path))
+					return key, true
 				}
 			}
 		}
 	}
-	return ""
+	return config.KeyReference{}, false
 }
 
 // fieldComments returns the comments of the fields of all structs in a file of Go, by struct and field.
@@ -132,7 +138,10 @@ func typeText(t reflect.Type) string {
 
 func defaultText(v reflect.Value) string {
 	if d, ok := v.Interface().(time.Duration); ok {
-		text := strings.TrimSuffix(d.String(), "0s")
+		text := d.String()
+		if minutes, whole := strings.CutSuffix(text, "m0s"); whole {
+			text = minutes + "m"
+		}
 		return strconv.Quote(text)
 	}
 	if v.IsZero() && v.Kind() != reflect.Bool && v.Kind() != reflect.Int {

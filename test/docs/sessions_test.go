@@ -44,19 +44,66 @@ const patience = `
 printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >"$HOME/.curlrc"
 `
 
+// engines is a setup with stand-ins for Docker and Kubernetes, which a test machine does not have. They accept the commands of the
+// document for files that exist, and run here what a command runs in a container. test/containers checks the files.
+const engines = daemon + `
+docker() {
+	case "$1 $2" in
+	"build --build-arg") [ -f Dockerfile ] && [ "${*:3}" = "VERSION=$(scripts/version) --tag haproxy-api ." ] ;;
+	"compose --project-directory") [ -f "$3/compose.yaml" ] && if [ "$4" = exec ]; then "${@:6}"; else [ "$4" = up ]; fi ;;
+	*) false ;;
+	esac
+}
+kubectl() {
+	case "$1 $2" in
+	"apply -k") [ -f "$3/kustomization.yaml" ] ;;
+	"exec deployment/haproxy-api") "${@:4}" ;;
+	*) false ;;
+	esac
+}
+`
+
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
-	"CONTRIBUTING.md":                {folder: "."},
-	"docs/api.md":                    {setup: daemon},
-	"docs/evidence/README.md":        {folder: "."},
-	"docs/operations.md":             {setup: daemon},
-	"docs/plugin-authors.md":         {setup: unreleased, downloads: []string{"go"}},
-	"docs/templates.md":              {folder: "examples/templates", setup: certificates},
-	"examples/sink-nginx/README.md":  {folder: "examples/sink-nginx"},
-	"examples/sink-node/README.md":   {folder: "examples/sink-node", downloads: []string{"npm"}},
-	"examples/source-etcd/README.md": {folder: "examples/source-etcd", setup: patience},
-	"examples/templates/README.md": {folder: "examples/templates",
-		ready: "curl -fsSo /dev/null http://127.0.0.1:7799/ready"},
+	"CONTRIBUTING.md": {
+		folder: ".",
+	},
+	"docs/api.md": {
+		setup: daemon,
+	},
+	"docs/containers.md": {
+		folder: ".",
+		setup:  engines,
+	},
+	"docs/evidence/README.md": {
+		folder: ".",
+	},
+	"docs/operations.md": {
+		setup: daemon,
+	},
+	"docs/plugin-authors.md": {
+		setup:     unreleased,
+		downloads: []string{"go"},
+	},
+	"docs/templates.md": {
+		folder: "examples/templates",
+		setup:  certificates,
+	},
+	"examples/sink-nginx/README.md": {
+		folder: "examples/sink-nginx",
+	},
+	"examples/sink-node/README.md": {
+		folder:    "examples/sink-node",
+		downloads: []string{"npm"},
+	},
+	"examples/source-etcd/README.md": {
+		folder: "examples/source-etcd",
+		setup:  patience,
+	},
+	"examples/templates/README.md": {
+		folder: "examples/templates",
+		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
+	},
 }
 
 // unconverted lists the documents whose blocks do not keep to the rules yet.

@@ -345,3 +345,23 @@ func TestStatus_Live(t *testing.T) {
 		t.Errorf("with --watch: %v", err)
 	}
 }
+
+// A state directory that cannot be written is reported until it can be.
+func TestStatus_StateNotSaved(t *testing.T) {
+	t.Parallel()
+	env := newTestEnv(t)
+	env.editConfig("[haproxy_api]\n", fmt.Sprintf("[haproxy_api]\nstate_dir = %q\n", env.path("state")))
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.wantStatus(server.StateHealthy, "", 0, nil)
+	if err := os.RemoveAll(env.path("state")); err != nil {
+		t.Fatal(err)
+	}
+	env.startInstance("web", "b", 8000)
+	env.wantStatus(server.StateDegraded, server.ReasonStateStore, 0, []string{"haproxy_api.state_dir"})
+	if err := os.Mkdir(env.path("state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	env.wantStatus(server.StateHealthy, "", 0, nil)
+}

@@ -79,10 +79,14 @@ func New(ctx context.Context, opts Options) (*Daemon, error) {
 		}
 		return nil, err
 	}
-	d.server = server.New(server.Config{
+	serverConfig := server.Config{
 		Engine: d.engine, Metrics: d.metrics, Events: d.events, Series: d.series,
 		Front: d.front(), EncodeState: sidecar.EncodeState, Access: access, Log: d.log, Version: d.version,
-	})
+	}
+	if d.store != nil {
+		serverConfig.StoreProblem = d.store.Problem
+	}
+	d.server = server.New(serverConfig)
 	return d, nil
 }
 

@@ -107,6 +107,7 @@ var kinds = map[string]string{
 	server.ReasonExcluded:      "excluded",
 	server.ReasonQuarantined:   "quarantined",
 	server.ReasonConfiguration: "configuration file refused",
+	server.ReasonStateStore:    "state not saved",
 }
 
 func kindOf(r server.Reason) string { return cmp.Or(kinds[r.Kind], oneLine(r.Kind)) }

@@ -52,6 +52,7 @@ const kinds = {
     title: `${count(p.quarantined_count ?? 0, 'instance')} quarantined`,
     ...list(p.quarantined, p.quarantined_count),
   }),
+  state_store: () => ({ title: 'State not saved' }),
   configuration: (_, config) => ({ title: 'Configuration file refused', detail: config.error_detail || config.error }),
 }
 
