@@ -1,4 +1,4 @@
-// Package containers_test checks the Dockerfile and the examples for Docker Compose and Kubernetes, builds the image, and runs it.
+// Package containers_test checks the Dockerfile and the examples for Docker Compose and Kubernetes. It builds and runs the image.
 package containers_test
 
 import (

@@ -23,7 +23,8 @@ type manifests struct {
 // loadManifests builds the kustomization and decodes each object, without unknown or repeated keys.
 func loadManifests(t *testing.T) manifests {
 	t.Helper()
-	objects, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), repository+"/examples/kubernetes")
+	kustomizer := krusty.MakeKustomizer(krusty.MakeDefaultOptions())
+	objects, err := kustomizer.Run(filesys.MakeFsOnDisk(), repository+"/examples/kubernetes")
 	if err != nil {
 		t.Fatal(err)
 	}

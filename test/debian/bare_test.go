@@ -21,7 +21,7 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/debiantest"
 )
 
-// runAsUser runs make run in a terminal's way, in a process group of its own, as a user who may use sudo. Then it lists the processes
+// runAsUser runs make run as a terminal does, in a process group of its own, as a user who may use sudo. Then it lists the processes
 // that are left, and what is new in directories that packages do not write to.
 const runAsUser = `
 files() { find /home /root /tmp /var/tmp /usr/local /opt /srv -xdev -path /home/user/haproxy-api -prune -o -print | sort; }
@@ -78,8 +78,9 @@ func TestMakeRun_BareDebian(t *testing.T) {
 	if !strings.Contains(out.String(), "HAProxy, Sidecar and services are stopped.") {
 		t.Errorf("the demo has not stopped:\n%s", out.String())
 	}
-	if untracked := m.MustRun(t, "runuser -u user -- git -C /home/user/haproxy-api status --porcelain"); untracked != "" {
-		t.Errorf("not ignored by git:\n%s", untracked)
+	status := m.Command(ctx, "runuser", "-u", "user", "--", "git", "-C", "/home/user/haproxy-api", "status", "--porcelain")
+	if untracked, err := status.Output(); err != nil || len(untracked) > 0 {
+		t.Errorf("not ignored by git: %v\n%s", err, untracked)
 	}
 }
 

@@ -2,8 +2,10 @@ package e2e_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
@@ -16,11 +18,14 @@ import (
 // BenchmarkConverge measures the time from the POST of a change of one instance to the first answer of that instance through
 // HAProxy, one change after the other, while timestamps move; see [largeCatalogue]. Creating the push is not measured. It
 // compares this with one "haproxy -c" of the same configuration and with the same change through HAProxy's runtime API, both
-// measured in the same run. MiB is the memory of daemon and plugin at the end.
+// measured in the same run. MiB is the memory of daemon and plugin at the end, and cpu_ms the processor time of both for one
+// change, with the writes to disk.
 func BenchmarkConverge(b *testing.B) {
-	for _, size := range []struct{ services, instances int }{{10, 5}, {500, 20}} {
+	for _, size := range []struct{ services, instances int }{{10, 5}, {100, 10}, {500, 20}} {
 		b.Run(fmt.Sprintf("services=%d/instances=%d", size.services, size.instances), func(b *testing.B) {
 			c := newLargeCatalogue(b, size.services, size.instances)
+			c.waitPersisted()
+			cpu := c.processorTime()
 			var took, posting []time.Duration
 			before := c.metricSums()
 			for b.Loop() {
@@ -35,6 +40,7 @@ func BenchmarkConverge(b *testing.B) {
 				took = append(took, time.Since(began))
 			}
 			c.waitPersisted()
+			cpu = c.processorTime() - cpu
 			after, memory := c.metricSums(), residentKiB(c.cmd.Process.Pid)+residentKiB(c.pluginPID())
 			p50, check, raw := median(took), c.checkTime(), c.runtimeCommandTime()
 			b.ReportMetric(milliseconds(p50), "p50_ms")
@@ -47,8 +53,30 @@ func BenchmarkConverge(b *testing.B) {
 				b.ReportMetric(1000*(since.seconds-before[what].seconds)/(since.count-before[what].count), what+"_ms")
 			}
 			b.ReportMetric(float64(memory)/1024, "MiB")
+			b.ReportMetric(milliseconds(cpu)/float64(len(took)), "cpu_ms")
 		})
 	}
+}
+
+// processorTime returns how long daemon and plugin have used a processor. The system counts it in hundredths of a second.
+func (c *largeCatalogue) processorTime() time.Duration {
+	c.t.Helper()
+	ticks := 0
+	for _, pid := range []int{c.cmd.Process.Pid, c.pluginPID()} {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third one on
+		for _, field := range fields[11:13] {                                     // utime and stime
+			n, err := strconv.Atoi(field)
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
