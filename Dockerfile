@@ -25,6 +25,7 @@ RUN groupadd --gid 10001 haproxy-api && \
     useradd --uid 10001 --gid 10001 --home-dir /var/lib/haproxy-api --no-create-home --shell /usr/sbin/nologin haproxy-api && \
     install -d -o haproxy-api -g haproxy-api -m 755 /run/haproxy-api /var/lib/haproxy-api
 COPY --from=build /haproxy-api /usr/local/bin/haproxy-api
+COPY LICENSE THIRD-PARTY-NOTICES /usr/share/doc/haproxy-api/
 COPY examples/containers/haproxy-api.toml /etc/haproxy-api/haproxy-api.toml
 ARG VERSION
 LABEL org.opencontainers.image.title="haproxy-api" \

@@ -31,8 +31,8 @@ func newCheck(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, templates and, with states, the rendered documents",
-		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks what the daemon needs from\n" +
-			"this machine: folders that exist or can be created, and that can be written; HAProxy; the address, unless a\n" +
+		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks what the daemon needs\n" +
+			"from this machine: folders that exist or can be created, and that can be written; HAProxy; the address, unless a\n" +
 			"haproxy-api listens there already; certificates. Permissions are those of the user who runs check. With\n" +
 			"states it also renders each of them and has the sink check the document; the HAProxy sink runs 'haproxy -c',\n" +
 			"and addresses of the document that other programs have are noted. check changes nothing.\n\n" +

@@ -166,7 +166,7 @@ func testOwnConfiguration(t *testing.T, image image) {
 		t.Errorf("version: %v %s", err, out)
 	}
 	c.eventually("the state is written", func() bool {
-		_, err := c.exec("test", "-s", "/var/lib/haproxy-api/state/state.json")
+		_, err := c.exec("test", "-s", "/var/lib/haproxy-api/state/source-sidecar.json")
 		return err == nil
 	})
 	c.stop()

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -256,7 +254,7 @@ func renderProtocol(ctx context.Context) (string, error) {
 		return string(match[1]), nil
 	}
 	parsed, err := template.New("plugin-protocol.md.tmpl").Funcs(template.FuncMap{
-		"duration": durationInCode,
+		"duration": durationInCode, "size": sizeInCode, "number": numberInCode,
 		"cookie":   func() (string, error) { return constant(`CookieValue\s+= "(\w+)"`) },
 		"version":  func() (string, error) { return constant(`ProtocolVersion\s+= (\d+)`) },
 		"calls":    func() (string, error) { return renderCalls(file) },
@@ -268,28 +266,6 @@ func renderProtocol(ctx context.Context) (string, error) {
 	var b strings.Builder
 	err = parsed.Execute(&b, nil)
 	return b.String(), err
-}
-
-// durationInCode returns the value of a constant in a file of the repository.
-func durationInCode(file, name string) (string, error) {
-	source, err := os.ReadFile(filepath.Join(repository, file))
-	if err != nil {
-		return "", err
-	}
-	pattern := regexp.MustCompile(`(?m)^(?:const |\t)` + name + ` += (?:(\d+) \* )?time\.(Millisecond|Second|Minute)$`)
-	match := pattern.FindSubmatch(source)
-	if match == nil {
-		return "", fmt.Errorf("%s has no constant %s", file, name)
-	}
-	count, err := strconv.Atoi(cmp.Or(string(match[1]), "1"))
-	switch unit := string(match[2]); unit {
-	case "Millisecond":
-		return fmt.Sprintf("%g s", float64(count)/1000), err
-	case "Second":
-		return fmt.Sprintf("%d s", count), err
-	default:
-		return fmt.Sprintf("%d min", count), err
-	}
 }
 
 func renderCalls(file protoreflect.FileDescriptor) (string, error) {

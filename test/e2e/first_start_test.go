@@ -210,3 +210,25 @@ func TestFirstStart_CannotListen(t *testing.T) {
 		t.Errorf("said\n%s\nwant %s", said, want)
 	}
 }
+
+// A daemon that is restarted while the disk is read-only still changes the servers of the running HAProxy.
+func TestRestart_ReadOnlyFileSystem(t *testing.T) {
+	t.Parallel()
+	if !mounttest.Run(t) {
+		return
+	}
+	env := newTestEnv(t)
+	disk := env.useSmallDisk()
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.waitInSync()
+	env.kill()
+	remountTmpfs(t, disk, "ro")
+	env.start()
+	env.waitLogged("the file system is read-only")
+	env.startInstance("web", "b", 8000)
+	env.waitAnswer(8000, "b")
+	remountTmpfs(t, disk, "rw")
+	env.waitInSync()
+}
