@@ -13,6 +13,7 @@ func TestRunners_RefuseWrongBlocks(t *testing.T) {
 		{language: "toml", text: "[haproxy]\ndrain_timeout = \"soon\"\n"},
 		{language: "yaml", text: "haproxy: [\n"},
 		{language: "json", text: `{"haproxy": {"bind_ip": 7}}`},
+		{language: "json", role: "instance", text: `{"Prots": []}`},
 		{language: "gotemplate", text: "{{ range }}\n"},
 		{language: "gotemplate", text: "{{ noSuchFunction }}\n"},
 		{language: "gotemplate", role: "fragment", text: "frontend {{ $noSuchVariable }}\n"},

@@ -27,6 +27,7 @@ var runners = []runner{
 	{shell, inShell, nil},
 	{machine, inMachine, nil},
 	{"configuration", func(b block) bool { return b.is("toml", "") || b.is("yaml", "") || b.is("json", "") }, runConfiguration},
+	{"instance", func(b block) bool { return b.is("json", "instance") }, runInstance},
 	{"template", func(b block) bool { return b.is("gotemplate", "", "fragment") }, runTemplate},
 	{"HAProxy's configuration", func(b block) bool { return b.is("haproxy", "") }, runHAProxy},
 	{"log lines", func(b block) bool { return b.is("text", "log") }, runLogLines},

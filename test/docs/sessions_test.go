@@ -39,6 +39,11 @@ go() {
 }
 `
 
+// patience is a setup in which curl repeats a request until it succeeds, as a reader does who types slowly.
+const patience = `
+printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >"$HOME/.curlrc"
+`
+
 // older is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
 // started.
 const older = `
@@ -105,26 +110,54 @@ kubectl() {
 
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
-	"CONTRIBUTING.md":         {folder: "."},
-	"docs/api.md":             {setup: daemon},
-	"docs/containers.md":      {folder: ".", setup: engines},
-	"docs/evidence/README.md": {folder: "."},
-	"docs/migrating.md": {setup: older,
+	"CONTRIBUTING.md": {
+		folder: ".",
+	},
+	"docs/api.md": {
+		setup: daemon,
+	},
+	"docs/containers.md": {
+		folder: ".",
+		setup:  engines,
+	},
+	"docs/evidence/README.md": {
+		folder: ".",
+	},
+	"docs/migrating.md": {
+		setup: older,
 		// The first haproxy-api of the document is on port 7779, the second one on 7778.
-		ready: "port=7778; [ $(echo $running | wc -w) = 2 ] || port=7779; " +
-			"[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:$port/ready) = 200 ]"},
-	"docs/operations.md":     {setup: daemon},
-	"docs/plugin-authors.md": {setup: unreleased, network: true},
-	"docs/templates.md":      {folder: "examples/templates", setup: certificates},
-	"examples/templates/README.md": {folder: "examples/templates",
-		ready: "[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:7799/ready) = 200 ]"},
+		ready: "port=7778; [ $(echo $running | wc -w) = 2 ] || port=7779; curl -fsSo /dev/null http://127.0.0.1:$port/ready",
+	},
+	"docs/operations.md": {
+		setup: daemon,
+	},
+	"docs/plugin-authors.md": {
+		setup:     unreleased,
+		downloads: []string{"go"},
+	},
+	"docs/templates.md": {
+		folder: "examples/templates",
+		setup:  certificates,
+	},
+	"examples/sink-nginx/README.md": {
+		folder: "examples/sink-nginx",
+	},
+	"examples/sink-node/README.md": {
+		folder:    "examples/sink-node",
+		downloads: []string{"npm"},
+	},
+	"examples/source-etcd/README.md": {
+		folder: "examples/source-etcd",
+		setup:  patience,
+	},
+	"examples/templates/README.md": {
+		folder: "examples/templates",
+		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
+	},
 }
 
 // unconverted lists the documents whose blocks do not keep to the rules yet.
 var unconverted = map[string]bool{
-	"README.md":                      true,
-	"docs/architecture.md":           true,
-	"examples/sink-nginx/README.md":  true,
-	"examples/sink-node/README.md":   true,
-	"examples/source-etcd/README.md": true,
+	"README.md":            true,
+	"docs/architecture.md": true,
 }
