@@ -123,12 +123,16 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) *checkReport {
 
 // configInput returns the configuration file as an input.
 func (o *options) configInput() daemon.Input {
-	file, _ := o.file()
+	file, named := o.file()
 	input := daemon.Input{Kind: "configuration", Name: file}
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		input.Detail = "does not exist; defaults, environment and flags apply"
-	} else if path, err := filepath.Abs(file); err == nil {
+	if path, err := filepath.Abs(file); err == nil {
 		input.Name = path
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		input.Detail = "does not exist"
+		if !named {
+			input.Detail += "; defaults, environment and flags apply"
+		}
 	}
 	return input
 }

@@ -18,7 +18,7 @@ var knownHosts = []string{
 
 // notWritten are files to which documents link and that do not exist yet.
 var notWritten = map[string]bool{
-	"docs/install.md": true,
+	"docs/install.md":     true,
 	"THIRD-PARTY-NOTICES": true,
 }
 

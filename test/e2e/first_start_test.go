@@ -88,7 +88,7 @@ func TestFirstStart_PermissionDenied(t *testing.T) {
 		[]string{"haproxy.config_file", env.path("etc/deep/haproxy.cfg"), who, env.folder + ":", "permission denied"},
 		[]string{"haproxy.pid_file", env.path("run/haproxy.pid"), who},
 		[]string{"haproxy_api.state_dir", env.path("state"), who},
-		[]string{template, "permission denied"},
+		[]string{template, "permission denied", who},
 		[]string{"haproxy_api.tls_cert", "no.pem"},
 		[]string{"haproxy_api.tls_key", "no.pem"},
 	)

@@ -106,7 +106,7 @@ func (b builder) loadTemplates(kept map[string]engine.Templates) (map[string]eng
 		}
 		sets[name] = newTemplates(b.cfg.Pipelines[name])
 		if _, err := sets[name].Load(); err != nil && !b.hasAppliedDocument(name) {
-			faults = errors.Join(faults, &ConfigError{err})
+			faults = errors.Join(faults, &ConfigError{withReader(err)})
 		}
 	}
 	return sets, faults

@@ -173,6 +173,14 @@ type folderError struct {
 func (e *folderError) Error() string { return e.why }
 func (e *folderError) Unwrap() error { return e.cause }
 
+// withReader adds the user to the error of a file that this user may not read.
+func withReader(err error) error {
+	if !errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	return fmt.Errorf("%w; user %s has to be able to read it", err, CurrentUser())
+}
+
 // CurrentUser returns the user of this process for a message, such as "haproxy (uid 107)".
 func CurrentUser() string {
 	id := strconv.Itoa(os.Geteuid())
