@@ -50,7 +50,8 @@ func (c *Checker) checkEnvironment() []error {
 		case missing != "":
 			c.note(fmt.Sprintf("%s: the daemon creates the folder %s", folder.key, folder.path))
 		case folder.file == "" && isOfOtherUser(folder.path):
-			c.note(fmt.Sprintf("%s: %s belongs to another user; run check as that user, if the daemon does", folder.key, folder.path))
+			c.note(fmt.Sprintf("%s: %s belongs to another user; if the daemon runs as that user, run check as that user too",
+				folder.key, folder.path))
 		case folder.file == "":
 			if err := statestore.Check(folder.path); err != nil {
 				faults = append(faults, err)
