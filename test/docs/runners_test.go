@@ -32,6 +32,7 @@ var runners = []runner{
 	{"HAProxy's configuration", func(b block) bool { return b.is("haproxy", "") }, runHAProxy},
 	{"log lines", func(b block) bool { return b.is("text", "log") }, runLogLines},
 	{"diagram", func(b block) bool { return b.is("mermaid", "") }, runDiagram},
+	{"drawing", func(b block) bool { return b.is("text", "drawing") }, runDrawing},
 	{"part of a file", func(b block) bool { return strings.HasPrefix(b.role, "part ") }, runPart},
 	{"golden file", func(b block) bool { return b.language == "text" && strings.HasPrefix(b.role, "golden ") }, runGolden},
 }

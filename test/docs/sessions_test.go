@@ -164,8 +164,3 @@ var sessions = map[string]session{
 		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
 	},
 }
-
-// unconverted lists the documents whose blocks do not keep to the rules yet.
-var unconverted = map[string]bool{
-	"docs/architecture.md": true,
-}
