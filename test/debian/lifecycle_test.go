@@ -86,6 +86,9 @@ func isolation(t *testing.T, s *service) {
 	if user := s.MustRun(t, fmt.Sprintf("stat -c %%U /proc/%d", master)); user != "haproxy-api\n" {
 		t.Errorf("HAProxy runs as %q", user)
 	}
+	if rating := s.MustRun(t, "systemd-analyze security --no-pager haproxy-api"); !strings.Contains(rating, ": 2.2 OK") {
+		t.Errorf("docs/install.md and systemd rate the unit differently:\n%s", rating)
+	}
 	for variable := range strings.SplitSeq(s.MustRun(t, fmt.Sprintf("cat /proc/%d/environ", master)), "\x00") {
 		name, _, _ := strings.Cut(variable, "=")
 		if slices.Contains([]string{"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}, name) {
@@ -203,8 +206,8 @@ func remove(t *testing.T, s *service) {
 	s.MustRun(t, "test -f /etc/haproxy-api/haproxy-api.toml && test -d /var/lib/haproxy-api/state")
 }
 
-// mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with users
-// and groups, and folders that systemd names anew at each boot.
+// mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with
+// users and groups, and folders that systemd names anew at each boot.
 var mayDiffer = regexp.MustCompile(`^. \d+ \S+ \S+ (/var/log/apt(/.*)?|/etc/(passwd|shadow|group|gshadow)-|` +
 	`/var/tmp/systemd-private-.*)$`)
 

@@ -15,7 +15,12 @@ type debian struct {
 }
 
 // machines has the machine of each document with commands for one.
-var machines = map[string]debian{}
+var machines = map[string]debian{
+	"docs/install.md": {
+		packages: []string{"systemd", "systemd-sysv", "dbus", "haproxy", "ca-certificates", "curl"},
+		setup:    provideRelease,
+	},
+}
 
 // run runs the blocks and returns the first fault.
 func (d debian) run(t *testing.T, blocks []block) error {

@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // runConfiguration loads a configuration without an environment.
@@ -18,6 +20,13 @@ func runConfiguration(t *testing.T, b block) error {
 	t.Helper()
 	_, err := config.Load(config.Options{File: write(t, "haproxy-api."+b.language, b.text), Named: true})
 	return err
+}
+
+// runInstance decodes an instance, which has no other fields than those of the contract.
+func runInstance(_ *testing.T, b block) error {
+	decoder := json.NewDecoder(strings.NewReader(b.text))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(&sdk.Instance{})
 }
 
 // runTemplate renders a template with the services of the example templates. A fragment is what stands in the loops over services
