@@ -108,10 +108,19 @@ kubectl() {
 }
 `
 
+// targets is a setup in which make says what it would do. test/debian runs make run, and make test runs this test.
+const targets = `
+make() { command make --dry-run "$@" >/dev/null; }
+`
+
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
 	"CONTRIBUTING.md": {
 		folder: ".",
+	},
+	"README.md": {
+		folder: ".",
+		setup:  targets,
 	},
 	"docs/api.md": {
 		setup: daemon,
@@ -154,9 +163,4 @@ var sessions = map[string]session{
 		folder: "examples/templates",
 		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
 	},
-}
-
-// unconverted lists the documents whose blocks do not keep to the rules yet.
-var unconverted = map[string]bool{
-	"README.md": true,
 }
