@@ -16,6 +16,10 @@ type debian struct {
 
 // machines has the machine of each document with commands for one.
 var machines = map[string]debian{
+	"README.md": {
+		packages: []string{"systemd", "systemd-sysv", "dbus", "haproxy", "ca-certificates", "curl"},
+		setup:    provideRelease,
+	},
 	"docs/install.md": {
 		packages: []string{"systemd", "systemd-sysv", "dbus", "haproxy", "ca-certificates", "curl"},
 		setup:    provideRelease,
@@ -29,6 +33,8 @@ func (d debian) run(t *testing.T, blocks []block) error {
 	if d.setup != nil {
 		d.setup(t, m)
 	}
+	// The reader answers yes.
+	m.MustRun(t, "echo 'APT::Get::Assume-Yes \"true\";' >/etc/apt/apt.conf.d/90yes")
 	m.Boot(t)
 	output := ""
 	for _, b := range blocks {
