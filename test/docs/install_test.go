@@ -14,14 +14,14 @@ import (
 // installed is the version whose files docs/install.md names.
 const installed = "1.0.0-rc.1"
 
-// buildRelease builds the files of a release once, and returns their directory.
+// buildRelease builds the files of a release once, and returns their folder.
 var buildRelease = sync.OnceValues(func() (string, error) {
 	dist := filepath.Join(programs, "dist")
 	cmd := exec.Command("scripts/dist", dist, "linux/amd64")
 	cmd.Dir = repository
 	cmd.Env = append(os.Environ(), "VERSION="+installed)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building a release: %w\n%s", err, out)
+		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return dist, nil
 })
