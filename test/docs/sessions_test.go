@@ -41,7 +41,7 @@ go() {
 
 // patience is a setup in which curl repeats a request until it succeeds, as a reader does who types slowly.
 const patience = `
-printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >"$HOME/.curlrc"
+printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >>"$HOME/.curlrc"
 `
 
 // older is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
@@ -108,11 +108,6 @@ kubectl() {
 }
 `
 
-// targets is a setup in which make says what it would do. test/debian runs make run, and make test runs this test.
-const targets = `
-make() { command make --dry-run "$@" >/dev/null; }
-`
-
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
 	"CONTRIBUTING.md": {
@@ -120,7 +115,7 @@ var sessions = map[string]session{
 	},
 	"README.md": {
 		folder: ".",
-		setup:  targets,
+		ready:  "curl -fsSo /dev/null http://127.0.0.1:8080/",
 	},
 	"docs/api.md": {
 		setup: daemon,
