@@ -67,8 +67,8 @@ func isCommandMode(sink config.Component) bool {
 	return command != "" || sink.Block["mode"] == haproxy.ModeCommand
 }
 
-// checkForStart is check for the daemon. A file system that is read-only at a restart is no error if the file is there: servers can
-// still be changed in the running HAProxy, and the file is written when that is possible.
+// checkForStart is check for the daemon. A file system that is read-only at a restart is no error if the file is there: servers
+// can still be changed in the running HAProxy, and the file is written when that is possible.
 func (f neededFolder) checkForStart(log *slog.Logger) error {
 	_, err := f.check()
 	if _, missing := os.Stat(f.file); f.file != "" && missing == nil && errors.Is(err, syscall.EROFS) {

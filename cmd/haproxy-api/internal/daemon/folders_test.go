@@ -18,10 +18,12 @@ func TestSinkFolders(t *testing.T) {
 	cfg := &config.Config{
 		Sinks: map[string]config.Component{
 			"haproxy": {Type: "haproxy", Block: map[string]any{"config_file": "/a/h.cfg", "pid_file": "/b/h.pid"}},
-			"command": {Type: "haproxy", Block: map[string]any{"config_file": "/c/h.cfg", "pid_file": "/d/h.pid", "reload_cmd": "x"}},
-			"file":    {Type: "file", Block: map[string]any{"path": "/e/main"}},
-			"kept":    {Type: "file", Block: map[string]any{"path": "/f/main"}},
-			"third":   {Type: "third", Block: map[string]any{"path": "/g/main"}},
+			"command": {Type: "haproxy", Block: map[string]any{
+				"config_file": "/c/h.cfg", "pid_file": "/d/h.pid", "reload_cmd": "x",
+			}},
+			"file":  {Type: "file", Block: map[string]any{"path": "/e/main"}},
+			"kept":  {Type: "file", Block: map[string]any{"path": "/f/main"}},
+			"third": {Type: "third", Block: map[string]any{"path": "/g/main"}},
 		},
 	}
 	got := map[string]neededFolder{}
