@@ -63,7 +63,8 @@ var (
 	drawnType = regexp.MustCompile(`\b[A-Z][a-z]+\b`)
 )
 
-// runDrawing checks that a drawing has names, and that they are directories of the repository, or types of plugins/sdk, engine or engine/config.
+// runDrawing checks that a drawing has names, and that they are directories of the repository, or types of plugins/sdk, engine or
+// engine/config.
 func runDrawing(_ *testing.T, b block) error {
 	var source strings.Builder
 	for _, pattern := range []string{"plugins/sdk/*.go", "engine/*.go", "engine/config/*.go"} {

@@ -14,6 +14,7 @@ func TestRunners_RefuseWrongBlocks(t *testing.T) {
 		{language: "yaml", text: "haproxy: [\n"},
 		{language: "json", text: `{"haproxy": {"bind_ip": 7}}`},
 		{language: "json", role: "instance", text: `{"Prots": []}`},
+		{language: "sh", role: "ci", text: "make testing\n"},
 		{language: "gotemplate", text: "{{ range }}\n"},
 		{language: "gotemplate", text: "{{ noSuchFunction }}\n"},
 		{language: "gotemplate", role: "fragment", text: "frontend {{ $noSuchVariable }}\n"},

@@ -26,6 +26,7 @@ const (
 var runners = []runner{
 	{shell, inShell, nil},
 	{machine, inMachine, nil},
+	{"checks of a change", func(b block) bool { return b.is("sh", "ci") }, runInCI},
 	{"configuration", func(b block) bool { return b.is("toml", "") || b.is("yaml", "") || b.is("json", "") }, runConfiguration},
 	{"instance", func(b block) bool { return b.is("json", "instance") }, runInstance},
 	{"template", func(b block) bool { return b.is("gotemplate", "", "fragment") }, runTemplate},

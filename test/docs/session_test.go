@@ -48,6 +48,7 @@ for program in $DOWNLOADS; do # descriptor 4 is the network of this machine
 	chmod 755 "/usr/local/sbin/$program"
 done
 PATH=/usr/local/sbin:$PATH
+printf 'silent\nshow-error\n' >"$HOME/.curlrc" # no progress, as on a terminal
 cd "$FOLDER"
 `
 
@@ -210,13 +211,13 @@ func (r *running) background(script string) (string, error) {
 bash -euo pipefail %[1]s </dev/null >%[1]s.out 2>&1 3>&- &
 set +m
 running="${running:-} $!"
-until %[2]s; do kill -0 $! 2>/dev/null; sleep 0.05; done; echo >&3
+until { %[2]s; } 2>/dev/null; do kill -0 $! 2>/dev/null; sleep 0.05; done; echo >&3
 `, name, ready))
 }
 
-// interrupt is Ctrl-C for what runs in the background. Its programs must end without an error.
+// interrupt is Ctrl-C for what runs in the background. Its programs must end without an error, or with 130 as make does.
 func (r *running) interrupt() error {
-	_, err := r.execute("for pid in ${running:-}; do kill -INT -- -$pid; wait $pid || exit 1; done\n")
+	_, err := r.execute("for pid in ${running:-}; do kill -INT -- -$pid; wait $pid || [ $? = 130 ]; done\n")
 	if err != nil {
 		return fmt.Errorf("after Ctrl-C: %w", err)
 	}

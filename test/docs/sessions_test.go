@@ -41,7 +41,7 @@ go() {
 
 // patience is a setup in which curl repeats a request until it succeeds, as a reader does who types slowly.
 const patience = `
-printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >"$HOME/.curlrc"
+printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >>"$HOME/.curlrc"
 `
 
 // older is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
@@ -113,6 +113,10 @@ var sessions = map[string]session{
 	"CONTRIBUTING.md": {
 		folder: ".",
 	},
+	"README.md": {
+		folder: ".",
+		ready:  "curl -fsSo /dev/null http://127.0.0.1:8080/",
+	},
 	"docs/api.md": {
 		setup: daemon,
 	},
@@ -154,9 +158,4 @@ var sessions = map[string]session{
 		folder: "examples/templates",
 		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
 	},
-}
-
-// unconverted lists the documents whose blocks do not keep to the rules yet.
-var unconverted = map[string]bool{
-	"README.md": true,
 }

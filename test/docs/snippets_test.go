@@ -110,6 +110,21 @@ func runPart(_ *testing.T, b block) error {
 	return nil
 }
 
+// runInCI checks that each command is one of those in .ci/run, which runs this test too.
+func runInCI(_ *testing.T, b block) error {
+	script, err := os.ReadFile(filepath.Join(repository, ".ci/run"))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.text) {
+		command, _, _ := strings.Cut(line, "#")
+		if !strings.Contains(string(script), "\n"+strings.TrimSpace(command)+"\n") {
+			return fmt.Errorf(".ci/run does not run %s", command)
+		}
+	}
+	return nil
+}
+
 // write writes a file into a directory of the test and returns its path.
 func write(t *testing.T, name, content string) string {
 	t.Helper()
