@@ -26,11 +26,13 @@ RUN groupadd --gid 10001 haproxy-api && \
     install -d -o haproxy-api -g haproxy-api -m 755 /run/haproxy-api /var/lib/haproxy-api
 COPY --from=build /haproxy-api /usr/local/bin/haproxy-api
 COPY LICENSE THIRD-PARTY-NOTICES /usr/share/doc/haproxy-api/
+COPY LICENSE THIRD-PARTY-NOTICES /usr/share/doc/haproxy-api/
 COPY examples/containers/haproxy-api.toml /etc/haproxy-api/haproxy-api.toml
 ARG VERSION
 LABEL org.opencontainers.image.title="haproxy-api" \
       org.opencontainers.image.description="Keeps HAProxy's configuration in sync with your service registry" \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.source="https://github.com/haproxy-api/haproxy-api" \
       org.opencontainers.image.version="$VERSION"
 USER 10001:10001
 WORKDIR /etc/haproxy-api

@@ -2,6 +2,7 @@ package haproxyapi_test
 
 import (
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ var (
 	kindsOfChanges   = []string{"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 )
 
-// TestChangelog_Form checks that each version has a link, and a section with a date, which scripts/version and the release
-// workflow read.
+// TestChangelog_Form checks that each version has a link, and a section with a date, which scripts/version and
+// scripts/release-notes read.
 func TestChangelog_Form(t *testing.T) {
 	content, err := os.ReadFile("CHANGELOG.md")
 	if err != nil {
@@ -53,5 +54,31 @@ func TestChangelog_Form(t *testing.T) {
 	}
 	if want := "/compare/v" + versions[1] + "...HEAD\n"; !strings.Contains(string(content), want) {
 		t.Errorf("the link of Unreleased does not end in %q", want)
+	}
+}
+
+func TestReleaseNotes_AreSections(t *testing.T) {
+	content, err := os.ReadFile("CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(string(content), "\n") {
+		section := changelogVersion.FindStringSubmatch(line)
+		if section == nil {
+			continue
+		}
+		notes, err := exec.CommandContext(t.Context(), "scripts/release-notes", section[1]).Output()
+		if err != nil {
+			t.Errorf("the notes of %s: %v", section[1], err)
+		}
+		if text := string(notes); !strings.Contains(text, "\n### ") || strings.Contains(text, "\n## ") {
+			t.Errorf("the notes of %s are not one section:\n%s", section[1], text)
+		}
+		if link := regexp.MustCompile(`\]\([^:)]*\)`).Find(notes); link != nil {
+			t.Errorf("the notes of %s have the relative link %s", section[1], link)
+		}
+	}
+	if err := exec.CommandContext(t.Context(), "scripts/release-notes", "0.0.0").Run(); err == nil {
+		t.Error("a version without a section has notes")
 	}
 }

@@ -31,8 +31,8 @@ func newCheck(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, templates and, with states, the rendered documents",
-		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks what the daemon needs from\n" +
-			"this machine: folders that exist or can be created, and that can be written; HAProxy; the address, unless a\n" +
+		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks what the daemon needs\n" +
+			"from this machine: folders that exist or can be created, and that can be written; HAProxy; the address, unless a\n" +
 			"haproxy-api listens there already; certificates. Permissions are those of the user who runs check. With\n" +
 			"states it also renders each of them and has the sink check the document; the HAProxy sink runs 'haproxy -c',\n" +
 			"and addresses of the document that other programs have are noted. check changes nothing.\n\n" +
@@ -123,12 +123,16 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) *checkReport {
 
 // configInput returns the configuration file as an input.
 func (o *options) configInput() daemon.Input {
-	file, _ := o.file()
+	file, named := o.file()
 	input := daemon.Input{Kind: "configuration", Name: file}
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		input.Detail = "does not exist; defaults, environment and flags apply"
-	} else if path, err := filepath.Abs(file); err == nil {
+	if path, err := filepath.Abs(file); err == nil {
 		input.Name = path
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		input.Detail = "does not exist"
+		if !named {
+			input.Detail += "; defaults, environment and flags apply"
+		}
 	}
 	return input
 }

@@ -110,6 +110,7 @@ func manPage(cmd *cobra.Command, date time.Time) []byte {
 	m.section("FILES")
 	m.entry(bold("haproxy-api.toml"), "The configuration, in the working directory, unless --config-file or "+config.EnvFile+
 		" names another file.")
+	m.entry(bold("/etc/haproxy-api/haproxy-api.toml"), "The configuration of the service that the packages install.")
 	if cmd.HasExample() {
 		m.section("EXAMPLES")
 		m.verbatim(cmd.Example)

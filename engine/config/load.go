@@ -37,8 +37,8 @@ const DefaultFile = "haproxy-api.toml"
 //
 // A relative path is relative to the working directory. A relative path in the configuration file is relative to the folder of
 // that file if it leads to nothing in the working directory and to something there: to a file or a match of the pattern if it is
-// read, to the folder of the file if it is written. A warning names each such path, each path that leads to something in both, and
-// each path of a file to read that leads to nothing in either.
+// read, to the folder of the file if it is written. A warning names each such path, each path that leads to something in both,
+// and each path of a file to read that leads to nothing in either.
 func Load(o Options) (*Config, error) {
 	l := &loader{}
 	l.loadFile(o.File, o.Named)

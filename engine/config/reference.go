@@ -24,6 +24,7 @@ type KeyReference struct {
 	Type        string   // what the value is in TOML, YAML and JSON
 	Values      string   // which values of the type are accepted; "" for all
 	Choices     []string // the accepted values, if they can be listed
+	IsPath      bool     // whether relative values are resolved, see [Load]
 	Default     string   // in JSON; "" for none, and for one that depends on other keys
 	Environment []string // the variables that set the key, those with precedence first
 	Flags       []string // the flags that set the key, without dashes
@@ -80,12 +81,12 @@ func referenceOf(at path, f field, fixed map[string]variable) KeyReference {
 	reference := KeyReference{Path: at.String(), Name: f.name, Description: f.description, Type: "table"}
 	switch k := f.kind.(type) {
 	case scalar:
-		reference.Type, reference.Choices = k.of.name, k.all
+		reference.Type, reference.Choices, reference.IsPath = k.of.name, k.all, k.use != 0
 		if reference.Values = usedAs[k.use]; !slices.Contains([]string{"a string", "true or false"}, k.want) {
 			reference.Values = k.want
 		}
 	case stringTable:
-		reference.Type, reference.Values = "table of strings", "each value is "+k.item
+		reference.Type, reference.Values, reference.IsPath = "table of strings", "each value is "+k.item, k.use != 0
 	}
 	if f.defaultValue != nil {
 		reference.Default = Value{Value: f.defaultValue}.Text()

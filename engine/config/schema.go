@@ -150,7 +150,8 @@ func (h *HAProxy) schema() table {
 			"How many workers that reloads have replaced may finish their connections at the same time. 0 does not limit " +
 				"them."},
 		{"on_exit", "leave", oneOf(&h.OnExit, "leave", "stop"),
-			"What happens to HAProxy when haproxy-api is stopped: it continues, or it is stopped too."},
+			"What happens to HAProxy when haproxy-api is stopped: it continues, or it is stopped too. It always stops with a " +
+				"haproxy-api that is process 1 of a container."},
 		{"runtime", true, boolean(&h.Runtime),
 			"Whether servers are changed in the running HAProxy where no reload is needed."},
 		{"watch", []any{}, readPatterns(&h.Watch),

@@ -208,8 +208,8 @@ func andMore(n int) string {
 	return fmt.Sprintf("; and %d more", n)
 }
 
-// daemonState returns the state of the daemon with these pipelines, and the reasons that belong to no pipeline. storeProblem is that
-// of the state store, or "".
+// daemonState returns the state of the daemon with these pipelines, and the reasons that belong to no pipeline. storeProblem is
+// that of the state store, or "".
 func daemonState(config Configuration, storeProblem string, pipelines []Pipeline) (string, []Reason) {
 	reasons := []Reason{}
 	if config.Error != "" {
@@ -219,8 +219,8 @@ func daemonState(config Configuration, storeProblem string, pipelines []Pipeline
 	}
 	if storeProblem != "" {
 		reasons = append(reasons, degraded(ReasonStateStore, "the last good state and the history are not saved: "+storeProblem,
-			"Make the directory in haproxy_api.state_dir writable, or free space there. Until then the newest state and the last "+
-				"changes would be missing after a restart. Writing is retried by itself."))
+			"Make the directory in haproxy_api.state_dir writable, or free space there. Until then the newest state and the "+
+				"last changes would be missing after a restart. Writing is retried by itself."))
 	}
 	state := worst(reasons)
 	for _, p := range pipelines {

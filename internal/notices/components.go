@@ -22,8 +22,7 @@ func standardLibrary() (component, error) {
 	return component{name: "Go standard library", files: files}, err
 }
 
-// linkedModules returns the modules that the binaries link. A package may have a license of its own, in its folder or in one
-// above it.
+// linkedModules returns the modules that the binaries link.
 func linkedModules() ([]component, error) {
 	found := map[string]*component{}
 	read := map[string]bool{}
@@ -36,22 +35,15 @@ func linkedModules() ([]component, error) {
 			if p.Module == nil || p.Module.Main {
 				continue
 			}
+			if found[p.Module.Path] == nil {
+				found[p.Module.Path] = &component{name: p.Module.Path, version: p.Module.Version}
+			}
+			files, err := packageLicenses(p, read)
+			if err != nil {
+				return nil, err
+			}
 			c := found[p.Module.Path]
-			if c == nil {
-				c = &component{name: p.Module.Path, version: p.Module.Version}
-				found[p.Module.Path] = c
-			}
-			for folder := p.Dir; !read[folder]; folder = filepath.Dir(folder) {
-				read[folder] = true
-				files, err := licenseFiles(folder)
-				if err != nil {
-					return nil, err
-				}
-				c.files = append(c.files, files...)
-				if folder == p.Module.Dir {
-					break
-				}
-			}
+			c.files = append(c.files, files...)
 		}
 	}
 	modules := make([]component, 0, len(found))
@@ -60,6 +52,24 @@ func linkedModules() ([]component, error) {
 		modules = append(modules, *c)
 	}
 	return modules, nil
+}
+
+// packageLicenses returns the licenses in the folder of a package and in those above it in its module, because a part of a module
+// may have one of its own. It skips the folders in read, and adds the others to it.
+func packageLicenses(p goPackage, read map[string]bool) ([]licenseFile, error) {
+	var all []licenseFile
+	for folder := p.Dir; !read[folder]; folder = filepath.Dir(folder) {
+		read[folder] = true
+		files, err := licenseFiles(folder)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, files...)
+		if folder == p.Module.Dir {
+			break
+		}
+	}
+	return all, nil
 }
 
 type goPackage struct {

@@ -147,6 +147,9 @@ func checkConfig(t *testing.T, image image) {
 	if got := c.Labels["org.opencontainers.image.version"]; got != version {
 		t.Errorf("the version is %q", got)
 	}
+	for _, name := range []string{"LICENSE", "THIRD-PARTY-NOTICES"} {
+		readFile(t, filepath.Join(image.root, "usr/share/doc/haproxy-api", name))
+	}
 }
 
 // The image needs nothing but pushes. Its health check succeeds, and the state is written although its directory did not exist.
@@ -166,7 +169,7 @@ func testOwnConfiguration(t *testing.T, image image) {
 		t.Errorf("version: %v %s", err, out)
 	}
 	c.eventually("the state is written", func() bool {
-		_, err := c.exec("test", "-s", "/var/lib/haproxy-api/state/state.json")
+		_, err := c.exec("test", "-s", "/var/lib/haproxy-api/state/source-sidecar.json")
 		return err == nil
 	})
 	c.stop()

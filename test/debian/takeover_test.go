@@ -22,7 +22,8 @@ ReadWritePaths=/etc/haproxy
 END
 printf '[Service]\nRestart=no\n' >/etc/systemd/system/haproxy.service.d/no-restart.conf
 systemctl daemon-reload
-sed -i 's|^config_file .*|config_file = "/etc/haproxy/haproxy.cfg"\nuser = "haproxy"\ngroup = "haproxy"|' /etc/haproxy-api/haproxy-api.toml
+sed -i 's|^config_file .*|config_file = "/etc/haproxy/haproxy.cfg"\nuser = "haproxy"\ngroup = "haproxy"|' \
+	/etc/haproxy-api/haproxy-api.toml
 `
 
 // newTakeover returns a machine whose haproxy.service serves port 80, and which has haproxy-api without a first snapshot.

@@ -15,6 +15,7 @@ var foreignFlags = map[string]bool{
 	"--validate-config": true, "--reload-retry": true, // HAProxy's Data Plane API
 	"--validate-cmd":   true, // consul-template
 	"--enable-feature": true, // Prometheus
+	"--no-block":       true, // systemctl
 }
 
 // checkCommands reports commands and flags that haproxy-api does not have.

@@ -68,6 +68,32 @@ func TestConfigurationReference_HasEveryBuiltInType(t *testing.T) {
 	}
 }
 
+// TestConfigurationReference_NamesEveryPath checks that the section about relative paths names the keys that are paths.
+func TestConfigurationReference_NamesEveryPath(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(configurationReference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(content), "\n## Relative paths\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	paths := 0
+	for _, table := range config.Reference() {
+		for _, key := range table.Keys {
+			if !key.IsPath {
+				continue
+			}
+			paths++
+			if !strings.Contains(section, "`"+key.Name+"`") {
+				t.Errorf("the section about relative paths does not name %s", key.Path)
+			}
+		}
+	}
+	if paths < 10 {
+		t.Errorf("%d keys are paths", paths)
+	}
+}
+
 // TestConfigurationReference_DefaultsOfTypes decodes the defaults in the tables of the built-in types. The result has to be the
 // configuration that a type has by default, which is valid unless the document says that a key is required.
 func TestConfigurationReference_DefaultsOfTypes(t *testing.T) {

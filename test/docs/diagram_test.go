@@ -3,6 +3,8 @@ package docs_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -51,6 +53,46 @@ func runDiagram(_ *testing.T, b block) error {
 	}
 	if depth > 0 {
 		return errors.New("a block without an end")
+	}
+	return nil
+}
+
+// The names in a drawing.
+var (
+	drawnPath = regexp.MustCompile(`\b[a-z]+(?:/[a-z-]+)+\b`)
+	drawnType = regexp.MustCompile(`\b[A-Z][a-z]+\b`)
+)
+
+// runDrawing checks that a drawing has names, and that they are directories of the repository, or types of plugins/sdk, engine or
+// engine/config.
+func runDrawing(_ *testing.T, b block) error {
+	var source strings.Builder
+	for _, pattern := range []string{"plugins/sdk/*.go", "engine/*.go", "engine/config/*.go"} {
+		names, err := filepath.Glob(filepath.Join(repository, pattern))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				return err
+			}
+			source.Write(content)
+		}
+	}
+	types, paths := drawnType.FindAllString(b.text, -1), drawnPath.FindAllString(b.text, -1)
+	for _, name := range types {
+		if !strings.Contains(source.String(), "\ntype "+name+" ") {
+			return fmt.Errorf("there is no type %s", name)
+		}
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(filepath.Join(repository, path)); err != nil {
+			return err
+		}
+	}
+	if len(types)+len(paths) == 0 {
+		return errors.New("the drawing names nothing")
 	}
 	return nil
 }

@@ -19,9 +19,6 @@ func TestBlocks(t *testing.T) {
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if unconverted[name] {
-				t.Skip("the blocks of this document do not keep to the rules yet")
-			}
 			blocks, err := blocksOf(name)
 			if err != nil {
 				t.Fatal(err)

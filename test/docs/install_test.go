@@ -1,9 +1,11 @@
 package docs_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/internal/debiantest"
@@ -12,16 +14,25 @@ import (
 // installed is the version whose files docs/install.md names.
 const installed = "1.0.0-rc.1"
 
+// buildRelease builds the files of a release once, and returns their folder.
+var buildRelease = sync.OnceValues(func() (string, error) {
+	dist := filepath.Join(programs, "dist")
+	cmd := exec.Command("scripts/dist", dist, "linux/amd64")
+	cmd.Dir = repository
+	cmd.Env = append(os.Environ(), "VERSION="+installed)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return dist, nil
+})
+
 // provideRelease provides the files of a release in the directory in which the commands run, and a Sidecar with services at
 // localhost:7777, which is also sidecar.example:7777.
 func provideRelease(t *testing.T, m *debiantest.Machine) {
 	t.Helper()
-	dist := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), "scripts/dist", dist, "linux/amd64")
-	cmd.Dir = repository
-	cmd.Env = append(os.Environ(), "VERSION="+installed)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	dist, err := buildRelease()
+	if err != nil {
+		t.Fatal(err)
 	}
 	files, err := os.ReadDir(dist)
 	if err != nil {

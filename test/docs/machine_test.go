@@ -14,13 +14,14 @@ type debian struct {
 	setup func(t *testing.T, m *debiantest.Machine)
 }
 
-// machines has the machine of each document with commands for one.
-var machines = map[string]debian{
-	"docs/install.md": {
-		packages: []string{"systemd", "systemd-sysv", "dbus", "haproxy", "ca-certificates", "curl"},
-		setup:    provideRelease,
-	},
+// installing is the machine of somebody who installs a release.
+var installing = debian{
+	packages: []string{"systemd", "systemd-sysv", "dbus", "haproxy", "ca-certificates", "curl"},
+	setup:    provideRelease,
 }
+
+// machines has the machine of each document with commands for one.
+var machines = map[string]debian{"README.md": installing, "docs/install.md": installing}
 
 // run runs the blocks and returns the first fault.
 func (d debian) run(t *testing.T, blocks []block) error {

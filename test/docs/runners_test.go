@@ -26,11 +26,14 @@ const (
 var runners = []runner{
 	{shell, inShell, nil},
 	{machine, inMachine, nil},
+	{"checks of a change", func(b block) bool { return b.is("sh", "ci") }, runInCI},
 	{"configuration", func(b block) bool { return b.is("toml", "") || b.is("yaml", "") || b.is("json", "") }, runConfiguration},
+	{"instance", func(b block) bool { return b.is("json", "instance") }, runInstance},
 	{"template", func(b block) bool { return b.is("gotemplate", "", "fragment") }, runTemplate},
 	{"HAProxy's configuration", func(b block) bool { return b.is("haproxy", "") }, runHAProxy},
 	{"log lines", func(b block) bool { return b.is("text", "log") }, runLogLines},
 	{"diagram", func(b block) bool { return b.is("mermaid", "") }, runDiagram},
+	{"drawing", func(b block) bool { return b.is("text", "drawing") }, runDrawing},
 	{"part of a file", func(b block) bool { return strings.HasPrefix(b.role, "part ") }, runPart},
 	{"golden file", func(b block) bool { return b.language == "text" && strings.HasPrefix(b.role, "golden ") }, runGolden},
 }

@@ -23,8 +23,8 @@ type session struct {
 	setup string
 	// folder is the directory in the repository that the reader is in; default an empty one outside.
 	folder string
-	// network makes the session use the network of this machine, for documents that download something.
-	network bool
+	// downloads lists the programs that use the network of this machine, because they download something.
+	downloads []string
 	// ready is a command that succeeds once the program of a block with the role "runs" is up. The default asks haproxy-api.
 	ready string
 }
@@ -43,16 +43,23 @@ for dir in $PRIVATE; do
 done
 ip link set lo up
 command -v sudo >/dev/null || { printf '#!/bin/sh\nexec "$@"\n' >/usr/bin/sudo && chmod 755 /usr/bin/sudo; }
+for program in $DOWNLOADS; do # descriptor 4 is the network of this machine
+	printf '#!/bin/sh\nexec nsenter --net=/proc/self/fd/4 %s "$@"\n' "$(command -v "$program")" >"/usr/local/sbin/$program"
+	chmod 755 "/usr/local/sbin/$program"
+done
+PATH=/usr/local/sbin:$PATH
+printf 'silent\nshow-error\n' >"$HOME/.curlrc" # no progress, as on a terminal
 cd "$FOLDER"
 `
 
 // A running is a session that runs.
 type running struct {
 	session
-	home    string
-	stdin   *os.File
-	done    *bufio.Reader // a line for each script that succeeded
-	counted int
+	home     string
+	stdin    *os.File
+	done     *bufio.Reader // a line for each script that succeeded
+	counted  int
+	programs []string // the blocks that run until Ctrl-C
 }
 
 // run runs the blocks and returns the first fault.
@@ -114,11 +121,13 @@ func (s session) start(t *testing.T) (*running, error) {
 	} else if err := os.Mkdir(folder, 0o755); err != nil {
 		return nil, err
 	}
-	args := []string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc"}
-	if !s.network {
-		args = append(args, "--net")
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"bash", "-euo", "pipefail", "-s")
+	network, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", append(args, "bash", "-euo", "pipefail", "-s")...)
+	defer network.Close()
 	input, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -132,16 +141,17 @@ func (s session) start(t *testing.T) (*running, error) {
 		return nil, err
 	}
 	caches := strings.Fields(string(goEnv))
-	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder,
+	cmd.Env = append(withoutSettings(os.Environ()), "HOME="+home, "FOLDER="+folder, "DOWNLOADS="+strings.Join(s.downloads, " "),
 		"PRIVATE="+strings.Join(append(private, root), " "), "REPOSITORY="+root,
 		"GOMODCACHE="+caches[0], "GOCACHE="+caches[1], "GOFLAGS=-buildvcs=false",
 		"npm_config_cache="+filepath.Join(os.Getenv("HOME"), ".npm"))
 	var shellErrors strings.Builder
-	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = input, &shellErrors, []*os.File{reports}
+	cmd.Stdin, cmd.Stderr, cmd.ExtraFiles = input, &shellErrors, []*os.File{reports, network}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	_, _ = input.Close(), reports.Close()
+	r := &running{session: s, home: home, stdin: stdin, done: bufio.NewReader(done)}
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Process.Kill()
@@ -149,9 +159,12 @@ func (s session) start(t *testing.T) (*running, error) {
 		_ = done.Close()
 		if t.Failed() {
 			t.Logf("the shell wrote:\n%s", shellErrors.String())
+			for _, name := range r.programs {
+				content, _ := os.ReadFile(name + ".out")
+				t.Logf("%s wrote:\n%s", name, content)
+			}
 		}
 	})
-	r := &running{session: s, home: home, stdin: stdin, done: bufio.NewReader(done)}
 	if out, err := r.execute(prologue); err != nil {
 		return nil, fmt.Errorf("preparing the session: %w\n%s", err, out)
 	}
@@ -189,21 +202,22 @@ func (r *running) background(script string) (string, error) {
 	if err := os.WriteFile(name, []byte(script), 0o600); err != nil {
 		return "", err
 	}
+	r.programs = append(r.programs, name)
 	ready := r.ready
 	if ready == "" {
-		ready = "[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:7778/ready) = 200 ]"
+		ready = "curl -fsSo /dev/null http://127.0.0.1:7778/ready"
 	}
 	return r.command(name, fmt.Sprintf(`set -m
 bash -euo pipefail %[1]s </dev/null >%[1]s.out 2>&1 3>&- &
 set +m
 running="${running:-} $!"
-until %[2]s; do kill -0 $! 2>/dev/null; sleep 0.05; done; echo >&3
+until { %[2]s; } 2>/dev/null; do kill -0 $! 2>/dev/null; sleep 0.05; done; echo >&3
 `, name, ready))
 }
 
-// interrupt is Ctrl-C for what runs in the background. Its programs must end without an error.
+// interrupt is Ctrl-C for what runs in the background. Its programs must end without an error, or with 130 as make does.
 func (r *running) interrupt() error {
-	_, err := r.execute("for pid in ${running:-}; do kill -INT -- -$pid; wait $pid || exit 1; done\n")
+	_, err := r.execute("for pid in ${running:-}; do kill -INT -- -$pid; wait $pid || [ $? = 130 ]; done\n")
 	if err != nil {
 		return fmt.Errorf("after Ctrl-C: %w", err)
 	}

@@ -39,6 +39,56 @@ go() {
 }
 `
 
+// patience is a setup in which curl repeats a request until it succeeds, as a reader does who types slowly.
+const patience = `
+printf 'retry = 60\nretry-delay = 1\nretry-connrefused\nretry-all-errors\n' >>"$HOME/.curlrc"
+`
+
+// older is a setup for a migration: the configuration and the template of haproxy-api 0.9, its Sidecar, and the HAProxy that it
+// started.
+const older = `
+mkdir -p /etc/haproxy-api /etc/haproxy /run/haproxy /run/trial
+cat >/etc/haproxy-api/haproxy-api.toml <<'END'
+[sidecar]
+state_url = "http://localhost:7777/state.json"
+
+[haproxy]
+bind_ip     = "127.0.0.1"
+template    = "/etc/haproxy-api/haproxy.tmpl"
+config_file = "/etc/haproxy/haproxy.cfg"
+pid_file    = "/run/haproxy/haproxy.pid"
+END
+cat >/etc/haproxy-api/haproxy.tmpl <<'END'
+# Written by haproxy-api 0.9
+
+global
+	daemon
+
+defaults
+	mode    http
+	timeout connect 5s
+	timeout client  1m
+	timeout server  1m
+
+# The services
+
+{{ range $name, $instances := .Services }}{{ range $port, $_ := getPorts $name }}
+frontend {{ sanitizeName $name }}-{{ $port }}
+	bind {{ bindIP }}:{{ $port }}
+	reqadd X-Service:\ {{ $name }}
+	default_backend {{ sanitizeName $name }}-{{ $port }}
+
+backend {{ sanitizeName $name }}-{{ $port }}
+{{ range $instances }}	server {{ .Hostname }}-{{ .ID }} {{ ipFor $port . }}:{{ portFor $port . }}
+{{ end }}{{ end }}{{ end }}
+END
+simulated-sidecar &
+until curl -fsS http://localhost:7777/state.json; do sleep 0.05; done
+haproxy-api -f /etc/haproxy-api/haproxy-api.toml render --state http://localhost:7777/state.json |
+	sed 's/reqadd.*//' >/etc/haproxy/haproxy.cfg
+haproxy -f /etc/haproxy/haproxy.cfg -p /run/haproxy/haproxy.pid
+`
+
 // engines is a setup with stand-ins for Docker and Kubernetes, which a test machine does not have. They accept the commands of the
 // document for files that exist, and run here what a command runs in a container. test/containers checks the files.
 const engines = daemon + `
@@ -60,22 +110,52 @@ kubectl() {
 
 // sessions has the session of each document with commands.
 var sessions = map[string]session{
-	"CONTRIBUTING.md":         {folder: "."},
-	"docs/api.md":             {setup: daemon},
-	"docs/containers.md":      {folder: ".", setup: engines},
-	"docs/evidence/README.md": {folder: "."},
-	"docs/operations.md":      {setup: daemon},
-	"docs/plugin-authors.md":  {setup: unreleased, network: true},
-	"docs/templates.md":       {folder: "examples/templates", setup: certificates},
-	"examples/templates/README.md": {folder: "examples/templates",
-		ready: "[ $(curl -so /dev/null -w '%{http_code}' http://127.0.0.1:7799/ready) = 200 ]"},
-}
-
-// unconverted lists the documents whose blocks do not keep to the rules yet.
-var unconverted = map[string]bool{
-	"README.md":                      true,
-	"docs/architecture.md":           true,
-	"examples/sink-nginx/README.md":  true,
-	"examples/sink-node/README.md":   true,
-	"examples/source-etcd/README.md": true,
+	"CONTRIBUTING.md": {
+		folder: ".",
+	},
+	"README.md": {
+		folder: ".",
+		ready:  "curl -fsSo /dev/null http://127.0.0.1:8080/",
+	},
+	"docs/api.md": {
+		setup: daemon,
+	},
+	"docs/containers.md": {
+		folder: ".",
+		setup:  engines,
+	},
+	"docs/evidence/README.md": {
+		folder: ".",
+	},
+	"docs/migrating.md": {
+		setup: older,
+		// The first haproxy-api of the document is on port 7779, the second one on 7778.
+		ready: "port=7778; [ $(echo $running | wc -w) = 2 ] || port=7779; curl -fsSo /dev/null http://127.0.0.1:$port/ready",
+	},
+	"docs/operations.md": {
+		setup: daemon,
+	},
+	"docs/plugin-authors.md": {
+		setup:     unreleased,
+		downloads: []string{"go"},
+	},
+	"docs/templates.md": {
+		folder: "examples/templates",
+		setup:  certificates,
+	},
+	"examples/sink-nginx/README.md": {
+		folder: "examples/sink-nginx",
+	},
+	"examples/sink-node/README.md": {
+		folder:    "examples/sink-node",
+		downloads: []string{"npm"},
+	},
+	"examples/source-etcd/README.md": {
+		folder: "examples/source-etcd",
+		setup:  patience,
+	},
+	"examples/templates/README.md": {
+		folder: "examples/templates",
+		ready:  "curl -fsSo /dev/null http://127.0.0.1:7799/ready",
+	},
 }

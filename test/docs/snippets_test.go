@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
+	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
 // runConfiguration loads a configuration without an environment.
@@ -18,6 +20,13 @@ func runConfiguration(t *testing.T, b block) error {
 	t.Helper()
 	_, err := config.Load(config.Options{File: write(t, "haproxy-api."+b.language, b.text), Named: true})
 	return err
+}
+
+// runInstance decodes an instance, which has no other fields than those of the contract.
+func runInstance(_ *testing.T, b block) error {
+	decoder := json.NewDecoder(strings.NewReader(b.text))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(&sdk.Instance{})
 }
 
 // runTemplate renders a template with the services of the example templates. A fragment is what stands in the loops over services
@@ -97,6 +106,21 @@ func runPart(_ *testing.T, b block) error {
 	}
 	if !strings.Contains("\n"+string(content), "\n"+b.text) {
 		return errors.New("these lines are not in " + name)
+	}
+	return nil
+}
+
+// runInCI checks that each command is one of those in .ci/run, which runs this test too.
+func runInCI(_ *testing.T, b block) error {
+	script, err := os.ReadFile(filepath.Join(repository, ".ci/run"))
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.text) {
+		command, _, _ := strings.Cut(line, "#")
+		if !strings.Contains(string(script), "\n"+strings.TrimSpace(command)+"\n") {
+			return fmt.Errorf(".ci/run does not run %s", command)
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -246,5 +247,29 @@ func TestRelativePath_BesideTheConfigurationFile(t *testing.T) {
 	report = env.check(elsewhere)
 	if !anyContains(report.Faults, "haproxy.tmpl", elsewhere) || !anyContains(report.Warnings, elsewhere, env.folder) {
 		t.Errorf("%+v", report)
+	}
+}
+
+// Root may check the configuration of a daemon that runs as another user. A state directory that others can write to is a fault.
+func TestCheck_StateDirOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	needRoot(t)
+	env := newTestEnv(t)
+	dir := env.path("state")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if report := env.check(env.folder, "--set", "haproxy_api.state_dir="+dir); !anyContains(report.Faults, dir, "chmod") {
+		t.Errorf("faults %q", report.Faults)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	report := env.check(env.folder, "--set", "haproxy_api.state_dir="+dir)
+	if len(report.Faults) > 0 || !anyContains(report.Notes, "haproxy_api.state_dir", dir, "another user") {
+		t.Errorf("faults %q, notes %q", report.Faults, report.Notes)
 	}
 }

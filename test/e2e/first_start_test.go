@@ -88,7 +88,7 @@ func TestFirstStart_PermissionDenied(t *testing.T) {
 		[]string{"haproxy.config_file", env.path("etc/deep/haproxy.cfg"), who, env.folder + ":", "permission denied"},
 		[]string{"haproxy.pid_file", env.path("run/haproxy.pid"), who},
 		[]string{"haproxy_api.state_dir", env.path("state"), who},
-		[]string{template, "permission denied"},
+		[]string{template, "permission denied", who},
 		[]string{"haproxy_api.tls_cert", "no.pem"},
 		[]string{"haproxy_api.tls_key", "no.pem"},
 	)
@@ -209,4 +209,26 @@ func TestFirstStart_CannotListen(t *testing.T) {
 	if said := strings.Join(lines, "\n"); !strings.Contains(said, want) {
 		t.Errorf("said\n%s\nwant %s", said, want)
 	}
+}
+
+// A daemon that is restarted while the disk is read-only still changes the servers of the running HAProxy.
+func TestRestart_ReadOnlyFileSystem(t *testing.T) {
+	t.Parallel()
+	if !mounttest.Run(t) {
+		return
+	}
+	env := newTestEnv(t)
+	disk := env.useSmallDisk()
+	env.startInstance("web", "a", 8000)
+	env.start()
+	env.waitAnswer(8000, "a")
+	env.waitInSync()
+	env.kill()
+	remountTmpfs(t, disk, "ro")
+	env.start()
+	env.waitLogged("the file system is read-only")
+	env.startInstance("web", "b", 8000)
+	env.waitAnswer(8000, "b")
+	remountTmpfs(t, disk, "rw")
+	env.waitInSync()
 }

@@ -104,7 +104,8 @@ func symptomService503(t *testing.T) {
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusServiceUnavailable
 	})
-	if is := env.waitInstance("service=gone"); is.Status != "alive" || len(is.Servers) != 1 || is.Servers[0].Status != "no check" {
+	is := env.waitInstance("service=gone")
+	if is.Status != "alive" || len(is.Servers) != 1 || is.Servers[0].Status != "no check" {
 		t.Errorf("the instance is %+v", is)
 	}
 }
@@ -221,7 +222,8 @@ func symptomPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out := env.runSecondDaemon("--set", "haproxy_api.bind_port=7778",
-		"--set", "haproxy.config_file="+env.path("second/haproxy.cfg"), "--set", "haproxy.pid_file="+env.path("second/haproxy.pid"))
+		"--set", "haproxy.config_file="+env.path("second/haproxy.cfg"),
+		"--set", "haproxy.pid_file="+env.path("second/haproxy.pid"))
 	if code != 1 || !strings.Contains(out, "haproxy_api.bind_port") {
 		t.Errorf("a second daemon with the same port: %d %s", code, out)
 	}

@@ -30,7 +30,7 @@ func newAccessPolicy(api config.API, log *slog.Logger) (*server.AccessPolicy, er
 	cfg.Log = log
 	policy, err := server.NewAccessPolicy(cfg)
 	if err != nil {
-		return nil, &ConfigError{err}
+		return nil, &ConfigError{withReader(err)}
 	}
 	return policy, nil
 }

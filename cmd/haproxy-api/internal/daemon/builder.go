@@ -62,8 +62,7 @@ func (b builder) build(ctx context.Context, kept *components) (*components, erro
 func (b builder) prepare(kept *components) (map[string]engine.Templates, error) {
 	sets, err := b.loadTemplates(kept.templates)
 	for _, folder := range b.folders(kept) {
-		_, fault := folder.check()
-		err = errors.Join(err, fault)
+		err = errors.Join(err, folder.checkForStart(b.log))
 	}
 	return sets, err
 }
@@ -77,7 +76,7 @@ func (b builder) folders(kept *components) []neededFolder {
 func (b builder) open(ctx context.Context, kept *components, sets map[string]engine.Templates) (*components, error) {
 	var folderErr error
 	for _, folder := range b.folders(kept) {
-		folderErr = errors.Join(folderErr, folder.create(b.log))
+		folderErr = errors.Join(folderErr, folder.createIfMissing(b.log))
 	}
 	if folderErr != nil {
 		return nil, folderErr
@@ -107,7 +106,7 @@ func (b builder) loadTemplates(kept map[string]engine.Templates) (map[string]eng
 		}
 		sets[name] = newTemplates(b.cfg.Pipelines[name])
 		if _, err := sets[name].Load(); err != nil && !b.hasAppliedDocument(name) {
-			faults = errors.Join(faults, &ConfigError{err})
+			faults = errors.Join(faults, &ConfigError{withReader(err)})
 		}
 	}
 	return sets, faults

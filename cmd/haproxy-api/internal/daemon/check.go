@@ -140,7 +140,7 @@ type pipelineCheck struct {
 func (c *pipelineCheck) run(ctx context.Context, all []states.State) []error {
 	template, err := newTemplates(c.pipeline).Load()
 	if err != nil {
-		return []error{fmt.Errorf("pipeline %s: %w", c.name, err)}
+		return []error{fmt.Errorf("pipeline %s: %w", c.name, withReader(err))}
 	}
 	var faults []error
 	varied := false

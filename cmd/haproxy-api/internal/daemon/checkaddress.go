@@ -23,16 +23,16 @@ const probeTimeout = 2 * time.Second
 // checkAddress returns why the daemon could not listen at its address. It is no fault if a haproxy-api listens there, which is
 // noted: it may be the daemon that runs with this configuration.
 func (c *Checker) checkAddress(ctx context.Context) error {
-	listener, err := Listen(ctx, c.cfg.API)
-	switch {
-	case err == nil:
+	api := c.cfg.API
+	listener, err := Listen(ctx, api)
+	if err == nil {
 		return listener.Close()
-	case errors.Is(err, syscall.EADDRINUSE) && (isDaemon(ctx, c.cfg.API) || strings.Contains(holderOf(c.cfg.API), "(haproxy-api)")):
-		c.note("a haproxy-api listens on " + listenAddress(c.cfg.API) + " already")
-		return nil
-	default:
-		return err
 	}
+	if errors.Is(err, syscall.EADDRINUSE) && (isDaemon(ctx, api) || strings.HasSuffix(holderOf(api), "(haproxy-api)")) {
+		c.note("a haproxy-api listens on " + listenAddress(api) + " already")
+		return nil
+	}
+	return err
 }
 
 // isDaemon reports whether what listens at the address answers as the daemon does.

@@ -137,7 +137,11 @@ func (d *Daemon) openStore() error {
 	if d.stateDir == "" {
 		return nil
 	}
-	if err := stateFolder(d.stateDir).create(d.log); err != nil {
+	folder := stateFolder(d.stateDir)
+	if err := folder.checkForStart(d.log); err != nil {
+		return err
+	}
+	if err := folder.createIfMissing(d.log); err != nil {
 		return err
 	}
 	store, err := statestore.Open(d.stateDir, d.log)

@@ -3,7 +3,9 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"syscall"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/engine/statestore"
@@ -22,6 +24,16 @@ func forEachHAProxySink(cfg *config.Config, f func(name string, sink haproxy.Con
 	}
 }
 
+// isOfOtherUser reports whether root checks a folder that belongs to another user, as which the daemon may run.
+func isOfOtherUser(folder string) bool {
+	info, err := os.Stat(folder)
+	if err != nil || os.Geteuid() != 0 {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid != 0
+}
+
 // checkEnvironment returns an error for each folder and program that the built-in sinks and the state store need and that is
 // missing. It creates nothing, and notes the folders that the daemon would create.
 func (c *Checker) checkEnvironment() []error {
@@ -37,6 +49,9 @@ func (c *Checker) checkEnvironment() []error {
 			faults = append(faults, err)
 		case missing != "":
 			c.note(fmt.Sprintf("%s: the daemon creates the folder %s", folder.key, folder.path))
+		case folder.file == "" && isOfOtherUser(folder.path):
+			c.note(fmt.Sprintf("%s: %s belongs to another user; if the daemon runs as that user, run check as that user too",
+				folder.key, folder.path))
 		case folder.file == "":
 			if err := statestore.Check(folder.path); err != nil {
 				faults = append(faults, err)

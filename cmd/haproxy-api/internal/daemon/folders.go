@@ -67,10 +67,24 @@ func isCommandMode(sink config.Component) bool {
 	return command != "" || sink.Block["mode"] == haproxy.ModeCommand
 }
 
-// create creates the folder if it is missing. It returns a [*ConfigError] if that fails or if no file can be written to it.
-func (f neededFolder) create(log *slog.Logger) error {
+// checkForStart is check for the daemon. A file system that is read-only at a restart is no error if the file is there: servers
+// can still be changed in the running HAProxy, and the file is written when that is possible.
+func (f neededFolder) checkForStart(log *slog.Logger) error {
+	_, err := f.check()
+	if _, missing := os.Stat(f.file); f.file != "" && missing == nil && errors.Is(err, syscall.EROFS) {
+		log.Warn("the file system is read-only", "error", err)
+		return nil
+	}
+	return err
+}
+
+// createIfMissing creates the folder if it is missing. It returns a [*ConfigError] if that fails.
+func (f neededFolder) createIfMissing(log *slog.Logger) error {
 	missing, err := f.check()
-	if err != nil || missing == "" {
+	if missing == "" {
+		return nil //nolint:nilerr // check has reported it, or it is no error
+	}
+	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(f.path, f.mode); err != nil {
@@ -158,6 +172,14 @@ type folderError struct {
 
 func (e *folderError) Error() string { return e.why }
 func (e *folderError) Unwrap() error { return e.cause }
+
+// withReader adds the user to the error of a file that this user may not read.
+func withReader(err error) error {
+	if !errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	return fmt.Errorf("%w; user %s has to be able to read it", err, CurrentUser())
+}
 
 // CurrentUser returns the user of this process for a message, such as "haproxy (uid 107)".
 func CurrentUser() string {

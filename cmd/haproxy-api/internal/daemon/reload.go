@@ -26,14 +26,18 @@ func (d *Daemon) reload(ctx context.Context, cfg *config.Config) (diff, error) {
 	before := d.components()
 	changed := diffConfigs(before.cfg, cfg)
 	access, err := newAccessPolicy(cfg.API, d.log)
-	if err != nil {
-		return changed, err
-	}
 	var listener net.Listener
 	if changed.address {
-		if listener, err = listenNew(ctx, before.cfg.API, cfg.API); err != nil {
-			return changed, err
+		var listenErr error
+		listener, listenErr = listenNew(ctx, before.cfg.API, cfg.API)
+		err = errors.Join(err, listenErr)
+	}
+	if err != nil {
+		if listener != nil {
+			_ = listener.Close()
 		}
+		_, prepareErr := d.newBuilder(cfg).prepare(before.kept(changed))
+		return changed, errors.Join(err, prepareErr)
 	}
 	d.metrics.SetComponents(metricComponents(before.cfg, cfg))
 	if err := d.replaceComponents(ctx, before, cfg, changed); err != nil {

@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
+)
+
+// The built-in sinks write to these folders. The user's own command writes the pid file in its mode.
+func TestSinkFolders(t *testing.T) {
+	cfg := &config.Config{
+		Sinks: map[string]config.Component{
+			"haproxy": {Type: "haproxy", Block: map[string]any{"config_file": "/a/h.cfg", "pid_file": "/b/h.pid"}},
+			"command": {Type: "haproxy", Block: map[string]any{
+				"config_file": "/c/h.cfg", "pid_file": "/d/h.pid", "reload_cmd": "x",
+			}},
+			"file":  {Type: "file", Block: map[string]any{"path": "/e/main"}},
+			"kept":  {Type: "file", Block: map[string]any{"path": "/f/main"}},
+			"third": {Type: "third", Block: map[string]any{"path": "/g/main"}},
+		},
+	}
+	got := map[string]neededFolder{}
+	for _, folder := range sinkFolders(cfg, func(name string) bool { return name == "kept" }) {
+		got[folder.path] = folder
+	}
+	if len(got) != 5 {
+		t.Errorf("folders %+v", got)
+	}
+	for path, key := range map[string]string{
+		"/a": "haproxy.config_file", "/b": "haproxy.pid_file", "/c": "sinks.command.config_file", "/d": "sinks.command.pid_file",
+		"/e": "sinks.file.path",
+	} {
+		if folder := got[path]; folder.key != key || folder.mode != fileFolderMode || folder.others != (path == "/d") {
+			t.Errorf("%s: %+v, want key %s", path, folder, key)
+		}
+	}
+}
+
+func TestNeededFolder_CreatesParents(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "new", "deep", "main")
+	folder := neededFolder{key: "sinks.f.path", file: file, path: filepath.Dir(file), mode: fileFolderMode}
+	if missing, err := folder.check(); err != nil || missing != filepath.Dir(folder.path) {
+		t.Errorf("missing is %s, %v", missing, err)
+	}
+	if err := folder.createIfMissing(slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(folder.path); err != nil || info.Mode().Perm() != fileFolderMode {
+		t.Errorf("%v, %v", info, err)
+	}
+	if missing, err := folder.check(); err != nil || missing != "" {
+		t.Errorf("missing is %s, %v", missing, err)
+	}
+}
+
+// Each cause has its own reason and remedy, and the error still wraps the cause.
+func TestNeededFolder_Fault(t *testing.T) {
+	folder := neededFolder{key: "haproxy.config_file", file: "/a/b/h.cfg", path: "/a/b"}
+	remedies := map[string]error{}
+	for _, cause := range []error{
+		syscall.EACCES, syscall.EROFS, syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.ENOSPC, syscall.EIO,
+	} {
+		err := folder.fault("/a", &fs.PathError{Op: "mkdir", Path: "/a/b", Err: cause})
+		if _, ok := errors.AsType[*ConfigError](err); !ok || !errors.Is(err, cause) {
+			t.Errorf("%v: got %T", cause, err)
+		}
+		text := err.Error()
+		if !strings.HasPrefix(text, "haproxy.config_file names /a/b/h.cfg, but ") || strings.Contains(text, "\n") {
+			t.Errorf("%v: %s", cause, text)
+		}
+		remedy := text[strings.LastIndex(text, "; "):]
+		if other, taken := remedies[remedy]; taken {
+			t.Errorf("%v and %v have one remedy: %s", cause, other, remedy)
+		}
+		remedies[remedy] = cause
+	}
+}
