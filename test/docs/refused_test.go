@@ -11,6 +11,8 @@ func TestRunners_RefuseWrongBlocks(t *testing.T) {
 	for _, wrong := range []block{
 		{language: "toml", text: "[haproxy]\nno_such_key = 1\n"},
 		{language: "toml", text: "[haproxy]\ndrain_timeout = \"soon\"\n"},
+		{language: "toml", text: "[sinks.edge]\ntype = \"haproxy\"\nno_such_key = 1\n"},
+		{language: "toml", text: "[sources.catalogue]\ntype = \"file\"\npath = 1\n"},
 		{language: "yaml", text: "haproxy: [\n"},
 		{language: "json", text: `{"haproxy": {"bind_ip": 7}}`},
 		{language: "json", role: "instance", text: `{"Prots": []}`},
