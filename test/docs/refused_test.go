@@ -2,6 +2,9 @@ package docs_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -11,6 +14,8 @@ func TestRunners_RefuseWrongBlocks(t *testing.T) {
 	for _, wrong := range []block{
 		{language: "toml", text: "[haproxy]\nno_such_key = 1\n"},
 		{language: "toml", text: "[haproxy]\ndrain_timeout = \"soon\"\n"},
+		{language: "toml", text: "[sinks.edge]\ntype = \"haproxy\"\nno_such_key = 1\n"},
+		{language: "toml", text: "[sources.catalogue]\ntype = \"file\"\npath = 1\n"},
 		{language: "yaml", text: "haproxy: [\n"},
 		{language: "json", text: `{"haproxy": {"bind_ip": 7}}`},
 		{language: "json", role: "instance", text: `{"Prots": []}`},
@@ -69,6 +74,36 @@ func TestRunnerFor_RefusesWhatNobodyRuns(t *testing.T) {
 		}
 		if _, err := runnerFor(blocks[0]); !errors.Is(err, want) {
 			t.Errorf("%q: got %v, want %v", document, err, want)
+		}
+	}
+}
+
+// TestContributing_ListsKindsOfBlocks checks that CONTRIBUTING.md lists what the runners claim, and nothing else.
+func TestContributing_ListsKindsOfBlocks(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(filepath.Join(repository, "CONTRIBUTING.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(content), "\n| block | is |\n| --- | --- |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	listed := map[string]bool{}
+	for row := range strings.Lines(table) {
+		kinds, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		for kind := range strings.SplitSeq(kinds, ", ") {
+			info := strings.NewReplacer("`", "", "LANGUAGE", "go", "FILE", "LICENSE", "NAME", "main.go").Replace(kind)
+			b := block{document: "README.md", fenced: true, after: "sh"}
+			b.language, b.role, _ = strings.Cut(info, " ")
+			r, err := runnerFor(b)
+			if err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+			listed[r.name] = true
+		}
+	}
+	for _, r := range runners {
+		if !listed[r.name] {
+			t.Errorf("CONTRIBUTING.md does not list blocks of the kind %q", r.name)
 		}
 	}
 }

@@ -89,8 +89,8 @@ haproxy-api -f /etc/haproxy-api/haproxy-api.toml render --state http://localhost
 haproxy -f /etc/haproxy/haproxy.cfg -p /run/haproxy/haproxy.pid
 `
 
-// engines is a setup with stand-ins for Docker and Kubernetes, which a test machine does not have. They accept the commands of the
-// document for files that exist, and run here what a command runs in a container. test/containers checks the files.
+// engines is a setup with stand-ins for Docker and Kubernetes, which a test machine does not have. They accept the commands of
+// the document for files that exist, and run here what a command runs in a container. test/containers checks the files.
 const engines = daemon + `
 docker() {
 	case "$1 $2" in

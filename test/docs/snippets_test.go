@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,11 +16,35 @@ import (
 	"github.com/haproxy-api/haproxy-api/plugins/sdk"
 )
 
-// runConfiguration loads a configuration without an environment.
+// runConfiguration loads a configuration without an environment, and the blocks of its built-in sources and sinks.
 func runConfiguration(t *testing.T, b block) error {
 	t.Helper()
-	_, err := config.Load(config.Options{File: write(t, "haproxy-api."+b.language, b.text), Named: true})
+	c, err := config.Load(config.Options{File: write(t, "haproxy-api."+b.language, b.text), Named: true})
+	if err != nil {
+		return err
+	}
+	for name, source := range c.Sources {
+		err = errors.Join(err, decodeBlock("Sources", name, source.Component))
+	}
+	for name, sink := range c.Sinks {
+		err = errors.Join(err, decodeBlock("Sinks", name, sink))
+	}
 	return err
+}
+
+// decodeBlock decodes the block of a source or sink as its type does. Types that are not built in are accepted.
+func decodeBlock(kind, name string, c config.Component) error {
+	for _, known := range builtIn {
+		if known.Kind != kind || known.Type != c.Type {
+			continue
+		}
+		decoded := reflect.New(reflect.TypeOf(known.defaults))
+		decoded.Elem().Set(reflect.ValueOf(known.defaults))
+		if err := sdk.Decode(c.Block, decoded.Interface()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // runInstance decodes an instance, which has no other fields than those of the contract.

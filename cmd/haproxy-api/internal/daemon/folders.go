@@ -90,6 +90,14 @@ func (f neededFolder) createIfMissing(log *slog.Logger) error {
 	if err := os.MkdirAll(f.path, f.mode); err != nil {
 		return f.fault(missing, err)
 	}
+	for dir := f.path; ; dir = filepath.Dir(dir) { // whatever the umask, as for files
+		if err := os.Chmod(dir, f.mode); err != nil {
+			return f.fault(dir, err)
+		}
+		if dir == missing {
+			break
+		}
+	}
 	log.Info("folder created", "file", f.path, "key", f.key)
 	return nil
 }

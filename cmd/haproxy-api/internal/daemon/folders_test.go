@@ -43,7 +43,9 @@ func TestSinkFolders(t *testing.T) {
 	}
 }
 
+// The modes of new folders do not depend on the umask.
 func TestNeededFolder_CreatesParents(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
 	file := filepath.Join(t.TempDir(), "new", "deep", "main")
 	folder := neededFolder{key: "sinks.f.path", file: file, path: filepath.Dir(file), mode: fileFolderMode}
 	if missing, err := folder.check(); err != nil || missing != filepath.Dir(folder.path) {
@@ -52,8 +54,10 @@ func TestNeededFolder_CreatesParents(t *testing.T) {
 	if err := folder.createIfMissing(slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat(folder.path); err != nil || info.Mode().Perm() != fileFolderMode {
-		t.Errorf("%v, %v", info, err)
+	for _, dir := range []string{folder.path, filepath.Dir(folder.path)} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != fileFolderMode {
+			t.Errorf("%v, %v", info, err)
+		}
 	}
 	if missing, err := folder.check(); err != nil || missing != "" {
 		t.Errorf("missing is %s, %v", missing, err)

@@ -18,9 +18,11 @@ func TestProgress_ShowsTextAfterASecond(t *testing.T) {
 		p.Show("first")
 		time.Sleep(progressDelay / 2)
 		p.Show("second")
+		p.mu.Lock()
 		if screen.Len() > 0 {
 			t.Errorf("before its time: %q", &screen)
 		}
+		p.mu.Unlock()
 		time.Sleep(progressDelay)
 		synctest.Wait()
 		p.Show("third, which is too long")

@@ -195,11 +195,7 @@ func (s *survey) conflictOf(pid int) (Conflict, bool) {
 	if !haproxy && len(s.contested) == 0 {
 		return Conflict{}, false
 	}
-	options := options{}
-	if haproxy {
-		options = optionsOf(pid)
-	}
-	ourFile := haproxy && !options.check && options.loads(s.cfg.ConfigFile)
+	ourFile := haproxy && s.runsOurFile(pid)
 	if !ourFile && len(s.contested) == 0 {
 		return Conflict{}, false
 	}
@@ -214,6 +210,20 @@ func (s *survey) conflictOf(pid int) (Conflict, bool) {
 		}
 	}
 	return c, len(c.addresses) > 0 || ourFile && s.serves(pid, open, err)
+}
+
+// runsOurFile reports whether a HAProxy runs the configuration file. The path of the file on the command line of a worker in a
+// chroot names another file there, so its master counts as well.
+func (s *survey) runsOurFile(pid int) bool {
+	options := optionsOf(pid)
+	if options.check {
+		return false
+	}
+	if options.loads(s.cfg.ConfigFile) {
+		return true
+	}
+	master := s.processes[pid].Parent
+	return isHAProxyName(procinfo.ProgramName(master), s.names) && s.cfg.loads(master)
 }
 
 // serves reports whether a HAProxy with the configuration file does more than finish its connections. A HAProxy that was told
