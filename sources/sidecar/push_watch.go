@@ -14,8 +14,8 @@ import (
 // minFetchInterval is the minimum time between the starts of two fetches: anyone who can reach the port can send empty bodies.
 const minFetchInterval = time.Second
 
-// Watch emits the pushes that are received. It fetches the state until the first push, after a resync interval without a
-// push, and at once when a push seems lost. A fetched state is emitted only if it differs from the last snapshot, and
+// Watch emits the pushes that are received. It fetches the state until the first push, once more after it if fetching failed
+// before, after a resync interval without a push, and at once when a push seems lost. A fetched state is emitted only if it differs from the last snapshot, and
 // dropped if a push arrives meanwhile. Watch returns nil once ctx is done.
 func (p *Push) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	defer p.client.CloseIdleConnections()
@@ -67,13 +67,18 @@ func (w *pushWatch) handlePush() {
 	if snap == nil {
 		return
 	}
+	first := w.last == nil
 	w.emitSnapshot(*snap)
 	w.retry.Reset()
 	if !w.fetcher.running {
 		w.resync()
 	}
-	if number <= w.fetched {
+	switch {
+	case number <= w.fetched:
 		// Its request arrived before the fetch began whose state was emitted meanwhile, so it may be the older one.
+		w.fetchSoon()
+	case first && w.fetchFault.Cause() != "":
+		// A Sidecar that pushes has started, so the fault is probably over.
 		w.fetchSoon()
 	}
 }

@@ -68,7 +68,29 @@ func TestPush_FetchesTheFirstStateWithBackOff(t *testing.T) {
 	})
 }
 
-func TestPush_FirstPushEndsFetching(t *testing.T) {
+// The first push of a Sidecar that started after the daemon ends the fault of fetching.
+func TestPush_FirstPushEndsFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var up atomic.Bool
+		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
+			if !up.Load() {
+				return nil, errors.New("connection refused")
+			}
+			return answerWith(200, stateOf(t, "pushed")), nil
+		})
+		p.config.ResyncInterval = 0
+		_, stop := watch(t, p)
+		defer stop()
+		pass(time.Minute)
+		wantProblem(t, p, "connection refused")
+		up.Store(true)
+		post(t, p, eventOf(t, "pushed"))
+		pass(minFetchInterval)
+		wantProblem(t, p)
+	})
+}
+
+func TestPush_SecondPushEndsFetching(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		p := fetching(t, &lockedBuffer{}, func(*http.Request) (*http.Response, error) {
@@ -78,10 +100,12 @@ func TestPush_FirstPushEndsFetching(t *testing.T) {
 		emitted, stop := watch(t, p)
 		defer stop()
 		pass(time.Minute)
+		post(t, p, eventOf(t, "first"))
+		pass(minFetchInterval)
 		before := asked.Load()
 		post(t, p, eventOf(t, "pushed"))
 		pass(45 * time.Second)
-		if asked.Load() > before || emitted.images() != "pushed" {
+		if asked.Load() > before || emitted.images() != "first pushed" {
 			t.Errorf("%d fetches after a push; emitted %q", asked.Load()-before, emitted.images())
 		}
 		pass(45 * time.Second)

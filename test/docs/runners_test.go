@@ -42,7 +42,8 @@ func inShell(b block) bool {
 	if _, known := sessions[b.document]; !known {
 		return false
 	}
-	return b.is("sh", "", "fails", "runs") || b.file() != "" || b.is("text", "") && b.after != "" && b.after != "sh machine"
+	return b.is("sh", "", "fails", "runs") || b.file() != "" ||
+		b.is("text", "") && slices.Contains([]string{"sh", "sh fails", "sh runs"}, b.after)
 }
 
 func inMachine(b block) bool {

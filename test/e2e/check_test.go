@@ -245,7 +245,8 @@ func TestRelativePath_BesideTheConfigurationFile(t *testing.T) {
 		}
 	}
 	report = env.check(elsewhere)
-	if !anyContains(report.Faults, "haproxy.tmpl", elsewhere) || !anyContains(report.Warnings, elsewhere, env.folder) {
+	if report.reads("template", "haproxy.tmpl") || !anyContains(report.Faults, "haproxy.tmpl", elsewhere) ||
+		!anyContains(report.Warnings, elsewhere, env.folder) {
 		t.Errorf("%+v", report)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +18,8 @@ import (
 const terminalPicture = "../../docs/images/terminal.svg"
 
 // TestTerminalPicture compares docs/images/terminal.svg with what status and explain print. Times, numbers and bars differ
-// between runs and are not compared. With -update, it writes the picture.
+// between runs and are not compared. With -update, it writes the picture, with the version of a release and the default address,
+// after some minutes, so that it shows a daemon as a reader has one.
 func TestTerminalPicture(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t, `reload_interval = "1ms"`)
@@ -39,11 +41,24 @@ func TestTerminalPicture(t *testing.T) {
 	env.eventually("the new instance serves", func() bool { body, _ := env.get(8080); return body == "web-2" })
 	env.waitInSync()
 
+	if *update {
+		time.Sleep(3 * time.Minute)
+	}
 	var session strings.Builder
 	for _, args := range []string{"status", "explain --reload"} {
 		fmt.Fprintf(&session, "\x1b[1m$ haproxy-api %s\x1b[0m\n%s\n", args, env.terminalOutput(args))
 	}
-	picture := terminalSVG(strings.ReplaceAll(session.String(), env.folder, "/etc/haproxy"))
+	version, err := exec.Command("../../scripts/version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, _, _ := strings.Cut(strings.TrimSpace(string(version)), "+")
+	picture := terminalSVG(strings.NewReplacer(
+		env.path("haproxy.cfg"), "/etc/haproxy/haproxy.cfg",
+		env.folder, "/etc/haproxy-api",
+		env.apiAddress, "127.0.0.1:7778",
+		"(devel)", release,
+	).Replace(session.String()))
 	if *update {
 		if err := os.WriteFile(terminalPicture, []byte(picture), 0o644); err != nil {
 			t.Fatal(err)
@@ -132,7 +147,7 @@ func terminalSVG(text string) string {
 }
 
 // varies matches what differs between runs, with what some versions of HAProxy log during a reload.
-var varies = regexp.MustCompile(`Details .* \(Exit\)|version \S+|at http:\S+|[0-9.:]+[a-z]*|█+|\bm?s\b`)
+var varies = regexp.MustCompile(`Details .* \(Exit\)|version \S+|haproxy-api \S+ at |[0-9.:]+[a-z]*|█+|\bm?s\b`)
 
 // pictureWords returns the words of a picture without what differs between runs. Lines may be wrapped differently.
 func pictureWords(t *testing.T, picture string) []string {

@@ -57,9 +57,13 @@ func (c *Checker) templateInputs() []Input {
 	for _, name := range sortedKeys(c.cfg.Pipelines) {
 		p := c.cfg.Pipelines[name]
 		of := "pipeline " + name
-		all = append(all, Input{"template", cmp.Or(p.Template, "built in"), of})
+		if p.Template == "" || isReadable(p.Template) {
+			all = append(all, Input{"template", cmp.Or(p.Template, "built in"), of})
+		}
 		for _, file := range sortedKeys(p.Files) {
-			all = append(all, Input{"template", p.Files[file], of + ", for " + file})
+			if isReadable(p.Files[file]) {
+				all = append(all, Input{"template", p.Files[file], of + ", for " + file})
+			}
 		}
 		for _, pattern := range p.Partials {
 			matches, _ := filepath.Glob(pattern) // an invalid pattern is a fault of the configuration
@@ -69,6 +73,15 @@ func (c *Checker) templateInputs() []Input {
 		}
 	}
 	return all
+}
+
+func isReadable(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	_ = f.Close()
+	return true
 }
 
 // pluginTypes returns the types of a kind of component that are not built in, without the default plugin.
