@@ -97,7 +97,8 @@ func need(t testing.TB) {
 // install returns the directory of an installed Debian with the packages. Tests must not change it.
 func install(t testing.TB, packages []string) string {
 	t.Helper()
-	root, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/haproxy-api/haproxy-api").Output()
+	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/haproxy-api/haproxy-api")
+	root, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
