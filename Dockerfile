@@ -26,7 +26,6 @@ RUN groupadd --gid 10001 haproxy-api && \
     install -d -o haproxy-api -g haproxy-api -m 755 /run/haproxy-api /var/lib/haproxy-api
 COPY --from=build /haproxy-api /usr/local/bin/haproxy-api
 COPY LICENSE THIRD-PARTY-NOTICES /usr/share/doc/haproxy-api/
-COPY LICENSE THIRD-PARTY-NOTICES /usr/share/doc/haproxy-api/
 COPY examples/containers/haproxy-api.toml /etc/haproxy-api/haproxy-api.toml
 ARG VERSION
 LABEL org.opencontainers.image.title="haproxy-api" \

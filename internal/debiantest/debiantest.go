@@ -29,6 +29,7 @@ type Machine struct {
 	leader int           // the pid of its process 1 as this process sees it; 0 if the machine is not booted
 	nspawn *os.Process   // systemd-nspawn; nil if the machine is not booted
 	ended  chan struct{} // closed when nspawn has ended
+	cgroup string        // of a booted machine
 }
 
 // New returns a machine with the given Debian packages in addition to those of debootstrap's variant minbase. The machine does
@@ -40,17 +41,26 @@ type Machine struct {
 func New(t testing.TB, packages ...string) *Machine {
 	t.Helper()
 	need(t)
-	dir := t.TempDir()
+	tree := install(t, packages)
+	// Not t.TempDir: in a container that is an overlay, which cannot be the upper layer of another one.
+	dir, err := os.MkdirTemp(filepath.Dir(tree), "machine-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, name := range []string{"upper", "work", "root"} {
 		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	m := &Machine{Root: filepath.Join(dir, "root")}
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", install(t, packages), filepath.Join(dir, "upper"),
-		filepath.Join(dir, "work"))
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", tree, filepath.Join(dir, "upper"), filepath.Join(dir, "work"))
 	if err := unix.Mount("overlay", m.Root, "overlay", 0, options); err != nil {
-		t.Fatalf("mounting an overlay: %v", err)
+		t.Fatalf("mounting an overlay over %s with the changes in %s: %v", tree, dir, err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(m.Root, unix.MNT_DETACH); err != nil {
@@ -87,7 +97,8 @@ func need(t testing.TB) {
 // install returns the directory of an installed Debian with the packages. Tests must not change it.
 func install(t testing.TB, packages []string) string {
 	t.Helper()
-	root, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/haproxy-api/haproxy-api").Output()
+	list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/haproxy-api/haproxy-api")
+	root, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +135,16 @@ func (m *Machine) powerOn(t testing.TB) {
 		"--directory="+m.Root)
 	var console bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &console, &console
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var err error
+	if m.cgroup, err = newCgroup(); err != nil {
+		t.Fatal(err)
+	}
+	cgroup, err := os.Open(m.cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cgroup.Close()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(cgroup.Fd())}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +182,9 @@ func (m *Machine) powerOff(t testing.TB) {
 		<-m.ended
 	}
 	m.nspawn, m.leader = nil, 0
+	if err := removeCgroup(m.cgroup); err != nil {
+		t.Error(err)
+	}
 }
 
 // child returns the pid of a child process, or 0.

@@ -24,3 +24,20 @@ func TestMachine_Boot(t *testing.T) {
 		t.Errorf("interfaces:\n%s", out)
 	}
 }
+
+// TestMachine_Boot_Two checks that the services of two machines do not have each other's processes.
+func TestMachine_Boot_Two(t *testing.T) {
+	var machines []*Machine
+	for range 2 {
+		m := New(t, "systemd", "systemd-sysv", "dbus")
+		m.Boot(t)
+		machines = append(machines, m)
+	}
+	for _, m := range machines {
+		cgroup := strings.TrimSpace(m.MustRun(t, "systemctl show --value --property=ControlGroup dbus"))
+		procs := m.MustRun(t, "cd /sys/fs/cgroup && cat $([ -e cgroup.procs ] || echo unified/)."+cgroup+"/cgroup.procs")
+		if main := m.MustRun(t, "systemctl show --value --property=MainPID dbus"); procs != main {
+			t.Errorf("the processes of dbus.service are %q, its main process is %q", procs, main)
+		}
+	}
+}

@@ -21,8 +21,8 @@ import (
 	"github.com/haproxy-api/haproxy-api/internal/debiantest"
 )
 
-// runAsUser runs make run as a terminal does, in a process group of its own, as a user who may use sudo. Then it lists the processes
-// that are left, and what is new in directories that packages do not write to.
+// runAsUser runs make run as a terminal does, in a process group of its own, as a user who may use sudo. Then it lists the
+// processes that are left, and what is new in directories that packages do not write to.
 const runAsUser = `
 files() { find /home /root /tmp /var/tmp /usr/local /opt /srv -xdev -path /home/user/haproxy-api -prune -o -print | sort; }
 files > /before

@@ -141,12 +141,12 @@ func TestSession_RefusesWrongBlocks(t *testing.T) {
 // TestSession_KeepsState checks that blocks share a shell, and that changes of files stay in the session.
 func TestSession_KeepsState(t *testing.T) {
 	t.Parallel()
-	err := (session{ready: "true"}).run(t, []block{
+	err := (session{ready: "[ -e trapped ]"}).run(t, []block{
 		{language: "sh", text: "mkdir here && cd here\nexport A=1\nsleep 1000 &\n"},
 		{language: "toml", role: "file one/a.toml", text: "a = 1\n"},
 		{language: "sh", text: "grep a here/../one/a.toml 2>/dev/null || cat one/a.toml\necho \"$A\"\nkill %1\n"},
 		{language: "text", text: "a = 1\n1\n"},
-		{language: "sh", role: "runs", text: "trap 'exit 0' INT\necho running\nwhile :; do sleep 0.05; done\n"},
+		{language: "sh", role: "runs", text: "trap 'exit 0' INT\ntouch trapped\nwhile :; do sleep 0.05; done\n"},
 		{language: "sh", text: "sudo touch /etc/session /opt/session\nls /etc/session /opt/session\n"},
 		{language: "text", text: "/etc/session\n...\n"},
 		{language: "sh", role: "fails", text: "ls /no/such/file\n"},

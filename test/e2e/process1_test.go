@@ -72,8 +72,8 @@ func (env *testEnv) ask(servicePort, requests int) (wait func() []error) {
 	return func() []error { wg.Wait(); return errs }
 }
 
-// When process 1 of a container ends, the kernel kills all others. Therefore HAProxy finishes its requests first, although on_exit
-// is "leave".
+// When process 1 of a container ends, the kernel kills all others. Therefore HAProxy finishes its requests first, although
+// on_exit is "leave".
 func TestProcess1_RequestsFinishBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	env := newTestEnv(t)

@@ -137,6 +137,16 @@ func (n *Notifier) Stopping() {
 	n.notifyLocked(daemon.SdNotifyStopping, "STATUS=stopping")
 }
 
+// Failed reports why the daemon ends.
+func (n *Notifier) Failed(err error) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notifyLocked("STATUS=" + oneLine("failed: "+err.Error()))
+}
+
 func (n *Notifier) notifyIfReady(messages ...string) {
 	if n == nil {
 		return

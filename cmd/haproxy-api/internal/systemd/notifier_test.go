@@ -197,6 +197,16 @@ func TestReloading_IsReportedOnlyWhenReady(t *testing.T) {
 	})
 }
 
+func TestFailed_ReportsTheCause(t *testing.T) {
+	got := &received{}
+	n := &Notifier{send: got.send, log: slog.New(slog.DiscardHandler)}
+	n.Failed(errors.New("haproxy-api.toml: haproxy.bind_pi is not a known key\n\thaproxy.pid_file is missing"))
+	lines := got.take("")
+	if len(lines) != 1 || !strings.HasPrefix(lines[0], "STATUS=failed: haproxy-api.toml: haproxy.bind_pi is not a known key") {
+		t.Errorf("sent %q", lines)
+	}
+}
+
 func TestNotifier_WithoutServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	n := FromEnvironment(slog.New(slog.DiscardHandler))

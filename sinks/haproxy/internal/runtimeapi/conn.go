@@ -35,8 +35,8 @@ type Conn struct {
 const (
 	// maxAnswer bounds one answer, in bytes: "show servers state" has about 100 for each server.
 	maxAnswer = 64 << 20
-	// maxAhead is how many bytes of commands are sent before their answers are read. HAProxy's buffer has 16 KiB, but the master of
-	// HAProxy 3.0.11 stops in the middle of many commands when the machine is busy: with 100 times "show stat" ahead, 5 of 150
+	// maxAhead is how many bytes of commands are sent before their answers are read. HAProxy's buffer has 16 KiB, but the master
+	// of HAProxy 3.0.11 stops in the middle of many commands when the machine is busy: with 100 times "show stat" ahead, 5 of 150
 	// connections got no prompt after the 46th answer; with 512 bytes ahead, none of 250.
 	maxAhead = 512
 )
