@@ -34,6 +34,8 @@ func TestPackage_Lifecycle(t *testing.T) {
 		{"downgrade", func(t *testing.T, s *service) { replaceVersion(t, s, firstVersion) }},
 		{"reboot", reboot},
 		{"remove", remove},
+		{"install again", installAgain},
+		{"remove again", remove},
 		{"purge", func(t *testing.T, s *service) { purge(t, s, before, accounts) }},
 		{"policy", policy},
 	} {
@@ -209,6 +211,13 @@ func remove(t *testing.T, s *service) {
 		t.Errorf("HAProxy's master is %d, before %d", now, master)
 	}
 	s.MustRun(t, "test -f /etc/haproxy-api/haproxy-api.toml && test -d /var/lib/haproxy-api/state")
+}
+
+// installAgain installs the package after it was removed and not purged. It starts, as after the first installation.
+func installAgain(t *testing.T, s *service) {
+	s.MustRun(t, apt("install /root/"+firstVersion+".deb"))
+	s.waitShow(t, "ActiveState", "active")
+	s.waitAnswer(t, 80, "9001")
 }
 
 // mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with
