@@ -86,6 +86,17 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) *checkReport {
 		Read: []daemon.Input{opts.configInput()}, User: daemon.CurrentUser(),
 		Warnings: []string{}, Notes: []string{}, Faults: []string{}, Unchecked: []string{},
 	}
+	stderr := cmd.ErrOrStderr()
+	addNote := func(sentence string) {
+		note := engine.OneLine(engine.Masked(sentence))
+		report.Notes = append(report.Notes, note)
+		if !opts.json() {
+			fmt.Fprintln(stderr, "note:", note)
+		}
+	}
+	if note := opts.defaultsNote(); note != "" {
+		addNote(note)
+	}
 	cfg, err := opts.load()
 	if err != nil {
 		report.addFaults(err)
@@ -93,16 +104,10 @@ func check(cmd *cobra.Command, opts *options, o checkOptions) *checkReport {
 	}
 	report.Read = append(report.Read, valueInputs(cfg)...)
 	ctx := cmd.Context()
-	progress := terminal.NewProgress(cmd.ErrOrStderr())
+	progress := terminal.NewProgress(stderr)
 	defer progress.Close()
-	stderr := progress.Over(cmd.ErrOrStderr())
-	checker := daemon.NewChecker(cfg, progress.Show, func(sentence string) {
-		note := engine.OneLine(engine.Masked(sentence))
-		report.Notes = append(report.Notes, note)
-		if !opts.json() {
-			fmt.Fprintln(stderr, "note:", note)
-		}
-	})
+	stderr = progress.Over(stderr)
+	checker := daemon.NewChecker(cfg, progress.Show, addNote)
 	defer checker.Close()
 	report.addFaults(checker.CheckComponents(ctx)...)
 	report.Read = append(report.Read, checker.Inputs(ctx)...)

@@ -27,7 +27,7 @@ func newConfig(opts *options) *cobra.Command {
 				_, err := fmt.Fprint(cmd.OutOrStdout(), configurationSchema)
 				return err
 			}
-			cfg, err := opts.load()
+			cfg, err := opts.loadWithNote(cmd)
 			if err != nil {
 				return err
 			}

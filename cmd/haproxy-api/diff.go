@@ -45,7 +45,7 @@ func newDiff(opts *options) *cobra.Command {
 
 func runDiff(cmd *cobra.Command, opts *options, o diffOptions) error {
 	ctx := cmd.Context()
-	cfg, err := opts.load()
+	cfg, err := opts.loadWithNote(cmd)
 	if err != nil {
 		return err
 	}

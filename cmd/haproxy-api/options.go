@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 
@@ -144,6 +145,33 @@ func (o *options) load() (*config.Config, error) {
 		return nil, &usageError{err}
 	}
 	return cfg, nil
+}
+
+// serviceConfig is the configuration file of the service that the packages install.
+var serviceConfig = "/etc/haproxy-api/haproxy-api.toml"
+
+// defaultsNote says that the defaults apply although the service has a configuration file, and is empty if that is not so.
+func (o *options) defaultsNote() string {
+	file, named := o.file()
+	if named {
+		return ""
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return ""
+	}
+	if _, err := os.Stat(serviceConfig); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("the defaults apply, because the working directory has no %s; for the configuration of the service use "+
+		"-f %s", file, serviceConfig)
+}
+
+// loadWithNote is load for a command that is not about the running daemon. It prints [options.defaultsNote].
+func (o *options) loadWithNote(cmd *cobra.Command) (*config.Config, error) {
+	if note := o.defaultsNote(); note != "" {
+		printNotes(cmd, []string{note})
+	}
+	return o.load()
 }
 
 // newLogger returns a logger that writes to standard error in the configured format, and its level.

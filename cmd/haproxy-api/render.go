@@ -50,7 +50,7 @@ func runRender(cmd *cobra.Command, opts *options, o renderOptions) error {
 	if o.state == "" {
 		return &usageError{errors.New("there is nothing to render: name a state with --state FILE, URL or -")}
 	}
-	cfg, err := opts.load()
+	cfg, err := opts.loadWithNote(cmd)
 	if err != nil {
 		return err
 	}

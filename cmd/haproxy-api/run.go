@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/daemon"
 	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/systemd"
+	"github.com/haproxy-api/haproxy-api/engine/config"
 )
 
 func newRun(opts *options) *cobra.Command {
@@ -23,9 +25,12 @@ func newRun(opts *options) *cobra.Command {
 	}
 }
 
+// runDaemon runs the daemon. The service manager is told why it ends, because its own display may lack the log of a process that
+// ends at once.
 func runDaemon(cmd *cobra.Command, opts *options) error {
 	cfg, err := opts.load()
 	if err != nil {
+		systemd.FromEnvironment(slog.Default()).Failed(err)
 		return err
 	}
 	log, level := newLogger(cfg.API)
@@ -33,7 +38,17 @@ func runDaemon(cmd *cobra.Command, opts *options) error {
 		log.Warn("configuration warning", "detail", warning)
 	}
 	notify := systemd.FromEnvironment(log) // before any child process is started
-	ctx := cmd.Context()
+	err = runWith(cmd.Context(), opts, cfg, log, level, notify)
+	if err != nil {
+		notify.Failed(err)
+	}
+	return err
+}
+
+// runWith runs the daemon with a configuration until ctx is done.
+func runWith(ctx context.Context, opts *options, cfg *config.Config, log *slog.Logger, level *slog.LevelVar,
+	notify *systemd.Notifier,
+) error {
 	listener, err := daemon.Listen(ctx, cfg.API)
 	if err != nil {
 		return errors.Join(err, daemon.StartFaults(cfg, log))

@@ -50,7 +50,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 		ValidArgsFunction: completeFolder,
 		Args:              oneArg(false, "name the one folder of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := opts.load()
+			cfg, err := opts.loadWithNote(cmd)
 			if err != nil {
 				return err
 			}

@@ -130,15 +130,18 @@ func isAboutDocument(err error) bool {
 // sourceReasons say why the snapshot in use may not be the registry's state.
 func sourceReasons(p engine.PipelineHealth, source engine.SourceStatus) []Reason {
 	var reasons []Reason
+	action := "Restore the registry or the connection to it, or correct its address in the configuration of the source " +
+		p.Source + "."
+	if source.Instances != nil {
+		action += " The last snapshot stays in use until then."
+	}
 	for _, problem := range source.Problems {
-		reasons = append(reasons, degraded(ReasonSource, problem, "Restore the registry or the connection to it. The last "+
-			"snapshot of the source "+p.Source+" stays in use until then."))
+		reasons = append(reasons, degraded(ReasonSource, problem, action))
 	}
 	if !p.StaleSince.IsZero() {
 		reasons = append(reasons, degraded(ReasonStale,
 			"the snapshot in use is from "+utc(p.StaleSince)+", before the daemon started",
-			fmt.Sprintf("The next snapshot of the source %s ends it. If none comes, check that the registry reaches the daemon.",
-				p.Source)))
+			fmt.Sprintf("The next snapshot of the source %s ends it. If none comes, "+checkRegistry, p.Source)))
 	}
 	if p.Held != nil {
 		reasons = append(reasons, degraded(ReasonHeld, "the newest snapshot is held: "+p.Held.Reason, fmt.Sprintf(
@@ -193,10 +196,13 @@ func templateAction(p engine.PipelineHealth) string {
 	return "Correct " + what + " and save it: it is tried at once. The last good template stays in use until then."
 }
 
+// checkRegistry says what to do if no snapshot comes.
+const checkRegistry = "check that the registry pushes to this daemon (Sidecar: to /update), or set the address of the registry " +
+	"in the configuration of the source (Sidecar: follow)."
+
 func nothingAction(p engine.PipelineHealth, source engine.SourceStatus) string {
 	if source.LastSnapshot.IsZero() {
-		return "The first snapshot of the source " + p.Source + " starts it. If none comes, check that the registry reaches " +
-			"the daemon."
+		return "The first snapshot of the source " + p.Source + " starts it. If none comes, " + checkRegistry
 	}
 	return "Wait a moment. If it stays so, the log has the cause."
 }
@@ -213,8 +219,12 @@ func andMore(n int) string {
 func daemonState(config Configuration, storeProblem string, pipelines []Pipeline) (string, []Reason) {
 	reasons := []Reason{}
 	if config.Error != "" {
+		check := "'haproxy-api check'"
+		if config.File != "" {
+			check = "'haproxy-api check -f " + config.File + "'"
+		}
 		reasons = append(reasons, degraded(ReasonConfiguration, config.Error, "Correct "+cmp.Or(config.File, "the configuration")+
-			" and save it: it is loaded at once. The previous configuration stays in use until then. 'haproxy-api check' shows "+
+			" and save it: it is loaded at once. The previous configuration stays in use until then. "+check+" shows "+
 			"every fault."))
 	}
 	if storeProblem != "" {

@@ -179,3 +179,23 @@ func TestDaemonState_IsTheWorst(t *testing.T) {
 		t.Errorf("state store: got %s, %+v", state, reasons)
 	}
 }
+
+func TestSourceReasons_WithoutASnapshot(t *testing.T) {
+	health := engine.PipelineHealth{PipelineStatus: engine.PipelineStatus{Name: "haproxy", Source: "sidecar"}}
+	source := engine.SourceStatus{Health: sdk.Health{Problems: []string{"cannot reach http://localhost:7777/state.json"}}}
+	const kept = "The last snapshot stays in use"
+	if got := sourceReasons(health, source); len(got) != 1 || strings.Contains(got[0].Action, kept) {
+		t.Errorf("without a snapshot: %+v", got)
+	}
+	source.Instances = map[string]int{}
+	if got := sourceReasons(health, source); len(got) != 1 || !strings.Contains(got[0].Action, kept) {
+		t.Errorf("with a snapshot: %+v", got)
+	}
+}
+
+func TestDaemonState_NamesTheFileToCheck(t *testing.T) {
+	_, reasons := daemonState(Configuration{File: "/etc/haproxy-api/haproxy-api.toml", Error: "refused"}, "", nil)
+	if len(reasons) != 1 || !strings.Contains(reasons[0].Action, "haproxy-api check -f /etc/haproxy-api/haproxy-api.toml") {
+		t.Errorf("reasons: %+v", reasons)
+	}
+}

@@ -49,7 +49,9 @@ func TestReasons_OfTheFixtures(t *testing.T) {
 	}
 	config := Configuration{File: "/etc/haproxy-api.toml",
 		Error: "/etc/haproxy-api.toml: haproxy.relaod_interval is not a known key; did you mean haproxy.reload_interval?"}
-	denied := engine.SourceStatus{Health: sdk.Health{Problems: []string{"open /srv/batch.json: permission denied"}}}
+	denied := engine.SourceStatus{
+		Instances: map[string]int{"Alive": 3}, Health: sdk.Health{Problems: []string{"open /srv/batch.json: permission denied"}},
+	}
 	reasons := map[string][]Reason{}
 	_, reasons["haproxy"] = pipelineState(haproxy, engine.SourceStatus{})
 	_, reasons["batch"] = pipelineState(batch, denied)

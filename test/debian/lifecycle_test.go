@@ -34,6 +34,7 @@ func TestPackage_Lifecycle(t *testing.T) {
 		{"downgrade", func(t *testing.T, s *service) { replaceVersion(t, s, firstVersion) }},
 		{"reboot", reboot},
 		{"remove", remove},
+		{"install again", installAgain},
 		{"purge", func(t *testing.T, s *service) { purge(t, s, before, accounts) }},
 		{"policy", policy},
 	} {
@@ -209,6 +210,19 @@ func remove(t *testing.T, s *service) {
 		t.Errorf("HAProxy's master is %d, before %d", now, master)
 	}
 	s.MustRun(t, "test -f /etc/haproxy-api/haproxy-api.toml && test -d /var/lib/haproxy-api/state")
+}
+
+// installAgain starts the service, because the removal has stopped it. It is not an upgrade, although dpkg names the earlier version.
+func installAgain(t *testing.T, s *service) {
+	master, load := s.master(t), s.startLoad(t, 80)
+	s.MustRun(t, apt("install /root/"+firstVersion+".deb"))
+	s.waitShow(t, "ActiveState", "active")
+	load.wantNoFailures(t)
+	if now := s.master(t); now != master {
+		t.Errorf("HAProxy's master is %d, before %d", now, master)
+	}
+	s.MustRun(t, "systemctl stop haproxy-api && "+apt("install --reinstall /root/"+firstVersion+".deb"))
+	s.wantShow(t, map[string]string{"ActiveState": "inactive"})
 }
 
 // mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with

@@ -195,7 +195,7 @@ func pipelineFields(p server.Pipeline, source server.Source, now time.Time) [][2
 		if c != nil {
 			add(name, fmt.Sprintf("%d %s at %s, %s", c.Generation, whatOf(*c), clock(c.Updated, now), triggerOf(c.Trigger)))
 			if why := whyOf(*c); why != "" && why != triggerOf(c.Trigger) {
-				fields = append(fields, [2]string{"", why})
+				fields = append(fields, [2]string{"", shortened(why)})
 			}
 		}
 	}
@@ -222,6 +222,16 @@ func pipelineFields(p server.Pipeline, source server.Source, now time.Time) [][2
 	add("sink", facts(p.Facts))
 	add("source", facts(p.SourceFacts))
 	return fields
+}
+
+// maxReason bounds the reason of a change in characters. 'haproxy-api explain' has all of it.
+const maxReason = 240
+
+func shortened(text string) string {
+	if runes := []rune(text); len(runes) > maxReason {
+		return string(runes[:maxReason-1]) + "…"
+	}
+	return text
 }
 
 func inEffect(p server.Pipeline, now time.Time) string {

@@ -2,6 +2,7 @@ package display
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -179,5 +180,15 @@ func TestStatus_SameAs(t *testing.T) {
 	}
 	if NoStatus("", StateAway, errors.New("away")).SameAs(first) {
 		t.Error("a daemon that is away is no change")
+	}
+}
+
+func TestShortened(t *testing.T) {
+	long := strings.Repeat("ä", maxReason)
+	if got := shortened(long); got != long {
+		t.Errorf("a reason of %d characters became %q", maxReason, got)
+	}
+	if got := shortened(long + "b"); got != long[:len(long)-len("ä")]+"…" {
+		t.Errorf("a longer reason became %q", got)
 	}
 }

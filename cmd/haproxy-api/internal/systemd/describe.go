@@ -11,8 +11,10 @@ import (
 const maxText = 200
 
 // describe returns the status in one line, without secrets.
-func describe(status server.Status) string {
-	text := []rune(engine.OneLine(engine.Masked(summary(status))))
+func describe(status server.Status) string { return oneLine(summary(status)) }
+
+func oneLine(message string) string {
+	text := []rune(engine.OneLine(engine.Masked(message)))
 	if len(text) > maxText {
 		text = append(text[:maxText-1], '…')
 	}

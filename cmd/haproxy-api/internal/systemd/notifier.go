@@ -44,7 +44,7 @@ type Notifier struct {
 	mu      sync.Mutex // also keeps the messages in order
 	ready   bool       // READY=1 was sent
 	text    string     // the last status that was sent
-	stopped bool       // STOPPING=1 was sent, and nothing is sent after it
+	stopped bool       // STOPPING=1 was sent, which only Failed may follow
 }
 
 // FromEnvironment returns a notifier for the service manager in the environment variables NOTIFY_SOCKET, WATCHDOG_USEC and
@@ -101,6 +101,9 @@ func (n *Notifier) Run(ctx context.Context, reporter Reporter) {
 func (n *Notifier) report(status server.Status, ready bool) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.stopped {
+		return statusInterval
+	}
 	var messages []string
 	if ready && !n.ready {
 		messages = append(messages, daemon.SdNotifyReady)
@@ -134,7 +137,7 @@ func (n *Notifier) Reloading() {
 // Reloaded reports that a configuration reload has ended, with or without success.
 func (n *Notifier) Reloaded() { n.notifyIfReady(daemon.SdNotifyReady) }
 
-// Stopping reports that the daemon shuts down. It is the last report.
+// Stopping reports that the daemon shuts down. Only Failed sends something after it.
 func (n *Notifier) Stopping() {
 	if n == nil {
 		return
@@ -145,22 +148,32 @@ func (n *Notifier) Stopping() {
 	n.stopped = true
 }
 
-// notifyIfReady sends the messages if the daemon is ready. If that fails, the daemon is reported as ready again, so that the
-// service manager does not wait for the end of a reload.
+// Failed reports why the daemon ends.
+func (n *Notifier) Failed(err error) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.notifyLocked("STATUS=" + oneLine("failed: "+err.Error()))
+}
+
+// notifyIfReady sends the messages if the daemon is ready and does not shut down. If that fails, the daemon is reported as ready
+// again, so that the service manager does not wait for the end of a reload.
 func (n *Notifier) notifyIfReady(messages ...string) {
 	if n == nil {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ready {
+	if n.ready && !n.stopped {
 		n.ready = n.notifyLocked(messages...)
 	}
 }
 
 // notifyLocked sends the messages in one datagram and reports whether it could.
 func (n *Notifier) notifyLocked(messages ...string) bool {
-	if len(messages) == 0 || n.stopped {
+	if len(messages) == 0 {
 		return true
 	}
 	if err := n.send(strings.Join(messages, "\n")); err != nil {

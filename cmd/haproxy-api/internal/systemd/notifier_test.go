@@ -197,6 +197,16 @@ func TestReloading_IsReportedOnlyWhenReady(t *testing.T) {
 	})
 }
 
+func TestFailed_ReportsTheCause(t *testing.T) {
+	got := &received{}
+	n := &Notifier{send: got.send, log: slog.New(slog.DiscardHandler)}
+	n.Failed(errors.New("haproxy-api.toml: haproxy.bind_pi is not a known key\n\thaproxy.pid_file is missing"))
+	lines := got.take("")
+	if len(lines) != 1 || !strings.HasPrefix(lines[0], "STATUS=failed: haproxy-api.toml: haproxy.bind_pi is not a known key") {
+		t.Errorf("sent %q", lines)
+	}
+}
+
 func TestNotifier_WithoutServiceManager(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	n := FromEnvironment(slog.New(slog.DiscardHandler))
@@ -276,7 +286,7 @@ func TestNotifier_RepeatsWhatWasNotSent(t *testing.T) {
 	wantLines(t, got.take(""), "READY=1")
 }
 
-func TestStopping_IsTheLastReport(t *testing.T) {
+func TestStopping_IsFollowedOnlyByAFailure(t *testing.T) {
 	got := &received{}
 	n := &Notifier{send: got.send, log: slog.New(slog.DiscardHandler), ready: true}
 	n.Stopping()
@@ -284,6 +294,8 @@ func TestStopping_IsTheLastReport(t *testing.T) {
 	n.Reloaded()
 	n.report(server.Status{State: server.StateHealthy}, true)
 	wantLines(t, got.take(""))
+	n.Failed(errors.New("the server failed"))
+	wantLines(t, got.take(""), "STATUS=failed: the server failed")
 }
 
 // The shutdown must not wait for a service manager that reads nothing.
