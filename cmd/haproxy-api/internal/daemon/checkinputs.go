@@ -28,7 +28,11 @@ func (c *Checker) Inputs(ctx context.Context) []Input {
 	for _, table := range []string{"source", "sink"} {
 		for _, typ := range c.pluginTypes(table) {
 			plugin := c.cfg.Plugins[typ]
-			if path, err := host.Find(table, typ, plugin.Path, c.cfg.PluginDir); err == nil {
+			path, err := host.Find(table, typ, plugin.Path, c.cfg.PluginDir)
+			if err != nil {
+				continue
+			}
+			if _, err := os.Stat(path); err == nil {
 				all = append(all, Input{"plugin", path, withPin(table+" "+typ, plugin.SHA256)})
 			}
 		}
