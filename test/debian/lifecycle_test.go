@@ -35,7 +35,6 @@ func TestPackage_Lifecycle(t *testing.T) {
 		{"reboot", reboot},
 		{"remove", remove},
 		{"install again", installAgain},
-		{"remove again", remove},
 		{"purge", func(t *testing.T, s *service) { purge(t, s, before, accounts) }},
 		{"policy", policy},
 	} {
@@ -213,11 +212,17 @@ func remove(t *testing.T, s *service) {
 	s.MustRun(t, "test -f /etc/haproxy-api/haproxy-api.toml && test -d /var/lib/haproxy-api/state")
 }
 
-// installAgain installs the package after it was removed and not purged. It starts, as after the first installation.
+// installAgain starts the service, because the removal has stopped it. It is not an upgrade, although dpkg names the earlier version.
 func installAgain(t *testing.T, s *service) {
+	master, load := s.master(t), s.startLoad(t, 80)
 	s.MustRun(t, apt("install /root/"+firstVersion+".deb"))
 	s.waitShow(t, "ActiveState", "active")
-	s.waitAnswer(t, 80, "9001")
+	load.wantNoFailures(t)
+	if now := s.master(t); now != master {
+		t.Errorf("HAProxy's master is %d, before %d", now, master)
+	}
+	s.MustRun(t, "systemctl stop haproxy-api && "+apt("install --reinstall /root/"+firstVersion+".deb"))
+	s.wantShow(t, map[string]string{"ActiveState": "inactive"})
 }
 
 // mayDiffer are the files that may differ after the package was installed and purged: logs of apt, backups of the files with
