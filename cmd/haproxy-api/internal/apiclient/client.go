@@ -112,7 +112,11 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Live returns an error unless the daemon answers, whatever its state.
 func (c Client) Live(ctx context.Context) error {
-	_, err := c.get(ctx, "/live")
+	var answer struct{ Message string }
+	err := c.getJSON(ctx, "/live", &answer)
+	if err == nil && answer.Message != "alive" {
+		err = c.unexpectedResponse(errors.New("the response has another message"))
+	}
 	return err
 }
 
