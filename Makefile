@@ -26,7 +26,7 @@ test:
 	TEST_HAPROXY=$$(ls $(CURDIR)/.haproxy/2.6/haproxy 2>/dev/null) $(GOTEST) ./test/e2e ./...
 	@for module in examples/*/go.mod test/*/go.mod; do \
 		echo "testing $$(dirname $$module)"; \
-		(cd $$(dirname $$module) && go vet ./... && $(GOTEST) ./...) || exit 1; \
+		(cd $$(dirname $$module) && $(GOTEST) -vet=all ./...) || exit 1; \
 	done
 
 # Runs the tests that use HAProxy with 3.0 and 3.2 too, except those of the status page and of Prometheus. Then it runs a minute of

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,9 @@ func setHelp(root *cobra.Command) {
 		}
 		page.Line("")
 		writeUsage(page, cmd)
-		_, _ = page.WriteTo(cmd.OutOrStdout())
+		if _, err := page.WriteTo(cmd.OutOrStdout()); err != nil {
+			os.Exit(report(cmd.ErrOrStderr(), err)) // a function for help cannot return an error
+		}
 	})
 	root.SetHelpCommand(&cobra.Command{
 		Use:               "help [COMMAND]",

@@ -7,9 +7,12 @@ import (
 	"testing"
 )
 
+// packages are those of the machines of other tests, so that one tree is installed for all.
+var packages = []string{"systemd", "systemd-sysv", "dbus", "haproxy", "ca-certificates", "curl"}
+
 // TestMachine_Boot checks that a machine boots, runs commands in namespaces of its own, and powers off.
 func TestMachine_Boot(t *testing.T) {
-	m := New(t, "systemd", "systemd-sysv", "dbus")
+	m := New(t, packages...)
 	if out := m.MustRun(t, "cat /etc/debian_version"); !strings.HasPrefix(out, "12.") {
 		t.Errorf("version %q", out)
 	}
@@ -29,7 +32,7 @@ func TestMachine_Boot(t *testing.T) {
 func TestMachine_Boot_Two(t *testing.T) {
 	var machines []*Machine
 	for range 2 {
-		m := New(t, "systemd", "systemd-sysv", "dbus")
+		m := New(t, packages...)
 		m.Boot(t)
 		machines = append(machines, m)
 	}

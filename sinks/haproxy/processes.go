@@ -2,7 +2,6 @@ package haproxy
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
 	"time"
@@ -70,9 +69,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// HolderOf returns a description of the process that listens on a TCP address of this machine, such as "process 12 (nginx)". It
-// returns "" if there is none or if it is not visible to this user.
-func HolderOf(address netip.AddrPort) string {
+// HolderOf returns the process that listens on a TCP address of this machine, and the name of its program. The pid is 0 if there
+// is none or if it is not visible to this user.
+func HolderOf(address netip.AddrPort) (pid int, program string) {
 	wanted := listen.Address{Network: listen.TCP, Host: address.Addr(), Low: address.Port(), High: address.Port()}
 	sockets, _ := procinfo.ListeningSockets(os.Getpid())
 	for _, s := range sockets {
@@ -80,8 +79,8 @@ func HolderOf(address netip.AddrPort) string {
 			continue
 		}
 		if pid := procinfo.SocketOwner(s.Inode); pid != 0 {
-			return fmt.Sprintf("process %d (%s)", pid, procinfo.ProgramName(pid))
+			return pid, procinfo.ProgramName(pid)
 		}
 	}
-	return ""
+	return 0, ""
 }

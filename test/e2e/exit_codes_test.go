@@ -185,7 +185,7 @@ func TestExitCodes_OfUnwritableOutput(t *testing.T) {
 	t.Parallel()
 	folder := writeCommandFiles(t)
 	for _, c := range cliCommands {
-		if c.slow || c.queries || c.name == "template" || c.name == "plugin" { // groups print their help
+		if c.slow || c.queries {
 			continue
 		}
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -194,6 +194,9 @@ func TestExitCodes_OfUnwritableOutput(t *testing.T) {
 		}
 		if r := runCLI(t, folder, full, c.with(nil)...); r.code != 1 || r.stderr == "" {
 			t.Errorf("%q to a full device: exit code %d\n%s", c.name, r.code, r.stderr)
+		}
+		if r := runCLI(t, folder, full, c.with(nil, "--help")...); r.code != 1 || r.stderr == "" {
+			t.Errorf("the help of %q to a full device: exit code %d\n%s", c.name, r.code, r.stderr)
 		}
 		full.Close()
 

@@ -112,7 +112,11 @@ func (a authenticator) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // Live returns an error unless the daemon answers, whatever its state.
 func (c Client) Live(ctx context.Context) error {
-	_, err := c.get(ctx, "/live")
+	var answer struct{ Message string }
+	err := c.getJSON(ctx, "/live", &answer)
+	if err == nil && answer.Message != "alive" {
+		err = c.unexpectedResponse(errors.New("the response has another message"))
+	}
 	return err
 }
 
@@ -242,8 +246,8 @@ type AwayError struct {
 }
 
 func (e *AwayError) Error() string {
-	return fmt.Sprintf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address; "+
-		"if it ends at the start, its log says why: %v", e.address, e.err)
+	return fmt.Sprintf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address; if "+
+		"it ends at the start, its log says why: %v", e.address, e.err)
 }
 
 // Unwrap returns why there is no answer.

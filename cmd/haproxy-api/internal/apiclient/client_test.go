@@ -212,3 +212,14 @@ func writeCertificate(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 }
+
+// Another server may have the address of the daemon, and answer every request.
+func TestClient_LiveIsOnlyTheDaemon(t *testing.T) {
+	for body, want := range map[string]bool{`{"message":"alive"}`: true, `{"message":"other"}`: false, "<html>": false} {
+		other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }))
+		if err := New(configFor(other), nil).Live(t.Context()); (err == nil) != want {
+			t.Errorf("%s: %v", body, err)
+		}
+		other.Close()
+	}
+}

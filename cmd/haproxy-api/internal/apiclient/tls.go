@@ -28,7 +28,7 @@ func verifying(file, host string) *tls.Config {
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies the certificate
 		VerifyConnection: func(state tls.ConnectionState) error {
 			chain := state.PeerCertificates
-			own, fileErr := firstCertificate(file)
+			own, fileErr := ReadCertificate(file)
 			if own != nil && own.Equal(chain[0]) {
 				return nil
 			}
@@ -44,8 +44,8 @@ func verifying(file, host string) *tls.Config {
 	}
 }
 
-// firstCertificate returns the first certificate in the file that haproxy_api.tls_cert names, or nil if it names none.
-func firstCertificate(file string) (*x509.Certificate, error) {
+// ReadCertificate returns the first certificate in the file that haproxy_api.tls_cert names, or nil if it names none.
+func ReadCertificate(file string) (*x509.Certificate, error) {
 	if file == "" {
 		return nil, nil //nolint:nilnil // there is no file
 	}

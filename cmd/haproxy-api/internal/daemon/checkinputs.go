@@ -3,14 +3,13 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/haproxy-api/haproxy-api/cmd/haproxy-api/internal/apiclient"
 	"github.com/haproxy-api/haproxy-api/plugins/host"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -29,13 +28,17 @@ func (c *Checker) Inputs(ctx context.Context) []Input {
 	for _, table := range []string{"source", "sink"} {
 		for _, typ := range c.pluginTypes(table) {
 			plugin := c.cfg.Plugins[typ]
-			if path, err := host.Find(table, typ, plugin.Path, c.cfg.PluginDir); err == nil {
+			path, err := host.Find(table, typ, plugin.Path, c.cfg.PluginDir)
+			if err != nil {
+				continue
+			}
+			if _, err := os.Stat(path); err == nil {
 				all = append(all, Input{"plugin", path, withPin(table+" "+typ, plugin.SHA256)})
 			}
 		}
 	}
 	all = append(all, c.haproxyInputs(ctx)...)
-	if cert, err := readCertificate(c.cfg.API.TLSCert); err == nil {
+	if cert, err := apiclient.ReadCertificate(c.cfg.API.TLSCert); err == nil && cert != nil {
 		all = append(all, Input{"certificate", c.cfg.API.TLSCert, "valid until " + cert.NotAfter.UTC().Format(time.DateOnly)})
 	}
 	if file := c.cfg.API.ClientCA; file != "" && c.accessErr == nil {
@@ -125,9 +128,9 @@ const certificateExpires = 30 * 24 * time.Hour
 
 // certificateWarning returns a warning of a certificate of the daemon that is not valid now or not for long, or "".
 func certificateWarning(file string, now time.Time) string {
-	cert, err := readCertificate(file)
+	cert, err := apiclient.ReadCertificate(file)
 	switch {
-	case err != nil:
+	case err != nil || cert == nil:
 		return "" // a fault of the access policy, or there is none
 	case now.After(cert.NotAfter):
 		return fmt.Sprintf("the certificate in %s (haproxy_api.tls_cert) expired on %s: renew it", file,
@@ -140,18 +143,4 @@ func certificateWarning(file string, now time.Time) string {
 			cert.NotAfter.UTC().Format(time.DateOnly))
 	}
 	return ""
-}
-
-// readCertificate returns the first certificate in a file.
-func readCertificate(file string) (*x509.Certificate, error) {
-	content, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type == "CERTIFICATE" {
-			return x509.ParseCertificate(block.Bytes)
-		}
-	}
-	return nil, fmt.Errorf("%s contains no certificate", file)
 }

@@ -12,7 +12,25 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/haproxy-api/haproxy-api/engine/config"
 )
+
+// What does not exist is a fault, and was not read.
+func TestChecker_InputsExist(t *testing.T) {
+	folder := t.TempDir()
+	program := filepath.Join(folder, "there")
+	if err := os.WriteFile(program, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	checker := NewChecker(&config.Config{
+		Sinks:   map[string]config.Component{"a": {Type: "a"}, "b": {Type: "b"}},
+		Plugins: map[string]config.Plugin{"a": {Path: program}, "b": {Path: filepath.Join(folder, "missing")}},
+	}, func(string) {}, func(string) {})
+	if got := checker.Inputs(t.Context()); len(got) != 1 || got[0].Name != program {
+		t.Errorf("inputs %v", got)
+	}
+}
 
 func TestCertificateWarning(t *testing.T) {
 	now := time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)

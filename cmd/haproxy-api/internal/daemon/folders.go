@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/haproxy-api/haproxy-api/engine/config"
 	"github.com/haproxy-api/haproxy-api/sinks/haproxy"
 )
@@ -21,12 +23,6 @@ const (
 	// fileFolderMode allows HAProxy, which may run as another user, to read its configuration, and nobody else to write it.
 	fileFolderMode = 0o755
 	stateDirMode   = 0o700
-)
-
-// Modes of access(2).
-const (
-	accessWrite  = 2
-	accessSearch = 1
 )
 
 // A neededFolder is a folder that files are written to. A missing one is created, with its parents.
@@ -123,16 +119,21 @@ func (f neededFolder) check() (missing string, err error) {
 		}
 		break
 	}
-	err = syscall.Access(existing, accessWrite|accessSearch)
+	err = access(existing, unix.W_OK|unix.X_OK)
 	switch {
 	case err == nil:
 		return missing, nil
 	case missing == "" && f.others:
 		return "", nil
-	case missing == "" && f.file != "" && syscall.Access(f.file, accessWrite) == nil:
+	case missing == "" && f.file != "" && access(f.file, unix.W_OK) == nil:
 		return "", nil // such as a file that is mounted into the folder; it is written in place
 	}
 	return "", f.fault(existing, err)
+}
+
+// access returns why this process has no such access to a path. Capabilities count, which access(2) ignores.
+func access(path string, mode uint32) error {
+	return unix.Faccessat(unix.AT_FDCWD, path, mode, unix.AT_EACCESS)
 }
 
 // isMissing reports whether err is that of a path that does not exist. One below a file does not exist either.

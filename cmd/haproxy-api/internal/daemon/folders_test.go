@@ -5,10 +5,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/haproxy-api/haproxy-api/engine/config"
 )
@@ -61,6 +64,32 @@ func TestNeededFolder_CreatesParents(t *testing.T) {
 	}
 	if missing, err := folder.check(); err != nil || missing != "" {
 		t.Errorf("missing is %s, %v", missing, err)
+	}
+}
+
+// The daemon may have the capability to write to any folder, as with AmbientCapabilities= of systemd.
+func TestNeededFolder_CountsCapabilities(t *testing.T) {
+	const variable = "TEST_NEEDED_FOLDER"
+	if dir := os.Getenv(variable); dir != "" {
+		if _, err := stateFolder(dir).check(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	switch {
+	case os.Geteuid() == 0:
+	case os.Getenv("CI") == "true":
+		t.Fatal("the test needs root to run as another user")
+	default:
+		t.Skip("the test needs root to run as another user")
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$") // other users may not reach the test binary by its path
+	cmd.Env = append(os.Environ(), variable+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: []uintptr{unix.CAP_DAC_OVERRIDE},
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

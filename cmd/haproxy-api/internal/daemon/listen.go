@@ -39,8 +39,8 @@ func listenAddress(api config.API) string {
 func listenAdvice(api config.API, err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		if holder := holderOf(api); holder != "" {
-			return " by " + holder + "; stop it, or set haproxy_api.bind_port"
+		if pid, program := holderOf(api); pid != 0 {
+			return fmt.Sprintf(" by process %d (%s); stop it, or set haproxy_api.bind_port", pid, program)
 		}
 		return "; free it or set haproxy_api.bind_port"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -55,11 +55,11 @@ func listenAdvice(api config.API, err error) string {
 	}
 }
 
-// holderOf returns a description of the process that listens on the daemon's address, or "" if it is unknown.
-func holderOf(api config.API) string {
+// holderOf returns the process that listens on the daemon's address, and its program. The pid is 0 if it is unknown.
+func holderOf(api config.API) (pid int, program string) {
 	address, err := netip.ParseAddr(api.BindIP)
 	if err != nil {
-		return ""
+		return 0, ""
 	}
 	return haproxy.HolderOf(netip.AddrPortFrom(address, uint16(api.BindPort))) //nolint:gosec // a port
 }

@@ -22,6 +22,8 @@ const (
 	statusInterval = 5 * time.Second
 	// readyInterval is the time between two reports until the daemon is ready.
 	readyInterval = 200 * time.Millisecond
+	// sendTimeout bounds one message. A service manager that hangs must not keep the daemon from shutting down.
+	sendTimeout = 500 * time.Millisecond
 )
 
 // A Reporter reports the state of the daemon. [*server.Server] is one.
@@ -39,9 +41,10 @@ type Notifier struct {
 	failed   logdedup.Fault
 	log      *slog.Logger
 
-	mu    sync.Mutex // also keeps the messages in order
-	ready bool       // READY=1 was sent
-	text  string     // the last status that was sent
+	mu      sync.Mutex // also keeps the messages in order
+	ready   bool       // READY=1 was sent
+	text    string     // the last status that was sent
+	stopped bool       // STOPPING=1 was sent, which only Failed may follow
 }
 
 // FromEnvironment returns a notifier for the service manager in the environment variables NOTIFY_SOCKET, WATCHDOG_USEC and
@@ -65,6 +68,9 @@ func FromEnvironment(log *slog.Logger) *Notifier {
 			return err
 		}
 		defer conn.Close()
+		if err := conn.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+			return err
+		}
 		_, err = conn.Write([]byte(message))
 		return err
 	}}
@@ -77,37 +83,42 @@ func (n *Notifier) Run(ctx context.Context, reporter Reporter) {
 		return
 	}
 	for {
+		began := time.Now()
 		status := reporter.Status(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		wait := n.report(status, len(reporter.NotReady()) == 0)
+		interval := n.report(status, len(reporter.NotReady()) == 0)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(interval - time.Since(began)): // the watchdog does not wait for a slow sink
 		}
 	}
 }
 
-// report sends what has changed and a ping, and returns when to report next. Readiness is reported once: a configuration reload
-// that adds a pipeline does not make the service start again.
+// report sends what has changed and a ping, and returns the time from one report to the next. What could not be sent is sent the
+// next time. Readiness is reported once: a configuration reload that adds a pipeline does not make the service start again.
 func (n *Notifier) report(status server.Status, ready bool) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.stopped {
+		return statusInterval
+	}
 	var messages []string
 	if ready && !n.ready {
-		n.ready = true
 		messages = append(messages, daemon.SdNotifyReady)
 	}
-	if text := describe(status); text != n.text {
-		n.text = text
+	text := describe(status)
+	if text != n.text {
 		messages = append(messages, "STATUS="+text)
 	}
 	if n.watchdog > 0 {
 		messages = append(messages, daemon.SdNotifyWatchdog)
 	}
-	n.notifyLocked(messages...)
+	if n.notifyLocked(messages...) {
+		n.ready, n.text = n.ready || ready, text
+	}
 	interval := statusInterval
 	if !n.ready {
 		interval = readyInterval
@@ -127,7 +138,7 @@ func (n *Notifier) Reloading() {
 // Reloaded reports that a configuration reload has ended, with or without success.
 func (n *Notifier) Reloaded() { n.notifyIfReady(daemon.SdNotifyReady) }
 
-// Stopping reports that the daemon shuts down.
+// Stopping reports that the daemon shuts down. Only Failed sends something after it.
 func (n *Notifier) Stopping() {
 	if n == nil {
 		return
@@ -135,6 +146,7 @@ func (n *Notifier) Stopping() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.notifyLocked(daemon.SdNotifyStopping, "STATUS=stopping")
+	n.stopped = true
 }
 
 // Failed reports why the daemon ends.
@@ -147,25 +159,28 @@ func (n *Notifier) Failed(err error) {
 	n.notifyLocked("STATUS=" + oneLine("failed: "+err.Error()))
 }
 
+// notifyIfReady sends the messages if the daemon is ready and does not shut down. If that fails, the daemon is reported as ready
+// again, so that the service manager does not wait for the end of a reload.
 func (n *Notifier) notifyIfReady(messages ...string) {
 	if n == nil {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.ready {
-		n.notifyLocked(messages...)
+	if n.ready && !n.stopped {
+		n.ready = n.notifyLocked(messages...)
 	}
 }
 
-// notifyLocked sends the messages in one datagram.
-func (n *Notifier) notifyLocked(messages ...string) {
+// notifyLocked sends the messages in one datagram and reports whether it could.
+func (n *Notifier) notifyLocked(messages ...string) bool {
 	if len(messages) == 0 {
-		return
+		return true
 	}
 	if err := n.send(strings.Join(messages, "\n")); err != nil {
 		n.failed.Warn(n.log, "the service manager cannot be notified", err)
-		return
+		return false
 	}
 	n.failed.Resolve(n.log, "service manager notified again")
+	return true
 }

@@ -149,9 +149,9 @@ func TestRun_PingsTheWatchdogAtHalfOfItsTime(t *testing.T) {
 func TestRun_PingsWhileASinkIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &fakeDaemon{status: server.Status{State: server.StateHealthy}, slow: 2 * time.Second}
-		_, got := start(t, d, 30*time.Second)
+		_, got := start(t, d, 4*time.Second)
 		time.Sleep(time.Minute)
-		if pings := got.take("STATUS"); len(pings) < 8 {
+		if pings := got.take("STATUS"); len(pings) < 29 {
 			t.Errorf("pings within a minute: %q", pings)
 		}
 	})
@@ -254,16 +254,63 @@ func TestNotifier_LogsThatTheServiceManagerIsGone(t *testing.T) {
 	var log strings.Builder
 	got := &received{err: errors.New("connection refused")}
 	n := &Notifier{send: got.send, log: slog.New(slog.NewTextHandler(&log, nil))}
-	n.Stopping()
-	n.Stopping()
+	n.report(server.Status{State: server.StateHealthy}, true)
+	n.report(server.Status{State: server.StateHealthy}, true)
 	if count := strings.Count(log.String(), "connection refused"); count != 1 {
 		t.Errorf("logged %d times:\n%s", count, log.String())
 	}
 	got.err = nil
-	n.Stopping()
+	n.report(server.Status{State: server.StateHealthy}, true)
 	if !strings.Contains(log.String(), "service manager notified again") {
 		t.Errorf("the end is not logged:\n%s", log.String())
 	}
+}
+
+// A service whose readiness got lost would start for ever.
+func TestNotifier_RepeatsWhatWasNotSent(t *testing.T) {
+	got := &received{err: errors.New("connection refused")}
+	n := &Notifier{send: got.send, log: slog.New(slog.DiscardHandler)}
+	healthy := server.Status{State: server.StateHealthy}
+	n.report(healthy, true)
+	got.take("")
+	got.err = nil
+	n.report(healthy, true)
+	wantLines(t, got.take(""), "READY=1", "STATUS=healthy: 0 services, 0 instances")
+
+	n.Reloading()
+	got.err = errors.New("connection refused")
+	n.Reloaded()
+	got.take("")
+	got.err = nil
+	n.report(healthy, true)
+	wantLines(t, got.take(""), "READY=1")
+}
+
+func TestStopping_IsFollowedOnlyByAFailure(t *testing.T) {
+	got := &received{}
+	n := &Notifier{send: got.send, log: slog.New(slog.DiscardHandler), ready: true}
+	n.Stopping()
+	got.take("")
+	n.Reloaded()
+	n.report(server.Status{State: server.StateHealthy}, true)
+	wantLines(t, got.take(""))
+	n.Failed(errors.New("the server failed"))
+	wantLines(t, got.take(""), "STATUS=failed: the server failed")
+}
+
+// The shutdown must not wait for a service manager that reads nothing.
+func TestStopping_OfAServiceManagerThatHangs(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+	n := FromEnvironment(slog.New(slog.DiscardHandler))
+	for n.send("STATUS=x") == nil { // until the socket is full
+	}
+	n.Stopping()
 }
 
 func TestDescribe(t *testing.T) {
@@ -291,6 +338,9 @@ func TestDescribe(t *testing.T) {
 		{"the snapshot came, the document failed", server.Status{State: "unhealthy", Sources: []server.Source{{Name: "s",
 			LastSnapshot: &time.Time{}}}, Pipelines: []server.Pipeline{{Source: "s", Reasons: []server.Reason{{
 			State: "unhealthy", Message: "port in use"}}}}}, "unhealthy: port in use"},
+		{"the snapshot of an earlier run is in use, the document failed", server.Status{State: "unhealthy", Sources: []server.Source{{
+			Name: "s", Services: 1}}, Pipelines: []server.Pipeline{{Source: "s", Reasons: []server.Reason{{
+			State: "unhealthy", Message: "HAProxy is not installed"}}}}}, "unhealthy: HAProxy is not installed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
