@@ -29,8 +29,9 @@ type checkOptions struct {
 func newCheck(opts *options) *cobra.Command {
 	var o checkOptions
 	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Check configuration, templates and, with states, the rendered documents",
+		Use:        "check",
+		SuggestFor: []string{"validate", "verify", "lint", "migrate"},
+		Short:      "Check configuration, templates and, with states, the rendered documents",
 		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks what the daemon needs\n" +
 			"from this machine: folders that exist or can be created, and that can be written; HAProxy; the address, unless a\n" +
 			"haproxy-api listens there already; certificates. Permissions are those of the user who runs check. With\n" +

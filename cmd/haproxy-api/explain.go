@@ -24,8 +24,9 @@ type explainOptions struct {
 func newExplain(opts *options) *cobra.Command {
 	var o explainOptions
 	cmd := &cobra.Command{
-		Use:   "explain [GENERATION]",
-		Short: "Explain a change: what triggered it, what was done, and why not less",
+		Use:        "explain [GENERATION]",
+		SuggestFor: []string{"why"},
+		Short:      "Explain a change: what triggered it, what was done, and why not less",
 		Long: "explain shows the newest change of a pipeline, or the one with the number that history and the log give: what\n" +
 			"triggered it, which instances changed, what the sink did and why a smaller action was not enough, how long each\n" +
 			"step took, and the difference of the documents. Secrets in it are masked.",

@@ -29,8 +29,9 @@ type historyOptions struct {
 func newHistory(opts *options) *cobra.Command {
 	var o historyOptions
 	cmd := &cobra.Command{
-		Use:   "history",
-		Short: "List the changes of the running daemon's pipelines",
+		Use:        "history",
+		SuggestFor: []string{"log", "logs", "changes"},
+		Short:      "List the changes of the running daemon's pipelines",
 		Long: "history lists the last changes, one line each, the newest one last. A document that was deferred or retried is\n" +
 			"one change. What the sink reports by itself, such as a crash of HAProxy, is listed too. 'haproxy-api explain\n" +
 			"NUMBER' shows everything about a change.",

@@ -159,7 +159,7 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 		}
 		findings.Conforms = conformance.CheckSink(cmd.Context(), sink, report)
 	default:
-		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind", path)}
+		return &usageError{fmt.Errorf("cannot tell whether %s is a sink or a source: use --kind sink or --kind source", path)}
 	}
 	progress.Close()
 	if inJSON {
@@ -168,7 +168,11 @@ func doctor(cmd *cobra.Command, path string, o doctorOptions, inJSON bool) error
 		}
 	}
 	if !findings.Conforms {
-		return fmt.Errorf("%s does not conform to the protocol: see the failures above", path)
+		hint := ""
+		if len(o.set) == 0 {
+			hint = "; --block KEY=VALUE sets the keys that its configuration needs"
+		}
+		return fmt.Errorf("%s does not conform to the protocol: see the failures above%s", path, hint)
 	}
 	return nil
 }

@@ -17,11 +17,12 @@ import (
 
 func newRun(opts *options) *cobra.Command {
 	return &cobra.Command{
-		Use:     "run",
-		Short:   "Run the daemon (the default)",
-		Example: "  haproxy-api run -f haproxy-api.toml",
-		Args:    noArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
+		Use:        "run",
+		SuggestFor: []string{"start", "serve", "daemon"},
+		Short:      "Run the daemon (the default)",
+		Example:    "  haproxy-api run -f haproxy-api.toml",
+		Args:       noArgs,
+		RunE:       func(cmd *cobra.Command, _ []string) error { return runDaemon(cmd, opts) },
 	}
 }
 

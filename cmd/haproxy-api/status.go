@@ -19,8 +19,9 @@ const watchInterval = time.Second
 func newStatus(opts *options) *cobra.Command {
 	var watch, live bool
 	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show the status of the running daemon and its pipelines",
+		Use:        "status",
+		SuggestFor: []string{"health", "info"},
+		Short:      "Show the status of the running daemon and its pipelines",
 		Long: "status asks the running daemon. The first line says whether everything is healthy. Each pipeline has its\n" +
 			"source, template and sink, what is in effect, the last change and the last reload with their reasons, and the\n" +
 			"number of instances. Then follows each problem with what to do about it.\n\n" +

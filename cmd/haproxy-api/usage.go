@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -40,6 +41,11 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		names = append(names, row[0])
 	}
 	hint := didYouMean("", args[0], names)
+	for _, sub := range cmd.Commands() {
+		if slices.Contains(sub.SuggestFor, args[0]) {
+			hint = didYouMean("", sub.Name(), names)
+		}
+	}
 	return &usageError{fmt.Errorf("unknown command %q for %q; %ssee '%s --help'", args[0], path, hint, path)}
 }
 

@@ -54,6 +54,8 @@ func TestHelp_FitsAndIsComplete(t *testing.T) {
 func TestUsage_SuggestsTheNearestName(t *testing.T) {
 	for _, test := range []struct{ line, want string }{
 		{"statsu", `"status"`},
+		{"validate", `"check"`},
+		{"start", `"run"`},
 		{"plugin lst", `"list"`},
 		{"template tset", `"test"`},
 		{"help statsu", `"status"`},

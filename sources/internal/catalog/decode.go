@@ -35,7 +35,8 @@ func DecodeEvent(content []byte) (sdk.Snapshot, error) {
 		return sdk.Snapshot{}, err
 	}
 	if e.State == nil {
-		return sdk.Snapshot{}, invalidf(`not a Sidecar StateChangedEvent: the key "State" is missing or null`)
+		return sdk.Snapshot{}, invalidf(`not a Sidecar StateChangedEvent: the key "State" is missing or null; ` +
+			`a state is pushed as {"State": STATE}`)
 	}
 	if e.State.Servers == nil {
 		return sdk.Snapshot{}, invalidf(`not a Sidecar StateChangedEvent: the key "Servers" in "State" is missing or null`)

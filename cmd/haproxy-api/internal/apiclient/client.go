@@ -246,8 +246,8 @@ type AwayError struct {
 }
 
 func (e *AwayError) Error() string {
-	return fmt.Sprintf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address; if it "+
-		"ends at the start, its log says why: %v", e.address, e.err)
+	return fmt.Sprintf("no daemon answers at %s: start it, or name its configuration with -f or its address with --address; if "+
+		"it ends at the start, its log says why: %v", e.address, e.err)
 }
 
 // Unwrap returns why there is no answer.

@@ -59,16 +59,13 @@ func (d *Daemon) shutdown(ctx context.Context, idle <-chan struct{}) error {
 // drainTimeout returns for how long the connections of HAProxy may delay the end of the daemon: as process 1 the longest
 // drain_timeout, and otherwise 0.
 func (d *Daemon) drainTimeout() time.Duration {
-	var longest time.Duration
 	if !d.process1 {
-		return longest
+		return 0
 	}
-	for _, sink := range d.components().cfg.Sinks {
-		cfg := haproxy.Defaults()
-		if sink.Type == typeHAProxy && sdk.Decode(sink.Block, &cfg) == nil { // a block that is not valid was never in use
-			longest = max(longest, cfg.DrainTimeout)
-		}
-	}
+	var longest time.Duration
+	forEachHAProxySink(d.components().cfg, func(_ string, sink haproxy.Config) {
+		longest = max(longest, sink.DrainTimeout)
+	})
 	return longest
 }
 

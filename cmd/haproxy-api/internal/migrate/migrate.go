@@ -64,27 +64,26 @@ func Find(ctx context.Context, file string, environ []string, all []states.State
 // pipelines returns the pipelines whose sink is HAProxy. If the configuration is not valid, it returns one for what can be read
 // of a configuration of 0.9.
 func pipelines(cfg *config.Config, file string) []config.Pipeline {
-	var all []config.Pipeline
 	if cfg == nil {
 		table, _ := config.ReadTable(file)
 		haproxy, _ := table["haproxy"].(map[string]any)
-		if template, ok := haproxy["template"].(string); ok {
-			all = append(all, config.Pipeline{Template: template})
+		template, ok := haproxy["template"].(string)
+		if !ok {
+			return nil
 		}
-	} else {
-		for _, name := range slices.Sorted(maps.Keys(cfg.Pipelines)) {
-			if p := cfg.Pipelines[name]; cfg.Sinks[p.Sink].Type == "haproxy" {
-				all = append(all, p)
-			}
-		}
+		return []config.Pipeline{{Template: existing(template, file)}}
 	}
-	for i := range all {
-		all[i].Template = existing(all[i].Template, file)
+	var all []config.Pipeline
+	for _, name := range slices.Sorted(maps.Keys(cfg.Pipelines)) {
+		if p := cfg.Pipelines[name]; cfg.Sinks[p.Sink].Type == "haproxy" {
+			all = append(all, p)
+		}
 	}
 	return all
 }
 
-// existing returns the path relative to the folder of the configuration file, if it leads to a file only there.
+// existing returns the path relative to the folder of the configuration file, if it leads to a file only there, as
+// [config.Load] does for a valid configuration.
 func existing(path, file string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path

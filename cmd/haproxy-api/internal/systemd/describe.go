@@ -53,14 +53,15 @@ func summary(status server.Status) string {
 	return status.State
 }
 
-// waitsForSource returns the source of the first pipeline that has applied nothing because its source has emitted nothing.
+// waitsForSource returns the source of the first pipeline that has applied nothing because its source has emitted nothing, and
+// there is no snapshot of an earlier run either.
 func waitsForSource(status server.Status) (name string, waits bool) {
 	for _, p := range status.Pipelines {
 		if p.Generation != 0 {
 			continue
 		}
 		for _, source := range status.Sources {
-			if source.Name == p.Source && source.LastSnapshot == nil {
+			if source.Name == p.Source && source.LastSnapshot == nil && source.Services == 0 {
 				return source.Name, true
 			}
 		}

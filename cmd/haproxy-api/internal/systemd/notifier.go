@@ -83,21 +83,22 @@ func (n *Notifier) Run(ctx context.Context, reporter Reporter) {
 		return
 	}
 	for {
+		began := time.Now()
 		status := reporter.Status(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		wait := n.report(status, len(reporter.NotReady()) == 0)
+		interval := n.report(status, len(reporter.NotReady()) == 0)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(wait):
+		case <-time.After(interval - time.Since(began)): // the watchdog does not wait for a slow sink
 		}
 	}
 }
 
-// report sends what has changed and a ping, and returns when to report next. What could not be sent is sent the next time.
-// Readiness is reported once: a configuration reload that adds a pipeline does not make the service start again.
+// report sends what has changed and a ping, and returns the time from one report to the next. What could not be sent is sent the
+// next time. Readiness is reported once: a configuration reload that adds a pipeline does not make the service start again.
 func (n *Notifier) report(status server.Status, ready bool) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
