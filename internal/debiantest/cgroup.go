@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 )
 
 // newCgroup creates a cgroup for a machine. Machines that run at the same time in one cgroup would take each other's processes for
@@ -20,8 +22,20 @@ func newCgroup() (string, error) {
 	return os.MkdirTemp(root, "debiantest-")
 }
 
-// removeCgroup removes a cgroup without processes, and those below it.
+// removeCgroup removes a cgroup and those below it. Processes that are left, because systemd-nspawn was killed, are killed.
 func removeCgroup(cgroup string) error {
+	if err := os.WriteFile(filepath.Join(cgroup, "cgroup.kill"), []byte("1"), 0); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		events, err := os.ReadFile(filepath.Join(cgroup, "cgroup.events"))
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(events), "populated 0\n") {
+			break
+		}
+	}
 	var dirs []string
 	err := filepath.WalkDir(cgroup, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() {
