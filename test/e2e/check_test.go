@@ -105,7 +105,7 @@ func TestCheck_WithoutConfigurationFile(t *testing.T) {
 	}
 	for _, key := range []string{"haproxy.config_file", "haproxy.pid_file"} {
 		if !anyContains(report.Notes, key, "creates the directory out") {
-			t.Errorf("no note about the folder of %s: %q", key, report.Notes)
+			t.Errorf("no note about the directory of %s: %q", key, report.Notes)
 		}
 	}
 }
