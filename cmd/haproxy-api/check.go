@@ -33,16 +33,16 @@ func newCheck(opts *options) *cobra.Command {
 		SuggestFor: []string{"validate", "verify", "lint", "migrate"},
 		Short:      "Check configuration, templates and, with states, the rendered documents",
 		Long: "check loads the configuration, finds the plugins, compiles the templates, and checks what the daemon needs\n" +
-			"from this machine: folders that exist or can be created, and that can be written; HAProxy; the address, unless a\n" +
-			"haproxy-api listens there already; certificates. Permissions are those of the user who runs check. With\n" +
+			"from this machine: directories that exist or can be created, and that can be written; HAProxy; the address,\n" +
+			"unless a haproxy-api listens there already; certificates. Permissions are those of the user who runs check. With\n" +
 			"states it also renders each of them and has the sink check the document; the HAProxy sink runs 'haproxy -c',\n" +
 			"and addresses of the document that other programs have are noted. check changes nothing.\n\n" +
-			"It prints what it has read, warnings of the daemon and notes, which are no faults, and every fault on standard\n" +
+			"It prints what it has read, warnings of the daemon and notes, which are not faults, and every fault on standard\n" +
 			"error. If there is none, it prints the pipelines whose sinks cannot check a document.\n" +
 			"Exit code: 0 no faults, 1 faults.",
 		Example: "  haproxy-api check\n" +
 			"  haproxy-api check --state monday.json --state http://sidecar:7777/state.json\n" +
-			"  haproxy-api check --state recorded/      # every *.json in the folder\n" +
+			"  haproxy-api check --state recorded/      # every *.json in the directory\n" +
 			"  haproxy-api check --live                 # the current state of the running daemon\n" +
 			"  haproxy-api check --migrate old.toml     # before haproxy-api 0.9 is replaced",
 		Args: noArgs,
@@ -58,7 +58,7 @@ func newCheck(opts *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&o.states, "state", nil,
-		"also check the document for this state: `FILE`, URL, - or a folder of *.json; may be repeated")
+		"also check the document for this state: `FILE`, URL, - or a directory of *.json; may be repeated")
 	cmd.Flags().BoolVar(&o.live, "live", false, "also check the document for the running daemon's state")
 	cmd.Flags().StringVar(&o.migrate, "migrate", "",
 		"list instead what differs from haproxy-api 0.9 with its configuration `FILE`, and what HAProxy 3.3 and newer reject")

@@ -23,14 +23,14 @@ func newMan() *cobra.Command {
 		Use:    "man DIR",
 		Short:  "Write a manual page for each command",
 		Hidden: true,
-		Args:   oneArg(false, "name the folder to write the manual pages to"),
+		Args:   oneArg(false, "name the directory to write the manual pages to"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			date, err := manDate()
 			if err != nil {
 				return &usageError{err}
 			}
 			if err := os.MkdirAll(args[0], 0o755); err != nil { //nolint:gosec // not secret
-				return fmt.Errorf("cannot create the folder of the manual pages: %w", err)
+				return fmt.Errorf("cannot create the directory of the manual pages: %w", err)
 			}
 			return writeManPages(args[0], cmd.Root(), date)
 		},

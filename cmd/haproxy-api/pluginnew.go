@@ -25,7 +25,7 @@ func newPluginNew() *cobra.Command {
 			if len(args) == 3 {
 				return nil
 			}
-			return &usageError{fmt.Errorf("give sink or source, the name and the folder; see '%s --help'", cmd.CommandPath())}
+			return &usageError{fmt.Errorf("give sink or source, the name and the directory; see '%s --help'", cmd.CommandPath())}
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return newPluginModule(cmd, args[0], args[1], args[2]) },
 	}

@@ -32,11 +32,11 @@ func newTemplateTest(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "test DIR",
 		Short: "Render golden cases and compare the results with the wanted ones",
-		Long: "test renders every case in DIR. A case is DIR itself, or a folder in it, that has a state:\n\n" +
+		Long: "test renders every case in DIR. A case is DIR itself, or a directory in it, that has a state:\n\n" +
 			"  state.json    the state, or state.yaml: in any form that render reads\n" +
 			"  vars.toml     vars that override those of the configuration; or .yaml, .json; optional\n" +
-			"  template      a line with the path of the template, relative to this folder; also in a parent\n" +
-			"                folder; optional\n" +
+			"  template      a line with the path of the template, relative to this directory; also in a parent\n" +
+			"                directory; optional\n" +
 			"  want.cfg      the expected main file\n" +
 			"  want/NAME     the expected companion files\n" +
 			"  want.error    instead of these: words that the error must contain if rendering is expected to fail\n\n" +
@@ -48,7 +48,7 @@ func newTemplateTest(opts *options) *cobra.Command {
 		Example: "  haproxy-api template test --template templates/haproxy.cfg templates/cases\n" +
 			"  haproxy-api -f haproxy-api.toml template test cases --update",
 		ValidArgsFunction: completeFolder,
-		Args:              oneArg(false, "name the one folder of cases"),
+		Args:              oneArg(false, "name the one directory of cases"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := opts.loadWithNote(cmd)
 			if err != nil {

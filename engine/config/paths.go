@@ -97,14 +97,14 @@ func (r *pathResolver) resolvePath(at path, p string, use PathUse) string {
 	reads := use == ReadsFile || use == ReadsProgram
 	switch {
 	case here && there && !r.isSame(p, beside, use):
-		r.warnf(at, p, "the one in the working directory %s is used, and not %s in the folder of the configuration file; "+
+		r.warnf(at, p, "the one in the working directory %s is used, and not %s in the directory of the configuration file; "+
 			"an absolute path is unambiguous", r.workingDir, beside)
 	case !here && there:
-		r.warnf(at, p, "the working directory %s does not have it, so %s in the folder of the configuration file is used",
+		r.warnf(at, p, "the working directory %s does not have it, so %s in the directory of the configuration file is used",
 			r.workingDir, beside)
 		return beside
 	case !here && reads:
-		r.warnf(at, p, "neither the working directory %s nor the folder of the configuration file, %s, has it",
+		r.warnf(at, p, "neither the working directory %s nor the directory of the configuration file, %s, has it",
 			r.workingDir, r.folder)
 	}
 	return p

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// newCgroup creates a cgroup for a machine. Machines that run at the same time in one cgroup would take each other's processes for
-// processes of their own services.
+// newCgroup creates a cgroup for a machine. Machines that run at the same time in one cgroup would take each other's processes
+// for processes of their own services.
 func newCgroup() (string, error) {
 	root := "/sys/fs/cgroup"
 	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {

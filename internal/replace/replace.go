@@ -67,7 +67,7 @@ func New(path string, content []byte, o Options) (*File, error) {
 	}
 	if err != nil {
 		f.Discard()
-		return nil, fmt.Errorf("cannot write a new file into the folder %s: %w", filepath.Dir(target), Cause(err))
+		return nil, fmt.Errorf("cannot write a new file into the directory %s: %w", filepath.Dir(target), Cause(err))
 	}
 	return f, nil
 }

@@ -150,7 +150,7 @@ func TestFullDisk(t *testing.T) {
 	check(t, os.WriteFile(r.path("filling"), make([]byte, 8<<20-room), 0o600))
 	_, err := s.Apply(t.Context(), big)
 	check(t, os.Remove(r.path("filling")))
-	wantError(t, err, "cannot write a new file into the folder "+r.dir)
+	wantError(t, err, "cannot write a new file into the directory "+r.dir)
 	if !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v", err)
 	}

@@ -15,8 +15,8 @@ import (
 const minFetchInterval = time.Second
 
 // Watch emits the pushes that are received. It fetches the state until the first push, once more after it if fetching failed
-// before, after a resync interval without a push, and at once when a push seems lost. A fetched state is emitted only if it differs from the last snapshot, and
-// dropped if a push arrives meanwhile. Watch returns nil once ctx is done.
+// before, after a resync interval without a push, and at once when a push seems lost. A fetched state is emitted only if it
+// differs from the last snapshot, and dropped if a push arrives meanwhile. Watch returns nil once ctx is done.
 func (p *Push) Watch(ctx context.Context, emit func(sdk.Snapshot)) error {
 	defer p.client.CloseIdleConnections()
 	var wg sync.WaitGroup

@@ -212,7 +212,8 @@ func remove(t *testing.T, s *service) {
 	s.MustRun(t, "test -f /etc/haproxy-api/haproxy-api.toml && test -d /var/lib/haproxy-api/state")
 }
 
-// installAgain starts the service, because the removal has stopped it. It is not an upgrade, although dpkg names the earlier version.
+// installAgain starts the service, because the removal has stopped it. It is not an upgrade, although dpkg names the earlier
+// version.
 func installAgain(t *testing.T, s *service) {
 	master, load := s.master(t), s.startLoad(t, 80)
 	s.MustRun(t, apt("install /root/"+firstVersion+".deb"))

@@ -104,8 +104,8 @@ func TestCheck_WithoutConfigurationFile(t *testing.T) {
 		t.Errorf("read %+v", report.Read)
 	}
 	for _, key := range []string{"haproxy.config_file", "haproxy.pid_file"} {
-		if !anyContains(report.Notes, key, "creates the folder out") {
-			t.Errorf("no note about the folder of %s: %q", key, report.Notes)
+		if !anyContains(report.Notes, key, "creates the directory out") {
+			t.Errorf("no note about the directory of %s: %q", key, report.Notes)
 		}
 	}
 }

@@ -163,7 +163,7 @@ func TestFirstStart_UnusablePaths(t *testing.T) {
 	},
 		[]string{"haproxy.config_file", env.path("link"), "symbolic link"},
 		[]string{"haproxy.pid_file", "too long"},
-		[]string{"sinks.f.path", env.path("file") + " is not a folder"},
+		[]string{"sinks.f.path", env.path("file") + " is not a directory"},
 	)
 }
 

@@ -77,7 +77,7 @@ func (l *Lock) Acquire(ctx context.Context, owner Owner, files ...File) error {
 	for {
 		err := l.ensure()
 		if _, missing := errors.AsType[*MissingError](err); missing {
-			l.missing.Warn(owner.Log, "a folder does not exist; waiting until it is created", err)
+			l.missing.Warn(owner.Log, "a directory does not exist; waiting until it is created", err)
 			return nil
 		}
 		if err == nil {
@@ -113,7 +113,7 @@ func (l *Lock) ensure() error {
 		}
 	}
 	if l.locks != nil {
-		l.missing.Resolve(l.owner.Log, "the folder exists now", "file", filepath.Dir(l.locks[0].Path))
+		l.missing.Resolve(l.owner.Log, "the directory exists now", "file", filepath.Dir(l.locks[0].Path))
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func isMissing(folder string) bool {
 type MissingError struct{ Folder, Key string }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("the folder %s of %s does not exist: create it", e.Folder, e.Key)
+	return fmt.Sprintf("the directory %s of %s does not exist: create it", e.Folder, e.Key)
 }
 
 // Release releases the locks and removes the lock files. It may be called again.

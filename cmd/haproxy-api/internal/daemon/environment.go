@@ -48,7 +48,7 @@ func (c *Checker) checkEnvironment() []error {
 		case err != nil:
 			faults = append(faults, err)
 		case missing != "":
-			c.note(fmt.Sprintf("%s: the daemon creates the folder %s", folder.key, folder.path))
+			c.note(fmt.Sprintf("%s: the daemon creates the directory %s", folder.key, folder.path))
 		case folder.file == "" && isOfOtherUser(folder.path):
 			c.note(fmt.Sprintf("%s: %s belongs to another user; if the daemon runs as that user, run check as that user too",
 				folder.key, folder.path))

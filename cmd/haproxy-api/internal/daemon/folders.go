@@ -94,7 +94,7 @@ func (f neededFolder) createIfMissing(log *slog.Logger) error {
 			break
 		}
 	}
-	log.Info("folder created", "file", f.path, "key", f.key)
+	log.Info("directory created", "file", f.path, "key", f.key)
 	return nil
 }
 
@@ -158,17 +158,17 @@ func (f neededFolder) fault(at string, err error) error {
 		why = fmt.Sprintf("%s is on a read-only file system", at)
 		remedy = "mount it writable, or name another path"
 	case errors.Is(err, syscall.ENOTDIR):
-		why = fmt.Sprintf("%s is not a folder", at)
+		why = fmt.Sprintf("%s is not a directory", at)
 		remedy = "correct the path"
 	case errors.Is(err, syscall.ENAMETOOLONG):
 		why = "a name in it is too long"
 		remedy = "name a shorter path"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		why = fmt.Sprintf("the folder %s cannot be created: %v", f.path, err)
+		why = fmt.Sprintf("the directory %s cannot be created: %v", f.path, err)
 		remedy = "free space there, or name another path"
 	default:
-		why = fmt.Sprintf("the folder %s cannot be used: %v", at, err)
-		remedy = "create the folder, or name another path"
+		why = fmt.Sprintf("the directory %s cannot be used: %v", at, err)
+		remedy = "create the directory, or name another path"
 	}
 	return &ConfigError{fmt.Errorf("%s names %s, but %w; %s", f.key, cmp.Or(f.file, f.path), &folderError{why, err}, remedy)}
 }

@@ -38,7 +38,7 @@ func Run(ctx context.Context, out io.Writer, opts Options) error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	folder, err := os.MkdirTemp("", "haproxy-api-demo-")
 	if err != nil {
-		return fmt.Errorf("the demo needs a temporary folder: %w", err)
+		return fmt.Errorf("the demo needs a temporary directory: %w", err)
 	}
 	defer os.RemoveAll(folder)
 	listener, err := server.Listen(ctx, "127.0.0.1:0")

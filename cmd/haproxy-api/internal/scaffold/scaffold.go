@@ -50,12 +50,12 @@ func (p Plugin) Program() string { return "haproxy-api-" + p.Kind + "-" + p.Name
 // Write writes the module to a folder, which must be empty or missing. It returns the paths of the files.
 func (p Plugin) Write(folder string) (written []string, err error) {
 	if entries, err := os.ReadDir(folder); err == nil && len(entries) > 0 {
-		return nil, fmt.Errorf("%s is not empty: name a folder that does not exist yet", folder)
+		return nil, fmt.Errorf("%s is not empty: name a directory that does not exist yet", folder)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot use the folder: %w", err)
+		return nil, fmt.Errorf("cannot use the directory: %w", err)
 	}
 	if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // source code is not secret
-		return nil, fmt.Errorf("cannot create the folder: %w", err)
+		return nil, fmt.Errorf("cannot create the directory: %w", err)
 	}
 	for _, pattern := range []string{"files/*.tmpl", path.Join("files", p.Kind, "*.tmpl")} {
 		templates, err := template.New("").Delims("[[", "]]").ParseFS(files, pattern)

@@ -129,7 +129,7 @@ func filesAt(location string) ([]string, error) {
 	}
 	entries, err := os.ReadDir(location)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the folder of states: %w", err)
+		return nil, fmt.Errorf("cannot read the directory of states: %w", err)
 	}
 	var files []string
 	for _, entry := range entries {
@@ -139,7 +139,7 @@ func filesAt(location string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("there is no state in the folder %s: it should have files whose names end with .json", location)
+		return nil, fmt.Errorf("there is no state in the directory %s: it should have files whose names end with .json", location)
 	}
 	return files, nil
 }

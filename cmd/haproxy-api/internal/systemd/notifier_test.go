@@ -338,9 +338,9 @@ func TestDescribe(t *testing.T) {
 		{"the snapshot came, the document failed", server.Status{State: "unhealthy", Sources: []server.Source{{Name: "s",
 			LastSnapshot: &time.Time{}}}, Pipelines: []server.Pipeline{{Source: "s", Reasons: []server.Reason{{
 			State: "unhealthy", Message: "port in use"}}}}}, "unhealthy: port in use"},
-		{"the snapshot of an earlier run is in use, the document failed", server.Status{State: "unhealthy", Sources: []server.Source{{
-			Name: "s", Services: 1}}, Pipelines: []server.Pipeline{{Source: "s", Reasons: []server.Reason{{
-			State: "unhealthy", Message: "HAProxy is not installed"}}}}}, "unhealthy: HAProxy is not installed"},
+		{"the snapshot of an earlier run is in use, the document failed", server.Status{State: "unhealthy",
+			Sources: []server.Source{{Name: "s", Services: 1}}, Pipelines: []server.Pipeline{{Source: "s", Reasons: []server.Reason{{
+				State: "unhealthy", Message: "HAProxy is not installed"}}}}}, "unhealthy: HAProxy is not installed"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -160,7 +160,7 @@ func findCases(dir string) ([]goldenCase, error) {
 		return nil, fmt.Errorf("cannot look for cases in %s: %w", dir, withoutPath(err))
 	}
 	if len(cases) == 0 {
-		return nil, fmt.Errorf("there is no case in %s: a case is a folder with a state.json and the expected rendering in "+
+		return nil, fmt.Errorf("there is no case in %s: a case is a directory with a state.json and the expected rendering in "+
 			"want.cfg; see 'haproxy-api template test --help'", dir)
 	}
 	return cases, nil
