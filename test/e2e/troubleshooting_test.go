@@ -231,9 +231,7 @@ func symptomPortInUse(t *testing.T) {
 
 // symptomPermissionDenied runs check as a user that cannot write the directory of the configuration file.
 func symptomPermissionDenied(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
-	}
+	needRoot(t)
 	env := newTestEnv(t)
 	path, err := exec.LookPath("haproxy-api")
 	if err != nil {
