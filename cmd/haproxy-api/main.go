@@ -34,7 +34,8 @@ func mainCode() int {
 	root := newRoot()
 	root.SetArgs(goSpelling(os.Args[1:]))
 	err := root.ExecuteContext(ctx)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+	// The cause is the signal, which is a context.Canceled only in later releases of Go 1.26.
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
 		err = errInterrupted
 	}
 	return report(os.Stderr, err)
