@@ -49,7 +49,8 @@ func logLines(t *testing.T) map[logLine]map[string]bool {
 	}
 	var files []*ast.File
 	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
-		skip := []string{".git", ".go", "examples", "test", "testdata", "sidecartest", "sdktest", "templatetest", "demo", "node_modules"}
+		skip := []string{".git", ".go", "examples", "test", "testdata", "sidecartest", "sdktest", "templatetest", "demo",
+			"node_modules"}
 		switch {
 		case err != nil:
 			return err
