@@ -31,7 +31,7 @@ type named struct {
 
 func (r *testEnv) named(name string) named {
 	n := named{open: make(chan struct{}), asked: make(chan struct{}, 10)}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/slow" {
 			n.asked <- struct{}{}
 			select {
@@ -40,9 +40,18 @@ func (r *testEnv) named(name string) named {
 			}
 		}
 		w.Header().Set("X-Server", name)
-	}))
+	})
+	server := httptest.NewServer(answer)
 	r.t.Cleanup(server.Close)
 	n.address = server.Listener.Addr().String()
+	// HAProxy may look up localhost as ::1.
+	_, port, err := net.SplitHostPort(n.address)
+	check(r.t, err)
+	if listener, err := net.Listen("tcp", net.JoinHostPort("::1", port)); err == nil {
+		other := &httptest.Server{Listener: listener, Config: &http.Server{Handler: answer, ReadHeaderTimeout: time.Minute}}
+		other.Start()
+		r.t.Cleanup(other.Close)
+	}
 	return n
 }
 
